@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Build .venv from the hashed lock files: with uv where it can reach the index, else with pip (slower, same result).
+set -eu
+cd "$(dirname "$0")/.."
+python=${1:-python3}
+
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
+    echo "✗ $python is missing or older than 3.11; install Python 3.11 or newer, or run: make PYTHON=/path/to/python3 $*" >&2
+    exit 1
+}
+"$python" -c 'import ensurepip' 2>/dev/null || {
+    echo "✗ $python has no venv; install it (Debian: apt install python3-venv)" >&2
+    exit 1
+}
+echo "Building .venv from requirements.lock and requirements-dev.lock …"
+[ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null || { rm -rf .venv; "$python" -m venv .venv; }
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+uv_lock=$(mktemp)
+trap 'rm -f "$uv_lock"' EXIT
+sed -n '/^uv==/,/^    #/p' requirements-dev.lock > "$uv_lock"
+.venv/bin/python -m pip install -q --require-hashes -r "$uv_lock"
+.venv/bin/uv pip install --no-cache --system-certs --compile-bytecode --python .venv/bin/python --require-hashes -q -r requirements-dev.lock ||
+    .venv/bin/python -m pip install -q --require-hashes -r requirements-dev.lock
+.venv/bin/python -m pip install -q --no-deps --no-build-isolation --editable .
+env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m compileall -q src/lockstep
+touch .venv/.ready

@@ -1,0 +1,205 @@
+"""params.yaml, typed: everything that changes a result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lockstep.errors import ConfigError, UsageError, nearest, unknown
+
+M = TypeVar("M", bound=BaseModel)
+SourceKind = Literal["sample", "download", "files", "table"]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Strict(BaseModel):
+    """Base of all sections: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Sample(Strict):
+    """The embedded generator's settings."""
+
+    size: int = Field(20_000, ge=100, description="units drawn (accidents, applications …)")
+    seed: int = Field(2021, ge=0)
+    years: list[int] = Field(default_factory=lambda: [2021], min_length=1)
+    drift: float = Field(0.0, ge=0, le=5, description="strength of the drift by month; 0 for none")
+
+
+class Download(Strict):
+    """The publisher's files to fetch."""
+
+    years: list[int] = Field(default_factory=lambda: [2021], min_length=1)
+    base_url: str | None = Field(None, description="another mirror of the publisher's files")
+    sha256: dict[str, str] = Field(default_factory=dict, description="pinned sums by file name")
+
+
+class Source(Strict):
+    """Where a problem's raw data come from."""
+
+    kind: SourceKind = "sample"
+    external: str = Field("data/external/NONE", description="the DVC-tracked folder of kinds files and table")
+    sample: Sample = Field(default_factory=Sample)
+    download: Download = Field(default_factory=Download)
+
+
+class Preprocess(Strict):
+    """How the tidy table is checked."""
+
+    max_unknown_codes: Fraction = Field(0.02, description="most unknown codes a column may hold")
+    max_dropped: Fraction = Field(0.2, description="most rows that may be dropped")
+
+
+class Split(Strict):
+    """How rows are parted: given in the source, by time, or by group."""
+
+    kind: Literal["given", "time", "group"] = "time"
+    test: Fraction = 0.2
+    validation: Fraction = 0.2
+    seed: int = 0
+
+
+class Features(Strict):
+    """How the encoder is fitted."""
+
+    seed: int = 0
+    folds: int = Field(5, ge=2)
+
+
+class Decision(Strict):
+    """How probabilities become decisions."""
+
+    policy: Literal["f1", "fixed", "approval_rate", "cost"] = "f1"
+    threshold: float | None = Field(None, ge=0, le=1)
+    approval_rate: float | None = Field(None, gt=0, lt=1)
+    cost_false_positive: float = Field(1.0, ge=0)
+    cost_false_negative: float = Field(1.0, ge=0)
+
+
+class Compare(Strict):
+    """How model types are compared."""
+
+    metric: str = "roc_auc"
+    resamples: int = Field(1000, ge=100)
+    seed: int = 0
+
+
+class Problem(Strict):
+    """One problem's section."""
+
+    source: Source = Field(default_factory=Source)
+    preprocess: Preprocess = Field(default_factory=Preprocess)
+    split: Split = Field(default_factory=Split)
+    features: Features = Field(default_factory=Features)
+    decision: Decision = Field(default_factory=Decision)
+    compare: Compare = Field(default_factory=Compare)
+    model_types: list[str] = Field(min_length=1)
+
+
+class Training(Strict):
+    """One row of the flat table of trainings: a problem and a model type."""
+
+    problem: str
+    type: str
+    seed: int = 0
+    calibration: Literal["none", "sigmoid", "isotonic"] = "none"
+    early_stopping_rounds: int = Field(0, ge=0, description="0: none")
+    cv_folds: int = Field(0, ge=0, description="0: none")
+    params: dict[str, Any] = Field(default_factory=dict, description="the estimator's own hyperparameters")
+
+
+class Params(Strict):
+    """The whole of params.yaml."""
+
+    problems: dict[str, Problem]
+    train: dict[str, Training]
+    search: dict[str, Any] = Field(default_factory=dict)
+
+    def problem(self, name: str) -> Problem:
+        """Return one problem's section; an unknown name is a usage error with the nearest known one."""
+        if name not in self.problems:
+            raise UsageError(unknown("problem", name, self.problems))
+        return self.problems[name]
+
+    def training(self, problem: str, model_type: str) -> Training:
+        """Return the training of one declared type; an unknown type is a usage error."""
+        declared = self.problem(problem).model_types
+        if model_type not in declared:
+            raise UsageError(unknown(f"model type of {problem}", model_type, declared))
+        return self.train[training_key(problem, model_type)]
+
+
+def training_key(problem: str, model_type: str) -> str:
+    """Return the name of a training in params.yaml and of its stage instance in dvc.yaml."""
+    return f"{problem}-{model_type}"
+
+
+def load_params(root: Path) -> Params:
+    """Read and check params.yaml below ``root``; every fault is one ConfigError that names key and fix."""
+    import yaml
+
+    path = root / "params.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing; restore it with `git checkout params.yaml`") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"params.yaml is no valid YAML: {' '.join(str(error).split())}") from error
+    return parse_params(content)
+
+
+def parse_params(content: object) -> Params:
+    """Check the content of a params.yaml."""
+    params = validated(Params, content, "params.yaml")
+    _check_trainings(params)
+    return params
+
+
+def validated(model: type[M], content: object, where: str) -> M:
+    """Validate ``content``; the first fault becomes one line that names key, value and the nearest known key."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_first_fault(model, error)}") from None
+
+
+def _first_fault(model: type[BaseModel], error: ValidationError) -> str:
+    faults = error.errors()
+    first = faults[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the file"
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        return f"unknown key '{key}'{nearest(first['loc'][-1], _keys_at(model, first['loc'][:-1]))}{more}"
+    if first["type"] == "missing":
+        return f"key '{key}' is missing{more}"
+    return f"{key} = {first['input']!r}: {first['msg'].lower()}{more}"
+
+
+def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """Return the keys a section at ``path`` may have; steps through mappings have no field of their own."""
+    current: type[BaseModel] = model
+    for step in path:
+        field = current.model_fields.get(str(step))
+        inner = _section(field.annotation) if field else None
+        current = inner or current
+    return list(current.model_fields)
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    candidates = [annotation, *getattr(annotation, "__args__", ())]
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+
+
+def _check_trainings(params: Params) -> None:
+    declared = {training_key(name, kind): name for name, p in params.problems.items() for kind in p.model_types}
+    for key in declared:
+        if key not in params.train:
+            raise ConfigError(f"params.yaml: problems.{declared[key]}.model_types names '{key}', which has no section in train{nearest(key, params.train)}")
+    for key, training in params.train.items():
+        if training_key(training.problem, training.type) != key:
+            raise ConfigError(f"params.yaml: train.{key} must be called {training_key(training.problem, training.type)} after its problem and type")
+        if key not in declared:
+            raise ConfigError(f"params.yaml: train.{key} is not among problems.{training.problem}.model_types; add '{training.type}' there{nearest(key, declared)}")

@@ -1,0 +1,89 @@
+"""The errors a user can meet: one clear line each, with the fix in it."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterable
+
+
+class LockstepError(Exception):
+    """Base of every expected failure; the message names the fix."""
+
+    exit_code = 1
+
+
+class UsageError(LockstepError):
+    """The command line is off: an unknown option, name or value."""
+
+    exit_code = 2
+
+
+class ConfigError(LockstepError):
+    """params.yaml, model_config.yaml, a schema or the environment is off."""
+
+
+class DataError(LockstepError):
+    """Input data do not fit what the schema or the source declares."""
+
+
+class ArtifactError(LockstepError):
+    """A model file or artifact is damaged, foreign or not allowed."""
+
+
+class RegistryError(LockstepError):
+    """The tracking server or model registry refused, lacks or cannot be reached."""
+
+
+def nearest(name: object, known: Iterable[object]) -> str:
+    """Return " (did you mean 'x'?)" for the known name closest to ``name``, or an empty string."""
+    names = [str(k) for k in known]
+    by_case = [k for k in names if k.lower() == str(name).lower()]
+    close = by_case or difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def unknown(what: str, name: object, known: Iterable[object]) -> str:
+    """Return one line that says ``name`` is no known ``what``, the nearest known and all of them."""
+    names = [str(k) for k in known]
+    listed = ", ".join(names) if names else "none"
+    return f"unknown {what} '{name}'{nearest(name, names)}; known: {listed}"
+
+
+def _os_error_line(error: OSError) -> str:
+    where = f": {error.filename}" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"the disk is full{where}; free some space and run the command again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"no permission to write or read{where}; make the folder writable for this user"
+    return f"{error.strerror or error}{where}"
+
+
+def run_command(main: Callable[[], int | None]) -> None:
+    """Run a command's main function and leave the process with its exit code.
+
+    Expected errors become one line on stderr; LOCKSTEP_TRACEBACK=1 shows where they came from.
+    """
+    try:
+        code = main() or 0
+    except KeyboardInterrupt:
+        code = _fail("interrupted; nothing half-written was kept, run the command again to go on", 1)
+    except LockstepError as error:
+        code = _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except OSError as error:
+        code = _fail(_os_error_line(error), 1)
+    sys.exit(code)
+
+
+def _fail(message: str, code: int) -> int:
+    if os.environ.get("LOCKSTEP_TRACEBACK"):
+        import traceback
+
+        traceback.print_exc()
+    print(f"✗ {message}", file=sys.stderr)
+    return code

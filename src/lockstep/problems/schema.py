@@ -1,0 +1,165 @@
+"""One declaration a column: what checks, encoder, signature, API, golden rows and docs are made from."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from lockstep.config.params import Strict, validated
+from lockstep.errors import ConfigError, UsageError, nearest, unknown
+from lockstep.io import sha256_json
+
+Task = Literal["binary", "multiclass", "regression"]
+ColumnKind = Literal["categorical", "ordered", "numeric", "date", "id", "group", "target", "part", "truth"]
+DerivedKind = Literal[
+    "cross", "ratio", "difference", "clip", "bin", "weekday", "part_of_day", "cyclic",
+    "frequency", "rotate", "spline", "target_encoded", "neighbour_rate",
+]  # fmt: skip
+
+PROBLEMS = Path(__file__).parent
+
+
+class Column(Strict):
+    """One column of the tidy table."""
+
+    name: str = ""
+    kind: ColumnKind
+    description: str = ""
+    codes: dict[int | str, str] = Field(default_factory=dict, description="allowed codes and their meaning")
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    integer: bool = False
+    missing: bool = Field(False, description="whether the value may be missing")
+    monotone: Literal[-1, 0, 1] = 0
+    slice: bool = Field(False, description="whether gates look at each of its levels")
+    encode: bool = Field(True, description="whether models see it as it is, besides what is derived from it")
+
+    @property
+    def is_feature(self) -> bool:
+        """Whether a prediction request carries this column."""
+        return self.kind in ("categorical", "ordered", "numeric")
+
+
+class Derived(Strict):
+    """One derived column: a kind of the fixed vocabulary over columns of the table."""
+
+    name: str
+    kind: DerivedKind
+    of: list[str] = Field(min_length=1)
+    options: dict[str, Any] = Field(default_factory=dict)
+    for_types: list[str] = Field(default_factory=list, description="model types that see it; empty: all")
+    description: str = ""
+
+
+class Schema(Strict):
+    """A problem's declaration."""
+
+    name: str
+    title: str
+    task: Task
+    unit: str
+    registered_name: str = Field(description="base of the registered models' names")
+    experiment: str = Field(description="MLflow experiment of its runs")
+    positive: str = Field("", description="what the positive class means")
+    columns: dict[str, Column]
+    derived: list[Derived] = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_columns(cls, content: Any) -> Any:
+        columns = content.get("columns") if isinstance(content, dict) else None
+        if isinstance(columns, dict):
+            named = {n: {**c, "name": n} if isinstance(c, dict) else c for n, c in columns.items()}
+            return {**content, "columns": named}
+        return content
+
+    @cached_property
+    def features(self) -> list[Column]:
+        """The columns a prediction request carries, in their declared order."""
+        return [c for c in self.columns.values() if c.is_feature]
+
+    @cached_property
+    def feature_names(self) -> list[str]:
+        """The names of the features, in their declared order."""
+        return [c.name for c in self.features]
+
+    def _one(self, kind: ColumnKind) -> str | None:
+        return next((c.name for c in self.columns.values() if c.kind == kind), None)
+
+    @property
+    def target(self) -> str:
+        """The target column."""
+        return self._one("target") or ""
+
+    @property
+    def group(self) -> str | None:
+        """The column whose rows stay together in every split and resample."""
+        return self._one("group")
+
+    @property
+    def date(self) -> str | None:
+        """The column a split by time goes by."""
+        return self._one("date")
+
+    @property
+    def part(self) -> str | None:
+        """The column that holds the source's own split, where it has one."""
+        return self._one("part")
+
+    @property
+    def truth(self) -> str | None:
+        """The column that holds the generator's true probability, where it is known."""
+        return self._one("truth")
+
+    @property
+    def slices(self) -> list[str]:
+        """The columns gates look at level by level."""
+        return [c.name for c in self.columns.values() if c.slice]
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the declaration."""
+        return sha256_json(self.model_dump(mode="json"))
+
+
+def problem_names() -> list[str]:
+    """Return the names of all problems that have a schema."""
+    return sorted(p.parent.name for p in PROBLEMS.glob("*/schema.yaml"))
+
+
+@lru_cache
+def load_schema(problem: str) -> Schema:
+    """Read problems/PROBLEM/schema.yaml; an unknown problem is a usage error with the nearest known one."""
+    path = PROBLEMS / problem / "schema.yaml"
+    if not path.is_file():
+        raise UsageError(unknown("problem", problem, problem_names()))
+    return read_schema(path)
+
+
+def read_schema(path: Path) -> Schema:
+    """Read and check one schema file."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+    schema = validated(Schema, content, str(path))
+    _check_schema(schema, path)
+    return schema
+
+
+def _check_schema(schema: Schema, path: Path) -> None:
+    targets = [c.name for c in schema.columns.values() if c.kind == "target"]
+    if len(targets) != 1:
+        raise ConfigError(f"{path}: exactly one column must have kind target, found {len(targets)}")
+    known = set(schema.columns)
+    for derived in schema.derived:
+        for name in derived.of:
+            if name not in known:
+                raise ConfigError(f"{path}: derived column {derived.name} uses unknown column '{name}'{nearest(name, known)}")
+        known.add(derived.name)
