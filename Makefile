@@ -19,6 +19,11 @@ help: ## list every target
 .PHONY: env
 env: $(READY) ## build .venv from the locked requirements and install the package
 
+# A moved folder breaks a venv, so where it was built is part of what makes it ready.
+ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
+
 $(READY): requirements.lock requirements-dev.lock pyproject.toml scripts/make_env.sh
 	@scripts/make_env.sh "$(PYTHON)"
 
@@ -26,3 +31,54 @@ $(READY): requirements.lock requirements-dev.lock pyproject.toml scripts/make_en
 lock: $(READY) ## resolve the requirements anew (changes every stage's inputs)
 	uv pip compile --system-certs --universal --python-version 3.11 --generate-hashes --no-header -q pyproject.toml -o requirements.lock
 	uv pip compile --system-certs --universal --python-version 3.11 --generate-hashes --no-header -q pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+
+# ---- work ---------------------------------------------------------------------------------------
+.PHONY: run-train
+run-train: $(READY) ## train, compare and register one problem's models (PROBLEM=accidents)
+	@python -m lockstep.pipelines.train --problem "$(PROBLEM)"
+
+.PHONY: run-train-grid
+run-train-grid: $(READY) ## the same after a hyperparameter search; winners go into params.yaml
+	@python -m lockstep.pipelines.search --problem "$(PROBLEM)"
+	@python -m lockstep.pipelines.train --problem "$(PROBLEM)"
+
+.PHONY: repro
+repro: $(READY) ## dvc repro: bring everything up to date
+	@dvc repro
+
+.PHONY: add-data
+add-data: $(READY) ## track your own data with DVC: PROBLEM=accidents FROM=folder-or-file
+	@python -m lockstep.data.add_data --problem "$(PROBLEM)" --from "$(FROM)"
+
+.PHONY: dvc-remote
+dvc-remote: $(READY) ## set where DVC keeps data and models: URL=folder or URL=s3://bucket/prefix
+	@python -m lockstep.data.remote set "$(URL)"
+
+.PHONY: dvc-pull
+dvc-pull: $(READY) ## fetch data and development artifacts from the DVC remote
+	@python -m lockstep.data.remote pull
+
+.PHONY: dvc-push
+dvc-push: $(READY) ## send data and development artifacts to the DVC remote
+	@dvc push
+
+.PHONY: mlflow-ui
+mlflow-ui: $(READY) ## open MLflow's own pages on the local store
+	@mlflow ui --backend-store-uri sqlite:///mlflow.db
+
+# ---- care ---------------------------------------------------------------------------------------
+.PHONY: test
+test: $(READY) ## run the whole test suite
+	@python -m pytest -n 2 --dist worksteal
+
+.PHONY: lint
+lint: $(READY) ## check style, types, import contracts and the stages' declared code
+	@ruff check . && ruff format --check . && mypy && lint-imports --no-cache && python scripts/stage_code.py
+
+.PHONY: format
+format: $(READY) ## format the code and put the stages' code into dvc.yaml
+	@ruff check --fix -q . ; ruff format . && python scripts/stage_code.py --write
+
+.PHONY: clean
+clean: ## remove the environment and caches; data, models and the registry stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,49 @@
+"""The main job: one problem from its raw files to registered models."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lockstep.config.layout import ProblemLayout, project_root
+from lockstep.config.params import load_params
+from lockstep.errors import run_command
+from lockstep.pipelines import dvc
+
+
+def train(root: Path, problem: str) -> None:
+    """Bring one problem's models and comparison up to date, and its versions into the registry."""
+    load_params(root).problem(problem)
+    dvc.repro(root, f"compare@{problem}")
+    dvc.module(root, "lockstep.registry.register_models", "--problem", problem)
+
+
+def next_steps(root: Path, problem: str) -> str:
+    """Return what a person does after a training, with names that work as typed."""
+    from lockstep.io import read_json
+    from lockstep.models.naming import registered_name
+
+    name = registered_name(problem, read_json(ProblemLayout(root, problem).champion)["type"])
+    script = "python scripts/manage_model_registry.py"
+    return f"""
+What to do next (after: source .venv/bin/activate)
+  see the runs         mlflow ui --backend-store-uri sqlite:///mlflow.db
+  see the versions     {script} list-versions --model-name {name}
+  try in Staging       {script} transition --model-name {name} --version N --stage Staging
+  put in Production    {script} promote --model-name {name} --stage Production
+  predict              python src/models/predict_model.py src/models/test_features.json --use-best-model
+  plots, metrics       dvc plots show · dvc metrics show"""
+
+
+def main() -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(prog="python -m lockstep.pipelines.train", description=__doc__)
+    parser.add_argument("--problem", default="accidents", help="a problem of params.yaml (default: accidents)")
+    problem = parser.parse_args().problem
+    root = project_root()
+    train(root, problem)
+    print(next_steps(root, problem))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,68 @@
+"""params.yaml, typed: every fault one line with key and fix."""
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from lockstep.config.params import load_params, parse_params
+from lockstep.errors import ConfigError, UsageError
+
+ROOT = Path(__file__).parents[2]
+CONTENT = {
+    "problems": {"toy": {"model_types": ["xgboost"], "source": {"kind": "sample"}}},
+    "train": {"toy-xgboost": {"problem": "toy", "type": "xgboost", "params": {"max_depth": 3}}},
+}
+
+
+def broken(change):
+    content = copy.deepcopy(CONTENT)
+    change(content)
+    with pytest.raises(ConfigError) as error:
+        parse_params(content)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def test_the_projects_own_params_are_valid():
+    params = load_params(ROOT)
+    assert params.problem("accidents").model_types == ["logistic_regression", "random_forest", "xgboost", "lightgbm"]
+
+
+def test_a_misspelt_key_comes_with_the_nearest_one():
+    message = broken(lambda c: c["problems"]["toy"].update(sorce={}))
+    assert message == "params.yaml: unknown key 'problems.toy.sorce' (did you mean 'source'?)"
+    assert "(did you mean 'seed'?)" in broken(lambda c: c["train"]["toy-xgboost"].update(sed=1))
+    assert "(did you mean 'kind'?)" in broken(lambda c: c["problems"]["toy"]["source"].update(knd="sample"))
+
+
+def test_a_wrong_value_names_key_and_value():
+    message = broken(lambda c: c["problems"]["toy"]["source"].update(kind="smple"))
+    assert message.startswith("params.yaml: problems.toy.source.kind = 'smple'")
+
+
+def test_model_types_and_trainings_must_agree():
+    assert "(did you mean 'toy-xgboost'?)" in broken(lambda c: c["problems"]["toy"].update(model_types=["xgbost"]))
+    extra = {"problem": "toy", "type": "lightgbm"}
+    assert "add 'lightgbm' there" in broken(lambda c: c["train"].update({"toy-lightgbm": extra}))
+    assert "must be called toy-lightgbm" in broken(lambda c: c["train"].update({"toy-lgbm": extra}))
+
+
+def test_unknown_problem_and_type_are_usage_errors():
+    params = parse_params(CONTENT)
+    with pytest.raises(UsageError, match=r"unknown problem 'tou' \(did you mean 'toy'\?\)"):
+        params.problem("tou")
+    with pytest.raises(UsageError, match=r"unknown model type of toy 'xgbost' \(did you mean 'xgboost'\?\)"):
+        params.training("toy", "xgbost")
+
+
+def test_a_missing_or_broken_file_says_how_to_mend_it(tmp_path):
+    with pytest.raises(ConfigError, match="git checkout params.yaml"):
+        load_params(tmp_path)
+    (tmp_path / "params.yaml").write_text("a: [1")
+    with pytest.raises(ConfigError, match="no valid YAML"):
+        load_params(tmp_path)
+    (tmp_path / "params.yaml").write_text("")
+    with pytest.raises(ConfigError, match=r"params\.yaml"):
+        load_params(tmp_path)

@@ -1,0 +1,61 @@
+"""The one decorator that turns errors into a line and an exit code."""
+
+import errno
+
+import pytest
+
+from lockstep.errors import DataError, LockstepError, UsageError, nearest, run_command, unknown
+
+
+def ends(raised):
+    def main():
+        if raised is not None:
+            raise raised
+
+    with pytest.raises(SystemExit) as exit_:
+        run_command(main)
+    return exit_.value.code
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [(None, 0), (DataError("x"), 1), (LockstepError("x"), 1), (UsageError("x"), 2), (KeyboardInterrupt(), 1)],
+)
+def test_exit_codes(raised, code):
+    assert ends(raised) == code
+
+
+def test_an_expected_error_is_one_line_on_stderr(capsys):
+    ends(DataError("the file is empty; give another"))
+    assert capsys.readouterr().err == "✗ the file is empty; give another\n"
+
+
+def test_a_full_disk_is_named_with_its_fix(capsys):
+    ends(OSError(errno.ENOSPC, "No space left on device", "model.joblib"))
+    assert capsys.readouterr().err == "✗ the disk is full: model.joblib; free some space and run the command again\n"
+
+
+def test_a_read_only_folder_is_named_with_its_fix(capsys):
+    ends(PermissionError(errno.EACCES, "Permission denied", "models"))
+    assert "no permission to write or read: models" in capsys.readouterr().err
+
+
+def test_a_traceback_only_on_request(capsys, monkeypatch):
+    monkeypatch.setenv("LOCKSTEP_TRACEBACK", "1")
+    ends(DataError("broken"))
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_unexpected_error_is_not_swallowed():
+    with pytest.raises(ZeroDivisionError):
+        run_command(lambda: 1 // 0)
+
+
+def test_nearest_prefers_another_case_over_another_spelling():
+    assert nearest("staging", ["None", "Staging"]) == " (did you mean 'Staging'?)"
+    assert nearest("xgbost", ["xgboost", "lightgbm"]) == " (did you mean 'xgboost'?)"
+    assert nearest("zzz", ["xgboost"]) == ""
+
+
+def test_unknown_lists_what_is_known():
+    assert unknown("stage", "Prod", ["None"]) == "unknown stage 'Prod'; known: None"
