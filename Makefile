@@ -75,6 +75,10 @@ test: $(READY) ## run the whole test suite
 lint: $(READY) ## check style, types, import contracts and the stages' declared code
 	@ruff check . && ruff format --check . && mypy && lint-imports --no-cache && python scripts/stage_code.py
 
+.PHONY: check-reproducible
+check-reproducible: $(READY) ## rebuild the last commit from nothing under two BLAS kernels and compare
+	@scripts/check_reproducible.sh
+
 .PHONY: format
 format: $(READY) ## format the code and put the stages' code into dvc.yaml
 	@ruff check --fix -q . ; ruff format . && python scripts/stage_code.py --write
