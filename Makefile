@@ -20,7 +20,7 @@ help: ## list every target
 env: $(READY) ## build .venv from the locked requirements and install the package
 
 # A moved folder breaks a venv, so where it was built is part of what makes it ready.
-ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
+ifneq ($(shell cat $(READY) 2>/dev/null),$(shell cd .venv 2>/dev/null && pwd -P))
 .PHONY: $(READY)
 endif
 

@@ -14,7 +14,7 @@ python=${1:-python3}
 }
 echo "Building .venv from requirements.lock and requirements-dev.lock …"
 # A moved or damaged environment is built anew: its scripts spell the folder they were made in.
-.venv/bin/pip --version >/dev/null 2>&1 || { rm -rf .venv; "$python" -m venv .venv; }
+.venv/bin/pip --version >/dev/null 2>&1 || { rm -rf .venv && "$python" -m venv .venv; }
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 uv_lock=$(mktemp)
 trap 'rm -f "$uv_lock"' EXIT
@@ -24,4 +24,4 @@ sed -n '/^uv==/,/^    #/p' requirements-dev.lock > "$uv_lock"
     .venv/bin/python -m pip install -q --require-hashes -r requirements-dev.lock
 .venv/bin/python -m pip install -q --no-deps --no-build-isolation --editable .
 env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m compileall -q src/lockstep
-pwd > .venv/.ready
+(cd .venv && pwd -P) > .venv/.ready
