@@ -1,0 +1,55 @@
+"""The publisher's yearly accident files: names as published, addresses that stay when a file is revised.
+
+Dataset: "Bases de données annuelles des accidents corporels de la circulation routière" (ONISR, data.gouv.fr,
+Licence Ouverte). sources.csv holds the resource id of each file. A resource's address answers with its newest
+revision, so no sum is fixed here; `source.download.sha256` in params.yaml pins the revision you mean.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from functools import cache
+from pathlib import Path
+
+from lockstep.errors import UsageError
+from lockstep.problems.source_files import RemoteFile
+
+DATASET = (
+    "https://www.data.gouv.fr/fr/datasets/bases-de-donnees-annuelles-des-accidents-corporels-"
+    "de-la-circulation-routiere-annees-de-2005-a-2023/"
+)
+_RESOURCE = "https://www.data.gouv.fr/fr/datasets/r/{}"
+# caract-2023, carcteristiques-2021 (the publisher's own slip), ech_usagers: any of the four tables of any year.
+_RAW_NAME = re.compile(r"(?<![a-z])(?:caract|carct|lieux|usagers|vehicules)", re.IGNORECASE)
+
+
+def known_years() -> list[int]:
+    """Return the years whose addresses are known."""
+    return sorted(_files_by_year())
+
+
+def files_of_year(year: int) -> list[RemoteFile]:
+    """Return the four files of one year; an unknown year is a usage error that lists the known ones."""
+    by_year = _files_by_year()
+    if year not in by_year:
+        raise UsageError(
+            f"no addresses are known for the accidents of {year} (known: {min(by_year)} to {max(by_year)}); "
+            f"fetch its four files from {DATASET} and run `make add-data PROBLEM=accidents FROM=FOLDER`"
+        )
+    return by_year[year]
+
+
+def is_raw_name(name: str) -> bool:
+    """Tell whether a file's name is that of one of the publisher's four tables, of any year."""
+    return bool(_RAW_NAME.search(name))
+
+
+@cache
+def _files_by_year() -> dict[int, list[RemoteFile]]:
+    by_year: dict[int, list[RemoteFile]] = {}
+    with Path(__file__).with_name("sources.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            file = RemoteFile(row["name"], _RESOURCE.format(row["resource"]))
+            by_year.setdefault(int(row["year"]), []).append(file)
+    return by_year
