@@ -27,7 +27,12 @@ def broken(change):
 
 def test_the_projects_own_params_are_valid():
     params = load_params(ROOT)
-    assert params.problem("accidents").model_types == ["logistic_regression", "random_forest", "xgboost", "lightgbm"]
+    assert params.problem("accidents").model_types == [
+        "logistic_regression",
+        "random_forest",
+        "xgboost",
+        "lightgbm",
+    ]
 
 
 def test_a_misspelt_key_comes_with_the_nearest_one():
@@ -43,7 +48,9 @@ def test_a_wrong_value_names_key_and_value():
 
 
 def test_model_types_and_trainings_must_agree():
-    assert "(did you mean 'toy-xgboost'?)" in broken(lambda c: c["problems"]["toy"].update(model_types=["xgbost"]))
+    assert "(did you mean 'toy-xgboost'?)" in broken(
+        lambda c: c["problems"]["toy"].update(model_types=["xgbost"])
+    )
     extra = {"problem": "toy", "type": "lightgbm"}
     assert "add 'lightgbm' there" in broken(lambda c: c["train"].update({"toy-lightgbm": extra}))
     assert "must be called toy-lightgbm" in broken(lambda c: c["train"].update({"toy-lgbm": extra}))
@@ -66,3 +73,16 @@ def test_a_missing_or_broken_file_says_how_to_mend_it(tmp_path):
     (tmp_path / "params.yaml").write_text("")
     with pytest.raises(ConfigError, match=r"params\.yaml"):
         load_params(tmp_path)
+
+
+def test_a_search_space_is_checked():
+    def space(**given):
+        return lambda c: c.update(search={"toy-xgboost": {"space": {"max_depth": given}}})
+
+    assert "low must be below high" in broken(space(low=3, high=3))
+    assert "give low and high, or choice" in broken(space(low=3))
+    assert "give low and high, or choice" in broken(space(low=3, high=4, choice=[1]))
+    other = {"toy-xgbost": {"space": {"max_depth": {"low": 1, "high": 2}}}}
+    assert "search.toy-xgbost names no training (did you mean 'toy-xgboost'?)" in broken(
+        lambda c: c.update(search=other)
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lockstep.errors import ConfigError, UsageError, nearest, unknown
 
@@ -111,12 +111,38 @@ class Training(Strict):
     params: dict[str, Any] = Field(default_factory=dict, description="the estimator's own hyperparameters")
 
 
+class Space(Strict):
+    """Where one hyperparameter is searched: between two numbers (integers if both are), or among choices."""
+
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = False
+    choice: list[Any] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Space:
+        bounds = self.low is not None and self.high is not None
+        if bounds == (self.choice is not None):
+            raise ValueError("give low and high, or choice")
+        if bounds and not self.low < self.high:  # type: ignore[operator]
+            raise ValueError("low must be below high")
+        return self
+
+
+class Search(Strict):
+    """The hyperparameter search of one training."""
+
+    trials: int = Field(20, ge=1)
+    seed: int = Field(0, ge=0)
+    space: dict[str, Space] = Field(min_length=1)
+
+
 class Params(Strict):
     """The whole of params.yaml."""
 
     problems: dict[str, Problem]
     train: dict[str, Training]
-    search: dict[str, Any] = Field(default_factory=dict)
+    search: dict[str, Search] = Field(default_factory=dict)
 
     def problem(self, name: str) -> Problem:
         """Return one problem's section; an unknown name is a usage error with the nearest known one."""
@@ -194,12 +220,23 @@ def _section(annotation: Any) -> type[BaseModel] | None:
 
 
 def _check_trainings(params: Params) -> None:
-    declared = {training_key(name, kind): name for name, p in params.problems.items() for kind in p.model_types}
+    declared = {
+        training_key(name, kind): name for name, p in params.problems.items() for kind in p.model_types
+    }
     for key in declared:
         if key not in params.train:
-            raise ConfigError(f"params.yaml: problems.{declared[key]}.model_types names '{key}', which has no section in train{nearest(key, params.train)}")
+            raise ConfigError(
+                f"params.yaml: problems.{declared[key]}.model_types names '{key}', which has no section in train{nearest(key, params.train)}"
+            )
     for key, training in params.train.items():
         if training_key(training.problem, training.type) != key:
-            raise ConfigError(f"params.yaml: train.{key} must be called {training_key(training.problem, training.type)} after its problem and type")
+            raise ConfigError(
+                f"params.yaml: train.{key} must be called {training_key(training.problem, training.type)} after its problem and type"
+            )
         if key not in declared:
-            raise ConfigError(f"params.yaml: train.{key} is not among problems.{training.problem}.model_types; add '{training.type}' there{nearest(key, declared)}")
+            raise ConfigError(
+                f"params.yaml: train.{key} is not among problems.{training.problem}.model_types; add '{training.type}' there{nearest(key, declared)}"
+            )
+    for key in params.search:
+        if key not in params.train:
+            raise ConfigError(f"params.yaml: search.{key} names no training{nearest(key, params.train)}")
