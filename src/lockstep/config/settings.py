@@ -1,0 +1,274 @@
+"""Where to log and register: typed settings that never change a result, each with the place it came from."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from lockstep.config.params import Strict, validated
+from lockstep.errors import ConfigError
+
+CONFIG_FILE = Path("src/config/model_config.yaml")
+URI, DAGSHUB, EXPERIMENT, PUBLISH = (
+    "MLFLOW_TRACKING_URI",
+    "DAGSHUB_REPO",
+    "MLFLOW_EXPERIMENT_NAME",
+    "LOCKSTEP_PUBLISH",
+)
+_OFF = ("0", "false", "no", "off")
+_ON = ("1", "true", "yes", "on")
+
+
+class ModelRegistrySection(Strict):
+    """The section mlflow.model_registry of model_config.yaml."""
+
+    registered_model_name: str | None = None
+    registration_policy: Literal["always", "if_better"] = "always"
+    default_stage: Literal["None", "Staging", "Archived", "Production"] = "None"
+    auto_transition_to_staging: bool = False
+    production_stage: Literal["Production"] = "Production"
+
+
+class MlflowSection(Strict):
+    """The section mlflow of model_config.yaml."""
+
+    enabled: bool = True
+    tracking_uri: str | None = None
+    experiment_name: str | None = None
+    log_model: bool = True
+    log_artifacts: bool = True
+    timeout_seconds: Annotated[float, Field(gt=0, le=5)] = 5
+    publish_experiments: bool = False
+    model_registry: ModelRegistrySection = ModelRegistrySection()
+
+
+class ModelConfig(Strict):
+    """The whole of model_config.yaml."""
+
+    mlflow: MlflowSection = MlflowSection()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the layers together say. ``sources`` tells for each value where it was set."""
+
+    tracking_uri: str | None
+    experiment_name: str | None
+    publish: bool
+    log_model: bool
+    log_artifacts: bool
+    timeout_seconds: float
+    publish_experiments: bool
+    registered_model_name: str | None
+    registration_policy: str
+    default_stage: str
+    auto_transition_to_staging: bool
+    production_stage: str
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def source_of(self, name: str) -> str:
+        """Return where a value came from: an option, a variable, .env, model_config.yaml or the default."""
+        return self.sources.get(name, "the default")
+
+    @property
+    def initial_stage(self) -> str:
+        """The stage a new version starts in."""
+        return "Staging" if self.auto_transition_to_staging else self.default_stage
+
+
+@dataclass(frozen=True)
+class Found:
+    """A value of some layer and the layer's name."""
+
+    value: str
+    source: str
+
+
+def load_settings(
+    root: Path, options: Mapping[str, str | None] | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Read all layers below ``root``: option, environment, .env, model_config.yaml, default.
+
+    ``options`` may hold ``tracking_uri`` and ``experiment_name``; an empty value counts as not set.
+    """
+    config, config_keys = read_model_config(root)
+    variables = environment(root, environ)
+    found = _uri(options or {}, variables, config.mlflow)
+    experiment = _first(
+        _option(options or {}, "experiment_name", "--experiment-name"),
+        variables.get(EXPERIMENT),
+        _from_config(config.mlflow.experiment_name, "mlflow.experiment_name"),
+    )
+    publish = _publish(variables.get(PUBLISH), config.mlflow.enabled, "enabled" in config_keys)
+    sources = {key: str(CONFIG_FILE) for key in config_keys}
+    sources |= {
+        name: item.source
+        for name, item in (("tracking_uri", found), ("experiment_name", experiment), ("publish", publish))
+        if item
+    }
+    registry = config.mlflow.model_registry
+    return Settings(
+        tracking_uri=found.value if found else None,
+        experiment_name=experiment.value if experiment else None,
+        publish=publish.value == "1",
+        log_model=config.mlflow.log_model,
+        log_artifacts=config.mlflow.log_artifacts,
+        timeout_seconds=config.mlflow.timeout_seconds,
+        publish_experiments=config.mlflow.publish_experiments,
+        registered_model_name=registry.registered_model_name,
+        registration_policy=registry.registration_policy,
+        default_stage=registry.default_stage,
+        auto_transition_to_staging=registry.auto_transition_to_staging,
+        production_stage=registry.production_stage,
+        environment={name: item.value for name, item in variables.items()},
+        sources=sources,
+    )
+
+
+def read_model_config(root: Path) -> tuple[ModelConfig, set[str]]:
+    """Read model_config.yaml below ``root`` (absent: defaults) and return it with the keys it sets."""
+    import yaml
+
+    path = root / CONFIG_FILE
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{CONFIG_FILE} is no valid YAML: {' '.join(str(error).split())}") from error
+    content = _without_empty(content) or {}
+    _no_production(content)
+    config = validated(ModelConfig, content, str(CONFIG_FILE))
+    if config.mlflow.model_registry.registration_policy == "if_better":
+        raise ConfigError(
+            f"{CONFIG_FILE}: registration_policy if_better is not available yet; "
+            "use 'always' and compare before you promote"
+        )
+    return config, set(_leaves(content))
+
+
+def environment(root: Path, environ: Mapping[str, str] | None = None) -> dict[str, Found]:
+    """Return the non-empty variables of .env and, before them, of the environment; .env is not exported."""
+    from dotenv import dotenv_values
+
+    path = main_tree(root) / ".env"
+    from_file = dotenv_values(path, interpolate=False) if path.is_file() else {}
+    from_process = os.environ if environ is None else environ
+    found = {name: Found(value, ".env") for name, value in from_file.items() if value}
+    found |= {name: Found(value, f"the variable {name}") for name, value in from_process.items() if value}
+    return found
+
+
+def is_on(value: str, name: str) -> bool:
+    """Read a switch of the environment; anything but a yes or a no is a ConfigError."""
+    if value.strip().lower() in _ON:
+        return True
+    if value.strip().lower() in _OFF:
+        return False
+    raise ConfigError(f"{name}={value!r} is neither on nor off; use 1 or 0")
+
+
+def main_tree(root: Path) -> Path:
+    """Return the main working tree that ``root`` belongs to.
+
+    ``root`` may be a worktree of git, or one of DVC's temporary trees below .dvc/tmp/exps.
+    """
+    root = root.resolve()
+    for folder in root.parents:
+        if folder.parts[-3:] == (".dvc", "tmp", "exps"):
+            return main_tree(folder.parents[2])
+    top = next((f for f in (root, *root.parents) if (f / ".git").exists()), None)
+    if top is None or (top / ".git").is_dir():
+        return root
+    main = _tree_of_worktree(top / ".git")
+    candidate = main / root.relative_to(top) if main else root
+    return candidate if (candidate / "dvc.yaml").is_file() else root
+
+
+def _tree_of_worktree(link: Path) -> Path | None:
+    """Follow a worktree's .git file to the main tree; a submodule's has no commondir and stays itself."""
+    target = link.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+    folder = (link.parent / target).resolve()
+    common = folder / "commondir"
+    if not common.is_file():
+        return None
+    return (folder / common.read_text(encoding="utf-8").strip()).resolve().parent
+
+
+def dagshub_uri(repository: str) -> str:
+    """Return the tracking URI of a DagsHub repository USER/REPO."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", repository):
+        raise ConfigError(
+            f"{DAGSHUB}='{repository}' is not of the form USER/REPO; set it so, e.g. {DAGSHUB}=jane/accidents"
+        )
+    return f"https://dagshub.com/{repository}.mlflow"
+
+
+def _uri(
+    options: Mapping[str, str | None], variables: Mapping[str, Found], section: MlflowSection
+) -> Found | None:
+    """Find the tracking URI; within one layer a URI goes before a DagsHub repository."""
+    return _first(
+        _option(options, "tracking_uri", "--tracking-uri"),
+        *(_of_layer(variables, env_file) for env_file in (False, True)),
+        _from_config(section.tracking_uri, "mlflow.tracking_uri"),
+    )
+
+
+def _of_layer(variables: Mapping[str, Found], env_file: bool) -> Found | None:
+    uri, repository = (
+        item if item and (item.source == ".env") == env_file else None
+        for item in (variables.get(URI), variables.get(DAGSHUB))
+    )
+    if uri:
+        return uri
+    return Found(dagshub_uri(repository.value.strip()), repository.source) if repository else None
+
+
+def _publish(switch: Found | None, enabled: bool, configured: bool) -> Found:
+    if switch and not is_on(switch.value, PUBLISH):
+        return Found("0", switch.source)
+    return Found("1" if enabled else "0", str(CONFIG_FILE) if configured else "the default")
+
+
+def _option(options: Mapping[str, str | None], name: str, shown: str) -> Found | None:
+    value = options.get(name)
+    return Found(value, f"the option {shown}") if value else None
+
+
+def _from_config(value: str | None, key: str) -> Found | None:
+    return Found(value, f"{CONFIG_FILE} ({key})") if value else None
+
+
+def _first(*found: Found | None) -> Found | None:
+    return next((item for item in found if item), None)
+
+
+def _without_empty(content: Any) -> Any:
+    """Drop empty values; YAML's bare None for a stage means the stage None."""
+    if not isinstance(content, dict):
+        return content
+    inner = {key: _without_empty(value) for key, value in content.items()}
+    return {key: value for key, value in inner.items() if value is not None and value != ""}
+
+
+def _leaves(content: dict[str, Any]) -> list[str]:
+    names: list[str] = []
+    for key, value in content.items():
+        names += _leaves(value) if isinstance(value, dict) else [key]
+    return names
+
+
+def _no_production(content: Any) -> None:
+    mlflow = content.get("mlflow") if isinstance(content, dict) else None
+    registry = mlflow.get("model_registry") if isinstance(mlflow, dict) else None
+    if isinstance(registry, dict) and registry.get("default_stage") == "Production":
+        raise ConfigError(
+            f"{CONFIG_FILE}: default_stage Production is refused, nothing goes to Production unseen; "
+            "use None or Staging and promote with scripts/manage_model_registry.py"
+        )

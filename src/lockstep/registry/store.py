@@ -1,0 +1,273 @@
+"""The tracking store: which one, initialised once, reachable, and mended after a move."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from lockstep.config.settings import Settings, main_tree
+from lockstep.errors import ConfigError, RegistryError
+from lockstep.io import whole_file
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DATABASE = "mlflow.db"
+ARTIFACTS = "mlruns"
+_SQLITE = "sqlite:///"
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+_LOCATIONS = (  # every column of MLflow's schema that holds an absolute artifact location
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+
+
+def connect(settings: Settings, root: Path) -> MlflowClient:
+    """Return a client of the configured store, checked to be there; RegistryError in one line otherwise.
+
+    A local database is initialised once, under a lock, and follows a workspace that was moved.
+    """
+    uri = resolve_uri(settings, root)
+    if uri.startswith(_SQLITE):
+        prepare_sqlite(Path(uri.removeprefix(_SQLITE)), main_tree(root))
+    elif is_http(uri):
+        check_server(uri, settings)
+    _quiet_mlflow()
+    _hand_credentials(settings)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        client.get_experiment("0") if not is_http(uri) else None
+    except MlflowException as error:
+        raise RegistryError(f"{shown(uri)} cannot be used: {one_line(error)}") from error
+    return client
+
+
+def resolve_uri(settings: Settings, root: Path) -> str:
+    """Return the absolute tracking URI; plain file stores are refused with the way out."""
+    main = main_tree(root)
+    uri = settings.tracking_uri or f"{_SQLITE}{DATABASE}"
+    scheme = urlsplit(uri).scheme
+    if scheme in ("", "file") or len(scheme) == 1:
+        raise ConfigError(
+            f"tracking URI '{uri}' (from {settings.source_of('tracking_uri')}) is a plain file store, which "
+            f"MLflow refuses now; use {_SQLITE}{DATABASE} (the default) and move old runs there with "
+            "`mlflow migrate-filestore`"
+        )
+    if scheme == "sqlite":
+        path = uri.removeprefix(_SQLITE)
+        if path == uri or path in ("", ":memory:"):
+            raise ConfigError(f"tracking URI '{uri}' names no database file; write {_SQLITE}{DATABASE}")
+        return f"{_SQLITE}{main / path}"
+    return uri
+
+
+def is_http(uri: str) -> bool:
+    """Tell whether a tracking URI names a server."""
+    return urlsplit(uri).scheme in ("http", "https")
+
+
+def artifact_root(uri: str, root: Path) -> Path | None:
+    """Return the folder of a database's artifacts: beside it for sqlite; None where a server keeps them."""
+    if uri.startswith(_SQLITE):
+        return Path(uri.removeprefix(_SQLITE)).parent / ARTIFACTS
+    is_database = urlsplit(uri).scheme.split("+")[0] in _DATABASES
+    return main_tree(root) / ARTIFACTS if is_database else None
+
+
+def check_server(uri: str, settings: Settings) -> None:
+    """Ask a server for its health; one that refuses, hangs, fails or is locked is a RegistryError in time."""
+    import requests
+
+    source = settings.source_of("tracking_uri")
+    told = f"tracking server {shown(uri)} (from {source})"
+    half = settings.timeout_seconds / 2
+    try:
+        answer = requests.get(
+            f"{uri.rstrip('/')}/health",
+            timeout=(half, half),
+            auth=_auth(settings),
+            allow_redirects=False,
+            stream=True,
+        )
+        answer.close()
+    except requests.exceptions.Timeout:
+        raise RegistryError(
+            f"{told} did not answer within {settings.timeout_seconds:g} s; start it or correct the address"
+        ) from None
+    except (requests.exceptions.RequestException, ValueError) as error:
+        reason = (
+            "refused the connection" if "refused" in str(error) else f"cannot be reached ({_cause(error)})"
+        )
+        start = f"start it (`mlflow server --port {urlsplit(uri).port or 5000}`)"
+        raise RegistryError(f"{told} {reason}; {start} or correct the address") from None
+    if answer.status_code in (401, 403):
+        raise RegistryError(
+            f"{told} wants other credentials; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
+    if answer.status_code >= 500:
+        raise RegistryError(f"{told} answers {answer.status_code}; look at the server's log and run again")
+
+
+def _auth(settings: Settings) -> tuple[str, str] | None:
+    user = settings.environment.get(_CREDENTIALS[0])
+    return (user, settings.environment.get(_CREDENTIALS[1], "")) if user else None
+
+
+def _cause(error: Exception) -> str:
+    """Name the innermost cause of a requests error in a few words."""
+    inner: BaseException = error
+    while inner.__cause__ or inner.__context__:
+        inner = inner.__cause__ or inner.__context__ or inner
+    return " ".join(str(inner).split())[:120]
+
+
+def shown(uri: str) -> str:
+    """Return a URI without the password that it may carry."""
+    parts = urlsplit(uri)
+    if parts.password is None:
+        return uri
+    return uri.replace(f":{parts.password}@", ":***@")
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's message as one line."""
+    return " ".join(str(error).split())[:400]
+
+
+def prepare_sqlite(database: Path, lock_root: Path) -> None:
+    """Initialise a database that is not there yet and correct its locations if it was moved."""
+    if not (database.is_file() and database.stat().st_size):
+        with _lock(lock_root):
+            if not (database.is_file() and database.stat().st_size):
+                _initialise(database)
+    _check_sqlite(database)
+    if moved_from(database):
+        with _lock(lock_root):
+            mend_locations(database)
+
+
+@contextmanager
+def _lock(root: Path) -> Iterator[None]:
+    """Hold the workspace's store lock: parallel initialisations would break a database for good."""
+    from filelock import FileLock
+
+    path = root / ".lockstep" / "store.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path):
+        yield
+
+
+def _initialise(database: Path) -> None:
+    """Create the database whole or not at all; takes a few seconds once."""
+    _quiet_mlflow()
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    with whole_file(database) as part:
+        store = SqlAlchemyStore(f"{_SQLITE}{part}", str(database.parent / ARTIFACTS))
+        store.engine.dispose()
+
+
+def _check_sqlite(database: Path) -> None:
+    try:
+        with closing(sqlite3.connect(f"file:{_quoted(database)}?mode=ro", uri=True)) as connection:
+            connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            connection.execute("SELECT 1 FROM registered_models LIMIT 1").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise RegistryError(
+            f"{database} is no complete MLflow database ({error}); move it aside and run "
+            "`dvc repro register`, which registers the workspace's models anew"
+        ) from error
+
+
+def _quoted(path: Path) -> str:
+    from urllib.parse import quote
+
+    return quote(str(path))
+
+
+def moved_from(database: Path) -> list[str]:
+    """Return the artifact roots recorded in a database whose files now lie beside it (moved or copied)."""
+    here = database.parent / ARTIFACTS
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute("SELECT artifact_location FROM experiments").fetchall()
+    parted = [path.rpartition(f"/{ARTIFACTS}/") for (path,) in rows if path and f"/{ARTIFACTS}/" in path]
+    elsewhere = [(f"{head}/{ARTIFACTS}", rest) for head, _, rest in parted if Path(head) != database.parent]
+    return sorted({root for root, rest in elsewhere if root.startswith("/") and (here / rest).is_dir()})
+
+
+def mend_locations(database: Path) -> None:
+    """Point every recorded artifact location below a vanished root to the folder beside the database."""
+    here = str(database.parent / ARTIFACTS)
+    with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+        for old in moved_from(database):
+            for table, column in _LOCATIONS:
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                    f"WHERE substr({column}, 1, ?) = ?",
+                    (here, len(old) + 1, len(old) + 1, f"{old}/"),
+                )
+
+
+def experiment_id(client: MlflowClient, uri: str, root: Path, name: str) -> str:
+    """Return the id of an experiment, made where it is missing, its artifacts anchored at the store."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        folder = artifact_root(uri, root)
+        try:
+            return client.create_experiment(name, artifact_location=str(folder / name) if folder else None)
+        except MlflowException:  # another process was faster
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        raise RegistryError(
+            f"experiment '{name}' is deleted; restore it with "
+            f"`mlflow experiments restore -x {found.experiment_id}`"
+        )
+    return found.experiment_id
+
+
+@contextmanager
+def fluent(uri: str) -> Iterator[None]:
+    """Point MLflow's global functions at ``uri`` within the block, and leave no trace in the environment."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+def _quiet_mlflow() -> None:
+    """Turn telemetry off and bound MLflow's own patience, before it is imported."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def _hand_credentials(settings: Settings) -> None:
+    """Give MLflow, which reads its environment only, the credentials that .env may hold."""
+    for name in _CREDENTIALS:
+        if name in settings.environment:
+            os.environ[name] = settings.environment[name]
