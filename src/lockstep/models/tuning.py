@@ -1,0 +1,157 @@
+"""Hyperparameter search that ends the same whether or not it was killed on the way.
+
+Each trial's sampler is seeded by how many trials were finished before it, and sees only those: a search that is
+started again goes on as the uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.params import Search, Space, Training
+from lockstep.errors import ConfigError
+from lockstep.io import sha256_json
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial, Trial
+
+STARTUP_TRIALS = 6
+"""Trials drawn at random before the sampler learns, and before any trial is pruned."""
+
+
+class Pruned(Exception):  # noqa: N818  it is news, not an error
+    """Raised inside an evaluation to stop a trial that is behind."""
+
+
+Report = Callable[[int, float], None]
+"""Called with a step and the score so far; raises Pruned where going on is not worth it."""
+Evaluate = Callable[[dict[str, Any], Report], float]
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """One finished trial."""
+
+    number: int
+    params: dict[str, Any]
+    value: float | None
+    pruned: bool
+    history: dict[int, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def study_name(key: str, search: Search, training: Training, data_digest: str) -> str:
+    """Return a name that is the same just when the search would go the same way."""
+    fixed = {k: v for k, v in training.params.items() if k not in search.space}
+    content = {
+        "search": search.model_dump(mode="json"),
+        "training": {**training.model_dump(mode="json"), "params": fixed},
+        "data": data_digest,
+    }
+    return f"{key}-{sha256_json(content)[:12]}"
+
+
+def open_study(storage: Path, name: str, current: dict[str, Any], search: Search) -> Study:
+    """Open the study of that name in the sqlite file, or begin it with the hyperparameters in use now."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage.parent.mkdir(parents=True, exist_ok=True)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=1)
+    study = optuna.create_study(
+        storage=f"sqlite:///{storage}",
+        study_name=name,
+        direction="maximize",
+        pruner=pruner,
+        load_if_exists=True,
+    )
+    _forget_killed(study)
+    inside = {k: current[k] for k in search.space if k in current}
+    if not study.trials and len(inside) == len(search.space):
+        study.enqueue_trial(inside)
+    return study
+
+
+def _forget_killed(study: Study) -> None:
+    """A trial that a killed process left running never ended: mark it failed, its turn comes again."""
+    from optuna.trial import TrialState
+
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+        if trial.system_attrs.get("fixed_params"):
+            study.enqueue_trial(trial.system_attrs["fixed_params"])
+
+
+def run_study(
+    study: Study, search: Search, evaluate: Evaluate, ended: Callable[[TrialResult], None]
+) -> dict[str, Any]:
+    """Run what is left of a study and return the winner's hyperparameters.
+
+    ``evaluate`` gives a trial's score, higher is better; ``ended`` is told each trial when it is done.
+    """
+    for number in range(len(finished(study)), search.trials):
+        study.sampler = _sampler(search.seed, number)
+        _run_trial(study, {k: _distribution(k, s) for k, s in search.space.items()}, evaluate)
+        ended(finished(study)[-1])
+    return dict(study.best_params)
+
+
+def finished(study: Study) -> list[TrialResult]:
+    """Return the trials that ended, in their order, numbered without gaps."""
+    from optuna.trial import TrialState
+
+    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    return [_result(number, trial) for number, trial in enumerate(ended)]
+
+
+def _sampler(seed: int, number: int) -> Any:
+    from optuna.samplers import TPESampler
+
+    return TPESampler(seed=seed * 100_003 + number, n_startup_trials=STARTUP_TRIALS)
+
+
+def _run_trial(study: Study, space: dict[str, Any], evaluate: Evaluate) -> None:
+    from optuna.trial import TrialState
+
+    trial = study.ask(space)
+    try:
+        study.tell(trial, evaluate(dict(trial.params), _reporter(trial)))
+    except Pruned:
+        study.tell(trial, state=TrialState.PRUNED)
+
+
+def _reporter(trial: Trial) -> Report:
+    def report(step: int, value: float) -> None:
+        trial.report(value, step)
+        if trial.should_prune():
+            raise Pruned
+
+    return report
+
+
+def _distribution(name: str, space: Space) -> Any:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if space.choice is not None:
+        return CategoricalDistribution(space.choice)
+    if isinstance(space.low, int) and isinstance(space.high, int):
+        return IntDistribution(space.low, space.high, log=space.log)
+    if space.log and not (space.low or 0) > 0:
+        raise ConfigError(f"params.yaml: search space of {name}: low must be above 0 where log is true")
+    return FloatDistribution(float(space.low or 0), float(space.high or 0), log=space.log)
+
+
+def _result(number: int, trial: FrozenTrial) -> TrialResult:
+    seconds = (trial.datetime_complete - trial.datetime_start).total_seconds()  # type: ignore[operator]
+    return TrialResult(
+        number,
+        dict(trial.params),
+        trial.value,
+        trial.state.name == "PRUNED",
+        dict(trial.intermediate_values),
+        seconds,
+    )

@@ -1,0 +1,94 @@
+"""A search that is killed and started again ends like the uninterrupted one."""
+
+import pytest
+
+from lockstep.config.params import Search, Training
+from lockstep.errors import ConfigError
+from lockstep.models.tuning import finished, open_study, run_study, study_name
+
+SEARCH = Search.model_validate(
+    {
+        "trials": 14,
+        "seed": 3,
+        "space": {
+            "depth": {"low": 2, "high": 9},
+            "rate": {"low": 0.01, "high": 0.5, "log": True},
+            "kind": {"choice": ["a", "b"]},
+        },
+    }
+)
+CURRENT = {"depth": 4, "rate": 0.1, "kind": "a", "other": 7}
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing catches it."""
+
+
+def score(params, report):
+    best = 1 - abs(params["depth"] - 6) / 10 - abs(params["rate"] - 0.2) - (params["kind"] == "a") / 20
+    for step in range(4):
+        report(step, best * (step + 1) / 4)
+    return best
+
+
+def search(storage, evaluate=score, search=SEARCH):
+    study = open_study(storage, "toy", CURRENT, search)
+    winner = run_study(study, search, evaluate, lambda _: None)
+    return winner, [(r.number, r.params, r.value, r.pruned) for r in finished(study)]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    return search(tmp_path_factory.mktemp("whole") / "search.db")
+
+
+@pytest.mark.parametrize("killed_at", [0, 1, 5, 9, 13])
+def test_killed_and_started_again_it_ends_like_the_uninterrupted_one(tmp_path, uninterrupted, killed_at):
+    calls = iter(range(100))
+
+    def dies_once(params, report):
+        if next(calls) == killed_at:
+            raise Killed
+        return score(params, report)
+
+    with pytest.raises(Killed):
+        search(tmp_path / "search.db", dies_once)
+    assert search(tmp_path / "search.db", dies_once) == uninterrupted
+
+
+def test_the_first_trial_is_what_is_in_use_now(uninterrupted):
+    _, trials = uninterrupted
+    assert trials[0][1] == {"depth": 4, "rate": 0.1, "kind": "a"}
+
+
+def test_the_winner_is_the_best_finished_trial_and_hopeless_ones_are_pruned(uninterrupted):
+    winner, trials = uninterrupted
+    whole = [t for t in trials if not t[3]]
+    assert winner == max(whole, key=lambda t: t[2])[1]
+    assert len(trials) == SEARCH.trials
+    assert len(whole) < len(trials)
+
+
+def test_a_finished_search_evaluates_nothing_again(tmp_path):
+    first = search(tmp_path / "search.db")
+
+    def never(params, report):
+        raise AssertionError("evaluated again")
+
+    assert search(tmp_path / "search.db", never) == first
+
+
+def test_the_name_changes_with_what_the_search_depends_on_and_with_nothing_else():
+    training = Training(problem="toy", type="xgboost", params=CURRENT)
+    name = study_name("toy-xgboost", SEARCH, training, "d1")
+    tuned = training.model_copy(update={"params": {**CURRENT, "depth": 9}})
+    assert study_name("toy-xgboost", SEARCH, tuned, "d1") == name
+    other = training.model_copy(update={"params": {**CURRENT, "other": 8}})
+    assert study_name("toy-xgboost", SEARCH, other, "d1") != name
+    assert study_name("toy-xgboost", SEARCH, training, "d2") != name
+
+
+def test_a_logarithmic_space_from_zero_is_refused(tmp_path):
+    bad = Search.model_validate({"space": {"rate": {"low": 0.0, "high": 1.0, "log": True}}})
+    with pytest.raises(ConfigError, match="search space of rate: low must be above 0"):
+        search(tmp_path / "search.db", search=bad)
