@@ -32,7 +32,10 @@ def test_an_expected_error_is_one_line_on_stderr(capsys):
 
 def test_a_full_disk_is_named_with_its_fix(capsys):
     ends(OSError(errno.ENOSPC, "No space left on device", "model.joblib"))
-    assert capsys.readouterr().err == "✗ the disk is full: model.joblib; free some space and run the command again\n"
+    assert (
+        capsys.readouterr().err
+        == "✗ the disk is full: model.joblib; free some space and run the command again\n"
+    )
 
 
 def test_a_read_only_folder_is_named_with_its_fix(capsys):

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.errors import DataError
-from lockstep.io import read_json, read_parquet, rounded, sha256_json, whole_file, whole_folder, write_json, write_parquet
+from lockstep.io import (
+    read_json,
+    read_parquet,
+    rounded,
+    sha256_json,
+    whole_file,
+    whole_folder,
+    write_json,
+    write_parquet,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):

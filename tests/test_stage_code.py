@@ -13,7 +13,13 @@ import stage_code  # noqa: E402
 
 def test_dvc_yaml_names_the_code_of_every_stage():
     text = (ROOT / "dvc.yaml").read_text()
-    assert set(stage_code.stages(text)) == {"import_raw", "preprocess", "features", "train_multi_model", "compare"}
+    assert set(stage_code.stages(text)) == {
+        "import_raw",
+        "preprocess",
+        "features",
+        "train_multi_model",
+        "compare",
+    }
     assert stage_code.with_code(text) == text, "run: python scripts/stage_code.py --write"
 
 
@@ -37,9 +43,14 @@ def test_late_imports_count(room, tmp_path, monkeypatch):
     (package / "helper.py").write_text("VALUE = 1\n")
     monkeypatch.setattr(stage_code, "SOURCE", tmp_path)
     monkeypatch.setattr(stage_code, "ROOT", tmp_path)
-    assert stage_code.code_of(f"lockstep.{room}.stage") == [f"lockstep/{room}/helper.py", f"lockstep/{room}/stage.py"]
+    assert stage_code.code_of(f"lockstep.{room}.stage") == [
+        f"lockstep/{room}/helper.py",
+        f"lockstep/{room}/stage.py",
+    ]
 
 
 def test_the_command_says_how_to_mend(tmp_path):
-    done = subprocess.run([sys.executable, ROOT / "scripts" / "stage_code.py"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "stage_code.py"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr

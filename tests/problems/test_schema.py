@@ -24,10 +24,36 @@ def schema_file(tmp_path, **changes):
 
 
 def test_accidents_has_the_28_features_in_order():
-    assert load_schema("accidents").feature_names == (
-        "place catu sexe secu1 year_acc victim_age catv obsm motor catr circ surf situ vma jour mois lum dep com agg_ int atm "
-        "col lat long hour nb_victim nb_vehicules"
-    ).split()
+    assert load_schema("accidents").feature_names == [
+        "place",
+        "catu",
+        "sexe",
+        "secu1",
+        "year_acc",
+        "victim_age",
+        "catv",
+        "obsm",
+        "motor",
+        "catr",
+        "circ",
+        "surf",
+        "situ",
+        "vma",
+        "jour",
+        "mois",
+        "lum",
+        "dep",
+        "com",
+        "agg_",
+        "int",
+        "atm",
+        "col",
+        "lat",
+        "long",
+        "hour",
+        "nb_victim",
+        "nb_vehicules",
+    ]
 
 
 @pytest.mark.parametrize("problem", problem_names())

@@ -23,7 +23,7 @@ STARTUP_TRIALS = 6
 """Trials drawn at random before the sampler learns, and before any trial is pruned."""
 
 
-class Pruned(Exception):  # noqa: N818  it is news, not an error
+class Pruned(Exception):
     """Raised inside an evaluation to stop a trial that is behind."""
 
 

@@ -38,7 +38,9 @@ What to do next (after: source .venv/bin/activate)
 def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m lockstep.pipelines.train", description=__doc__)
-    parser.add_argument("--problem", default="accidents", help="a problem of params.yaml (default: accidents)")
+    parser.add_argument(
+        "--problem", default="accidents", help="a problem of params.yaml (default: accidents)"
+    )
     problem = parser.parse_args().problem
     root = project_root()
     train(root, problem)

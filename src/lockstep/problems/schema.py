@@ -37,11 +37,23 @@ class Column(Strict):
     monotone: Literal[-1, 0, 1] = 0
     slice: bool = Field(False, description="whether gates look at each of its levels")
     encode: bool = Field(True, description="whether models see it as it is, besides what is derived from it")
+    aliases: list[str] = Field(default_factory=list, description="other names a prepared table may use")
+    made_of: list[str] = Field(
+        default_factory=list,
+        description="what a prepared table without it makes it of: one column, or year, month, day",
+    )
 
     @property
     def is_feature(self) -> bool:
         """Whether a prediction request carries this column."""
         return self.kind in ("categorical", "ordered", "numeric")
+
+    @property
+    def holds_numbers(self) -> bool:
+        """Whether the tidy table holds it as float64: numbers and integer codes; else it is text."""
+        if self.kind in ("categorical", "ordered", "target") and self.codes:
+            return all(isinstance(code, int) for code in self.codes)
+        return self.kind in ("numeric", "truth", "target") or self.integer
 
 
 class Derived(Strict):
@@ -161,5 +173,7 @@ def _check_schema(schema: Schema, path: Path) -> None:
     for derived in schema.derived:
         for name in derived.of:
             if name not in known:
-                raise ConfigError(f"{path}: derived column {derived.name} uses unknown column '{name}'{nearest(name, known)}")
+                raise ConfigError(
+                    f"{path}: derived column {derived.name} uses unknown column '{name}'{nearest(name, known)}"
+                )
         known.add(derived.name)
