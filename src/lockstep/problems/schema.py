@@ -40,7 +40,7 @@ class Column(Strict):
     aliases: list[str] = Field(default_factory=list, description="other names a prepared table may use")
     made_of: list[str] = Field(
         default_factory=list,
-        description="what a prepared table without it makes it of: one column, or year, month, day",
+        description="what a prepared table makes it of: one column, or year, month, day",
     )
 
     @property
