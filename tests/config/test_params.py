@@ -65,7 +65,7 @@ def test_unknown_problem_and_type_are_usage_errors():
 
 
 def test_a_missing_or_broken_file_says_how_to_mend_it(tmp_path):
-    with pytest.raises(ConfigError, match="git checkout params.yaml"):
+    with pytest.raises(ConfigError, match=r"git checkout params\.yaml"):
         load_params(tmp_path)
     (tmp_path / "params.yaml").write_text("a: [1")
     with pytest.raises(ConfigError, match="no valid YAML"):

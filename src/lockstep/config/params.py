@@ -223,20 +223,25 @@ def _check_trainings(params: Params) -> None:
     declared = {
         training_key(name, kind): name for name, p in params.problems.items() for kind in p.model_types
     }
-    for key in declared:
+    for key, problem in declared.items():
         if key not in params.train:
             raise ConfigError(
-                f"params.yaml: problems.{declared[key]}.model_types names '{key}', which has no section in train{nearest(key, params.train)}"
+                f"params.yaml: problems.{problem}.model_types names '{key}', which has no section in train"
+                f"{nearest(key, params.train)}"
             )
     for key, training in params.train.items():
-        if training_key(training.problem, training.type) != key:
-            raise ConfigError(
-                f"params.yaml: train.{key} must be called {training_key(training.problem, training.type)} after its problem and type"
-            )
-        if key not in declared:
-            raise ConfigError(
-                f"params.yaml: train.{key} is not among problems.{training.problem}.model_types; add '{training.type}' there{nearest(key, declared)}"
-            )
+        _check_training(key, training, declared)
     for key in params.search:
         if key not in params.train:
             raise ConfigError(f"params.yaml: search.{key} names no training{nearest(key, params.train)}")
+
+
+def _check_training(key: str, training: Training, declared: dict[str, str]) -> None:
+    name = training_key(training.problem, training.type)
+    if name != key:
+        raise ConfigError(f"params.yaml: train.{key} must be called {name} after its problem and type")
+    if key not in declared:
+        raise ConfigError(
+            f"params.yaml: train.{key} is not among problems.{training.problem}.model_types; "
+            f"add '{training.type}' there{nearest(key, declared)}"
+        )
