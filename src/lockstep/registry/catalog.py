@@ -1,0 +1,212 @@
+"""What the registry holds, as plain values: models, their versions, and the names to find them by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.errors import RegistryError, UsageError, nearest, unknown
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+STAGES = ("None", "Staging", "Production", "Archived")
+"""Where a version can stand; its stage IS the tag of this name, MLflow's own stages are never read."""
+STAGE_TAG = "lockstep.stage"
+TAG_PREFIX = "lockstep."
+PAGE = 200
+SCRIPT = "python scripts/manage_model_registry.py"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version."""
+
+    name: str
+    version: int
+    created: int = field(metadata={"unit": "ms since 1970, UTC"})
+    run_id: str | None
+    source: str
+    mirrored: str = field(metadata={"note": "MLflow's own stage; only ever compared to mend the mirror"})
+    tags: dict[str, str]
+
+    @property
+    def stage(self) -> str:
+        """The version's stage; one without the tag, or with another word in it, stands in None."""
+        told = self.tags.get(STAGE_TAG, "None")
+        return told if told in STAGES else "None"
+
+    def tag(self, key: str) -> str | None:
+        """Return the value of the tag lockstep.KEY, if it was written."""
+        return self.tags.get(TAG_PREFIX + key)
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The metrics recorded when it was published, as ``validation_roc_auc``, by name."""
+        parts = ("validation_", "test_")
+        found = {key.removeprefix(TAG_PREFIX): value for key, value in sorted(self.tags.items())}
+        return {key: float(value) for key, value in found.items() if key.startswith(parts)}
+
+    @property
+    def dirty(self) -> bool | None:
+        """Whether a declared input differed from the commit; None where nobody recorded it."""
+        told = self.tag("dirty")
+        return None if told is None else told.lower() == "true"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One registered model with all its versions, the oldest first."""
+
+    name: str
+    versions: tuple[Version, ...]
+    aliases: dict[str, int]
+
+    @property
+    def newest(self) -> Version:
+        """The version with the highest number."""
+        if not self.versions:
+            raise RegistryError(f"{self.name} has no version yet; run `make run-train` to make one")
+        return self.versions[-1]
+
+    def in_stage(self, stage: str) -> tuple[Version, ...]:
+        """Return the versions in a stage, the oldest first."""
+        return tuple(v for v in self.versions if v.stage == stage)
+
+    def version(self, number: int) -> Version:
+        """Return one version; an unknown number is an error that lists those there are."""
+        found = next((v for v in self.versions if v.version == number), None)
+        if found is None:
+            there = ", ".join(str(v.version) for v in self.versions[-10:]) or "none"
+            more = "…, " if len(self.versions) > 10 else ""
+            raise RegistryError(f"{self.name} has no version {number}; there are: {more}{there}")
+        return found
+
+    def newest_in(self, stage: str) -> Version:
+        """Return the newest version in a stage; an empty stage is an error that says how to fill it."""
+        found = self.in_stage(stage)
+        if not found:
+            stands = ", ".join(f"{v.version} ({v.stage})" for v in self.versions[-10:]) or "none"
+            command = f"{SCRIPT} transition --model-name {self.name} --version N --stage {stage}"
+            raise RegistryError(
+                f"{self.name} has no version in {stage}; versions: {stands}; move one: {command}"
+            )
+        return found[-1]
+
+
+def open_registry(root: Path, tracking_uri: str | None = None) -> MlflowClient:
+    """Connect to the configured registry; one that was never made is an error that says how to make it."""
+    from lockstep.config.settings import load_settings
+    from lockstep.registry.store import connect, resolve_uri
+
+    settings = load_settings(root, {"tracking_uri": tracking_uri})
+    database = resolve_uri(settings, root).removeprefix("sqlite:///")
+    if database.startswith("/") and not Path(database).is_file():
+        source = settings.source_of("tracking_uri")
+        raise RegistryError(
+            f"no registry yet: {database} is missing (tracking URI from {source});"
+            " run `make run-train` to make it, or set MLFLOW_TRACKING_URI"
+        )
+    return connect(settings, root)
+
+
+def check_stage(stage: str) -> str:
+    """Return ``stage`` when it is one; else say which was meant (stages are case-sensitive)."""
+    if stage not in STAGES:
+        raise UsageError(unknown("stage", stage, STAGES))
+    return stage
+
+
+def check_version(text: str | int) -> int:
+    """Return a version's number; ``latest``, 0 and text are errors that name the fix."""
+    try:
+        number = int(str(text))
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise UsageError(
+            f"version '{text}' is no version number; give a whole number from 1 up, see list-versions"
+        )
+    return number
+
+
+@contextmanager
+def registry_speaks() -> Iterator[None]:
+    """Turn a refusal of MLflow into one line of ours."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        line = " ".join(str(error).split())
+        shown = line if len(line) < 300 else line[:300] + "…"
+        fix = "check MLFLOW_TRACKING_URI and the server, then run the command again"
+        raise RegistryError(f"the registry refused: {shown}; {fix}") from error
+
+
+def model_names(client: MlflowClient) -> list[str]:
+    """Return the names of all registered models, sorted."""
+    with registry_speaks():
+        return sorted(m.name for m in _pages(client.search_registered_models))
+
+
+def list_models(client: MlflowClient) -> list[Model]:
+    """Return every registered model with its versions, by name; two queries in all."""
+    with registry_speaks():
+        entries = list(_pages(client.search_registered_models))
+        versions: dict[str, list[Version]] = {entry.name: [] for entry in entries}
+        for raw in _pages(client.search_model_versions):
+            versions.setdefault(raw.name, []).append(_version(raw))
+    return sorted((_model(entry, versions[entry.name]) for entry in entries), key=lambda m: m.name)
+
+
+def get_model(client: MlflowClient, name: str) -> Model:
+    """Return one registered model; an unknown name is an error with the nearest known one."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        entry = client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise RegistryError(_no_model(name, model_names(client))) from None
+        with registry_speaks():
+            raise
+    with registry_speaks():
+        found = _pages(client.search_model_versions, filter_string=f"name = '{name}'")
+        return _model(entry, [_version(raw) for raw in found])
+
+
+def _no_model(name: str, known: list[str]) -> str:
+    if not known:
+        return f"the registry holds no model yet, so no '{name}'; run `make run-train` to make some"
+    return f"unknown model '{name}'{nearest(name, known)}; registered: {', '.join(known)}"
+
+
+def _model(entry: Any, versions: list[Version]) -> Model:
+    aliases = {str(alias): int(number) for alias, number in sorted(entry.aliases.items())}
+    return Model(entry.name, tuple(sorted(versions, key=lambda v: v.version)), aliases)
+
+
+def _version(raw: Any) -> Version:
+    return Version(
+        name=raw.name,
+        version=int(raw.version),  # an int from sqlite, text from a server: "9" > "11"
+        created=int(raw.creation_timestamp),
+        run_id=raw.run_id or None,
+        source=raw.source,
+        mirrored=raw.current_stage or "None",
+        tags=dict(raw.tags),
+    )
+
+
+def _pages(search: Callable[..., Any], **query: Any) -> Iterator[Any]:
+    token = None
+    while True:
+        page = search(max_results=PAGE, page_token=token, **query)
+        yield from page
+        token = page.token
+        if not token:
+            return

@@ -1,0 +1,69 @@
+"""What the registry's commands share: a parser whose errors are one line, and tables for people."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from lockstep.errors import UsageError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that takes options only as they are spelt and fails with one line."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **settings})
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the fault as a usage error, with the command that explains the options."""
+        raise UsageError(f"{message}; see `{self.prog} --help`")
+
+
+def common_options(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
+    """Add the options every command of the registry has, before or after a subcommand."""
+    parser.add_argument(
+        "--tracking-uri", metavar="URI", default=default,
+        help="registry to talk to; before MLFLOW_TRACKING_URI, DAGSHUB_REPO, .env and model_config.yaml",
+    )  # fmt: skip
+    plain = False if default is None else default
+    parser.add_argument("--json", action="store_true", default=plain, help="print JSON for programs")
+
+
+def aligned(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as a table with aligned columns; a column that is empty in every row is left out."""
+    heads = [h for h in rows[0] if any(row.get(h) not in (None, "") for row in rows)]
+    cells = [[h.upper() for h in heads], *([_cell(row.get(h)) for h in heads] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(heads))]
+    right = [all(isinstance(row.get(h), int | float | None) for row in rows) for h in heads]
+    return "\n".join(_line(line, widths, right) for line in cells)
+
+
+def listed(facts: Mapping[str, Any]) -> str:
+    """Return facts one a line, names aligned; what was never written is left out."""
+    known = {key: value for key, value in facts.items() if value not in (None, "", {}, [])}
+    width = max(len(key) for key in known)
+    return "\n".join(f"{key:<{width}}  {_cell(value)}" for key, value in known.items())
+
+
+def as_json(content: Any) -> str:
+    """Return JSON for programs: indented, keys in their given order."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _line(cells: list[str], widths: list[int], right: list[bool]) -> str:
+    padded = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True))
+    return "  ".join(padded).rstrip()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_cell(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={_cell(item)}" for key, item in value.items())
+    return str(value)

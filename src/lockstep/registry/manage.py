@@ -1,0 +1,257 @@
+"""Look at the registry and move versions between stages: None, Staging, Production, Archived."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.layout import project_root
+from lockstep.errors import run_command
+from lockstep.registry.catalog import (
+    STAGES,
+    Model,
+    Version,
+    check_stage,
+    check_version,
+    get_model,
+    list_models,
+    open_registry,
+)
+from lockstep.registry.cli import Parser, aligned, as_json, common_options, listed
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from lockstep.registry.lifecycle import Move
+
+Answer = tuple[Any, str]
+"""What a command found: the same as plain JSON values, and as text for people."""
+SHOWN_SCORES = ("roc_auc", "average_precision", "f1", "log_loss", "rmse", "mae", "r2")
+EMPTY = "the registry holds no model yet; run `make run-train` to make some"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line, ask or move, print."""
+    options = parser().parse_args(arguments)
+    check_options(options)
+    client = open_registry(project_root(), options.tracking_uri)
+    content, text = options.command(client, options)
+    print(as_json(content) if options.json else text)
+
+
+def parser() -> Parser:
+    """Return the command line's parser; building it imports nothing heavy."""
+    top = Parser(prog="manage_model_registry.py", description=__doc__)
+    common_options(top, default=None)
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, (run, text, options) in COMMANDS.items():
+        _command(commands, name, run, text, options)
+    return top
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Refuse a stage or version that can't be, before anything is asked of a server."""
+    if getattr(options, "stage", None) is not None:
+        check_stage(options.stage)
+    if getattr(options, "version", None) is not None:
+        check_version(options.version)
+
+
+def show_models(client: MlflowClient, options: argparse.Namespace) -> Answer:
+    """List every model."""
+    models = list_models(client)
+    return [_model_facts(m) for m in models], aligned([_model_row(m) for m in models]) if models else EMPTY
+
+
+def show_versions(client: MlflowClient, options: argparse.Namespace) -> Answer:
+    """List one model's versions, the newest first."""
+    model = get_model(client, options.model_name)
+    versions = model.versions[::-1]
+    text = aligned([_version_row(v) for v in versions]) if versions else f"{model.name} has no version yet"
+    return [version_facts(model, v) for v in versions], text
+
+
+def show_model(client: MlflowClient, options: argparse.Namespace) -> Answer:
+    """Show the version in one stage."""
+    model = get_model(client, options.model_name)
+    facts = version_facts(model, model.newest_in(options.stage))
+    return facts, listed(facts)
+
+
+def transition(client: MlflowClient, options: argparse.Namespace) -> Answer:
+    """Move one version."""
+    from lockstep.registry import lifecycle
+
+    return _moved(lifecycle.transition(client, options.model_name, options.version, options.stage))
+
+
+def promote(client: MlflowClient, options: argparse.Namespace) -> Answer:
+    """Move the newest version, or the one named, into Production or Staging."""
+    from lockstep.registry import lifecycle
+
+    done = lifecycle.promote(client, options.model_name, options.version, options.stage or "Production")
+    if options.version is None:
+        print(_newest_note(get_model(client, options.model_name).version(done.step.version)), file=sys.stderr)
+    return _moved(done)
+
+
+def archive(client: MlflowClient, options: argparse.Namespace) -> Answer:
+    """Move one version into Archived."""
+    from lockstep.registry import lifecycle
+
+    return _moved(lifecycle.archive(client, options.model_name, options.version))
+
+
+def version_facts(model: Model, version: Version) -> dict[str, Any]:
+    """Return all that is recorded about one version, as plain values."""
+    return {
+        "name": version.name,
+        "version": version.version,
+        "stage": version.stage,
+        "aliases": sorted(a for a, number in model.aliases.items() if number == version.version),
+        "uri": f"models:/{version.name}/{version.version}",
+        "run_id": version.run_id,
+        "created": _when(version.created),
+        "problem": version.tag("problem"),
+        "type": version.tag("type"),
+        "git_commit": version.tag("git_commit"),
+        "dirty": version.dirty,
+        "model_digest": version.tag("model_digest"),
+        "data_digest": version.tag("data_digest"),
+        "threshold": _number(version.tag("threshold")),
+        "score_scale": version.tag("score_scale"),
+        "metrics": version.scores,
+    }
+
+
+def _command(commands: Any, name: str, run: Callable[..., Answer], text: str, options: str) -> None:
+    sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    for option in options.split():
+        _option(sub, option.strip("[]"), required=not option.startswith("["))
+    common_options(sub)
+    sub.set_defaults(command=run)
+
+
+def _option(sub: argparse.ArgumentParser, option: str, required: bool) -> None:
+    texts = {
+        "--model-name": ("NAME", "registered model, as list-models shows it"),
+        "--version": ("N", "its version" if required else "its version (default: the newest)"),
+        "--stage": ("STAGE", ", ".join(STAGES) if required else "Production (the default) or Staging"),
+    }
+    metavar, text = texts[option]
+    sub.add_argument(option, metavar=metavar, required=required, help=text)
+
+
+def _moved(done: Move) -> Answer:
+    content = {
+        "name": done.name,
+        "version": done.step.version,
+        "from": done.step.was,
+        "to": done.step.now,
+        "changed": done.changed,
+        "made_way": [{"version": s.version, "from": s.was, "to": s.now} for s in done.made_way],
+        "aliases": done.aliases,
+    }
+    return content, "\n".join(_move_lines(done))
+
+
+def _move_lines(done: Move) -> list[str]:
+    step = done.step
+    stays = f"✓ {done.name} version {step.version} is in {step.now} already"
+    moved = f"✓ {done.name} version {step.version}: {step.was} → {step.now}"
+    lines = [moved if step.was != step.now else stays]
+    lines += [f"  version {s.version} made way: {s.was} → {s.now}" for s in done.made_way]
+    if step.was == "Production" != step.now and "production" not in done.aliases:
+        lines.append("  no version is in Production now")
+    return lines
+
+
+def _newest_note(version: Version) -> str:
+    """Say which version the newest is, and whether it is another model than the workspace's."""
+    note = f"no --version given: took the newest, {version.version}"
+    held = _workspace_digest(version)
+    if held and held != version.tag("model_digest"):
+        return f"{note}; it is not the model in this workspace (see list-versions for the digests)"
+    return note
+
+
+def _workspace_digest(version: Version) -> str | None:
+    from lockstep.config.layout import ProblemLayout
+    from lockstep.io import read_json
+
+    problem, kind = version.tag("problem"), version.tag("type")
+    if not problem or not kind:
+        return None
+    card: Path = ProblemLayout(project_root(), problem).model_card(kind)
+    return read_json(card).get("model_digest") if card.is_file() else None
+
+
+def _model_facts(model: Model) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "versions": len(model.versions),
+        "newest": model.versions[-1].version if model.versions else None,
+        "stages": {s: [v.version for v in model.in_stage(s)] for s in STAGES if model.in_stage(s)},
+        "aliases": model.aliases,
+    }
+
+
+def _model_row(model: Model) -> dict[str, Any]:
+    shown = ("Production", "Staging")
+    held = {stage.lower(): [v.version for v in model.in_stage(stage)] or "-" for stage in shown}
+    facts = _model_facts(model)
+    return {"name": model.name, "versions": facts["versions"], "newest": facts["newest"], **held}
+
+
+def _version_row(version: Version) -> dict[str, Any]:
+    scores = {name: version.scores.get(f"validation_{name}") for name in SHOWN_SCORES}
+    commit = (version.tag("git_commit") or "")[:9]
+    return {
+        "version": version.version,
+        "stage": version.stage,
+        **scores,
+        "threshold": _number(version.tag("threshold")),
+        "created (utc)": _when(version.created)[:16].replace("T", " "),
+        "commit": f"{commit} (dirty)" if commit and version.dirty else commit,
+        "model digest": (version.tag("model_digest") or "")[:12],
+        "run": version.run_id,
+    }
+
+
+def _number(text: str | None) -> float | None:
+    return None if text is None else float(text)
+
+
+def _when(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+COMMANDS: dict[str, tuple[Callable[..., Answer], str, str]] = {
+    "list-models": (show_models, "every registered model, and which versions are in use", ""),
+    "list-versions": (
+        show_versions,
+        "a model's versions: stage, metrics, when, from which commit",
+        "--model-name",
+    ),
+    "transition": (transition, "put one version into any stage", "--model-name --version --stage"),
+    "promote": (
+        promote,
+        "put the newest version (or --version) into Production; the previous one is archived",
+        "--model-name [--version] [--stage]",
+    ),
+    "archive": (archive, "put one version into Archived", "--model-name --version"),
+    "get-model": (
+        show_model,
+        "the version of a model in a stage, the newest where there are several",
+        "--model-name --stage",
+    ),
+}
+"""What each command does, its help, and its options; those in brackets may be left out."""
+
+
+if __name__ == "__main__":
+    run_command(main)
