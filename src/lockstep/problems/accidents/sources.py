@@ -20,7 +20,7 @@ DATASET = (
     "de-la-circulation-routiere-annees-de-2005-a-2023/"
 )
 _RESOURCE = "https://www.data.gouv.fr/fr/datasets/r/{}"
-# caract-2023, carcteristiques-2021 (the publisher's own slip), ech_usagers: any of the four tables of any year.
+# caract-2023, carcteristiques-2021 (the publisher's own slip), ech_usagers: any table of any year.
 _RAW_NAME = re.compile(r"(?<![a-z])(?:caract|carct|lieux|usagers|vehicules)", re.IGNORECASE)
 
 

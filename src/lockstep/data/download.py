@@ -1,0 +1,286 @@
+"""Fetch files over HTTP: an interrupted download goes on where it stopped, and only whole files count.
+
+In the cache a file NAME is a `.part` while it is fetched; beside each lies a note of what the server said of
+it (ETag, date, length), so that a part is never continued with the bytes of another revision.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.errors import DataError
+from lockstep.io import read_json, sha256_file, write_json
+from lockstep.problems.source_files import RemoteFile
+
+if TYPE_CHECKING:
+    from requests import Response, Session
+
+BLOCK = 1 << 13
+LONGEST_PAUSE = 30.0
+BY_HAND = "fetch the files by hand and give them with `make add-data PROBLEM=… FROM=FOLDER`"
+_MARKUP = (b"<!doctype html", b"<html", b"<?xml", b"<head")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for a server, in seconds, and how often to try without getting one byte further."""
+
+    connect: float = 10.0
+    read: float = 30.0
+    tries: int = 5
+    pause: float = 1.0
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where one file lies in the cache; one address, one spot."""
+
+    whole: Path
+
+    @property
+    def part(self) -> Path:
+        """What has arrived so far."""
+        return self.whole.with_name(self.whole.name + ".part")
+
+    @property
+    def size(self) -> int:
+        """The number of bytes that have arrived so far."""
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def forget_part(self) -> None:
+        """Remove what has arrived, so that the next try starts anew."""
+        self.part.unlink(missing_ok=True)
+        note_of(self.part).unlink(missing_ok=True)
+
+
+class Cut(Exception):
+    """A try ended early, in a way that another try may mend."""
+
+
+def fetch_all(files: list[RemoteFile], cache: Path, patience: Patience | None = None) -> list[Path]:
+    """Return the cached copies of all files, in their order, fetching what the cache lacks."""
+    import requests
+
+    with requests.Session() as session:
+        return [fetch(file, cache, session, patience or Patience()) for file in files]
+
+
+def fetch(file: RemoteFile, cache: Path, session: Session, patience: Patience) -> Path:
+    """Return the cached copy of one file, whole and with the pinned sum; any failure is one DataError.
+
+    A cached copy with the pinned sum costs no request; without a pin the server is asked whether it changed.
+    """
+    spot = spot_of(file, cache)
+    if file.sha256 and spot.whole.exists() and sha256_file(spot.whole) == file.sha256:
+        return spot.whole
+    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        _persist(file, spot, patience, lambda: _attempt(file, spot, session, patience))
+    except Cut as cut:
+        _settle_for_old_copy(file, spot, cut)
+    return spot.whole
+
+
+def spot_of(file: RemoteFile, cache: Path) -> Spot:
+    """Return where the file of this name from this address lies in the cache."""
+    address = hashlib.sha256(file.url.encode()).hexdigest()[:12]
+    return Spot(cache / f"{address}-{file.name}")
+
+
+def note_of(path: Path) -> Path:
+    """Return where the server's word about a cached file lies."""
+    return path.with_name(path.name + ".json")
+
+
+def _persist(file: RemoteFile, spot: Spot, patience: Patience, attempt: Callable[[], None]) -> None:
+    """Try until it is done or until enough tries in a row got no byte further; then raise the last Cut."""
+    furthest, failures = spot.size, 0
+    while True:
+        try:
+            return attempt()
+        except Cut as cut:
+            failures = 1 if spot.size > furthest else failures + 1
+            furthest = max(furthest, spot.size)
+            if failures >= patience.tries:
+                raise
+            print(f"{file.name}: {cut}; trying again", file=sys.stderr)
+            time.sleep(min(patience.pause * 2 ** (failures - 1), LONGEST_PAUSE))
+
+
+def _settle_for_old_copy(file: RemoteFile, spot: Spot, cut: Cut) -> None:
+    """Accept the copy of an earlier run while the server is away, loudly; without one, raise a DataError."""
+    if not spot.whole.exists() or file.sha256:
+        raise DataError(
+            f"{file.name} could not be fetched from {file.url}: {cut}; run the command again to go on where "
+            f"it stopped, or {BY_HAND}"
+        ) from None
+    print(f"⚠ {file.name}: {cut}; going on with the copy fetched earlier", file=sys.stderr)
+
+
+def _attempt(file: RemoteFile, spot: Spot, session: Session, patience: Patience) -> None:
+    have, note = _resumable(spot)
+    old = {} if file.sha256 else _read_note(spot.whole)
+    if have and have == note.get("length"):
+        return _finish(file, spot)
+    waits = (patience.connect, patience.read)
+    headers = _headers(have, note, old)
+    with _faults(file, spot), session.get(file.url, headers=headers, stream=True, timeout=waits) as answer:
+        if answer.status_code == 304 and old:
+            return None
+        _check_status(file, answer)
+        _save(file, spot, answer, _start(spot, answer, have, note))
+    return _finish(file, spot)
+
+
+@contextmanager
+def _faults(file: RemoteFile, spot: Spot) -> Iterator[None]:
+    """Turn what requests raises into a Cut, where another try may help, or a DataError."""
+    import requests
+
+    try:
+        yield
+    except requests.exceptions.SSLError as error:
+        raise DataError(
+            f"{file.url}: its certificate is refused; set REQUESTS_CA_BUNDLE ({error})"
+        ) from error
+    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+        raise Cut(_reason(error, spot)) from error
+    except requests.RequestException as error:
+        raise DataError(f"{file.url} is no address to fetch {file.name} from ({error})") from error
+
+
+def _resumable(spot: Spot) -> tuple[int, dict[str, Any]]:
+    """Return how many bytes may be kept, and what the server said of them; a part nobody knows is dropped."""
+    note = _read_note(spot.part)
+    if spot.size and note.get("length") and spot.size <= note["length"]:
+        return spot.size, note
+    spot.forget_part()
+    return 0, {}
+
+
+def _read_note(path: Path) -> dict[str, Any]:
+    note = note_of(path)
+    return read_json(note) if path.exists() and note.exists() else {}
+
+
+def _headers(have: int, note: dict[str, Any], old: dict[str, Any]) -> dict[str, str]:
+    # Compressed answers have other lengths and ranges than the file.
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        validator = _strong(note)
+        return {**headers, "If-Range": validator} if validator else headers
+    asked = {"If-None-Match": old.get("etag"), "If-Modified-Since": old.get("modified")}
+    return headers | {name: value for name, value in asked.items() if value}
+
+
+def _strong(note: dict[str, Any]) -> str | None:
+    """Return what If-Range may hold: a strong ETag, else the date."""
+    etag = note.get("etag")
+    return etag if etag and not etag.startswith("W/") else note.get("modified")
+
+
+def _check_status(file: RemoteFile, answer: Response) -> None:
+    """Pass 200, 206 and 416; raise Cut for what may pass, DataError for what will not."""
+    status = answer.status_code
+    if status in (200, 206, 416):
+        return
+    if status >= 500 or status in (408, 425, 429):
+        raise Cut(f"the server answered {status} {answer.reason}")
+    hint = "its address has changed" if status in (404, 410) else "the server refuses it"
+    raise DataError(
+        f"{file.name}: {file.url} answered {status} {answer.reason}: {hint}; "
+        f"set source.download.base_url to a mirror, or {BY_HAND}"
+    )
+
+
+def _start(spot: Spot, answer: Response, have: int, note: dict[str, Any]) -> int:
+    """Return the offset of the answer's first byte: where the part ends, or 0 when all of it is sent anew."""
+    if answer.status_code == 200:
+        return 0
+    expected = f"bytes {have}-{note.get('length', 0) - 1}/{note.get('length')}"
+    if answer.status_code == 416 or answer.headers.get("Content-Range") != expected:
+        spot.forget_part()
+        raise Cut("the server has another revision than the part that had arrived")
+    return have
+
+
+def _save(file: RemoteFile, spot: Spot, answer: Response, start: int) -> None:
+    from tqdm import tqdm
+
+    length = _length(answer, start)
+    _refuse_markup(file, answer.headers.get("Content-Type", "").encode())
+    if start == 0:
+        _note_answer(spot, answer, length)
+    with (
+        spot.part.open("ab" if start else "wb") as out,
+        tqdm(total=length, initial=start, desc=file.name, unit="B", unit_scale=True, disable=None) as bar,
+    ):
+        for block in answer.iter_content(BLOCK):
+            if out.tell() == 0:
+                _refuse_markup(file, block)
+            out.write(block)
+            bar.update(len(block))
+    if length is not None and spot.size != length:
+        raise Cut(f"{spot.size:,} of {length:,} bytes came")
+
+
+def _length(answer: Response, start: int) -> int | None:
+    """Return the length of the whole file in bytes, where the server tells it in bytes of the file itself."""
+    told = answer.headers.get("Content-Length", "")
+    if not told.isdigit() or answer.headers.get("Content-Encoding", "identity") != "identity":
+        return None
+    return start + int(told)
+
+
+def _refuse_markup(file: RemoteFile, seen: bytes) -> None:
+    head = seen.lstrip(b"\xef\xbb\xbf \t\r\n")[:64].lower()
+    if head.startswith((b"text/html", *_MARKUP)):
+        raise DataError(
+            f"{file.name}: {file.url} sent a web page in place of the file (a portal, login or error page); "
+            f"open the address in a browser to see it, set source.download.base_url to a mirror, or {BY_HAND}"
+        )
+
+
+def _note_answer(spot: Spot, answer: Response, length: int | None) -> None:
+    # The note goes first: bytes without a note are dropped, a note without bytes does no harm.
+    spot.forget_part()
+    headers = answer.headers
+    said = {"etag": headers.get("ETag"), "modified": headers.get("Last-Modified"), "length": length}
+    write_json(note_of(spot.part), said)
+
+
+def _finish(file: RemoteFile, spot: Spot) -> None:
+    """Check the sum and give the part its name; a wrong sum removes it."""
+    if not spot.size:
+        spot.forget_part()
+        raise DataError(f"{file.name}: {file.url} sent an empty file; look at the address, then run it again")
+    got = sha256_file(spot.part) if file.sha256 else None
+    if got != file.sha256:
+        spot.forget_part()
+        raise DataError(
+            f"{file.name} has the SHA-256 {got}, pinned is {file.sha256}; it was removed: run this again, "
+            "and if the sum stays, the publisher revised it: pin the new one in source.download.sha256"
+        )
+    note_of(spot.whole).unlink(missing_ok=True)
+    spot.part.replace(spot.whole)
+    note_of(spot.part).replace(note_of(spot.whole))
+
+
+def _reason(error: Exception, spot: Spot) -> str:
+    import requests
+
+    if isinstance(error, requests.ConnectTimeout):
+        return "the server cannot be reached in time"
+    if isinstance(error, requests.Timeout) or "timed out" in str(error):
+        return f"the server fell silent after {spot.size:,} bytes"
+    if spot.size:
+        return f"the connection was cut after {spot.size:,} bytes"
+    return "the server cannot be reached, or cuts the connection at once"
