@@ -1,0 +1,81 @@
+"""The trials of a hyperparameter search as MLflow runs below one parent, each logged once."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.settings import load_settings
+from lockstep.models.tuning import TrialResult
+from lockstep.problems.schema import load_schema
+from lockstep.registry import store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SEARCH = "lockstep.search"
+TRIAL = "lockstep.trial"
+PARENT = "mlflow.parentRunId"
+
+
+@dataclass(frozen=True)
+class SearchLog:
+    """Where one study's trials go: a parent run in the problem's experiment."""
+
+    client: MlflowClient
+    experiment_id: str
+    parent_id: str
+    study: str
+
+    def add(self, result: TrialResult) -> None:
+        """Log one trial below the parent, unless it is there already."""
+        if not self._runs(f"tags.`{TRIAL}` = '{result.number}'"):
+            self._log(result)
+
+    def close(self, winner: dict[str, Any], value: float) -> None:
+        """Write the winner on the parent run and end it."""
+        for name, chosen in winner.items():
+            self.client.set_tag(self.parent_id, f"lockstep.winner.{name}", str(chosen))
+        self.client.log_metric(self.parent_id, "best_value", value)
+        self.client.set_terminated(self.parent_id, "FINISHED")
+
+    def _runs(self, condition: str) -> list[Any]:
+        both = f"tags.`{SEARCH}` = '{self.study}' and {condition}"
+        return list(self.client.search_runs([self.experiment_id], both, max_results=1))
+
+    def _log(self, result: TrialResult) -> None:
+        from mlflow.entities import Metric, Param
+
+        now = int(time.time() * 1000)
+        tags = {SEARCH: self.study, TRIAL: str(result.number), PARENT: self.parent_id}
+        state = {"lockstep.pruned": str(result.pruned).lower(), "mlflow.runName": f"trial {result.number}"}
+        run = self.client.create_run(
+            self.experiment_id, start_time=now - int(result.seconds * 1000), tags={**tags, **state}
+        )
+        steps = [Metric("score", value, now, step) for step, value in sorted(result.history.items())]
+        if result.value is not None:
+            steps.append(Metric("value", result.value, now, 0))
+        params = [Param(name, str(value)) for name, value in result.params.items()]
+        self.client.log_batch(run.info.run_id, metrics=steps, params=params)
+        self.client.set_terminated(run.info.run_id, "FINISHED")
+
+
+def open_search(root: Path, problem: str, model_type: str, study: str) -> SearchLog | None:
+    """Return the log of a study, its parent run made or found; None where publishing is turned off."""
+    settings = load_settings(root)
+    if not settings.publish:
+        return None
+    client = store.connect(settings, root)
+    name = settings.experiment_name or load_schema(problem).experiment
+    experiment = store.experiment_id(client, store.resolve_uri(settings, root), root, name)
+    return SearchLog(client, experiment, _parent(client, experiment, model_type, study), study)
+
+
+def _parent(client: MlflowClient, experiment: str, model_type: str, study: str) -> str:
+    tags = {SEARCH: study, TRIAL: "parent", "mlflow.runName": f"search {model_type}"}
+    found = client.search_runs(
+        [experiment], f"tags.`{SEARCH}` = '{study}' and tags.`{TRIAL}` = 'parent'", max_results=1
+    )
+    return str(found[0].info.run_id if found else client.create_run(experiment, tags=tags).info.run_id)

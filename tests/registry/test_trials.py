@@ -1,0 +1,64 @@
+"""Each trial of a search is one run below its parent, however often the search is started again."""
+
+import subprocess
+
+import pytest
+
+from lockstep.models.tuning import TrialResult
+from lockstep.registry.trials import open_search
+
+RESULTS = [
+    TrialResult(0, {"depth": 3}, 0.8, pruned=False, history={0: 0.7, 1: 0.8}, seconds=1.5),
+    TrialResult(1, {"depth": 9}, None, pruned=True, history={0: 0.1}, seconds=0.5),
+]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    for name in ("MLFLOW_TRACKING_URI", "DAGSHUB_REPO", "LOCKSTEP_PUBLISH"):
+        monkeypatch.delenv(name, raising=False)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    return tmp_path
+
+
+def runs(log):
+    found = log.client.search_runs([log.experiment_id], order_by=["tags.`lockstep.trial`"])
+    return {run.data.tags["lockstep.trial"]: run for run in found}
+
+
+def test_trials_are_nested_runs_logged_once(project):
+    for _ in range(2):  # the second time is the search started again
+        log = open_search(project, "accidents", "xgboost", "study-1")
+        for result in RESULTS:
+            log.add(result)
+    log.close({"depth": 3}, 0.8)
+    found = runs(log)
+    assert set(found) == {"0", "1", "parent"}
+    assert {found[n].data.tags["mlflow.parentRunId"] for n in "01"} == {log.parent_id}
+    assert found["0"].data.params == {"depth": "3"}
+    assert found["0"].data.metrics == {"score": 0.8, "value": 0.8}
+    assert found["1"].data.tags["lockstep.pruned"] == "true"
+    assert found["parent"].info.status == "FINISHED"
+    assert found["parent"].data.tags["lockstep.winner.depth"] == "3"
+
+
+def test_the_history_keeps_its_steps(project):
+    log = open_search(project, "accidents", "xgboost", "study-1")
+    log.add(RESULTS[0])
+    steps = log.client.get_metric_history(runs(log)["0"].info.run_id, "score")
+    assert [(m.step, m.value) for m in steps] == [(0, 0.7), (1, 0.8)]
+
+
+def test_two_studies_do_not_mix(project):
+    first = open_search(project, "accidents", "xgboost", "study-1")
+    second = open_search(project, "accidents", "xgboost", "study-2")
+    first.add(RESULTS[0])
+    second.add(RESULTS[0])
+    assert first.parent_id != second.parent_id
+    assert len(first.client.search_runs([first.experiment_id])) == 4
+
+
+def test_publishing_turned_off_logs_nothing(project, monkeypatch):
+    monkeypatch.setenv("LOCKSTEP_PUBLISH", "0")
+    assert open_search(project, "accidents", "xgboost", "study-1") is None
+    assert not (project / "mlflow.db").exists()
