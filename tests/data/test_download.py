@@ -110,7 +110,7 @@ def test_many_cuts_are_no_failure_while_every_try_gets_further(server: Server, t
 def test_an_interrupted_run_is_resumed_by_the_next(server: Server, tmp_path: Path) -> None:
     server.plans = [{"cut": 98_304}]
     once = Patience(connect=2.0, read=0.4, tries=1, pause=0.0)
-    with pytest.raises(DataError, match="cut after 98,304 bytes.*run the command again") as caught:
+    with pytest.raises(DataError, match=r"cut after 98,304 bytes.*run the command again") as caught:
         fetch(server, tmp_path, patience=once)
     assert "\n" not in str(caught.value)
     assert part(server, tmp_path).stat().st_size == 98_304
@@ -264,7 +264,7 @@ def test_a_file_without_a_told_length_arrives(server: Server, tmp_path: Path) ->
 
 def test_nobody_listening_is_one_line(tmp_path: Path) -> None:
     nobody = RemoteFile("file.csv", "http://127.0.0.1:9/file.csv")
-    with pytest.raises(DataError, match="cannot be reached.*make add-data") as caught:
+    with pytest.raises(DataError, match=r"cannot be reached.*make add-data") as caught:
         fetch_all([nobody], tmp_path, QUICK)
     assert "\n" not in str(caught.value)
 
