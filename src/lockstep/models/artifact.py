@@ -1,0 +1,238 @@
+"""The one model artifact: canonical skops bytes, their digest, and a loader that checks before it loads."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from lockstep.errors import ArtifactError
+from lockstep.io import whole_file
+
+ENCODER_SOURCE = Path(__file__).parents[1] / "features" / "columns_v1.py"
+"""The transformer's code: it travels inside every artifact and is covered by its digest."""
+
+ALLOWED_TYPES: tuple[str, ...] = (
+    "collections.OrderedDict",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "lightgbm.sklearn.LGBMRegressor",
+    "lockstep.features.columns_v1.ColumnEncoder",
+    "scipy._lib.array_api_compat.numpy._aliases.asarray",
+    "scipy.interpolate._bsplines.BSpline",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.tree._tree.Tree",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+    "xgboost.sklearn.XGBRegressor",
+)
+"""Every type an artifact may hold besides those skops trusts by itself: fixed here, never read from the file."""
+
+_SHARED = ("ObjectNode", "TreeNode")
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def canonical_bytes(pipeline: Any) -> bytes:
+    """Return the pipeline as skops bytes that are the same in every process.
+
+    skops names arrays by memory address, and zip files carry dates; here members are numbered by first appearance,
+    equal ones stored once, identities kept for estimators only (interned strings differ between processes).
+    """
+    import skops.io
+
+    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(pipeline))) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    canonical = _Canonical(json.loads(members.pop("schema.json")), members)
+    return _zipped(canonical.schema, canonical.content)
+
+
+def model_digest(pipeline: Any) -> str:
+    """Return the SHA-256 over the pipeline's canonical bytes and its transformer's code, in hexadecimal."""
+    return digest_of(canonical_bytes(pipeline))
+
+
+def digest_of(content: bytes, code: Path = ENCODER_SOURCE) -> str:
+    """Return the digest of canonical bytes and the code at ``code``."""
+    total = hashlib.sha256(content)
+    total.update(code.read_bytes() if code.is_file() else b"")
+    return total.hexdigest()
+
+
+def write_artifact(pipeline: Any, path: Path) -> str:
+    """Write the pipeline's canonical bytes and return the model digest."""
+    content = canonical_bytes(pipeline)
+    with whole_file(path) as part:
+        part.write_bytes(content)
+    return digest_of(content)
+
+
+def read_artifact(path: Path, expected_digest: str | None, code: Path = ENCODER_SOURCE) -> Any:
+    """Check an artifact and load its pipeline: first the digest, then the types inside, and only then the content.
+
+    ``code`` is the transformer's source that the digest covers: the artifact's own copy, which is never imported.
+    Raises ArtifactError for a damaged or foreign file, a pickle, or a type that is not allowed.
+    """
+    content = _read(path)
+    if expected_digest is not None and (found := digest_of(content, code)) != expected_digest:
+        raise ArtifactError(
+            f"{path} has digest {found[:12]}…, expected {expected_digest[:12]}…: the file was changed or damaged; "
+            "register the model again with `dvc repro register`"
+        )
+    check_types(content, str(path))
+    return _loaded(content, str(path))
+
+
+def check_types(content: bytes, where: str) -> None:
+    """Raise an ArtifactError if skops bytes hold a type that is not on the fixed list, naming it."""
+    import skops.io
+
+    _check_kind(content, where)
+    try:
+        found = skops.io.get_untrusted_types(data=content)
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, EOFError, AttributeError) as error:
+        raise ArtifactError(
+            f"{where} is no readable skops file ({error}); register the model again"
+        ) from error
+    foreign = sorted(set(found) - set(ALLOWED_TYPES))
+    if foreign:
+        raise ArtifactError(
+            f"{where} holds types that are not allowed: {', '.join(foreign[:5])}; "
+            "load only artifacts this project wrote"
+        )
+
+
+def _loaded(content: bytes, where: str) -> Any:
+    import skops.io
+
+    try:
+        return skops.io.loads(content, trusted=list(ALLOWED_TYPES))
+    except (
+        zipfile.BadZipFile,
+        KeyError,
+        TypeError,
+        ValueError,
+        EOFError,
+        ImportError,
+        AttributeError,
+    ) as error:
+        raise ArtifactError(
+            f"{where} cannot be loaded ({type(error).__name__}: {error}); was it written with other package versions?"
+        ) from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ArtifactError(
+            f"{path} is missing; register the model again with `dvc repro register`"
+        ) from None
+    except IsADirectoryError:
+        raise ArtifactError(f"{path} is a folder, not a model file") from None
+
+
+def _check_kind(content: bytes, where: str) -> None:
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        return
+    if content[:1] == b"\x80" or content[:2] in (b"\x1f\x8b", b"x\x9c", b"BZ"):
+        raise ArtifactError(
+            f"{where} is a pickle (or a compressed one), which is never loaded; expected a skops file"
+        )
+    raise ArtifactError(
+        f"{where} is no skops file or is cut short; register the model again with `dvc repro register`"
+    )
+
+
+class _Canonical:
+    """Rewrites a skops schema with members and ids numbered by first appearance."""
+
+    def __init__(self, schema: Any, members: dict[str, bytes]) -> None:
+        self.uses = Counter(_ids(schema))
+        self.members = members
+        self.numbers: dict[int, int] = {}
+        self.names: dict[bytes, str] = {}
+        self.schema = self.visit(schema)
+
+    @property
+    def content(self) -> list[tuple[str, bytes]]:
+        """The members under their new names, in the order of their first appearance."""
+        return [(name, content) for content, name in self.names.items()]
+
+    def visit(self, node: Any) -> Any:
+        """Return a node of the schema in its canonical form."""
+        if isinstance(node, list):
+            return [self.visit(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        identity: int = node.get("__id__", 0)
+        if node.get("__loader__") not in _SHARED or self.uses[identity] < 2:
+            return self.fields(node)
+        if identity in self.numbers:
+            again = {key: node[key] for key in ("__class__", "__module__", "__loader__")}
+            return {**again, "__id__": self.numbers[identity]}
+        self.numbers[identity] = len(self.numbers) + 1
+        return {"__id__": self.numbers[identity], **self.fields(node)}
+
+    def fields(self, node: dict[str, Any]) -> dict[str, Any]:
+        """Return a node's own fields, visited in their order; a set's items sorted, since it has none."""
+        kept = {key: value for key, value in node.items() if key != "__id__"}
+        done = {
+            key: self.member(value) if key == "file" else self.visit(value) for key, value in kept.items()
+        }
+        if node.get("__loader__") == "SetNode":
+            done["content"] = sorted(done["content"], key=_sort_key)
+        return done
+
+    def member(self, name: Any) -> Any:
+        """Return the new name of a member; equal contents share one."""
+        if (
+            not isinstance(name, str) or name not in self.members
+        ):  # an attribute that happens to be called "file"
+            return self.visit(name)
+        content = _without_padding(self.members[name]) if name.endswith(".npy") else self.members[name]
+        return self.names.setdefault(content, f"{len(self.names):05d}{Path(name).suffix}")
+
+
+def _ids(node: Any) -> list[int]:
+    """Return the id of every estimator-like node, as often as it appears."""
+    if isinstance(node, list):
+        return [i for item in node for i in _ids(item)]
+    if not isinstance(node, dict):
+        return []
+    own = [node["__id__"]] if node.get("__loader__") in _SHARED and "__id__" in node else []
+    return own + [i for value in node.values() for i in _ids(value)]
+
+
+def _sort_key(node: Any) -> str:
+    return json.dumps(node, sort_keys=True)
+
+
+def _without_padding(content: bytes) -> bytes:
+    """Zero the bytes between the fields of a record array (a tree's nodes): nothing sets them."""
+    import numpy as np
+
+    array = np.load(io.BytesIO(content), allow_pickle=False)
+    if array.dtype.names is None:
+        return content
+    clean = np.zeros(array.shape, dtype=array.dtype)
+    for name in array.dtype.names:
+        clean[name] = array[name]
+    buffer = io.BytesIO()
+    np.save(buffer, clean, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _zipped(schema: Any, members: list[tuple[str, bytes]]) -> bytes:
+    buffer = io.BytesIO()
+    text = json.dumps(schema, separators=(",", ":")).encode()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in [("schema.json", text), *members]:
+            entry = zipfile.ZipInfo(name, date_time=_EPOCH)
+            entry.create_system, entry.external_attr = 3, 0o600 << 16
+            archive.writestr(entry, content)
+    return buffer.getvalue()
