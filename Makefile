@@ -69,7 +69,7 @@ mlflow-ui: $(READY) ## open MLflow's own pages on the local store
 # ---- care ---------------------------------------------------------------------------------------
 .PHONY: test
 test: $(READY) ## run the whole test suite
-	@python -m pytest -n 2 --dist worksteal
+	@python -m pytest -n 2 --dist loadgroup
 
 .PHONY: lint
 lint: $(READY) ## check style, types, import contracts and the stages' declared code

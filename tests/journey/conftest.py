@@ -1,0 +1,106 @@
+"""A clone of this project, small sample, trained once: what a user has after the first command."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ACCIDENTS = 1500
+
+
+@dataclass(frozen=True)
+class Project:
+    """A working copy and how a user's shell runs commands in it."""
+
+    folder: Path
+    home: Path
+
+    def environment(self, **more: str) -> dict[str, str]:
+        path = f"{self.folder / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        plain = {
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith(("MLFLOW_", "DAGSHUB", "LOCKSTEP", "DVC_"))
+        }
+        # The environment's editable install points at the tree under test; this copy has its own source.
+        return {**plain, "PATH": path, "HOME": str(self.home), "PYTHONPATH": str(self.folder / "src"), **more}
+
+    def run(self, command: str, *, code: int = 0, folder: Path | None = None, **env: str) -> str:
+        """Run a command as typed; its output (stdout, then stderr) where it ends with ``code``."""
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=folder or self.folder,
+            env=self.environment(**env),
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == code, f"`{command}` ended with {done.returncode}:\n{output}"
+        return output
+
+    def edit(self, name: str, pattern: str, replacement: str) -> None:
+        """Change the one place of a file that matches."""
+        path = self.folder / name
+        text, count = re.subn(pattern, replacement, path.read_text(), flags=re.MULTILINE)
+        assert count == 1, f"{pattern!r} stands {count} times in {name}"
+        path.write_text(text)
+
+    def copy(self, folder: Path) -> Project:
+        """Return an independent copy with all it has: data, cache, registry."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Project(folder, self.home)
+
+
+def clone(folder: Path, home: Path) -> Project:
+    """Copy the files that git knows or would take, into a repository of their own with another branch name."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in listed.stdout.decode().split("\0")[:-1]:
+        source, target = ROOT / name, folder / name
+        if source.is_symlink() or source.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    home.mkdir(parents=True, exist_ok=True)
+    project = Project(folder, home)
+    project.run("git config --global user.name Tester && git config --global user.email tester@example.org")
+    project.run("git init -q -b trunk && git add -A && git commit -q -m 'fresh clone'")
+    return project
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project after `make run-train`, in a folder with spaces in its path. Not to be changed by tests."""
+    base = tmp_path_factory.mktemp("journey")
+    project = clone(base / "my projects" / "lock step", base / "home")
+    project.edit("params.yaml", r"size: 20000", f"size: {ACCIDENTS}")
+    project.run("git commit -qam 'a small sample'")
+    output = project.run("make run-train")
+    (base / "run-train.log").write_text(output)
+    project.run("git add -A && git commit -q -m 'trained'")
+    return project
+
+
+@pytest.fixture(scope="session")
+def run_train_output(trained: Project) -> str:
+    """What `make run-train` printed."""
+    return (trained.home.parent / "run-train.log").read_text()
+
+
+@pytest.fixture
+def own(trained: Project, tmp_path: Path) -> Project:
+    """A copy of the trained project that a test may change."""
+    return trained.copy(tmp_path / "own copy")

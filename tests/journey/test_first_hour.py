@@ -1,0 +1,135 @@
+"""What a new user does in the first hour, typed as documented."""
+
+import json
+
+import pytest
+
+TYPES = ["XGBoost", "Random_Forest", "Logistic_Regression", "LightGBM"]
+NAME = "Accident_Prediction_XGBoost"
+MANAGE = "python scripts/manage_model_registry.py"
+PREDICT = "python src/models/predict_model.py src/models/test_features.json"
+pytestmark = [pytest.mark.xdist_group("journey")]
+
+
+def versions(project, name=NAME):
+    return json.loads(project.run(f"{MANAGE} list-versions --model-name {name} --json 2>/dev/null"))
+
+
+def test_run_train_prints_the_comparison_and_what_to_do_next(run_train_output):
+    for kind in ("xgboost", "lightgbm", "random_forest", "logistic_regression"):
+        assert kind in run_train_output
+    assert "best reachable" in run_train_output.lower()
+    assert "What to do next" in run_train_output
+
+
+def test_every_type_is_registered_once_in_stage_none(trained):
+    for kind in TYPES:
+        found = versions(trained, f"Accident_Prediction_{kind}")
+        assert [(int(v["version"]), v["stage"]) for v in found] == [(1, "None")]
+
+
+def test_a_second_repro_changes_nothing(trained):
+    output = trained.run("dvc repro")
+    assert "didn't change, skipping" in output
+    assert "Running stage 'train_multi_model" not in output
+    assert [int(v["version"]) for v in versions(trained)] == [1]
+
+
+def test_one_parameter_retrains_one_type(own):
+    own.edit("params.yaml", r"(accidents-xgboost:\n(?:.*\n){4,8}?.*max_depth: )\d+", r"\g<1>3")
+    output = own.run("dvc repro")
+    ran = [line for line in output.splitlines() if line.startswith("Running stage 'train_multi_model")]
+    assert ran == ["Running stage 'train_multi_model@accidents-xgboost':"]
+    assert [int(v["version"]) for v in sorted(versions(own), key=lambda v: int(v["version"]))] == [1, 2]
+    assert [int(v["version"]) for v in versions(own, "Accident_Prediction_LightGBM")] == [1]
+
+
+def test_where_runs_are_logged_retrains_nothing(own):
+    own.edit("src/config/model_config.yaml", r'experiment_name: ""', "experiment_name: elsewhere")
+    assert "Running stage 'train_multi_model" not in own.run("dvc repro")
+
+
+def test_an_emptied_store_is_filled_again_from_the_cache(own):
+    own.run("rm -rf mlflow.db mlruns")
+    assert "Running stage 'train_multi_model" not in own.run("dvc repro")
+    for kind in TYPES:
+        assert [int(v["version"]) for v in versions(own, f"Accident_Prediction_{kind}")] == [1]
+
+
+def test_a_moved_folder_works(trained, tmp_path):
+    moved = trained.copy(tmp_path / "before")
+    target = tmp_path / "after the move"
+    moved.folder.rename(target)
+    moved = type(moved)(target, moved.home)
+    moved.run("dvc repro")
+    assert [int(v["version"]) for v in versions(moved)] == [1]
+    assert "probability" in moved.run(f"{PREDICT} --model-name {NAME} --version 1")
+
+
+def test_stages_as_documented(own):
+    own.run(f"{MANAGE} transition --model-name {NAME} --version 1 --stage Staging")
+    assert "Staging" in own.run(f"{MANAGE} list-versions --model-name {NAME}")
+    own.run(f"{PREDICT} --model-name {NAME} --stage Staging")
+    own.run(f"{MANAGE} promote --model-name {NAME} --stage Production")
+    own.run(f"{MANAGE} get-model --model-name {NAME} --stage Production")
+    by_option = json.loads(own.run(f"{PREDICT} --use-mlflow-production --json 2>/dev/null"))
+    by_environment = json.loads(own.run(f"{PREDICT} --json 2>/dev/null", USE_MLFLOW_PRODUCTION="true"))
+    best = json.loads(own.run(f"{PREDICT} --json 2>/dev/null", USE_BEST_MODEL="true"))
+    local = json.loads(own.run(f"{PREDICT} --model-path models/xgboost_model.joblib --json 2>/dev/null"))
+    assert by_option == by_environment == best
+    probability = [
+        row["probability"] for row in (by_option, local) for row in (row if isinstance(row, list) else [row])
+    ]
+    assert probability[0] == pytest.approx(probability[1], abs=1e-9)
+    own.run(f"{MANAGE} archive --model-name {NAME} --version 1")
+    assert "Archived" in own.run(f"{MANAGE} list-versions --model-name {NAME}")
+
+
+def test_those_types_only(own):
+    own.edit("params.yaml", r"(accidents-xgboost:\n(?:.*\n){4,8}?.*max_depth: )\d+", r"\g<1>4")
+    own.edit("params.yaml", r"(accidents-lightgbm:\n(?:.*\n){4,8}?.*num_leaves: )\d+", r"\g<1>15")
+    output = own.run("python src/models/train_multi_model.py --models xgboost random_forest")
+    assert "Running stage 'train_multi_model@accidents-xgboost'" in output
+    assert "Running stage 'train_multi_model@accidents-lightgbm'" not in output
+    assert len(versions(own)) == 2
+
+
+def test_an_unknown_type_is_a_usage_error_with_the_nearest(trained):
+    output = trained.run("python src/models/train_multi_model.py --models xgbost", code=2)
+    assert "did you mean 'xgboost'?" in output
+
+
+@pytest.mark.parametrize("command", ["dvc dag", "dvc metrics show", "dvc params diff", "dvc status"])
+def test_dvc_s_own_commands(trained, command):
+    trained.run(command)
+
+
+def test_metrics_and_plots_are_useful(trained, tmp_path):
+    assert "roc_auc" in trained.run("dvc metrics show")
+    trained.run(f"dvc plots show -o '{tmp_path / 'plots'}'")
+    page = (tmp_path / "plots" / "index.html").read_text()
+    for kind in ("xgboost", "lightgbm", "random_forest", "logistic_regression"):
+        assert kind in page
+
+
+def test_an_experiment_registers_nothing(own):
+    own.run("dvc exp run -S train.accidents-lightgbm.params.num_leaves=7 compare@accidents")
+    assert "num_leaves: 7" in (own.folder / "params.yaml").read_text()
+    assert [int(v["version"]) for v in versions(own, "Accident_Prediction_LightGBM")] == [1]
+
+
+def test_data_and_models_travel_through_a_remote(own, tmp_path):
+    own.run(
+        f"make dvc-remote URL='{tmp_path / 'storage'}' && git add -A && git commit -qm remote && dvc push"
+    )
+    own.run(f"git clone -q . '{tmp_path / 'colleague'}'")
+    colleague = type(own)(tmp_path / "colleague", own.home)
+    (colleague.folder / ".venv").symlink_to(own.folder / ".venv")
+    colleague.run("make dvc-pull")
+    output = colleague.run("dvc repro")
+    assert "Running stage 'train_multi_model" not in output
+    assert [int(v["version"]) for v in versions(colleague)] == [1]
+
+
+def test_pulling_without_a_remote_says_how_to_set_one(trained):
+    assert "make dvc-remote URL=" in trained.run("make dvc-pull", code=2)
