@@ -1,0 +1,163 @@
+"""Stage import_raw: the raw files of one problem from its source, as one folder.
+
+    python -m lockstep.data.import_raw --problem accidents
+
+Sources: sample (the problem's own generator), download (the publisher's files), files and table (a folder of
+the repository that DVC tracks, put there by `make add-data`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from lockstep.config.layout import ProblemLayout, project_root
+from lockstep.errors import ConfigError, DataError, run_command, unknown
+from lockstep.io import whole_folder
+
+if TYPE_CHECKING:
+    from lockstep.config.params import Download, Source
+    from lockstep.problems.source_files import RemoteFile
+
+NONE = "data/external/NONE"
+CACHE = ".lockstep/downloads"
+
+
+def main() -> int | None:
+    """Write the raw folder of one problem."""
+    problem = _arguments().problem
+    root = project_root()
+    source = _source(root, problem)
+    with whole_folder(ProblemLayout(root, problem).raw) as folder:
+        IMPORTERS[source.kind](root, problem, source, folder)
+        sizes = file_sizes(folder, source.kind)
+    print(f"{problem}: {len(sizes)} raw files ({sum(sizes) / 1e6:.1f} MB) from source {source.kind}")
+    return None
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m lockstep.data.import_raw", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--problem", required=True, help="a problem of params.yaml")
+    return parser.parse_args()
+
+
+def _source(root: Path, problem: str) -> Source:
+    from lockstep.config.params import load_params
+
+    return load_params(root).problem(problem).source
+
+
+def import_sample(root: Path, problem: str, source: Source, folder: Path) -> None:
+    """Let the problem's generator write its raw files."""
+    sample = problem_module(problem, "sample")
+    if sample is None:
+        raise ConfigError(
+            f"{problem} has no sample generator; set problems.{problem}.source.kind to table or files and run "
+            f"`make add-data PROBLEM={problem} FROM=…`"
+        )
+    sample.write_sample(source.sample, folder)
+
+
+def import_download(root: Path, problem: str, source: Source, folder: Path) -> None:
+    """Fetch the publisher's files through the cache, and copy them once all of them are whole."""
+    from lockstep.data.download import fetch_all
+
+    files = remote_files(problem, source.download)
+    for file, cached in zip(files, fetch_all(files, root / CACHE), strict=True):
+        shutil.copyfile(cached, folder / file.name)
+
+
+def import_external(root: Path, problem: str, source: Source, folder: Path) -> None:
+    """Copy the tracked folder (or the one file) of the source."""
+    external = external_path(root, problem, source.external)
+    for file in files_below(external):
+        target = folder / (file.relative_to(external) if external.is_dir() else file.name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+
+
+IMPORTERS: dict[str, Callable[[Path, str, Source, Path], None]] = {
+    "sample": import_sample,
+    "download": import_download,
+    "files": import_external,
+    "table": import_external,
+}
+
+
+def problem_module(problem: str, name: str) -> ModuleType | None:
+    """Return the module ``name`` of a problem's own code, or None where it has none."""
+    full = f"lockstep.problems.{problem}.{name}"
+    known = importlib.util.find_spec(f"lockstep.problems.{problem}") and importlib.util.find_spec(full)
+    return importlib.import_module(full) if known else None
+
+
+def remote_files(problem: str, settings: Download) -> list[RemoteFile]:
+    """Return the publisher's files of all years, from the mirror and with the sums that params.yaml sets."""
+    sources = problem_module(problem, "sources")
+    if sources is None:
+        raise ConfigError(
+            f"{problem} has no publisher to download from; set problems.{problem}.source.kind to table or files"
+        )
+    files = [file for year in sorted(set(settings.years)) for file in sources.files_of_year(year)]
+    _check_pins(problem, settings.sha256, [file.name for file in files])
+    base = settings.base_url and settings.base_url.rstrip("/")
+    return [
+        replace(
+            file,
+            url=f"{base}/{file.name}" if base else file.url,
+            sha256=settings.sha256.get(file.name, file.sha256 or "").lower() or None,
+        )
+        for file in files
+    ]
+
+
+def _check_pins(problem: str, pins: dict[str, str], names: list[str]) -> None:
+    where = f"params.yaml: problems.{problem}.source.download.sha256"
+    for name, pin in pins.items():
+        if name not in names:
+            raise ConfigError(f"{where}: {unknown('file of these years', name, names)}")
+        if not re.fullmatch(r"[0-9a-fA-F]{64}", pin):
+            raise ConfigError(f"{where}.{name} = {pin!r} is no SHA-256: 64 hexadecimal digits are needed")
+
+
+def external_path(root: Path, problem: str, external: str) -> Path:
+    """Return the source's folder or file; outside the repository, unset or missing is a ConfigError."""
+    add = f"`make add-data PROBLEM={problem} FROM=…`"
+    key = f"params.yaml: problems.{problem}.source.external"
+    path = root / external
+    if path == root / NONE:
+        raise ConfigError(f"{key} is not set; run {add} to bring the data in")
+    if Path(external).is_absolute() or not path.resolve().is_relative_to(root.resolve()):
+        raise ConfigError(f"{key} = {external} lies outside the repository; run {add} to copy the data in")
+    if not path.exists():
+        raise ConfigError(f"{external} is missing; run `make dvc-pull` to fetch it or {add} to bring it in")
+    return path
+
+
+def files_below(path: Path) -> list[Path]:
+    """Return the file, or all files below the folder but hidden ones, in a fixed order."""
+    if path.is_file():
+        return [path]
+    inside = (file for file in path.rglob("*") if file.is_file())
+    return sorted(f for f in inside if not any(p.startswith(".") for p in f.relative_to(path).parts))
+
+
+def file_sizes(folder: Path, kind: str) -> list[int]:
+    """Return the sizes in bytes of the files a source wrote; nothing written at all is a DataError."""
+    sizes = [file.stat().st_size for file in files_below(folder)]
+    if not any(sizes):
+        raise DataError(f"source {kind} gave no data at all: its folder holds no file with content")
+    return sizes
+
+
+if __name__ == "__main__":
+    run_command(main)
