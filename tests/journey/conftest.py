@@ -73,12 +73,19 @@ def clone(folder: Path, home: Path) -> Project:
         if source.is_symlink() or source.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
-    (folder / ".venv").symlink_to(ROOT / ".venv")
+    lend_environment(folder)
     home.mkdir(parents=True, exist_ok=True)
     project = Project(folder, home)
     project.run("git config --global user.name Tester && git config --global user.email tester@example.org")
     project.run("git init -q -b trunk && git add -A && git commit -q -m 'fresh clone'")
     return project
+
+
+def lend_environment(folder: Path) -> None:
+    """Give a clone the environment of the tree under test, and keep make from building it anew."""
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    for name in ("requirements.lock", "requirements-dev.lock", "pyproject.toml", "scripts/make_env.sh"):
+        os.utime(folder / name, (0, 0))
 
 
 @pytest.fixture(scope="session")

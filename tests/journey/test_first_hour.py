@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from tests.journey.conftest import lend_environment
 
 TYPES = ["XGBoost", "Random_Forest", "Logistic_Regression", "LightGBM"]
 NAME = "Accident_Prediction_XGBoost"
@@ -13,6 +14,10 @@ pytestmark = [pytest.mark.xdist_group("journey")]
 
 def versions(project, name=NAME):
     return json.loads(project.run(f"{MANAGE} list-versions --model-name {name} --json 2>/dev/null"))
+
+
+def probability(answer):
+    return (answer[0] if isinstance(answer, list) else answer)["probability"]
 
 
 def test_run_train_prints_the_comparison_and_what_to_do_next(run_train_output):
@@ -124,7 +129,7 @@ def test_data_and_models_travel_through_a_remote(own, tmp_path):
     )
     own.run(f"git clone -q . '{tmp_path / 'colleague'}'")
     colleague = type(own)(tmp_path / "colleague", own.home)
-    (colleague.folder / ".venv").symlink_to(own.folder / ".venv")
+    lend_environment(colleague.folder)
     colleague.run("make dvc-pull")
     output = colleague.run("dvc repro")
     assert "Running stage 'train_multi_model" not in output
