@@ -1,0 +1,106 @@
+"""Stage preprocess: raw files → one tidy, checked table and what was done to it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.layout import ProblemLayout, project_root
+from lockstep.config.params import Preprocess, load_params
+from lockstep.errors import ConfigError, DataError, run_command
+from lockstep.problems.schema import Schema, load_schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lockstep.data.checks import Checked
+    from lockstep.problems.text_tables import RawTable
+
+
+def main() -> int | None:
+    """Run the stage for one problem."""
+    parser = argparse.ArgumentParser(description="Make one tidy, checked table of a problem's raw files.")
+    parser.add_argument("--problem", required=True, help="a problem of params.yaml")
+    problem = parser.parse_args().problem
+    root = project_root()
+    section, schema, layout = (
+        load_params(root).problem(problem),
+        load_schema(problem),
+        ProblemLayout(root, problem),
+    )
+    table, quality = tidy(layout.raw, section.source.kind, schema, section.preprocess)
+
+    from lockstep.io import write_json, write_parquet
+
+    write_parquet(layout.tidy, table)
+    write_json(layout.data_quality, quality)
+    print(f"{problem}: {quality['rows']['in']:,} rows in, {quality['rows']['out']:,} out → {layout.tidy}")
+    return None
+
+
+def tidy(folder: Path, kind: str, schema: Schema, rules: Preprocess) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the tidy table of the raw files in ``folder`` and its quality figures."""
+    from lockstep.data.checks import check_table
+
+    raw = read_source(folder, kind, schema)
+    checked = check_table(schema, raw, rules)
+    return checked.table, quality_of(raw, checked, schema)
+
+
+def read_source(folder: Path, kind: str, schema: Schema) -> RawTable:
+    """Read a prepared table by the schema, or raw files by the problem's own loader."""
+    import importlib.util
+
+    if not folder.is_dir():
+        raise DataError(f"{folder} is missing; run `dvc repro` (or `dvc checkout`) to make it")
+    if kind == "table":
+        from lockstep.data.tables import read_table
+
+        return read_table(folder, schema)
+    name = f"lockstep.problems.{schema.name}.raw"
+    if importlib.util.find_spec(name) is None:
+        raise ConfigError(
+            f"{schema.name} reads prepared tables only; set problems.{schema.name}.source.kind to table"
+        )
+    raw: RawTable = importlib.import_module(name).read_raw(folder)
+    return raw
+
+
+def quality_of(raw: RawTable, checked: Checked, schema: Schema) -> dict[str, Any]:
+    """Return rows in, out and dropped by reason, what was set to missing, and what the table is like."""
+    table = checked.table
+    missing = table.isna().sum()
+    dropped = {reason: count for reason, count in sorted(checked.dropped.items()) if count}
+    quality = {
+        "rows": {"in": raw.rows_in, "out": len(table), "dropped": raw.rows_in - len(table)},
+        "dropped": dropped,
+        "unknown_codes": checked.unknown_codes,
+        "out_of_range": checked.out_of_range,
+        "missing": {name: int(count) for name, count in missing.items() if count},
+        "source": dict(sorted(raw.counts.items())),
+    }
+    return quality | _summary(table, schema)
+
+
+def _summary(table: pd.DataFrame, schema: Schema) -> dict[str, Any]:
+    """Return groups, rows by year and by part, and the target's mean or class shares."""
+    found: dict[str, Any] = {"groups": int(table[schema.group].nunique())} if schema.group else {}
+    if schema.date and table[schema.date].dtype.kind == "M":
+        found["years"] = _counts(table[schema.date].dt.year)
+    if schema.part and table[schema.part].notna().any():
+        found["parts"] = _counts(table[schema.part])
+    target = table[schema.target]
+    if schema.task == "binary" and target.dtype.kind == "i":
+        return found | {"positive_rate": float(target.mean())}
+    return found | (
+        {"target_mean": float(target.mean())} if schema.task == "regression" else {"classes": _counts(target)}
+    )
+
+
+def _counts(values: pd.Series) -> dict[str, int]:
+    return {str(value): int(count) for value, count in values.value_counts().sort_index().items()}
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,182 @@
+"""A prepared table of any problem, read by its schema: one file, a train/test pair, or X and y of both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.errors import DataError
+from lockstep.problems.schema import Column, Schema
+from lockstep.problems.text_tables import (
+    MISSING,
+    RawTable,
+    TextTable,
+    numbers,
+    read_text,
+    require_columns,
+    trimmed,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
+PARTS = ("train", "test")
+_FORMS = "X_train, X_test, y_train and y_test; or one file with 'train' and one with 'test' in its name; or one file"
+
+
+def read_table(folder: Path, schema: Schema) -> RawTable:
+    """Read the prepared table in ``folder`` into the columns of ``schema``, none dropped.
+
+    Its own split becomes the column of kind part; group, id and date are made where it has none.
+    """
+    import pandas as pd
+
+    pieces = [typed(text, schema, part) for text, part in _open(folder, schema)]
+    table = _with_ids(pd.concat(pieces, ignore_index=True), schema)
+    return RawTable(table, {}, len(table), {})
+
+
+def _open(folder: Path, schema: Schema) -> list[tuple[TextTable, str | None]]:
+    """Return the tables in ``folder`` with the part each is; a set of files of no known form is a DataError."""
+    files = sorted(
+        p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
+    )
+    by_stem = {path.stem.lower(): path for path in files}
+    if any(f"{side}_{part}" in by_stem for side in "xy" for part in PARTS):
+        return [(_features_and_target(by_stem, part, folder, schema), part) for part in PARTS]
+    if len(files) == 1:
+        return [(read_any(files[0]), None)]
+    pairs = {part: [path for stem, path in by_stem.items() if part in stem] for part in PARTS}
+    if len(files) == 2 and all(len(paths) == 1 for paths in pairs.values()):
+        return [(read_any(paths[0]), part) for part, paths in pairs.items()]
+    found = ", ".join(path.name for path in files[:8]) or "no table"
+    raise DataError(f"{folder} holds {found}; a prepared table is {_FORMS}")
+
+
+def _features_and_target(by_stem: dict[str, Path], part: str, folder: Path, schema: Schema) -> TextTable:
+    """Return X with the target out of y, row by row."""
+    for stem in (f"x_{part}", f"y_{part}"):
+        if stem not in by_stem:
+            raise DataError(f"{folder} lacks {stem.replace('x', 'X', 1)}; a prepared table is {_FORMS}")
+    features, target = read_any(by_stem[f"x_{part}"]), read_any(by_stem[f"y_{part}"])
+    if features.rows != target.rows:
+        raise DataError(
+            f"{features.path.name} has {features.rows} rows and {target.path.name} {target.rows}: one is truncated"
+        )
+    named = _renamed(target.columns, schema)
+    if schema.target not in named and len(named) == 1:
+        named = {schema.target: next(iter(named.values()))}
+    require_columns([schema.target], named, target.path.name)
+    columns = features.columns | {schema.target: named[schema.target]}
+    return TextTable(features.path, features.separator, columns)
+
+
+def read_any(path: Path) -> TextTable:
+    """Read a delimited or Parquet file as text; a damaged one is a DataError."""
+    if path.suffix.lower() != ".parquet":
+        return read_text(path)
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path.name} is no readable Parquet file ({error}); make it again") from None
+    return TextTable(path, "", {name: _as_text(table[name]) for name in table.column_names})
+
+
+def _as_text(column: Any) -> Any:
+    import pyarrow as pa
+
+    return trimmed(column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column)
+
+
+def _renamed(columns: dict[str, Any], schema: Schema) -> dict[str, Any]:
+    """Return the columns under the schema's names: aliases give way to them."""
+    aliases = {alias: c.name for c in schema.columns.values() for alias in c.aliases if c.name not in columns}
+    return {aliases.get(name, name): values for name, values in columns.items()}
+
+
+def typed(text: TextTable, schema: Schema, part: str | None = None) -> pd.DataFrame:
+    """Return the schema's columns of one file with their dtypes; features and target must be there."""
+    import pandas as pd
+
+    named = TextTable(text.path, text.separator, _renamed(text.columns, schema))
+    named.require([*schema.feature_names, schema.target])
+    columns: dict[str, Any] = {}
+    for column in schema.columns.values():
+        values = _values(named, column)
+        if values is not None:
+            columns[column.name] = values
+    if part and schema.part:
+        columns[schema.part] = pd.Series([part] * named.rows, dtype="str")
+    return pd.DataFrame(columns)
+
+
+def _values(text: TextTable, column: Column) -> Any:
+    """Return one column of the schema, made of others where the file has none; None: nothing to make it of."""
+    of = [column.name] if column.name in text.columns else column.made_of
+    if not of:
+        return None
+    text.require(of)
+    if column.kind == "date":
+        return _dates(text, of, column)
+    if column.kind in ("group", "id"):
+        return _keys(text, of[0])
+    return numbers(text, of[0]) if column.holds_numbers else texts(text, of[0])
+
+
+def texts(text: TextTable, name: str) -> pd.Series:
+    """Return a column of text, missing where the file says so."""
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = text.columns[name]
+    absent = pc.is_in(values, value_set=pa.array(sorted(MISSING)))
+    return pd.Series(pc.if_else(absent, None, values).to_pandas(), dtype="str")
+
+
+def _keys(text: TextTable, name: str) -> pd.Series:
+    """Return ids as int64 where all are whole numbers, else as text."""
+    import pandas as pd
+    import pyarrow as pa
+
+    try:
+        return pd.Series(text.columns[name].cast(pa.int64()).to_numpy(zero_copy_only=False), dtype="int64")
+    except (pa.ArrowInvalid, ValueError):
+        return texts(text, name)
+
+
+def _dates(text: TextTable, of: list[str], column: Column) -> Any:
+    """Return days as datetime64[ms], or positions in time as int64 where the schema says integer."""
+    import pandas as pd
+
+    if column.integer:
+        return _keys(text, of[0])
+    if len(of) == 3:
+        parts = {part: numbers(text, name) for part, name in zip(("year", "month", "day"), of, strict=True)}
+        return pd.to_datetime(pd.DataFrame(parts), errors="coerce").astype("datetime64[ms]")
+    told = texts(text, of[0])
+    dates = pd.to_datetime(told, format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
+    _check_dates(told, dates.isna() & told.notna(), of[0], text.path.name)
+    return dates.astype("datetime64[ms]")
+
+
+def _check_dates(told: pd.Series, bad: pd.Series, name: str, where: str) -> None:
+    if bad.any():
+        row = int(bad.to_numpy().argmax())
+        raise DataError(
+            f"{where}: column {name}, row {row + 1}: '{told.iloc[row][:40]}' is no date; write it as YYYY-MM-DD"
+        )
+
+
+def _with_ids(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Number the rows where the source has no group or id: then each row stands for itself."""
+    import numpy as np
+
+    absent = [
+        c.name for c in schema.columns.values() if c.kind in ("group", "id") and c.name not in table.columns
+    ]
+    return table.assign(**{name: np.arange(len(table), dtype=np.int64) for name in absent})

@@ -1,0 +1,95 @@
+"""The publisher's four tables by year: which file is which, and which columns it must have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from lockstep.errors import DataError
+from lockstep.problems.accidents.recode import NEW_ERA
+
+KINDS = ("caracteristiques", "lieux", "vehicules", "usagers")
+_NAMES = {
+    # carcteristiques-2021 is the publisher's own slip, caract-2023 his abbreviation
+    "caracteristiques": re.compile(r"carac|carct|caract"),
+    "lieux": re.compile(r"lieux"),
+    "vehicules": re.compile(r"v[eé]hicules"),
+    "usagers": re.compile(r"usagers"),
+}
+# the publisher offers this fifth table, of registrations, beside the four
+_OTHER = re.compile(r"immatricul")
+_YEAR = re.compile(r"(?<!\d)20\d\d(?!\d)")
+
+_ALWAYS = {
+    "caracteristiques": [
+        "Num_Acc",
+        "an",
+        "mois",
+        "jour",
+        "hrmn",
+        "lum",
+        "agg",
+        "int",
+        "atm",
+        "col",
+        "com",
+        "dep",
+        "lat",
+        "long",
+    ],
+    "lieux": ["Num_Acc", "catr", "circ", "surf", "situ"],
+    "vehicules": ["Num_Acc", "num_veh", "catv", "obsm"],
+    "usagers": ["Num_Acc", "num_veh", "place", "catu", "grav", "sexe", "an_nais"],
+}
+_OLD: dict[str, list[str]] = {"usagers": ["secu"]}
+_NEW = {"lieux": ["vma"], "vehicules": ["id_vehicule", "motor"], "usagers": ["id_vehicule", "secu1"]}
+
+
+def required_columns(kind: str, year: int) -> list[str]:
+    """Return the columns a table of ``kind`` must have in ``year``."""
+    return _ALWAYS[kind] + (_NEW if year >= NEW_ERA else _OLD).get(kind, [])
+
+
+def kind_of(name: str) -> str | None:
+    """Return which of the four tables a file name belongs to, or None."""
+    lowered = name.lower()
+    if not lowered.endswith((".csv", ".txt")) or _OTHER.search(lowered):
+        return None
+    return next((kind for kind, pattern in _NAMES.items() if pattern.search(lowered)), None)
+
+
+def raw_files(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of each table below ``folder``, sorted; a table that is missing is a DataError."""
+    found: dict[str, list[Path]] = {kind: [] for kind in KINDS}
+    for path in sorted(folder.rglob("*"), key=lambda p: p.relative_to(folder).as_posix()):
+        kind = kind_of(path.name) if path.is_file() else None
+        if kind:
+            found[kind].append(path)
+    _check_complete(found, folder)
+    return found
+
+
+def _check_complete(found: dict[str, list[Path]], folder: Path) -> None:
+    names = [path.name for paths in found.values() for path in paths]
+    for kind, paths in found.items():
+        if not paths:
+            raise DataError(
+                f"{folder}: no {kind} file {_beside(names)}; add it, all four tables of a year are needed"
+            )
+    years = {kind: _years(path.name for path in paths) for kind, paths in found.items()}
+    for kind, have in years.items():
+        lacking = sorted(set().union(*years.values()) - have) if have else []
+        if lacking:
+            raise DataError(
+                f"{folder}: no {kind} file of {lacking[0]} {_beside(names)}; add it, or remove that year"
+            )
+
+
+def _years(names: Iterable[str]) -> set[str]:
+    return {match.group() for name in names if (match := _YEAR.search(name))}
+
+
+def _beside(names: list[str]) -> str:
+    shown = ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
+    return f"beside {shown}" if names else f"(none of {', '.join(KINDS)} is there)"

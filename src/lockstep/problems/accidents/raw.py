@@ -1,0 +1,260 @@
+"""The publisher's raw files of any years in one folder → one row a person, in the columns of schema.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lockstep.errors import DataError
+from lockstep.problems.accidents import recode
+from lockstep.problems.accidents.eras import raw_files, required_columns
+from lockstep.problems.text_tables import MISSING, RawTable, TextTable, numbers, read_text, whole_numbers
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+TRUTH = "true_probability.csv"
+"""Written by the generator beside its raw files: Num_Acc, id_usager, probability."""
+
+MAX_UNMATCHED = 0.05
+"""Most persons whose accident or vehicle another table may lack: beyond, that table is truncated."""
+
+_MISSING = MISSING | {"-1", "-1.0", "N/C", "NC", "#ERREUR", "#VALEURMULTI"}
+_VEHICLE_KEY = ["accident_id", "id_vehicule", "num_veh"]
+_PERSON_ORDER = [*_VEHICLE_KEY, "place", "catu", "sexe", "an_nais", "secu1", "grav"]
+
+
+def read_raw(folder: Path) -> RawTable:
+    """Read every year's four tables below ``folder`` and join them: a row a person, no fan-out.
+
+    Faulty, missing or truncated files are DataErrors that name the file.
+    """
+    files = raw_files(folder)
+    accidents, repeated = _first_rows(_read_all(files["caracteristiques"], read_accidents), ["accident_id"])
+    places, repeated_places = _first_rows(_read_all(files["lieux"], read_places), ["accident_id"])
+    vehicles, repeated_vehicles = _first_rows(_read_all(files["vehicules"], read_vehicles), _VEHICLE_KEY)
+    people = _read_all(files["usagers"], read_people)
+    people["true_probability"] = _true_probability(people, folder / TRUTH)
+    table, dropped, counts = join(accidents, places, vehicles, people)
+    repeats = {
+        "repeated_caracteristiques": int(repeated.sum()),
+        "repeated_lieux": int(repeated_places.sum()),
+        "repeated_vehicules": int(repeated_vehicles.sum()),
+        "multiplied_rows_avoided": int(people["accident_id"].map(repeated_places).fillna(0).sum()),
+    }
+    return RawTable(table, dropped, len(people), repeats | counts)
+
+
+def _read_all(paths: list[Path], read: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat([read(path) for path in paths], ignore_index=True)
+
+
+def _first_rows(table: pd.DataFrame, key: list[str]) -> tuple[pd.DataFrame, pd.Series]:
+    """Return the first row of each key, and how many rows too many each accident has."""
+    again = table.duplicated(key)
+    return table[~again], table.loc[again, "accident_id"].value_counts()
+
+
+def _open(path: Path, kind: str) -> tuple[TextTable, np.ndarray]:
+    """Return a table's text and its accident ids, after checking its columns against its year's."""
+    text = read_text(path)
+    if "Accident_Id" in text.columns:  # the publisher's name for it in 2022
+        text.columns["Num_Acc"] = text.columns.pop("Accident_Id")
+    text.require(["Num_Acc"])
+    if not text.rows:
+        raise DataError(f"{path.name} has a header and no rows; fetch or copy it again")
+    ids = whole_numbers(text, "Num_Acc")
+    text.require(required_columns(kind, int(str(ids[0])[:4])))
+    return text, ids
+
+
+def _optional(text: TextTable, name: str) -> np.ndarray:
+    import numpy as np
+
+    return numbers(text, name, missing=_MISSING) if name in text.columns else np.full(text.rows, np.nan)
+
+
+def read_accidents(path: Path) -> pd.DataFrame:
+    """Read one caracteristiques file: a row an accident, codes and positions as in schema.yaml."""
+    import pandas as pd
+
+    text, ids = _open(path, "caracteristiques")
+    number = partial(numbers, text, missing=_MISSING)
+    year = recode.full_year(number("an"))
+    dep = recode.department(number("dep", prepare=recode.corsica_as_digits), year)
+    lat, long = recode.position(number("lat"), number("long"), dep, year)
+    columns = {
+        "year_acc": year,
+        "jour": number("jour"),
+        "mois": number("mois"),
+        "lum": number("lum"),
+        "dep": dep,
+    }
+    columns["com"] = recode.municipality(number("com", prepare=recode.corsica_as_digits), dep, year)
+    columns |= {
+        "agg_": number("agg"),
+        "int": number("int"),
+        "atm": recode.lookup(number("atm"), recode.WEATHER),
+    }
+    columns |= {"col": number("col"), "lat": lat, "long": long}
+    columns["hour"] = number("hrmn", prepare=recode.clock_as_digits) // 100
+    return pd.DataFrame({"accident_id": ids, "date": _dates(columns), **columns})
+
+
+def _dates(columns: dict[str, np.ndarray]) -> pd.Series:
+    import pandas as pd
+
+    parts = {"year": columns["year_acc"], "month": columns["mois"], "day": columns["jour"]}
+    return pd.to_datetime(pd.DataFrame(parts), errors="coerce").astype("datetime64[ms]")
+
+
+def read_places(path: Path) -> pd.DataFrame:
+    """Read one lieux file: one or more rows an accident; vma is missing up to 2018."""
+    import pandas as pd
+
+    text, ids = _open(path, "lieux")
+    number = partial(numbers, text, missing=_MISSING)
+    # up to 2018 the files hold 0 where traffic regime and surface were not told
+    told = {name: recode.lookup(number(name), {0: None}) for name in ("catr", "circ", "surf")}
+    return pd.DataFrame({"accident_id": ids, **told, "situ": number("situ"), "vma": _optional(text, "vma")})
+
+
+def read_vehicles(path: Path) -> pd.DataFrame:
+    """Read one vehicules file: a row a vehicle, keyed by accident, id_vehicule (-1 up to 2018) and num_veh."""
+    import pandas as pd
+
+    text, ids = _open(path, "vehicules")
+    columns = {
+        "catv": recode.lookup(numbers(text, "catv", missing=_MISSING), recode.VEHICLE_GROUPS),
+        "obsm": numbers(text, "obsm", missing=_MISSING),
+        "motor": recode.lookup(_optional(text, "motor"), {0: None}),
+    }
+    return pd.DataFrame({"accident_id": ids, **_vehicle_key(text), **columns})
+
+
+def read_people(path: Path) -> pd.DataFrame:
+    """Read one usagers file: a row a person, with the key of the vehicle it was in or was hit by."""
+    import pandas as pd
+
+    text, ids = _open(path, "usagers")
+    number = partial(numbers, text, missing=_MISSING)
+    catu = recode.pedestrian(number("catu"))
+    columns = {
+        "place": recode.place_of(number("place"), catu),
+        "catu": catu,
+        "sexe": number("sexe"),
+        "secu1": number("secu1") if "secu1" in text.columns else recode.safety_device(number("secu")),
+        "an_nais": number("an_nais"),
+        "grav": number("grav"),
+    }
+    person = _ids(text, "id_usager")
+    return pd.DataFrame({"accident_id": ids, **_vehicle_key(text), "person_id": person, **columns})
+
+
+def _ids(text: TextTable, name: str) -> np.ndarray:
+    import numpy as np
+
+    return whole_numbers(text, name) if name in text.columns else np.full(text.rows, -1)
+
+
+def _vehicle_key(text: TextTable) -> dict[str, np.ndarray | pd.Series]:
+    """Return id_vehicule as int64 and num_veh as letters and digits only: it has junk such as "[01"."""
+    import pandas as pd
+    import pyarrow.compute as pc
+
+    coded = text.columns["num_veh"].dictionary_encode()
+    clean = pc.utf8_upper(
+        pc.replace_substring_regex(coded.dictionary, pattern="[^A-Za-z0-9]", replacement="")
+    )
+    names = clean.take(coded.indices).to_pandas()
+    return {"id_vehicule": _ids(text, "id_vehicule"), "num_veh": pd.Series(names, dtype="str")}
+
+
+def join(
+    accidents: pd.DataFrame, places: pd.DataFrame, vehicles: pd.DataFrame, people: pd.DataFrame
+) -> tuple[pd.DataFrame, dict[str, int], dict[str, int]]:
+    """Join four tables with unique keys on the person: (table, rows dropped by reason, counts).
+
+    Vehicle columns are those of the vehicle a person was in; for pedestrians, of the one that hit them.
+    """
+    _check_people(accidents, people)
+    people = people.sort_values(_PERSON_ORDER, kind="stable", ignore_index=True)
+    people["person_id"] = _person_ids(people)
+    people["nb_victim"] = people.groupby("accident_id")["accident_id"].transform("size").astype("float64")
+    vehicle_count = vehicles["accident_id"].value_counts().astype("float64")
+    people["nb_vehicules"] = people["accident_id"].map(vehicle_count)
+    table = people.merge(vehicles.assign(_vehicle=True), how="left", on=_VEHICLE_KEY, validate="m:1")
+    table = table.merge(places.assign(_place=True), how="left", on="accident_id", validate="m:1")
+    table = table.merge(accidents.assign(_accident=True), how="left", on="accident_id", validate="m:1")
+    counts = _unmatched(table)
+    table["grav"] = recode.severe(table["grav"].to_numpy())
+    table["victim_age"] = table["year_acc"] - table["an_nais"]
+    kept, dropped = _drop(table)
+    return kept, dropped, counts
+
+
+def _person_ids(people: pd.DataFrame) -> pd.Series:
+    """Return the publisher's id, or the rank within the accident in files that have none."""
+    rank = people.groupby("accident_id").cumcount() + 1
+    return people["person_id"].where(people["person_id"] >= 0, rank)
+
+
+def _check_people(accidents: pd.DataFrame, people: pd.DataFrame) -> None:
+    lacking = ~accidents["accident_id"].isin(people["accident_id"])
+    if lacking.mean() > MAX_UNMATCHED:
+        example = int(accidents.loc[lacking, "accident_id"].iloc[0])
+        raise DataError(
+            f"{lacking.mean():.0%} of the accidents in caracteristiques have nobody in usagers (e.g. {example}): "
+            "the usagers file is truncated or of another year; fetch or copy it again"
+        )
+
+
+def _unmatched(table: pd.DataFrame) -> dict[str, int]:
+    counts = {}
+    for mark, kind in (("_accident", "caracteristiques"), ("_place", "lieux"), ("_vehicle", "vehicules")):
+        lacking = table[mark].isna()
+        counts[f"persons_without_{kind}"] = int(lacking.sum())
+        if lacking.mean() > MAX_UNMATCHED:
+            example = int(table.loc[lacking, "accident_id"].iloc[0])
+            raise DataError(
+                f"{lacking.mean():.0%} of the persons in usagers have no row in {kind} (e.g. accident {example}): "
+                f"the {kind} file is truncated or of another year; fetch or copy it again"
+            )
+    return counts
+
+
+def _drop(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Drop rows without accident, date or severity, each counted under the first reason that holds."""
+    reasons = {
+        "accident_not_in_caracteristiques": table["_accident"].isna(),
+        "impossible_date": table["date"].isna(),
+        "severity_unknown": table["grav"].isna(),
+    }
+    gone = table["_accident"].isna() & False
+    dropped = {}
+    for reason, holds in reasons.items():
+        dropped[reason] = int((holds & ~gone).sum())
+        gone |= holds
+    return table[~gone], dropped
+
+
+def _true_probability(people: pd.DataFrame, path: Path) -> pd.Series:
+    """Return each person's true probability from the generator's file; missing where there is none."""
+    import pandas as pd
+
+    if not path.is_file():
+        return pd.Series(float("nan"), index=people.index)
+    text = read_text(path)
+    text.require(["Num_Acc", "id_usager", "probability"])
+    known = pd.DataFrame(
+        {"accident_id": whole_numbers(text, "Num_Acc"), "person_id": whole_numbers(text, "id_usager")}
+    )
+    known["probability"] = numbers(text, "probability")
+    known = known.drop_duplicates(["accident_id", "person_id"])
+    keys = people[["accident_id", "person_id"]]
+    return keys.merge(known, how="left", validate="m:1")["probability"].set_axis(people.index)

@@ -1,0 +1,227 @@
+"""Delimited text of any encoding and separator, read whole as text; numbers come out of it column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+SEPARATORS = {";": "semicolon", ",": "comma", "\t": "TAB"}
+MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"})
+"""What stands for a missing value in any table."""
+EXAMPLES = 5
+"""How many examples a message shows at most."""
+
+_BLANKS = " \t\r\n\u00a0\u202f\ufeff"
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """What a source holds, in tidy columns: rows read, rows dropped by reason, and counts worth reporting."""
+
+    table: pd.DataFrame
+    dropped: dict[str, int]
+    rows_in: int
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """One file as read: every value trimmed text (a pyarrow string array a column), in the file's order."""
+
+    path: Path
+    separator: str
+    columns: dict[str, Any]
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return len(next(iter(self.columns.values())))
+
+    def require(self, names: Iterable[str]) -> None:
+        """Raise a DataError with the difference and the nearest name when one of ``names`` is no column."""
+        require_columns(names, self.columns, self.path.name)
+
+
+def require_columns(names: Iterable[str], found: Iterable[str], where: str) -> None:
+    """Raise a DataError that shows what lacks, what is there instead, and the nearest name."""
+    wanted, there = list(names), list(found)
+    absent = [name for name in wanted if name not in there]
+    if not absent:
+        return
+    extra = [name for name in there if name not in wanted]
+    lacks = ", ".join(f"'{name}'{nearest(name, extra)}" for name in absent[:EXAMPLES]) + _more(absent)
+    others = ", ".join(extra[:EXAMPLES]) + _more(extra) if extra else "no others"
+    raise DataError(
+        f"{where} lacks the column {lacks}; it has, besides the expected: {others}; rename it as expected"
+    )
+
+
+def _more(items: list[str]) -> str:
+    return f" and {len(items) - EXAMPLES} more" if len(items) > EXAMPLES else ""
+
+
+def read_text(path: Path) -> TextTable:
+    """Read a delimited file (`;`, `,` or TAB; UTF-8 or latin-1; LF, CRLF or CR) as text.
+
+    A missing, empty or truncated file, or one of another separator or encoding, is a DataError with the fix.
+    """
+    content = _bytes(path)
+    encoding = _encoding(content, path)
+    header = content.splitlines()[0].decode(encoding)
+    separator = _separator(header, path)
+    if content.count(b'"') % 2:
+        raise DataError(f"{path.name} ends inside a quoted value: it is truncated; fetch or copy it again")
+    names = _names(header, separator, path)
+    table = _parse(content, encoding, separator, names, path)
+    return TextTable(path, separator, {name: trimmed(table[name]) for name in names})
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; put it there, or choose another source in params.yaml") from None
+    content = content.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    if not content.strip():
+        raise DataError(f"{path.name} is empty; fetch or copy it again")
+    return content
+
+
+def _encoding(content: bytes, path: Path) -> str:
+    """UTF-8 where it decodes so, else latin-1, which decodes anything: wide encodings are refused first."""
+    if b"\x00" in content[:4096] or content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise DataError(f"{path.name} is no text in UTF-8 or latin-1 (UTF-16 or binary?); save it as UTF-8")
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "utf-8"
+
+
+def _separator(header: str, path: Path) -> str:
+    found = max(SEPARATORS, key=header.count)
+    if header.count(found):
+        return found
+    if any(odd in header for odd in "|:^~"):
+        known = ", ".join(SEPARATORS.values())
+        raise DataError(f"{path.name}: no known separator in its header '{header[:60]}'; use one of {known}")
+    return ","  # a single column, as in y_train.csv
+
+
+def _names(header: str, separator: str, path: Path) -> list[str]:
+    import csv
+
+    names = [name.strip(_BLANKS) for name in next(csv.reader([header], delimiter=separator))]
+    twins = sorted({name for name in names if names.count(name) > 1})
+    if twins:
+        raise DataError(f"{path.name} has the column '{twins[0]}' twice; rename or remove one")
+    return names
+
+
+def _parse(content: bytes, encoding: str, separator: str, names: list[str], path: Path) -> Any:
+    import io
+
+    import pyarrow as pa
+    from pyarrow import csv
+
+    try:
+        return csv.read_csv(
+            io.BytesIO(content),
+            # one thread: only then do messages name the row
+            read_options=csv.ReadOptions(
+                use_threads=False, encoding=encoding, block_size=1 << 24, column_names=names, skip_rows=1
+            ),
+            parse_options=csv.ParseOptions(delimiter=separator),
+            convert_options=csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        reason = str(error).splitlines()[0].removeprefix("CSV parse error: ")[:120]
+        raise DataError(f"{path.name} is truncated or damaged ({reason}); fetch or copy it again") from None
+
+
+def trimmed(column: Any) -> Any:
+    """Return a pyarrow string array without the blanks around its values."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return pc.utf8_trim(whole.cast(pa.string()), characters=_BLANKS)
+
+
+def numbers(
+    text: TextTable,
+    name: str,
+    *,
+    missing: frozenset[str] = MISSING,
+    prepare: Callable[[Any], Any] | None = None,
+) -> np.ndarray:
+    """Return a column as float64, NaN where missing; ``prepare`` reworks the distinct texts first.
+
+    A decimal comma counts as a point. Text in it is a DataError that names file, column, row and value.
+    """
+    import numpy as np
+
+    coded = text.columns[name].dictionary_encode()
+    values = coded.dictionary
+    found, bad = _parsed(prepare(values) if prepare else values, missing)
+    codes = coded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
+    if bad.any():
+        row = int(np.flatnonzero(np.append(bad, False)[codes])[0])
+        value = values[int(codes[row])].as_py()
+        raise DataError(
+            f"{text.path.name}: column {name}, row {row + 1}: '{value[:40]}' is no number; correct or empty it"
+        )
+    return np.append(found, np.nan)[codes]
+
+
+def _parsed(values: Any, missing: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return (float64 numbers, whether each is no number) of distinct texts."""
+    import numpy as np
+
+    parsed = [_number(v, missing) for v in values.to_pylist()]
+    bad = np.array([p is None for p in parsed], dtype=bool)
+    return np.array([np.nan if p is None else p for p in parsed], dtype=np.float64), bad
+
+
+def _number(value: str | None, missing: frozenset[str]) -> float | None:
+    if value is None or value in missing:
+        return float("nan")
+    try:
+        number = float(value.replace(",", ".", 1).replace("_", "x"))  # float() takes "1_0" for 10
+    except ValueError:
+        return None
+    return number if number - number == 0 else None  # "inf" is no number
+
+
+def whole_numbers(text: TextTable, name: str) -> np.ndarray:
+    """Return a column of ids as int64, -1 where there is none; other text in it is a DataError with its row.
+
+    The publisher's ids have (no-break) spaces in the thousands, some of them decoded twice.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    solid = pc.replace_substring_regex(
+        text.columns[name], pattern="[ \u00a0\u202f\u00c2]|[.]0$", replacement=""
+    )
+    absent = pc.is_in(solid, value_set=pa.array(sorted(MISSING)))
+    ids = pc.if_else(absent, "-1", solid)
+    bad = pc.invert(pc.match_substring_regex(ids, pattern="^-1$|^[0-9]{1,18}$"))
+    if pc.any(bad).as_py():
+        row = pc.index(bad, True).as_py()
+        raise DataError(
+            f"{text.path.name}: column {name}, row {row + 1}: '{ids[row].as_py()[:40]}' is no whole number; "
+            "write the id out in digits"
+        )
+    return np.asarray(ids.cast(pa.int64()).to_numpy(zero_copy_only=False))
