@@ -1,0 +1,127 @@
+"""Golden rows: raw inputs drawn from the schema alone, and the outputs a model must repeat wherever it is loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lockstep.errors import ArtifactError
+from lockstep.problems.schema import Column, Schema
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+COUNT = 256
+TOLERANCE = 1e-6
+_MISSING_SHARE = 0.05
+UNKNOWN_TEXT = "__never_seen__"
+_OPEN_CODES = (1.0, 13.0, 75.0, 201.0, 971.0, 75056.0)
+"""A few integers for categories whose codes the schema leaves open."""
+
+
+def golden_rows(schema: Schema, count: int = COUNT, seed: int = 0) -> pd.DataFrame:
+    """Draw raw feature rows from the schema by seed: every code, missing, unknown, both ends of ranges.
+
+    Returns a table of the features in their declared order: float64 for numbers and integer codes, str for text.
+    At least ``count`` rows; more where a column has more codes than that.
+    """
+    import numpy as np
+    import pandas as pd
+
+    must = {column.name: _must_appear(column) for column in schema.features}
+    length = max([count, *(len(values) for values in must.values())])
+    columns = {}
+    for number, column in enumerate(schema.features):
+        generator = np.random.Generator(np.random.PCG64([seed, number]))
+        values = must[column.name] + _drawn(column, must[column.name], length, generator)
+        order = generator.permutation(length)
+        columns[column.name] = _typed(column, [values[i] for i in order])
+    return pd.DataFrame(columns)
+
+
+def golden_outputs(pipeline: Any, rows: pd.DataFrame) -> list[Any]:
+    """Return the model's outputs: the positive class's probability, all classes' where there are more, or a value."""
+    import numpy as np
+
+    if not hasattr(pipeline, "predict_proba"):
+        return [float(value) for value in pipeline.predict(rows)]
+    probabilities = np.asarray(pipeline.predict_proba(rows), dtype="float64")
+    outputs = probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
+    return list(outputs.tolist())
+
+
+def check_golden(pipeline: Any, rows: pd.DataFrame, outputs: list[Any], where: str = "the model") -> None:
+    """Raise an ArtifactError unless the model repeats its golden outputs to within 1e-6."""
+    import numpy as np
+
+    expected = np.asarray(outputs, dtype="float64")
+    found = np.asarray(golden_outputs(pipeline, rows), dtype="float64")
+    if found.shape != expected.shape:
+        raise ArtifactError(
+            f"{where}: {found.shape} golden outputs in place of {expected.shape}; "
+            "it is another model than its version says"
+        )
+    apart = np.abs(found - expected)
+    wrong = ~(apart <= TOLERANCE)  # a NaN is wrong too
+    if wrong.any():
+        rows_apart = int(np.any(wrong.reshape(len(expected), -1), axis=1).sum())
+        raise ArtifactError(
+            f"{where} does not repeat its golden rows: {rows_apart} of {len(expected)} differ, "
+            f"by up to {np.nanmax(apart):.3g}; use the package versions it was made with "
+            "(requirements.txt beside it)"
+        )
+
+
+def golden_content(rows: pd.DataFrame, outputs: list[Any]) -> dict[str, Any]:
+    """Return rows and outputs as plain values for a JSON file; missing as null."""
+    plain = rows.astype(object).where(rows.notna(), None)
+    return {
+        "columns": list(rows.columns),
+        "rows": plain.to_numpy().tolist(),
+        "outputs": outputs,
+        "tolerance": TOLERANCE,
+    }
+
+
+def golden_from(content: dict[str, Any], schema: Schema) -> tuple[pd.DataFrame, list[Any]]:
+    """Return rows and outputs of a golden file's content; ArtifactError where it fits no such file."""
+    import pandas as pd
+
+    try:
+        names, listed, outputs = content["columns"], content["rows"], content["outputs"]
+        by_name = dict(zip(names, zip(*listed, strict=True), strict=True))
+        columns = {c.name: _typed(c, list(by_name[c.name])) for c in schema.features}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"the golden rows are damaged ({error!r}); register the model again") from error
+    return pd.DataFrame(columns), outputs
+
+
+def _must_appear(column: Column) -> list[Any]:
+    """Return the values that have to be among a column's golden rows."""
+    missing: list[Any] = [None] if column.missing else []
+    if column.kind == "numeric":
+        return [v for v in (column.low, column.high) if v is not None] + missing
+    codes: list[Any] = list(column.codes) or (list(_OPEN_CODES) if column.holds_numbers else ["a", "b"])
+    unknown = max(float(code) for code in codes) + 1 if column.holds_numbers else UNKNOWN_TEXT
+    return [*codes, unknown, *missing]
+
+
+def _drawn(column: Column, must: list[Any], length: int, generator: np.random.Generator) -> list[Any]:
+    """Return as many further values as ``length`` leaves room for."""
+    rest = length - len(must)
+    if column.kind != "numeric":
+        return [must[i] for i in generator.integers(0, len(must), rest)]
+    low = column.low if column.low is not None else -100.0
+    high = column.high if column.high is not None else 100.0
+    values = low + (high - low) * generator.random(rest)
+    gone = (generator.random(rest) < _MISSING_SHARE) & column.missing
+    shown = [float(round(v)) if column.integer else float(f"{v:.6g}") for v in values]
+    return [None if missing else value for value, missing in zip(shown, gone, strict=True)]
+
+
+def _typed(column: Column, values: list[Any]) -> pd.Series:
+    import pandas as pd
+
+    if column.holds_numbers:
+        return pd.Series([float("nan") if v is None else float(v) for v in values], dtype="float64")
+    return pd.Series([None if v is None else str(v) for v in values], dtype="str")
