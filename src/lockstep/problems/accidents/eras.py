@@ -21,23 +21,10 @@ _NAMES = {
 _OTHER = re.compile(r"immatricul")
 _YEAR = re.compile(r"(?<!\d)20\d\d(?!\d)")
 
+_WHEN = ["an", "mois", "jour", "hrmn"]
+_WHERE = ["com", "dep", "lat", "long"]
 _ALWAYS = {
-    "caracteristiques": [
-        "Num_Acc",
-        "an",
-        "mois",
-        "jour",
-        "hrmn",
-        "lum",
-        "agg",
-        "int",
-        "atm",
-        "col",
-        "com",
-        "dep",
-        "lat",
-        "long",
-    ],
+    "caracteristiques": ["Num_Acc", *_WHEN, "lum", "agg", "int", "atm", "col", *_WHERE],
     "lieux": ["Num_Acc", "catr", "circ", "surf", "situ"],
     "vehicules": ["Num_Acc", "num_veh", "catv", "obsm"],
     "usagers": ["Num_Acc", "num_veh", "place", "catu", "grav", "sexe", "an_nais"],
