@@ -1,0 +1,251 @@
+"""Where a model comes from: its input closure, the commit, and whether the two agree."""
+
+from __future__ import annotations
+
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lockstep.config.params import training_key
+from lockstep.errors import ConfigError
+from lockstep.io import sha256_file, sha256_json
+
+TRAIN_STAGE = "train_multi_model"
+NO_REPOSITORY, NO_COMMIT = "no git repository", "no commit yet"
+_IGNORED = ("__pycache__", ".DS_Store")
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What a version records of its origin. ``closure`` holds everything the training depended on."""
+
+    closure: dict[str, Any]
+    commit: str
+    changed: tuple[str, ...]
+    known: bool
+
+    @property
+    def dirty(self) -> str:
+        """``true`` where a declared input differs from the commit, ``false`` where none does, else ``unknown``."""
+        return str(bool(self.changed)).lower() if self.known else "unknown"
+
+    @property
+    def closure_digest(self) -> str:
+        """The SHA-256 of the closure."""
+        return sha256_json(self.closure)
+
+    @property
+    def data_digest(self) -> str:
+        """The SHA-256 over what the training read from earlier stages: split, encoder and matrices."""
+        made = {path: sum_ for path, sum_ in self.closure["training"]["deps"].items() if _is_made(path)}
+        return sha256_json(made)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags a version carries."""
+        return {
+            "git_commit": self.commit,
+            "dirty": self.dirty,
+            "closure_digest": self.closure_digest,
+            "data_digest": self.data_digest,
+        }
+
+
+def lineage(root: Path, problem: str, model_type: str) -> Lineage:
+    """Return the lineage of one training of the workspace; the same within its stage and after it."""
+    closure = input_closure(root, problem, model_type)
+    commit = head_commit(root)
+    known = commit not in (NO_REPOSITORY, NO_COMMIT)
+    changed = changed_inputs(root, closure) if known else ()
+    return Lineage(closure, commit, changed, known)
+
+
+def input_closure(root: Path, problem: str, model_type: str) -> dict[str, Any]:
+    """Return everything a training depends on, as plain values.
+
+    The training itself is resolved from dvc.yaml, because dvc.lock has no entry of a stage while it runs;
+    the stages before it are dvc.lock's entries, followed through their outputs.
+    """
+    training = stage_definition(root, TRAIN_STAGE, training_key(problem, model_type))
+    locked = _read_yaml(root / "dvc.lock").get("stages", {})
+    before = _stages_before(training["deps"], locked)
+    outputs = {out["path"]: _sum(out) for entry in before.values() for out in entry.get("outs", [])}
+    params = _read_yaml(root / "params.yaml")
+    return {
+        "training": {
+            "cmd": training["cmd"],
+            "deps": {path: _digest(root, path, outputs) for path in sorted(training["deps"])},
+            "params": {key: _at(params, key) for key in sorted(training["params"])},
+        },
+        "stages": {name: _entry(before[name]) for name in sorted(before)},
+        "environment": {
+            "requirements.lock": _digest(root, "requirements.lock", {}),
+            "python": platform.python_version(),
+            "platform": f"{sys.platform}-{platform.machine()}",
+        },
+    }
+
+
+def stage_definition(root: Path, stage: str, key: str) -> dict[str, Any]:
+    """Return cmd, deps and params of one instance of a ``foreach`` stage over a section of params.yaml."""
+    template = _read_yaml(root / "dvc.yaml").get("stages", {}).get(stage, {})
+    body = template.get("do", {})
+    section = re.fullmatch(r"\$\{(\w+)\}", str(template.get("foreach", "")))
+    items = _read_yaml(root / "params.yaml").get(section.group(1), {}) if section else {}
+    if key not in items or not body:
+        raise ConfigError(f"dvc.yaml has no stage {stage}@{key}; declare the training in params.yaml")
+    known = {"key": key, "item": items[key]}
+    return {
+        "cmd": _filled(str(body["cmd"]), known),
+        "deps": [_filled(path, known) for path in body.get("deps", [])],
+        "params": [_filled(name, known) for name in body.get("params", [])],
+    }
+
+
+def changed_inputs(root: Path, closure: dict[str, Any]) -> tuple[str, ...]:
+    """Return the declared inputs that differ from HEAD: sources by content, params by value."""
+    paths = sources(closure)
+    asked = [path for path in paths if not path.startswith("params.yaml")]
+    tracked = [f"{path}.dvc" for path in asked if (root / f"{path}.dvc").is_file()]
+    listed = (
+        git(
+            root,
+            "status",
+            "--porcelain",
+            "-z",
+            "--no-renames",
+            "--untracked-files=all",
+            "--",
+            *asked,
+            *tracked,
+        )
+        or ""
+    )
+    files = sorted({_from_top(root, entry[3:]) for entry in listed.split("\0") if len(entry) > 3})
+    return (*files, *_changed_params(root, closure))
+
+
+def sources(closure: dict[str, Any]) -> list[str]:
+    """Return the paths that stages read and no stage made: what a person wrote or added."""
+    made = {path for entry in closure["stages"].values() for path in entry["outs"]}
+    read = {path for entry in closure["stages"].values() for path in entry["deps"]}
+    read |= set(closure["training"]["deps"]) | {"requirements.lock"}
+    return sorted(path for path in read if not any(_covers(out, path) or _covers(path, out) for out in made))
+
+
+def head_commit(root: Path) -> str:
+    """Return the commit of HEAD, or a word for its absence."""
+    if git(root, "rev-parse", "--git-dir") is None:
+        return NO_REPOSITORY
+    return git(root, "rev-parse", "--verify", "--quiet", "HEAD") or NO_COMMIT
+
+
+def git(root: Path, *arguments: str) -> str | None:
+    """Run git below ``root``; None where it fails or is not installed."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip("\n") if done.returncode == 0 else None
+
+
+def _changed_params(root: Path, closure: dict[str, Any]) -> Iterator[str]:
+    """Name the parameters of the closure whose value at HEAD is another."""
+    import yaml
+
+    committed = git(root, "show", "HEAD:./params.yaml")
+    before = yaml.safe_load(committed) if committed else {}
+    used = dict(closure["training"]["params"])
+    for entry in closure["stages"].values():
+        used |= entry["params"]
+    for key, value in sorted(used.items()):
+        if _at(before, key) != value:
+            yield f"params.yaml:{key}"
+
+
+def _from_top(root: Path, path: str) -> str:
+    """Turn git's path, which starts at the repository's top, into one from ``root``."""
+    prefix = git(root, "rev-parse", "--show-prefix") or ""
+    return path.removeprefix(prefix)
+
+
+def _stages_before(deps: list[str], locked: dict[str, Any]) -> dict[str, Any]:
+    """Return dvc.lock's entries of all stages that make one of ``deps``, or what they need, and so on."""
+    found: dict[str, Any] = {}
+    wanted = list(deps)
+    while wanted:
+        path = wanted.pop()
+        for name, entry in locked.items():
+            outs = [out["path"] for out in entry.get("outs", [])]
+            if name not in found and any(_covers(out, path) or _covers(path, out) for out in outs):
+                found[name] = entry
+                wanted += [dep["path"] for dep in entry.get("deps", [])]
+    return found
+
+
+def _entry(locked: dict[str, Any]) -> dict[str, Any]:
+    params = {key: value for group in locked.get("params", {}).values() for key, value in group.items()}
+    return {
+        "cmd": locked.get("cmd", ""),
+        "deps": {dep["path"]: _sum(dep) for dep in locked.get("deps", [])},
+        "params": dict(sorted(params.items())),
+        "outs": {out["path"]: _sum(out) for out in locked.get("outs", [])},
+    }
+
+
+def _sum(item: dict[str, Any]) -> str:
+    return str(item.get("md5") or item.get("hash") or "")
+
+
+def _covers(folder: str, path: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")
+
+
+def _is_made(path: str) -> bool:
+    return path.startswith(("data/", "models/", "metrics/"))
+
+
+def _digest(root: Path, path: str, outputs: dict[str, str]) -> str:
+    """Return DVC's sum of what a stage made, else a SHA-256 over the file or folder."""
+    if path in outputs:
+        return outputs[path]
+    place = root / path
+    if place.is_file():
+        return sha256_file(place)
+    files = sorted(p for p in place.rglob("*") if p.is_file() and not _is_ignored(p))
+    if not files:
+        return "absent"
+    return sha256_json({p.relative_to(place).as_posix(): sha256_file(p) for p in files})
+
+
+def _is_ignored(path: Path) -> bool:
+    return any(part in _IGNORED for part in path.parts)
+
+
+def _filled(text: str, known: dict[str, Any]) -> str:
+    return re.sub(r"\$\{([\w.-]+)\}", lambda found: str(_at(known, found.group(1))), text)
+
+
+def _at(content: Any, dotted: str) -> Any:
+    """Return the value at a dotted key; None where there is none."""
+    for step in dotted.split("."):
+        content = content.get(step) if isinstance(content, dict) else None
+    return content
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    if not path.is_file():
+        return {}
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path.name} is no valid YAML: {' '.join(str(error).split())}") from error
+    return content or {}
