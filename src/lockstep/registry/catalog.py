@@ -179,6 +179,15 @@ def get_model(client: MlflowClient, name: str) -> Model:
         return _model(entry, [_version(raw) for raw in found])
 
 
+def versions_of_run(client: MlflowClient, run_id: str) -> list[Version]:
+    """Return the registered versions that a run made."""
+    if not run_id.isalnum():
+        raise UsageError(f"'{run_id}' is no run's id; list-versions shows the runs of a model")
+    with registry_speaks():
+        found = _pages(client.search_model_versions, filter_string=f"run_id = '{run_id}'")
+        return [_version(raw) for raw in found]
+
+
 def _no_model(name: str, known: list[str]) -> str:
     if not known:
         return f"the registry holds no model yet, so no '{name}'; run `make run-train` to make some"

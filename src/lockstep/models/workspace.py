@@ -1,0 +1,64 @@
+"""Models of this workspace, opened for development: only those whose card says they are what they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lockstep.errors import ArtifactError
+from lockstep.io import read_json, sha256_file
+from lockstep.models.prediction import Model
+from lockstep.problems.schema import load_schema
+
+NEEDED = ("problem", "type", "file_sha256", "model_digest", "schema_digest", "threshold")
+"""What a card must say before its model is opened."""
+
+
+def load_file(path: Path, root: Path) -> Model:
+    """Load a model file of this workspace (development only), checked against the card beside it.
+
+    A joblib file is a pickle: it is opened only when its SHA-256 is the one that the card next to the file
+    (``T_model.json``, links followed) recorded when it was trained here.
+    """
+    file = _workspace_file(path, root)
+    card = _card(file)
+    if sha256_file(file) != card.get("file_sha256"):
+        raise ArtifactError(
+            f"{path} is not the file its card {file.with_suffix('.json').name} describes (SHA-256 differs);"
+            " not opened; run `dvc repro` or `dvc checkout` to have both again"
+        )
+    schema = load_schema(card["problem"])
+    if schema.digest != card["schema_digest"]:
+        raise ArtifactError(f"{path} was trained with another schema of {schema.name}; run `dvc repro`")
+    import joblib
+
+    return Model(
+        pipeline=joblib.load(file),
+        schema=schema,
+        threshold=card["threshold"],
+        name=str(path),
+        digest=card["model_digest"],
+        type=card["type"],
+    )
+
+
+def _workspace_file(path: Path, root: Path) -> Path:
+    found = next((p for p in (path, root / path) if p.is_file()), None)
+    if found is None:
+        raise ArtifactError(f"{path} is missing; run `dvc repro` (or `dvc checkout`) to make it")
+    return found.resolve()
+
+
+def _card(file: Path) -> dict[str, Any]:
+    """Read the card beside a model file, with every key that a prediction needs."""
+    beside = file.with_suffix(".json")
+    if not beside.is_file():
+        raise ArtifactError(
+            f"{file.name} has no card {beside.name} beside it, so nothing says what it is; not opened;"
+            " train it with `dvc repro`"
+        )
+    card: dict[str, Any] = read_json(beside)
+    lacking = [key for key in NEEDED if key not in card]
+    if lacking:
+        raise ArtifactError(f"{beside} lacks {', '.join(lacking)}; run `dvc repro` to write it again")
+    return card

@@ -1,0 +1,213 @@
+"""From a name in the registry to a model that was checked: digest, allowed types, golden rows, and only then use.
+
+Nothing that an artifact ships is imported or unpickled. Downloads are kept below .lockstep/cache by digest
+and verified by it at each use.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.errors import ArtifactError, ConfigError, DataError, RegistryError
+from lockstep.io import read_json, sha256_file, whole_folder, write_json
+from lockstep.models.artifact import digest_of
+from lockstep.models.prediction import Model
+from lockstep.problems.schema import Schema, read_schema
+from lockstep.registry.catalog import Version, get_model, registry_speaks, versions_of_run
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CACHE = Path(".lockstep") / "cache" / "models"
+SKOPS = "model.skops"
+GOLDEN = "golden.json"
+SCHEMA = "schema.yaml"
+SHIPPED_CODE = Path("code") / "lockstep" / "features" / "columns_v1.py"
+SUMS = "sums.json"
+PICKLES = (".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill")
+
+
+@dataclass(frozen=True)
+class Located:
+    """A version and the folder that holds its artifact, not opened yet."""
+
+    version: Version
+    folder: Path
+
+
+def load_version(
+    client: MlflowClient,
+    root: Path,
+    name: str | None = None,
+    *,
+    version: int | None = None,
+    stage: str | None = None,
+    run_id: str | None = None,
+) -> Model:
+    """Load one version by number, stage or run, checked; ArtifactError where anything about it is off."""
+    found = find_version(client, name, version=version, stage=stage, run_id=run_id)
+    return open_version(locate(client, found, root))
+
+
+def find_version(
+    client: MlflowClient,
+    name: str | None = None,
+    *,
+    version: int | None = None,
+    stage: str | None = None,
+    run_id: str | None = None,
+) -> Version:
+    """Return the version that is meant: the one of a run, by number, or the newest in a stage (Production)."""
+    if run_id is not None:
+        return _version_of_run(client, run_id)
+    if name is None:
+        raise RegistryError("neither a model's name nor a run was given")
+    model = get_model(client, name)
+    return model.newest_in(stage or "Production") if version is None else model.version(version)
+
+
+def locate(client: MlflowClient, version: Version, root: Path) -> Located:
+    """Return a version's artifact folder from the cache, downloaded where it is not there or was changed."""
+    digest = _digest(version)
+    folder = root / CACHE / digest
+    if not _intact(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        _download(client, version, folder)
+    return Located(version, folder)
+
+
+def open_version(located: Located) -> Model:
+    """Check an artifact against its version and load it: digest first, then types, then golden rows."""
+    from lockstep.models.artifact import read_artifact
+    from lockstep.models.golden import COUNT, check_golden, golden_from
+
+    version, folder = located.version, located.folder
+    where = f"{version.name} version {version.version}"
+    pipeline = read_artifact(_skops_file(folder, where), _digest(version), folder / SHIPPED_CODE)
+    schema = _schema(folder, version, where)
+    rows, outputs = golden_from(_content(folder / GOLDEN, where), schema)
+    if len(rows) < COUNT:
+        raise ArtifactError(f"{where} has {len(rows)} golden rows in place of {COUNT}; register it again")
+    check_golden(pipeline, rows, outputs, where)
+    threshold = version.tag("threshold")
+    return Model(
+        pipeline=pipeline,
+        schema=schema,
+        threshold=float(threshold) if threshold else None,
+        name=version.name,
+        version=version.version,
+        stage=version.stage,
+        run_id=version.run_id,
+        digest=_digest(version),
+        type=version.tag("type"),
+    )
+
+
+def _version_of_run(client: MlflowClient, run_id: str) -> Version:
+    """Return the newest version that a run made; a run without one is an error that says what it is."""
+    found = versions_of_run(client, run_id)
+    if found:
+        return max(found, key=lambda v: (v.version, v.name))
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException:
+        raise RegistryError(f"no run '{run_id}' here; list-versions shows the runs of a model") from None
+    kind = run.data.tags.get("mlflow.runName", "this run")
+    raise RegistryError(f"run {run_id} ({kind}) made no registered version; give one list-versions shows")
+
+
+def _digest(version: Version) -> str:
+    digest = version.tag("model_digest") or ""
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise ArtifactError(
+            f"{version.name} version {version.version} carries no valid digest (tag lockstep.model_digest):"
+            " it was not registered by this project and is not loaded; register it with `dvc repro register`"
+        )
+    return digest
+
+
+def _download(client: MlflowClient, version: Version, folder: Path) -> None:
+    """Fetch a version's whole artifact and write down each file's sum; a wrong one is not kept."""
+    import os
+
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow.artifacts
+
+    where = f"{version.name} version {version.version}"
+    uri = f"models:/{version.name}/{version.version}"
+    with whole_folder(folder) as part:
+        try:
+            with registry_speaks():
+                mlflow.artifacts.download_artifacts(uri, dst_path=str(part), tracking_uri=client.tracking_uri)
+        except OSError as error:
+            raise ArtifactError(
+                f"the files of {where} cannot be read ({error}); register it again with `dvc repro register`"
+            ) from error
+        _check_digest(part, version, where)
+        write_json(part / SUMS, {str(f.relative_to(part)): sha256_file(f) for f in _files(part)})
+
+
+def _check_digest(folder: Path, version: Version, where: str) -> None:
+    content = _skops_file(folder, where).read_bytes()
+    found, told = digest_of(content, folder / SHIPPED_CODE), _digest(version)
+    if found != told:
+        raise ArtifactError(
+            f"{where}: its artifact has digest {found[:12]}…, its version says {told[:12]}…: changed or swapped"
+            " after it was registered; not loaded; register it again with `dvc repro register`"
+        )
+
+
+def _intact(folder: Path) -> bool:
+    """Tell whether a cached artifact holds exactly the files it was downloaded with."""
+    if not (folder / SUMS).is_file():
+        return False
+    try:
+        sums = read_json(folder / SUMS)
+    except DataError:
+        return False
+    files = {str(f.relative_to(folder)): f for f in _files(folder) if f.name != SUMS}
+    return bool(sums.keys() == files.keys() and all(sha256_file(files[name]) == sums[name] for name in sums))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(f for f in folder.rglob("*") if f.is_file())
+
+
+def _skops_file(folder: Path, where: str) -> Path:
+    file = folder / SKOPS
+    if file.is_file():
+        return file
+    pickles = [f.name for f in _files(folder) if f.suffix in PICKLES]
+    if pickles:
+        raise ArtifactError(
+            f"{where} holds a pickle ({pickles[0]}) in place of {SKOPS}; pickles are never loaded from a"
+            " registry; register it again with `dvc repro register`"
+        )
+    raise ArtifactError(f"{where} holds no {SKOPS}; register it again with `dvc repro register`")
+
+
+def _schema(folder: Path, version: Version, where: str) -> Schema:
+    if not (folder / SCHEMA).is_file():
+        raise ArtifactError(f"{where} holds no {SCHEMA}; register it again with `dvc repro register`")
+    try:
+        schema = read_schema(folder / SCHEMA)
+    except ConfigError as error:
+        raise ArtifactError(f"{where}: {error}") from error
+    told = version.tag("schema_digest")
+    if told and told != schema.digest:
+        raise ArtifactError(f"{where}: its {SCHEMA} is not the one it was registered with; register it again")
+    return schema
+
+
+def _content(file: Path, where: str) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = read_json(file)
+    except DataError as error:
+        raise ArtifactError(f"{where} has no golden rows to check it by ({error})") from error
+    return content
