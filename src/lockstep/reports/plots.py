@@ -1,0 +1,128 @@
+"""Pictures of curves: one figure a table of points, the same bytes for the same points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.errors import DataError
+from lockstep.io import whole_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TITLES = {
+    "roc": "ROC curve",
+    "pr": "Precision and recall",
+    "calibration": "Calibration",
+    "confusion_matrix": "Confusion matrix",
+    "importance": "Feature importance",
+    "history": "Training history",
+}
+_DIAGONAL = ("roc", "calibration")
+_MOST_BARS = 25
+
+
+def draw(name: str, table: pd.DataFrame, subject: str = "") -> Figure:
+    """Draw a table of points: a confusion matrix, bars of importance, or curves (a line each text value).
+
+    ``name`` is the table's name (roc, pr, calibration, confusion_matrix, importance, history).
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4.5), dpi=100, layout="tight")
+    axes = figure.subplots()
+    if table.empty or table.shape[1] < 2:
+        raise DataError(f"no points to draw in {name}; run `dvc repro` to make them again")
+    if name == "confusion_matrix":
+        _matrix(axes, table)
+    elif name == "importance":
+        _bars(axes, table)
+    else:
+        _curves(axes, table, diagonal=name in _DIAGONAL)
+    title = TITLES.get(name, name.replace("_", " "))
+    axes.set_title(f"{title}, {subject}" if subject else title)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, without a date or the drawing software's version."""
+    with whole_file(path) as part:
+        figure.savefig(part, format="png", metadata={"Software": None})
+
+
+def comparison(table: pd.DataFrame, metric: str) -> Figure:
+    """Draw one metric of every model type with its interval, the best on top.
+
+    ``table`` has a row a type: columns type, METRIC, and METRIC_low, METRIC_high where known.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3), dpi=100, layout="tight")
+    axes = figure.subplots()
+    ordered = table.sort_values(metric)
+    errors = None
+    if {f"{metric}_low", f"{metric}_high"} <= set(table.columns):
+        errors = [ordered[metric] - ordered[f"{metric}_low"], ordered[f"{metric}_high"] - ordered[metric]]
+    axes.errorbar(ordered[metric], range(len(ordered)), xerr=errors, fmt="o", capsize=4)
+    axes.set_yticks(range(len(ordered)), list(ordered["type"]))
+    axes.set_xlabel(metric)
+    axes.set_title("Model types compared")
+    return figure
+
+
+def _text_columns(table: pd.DataFrame) -> list[str]:
+    return [str(c) for c in table.columns if table[c].dtype.kind not in "iufb"]
+
+
+def _curves(axes: Axes, table: pd.DataFrame, diagonal: bool) -> None:
+    texts = _text_columns(table)
+    x, *ys = (str(c) for c in table.columns if c not in texts)
+    for label, group in _groups(table, texts):
+        for y in ys if len(ys) < 3 or not texts else ys[:1]:
+            named = " ".join(part for part in (label, y if len(ys) > 1 else "") if part)
+            axes.plot(group[x], group[y], label=named or None)
+    if diagonal:
+        axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
+    axes.set_xlabel(x.replace("_", " "))
+    axes.set_ylabel(ys[0].replace("_", " ") if len(ys) == 1 else "value")
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend()
+
+
+def _groups(table: pd.DataFrame, texts: list[str]) -> Iterator[tuple[str, pd.DataFrame]]:
+    if not texts:
+        yield "", table
+        return
+    for label, group in table.groupby(texts[0], sort=True):
+        yield str(label), group
+
+
+def _bars(axes: Axes, table: pd.DataFrame) -> None:
+    names = _text_columns(table)[0]
+    value = next(str(c) for c in table.columns if c != names)
+    top = table.sort_values([value, names], ascending=[False, True]).head(_MOST_BARS)[::-1]
+    axes.barh(list(top[names].astype(str)), list(top[value]))
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set_xlabel(value.replace("_", " "))
+
+
+def _matrix(axes: Axes, table: pd.DataFrame) -> None:
+    """Draw counts of actual against predicted classes, from rows or from counted pairs."""
+    import pandas as pd
+
+    actual, predicted = table["actual"].astype(str), table["predicted"].astype(str)
+    weight: Any = table["count"] if "count" in table.columns else None
+    counts = pd.crosstab(actual, predicted, values=weight, aggfunc="sum" if weight is not None else None)
+    counts = counts.fillna(0).astype(int)
+    axes.imshow(counts.to_numpy(), cmap="Blues")
+    for row, values in enumerate(counts.to_numpy()):
+        for column, value in enumerate(values):
+            axes.text(column, row, str(value), ha="center", va="center")
+    axes.set_xticks(range(counts.shape[1]), list(counts.columns))
+    axes.set_yticks(range(counts.shape[0]), list(counts.index))
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("actual")
