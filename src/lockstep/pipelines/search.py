@@ -1,0 +1,180 @@
+"""Search hyperparameters as declared under `search:` in params.yaml, and write the winners there.
+
+Nothing is registered from a search: the normal graph trains the winners, so that every version has its lock entry.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.layout import PARTS, ProblemLayout, project_root
+from lockstep.config.params import Params, Search, Training, load_params, training_key
+from lockstep.errors import ConfigError, RegistryError, UsageError, run_command
+from lockstep.io import sha256_file, sha256_json, write_text
+from lockstep.models.tuning import Evaluate, Report, TrialResult, finished, open_study, run_study, study_name
+from lockstep.pipelines import dvc
+
+if TYPE_CHECKING:
+    from lockstep.registry.trials import SearchLog
+
+STEPS = 10
+"""How often a trial may be judged while it trains."""
+
+
+def search_problem(root: Path, problem: str, model_types: list[str]) -> None:
+    """Search every model type named, or all that have a search section, and write the winners."""
+    params = load_params(root)
+    chosen = searched_types(params, problem, model_types)
+    dvc.repro(root, f"features@{problem}")
+    for model_type in chosen:
+        winner = search_type(root, params, problem, model_type)
+        write_winner(root, training_key(problem, model_type), winner)
+
+
+def searched_types(params: Params, problem: str, wanted: list[str]) -> list[str]:
+    """Return the types to search, each with a search section; none at all is a ConfigError."""
+    declared = params.problem(problem).model_types
+    for model_type in wanted:
+        params.training(problem, model_type)
+    chosen = [t for t in wanted or declared if training_key(problem, t) in params.search]
+    missing = [t for t in wanted if t not in chosen]
+    if missing or not chosen:
+        key = training_key(problem, (missing or declared)[0])
+        raise ConfigError(
+            f"params.yaml has no section search.{key}; give it trials and a space of hyperparameters"
+        )
+    return chosen
+
+
+def search_type(root: Path, params: Params, problem: str, model_type: str) -> dict[str, Any]:
+    """Run what is left of one type's search and return the winner's hyperparameters."""
+    key = training_key(problem, model_type)
+    training, search, layout = params.train[key], params.search[key], ProblemLayout(root, problem)
+    name = study_name(key, search, training, data_digest(layout))
+    study = open_study(root / ".lockstep" / "search.db", name, training.params, search)
+    log = open_log(root, problem, model_type, name)
+    done = finished(study)
+    for result in done:
+        tell(log, key, search, result)
+    metric = params.problem(problem).compare.metric
+    objective = evaluation(layout, training, metric) if len(done) < search.trials else never
+    winner = run_study(study, search, objective, lambda result: tell(log, key, search, result))
+    print(f"{key}: best validation {metric} {study.best_value:.5f} with {winner}", flush=True)
+    if log:
+        log.close(winner, study.best_value)
+    return winner
+
+
+def data_digest(layout: ProblemLayout) -> str:
+    """Return one digest of all encoded matrices."""
+    return sha256_json([sha256_file(layout.matrix(part)) for part in PARTS])
+
+
+def open_log(root: Path, problem: str, model_type: str, name: str) -> SearchLog | None:
+    """Open the search's MLflow runs; a server that is down costs them, not the search, and says so."""
+    from lockstep.registry.trials import open_search
+
+    try:
+        return open_search(root, problem, model_type, name)
+    except RegistryError as error:
+        print(f"! the trials are not logged to MLflow: {error}; search again to log them", file=sys.stderr)
+        return None
+
+
+def tell(log: SearchLog | None, key: str, search: Search, result: TrialResult) -> None:
+    """Print a finished trial and log its run."""
+    outcome = "pruned" if result.pruned else f"{result.value:.5f}"
+    chosen = ", ".join(f"{k}={_short(v)}" for k, v in result.params.items())
+    print(
+        f"{key}  trial {result.number + 1}/{search.trials}  {outcome}  {result.seconds:.1f} s  {chosen}",
+        flush=True,
+    )
+    if log:
+        log.add(result)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def never(params: dict[str, Any], report: Report) -> float:
+    """Stand for the evaluation of a search that is finished."""
+    raise AssertionError("a finished search evaluates nothing")
+
+
+def evaluation(layout: ProblemLayout, training: Training, metric: str) -> Evaluate:
+    """Return the objective: fitted on train, stopped on stop, scored on choose; the test part is never read."""
+    from lockstep.models import zoo
+    from lockstep.models.evaluation import LOWER_IS_BETTER, Scored, check_metric, evaluate
+    from lockstep.models.matrices import columns_of, read_matrix
+    from lockstep.models.train_multi_model import read_encoder
+    from lockstep.models.training import fit, scores
+    from lockstep.problems.schema import load_schema
+
+    schema = load_schema(training.problem)
+    check_metric(metric, schema.task)
+    columns = columns_of(read_encoder(layout.encoder), schema)
+    train, stop, choose = (read_matrix(layout, part) for part in ("train", "stop", "choose"))
+    threshold = None if schema.task == "regression" else 0.5
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+
+    def score(params: dict[str, Any], report: Report) -> float:
+        recipe = zoo.Recipe(schema.task, columns, {**training.params, **params}, training.seed, zoo.cores())
+        rounds = training.early_stopping_rounds
+        fitted = fit(training.type, recipe, train, stop, rounds, judged(report))
+        rows = Scored(choose.target, scores(fitted.estimator, choose.features, schema.task), threshold)
+        return sign * evaluate(rows)[metric]
+
+    return score
+
+
+def judged(report: Report) -> Any:
+    """Return a step callback that reports the loss so far, ``STEPS`` times a training."""
+    reported = {0}
+
+    def on_step(done: int, total: int, loss: float | None) -> None:
+        step = done * STEPS // total
+        if loss is not None and step not in reported:
+            reported.add(step)
+            report(step, -loss)
+
+    return on_step
+
+
+def write_winner(root: Path, key: str, winner: dict[str, Any]) -> None:
+    """Put a winner's hyperparameters into train.KEY.params, comments and order of the file kept."""
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+
+    path = root / "params.yaml"
+    yaml = YAML()
+    yaml.width, yaml.preserve_quotes = 4096, True
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    content = yaml.load(path.read_text(encoding="utf-8"))
+    known = content["train"][key].setdefault("params", {})
+    known.update({k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in winner.items()})
+    text = StringIO()
+    yaml.dump(content, text)
+    write_text(path, text.getvalue())
+
+
+def main() -> None:
+    """Parse the command line and search."""
+    parser = argparse.ArgumentParser(prog="python -m lockstep.pipelines.search", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "--problem", default="accidents", help="a problem of params.yaml (default: accidents)"
+    )
+    parser.add_argument("--models", nargs="*", default=[], metavar="TYPE", help="only these types")
+    arguments = parser.parse_args()
+    if any(not name for name in arguments.models):
+        raise UsageError("--models wants names of model types")
+    search_problem(project_root(), arguments.problem, arguments.models)
+
+
+if __name__ == "__main__":
+    run_command(main)
