@@ -1,0 +1,153 @@
+"""Accidents: when, where, on what road, in what weather, and what ran into what."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from lockstep.problems.accidents.sample.draws import Choice, Columns, Draws, calibration
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lockstep.problems.accidents.sample.world import World
+
+WITH_PEDESTRIAN, ALONE, TWO, MANY = range(4)
+"""Scenarios: a vehicle and a pedestrian, one vehicle, two, more."""
+
+CLOCK = (0, 30, 15, 45, 10, 20, 40, 50, 5, 25, 35, 55)
+CLOCK_SHARES = (0.19, 0.17, 0.10, 0.10, 0.07, 0.07, 0.07, 0.07, 0.03, 0.03, 0.03, 0.03)
+ROUND_MINUTES = 0.9
+"""Share of times that policemen round to five minutes."""
+
+COMMUNE_SPREAD = (0.008, 0.012)
+"""Degrees of latitude and longitude by which accidents scatter within a municipality."""
+
+
+def draw_accidents(size: int, years: list[int], drift: float, world: World, draws: Draws) -> Columns:
+    """Return ``size`` accidents; codes are the publisher's, columns in English are the generator's own."""
+    accidents = _when(size, years, drift, draws)
+    accidents |= _where(size, world, draws)
+    accidents |= _road(accidents, draws)
+    accidents |= _crash(accidents, draws)
+    accidents |= _conditions(accidents, draws)
+    return accidents
+
+
+def _days(year: int) -> list[date]:
+    first = date(year, 1, 1)
+    return [first + timedelta(k) for k in range((date(year + 1, 1, 1) - first).days)]
+
+
+def _calendar(years: list[int]) -> tuple[list[date], list[float]]:
+    """Return every day of the years and its weight, by year, month and weekday."""
+    figures = calibration()
+    days, weights = [], []
+    for year in years:
+        listed = _days(year)
+        in_month = [sum(d.month == month for d in listed) for month in range(1, 13)]
+        a_year = figures["accidents"].get(str(year), figures["accidents"]["2022"])
+        for day in listed:
+            month = figures["month"][day.month - 1] / in_month[day.month - 1]
+            weights.append(a_year * month * figures["weekday"][day.weekday()])
+        days += listed
+    return days, weights
+
+
+def _when(size: int, years: list[int], drift: float, draws: Draws) -> Columns:
+    import numpy as np
+
+    days, weights = _calendar(sorted(set(years)))
+    picked = draws.code("day", Choice.of(days, [weights]), np.zeros(size, np.int64))
+    parts = np.array([(d.year, d.month, d.day, d.weekday() >= 5) for d in days])
+    year, month, day, weekend = parts[picked].T
+    hour = draws.code("hour", Choice.named("hour"), weekend)
+    clock = Choice.of(list(CLOCK), [CLOCK_SHARES])
+    rounded = clock.values(draws.code("clock", clock, np.zeros(size, np.int64)))
+    exact = draws.uniform("minute", size) * 60 // 1_000_000
+    minute = np.where(draws.chance("rounded minute", ROUND_MINUTES, size), rounded, exact)
+    later = _drift_by_month(year * 12 + month, years, drift)
+    return {"an": year, "mois": month, "jour": day, "hour": hour, "minute": minute, "drift": later}
+
+
+def _drift_by_month(month: np.ndarray, years: list[int], strength: float) -> np.ndarray:
+    """Return 0 in the first half of the months, then steps up to ``strength`` in the last one."""
+    import numpy as np
+
+    months = 12 * (max(years) - min(years) + 1)
+    place = (month - min(years) * 12) / months  # above 0, at most 1
+    return strength * np.clip(2 * place - 1, 0, 1)
+
+
+def _where(size: int, world: World, draws: Draws) -> Columns:
+    import numpy as np
+
+    dep = draws.code("department", world.departments, np.zeros(size, np.int64))
+    com = world.commune(dep, draws.uniform("commune", size))
+    inside = draws.chance("inside", world.inside[com], size)
+    north, east = COMMUNE_SPREAD
+    return {
+        "dep": dep,
+        "com": com,
+        "inside": inside.astype(np.int64),
+        "zone": 2 * world.capital[dep] + inside,
+        "lat": world.lat[com] + north * draws.normal("lat", size),
+        "long": world.long[com] + east * draws.normal("long", size),
+    }
+
+
+def _road(accidents: Columns, draws: Draws) -> Columns:
+    """Return the road: ``road`` and ``catr_level`` are levels of the figures, the others are codes."""
+    import numpy as np
+
+    figures, size = calibration(), len(accidents["zone"])
+    table = Choice.named("catr")
+    level = draws.code("catr", table, accidents["zone"])
+    road = 2 * level + accidents["inside"]
+    speeds, rare = Choice.named("vma"), Choice.named("vma_rare")
+    vma = speeds.values(draws.code("vma", speeds, road))
+    junk = rare.values(draws.code("junk vma", rare, np.zeros(size, np.int64)))
+    vma = np.where(draws.chance("rare vma", figures["vma_rare_rate"], size), junk, vma)
+    vma = np.where(draws.chance("no vma", np.array(figures["vma_missing"])[level], size), -1, vma)
+    columns = {"catr": table.values(level), "catr_level": level, "road": road, "vma": vma}
+    for name in ("circ", "nbv", "vosp", "prof", "plan", "infra"):
+        codes = Choice.named(name)
+        columns[name] = codes.values(draws.code(name, codes, level))
+    return columns
+
+
+def _crash(accidents: Columns, draws: Draws) -> Columns:
+    import numpy as np
+
+    size, road = len(accidents["road"]), accidents["road"]
+    table = Choice.named("vehicles")
+    vehicles = table.values(draws.code("vehicles", table, road))
+    struck = draws.chance("pedestrian", np.array(calibration()["pedestrian"])[road], size)
+    alone = np.where(struck, WITH_PEDESTRIAN, ALONE)
+    scenario = np.where(vehicles == 1, alone, np.where(vehicles == 2, TWO, MANY))
+    col, place = Choice.named("col"), Choice.named("situ")
+    return {
+        "vehicles": vehicles,
+        "scenario": scenario,
+        "col": col.values(draws.code("col", col, scenario)),
+        "situ": place.values(draws.code("situ", place, 4 * accidents["catr_level"] + scenario)),
+    }
+
+
+def _conditions(accidents: Columns, draws: Draws) -> Columns:
+    import numpy as np
+
+    figures, month, size = calibration(), accidents["mois"], len(accidents["mois"])
+    junction, light, night = Choice.named("int"), Choice.named("light"), Choice.named("night_light")
+    weather, surface = Choice.named("atm"), Choice.named("surf")
+    sky = light.values(draws.code("light", light, (month - 1) * 24 + accidents["hour"]))
+    dark = night.values(draws.code("night", night, accidents["zone"]))
+    adverse = draws.chance("adverse", np.array(figures["adverse"])[month - 1], size).astype(np.int64)
+    winter = ((month == 12) | (month <= 2)).astype(np.int64)
+    surf = surface.values(draws.code("surf", surface, 2 * adverse + winter))
+    return {
+        "int": junction.values(draws.code("int", junction, accidents["zone"])),
+        "lum": np.where(sky == 3, dark, sky),
+        "atm": weather.values(draws.code("atm", weather, adverse)),
+        "surf": np.where(draws.chance("no surf", figures["surf_missing"], size), -1, surf),
+    }

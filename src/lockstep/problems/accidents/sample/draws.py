@@ -1,0 +1,130 @@
+"""Draws that are the same everywhere: integers against integers, no function whose last bit depends on a machine."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FOLDER = Path(__file__).parent
+MILLION = 1_000_000
+LOGIT_LIMIT = 12_000
+"""Largest logit, in thousandths, that a probability is looked up for."""
+
+Columns = dict[str, "np.ndarray"]
+"""Columns of one table, all of one length."""
+
+
+@lru_cache
+def calibration() -> dict[str, Any]:
+    """Return the published figures the sample is drawn from: shares by code, a row a level of what they depend on."""
+    return json.loads((FOLDER / "calibration.json").read_text(encoding="utf-8"))
+
+
+@lru_cache
+def effects() -> dict[str, Any]:
+    """Return the severity model's effects, in logits by level."""
+    return json.loads((FOLDER / "effects.json").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Uniform numbers by name: one stream does not move when another grows."""
+
+    seed: int
+
+    def uniform(self, name: str, size: int) -> np.ndarray:
+        """Return ``size`` integers drawn evenly from 0 to 999,999."""
+        import numpy as np
+
+        bits = np.random.PCG64([self.seed, crc32(name.encode())])
+        return np.random.Generator(bits).integers(0, MILLION, size)
+
+    def normal(self, name: str, size: int) -> np.ndarray:
+        """Return ``size`` standard normal numbers (sums of twelve uniform ones: the same on every machine)."""
+        parts = self.uniform(name, 12 * size).reshape(12, size)
+        return parts.sum(axis=0) / MILLION - 6.0
+
+    def chance(self, name: str, probability: np.ndarray | float, size: int) -> np.ndarray:
+        """Return whether each of ``size`` draws falls below its probability."""
+        return self.uniform(name, size) < millionths(probability)
+
+    def code(self, name: str, table: Choice, level: np.ndarray) -> np.ndarray:
+        """Return for each row the index of a code, drawn from the shares of its ``level``."""
+        return table.pick(level, self.uniform(name, len(level)))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Codes with their shares by level."""
+
+    codes: list[Any]
+    bounds: np.ndarray
+    """Upper ends in millionths plus a million a level, all levels in one ascending array."""
+
+    @classmethod
+    def of(cls, codes: list[Any], shares: Any) -> Choice:
+        """Return the choice among ``codes`` with ``shares`` of shape (levels, codes); rows need not add up to 1."""
+        import numpy as np
+
+        upto = np.cumsum(np.asarray(shares, dtype=float), axis=1)
+        parts = np.round(upto / upto[:, -1:] * MILLION).astype(np.int64)
+        return cls(list(codes), (parts + MILLION * np.arange(len(parts))[:, None]).ravel())
+
+    @classmethod
+    def named(cls, name: str) -> Choice:
+        """Return a table of the calibration figures."""
+        table = calibration()[name]
+        return cls.of(table["codes"], table["shares"])
+
+    def pick(self, level: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        """Return the index of the code into whose share each uniform number falls."""
+        import numpy as np
+
+        flat = np.searchsorted(self.bounds, level * MILLION + uniform, side="right")
+        return flat - level * len(self.codes)
+
+    def values(self, index: np.ndarray) -> np.ndarray:
+        """Return the codes themselves; all of them must be integers."""
+        import numpy as np
+
+        return np.asarray(self.codes, dtype=np.int64)[index]
+
+
+def millionths(probability: np.ndarray | float) -> np.ndarray:
+    """Return probabilities as whole millionths."""
+    import numpy as np
+
+    return np.round(np.asarray(probability, dtype=float) * MILLION).astype(np.int64)
+
+
+@lru_cache
+def _sigmoids() -> np.ndarray:
+    import numpy as np
+
+    logits = range(-LOGIT_LIMIT, LOGIT_LIMIT + 1)
+    return np.array([round(1 / (1 + math.exp(-logit / 1000)), 6) for logit in logits])
+
+
+def sigmoid(logit: np.ndarray) -> np.ndarray:
+    """Return probabilities with six digits, looked up by the logit in thousandths."""
+    import numpy as np
+
+    place = np.clip(np.round(logit * 1000), -LOGIT_LIMIT, LOGIT_LIMIT).astype(np.int64)
+    return _sigmoids()[place + LOGIT_LIMIT]
+
+
+def within(group: np.ndarray) -> np.ndarray:
+    """Return each row's number, from 0, within its run of equal values."""
+    import numpy as np
+
+    starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
+    lengths = np.diff(np.r_[starts, len(group)])
+    return np.arange(len(group)) - np.repeat(starts, lengths)

@@ -1,0 +1,229 @@
+"""Vehicles of the accidents and the people in them or struck by them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lockstep.problems.accidents.sample.accidents import ALONE, MANY, TWO, WITH_PEDESTRIAN
+from lockstep.problems.accidents.sample.draws import MILLION, Choice, Columns, Draws, calibration, within
+
+if TYPE_CHECKING:
+    import numpy as np
+
+CAR, VAN, MOTO, MOPED, BIKE, SCOOTER, HEAVY, BUS, QUAD, OTHER = range(10)
+"""Groups of vehicles, in the order of the figures; SCOOTER stands for the new personal devices."""
+
+CLASS_OF_GROUP = (0, 3, 1, 1, 2, 2, 3, 3, 4, 4)
+"""Car, motor two-wheeler, cycle, van or heavy, other: the levels that people's figures go by."""
+
+PASSENGERS = (
+    (0.820, 0.110, 0.040, 0.019, 0.008, 0.002, 0.001, 0, 0),
+    (0.830, 0.110, 0.040, 0.010, 0.005, 0.003, 0.001, 0.0005, 0.0005),
+    (0.900, 0.100, 0, 0, 0, 0, 0, 0, 0),
+    (0.920, 0.080, 0, 0, 0, 0, 0, 0, 0),
+    (0.985, 0.015, 0, 0, 0, 0, 0, 0, 0),
+    (0.970, 0.030, 0, 0, 0, 0, 0, 0, 0),
+    (0.930, 0.060, 0.010, 0, 0, 0, 0, 0, 0),
+    (0.500, 0.220, 0.100, 0.060, 0.040, 0.030, 0.020, 0.015, 0.015),
+    (0.860, 0.140, 0, 0, 0, 0, 0, 0, 0),
+    (0.880, 0.090, 0.030, 0, 0, 0, 0, 0, 0),
+)
+"""Shares of 0 to 8 passengers by group; chosen so that people an accident and nb_victim come out as published."""
+
+PEDESTRIANS = (0.925, 0.06, 0.015)
+LISTED_DRIVER = 0.985
+FLED = 0.012
+"""Share of drivers who ran away and of whom next to nothing is known."""
+NO_BIRTH_YEAR = 0.015
+
+SEATS = (2, 4, 3, 5, 8, 7, 9, 6)
+"""Places of passengers; those of one vehicle take them in turn."""
+
+CHILD = 10
+"""Age below which a car's passenger may sit in a child seat."""
+
+SECOND_DEVICE = (-1, 0, 6, 8, 5, 9)
+SECOND_SHARES = ((0.36, 0.52, 0.003, 0.105, 0.002, 0.01), (0.24, 0.22, 0.36, 0.14, 0.03, 0.01))
+TRIPS = (-1, 0, 1, 2, 3, 4, 5, 9)
+TRIP_SHARES = (0.012, 0.25, 0.13, 0.025, 0.027, 0.095, 0.36, 0.101)
+WALKS = (-1, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+WALK_SHARES = (0.01, 0.12, 0.16, 0.40, 0.12, 0.09, 0.03, 0.005, 0.005, 0.06)
+ACTS = (-1, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+"""What a pedestrian did; 7 and 8 stand for the letters A and B."""
+ACT_SHARES = (0.01, 0.10, 0.04, 0.66, 0.01, 0.04, 0.005, 0.004, 0.031, 0.10)
+ACCOMPANIED_SHARES = (0.08, 0.70, 0.16, 0.06)
+
+
+def draw_vehicles(accidents: Columns, draws: Draws) -> Columns:
+    """Return a row a vehicle, those of an accident together."""
+    import numpy as np
+
+    acc = np.repeat(np.arange(len(accidents["vehicles"])), accidents["vehicles"])
+    scenario, number = accidents["scenario"][acc], within(acc)
+    first_group = _groups(accidents, acc, scenario, number, draws)
+    riders = _passengers(first_group, draws)
+    group = _modernise(first_group, riders, accidents["drift"][acc], draws)
+    vehicles = {"accident": acc, "number": number, "scenario": scenario, "group": group, "riders": riders}
+    vehicles |= _details(vehicles, draws)
+    vehicles |= _crew(vehicles, draws)
+    vehicles["opponent"] = _opponents(vehicles)
+    return vehicles
+
+
+def _groups(
+    accidents: Columns, acc: np.ndarray, scenario: np.ndarray, number: np.ndarray, draws: Draws
+) -> np.ndarray:
+    """Draw kinds of vehicles, those of an accident between two together."""
+    import numpy as np
+
+    kind = np.searchsorted([1, 3], accidents["catr_level"])[acc]  # motorway; national or departmental; else
+    pairs, single = Choice.named("pair"), Choice.named("group")
+    by_accident = np.searchsorted([1, 3], accidents["catr_level"])
+    pair = pairs.values(draws.code("pair", pairs, by_accident))[acc]
+    block = np.array([0, 1, 1, 2])[scenario]
+    alone = draws.code("group", single, 3 * block + kind)
+    return np.where(scenario == TWO, np.where(number == 0, pair // 10, pair % 10), single.values(alone))
+
+
+def _passengers(group: np.ndarray, draws: Draws) -> np.ndarray:
+    table = Choice.of(list(range(9)), PASSENGERS)
+    return draws.code("passengers", table, group)
+
+
+def _modernise(group: np.ndarray, riders: np.ndarray, drift: np.ndarray, draws: Draws) -> np.ndarray:
+    """Turn some empty cars, mopeds and cycles of drifting months into personal electric devices."""
+    import numpy as np
+
+    rate = np.array([0.06, 0, 0, 0.25, 0.15, 0, 0, 0, 0, 0])[group] * drift
+    turned = draws.chance("drift", np.minimum(rate, 0.9), len(group)) & (riders == 0)
+    return np.where(turned, SCOOTER, group)
+
+
+def _details(vehicles: Columns, draws: Draws) -> Columns:
+    group, scenario = vehicles["group"], vehicles["scenario"]
+    columns = {}
+    for name in ("catv", "motor"):
+        table = Choice.named(name)
+        columns[name] = table.values(draws.code(name, table, group))
+    for name in ("senc", "choc", "manv", "obsm"):
+        table = Choice.named(name)
+        columns[name] = table.values(draws.code(name, table, scenario))
+    table = Choice.named("obs")
+    columns["obs"] = table.values(draws.code("obs", table, 2 * scenario + (columns["obsm"] == 0)))
+    return columns
+
+
+def _crew(vehicles: Columns, draws: Draws) -> Columns:
+    """Return whether the driver is listed and how many pedestrians each vehicle struck."""
+    import numpy as np
+
+    size = len(vehicles["obsm"])
+    driver = draws.chance("driver", LISTED_DRIVER, size) | (vehicles["number"] == 0)
+    table = Choice.of([1, 2, 3], [PEDESTRIANS])
+    struck = table.values(draws.code("pedestrians", table, np.zeros(size, np.int64)))
+    return {"driver": driver.astype(np.int64), "struck": np.where(vehicles["obsm"] == 1, struck, 0)}
+
+
+def _opponents(vehicles: Columns) -> np.ndarray:
+    """Return what each vehicle ran into: 0 pedestrian, 1 nothing, 2 light, 3 car, 4 heavy, 5 several."""
+    import numpy as np
+
+    scenario, number = vehicles["scenario"], vehicles["number"]
+    other = np.clip(np.arange(len(number)) + 1 - 2 * number, 0, len(number) - 1)  # the other one of two
+    weight = np.array([3, 4, 2, 2, 2, 2, 4, 4, 3, 3])[vehicles["group"]]
+    known = {WITH_PEDESTRIAN: 0, ALONE: 1, MANY: 5}
+    return np.where(scenario == TWO, weight[other], np.array([known.get(k, 0) for k in range(4)])[scenario])
+
+
+def draw_people(accidents: Columns, vehicles: Columns, draws: Draws) -> Columns:
+    """Return a row a person, those of a vehicle together: driver, passengers, pedestrians."""
+    import numpy as np
+
+    aboard = vehicles["driver"] + vehicles["riders"]
+    veh = np.repeat(np.arange(len(aboard)), aboard + vehicles["struck"])
+    number = within(veh)
+    catu = np.where(number < vehicles["driver"][veh], 1, np.where(number < aboard[veh], 2, 3))
+    kind = np.array(CLASS_OF_GROUP)[vehicles["group"]][veh]
+    role = np.where(catu == 3, 10, (catu - 1) * 5 + kind)
+    people = {"vehicle": veh, "accident": vehicles["accident"][veh], "catu": catu, "role": role}
+    people["place"] = _places(people, number - vehicles["driver"][veh], kind, draws)
+    people |= _persons(people, accidents, draws)
+    people |= _equipment(people, kind, draws)
+    people |= _movements(people, draws)
+    return _without_the_fled(people, draws)
+
+
+def _places(people: Columns, number: np.ndarray, kind: np.ndarray, draws: Draws) -> np.ndarray:
+    import numpy as np
+
+    catu, table = people["catu"], Choice.named("place")
+    first = table.values(draws.code("place", table, kind))
+    turn = np.array([SEATS.index(code) if code in SEATS else 0 for code in range(10)])[first]
+    in_turn = np.array(SEATS)[(turn + np.maximum(number, 0)) % len(SEATS)]
+    return np.where(catu == 1, 1, np.where(catu == 3, 10, in_turn))
+
+
+def _persons(people: Columns, accidents: Columns, draws: Draws) -> Columns:
+    import numpy as np
+
+    role, size = people["role"], len(people["role"])
+    female = draws.chance("female", np.array(calibration()["female"])[role], size)
+    older = 6 * accidents["drift"][people["accident"]]
+    age = np.clip(_ages(role, draws.uniform("age", size)) + older, 0, 109).astype(np.int64)
+    unknown = draws.chance("no birth year", NO_BIRTH_YEAR, size)
+    birth = np.where(unknown, -1, accidents["an"][people["accident"]] - age)
+    return {"sexe": np.where(female, 2, 1), "age": age, "an_nais": birth}
+
+
+def _ages(role: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+    """Return ages by linear interpolation between the published quantiles of each role."""
+    import numpy as np
+
+    table = calibration()["age"]
+    knots = np.round(np.array(table["knots"]) * MILLION)
+    rows = np.array(table["rows"])
+    left = np.clip(np.searchsorted(knots, uniform, side="right") - 1, 0, len(knots) - 2)
+    part = (uniform - knots[left]) / (knots[left + 1] - knots[left])
+    return rows[role, left] + part * (rows[role, left + 1] - rows[role, left])
+
+
+def _equipment(people: Columns, kind: np.ndarray, draws: Draws) -> Columns:
+    import numpy as np
+
+    size, table = len(kind), Choice.named("secu1")
+    secu1 = table.values(draws.code("secu1", table, people["role"]))
+    child = (people["role"] == 5) & (people["age"] < CHILD) & draws.chance("child seat", 0.6, size)
+    second = Choice.of(list(SECOND_DEVICE), SECOND_SHARES)
+    motor = ((kind == 1) & (people["catu"] < 3)).astype(np.int64)
+    third = np.where(draws.chance("third device", 0.985, size), -1, 0)
+    return {
+        "secu1": np.where(child, 3, secu1),
+        "secu2": second.values(draws.code("secu2", second, motor)),
+        "secu3": third,
+    }
+
+
+def _movements(people: Columns, draws: Draws) -> Columns:
+    import numpy as np
+
+    walking, nothing = people["catu"] == 3, np.zeros(len(people["catu"]), np.int64)
+    trip, where = Choice.of(list(TRIPS), [TRIP_SHARES]), Choice.of(list(WALKS), [WALK_SHARES])
+    act, company = Choice.of(list(ACTS), [ACT_SHARES]), Choice.of([-1, 1, 2, 3], [ACCOMPANIED_SHARES])
+    seated = np.where(draws.chance("not walking", 0.55, len(nothing)), 0, -1)
+    return {
+        "trajet": trip.values(draws.code("trajet", trip, nothing)),
+        "locp": np.where(walking, where.values(draws.code("locp", where, nothing)), seated),
+        "actp": np.where(walking, act.values(draws.code("actp", act, nothing)), seated),
+        "etatp": np.where(walking, company.values(draws.code("etatp", company, nothing)), -1),
+    }
+
+
+def _without_the_fled(people: Columns, draws: Draws) -> Columns:
+    """Blank what is not known of drivers who ran away."""
+    import numpy as np
+
+    fled = draws.chance("fled", FLED, len(people["catu"])) & (people["catu"] == 1)
+    blank = {
+        name: np.where(fled, -1, people[name]) for name in ("sexe", "an_nais", "trajet", "secu1", "secu2")
+    }
+    return people | blank | {"fled": fled}

@@ -1,0 +1,339 @@
+"""The publisher's raw tables: text columns, as each year has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import TYPE_CHECKING
+
+from lockstep.problems.accidents.sample.draws import MILLION, Choice, Columns, Draws, calibration, within
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from lockstep.problems.accidents.sample.world import World
+
+MISSING = " -1"
+NO_BREAK_SPACE = "\u00a0"
+LAST_IDS = {
+    2019: (138_306_524, 267_000_000), 2020: (154_742_274, 267_500_000), 2021: (201_764, 267_638),
+    2022: (813_952, 1_099_700), 2023: (155_680_557, 203_851_184), 2024: (156_700_000, 205_100_000),
+}  # fmt: skip
+"""The first accident's id_vehicule and id_usager; both fall from there, as in the published files."""
+
+DIGITS = {2019: 7, 2020: 7, 2021: 10, 2022: 10}
+"""Decimals of lat and long, where they are not 8."""
+
+STREETS = (
+    "RUE DE LA GARE", "AVENUE DE LA RÉPUBLIQUE", "ROUTE NATIONALE", "BOULEVARD VICTOR HUGO", "RUE DU GÉNÉRAL DE GAULLE",
+    "AV. DU GAL LECLERC", "CHEMIN DES ÉCOLES", "PLACE DE L'ÉGLISE", "RUE JEAN JAURÈS", "AVENUE DE PARIS",
+    "ROUTE DE LYON", "8 MAI 1945 (RUE DU)", "RUE PASTEUR ; ANGLE RUE CURIE", "LIEU-DIT \"LES CHAMPS\"",
+)  # fmt: skip
+"""Made-up addresses with the published ones' accents, semicolons and quotation marks."""
+
+SECOND_PLACE = 0.27
+"""Share of accidents with a second row in lieux from 2023."""
+
+
+@dataclass(frozen=True)
+class Year:
+    """One year's rows with their published numbers; ``vehicles`` and ``people`` also hold ``id`` and ``label``."""
+
+    year: int
+    accidents: Columns
+    vehicles: Columns
+    people: Columns
+
+
+def raw_tables(
+    accidents: Columns, vehicles: Columns, people: Columns, world: World, draws: Draws
+) -> Iterator[tuple[str, pa.Table]]:
+    """Yield file names and tables, a year after the other, and the true probabilities at last."""
+    import pyarrow as pa
+
+    truth = []
+    for rows in _years(accidents, vehicles, people, draws):
+        tables = _caracteristiques(rows, world), _lieux(rows), _vehicules(rows), _usagers(rows)
+        yield from zip(file_names(rows.year), tables, strict=True)
+        truth.append(_truth(rows))
+    yield "true_probability.csv", pa.concat_tables(truth)
+
+
+def _years(accidents: Columns, vehicles: Columns, people: Columns, draws: Draws) -> Iterator[Year]:
+    import numpy as np
+
+    accidents = accidents | _accident_extras(len(accidents["an"]), draws)
+    accidents["number"] = accident_numbers(accidents["an"])
+    vehicles = vehicles | {"label": _labels(vehicles["number"], draws)}
+    for year in np.unique(accidents["an"]).tolist():
+        parts = [np.flatnonzero(accidents["an"][table["accident"]] == year) for table in (vehicles, people)]
+        yield _year(year, accidents, _rows(vehicles, parts[0]), _rows(people, parts[1]), parts[0])
+
+
+def _year(year: int, accidents: Columns, vehicles: Columns, people: Columns, kept: np.ndarray) -> Year:
+    """Number one year's vehicles and people; ``kept`` are its vehicles' rows in the whole table."""
+    import numpy as np
+
+    last_vehicle, last_person = LAST_IDS[year]
+    vehicles["Num_Acc"] = accidents["number"][vehicles["accident"]]
+    vehicles["id"] = _falling(last_vehicle, len(kept))
+    own = np.searchsorted(kept, people["vehicle"])
+    people["Num_Acc"] = accidents["number"][people["accident"]]
+    people["id"] = _falling(last_person, len(own))
+    people["vehicle_id"], people["label"] = vehicles["id"][own], vehicles["label"][own]
+    return Year(year, _rows(accidents, np.flatnonzero(accidents["an"] == year)), vehicles, people)
+
+
+def file_names(year: int) -> list[str]:
+    """Return the publisher's names of a year's caracteristiques (odd from 2021), lieux, vehicules and usagers."""
+    odd = {2021: "carcteristiques", 2022: "carcteristiques"}
+    first = odd.get(year, "caracteristiques" if year < 2023 else "caract")
+    return [f"{name}-{year}.csv" for name in (first, "lieux", "vehicules", "usagers")]
+
+
+def accident_numbers(year: np.ndarray) -> np.ndarray:
+    """Return Num_Acc: the year and a running number of eight digits."""
+    import numpy as np
+
+    number = np.zeros(len(year), np.int64)
+    for value in np.unique(year):
+        rows = np.flatnonzero(year == value)
+        number[rows] = value * 100_000_000 + 1 + np.arange(len(rows))
+    return number
+
+
+def _rows(table: Columns, rows: np.ndarray) -> Columns:
+    return {name: column[rows] for name, column in table.items()}
+
+
+def _accident_extras(size: int, draws: Draws) -> Columns:
+    """Return the columns that are there for their quirks alone."""
+    import numpy as np
+
+    return {
+        "street": draws.uniform("street", size) % len(STREETS),
+        "way": 1 + draws.uniform("way", size) ** 2 // (MILLION * 900),
+        "no voie": draws.chance("no voie", 0.078, size),
+        "v1": draws.chance("v1", 0.174, size),
+        "v2": draws.uniform("v2", size),
+        "pr": draws.uniform("pr", size),
+        "pr1": draws.uniform("pr1", size) * 20 // MILLION * 100,
+        "larrout": draws.uniform("larrout", size),
+        "second": draws.chance("second place", SECOND_PLACE, size),
+        "second catr": np.minimum(draws.uniform("second catr", size) * 6 // MILLION + 1, 4),
+    }
+
+
+def _labels(number: np.ndarray, draws: Draws) -> np.ndarray:
+    """Return each vehicle's place among the labels A01, B01 …, or, for a few first ones, among the published junk."""
+    import numpy as np
+
+    junk = draws.chance("odd num_veh", calibration()["num_veh_rare_rate"], len(number)) & (number == 0)
+    picked = draws.code("num_veh", Choice.named("num_veh_rare"), np.zeros(len(number), np.int64))
+    return np.where(junk, len(ascii_uppercase) + picked, np.minimum(number, len(ascii_uppercase) - 1))
+
+
+def _label_text(place: np.ndarray) -> pa.Array:
+    junk = [str(code) for code in calibration()["num_veh_rare"]["codes"]]
+    return _pick([f"{letter}01" for letter in ascii_uppercase] + junk, place)
+
+
+def _text(codes: np.ndarray, width: int = 1) -> pa.Array:
+    """Return codes as text, missing ones (-1) with the publisher's leading space."""
+    import numpy as np
+    import pyarrow as pa
+
+    known, place = np.unique(codes, return_inverse=True)
+    labels = [MISSING if code == -1 else f"{code:0{width}d}" for code in known.tolist()]
+    return pa.array(labels).take(pa.array(place))
+
+
+def _pick(labels: list[str], place: np.ndarray) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(labels, pa.string()).take(pa.array(place))
+
+
+def _where(condition: np.ndarray, text: str, otherwise: pa.Array) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.if_else(pa.array(condition), text, otherwise)
+
+
+def _plain(numbers: np.ndarray) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(numbers).cast(pa.string())
+
+
+def _falling(last: int, count: int) -> np.ndarray:
+    import numpy as np
+
+    return max(last, count) - np.arange(count)
+
+
+def grouped(numbers: np.ndarray) -> pa.Array:
+    """Return whole numbers from 0 with no-break spaces between thousands."""
+    import pyarrow.compute as pc
+
+    units, thousands, millions = numbers % 1000, numbers // 1000 % 1000, numbers // MILLION
+    low, middle = (pc.utf8_lpad(_plain(part), 3, "0") for part in (units, thousands))
+    small = pc.binary_join_element_wise(_plain(thousands), low, NO_BREAK_SPACE)
+    large = pc.binary_join_element_wise(_plain(millions), middle, low, NO_BREAK_SPACE)
+    return pc.if_else(numbers < 1000, _plain(numbers), pc.if_else(numbers < MILLION, small, large))
+
+
+def decimal_comma(degrees: np.ndarray, digits: int) -> pa.Array:
+    """Return degrees with a decimal comma; negative ones have the publisher's leading space."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    parts = np.round(np.abs(degrees) * MILLION).astype(np.int64)
+    sign = pc.if_else(pa.array(degrees < 0), " -", "")
+    fraction = pc.utf8_rpad(pc.utf8_lpad(_plain(parts % MILLION), 6, "0"), digits, "0")
+    whole = pc.binary_join_element_wise(sign, _plain(parts // MILLION), "")
+    return pc.binary_join_element_wise(whole, fraction, ",")
+
+
+def _absent(year: int) -> str:
+    return "N/A" if year >= 2023 else ""
+
+
+def _caracteristiques(rows: Year, world: World) -> pa.Table:
+    import pyarrow as pa
+
+    year, accidents = rows.year, rows.accidents
+    clock = [f"{minute // 60:02d}:{minute % 60:02d}" for minute in range(24 * 60)]
+    departments = [code.lstrip("0") if year == 2019 else code for code in world.departments.codes]
+    streets = _pick(list(STREETS), accidents["street"])
+    columns = {
+        "Accident_Id" if year == 2022 else "Num_Acc": _plain(accidents["number"]),
+        "jour": _text(accidents["jour"]),
+        "mois": _text(accidents["mois"], width=2 if year >= 2023 else 1),
+        "an": _text(accidents["an"]),
+        "hrmn": _pick(clock, 60 * accidents["hour"] + accidents["minute"]),
+        "lum": _text(accidents["lum"]),
+        "dep": _pick(departments, accidents["dep"]),
+        "com": _pick(world.code.tolist(), accidents["com"]),
+        "agg": _text(1 + accidents["inside"]),
+        **{name: _text(accidents[name]) for name in ("int", "atm", "col")},
+        "adr": _where(accidents["no voie"] & (year >= 2023), "N/A", streets),
+        "lat": decimal_comma(accidents["lat"], DIGITS.get(year, 8)),
+        "long": decimal_comma(accidents["long"], DIGITS.get(year, 8)),
+    }
+    return pa.table(columns)
+
+
+def _lieux(rows: Year) -> pa.Table:
+    """Return the places; from 2023 some accidents have a second row, for the other road of a junction."""
+    import numpy as np
+    import pyarrow as pa
+
+    accidents, year = rows.accidents, rows.year
+    order = np.repeat(np.arange(len(accidents["number"])), 1 + (accidents["second"] & (year >= 2023)))
+    places = _rows(accidents, order)
+    catr = np.where(within(order) == 0, places["catr"], places["second catr"])
+    columns = {
+        "Num_Acc": _plain(places["number"]),
+        "catr": _text(catr),
+        "voie": _voie(year, places),
+        "v1": _text(np.where(places["v1"], -1, 0)),
+        "v2": _v2(year, places["v2"]),
+        **{name: _text(places[name]) for name in ("circ", "nbv", "vosp", "prof")},
+        "pr": _pr(year, places),
+        "pr1": _pr1(year, places),
+        "plan": _text(places["plan"]),
+        "lartpc": _pick([""], np.zeros(len(order), np.int64)),
+        "larrout": _larrout(year, places["larrout"]),
+        **{name: _text(places[name]) for name in ("surf", "infra", "situ", "vma")},
+    }
+    return pa.table(columns)
+
+
+def _v2(year: int, uniform: np.ndarray) -> pa.Array:
+    import numpy as np
+
+    place = np.searchsorted([911_710, 967_690, 983_540, 987_520], uniform, side="right")
+    return _pick([_absent(year), "D", "A", "N", "C"], place)
+
+
+def _voie(year: int, rows: Columns) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    numbered = pc.if_else(
+        pa.array(rows["catr"] <= 3), _plain(rows["way"]), _pick(list(STREETS), rows["street"])
+    )
+    return _where(rows["no voie"], _absent(year), numbered)
+
+
+def _pr(year: int, rows: Columns) -> pa.Array:
+    import numpy as np
+
+    unknown, nought = rows["pr"] < 345_394, rows["pr"] < 551_912
+    known = _plain(np.where(nought, 0, rows["pr"] % 60))
+    return _where(unknown, "(1)" if year < 2023 else MISSING, known)
+
+
+def _pr1(year: int, rows: Columns) -> pa.Array:
+    import numpy as np
+
+    unknown, nought = rows["pr"] < 345_394, rows["pr"] < 600_000
+    return _where(unknown, "(1)" if year < 2023 else MISSING, grouped(np.where(nought, 0, rows["pr1"])))
+
+
+def _larrout(year: int, uniform: np.ndarray) -> pa.Array:
+    import numpy as np
+
+    labels = ["" if year == 2019 else MISSING, "5", "5,5", "6", "7", "14"]
+    return _pick(
+        labels, np.searchsorted([952_000, 962_000, 970_000, 982_000, 994_000], uniform, side="right")
+    )
+
+
+def _vehicules(rows: Year) -> pa.Table:
+    import numpy as np
+    import pyarrow as pa
+
+    vehicles = rows.vehicles
+    bus = np.isin(vehicles["catv"], (37, 38, 39, 40))
+    columns = {
+        "Num_Acc": _plain(vehicles["Num_Acc"]),
+        "id_vehicule": grouped(vehicles["id"]),
+        "num_veh": _label_text(vehicles["label"]),
+        **{name: _text(vehicles[name]) for name in ("senc", "catv", "obs", "obsm", "choc", "manv", "motor")},
+        "occutc": _where(~bus, "", _plain(vehicles["riders"])),
+    }
+    return pa.table(columns)
+
+
+def _usagers(rows: Year) -> pa.Table:
+    import pyarrow as pa
+
+    people = rows.people
+    letters = {7: "A", 8: "B"}
+    acts = _pick([letters.get(code, str(code)) for code in range(10)], people["actp"].clip(0))
+    columns = {
+        "Num_Acc": _plain(people["Num_Acc"]),
+        **({} if rows.year < 2021 else {"id_usager": grouped(people["id"])}),
+        "id_vehicule": grouped(people["vehicle_id"]),
+        "num_veh": _label_text(people["label"]),
+        **{name: _text(people[name]) for name in ("place", "catu", "grav", "sexe")},
+        "an_nais": _where(people["an_nais"] < 0, "", _text(people["an_nais"])),
+        **{name: _text(people[name]) for name in ("trajet", "secu1", "secu2", "secu3", "locp")},
+        "actp": _where(people["actp"] < 0, MISSING, acts),
+        "etatp": _text(people["etatp"]),
+    }
+    return pa.table(columns)
+
+
+def _truth(rows: Year) -> pa.Table:
+    import pyarrow as pa
+
+    people = rows.people
+    known = people["id"] if rows.year >= 2021 else 1 + within(people["accident"])
+    return pa.table({"Num_Acc": people["Num_Acc"], "id_usager": known, "probability": people["probability"]})
