@@ -119,7 +119,7 @@ def _linear(rows: Scored, weights: Array) -> dict[str, Array]:
     import numpy as np
 
     y, p = (rows.target == 1).astype(np.float64), rows.score
-    chosen = (p >= rows.threshold).astype(np.float64)
+    chosen = (p >= (rows.threshold or 0.0)).astype(np.float64)
     eps = np.finfo(np.float64).eps
     clipped = np.clip(p, eps, 1 - eps)
     loss = -np.where(y == 1, np.log(clipped), np.log(1 - clipped))

@@ -1,0 +1,64 @@
+"""Stage compare: the declared model types of one problem side by side, and the champion."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.layout import ProblemLayout, project_root
+from lockstep.config.params import load_params, training_key
+from lockstep.errors import DataError, run_command
+from lockstep.io import read_json, read_parquet, write_csv, write_json
+from lockstep.models.evaluation import check_metric
+from lockstep.problems.schema import load_schema
+
+if TYPE_CHECKING:
+    from lockstep.models.comparison import Candidate
+
+
+def run(root: Path, problem: str) -> str:
+    """Compare one problem's declared types, write comparison and champion, return the table for people."""
+    from lockstep.models.comparison import (
+        best_reachable,
+        champion_of,
+        check_same_rows,
+        comparison_table,
+        readable,
+    )
+
+    section, layout = load_params(root).problem(problem), ProblemLayout(root, problem)
+    metric = check_metric(section.compare.metric, load_schema(problem).task)
+    candidates = [read_candidate(layout, name) for name in section.model_types]
+    check_same_rows(candidates)
+    champion, value = champion_of(candidates, metric)
+    table = comparison_table(candidates, section.compare, champion)
+    reachable = best_reachable(candidates[0])
+    content: dict[str, Any] = {"type": champion, "metric": metric, "value": value}
+    write_csv(layout.comparison, table)
+    write_json(layout.champion, content | ({"best_reachable": reachable} if reachable else {}))
+    return readable(table, metric, reachable)
+
+
+def read_candidate(layout: ProblemLayout, model_type: str) -> Candidate:
+    """Read one type's scores and threshold; a type that was not trained is a DataError with the command."""
+    from lockstep.models.comparison import Candidate
+
+    missing = [p for p in (layout.scores(model_type), layout.type_metrics(model_type)) if not p.is_file()]
+    if missing:
+        stage = f"train_multi_model@{training_key(layout.problem, model_type)}"
+        where = missing[0].relative_to(layout.root)
+        raise DataError(f"{model_type} has no {where}; run `dvc repro {stage}`")
+    threshold = read_json(layout.type_metrics(model_type)).get("threshold")
+    return Candidate(model_type, threshold, read_parquet(layout.scores(model_type)))
+
+
+def main() -> None:
+    """Parse the command line, compare, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m lockstep.models.compare_models", description=__doc__)
+    parser.add_argument("--problem", required=True, help="a problem of params.yaml")
+    print(run(project_root(), parser.parse_args().problem))
+
+
+if __name__ == "__main__":
+    run_command(main)

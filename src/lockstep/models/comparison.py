@@ -1,0 +1,150 @@
+"""Model types side by side on the same rows: metrics with intervals, paired differences, the champion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.params import Compare
+from lockstep.errors import DataError
+from lockstep.models.bootstrap import interval, resampled
+from lockstep.models.evaluation import Scored, better, evaluate
+from lockstep.models.matrices import GROUP, ROW, TARGET, TRUTH
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One model type's evaluated rows: parts choose and test."""
+
+    model_type: str
+    threshold: float | None
+    scores: pd.DataFrame
+
+    def rows(self, part: str) -> Scored:
+        """Return one part's rows with their scores."""
+        table = self.part(part)
+        return Scored(table[TARGET].to_numpy(), table["score"].to_numpy(), self.threshold)
+
+    def part(self, part: str) -> pd.DataFrame:
+        """Return one part's rows as they are kept."""
+        return self.scores[self.scores["part"] == part]
+
+
+def check_same_rows(candidates: list[Candidate]) -> None:
+    """Raise a DataError unless all candidates scored the same rows in the same order."""
+    first = candidates[0]
+    for other in candidates[1:]:
+        same = len(first.scores) == len(other.scores) and all(
+            (first.scores[name].to_numpy() == other.scores[name].to_numpy()).all()
+            for name in (ROW, "part", TARGET)
+        )
+        if not same:
+            raise DataError(
+                f"{first.model_type} and {other.model_type} were evaluated on different rows; run `dvc repro`"
+            )
+
+
+def champion_of(candidates: list[Candidate], metric: str) -> tuple[str, float]:
+    """Return the best type by a metric of the choose part, and its value; of equal ones the first declared."""
+    values = {c.model_type: evaluate(c.rows("choose"))[metric] for c in candidates}
+    best = next(iter(values))
+    for name, value in values.items():
+        if better(metric, value, values[best]):
+            best = name
+    return best, values[best]
+
+
+def comparison_table(candidates: list[Candidate], settings: Compare, champion: str) -> pd.DataFrame:
+    """Return a row a type: metrics of the test part with 95 % intervals, and the difference to the champion.
+
+    Columns: model_type, champion, rows, threshold; METRIC, METRIC_low, METRIC_high for every metric on the
+    test part; difference, difference_low, difference_high of ``settings.metric``, this type minus the
+    champion on the same resamples; validation_METRIC on the choose part.
+    """
+    import pandas as pd
+
+    groups = candidates[0].part("test")[GROUP].to_numpy()
+    tests = {c.model_type: c.rows("test") for c in candidates}
+    drawn = resampled(tests, groups, settings.resamples, settings.seed)
+    figures = {name: evaluate(rows) for name, rows in tests.items()}
+    records = []
+    for candidate in candidates:
+        name = candidate.model_type
+        record = {"model_type": name, "champion": name == champion, "rows": len(groups)}
+        record |= {"threshold": candidate.threshold} if candidate.threshold is not None else {}
+        record |= _with_intervals(figures[name], drawn[name])
+        record |= _difference(settings.metric, name, champion, figures, drawn)
+        record |= {f"validation_{k}": v for k, v in evaluate(candidate.rows("choose")).items()}
+        records.append(record)
+    return pd.DataFrame(records)
+
+
+def _with_intervals(figures: dict[str, float], drawn: dict[str, NDArray[Any]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for metric, value in figures.items():
+        low, high = interval(drawn[metric])
+        found |= {metric: value, f"{metric}_low": low, f"{metric}_high": high}
+    return found
+
+
+def _difference(
+    metric: str, name: str, champion: str, figures: dict[str, Any], drawn: dict[str, Any]
+) -> dict[str, float]:
+    low, high = interval(drawn[name][metric] - drawn[champion][metric])
+    gap = figures[name][metric] - figures[champion][metric]
+    return {"difference": gap, "difference_low": low, "difference_high": high}
+
+
+def best_reachable(candidate: Candidate) -> dict[str, float] | None:
+    """Return the ROC AUC of the true probability by part, the best any model can reach; None where unknown."""
+    if TRUTH not in candidate.scores:
+        return None
+    found = {}
+    for part, label in (("choose", "validation"), ("test", "test")):
+        table = candidate.part(part)
+        found[label] = evaluate(Scored(table[TARGET].to_numpy(), table[TRUTH].to_numpy(), 0.5))["roc_auc"]
+    return found
+
+
+def readable(table: pd.DataFrame, metric: str, reachable: dict[str, float] | None) -> str:
+    """Return the comparison for a terminal: the metric with interval and difference, then the main others."""
+    head = f"{table['rows'].iloc[0]:,} test rows; * champion by {metric} on the validation rows"
+    others = [m for m in ("average_precision", "f1", "log_loss", "rmse", "r2") if m in table and m != metric]
+    titles = [
+        "",
+        "model type",
+        f"validation {metric}",
+        f"test {metric}",
+        "95 % interval",
+        "to champion",
+        *others,
+    ]
+    lines = [titles, *(_line(row, metric, others) for _, row in table.iterrows())]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(titles))]
+    body = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    if reachable:
+        body.append(
+            f"best reachable ROC AUC (the sample's true probabilities): "
+            f"validation {reachable['validation']:.4f}, test {reachable['test']:.4f}"
+        )
+    return "\n".join([head, *body])
+
+
+def _line(row: pd.Series, metric: str, others: list[str]) -> list[str]:
+    gap = f"{row['difference']:+.4f} ({row['difference_low']:+.4f} … {row['difference_high']:+.4f})"
+    return [
+        "*" if row["champion"] else "",
+        row["model_type"],
+        f"{row[f'validation_{metric}']:.4f}",
+        f"{row[metric]:.4f}",
+        f"{row[f'{metric}_low']:.4f} … {row[f'{metric}_high']:.4f}",
+        "" if row["champion"] else gap,
+        *(f"{row[name]:.4f}" for name in others),
+    ]

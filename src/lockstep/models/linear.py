@@ -1,0 +1,102 @@
+"""The linear models' own view of the matrix, and a fit whose figures agree between processors.
+
+The view is sparse and made of scikit-learn's own transformers: a column a frequent level, steps and a
+standardised line for every numeric column, and a column where values are missing. A score is then a sparse
+product, which needs no BLAS; what is learned with BLAS is rounded before anything is evaluated.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from lockstep.models import zoo
+from lockstep.models.zoo import VIEW_DEFAULTS, Recipe
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+COEFFICIENT_DIGITS = 6
+STATISTIC_DIGITS = 8
+
+
+def fit_linear(name: str, recipe: Recipe, features: pd.DataFrame, target: NDArray[Any]) -> Any:
+    """Return a fitted Pipeline(view, estimator) with rounded statistics and coefficients."""
+    from sklearn.pipeline import Pipeline
+
+    estimator = zoo.build(name, recipe)
+    options = {**VIEW_DEFAULTS, **{k: v for k, v in recipe.params.items() if k in VIEW_DEFAULTS}}
+    view = fit_view(recipe, features, **options)
+    estimator.fit(view.transform(features).toarray(), target)
+    for attribute in ("coef_", "intercept_"):
+        setattr(estimator, attribute, significant(getattr(estimator, attribute), COEFFICIENT_DIGITS))
+    return Pipeline([("view", view), ("estimator", estimator)])
+
+
+def fit_view(recipe: Recipe, features: pd.DataFrame, bins: int, min_frequency: int) -> Any:
+    """Return the fitted view: DataFrame of encoded columns → sparse matrix (rows, columns of the model)."""
+    import numpy as np
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, StandardScaler
+
+    varied = [name for name in recipe.columns.numeric if features[name].nunique() > 1]
+    levels = OneHotEncoder(
+        handle_unknown="infrequent_if_exist", min_frequency=min_frequency, dtype=np.float64
+    )
+    steps = KBinsDiscretizer(
+        bins, strategy="quantile", encode="onehot", quantile_method="averaged_inverted_cdf", subsample=None
+    )
+    filled = SimpleImputer(strategy="median", add_indicator=True)
+    view = ColumnTransformer(
+        [
+            ("level", levels, recipe.columns.categorical),
+            ("step", Pipeline([("fill", SimpleImputer(strategy="median")), ("bin", steps)]), varied),
+            ("line", Pipeline([("fill", filled), ("scale", StandardScaler())]), varied),
+        ],
+        sparse_threshold=1.0,
+    )
+    with warnings.catch_warnings():
+        # Many equal values make quantiles coincide; the discretizer then merges the bins, as is wanted.
+        warnings.filterwarnings("ignore", message="Bins whose width are too small")
+        view.fit(features)
+    _round_scaler(view.named_transformers_["line"].named_steps["scale"])
+    return view
+
+
+def _round_scaler(scaler: Any) -> None:
+    for attribute in ("mean_", "var_", "scale_"):
+        setattr(scaler, attribute, significant(getattr(scaler, attribute), STATISTIC_DIGITS))
+
+
+def significant(values: NDArray[np.float64], digits: int) -> NDArray[np.float64]:
+    """Return an array with every number rounded to so many significant digits."""
+    import numpy as np
+
+    flat = [float(f"{value:.{digits}g}") for value in np.ravel(values)]
+    return np.array(flat).reshape(np.shape(values))
+
+
+def contributions(pipeline: Any, features: pd.DataFrame) -> dict[str, float]:
+    """Return for each encoded column the standard deviation of what it adds to the margin of these rows."""
+    import numpy as np
+
+    names = [str(name) for name in features]
+    matrix = pipeline.named_steps["view"].transform(features).tocsc()
+    weights = np.atleast_2d(pipeline.named_steps["estimator"].coef_)[0]
+    owners = [owner_of(name, names) for name in pipeline.named_steps["view"].get_feature_names_out()]
+    added = {name: np.zeros(len(features)) for name in names}
+    for j, owner in enumerate(owners):
+        column = matrix[:, [j]]
+        added[owner][column.indices] += column.data * weights[j]
+    return {name: float(values.std()) for name, values in added.items()}
+
+
+def owner_of(view_name: str, names: list[str]) -> str:
+    """Return the encoded column that a column of the view was made from."""
+    bare = view_name.split("__", 1)[1].removeprefix("missingindicator_")
+    fits = [name for name in names if bare == name or bare.startswith(f"{name}_")]
+    return max(fits, key=len)

@@ -1,0 +1,144 @@
+"""One training as values: what goes in, what comes out, and the content of every file that is made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.layout import PARTS
+from lockstep.config.params import Decision, Training
+from lockstep.models import curves
+from lockstep.models.evaluation import Scored, evaluate
+from lockstep.models.matrices import GROUP, ROW, TARGET, TRUTH, Matrix, columns_of
+from lockstep.models.training import OnStep, fit, fold_metrics, pipeline_of, resolved_params, scores, silent
+from lockstep.models.zoo import Recipe, cores
+from lockstep.problems.schema import Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+EVALUATED = {"choose": "validation", "test": "test"}
+"""The parts whose scores are kept, and what their metrics are called."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that one training is made from."""
+
+    training: Training
+    decision: Decision
+    schema: Schema
+    encoder: Any
+    parts: dict[str, Matrix]
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the estimator is built from."""
+        columns = columns_of(self.encoder, self.schema)
+        return Recipe(self.schema.task, columns, self.training.params, self.training.seed, cores())
+
+
+@dataclass(frozen=True)
+class Trained:
+    """All that one training makes; ``threshold`` is None for regression."""
+
+    pipeline: Any
+    estimator: Any
+    threshold: float | None
+    best_iteration: int | None
+    history: dict[str, list[float]]
+    scores: dict[str, NDArray[Any]]
+    folds: list[dict[str, float]]
+
+
+def train(job: Job, on_step: OnStep = silent) -> Trained:
+    """Fit, calibrate, choose the threshold and score the evaluated parts."""
+    from lockstep.models.calibrate import calibrated
+
+    task, stop = job.schema.task, job.parts["stop"]
+    rounds = job.training.early_stopping_rounds
+    fitted = fit(job.training.type, job.recipe, job.parts["train"], stop, rounds, on_step)
+    model = calibrated(job.training.calibration, fitted.estimator, stop.features, stop.target, task)
+    found = {part: scores(model, job.parts[part].features, task) for part in EVALUATED}
+    threshold = _threshold(job, found["choose"])
+    return Trained(
+        pipeline=pipeline_of(job.encoder, model),
+        estimator=fitted.estimator,
+        threshold=threshold,
+        best_iteration=fitted.best_iteration,
+        history=fitted.history,
+        scores=found,
+        folds=fold_metrics(job.training, job.recipe, job.parts, threshold),
+    )
+
+
+def _threshold(job: Job, score: NDArray[Any]) -> float | None:
+    from lockstep.models.thresholds import choose_threshold
+
+    if job.schema.task != "binary":
+        return None
+    return choose_threshold(job.decision, job.parts["choose"].target, score)
+
+
+def scored(job: Job, trained: Trained, part: str) -> Scored:
+    """Return the rows of an evaluated part with their scores and the threshold."""
+    return Scored(job.parts[part].target, trained.scores[part], trained.threshold)
+
+
+def metrics_of(job: Job, trained: Trained) -> dict[str, Any]:
+    """Return the content of metrics.json: metrics by part, their mean over folds, threshold, best iteration."""
+    found: dict[str, Any] = {label: evaluate(scored(job, trained, part)) for part, label in EVALUATED.items()}
+    if trained.folds:
+        names = [name for name in trained.folds[0] if name != "fold"]
+        found["cv"] = {name: sum(fold[name] for fold in trained.folds) / len(trained.folds) for name in names}
+    known = {"threshold": trained.threshold, "best_iteration": trained.best_iteration}
+    return found | {name: value for name, value in known.items() if value is not None}
+
+
+def scores_table(job: Job, trained: Trained) -> pd.DataFrame:
+    """Return every evaluated row: number, group, part, target, score, and the true probability where known."""
+    import pandas as pd
+
+    tables = []
+    for part in EVALUATED:
+        matrix = job.parts[part]
+        content = {ROW: matrix.row, GROUP: matrix.group, "part": part, TARGET: matrix.target}
+        truth = {} if matrix.truth is None else {TRUTH: matrix.truth}
+        tables.append(pd.DataFrame({**content, "score": trained.scores[part], **truth}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def plot_tables(job: Job, trained: Trained) -> dict[str, pd.DataFrame]:
+    """Return the tables behind the plots; those of scores are of the test part."""
+    import pandas as pd
+
+    importance = curves.importance(trained.estimator, job.parts["choose"].features)
+    tables = curves.tables(scored(job, trained, "test"), importance, trained.history)
+    return {**tables, "folds": pd.DataFrame(trained.folds)} if trained.folds else tables
+
+
+def card_of(job: Job, trained: Trained, file_sha256: str) -> dict[str, Any]:
+    """Return what the model is: names, digests, threshold, score scale, hyperparameters, rows."""
+    from lockstep.models.artifact import model_digest
+    from lockstep.models.naming import registered_name
+
+    training = job.training
+    return {
+        "problem": training.problem,
+        "type": training.type,
+        "task": job.schema.task,
+        "registered_name": registered_name(training.problem, training.type),
+        "model_digest": model_digest(trained.pipeline),
+        "file_sha256": file_sha256,
+        "schema_digest": job.schema.digest,
+        "feature_names": job.schema.feature_names,
+        "encoded_names": list(job.parts["train"].features),
+        "threshold": trained.threshold,
+        "decision": job.decision.model_dump(exclude_none=True),
+        "score_scale": "raw" if training.calibration == "none" else training.calibration,
+        "seed": training.seed,
+        "params": {**training.params, **resolved_params(trained.estimator)},
+        "best_iteration": trained.best_iteration,
+        "rows": {part: len(job.parts[part]) for part in PARTS},
+    }

@@ -1,0 +1,45 @@
+"""One line that tells how a training goes: rewritten in a terminal, now and then a plain one elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TextIO
+
+TERMINAL_SECONDS = 0.2
+PLAIN_SECONDS = 5.0
+
+
+@dataclass
+class ProgressLine:
+    """Print iteration, loss and seconds of one training to stderr; timings go nowhere else."""
+
+    name: str
+    stream: TextIO = field(default_factory=lambda: sys.stderr)
+    started: float = field(default_factory=time.monotonic)
+    shown: float = -PLAIN_SECONDS
+
+    def __call__(self, done: int, total: int, loss: float | None) -> None:
+        """Take one step's news; show it when enough time has gone by."""
+        now = time.monotonic()
+        every = TERMINAL_SECONDS if self.stream.isatty() else PLAIN_SECONDS
+        if now - self.shown >= every:
+            self.shown = now
+            self._show(self.line(done, total, loss))
+
+    def line(self, done: int, total: int, loss: float | None) -> str:
+        """Return the line for a step."""
+        steps = f"{done}/{total}" if total > 1 else "fitting"
+        score = "" if loss is None else f"  stop loss {loss:.4f}"
+        return f"{self.name}  {steps}{score}  {time.monotonic() - self.started:.1f} s"
+
+    def end(self, text: str) -> None:
+        """Print the last line for good."""
+        self._show(f"{self.name}  {text}  {time.monotonic() - self.started:.1f} s")
+        if self.stream.isatty():
+            self.stream.write("\n")
+
+    def _show(self, text: str) -> None:
+        self.stream.write(f"\r\x1b[K{text}" if self.stream.isatty() else f"{text}\n")
+        self.stream.flush()

@@ -1,0 +1,118 @@
+"""Stage train_multi_model: one model type of one problem, fitted, calibrated, evaluated, written, logged."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.layout import PARTS, ProblemLayout, project_root
+from lockstep.config.params import load_params
+from lockstep.errors import ArtifactError, DataError, UsageError, run_command
+from lockstep.io import sha256_file, whole_file, whole_folder, write_csv, write_json, write_parquet
+from lockstep.models.matrices import read_matrix
+from lockstep.models.progress import ProgressLine
+from lockstep.problems.schema import load_schema
+
+if TYPE_CHECKING:
+    from lockstep.models.outcome import Job, Trained
+
+
+def run(root: Path, problem: str, model_type: str) -> dict[str, float]:
+    """Train one type from a workspace's files into its outputs; return how long each step took, in seconds."""
+    from lockstep.models.outcome import metrics_of, train
+
+    started = time.monotonic()
+    layout = ProblemLayout(root, problem)
+    job = read_job(layout, model_type)
+    progress = ProgressLine(f"{problem} {model_type}")
+    read = time.monotonic()
+    trained = train(job, progress)
+    fitted = time.monotonic()
+    metrics = metrics_of(job, trained)
+    write_outputs(layout, job, trained, metrics)
+    progress.end(summary(metrics))
+    written = time.monotonic()
+    return {"read_seconds": read - started, "train_seconds": fitted - read, "write_seconds": written - fitted}
+
+
+def read_job(layout: ProblemLayout, model_type: str) -> Job:
+    """Read everything one training is made from."""
+    from lockstep.models.outcome import Job
+
+    params = load_params(layout.root)
+    return Job(
+        training=params.training(layout.problem, model_type),
+        decision=params.problem(layout.problem).decision,
+        schema=load_schema(layout.problem),
+        encoder=read_encoder(layout.encoder),
+        parts={part: read_matrix(layout, part) for part in PARTS},
+    )
+
+
+def read_encoder(path: Path) -> Any:
+    """Read the fitted encoder that the features stage wrote."""
+    import joblib
+
+    try:
+        return joblib.load(path)
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; run `dvc repro` (or `dvc checkout`) to make it") from None
+    except (EOFError, ValueError, KeyError, IndexError, ImportError, AttributeError) as error:
+        raise ArtifactError(
+            f"{path} can't be read ({error}); make it again with `dvc repro -f features`"
+        ) from error
+
+
+def write_outputs(layout: ProblemLayout, job: Job, trained: Trained, metrics: dict[str, Any]) -> None:
+    """Write model, card, scores, metrics and plots of one type."""
+    from lockstep.models.outcome import card_of, plot_tables, scores_table
+
+    kind = job.training.type
+    write_model(layout.model(kind), trained.pipeline)
+    write_json(layout.model_card(kind), card_of(job, trained, sha256_file(layout.model(kind))), digits=None)
+    write_parquet(layout.scores(kind), scores_table(job, trained))
+    write_json(layout.type_metrics(kind), metrics)
+    with whole_folder(layout.type_folder(kind) / "plots") as folder:
+        for name, table in plot_tables(job, trained).items():
+            write_csv(folder / f"{name}.csv", table)
+
+
+def write_model(path: Path, pipeline: Any) -> None:
+    """Write the pipeline as joblib: fixed protocol, fast compression."""
+    import joblib
+
+    with whole_file(path) as part:
+        joblib.dump(pipeline, part, compress=("lz4", 3), protocol=5)
+
+
+def summary(metrics: dict[str, Any]) -> str:
+    """Return the two or three figures a person wants to see first."""
+    shown = [k for k in ("roc_auc", "average_precision", "f1", "rmse", "r2") if k in metrics["validation"]]
+    return "validation  " + "  ".join(f"{name} {metrics['validation'][name]:.4f}" for name in shown)
+
+
+def main() -> None:
+    """Parse the command line that DVC gives, train, and let the registry know."""
+    parser = argparse.ArgumentParser(prog="python -m lockstep.models.train_multi_model", description=__doc__)
+    parser.add_argument("--problem", required=True, help="a problem of params.yaml")
+    parser.add_argument("--type", required=True, help="a model type the problem declares")
+    arguments = parser.parse_args()
+    if "DVC_STAGE" not in os.environ:
+        raise UsageError(
+            "only DVC trains: run `python src/models/train_multi_model.py "
+            f"--problem {arguments.problem} --models {arguments.type}` or `dvc repro`"
+        )
+    # Threads that spin while they wait take the processor from the ones they wait for, on a machine that is busy.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    root = project_root()
+    timings = run(root, arguments.problem, arguments.type)
+    from lockstep.registry.publish import publish_training
+
+    publish_training(root, arguments.problem, arguments.type, timings=timings)
+
+
+if __name__ == "__main__":
+    run_command(main)
