@@ -53,8 +53,7 @@ class Version:
     @property
     def dirty(self) -> bool | None:
         """Whether a declared input differed from the commit; None where nobody recorded it."""
-        told = self.tag("dirty")
-        return None if told is None else told.lower() == "true"
+        return {"true": True, "false": False}.get(self.tag("dirty") or "")
 
 
 @dataclass(frozen=True)
