@@ -134,8 +134,8 @@ class Schema(Strict):
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of the declaration."""
-        return sha256_json(self.model_dump(mode="json"))
+        """The SHA-256 of the declaration; what it leaves to defaults doesn't count, so it outlives new keys."""
+        return sha256_json(self.model_dump(mode="json", exclude_defaults=True))
 
 
 def problem_names() -> list[str]:
