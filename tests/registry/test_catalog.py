@@ -1,0 +1,120 @@
+from types import SimpleNamespace
+
+import pytest
+
+from lockstep.errors import RegistryError, UsageError
+from lockstep.registry import catalog
+from lockstep.registry.catalog import Version, get_model, list_models, open_registry, versions_of_run
+
+XGBOOST, FOREST = "Accident_Prediction_XGBoost", "Accident_Prediction_Random_Forest"
+
+
+def add(client, name, versions):
+    client.create_registered_model(name)
+    for _ in range(versions):
+        client.create_model_version(name, "/nowhere", tags={"lockstep.stage": "None"})
+
+
+def test_versions_sort_as_numbers_and_pages_are_followed(workspace, monkeypatch):
+    monkeypatch.setattr(catalog, "PAGE", 4)
+    add(workspace.client, XGBOOST, 11)
+    add(workspace.client, FOREST, 1)
+    assert [v.version for v in get_model(workspace.client, XGBOOST).versions] == list(range(1, 12))
+    listed = {m.name: len(m.versions) for m in list_models(workspace.client)}
+    assert listed == {FOREST: 1, XGBOOST: 11}
+
+
+def test_numbers_that_a_server_sends_as_text_are_numbers():
+    def search(max_results, page_token, filter_string):
+        return Page(raw(number) for number in ("9", "11", "10"))
+
+    client = SimpleNamespace(
+        get_registered_model=lambda name: SimpleNamespace(name=name, aliases={"production": "9"}),
+        search_model_versions=search,
+    )
+    model = get_model(client, XGBOOST)
+    assert [v.version for v in model.versions] == [9, 10, 11]
+    assert model.aliases == {"production": 9}
+
+
+class Page(list):
+    token = ""
+
+
+def raw(number):
+    return SimpleNamespace(
+        name=XGBOOST,
+        version=number,
+        creation_timestamp="5",
+        run_id="",
+        source="/x",
+        current_stage=None,
+        tags={},
+    )
+
+
+def test_aliases_are_those_of_the_registered_model(workspace):
+    add(workspace.client, XGBOOST, 2)
+    workspace.client.set_registered_model_alias(XGBOOST, "production", "2")
+    assert get_model(workspace.client, XGBOOST).aliases == {"production": 2}
+    assert list_models(workspace.client)[0].aliases == {"production": 2}
+
+
+def test_models_without_versions_are_listed(workspace):
+    add(workspace.client, XGBOOST, 0)
+    (model,) = list_models(workspace.client)
+    assert model.versions == ()
+    with pytest.raises(RegistryError, match="has no version yet"):
+        model.newest  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Accident_Prediction_XGBost", r"\(did you mean 'Accident_Prediction_XGBoost'\?\); registered: Acc"),
+        ("x' or name like '%", "unknown model"),
+        ("", "unknown model ''"),
+    ],
+)
+def test_unknown_names_are_one_line_with_the_nearest(workspace, name, message):
+    add(workspace.client, XGBOOST, 1)
+    with pytest.raises(RegistryError, match=message):
+        get_model(workspace.client, name)
+
+
+def test_an_empty_registry_says_how_to_fill_it(workspace):
+    with pytest.raises(RegistryError, match=r"holds no model yet.*make run-train"):
+        get_model(workspace.client, XGBOOST)
+
+
+def test_a_tag_that_holds_no_stage_counts_as_none():
+    version = Version(XGBOOST, 1, 0, None, "", "None", {"lockstep.stage": "Prod"})
+    assert version.stage == "None"
+
+
+def test_scores_and_dirt_are_only_what_was_written():
+    tags = {"lockstep.validation_f1": "0.71", "lockstep.test_f1": "0.7", "lockstep.threshold": "0.4"}
+    version = Version(XGBOOST, 1, 0, None, "", "None", tags)
+    assert version.scores == {"test_f1": 0.7, "validation_f1": 0.71}
+    assert version.dirty is None
+    assert Version(XGBOOST, 1, 0, None, "", "None", {"lockstep.dirty": "unknown"}).dirty is None
+
+
+def test_versions_of_a_run(workspace):
+    run = workspace.client.create_run("0").info.run_id
+    add(workspace.client, XGBOOST, 1)
+    workspace.client.create_model_version(XGBOOST, "/nowhere", run)
+    assert [v.version for v in versions_of_run(workspace.client, run)] == [2]
+
+
+def test_no_registry_is_an_error_and_none_is_made(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(RegistryError, match=r"no registry yet: .*mlflow.db is missing .*make run-train"):
+        open_registry(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("version", ["0", "latest", "1.5", "-3", "", " "])
+def test_version_numbers_are_whole_and_from_one_up(version):
+    with pytest.raises(UsageError, match="is no version number"):
+        catalog.check_version(version)
