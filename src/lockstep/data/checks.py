@@ -224,9 +224,12 @@ def _fault(column: Column, value: object) -> str | None:
 def _number_fault(column: Column, value: object) -> str | None:
     if isinstance(value, bool | str) or not hasattr(value, "__float__"):
         return f"{column.name} = {_clipped(value)} must be a number, not {type(value).__name__}"
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = float("inf")
     if number - number != 0:
-        return f"{column.name} = {number} must be finite"
+        return f"{column.name} = {_clipped(value)} must be finite"
     if column.codes:
         return None if number in _codes(column) else _code_fault(column, value)
     return None if _within(number, column) else f"{column.name} = {number:g} is not among {_range(column)}"
@@ -284,7 +287,10 @@ def _checked_values(column: Column, values: list[Any]) -> np.ndarray | pd.Series
     kinds = set(map(type, values))
     if any(kind is not type(None) and _unfit(kind) for kind in kinds):
         return None
-    out = np.array(values, dtype=np.float64)  # None becomes NaN
+    try:
+        out = np.array(values, dtype=np.float64)  # None becomes NaN
+    except OverflowError:
+        return None
     known = np.isin(out, list(_codes(column))) if column.codes else _within(out, column) & np.isfinite(out)
     good = known | np.isnan(out) if column.missing else known
     return out if good.all() else None

@@ -92,7 +92,7 @@ def _bytes(path: Path) -> bytes:
     content = content.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
     if not content.strip():
         raise DataError(f"{path.name} is empty; fetch or copy it again")
-    return content
+    return content if content.endswith((b"\r", b"\n")) else content + b"\n"
 
 
 def _encoding(content: bytes, path: Path) -> str:

@@ -1,0 +1,146 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lockstep.data.tables import read_table
+from lockstep.errors import DataError
+from lockstep.problems.schema import Schema, load_schema
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data" / "accidents"
+real_data = [
+    pytest.mark.real_data,
+    pytest.mark.skipif(not DATA.exists(), reason="the real files are not beside the project"),
+]
+
+SCHEMA = Schema.model_validate(
+    {
+        "name": "loans",
+        "title": "Loans",
+        "task": "binary",
+        "unit": "loan",
+        "registered_name": "loan",
+        "experiment": "loan",
+        "columns": {
+            "loan": {"kind": "group"},
+            "day": {"kind": "date", "made_of": ["issued"]},
+            "part": {"kind": "part", "missing": True},
+            "bad": {"kind": "target", "codes": {0: "paid", 1: "not paid"}, "aliases": ["not.paid"]},
+            "purpose": {"kind": "categorical", "missing": True},
+            "amount": {"kind": "numeric", "aliases": ["loan_amnt"]},
+        },
+    }
+)
+LINES = [
+    "purpose,loan_amnt,issued,not.paid,other",
+    " car ,1000.5,2020-01-02,0,x",
+    ",2000,2021-03-04 10:00,1,y",
+]
+
+
+def written(folder, **files):
+    folder.mkdir(exist_ok=True)
+    for stem, lines in files.items():
+        (folder / f"{stem}.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_one_file_reads_under_the_schemas_names_and_dtypes(tmp_path):
+    table = read_table(written(tmp_path / "raw", loans=LINES), SCHEMA).table
+    assert table["purpose"].fillna("?").tolist() == ["car", "?"]
+    assert table["amount"].tolist() == [1000.5, 2000.0]
+    assert table["bad"].tolist() == [0.0, 1.0]
+    assert table["day"].tolist() == [pd.Timestamp("2020-01-02"), pd.Timestamp("2021-03-04 10:00")]
+    assert table["loan"].tolist() == [0, 1]
+    assert "part" not in table
+    assert {name: str(dtype) for name, dtype in table.dtypes.items()} == {
+        "day": "datetime64[ms]",
+        "bad": "float64",
+        "purpose": "str",
+        "amount": "float64",
+        "loan": "int64",
+    }
+
+
+def test_parquet_reads_like_the_same_csv(tmp_path):
+    from_csv = read_table(written(tmp_path / "csv", loans=LINES), SCHEMA).table
+    (tmp_path / "parquet").mkdir()
+    pd.read_csv(tmp_path / "csv" / "loans.csv").to_parquet(tmp_path / "parquet" / "loans.parquet")
+    pd.testing.assert_frame_equal(read_table(tmp_path / "parquet", SCHEMA).table, from_csv)
+
+
+def test_a_pair_of_files_keeps_its_split(tmp_path):
+    folder = written(tmp_path / "raw", **{"loans-train": LINES, "loans-test": LINES[:2]})
+    table = read_table(folder, SCHEMA).table
+    assert table["part"].tolist() == ["train", "train", "test"]
+    assert table["loan"].tolist() == [0, 1, 2]
+
+
+def test_x_and_y_of_both_parts_are_put_together(tmp_path):
+    x = [line.rsplit(",", 2)[0] for line in LINES]
+    y = ["not.paid", "0", "1"]
+    table = read_table(written(tmp_path / "raw", X_train=x, y_train=y, X_test=x, y_test=y), SCHEMA).table
+    assert table["bad"].tolist() == [0, 1, 0, 1]
+    assert table["part"].tolist() == ["train", "train", "test", "test"]
+
+
+def test_x_and_y_of_other_lengths_are_refused(tmp_path):
+    folder = written(
+        tmp_path / "raw", X_train=LINES, y_train=["bad", "0"], X_test=LINES, y_test=["bad", "0", "1"]
+    )
+    with pytest.raises(DataError, match=r"X_train\.csv has 2 rows and y_train\.csv 1"):
+        read_table(folder, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({}, "holds no table; a prepared table is"),
+        ({"a": LINES, "b": LINES}, r"holds a\.csv, b\.csv; a prepared table is"),
+        ({"X_train": LINES}, "lacks y_train"),
+        (
+            {"loans": ["purpose,amonut,issued,bad", "a,1,2020-01-02,0"]},
+            r"'amount' \(did you mean 'amonut'\?\)",
+        ),
+        (
+            {"loans": ["purpose,amount,issued,bad", "a,ten,2020-01-02,0"]},
+            "column amount, row 1: 'ten' is no number",
+        ),
+        ({"loans": ["purpose,amount,issued,bad", "a,1,soon,0"]}, "column issued, row 1: 'soon' is no date"),
+        ({"loans": ["purpose,amount,bad", "a,1,0"]}, "lacks the column 'issued'"),
+    ],
+)
+def test_a_faulty_source_is_refused_with_the_fix(tmp_path, files, says):
+    with pytest.raises(DataError, match=says):
+        read_table(written(tmp_path / "raw", **files), SCHEMA)
+
+
+def test_a_damaged_parquet_file_is_refused_by_name(tmp_path):
+    (tmp_path / "t.parquet").write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(DataError, match=r"t\.parquet is no readable Parquet file"):
+        read_table(tmp_path, SCHEMA)
+
+
+def test_text_ids_stay_text(tmp_path):
+    lines = ["loan,purpose,amount,issued,bad", "L-1,a,1,2020-01-02,0"]
+    assert read_table(written(tmp_path / "raw", t=lines), SCHEMA).table["loan"].tolist() == ["L-1"]
+
+
+class TestRealFiles:
+    pytestmark = real_data
+
+    def test_the_prepared_2021_table_keeps_its_rows_and_split(self):
+        table = read_table(DATA / "onisr_2021_prepared", load_schema("accidents")).table
+        assert table["part"].value_counts().to_dict() == {"train": 38288, "test": 16410}
+        assert round(table["grav"].mean(), 3) == 0.342
+        assert table["date"].notna().all()
+        record = json.loads((DATA / "onisr_2021_prepared" / "test_features.json").read_text())
+        assert set(record) == set(load_schema("accidents").feature_names)
+
+    def test_the_person_sample_is_split_by_time(self):
+        table = read_table(DATA / "user_sample_2005_2021", load_schema("accidents_2005_2021")).table
+        assert table["part"].value_counts().to_dict() == {"train": 8000, "test": 1999}
+        parts = table.groupby("part")["position"]
+        assert parts.max()["train"] < parts.min()["test"]
+        assert (table["position"] == table["row_id"]).all()

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockstep.errors import DataError
+from lockstep.problems.text_tables import TextTable, numbers, read_text, trimmed, whole_numbers
+
+
+def written(tmp_path, content, name="t.csv"):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def column_of(tmp_path, values):
+    import pyarrow as pa
+
+    return TextTable(tmp_path / "t.csv", ";", {"x": trimmed(pa.array(values, pa.string()))})
+
+
+@pytest.mark.parametrize("separator", [";", ",", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+def test_any_separator_line_end_and_encoding_reads_the_same(tmp_path, separator, end, encoding):
+    text = (
+        end.join(separator.join(row) for row in [("a", "b"), ("01", "Bonne Espérance"), (" -1", "N/A")]) + end
+    )
+    table = read_text(written(tmp_path, text.encode(encoding)))
+    assert {name: values.to_pylist() for name, values in table.columns.items()} == {
+        "a": ["01", "-1"],
+        "b": ["Bonne Espérance", "N/A"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"\n\n", "is empty"),
+        (b"a,b\n1,2\n3", "truncated"),
+        (b'"a";"b"\n"1";"2"\n"3";"x', "inside a quoted value"),
+        (b"a|b\n1|2\n", "no known separator"),
+        ("a,b\n1,2\n".encode("utf-16"), "UTF-16"),
+        (b"a,a\n1,2\n", "twice"),
+        (b"a;b\n1,2\n", "truncated or damaged"),
+    ],
+)
+def test_a_damaged_file_is_refused_by_name(tmp_path, content, says):
+    with pytest.raises(DataError, match=rf"t\.csv.*{says}"):
+        read_text(written(tmp_path, content))
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path):
+    with pytest.raises(DataError, match=r"gone\.csv is missing"):
+        read_text(tmp_path / "gone.csv")
+
+
+def test_a_renamed_column_comes_with_the_nearest_name(tmp_path):
+    table = read_text(written(tmp_path, "Num_Acc,lumi,agg\n1,2,3\n"))
+    with pytest.raises(DataError, match=r"'lum' \(did you mean 'lumi'\?\).*besides the expected: lumi"):
+        table.require(["Num_Acc", "lum", "agg"])
+
+
+def test_numbers_know_blanks_commas_and_missing_values(tmp_path):
+    table = column_of(tmp_path, [" -1,2048040", "48.5", "", "N/A", "\u00a07", None])
+    expected = [-1.204804, 48.5, np.nan, np.nan, 7, np.nan]
+    np.testing.assert_array_equal(numbers(table, "x"), expected)
+
+
+@pytest.mark.parametrize("value", ["abc", "1,2,3", "inf", "1_0", "2A"])
+def test_text_in_a_number_names_file_column_row_and_value(tmp_path, value):
+    with pytest.raises(DataError, match=rf"t\.csv: column x, row 2: '{value}' is no number"):
+        numbers(column_of(tmp_path, ["1", value]), "x")
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False)))
+def test_numbers_keep_every_digit(tmp_path_factory, values):
+    table = column_of(tmp_path_factory.getbasetemp(), [repr(v) for v in values])
+    np.testing.assert_array_equal(numbers(table, "x"), np.array(values, dtype=float))
+
+
+def test_ids_lose_their_blanks_also_doubly_encoded_ones(tmp_path):
+    ids = ["138\u00c2\u00a0305\u00c2\u00a0095", "201\u00a0764", "264 974", "", "17.0", "-1"]
+    assert whole_numbers(column_of(tmp_path, ids), "x").tolist() == [138305095, 201764, 264974, -1, 17, -1]
+
+
+@pytest.mark.parametrize("value", ["2.02E+11", "A01", "1" * 19])
+def test_an_id_that_is_no_whole_number_is_refused(tmp_path, value):
+    with pytest.raises(DataError, match=r"column x, row 1: .* is no whole number"):
+        whole_numbers(column_of(tmp_path, [value]), "x")
