@@ -8,7 +8,7 @@ from lockstep.models.evaluation import Scored
 
 
 def _weights(groups: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    return np.concatenate(list(group_weights(groups, resamples, seed)))
+    return np.concatenate([chunk.T for chunk in group_weights(groups, resamples, seed)])
 
 
 def test_weights_keep_groups_whole_and_count_groups_drawn() -> None:

@@ -36,8 +36,8 @@ def resampled(
     }
 
 
-def group_weights(groups: NDArray[Any], resamples: int, seed: int) -> Iterator[NDArray[np.float32]]:
-    """Yield how often each row is drawn, resample by resample, in chunks of shape (some, rows)."""
+def group_weights(groups: NDArray[Any], resamples: int, seed: int) -> Iterator[Array]:
+    """Yield how often each row is drawn, resample by resample, in chunks of shape (rows, some)."""
     import numpy as np
 
     _, index = np.unique(groups, return_inverse=True)
@@ -48,7 +48,7 @@ def group_weights(groups: NDArray[Any], resamples: int, seed: int) -> Iterator[N
         size = min(step, resamples - start)
         drawn = rng.integers(0, count, size=(size, count)) + np.arange(size)[:, None] * count
         by_group = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
-        yield by_group.astype(np.float32)[:, index]
+        yield np.ascontiguousarray(by_group.T, dtype=np.float64)[index]
 
 
 def interval(values: Array, level: float = 0.95) -> tuple[float, float]:

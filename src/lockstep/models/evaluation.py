@@ -1,6 +1,6 @@
 """Metrics of scored rows, for one weighting of the rows or for many at once.
 
-Every metric takes weights of shape (resamples, rows), so the figure itself (all weights one) and its
+Every metric takes weights of shape (rows, resamples), so the figure itself (all weights one) and its
 bootstrap resamples come from the same lines. Weights are whole numbers; sums of them are exact.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lockstep.errors import ConfigError, unknown
+from lockstep.errors import ConfigError, DataError, unknown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +70,7 @@ def evaluate(rows: Scored) -> dict[str, float]:
     """Return every metric of the rows' task, each row counted once."""
     import numpy as np
 
-    values = weighted_metrics(rows, np.ones((1, len(rows.target)), dtype=np.float32))
+    values = weighted_metrics(rows, np.ones((len(rows.target), 1)))
     return {name: float(value[0]) for name, value in values.items()}
 
 
@@ -78,6 +78,8 @@ def weighted_metrics(rows: Scored, weights: Array) -> dict[str, Array]:
     """Return every metric for every weighting: name → array of shape (resamples,)."""
     if rows.threshold is None:
         return _regression(rows, weights)
+    if len(set(rows.target.tolist())) < 2:
+        raise DataError("the evaluated rows are all of one class; raise validation or test in problems.NAME.split")
     ranked = _ranked(rows, weights)
     linear = _linear(rows, weights)
     by_name = {**ranked, **linear}
@@ -85,32 +87,43 @@ def weighted_metrics(rows: Scored, weights: Array) -> dict[str, Array]:
 
 
 def _ranked(rows: Scored, weights: Array) -> dict[str, Array]:
-    """Return the metrics that go by the order of scores; ties count as one step of the curve."""
+    """Return ROC AUC, average precision and KS: the metrics that go by the order of scores.
+
+    Rows of one score are one step. The curves are looked at only just before and just after a step that holds
+    a positive: between those every sum is zero, and every extreme lies at one of their ends.
+    """
     import numpy as np
 
     order = np.argsort(-rows.score, kind="stable")
     score, positive = rows.score[order], rows.target[order] == 1
-    ends = np.flatnonzero(np.append(np.diff(score) != 0, True))
-    in_order = weights[:, order]
-    taken = np.cumsum(in_order, axis=1)[:, ends]
-    hits = np.cumsum(in_order * positive.astype(weights.dtype), axis=1)[:, ends]
-    return _curve_metrics(hits.astype(np.float64), taken.astype(np.float64))
+    starts = np.flatnonzero(np.append(True, np.diff(score) != 0))
+    ends = np.append(starts[1:], len(score)) - 1
+    holds = np.logical_or.reduceat(positive, starts)
+    starts, ends = starts[holds], ends[holds]
+    taken = np.cumsum(weights[order], axis=0)
+    hits = np.cumsum(weights[order[positive]], axis=0)[np.cumsum(positive)[ends] - 1]
+    before = np.where((starts > 0)[:, None], taken[starts - 1], 0.0)
+    return _curve_metrics(hits, taken[ends], before, taken[-1])
 
 
-def _curve_metrics(hits: Array, taken: Array) -> dict[str, Array]:
-    """Return ROC AUC (trapezoids), average precision (steps) and KS from cumulated counts by threshold."""
+def _curve_metrics(hits: Array, taken: Array, before: Array, total: Array) -> dict[str, Array]:
+    """Return the curves' metrics from sums of weights, each of shape (steps, resamples); ``total`` (resamples,).
+
+    ``hits`` are positives and ``taken`` rows up to and with a step, ``before`` the rows above it.
+    """
     import numpy as np
 
-    misses = taken - hits
-    positives, negatives = hits[:, -1], misses[:, -1]
-    new_hits, new_misses = np.diff(hits, axis=1, prepend=0), np.diff(misses, axis=1, prepend=0)
-    area = (new_misses * (hits - new_hits / 2)).sum(axis=1)
+    new = np.diff(hits, axis=0, prepend=0)
+    positives, negatives = hits[-1], total - hits[-1]
+    misses, misses_before = taken - hits, before - (hits - new)
+    area = (new * (negatives - (misses + misses_before) / 2)).sum(axis=0)
     precision = np.divide(hits, taken, out=np.zeros_like(hits), where=taken > 0)
-    gap = np.abs(_ratio(hits, positives[:, None]) - _ratio(misses, negatives[:, None]))
+    rates = _ratio(np.ones_like(total), positives), _ratio(np.ones_like(total), negatives)
+    above, below = hits * rates[0] - misses * rates[1], misses_before * rates[1] - (hits - new) * rates[0]
     return {
         "roc_auc": _ratio(area, positives * negatives),
-        "average_precision": _ratio((new_hits * precision).sum(axis=1), positives),
-        "ks": gap.max(axis=1),
+        "average_precision": _ratio((new * precision).sum(axis=0), positives),
+        "ks": np.maximum(above.max(axis=0), below.max(axis=0)),
     }
 
 
@@ -126,7 +139,7 @@ def _linear(rows: Scored, weights: Array) -> dict[str, Array]:
     columns = np.column_stack(
         [np.ones_like(p), y, chosen, y * chosen, loss, (p - y) ** 2, _gaps_by_bin(y, p)]
     )
-    sums = weights.astype(np.float64) @ columns
+    sums = weights.T @ columns
     total, positive, taken, hit, lost, squared = sums[:, :6].T
     return {
         "f1": _ratio(2 * hit, positive + taken),
@@ -155,7 +168,7 @@ def _regression(rows: Scored, weights: Array) -> dict[str, Array]:
     centred = rows.target - rows.target.mean()
     error = rows.target - rows.score
     columns = np.column_stack([np.ones_like(error), error**2, np.abs(error), centred, centred**2])
-    total, squared, absolute, first, second = (weights.astype(np.float64) @ columns).T
+    total, squared, absolute, first, second = columns.T @ weights
     spread = second - first**2 / total
     return {
         "rmse": np.sqrt(squared / total),

@@ -29,7 +29,7 @@ def fit_linear(name: str, recipe: Recipe, features: pd.DataFrame, target: NDArra
     estimator = zoo.build(name, recipe)
     options = {**VIEW_DEFAULTS, **{k: v for k, v in recipe.params.items() if k in VIEW_DEFAULTS}}
     view = fit_view(recipe, features, **options)
-    estimator.fit(view.transform(features).toarray(), target)
+    estimator.fit(view.transform(features), target)
     for attribute in ("coef_", "intercept_"):
         setattr(estimator, attribute, significant(getattr(estimator, attribute), COEFFICIENT_DIGITS))
     return Pipeline([("view", view), ("estimator", estimator)])
