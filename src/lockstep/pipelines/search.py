@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import PARTS, ProblemLayout, project_root
 from lockstep.config.params import Params, Search, Training, load_params, training_key
+from lockstep.config.params_file import read_params_text, with_values
 from lockstep.errors import ConfigError, RegistryError, UsageError, run_command
 from lockstep.io import sha256_file, sha256_json, write_text
 from lockstep.models.tuning import Evaluate, Report, TrialResult, finished, open_study, run_study, study_name
@@ -146,20 +147,12 @@ def judged(report: Report) -> Any:
 
 def write_winner(root: Path, key: str, winner: dict[str, Any]) -> None:
     """Put a winner's hyperparameters into train.KEY.params, comments and order of the file kept."""
-    from io import StringIO
+    values = {("train", key, "params", name): _settled(value) for name, value in winner.items()}
+    write_text(root / "params.yaml", with_values(read_params_text(root), values))
 
-    from ruamel.yaml import YAML
 
-    path = root / "params.yaml"
-    yaml = YAML()
-    yaml.width, yaml.preserve_quotes = 4096, True
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    content = yaml.load(path.read_text(encoding="utf-8"))
-    known = content["train"][key].setdefault("params", {})
-    known.update({k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in winner.items()})
-    text = StringIO()
-    yaml.dump(content, text)
-    write_text(path, text.getvalue())
+def _settled(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def main() -> None:

@@ -20,10 +20,12 @@ def train(root: Path, problem: str) -> None:
 
 def next_steps(root: Path, problem: str) -> str:
     """Return what a person does after a training, with names that work as typed."""
+    from lockstep.config.settings import load_settings
     from lockstep.io import read_json
-    from lockstep.models.naming import registered_name
+    from lockstep.registry.publish import model_name
 
-    name = registered_name(problem, read_json(ProblemLayout(root, problem).champion)["type"])
+    champion = read_json(ProblemLayout(root, problem).champion)["type"]
+    name = model_name(load_settings(root), problem, champion)
     script = "python scripts/manage_model_registry.py"
     return f"""
 What to do next (after: source .venv/bin/activate)

@@ -1,0 +1,66 @@
+"""Compare every trained type with HistGradientBoostingClassifier (defaults, raw columns) on the same test rows."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+
+from lockstep.config.layout import ProblemLayout, project_root
+from lockstep.config.params import load_params
+from lockstep.problems.schema import load_schema
+
+RESAMPLES = 2000
+problem = sys.argv[1]
+root: Path = project_root()
+layout, schema = ProblemLayout(root, problem), load_schema(problem)
+table = pd.read_parquet(layout.tidy)
+
+
+def reference_scores(test_rows: np.ndarray) -> np.ndarray:
+    """Return the reference's scores: fitted on all rows that are not test rows."""
+    raw = table[schema.feature_names].apply(
+        lambda c: c if c.dtype.kind in "fiu" else c.astype("category").cat.codes
+    )
+    train = np.setdiff1d(np.arange(len(table)), test_rows)
+    model = HistGradientBoostingClassifier(random_state=0).fit(
+        raw.iloc[train], table[schema.target].iloc[train]
+    )
+    return model.predict_proba(raw.iloc[test_rows])[:, 1]
+
+
+def paired(y: np.ndarray, ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of the AUC difference over resamples of whole groups."""
+    rng = np.random.Generator(np.random.PCG64(0))
+    _, index = np.unique(groups, return_inverse=True)
+    order = np.argsort(index, kind="stable")
+    starts = np.searchsorted(index[order], np.arange(index.max() + 2))
+    differences = []
+    for _ in range(RESAMPLES):
+        drawn = rng.integers(0, index.max() + 1, index.max() + 1)
+        counts = np.repeat(np.bincount(drawn, minlength=index.max() + 1), np.diff(starts))
+        weight = np.empty(len(y))
+        weight[order] = counts
+        keep = weight > 0
+        differences.append(
+            roc_auc_score(y[keep], ours[keep], sample_weight=weight[keep])
+            - roc_auc_score(y[keep], theirs[keep], sample_weight=weight[keep])
+        )
+    low, high = np.quantile(differences, [0.025, 0.975])
+    return float(low), float(high)
+
+
+reference = None
+for model_type in load_params(root).problem(problem).model_types:
+    scores = pd.read_parquet(layout.scores(model_type)).query("part == 'test'")
+    y, ours = scores["__target__"].to_numpy(), scores["score"].to_numpy()
+    if reference is None:
+        reference = reference_scores(scores["__row__"].to_numpy())
+        print(
+            f"{'reference':22s} AUC {roc_auc_score(y, reference):.4f}  AP {average_precision_score(y, reference):.4f}"
+        )
+    low, high = paired(y, ours, reference, scores["__group__"].to_numpy())
+    figures = f"AUC {roc_auc_score(y, ours):.4f}  AP {average_precision_score(y, ours):.4f}  log loss {log_loss(y, ours):.4f}"
+    print(f"{model_type:22s} {figures}  AUC over the reference: [{low:+.4f}, {high:+.4f}]")

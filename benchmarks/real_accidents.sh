@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Train on a real table as a user would: a clone, `make add-data`, the normal graph; then print the test metrics and
+# compare the best type with scikit-learn's HistGradientBoostingClassifier (defaults) on the same rows.
+#   benchmarks/real_accidents.sh PROBLEM FOLDER [-S-style KEY=VALUE …]
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+problem=$1
+from=$(cd "$2" && pwd)
+shift 2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+git clone -q "$root" "$work/clone"
+cd "$work/clone"
+export PATH="$root/.venv/bin:$PATH" PYTHONPATH="$work/clone/src"
+python -m lockstep.data.add_data --problem "$problem" --from "$from"
+python "$root/benchmarks/set_params.py" "$@"
+git add -A && git -c user.name=bench -c user.email=bench@example.org commit -qm "real data"
+time python -m lockstep.pipelines.train --problem "$problem"
+python "$root/benchmarks/against_reference.py" "$problem"
