@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -144,11 +145,15 @@ def external_path(root: Path, problem: str, external: str) -> Path:
 
 
 def files_below(path: Path) -> list[Path]:
-    """Return the file, or all files below the folder but hidden ones, in a fixed order."""
+    """Return the file, or all files below the folder but hidden ones, in a fixed order; links are followed."""
     if path.is_file():
         return [path]
-    inside = (file for file in path.rglob("*") if file.is_file())
-    return sorted(f for f in inside if not any(p.startswith(".") for p in f.relative_to(path).parts))
+    found, seen = [], set()
+    for folder, inner, names in os.walk(path, followlinks=True):
+        seen.add(os.path.realpath(folder))
+        inner[:] = [d for d in inner if d[0] != "." and os.path.realpath(Path(folder, d)) not in seen]
+        found += [Path(folder, name) for name in names if name[0] != "."]
+    return sorted(file for file in found if file.is_file())
 
 
 def file_sizes(folder: Path, kind: str) -> list[int]:

@@ -1,0 +1,143 @@
+"""params.yaml as a text that people keep: edits leave comments, order and layout as they are."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lockstep.config.params import Params
+
+KeyPath = tuple[str, ...]
+_TOP_KEY = re.compile(r"^(?P<key>[A-Za-z_][\w-]*):")
+
+
+def read_params_text(root: Path) -> str:
+    """Return the text of params.yaml below ``root``."""
+    try:
+        return (root / "params.yaml").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{root / 'params.yaml'} is missing; restore it with `git checkout params.yaml`"
+        ) from None
+
+
+def with_values(text: str, values: Mapping[KeyPath, Any]) -> str:
+    """Return the text with each key set to its value; mappings on the way are made where they are missing.
+
+    Values that are so already leave the text as it is, to the byte.
+    """
+    content = _load(text)
+    news = {path: value for path, value in values.items() if _get(content, path) != value}
+    for path, value in news.items():
+        _set(content, path, value)
+    return _dump(content) if news else text
+
+
+def with_sections(text: str, fragment: str) -> str:
+    """Return the text with the entries of a fragment (problems:, train:) that it lacks, each block at its end."""
+    have, more = _load(text), _load(fragment)
+    for section, entries in more.items():
+        present = [key for key in entries if key in (have.get(section) or {})]
+        if len(present) < len(entries):
+            block = fragment if not present else _without(fragment, section, present)
+            text = _append(text, section, _body(block, section))
+    return text
+
+
+def parsed(text: str) -> Params:
+    """Return what the text of a params.yaml says; a fault is a ConfigError that says where it is."""
+    import yaml
+
+    from lockstep.config.params import parse_params
+
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"params.yaml is no valid YAML: {' '.join(str(error).split())}") from error
+    return parse_params(content)
+
+
+def _yaml() -> Any:
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.width = 1 << 16  # never fold a line
+    yaml.preserve_quotes = True
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.representer.add_representer(
+        type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    return yaml
+
+
+def _load(text: str) -> Any:
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        content = _yaml().load(text)
+    except YAMLError as error:
+        raise ConfigError(f"params.yaml is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, Mapping):
+        raise ConfigError("params.yaml holds no sections; restore it with `git checkout params.yaml`")
+    return content
+
+
+def _dump(content: Any) -> str:
+    stream = io.StringIO()
+    _yaml().dump(content, stream)
+    return stream.getvalue()
+
+
+def _get(content: Any, path: KeyPath) -> Any:
+    for key in path:
+        if not isinstance(content, Mapping) or key not in content:
+            return None
+        content = content[key]
+    return content
+
+
+def _set(content: Any, path: KeyPath, value: Any) -> None:
+    for key in path[:-1]:
+        if content.get(key) is None:
+            content[key] = {}
+        content = content[key]
+    content[path[-1]] = value
+
+
+def _without(fragment: str, section: str, keys: list[str]) -> str:
+    content = _load(fragment)
+    for key in keys:
+        del content[section][key]
+    return _dump(content)
+
+
+def _bounds(lines: list[str], section: str) -> tuple[int, int] | None:
+    """Return the first and last line (exclusive) of a section's indented block; None where it has none."""
+    tops = [i for i, line in enumerate(lines) if _TOP_KEY.match(line)]
+    start = next((i for i in tops if lines[i].partition(":")[0] == section), None)
+    if start is None:
+        return None
+    stop = next((i for i in tops if i > start), len(lines))
+    inside = [i for i in range(start + 1, stop) if lines[i].startswith(" ") and lines[i].strip()]
+    return (start + 1, inside[-1] + 1) if inside else None
+
+
+def _body(fragment: str, section: str) -> list[str]:
+    lines = fragment.splitlines()
+    bounds = _bounds(lines, section)
+    return lines[slice(*bounds)] if bounds else []
+
+
+def _append(text: str, section: str, body: list[str]) -> str:
+    """Put lines at the end of a section, before the blanks and comments that belong to the next one."""
+    lines = text.splitlines()
+    bounds = _bounds(lines, section)
+    if bounds is None:
+        raise ConfigError(f"params.yaml has no block `{section}:` to add to; write it as an indented block")
+    return "\n".join([*lines[: bounds[1]], *body, *lines[bounds[1] :]]) + "\n"
