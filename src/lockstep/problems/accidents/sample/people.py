@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 CAR, VAN, MOTO, MOPED, BIKE, SCOOTER, HEAVY, BUS, QUAD, OTHER = range(10)
 """Groups of vehicles, in the order of the figures; SCOOTER stands for the new personal devices."""
 
+ROAD_KINDS = (0, 1, 1, 2, 2, 2, 2, 2)
+"""Motorways, national and departmental roads, all others: by the level of catr."""
+
 CLASS_OF_GROUP = (0, 3, 1, 1, 2, 2, 3, 3, 4, 4)
 """Car, motor two-wheeler, cycle, van or heavy, other: the levels that people's figures go by."""
 
@@ -76,12 +79,11 @@ def _groups(
     """Draw kinds of vehicles, those of an accident between two together."""
     import numpy as np
 
-    kind = np.searchsorted([1, 3], accidents["catr_level"])[acc]  # motorway; national or departmental; else
+    kind = np.array(ROAD_KINDS)[accidents["catr_level"]]
     pairs, single = Choice.named("pair"), Choice.named("group")
-    by_accident = np.searchsorted([1, 3], accidents["catr_level"])
-    pair = pairs.values(draws.code("pair", pairs, by_accident))[acc]
+    pair = pairs.values(draws.code("pair", pairs, kind))[acc]
     block = np.array([0, 1, 1, 2])[scenario]
-    alone = draws.code("group", single, 3 * block + kind)
+    alone = draws.code("group", single, 3 * block + kind[acc])
     return np.where(scenario == TWO, np.where(number == 0, pair // 10, pair % 10), single.values(alone))
 
 

@@ -21,7 +21,7 @@ LAST_IDS = {
     2019: (138_306_524, 267_000_000), 2020: (154_742_274, 267_500_000), 2021: (201_764, 267_638),
     2022: (813_952, 1_099_700), 2023: (155_680_557, 203_851_184), 2024: (156_700_000, 205_100_000),
 }  # fmt: skip
-"""The first accident's id_vehicule and id_usager; both fall from there, as in the published files."""
+"""The largest id_vehicule and id_usager: the first accident's; they fall from there, as in the published files."""
 
 DIGITS = {2019: 7, 2020: 7, 2021: 10, 2022: 10}
 """Decimals of lat and long, where they are not 8."""
@@ -78,10 +78,10 @@ def _year(year: int, accidents: Columns, vehicles: Columns, people: Columns, kep
 
     last_vehicle, last_person = LAST_IDS[year]
     vehicles["Num_Acc"] = accidents["number"][vehicles["accident"]]
-    vehicles["id"] = _falling(last_vehicle, len(kept))
+    vehicles["id"] = _falling(last_vehicle, vehicles["accident"])
     own = np.searchsorted(kept, people["vehicle"])
     people["Num_Acc"] = accidents["number"][people["accident"]]
-    people["id"] = _falling(last_person, len(own))
+    people["id"] = _falling(last_person, people["accident"])
     people["vehicle_id"], people["label"] = vehicles["id"][own], vehicles["label"][own]
     return Year(year, _rows(accidents, np.flatnonzero(accidents["an"] == year)), vehicles, people)
 
@@ -118,12 +118,17 @@ def _accident_extras(size: int, draws: Draws) -> Columns:
         "no voie": draws.chance("no voie", 0.078, size),
         "v1": draws.chance("v1", 0.174, size),
         "v2": draws.uniform("v2", size),
-        "pr": draws.uniform("pr", size),
-        "pr1": draws.uniform("pr1", size) * 20 // MILLION * 100,
-        "larrout": draws.uniform("larrout", size),
+        **{name: _quirk(name, size, draws) for name in ("pr", "pr1", "larrout")},
+        "no pr": draws.chance("no pr", calibration()["pr_unknown"], size),
         "second": draws.chance("second place", SECOND_PLACE, size),
         "second catr": np.minimum(draws.uniform("second catr", size) * 6 // MILLION + 1, 4),
     }
+
+
+def _quirk(name: str, size: int, draws: Draws) -> np.ndarray:
+    import numpy as np
+
+    return draws.code(name, Choice.named(name), np.zeros(size, np.int64))
 
 
 def _labels(number: np.ndarray, draws: Draws) -> np.ndarray:
@@ -169,10 +174,14 @@ def _plain(numbers: np.ndarray) -> pa.Array:
     return pa.array(numbers).cast(pa.string())
 
 
-def _falling(last: int, count: int) -> np.ndarray:
+def _falling(last: int, accident: np.ndarray) -> np.ndarray:
+    """Return published numbers: they rise within an accident and fall from one to the next."""
     import numpy as np
 
-    return max(last, count) - np.arange(count)
+    rows = np.arange(len(accident))
+    first = rows - within(accident)
+    after = np.searchsorted(accident, accident, side="right")
+    return max(last, len(rows)) - (first + after - 1 - rows)
 
 
 def grouped(numbers: np.ndarray) -> pa.Array:
@@ -244,8 +253,8 @@ def _lieux(rows: Year) -> pa.Table:
         "v1": _text(np.where(places["v1"], -1, 0)),
         "v2": _v2(year, places["v2"]),
         **{name: _text(places[name]) for name in ("circ", "nbv", "vosp", "prof")},
-        "pr": _pr(year, places),
-        "pr1": _pr1(year, places),
+        "pr": _pr("pr", year, places),
+        "pr1": _pr("pr1", year, places),
         "plan": _text(places["plan"]),
         "lartpc": _pick([""], np.zeros(len(order), np.int64)),
         "larrout": _larrout(year, places["larrout"]),
@@ -271,28 +280,15 @@ def _voie(year: int, rows: Columns) -> pa.Array:
     return _where(rows["no voie"], _absent(year), numbered)
 
 
-def _pr(year: int, rows: Columns) -> pa.Array:
-    import numpy as np
-
-    unknown, nought = rows["pr"] < 345_394, rows["pr"] < 551_912
-    known = _plain(np.where(nought, 0, rows["pr"] % 60))
-    return _where(unknown, "(1)" if year < 2023 else MISSING, known)
+def _pr(name: str, year: int, rows: Columns) -> pa.Array:
+    """Return a kilometre post (pr) or the metres from it (pr1)."""
+    known = grouped(Choice.named(name).values(rows[name]))
+    return _where(rows["no pr"], "(1)" if year < 2023 else MISSING, known)
 
 
-def _pr1(year: int, rows: Columns) -> pa.Array:
-    import numpy as np
-
-    unknown, nought = rows["pr"] < 345_394, rows["pr"] < 600_000
-    return _where(unknown, "(1)" if year < 2023 else MISSING, grouped(np.where(nought, 0, rows["pr1"])))
-
-
-def _larrout(year: int, uniform: np.ndarray) -> pa.Array:
-    import numpy as np
-
-    labels = ["" if year == 2019 else MISSING, "5", "5,5", "6", "7", "14"]
-    return _pick(
-        labels, np.searchsorted([952_000, 962_000, 970_000, 982_000, 994_000], uniform, side="right")
-    )
+def _larrout(year: int, place: np.ndarray) -> pa.Array:
+    labels = [str(code) for code in calibration()["larrout"]["codes"]]
+    return _pick(["" if year == 2019 and code == MISSING else code for code in labels], place)
 
 
 def _vehicules(rows: Year) -> pa.Table:
@@ -335,5 +331,20 @@ def _truth(rows: Year) -> pa.Table:
     import pyarrow as pa
 
     people = rows.people
-    known = people["id"] if rows.year >= 2021 else 1 + within(people["accident"])
+    known = people["id"] if rows.year >= 2021 else _rank(people)
     return pa.table({"Num_Acc": people["Num_Acc"], "id_usager": known, "probability": people["probability"]})
+
+
+def _rank(people: Columns) -> np.ndarray:
+    """Return each person's number in the accident, from 1, by what the file shows, whatever its rows' order.
+
+    The order is by id_vehicule, place, catu, sexe, an_nais, secu1, grav, with missing values last.
+    """
+    import numpy as np
+
+    shown = [people[name] for name in ("place", "catu", "sexe", "an_nais", "secu1", "grav")]
+    keys = [people["accident"], people["vehicle_id"], *(np.where(key < 0, 9999, key) for key in shown)]
+    order = np.lexsort(keys[::-1])
+    rank = np.empty(len(order), np.int64)
+    rank[order] = 1 + within(people["accident"][order])
+    return rank

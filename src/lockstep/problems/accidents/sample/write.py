@@ -17,8 +17,8 @@ YEARS = tuple(range(2019, 2025))
 """Years whose format the generator writes."""
 
 TRUTH = "true_probability.csv"
-"""Num_Acc, id_usager, probability: id_usager without its thousands' spaces, or the person's number in the
-accident, from 1, in the files' order for the years 2019 and 2020, which publish no id_usager."""
+"""Num_Acc, id_usager, probability: id_usager without its thousands' spaces; for 2019 and 2020, which publish
+none, the person's number in the accident, from 1, sorted by id_vehicule, place, catu, sexe, an_nais, secu1, grav."""
 
 
 def write_sample(settings: Sample, folder: Path) -> None:
