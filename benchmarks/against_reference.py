@@ -31,6 +31,12 @@ def reference_scores(test_rows: np.ndarray) -> np.ndarray:
     return model.predict_proba(raw.iloc[test_rows])[:, 1]
 
 
+def line(name: str, y: np.ndarray, score: np.ndarray) -> str:
+    """Return a model's figures on the test rows."""
+    auc, precision = roc_auc_score(y, score), average_precision_score(y, score)
+    return f"{name:22s} AUC {auc:.4f}  AP {precision:.4f}  log loss {log_loss(y, score):.4f}"
+
+
 def paired(y: np.ndarray, ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
     """Return the 95 % interval of the AUC difference over resamples of whole groups."""
     rng = np.random.Generator(np.random.PCG64(0))
@@ -62,5 +68,4 @@ for model_type in load_params(root).problem(problem).model_types:
             f"{'reference':22s} AUC {roc_auc_score(y, reference):.4f}  AP {average_precision_score(y, reference):.4f}"
         )
     low, high = paired(y, ours, reference, scores["__group__"].to_numpy())
-    figures = f"AUC {roc_auc_score(y, ours):.4f}  AP {average_precision_score(y, ours):.4f}  log loss {log_loss(y, ours):.4f}"
-    print(f"{model_type:22s} {figures}  AUC over the reference: [{low:+.4f}, {high:+.4f}]")
+    print(f"{line(model_type, y, ours)}  AUC over the reference: [{low:+.4f}, {high:+.4f}]")

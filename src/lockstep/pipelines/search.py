@@ -147,7 +147,9 @@ def judged(report: Report) -> Any:
 
 def write_winner(root: Path, key: str, winner: dict[str, Any]) -> None:
     """Put a winner's hyperparameters into train.KEY.params, comments and order of the file kept."""
-    values = {("train", key, "params", name): _settled(value) for name, value in winner.items()}
+    values: dict[tuple[str, ...], Any] = {
+        ("train", key, "params", name): _settled(value) for name, value in winner.items()
+    }
     write_text(root / "params.yaml", with_values(read_params_text(root), values))
 
 
