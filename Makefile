@@ -47,12 +47,12 @@ repro: $(READY) ## dvc repro: bring everything up to date
 	@dvc repro
 
 .PHONY: add-data
-add-data: $(READY) ## track your own data with DVC: PROBLEM=accidents FROM=folder-or-file
-	@python -m lockstep.data.add_data --problem "$(PROBLEM)" --from "$(FROM)"
+add-data: $(READY) ## track your own data with DVC: PROBLEM=accidents FROM=folder-or-file (KIND=files or table)
+	@python -m lockstep.data.add_data --problem "$(PROBLEM)" --from "$(FROM)" --kind "$(KIND)"
 
 .PHONY: dvc-remote
-dvc-remote: $(READY) ## set where DVC keeps data and models: URL=folder or URL=s3://bucket/prefix
-	@python -m lockstep.data.remote set "$(URL)"
+dvc-remote: $(READY) ## set where DVC keeps data and models: URL=folder or URL=s3://bucket/prefix (ENDPOINT=…)
+	@python -m lockstep.data.remote set "$(URL)" --endpoint-url "$(ENDPOINT)"
 
 .PHONY: dvc-pull
 dvc-pull: $(READY) ## fetch data and development artifacts from the DVC remote
