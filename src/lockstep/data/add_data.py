@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from lockstep.config.layout import project_root
 from lockstep.config.params_file import parsed, read_params_text, with_sections, with_values
 from lockstep.data.dvc_command import default_remote, run_dvc
-from lockstep.data.import_raw import files_below, problem_module
+from lockstep.data.import_raw import files_below, problem_module, readable_size
 from lockstep.errors import ConfigError, DataError, UsageError, run_command
 from lockstep.io import sha256_file, whole_folder, write_text
 
@@ -135,8 +135,8 @@ def _check_files(path: Path, files: list[Path], data: tuple[Path, ...]) -> None:
 
 def _is_raw(problem: str, path: Path, names: list[str]) -> bool:
     """Tell whether the files are the publisher's; a mixture of both kinds is a DataError."""
-    sources = problem_module(problem, "sources")
-    raw = [name for name in names if sources is not None and sources.is_raw_name(name)]
+    is_raw_name = getattr(problem_module(problem, "sources"), "is_raw_name", None)
+    raw = [name for name in names if is_raw_name and is_raw_name(name)]
     if raw and len(raw) < len(names):
         other = next(name for name in names if name not in raw)
         raise DataError(
@@ -251,8 +251,8 @@ def write_if_new(path: Path, text: str) -> bool:
 def report(root: Path, problem: str, found: Found, changed: bool) -> str:
     """Return what was done and which commands come next."""
     folder = f"{EXTERNAL}/{problem}"
-    size = sum(file.stat().st_size for file in found.files) / 1e6
-    what = f"{len(found.files)} files ({size:.1f} MB) as source {found.kind}"
+    size = readable_size(sum(file.stat().st_size for file in found.files))
+    what = f"{len(found.files)} files ({size}) as source {found.kind}"
     if not changed:
         return f"nothing to do: {folder} holds these {what} already\nnext: make run-train PROBLEM={problem}"
     split = " with its own train and test rows" if found.own_split else ""

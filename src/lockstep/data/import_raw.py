@@ -40,7 +40,7 @@ def main() -> int | None:
     with whole_folder(ProblemLayout(root, problem).raw) as folder:
         IMPORTERS[source.kind](root, problem, source, folder)
         sizes = file_sizes(folder, source.kind)
-    print(f"{problem}: {len(sizes)} raw files ({sum(sizes) / 1e6:.1f} MB) from source {source.kind}")
+    print(f"{problem}: {len(sizes)} raw files ({readable_size(sum(sizes))}) from source {source.kind}")
     return None
 
 
@@ -162,6 +162,11 @@ def file_sizes(folder: Path, kind: str) -> list[int]:
     if not any(sizes):
         raise DataError(f"source {kind} gave no data at all: its folder holds no file with content")
     return sizes
+
+
+def readable_size(size: int) -> str:
+    """Return a number of bytes as people read it."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
 
 
 if __name__ == "__main__":

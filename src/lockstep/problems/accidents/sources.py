@@ -21,7 +21,7 @@ DATASET = (
 )
 _RESOURCE = "https://www.data.gouv.fr/fr/datasets/r/{}"
 # caract-2023, carcteristiques-2021 (the publisher's own slip), ech_usagers: any table of any year.
-_RAW_NAME = re.compile(r"(?<![a-z])(?:caract|carct|lieux|usagers|vehicules)", re.IGNORECASE)
+_RAW_NAME = re.compile(r"(?<![a-z])(?:caract|carct|lieux|usagers|v[eé]hicules)", re.IGNORECASE)
 
 
 def known_years() -> list[int]:
