@@ -74,7 +74,7 @@ class Workspace:
 
 
 @pytest.fixture
-def workspace(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def home(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """Make a workspace with the project's own params and an empty registry, and go there."""
     from lockstep.config.settings import load_settings
     from lockstep.registry.store import connect

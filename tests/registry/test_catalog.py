@@ -15,12 +15,12 @@ def add(client, name, versions):
         client.create_model_version(name, "/nowhere", tags={"lockstep.stage": "None"})
 
 
-def test_versions_sort_as_numbers_and_pages_are_followed(workspace, monkeypatch):
+def test_versions_sort_as_numbers_and_pages_are_followed(home, monkeypatch):
     monkeypatch.setattr(catalog, "PAGE", 4)
-    add(workspace.client, XGBOOST, 11)
-    add(workspace.client, FOREST, 1)
-    assert [v.version for v in get_model(workspace.client, XGBOOST).versions] == list(range(1, 12))
-    listed = {m.name: len(m.versions) for m in list_models(workspace.client)}
+    add(home.client, XGBOOST, 11)
+    add(home.client, FOREST, 1)
+    assert [v.version for v in get_model(home.client, XGBOOST).versions] == list(range(1, 12))
+    listed = {m.name: len(m.versions) for m in list_models(home.client)}
     assert listed == {FOREST: 1, XGBOOST: 11}
 
 
@@ -53,16 +53,16 @@ def raw(number):
     )
 
 
-def test_aliases_are_those_of_the_registered_model(workspace):
-    add(workspace.client, XGBOOST, 2)
-    workspace.client.set_registered_model_alias(XGBOOST, "production", "2")
-    assert get_model(workspace.client, XGBOOST).aliases == {"production": 2}
-    assert list_models(workspace.client)[0].aliases == {"production": 2}
+def test_aliases_are_those_of_the_registered_model(home):
+    add(home.client, XGBOOST, 2)
+    home.client.set_registered_model_alias(XGBOOST, "production", "2")
+    assert get_model(home.client, XGBOOST).aliases == {"production": 2}
+    assert list_models(home.client)[0].aliases == {"production": 2}
 
 
-def test_models_without_versions_are_listed(workspace):
-    add(workspace.client, XGBOOST, 0)
-    (model,) = list_models(workspace.client)
+def test_models_without_versions_are_listed(home):
+    add(home.client, XGBOOST, 0)
+    (model,) = list_models(home.client)
     assert model.versions == ()
     with pytest.raises(RegistryError, match="has no version yet"):
         model.newest  # noqa: B018
@@ -76,15 +76,15 @@ def test_models_without_versions_are_listed(workspace):
         ("", "unknown model ''"),
     ],
 )
-def test_unknown_names_are_one_line_with_the_nearest(workspace, name, message):
-    add(workspace.client, XGBOOST, 1)
+def test_unknown_names_are_one_line_with_the_nearest(home, name, message):
+    add(home.client, XGBOOST, 1)
     with pytest.raises(RegistryError, match=message):
-        get_model(workspace.client, name)
+        get_model(home.client, name)
 
 
-def test_an_empty_registry_says_how_to_fill_it(workspace):
+def test_an_empty_registry_says_how_to_fill_it(home):
     with pytest.raises(RegistryError, match=r"holds no model yet.*make run-train"):
-        get_model(workspace.client, XGBOOST)
+        get_model(home.client, XGBOOST)
 
 
 def test_a_tag_that_holds_no_stage_counts_as_none():
@@ -100,11 +100,11 @@ def test_scores_and_dirt_are_only_what_was_written():
     assert Version(XGBOOST, 1, 0, None, "", "None", {"lockstep.dirty": "unknown"}).dirty is None
 
 
-def test_versions_of_a_run(workspace):
-    run = workspace.client.create_run("0").info.run_id
-    add(workspace.client, XGBOOST, 1)
-    workspace.client.create_model_version(XGBOOST, "/nowhere", run)
-    assert [v.version for v in versions_of_run(workspace.client, run)] == [2]
+def test_versions_of_a_run(home):
+    run = home.client.create_run("0").info.run_id
+    add(home.client, XGBOOST, 1)
+    home.client.create_model_version(XGBOOST, "/nowhere", run)
+    assert [v.version for v in versions_of_run(home.client, run)] == [2]
 
 
 def test_no_registry_is_an_error_and_none_is_made(tmp_path, monkeypatch):

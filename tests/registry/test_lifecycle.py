@@ -1,5 +1,4 @@
 import contextlib
-import shutil
 import warnings
 
 import pytest
@@ -8,26 +7,16 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from lockstep.config.settings import load_settings
 from lockstep.errors import RegistryError, UsageError
 from lockstep.registry import lifecycle
 from lockstep.registry.catalog import STAGES, get_model
-from lockstep.registry.store import connect
 
 NAME = "Accident_Prediction_XGBoost"
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("store")
-    connect(load_settings(folder, environ={}), folder)
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
-def client(empty_store, tmp_path):
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
-    return connect(load_settings(tmp_path, environ={}), tmp_path)
+def client(home):
+    return home.client
 
 
 def add_model(client, versions, name=NAME):
@@ -259,3 +248,21 @@ def test_any_sequence_of_moves_with_crashes_keeps_one_production(client, sequenc
     lifecycle.transition(client, name, version, stage)
     assert stages(client, name)[version] == stage
     agrees(client, name)
+
+
+def test_the_same_over_a_real_server_which_sends_versions_as_text(server_factory):
+    client = MlflowClient(server_factory().start().uri)
+    add_model(client, 11)
+    assert lifecycle.promote(client, NAME).step.version == 11
+    for writes in range(6):
+        with contextlib.suppress(Crash):
+            lifecycle.promote(Crashing(client, writes), NAME, 2 + writes % 2)
+        assert list(stages(client).values()).count("Production") <= 1
+    lifecycle.promote(client, NAME, 9)
+    lifecycle.transition(client, NAME, "4", "Staging")
+    assert get_model(client, NAME).aliases == {"production": 9, "staging": 4}
+    agrees(client)
+    with pytest.raises(RegistryError, match="unknown model 'x'; registered: Accident"):
+        lifecycle.promote(client, "x")
+    with pytest.raises(RegistryError, match="has no version 12; there are: …, 2, 3"):
+        lifecycle.archive(client, NAME, 12)

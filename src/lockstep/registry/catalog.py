@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,8 +48,13 @@ class Version:
     def scores(self) -> dict[str, float]:
         """The metrics recorded when it was published, as ``validation_roc_auc``, by name."""
         parts = ("validation_", "test_")
-        found = {key.removeprefix(TAG_PREFIX): value for key, value in sorted(self.tags.items())}
-        return {key: float(value) for key, value in found.items() if key.startswith(parts)}
+        found = {key.removeprefix(TAG_PREFIX): number(value) for key, value in sorted(self.tags.items())}
+        return {key: value for key, value in found.items() if value is not None and key.startswith(parts)}
+
+    @property
+    def threshold(self) -> float | None:
+        """The decision threshold recorded with it."""
+        return number(self.tag("threshold"))
 
     @property
     def dirty(self) -> bool | None:
@@ -94,6 +100,15 @@ class Model:
                 f"{self.name} has no version in {stage}; versions: {stands}; move one: {command}"
             )
         return found[-1]
+
+
+def number(text: str | None) -> float | None:
+    """Return the number a tag holds; None where it holds none."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def open_registry(root: Path, tracking_uri: str | None = None) -> MlflowClient:

@@ -93,11 +93,10 @@ def open_version(located: Located) -> Model:
     if len(rows) < COUNT:
         raise ArtifactError(f"{where} has {len(rows)} golden rows in place of {COUNT}; register it again")
     check_golden(pipeline, rows, outputs, where)
-    threshold = version.tag("threshold")
     return Model(
         pipeline=pipeline,
         schema=schema,
-        threshold=float(threshold) if threshold else None,
+        threshold=version.threshold,
         name=version.name,
         version=version.version,
         stage=version.stage,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import project_root
-from lockstep.errors import run_command
+from lockstep.errors import DataError, run_command
 from lockstep.registry.catalog import (
     STAGES,
     Model,
@@ -122,7 +122,7 @@ def version_facts(model: Model, version: Version) -> dict[str, Any]:
         "dirty": version.dirty,
         "model_digest": version.tag("model_digest"),
         "data_digest": version.tag("data_digest"),
-        "threshold": _number(version.tag("threshold")),
+        "threshold": version.threshold,
         "score_scale": version.tag("score_scale"),
         "metrics": version.scores,
     }
@@ -187,7 +187,10 @@ def _workspace_digest(version: Version) -> str | None:
     if not problem or not kind:
         return None
     card: Path = ProblemLayout(project_root(), problem).model_card(kind)
-    return read_json(card).get("model_digest") if card.is_file() else None
+    try:
+        return read_json(card).get("model_digest") if card.is_file() else None
+    except DataError:  # the workspace's own trouble, no reason to hinder a move in the registry
+        return None
 
 
 def _model_facts(model: Model) -> dict[str, Any]:
@@ -214,16 +217,12 @@ def _version_row(version: Version) -> dict[str, Any]:
         "version": version.version,
         "stage": version.stage,
         **scores,
-        "threshold": _number(version.tag("threshold")),
+        "threshold": version.threshold,
         "created (utc)": _when(version.created)[:16].replace("T", " "),
         "commit": f"{commit} (dirty)" if commit and version.dirty else commit,
         "model digest": (version.tag("model_digest") or "")[:12],
         "run": version.run_id,
     }
-
-
-def _number(text: str | None) -> float | None:
-    return None if text is None else float(text)
 
 
 def _when(milliseconds: int) -> str:

@@ -30,10 +30,11 @@ WAYS = "--use-best-model, --use-mlflow-production, --model-name NAME, --run-id I
 
 @dataclass(frozen=True)
 class Choice:
-    """Which model of a registry is meant; ``best`` over a problem's types, else one by name or run."""
+    """Which model of a registry is meant: ``best`` over a problem's types, or one by type, name or run."""
 
     problem: str
     best: bool = False
+    type: str | None = None
     name: str | None = None
     version: int | None = None
     stage: str | None = None
@@ -116,13 +117,14 @@ def check_options(options: argparse.Namespace) -> None:
 def choose(options: argparse.Namespace, environment: Mapping[str, str]) -> Choice:
     """Return the model that is meant: by an option, else by the environment, BEST before PRODUCTION."""
     from lockstep.config.settings import is_on
-    from lockstep.models.naming import registered_name
     from lockstep.problems.schema import load_schema
 
     problem = load_schema(options.problem).name
     if options.model_name or options.run_id:
         number = None if options.version is None else check_version(options.version)
-        return Choice(problem, False, options.model_name, number, options.stage, options.run_id)
+        return Choice(
+            problem, name=options.model_name, version=number, stage=options.stage, run_id=options.run_id
+        )
 
     def on(name: str) -> bool:
         return name in environment and is_on(environment[name], name)
@@ -130,7 +132,7 @@ def choose(options: argparse.Namespace, environment: Mapping[str, str]) -> Choic
     if options.use_best_model or (not options.use_mlflow_production and on("USE_BEST_MODEL")):
         return Choice(problem, best=True)
     if options.use_mlflow_production or on("USE_MLFLOW_PRODUCTION"):
-        return Choice(problem, name=registered_name(problem, DEFAULT_TYPE), stage="Production")
+        return Choice(problem, type=DEFAULT_TYPE, stage="Production")
     raise UsageError(f"say which model: {WAYS} (or USE_BEST_MODEL=true in the environment)")
 
 
@@ -179,10 +181,16 @@ def look_up(choice: Choice, root: Path, tracking_uri: str | None) -> tuple[Locat
     if choice.best:
         best = best_production(client, root, choice.problem)
         return locate(client, best.version, root), best.reason
-    version = find_version(
-        client, choice.name, version=choice.version, stage=choice.stage, run_id=choice.run_id
-    )
+    name = _name_of_type(root, choice.problem, choice.type) if choice.type else choice.name
+    version = find_version(client, name, version=choice.version, stage=choice.stage, run_id=choice.run_id)
     return locate(client, version, root), ""
+
+
+def _name_of_type(root: Path, problem: str, model_type: str) -> str:
+    from lockstep.config.settings import load_settings
+    from lockstep.registry.publish import model_name
+
+    return model_name(load_settings(root), problem, model_type)
 
 
 def beside_imports(function: Callable[..., Any], *arguments: Any) -> Any:
