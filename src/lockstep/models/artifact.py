@@ -22,6 +22,7 @@ ALLOWED_TYPES: tuple[str, ...] = (
     "lightgbm.sklearn.LGBMClassifier",
     "lightgbm.sklearn.LGBMRegressor",
     "lockstep.features.columns_v1.ColumnEncoder",
+    "numpy.dtype",
     "scipy._lib.array_api_compat.numpy._aliases.asarray",
     "scipy.interpolate._bsplines.BSpline",
     "sklearn.calibration._CalibratedClassifier",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lockstep.errors import DataError
 from lockstep.io import whole_file
@@ -21,15 +20,18 @@ TITLES = {
     "confusion_matrix": "Confusion matrix",
     "importance": "Feature importance",
     "history": "Training history",
+    "folds": "Cross-validation",
 }
+_AXES = {"roc": ("fpr", ["tpr"]), "pr": ("recall", ["precision"]), "calibration": ("predicted", ["observed"])}
+"""Which columns are drawn where a table holds more than its curve; otherwise the first against all others."""
 _DIAGONAL = ("roc", "calibration")
 _MOST_BARS = 25
 
 
 def draw(name: str, table: pd.DataFrame, subject: str = "") -> Figure:
-    """Draw a table of points: a confusion matrix, bars of importance, or curves (a line each text value).
+    """Draw a table of points: a confusion matrix, bars of importance, or curves.
 
-    ``name`` is the table's name (roc, pr, calibration, confusion_matrix, importance, history).
+    ``name`` is the table's name (roc, pr, calibration, confusion_matrix, importance, history, folds).
     """
     from matplotlib.figure import Figure
 
@@ -42,7 +44,8 @@ def draw(name: str, table: pd.DataFrame, subject: str = "") -> Figure:
     elif name == "importance":
         _bars(axes, table)
     else:
-        _curves(axes, table, diagonal=name in _DIAGONAL)
+        x, ys = _AXES.get(name, (str(table.columns[0]), [str(c) for c in table.columns[1:]]))
+        _curves(axes, table, x, ys, diagonal=name in _DIAGONAL)
     title = TITLES.get(name, name.replace("_", " "))
     axes.set_title(f"{title}, {subject}" if subject else title)
     return figure
@@ -74,50 +77,29 @@ def comparison(table: pd.DataFrame, metric: str) -> Figure:
     return figure
 
 
-def _text_columns(table: pd.DataFrame) -> list[str]:
-    return [str(c) for c in table.columns if table[c].dtype.kind not in "iufb"]
-
-
-def _curves(axes: Axes, table: pd.DataFrame, diagonal: bool) -> None:
-    texts = _text_columns(table)
-    x, *ys = (str(c) for c in table.columns if c not in texts)
-    for label, group in _groups(table, texts):
-        for y in ys if len(ys) < 3 or not texts else ys[:1]:
-            named = " ".join(part for part in (label, y if len(ys) > 1 else "") if part)
-            axes.plot(group[x], group[y], label=named or None)
+def _curves(axes: Axes, table: pd.DataFrame, x: str, ys: list[str], diagonal: bool) -> None:
+    for y in ys:
+        axes.plot(table[x], table[y], marker="." if len(table) < 20 else None, label=y.replace("_", " "))
     if diagonal:
         axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
     axes.set_xlabel(x.replace("_", " "))
     axes.set_ylabel(ys[0].replace("_", " ") if len(ys) == 1 else "value")
-    if axes.get_legend_handles_labels()[1]:
+    if len(ys) > 1:
         axes.legend()
 
 
-def _groups(table: pd.DataFrame, texts: list[str]) -> Iterator[tuple[str, pd.DataFrame]]:
-    if not texts:
-        yield "", table
-        return
-    for label, group in table.groupby(texts[0], sort=True):
-        yield str(label), group
-
-
 def _bars(axes: Axes, table: pd.DataFrame) -> None:
-    names = _text_columns(table)[0]
-    value = next(str(c) for c in table.columns if c != names)
-    top = table.sort_values([value, names], ascending=[False, True]).head(_MOST_BARS)[::-1]
-    axes.barh(list(top[names].astype(str)), list(top[value]))
+    top = table.sort_values(["importance", "feature"], ascending=[False, True]).head(_MOST_BARS)[::-1]
+    axes.barh(list(top["feature"].astype(str)), list(top["importance"]))
     axes.tick_params(axis="y", labelsize=7)
-    axes.set_xlabel(value.replace("_", " "))
+    axes.set_xlabel("importance")
 
 
 def _matrix(axes: Axes, table: pd.DataFrame) -> None:
-    """Draw counts of actual against predicted classes, from rows or from counted pairs."""
+    """Draw counts of actual against predicted classes, from a row a case."""
     import pandas as pd
 
-    actual, predicted = table["actual"].astype(str), table["predicted"].astype(str)
-    weight: Any = table["count"] if "count" in table.columns else None
-    counts = pd.crosstab(actual, predicted, values=weight, aggfunc="sum" if weight is not None else None)
-    counts = counts.fillna(0).astype(int)
+    counts = pd.crosstab(table["actual"], table["predicted"])
     axes.imshow(counts.to_numpy(), cmap="Blues")
     for row, values in enumerate(counts.to_numpy()):
         for column, value in enumerate(values):

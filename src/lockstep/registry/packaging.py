@@ -1,0 +1,145 @@
+"""The model folder that MLflow keeps: one pickle-free artifact, its transformer's code, golden rows, schema, card."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.io import write_json, write_text
+from lockstep.models.artifact import ALLOWED_TYPES, ENCODER_SOURCE, canonical_bytes, check_types
+from lockstep.models.golden import golden_content, golden_outputs, golden_rows
+from lockstep.problems.schema import PROBLEMS, Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.models import Model, ModelSignature
+
+SKOPS, GOLDEN, SCHEMA, CARD = "model.skops", "golden.json", "schema.yaml", "model_card.json"
+_ALWAYS = ("mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy")
+_BOOSTERS = {"xgboost": ("xgboost-cpu", "xgboost"), "lightgbm": ("lightgbm",)}
+_PACKAGE_CODE = '''"""The part of the package that models need, beside the rest of it where that is installed."""
+
+from pkgutil import extend_path
+
+__path__ = extend_path(__path__, __name__)
+'''
+
+
+@dataclass(frozen=True)
+class Package:
+    """Everything a model folder is made of."""
+
+    content: bytes
+    schema: Schema
+    card: dict[str, Any]
+    rows: pd.DataFrame
+    outputs: list[Any]
+
+    @property
+    def predict_function(self) -> str:
+        """What pyfunc calls: probabilities for classes."""
+        return "predict" if self.schema.task == "regression" else "predict_proba"
+
+    @property
+    def example(self) -> pd.DataFrame:
+        """One input row as a caller would send it, nothing missing where a golden row has everything."""
+        complete = self.rows.dropna()
+        return (complete if len(complete) else self.rows).head(1)
+
+
+def package(pipeline: Any, schema: Schema, card: dict[str, Any]) -> Package:
+    """Make the content of a model folder; ArtifactError for a pipeline with types that are not allowed."""
+    content = canonical_bytes(pipeline)
+    check_types(content, f"the {card['type']} model of {card['problem']}")
+    rows = golden_rows(schema)
+    return Package(content, schema, card, rows, golden_outputs(pipeline, rows))
+
+
+def signature(packed: Package) -> ModelSignature:
+    """Return the signature the schema declares: float64 for numbers and integer codes, text else."""
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, TensorSpec
+    from mlflow.types import Schema as Columns
+
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec("double" if column.holds_numbers else "string", column.name, required=not column.missing)
+        for column in packed.schema.features
+    ]
+    shape = np.asarray(packed.outputs).shape[1:] if packed.schema.task == "multiclass" else ()
+    classes = (2,) if packed.schema.task == "binary" else shape
+    outputs = TensorSpec(np.dtype("float64"), (-1, *classes))
+    return ModelSignature(inputs=Columns(inputs), outputs=Columns([outputs]))
+
+
+def requirements(content: bytes) -> list[str]:
+    """Return the pinned packages an artifact needs, nothing of this project among them."""
+    names = list(_ALWAYS)
+    for module, candidates in _BOOSTERS.items():
+        if f'"{module}.'.encode() in content:
+            names.append(next(name for name in candidates if _version(name)))
+    return [f"{name}=={_version(name)}" for name in names]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+class Flavor:
+    """A stand-in for the module mlflow.sklearn whose ``save_model`` puts canonical bytes in its place."""
+
+    __name__ = "mlflow.sklearn"
+
+    def __init__(self, packed: Package) -> None:
+        self.packed = packed
+
+    def save_model(self, path: str, mlflow_model: Model, **_: Any) -> None:
+        """Write the model folder.
+
+        MLflow would dump and load the pipeline once more, and skops' own bytes differ from run to run;
+        so a dummy is saved for the folder's other files, and then replaced.
+        """
+        import mlflow.sklearn
+        from sklearn.dummy import DummyClassifier
+
+        folder = Path(path)
+        with _code_folder() as code:
+            mlflow.sklearn.save_model(
+                DummyClassifier(),
+                path,
+                mlflow_model=mlflow_model,
+                code_paths=[str(code)],
+                serialization_format="skops",
+                skops_trusted_types=list(ALLOWED_TYPES),
+                signature=signature(self.packed),
+                input_example=self.packed.example,
+                pyfunc_predict_fn=self.packed.predict_function,
+                pip_requirements=requirements(self.packed.content),
+            )
+        (folder / SKOPS).write_bytes(self.packed.content)
+        write_json(folder / GOLDEN, golden_content(self.packed.rows, self.packed.outputs), digits=None)
+        write_json(folder / CARD, self.packed.card, digits=None)
+        shutil.copyfile(PROBLEMS / self.packed.schema.name / "schema.yaml", folder / SCHEMA)
+        mlflow_model.model_size_bytes = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+        mlflow_model.save(str(folder / "MLmodel"))
+
+
+@contextmanager
+def _code_folder() -> Iterator[Path]:
+    """Yield a package folder with the transformer alone, which does not hide an installed package."""
+    with tempfile.TemporaryDirectory() as made:
+        package_folder = Path(made) / "lockstep"
+        for folder in (package_folder, package_folder / "features"):
+            write_text(folder / "__init__.py", _PACKAGE_CODE)
+        if ENCODER_SOURCE.is_file():
+            shutil.copyfile(ENCODER_SOURCE, package_folder / "features" / ENCODER_SOURCE.name)
+        yield package_folder

@@ -1,0 +1,416 @@
+"""One idempotent way from a training's outputs to its version in the registry, for the train stage and for register.
+
+Everything is read from the outputs on disk, so what `register` rebuilds is what the train stage logs (timings
+excepted). A model is known by its digest: what the registry has is not made again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.layout import ProblemLayout
+from lockstep.config.params import training_key
+from lockstep.config.settings import Settings, load_settings
+from lockstep.errors import ArtifactError, DataError, RegistryError
+from lockstep.io import read_json, sha256_file, write_json
+from lockstep.models.naming import TYPE_NAMES, registered_name
+from lockstep.problems.schema import Schema, load_schema
+from lockstep.registry import store
+from lockstep.registry.lineage import TRAIN_STAGE, Lineage, lineage
+from lockstep.registry.runs import DataPart, Logged, Record, find_run, flattened, log_run, part_digest
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from lockstep.registry.packaging import Package
+
+DIGEST, STAGE, PROBLEM, TYPE = (
+    "lockstep.model_digest",
+    "lockstep.stage",
+    "lockstep.problem",
+    "lockstep.type",
+)
+EXPERIMENT = "lockstep.experiment"
+PARTS = {"train": "training", "validation": "validation", "test": "test"}
+_EXPERIMENT_VARIABLES = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
+_CARD_PARAMS = ("seed", "score_scale", "best_iteration", "threshold", "decision")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A model's place in the registry; ``version`` is None for a run that registers nothing."""
+
+    name: str
+    version: int | None
+    stage: str
+    run_id: str
+    digest: str
+    new: bool
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What one training left in the workspace."""
+
+    root: Path
+    problem: str
+    type: str
+    card: dict[str, Any]
+
+    @property
+    def layout(self) -> ProblemLayout:
+        """Where its files lie."""
+        return ProblemLayout(self.root, self.problem)
+
+    @property
+    def digest(self) -> str:
+        """The model's digest, as its card says."""
+        return str(self.card["model_digest"])
+
+    @property
+    def schema(self) -> Schema:
+        """The problem's declaration."""
+        return load_schema(self.problem)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """The content of metrics.json."""
+        return dict(read_json(self.layout.type_metrics(self.type)))
+
+    @cached_property
+    def lineage(self) -> Lineage:
+        """Where the model comes from."""
+        return lineage(self.root, self.problem, self.type)
+
+    @property
+    def plots(self) -> list[Path]:
+        """The tables behind its plots."""
+        return sorted((self.layout.type_folder(self.type) / "plots").glob("*.csv"))
+
+    def load_pipeline(self) -> Any:
+        """Load the pipeline from joblib, only if the file is the one its card describes."""
+        import joblib
+
+        path = self.layout.model(self.type)
+        if sha256_file(path) != self.card["file_sha256"]:
+            raise ArtifactError(
+                f"{path} is not the file its card {self.layout.model_card(self.type).name} describes; "
+                "run `dvc checkout` or `dvc repro` to have both again"
+            )
+        return joblib.load(path)
+
+
+def publish_training(
+    root: Path, problem: str, model_type: str, timings: dict[str, float] | None = None
+) -> Published | None:
+    """Log one training's run and register its model, unless the registry has it; None where nothing was done.
+
+    A server that is down costs a loud warning and no more; `dvc repro` registers it the next time.
+    Raises ArtifactError or DataError for outputs that are damaged or missing.
+    """
+    settings = load_settings(root)
+    outputs = read_outputs(root, problem, model_type)
+    if not settings.publish:
+        _say(f"publishing is off ({settings.source_of('publish')}): {problem} {model_type} is not logged")
+        return None
+    import requests
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client = store.connect(settings, root)
+        known = versions_by_digest(client, problem)
+        published = publish(client, settings, outputs, known, timings)
+    except (RegistryError, MlflowException, requests.RequestException) as error:
+        _say(
+            f"WARNING {problem} {model_type} is trained and kept, but not in the registry: "
+            f"{store.one_line(error)}; the next `dvc repro` registers it"
+        )
+        return None
+    print(line(published), file=sys.stderr)
+    return published
+
+
+def publish(
+    client: MlflowClient,
+    settings: Settings,
+    outputs: Outputs,
+    known: dict[tuple[str, str], Any],
+    timings: dict[str, float] | None = None,
+) -> Published:
+    """Return a model's version, made where ``known`` (of ``versions_by_digest``) lacks it."""
+    name = model_name(settings, outputs.problem, outputs.type)
+    found = known.get((name, outputs.digest))
+    if found is not None:
+        return _published(found, new=False)
+    with store.fluent(store.resolve_uri(settings, outputs.root)):
+        logged = _run_of(client, settings, outputs, timings)
+        if logged.model_id is None or not registers(settings):
+            return Published(name, None, "None", logged.run_id, outputs.digest, new=True)
+        return register(client, settings, name, outputs, logged)
+
+
+def _run_of(
+    client: MlflowClient, settings: Settings, outputs: Outputs, timings: dict[str, float] | None
+) -> Logged:
+    """Return the run of these outputs: the one a crash left without a version, else a new one."""
+    experiment = experiment_of(client, settings, outputs.root, outputs.problem)
+    tags = run_tags(outputs)
+    found = find_run(client, experiment, {key: tags.get(key) for key in (DIGEST, TYPE, EXPERIMENT)})
+    if found is None or (settings.log_model and found.model_id is None):
+        return _log(client, experiment, settings, outputs, timings)
+    return found
+
+
+def register(
+    client: MlflowClient, settings: Settings, name: str, outputs: Outputs, logged: Logged
+) -> Published:
+    """Make the version of a logged model, in its initial stage; its tags come with it in one write.
+
+    Needs MLflow's global functions pointed at the client's store: they resolve the model's address.
+    """
+    from mlflow.exceptions import MlflowException
+
+    from lockstep.registry.lifecycle import transition
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
+            raise
+    version = client.create_model_version(
+        name,
+        source=f"models:/{logged.model_id}",
+        run_id=logged.run_id,
+        model_id=logged.model_id,
+        tags={STAGE: settings.initial_stage, **version_tags(outputs)},
+    )
+    if settings.initial_stage != "None":
+        transition(client, name, int(version.version), settings.initial_stage)
+    return _published(version, new=True)
+
+
+def read_outputs(root: Path, problem: str, model_type: str) -> Outputs:
+    """Read the card of a training; a missing output is a DataError that says how to make it."""
+    layout = ProblemLayout(root, problem)
+    needed = (layout.model_card(model_type), layout.model(model_type), layout.type_metrics(model_type))
+    for path in needed:
+        if not path.is_file():
+            stage = f"{TRAIN_STAGE}@{training_key(problem, model_type)}"
+            raise DataError(f"{path.relative_to(root)} is missing; run `dvc repro {stage}`")
+    return Outputs(root, problem, model_type, read_json(needed[0]))
+
+
+def versions_by_digest(client: MlflowClient, problem: str) -> dict[tuple[str, str], Any]:
+    """Return a problem's versions by model name and digest, the newest where several have one."""
+    found: dict[tuple[str, str], Any] = {}
+    token = None
+    while True:
+        page = client.search_model_versions(
+            f"tags.`{PROBLEM}` = '{problem}'", max_results=1000, page_token=token
+        )
+        for version in sorted(page, key=lambda v: int(v.version)):
+            key = (version.name, version.tags.get(DIGEST, ""))
+            before = found.get(key)
+            if before is None or int(version.version) > int(before.version):
+                found[key] = version
+        token = page.token
+        if not token:
+            return found
+
+
+def model_name(settings: Settings, problem: str, model_type: str) -> str:
+    """Return the registered model's name: the configured base, else the problem's, and the type."""
+    if settings.registered_model_name:
+        return f"{settings.registered_model_name}_{TYPE_NAMES[model_type]}"
+    return registered_name(problem, model_type)
+
+
+def experiment_of(client: MlflowClient, settings: Settings, root: Path, problem: str) -> str:
+    """Return the id of the experiment a problem's runs go to."""
+    name = settings.experiment_name or load_schema(problem).experiment
+    return store.experiment_id(client, store.resolve_uri(settings, root), root, name)
+
+
+def dvc_experiment() -> str | None:
+    """Return the name of the DVC experiment this call runs in, if any."""
+    return next((os.environ[name] for name in _EXPERIMENT_VARIABLES if os.environ.get(name)), None)
+
+
+def registers(settings: Settings) -> bool:
+    """Tell whether models get versions: a DVC experiment's do not, unless configured."""
+    return settings.publish_experiments or dvc_experiment() is None
+
+
+def run_tags(outputs: Outputs) -> dict[str, str]:
+    """Return what a run is tagged with: the version's own tags, and where it was made, named alike by every caller."""
+    experiment = dvc_experiment()
+    key = training_key(outputs.problem, outputs.type)
+    return {
+        **version_tags(outputs),
+        **({EXPERIMENT: experiment} if experiment else {}),
+        "mlflow.source.name": f"{TRAIN_STAGE}@{key}",
+        "mlflow.source.type": "PROJECT",
+        "mlflow.source.git.commit": outputs.lineage.commit,
+    }
+
+
+def version_tags(outputs: Outputs) -> dict[str, str]:
+    """Return the tags a version carries, all below ``lockstep.``."""
+    card = outputs.card
+    plain: dict[str, Any] = {
+        "problem": outputs.problem,
+        "type": outputs.type,
+        "model_digest": outputs.digest,
+        "schema_digest": card["schema_digest"],
+        "score_scale": card["score_scale"],
+        **outputs.lineage.tags,
+    }
+    if card.get("threshold") is not None:
+        plain["threshold"] = card["threshold"]
+    for part in ("validation", "test"):
+        plain |= {f"{part}_{name}": value for name, value in outputs.metrics.get(part, {}).items()}
+    return {f"lockstep.{key}": str(value) for key, value in plain.items()}
+
+
+def record(outputs: Outputs, timings: dict[str, float] | None) -> Record:
+    """Return everything a training's run logs besides its files and its model."""
+    card, metrics = outputs.card, outputs.metrics
+    by_part = {
+        part: {f"{part}_{name}": float(value) for name, value in metrics.get(part, {}).items()}
+        for part in ("validation", "test")
+    }
+    folds = {f"cv_{name}": float(value) for name, value in metrics.get("cv", {}).items()}
+    alone = {key: float(card[key]) for key in ("threshold", "best_iteration") if card.get(key) is not None}
+    params = dict(card["params"]) | dict(flattened({key: card.get(key) for key in _CARD_PARAMS}))
+    return Record(
+        name=outputs.type,
+        tags=run_tags(outputs),
+        params=params,
+        metrics={**by_part, "": {**folds, **alone, **(timings or {})}},
+        series=_series(outputs.plots),
+        parts=data_parts(outputs),
+    )
+
+
+def data_parts(outputs: Outputs) -> dict[str, DataPart]:
+    """Return the problem's data sets by what they are used for, each with its digest."""
+    digest = outputs.lineage.data_digest
+    rows = outputs.card.get("rows", {})
+    counts = {"train": rows.get("train"), "validation": rows.get("choose"), "test": rows.get("test")}
+    features = outputs.layout.features.relative_to(outputs.root).as_posix()
+    source = {"tags": {"dvc": features, "git_commit": outputs.lineage.commit}}
+    return {
+        part: DataPart(
+            f"{outputs.problem}-{part}", context, part_digest(digest, part), source, {"rows": counts[part]}
+        )
+        for part, context in PARTS.items()
+    }
+
+
+def line(published: Published) -> str:
+    """Return one line about a model: name, version, stage, new or known."""
+    what = "new" if published.new else "known"
+    if published.version is None:
+        return f"{published.name}  not registered  run {published.run_id}  {what}"
+    return f"{published.name}  version {published.version}  {published.stage}  {what}"
+
+
+def write_files(outputs: Outputs, folder: Path) -> None:
+    """Write the files of a run: metrics, plots as tables and pictures, lineage, changed inputs."""
+    import pandas as pd
+
+    from lockstep.reports import plots
+
+    shutil.copyfile(outputs.layout.type_metrics(outputs.type), folder / "metrics.json")
+    write_json(folder / "model_card.json", outputs.card, digits=None)
+    _copy(outputs.layout.label_encoder, folder / "label_encoder.json")
+    write_json(folder / "lineage" / "closure.json", outputs.lineage.closure, digits=None)
+    for name in _changed_files(outputs):
+        _copy(outputs.root / name, folder / "lineage" / "inputs" / name)
+    (folder / "plots").mkdir()
+    for path in outputs.plots:
+        shutil.copyfile(path, folder / "plots" / path.name)
+        figure = plots.draw(path.stem, pd.read_csv(path), f"{outputs.problem} {outputs.type}")
+        plots.save(figure, folder / "plots" / f"{path.stem}.png")
+
+
+def _log(
+    client: MlflowClient,
+    experiment: str,
+    settings: Settings,
+    outputs: Outputs,
+    timings: dict[str, float] | None,
+) -> Logged:
+    packed = _packed(outputs) if settings.log_model else None
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        if settings.log_artifacts:
+            write_files(outputs, folder)
+        return log_run(
+            client, experiment, record(outputs, timings), folder if settings.log_artifacts else None, packed
+        )
+
+
+def _packed(outputs: Outputs) -> Package:
+    """Make the model's package; a pipeline that is not the card's is refused."""
+    from lockstep.models.artifact import digest_of
+    from lockstep.registry.packaging import package
+
+    packed = package(outputs.load_pipeline(), outputs.schema, outputs.card)
+    if (found := digest_of(packed.content)) != outputs.digest:
+        raise ArtifactError(
+            f"the {outputs.type} model of {outputs.problem} has digest {found[:12]}…, its card says "
+            f"{outputs.digest[:12]}…: trained with other code; run `dvc repro`"
+        )
+    return packed
+
+
+def _series(tables: Iterable[Path]) -> dict[str, list[tuple[int, float]]]:
+    """Return the values by iteration and by fold from the tables that hold them."""
+    import pandas as pd
+
+    series: dict[str, list[tuple[int, float]]] = {}
+    for path in tables:
+        if path.stem not in ("history", "folds"):
+            continue
+        table = pd.read_csv(path)
+        step, *names = (str(column) for column in table.columns)
+        for name in names:
+            points = table[[step, name]].dropna().itertuples(index=False)
+            series[f"{path.stem}_{name}"] = [(int(at), float(value)) for at, value in points]
+    return series
+
+
+def _changed_files(outputs: Outputs) -> list[str]:
+    """Return the changed inputs that can be kept whole: text of the repository, params.yaml among them."""
+    named = {path.partition(":")[0] for path in outputs.lineage.changed}
+    return sorted(path for path in named if (outputs.root / path).is_file())
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
+def _published(version: Any, new: bool) -> Published:
+    return Published(
+        name=version.name,
+        version=int(version.version),
+        stage=version.tags.get(STAGE, "None"),
+        run_id=version.run_id,
+        digest=version.tags.get(DIGEST, ""),
+        new=new,
+    )
+
+
+def _say(text: str) -> None:
+    print(f"⚠ {text}", file=sys.stderr)

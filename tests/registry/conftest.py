@@ -1,0 +1,209 @@
+"""A small workspace as the train stages leave it, real stores, and a real server."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import requests
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+
+from lockstep.config.layout import ProblemLayout
+from lockstep.io import sha256_file, write_csv, write_json
+from lockstep.models.artifact import model_digest
+from lockstep.models.golden import golden_rows
+from lockstep.problems.schema import load_schema
+from lockstep.registry import store
+
+PROJECT = Path(__file__).parents[2]
+SMALL = ("logistic_regression", "random_forest")
+UNSET = (
+    "MLFLOW_TRACKING_URI",
+    "DAGSHUB_REPO",
+    "LOCKSTEP_PUBLISH",
+    "MLFLOW_EXPERIMENT_NAME",
+    "DVC_EXP_NAME",
+    "DVC_EXP_BASELINE_REV",
+    "DVC_ROOT",
+    "DVC_STAGE",
+)
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in UNSET:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One initialised database; copying it is faster than making one a test."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    store.prepare_sqlite(path, path.parent)
+    return path
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, empty_database: Path) -> Path:
+    """A project's folder with the outputs of two trainings, not in a git repository."""
+    root = tmp_path / "a project"
+    for name in ("dvc.yaml", "params.yaml", "requirements.lock"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(PROJECT / name, root / name)
+    for folder in ("features", "encoder.joblib"):
+        place = root / "data" / "accidents" / folder
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(b"matrices")
+    write_json(ProblemLayout(root, "accidents").label_encoder, {"classes": [0, 1]})
+    for model_type in SMALL:
+        write_training(root, model_type)
+    new_store(root, empty_database)
+    return root
+
+
+def new_store(root: Path, database: Path) -> None:
+    """Put an empty store in the place of a workspace's own."""
+    shutil.rmtree(root / "mlruns", ignore_errors=True)
+    shutil.copyfile(database, root / "mlflow.db")
+
+
+def small_pipeline(model_type: str, seed: int = 0) -> Pipeline:
+    """A fitted pipeline over the raw features of the accidents, of scikit-learn's own types."""
+    rows = golden_rows(load_schema("accidents"), seed=seed + 1)
+    target = (rows["hour"].fillna(0) + rows["lum"].fillna(0) > 12).astype(int)
+    encoder = ColumnTransformer([("all", SimpleImputer(), list(rows.columns))]).set_output(transform="pandas")
+    encoded = encoder.fit_transform(rows)
+    if model_type == "logistic_regression":
+        model: Any = LogisticRegression(C=0.1, max_iter=20, solver="newton-cholesky")
+        model.fit(encoded, target)
+    else:
+        forest = RandomForestClassifier(n_estimators=5, random_state=seed).fit(encoded, target)
+        model = CalibratedClassifierCV(FrozenEstimator(forest)).fit(encoded, target)
+    return Pipeline([("encoder", encoder), ("model", model)])
+
+
+def write_training(root: Path, model_type: str, seed: int = 0) -> None:
+    """Write what one train stage leaves: model, card, metrics, tables of its plots."""
+    layout = ProblemLayout(root, "accidents")
+    pipeline = small_pipeline(model_type, seed)
+    layout.model(model_type).parent.mkdir(parents=True, exist_ok=True)
+    joblib.dump(pipeline, layout.model(model_type), compress=("lz4", 3), protocol=5)
+    write_json(layout.model_card(model_type), card(layout, model_type, pipeline), digits=None)
+    metrics = {"roc_auc": 0.8 + seed / 100, "f1": 0.6}
+    write_json(layout.type_metrics(model_type), {"validation": metrics, "test": metrics, "threshold": 0.4})
+    plots = layout.type_folder(model_type) / "plots"
+    grid = np.linspace(0, 1, 5)
+    write_csv(plots / "roc.csv", pd.DataFrame({"fpr": grid, "tpr": np.sqrt(grid), "threshold": 1 - grid}))
+    write_csv(plots / "pr.csv", pd.DataFrame({"recall": grid, "precision": 1 - grid / 2, "threshold": grid}))
+    write_csv(plots / "calibration.csv", pd.DataFrame({"predicted": grid, "observed": grid, "rows": 9}))
+    write_csv(plots / "confusion_matrix.csv", pd.DataFrame({"actual": [0, 0, 1], "predicted": [0, 1, 1]}))
+    write_csv(plots / "importance.csv", pd.DataFrame({"feature": ["lat", "vma"], "importance": [0.7, 0.3]}))
+    history = {"iteration": [1, 2, 3], "train": [0.6, 0.5, 0.4], "stop": [0.61, 0.55, 0.5]}
+    write_csv(plots / "history.csv", pd.DataFrame(history))
+
+
+def card(layout: ProblemLayout, model_type: str, pipeline: Pipeline) -> dict[str, Any]:
+    """The card of a small pipeline."""
+    return {
+        "problem": "accidents",
+        "type": model_type,
+        "task": "binary",
+        "model_digest": model_digest(pipeline),
+        "file_sha256": sha256_file(layout.model(model_type)),
+        "schema_digest": load_schema("accidents").digest,
+        "feature_names": load_schema("accidents").feature_names,
+        "threshold": 0.4,
+        "decision": {"policy": "f1"},
+        "score_scale": "raw" if model_type == "logistic_regression" else "sigmoid",
+        "seed": 0,
+        "params": {"C": 0.1, "penalty": None},
+        "best_iteration": None,
+        "rows": {"train": 100, "stop": 10, "choose": 10, "test": 20},
+    }
+
+
+def declare(root: Path, *model_types: str) -> None:
+    """Leave only these model types declared in the workspace's params.yaml."""
+    import yaml
+
+    path = root / "params.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["problems"]["accidents"]["model_types"] = list(model_types)
+    content["problems"] = {"accidents": content["problems"]["accidents"]}
+    content["train"] = {f"accidents-{kind}": content["train"][f"accidents-{kind}"] for kind in model_types}
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+@pytest.fixture(scope="session")
+def server_factory(
+    tmp_path_factory: pytest.TempPathFactory, empty_database: Path
+) -> Iterator[Callable[[], Server]]:
+    """Makes real tracking servers over sqlite, each on a port of the system's choice."""
+    made: list[Server] = []
+
+    def make() -> Server:
+        folder = tmp_path_factory.mktemp("server")
+        shutil.copyfile(empty_database, folder / "mlflow.db")
+        made.append(Server(folder))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.stop()
+
+
+class Server:
+    """A `mlflow server` process over its own folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Server:
+        command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
+        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        log = (self.folder / "log").open("ab")
+        self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+        deadline = time.monotonic() + 60
+        while not self.answers():
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+            assert time.monotonic() < deadline, "the server did not start within a minute"
+            time.sleep(0.1)
+        return self
+
+    def answers(self) -> bool:
+        try:
+            return requests.get(f"{self.uri}/health", timeout=1).ok
+        except requests.RequestException:
+            return False
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(timeout=30)
+            self.process = None
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
