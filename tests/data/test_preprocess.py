@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from lockstep.config.params import Preprocess, parse_params
+from lockstep.config.params import Preprocess, Sample, parse_params
 from lockstep.data.preprocess import main, read_source, tidy
 from lockstep.errors import ConfigError, DataError, run_command
+from lockstep.problems.accidents.sample import write_sample
 from lockstep.problems.schema import PROBLEMS, load_schema
 
 ROOT = Path(__file__).parents[2]
@@ -202,6 +203,22 @@ def test_the_params_of_the_person_sample_are_complete():
     content = yaml.safe_load((PROBLEMS / "accidents_2005_2021" / "params.yaml").read_text())
     params = parse_params(content)
     assert len(params.train) == len(params.problem("accidents_2005_2021").model_types) == 4
+
+
+def test_the_embedded_sample_of_every_year_reads_back_whole(tmp_path):
+    from sklearn.metrics import roc_auc_score
+
+    write_sample(Sample(size=3000, years=[2019, 2020, 2021, 2022, 2023, 2024]), tmp_path)
+    table, quality = tidy(tmp_path, "sample", load_schema("accidents"), Preprocess())
+    assert quality["groups"] == 3000
+    assert quality["rows"]["dropped"] == quality["dropped"].get("severity_unknown", 0)
+    assert (quality["unknown_codes"], quality["out_of_range"]) == ({}, {})
+    assert quality["source"]["persons_without_vehicules"] == 0
+    assert set(quality["years"]) == {"2019", "2020", "2021", "2022", "2023", "2024"}
+    assert table["true_probability"].notna().all()
+    # in files without id_usager too, each probability is its own person's
+    early = table[table["year_acc"] < 2021]
+    assert roc_auc_score(early["grav"], early["true_probability"]) > 0.82
 
 
 class TestRealFiles:

@@ -116,7 +116,8 @@ def test_corsica_and_the_clock_become_digits():
         "202",
         "75056",
     ]
-    assert recode.clock_as_digits(pa.array(["06:05", "930", "5"])).to_pylist() == ["0605", "930", "5"]
+    times = pa.array(["06:05", "6:05", "17:30:00", "930", "5"])
+    assert recode.clock_as_digits(times).to_pylist() == ["0605", "605", "1730", "930", "5"]
 
 
 @given(st.floats(-60, 60), st.floats(-179, 179))

@@ -36,7 +36,7 @@ def read_raw(folder: Path) -> RawTable:
     accidents, repeated = _first_rows(_read_all(files["caracteristiques"], read_accidents), ["accident_id"])
     places, repeated_places = _first_rows(_read_all(files["lieux"], read_places), ["accident_id"])
     vehicles, repeated_vehicles = _first_rows(_read_all(files["vehicules"], read_vehicles), _VEHICLE_KEY)
-    people = _read_all(files["usagers"], read_people)
+    people = numbered(_read_all(files["usagers"], read_people))
     people["true_probability"] = _true_probability(people, folder / TRUTH)
     table, dropped, counts = join(accidents, places, vehicles, people)
     repeats = {
@@ -183,11 +183,10 @@ def join(
     Vehicle columns are those of the vehicle a person was in; for pedestrians, of the one that hit them.
     """
     _check_people(accidents, people)
-    people = people.sort_values(_PERSON_ORDER, kind="stable", ignore_index=True)
-    people["person_id"] = _person_ids(people)
-    people["nb_victim"] = people.groupby("accident_id")["accident_id"].transform("size").astype("float64")
-    vehicle_count = vehicles["accident_id"].value_counts().astype("float64")
-    people["nb_vehicules"] = people["accident_id"].map(vehicle_count)
+    people = people.assign(
+        nb_victim=people["accident_id"].map(people["accident_id"].value_counts().astype("float64")),
+        nb_vehicules=people["accident_id"].map(vehicles["accident_id"].value_counts().astype("float64")),
+    )
     table = people.merge(vehicles.assign(_vehicle=True), how="left", on=_VEHICLE_KEY, validate="m:1")
     table = table.merge(places.assign(_place=True), how="left", on="accident_id", validate="m:1")
     table = table.merge(accidents.assign(_accident=True), how="left", on="accident_id", validate="m:1")
@@ -198,10 +197,14 @@ def join(
     return kept, dropped, counts
 
 
-def _person_ids(people: pd.DataFrame) -> pd.Series:
-    """Return the publisher's id, or the rank within the accident in files that have none."""
-    rank = people.groupby("accident_id").cumcount() + 1
-    return people["person_id"].where(people["person_id"] >= 0, rank)
+def numbered(people: pd.DataFrame) -> pd.DataFrame:
+    """Give each person an id: the publisher's (from 2021), else the number in the accident, from 1.
+
+    People are numbered by vehicle and what is known of them, missing last, so their order in the file is free.
+    """
+    people = people.sort_values(_PERSON_ORDER, kind="stable", ignore_index=True)
+    number = people.groupby("accident_id").cumcount() + 1
+    return people.assign(person_id=people["person_id"].where(people["person_id"] >= 0, number))
 
 
 def _check_people(accidents: pd.DataFrame, people: pd.DataFrame) -> None:

@@ -71,7 +71,7 @@ def clock_as_digits(hrmn: Any) -> Any:
     """Return times of day (a pyarrow string array) as hours and minutes in digits: "06:05" as 0605."""
     import pyarrow.compute as pc
 
-    return pc.replace_substring(hrmn, pattern=":", replacement="")
+    return pc.replace_substring_regex(hrmn, pattern="^([0-9]{1,2}):([0-9]{2})(:.*)?$", replacement=r"\1\2")
 
 
 def department(dep: np.ndarray, year: np.ndarray) -> np.ndarray:
