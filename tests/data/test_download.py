@@ -1,6 +1,11 @@
 """Downloads against a real HTTP server on loopback that misbehaves as told."""
 
 import hashlib
+import os
+import pty
+import subprocess
+import sys
+import termios
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,9 +94,28 @@ def part(server: Server, cache: Path) -> Path:
     return spot_of(RemoteFile("file.csv", server.url), cache).part
 
 
-def test_a_file_arrives_whole_and_leaves_no_part(server: Server, tmp_path: Path) -> None:
+def test_a_file_arrives_whole_and_leaves_no_part(
+    server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert fetch(server, tmp_path, SHA).read_bytes() == BODY
     assert not part(server, tmp_path).exists()
+    assert capfd.readouterr() == ("", "")  # no progress bar in a log
+
+
+def test_progress_is_shown_on_a_terminal(server: Server, tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path; from lockstep.data.download import fetch_all; "
+        "from lockstep.problems.source_files import RemoteFile; "
+        f"fetch_all([RemoteFile('file.csv', {server.url!r})], Path({str(tmp_path)!r}))"
+    )
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    subprocess.run([sys.executable, "-c", program], stderr=theirs, check=True)
+    os.close(theirs)
+    shown = os.read(ours, 65_536).decode()
+    os.close(ours)
+    assert "file.csv: 100%" in shown
+    assert "307k/307k" in shown
 
 
 def test_a_cut_connection_is_resumed_where_it_stopped(server: Server, tmp_path: Path) -> None:

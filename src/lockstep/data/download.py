@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +81,8 @@ def fetch(file: RemoteFile, cache: Path, session: Session, patience: Patience) -
     if file.sha256 and spot.whole.exists() and sha256_file(spot.whole) == file.sha256:
         return spot.whole
     cache.mkdir(parents=True, exist_ok=True)
+    if spot.whole.exists() and not file.sha256:  # there is something to go on with: no need to insist
+        patience = replace(patience, tries=min(patience.tries, 2))
     try:
         _persist(file, spot, patience, lambda: _attempt(file, spot, session, patience))
     except Cut as cut:
