@@ -148,20 +148,21 @@ def draw_people(accidents: Columns, vehicles: Columns, draws: Draws) -> Columns:
     kind = np.array(CLASS_OF_GROUP)[vehicles["group"]][veh]
     role = np.where(catu == 3, 10, (catu - 1) * 5 + kind)
     people = {"vehicle": veh, "accident": vehicles["accident"][veh], "catu": catu, "role": role}
-    people["place"] = _places(people, number - vehicles["driver"][veh], kind, draws)
+    people["place"] = _places(people, number - vehicles["driver"][veh], vehicles, draws)
     people |= _persons(people, accidents, draws)
     people |= _equipment(people, kind, draws)
     people |= _movements(people, draws)
     return _without_the_fled(people, draws)
 
 
-def _places(people: Columns, number: np.ndarray, kind: np.ndarray, draws: Draws) -> np.ndarray:
+def _places(people: Columns, number: np.ndarray, vehicles: Columns, draws: Draws) -> np.ndarray:
+    """Return places: the first passenger's as published, the next ones' in turn from there."""
     import numpy as np
 
     catu, table = people["catu"], Choice.named("place")
-    first = table.values(draws.code("place", table, kind))
+    first = table.values(draws.code("place", table, np.array(CLASS_OF_GROUP)[vehicles["group"]]))
     turn = np.array([SEATS.index(code) if code in SEATS else 0 for code in range(10)])[first]
-    in_turn = np.array(SEATS)[(turn + np.maximum(number, 0)) % len(SEATS)]
+    in_turn = np.array(SEATS)[(turn[people["vehicle"]] + np.maximum(number, 0)) % len(SEATS)]
     return np.where(catu == 1, 1, np.where(catu == 3, 10, in_turn))
 
 

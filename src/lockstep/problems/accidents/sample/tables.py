@@ -132,10 +132,10 @@ def _quirk(name: str, size: int, draws: Draws) -> np.ndarray:
 
 
 def _labels(number: np.ndarray, draws: Draws) -> np.ndarray:
-    """Return each vehicle's place among the labels A01, B01 …, or, for a few first ones, among the published junk."""
+    """Return each vehicle's place among the labels A01, B01 …, or, for a few, among the published junk."""
     import numpy as np
 
-    junk = draws.chance("odd num_veh", calibration()["num_veh_rare_rate"], len(number)) & (number == 0)
+    junk = draws.chance("odd num_veh", calibration()["num_veh_rare_rate"], len(number))
     picked = draws.code("num_veh", Choice.named("num_veh_rare"), np.zeros(len(number), np.int64))
     return np.where(junk, len(ascii_uppercase) + picked, np.minimum(number, len(ascii_uppercase) - 1))
 

@@ -145,9 +145,8 @@ def _codes(codes: np.ndarray, dep: np.ndarray, rank: np.ndarray) -> np.ndarray:
 
     first = np.array([FIRST_CODES.get(str(code), 1) for code in codes])
     width = np.array([5 - len(code) for code in codes])
-    step = np.where(
-        np.isin(codes, list(FIRST_CODES)) | (width == 2), 1, 3
-    )  # numbers have gaps, as the real ones
+    room = (10**width - first - 20) // np.bincount(dep)
+    step = np.where(np.isin(codes, list(FIRST_CODES)), 1, np.clip(room, 1, 3))  # real numbers have gaps
     number = first[dep] + np.where(rank < 16, rank, rank * step[dep])
     parts = zip(codes[dep].tolist(), number.tolist(), width[dep].tolist(), strict=True)
     return np.array([f"{code}{value:0{digits}d}" for code, value, digits in parts])
