@@ -40,6 +40,7 @@ def test_any_separator_line_end_and_encoding_reads_the_same(tmp_path, separator,
         (b"\n\n", "is empty"),
         (b"a,b\n1,2\n3", "truncated"),
         (b'"a";"b"\n"1";"2"\n"3";"x', "inside a quoted value"),
+        (b'a,b\n1,"x\n2,y\n', "inside a quoted value"),
         (b"a|b\n1|2\n", "no known separator"),
         ("a,b\n1,2\n".encode("utf-16"), "UTF-16"),
         (b"a,a\n1,2\n", "twice"),
@@ -49,6 +50,11 @@ def test_any_separator_line_end_and_encoding_reads_the_same(tmp_path, separator,
 def test_a_damaged_file_is_refused_by_name(tmp_path, content, says):
     with pytest.raises(DataError, match=rf"t\.csv.*{says}"):
         read_text(written(tmp_path, content))
+
+
+def test_a_lone_quote_within_a_value_is_text(tmp_path):
+    table = read_text(written(tmp_path, 'a,b\n1,RUE "X\n2,y\n'))
+    assert table.columns["b"].to_pylist() == ['RUE "X', "y"]
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path):

@@ -77,10 +77,10 @@ def read_text(path: Path) -> TextTable:
     encoding = _encoding(content, path)
     header = content.splitlines()[0].decode(encoding)
     separator = _separator(header, path)
-    if content.count(b'"') % 2:
-        raise DataError(f"{path.name} ends inside a quoted value: it is truncated; fetch or copy it again")
     names = _names(header, separator, path)
     table = _parse(content, encoding, separator, names, path)
+    if content.count(b'"') % 2 and (header.startswith('"') or _holds_line_ends(table)):
+        raise DataError(f"{path.name} ends inside a quoted value: it is truncated; fetch or copy it again")
     return TextTable(path, separator, {name: trimmed(table[name]) for name in names})
 
 
@@ -147,6 +147,13 @@ def _parse(content: bytes, encoding: str, separator: str, names: list[str], path
     except pa.ArrowInvalid as error:
         reason = str(error).splitlines()[0].removeprefix("CSV parse error: ")[:120]
         raise DataError(f"{path.name} is truncated or damaged ({reason}); fetch or copy it again") from None
+
+
+def _holds_line_ends(table: Any) -> bool:
+    """Tell whether a value swallowed lines: a quote was opened and never closed (one within a value is text)."""
+    import pyarrow.compute as pc
+
+    return any(pc.any(pc.match_substring_regex(c, "[\r\n]")).as_py() for c in table.columns)
 
 
 def trimmed(column: Any) -> Any:
