@@ -61,7 +61,7 @@ def champion_of(candidates: list[Candidate], metric: str) -> tuple[str, float]:
 def comparison_table(candidates: list[Candidate], settings: Compare, champion: str) -> pd.DataFrame:
     """Return a row a type: metrics of the test part with 95 % intervals, and the difference to the champion.
 
-    Columns: model_type, champion, rows, threshold; METRIC, METRIC_low, METRIC_high for every metric on the
+    Columns: type, champion, rows, threshold; METRIC, METRIC_low, METRIC_high for every metric on the
     test part; difference, difference_low, difference_high of ``settings.metric``, this type minus the
     champion on the same resamples; validation_METRIC on the choose part.
     """
@@ -74,7 +74,7 @@ def comparison_table(candidates: list[Candidate], settings: Compare, champion: s
     records = []
     for candidate in candidates:
         name = candidate.model_type
-        record = {"model_type": name, "champion": name == champion, "rows": len(groups)}
+        record = {"type": name, "champion": name == champion, "rows": len(groups)}
         record |= {"threshold": candidate.threshold} if candidate.threshold is not None else {}
         record |= _with_intervals(figures[name], drawn[name])
         record |= _difference(settings.metric, name, champion, figures, drawn)
@@ -141,7 +141,7 @@ def _line(row: pd.Series, metric: str, others: list[str]) -> list[str]:
     gap = f"{row['difference']:+.4f} ({row['difference_low']:+.4f} … {row['difference_high']:+.4f})"
     return [
         "*" if row["champion"] else "",
-        row["model_type"],
+        row["type"],
         f"{row[f'validation_{metric}']:.4f}",
         f"{row[metric]:.4f}",
         f"{row[f'{metric}_low']:.4f} … {row[f'{metric}_high']:.4f}",

@@ -79,7 +79,9 @@ def weighted_metrics(rows: Scored, weights: Array) -> dict[str, Array]:
     if rows.threshold is None:
         return _regression(rows, weights)
     if len(set(rows.target.tolist())) < 2:
-        raise DataError("the evaluated rows are all of one class; raise validation or test in problems.NAME.split")
+        raise DataError(
+            "the evaluated rows are all of one class; raise validation or test in problems.NAME.split"
+        )
     ranked = _ranked(rows, weights)
     linear = _linear(rows, weights)
     by_name = {**ranked, **linear}

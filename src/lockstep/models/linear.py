@@ -29,7 +29,10 @@ def fit_linear(name: str, recipe: Recipe, features: pd.DataFrame, target: NDArra
     estimator = zoo.build(name, recipe)
     options = {**VIEW_DEFAULTS, **{k: v for k, v in recipe.params.items() if k in VIEW_DEFAULTS}}
     view = fit_view(recipe, features, **options)
-    estimator.fit(view.transform(features), target)
+    matrix = view.transform(features)
+    estimator.fit(
+        matrix.toarray() if name == "ridge" else matrix, target
+    )  # ridge's exact solver takes dense only
     for attribute in ("coef_", "intercept_"):
         setattr(estimator, attribute, significant(getattr(estimator, attribute), COEFFICIENT_DIGITS))
     return Pipeline([("view", view), ("estimator", estimator)])

@@ -1,0 +1,82 @@
+"""The linear view takes whatever the encoder gives, and its figures are rounded."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from lockstep.models import linear
+from lockstep.models.matrices import Columns
+from lockstep.models.zoo import Recipe
+
+
+@pytest.fixture(scope="module")
+def model(columns, train):
+    return linear.fit_linear(
+        "logistic_regression", Recipe("binary", columns, {"C": 0.3}), train.features, train.target
+    )
+
+
+def test_the_view_is_sparse_so_that_scores_need_no_blas(model, choose) -> None:
+    assert sparse.issparse(model.named_steps["view"].transform(choose.features))
+
+
+def test_coefficients_and_statistics_are_rounded(model) -> None:
+    coefficients = model.named_steps["estimator"].coef_
+    assert (coefficients == linear.significant(coefficients, 6)).all()
+    scale = model.named_steps["view"].named_transformers_["line"].named_steps["scale"].scale_
+    assert (scale == linear.significant(scale, 8)).all()
+
+
+def test_the_solver_has_converged(model, train) -> None:
+    matrix = model.named_steps["view"].transform(train.features)
+    estimator = model.named_steps["estimator"]
+    gap = estimator.predict_proba(matrix)[:, 1] - train.target
+    gradient = matrix.T @ gap + estimator.coef_[0] / estimator.C
+    assert np.abs(gradient).max() < 1e-2  # what rounding the coefficients leaves
+    assert abs(gap.sum()) < 1e-2
+
+
+def test_unknown_levels_missing_values_and_numbers_out_of_range_score(model, choose) -> None:
+    rows = choose.features.head(3).copy()
+    rows.loc[rows.index[0], "road"] = 99.0
+    rows.loc[rows.index[1], ["age", "speed", "light"]] = np.nan
+    rows.loc[rows.index[2], "speed"] = 1e6
+    assert np.isfinite(model.predict_proba(rows)).all()
+
+
+def test_constant_and_empty_columns_are_left_out(train) -> None:
+    features = train.features.assign(constant=1.0, empty=np.nan)
+    columns = Columns({**dict.fromkeys(features, "numeric")})
+    model = linear.fit_linear("logistic_regression", Recipe("binary", columns), features, train.target)
+    names = model.named_steps["view"].get_feature_names_out()
+    assert not [name for name in names if "constant" in name or "empty" in name]
+
+
+def test_contributions_belong_to_the_columns_they_come_from(model, choose) -> None:
+    added = linear.contributions(model, choose.features)
+    assert set(added) == set(choose.features)
+    alone = {}
+    for name in choose.features:  # hold all others still: what varies is this column's share
+        rows = pd.concat([choose.features.iloc[[0]]] * len(choose), ignore_index=True)
+        rows[name] = choose.features[name].to_numpy()
+        alone[name] = model.decision_function(rows).std()
+    assert added == pytest.approx(alone)
+
+
+@pytest.mark.parametrize(
+    ("column", "owner"),
+    [
+        ("level__dep_75.0", "dep"),
+        ("level__dep_infrequent_sklearn", "dep"),
+        ("step__com_rate_3.0", "com_rate"),
+        ("line__missingindicator_com_rate", "com_rate"),
+        ("line__com", "com"),
+    ],
+)
+def test_owner_is_the_longest_name_that_fits(column: str, owner: str) -> None:
+    assert linear.owner_of(column, ["com", "com_rate", "dep"]) == owner
+
+
+def test_significant_digits() -> None:
+    assert linear.significant(np.array([[123456.7, -0.000123456789]]), 3).tolist() == [[123000.0, -0.000123]]

@@ -1,0 +1,142 @@
+"""What is fitted scores alike wherever it is looked at, and keeps nothing it should not."""
+
+import io
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lockstep.config.params import Training
+from lockstep.models import training
+from lockstep.models.evaluation import Scored, evaluate
+from lockstep.models.matrices import Columns, Matrix
+from lockstep.models.zoo import Recipe
+
+PARAMS = {
+    "logistic_regression": {"C": 0.5, "bins": 6},
+    "random_forest": {"n_estimators": 15, "min_samples_leaf": 5},
+    "xgboost": {"n_estimators": 80, "learning_rate": 0.2, "max_depth": 3},
+    "lightgbm": {"n_estimators": 80, "learning_rate": 0.2, "num_leaves": 7},
+}
+
+
+def _fit(
+    name: str,
+    columns: Columns,
+    train: Matrix,
+    stop: Matrix,
+    n_jobs: int = 1,
+    rounds: int = 10,
+    on_step=training.silent,
+):
+    recipe = Recipe("binary", columns, PARAMS[name], seed=0, n_jobs=n_jobs)
+    return training.fit(name, recipe, train, stop, rounds, on_step)
+
+
+def _bytes(estimator: object) -> bytes:
+    buffer = io.BytesIO()
+    joblib.dump(estimator, buffer, protocol=5)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", PARAMS)
+def test_every_type_learns_something(name: str, columns, train, stop, choose) -> None:
+    fitted = _fit(name, columns, train, stop)
+    score = training.scores(fitted.estimator, choose.features, "binary")
+    reachable = evaluate(Scored(choose.target, choose.truth, 0.5))["roc_auc"]
+    assert reachable - 0.06 < evaluate(Scored(choose.target, score, 0.5))["roc_auc"] <= reachable + 0.02
+    assert (score == np.round(score, 8)).all()
+
+
+@pytest.mark.parametrize("name", PARAMS)
+def test_thread_counts_leave_no_trace(name: str, columns, train, stop) -> None:
+    one, two = (_fit(name, columns, train, stop, n_jobs=n).estimator for n in (1, 2))
+    assert _bytes(one) == _bytes(two)
+
+
+@pytest.mark.parametrize("name", PARAMS)
+def test_one_row_scores_as_it_does_in_a_batch(name: str, columns, train, stop, choose) -> None:
+    model = _fit(name, columns, train, stop).estimator
+    rows = choose.features.head(20)
+    one_by_one = [training.scores(model, rows.iloc[[i]], "binary")[0] for i in range(20)]
+    assert training.scores(model, rows, "binary").tolist() == one_by_one
+
+
+@pytest.mark.parametrize("name", ["xgboost", "lightgbm"])
+def test_boosters_stop_early_and_keep_the_best_trees_only(name: str, columns, train, stop) -> None:
+    steps = []
+    fitted = _fit(name, columns, train, stop, on_step=lambda *news: steps.append(news))
+    losses = fitted.history["stop_log_loss"]
+    assert fitted.best_iteration == int(np.argmin(losses)) + 1
+    assert len(losses) == fitted.best_iteration + 10 < 80
+    assert [done for done, _, _ in steps] == list(range(1, len(losses) + 1))
+    assert steps[0][1:] == (80, pytest.approx(losses[0]))
+    trees = (
+        fitted.estimator.get_booster().num_boosted_rounds
+        if name == "xgboost"
+        else fitted.estimator.booster_.num_trees
+    )
+    assert trees() == fitted.best_iteration
+    score = np.asarray(fitted.estimator.predict_proba(stop.features)[:, 1], dtype=float)
+    assert evaluate(Scored(stop.target, score, 0.5))["log_loss"] == pytest.approx(min(losses), abs=1e-5)
+
+
+def test_a_forest_grown_in_batches_is_the_forest_grown_at_once(columns, train, stop) -> None:
+    from sklearn.ensemble import RandomForestClassifier
+
+    grown = _fit("random_forest", columns, train, stop).estimator
+    whole = RandomForestClassifier(random_state=0, **PARAMS["random_forest"]).fit(
+        train.features, train.target
+    )
+    assert (grown.predict_proba(stop.features) == whole.predict_proba(stop.features)).all()
+
+
+def test_the_forest_tells_its_loss_batch_by_batch(columns, train, stop) -> None:
+    fitted = _fit("random_forest", columns, train, stop)
+    assert fitted.history["iteration"][-1] == 15
+    score = fitted.estimator.predict_proba(stop.features)[:, 1]
+    plain = evaluate(Scored(stop.target, np.clip(score, 1e-6, 1 - 1e-6), 0.5))["log_loss"]
+    assert fitted.history["stop_log_loss"][-1] == pytest.approx(plain, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["ridge", "random_forest", "xgboost", "lightgbm"])
+def test_regression_is_learned_too(name: str, columns, train, stop, choose) -> None:
+    def numbers(matrix: Matrix) -> Matrix:
+        return Matrix(matrix.features, matrix.features["speed"].to_numpy() / 10, matrix.group, matrix.row)
+
+    params = {} if name == "ridge" else {"n_estimators": 40}
+    fitted = training.fit(name, Recipe("regression", columns, params), numbers(train), numbers(stop), 5)
+    rows = numbers(choose)
+    assert (
+        evaluate(Scored(rows.target, training.scores(fitted.estimator, rows.features, "regression")))["r2"]
+        > 0.9
+    )
+
+
+@given(
+    st.lists(st.integers(0, 30), min_size=8, max_size=60).filter(lambda g: len(set(g)) >= 4),
+    st.integers(2, 4),
+)
+@settings(max_examples=50, deadline=None)
+def test_folds_are_blocks_of_whole_groups_in_table_order(groups: list[int], folds: int) -> None:
+    group = np.array(groups)
+    ids = training.fold_ids(group, folds)
+    frame = pd.DataFrame({"group": group, "fold": ids})
+    assert (frame.groupby("group")["fold"].nunique() == 1).all()
+    assert set(ids) == set(range(folds))
+    first_seen = frame.drop_duplicates("group")["fold"]
+    assert first_seen.is_monotonic_increasing
+
+
+def test_fold_metrics_are_a_row_a_fold_and_none_by_default(columns, train, stop) -> None:
+    recipe = Recipe("binary", columns, PARAMS["lightgbm"])
+    plan = Training(
+        problem="p", type="lightgbm", early_stopping_rounds=5, cv_folds=3, params=PARAMS["lightgbm"]
+    )
+    rows = training.fold_metrics(plan, recipe, {"train": train, "stop": stop}, 0.5)
+    assert [row["fold"] for row in rows] == [1, 2, 3]
+    assert all(0.6 < row["roc_auc"] < 0.9 for row in rows)
+    assert training.fold_metrics(plan.model_copy(update={"cv_folds": 0}), recipe, {}, 0.5) == []
