@@ -194,6 +194,20 @@ def test_truth_has_one_row_a_person(every_year: Path) -> None:
     assert (unnumbered.max() == unnumbered.size()).all()
 
 
+def test_the_loader_reads_every_year_and_finds_everybodys_truth(every_year: Path) -> None:
+    from lockstep.problems.accidents.raw import read_raw
+
+    table = read_raw(every_year).table
+    truth = pd.read_csv(every_year / "true_probability.csv")
+    known = truth.set_index(["Num_Acc", "id_usager"])["probability"]
+    keys = pd.MultiIndex.from_frame(table[["accident_id", "person_id"]])
+    assert len(table) > 0.99 * len(truth)
+    assert table["year_acc"].nunique() == 6
+    assert table["true_probability"].to_numpy() == pytest.approx(known[keys].to_numpy(), abs=1e-12)
+    by_year = table.groupby("year_acc")[["grav", "true_probability"]].corr().unstack().iloc[:, 1]
+    assert by_year.min() > 0.35
+
+
 def test_people_and_vehicles_fit_together(tables: dict[str, pd.DataFrame]) -> None:
     people, vehicles = tables["people"], tables["vehicles"]
     assert ((people["place"] == "10") == (people["catu"] == "3")).all()
