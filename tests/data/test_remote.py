@@ -25,7 +25,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     git(root, "config", "user.name", "somebody")
     git(root, "config", "user.email", "somebody@example.org")
     run_dvc(root, "init", "-q")
-    (root / "dvc.yaml").write_text("stages: {}\n")
+    # A stage that never ran: what it would make is not there to be fetched, and no fault of the remote.
+    (root / "dvc.yaml").write_text("stages: {later: {cmd: touch later, outs: [later]}}\n")
     (root / "data").mkdir()
     (root / "data" / "people.csv").write_text("a,b\n1,2\n")
     run_dvc(root, "add", "-q", "data")
@@ -133,14 +134,14 @@ def test_pull_without_a_remote_says_how_to_set_one(project: Path, monkeypatch: p
         call(monkeypatch, "pull")
 
 
-def test_pull_of_what_nobody_pushed_passes_on_dvcs_message_and_the_fix(
+def test_pull_of_what_nobody_pushed_passes_on_dvcs_message_and_names_it(
     project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     call(monkeypatch, "set", "../store")
     monkeypatch.chdir(clone(project))
-    with pytest.raises(DataError, match="run `dvc push` where the data were made"):
+    with pytest.raises(DataError, match=r"the remote lacks data.*run `dvc push` where they were made"):
         call(monkeypatch, "pull")
-    assert "Checkout failed" in capfd.readouterr().err
+    assert "Missing cache files" in capfd.readouterr().err
 
 
 def test_a_failing_dvc_command_is_one_line_with_its_reason(tmp_path: Path) -> None:

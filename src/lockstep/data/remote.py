@@ -7,6 +7,7 @@ python -m lockstep.data.remote pull                             (make dvc-pull)
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 from pathlib import Path
@@ -60,11 +61,21 @@ def pull(root: Path) -> None:
     """Fetch everything dvc.lock and the .dvc files name; DVC's own messages pass through."""
     if default_remote(root) is None:
         raise ConfigError(f"no DVC remote is configured; {SET_IT}")
-    if show_dvc(root, "pull"):
+    failed = show_dvc(root, "pull", "--allow-missing")  # what no stage ever made is not there to be fetched
+    if lacking := _not_in_cache(root):
         raise DataError(
-            "`dvc pull` did not get everything (its message is above); run `dvc push` where the data were made, "
-            "check address and credentials of the remote, or make what is missing with `dvc repro`"
+            f"the remote lacks {', '.join(lacking[:5])}{' …' if len(lacking) > 5 else ''}; run `dvc push` where "
+            "they were made, or make them here with `dvc repro`"
         )
+    if failed:
+        raise DataError(
+            "`dvc pull` failed (its message is above); check address and credentials of the remote in .dvc/config"
+        )
+
+
+def _not_in_cache(root: Path) -> list[str]:
+    """Return what dvc.lock and the .dvc files name and neither cache nor remote held."""
+    return json.loads(run_dvc(root, "data", "status", "--json") or "{}").get("not_in_cache", [])
 
 
 def remote_address(root: Path, url: str) -> str:
