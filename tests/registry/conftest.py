@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import joblib
@@ -73,8 +74,17 @@ def workspace(tmp_path: Path, empty_database: Path) -> Path:
     write_json(ProblemLayout(root, "accidents").label_encoder, {"classes": [0, 1]})
     for model_type in SMALL:
         write_training(root, model_type)
+    declare(root, *SMALL)
     new_store(root, empty_database)
     return root
+
+
+@pytest.fixture
+def make() -> SimpleNamespace:
+    """The functions of this file that tests call themselves."""
+    return SimpleNamespace(
+        training=write_training, declare=declare, new_store=new_store, pipeline=small_pipeline, small=SMALL
+    )
 
 
 def new_store(root: Path, database: Path) -> None:

@@ -253,12 +253,13 @@ def run_tags(outputs: Outputs) -> dict[str, str]:
     """Return what a run is tagged with: the version's own tags, and where it was made, named alike by every caller."""
     experiment = dvc_experiment()
     key = training_key(outputs.problem, outputs.type)
+    commit = {"mlflow.source.git.commit": outputs.lineage.commit} if outputs.lineage.known else {}
     return {
         **version_tags(outputs),
         **({EXPERIMENT: experiment} if experiment else {}),
+        **commit,
         "mlflow.source.name": f"{TRAIN_STAGE}@{key}",
         "mlflow.source.type": "PROJECT",
-        "mlflow.source.git.commit": outputs.lineage.commit,
     }
 
 
@@ -306,7 +307,7 @@ def data_parts(outputs: Outputs) -> dict[str, DataPart]:
     rows = outputs.card.get("rows", {})
     counts = {"train": rows.get("train"), "validation": rows.get("choose"), "test": rows.get("test")}
     features = outputs.layout.features.relative_to(outputs.root).as_posix()
-    source = {"tags": {"dvc": features, "git_commit": outputs.lineage.commit}}
+    source = {"tags": {"dvc": features}}
     return {
         part: DataPart(
             f"{outputs.problem}-{part}", context, part_digest(digest, part), source, {"rows": counts[part]}

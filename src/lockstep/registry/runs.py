@@ -120,12 +120,11 @@ def _log_model(record: Record, packed: Package) -> str:
     """Log the model folder against the active run; return the logged model's id."""
     from mlflow.models import Model
 
-    kept = {key: value for key, value in record.tags.items() if not key.startswith("mlflow.")}
     info = Model.log(
         artifact_path=None,
         name="model",
         flavor=Flavor(packed),
-        tags=kept,
+        tags=record.tags,
         model_type=packed.card["type"],
         serialization_format="skops",
         # Its example was predicted already, as one of the golden rows.
