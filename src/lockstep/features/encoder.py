@@ -1,0 +1,45 @@
+"""The transformer that a schema declares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.params import Features
+from lockstep.problems.schema import Column, Schema
+
+if TYPE_CHECKING:
+    from lockstep.features.columns_v1 import ColumnEncoder
+
+
+def encoder_of(schema: Schema, settings: Features) -> ColumnEncoder:
+    """Return the unfitted transformer of a schema's features and derived columns."""
+    from lockstep.features.columns_v1 import ColumnEncoder
+
+    columns = [_column(schema.columns[name]) for name in input_columns(schema)]
+    derived = [_plain(item.model_dump(include={"name", "kind", "of", "options"})) for item in schema.derived]
+    return ColumnEncoder(columns, derived, folds=settings.folds, seed=settings.seed, task=schema.task)
+
+
+def input_columns(schema: Schema) -> list[str]:
+    """Return the columns the transformer takes: the features, and a date where a derived column goes by it."""
+    used = {name for item in schema.derived for name in item.of}
+    dates = [c.name for c in schema.columns.values() if c.kind == "date" and c.name in used]
+    return schema.feature_names + dates
+
+
+def _column(column: Column) -> dict[str, Any]:
+    """Return what the transformer needs to know of a column, in plain values."""
+    return {
+        "name": column.name,
+        "kind": column.kind,
+        "codes": list(column.codes),
+        "text": column.kind in ("categorical", "ordered") and not column.holds_numbers,
+        "encode": column.encode,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON-like values only, tuples as lists."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,148 @@
+"""Encoded matrices: what models fit on and are evaluated on, one table a part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.layout import PARTS
+from lockstep.errors import DataError
+from lockstep.features.encoder import input_columns
+from lockstep.features.split import group_codes
+from lockstep.problems.schema import Schema
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from lockstep.features.columns_v1 import ColumnEncoder
+
+TARGET, GROUP, ROW, TRUTH = "__target__", "__group__", "__row__", "__truth__"
+
+
+def classes_of(table: pd.DataFrame, schema: Schema) -> list[Any]:
+    """Return the target's classes in their encoded order, the positive one last; none for regression."""
+    if schema.task == "regression":
+        return []
+    codes = schema.columns[schema.target].codes
+    classes = list(codes) or sorted(table[schema.target].unique().tolist())
+    if schema.task == "binary" and len(classes) != 2:
+        raise DataError(
+            f"the target '{schema.target}' has {len(classes)} classes ({', '.join(map(str, classes[:5]))}); "
+            f"{schema.name} is binary and needs two: check the source, or set task in its schema.yaml"
+        )
+    return classes
+
+
+def encode_parts(
+    table: pd.DataFrame, parts: pd.Series, schema: Schema, classes: list[Any], encoder: ColumnEncoder
+) -> dict[str, pd.DataFrame]:
+    """Fit the encoder on the training rows and return every part's matrix, by part.
+
+    A matrix has the encoded columns (float64), then ``__target__`` (place among the classes as int8; float64 for
+    regression), ``__group__`` (uint64 hash), ``__row__`` (row of the tidy table, int64) and, where known,
+    ``__truth__``.
+    """
+    target = encoded_target(table, schema, classes)
+    group = group_codes(table, schema)
+    _check_parts(parts, target, schema)
+    matrices = {}
+    for part in PARTS:
+        chosen = (parts == part).to_numpy()
+        inputs = table.loc[chosen, input_columns(schema)].reset_index(drop=True)
+        if part == "train":
+            encoded = _fitted(encoder, inputs, target[chosen], group[chosen], schema)
+        else:
+            encoded = encoder.transform(inputs)
+        matrices[part] = encoded.assign(**_known(table, schema, chosen, target, group))
+    return matrices
+
+
+def _fitted(
+    encoder: ColumnEncoder, inputs: pd.DataFrame, target: Any, group: Any, schema: Schema
+) -> pd.DataFrame:
+    try:
+        return encoder.fit_transform(inputs, target, group)
+    except ValueError as error:  # the encoder travels alone and knows no error of ours
+        raise DataError(f"the columns of {schema.name} can't be encoded: {error}") from error
+
+
+def _known(
+    table: pd.DataFrame, schema: Schema, chosen: NDArray[np.bool_], target: Any, group: Any
+) -> dict[str, Any]:
+    """Return the columns beside the encoded ones."""
+    import numpy as np
+
+    known = {TARGET: target[chosen], GROUP: group[chosen], ROW: np.flatnonzero(chosen)}
+    if schema.truth is not None and table[schema.truth].notna().any():
+        known[TRUTH] = table.loc[chosen, schema.truth].to_numpy(dtype=np.float64)
+    return known
+
+
+def encoded_target(table: pd.DataFrame, schema: Schema, classes: list[Any]) -> NDArray[Any]:
+    """Return the target as places among the classes (int8), or as float64 for regression."""
+    import numpy as np
+    import pandas as pd
+
+    values = table[schema.target]
+    if not classes:
+        target = values.to_numpy(dtype=np.float64)
+        known = np.isfinite(target)
+    else:
+        target = (
+            pd.Index(classes)
+            .get_indexer(pd.Index(values))
+            .astype(np.int8 if len(classes) < 128 else np.int16)
+        )
+        known = target >= 0
+    if not known.all():
+        raise DataError(
+            f"{int((~known).sum())} rows have no valid target '{schema.target}'; run `dvc repro preprocess`"
+        )
+    return target
+
+
+def _check_parts(parts: pd.Series, target: NDArray[Any], schema: Schema) -> None:
+    import numpy as np
+
+    fix = f"change problems.{schema.name}.split in params.yaml, or give more rows"
+    for part in PARTS:
+        values = target[(parts == part).to_numpy()]
+        if not len(values):
+            raise DataError(f"the part '{part}' of {schema.name} has no rows; {fix}")
+        if schema.task != "regression" and len(np.unique(values)) < 2:
+            raise DataError(
+                f"the part '{part}' of {schema.name} holds one class of '{schema.target}' only; {fix}"
+            )
+
+
+def summary_of(
+    table: pd.DataFrame, parts: pd.Series, schema: Schema, matrices: dict[str, pd.DataFrame]
+) -> dict[str, Any]:
+    """Return rows, groups, target and dates by part, and the number of encoded columns."""
+    apart = {TARGET, GROUP, ROW, TRUTH}
+    encoded = [name for name in matrices["train"].columns if name not in apart]
+    summary: dict[str, Any] = {"encoded_columns": len(encoded)}
+    for part, matrix in matrices.items():
+        summary[part] = {
+            "rows": len(matrix),
+            "groups": int(matrix[GROUP].nunique()),
+            **_target_summary(matrix[TARGET], schema),
+            **_dates(table[(parts == part).to_numpy()], schema),
+        }
+    return summary
+
+
+def _target_summary(target: pd.Series, schema: Schema) -> dict[str, float]:
+    if schema.task == "multiclass":
+        shares = target.value_counts(normalize=True).sort_index()
+        return {f"class_{code}_rate": float(share) for code, share in shares.items()}
+    return {"positive_rate" if schema.task == "binary" else "target_mean": float(target.mean())}
+
+
+def _dates(rows: pd.DataFrame, schema: Schema) -> dict[str, str]:
+    """Return the first and last date of some rows, where the problem knows dates."""
+    if schema.date is None or rows[schema.date].isna().all():
+        return {}
+    dates = rows[schema.date]
+    return {"from": str(dates.min().date()), "to": str(dates.max().date())}

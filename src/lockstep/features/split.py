@@ -1,0 +1,152 @@
+"""Rows parted into train, stop, choose and test: as the source gives it, by time, or by group.
+
+The rows of one group are never parted. ``test`` is a share of all rows, ``validation`` of the others; validation is
+cut in two halves, ``stop`` and ``choose``. Nothing depends on the order of rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lockstep.config.params import Split
+from lockstep.errors import ConfigError, DataError, unknown
+from lockstep.problems.schema import Schema
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+GIVEN = ("train", "test")
+"""What the source's own split may call a part."""
+
+
+def split_rows(table: pd.DataFrame, schema: Schema, settings: Split) -> pd.Series:
+    """Return the part of each row, one of layout.PARTS, with the table's index.
+
+    A split that the data can't give is a DataError, one that the schema can't give a ConfigError.
+    """
+    import pandas as pd
+
+    group = group_codes(table, schema)
+    if settings.kind == "given":
+        parts = _given(table, schema, settings, group)
+    elif settings.kind == "time":
+        parts = _cut(group, _by_time(table, schema, group), _shares(settings))
+    else:
+        parts = _cut(group, _shuffled(group, settings.seed), _shares(settings))
+    return pd.Series(parts, index=table.index, name="part")
+
+
+def group_codes(table: pd.DataFrame, schema: Schema) -> NDArray[np.uint64]:
+    """Return a stable hash of each row's group; without a group column each row is its own."""
+    import numpy as np
+    import pandas as pd
+
+    values = pd.Series(np.arange(len(table))) if schema.group is None else table[schema.group]
+    if values.isna().any():
+        raise DataError(
+            f"{int(values.isna().sum())} rows have no '{schema.group}'; every row needs its group"
+        )
+    if values.dtype.kind in "iu":
+        return mixed(values.to_numpy().astype(np.uint64))
+    return np.asarray(pd.util.hash_array(values.astype(str).to_numpy(dtype=object), categorize=True))
+
+
+def mixed(values: NDArray[np.uint64], seed: int = 0) -> NDArray[np.uint64]:
+    """Return whole numbers scattered over 64 bits, distinct ones distinct (the finaliser of splitmix64)."""
+    import numpy as np
+
+    z = values + np.uint64((0x9E3779B97F4A7C15 * (seed + 1)) % 2**64)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def _shares(settings: Split) -> dict[str, float]:
+    """Return each part's share of all rows, the first to come first."""
+    rest = 1 - settings.test
+    half = rest * settings.validation / 2
+    return {"train": rest - 2 * half, "stop": half, "choose": half, "test": settings.test}
+
+
+def _shuffled(group: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
+    """Return an order of groups that only the group and the seed decide."""
+    return mixed(group, seed)
+
+
+def _by_time(table: pd.DataFrame, schema: Schema, group: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return each row's time: its group's first date."""
+    import pandas as pd
+
+    if schema.date is None:
+        raise ConfigError(
+            f"{schema.name} has no column of kind date; set problems.{schema.name}.split.kind: group"
+        )
+    dates = pd.Series(table[schema.date].to_numpy())
+    if dates.isna().any():
+        raise DataError(
+            f"{int(dates.isna().sum())} rows have no '{schema.date}'; fill it in, or set "
+            f"problems.{schema.name}.split.kind: group"
+        )
+    return dates.groupby(group).transform("min").to_numpy().astype("datetime64[s]").astype("int64")
+
+
+def _cut(
+    group: NDArray[np.uint64], order: NDArray[np.int64] | NDArray[np.uint64], shares: dict[str, float]
+) -> NDArray[np.object_]:
+    """Return the part of each row: groups in order, cut where the parts' shares of the rows end.
+
+    A group goes where its middle row falls.
+    """
+    import numpy as np
+
+    groups, first, place, rows = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
+    queue = np.lexsort([groups, order[first]])
+    middle = (np.cumsum(rows[queue]) - rows[queue] / 2) / len(group)
+    ends = np.cumsum(list(shares.values()))[:-1]
+    part = np.empty(len(groups), dtype=np.int64)
+    part[queue] = np.searchsorted(ends, middle, side="right")
+    return np.array(list(shares), dtype=object)[part[place]]
+
+
+def _given(
+    table: pd.DataFrame, schema: Schema, settings: Split, group: NDArray[np.uint64]
+) -> NDArray[np.object_]:
+    """Return the source's own parts, validation cut by group from its training rows."""
+    import numpy as np
+
+    given = _own_parts(table, schema)
+    _check_apart(given, group)
+    training = (given == "train").to_numpy()
+    parts = np.where(training, "train", "test").astype(object)
+    shares = _shares(Split(kind="group", test=0, validation=settings.validation))
+    del shares["test"]
+    parts[training] = _cut(group[training], _shuffled(group[training], settings.seed), shares)
+    return parts
+
+
+def _own_parts(table: pd.DataFrame, schema: Schema) -> pd.Series:
+    other = f"set problems.{schema.name}.split.kind: time (or group)"
+    if schema.part is None or table[schema.part].isna().all():
+        raise DataError(f"the source of {schema.name} brings no split of its own; {other}")
+    given = table[schema.part]
+    if given.isna().any():
+        raise DataError(f"{int(given.isna().sum())} rows have no '{schema.part}'; fill it in, or {other}")
+    for name in given.unique():
+        if name not in GIVEN:
+            raise DataError(unknown(f"part in column '{schema.part}'", name, GIVEN))
+    return given
+
+
+def _check_apart(given: pd.Series, group: NDArray[np.uint64]) -> None:
+    import numpy as np
+
+    test = (given == "test").to_numpy()
+    both = np.intersect1d(group[test], group[~test])
+    if len(both):
+        raise DataError(
+            f"{len(both)} groups have rows in both parts of the source's own split; put each in one part, "
+            "or set split.kind: group"
+        )
