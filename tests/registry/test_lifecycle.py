@@ -21,8 +21,9 @@ def client(home):
 
 def add_model(client, versions, name=NAME):
     client.create_registered_model(name)
+    run = client.create_run("0").info
     for _ in range(versions):
-        client.create_model_version(name, "/nowhere", tags={"lockstep.stage": "None"})
+        client.create_model_version(name, run.artifact_uri, run.run_id, tags={"lockstep.stage": "None"})
 
 
 def stages(client, name=NAME):
@@ -233,7 +234,7 @@ moves = st.lists(
 
 
 @given(sequence=moves)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_sequence_of_moves_with_crashes_keeps_one_production(client, sequence):
     name = f"{NAME}_{abs(hash(tuple(sequence)))}"
     with contextlib.suppress(MlflowException):
@@ -254,10 +255,9 @@ def test_the_same_over_a_real_server_which_sends_versions_as_text(server_factory
     client = MlflowClient(server_factory().start().uri)
     add_model(client, 11)
     assert lifecycle.promote(client, NAME).step.version == 11
-    for writes in range(6):
-        with contextlib.suppress(Crash):
-            lifecycle.promote(Crashing(client, writes), NAME, 2 + writes % 2)
-        assert list(stages(client).values()).count("Production") <= 1
+    with contextlib.suppress(Crash):
+        lifecycle.promote(Crashing(client, 2), NAME, 2)
+    assert list(stages(client).values()).count("Production") == 0
     lifecycle.promote(client, NAME, 9)
     lifecycle.transition(client, NAME, "4", "Staging")
     assert get_model(client, NAME).aliases == {"production": 9, "staging": 4}

@@ -1,0 +1,149 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lockstep.errors import DataError
+from lockstep.models.prediction import Model, parse_records, predict
+from lockstep.problems.schema import load_schema
+
+SCHEMA = load_schema("accidents")
+RECORD = json.loads((Path(__file__).parents[2] / "src/models/test_features.json").read_text())
+
+
+class BySpeed:
+    """A model whose score is the speed limit by a thousand; a missing one scores a half."""
+
+    def predict_proba(self, table):
+        assert list(table.columns) == SCHEMA.feature_names
+        score = (table["vma"] / 1000).fillna(0.5).to_numpy()
+        return np.column_stack([1 - score, score])
+
+
+def model(threshold=0.08):
+    return Model(BySpeed(), SCHEMA, threshold, "Speed", 3, "Staging", "abc", "d" * 64, "xgboost")
+
+
+def test_the_documented_record_has_exactly_the_features():
+    assert list(RECORD) == SCHEMA.feature_names
+    assert len(RECORD) == 28
+
+
+def test_each_row_says_what_and_by_what():
+    assert predict(model(), [RECORD, {**RECORD, "vma": 50}]) == [
+        {
+            "row": row,
+            "probability": probability,
+            "decision": decision,
+            "meaning": meaning,
+            "threshold": 0.08,
+            "model": "Speed",
+            "version": 3,
+            "stage": "Staging",
+            "run_id": "abc",
+            "model_digest": "d" * 64,
+        }
+        for row, probability, decision, meaning in [
+            (1, 0.08, 1, "killed or hospitalised"),
+            (2, 0.05, 0, "unhurt or slightly hurt"),
+        ]
+    ]
+
+
+def test_another_threshold_decides_otherwise():
+    assert predict(model(), [RECORD], threshold=0.0801)[0]["decision"] == 0
+    with pytest.raises(DataError, match="records no threshold; give one with --threshold"):
+        predict(model(None), [RECORD])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vma": 5000}, "vma = 5000 is not among"),
+        ({"lum": 77}, "lum = 77 is no known code"),
+        ({"catu": None}, "catu must not be missing"),
+        ({"vma": "80"}, "must be a number"),
+        ({"Vma": 80}, r"no feature is called Vma \(did you mean 'vma'\?\)"),
+    ],
+)
+def test_a_record_that_does_not_fit_is_told_what_to_change(change, message):
+    with pytest.raises(DataError, match=message):
+        predict(model(), [{**RECORD, **change}])
+
+
+def test_a_missing_feature_is_named():
+    with pytest.raises(DataError, match="missing vma, lat"):
+        predict(model(), [{k: v for k, v in RECORD.items() if k not in ("vma", "lat")}])
+
+
+def csv_of(records, delimiter=","):
+    names = list(records[0])
+    cells = [["" if r[n] is None else str(r[n]) for n in names] for r in records]
+    return "\n".join(delimiter.join(line) for line in [names, *cells]) + "\n"
+
+
+records = st.lists(
+    st.fixed_dictionaries(
+        {
+            "vma": st.none() | st.integers(0, 999),
+            "lat": st.none() | st.floats(-90, 90, allow_subnormal=False),
+            "hour": st.integers(0, 23),
+        }
+    ).map(lambda change: {**RECORD, **change}),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(given=records)
+@settings(max_examples=40, deadline=None)
+def test_all_forms_of_input_say_the_same(given):
+    forms = [
+        json.dumps(given),
+        "\n".join(json.dumps(r) for r in given) + "\n",
+        "\ufeff" + csv_of(given),
+        csv_of(given, ";"),
+    ]
+    if len(given) == 1:
+        forms.append(json.dumps(given[0], indent=2))
+    read = [predict(model(), parse_records(form, "x").typed(SCHEMA)) for form in forms]
+    assert all(rows == read[0] for rows in read)
+
+
+def test_csv_needs_no_order_and_quotes_are_read():
+    shuffled = dict(sorted(RECORD.items()))
+    text = csv_of([shuffled]).replace("80", '"80"')
+    assert predict(model(), parse_records(text, "x").typed(SCHEMA))[0]["probability"] == 0.08
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "x is empty; give a record"),
+        (" \n\t", "x is empty"),
+        ("[]", "x holds no record"),
+        ("[1, 2]", "x: record 1 is a int, not an object"),
+        ('{"a": 1', r"x is no valid JSON: .* at line 1"),
+        ('{"a": 1}\n{"a": }\n', "x, line 2 is no valid JSON"),
+        ('{"a": 1}\n[1]\n', "x: record 2 is a list"),
+        ('{"a": NaN}', "NaN is no JSON value; write null"),
+        ('{"a": 1, "a": 2}', "names a twice"),
+        ("hello", "x is neither JSON nor CSV"),
+        ("a,b", "x is neither JSON nor CSV"),
+        ("a,b\n1\n", "x, line 2: 1 cells under 2 names"),
+        ("a,a\n1,2\n", "names a twice"),
+    ],
+)
+def test_what_is_no_record_is_one_line(text, message):
+    with pytest.raises(DataError, match=message) as caught:
+        parse_records(text, "x")
+    assert "\n" not in str(caught.value)
+
+
+def test_text_in_a_number_of_a_csv_is_named():
+    text = csv_of([{**RECORD, "vma": "fast"}])
+    with pytest.raises(DataError, match="vma = 'fast' must be a number"):
+        predict(model(), parse_records(text, "x").typed(SCHEMA))

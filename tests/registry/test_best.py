@@ -1,0 +1,109 @@
+import json
+
+import pandas as pd
+import pytest
+
+from lockstep.config.layout import ProblemLayout
+from lockstep.errors import RegistryError
+from lockstep.io import write_parquet
+from lockstep.models.golden import golden_rows
+from lockstep.problems.schema import load_schema
+from lockstep.registry.best import best_production, recorded_scores
+from lockstep.registry.catalog import Version
+from lockstep.registry.lifecycle import promote
+
+XGBOOST, FOREST = "Accident_Prediction_XGBoost", "Accident_Prediction_Random_Forest"
+
+
+def best(home):
+    return best_production(home.client, home.root, "accidents")
+
+
+def production(home, name, pipeline, **tags):
+    promote(home.client, name, home.register(name, pipeline, **tags))
+
+
+def test_recorded_scores_decide_on_the_same_rows(home, pipeline):
+    production(home, FOREST, pipeline, data_digest="d", validation_roc_auc=0.81)
+    production(home, XGBOOST, pipeline, data_digest="d", validation_roc_auc=0.82)
+    home.register(FOREST, pipeline, data_digest="d", validation_roc_auc=0.99)  # not in Production
+    found = best(home)
+    assert found.version.name == XGBOOST
+    assert "best roc_auc 0.8200 of 2 in Production, recorded on the same rows" in found.reason
+
+
+def test_equal_scores_go_to_the_first_name(home, pipeline):
+    for name in (XGBOOST, FOREST):
+        production(home, name, pipeline, data_digest="d", validation_roc_auc=0.8)
+    assert best(home).version.name == FOREST
+
+
+def test_the_only_one_needs_no_scores(home, pipeline):
+    production(home, XGBOOST, pipeline)
+    assert best(home).version.name == XGBOOST
+
+
+def test_models_of_other_problems_do_not_count(home, pipeline):
+    production(home, XGBOOST, pipeline)
+    production(home, "credit-risk-model", pipeline, problem="credit_risk")
+    assert best(home).version.name == XGBOOST
+
+
+def test_none_in_production_says_how_to_promote(home, pipeline):
+    with pytest.raises(RegistryError, match="no model of accidents is registered; run `make run-train"):
+        best(home)
+    home.register(XGBOOST, pipeline)
+    with pytest.raises(RegistryError, match=f"is in Production; promote one: .* --model-name {XGBOOST}$"):
+        best(home)
+
+
+def test_scores_on_different_rows_are_never_compared(home, pipeline):
+    production(home, FOREST, pipeline, data_digest="one", validation_roc_auc=0.9)
+    production(home, XGBOOST, pipeline, data_digest="two", validation_roc_auc=0.8)
+    with pytest.raises(RegistryError, match=r"Random_Forest 1, .*XGBoost 1 were scored on different rows"):
+        best(home)
+
+
+def write_choose_rows(root, target):
+    """Write the rows a workspace chooses champions by: every second one of a tidy table."""
+    rows = golden_rows(load_schema("accidents"), seed=5)
+    layout = ProblemLayout(root, "accidents")
+    tidy = pd.concat([rows, rows], ignore_index=True)
+    write_parquet(layout.tidy, tidy)
+    chosen = range(0, len(tidy), 2)
+    table = pd.DataFrame({"__row__": chosen, "__target__": [int(target(tidy.loc[i])) for i in chosen]})
+    write_parquet(layout.matrix("choose"), table)
+
+
+@pytest.mark.parametrize(("fast_is_dangerous", "winner"), [(True, FOREST), (False, XGBOOST)])
+def test_different_rows_are_scored_anew_on_the_workspaces(
+    home, pipeline, other_pipeline, fast_is_dangerous, winner
+):
+    production(home, FOREST, pipeline, data_digest="one", validation_roc_auc=0.5)
+    production(home, XGBOOST, other_pipeline, data_digest="two", validation_roc_auc=0.5)
+    write_choose_rows(home.root, lambda row: (row["vma"] > 300) == fast_is_dangerous)
+    found = best(home)
+    assert found.version.name == winner
+    assert "scored anew on 256 rows of this workspace" in found.reason
+
+
+def test_a_lower_loss_is_better(home, pipeline):
+    import yaml
+
+    params = yaml.safe_load((home.root / "params.yaml").read_text())
+    params["problems"]["accidents"]["compare"]["metric"] = "log_loss"
+    (home.root / "params.yaml").write_text(json.dumps(params))
+    production(home, FOREST, pipeline, data_digest="d", validation_log_loss=0.4)
+    production(home, XGBOOST, pipeline, data_digest="d", validation_log_loss=0.5)
+    assert best(home).version.name == FOREST
+
+
+@pytest.mark.parametrize(
+    "tags", [[{"data_digest": "d"}, {}], [{}, {}], [{"data_digest": "d", "validation_roc_auc": "x"}] * 2]
+)
+def test_scores_that_nobody_recorded_are_none(tags):
+    versions = [
+        Version(XGBOOST, n, 0, None, "", "None", {f"lockstep.{k}": v for k, v in t.items()})
+        for n, t in enumerate(tags, start=1)
+    ]
+    assert recorded_scores(versions, "roc_auc") is None
