@@ -1,0 +1,77 @@
+"""The command for people asks DVC for the types named, and refuses what is not declared."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lockstep.errors import UsageError
+from lockstep.pipelines import dvc, train_models
+
+DOOR = Path(__file__).parents[2] / "src" / "models" / "train_multi_model.py"
+PARAMS = """
+problems: {accidents: {model_types: [xgboost, lightgbm]}}
+train:
+  accidents-xgboost: {problem: accidents, type: xgboost}
+  accidents-lightgbm: {problem: accidents, type: lightgbm}
+"""
+STAGES = """
+stages:
+  train_multi_model:
+    foreach: ${train}
+    do:
+      cmd: echo trained > ${item.type}.txt
+      outs:
+        - ${item.type}.txt
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "dvc.yaml").write_text(STAGES)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def test_only_the_types_named_are_trained_and_then_registered(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered = []
+    monkeypatch.setattr(dvc, "module", lambda root, *words: registered.append(words))
+    assert train_models.train_models(project, "accidents", ["lightgbm", "lightgbm"]) == ["lightgbm"]
+    assert (project / "lightgbm.txt").is_file()
+    assert not (project / "xgboost.txt").exists()
+    assert registered == [
+        ("lockstep.registry.register_models", "--problem", "accidents", "--models", "lightgbm")
+    ]
+
+
+def test_a_search_comes_before_the_training(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+    monkeypatch.setattr(dvc, "module", lambda root, name, *words: called.append(name))
+    monkeypatch.setattr(dvc, "repro", lambda root, *targets: called.append(targets))
+    train_models.train_models(project, "accidents", [], grid_search=True)
+    stages = ("train_multi_model@accidents-xgboost", "train_multi_model@accidents-lightgbm")
+    assert called == ["lockstep.pipelines.search", stages, "lockstep.registry.register_models"]
+
+
+def test_an_undeclared_type_or_problem_names_the_nearest(project: Path) -> None:
+    with pytest.raises(UsageError, match="did you mean 'xgboost'"):
+        train_models.declared_types(project, "accidents", ["xgbost"])
+    with pytest.raises(UsageError, match="did you mean 'accidents'"):
+        train_models.declared_types(project, "accident", [])
+
+
+def test_the_door_ends_with_2_for_a_wrong_type(project: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, DOOR, "--models", "lightgb"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("✗ unknown model type of accidents 'lightgb' (did you mean 'lightgbm'?)")
+    assert not (project / "lightgbm.txt").exists()
