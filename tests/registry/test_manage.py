@@ -77,7 +77,9 @@ def test_list_models_shows_what_is_in_use(registry, capsys):
 def test_get_model_for_people_and_for_programs(registry, capsys):
     run(capsys, "promote", "--model-name", NAME, "--version", "3")
     text = run(capsys, "get-model", "--model-name", NAME, "--stage", "Production")
-    assert "aliases       production" in text
+    lines = dict(line.strip().split(maxsplit=1) for line in text.splitlines() if line != "metrics")
+    assert (lines["aliases"], lines["dirty"], lines["validation_roc_auc"]) == ("production", "no", "0.8030")
+    assert "score_scale" not in text
     facts = answer(capsys, "get-model", "--model-name", NAME, "--stage", "Production")
     assert facts["metrics"] == {"validation_roc_auc": 0.803}
     assert facts["uri"] == f"models:/{NAME}/3"

@@ -41,10 +41,14 @@ def aligned(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def listed(facts: Mapping[str, Any]) -> str:
-    """Return facts one a line, names aligned; what was never written is left out."""
-    known = {key: value for key, value in facts.items() if value not in (None, "", {}, [])}
-    width = max(len(key) for key in known)
-    return "\n".join(f"{key:<{width}}  {_cell(value)}" for key, value in known.items())
+    """Return facts one a line, values aligned, groups indented below their name; what was never written is left out."""
+    flat: dict[str, Any] = {}
+    for key, value in facts.items():
+        inner = value if isinstance(value, dict) else {}
+        flat |= {key: "" if inner else value, **{f"  {name}": item for name, item in inner.items()}}
+    shown = {k: v for k, v in flat.items() if v not in (None, [], {}) and (v != "" or facts.get(k))}
+    width = max(len(key) for key in shown)
+    return "\n".join(f"{key:<{width}}  {_cell(value)}".rstrip() for key, value in shown.items())
 
 
 def as_json(content: Any) -> str:
@@ -60,10 +64,10 @@ def _line(cells: list[str], widths: list[int], right: list[bool]) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4f}"
     if isinstance(value, list | tuple):
         return ", ".join(_cell(item) for item in value)
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={_cell(item)}" for key, item in value.items())
     return str(value)

@@ -10,12 +10,13 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import project_root
-from lockstep.errors import DataError, UsageError, run_command
+from lockstep.errors import DataError, RegistryError, UsageError, run_command
 from lockstep.registry.catalog import check_stage, check_version
 from lockstep.registry.cli import Parser, aligned, as_json, common_options
 
@@ -204,7 +205,12 @@ def beside_imports(function: Callable[..., Any], *arguments: Any) -> Any:
         asked: Future[Any] = pool.submit(function, *arguments)
         import skops.io  # noqa: F401
 
-        return asked.result()
+        try:
+            return asked.result()
+        except BrokenProcessPool:
+            raise RegistryError(
+                "the process that asked the registry was killed; run the command again"
+            ) from None
 
 
 def _leave_interrupts() -> None:
