@@ -256,7 +256,7 @@ def test_the_same_over_a_real_server_which_sends_versions_as_text(server_factory
     add_model(client, 11)
     assert lifecycle.promote(client, NAME).step.version == 11
     with contextlib.suppress(Crash):
-        lifecycle.promote(Crashing(client, 2), NAME, 2)
+        lifecycle.promote(Crashing(client, 1), NAME, 2)
     assert list(stages(client).values()).count("Production") == 0
     lifecycle.promote(client, NAME, 9)
     lifecycle.transition(client, NAME, "4", "Staging")
