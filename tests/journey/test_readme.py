@@ -1,0 +1,66 @@
+"""Every command of the README, in its order, as typed."""
+
+import re
+import shutil
+
+import pytest
+
+from tests.journey.conftest import ROOT, Project, lend_environment
+
+pytestmark = [pytest.mark.xdist_group("journey"), pytest.mark.slow, pytest.mark.timeout(600)]
+
+ELSEWHERE = {
+    "make run-train    # builds": "the fixture runs it, and CI builds the environment from nothing",
+    "make test": "this is it",
+    "source .venv/bin/activate": "the fixture's PATH is what it sets",
+}
+
+
+def commands(text: str) -> list[str]:
+    blocks = re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [
+        line for block in blocks for line in block.splitlines() if line.strip() and not line.startswith("#")
+    ]
+
+
+def elsewhere(command: str) -> bool:
+    return any(command.startswith(known) for known in ELSEWHERE)
+
+
+def prepare(project: Project) -> None:
+    """Make what the README speaks of: the user's own raw files, small search spaces, a colleague's clone."""
+    own = project.folder.parent / "my-accidents"
+    shutil.copytree(project.folder / "data" / "accidents" / "raw", own)
+    (own / "true_probability.csv").unlink()
+    path = project.folder / "params.yaml"
+    path.write_text(re.sub(r"trials: \d+", "trials: 2", path.read_text()))
+    project.run("git commit -qam 'short searches'")
+
+
+def as_colleague(project: Project) -> Project:
+    folder = project.folder.parent / "colleague"
+    project.run(f"git add -A && git commit -qm shared && git clone -q . '{folder}'")
+    lend_environment(folder)
+    return Project(folder, project.home)
+
+
+def test_each_command_of_the_readme_works_as_typed(own):
+    prepare(own)
+    typed = [c for c in commands((ROOT / "README.md").read_text()) if not elsewhere(c)]
+    assert len(typed) > 20
+    for command in typed:
+        where = as_colleague(own) if "colleague" in command else own
+        where.run(command)
+
+
+def test_the_commands_left_out_are_in_the_readme():
+    found = commands((ROOT / "README.md").read_text())
+    assert [k for k in ELSEWHERE if not any(c.startswith(k) for c in found)] == []
+
+
+def test_make_help_names_every_target():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^\.PHONY: ([a-z][a-z-]*)$", makefile, re.MULTILINE))
+    described = set(re.findall(r"^([a-z][a-z-]*):.*## \S", makefile, re.MULTILINE))
+    assert targets == described
+    assert {"help", "run-train", "run-train-grid", "test", "add-data", "dvc-remote", "dvc-pull"} <= targets
