@@ -1,0 +1,200 @@
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lockstep.errors import ConfigError
+from lockstep.registry.lineage import (
+    NO_COMMIT,
+    NO_REPOSITORY,
+    input_closure,
+    lineage,
+    sources,
+    stage_definition,
+)
+
+DVC = """
+stages:
+  preprocess:
+    foreach: ${problems}
+    do:
+      cmd: prepare ${key}
+      deps: [requirements.lock, data/external/raw, src/prepare]
+      outs: ["data/${key}/tidy"]
+  train_multi_model:
+    foreach: ${train}
+    do:
+      cmd: train ${item.problem} ${item.type}
+      deps: [requirements.lock, "data/${item.problem}/tidy", src/train.py]
+      params: ["train.${key}", "problems.${item.problem}.decision"]
+      outs: ["models/${item.problem}/${item.type}"]
+"""
+PARAMS = """
+problems: {cars: {decision: {policy: f1}, source: {kind: files}, compare: {metric: f1}}}
+train:
+  cars-a: {problem: cars, type: a, params: {depth: 3}}
+  cars-b: {problem: cars, type: b, params: {depth: 4}}
+"""
+LOCK = """
+schema: '2.0'
+stages:
+  preprocess@cars:
+    cmd: prepare cars
+    deps:
+    - {path: data/external/raw, hash: md5, md5: aaaa.dir, size: 1, nfiles: 1}
+    - {path: requirements.lock, hash: md5, md5: bbbb, size: 1}
+    - {path: src/prepare, hash: md5, md5: cccc.dir, size: 1, nfiles: 1}
+    params: {params.yaml: {problems.cars.source: {kind: files}}}
+    outs:
+    - {path: data/cars/tidy, hash: md5, md5: dddd, size: 1}
+  preprocess@other:
+    cmd: prepare other
+    outs:
+    - {path: data/other/tidy, hash: md5, md5: eeee, size: 1}
+"""
+TRAINED = """
+  train_multi_model@cars-a:
+    cmd: train cars a
+    deps:
+    - {path: data/cars/tidy, hash: md5, md5: dddd, size: 1}
+    outs:
+    - {path: models/cars/a, hash: md5, md5: ffff, size: 1}
+"""
+
+
+def git(root: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
+
+
+@pytest.fixture
+def plain(tmp_path):
+    files = {"dvc.yaml": DVC, "params.yaml": PARAMS, "dvc.lock": LOCK, "requirements.lock": "a==1\n"}
+    files |= {"src/train.py": "fit()\n", "src/prepare/one.py": "1\n", "data/external/raw.dvc": "md5: aaaa\n"}
+    files |= {
+        "data/external/raw/x.csv": "1\n",
+        "data/cars/tidy": "t\n",
+        ".gitignore": "/data/cars\n/data/external/raw\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest.fixture
+def root(plain):
+    git(plain, "init", "-q", "-b", "trunk")
+    git(plain, "add", ".")
+    git(plain, "commit", "-qm", "first")
+    return plain
+
+
+def test_within_the_stage_and_after_it_the_closure_is_the_same(root):
+    during = lineage(root, "cars", "a")
+    (root / "dvc.lock").write_text(LOCK + TRAINED)
+    (root / "models/cars").mkdir(parents=True)
+    (root / "models/cars/a").write_text("model")
+    after = lineage(root, "cars", "a")
+    assert after.closure == during.closure
+    assert after.tags == during.tags
+    assert after.dirty == "false"
+
+
+def test_the_closure_holds_every_input_and_nothing_of_others(root):
+    closure = input_closure(root, "cars", "a")
+    assert closure["training"]["cmd"] == "train cars a"
+    assert closure["training"]["params"] == {
+        "problems.cars.decision": {"policy": "f1"},
+        "train.cars-a": {"problem": "cars", "type": "a", "params": {"depth": 3}},
+    }
+    assert closure["training"]["deps"]["data/cars/tidy"] == "dddd"
+    assert list(closure["stages"]) == ["preprocess@cars"]
+    assert closure["stages"]["preprocess@cars"]["deps"]["data/external/raw"] == "aaaa.dir"
+    assert sources(closure) == ["data/external/raw", "requirements.lock", "src/prepare", "src/train.py"]
+    assert closure["environment"]["python"].startswith("3.")
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "changed"),
+    [
+        ("src/train.py", "fit(2)\n", ("src/train.py",)),
+        ("src/prepare/new.py", "2\n", ("src/prepare/new.py",)),
+        ("requirements.lock", "a==2\n", ("requirements.lock",)),
+        ("data/external/raw.dvc", "md5: other\n", ("data/external/raw.dvc",)),
+        ("params.yaml", PARAMS.replace("depth: 3", "depth: 5"), ("params.yaml:train.cars-a",)),
+        ("params.yaml", PARAMS.replace("kind: files", "kind: table"), ("params.yaml:problems.cars.source",)),
+        ("params.yaml", PARAMS.replace("depth: 4", "depth: 5"), ()),
+        ("params.yaml", PARAMS.replace("metric: f1", "metric: brier"), ()),
+        ("dvc.lock", LOCK + TRAINED, ()),
+        ("metrics/cars/a.json", "{}", ()),
+        ("src/unrelated.py", "3\n", ()),
+        ("src/prepare/__pycache__/one.pyc", "3\n", ()),
+    ],
+)
+def test_dirty_means_that_a_declared_input_differs(root, path, text, changed):
+    (root / ".gitignore").write_text("/data/cars\n/data/external/raw\n__pycache__/\n")
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(text)
+    if path == "params.yaml" and "kind: table" in text:
+        (root / "dvc.lock").write_text(LOCK.replace("kind: files", "kind: table"))
+    found = lineage(root, "cars", "a")
+    assert found.changed == changed
+    assert found.dirty == str(bool(changed)).lower()
+
+
+def test_a_change_of_input_changes_closure_and_data_digests_where_it_should(root):
+    before = lineage(root, "cars", "a")
+    (root / "src/train.py").write_text("fit(2)\n")
+    code = lineage(root, "cars", "a")
+    assert code.closure_digest != before.closure_digest
+    assert code.data_digest == before.data_digest
+    (root / "dvc.lock").write_text(LOCK.replace("dddd", "1234"))
+    assert lineage(root, "cars", "a").data_digest != before.data_digest
+
+
+def test_types_of_one_problem_share_their_data_digest(root):
+    first, second = lineage(root, "cars", "a"), lineage(root, "cars", "b")
+    assert first.data_digest == second.data_digest
+    assert first.closure_digest != second.closure_digest
+
+
+def test_the_branch_and_a_subfolder_make_no_difference(root, tmp_path):
+    before = lineage(root, "cars", "a")
+    git(root, "checkout", "-qb", "other")
+    assert lineage(root, "cars", "a").tags == before.tags
+    inner = root / "inner"
+    shutil.copytree(root, inner, ignore=shutil.ignore_patterns(".git", "inner"))
+    git(root, "add", "inner")
+    git(root, "commit", "-qm", "inner")
+    (inner / "src/train.py").write_text("fit(3)\n")
+    assert lineage(inner, "cars", "a").changed == ("src/train.py",)
+
+
+def test_without_a_repository_or_a_commit_the_tags_say_so(plain):
+    assert lineage(plain, "cars", "a").tags["git_commit"] == NO_REPOSITORY
+    git(plain, "init", "-q")
+    found = lineage(plain, "cars", "a")
+    assert (found.commit, found.dirty) == (NO_COMMIT, "unknown")
+
+
+def test_without_dvc_lock_the_files_themselves_count(plain):
+    (plain / "dvc.lock").unlink()
+    first = input_closure(plain, "cars", "a")
+    assert first["stages"] == {}
+    (plain / "data/cars/tidy").write_text("u\n")
+    assert input_closure(plain, "cars", "a") != first
+
+
+def test_the_projects_own_graph_is_understood():
+    project = Path(__file__).parents[2]
+    keys = yaml.safe_load((project / "params.yaml").read_text())["train"]
+    for key, training in keys.items():
+        found = stage_definition(project, "train_multi_model", key)
+        assert f"data/{training['problem']}/features" in found["deps"]
+        assert f"train.{key}" in found["params"]
+        assert not [path for path in found["deps"] if "$" in path]
+    with pytest.raises(ConfigError, match="no stage train_multi_model@none"):
+        stage_definition(project, "train_multi_model", "none")

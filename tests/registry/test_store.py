@@ -1,0 +1,187 @@
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from lockstep.config.settings import load_settings
+from lockstep.errors import ConfigError, RegistryError
+from lockstep.registry import store
+
+
+def settings_for(root: Path, uri: str = ""):
+    return load_settings(root, {"tracking_uri": uri}, {})
+
+
+def test_the_default_is_sqlite_at_the_main_tree(tmp_path):
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    temporary = tmp_path / ".dvc" / "tmp" / "exps" / "tmpx"
+    temporary.mkdir(parents=True)
+    for root in (tmp_path, temporary):
+        assert store.resolve_uri(settings_for(root), root) == f"sqlite:///{tmp_path}/mlflow.db"
+    relative = settings_for(tmp_path, "sqlite:///sub/runs.db")
+    assert store.resolve_uri(relative, temporary) == f"sqlite:///{tmp_path}/sub/runs.db"
+    assert store.artifact_root(f"sqlite:///{tmp_path}/sub/runs.db", tmp_path) == tmp_path / "sub" / "mlruns"
+    assert store.artifact_root("http://x", tmp_path) is None
+
+
+@pytest.mark.parametrize("uri", ["file:./mlruns", "./mlruns", "file:///tmp/x", "C:/mlruns"])
+def test_plain_file_stores_are_refused_with_the_way_out(tmp_path, uri):
+    with pytest.raises(ConfigError, match=r"sqlite:///mlflow\.db.*`mlflow migrate-filestore`") as caught:
+        store.connect(settings_for(tmp_path, uri), tmp_path)
+    assert "--tracking-uri" in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "nonsense://x"])
+def test_a_uri_without_a_database_is_one_line(tmp_path, uri):
+    with pytest.raises((ConfigError, RegistryError)) as caught:
+        store.connect(settings_for(tmp_path, uri), tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_initialised_once_by_parallel_processes(tmp_path):
+    root = tmp_path / "with space"
+    root.mkdir()
+    code = (
+        "import sys, pathlib; from lockstep.config.settings import load_settings as s;"
+        "from lockstep.registry.store import connect, experiment_id as e;"
+        "r = pathlib.Path(sys.argv[1]); c = connect(s(r, environ={}), r);"
+        "print(e(c, c.tracking_uri, r, 'one'))"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, str(root)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    answers = [process.communicate(timeout=120)[0].strip() for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert answers == ["1", "1"]
+
+
+def test_an_interrupted_initialisation_leaves_nothing(tmp_path, monkeypatch):
+    from mlflow.store.tracking import sqlalchemy_store
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sqlalchemy_store.SqlAlchemyStore, "__init__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.connect(settings_for(tmp_path), tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [".lockstep"]
+
+
+def test_a_damaged_database_is_named(tmp_path):
+    (tmp_path / "mlflow.db").write_bytes(b"no database at all, but not empty")
+    with pytest.raises(RegistryError, match=r"no complete MLflow database.*move it aside"):
+        store.connect(settings_for(tmp_path), tmp_path)
+
+
+def test_a_half_initialised_database_is_named(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
+        connection.execute("CREATE TABLE experiments (experiment_id INTEGER)")
+        connection.commit()
+    with pytest.raises(RegistryError, match="no complete MLflow database"):
+        store.connect(settings_for(tmp_path), tmp_path)
+
+
+def test_a_server_that_refuses_is_named(tmp_path):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(RegistryError, match="refused the connection; start it"):
+            store.connect(settings_for(tmp_path, uri), tmp_path)
+
+
+def test_a_server_that_hangs_costs_five_seconds_at_most(tmp_path):
+    with socket.socket() as hanging:
+        hanging.bind(("127.0.0.1", 0))
+        hanging.listen()
+        uri = f"http://user:secret@127.0.0.1:{hanging.getsockname()[1]}"
+        started = time.monotonic()
+        with pytest.raises(RegistryError, match="did not answer within 5 s") as caught:
+            store.connect(settings_for(tmp_path, uri), tmp_path)
+        assert time.monotonic() - started < 5
+        assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("status", "message"), [(500, "answers 500"), (403, "wants other credentials")])
+def test_a_server_that_answers_wrongly_is_named(tmp_path, status, message):
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+
+        def answer():
+            with listening.accept()[0] as connection:
+                connection.recv(4096)
+                connection.sendall(f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode())
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(RegistryError, match=message):
+            store.connect(settings_for(tmp_path, f"http://127.0.0.1:{listening.getsockname()[1]}"), tmp_path)
+        thread.join()
+
+
+def test_artifacts_lie_beside_the_database_also_when_called_from_elsewhere(
+    tmp_path, empty_database, make, monkeypatch
+):
+    root = tmp_path / "project"
+    root.mkdir()
+    make.new_store(root, empty_database)
+    monkeypatch.chdir(tmp_path)
+    client = store.connect(settings_for(root), root)
+    number = store.experiment_id(client, client.tracking_uri, root, "cars")
+    assert store.experiment_id(client, client.tracking_uri, root, "cars") == number
+    assert client.get_experiment(number).artifact_location == f"{root}/mlruns/cars"
+    client.delete_experiment(number)
+    with pytest.raises(RegistryError, match=f"mlflow experiments restore -x {number}"):
+        store.experiment_id(client, client.tracking_uri, root, "cars")
+
+
+@pytest.mark.parametrize("how", ["moved", "copied"])
+def test_a_store_follows_its_folder(tmp_path, empty_database, make, how):
+    old, new = tmp_path / "old", tmp_path / "new place"
+    old.mkdir()
+    make.new_store(old, empty_database)
+    client = store.connect(settings_for(old), old)
+    number = store.experiment_id(client, client.tracking_uri, old, "cars")
+    run = client.create_run(number)
+    client.log_text(run.info.run_id, "hello", "note.txt")
+    {"moved": shutil.move, "copied": shutil.copytree}[how](old, new)
+    moved = store.connect(settings_for(new), new)
+    assert moved.get_experiment(number).artifact_location == f"{new}/mlruns/cars"
+    assert moved.get_run(run.info.run_id).info.artifact_uri.startswith(f"{new}/mlruns/cars/")
+    assert Path(moved.download_artifacts(run.info.run_id, "note.txt")).read_text() == "hello"
+    if how == "copied":
+        again = store.connect(settings_for(old), old)
+        assert again.get_experiment(number).artifact_location == f"{old}/mlruns/cars"
+
+
+def test_no_trace_in_the_environment_after_the_global_functions(tmp_path, monkeypatch):
+    import mlflow
+
+    with store.fluent(f"sqlite:///{tmp_path}/x.db"):
+        assert mlflow.get_tracking_uri().endswith("x.db")
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://before")
+    with store.fluent(f"sqlite:///{tmp_path}/x.db"):
+        pass
+    assert os.environ["MLFLOW_TRACKING_URI"] == "http://before"
+
+
+def test_credentials_of_dotenv_reach_the_server_and_telemetry_is_off(
+    tmp_path, monkeypatch, empty_database, make
+):
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_DISABLE_TELEMETRY"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    (tmp_path / ".env").write_text("MLFLOW_TRACKING_USERNAME=jane\nMLFLOW_TRACKING_PASSWORD=pw\n")
+    make.new_store(tmp_path, empty_database)
+    store.connect(settings_for(tmp_path), tmp_path)
+    assert os.environ["MLFLOW_TRACKING_USERNAME"] == "jane"
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
