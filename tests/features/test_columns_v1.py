@@ -310,6 +310,14 @@ class TestLaws:
         singly = pd.concat([fitted.transform(rows.iloc[[i]]) for i in range(len(rows))])
         assert_frame_equal(singly, fitted.transform(rows), check_exact=True)
 
+    def test_row_by_row_equals_the_batch_for_numbers_as_target(self):
+        table, _, group = people(400, seed=2)
+        target = np.random.Generator(np.random.PCG64(5)).normal(size=400)
+        made = encoder(task="regression").fit(table, target, group)
+        rows = people(60, seed=4)[0]
+        singly = pd.concat([made.transform(rows.iloc[[i]]) for i in range(len(rows))])
+        assert_frame_equal(singly, made.transform(rows), check_exact=True)
+
     def test_order_of_columns_does_not_matter(self, fitted):
         rows = people(30, seed=5)[0]
         assert_frame_equal(

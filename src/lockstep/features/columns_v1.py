@@ -61,6 +61,7 @@ Codes = NDArray[np.int64]
 Spec = dict[str, Any]
 State = dict[str, Any]
 Made = dict[str, Floats]
+Asked = dict[str, list[int]]  # numbers of neighbours, by "rate" and "distance"
 
 _MISSING, _UNKNOWN, _FIRST = 0, 1, 2
 _EARTH_KM = 6371.0088  # mean radius, IUGG
@@ -433,31 +434,47 @@ class _Points:
         self.metric, self.sums, self.counts = metric, sums, counts
         self.tree = cKDTree(_in_space(positions, metric))
 
-    def near(self, positions: Floats, ks: Sequence[int], mean: Floats, skip: int = 0) -> _Near:
+    def near(self, positions: Floats, asked: Asked, mean: Floats, skip: int = 0) -> _Near:
         """Return rates and distances for positions of shape (rows, coordinates); NaN: the mean rate.
 
         ``skip`` nearest points don't count for distances: 1 for rows that are training points themselves.
         """
-        rates = {k: np.tile(mean, (len(positions), 1)) for k in ks}
-        distances = {k: np.full(len(positions), np.nan) for k in ks}
+        near = _Near(
+            {k: np.tile(mean, (len(positions), 1)) for k in asked["rate"]},
+            {k: np.full(len(positions), np.nan) for k in asked["distance"]},
+        )
         told = np.flatnonzero(~np.isnan(positions).any(axis=1))
-        for start in range(0, len(told), _CHUNK):
-            rows = told[start : start + _CHUNK]
-            self._fill(rows, _in_space(positions[rows], self.metric), rates, distances, skip)
-        return _Near(rates, distances)
+        if not len(told) or not (asked["rate"] or asked["distance"]):
+            return near
+        first, place = _distinct(positions[told])  # people of one accident ask once
+        for start in range(0, len(first), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            asking = np.flatnonzero((place >= start) & (place < start + _CHUNK))
+            found = self._query(_in_space(positions[told[first[rows]]], self.metric), asked, skip)
+            for given, known in ((near.rates, found.rates), (near.distances, found.distances)):
+                for k in given:
+                    given[k][told[asking]] = known[k][place[asking] - start]
+        return near
 
-    def _fill(self, rows: Codes, space: Floats, rates: Any, distances: Any, skip: int) -> None:
-        most = min(max(rates) + skip, len(self.counts))
-        workers = -1 if len(rows) >= _THREADED else 1
-        distance, index = self.tree.query(space, k=np.arange(1, most + 1), workers=workers)
-        counts = np.cumsum(self.counts[index], axis=1)
-        for output in range(self.sums.shape[1]):
-            sums = np.cumsum(self.sums[:, output][index], axis=1)
-            for k, rate in rates.items():
-                last = min(k, most) - 1
-                rate[rows, output] = sums[:, last] / counts[:, last]
-        for k, far in distances.items():
-            far[rows] = rounded(distance[:, min(k + skip, most) - 1])
+    def _query(self, space: Floats, asked: Asked, skip: int) -> _Near:
+        most = max([*asked["rate"], *(k + skip for k in asked["distance"])])
+        workers = -1 if len(space) >= _THREADED else 1
+        reach = np.arange(1, min(most, len(self.counts)) + 1)
+        distance, index = self.tree.query(space, k=reach, workers=workers)
+        far = {k: rounded(distance[:, min(k + skip, len(reach)) - 1]) for k in asked["distance"]}
+        return _Near(self._rates(index, asked["rate"]), far)
+
+    def _rates(self, index: Codes, ks: list[int]) -> dict[int, Floats]:
+        """Return the mean target of the first k points of each row, by k ascending."""
+        rates, last = {}, 0
+        sums, counts = np.zeros((len(index), self.sums.shape[1])), np.zeros((len(index), 1))
+        for k in ks:
+            more = index[:, last:k]
+            if more.shape[1]:  # cumsum adds one by one, for one row as for many
+                sums = sums + np.cumsum(self.sums[more], axis=1)[:, -1]
+                counts = counts + np.cumsum(self.counts[more], axis=1)[:, -1:]
+            rates[k], last = sums / counts, k
+        return rates
 
 
 def _in_space(positions: Floats, metric: str) -> Floats:
@@ -482,18 +499,23 @@ def _neighbours_fit(frame: _Frame, spec: Spec, training: _Training) -> State:
     """Return which of the encoder's point sets is meant; the first of its columns learns it."""
     key = _neighbour_key(spec)
     if key not in frame.near:
-        ks = sorted({s["options"]["neighbours"] for s in frame.encoder._specs if _same_points(s, key)})
-        state, near = _learn_points(_positions(frame, spec["of"]), spec["options"]["metric"], ks, training)
+        asked = {
+            value: sorted({s["options"]["neighbours"] for s in frame.encoder._specs if _asks(s, key, value)})
+            for value in ("rate", "distance")
+        }
+        state, near = _learn_points(_positions(frame, spec["of"]), spec["options"]["metric"], asked, training)
         frame.encoder.points_[key] = state
         frame.near[key] = near
     return {"key": key, "classes": training.classes}
 
 
-def _same_points(spec: Spec, key: str) -> bool:
-    return spec["kind"] == "neighbour_rate" and _neighbour_key(spec) == key
+def _asks(spec: Spec, key: str, value: str) -> bool:
+    return (
+        spec["kind"] == "neighbour_rate" and _neighbour_key(spec) == key and spec["options"]["value"] == value
+    )
 
 
-def _learn_points(positions: Floats, metric: str, ks: list[int], training: _Training) -> tuple[State, _Near]:
+def _learn_points(positions: Floats, metric: str, asked: Asked, training: _Training) -> tuple[State, _Near]:
     """Return the training points, and what is near each training row: rates out of fold, distances to others."""
     told = np.flatnonzero(~np.isnan(positions).any(axis=1))
     if not len(told):
@@ -503,8 +525,15 @@ def _learn_points(positions: Floats, metric: str, ks: list[int], training: _Trai
     counts = np.asarray(np.bincount(point), dtype=np.float64)
     sums: Floats = np.array([np.bincount(point, weights=out) for out in training.outputs[told].T]).T.copy()
     mean = rounded(training.outputs.mean(axis=0))
-    near = _out_of_fold(places, fold, metric, sums, counts, ks, mean)
-    state = {"metric": metric, "positions": places, "sums": sums, "counts": counts, "mean": mean, "ks": ks}
+    near = _out_of_fold(places, fold, metric, sums, counts, asked, mean)
+    state = {
+        "metric": metric,
+        "positions": places,
+        "sums": sums,
+        "counts": counts,
+        "mean": mean,
+        "asked": asked,
+    }
     return state, _spread(near, told, point, _means_of_others(training))
 
 
@@ -519,17 +548,21 @@ def _distinct(rows: Floats) -> tuple[Codes, Codes]:
 
 
 def _out_of_fold(
-    places: Floats, fold: Codes, metric: str, sums: Floats, counts: Floats, ks: list[int], mean: Floats
+    places: Floats, fold: Codes, metric: str, sums: Floats, counts: Floats, asked: Asked, mean: Floats
 ) -> _Near:
-    whole = _Points(places, metric, sums, counts).near(places, ks, mean, skip=1)
+    """Return rates of the points of the other folds, and distances to the other points."""
+    others = {"rate": [], "distance": asked["distance"]}
+    distances = _Points(places, metric, sums, counts).near(places, others, mean, skip=1).distances
+    rates = {k: np.empty((len(places), len(mean))) for k in asked["rate"]}
     for part in np.unique(fold):
         held = fold == part
         if held.all():
             raise ValueError("all training rows with a position are of one fold; more groups are needed")
-        near = _Points(places[~held], metric, sums[~held], counts[~held]).near(places[held], ks, mean)
-        for k in ks:
-            whole.rates[k][held] = near.rates[k]
-    return whole
+        points = _Points(places[~held], metric, sums[~held], counts[~held])
+        near = points.near(places[held], {**asked, "distance": []}, mean)
+        for k, rate in rates.items():
+            rate[held] = near.rates[k]
+    return _Near(rates, distances)
 
 
 def _means_of_others(training: _Training) -> Floats:
@@ -543,9 +576,10 @@ def _spread(near: _Near, told: Codes, point: Codes, means: Floats) -> _Near:
     """Return what is near each row, from what is near each point; rows without a position have their means."""
     rates = {k: means.copy() for k in near.rates}
     distances = {k: np.full(len(means), np.nan) for k in near.distances}
-    for k in rates:
-        rates[k][told] = near.rates[k][point]
-        distances[k][told] = near.distances[k][point]
+    for k, rate in near.rates.items():
+        rates[k][told] = rate[point]
+    for k, far in near.distances.items():
+        distances[k][told] = far[point]
     return _Near(rates, distances)
 
 
@@ -554,7 +588,7 @@ def _neighbours(frame: _Frame, spec: Spec, state: State) -> Made:
     if key not in frame.near:
         known = frame.encoder.points_[key]
         frame.near[key] = frame.encoder._tree(key).near(
-            _positions(frame, spec["of"]), known["ks"], known["mean"]
+            _positions(frame, spec["of"]), known["asked"], known["mean"]
         )
     near = frame.near[key]
     if spec["options"]["value"] == "distance":
