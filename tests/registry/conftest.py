@@ -157,6 +157,7 @@ def declare(root: Path, *model_types: str) -> None:
     content["problems"]["accidents"]["model_types"] = list(model_types)
     content["problems"] = {"accidents": content["problems"]["accidents"]}
     content["train"] = {f"accidents-{kind}": content["train"][f"accidents-{kind}"] for kind in model_types}
+    content.pop("search", None)
     path.write_text(yaml.safe_dump(content, sort_keys=False))
 
 

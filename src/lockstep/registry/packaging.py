@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +52,9 @@ class Package:
     def example(self) -> pd.DataFrame:
         """One input row as a caller would send it, nothing missing where a golden row has everything."""
         complete = self.rows.dropna()
-        return (complete if len(complete) else self.rows).head(1)
+        row = (complete if len(complete) else self.rows).head(1)
+        # MLflow compares column names in a way that pandas 3 deprecates for its own text type.
+        return row.set_axis(row.columns.astype(object), axis="columns")
 
 
 def package(pipeline: Any, schema: Schema, card: dict[str, Any]) -> Package:
@@ -108,12 +112,11 @@ class Flavor:
         MLflow would dump and load the pipeline once more, and skops' own bytes differ from run to run;
         so a dummy is saved for the folder's other files, and then replaced.
         """
-        import mlflow.sklearn
         from sklearn.dummy import DummyClassifier
 
         folder = Path(path)
         with _code_folder() as code:
-            mlflow.sklearn.save_model(
+            _mlflow_sklearn().save_model(
                 DummyClassifier(),
                 path,
                 mlflow_model=mlflow_model,
@@ -131,6 +134,14 @@ class Flavor:
         shutil.copyfile(PROBLEMS / self.packed.schema.name / "schema.yaml", folder / SCHEMA)
         mlflow_model.model_size_bytes = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
         mlflow_model.save(str(folder / "MLmodel"))
+
+
+def _mlflow_sklearn() -> Any:
+    """Import mlflow.sklearn, and pyfunc whose import warns about MLflow's own type hints, in silence."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
+        import_module("mlflow.pyfunc")
+    return import_module("mlflow.sklearn")
 
 
 @contextmanager

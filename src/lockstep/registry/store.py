@@ -258,7 +258,9 @@ def fluent(uri: str) -> Iterator[None]:
 
 
 def _quiet_mlflow() -> None:
-    """Turn telemetry off and bound MLflow's own patience, before it is imported."""
+    """Turn telemetry and chatter off and bound MLflow's own patience, before it is imported."""
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")

@@ -1,0 +1,249 @@
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from lockstep.config.layout import ProblemLayout
+from lockstep.config.settings import load_settings
+from lockstep.errors import RegistryError, UsageError
+from lockstep.io import write_csv, write_json
+from lockstep.registry import store
+from lockstep.registry.publish import Outputs, publish_training
+from lockstep.registry.register_models import PARENT, register_models
+
+OWN = ("mlflow.user",)
+
+
+def client_of(root):
+    return store.connect(load_settings(root), root)
+
+
+def by_name(root):
+    """Every run but parents, as what it says: params, metrics, tags, files with their content."""
+    client = client_of(root)
+    experiment = client.get_experiment_by_name("accident_prediction")
+    found = {}
+    for run in client.search_runs([experiment.experiment_id]):
+        if "lockstep.parent_of" not in run.data.tags:
+            found[run.data.tags["mlflow.runName"]] = described(client, run)
+    return found
+
+
+def described(client, run):
+    tags = {k: v for k, v in run.data.tags.items() if k not in (PARENT, "mlflow.user")}
+    histories = {
+        key: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, key)]
+        for key in run.data.metrics
+        if not key.endswith("_seconds")
+    }
+    model = client.get_logged_model(run.outputs.model_outputs[0].model_id)
+    scored = sorted((m.key, m.value, m.dataset_name or "", m.dataset_digest or "") for m in model.metrics)
+    scored = [row for row in scored if not row[0].endswith("_seconds")]
+    data = sorted((i.dataset.name, i.dataset.digest, i.dataset.source) for i in run.inputs.dataset_inputs)
+    return {
+        "params": run.data.params,
+        "metrics": histories,
+        "tags": tags,
+        "data": data,
+        "files": files(client, run.info.run_id),
+        "model": (
+            scored,
+            model.params,
+            {k: v for k, v in model.tags.items() if k not in OWN},
+            model.model_type,
+        ),
+    }
+
+
+def files(client, run_id, path=None):
+    import hashlib
+    from pathlib import Path
+
+    found = {}
+    for item in client.list_artifacts(run_id, path):
+        if item.is_dir:
+            found |= files(client, run_id, item.path)
+        else:
+            content = Path(client.download_artifacts(run_id, item.path)).read_bytes()
+            found[item.path] = hashlib.sha256(content).hexdigest()
+    return found
+
+
+def model_files(root):
+    import hashlib
+
+    found = {}
+    for folder in root.glob("mlruns/*/models/*/artifacts"):
+        kind = hashlib.sha256((folder / "model.skops").read_bytes()).hexdigest()
+        found[kind] = {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file() and path.name != "MLmodel"
+        }
+    return found
+
+
+def test_a_run_that_register_rebuilds_equals_the_one_the_train_stage_logs(workspace, make, empty_database):
+    for model_type in make.small:
+        publish_training(workspace, "accidents", model_type, {"train_seconds": 3.0})
+    trained, models = by_name(workspace), model_files(workspace)
+    make.new_store(workspace, empty_database)
+    assert [one.new for one in register_models(workspace)] == [True, True]
+    rebuilt = by_name(workspace)
+    assert set(rebuilt) == set(make.small)
+    for name in make.small:
+        assert rebuilt[name] == trained[name]
+    assert model_files(workspace) == models
+
+
+def test_nothing_is_cached_away(workspace, make, empty_database, capsys):
+    assert [one.version for one in register_models(workspace)] == [1, 1]
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "Accident_Prediction_Logistic_Regression  version 1  None  new"
+    )
+    make.new_store(workspace, empty_database)
+    assert [(one.version, one.new) for one in register_models(workspace)] == [(1, True), (1, True)]
+    assert [(one.version, one.new) for one in register_models(workspace)] == [(1, False), (1, False)]
+
+
+def test_what_is_known_is_not_loaded(workspace, monkeypatch):
+    register_models(workspace)
+    monkeypatch.setattr(Outputs, "load_pipeline", lambda _: pytest.fail("loaded a model the registry knows"))
+    started = time.monotonic()
+    register_models(workspace)
+    assert time.monotonic() - started < 1.5
+
+
+def test_one_parent_a_set_of_models(workspace, make):
+    layout = ProblemLayout(workspace, "accidents")
+    table = {
+        "type": list(make.small),
+        "roc_auc": [0.8, 0.7],
+        "roc_auc_low": [0.7, 0.6],
+        "roc_auc_high": [0.9, 0.8],
+    }
+    write_csv(layout.comparison, pd.DataFrame(table))
+    write_json(layout.champion, {"type": "random_forest", "metric": "roc_auc", "value": 0.8})
+    register_models(workspace)
+    published = register_models(workspace)
+    client = client_of(workspace)
+    experiment = client.get_experiment_by_name("accident_prediction")
+    parents = [
+        r for r in client.search_runs([experiment.experiment_id]) if "lockstep.parent_of" in r.data.tags
+    ]
+    assert len(parents) == 1
+    (parent,) = parents
+    assert {client.get_run(one.run_id).data.tags[PARENT] for one in published} == {parent.info.run_id}
+    assert parent.data.tags["lockstep.champion"] == "random_forest"
+    assert parent.data.metrics["random_forest.validation_roc_auc"] == 0.8
+    names = {item.path for item in client.list_artifacts(parent.info.run_id)}
+    assert names == {"champion.json", "model_comparison.csv", "model_comparison.png"}
+    make.training(workspace, "random_forest", seed=2)
+    register_models(workspace)
+    runs = client.search_runs([experiment.experiment_id])
+    assert len([r for r in runs if "lockstep.parent_of" in r.data.tags]) == 2
+
+
+def test_a_crash_before_the_children_are_tied_is_healed(workspace, monkeypatch):
+    from lockstep.registry import register_models as module
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_tie", killed)
+        with pytest.raises(KeyboardInterrupt):
+            register_models(workspace)
+    published = register_models(workspace)
+    client = client_of(workspace)
+    tied = {client.get_run(one.run_id).data.tags[PARENT] for one in published}
+    assert len(tied) == 1
+    assert client.get_run(tied.pop()).info.status == "FINISHED"
+
+
+def test_only_some_types_or_problems(workspace, capsys):
+    assert [one.name for one in register_models(workspace, "accidents", ["random_forest"])] == [
+        "Accident_Prediction_Random_Forest"
+    ]
+    with pytest.raises(UsageError, match="did you mean 'random_forest'"):
+        register_models(workspace, "accidents", ["random_forst"])
+    with pytest.raises(UsageError, match="did you mean 'random_forest'"):
+        register_models(workspace, None, ["random_forst"])
+    with pytest.raises(UsageError, match="unknown problem 'accident'"):
+        register_models(workspace, "accident")
+
+
+def test_a_type_that_was_not_trained_yet_is_told(workspace, make, capsys):
+    ProblemLayout(workspace, "accidents").model_card("random_forest").unlink()
+    assert len(register_models(workspace)) == 1
+    assert "accidents random_forest: not trained yet" in capsys.readouterr().out
+
+
+def test_publishing_off_registers_nothing(workspace, monkeypatch, capsys):
+    monkeypatch.setenv("LOCKSTEP_PUBLISH", "0")
+    assert register_models(workspace) == []
+    assert "publishing is off" in capsys.readouterr().out
+
+
+def command(root, *arguments, **environment):
+    import os
+
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "lockstep.registry.register_models", *arguments],
+        cwd=root,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_fails_in_one_line_while_the_server_is_down(workspace):
+    done = command(workspace, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        "✗ tracking server http://127.0.0.1:9 (from the variable MLFLOW_TRACKING_URI) refused"
+    )
+
+
+HELP = """
+import runpy, sys
+sys.argv = ["x", "--help"]
+try:
+    runpy.run_module("lockstep.registry.register_models", run_name="__main__")
+except SystemExit:
+    print([name for name in ("mlflow", "pandas", "sklearn", "numpy") if name in sys.modules])
+"""
+
+
+def test_help_imports_nothing_heavy():
+    code = HELP
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_down_while_training_then_up_then_a_second_new_server(workspace, server_factory, monkeypatch, capsys):
+    first, second = server_factory(), server_factory()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", first.uri)
+    assert publish_training(workspace, "accidents", "random_forest") is None
+    assert "WARNING" in capsys.readouterr().err
+    with pytest.raises(RegistryError, match="refused the connection"):
+        register_models(workspace)
+    first.start()
+    assert [(one.version, one.new) for one in register_models(workspace)] == [(1, True), (1, True)]
+    assert [(one.version, one.new) for one in register_models(workspace)] == [(1, False), (1, False)]
+    over_http = by_name(workspace)
+    first.stop()
+    second.start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", second.uri)
+    assert [(one.version, one.new) for one in register_models(workspace)] == [(1, True), (1, True)]
+    assert by_name(workspace) == over_http
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    register_models(workspace)
+    assert by_name(workspace) == over_http
