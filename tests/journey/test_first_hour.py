@@ -68,7 +68,7 @@ def test_a_moved_folder_works(trained, tmp_path):
     moved = type(moved)(target, moved.home)
     moved.run("dvc repro")
     assert [int(v["version"]) for v in versions(moved)] == [1]
-    assert "probability" in moved.run(f"{PREDICT} --model-name {NAME} --version 1")
+    assert "PROBABILITY" in moved.run(f"{PREDICT} --model-name {NAME} --version 1")
 
 
 def test_stages_as_documented(own):
