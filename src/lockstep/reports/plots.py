@@ -33,10 +33,7 @@ def draw(name: str, table: pd.DataFrame, subject: str = "") -> Figure:
 
     ``name`` is the table's name (roc, pr, calibration, confusion_matrix, importance, history, folds).
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4.5), dpi=100, layout="tight")
-    axes = figure.subplots()
+    figure, axes = _canvas(4.5, wide_labels=name == "importance")
     if table.empty or table.shape[1] < 2:
         raise DataError(f"no points to draw in {name}; run `dvc repro` to make them again")
     if name == "confusion_matrix":
@@ -62,10 +59,7 @@ def comparison(table: pd.DataFrame, metric: str) -> Figure:
 
     ``table`` has a row a type: columns type, METRIC, and METRIC_low, METRIC_high where known.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 3), dpi=100, layout="tight")
-    axes = figure.subplots()
+    figure, axes = _canvas(3, wide_labels=True)
     ordered = table.sort_values(metric)
     errors = None
     if {f"{metric}_low", f"{metric}_high"} <= set(table.columns):
@@ -75,6 +69,20 @@ def comparison(table: pd.DataFrame, metric: str) -> Figure:
     axes.set_xlabel(metric)
     axes.set_title("Model types compared")
     return figure
+
+
+def _canvas(height: float, wide_labels: bool) -> tuple[Figure, Axes]:
+    """Return a figure with fixed margins: letting matplotlib find them draws everything twice."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, height), dpi=100)
+    margins = {
+        "left": 0.26 if wide_labels else 0.12,
+        "right": 0.97,
+        "top": 0.92,
+        "bottom": 0.5 / height + 0.02,
+    }
+    return figure, figure.subplots(gridspec_kw=margins)
 
 
 def _curves(axes: Axes, table: pd.DataFrame, x: str, ys: list[str], diagonal: bool) -> None:
