@@ -111,7 +111,8 @@ def _matrix(axes: Axes, table: pd.DataFrame) -> None:
     axes.imshow(counts.to_numpy(), cmap="Blues")
     for row, values in enumerate(counts.to_numpy()):
         for column, value in enumerate(values):
-            axes.text(column, row, str(value), ha="center", va="center")
+            dark = 2 * value > counts.to_numpy().max()
+            axes.text(column, row, f"{value:,}", ha="center", va="center", color="white" if dark else "black")
     axes.set_xticks(range(counts.shape[1]), list(counts.columns))
     axes.set_yticks(range(counts.shape[0]), list(counts.index))
     axes.set_xlabel("predicted")
