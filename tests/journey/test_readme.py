@@ -4,7 +4,6 @@ import re
 import shutil
 
 import pytest
-
 from tests.journey.conftest import ROOT, Project, lend_environment
 
 pytestmark = [pytest.mark.xdist_group("journey"), pytest.mark.slow, pytest.mark.timeout(600)]

@@ -63,7 +63,6 @@ class Derived(Strict):
     kind: DerivedKind
     of: list[str] = Field(min_length=1)
     options: dict[str, Any] = Field(default_factory=dict)
-    for_types: list[str] = Field(default_factory=list, description="model types that see it; empty: all")
     description: str = ""
 
 
