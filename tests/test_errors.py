@@ -1,10 +1,18 @@
 """The one decorator that turns errors into a line and an exit code."""
 
 import errno
+import gc
 
 import pytest
 
 from lockstep.errors import DataError, LockstepError, UsageError, nearest, run_command, unknown
+
+
+@pytest.fixture(autouse=True)
+def collecting():
+    yield
+    gc.unfreeze()
+    gc.enable()
 
 
 def ends(raised):

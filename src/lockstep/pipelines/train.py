@@ -14,7 +14,8 @@ from lockstep.pipelines import dvc
 def train(root: Path, problem: str) -> None:
     """Bring one problem's models and comparison up to date, and its versions into the registry."""
     load_params(root).problem(problem)
-    dvc.repro(root, f"compare@{problem}")
+    with dvc.alongside(root, "lockstep.registry.prepare"):
+        dvc.repro(root, f"compare@{problem}")
     dvc.module(root, "lockstep.registry.register_models", "--problem", problem)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -42,7 +41,6 @@ def connect(settings: Settings, root: Path) -> MlflowClient:
         prepare_sqlite(Path(uri.removeprefix(_SQLITE)), main_tree(root))
     elif is_http(uri):
         check_server(uri, settings)
-    _quiet_mlflow()
     _hand_credentials(settings)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -172,7 +170,6 @@ def _lock(root: Path) -> Iterator[None]:
 
 def _initialise(database: Path) -> None:
     """Create the database whole or not at all; takes a few seconds once."""
-    _quiet_mlflow()
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     with whole_file(database) as part:
@@ -255,18 +252,6 @@ def fluent(uri: str) -> Iterator[None]:
         mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
         if before is not None:
             os.environ["MLFLOW_TRACKING_URI"] = before
-
-
-def _quiet_mlflow() -> None:
-    """Turn telemetry and chatter off and bound MLflow's own patience, before it is imported."""
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    for name in ("alembic", "mlflow.store.model_registry.abstract_store"):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _hand_credentials(settings: Settings) -> None:
