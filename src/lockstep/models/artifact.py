@@ -36,6 +36,8 @@ ALLOWED_TYPES: tuple[str, ...] = (
 
 _SHARED = ("ObjectNode", "TreeNode")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_LAST: dict[str, bytes] = {}
+"""The canonical bytes that the last digest was taken of, by that digest."""
 
 
 def canonical_bytes(pipeline: Any) -> bytes:
@@ -54,7 +56,19 @@ def canonical_bytes(pipeline: Any) -> bytes:
 
 def model_digest(pipeline: Any) -> str:
     """Return the SHA-256 over the pipeline's canonical bytes and its transformer's code, in hexadecimal."""
-    return digest_of(canonical_bytes(pipeline))
+    content = canonical_bytes(pipeline)
+    digest = digest_of(content)
+    _LAST.clear()
+    _LAST[digest] = content
+    return digest
+
+
+def content_of(digest: str, pipeline: Any) -> bytes:
+    """Return the canonical bytes of ``pipeline``, those of the last digest taken where it is the same one.
+
+    A training takes the digest and is logged in one process; a forest's bytes are slow to make twice.
+    """
+    return _LAST.get(digest) or canonical_bytes(pipeline)
 
 
 def digest_of(content: bytes, code: Path = ENCODER_SOURCE) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.io import write_json, write_text
-from lockstep.models.artifact import ALLOWED_TYPES, ENCODER_SOURCE, canonical_bytes, check_types
+from lockstep.models.artifact import ALLOWED_TYPES, ENCODER_SOURCE, check_types, content_of
 from lockstep.models.golden import golden_content, golden_outputs, golden_rows
 from lockstep.problems.schema import PROBLEMS, Schema
 
@@ -59,7 +59,7 @@ class Package:
 
 def package(pipeline: Any, schema: Schema, card: dict[str, Any]) -> Package:
     """Make the content of a model folder; ArtifactError for a pipeline with types that are not allowed."""
-    content = canonical_bytes(pipeline)
+    content = content_of(card["model_digest"], pipeline)
     check_types(content, f"the {card['type']} model of {card['problem']}")
     rows = golden_rows(schema)
     return Package(content, schema, card, rows, golden_outputs(pipeline, rows))

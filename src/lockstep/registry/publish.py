@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import ProblemLayout
@@ -106,6 +107,16 @@ class Outputs:
                 "run `dvc checkout` or `dvc repro` to have both again"
             )
         return joblib.load(path)
+
+
+def import_ahead(root: Path) -> None:
+    """Begin to import what logging needs, beside the training: it takes as long as a small model's fit."""
+    if load_settings(root).publish:
+        Thread(target=_import_slow, daemon=True).start()
+
+
+def _import_slow() -> None:
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
 
 def publish_training(
