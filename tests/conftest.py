@@ -1,6 +1,7 @@
 """Shared by several rooms: a workspace with a real sqlite registry and small real models in it."""
 
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +24,17 @@ VARIABLES = (
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make one empty store, to be copied: making one takes seconds."""
-    from lockstep.config.settings import load_settings
-    from lockstep.registry.store import connect
+    """Make one empty store for all processes of a test run, to be copied: making one takes seconds."""
+    from filelock import FileLock
 
-    folder = tmp_path_factory.mktemp("store")
-    connect(load_settings(folder, environ={}), folder)
+    from lockstep.registry.store import prepare_sqlite
+
+    own = tmp_path_factory.getbasetemp()
+    # With xdist each worker's folder lies in the run's own; without, the parent is that of other runs too.
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "empty store"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / "lock"):
+        prepare_sqlite(folder / "mlflow.db", folder)
     return folder / "mlflow.db"
 
 

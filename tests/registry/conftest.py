@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -53,11 +54,9 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_database(empty_store: Path) -> Path:
     """One initialised database; copying it is faster than making one a test."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    store.prepare_sqlite(path, path.parent)
-    return path
+    return empty_store
 
 
 @pytest.fixture
@@ -179,6 +178,12 @@ def server_factory(
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def server(server_factory: Callable[[], Server]) -> Server:
+    """One running server for every test that needs any; starting one costs two imports of all of MLflow."""
+    return server_factory().start()
+
+
 class Server:
     """A `mlflow server` process over its own folder."""
 
@@ -192,8 +197,13 @@ class Server:
         command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1"]
         command += ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
         command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        # Its job runner is seven more processes, each of which imports all of MLflow.
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self.folder, env=environment
+            )
         deadline = time.monotonic() + 60
         while not self.answers():
             assert self.process.poll() is None, (self.folder / "log").read_text()

@@ -251,8 +251,9 @@ def test_any_sequence_of_moves_with_crashes_keeps_one_production(client, sequenc
     agrees(client, name)
 
 
-def test_the_same_over_a_real_server_which_sends_versions_as_text(server_factory):
-    client = MlflowClient(server_factory().start().uri)
+@pytest.mark.xdist_group("server")
+def test_the_same_over_a_real_server_which_sends_versions_as_text(server):
+    client = MlflowClient(server.uri)
     add_model(client, 11)
     assert lifecycle.promote(client, NAME).step.version == 11
     with contextlib.suppress(Crash):

@@ -174,14 +174,29 @@ def test_no_trace_in_the_environment_after_the_global_functions(tmp_path, monkey
     assert os.environ["MLFLOW_TRACKING_URI"] == "http://before"
 
 
-def test_credentials_of_dotenv_reach_the_server_and_telemetry_is_off(
-    tmp_path, monkeypatch, empty_database, make
-):
-    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_DISABLE_TELEMETRY"):
+def test_credentials_of_dotenv_reach_the_server(tmp_path, monkeypatch, empty_database, make):
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     (tmp_path / ".env").write_text("MLFLOW_TRACKING_USERNAME=jane\nMLFLOW_TRACKING_PASSWORD=pw\n")
     make.new_store(tmp_path, empty_database)
     store.connect(settings_for(tmp_path), tmp_path)
     assert os.environ["MLFLOW_TRACKING_USERNAME"] == "jane"
-    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "pw"
+
+
+TELEMETRY = """
+from lockstep.registry.publish import publish_training
+import mlflow
+from mlflow.telemetry import utils
+from mlflow.telemetry.client import get_telemetry_client
+print(get_telemetry_client(), utils._IS_IN_CI_ENV_OR_TESTING, utils._IS_MLFLOW_DEV_VERSION)
+"""
+
+
+def test_telemetry_is_off_whoever_imports_mlflow_first():
+    # MLflow keeps still in tests and CI by itself: without their variables only this package can have told it.
+    bare = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
+    command = [sys.executable, "-W", "ignore", "-c", TELEMETRY]
+    done = subprocess.run(command, env=bare, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("None False False\n", "")

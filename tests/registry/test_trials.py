@@ -14,11 +14,17 @@ RESULTS = [
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def bare(tmp_path, monkeypatch):
     for name in ("MLFLOW_TRACKING_URI", "DAGSHUB_REPO", "LOCKSTEP_PUBLISH"):
         monkeypatch.delenv(name, raising=False)
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     return tmp_path
+
+
+@pytest.fixture
+def project(bare, empty_database, make):
+    make.new_store(bare, empty_database)
+    return bare
 
 
 def runs(log):
@@ -58,7 +64,7 @@ def test_two_studies_do_not_mix(project):
     assert len(first.client.search_runs([first.experiment_id])) == 4
 
 
-def test_publishing_turned_off_logs_nothing(project, monkeypatch):
+def test_publishing_turned_off_logs_nothing(bare, monkeypatch):
     monkeypatch.setenv("LOCKSTEP_PUBLISH", "0")
-    assert open_search(project, "accidents", "xgboost", "study-1") is None
-    assert not (project / "mlflow.db").exists()
+    assert open_search(bare, "accidents", "xgboost", "study-1") is None
+    assert not (bare / "mlflow.db").exists()
