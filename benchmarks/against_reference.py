@@ -10,6 +10,8 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.params import load_params
+from lockstep.models.bootstrap import interval, resampled
+from lockstep.models.evaluation import Scored
 from lockstep.problems.schema import load_schema
 
 RESAMPLES = 2000
@@ -37,27 +39,6 @@ def line(name: str, y: np.ndarray, score: np.ndarray) -> str:
     return f"{name:22s} AUC {auc:.4f}  AP {precision:.4f}  log loss {log_loss(y, score):.4f}"
 
 
-def paired(y: np.ndarray, ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % interval of the AUC difference over resamples of whole groups."""
-    rng = np.random.Generator(np.random.PCG64(0))
-    _, index = np.unique(groups, return_inverse=True)
-    order = np.argsort(index, kind="stable")
-    starts = np.searchsorted(index[order], np.arange(index.max() + 2))
-    differences = []
-    for _ in range(RESAMPLES):
-        drawn = rng.integers(0, index.max() + 1, index.max() + 1)
-        counts = np.repeat(np.bincount(drawn, minlength=index.max() + 1), np.diff(starts))
-        weight = np.empty(len(y))
-        weight[order] = counts
-        keep = weight > 0
-        differences.append(
-            roc_auc_score(y[keep], ours[keep], sample_weight=weight[keep])
-            - roc_auc_score(y[keep], theirs[keep], sample_weight=weight[keep])
-        )
-    low, high = np.quantile(differences, [0.025, 0.975])
-    return float(low), float(high)
-
-
 reference = None
 for model_type in load_params(root).problem(problem).model_types:
     scores = pd.read_parquet(layout.scores(model_type)).query("part == 'test'")
@@ -67,5 +48,7 @@ for model_type in load_params(root).problem(problem).model_types:
         print(
             f"{'reference':22s} AUC {roc_auc_score(y, reference):.4f}  AP {average_precision_score(y, reference):.4f}"
         )
-    low, high = paired(y, ours, reference, scores["__group__"].to_numpy())
+    rows = {"ours": Scored(y, ours, 0.5), "reference": Scored(y, reference, 0.5)}
+    drawn = resampled(rows, scores["__group__"].to_numpy(), RESAMPLES)
+    low, high = interval(drawn["ours"]["roc_auc"] - drawn["reference"]["roc_auc"])
     print(f"{line(model_type, y, ours)}  AUC over the reference: [{low:+.4f}, {high:+.4f}]")
