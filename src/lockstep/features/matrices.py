@@ -140,9 +140,11 @@ def _target_summary(target: pd.Series, schema: Schema) -> dict[str, float]:
     return {"positive_rate" if schema.task == "binary" else "target_mean": float(target.mean())}
 
 
-def _dates(rows: pd.DataFrame, schema: Schema) -> dict[str, str]:
-    """Return the first and last date of some rows, where the problem knows dates."""
+def _dates(rows: pd.DataFrame, schema: Schema) -> dict[str, str | int]:
+    """Return the first and last date, or position in time, of some rows where the problem knows them."""
     if schema.date is None or rows[schema.date].isna().all():
         return {}
-    dates = rows[schema.date]
-    return {"from": str(dates.min().date()), "to": str(dates.max().date())}
+    first, last = rows[schema.date].min(), rows[schema.date].max()
+    if schema.columns[schema.date].integer:
+        return {"from": int(first), "to": int(last)}
+    return {"from": str(first.date()), "to": str(last.date())}
