@@ -18,7 +18,7 @@ from lockstep.config.layout import PARTS, ProblemLayout
 from lockstep.errors import DataError
 from lockstep.features.build_features import report, run
 from lockstep.features.encoder import encoder_of, input_columns
-from lockstep.features.matrices import classes_of, encoded_target
+from lockstep.features.matrices import _dates, classes_of, encoded_target
 from lockstep.io import read_json, read_parquet, write_parquet
 from lockstep.problems.schema import Schema, load_schema
 
@@ -239,3 +239,17 @@ class TestEncoderOf:
             "text": False,
             "encode": False,
         }
+
+
+def test_a_position_in_time_is_summed_up_as_it_is():
+    columns = {"row": {"kind": "date", "integer": True}, "x": {"kind": "numeric"}, "y": {"kind": "target"}}
+    content = {
+        "name": "toy",
+        "title": "Toy",
+        "task": "binary",
+        "unit": "row",
+        "registered_name": "T",
+        "experiment": "t",
+    }
+    schema = Schema.model_validate({**content, "columns": columns})
+    assert _dates(pd.DataFrame({"row": [7, 3, 5]}), schema) == {"from": 3, "to": 7}
