@@ -251,5 +251,5 @@ def test_a_position_in_time_is_summed_up_as_it_is():
         "registered_name": "T",
         "experiment": "t",
     }
-    schema = Schema.model_validate({**content, "columns": columns})
+    schema = Schema.model_validate({**names, "task": "binary", "columns": columns})
     assert _dates(pd.DataFrame({"row": [7, 3, 5]}), schema) == {"from": 3, "to": 7}
