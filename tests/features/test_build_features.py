@@ -243,13 +243,6 @@ class TestEncoderOf:
 
 def test_a_position_in_time_is_summed_up_as_it_is():
     columns = {"row": {"kind": "date", "integer": True}, "x": {"kind": "numeric"}, "y": {"kind": "target"}}
-    content = {
-        "name": "toy",
-        "title": "Toy",
-        "task": "binary",
-        "unit": "row",
-        "registered_name": "T",
-        "experiment": "t",
-    }
+    names = dict.fromkeys(("name", "title", "unit", "registered_name", "experiment"), "toy")
     schema = Schema.model_validate({**names, "task": "binary", "columns": columns})
     assert _dates(pd.DataFrame({"row": [7, 3, 5]}), schema) == {"from": 3, "to": 7}
