@@ -3,7 +3,10 @@
 import json
 import os
 import shutil
+import signal
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,22 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "mlflow.db"
 
 
+@cache
+def _artifact(pipeline: Any) -> dict[str, bytes]:
+    """Return the files of a pipeline's artifact: made once, as most tests register the same two models."""
+    from lockstep.models.artifact import canonical_bytes
+    from lockstep.models.golden import golden_content, golden_outputs, golden_rows
+    from lockstep.problems.schema import load_schema
+
+    rows = golden_rows(load_schema("accidents"))
+    golden = golden_content(rows, golden_outputs(pipeline, rows))
+    return {
+        "model.skops": canonical_bytes(pipeline),
+        "golden.json": json.dumps(golden).encode(),
+        "schema.yaml": (PROJECT / "src/lockstep/problems/accidents/schema.yaml").read_bytes(),
+    }
+
+
 @dataclass
 class Workspace:
     """A project's folder with its own registry."""
@@ -47,21 +66,16 @@ class Workspace:
 
     def register(self, name: str, pipeline: Any, **tags: Any) -> int:
         """Register a pipeline as a version of its own, as publish does: artifact, digest, schema, golden rows."""
-        from lockstep.models.artifact import digest_of, write_artifact
-        from lockstep.models.golden import golden_content, golden_outputs, golden_rows
-        from lockstep.problems.schema import load_schema
+        from lockstep.models.artifact import digest_of
 
-        schema = load_schema("accidents")
         folder = self.root / "artifacts" / f"{name}-{len(list(self.root.glob('artifacts/*')))}"
         folder.mkdir(parents=True)
-        write_artifact(pipeline, folder / "model.skops")
-        shutil.copy(PROJECT / "src/lockstep/problems/accidents/schema.yaml", folder)
-        rows = golden_rows(schema)
-        golden = golden_content(rows, golden_outputs(pipeline, rows))
-        (folder / "golden.json").write_text(json.dumps(golden))
+        content = _artifact(pipeline)
+        for file, written in content.items():
+            (folder / file).write_bytes(written)
         told = {
             "stage": "None",
-            "model_digest": digest_of((folder / "model.skops").read_bytes(), folder / "none"),
+            "model_digest": digest_of(content["model.skops"], folder / "none"),
             "problem": "accidents",
             "type": "logistic_regression",
             "threshold": 0.4,
@@ -79,21 +93,58 @@ class Workspace:
         return Path(self.client.get_model_version(name, str(version)).source)
 
 
-@pytest.fixture
-def home(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """Make a workspace with the project's own params and an empty registry, and go there."""
+@pytest.fixture(scope="session")
+def new_home() -> Callable[[Path, Path], Workspace]:
+    """Return what makes a workspace at a path with the project's own params and a copy of a store."""
+    return _new_home
+
+
+def _new_home(root: Path, database: Path) -> Workspace:
     from lockstep.config.settings import load_settings
     from lockstep.registry.store import connect
 
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    root = tmp_path / "a project"
     root.mkdir()
     for name in ("dvc.yaml", "params.yaml"):
         shutil.copy(PROJECT / name, root)
-    shutil.copy(empty_store, root / "mlflow.db")
-    monkeypatch.chdir(root)
+    shutil.copy(database, root / "mlflow.db")
     return Workspace(root, connect(load_settings(root, environ={}), root))
+
+
+@pytest.fixture
+def _heard_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def home(
+    empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _heard_nothing: None
+) -> Workspace:
+    """Make a workspace with the project's own params and an empty registry, and go there."""
+    made = _new_home(tmp_path / "a project", empty_store)
+    monkeypatch.chdir(made.root)
+    return made
+
+
+@pytest.fixture
+def home_like(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _heard_nothing: None
+) -> Callable[[Workspace], Workspace]:
+    """Go to a new workspace whose registry is a copy of another's, its artifacts left where they are."""
+
+    def copy(filled: Workspace) -> Workspace:
+        made = _new_home(tmp_path / "a project", filled.root / "mlflow.db")
+        monkeypatch.chdir(made.root)
+        return made
+
+    return copy
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """Let child processes hear SIGINT also where this run was started with it ignored, as `command &` does."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _pipeline(sign: float) -> Any:

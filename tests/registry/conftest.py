@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +32,6 @@ from lockstep.io import sha256_file, write_csv, write_json
 from lockstep.models.artifact import model_digest
 from lockstep.models.golden import golden_rows
 from lockstep.problems.schema import load_schema
-from lockstep.registry import store
 
 PROJECT = Path(__file__).parents[2]
 SMALL = ("logistic_regression", "random_forest")
@@ -82,7 +82,12 @@ def workspace(tmp_path: Path, empty_database: Path) -> Path:
 def make() -> SimpleNamespace:
     """The functions of this file that tests call themselves."""
     return SimpleNamespace(
-        training=write_training, declare=declare, new_store=new_store, pipeline=small_pipeline, small=SMALL
+        training=write_training,
+        plots=write_plots,
+        declare=declare,
+        new_store=new_store,
+        pipeline=small_pipeline,
+        small=SMALL,
     )
 
 
@@ -92,6 +97,7 @@ def new_store(root: Path, database: Path) -> None:
     shutil.copyfile(database, root / "mlflow.db")
 
 
+@cache
 def small_pipeline(model_type: str, seed: int = 0) -> Pipeline:
     """A fitted pipeline over the raw features of the accidents, of scikit-learn's own types."""
     rows = golden_rows(load_schema("accidents"), seed=seed + 1)
@@ -108,32 +114,41 @@ def small_pipeline(model_type: str, seed: int = 0) -> Pipeline:
 
 
 def write_training(root: Path, model_type: str, seed: int = 0) -> None:
-    """Write what one train stage leaves: model, card, metrics, tables of its plots."""
+    """Write what one train stage leaves: model, card, metrics, its history."""
     layout = ProblemLayout(root, "accidents")
-    pipeline = small_pipeline(model_type, seed)
     layout.model(model_type).parent.mkdir(parents=True, exist_ok=True)
-    joblib.dump(pipeline, layout.model(model_type), compress=("lz4", 3), protocol=5)
-    write_json(layout.model_card(model_type), card(layout, model_type, pipeline), digits=None)
+    joblib.dump(small_pipeline(model_type, seed), layout.model(model_type), compress=("lz4", 3), protocol=5)
+    write_json(layout.model_card(model_type), card(layout, model_type, seed), digits=None)
     metrics = {"roc_auc": 0.8 + seed / 100, "f1": 0.6}
     write_json(layout.type_metrics(model_type), {"validation": metrics, "test": metrics, "threshold": 0.4})
-    plots = layout.type_folder(model_type) / "plots"
+    history = {"iteration": [1, 2, 3], "train": [0.6, 0.5, 0.4], "stop": [0.61, 0.55, 0.5]}
+    write_csv(layout.type_folder(model_type) / "plots" / "history.csv", pd.DataFrame(history))
+
+
+def write_plots(root: Path, model_type: str) -> None:
+    """Write the tables of all the other plots a train stage leaves; each picture drawn of one takes a while."""
+    plots = ProblemLayout(root, "accidents").type_folder(model_type) / "plots"
     grid = np.linspace(0, 1, 5)
     write_csv(plots / "roc.csv", pd.DataFrame({"fpr": grid, "tpr": np.sqrt(grid), "threshold": 1 - grid}))
     write_csv(plots / "pr.csv", pd.DataFrame({"recall": grid, "precision": 1 - grid / 2, "threshold": grid}))
     write_csv(plots / "calibration.csv", pd.DataFrame({"predicted": grid, "observed": grid, "rows": 9}))
     write_csv(plots / "confusion_matrix.csv", pd.DataFrame({"actual": [0, 0, 1], "predicted": [0, 1, 1]}))
     write_csv(plots / "importance.csv", pd.DataFrame({"feature": ["lat", "vma"], "importance": [0.7, 0.3]}))
-    history = {"iteration": [1, 2, 3], "train": [0.6, 0.5, 0.4], "stop": [0.61, 0.55, 0.5]}
-    write_csv(plots / "history.csv", pd.DataFrame(history))
 
 
-def card(layout: ProblemLayout, model_type: str, pipeline: Pipeline) -> dict[str, Any]:
+@cache
+def small_digest(model_type: str, seed: int) -> str:
+    """The digest of a small pipeline."""
+    return model_digest(small_pipeline(model_type, seed))
+
+
+def card(layout: ProblemLayout, model_type: str, seed: int) -> dict[str, Any]:
     """The card of a small pipeline."""
     return {
         "problem": "accidents",
         "type": model_type,
         "task": "binary",
-        "model_digest": model_digest(pipeline),
+        "model_digest": small_digest(model_type, seed),
         "file_sha256": sha256_file(layout.model(model_type)),
         "schema_digest": load_schema("accidents").digest,
         "feature_names": load_schema("accidents").feature_names,
@@ -201,9 +216,7 @@ class Server:
         environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=self.folder, env=environment
-            )
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, env=environment)
         deadline = time.monotonic() + 60
         while not self.answers():
             assert self.process.poll() is None, (self.folder / "log").read_text()

@@ -22,9 +22,10 @@ def answer(capsys, *arguments):
     return json.loads(run(capsys, *arguments, "--json"))
 
 
-@pytest.fixture
-def registry(home):
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory, new_home, empty_store):
     """Hold versions 1 to 10 of one model, scores written, the last from a dirty tree."""
+    home = new_home(tmp_path_factory.mktemp("filled") / "a project", empty_store)
     client = home.client
     client.create_registered_model(NAME)
     for number in range(1, 11):
@@ -41,6 +42,12 @@ def registry(home):
         written = {f"lockstep.{key}": value for key, value in tags.items()}
         client.create_model_version(NAME, "/nowhere", run_id, tags=written)
     return home
+
+
+@pytest.fixture
+def registry(filled, home_like):
+    """A copy of that registry for one test."""
+    return home_like(filled)
 
 
 def test_the_documented_commands_in_their_order(registry, capsys):

@@ -26,9 +26,10 @@ def _here(monkeypatch):
     monkeypatch.setattr(predict, "beside_imports", lambda function, *arguments: function(*arguments))
 
 
-@pytest.fixture
-def registry(home, pipeline, other_pipeline):
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory, new_home, empty_store, pipeline, other_pipeline):
     """Hold XGBoost version 1 (Production) and 2 (Staging), and a better Random_Forest in Production."""
+    home = new_home(tmp_path_factory.mktemp("filled") / "a project", empty_store)
     same = {"data_digest": "same rows"}
     home.register(XGBOOST, pipeline, type="xgboost", validation_roc_auc=0.8, **same)
     home.register(XGBOOST, other_pipeline, type="xgboost", stage="Staging", **same)
@@ -36,6 +37,12 @@ def registry(home, pipeline, other_pipeline):
     promote(home.client, XGBOOST, 1)
     promote(home.client, FOREST, 1)
     return home
+
+
+@pytest.fixture
+def registry(filled, home_like):
+    """A copy of that registry for one test."""
+    return home_like(filled)
 
 
 def answer(capsys, *arguments, file=RECORD):

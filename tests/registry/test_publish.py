@@ -61,7 +61,8 @@ def test_a_training_becomes_a_run_a_model_and_a_version(workspace):
     assert {f"lockstep.{key}" for key in expected} <= set(version.tags)
 
 
-def test_the_models_page_is_not_empty(workspace):
+def test_the_models_page_is_not_empty(workspace, make):
+    make.plots(workspace, "logistic_regression")
     published = publish_training(workspace, "accidents", "logistic_regression")
     client = connected(workspace)
     run = client.get_run(published.run_id)

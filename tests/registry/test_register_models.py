@@ -90,6 +90,7 @@ def model_files(root):
 
 def test_a_run_that_register_rebuilds_equals_the_one_the_train_stage_logs(workspace, make, empty_database):
     for model_type in make.small:
+        make.plots(workspace, model_type)
         publish_training(workspace, "accidents", model_type, {"train_seconds": 3.0})
     trained, models = by_name(workspace), model_files(workspace)
     make.new_store(workspace, empty_database)
@@ -234,8 +235,9 @@ def test_help_imports_nothing_heavy():
 @pytest.mark.slow
 @pytest.mark.xdist_group("server")
 def test_down_while_training_then_up_then_a_second_new_server(
-    workspace, server_factory, server, monkeypatch, capsys
+    workspace, make, server_factory, server, monkeypatch, capsys
 ):
+    make.plots(workspace, "random_forest")
     first, second = server_factory(), server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", first.uri)
     assert publish_training(workspace, "accidents", "random_forest") is None
