@@ -18,13 +18,12 @@ from lockstep.models.artifact import digest_of
 from lockstep.models.prediction import Model
 from lockstep.problems.schema import Schema, read_schema
 from lockstep.registry.catalog import Version, get_model, registry_speaks, versions_of_run
-from lockstep.registry.packaging import GOLDEN, SCHEMA, SKOPS
+from lockstep.registry.packaging import GOLDEN, SCHEMA, SHIPPED_CODE, SKOPS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CACHE = Path(".lockstep") / "cache" / "models"
-SHIPPED_CODE = Path("code") / "lockstep" / "features" / "columns_v1.py"
 SUMS = "sums.json"
 PICKLES = (".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill")
 

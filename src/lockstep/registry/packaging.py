@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlflow.models import Model, ModelSignature
 
 SKOPS, GOLDEN, SCHEMA, CARD = "model.skops", "golden.json", "schema.yaml", "model_card.json"
+SHIPPED_CODE = Path("code") / "lockstep" / "features" / ENCODER_SOURCE.name
 _ALWAYS = ("mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy")
 _BOOSTERS = {"xgboost": ("xgboost-cpu", "xgboost"), "lightgbm": ("lightgbm",)}
 _PACKAGE_CODE = '''"""The part of the package that models need, beside the rest of it where that is installed."""

@@ -156,23 +156,52 @@ def publish(
     known: dict[tuple[str, str], Any],
     timings: dict[str, float] | None = None,
 ) -> Published:
-    """Return a model's version, made where ``known`` (of ``versions_by_digest``) lacks it."""
+    """Return a model's version, made where ``known`` (of ``versions_by_digest``) lacks it or lost its artifact."""
     name = model_name(settings, outputs.problem, outputs.type)
     found = known.get((name, outputs.digest))
+    lost = lost_artifact(client, found) if found is not None and settings.log_model else ""
     if found is not None:
-        return _published(found, new=False)
+        if not lost:
+            return _published(found, new=False)
+        _say(f"WARNING {name} version {found.version}: {lost}; it is registered anew")
     with store.fluent(store.resolve_uri(settings, outputs.root)):
-        logged = _run_of(client, settings, outputs, timings)
+        logged = _run_of(client, settings, outputs, timings, again=bool(lost))
         if logged.model_id is None or not registers(settings):
             return Published(name, None, "None", logged.run_id, outputs.digest, new=True)
         return register(client, settings, name, outputs, logged)
 
 
+def lost_artifact(client: MlflowClient, version: Any) -> str:
+    """Return what is wrong with a version's artifact in a folder of this machine; empty where nothing is.
+
+    A server's own store is not read here: whoever loads from there checks the digest after the download.
+    """
+    from lockstep.models.artifact import digest_of
+    from lockstep.registry.packaging import SHIPPED_CODE, SKOPS
+
+    model_id = str(version.source or "").removeprefix("models:/")
+    if not model_id.startswith("m-") or store.is_http(client.tracking_uri):
+        return ""
+    folder = Path(client.get_logged_model(model_id).artifact_location.removeprefix("file://"))
+    if not folder.is_absolute():
+        return ""
+    if not (folder / SKOPS).is_file():
+        return f"its artifact {folder / SKOPS} is gone"
+    intact = digest_of((folder / SKOPS).read_bytes(), folder / SHIPPED_CODE) == version.tags.get(DIGEST)
+    return "" if intact else f"its artifact {folder / SKOPS} was changed or damaged"
+
+
 def _run_of(
-    client: MlflowClient, settings: Settings, outputs: Outputs, timings: dict[str, float] | None
+    client: MlflowClient,
+    settings: Settings,
+    outputs: Outputs,
+    timings: dict[str, float] | None,
+    again: bool = False,
 ) -> Logged:
-    """Return the run of these outputs: the one a crash left without a version, else a new one."""
+    """Return the run of these outputs: the one a crash left without a version, else (or ``again``) a new one."""
     experiment = experiment_of(client, settings, outputs.root, outputs.problem)
+    if again:
+        return _log(client, experiment, settings, outputs, timings)
     tags = run_tags(outputs)
     found = find_run(client, experiment, {key: tags.get(key) for key in (DIGEST, TYPE, EXPERIMENT)})
     if found is None or (settings.log_model and found.model_id is None):
