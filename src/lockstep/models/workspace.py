@@ -45,6 +45,8 @@ def load_file(path: Path, root: Path) -> Model:
 def _workspace_file(path: Path, root: Path) -> Path:
     found = next((p for p in (path, root / path) if p.is_file()), None)
     if found is None:
+        if path.is_dir() or (root / path).is_dir():
+            raise ArtifactError(f"{path} is a folder; give a model file in it, e.g. xgboost_model.joblib")
         raise ArtifactError(f"{path} is missing; run `dvc repro` (or `dvc checkout`) to make it")
     return found.resolve()
 

@@ -6,17 +6,25 @@ import argparse
 from pathlib import Path
 
 from lockstep.config.layout import ProblemLayout, project_root
-from lockstep.config.params import load_params
+from lockstep.config.params import Params, load_params
 from lockstep.errors import run_command
 from lockstep.pipelines import dvc
 
 
 def train(root: Path, problem: str) -> None:
     """Bring one problem's models and comparison up to date, and its versions into the registry."""
-    load_params(root).problem(problem)
+    check(load_params(root), problem)
     with dvc.alongside(root, "lockstep.registry.prepare"):
         dvc.repro(root, f"compare@{problem}")
     dvc.module(root, "lockstep.registry.register_models", "--problem", problem)
+
+
+def check(params: Params, problem: str) -> None:
+    """Refuse a metric that does not exist now, not after all the trainings; types check their own section."""
+    from lockstep.models.evaluation import check_metric
+    from lockstep.problems.schema import load_schema
+
+    check_metric(params.problem(problem).compare.metric, load_schema(problem).task)
 
 
 def next_steps(root: Path, problem: str) -> str:

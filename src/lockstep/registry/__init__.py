@@ -14,7 +14,8 @@ def _quiet_mlflow() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    for name in ("alembic", "mlflow.store.model_registry.abstract_store"):
+    chatty = ("mlflow.store.model_registry.abstract_store", "mlflow.store.artifact.artifact_repo")
+    for name in ("alembic", *chatty):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from lockstep.errors import UsageError
+from lockstep.errors import UsageError, nearest
 
 
 class Parser(argparse.ArgumentParser):
@@ -18,7 +19,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise the fault as a usage error, with the command that explains the options."""
-        raise UsageError(f"{message}; see `{self.prog} --help`")
+        wrong = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
+        hint = nearest(wrong[1], [name.strip("'") for name in wrong[2].split(", ")]) if wrong else ""
+        raise UsageError(f"{message}{hint}; see `{self.prog} --help`")
 
 
 def common_options(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:

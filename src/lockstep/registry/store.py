@@ -147,6 +147,8 @@ def one_line(error: Exception) -> str:
 
 def prepare_sqlite(database: Path, lock_root: Path) -> None:
     """Initialise a database that is not there yet and correct its locations if it was moved."""
+    if database.is_dir():
+        raise RegistryError(f"{database} is a folder where MLflow's database should be; move it away")
     if not (database.is_file() and database.stat().st_size):
         with _lock(lock_root):
             if not (database.is_file() and database.stat().st_size):
