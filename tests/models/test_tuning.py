@@ -38,8 +38,13 @@ def search(storage, evaluate=score, search=SEARCH):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    return search(tmp_path_factory.mktemp("whole") / "search.db")
+def storage(tmp_path_factory):
+    return tmp_path_factory.mktemp("whole") / "search.db"
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(storage):
+    return search(storage)
 
 
 @pytest.mark.parametrize("killed_at", [0, 1, 5, 9, 13])
@@ -69,13 +74,11 @@ def test_the_winner_is_the_best_finished_trial_and_hopeless_ones_are_pruned(unin
     assert len(whole) < len(trials)
 
 
-def test_a_finished_search_evaluates_nothing_again(tmp_path):
-    first = search(tmp_path / "search.db")
-
+def test_a_finished_search_evaluates_nothing_again(storage, uninterrupted):
     def never(params, report):
         raise AssertionError("evaluated again")
 
-    assert search(tmp_path / "search.db", never) == first
+    assert search(storage, never) == uninterrupted
 
 
 def test_the_name_changes_with_what_the_search_depends_on_and_with_nothing_else():
