@@ -78,11 +78,11 @@ def run_command(main: Callable[[], int | None]) -> None:
         code = 0
     except OSError as error:
         code = _fail(_os_error_line(error), 1)
-    _leave_objects_to_the_system()
+    leave_objects_to_the_system()
     sys.exit(code)
 
 
-def _leave_objects_to_the_system() -> None:
+def leave_objects_to_the_system() -> None:
     """Spare the last collections: over all that MLflow and scikit-learn import, they take a second at each exit."""
     gc.disable()
     gc.freeze()

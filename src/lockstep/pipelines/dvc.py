@@ -22,18 +22,23 @@ def module(root: Path, name: str, *arguments: str) -> None:
 
 
 @contextmanager
-def alongside(root: Path, name: str) -> Iterator[None]:
-    """Run a module beside the block; what it could not do, the block's own steps do or report."""
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen([sys.executable, "-m", name], cwd=root, stdout=quiet, stderr=quiet)
+def repro_beside(root: Path, *targets: str) -> Iterator[None]:
+    """Run `dvc repro` while the block runs, and wait for it; its failure is the same line as ``repro``'s."""
+    command = [sys.executable, "-m", "dvc", "repro", *targets]
+    process = subprocess.Popen(command, cwd=root)
     try:
         yield
+        code = process.wait()
     finally:
-        process.wait()
+        process.wait()  # interrupted, DVC first ends its stage and releases its lock
+    _check(code, command)
 
 
 def _call(root: Path, command: Sequence[str]) -> None:
-    code = subprocess.run(command, cwd=root, check=False).returncode
+    _check(subprocess.run(command, cwd=root, check=False).returncode, command)
+
+
+def _check(code: int, command: Sequence[str]) -> None:
     if code:
         words = " ".join(command[2:])
         raise LockstepError(f"`{words}` ended with exit code {code}; its own message is above")

@@ -14,9 +14,12 @@ from lockstep.pipelines import dvc
 def train(root: Path, problem: str) -> None:
     """Bring one problem's models and comparison up to date, and its versions into the registry."""
     check(load_params(root), problem)
-    with dvc.alongside(root, "lockstep.registry.prepare"):
-        dvc.repro(root, f"compare@{problem}")
-    dvc.module(root, "lockstep.registry.register_models", "--problem", problem)
+    from lockstep.registry.prepare import prepare
+    from lockstep.registry.register_models import register_models
+
+    with dvc.repro_beside(root, f"compare@{problem}"):
+        prepare(root)
+    register_models(root, problem)
 
 
 def check(params: Params, problem: str) -> None:

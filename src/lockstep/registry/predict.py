@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import project_root
-from lockstep.errors import DataError, RegistryError, UsageError, run_command
+from lockstep.errors import DataError, RegistryError, UsageError, leave_objects_to_the_system, run_command
 from lockstep.registry.catalog import check_stage, check_version
 from lockstep.registry.cli import Parser, aligned, as_json, common_options
 
@@ -202,8 +202,9 @@ def beside_imports(function: Callable[..., Any], *arguments: Any) -> Any:
     from multiprocessing import get_context
 
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=_leave_interrupts) as pool:
-        asked: Future[Any] = pool.submit(function, *arguments)
-        import skops.io  # noqa: F401
+        asked: Future[Any] = pool.submit(_asked, function, *arguments)
+
+        import lockstep.features.columns_v1  # noqa: F401
 
         try:
             return asked.result()
@@ -211,6 +212,13 @@ def beside_imports(function: Callable[..., Any], *arguments: Any) -> Any:
             raise RegistryError(
                 "the process that asked the registry was killed; run the command again"
             ) from None
+
+
+def _asked(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call the function and spare this process the last collections over all it imported: it is waited for."""
+    found = function(*arguments)
+    leave_objects_to_the_system()
+    return found
 
 
 def _leave_interrupts() -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from lockstep.config.layout import project_root
+from contextlib import suppress
+from pathlib import Path
+
 from lockstep.config.settings import load_settings
-from lockstep.errors import run_command
+from lockstep.errors import RegistryError
 from lockstep.registry import store
 
 
-def main() -> None:
-    """Initialise the configured store where it is a local database; a server is left alone."""
-    root = project_root()
+def prepare(root: Path) -> None:
+    """Initialise the configured store where it is a local database; a server is left alone.
+
+    What can't be done here is no failure yet: whoever publishes meets it again and says so.
+    """
     settings = load_settings(root)
-    if settings.publish and not store.is_http(store.resolve_uri(settings, root)):
-        store.connect(settings, root)
-
-
-if __name__ == "__main__":
-    run_command(main)
+    with suppress(RegistryError):
+        if settings.publish and not store.is_http(store.resolve_uri(settings, root)):
+            store.connect(settings, root)
