@@ -65,6 +65,7 @@ def test_an_unexpected_error_is_not_swallowed():
 def test_nearest_prefers_another_case_over_another_spelling():
     assert nearest("staging", ["None", "Staging"]) == " (did you mean 'Staging'?)"
     assert nearest("xgbost", ["xgboost", "lightgbm"]) == " (did you mean 'xgboost'?)"
+    assert nearest("prod", ["None", "Production"]) == " (did you mean 'Production'?)"
     assert nearest("zzz", ["xgboost"]) == ""
 
 

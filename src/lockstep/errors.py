@@ -42,7 +42,8 @@ def nearest(name: object, known: Iterable[object]) -> str:
     """Return " (did you mean 'x'?)" for the known name closest to ``name``, or an empty string."""
     names = [str(k) for k in known]
     by_case = [k for k in names if k.lower() == str(name).lower()]
-    close = by_case or difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
+    begun = [k for k in names if len(str(name)) > 2 and k.lower().startswith(str(name).lower())]
+    close = by_case or begun[:1] or difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 

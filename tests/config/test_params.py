@@ -45,6 +45,7 @@ def test_a_misspelt_key_comes_with_the_nearest_one():
 def test_a_wrong_value_names_key_and_value():
     message = broken(lambda c: c["problems"]["toy"]["source"].update(kind="smple"))
     assert message.startswith("params.yaml: problems.toy.source.kind = 'smple'")
+    assert message.endswith("(did you mean 'sample'?)")
 
 
 def test_model_types_and_trainings_must_agree():
@@ -53,6 +54,9 @@ def test_model_types_and_trainings_must_agree():
     )
     extra = {"problem": "toy", "type": "lightgbm"}
     assert "add 'lightgbm' there" in broken(lambda c: c["train"].update({"toy-lightgbm": extra}))
+    assert "type 'xgbost': it must be called toy-xgbost, or hold what its name says" in broken(
+        lambda c: c["train"]["toy-xgboost"].update(type="xgbost")
+    )
     assert "must be called toy-lightgbm" in broken(lambda c: c["train"].update({"toy-lgbm": extra}))
 
 
@@ -71,7 +75,7 @@ def test_a_missing_or_broken_file_says_how_to_mend_it(tmp_path):
     with pytest.raises(ConfigError, match="no valid YAML"):
         load_params(tmp_path)
     (tmp_path / "params.yaml").write_text("")
-    with pytest.raises(ConfigError, match=r"params\.yaml"):
+    with pytest.raises(ConfigError, match=r"params\.yaml is empty; restore it with `git checkout"):
         load_params(tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -179,6 +180,8 @@ def load_params(root: Path) -> Params:
 
 def parse_params(content: object) -> Params:
     """Check the content of a params.yaml."""
+    if content is None:
+        raise ConfigError("params.yaml is empty; restore it with `git checkout params.yaml`")
     params = validated(Params, content, "params.yaml")
     _check_trainings(params)
     return params
@@ -201,7 +204,10 @@ def _first_fault(model: type[BaseModel], error: ValidationError) -> str:
         return f"unknown key '{key}'{nearest(first['loc'][-1], _keys_at(model, first['loc'][:-1]))}{more}"
     if first["type"] == "missing":
         return f"key '{key}' is missing{more}"
-    return f"{key} = {first['input']!r}: {first['msg'].lower()}{more}"
+    hint = ""
+    if first["type"] == "literal_error":
+        hint = nearest(first["input"], re.findall(r"'([^']*)'", first["ctx"]["expected"]))
+    return f"{key} = {first['input']!r}: {first['msg'].lower()}{hint}{more}"
 
 
 def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
@@ -239,7 +245,10 @@ def _check_trainings(params: Params) -> None:
 def _check_training(key: str, training: Training, declared: dict[str, str]) -> None:
     name = training_key(training.problem, training.type)
     if name != key:
-        raise ConfigError(f"params.yaml: train.{key} must be called {name} after its problem and type")
+        held = f"problem '{training.problem}' and type '{training.type}'"
+        raise ConfigError(
+            f"params.yaml: train.{key} holds {held}: it must be called {name}, or hold what its name says"
+        )
     if key not in declared:
         raise ConfigError(
             f"params.yaml: train.{key} is not among problems.{training.problem}.model_types; "
