@@ -1,6 +1,7 @@
 """Bringing data in, with real DVC and git repositories in temporary folders whose path has a space."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,7 @@ STAGES = {
         "import_raw": {
             "foreach": "${problems}",
             "do": {
-                "cmd": f"{sys.executable} -m lockstep.data.import_raw --problem ${{key}}",
+                "cmd": f"{shlex.quote(sys.executable)} -m lockstep.data.import_raw --problem ${{key}}",
                 "deps": ["${item.source.external}"],
                 "params": ["problems.${key}.source"],
                 "outs": ["data/${key}/raw"],

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lockstep.config.params import Preprocess
@@ -205,6 +205,7 @@ values = st.one_of(
 
 
 @settings(max_examples=300)
+@example(changes=[("count", math.inf)])
 @given(st.lists(st.tuples(st.sampled_from([*GOOD, "other"]), values), max_size=2))
 def test_the_vectorised_check_agrees_with_the_record_check(changes):
     record = GOOD | dict(changes)

@@ -118,12 +118,14 @@ def _in_range(values: pd.Series, column: Column, checked: Checked) -> pd.Series:
 
 def _within(values: Any, column: Column) -> Any:
     """Return whether numbers (an array or Series) are in a column's range."""
+    import numpy as np
+
     good = values == values
     if column.low is not None:
         good &= values >= column.low
     if column.high is not None:
         good &= values <= column.high
-    return good & (values % 1 == 0) if column.integer else good
+    return good & (np.floor(values) == values) if column.integer else good
 
 
 def _range(column: Column) -> str:
