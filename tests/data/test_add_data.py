@@ -77,15 +77,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    root = tmp_path / "my project"
-    shutil.copytree(template, root)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.chdir(root)
-    return root
-
-
-@pytest.fixture
 def add(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Add:
     def call(problem: str, source: Path | str, *more: str) -> str:
         monkeypatch.setattr(sys, "argv", ["add_data", "--problem", problem, "--from", str(source), *more])

@@ -1,6 +1,5 @@
 """The DVC remote, with real DVC and git repositories: a local folder, and S3 against a moto server on loopback."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,15 +31,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_dvc(root, "add", "-q", "data")
     git(root, "add", ".")
     git(root, "commit", "-qm", "all")
-    return root
-
-
-@pytest.fixture
-def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    root = tmp_path / "my project"
-    shutil.copytree(template, root)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.chdir(root)
     return root
 
 

@@ -25,6 +25,11 @@ def show_dvc(root: Path, *arguments: str) -> int:
     return subprocess.run(_command(arguments), cwd=root, env=_environment(), check=False).returncode
 
 
+def begin_dvc(root: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start a DVC command below ``root`` on the caller's own terminal; the caller waits for it."""
+    return subprocess.Popen(_command(arguments), cwd=root, env=_environment())
+
+
 def default_remote(root: Path) -> str | None:
     """Return the name of the default DVC remote, or None without one."""
     return run_dvc(root, "config", "core.remote") or None

@@ -1,0 +1,16 @@
+"""What tests of commands that call DVC share."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the module's own ``template`` repository, in a folder with a space, which is the current one."""
+    root = tmp_path / "my project"
+    shutil.copytree(template, root)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(root)
+    return root
