@@ -54,7 +54,7 @@ def test_model_types_and_trainings_must_agree():
     )
     extra = {"problem": "toy", "type": "lightgbm"}
     assert "add 'lightgbm' there" in broken(lambda c: c["train"].update({"toy-lightgbm": extra}))
-    assert "type 'xgbost': it must be called toy-xgbost, or hold what its name says" in broken(
+    assert "type 'xgbost', but must hold what its name says (did you mean 'toy-xgboost'?)" in broken(
         lambda c: c["train"]["toy-xgboost"].update(type="xgbost")
     )
     assert "must be called toy-lightgbm" in broken(lambda c: c["train"].update({"toy-lgbm": extra}))

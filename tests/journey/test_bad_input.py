@@ -56,7 +56,11 @@ def bare(project, folder: Path):
         ("sample: {size:", "sample: {siz:", "'problems.accidents.source.sample.siz' (did you mean 'size'?)"),
         ("external: data", "externl: data", "'problems.accidents.source.externl' (did you mean 'external'?)"),
         ("forest, xgboost,", "forest, xgbost,", "'accidents-xgbost', which has no section in train"),
-        ("    type: xgboost", "    type: xgbost", "train.accidents-xgboost must be called accidents-xgbost"),
+        (
+            "    type: xgboost",
+            "    type: xgbost",
+            "type 'xgbost', but must hold what its name says (did you mean 'accidents-xgboost'?)",
+        ),
         ("metric: roc_auc", "metric: roc_aux", "'roc_aux' (did you mean 'roc_auc'?)"),
     ],
 )

@@ -246,9 +246,10 @@ def _check_training(key: str, training: Training, declared: dict[str, str]) -> N
     name = training_key(training.problem, training.type)
     if name != key:
         held = f"problem '{training.problem}' and type '{training.type}'"
-        raise ConfigError(
-            f"params.yaml: train.{key} holds {held}: it must be called {name}, or hold what its name says"
-        )
+        fix = f"must be called {name}"
+        if key in declared:
+            fix = f"must hold what its name says{nearest(name, declared)}"
+        raise ConfigError(f"params.yaml: train.{key} holds {held}, but {fix}")
     if key not in declared:
         raise ConfigError(
             f"params.yaml: train.{key} is not among problems.{training.problem}.model_types; "
