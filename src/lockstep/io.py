@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it when the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
+    part = _hidden(path)
     try:
+        part.touch(mode=0o600, exist_ok=False)
         yield part
         part.chmod(0o666 & ~_umask())
         part.replace(path)
@@ -37,15 +36,22 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``path`` that replaces it when the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    part, old = _hidden(path), _hidden(path)
     try:
+        part.mkdir(mode=0o700)
         yield part
         part.chmod(0o777 & ~_umask())
         if path.exists():
-            shutil.rmtree(path)
+            path.replace(old)  # emptied under its name, an interruption would leave half of it
         part.replace(path)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        for folder in (part, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hidden(path: Path) -> Path:
+    """Return a new name beside ``path`` that git and DVC ignore: known before it is made, it is always removed."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 
 def _umask() -> int:

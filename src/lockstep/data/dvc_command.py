@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from lockstep.errors import ConfigError
 
 def run_dvc(root: Path, *arguments: str) -> str:
     """Run a DVC command below ``root`` and return what it prints; its failure is one ConfigError."""
+    mend_locks(root)
     done = subprocess.run(
         _command(arguments), cwd=root, env=_environment(), capture_output=True, text=True, check=False
     )
@@ -22,12 +25,47 @@ def run_dvc(root: Path, *arguments: str) -> str:
 
 def show_dvc(root: Path, *arguments: str) -> int:
     """Run a DVC command below ``root`` on the caller's own terminal and return its exit code."""
-    return subprocess.run(_command(arguments), cwd=root, env=_environment(), check=False).returncode
+    return end_dvc(root, begin_dvc(root, *arguments))
 
 
 def begin_dvc(root: Path, *arguments: str) -> subprocess.Popen[bytes]:
     """Start a DVC command below ``root`` on the caller's own terminal; the caller waits for it."""
+    mend_locks(root)
     return subprocess.Popen(_command(arguments), cwd=root, env=_environment())
+
+
+def end_dvc(root: Path, process: subprocess.Popen[bytes]) -> int:
+    """Wait for a DVC command and return its exit code; interrupted, it first ends its stage and frees its locks."""
+    try:
+        return process.wait()
+    finally:
+        process.wait()
+        mend_locks(root)
+
+
+def mend_locks(root: Path) -> None:
+    """Remove DVC's list of locks where an interruption or a full disk cut it off: DVC would refuse to run for ever.
+
+    DVC rewrites `.dvc/tmp/rwlock` in place, guarded by a lock of its own that is taken here too; a list that can't
+    be read holds nobody's lock.
+    """
+    listed = root / ".dvc" / "tmp" / "rwlock"
+    if not _cut_off(listed):
+        return
+    with listed.with_name("rwlock.lock").open("a") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        if _cut_off(listed):
+            listed.unlink()
+
+
+def _cut_off(listed: Path) -> bool:
+    try:
+        json.loads(listed.read_bytes())
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        return True
+    return False
 
 
 def default_remote(root: Path) -> str | None:

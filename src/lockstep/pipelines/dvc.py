@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lockstep.data.dvc_command import begin_dvc, show_dvc
+from lockstep.data.dvc_command import begin_dvc, end_dvc, show_dvc
 from lockstep.errors import LockstepError
 
 
@@ -29,9 +29,8 @@ def repro_beside(root: Path, *targets: str) -> Iterator[None]:
     process = begin_dvc(root, "repro", *targets)
     try:
         yield
-        code = process.wait()
     finally:
-        process.wait()  # interrupted, DVC first ends its stage and releases its lock
+        code = end_dvc(root, process)
     _check(code, "dvc", "repro", *targets)
 
 
