@@ -40,6 +40,42 @@ def test_plain_file_stores_are_refused_with_the_way_out(tmp_path, uri):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("uri", "meant"),
+    [
+        ("http//host", "http://host"),
+        ("https:/host/path", "https://host/path"),
+        ("http:host:5000", "http://host:5000"),
+        ("http:///host", "http://host"),
+        ("127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("localhost:5000/path", "http://localhost:5000/path"),
+        ("htp://host", "http://host"),
+        ("postgres://host/db", "postgresql://host/db"),
+        ("http//jane:secret@host", "http://jane:***@host"),
+    ],
+)
+def test_a_mistyped_uri_comes_with_what_it_means(tmp_path, uri, meant):
+    with pytest.raises(ConfigError, match=r"is no URI of a server or database; write ") as caught:
+        store.connect(settings_for(tmp_path, uri), tmp_path)
+    assert str(caught.value).endswith(f"write {meant}")
+    assert "secret" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("uri", ["tracking", "http://", "http"])
+def test_a_word_that_is_no_uri_comes_with_the_forms_there_are(tmp_path, uri):
+    with pytest.raises(ConfigError, match=rf"'{uri}' .* is no URI; write http://HOST:PORT .* sqlite:///"):
+        store.connect(settings_for(tmp_path, uri), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["http://host", "https://u:p@h:1/x", "sqlite:///x.db", "mysql+pymysql://h/d", "databricks://p", "C:/x"],
+)
+def test_a_uri_that_is_right_or_of_another_kind_is_left_alone(uri):
+    assert store.meant_uri(uri) == ""
+
+
 @pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "nonsense://x"])
 def test_a_uri_without_a_database_is_one_line(tmp_path, uri):
     with pytest.raises((ConfigError, RegistryError)) as caught:
@@ -79,6 +115,67 @@ def test_a_damaged_database_is_named(tmp_path):
     (tmp_path / "mlflow.db").write_bytes(b"no database at all, but not empty")
     with pytest.raises(RegistryError, match=r"no complete MLflow database.*move it aside"):
         store.connect(settings_for(tmp_path), tmp_path)
+
+
+def test_a_truncated_database_is_named_and_left_as_it_is(tmp_path, empty_database):
+    whole = empty_database.read_bytes()
+    for kept in (100, 4096, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "mlflow.db").write_bytes(whole[:kept])
+        with pytest.raises(RegistryError, match=r"no complete MLflow database.*put a backup .*move it"):
+            store.connect(settings_for(tmp_path), tmp_path)
+        assert (tmp_path / "mlflow.db").read_bytes() == whole[:kept]
+        assert [p.name for p in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+KILLED = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN")
+connection.execute("CREATE TABLE half (x)")
+for _ in range(300):
+    connection.execute("INSERT INTO half VALUES (?)", ("x" * 4000,))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_half_wrote_is_rolled_back(tmp_path, empty_database):
+    database = tmp_path / "mlflow.db"
+    shutil.copyfile(empty_database, database)
+    subprocess.run([sys.executable, "-c", KILLED, str(database)], check=False)
+    assert (tmp_path / "mlflow.db-journal").stat().st_size
+    assert database.stat().st_size > empty_database.stat().st_size
+    assert store.connect(settings_for(tmp_path), tmp_path).get_experiment("0").name == "Default"
+    assert database.stat().st_size == empty_database.stat().st_size
+
+
+def test_a_locked_database_is_named_as_such(tmp_path, empty_database, monkeypatch):
+    monkeypatch.setattr(store, "_PATIENCE", 0.05)
+    shutil.copyfile(empty_database, tmp_path / "mlflow.db")
+    with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(RegistryError, match="is locked by another process"):
+            store.connect(settings_for(tmp_path), tmp_path)
+
+
+def test_an_emptied_database_beside_artifacts_is_no_new_store(tmp_path):
+    (tmp_path / "mlflow.db").touch()
+    note = tmp_path / "mlruns" / "cars" / "note.txt"
+    note.parent.mkdir(parents=True)
+    note.write_text("of a run")
+    with pytest.raises(
+        RegistryError, match=r"is empty \(0 bytes\).*backup.*remove it and run `dvc repro register`"
+    ):
+        store.connect(settings_for(tmp_path), tmp_path)
+    assert (tmp_path / "mlflow.db").read_bytes() == b""
+    assert note.read_text() == "of a run"
+
+
+def test_an_empty_database_without_artifacts_is_a_new_store(tmp_path):
+    (tmp_path / "mlflow.db").touch()
+    (tmp_path / "mlruns" / "cars").mkdir(parents=True)
+    client = store.connect(settings_for(tmp_path), tmp_path)
+    assert [e.name for e in client.search_experiments()] == ["Default"]
 
 
 def test_a_half_initialised_database_is_named(tmp_path):

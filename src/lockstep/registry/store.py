@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -22,6 +24,9 @@ ARTIFACTS = "mlruns"
 _SQLITE = "sqlite:///"
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+_SERVER = re.compile(r"(?P<scheme>https?)(?::|[:;.,]?[/\\]+)[/\\]*(?P<rest>[^/\\:].*)", re.IGNORECASE)
+_HOST_AND_PORT = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*:\d{2,5}(/.*)?")
+_PATIENCE = 20.0
 _LOCATIONS = (  # every column of MLflow's schema that holds an absolute artifact location
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -57,12 +62,19 @@ def resolve_uri(settings: Settings, root: Path) -> str:
     """Return the absolute tracking URI; plain file stores are refused with the way out."""
     main = main_tree(root)
     uri = settings.tracking_uri or f"{_SQLITE}{DATABASE}"
+    told = f"tracking URI '{shown(uri)}' (from {settings.source_of('tracking_uri')})"
+    if meant := meant_uri(uri):
+        raise ConfigError(f"{told} is no URI of a server or database; write {shown(meant)}")
     scheme = urlsplit(uri).scheme
-    if scheme in ("", "file") or len(scheme) == 1:
+    if scheme == "file" or _is_path(uri, main):
         raise ConfigError(
-            f"tracking URI '{uri}' (from {settings.source_of('tracking_uri')}) is a plain file store, which "
+            f"{told} is a plain file store, which "
             f"MLflow refuses now; use {_SQLITE}{DATABASE} (the default) and move old runs there with "
             "`mlflow migrate-filestore`"
+        )
+    if not scheme or (is_http(uri) and not urlsplit(uri).netloc):
+        raise ConfigError(
+            f"{told} is no URI; write http://HOST:PORT for a server, or {_SQLITE}{DATABASE} (the default)"
         )
     if scheme == "sqlite":
         path = uri.removeprefix(_SQLITE)
@@ -70,6 +82,26 @@ def resolve_uri(settings: Settings, root: Path) -> str:
             raise ConfigError(f"tracking URI '{uri}' names no database file; write {_SQLITE}{DATABASE}")
         return f"{_SQLITE}{main / path}"
     return uri
+
+
+def meant_uri(uri: str) -> str:
+    """Return the URI a mistyped one seems to mean (colon, slash or letter missing, no scheme); empty for none."""
+    if _HOST_AND_PORT.fullmatch(uri):
+        return f"http://{uri}"
+    scheme, parted, rest = uri.partition("://")
+    if parted and rest[:1] not in ("", "/"):
+        known = ("http", "https", *_DATABASES)
+        close = difflib.get_close_matches(scheme, known, n=1, cutoff=0.75)
+        return f"{close[0]}://{rest}" if close and scheme.split("+")[0].lower() not in known else ""
+    server = _SERVER.fullmatch(uri)
+    return f"{server['scheme'].lower()}://{server['rest']}" if server else ""
+
+
+def _is_path(uri: str, main: Path) -> bool:
+    """Tell whether a text without a scheme (or with a drive's letter) is a folder's name."""
+    if len(scheme := urlsplit(uri).scheme) == 1:
+        return True
+    return not scheme and (uri.startswith((".", "/", "~")) or ARTIFACTS in uri or (main / uri).is_dir())
 
 
 def is_http(uri: str) -> bool:
@@ -134,10 +166,7 @@ def _cause(error: Exception) -> str:
 
 def shown(uri: str) -> str:
     """Return a URI without the password that it may carry."""
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    return uri.replace(f":{parts.password}@", ":***@")
+    return re.sub(r"(//[^/@:]*):[^/]*@", r"\1:***@", uri)
 
 
 def one_line(error: Exception) -> str:
@@ -149,6 +178,7 @@ def prepare_sqlite(database: Path, lock_root: Path) -> None:
     """Initialise a database that is not there yet and correct its locations if it was moved."""
     if database.is_dir():
         raise RegistryError(f"{database} is a folder where MLflow's database should be; move it away")
+    _check_not_emptied(database)
     if not (database.is_file() and database.stat().st_size):
         with _lock(lock_root):
             if not (database.is_file() and database.stat().st_size):
@@ -179,16 +209,41 @@ def _initialise(database: Path) -> None:
         store.engine.dispose()
 
 
+def _check_not_emptied(database: Path) -> None:
+    """Refuse to take a file of no bytes for a new store while there are artifacts: it was emptied by accident."""
+    if not database.is_file() or database.stat().st_size:
+        return
+    artifacts = database.parent / ARTIFACTS
+    if any(path.is_file() for path in artifacts.rglob("*")):
+        raise RegistryError(
+            f"{database} is empty (0 bytes) while {artifacts} holds artifacts: the record of runs, versions and "
+            "stages is gone; put a backup in its place, or remove it and run `dvc repro register`, which "
+            "publishes the workspace's models again"
+        )
+
+
 def _check_sqlite(database: Path) -> None:
+    """Refuse what is no whole MLflow database; a transaction that a killed process left open is rolled back."""
     try:
-        with closing(sqlite3.connect(f"file:{_quoted(database)}?mode=ro", uri=True)) as connection:
+        # Only who may write can roll back; for a database that is read-only sqlite takes rw for ro.
+        uri = f"file:{_quoted(database)}?mode=rw"
+        with closing(sqlite3.connect(uri, uri=True, timeout=_PATIENCE)) as connection:
             connection.execute("SELECT version_num FROM alembic_version").fetchone()
             connection.execute("SELECT 1 FROM registered_models LIMIT 1").fetchone()
+            (page,) = connection.execute("PRAGMA page_size").fetchone()
     except sqlite3.DatabaseError as error:
-        raise RegistryError(
-            f"{database} is no complete MLflow database ({error}); move it aside and run "
-            "`dvc repro register`, which registers the workspace's models anew"
-        ) from error
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            raise RegistryError(f"{database} is locked by another process; end it and run again") from error
+        raise _damaged(database, str(error)) from error
+    if database.stat().st_size % page:
+        raise _damaged(database, "its last page is cut off")
+
+
+def _damaged(database: Path, reason: str) -> RegistryError:
+    return RegistryError(
+        f"{database} is no complete MLflow database ({reason}); put a backup in its place, or move it aside "
+        "and run `dvc repro register`, which publishes the workspace's models again"
+    )
 
 
 def _quoted(path: Path) -> str:
@@ -210,7 +265,7 @@ def moved_from(database: Path) -> list[str]:
 def mend_locations(database: Path) -> None:
     """Point every recorded artifact location below a vanished root to the folder beside the database."""
     here = str(database.parent / ARTIFACTS)
-    with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+    with closing(sqlite3.connect(database, timeout=_PATIENCE)) as connection, connection:
         for old in moved_from(database):
             for table, column in _LOCATIONS:
                 connection.execute(
