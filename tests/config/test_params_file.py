@@ -95,7 +95,13 @@ def test_entries_that_are_there_keep_their_own_values() -> None:
     assert "plums" in parsed(after).problems
 
 
-@pytest.mark.parametrize("text", ["problems: {}\ntrain: {}\n", "train:\n  a: {}\n"])
+def test_a_section_that_is_not_there_is_begun_at_the_end() -> None:
+    assert with_sections("problems:\n  a: {b: 1}  # why\n", "search:\n  c:\n    trials: 2\n") == (
+        "problems:\n  a: {b: 1}  # why\n\nsearch:\n  c:\n    trials: 2\n"
+    )
+
+
+@pytest.mark.parametrize("text", ["problems: {}\ntrain: {}\n", "train:\n  a: {}\nproblems:\n"])
 def test_a_section_that_is_no_block_is_named(text: str) -> None:
     with pytest.raises(ConfigError, match="no block `problems:`"):
         with_sections(text, FRAGMENT)

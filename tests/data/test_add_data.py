@@ -110,11 +110,18 @@ def test_a_prepared_table_is_copied_tracked_and_named(project: Path, add: Add, t
     assert git(project, "check-ignore", "data/external/accidents").strip()
     assert "make run-train PROBLEM=accidents" in told
     assert "git add params.yaml data/external/accidents.dvc" in told
-    assert "left out, no data files: test_features.json" in told
+    assert "left out: test_features.json" in told
     assert "dvc push" not in told
     now = (project / "params.yaml").read_text().splitlines()
     differ = [new.split()[0] for old, new in zip(PARAMS.splitlines(), now, strict=True) if old != new]
     assert differ == ["kind:", "external:", "split:"]
+
+
+def test_the_publishers_table_of_registrations_is_left_out(tmp_path: Path) -> None:
+    files = folder(tmp_path / "their data", [*RAW, "vehicules-immatricules-baac-2021.csv"])
+    found = look_at("accidents", files, None)
+    assert (found.kind, sorted(f.name for f in found.files)) == ("files", RAW)
+    assert [f.name for f in found.skipped] == ["vehicules-immatricules-baac-2021.csv"]
 
 
 def test_a_clone_with_only_the_remote_reproduces_it_and_no_outer_path_is_kept(
@@ -167,6 +174,7 @@ def test_a_problem_without_a_section_gets_the_one_its_folder_suggests(
     assert params.problem("accidents").source.kind == "sample"
     suggested = yaml.safe_load((PROBLEMS / "accidents_2005_2021" / "params.yaml").read_text())
     assert set(suggested["train"]) <= set(params.train)
+    assert set(suggested["search"]) == set(params.search)
 
 
 def test_links_are_followed_as_copies(project: Path, add: Add, tmp_path: Path) -> None:
@@ -271,7 +279,7 @@ def test_a_given_kind_wins_over_the_names(tmp_path: Path) -> None:
         ([], "it is empty"),
         ([".hidden.csv"], "it is empty"),
         (["a.zip"], r"found a\.zip; unpack archives first"),
-        (PARTED[:3], "has x_train, x_test, y_train but lacks y_test"),
+        (PARTED[:3], "lacks y_test; a prepared table is"),
         (["a.csv", "b.csv", "c.csv"], "not clear which is the table"),
         (["train_test.csv", "x.csv"], "not clear which is the table"),
         ([*RAW, "X_train.csv"], "raw files of the publisher .* and others .*KIND="),

@@ -158,7 +158,7 @@ def test_interrupting_a_download_keeps_the_part_and_no_raw_folder(tmp_path: Path
     stage = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     try:
         assert arrived.wait(20)
-        parts = wait_for(lambda: [p for p in tmp_path.rglob("*.part") if p.stat().st_size])
+        parts = wait_for(lambda: [p for p in tmp_path.rglob("*.csv.part") if p.stat().st_size])
         stage.send_signal(signal.SIGINT)
         _, errors = stage.communicate(timeout=20)
     finally:
@@ -253,7 +253,17 @@ def test_an_unknown_year_lists_the_known_ones() -> None:
         sources.files_of_year(2004)
 
 
-@pytest.mark.parametrize("name", ["X_train.csv", "my_places.csv", "df-dev-test.csv", "immovehicules.csv"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X_train.csv",
+        "my_places.csv",
+        "df-dev-test.csv",
+        "immovehicules.csv",
+        "vehicules-immatricules-baac-2021.csv",
+        "usagers-2021.xlsx",
+    ],
+)
 def test_other_names_are_no_raw_names(name: str) -> None:
     assert not sources.is_raw_name(name)
 

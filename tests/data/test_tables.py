@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lockstep.data.tables import read_table
+from lockstep.data.tables import form_of, part_of, read_table
 from lockstep.errors import DataError
 from lockstep.problems.schema import Schema, load_schema
 
@@ -96,9 +96,16 @@ def test_x_and_y_of_other_lengths_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        ({}, "holds no table; a prepared table is"),
-        ({"a": LINES, "b": LINES}, r"holds a\.csv, b\.csv; a prepared table is"),
-        ({"X_train": LINES}, "lacks y_train"),
+        ({}, "holds no table: not clear which is the table; a prepared table is"),
+        ({"a": LINES, "b": LINES}, r"holds a\.csv, b\.csv: not clear which is the table"),
+        ({"train_test": LINES, "x": LINES}, r"holds train_test\.csv, x\.csv: not clear"),
+        ({"latest": LINES, "train": LINES}, r"holds latest\.csv, train\.csv: not clear"),
+        ({"train_a": LINES, "train_b": LINES}, r"holds train_a\.csv, train_b\.csv: not clear"),
+        (
+            {"train": LINES, "test": LINES, "more": LINES},
+            r"holds more\.csv, test\.csv, train\.csv: not clear",
+        ),
+        ({"X_train": LINES, "X_test": LINES}, "lacks y_train, y_test"),
         (
             {"loans": ["purpose,amonut,issued,bad", "a,1,2020-01-02,0"]},
             r"'amount' \(did you mean 'amonut'\?\)",
@@ -114,6 +121,39 @@ def test_x_and_y_of_other_lengths_are_refused(tmp_path):
 def test_a_faulty_source_is_refused_with_the_fix(tmp_path, files, says):
     with pytest.raises(DataError, match=says):
         read_table(written(tmp_path / "raw", **files), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("train.csv", "train"),
+        ("df-dev-test.csv", "test"),
+        ("LoansTrain.parquet", "train"),
+        ("TESTING_2021.csv", "test"),
+        ("2021train.csv", "train"),
+        ("train_test.csv", None),
+        ("latest.csv", None),
+        ("contestants.csv", None),
+        ("x.csv", None),
+    ],
+)
+def test_a_name_says_its_part_by_one_word_of_the_two(name, part):
+    assert part_of(name) == part
+
+
+def test_one_table_may_have_any_name_and_is_whole(tmp_path):
+    assert form_of([tmp_path / "train_test.csv"], tmp_path) == {"all": tmp_path / "train_test.csv"}
+
+
+def test_files_beside_x_and_y_are_not_read(tmp_path):
+    paths = [tmp_path / f"{stem}.csv" for stem in ("X_test", "X_train", "notes", "y_test", "y_train")]
+    assert set(form_of(paths, tmp_path).values()) == {p for p in paths if p.stem != "notes"}
+
+
+def test_one_part_in_two_formats_is_refused(tmp_path):
+    paths = [tmp_path / f"{stem}.csv" for stem in ("X_train", "X_test", "y_train", "y_test")]
+    with pytest.raises(DataError, match=r"holds X_train\.csv, X_train\.parquet: keep the one that is meant"):
+        form_of([*paths, tmp_path / "X_train.parquet"], tmp_path)
 
 
 def test_a_damaged_parquet_file_is_refused_by_name(tmp_path):

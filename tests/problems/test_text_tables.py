@@ -52,6 +52,40 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, content, says):
         read_text(written(tmp_path, content))
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"\n <!DOCTYPE html>\n<html><body>Not found, sorry</body></html>\n", "an HTML page"),
+        (b"<HTML lang='fr'><head>\n", "an HTML page"),
+        (b'<?xml version="1.0"?>\n<rows/>\n', "XML"),
+        (b'[\n  {"lum": 1, "agg": 2}\n]\n', "JSON"),
+        (b'{"error": "gone"}\n', "JSON"),
+        (b"PK\x03\x04\x14\x00\x06\x00\x08\x00", "a zip archive or an Excel workbook"),
+        (b"\x1f\x8b\x08\x00\x00", "compressed by gzip"),
+        (b"PAR1\x15\x04\x15", "Parquet under another name"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git lfs pull"),
+    ],
+)
+def test_a_file_of_another_format_is_named_for_what_it_is(tmp_path, content, says):
+    with pytest.raises(DataError, match=rf"t\.csv is no delimited text but .*{says}"):
+        read_text(written(tmp_path, content))
+
+
+def test_another_table_is_called_so_and_nobody_told_to_rename(tmp_path):
+    table = read_text(written(tmp_path, "sepal length,species\n1,setosa\n"))
+    with pytest.raises(
+        DataError, match=r"t\.csv seems to be another table: it has sepal length, species"
+    ) as e:
+        table.require(["Num_Acc", "lum", "agg"])
+    assert "rename" not in str(e.value)
+
+
+def test_a_table_without_a_header_is_told(tmp_path):
+    table = read_text(written(tmp_path, "201900000001,3,1\n201900000002,1,2\n"))
+    with pytest.raises(DataError, match=r"has values in its first line \(201900000001, 3, 1\)"):
+        table.require(["Num_Acc", "lum", "agg"])
+
+
 def test_a_lone_quote_within_a_value_is_text(tmp_path):
     table = read_text(written(tmp_path, 'a,b\n1,RUE "X\n2,y\n'))
     assert table.columns["b"].to_pylist() == ['RUE "X', "y"]

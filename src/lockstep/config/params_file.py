@@ -135,9 +135,14 @@ def _body(fragment: str, section: str) -> list[str]:
 
 
 def _append(text: str, section: str, body: list[str]) -> str:
-    """Put lines at the end of a section, before the blanks and comments that belong to the next one."""
+    """Put lines at the end of a section, before the blanks and comments that belong to the next one.
+
+    A section that the text lacks altogether is begun at its end.
+    """
     lines = text.splitlines()
     bounds = _bounds(lines, section)
+    if bounds is None and section not in _load(text):
+        return "\n".join([*lines, "", f"{section}:", *body]) + "\n"
     if bounds is None:
         raise ConfigError(f"params.yaml has no block `{section}:` to add to; write it as an indented block")
     return "\n".join([*lines[: bounds[1]], *body, *lines[bounds[1] :]]) + "\n"

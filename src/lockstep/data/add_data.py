@@ -20,6 +20,7 @@ from lockstep.config.layout import project_root
 from lockstep.config.params_file import parsed, read_params_text, with_sections, with_values
 from lockstep.data.dvc_command import default_remote, run_dvc
 from lockstep.data.import_raw import files_below, problem_module, readable_size
+from lockstep.data.tables import form_of
 from lockstep.errors import ConfigError, DataError, UsageError, run_command
 from lockstep.io import sha256_file, whole_folder, write_text
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 Kind = Literal["files", "table"]
 EXTERNAL = "data/external"
 SUFFIXES = (".csv", ".tsv", ".parquet", ".txt")
-PARTED = ("x_train", "x_test", "y_train", "y_test")
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,12 @@ def look_at(problem: str, path: Path, kind: Kind | None) -> Found:
     if path.is_dir():
         _refuse_broken_links(path)
     files = files_below(path)
-    data = _data_files(files)
+    data = _read_files(problem, _data_files(files))
     _check_files(path, files, data)
     base = path if path.is_dir() else path.parent
     names = [file.name for file in data]
     is_table = kind == "table" or (kind is None and not _is_raw(problem, path, names))
-    own_split = is_table and _has_own_split(path, names)
+    own_split = is_table and _has_own_split(path, data)
     skipped = tuple(file for file in files if file not in data)
     return Found(base, data, skipped, "table" if is_table else "files", own_split)
 
@@ -114,6 +114,14 @@ def _data_files(files: list[Path]) -> tuple[Path, ...]:
     data = [file for file in files if file.suffix.lower() in SUFFIXES]
     tables = [file for file in data if file.suffix.lower() != ".txt"]
     return tuple(tables or data)
+
+
+def _read_files(problem: str, data: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Return the files without those that the publisher offers beside his raw tables and nothing reads."""
+    sources = problem_module(problem, "sources")
+    if sources is None or not any(sources.is_raw_name(file.name) for file in data):
+        return data
+    return tuple(file for file in data if not sources.is_ignored_name(file.name))
 
 
 def _refuse_broken_links(path: Path) -> None:
@@ -135,8 +143,8 @@ def _check_files(path: Path, files: list[Path], data: tuple[Path, ...]) -> None:
 
 def _is_raw(problem: str, path: Path, names: list[str]) -> bool:
     """Tell whether the files are the publisher's; a mixture of both kinds is a DataError."""
-    is_raw_name = getattr(problem_module(problem, "sources"), "is_raw_name", None)
-    raw = [name for name in names if is_raw_name and is_raw_name(name)]
+    sources = problem_module(problem, "sources")
+    raw = [name for name in names if sources is not None and sources.is_raw_name(name)]
     if raw and len(raw) < len(names):
         other = next(name for name in names if name not in raw)
         raise DataError(
@@ -146,24 +154,9 @@ def _is_raw(problem: str, path: Path, names: list[str]) -> bool:
     return bool(raw)
 
 
-def _has_own_split(path: Path, names: list[str]) -> bool:
+def _has_own_split(path: Path, files: tuple[Path, ...]) -> bool:
     """Tell whether a table comes parted in train and test; names that make no table are a DataError."""
-    stems = {Path(name).stem.lower() for name in names}
-    parted = [name for name in PARTED if name in stems]
-    if parted and len(parted) < len(PARTED):
-        lacking = ", ".join(name for name in PARTED if name not in stems)
-        raise DataError(f"{path} has {', '.join(parted)} but lacks {lacking}; add what is missing")
-    if parted or len(names) == 1:
-        return bool(parted)
-    if len(names) == 2 and {("train" in name, "test" in name) for name in stems} == {
-        (True, False),
-        (False, True),
-    }:
-        return True
-    raise DataError(
-        f"{path} holds {len(names)} files ({', '.join(names[:5])}) and it is not clear which is the table; give one "
-        "file, a train and a test file, or X_train, X_test, y_train, y_test (KIND=files for raw files)"
-    )
+    return "all" not in form_of(files, path)
 
 
 def store(found: Found, target: Path) -> bool:
@@ -258,7 +251,7 @@ def report(root: Path, problem: str, found: Found, changed: bool) -> str:
     split = " with its own train and test rows" if found.own_split else ""
     lines = [f"added {what}{split}: {folder}, tracked by {folder}.dvc, named in params.yaml"]
     if found.skipped:
-        lines.append(f"left out, no data files: {', '.join(file.name for file in found.skipped[:5])}")
+        lines.append(f"left out: {', '.join(file.name for file in found.skipped[:5])}")
     lines += ["next:", f"  make run-train PROBLEM={problem}"]
     lines += [
         f"  git add params.yaml {folder}.dvc {EXTERNAL}/.gitignore && git commit -m 'Data of {problem}'"

@@ -1,7 +1,15 @@
-"""A prepared table of any problem, read by its schema: one file, a train/test pair, or X and y of both."""
+"""A prepared table of any problem, read by its schema: one file, a train/test pair, or X and y of both.
+
+Which file is which is told by the names alone (``form_of``):
+X_train, X_test, y_train and y_test, where one of them is there (others beside them are not read);
+else the only file, whatever it is called; else two files, of which one has the word train in its name and the
+other the word test. Anything else is refused: a name with both words (train_test.csv) says nothing.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +31,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 PARTS = ("train", "test")
 _FORMS = "X_train, X_test, y_train and y_test; or one file with 'train' and one with 'test' in its name; or one file"
+_SHOWN = 8
+_PART_WORD = re.compile(r"(?<![a-z])(train|test)(?:ing)?(?![a-z])")
 
 
 def read_table(folder: Path, schema: Schema) -> RawTable:
@@ -37,29 +47,65 @@ def read_table(folder: Path, schema: Schema) -> RawTable:
     return RawTable(table, {}, len(table), {})
 
 
+def part_of(name: str) -> str | None:
+    """Return the part a file's name says by the word train or test; None for neither, and for both."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", Path(name).stem).lower()
+    words = set(_PART_WORD.findall(spaced))
+    return words.pop() if len(words) == 1 else None
+
+
+def form_of(paths: Sequence[Path], where: Path) -> dict[str, Path]:
+    """Return which file is which: by x_train, x_test, y_train, y_test; by train, test; or by all.
+
+    Files whose names make no table, or more than one, are a DataError.
+    """
+    sides = [f"{side}_{part}" for side in "xy" for part in PARTS]
+    parted = [path for path in paths if path.stem.lower() in sides]
+    if parted:
+        return _one_each(parted, sides, [path.stem.lower() for path in parted], where)
+    if len(paths) == 1:
+        return {"all": paths[0]}
+    parts = [part_of(path.name) or "" for path in paths]
+    if len(paths) == 2 and set(parts) == set(PARTS):
+        return dict(zip(parts, paths, strict=True))
+    raise DataError(
+        f"{where} holds {_listed(paths)}: not clear which is the table; a prepared table is {_FORMS}"
+    )
+
+
+def _one_each(paths: Sequence[Path], wanted: list[str], stems: list[str], where: Path) -> dict[str, Path]:
+    """Return one path a wanted name, in their order; a missing or a doubled one is a DataError."""
+    lacking = [name.replace("x", "X", 1) if name[0] == "x" else name for name in wanted if name not in stems]
+    if lacking:
+        raise DataError(f"{where} lacks {', '.join(lacking)}; a prepared table is {_FORMS}")
+    if len(paths) > len(wanted):
+        twins = [path for path, stem in zip(paths, stems, strict=True) if stems.count(stem) > 1]
+        raise DataError(f"{where} holds {_listed(twins)}: keep the one that is meant")
+    found = dict(zip(stems, paths, strict=True))
+    return {name: found[name] for name in wanted}
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return (", ".join(path.name for path in paths[:_SHOWN]) or "no table") + more
+
+
 def _open(folder: Path, schema: Schema) -> list[tuple[TextTable, str | None]]:
-    """Return the tables in ``folder`` with the part each is; a set of files of no known form is a DataError."""
+    """Return the tables in ``folder`` with the part each is."""
     files = sorted(
         p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
     )
-    by_stem = {path.stem.lower(): path for path in files}
-    if any(f"{side}_{part}" in by_stem for side in "xy" for part in PARTS):
-        return [(_features_and_target(by_stem, part, folder, schema), part) for part in PARTS]
-    if len(files) == 1:
-        return [(read_any(files[0]), None)]
-    pairs = {part: [path for stem, path in by_stem.items() if part in stem] for part in PARTS}
-    if len(files) == 2 and all(len(paths) == 1 for paths in pairs.values()):
-        return [(read_any(paths[0]), part) for part, paths in pairs.items()]
-    found = ", ".join(path.name for path in files[:8]) or "no table"
-    raise DataError(f"{folder} holds {found}; a prepared table is {_FORMS}")
+    form = form_of(files, folder)
+    if "all" in form:
+        return [(read_any(form["all"]), None)]
+    if "train" in form:
+        return [(read_any(form[part]), part) for part in PARTS]
+    return [(_features_and_target(form[f"x_{part}"], form[f"y_{part}"], schema), part) for part in PARTS]
 
 
-def _features_and_target(by_stem: dict[str, Path], part: str, folder: Path, schema: Schema) -> TextTable:
+def _features_and_target(x_path: Path, y_path: Path, schema: Schema) -> TextTable:
     """Return X with the target out of y, row by row."""
-    for stem in (f"x_{part}", f"y_{part}"):
-        if stem not in by_stem:
-            raise DataError(f"{folder} lacks {stem.replace('x', 'X', 1)}; a prepared table is {_FORMS}")
-    features, target = read_any(by_stem[f"x_{part}"]), read_any(by_stem[f"y_{part}"])
+    features, target = read_any(x_path), read_any(y_path)
     if features.rows != target.rows:
         raise DataError(
             f"{features.path.name} has {features.rows} rows and {target.path.name} {target.rows}: one is truncated"

@@ -19,6 +19,26 @@ MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"})
 EXAMPLES = 5
 """How many examples a message shows at most."""
 
+_STARTS = {
+    b"<!doctype html": "an HTML page (a login or error page saved in its place?)",
+    b"<html": "an HTML page (a login or error page saved in its place?)",
+    b"<?xml": "XML",
+    b'{"': "JSON",
+    b'[{"': "JSON",
+    b"[[": "JSON",
+    b"PK\x03\x04": "a zip archive or an Excel workbook",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"PAR1": "Parquet under another name",
+    b"\x1f\x8b": "compressed by gzip",
+    b"BZh": "compressed by bzip2",
+    b"\xfd7zXZ": "compressed by xz",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"%PDF-": "a PDF document",
+    b"SQLite format 3": "an sqlite database",
+    b"version https://git-lfs": "a pointer of Git LFS (run `git lfs pull`)",
+}
+"""How files begin that are no delimited text, in lower case where that is text, and what they are."""
+
 _BLANKS = " \t\r\n\u00a0\u202f\ufeff"
 
 
@@ -57,11 +77,22 @@ def require_columns(names: Iterable[str], found: Iterable[str], where: str) -> N
     if not absent:
         return
     extra = [name for name in there if name not in wanted]
+    if len(absent) == len(wanted) > 1 and not any(nearest(name, extra) for name in absent):
+        raise DataError(_foreign(wanted, there, where))
     lacks = ", ".join(f"'{name}'{nearest(name, extra)}" for name in absent[:EXAMPLES]) + _more(absent)
     others = ", ".join(extra[:EXAMPLES]) + _more(extra) if extra else "no others"
-    raise DataError(
-        f"{where} lacks the column {lacks}; it has, besides the expected: {others}; rename it as expected"
-    )
+    renamed = any(nearest(name, extra) for name in absent)
+    fix = "rename it as expected" if renamed else "add it, or give the file that has it"
+    raise DataError(f"{where} lacks the column {lacks}; it has, besides the expected: {others}; {fix}")
+
+
+def _foreign(wanted: list[str], there: list[str], where: str) -> str:
+    """Return what a file seems to be that has not one of the expected columns, nor any like them."""
+    shown = ", ".join(there[:EXAMPLES]) + _more(there)
+    if sum(_number(name, MISSING) is not None for name in there) > len(there) / 2:
+        return f"{where} has values in its first line ({shown}); put the columns' names above them"
+    expected = ", ".join(wanted[:EXAMPLES]) + _more(wanted)
+    return f"{where} seems to be another table: it has {shown}, and none of {expected}; give the one meant"
 
 
 def _more(items: list[str]) -> str:
@@ -74,6 +105,7 @@ def read_text(path: Path) -> TextTable:
     A missing, empty or truncated file, or one of another separator or encoding, is a DataError with the fix.
     """
     content = _bytes(path)
+    _refuse_other_formats(content, path)
     encoding = _encoding(content, path)
     header = content.splitlines()[0].decode(encoding)
     separator = _separator(header, path)
@@ -93,6 +125,14 @@ def _bytes(path: Path) -> bytes:
     if not content.strip():
         raise DataError(f"{path.name} is empty; fetch or copy it again")
     return content if content.endswith((b"\r", b"\n")) else content + b"\n"
+
+
+def _refuse_other_formats(content: bytes, path: Path) -> None:
+    begin = content[:64].lstrip()
+    compact = b"".join(begin.split()) if begin[:1] in (b"{", b"[") else begin
+    for start, what in _STARTS.items():
+        if begin.startswith(start) or compact.startswith(start) or begin.lower().startswith(start):
+            raise DataError(f"{path.name} is no delimited text but {what}; put the table itself in its place")
 
 
 def _encoding(content: bytes, path: Path) -> str:

@@ -12,10 +12,10 @@ from lockstep.problems.accidents.recode import NEW_ERA
 KINDS = ("caracteristiques", "lieux", "vehicules", "usagers")
 _NAMES = {
     # carcteristiques-2021 is the publisher's own slip, caract-2023 his abbreviation
-    "caracteristiques": re.compile(r"carac|carct|caract"),
-    "lieux": re.compile(r"lieux"),
-    "vehicules": re.compile(r"v[eé]hicules"),
-    "usagers": re.compile(r"usagers"),
+    "caracteristiques": re.compile(r"(?<![a-z])(carac|carct)"),
+    "lieux": re.compile(r"(?<![a-z])lieux"),
+    "vehicules": re.compile(r"(?<![a-z])v[eé]hicules"),
+    "usagers": re.compile(r"(?<![a-z])usagers"),
 }
 # the publisher offers this fifth table, of registrations, beside the four
 _OTHER = re.compile(r"immatricul")
@@ -33,15 +33,22 @@ _OLD: dict[str, list[str]] = {"usagers": ["secu"]}
 _NEW = {"lieux": ["vma"], "vehicules": ["id_vehicule", "motor"], "usagers": ["id_vehicule", "secu1"]}
 
 
-def required_columns(kind: str, year: int) -> list[str]:
-    """Return the columns a table of ``kind`` must have in ``year``."""
+def required_columns(kind: str, year: int | None) -> list[str]:
+    """Return the columns a table of ``kind`` must have in ``year``, or (None) in any."""
+    if year is None:
+        return _ALWAYS[kind]
     return _ALWAYS[kind] + (_NEW if year >= NEW_ERA else _OLD).get(kind, [])
+
+
+def is_left_aside(name: str) -> bool:
+    """Tell whether a file is the publisher's but none of the four: he offers the registrations beside them."""
+    return bool(_OTHER.search(name.lower()))
 
 
 def kind_of(name: str) -> str | None:
     """Return which of the four tables a file name belongs to, or None."""
     lowered = name.lower()
-    if not lowered.endswith((".csv", ".txt")) or _OTHER.search(lowered):
+    if not lowered.endswith((".csv", ".txt")) or is_left_aside(lowered):
         return None
     return next((kind for kind, pattern in _NAMES.items() if pattern.search(lowered)), None)
 

@@ -65,7 +65,7 @@ def _open(path: Path, kind: str) -> tuple[TextTable, np.ndarray]:
     text = read_text(path)
     if "Accident_Id" in text.columns:  # the publisher's name for it in 2022
         text.columns["Num_Acc"] = text.columns.pop("Accident_Id")
-    text.require(["Num_Acc"])
+    text.require(required_columns(kind, None))
     if not text.rows:
         raise DataError(f"{path.name} has a header and no rows; fetch or copy it again")
     ids = whole_numbers(text, "Num_Acc")

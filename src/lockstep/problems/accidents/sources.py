@@ -8,11 +8,11 @@ revision, so no sum is fixed here; `source.download.sha256` in params.yaml pins 
 from __future__ import annotations
 
 import csv
-import re
 from functools import cache
 from pathlib import Path
 
 from lockstep.errors import UsageError
+from lockstep.problems.accidents.eras import is_left_aside, kind_of
 from lockstep.problems.source_files import RemoteFile
 
 DATASET = (
@@ -20,8 +20,6 @@ DATASET = (
     "de-la-circulation-routiere-annees-de-2005-a-2023/"
 )
 _RESOURCE = "https://www.data.gouv.fr/fr/datasets/r/{}"
-# caract-2023, carcteristiques-2021 (the publisher's own slip), ech_usagers: any table of any year.
-_RAW_NAME = re.compile(r"(?<![a-z])(?:caract|carct|lieux|usagers|v[eé]hicules)", re.IGNORECASE)
 
 
 def known_years() -> list[int]:
@@ -42,7 +40,12 @@ def files_of_year(year: int) -> list[RemoteFile]:
 
 def is_raw_name(name: str) -> bool:
     """Tell whether a file's name is that of one of the publisher's four tables, of any year."""
-    return bool(_RAW_NAME.search(name))
+    return kind_of(name) is not None
+
+
+def is_ignored_name(name: str) -> bool:
+    """Tell whether a file's name is that of a table the publisher offers beside the four, which nothing reads."""
+    return is_left_aside(name)
 
 
 @cache
