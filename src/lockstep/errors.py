@@ -55,7 +55,8 @@ def unknown(what: str, name: object, known: Iterable[object]) -> str:
 
 
 def _os_error_line(error: OSError) -> str:
-    where = f": {error.filename}" if error.filename else ""
+    name = error.filename2 or error.filename  # of a copy the target
+    where = f": {name}" if name else ""
     if error.errno == errno.ENOSPC:
         return f"the disk is full{where}; free some space and run the command again"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -28,6 +28,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield part
         part.chmod(0o666 & ~_umask())
         part.replace(path)
+    except OSError as error:
+        raise _named(error, path) from error.__cause__
     finally:
         part.unlink(missing_ok=True)
 
@@ -44,6 +46,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
         if path.exists():
             path.replace(old)  # emptied under its name, an interruption would leave half of it
         part.replace(path)
+    except OSError as error:
+        raise _named(error, path) from error.__cause__
     finally:
         for folder in (part, old):
             shutil.rmtree(folder, ignore_errors=True)
@@ -52,6 +56,13 @@ def whole_folder(path: Path) -> Iterator[Path]:
 def _hidden(path: Path) -> Path:
     """Return a new name beside ``path`` that git and DVC ignore: known before it is made, it is always removed."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """Give an error that names no file, as a full disk's, the one that was being written."""
+    if error.errno is not None and error.filename is None:
+        error.filename = str(path)
+    return error
 
 
 def _umask() -> int:

@@ -6,13 +6,14 @@ started again goes on as the uninterrupted one would have.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.params import Search, Space, Training
-from lockstep.errors import ConfigError
+from lockstep.errors import ConfigError, LockstepError
 from lockstep.io import sha256_json
 
 if TYPE_CHECKING:
@@ -55,6 +56,27 @@ def study_name(key: str, search: Search, training: Training, data_digest: str) -
     return f"{key}-{sha256_json(content)[:12]}"
 
 
+@contextmanager
+def usable(storage: Path) -> Iterator[None]:
+    """Turn what a full, read-only or damaged file of trials raises within the block into one line with the fix."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        raise LockstepError(
+            f"{storage} keeps the search's trials and can't be used ({_innermost(error)}); free some space or make "
+            "it writable and search again: it goes on from the last whole trial. A damaged file: move it away"
+        ) from error
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def open_study(storage: Path, name: str, current: dict[str, Any], search: Search) -> Study:
     """Open the study of that name in the sqlite file, or begin it with the hyperparameters in use now."""
     import optuna
@@ -71,7 +93,7 @@ def open_study(storage: Path, name: str, current: dict[str, Any], search: Search
     )
     _forget_killed(study)
     inside = {k: current[k] for k in search.space if k in current}
-    if not study.trials and len(inside) == len(search.space):
+    if not finished(study) and not _waiting(study) and len(inside) == len(search.space):
         study.enqueue_trial(inside)
     return study
 
@@ -82,8 +104,12 @@ def _forget_killed(study: Study) -> None:
 
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
-        if trial.system_attrs.get("fixed_params"):
-            study.enqueue_trial(trial.system_attrs["fixed_params"])
+
+
+def _waiting(study: Study) -> bool:
+    from optuna.trial import TrialState
+
+    return bool(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
 
 def run_study(

@@ -6,16 +6,24 @@ Nothing is registered from a search: the normal graph trains the winners, so tha
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import PARTS, ProblemLayout, project_root
 from lockstep.config.params import Params, Search, Training, load_params, training_key
 from lockstep.config.params_file import read_params_text, with_values
-from lockstep.errors import ConfigError, RegistryError, UsageError, run_command
+from lockstep.errors import ConfigError, UsageError, run_command
 from lockstep.io import sha256_file, sha256_json, write_text
-from lockstep.models.tuning import Evaluate, Report, TrialResult, finished, open_study, run_study, study_name
+from lockstep.models.tuning import (
+    Evaluate,
+    Report,
+    TrialResult,
+    finished,
+    open_study,
+    run_study,
+    study_name,
+    usable,
+)
 from lockstep.pipelines import dvc
 
 if TYPE_CHECKING:
@@ -52,37 +60,30 @@ def searched_types(params: Params, problem: str, wanted: list[str]) -> list[str]
 
 def search_type(root: Path, params: Params, problem: str, model_type: str) -> dict[str, Any]:
     """Run what is left of one type's search and return the winner's hyperparameters."""
+    from lockstep.registry.trials import open_search
+
     key = training_key(problem, model_type)
     training, search, layout = params.train[key], params.search[key], ProblemLayout(root, problem)
     name = study_name(key, search, training, data_digest(layout))
-    study = open_study(root / ".lockstep" / "search.db", name, training.params, search)
-    log = open_log(root, problem, model_type, name)
-    done = finished(study)
-    for result in done:
-        tell(log, key, search, result)
-    metric = params.problem(problem).compare.metric
-    objective = evaluation(layout, training, metric) if len(done) < search.trials else never
-    winner = run_study(study, search, objective, lambda result: tell(log, key, search, result))
-    print(f"{key}: best validation {metric} {study.best_value:.5f} with {winner}", flush=True)
+    storage, metric = root / ".lockstep" / "search.db", params.problem(problem).compare.metric
+    with usable(storage):
+        study = open_study(storage, name, training.params, search)
+        log = open_search(root, problem, model_type, name)
+        done = finished(study)
+        for result in done:
+            tell(log, key, search, result)
+        objective = evaluation(layout, training, metric) if len(done) < search.trials else never
+        winner = run_study(study, search, objective, lambda result: tell(log, key, search, result))
+        best = study.best_value
+    print(f"{key}: best validation {metric} {best:.5f} with {winner}", flush=True)
     if log:
-        log.close(winner, study.best_value)
+        log.close(winner, best)
     return winner
 
 
 def data_digest(layout: ProblemLayout) -> str:
     """Return one digest of all encoded matrices."""
     return sha256_json([sha256_file(layout.matrix(part)) for part in PARTS])
-
-
-def open_log(root: Path, problem: str, model_type: str, name: str) -> SearchLog | None:
-    """Open the search's MLflow runs; a server that is down costs them, not the search, and says so."""
-    from lockstep.registry.trials import open_search
-
-    try:
-        return open_search(root, problem, model_type, name)
-    except RegistryError as error:
-        print(f"! the trials are not logged to MLflow: {error}; search again to log them", file=sys.stderr)
-        return None
 
 
 def tell(log: SearchLog | None, key: str, search: Search, result: TrialResult) -> None:

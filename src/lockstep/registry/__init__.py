@@ -11,9 +11,10 @@ def _quiet_mlflow() -> None:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+    # Its tracebacks of database errors; the errors themselves come as exceptions.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     chatty = ("mlflow.store.model_registry.abstract_store", "mlflow.store.artifact.artifact_repo")
     for name in ("alembic", *chatty):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -33,6 +33,7 @@ def register_models(
 
     Raises RegistryError while the server can't be reached.
     """
+    import requests
     from mlflow.exceptions import MlflowException
 
     from lockstep.registry.store import connect, one_line
@@ -47,8 +48,8 @@ def register_models(
     try:
         for name, trainings in _by_problem(params, problem, models).items():
             done += _register_problem(client, settings, root, name, trainings, params)
-    except MlflowException as error:
-        raise RegistryError(f"the tracking server refused: {one_line(error)}") from error
+    except (MlflowException, requests.RequestException) as error:
+        raise RegistryError(f"the tracking server failed: {one_line(error)}") from error
     return done
 
 

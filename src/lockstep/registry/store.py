@@ -27,6 +27,11 @@ _CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_
 _SERVER = re.compile(r"(?P<scheme>https?)(?::|[:;.,]?[/\\]+)[/\\]*(?P<rest>[^/\\:].*)", re.IGNORECASE)
 _HOST_AND_PORT = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*:\d{2,5}(/.*)?")
 _PATIENCE = 20.0
+_MEANINGS = (  # what MLflow wraps in a page of SQL or of connection pools, and the way out
+    ("database or disk is full", "its database's disk is full; free some space and run the command again"),
+    ("readonly database", "its database is read-only; make it writable for this user"),
+    ("timed out", "it stopped answering; look at the server and run the command again"),
+)
 _LOCATIONS = (  # every column of MLflow's schema that holds an absolute artifact location
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -170,8 +175,9 @@ def shown(uri: str) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """Return an error's message as one line."""
-    return " ".join(str(error).split())[:400]
+    """Return an error's message as one line, with the fix where it is known."""
+    text = " ".join(str(error).split())
+    return next((meaning for sign, meaning in _MEANINGS if sign in text), text[:400])
 
 
 def prepare_sqlite(database: Path, lock_root: Path) -> None:

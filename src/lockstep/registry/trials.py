@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.settings import load_settings
+from lockstep.errors import RegistryError
 from lockstep.models.tuning import TrialResult
 from lockstep.problems.schema import load_schema
 from lockstep.registry import store
@@ -20,30 +23,55 @@ TRIAL = "lockstep.trial"
 PARENT = "mlflow.parentRunId"
 
 
-@dataclass(frozen=True)
+@dataclass
 class SearchLog:
-    """Where one study's trials go: a parent run in the problem's experiment."""
+    """Where one study's trials go: a parent run in the problem's experiment.
+
+    A server that fails on the way costs the log, not the search: it is told once, and nothing more is asked.
+    """
 
     client: MlflowClient
     experiment_id: str
     parent_id: str
     study: str
+    lost: bool = False
 
     def add(self, result: TrialResult) -> None:
-        """Log one trial below the parent, unless it is there already."""
-        if not self._runs(f"tags.`{TRIAL}` = '{result.number}'"):
-            self._log(result)
+        """Log one trial below the parent, unless it is there; one that a kill left open is made anew."""
+        self._attempt(lambda: self._add(result))
 
     def close(self, winner: dict[str, Any], value: float) -> None:
         """Write the winner on the parent run and end it."""
+        self._attempt(lambda: self._close(winner, value))
+
+    def _attempt(self, log: Callable[[], None]) -> None:
+        import requests
+        from mlflow.exceptions import MlflowException
+
+        if self.lost:
+            return
+        try:
+            log()
+        except (MlflowException, requests.RequestException) as error:
+            self.lost = True
+            warn(store.one_line(error))
+
+    def _add(self, result: TrialResult) -> None:
+        chosen = f"tags.`{SEARCH}` = '{self.study}' and tags.`{TRIAL}` = '{result.number}'"
+        found = self.client.search_runs([self.experiment_id], chosen)
+        for run in found:
+            if run.info.status != "FINISHED":
+                self.client.delete_run(run.info.run_id)
+        if not any(run.info.status == "FINISHED" for run in found):
+            self._log(result)
+
+    def _close(self, winner: dict[str, Any], value: float) -> None:
+        if self.client.get_run(self.parent_id).info.status == "FINISHED":
+            return
         for name, chosen in winner.items():
             self.client.set_tag(self.parent_id, f"lockstep.winner.{name}", str(chosen))
         self.client.log_metric(self.parent_id, "best_value", value)
         self.client.set_terminated(self.parent_id, "FINISHED")
-
-    def _runs(self, condition: str) -> list[Any]:
-        both = f"tags.`{SEARCH}` = '{self.study}' and {condition}"
-        return list(self.client.search_runs([self.experiment_id], both, max_results=1))
 
     def _log(self, result: TrialResult) -> None:
         from mlflow.entities import Metric, Param
@@ -62,15 +90,27 @@ class SearchLog:
         self.client.set_terminated(run.info.run_id, "FINISHED")
 
 
+def warn(reason: str) -> None:
+    """Say loudly that the search goes on without its log."""
+    print(f"! the trials are not logged to MLflow: {reason}; search again to log them", file=sys.stderr)
+
+
 def open_search(root: Path, problem: str, model_type: str, study: str) -> SearchLog | None:
-    """Return the log of a study, its parent run made or found; None where publishing is turned off."""
+    """Return the log of a study, its parent run made or found; None where publishing is off or the server is down."""
+    import requests
+    from mlflow.exceptions import MlflowException
+
     settings = load_settings(root)
     if not settings.publish:
         return None
-    client = store.connect(settings, root)
-    name = settings.experiment_name or load_schema(problem).experiment
-    experiment = store.experiment_id(client, store.resolve_uri(settings, root), root, name)
-    return SearchLog(client, experiment, _parent(client, experiment, model_type, study), study)
+    try:
+        client = store.connect(settings, root)
+        name = settings.experiment_name or load_schema(problem).experiment
+        experiment = store.experiment_id(client, store.resolve_uri(settings, root), root, name)
+        return SearchLog(client, experiment, _parent(client, experiment, model_type, study), study)
+    except (RegistryError, MlflowException, requests.RequestException) as error:
+        warn(store.one_line(error))
+        return None
 
 
 def _parent(client: MlflowClient, experiment: str, model_type: str, study: str) -> str:
