@@ -33,6 +33,30 @@ def test_a_version_loads_as_it_was_registered(home, pipeline):
     assert model.schema == load_schema("accidents")
 
 
+def test_the_store_is_the_clients_wherever_one_stands(home, pipeline, tmp_path, monkeypatch):
+    number = home.register(NAME, pipeline)
+    monkeypatch.chdir(tmp_path)
+    assert load(home, version=number).version == number
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_what_is_refused_is_noted_until_it_is_found_whole(home, pipeline):
+    from lockstep.registry.loading import doubted_fault
+
+    home.register(NAME, pipeline)
+    version = loading.find_version(home.client, NAME, version=1)
+    assert doubted_fault(home.client, version, home.root) == ""
+    file = home.artifact(NAME, 1) / "model.skops"
+    content = file.read_bytes()
+    file.write_bytes(content[:-1])
+    with pytest.raises(ArtifactError, match="changed or swapped"):
+        load(home, version=1)
+    assert "changed or swapped" in doubted_fault(home.client, version, home.root)
+    file.write_bytes(content)
+    assert doubted_fault(home.client, version, home.root) == ""
+    assert list((home.root / loading.DOUBTED).iterdir()) == []
+
+
 def test_by_stage_the_newest_and_by_run_its_own(home, pipeline, other_pipeline):
     for made in (pipeline, other_pipeline, pipeline):
         home.register(NAME, made, stage="Staging")

@@ -1,15 +1,16 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import load_settings
-from lockstep.errors import RegistryError, UsageError
+from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.io import write_csv, write_json
-from lockstep.registry import store
+from lockstep.registry import loading, store
 from lockstep.registry.publish import Outputs, publish_training
 from lockstep.registry.register_models import PARENT, register_models
 
@@ -165,6 +166,61 @@ def test_a_crash_before_the_children_are_tied_is_healed(workspace, monkeypatch):
     tied = {client.get_run(one.run_id).data.tags[PARENT] for one in published}
     assert len(tied) == 1
     assert client.get_run(tied.pop()).info.status == "FINISHED"
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("server")
+def test_an_artifact_damaged_on_a_server_is_registered_anew(workspace, server_factory, monkeypatch, capsys):
+    served = server_factory().start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", served.uri)
+    client = client_of(workspace)
+    name = "Accident_Prediction_Logistic_Regression"
+
+    def register() -> tuple[int, bool, str]:
+        (one,) = register_models(workspace, "accidents", ["logistic_regression"])
+        return one.version, one.new, capsys.readouterr().err
+
+    def artifact(version: int, file: str = "model.skops") -> Path:
+        model_id = client.get_model_version(name, str(version)).source.removeprefix("models:/")
+        (found,) = (served.folder / "artifacts").rglob(f"{model_id}/artifacts/{file}")
+        return found
+
+    assert register()[:2] == (1, True)
+    artifact(1).unlink()
+    version, new, told = register()
+    assert (version, new) == (2, True)
+    assert f"{name} version 1: its file model.skops is gone" in told
+    artifact(2).write_bytes(artifact(2).read_bytes()[:-100])
+    version, new, told = register()
+    assert (version, new) == (3, True)
+    assert "bytes in place of" in told
+
+    content = bytearray(artifact(3).read_bytes())
+    content[len(content) // 2] ^= 1
+    artifact(3).write_bytes(content)
+    with monkeypatch.context() as patch:
+        patch.setattr(loading, "_download", lambda *_: pytest.fail("downloaded what nobody doubted"))
+        assert register()[:2] == (3, False)
+    with pytest.raises(
+        ArtifactError, match=r"changed or swapped .* register it again with `dvc repro register`"
+    ):
+        loading.load_version(client, workspace, name, version=3)
+    version, new, told = register()
+    assert (version, new) == (4, True)
+    assert "version 3: its artifact has digest" in told
+    assert loading.load_version(client, workspace, name, version=4).version == 4
+    assert register()[:2] == (4, False)
+    assert list((workspace / loading.DOUBTED).iterdir()) == []
+
+
+def test_golden_rows_damaged_in_a_folder_are_mended_after_they_were_refused(workspace, capsys):
+    (first,) = register_models(workspace, "accidents", ["logistic_regression"])
+    (file,) = workspace.glob("mlruns/*/models/*/artifacts/golden.json")
+    file.write_text(file.read_text()[:100])
+    with pytest.raises(ArtifactError):
+        loading.load_version(client_of(workspace), workspace, first.name, version=1)
+    assert [one.version for one in register_models(workspace, "accidents", ["logistic_regression"])] == [2]
+    assert loading.load_version(client_of(workspace), workspace, first.name, version=2).version == 2
 
 
 def test_only_some_types_or_problems(workspace, capsys):

@@ -173,7 +173,7 @@ def list_models(client: MlflowClient) -> list[Model]:
         entries = list(_pages(client.search_registered_models))
         versions: dict[str, list[Version]] = {entry.name: [] for entry in entries}
         for raw in _pages(client.search_model_versions):
-            versions.setdefault(raw.name, []).append(_version(raw))
+            versions.setdefault(raw.name, []).append(version_from(raw))
     return sorted((_model(entry, versions[entry.name]) for entry in entries), key=lambda m: m.name)
 
 
@@ -190,7 +190,7 @@ def get_model(client: MlflowClient, name: str) -> Model:
             raise
     with registry_speaks():
         found = _pages(client.search_model_versions, filter_string=f"name = '{name}'")
-        return _model(entry, [_version(raw) for raw in found])
+        return _model(entry, [version_from(raw) for raw in found])
 
 
 def versions_of_run(client: MlflowClient, run_id: str) -> list[Version]:
@@ -199,7 +199,7 @@ def versions_of_run(client: MlflowClient, run_id: str) -> list[Version]:
         raise UsageError(f"'{run_id}' is no run's id; list-versions shows the runs of a model")
     with registry_speaks():
         found = _pages(client.search_model_versions, filter_string=f"run_id = '{run_id}'")
-        return [_version(raw) for raw in found]
+        return [version_from(raw) for raw in found]
 
 
 def _no_model(name: str, known: list[str]) -> str:
@@ -213,7 +213,8 @@ def _model(entry: Any, versions: list[Version]) -> Model:
     return Model(entry.name, tuple(sorted(versions, key=lambda v: v.version)), aliases)
 
 
-def _version(raw: Any) -> Version:
+def version_from(raw: Any) -> Version:
+    """Return MLflow's model version as plain values."""
     return Version(
         name=raw.name,
         version=int(raw.version),  # an int from sqlite, text from a server: "9" > "11"

@@ -1,13 +1,16 @@
 """From a name in the registry to a model that was checked: digest, allowed types, golden rows, and only then use.
 
 Nothing that an artifact ships is imported or unpickled. Downloads are kept below .lockstep/cache by digest
-and verified by it at each use.
+and verified by it at each use. What is refused is noted there too, so that `register`, which does not download
+what the registry holds, looks at it closely.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +22,14 @@ from lockstep.models.prediction import Model
 from lockstep.problems.schema import Schema, read_schema
 from lockstep.registry.catalog import Version, get_model, registry_speaks, versions_of_run
 from lockstep.registry.packaging import GOLDEN, SCHEMA, SHIPPED_CODE, SKOPS
+from lockstep.registry.store import fluent
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow import MlflowClient
 
 CACHE = Path(".lockstep") / "cache" / "models"
+DOUBTED = Path(".lockstep") / "cache" / "doubted"
 SUMS = "sums.json"
 PICKLES = (".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill")
 
@@ -71,25 +77,24 @@ def locate(client: MlflowClient, version: Version, root: Path) -> Located:
     """Return a version's artifact folder from the cache, downloaded where it is not there or was changed."""
     digest = _digest(version)
     folder = root / CACHE / digest
-    if not _intact(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-        _download(client, version, folder)
+    with _noted(folder):
+        if not _intact(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            _download(client, version, folder)
     return Located(version, folder)
 
 
 def open_version(located: Located) -> Model:
     """Check an artifact against its version and load it: digest first, then types, then golden rows."""
     from lockstep.models.artifact import read_artifact
-    from lockstep.models.golden import COUNT, check_golden, golden_from
+    from lockstep.models.golden import check_golden
 
     version, folder = located.version, located.folder
     where = f"{version.name} version {version.version}"
-    pipeline = read_artifact(_skops_file(folder, where), _digest(version), folder / SHIPPED_CODE)
-    schema = _schema(folder, version, where)
-    rows, outputs = golden_from(_content(folder / GOLDEN, where), schema)
-    if len(rows) < COUNT:
-        raise ArtifactError(f"{where} has {len(rows)} golden rows in place of {COUNT}; register it again")
-    check_golden(pipeline, rows, outputs, where)
+    with _noted(folder):
+        pipeline = read_artifact(_skops_file(folder, where), _digest(version), folder / SHIPPED_CODE)
+        schema, rows, outputs = _declared(located, where)
+        check_golden(pipeline, rows, outputs, where)
     return Model(
         pipeline=pipeline,
         schema=schema,
@@ -101,6 +106,52 @@ def open_version(located: Located) -> Model:
         digest=_digest(version),
         type=version.tag("type"),
     )
+
+
+def _declared(located: Located, where: str) -> tuple[Schema, pd.DataFrame, list[Any]]:
+    """Return schema, golden rows and their outputs as an artifact holds them; ArtifactError where one is off."""
+    from lockstep.models.golden import COUNT, golden_from
+
+    schema = _schema(located.folder, located.version, where)
+    rows, outputs = golden_from(_content(located.folder / GOLDEN, where), schema)
+    if len(rows) < COUNT:
+        raise ArtifactError(f"{where} has {len(rows)} golden rows in place of {COUNT}; register it again")
+    return schema, rows, outputs
+
+
+@contextmanager
+def _noted(folder: Path) -> Iterator[None]:
+    """Note the digest of an artifact that is refused within the block, and keep no download of it.
+
+    The same model registered anew has the same digest, and so the same place in the cache.
+    """
+    try:
+        yield
+    except ArtifactError:
+        shutil.rmtree(folder, ignore_errors=True)
+        note = folder.parents[1] / DOUBTED.name / folder.name
+        with suppress(OSError):  # a read-only folder: the refusal itself is what matters
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.touch()
+        raise
+
+
+def doubted_fault(client: MlflowClient, version: Version, root: Path) -> str:
+    """Return why an artifact that was refused in this workspace is damaged in the registry too; empty if it isn't.
+
+    It is downloaded for that. Golden outputs are not compared: other package versions may differ in them.
+    """
+    note = root / DOUBTED / (version.tag("model_digest") or "none")
+    if not note.is_file():
+        return ""
+    where = f"{version.name} version {version.version}"
+    try:
+        with _noted(root / CACHE / note.name):
+            _declared(locate(client, version, root), where)
+    except ArtifactError as error:
+        return str(error).partition("; register it again")[0].removeprefix(f"{where}: ")
+    note.unlink()
+    return ""
 
 
 def _version_of_run(client: MlflowClient, run_id: str) -> Version:
@@ -139,7 +190,8 @@ def _download(client: MlflowClient, version: Version, folder: Path) -> None:
     uri = f"models:/{version.name}/{version.version}"
     with whole_folder(folder) as part:
         try:
-            with registry_speaks():
+            # MLflow resolves models:/ by its global store, whatever tracking URI it is given
+            with registry_speaks(), fluent(client.tracking_uri):
                 mlflow.artifacts.download_artifacts(uri, dst_path=str(part), tracking_uri=client.tracking_uri)
         except OSError as error:
             raise ArtifactError(
@@ -205,5 +257,8 @@ def _content(file: Path, where: str) -> dict[str, Any]:
     try:
         content: dict[str, Any] = read_json(file)
     except DataError as error:
-        raise ArtifactError(f"{where} has no golden rows to check it by ({error})") from error
+        raise ArtifactError(
+            f"{where}: its {file.name} cannot be read, so it cannot be checked; register it again with "
+            "`dvc repro register`"
+        ) from error
     return content

@@ -26,7 +26,16 @@ from lockstep.models.naming import TYPE_NAMES, registered_name
 from lockstep.problems.schema import Schema, load_schema
 from lockstep.registry import store
 from lockstep.registry.lineage import TRAIN_STAGE, Lineage, lineage
-from lockstep.registry.runs import DataPart, Logged, Record, find_run, flattened, log_run, part_digest
+from lockstep.registry.runs import (
+    ARTIFACT_BYTES,
+    DataPart,
+    Logged,
+    Record,
+    find_run,
+    flattened,
+    log_run,
+    part_digest,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -159,7 +168,7 @@ def publish(
     """Return a model's version, made where ``known`` (of ``versions_by_digest``) lacks it or lost its artifact."""
     name = model_name(settings, outputs.problem, outputs.type)
     found = known.get((name, outputs.digest))
-    lost = lost_artifact(client, found) if found is not None and settings.log_model else ""
+    lost = lost_artifact(client, found, outputs.root) if found is not None and settings.log_model else ""
     if found is not None:
         if not lost:
             return _published(found, new=False)
@@ -171,20 +180,46 @@ def publish(
         return register(client, settings, name, outputs, logged)
 
 
-def lost_artifact(client: MlflowClient, version: Any) -> str:
-    """Return what is wrong with a version's artifact in a folder of this machine; empty where nothing is.
+def lost_artifact(client: MlflowClient, version: Any, root: Path) -> str:
+    """Return what is wrong with a version's artifact; empty where nothing is, as far as can be seen.
 
-    A server's own store is not read here: whoever loads from there checks the digest after the download.
+    A file on this machine is read. In a server's store files and sizes are listed; whole ones are downloaded only
+    after this workspace refused to load them, since all of them at every repro would be too much.
     """
+    from lockstep.registry.catalog import version_from
+    from lockstep.registry.loading import doubted_fault
+
+    if fault := doubted_fault(client, version_from(version), root):
+        return fault
+    model_id = str(version.source or "").removeprefix("models:/")
+    if not model_id.startswith("m-"):
+        return ""
+    model = client.get_logged_model(model_id)
+    folder = Path(model.artifact_location.removeprefix("file://"))
+    if not folder.is_absolute():
+        return _lost_in_store(client, model)
+    # A server may name a folder of another machine: it says nothing that this one has none such.
+    return "" if store.is_http(client.tracking_uri) else _lost_here(folder, version)
+
+
+def _lost_in_store(client: MlflowClient, model: Any) -> str:
+    """Return what a listing of a logged model's files shows to be wrong: one that is gone, or the model cut off."""
+    from lockstep.registry.packaging import GOLDEN, SCHEMA, SKOPS
+
+    listed = {item.path: item.file_size for item in client.list_logged_model_artifacts(model.model_id)}
+    if gone := next((name for name in (SKOPS, GOLDEN, SCHEMA) if name not in listed), None):
+        return f"its file {gone} is gone from {model.artifact_location}"
+    told = model.tags.get(ARTIFACT_BYTES, str(listed[SKOPS]))
+    if listed[SKOPS] is not None and str(listed[SKOPS]) != told:
+        return f"its {SKOPS} in {model.artifact_location} has {listed[SKOPS]} bytes in place of {told}"
+    return ""
+
+
+def _lost_here(folder: Path, version: Any) -> str:
+    """Return what is wrong with an artifact in a folder of this machine."""
     from lockstep.models.artifact import digest_of
     from lockstep.registry.packaging import SHIPPED_CODE, SKOPS
 
-    model_id = str(version.source or "").removeprefix("models:/")
-    if not model_id.startswith("m-") or store.is_http(client.tracking_uri):
-        return ""
-    folder = Path(client.get_logged_model(model_id).artifact_location.removeprefix("file://"))
-    if not folder.is_absolute():
-        return ""
     if not (folder / SKOPS).is_file():
         return f"its artifact {folder / SKOPS} is gone"
     intact = digest_of((folder / SKOPS).read_bytes(), folder / SHIPPED_CODE) == version.tags.get(DIGEST)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput
 
+ARTIFACT_BYTES = "lockstep.artifact_bytes"
+"""The tag of a logged model that says how long its model.skops is: a listing then shows where it was cut off."""
 BATCH = 1000
 PARAMS_BATCH = 100
 
@@ -124,7 +126,7 @@ def _log_model(record: Record, packed: Package) -> str:
         artifact_path=None,
         name="model",
         flavor=Flavor(packed),
-        tags=record.tags,
+        tags=record.tags | {ARTIFACT_BYTES: str(len(packed.content))},
         model_type=packed.card["type"],
         serialization_format="skops",
         # Its example was predicted already, as one of the golden rows.
