@@ -1,5 +1,9 @@
 """Every type is built from one entry, and what it does not know it refuses with the fix."""
 
+import inspect
+import subprocess
+import sys
+
 import pytest
 
 from lockstep.errors import ConfigError, UsageError
@@ -39,6 +43,27 @@ def test_a_misspelt_hyperparameter_names_the_nearest(
 ) -> None:
     with pytest.raises(ConfigError, match=f"{name} has no hyperparameter '{key}' .did you mean '{meant}'"):
         zoo.build(name, _recipe(columns, **{key: 1}))
+
+
+def test_the_names_read_from_the_sources_are_the_constructors_own() -> None:
+    from lightgbm import LGBMClassifier, LGBMRegressor
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+    from xgboost.sklearn import XGBModel
+
+    for kind in (RandomForestClassifier, RandomForestRegressor, XGBModel, LGBMClassifier, LGBMRegressor):
+        package, _, module = kind.__module__.partition(".")
+        names = set(inspect.signature(kind.__init__).parameters) - {"self", "kwargs"}
+        assert zoo._signature(package, f"{module.replace('.', '/')}.py", kind.__name__) == names
+
+
+def test_names_are_checked_without_importing_what_they_belong_to() -> None:
+    code = (
+        "import sys; from lockstep.models.zoo import TYPES;"
+        "[entry.known(task) for entry in TYPES.values() for task in entry.tasks];"
+        "print({'sklearn', 'xgboost', 'lightgbm', 'numpy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 @pytest.mark.parametrize("name", ["xgboost", "lightgbm", "random_forest"])

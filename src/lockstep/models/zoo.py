@@ -6,10 +6,13 @@ To add a type: write its ``build`` and ``known`` functions, put one entry into `
 
 from __future__ import annotations
 
-import inspect
+import ast
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from lockstep.errors import ConfigError, UsageError, nearest, unknown
@@ -56,7 +59,7 @@ class ModelType:
 
     tasks: tuple[str, ...]
     build: Callable[[Recipe], Any]
-    known: Callable[[str], set[str]]
+    known: Callable[[str], Set[str]]
 
 
 def cores() -> int:
@@ -93,8 +96,20 @@ def check_params(name: str, recipe: Recipe) -> None:
             raise ConfigError(f"params.yaml: {name} has no hyperparameter '{key}'{nearest(key, known)}")
 
 
-def _signature(estimator: Any) -> set[str]:
-    return set(inspect.signature(estimator.__init__).parameters) - {"self", "kwargs"}
+@cache
+def _signature(package: str, module: str, name: str) -> frozenset[str]:
+    """Return what a class's constructor takes, read from its source.
+
+    Names are checked before anything runs, and importing the three packages for that would take seconds.
+    """
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ConfigError(f"the package {package} is not installed; run `make env`")
+    source = (Path(spec.origin).parent / module).read_text(encoding="utf-8")
+    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+    body = next(node.body for node in classes if node.name == name)
+    init = next(node for node in body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
+    return frozenset(argument.arg for argument in init.args.args + init.args.kwonlyargs) - {"self"}
 
 
 def _logistic_regression(recipe: Recipe) -> Any:
@@ -160,24 +175,20 @@ def _lightgbm(recipe: Recipe) -> Any:
     )
 
 
-def _logistic_known(_: str) -> set[str]:
+def _logistic_known(_: str) -> Set[str]:
     return {"C", "class_weight", *VIEW_DEFAULTS}
 
 
-def _ridge_known(_: str) -> set[str]:
+def _ridge_known(_: str) -> Set[str]:
     return {"alpha", *VIEW_DEFAULTS}
 
 
-def _forest_known(task: str) -> set[str]:
-    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-
-    kind = RandomForestRegressor if task == "regression" else RandomForestClassifier
-    return _signature(kind) - {"warm_start", "verbose", "oob_score"}
+def _forest_known(task: str) -> Set[str]:
+    kind = "RandomForestRegressor" if task == "regression" else "RandomForestClassifier"
+    return _signature("sklearn", "ensemble/_forest.py", kind) - {"warm_start", "verbose", "oob_score"}
 
 
-def _xgboost_known(_: str) -> set[str]:
-    from xgboost.sklearn import XGBModel
-
+def _xgboost_known(_: str) -> Set[str]:
     ours = {
         "callbacks",
         "enable_categorical",
@@ -187,13 +198,11 @@ def _xgboost_known(_: str) -> set[str]:
         "device",
         "verbosity",
     }
-    return _signature(XGBModel) - ours
+    return _signature("xgboost", "sklearn.py", "XGBModel") - ours
 
 
-def _lightgbm_known(_: str) -> set[str]:
-    from lightgbm import LGBMClassifier
-
-    return _signature(LGBMClassifier) | LIGHTGBM_MORE
+def _lightgbm_known(_: str) -> Set[str]:
+    return _signature("lightgbm", "sklearn.py", "LGBMClassifier") | LIGHTGBM_MORE
 
 
 TYPES: dict[str, ModelType] = {

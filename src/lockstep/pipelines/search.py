@@ -25,6 +25,7 @@ from lockstep.models.tuning import (
     usable,
 )
 from lockstep.pipelines import dvc
+from lockstep.pipelines.hyperparameters import check_hyperparameters
 
 if TYPE_CHECKING:
     from lockstep.registry.trials import SearchLog
@@ -37,6 +38,7 @@ def search_problem(root: Path, problem: str, model_types: list[str]) -> None:
     """Search every model type named, or all that have a search section, and write the winners."""
     params = load_params(root)
     chosen = searched_types(params, problem, model_types)
+    check_hyperparameters(params, problem, chosen)
     dvc.repro(root, f"features@{problem}")
     for model_type in chosen:
         winner = search_type(root, params, problem, model_type)

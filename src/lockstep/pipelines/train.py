@@ -9,6 +9,7 @@ from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.params import Params, load_params
 from lockstep.errors import run_command
 from lockstep.pipelines import dvc
+from lockstep.pipelines.hyperparameters import check_hyperparameters
 
 
 def train(root: Path, problem: str) -> None:
@@ -23,11 +24,12 @@ def train(root: Path, problem: str) -> None:
 
 
 def check(params: Params, problem: str) -> None:
-    """Refuse a metric that does not exist now, not after all the trainings; types check their own section."""
+    """Refuse a metric or a hyperparameter that does not exist now, not after the stages and trainings before it."""
     from lockstep.models.evaluation import check_metric
     from lockstep.problems.schema import load_schema
 
     check_metric(params.problem(problem).compare.metric, load_schema(problem).task)
+    check_hyperparameters(params, problem, params.problem(problem).model_types)
 
 
 def next_steps(root: Path, problem: str) -> str:

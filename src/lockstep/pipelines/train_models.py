@@ -9,6 +9,7 @@ from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.params import load_params, training_key
 from lockstep.errors import run_command
 from lockstep.pipelines import dvc
+from lockstep.pipelines.hyperparameters import check_hyperparameters
 
 
 def train_models(root: Path, problem: str, wanted: list[str], grid_search: bool = False) -> list[str]:
@@ -22,11 +23,16 @@ def train_models(root: Path, problem: str, wanted: list[str], grid_search: bool 
 
 
 def declared_types(root: Path, problem: str, wanted: list[str]) -> list[str]:
-    """Return the wanted types once each, or all declared; an undeclared one is a UsageError with the nearest."""
+    """Return the wanted types once each, or all declared; an undeclared one is a UsageError with the nearest.
+
+    A hyperparameter that its type has not is a ConfigError.
+    """
     params = load_params(root)
     for name in wanted:
         params.training(problem, name)
-    return list(dict.fromkeys(wanted)) or list(params.problem(problem).model_types)
+    types = list(dict.fromkeys(wanted)) or list(params.problem(problem).model_types)
+    check_hyperparameters(params, problem, types)
+    return types
 
 
 def results(root: Path, problem: str, types: list[str]) -> str:

@@ -1,0 +1,62 @@
+"""A misspelt hyperparameter is told before DVC starts, wherever it is written."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lockstep.config.params import load_params, parse_params
+from lockstep.errors import ConfigError
+from lockstep.pipelines.hyperparameters import check_hyperparameters
+from lockstep.problems.schema import PROBLEMS
+
+PROJECT = Path(__file__).parents[2]
+
+
+def test_the_projects_own_are_known() -> None:
+    params = load_params(PROJECT)
+    for name, problem in params.problems.items():
+        check_hyperparameters(params, name, problem.model_types)
+
+
+@pytest.mark.parametrize("path", sorted(PROBLEMS.glob("*/params.yaml")), ids=lambda path: path.parent.name)
+def test_those_a_problem_suggests_are_known(path: Path) -> None:
+    params = parse_params(yaml.safe_load(path.read_text()))
+    for name, problem in params.problems.items():
+        assert {f"{name}-{kind}" for kind in problem.model_types} == set(params.search)
+        check_hyperparameters(params, name, problem.model_types)
+
+
+def test_a_slip_in_a_search_space_names_the_nearest() -> None:
+    content = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    space = content["search"]["accidents-lightgbm"]["space"]
+    space["num_leavs"] = space.pop("num_leaves")
+    with pytest.raises(
+        ConfigError, match=r"lightgbm has no hyperparameter 'num_leavs' .did you mean 'num_leaves'"
+    ):
+        check_hyperparameters(parse_params(content), "accidents", ["lightgbm"])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["lockstep.pipelines.train"],
+        ["lockstep.pipelines.train_models", "--models", "xgboost"],
+        ["lockstep.pipelines.search"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_slip_is_told_before_anything_runs(tmp_path: Path, command: list[str]) -> None:
+    shutil.copy(PROJECT / "dvc.yaml", tmp_path)
+    text = (PROJECT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("max_depth: 5", "max_dept: 5"))
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line == "✗ params.yaml: xgboost has no hyperparameter 'max_dept' (did you mean 'max_depth'?)"
+    assert done.stdout == ""
