@@ -46,6 +46,11 @@ def test_a_full_disk_is_named_with_its_fix(capsys):
     )
 
 
+def test_of_a_copy_the_target_is_the_full_disk(capsys):
+    ends(OSError(errno.ENOSPC, "No space left on device", "made here", None, "mlruns/1/roc.csv"))
+    assert "the disk is full: mlruns/1/roc.csv;" in capsys.readouterr().err
+
+
 def test_a_read_only_folder_is_named_with_its_fix(capsys):
     ends(PermissionError(errno.EACCES, "Permission denied", "models"))
     assert "no permission to write or read: models" in capsys.readouterr().err

@@ -1,8 +1,11 @@
 """Files that appear whole or not at all."""
 
+import errno
 import json
 import math
 import stat
+from contextlib import suppress
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -41,6 +44,38 @@ def test_a_failed_folder_leaves_the_old_one_and_no_litter(tmp_path):
         raise RuntimeError("half-way")
     assert [p.name for p in folder.iterdir()] == ["one"]
     assert [p.name for p in tmp_path.iterdir()] == ["raw"]
+
+
+@pytest.mark.parametrize("make", [whole_file, whole_folder])
+@pytest.mark.parametrize("moment", ["touch", "mkdir", "chmod", "replace"])
+def test_an_interruption_at_any_moment_leaves_old_or_new_and_no_litter(tmp_path, monkeypatch, make, moment):
+    path = tmp_path / "output"
+    with make(path):
+        pass
+    done = getattr(Path, moment)
+
+    def interrupted(self, *arguments, **named):
+        done(self, *arguments, **named)
+        if self.name.startswith(".output"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, moment, interrupted)
+        with suppress(KeyboardInterrupt), make(path):
+            pass
+    assert [p.name for p in tmp_path.iterdir()] == ["output"]
+
+
+def test_a_full_disk_names_the_output_and_not_its_hidden_part(tmp_path):
+    with pytest.raises(OSError, match="No space") as without, whole_file(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert without.value.filename == str(tmp_path / "a")
+    with pytest.raises(OSError, match="No space") as within, whole_folder(tmp_path / "b") as part:
+        raise OSError(errno.ENOSPC, "No space left on device", "source", None, str(part / "c"))
+    assert (within.value.filename, within.value.filename2) == (str(tmp_path / "b"), None)
+    with pytest.raises(OSError, match="gone") as other, whole_file(tmp_path / "a"):
+        raise OSError(errno.ENOENT, "gone", "elsewhere")
+    assert other.value.filename == "elsewhere"
 
 
 def test_files_are_as_readable_as_any_other(tmp_path):

@@ -29,7 +29,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         part.chmod(0o666 & ~_umask())
         part.replace(path)
     except OSError as error:
-        raise _named(error, path) from error.__cause__
+        raise _named(error, part, path) from error.__cause__
     finally:
         part.unlink(missing_ok=True)
 
@@ -47,7 +47,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
             path.replace(old)  # emptied under its name, an interruption would leave half of it
         part.replace(path)
     except OSError as error:
-        raise _named(error, path) from error.__cause__
+        raise _named(error, part, path) from error.__cause__
     finally:
         for folder in (part, old):
             shutil.rmtree(folder, ignore_errors=True)
@@ -58,10 +58,11 @@ def _hidden(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 
-def _named(error: OSError, path: Path) -> OSError:
-    """Give an error that names no file, as a full disk's, the one that was being written."""
-    if error.errno is not None and error.filename is None:
-        error.filename = str(path)
+def _named(error: OSError, part: Path, path: Path) -> OSError:
+    """Let an error that names no file, as a full disk's, or one that nobody knows, name what was being written."""
+    name = error.filename2 or error.filename
+    if error.errno is not None and (name is None or str(name).startswith(str(part))):
+        error.filename, error.filename2 = str(path), None
     return error
 
 

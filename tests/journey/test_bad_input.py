@@ -1,50 +1,19 @@
 """What a user meets when something is wrong: one clear line with the fix, nothing half-written, and a way on."""
 
 import json
-import os
 import pickle
 import signal
 import socket
-import subprocess
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.journey.conftest import lend_environment
+from tests.journey.faults import DVC_FAILED, MANAGE, NAME, bare, fault, left_over, mounted, stopped, versions
 
-NAME = "Accident_Prediction_XGBoost"
-MANAGE = "python scripts/manage_model_registry.py"
 RECORD = "src/models/test_features.json"
 PREDICT = "python src/models/predict_model.py"
-DVC_FAILED, MAKE_FAILED = 255, 2
+MAKE_FAILED = 2
 pytestmark = [pytest.mark.xdist_group("journey")]
-
-
-def fault(output: str) -> str:
-    """Return the one line that says what is wrong; there is no traceback beside it."""
-    lines = [line for line in output.splitlines() if line.startswith("✗")]
-    assert "Traceback" not in output, output
-    assert lines, output
-    return lines[0]
-
-
-def left_over(folder: Path) -> list[str]:
-    """Return the temporary files and folders of outputs that never got their name."""
-    places = [folder / "data", folder / "models", folder / "metrics"]
-    named = [p for place in places for p in place.rglob(".*") if not p.name.startswith(".gitignore")]
-    return [str(p) for p in [*named, *folder.glob(".mlflow.db.*")]]
-
-
-def versions(project, name=NAME):
-    return json.loads(project.run(f"{MANAGE} list-versions --model-name {name} --json 2>/dev/null"))
-
-
-def bare(project, folder: Path):
-    """Return a clone with neither data nor registry."""
-    project.run(f"git clone -q . '{folder}'")
-    lend_environment(folder)
-    return type(project)(folder, project.home)
 
 
 # ---- params.yaml --------------------------------------------------------------------------------
@@ -189,19 +158,6 @@ def test_a_server_that_never_answers_is_left_in_time(trained):
 # ---- disk ---------------------------------------------------------------------------------------
 
 
-@contextmanager
-def mounted(folder: Path, options: str):
-    """Put a small file system of its own at a folder; skips where this user may not."""
-    folder.mkdir(parents=True, exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a small file system")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 @pytest.mark.parametrize(
     ("options", "told"), [("size=64k", "the disk is full"), ("ro", "no permission to write")]
 )
@@ -223,46 +179,11 @@ def test_an_output_below_a_file(trained, tmp_path):
 # ---- Ctrl-C -------------------------------------------------------------------------------------
 
 
-def members(group: int) -> dict[int, str]:
-    """Return the command lines of a process group's living processes."""
-    listed = subprocess.run(["ps", "-eo", "pgid,pid,stat,args"], capture_output=True, text=True, check=True)
-    rows = [line.split(None, 3) for line in listed.stdout.splitlines()[1:]]
-    return {int(row[1]): row[-1] for row in rows if int(row[0]) == group and not row[2].startswith("Z")}
-
-
-def wait_for(condition, what: str, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.05)
-
-
-def interrupt(project, log: Path, sign: str) -> str:
-    """Type `make run-train`, press Ctrl-C once ``sign`` is on the terminal; return what was printed."""
-    with log.open("w") as terminal:
-        run = subprocess.Popen(
-            ["make", "run-train"],
-            cwd=project.folder,
-            env=project.environment(),
-            stdout=terminal,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            wait_for(lambda: sign in log.read_text() or run.poll() is not None, f"no '{sign}'")
-            assert run.poll() is None, log.read_text()
-            os.killpg(run.pid, signal.SIGINT)
-            assert run.wait(30) == MAKE_FAILED or run.returncode == -signal.SIGINT
-            wait_for(lambda: not members(run.pid), "a process outlived Ctrl-C", 10)
-        finally:
-            if members(run.pid):
-                os.killpg(run.pid, signal.SIGKILL)
-    return log.read_text()
-
-
 def test_ctrl_c_while_training_leaves_nothing_half_done(own, tmp_path):
     own.edit("params.yaml", r"(accidents-xgboost:\n(?:.*\n){4,8}?.*max_depth: )\d+", r"\g<1>3")
-    output = interrupt(own, tmp_path / "terminal.txt", "accidents xgboost  ")
+    log = tmp_path / "terminal.txt"
+    code, output = stopped(own, "make run-train", log, lambda: "accidents xgboost  " in log.read_text())
+    assert code in (MAKE_FAILED, -signal.SIGINT)
     assert "Traceback" not in output, output
     assert "interrupted" in output
     assert left_over(own.folder) == []

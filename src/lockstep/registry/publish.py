@@ -31,6 +31,7 @@ from lockstep.registry.runs import (
     DataPart,
     Logged,
     Record,
+    asked,
     find_run,
     flattened,
     log_run,
@@ -133,7 +134,8 @@ def publish_training(
 ) -> Published | None:
     """Log one training's run and register its model, unless the registry has it; None where nothing was done.
 
-    A server that is down costs a loud warning and no more; `dvc repro` registers it the next time.
+    A server that is down, or a store's full disk, costs a loud warning and no more; `dvc repro` registers it the
+    next time.
     Raises ArtifactError or DataError for outputs that are damaged or missing.
     """
     settings = load_settings(root)
@@ -141,14 +143,13 @@ def publish_training(
     if not settings.publish:
         _say(f"publishing is off ({settings.source_of('publish')}): {problem} {model_type} is not logged")
         return None
-    import requests
     from mlflow.exceptions import MlflowException
 
     try:
         client = store.connect(settings, root)
         known = versions_by_digest(client, problem)
         published = publish(client, settings, outputs, known, timings)
-    except (RegistryError, MlflowException, requests.RequestException) as error:
+    except (RegistryError, MlflowException, OSError) as error:  # requests' errors are OSErrors
         _say(
             f"WARNING {problem} {model_type} is trained and kept, but not in the registry: "
             f"{store.one_line(error)}; the next `dvc repro` registers it"
@@ -260,13 +261,14 @@ def register(
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
             raise
-    version = client.create_model_version(
-        name,
-        source=f"models:/{logged.model_id}",
-        run_id=logged.run_id,
-        model_id=logged.model_id,
-        tags={STAGE: settings.initial_stage, **version_tags(outputs)},
-    )
+    with asked(retries=0):  # asked again, a server that was only slow would make two
+        version = client.create_model_version(
+            name,
+            source=f"models:/{logged.model_id}",
+            run_id=logged.run_id,
+            model_id=logged.model_id,
+            tags={STAGE: settings.initial_stage, **version_tags(outputs)},
+        )
     if settings.initial_stage != "None":
         transition(client, name, int(version.version), settings.initial_stage)
     return _published(version, new=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ ARTIFACT_BYTES = "lockstep.artifact_bytes"
 """The tag of a logged model that says how long its model.skops is: a listing then shows where it was cut off."""
 BATCH = 1000
 PARAMS_BATCH = 100
+_TIMEOUT, _RETRIES = "MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,11 @@ def log_run(
     """
     import mlflow
 
-    with mlflow.start_run(experiment_id=experiment_id, run_name=record.name, tags=record.tags) as run:
+    with (
+        ExitStack() as patience,
+        mlflow.start_run(experiment_id=experiment_id, run_name=record.name, tags=record.tags) as run,
+        _hurried_on_failure(patience),
+    ):
         run_id: str = run.info.run_id
         if record.parts:
             client.log_inputs(run_id, datasets=[_input(part) for part in record.parts.values()])
@@ -80,6 +87,35 @@ def log_run(
         if then is not None:
             then(run_id)
     return Logged(run_id, model_id)
+
+
+@contextmanager
+def asked(timeout: int | None = None, retries: int = 0) -> Iterator[None]:
+    """Bound how long and how often MLflow asks a server within the block: it reads both at every request."""
+    bounds = {_RETRIES: str(retries), **({_TIMEOUT: str(timeout)} if timeout else {})}
+    before = {name: os.environ.get(name) for name in bounds}
+    os.environ.update(bounds)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _hurried_on_failure(patience: ExitStack) -> Iterator[None]:
+    """After a failure leave only a moment for marking the run FAILED: a server that hangs was waited for already.
+
+    A run that stays open is marked by ``find_run`` at the next publishing.
+    """
+    try:
+        yield
+    except BaseException:
+        patience.enter_context(asked(timeout=2))
+        raise
 
 
 def find_run(client: MlflowClient, experiment_id: str, tags: dict[str, str | None]) -> Logged | None:

@@ -28,9 +28,9 @@ _SERVER = re.compile(r"(?P<scheme>https?)(?::|[:;.,]?[/\\]+)[/\\]*(?P<rest>[^/\\
 _HOST_AND_PORT = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*:\d{2,5}(/.*)?")
 _PATIENCE = 20.0
 _MEANINGS = (  # what MLflow wraps in a page of SQL or of connection pools, and the way out
-    ("database or disk is full", "its database's disk is full; free some space and run the command again"),
+    ("database or disk is full", "the disk of its database is full; free some space"),
     ("readonly database", "its database is read-only; make it writable for this user"),
-    ("timed out", "it stopped answering; look at the server and run the command again"),
+    ("timed out", "it stopped answering; look at the server's log, or start it again"),
 )
 _LOCATIONS = (  # every column of MLflow's schema that holds an absolute artifact location
     ("experiments", "artifact_location"),

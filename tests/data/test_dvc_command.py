@@ -1,0 +1,58 @@
+"""Real DVC, after an interruption has cut its list of locks off."""
+
+import fcntl
+import json
+import subprocess
+import sys
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from lockstep.data.dvc_command import mend_locks, run_dvc, show_dvc
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "dvc.yaml").write_text("stages: {make: {cmd: echo made > out.txt, outs: [out.txt]}}\n")
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize("left", ["", '{"read": {"'])
+def test_a_list_of_locks_that_was_cut_off_stops_nobody(project: Path, left: str, capfd) -> None:
+    listed = project / ".dvc" / "tmp" / "rwlock"
+    listed.write_text(left)
+    refused = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro"], cwd=project, capture_output=True, text=True, check=False
+    )
+    assert "rwlock" in refused.stderr  # DVC by itself never gets over it
+    assert show_dvc(project, "repro") == 0
+    assert (project / "out.txt").read_text() == "made\n"
+    listed.write_text(left)
+    run_dvc(project, "repro", "-f")
+
+
+def test_a_list_that_can_be_read_is_left_alone(tmp_path: Path) -> None:
+    listed = tmp_path / ".dvc" / "tmp" / "rwlock"
+    mend_locks(tmp_path)
+    assert not listed.parent.exists()
+    listed.parent.mkdir(parents=True)
+    listed.write_text('{"write": {"out.txt": {"pid": 1, "cmd": "dvc repro"}}}')
+    mend_locks(tmp_path)
+    assert json.loads(listed.read_text())["write"]["out.txt"]["pid"] == 1
+
+
+def test_a_list_that_is_just_being_written_is_waited_for(tmp_path: Path) -> None:
+    listed = tmp_path / ".dvc" / "tmp" / "rwlock"
+    listed.parent.mkdir(parents=True)
+    listed.write_text("")
+    with listed.with_name("rwlock.lock").open("a") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        mending = Thread(target=mend_locks, args=[tmp_path])
+        mending.start()
+        mending.join(0.1)
+        assert mending.is_alive()
+        listed.write_text("{}")
+    mending.join(5)
+    assert listed.read_text() == "{}"
