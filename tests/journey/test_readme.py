@@ -52,6 +52,28 @@ def test_each_command_of_the_readme_works_as_typed(own):
         where.run(command)
 
 
+DVCS_OWN_WORDS = [
+    ("^train:", "trian:", "ERROR: failed to parse 'stages.train_multi_model.foreach' in 'dvc.yaml'"),
+    ("^    compare: .*\n", "", "ERROR: failed to reproduce 'compare@accidents': Parameters 'problems."),
+]
+
+
+def test_what_the_readme_says_of_failures_is_so(own):
+    text = (ROOT / "README.md").read_text()
+    for pattern, replacement, begin in DVCS_OWN_WORDS:
+        (quoted,) = [line.strip() for line in text.splitlines() if line.strip().startswith(begin)]
+        own.edit("params.yaml", pattern, replacement)
+        assert quoted in own.run("dvc repro compare@accidents", code=255)
+        own.run("git checkout -q params.yaml")
+    own.edit("params.yaml", "(params: .*)max_depth: 5", r"\1max_dept: 5")
+    model = own.folder / "models" / "accidents" / "xgboost_model.joblib"
+    assert "'max_depth'" in own.run("dvc repro compare@accidents", code=255)
+    assert not model.exists()
+    own.run("git checkout -q params.yaml && dvc checkout && git checkout -q metrics")
+    assert model.exists()
+    assert "up to date" in own.run("dvc repro compare@accidents")
+
+
 def test_the_commands_left_out_are_in_the_readme():
     found = commands((ROOT / "README.md").read_text())
     assert [k for k in ELSEWHERE if not any(c.startswith(k) for c in found)] == []
