@@ -68,3 +68,33 @@ def test_publishing_turned_off_logs_nothing(bare, monkeypatch):
     monkeypatch.setenv("LOCKSTEP_PUBLISH", "0")
     assert open_search(bare, "accidents", "xgboost", "study-1") is None
     assert not (bare / "mlflow.db").exists()
+
+
+def test_a_trial_that_a_kill_left_half_logged_is_logged_anew(project):
+    log = open_search(project, "accidents", "xgboost", "study-1")
+    tags = {"lockstep.search": "study-1", "lockstep.trial": "0", "mlflow.parentRunId": log.parent_id}
+    half = log.client.create_run(log.experiment_id, tags=tags).info.run_id
+    again = open_search(project, "accidents", "xgboost", "study-1")
+    again.add(RESULTS[0])
+    found = runs(again)
+    assert found["0"].info.run_id != half
+    assert (found["0"].info.status, found["0"].data.metrics["value"]) == ("FINISHED", 0.8)
+    assert log.client.get_run(half).info.lifecycle_stage == "deleted"
+
+
+def test_a_store_that_fails_on_the_way_costs_the_log_and_says_so_once(project, capsys):
+    log = open_search(project, "accidents", "xgboost", "study-1")
+    log.add(RESULTS[0])
+    (project / "mlflow.db").write_bytes(b"overwritten")
+    log.add(RESULTS[1])
+    log.close({"depth": 3}, 0.8)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert told[0].startswith("! the trials are not logged to MLflow: ")
+    assert told[0].endswith("; search again to log them")
+
+
+def test_a_store_that_cannot_be_used_costs_the_log_only(project, capsys):
+    (project / "mlflow.db").write_bytes(b"overwritten" * 100)
+    assert open_search(project, "accidents", "xgboost", "study-1") is None
+    assert "the trials are not logged to MLflow" in capsys.readouterr().err

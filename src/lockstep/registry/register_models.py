@@ -49,7 +49,9 @@ def register_models(
         for name, trainings in _by_problem(params, problem, models).items():
             done += _register_problem(client, settings, root, name, trainings, params)
     except (MlflowException, requests.RequestException) as error:
-        raise RegistryError(f"the tracking store failed: {one_line(error)}; then run the command again, which goes on from here") from error
+        raise RegistryError(
+            f"the tracking store failed: {one_line(error)}; then run the command again, which goes on from here"
+        ) from error
     return done
 
 
