@@ -67,8 +67,8 @@ def test_ctrl_c_in_a_stage_by_itself_keeps_what_was_there(own, tmp_path, command
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_ctrl_c_while_registering(own, tmp_path):
-    (own.folder / "mlflow.db").unlink()
+def test_ctrl_c_while_registering(own, tmp_path, empty_store):
+    shutil.copyfile(empty_store, own.folder / "mlflow.db")
     shutil.rmtree(own.folder / "mlruns")
     log = tmp_path / "terminal.txt"
     few = f"{REGISTER} --models logistic_regression xgboost"
