@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lockstep.config.params import load_params, parse_params
+from lockstep.config import params
+from lockstep.config.params import UNSEEN, load_params, parse_params
 from lockstep.errors import ConfigError, UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -26,8 +27,7 @@ def broken(change):
 
 
 def test_the_projects_own_params_are_valid():
-    params = load_params(ROOT)
-    assert params.problem("accidents").model_types == [
+    assert load_params(ROOT).problem("accidents").model_types == [
         "logistic_regression",
         "random_forest",
         "xgboost",
@@ -90,3 +90,16 @@ def test_a_search_space_is_checked():
     assert "search.toy-xgbost names no training (did you mean 'toy-xgboost'?)" in broken(
         lambda c: c.update(search=other)
     )
+
+
+@pytest.mark.parametrize("key", UNSEEN)
+def test_a_key_that_dvc_leaves_out_of_its_hash_is_refused_at_any_depth(key):
+    assert "DVC does not see" in broken(lambda c: c["train"]["toy-xgboost"]["params"].update({key: 3}))
+    assert f"problems.toy.source.{key}" in broken(lambda c: c["problems"]["toy"]["source"].update({key: 3}))
+
+
+def test_no_section_declares_a_key_that_dvc_leaves_out_of_its_hash():
+    sections = [section for section in vars(params).values() if isinstance(section, type)]
+    names = {name for section in sections for name in getattr(section, "model_fields", {})}
+    assert "units" in names
+    assert not names & set(UNSEEN)

@@ -40,7 +40,7 @@ problems:
     source:
       kind: sample                    # sample | download | files | table
       external: data/external/NONE    # where files and table lie
-      sample: {size: 20000, seed: 2021, years: [2021], drift: 0.0}
+      sample: {units: 20000, seed: 2021, years: [2021], drift: 0.0}
     preprocess: {max_unknown_codes: 0.02, max_dropped: 0.2}
     split: {kind: time, test: 0.2, validation: 0.2, seed: 0}
     model_types: [xgboost]

@@ -87,9 +87,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_sample_calls_the_problems_generator_with_its_settings(run: Run, problem: Path) -> None:
     (problem / "sample.py").write_text(
-        "def write_sample(settings, folder):\n    (folder / 'a.csv').write_text(f'{settings.size}')\n"
+        "def write_sample(settings, folder):\n    (folder / 'a.csv').write_text(f'{settings.units}')\n"
     )
-    assert contents(run({"kind": "sample", "sample": {"size": 321}}, "pears")) == {"a.csv": b"321"}
+    assert contents(run({"kind": "sample", "sample": {"units": 321}}, "pears")) == {"a.csv": b"321"}
 
 
 def test_a_problem_without_generator_says_what_to_do(run: Run, problem: Path) -> None:

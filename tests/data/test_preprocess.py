@@ -208,7 +208,7 @@ def test_the_params_of_the_person_sample_are_complete():
 def test_the_embedded_sample_of_every_year_reads_back_whole(tmp_path):
     from sklearn.metrics import roc_auc_score
 
-    write_sample(Sample(size=3000, years=[2019, 2020, 2021, 2022, 2023, 2024]), tmp_path)
+    write_sample(Sample(units=3000, years=[2019, 2020, 2021, 2022, 2023, 2024]), tmp_path)
     table, quality = tidy(tmp_path, "sample", load_schema("accidents"), Preprocess())
     assert quality["groups"] == 3000
     assert quality["rows"]["dropped"] == quality["dropped"].get("severity_unknown", 0)

@@ -93,7 +93,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project after `make run-train`, in a folder with spaces in its path. Not to be changed by tests."""
     base = tmp_path_factory.mktemp("journey")
     project = clone(base / "my projects" / "lock step", base / "home")
-    project.edit("params.yaml", r"size: 20000", f"size: {ACCIDENTS}")
+    project.edit("params.yaml", r"units: 20000", f"units: {ACCIDENTS}")
     project.run("git commit -qam 'a small sample'")
     output = project.run("make run-train")
     (base / "run-train.log").write_text(output)

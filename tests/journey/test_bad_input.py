@@ -22,7 +22,11 @@ pytestmark = [pytest.mark.xdist_group("journey")]
 @pytest.mark.parametrize(
     ("pattern", "replacement", "told"),
     [
-        ("sample: {size:", "sample: {siz:", "'problems.accidents.source.sample.siz' (did you mean 'size'?)"),
+        (
+            "sample: {units:",
+            "sample: {unit:",
+            "'problems.accidents.source.sample.unit' (did you mean 'units'?)",
+        ),
         ("external: data", "externl: data", "'problems.accidents.source.externl' (did you mean 'external'?)"),
         ("forest, xgboost,", "forest, xgbost,", "'accidents-xgbost', which has no section in train"),
         (

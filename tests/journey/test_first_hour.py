@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.journey.conftest import lend_environment
+from tests.journey.conftest import ACCIDENTS, lend_environment
 
 TYPES = ["XGBoost", "Random_Forest", "Logistic_Regression", "LightGBM"]
 NAME = "Accident_Prediction_XGBoost"
@@ -47,6 +47,14 @@ def test_one_parameter_retrains_one_type(own):
     assert ran == ["Running stage 'train_multi_model@accidents-xgboost':"]
     assert [int(v["version"]) for v in sorted(versions(own), key=lambda v: int(v["version"]))] == [1, 2]
     assert [int(v["version"]) for v in versions(own, "Accident_Prediction_LightGBM")] == [1]
+
+
+def test_another_sample_is_another_sample_also_for_dvc_s_run_cache(own):
+    """DVC's run cache does not see keys called size: a larger sample came back as the old one."""
+    before = own.run("wc -l < data/accidents/raw/true_probability.csv")
+    own.edit("params.yaml", f"units: {ACCIDENTS}", f"units: {ACCIDENTS + 100}")
+    own.run("dvc repro import_raw@accidents")
+    assert int(own.run("wc -l < data/accidents/raw/true_probability.csv")) > int(before)
 
 
 def test_where_runs_are_logged_retrains_nothing(own):

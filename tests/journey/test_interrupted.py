@@ -33,7 +33,7 @@ def rows(database: Path, query: str) -> list[tuple]:
 
 
 def test_ctrl_c_while_data_are_made(own, tmp_path):
-    own.edit("params.yaml", r"size: 1500, seed: 2021", "size: 1500, seed: 7")
+    own.edit("params.yaml", r"units: 1500, seed: 2021", "units: 1500, seed: 7")
     log, data = tmp_path / "terminal.txt", own.folder / "data" / "accidents"
     begun = {
         "import_raw": lambda: any(data.glob(".raw.*")),

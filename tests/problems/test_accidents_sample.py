@@ -80,7 +80,7 @@ def tables(default: Path) -> dict[str, pd.DataFrame]:
 @pytest.fixture(scope="module")
 def every_year(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("years") / "raw"
-    write_sample(Sample(size=3000, years=[2019, 2020, 2021, 2022, 2023, 2024], seed=5), folder)
+    write_sample(Sample(units=3000, years=[2019, 2020, 2021, 2022, 2023, 2024], seed=5), folder)
     return folder
 
 
@@ -92,7 +92,7 @@ def test_same_bytes_in_other_processes(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from lockstep.config.params import Sample;"
         "from lockstep.problems.accidents.sample import write_sample;"
-        "write_sample(Sample(size=1500, years=[2020, 2023], drift=0.5), Path(sys.argv[1]))"
+        "write_sample(Sample(units=1500, years=[2020, 2023], drift=0.5), Path(sys.argv[1]))"
     )
     worlds = [
         {"PYTHONHASHSEED": "1", "OPENBLAS_CORETYPE": "Haswell", "OMP_NUM_THREADS": "1", "TZ": "Asia/Tokyo"},
@@ -118,7 +118,7 @@ def _vector_units() -> str:
 def test_another_seed_is_another_sample_of_the_same_country(tmp_path: Path) -> None:
     frames = []
     for seed in (1, 2):
-        write_sample(Sample(size=20_000, seed=seed), tmp_path / str(seed))
+        write_sample(Sample(units=20_000, seed=seed), tmp_path / str(seed))
         frames.append(read(tmp_path / str(seed))[0])
     one, two = (frame.assign(lat=_degrees(frame["lat"])).groupby("com")["lat"] for frame in frames)
     assert not frames[0]["com"].equals(frames[1]["com"])
@@ -293,7 +293,7 @@ def test_geography_matters(tables: dict[str, pd.DataFrame]) -> None:
 
 def test_severity_by_year_follows_the_published_course(tmp_path: Path) -> None:
     # hospitalised and killed of all with known severity: 2019 .183, 2020 .186, 2021 .173, 2022 .180
-    write_sample(Sample(size=60_000, years=[2019, 2020, 2021, 2022]), tmp_path / "raw")
+    write_sample(Sample(units=60_000, years=[2019, 2020, 2021, 2022]), tmp_path / "raw")
     truth = pd.read_csv(tmp_path / "raw" / "true_probability.csv")
     by_year = truth.groupby(truth["Num_Acc"] // 100_000_000)["probability"].mean()
     published = {2019: 0.1832, 2020: 0.1858, 2021: 0.1727, 2022: 0.1804}
@@ -306,7 +306,7 @@ def test_drift_changes_later_months_only(tmp_path: Path) -> None:
     people, months = {}, {}
     for drift in (0.0, 1.0):
         folder = tmp_path / str(drift)
-        write_sample(Sample(size=5000, drift=drift), folder)
+        write_sample(Sample(units=5000, drift=drift), folder)
         accidents, _, vehicles, users = read(folder)
         users = users.merge(vehicles.drop(columns=["Num_Acc", "num_veh"]), on="id_vehicule")
         users["probability"] = pd.read_csv(folder / "true_probability.csv")["probability"]
@@ -332,7 +332,7 @@ def test_any_settings_give_whole_tables(
     tmp_path_factory: pytest.TempPathFactory, size: int, seed: int, years: list[int], drift: float
 ) -> None:
     folder = tmp_path_factory.mktemp("any") / "raw"
-    write_sample(Sample(size=size, seed=seed, years=years, drift=drift), folder)
+    write_sample(Sample(units=size, seed=seed, years=years, drift=drift), folder)
     parts = [read(folder, year) for year in years]
     assert sum(len(part[0]) for part in parts) == size
     truth = pd.read_csv(folder / "true_probability.csv")
@@ -343,13 +343,13 @@ def test_any_settings_give_whole_tables(
 @pytest.mark.parametrize("years", [[2018], [2021, 2025], [2005, 2021]])
 def test_other_years_are_refused(tmp_path: Path, years: list[int]) -> None:
     with pytest.raises(UsageError, match="may name 2019 to 2024"):
-        write_sample(Sample(size=100, years=years), tmp_path / "raw")
+        write_sample(Sample(units=100, years=years), tmp_path / "raw")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_older_sample_is_replaced_whole(tmp_path: Path) -> None:
-    write_sample(Sample(size=100, years=[2019]), tmp_path / "raw")
-    write_sample(Sample(size=100, years=[2023]), tmp_path / "raw")
+    write_sample(Sample(units=100, years=[2019]), tmp_path / "raw")
+    write_sample(Sample(units=100, years=[2023]), tmp_path / "raw")
     assert {path.name[-8:-4] for path in (tmp_path / "raw").glob("usagers*")} == {"2023"}
 
 

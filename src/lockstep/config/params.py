@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from lockstep.errors import ConfigError, UsageError, nearest, unknown
 
 M = TypeVar("M", bound=BaseModel)
+UNSEEN = ("size", "nfiles")
+"""Keys that DVC takes for figures about files, at any depth, and leaves out where it looks a run up (3.67)."""
+
 SourceKind = Literal["sample", "download", "files", "table"]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -24,7 +27,7 @@ class Strict(BaseModel):
 class Sample(Strict):
     """The embedded generator's settings."""
 
-    size: int = Field(20_000, ge=100, description="units drawn (accidents, applications …)")
+    units: int = Field(20_000, ge=100, description="units drawn (accidents, applications …)")
     seed: int = Field(2021, ge=0)
     years: list[int] = Field(default_factory=lambda: [2021], min_length=1)
     drift: float = Field(0.0, ge=0, le=5, description="strength of the drift by month; 0 for none")
@@ -182,9 +185,22 @@ def parse_params(content: object) -> Params:
     """Check the content of a params.yaml."""
     if content is None:
         raise ConfigError("params.yaml is empty; restore it with `git checkout params.yaml`")
+    _check_seen(content, "")
     params = validated(Params, content, "params.yaml")
     _check_trainings(params)
     return params
+
+
+def _check_seen(content: object, where: str) -> None:
+    """Refuse a key that DVC's run cache leaves out of its hash: a change of it would bring old outputs back."""
+    if not isinstance(content, dict):
+        return
+    for key, value in content.items():
+        if key in UNSEEN:
+            raise ConfigError(
+                f"params.yaml: {where}{key}: DVC does not see a change of a key called {key}; rename it"
+            )
+        _check_seen(value, f"{where}{key}.")
 
 
 def validated(model: type[M], content: object, where: str) -> M:

@@ -25,19 +25,52 @@ ALLOWED_TYPES: tuple[str, ...] = (
     "numpy.dtype",
     "scipy._lib.array_api_compat.numpy._aliases.asarray",
     "scipy.interpolate._bsplines.BSpline",
+    "sklearn.calibration.CalibratedClassifierCV",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
+    "sklearn.compose._column_transformer.ColumnTransformer",
+    "sklearn.ensemble._forest.RandomForestClassifier",
+    "sklearn.ensemble._forest.RandomForestRegressor",
+    "sklearn.frozen._frozen.FrozenEstimator",
+    "sklearn.impute._base.MissingIndicator",
+    "sklearn.impute._base.SimpleImputer",
+    "sklearn.isotonic.IsotonicRegression",
+    "sklearn.linear_model._logistic.LogisticRegression",
+    "sklearn.linear_model._ridge.Ridge",
+    "sklearn.pipeline.Pipeline",
+    "sklearn.preprocessing._data.StandardScaler",
+    "sklearn.preprocessing._discretization.KBinsDiscretizer",
+    "sklearn.preprocessing._encoders.OneHotEncoder",
+    "sklearn.preprocessing._label.LabelEncoder",
+    "sklearn.tree._classes.DecisionTreeClassifier",
+    "sklearn.tree._classes.DecisionTreeRegressor",
     "sklearn.tree._tree.Tree",
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBClassifier",
     "xgboost.sklearn.XGBRegressor",
 )
-"""Every type an artifact may hold besides those skops trusts by itself: fixed here, never read from the file."""
+"""Every type an artifact may hold besides plain values and arrays: fixed here, never read from the file."""
 
 _SHARED = ("ObjectNode", "TreeNode")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _LAST: dict[str, bytes] = {}
 """The canonical bytes that the last digest was taken of, by that digest."""
+
+
+def import_skops() -> Any:
+    """Return the module skops.io, without the scikit-learn estimators it would trust by itself.
+
+    ALLOWED_TYPES names the few there can be; to list them all skops imports the whole of scikit-learn. It also looks
+    each of numpy's functions up in every module loaded so far: a process that needs it soon imports it first.
+    Both together take longer than a prediction.
+    """
+    from unittest.mock import patch
+
+    import sklearn.utils
+
+    with patch.object(sklearn.utils, "all_estimators", list):
+        import skops.io
+    return skops.io
 
 
 def canonical_bytes(pipeline: Any) -> bytes:
@@ -46,9 +79,8 @@ def canonical_bytes(pipeline: Any) -> bytes:
     skops names arrays by memory address, and zip files carry dates; here members are numbered by first appearance,
     equal ones stored once, identities kept for estimators only (interned strings differ between processes).
     """
-    import skops.io
-
-    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(pipeline))) as archive:
+    skops = import_skops()
+    with zipfile.ZipFile(io.BytesIO(skops.dumps(pipeline))) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     canonical = _Canonical(json.loads(members.pop("schema.json")), members)
     return _zipped(canonical.schema, canonical.content)
@@ -104,11 +136,10 @@ def read_artifact(path: Path, expected_digest: str | None, code: Path = ENCODER_
 
 def check_types(content: bytes, where: str) -> None:
     """Raise an ArtifactError if skops bytes hold a type that is not on the fixed list, naming it."""
-    import skops.io
-
+    skops = import_skops()
     _check_kind(content, where)
     try:
-        found = skops.io.get_untrusted_types(data=content)
+        found = skops.get_untrusted_types(data=content)
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError, EOFError, AttributeError) as error:
         raise ArtifactError(
             f"{where} is no readable skops file ({error}); register the model again"
@@ -122,10 +153,8 @@ def check_types(content: bytes, where: str) -> None:
 
 
 def _loaded(content: bytes, where: str) -> Any:
-    import skops.io
-
     try:
-        return skops.io.loads(content, trusted=list(ALLOWED_TYPES))
+        return import_skops().loads(content, trusted=list(ALLOWED_TYPES))
     except (
         zipfile.BadZipFile,
         KeyError,

@@ -108,8 +108,10 @@ def main() -> None:
     # Threads that spin while they wait take the processor from the ones they wait for, on a machine that is busy.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     root = project_root()
+    from lockstep.models.artifact import import_skops
     from lockstep.registry.publish import import_ahead, publish_training
 
+    import_skops()
     import_ahead(root)
     timings = run(root, arguments.problem, arguments.type)
     publish_training(root, arguments.problem, arguments.type, timings=timings)

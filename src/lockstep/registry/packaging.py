@@ -111,14 +111,14 @@ class Flavor:
         """Write the model folder.
 
         MLflow would dump and load the pipeline once more, and skops' own bytes differ from run to run;
-        so a dummy is saved for the folder's other files, and then replaced.
+        so an empty model is saved for the folder's other files, and then replaced.
         """
-        from sklearn.dummy import DummyClassifier
+        from sklearn.linear_model import LogisticRegression
 
         folder = Path(path)
         with _code_folder() as code:
             _mlflow_sklearn().save_model(
-                DummyClassifier(),
+                LogisticRegression(),
                 path,
                 mlflow_model=mlflow_model,
                 code_paths=[str(code)],

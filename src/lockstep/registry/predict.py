@@ -204,6 +204,9 @@ def beside_imports(function: Callable[..., Any], *arguments: Any) -> Any:
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=_leave_interrupts) as pool:
         asked: Future[Any] = pool.submit(_asked, function, *arguments)
 
+        from lockstep.models.artifact import import_skops
+
+        import_skops()
         import lockstep.features.columns_v1  # noqa: F401
 
         try:

@@ -126,6 +126,9 @@ def import_ahead(root: Path) -> None:
 
 
 def _import_slow() -> None:
+    import matplotlib.backends.backend_agg
+    import matplotlib.figure  # noqa: F401
+    import mlflow.sklearn
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
 

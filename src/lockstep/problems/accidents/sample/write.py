@@ -22,7 +22,7 @@ none, the person's number in the accident, from 1, sorted by id_vehicule, place,
 
 
 def write_sample(settings: Sample, folder: Path) -> None:
-    """Write ``settings.size`` accidents into ``folder``: four tables a year and ``true_probability.csv``.
+    """Write ``settings.units`` accidents into ``folder``: four tables a year and ``true_probability.csv``.
 
     The same settings give the same bytes. Years outside 2019-2024 are a UsageError.
     """
@@ -35,7 +35,7 @@ def write_sample(settings: Sample, folder: Path) -> None:
 
     check_years(settings.years)
     world, draws = build_world(), Draws(settings.seed)
-    accidents = draw_accidents(settings.size, settings.years, settings.drift, world, draws)
+    accidents = draw_accidents(settings.units, settings.years, settings.drift, world, draws)
     vehicles = draw_vehicles(accidents, draws)
     people = draw_people(accidents, vehicles, draws)
     people |= draw_severity(accidents, vehicles, people, world, draws)
