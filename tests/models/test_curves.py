@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from lockstep.models import curves
+from lockstep.models import curves, curves_binary
 from lockstep.models.evaluation import Scored, evaluate
 
 
@@ -16,7 +16,7 @@ def rows() -> Scored:
 
 
 def test_the_roc_curve_has_the_area_of_the_metric(rows) -> None:
-    curve = curves.roc(rows)
+    curve = curves_binary.roc(rows)
     assert len(curve) <= 200
     assert curve.iloc[0][["fpr", "tpr"]].tolist() == [0, 0]
     assert curve.iloc[-1][["fpr", "tpr"]].tolist() == [1, 1]
@@ -24,21 +24,21 @@ def test_the_roc_curve_has_the_area_of_the_metric(rows) -> None:
 
 
 def test_precision_and_recall_are_those_at_the_threshold_given(rows) -> None:
-    for _, point in curves.precision_recall(rows).iloc[::20].iterrows():
+    for _, point in curves_binary.precision_recall(rows).iloc[::20].iterrows():
         chosen = rows.score >= point["threshold"]
         assert point["precision"] == pytest.approx(reference.precision_score(rows.target, chosen))
         assert point["recall"] == pytest.approx(reference.recall_score(rows.target, chosen))
 
 
 def test_calibration_groups_hold_every_row_once(rows) -> None:
-    table = curves.calibration(rows)
+    table = curves_binary.calibration(rows)
     assert table["rows"].sum() == 3000
     assert np.abs(table["predicted"] - table["observed"]).max() < 0.15
     assert table["predicted"].is_monotonic_increasing
 
 
 def test_the_confusion_matrix_has_a_row_a_case(rows) -> None:
-    table = curves.confusion(rows)
+    table = curves_binary.confusion(rows)
     counted = table.groupby(["actual", "predicted"]).size().to_numpy().reshape(2, 2)
     assert (counted == reference.confusion_matrix(rows.target, rows.score >= 0.6)).all()
 

@@ -1,0 +1,42 @@
+"""Rows with a known target and what a model says of them: what metrics and curves are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Rows with a known target and a model's score.
+
+    Binary: ``score`` (rows,) is the positive class's probability, ``threshold`` decides. Multiclass: ``score``
+    (rows, classes) in the order of the encoded classes, ``decision`` (rows,) the class decided for. Regression:
+    ``score`` (rows,) is the prediction, ``threshold`` is None.
+    """
+
+    target: NDArray[Any]
+    score: Array
+    threshold: float | None = None
+    decision: NDArray[Any] | None = None
+
+    @property
+    def task(self) -> str:
+        """The task these rows belong to."""
+        if self.score.ndim == 2:
+            return "multiclass"
+        return "regression" if self.threshold is None else "binary"
+
+
+def ratio(top: Array, bottom: Array) -> Array:
+    """Return top / bottom, and 0 where nothing is below the line."""
+    import numpy as np
+
+    top, bottom = np.broadcast_arrays(top, bottom)
+    return np.divide(top, bottom, out=np.zeros(top.shape), where=bottom != 0)
