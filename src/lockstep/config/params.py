@@ -55,6 +55,7 @@ class Preprocess(Strict):
 
     max_unknown_codes: Fraction = Field(0.02, description="most unknown codes a column may hold")
     max_dropped: Fraction = Field(0.2, description="most rows that may be dropped")
+    duplicates: Literal["keep", "drop"] = Field("keep", description="what becomes of exact copies of a row")
 
 
 class Split(Strict):
@@ -74,13 +75,18 @@ class Features(Strict):
 
 
 class Decision(Strict):
-    """How probabilities become decisions."""
+    """How probabilities become decisions; without a policy the task's own default: f1, argmax, interval."""
 
-    policy: Literal["f1", "fixed", "approval_rate", "cost"] = "f1"
+    policy: Literal["f1", "fixed", "approval_rate", "cost", "argmax", "cost_matrix", "interval"] | None = None
     threshold: float | None = Field(None, ge=0, le=1)
     approval_rate: float | None = Field(None, gt=0, lt=1)
     cost_false_positive: float = Field(1.0, ge=0)
     cost_false_negative: float = Field(1.0, ge=0)
+    costs: dict[int | str, dict[int | str, Annotated[float, Field(ge=0)]]] | None = Field(
+        None,
+        description="cost_matrix: actual class → predicted class → cost; what is not named costs 1, right ones 0",
+    )
+    coverage: float | None = Field(None, gt=0, lt=1, description="interval: share of the rows it shall hold")
 
 
 class Compare(Strict):
@@ -109,7 +115,7 @@ class Training(Strict):
     problem: str
     type: str
     seed: int = 0
-    calibration: Literal["none", "sigmoid", "isotonic"] = "none"
+    calibration: Literal["none", "sigmoid", "isotonic", "temperature"] = "none"
     early_stopping_rounds: int = Field(0, ge=0, description="0: none")
     cv_folds: int = Field(0, ge=0, description="0: none")
     params: dict[str, Any] = Field(default_factory=dict, description="the estimator's own hyperparameters")

@@ -9,16 +9,18 @@ other the word test. Anything else is refused: a name with both words (train_tes
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.errors import DataError
+from lockstep.errors import DataError, nearest
 from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import (
     MISSING,
     RawTable,
     TextTable,
+    bare_numbers,
     numbers,
     read_text,
     require_columns,
@@ -121,21 +123,29 @@ def _features_and_target(x_path: Path, y_path: Path, schema: Schema) -> TextTabl
 def read_any(path: Path) -> TextTable:
     """Read a delimited or Parquet file as text; a damaged one is a DataError."""
     if path.suffix.lower() != ".parquet":
-        return read_text(path)
+        return read_text(path, keep_twins=True)
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
         table = parquet.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path.name} is no readable Parquet file ({error}); make it again") from None
-    return TextTable(path, "", {name: _as_text(table[name]) for name in table.column_names})
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; put it there, or choose another source in params.yaml") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path.name} is no readable Parquet file ({reason}); make it again") from None
+    return TextTable(path, "", {name: _as_text(table[name], name, path) for name in table.column_names})
 
 
-def _as_text(column: Any) -> Any:
+def _as_text(column: Any, name: str, path: Path) -> Any:
     import pyarrow as pa
 
-    return trimmed(column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column)
+    try:
+        return trimmed(column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise DataError(
+            f"{path.name}: the column {name} holds {column.type}, no single values; leave it out, or write it as text"
+        ) from None
 
 
 def _renamed(columns: dict[str, Any], schema: Schema) -> dict[str, Any]:
@@ -149,7 +159,9 @@ def typed(text: TextTable, schema: Schema, part: str | None = None) -> pd.DataFr
     import pandas as pd
 
     named = TextTable(text.path, text.separator, _renamed(text.columns, schema))
-    named.require([*schema.feature_names, schema.target])
+    named.require(_needed(named, schema))
+    _refuse_twins(text, schema)
+    _refuse_undeclared(named, schema)
     columns: dict[str, Any] = {}
     for column in schema.columns.values():
         values = _values(named, column)
@@ -158,6 +170,49 @@ def typed(text: TextTable, schema: Schema, part: str | None = None) -> pd.DataFr
     if part and schema.part:
         columns[schema.part] = pd.Series([part] * named.rows, dtype="str")
     return pd.DataFrame(columns)
+
+
+def _refuse_twins(text: TextTable, schema: Schema) -> None:
+    """Refuse a column that stands in the file twice where the schema uses the name and knows one only."""
+    used, known = _names_of(schema), _known_names(schema)
+    for twin, name in text.twins.items():
+        if name in used and twin not in known:
+            raise DataError(f"{text.path.name} has the column '{name}' twice; rename or remove one")
+
+
+def _refuse_undeclared(named: TextTable, schema: Schema) -> None:
+    """Refuse a column that the schema knows nothing of, where it says which columns it leaves out."""
+    if schema.left_out is None:
+        return
+    known = _known_names(schema)
+    extra = [name for name in named.columns if name not in known]
+    if extra:
+        absent = [name for name in schema.columns if name not in named.columns]
+        told = ", ".join(f"'{name}'{nearest(name, absent)}" for name in extra[:5])
+        more = f" and {len(extra) - 5} more" if len(extra) > 5 else ""
+        raise DataError(
+            f"{named.path.name} has columns that the schema of {schema.name} does not know: {told}{more}; declare "
+            "each under columns, as an alias of one, or under left_out"
+        )
+
+
+def _names_of(schema: Schema) -> set[str]:
+    """Return all names of a file's columns that the schema reads."""
+    return {n for c in schema.columns.values() for n in (c.name, *c.aliases, *c.made_of)}
+
+
+def _known_names(schema: Schema) -> set[str]:
+    return _names_of(schema) | set(schema.left_out or {})
+
+
+def _needed(text: TextTable, schema: Schema) -> list[str]:
+    """Return the columns a file must have: features and target, or what they are made of where it has that."""
+    names: list[str] = []
+    for name in [*schema.feature_names, schema.target]:
+        of = schema.columns[name].made_of
+        made = bool(of) and name not in text.columns and any(source in text.columns for source in of)
+        names += of if made else [name]
+    return list(dict.fromkeys(names))
 
 
 def _values(text: TextTable, column: Column) -> Any:
@@ -170,17 +225,36 @@ def _values(text: TextTable, column: Column) -> Any:
         return _dates(text, of, column)
     if column.kind in ("group", "id"):
         return _keys(text, of[0])
-    return numbers(text, of[0]) if column.holds_numbers else texts(text, of[0])
+    if not column.holds_numbers:
+        return texts(text, of[0], MISSING | set(column.absent))
+    return _numbers(text, column) if of == [column.name] else _made(text, of, column)
 
 
-def texts(text: TextTable, name: str) -> pd.Series:
+def _numbers(text: TextTable, column: Column) -> Any:
+    """Return a column as float64, read as the schema says its texts are to be read."""
+    prepare = partial(bare_numbers, decimal=column.decimal) if column.decimal else None
+    return numbers(text, column.name, missing=MISSING | set(column.absent), prepare=prepare)
+
+
+def _made(text: TextTable, of: list[str], column: Column) -> Any:
+    """Return a number made of one column or of the ratio of two, in the schema's unit; NaN where the second is 0."""
+    import numpy as np
+
+    first = numbers(text, of[0])
+    if len(of) == 2:
+        second = numbers(text, of[1])
+        first = first / np.where(second == 0, np.nan, second)
+    return first / column.per
+
+
+def texts(text: TextTable, name: str, missing: Set[str] = MISSING) -> pd.Series:
     """Return a column of text, missing where the file says so."""
     import pandas as pd
     import pyarrow as pa
     import pyarrow.compute as pc
 
     values = text.columns[name]
-    absent = pc.is_in(values, value_set=pa.array(sorted(MISSING)))
+    absent = pc.is_in(values, value_set=pa.array(sorted(missing)))
     return pd.Series(pc.if_else(absent, None, values).to_pandas(), dtype="str")
 
 
@@ -205,16 +279,18 @@ def _dates(text: TextTable, of: list[str], column: Column) -> Any:
         parts = {part: numbers(text, name) for part, name in zip(("year", "month", "day"), of, strict=True)}
         return pd.to_datetime(pd.DataFrame(parts), errors="coerce").astype("datetime64[ms]")
     told = texts(text, of[0])
-    dates = pd.to_datetime(told, format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
-    _check_dates(told, dates.isna() & told.notna(), of[0], text.path.name)
+    written = column.format or "ISO8601"
+    dates = pd.to_datetime(told, format=written, errors="coerce", utc=True).dt.tz_localize(None)
+    _check_dates(told, dates.isna() & told.notna(), column, of[0], text.path.name)
     return dates.astype("datetime64[ms]")
 
 
-def _check_dates(told: pd.Series, bad: pd.Series, name: str, where: str) -> None:
+def _check_dates(told: pd.Series, bad: pd.Series, column: Column, name: str, where: str) -> None:
     if bad.any():
         row = int(bad.to_numpy().argmax())
         raise DataError(
-            f"{where}: column {name}, row {row + 1}: '{told.iloc[row][:40]}' is no date; write it as YYYY-MM-DD"
+            f"{where}: column {name}, row {row + 1}: '{told.iloc[row][:40]}' is no date; write it as "
+            f"{column.format or 'YYYY-MM-DD'}, or empty it"
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +22,7 @@ DerivedKind = Literal[
 ]  # fmt: skip
 
 PROBLEMS = Path(__file__).parent
+_NAME = re.compile(r"(?!__)\w+")
 
 
 class Column(Strict):
@@ -38,9 +41,21 @@ class Column(Strict):
     slice: bool = Field(False, description="whether gates look at each of its levels")
     encode: bool = Field(True, description="whether models see it as it is, besides what is derived from it")
     aliases: list[str] = Field(default_factory=list, description="other names a prepared table may use")
+    absent: list[str] = Field(
+        default_factory=list, description="texts of a prepared table that mean: missing"
+    )
+    decimal: Literal["", ".", ","] = Field(
+        "",
+        description="set: numbers of a prepared table have thousands separators, currency or percent signs",
+    )
+    format: str = Field("", description="how a prepared table writes dates, as %d/%m/%Y; empty: ISO 8601")
     made_of: list[str] = Field(
         default_factory=list,
-        description="what a prepared table makes it of: one column, or year, month, day",
+        description="what a prepared table makes it of: one column; of a number two, the first a unit of the second; "
+        "of a date year, month, day",
+    )
+    per: float = Field(
+        1.0, gt=0, description="what a prepared table's number is divided by, where it is made"
     )
 
     @property
@@ -78,6 +93,9 @@ class Schema(Strict):
     positive: str = Field("", description="what the positive class means")
     columns: dict[str, Column]
     derived: list[Derived] = Field(default_factory=list)
+    left_out: dict[str, str] | None = Field(
+        None, description="columns of a prepared table not used, and why; where set, others are refused"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -137,6 +155,15 @@ class Schema(Strict):
         return sha256_json(self.model_dump(mode="json", exclude_defaults=True))
 
 
+def safe_name(name: str) -> str:
+    """Return a name of letters (of any script), digits and underscores, which every model type and tool takes.
+
+    xgboost refuses [ ] <, lightgbm every sign that JSON uses, and names that begin with __ are the matrices' own.
+    """
+    words = re.sub(r"\W+", "_", unicodedata.normalize("NFC", name)).strip("_")
+    return words[:60].rstrip("_") or "column"
+
+
 def problem_names() -> list[str]:
     """Return the names of all problems that have a schema."""
     return sorted(p.parent.name for p in PROBLEMS.glob("*/schema.yaml"))
@@ -168,6 +195,12 @@ def _check_schema(schema: Schema, path: Path) -> None:
     targets = [c.name for c in schema.columns.values() if c.kind == "target"]
     if len(targets) != 1:
         raise ConfigError(f"{path}: exactly one column must have kind target, found {len(targets)}")
+    for name in [*schema.columns, *(derived.name for derived in schema.derived)]:
+        if not _NAME.fullmatch(name):
+            fix = f"call it {safe_name(name)} and put {name!r} among its aliases"
+            raise ConfigError(
+                f"{path}: a column is called {name!r}; not every model type takes such a name: {fix}"
+            )
     known = set(schema.columns)
     for derived in schema.derived:
         for name in derived.of:

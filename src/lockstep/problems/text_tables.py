@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,9 @@ _STARTS = {
 }
 """How files begin that are no delimited text, in lower case where that is text, and what they are."""
 
+PLAIN_NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
+"""How a number looks that needs no thought (RE2 and re alike)."""
+
 _BLANKS = " \t\r\n\u00a0\u202f\ufeff"
 
 
@@ -59,6 +63,8 @@ class TextTable:
     path: Path
     separator: str
     columns: dict[str, Any]
+    twins: dict[str, str] = field(default_factory=dict)
+    """Columns whose name stood in the header before: by the name they have here, the header's."""
 
     @property
     def rows(self) -> int:
@@ -99,21 +105,36 @@ def _more(items: list[str]) -> str:
     return f" and {len(items) - EXAMPLES} more" if len(items) > EXAMPLES else ""
 
 
-def read_text(path: Path) -> TextTable:
+def read_text(path: Path, keep_twins: bool = False) -> TextTable:
     """Read a delimited file (`;`, `,` or TAB; UTF-8 or latin-1; LF, CRLF or CR) as text.
 
+    A name that stands in the header twice is refused, or (``keep_twins``) gets a number.
     A missing, empty or truncated file, or one of another separator or encoding, is a DataError with the fix.
     """
     content = _bytes(path)
     _refuse_other_formats(content, path)
     encoding = _encoding(content, path)
-    header = content.splitlines()[0].decode(encoding)
+    header = _first_line(content).decode(encoding)
     separator = _separator(header, path)
-    names = _names(header, separator, path)
+    names, twins = _names(header, separator)
+    if twins and not keep_twins:
+        raise DataError(
+            f"{path.name} has the column '{next(iter(twins.values()))}' twice; rename or remove one"
+        )
     table = _parse(content, encoding, separator, names, path)
     if content.count(b'"') % 2 and (header.startswith('"') or _holds_line_ends(table)):
         raise DataError(f"{path.name} ends inside a quoted value: it is truncated; fetch or copy it again")
-    return TextTable(path, separator, {name: trimmed(table[name]) for name in names})
+    del content
+    columns = {}
+    for name in names:  # each column leaves the table as it is trimmed, so the file is held once
+        columns[name] = trimmed(table[name])
+        table = table.drop_columns([name])
+    return TextTable(path, separator, columns, twins)
+
+
+def _first_line(content: bytes) -> bytes:
+    found = re.search(rb"[\r\n]", content)
+    return content[: found.start()] if found else content
 
 
 def _bytes(path: Path) -> bytes:
@@ -147,23 +168,36 @@ def _encoding(content: bytes, path: Path) -> str:
 
 
 def _separator(header: str, path: Path) -> str:
-    found = max(SEPARATORS, key=header.count)
-    if header.count(found):
+    bare = re.sub(r'"[^"]*"', "", header)  # a quoted name may hold anything
+    found = max(SEPARATORS, key=bare.count)
+    if bare.count(found):
         return found
-    if any(odd in header for odd in "|:^~"):
+    if any(odd in bare for odd in "|:^~"):
         known = ", ".join(SEPARATORS.values())
         raise DataError(f"{path.name}: no known separator in its header '{header[:60]}'; use one of {known}")
     return ","  # a single column, as in y_train.csv
 
 
-def _names(header: str, separator: str, path: Path) -> list[str]:
+def _names(header: str, separator: str) -> tuple[list[str], dict[str, str]]:
+    """Return the columns' names, and which of them stood there before: ``x (2)`` is the second ``x``.
+
+    A column without a name is called by its place: ``column 1``.
+    """
     import csv
 
-    names = [name.strip(_BLANKS) for name in next(csv.reader([header], delimiter=separator))]
-    twins = sorted({name for name in names if names.count(name) > 1})
-    if twins:
-        raise DataError(f"{path.name} has the column '{twins[0]}' twice; rename or remove one")
-    return names
+    told = [name.strip(_BLANKS) for name in next(csv.reader([header], delimiter=separator))]
+    names: list[str] = []
+    twins = {}
+    for place, bare in enumerate(told, start=1):
+        name = bare or f"column {place}"
+        if name in names:
+            number = 2
+            while f"{name} ({number})" in (*names, *told):
+                number += 1
+            twins[f"{name} ({number})"] = name
+            name = f"{name} ({number})"
+        names.append(name)
+    return names, twins
 
 
 def _parse(content: bytes, encoding: str, separator: str, names: list[str], path: Path) -> Any:
@@ -209,7 +243,7 @@ def numbers(
     text: TextTable,
     name: str,
     *,
-    missing: frozenset[str] = MISSING,
+    missing: Set[str] = MISSING,
     prepare: Callable[[Any], Any] | None = None,
 ) -> np.ndarray:
     """Return a column as float64, NaN where missing; ``prepare`` reworks the distinct texts first.
@@ -220,7 +254,7 @@ def numbers(
 
     coded = text.columns[name].dictionary_encode()
     values = coded.dictionary
-    found, bad = _parsed(prepare(values) if prepare else values, missing)
+    found, bad = _parsed(values, missing, prepare)
     codes = coded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
     if bad.any():
         row = int(np.flatnonzero(np.append(bad, False)[codes])[0])
@@ -231,16 +265,52 @@ def numbers(
     return np.append(found, np.nan)[codes]
 
 
-def _parsed(values: Any, missing: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
+def _parsed(
+    values: Any, missing: Set[str], prepare: Callable[[Any], Any] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return (float64 numbers, whether each is no number) of distinct texts."""
     import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    parsed = [_number(v, missing) for v in values.to_pylist()]
-    bad = np.array([p is None for p in parsed], dtype=bool)
-    return np.array([np.nan if p is None else p for p in parsed], dtype=np.float64), bad
+    told = prepare(values) if prepare else values
+    number = pc.and_not(
+        pc.match_substring_regex(told, PLAIN_NUMBER), pc.is_in(told, value_set=pa.array(sorted(missing)))
+    )
+    plain = pc.fill_null(number, False).to_numpy(zero_copy_only=False)
+    found, bad = np.full(len(values), np.nan), np.zeros(len(values), dtype=bool)
+    found[plain] = told.filter(pa.array(plain)).cast(pa.float64()).to_numpy(zero_copy_only=False)
+    for place in np.flatnonzero(~plain | ~np.isfinite(found)).tolist():
+        told_missing = values[place].as_py() in missing
+        value = float("nan") if told_missing else _number(told[place].as_py(), missing)
+        bad[place], found[place] = value is None, float("nan") if value is None else value
+    return found, bad
 
 
-def _number(value: str | None, missing: frozenset[str]) -> float | None:
+def bare_numbers(values: Any, decimal: str) -> Any:
+    """Return texts without thousands separators, currency and percent signs, with a decimal point.
+
+    ``decimal`` ("." or ",") is the sign before the decimals. What is written otherwise becomes no number.
+    """
+    import pyarrow.compute as pc
+
+    fits = pc.match_substring_regex(values, number_pattern(decimal))
+    digits = pc.replace_substring_regex(values, f"[^0-9eE+{re.escape(decimal)}-]|EUR", "")
+    bare = pc.replace_substring(digits, ",", ".")
+    spoilt = pc.replace_substring(values, ",", "?")  # "1,5" where the comma parts thousands
+    return pc.if_else(fits, bare, spoilt)
+
+
+def number_pattern(decimal: str) -> str:
+    """Return what a number with thousands separators, currency or percent signs looks like (RE2 and re alike)."""
+    point, comma = (r"\.", ",") if decimal == "." else (",", r"\.")
+    unit = r"(?:[$€£¥₹%‰]|EUR|USD|GBP|CHF)?"
+    blank = "[ \u00a0\u202f]?"
+    digits = rf"(?:\d+|\d{{1,3}}(?:[{comma} '’\u00a0\u202f]\d{{3}})+)(?:{point}\d*)?|{point}\d+"
+    return rf"^[+-]?{unit}{blank}[+-]?(?:{digits}){blank}{unit}$"
+
+
+def _number(value: str | None, missing: Set[str]) -> float | None:
     if value is None or value in missing:
         return float("nan")
     try:
