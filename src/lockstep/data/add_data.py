@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["files", "table"]
 EXTERNAL = "data/external"
-SUFFIXES = (".csv", ".tsv", ".parquet", ".txt")
+SUFFIXES = (".csv", ".tsv", ".parquet", ".txt", ".data")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from lockstep.io import whole_folder
 
 if TYPE_CHECKING:
     from lockstep.config.params import Download, Source
+    from lockstep.problems import draws  # noqa: F401  what generators share is code of this stage
     from lockstep.problems.source_files import RemoteFile
 
 NONE = "data/external/NONE"
@@ -69,12 +70,17 @@ def import_sample(root: Path, problem: str, source: Source, folder: Path) -> Non
 
 
 def import_download(root: Path, problem: str, source: Source, folder: Path) -> None:
-    """Fetch the publisher's files through the cache, and copy them once all of them are whole."""
+    """Fetch the publisher's files through the cache; copy them, or what the problem makes of them."""
     from lockstep.data.download import fetch_all
 
     files = remote_files(problem, source.download)
-    for file, cached in zip(files, fetch_all(files, root / CACHE), strict=True):
-        shutil.copyfile(cached, folder / file.name)
+    cached = fetch_all(files, root / CACHE)
+    write_raw = getattr(problem_module(problem, "sources"), "write_raw", None)
+    if write_raw is not None:
+        write_raw(cached, folder)
+        return
+    for file, path in zip(files, cached, strict=True):
+        shutil.copyfile(path, folder / file.name)
 
 
 def import_external(root: Path, problem: str, source: Source, folder: Path) -> None:
@@ -108,7 +114,8 @@ def remote_files(problem: str, settings: Download) -> list[RemoteFile]:
         raise ConfigError(
             f"{problem} has no publisher to download from; set problems.{problem}.source.kind to table or files"
         )
-    files = [file for year in sorted(set(settings.years)) for file in sources.files_of_year(year)]
+    of_years = (file for year in sorted(set(settings.years)) for file in sources.files_of_year(year))
+    files = list(dict.fromkeys(of_years))
     _check_pins(problem, settings.sha256, [file.name for file in files])
     base = settings.base_url and settings.base_url.rstrip("/")
     return [

@@ -49,17 +49,21 @@ def tidy(folder: Path, kind: str, schema: Schema, rules: Preprocess) -> tuple[pd
 
 
 def read_source(folder: Path, kind: str, schema: Schema) -> RawTable:
-    """Read a prepared table by the schema, or raw files by the problem's own loader."""
+    """Read a table by the schema, or raw files by the problem's own loader.
+
+    What a generator or a publisher gives is a table too, where the problem has no loader.
+    """
     import importlib.util
 
     if not folder.is_dir():
         raise DataError(f"{folder} is missing; run `dvc repro` (or `dvc checkout`) to make it")
-    if kind == "table":
+    name = f"lockstep.problems.{schema.name}.raw"
+    has_loader = importlib.util.find_spec(name) is not None
+    if kind == "table" or (kind != "files" and not has_loader):
         from lockstep.data.tables import read_table
 
         return read_table(folder, schema)
-    name = f"lockstep.problems.{schema.name}.raw"
-    if importlib.util.find_spec(name) is None:
+    if not has_loader:
         raise ConfigError(
             f"{schema.name} reads prepared tables only; set problems.{schema.name}.source.kind to table"
         )

@@ -30,7 +30,7 @@ from lockstep.problems.text_tables import (
 if TYPE_CHECKING:
     import pandas as pd
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".parquet")
 PARTS = ("train", "test")
 _FORMS = "X_train, X_test, y_train and y_test; or one file with 'train' and one with 'test' in its name; or one file"
 _SHOWN = 8

@@ -1,4 +1,4 @@
-"""Draws that are the same everywhere: integers against integers, no function whose last bit depends on a machine."""
+"""Codes drawn from published shares, and the figures they are drawn from."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
+
+from lockstep.problems.draws import MILLION
+from lockstep.problems.draws import Draws as UniformDraws
 
 if TYPE_CHECKING:
     import numpy as np
 
 FOLDER = Path(__file__).parent
-MILLION = 1_000_000
 LOGIT_LIMIT = 12_000
 """Largest logit, in thousandths, that a probability is looked up for."""
 
@@ -34,27 +35,8 @@ def effects() -> dict[str, Any]:
     return json.loads((FOLDER / "effects.json").read_text(encoding="utf-8"))
 
 
-@dataclass(frozen=True)
-class Draws:
-    """Uniform numbers by name: one stream does not move when another grows."""
-
-    seed: int
-
-    def uniform(self, name: str, size: int) -> np.ndarray:
-        """Return ``size`` integers drawn evenly from 0 to 999,999."""
-        import numpy as np
-
-        bits = np.random.PCG64([self.seed, crc32(name.encode())])
-        return np.random.Generator(bits).integers(0, MILLION, size)
-
-    def normal(self, name: str, size: int) -> np.ndarray:
-        """Return ``size`` standard normal numbers (sums of twelve uniform ones: the same on every machine)."""
-        parts = self.uniform(name, 12 * size).reshape(12, size)
-        return parts.sum(axis=0) / MILLION - 6.0
-
-    def chance(self, name: str, probability: np.ndarray | float, size: int) -> np.ndarray:
-        """Return whether each of ``size`` draws falls below its probability."""
-        return self.uniform(name, size) < millionths(probability)
+class Draws(UniformDraws):
+    """Draws by name, codes among them."""
 
     def code(self, name: str, table: Choice, level: np.ndarray) -> np.ndarray:
         """Return for each row the index of a code, drawn from the shares of its ``level``."""
@@ -96,13 +78,6 @@ class Choice:
         import numpy as np
 
         return np.asarray(self.codes, dtype=np.int64)[index]
-
-
-def millionths(probability: np.ndarray | float) -> np.ndarray:
-    """Return probabilities as whole millionths."""
-    import numpy as np
-
-    return np.round(np.asarray(probability, dtype=float) * MILLION).astype(np.int64)
 
 
 @lru_cache

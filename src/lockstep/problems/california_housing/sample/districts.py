@@ -1,0 +1,136 @@
+"""Districts drawn from a known model: where they lie, who lives there, and what their houses are worth."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import lru_cache
+from pathlib import Path
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+from lockstep.problems.draws import MILLION, Draws
+
+if TYPE_CHECKING:
+    import numpy as np
+
+QUARTERS, QUARTERS_SEED = 160, 1990
+"""How many quarters make neighbourhoods dearer or cheaper; they are the same in every sample."""
+FACTORS = 64
+"""Equally likely factors between what a district's houses should be worth and what they are worth."""
+FLOOR, CAP = 14_999, 500_001
+"""Dollars: what StatLib's table has for less than 15,000 and for more than 500,000."""
+
+Columns = dict[str, "np.ndarray"]
+
+
+@lru_cache
+def calibration() -> dict[str, Any]:
+    """Return quantiles and places."""
+    return json.loads(Path(__file__).with_name("calibration.json").read_text(encoding="utf-8"))
+
+
+def draw_districts(units: int, draws: Draws) -> Columns:
+    """Return every district's position, averages, median income, and value in dollars with its expectation."""
+    place = draw_places(units, draws)
+    people = draw_people(units, place["wealth"], draws)
+    worth = expected_worth(place, people)
+    return place | people | draw_values(worth, draws)
+
+
+def draw_places(units: int, draws: Draws) -> Columns:
+    """Return positions to a hundredth of a degree, and how dear each is: ``price``, ``wealth`` by quarter."""
+    import numpy as np
+
+    rows = calibration()["places"]["rows"]
+    latitude, longitude, spread, share, price = (
+        np.array([row[i] for row in rows], dtype=float) for i in range(1, 6)
+    )
+    ends = np.cumsum(share)
+    home = np.searchsorted(ends, draws.uniform("place", units) * (ends[-1] / MILLION), side="right")
+    north = latitude[home] + spread[home] * draws.normal("latitude", units)
+    east = longitude[home] + spread[home] * draws.normal("longitude", units)
+    north, east = np.round(np.clip(north, 32.54, 41.95), 2), np.round(np.clip(east, -124.35, -114.31), 2)
+    return {"Latitude": north, "Longitude": east, "price": price[home], "wealth": quarters(north, east)}
+
+
+def quarters(north: np.ndarray, east: np.ndarray) -> np.ndarray:
+    """Return how dear the quarter is, beyond its city: hills and hollows of a few km, of mean about 0."""
+    import numpy as np
+
+    draws, rows = Draws(QUARTERS_SEED), calibration()["places"]["rows"]
+    latitude, longitude, spread = (np.array([row[i] for row in rows], dtype=float) for i in range(1, 4))
+    home = draws.uniform("home", QUARTERS) % len(rows)
+    at_north = latitude[home] + spread[home] * draws.normal("latitude", QUARTERS)
+    at_east = longitude[home] + spread[home] * draws.normal("longitude", QUARTERS)
+    height = draws.normal("height", QUARTERS)
+    total = np.zeros(len(north))
+    for i in range(QUARTERS):
+        apart = ((north - at_north[i]) ** 2 + (east - at_east[i]) ** 2) / (0.4 * spread[home[i]]) ** 2
+        total += height[i] / (1 + apart * apart)
+    return total
+
+
+def draw_people(units: int, wealth: np.ndarray, draws: Draws) -> Columns:
+    """Return income, age, rooms, bedrooms, people and occupancy: the table's marginals and rank correlations."""
+    names = ("income", "age", "rooms", "bedrooms", "people", "occupancy")
+    one = {name: draws.normal(name, units) for name in names}
+    income = 0.85 * one["income"] + 0.5 * wealth
+    age = one["age"] - 0.12 * one["income"] - 0.15 * wealth
+    rooms = 0.66 * income - 0.14 * age + 0.68 * one["rooms"]
+    bedrooms = 0.28 * rooms - 0.45 * income + 0.8 * one["bedrooms"]
+    people = 0.95 * one["people"] - 0.28 * age
+    occupancy = 0.25 * people - 0.08 * wealth + 0.95 * one["occupancy"]
+    drawn = {"MedInc": income, "HouseAge": age, "AveRooms": rooms, "AveBedrms": bedrooms}
+    drawn |= {"Population": people, "AveOccup": occupancy}
+    return {name: by_rank(name, values) for name, values in drawn.items()}
+
+
+def by_rank(name: str, values: np.ndarray) -> np.ndarray:
+    """Return values with the table's distribution of a column, in the order of ``values``."""
+    import numpy as np
+
+    table = calibration()["quantiles"]
+    return np.interp(ranks(values), table["at"], table[name])
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    """Return each value's rank as a share of the rows, within 0 and 1."""
+    import numpy as np
+
+    place = np.empty(len(values))
+    place[np.argsort(values, kind="stable")] = np.arange(len(values))
+    return (place + 0.5) / len(values)
+
+
+def expected_worth(place: Columns, people: Columns) -> np.ndarray:
+    """Return what the houses of each district should be worth, in 100,000 dollars, before noise and cap."""
+    import numpy as np
+
+    income, age, crowding = (ranks(people[name]) - 0.5 for name in ("MedInc", "HouseAge", "AveOccup"))
+    price = place["price"] + 0.45 * place["wealth"]
+    dear = np.clip(price, -1, 1)
+    # Old houses are dear where the city is, and cheap elsewhere; income counts for more in dear places.
+    score = 2.2 * income + 0.7 * price - 0.85 * crowding + 0.5 * age + 0.4 * age * dear + 0.5 * income * dear
+    return by_rank("value", score)
+
+
+def draw_values(worth: np.ndarray, draws: Draws) -> Columns:
+    """Return values in whole hundreds of dollars, floor and cap included, and their exact expectations."""
+    import numpy as np
+
+    outcomes = np.round(worth[:, None] * noise()[None, :] * 1000).astype(np.int64) * 100
+    outcomes = np.where(outcomes > CAP - 1, CAP, np.where(outcomes < FLOOR + 1, FLOOR, outcomes))
+    taken = draws.uniform("noise", len(worth)) * FACTORS // MILLION
+    value = outcomes[np.arange(len(worth)), taken]
+    return {"value": value, "expected": outcomes.sum(axis=1) / FACTORS}
+
+
+@lru_cache
+def noise() -> np.ndarray:
+    """Return equally likely factors, log-normal but for their number, with four digits and a mean of about one."""
+    import numpy as np
+
+    sigma, normal = calibration()["noise"]["sigma"], NormalDist()
+    steps = [normal.inv_cdf((i + 0.5) / FACTORS) for i in range(FACTORS)]
+    return np.array([round(math.exp(sigma * step - sigma * sigma / 2), 4) for step in steps])

@@ -1,0 +1,71 @@
+"""Write the sample as StatLib's table: totals in place of averages, dollars, blanks among the bedrooms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lockstep.errors import UsageError
+from lockstep.io import whole_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from lockstep.config.params import Sample
+    from lockstep.problems.draws import Draws
+
+FILE = "cal_housing.csv"
+BLANKS = 0.01
+"""Share of the districts whose bedrooms are not told."""
+
+
+def write_sample(settings: Sample, folder: Path) -> None:
+    """Write ``settings.units`` districts and the value expected of each; the same settings give the same bytes.
+
+    A census has one day: a drift by month is a UsageError.
+    """
+    from pyarrow import csv
+
+    from lockstep.problems.california_housing.sample.districts import draw_districts
+    from lockstep.problems.draws import Draws
+
+    if settings.drift:
+        raise UsageError(
+            "the sample of california_housing is of one day and cannot drift; "
+            "set problems.california_housing.source.sample.drift to 0"
+        )
+    draws = Draws(settings.seed)
+    table = statlib_table(draw_districts(settings.units, draws), draws)
+    with whole_folder(folder) as part:
+        csv.write_csv(table, part / FILE)
+
+
+def statlib_table(districts: dict[str, np.ndarray], draws: Draws) -> pa.Table:
+    """Return the districts in StatLib's columns, and ``true_value`` in 100,000 dollars."""
+    import numpy as np
+    import pyarrow as pa
+
+    people = np.round(districts["Population"]).astype(np.int64)
+    households = np.maximum(1, np.round(people / districts["AveOccup"]).astype(np.int64))
+    blank = draws.chance("blank", BLANKS, len(people))
+    columns = {
+        "longitude": districts["Longitude"],
+        "latitude": districts["Latitude"],
+        "housing_median_age": np.round(districts["HouseAge"]).astype(np.int64),
+        "total_rooms": whole(districts["AveRooms"] * households),
+        "total_bedrooms": pa.array(whole(districts["AveBedrms"] * households), mask=blank),
+        "population": people,
+        "households": households,
+        "median_income": np.round(districts["MedInc"], 4),
+        "median_house_value": districts["value"],
+        "true_value": np.round(districts["expected"] / 100_000, 8),
+    }
+    return pa.table(columns)
+
+
+def whole(totals: np.ndarray) -> np.ndarray:
+    """Return totals as whole numbers, one at least."""
+    import numpy as np
+
+    return np.maximum(1, np.round(totals).astype(np.int64))

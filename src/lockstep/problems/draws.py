@@ -1,0 +1,42 @@
+"""Draws that are the same everywhere: integers against integers, no function whose last bit depends on a machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Uniform numbers by name: one stream does not move when another grows."""
+
+    seed: int
+
+    def uniform(self, name: str, size: int) -> np.ndarray:
+        """Return ``size`` integers drawn evenly from 0 to 999,999."""
+        import numpy as np
+
+        bits = np.random.PCG64([self.seed, crc32(name.encode())])
+        return np.random.Generator(bits).integers(0, MILLION, size)
+
+    def normal(self, name: str, size: int) -> np.ndarray:
+        """Return ``size`` standard normal numbers (sums of twelve uniform ones: the same on every machine)."""
+        parts = self.uniform(name, 12 * size).reshape(12, size)
+        return parts.sum(axis=0) / MILLION - 6.0
+
+    def chance(self, name: str, probability: np.ndarray | float, size: int) -> np.ndarray:
+        """Return whether each of ``size`` draws falls below its probability."""
+        return self.uniform(name, size) < millionths(probability)
+
+
+def millionths(probability: np.ndarray | float) -> np.ndarray:
+    """Return probabilities as whole millionths."""
+    import numpy as np
+
+    return np.round(np.asarray(probability, dtype=float) * MILLION).astype(np.int64)
