@@ -195,10 +195,15 @@ def small(task: str, target: dict) -> Schema:
 
 class TestTarget:
     def test_classes_are_the_declared_ones_in_order(self):
-        schema = small("multiclass", {"codes": {"low": "", "high": "", "none": ""}})
-        table = pd.DataFrame({"y": pd.Series(["none", "low", "low"], dtype="str")})
+        schema = small("multiclass", {"codes": {"low": "", "never": "", "high": "", "none": ""}})
+        table = pd.DataFrame({"y": pd.Series(["none", "low", "high", "low"], dtype="str")})
         assert classes_of(table, schema) == ["low", "high", "none"]
-        assert encoded_target(table, schema, ["low", "high", "none"]).tolist() == [2, 0, 0]
+        assert encoded_target(table, schema, ["low", "high", "none"]).tolist() == [2, 0, 1, 0]
+
+    def test_two_classes_are_no_multiclass_target(self):
+        table = pd.DataFrame({"y": pd.Series(["none", "low"], dtype="str")})
+        with pytest.raises(DataError, match="two classes .low, none.; set task: binary"):
+            classes_of(table, small("multiclass", {"codes": {"low": "", "high": "", "none": ""}}))
 
     def test_classes_not_declared_are_sorted(self):
         assert classes_of(pd.DataFrame({"y": [3, 1, 3]}), small("binary", {})) == [1, 3]

@@ -131,12 +131,16 @@ def test_folds_are_blocks_of_whole_groups_in_table_order(groups: list[int], fold
     assert first_seen.is_monotonic_increasing
 
 
+def _halved(target: np.ndarray, score: np.ndarray) -> Scored:
+    return Scored(target, score, 0.5)
+
+
 def test_fold_metrics_are_a_row_a_fold_and_none_by_default(columns, train, stop) -> None:
     recipe = Recipe("binary", columns, PARAMS["lightgbm"])
     plan = Training(
         problem="p", type="lightgbm", early_stopping_rounds=5, cv_folds=3, params=PARAMS["lightgbm"]
     )
-    rows = training.fold_metrics(plan, recipe, {"train": train, "stop": stop}, 0.5)
+    rows = training.fold_metrics(plan, recipe, {"train": train, "stop": stop}, _halved)
     assert [row["fold"] for row in rows] == [1, 2, 3]
     assert all(0.6 < row["roc_auc"] < 0.9 for row in rows)
-    assert training.fold_metrics(plan.model_copy(update={"cv_folds": 0}), recipe, {}, 0.5) == []
+    assert training.fold_metrics(plan.model_copy(update={"cv_folds": 0}), recipe, {}, _halved) == []

@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     from lockstep.features.columns_v1 import ColumnEncoder
 
 TARGET, GROUP, ROW, TRUTH = "__target__", "__group__", "__row__", "__truth__"
+CLASSES = "target_classes_"
+"""The fitted encoder's attribute with the labels of a multiclass target: they travel inside the artifact."""
 
 
 def classes_of(table: pd.DataFrame, schema: Schema) -> list[Any]:
-    """Return the target's classes in their encoded order, the positive one last; none for regression."""
+    """Return the target's classes in their encoded order, the positive one last; none for regression.
+
+    Of a multiclass target those that occur: a model can't learn one that is declared only.
+    """
     if schema.task == "regression":
         return []
     codes = schema.columns[schema.target].codes
@@ -31,7 +36,25 @@ def classes_of(table: pd.DataFrame, schema: Schema) -> list[Any]:
             f"the target '{schema.target}' has {len(classes)} classes ({', '.join(map(str, classes[:5]))}); "
             f"{schema.name} is binary and needs two: check the source, or set task in its schema.yaml"
         )
+    if schema.task == "multiclass":
+        return _occurring(classes, table, schema)
     return classes
+
+
+def _occurring(classes: list[Any], table: pd.DataFrame, schema: Schema) -> list[Any]:
+    seen = set(table[schema.target].unique().tolist())
+    found = [_plain(label) for label in classes if label in seen]
+    if len(found) == 2:
+        raise DataError(
+            f"the target '{schema.target}' has two classes ({found[0]}, {found[1]}); set task: binary in "
+            f"the schema.yaml of {schema.name}"
+        )
+    return found
+
+
+def _plain(label: Any) -> Any:
+    """Return a class that was read as a float as the whole number it is."""
+    return int(label) if isinstance(label, float) and label.is_integer() else label
 
 
 def encode_parts(
@@ -46,6 +69,9 @@ def encode_parts(
     target = encoded_target(table, schema, classes)
     group = group_codes(table, schema)
     _check_parts(parts, target, schema)
+    _check_learned(parts, target, classes, schema)
+    if schema.task == "multiclass":
+        setattr(encoder, CLASSES, classes)
     matrices = {}
     for part in PARTS:
         chosen = (parts == part).to_numpy()
@@ -113,6 +139,19 @@ def _check_parts(parts: pd.Series, target: NDArray[Any], schema: Schema) -> None
         if schema.task != "regression" and len(np.unique(values)) < 2:
             raise DataError(
                 f"the part '{part}' of {schema.name} holds one class of '{schema.target}' only; {fix}"
+            )
+
+
+def _check_learned(parts: pd.Series, target: NDArray[Any], classes: list[Any], schema: Schema) -> None:
+    """Raise a DataError for a class without training rows, with its rows by part and what to do."""
+    for place, label in enumerate(classes):
+        counts = parts[target == place].value_counts()
+        if not counts.get("train", 0):
+            found = ", ".join(f"{part} {counts[part]}" for part in PARTS if part in counts)
+            raise DataError(
+                f"the class '{label}' of '{schema.target}' has no training row ({found}), so no model can learn it; "
+                f"set problems.{schema.name}.split.kind: group, which deals every class to all parts, or merge it "
+                "with another class, or drop its rows from the source"
             )
 
 

@@ -1,7 +1,8 @@
 """Rows parted into train, stop, choose and test: as the source gives it, by time, or by group.
 
 The rows of one group are never parted. ``test`` is a share of all rows, ``validation`` of the others; validation is
-cut in two halves, ``stop`` and ``choose``. Nothing depends on the order of rows.
+cut in two halves, ``stop`` and ``choose``. Nothing depends on the order of rows. A split by group is stratified by
+the target's class, so that a rare one is in every part it has groups for, and first of all in train.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def split_rows(table: pd.DataFrame, schema: Schema, settings: Split) -> pd.Serie
     elif settings.kind == "time":
         parts = _cut(group, _by_time(table, schema, group), _shares(settings))
     else:
-        parts = _cut(group, _shuffled(group, settings.seed), _shares(settings))
+        order = _shuffled(group, settings.seed)
+        parts = _cut_by_class(group, order, _shares(settings), _classes(table, schema))
     return pd.Series(parts, index=table.index, name="part")
 
 
@@ -111,6 +113,42 @@ def _cut(
     return np.array(list(shares), dtype=object)[part[place]]
 
 
+def _classes(table: pd.DataFrame, schema: Schema) -> NDArray[np.int64] | None:
+    """Return each row's class by its rank among all, the rarest 0; None where the target has no classes."""
+    import numpy as np
+
+    if schema.task == "regression":
+        return None
+    # Equally frequent classes rank by their name: nothing may depend on the order of rows.
+    _, place, rows = np.unique(
+        table[schema.target].astype(str).to_numpy(dtype=object), return_inverse=True, return_counts=True
+    )
+    rank = np.empty(len(rows), dtype=np.int64)
+    rank[np.argsort(rows, kind="stable")] = np.arange(len(rows))
+    return rank[place]
+
+
+def _cut_by_class(
+    group: NDArray[np.uint64],
+    order: NDArray[np.uint64],
+    shares: dict[str, float],
+    classes: NDArray[np.int64] | None,
+) -> NDArray[np.object_]:
+    """Return the part of each row, the groups of each class cut on their own; a group counts for its rarest class."""
+    import numpy as np
+
+    if classes is None:
+        return _cut(group, order, shares)
+    _, place = np.unique(group, return_inverse=True)
+    own = np.full(place.max() + 1, classes.max())
+    np.minimum.at(own, place, classes)
+    parts = np.empty(len(group), dtype=object)
+    for stratum in np.unique(own):
+        rows = own[place] == stratum
+        parts[rows] = _cut(group[rows], order[rows], shares)
+    return parts
+
+
 def _given(
     table: pd.DataFrame, schema: Schema, settings: Split, group: NDArray[np.uint64]
 ) -> NDArray[np.object_]:
@@ -123,7 +161,10 @@ def _given(
     parts = np.where(training, "train", "test").astype(object)
     shares = _shares(Split(kind="group", test=0, validation=settings.validation))
     del shares["test"]
-    parts[training] = _cut(group[training], _shuffled(group[training], settings.seed), shares)
+    order = _shuffled(group[training], settings.seed)
+    # Two classes are cut as they come, as they were before any other was known.
+    classes = _classes(table[training], schema) if schema.task == "multiclass" else None
+    parts[training] = _cut_by_class(group[training], order, shares, classes)
     return parts
 
 

@@ -13,28 +13,54 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DIGITS = 8
+TEMPERATURES = (0.05, 20.0)
+"""The least and the largest inverse temperature."""
 
 
 def calibrated(method: str, estimator: Any, features: pd.DataFrame, target: NDArray[Any], task: str) -> Any:
     """Return the estimator as it is (``none``), or inside a CalibratedClassifierCV fitted on these rows.
 
-    The calibrator's figures are rounded, the sigmoid's after a run to its exact optimum, because the
-    optimizer of scikit-learn stops wherever the last bits of the processor let it.
+    Of several classes ``sigmoid`` and ``isotonic`` calibrate each against the others, ``temperature`` all with one
+    figure, which also works where some classes hardly occur. The calibrator's figures are rounded, the sigmoid's and
+    the temperature after a run to their exact optimum, because the optimizer of scikit-learn stops wherever the last
+    bits of the processor let it.
     """
     if method == "none":
         return estimator
-    if task != "binary":
-        raise ConfigError(f"calibration {method} needs a binary problem; set calibration: none")
+    check_calibration(method, task)
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.frozen import FrozenEstimator
 
-    model = CalibratedClassifierCV(FrozenEstimator(estimator), method=method).fit(features, target)
-    calibrator = model.calibrated_classifiers_[0].calibrators[0]
-    if method == "sigmoid":
-        _settle_sigmoid(calibrator, _input_scores(estimator, features), target)
-    else:
-        _round_isotonic(calibrator)
+    model = CalibratedClassifierCV(FrozenEstimator(estimator), method=method)
+    model.fit(*_with_every_class(features, target, len(estimator.classes_)))
+    _settle(method, model.calibrated_classifiers_[0].calibrators, _input_scores(estimator, features), target)
     return model
+
+
+def check_calibration(method: str, task: str) -> None:
+    """Raise a ConfigError for a calibration that the task has not."""
+    if task == "regression" and method != "none":
+        raise ConfigError(f"calibration {method} needs classes; set calibration: none")
+    if task == "binary" and method == "temperature":
+        raise ConfigError("calibration temperature is for three classes and more; set calibration: sigmoid")
+
+
+def _with_every_class(
+    features: pd.DataFrame, target: NDArray[Any], classes: int
+) -> tuple[pd.DataFrame, NDArray[Any]] | tuple[pd.DataFrame, NDArray[Any], NDArray[Any]]:
+    """Return rows, target and, where a class is missing among them, weights: such a class gets a row without weight.
+
+    scikit-learn would take the classes it sees for all there are.
+    """
+    import numpy as np
+    import pandas as pd
+
+    missing = np.setdiff1d(np.arange(classes), target)
+    if not len(missing):
+        return features, target
+    rows = pd.concat([features, features.iloc[np.zeros(len(missing), dtype=int)]], ignore_index=True)
+    weights = np.append(np.ones(len(target)), np.zeros(len(missing)))
+    return rows, np.append(target, missing.astype(target.dtype)), weights
 
 
 def base_estimator(model: Any) -> Any:
@@ -44,13 +70,33 @@ def base_estimator(model: Any) -> Any:
     return model.estimator.estimator if isinstance(model, CalibratedClassifierCV) else model
 
 
+def _settle(method: str, calibrators: list[Any], scores: NDArray[np.float64], target: NDArray[Any]) -> None:
+    """Round the fitted calibrators: one of two classes, one a class of more, or one temperature."""
+    if method == "temperature":
+        _settle_temperature(calibrators[0], scores, target)
+        return
+    import numpy as np
+
+    for place, calibrator in enumerate(calibrators):
+        if method == "isotonic":
+            _round_isotonic(calibrator)
+        elif len(calibrators) == 1:
+            _settle_sigmoid(calibrator, scores, target)
+        else:
+            _settle_sigmoid(calibrator, scores[:, place], (target == place).astype(np.int8))
+
+
 def _input_scores(estimator: Any, features: pd.DataFrame) -> NDArray[np.float64]:
-    """Return what scikit-learn calibrates: the decision function where there is one, else the probability."""
+    """Return what scikit-learn calibrates: the decision function where there is one, else the probabilities.
+
+    Of two classes the positive one's, of more all: (rows, classes).
+    """
     import numpy as np
 
     if hasattr(estimator, "decision_function"):
         return np.asarray(estimator.decision_function(features), dtype=np.float64)
-    return np.asarray(estimator.predict_proba(features)[:, 1], dtype=np.float64)
+    chances = np.asarray(estimator.predict_proba(features), dtype=np.float64)
+    return chances[:, 1] if chances.shape[1] == 2 else chances
 
 
 def _settle_sigmoid(calibrator: Any, scores: NDArray[np.float64], target: NDArray[Any]) -> None:
@@ -81,3 +127,27 @@ def _settle_sigmoid(calibrator: Any, scores: NDArray[np.float64], target: NDArra
 def _round_isotonic(calibrator: Any) -> None:
     calibrator.y_thresholds_ = significant(calibrator.y_thresholds_, DIGITS)
     calibrator._build_f(calibrator.X_thresholds_, calibrator.y_thresholds_)
+
+
+def _settle_temperature(calibrator: Any, scores: NDArray[np.float64], target: NDArray[Any]) -> None:
+    """Run Newton's method to the inverse temperature of the least log loss (Guo et al. 2017), within bounds.
+
+    The bounds hold where the rows tell the classes apart without a fault: the loss then has no least value.
+    """
+    import numpy as np
+    from scipy.special import softmax
+    from sklearn.calibration import _convert_to_logits
+
+    logits = _convert_to_logits(scores)
+    right = logits[np.arange(len(target)), target]
+    low, high = TEMPERATURES
+    beta = float(np.clip(calibrator.beta_, low, high))
+    for _ in range(50):
+        chance = softmax(beta * logits, axis=1)
+        mean = (chance * logits).sum(axis=1)
+        slope = float((mean - right).mean())
+        curve = float(((chance * logits**2).sum(axis=1) - mean**2).mean())
+        if curve <= 0:
+            break
+        beta = float(np.clip(beta - slope / curve, max(low, beta / 2), min(high, beta * 2)))
+    calibrator.beta_ = np.float64(significant(np.array(beta), DIGITS))

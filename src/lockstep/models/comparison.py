@@ -9,11 +9,24 @@ from lockstep.config.params import Compare
 from lockstep.errors import DataError
 from lockstep.models.bootstrap import interval, resampled
 from lockstep.models.evaluation import Scored, better, evaluate
-from lockstep.models.matrices import GROUP, ROW, TARGET, TRUTH
+from lockstep.models.matrices import DECISION, GROUP, ROW, SCORE, TARGET, TRUTH
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+
+SHOWN = (
+    "average_precision",
+    "f1",
+    "macro_f1",
+    "macro_roc_auc",
+    "balanced_accuracy",
+    "log_loss",
+    "rmse",
+    "r2",
+)
+"""What the terminal shows beside the metric that chooses the champion, as far as the task has it."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +40,11 @@ class Candidate:
     def rows(self, part: str) -> Scored:
         """Return one part's rows with their scores."""
         table = self.part(part)
-        return Scored(table[TARGET].to_numpy(), table["score"].to_numpy(), self.threshold)
+        target = table[TARGET].to_numpy()
+        if DECISION not in table:
+            return Scored(target, table[SCORE].to_numpy(), self.threshold)
+        classes = [name for name in table if str(name).startswith(f"{SCORE}_")]
+        return Scored(target, table[classes].to_numpy(), decision=table[DECISION].to_numpy())
 
     def part(self, part: str) -> pd.DataFrame:
         """Return one part's rows as they are kept."""
@@ -101,7 +118,7 @@ def _difference(
 
 def best_reachable(candidate: Candidate) -> dict[str, float] | None:
     """Return the ROC AUC of the true probability by part, the best any model can reach; None where unknown."""
-    if TRUTH not in candidate.scores:
+    if TRUTH not in candidate.scores or candidate.threshold is None:
         return None
     found = {}
     for part, label in (("choose", "validation"), ("test", "test")):
@@ -113,7 +130,7 @@ def best_reachable(candidate: Candidate) -> dict[str, float] | None:
 def readable(table: pd.DataFrame, metric: str, reachable: dict[str, float] | None) -> str:
     """Return the comparison for a terminal: the metric with interval and difference, then the main others."""
     head = f"{table['rows'].iloc[0]:,} test rows; * champion by {metric} on the validation rows"
-    others = [m for m in ("average_precision", "f1", "log_loss", "rmse", "r2") if m in table and m != metric]
+    others = [m for m in SHOWN if m in table and m != metric]
     titles = [
         "",
         "model type",

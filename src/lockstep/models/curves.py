@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lockstep.models import curves_binary, curves_regression
+from lockstep.models import curves_binary, curves_multiclass, curves_regression
 from lockstep.models.points import POINTS, thinned
 from lockstep.models.scored import Scored
 
 if TYPE_CHECKING:
     import pandas as pd
 
-OF_TASK = {"binary": curves_binary.tables, "regression": curves_regression.tables}
-
 
 def tables(
-    rows: Scored, importance: dict[str, float], history: dict[str, list[float]]
+    rows: Scored, importance: dict[str, float], history: dict[str, list[float]], classes: Sequence[Any] = ()
 ) -> dict[str, pd.DataFrame]:
-    """Return every table of a model type by its name: that of the file without ``.csv``."""
-    found = {"importance": importance_table(importance), **OF_TASK[rows.task](rows)}
+    """Return every table of a model type by its name: that of the file without ``.csv``.
+
+    ``classes`` are the labels of a multiclass target in their encoded order.
+    """
+    found = {"importance": importance_table(importance)}
+    if rows.task == "multiclass":
+        found |= curves_multiclass.tables(rows, list(classes))
+    else:
+        of_task = {"binary": curves_binary, "regression": curves_regression}[rows.task]
+        found |= of_task.tables(rows)
     if history:
         found["history"] = history_table(history)
     return found

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lockstep.errors import ConfigError, DataError, unknown
-from lockstep.models import metrics_binary, metrics_regression
+from lockstep.models import metrics_binary, metrics_multiclass, metrics_regression
 from lockstep.models.metrics_binary import BINARY
+from lockstep.models.metrics_multiclass import MULTICLASS
 from lockstep.models.metrics_regression import REGRESSION
 from lockstep.models.scored import Scored
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BINARY",
     "LOWER_IS_BETTER",
+    "MULTICLASS",
     "REGRESSION",
     "SCORE_DECIMALS",
     "Scored",
@@ -37,7 +39,7 @@ SCORE_DECIMALS = 8
 
 def metric_names(task: str) -> tuple[str, ...]:
     """Return the metrics of a task; a task without metrics is a ConfigError."""
-    known = {"binary": BINARY, "regression": REGRESSION}
+    known = {"binary": BINARY, "multiclass": MULTICLASS, "regression": REGRESSION}
     if task not in known:
         raise ConfigError(f"{unknown('task with metrics', task, known)}; set `task:` in the problem's schema")
     return known[task]
@@ -72,4 +74,4 @@ def weighted_metrics(rows: Scored, weights: Array) -> dict[str, Array]:
         raise DataError(
             "the evaluated rows are all of one class; raise validation or test in problems.NAME.split"
         )
-    return metrics_binary.weighted(rows, weights)
+    return {"binary": metrics_binary, "multiclass": metrics_multiclass}[rows.task].weighted(rows, weights)

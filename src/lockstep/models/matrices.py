@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TARGET, GROUP, ROW, TRUTH = "__target__", "__group__", "__row__", "__truth__"
+SCORE, DECISION = "score", "decision"
+"""The columns of kept scores: one, or of several classes one each (score_0 …) and the class decided for."""
+CLASSES = "target_classes_"
+"""The encoder's attribute that holds the labels of a multiclass target, so that they travel inside the artifact."""
 
 
 @dataclass(frozen=True)

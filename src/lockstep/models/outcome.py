@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import PARTS
 from lockstep.config.params import Decision, Training
 from lockstep.models import curves
+from lockstep.models.decisions import Costs, costs_of, decide, policy_of
 from lockstep.models.evaluation import Scored, evaluate
-from lockstep.models.matrices import GROUP, ROW, TARGET, TRUTH, Matrix, columns_of
+from lockstep.models.matrices import CLASSES, DECISION, GROUP, ROW, SCORE, TARGET, TRUTH, Matrix, columns_of
 from lockstep.models.training import OnStep, fit, fold_metrics, pipeline_of, resolved_params, scores, silent
 from lockstep.models.zoo import Recipe, cores
 from lockstep.problems.schema import Schema
@@ -38,6 +40,21 @@ class Job:
         columns = columns_of(self.encoder, self.schema)
         return Recipe(self.schema.task, columns, self.training.params, self.training.seed, cores())
 
+    @property
+    def classes(self) -> list[Any]:
+        """The labels of a multiclass problem's classes in their encoded order; none for other tasks."""
+        return list(getattr(self.encoder, CLASSES, []))
+
+    @property
+    def costs(self) -> Costs | None:
+        """The costs that decide among several classes, None where the most probable one is decided for."""
+        return costs_of(self.decision, self.classes) if self.schema.task == "multiclass" else None
+
+    @property
+    def evaluated(self) -> dict[str, str]:
+        """The parts that are scored, and what their metrics are called: of two classes not the training rows."""
+        return EVALUATED if self.schema.task == "binary" else {"train": "train", **EVALUATED}
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -57,10 +74,11 @@ def train(job: Job, on_step: OnStep = silent) -> Trained:
     from lockstep.models.calibrate import calibrated
 
     task, stop = job.schema.task, job.parts["stop"]
+    policy_of(job.decision, task)
     rounds = job.training.early_stopping_rounds
     fitted = fit(job.training.type, job.recipe, job.parts["train"], stop, rounds, on_step)
     model = calibrated(job.training.calibration, fitted.estimator, stop.features, stop.target, task)
-    found = {part: scores(model, job.parts[part].features, task) for part in EVALUATED}
+    found = {part: scores(model, job.parts[part].features, task) for part in job.evaluated}
     threshold = _threshold(job, found["choose"])
     return Trained(
         pipeline=pipeline_of(job.encoder, model),
@@ -69,7 +87,7 @@ def train(job: Job, on_step: OnStep = silent) -> Trained:
         best_iteration=fitted.best_iteration,
         history=fitted.history,
         scores=found,
-        folds=fold_metrics(job.training, job.recipe, job.parts, threshold),
+        folds=fold_metrics(job.training, job.recipe, job.parts, partial(scored_rows, job, threshold)),
     )
 
 
@@ -82,13 +100,21 @@ def _threshold(job: Job, score: NDArray[Any]) -> float | None:
 
 
 def scored(job: Job, trained: Trained, part: str) -> Scored:
-    """Return the rows of an evaluated part with their scores and the threshold."""
-    return Scored(job.parts[part].target, trained.scores[part], trained.threshold)
+    """Return the rows of an evaluated part with their scores and the threshold or the decisions."""
+    return scored_rows(job, trained.threshold, job.parts[part].target, trained.scores[part])
+
+
+def scored_rows(job: Job, threshold: float | None, target: NDArray[Any], score: NDArray[Any]) -> Scored:
+    """Return rows with their scores and the threshold, or of several classes with what is decided for each."""
+    decision = decide(score, job.classes, job.costs) if score.ndim == 2 else None
+    return Scored(target, score, threshold, decision)
 
 
 def metrics_of(job: Job, trained: Trained) -> dict[str, Any]:
     """Return the content of metrics.json: metrics by part, their mean over folds, threshold, best iteration."""
-    found: dict[str, Any] = {label: evaluate(scored(job, trained, part)) for part, label in EVALUATED.items()}
+    found: dict[str, Any] = {
+        label: evaluate(scored(job, trained, part)) for part, label in job.evaluated.items()
+    }
     if trained.folds:
         names = [name for name in trained.folds[0] if name != "fold"]
         found["cv"] = {name: sum(fold[name] for fold in trained.folds) / len(trained.folds) for name in names}
@@ -97,7 +123,10 @@ def metrics_of(job: Job, trained: Trained) -> dict[str, Any]:
 
 
 def scores_table(job: Job, trained: Trained) -> pd.DataFrame:
-    """Return every evaluated row: number, group, part, target, score, and the true probability where known."""
+    """Return every evaluated row: number, group, part, target, score, and the true probability where known.
+
+    Of several classes: ``score_0`` and so on, one a class, and ``decision``, the place of the class decided for.
+    """
     import pandas as pd
 
     tables = []
@@ -105,8 +134,14 @@ def scores_table(job: Job, trained: Trained) -> pd.DataFrame:
         matrix = job.parts[part]
         content = {ROW: matrix.row, GROUP: matrix.group, "part": part, TARGET: matrix.target}
         truth = {} if matrix.truth is None else {TRUTH: matrix.truth}
-        tables.append(pd.DataFrame({**content, "score": trained.scores[part], **truth}))
+        tables.append(pd.DataFrame({**content, **_score_columns(scored(job, trained, part)), **truth}))
     return pd.concat(tables, ignore_index=True)
+
+
+def _score_columns(rows: Scored) -> dict[str, NDArray[Any]]:
+    if rows.decision is None:
+        return {SCORE: rows.score}
+    return {**{f"{SCORE}_{k}": column for k, column in enumerate(rows.score.T)}, DECISION: rows.decision}
 
 
 def plot_tables(job: Job, trained: Trained) -> dict[str, pd.DataFrame]:
@@ -114,7 +149,7 @@ def plot_tables(job: Job, trained: Trained) -> dict[str, pd.DataFrame]:
     import pandas as pd
 
     importance = curves.importance(trained.estimator, job.parts["choose"].features)
-    tables = curves.tables(scored(job, trained, "test"), importance, trained.history)
+    tables = curves.tables(scored(job, trained, "test"), importance, trained.history, job.classes)
     return {**tables, "folds": pd.DataFrame(trained.folds)} if trained.folds else tables
 
 
@@ -123,7 +158,7 @@ def card_of(job: Job, trained: Trained, file_sha256: str) -> dict[str, Any]:
     from lockstep.models.artifact import model_digest
     from lockstep.models.naming import registered_name
 
-    training = job.training
+    training, policy = job.training, policy_of(job.decision, job.schema.task)
     return {
         "problem": training.problem,
         "type": training.type,
@@ -135,7 +170,8 @@ def card_of(job: Job, trained: Trained, file_sha256: str) -> dict[str, Any]:
         "feature_names": job.schema.feature_names,
         "encoded_names": list(job.parts["train"].features),
         "threshold": trained.threshold,
-        "decision": job.decision.model_dump(exclude_none=True),
+        "decision": {"policy": policy, **job.decision.model_dump(exclude_none=True)},
+        **({"classes": job.classes} if job.classes else {}),
         "score_scale": "raw" if training.calibration == "none" else training.calibration,
         "seed": training.seed,
         "params": {**training.params, **resolved_params(trained.estimator)},

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.config.params import Decision
 from lockstep.errors import ConfigError, DataError
+from lockstep.models.decisions import policy_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,13 +23,14 @@ def choose_threshold(decision: Decision, target: NDArray[Any], score: Array) -> 
     ``f1`` maximises F1, ``cost`` minimises the declared costs, ``approval_rate`` lets so large a share
     of the rows stay below the threshold, ``fixed`` is the threshold declared.
     """
-    if decision.policy == "fixed":
+    policy = policy_of(decision, "binary")
+    if policy == "fixed":
         return _declared(decision.threshold, "fixed", "threshold")
     if len(score) == 0:
         raise DataError("no rows to choose a threshold on; raise problems.NAME.split.validation")
-    if decision.policy == "approval_rate":
+    if policy == "approval_rate":
         return _by_rate(_declared(decision.approval_rate, "approval_rate", "approval_rate"), score)
-    return _by_gain(decision, target, score)
+    return _by_gain(decision, policy, target, score)
 
 
 def _declared(value: float | None, policy: str, key: str) -> float:
@@ -46,12 +48,12 @@ def _by_rate(rate: float, score: Array) -> float:
     return float(cuts[np.argmin(np.abs(below - rate))])
 
 
-def _by_gain(decision: Decision, target: NDArray[Any], score: Array) -> float:
+def _by_gain(decision: Decision, policy: str, target: NDArray[Any], score: Array) -> float:
     import numpy as np
 
     cuts, hits, taken = _cuts(target == 1, score)
     positives = hits[-1]
-    if decision.policy == "f1":
+    if policy == "f1":
         return float(cuts[np.argmax(2 * hits / (taken + positives))])
     false_alarms, missed = taken - hits, positives - hits
     cost = decision.cost_false_positive * false_alarms + decision.cost_false_negative * missed

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.params import Training
+from lockstep.errors import DataError
 from lockstep.models import zoo
 from lockstep.models.evaluation import SCORE_DECIMALS, Scored, evaluate
 from lockstep.models.matrices import Matrix
@@ -202,10 +203,14 @@ def _history(train: list[float], stop: list[float], task: str) -> dict[str, list
 
 
 def scores(model: Any, features: pd.DataFrame, task: str) -> NDArray[Any]:
-    """Return what is evaluated: probability of the positive class, or prediction; ``SCORE_DECIMALS`` decimals."""
+    """Return what is evaluated, with ``SCORE_DECIMALS`` decimals.
+
+    The positive class's probability (rows,), those of all classes (rows, classes), or the prediction (rows,).
+    """
     import numpy as np
 
-    raw: Any = model.predict(features) if task == "regression" else model.predict_proba(features)[:, 1]
+    raw: Any = model.predict(features) if task == "regression" else model.predict_proba(features)
+    raw = raw[:, 1] if task == "binary" else raw
     return np.round(np.asarray(raw, dtype=np.float64), SCORE_DECIMALS)
 
 
@@ -236,20 +241,65 @@ def fold_ids(group: NDArray[Any], folds: int) -> NDArray[np.int64]:
     return place[index] * folds // len(first)
 
 
+def dealt_fold_ids(group: NDArray[Any], target: NDArray[Any], folds: int) -> NDArray[np.int64]:
+    """Return each row's fold: whole groups dealt round, the classes of the target one after the other.
+
+    A group counts for the rarest class among its rows, so that this one is in as many folds as it can be.
+    """
+    import numpy as np
+
+    _, index = np.unique(group, return_inverse=True)
+    rarity = np.argsort(np.argsort(np.bincount(target.astype(np.int64)), kind="stable"))
+    own = np.full(index.max() + 1, len(rarity))
+    np.minimum.at(own, index, rarity[target.astype(np.int64)])
+    fold = np.empty(len(own), dtype=np.int64)
+    fold[np.argsort(own, kind="stable")] = np.arange(len(own)) % folds
+    return fold[index]
+
+
+def folds_of(train: Matrix, folds: int, task: str) -> NDArray[np.int64]:
+    """Return each training row's fold; among several classes each is in the rows of every fold's model.
+
+    Blocks where that is so, else dealt by class; a class in one fold only is a DataError.
+    """
+    ids = fold_ids(train.group, folds)
+    if task != "multiclass" or _all_learned(train.target, ids):
+        return ids
+    dealt = dealt_fold_ids(train.group, train.target, folds)
+    if not _all_learned(train.target, dealt):
+        raise DataError(
+            "a class has training rows in one group only, so cross-validation can't learn it without them; "
+            "set cv_folds: 0, or merge or drop the class"
+        )
+    return dealt
+
+
+def _all_learned(target: NDArray[Any], ids: NDArray[np.int64]) -> bool:
+    """Tell whether every class occurs outside of each fold."""
+    import numpy as np
+
+    classes = np.unique(target)
+    return all(len(np.unique(target[ids != fold])) == len(classes) for fold in np.unique(ids))
+
+
 def fold_metrics(
-    training: Training, recipe: Recipe, parts: dict[str, Matrix], threshold: float | None
+    training: Training,
+    recipe: Recipe,
+    parts: dict[str, Matrix],
+    scored: Callable[[NDArray[Any], Any], Scored],
 ) -> list[dict[str, float]]:
     """Return the metrics of ``cv_folds`` blocks of the training rows, each scored by a model of the others.
 
-    The encoder is the one fitted on all training rows, where its learned columns are out of fold.
+    ``scored`` makes scored rows of a target and its scores. The encoder is the one fitted on all training rows,
+    where its learned columns are out of fold.
     """
     found: list[dict[str, float]] = []
     if not training.cv_folds:
         return found
-    ids = fold_ids(parts["train"].group, training.cv_folds)
+    ids = folds_of(parts["train"], training.cv_folds, recipe.task)
     for fold in range(training.cv_folds):
         rest, held = parts["train"].take(ids != fold), parts["train"].take(ids == fold)
         model = fit(training.type, recipe, rest, parts["stop"], training.early_stopping_rounds).estimator
-        rows = Scored(held.target, scores(model, held.features, recipe.task), threshold)
+        rows = scored(held.target, scores(model, held.features, recipe.task))
         found.append({"fold": fold + 1, **evaluate(rows)})
     return found
