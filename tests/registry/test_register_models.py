@@ -291,10 +291,10 @@ def test_help_imports_nothing_heavy():
 @pytest.mark.slow
 @pytest.mark.xdist_group("server")
 def test_down_while_training_then_up_then_a_second_new_server(
-    workspace, make, server_factory, server, monkeypatch, capsys
+    workspace, make, server_factory, monkeypatch, capsys
 ):
     make.plots(workspace, "random_forest")
-    first, second = server_factory(), server
+    first, second = server_factory(), server_factory()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", first.uri)
     assert publish_training(workspace, "accidents", "random_forest") is None
     assert "WARNING" in capsys.readouterr().err
@@ -305,6 +305,7 @@ def test_down_while_training_then_up_then_a_second_new_server(
     assert [(one.version, one.new) for one in register_models(workspace)] == [(1, False), (1, False)]
     over_http = by_name(workspace, content=False)
     first.stop()
+    second.start()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", second.uri)
     assert [(one.version, one.new) for one in register_models(workspace)] == [(1, True), (1, True)]
     assert by_name(workspace, content=False) == over_http
