@@ -21,17 +21,27 @@ TITLES = {
     "importance": "Feature importance",
     "history": "Training history",
     "folds": "Cross-validation",
+    "predicted_actual": "Predicted and actual",
+    "residuals": "Residuals",
+    "coverage": "Coverage of the prediction intervals",
 }
-_AXES = {"roc": ("fpr", ["tpr"]), "pr": ("recall", ["precision"]), "calibration": ("predicted", ["observed"])}
+_AXES = {
+    "roc": ("fpr", ["tpr"]),
+    "pr": ("recall", ["precision"]),
+    "calibration": ("predicted", ["observed"]),
+    "coverage": ("predicted", ["coverage", "declared"]),
+}
 """Which columns are drawn where a table holds more than its curve; otherwise the first against all others."""
 _DIAGONAL = ("roc", "calibration")
+_DOTS = {"predicted_actual": 1, "residuals": 0}
+"""Tables with a dot a row, and the slope of the line through 0 that a perfect model's dots lie on."""
 _MOST_BARS = 25
 
 
 def draw(name: str, table: pd.DataFrame, subject: str = "") -> Figure:
-    """Draw a table of points: a confusion matrix, bars of importance, or curves.
+    """Draw a table of points: a confusion matrix, bars of importance, a dot a row, or curves.
 
-    ``name`` is the table's name (roc, pr, calibration, confusion_matrix, importance, history, folds).
+    ``name`` is the table's name, one of ``TITLES``; any other is drawn as curves.
     """
     figure, axes = _canvas(4.5, wide_labels=name == "importance")
     if table.empty or table.shape[1] < 2:
@@ -40,6 +50,8 @@ def draw(name: str, table: pd.DataFrame, subject: str = "") -> Figure:
         _matrix(axes, table)
     elif name == "importance":
         _bars(axes, table)
+    elif name in _DOTS:
+        _dots(axes, table, ideal_slope=_DOTS[name])
     else:
         x, ys = _AXES.get(name, (str(table.columns[0]), [str(c) for c in table.columns[1:]]))
         _curves(axes, table, x, ys, diagonal=name in _DIAGONAL)
@@ -94,6 +106,15 @@ def _curves(axes: Axes, table: pd.DataFrame, x: str, ys: list[str], diagonal: bo
     axes.set_ylabel(ys[0].replace("_", " ") if len(ys) == 1 else "value")
     if len(ys) > 1:
         axes.legend()
+
+
+def _dots(axes: Axes, table: pd.DataFrame, ideal_slope: int) -> None:
+    """Draw a dot a row, its second column against the first, and where the dots of a perfect model lie."""
+    x, y = (str(column) for column in table.columns[:2])
+    axes.scatter(table[x], table[y], s=8, alpha=0.4, linewidths=0)
+    axes.axline((0, 0), slope=ideal_slope, linestyle=":", color="grey")
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
 
 
 def _bars(axes: Axes, table: pd.DataFrame) -> None:
