@@ -50,6 +50,10 @@ repro: $(READY) ## dvc repro: bring everything up to date
 add-data: $(READY) ## track your own data with DVC: PROBLEM=accidents FROM=folder-or-file (KIND=files or table)
 	@python -m lockstep.data.add_data --problem "$(PROBLEM)" --from "$(FROM)" --kind "$(KIND)"
 
+.PHONY: new-problem
+new-problem: $(READY) ## draft a problem from a table of your own: NAME=churn FILE=table.csv TARGET=column (TASK=…)
+	@python -m lockstep.pipelines.new_problem --name "$(NAME)" --file "$(FILE)" --target "$(TARGET)" --task "$(TASK)"
+
 .PHONY: dvc-remote
 dvc-remote: $(READY) ## set where DVC keeps data and models: URL=folder or URL=s3://bucket/prefix (ENDPOINT=…)
 	@python -m lockstep.data.remote set "$(URL)" --endpoint-url "$(ENDPOINT)"

@@ -46,7 +46,7 @@ def with_sections(text: str, fragment: str) -> str:
         present = [key for key in entries if key in (have.get(section) or {})]
         if len(present) < len(entries):
             block = fragment if not present else _without(fragment, section, present)
-            text = _append(text, section, _body(block, section))
+            text = with_block(text, section, _body(block, section))
     return text
 
 
@@ -134,7 +134,7 @@ def _body(fragment: str, section: str) -> list[str]:
     return lines[slice(*bounds)] if bounds else []
 
 
-def _append(text: str, section: str, body: list[str]) -> str:
+def with_block(text: str, section: str, body: list[str]) -> str:
     """Put lines at the end of a section, before the blanks and comments that belong to the next one.
 
     A section that the text lacks altogether is begun at its end.

@@ -44,9 +44,10 @@ def check_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
             f"the table of {schema.name} is empty: {raw.rows_in} rows read, none left; check the source"
         )
     checked = Checked(raw.table, dict(raw.dropped))
+    checked.table = _without_copies(raw.table, schema, rules, checked)
     columns = {}
     for column in schema.columns.values():
-        values = _present(raw.table, column)
+        values = _present(checked.table, column)
         values = _known_codes(values, column, rules, checked) if column.codes else values
         columns[column.name] = _in_range(values, column, checked)
     checked.table = _complete_rows(pd.DataFrame(columns), schema, checked)
@@ -54,6 +55,18 @@ def check_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
     _check_classes(checked.table, schema)
     checked.table = _sorted(_final_types(checked.table, schema), schema)
     return checked
+
+
+def _without_copies(table: pd.DataFrame, schema: Schema, rules: Preprocess, checked: Checked) -> pd.DataFrame:
+    """Drop rows that repeat another in every column but the id, and count them, where the rules say so."""
+    if rules.duplicates == "keep":
+        return table
+    told = [c.name for c in schema.columns.values() if c.kind != "id" and c.name in table]
+    copies = table.duplicated(told)
+    if not copies.any():
+        return table
+    checked.dropped["duplicate"] = int(copies.sum())
+    return table[~copies]
 
 
 def _present(table: pd.DataFrame, column: Column) -> pd.Series:
@@ -265,6 +278,7 @@ def records_to_table(schema: Schema, records: Sequence[Mapping[str, object]]) ->
 
     if not records:
         raise DataError("no records: give at least one")
+    records = _under_own_names(schema, records)
     names = set(schema.feature_names)
     if any(not isinstance(record, Mapping) or record.keys() != names for record in records):
         _refuse_first(schema, records)
@@ -272,6 +286,27 @@ def records_to_table(schema: Schema, records: Sequence[Mapping[str, object]]) ->
     if any(values is None for values in columns.values()):
         _refuse_first(schema, records)
     return pd.DataFrame(columns)
+
+
+def _under_own_names(
+    schema: Schema, records: Sequence[Mapping[str, object]]
+) -> Sequence[Mapping[str, object]]:
+    """Return records under the schema's names, where they were given under those of the file (aliases)."""
+    own = set(schema.feature_names)
+    names = {alias: c.name for c in schema.features for alias in c.aliases if alias not in own}
+    if not names or not any(
+        isinstance(record, Mapping) and names.keys() & record.keys() for record in records
+    ):
+        return records
+    return [_renamed(record, names) if isinstance(record, Mapping) else record for record in records]
+
+
+def _renamed(record: Mapping[str, object], names: Mapping[str, str]) -> Mapping[str, object]:
+    """Return a record under other names; one that has a value under both keeps the alias, which is refused."""
+    return {
+        names[key] if key in names and names[key] not in record else key: value
+        for key, value in record.items()
+    }
 
 
 def _refuse_first(schema: Schema, records: Sequence[Mapping[str, object]]) -> None:

@@ -160,6 +160,8 @@ def safe_name(name: str) -> str:
 
     xgboost refuses [ ] <, lightgbm every sign that JSON uses, and names that begin with __ are the matrices' own.
     """
+    if _NAME.fullmatch(name):
+        return name
     words = re.sub(r"\W+", "_", unicodedata.normalize("NFC", name)).strip("_")
     return words[:60].rstrip("_") or "column"
 

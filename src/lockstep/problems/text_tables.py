@@ -305,8 +305,8 @@ def number_pattern(decimal: str) -> str:
     """Return what a number with thousands separators, currency or percent signs looks like (RE2 and re alike)."""
     point, comma = (r"\.", ",") if decimal == "." else (",", r"\.")
     unit = r"(?:[$€£¥₹%‰]|EUR|USD|GBP|CHF)?"
-    blank = "[ \u00a0\u202f]?"
-    digits = rf"(?:\d+|\d{{1,3}}(?:[{comma} '’\u00a0\u202f]\d{{3}})+)(?:{point}\d*)?|{point}\d+"
+    blank = f"[{_BLANKS}]?"
+    digits = rf"(?:\d+|\d{{1,3}}(?:[{comma}'’{_BLANKS}]\d{{3}})+)(?:{point}\d*)?|{point}\d+"
     return rf"^[+-]?{unit}{blank}[+-]?(?:{digits}){blank}{unit}$"
 
 
