@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,22 @@ from lockstep.models.evaluation import check_metric
 from lockstep.problems.schema import load_schema
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from lockstep.models.comparison import Candidate
 
 
 def run(root: Path, problem: str) -> str:
     """Compare one problem's declared types, write comparison and champion, return the table for people."""
+    layout = ProblemLayout(root, problem)
+    table, champion, text = compare(root, problem, load_params(root).problem(problem).model_types)
+    write_csv(layout.comparison, table)
+    write_json(layout.champion, champion)
+    return text
+
+
+def compare(root: Path, problem: str, types: Sequence[str]) -> tuple[pd.DataFrame, dict[str, Any], str]:
+    """Return the comparison of some trained types, the champion among them and why, and the table for people."""
     from lockstep.models.comparison import (
         best_reachable,
         champion_of,
@@ -27,17 +39,16 @@ def run(root: Path, problem: str) -> str:
         readable,
     )
 
-    section, layout = load_params(root).problem(problem), ProblemLayout(root, problem)
-    metric = check_metric(section.compare.metric, load_schema(problem).task)
-    candidates = [read_candidate(layout, name) for name in section.model_types]
+    settings, layout = load_params(root).problem(problem).compare, ProblemLayout(root, problem)
+    metric = check_metric(settings.metric, load_schema(problem).task)
+    candidates = [read_candidate(layout, name) for name in types]
     check_same_rows(candidates)
     champion, value = champion_of(candidates, metric)
-    table = comparison_table(candidates, section.compare, champion)
+    table = comparison_table(candidates, settings, champion)
     reachable = best_reachable(candidates[0])
     content: dict[str, Any] = {"type": champion, "metric": metric, "value": value}
-    write_csv(layout.comparison, table)
-    write_json(layout.champion, content | ({"best_reachable": reachable} if reachable else {}))
-    return readable(table, metric, reachable)
+    content |= {"best_reachable": reachable} if reachable else {}
+    return table, content, readable(table, metric, reachable)
 
 
 def read_candidate(layout: ProblemLayout, model_type: str) -> Candidate:
@@ -49,8 +60,17 @@ def read_candidate(layout: ProblemLayout, model_type: str) -> Candidate:
         stage = f"train_multi_model@{training_key(layout.problem, model_type)}"
         where = missing[0].relative_to(layout.root)
         raise DataError(f"{model_type} has no {where}; run `dvc repro {stage}`")
-    threshold = read_json(layout.type_metrics(model_type)).get("threshold")
-    return Candidate(model_type, threshold, read_parquet(layout.scores(model_type)))
+    metrics = read_json(layout.type_metrics(model_type))
+    scores = read_parquet(layout.scores(model_type))
+    return Candidate(model_type, metrics.get("threshold"), scores, _more(metrics))
+
+
+def _more(metrics: dict[str, Any]) -> dict[str, float]:
+    """Return what a type's metrics say that its scores do not: the training rows' figures, the intervals'."""
+    held = metrics.get("interval", {})
+    found = {f"train_{name}": value for name, value in metrics.get("train", {}).items()}
+    wanted = {"interval_coverage": held.get("coverage"), "interval_width": held.get("mean_width")}
+    return found | {name: value for name, value in wanted.items() if value is not None}
 
 
 def main() -> None:

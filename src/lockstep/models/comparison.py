@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.params import Compare
@@ -31,11 +31,12 @@ SHOWN = (
 
 @dataclass(frozen=True)
 class Candidate:
-    """One model type's evaluated rows: parts choose and test."""
+    """One model type's evaluated rows, parts choose and test, and figures that the rows don't give."""
 
     model_type: str
     threshold: float | None
     scores: pd.DataFrame
+    more: dict[str, float] = field(default_factory=dict)
 
     def rows(self, part: str) -> Scored:
         """Return one part's rows with their scores."""
@@ -80,7 +81,8 @@ def comparison_table(candidates: list[Candidate], settings: Compare, champion: s
 
     Columns: type, champion, rows, threshold; METRIC, METRIC_low, METRIC_high for every metric on the
     test part; difference, difference_low, difference_high of ``settings.metric``, this type minus the
-    champion on the same resamples; validation_METRIC on the choose part.
+    champion on the same resamples; validation_METRIC on the choose part; what is known of the type besides
+    (train_METRIC, interval_coverage and interval_width of the test part).
     """
     import pandas as pd
 
@@ -96,6 +98,7 @@ def comparison_table(candidates: list[Candidate], settings: Compare, champion: s
         record |= _with_intervals(figures[name], drawn[name])
         record |= _difference(settings.metric, name, champion, figures, drawn)
         record |= {f"validation_{k}": v for k, v in evaluate(candidate.rows("choose")).items()}
+        record |= candidate.more
         records.append(record)
     return pd.DataFrame(records)
 
@@ -117,13 +120,18 @@ def _difference(
 
 
 def best_reachable(candidate: Candidate) -> dict[str, float] | None:
-    """Return the ROC AUC of the true probability by part, the best any model can reach; None where unknown."""
-    if TRUTH not in candidate.scores or candidate.threshold is None:
+    """Return what the generator's truth scores by part, the best any model can reach; None where unknown.
+
+    That is the ROC AUC of the true probability, or the RMSE of the true value.
+    """
+    if TRUTH not in candidate.scores or DECISION in candidate.scores:
         return None
+    threshold, metric = (None, "rmse") if candidate.threshold is None else (0.5, "roc_auc")
     found = {}
     for part, label in (("choose", "validation"), ("test", "test")):
         table = candidate.part(part)
-        found[label] = evaluate(Scored(table[TARGET].to_numpy(), table[TRUTH].to_numpy(), 0.5))["roc_auc"]
+        truth = Scored(table[TARGET].to_numpy(), table[TRUTH].to_numpy(), threshold)
+        found[label] = evaluate(truth)[metric]
     return found
 
 
@@ -147,9 +155,13 @@ def readable(table: pd.DataFrame, metric: str, reachable: dict[str, float] | Non
         for line in lines
     ]
     if reachable:
+        named = (
+            "RMSE (the sample's true values)"
+            if "rmse" in table
+            else "ROC AUC (the sample's true probabilities)"
+        )
         body.append(
-            f"best reachable ROC AUC (the sample's true probabilities): "
-            f"validation {reachable['validation']:.4f}, test {reachable['test']:.4f}"
+            f"best reachable {named}: validation {reachable['validation']:.4f}, test {reachable['test']:.4f}"
         )
     return "\n".join([head, *body])
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import PARTS
 from lockstep.config.params import Decision, Training
-from lockstep.models import curves
+from lockstep.models import curves, curves_regression
 from lockstep.models.decisions import Costs, costs_of, decide, policy_of
 from lockstep.models.evaluation import Scored, evaluate
+from lockstep.models.intervals import COVERAGE, Interval, coverage_of, fit_interval
 from lockstep.models.matrices import CLASSES, DECISION, GROUP, ROW, SCORE, TARGET, TRUTH, Matrix, columns_of
 from lockstep.models.training import OnStep, fit, fold_metrics, pipeline_of, resolved_params, scores, silent
 from lockstep.models.zoo import Recipe, cores
@@ -58,7 +59,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Trained:
-    """All that one training makes; ``threshold`` is None for regression."""
+    """All that one training makes; ``threshold`` is None for regression, ``interval`` for classes."""
 
     pipeline: Any
     estimator: Any
@@ -67,10 +68,11 @@ class Trained:
     history: dict[str, list[float]]
     scores: dict[str, NDArray[Any]]
     folds: list[dict[str, float]]
+    interval: Interval | None = None
 
 
 def train(job: Job, on_step: OnStep = silent) -> Trained:
-    """Fit, calibrate, choose the threshold and score the evaluated parts."""
+    """Fit, calibrate, choose threshold or prediction interval, and score the evaluated parts."""
     from lockstep.models.calibrate import calibrated
 
     task, stop = job.schema.task, job.parts["stop"]
@@ -88,6 +90,7 @@ def train(job: Job, on_step: OnStep = silent) -> Trained:
         history=fitted.history,
         scores=found,
         folds=fold_metrics(job.training, job.recipe, job.parts, partial(scored_rows, job, threshold)),
+        interval=_interval(job, found["choose"]),
     )
 
 
@@ -97,6 +100,13 @@ def _threshold(job: Job, score: NDArray[Any]) -> float | None:
     if job.schema.task != "binary":
         return None
     return choose_threshold(job.decision, job.parts["choose"].target, score)
+
+
+def _interval(job: Job, score: NDArray[Any]) -> Interval | None:
+    if job.schema.task != "regression":
+        return None
+    target, coverage = job.schema.columns[job.schema.target], job.decision.coverage or COVERAGE
+    return fit_interval(Scored(job.parts["choose"].target, score), coverage, target.low, target.high)
 
 
 def scored(job: Job, trained: Trained, part: str) -> Scored:
@@ -111,13 +121,19 @@ def scored_rows(job: Job, threshold: float | None, target: NDArray[Any], score: 
 
 
 def metrics_of(job: Job, trained: Trained) -> dict[str, Any]:
-    """Return the content of metrics.json: metrics by part, their mean over folds, threshold, best iteration."""
+    """Return the content of metrics.json: metrics by part, their mean over folds, threshold, best iteration.
+
+    Of a regression also what the prediction intervals hold of the test part.
+    """
     found: dict[str, Any] = {
         label: evaluate(scored(job, trained, part)) for part, label in job.evaluated.items()
     }
     if trained.folds:
         names = [name for name in trained.folds[0] if name != "fold"]
         found["cv"] = {name: sum(fold[name] for fold in trained.folds) / len(trained.folds) for name in names}
+    if trained.interval:
+        held = coverage_of(trained.interval, scored(job, trained, "test"))
+        found["interval"] = {"declared": trained.interval["coverage"], **held}
     known = {"threshold": trained.threshold, "best_iteration": trained.best_iteration}
     return found | {name: value for name, value in known.items() if value is not None}
 
@@ -150,6 +166,8 @@ def plot_tables(job: Job, trained: Trained) -> dict[str, pd.DataFrame]:
 
     importance = curves.importance(trained.estimator, job.parts["choose"].features)
     tables = curves.tables(scored(job, trained, "test"), importance, trained.history, job.classes)
+    if trained.interval:
+        tables["coverage"] = curves_regression.coverage(scored(job, trained, "test"), trained.interval)
     return {**tables, "folds": pd.DataFrame(trained.folds)} if trained.folds else tables
 
 
@@ -172,6 +190,7 @@ def card_of(job: Job, trained: Trained, file_sha256: str) -> dict[str, Any]:
         "threshold": trained.threshold,
         "decision": {"policy": policy, **job.decision.model_dump(exclude_none=True)},
         **({"classes": job.classes} if job.classes else {}),
+        **({"interval": trained.interval} if trained.interval else {}),
         "score_scale": "raw" if training.calibration == "none" else training.calibration,
         "seed": training.seed,
         "params": {**training.params, **resolved_params(trained.estimator)},

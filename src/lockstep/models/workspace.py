@@ -7,6 +7,7 @@ from typing import Any
 
 from lockstep.errors import ArtifactError
 from lockstep.io import read_json, sha256_file
+from lockstep.models.decisions import costs_in
 from lockstep.models.prediction import Model
 from lockstep.problems.schema import load_schema
 
@@ -39,6 +40,8 @@ def load_file(path: Path, root: Path) -> Model:
         name=str(path),
         digest=card["model_digest"],
         type=card["type"],
+        interval=card.get("interval"),
+        costs=costs_in(card) if schema.task == "multiclass" else None,
     )
 
 

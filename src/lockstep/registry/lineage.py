@@ -46,6 +46,22 @@ class Lineage:
         return sha256_json(made)
 
     @property
+    def source(self) -> str:
+        """The kind of source the raw files came from: sample, download, files or table."""
+        params = self._import.get("params", {})
+        return next((str(value["kind"]) for value in params.values() if "kind" in (value or {})), "unknown")
+
+    @property
+    def raw_hash(self) -> str:
+        """DVC's hash of the raw files, or ``unknown`` where no stage of this workspace brought them in."""
+        return next(iter(self._import.get("outs", {}).values()), "") or "unknown"
+
+    @property
+    def _import(self) -> dict[str, Any]:
+        stages: dict[str, dict[str, Any]] = self.closure["stages"]
+        return next((entry for name, entry in stages.items() if name.startswith("import_raw")), {})
+
+    @property
     def tags(self) -> dict[str, str]:
         """The tags a version carries."""
         return {

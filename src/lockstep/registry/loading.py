@@ -7,6 +7,7 @@ what the registry holds, looks at it closely.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -105,7 +106,39 @@ def open_version(located: Located) -> Model:
         run_id=version.run_id,
         digest=_digest(version),
         type=version.tag("type"),
+        interval=_interval(version, where),
+        costs=_costs(version, where),
     )
+
+
+def _interval(version: Version, where: str) -> dict[str, Any] | None:
+    """Return the prediction interval that a version of a regression carries."""
+    from lockstep.models.intervals import check_interval
+
+    told = version.tag("interval")
+    if told is None:
+        return None
+    try:
+        content = json.loads(told)
+    except json.JSONDecodeError:
+        content = None
+    return check_interval(content, where)
+
+
+def _costs(version: Version, where: str) -> dict[str, dict[str, float]] | None:
+    """Return the costs by which a version decides among several classes."""
+    told = version.tag("costs")
+    if told is None:
+        return None
+    try:
+        return {
+            actual: {name: float(cost) for name, cost in row.items()}
+            for actual, row in json.loads(told).items()
+        }
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ArtifactError(
+            f"{where}: its tag lockstep.costs holds no costs by class; register it again with `dvc repro register`"
+        ) from error
 
 
 def _declared(located: Located, where: str) -> tuple[Schema, pd.DataFrame, list[Any]]:

@@ -6,7 +6,9 @@ excepted). A model is known by its digest: what the registry has is not made aga
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -22,8 +24,9 @@ from lockstep.config.params import training_key
 from lockstep.config.settings import Settings, load_settings
 from lockstep.errors import ArtifactError, DataError, RegistryError
 from lockstep.io import read_json, sha256_file, write_json
+from lockstep.models.decisions import costs_in
 from lockstep.models.naming import TYPE_NAMES, registered_name
-from lockstep.problems.schema import Schema, load_schema
+from lockstep.problems.schema import PROBLEMS, Schema, load_schema
 from lockstep.registry import store
 from lockstep.registry.lineage import TRAIN_STAGE, Lineage, lineage
 from lockstep.registry.runs import (
@@ -52,6 +55,9 @@ DIGEST, STAGE, PROBLEM, TYPE = (
 EXPERIMENT = "lockstep.experiment"
 PARTS = {"train": "training", "validation": "validation", "test": "test"}
 _EXPERIMENT_VARIABLES = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
+_OF_CLASS = ("precision", "recall", "f1", "roc_auc")
+_UNNAMEABLE = re.compile(r"[^\w .\-]|^[. ]+|[. ]+$")
+"""What a label holds that MLflow takes in no metric's name."""
 _CARD_PARAMS = ("seed", "score_scale", "best_iteration", "threshold", "decision")
 
 
@@ -353,12 +359,30 @@ def version_tags(outputs: Outputs) -> dict[str, str]:
         "schema_digest": card["schema_digest"],
         "score_scale": card["score_scale"],
         **outputs.lineage.tags,
+        **data_tags(outputs),
     }
     if card.get("threshold") is not None:
         plain["threshold"] = card["threshold"]
+    if card.get("interval"):
+        plain["interval"] = json.dumps(card["interval"], sort_keys=True, separators=(",", ":"))
+    if card.get("classes"):
+        plain |= class_tags(card)
     for part in ("validation", "test"):
         plain |= {f"{part}_{name}": value for name, value in outputs.metrics.get(part, {}).items()}
     return {f"lockstep.{key}": str(value) for key, value in plain.items()}
+
+
+def class_tags(card: dict[str, Any]) -> dict[str, str]:
+    """Return the classes of a multiclass model and the costs that decide among them, if any do, as JSON."""
+    costs = costs_in(card)
+    told = {"classes": card["classes"], **({"costs": costs} if costs else {})}
+    return {key: json.dumps(value, ensure_ascii=False, separators=(",", ":")) for key, value in told.items()}
+
+
+def data_tags(outputs: Outputs) -> dict[str, str]:
+    """Return what the data set is called, where it came from, and DVC's hash of its raw files."""
+    lineage = outputs.lineage
+    return {"dataset": outputs.problem, "data_source": lineage.source, "data_dvc_hash": lineage.raw_hash}
 
 
 def record(outputs: Outputs, timings: dict[str, float] | None) -> Record:
@@ -366,8 +390,9 @@ def record(outputs: Outputs, timings: dict[str, float] | None) -> Record:
     card, metrics = outputs.card, outputs.metrics
     by_part = {
         part: {f"{part}_{name}": float(value) for name, value in metrics.get(part, {}).items()}
-        for part in ("validation", "test")
+        for part in PARTS
     }
+    by_part["test"] |= interval_metrics(metrics) | class_metrics(outputs)
     folds = {f"cv_{name}": float(value) for name, value in metrics.get("cv", {}).items()}
     alone = {key: float(card[key]) for key in ("threshold", "best_iteration") if card.get(key) is not None}
     params = dict(card["params"]) | dict(flattened({key: card.get(key) for key in _CARD_PARAMS}))
@@ -381,13 +406,39 @@ def record(outputs: Outputs, timings: dict[str, float] | None) -> Record:
     )
 
 
+def interval_metrics(metrics: dict[str, Any]) -> dict[str, float]:
+    """Return what a regression's prediction intervals hold of the test part, under the names of its run."""
+    held = metrics.get("interval", {})
+    named = {"coverage": "test_interval_coverage", "mean_width": "test_interval_width"}
+    return {name: float(held[key]) for key, name in named.items() if key in held}
+
+
+def class_metrics(outputs: Outputs) -> dict[str, float]:
+    """Return each class's figures on the test part, as test_f1/LABEL, from a multiclass model's report."""
+    import pandas as pd
+
+    path = outputs.layout.type_folder(outputs.type) / "plots" / "classes.csv"
+    if not path.is_file():
+        return {}
+    report = pd.read_csv(path, dtype={"class": str}, keep_default_na=False, na_values={"roc_auc": [""]})
+    found: dict[str, float] = {}
+    for place, row in report.iterrows():
+        label = _UNNAMEABLE.sub("_", row["class"])
+        # Two labels may differ only in what MLflow's names have no room for.
+        label = f"{label}-{place}" if f"test_f1/{label}" in found else label
+        found |= {f"test_{name}/{label}": float(row[name]) for name in _OF_CLASS if row[name] == row[name]}
+    return found
+
+
 def data_parts(outputs: Outputs) -> dict[str, DataPart]:
     """Return the problem's data sets by what they are used for, each with its digest."""
     digest = outputs.lineage.data_digest
     rows = outputs.card.get("rows", {})
     counts = {"train": rows.get("train"), "validation": rows.get("choose"), "test": rows.get("test")}
     features = outputs.layout.features.relative_to(outputs.root).as_posix()
-    source = {"tags": {"dvc": features}}
+    source = {
+        "tags": {"dvc": features, "kind": outputs.lineage.source, "raw_dvc_hash": outputs.lineage.raw_hash}
+    }
     return {
         part: DataPart(
             f"{outputs.problem}-{part}", context, part_digest(digest, part), source, {"rows": counts[part]}
@@ -404,8 +455,8 @@ def line(published: Published) -> str:
     return f"{published.name}  version {published.version}  {published.stage}  {what}"
 
 
-def write_files(outputs: Outputs, folder: Path) -> None:
-    """Write the files of a run: metrics, plots as tables and pictures, lineage, changed inputs."""
+def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:
+    """Write the files of a run: metrics, plots as tables and pictures, lineage, changed inputs, preprocessing."""
     import pandas as pd
 
     from lockstep.reports import plots
@@ -413,6 +464,7 @@ def write_files(outputs: Outputs, folder: Path) -> None:
     shutil.copyfile(outputs.layout.type_metrics(outputs.type), folder / "metrics.json")
     write_json(folder / "model_card.json", outputs.card, digits=None)
     _copy(outputs.layout.label_encoder, folder / "label_encoder.json")
+    _write_preprocessing(outputs, folder / "preprocessing", pipeline)
     write_json(folder / "lineage" / "closure.json", outputs.lineage.closure, digits=None)
     for name in _changed_files(outputs):
         _copy(outputs.root / name, folder / "lineage" / "inputs" / name)
@@ -423,6 +475,15 @@ def write_files(outputs: Outputs, folder: Path) -> None:
         plots.save(figure, folder / "plots" / f"{path.stem}.png")
 
 
+def _write_preprocessing(outputs: Outputs, folder: Path, pipeline: Any) -> None:
+    """Write what comes before the estimator: the fitted encoder as skops, and the schema it was made from."""
+    from lockstep.models.artifact import canonical_bytes
+
+    folder.mkdir()
+    (folder / "encoder.skops").write_bytes(canonical_bytes(pipeline.named_steps["encoder"]))
+    shutil.copyfile(PROBLEMS / outputs.problem / "schema.yaml", folder / "schema.yaml")
+
+
 def _log(
     client: MlflowClient,
     experiment: str,
@@ -430,22 +491,23 @@ def _log(
     outputs: Outputs,
     timings: dict[str, float] | None,
 ) -> Logged:
-    packed = _packed(outputs) if settings.log_model else None
+    pipeline = outputs.load_pipeline()
+    packed = _packed(outputs, pipeline) if settings.log_model else None
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         if settings.log_artifacts:
-            write_files(outputs, folder)
+            write_files(outputs, folder, pipeline)
         return log_run(
             client, experiment, record(outputs, timings), folder if settings.log_artifacts else None, packed
         )
 
 
-def _packed(outputs: Outputs) -> Package:
+def _packed(outputs: Outputs, pipeline: Any) -> Package:
     """Make the model's package; a pipeline that is not the card's is refused."""
     from lockstep.models.artifact import digest_of
     from lockstep.registry.packaging import package
 
-    packed = package(outputs.load_pipeline(), outputs.schema, outputs.card)
+    packed = package(pipeline, outputs.schema, outputs.card)
     if (found := digest_of(packed.content)) != outputs.digest:
         raise ArtifactError(
             f"the {outputs.type} model of {outputs.problem} has digest {found[:12]}…, its card says "

@@ -169,7 +169,7 @@ def _parent_record(outputs: list[Outputs], tags: dict[str, str]) -> Any:
     metrics = {
         f"{one.type}.{part}_{name}": float(value)
         for one in outputs
-        for part in ("validation", "test")
+        for part in ("train", "validation", "test")
         for name, value in one.metrics.get(part, {}).items()
     }
     champion = read_json(layout.champion).get("type") if layout.champion.is_file() else None
