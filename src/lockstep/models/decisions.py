@@ -47,6 +47,12 @@ def costs_of(decision: Decision, classes: list[Any]) -> Costs | None:
     return decision.costs
 
 
+def costs_in(card: dict[str, Any]) -> Costs | None:
+    """Return the costs a model's card says decisions are made by, if any."""
+    decision = card["decision"]
+    return decision["costs"] if decision["policy"] == "cost_matrix" else None
+
+
 def decide(score: Array, classes: list[Any], costs: Costs | None = None) -> NDArray[np.int64]:
     """Return the class decided for in each row of ``score`` (rows, classes): its place among ``classes``.
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from lockstep.errors import ConfigError, DataError
+from lockstep.errors import DataError
+from lockstep.models.decisions import Costs, decide
+from lockstep.models.matrices import CLASSES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,19 +35,27 @@ class Model:
     run_id: str | None = None
     digest: str | None = None
     type: str | None = None
+    interval: dict[str, Any] | None = None
+    costs: Costs | None = None
+
+    @property
+    def classes(self) -> list[Any]:
+        """The labels of a multiclass target in the order of the model's scores; they lie in the artifact itself."""
+        return list(getattr(self.pipeline.named_steps["encoder"], CLASSES))
 
     def score(self, table: pd.DataFrame) -> np.ndarray:
-        """Return the positive class's probability of each row (regression: the prediction), float64."""
+        """Return each row's score, float64.
+
+        The positive class's probability (rows,), those of several classes (rows, classes), or the prediction (rows,).
+        """
         import numpy as np
 
         from lockstep.models.evaluation import SCORE_DECIMALS
 
         if self.schema.task == "regression":
             return np.asarray(self.pipeline.predict(table), dtype=np.float64)
-        if self.schema.task != "binary":
-            raise ConfigError(f"{self.schema.name}: prediction knows tasks binary and regression only")
-        scores = np.asarray(self.pipeline.predict_proba(table), dtype=np.float64)[:, 1]
-        return np.round(scores, SCORE_DECIMALS)
+        scores = np.asarray(self.pipeline.predict_proba(table), dtype=np.float64)
+        return np.round(scores[:, 1] if self.schema.task == "binary" else scores, SCORE_DECIMALS)
 
 
 def predict(model: Model, records: Sequence[Record], threshold: float | None = None) -> list[dict[str, Any]]:
@@ -56,21 +66,59 @@ def predict(model: Model, records: Sequence[Record], threshold: float | None = N
     from lockstep.data.checks import records_to_table
 
     table = records_to_table(model.schema, records)
+    found = OUTCOMES[model.schema.task](model, model.score(table), threshold)
+    return [{"row": number, **one, **_origin(model)} for number, one in enumerate(found, start=1)]
+
+
+def _of_two(model: Model, scores: np.ndarray, threshold: float | None) -> list[dict[str, Any]]:
     used = model.threshold if threshold is None else threshold
-    if used is None and model.schema.task == "binary":
+    if used is None:
         raise DataError(f"{model.name} records no threshold; give one with --threshold")
-    scores = enumerate(model.score(table).tolist(), start=1)
+    codes = model.schema.columns[model.schema.target].codes
+    decisions = [int(score >= used) for score in scores.tolist()]
     return [
-        {"row": number, **_outcome(model.schema, score, used), **_origin(model)} for number, score in scores
+        {"probability": score, "decision": decision, "meaning": codes.get(decision, ""), "threshold": used}
+        for score, decision in zip(scores.tolist(), decisions, strict=True)
     ]
 
 
-def _outcome(schema: Schema, score: float, threshold: float | None) -> dict[str, Any]:
-    if schema.task == "regression" or threshold is None:
-        return {"prediction": score}
-    decision = int(score >= threshold)
-    meaning = schema.columns[schema.target].codes.get(decision, "")
-    return {"probability": score, "decision": decision, "meaning": meaning, "threshold": threshold}
+def _of_several(model: Model, scores: np.ndarray, threshold: float | None) -> list[dict[str, Any]]:
+    if threshold is not None:
+        raise DataError(
+            f"{model.name} decides among {scores.shape[1]} classes, by no threshold; leave --threshold out"
+        )
+    classes, codes = model.classes, model.schema.columns[model.schema.target].codes
+    decided = [classes[place] for place in decide(scores, classes, model.costs)]
+    names = [str(label) for label in classes]
+    return [
+        {
+            "probabilities": dict(zip(names, chances, strict=True)),
+            "decision": label,
+            "meaning": codes.get(label, ""),
+        }
+        for chances, label in zip(scores.tolist(), decided, strict=True)
+    ]
+
+
+def _of_numbers(model: Model, scores: np.ndarray, threshold: float | None) -> list[dict[str, Any]]:
+    if model.interval is None:
+        return [{"prediction": score} for score in scores.tolist()]
+    from lockstep.models.intervals import bounds
+
+    low, high = bounds(model.interval, scores)
+    ends, coverage = zip(low.tolist(), high.tolist(), strict=True), model.interval["coverage"]
+    return [
+        {"prediction": score, "low": start, "high": end, "coverage": coverage}
+        for score, (start, end) in zip(scores.tolist(), ends, strict=True)
+    ]
+
+
+OUTCOMES: dict[str, Callable[[Model, np.ndarray, float | None], list[dict[str, Any]]]] = {
+    "binary": _of_two,
+    "multiclass": _of_several,
+    "regression": _of_numbers,
+}
+"""What a prediction says, by task: from a model, its scores of the rows and another threshold, a dictionary a row."""
 
 
 def _origin(model: Model) -> dict[str, Any]:

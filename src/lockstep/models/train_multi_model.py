@@ -90,7 +90,8 @@ def write_model(path: Path, pipeline: Any) -> None:
 
 def summary(metrics: dict[str, Any]) -> str:
     """Return the two or three figures a person wants to see first."""
-    shown = [k for k in ("roc_auc", "average_precision", "f1", "rmse", "r2") if k in metrics["validation"]]
+    known = ("roc_auc", "average_precision", "f1", "macro_f1", "macro_roc_auc", "rmse", "r2")
+    shown = [name for name in known if name in metrics["validation"]]
     return "validation  " + "  ".join(f"{name} {metrics['validation'][name]:.4f}" for name in shown)
 
 

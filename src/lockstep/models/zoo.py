@@ -81,6 +81,7 @@ def build(name: str, recipe: Recipe) -> Any:
         able = [other for other, e in TYPES.items() if recipe.task in e.tasks]
         raise ConfigError(f"{name} can't do {recipe.task}; types that can: {', '.join(able)}")
     check_params(name, recipe)
+    check_monotone(recipe)
     return entry.build(recipe)
 
 
@@ -94,6 +95,15 @@ def check_params(name: str, recipe: Recipe) -> None:
             )
         if key not in known:
             raise ConfigError(f"params.yaml: {name} has no hyperparameter '{key}'{nearest(key, known)}")
+
+
+def check_monotone(recipe: Recipe) -> None:
+    """Raise a ConfigError for a direction among several classes: there is no one margin that could rise."""
+    if recipe.task == "multiclass" and recipe.columns.monotone:
+        raise ConfigError(
+            f"monotone is for two classes and for numbers; take it from {', '.join(recipe.columns.monotone)} in "
+            "the problem's schema.yaml"
+        )
 
 
 @cache
@@ -115,7 +125,9 @@ def _signature(package: str, module: str, name: str) -> frozenset[str]:
 def _logistic_regression(recipe: Recipe) -> Any:
     from sklearn.linear_model import LogisticRegression
 
-    fixed = {"solver": "newton-cholesky", "tol": 1e-10, "max_iter": 200}
+    # Of several classes the exact Hessian has (classes x columns) squared entries; newton-cg never holds it.
+    solver = "newton-cg" if recipe.task == "multiclass" else "newton-cholesky"
+    fixed = {"solver": solver, "tol": 1e-10, "max_iter": 200}
     return LogisticRegression(**fixed, **_without_view(recipe.params))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import load_params
 from lockstep.errors import RegistryError
-from lockstep.models.evaluation import better
+from lockstep.io import read_json
+from lockstep.models.decisions import decide
+from lockstep.models.evaluation import Scored, better
 from lockstep.registry.catalog import SCRIPT, Version, list_models
 
 if TYPE_CHECKING:
@@ -76,7 +79,9 @@ def rescore(
 
     table, target = choose_rows(root, problem, versions)
     models = [open_version(locate(client, version, root)) for version in versions]
-    return [score_on(model, table, target, metric) for model in models], len(target)
+    several = any(model.schema.task == "multiclass" for model in models)
+    classes = read_json(ProblemLayout(root, problem).label_encoder)["classes"] if several else []
+    return [score_on(model, table, target, metric, classes) for model in models], len(target)
 
 
 def choose_rows(root: Path, problem: str, versions: list[Version]) -> tuple[pd.DataFrame, NDArray[Any]]:
@@ -95,9 +100,11 @@ def choose_rows(root: Path, problem: str, versions: list[Version]) -> tuple[pd.D
     return read_parquet(layout.tidy).iloc[chosen[ROW].to_numpy()], chosen[TARGET].to_numpy()
 
 
-def score_on(model: Model, table: pd.DataFrame, target: NDArray[Any], metric: str) -> float:
-    """Return a model's metric on raw rows with a known target."""
-    from lockstep.models.evaluation import Scored, evaluate
+def score_on(
+    model: Model, table: pd.DataFrame, target: NDArray[Any], metric: str, classes: Sequence[Any] = ()
+) -> float:
+    """Return a model's metric on raw rows with a known target, places among ``classes``."""
+    from lockstep.models.evaluation import evaluate
 
     lacking = [name for name in model.schema.feature_names if name not in table]
     if lacking:
@@ -105,9 +112,32 @@ def score_on(model: Model, table: pd.DataFrame, target: NDArray[Any], metric: st
         raise RegistryError(
             f"{model.name} {model.version} wants {columns}, which this workspace's table lacks"
         )
-    threshold = None if model.schema.task == "regression" else model.threshold or 0.5
-    scores = model.score(table[model.schema.feature_names])
-    return evaluate(Scored(target, scores, threshold))[metric]
+    return evaluate(scored_by(model, table[model.schema.feature_names], target, classes))[metric]
+
+
+def scored_by(model: Model, table: pd.DataFrame, target: NDArray[Any], classes: Sequence[Any]) -> Scored:
+    """Return rows with a model's scores, and of several classes its decisions."""
+    scores = model.score(table)
+    if model.schema.task != "multiclass":
+        return Scored(target, scores, None if model.schema.task == "regression" else model.threshold or 0.5)
+    places, known = class_places(model, classes)
+    decision = decide(scores, model.classes, model.costs)
+    import numpy as np
+
+    spread = np.zeros((len(scores), known))
+    spread[:, places] = scores
+    return Scored(target, spread, decision=np.asarray(places)[decision])
+
+
+def class_places(model: Model, classes: Sequence[Any]) -> tuple[list[int], int]:
+    """Return where a model's classes stand among this workspace's, and how many there are of both together.
+
+    A model trained on other data may know a class that has no row here, or lack one: that one has no chance with it.
+    """
+    names = [str(label) for label in classes]
+    own = [str(label) for label in model.classes]
+    names += [name for name in own if name not in names]
+    return [names.index(name) for name in own], len(names)
 
 
 def _best(versions: list[Version], scores: list[float], metric: str, how: str) -> Best:

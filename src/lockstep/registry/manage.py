@@ -30,7 +30,18 @@ if TYPE_CHECKING:
 
 Answer = tuple[Any, str]
 """What a command found: the same as plain JSON values, and as text for people."""
-SHOWN_SCORES = ("roc_auc", "average_precision", "f1", "log_loss", "rmse", "mae", "r2")
+SHOWN_SCORES = (
+    "roc_auc",
+    "average_precision",
+    "f1",
+    "macro_f1",
+    "macro_roc_auc",
+    "balanced_accuracy",
+    "log_loss",
+    "rmse",
+    "mae",
+    "r2",
+)
 EMPTY = "the registry holds no model yet; run `make run-train` to make some"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 DEFAULT_TYPE = "xgboost"
 """The type that --use-mlflow-production means."""
+_ONCE = ("run_id", "model_digest")
+"""What is the same in every row, and is told people once."""
+_MOST_CLASSES = 3
 WAYS = "--use-best-model, --use-mlflow-production, --model-name NAME, --run-id ID or --model-path FILE"
 
 
@@ -244,9 +247,19 @@ def report(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
 
 def _for_people(rows: list[dict[str, Any]]) -> str:
     """Return a table; the model's digest and the run are there once, the rest in each row."""
-    short = [{k: v for k, v in row.items() if k not in ("run_id", "model_digest")} for row in rows]
+    short = [
+        {k: _likeliest(v) if k == "probabilities" else v for k, v in row.items() if k not in _ONCE}
+        for row in rows
+    ]
     origin = f"run {rows[0]['run_id'] or '-'}, digest {(rows[0]['model_digest'] or '-')[:12]}"
     return f"{aligned(short)}\n{origin}"
+
+
+def _likeliest(probabilities: dict[str, float]) -> str:
+    """Return the most probable classes with their probabilities, and how many more there are."""
+    ordered = sorted(probabilities.items(), key=lambda item: -item[1])
+    shown = ", ".join(f"{label} {chance:.4f}" for label, chance in ordered[:_MOST_CLASSES])
+    return shown + (f", {len(ordered) - _MOST_CLASSES} more" if len(ordered) > _MOST_CLASSES else "")
 
 
 def _jsonl(rows: list[dict[str, Any]]) -> str:
@@ -259,11 +272,21 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     import csv
     import io
 
+    flat = [dict(_cells(row)) for row in rows]
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(buffer, list(flat[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(flat)
     return buffer.getvalue()
+
+
+def _cells(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield a prediction's cells, one a class where it has probabilities of several."""
+    for key, value in row.items():
+        if key == "probabilities":
+            yield from ((f"probability of {label}", chance) for label, chance in value.items())
+        else:
+            yield key, value
 
 
 WRITERS: dict[str, Callable[[list[dict[str, Any]]], str]] = {
