@@ -42,6 +42,7 @@ from lockstep.registry.runs import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow import MlflowClient
 
     from lockstep.registry.packaging import Package
@@ -415,19 +416,24 @@ def interval_metrics(metrics: dict[str, Any]) -> dict[str, float]:
 
 def class_metrics(outputs: Outputs) -> dict[str, float]:
     """Return each class's figures on the test part, as test_f1/LABEL, from a multiclass model's report."""
-    import pandas as pd
-
     path = outputs.layout.type_folder(outputs.type) / "plots" / "classes.csv"
     if not path.is_file():
         return {}
-    report = pd.read_csv(path, dtype={"class": str}, keep_default_na=False, na_values={"roc_auc": [""]})
     found: dict[str, float] = {}
-    for place, row in report.iterrows():
-        label = _UNNAMEABLE.sub("_", row["class"])
+    for place, row in read_points(path).iterrows():
+        label = _UNNAMEABLE.sub("_", row["class"])[:100]
         # Two labels may differ only in what MLflow's names have no room for.
         label = f"{label}-{place}" if f"test_f1/{label}" in found else label
         found |= {f"test_{name}/{label}": float(row[name]) for name in _OF_CLASS if row[name] == row[name]}
     return found
+
+
+def read_points(path: Path) -> pd.DataFrame:
+    """Read a table behind a plot; labels of classes stay text, also ones like None and NA."""
+    import pandas as pd
+
+    labels = ("actual", "predicted") if path.stem == "confusion_matrix" else ("class",)
+    return pd.read_csv(path, converters=dict.fromkeys(labels, str))
 
 
 def data_parts(outputs: Outputs) -> dict[str, DataPart]:
@@ -457,7 +463,6 @@ def line(published: Published) -> str:
 
 def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:
     """Write the files of a run: metrics, plots as tables and pictures, lineage, changed inputs, preprocessing."""
-    import pandas as pd
 
     from lockstep.reports import plots
 
@@ -471,7 +476,7 @@ def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:
     (folder / "plots").mkdir()
     for path in outputs.plots:
         shutil.copyfile(path, folder / "plots" / path.name)
-        figure = plots.draw(path.stem, pd.read_csv(path), f"{outputs.problem} {outputs.type}")
+        figure = plots.draw(path.stem, read_points(path), f"{outputs.problem} {outputs.type}")
         plots.save(figure, folder / "plots" / f"{path.stem}.png")
 
 

@@ -18,6 +18,7 @@ TITLES = {
     "pr": "Precision and recall",
     "calibration": "Calibration",
     "confusion_matrix": "Confusion matrix",
+    "classes": "Report by class",
     "importance": "Feature importance",
     "history": "Training history",
     "folds": "Cross-validation",
@@ -33,9 +34,13 @@ _AXES = {
 }
 """Which columns are drawn where a table holds more than its curve; otherwise the first against all others."""
 _DIAGONAL = ("roc", "calibration")
+_WIDE = ("importance", "classes", "confusion_matrix")
 _DOTS = {"predicted_actual": 1, "residuals": 0}
 """Tables with a dot a row, and the slope of the line through 0 that a perfect model's dots lie on."""
+_OF_CLASSES = ("precision", "recall", "f1", "roc_auc")
 _MOST_BARS = 25
+_MOST_LINES = 10
+_LONGEST_LABEL = 14
 
 
 def draw(name: str, table: pd.DataFrame, subject: str = "") -> Figure:
@@ -43,10 +48,14 @@ def draw(name: str, table: pd.DataFrame, subject: str = "") -> Figure:
 
     ``name`` is the table's name, one of ``TITLES``; any other is drawn as curves.
     """
-    figure, axes = _canvas(4.5, wide_labels=name == "importance")
+    figure, axes = _canvas(4.5, wide_labels=name in _WIDE)
     if table.empty or table.shape[1] < 2:
         raise DataError(f"no points to draw in {name}; run `dvc repro` to make them again")
-    if name == "confusion_matrix":
+    if name == "classes":
+        _class_bars(axes, table)
+    elif name in _DIAGONAL and "class" in table:
+        _class_curves(axes, table, *_AXES[name])
+    elif name == "confusion_matrix":
         _matrix(axes, table)
     elif name == "importance":
         _bars(axes, table)
@@ -108,6 +117,39 @@ def _curves(axes: Axes, table: pd.DataFrame, x: str, ys: list[str], diagonal: bo
         axes.legend()
 
 
+def _class_curves(axes: Axes, table: pd.DataFrame, x: str, ys: list[str]) -> None:
+    """Draw a curve a class, of many those that the table names first."""
+    shown = list(dict.fromkeys(table["class"].astype(str)))[:_MOST_LINES]
+    for label in shown:
+        points = table[table["class"].astype(str) == label]
+        axes.plot(points[x], points[ys[0]], label=_short(label))
+    axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
+    axes.set_xlabel(x)
+    axes.set_ylabel(ys[0])
+    axes.legend()
+
+
+def _class_bars(axes: Axes, table: pd.DataFrame) -> None:
+    """Draw each class's figures, the most frequent class on top."""
+    top = table.sort_values("rows", ascending=False, kind="stable").head(_MOST_BARS)[::-1]
+    places = range(len(top))
+    for name, marker in zip(_OF_CLASSES, "o^sD", strict=True):
+        axes.plot(top[name], places, linestyle="none", marker=marker, label=name.replace("_", " "))
+    axes.set_yticks(
+        places,
+        [f"{_short(c)} ({n:,})" for c, n in zip(top["class"], top["rows"], strict=True)],
+        fontsize=7,
+    )
+    axes.set_xlim(-0.02, 1.02)
+    axes.legend()
+
+
+def _short(label: object) -> str:
+    """Return a label as short as a picture has room for; a dollar sign stands for itself."""
+    text = str(label).replace("$", r"\$")
+    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"
+
+
 def _dots(axes: Axes, table: pd.DataFrame, ideal_slope: int) -> None:
     """Draw a dot a row, its second column against the first, and where the dots of a perfect model lie."""
     x, y = (str(column) for column in table.columns[:2])
@@ -128,13 +170,21 @@ def _matrix(axes: Axes, table: pd.DataFrame) -> None:
     """Draw counts of actual against predicted classes, from a row a case."""
     import pandas as pd
 
-    counts = pd.crosstab(table["actual"], table["predicted"])
+    labels = sorted(set(table["actual"]) | set(table["predicted"]))
+    counts = pd.crosstab(table["actual"], table["predicted"]).reindex(
+        index=labels, columns=labels, fill_value=0
+    )
     axes.imshow(counts.to_numpy(), cmap="Blues")
+    if len(labels) > _MOST_BARS:  # figures would cover each other; the table beside the picture has them
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("actual")
+        return
     for row, values in enumerate(counts.to_numpy()):
         for column, value in enumerate(values):
             dark = 2 * value > counts.to_numpy().max()
             axes.text(column, row, f"{value:,}", ha="center", va="center", color="white" if dark else "black")
-    axes.set_xticks(range(counts.shape[1]), list(counts.columns))
-    axes.set_yticks(range(counts.shape[0]), list(counts.index))
+    upright = len(labels) > 3
+    axes.set_xticks(range(len(labels)), [_short(label) for label in labels], rotation=20 * upright)
+    axes.set_yticks(range(len(labels)), [_short(label) for label in labels])
     axes.set_xlabel("predicted")
     axes.set_ylabel("actual")
