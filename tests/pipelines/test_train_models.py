@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lockstep.config.params import load_params
 from lockstep.errors import UsageError
 from lockstep.pipelines import dvc, train_models
 
@@ -59,9 +60,9 @@ def test_a_search_comes_before_the_training(project: Path, monkeypatch: pytest.M
 
 def test_an_undeclared_type_or_problem_names_the_nearest(project: Path) -> None:
     with pytest.raises(UsageError, match="did you mean 'xgboost'"):
-        train_models.declared_types(project, "accidents", ["xgbost"])
+        train_models.declared_types(load_params(project), "accidents", ["xgbost"])
     with pytest.raises(UsageError, match="did you mean 'accidents'"):
-        train_models.declared_types(project, "accident", [])
+        train_models.declared_types(load_params(project), "accident", [])
 
 
 def test_the_door_ends_with_2_for_a_wrong_type(project: Path) -> None:

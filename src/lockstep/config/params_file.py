@@ -73,7 +73,17 @@ def _yaml() -> Any:
     yaml.representer.add_representer(
         type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
     )
+    yaml.representer.add_representer(
+        float, lambda writer, value: writer.represent_scalar("tag:yaml.org,2002:float", _float_text(value))
+    )
     return yaml
+
+
+def _float_text(value: float) -> str:
+    """Return a number as every YAML reader knows it: 1e-05 without a point is a text to those of YAML 1.1."""
+    special = {float("inf"): ".inf", float("-inf"): "-.inf"}
+    text = ".nan" if value != value else special.get(value, repr(value))
+    return text.replace("e", ".0e", 1) if "e" in text and "." not in text else text
 
 
 def _load(text: str) -> Any:

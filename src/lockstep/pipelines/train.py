@@ -1,20 +1,48 @@
-"""The main job: one problem from its raw files to registered models."""
+"""The main job: one problem from its raw files to registered models.
+
+Everything goes through the stages of dvc.yaml: load, preprocess, features, train, evaluate, log, register.
+"""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from lockstep.config.layout import ProblemLayout, project_root
-from lockstep.config.params import Params, load_params
+from lockstep.config.params import Params
 from lockstep.errors import run_command
+from lockstep.io import read_json, write_text
 from lockstep.pipelines import dvc
 from lockstep.pipelines.hyperparameters import check_hyperparameters
+from lockstep.pipelines.overrides import FORMS, with_overrides
+from lockstep.pipelines.train_models import declared_types, train_types
 
 
-def train(root: Path, problem: str) -> None:
-    """Bring one problem's models and comparison up to date, and its versions into the registry."""
-    check(load_params(root), problem)
+def train(root: Path, problem: str, wanted: Sequence[str] = (), given: Sequence[str] = ()) -> tuple[str, str]:
+    """Bring a problem's models (none named: all) and their versions up to date; return the champion, how they compare.
+
+    ``given`` are KEY=VALUE pairs for params.yaml, which is written once all of it holds. All types go through the
+    compare stage; some of them are compared here, and the files of the comparison stay as they are.
+    """
+    text, params = with_overrides(root, problem, given)
+    types = declared_types(params, problem, wanted)
+    check(params, problem, types)
+    if given:
+        write_text(root / "params.yaml", text)
+    if set(types) == set(params.problem(problem).model_types):
+        _train_all(root, problem)
+        return str(
+            read_json(ProblemLayout(root, problem).champion)["type"]
+        ), ""  # the compare stage has said it
+    train_types(root, problem, types)
+    from lockstep.models.compare_models import compare
+
+    _, champion, text = compare(root, problem, types)
+    return champion["type"], text
+
+
+def _train_all(root: Path, problem: str) -> None:
     from lockstep.registry.prepare import prepare
     from lockstep.registry.register_models import register_models
 
@@ -23,44 +51,67 @@ def train(root: Path, problem: str) -> None:
     register_models(root, problem)
 
 
-def check(params: Params, problem: str) -> None:
+def check(params: Params, problem: str, types: Sequence[str]) -> None:
     """Refuse a metric or a hyperparameter that does not exist now, not after the stages and trainings before it."""
     from lockstep.models.evaluation import check_metric
     from lockstep.problems.schema import load_schema
 
     check_metric(params.problem(problem).compare.metric, load_schema(problem).task)
-    check_hyperparameters(params, problem, params.problem(problem).model_types)
+    check_hyperparameters(params, problem, types)
 
 
-def next_steps(root: Path, problem: str) -> str:
+def next_steps(root: Path, problem: str, champion: str) -> str:
     """Return what a person does after a training, with names that work as typed."""
     from lockstep.config.settings import load_settings
-    from lockstep.io import read_json
     from lockstep.registry.publish import model_name
 
-    champion = read_json(ProblemLayout(root, problem).champion)["type"]
     name = model_name(load_settings(root), problem, champion)
     script = "python scripts/manage_model_registry.py"
+    of_problem = "" if problem == "accidents" else f" --problem {problem}"
     return f"""
 What to do next (after: source .venv/bin/activate)
   see the runs         mlflow ui --backend-store-uri sqlite:///mlflow.db
   see the versions     {script} list-versions --model-name {name}
   try in Staging       {script} transition --model-name {name} --version N --stage Staging
   put in Production    {script} promote --model-name {name} --stage Production
-  predict              python src/models/predict_model.py src/models/test_features.json --use-best-model
+  predict              python src/models/predict_model.py {example_file(root, problem)} --use-best-model{of_problem}
   plots, metrics       dvc plots show · dvc metrics show"""
 
 
-def main() -> None:
-    """Parse the command line and train."""
-    parser = argparse.ArgumentParser(prog="python -m lockstep.pipelines.train", description=__doc__)
-    parser.add_argument(
-        "--problem", default="accidents", help="a problem of params.yaml (default: accidents)"
+def example_file(root: Path, problem: str) -> str:
+    """Return a file of one record to predict from, where the project ships one for the problem."""
+    own = f"src/models/test_features{'' if problem == 'accidents' else f'_{problem}'}.json"
+    return own if (root / own).is_file() else "RECORDS.json"
+
+
+def parser(problem: str) -> argparse.ArgumentParser:
+    """Return the command line's parser, with the problem that is meant where none is named."""
+    top = argparse.ArgumentParser(prog="python -m lockstep.pipelines.train", description=__doc__)
+    top.formatter_class = argparse.RawDescriptionHelpFormatter
+    top.add_argument("--problem", default=problem, help=f"a problem of params.yaml (default: {problem})")
+    top.add_argument(
+        "--models",
+        nargs="+",
+        default=[],
+        metavar="TYPE",
+        help="only these model types (default: all declared)",
     )
-    problem = parser.parse_args().problem
+    top.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"write a value into params.yaml first; may be given again: {FORMS}",
+    )
+    return top
+
+
+def main(problem: str = "accidents") -> None:
+    """Parse the command line and train; ``problem`` is the one meant where none is named."""
+    options = parser(problem).parse_args()
     root = project_root()
-    train(root, problem)
-    print(next_steps(root, problem))
+    champion, comparison = train(root, options.problem, options.models, options.param)
+    print(comparison + next_steps(root, options.problem, champion))
 
 
 if __name__ == "__main__":

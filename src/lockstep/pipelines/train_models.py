@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from lockstep.config.layout import ProblemLayout, project_root
-from lockstep.config.params import load_params, training_key
+from lockstep.config.params import Params, load_params, training_key
 from lockstep.errors import run_command
 from lockstep.pipelines import dvc
 from lockstep.pipelines.hyperparameters import check_hyperparameters
@@ -14,25 +15,26 @@ from lockstep.pipelines.hyperparameters import check_hyperparameters
 
 def train_models(root: Path, problem: str, wanted: list[str], grid_search: bool = False) -> list[str]:
     """Bring the wanted types (none: all) up to date and into the registry; return those trained."""
-    types = declared_types(root, problem, wanted)
+    params = load_params(root)
+    types = declared_types(params, problem, wanted)
+    check_hyperparameters(params, problem, types)
     if grid_search:
         dvc.module(root, "lockstep.pipelines.search", "--problem", problem, "--models", *types)
+    train_types(root, problem, types)
+    return types
+
+
+def train_types(root: Path, problem: str, types: Sequence[str]) -> None:
+    """Bring some types up to date and into the registry."""
     dvc.repro(root, *(f"train_multi_model@{training_key(problem, name)}" for name in types))
     dvc.module(root, "lockstep.registry.register_models", "--problem", problem, "--models", *types)
-    return types
 
 
-def declared_types(root: Path, problem: str, wanted: list[str]) -> list[str]:
-    """Return the wanted types once each, or all declared; an undeclared one is a UsageError with the nearest.
-
-    A hyperparameter that its type has not is a ConfigError.
-    """
-    params = load_params(root)
+def declared_types(params: Params, problem: str, wanted: Sequence[str]) -> list[str]:
+    """Return the wanted types once each, or all declared; an undeclared one is a UsageError with the nearest."""
     for name in wanted:
         params.training(problem, name)
-    types = list(dict.fromkeys(wanted)) or list(params.problem(problem).model_types)
-    check_hyperparameters(params, problem, types)
-    return types
+    return list(dict.fromkeys(wanted)) or list(params.problem(problem).model_types)
 
 
 def results(root: Path, problem: str, types: list[str]) -> str:

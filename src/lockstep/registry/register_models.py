@@ -88,10 +88,17 @@ def _register_problem(
     for one in outputs:
         done.append(publish(client, settings, one, known))
         print(line(done[-1]), flush=True)
-    whole = len(outputs) == len(params.problem(problem).model_types)
-    if whole and registers(settings):
-        tie_to_parent(client, settings, outputs, done, params.problem(problem).compare.metric)
+    section = params.problem(problem)
+    whole = len(outputs) == len(section.model_types)
+    asked_for = 1 < len(outputs) == len(trainings)
+    if registers(settings) and (whole or (asked_for and _some_alone(client, done))):
+        tie_to_parent(client, settings, outputs, done, section.compare.metric if whole else None)
     return done
+
+
+def _some_alone(client: MlflowClient, published: list[Published]) -> bool:
+    """Tell whether one of these models' runs has no parent yet: some types trained together get one of their own."""
+    return any(PARENT not in client.get_run(one.run_id).data.tags for one in published)
 
 
 def _outputs(root: Path, training: Training) -> Outputs | None:
@@ -109,11 +116,12 @@ def tie_to_parent(
     settings: Settings,
     outputs: list[Outputs],
     published: list[Published],
-    metric: str,
+    metric: str | None,
 ) -> str:
     """Return the id of the parent run of just these models, made and tied to its children where it is missing.
 
-    It is keyed by the set of model digests, so the same models never get two.
+    It is keyed by the set of model digests, so the same models never get two. It holds the comparison by ``metric``;
+    None for some of a problem's types, which the compare stage does not compare alone.
     """
     from lockstep.registry import store
     from lockstep.registry.publish import PROBLEM, experiment_of
@@ -127,13 +135,14 @@ def tie_to_parent(
         return found.run_id
     with store.fluent(store.resolve_uri(settings, root)), tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        write_comparison(ProblemLayout(root, problem), folder, metric)
+        if metric:
+            write_comparison(ProblemLayout(root, problem), folder, metric)
         tags = {PARENT_KEY: key, PROBLEM: problem, "mlflow.source.name": "register"}
         children = [one.run_id for one in published]
         logged = log_run(
             client,
             experiment,
-            _parent_record(outputs, tags),
+            _parent_record(outputs, tags, compared=metric is not None),
             folder if settings.log_artifacts else None,
             None,
             then=lambda run_id: _tie(client, run_id, children),
@@ -159,7 +168,7 @@ def write_comparison(layout: ProblemLayout, folder: Path, metric: str) -> None:
         plots.save(plots.comparison(table, metric), folder / "model_comparison.png")
 
 
-def _parent_record(outputs: list[Outputs], tags: dict[str, str]) -> Any:
+def _parent_record(outputs: list[Outputs], tags: dict[str, str], compared: bool) -> Any:
     """Return what the parent run logs: every model's metrics under its type, the champion."""
     from lockstep.io import read_json
     from lockstep.registry.publish import data_parts
@@ -172,7 +181,8 @@ def _parent_record(outputs: list[Outputs], tags: dict[str, str]) -> Any:
         for part in ("train", "validation", "test")
         for name, value in one.metrics.get(part, {}).items()
     }
-    champion = read_json(layout.champion).get("type") if layout.champion.is_file() else None
+    known = compared and layout.champion.is_file()
+    champion = read_json(layout.champion).get("type") if known else None
     named = {"champion": str(champion)} if champion else {}
     return Record(
         name=f"{layout.problem} {len(outputs)} models",
