@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lockstep.problems.text_tables import MISSING, PLAIN_NUMBER, TextTable, number_pattern, numbers
+from lockstep.problems.text_tables import MISSING, PLAIN_NUMBER, UNIT, TextTable, number_pattern, numbers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -209,6 +209,8 @@ def _ways(told: Any) -> dict[str, NDArray[np.bool_]]:
     plain = _matches(told, PLAIN_NUMBER)
     if plain.all():
         return {"": plain}
+    if not _matches(told, ",").any() and not _matches(told, UNIT).any():
+        return {"": plain}
     comma = _matches(told, r"^[+-]?(?:\d+,\d*|,\d+)(?:[eE][+-]?\d+)?$")
     marked = {sign: _matches(told, number_pattern(sign)) for sign in (".", ",")}
     return {"": plain | comma, ".": plain | marked["."], ",": marked[","]}
@@ -229,7 +231,7 @@ def _summed(
     half = int(np.searchsorted(np.cumsum(counts[order]), counts.sum() / 2))
     middle = float(values[order[min(half, len(order) - 1)]])
     whole = bool((np.floor(values) == values).all()) and float(np.abs(values).max()) < LARGEST
-    units = {m.group() for t in told[:50].to_pylist() for m in re.finditer("[$€£¥₹%‰]|EUR|USD|GBP|CHF", t)}
+    units = {m.group() for t in told[:50].to_pylist() for m in re.finditer(UNIT, t)}
     unit = units.pop() if len(units) == 1 else ""
     return Numbers(decimal, whole, float(values.min()), middle, float(values.max()), words, both_ways, unit)
 

@@ -43,6 +43,9 @@ _STARTS = {
 PLAIN_NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 """How a number looks that needs no thought (RE2 and re alike)."""
 
+UNIT = "[$€£¥₹%‰]|EUR|USD|GBP|CHF"
+"""Signs beside a number that are no part of it (RE2 and re alike)."""
+
 _BLANKS = " \t\r\n\u00a0\u202f\ufeff"
 
 
@@ -304,9 +307,9 @@ def bare_numbers(values: Any, decimal: str) -> Any:
 def number_pattern(decimal: str) -> str:
     """Return what a number with thousands separators, currency or percent signs looks like (RE2 and re alike)."""
     point, comma = (r"\.", ",") if decimal == "." else (",", r"\.")
-    unit = r"(?:[$€£¥₹%‰]|EUR|USD|GBP|CHF)?"
+    unit = rf"(?:{UNIT})?"
     blank = f"[{_BLANKS}]?"
-    digits = rf"(?:\d+|\d{{1,3}}(?:[{comma}'’{_BLANKS}]\d{{3}})+)(?:{point}\d*)?|{point}\d+"
+    digits = rf"(?:\d+|[1-9]\d{{0,2}}(?:[{comma}'’{_BLANKS}]\d{{3}})+)(?:{point}\d*)?|{point}\d+"
     return rf"^[+-]?{unit}{blank}[+-]?(?:{digits}){blank}{unit}$"
 
 
