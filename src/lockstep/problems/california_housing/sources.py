@@ -20,6 +20,11 @@ def files_of_year(_: int) -> list[RemoteFile]:
     return [RemoteFile(fetcher.ARCHIVE.filename, fetcher.ARCHIVE.url, fetcher.ARCHIVE.checksum)]
 
 
+def is_raw_name(_: str) -> bool:
+    """Tell whether a file is read by code of this problem: none is, every form of the table is read by its schema."""
+    return False
+
+
 def write_raw(archives: list[Path], folder: Path) -> None:
     """Write what ``fetch_california_housing`` makes of the archive: nine columns as CSV.
 
