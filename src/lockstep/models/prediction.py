@@ -75,9 +75,10 @@ def _of_two(model: Model, scores: np.ndarray, threshold: float | None) -> list[d
     if used is None:
         raise DataError(f"{model.name} records no threshold; give one with --threshold")
     codes = model.schema.columns[model.schema.target].codes
+    meanings = [meaning or str(code) for code, meaning in codes.items()] or ["", ""]
     decisions = [int(score >= used) for score in scores.tolist()]
     return [
-        {"probability": score, "decision": decision, "meaning": codes.get(decision, ""), "threshold": used}
+        {"probability": score, "decision": decision, "meaning": meanings[decision], "threshold": used}
         for score, decision in zip(scores.tolist(), decisions, strict=True)
     ]
 

@@ -52,11 +52,20 @@ def _train_all(root: Path, problem: str) -> None:
 
 
 def check(params: Params, problem: str, types: Sequence[str]) -> None:
-    """Refuse a metric or a hyperparameter that does not exist now, not after the stages and trainings before it."""
+    """Refuse what does not exist or fit the task now, not after the stages and trainings before it.
+
+    That is a metric, a decision policy, a calibration, a hyperparameter.
+    """
+    from lockstep.models.calibrate import check_calibration
+    from lockstep.models.decisions import policy_of
     from lockstep.models.evaluation import check_metric
     from lockstep.problems.schema import load_schema
 
-    check_metric(params.problem(problem).compare.metric, load_schema(problem).task)
+    section, task = params.problem(problem), load_schema(problem).task
+    check_metric(section.compare.metric, task)
+    policy_of(section.decision, task)
+    for model_type in types:
+        check_calibration(params.training(problem, model_type).calibration, task)
     check_hyperparameters(params, problem, types)
 
 

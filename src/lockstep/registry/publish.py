@@ -463,7 +463,6 @@ def line(published: Published) -> str:
 
 def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:
     """Write the files of a run: metrics, plots as tables and pictures, lineage, changed inputs, preprocessing."""
-
     from lockstep.reports import plots
 
     shutil.copyfile(outputs.layout.type_metrics(outputs.type), folder / "metrics.json")
