@@ -88,7 +88,9 @@ def _fitted(
     encoder: ColumnEncoder, inputs: pd.DataFrame, target: Any, group: Any, schema: Schema
 ) -> pd.DataFrame:
     try:
-        return encoder.fit_transform(inputs, target, group)
+        # scikit-learn's TargetEncoder takes the place among several classes as a whole machine word only
+        wide = target.astype("int64") if schema.task == "multiclass" else target
+        return encoder.fit_transform(inputs, wide, group)
     except ValueError as error:  # the encoder travels alone and knows no error of ours
         raise DataError(f"the columns of {schema.name} can't be encoded: {error}") from error
 
