@@ -3,24 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One drawing: its title after the problem's name, and which columns of which file it shows."""
+
+    title: str
+    x: str
+    file: str
+    y: str
+    x_label: str
+    y_label: str
+    template: str = "simple"
+
 
 _CURVES = {
     "binary": (
-        ("ROC", "fpr", "roc.csv", "tpr", "false positive rate", "true positive rate"),
-        ("precision and recall", "recall", "pr.csv", "precision", "recall", "precision"),
-        (
-            "calibration",
-            "predicted",
-            "calibration.csv",
-            "observed",
-            "mean predicted probability",
-            "observed rate",
-        ),
+        Curve("ROC", "fpr", "roc.csv", "tpr", "false positive rate", "true positive rate"),
+        Curve("precision and recall", "recall", "pr.csv", "precision", "recall", "precision"),
+        Curve("calibration", "predicted", "calibration.csv", "observed", "mean predicted probability", "observed rate"),
     ),
     "multiclass": (),
-    "regression": (),
+    "regression": (
+        Curve(
+            "predicted and actual", "predicted", "predicted_actual.csv", "actual", "predicted value", "actual value",
+            "scatter",
+        ),
+        Curve(
+            "residuals", "predicted", "residuals.csv", "residual", "predicted value", "actual minus predicted", "scatter"
+        ),
+        Curve(
+            "interval coverage", "predicted", "coverage.csv", "coverage", "predicted value",
+            "share inside the prediction interval",
+        ),
+    ),
+}  # fmt: skip
+"""Drawings with a line (or dots) a model type."""
+_CONFUSION = Curve(
+    "confusion", "actual", "confusion_matrix.csv", "predicted", "actual", "predicted", "confusion"
+)
+_CLASSES = Curve("F1 by class", "f1", "classes.csv", "class", "F1", "class", "bar_horizontal")
+_IMPORTANCE = Curve(
+    "importance", "importance", "importance.csv", "feature", "share of the importance", "column",
+    "bar_horizontal_sorted",
+)  # fmt: skip
+_OF_TYPE = {
+    "binary": (_CONFUSION, _IMPORTANCE),
+    "multiclass": (_CONFUSION, _CLASSES, _IMPORTANCE),
+    "regression": (_IMPORTANCE,),
 }
-"""Curves drawn with a line a model type: title, x, file, y, labels."""
+"""Drawings of one model type."""
+_LINEAR = ("logistic_regression", "ridge")
 
 
 def artifacts(problem: str, what: str, types: Iterable[str]) -> str:
@@ -40,53 +75,33 @@ def plots(problem: str, task: str, types: Iterable[str]) -> str:
     """Return the section ``plots:`` of a problem: curves with a line a type, then bars and matrices a type."""
     known = list(types)
     lines = ["plots:"]
-    for title, x, file, y, x_label, y_label in _CURVES[task]:
-        lines += _entry(
-            f"{problem} {title}", "simple", x, {_path(problem, t, file): y for t in known}, x_label, y_label
-        )
-    loss = "rmse" if task == "regression" else "log_loss"
-    grown = {
-        _path(problem, t, "history.csv"): f"stop_{loss}"
-        for t in known
-        if t not in ("logistic_regression", "ridge")
-    }
-    title = f"{problem} loss by iteration"
-    lines += _entry(title, "simple", "iteration", grown, "iteration", f"{_spelt(loss)} of the stop part")
+    for curve in _CURVES[task]:
+        lines += _entry(problem, curve, known)
+    lines += _entry(problem, _history(task), [name for name in known if name not in _LINEAR])
     for name in known:
-        lines += _of_type(problem, task, name)
+        for curve in _OF_TYPE[task]:
+            lines += _entry(problem, curve, [name], suffix=f" {name}")
     return "\n".join(lines) + "\n"
 
 
-def _spelt(loss: str) -> str:
-    return "RMSE" if loss == "rmse" else loss.replace("_", " ")
-
-
-def _of_type(problem: str, task: str, name: str) -> list[str]:
-    lines = []
-    if task != "regression":
-        matrix = {_path(problem, name, "confusion_matrix.csv"): "predicted"}
-        lines += _entry(f"{problem} confusion {name}", "confusion", "actual", matrix, "actual", "predicted")
-    bars = {_path(problem, name, "importance.csv"): "feature"}
-    title = f"{problem} importance {name}"
-    return lines + _entry(
-        title, "bar_horizontal_sorted", "importance", bars, "share of the importance", "column"
+def _history(task: str) -> Curve:
+    column, told = ("stop_rmse", "RMSE") if task == "regression" else ("stop_log_loss", "log loss")
+    return Curve(
+        "loss by iteration", "iteration", "history.csv", column, "iteration", f"{told} of the stop part"
     )
 
 
-def _path(problem: str, name: str, file: str) -> str:
-    return f"metrics/{problem}/types/{name}/plots/{file}"
-
-
-def _entry(title: str, template: str, x: str, ys: dict[str, str], x_label: str, y_label: str) -> list[str]:
+def _entry(problem: str, curve: Curve, types: list[str], suffix: str = "") -> list[str]:
+    title = f"{problem} {curve.title}{suffix}"
     return [
         f"  - {title}:",
-        f"      template: {template}",
-        f"      x: {x}",
+        f"      template: {curve.template}",
+        f"      x: {curve.x}",
         "      y:",
-        *(f"        {path}: {column}" for path, column in ys.items()),
+        *(f"        metrics/{problem}/types/{name}/plots/{curve.file}: {curve.y}" for name in types),
         f"      title: {title}",
-        f"      x_label: {x_label}",
-        f"      y_label: {y_label}",
+        f"      x_label: {curve.x_label}",
+        f"      y_label: {curve.y_label}",
     ]
 
 

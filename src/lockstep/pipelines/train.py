@@ -90,7 +90,8 @@ What to do next (after: source .venv/bin/activate)
 def example_file(root: Path, problem: str) -> str:
     """Return a file of one record to predict from, where the project ships one for the problem."""
     own = f"src/models/test_features{'' if problem == 'accidents' else f'_{problem}'}.json"
-    return own if (root / own).is_file() else "RECORDS.json"
+    drafted = f"src/lockstep/problems/{problem}/example.json"
+    return next((file for file in (own, drafted) if (root / file).is_file()), "RECORDS.json")
 
 
 def parser(problem: str) -> argparse.ArgumentParser:
