@@ -41,7 +41,7 @@ def fit_interval(
     """
     import numpy as np
 
-    needed = math.ceil(coverage / (1 - coverage))
+    needed = math.ceil(coverage / (1 - coverage) - 1e-9)
     if len(rows.target) < needed:
         raise DataError(
             f"an interval that holds {coverage:.0%} needs {needed} validation rows, there are {len(rows.target)}; "
@@ -59,7 +59,7 @@ def _edges(score: Array, coverage: float) -> list[float]:
     import numpy as np
 
     ordered = np.sort(score)
-    least = max(_LEAST_ROWS, math.ceil(_LEAST_OUTSIDE / (1 - coverage)))
+    least = max(_LEAST_ROWS, math.ceil(_LEAST_OUTSIDE / (1 - coverage) - 1e-9))
     count = max(1, min(GROUPS, len(ordered) // least))
     cuts = ordered[np.arange(1, count) * len(ordered) // count]
     kept: list[float] = []

@@ -25,7 +25,7 @@ TITLES = {
     "folds": "Cross-validation",
     "predicted_actual": "Predicted and actual",
     "residuals": "Residuals",
-    "coverage": "Coverage of the prediction intervals",
+    "coverage": "Interval coverage",
 }
 _AXES = {
     "roc": ("fpr", ["tpr"]),
