@@ -15,12 +15,13 @@ import pytest
 import yaml
 
 from lockstep.config.layout import PARTS, ProblemLayout
+from lockstep.config.params import Features
 from lockstep.errors import DataError
 from lockstep.features.build_features import report, run
 from lockstep.features.encoder import encoder_of, input_columns
-from lockstep.features.matrices import _dates, classes_of, encoded_target
+from lockstep.features.matrices import _dates, classes_of, encode_parts, encoded_target
 from lockstep.io import read_json, read_parquet, write_parquet
-from lockstep.problems.schema import Schema, load_schema
+from lockstep.problems.schema import Schema, load_schema, problem_names
 
 PROJECT = Path(__file__).parents[2]
 KNOWN = ["__target__", "__group__", "__row__"]
@@ -181,7 +182,7 @@ class TestRefusals:
         assert (
             done.stderr.strip()
             == "✗ unknown problem 'accident' (did you mean 'accidents'?); known: "
-            + ", ".join(["accidents", "accidents_2005_2021"])
+            + ", ".join(problem_names())
         )
 
 
@@ -202,8 +203,26 @@ class TestTarget:
 
     def test_two_classes_are_no_multiclass_target(self):
         table = pd.DataFrame({"y": pd.Series(["none", "low"], dtype="str")})
-        with pytest.raises(DataError, match="two classes .low, none.; set task: binary"):
+        with pytest.raises(DataError, match=r"two classes \(low, none\); set task: binary"):
             classes_of(table, small("multiclass", {"codes": {"low": "", "high": "", "none": ""}}))
+
+    def test_a_class_without_training_rows_is_refused_with_its_rows_and_the_fix(self):
+        schema = small("multiclass", {"codes": {"à neuf": "", "bon état": "", "en ruine": ""}})
+        table = pd.DataFrame({"y": ["à neuf", "bon état"] * 20 + ["en ruine"] * 3, "a": 1.0})
+        table["day"] = pd.Timestamp("2021-01-01")
+        parts = pd.Series((["train"] * 4 + ["stop"] * 2 + ["choose"] * 2 + ["test"] * 2) * 4 + ["test"] * 3)
+        with pytest.raises(
+            DataError, match=r"the class 'en ruine' of 'y' has no training row \(test 3\).*merge"
+        ):
+            encode_parts(table, parts, schema, classes_of(table, schema), encoder_of(schema, Features()))
+
+    def test_the_labels_of_several_classes_travel_in_the_encoder(self):
+        schema = small("multiclass", {"codes": {3: "", 1: "", 2: ""}})
+        table = pd.DataFrame({"y": [1.0, 2.0, 3.0] * 40, "a": 1.0, "day": pd.Timestamp("2021-01-01")})
+        encoder = encoder_of(schema, Features())
+        parts = pd.Series(["train", "stop", "choose", "test"] * 30)
+        encode_parts(table, parts, schema, classes_of(table, schema), encoder)
+        assert encoder.target_classes_ == [3, 1, 2]
 
     def test_classes_not_declared_are_sorted(self):
         assert classes_of(pd.DataFrame({"y": [3, 1, 3]}), small("binary", {})) == [1, 3]

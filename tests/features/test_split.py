@@ -156,3 +156,44 @@ class TestRefusals:
         table = crashes([2, 1], [0, 0]).assign(part=["train", "test", "train"])
         with pytest.raises(DataError, match="1 groups have rows in both parts"):
             split_rows(table, schema(), Split(kind="given"))
+
+
+def houses(counts: dict[str, int], seed: int = 0, members: int = 1) -> pd.DataFrame:
+    """Rows of classes in random order, ``members`` of one class a group."""
+    label = np.repeat(list(counts), list(counts.values()))
+    label = np.repeat(np.random.default_rng(seed).permutation(label), members)
+    return pd.DataFrame({"hurt": label, "crash": np.arange(len(label)) // members, "age": 1.0})
+
+
+class TestClasses:
+    @settings(max_examples=30, deadline=None)
+    @given(st.lists(st.integers(8, 300), min_size=3, max_size=10), st.integers(0, 5), st.integers(1, 3))
+    def test_a_split_by_group_gives_every_part_its_share_of_every_class(self, sizes, seed, members):
+        counts = {f"class {number}": count for number, count in enumerate(sizes)}
+        table = houses(counts, seed, members)
+        parts = split_rows(table, schema("date", "part"), Split(kind="group", seed=seed))
+        for name, count in counts.items():
+            found = parts[table["hurt"] == name].value_counts() / members
+            for part, share in (("train", 0.64), ("stop", 0.08), ("choose", 0.08), ("test", 0.2)):
+                assert found.get(part, 0) == pytest.approx(share * count, abs=1), (name, part)
+
+    @given(st.integers(1, 4), st.integers(0, 20))
+    @settings(max_examples=20, deadline=None)
+    def test_a_class_of_few_rows_is_learned_before_all_else(self, rows, seed):
+        table = houses({"often": 300, "now and then": 40, "once": rows}, seed)
+        parts = split_rows(table, schema("date", "part"), Split(kind="group", seed=seed))
+        assert (parts[table["hurt"] == "once"] == "train").any()
+
+    def test_one_per_cent_of_positives_is_in_every_part(self):
+        table = houses({"no": 1980, "yes": 20})
+        parts = split_rows(table, schema("date", "part"), Split(kind="group"))
+        assert parts[table["hurt"] == "yes"].value_counts().to_dict() == {
+            "train": 13, "stop": 1, "choose": 2, "test": 4
+        }  # fmt: skip
+
+    def test_the_order_of_rows_says_nothing(self):
+        table = houses({"a": 50, "b": 50, "c": 7})
+        parts = split_rows(table, schema("date", "part"), Split(kind="group"))
+        mixed_up = table.sample(frac=1, random_state=0)
+        again = split_rows(mixed_up, schema("date", "part"), Split(kind="group"))
+        assert (again.loc[table.index] == parts).all()

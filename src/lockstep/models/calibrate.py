@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from lockstep.errors import ConfigError
@@ -30,9 +31,17 @@ def calibrated(method: str, estimator: Any, features: pd.DataFrame, target: NDAr
     check_calibration(method, task)
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.frozen import FrozenEstimator
+    from sklearn.model_selection import KFold
 
-    model = CalibratedClassifierCV(FrozenEstimator(estimator), method=method)
-    model.fit(*_with_every_class(features, target, len(estimator.classes_)))
+    rows = _with_every_class(features, target, len(estimator.classes_))
+    # Predictions of what is fitted already are the same in any folds; the default's want five rows of every class.
+    folds = list(KFold(2).split(rows[0])) if task == "multiclass" else None
+    model = CalibratedClassifierCV(FrozenEstimator(estimator), method=method, cv=folds)
+    with warnings.catch_warnings():
+        # Nor does it take weights then, which is as it should be.
+        warnings.filterwarnings("ignore", message="Since FrozenEstimator does not appear to accept")
+        model.fit(*rows)
+    model.cv = None
     _settle(method, model.calibrated_classifiers_[0].calibrators, _input_scores(estimator, features), target)
     return model
 
