@@ -233,3 +233,25 @@ def test_the_pinned_archive_is_scikit_learns() -> None:
 
     (file,) = files_of_year(1990)
     assert (file.name, file.url, file.sha256) == fetcher.ARCHIVE
+
+
+# ---- bad input
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ("cheap", "column MedHouseVal, row 1: 'cheap' is no number"),
+        (2.0, "target MedHouseVal is 2 in all 100 rows; nothing can be learned"),
+        ([None] * 60 + [1.0, 2.0] * 20, "no_MedHouseVal 60.*max_dropped"),
+        (452600.0, "is it in another unit than 100,000 dollars"),
+    ],
+)
+def test_a_target_that_cannot_be_learned_is_one_line(tmp_path: Path, values: object, said: str) -> None:
+    write_sample(Sample(units=100), tmp_path / "raw")
+    table = read(tmp_path / "raw").assign(MedHouseVal=values)
+    (tmp_path / "own").mkdir()
+    table.to_csv(tmp_path / "own" / "table.csv", index=False)
+    with pytest.raises(DataError, match=said) as caught:
+        read(tmp_path / "own")
+    assert "\n" not in str(caught.value)

@@ -175,12 +175,18 @@ def _check_dropped(checked: Checked, rows_in: int, rules: Preprocess, schema: Sc
 
 def _check_classes(table: pd.DataFrame, schema: Schema) -> None:
     classes = table[schema.target].drop_duplicates()
-    if schema.task != "regression" and len(classes) < 2:
-        only = _shown(classes.iloc[0]) if len(classes) else "none"
+    if len(classes) > 1:
+        return
+    only = _shown(classes.iloc[0]) if len(classes) else "none"
+    if schema.task == "regression":
         raise DataError(
-            f"the target {schema.target} has one class only ({only}) in {len(table)} rows; nothing can be learned: "
-            "add data of the other class, or check how the target is coded"
+            f"the target {schema.target} is {only} in all {len(table)} rows; nothing can be learned: "
+            "check which column is the target, and that it was read whole"
         )
+    raise DataError(
+        f"the target {schema.target} has one class only ({only}) in {len(table)} rows; nothing can be learned: "
+        "add data of the other class, or check how the target is coded"
+    )
 
 
 def _final_types(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:

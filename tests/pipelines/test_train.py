@@ -1,0 +1,108 @@
+"""The main job: which stages it asks DVC for, what it refuses before, and the door that means California housing."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lockstep.errors import ConfigError, UsageError
+from lockstep.pipelines import dvc, train
+from lockstep.registry import prepare, register_models
+
+ROOT = Path(__file__).parents[2]
+PARAMS = (ROOT / "params.yaml").read_text()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    return tmp_path
+
+
+@pytest.fixture
+def asked(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """What was asked of DVC and of the registry, in order; nothing is run."""
+    calls: list[tuple[str, ...]] = []
+
+    @contextmanager
+    def beside(_: Path, *targets: str) -> Iterator[None]:
+        calls.append(("repro", *targets))
+        yield
+        champion = root / "metrics" / "california_housing" / "champion.json"
+        champion.parent.mkdir(parents=True)
+        champion.write_text('{"type": "xgboost"}')
+
+    monkeypatch.setattr(dvc, "repro_beside", beside)
+    monkeypatch.setattr(dvc, "repro", lambda _, *targets: calls.append(("repro", *targets)))
+    monkeypatch.setattr(dvc, "module", lambda _, *words: calls.append(words))
+    monkeypatch.setattr(prepare, "prepare", lambda _: None)
+    monkeypatch.setattr(
+        register_models, "register_models", lambda _, problem: calls.append(("register", problem))
+    )
+    monkeypatch.setattr(
+        "lockstep.models.compare_models.compare", lambda *_: (None, {"type": "ridge"}, "the comparison")
+    )
+    return calls
+
+
+def test_all_types_go_through_the_compare_stage(root: Path, asked: list) -> None:
+    assert train.train(root, "california_housing") == ("xgboost", "")
+    assert asked == [("repro", "compare@california_housing"), ("register", "california_housing")]
+    assert (root / "params.yaml").read_text() == PARAMS
+
+
+def test_all_types_named_are_all_types(root: Path, asked: list) -> None:
+    train.train(root, "california_housing", ["lightgbm", "xgboost", "random_forest", "ridge"])
+    assert asked[0] == ("repro", "compare@california_housing")
+
+
+def test_some_types_are_trained_registered_and_compared_alone(root: Path, asked: list) -> None:
+    types = ["ridge", "lightgbm", "ridge"]
+    assert train.train(root, "california_housing", types) == ("ridge", "the comparison")
+    trained = [f"train_multi_model@california_housing-{name}" for name in ("ridge", "lightgbm")]
+    register = ("lockstep.registry.register_models", "--problem", "california_housing")
+    assert asked == [("repro", *trained), (*register, "--models", "ridge", "lightgbm")]
+
+
+def test_values_are_in_params_yaml_before_the_stages_run(root: Path, asked: list) -> None:
+    train.train(root, "california_housing", given=["xgboost.max_depth=4", "source.sample.units=500"])
+    text = (root / "params.yaml").read_text()
+    assert "max_depth: 4" in text
+    assert "units: 500" in text
+    assert "# Everything that changes a result" in text
+
+
+@pytest.mark.parametrize(
+    ("types", "given", "error"),
+    [
+        (["lightgb"], [], UsageError),
+        ([], ["xgboost.max_dept=4"], ConfigError),
+        ([], ["compare.metric=rsme"], ConfigError),
+        ([], ["split.seed=x"], ConfigError),
+    ],
+)
+def test_nothing_is_written_or_run_for_a_slip(
+    root: Path, asked: list, types: list, given: list, error: type
+) -> None:
+    with pytest.raises(error):
+        train.train(root, "california_housing", types, ["split.seed=5", *given])
+    assert asked == []
+    assert (root / "params.yaml").read_text() == PARAMS
+
+
+def test_the_example_of_a_problem_is_named_where_there_is_one() -> None:
+    assert train.example_file(ROOT, "accidents") == "src/models/test_features.json"
+    housing = train.example_file(ROOT, "california_housing")
+    assert housing == "src/models/test_features_california_housing.json"
+    assert train.example_file(ROOT, "accidents_2005_2021") == "RECORDS.json"
+
+
+def test_the_door_means_california_housing() -> None:
+    command = [sys.executable, "-m", "pipelines.train", "--help"]
+    done = subprocess.run(command, cwd=ROOT / "src", capture_output=True, text=True, check=True)
+    assert "default: california_housing" in " ".join(done.stdout.split())
+    assert "--param KEY=VALUE" in done.stdout
