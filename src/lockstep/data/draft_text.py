@@ -91,8 +91,8 @@ def _column(column: Planned) -> list[str]:
     facts = f"    # {_remark(column.facts)}" if column.facts else ""
     if not column.codes:
         inside = ", ".join(f"{key}: {_flow(value)}" for key, value in keys.items())
-        return [*decide, f"  {column.name}: {{{inside}}}{facts}"]
-    lines = [*decide, f"  {column.name}:{facts}"]
+        return [*decide, f"  {_scalar(column.name)}: {{{inside}}}{facts}"]
+    lines = [*decide, f"  {_scalar(column.name)}:{facts}"]
     lines += [f"    {key}: {_flow(value)}" for key, value in keys.items()]
     codes = [
         f"      {_flow(code)}: {_scalar(str(code))}    # {count:,}" for code, count in column.codes.items()
@@ -105,7 +105,7 @@ def _derived(draft: Draft) -> list[str]:
         return []
     told = {"target_encoded": "mean of the target, out of fold", "frequency": "rows with the same"}
     return ["derived:    # of texts of many levels, in place of the levels themselves"] + [
-        f"  - {{name: {d['name']}, kind: {d['kind']}, of: {_flow(d['of'])}, description: {_scalar(told[d['kind']])}}}"
+        f"  - {{name: {_scalar(d['name'])}, kind: {d['kind']}, of: {_flow(d['of'])}, description: {_scalar(told[d['kind']])}}}"
         for d in draft.derived
     ]
 

@@ -32,7 +32,8 @@ _CURVES = {
             "scatter",
         ),
         Curve(
-            "residuals", "predicted", "residuals.csv", "residual", "predicted value", "actual minus predicted", "scatter"
+            "residuals", "predicted", "residuals.csv", "residual", "predicted value", "actual minus predicted",
+            "scatter",
         ),
         Curve(
             "interval coverage", "predicted", "coverage.csv", "coverage", "predicted value",

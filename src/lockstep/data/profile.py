@@ -206,7 +206,7 @@ def _preferred(separator: str) -> tuple[str, ...]:
 
 def _ways(told: Any) -> dict[str, NDArray[np.bool_]]:
     """Return which texts are numbers by each way of reading them: as they are, or with signs to leave out."""
-    plain = _matches(told, PLAIN_NUMBER)
+    plain = _finite(told, _matches(told, PLAIN_NUMBER))
     if plain.all():
         return {"": plain}
     if not _matches(told, ",").any() and not _matches(told, UNIT).any():
@@ -214,6 +214,17 @@ def _ways(told: Any) -> dict[str, NDArray[np.bool_]]:
     comma = _matches(told, r"^[+-]?(?:\d+,\d*|,\d+)(?:[eE][+-]?\d+)?$")
     marked = {sign: _matches(told, number_pattern(sign)) for sign in (".", ",")}
     return {"": plain | comma, ".": plain | marked["."], ",": marked[","]}
+
+
+def _finite(told: Any, plain: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which plain numbers a float64 holds: 1e400 is none."""
+    import numpy as np
+    import pyarrow as pa
+
+    good = plain.copy()
+    values = told.filter(pa.array(plain)).cast(pa.float64()).to_numpy(zero_copy_only=False)
+    good[plain] = np.isfinite(values)
+    return good
 
 
 def _summed(

@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import yaml
+
+from lockstep.config.params import load_params
+from lockstep.config.params_file import with_sections
+from lockstep.data.dvc_file import artifacts, plots, with_plots
+from lockstep.problems.schema import load_schema
+
+PROJECT = Path(__file__).parents[2]
+
+
+def entries(text, problem):
+    return [entry for entry in yaml.safe_load(text)["plots"] if next(iter(entry)).startswith(f"{problem} ")]
+
+
+def without_labels(found):
+    return [{t: {k: v for k, v in e.items() if "label" not in k} for t, e in entry.items()} for entry in found]
+
+
+def test_the_shipped_problems_have_the_plots_a_new_one_gets():
+    text = (PROJECT / "dvc.yaml").read_text()
+    params = load_params(PROJECT)
+    for problem, section in params.problems.items():
+        drafted = plots(problem, load_schema(problem).task, section.model_types)
+        assert without_labels(entries(text, problem)) == without_labels(entries(drafted, problem))
+
+
+def test_the_shipped_artifacts_are_those_a_new_problem_gets():
+    shipped = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["artifacts"]
+    types = load_params(PROJECT).problems["accidents"].model_types
+    drafted = yaml.safe_load(artifacts("accidents", "severity of accidents", types))["artifacts"]
+    assert {k: v for k, v in shipped.items() if k.startswith("accidents-")} == drafted
+
+
+def test_entries_are_added_and_the_rest_stays_to_the_byte():
+    text = (PROJECT / "dvc.yaml").read_text()
+    types = ["logistic_regression", "xgboost"]
+    added = with_plots(with_sections(text, artifacts("toy", "toy", types)), plots("toy", "multiclass", types))
+    lines, old = added.splitlines(), text.splitlines()
+    assert [line for line in lines if "toy" not in line][: len(old) // 2] == old[: len(old) // 2]
+    kept = iter(lines)
+    assert all(line in kept for line in old)
+    found = yaml.safe_load(added)
+    assert [next(iter(e)) for e in found["plots"]][-1] == "toy importance xgboost"
+    assert "toy-xgboost" in found["artifacts"]
+    assert found["stages"] == yaml.safe_load(text)["stages"]
