@@ -5,8 +5,6 @@ import math
 import string
 
 import numpy as np
-import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,15 +13,17 @@ from lockstep.data.checks import check_record, check_table
 from lockstep.data.draft import bounds, draft
 from lockstep.data.draft_text import params_text, schema_text
 from lockstep.data.tables import read_any, typed
-from lockstep.errors import DataError, UsageError
+from lockstep.errors import DataError
 from lockstep.problems.schema import read_schema
 from lockstep.problems.text_tables import MISSING, RawTable
 
 ROWS = 120
-NAMES = ["age", "my column", "a[b]", "x<1", 'say "so"', "a,b", "{k: v}", "Âge", "日本", "", "", "__row__", "part", "class", "no", "1", "a.b",
+NAMES = ["age", "my column", "a[b]", "x<1", 'say "so"', "a,b", "{k: v}", "Âge", "日本", "", "", "__row__", "part",
+         "class", "no", "1", "a.b",
          "A.B", "score", "target", "true"]  # fmt: skip
 WORDS = st.text(string.ascii_letters + "éß日 '\"#:-{}[]<>&%@!?*|\\", min_size=1, max_size=8).map(str.strip)
 NUMBERS = st.floats(-1e12, 1e12, allow_nan=False).map(lambda v: repr(round(v, 3)))
+FLAGS = [["True", "False"], ["yes", "no"], ["Y", "N"], ["0", "1"], ["1.0", "0.0"]]
 COLUMNS = st.one_of(
     st.tuples(st.just("text"), st.lists(WORDS.filter(bool), min_size=1, max_size=6)),
     st.tuples(st.just("number"), st.lists(NUMBERS, min_size=1, max_size=150)),
@@ -34,11 +34,20 @@ COLUMNS = st.one_of(
     st.tuples(st.just("comma"), st.lists(st.floats(0, 1e3).map(lambda v: f"{v:.2f}".replace(".", ",")), min_size=1)),
     st.tuples(st.just("share"), st.lists(st.floats(0, 100).map(lambda v: f"{v:.1f} %"), min_size=1)),
     st.tuples(st.just("day"), st.lists(st.dates().map(str), min_size=1, max_size=150)),
-    st.tuples(st.just("flag"), st.sampled_from([["True", "False"], ["yes", "no"], ["Y", "N"], ["0", "1"], ["1.0", "0.0"]])),
+    st.tuples(st.just("flag"), st.sampled_from(FLAGS)),
     st.tuples(st.just("mixed"), st.just([*map(str, range(40)), "unknown", "inf", "-", "1e400"])),
     st.tuples(st.just("zeros"), st.lists(st.integers(0, 999).map(lambda v: f"{v:04d}"), min_size=1)),
 )  # fmt: skip
-TARGETS = st.sampled_from([["yes", "no"], ["0", "1"], ["1", "2"], ["a", "b é", "c<"], ["3", "7", "9"], ["1.5", "2.25", "7", "0.125"]])
+TARGETS = st.sampled_from(
+    [
+        ["yes", "no"],
+        ["0", "1"],
+        ["1", "2"],
+        ["a", "b é", "c<"],
+        ["3", "7", "9"],
+        ["1.5", "2.25", "7", "0.125"],
+    ]
+)
 
 
 @st.composite
@@ -74,7 +83,7 @@ def read_back(path, folder, drafted):
     return schema, table, check_table(schema, RawTable(table, {}, len(table), {}), rules)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(table=tables())
 def test_a_draft_reads_its_own_file_back_without_loss(table, tmp_path_factory):
     folder = tmp_path_factory.mktemp("draft")
@@ -83,7 +92,11 @@ def test_a_draft_reads_its_own_file_back_without_loss(table, tmp_path_factory):
     try:
         drafted = draft(text, "toy", "the target")
     except DataError as error:
-        assert "no column to predict" in str(error)
+        told = str(error)
+    else:
+        told = ""
+    if told:
+        assert "no column to predict" in told
         return
     schema, raw, checked = read_back(path, folder, drafted)
     assert checked.unknown_codes == {}
