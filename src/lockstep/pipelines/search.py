@@ -73,11 +73,11 @@ def search_type(root: Path, params: Params, problem: str, model_type: str) -> di
         log = open_search(root, problem, model_type, name)
         done = finished(study)
         for result in done:
-            tell(log, key, search, result)
+            tell(log, key, search, result, metric)
         objective = evaluation(layout, training, metric) if len(done) < search.trials else never
-        winner = run_study(study, search, objective, lambda result: tell(log, key, search, result))
+        winner = run_study(study, search, objective, lambda result: tell(log, key, search, result, metric))
         best = study.best_value
-    print(f"{key}: best validation {metric} {best:.5f} with {winner}", flush=True)
+    print(f"{key}: best validation {metric} {as_metric(metric, best):.5f} with {winner}", flush=True)
     if log:
         log.close(winner, best)
     return winner
@@ -88,9 +88,17 @@ def data_digest(layout: ProblemLayout) -> str:
     return sha256_json([sha256_file(layout.matrix(part)) for part in PARTS])
 
 
-def tell(log: SearchLog | None, key: str, search: Search, result: TrialResult) -> None:
+def as_metric(metric: str, value: float) -> float:
+    """Return what the search makes as large as it can as the metric itself, which may be one to make small."""
+    from lockstep.models.evaluation import LOWER_IS_BETTER
+
+    return -value if metric in LOWER_IS_BETTER else value
+
+
+def tell(log: SearchLog | None, key: str, search: Search, result: TrialResult, metric: str) -> None:
     """Print a finished trial and log its run."""
-    outcome = "pruned" if result.pruned else f"{result.value:.5f}"
+    pruned = result.pruned or result.value is None
+    outcome = "pruned" if pruned else f"{as_metric(metric, result.value or 0.0):.5f}"
     chosen = ", ".join(f"{k}={_short(v)}" for k, v in result.params.items())
     print(
         f"{key}  trial {result.number + 1}/{search.trials}  {outcome}  {result.seconds:.1f} s  {chosen}",
