@@ -4,7 +4,7 @@ import re
 import shutil
 
 import pytest
-from tests.journey.conftest import ROOT, Project, lend_environment
+from tests.journey.conftest import ACCIDENTS, HOUSING, ROOT, Project, lend_environment, without
 
 pytestmark = [pytest.mark.xdist_group("journey"), pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -27,13 +27,19 @@ def elsewhere(command: str) -> bool:
 
 
 def prepare(project: Project) -> None:
-    """Make what the README speaks of: the user's own raw files, small search spaces, a colleague's clone."""
+    """Make what the README speaks of: the user's own raw files, small searches, both problems with small samples."""
     own = project.folder.parent / "my-accidents"
     shutil.copytree(project.folder / "data" / "accidents" / "raw", own)
     (own / "true_probability.csv").unlink()
     path = project.folder / "params.yaml"
-    path.write_text(re.sub(r"trials: \d+", "trials: 2", path.read_text()))
-    project.run("git commit -qam 'short searches'")
+    text = without((ROOT / "params.yaml").read_text(), f"{HOUSING}-(random_forest|xgboost)")
+    small = {r"trials: \d+": "trials: 2", "units: 20000": f"units: {ACCIDENTS}", "units: 6000": "units: 600"}
+    small[r"model_types: \[ridge, .*"] = "model_types: [ridge, lightgbm]"
+    for pattern, replacement in small.items():
+        text, count = re.subn(pattern, replacement, text)
+        assert count, f"params.yaml has no {pattern}"
+    path.write_text(text)
+    project.run("git commit -qam 'small samples, short searches'")
 
 
 def as_colleague(project: Project) -> Project:
