@@ -433,7 +433,13 @@ def read_points(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     labels = ("actual", "predicted") if path.stem == "confusion_matrix" else ("class",)
-    return pd.read_csv(path, converters=dict.fromkeys(labels, str))
+    others = [str(name) for name in pd.read_csv(path, nrows=0) if name not in labels]
+    return pd.read_csv(
+        path,
+        dtype=dict.fromkeys(labels, str),
+        keep_default_na=False,
+        na_values={name: [""] for name in others},
+    )
 
 
 def data_parts(outputs: Outputs) -> dict[str, DataPart]:

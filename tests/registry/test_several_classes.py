@@ -1,0 +1,127 @@
+"""Models of several classes in the registry: their tags, figures by class, scores on other data, and how they read."""
+
+import csv
+import io
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lockstep.errors import ArtifactError, DataError
+from lockstep.io import write_csv
+from lockstep.models.curves_multiclass import tables
+from lockstep.models.evaluation import Scored, evaluate
+from lockstep.models.prediction import Model, predict
+from lockstep.problems.schema import Schema
+from lockstep.registry import best, loading, publish
+from lockstep.registry import predict as command
+from lockstep.registry.catalog import Version
+from lockstep.reports import plots
+
+LABELS = ["à rénover", "None", "a/b", "a:b"]
+
+
+@dataclass
+class Steps:
+    """A pipeline that gives what it was told, with the labels where a real one keeps them."""
+
+    chances: np.ndarray
+    labels: list[Any]
+
+    @property
+    def named_steps(self) -> dict[str, Any]:
+        return {"encoder": SimpleNamespace(target_classes_=self.labels)}
+
+    def predict_proba(self, table: pd.DataFrame) -> np.ndarray:
+        return self.chances[: len(table)]
+
+
+@pytest.fixture
+def model() -> Model:
+    codes = {label: f"it is {label}" for label in LABELS}
+    columns = {"y": {"kind": "target", "codes": codes}, "a": {"kind": "numeric"}}
+    content = {"name": "s", "title": "", "task": "multiclass", "unit": "row", "registered_name": "S",
+               "experiment": "s", "columns": columns}  # fmt: skip
+    chances = np.array([[0.5, 0.3, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4]])
+    return Model(Steps(chances, LABELS), Schema.model_validate(content), None, "S_XGBoost", 3)
+
+
+def test_a_prediction_names_each_class_and_decides_by_costs(model) -> None:
+    records = [{"a": 1.0}, {"a": 2.0}]
+    found = predict(model, records)
+    assert found[0]["probabilities"] == dict(zip(LABELS, [0.5, 0.3, 0.1, 0.1], strict=True))
+    assert [row["decision"] for row in found] == ["à rénover", "a:b"]
+    assert found[1]["meaning"] == "it is a:b"
+    careful = replace(model, costs={"None": {other: 50.0 for other in LABELS if other != "None"}})
+    assert [row["decision"] for row in predict(careful, records)] == ["None", "None"]
+    with pytest.raises(DataError, match="decides among 4 classes, by no threshold"):
+        predict(model, records, threshold=0.5)
+
+
+def test_people_see_the_likeliest_classes_and_files_hold_all(model) -> None:
+    rows = predict(model, [{"a": 1.0}])
+    text = command._for_people(rows)
+    assert "à rénover 0.5000, None 0.3000, a/b 0.1000, 1 more" in text
+    cells = next(csv.DictReader(io.StringIO(command.WRITERS[".csv"](rows))))
+    assert [float(cells[f"probability of {label}"]) for label in LABELS] == [0.5, 0.3, 0.1, 0.1]
+    assert json.loads(command.WRITERS[".jsonl"](rows))["probabilities"]["None"] == 0.3
+
+
+def test_a_model_of_other_classes_is_scored_on_this_workspace_s(model) -> None:
+    table, target = pd.DataFrame({"a": [1.0, 2.0]}), np.array([0, 1])
+    here = ["a:b", "à rénover", "new", "None", "a/b"]
+    rows = best.scored_by(model, table, target, here)
+    assert rows.score[0].tolist() == [0.1, 0.5, 0.0, 0.3, 0.1]
+    assert rows.decision.tolist() == [1, 0]
+    assert best.score_on(model, table, target, "accuracy", here) == 0
+    fewer = best.scored_by(model, table, np.array([0, 1]), ["a:b", "None"])
+    assert fewer.score.shape == (2, 4)
+    assert evaluate(fewer)["log_loss"] > 0
+
+
+def test_figures_by_class_have_names_that_mlflow_takes(tmp_path: Path) -> None:
+    from mlflow.utils.validation import _validate_metric_name
+
+    rng = np.random.default_rng(0)
+    score, target = rng.dirichlet(np.ones(4), 200), rng.integers(0, 3, 200)
+    made = tables(Scored(target, score), LABELS)
+    layout = SimpleNamespace(type_folder=lambda _: tmp_path)
+    write_csv(tmp_path / "plots" / "classes.csv", made["classes"])
+    found = publish.class_metrics(SimpleNamespace(layout=layout, type="xgboost"))
+    names = {name.partition("/")[2] for name in found}
+    assert names == {"à rénover", "None", "a_b", "a_b-3"}
+    assert "test_roc_auc/a_b-3" not in found  # a class without rows has no curve
+    for name in found:
+        _validate_metric_name(name)
+
+
+def test_labels_are_drawn_as_they_are_written(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    score, target = rng.dirichlet(np.ones(4), 200), rng.integers(0, 4, 200)
+    for name, table in tables(Scored(target, score), LABELS).items():
+        path = tmp_path / f"{name}.csv"
+        write_csv(path, table)
+        figure = plots.draw(name, publish.read_points(path), "s")
+        shown = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+        if legend := figure.axes[0].get_legend():
+            shown += [text.get_text() for text in legend.get_texts()]
+        for label in LABELS:
+            assert any(text.startswith(label) for text in shown), (name, label)
+        plots.save(figure, tmp_path / f"{name}.png")
+
+
+def test_costs_of_a_version_are_read_or_refused() -> None:
+    def version(told: str | None) -> Version:
+        tags = {} if told is None else {"lockstep.costs": told}
+        return Version("S", 1, 0, None, "", "None", tags)
+
+    assert loading._costs(version(None), "S 1") is None
+    assert loading._costs(version('{"a": {"b": 2}}'), "S 1") == {"a": {"b": 2.0}}
+    for broken in ("[]", "{", '{"a": 1}', '{"a": {"b": "x"}}'):
+        with pytest.raises(ArtifactError, match=r"S 1: its tag lockstep\.costs holds no costs"):
+            loading._costs(version(broken), "S 1")
