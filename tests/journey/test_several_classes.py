@@ -1,0 +1,124 @@
+"""A table with several classes, their labels with blanks and accents, from the file to predictions."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from tests.journey.conftest import Project, clone
+
+pytestmark = [pytest.mark.xdist_group("several classes")]
+LABELS = ["à rénover", "très bon état", "moyen", "en ruine", "classé (rare)"]
+COSTS = {"en ruine": {"à rénover": 20.0, "très bon état": 20.0, "moyen": 20.0}}
+TYPES = ("logistic_regression", "xgboost")
+MANAGE = "python scripts/manage_model_registry.py"
+
+
+def buildings(rows: int = 1500) -> pd.DataFrame:
+    """Buildings whose state the area, the age and the heating tell; five of them are of a class of their own."""
+    rng = np.random.default_rng(0)
+    area, age = np.round(rng.lognormal(4.3, 0.4, rows), 1), rng.integers(0, 120, rows).astype(float)
+    heating = rng.choice(["gaz", "électricité", "bois, granulés"], rows)
+    margin = [
+        0.02 * age + (heating == "gaz") - 1,
+        0.4 - 0.02 * age + 0.01 * area,
+        np.zeros(rows),
+        0.06 * age - 5,
+    ]
+    state = (2 * np.column_stack(margin) + rng.gumbel(size=(rows, 4))).argmax(axis=1)
+    state[rng.choice(rows, 5, replace=False)] = 4
+    age[rng.random(rows) < 0.1] = np.nan
+    return pd.DataFrame(
+        {
+            "surface habitable": area,
+            "âge": age,
+            "chauffage": heating,
+            "état du bien": np.array(LABELS, dtype=object)[state],
+        }
+    )
+
+
+def shorten(project: Project) -> None:
+    """Leave this problem with two small model types, and let it be costly to overlook a ruin."""
+    path = project.folder / "params.yaml"
+    content = yaml.safe_load(path.read_text())
+    section = content["problems"]["biens"]
+    section["model_types"], section["compare"]["resamples"] = list(TYPES), 100
+    section["decision"] = {"policy": "cost_matrix", "costs": COSTS}
+    train = {f"biens-{kind}": content["train"][f"biens-{kind}"] for kind in TYPES}
+    train["biens-xgboost"] |= {"calibration": "temperature", "cv_folds": 2}
+    train["biens-xgboost"]["params"] |= {"n_estimators": 30, "learning_rate": 0.2, "max_depth": 3}
+    path.write_text(yaml.safe_dump({"problems": {"biens": section}, "train": train}, allow_unicode=True))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    """A project in which the problem was drafted and trained, and what the training printed."""
+    base = tmp_path_factory.mktemp("several")
+    project = clone(base / "project", base / "home")
+    buildings().to_csv(base / "biens.csv", index=False)
+    project.run(f"make new-problem NAME=biens FILE='{base / 'biens.csv'}' TARGET='état du bien'")
+    shorten(project)
+    return project, project.run("make run-train PROBLEM=biens")
+
+
+def test_the_comparison_shows_what_counts_for_several_classes(trained) -> None:
+    project, output = trained
+    assert "champion by log_loss" in output
+    assert "macro_f1" in output
+    table = pd.read_csv(project.folder / "metrics/biens/model_comparison.csv")
+    assert set(table["type"]) == set(TYPES)
+    assert (table["macro_f1_low"] <= table["macro_f1"]).all()
+    assert (table["log_loss"] < 1.2).all()
+
+
+def test_metrics_and_scores_are_of_all_classes_with_their_costs(trained) -> None:
+    project, _ = trained
+    metrics = json.loads((project.folder / "metrics/biens/types/xgboost/metrics.json").read_text())
+    assert set(metrics) == {"train", "validation", "test", "cv", "best_iteration"}
+    report = pd.read_csv(project.folder / "metrics/biens/types/xgboost/plots/classes.csv").set_index("class")
+    assert set(report.index) == set(LABELS)
+    assert report.loc["en ruine", "recall"] > report.loc["en ruine", "precision"]
+    scores = pd.read_parquet(project.folder / "data/biens/scores/xgboost.parquet")
+    chances = scores[[f"score_{place}" for place in range(len(LABELS))]].to_numpy()
+    assert chances.sum(axis=1) == pytest.approx(np.ones(len(scores)), abs=1e-6)
+    assert (chances.argmax(axis=1) != scores["decision"]).any()
+
+
+LOAD = """
+import json, sys
+import mlflow, pandas as pd
+mlflow.set_tracking_uri("sqlite:///mlflow.db")
+version = mlflow.MlflowClient().get_model_version("Biens_XGBoost", "1")
+model = mlflow.pyfunc.load_model("models:/Biens_XGBoost/1")
+row = json.load(open(sys.argv[1]))
+table = pd.DataFrame([row])[model.metadata.get_input_schema().input_names()]
+table = table.astype({name: float for name in table if table[name].dtype.kind == "i"})
+run = mlflow.get_run(version.run_id).data.metrics
+print(json.dumps({"tags": version.tags, "chances": model.predict(table)[0].tolist(),
+                  "shape": model.metadata.get_output_schema().inputs[0].shape, "run": run}))
+"""
+
+
+def test_a_prediction_names_every_class_and_mlflow_itself_says_the_same(trained) -> None:
+    project, _ = trained
+    example = "src/lockstep/problems/biens/example.json"
+    project.run(f"{MANAGE} promote --model-name Biens_XGBoost")
+    best = json.loads(
+        project.run(
+            f"python src/models/predict_model.py {example} --use-best-model --problem biens --json 2>/dev/null"
+        )
+    )[0]
+    assert set(best["probabilities"]) == set(LABELS)
+    assert sum(best["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+    assert best["decision"] in LABELS
+    (project.folder / "load.py").write_text(LOAD)
+    told = json.loads(project.run(f"python load.py {example} 2>/dev/null").splitlines()[-1])
+    classes = json.loads(told["tags"]["lockstep.classes"])
+    assert json.loads(told["tags"]["lockstep.costs"]) == COSTS
+    assert float(told["tags"]["lockstep.validation_macro_f1"]) > 0.3
+    assert told["shape"] == [-1, len(LABELS)]
+    assert dict(zip(classes, told["chances"], strict=True)) == pytest.approx(best["probabilities"], abs=1e-8)
+    assert 0 <= told["run"]["test_recall/à rénover"] <= 1
+    assert told["run"]["train_macro_f1"] > 0.3
