@@ -83,8 +83,10 @@ def comparison(table: pd.DataFrame, metric: str) -> Figure:
 
     ``table`` has a row a type: columns type, METRIC, and METRIC_low, METRIC_high where known.
     """
+    from lockstep.models.evaluation import LOWER_IS_BETTER
+
     figure, axes = _canvas(3, wide_labels=True)
-    ordered = table.sort_values(metric)
+    ordered = table.sort_values(metric, ascending=metric not in LOWER_IS_BETTER)
     errors = None
     if {f"{metric}_low", f"{metric}_high"} <= set(table.columns):
         errors = [ordered[metric] - ordered[f"{metric}_low"], ordered[f"{metric}_high"] - ordered[metric]]
