@@ -129,7 +129,12 @@ class Outputs:
 def import_ahead(root: Path) -> None:
     """Begin to import what logging needs, beside the training: it takes as long as a small model's fit."""
     if load_settings(root).publish:
-        Thread(target=_import_slow, daemon=True).start()
+        _AHEAD.append(Thread(target=_import_slow, daemon=True))
+        _AHEAD[-1].start()
+
+
+_AHEAD: list[Thread] = []
+"""Imports that were begun: two threads amid MLflow's circular imports would see half of its modules."""
 
 
 def _import_slow() -> None:
@@ -153,6 +158,8 @@ def publish_training(
     if not settings.publish:
         _say(f"publishing is off ({settings.source_of('publish')}): {problem} {model_type} is not logged")
         return None
+    for begun in _AHEAD:
+        begun.join()
     from mlflow.exceptions import MlflowException
 
     try:
