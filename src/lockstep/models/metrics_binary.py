@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING
 from lockstep.models.scored import Scored, ratio
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from lockstep.models.scored import Array
 
 BINARY = (
@@ -51,15 +48,6 @@ def _ranked(rows: Scored, weights: Array) -> dict[str, Array]:
     hits = np.cumsum(weights[order[positive]], axis=0)[np.cumsum(positive)[ends] - 1]
     before = np.where((starts > 0)[:, None], taken[starts - 1], 0.0)
     return _curve_metrics(hits, taken[ends], before, taken[-1])
-
-
-def area_under_roc(score: Array, positive: NDArray[np.bool_], weights: Array) -> Array:
-    """Return the area under the ROC curve for every weighting; 0 where one side has no row."""
-    import numpy as np
-
-    if not positive.any() or positive.all():
-        return np.zeros(weights.shape[1])
-    return _ranked(Scored(positive.astype(np.int8), score, 0.5), weights)["roc_auc"]
 
 
 def _curve_metrics(hits: Array, taken: Array, before: Array, total: Array) -> dict[str, Array]:
