@@ -1,0 +1,121 @@
+"""Tables as people have them, read by a schema: numbers in words of their own, dates, twins, columns gone astray."""
+
+import pytest
+
+from lockstep.config.params import Preprocess
+from lockstep.data.checks import check_table, records_to_table
+from lockstep.data.tables import read_any, typed
+from lockstep.errors import ConfigError, DataError
+from lockstep.problems.schema import Schema, read_schema, safe_name
+from lockstep.problems.text_tables import RawTable
+
+HEAD = {
+    "name": "toy",
+    "title": "Toy",
+    "task": "binary",
+    "unit": "row",
+    "registered_name": "Toy",
+    "experiment": "toy",
+}
+PRICE = {
+    "kind": "numeric",
+    "aliases": ["price [€]"],
+    "decimal": ".",
+    "absent": ["on request"],
+    "missing": True,
+}
+COLUMNS = {
+    "price": PRICE,
+    "day": {"kind": "date", "format": "%d/%m/%Y", "missing": True},
+    "y": {"kind": "target", "codes": {0: "", 1: ""}},
+}
+
+
+def schema(**more):
+    return Schema.model_validate({**HEAD, "columns": COLUMNS, "left_out": {"note": "free text"}, **more})
+
+
+def read(tmp_path, text, **more):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    return typed(read_any(path), schema(**more))
+
+
+def test_numbers_dates_and_words_are_read_as_declared(tmp_path):
+    text = 'price [€],day,y,note\n"€1,234.50",31/12/2023,1,a\non request,,0,b\n"-1,000,000",01/02/2024,1,c\n12 %,,0,\n'
+    table = read(tmp_path, text)
+    assert table["price"].tolist()[::2] == [1234.5, -1e6]
+    assert table["price"].isna().tolist() == [False, True, False, False]
+    assert table["day"].dt.strftime("%Y%m%d").tolist()[0::2] == ["20231231", "20240201"]
+
+
+@pytest.mark.parametrize("value", ["1,5", "1,23,4", "ask", "1.234,5", "€", "0,123"])
+def test_what_is_written_in_another_way_is_refused_with_its_row(tmp_path, value):
+    with pytest.raises(DataError, match=r"column price, row 2: '.*' is no number"):
+        read(tmp_path, f'price,day,y\n1,,0\n"{value}",,1\n')
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ("pric,day,y", r"lacks the column 'price' \(did you mean 'pric'\?\)"),
+        ("price,day,z", "lacks the column 'y'"),
+        ("price,day,y,dya", "does not know: 'dya'; declare each"),
+        ("price,y,dayy", r"does not know: 'dayy' \(did you mean 'day'\?\)"),
+        ("price,price,y", "has the column 'price' twice"),
+    ],
+)
+def test_a_column_only_in_the_file_or_only_in_the_schema_is_told_with_the_nearest(tmp_path, header, says):
+    row = ",".join("1" for _ in header.split(","))
+    with pytest.raises(DataError, match=says):
+        read(tmp_path, f"{header}\n{row}\n")
+
+
+def test_a_date_that_does_not_parse_is_told_with_row_and_form(tmp_path):
+    with pytest.raises(DataError, match="column day, row 2: '2024-01-01' is no date; write it as %d/%m/%Y"):
+        read(tmp_path, "price,day,y\n1,31/12/2023,0\n1,2024-01-01,1\n")
+
+
+def test_without_left_out_other_columns_are_passed_over(tmp_path):
+    assert list(read(tmp_path, "price,day,y,more\n1,,0,x\n", left_out=None)) == ["price", "day", "y"]
+
+
+def test_a_column_without_a_name_is_called_by_its_place(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(",a,a,\n1,2,3,4\n")
+    assert list(read_any(path).columns) == ["column 1", "a", "a (2)", "column 4"]
+
+
+@pytest.mark.parametrize("name", ["a b", "a[b]", "x<1", "{k}", "a,b", 'q"', "__target__", "a.b", "é è"])
+def test_a_name_not_every_model_takes_is_refused_with_one_that_is(tmp_path, name):
+    path = tmp_path / "schema.yaml"
+    path.write_text(str({**HEAD, "columns": {name: {"kind": "numeric"}, "y": {"kind": "target"}}}))
+    with pytest.raises(ConfigError, match=f"call it {safe_name(name)} and put"):
+        read_schema(path)
+    assert safe_name(safe_name(name)) == safe_name(name)
+
+
+def test_copies_are_dropped_and_counted_where_the_rules_say_so(tmp_path):
+    columns = {"id": {"kind": "id"}, "x": {"kind": "numeric"}, "y": COLUMNS["y"]}
+    table = read(tmp_path, "id,x,y\n1,5,0\n2,5,0\n3,5,1\n4,6,1\n", columns=columns)
+    raw, kept = RawTable(table, {}, 4, {}), schema(columns=columns)
+    checked = check_table(kept, raw, Preprocess(duplicates="drop", max_dropped=0.3))
+    assert checked.dropped == {"duplicate": 1}
+    assert checked.table["id"].tolist() == [1, 3, 4]
+    assert len(check_table(kept, raw, Preprocess()).table) == 4
+
+
+def test_records_may_use_the_files_names(tmp_path):
+    table = records_to_table(schema(), [{"price [€]": 3.5}, {"price": None}])
+    assert table["price"].tolist()[0] == 3.5
+    with pytest.raises(DataError, match="no feature is called price"):
+        records_to_table(schema(), [{"price": 1.0, "price [€]": 2.0}])
+
+
+def test_parquet_of_lists_is_refused_by_column(tmp_path):
+    import pandas as pd
+
+    path = tmp_path / "t.parquet"
+    pd.DataFrame({"a": [[1], [2]]}).to_parquet(path)
+    with pytest.raises(DataError, match="the column a holds list"):
+        read_any(path)
