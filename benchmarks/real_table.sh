@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Train on a real table as a user would: a clone, `make add-data`, the normal graph; then print the test metrics and
-# compare the best type with scikit-learn's HistGradientBoostingClassifier (defaults) on the same rows.
-#   benchmarks/real_accidents.sh PROBLEM FOLDER [-S-style KEY=VALUE …]
+# compare the best type with scikit-learn's HistGradientBoosting (defaults) on the same rows.
+#   benchmarks/real_table.sh PROBLEM FOLDER [-S-style KEY=VALUE …]
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 problem=$1
