@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from lockstep.errors import DataError
 from lockstep.models import zoo
 from lockstep.models.zoo import VIEW_DEFAULTS, Recipe
 
@@ -56,19 +57,22 @@ def fit_view(recipe: Recipe, features: pd.DataFrame, bins: int, min_frequency: i
         bins, strategy="quantile", encode="onehot", quantile_method="averaged_inverted_cdf", subsample=None
     )
     filled = SimpleImputer(strategy="median", add_indicator=True)
-    view = ColumnTransformer(
-        [
-            ("level", levels, recipe.columns.categorical),
-            ("step", Pipeline([("fill", SimpleImputer(strategy="median")), ("bin", steps)]), varied),
-            ("line", Pipeline([("fill", filled), ("scale", StandardScaler())]), varied),
-        ],
-        sparse_threshold=1.0,
-    )
+    numeric = [
+        ("step", Pipeline([("fill", SimpleImputer(strategy="median")), ("bin", steps)]), varied),
+        ("line", Pipeline([("fill", filled), ("scale", StandardScaler())]), varied),
+    ]
+    told = [("level", levels, recipe.columns.categorical), *(numeric if varied else [])]
+    if not (varied or recipe.columns.categorical):
+        raise DataError(
+            "no column varies in the training rows, so there is nothing to learn; add columns or rows"
+        )
+    view = ColumnTransformer(told, sparse_threshold=1.0)
     with warnings.catch_warnings():
         # Many equal values make quantiles coincide; the discretizer then merges the bins, as is wanted.
         warnings.filterwarnings("ignore", message="Bins whose width are too small")
         view.fit(features)
-    _round_scaler(view.named_transformers_["line"].named_steps["scale"])
+    if varied:
+        _round_scaler(view.named_transformers_["line"].named_steps["scale"])
     return view
 
 

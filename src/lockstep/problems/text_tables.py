@@ -118,7 +118,7 @@ def read_text(path: Path, keep_twins: bool = False) -> TextTable:
     _refuse_other_formats(content, path)
     encoding = _encoding(content, path)
     header = _first_line(content).decode(encoding)
-    separator = _separator(header, path)
+    separator = _separator(header, _next_lines(content, encoding), path)
     names, twins = _names(header, separator)
     if twins and not keep_twins:
         raise DataError(
@@ -170,9 +170,22 @@ def _encoding(content: bytes, path: Path) -> str:
     return "utf-8"
 
 
-def _separator(header: str, path: Path) -> str:
-    bare = re.sub(r'"[^"]*"', "", header)  # a quoted name may hold anything
-    found = max(SEPARATORS, key=bare.count)
+def _next_lines(content: bytes, encoding: str, count: int = 5) -> list[str]:
+    """Return the first lines below the header, the cut-off last one of a long beginning left out."""
+    lines = content[: 1 << 16].splitlines()
+    return [line.decode(encoding, "replace") for line in lines[1 : min(count + 1, max(len(lines) - 1, 2))]]
+
+
+def _bare(line: str) -> str:
+    """Return a line without its quoted values, which may hold anything."""
+    return re.sub(r'"[^"]*"', "", line)
+
+
+def _separator(header: str, lines: list[str], path: Path) -> str:
+    """Return the separator that parts the header and the first lines alike, else the header's most frequent one."""
+    bare = _bare(header)
+    even = [s for s in SEPARATORS if all(_bare(line).count(s) == bare.count(s) for line in lines)]
+    found = max([s for s in even if s in bare] or SEPARATORS, key=bare.count)
     if bare.count(found):
         return found
     if any(odd in bare for odd in "|:^~"):

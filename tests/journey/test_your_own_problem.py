@@ -1,0 +1,43 @@
+"""docs/your-own-problem.md as typed: a table with everything amiss becomes registered models in three commands."""
+
+import re
+
+import pytest
+from tests.journey.conftest import ROOT, clone
+from tests.journey.test_readme import commands
+
+pytestmark = [pytest.mark.xdist_group("own problem"), pytest.mark.slow, pytest.mark.timeout(600)]
+DOC = ROOT / "docs" / "your-own-problem.md"
+
+
+def keep_two_types(path):
+    """Train two of the four types: the others differ in nothing that is tried here, and cost half a minute."""
+    text = path.read_text()
+    for section in ("train", "search"):
+        for name in ("random_forest", "lightgbm"):
+            start = text.index(f"  churn-{name}:\n", text.index(f"\n{section}:"))
+            stop = next(m.start() for m in re.finditer(r"^(?! {3})", text[start:], re.MULTILINE) if m.start())
+            text = text[:start] + text[start + stop :]
+    head, churn = text.split("\n  churn:\n")
+    types = "[logistic_regression, random_forest, xgboost, lightgbm]"
+    path.write_text(f"{head}\n  churn:\n{churn.replace(types, '[logistic_regression, xgboost]', 1)}")
+
+
+def test_the_walk_through_runs_as_typed_and_says_what_it_says(tmp_path):
+    project = clone(tmp_path / "a clone", tmp_path / "home")
+    make_table, new_problem, train, predict, versions, *back = commands(DOC.read_text())
+    project.run(make_table)
+    told = project.run(new_problem)
+    shown = re.search(r"^```\n(drafted .*?)^```", DOC.read_text(), re.MULTILINE | re.DOTALL)[1]
+    assert [line for line in shown.splitlines() if line not in told] == []
+    keep_two_types(project.folder / "params.yaml")
+    trained = project.run(train)
+    assert "* champion by roc_auc" in trained
+    assert "src/lockstep/problems/churn/example.json" in trained
+    assert "left" in project.run(predict) or "stayed" in project.run(predict)
+    assert "ROC_AUC" in project.run(versions)
+    for command in back:
+        project.run(command)
+    assert "churn" not in project.run(
+        "git status --short --untracked-files=all | grep -v '^??.*data/' || true"
+    )
