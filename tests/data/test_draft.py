@@ -5,6 +5,8 @@ import math
 import string
 
 import numpy as np
+import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +15,7 @@ from lockstep.data.checks import check_record, check_table
 from lockstep.data.draft import bounds, draft
 from lockstep.data.draft_text import params_text, schema_text
 from lockstep.data.tables import read_any, typed
-from lockstep.errors import DataError
+from lockstep.errors import DataError, UsageError
 from lockstep.problems.schema import read_schema
 from lockstep.problems.text_tables import MISSING, RawTable
 
@@ -128,3 +130,98 @@ def test_a_range_holds_what_was_seen_and_more(low, span):
     assert wide_low <= low
     assert wide_high >= high or math.isclose(wide_high, high)
     assert wide_low == 0 or low < 0
+
+
+def drafted_from(tmp_path, columns, target="y", task="", separator=","):
+    path = written(
+        tmp_path / "t.csv", list(columns), [list(map(str, v)) for v in columns.values()], separator
+    )
+    return draft(read_any(path), "toy", target, task)
+
+
+def noise(seed, rows=600):
+    return np.random.Generator(np.random.PCG64(seed)).normal(size=rows).round(3)
+
+
+Y = ["yes" if v > 0 else "no" for v in noise(0)]
+
+
+@pytest.mark.parametrize(
+    ("values", "task"),
+    [
+        (Y, "binary"),
+        ([i % 7 for i in range(600)], "multiclass"),
+        ([f"kind {i % 12}" for i in range(600)], "multiclass"),
+        ([i % 40 for i in range(600)], "regression"),
+        (noise(1), "regression"),
+        ([f"{v:,.2f} €" for v in 1e4 * noise(1)], "regression"),
+    ],
+)
+def test_the_task_is_told_by_the_target(tmp_path, values, task):
+    assert drafted_from(tmp_path, {"x": noise(2), "y": values}).task == task
+
+
+@pytest.mark.parametrize(
+    ("values", "positive"),
+    [
+        (["0" if v > 1 else "1" for v in noise(0)], 1),
+        (["good" if v > 1 else "bad" for v in noise(0)], "bad"),
+        (["red" if v > 1 else "blue" for v in noise(0)], "red"),
+        (["2" if v > 1 else "1" for v in noise(0)], 2),
+    ],
+)
+def test_the_positive_class_is_last(tmp_path, values, positive):
+    assert list(drafted_from(tmp_path, {"x": noise(2), "y": values}).target.codes)[-1] == positive
+
+
+def test_a_column_that_tells_the_target_is_left_out_and_said(tmp_path):
+    amount = noise(3)
+    found = drafted_from(tmp_path, {"x": noise(2), "paid": [v * 2 + 1 for v in amount], "y": amount})
+    assert list(found.left_out) == ["paid"]
+    assert any("paid" in what and "leak" in what for what in found.decide)
+
+
+def test_rows_belong_together_by_evidence_only(tmp_path):
+    people = [i // 4 for i in range(600)]
+    born = [1950 + (p * 7) % 50 for p in people]
+    with_evidence = {"patient_id": people, "born": born, "x": noise(2), "y": Y}
+    found = {c.name: c.keys["kind"] for c in drafted_from(tmp_path, with_evidence).columns}
+    assert found["patient_id"] == "group"
+    by_chance = {
+        "patient_id": np.random.Generator(np.random.PCG64(4)).permutation(people),
+        "x": noise(2),
+        "y": Y,
+    }
+    assert "group" not in {c.keys["kind"] for c in drafted_from(tmp_path, by_chance).columns}
+
+
+@pytest.mark.parametrize(
+    ("name", "days", "split"),
+    [("opened", 300, "time"), ("birth_date", 300, "group"), ("opened", 5, "group")],
+)
+def test_time_parts_the_rows_where_that_is_sensible(tmp_path, name, days, split):
+    dates = np.datetime64("2020-01-01") + np.arange(600) % days
+    found = drafted_from(tmp_path, {name: dates, "x": noise(2), "y": Y})
+    assert found.split == split
+    assert (name in found.left_out) == (split == "group")
+
+
+def test_a_file_with_semicolons_has_decimal_commas(tmp_path):
+    columns = {"preis": [f"{v:.3f}".replace(".", ",") for v in 3 + noise(2)], "x": noise(3), "y": Y}
+    (planned, _) = drafted_from(tmp_path, columns, separator=";").columns
+    assert planned.keys["high"] <= 20
+
+
+def test_a_target_named_by_its_safe_name_or_misspelt(tmp_path):
+    columns = {"x": noise(2), "the answer?": Y}
+    assert drafted_from(tmp_path, columns, "the_answer").target.source == "the answer?"
+    with pytest.raises(UsageError, match="did you mean 'the answer"):
+        drafted_from(tmp_path, columns, "the anser?")
+
+
+def test_every_text_of_the_draft_is_yaml_that_says_what_was_meant(tmp_path):
+    odd = ["yes", "no", "null", "1e3", "a: b", "#", "é\t", "'", '"', "{x}", "- y", "~"]
+    found = drafted_from(tmp_path, {"odd": [odd[i % 12] for i in range(600)], "x": noise(2), "y": Y})
+    codes = yaml.safe_load(schema_text(found))["columns"]["odd"]["codes"]
+    assert sorted(codes) == sorted({text.strip() for text in odd} - MISSING)
+    assert codes == {code: code for code in codes}

@@ -205,7 +205,7 @@ class _Drafter:
             return dict(sorted(codes.items(), key=lambda pair: (str(type(pair[0])), pair[0])))
         known = [code for code in codes if str(code).strip().lower() in _POSITIVE]
         rare = min(codes, key=lambda code: (codes[code], str(code)))
-        positive = known[0] if len(known) == 1 else max(codes) if _whole_codes(column) else rare
+        positive = max(codes) if _whole_codes(column) else known[0] if len(known) == 1 else rare
         return {code: codes[code] for code in sorted(codes, key=lambda code: code == positive)}
 
     def _all_levels(self, column: Column) -> dict[str, int]:

@@ -74,8 +74,11 @@ def leaks(text: TextTable, profile: Profile, target: Target) -> dict[str, tuple[
     for column in profile.columns.values():
         if column.name == target.name or column.distinct < 2:
             continue
-        levels = _levels(text.columns[column.name].take(rows).dictionary_encode(), column)
+        coded = text.columns[column.name].take(rows).dictionary_encode()
+        levels = _levels(coded, column)
         told = _told_regression(levels, wanted) if target.task == "regression" else _told(levels, wanted)
+        if target.task == "regression" and column.numbers and not told:
+            told = _told_by_line(_numbers(coded, column), wanted)
         if told:
             found[column.name] = told
     return found
@@ -131,6 +134,17 @@ def _told_regression(levels: NDArray[np.int64], wanted: NDArray[np.float64]) -> 
     if spread == 0 or 1 - error / spread < _DETERMINED_R2:
         return None
     return True, f"alone it explains {1 - error / spread:.1%} of the target's variance"
+
+
+def _told_by_line(values: NDArray[np.float64], wanted: NDArray[np.float64]) -> tuple[bool, str] | None:
+    """Say whether the target is the column, but for a factor and a constant."""
+    import numpy as np
+
+    both = np.isfinite(values)
+    if both.sum() < _FEWEST or values[both].std() == 0 or wanted[both].std() == 0:
+        return None
+    share = float(np.corrcoef(values[both], wanted[both])[0, 1]) ** 2
+    return (True, f"a line explains {share:.1%} of the target by it") if share > _DETERMINED_R2 else None
 
 
 def groups(text: TextTable, profile: Profile, target: Target) -> dict[str, str]:
