@@ -147,8 +147,8 @@ def test_some_types_have_a_parent_where_they_are_several(
     content["problems"][HOUSING]["model_types"].append("xgboost")
     content["train"][f"{HOUSING}-xgboost"] = {"problem": HOUSING, "type": "xgboost"}
     (root / "params.yaml").write_text(yaml.safe_dump(content))
-    for _ in range(2):
-        register_models(root, HOUSING, types)
+    register_models(root, HOUSING, types)
+    register_models(root, HOUSING, types)
     client = open_registry(root)
     experiment = client.get_experiment_by_name("california_housing_price")
     runs = client.search_runs([experiment.experiment_id])
