@@ -14,6 +14,7 @@ from lockstep.config.params_file import parsed
 from lockstep.data.checks import check_record, check_table
 from lockstep.data.draft import bounds, draft
 from lockstep.data.draft_text import params_text, schema_text
+from lockstep.data.evidence import ID_NAME
 from lockstep.data.tables import read_any, typed
 from lockstep.errors import DataError, UsageError
 from lockstep.problems.schema import read_schema
@@ -225,3 +226,12 @@ def test_every_text_of_the_draft_is_yaml_that_says_what_was_meant(tmp_path):
     codes = yaml.safe_load(schema_text(found))["columns"]["odd"]["codes"]
     assert sorted(codes) == sorted({text.strip() for text in odd} - MISSING)
     assert codes == {code: code for code in codes}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_id"),
+    [("id", True), ("customer_id", True), ("customerID", True), ("Patient", True), ("id number", True), ("row", True),
+     ("person_income", False), ("num_visits", False), ("paid", False), ("fluid", False), ("number of rooms", False)],
+)  # fmt: skip
+def test_names_of_identifiers(name, is_id):
+    assert bool(ID_NAME.search(name)) == is_id

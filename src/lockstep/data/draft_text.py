@@ -104,10 +104,11 @@ def _derived(draft: Draft) -> list[str]:
     if not draft.derived:
         return []
     told = {"target_encoded": "mean of the target, out of fold", "frequency": "rows with the same"}
-    return ["derived:    # of texts of many levels, in place of the levels themselves"] + [
-        f"  - {{name: {_scalar(d['name'])}, kind: {d['kind']}, of: {_flow(d['of'])}, description: {_scalar(told[d['kind']])}}}"
-        for d in draft.derived
-    ]
+    lines = ["derived:    # of texts of many levels, in place of the levels themselves"]
+    for item in draft.derived:
+        keys = {**item, "description": told[item["kind"]]}
+        lines.append(f"  - {{{', '.join(f'{key}: {_flow(value)}' for key, value in keys.items())}}}")
+    return lines
 
 
 def _left_out(draft: Draft) -> list[str]:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 SAMPLE = 50_000
 ID_NAME = re.compile(
-    r"(?i)(?:^|[\W_])(?:id|ids|nr|no|num|number|uuid|guid|key|index|row|idx|customer|client|user|patient|household|"
-    r"account|session|person|member|subject)(?:$|[\W_])|[a-z]I[dD]$|^column \d+$"
+    r"(?i)(?:^|[\W_])(?:id|ids|uuid|guid)(?:$|[\W_])|(?-i:[a-z]I[dD]$)|^column \d+$"
+    r"|(?:^|[\W_])(?:nr|no|num|number|key|index|idx|row|customer|client|user|patient|household|account|session|person|"
+    r"member|subject)$"
 )
 """Names that columns of identifiers have."""
 _DATE_OF_OTHERS = re.compile(r"(?i)birth|born|dob|naiss|geburt|nacim|expir|valid|due|end|until")
