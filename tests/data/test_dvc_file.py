@@ -15,7 +15,9 @@ def entries(text, problem):
 
 
 def without_labels(found):
-    return [{t: {k: v for k, v in e.items() if "label" not in k} for t, e in entry.items()} for entry in found]
+    return [
+        {t: {k: v for k, v in e.items() if "label" not in k} for t, e in entry.items()} for entry in found
+    ]
 
 
 def test_the_shipped_problems_have_the_plots_a_new_one_gets():
