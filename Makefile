@@ -73,7 +73,7 @@ mlflow-ui: $(READY) ## open MLflow's own pages on the local store
 # ---- care ---------------------------------------------------------------------------------------
 .PHONY: test
 test: $(READY) ## run the whole test suite
-	@python -m pytest -n 2 --dist loadgroup
+	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: lint
 lint: $(READY) ## check style, types, import contracts and the stages' declared code

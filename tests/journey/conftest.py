@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 ACCIDENTS = 1500
@@ -98,17 +99,31 @@ def lend_environment(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project after `make run-train`, in a folder with spaces in its path. Not to be changed by tests."""
-    base = tmp_path_factory.mktemp("journey")
-    project = clone(base / "my projects" / "lock step", base / "home")
+    """A project after `make run-train`, in a folder with spaces in its path. Not to be changed by tests.
+
+    All processes of a test run share one: the first to need it makes it.
+    """
+    own = tmp_path_factory.getbasetemp()
+    # With xdist each worker's folder lies in the run's own; without, the parent is that of other runs too.
+    base = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "journey"
+    base.mkdir(exist_ok=True)
+    folder, home, log = base / "my projects" / "lock step", base / "home", base / "run-train.log"
+    with FileLock(base / "lock"):
+        if not log.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            log.write_text(train(clone(folder, home)))
+    return Project(folder, home)
+
+
+def train(project: Project) -> str:
+    """Train a small sample of one problem, commit what came of it, and return what was printed."""
     project.edit("params.yaml", r"units: 20000", f"units: {ACCIDENTS}")
     path = project.folder / "params.yaml"
     path.write_text(without(path.read_text(), f"{HOUSING}.*"))
     project.run("git commit -qam 'a small sample of one problem'")
     output = project.run("make run-train")
-    (base / "run-train.log").write_text(output)
     project.run("git add -A && git commit -q -m 'trained'")
-    return project
+    return output
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ from tests.journey.faults import DVC_FAILED, MANAGE, NAME, bare, fault, left_ove
 RECORD = "src/models/test_features.json"
 PREDICT = "python src/models/predict_model.py"
 MAKE_FAILED = 2
-pytestmark = [pytest.mark.xdist_group("journey")]
 
 
 # ---- params.yaml --------------------------------------------------------------------------------

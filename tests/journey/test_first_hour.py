@@ -9,7 +9,6 @@ TYPES = ["XGBoost", "Random_Forest", "Logistic_Regression", "LightGBM"]
 NAME = "Accident_Prediction_XGBoost"
 MANAGE = "python scripts/manage_model_registry.py"
 PREDICT = "python src/models/predict_model.py src/models/test_features.json"
-pytestmark = [pytest.mark.xdist_group("journey")]
 
 
 def versions(project, name=NAME):

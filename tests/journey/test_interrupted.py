@@ -15,7 +15,6 @@ FOREST = "python -m lockstep.models.train_multi_model --problem accidents --type
 REGISTER = "python -m lockstep.registry.register_models"
 SEARCH = "python -m lockstep.pipelines.search --models logistic_regression xgboost"
 INTERRUPTED = "✗ interrupted; nothing half-written was kept, run the command again to go on"
-pytestmark = [pytest.mark.xdist_group("journey")]
 
 
 def rows(database: Path, query: str) -> list[tuple]:

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from tests.journey.conftest import ACCIDENTS, HOUSING, ROOT, Project, lend_environment, without
 
-pytestmark = [pytest.mark.xdist_group("journey"), pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ELSEWHERE = {
     "make run-train    # builds": "the fixture runs it, and CI builds the environment from nothing",

@@ -8,7 +8,6 @@ import pytest
 import yaml
 from tests.journey.conftest import Project, clone
 
-pytestmark = [pytest.mark.xdist_group("several classes")]
 LABELS = ["à rénover", "très bon état", "moyen", "en ruine", "classé (rare)"]
 COSTS = {"en ruine": {"à rénover": 20.0, "très bon état": 20.0, "moyen": 20.0}}
 TYPES = ("logistic_regression", "xgboost")

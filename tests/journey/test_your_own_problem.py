@@ -6,7 +6,7 @@ import pytest
 from tests.journey.conftest import ROOT, clone
 from tests.journey.test_readme import commands
 
-pytestmark = [pytest.mark.xdist_group("own problem"), pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 DOC = ROOT / "docs" / "your-own-problem.md"
 
 

@@ -251,7 +251,6 @@ def test_any_sequence_of_moves_with_crashes_keeps_one_production(client, sequenc
     agrees(client, name)
 
 
-@pytest.mark.xdist_group("server")
 def test_the_same_over_a_real_server_which_sends_versions_as_text(server):
     client = MlflowClient(server.uri)
     add_model(client, 11)

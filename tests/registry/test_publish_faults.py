@@ -117,7 +117,6 @@ def made_of(root: Path, uri: str, monkeypatch) -> tuple[list[str], set[str]]:
     }
 
 
-@pytest.mark.xdist_group("server")
 @pytest.mark.parametrize(("seed", "path"), [(21, "runs/log-batch"), (22, "mlflow-artifacts")])
 def test_a_server_that_falls_silent_costs_a_warning_and_no_training(
     workspace, make, server, between, monkeypatch, capsys, seed, path
@@ -140,7 +139,6 @@ def test_a_server_that_falls_silent_costs_a_warning_and_no_training(
     assert states == {"FAILED", "FINISHED"}
 
 
-@pytest.mark.xdist_group("server")
 def test_register_says_it_in_one_line_and_the_next_one_goes_on(workspace, make, server, between, monkeypatch):
     make.training(workspace, "logistic_regression", seed=23)
     silent = between("runs/log-inputs")
@@ -155,7 +153,6 @@ def test_register_says_it_in_one_line_and_the_next_one_goes_on(workspace, make, 
     assert len(made_of(workspace, server.uri, monkeypatch)[0]) == 1
 
 
-@pytest.mark.xdist_group("server")
 def test_a_version_made_too_slowly_is_not_made_twice(workspace, make, server, between, monkeypatch):
     make.training(workspace, "logistic_regression", seed=24)
     between("model-versions/create", hears=True)

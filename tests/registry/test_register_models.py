@@ -169,7 +169,6 @@ def test_a_crash_before_the_children_are_tied_is_healed(workspace, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("server")
 def test_an_artifact_damaged_on_a_server_is_registered_anew(workspace, server_factory, monkeypatch, capsys):
     served = server_factory().start()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", served.uri)
@@ -289,7 +288,6 @@ def test_help_imports_nothing_heavy():
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("server")
 def test_down_while_training_then_up_then_a_second_new_server(
     workspace, make, server_factory, monkeypatch, capsys
 ):

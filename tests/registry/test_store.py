@@ -297,3 +297,18 @@ def test_telemetry_is_off_whoever_imports_mlflow_first():
     command = [sys.executable, "-W", "ignore", "-c", TELEMETRY]
     done = subprocess.run(command, env=bare, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("None False False\n", "")
+
+
+def test_a_ctrl_c_that_a_later_failure_hides_is_told():
+    def tidied_up_in_vain():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise OSError("database is locked") from None
+
+    with pytest.raises(KeyboardInterrupt):
+        try:
+            tidied_up_in_vain()
+        except OSError as error:
+            store.raise_interrupt(RegistryError("told in one line"))
+            store.raise_interrupt(error)

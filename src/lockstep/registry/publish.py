@@ -167,6 +167,7 @@ def publish_training(
         known = versions_by_digest(client, problem)
         published = publish(client, settings, outputs, known, timings)
     except (RegistryError, MlflowException, OSError) as error:  # requests' errors are OSErrors
+        store.raise_interrupt(error)
         _say(
             f"WARNING {problem} {model_type} is trained and kept, but not in the registry: "
             f"{store.one_line(error)}; the next `dvc repro` registers it"

@@ -36,7 +36,7 @@ def register_models(
     import requests
     from mlflow.exceptions import MlflowException
 
-    from lockstep.registry.store import connect, one_line
+    from lockstep.registry.store import connect, one_line, raise_interrupt
 
     settings = load_settings(root)
     if not settings.publish:
@@ -49,6 +49,7 @@ def register_models(
         for name, trainings in _by_problem(params, problem, models).items():
             done += _register_problem(client, settings, root, name, trainings, params)
     except (MlflowException, requests.RequestException) as error:
+        raise_interrupt(error)
         raise RegistryError(
             f"the tracking store failed: {one_line(error)}; then run the command again, which goes on from here"
         ) from error

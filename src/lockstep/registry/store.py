@@ -180,6 +180,17 @@ def one_line(error: Exception) -> str:
     return next((meaning for sign, meaning in _MEANINGS if sign in text), text[:400])
 
 
+def raise_interrupt(error: BaseException) -> None:
+    """Raise the Ctrl-C that an error hides: a store cut off in mid-write may fail once more while MLflow tidies up."""
+    before: list[BaseException | None] = [error]
+    while before:
+        one = before.pop()
+        if isinstance(one, KeyboardInterrupt):
+            raise one
+        if one is not None:
+            before += [one.__cause__, one.__context__]
+
+
 def prepare_sqlite(database: Path, lock_root: Path) -> None:
     """Initialise a database that is not there yet and correct its locations if it was moved."""
     if database.is_dir():
