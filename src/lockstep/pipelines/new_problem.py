@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.params import load_params
+from lockstep.data.add_data import EXTERNAL
 from lockstep.errors import ConfigError, UsageError, run_command
 from lockstep.pipelines.undo import all_or_nothing
 
@@ -70,9 +71,7 @@ def check_name(root: Path, name: str) -> None:
         )
     layout = ProblemLayout(root, name)
     taken = [
-        p
-        for p in (layout.data, layout.metrics, root / "models" / name, root / "data/external" / name)
-        if p.exists()
+        p for p in (layout.data, layout.metrics, root / "models" / name, root / EXTERNAL / name) if p.exists()
     ]
     if taken:
         raise UsageError(
@@ -95,7 +94,7 @@ def _refuse_package(name: str) -> None:
 
 def look_at_file(root: Path, name: str, file: str) -> Found:
     """Return the file as data to bring in; what is no readable table file is a usage error."""
-    from lockstep.data.add_data import EXTERNAL, given_path, look_at
+    from lockstep.data.add_data import given_path, look_at
     from lockstep.data.draft import known_file
     from lockstep.data.tables import SUFFIXES
 
@@ -115,16 +114,15 @@ def draft_of(path: Path, name: str, target: str, task: str) -> Draft:
 
 def touched(name: str) -> tuple[str, ...]:
     """Return what a new problem changes or makes, relative to the project."""
-    external = "data/external"
-    made = (f"{PROBLEMS}/{name}", f"{external}/{name}", f"{external}/{name}.dvc")
-    return ("params.yaml", "dvc.yaml", f"{external}/.gitignore", *made)
+    made = (f"{PROBLEMS}/{name}", f"{EXTERNAL}/{name}", f"{EXTERNAL}/{name}.dvc")
+    return ("params.yaml", "dvc.yaml", f"{EXTERNAL}/.gitignore", *made)
 
 
 def write(root: Path, draft: Draft, found: Found) -> None:
     """Write the problem's folder, bring the data in, and add its sections to params.yaml and dvc.yaml."""
     from lockstep.config.params_file import parsed, read_params_text, with_sections
     from lockstep.data import dvc_file
-    from lockstep.data.add_data import EXTERNAL, store, track
+    from lockstep.data.add_data import store, track
     from lockstep.data.draft_text import MODEL_TYPES, params_text
     from lockstep.io import write_text
 
@@ -173,7 +171,7 @@ def report(draft: Draft) -> str:
         *(f"              {column}: {why}" for column, why in draft.left_out.items()),
         f"  split     {draft.split}: {draft.why_split}",
         f"  written   {folder}/schema.yaml, {folder}/example.json; sections in params.yaml and dvc.yaml; "
-        f"data/external/{name}, tracked by DVC",
+        f"{EXTERNAL}/{name}, tracked by DVC",
     ]
     if draft.decide:
         lines += ["to decide (marked `decide:` in schema.yaml and params.yaml; the draft works as it is):"]

@@ -32,14 +32,13 @@ def train(root: Path, problem: str, wanted: Sequence[str] = (), given: Sequence[
         write_text(root / "params.yaml", text)
     if set(types) == set(params.problem(problem).model_types):
         _train_all(root, problem)
-        return str(
-            read_json(ProblemLayout(root, problem).champion)["type"]
-        ), ""  # the compare stage has said it
+        best = read_json(ProblemLayout(root, problem).champion)
+        return best["type"], ""  # the compare stage has said how they compare
     train_types(root, problem, types)
     from lockstep.models.compare_models import compare
 
-    _, champion, text = compare(root, problem, types)
-    return champion["type"], text
+    _, best, comparison = compare(root, problem, types)
+    return best["type"], comparison
 
 
 def _train_all(root: Path, problem: str) -> None:

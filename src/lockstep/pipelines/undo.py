@@ -7,7 +7,7 @@ import json
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -77,11 +77,10 @@ def all_or_nothing(root: Path) -> Iterator[Undo]:
         with FileLock(root / JOURNAL.with_suffix(".lock"), timeout=0), _terminated_as_error():
             if undo.back():
                 print("put back what an interrupted `make new-problem` had begun")
-            try:
+            with ExitStack() as failed:
+                failed.callback(undo.back)
                 yield undo
-            except BaseException:
-                undo.back()
-                raise
+                failed.pop_all()
             undo.done()
     except Timeout:
         raise UsageError("another `make new-problem` is running here; wait for it to end") from None
