@@ -37,9 +37,10 @@ def test_calibration_groups_hold_every_row_once(rows) -> None:
     assert table["predicted"].is_monotonic_increasing
 
 
-def test_the_confusion_matrix_has_a_row_a_case(rows) -> None:
+def test_the_confusion_matrix_counts_every_case_in_four_rows(rows) -> None:
     table = curves_binary.confusion(rows)
-    counted = table.groupby(["actual", "predicted"]).size().to_numpy().reshape(2, 2)
+    assert table[["actual", "predicted"]].to_numpy().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    counted = table["rows"].to_numpy().reshape(2, 2)
     assert (counted == reference.confusion_matrix(rows.target, rows.score >= 0.6)).all()
 
 

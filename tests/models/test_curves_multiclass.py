@@ -35,7 +35,7 @@ def test_the_report_has_a_row_a_class_and_no_area_where_none_is() -> None:
 def test_the_confusions_are_all_rows_by_label() -> None:
     rows = make_rows(2)
     table = curves_multiclass.confusion(rows, LABELS)
-    found = confusion_matrix(table["actual"], table["predicted"], labels=LABELS)
+    found = confusion_matrix(table["actual"], table["predicted"], labels=LABELS, sample_weight=table["rows"])
     assert (found == confusion_matrix(rows.target, rows.decision)).all()
 
 

@@ -132,7 +132,9 @@ def write_plots(root: Path, model_type: str) -> None:
     write_csv(plots / "roc.csv", pd.DataFrame({"fpr": grid, "tpr": np.sqrt(grid), "threshold": 1 - grid}))
     write_csv(plots / "pr.csv", pd.DataFrame({"recall": grid, "precision": 1 - grid / 2, "threshold": grid}))
     write_csv(plots / "calibration.csv", pd.DataFrame({"predicted": grid, "observed": grid, "rows": 9}))
-    write_csv(plots / "confusion_matrix.csv", pd.DataFrame({"actual": [0, 0, 1], "predicted": [0, 1, 1]}))
+    write_csv(
+        plots / "confusion_matrix.csv", pd.DataFrame({"actual": [0, 0, 1], "predicted": [0, 1, 1], "rows": 5})
+    )
     write_csv(plots / "importance.csv", pd.DataFrame({"feature": ["lat", "vma"], "importance": [0.7, 0.3]}))
 
 

@@ -43,7 +43,7 @@ _CURVES = {
 }  # fmt: skip
 """Drawings with a line (or dots) a model type."""
 _CONFUSION = Curve(
-    "confusion", "actual", "confusion_matrix.csv", "predicted", "actual", "predicted", "confusion"
+    "confusion", "actual", "confusion_matrix.csv", "predicted", "actual", "predicted", "counted_confusion"
 )
 _CLASSES = Curve("F1 by class", "f1", "classes.csv", "class", "F1", "class", "bar_horizontal")
 _IMPORTANCE = Curve(

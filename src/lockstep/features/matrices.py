@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lockstep.config.layout import PARTS
 from lockstep.errors import DataError
 from lockstep.features.encoder import input_columns
+from lockstep.features.matrix_columns import CLASSES, GROUP, ROW, TARGET, TRUTH
 from lockstep.features.split import group_codes
 from lockstep.problems.schema import Schema
 
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lockstep.features.columns_v1 import ColumnEncoder
-
-TARGET, GROUP, ROW, TRUTH = "__target__", "__group__", "__row__", "__truth__"
-CLASSES = "target_classes_"
-"""The fitted encoder's attribute with the labels of a multiclass target: they travel inside the artifact."""
 
 
 def classes_of(table: pd.DataFrame, schema: Schema) -> list[Any]:
@@ -158,7 +155,11 @@ def _check_learned(parts: pd.Series, target: NDArray[Any], classes: list[Any], s
 
 
 def summary_of(
-    table: pd.DataFrame, parts: pd.Series, schema: Schema, matrices: dict[str, pd.DataFrame]
+    table: pd.DataFrame,
+    parts: pd.Series,
+    schema: Schema,
+    classes: list[Any],
+    matrices: dict[str, pd.DataFrame],
 ) -> dict[str, Any]:
     """Return rows, groups, target and dates by part, and the number of encoded columns."""
     apart = {TARGET, GROUP, ROW, TRUTH}
@@ -168,16 +169,18 @@ def summary_of(
         summary[part] = {
             "rows": len(matrix),
             "groups": int(matrix[GROUP].nunique()),
-            **_target_summary(matrix[TARGET], schema),
+            **_target_summary(matrix[TARGET], schema, classes),
             **_dates(table[(parts == part).to_numpy()], schema),
         }
     return summary
 
 
-def _target_summary(target: pd.Series, schema: Schema) -> dict[str, float]:
+def _target_summary(target: pd.Series, schema: Schema, classes: list[Any]) -> dict[str, Any]:
     if schema.task == "multiclass":
-        shares = target.value_counts(normalize=True).sort_index()
-        return {f"class_{code}_rate": float(share) for code, share in shares.items()}
+        shares = target.value_counts(normalize=True)
+        return {
+            "class_rates": {str(label): float(shares.get(place, 0)) for place, label in enumerate(classes)}
+        }
     return {"positive_rate" if schema.task == "binary" else "target_mean": float(target.mean())}
 
 

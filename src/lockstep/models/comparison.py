@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.config.params import Compare
 from lockstep.errors import DataError
+from lockstep.features.matrix_columns import GROUP, ROW, TARGET, TRUTH
 from lockstep.models.bootstrap import interval, resampled
 from lockstep.models.evaluation import Scored, better, evaluate
-from lockstep.models.matrices import DECISION, GROUP, ROW, SCORE, TARGET, TRUTH
+from lockstep.models.matrices import DECISION, SCORE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lockstep.models.points import thinned
+from lockstep.models.points import confusions, thinned
 from lockstep.models.scored import Scored
 
 if TYPE_CHECKING:
@@ -67,12 +67,8 @@ def calibration(rows: Scored) -> pd.DataFrame:
 
 
 def confusion(rows: Scored) -> pd.DataFrame:
-    """Return actual and predicted class of every row, sorted: what DVC's confusion template counts."""
-    import pandas as pd
-
-    chosen = (rows.score >= (rows.threshold or 0.0)).astype(int)
-    pairs = pd.DataFrame({"actual": rows.target.astype(int), "predicted": chosen})
-    return pairs.sort_values(["actual", "predicted"], ignore_index=True)
+    """Return how often each class meets each decision: columns actual, predicted, rows."""
+    return confusions(rows.target, rows.score >= (rows.threshold or 0.0))
 
 
 def _by_threshold(rows: Scored) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

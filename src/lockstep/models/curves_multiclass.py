@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.models import curves_binary
 from lockstep.models.metrics_multiclass import areas, by_class
-from lockstep.models.points import thinned
+from lockstep.models.points import confusions, thinned
 from lockstep.models.scored import Scored
 
 if TYPE_CHECKING:
@@ -48,14 +48,12 @@ def report(rows: Scored, classes: list[Any]) -> pd.DataFrame:
 
 
 def confusion(rows: Scored, classes: list[Any]) -> pd.DataFrame:
-    """Return actual and predicted class of every row, sorted: what DVC's confusion template counts."""
-    import numpy as np
-    import pandas as pd
-
+    """Return how often each class meets each decision: columns actual, predicted (labels), rows."""
     decision = rows.score.argmax(axis=1) if rows.decision is None else rows.decision
-    labels = np.array([str(label) for label in classes], dtype=object)
-    order = np.lexsort([decision, rows.target])
-    return pd.DataFrame({"actual": labels[rows.target[order]], "predicted": labels[decision[order]]})
+    table = confusions(rows.target, decision)
+    labels = [str(label) for label in classes]
+    named = {name: [labels[place] for place in table[name]] for name in ("actual", "predicted")}
+    return table.assign(**named)
 
 
 def _each(rows: Scored, classes: list[Any], curve: Any) -> pd.DataFrame:

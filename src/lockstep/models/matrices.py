@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.errors import DataError
+from lockstep.features.matrix_columns import GROUP, ROW, TARGET, TRUTH
 from lockstep.io import read_parquet
 from lockstep.problems.schema import Schema
 
@@ -15,11 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-TARGET, GROUP, ROW, TRUTH = "__target__", "__group__", "__row__", "__truth__"
 SCORE, DECISION = "score", "decision"
 """The columns of kept scores: one, or of several classes one each (score_0 …) and the class decided for."""
-CLASSES = "target_classes_"
-"""The encoder's attribute that holds the labels of a multiclass target, so that they travel inside the artifact."""
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import PARTS
 from lockstep.config.params import Decision, Training
+from lockstep.features.matrix_columns import CLASSES, GROUP, ROW, TARGET, TRUTH
 from lockstep.models import curves, curves_regression
 from lockstep.models.decisions import Costs, costs_of, decide, policy_of
 from lockstep.models.evaluation import Scored, evaluate
 from lockstep.models.intervals import COVERAGE, Interval, coverage_of, fit_interval
-from lockstep.models.matrices import CLASSES, DECISION, GROUP, ROW, SCORE, TARGET, TRUTH, Matrix, columns_of
+from lockstep.models.matrices import DECISION, SCORE, Matrix, columns_of
 from lockstep.models.training import OnStep, fit, fold_metrics, pipeline_of, resolved_params, scores, silent
 from lockstep.models.zoo import Recipe, cores
 from lockstep.problems.schema import Schema

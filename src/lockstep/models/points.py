@@ -1,11 +1,12 @@
-"""Tables of points: how many of them a curve keeps."""
+"""Tables of points that plots are drawn from, small whatever the number of rows behind them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 POINTS = 200
 """The most points a curve keeps."""
@@ -19,3 +20,12 @@ def thinned(table: pd.DataFrame, points: int = POINTS) -> pd.DataFrame:
         return table
     keep = np.unique(np.round(np.linspace(0, len(table) - 1, points)).astype(int))
     return table.iloc[keep].reset_index(drop=True)
+
+
+def confusions(actual: NDArray[Any], predicted: NDArray[Any]) -> pd.DataFrame:
+    """Return how often each actual class meets each predicted one: columns actual, predicted, rows; sorted."""
+    import numpy as np
+    import pandas as pd
+
+    pairs, rows = np.unique(np.column_stack([actual, predicted]).astype(np.int64), axis=0, return_counts=True)
+    return pd.DataFrame({"actual": pairs[:, 0], "predicted": pairs[:, 1], "rows": rows})

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lockstep.errors import DataError
+from lockstep.features.matrix_columns import CLASSES
 from lockstep.models.decisions import Costs, decide
-from lockstep.models.matrices import CLASSES
 
 if TYPE_CHECKING:
     import numpy as np

@@ -25,7 +25,7 @@ from lockstep.models.tuning import (
     usable,
 )
 from lockstep.pipelines import dvc
-from lockstep.pipelines.hyperparameters import check_hyperparameters
+from lockstep.pipelines.checks import check_trainings
 
 if TYPE_CHECKING:
     from lockstep.registry.trials import SearchLog
@@ -38,7 +38,7 @@ def search_problem(root: Path, problem: str, model_types: list[str]) -> None:
     """Search every model type named, or all that have a search section, and write the winners."""
     params = load_params(root)
     chosen = searched_types(params, problem, model_types)
-    check_hyperparameters(params, problem, chosen)
+    check_trainings(params, problem, chosen)
     dvc.repro(root, f"features@{problem}")
     for model_type in chosen:
         winner = search_type(root, params, problem, model_type)
@@ -120,14 +120,13 @@ def never(params: dict[str, Any], report: Report) -> float:
 def evaluation(layout: ProblemLayout, training: Training, metric: str) -> Evaluate:
     """Return the objective: fitted on train, stopped on stop, scored on choose; the test part is never read."""
     from lockstep.models import zoo
-    from lockstep.models.evaluation import LOWER_IS_BETTER, Scored, check_metric, evaluate
+    from lockstep.models.evaluation import LOWER_IS_BETTER, Scored, evaluate
     from lockstep.models.matrices import columns_of, read_matrix
     from lockstep.models.train_multi_model import read_encoder
     from lockstep.models.training import fit, scores
     from lockstep.problems.schema import load_schema
 
     schema = load_schema(training.problem)
-    check_metric(metric, schema.task)
     columns = columns_of(read_encoder(layout.encoder), schema)
     train, stop, choose = (read_matrix(layout, part) for part in ("train", "stop", "choose"))
     threshold = None if schema.task == "regression" else 0.5

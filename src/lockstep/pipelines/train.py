@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lockstep.config.layout import ProblemLayout, project_root
-from lockstep.config.params import Params
 from lockstep.errors import run_command
 from lockstep.io import read_json, write_text
 from lockstep.pipelines import dvc
-from lockstep.pipelines.hyperparameters import check_hyperparameters
+from lockstep.pipelines.checks import check_trainings
 from lockstep.pipelines.overrides import FORMS, with_overrides
 from lockstep.pipelines.train_models import declared_types, train_types
 
@@ -27,7 +26,7 @@ def train(root: Path, problem: str, wanted: Sequence[str] = (), given: Sequence[
     """
     text, params = with_overrides(root, problem, given)
     types = declared_types(params, problem, wanted)
-    check(params, problem, types)
+    check_trainings(params, problem, types)
     if given:
         write_text(root / "params.yaml", text)
     if set(types) == set(params.problem(problem).model_types):
@@ -48,24 +47,6 @@ def _train_all(root: Path, problem: str) -> None:
     with dvc.repro_beside(root, f"compare@{problem}"):
         prepare(root)
     register_models(root, problem)
-
-
-def check(params: Params, problem: str, types: Sequence[str]) -> None:
-    """Refuse what does not exist or fit the task now, not after the stages and trainings before it.
-
-    That is a metric, a decision policy, a calibration, a hyperparameter.
-    """
-    from lockstep.models.calibrate import check_calibration
-    from lockstep.models.decisions import policy_of
-    from lockstep.models.evaluation import check_metric
-    from lockstep.problems.schema import load_schema
-
-    section, task = params.problem(problem), load_schema(problem).task
-    check_metric(section.compare.metric, task)
-    policy_of(section.decision, task)
-    for model_type in types:
-        check_calibration(params.training(problem, model_type).calibration, task)
-    check_hyperparameters(params, problem, types)
 
 
 def next_steps(root: Path, problem: str, champion: str) -> str:

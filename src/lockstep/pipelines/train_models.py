@@ -10,14 +10,14 @@ from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.params import Params, load_params, training_key
 from lockstep.errors import run_command
 from lockstep.pipelines import dvc
-from lockstep.pipelines.hyperparameters import check_hyperparameters
+from lockstep.pipelines.checks import check_trainings
 
 
 def train_models(root: Path, problem: str, wanted: list[str], grid_search: bool = False) -> list[str]:
     """Bring the wanted types (none: all) up to date and into the registry; return those trained."""
     params = load_params(root)
     types = declared_types(params, problem, wanted)
-    check_hyperparameters(params, problem, types)
+    check_trainings(params, problem, types)
     if grid_search:
         dvc.module(root, "lockstep.pipelines.search", "--problem", problem, "--models", *types)
     train_types(root, problem, types)

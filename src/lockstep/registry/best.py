@@ -86,8 +86,8 @@ def rescore(
 
 def choose_rows(root: Path, problem: str, versions: list[Version]) -> tuple[pd.DataFrame, NDArray[Any]]:
     """Return the raw rows of the part that chooses champions, and their target."""
+    from lockstep.features.matrix_columns import ROW, TARGET
     from lockstep.io import read_parquet
-    from lockstep.models.matrices import ROW, TARGET
 
     layout = ProblemLayout(root, problem)
     if not (layout.matrix("choose").is_file() and layout.tidy.is_file()):

@@ -172,13 +172,10 @@ def _bars(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def _matrix(axes: Axes, table: pd.DataFrame) -> None:
-    """Draw counts of actual against predicted classes, from a row a case."""
-    import pandas as pd
-
+    """Draw the counts of actual against predicted classes."""
     labels = sorted(set(table["actual"]) | set(table["predicted"]))
-    counts = pd.crosstab(table["actual"], table["predicted"]).reindex(
-        index=labels, columns=labels, fill_value=0
-    )
+    counts = table.pivot(index="actual", columns="predicted", values="rows")
+    counts = counts.reindex(index=labels, columns=labels).fillna(0).astype(int)
     axes.imshow(counts.to_numpy(), cmap="Blues")
     if len(labels) > _MOST_BARS:  # figures would cover each other; the table beside the picture has them
         axes.set_xlabel("predicted")

@@ -10,7 +10,7 @@ import yaml
 
 from lockstep.config.params import load_params, parse_params
 from lockstep.errors import ConfigError
-from lockstep.pipelines.hyperparameters import check_hyperparameters
+from lockstep.pipelines.checks import check_hyperparameters
 from lockstep.problems.schema import PROBLEMS
 
 PROJECT = Path(__file__).parents[2]
@@ -40,23 +40,34 @@ def test_a_slip_in_a_search_space_names_the_nearest() -> None:
         check_hyperparameters(parse_params(content), "accidents", ["lightgbm"])
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["lockstep.pipelines.train"],
-        ["lockstep.pipelines.train_models", "--models", "xgboost"],
-        ["lockstep.pipelines.search"],
-    ],
-    ids=lambda command: command[0],
-)
-def test_a_slip_is_told_before_anything_runs(tmp_path: Path, command: list[str]) -> None:
+COMMANDS = [
+    ["lockstep.pipelines.train"],
+    ["lockstep.pipelines.train_models", "--models", "xgboost"],
+    ["lockstep.pipelines.search", "--models", "xgboost"],
+]
+SLIPS = {
+    "hyperparameter": (
+        "max_depth: 5",
+        "max_dept: 5",
+        "✗ params.yaml: xgboost has no hyperparameter 'max_dept' (did you mean 'max_depth'?)",
+    ),
+    "metric": ("metric: roc_auc", "metric: rmse", "✗ "),
+    "calibration": ("calibration: none", "calibration: temperature", "✗ "),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_is_told_before_anything_runs(tmp_path: Path, command: list[str], slip: str) -> None:
+    right, wrong, told = SLIPS[slip]
     shutil.copy(PROJECT / "dvc.yaml", tmp_path)
     text = (PROJECT / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(text.replace("max_depth: 5", "max_dept: 5"))
+    assert right in text
+    (tmp_path / "params.yaml").write_text(text.replace(right, wrong))
     done = subprocess.run(
         [sys.executable, "-m", *command], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line == "✗ params.yaml: xgboost has no hyperparameter 'max_dept' (did you mean 'max_depth'?)"
+    assert line.startswith(told)
     assert done.stdout == ""
