@@ -3,6 +3,7 @@
 import csv
 import math
 import string
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -235,3 +236,15 @@ def test_every_text_of_the_draft_is_yaml_that_says_what_was_meant(tmp_path):
 )  # fmt: skip
 def test_names_of_identifiers(name, is_id):
     assert bool(ID_NAME.search(name)) == is_id
+
+
+@pytest.mark.parametrize(
+    ("rows", "task", "share"),
+    [(5_000, "binary", None), (312_500, "binary", None), (1_000_000, "multiclass", 0.31), (3_000_000, "regression", 0.1)],
+)  # fmt: skip
+def test_a_tree_of_the_forest_sees_part_of_many_rows(tmp_path, rows, task, share):
+    levels = {"binary": 2, "multiclass": 5, "regression": 97}[task]
+    small = drafted_from(tmp_path, {"x": range(400), "y": [i % levels + 0.5 for i in range(400)]}, task=task)
+    params = parsed(params_text(replace(small, rows=rows)))
+    assert params.train["toy-random_forest"].params.get("max_samples") == share
+    assert params.train["toy-random_forest"].params["max_features"] == 0.3

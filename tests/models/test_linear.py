@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.linear_model import Ridge
 
 from lockstep.models import linear
 from lockstep.models.matrices import Columns
@@ -80,3 +81,17 @@ def test_owner_is_the_longest_name_that_fits(column: str, owner: str) -> None:
 
 def test_significant_digits() -> None:
     assert linear.significant(np.array([[123456.7, -0.000123456789]]), 3).tolist() == [[123000.0, -0.000123]]
+
+
+@pytest.mark.parametrize("alpha", [0.01, 1.0, 1000.0])
+def test_ridge_solved_sparse_is_scikit_learns_exact_one(alpha: float) -> None:
+    rng = np.random.default_rng(3)
+    steps = np.eye(12)[
+        rng.integers(0, 12, 4000)
+    ]  # steps of one column sum to one: collinear with the intercept
+    dense = np.hstack([steps, rng.normal(size=(4000, 5)), np.ones((4000, 1))])
+    target = dense @ rng.normal(size=18) + rng.normal(size=4000) + 1e4
+    ours, exact = Ridge(alpha=alpha), Ridge(alpha=alpha, solver="cholesky").fit(dense, target)
+    linear.fit_ridge(ours, sparse.csr_matrix(dense), target)
+    assert ours.predict(sparse.csr_matrix(dense)) == pytest.approx(exact.predict(dense), abs=1e-6)
+    assert ours.coef_ == pytest.approx(exact.coef_, rel=1e-6, abs=1e-6)

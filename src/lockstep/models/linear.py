@@ -32,13 +32,43 @@ def fit_linear(name: str, recipe: Recipe, features: pd.DataFrame, target: NDArra
     options = {**VIEW_DEFAULTS, **{k: v for k, v in recipe.params.items() if k in VIEW_DEFAULTS}}
     view = fit_view(recipe, features, **options)
     matrix = view.transform(features)
-    estimator.fit(
-        matrix.toarray() if name == "ridge" else matrix, target
-    )  # ridge's exact solver takes dense only
+    if name == "ridge":
+        fit_ridge(estimator, matrix, target)
+    else:
+        estimator.fit(matrix, target)
     digits = COEFFICIENT_DIGITS[recipe.task]
     for attribute in ("coef_", "intercept_"):
         setattr(estimator, attribute, significant(getattr(estimator, attribute), digits))
     return Pipeline([("view", view), ("estimator", estimator)])
+
+
+def fit_ridge(estimator: Any, matrix: Any, target: NDArray[np.float64]) -> None:
+    """Solve ridge's normal equations, with the intercept left free, from the sparse matrix's own products.
+
+    scikit-learn's exact solver wants the matrix dense, which is 7 GB for two million rows of 24 numbers.
+    """
+    import numpy as np
+
+    rows = matrix.shape[0]
+    center, level = np.asarray(matrix.sum(axis=0)).ravel() / rows, float(target.mean())
+    products = (matrix.T @ matrix).toarray() - rows * np.multiply.outer(center, center)
+    np.fill_diagonal(products, products.diagonal() + estimator.alpha)
+    estimator.coef_ = refined_solution(products, matrix.T @ (target - level))
+    estimator.intercept_ = level - float((center * estimator.coef_).sum())
+    estimator.n_features_in_ = matrix.shape[1]
+
+
+def refined_solution(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Solve a positive definite system alike on every processor: what BLAS leaves is mended in longer numbers."""
+    import numpy as np
+    from scipy.linalg import cho_factor, cho_solve
+
+    factor = cho_factor(matrix)
+    found = cho_solve(factor, right)
+    for _ in range(2):
+        left = np.array([(row.astype(np.longdouble) * found).sum() for row in matrix])
+        found = found + cho_solve(factor, (right - left).astype(np.float64))
+    return np.asarray(found)
 
 
 def fit_view(recipe: Recipe, features: pd.DataFrame, bins: int, min_frequency: int) -> Any:
