@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lockstep.config.params_file import parsed
@@ -125,6 +125,7 @@ def test_a_draft_reads_its_own_file_back_without_loss(table, tmp_path_factory):
     assert set(text.columns) <= declared
 
 
+@example(low=0.0, span=5e-324)
 @given(low=st.floats(-1e29, 1e29), span=st.floats(0, 1e29))
 def test_a_range_holds_what_was_seen_and_more(low, span):
     high = low + span
@@ -240,11 +241,13 @@ def test_names_of_identifiers(name, is_id):
 
 @pytest.mark.parametrize(
     ("rows", "task", "share"),
-    [(5_000, "binary", None), (312_500, "binary", None), (1_000_000, "multiclass", 0.31), (3_000_000, "regression", 0.1)],
-)  # fmt: skip
+    [(312_500, "binary", None), (1_000_000, "multiclass", 0.31), (3_000_000, "regression", 0.1)],
+)
 def test_a_tree_of_the_forest_sees_part_of_many_rows(tmp_path, rows, task, share):
     levels = {"binary": 2, "multiclass": 5, "regression": 97}[task]
-    small = drafted_from(tmp_path, {"x": range(400), "y": [i % levels + 0.5 for i in range(400)]}, task=task)
+    small = drafted_from(
+        tmp_path, {"x": [i % 7 for i in range(400)], "y": [i % levels + 0.5 for i in range(400)]}, task=task
+    )
     params = parsed(params_text(replace(small, rows=rows)))
     assert params.train["toy-random_forest"].params.get("max_samples") == share
     assert params.train["toy-random_forest"].params["max_features"] == 0.3

@@ -23,6 +23,8 @@ FEWEST_ROWS, FEWEST_OF_CLASS = 100, 20
 _LONGEST_CODE = 60
 _HUGE = 1e30
 """Numbers beyond do not fit the float32 of some model types."""
+_TINY = 1e-300
+"""Powers of ten below lose their digits."""
 _POSITIVE = frozenset(
     """
     1 yes y true t bad default defaulted positive pos churn churned fraud died dead fail failed failure spam malignant
@@ -470,7 +472,7 @@ def _rounded_up(value: float) -> float:
     """Return the next number of one significant digit at or above a positive one."""
     if value >= _HUGE:
         return _HUGE
-    step = 10.0 ** math.floor(math.log10(value))
+    step = 10.0 ** math.floor(math.log10(max(value, _TINY)))
     return float(f"{math.ceil(value / step * (1 - 1e-12)) * step:.2g}")
 
 
