@@ -121,3 +121,17 @@ def test_a_prediction_names_every_class_and_mlflow_itself_says_the_same(trained)
     assert dict(zip(classes, told["chances"], strict=True)) == pytest.approx(best["probabilities"], abs=1e-8)
     assert 0 <= told["run"]["test_recall/à rénover"] <= 1
     assert told["run"]["train_macro_f1"] > 0.3
+
+
+def test_a_search_judges_by_the_declared_costs_like_the_training(trained) -> None:
+    project, _ = trained
+    path = project.folder / "params.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["problems"]["biens"]["compare"]["metric"] = "macro_f1"
+    now = content["train"]["biens-logistic_regression"]["params"]["C"]
+    space = {"C": {"low": now / 2, "high": now * 2}}
+    content["search"] = {"biens-logistic_regression": {"trials": 1, "space": space}}
+    path.write_text(yaml.safe_dump(content, allow_unicode=True))
+    told = project.run("python -m lockstep.pipelines.search --problem biens")
+    found = json.loads((project.folder / "metrics/biens/types/logistic_regression/metrics.json").read_text())
+    assert f"best validation macro_f1 {found['validation']['macro_f1']:.5f} with" in told

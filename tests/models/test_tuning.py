@@ -2,7 +2,7 @@
 
 import pytest
 
-from lockstep.config.params import Search, Training
+from lockstep.config.params import Decision, Search, Training
 from lockstep.errors import ConfigError
 from lockstep.models.tuning import finished, open_study, run_study, study_name
 
@@ -83,12 +83,18 @@ def test_a_finished_search_evaluates_nothing_again(storage, uninterrupted):
 
 def test_the_name_changes_with_what_the_search_depends_on_and_with_nothing_else():
     training = Training(problem="toy", type="xgboost", params=CURRENT)
-    name = study_name("toy-xgboost", SEARCH, training, "d1")
+    same = {"training": training, "decision": Decision(), "metric": "roc_auc", "data_digest": "d1"}
+    name = study_name("toy-xgboost", SEARCH, **same)
     tuned = training.model_copy(update={"params": {**CURRENT, "depth": 9}})
-    assert study_name("toy-xgboost", SEARCH, tuned, "d1") == name
-    other = training.model_copy(update={"params": {**CURRENT, "other": 8}})
-    assert study_name("toy-xgboost", SEARCH, other, "d1") != name
-    assert study_name("toy-xgboost", SEARCH, training, "d2") != name
+    assert study_name("toy-xgboost", SEARCH, **{**same, "training": tuned}) == name
+    others = {
+        "training": training.model_copy(update={"params": {**CURRENT, "other": 8}}),
+        "decision": Decision(policy="fixed", threshold=0.3),
+        "metric": "f1",
+        "data_digest": "d2",
+    }
+    for key, value in others.items():
+        assert study_name("toy-xgboost", SEARCH, **{**same, key: value}) != name, key
 
 
 def test_a_logarithmic_space_from_zero_is_refused(tmp_path):

@@ -82,7 +82,7 @@ def train(job: Job, on_step: OnStep = silent) -> Trained:
     fitted = fit(job.training.type, job.recipe, job.parts["train"], stop, rounds, on_step)
     model = calibrated(job.training.calibration, fitted.estimator, stop.features, stop.target, task)
     found = {part: scores(model, job.parts[part].features, task) for part in job.evaluated}
-    threshold = _threshold(job, found["choose"])
+    threshold = threshold_of(job, found["choose"])
     return Trained(
         pipeline=pipeline_of(job.encoder, model),
         estimator=fitted.estimator,
@@ -95,7 +95,8 @@ def train(job: Job, on_step: OnStep = silent) -> Trained:
     )
 
 
-def _threshold(job: Job, score: NDArray[Any]) -> float | None:
+def threshold_of(job: Job, score: NDArray[Any]) -> float | None:
+    """Return the policy's threshold for scores of the ``choose`` part; None where nothing is decided by one."""
     from lockstep.models.thresholds import choose_threshold
 
     if job.schema.task != "binary":

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.config.params import Search, Space, Training
+from lockstep.config.params import Decision, Search, Space, Training
 from lockstep.errors import ConfigError, LockstepError
 from lockstep.io import sha256_json
 
@@ -45,11 +45,14 @@ class TrialResult:
     seconds: float = 0.0
 
 
-def study_name(key: str, search: Search, training: Training, data_digest: str) -> str:
+def study_name(
+    key: str, search: Search, training: Training, decision: Decision, metric: str, data_digest: str
+) -> str:
     """Return a name that is the same just when the search would go the same way."""
     fixed = {k: v for k, v in training.params.items() if k not in search.space}
     content = {
         "search": search.model_dump(mode="json"),
+        "judge": {"metric": metric, "decision": decision.model_dump(mode="json")},
         "training": {**training.model_dump(mode="json"), "params": fixed},
         "data": data_digest,
     }

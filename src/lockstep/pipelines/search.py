@@ -6,11 +6,12 @@ Nothing is registered from a search: the normal graph trains the winners, so tha
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import PARTS, ProblemLayout, project_root
-from lockstep.config.params import Params, Search, Training, load_params, training_key
+from lockstep.config.params import Decision, Params, Search, Training, load_params, training_key
 from lockstep.config.params_file import read_params_text, with_values
 from lockstep.errors import ConfigError, UsageError, run_command
 from lockstep.io import sha256_file, sha256_json, write_text
@@ -66,15 +67,16 @@ def search_type(root: Path, params: Params, problem: str, model_type: str) -> di
 
     key = training_key(problem, model_type)
     training, search, layout = params.train[key], params.search[key], ProblemLayout(root, problem)
-    name = study_name(key, search, training, data_digest(layout))
-    storage, metric = root / ".lockstep" / "search.db", params.problem(problem).compare.metric
+    decision, metric = params.problem(problem).decision, params.problem(problem).compare.metric
+    name = study_name(key, search, training, decision, metric, data_digest(layout))
+    storage = root / ".lockstep" / "search.db"
     with usable(storage):
         study = open_study(storage, name, training.params, search)
         log = open_search(root, problem, model_type, name)
         done = finished(study)
         for result in done:
             tell(log, key, search, result, metric)
-        objective = evaluation(layout, training, metric) if len(done) < search.trials else never
+        objective = evaluation(layout, training, decision, metric) if len(done) < search.trials else never
         winner = run_study(study, search, objective, lambda result: tell(log, key, search, result, metric))
         best = study.best_value
     print(f"{key}: best validation {metric} {as_metric(metric, best):.5f} with {winner}", flush=True)
@@ -117,27 +119,29 @@ def never(params: dict[str, Any], report: Report) -> float:
     raise AssertionError("a finished search evaluates nothing")
 
 
-def evaluation(layout: ProblemLayout, training: Training, metric: str) -> Evaluate:
-    """Return the objective: fitted on train, stopped on stop, scored on choose; the test part is never read."""
-    from lockstep.models import zoo
-    from lockstep.models.evaluation import LOWER_IS_BETTER, Scored, evaluate
-    from lockstep.models.matrices import columns_of, read_matrix
+def evaluation(layout: ProblemLayout, training: Training, decision: Decision, metric: str) -> Evaluate:
+    """Return the objective: fitted on train, stopped on stop, scored and decided as in a training, on choose.
+
+    The test part is never read.
+    """
+    from lockstep.models.evaluation import LOWER_IS_BETTER, evaluate
+    from lockstep.models.matrices import read_matrix
+    from lockstep.models.outcome import Job, scored_rows, threshold_of
     from lockstep.models.train_multi_model import read_encoder
     from lockstep.models.training import fit, scores
     from lockstep.problems.schema import load_schema
 
-    schema = load_schema(training.problem)
-    columns = columns_of(read_encoder(layout.encoder), schema)
-    train, stop, choose = (read_matrix(layout, part) for part in ("train", "stop", "choose"))
-    threshold = None if schema.task == "regression" else 0.5
+    parts = {part: read_matrix(layout, part) for part in ("train", "stop", "choose")}
+    job = Job(training, decision, load_schema(training.problem), read_encoder(layout.encoder), parts)
+    choose, task, recipe = parts["choose"], job.schema.task, job.recipe
     sign = -1 if metric in LOWER_IS_BETTER else 1
 
     def score(params: dict[str, Any], report: Report) -> float:
-        recipe = zoo.Recipe(schema.task, columns, {**training.params, **params}, training.seed, zoo.cores())
+        tried = replace(recipe, params={**recipe.params, **params})
         rounds = training.early_stopping_rounds
-        fitted = fit(training.type, recipe, train, stop, rounds, judged(report))
-        rows = Scored(choose.target, scores(fitted.estimator, choose.features, schema.task), threshold)
-        return sign * evaluate(rows)[metric]
+        fitted = fit(training.type, tried, parts["train"], parts["stop"], rounds, judged(report))
+        found = scores(fitted.estimator, choose.features, task)
+        return sign * evaluate(scored_rows(job, threshold_of(job, found), choose.target, found))[metric]
 
     return score
 
