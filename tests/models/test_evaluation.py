@@ -49,7 +49,7 @@ def _reference(rows: Scored, weights: np.ndarray) -> dict[str, float]:
 def test_binary_metrics_equal_scikit_learn(seed: int, digits: int) -> None:
     rows = _rows(seed, digits=digits)
     weights = np.random.default_rng(seed).integers(0, 4, size=(3, len(rows.target)))
-    found = weighted_metrics(rows, weights.T.astype(float))
+    found = weighted_metrics(rows)(weights.T.astype(float))
     assert tuple(found) == BINARY
     for i in range(3):
         for name, value in _reference(rows, weights[i].astype(float)).items():
@@ -83,7 +83,7 @@ def test_regression_metrics_equal_scikit_learn() -> None:
     target = rng.normal(2, 1, 300)
     rows = Scored(target, target + rng.normal(0, 0.5, 300))
     weights = rng.integers(0, 3, 300)
-    found = weighted_metrics(rows, weights[:, None].astype(float))
+    found = weighted_metrics(rows)(weights[:, None].astype(float))
     w = {"sample_weight": weights}
     assert found["rmse"][0] == pytest.approx(reference.root_mean_squared_error(target, rows.score, **w))
     assert found["mae"][0] == pytest.approx(reference.mean_absolute_error(target, rows.score, **w))

@@ -51,7 +51,7 @@ def test_metrics_equal_scikit_learn_s(seed: int, classes: int, digits: int) -> N
     rng = np.random.default_rng(seed)
     weights = rng.integers(0, 4, size=(3, len(rows.target))).astype(float)
     weights[:, :classes] = 1  # every class is drawn
-    found = weighted_metrics(rows, weights.T)
+    found = weighted_metrics(rows)(weights.T)
     assert tuple(found) == MULTICLASS == metric_names("multiclass")
     for i in range(3):
         for name, value in _reference(rows, weights[i]).items():
@@ -68,7 +68,7 @@ def test_a_resample_is_its_rows_written_out(seed: int) -> None:
     if len(set(rows.target[drawn])) < 2:
         return
     written = evaluate(Scored(rows.target[drawn], rows.score[drawn], decision=rows.decision[drawn]))
-    found = weighted_metrics(rows, weights[:, None].astype(float))
+    found = weighted_metrics(rows)(weights[:, None].astype(float))
     for name, value in written.items():
         assert found[name][0] == pytest.approx(value, abs=1e-12), name
 
@@ -115,7 +115,7 @@ def test_a_probability_of_nothing_has_a_finite_loss() -> None:
 
 def test_the_figures_by_class_are_scikit_learn_s() -> None:
     rows = make_rows(3)
-    found = metrics_multiclass.by_class(rows, np.ones((len(rows.target), 1)))
+    found = metrics_multiclass.by_class(rows)(np.ones((len(rows.target), 1)))
     wanted = reference.precision_recall_fscore_support(rows.target, rows.decision, zero_division=0)
     for name, values in zip(("precision", "recall", "f1", "rows"), wanted, strict=True):
         assert found[name][:, 0] == pytest.approx(values)

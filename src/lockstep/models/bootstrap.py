@@ -26,10 +26,11 @@ def resampled(
     """
     import numpy as np
 
+    metrics = {name: weighted_metrics(rows) for name, rows in models.items()}
     parts: dict[str, list[dict[str, Array]]] = {name: [] for name in models}
     for weights in group_weights(groups, resamples, seed):
-        for name, rows in models.items():
-            parts[name].append(weighted_metrics(rows, weights))
+        for name, of_weights in metrics.items():
+            parts[name].append(of_weights(weights))
     return {
         name: {metric: np.concatenate([part[metric] for part in found]) for metric in found[0]}
         for name, found in parts.items()

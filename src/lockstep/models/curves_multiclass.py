@@ -34,8 +34,8 @@ def report(rows: Scored, classes: list[Any]) -> pd.DataFrame:
     import pandas as pd
 
     ones = np.ones((len(rows.target), 1))
-    found = {name: values[:, 0] for name, values in by_class(rows, ones).items()}
-    area = areas(rows, ones)[:, 0]
+    found = {name: values[:, 0] for name, values in by_class(rows)(ones).items()}
+    area = areas(rows)(ones)[:, 0]
     defined = (found["rows"] > 0) & (found["rows"] < len(rows.target))
     return pd.DataFrame(
         {

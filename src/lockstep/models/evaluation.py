@@ -16,7 +16,7 @@ from lockstep.models.metrics_regression import REGRESSION
 from lockstep.models.scored import Scored
 
 if TYPE_CHECKING:
-    from lockstep.models.scored import Array
+    from lockstep.models.scored import Weighted
 
 __all__ = [
     "BINARY",
@@ -62,16 +62,16 @@ def evaluate(rows: Scored) -> dict[str, float]:
     """Return every metric of the rows' task, each row counted once."""
     import numpy as np
 
-    values = weighted_metrics(rows, np.ones((len(rows.target), 1)))
+    values = weighted_metrics(rows)(np.ones((len(rows.target), 1)))
     return {name: float(value[0]) for name, value in values.items()}
 
 
-def weighted_metrics(rows: Scored, weights: Array) -> dict[str, Array]:
-    """Return every metric for every weighting: name → array of shape (resamples,)."""
+def weighted_metrics(rows: Scored) -> Weighted:
+    """Return the function from weights (rows, resamples) to every metric: name → array of shape (resamples,)."""
     if rows.task == "regression":
-        return metrics_regression.weighted(rows, weights)
+        return metrics_regression.prepared(rows)
     if len(set(rows.target.tolist())) < 2:
         raise DataError(
             "the evaluated rows are all of one class; raise validation or test in problems.NAME.split"
         )
-    return {"binary": metrics_binary, "multiclass": metrics_multiclass}[rows.task].weighted(rows, weights)
+    return {"binary": metrics_binary, "multiclass": metrics_multiclass}[rows.task].prepared(rows)

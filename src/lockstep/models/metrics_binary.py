@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lockstep.models.scored import Scored, ratio
 
 if TYPE_CHECKING:
-    from lockstep.models.scored import Array
+    from lockstep.models.scored import Array, Weighted
 
 BINARY = (
     "roc_auc",
@@ -24,13 +24,18 @@ BINARY = (
 CALIBRATION_BINS = 15
 
 
-def weighted(rows: Scored, weights: Array) -> dict[str, Array]:
-    """Return every metric for every weighting: name → array of shape (resamples,)."""
-    by_name = {**_ranked(rows, weights), **_linear(rows, weights)}
-    return {name: by_name[name] for name in BINARY}
+def prepared(rows: Scored) -> Weighted:
+    """Return the function from weights to every metric; what no weight enters is done here, once."""
+    ranked, linear = _ranked(rows), _linear(rows)
+
+    def weighted(weights: Array) -> dict[str, Array]:
+        by_name = {**ranked(weights), **linear(weights)}
+        return {name: by_name[name] for name in BINARY}
+
+    return weighted
 
 
-def _ranked(rows: Scored, weights: Array) -> dict[str, Array]:
+def _ranked(rows: Scored) -> Weighted:
     """Return ROC AUC, average precision and KS: the metrics that go by the order of scores.
 
     Rows of one score are one step. The curves are looked at only just before and just after a step that holds
@@ -44,10 +49,15 @@ def _ranked(rows: Scored, weights: Array) -> dict[str, Array]:
     ends = np.append(starts[1:], len(score)) - 1
     holds = np.logical_or.reduceat(positive, starts)
     starts, ends = starts[holds], ends[holds]
-    taken = np.cumsum(weights[order], axis=0)
-    hits = np.cumsum(weights[order[positive]], axis=0)[np.cumsum(positive)[ends] - 1]
-    before = np.where((starts > 0)[:, None], taken[starts - 1], 0.0)
-    return _curve_metrics(hits, taken[ends], before, taken[-1])
+    positives, last_positives = order[positive], np.cumsum(positive)[ends] - 1
+
+    def weighted(weights: Array) -> dict[str, Array]:
+        taken = np.cumsum(weights[order], axis=0)
+        hits = np.cumsum(weights[positives], axis=0)[last_positives]
+        before = np.where((starts > 0)[:, None], taken[starts - 1], 0.0)
+        return _curve_metrics(hits, taken[ends], before, taken[-1])
+
+    return weighted
 
 
 def _curve_metrics(hits: Array, taken: Array, before: Array, total: Array) -> dict[str, Array]:
@@ -71,7 +81,7 @@ def _curve_metrics(hits: Array, taken: Array, before: Array, total: Array) -> di
     }
 
 
-def _linear(rows: Scored, weights: Array) -> dict[str, Array]:
+def _linear(rows: Scored) -> Weighted:
     """Return the metrics that are ratios of weighted sums of a value a row."""
     import numpy as np
 
@@ -83,7 +93,13 @@ def _linear(rows: Scored, weights: Array) -> dict[str, Array]:
     columns = np.column_stack(
         [np.ones_like(p), y, chosen, y * chosen, loss, (p - y) ** 2, _gaps_by_bin(y, p)]
     )
-    sums = weights.T @ columns
+    return lambda weights: _from_sums(weights.T @ columns)
+
+
+def _from_sums(sums: Array) -> dict[str, Array]:
+    """Return metrics from weighted sums (resamples, columns): rows, positives, chosen, both, loss, squares, gaps."""
+    import numpy as np
+
     total, positive, taken, hit, lost, squared = sums[:, :6].T
     return {
         "f1": ratio(2 * hit, positive + taken),

@@ -7,22 +7,26 @@ from typing import TYPE_CHECKING
 from lockstep.models.scored import Scored, ratio
 
 if TYPE_CHECKING:
-    from lockstep.models.scored import Array
+    from lockstep.models.scored import Array, Weighted
 
 REGRESSION = ("rmse", "mae", "r2")
 
 
-def weighted(rows: Scored, weights: Array) -> dict[str, Array]:
-    """Return every metric for every weighting: name → array of shape (resamples,)."""
+def prepared(rows: Scored) -> Weighted:
+    """Return the function from weights to every metric; what no weight enters is done here, once."""
     import numpy as np
 
     centred = rows.target - rows.target.mean()
     error = rows.target - rows.score
     columns = np.column_stack([np.ones_like(error), error**2, np.abs(error), centred, centred**2])
-    total, squared, absolute, first, second = columns.T @ weights
-    spread = second - first**2 / total
-    return {
-        "rmse": np.sqrt(squared / total),
-        "mae": absolute / total,
-        "r2": 1 - ratio(squared, spread),
-    }
+
+    def weighted(weights: Array) -> dict[str, Array]:
+        total, squared, absolute, first, second = columns.T @ weights
+        spread = second - first**2 / total
+        return {
+            "rmse": np.sqrt(squared / total),
+            "mae": absolute / total,
+            "r2": 1 - ratio(squared, spread),
+        }
+
+    return weighted

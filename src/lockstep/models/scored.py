@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.floating[Any]]
+    Weighted = Callable[[Array], dict[str, Array]]
+    """From weights (rows, resamples) to metrics by name (resamples,)."""
 
 
 @dataclass(frozen=True)
