@@ -29,7 +29,7 @@ def test_numbers_that_a_server_sends_as_text_are_numbers():
         return Page(raw(number) for number in ("9", "11", "10"))
 
     client = SimpleNamespace(
-        get_registered_model=lambda name: SimpleNamespace(name=name, aliases={"production": "9"}),
+        get_registered_model=lambda name: SimpleNamespace(name=name, aliases={"production": "9"}, tags={}),
         search_model_versions=search,
     )
     model = get_model(client, XGBOOST)

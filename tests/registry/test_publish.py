@@ -116,7 +116,7 @@ def test_a_failure_while_logging_is_marked_and_healed(workspace, monkeypatch, pl
 
 
 def test_a_crash_between_run_and_version_is_healed_without_a_second_run(workspace, monkeypatch):
-    def killed(*_):
+    def killed(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.errors import RegistryError, UsageError, nearest, unknown
+from lockstep.registry.events import Record, read_record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -18,6 +19,8 @@ STAGES = ("None", "Staging", "Production", "Archived")
 """Where a version can stand; its stage IS the tag of this name, MLflow's own stages are never read."""
 STAGE_TAG = "lockstep.stage"
 TAG_PREFIX = "lockstep."
+LOCK_PREFIX = "lockstep.lock."
+"""Registered models of this name are locks on others (locking.py)."""
 PAGE = 200
 SCRIPT = "python scripts/manage_model_registry.py"
 
@@ -33,11 +36,12 @@ class Version:
     source: str
     mirrored: str = field(metadata={"note": "MLflow's own stage; only ever compared to mend the mirror"})
     tags: dict[str, str]
+    recorded: str | None = field(default=None, metadata={"note": "what the model's record says of its stage"})
 
     @property
     def stage(self) -> str:
-        """The version's stage; one without the tag, or with another word in it, stands in None."""
-        told = self.tags.get(STAGE_TAG, "None")
+        """The version's stage: by the record, else its tag; one with neither, or another word, stands in None."""
+        told = self.recorded or self.tags.get(STAGE_TAG, "None")
         return told if told in STAGES else "None"
 
     def tag(self, key: str) -> str | None:
@@ -69,6 +73,7 @@ class Model:
     name: str
     versions: tuple[Version, ...]
     aliases: dict[str, int]
+    record: Record = field(default_factory=Record)
 
     @property
     def newest(self) -> Version:
@@ -164,13 +169,13 @@ def registry_speaks() -> Iterator[None]:
 def model_names(client: MlflowClient) -> list[str]:
     """Return the names of all registered models, sorted."""
     with registry_speaks():
-        return sorted(m.name for m in _pages(client.search_registered_models))
+        return sorted(m.name for m in _models(client))
 
 
 def list_models(client: MlflowClient) -> list[Model]:
     """Return every registered model with its versions, by name; two queries in all."""
     with registry_speaks():
-        entries = list(_pages(client.search_registered_models))
+        entries = list(_models(client))
         versions: dict[str, list[Version]] = {entry.name: [] for entry in entries}
         for raw in _pages(client.search_model_versions):
             versions.setdefault(raw.name, []).append(version_from(raw))
@@ -202,6 +207,12 @@ def versions_of_run(client: MlflowClient, run_id: str) -> list[Version]:
         return [version_from(raw) for raw in found]
 
 
+def _models(client: MlflowClient) -> Iterator[Any]:
+    """Yield MLflow's registered models but for the locks among them."""
+    found = _pages(client.search_registered_models)
+    return (model for model in found if not model.name.startswith(LOCK_PREFIX))
+
+
 def _no_model(name: str, known: list[str]) -> str:
     if not known:
         return f"the registry holds no model yet, so no '{name}'; run `make run-train` to make some"
@@ -210,7 +221,10 @@ def _no_model(name: str, known: list[str]) -> str:
 
 def _model(entry: Any, versions: list[Version]) -> Model:
     aliases = {str(alias): int(number) for alias, number in sorted(entry.aliases.items())}
-    return Model(entry.name, tuple(sorted(versions, key=lambda v: v.version)), aliases)
+    record = read_record(entry.tags)
+    stages = record.stages
+    told = (replace(v, recorded=stages.get(v.version)) for v in versions)
+    return Model(entry.name, tuple(sorted(told, key=lambda v: v.version)), aliases, record)
 
 
 def version_from(raw: Any) -> Version:

@@ -1,49 +1,37 @@
-"""Moves of versions between stages: one move, in one place, that a crash can't leave half-wrong.
+"""Moves of versions between stages: one move, in one place, on record before it is done.
 
-A version's stage is its tag ``lockstep.stage``. Many versions may be in Staging or Archived, one at
-most in Production. The aliases ``production`` and ``staging`` (the newest in Staging) follow from the
-tags, and so do MLflow's own stages as long as it has them. Every move starts by reading the tags and
-ends by bringing aliases and mirror in line with them, so the command after a crash mends.
+A version's stage is what the model's record says; the tag ``lockstep.stage`` repeats it. Many versions may be in
+Staging or Archived, one at most in Production. The aliases ``production`` and ``staging`` (the newest in Staging)
+follow from the stages, and so do MLflow's own as long as it has them. A move is made while the model is held, and
+begins by ending what a crash left open, so the command after a crash mends.
 """
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from lockstep.errors import UsageError
-from lockstep.registry.catalog import (
-    STAGE_TAG,
-    Model,
-    Version,
-    check_stage,
-    check_version,
-    get_model,
-    registry_speaks,
-)
+from lockstep.errors import RegistryError, UsageError
+from lockstep.registry.catalog import Model, Version, check_stage, check_version
+from lockstep.registry.events import Step, Turn, Who, to_undo, turns
+from lockstep.registry.journal import Journal, journal
+from lockstep.registry.pointers import aliases_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-
-@dataclass(frozen=True)
-class Step:
-    """One version's change of stage."""
-
-    version: int
-    was: str
-    now: str
+__all__ = ["Move", "Step", "archive", "promote", "rollback", "transition"]
 
 
 @dataclass(frozen=True)
 class Move:
-    """What a command changed: the version asked for, and those that made way."""
+    """What a command changed: the version asked for, and those that made way. ``event`` is its number, if any."""
 
     name: str
     step: Step
     made_way: tuple[Step, ...]
     aliases: dict[str, int]
+    event: int | None = None
 
     @property
     def changed(self) -> bool:
@@ -51,44 +39,135 @@ class Move:
         return bool(self.made_way) or self.step.was != self.step.now
 
 
-def transition(client: MlflowClient, name: str, version: int | str, stage: str) -> Move:
+def transition(
+    client: MlflowClient,
+    name: str,
+    version: int | str,
+    stage: str,
+    who: Who | None = None,
+    action: str = "transition",
+) -> Move:
     """Put a version into a stage; a version that stands there already stays."""
     check_stage(stage)
     number = check_version(version)
-    return move(client, get_model(client, name), number, stage)
+    with journal(client, name, who) as book:
+        return move(book, action, number, stage)
 
 
 def promote(
-    client: MlflowClient, name: str, version: int | str | None = None, stage: str = "Production"
+    client: MlflowClient,
+    name: str,
+    version: int | str | None = None,
+    stage: str = "Production",
+    who: Who | None = None,
 ) -> Move:
     """Put a version (unnamed: the newest) into Production or Staging; the previous Production is archived."""
     if check_stage(stage) not in ("Staging", "Production"):
         raise UsageError(f"promote goes to Staging or Production; for {stage} use transition")
     number = None if version is None else check_version(version)
-    model = get_model(client, name)
-    return move(client, model, model.newest.version if number is None else number, stage)
+    with journal(client, name, who) as book:
+        return move(book, "promote", book.model.newest.version if number is None else number, stage)
 
 
-def archive(client: MlflowClient, name: str, version: int | str) -> Move:
+def archive(client: MlflowClient, name: str, version: int | str, who: Who | None = None) -> Move:
     """Put a version into Archived; archiving what is archived succeeds."""
-    return transition(client, name, version, "Archived")
+    return transition(client, name, version, "Archived", who, action="archive")
 
 
-def move(client: MlflowClient, model: Model, number: int, stage: str) -> Move:
-    """Write one move: who stands in Production steps down first, then the version moves, pointers last.
+def rollback(
+    client: MlflowClient,
+    name: str,
+    stage: str = "Production",
+    version: int | str | None = None,
+    run_id: str | None = None,
+    who: Who | None = None,
+) -> Move:
+    """Bring back who stood in a stage before the last change of it, or a version that once stood there.
 
-    At no moment are two versions in Production; stopped half-way, the next move of this model mends.
+    Done again it goes back one change further. What leaves goes where it was before that change.
     """
-    moved = model.version(number)
-    steps = [Step(v.version, v.stage, "Archived") for v in leaving(model, number, stage)]
-    steps.append(Step(number, moved.stage, stage))
-    with registry_speaks():
-        for step in steps:
-            if step.was != step.now:
-                client.set_model_version_tag(model.name, str(step.version), STAGE_TAG, step.now)
-        after = _after(model, steps)
-        settle(client, after)
-    return Move(model.name, steps[-1], tuple(steps[:-1]), aliases_of(after))
+    if check_stage(stage) not in ("Staging", "Production"):
+        raise UsageError(f"rollback is of Staging or Production; for {stage} use transition")
+    wanted = None if version is None else check_version(version)
+    with journal(client, name, who) as book:
+        if wanted is None and run_id is None:
+            return _undo(book, stage)
+        number = _of_run(book.model, run_id) if wanted is None else wanted
+        _check_stood(book.model, number, stage)
+        return move(book, "rollback", number, stage)
+
+
+def move(book: Journal, action: str, number: int, stage: str) -> Move:
+    """Make one move: who stands in Production steps down first, then the version moves, pointers last.
+
+    At no moment are two versions in Production. What stands as asked already makes no event.
+    """
+    moved = book.model.version(number)
+    steps = [Step(v.version, v.stage, "Archived") for v in leaving(book.model, number, stage)]
+    if moved.stage != stage:
+        steps.append(Step(number, moved.stage, stage))
+    event = _write(book, action, number, steps)
+    made_way = tuple(step for step in steps if step.version != number)
+    return Move(book.name, Step(number, moved.stage, stage), made_way, aliases_of(book.model), event)
+
+
+def _write(book: Journal, action: str, number: int, steps: list[Step], **content: Any) -> int | None:
+    """Write steps as one event, or none: then only what does not agree with the record is mended."""
+    if not steps:
+        book.apply([])
+        return None
+    event = book.begin(action, version=number, steps=tuple(steps), **content)
+    book.apply(steps)
+    return book.end(event).number
+
+
+def _undo(book: Journal, stage: str) -> Move:
+    turn = to_undo(book.model.record, stage)
+    if turn is None:
+        raise RegistryError(
+            f"nothing ever stood in {stage} of {book.name}, so there is nothing to go back to"
+        )
+    if stage == "Production" and not turn.before:
+        raise RegistryError(
+            f"no version stood in Production of {book.name} before version {max(turn.after)}; "
+            "to have none there, use archive"
+        )
+    steps = _steps_back(book.model, turn, stage)
+    if not steps:
+        raise RegistryError(
+            f"{stage} of {book.name} stands as it did before event {turn.event.number} already"
+        )
+    number = max(turn.before, default=steps[-1].version)
+    event = _write(book, "rollback", number, steps, undoes=turn.event.number)
+    asked = next((step for step in steps if step.version == number), Step(number, stage, stage))
+    made_way = tuple(step for step in steps if step is not asked)
+    return Move(book.name, asked, made_way, aliases_of(book.model), event)
+
+
+def _steps_back(model: Model, turn: Turn, stage: str) -> list[Step]:
+    """Return the steps that give a stage its versions of before a change; those that leave it come first."""
+    was = {step.version: step.was for step in turn.event.steps if step.now == stage}
+    there = {v.version for v in model.in_stage(stage)}
+    leave = [Step(n, stage, was.get(n, "Archived")) for n in sorted(there - turn.before)]
+    back = [model.version(n) for n in sorted(turn.before - there)]
+    return [*leave, *(Step(v.version, v.stage, stage) for v in back)]
+
+
+def _of_run(model: Model, run_id: str | None) -> int:
+    found = [v.version for v in model.versions if v.run_id == run_id]
+    if not found:
+        raise RegistryError(f"{model.name} has no version of run '{run_id}'; list-versions shows the runs")
+    return found[-1]
+
+
+def _check_stood(model: Model, number: int, stage: str) -> None:
+    model.version(number)
+    stood = sorted({n for turn in turns(model.record, stage) for n in turn.after})
+    if number not in stood:
+        there = ", ".join(map(str, stood)) or "none"
+        raise RegistryError(
+            f"version {number} of {model.name} never stood in {stage} (those that did: {there}); use promote"
+        )
 
 
 def leaving(model: Model, number: int, stage: str) -> list[Version]:
@@ -102,37 +181,3 @@ def leaving(model: Model, number: int, stage: str) -> list[Version]:
     kept = model.aliases.get("production")
     keep = next((v for v in others if v.version == kept), others[-1] if others else None)
     return [v for v in others if v is not keep]
-
-
-def aliases_of(model: Model) -> dict[str, int]:
-    """Return the aliases that follow from the stages: ``production``, and ``staging``, the newest there."""
-    pointed = {"production": model.in_stage("Production"), "staging": model.in_stage("Staging")}
-    return {alias: versions[-1].version for alias, versions in pointed.items() if versions}
-
-
-def settle(client: MlflowClient, model: Model) -> None:
-    """Bring MLflow's own stages and the aliases in line with the tags; writes only what differs."""
-    for version in model.versions:
-        if version.mirrored != version.stage:
-            _mirror(client, version)
-    wanted = aliases_of(model)
-    for alias in ("production", "staging"):
-        if alias not in wanted and alias in model.aliases:
-            client.delete_registered_model_alias(model.name, alias)
-        elif alias in wanted and model.aliases.get(alias) != wanted[alias]:
-            # An upsert: never deleted first, so there is always one to load.
-            client.set_registered_model_alias(model.name, alias, str(wanted[alias]))
-
-
-def _mirror(client: MlflowClient, version: Version) -> None:
-    if not hasattr(client, "transition_model_version_stage"):
-        return
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r".*transition_model_version_stage`` is deprecated", FutureWarning)
-        client.transition_model_version_stage(version.name, str(version.version), version.stage)
-
-
-def _after(model: Model, steps: list[Step]) -> Model:
-    now = {step.version: step.now for step in steps}
-    moved = (replace(v, tags={**v.tags, STAGE_TAG: now.get(v.version, v.stage)}) for v in model.versions)
-    return replace(model, versions=tuple(moved))

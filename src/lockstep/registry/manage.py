@@ -26,6 +26,7 @@ from lockstep.registry.cli import Parser, aligned, as_json, common_options, list
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from lockstep.registry.events import Event, Who
     from lockstep.registry.lifecycle import Move
 
 Answer = tuple[Any, str]
@@ -68,8 +69,9 @@ def check_options(options: argparse.Namespace) -> None:
     """Refuse a stage or version that can't be, before anything is asked of a server."""
     if getattr(options, "stage", None) is not None:
         check_stage(options.stage)
-    if getattr(options, "version", None) is not None:
-        check_version(options.version)
+    for name in ("version", "to"):
+        if getattr(options, name, None) is not None:
+            check_version(getattr(options, name))
 
 
 def show_models(client: MlflowClient, options: argparse.Namespace) -> Answer:
@@ -97,14 +99,17 @@ def transition(client: MlflowClient, options: argparse.Namespace) -> Answer:
     """Move one version."""
     from lockstep.registry import lifecycle
 
-    return _moved(lifecycle.transition(client, options.model_name, options.version, options.stage))
+    return _moved(
+        lifecycle.transition(client, options.model_name, options.version, options.stage, _who(options))
+    )
 
 
 def promote(client: MlflowClient, options: argparse.Namespace) -> Answer:
     """Move the newest version, or the one named, into Production or Staging."""
     from lockstep.registry import lifecycle
 
-    done = lifecycle.promote(client, options.model_name, options.version, options.stage or "Production")
+    stage = options.stage or "Production"
+    done = lifecycle.promote(client, options.model_name, options.version, stage, _who(options))
     if options.version is None:
         print(_newest_note(get_model(client, options.model_name).version(done.step.version)), file=sys.stderr)
     return _moved(done)
@@ -114,7 +119,25 @@ def archive(client: MlflowClient, options: argparse.Namespace) -> Answer:
     """Move one version into Archived."""
     from lockstep.registry import lifecycle
 
-    return _moved(lifecycle.archive(client, options.model_name, options.version))
+    return _moved(lifecycle.archive(client, options.model_name, options.version, _who(options)))
+
+
+def rollback(client: MlflowClient, options: argparse.Namespace) -> Answer:
+    """Bring back what stood in a stage before."""
+    from lockstep.registry import lifecycle
+
+    stage, version, run_id = options.stage or "Production", options.to, options.run_id
+    return _moved(lifecycle.rollback(client, options.model_name, stage, version, run_id, _who(options)))
+
+
+def history(client: MlflowClient, options: argparse.Namespace) -> Answer:
+    """Show a model's record, the newest event last."""
+    model = get_model(client, options.model_name)
+    events = model.record.events
+    for fault in model.record.faults:
+        print(f"WARNING the record is damaged: {fault}", file=sys.stderr)
+    text = aligned([_event_row(e) for e in events]) if events else f"{model.name} has no event on record yet"
+    return [event_facts(e) for e in events], text
 
 
 def version_facts(model: Model, version: Version) -> dict[str, Any]:
@@ -139,6 +162,41 @@ def version_facts(model: Model, version: Version) -> dict[str, Any]:
     }
 
 
+def event_facts(event: Event) -> dict[str, Any]:
+    """Return all that is recorded about one event, as plain values."""
+    from lockstep.registry.events import content_of, end_content
+
+    end = None if event.end is None else end_content(event.end)
+    return {**content_of(event), "version": event.of_version, "digest": event.digest, "end": end}
+
+
+def _event_row(event: Event) -> dict[str, Any]:
+    """Return an event as people read it: what moved where, how it ended, who and why."""
+    moved = ", ".join(f"{step.version}: {step.was} → {step.now}" for step in event.steps[:4])
+    if event.action == "register" and event.of_version:
+        moved = f"{event.of_version}: new → {event.stage}"
+    outcome = event.end.outcome if event.end else "open"
+    mended = event.end is not None and bool(event.end.mended_by)
+    return {
+        "event": event.number,
+        "time (utc)": event.time[:19].replace("T", " "),
+        "action": event.action,
+        "versions": moved + (", …" if len(event.steps) > 4 else ""),
+        "outcome": f"{outcome}, mended" if mended else outcome,
+        "gate": event.gate.get("verdict", ""),
+        "actor": event.who.actor,
+        "reason": event.who.reason,
+    }
+
+
+def _who(options: argparse.Namespace) -> Who:
+    """Return who asks and why, from the options or the environment."""
+    from lockstep.registry.events import Who
+    from lockstep.registry.journal import default_who
+
+    return Who(options.actor or default_who().actor, options.reason or "")
+
+
 def _command(commands: Any, name: str, run: Callable[..., Answer], text: str, options: str) -> None:
     sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     for option in options.split():
@@ -152,6 +210,10 @@ def _option(sub: argparse.ArgumentParser, option: str, required: bool) -> None:
         "--model-name": ("NAME", "registered model, as list-models shows it"),
         "--version": ("N", "its version" if required else "its version (default: the newest)"),
         "--stage": ("STAGE", ", ".join(STAGES) if required else "Production (the default) or Staging"),
+        "--to": ("N", "the version to go back to (default: the one before)"),
+        "--run-id": ("ID", "the same by the run that made it"),
+        "--reason": ("TEXT", "why, for the record"),
+        "--actor": ("NAME", "who, for the record (default: LOCKSTEP_ACTOR, else user@host)"),
     }
     metavar, text = texts[option]
     sub.add_argument(option, metavar=metavar, required=required, help=text)
@@ -247,13 +309,27 @@ COMMANDS: dict[str, tuple[Callable[..., Answer], str, str]] = {
         "a model's versions: stage, metrics, when, from which commit",
         "--model-name",
     ),
-    "transition": (transition, "put one version into any stage", "--model-name --version --stage"),
+    "transition": (
+        transition,
+        "put one version into any stage",
+        "--model-name --version --stage [--reason] [--actor]",
+    ),
     "promote": (
         promote,
         "put the newest version (or --version) into Production; the previous one is archived",
-        "--model-name [--version] [--stage]",
+        "--model-name [--version] [--stage] [--reason] [--actor]",
     ),
-    "archive": (archive, "put one version into Archived", "--model-name --version"),
+    "archive": (
+        archive,
+        "put one version into Archived",
+        "--model-name --version [--reason] [--actor]",
+    ),
+    "rollback": (
+        rollback,
+        "bring back what stood in Production before, or a version that once did",
+        "--model-name [--stage] [--to] [--run-id] [--reason] [--actor]",
+    ),
+    "history": (history, "every move of a model: who, when, why, from what, to what", "--model-name"),
     "get-model": (
         show_model,
         "the version of a model in a stage, the newest where there are several",

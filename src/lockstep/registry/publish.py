@@ -196,7 +196,7 @@ def publish(
         logged = _run_of(client, settings, outputs, timings, again=bool(lost))
         if logged.model_id is None or not registers(settings):
             return Published(name, None, "None", logged.run_id, outputs.digest, new=True)
-        return register(client, settings, name, outputs, logged)
+        return register(client, settings, name, outputs, logged, again=bool(lost))
 
 
 def lost_artifact(client: MlflowClient, version: Any, root: Path) -> str:
@@ -264,32 +264,51 @@ def _run_of(
 
 
 def register(
-    client: MlflowClient, settings: Settings, name: str, outputs: Outputs, logged: Logged
+    client: MlflowClient,
+    settings: Settings,
+    name: str,
+    outputs: Outputs,
+    logged: Logged,
+    again: bool = False,
 ) -> Published:
-    """Make the version of a logged model, in its initial stage; its tags come with it in one write.
+    """Make the version of a logged model, in its initial stage and on record; its tags come with it in one write.
 
-    Needs MLflow's global functions pointed at the client's store: they resolve the model's address.
+    What another process registered meanwhile is returned, unless it is to be made ``again``. Needs MLflow's global
+    functions pointed at the client's store: they resolve the model's address.
     """
-    from mlflow.exceptions import MlflowException
+    from lockstep.registry.journal import EVENT_TAG, journal
 
-    from lockstep.registry.lifecycle import transition
+    ensure_model(client, name)
+    with journal(client, name) as book:
+        twin = next((v for v in reversed(book.model.versions) if v.tags.get(DIGEST) == outputs.digest), None)
+        if twin is not None and not again:
+            return Published(name, twin.version, twin.stage, twin.run_id or "", outputs.digest, new=False)
+        details = {"model_digest": outputs.digest, "run_id": logged.run_id}
+        event = book.begin("register", stage=settings.initial_stage, details=details)
+        tags = {STAGE: settings.initial_stage, EVENT_TAG: event.token, **version_tags(outputs)}
+        with asked(retries=0):  # asked again, a server that was only slow would make two
+            version = client.create_model_version(
+                name,
+                source=f"models:/{logged.model_id}",
+                run_id=logged.run_id,
+                model_id=logged.model_id,
+                tags=tags,
+            )
+        book.end(event, version=int(version.version))
+        if settings.initial_stage != "None":
+            book.settle()
+    return _published(version, new=True)
+
+
+def ensure_model(client: MlflowClient, name: str) -> None:
+    """Make a registered model where there is none."""
+    from mlflow.exceptions import MlflowException
 
     try:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
             raise
-    with asked(retries=0):  # asked again, a server that was only slow would make two
-        version = client.create_model_version(
-            name,
-            source=f"models:/{logged.model_id}",
-            run_id=logged.run_id,
-            model_id=logged.model_id,
-            tags={STAGE: settings.initial_stage, **version_tags(outputs)},
-        )
-    if settings.initial_stage != "None":
-        transition(client, name, int(version.version), settings.initial_stage)
-    return _published(version, new=True)
 
 
 def read_outputs(root: Path, problem: str, model_type: str) -> Outputs:

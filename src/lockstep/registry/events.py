@@ -1,0 +1,303 @@
+"""The record of a registered model: numbered events, chained by digest, and the stages that follow from them.
+
+An event is a tag of the registered model, written once before its move and never again; a second tag says how it
+ended. Each carries the digest of the one before with its end, so that one that was taken out or altered shows.
+Plain values in, plain values out: nothing here speaks to a registry.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lockstep.errors import UsageError
+from lockstep.io import sha256_json
+
+BEGUN, ENDED, HEAD = "lockstep.event.", "lockstep.ended.", "lockstep.head"
+"""Tags of a registered model: an event's begin and end by number, and the number and digest of the last that ended."""
+LONGEST_REASON, LONGEST_ACTOR = 500, 100
+LONGEST_TAG = 5000
+"""What a database column of MLflow's takes."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One version's change of stage."""
+
+    version: int
+    was: str
+    now: str
+
+
+@dataclass(frozen=True)
+class Who:
+    """Who asks for a move, and why."""
+
+    actor: str
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        for what, text, most in (
+            ("actor", self.actor, LONGEST_ACTOR),
+            ("reason", self.reason, LONGEST_REASON),
+        ):
+            if len(text) > most:
+                raise UsageError(f"the {what} has {len(text):,} characters; give at most {most}")
+            if not text.isprintable():
+                raise UsageError(f"the {what} holds control characters or line breaks; give plain text")
+        if not self.actor.strip():
+            raise UsageError("the actor is empty; give --actor NAME or set LOCKSTEP_ACTOR")
+
+
+@dataclass(frozen=True)
+class End:
+    """How an event ended: ``done``, ``refused``, or ``dropped`` where a crash left nothing to go on with."""
+
+    outcome: str
+    time: str
+    version: int | None = None
+    mended_by: str = ""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One entry of the record. ``steps`` are all changes of stage it makes, in the order of writing."""
+
+    number: int
+    action: str
+    who: Who
+    time: str
+    token: str
+    client: str
+    before: str = ""
+    version: int | None = None
+    steps: tuple[Step, ...] = ()
+    stage: str | None = None
+    gate: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
+    undoes: int | None = None
+    end: End | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it happened."""
+        return self.end is not None and self.end.outcome == "done"
+
+    @property
+    def digest(self) -> str:
+        """The digest of the event and its end; what the next event carries as ``before``."""
+        return sha256_json([content_of(self), None if self.end is None else end_content(self.end)])
+
+    @property
+    def of_version(self) -> int | None:
+        """The version it is about: for a registration the one it made."""
+        return self.version if self.version is not None or self.end is None else self.end.version
+
+
+@dataclass(frozen=True)
+class Record:
+    """A model's events in order, and what is wrong with them: where, and one line each."""
+
+    events: tuple[Event, ...] = ()
+    found: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong and was not accepted since, one line each."""
+        accepted = max(
+            (event.number for event in self.events if event.action == "accept" and event.done), default=0
+        )
+        return tuple(text for number, text in self.found if number > accepted)
+
+    @property
+    def last(self) -> Event | None:
+        """The newest event."""
+        return self.events[-1] if self.events else None
+
+    @property
+    def open(self) -> tuple[Event, ...]:
+        """Events that began and have no end: a crash left them, or they are under way."""
+        return tuple(event for event in self.events if event.end is None)
+
+    @property
+    def stages(self) -> dict[int, str]:
+        """Each version's stage after all events: the fold of the record."""
+        found: dict[int, str] = {}
+        for event in self.events:
+            found |= changes(event) if event.done else {}
+        return found
+
+
+def changes(event: Event) -> dict[int, str]:
+    """Return the stages that an event that is done gave, by version."""
+    given = {step.version: step.now for step in event.steps}
+    if event.action == "register" and event.end and event.end.version is not None:
+        given[event.end.version] = event.stage or "None"
+    return given
+
+
+@dataclass(frozen=True)
+class Turn:
+    """An event that changed who stands in a stage: the versions there before and after, and all stages before."""
+
+    event: Event
+    before: frozenset[int]
+    after: frozenset[int]
+
+
+def turns(record: Record, stage: str) -> list[Turn]:
+    """Return every change of who stands in a stage, the oldest first."""
+    found, there = [], frozenset[int]()
+    for event in record.events:
+        given = changes(event) if event.done else {}
+        came = {version for version, now in given.items() if now == stage}
+        after = (there - given.keys()) | came
+        if after != there:
+            found.append(Turn(event, there, after))
+        there = after
+    return found
+
+
+def to_undo(record: Record, stage: str) -> Turn | None:
+    """Return the last change of a stage that was not undone and undoes none itself; None where none is."""
+    undone = {event.undoes for event in record.events if event.done and event.undoes is not None}
+    left = [t for t in turns(record, stage) if t.event.undoes is None and t.event.number not in undone]
+    return left[-1] if left else None
+
+
+# ---------------------------------------------------------------- events as tags
+
+
+def begin_tag(event: Event) -> tuple[str, str]:
+    """Return the tag, name and value, that an event begins with."""
+    return f"{BEGUN}{event.number:06d}", _packed(content_of(event))
+
+
+def end_tag(event: Event) -> tuple[str, str]:
+    """Return the tag that an event ends with."""
+    assert event.end is not None
+    return f"{ENDED}{event.number:06d}", _packed(end_content(event.end))
+
+
+def head_tag(event: Event) -> tuple[str, str]:
+    """Return the tag that names the last event that ended."""
+    return HEAD, f"{event.number} {event.digest}"
+
+
+def content_of(event: Event) -> dict[str, Any]:
+    """Return an event's begin as plain JSON values; what is empty is left out."""
+    plain = {
+        "number": event.number,
+        "action": event.action,
+        "actor": event.who.actor,
+        "reason": event.who.reason,
+        "time": event.time,
+        "token": event.token,
+        "client": event.client,
+        "before": event.before,
+        "version": event.version,
+        "steps": [[step.version, step.was, step.now] for step in event.steps],
+        "stage": event.stage,
+        "gate": event.gate,
+        "details": event.details,
+        "undoes": event.undoes,
+    }
+    return {key: value for key, value in plain.items() if value not in (None, "", [], {})}
+
+
+def end_content(end: End) -> dict[str, Any]:
+    """Return an event's end as plain JSON values."""
+    plain = {"outcome": end.outcome, "time": end.time, "version": end.version, "mended_by": end.mended_by}
+    return {key: value for key, value in plain.items() if value not in (None, "")}
+
+
+def read_record(tags: Mapping[str, str]) -> Record:
+    """Return the record that a registered model's tags hold, checked: chain, numbers, head."""
+    numbers = sorted(
+        int(match[1]) for key in tags if (match := re.fullmatch(rf"{re.escape(BEGUN)}(\d+)", key))
+    )
+    events: list[Event] = []
+    unread: list[tuple[int, str]] = []
+    for number in numbers:
+        try:
+            events.append(_event(number, tags))
+        except (ValueError, KeyError, TypeError):
+            unread.append((number, f"event {number} cannot be read: it was altered"))
+    return Record(tuple(events), (*unread, *_chain_faults(events), *_head_faults(events, tags)))
+
+
+def _event(number: int, tags: Mapping[str, str]) -> Event:
+    told: dict[str, Any] = json.loads(tags[f"{BEGUN}{number:06d}"])
+    if told["number"] != number:
+        raise ValueError("another event's content")
+    ended = tags.get(f"{ENDED}{number:06d}")
+    end = json.loads(ended) if ended else None
+    return Event(
+        number=number,
+        action=str(told["action"]),
+        who=_who(told),
+        time=str(told["time"]),
+        token=str(told["token"]),
+        client=str(told["client"]),
+        before=str(told.get("before", "")),
+        version=told.get("version"),
+        steps=tuple(Step(int(version), str(was), str(now)) for version, was, now in told.get("steps", [])),
+        stage=told.get("stage"),
+        gate=told.get("gate", {}),
+        details=told.get("details", {}),
+        undoes=told.get("undoes"),
+        end=End(end["outcome"], end["time"], end.get("version"), end.get("mended_by", "")) if end else None,
+    )
+
+
+def _who(told: Mapping[str, Any]) -> Who:
+    """Return who stands in a record, whatever was written there: it is shown, not obeyed."""
+    try:
+        return Who(str(told["actor"]), str(told.get("reason", "")))
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+
+
+def _chain_faults(events: Sequence[Event]) -> Iterable[tuple[int, str]]:
+    before, number = "", 0
+    for event in events:
+        if event.number != number + 1:
+            gone = f"{number + 1}" if event.number == number + 2 else f"{number + 1} to {event.number - 1}"
+            yield event.number, f"event {gone} is gone from the record"
+        elif event.before != before:
+            altered = (
+                f"event {number} was altered: it is not the one that"
+                if number
+                else "the first event is not one;"
+            )
+            yield event.number, f"{altered} event {event.number} follows"
+        before, number = event.digest, event.number
+
+
+def _head_faults(events: Sequence[Event], tags: Mapping[str, str]) -> Iterable[tuple[int, str]]:
+    """Yield what the head shows to be gone or altered; it may be one event behind, where a crash came between."""
+    finished = {event.number: event for event in events if event.end is not None}
+    last = max(finished, default=0)
+    number, _, digest = tags.get(HEAD, "0 ").partition(" ")
+    head = int(number) if number.isdigit() else 0
+    if head in finished and finished[head].digest != digest:
+        yield head, f"event {head} was altered after it ended"
+    elif head > last:
+        yield head, f"event {head}, the last that ended, is gone from the record"
+    elif head < last - 1:
+        yield last, "the record has lost its head: whether events after the last are gone cannot be told"
+
+
+def _packed(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    if len(text) > LONGEST_TAG:
+        raise UsageError(f"this move's record has {len(text):,} characters; give a shorter reason")
+    return text
+
+
+def ended(event: Event, end: End) -> Event:
+    """Return an event with its end."""
+    return replace(event, end=end)

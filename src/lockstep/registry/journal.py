@@ -1,0 +1,182 @@
+"""Writing the record: an event before its move, its end after it, and what a crash left between the two.
+
+All of it happens while the model is held (``locking.held``); what is read is read under the lock.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version as package_version
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from lockstep.errors import RegistryError
+from lockstep.registry.catalog import STAGE_TAG, Model, Version, get_model, registry_speaks
+from lockstep.registry.events import End, Event, Step, Who, begin_tag, end_tag, ended, head_tag
+from lockstep.registry.locking import held
+from lockstep.registry.pointers import settle
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EVENT_TAG = "lockstep.registered_by"
+"""A version's tag with the token of the event that made it."""
+REFUSED = "refused"
+"""The verdict of a gate that forbids a move."""
+ADOPTED_AT_ONCE = 50
+"""Versions that one event takes over: a tag holds no more."""
+
+
+@dataclass
+class Journal:
+    """A model that is held, and its record: events begin and end here."""
+
+    client: MlflowClient
+    model: Model
+    who: Who
+
+    @property
+    def name(self) -> str:
+        """The registered model's name."""
+        return self.model.name
+
+    def begin(self, action: str, who: Who | None = None, **content: Any) -> Event:
+        """Write that a move begins."""
+        last = self.model.record.last
+        event = Event(
+            number=1 if last is None else last.number + 1,
+            action=action,
+            who=who or self.who,
+            time=now(),
+            token=uuid4().hex,
+            client=f"lockstep {package_version('lockstep')}",
+            before="" if last is None else last.digest,
+            **content,
+        )
+        self._write(begin_tag(event))
+        self._note(event)
+        return event
+
+    def end(self, event: Event, outcome: str = "done", **content: Any) -> Event:
+        """Write how a move ended."""
+        whole = ended(event, End(outcome, now(), **content))
+        self._write(end_tag(whole))
+        self._write(head_tag(whole))
+        self._note(whole)
+        return whole
+
+    def apply(self, steps: Sequence[Step]) -> None:
+        """Write the stages that steps give, then bring aliases and MLflow's own stages in line."""
+        with registry_speaks():
+            for step in steps:
+                self.client.set_model_version_tag(self.name, str(step.version), STAGE_TAG, step.now)
+            self.model = with_stages(self.model, {step.version: step.now for step in steps})
+            self.model = settle(self.client, self.model)
+
+    def settle(self) -> None:
+        """Read the model again, with what was registered meanwhile, and bring aliases and mirror in line."""
+        self.model = get_model(self.client, self.name)
+        self.apply([])
+
+    def _write(self, tag: tuple[str, str]) -> None:
+        with registry_speaks():
+            self.client.set_registered_model_tag(self.name, *tag)
+
+    def _note(self, event: Event) -> None:
+        before = tuple(e for e in self.model.record.events if e.number != event.number)
+        record = replace(self.model.record, events=(*before, event))
+        self.model = replace(self.model, record=record)
+
+
+@contextmanager
+def journal(client: MlflowClient, name: str, who: Who | None = None) -> Iterator[Journal]:
+    """Hold a model within the block, its record whole: what a crash left open is ended first."""
+    with held(client, name):
+        book = Journal(client, get_model(client, name), who or default_who())
+        check_intact(book.model)
+        finish(book)
+        adopt(book)
+        yield book
+
+
+def finish(book: Journal) -> list[Event]:
+    """End what a crash left open, by doing the rest of it; return those events."""
+    return [_finished(book, event) for event in book.model.record.open]
+
+
+def _finished(book: Journal, event: Event) -> Event:
+    by = book.who.actor
+    if event.gate.get("verdict") == REFUSED:
+        return book.end(event, "refused", mended_by=by)
+    if event.action != "register":
+        book.apply(event.steps)
+        return book.end(event, mended_by=by)
+    made = next((v for v in book.model.versions if v.tags.get(EVENT_TAG) == event.token), None)
+    if made is None:
+        return book.end(event, "dropped", mended_by=by)
+    done = book.end(event, version=made.version, mended_by=by)
+    book.settle()
+    return done
+
+
+def adopt(book: Journal) -> None:
+    """Take versions into the record that it does not know: they were registered before it, or by another tool."""
+    known = book.model.record.stages
+    strange = [v for v in book.model.versions if v.version not in known]
+    for start in range(0, len(strange), ADOPTED_AT_ONCE):
+        some = strange[start : start + ADOPTED_AT_ONCE]
+        steps = tuple(Step(v.version, "None", _adoptable(v, book.model)) for v in some)
+        event = book.begin("adopt", steps=steps, details={"note": "registered without a record"})
+        book.apply(steps)
+        book.end(event)
+
+
+def _adoptable(version: Version, model: Model) -> str:
+    """Return the stage a version without a record is taken over in: its tag's, but no second Production."""
+    others = [v.version for v in model.versions if v.stage == "Production"]
+    if version.stage != "Production" or len(others) == 1:
+        return version.stage
+    pointed = model.aliases.get("production")
+    keep = pointed if pointed in others else others[-1]
+    return "Production" if version.version == keep else "Archived"
+
+
+def with_stages(model: Model, stages: Mapping[int, str]) -> Model:
+    """Return a model as it stands after some versions got a stage."""
+    moved = (
+        replace(v, recorded=stages[v.version], tags={**v.tags, STAGE_TAG: stages[v.version]})
+        if v.version in stages
+        else v
+        for v in model.versions
+    )
+    return replace(model, versions=tuple(moved))
+
+
+def default_who() -> Who:
+    """Return who acts where nobody is named: LOCKSTEP_ACTOR, else the user and the host."""
+    from getpass import getuser
+
+    try:
+        return Who(os.environ.get("LOCKSTEP_ACTOR", "").strip() or f"{getuser()}@{socket.gethostname()}")
+    except (OSError, KeyError):  # a user id without a name, as in some containers
+        return Who(f"uid {os.getuid()}@{socket.gethostname()}")
+
+
+def now() -> str:
+    """Return the time of day in UTC, to the millisecond; it orders nothing, numbers do."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def check_intact(model: Model) -> None:
+    """Raise a RegistryError where the record of a model has a fault: nothing is built upon it."""
+    if model.record.faults:
+        raise RegistryError(
+            f"the record of {model.name} is damaged: {model.record.faults[0]}; look at it with "
+            f"`manage_model_registry.py verify --model-name {model.name}`, then accept what stands with "
+            "`doctor --fix`"
+        )

@@ -1,0 +1,207 @@
+"""One move at a time on a registered model, over plain MLflow, which has no compare-and-swap.
+
+Creating a registered model with a taken name fails, and that is atomic: who makes ``lockstep.lock.NAME`` holds
+NAME. On sqlite a file's lock comes before it, so that processes of one machine queue without asking. A lock whose
+owner died on this machine is broken at once, any other once nobody has renewed it for ``LEASE`` seconds of the
+waiting process' own clock, which no change of the time of day moves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from lockstep.errors import RegistryError
+from lockstep.registry.catalog import LOCK_PREFIX, registry_speaks
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+BREAKING = f"{LOCK_PREFIX}breaking."
+LEASE = 45.0
+"""Seconds that a lock may stand unchanged before another process takes its owner for gone."""
+PATIENCE = 120.0
+"""Seconds that a command waits for its turn."""
+_TOKEN, _OWNER = "lockstep.token", "lockstep.owner"
+_TAKEN = ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
+"""What a create answers where the name is taken; the last where it was let go between two looks of the store."""
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock as the registry shows it."""
+
+    name: str
+    token: str
+    owner: dict[str, Any]
+
+    @property
+    def told(self) -> str:
+        """Its owner for people: user, host, process."""
+        return f"{self.owner.get('user', '?')} on {self.owner.get('host', '?')} (pid {self.owner.get('pid', '?')})"
+
+    @property
+    def dead(self) -> bool:
+        """Whether its owner was a process of this machine, since its last start, that is no more."""
+        own = _me()
+        if any(self.owner.get(key) != own[key] for key in ("host", "boot")):
+            return False
+        return _started(int(self.owner.get("pid", 0))) != self.owner.get("started")
+
+
+@contextmanager
+def held(client: MlflowClient, name: str) -> Iterator[None]:
+    """Hold a registered model within the block, waiting for its turn; RegistryError after ``PATIENCE`` seconds."""
+    with ExitStack() as stack:
+        if path := _local_file(client.tracking_uri):
+            stack.enter_context(_file_held(path, name))
+        token = uuid4().hex
+        _take(client, name, token)
+        stack.callback(_let_go, client, name, token)
+        yield
+
+
+def find_lock(client: MlflowClient, name: str) -> Lock | None:
+    """Return the lock on a model, if there is one."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        tags = client.get_registered_model(f"{LOCK_PREFIX}{name}").tags
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    return Lock(name, tags.get(_TOKEN, ""), json.loads(tags.get(_OWNER, "{}")))
+
+
+def all_locks(client: MlflowClient) -> list[Lock]:
+    """Return every lock that stands now, those of breaking ones among them."""
+    found = client.search_registered_models(f"name LIKE '{LOCK_PREFIX}%'", max_results=1000)
+    tags = {model.name.removeprefix(LOCK_PREFIX): model.tags for model in found}
+    return [Lock(name, t.get(_TOKEN, ""), json.loads(t.get(_OWNER, "{}"))) for name, t in tags.items()]
+
+
+def break_lock(client: MlflowClient, lock: Lock) -> bool:
+    """Take away a lock whose owner is gone, unless it is another by now; tell whether it was taken away.
+
+    Only one process may break one lock: it marks that first, and the mark is unique like the lock.
+    """
+    mark = f"{BREAKING}{lock.token}"
+    if not _create(client, mark, lock.token):
+        return False
+    try:
+        now = find_lock(client, lock.name)
+        if now is None or now.token != lock.token:
+            return False
+        _delete(client, f"{LOCK_PREFIX}{lock.name}")
+        return True
+    finally:
+        _delete(client, mark)
+
+
+def _take(client: MlflowClient, name: str, token: str) -> None:
+    begun = seen_since = time.monotonic()
+    seen = ""
+    pause = 0.02
+    while not _create(client, f"{LOCK_PREFIX}{name}", token):
+        lock = find_lock(client, name)
+        now = time.monotonic()
+        if lock is None:
+            continue
+        if lock.token != seen:
+            seen, seen_since = lock.token, now
+        if (lock.dead or now - seen_since > LEASE) and break_lock(client, lock):
+            continue
+        if now - begun > PATIENCE:
+            raise RegistryError(
+                f"{name} is held by {lock.told} for another move; run the command again when that has ended, or "
+                "`python scripts/manage_model_registry.py doctor --fix` if it never does"
+            )
+        time.sleep(pause * random.uniform(0.5, 1.5))
+        pause = min(pause * 1.5, 0.5)
+
+
+def _let_go(client: MlflowClient, name: str, token: str) -> None:
+    lock = find_lock(client, name)
+    if lock is not None and lock.token == token:
+        _delete(client, f"{LOCK_PREFIX}{name}")
+
+
+def _create(client: MlflowClient, name: str, token: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    tags = {_TOKEN: token, _OWNER: json.dumps(_me(), sort_keys=True)}
+    try:
+        client.create_registered_model(name, tags=tags, description="one move at a time; goes with it")
+    except MlflowException as error:
+        if error.error_code in _TAKEN:
+            return False
+        with registry_speaks():
+            raise
+    return True
+
+
+def _delete(client: MlflowClient, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.delete_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+
+
+def _local_file(uri: str) -> Path | None:
+    database = uri.removeprefix("sqlite:///")
+    return Path(f"{database}.moves") if database != uri else None
+
+
+@contextmanager
+def _file_held(path: Path, name: str) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(f"{path}.lock", timeout=PATIENCE):
+            yield
+    except Timeout:
+        raise RegistryError(
+            f"another command has been moving versions in {path.parent} for {PATIENCE:g} s; run {name}'s move again "
+            "when it has ended"
+        ) from None
+
+
+def _me() -> dict[str, Any]:
+    from getpass import getuser
+
+    pid = os.getpid()
+    return {
+        "user": getuser(),
+        "host": socket.gethostname(),
+        "boot": _boot(),
+        "pid": pid,
+        "started": _started(pid),
+    }
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str:
+    """Return when a process started, in the kernel's own count; empty for one that is not there."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""

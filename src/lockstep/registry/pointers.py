@@ -1,0 +1,47 @@
+"""What follows from the stages and is written beside them: tags, aliases, MLflow's own stages."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lockstep.registry.catalog import STAGE_TAG, Model, Version
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def aliases_of(model: Model) -> dict[str, int]:
+    """Return the aliases that follow from the stages: ``production``, and ``staging``, the newest there."""
+    pointed = {"production": model.in_stage("Production"), "staging": model.in_stage("Staging")}
+    return {alias: versions[-1].version for alias, versions in pointed.items() if versions}
+
+
+def settle(client: MlflowClient, model: Model) -> Model:
+    """Bring tags, MLflow's own stages and the aliases in line with the stages; writes only what differs."""
+    for version in model.versions:
+        if version.tags.get(STAGE_TAG) != version.stage:
+            client.set_model_version_tag(model.name, str(version.version), STAGE_TAG, version.stage)
+        if version.mirrored != version.stage:
+            _mirror(client, version)
+    aliases = dict(model.aliases)
+    wanted = aliases_of(model)
+    for alias in ("production", "staging"):
+        if alias not in wanted and alias in aliases:
+            client.delete_registered_model_alias(model.name, alias)
+            del aliases[alias]
+        elif alias in wanted and aliases.get(alias) != wanted[alias]:
+            # An upsert: never deleted first, so there is always one to load.
+            client.set_registered_model_alias(model.name, alias, str(wanted[alias]))
+            aliases[alias] = wanted[alias]
+    told = (replace(v, mirrored=v.stage, tags={**v.tags, STAGE_TAG: v.stage}) for v in model.versions)
+    return replace(model, versions=tuple(told), aliases=aliases)
+
+
+def _mirror(client: MlflowClient, version: Version) -> None:
+    if not hasattr(client, "transition_model_version_stage"):
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*transition_model_version_stage`` is deprecated", FutureWarning)
+        client.transition_model_version_stage(version.name, str(version.version), version.stage)
