@@ -12,15 +12,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lockstep.errors import RegistryError, UsageError
-from lockstep.registry.catalog import Model, Version, check_stage, check_version
+from lockstep.registry.catalog import (
+    STAGE_TAG,
+    Model,
+    Version,
+    check_stage,
+    check_version,
+    registry_speaks,
+    version_from,
+)
 from lockstep.registry.events import Step, Turn, Who, to_undo, turns
-from lockstep.registry.journal import Journal, journal
+from lockstep.registry.journal import EVENT_TAG, Journal, journal
 from lockstep.registry.pointers import aliases_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["Move", "Step", "archive", "promote", "rollback", "transition"]
+__all__ = ["Move", "Step", "archive", "promote", "register_version", "rollback", "transition"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,52 @@ class Move:
     def changed(self) -> bool:
         """Whether any stage changed; false where everything stood as asked."""
         return bool(self.made_way) or self.step.was != self.step.now
+
+
+def register_version(
+    client: MlflowClient,
+    name: str,
+    model_id: str,
+    run_id: str,
+    tags: dict[str, str],
+    stage: str = "None",
+    again: bool = False,
+    who: Who | None = None,
+) -> tuple[Version, bool]:
+    """Make a version of a logged model on record; return it, and whether it is new.
+
+    A version of the same digest (tag ``lockstep.model_digest``) is returned in its place, unless ``again``.
+    """
+    ensure_model(client, name)
+    with journal(client, name, who) as book:
+        digest = tags["lockstep.model_digest"]
+        twins = [v for v in book.model.versions if v.tag("model_digest") == digest]
+        if twins and not again:
+            return twins[-1], False
+        event = book.begin("register", stage=stage, details={"model_digest": digest, "run_id": run_id})
+        with registry_speaks():
+            made = client.create_model_version(
+                name,
+                source=f"models:/{model_id}",
+                run_id=run_id,
+                model_id=model_id,
+                tags={STAGE_TAG: stage, EVENT_TAG: event.token, **tags},
+            )
+        book.end(event, version=int(made.version))
+        if stage != "None":
+            book.settle()
+        return version_from(made), True
+
+
+def ensure_model(client: MlflowClient, name: str) -> None:
+    """Make a registered model where there is none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
+            raise
 
 
 def transition(

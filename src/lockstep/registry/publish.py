@@ -276,39 +276,19 @@ def register(
     What another process registered meanwhile is returned, unless it is to be made ``again``. Needs MLflow's global
     functions pointed at the client's store: they resolve the model's address.
     """
-    from lockstep.registry.journal import EVENT_TAG, journal
+    from lockstep.registry.lifecycle import register_version
 
-    ensure_model(client, name)
-    with journal(client, name) as book:
-        twin = next((v for v in reversed(book.model.versions) if v.tags.get(DIGEST) == outputs.digest), None)
-        if twin is not None and not again:
-            return Published(name, twin.version, twin.stage, twin.run_id or "", outputs.digest, new=False)
-        details = {"model_digest": outputs.digest, "run_id": logged.run_id}
-        event = book.begin("register", stage=settings.initial_stage, details=details)
-        tags = {STAGE: settings.initial_stage, EVENT_TAG: event.token, **version_tags(outputs)}
-        with asked(retries=0):  # asked again, a server that was only slow would make two
-            version = client.create_model_version(
-                name,
-                source=f"models:/{logged.model_id}",
-                run_id=logged.run_id,
-                model_id=logged.model_id,
-                tags=tags,
-            )
-        book.end(event, version=int(version.version))
-        if settings.initial_stage != "None":
-            book.settle()
-    return _published(version, new=True)
-
-
-def ensure_model(client: MlflowClient, name: str) -> None:
-    """Make a registered model where there is none."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
-            raise
+    with asked(retries=0):  # asked again, a server that was only slow would make two
+        version, new = register_version(
+            client,
+            name,
+            model_id=str(logged.model_id),
+            run_id=logged.run_id,
+            tags=version_tags(outputs),
+            stage=settings.initial_stage,
+            again=again,
+        )
+    return Published(name, version.version, version.stage, version.run_id or "", outputs.digest, new)
 
 
 def read_outputs(root: Path, problem: str, model_type: str) -> Outputs:
