@@ -121,7 +121,7 @@ def test_publishing_can_be_turned_off_for_one_call_and_says_where(tmp_path):
         ("mlflow: {model_registry: {default_stage: Production}}", "default_stage Production is refused"),
         ("mlflow: {model_registry: {default_stage: Stagin}}", "default_stage"),
         ("mlflow: {trackin_uri: x}", "did you mean 'tracking_uri'"),
-        ("mlflow: {model_registry: {registration_policy: if_better}}", "not available yet"),
+        ("mlflow: {model_registry: {registration_policy: if_beter}}", r"did you mean 'if_better'"),
         ("mlflow: {enabled: perhaps}", "mlflow.enabled"),
         ("mlflow: {timeout_seconds: 60}", "timeout_seconds"),
         ("mlflow: [", "no valid YAML"),

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from lockstep.config.gates import Gates
 from lockstep.config.params import Strict, validated
 from lockstep.errors import ConfigError
 
@@ -33,6 +34,7 @@ class ModelRegistrySection(Strict):
     default_stage: Literal["None", "Staging", "Archived", "Production"] = "None"
     auto_transition_to_staging: bool = False
     production_stage: Literal["Production"] = "Production"
+    gates: dict[str, Gates] = Field(default_factory=dict)
 
 
 class MlflowSection(Strict):
@@ -70,6 +72,7 @@ class Settings:
     default_stage: str
     auto_transition_to_staging: bool
     production_stage: str
+    gates: Mapping[str, Gates] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -127,6 +130,7 @@ def load_settings(
         default_stage=registry.default_stage,
         auto_transition_to_staging=registry.auto_transition_to_staging,
         production_stage=registry.production_stage,
+        gates=registry.gates,
         environment={name: item.value for name, item in variables.items()},
         sources=sources,
     )
@@ -143,13 +147,7 @@ def read_model_config(root: Path) -> tuple[ModelConfig, set[str]]:
         raise ConfigError(f"{CONFIG_FILE} is no valid YAML: {' '.join(str(error).split())}") from error
     content = _without_empty(content) or {}
     _no_production(content)
-    config = validated(ModelConfig, content, str(CONFIG_FILE))
-    if config.mlflow.model_registry.registration_policy == "if_better":
-        raise ConfigError(
-            f"{CONFIG_FILE}: registration_policy if_better is not available yet; "
-            "use 'always' and compare before you promote"
-        )
-    return config, set(_leaves(content))
+    return validated(ModelConfig, content, str(CONFIG_FILE)), set(_leaves(content))
 
 
 def environment(root: Path, environ: Mapping[str, str] | None = None) -> dict[str, Found]:

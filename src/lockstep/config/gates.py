@@ -1,0 +1,74 @@
+"""What a version must show before it goes into Production: the section mlflow.model_registry.gates, typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from lockstep.config.params import Strict
+
+DEFAULT = "default"
+"""The section that holds for every problem; a problem's own section overrides it key by key."""
+BETTER_THAN_GUESSING = {"roc_auc": 0.5, "macro_roc_auc": 0.5, "r2": 0.0}
+"""The floors where none is configured; those of other tasks' metrics do not count."""
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class ChampionGate(Strict):
+    """When a challenger counts as better than the champion."""
+
+    margin: NotNegative = Field(0.0, description="what the bound of the difference must clear")
+    min_rows: int = Field(500, ge=2, description="fewest rows that neither has seen")
+    min_groups: int = Field(100, ge=2, description="fewest groups among them")
+    resamples: int = Field(1000, ge=200, description="of the paired bootstrap")
+
+
+class SliceGate(Strict):
+    """How much worse a part of the rows may fare."""
+
+    min_rows: int = Field(200, ge=2, description="rows from which a slice is judged")
+    worse_by: NotNegative = 0.02
+    beyond_noise: bool = Field(
+        True, description="whether a slice must also be worse by more than noise; false: the estimate decides"
+    )
+
+
+class CalibrationGate(Strict):
+    """How far probabilities may be off."""
+
+    max_error: float = Field(0.1, gt=0, le=1, description="greatest calibration error; 1: any")
+    worse_by: NotNegative = Field(0.02, description="than the champion's, beyond noise")
+
+
+class Gates(Strict):
+    """All gates before Production. ``floors`` are of the metrics recorded on the test part."""
+
+    floors: dict[str, Finite] = Field(default_factory=lambda: dict(BETTER_THAN_GUESSING))
+    champion: ChampionGate = ChampionGate()
+    slices: SliceGate = SliceGate()
+    calibration: CalibrationGate = CalibrationGate()
+    golden: bool = True
+    signature: bool = True
+    must_have_been_in_staging: bool = False
+
+
+def gates_of(sections: Mapping[str, Gates], problem: str) -> Gates:
+    """Return the gates of one problem: the default section's, overridden by what its own section sets."""
+    told = [sections[name].model_dump(exclude_unset=True) for name in (DEFAULT, problem) if name in sections]
+    merged: dict[str, Any] = {}
+    for section in told:
+        merged = _merged(merged, section)
+    return Gates.model_validate(merged)
+
+
+def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``one`` with what ``other`` sets, section by section."""
+    both = {
+        key: _merged(one[key], value) if isinstance(value, dict) and isinstance(one.get(key), dict) else value
+        for key, value in other.items()
+    }
+    return {**one, **both}
