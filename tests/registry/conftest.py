@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -202,23 +202,31 @@ def server(server_factory: Callable[[], Server]) -> Server:
 
 
 class Server:
-    """A `mlflow server` process over its own folder."""
+    """A `mlflow server` process over its own folder; ``options`` and ``variables`` come after its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: Sequence[str] = (), variables: Mapping[str, str] | None = None):
         self.folder = folder
+        self.options, self.variables = options, variables or {}
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Server:
+        self.launch()
+        return self.wait()
+
+    def launch(self) -> None:
         command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1"]
         command += ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
-        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        command += ["--artifacts-destination", str(self.folder / "artifacts"), *self.options]
         # Its job runner is seven more processes, each of which imports all of MLflow.
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **self.variables}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, env=environment)
+
+    def wait(self) -> Server:
+        assert self.process is not None
         deadline = time.monotonic() + 60
         while not self.answers():
             assert self.process.poll() is None, (self.folder / "log").read_text()
