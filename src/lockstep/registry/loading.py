@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 CACHE = Path(".lockstep") / "cache" / "models"
 DOUBTED = Path(".lockstep") / "cache" / "doubted"
-SUMS = "sums.json"
+SUMS = ".cached.json"
+"""What was downloaded, in the cache only; the artifact has a list of its own (packaging.SUMS)."""
 PICKLES = (".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill")
 
 

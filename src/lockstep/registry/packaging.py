@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.io import write_json, write_text
+from lockstep.io import sha256_file, write_json, write_text
 from lockstep.models.artifact import ALLOWED_TYPES, ENCODER_SOURCE, check_types, content_of
 from lockstep.models.golden import golden_content, golden_outputs, golden_rows
 from lockstep.problems.schema import PROBLEMS, Schema
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mlflow.models import Model, ModelSignature
 
 SKOPS, GOLDEN, SCHEMA, CARD = "model.skops", "golden.json", "schema.yaml", "model_card.json"
+SUMS = "sums.json"
+"""The SHA-256 of every other file of the folder, by path; its own digest is a tag of the version."""
 SHIPPED_CODE = Path("code") / "lockstep" / "features" / ENCODER_SOURCE.name
 _ALWAYS = ("mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy")
 _BOOSTERS = {"xgboost": ("xgboost-cpu", "xgboost"), "lightgbm": ("lightgbm",)}
@@ -106,6 +108,7 @@ class Flavor:
 
     def __init__(self, packed: Package) -> None:
         self.packed = packed
+        self.sums_digest = ""
 
     def save_model(self, path: str, mlflow_model: Model, **_: Any) -> None:
         """Write the model folder.
@@ -135,6 +138,18 @@ class Flavor:
         shutil.copyfile(PROBLEMS / self.packed.schema.name / "schema.yaml", folder / SCHEMA)
         mlflow_model.model_size_bytes = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
         mlflow_model.save(str(folder / "MLmodel"))
+        write_json(folder / SUMS, sums_of(folder))
+        self.sums_digest = sha256_file(folder / SUMS)
+
+
+def sums_of(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file of a model folder by its path, the list of them left out.
+
+    Compiled code is left out too: MLflow removes it before it stores the folder.
+    """
+    files = (p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    paths = {p.relative_to(folder).as_posix(): p for p in files}
+    return {name: sha256_file(paths[name]) for name in sorted(paths) if name != SUMS}
 
 
 def _mlflow_sklearn() -> Any:

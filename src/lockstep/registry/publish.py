@@ -31,6 +31,7 @@ from lockstep.registry import store
 from lockstep.registry.lineage import TRAIN_STAGE, Lineage, lineage
 from lockstep.registry.runs import (
     ARTIFACT_BYTES,
+    SUMS_DIGEST,
     DataPart,
     Logged,
     Record,
@@ -284,7 +285,7 @@ def register(
             name,
             model_id=str(logged.model_id),
             run_id=logged.run_id,
-            tags=version_tags(outputs),
+            tags=version_tags(outputs) | sums_tag(client, str(logged.model_id)),
             stage=settings.initial_stage,
             again=again,
         )
@@ -378,6 +379,12 @@ def version_tags(outputs: Outputs) -> dict[str, str]:
     for part in ("validation", "test"):
         plain |= {f"{part}_{name}": value for name, value in outputs.metrics.get(part, {}).items()}
     return {f"lockstep.{key}": str(value) for key, value in plain.items()}
+
+
+def sums_tag(client: MlflowClient, model_id: str) -> dict[str, str]:
+    """Return the tag by which a version's files are checked, as it was noted with the logged model."""
+    noted = client.get_logged_model(model_id).tags.get(SUMS_DIGEST)
+    return {SUMS_DIGEST: noted} if noted else {}
 
 
 def class_tags(card: dict[str, Any]) -> dict[str, str]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ARTIFACT_BYTES = "lockstep.artifact_bytes"
 """The tag of a logged model that says how long its model.skops is: a listing then shows where it was cut off."""
+SUMS_DIGEST = "lockstep.sums_digest"
+"""The tag of a logged model and its versions with the digest of the list of its files' sums."""
 BATCH = 1000
 PARAMS_BATCH = 100
 _TIMEOUT, _RETRIES = "MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
@@ -156,18 +158,22 @@ def _log_params(client: MlflowClient, run_id: str, params: dict[str, Any]) -> No
 
 def _log_model(record: Record, packed: Package) -> str:
     """Log the model folder against the active run; return the logged model's id."""
+    import mlflow
     from mlflow.models import Model
 
+    flavor = Flavor(packed)
     info = Model.log(
         artifact_path=None,
         name="model",
-        flavor=Flavor(packed),
+        flavor=flavor,
         tags=record.tags | {ARTIFACT_BYTES: str(len(packed.content))},
         model_type=packed.card["type"],
         serialization_format="skops",
         # Its example was predicted already, as one of the golden rows.
         validate_serving_input=False,
     )
+    # Known only now: MLmodel, one of the files, names the model's id.
+    mlflow.set_logged_model_tags(info.model_id, {SUMS_DIGEST: flavor.sums_digest})
     return str(info.model_id)
 
 
