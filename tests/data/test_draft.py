@@ -251,3 +251,17 @@ def test_a_tree_of_the_forest_sees_part_of_many_rows(tmp_path, rows, task, share
     params = parsed(params_text(replace(small, rows=rows)))
     assert params.train["toy-random_forest"].params.get("max_samples") == share
     assert params.train["toy-random_forest"].params["max_features"] == 0.3
+
+
+def test_columns_of_few_levels_are_slices_then_numbers(tmp_path):
+    columns = {
+        "amount": noise(1), "age": noise(2), "many": [f"level {i % 20}" for i in range(600)],
+        "colour": ["red", "green", "blue"] * 200, "y": ["0", "1"] * 300,
+    }  # fmt: skip
+    drafted = drafted_from(tmp_path, columns)
+    assert [c.name for c in drafted.columns if c.keys.get("slice")] == ["amount", "age", "colour"]
+    (tmp_path / "schema.yaml").write_text(schema_text(drafted), encoding="utf-8")
+    assert read_schema(tmp_path / "schema.yaml").slices == ["amount", "age", "colour"]
+    coded = {f"c{i}": [str((row // (i + 1)) % 3) + "x" for row in range(600)] for i in range(7)}
+    drafted = drafted_from(tmp_path, {"amount": noise(1), **coded, "y": Y})
+    assert [c.name for c in drafted.columns if c.keys.get("slice")] == ["c0", "c1", "c2", "c3", "c4"]

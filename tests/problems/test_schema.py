@@ -61,7 +61,9 @@ def test_every_shipped_schema_is_valid_and_described(problem):
     schema = load_schema(problem)
     assert schema.name == problem
     assert [c.name for c in schema.columns.values() if c.is_feature and not c.description] == []
-    assert len(schema.slices) >= 3 or not problem.startswith("accidents")
+    sliceable = [c for c in schema.features if c.kind == "numeric" or 2 <= len(c.codes) <= 12]
+    assert len(schema.slices) >= min(3, len(sliceable))
+    assert set(schema.slices) <= set(schema.feature_names)
 
 
 def test_an_unknown_problem_comes_with_the_nearest():

@@ -19,6 +19,8 @@ MOST_CODES = 30
 """Levels that are all listed."""
 MOST_NATIVE = 100
 """Levels that models see as they are; of more, the target's rate and the number of rows are derived."""
+MOST_OF_SLICE, MOST_SLICES, FEWEST_SLICES = 12, 5, 3
+"""Levels of a column that gates look at one by one; how many such columns a draft marks, and how many at least."""
 FEWEST_ROWS, FEWEST_OF_CLASS = 100, 20
 _LONGEST_CODE = 60
 _HUGE = 1e30
@@ -136,6 +138,7 @@ class _Drafter:
             raise DataError(
                 f"{self.text.path.name} has no column to predict '{self.target.name}' from; give one with more"
             )
+        mark_slices(columns)
         split = "given" if "part" in self.has else "time" if "date" in self.has else "group"
         lost = self.found.rows - self.target.column.present
         duplicates = self._duplicates()
@@ -420,6 +423,14 @@ class _Drafter:
             None, f"{self.found.copies:,} rows are exact copies of others; {done} (preprocess.duplicates)"
         )
         return choice
+
+
+def mark_slices(columns: list[Planned]) -> None:
+    """Mark what gates look at part by part: columns of few levels, and numbers (their quartiles) where they are few."""
+    few = [c for c in columns if c.keys["kind"] == "categorical" and 2 <= len(c.codes) <= MOST_OF_SLICE]
+    numbers = [c for c in columns if c.keys["kind"] == "numeric"]
+    for column in [*few[:MOST_SLICES], *numbers[: max(0, FEWEST_SLICES - len(few))]]:
+        column.keys["slice"] = True
 
 
 def _reading(column: Column) -> dict[str, Any]:
