@@ -75,6 +75,10 @@ mlflow-ui: $(READY) ## open MLflow's own pages on the local store
 test: $(READY) ## run the whole test suite
 	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+.PHONY: stress
+stress: $(READY) ## 100 killed moves, 8 processes with 200 moves, 1,000 versions, on sqlite and on a server (20 minutes)
+	@python -W ignore -m tests.registry.stress all
+
 .PHONY: lint
 lint: $(READY) ## check style, types, import contracts and the stages' declared code
 	@ruff check . && ruff format --check . && mypy && lint-imports --no-cache && python scripts/stage_code.py

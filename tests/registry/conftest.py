@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -223,7 +224,9 @@ class Server:
         environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **self.variables}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, env=environment)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self.folder, env=environment, start_new_session=True
+            )
 
     def wait(self) -> Server:
         assert self.process is not None
@@ -245,6 +248,13 @@ class Server:
             self.process.terminate()
             self.process.wait(timeout=30)
             self.process = None
+
+    def kill(self) -> None:
+        """End the server and its workers as a power cut would."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(timeout=30)
+        self.process = None
 
 
 def free_port() -> int:
