@@ -61,6 +61,11 @@ class Version:
         return number(self.tag("threshold"))
 
     @property
+    def pruned(self) -> str | None:
+        """The number of the event that deleted its files; None while it has them."""
+        return self.tag("pruned")
+
+    @property
     def dirty(self) -> bool | None:
         """Whether a declared input differed from the commit; None where nobody recorded it."""
         return {"true": True, "false": False}.get(self.tag("dirty") or "")
@@ -105,6 +110,20 @@ class Model:
                 f"{self.name} has no version in {stage}; versions: {stands}; move one: {command}"
             )
         return found[-1]
+
+
+def check_has_files(version: Version, stage: str) -> None:
+    """Raise a RegistryError for a version whose files were pruned, where ``stage`` is one that is loaded from."""
+    if version.pruned is not None and stage in ("Staging", "Production"):
+        raise RegistryError(f"{pruned_line(version)}; it cannot go to {stage}")
+
+
+def pruned_line(version: Version) -> str:
+    """Say that a version's files were pruned, and how to have the model again."""
+    return (
+        f"the files of {version.name} version {version.version} were pruned (event {version.pruned}); rebuild it: "
+        f"{SCRIPT} reproduce --model-name {version.name} --version {version.version}"
+    )
 
 
 def number(text: str | None) -> float | None:

@@ -67,7 +67,10 @@ def register_version(
         twins = [v for v in book.model.versions if v.tag("model_digest") == digest]
         if twins and not again:
             return twins[-1], False
-        event = book.begin("register", stage=stage, details={"model_digest": digest, "run_id": run_id})
+        details = {"model_digest": digest, "run_id": run_id}
+        if sums := tags.get("lockstep.sums_digest"):
+            details["sums_digest"] = sums
+        event = book.begin("register", stage=stage, details=details)
         with registry_speaks():
             made = client.create_model_version(
                 name,

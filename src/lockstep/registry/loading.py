@@ -95,7 +95,7 @@ def open_version(located: Located) -> Model:
     where = f"{version.name} version {version.version}"
     with _noted(folder):
         pipeline = read_artifact(_skops_file(folder, where), _digest(version), folder / SHIPPED_CODE)
-        schema, rows, outputs = _declared(located, where)
+        schema, rows, outputs = declared(located, where)
         check_golden(pipeline, rows, outputs, where)
     return Model(
         pipeline=pipeline,
@@ -142,11 +142,11 @@ def _costs(version: Version, where: str) -> dict[str, dict[str, float]] | None:
         ) from error
 
 
-def _declared(located: Located, where: str) -> tuple[Schema, pd.DataFrame, list[Any]]:
+def declared(located: Located, where: str) -> tuple[Schema, pd.DataFrame, list[Any]]:
     """Return schema, golden rows and their outputs as an artifact holds them; ArtifactError where one is off."""
     from lockstep.models.golden import COUNT, golden_from
 
-    schema = _schema(located.folder, located.version, where)
+    schema = schema_of(located.folder, located.version, where)
     rows, outputs = golden_from(_content(located.folder / GOLDEN, where), schema)
     if len(rows) < COUNT:
         raise ArtifactError(f"{where} has {len(rows)} golden rows in place of {COUNT}; register it again")
@@ -181,7 +181,7 @@ def doubted_fault(client: MlflowClient, version: Version, root: Path) -> str:
     where = f"{version.name} version {version.version}"
     try:
         with _noted(root / CACHE / note.name):
-            _declared(locate(client, version, root), where)
+            declared(locate(client, version, root), where)
     except ArtifactError as error:
         return str(error).partition("; register it again")[0].removeprefix(f"{where}: ")
     note.unlink()
@@ -274,7 +274,8 @@ def _skops_file(folder: Path, where: str) -> Path:
     raise ArtifactError(f"{where} holds no {SKOPS}; register it again with `dvc repro register`")
 
 
-def _schema(folder: Path, version: Version, where: str) -> Schema:
+def schema_of(folder: Path, version: Version, where: str) -> Schema:
+    """Return the schema in an artifact; ArtifactError where it is missing or not the version's."""
     if not (folder / SCHEMA).is_file():
         raise ArtifactError(f"{where} holds no {SCHEMA}; register it again with `dvc repro register`")
     try:
