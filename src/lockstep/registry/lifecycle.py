@@ -22,11 +22,13 @@ from lockstep.registry.catalog import (
     version_from,
 )
 from lockstep.registry.events import Step, Turn, Who, to_undo, turns
-from lockstep.registry.journal import EVENT_TAG, Journal, journal
+from lockstep.registry.journal import EVENT_TAG, REFUSED, Journal, journal
 from lockstep.registry.pointers import aliases_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from lockstep.registry.gated import Gate
 
 __all__ = ["Move", "Step", "archive", "promote", "register_version", "rollback", "transition"]
 
@@ -103,12 +105,13 @@ def transition(
     stage: str,
     who: Who | None = None,
     action: str = "transition",
+    gate: Gate | None = None,
 ) -> Move:
-    """Put a version into a stage; a version that stands there already stays."""
+    """Put a version into a stage; a version that stands there already stays. What ``gate`` refuses is on record."""
     check_stage(stage)
     number = check_version(version)
     with journal(client, name, who) as book:
-        return move(book, action, number, stage)
+        return move(book, action, number, stage, gate)
 
 
 def promote(
@@ -117,13 +120,17 @@ def promote(
     version: int | str | None = None,
     stage: str = "Production",
     who: Who | None = None,
+    gate: Gate | None = None,
 ) -> Move:
-    """Put a version (unnamed: the newest) into Production or Staging; the previous Production is archived."""
+    """Put a version (unnamed: the newest) into Production or Staging; the previous Production is archived.
+
+    ``gate`` is the verdict on that version (``gated.gate_of``); what it refuses is on record and a RegistryError.
+    """
     if check_stage(stage) not in ("Staging", "Production"):
         raise UsageError(f"promote goes to Staging or Production; for {stage} use transition")
     number = None if version is None else check_version(version)
     with journal(client, name, who) as book:
-        return move(book, "promote", book.model.newest.version if number is None else number, stage)
+        return move(book, "promote", book.model.newest.version if number is None else number, stage, gate)
 
 
 def archive(client: MlflowClient, name: str, version: int | str, who: Who | None = None) -> Move:
@@ -154,18 +161,31 @@ def rollback(
         return move(book, "rollback", number, stage)
 
 
-def move(book: Journal, action: str, number: int, stage: str) -> Move:
+def move(book: Journal, action: str, number: int, stage: str, gate: Gate | None = None) -> Move:
     """Make one move: who stands in Production steps down first, then the version moves, pointers last.
 
     At no moment are two versions in Production. What stands as asked already makes no event.
     """
     moved = book.model.version(number)
+    content = _allowed(book, action, number, stage, gate)
     steps = [Step(v.version, v.stage, "Archived") for v in leaving(book.model, number, stage)]
     if moved.stage != stage:
         steps.append(Step(number, moved.stage, stage))
-    event = _write(book, action, number, steps)
+    event = _write(book, action, number, steps, **content)
     made_way = tuple(step for step in steps if step.version != number)
     return Move(book.name, Step(number, moved.stage, stage), made_way, aliases_of(book.model), event)
+
+
+def _allowed(book: Journal, action: str, number: int, stage: str, gate: Gate | None) -> dict[str, Any]:
+    """Return what a move's event keeps of its gate; one that refuses is put on record and raised."""
+    if gate is None:
+        return {}
+    gate.check_still(book.model, number)
+    if gate.refused:
+        event = book.begin(action, version=number, gate=gate.record, details={"to": stage})
+        book.end(event, REFUSED)
+        raise RegistryError(gate.refusal)
+    return {"gate": gate.record}
 
 
 def _write(book: Journal, action: str, number: int, steps: list[Step], **content: Any) -> int | None:
