@@ -1,0 +1,129 @@
+"""One holder at a time; who died is followed at once, who is silent after the lease; nothing else is broken."""
+
+import json
+import multiprocessing
+import os
+import threading
+import time
+
+import pytest
+
+from lockstep.errors import RegistryError
+from lockstep.registry import locking
+from lockstep.registry.catalog import LOCK_PREFIX, list_models, model_names
+from lockstep.registry.locking import all_locks, break_lock, find_lock, held
+
+NAME = "Toy_XGBoost"
+
+
+@pytest.fixture
+def client(home):
+    return home.client
+
+
+def stranger(client, name=NAME, token="theirs", **owner):
+    """Leave a lock as another process would."""
+    me = {**locking._me(), **owner}
+    client.create_registered_model(
+        f"{LOCK_PREFIX}{name}", tags={"lockstep.token": token, "lockstep.owner": json.dumps(me)}
+    )
+
+
+def test_a_lock_stands_within_the_block_and_goes_with_it(client):
+    with held(client, NAME):
+        assert [lock.name for lock in all_locks(client)] == [NAME]
+        assert find_lock(client, NAME).owner["pid"] == os.getpid()
+    assert all_locks(client) == []
+
+
+def test_a_lock_goes_with_an_error_too(client):
+    with pytest.raises(ZeroDivisionError), held(client, NAME):
+        raise ZeroDivisionError
+    assert find_lock(client, NAME) is None
+
+
+def test_locks_are_no_models(client):
+    with held(client, NAME):
+        assert model_names(client) == []
+        assert list_models(client) == []
+
+
+def test_threads_take_turns(client):
+    inside, most = [], []
+
+    def work():
+        for _ in range(3):
+            with held(client, NAME):
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert most == [1] * 12
+
+
+def test_a_dead_owner_of_this_machine_is_followed_at_once(client):
+    gone = multiprocessing.get_context("fork").Process(target=lambda: None)
+    gone.start()
+    gone.join()
+    stranger(client, pid=gone.pid, started="1")
+    assert find_lock(client, NAME).dead
+    begun = time.monotonic()
+    with held(client, NAME):
+        assert find_lock(client, NAME).owner["pid"] == os.getpid()
+    assert time.monotonic() - begun < 5
+
+
+def test_a_process_number_used_again_is_another_process(client):
+    stranger(client, started="1")
+    assert find_lock(client, NAME).dead
+
+
+@pytest.mark.parametrize("owner", [{"host": "elsewhere"}, {"boot": "another start"}])
+def test_an_owner_elsewhere_is_followed_after_the_lease_only(client, monkeypatch, owner):
+    stranger(client, pid=1, started="1", **owner)
+    assert not find_lock(client, NAME).dead
+    monkeypatch.setattr(locking, "LEASE", 0.5)
+    begun = time.monotonic()
+    with held(client, NAME):
+        pass
+    assert 0.5 < time.monotonic() - begun < 10
+
+
+def test_a_lock_that_changes_hands_is_not_broken(client, monkeypatch):
+    stranger(client, host="elsewhere")
+    before = find_lock(client, NAME)
+    client.delete_registered_model(f"{LOCK_PREFIX}{NAME}")
+    stranger(client, host="elsewhere", token="another's")
+    assert not break_lock(client, before)
+    assert find_lock(client, NAME).token == "another's"
+    assert [lock.token for lock in all_locks(client)] == ["another's"]
+
+
+def test_only_one_process_may_break_a_lock(client):
+    stranger(client, host="elsewhere")
+    lock = find_lock(client, NAME)
+    client.create_registered_model(f"{locking.BREAKING}{lock.token}")
+    assert not break_lock(client, lock)
+    assert find_lock(client, NAME) is not None
+
+
+def test_waiting_ends_with_who_holds_it_and_what_to_do(client, monkeypatch):
+    stranger(client, host="elsewhere", user="ada", pid=7)
+    monkeypatch.setattr(locking, "PATIENCE", 0.3)
+    told = rf"{NAME} is held by ada on elsewhere \(pid 7\) for another move; run the command again .*doctor --fix"
+    with pytest.raises(RegistryError, match=told), held(client, NAME):
+        pass
+
+
+def test_over_a_real_server(server):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(server.uri)
+    with held(client, NAME):
+        assert find_lock(client, NAME).owner["pid"] == os.getpid()
+    assert find_lock(client, NAME) is None

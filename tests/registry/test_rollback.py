@@ -1,0 +1,148 @@
+"""Rolling back: one step back each time, to a version that stood there, also after an archive; all on record."""
+
+import json
+
+import pytest
+from tests.registry.test_lifecycle import NAME, add_model, agrees, stages
+
+from lockstep.errors import RegistryError, UsageError
+from lockstep.registry import lifecycle
+from lockstep.registry.catalog import get_model
+from lockstep.registry.events import Step, Who
+from lockstep.registry.manage import main
+
+
+@pytest.fixture
+def client(home):
+    return home.client
+
+
+def promoted(client, *versions):
+    add_model(client, max(versions))
+    for version in versions:
+        lifecycle.promote(client, NAME, version)
+
+
+def test_the_version_before_comes_back_and_what_leaves_goes_where_it_was(client):
+    promoted(client, 1)
+    lifecycle.archive(client, NAME, 1)
+    promoted_from_staging = add_versions(client, 2)
+    lifecycle.promote(client, NAME, 1)
+    lifecycle.transition(client, NAME, promoted_from_staging, "Staging")
+    lifecycle.promote(client, NAME, promoted_from_staging)
+    done = lifecycle.rollback(client, NAME)
+    assert done.step == Step(1, "Archived", "Production")
+    assert done.made_way == (Step(promoted_from_staging, "Production", "Staging"),)
+    assert stages(client) == {1: "Production", 2: "Staging"}
+    agrees(client)
+
+
+def add_versions(client, number):
+    run = client.create_run("0").info
+    client.create_model_version(NAME, run.artifact_uri, run.run_id, tags={"lockstep.stage": "None"})
+    return number
+
+
+def test_again_and_again_it_goes_back_further_until_nothing_is_left(client):
+    promoted(client, 1, 2, 3)
+    assert lifecycle.rollback(client, NAME).step.version == 2
+    assert lifecycle.rollback(client, NAME).step.version == 1
+    told = "no version stood in Production of Accident_Prediction_XGBoost before version 1; .*use archive"
+    with pytest.raises(RegistryError, match=told):
+        lifecycle.rollback(client, NAME)
+    assert stages(client) == {1: "Production", 2: "None", 3: "None"}
+    agrees(client)
+
+
+def test_a_rollback_after_an_archive_brings_it_back(client):
+    promoted(client, 1, 2)
+    lifecycle.archive(client, NAME, 2)
+    assert get_model(client, NAME).aliases == {}
+    assert lifecycle.rollback(client, NAME).step == Step(2, "Archived", "Production")
+    agrees(client)
+
+
+def test_moves_elsewhere_do_not_count(client):
+    promoted(client, 1, 2)
+    add_versions(client, 3)
+    lifecycle.transition(client, NAME, 3, "Staging")
+    assert lifecycle.rollback(client, NAME).step.version == 1
+    assert stages(client)[3] == "Staging"
+
+
+def test_to_a_version_or_a_run_that_stood_there(client):
+    promoted(client, 1, 2, 3)
+    assert lifecycle.rollback(client, NAME, version=1).step.version == 1
+    run_id = get_model(client, NAME).version(2).run_id
+    runs = [v.version for v in get_model(client, NAME).versions if v.run_id == run_id]
+    assert lifecycle.rollback(client, NAME, run_id=run_id).step.version == runs[-1]
+    assert lifecycle.rollback(client, NAME).made_way[0].version == runs[-1]
+    agrees(client)
+
+
+def test_what_never_stood_there_is_refused_with_those_that_did(client):
+    promoted(client, 1)
+    add_versions(client, 2)
+    told = r"version 2 of .* never stood in Production \(those that did: 1\); use promote"
+    with pytest.raises(RegistryError, match=told):
+        lifecycle.rollback(client, NAME, version=2)
+    with pytest.raises(RegistryError, match="has no version 9"):
+        lifecycle.rollback(client, NAME, version=9)
+    with pytest.raises(RegistryError, match="has no version of run 'nobody'"):
+        lifecycle.rollback(client, NAME, run_id="nobody")
+    with pytest.raises(UsageError, match="rollback is of Staging or Production"):
+        lifecycle.rollback(client, NAME, "Archived")
+
+
+def test_a_model_that_was_never_moved_has_nothing_to_go_back_to(client):
+    add_model(client, 1)
+    with pytest.raises(RegistryError, match="nothing ever stood in Production"):
+        lifecycle.rollback(client, NAME)
+
+
+def test_staging_is_rolled_back_like_production(client):
+    add_model(client, 2)
+    lifecycle.transition(client, NAME, 1, "Staging")
+    lifecycle.archive(client, NAME, 1)
+    assert lifecycle.rollback(client, NAME, "Staging").step == Step(1, "Archived", "Staging")
+    agrees(client)
+
+
+def test_every_move_is_on_record_with_who_and_why(client):
+    add_model(client, 2)
+    lifecycle.promote(client, NAME, 1, who=Who("ada", "first"))
+    lifecycle.promote(client, NAME, 2, who=Who("bob", "better"))
+    lifecycle.rollback(client, NAME, who=Who("eve", "worse in use"))
+    events = get_model(client, NAME).record.events
+    assert [(e.action, e.who.actor, e.who.reason) for e in events[1:]] == [
+        ("promote", "ada", "first"),
+        ("promote", "bob", "better"),
+        ("rollback", "eve", "worse in use"),
+    ]
+    assert events[0].action == "adopt"
+    assert events[-1].undoes == 3
+    assert events[-1].client.startswith("lockstep ")
+
+
+def test_the_commands_print_and_record(home, monkeypatch, capsys):
+    add_model(home.client, 2)
+    monkeypatch.chdir(home.root)
+    who = ["--actor", "ada", "--reason", "a trial"]
+    main(["promote", "--model-name", NAME, "--version", "1", *who])
+    main(["promote", "--model-name", NAME, "--version", "2", *who])
+    capsys.readouterr()
+    main(["rollback", "--model-name", NAME])
+    out = capsys.readouterr().out
+    assert f"✓ {NAME} version 1: Archived → Production" in out
+    assert "version 2 made way: Production → None" in out
+    main(["history", "--model-name", NAME])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:2] == ["EVENT", "TIME"]
+    assert "1: None → Production" in lines[2]
+    assert "ada" in lines[2]
+    assert "a trial" in lines[2]
+    main(["history", "--model-name", NAME, "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert [event["action"] for event in told] == ["adopt", "promote", "promote", "rollback"]
+    assert told[-1]["end"]["outcome"] == "done"
+    assert told[-1]["before"] == told[-2]["digest"]
