@@ -241,8 +241,17 @@ def _sides(case: Case) -> Sides:
     models = (case.challenger_model, case.champion_model)
     rows = holdout(case.client, case.root, case.problem, [case.version, _champion(case)])
     _check_enough(rows, case.gates)
-    first, second = (scored(model, str(model.digest), rows, case.root) for model in models)
+    first, second = (_finite(scored(model, str(model.digest), rows, case.root), model) for model in models)
     return Sides(first, second, rows)
+
+
+def _finite(rows: Scored, model: Loaded) -> Scored:
+    """Return scored rows; a score that is no number is a RegistryError: nothing can be compared with it."""
+    import numpy as np
+
+    if not np.isfinite(rows.score).all():
+        raise RegistryError(f"{model.name} version {model.version} gives scores that are no finite numbers")
+    return rows
 
 
 def _check_enough(rows: Holdout, gates: Gates) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from lockstep.registry.events import Event, Who
+    from lockstep.registry.gated import Gate
     from lockstep.registry.lifecycle import Move
 
 Answer = tuple[Any, str]
@@ -66,12 +67,16 @@ def parser() -> Parser:
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """Refuse a stage or version that can't be, before anything is asked of a server."""
+    """Refuse a stage, a version or an override that can't be, before anything is asked of a server."""
     if getattr(options, "stage", None) is not None:
         check_stage(options.stage)
     for name in ("version", "to"):
         if getattr(options, name, None) is not None:
             check_version(getattr(options, name))
+    if getattr(options, "force", False):
+        from lockstep.registry.gated import check_force
+
+        check_force(options.force, options.reason or "")
 
 
 def show_models(client: MlflowClient, options: argparse.Namespace) -> Answer:
@@ -99,9 +104,9 @@ def transition(client: MlflowClient, options: argparse.Namespace) -> Answer:
     """Move one version."""
     from lockstep.registry import lifecycle
 
-    return _moved(
-        lifecycle.transition(client, options.model_name, options.version, options.stage, _who(options))
-    )
+    who, gate = _who(options), _gate(client, options, options.stage)
+    done = lifecycle.transition(client, options.model_name, options.version, options.stage, who, gate=gate)
+    return _moved(done, gate)
 
 
 def promote(client: MlflowClient, options: argparse.Namespace) -> Answer:
@@ -109,10 +114,11 @@ def promote(client: MlflowClient, options: argparse.Namespace) -> Answer:
     from lockstep.registry import lifecycle
 
     stage = options.stage or "Production"
-    done = lifecycle.promote(client, options.model_name, options.version, stage, _who(options))
+    who, gate = _who(options), _gate(client, options, stage)
+    done = lifecycle.promote(client, options.model_name, options.version, stage, who, gate)
     if options.version is None:
         print(_newest_note(get_model(client, options.model_name).version(done.step.version)), file=sys.stderr)
-    return _moved(done)
+    return _moved(done, gate)
 
 
 def archive(client: MlflowClient, options: argparse.Namespace) -> Answer:
@@ -173,6 +179,8 @@ def event_facts(event: Event) -> dict[str, Any]:
 def _event_row(event: Event) -> dict[str, Any]:
     """Return an event as people read it: what moved where, how it ended, who and why."""
     moved = ", ".join(f"{step.version}: {step.was} → {step.now}" for step in event.steps[:4])
+    if not event.steps and event.of_version:
+        moved = f"{event.of_version}: stays"
     if event.action == "register" and event.of_version:
         moved = f"{event.of_version}: new → {event.stage}"
     outcome = event.end.outcome if event.end else "open"
@@ -206,6 +214,10 @@ def _command(commands: Any, name: str, run: Callable[..., Answer], text: str, op
 
 
 def _option(sub: argparse.ArgumentParser, option: str, required: bool) -> None:
+    flags = {"--force": "override what the gates refuse, on record; needs --reason"}
+    if option in flags:
+        sub.add_argument(option, action="store_true", help=flags[option])
+        return
     texts = {
         "--model-name": ("NAME", "registered model, as list-models shows it"),
         "--version": ("N", "its version" if required else "its version (default: the newest)"),
@@ -219,8 +231,19 @@ def _option(sub: argparse.ArgumentParser, option: str, required: bool) -> None:
     sub.add_argument(option, metavar=metavar, required=required, help=text)
 
 
-def _moved(done: Move) -> Answer:
-    content = {
+def _gate(client: MlflowClient, options: argparse.Namespace, stage: str) -> Gate | None:
+    """Return the verdict on a version that is to go into Production; what refuses is shown before the move is."""
+    from lockstep.registry.gated import gate_of
+
+    asked = options.model_name, options.version, stage, options.force, options.reason or ""
+    gate = gate_of(client, project_root(), *asked)
+    if gate is not None and gate.refused:
+        print(as_json({"gate": gate.content}) if options.json else gate.table)
+    return gate
+
+
+def _moved(done: Move, gate: Gate | None = None) -> Answer:
+    content: dict[str, Any] = {
         "name": done.name,
         "version": done.step.version,
         "from": done.step.was,
@@ -229,7 +252,9 @@ def _moved(done: Move) -> Answer:
         "made_way": [{"version": s.version, "from": s.was, "to": s.now} for s in done.made_way],
         "aliases": done.aliases,
     }
-    return content, "\n".join(_move_lines(done))
+    if gate is None:
+        return content, "\n".join(_move_lines(done))
+    return {**content, "gate": gate.content}, "\n".join([gate.table, *_move_lines(done)])
 
 
 def _move_lines(done: Move) -> list[str]:
@@ -312,12 +337,12 @@ COMMANDS: dict[str, tuple[Callable[..., Answer], str, str]] = {
     "transition": (
         transition,
         "put one version into any stage",
-        "--model-name --version --stage [--reason] [--actor]",
+        "--model-name --version --stage [--force] [--reason] [--actor]",
     ),
     "promote": (
         promote,
         "put the newest version (or --version) into Production; the previous one is archived",
-        "--model-name [--version] [--stage] [--reason] [--actor]",
+        "--model-name [--version] [--stage] [--force] [--reason] [--actor]",
     ),
     "archive": (
         archive,

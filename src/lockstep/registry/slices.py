@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 IN_TARGETS_UNIT = frozenset({"rmse", "mae"})
 """Metrics of which worse counts as a share of the champion's value."""
+_TINY = 1e-12
 OF_ONE_CLASS = "brier"
 """What rows of one class only are judged by: they have no ranking."""
 
@@ -80,7 +81,7 @@ def how_much_worse(metric: str, challenger: float, champion: float) -> float:
     worse = challenger - champion if metric in LOWER_IS_BETTER else champion - challenger
     if metric not in IN_TARGETS_UNIT or worse <= 0:
         return worse
-    return worse / champion if champion else float("inf")
+    return worse / max(champion, _TINY)
 
 
 def value_of(rows: Scored, metric: str) -> float:
