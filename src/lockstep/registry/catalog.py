@@ -19,6 +19,8 @@ STAGES = ("None", "Staging", "Production", "Archived")
 """Where a version can stand; its stage IS the tag of this name, MLflow's own stages are never read."""
 STAGE_TAG = "lockstep.stage"
 TAG_PREFIX = "lockstep."
+PRUNED_TAG = "lockstep.pruned"
+"""A version's tag with the number of the event that deleted its files (prune.py)."""
 LOCK_PREFIX = "lockstep.lock."
 """Registered models of this name are locks on others (locking.py)."""
 PAGE = 200
@@ -63,7 +65,7 @@ class Version:
     @property
     def pruned(self) -> str | None:
         """The number of the event that deleted its files; None while it has them."""
-        return self.tag("pruned")
+        return self.tags.get(PRUNED_TAG)
 
     @property
     def dirty(self) -> bool | None:

@@ -113,6 +113,12 @@ def _finished(book: Journal, event: Event) -> Event:
     by = book.who.actor
     if event.gate.get("verdict") == REFUSED:
         return book.end(event, "refused", mended_by=by)
+    if event.action == "export":  # nobody can see from here whether its folder came to be
+        return book.end(event, "dropped", mended_by=by)
+    if event.action == "prune":
+        from lockstep.registry.prune import carry_out
+
+        return carry_out(book, event, mended_by=by)
     if event.action != "register":
         book.apply(event.steps)
         return book.end(event, mended_by=by)

@@ -16,6 +16,7 @@ from lockstep.registry.catalog import (
     STAGE_TAG,
     Model,
     Version,
+    check_has_files,
     check_stage,
     check_version,
     registry_speaks,
@@ -167,6 +168,7 @@ def move(book: Journal, action: str, number: int, stage: str, gate: Gate | None 
     At no moment are two versions in Production. What stands as asked already makes no event.
     """
     moved = book.model.version(number)
+    check_has_files(moved, stage)
     content = _allowed(book, action, number, stage, gate)
     steps = [Step(v.version, v.stage, "Archived") for v in leaving(book.model, number, stage)]
     if moved.stage != stage:
@@ -214,6 +216,8 @@ def _undo(book: Journal, stage: str) -> Move:
         raise RegistryError(
             f"{stage} of {book.name} stands as it did before event {turn.event.number} already"
         )
+    for step in steps:
+        check_has_files(book.model.version(step.version), step.now)
     number = max(turn.before, default=steps[-1].version)
     event = _write(book, "rollback", number, steps, undoes=turn.event.number)
     asked = next((step for step in steps if step.version == number), Step(number, stage, stage))

@@ -21,7 +21,7 @@ from lockstep.io import read_json, sha256_file, whole_folder, write_json
 from lockstep.models.artifact import digest_of
 from lockstep.models.prediction import Model
 from lockstep.problems.schema import Schema, read_schema
-from lockstep.registry.catalog import Version, get_model, registry_speaks, versions_of_run
+from lockstep.registry.catalog import Version, get_model, pruned_line, registry_speaks, versions_of_run
 from lockstep.registry.packaging import GOLDEN, SCHEMA, SHIPPED_CODE, SKOPS
 from lockstep.registry.store import fluent
 
@@ -77,6 +77,8 @@ def find_version(
 
 def locate(client: MlflowClient, version: Version, root: Path) -> Located:
     """Return a version's artifact folder from the cache, downloaded where it is not there or was changed."""
+    if version.pruned is not None:
+        raise ArtifactError(pruned_line(version))
     digest = _digest(version)
     folder = root / CACHE / digest
     with _noted(folder):

@@ -326,7 +326,7 @@ def _closure_of_run(version: Version, client: MlflowClient, folder: Path) -> Tol
         run = client.get_run(version.run_id)
     except MlflowException:
         return FAILED, f"its run {version.run_id} is gone"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     if run.info.lifecycle_stage != "active":
         return FAILED, f"its run is deleted; `mlflow runs restore --run-id {version.run_id}`"
     if not fetch_run_folder(client, version.run_id, CLOSURE.parent.name, folder):

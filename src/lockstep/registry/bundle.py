@@ -1,0 +1,207 @@
+"""A version as a folder of its own: the artifact as it was stored, what it is, where it comes from, and all sums.
+
+A bundle needs no registry and nothing of this project: its requirements are the artifact's own, and MLflow serves it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.errors import ArtifactError, UsageError
+from lockstep.io import sha256_file, whole_folder, write_json, write_text
+from lockstep.registry.catalog import Model, Version, check_stage, check_version, get_model, pruned_line
+from lockstep.registry.events import Who
+from lockstep.registry.journal import journal, now
+from lockstep.registry.packaging import SCHEMA
+from lockstep.registry.verify import (
+    BUNDLE,
+    BUNDLE_SUMS,
+    FAILED,
+    MODEL_FOLDER,
+    NOT_CHECKED,
+    Finding,
+    bundle_sums,
+    check_artifact,
+    check_lineage,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+REQUIREMENTS, PYTHON, DOCKERFILE = "requirements.txt", "python_env.yaml", "Dockerfile"
+_DOCKERFILE = """\
+# {name} version {version}: answers POST /invocations on port 8080, and GET /ping. Nothing is fetched at start.
+#   docker build -t {tag} . && docker run --rm -p 8080:8080 {tag}
+FROM python:{python}-slim
+RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
+WORKDIR /bundle
+COPY requirements.txt .
+RUN pip install --no-cache-dir --compile -r requirements.txt
+COPY . .
+RUN sha256sum --check --quiet SHA256SUMS && useradd --uid 10001 --create-home model
+USER model
+ENV MLFLOW_DISABLE_TELEMETRY=true PYTHONUNBUFFERED=1
+EXPOSE 8080
+HEALTHCHECK CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/ping')"]
+CMD ["mlflow", "models", "serve", "--model-uri", "model", "--env-manager", "local", \
+"--host", "0.0.0.0", "--port", "8080"]
+"""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was exported: from where, the digest of the list of its sums, and the number of its event."""
+
+    version: Version
+    folder: Path
+    files: int
+    bytes: int
+    sums_digest: str
+    event: int
+
+
+def export(
+    client: MlflowClient,
+    root: Path,
+    name: str,
+    output: Path,
+    stage: str | None = None,
+    version: int | str | None = None,
+    who: Who | None = None,
+) -> Exported:
+    """Write a version's bundle, whole or not at all; one that fails its checks is not exported.
+
+    Raises UsageError for a folder that is there already, ArtifactError for a version that is damaged or pruned.
+    """
+    check_asked(output, stage, version)
+    model = get_model(client, name)
+    chosen = chosen_version(model, stage, version)
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made) / "bundle"
+        _gather(client, root, chosen, folder)
+        with journal(client, name, who) as book:
+            _describe(folder, book.model.version(chosen.version), book.who)
+            return _written(book, chosen, folder, output)
+
+
+def check_asked(output: Path, stage: str | None, version: int | str | None) -> None:
+    """Refuse what cannot be exported before anything is asked of a server."""
+    if (stage is None) == (version is None):
+        raise UsageError("export takes either --stage STAGE or --version N")
+    if stage is not None:
+        check_stage(stage)
+    if output.exists() or output.is_symlink():
+        raise UsageError(f"{output} is there already; name a folder that is not, or remove it first")
+
+
+def chosen_version(model: Model, stage: str | None, version: int | str | None) -> Version:
+    """Return the version that is meant; ArtifactError for one without files."""
+    chosen = model.newest_in(str(stage)) if version is None else model.version(check_version(version))
+    if chosen.pruned is not None:
+        raise ArtifactError(pruned_line(chosen))
+    return chosen
+
+
+def _gather(client: MlflowClient, root: Path, version: Version, folder: Path) -> None:
+    """Fetch artifact and lineage from the store, checked, into a bundle's folder."""
+    from lockstep.registry.stored import fetch_version
+
+    model = folder / MODEL_FOLDER
+    model.mkdir(parents=True)
+    fetch_version(client, version, model)
+    refuse_damaged(check_artifact(version, model))
+    refuse_damaged(check_lineage(client, root, version, folder))
+    shutil.copyfile(model / SCHEMA, folder / SCHEMA)
+    if not (model / REQUIREMENTS).is_file():
+        raise ArtifactError(
+            f"{version.name} version {version.version} holds no {REQUIREMENTS}: nobody could load it elsewhere; "
+            "register it again with `dvc repro register`"
+        )
+    shutil.copyfile(model / REQUIREMENTS, folder / REQUIREMENTS)
+
+
+def refuse_damaged(findings: list[Finding]) -> None:
+    """Raise an ArtifactError with the first check that failed."""
+    wrong = next((f for f in findings if f.verdict in (FAILED, NOT_CHECKED)), None)
+    if wrong is not None:
+        raise ArtifactError(
+            f"{wrong.name} version {wrong.version} is not exported: its {wrong.check} failed ({wrong.what}); see "
+            f"`manage_model_registry.py verify --model-name {wrong.name} --version {wrong.version}`"
+        )
+
+
+def _describe(folder: Path, version: Version, who: Who) -> None:
+    """Write what a bundle says of itself, its Dockerfile, and last of all the sums of its files."""
+    write_json(folder / BUNDLE, description(version, who), digits=None)
+    write_text(folder / DOCKERFILE, dockerfile(version, folder / MODEL_FOLDER / PYTHON))
+    lines = [f"{digest}  {name}\n" for name, digest in bundle_sums(folder).items()]
+    write_text(folder / BUNDLE_SUMS, "".join(lines))
+
+
+def dockerfile(version: Version, environment: Path) -> str:
+    """Return the Dockerfile of a bundle, over the Python that the artifact was made with."""
+    told = environment.read_text(encoding="utf-8") if environment.is_file() else ""
+    python = re.search(r"^python: *'?(\d+\.\d+)", told, re.MULTILINE)
+    tag = re.sub(r"[^a-z0-9]+", "-", version.name.lower()).strip("-") or "model"
+    return _DOCKERFILE.format(
+        name=version.name,
+        version=version.version,
+        tag=f"{tag}:{version.version}",
+        python=python[1] if python else "3.11",
+    )
+
+
+def description(version: Version, who: Who) -> dict[str, Any]:
+    """Return what bundle.json says: which version it is, what it needs to decide, its lineage, who exported it."""
+    return {
+        "format": 1,
+        "name": version.name,
+        "version": version.version,
+        "stage": version.stage,
+        "run_id": version.run_id,
+        "problem": version.tag("problem"),
+        "type": version.tag("type"),
+        "model_digest": version.tag("model_digest"),
+        "threshold": version.threshold,
+        "score_scale": version.tag("score_scale"),
+        "git_commit": version.tag("git_commit"),
+        "dirty": version.dirty,
+        "metrics": version.scores,
+        "tags": {key: version.tags[key] for key in sorted(version.tags) if key.startswith("lockstep.")},
+        "exported": {
+            "at": now(),
+            "by": who.actor,
+            "reason": who.reason,
+            "client": f"lockstep {package_version('lockstep')}",
+        },
+    }
+
+
+def _written(book: Any, version: Version, made: Path, output: Path) -> Exported:
+    """Put a finished bundle in its place, on record."""
+    digest = sha256_file(made / BUNDLE_SUMS)
+    details = {"bundle_digest": digest, "model_digest": version.tag("model_digest") or ""}
+    event = book.begin("export", version=version.version, details=details)
+    with _dropped_on_failure(book, event), whole_folder(output) as part:
+        shutil.copytree(made, part, dirs_exist_ok=True)
+    book.end(event)
+    files = [path for path in output.rglob("*") if path.is_file()]
+    return Exported(version, output, len(files), sum(p.stat().st_size for p in files), digest, event.number)
+
+
+@contextmanager
+def _dropped_on_failure(book: Any, event: Any) -> Iterator[None]:
+    """End an event as dropped when its block fails: what it announced has not happened."""
+    try:
+        yield
+    except BaseException:
+        book.end(event, "dropped")
+        raise
