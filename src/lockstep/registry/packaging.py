@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +17,7 @@ from lockstep.io import sha256_file, write_json, write_text
 from lockstep.models.artifact import ALLOWED_TYPES, ENCODER_SOURCE, check_types, content_of
 from lockstep.models.golden import golden_content, golden_outputs, golden_rows
 from lockstep.problems.schema import PROBLEMS, Schema
+from lockstep.registry.seen import SEEN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +46,7 @@ class Package:
     card: dict[str, Any]
     rows: pd.DataFrame
     outputs: list[Any]
+    seen: bytes | None = field(default=None, metadata={"note": "groups it was fitted or tuned on (seen.py)"})
 
     @property
     def predict_function(self) -> str:
@@ -60,12 +62,12 @@ class Package:
         return row.set_axis(row.columns.astype(object), axis="columns")
 
 
-def package(pipeline: Any, schema: Schema, card: dict[str, Any]) -> Package:
+def package(pipeline: Any, schema: Schema, card: dict[str, Any], seen: bytes | None = None) -> Package:
     """Make the content of a model folder; ArtifactError for a pipeline with types that are not allowed."""
     content = content_of(card["model_digest"], pipeline)
     check_types(content, f"the {card['type']} model of {card['problem']}")
     rows = golden_rows(schema)
-    return Package(content, schema, card, rows, golden_outputs(pipeline, rows))
+    return Package(content, schema, card, rows, golden_outputs(pipeline, rows), seen)
 
 
 def signature(packed: Package) -> ModelSignature:
@@ -135,6 +137,8 @@ class Flavor:
         (folder / SKOPS).write_bytes(self.packed.content)
         write_json(folder / GOLDEN, golden_content(self.packed.rows, self.packed.outputs), digits=None)
         write_json(folder / CARD, self.packed.card, digits=None)
+        if self.packed.seen is not None:
+            (folder / SEEN).write_bytes(self.packed.seen)
         shutil.copyfile(PROBLEMS / self.packed.schema.name / "schema.yaml", folder / SCHEMA)
         mlflow_model.model_size_bytes = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
         mlflow_model.save(str(folder / "MLmodel"))

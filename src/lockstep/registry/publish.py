@@ -41,6 +41,7 @@ from lockstep.registry.runs import (
     log_run,
     part_digest,
 )
+from lockstep.registry.seen import SEEN_DIGEST, Seen, seen_by_training, to_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,6 +109,11 @@ class Outputs:
     def lineage(self) -> Lineage:
         """Where the model comes from."""
         return lineage(self.root, self.problem, self.type)
+
+    @cached_property
+    def seen(self) -> Seen | None:
+        """The groups it was fitted or tuned on; None where its data are not in this workspace."""
+        return seen_by_training(self.root, self.problem, self.lineage)
 
     @property
     def plots(self) -> list[Path]:
@@ -206,9 +212,11 @@ def lost_artifact(client: MlflowClient, version: Any, root: Path) -> str:
     A file on this machine is read. In a server's store files and sizes are listed; whole ones are downloaded only
     after this workspace refused to load them, since all of them at every repro would be too much.
     """
-    from lockstep.registry.catalog import version_from
+    from lockstep.registry.catalog import PRUNED_TAG, version_from
     from lockstep.registry.loading import doubted_fault
 
+    if PRUNED_TAG in version.tags:  # deleted on purpose
+        return ""
     if fault := doubted_fault(client, version_from(version), root):
         return fault
     model_id = str(version.source or "").removeprefix("models:/")
@@ -285,7 +293,7 @@ def register(
             name,
             model_id=str(logged.model_id),
             run_id=logged.run_id,
-            tags=version_tags(outputs) | sums_tag(client, str(logged.model_id)),
+            tags=version_tags(outputs) | noted_tags(client, str(logged.model_id)),
             stage=settings.initial_stage,
             again=again,
         )
@@ -351,6 +359,7 @@ def run_tags(outputs: Outputs) -> dict[str, str]:
     commit = {"mlflow.source.git.commit": outputs.lineage.commit} if outputs.lineage.known else {}
     return {
         **version_tags(outputs),
+        **({SEEN_DIGEST: outputs.seen.digest} if outputs.seen else {}),
         **({EXPERIMENT: experiment} if experiment else {}),
         **commit,
         "mlflow.source.name": f"{TRAIN_STAGE}@{key}",
@@ -381,10 +390,10 @@ def version_tags(outputs: Outputs) -> dict[str, str]:
     return {f"lockstep.{key}": str(value) for key, value in plain.items()}
 
 
-def sums_tag(client: MlflowClient, model_id: str) -> dict[str, str]:
-    """Return the tag by which a version's files are checked, as it was noted with the logged model."""
-    noted = client.get_logged_model(model_id).tags.get(SUMS_DIGEST)
-    return {SUMS_DIGEST: noted} if noted else {}
+def noted_tags(client: MlflowClient, model_id: str) -> dict[str, str]:
+    """Return the tags by which a version's files are checked, as they were noted with the logged model."""
+    noted = client.get_logged_model(model_id).tags
+    return {key: noted[key] for key in (SUMS_DIGEST, SEEN_DIGEST) if key in noted}
 
 
 def class_tags(card: dict[str, Any]) -> dict[str, str]:
@@ -531,7 +540,8 @@ def _packed(outputs: Outputs, pipeline: Any) -> Package:
     from lockstep.models.artifact import digest_of
     from lockstep.registry.packaging import package
 
-    packed = package(pipeline, outputs.schema, outputs.card)
+    seen = to_bytes(outputs.seen) if outputs.seen else None
+    packed = package(pipeline, outputs.schema, outputs.card, seen)
     if (found := digest_of(packed.content)) != outputs.digest:
         raise ArtifactError(
             f"the {outputs.type} model of {outputs.problem} has digest {found[:12]}…, its card says "
