@@ -106,18 +106,27 @@ def score_on(
     """Return a model's metric on raw rows with a known target, places among ``classes``."""
     from lockstep.models.evaluation import evaluate
 
+    return evaluate(scored_by(model, inputs_of(model, table), target, classes))[metric]
+
+
+def inputs_of(model: Model, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of a table that a model reads; RegistryError where it lacks one."""
     lacking = [name for name in model.schema.feature_names if name not in table]
     if lacking:
         columns = ", ".join(lacking)
         raise RegistryError(
             f"{model.name} {model.version} wants {columns}, which this workspace's table lacks"
         )
-    return evaluate(scored_by(model, table[model.schema.feature_names], target, classes))[metric]
+    return table[model.schema.feature_names]
 
 
 def scored_by(model: Model, table: pd.DataFrame, target: NDArray[Any], classes: Sequence[Any]) -> Scored:
     """Return rows with a model's scores, and of several classes its decisions."""
-    scores = model.score(table)
+    return scored_from(model, model.score(table), target, classes)
+
+
+def scored_from(model: Model, scores: NDArray[Any], target: NDArray[Any], classes: Sequence[Any]) -> Scored:
+    """Return rows with a model's scores of them, and of several classes its decisions."""
     if model.schema.task != "multiclass":
         return Scored(target, scores, None if model.schema.task == "regression" else model.threshold or 0.5)
     places, known = class_places(model, classes)

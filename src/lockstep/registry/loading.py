@@ -23,6 +23,7 @@ from lockstep.models.prediction import Model
 from lockstep.problems.schema import Schema, read_schema
 from lockstep.registry.catalog import Version, get_model, pruned_line, registry_speaks, versions_of_run
 from lockstep.registry.packaging import GOLDEN, SCHEMA, SHIPPED_CODE, SKOPS
+from lockstep.registry.seen import Seen, read_seen
 from lockstep.registry.store import fluent
 
 if TYPE_CHECKING:
@@ -112,6 +113,20 @@ def open_version(located: Located) -> Model:
         interval=_interval(version, where),
         costs=_costs(version, where),
     )
+
+
+def open_seen(located: Located) -> Seen | None:
+    """Return the groups a version was fitted or tuned on, checked by its tag; None of one that carries none."""
+    version, folder = located.version, located.folder
+    told = version.tag("seen_digest")
+    if told is None:
+        return None
+    with _noted(folder):
+        try:
+            return read_seen(folder, told)
+        except DataError as error:
+            where = f"{version.name} version {version.version}"
+            raise ArtifactError(f"{where}: {error}; register it again with `dvc repro register`") from error
 
 
 def _interval(version: Version, where: str) -> dict[str, Any] | None:

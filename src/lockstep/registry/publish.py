@@ -41,7 +41,7 @@ from lockstep.registry.runs import (
     log_run,
     part_digest,
 )
-from lockstep.registry.seen import SEEN_DIGEST, Seen, seen_by_training, to_bytes
+from lockstep.registry.seen import SEEN, SEEN_DIGEST, Seen, read_seen, seen_by_training, to_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -235,7 +235,8 @@ def _lost_in_store(client: MlflowClient, model: Any) -> str:
     from lockstep.registry.packaging import GOLDEN, SCHEMA, SKOPS
 
     listed = {item.path: item.file_size for item in client.list_logged_model_artifacts(model.model_id)}
-    if gone := next((name for name in (SKOPS, GOLDEN, SCHEMA) if name not in listed), None):
+    needed = (SKOPS, GOLDEN, SCHEMA, *([SEEN] if SEEN_DIGEST in model.tags else []))
+    if gone := next((name for name in needed if name not in listed), None):
         return f"its file {gone} is gone from {model.artifact_location}"
     told = model.tags.get(ARTIFACT_BYTES, str(listed[SKOPS]))
     if listed[SKOPS] is not None and str(listed[SKOPS]) != told:
@@ -250,8 +251,14 @@ def _lost_here(folder: Path, version: Any) -> str:
 
     if not (folder / SKOPS).is_file():
         return f"its artifact {folder / SKOPS} is gone"
-    intact = digest_of((folder / SKOPS).read_bytes(), folder / SHIPPED_CODE) == version.tags.get(DIGEST)
-    return "" if intact else f"its artifact {folder / SKOPS} was changed or damaged"
+    if digest_of((folder / SKOPS).read_bytes(), folder / SHIPPED_CODE) != version.tags.get(DIGEST):
+        return f"its artifact {folder / SKOPS} was changed or damaged"
+    try:
+        if SEEN_DIGEST in version.tags:
+            read_seen(folder, version.tags[SEEN_DIGEST])
+    except DataError as error:
+        return str(error)
+    return ""
 
 
 def _run_of(

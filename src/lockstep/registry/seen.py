@@ -121,10 +121,21 @@ def from_bytes(content: bytes) -> Seen:
         with np.load(io.BytesIO(content), allow_pickle=False) as held:
             gaps, identity = held["gaps"], held["identity"]
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"no set of seen groups ({type(error).__name__})") from error
+        raise DataError(f"its {SEEN} is damaged ({type(error).__name__})") from error
     if gaps.dtype != np.uint64 or gaps.ndim != 1 or identity.dtype.kind != "U" or identity.ndim:
-        raise DataError("no set of seen groups (of another form)")
+        raise DataError(f"its {SEEN} holds something else")
     return Seen(np.cumsum(gaps, dtype=np.uint64), str(identity))
+
+
+def read_seen(folder: Path, told: str) -> Seen:
+    """Read a model folder's set; a DataError says what is wrong with one that is not of the digest it was told."""
+    path = folder / SEEN
+    if not path.is_file():
+        raise DataError(f"its {SEEN} is gone")
+    seen = from_bytes(path.read_bytes())
+    if seen.digest != told:
+        raise DataError(f"its {SEEN} is not the one it was registered with")
+    return seen
 
 
 # ---------------------------------------------------------------- of a training

@@ -1,0 +1,190 @@
+"""The rows of this workspace that none of some versions was fitted or tuned on, and what models score on them."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.layout import ProblemLayout
+from lockstep.errors import ArtifactError, ConfigError, RegistryError
+from lockstep.io import read_parquet, sha256_file, sha256_json, whole_file
+from lockstep.models.scored import Scored
+from lockstep.problems.schema import load_schema
+from lockstep.registry.best import inputs_of, scored_from
+from lockstep.registry.catalog import Version
+from lockstep.registry.seen import Seen, row_keys, seen_by_training
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from mlflow import MlflowClient
+    from numpy.typing import NDArray
+
+    from lockstep.models.prediction import Model
+
+CACHE = Path(".lockstep") / "cache" / "scores"
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Rows that are new to all sides of a comparison.
+
+    ``table`` has the tidy table's columns, a row each, numbered from 0; ``target`` (rows,) is the place among
+    ``classes`` (a number for regression); ``groups`` (rows,) are uint64 hashes of what is drawn as a whole.
+    """
+
+    table: pd.DataFrame
+    target: NDArray[Any]
+    groups: NDArray[np.uint64]
+    classes: list[Any]
+    digest: str
+
+    def take(self, chosen: NDArray[np.bool_]) -> Holdout:
+        """Return the rows that are chosen, in their order."""
+        import numpy as np
+
+        told = hashlib.sha256(np.packbits(chosen).tobytes()).hexdigest()
+        return Holdout(
+            self.table[chosen].reset_index(drop=True),
+            self.target[chosen],
+            self.groups[chosen],
+            self.classes,
+            sha256_json([self.digest, told]),
+        )
+
+
+def holdout(
+    client: MlflowClient,
+    root: Path,
+    problem: str,
+    versions: Sequence[Version],
+    also: Sequence[Seen] = (),
+) -> Holdout:
+    """Return the rows of this workspace's tidy table whose group none of the versions has seen.
+
+    ``also`` are sets of models that are no version yet (``Outputs.seen``). RegistryError where the seen groups of a
+    version are unknown or damaged, where this workspace has no tidy table, or where no row is left.
+    """
+    import numpy as np
+
+    rows = all_rows(root, problem)
+    keys = row_keys(rows.table, load_schema(problem))
+    new = np.ones(len(rows.target), dtype=bool)
+    named = [(_where(version), seen_by(client, version, root)) for version in versions]
+    for where, seen in [*named, *(("the new model", seen) for seen in also)]:
+        _check_identity(seen, keys, where, problem)
+        new &= ~np.isin(keys.keys, seen.keys)
+    if not new.any():
+        names = " and ".join(dict.fromkeys(where for where, _ in named)) or "the new model"
+        raise RegistryError(
+            f"{names} were fitted or tuned on every row of {problem} in this workspace; bring in rows that are new "
+            f"to them: `make add-data PROBLEM={problem} FROM=…`, or a larger problems.{problem}.split.test"
+        )
+    return rows.take(new)
+
+
+def all_rows(root: Path, problem: str) -> Holdout:
+    """Return every row of this workspace's tidy table with a known target."""
+    from lockstep.features.matrices import classes_of, encoded_target
+
+    layout, schema = ProblemLayout(root, problem), load_schema(problem)
+    if not layout.tidy.is_file():
+        raise RegistryError(
+            f"this workspace has no {layout.tidy.relative_to(root)} to compare models on; run "
+            f"`dvc repro preprocess@{problem}` (or `dvc pull`)"
+        )
+    table = read_parquet(layout.tidy)
+    classes = classes_of(table, schema)
+    target = encoded_target(table, schema, classes)
+    return Holdout(table, target, row_keys(table, schema).keys, classes, sha256_file(layout.tidy))
+
+
+def seen_by(client: MlflowClient, version: Version, root: Path) -> Seen:
+    """Return the groups a version was fitted or tuned on, as its artifact holds them.
+
+    Of a version that carries none, those of this workspace's training, where that has the very same data.
+    """
+    from lockstep.registry.loading import locate, open_seen
+
+    if version.tag("seen_digest") is None:
+        return _seen_here(version, root)
+    try:
+        seen = open_seen(locate(client, version, root))
+    except ArtifactError as error:
+        raise RegistryError(str(error)) from error
+    assert seen is not None
+    return seen
+
+
+def _seen_here(version: Version, root: Path) -> Seen:
+    """Return what a training of this workspace saw on the data that a version names."""
+    from lockstep.registry.lineage import lineage
+
+    problem, kind, digest = version.tag("problem"), version.tag("type"), version.tag("data_digest")
+    try:
+        here = lineage(root, problem, kind) if problem and kind and digest else None
+    except ConfigError:  # a type or problem that this workspace does not declare
+        here = None
+    seen = seen_by_training(root, str(problem), here) if here and here.data_digest == digest else None
+    if seen is None:
+        raise RegistryError(
+            f"{_where(version)} does not say which rows it was fitted on: it was registered without its data; "
+            "bring those into this workspace (`git checkout` of its commit, `dvc pull`), or train a new version here"
+        )
+    return seen
+
+
+def _check_identity(seen: Seen, here: Seen, where: str, problem: str) -> None:
+    """Refuse to compare keys of different making: no row would ever be found again."""
+    if seen.identity != here.identity:
+        raise RegistryError(
+            f"{where} knows its rows by the {seen.identity}, the table of {problem} here by the {here.identity}; "
+            "which rows are new to it can't be told: train a new version on this table"
+        )
+
+
+def _where(version: Version) -> str:
+    return f"{version.name} version {version.version}"
+
+
+# ---------------------------------------------------------------- scores
+
+
+def scored(model: Model, model_digest: str, rows: Holdout, root: Path) -> Scored:
+    """Return rows with a model's scores, which are kept by the digests of model and rows.
+
+    A model that wants columns this table lacks is a RegistryError.
+    """
+    inputs = inputs_of(model, rows.table)
+    path = root / CACHE / f"{sha256_json([model_digest, rows.digest])}.npz"
+    scores = _kept(path, len(rows.target))
+    if scores is None:
+        scores = model.score(inputs)
+        _keep(path, scores)
+    return scored_from(model, scores, rows.target, rows.classes)
+
+
+def _kept(path: Path, rows: int) -> NDArray[Any] | None:
+    """Return kept scores; None where there are none, or a damaged file of them."""
+    import numpy as np
+
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            scores: NDArray[Any] = held["scores"]
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+    return scores if len(scores) == rows and scores.dtype == np.float64 else None
+
+
+def _keep(path: Path, scores: NDArray[Any]) -> None:
+    import numpy as np
+
+    with whole_file(path) as part, part.open("wb") as stream:
+        np.savez(stream, scores=scores)
