@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from lockstep.registry.gated import Gate
     from lockstep.registry.lifecycle import Move
 
-Answer = tuple[Any, str]
-"""What a command found: the same as plain JSON values, and as text for people."""
+Answer = tuple[Any, str] | tuple[Any, str, int]
+"""What a command found: the same as plain JSON values, as text for people, and an exit code where it isn't 0."""
 SHOWN_SCORES = (
     "roc_auc",
     "average_precision",
@@ -47,13 +47,15 @@ SHOWN_SCORES = (
 EMPTY = "the registry holds no model yet; run `make run-train` to make some"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, ask or move, print."""
     options = parser().parse_args(arguments)
     check_options(options)
-    client = open_registry(project_root(), options.tracking_uri)
-    content, text = options.command(client, options)
+    alone = getattr(options, "folder", None) is not None  # a folder is looked at without a registry
+    client = None if alone else open_registry(project_root(), options.tracking_uri)
+    content, text, *code = options.command(client, options)
     print(as_json(content) if options.json else text)
+    return code[0] if code else 0
 
 
 def parser() -> Parser:
@@ -146,6 +148,27 @@ def history(client: MlflowClient, options: argparse.Namespace) -> Answer:
     return [event_facts(e) for e in events], text
 
 
+def verify(client: MlflowClient | None, options: argparse.Namespace) -> Answer:
+    """Check versions, or a bundle's folder, and tell whether all is well by the exit code too."""
+    from lockstep.registry.verify_task import checked
+
+    return checked(client, options)
+
+
+def export(client: MlflowClient, options: argparse.Namespace) -> Answer:
+    """Write a version's bundle."""
+    from lockstep.registry.verify_task import exported
+
+    return exported(client, options, _who(options))
+
+
+def prune(client: MlflowClient, options: argparse.Namespace) -> Answer:
+    """Show whose files would go, or delete them."""
+    from lockstep.registry.verify_task import pruned
+
+    return pruned(client, options, _who(options))
+
+
 def version_facts(model: Model, version: Version) -> dict[str, Any]:
     """Return all that is recorded about one version, as plain values."""
     return {
@@ -208,13 +231,16 @@ def _who(options: argparse.Namespace) -> Who:
 def _command(commands: Any, name: str, run: Callable[..., Answer], text: str, options: str) -> None:
     sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     for option in options.split():
-        _option(sub, option.strip("[]"), required=not option.startswith("["))
+        _option(sub, name, option.strip("[]"), required=not option.startswith("["))
     common_options(sub)
     sub.set_defaults(command=run)
 
 
-def _option(sub: argparse.ArgumentParser, option: str, required: bool) -> None:
-    flags = {"--force": "override what the gates refuse, on record; needs --reason"}
+def _option(sub: argparse.ArgumentParser, command: str, option: str, required: bool) -> None:
+    flags = {
+        "--force": "override what the gates refuse, on record; needs --reason",
+        "--yes": "delete them; without it the command only shows which",
+    }
     if option in flags:
         sub.add_argument(option, action="store_true", help=flags[option])
         return
@@ -226,8 +252,18 @@ def _option(sub: argparse.ArgumentParser, option: str, required: bool) -> None:
         "--run-id": ("ID", "the same by the run that made it"),
         "--reason": ("TEXT", "why, for the record"),
         "--actor": ("NAME", "who, for the record (default: LOCKSTEP_ACTOR, else user@host)"),
+        "--folder": ("DIR", "an exported bundle, in place of the registry"),
+        "--output": ("DIR", "the folder to make; it must not be there yet"),
+        "--keep": ("N", "so many of the newest Archived versions keep their files (default: 3)"),
+        "--older-than": ("DAYS", "only versions archived longer ago than this (default: 0)"),
     }
-    metavar, text = texts[option]
+    own = {
+        ("verify", "--model-name"): ("NAME", "this registered model (default: all of them)"),
+        ("verify", "--version"): ("N", "this version of it (default: all of them)"),
+        ("export", "--stage"): ("STAGE", f"the newest version there: {', '.join(STAGES)}"),
+        ("export", "--version"): ("N", "this version"),
+    }
+    metavar, text = own.get((command, option)) or texts[option]
     sub.add_argument(option, metavar=metavar, required=required, help=text)
 
 
@@ -355,6 +391,21 @@ COMMANDS: dict[str, tuple[Callable[..., Answer], str, str]] = {
         "--model-name [--stage] [--to] [--run-id] [--reason] [--actor]",
     ),
     "history": (history, "every move of a model: who, when, why, from what, to what", "--model-name"),
+    "verify": (
+        verify,
+        "check files in the store, lineage, tags, aliases and record, or an exported folder; exit code 1 if any fails",
+        "[--model-name] [--version] [--folder]",
+    ),
+    "export": (
+        export,
+        "a version as a folder that needs no registry: artifact, lineage, requirements, sums, Dockerfile",
+        "--model-name [--stage] [--version] --output [--reason] [--actor]",
+    ),
+    "prune": (
+        prune,
+        "delete the files of old Archived versions that nothing refers to; shows which, until --yes is given",
+        "--model-name [--keep] [--older-than] [--yes] [--reason] [--actor]",
+    ),
     "get-model": (
         show_model,
         "the version of a model in a stage, the newest where there are several",

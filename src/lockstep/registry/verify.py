@@ -10,8 +10,10 @@ import struct
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,8 +113,30 @@ def report(findings: Sequence[Finding]) -> str:
     wrong = [finding for finding in findings if finding.verdict == FAILED]
     subjects = len({(f.name, f.version) for f in findings if f.version is not None})
     count = f"{len(findings)} checks of {subjects} version{'s' * (subjects != 1)}"
-    last = f"✗ {len(wrong)} of {count} failed" if wrong else f"✓ {count}: all well"
-    return "\n".join([aligned([asdict(f) for f in findings]), last]) if findings else "nothing to verify"
+    last = f"✗ {len(wrong)} of {count} failed" if wrong else f"✓ {count}: none failed{_left_open(findings)}"
+    rows = findings if subjects == 1 else _shortened(findings)
+    return (
+        "\n".join([aligned([asdict(f) for f in rows]), last])
+        if findings
+        else "there is nothing to verify yet"
+    )
+
+
+def _left_open(findings: Sequence[Finding]) -> str:
+    """Say how many checks neither passed nor failed."""
+    counts = Counter(f.verdict for f in findings if f.verdict not in (OK, FAILED))
+    return f" ({', '.join(f'{count} {verdict}' for verdict, count in counts.items())})" if counts else ""
+
+
+def _shortened(findings: Sequence[Finding]) -> list[Finding]:
+    """Return findings with those that are well in one line a version."""
+    rows: list[Finding] = []
+    for (name, version), some in groupby(findings, key=lambda f: (f.name, f.version)):
+        told = list(some)
+        well = [f.check for f in told if f.verdict == OK]
+        rows += [Finding(name, version, ", ".join(well), OK, "")] if well else []
+        rows += [f for f in told if f.verdict != OK]
+    return rows
 
 
 # ---------------------------------------------------------------- a model and its record
