@@ -70,6 +70,10 @@ dvc-push: $(READY) ## send data and development artifacts to the DVC remote
 mlflow-ui: $(READY) ## open MLflow's own pages on the local store
 	@mlflow ui --backend-store-uri sqlite:///mlflow.db
 
+.PHONY: registry-demo
+registry-demo: $(READY) ## see a registry's life in a temporary clone: staged, promoted, refused, rolled back
+	@scripts/registry_demo.sh
+
 # ---- care ---------------------------------------------------------------------------------------
 .PHONY: test
 test: $(READY) ## run the whole test suite
