@@ -142,17 +142,15 @@ class Flavor:
         shutil.copyfile(PROBLEMS / self.packed.schema.name / "schema.yaml", folder / SCHEMA)
         mlflow_model.model_size_bytes = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
         mlflow_model.save(str(folder / "MLmodel"))
+        for compiled in list(folder.rglob("__pycache__")):  # MLflow would remove it after this
+            shutil.rmtree(compiled)
         write_json(folder / SUMS, sums_of(folder))
         self.sums_digest = sha256_file(folder / SUMS)
 
 
 def sums_of(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of a model folder by its path, the list of them left out.
-
-    Compiled code is left out too: MLflow removes it before it stores the folder.
-    """
-    files = (p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-    paths = {p.relative_to(folder).as_posix(): p for p in files}
+    """Return the SHA-256 of every file of a model folder by its path, the list of them left out."""
+    paths = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
     return {name: sha256_file(paths[name]) for name in sorted(paths) if name != SUMS}
 
 

@@ -49,7 +49,7 @@ def _root() -> Path | None:
 
 def exported(client: MlflowClient, options: argparse.Namespace, who: Who) -> Answer:
     """Export a version, and say what to do with the folder."""
-    from lockstep.registry.bundle import export
+    from lockstep.registry.bundle import MODEL_FOLDER, export
 
     output = Path(options.output)
     done = export(client, project_root(), options.model_name, output, options.stage, options.version, who)
@@ -68,7 +68,8 @@ def exported(client: MlflowClient, options: argparse.Namespace, who: Who) -> Ans
         f"{done.files} files, {amount(done.bytes)}",
         f"  digest of its sums  {done.sums_digest}",
         f"  check it            python scripts/manage_model_registry.py verify --folder {done.folder}",
-        f"  serve it            PYTHONDONTWRITEBYTECODE=1 mlflow models serve -m {done.folder}/model --env-manager local",
+        "  serve it            PYTHONDONTWRITEBYTECODE=1 mlflow models serve --env-manager local "
+        f"-m {done.folder}/{MODEL_FOLDER}",
         f"  as a container      docker build -t model {done.folder}",
     ]
     return content, "\n".join(lines), 0
