@@ -77,7 +77,7 @@ def paired_difference(
     """
     import numpy as np
 
-    _check_sides(challenger, champion, groups)
+    check_sides(challenger, champion, groups)
     check_metric(metric, challenger.task)
     first, second = _measure(challenger, metric), _measure(champion, metric)
     once = np.ones((len(groups), 1))
@@ -94,7 +94,8 @@ def paired_difference(
     )
 
 
-def _check_sides(challenger: Scored, champion: Scored, groups: NDArray[Any]) -> None:
+def check_sides(challenger: Scored, champion: Scored, groups: NDArray[Any]) -> None:
+    """Raise a DataError unless both sides scored the same rows, which have classes enough to be compared on."""
     import numpy as np
 
     if not len(groups):

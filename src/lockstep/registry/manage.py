@@ -72,7 +72,7 @@ def check_options(options: argparse.Namespace) -> None:
     """Refuse a stage, a version or an override that can't be, before anything is asked of a server."""
     if getattr(options, "stage", None) is not None:
         check_stage(options.stage)
-    for name in ("version", "to"):
+    for name in ("version", "against", "to"):
         if getattr(options, name, None) is not None:
             check_version(getattr(options, name))
     if getattr(options, "force", False):
@@ -169,6 +169,13 @@ def prune(client: MlflowClient, options: argparse.Namespace) -> Answer:
     return pruned(client, options, _who(options))
 
 
+def compare(client: MlflowClient, options: argparse.Namespace) -> Answer:
+    """Compare two versions."""
+    from lockstep.registry import compare_versions
+
+    return compare_versions.compare(client, options)
+
+
 def version_facts(model: Model, version: Version) -> dict[str, Any]:
     """Return all that is recorded about one version, as plain values."""
     return {
@@ -248,6 +255,11 @@ def _option(sub: argparse.ArgumentParser, command: str, option: str, required: b
         "--model-name": ("NAME", "registered model, as list-models shows it"),
         "--version": ("N", "its version" if required else "its version (default: the newest)"),
         "--stage": ("STAGE", ", ".join(STAGES) if required else "Production (the default) or Staging"),
+        "--against": ("N", "the version to compare it with"),
+        "--against-name": (
+            "NAME",
+            "of another registered model of the same problem (default: the same model)",
+        ),
         "--to": ("N", "the version to go back to (default: the one before)"),
         "--run-id": ("ID", "the same by the run that made it"),
         "--reason": ("TEXT", "why, for the record"),
@@ -389,6 +401,11 @@ COMMANDS: dict[str, tuple[Callable[..., Answer], str, str]] = {
         rollback,
         "bring back what stood in Production before, or a version that once did",
         "--model-name [--stage] [--to] [--run-id] [--reason] [--actor]",
+    ),
+    "compare": (
+        compare,
+        "two versions on rows that neither was fitted or tuned on, and what went into them that differs",
+        "--model-name --version --against [--against-name]",
     ),
     "history": (history, "every move of a model: who, when, why, from what, to what", "--model-name"),
     "verify": (
