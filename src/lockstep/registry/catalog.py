@@ -181,6 +181,10 @@ def registry_speaks() -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
+        from lockstep.registry.store import meaning_of
+
+        if meaning := meaning_of(error):
+            raise RegistryError(f"the registry refused: {meaning}") from error
         line = " ".join(str(error).split())
         shown = line if len(line) < 300 else line[:300] + "…"
         fix = "check MLFLOW_TRACKING_URI and the server, then run the command again"

@@ -103,6 +103,13 @@ class Record:
 
     events: tuple[Event, ...] = ()
     found: tuple[tuple[int, str], ...] = ()
+    highest: int = 0
+    """The highest number that shows anywhere: also of an event that cannot be read, or is gone."""
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next event; one that was ever given is not given again."""
+        return 1 + max(self.highest, self.last.number if self.last else 0)
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -216,9 +223,7 @@ def end_content(end: End) -> dict[str, Any]:
 
 def read_record(tags: Mapping[str, str]) -> Record:
     """Return the record that a registered model's tags hold, checked: chain, numbers, head."""
-    numbers = sorted(
-        int(match[1]) for key in tags if (match := re.fullmatch(rf"{re.escape(BEGUN)}(\d+)", key))
-    )
+    numbers = sorted(_numbers(BEGUN, tags))
     events: list[Event] = []
     unread: list[tuple[int, str]] = []
     for number in numbers:
@@ -226,7 +231,13 @@ def read_record(tags: Mapping[str, str]) -> Record:
             events.append(_event(number, tags))
         except (ValueError, KeyError, TypeError):
             unread.append((number, f"event {number} cannot be read: it was altered"))
-    return Record(tuple(events), (*unread, *_chain_faults(events), *_head_faults(events, tags)))
+    faults = (*unread, *_chain_faults(events), *_head_faults(events, tags))
+    return Record(tuple(events), faults, max([_head(tags)[0], *numbers, *_numbers(ENDED, tags)]))
+
+
+def _numbers(prefix: str, tags: Mapping[str, str]) -> list[int]:
+    found = (re.fullmatch(rf"{re.escape(prefix)}([0-9]{{6,9}})", key) for key in tags)
+    return [int(match[1]) for match in found if match]
 
 
 def _event(number: int, tags: Mapping[str, str]) -> Event:
@@ -281,14 +292,18 @@ def _head_faults(events: Sequence[Event], tags: Mapping[str, str]) -> Iterable[t
     """Yield what the head shows to be gone or altered; it may be one event behind, where a crash came between."""
     finished = {event.number: event for event in events if event.end is not None}
     last = max(finished, default=0)
-    number, _, digest = tags.get(HEAD, "0 ").partition(" ")
-    head = int(number) if number.isdigit() else 0
+    head, digest = _head(tags)
     if head in finished and finished[head].digest != digest:
         yield head, f"event {head} was altered after it ended"
     elif head > last:
         yield head, f"event {head}, the last that ended, is gone from the record"
     elif head < last - 1:
         yield last, "the record has lost its head: whether events after the last are gone cannot be told"
+
+
+def _head(tags: Mapping[str, str]) -> tuple[int, str]:
+    number, _, digest = tags.get(HEAD, "").partition(" ")
+    return int(number) if re.fullmatch(r"[0-9]{1,9}", number) else 0, digest
 
 
 def _packed(content: Mapping[str, Any]) -> str:

@@ -49,7 +49,7 @@ class Journal:
         """Write that a move begins."""
         last = self.model.record.last
         event = Event(
-            number=1 if last is None else last.number + 1,
+            number=self.model.record.next_number,
             action=action,
             who=who or self.who,
             time=now(),
@@ -136,13 +136,13 @@ def adopt(book: Journal) -> None:
     strange = [v for v in book.model.versions if v.version not in known]
     for start in range(0, len(strange), ADOPTED_AT_ONCE):
         some = strange[start : start + ADOPTED_AT_ONCE]
-        steps = tuple(Step(v.version, "None", _adoptable(v, book.model)) for v in some)
+        steps = tuple(Step(v.version, "None", adoptable(v, book.model)) for v in some)
         event = book.begin("adopt", steps=steps, details={"note": "registered without a record"})
         book.apply(steps)
         book.end(event)
 
 
-def _adoptable(version: Version, model: Model) -> str:
+def adoptable(version: Version, model: Model) -> str:
     """Return the stage a version without a record is taken over in: its tag's, but no second Production."""
     others = [v.version for v in model.versions if v.stage == "Production"]
     if version.stage != "Production" or len(others) == 1:

@@ -43,6 +43,8 @@ class Lock:
     name: str
     token: str
     owner: dict[str, Any]
+    created: int = 0
+    """Milliseconds since 1970, by the registry's clock."""
 
     @property
     def told(self) -> str:
@@ -75,19 +77,17 @@ def find_lock(client: MlflowClient, name: str) -> Lock | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        tags = client.get_registered_model(f"{LOCK_PREFIX}{name}").tags
+        return _lock(client.get_registered_model(f"{LOCK_PREFIX}{name}"))
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise
-    return Lock(name, tags.get(_TOKEN, ""), json.loads(tags.get(_OWNER, "{}")))
 
 
 def all_locks(client: MlflowClient) -> list[Lock]:
     """Return every lock that stands now, those of breaking ones among them."""
     found = client.search_registered_models(f"name LIKE '{LOCK_PREFIX}%'", max_results=1000)
-    tags = {model.name.removeprefix(LOCK_PREFIX): model.tags for model in found}
-    return [Lock(name, t.get(_TOKEN, ""), json.loads(t.get(_OWNER, "{}"))) for name, t in tags.items()]
+    return [_lock(model) for model in found]
 
 
 def break_lock(client: MlflowClient, lock: Lock) -> bool:
@@ -106,6 +106,25 @@ def break_lock(client: MlflowClient, lock: Lock) -> bool:
         return True
     finally:
         _delete(client, mark)
+
+
+def drop_mark(client: MlflowClient, mark: Lock) -> None:
+    """Take away the mark of a process that died while it broke a lock; nobody else does."""
+    with held(client, "breaking"):
+        now = find_lock(client, mark.name)
+        if now is not None and now.owner == mark.owner:
+            _delete(client, f"{LOCK_PREFIX}{mark.name}")
+
+
+def _lock(model: Any) -> Lock:
+    """Return MLflow's entry as a lock; an owner that somebody else wrote is nobody."""
+    try:
+        owner = json.loads(model.tags.get(_OWNER, "{}"))
+    except ValueError:
+        owner = {}
+    told = owner if isinstance(owner, dict) else {}
+    name = model.name.removeprefix(LOCK_PREFIX)
+    return Lock(name, model.tags.get(_TOKEN, ""), told, int(model.creation_timestamp or 0))
 
 
 def _take(client: MlflowClient, name: str, token: str) -> None:

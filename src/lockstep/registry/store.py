@@ -30,6 +30,11 @@ _PATIENCE = 20.0
 _MEANINGS = (  # what MLflow wraps in a page of SQL or of connection pools, and the way out
     ("database or disk is full", "the disk of its database is full; free some space"),
     ("readonly database", "its database is read-only; make it writable for this user"),
+    (
+        "error code 401",
+        "it wants other credentials; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+    ),
+    ("error code 403", "this user may not do that there; ask whoever runs the server for the permission"),
     ("timed out", "it stopped answering; look at the server's log, or start it again"),
 )
 _LOCATIONS = (  # every column of MLflow's schema that holds an absolute artifact location
@@ -176,8 +181,13 @@ def shown(uri: str) -> str:
 
 def one_line(error: Exception) -> str:
     """Return an error's message as one line, with the fix where it is known."""
+    return meaning_of(error) or " ".join(str(error).split())[:400]
+
+
+def meaning_of(error: Exception) -> str:
+    """Return what an error of MLflow's means, with the fix; empty where that is not known."""
     text = " ".join(str(error).split())
-    return next((meaning for sign, meaning in _MEANINGS if sign in text), text[:400])
+    return next((meaning for sign, meaning in _MEANINGS if sign in text), "")
 
 
 def raise_interrupt(error: BaseException) -> None:
@@ -200,7 +210,7 @@ def prepare_sqlite(database: Path, lock_root: Path) -> None:
         with _lock(lock_root):
             if not (database.is_file() and database.stat().st_size):
                 _initialise(database)
-    _check_sqlite(database)
+    check_sqlite(database)
     if moved_from(database):
         with _lock(lock_root):
             mend_locations(database)
@@ -239,7 +249,7 @@ def _check_not_emptied(database: Path) -> None:
         )
 
 
-def _check_sqlite(database: Path) -> None:
+def check_sqlite(database: Path) -> None:
     """Refuse what is no whole MLflow database; a transaction that a killed process left open is rolled back."""
     try:
         # Only who may write can roll back; for a database that is read-only sqlite takes rw for ro.
