@@ -7,10 +7,13 @@ import threading
 import time
 
 import pytest
+from tests.registry.test_lifecycle import add_model
 
 from lockstep.errors import RegistryError
 from lockstep.registry import locking
-from lockstep.registry.catalog import LOCK_PREFIX, list_models, model_names
+from lockstep.registry.catalog import LOCK_PREFIX, get_model, list_models, model_names
+from lockstep.registry.events import Step
+from lockstep.registry.journal import journal
 from lockstep.registry.locking import all_locks, break_lock, find_lock, held
 
 NAME = "Toy_XGBoost"
@@ -127,3 +130,19 @@ def test_over_a_real_server(server):
     with held(client, NAME):
         assert find_lock(client, NAME).owner["pid"] == os.getpid()
     assert find_lock(client, NAME) is None
+
+
+def test_who_was_stopped_past_the_lease_writes_no_more_of_a_model_that_another_took(client, monkeypatch):
+    add_model(client, 2, NAME)
+    with (
+        pytest.raises(RegistryError, match="stopped for so long that another took over"),
+        journal(client, NAME) as book,
+    ):
+        event = book.begin("promote", version=1, steps=(Step(1, "None", "Production"),))
+        monkeypatch.setattr(locking, "LEASE", 0.0)
+        break_lock(client, find_lock(client, NAME))
+        book.apply(event.steps)
+    assert client.get_model_version(NAME, "1").tags["lockstep.stage"] == "None"
+    with journal(client, NAME):
+        pass
+    assert get_model(client, NAME).record.stages == {1: "Production", 2: "None"}

@@ -18,7 +18,7 @@ from uuid import uuid4
 from lockstep.errors import RegistryError
 from lockstep.registry.catalog import STAGE_TAG, Model, Version, get_model, registry_speaks
 from lockstep.registry.events import End, Event, Step, Who, begin_tag, end_tag, ended, head_tag
-from lockstep.registry.locking import held
+from lockstep.registry.locking import Held, held
 from lockstep.registry.pointers import settle
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Journal:
     client: MlflowClient
     model: Model
     who: Who
+    lock: Held | None = None
 
     @property
     def name(self) -> str:
@@ -74,6 +75,7 @@ class Journal:
         """Write the stages that steps give, then bring aliases and MLflow's own stages in line."""
         with registry_speaks():
             for step in steps:
+                self._check_held()
                 self.client.set_model_version_tag(self.name, str(step.version), STAGE_TAG, step.now)
             self.model = with_stages(self.model, {step.version: step.now for step in steps})
             self.model = settle(self.client, self.model)
@@ -83,7 +85,12 @@ class Journal:
         self.model = get_model(self.client, self.name)
         self.apply([])
 
+    def _check_held(self) -> None:
+        if self.lock:
+            self.lock.check()
+
     def _write(self, tag: tuple[str, str]) -> None:
+        self._check_held()
         with registry_speaks():
             self.client.set_registered_model_tag(self.name, *tag)
 
@@ -96,8 +103,8 @@ class Journal:
 @contextmanager
 def journal(client: MlflowClient, name: str, who: Who | None = None) -> Iterator[Journal]:
     """Hold a model within the block, its record whole: what a crash left open is ended first."""
-    with held(client, name):
-        book = Journal(client, get_model(client, name), who or default_who())
+    with held(client, name) as lock:
+        book = Journal(client, get_model(client, name), who or default_who(), lock)
         check_intact(book.model)
         finish(book)
         adopt(book)

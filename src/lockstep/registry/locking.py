@@ -60,8 +60,29 @@ class Lock:
         return _started(int(self.owner.get("pid", 0))) != self.owner.get("started")
 
 
+@dataclass
+class Held:
+    """A lock that this process holds, since a moment of its own clock."""
+
+    client: MlflowClient
+    name: str
+    token: str
+    since: float
+
+    def check(self) -> None:
+        """Raise a RegistryError where the lock was broken, as it may be of a process that was stopped for long."""
+        if time.monotonic() - self.since < LEASE / 2:
+            return
+        lock = find_lock(self.client, self.name)
+        if lock is None or lock.token != self.token:
+            raise RegistryError(
+                f"this command was stopped for so long that another took over {self.name}; look at its history and "
+                "run the command again"
+            )
+
+
 @contextmanager
-def held(client: MlflowClient, name: str) -> Iterator[None]:
+def held(client: MlflowClient, name: str) -> Iterator[Held]:
     """Hold a registered model within the block, waiting for its turn; RegistryError after ``PATIENCE`` seconds."""
     with ExitStack() as stack:
         if path := _local_file(client.tracking_uri):
@@ -69,7 +90,7 @@ def held(client: MlflowClient, name: str) -> Iterator[None]:
         token = uuid4().hex
         _take(client, name, token)
         stack.callback(_let_go, client, name, token)
-        yield
+        yield Held(client, name, token, time.monotonic())
 
 
 def find_lock(client: MlflowClient, name: str) -> Lock | None:
