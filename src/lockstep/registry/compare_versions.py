@@ -136,14 +136,19 @@ def measured(
 def what_differs(client: MlflowClient, located: tuple[Located, Located]) -> dict[str, dict[str, Pair]]:
     """Return what differs between two versions: parameters, data, code, environment; each by name."""
     one, other = located[0].version, located[1].version
-    closures = closure_of(client, one), closure_of(client, other)
+    read = closure_of(client, one), closure_of(client, other)
+    told: Pair = ("recorded" if read[0] else None, "recorded" if read[1] else None)
+    lacking = {} if all(read) else {"input closure": told}
+    # Where one is not known, all that stands in the other would seem to differ.
+    closures = read if all(read) else (None, None)
+    pairs = {
+        "parameters": (_params_of(client, one), _params_of(client, other)),
+        "data": (_data_of(one, closures[0]), _data_of(other, closures[1])),
+        "code": (_code_of(one, closures[0]), _code_of(other, closures[1])),
+        "environment": (_environment_of(located[0], closures[0]), _environment_of(located[1], closures[1])),
+    }
     return {
-        "parameters": _differing(_params_of(client, one), _params_of(client, other)),
-        "data": _differing(_data_of(one, closures[0]), _data_of(other, closures[1])),
-        "code": _differing(_code_of(one, closures[0]), _code_of(other, closures[1])),
-        "environment": _differing(
-            _environment_of(located[0], closures[0]), _environment_of(located[1], closures[1])
-        ),
+        what: _differing(*sides) | (lacking if what != "parameters" else {}) for what, sides in pairs.items()
     }
 
 

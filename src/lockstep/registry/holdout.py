@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import ProblemLayout
-from lockstep.errors import ArtifactError, ConfigError, RegistryError
+from lockstep.errors import ArtifactError, ConfigError, DataError, RegistryError
 from lockstep.io import read_parquet, sha256_file, sha256_json, whole_file
 from lockstep.models.scored import Scored
 from lockstep.problems.schema import load_schema
 from lockstep.registry.best import inputs_of, scored_from
 from lockstep.registry.catalog import Version
-from lockstep.registry.seen import Seen, row_keys, seen_by_training
+from lockstep.registry.seen import Seen, arrays_of, row_keys, seen_by_training
 
 if TYPE_CHECKING:
     import numpy as np
@@ -176,9 +174,8 @@ def _kept(path: Path, rows: int) -> NDArray[Any] | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as held:
-            scores: NDArray[Any] = held["scores"]
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error):
+        (scores,) = arrays_of(path.read_bytes(), "scores")
+    except DataError:
         return None
     return scores if len(scores) == rows and scores.dtype == np.float64 else None
 

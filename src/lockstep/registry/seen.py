@@ -40,6 +40,10 @@ FITTED = ("train", "stop", "choose")
 CACHE = Path(".lockstep") / "cache" / "seen"
 _DROPPED_BITS = 24
 """Of each hash; 40 are enough to tell millions of groups apart, and take half the room."""
+_UNREADABLE = (
+    ValueError, KeyError, TypeError, OSError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What NumPy and zipfile raise over bytes that were changed: one changed byte is enough for most."""
 _NOT_CONTENT = ("id", "group", "part", "truth")
 """Kinds of columns that say where a row stood or who made it, not what it is."""
 
@@ -118,13 +122,23 @@ def from_bytes(content: bytes) -> Seen:
     import numpy as np
 
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as held:
-            gaps, identity = held["gaps"], held["identity"]
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"its {SEEN} is damaged ({type(error).__name__})") from error
+        gaps, identity = arrays_of(content, "gaps", "identity")
+    except DataError as error:
+        raise DataError(f"its {SEEN} {error}") from error
     if gaps.dtype != np.uint64 or gaps.ndim != 1 or identity.dtype.kind != "U" or identity.ndim:
         raise DataError(f"its {SEEN} holds something else")
     return Seen(np.cumsum(gaps, dtype=np.uint64), str(identity))
+
+
+def arrays_of(content: bytes, *names: str) -> list[NDArray[Any]]:
+    """Return named arrays of an .npz file's bytes; DataError for whatever is no whole one, or holds a pickle."""
+    import numpy as np
+
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as held:
+            return [held[name] for name in names]
+    except _UNREADABLE as error:
+        raise DataError(f"is damaged ({type(error).__name__})") from error
 
 
 def read_seen(folder: Path, told: str) -> Seen:
