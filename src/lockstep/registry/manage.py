@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, ask or move, print."""
     options = parser().parse_args(arguments)
     check_options(options)
-    alone = getattr(options, "folder", None) is not None  # a folder is looked at without a registry
+    # A folder is looked at without a registry, and the doctor is who tells what hinders to reach one.
+    alone = getattr(options, "folder", None) is not None or options.command is doctor
     client = None if alone else open_registry(project_root(), options.tracking_uri)
     content, text, *code = options.command(client, options)
     print(as_json(content) if options.json else text)
@@ -176,6 +177,14 @@ def compare(client: MlflowClient, options: argparse.Namespace) -> Answer:
     return compare_versions.compare(client, options)
 
 
+def doctor(client: MlflowClient | None, options: argparse.Namespace) -> Answer:
+    """Look for whatever is wrong, and mend it with --fix; tell whether all is well by the exit code too."""
+    from lockstep.registry.doctor import diagnose, report
+
+    found = diagnose(project_root(), options.tracking_uri, options.fix)
+    return found.content, report(found), 0 if found.well else 1
+
+
 def version_facts(model: Model, version: Version) -> dict[str, Any]:
     """Return all that is recorded about one version, as plain values."""
     return {
@@ -246,6 +255,7 @@ def _command(commands: Any, name: str, run: Callable[..., Answer], text: str, op
 def _option(sub: argparse.ArgumentParser, command: str, option: str, required: bool) -> None:
     flags = {
         "--force": "override what the gates refuse, on record; needs --reason",
+        "--fix": "mend what can be mended, and say what was done",
         "--yes": "delete them; without it the command only shows which",
     }
     if option in flags:
@@ -422,6 +432,12 @@ COMMANDS: dict[str, tuple[Callable[..., Answer], str, str]] = {
         prune,
         "delete the files of old Archived versions that nothing refers to; shows which, until --yes is given",
         "--model-name [--keep] [--older-than] [--yes] [--reason] [--actor]",
+    ),
+    "doctor": (
+        doctor,
+        "configuration, tools, store, locks, records, files, workspace: what is wrong, and how to mend it; exit code 1 "
+        "if anything is",
+        "[--fix]",
     ),
     "get-model": (
         show_model,

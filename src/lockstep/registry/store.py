@@ -161,6 +161,18 @@ def check_server(uri: str, settings: Settings) -> None:
         raise RegistryError(f"{told} answers {answer.status_code}; look at the server's log and run again")
 
 
+def server_version(uri: str, settings: Settings) -> str:
+    """Return what a server says it is a version of; empty where it does not say."""
+    import requests
+
+    address, half = f"{uri.rstrip('/')}/version", settings.timeout_seconds / 2
+    try:
+        answer = requests.get(address, timeout=(half, half), auth=_auth(settings), allow_redirects=False)
+    except (requests.exceptions.RequestException, ValueError):
+        return ""
+    return answer.text if re.fullmatch(r"[\w.+-]{1,40}", answer.text) and answer.ok else ""
+
+
 def _auth(settings: Settings) -> tuple[str, str] | None:
     user = settings.environment.get(_CREDENTIALS[0])
     return (user, settings.environment.get(_CREDENTIALS[1], "")) if user else None
