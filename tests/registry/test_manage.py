@@ -11,6 +11,8 @@ from lockstep.registry import manage
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "manage_model_registry.py"
 NAME = "Accident_Prediction_XGBoost"
+FORCED = ("--force", "--reason", "these versions have no files")
+"""The gates are tested elsewhere, by versions that have."""
 
 
 def run(capsys, *arguments):
@@ -55,8 +57,8 @@ def test_the_documented_commands_in_their_order(registry, capsys):
     one = ("--model-name", NAME)
     run(capsys, "transition", *one, "--version", "1", "--stage", "Staging")
     assert answer(capsys, "get-model", *one, "--stage", "Staging")["version"] == 1
-    run(capsys, "transition", *one, "--version", "1", "--stage", "Production")
-    run(capsys, "promote", *one, "--stage", "Production")
+    run(capsys, "transition", *one, "--version", "1", "--stage", "Production", *FORCED)
+    run(capsys, "promote", *one, "--stage", "Production", *FORCED)
     assert answer(capsys, "get-model", *one, "--stage", "Production")["version"] == 10
     run(capsys, "archive", *one, "--version", "1")
     stages = {v["version"]: v["stage"] for v in answer(capsys, "list-versions", *one)}
@@ -75,14 +77,14 @@ def test_tables_are_aligned_and_show_only_what_was_written(registry, capsys):
 
 
 def test_list_models_shows_what_is_in_use(registry, capsys):
-    run(capsys, "promote", "--model-name", NAME, "--version", "3")
+    run(capsys, "promote", "--model-name", NAME, "--version", "3", *FORCED)
     lines = run(capsys, "list-models").splitlines()
     assert lines[0].split() == ["NAME", "VERSIONS", "NEWEST", "PRODUCTION", "STAGING"]
     assert lines[1].split() == [NAME, "10", "10", "3", "-"]
 
 
 def test_get_model_for_people_and_for_programs(registry, capsys):
-    run(capsys, "promote", "--model-name", NAME, "--version", "3")
+    run(capsys, "promote", "--model-name", NAME, "--version", "3", *FORCED)
     text = run(capsys, "get-model", "--model-name", NAME, "--stage", "Production")
     lines = dict(line.strip().split(maxsplit=1) for line in text.splitlines() if line != "metrics")
     assert (lines["aliases"], lines["dirty"], lines["validation_roc_auc"]) == ("production", "no", "0.8030")
@@ -95,18 +97,22 @@ def test_get_model_for_people_and_for_programs(registry, capsys):
 
 
 def test_a_move_says_what_it_did(registry, capsys):
-    run(capsys, "promote", "--model-name", NAME, "--version", "1")
-    text = run(capsys, "promote", "--model-name", NAME, "--version", "2")
-    assert text == f"✓ {NAME} version 2: None → Production\n  version 1 made way: Production → Archived\n"
-    again = run(capsys, "promote", "--model-name", NAME, "--version", "2")
+    run(capsys, "promote", "--model-name", NAME, "--version", "1", *FORCED)
+    text = run(capsys, "promote", "--model-name", NAME, "--version", "2", *FORCED)
+    moved = f"✓ {NAME} version 2: None → Production\n  version 1 made way: Production → Archived\n"
+    assert text.startswith(f"gates of {NAME} version 2 into Production, against version 1: forced\nCHECK ")
+    assert text.endswith(f"\n{moved}")
+    again = run(capsys, "promote", "--model-name", NAME, "--version", "2", *FORCED)
     assert again == f"✓ {NAME} version 2 is in Production already\n"
     down = run(capsys, "archive", "--model-name", NAME, "--version", "2")
     assert "no version is in Production now" in down
 
 
 def test_a_move_as_json(registry, capsys):
-    run(capsys, "promote", "--model-name", NAME, "--version", "1")
-    assert answer(capsys, "promote", "--model-name", NAME, "--version", "2") == {
+    run(capsys, "promote", "--model-name", NAME, "--version", "1", *FORCED)
+    done = answer(capsys, "promote", "--model-name", NAME, "--version", "2", *FORCED)
+    assert done.pop("gate")["verdict"] == "forced"
+    assert done == {
         "name": NAME,
         "version": 2,
         "from": "None",
@@ -118,7 +124,7 @@ def test_a_move_as_json(registry, capsys):
 
 
 def test_an_unnamed_promote_says_which_it_took(registry, capsys):
-    manage.main(["promote", "--model-name", NAME])
+    manage.main(["promote", "--model-name", NAME, *FORCED])
     assert "took the newest, 10" in capsys.readouterr().err
 
 
@@ -127,7 +133,7 @@ def test_an_unnamed_promote_says_when_it_is_not_the_workspaces_model(registry, c
     card = registry.root / "models" / "accidents" / "xgboost_model.json"
     card.parent.mkdir(parents=True)
     card.write_text(json.dumps({"model_digest": f"{number:064x}"}))
-    manage.main(["promote", "--model-name", NAME])
+    manage.main(["promote", "--model-name", NAME, *FORCED])
     assert ("not the model in this workspace" in capsys.readouterr().err) == told
 
 
@@ -135,7 +141,7 @@ def test_a_broken_card_in_the_workspace_hinders_no_promote(registry, capsys):
     card = registry.root / "models" / "accidents" / "xgboost_model.json"
     card.parent.mkdir(parents=True)
     card.write_text("{")
-    assert answer(capsys, "promote", "--model-name", NAME)["version"] == 10
+    assert answer(capsys, "promote", "--model-name", NAME, *FORCED)["version"] == 10
 
 
 @pytest.mark.parametrize(
@@ -150,6 +156,8 @@ def test_a_broken_card_in_the_workspace_hinders_no_promote(registry, capsys):
         (["list-versions", "--model-name", "XGBoost"], RegistryError, "unknown model 'XGBoost'"),
         (["get-model", "--model-name", NAME, "--stage", "Production"], RegistryError, "no version in Production"),
         (["promote", "--model-name", NAME, "--stage", "Archived"], UsageError, "use transition"),
+        (["promote", "--model-name", NAME, "--force"], UsageError, "on record; say why with --reason TEXT"),
+        (["promote", "--model-name", NAME], RegistryError, "does not go into Production: floors: test_roc_auc was"),
         (["archive", "--model", NAME, "--version", "1"], UsageError, "required: --model-name"),
     ],
 )  # fmt: skip
