@@ -1,0 +1,69 @@
+"""A registry with a few published versions, made once a test run and copied to each test that damages it."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+
+from lockstep.config.settings import load_settings
+from lockstep.registry.catalog import Model, get_model
+from lockstep.registry.publish import publish_training
+from lockstep.registry.store import connect
+from lockstep.registry.verify import FAILED, Finding, verify
+
+NAME = "Accident_Prediction_Logistic_Regression"
+VERSIONS = 4
+_MADE: dict[str, Path] = {}
+
+
+@dataclass
+class Shop:
+    """A workspace with versions 1 to 4 of one model, each with files of its own."""
+
+    root: Path
+
+    @property
+    def client(self) -> MlflowClient:
+        return connect(load_settings(self.root), self.root)
+
+    @property
+    def model(self) -> Model:
+        return get_model(self.client, NAME)
+
+    def folder(self, version: int) -> Path:
+        return Path(self.client.get_model_version_download_uri(NAME, str(version)))
+
+    def found(self, version: int = 1) -> dict[str, Finding]:
+        return {f.check: f for f in verify(self.client, self.root, NAME, version)}
+
+    def failed(self, version: int = 1) -> dict[str, str]:
+        return {check: f.what for check, f in self.found(version).items() if f.verdict == FAILED}
+
+
+def stock(request: Any) -> Shop:
+    """Return a shop of its own for a test."""
+    root = request.getfixturevalue("tmp_path") / "shop"
+    if "shop" not in _MADE:
+        workspace, make = request.getfixturevalue("workspace"), request.getfixturevalue("make")
+        for seed in range(VERSIONS):
+            make.training(workspace, "logistic_regression", seed=seed)
+            publish_training(workspace, "accidents", "logistic_regression")
+        _MADE["shop"] = request.getfixturevalue("tmp_path_factory").mktemp("shop") / "made"
+        shutil.copytree(workspace, _MADE["shop"])
+        shutil.rmtree(workspace)
+    shutil.copytree(_MADE["shop"], root)
+    return Shop(root)
+
+
+def flip(path: Path, place: float = 0.5) -> None:
+    """Change one byte of a file."""
+    content = bytearray(path.read_bytes())
+    content[int(place * (len(content) - 1))] ^= 0x41
+    path.write_bytes(content)
+
+
+def files(folder: Path) -> list[str]:
+    """Return the paths of all files below a folder."""
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())

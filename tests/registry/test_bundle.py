@@ -1,0 +1,264 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from tests.registry.shop import NAME, files, flip, stock
+
+from lockstep.errors import ArtifactError, DataError, UsageError
+from lockstep.io import sha256_file
+from lockstep.models.golden import golden_rows
+from lockstep.problems.schema import load_schema
+from lockstep.registry import bundle, lifecycle, manage
+from lockstep.registry.bundle import export
+from lockstep.registry.events import Who
+from lockstep.registry.verify import FAILED, healthy, verify_folder
+
+
+@pytest.fixture
+def shop(request, monkeypatch):
+    made = stock(request)
+    monkeypatch.chdir(made.root)
+    return made
+
+
+@pytest.fixture
+def exported(shop, tmp_path):
+    lifecycle.promote(shop.client, NAME, 2)
+    export(shop.client, shop.root, NAME, tmp_path / "out", stage="Production", who=Who("ann", "a release"))
+    return tmp_path / "out"
+
+
+def failed(folder):
+    return {f.check: f.what for f in verify_folder(folder) if f.verdict == FAILED}
+
+
+def test_a_bundle_holds_the_artifact_as_it_is_and_all_one_needs(shop, exported):
+    kept = shop.folder(2)
+    assert files(exported / "model") == files(kept)
+    assert all((exported / "model" / f).read_bytes() == (kept / f).read_bytes() for f in files(kept))
+    assert (exported / "schema.yaml").read_bytes() == (kept / "schema.yaml").read_bytes()
+    assert (exported / "lineage" / "closure.json").is_file()
+    lines = (exported / "requirements.txt").read_text().splitlines()
+    assert any(line.startswith("scikit-learn==") for line in lines)
+    assert all("==" in line and "lockstep" not in line for line in lines)
+    told = json.loads((exported / "bundle.json").read_text())
+    version = shop.model.version(2)
+    assert (told["name"], told["version"], told["stage"]) == (NAME, 2, "Production")
+    assert (told["run_id"], told["threshold"]) == (version.run_id, 0.4)
+    assert told["model_digest"] == version.tag("model_digest")
+    assert told["tags"]["lockstep.closure_digest"] == version.tag("closure_digest")
+    assert told["metrics"]["validation_roc_auc"] == 0.81
+    assert (told["exported"]["by"], told["exported"]["reason"]) == ("ann", "a release")
+
+
+def test_its_sums_are_what_sha256sum_checks(exported):
+    done = subprocess.run(
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=exported, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(done.stdout.splitlines()) == len(files(exported)) - 1
+
+
+def test_its_dockerfile_installs_checks_and_serves_as_a_user(exported):
+    lines = (exported / "Dockerfile").read_text().splitlines()
+    said = [line.split()[0] for line in lines if line and not line.startswith("#")]
+    assert said[0] == "FROM"
+    assert lines[2] == "FROM python:3.11-slim"
+    assert said.index("USER") > said.index("COPY")
+    assert "sha256sum --check --quiet SHA256SUMS" in "\n".join(lines)
+    command = json.loads(lines[-1].removeprefix("CMD "))
+    assert command[:3] == ["mlflow", "models", "serve"]
+    assert command[command.index("--env-manager") + 1] == "local", "nothing is fetched at start"
+
+
+def test_verify_finds_a_bundle_well_without_registry_or_project(
+    shop, exported, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert manage.main(["verify", "--folder", str(exported), "--json"]) == 0
+    told = {f["check"]: f["verdict"] for f in json.loads(capsys.readouterr().out)}
+    assert told.pop("commit") == "not recorded"
+    assert set(told.values()) == {"ok"}
+    assert {"bundle", "files", "digest", "types", "schema", "golden rows", "closure"} <= set(told)
+
+
+def test_a_byte_changed_in_any_file_of_it_is_found_and_the_file_named(exported):
+    assert healthy(verify_folder(exported))
+    for name in files(exported):
+        before = (exported / name).read_bytes()
+        flip(exported / name)
+        told = failed(exported)
+        assert name == "SHA256SUMS" or name in told["bundle"], name
+        assert "bundle" in told
+        (exported / name).write_bytes(before)
+    assert healthy(verify_folder(exported))
+
+
+def test_a_missing_and_an_added_file_are_found(exported):
+    (exported / "model" / "code" / "evil.py").write_text("")
+    assert failed(exported)["bundle"] == "added: model/code/evil.py"
+    assert failed(exported)["files"] == "added: code/evil.py"
+    (exported / "model" / "code" / "evil.py").unlink()
+    (exported / "link").symlink_to(exported / "bundle.json")
+    assert failed(exported) == {"bundle": "added: link"}
+    (exported / "link").unlink()
+    (exported / "lineage" / "closure.json").unlink()
+    assert failed(exported) == {
+        "bundle": "missing: lineage/closure.json",
+        "closure": "lineage/closure.json is gone",
+    }
+
+
+def test_sums_made_anew_do_not_hide_another_model(exported):
+    flip(exported / "model" / "model.skops")
+    sums = bundle.bundle_sums(exported)
+    (exported / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+    assert {"files", "digest"} <= failed(exported).keys()
+    assert "bundle" not in failed(exported)
+
+
+def test_a_bundle_that_does_not_say_what_it_is_is_no_crash(exported, tmp_path):
+    (exported / "bundle.json").write_text("{")
+    assert failed(exported).keys() == {"bundle", "bundle.json"}
+    (exported / "bundle.json").write_text('{"name": "x"}')
+    assert failed(exported).keys() == {"bundle", "bundle.json"}
+    (exported / "SHA256SUMS").unlink()
+    with pytest.raises(DataError, match="is no exported bundle: it holds no SHA256SUMS"):
+        verify_folder(exported)
+    with pytest.raises(DataError, match="is no exported bundle"):
+        verify_folder(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="either --folder DIR or --model-name"):
+        manage.main(["verify", "--folder", str(exported), "--model-name", NAME])
+
+
+def test_an_export_is_on_record_with_the_digest_of_its_sums(shop, exported):
+    event = shop.model.record.last
+    assert (event.action, event.version, event.done) == ("export", 2, True)
+    assert event.details["bundle_digest"] == sha256_file(exported / "SHA256SUMS")
+    assert event.who == Who("ann", "a release")
+    assert shop.failed(2) == {}
+
+
+def test_a_folder_that_is_there_is_refused_and_left_alone(shop, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious").touch()
+    with pytest.raises(UsageError, match="is there already"):
+        export(shop.client, shop.root, NAME, tmp_path / "out", version=1)
+    assert files(tmp_path / "out") == ["precious"]
+
+
+@pytest.mark.parametrize("options", [[], ["--stage", "Production", "--version", "1"]])
+def test_one_of_stage_and_version_is_needed(shop, tmp_path, options):
+    with pytest.raises(UsageError, match="either --stage STAGE or --version N"):
+        manage.main(["export", "--model-name", NAME, "--output", str(tmp_path / "out"), *options])
+
+
+@pytest.mark.parametrize("name", ["model.skops", "MLmodel", "requirements.txt", "golden.json"])
+def test_a_damaged_version_is_not_exported(shop, tmp_path, name):
+    flip(shop.folder(1) / name)
+    with pytest.raises(ArtifactError, match=rf"version 1 is not exported: its files failed .*{name}"):
+        export(shop.client, shop.root, NAME, tmp_path / "out", version=1)
+    assert not (tmp_path / "out").exists()
+    assert shop.model.record.last.action == "register"
+
+
+def test_what_cannot_be_written_leaves_nothing_and_is_on_record_as_dropped(shop, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"directory|exists"):
+        export(shop.client, shop.root, NAME, tmp_path / "file" / "out", version=1)
+    event = shop.model.record.last
+    assert (event.action, event.end.outcome) == ("export", "dropped")
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_an_export_that_was_killed_is_ended_by_the_next_move(shop, tmp_path, monkeypatch):
+    def die(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bundle.shutil, "copytree", die)
+        patch.setattr("lockstep.registry.journal.Journal.end", die)
+        with pytest.raises(Killed):
+            export(shop.client, shop.root, NAME, tmp_path / "out", version=1)
+    assert not (tmp_path / "out").exists()
+    assert shop.model.record.open[0].action == "export"
+    lifecycle.archive(shop.client, NAME, 1)
+    event = next(e for e in shop.model.record.events if e.action == "export")
+    assert (event.end.outcome, bool(event.end.mended_by)) == ("dropped", True)
+    assert shop.failed() == {}
+
+
+ALONE = """
+import sys, warnings
+warnings.simplefilter("ignore")
+sys.path = [p for p in sys.path if p != {source!r}]
+sys.meta_path = [f for f in sys.meta_path if "editable" not in repr(f).lower()]
+import importlib.util, json
+assert importlib.util.find_spec("lockstep") is None, "this project must not be importable here"
+import mlflow.pyfunc, mlflow.sklearn, pandas as pd
+golden = json.load(open({model!r} + "/golden.json"))
+rows = pd.DataFrame(golden["rows"], columns=golden["columns"])
+rows = rows.astype({{c: "float64" for c in rows.columns if pd.to_numeric(rows[c], errors="coerce").notna().any()}})
+pipeline = mlflow.sklearn.load_model({model!r})
+assert max(abs(pipeline.predict_proba(rows)[:, 1] - golden["outputs"])) <= 1e-6
+served = mlflow.pyfunc.load_model({model!r})
+assert max(abs(served.predict(rows)[:, 1] - golden["outputs"])) <= 1e-6
+import lockstep
+print("from", *lockstep.__path__)
+"""
+
+
+def test_the_model_loads_where_this_project_is_not_installed(shop, tmp_path, encoded):
+    encoded(shop)
+    export(shop.client, shop.root, NAME, tmp_path / "out", version=5)
+    model = str(tmp_path / "out" / "model")
+    source = str(bundle.Path(bundle.__file__).parents[2])
+    code = ALONE.format(source=source, model=model)
+    done = subprocess.run(
+        [sys.executable, "-I", "-B", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[1:] == [f"{model}/code/lockstep"]
+    assert healthy(verify_folder(tmp_path / "out"))
+
+
+@pytest.fixture
+def encoded():
+    """Return what publishes, as version 5, a pipeline with this project's own transformer inside."""
+    from sklearn.pipeline import Pipeline
+    from sklearn.tree import DecisionTreeClassifier
+
+    from lockstep.config.layout import ProblemLayout
+    from lockstep.config.params import load_params
+    from lockstep.features.encoder import encoder_of
+    from lockstep.io import read_json, write_json
+    from lockstep.models.artifact import model_digest
+    from lockstep.registry.publish import publish_training
+
+    def publish(shop):
+        import joblib
+
+        schema = load_schema("accidents")
+        rows = golden_rows(schema, seed=5)
+        target = (rows["hour"].fillna(0) > 12).astype(int)
+        encoder = encoder_of(schema, load_params(shop.root).problem("accidents").features)
+        pipeline = Pipeline(
+            [("encoder", encoder), ("model", DecisionTreeClassifier(max_depth=3, random_state=0))]
+        )
+        pipeline.fit(rows, target)
+        layout = ProblemLayout(shop.root, "accidents")
+        joblib.dump(pipeline, layout.model("logistic_regression"), compress=("lz4", 3), protocol=5)
+        path = layout.model_card("logistic_regression")
+        digests = {
+            "model_digest": model_digest(pipeline),
+            "file_sha256": sha256_file(layout.model("logistic_regression")),
+        }
+        write_json(path, read_json(path) | digests, digits=None)
+        assert publish_training(shop.root, "accidents", "logistic_regression").version == 5
+
+    return publish

@@ -1,0 +1,306 @@
+import json
+import shutil
+import time
+from datetime import UTC, datetime
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from tests.registry.shop import NAME, files, stock
+
+from lockstep.errors import ArtifactError, RegistryError, UsageError
+from lockstep.registry import lifecycle, manage, stored
+from lockstep.registry import prune as pruning
+from lockstep.registry.loading import load_version
+from lockstep.registry.prune import prune
+from lockstep.registry.publish import publish_training
+from lockstep.registry.verify import healthy, verify
+
+
+@pytest.fixture
+def shop(request, monkeypatch):
+    made = stock(request)
+    monkeypatch.chdir(made.root)
+    return made
+
+
+@pytest.fixture
+def archived(shop):
+    """A shop with version 4 in Production and 1 to 3 archived, none of which ever stood there."""
+    for version in (1, 2, 3):
+        lifecycle.archive(shop.client, NAME, version)
+    lifecycle.promote(shop.client, NAME, 4)
+    return shop
+
+
+def goes(shop, **options):
+    return [c.version.version for c in prune(shop.client, NAME, **{"keep": 0, **options}).going]
+
+
+def why(shop, version, **options):
+    done = prune(shop.client, NAME, **{"keep": 0, **options})
+    return next(c.reason for c in done.choices if c.version.version == version)
+
+
+def has_files(shop, *versions):
+    return [bool(stored.sizes(shop.client, shop.model.version(n))) for n in versions]
+
+
+def test_a_dry_run_shows_what_would_go_and_deletes_nothing(archived):
+    done = prune(archived.client, NAME, keep=0)
+    folder = archived.folder(1)
+    size = sum((folder / name).stat().st_size for name in files(folder))
+    one = next(c for c in done.going if c.version.version == 1)
+    assert (one.files, one.bytes) == (len(files(folder)), size)
+    assert (len(done.going), done.done, done.events) == (3, False, ())
+    assert has_files(archived, 1, 2, 3) == [True] * 3
+    assert archived.model.record.last.action == "promote"
+
+
+def test_only_files_go_and_on_record(archived):
+    run = archived.client.get_run(archived.model.version(1).run_id)
+    before = archived.model
+    done = prune(archived.client, NAME, keep=1, yes=True)
+    assert [c.version.version for c in done.going] == [2, 1]
+    assert has_files(archived, 1, 2, 3, 4) == [False, False, True, True]
+    after = archived.model
+    event = after.record.last
+    assert (event.action, event.done, (event.number,)) == ("prune", True, done.events)
+    assert event.details == {str(n): before.version(n).tag("model_digest") for n in (1, 2)}
+    assert after.version(1).tags == {**before.version(1).tags, "lockstep.pruned": str(event.number)}
+    assert after.record.stages == before.record.stages
+    assert archived.client.list_artifacts(run.info.run_id, "lineage"), "lineage stays, to rebuild it by"
+    assert {f.verdict for f in verify(archived.client, archived.root, NAME)} <= {
+        "ok",
+        "pruned",
+        "not recorded",
+    }
+    assert archived.found(1)["files"].verdict == "pruned"
+    assert prune(archived.client, NAME, keep=0, yes=True).going[0].version.version == 3
+    assert prune(archived.client, NAME, keep=0, yes=True).choices == ()
+
+
+def test_what_anything_refers_to_stays(archived):
+    client = archived.client
+    assert goes(archived) == [3, 2, 1]
+    client.set_registered_model_alias(NAME, "champion", "1")
+    assert why(archived, 1) == "alias champion names it"
+    lifecycle.promote(client, NAME, 2)
+    assert why(archived, 4) == "what a rollback of Production brings back"
+    assert goes(archived) == [3]
+    lifecycle.transition(client, NAME, 3, "Staging")
+    assert goes(archived) == []
+
+
+def test_what_left_staging_last_stays_for_a_rollback(archived):
+    lifecycle.transition(archived.client, NAME, 1, "Staging")
+    lifecycle.archive(archived.client, NAME, 1)
+    assert why(archived, 1) == "what a rollback of Staging brings back"
+
+
+def test_files_of_two_versions_stay(archived):
+    made = archived.client.get_model_version(NAME, "1")
+    archived.client.create_registered_model("another")
+    tags = {"lockstep.model_digest": made.tags["lockstep.model_digest"]}
+    archived.client.create_model_version("another", made.source, made.run_id, tags=tags)
+    assert why(archived, 1) == "its files are those of another version 1 too"
+    assert goes(archived) == [3, 2]
+
+
+def test_a_parent_and_what_may_hold_more_than_a_model_stay(archived):
+    client = archived.client
+    run = client.get_run(archived.model.version(1).run_id).info
+    child = client.create_run(run.experiment_id, tags={"mlflow.parentRunId": run.run_id})
+    assert why(archived, 1) == f"run {child.info.run_id} was made from it"
+    tags = {"lockstep.model_digest": "0" * 64}
+    foreign = client.create_model_version(NAME, run.artifact_uri, run.run_id, tags=tags)
+    lifecycle.archive(client, NAME, foreign.version)
+    assert why(archived, 5) == "its files may be more than the model's"
+    other = client.create_model_version(NAME, f"{run.artifact_uri}/model", run.run_id)
+    lifecycle.archive(client, NAME, other.version)
+    assert why(archived, 6) == "not registered by this project"
+    assert goes(archived) == [3, 2]
+
+
+def test_the_newest_and_the_young_stay(archived, monkeypatch):
+    assert goes(archived, keep=2) == [1]
+    assert goes(archived, keep=3) == []
+    assert why(archived, 1, older_than=1) == "archived too recently"
+    in_two_days = time.time() + 2 * 86400
+    monkeypatch.setattr(pruning.time, "time", lambda: in_two_days)
+    assert goes(archived, older_than=1) == [3, 2, 1]
+    assert goes(archived, older_than=3) == []
+
+
+def test_archived_at_is_what_the_record_says(archived):
+    model = archived.model
+    event = next(e for e in model.record.events if e.action == "archive" and e.version == 2)
+    told = datetime.fromtimestamp(pruning.archived_at(model.record, model.version(2)), UTC)
+    assert told.isoformat(timespec="milliseconds") == event.time.replace("Z", "+00:00")
+    assert pruning.archived_at(model.record, model.version(4)) == model.version(4).created / 1000
+
+
+def test_a_pruned_version_is_neither_loaded_nor_moved_into_use(archived):
+    load_version(archived.client, archived.root, NAME, version=1)
+    prune(archived.client, NAME, keep=0, yes=True)
+    line = rf"the files of {NAME} version 1 were pruned \(event 9\); rebuild it: .* reproduce --model-name"
+    with pytest.raises(ArtifactError, match=line):
+        load_version(archived.client, archived.root, NAME, version=1)
+    for move in (
+        lambda: lifecycle.promote(archived.client, NAME, 1),
+        lambda: lifecycle.transition(archived.client, NAME, 1, "Staging"),
+    ):
+        with pytest.raises(RegistryError, match=line):
+            move()
+    assert lifecycle.transition(archived.client, NAME, 1, "None").changed
+    assert healthy(verify(archived.client, archived.root, NAME))
+
+
+def test_a_rollback_to_a_pruned_version_says_so(archived):
+    client = archived.client
+    lifecycle.promote(client, NAME, 1)
+    lifecycle.promote(client, NAME, 2)
+    lifecycle.promote(client, NAME, 3)
+    assert goes(archived) == [4, 1]
+    prune(client, NAME, keep=0, yes=True)
+    with pytest.raises(RegistryError, match=r"version 1 were pruned .*; it cannot go to Production"):
+        lifecycle.rollback(client, NAME, version=1)
+    assert lifecycle.rollback(client, NAME).step.version == 2
+    with pytest.raises(RegistryError, match=r"version 1 were pruned"):
+        lifecycle.rollback(client, NAME)
+    assert archived.model.aliases == {"production": 2}
+    assert healthy(verify(client, archived.root, NAME))
+
+
+def test_publishing_a_pruned_model_again_takes_nothing_for_damage(archived, make, capsys):
+    make.training(archived.root, "logistic_regression", seed=0)
+    prune(archived.client, NAME, keep=0, yes=True)
+    published = publish_training(archived.root, "accidents", "logistic_regression")
+    assert (published.version, published.new) == (1, False)
+    assert "WARNING" not in capsys.readouterr().err
+
+
+def test_files_deleted_without_a_prune_on_record_are_found(archived):
+    archived.client.set_model_version_tag(NAME, "1", "lockstep.pruned", "3")
+    shutil.rmtree(archived.folder(1))
+    assert "the record knows of no such prune" in archived.failed(1)["files"]
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("place", ["mark", "delete", "end"])
+def test_a_prune_that_was_killed_is_ended_by_the_next_move(archived, monkeypatch, place):
+    def die(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        if place == "mark":
+            patch.setattr(MlflowClient, "set_model_version_tag", die)
+        elif place == "delete":
+            patch.setattr(stored, "delete_files", die)
+        else:
+            patch.setattr("lockstep.registry.journal.Journal.end", die)
+        with pytest.raises(Killed):
+            prune(archived.client, NAME, keep=1, yes=True)
+    assert [e.action for e in archived.model.record.open] == ["prune"]
+    assert has_files(archived, 1, 2) == [place != "end"] * 2
+    lifecycle.transition(archived.client, NAME, 3, "Staging")
+    assert has_files(archived, 1, 2, 3, 4) == [False, False, True, True]
+    event = next(e for e in archived.model.record.events if e.action == "prune")
+    assert event.done
+    assert event.end.mended_by
+    assert healthy(verify(archived.client, archived.root, NAME))
+
+
+def test_what_another_tool_took_into_use_since_the_crash_keeps_its_files(archived, monkeypatch):
+    def die(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_model_version_tag", die)
+        with pytest.raises(Killed):
+            prune(archived.client, NAME, keep=0, yes=True)
+    archived.client.set_registered_model_alias(NAME, "champion", "2")
+    lifecycle.transition(archived.client, NAME, 3, "None")
+    assert has_files(archived, 1, 2, 3) == [False, True, False]
+    assert archived.model.version(2).pruned is None
+
+
+def test_a_store_that_refuses_keeps_the_files_unmarked_and_hinders_no_move(archived, monkeypatch):
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+    def refuse(*_):
+        raise MlflowException("405 not allowed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalArtifactRepository, "delete_artifacts", refuse)
+        with pytest.raises(
+            RegistryError, match=r"does not delete the files of .* version 1 \(405 not allowed\)"
+        ):
+            prune(archived.client, NAME, keep=0, yes=True)
+    assert archived.model.record.last.end.outcome == "dropped"
+    assert [archived.model.version(n).pruned for n in (1, 2, 3)] == [None] * 3
+    assert healthy(verify(archived.client, archived.root, NAME))
+    prune(archived.client, NAME, keep=0, yes=True)
+    assert has_files(archived, 1, 2, 3) == [False] * 3
+
+
+def test_a_store_that_only_pretends_to_delete_is_found_out(archived, monkeypatch):
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+    monkeypatch.setattr(LocalArtifactRepository, "delete_artifacts", lambda *_: None)
+    with pytest.raises(RegistryError, match=r"kept files of .* version 1 that it was told to delete"):
+        prune(archived.client, NAME, keep=0, yes=True)
+    assert archived.model.version(1).pruned is None
+
+
+def test_files_on_another_machine_are_not_taken_for_deleted(archived):
+    shutil.rmtree(archived.folder(1))
+    assert why(archived, 1) == "no files of it can be seen from here"
+
+
+def test_the_command_shows_sizes_and_takes_only_sensible_numbers(archived, capsys):
+    manage.main(["prune", "--model-name", NAME, "--keep", "2"])
+    text = capsys.readouterr().out
+    assert "among the newest that are kept" in text
+    assert "nothing was deleted; with --yes: 1 version, " in text
+    assert (
+        manage.main(["prune", "--model-name", NAME, "--keep", "2", "--yes", "--reason", "room", "--json"])
+        == 0
+    )
+    told = json.loads(capsys.readouterr().out)
+    assert [c["version"] for c in told["deleted"]] == [1]
+    assert told["bytes"] == told["deleted"][0]["bytes"] > 10_000
+    assert archived.model.record.last.who.reason == "room"
+    for option, text in (("--keep", "-1"), ("--keep", "1.5"), ("--older-than", "nan"), ("--older-than", "x")):
+        with pytest.raises(UsageError, match=rf"{option} takes a"):
+            manage.main(["prune", "--model-name", NAME, option, text])
+
+
+def test_all_three_over_a_real_server(workspace, make, server, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    monkeypatch.chdir(workspace)
+    name = "Accident_Prediction_Logistic_Regression"
+    numbers = []
+    for seed in (70, 71):
+        make.training(workspace, "logistic_regression", seed=seed)
+        numbers.append(str(publish_training(workspace, "accidents", "logistic_regression").version))
+    first, second = numbers
+    assert manage.main(["verify", "--model-name", name, "--version", first]) == 0
+    output = ["--output", str(tmp_path / "out")]
+    assert manage.main(["export", "--model-name", name, "--version", first, *output]) == 0
+    assert manage.main(["verify", "--folder", str(tmp_path / "out")]) == 0
+    manage.main(["archive", "--model-name", name, "--version", first])
+    assert manage.main(["prune", "--model-name", name, "--keep", "0", "--yes"]) == 0
+    capsys.readouterr()
+    client = MlflowClient(server.uri)
+    made = client.get_model_version(name, first)
+    assert list(client.list_logged_model_artifacts(made.source.removeprefix("models:/"))) == []
+    assert manage.main(["verify", "--model-name", name, "--version", first]) == 0
+    assert "pruned" in capsys.readouterr().out
+    golden = next((server.folder / "artifacts").rglob("golden.json"))
+    golden.write_text(golden.read_text() + " ")
+    assert manage.main(["verify", "--model-name", name, "--version", second]) == 1
+    assert "changed: golden.json" in capsys.readouterr().out

@@ -1,0 +1,302 @@
+import json
+import os
+import pickle
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.registry.shop import NAME, VERSIONS, files, flip, stock
+
+from lockstep.errors import RegistryError, UsageError
+from lockstep.io import sha256_file, write_json
+from lockstep.models.artifact import digest_of, write_artifact
+from lockstep.registry import lifecycle, manage
+from lockstep.registry.loading import SHIPPED_CODE, load_version
+from lockstep.registry.packaging import SUMS, sums_of
+from lockstep.registry.verify import check_artifact, compared, healthy, report, verify
+
+
+@pytest.fixture
+def shop(request, monkeypatch):
+    made = stock(request)
+    monkeypatch.chdir(made.root)
+    return made
+
+
+def tag(shop, key, value, version=1):
+    shop.client.set_model_version_tag(NAME, str(version), f"lockstep.{key}", value)
+
+
+def accept(shop, version=1):
+    """Let tags, sums and record say that an artifact is right as it lies there: what only its inside can tell."""
+    folder = shop.folder(version)
+    write_json(folder / SUMS, sums_of(folder))
+    tag(shop, "sums_digest", sha256_file(folder / SUMS), version)
+    tag(
+        shop, "model_digest", digest_of((folder / "model.skops").read_bytes(), folder / SHIPPED_CODE), version
+    )
+
+
+def test_what_was_published_is_well(shop):
+    found = shop.found()
+    checks = ["record", "aliases", "files", "digest", "types", "schema", "card", "golden rows", "closure"]
+    assert list(found) == [*checks, "commit", "stage"]
+    assert found.pop("commit").verdict == "not recorded", "the workspace is no git repository"
+    assert {finding.verdict for finding in found.values()} == {"ok"}
+    assert found["files"].what == f"{len(files(shop.folder(1)))} files"
+
+
+def test_everything_is_checked_where_nothing_is_named(shop):
+    found = verify(shop.client, shop.root)
+    assert {f.version for f in found} == {None, *range(1, VERSIONS + 1)}
+    assert healthy(found)
+    flip(shop.folder(3) / "conda.yaml")
+    assert [(f.version, f.check) for f in verify(shop.client, shop.root) if f.verdict == "failed"] == [
+        (3, "files")
+    ]
+
+
+def test_a_byte_changed_in_any_file_is_found_and_the_file_named(shop):
+    folder = shop.folder(1)
+    names = files(folder)
+    assert {"MLmodel", "model.skops", "golden.json", "schema.yaml", "model_card.json", SUMS} <= set(names)
+    assert {"requirements.txt", "code/lockstep/__init__.py", str(SHIPPED_CODE)} <= set(names)
+    for name in names:
+        before = (folder / name).read_bytes()
+        flip(folder / name)
+        told = shop.failed()
+        assert name in told["files"], name
+        (folder / name).write_bytes(before)
+    assert shop.failed() == {}
+
+
+def test_a_file_that_is_missing_or_came_on_top_is_found(shop):
+    folder = shop.folder(1)
+    for name in files(folder):
+        before = (folder / name).read_bytes()
+        (folder / name).unlink()
+        assert name in shop.failed()["files"], name
+        (folder / name).write_bytes(before)
+    for name in (
+        "notes.txt",
+        "code/lockstep/__pycache__/columns_v1.cpython-311.pyc",
+        "code/sitecustomize.py",
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("print('hello')")
+        assert shop.failed()["files"] == f"added: {name}"
+        (folder / name).unlink()
+
+
+def test_files_that_are_gone_altogether_are_one_finding(shop):
+    shutil.rmtree(shop.folder(1))
+    assert set(shop.failed()) == {"files"}
+    assert shop.failed(2) == {}
+
+
+def test_damage_in_the_store_is_found_past_an_intact_cache(shop):
+    load_version(shop.client, shop.root, NAME, version=1)
+    flip(shop.folder(1) / "golden.json")
+    assert load_version(shop.client, shop.root, NAME, version=1).version == 1
+    assert "files" in shop.failed()
+
+
+def test_a_model_swapped_for_another_versions_is_found(shop):
+    shutil.copy(shop.folder(2) / "model.skops", shop.folder(1) / "model.skops")
+    assert set(shop.failed()) == {"files", "digest"}
+    shutil.rmtree(shop.folder(1))
+    shutil.copytree(shop.folder(2), shop.folder(1))
+    assert shop.failed().keys() >= {"files", "digest"}
+
+
+class Bomb:
+    """Leaves a folder behind when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "model.skops", "extra", "python_model.joblib"])
+def test_a_pickle_is_named_and_not_opened_even_where_tags_and_sums_agree(shop, name):
+    (shop.folder(1) / name).write_bytes(pickle.dumps(Bomb(shop.root / "exploded")))
+    accept(shop)
+    found = shop.found()
+    assert found["types"].verdict == "failed"
+    assert f"{name}: a pickle" in found["types"].what
+    assert found["golden rows"].verdict == "not checked"
+    assert not (shop.root / "exploded").exists()
+
+
+def test_a_type_that_is_not_allowed_is_named_and_nothing_is_loaded(shop):
+    write_artifact(Bomb("exploded"), shop.folder(1) / "model.skops")
+    accept(shop)
+    found = shop.found()
+    assert "not allowed" in found["types"].what
+    assert found["digest"].verdict == found["files"].verdict == "ok"
+    assert found["golden rows"].verdict == "not checked"
+    assert not (shop.root / "exploded").exists()
+
+
+def test_shipped_code_is_never_imported(shop):
+    code = shop.folder(1) / SHIPPED_CODE
+    code.write_text("import os; os.mkdir('exploded')\n" + code.read_text())
+    accept(shop)
+    assert set(shop.failed()) == {"card", "stage"}, "only card and record know better"
+    assert not (shop.root / "exploded").exists()
+
+
+def test_golden_rows_that_are_not_repeated_are_found_where_sums_agree(shop):
+    path = shop.folder(1) / "golden.json"
+    content = json.loads(path.read_text())
+    content["outputs"][3] += 1e-3
+    path.write_text(json.dumps(content))
+    accept(shop)
+    assert "does not repeat its golden rows: 1 of" in shop.failed()["golden rows"]
+
+
+def test_the_record_holds_the_digests_that_tags_may_lose(shop):
+    tag(shop, "model_digest", "0" * 64)
+    told = shop.failed()
+    assert "the version says 000000000000…" in told["digest"]
+    assert "tag lockstep.model_digest is not the one of event 1" in told["stage"]
+
+
+def test_a_version_of_before_has_no_sums_and_that_is_no_fault_but_losing_them_is(shop):
+    shop.client.delete_model_version_tag(NAME, "1", "lockstep.sums_digest")
+    assert "lost its tag lockstep.sums_digest" in shop.failed()["files"]
+    (shop.folder(1) / SUMS).unlink()
+    assert shop.found()["files"].verdict == "not recorded"
+
+
+def test_a_threshold_that_is_not_the_cards_is_found(shop):
+    tag(shop, "threshold", "0.9")
+    assert shop.failed() == {"card": "tag lockstep.threshold is 0.9, model_card.json says 0.4"}
+
+
+def test_a_schema_tag_of_another_schema_is_found(shop):
+    tag(shop, "schema_digest", "0" * 64)
+    assert shop.failed().keys() == {"schema", "card", "golden rows"}
+
+
+def test_tags_aliases_and_stages_written_past_the_record_are_found(shop):
+    lifecycle.promote(shop.client, NAME, 1)
+    assert shop.failed() == {}
+    shop.client.set_registered_model_alias(NAME, "production", "2")
+    assert shop.failed() == {"aliases": "alias production names version 2, the stages say version 1"}
+    shop.client.set_registered_model_alias(NAME, "production", "1")
+    tag(shop, "stage", "Staging")
+    assert shop.failed() == {"stage": "tag lockstep.stage is Staging, the record says Production"}
+    tag(shop, "stage", "Production")
+    with pytest.warns(FutureWarning):
+        shop.client.transition_model_version_stage(NAME, "1", "Archived")
+    assert shop.failed() == {"stage": "MLflow's own stage is Archived, the record says Production"}
+
+
+def test_an_event_that_was_altered_or_taken_out_is_found(shop):
+    lifecycle.promote(shop.client, NAME, 1)
+    key = "lockstep.event.000002"
+    content = shop.client.get_registered_model(NAME).tags[key]
+    shop.client.set_registered_model_tag(NAME, key, content.replace('"actor":"', '"actor":"not '))
+    assert "event 2 was altered" in shop.failed()["record"]
+    shop.client.delete_registered_model_tag(NAME, key)
+    assert "event 2 is gone from the record" in shop.failed()["record"]
+
+
+def test_a_move_half_done_and_a_version_that_is_gone_are_told(shop):
+    lifecycle.archive(shop.client, NAME, 4)
+    shop.client.delete_registered_model_tag(NAME, "lockstep.ended.000005")
+    assert "event 5 (archive) has no end" in shop.failed()["record"]
+    shop.client.delete_model_version(NAME, "3")
+    assert "version 3 is on record and gone" in shop.failed()["record"]
+
+
+def test_a_version_that_the_record_does_not_know_is_told_as_that(shop):
+    made = shop.client.get_model_version(NAME, "1")
+    shop.client.create_model_version(NAME, made.source, made.run_id, tags=made.tags)
+    assert shop.found(VERSIONS + 1)["stage"].verdict == "not recorded"
+
+
+def test_a_closure_that_was_changed_or_is_gone_is_found(shop):
+    run = shop.client.get_run(shop.model.version(1).run_id)
+    path = Path(run.info.artifact_uri.removeprefix("file://")) / "lineage" / "closure.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content, indent=1))
+    assert shop.failed() == {}, "its digest is over the content, not over how it is written"
+    content["environment"]["python"] = "2.7"
+    path.write_text(json.dumps(content))
+    assert "closure.json has digest" in shop.failed()["closure"]
+    path.write_text("{")
+    assert "no valid JSON" in shop.failed()["closure"]
+    path.unlink()
+    assert shop.found()["closure"].verdict in ("failed", "not recorded")
+    shop.client.delete_run(run.info.run_id)
+    assert "mlflow runs restore" in shop.failed()["closure"]
+
+
+def test_the_commit_is_looked_up_and_an_unknown_one_is_told(shop):
+    tag(shop, "git_commit", "1" * 40)
+    found = shop.found()["commit"]
+    assert (found.verdict, found.what[:42]) == ("not known", f"{'1' * 40} i")
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for command in (["init", "-q"], [*who, "commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", *command], cwd=shop.root, check=True, env=environment)
+    assert shop.found()["commit"].verdict == "not known"
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=shop.root, check=True, capture_output=True, text=True
+    )
+    tag(shop, "git_commit", head.stdout.strip())
+    assert shop.found()["commit"].verdict == "ok"
+
+
+@given(data=st.data())
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_bytes_are_damaged_it_is_a_finding_and_no_crash(shop, data, tmp_path):
+    version, kept = shop.model.version(1), shop.folder(1)
+    folder = tmp_path / "damaged"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(kept, folder)
+    name = data.draw(st.sampled_from(files(folder)))
+    before = (folder / name).read_bytes()
+    start = data.draw(st.integers(0, len(before) - 1))
+    put = data.draw(st.binary(max_size=8))
+    after = before[:start] + put + before[start + data.draw(st.integers(0, 8)) :]
+    (folder / name).write_bytes(after)
+    found = {f.check: f for f in check_artifact(version, folder)}
+    assert (found["files"].verdict == "failed") == (after != before)
+    assert set(found) == {"files", "digest", "types", "schema", "card", "golden rows"}
+
+
+@given(
+    told=st.dictionaries(st.text(max_size=3), st.sampled_from("ab"), max_size=6),
+    found=st.dictionaries(st.text(max_size=3), st.sampled_from("ab"), max_size=6),
+)
+def test_sums_compare_equal_exactly_where_they_are(told, found):
+    assert (compared(told, found) == []) == (told == found)
+
+
+def test_people_see_a_line_a_version_and_every_fault(shop):
+    flip(shop.folder(2) / "MLmodel")
+    text = report(verify(shop.client, shop.root))
+    assert "changed: MLmodel" in text
+    assert text.splitlines()[-1] == f"✗ 1 of {2 + 9 * VERSIONS} checks of {VERSIONS} versions failed"
+    assert len(text.splitlines()) == 1 + 1 + 2 * VERSIONS + 1 + 1, "head, model, versions, fault, sum"
+
+
+def test_the_command_says_by_its_exit_code_too(shop, capsys):
+    assert manage.main(["verify", "--model-name", NAME, "--version", "1"]) == 0
+    assert "none failed (1 not recorded)" in capsys.readouterr().out
+    flip(shop.folder(1) / "MLmodel")
+    assert manage.main(["verify", "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert [t["what"] for t in told if t["verdict"] == "failed"] == ["changed: MLmodel"]
+    with pytest.raises(RegistryError, match="has no version 9"):
+        manage.main(["verify", "--model-name", NAME, "--version", "9"])
+    with pytest.raises(UsageError, match="--version needs --model-name"):
+        manage.main(["verify", "--version", "1"])
