@@ -149,10 +149,15 @@ def test_any_changed_byte_is_refused_or_changes_nothing() -> None:
     for place in range(len(content)):
         changed = bytearray(content)
         changed[place] ^= int(rng.integers(1, 256))
-        try:
-            assert from_bytes(bytes(changed)).digest == told.digest
-        except DataError as error:
-            assert str(error).startswith(f"its {SEEN} ")
+        found = digest_or_refusal(bytes(changed))
+        assert found == told.digest or found.startswith(f"its {SEEN} ")
+
+
+def digest_or_refusal(content: bytes) -> str:
+    try:
+        return from_bytes(content).digest
+    except DataError as error:
+        return str(error)
 
 
 def test_another_models_set_is_refused(tmp_path: Path) -> None:
