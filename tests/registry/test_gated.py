@@ -239,7 +239,7 @@ def test_too_few_rows_left_refuse(registry):
     for kind in (WEAK, STRONG):
         enter(registry, NAME, kind)
     promote("--version", "1")
-    refused(match=r"only 300 rows are left that neither model has seen, fewer than champion.min_rows 500")
+    refused(match=r"only 300 rows are left that no side has seen, fewer than champion.min_rows 500")
     configure(registry.root, "default: {champion: {min_rows: 200, min_groups: 200}}")
     refused(match=r"only 150 groups are left")
     configure(registry.root, "default: {champion: {min_rows: 200}}")

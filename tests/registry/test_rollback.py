@@ -127,7 +127,7 @@ def test_every_move_is_on_record_with_who_and_why(client):
 def test_the_commands_print_and_record(home, monkeypatch, capsys):
     add_model(home.client, 2)
     monkeypatch.chdir(home.root)
-    who = ["--actor", "ada", "--reason", "a trial"]
+    who = ["--actor", "ada", "--force", "--reason", "a trial"]
     main(["promote", "--model-name", NAME, "--version", "1", *who])
     main(["promote", "--model-name", NAME, "--version", "2", *who])
     capsys.readouterr()

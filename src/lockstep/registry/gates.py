@@ -240,21 +240,25 @@ def _sides(case: Case) -> Sides:
 
     models = (case.challenger_model, case.champion_model)
     rows = holdout(case.client, case.root, case.problem, [case.version, _champion(case)])
-    _check_enough(rows, case.gates)
-    first, second = (_finite(scored(model, str(model.digest), rows, case.root), model) for model in models)
+    check_enough(rows, case.gates)
+    first, second = (
+        check_finite(scored(model, str(model.digest), rows, case.root), model) for model in models
+    )
     return Sides(first, second, rows)
 
 
-def _finite(rows: Scored, model: Loaded) -> Scored:
+def check_finite(rows: Scored, model: Loaded) -> Scored:
     """Return scored rows; a score that is no number is a RegistryError: nothing can be compared with it."""
     import numpy as np
 
     if not np.isfinite(rows.score).all():
-        raise RegistryError(f"{model.name} version {model.version} gives scores that are no finite numbers")
+        where = f"{model.name} version {model.version}" if model.version else model.name
+        raise RegistryError(f"{where} gives scores that are no finite numbers")
     return rows
 
 
-def _check_enough(rows: Holdout, gates: Gates) -> None:
+def check_enough(rows: Holdout, gates: Gates) -> None:
+    """Raise a RegistryError where too few rows or groups are left to compare models on."""
     import numpy as np
 
     for what, count, least in (
@@ -263,7 +267,7 @@ def _check_enough(rows: Holdout, gates: Gates) -> None:
     ):
         if count < least:
             raise RegistryError(
-                f"only {count:,} {what} are left that neither model has seen, fewer than champion.min_{what} "
+                f"only {count:,} {what} are left that no side has seen, fewer than champion.min_{what} "
                 f"{least:,}; bring in new data"
             )
 

@@ -66,7 +66,7 @@ _CARD_PARAMS = ("seed", "score_scale", "best_iteration", "threshold", "decision"
 
 @dataclass(frozen=True)
 class Published:
-    """A model's place in the registry; ``version`` is None for a run that registers nothing."""
+    """A model's place in the registry; ``version`` is None for a run that registers nothing, or why it is refused."""
 
     name: str
     version: int | None
@@ -74,6 +74,7 @@ class Published:
     run_id: str
     digest: str
     new: bool
+    refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -199,10 +200,18 @@ def publish(
         if not lost:
             return _published(found, new=False)
         _say(f"WARNING {name} version {found.version}: {lost}; it is registered anew")
+    from lockstep.registry.policy import IF_BETTER, refusal
+
     with store.fluent(store.resolve_uri(settings, outputs.root)):
         logged = _run_of(client, settings, outputs, timings, again=bool(lost))
         if logged.model_id is None or not registers(settings):
             return Published(name, None, "None", logged.run_id, outputs.digest, new=True)
+        if settings.registration_policy == IF_BETTER and not lost:
+            refused = refusal(client, name, outputs, logged.run_id, settings.gates)
+            if refused:
+                return Published(
+                    name, None, "None", logged.run_id, outputs.digest, new=False, refused=refused
+                )
         return register(client, settings, name, outputs, logged, again=bool(lost))
 
 
@@ -492,6 +501,8 @@ def data_parts(outputs: Outputs) -> dict[str, DataPart]:
 def line(published: Published) -> str:
     """Return one line about a model: name, version, stage, new or known."""
     what = "new" if published.new else "known"
+    if published.refused:
+        return f"{published.name}  not registered: {published.refused}  run {published.run_id}"
     if published.version is None:
         return f"{published.name}  not registered  run {published.run_id}  {what}"
     return f"{published.name}  version {published.version}  {published.stage}  {what}"
