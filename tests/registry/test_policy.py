@@ -2,6 +2,7 @@
 
 import joblib
 import pytest
+from tests.registry.contest import STRONG, TWIN, WEAK, configure, model, write_data
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import load_settings
@@ -12,7 +13,6 @@ from lockstep.registry.catalog import get_model
 from lockstep.registry.loading import load_version
 from lockstep.registry.publish import line, publish_training
 from lockstep.registry.register_models import register_models
-from tests.registry.contest import STRONG, TWIN, WEAK, configure, model, write_data
 
 NAME, TYPE = "Accident_Prediction_Logistic_Regression", "logistic_regression"
 
