@@ -125,25 +125,30 @@ def stage_definition(root: Path, stage: str, key: str) -> dict[str, Any]:
 
 def changed_inputs(root: Path, closure: dict[str, Any]) -> tuple[str, ...]:
     """Return the declared inputs that differ from HEAD: sources by content, params by value."""
-    paths = sources(closure)
-    asked = [path for path in paths if not path.startswith("params.yaml")]
+    asked = [path for path in sources(closure) if not path.startswith("params.yaml")]
     tracked = [f"{path}.dvc" for path in asked if (root / f"{path}.dvc").is_file()]
-    listed = (
-        git(
-            root,
-            "status",
-            "--porcelain",
-            "-z",
-            "--no-renames",
-            "--untracked-files=all",
-            "--",
-            *asked,
-            *tracked,
-        )
-        or ""
-    )
-    files = sorted({_from_top(root, entry[3:]) for entry in listed.split("\0") if len(entry) > 3})
-    return (*files, *_changed_params(root, closure))
+    return (*_changed_files(root, *asked, *tracked), *_changed_params(root, closure))
+
+
+def kept_inputs(root: Path, found: Lineage) -> dict[str, str | None]:
+    """Return the files by which a dirty workspace differs from its commit, each with its SHA-256; None: deleted.
+
+    Besides the declared inputs: the stages' definitions, all parameters, and the package's code that no stage
+    declares, as logging does, because the rest may not run without it. Of a clean workspace nothing.
+    """
+    if not found.changed:
+        return {}
+    more = _changed_files(root, "dvc.yaml", "params.yaml", "src/lockstep/*.py", "src/lockstep/*.yaml")
+    names = sorted({name.partition(":")[0] for name in found.changed} | set(more))
+    return {name: sha256_file(root / name) if (root / name).is_file() else None for name in names}
+
+
+def used_params(closure: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a closure's stages by dotted key."""
+    used: dict[str, Any] = {}
+    for entry in closure["stages"].values():
+        used |= entry["params"]
+    return used | closure["training"]["params"]
 
 
 def sources(closure: dict[str, Any]) -> list[str]:
@@ -176,12 +181,16 @@ def _changed_params(root: Path, closure: dict[str, Any]) -> Iterator[str]:
 
     committed = git(root, "show", "HEAD:./params.yaml")
     before = yaml.safe_load(committed) if committed else {}
-    used = dict(closure["training"]["params"])
-    for entry in closure["stages"].values():
-        used |= entry["params"]
-    for key, value in sorted(used.items()):
+    for key, value in sorted(used_params(closure).items()):
         if _at(before, key) != value:
             yield f"params.yaml:{key}"
+
+
+def _changed_files(root: Path, *asked: str) -> list[str]:
+    """Name the files below these paths that differ from HEAD, deleted and untracked ones too."""
+    options = ("--porcelain", "-z", "--no-renames", "--untracked-files=all")
+    listed = git(root, "status", *options, "--", *asked) or ""
+    return sorted({_from_top(root, entry[3:]) for entry in listed.split("\0") if len(entry) > 3})
 
 
 def _from_top(root: Path, path: str) -> str:

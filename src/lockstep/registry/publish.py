@@ -23,12 +23,12 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import training_key
 from lockstep.config.settings import Settings, load_settings
 from lockstep.errors import ArtifactError, DataError, RegistryError
-from lockstep.io import read_json, sha256_file, write_json
+from lockstep.io import read_json, sha256_file, sha256_json, write_json
 from lockstep.models.decisions import costs_in
 from lockstep.models.naming import TYPE_NAMES, registered_name
 from lockstep.problems.schema import PROBLEMS, Schema, load_schema
 from lockstep.registry import store
-from lockstep.registry.lineage import TRAIN_STAGE, Lineage, lineage
+from lockstep.registry.lineage import TRAIN_STAGE, Lineage, kept_inputs, lineage
 from lockstep.registry.runs import (
     ARTIFACT_BYTES,
     SUMS_DIGEST,
@@ -56,6 +56,10 @@ DIGEST, STAGE, PROBLEM, TYPE = (
     "lockstep.type",
 )
 EXPERIMENT = "lockstep.experiment"
+COMMITTED_AS = "lockstep.committed_as"
+"""A dirty version's tag with the commit in which its inputs were found later."""
+INPUTS = "changed.json"
+"""The file with the sums of a dirty version's changed inputs; the tag ``lockstep.inputs_digest`` is its digest."""
 PARTS = {"train": "training", "validation": "validation", "test": "test"}
 _EXPERIMENT_VARIABLES = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
 _OF_CLASS = ("precision", "recall", "f1", "roc_auc")
@@ -110,6 +114,11 @@ class Outputs:
     def lineage(self) -> Lineage:
         """Where the model comes from."""
         return lineage(self.root, self.problem, self.type)
+
+    @cached_property
+    def kept_inputs(self) -> dict[str, str | None]:
+        """The files by which the workspace differs from its commit, with their sums; none of a clean one."""
+        return kept_inputs(self.root, self.lineage)
 
     @cached_property
     def seen(self) -> Seen | None:
@@ -198,6 +207,7 @@ def publish(
     lost = lost_artifact(client, found, outputs.root) if found is not None and settings.log_model else ""
     if found is not None:
         if not lost:
+            note_commit(client, found, outputs)
             return _published(found, new=False)
         _say(f"WARNING {name} version {found.version}: {lost}; it is registered anew")
     from lockstep.registry.policy import IF_BETTER, refusal
@@ -213,6 +223,17 @@ def publish(
                     name, None, "None", logged.run_id, outputs.digest, new=False, refused=refused
                 )
         return register(client, settings, name, outputs, logged, again=bool(lost))
+
+
+def note_commit(client: MlflowClient, version: Any, outputs: Outputs) -> None:
+    """Tag a version that was made with uncommitted inputs with the commit that has them now, if this one has."""
+    tags = version.tags
+    if tags.get("lockstep.dirty") != "true" or COMMITTED_AS in tags:
+        return
+    here = outputs.lineage
+    if here.dirty == "false" and here.closure_digest == tags.get("lockstep.closure_digest"):
+        client.set_model_version_tag(version.name, str(version.version), COMMITTED_AS, here.commit)
+        print(f"{version.name} version {version.version} is committed as {here.commit}", file=sys.stderr)
 
 
 def lost_artifact(client: MlflowClient, version: Any, root: Path) -> str:
@@ -395,6 +416,8 @@ def version_tags(outputs: Outputs) -> dict[str, str]:
         **outputs.lineage.tags,
         **data_tags(outputs),
     }
+    if outputs.kept_inputs:
+        plain["inputs_digest"] = sha256_json(outputs.kept_inputs)
     if card.get("threshold") is not None:
         plain["threshold"] = card["threshold"]
     if card.get("interval"):
@@ -517,13 +540,21 @@ def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:
     _copy(outputs.layout.label_encoder, folder / "label_encoder.json")
     _write_preprocessing(outputs, folder / "preprocessing", pipeline)
     write_json(folder / "lineage" / "closure.json", outputs.lineage.closure, digits=None)
-    for name in _changed_files(outputs):
-        _copy(outputs.root / name, folder / "lineage" / "inputs" / name)
+    _write_inputs(outputs, folder / "lineage")
     (folder / "plots").mkdir()
     for path in outputs.plots:
         shutil.copyfile(path, folder / "plots" / path.name)
         figure = plots.draw(path.stem, read_points(path), f"{outputs.problem} {outputs.type}")
         plots.save(figure, folder / "plots" / f"{path.stem}.png")
+
+
+def _write_inputs(outputs: Outputs, folder: Path) -> None:
+    """Write the files by which a dirty workspace differs from its commit, and their sums."""
+    if not outputs.kept_inputs:
+        return
+    write_json(folder / INPUTS, outputs.kept_inputs)
+    for name in outputs.kept_inputs:
+        _copy(outputs.root / name, folder / "inputs" / name)
 
 
 def _write_preprocessing(outputs: Outputs, folder: Path, pipeline: Any) -> None:
@@ -582,12 +613,6 @@ def _series(tables: Iterable[Path]) -> dict[str, list[tuple[int, float]]]:
             points = table[[step, name]].dropna().itertuples(index=False)
             series[f"{path.stem}_{name}"] = [(int(at), float(value)) for at, value in points]
     return series
-
-
-def _changed_files(outputs: Outputs) -> list[str]:
-    """Return the changed inputs that can be kept whole: text of the repository, params.yaml among them."""
-    named = {path.partition(":")[0] for path in outputs.lineage.changed}
-    return sorted(path for path in named if (outputs.root / path).is_file())
 
 
 def _copy(source: Path, target: Path) -> None:
