@@ -123,6 +123,15 @@ def test_damaged_groups_are_refused_in_one_line(home, pipeline, kind):
         rows_for(home, version)
 
 
+def test_the_same_model_registered_again_with_other_groups(home, pipeline):
+    """Both versions have one digest, and so one place in the cache of downloads."""
+    write_tidy(home.root)
+    first, second = (register(home, NAME, pipeline, range(count)) for count in (60, 80))
+    assert len(rows_for(home, first).target) == 80
+    assert len(rows_for(home, second).target) == 40
+    assert len(rows_for(home, first).target) == 80
+
+
 def test_groups_of_another_making_are_not_compared(home, pipeline):
     table = write_tidy(home.root)
     version = register(home, NAME, pipeline, range(60))

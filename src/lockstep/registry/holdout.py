@@ -107,16 +107,22 @@ def seen_by(client: MlflowClient, version: Version, root: Path) -> Seen:
 
     Of a version that carries none, those of this workspace's training, where that has the very same data.
     """
-    from lockstep.registry.loading import locate, open_seen
-
     if version.tag("seen_digest") is None:
         return _seen_here(version, root)
     try:
-        seen = open_seen(locate(client, version, root))
-    except ArtifactError as error:
-        raise RegistryError(str(error)) from error
-    assert seen is not None
-    return seen
+        return _carried(client, version, root)
+    except ArtifactError:
+        # The download that was kept, and is removed now, may be of a version of the same model with other groups.
+        try:
+            return _carried(client, version, root)
+        except ArtifactError as error:
+            raise RegistryError(str(error)) from error
+
+
+def _carried(client: MlflowClient, version: Version, root: Path) -> Seen:
+    from lockstep.registry.loading import locate, open_seen
+
+    return open_seen(locate(client, version, root))
 
 
 def _seen_here(version: Version, root: Path) -> Seen:

@@ -115,17 +115,14 @@ def open_version(located: Located) -> Model:
     )
 
 
-def open_seen(located: Located) -> Seen | None:
-    """Return the groups a version was fitted or tuned on, checked by its tag; None of one that carries none."""
+def open_seen(located: Located) -> Seen:
+    """Return the groups a version was fitted or tuned on, checked by its tag; ArtifactError without tag or groups."""
     version, folder = located.version, located.folder
-    told = version.tag("seen_digest")
-    if told is None:
-        return None
+    where = f"{version.name} version {version.version}"
     with _noted(folder):
         try:
-            return read_seen(folder, told)
+            return read_seen(folder, version.tag("seen_digest") or "none")
         except DataError as error:
-            where = f"{version.name} version {version.version}"
             raise ArtifactError(f"{where}: {error}; register it again with `dvc repro register`") from error
 
 
@@ -198,7 +195,10 @@ def doubted_fault(client: MlflowClient, version: Version, root: Path) -> str:
     where = f"{version.name} version {version.version}"
     try:
         with _noted(root / CACHE / note.name):
-            declared(locate(client, version, root), where)
+            located = locate(client, version, root)
+            declared(located, where)
+            if version.tag("seen_digest"):
+                open_seen(located)
     except ArtifactError as error:
         return str(error).partition("; register it again")[0].removeprefix(f"{where}: ")
     note.unlink()
