@@ -158,9 +158,7 @@ def colleague() -> Iterator[Colleague]:
 
 
 @pytest.fixture(params=STORES)
-def shared(
-    request: pytest.FixtureRequest, workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Shared]:
+def shared(request: pytest.FixtureRequest, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Shared:
     """A workspace of one training, configured to a store of each kind; in shared ones under names of its own."""
     from lockstep.registry import store
 
@@ -173,7 +171,7 @@ def shared(
     _configure(workspace, found, name)
     monkeypatch.chdir(workspace)
     settings = load_settings(workspace)
-    yield Shared(
+    return Shared(
         root=workspace,
         kind=kind,
         uri=store.resolve_uri(settings, workspace),

@@ -1,4 +1,4 @@
-"""Real services of shared registries: PostgreSQL, S3, and a second process of a colleague; each is stopped by its id."""
+"""Real services of shared registries: PostgreSQL, and another process; each is stopped by its id."""
 
 from __future__ import annotations
 

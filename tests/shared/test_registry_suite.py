@@ -122,6 +122,33 @@ def test_lists_go_on_over_pages(shared, monkeypatch, capsys):
     assert shared.name in {m["name"] for m in manage_json(capsys, "list-models")}
 
 
+def test_the_doctor_names_the_store_finds_what_is_wrong_and_mends_it(shared, capsys):
+    import mlflow
+
+    publish_training(shared.root, "accidents", TYPE)
+    lifecycle.promote(shared.client, shared.name)
+    shared.client.delete_registered_model_alias(shared.name, "production")
+    shared.client.set_model_version_tag(shared.name, "1", "lockstep.stage", "None")
+    with contextlib.suppress(Crash):
+        lifecycle.archive(Crashing(shared.client, 1), shared.name, 1)
+    told = doctor(capsys)
+    assert told["store"]["uri"] == shared.uri
+    assert told["store"].get("server", mlflow.__version__) == mlflow.__version__
+    found = [f["what"] for f in told["findings"] if f["where"].startswith(shared.name)]
+    assert found == ["half-done move", "disagreement", "disagreement"]
+    mended = [f["mended"] for f in doctor(capsys, "--fix")["findings"] if f["where"] == shared.name]
+    assert mended == [True] * 3
+    assert [f for f in doctor(capsys)["findings"] if f["where"].startswith(shared.name)] == []
+    assert stages(shared.client, shared.name) == {1: "Archived"}
+    agrees(shared.client, shared.name)
+
+
+def doctor(capsys, *options):
+    """Ask the doctor; in a shared store other tests' versions without files are findings too."""
+    manage.main(["doctor", *options, "--json"])
+    return json.loads(capsys.readouterr().out)
+
+
 @pytest.mark.parametrize("shared", ["password"], indirect=True)
 @pytest.mark.parametrize("text", ["MLFLOW_TRACKING_USERNAME=jane\nMLFLOW_TRACKING_PASSWORD=wrong\n", ""])
 def test_wrong_credentials_are_refused_in_one_line(shared, monkeypatch, text):

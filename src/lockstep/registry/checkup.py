@@ -77,7 +77,9 @@ def examine(root: Path, tracking_uri: str | None = None) -> Checkup:
     try:
         settings = load_settings(root, {"tracking_uri": tracking_uri})
     except LockstepError as error:
-        return Checkup(tools=tools, findings=(*found, Finding("configuration", "settings", str(error))))
+        return Checkup(
+            tools=tools, findings=(*found, Finding("configuration", "settings", str(error), "correct it"))
+        )
     facts: dict[str, Any] = {}
     with asked(timeout=max(1, round(settings.timeout_seconds / 2))):
         found += list(_of_store(settings, root, facts))
@@ -118,7 +120,9 @@ def _of_store(settings: Settings, root: Path, facts: dict[str, Any]) -> Iterator
 def _told(settings: Settings) -> tuple[tuple[str, str, str], ...]:
     """Return every setting with its value and source; of credentials only whether there are any."""
     names = [f.name for f in fields(settings) if f.name not in ("environment", "sources")]
-    rows = [(name, _shown(getattr(settings, name)), settings.source_of(name)) for name in names]
+    values = {name: getattr(settings, name) for name in names}
+    values["tracking_uri"] = values["tracking_uri"] or f"sqlite:///{store.DATABASE}"
+    rows = [(name, _shown(value), settings.source_of(name)) for name, value in values.items()]
     user = settings.environment.get("MLFLOW_TRACKING_USERNAME")
     return (*rows, ("tracking_username", user, "MLFLOW_TRACKING_USERNAME")) if user else tuple(rows)
 
@@ -157,7 +161,7 @@ def _of_database(uri: str, facts: dict[str, Any]) -> Iterator[Finding]:
     path = Path(uri.removeprefix("sqlite:///"))
     if store.is_http(uri):
         return
-    if str(path) != uri:
+    if uri.startswith("sqlite:///"):
         if not path.is_file() or not path.stat().st_size:
             state = "is empty (0 bytes)" if path.is_file() else "is missing"
             raise RegistryError(
@@ -341,7 +345,7 @@ def of_workspace(settings: Settings, root: Path, models: Sequence[Model]) -> Ite
     try:
         trainings = load_params(root).train.values() if settings.publish and settings.log_model else []
     except LockstepError as error:
-        yield Finding("configuration", "params.yaml", str(error))
+        yield Finding("configuration", "params.yaml", str(error), "correct it")
         return
     known = {model.name: _digests(model) for model in models}
     for training in trainings:

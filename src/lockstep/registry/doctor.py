@@ -169,5 +169,7 @@ def _summary(found: Diagnosis) -> str:
     if found.well:
         return f"✓ all is well, {mended} mended" if mended else "✓ all is well"
     mendable = sum(bool(f.did) for f in found.checkup.findings)
-    hint = f"; --fix mends {mendable} of them" if mendable and not mended else ""
+    hint = (
+        f"; --fix mends {mendable if mendable < left else 'all'} of them" if mendable and not mended else ""
+    )
     return f"{left} to mend{hint}"
