@@ -74,6 +74,10 @@ mlflow-ui: $(READY) ## open MLflow's own pages on the local store
 registry-demo: $(READY) ## see a registry's life in a temporary clone: staged, promoted, refused, rolled back
 	@scripts/registry_demo.sh
 
+.PHONY: gate-simulation
+gate-simulation: $(READY) ## how often the gate's statistics promote an equal model, and a better one (a quarter of an hour)
+	@python benchmarks/gate_simulation.py
+
 # ---- care ---------------------------------------------------------------------------------------
 .PHONY: test
 test: $(READY) ## run the whole test suite
