@@ -96,7 +96,7 @@ def input_closure(root: Path, problem: str, model_type: str) -> dict[str, Any]:
         "training": {
             "cmd": training["cmd"],
             "deps": {path: _digest(root, path, outputs) for path in sorted(training["deps"])},
-            "params": {key: _at(params, key) for key in sorted(training["params"])},
+            "params": {key: value_at(params, key) for key in sorted(training["params"])},
         },
         "stages": {name: _entry(before[name]) for name in sorted(before)},
         "environment": {
@@ -159,6 +159,11 @@ def sources(closure: dict[str, Any]) -> list[str]:
     return sorted(path for path in read if not any(_covers(out, path) or _covers(path, out) for out in made))
 
 
+def input_sum(root: Path, path: str) -> str:
+    """Return the sum by which a closure knows what a person wrote: SHA-256 of a file, or over a folder's files."""
+    return _digest(root, path, {})
+
+
 def head_commit(root: Path) -> str:
     """Return the commit of HEAD, or a word for its absence."""
     if git(root, "rev-parse", "--git-dir") is None:
@@ -182,8 +187,24 @@ def _changed_params(root: Path, closure: dict[str, Any]) -> Iterator[str]:
     committed = git(root, "show", "HEAD:./params.yaml")
     before = yaml.safe_load(committed) if committed else {}
     for key, value in sorted(used_params(closure).items()):
-        if _at(before, key) != value:
+        if value_at(before, key) != value:
             yield f"params.yaml:{key}"
+
+
+def with_params(content: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters with values at dotted keys; those that have them already stay as they are."""
+    from copy import deepcopy
+
+    changed = deepcopy(content)
+    for dotted, value in values.items():
+        if value_at(changed, dotted) == value:
+            continue
+        *above, last = dotted.split(".")
+        place = changed
+        for step in above:
+            place = place.setdefault(step, {})
+        place[last] = value
+    return changed
 
 
 def _changed_files(root: Path, *asked: str) -> list[str]:
@@ -253,10 +274,10 @@ def _is_ignored(path: Path) -> bool:
 
 
 def _filled(text: str, known: dict[str, Any]) -> str:
-    return re.sub(r"\$\{([\w.-]+)\}", lambda found: str(_at(known, found.group(1))), text)
+    return re.sub(r"\$\{([\w.-]+)\}", lambda found: str(value_at(known, found.group(1))), text)
 
 
-def _at(content: Any, dotted: str) -> Any:
+def value_at(content: Any, dotted: str) -> Any:
     """Return the value at a dotted key; None where there is none."""
     for step in dotted.split("."):
         content = content.get(step) if isinstance(content, dict) else None

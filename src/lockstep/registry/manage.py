@@ -18,7 +18,9 @@ from lockstep.registry.catalog import (
     check_stage,
     check_version,
     get_model,
+    get_record,
     list_models,
+    newest_in,
     open_registry,
 )
 from lockstep.registry.cli import Parser, aligned, as_json, common_options, listed
@@ -98,8 +100,7 @@ def show_versions(client: MlflowClient, options: argparse.Namespace) -> Answer:
 
 def show_model(client: MlflowClient, options: argparse.Namespace) -> Answer:
     """Show the version in one stage."""
-    model = get_model(client, options.model_name)
-    facts = version_facts(model, model.newest_in(options.stage))
+    facts = version_facts(*newest_in(client, options.model_name, options.stage))
     return facts, listed(facts)
 
 
@@ -141,12 +142,12 @@ def rollback(client: MlflowClient, options: argparse.Namespace) -> Answer:
 
 def history(client: MlflowClient, options: argparse.Namespace) -> Answer:
     """Show a model's record, the newest event last."""
-    model = get_model(client, options.model_name)
-    events = model.record.events
-    for fault in model.record.faults:
+    record = get_record(client, options.model_name)
+    for fault in record.faults:
         print(f"WARNING the record is damaged: {fault}", file=sys.stderr)
-    text = aligned([_event_row(e) for e in events]) if events else f"{model.name} has no event on record yet"
-    return [event_facts(e) for e in events], text
+    rows = [_event_row(event) for event in record.events]
+    text = aligned(rows) if rows else f"{options.model_name} has no event on record yet"
+    return [event_facts(event) for event in record.events], text
 
 
 def verify(client: MlflowClient | None, options: argparse.Namespace) -> Answer:
@@ -183,6 +184,13 @@ def doctor(client: MlflowClient | None, options: argparse.Namespace) -> Answer:
 
     found = diagnose(project_root(), options.tracking_uri, options.fix)
     return found.content, report(found), 0 if found.well else 1
+
+
+def reproduce(client: MlflowClient, options: argparse.Namespace) -> Answer:
+    """Make a version again and compare; the exit code tells too."""
+    from lockstep.registry.reproduce import command
+
+    return command(client, options)
 
 
 def version_facts(model: Model, version: Version) -> dict[str, Any]:
@@ -258,6 +266,8 @@ def _option(sub: argparse.ArgumentParser, command: str, option: str, required: b
         "--fix": "mend what can be mended, and say what was done",
         "--yes": "delete them; without it the command only shows which",
     }
+    if (command, option) == ("reproduce", "--keep"):
+        flags[option] = "keep the copy in which it was made again, and say where it is"
     if option in flags:
         sub.add_argument(option, action="store_true", help=flags[option])
         return
@@ -438,6 +448,11 @@ COMMANDS: dict[str, tuple[Callable[..., Answer], str, str]] = {
         "configuration, tools, store, locks, records, files, workspace: what is wrong, and how to mend it; exit code 1 "
         "if anything is",
         "[--fix]",
+    ),
+    "reproduce": (
+        reproduce,
+        "make a version again from its recorded inputs in a clean copy of its commit, and compare the models",
+        "--model-name --version [--keep]",
     ),
     "get-model": (
         show_model,

@@ -1,0 +1,25 @@
+"""Score a table with a model file, run by path with another environment's Python and another commit's package.
+
+    python -P score_rows.py model.joblib rows.parquet scores.npy
+
+It imports nothing of this package: what the model needs is that of the commit it was made from.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main(model: str, rows: str, scores: str) -> None:
+    """Write the model's probabilities (regression: values) of all rows, float64."""
+    import joblib
+    import numpy as np
+    import pandas as pd
+
+    pipeline, table = joblib.load(model), pd.read_parquet(rows)
+    found = pipeline.predict_proba(table) if hasattr(pipeline, "predict_proba") else pipeline.predict(table)
+    np.save(scores, np.asarray(found, dtype="float64"))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
