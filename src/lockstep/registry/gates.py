@@ -403,9 +403,9 @@ def calibration(case: Case) -> Answer:
     """Check that probabilities are as far off as allowed at most, and no further than the champion's."""
     from lockstep.models.challenge import paired_difference
 
-    sides, gate = case.sides, case.gates.calibration
-    if sides.challenger.task == "regression":
+    if case.schema.task == "regression":
         return True, "a regression gives no probabilities"
+    sides, gate = case.sides, case.gates.calibration
     groups = sides.holdout.groups
     found = paired_difference(
         sides.challenger, sides.champion, groups, "calibration_error", case.gates.champion.resamples

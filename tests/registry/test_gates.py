@@ -1,0 +1,199 @@
+"""Each check on its own, on scores made for it; real versions in a real store are in test_gated.py."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockstep.config.gates import CalibrationGate, ChampionGate, Gates
+from lockstep.errors import RegistryError
+from lockstep.models.evaluation import Scored
+from lockstep.problems.schema import load_schema
+from lockstep.registry import gates
+from lockstep.registry.catalog import Model, Version
+from lockstep.registry.events import End as Ended
+from lockstep.registry.events import Event, Record, Step, Who
+from lockstep.registry.gates import LONGEST_SUMMARY, Case, Check, Sides, Verdict, champion_of, needs_gate
+from lockstep.registry.holdout import Holdout
+
+COUNT = 3000
+
+
+def version(number=2, **tags):
+    told = {"problem": "accidents", **tags}
+    return Version("M", number, 0, "run", "", "None", {f"lockstep.{k}": str(v) for k, v in told.items()})
+
+
+def model(*events, versions=2, stages=None):
+    held = tuple(
+        Version("M", n, 0, None, "", "None", {}, recorded=(stages or {}).get(n))
+        for n in range(1, versions + 1)
+    )
+    return Model("M", held, {}, Record(events))
+
+
+def promotion(number, version, was, now, left=None):
+    steps = (*([Step(left, "Production", "Archived")] if left else []), Step(version, was, now))
+    return Event(number, "promote", Who("a"), "", "", "", steps=steps, end=Ended("done", ""))
+
+
+def case(one, other, told=None, metric="roc_auc", monkeypatch=None, **tags):
+    table = pd.DataFrame({name: np.ones(len(one.target)) for name in load_schema("accidents").slices})
+    rows = Holdout(table, one.target, np.arange(len(one.target)) // 2, [0, 1], "d")
+    found = Case(None, None, model(stages={1: "Production"}), version(**tags), told or Gates())
+    found.found_sides = Sides(one, other, rows)
+    return found
+
+
+@pytest.fixture
+def metric(monkeypatch):
+    """Say what the problem compares by, which stands in params.yaml."""
+
+    def say(name):
+        monkeypatch.setattr(Case, "metric", property(lambda _: name))
+
+    say("roc_auc")
+    return say
+
+
+def scores(noise, seed=1, count=COUNT, sharpness=1.0):
+    """Well-calibrated scores of a binary target, blurred, or sharpened past what they know."""
+    rng = np.random.default_rng(0)
+    margin = rng.normal(size=count)
+    target = (rng.random(count) < 1 / (1 + np.exp(-2 * margin))).astype(int)
+    blurred = margin + noise * np.random.default_rng(seed).normal(size=count)
+    return Scored(target, 1 / (1 + np.exp(-2 * sharpness * blurred)), 0.5)
+
+
+def test_the_better_one_wins_and_the_margin_must_be_cleared_too(metric):
+    good, bad = scores(0), scores(1)
+    fine, told = gates.champion(case(good, bad))
+    assert fine
+    assert "of version 1: +0.1" in told
+    assert not gates.champion(case(bad, good))[0]
+    assert not gates.champion(case(good, good))[0], "a tie keeps the champion"
+    fine, told = gates.champion(case(good, bad, Gates(champion=ChampionGate(margin=0.2))))
+    assert (fine, told.rpartition("; ")[2]) == (False, "the interval does not clear the margin 0.2")
+
+
+def test_errors_must_fall_and_their_margin_is_a_share(metric):
+    metric("rmse")
+    rng = np.random.default_rng(0)
+    target = rng.normal(300_000, 50_000, COUNT)
+    error = rng.normal(0, 10_000, COUNT)
+    one, other = Scored(target, target + 0.8 * error), Scored(target, target + error)
+    assert gates.champion(case(one, other))[0]
+    assert gates.champion(case(one, other, Gates(champion=ChampionGate(margin=0.1))))[0]
+    assert not gates.champion(case(one, other, Gates(champion=ChampionGate(margin=0.3))))[0]
+    assert not gates.champion(case(other, one))[0]
+
+
+def test_probabilities_that_are_off_refuse_by_the_bound_or_against_the_champion():
+    honest, sharp, slightly = scores(0.1), scores(0.1, sharpness=8), scores(0.1, sharpness=1.8)
+    assert gates.calibration(case(honest, honest))[0]
+    fine, told = gates.calibration(case(sharp, honest))
+    assert (fine, told.rpartition("; ")[2]) == (False, "at most 0.1 is allowed")
+    fine, told = gates.calibration(case(slightly, honest))
+    assert (fine, told.rpartition("; ")[2]) == (False, "worse by more than 0.02")
+    assert gates.calibration(case(honest, slightly))[0]
+    assert gates.calibration(case(slightly, slightly))[0]
+    lax = Gates(calibration=CalibrationGate(max_error=1, worse_by=1))
+    assert gates.calibration(case(sharp, honest, lax))[0]
+
+
+def floor(floors, **tags):
+    return gates.floors(case(scores(0), scores(0), Gates(floors=floors), **tags))
+
+
+def test_floors_are_of_the_recorded_test_metrics():
+    assert floor({"roc_auc": 0.7}, test_roc_auc=0.7) == (True, "test_roc_auc 0.7 (floor 0.7)")
+    assert floor({"roc_auc": 0.7}, test_roc_auc=0.6999)[0] is False
+    assert floor({"brier": 0.1}, test_brier=0.1)[0]
+    assert floor({"brier": 0.1}, test_brier=0.2) == (False, "test_brier 0.2 is above its floor 0.1")
+    assert (
+        floor({"roc_auc": 0.7}, validation_roc_auc=0.9)[1]
+        == "test_roc_auc was never recorded with the version"
+    )
+    assert floor({"roc_auc": 0.7}, test_roc_auc="high")[0] is False
+    assert floor({"rmse": 1.0}) == (True, "none is set for a binary problem"), "another task's"
+
+
+@given(value=st.floats(0, 1), least=st.floats(0, 1))
+def test_a_floor_holds_where_the_value_is_no_worse(value, least):
+    assert floor({"f1": least}, test_f1=repr(value))[0] == (value >= least)
+    assert floor({"log_loss": least}, test_log_loss=repr(value))[0] == (value <= least)
+
+
+def loaded(task="binary", classes=(), **columns):
+    """Give a model's schema: columns as (holds numbers, may be missing)."""
+    features = [SimpleNamespace(name=n, holds_numbers=k[0], missing=k[1]) for n, k in columns.items()]
+    return SimpleNamespace(schema=SimpleNamespace(features=features, task=task), classes=list(classes))
+
+
+@pytest.mark.parametrize(
+    ("challenger", "fault"),
+    [
+        (loaded(age=(True, True)), ""),
+        (loaded(), ""),
+        (loaded(age=(True, True), new=(False, True)), ""),
+        (loaded(age=(True, True), new=(False, False)), "new is new and may not be missing"),
+        (loaded(age=(False, True)), "age was a number, is text"),
+        (loaded(age=(True, False)), "age may not be missing any more"),
+        (loaded("regression", age=(True, True)), "a binary model became a regression one"),
+    ],
+)
+def test_what_calls_the_champion_can_call_the_challenger(challenger, fault):
+    assert gates.signature_faults(challenger, loaded(age=(True, True))) == ([fault] if fault else [])
+
+
+def test_other_classes_are_another_answer():
+    one, other = loaded("multiclass", "abc"), loaded("multiclass", "abd")
+    assert gates.signature_faults(one, one) == []
+    assert "its classes are ['a', 'b', 'c']" in gates.signature_faults(one, other)[0]
+
+
+def test_the_champion_is_who_stands_in_production_else_the_last_that_did():
+    first = promotion(1, 1, "None", "Production")
+    second = promotion(2, 2, "None", "Production", left=1)
+    gone = Event(
+        3, "archive", Who("a"), "", "", "", steps=(Step(2, "Production", "Archived"),), end=Ended("done", "")
+    )
+    assert champion_of(model()) is None
+    assert champion_of(model(first, stages={1: "Production"})).version == 1
+    assert champion_of(model(first, second, gone)).version == 2
+    deleted = model(first, second, gone, versions=1)
+    assert champion_of(deleted).version == 1
+    held = model(first, second, gone, versions=3)
+    assert not needs_gate(held, held.version(2), "Production")
+    assert needs_gate(held, held.version(3), "Production")
+    assert not needs_gate(held, held.version(3), "Staging")
+
+
+def test_an_error_refuses_and_is_told_in_full_once():
+    def broken(_):
+        raise error
+
+    error, seen = RegistryError("no rows here"), set()
+    first, second = (gates._checked(name, broken, None, seen) for name in ("champion", "slices"))
+    assert first == Check("champion", "refused", "cannot be computed: no rows here")
+    assert second == Check("slices", "refused", "cannot be computed, for the reason above")
+
+
+def test_a_verdict_is_refused_by_any_check_and_its_line_is_short():
+    passed, refused = Check("floors", "passed", "x"), Check("slices", "refused", "y" * 9000)
+    verdict = Verdict("M", 2, "Production", 1, (passed, refused), {"share": np.float64(1 / 3)})
+    assert (verdict.verdict, verdict.failed) == ("refused", (refused,))
+    assert len(verdict.summary) == LONGEST_SUMMARY
+    assert json.loads(json.dumps(verdict.content, allow_nan=False))["figures"] == {"share": 0.333333}
+    assert Verdict("M", 2, "Production", None, (passed,)).verdict == "passed"
+    assert Verdict("M", 2, "Production", None, (passed,)).summary == "floors: x"
+
+
+def test_a_version_of_another_tool_has_no_problem():
+    found = Case(None, None, model(), Version("M", 2, 0, None, "", "None", {}), Gates())
+    with pytest.raises(RegistryError, match=r"no tag lockstep.problem"):
+        gates.floors(found)
