@@ -16,11 +16,13 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import tempfile
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -261,20 +263,71 @@ def work_of(uri: str, logged: str, moves: int, seed: int) -> int:
     return made
 
 
+def fill(uri: str, versions: int) -> None:
+    """Write versions and their record as so many registrations and promotions would have left them.
+
+    By way of the database: MLflow reads all tags of a model for each that it writes.
+    """
+    client = client_of(uri)
+    run = client.create_run("0").info
+    client.create_registered_model(NAME)
+    client.create_model_version(NAME, run.artifact_uri, run.run_id)
+    numbers = range(1, versions + 1)
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as connection, connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(model_versions)")]
+        copied = ", ".join("?" if name == "version" else name for name in columns)
+        connection.executemany(
+            f"INSERT INTO model_versions SELECT {copied} FROM model_versions WHERE version = 1",
+            [(number,) for number in numbers[1:]],
+        )
+        tags = [
+            (key, value, NAME, number) for number in numbers for key, value in version_tags(number, versions)
+        ]
+        connection.executemany(
+            "INSERT INTO model_version_tags (key, value, name, version) VALUES (?, ?, ?, ?)", tags
+        )
+        record = [(key, value, NAME) for key, value in record_tags(versions).items()]
+        connection.executemany(
+            "INSERT INTO registered_model_tags (key, value, name) VALUES (?, ?, ?)", record
+        )
+
+
+def version_tags(number: int, versions: int) -> list[tuple[str, str]]:
+    """Return tags as many as a version of the accidents carries."""
+    stage = "Production" if number == versions else "Archived"
+    scores = [(f"lockstep.test_metric_{place}", "0.123456") for place in range(20)]
+    return [("lockstep.stage", stage), ("lockstep.model_digest", f"{number:064x}"), *scores]
+
+
+def record_tags(versions: int) -> dict[str, str]:
+    """Return the record of versions that were registered and promoted one after the other."""
+    from lockstep.registry.events import End, Event, Step, Who, begin_tag, end_tag, ended, head_tag
+
+    tags: dict[str, str] = {}
+    who, before, number = Who("many"), "", 0
+    for version in range(1, versions + 1):
+        down = [Step(version - 1, "Production", "Archived")] if version > 1 else []
+        steps = (*down, Step(version, "None", "Production"))
+        for action, more in (
+            ("register", {"stage": "None"}),
+            ("promote", {"version": version, "steps": steps}),
+        ):
+            number += 1
+            event = Event(
+                number, action, who, "2026-01-01T00:00:00Z", f"{number:032x}", "stress", before, **more
+            )
+            event = ended(
+                event, End("done", "2026-01-01T00:00:01Z", None if more.get("version") else version)
+            )
+            tags |= dict([begin_tag(event), end_tag(event), head_tag(event)])
+            before = event.digest
+    return tags
+
+
 def many(uri: str, versions: int) -> dict[str, float]:
     """Time the listings of a model with many versions, each of them with two moves on record."""
     from contextlib import redirect_stdout
     from io import StringIO
-
-    def fill() -> None:
-        client = client_of(uri)
-        made = client.create_logged_model("0", name="many", source_run_id=client.create_run("0").info.run_id)
-        for number in range(versions):
-            register(client, made.model_id, f"many {number}")
-        from lockstep.registry.lifecycle import promote
-
-        for number in range(1, versions + 1):
-            promote(client, NAME, number)
 
     def told(*arguments: str) -> None:
         from lockstep.registry.manage import main
@@ -283,7 +336,7 @@ def many(uri: str, versions: int) -> dict[str, float]:
             main([*arguments, "--tracking-uri", uri])
         assert stream.getvalue()
 
-    alone(fill)
+    alone(lambda: fill(uri, versions))
     found = {}
     for name, more in (("list-versions", ()), ("get-model", ("--stage", "Production")), ("history", ())):
         begun = time.monotonic()

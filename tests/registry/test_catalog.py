@@ -3,8 +3,15 @@ from types import SimpleNamespace
 import pytest
 
 from lockstep.errors import RegistryError, UsageError
-from lockstep.registry import catalog
-from lockstep.registry.catalog import Version, get_model, list_models, open_registry, versions_of_run
+from lockstep.registry import catalog, lifecycle
+from lockstep.registry.catalog import (
+    Version,
+    get_model,
+    list_models,
+    newest_in,
+    open_registry,
+    versions_of_run,
+)
 
 XGBOOST, FOREST = "Accident_Prediction_XGBoost", "Accident_Prediction_Random_Forest"
 
@@ -118,3 +125,24 @@ def test_no_registry_is_an_error_and_none_is_made(tmp_path, monkeypatch):
 def test_version_numbers_are_whole_and_from_one_up(version):
     with pytest.raises(UsageError, match="is no version number"):
         catalog.check_version(version)
+
+
+def test_the_versions_of_one_stage_are_those_of_the_whole(home):
+    client = home.client
+    client.create_registered_model(XGBOOST)
+    run = client.create_run("0").info
+    for _ in range(4):
+        client.create_model_version(XGBOOST, run.artifact_uri, run.run_id)
+    lifecycle.promote(client, XGBOOST, 2)
+    lifecycle.transition(client, XGBOOST, 4, "Staging")
+    lifecycle.transition(client, XGBOOST, 1, "Staging")
+    client.set_model_version_tag(XGBOOST, "3", "lockstep.stage", "Staging")  # by hand: the record says None
+    client.delete_model_version_tag(XGBOOST, "1", "lockstep.stage")
+    whole = get_model(client, XGBOOST)
+    for stage in ("Staging", "Production", "Archived"):
+        few = get_model(client, XGBOOST, stage)
+        assert [v.version for v in few.versions] == [v.version for v in whole.in_stage(stage)]
+    assert newest_in(client, XGBOOST, "Staging")[1].version == 4
+    assert newest_in(client, XGBOOST, "None")[1].version == 3
+    with pytest.raises(RegistryError, match="has no version in Archived; versions: 1 "):
+        newest_in(client, XGBOOST, "Archived")

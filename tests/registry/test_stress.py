@@ -33,3 +33,8 @@ def test_moves_killed_at_random_points_are_mended_whole(empty_database, tmp_path
 
 def test_many_processes_lose_no_move(empty_database, tmp_path):
     assert "'moves': 32" in stressed("crowd", empty_database, tmp_path, "--moves", "32")
+
+
+def test_a_model_of_many_versions_is_listed(empty_database, tmp_path):
+    told = stressed("many", empty_database, tmp_path, "--versions", "300")
+    assert all(name in told for name in ("list-versions", "get-model", "history"))

@@ -207,20 +207,49 @@ def list_models(client: MlflowClient) -> list[Model]:
     return sorted((_model(entry, versions[entry.name]) for entry in entries), key=lambda m: m.name)
 
 
-def get_model(client: MlflowClient, name: str) -> Model:
-    """Return one registered model; an unknown name is an error with the nearest known one."""
+def get_model(client: MlflowClient, name: str, stage: str | None = None) -> Model:
+    """Return one registered model; an unknown name is an error with the nearest known one.
+
+    With ``stage`` only the versions in it, by the record or (where it does not know them) by their tag: of a model
+    with many versions that is much faster.
+    """
+    entry = _entry(client, name)
+    where = f"name = '{name}'" + (f" AND tags.`{STAGE_TAG}` = '{stage}'" if stage else "")
+    with registry_speaks():
+        found = [version_from(raw) for raw in _pages(client.search_model_versions, filter_string=where)]
+        model = _model(entry, found)
+        if stage is None:
+            return model
+        there = {v.version for v in found}
+        lacking = [n for n, at in model.record.stages.items() if at == stage and n not in there]
+        found += [version_from(client.get_model_version(name, str(number))) for number in lacking]
+        whole = _model(entry, found)
+    return replace(whole, versions=whole.in_stage(stage))
+
+
+def newest_in(client: MlflowClient, name: str, stage: str) -> tuple[Model, Version]:
+    """Return a model and its newest version in a stage, without reading the versions in others."""
+    few = get_model(client, name, stage) if stage != "None" else None
+    model = few if few and few.versions else get_model(client, name)
+    return model, model.newest_in(stage)
+
+
+def get_record(client: MlflowClient, name: str) -> Record:
+    """Return the record of one registered model, without its versions."""
+    return read_record(_entry(client, name).tags)
+
+
+def _entry(client: MlflowClient, name: str) -> Any:
+    """Return MLflow's registered model; an unknown name is an error with the nearest known one."""
     from mlflow.exceptions import MlflowException
 
     try:
-        entry = client.get_registered_model(name)
+        return client.get_registered_model(name)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise RegistryError(_no_model(name, model_names(client))) from None
         with registry_speaks():
             raise
-    with registry_speaks():
-        found = _pages(client.search_model_versions, filter_string=f"name = '{name}'")
-        return _model(entry, [version_from(raw) for raw in found])
 
 
 def versions_of_run(client: MlflowClient, run_id: str) -> list[Version]:

@@ -21,7 +21,14 @@ from lockstep.io import read_json, sha256_file, whole_folder, write_json
 from lockstep.models.artifact import digest_of
 from lockstep.models.prediction import Model
 from lockstep.problems.schema import Schema, read_schema
-from lockstep.registry.catalog import Version, get_model, pruned_line, registry_speaks, versions_of_run
+from lockstep.registry.catalog import (
+    Version,
+    get_model,
+    newest_in,
+    pruned_line,
+    registry_speaks,
+    versions_of_run,
+)
 from lockstep.registry.packaging import GOLDEN, SCHEMA, SHIPPED_CODE, SKOPS
 from lockstep.registry.seen import Seen, read_seen
 from lockstep.registry.store import fluent
@@ -72,8 +79,9 @@ def find_version(
         return _version_of_run(client, run_id)
     if name is None:
         raise RegistryError("neither a model's name nor a run was given")
-    model = get_model(client, name)
-    return model.newest_in(stage or "Production") if version is None else model.version(version)
+    if version is None:
+        return newest_in(client, name, stage or "Production")[1]
+    return get_model(client, name).version(version)
 
 
 def locate(client: MlflowClient, version: Version, root: Path) -> Located:
