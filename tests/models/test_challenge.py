@@ -106,12 +106,14 @@ def test_of_several_classes_too() -> None:
         (lambda a, b, g: (a, Scored(b.target, b.score), g, "f1"), DataError, "a binary and a regression"),
         (lambda a, b, g: (a, Scored(1 - b.target, b.score, 0.5), g, "f1"), DataError, "different rows"),
         (lambda a, b, g: (a, b, g[1:], "f1"), DataError, "different rows"),
+        (lambda a, b, g: (a, b, g * 0, "f1"), DataError, "are of one group"),
+        (lambda a, b, g: (Scored(a.target, a.score / 0, 0.5), b, g, "f1"), DataError, "no finite number"),
         (lambda a, b, g: (a, b, g, "rmse"), ConfigError, "unknown metric of a binary problem 'rmse'"),
         (lambda a, b, g: (one_class(a), one_class(b), g, "f1"), DataError, "are all of one class"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(change, error, match) -> None:
-    with pytest.raises(error, match=match):
+    with np.errstate(divide="ignore"), pytest.raises(error, match=match):
         paired_difference(*change(*two_sides(4)), resamples=10)
 
 

@@ -143,6 +143,9 @@ def test_people_read_verdict_metrics_and_what_differs(root, capsys) -> None:
 
 
 def test_a_model_of_another_name_but_one_problem(root, capsys) -> None:
+    assert "METRIC             LIGHTGBM 2                LOGISTIC_REGRESSION 1 " in said(
+        capsys, "--against-name", LINEAR
+    )
     told = json.loads(said(capsys, "--against-name", LINEAR, "--json"))
     assert told["against"]["name"] == LINEAR
     assert told["differs"]["parameters"]["type"] == {"version": "lightgbm", "against": "logistic_regression"}

@@ -73,7 +73,8 @@ def paired_difference(
     """Return the difference of a metric between two sides that scored the same rows in the same order.
 
     ``groups`` (rows,) holds each row's group, which is drawn as a whole. Sides of different rows or tasks, rows of
-    one class only, and no rows are a DataError; a metric the task has not is a ConfigError.
+    one class or group only, no rows, and scores that are no numbers are a DataError; a metric that the task has not
+    is a ConfigError.
     """
     import numpy as np
 
@@ -104,6 +105,14 @@ def check_sides(challenger: Scored, champion: Scored, groups: NDArray[Any]) -> N
         raise DataError(f"a {challenger.task} and a {champion.task} model can't be compared; name two alike")
     if len(challenger.target) != len(groups) or not np.array_equal(challenger.target, champion.target):
         raise DataError("the two models scored different rows; score both on the same ones")
+    if len(np.unique(groups)) < 2:
+        raise DataError(
+            "all rows to compare models on are of one group, which says nothing of noise; bring in more"
+        )
+    if not (np.isfinite(challenger.score).all() and np.isfinite(champion.score).all()):
+        raise DataError(
+            "a model scores some rows with no finite number, so it can't be compared; train it anew"
+        )
     if challenger.task != "regression" and len(np.unique(challenger.target)) < 2:
         raise DataError(
             f"the {len(groups)} rows to compare models on are all of one class; bring in more rows"

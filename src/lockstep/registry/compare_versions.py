@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ Pair = tuple[Any, Any]
 """What the version asked for has, and what the other has; None: it has no such thing, or nobody recorded it."""
 REQUIREMENTS = "requirements.txt"
 _HASH = 12
-_MOST_LINES = 40
+_MOST_LINES, _WIDEST = 40, 40
 
 
 @dataclass(frozen=True)
@@ -285,10 +286,12 @@ def readable(found: Comparison) -> str:
 
 
 def _titles(found: Comparison) -> tuple[str, str]:
+    """Return what the two are called in a column's title: of two names what they don't have in common."""
     one, other = found.version, found.against
     if one.name == other.name:
         return f"version {one.version}", f"version {other.version}"
-    return f"{one.name} {one.version}", f"{other.name} {other.version}"
+    same = len(os.path.commonprefix([one.name, other.name]).rpartition("_")[0])
+    return f"{one.name[same:].lstrip('_')} {one.version}", f"{other.name[same:].lstrip('_')} {other.version}"
 
 
 def _metric_row(found: Comparison, metric: str, one: str, other: str) -> dict[str, str]:
@@ -311,4 +314,5 @@ def _section(what: str, pairs: dict[str, Pair], one: str, other: str) -> str:
 
 
 def _cell(value: Any) -> Any:
-    return "-" if value is None else str(value)
+    text = "-" if value is None else str(value)
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
