@@ -1,15 +1,16 @@
-"""Registering only what is better than all earlier versions, with real trainings' outputs in a real store."""
+"""Registering only what is better than all earlier versions, with real trainings' outputs in real stores."""
 
 import joblib
 import pytest
 from tests.registry.contest import STRONG, TWIN, WEAK, configure, model, write_data
 
 from lockstep.config.layout import ProblemLayout
-from lockstep.config.settings import load_settings
+from lockstep.config.settings import CONFIG_FILE, load_settings
 from lockstep.io import read_json, sha256_file, write_json
 from lockstep.models.artifact import model_digest
-from lockstep.registry import store
+from lockstep.registry import lifecycle, store
 from lockstep.registry.catalog import get_model
+from lockstep.registry.gated import gate_of
 from lockstep.registry.loading import load_version
 from lockstep.registry.publish import line, publish_training
 from lockstep.registry.register_models import register_models
@@ -125,3 +126,19 @@ def test_a_version_that_can_score_nothing_hinders_nobody(root):
     client.set_model_version_tag(NAME, "1", "lockstep.model_digest", "0" * 64)
     assert found.version == 1
     assert published(root, WEAK).version == 2
+
+
+def test_over_a_server_the_gate_judges_what_publishing_made(root, server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    (root / CONFIG_FILE).write_text("mlflow: {model_registry: {registered_model_name: Judged}}\n")
+    for kind in (WEAK, STRONG):
+        published(root, kind)
+    client, name = store.connect(load_settings(root), root), "Judged_Logistic_Regression"
+    lifecycle.promote(client, name, 1, gate=gate_of(client, root, name, 1))
+    gate = gate_of(client, root, name)
+    assert gate.verdict.figures["champion"]["rows"] == 2500
+    assert lifecycle.promote(client, name, gate=gate).step.version == 2
+    event = get_model(client, name).record.last
+    run_id = get_model(client, name).version(2).run_id
+    assert event.gate["file"] in {item.path for item in client.list_artifacts(run_id, "gates")}
+    assert gate_of(client, root, name, 1).refused
