@@ -1,7 +1,9 @@
 """A registry with a few published versions, made once a test run and copied to each test that damages it."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ class Shop:
 
     root: Path
 
-    @property
+    @cached_property
     def client(self) -> MlflowClient:
         return connect(load_settings(self.root), self.root)
 
@@ -42,19 +44,28 @@ class Shop:
         return {check: f.what for check, f in self.found(version).items() if f.verdict == FAILED}
 
 
-def stock(request: Any) -> Shop:
-    """Return a shop of its own for a test."""
+def stock(request: Any, kind: str = "plain", arrange: Callable[[Shop], None] | None = None) -> Shop:
+    """Return a shop of its own for a test; what ``arrange`` does to it is done once for all shops of a kind."""
+    if "plain" not in _MADE:
+        _MADE["plain"] = _published(request)
+    if arrange is not None and kind not in _MADE:
+        made = request.getfixturevalue("tmp_path_factory").mktemp(kind) / "made"
+        shutil.copytree(_MADE["plain"], made)
+        arrange(Shop(made))
+        _MADE[kind] = made
     root = request.getfixturevalue("tmp_path") / "shop"
-    if "shop" not in _MADE:
-        workspace, make = request.getfixturevalue("workspace"), request.getfixturevalue("make")
-        for seed in range(VERSIONS):
-            make.training(workspace, "logistic_regression", seed=seed)
-            publish_training(workspace, "accidents", "logistic_regression")
-        _MADE["shop"] = request.getfixturevalue("tmp_path_factory").mktemp("shop") / "made"
-        shutil.copytree(workspace, _MADE["shop"])
-        shutil.rmtree(workspace)
-    shutil.copytree(_MADE["shop"], root)
+    shutil.copytree(_MADE[kind], root)
     return Shop(root)
+
+
+def _published(request: Any) -> Path:
+    workspace, make = request.getfixturevalue("workspace"), request.getfixturevalue("make")
+    for seed in range(VERSIONS):
+        make.training(workspace, "logistic_regression", seed=seed)
+        publish_training(workspace, "accidents", "logistic_regression")
+    made = request.getfixturevalue("tmp_path_factory").mktemp("shop") / "made"
+    shutil.move(workspace, made)
+    return Path(made)
 
 
 def flip(path: Path, place: float = 0.5) -> None:

@@ -24,6 +24,7 @@ def shop(request, monkeypatch):
 
 @pytest.fixture
 def exported(shop, tmp_path):
+    """A bundle of version 2 in Production."""
     lifecycle.promote(shop.client, NAME, 2)
     export(shop.client, shop.root, NAME, tmp_path / "out", stage="Production", who=Who("ann", "a release"))
     return tmp_path / "out"

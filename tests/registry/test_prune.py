@@ -18,19 +18,17 @@ from lockstep.registry.verify import healthy, verify
 
 
 @pytest.fixture
-def shop(request, monkeypatch):
-    made = stock(request)
+def archived(request, monkeypatch):
+    """A shop with version 4 in Production and 1 to 3 archived, none of which ever stood there."""
+    made = stock(request, "archived", _archive)
     monkeypatch.chdir(made.root)
     return made
 
 
-@pytest.fixture
-def archived(shop):
-    """A shop with version 4 in Production and 1 to 3 archived, none of which ever stood there."""
+def _archive(shop):
     for version in (1, 2, 3):
         lifecycle.archive(shop.client, NAME, version)
     lifecycle.promote(shop.client, NAME, 4)
-    return shop
 
 
 def goes(shop, **options):

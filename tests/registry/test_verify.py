@@ -75,7 +75,7 @@ def test_a_byte_changed_in_any_file_is_found_and_the_file_named(shop):
 
 def test_a_file_that_is_missing_or_came_on_top_is_found(shop):
     folder = shop.folder(1)
-    for name in files(folder):
+    for name in ("model.skops", "MLmodel", SUMS, "requirements.txt", str(SHIPPED_CODE)):
         before = (folder / name).read_bytes()
         (folder / name).unlink()
         assert name in shop.failed()["files"], name
@@ -87,8 +87,13 @@ def test_a_file_that_is_missing_or_came_on_top_is_found(shop):
     ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("print('hello')")
-        assert shop.failed()["files"] == f"added: {name}"
+        assert looked_at(shop, folder) == f"added: {name}"
         (folder / name).unlink()
+
+
+def looked_at(shop, folder):
+    """Return what the check of the files says of an artifact's folder."""
+    return next(f.what for f in check_artifact(shop.model.version(1), folder) if f.check == "files")
 
 
 def test_files_that_are_gone_altogether_are_one_finding(shop):
@@ -256,7 +261,7 @@ def test_the_commit_is_looked_up_and_an_unknown_one_is_told(shop):
 
 
 @given(data=st.data())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_bytes_are_damaged_it_is_a_finding_and_no_crash(shop, data, tmp_path):
     version, kept = shop.model.version(1), shop.folder(1)
     folder = tmp_path / "damaged"

@@ -25,6 +25,7 @@ from lockstep.registry.lineage import NO_COMMIT, NO_REPOSITORY, git
 from lockstep.registry.loading import PICKLES, Located, declared, schema_of
 from lockstep.registry.packaging import CARD, SHIPPED_CODE, SKOPS, SUMS, sums_of
 from lockstep.registry.pointers import aliases_of
+from lockstep.registry.store import one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -348,8 +349,12 @@ def _closure_of_run(version: Version, client: MlflowClient, folder: Path) -> Tol
         return NOT_RECORDED, "the version carries no closure"
     try:
         run = client.get_run(version.run_id)
-    except MlflowException:
-        return FAILED, f"its run {version.run_id} is gone"
+    except MlflowException as error:
+        gone = error.error_code == "RESOURCE_DOES_NOT_EXIST"
+        return (
+            FAILED,
+            f"its run {version.run_id} {'is gone' if gone else f'cannot be read ({one_line(error)})'}",
+        )
     folder.mkdir(exist_ok=True)
     if run.info.lifecycle_stage != "active":
         return FAILED, f"its run is deleted; `mlflow runs restore --run-id {version.run_id}`"
