@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -290,8 +290,11 @@ def _titles(found: Comparison) -> tuple[str, str]:
     one, other = found.version, found.against
     if one.name == other.name:
         return f"version {one.version}", f"version {other.version}"
-    same = len(os.path.commonprefix([one.name, other.name]).rpartition("_")[0])
-    return f"{one.name[same:].lstrip('_')} {one.version}", f"{other.name[same:].lstrip('_')} {other.version}"
+    here, there = one.name.split("_"), other.name.split("_")
+    same = sum(
+        1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(here[:-1], there[:-1], strict=False))
+    )
+    return f"{'_'.join(here[same:])} {one.version}", f"{'_'.join(there[same:])} {other.version}"
 
 
 def _metric_row(found: Comparison, metric: str, one: str, other: str) -> dict[str, str]:
