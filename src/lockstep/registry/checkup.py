@@ -193,8 +193,8 @@ def _schema(uri: str) -> tuple[str, str]:
     from alembic.script import ScriptDirectory
 
     impatient = {"connect_timeout": _DATABASE_SECONDS} if uri.startswith(("postgresql", "mysql")) else {}
-    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool, connect_args=impatient)
     try:
+        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool, connect_args=impatient)
         with engine.connect() as connection:
             has = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
     except sqlalchemy.exc.SQLAlchemyError as error:

@@ -97,8 +97,10 @@ def mend_model(client: MlflowClient, name: str) -> None:
     """End what a crash left, accept a damaged record as it stands, and bring all that follows from it in line."""
     with held(client, name):
         book = Journal(client, get_model(client, name), Who(default_who().actor, "doctor --fix"))
-        finish(book)
-        accept(book)
+        if book.model.record.faults:
+            accept(book)  # also over what is open: with its end taken away, an old event looks half-done
+        else:
+            finish(book)
         adopt(book)
         leave_one(book)
         book.apply([])
@@ -110,14 +112,11 @@ def accept(book: Journal) -> None:
     Several where one tag has no room; all but the last are plain takings over, so that a crash between leaves the
     faults standing.
     """
-    faults = book.model.record.faults
-    if not faults:
-        return
     steps = steps_to_tags(book.model)
     parts = [steps[start : start + ADOPTED_AT_ONCE] for start in range(0, len(steps), ADOPTED_AT_ONCE)] or [
         ()
     ]
-    details = {"faults": "; ".join(faults)[:LONGEST_FAULTS]}
+    details = {"faults": "; ".join(book.model.record.faults)[:LONGEST_FAULTS]}
     for place, part in enumerate(parts, start=1):
         last = place == len(parts)
         event = book.begin("accept" if last else "adopt", steps=part, details=details if last else {})

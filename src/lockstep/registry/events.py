@@ -114,10 +114,13 @@ class Record:
     @property
     def faults(self) -> tuple[str, ...]:
         """What is wrong and was not accepted since, one line each."""
-        accepted = max(
-            (event.number for event in self.events if event.action == "accept" and event.done), default=0
-        )
-        return tuple(text for number, text in self.found if number > accepted)
+        return tuple(text for number, text in self.found if number > self.accepted)
+
+    @property
+    def accepted(self) -> int:
+        """The number of the last event that accepted the record as it stood; what is open before it stays so."""
+        numbers = (event.number for event in self.events if event.action == "accept" and event.done)
+        return max(numbers, default=0)
 
     @property
     def last(self) -> Event | None:
@@ -127,7 +130,7 @@ class Record:
     @property
     def open(self) -> tuple[Event, ...]:
         """Events that began and have no end: a crash left them, or they are under way."""
-        return tuple(event for event in self.events if event.end is None)
+        return tuple(e for e in self.events if e.end is None and e.number > self.accepted)
 
     @property
     def stages(self) -> dict[int, str]:
