@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.io import sha256_file
-from lockstep.registry.lineage import TRAIN_STAGE, input_sum, sources
+from lockstep.registry.lineage import TRAIN_STAGE, differing_params, input_sum, sources
 
 ENVIRONMENT, PARAMETER, CODE, DATA, COMMAND, OUTPUT = (
     "environment",
@@ -63,8 +63,12 @@ def graph_order(stages: Mapping[str, Any]) -> list[str]:
     return order
 
 
-def differing_files(root: Path, closure: dict[str, Any]) -> list[str]:
-    """Return the declared inputs whose content below ``root`` is not what a closure recorded."""
+def differing_inputs(root: Path, closure: dict[str, Any]) -> list[str]:
+    """Return the declared inputs below ``root`` that are not what a closure recorded: files, then parameters."""
+    return [*_differing_files(root, closure), *differing_params(root, closure)]
+
+
+def _differing_files(root: Path, closure: dict[str, Any]) -> list[str]:
     people = set(sources(closure))
     found = {
         path

@@ -6,7 +6,6 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -180,15 +179,22 @@ def git(root: Path, *arguments: str) -> str | None:
     return done.stdout.strip("\n") if done.returncode == 0 else None
 
 
-def _changed_params(root: Path, closure: dict[str, Any]) -> Iterator[str]:
+def _changed_params(root: Path, closure: dict[str, Any]) -> list[str]:
     """Name the parameters of the closure whose value at HEAD is another."""
     import yaml
 
     committed = git(root, "show", "HEAD:./params.yaml")
-    before = yaml.safe_load(committed) if committed else {}
-    for key, value in sorted(used_params(closure).items()):
-        if value_at(before, key) != value:
-            yield f"params.yaml:{key}"
+    return _other_params(yaml.safe_load(committed) if committed else {}, closure)
+
+
+def differing_params(root: Path, closure: dict[str, Any]) -> list[str]:
+    """Name the parameters of the closure whose value below ``root`` is another."""
+    return _other_params(_read_yaml(root / "params.yaml"), closure)
+
+
+def _other_params(content: dict[str, Any], closure: dict[str, Any]) -> list[str]:
+    used = sorted(used_params(closure).items())
+    return [f"params.yaml:{key}" for key, value in used if value_at(content, key) != value]
 
 
 def with_params(content: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

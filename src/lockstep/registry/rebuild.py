@@ -283,7 +283,7 @@ def _import_params(root: Path, problem: str) -> list[Any]:
 def repro(tree: Tree, key: str) -> None:
     """Make one training anew, and all that it needs."""
     stage = f"{TRAIN_STAGE}@{key}"
-    code = tree.run(str(tree.python), "-m", "dvc", "repro", "--no-run-cache", stage)
+    code = tree.run(str(tree.python), "-m", "dvc", "repro", "--quiet", "--no-run-cache", stage)
     if code:
         raise LockstepError(
             f"`dvc repro {stage}` ended with exit code {code} in a clean copy of the commit; its own message is above "

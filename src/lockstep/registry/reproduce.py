@@ -16,7 +16,7 @@ from lockstep.io import read_json, sha256_json
 from lockstep.registry import rebuild
 from lockstep.registry.catalog import Version, check_version, get_model
 from lockstep.registry.cli import aligned, listed
-from lockstep.registry.closures import ENVIRONMENT, OUTPUT, Difference, differences, differing_files
+from lockstep.registry.closures import ENVIRONMENT, OUTPUT, Difference, differences, differing_inputs
 from lockstep.registry.lineage import input_closure
 from lockstep.registry.publish import INPUTS
 
@@ -102,7 +102,7 @@ def reproduce(client: MlflowClient, root: Path, version: Version, keep: bool = F
         origin = restore(client, version, commit, tree)
         tree = rebuild.with_environment(tree, root)
         data = rebuild.fetch_data(tree, root, problem, origin.closure)
-        inputs = differing_files(tree.root, origin.closure) if origin.closure else []
+        inputs = differing_inputs(tree.root, origin.closure) if origin.closure else []
         rebuild.tell(_plan(version, origin, data, inputs))
         rebuild.repro(tree, training_key(problem, kind))
         digest = str(read_json(ProblemLayout(tree.root, problem).model_card(kind))["model_digest"])
