@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import ProblemLayout
-from lockstep.config.settings import Settings, load_settings, main_tree
+from lockstep.config.settings import Settings, environment, load_settings, main_tree
 from lockstep.errors import ArtifactError, LockstepError, RegistryError
 from lockstep.registry import store
 from lockstep.registry.catalog import STAGE_TAG, Model, Version, list_models, registry_speaks
@@ -83,7 +83,7 @@ def examine(root: Path, tracking_uri: str | None = None) -> Checkup:
     facts: dict[str, Any] = {}
     with asked(timeout=max(1, round(settings.timeout_seconds / 2))):
         found += list(_of_store(settings, root, facts))
-    return Checkup(_told(settings), tools, facts, tuple(found))
+    return Checkup(_told(settings, root), tools, facts, tuple(found))
 
 
 def _of_store(settings: Settings, root: Path, facts: dict[str, Any]) -> Iterator[Finding]:
@@ -117,14 +117,14 @@ def _of_store(settings: Settings, root: Path, facts: dict[str, Any]) -> Iterator
 # ---------------------------------------------------------------- settings and tools
 
 
-def _told(settings: Settings) -> tuple[tuple[str, str, str], ...]:
-    """Return every setting with its value and source; of credentials only whether there are any."""
+def _told(settings: Settings, root: Path) -> tuple[tuple[str, str, str], ...]:
+    """Return every setting with its value and source; of credentials only the user."""
     names = [f.name for f in fields(settings) if f.name not in ("environment", "sources")]
     values = {name: getattr(settings, name) for name in names}
     values["tracking_uri"] = values["tracking_uri"] or f"sqlite:///{store.DATABASE}"
     rows = [(name, _shown(value), settings.source_of(name)) for name, value in values.items()]
-    user = settings.environment.get("MLFLOW_TRACKING_USERNAME")
-    return (*rows, ("tracking_username", user, "MLFLOW_TRACKING_USERNAME")) if user else tuple(rows)
+    user = environment(root).get("MLFLOW_TRACKING_USERNAME")
+    return (*rows, ("tracking_username", user.value, user.source)) if user else tuple(rows)
 
 
 def _shown(value: Any) -> str:

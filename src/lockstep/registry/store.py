@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from lockstep.io import whole_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from requests import PreparedRequest
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlruns"
@@ -173,9 +174,19 @@ def server_version(uri: str, settings: Settings) -> str:
     return answer.text if re.fullmatch(r"[\w.+-]{1,40}", answer.text) and answer.ok else ""
 
 
-def _auth(settings: Settings) -> tuple[str, str] | None:
-    user = settings.environment.get(_CREDENTIALS[0])
-    return (user, settings.environment.get(_CREDENTIALS[1], "")) if user else None
+def _auth(settings: Settings) -> Callable[[PreparedRequest], PreparedRequest] | None:
+    """Return what gives a request the credentials that MLflow's own requests carry; None where there are none."""
+    from requests.auth import HTTPBasicAuth
+
+    user, password, token = (settings.environment.get(name, "") for name in _CREDENTIALS)
+    if user:
+        return HTTPBasicAuth(user, password)
+    return (lambda request: _with_token(request, token)) if token else None
+
+
+def _with_token(request: PreparedRequest, token: str) -> PreparedRequest:
+    request.headers["Authorization"] = f"Bearer {token}"
+    return request
 
 
 def _cause(error: Exception) -> str:
