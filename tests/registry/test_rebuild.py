@@ -1,0 +1,246 @@
+"""A clean copy of a commit: what is put into it, where its data come from, what environment runs in it."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lockstep.errors import ConfigError, DataError, LockstepError
+from lockstep.io import sha256_file
+from lockstep.registry import rebuild
+from lockstep.registry.closures import dvc_sum
+from lockstep.registry.lineage import with_params
+
+DVC = """
+stages:
+  import_raw:
+    foreach: ${problems}
+    do:
+      cmd: cp ${item.source.external}/x.csv data-${key}
+      deps: ["${item.source.external}"]
+      params: ["problems.${key}.source"]
+      outs: ["data-${key}"]
+  train_multi_model:
+    foreach: ${train}
+    do:
+      cmd: cp data-${item.problem} model-${key}
+      deps: ["data-${item.problem}"]
+      params: ["train.${key}"]
+      outs: ["model-${key}"]
+"""
+PARAMS = """
+problems: {cars: {source: {kind: files, external: data/external/cars}}}
+train: {cars-a: {problem: cars, depth: 3}}
+"""
+
+
+def git(root, *arguments):
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=root, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def dvc(root, *arguments):
+    subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=root, check=True, capture_output=True)
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A repository with data that DVC tracks, below the repository's top."""
+    top = tmp_path / "a repository"
+    root = top / "project"
+    (root / "data/external/cars").mkdir(parents=True)
+    (root / "data/external/cars/x.csv").write_text("1\n")
+    git(top, "init", "-q")
+    dvc(root, "init", "--subdir", "-q")
+    dvc(root, "add", "-q", "data/external/cars")
+    for name, text in {"dvc.yaml": DVC, "params.yaml": PARAMS, "requirements.lock": "a==1\n"}.items():
+        (root / name).write_text(text)
+    git(top, "add", "-A")
+    git(top, "commit", "-qm", "first")
+    return root
+
+
+def test_the_training_is_made_anew_from_the_cache_of_the_project(project):
+    with rebuild.clean_tree(project, git(project, "rev-parse", "HEAD")) as tree:
+        assert tree.root.name == "project"
+        assert rebuild.fetch_data(tree, project, "cars", None) == "DVC's cache"
+        rebuild.repro(tree, "cars-a")
+        assert (tree.root / "model-cars-a").read_text() == "1\n"
+        top = tree.top
+    assert not top.exists()
+    assert not (project / "dvc.lock").exists()
+    assert git(project, "status", "--porcelain") == ""
+    assert git(project, "worktree", "list").count("\n") == 0
+
+
+def test_data_come_from_a_remote_named_from_the_project_or_are_said_to_be_missing(project):
+    commit = git(project, "rev-parse", "HEAD")
+    dvc(project, "remote", "add", "-d", "storage", "../../storage")  # relative, and not committed
+    dvc(project, "push", "-q")
+    shutil.rmtree(project / ".dvc/cache")
+    with rebuild.clean_tree(project, commit) as tree:
+        assert rebuild.fetch_data(tree, project, "cars", None) == "the DVC remote"
+        assert (tree.root / "data/external/cars/x.csv").read_text() == "1\n"
+    shutil.rmtree(project.parents[1] / "storage")
+    with (
+        rebuild.clean_tree(project, commit) as tree,
+        pytest.raises(DataError, match=r"data/external/cars\) are not in DVC's cache here; run `dvc push`"),
+    ):
+        rebuild.fetch_data(tree, project, "cars", None)
+    dvc(project, "remote", "remove", "storage")
+    with (
+        rebuild.clean_tree(project, commit) as tree,
+        pytest.raises(DataError, match="set one with `make dvc-remote"),
+    ):
+        rebuild.fetch_data(tree, project, "cars", None)
+
+
+def test_a_publisher_s_files_come_from_the_cache_before_they_are_fetched_again(project):
+    """What the publisher offers now may be other files."""
+    dvc(project, "repro", "-q", "import_raw@cars")
+    entry = {
+        "cmd": "cp data/external/cars/x.csv data-cars",
+        "deps": {"data/external/cars": dvc_sum(project / "data/external/cars")},
+        "params": {"problems.cars.source": {"kind": "download", "external": "data/external/cars"}},
+        "outs": {"data-cars": dvc_sum(project / "data-cars")},
+    }
+    git(project, "rm", "-q", "--cached", "data/external/cars.dvc")
+    (project / "params.yaml").write_text(PARAMS.replace("files", "download"))
+    (project / "data/external/.gitignore").unlink()
+    git(project, "add", "-A")
+    (project / "data/external/cars.dvc").unlink()
+    git(project, "rm", "-q", "--cached", "data/external/cars.dvc")
+    git(project, "commit", "-qm", "downloaded")
+    commit, closure = git(project, "rev-parse", "HEAD"), {"stages": {"import_raw@cars": entry}}
+    with rebuild.clean_tree(project, commit) as tree:
+        assert rebuild.fetch_data(tree, project, "cars", closure) == "DVC's cache"
+        assert (tree.root / "data-cars").read_text() == "1\n"
+        rebuild.repro(tree, "cars-a")
+        status = tree.dvc("status", "import_raw@cars")
+        assert "up to date" in status.stdout
+    shutil.rmtree(project / ".dvc/cache")
+    downloads = project / ".lockstep/downloads"
+    downloads.mkdir(parents=True)
+    (downloads / "x").write_text("kept\n")
+    with rebuild.clean_tree(project, commit) as tree:
+        assert rebuild.fetch_data(tree, project, "cars", closure) == "source download, fetched anew"
+        assert not (tree.root / "dvc.lock").exists()
+        assert (tree.root / ".lockstep/downloads/x").read_text() == "kept\n"
+
+
+def test_a_stage_that_fails_is_one_line_and_leaves_nothing(project):
+    (project / "dvc.yaml").write_text(DVC.replace("cp data-", "false data-"))
+    git(project, "commit", "-qam", "broken")
+    tops = []
+    with (
+        pytest.raises(LockstepError, match="`dvc repro train_multi_model@cars-a` ended with exit code 255"),
+        rebuild.clean_tree(project, git(project, "rev-parse", "HEAD")) as tree,
+    ):
+        tops.append(tree.top)
+        rebuild.fetch_data(tree, project, "cars", None)
+        rebuild.repro(tree, "cars-a")
+    assert not tops[0].exists()
+
+
+def test_a_copy_that_is_kept_stays_and_what_it_runs_is_its_own(project, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///the-project-s.db")
+    monkeypatch.setenv("LOCKSTEP_PUBLISH", "1")
+    with rebuild.clean_tree(project, git(project, "rev-parse", "HEAD"), keep=True) as tree:
+        told = tree.ask(
+            "python", "-c", "import os; e = os.environ; print(e['PYTHONPATH'], e['LOCKSTEP_PUBLISH'])"
+        )
+        assert told.stdout.split() == [str(tree.root / "src"), "0"]
+        assert "MLFLOW_TRACKING_URI" not in tree.variables
+    assert tree.root.is_dir()
+    shutil.rmtree(tree.top)
+
+
+def test_an_environment_is_built_only_where_the_lock_is_another(project):
+    commit = git(project, "rev-parse", "HEAD")
+    (project / "Makefile").write_text(
+        "env:\n\t@mkdir -p .venv/bin && ln -s '$(shell command -v $(PYTHON))' .venv/bin/python\n"
+    )
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "with a Makefile")
+    buildable = git(project, "rev-parse", "HEAD")
+    with rebuild.clean_tree(project, buildable) as tree:
+        assert rebuild.with_environment(tree, project) == tree
+    (project / "requirements.lock").write_text("a==2\n")
+    with rebuild.clean_tree(project, buildable) as tree:
+        built = rebuild.with_environment(tree, project)
+        assert built.python == tree.root / ".venv/bin/python"
+        assert built.environment == "built from that commit's own requirements.lock"
+    with (
+        rebuild.clean_tree(project, commit) as tree,
+        pytest.raises(ConfigError, match=r"can't be built \(`make env` ended with exit code 2"),
+    ):
+        rebuild.with_environment(tree, project)
+
+
+def test_kept_inputs_are_put_over_the_commit_only_where_their_sums_hold(project, tmp_path):
+    kept = tmp_path / "kept"
+    (kept / "src").mkdir(parents=True)
+    (kept / "src/new.py").write_text("1\n")
+    good = {"src/new.py": sha256_file(kept / "src/new.py"), "params.yaml": None}
+    with rebuild.clean_tree(project, git(project, "rev-parse", "HEAD")) as tree:
+        rebuild.put_inputs(tree, good, kept, "cars 1")
+        assert (tree.root / "src/new.py").read_text() == "1\n"
+        assert not (tree.root / "params.yaml").exists()
+        with pytest.raises(DataError, match="outside of the project"):
+            rebuild.put_inputs(tree, {"../../x": good["src/new.py"]}, kept, "cars 1")
+        (kept / "src/new.py").write_text("2\n")
+        with pytest.raises(DataError, match=r"src/new\.py, and what its run keeps of it is gone or altered"):
+            rebuild.put_inputs(tree, good, kept, "cars 1")
+
+
+def test_parameters_are_put_by_value(project):
+    closure = {
+        "stages": {"import_raw@cars": {"params": {"problems.cars.source": {"kind": "sample"}}}},
+        "training": {"params": {"train.cars-a": {"depth": 4, "rate": 1e-05}, "seed.of.all": 1}},
+    }
+    with rebuild.clean_tree(project, git(project, "rev-parse", "HEAD")) as tree:
+        rebuild.put_params(tree, closure)
+        assert yaml.safe_load((tree.root / "params.yaml").read_text()) == {
+            "problems": {"cars": {"source": {"kind": "sample"}}},
+            "train": {"cars-a": {"depth": 4, "rate": 1e-05}},
+            "seed": {"of": {"all": 1}},
+        }
+
+
+def test_putting_parameters_changes_no_given_dictionary():
+    before = {"a": {"b": 1}, "c": 2}
+    assert with_params(before, {"a.b": 3, "c": 2}) == {"a": {"b": 3}, "c": 2}
+    assert before == {"a": {"b": 1}, "c": 2}
+
+
+@pytest.mark.parametrize(
+    ("commit", "told"),
+    [
+        (None, "it carries no tag"),
+        ("no commit yet", "no commit yet"),
+        ("0123456789" * 4, "`git fetch` may bring it"),
+    ],
+)
+def test_a_version_without_a_commit_here_is_one_line(project, commit, told):
+    with pytest.raises(ConfigError, match=told):
+        rebuild.check_commit(project, commit, "cars version 1")
+
+
+def test_outside_of_a_repository_nothing_is_rebuilt(tmp_path):
+    with pytest.raises(ConfigError, match="is in no git repository"):
+        rebuild.check_commit(tmp_path, "0" * 40, "cars version 1")
+
+
+def test_a_command_that_takes_too_long_is_ended_with_all_it_started(project, tmp_path):
+    with rebuild.clean_tree(project, git(project, "rev-parse", "HEAD")) as tree:
+        script = f"sleep 60 & echo $! > '{tmp_path}/child'; wait"
+        with pytest.raises(ConfigError, match="took longer than 1 s and was ended"):
+            tree.run("bash", "-c", script, seconds=1)
+    child = Path(f"/proc/{(tmp_path / 'child').read_text().strip()}/stat")
+    assert not child.exists() or child.read_text().split()[2] == "Z"

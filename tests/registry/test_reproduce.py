@@ -1,0 +1,109 @@
+"""What a rebuilt model is said to be: by digest, by predictions, and where two closures part."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockstep.registry.catalog import Version
+from lockstep.registry.closures import Difference
+from lockstep.registry.reproduce import (
+    DIFFERENT,
+    EQUAL,
+    IDENTICAL,
+    Compared,
+    Origin,
+    Rebuilt,
+    apart,
+    facts,
+    readable,
+    verdict_of,
+)
+
+VERSION = Version("Cars", 3, 0, "r", "", "None", {"lockstep.model_digest": "a" * 64})
+DONE = Rebuilt(
+    version=VERSION,
+    origin=Origin("c" * 40, {}),
+    verdict=DIFFERENT,
+    digest="b" * 64,
+    data="source sample, made anew",
+    environment="this one",
+    inputs=[],
+    differs=[],
+    predictions={},
+    why_not="",
+    seconds=1.0,
+    folder=None,
+)
+ENVIRONMENT = Difference("", "environment", "python", "3.11.2", "3.12.1")
+CODE = Difference("features@cars", "code", "src/build.py", "1", "2")
+TABLE = Difference("preprocess@cars", "output", "data/cars/tidy", "1", "2")
+MATRIX = Difference("features@cars", "output", "data/cars/features", "1", "2")
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20), st.floats(-0.9e-9, 0.9e-9))
+def test_predictions_within_a_billionth_are_equal(values, gap):
+    values = np.array(values)
+    assert apart(values, values + gap * np.maximum(1, np.abs(values)) * 0.9).equal
+    other = values.copy()
+    other[-1] += 2.5e-9 * max(1, abs(values[-1]))
+    assert not apart(values, other).equal
+
+
+def test_predictions_of_another_shape_or_gone_are_not_equal():
+    assert apart([[0.5, 0.5]], [[0.5, 0.5]]) == Compared(1, 0.0, equal=True)
+    assert apart([0.5, 0.5], [[0.5, 0.5]]).equal is False
+    assert apart([0.5, np.nan], [0.5, 0.5]).largest == np.inf
+    assert apart([np.nan], [np.nan]).equal
+
+
+@pytest.mark.parametrize(
+    ("same", "equal", "verdict"),
+    [
+        (True, [], IDENTICAL),
+        (False, [True, True], EQUAL),
+        (False, [True, False], DIFFERENT),
+        (False, [], DIFFERENT),
+    ],
+)
+def test_the_verdict(same, equal, verdict):
+    found = {str(n): Compared(1, 0.0, e) for n, e in enumerate(equal)}
+    assert verdict_of(same, found) == verdict
+
+
+@pytest.mark.parametrize(
+    ("differs", "told"),
+    [
+        ([CODE, MATRIX], "features@cars: its code src/build.py is another"),
+        (
+            [TABLE, CODE, MATRIX],
+            "preprocess@cars: it made another data/cars/tidy, though nothing it was given differs",
+        ),
+        (
+            [ENVIRONMENT, MATRIX],
+            "features@cars: it made another data/cars/features, though nothing it was given differs; "
+            "the environment does",
+        ),
+        ([], "train_multi_model: it made another model, though nothing it was given differs"),
+    ],
+)
+def test_where_two_part_ways_first(differs, told):
+    done = replace(DONE, differs=differs)
+    assert done.where == told
+    assert told in readable(done)
+    assert facts(done)["first_difference"] == told
+
+
+def test_the_answer_shows_what_it_rests_on():
+    rows = {"golden rows": Compared(256, 0.25, False), "test rows": Compared(3, float("inf"), False)}
+    done = replace(DONE, predictions=rows, differs=[CODE] * 30)
+    text = readable(done)
+    assert text.startswith("✗ Cars version 3 is not reproduced")
+    assert "256 golden rows apart by up to 0.25" in text
+    assert "… and 10 more" in text
+    assert facts(done)["predictions"]["test rows"]["largest"] is None
+    same = replace(DONE, verdict=IDENTICAL, digest="a" * 64)
+    assert readable(same).startswith("✓ Cars version 3 is reproduced: bit-identical")
+    assert facts(same)["first_difference"] is None
