@@ -165,10 +165,26 @@ def test_a_damaged_version_is_not_exported(shop, tmp_path, name):
     assert shop.model.record.last.action == "register"
 
 
-def test_what_cannot_be_written_leaves_nothing_and_is_on_record_as_dropped(shop, tmp_path):
+def test_what_cannot_be_written_leaves_nothing(shop, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"directory|exists"):
         export(shop.client, shop.root, NAME, tmp_path / "file" / "out", version=1)
+    assert shop.model.record.last.action == "register"
+
+
+def test_a_folder_that_came_there_meanwhile_is_left_alone_and_the_export_on_record_as_dropped(
+    shop, tmp_path, monkeypatch
+):
+    def slow(*arguments):
+        describe(*arguments)
+        (tmp_path / "out" / "precious").mkdir(parents=True)
+
+    describe = bundle.describe
+    monkeypatch.setattr(bundle, "describe", slow)
+    with pytest.raises(OSError, match="not empty"):
+        export(shop.client, shop.root, NAME, tmp_path / "out", version=1)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["precious"]
+    assert not list(tmp_path.glob(".out.*"))
     event = shop.model.record.last
     assert (event.action, event.end.outcome) == ("export", "dropped")
 
@@ -182,8 +198,7 @@ def test_an_export_that_was_killed_is_ended_by_the_next_move(shop, tmp_path, mon
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(bundle.shutil, "copytree", die)
-        patch.setattr("lockstep.registry.journal.Journal.end", die)
+        patch.setattr(bundle.Path, "rename", die)
         with pytest.raises(Killed):
             export(shop.client, shop.root, NAME, tmp_path / "out", version=1)
     assert not (tmp_path / "out").exists()

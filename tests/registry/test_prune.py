@@ -188,6 +188,28 @@ class Killed(BaseException):
     pass
 
 
+def test_what_was_taken_into_use_while_it_was_chosen_stays(archived, monkeypatch):
+    def slow(*arguments):
+        chosen = choose(*arguments)
+        lifecycle.transition(archived.client, NAME, 2, "Staging")
+        return chosen
+
+    choose = pruning.choose
+    monkeypatch.setattr(pruning, "choose", slow)
+    with pytest.raises(RegistryError, match=r"version 2 of .* was taken into use meanwhile"):
+        prune(archived.client, NAME, keep=0, yes=True)
+    assert has_files(archived, 1, 2, 3) == [True] * 3
+
+
+def test_many_are_deleted_in_parts_each_on_record(archived, monkeypatch):
+    monkeypatch.setattr(pruning, "AT_ONCE", 2)
+    done = prune(archived.client, NAME, keep=0, yes=True)
+    assert len(done.events) == 2
+    events = [e for e in archived.model.record.events if e.action == "prune"]
+    assert [set(e.details) for e in events] == [{"2", "3"}, {"1"}]
+    assert has_files(archived, 1, 2, 3) == [False] * 3
+
+
 @pytest.mark.parametrize("place", ["mark", "delete", "end"])
 def test_a_prune_that_was_killed_is_ended_by_the_next_move(archived, monkeypatch, place):
     def die(*_, **__):

@@ -15,11 +15,11 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.errors import ArtifactError, UsageError
-from lockstep.io import sha256_file, whole_folder, write_json, write_text
+from lockstep.errors import ArtifactError, RegistryError, UsageError
+from lockstep.io import sha256_file, write_json, write_text
 from lockstep.registry.catalog import Model, Version, check_stage, check_version, get_model, pruned_line
-from lockstep.registry.events import Who
-from lockstep.registry.journal import journal, now
+from lockstep.registry.events import Event, Who
+from lockstep.registry.journal import Journal, default_who, journal, now
 from lockstep.registry.packaging import SCHEMA
 from lockstep.registry.verify import (
     BUNDLE,
@@ -82,14 +82,21 @@ def export(
     Raises UsageError for a folder that is there already, ArtifactError for a version that is damaged or pruned.
     """
     check_asked(output, stage, version)
-    model = get_model(client, name)
-    chosen = chosen_version(model, stage, version)
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made) / "bundle"
+    chosen = chosen_version(get_model(client, name), stage, version)
+    with building(output) as folder:
         _gather(client, root, chosen, folder)
+        describe(folder, chosen, who or default_who())
+        # All that takes long is done: a lock that stands for long is broken.
         with journal(client, name, who) as book:
-            _describe(folder, book.model.version(chosen.version), book.who)
-            return _written(book, chosen, folder, output)
+            return _put(book, chosen, folder, output)
+
+
+@contextmanager
+def building(output: Path) -> Iterator[Path]:
+    """Yield a folder to build ``output`` in, on the same disk, that goes unless it is renamed to it."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.", suffix=".part") as made:
+        yield Path(made) / "bundle"
 
 
 def check_asked(output: Path, stage: str | None, version: int | str | None) -> None:
@@ -138,7 +145,7 @@ def refuse_damaged(findings: list[Finding]) -> None:
         )
 
 
-def _describe(folder: Path, version: Version, who: Who) -> None:
+def describe(folder: Path, version: Version, who: Who) -> None:
     """Write what a bundle says of itself, its Dockerfile, and last of all the sums of its files."""
     write_json(folder / BUNDLE, description(version, who), digits=None)
     write_text(folder / DOCKERFILE, dockerfile(version, folder / MODEL_FOLDER / PYTHON))
@@ -185,23 +192,27 @@ def description(version: Version, who: Who) -> dict[str, Any]:
     }
 
 
-def _written(book: Any, version: Version, made: Path, output: Path) -> Exported:
+def _put(book: Journal, version: Version, made: Path, output: Path) -> Exported:
     """Put a finished bundle in its place, on record."""
-    digest = sha256_file(made / BUNDLE_SUMS)
+    if book.model.version(version.version).stage != version.stage:
+        raise RegistryError(
+            f"{version.name} version {version.version} was moved meanwhile; run the command again"
+        )
+    files = [path for path in made.rglob("*") if path.is_file()]
+    count, size, digest = len(files), sum(p.stat().st_size for p in files), sha256_file(made / BUNDLE_SUMS)
     details = {"bundle_digest": digest, "model_digest": version.tag("model_digest") or ""}
     event = book.begin("export", version=version.version, details=details)
-    with _dropped_on_failure(book, event), whole_folder(output) as part:
-        shutil.copytree(made, part, dirs_exist_ok=True)
+    with _dropped_on_failure(book, event):
+        made.rename(output)  # fails where something came there meanwhile
     book.end(event)
-    files = [path for path in output.rglob("*") if path.is_file()]
-    return Exported(version, output, len(files), sum(p.stat().st_size for p in files), digest, event.number)
+    return Exported(version, output, count, size, digest, event.number)
 
 
 @contextmanager
-def _dropped_on_failure(book: Any, event: Any) -> Iterator[None]:
+def _dropped_on_failure(book: Journal, event: Event) -> Iterator[None]:
     """End an event as dropped when its block fails: what it announced has not happened."""
     try:
         yield
-    except BaseException:
+    except OSError:
         book.end(event, "dropped")
         raise

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 ACTION = "prune"
 KEPT = 3
 """Archived versions that keep their files when nobody says how many."""
-AT_ONCE = 40
-"""Versions whose digests one event has room for."""
+AT_ONCE = 8
+"""Versions of one event, and of one holding of the model: a lock that stands for long is broken."""
 _DAY = 86400.0
 
 
@@ -72,16 +72,17 @@ def prune(
     """
     if keep < 0 or older_than < 0:
         raise UsageError("--keep and --older-than take no negative number")
+    model = get_model(client, name)
+    check_intact(model)
+    choices = tuple(choose(client, model, keep, older_than))
     if not yes:
-        model = get_model(client, name)
-        check_intact(model)
-        return Pruned(name, tuple(choose(client, model, keep, older_than)), done=False)
-    with journal(client, name, who) as book:
-        choices = tuple(choose(client, book.model, keep, older_than))
-        going = [choice for choice in choices if choice.goes]
-        parts = [going[start : start + AT_ONCE] for start in range(0, len(going), AT_ONCE)]
-        events = tuple(_delete(book, part).number for part in parts)
-    return Pruned(name, choices, done=True, events=events)
+        return Pruned(name, choices, done=False)
+    going = [choice for choice in choices if choice.goes]
+    events: list[int] = []
+    for start in range(0, len(going), AT_ONCE):
+        with journal(client, name, who) as book:
+            events.append(_delete(book, going[start : start + AT_ONCE]).number)
+    return Pruned(name, choices, done=True, events=tuple(events))
 
 
 # ---------------------------------------------------------------- which
@@ -176,7 +177,16 @@ def archived_at(record: Record, version: Version) -> float:
 
 
 def _delete(book: Journal, choices: list[Choice]) -> Event:
-    """Delete the files of some versions: on record first, then each marked and deleted."""
+    """Delete the files of some versions: on record first, then each marked and deleted.
+
+    They were chosen before the model was held; one that is needed by now stops it.
+    """
+    needed = references(book.client, book.model)
+    for number in (c.version.version for c in choices):
+        if number in needed or book.model.version(number).stage != "Archived":
+            raise RegistryError(
+                f"version {number} of {book.name} was taken into use meanwhile; run the command again"
+            )
     details = {str(c.version.version): c.version.tag("model_digest") or "" for c in choices}
     return carry_out(book, book.begin(ACTION, details=details))
 
@@ -188,6 +198,8 @@ def carry_out(book: Journal, event: Event, mended_by: str = "") -> Event:
     """
     for number in sorted(map(int, event.details)):
         version = book.model.version(number)
+        if book.lock:
+            book.lock.check()
         if mended_by and _taken_up(book.model, version):
             continue
         try:
