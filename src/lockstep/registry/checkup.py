@@ -170,7 +170,7 @@ def _of_database(uri: str, facts: dict[str, Any]) -> Iterator[Finding]:
             )
         store.check_sqlite(path)
         yield from (_moved(path, old) for old in store.moved_from(path))
-    has, wants = _schema(uri)
+    has, wants = _schema(uri), _newest_schema()
     facts["schema"] = has
     if has != wants:
         raise RegistryError(
@@ -186,25 +186,39 @@ def _moved(database: Path, old: str) -> Finding:
     return Finding("moved clone", str(database), fault, f"{FIXED_BY}, or any other command", did)
 
 
-def _schema(uri: str) -> tuple[str, str]:
-    """Return the revision of a database's tables and the one that the installed MLflow wants."""
-    import mlflow
+def _schema(uri: str) -> str:
+    """Return the revision of a database's tables; RegistryError where it cannot be read in time."""
     import sqlalchemy
-    from alembic.script import ScriptDirectory
 
     impatient = {"connect_timeout": _DATABASE_SECONDS} if uri.startswith(("postgresql", "mysql")) else {}
     try:
         engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool, connect_args=impatient)
         with engine.connect() as connection:
-            has = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+            return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
     except sqlalchemy.exc.SQLAlchemyError as error:
         reason = " ".join(str(error).split())[:200]
         raise RegistryError(
             f"it cannot be read ({reason}); start it, correct the address, or make its tables with "
             f"`mlflow db upgrade {store.shown(uri)}`"
         ) from error
-    scripts = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
-    return str(has), str(scripts.get_current_head())
+
+
+def _newest_schema() -> str:
+    """Return the revision that the installed MLflow's tables have; read as text, as importing them all takes long."""
+    import mlflow
+
+    scripts = (Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions").glob("*.py")
+    lines = [line for path in scripts for line in path.read_text(encoding="utf-8").splitlines()]
+    named, before = (
+        {
+            name
+            for line in lines
+            if re.match(rf"{key}\b.*=", line)
+            for name in re.findall(r"[\"'](\w+)[\"']", line)
+        }
+        for key in ("revision", "down_revision")
+    )
+    return " ".join(sorted(named - before))
 
 
 def _client(settings: Settings, root: Path, uri: str, facts: dict[str, Any]) -> MlflowClient:
