@@ -10,7 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from tests.registry.conftest import free_port
@@ -22,13 +24,24 @@ SERVICE_USER = "postgres"
 OFF = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
 
 
+INSTALLED = Path("/usr/lib/postgresql")
+"""Where Debian puts each version's programs, which are not on PATH."""
+DRIVERS = ("psycopg", "flask_wtf")
+
+
 def need_postgres() -> Path:
     """Return the folder of PostgreSQL's programs; without it the test is skipped, or fails where it is required."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    lacking = [name for name in DRIVERS if find_spec(name) is None]
+    if lacking:
+        _do_without(f"{' and '.join(lacking)} cannot be imported; run `make env`")
+    found = sorted(INSTALLED.glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
     on_path = shutil.which("initdb")
-    if found or on_path:
-        return found[-1].parent if found else Path(str(on_path)).resolve().parent
-    reason = "PostgreSQL is not installed; run scripts/install_services.sh"
+    if not found and not on_path:
+        _do_without("PostgreSQL is not installed; run scripts/install_services.sh")
+    return found[-1].parent if found else Path(str(on_path)).resolve().parent
+
+
+def _do_without(reason: str) -> NoReturn:
     if os.environ.get(REQUIRED) == "1":
         pytest.fail(f"{reason} ({REQUIRED}=1 forbids to skip)")
     pytest.skip(reason)
