@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import CONFIG_FILE, load_settings
 from lockstep.errors import ArtifactError, DataError
+from lockstep.io import sha256_file, sha256_json
 from lockstep.models.golden import golden_rows
 from lockstep.problems.schema import load_schema
 from lockstep.registry import publish as publishing
@@ -282,17 +283,39 @@ def test_the_shipped_code_does_not_hide_the_installed_package(workspace, monkeyp
     assert str(folder) in done.stdout
 
 
-def test_a_dirty_version_keeps_its_changed_inputs(workspace):
-    def git(*arguments):
-        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        subprocess.run(["git", *identity, *arguments], cwd=workspace, check=True, capture_output=True)
+@pytest.fixture
+def git(workspace):
+    """Put the workspace under git; return what runs git there."""
 
-    git("init", "-q")
+    def run(*arguments):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        done = subprocess.run(
+            ["git", *identity, *arguments], cwd=workspace, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    run("init", "-q")
     (workspace / ".gitignore").write_text("/mlflow.db\n/mlruns\n/data\n/models\n")
-    git("add", ".")
-    git("commit", "-qm", "first")
+    run("add", ".")
+    run("commit", "-qm", "first")
+    return run
+
+
+def change(workspace):
     with (workspace / "requirements.lock").open("a") as stream:
         stream.write("# another\n")
+
+
+def test_a_dirty_version_keeps_its_changed_inputs(workspace, git):
+    code = (
+        workspace / "src" / "lockstep" / "registry" / "old.py"
+    )  # needed to run, though no stage declares it
+    code.parent.mkdir(parents=True)
+    code.write_text("1\n")
+    git("add", ".")
+    git("commit", "-qm", "some code")
+    code.unlink()
+    change(workspace)
     published = publish_training(workspace, "accidents", "logistic_regression")
     client = connected(workspace)
     assert client.get_model_version(LINEAR, "1").tags["lockstep.dirty"] == "true"
@@ -302,6 +325,39 @@ def test_a_dirty_version_keeps_its_changed_inputs(workspace):
         Path(client.download_artifacts(published.run_id, "lineage/closure.json")).read_text()
     )
     assert "train.accidents-logistic_regression" in closure["training"]["params"]
+    sums = json.loads(Path(client.download_artifacts(published.run_id, "lineage/changed.json")).read_text())
+    assert sums == {
+        "requirements.lock": sha256_file(workspace / "requirements.lock"),
+        "src/lockstep/registry/old.py": None,
+    }
+    assert client.get_model_version(LINEAR, "1").tags["lockstep.inputs_digest"] == sha256_json(sums)
+
+
+def test_a_dirty_version_is_tagged_with_the_commit_that_has_its_inputs(workspace, git):
+    def committed_as():
+        publish_training(workspace, "accidents", "logistic_regression")
+        return connected(workspace).get_model_version(LINEAR, "1").tags.get("lockstep.committed_as")
+
+    change(workspace)
+    assert committed_as() is None
+    assert committed_as() is None  # known, and still not committed
+    git("stash", "-q")
+    assert committed_as() is None  # a clean tree, but of other inputs
+    git("stash", "pop", "-q")
+    git("commit", "-qam", "the inputs")
+    head = git("rev-parse", "HEAD")
+    assert committed_as() == head
+    git("commit", "-q", "--allow-empty", "-m", "later")
+    assert committed_as() == head
+
+
+def test_a_clean_version_keeps_no_inputs(workspace, git):
+    published = publish_training(workspace, "accidents", "logistic_regression")
+    client = connected(workspace)
+    assert "lockstep.inputs_digest" not in client.get_model_version(LINEAR, "1").tags
+    assert [item.path for item in client.list_artifacts(published.run_id, "lineage")] == [
+        "lineage/closure.json"
+    ]
 
 
 def test_global_state_of_mlflow_is_left_alone(workspace):

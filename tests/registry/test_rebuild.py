@@ -11,8 +11,10 @@ import yaml
 from lockstep.errors import ConfigError, DataError, LockstepError
 from lockstep.io import sha256_file
 from lockstep.registry import rebuild
+from lockstep.registry.catalog import Version
 from lockstep.registry.closures import dvc_sum
 from lockstep.registry.lineage import with_params
+from lockstep.registry.reproduce import start_of
 
 DVC = """
 stages:
@@ -50,9 +52,16 @@ def dvc(root, *arguments):
 
 
 @pytest.fixture
-def project(tmp_path):
-    """A repository with data that DVC tracks, below the repository's top."""
-    top = tmp_path / "a repository"
+def project(tmp_path, template):
+    """A copy of the repository below: each call of DVC takes a second."""
+    shutil.copytree(template, tmp_path / "a repository")
+    return tmp_path / "a repository" / "project"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A repository with data that DVC tracks, the project below the repository's top."""
+    top = tmp_path_factory.mktemp("template") / "a repository"
     root = top / "project"
     (root / "data/external/cars").mkdir(parents=True)
     (root / "data/external/cars/x.csv").write_text("1\n")
@@ -63,7 +72,7 @@ def project(tmp_path):
         (root / name).write_text(text)
     git(top, "add", "-A")
     git(top, "commit", "-qm", "first")
-    return root
+    return top
 
 
 def test_the_training_is_made_anew_from_the_cache_of_the_project(project):
@@ -230,6 +239,22 @@ def test_putting_parameters_changes_no_given_dictionary():
 def test_a_version_without_a_commit_here_is_one_line(project, commit, told):
     with pytest.raises(ConfigError, match=told):
         rebuild.check_commit(project, commit, "cars version 1")
+
+
+def test_a_version_whose_inputs_were_committed_later_begins_with_that_commit(project):
+    head = git(project, "rev-parse", "HEAD")
+    tags = {"lockstep.git_commit": head, "lockstep.dirty": "true"}
+
+    def start(**more):
+        version = Version("Cars", 1, 0, "r", "", "None", {**tags, **more})
+        return start_of(project, version)
+
+    assert start() == (head, True)
+    assert start(**{"lockstep.dirty": "false"}) == (head, False)
+    git(project, "commit", "-q", "--allow-empty", "-m", "later")
+    later = git(project, "rev-parse", "HEAD")
+    assert start(**{"lockstep.committed_as": later}) == (later, False)
+    assert start(**{"lockstep.committed_as": "f" * 40}) == (head, True)  # of another clone
 
 
 def test_outside_of_a_repository_nothing_is_rebuilt(tmp_path):

@@ -17,7 +17,7 @@ from lockstep.registry import rebuild
 from lockstep.registry.catalog import Version, check_version, get_model
 from lockstep.registry.cli import aligned, listed
 from lockstep.registry.closures import ENVIRONMENT, OUTPUT, Difference, differences, differing_inputs
-from lockstep.registry.lineage import input_closure
+from lockstep.registry.lineage import git, input_closure
 from lockstep.registry.publish import INPUTS
 
 if TYPE_CHECKING:
@@ -97,9 +97,9 @@ def reproduce(client: MlflowClient, root: Path, version: Version, keep: bool = F
     """
     started = time.monotonic()
     problem, kind = _training_of(version)
-    commit = rebuild.check_commit(root, version.tag("git_commit"), where(version))
+    commit, patched = start_of(root, version)
     with rebuild.clean_tree(root, commit, keep) as tree:
-        origin = restore(client, version, commit, tree)
+        origin = restore(client, version, commit, patched, tree)
         tree = rebuild.with_environment(tree, root)
         data = rebuild.fetch_data(tree, root, problem, origin.closure)
         inputs = differing_inputs(tree.root, origin.closure) if origin.closure else []
@@ -141,7 +141,18 @@ def _training_of(version: Version) -> tuple[str, str]:
 # ---------------------------------------------------------------- what it was made from
 
 
-def restore(client: MlflowClient, version: Version, commit: str, tree: Tree) -> Origin:
+def start_of(root: Path, version: Version) -> tuple[str, bool]:
+    """Return the commit to begin with, and whether what the version's run kept is to be put over it.
+
+    A version with uncommitted inputs that were found committed later begins with that commit, where it is here.
+    """
+    later = version.tag("committed_as")
+    if later and git(root, "cat-file", "-e", f"{later}^{{commit}}") is not None:
+        return later, False
+    return rebuild.check_commit(root, version.tag("git_commit"), where(version)), bool(version.dirty)
+
+
+def restore(client: MlflowClient, version: Version, commit: str, patched: bool, tree: Tree) -> Origin:
     """Put a version's inputs into the copy of its commit, what was changed over the commit included."""
     from lockstep.registry.stored import fetch_run_folder
 
@@ -149,7 +160,7 @@ def restore(client: MlflowClient, version: Version, commit: str, tree: Tree) -> 
     if version.run_id is not None:
         fetch_run_folder(client, version.run_id, "lineage", kept)
     closure = _checked(kept / "lineage" / "closure.json", version.tag("closure_digest"))
-    if not version.dirty:
+    if not patched:
         return Origin(commit, closure)
     changed = _checked(kept / "lineage" / INPUTS, version.tag("inputs_digest"))
     if closure is None or changed is None:
@@ -251,7 +262,7 @@ def apart(one: Any, other: Any) -> Compared:
         return Compared(len(one), float("inf"), equal=False)
     gap = np.where(np.isnan(one) & np.isnan(other), 0.0, np.abs(one - other))
     gap = np.where(np.isnan(gap), np.inf, gap)
-    near = gap <= TOLERANCE * np.maximum(1.0, np.abs(one))
+    near = gap <= TOLERANCE * np.maximum(1.0, np.abs(np.nan_to_num(one)))
     return Compared(len(one), float(gap.max(initial=0.0)), equal=bool(near.all()))
 
 
