@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 import time
@@ -8,14 +9,15 @@ import pytest
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import load_settings
-from lockstep.errors import ArtifactError, RegistryError, UsageError
+from lockstep.errors import ArtifactError, DataError, RegistryError, UsageError
 from lockstep.io import write_csv, write_json
 from lockstep.registry import loading, store
+from lockstep.registry.packaging import SUMS
 from lockstep.registry.publish import Outputs, publish_training
 from lockstep.registry.register_models import PARENT, register_models
 
-OWN = ("mlflow.user", "mlflow.modelVersions")
-"""Tags of a logged model that the server or the account writes by itself."""
+OWN = ("mlflow.user", "mlflow.modelVersions", "lockstep.sums_digest")
+"""Tags of a logged model that the server or the account writes by itself, or that sum up a file with its own id."""
 
 
 def client_of(root):
@@ -82,11 +84,20 @@ def model_files(root):
     for folder in root.glob("mlruns/*/models/*/artifacts"):
         kind = hashlib.sha256((folder / "model.skops").read_bytes()).hexdigest()
         found[kind] = {
-            path.relative_to(folder).as_posix(): path.read_bytes()
+            path.relative_to(folder).as_posix(): without_its_own_id(path)
             for path in folder.rglob("*")
             if path.is_file() and path.name != "MLmodel"
         }
     return found
+
+
+def without_its_own_id(path):
+    """Return a file's content; of the sums all but that of MLmodel, which names the model's id and the time."""
+    if path.name != SUMS:
+        return path.read_bytes()
+    sums = json.loads(path.read_text())
+    assert "MLmodel" in json.dumps(sums)
+    return {name: told for name, told in sums.items() if name != "MLmodel"}
 
 
 def test_a_run_that_register_rebuilds_equals_the_one_the_train_stage_logs(workspace, make, empty_database):
@@ -310,3 +321,12 @@ def test_down_while_training_then_up_then_a_second_new_server(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     register_models(workspace)
     assert by_name(workspace, content=False) == over_http
+
+
+def test_a_model_of_another_schema_is_not_registered(workspace):
+    path = ProblemLayout(workspace, "accidents").model_card("random_forest")
+    write_json(path, {**json.loads(path.read_text()), "schema_digest": "0" * 64}, digits=None)
+    with pytest.raises(
+        DataError, match="schema of accidents was changed after random_forest was trained; run `dvc repro"
+    ):
+        register_models(workspace, "accidents", ["random_forest"])

@@ -340,12 +340,17 @@ def register(
 def read_outputs(root: Path, problem: str, model_type: str) -> Outputs:
     """Read the card of a training; a missing output is a DataError that says how to make it."""
     layout = ProblemLayout(root, problem)
+    stage = f"{TRAIN_STAGE}@{training_key(problem, model_type)}"
     needed = (layout.model_card(model_type), layout.model(model_type), layout.type_metrics(model_type))
     for path in needed:
         if not path.is_file():
-            stage = f"{TRAIN_STAGE}@{training_key(problem, model_type)}"
             raise DataError(f"{path.relative_to(root)} is missing; run `dvc repro {stage}`")
-    return Outputs(root, problem, model_type, read_json(needed[0]))
+    outputs = Outputs(root, problem, model_type, read_json(needed[0]))
+    if outputs.card["schema_digest"] != outputs.schema.digest:
+        raise DataError(
+            f"the schema of {problem} was changed after {model_type} was trained; run `dvc repro {stage}`"
+        )
+    return outputs
 
 
 def versions_by_digest(client: MlflowClient, problem: str) -> dict[tuple[str, str], Any]:
