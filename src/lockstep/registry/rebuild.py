@@ -74,6 +74,8 @@ class Tree:
 def clean_tree(root: Path, commit: str, keep: bool = False) -> Iterator[Tree]:
     """Yield a clean copy of a commit with an empty DVC cache; it goes at the end, unless it is to be kept."""
     top = Path(tempfile.mkdtemp(prefix="lockstep-reproduce-")).resolve()
+    if keep:
+        tell(f"the copy is made in {top} and stays there")
     try:
         with _terminated_as_error():
             yield _checked_out(root, commit, top)
