@@ -97,17 +97,13 @@ def test_data_come_from_a_remote_named_from_the_project_or_are_said_to_be_missin
         assert rebuild.fetch_data(tree, project, "cars", None) == "the DVC remote"
         assert (tree.root / "data/external/cars/x.csv").read_text() == "1\n"
     shutil.rmtree(project.parents[1] / "storage")
-    with (
-        rebuild.clean_tree(project, commit) as tree,
-        pytest.raises(DataError, match=r"data/external/cars\) are not in DVC's cache here; run `dvc push`"),
-    ):
-        rebuild.fetch_data(tree, project, "cars", None)
-    dvc(project, "remote", "remove", "storage")
-    with (
-        rebuild.clean_tree(project, commit) as tree,
-        pytest.raises(DataError, match="set one with `make dvc-remote"),
-    ):
-        rebuild.fetch_data(tree, project, "cars", None)
+    with rebuild.clean_tree(project, commit) as tree:
+        missing = r"data/external/cars\) are not in DVC's cache here; run `dvc push`"
+        with pytest.raises(DataError, match=missing):
+            rebuild.fetch_data(tree, project, "cars", None)
+        dvc(project, "remote", "remove", "storage")
+        with pytest.raises(DataError, match="set one with `make dvc-remote"):
+            rebuild.fetch_data(tree, project, "cars", None)
 
 
 def test_a_publisher_s_files_come_from_the_cache_before_they_are_fetched_again(project):
