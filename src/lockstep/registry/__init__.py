@@ -15,6 +15,8 @@ def _quiet_mlflow() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
     # Its tracebacks of database errors; the errors themselves come as exceptions.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    # The same of a cursor that a Ctrl-C found open.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     chatty = ("mlflow.store.model_registry.abstract_store", "mlflow.store.artifact.artifact_repo")
     for name in ("alembic", *chatty):
         logging.getLogger(name).setLevel(logging.WARNING)
