@@ -3,6 +3,7 @@
     python -m tests.registry.stress kill URI --trials 100
     python -m tests.registry.stress crowd URI --processes 8 --moves 200
     python -m tests.registry.stress many URI --versions 1000
+    python -m tests.registry.stress shared
     python -m tests.registry.stress all
 
 URI is a store of its own, initialised. Each operation runs in a forked process of its own, so that MLflow is imported
@@ -210,12 +211,12 @@ def kill(uri: str, trials: int, seed: int = 0) -> Killed:
     return met
 
 
-def server_deaths(server: Any, trials: int, seed: int = 0) -> Killed:
+def server_deaths(server: Any, options: argparse.Namespace) -> Killed:
     """Kill the server under moves at random points, start it again, and check; the mover fails in one line."""
-    logged, draw, met = set_up(server.uri), random.Random(seed), Killed()
+    logged, draw, met = set_up(server.uri), random.Random(options.seed), Killed()
     counts = alone(lambda: check(server.uri))
     typical = timed(server.uri, logged, Move("promote", 1))
-    for number in range(trials):
+    for number in range(options.trials // 5):
         one = random_move(draw, counts["versions"], number)
         pid, reader = forked(lambda one=one: one.do(server.uri, logged))
         time.sleep(draw.uniform(0.1 * typical, typical))  # the random point: no condition to wait for
@@ -354,26 +355,43 @@ def new_store(folder: Path) -> str:
 
 
 def everything(options: argparse.Namespace) -> None:
-    """Run all of it in its long form, each on a store of its own, on sqlite and through a real server."""
-    from tests.registry.conftest import Server
-
+    """Run all of it in its long form, each on a store of its own: on sqlite, and on a server over PostgreSQL."""
     with tempfile.TemporaryDirectory() as made:
-        folders = {name: Path(made) / name for name in ("kill", "crowd", "many", "server")}
+        folders = {name: Path(made) / name for name in ("kill", "crowd", "many")}
         for folder in folders.values():
             folder.mkdir()
         uris = {name: new_store(folder) for name, folder in folders.items()}
-        print("kills on sqlite", kill(uris["kill"], options.trials, options.seed), flush=True)
-        print(
-            "crowd on sqlite",
-            crowd(uris["crowd"], options.processes, options.moves, options.seed),
-            flush=True,
-        )
-        print("many versions on sqlite", many(uris["many"], options.versions), flush=True)
-        server = Server(folders["server"]).start()
-        try:
-            print("server killed", server_deaths(server, options.trials // 5, options.seed), flush=True)
-        finally:
-            server.stop()
+        tell("kills on sqlite", kill(uris["kill"], options.trials, options.seed))
+        tell("crowd on sqlite", crowd(uris["crowd"], options.processes, options.moves, options.seed))
+        tell("many versions on sqlite", many(uris["many"], options.versions))
+        shared(options, Path(made))
+
+
+def shared(options: argparse.Namespace, folder: Path) -> None:
+    """Let many processes move versions through a server over PostgreSQL, then kill the server under moves."""
+    from tests.registry.conftest import Server
+    from tests.shared.services import Postgres, need_postgres
+
+    database = Postgres(need_postgres()).start()
+    try:
+        uris = [database.database(name) for name in ("crowd", "killed")]
+        for uri, what in zip(uris, (crowded, server_deaths), strict=True):
+            (folder / what.__name__).mkdir()
+            server = Server(folder / what.__name__, ["--backend-store-uri", uri]).start()
+            try:
+                tell(f"{what.__name__} over PostgreSQL", what(server, options))
+            finally:
+                server.stop()
+    finally:
+        database.stop()
+
+
+def crowded(server: Any, options: argparse.Namespace) -> dict[str, Any]:
+    return crowd(server.uri, options.processes, options.moves, options.seed)
+
+
+def tell(what: str, found: Any) -> None:
+    print(what, found, flush=True)
 
 
 def main() -> None:
@@ -381,7 +399,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("kill", "crowd", "many", "all"))
+    parser.add_argument("what", choices=("kill", "crowd", "many", "shared", "all"))
     parser.add_argument("uri", nargs="?", help="an initialised store of its own; none for all")
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--processes", type=int, default=8)
@@ -392,6 +410,9 @@ def main() -> None:
     import_mlflow()
     if options.what == "all":
         everything(options)
+    elif options.what == "shared":
+        with tempfile.TemporaryDirectory() as made:
+            shared(options, Path(made))
     elif options.what == "kill":
         print(kill(options.uri, options.trials, options.seed))
     elif options.what == "crowd":

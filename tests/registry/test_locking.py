@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from mlflow.exceptions import MlflowException
 from tests.registry.test_lifecycle import add_model
 
 from lockstep.errors import RegistryError
@@ -146,3 +147,34 @@ def test_who_was_stopped_past_the_lease_writes_no_more_of_a_model_that_another_t
     with journal(client, NAME):
         pass
     assert get_model(client, NAME).record.stages == {1: "Production", 2: "None"}
+
+
+def refusing(client, monkeypatch):
+    """Let the store go down once the model is held."""
+
+    def down(*_, **__):
+        raise MlflowException("API request failed:\nconnection refused")
+
+    monkeypatch.setattr(client, "get_registered_model", down)
+
+
+def test_a_store_that_goes_down_before_the_lock_is_let_go_costs_a_warning(client, monkeypatch, capsys):
+    with held(client, NAME):
+        refusing(client, monkeypatch)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("WARNING the move is done, but its lock stands (the registry refused")
+    assert "waits up to 45 s" in line
+
+
+def test_a_store_that_goes_down_amid_a_move_is_told_once(client, monkeypatch, capsys):
+    with pytest.raises(RegistryError, match="^the move failed$"), held(client, NAME):
+        refusing(client, monkeypatch)
+        raise RegistryError("the move failed")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_store_that_is_down_while_a_lock_is_asked_for_is_one_line(client, monkeypatch):
+    stranger(client, host="elsewhere")
+    refusing(client, monkeypatch)
+    with pytest.raises(RegistryError, match="^the registry refused: API request failed: connection refused"):
+        find_lock(client, NAME)

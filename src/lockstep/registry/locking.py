@@ -12,6 +12,7 @@ import json
 import os
 import random
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -89,7 +90,7 @@ def held(client: MlflowClient, name: str) -> Iterator[Held]:
             stack.enter_context(_file_held(path, name))
         token = uuid4().hex
         _take(client, name, token)
-        stack.callback(_let_go, client, name, token)
+        stack.push(lambda error, *_: _let_go(client, name, token, failing=error is not None))
         yield Held(client, name, token, time.monotonic())
 
 
@@ -102,7 +103,8 @@ def find_lock(client: MlflowClient, name: str) -> Lock | None:
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
-        raise
+        with registry_speaks():
+            raise
 
 
 def all_locks(client: MlflowClient) -> list[Lock]:
@@ -170,10 +172,16 @@ def _take(client: MlflowClient, name: str, token: str) -> None:
         pause = min(pause * 1.5, 0.5)
 
 
-def _let_go(client: MlflowClient, name: str, token: str) -> None:
-    lock = find_lock(client, name)
-    if lock is not None and lock.token == token:
-        _delete(client, f"{LOCK_PREFIX}{name}")
+def _let_go(client: MlflowClient, name: str, token: str, failing: bool) -> None:
+    """Take the lock away. Where the store fails now, the move stands: that is told, unless a failure is told anyway."""
+    try:
+        lock = find_lock(client, name)
+        if lock is not None and lock.token == token:
+            _delete(client, f"{LOCK_PREFIX}{name}")
+    except RegistryError as error:
+        if not failing:
+            wait = f"the next move of {name} waits up to {LEASE:g} s for it"
+            print(f"WARNING the move is done, but its lock stands ({error}); {wait}", file=sys.stderr)
 
 
 def _create(client: MlflowClient, name: str, token: str) -> bool:
@@ -197,7 +205,8 @@ def _delete(client: MlflowClient, name: str) -> None:
         client.delete_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+            with registry_speaks():
+                raise
 
 
 def _local_file(uri: str) -> Path | None:
