@@ -167,7 +167,7 @@ def test_a_store_that_goes_down_before_the_lock_is_let_go_costs_a_warning(client
 
 
 def test_a_store_that_goes_down_amid_a_move_is_told_once(client, monkeypatch, capsys):
-    with pytest.raises(RegistryError, match="^the move failed$"), held(client, NAME):
+    with pytest.raises(RegistryError, match=r"^the move failed$"), held(client, NAME):
         refusing(client, monkeypatch)
         raise RegistryError("the move failed")
     assert capsys.readouterr().err == ""
@@ -176,5 +176,5 @@ def test_a_store_that_goes_down_amid_a_move_is_told_once(client, monkeypatch, ca
 def test_a_store_that_is_down_while_a_lock_is_asked_for_is_one_line(client, monkeypatch):
     stranger(client, host="elsewhere")
     refusing(client, monkeypatch)
-    with pytest.raises(RegistryError, match="^the registry refused: API request failed: connection refused"):
+    with pytest.raises(RegistryError, match=r"^the registry refused: API request failed: connection refused"):
         find_lock(client, NAME)
