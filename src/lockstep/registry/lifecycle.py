@@ -96,7 +96,8 @@ def ensure_model(client: MlflowClient, name: str) -> None:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
-            raise
+            with registry_speaks():
+                raise
 
 
 def transition(
