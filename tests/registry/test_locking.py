@@ -1,5 +1,6 @@
 """One holder at a time; who died is followed at once, who is silent after the lease; nothing else is broken."""
 
+import getpass
 import json
 import multiprocessing
 import os
@@ -14,7 +15,7 @@ from lockstep.errors import RegistryError
 from lockstep.registry import locking
 from lockstep.registry.catalog import LOCK_PREFIX, get_model, list_models, model_names
 from lockstep.registry.events import Step
-from lockstep.registry.journal import journal
+from lockstep.registry.journal import default_who, journal
 from lockstep.registry.locking import all_locks, break_lock, find_lock, held
 
 NAME = "Toy_XGBoost"
@@ -178,3 +179,14 @@ def test_a_store_that_is_down_while_a_lock_is_asked_for_is_one_line(client, monk
     refusing(client, monkeypatch)
     with pytest.raises(RegistryError, match=r"^the registry refused: API request failed: connection refused"):
         find_lock(client, NAME)
+
+
+def test_a_user_without_a_name_holds_and_acts_by_number(client, monkeypatch):
+    def nameless():
+        raise KeyError("getpwuid(): uid not found: 10001")
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    monkeypatch.delenv("LOCKSTEP_ACTOR", raising=False)
+    with held(client, NAME):
+        assert find_lock(client, NAME).owner["user"] == f"uid {os.getuid()}"
+    assert default_who().actor.startswith(f"uid {os.getuid()}@")

@@ -5,18 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
-from lockstep.errors import LockstepError, UsageError
+from lockstep.errors import UsageError
 from lockstep.io import write_json
+from lockstep.termination import terminated_as_error
 
 JOURNAL = Path(".lockstep/new-problem.json")
+KEPT = "nothing half-made was kept, run the command again"
 
 
 @dataclass
@@ -74,7 +73,7 @@ def all_or_nothing(root: Path) -> Iterator[Undo]:
     (root / JOURNAL).parent.mkdir(parents=True, exist_ok=True)
     undo = Undo(root)
     try:
-        with FileLock(root / JOURNAL.with_suffix(".lock"), timeout=0), _terminated_as_error():
+        with FileLock(root / JOURNAL.with_suffix(".lock"), timeout=0), terminated_as_error(KEPT):
             if undo.back():
                 print("put back what an interrupted `make new-problem` had begun")
             with ExitStack() as failed:
@@ -84,17 +83,3 @@ def all_or_nothing(root: Path) -> Iterator[Undo]:
             undo.done()
     except Timeout:
         raise UsageError("another `make new-problem` is running here; wait for it to end") from None
-
-
-@contextmanager
-def _terminated_as_error() -> Iterator[None]:
-    """Let SIGTERM raise, so that it is cleaned up after like Ctrl-C."""
-    before = signal.signal(signal.SIGTERM, _raise)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _raise(number: int, frame: FrameType | None) -> NoReturn:
-    raise LockstepError("terminated; nothing half-made was kept, run the command again")

@@ -18,7 +18,7 @@ from uuid import uuid4
 from lockstep.errors import RegistryError
 from lockstep.registry.catalog import STAGE_TAG, Model, Version, get_model, registry_speaks
 from lockstep.registry.events import End, Event, Step, Who, begin_tag, end_tag, ended, head_tag
-from lockstep.registry.locking import Held, held
+from lockstep.registry.locking import Held, held, user_name
 from lockstep.registry.pointers import settle
 
 if TYPE_CHECKING:
@@ -46,13 +46,13 @@ class Journal:
         """The registered model's name."""
         return self.model.name
 
-    def begin(self, action: str, who: Who | None = None, **content: Any) -> Event:
+    def begin(self, action: str, **content: Any) -> Event:
         """Write that a move begins."""
         last = self.model.record.last
         event = Event(
             number=self.model.record.next_number,
             action=action,
-            who=who or self.who,
+            who=self.who,
             time=now(),
             token=uuid4().hex,
             client=f"lockstep {package_version('lockstep')}",
@@ -172,12 +172,7 @@ def with_stages(model: Model, stages: Mapping[int, str]) -> Model:
 
 def default_who() -> Who:
     """Return who acts where nobody is named: LOCKSTEP_ACTOR, else the user and the host."""
-    from getpass import getuser
-
-    try:
-        return Who(os.environ.get("LOCKSTEP_ACTOR", "").strip() or f"{getuser()}@{socket.gethostname()}")
-    except (OSError, KeyError):  # a user id without a name, as in some containers
-        return Who(f"uid {os.getuid()}@{socket.gethostname()}")
+    return Who(os.environ.get("LOCKSTEP_ACTOR", "").strip() or f"{user_name()}@{socket.gethostname()}")
 
 
 def now() -> str:

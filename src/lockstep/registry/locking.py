@@ -229,16 +229,24 @@ def _file_held(path: Path, name: str) -> Iterator[None]:
 
 
 def _me() -> dict[str, Any]:
-    from getpass import getuser
-
     pid = os.getpid()
     return {
-        "user": getuser(),
+        "user": user_name(),
         "host": socket.gethostname(),
         "boot": _boot(),
         "pid": pid,
         "started": _started(pid),
     }
+
+
+def user_name() -> str:
+    """Return this user's name, or the number of one that has none, as in some containers."""
+    from getpass import getuser
+
+    try:
+        return getuser()
+    except (OSError, KeyError):
+        return f"uid {os.getuid()}"
 
 
 def _boot() -> str:

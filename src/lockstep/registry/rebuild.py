@@ -16,13 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from lockstep.data.dvc_command import default_remote, run_dvc
 from lockstep.errors import ConfigError, DataError, LockstepError
 from lockstep.io import sha256_file
 from lockstep.registry.closures import environment_differs
 from lockstep.registry.lineage import TRAIN_STAGE, git, stage_definition, used_params, value_at, with_params
+from lockstep.termination import terminated_as_error
 
 ENVIRONMENT_SECONDS = 3600
 """How long the building of an environment may take."""
@@ -77,7 +78,7 @@ def clean_tree(root: Path, commit: str, keep: bool = False) -> Iterator[Tree]:
     if keep:
         tell(f"the copy is made in {top} and stays there")
     try:
-        with _terminated_as_error():
+        with terminated_as_error("nothing of the copy was kept"):
             yield _checked_out(root, commit, top)
     finally:
         if not keep:
@@ -321,20 +322,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-@contextmanager
-def _terminated_as_error() -> Iterator[None]:
-    """Let a polite kill end the block as an interruption does, so that nothing is left behind."""
-    before = signal.signal(signal.SIGTERM, _raise)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _raise(*_: object) -> NoReturn:
-    raise LockstepError("terminated; nothing of the copy was kept")
 
 
 def _set(tree: Tree, *arguments: str) -> None:

@@ -1,0 +1,24 @@
+"""A polite kill, cleaned up after like Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from lockstep.errors import LockstepError
+
+
+@contextmanager
+def terminated_as_error(kept: str) -> Iterator[None]:
+    """Let SIGTERM raise within the block; the message says what was kept."""
+
+    def terminate(*_: object) -> NoReturn:
+        raise LockstepError(f"terminated; {kept}")
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
