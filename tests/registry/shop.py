@@ -11,9 +11,9 @@ from mlflow import MlflowClient
 
 from lockstep.config.settings import load_settings
 from lockstep.registry.catalog import Model, get_model
-from lockstep.registry.publish import publish_training
+from lockstep.registry.checks.verify import FAILED, Finding, verify
+from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.store import connect
-from lockstep.registry.verify import FAILED, Finding, verify
 
 NAME = "Accident_Prediction_Logistic_Regression"
 VERSIONS = 4

@@ -89,7 +89,7 @@ def set_up(uri: str, versions: int = 3) -> str:
 
 
 def register(client: Any, model_id: str, digest: str) -> Any:
-    from lockstep.registry.lifecycle import register_version
+    from lockstep.registry.record.lifecycle import register_version
     from lockstep.registry.store import fluent
 
     run_id = client.get_logged_model(model_id).source_run_id
@@ -109,7 +109,7 @@ class Move:
     def do(self, uri: str, logged: str) -> bool:
         """Do it; tell whether it made an event."""
         from lockstep.errors import LockstepError
-        from lockstep.registry import lifecycle
+        from lockstep.registry.record import lifecycle
 
         client = client_of(uri)
         if self.kind == "register":
@@ -133,7 +133,7 @@ def random_move(draw: random.Random, versions: int, number: int) -> Move:
 
 def mend(uri: str) -> None:
     """Do what the next command does: hold the model, end what was left open."""
-    from lockstep.registry.journal import journal
+    from lockstep.registry.record.journal import journal
 
     with journal(client_of(uri), NAME):
         pass
@@ -142,7 +142,7 @@ def mend(uri: str) -> None:
 def check(uri: str) -> dict[str, Any]:
     """Assert all that must hold between moves; return counts."""
     from lockstep.registry.catalog import get_model
-    from lockstep.registry.locking import all_locks
+    from lockstep.registry.record.locking import all_locks
 
     client = client_of(uri)
     model = get_model(client, NAME)
@@ -168,7 +168,7 @@ def check(uri: str) -> dict[str, Any]:
 def left_open(uri: str) -> dict[str, Any]:
     """Return what a kill left: whether an event is open, and whether a lock stands."""
     from lockstep.registry.catalog import get_model
-    from lockstep.registry.locking import all_locks
+    from lockstep.registry.record.locking import all_locks
 
     client = client_of(uri)
     return {"open": len(get_model(client, NAME).record.open), "locks": len(all_locks(client))}
@@ -302,7 +302,7 @@ def version_tags(number: int, versions: int) -> list[tuple[str, str]]:
 
 def record_tags(versions: int) -> dict[str, str]:
     """Return the record of versions that were registered and promoted one after the other."""
-    from lockstep.registry.events import End, Event, Step, Who, begin_tag, end_tag, ended, head_tag
+    from lockstep.registry.record.events import End, Event, Step, Who, begin_tag, end_tag, ended, head_tag
 
     tags: dict[str, str] = {}
     who, before, number = Who("many"), "", 0

@@ -8,9 +8,9 @@ from lockstep.errors import RegistryError
 from lockstep.io import write_parquet
 from lockstep.models.golden import golden_rows
 from lockstep.problems.schema import load_schema
-from lockstep.registry.best import best_production, recorded_scores
 from lockstep.registry.catalog import Version
-from lockstep.registry.lifecycle import promote
+from lockstep.registry.judging.best import best_production, recorded_scores
+from lockstep.registry.record.lifecycle import promote
 
 XGBOOST, FOREST = "Accident_Prediction_XGBoost", "Accident_Prediction_Random_Forest"
 

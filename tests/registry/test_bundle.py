@@ -5,14 +5,17 @@ import sys
 import pytest
 from tests.registry.shop import NAME, files, flip, stock
 
+import lockstep
 from lockstep.errors import ArtifactError, DataError, UsageError
 from lockstep.io import sha256_file
 from lockstep.models.golden import golden_rows
 from lockstep.problems.schema import load_schema
-from lockstep.registry import bundle, lifecycle, manage
-from lockstep.registry.bundle import export
-from lockstep.registry.events import Who
-from lockstep.registry.verify import FAILED, healthy, verify_folder
+from lockstep.registry import manage
+from lockstep.registry.artifact import bundle
+from lockstep.registry.artifact.bundle import export
+from lockstep.registry.checks.verify import FAILED, healthy, verify_folder
+from lockstep.registry.record import lifecycle
+from lockstep.registry.record.events import Who
 
 
 @pytest.fixture
@@ -233,7 +236,7 @@ def test_the_model_loads_where_this_project_is_not_installed(shop, tmp_path, enc
     encoded(shop)
     export(shop.client, shop.root, NAME, tmp_path / "out", version=5)
     model = str(tmp_path / "out" / "model")
-    source = str(bundle.Path(bundle.__file__).parents[2])
+    source = str(bundle.Path(lockstep.__file__).parents[1])
     code = ALONE.format(source=source, model=model)
     done = subprocess.run(
         [sys.executable, "-I", "-B", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
@@ -254,7 +257,7 @@ def encoded():
     from lockstep.features.encoder import encoder_of
     from lockstep.io import read_json, write_json
     from lockstep.models.artifact import model_digest
-    from lockstep.registry.publish import publish_training
+    from lockstep.registry.publishing.publish import publish_training
 
     def publish(shop):
         import joblib

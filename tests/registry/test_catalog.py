@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from lockstep.errors import RegistryError, UsageError
-from lockstep.registry import catalog, lifecycle
+from lockstep.registry import catalog
 from lockstep.registry.catalog import (
     Version,
     get_model,
@@ -12,6 +12,7 @@ from lockstep.registry.catalog import (
     open_registry,
     versions_of_run,
 )
+from lockstep.registry.record import lifecycle
 
 XGBOOST, FOREST = "Accident_Prediction_XGBoost", "Accident_Prediction_Random_Forest"
 

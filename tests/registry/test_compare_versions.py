@@ -18,12 +18,12 @@ from lockstep.io import read_json, read_parquet, write_json, write_parquet
 from lockstep.models import train_multi_model
 from lockstep.problems.accidents.sample import write_sample
 from lockstep.problems.schema import load_schema
+from lockstep.registry.artifact.seen import SEEN
 from lockstep.registry.catalog import get_model, open_registry
-from lockstep.registry.compare_versions import compare_versions, measured
-from lockstep.registry.holdout import holdout, seen_by
+from lockstep.registry.judging.compare_versions import compare_versions, measured
+from lockstep.registry.judging.holdout import holdout, seen_by
 from lockstep.registry.manage import main
 from lockstep.registry.register_models import register_models
-from lockstep.registry.seen import SEEN
 
 PROJECT = Path(__file__).parents[2]
 ACCIDENTS, NAME, LINEAR = (

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lockstep.errors import UsageError
 from lockstep.registry.catalog import STAGES
-from lockstep.registry.events import (
+from lockstep.registry.record.events import (
     BEGUN,
     ENDED,
     HEAD,

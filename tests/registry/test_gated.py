@@ -19,11 +19,12 @@ from tests.registry.test_lifecycle import Crash, Crashing
 
 from lockstep.errors import ConfigError, RegistryError, UsageError
 from lockstep.io import sha256_json, write_parquet
-from lockstep.registry import lifecycle, manage
+from lockstep.registry import manage
 from lockstep.registry.catalog import get_model
-from lockstep.registry.events import LONGEST_TAG, begin_tag
-from lockstep.registry.gated import Gate, gate_of
-from lockstep.registry.gates import champion_of, judge
+from lockstep.registry.judging.gated import Gate, gate_of
+from lockstep.registry.judging.gates import champion_of, judge
+from lockstep.registry.record import lifecycle
+from lockstep.registry.record.events import LONGEST_TAG, begin_tag
 
 NAME = "Accident_Prediction_XGBoost"
 

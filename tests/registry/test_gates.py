@@ -13,12 +13,20 @@ from lockstep.config.gates import CalibrationGate, ChampionGate, Gates
 from lockstep.errors import RegistryError
 from lockstep.models.evaluation import Scored
 from lockstep.problems.schema import load_schema
-from lockstep.registry import gates
 from lockstep.registry.catalog import Model, Version
-from lockstep.registry.events import End as Ended
-from lockstep.registry.events import Event, Record, Step, Who
-from lockstep.registry.gates import LONGEST_SUMMARY, Case, Check, Sides, Verdict, champion_of, needs_gate
-from lockstep.registry.holdout import Holdout
+from lockstep.registry.judging import gates
+from lockstep.registry.judging.gates import (
+    LONGEST_SUMMARY,
+    Case,
+    Check,
+    Sides,
+    Verdict,
+    champion_of,
+    needs_gate,
+)
+from lockstep.registry.judging.holdout import Holdout
+from lockstep.registry.record.events import End as Ended
+from lockstep.registry.record.events import Event, Record, Step, Who
 
 COUNT = 3000
 

@@ -8,8 +8,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from lockstep.errors import RegistryError, UsageError
-from lockstep.registry import lifecycle
 from lockstep.registry.catalog import STAGES, get_model
+from lockstep.registry.record import lifecycle
 
 NAME = "Accident_Prediction_XGBoost"
 

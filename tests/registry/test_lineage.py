@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from lockstep.errors import ConfigError
-from lockstep.registry.lineage import (
+from lockstep.registry.publishing.lineage import (
     NO_COMMIT,
     NO_REPOSITORY,
     input_closure,

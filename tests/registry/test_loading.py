@@ -10,8 +10,8 @@ from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.models.artifact import digest_of, write_artifact
 from lockstep.models.golden import golden_rows
 from lockstep.problems.schema import load_schema
-from lockstep.registry import loading
-from lockstep.registry.loading import load_version, locate, open_version
+from lockstep.registry.artifact import loading
+from lockstep.registry.artifact.loading import load_version, locate, open_version
 
 NAME = "Accident_Prediction_Logistic_Regression"
 
@@ -41,7 +41,7 @@ def test_the_store_is_the_clients_wherever_one_stands(home, pipeline, tmp_path, 
 
 
 def test_what_is_refused_is_noted_until_it_is_found_whole(home, pipeline):
-    from lockstep.registry.loading import doubted_fault
+    from lockstep.registry.artifact.loading import doubted_fault
 
     home.register(NAME, pipeline)
     version = loading.find_version(home.client, NAME, version=1)

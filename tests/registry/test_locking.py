@@ -12,11 +12,11 @@ from mlflow.exceptions import MlflowException
 from tests.registry.test_lifecycle import add_model
 
 from lockstep.errors import RegistryError
-from lockstep.registry import locking
 from lockstep.registry.catalog import LOCK_PREFIX, get_model, list_models, model_names
-from lockstep.registry.events import Step
-from lockstep.registry.journal import default_who, journal
-from lockstep.registry.locking import all_locks, break_lock, find_lock, held
+from lockstep.registry.record import locking
+from lockstep.registry.record.events import Step
+from lockstep.registry.record.journal import default_who, journal
+from lockstep.registry.record.locking import all_locks, break_lock, find_lock, held
 
 NAME = "Toy_XGBoost"
 

@@ -8,11 +8,12 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import CONFIG_FILE, load_settings
 from lockstep.io import read_json, sha256_file, write_json
 from lockstep.models.artifact import model_digest
-from lockstep.registry import lifecycle, store
+from lockstep.registry import store
+from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.catalog import get_model
-from lockstep.registry.gated import gate_of
-from lockstep.registry.loading import load_version
-from lockstep.registry.publish import line, publish_training
+from lockstep.registry.judging.gated import gate_of
+from lockstep.registry.publishing.publish import line, publish_training
+from lockstep.registry.record import lifecycle
 from lockstep.registry.register_models import register_models
 
 NAME, TYPE = "Accident_Prediction_Logistic_Regression", "logistic_regression"
@@ -79,7 +80,7 @@ def test_what_is_not_better_is_logged_and_refused_on_record_once(root, capsys):
 def test_what_lost_is_not_compared_again(root, monkeypatch):
     published(root, STRONG)
     first = published(root, WEAK)
-    monkeypatch.setattr("lockstep.registry.holdout.holdout", None)
+    monkeypatch.setattr("lockstep.registry.judging.holdout.holdout", None)
     assert publish_training(root, "accidents", TYPE).refused == first.refused
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from lockstep.errors import ArtifactError, ConfigError, DataError, LockstepError, RegistryError, UsageError
 from lockstep.registry import predict
-from lockstep.registry.lifecycle import promote
+from lockstep.registry.record.lifecycle import promote
 
 PROJECT = Path(__file__).parents[2]
 DOOR = PROJECT / "src" / "models" / "predict_model.py"

@@ -9,12 +9,14 @@ from mlflow.exceptions import MlflowException
 from tests.registry.shop import NAME, files, stock
 
 from lockstep.errors import ArtifactError, RegistryError, UsageError
-from lockstep.registry import lifecycle, manage, stored
-from lockstep.registry import prune as pruning
-from lockstep.registry.loading import load_version
-from lockstep.registry.prune import prune
-from lockstep.registry.publish import publish_training
-from lockstep.registry.verify import healthy, verify
+from lockstep.registry import manage
+from lockstep.registry.artifact import prune as pruning
+from lockstep.registry.artifact import stored
+from lockstep.registry.artifact.loading import load_version
+from lockstep.registry.artifact.prune import prune
+from lockstep.registry.checks.verify import healthy, verify
+from lockstep.registry.publishing.publish import publish_training
+from lockstep.registry.record import lifecycle
 
 
 @pytest.fixture
@@ -221,7 +223,7 @@ def test_a_prune_that_was_killed_is_ended_by_the_next_move(archived, monkeypatch
         elif place == "delete":
             patch.setattr(stored, "delete_files", die)
         else:
-            patch.setattr("lockstep.registry.journal.Journal.end", die)
+            patch.setattr("lockstep.registry.record.journal.Journal.end", die)
         with pytest.raises(Killed):
             prune(archived.client, NAME, keep=1, yes=True)
     assert [e.action for e in archived.model.record.open] == ["prune"]

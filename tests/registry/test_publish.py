@@ -16,9 +16,9 @@ from lockstep.errors import ArtifactError, DataError
 from lockstep.io import sha256_file, sha256_json
 from lockstep.models.golden import golden_rows
 from lockstep.problems.schema import load_schema
-from lockstep.registry import publish as publishing
 from lockstep.registry import store
-from lockstep.registry.publish import publish_training
+from lockstep.registry.publishing import publish as publishing
+from lockstep.registry.publishing.publish import publish_training
 
 LINEAR = "Accident_Prediction_Logistic_Regression"
 
@@ -102,7 +102,7 @@ def test_a_model_that_comes_back_is_known(workspace, make):
 
 @pytest.mark.parametrize("place", ["_log_model", "_log_metrics", "_log_params"])
 def test_a_failure_while_logging_is_marked_and_healed(workspace, monkeypatch, place, capsys):
-    from lockstep.registry import runs as logging_
+    from lockstep.registry.publishing import runs as logging_
 
     def broken(*_):
         raise MlflowException("the server went away")
@@ -131,7 +131,7 @@ def test_a_crash_between_run_and_version_is_healed_without_a_second_run(workspac
 
 
 def test_a_run_that_a_kill_left_open_is_closed(workspace):
-    from lockstep.registry.publish import experiment_of, read_outputs, run_tags
+    from lockstep.registry.publishing.publish import experiment_of, read_outputs, run_tags
 
     client = connected(workspace)
     settings = load_settings(workspace)

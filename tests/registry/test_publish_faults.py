@@ -19,7 +19,7 @@ from lockstep.config.settings import load_settings
 from lockstep.errors import RegistryError
 from lockstep.io import read_json
 from lockstep.registry import store
-from lockstep.registry.publish import publish_training
+from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.register_models import register_models
 
 LINEAR = "Accident_Prediction_Logistic_Regression"

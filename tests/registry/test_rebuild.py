@@ -10,11 +10,11 @@ import yaml
 
 from lockstep.errors import ConfigError, DataError, LockstepError
 from lockstep.io import sha256_file
-from lockstep.registry import rebuild
 from lockstep.registry.catalog import Version
-from lockstep.registry.closures import dvc_sum
-from lockstep.registry.lineage import with_params
-from lockstep.registry.reproduce import start_of
+from lockstep.registry.publishing.lineage import with_params
+from lockstep.registry.rebuilding import rebuild
+from lockstep.registry.rebuilding.closures import dvc_sum
+from lockstep.registry.rebuilding.reproduce import start_of
 
 DVC = """
 stages:

@@ -11,9 +11,10 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import load_settings
 from lockstep.errors import ArtifactError, DataError, RegistryError, UsageError
 from lockstep.io import write_csv, write_json
-from lockstep.registry import loading, store
-from lockstep.registry.packaging import SUMS
-from lockstep.registry.publish import Outputs, publish_training
+from lockstep.registry import store
+from lockstep.registry.artifact import loading
+from lockstep.registry.artifact.packaging import SUMS
+from lockstep.registry.publishing.publish import Outputs, publish_training
 from lockstep.registry.register_models import PARENT, register_models
 
 OWN = ("mlflow.user", "mlflow.modelVersions", "lockstep.sums_digest")

@@ -20,8 +20,8 @@ from lockstep.io import read_json, write_parquet
 from lockstep.models import compare_models, train_multi_model
 from lockstep.problems.california_housing.sample import write_sample
 from lockstep.problems.schema import load_schema
+from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.catalog import open_registry
-from lockstep.registry.loading import load_version
 from lockstep.registry.predict import main as predict
 from lockstep.registry.register_models import PARENT, register_models
 
@@ -168,7 +168,7 @@ def test_prediction_needs_neither_data_nor_models(
 def test_the_best_model_is_found_by_the_problem_without_data(
     bare: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from lockstep.registry.lifecycle import transition
+    from lockstep.registry.record.lifecycle import transition
 
     client = open_registry(bare)
     for name in ("California_Housing_Ridge", NAME):

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.registry.catalog import Version
-from lockstep.registry.closures import Difference
-from lockstep.registry.reproduce import (
+from lockstep.registry.rebuilding.closures import Difference
+from lockstep.registry.rebuilding.reproduce import (
     DIFFERENT,
     EQUAL,
     IDENTICAL,

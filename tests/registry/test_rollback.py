@@ -6,10 +6,10 @@ import pytest
 from tests.registry.test_lifecycle import NAME, add_model, agrees, stages
 
 from lockstep.errors import RegistryError, UsageError
-from lockstep.registry import lifecycle
 from lockstep.registry.catalog import get_model
-from lockstep.registry.events import Step, Who
 from lockstep.registry.manage import main
+from lockstep.registry.record import lifecycle
+from lockstep.registry.record.events import Step, Who
 
 
 @pytest.fixture

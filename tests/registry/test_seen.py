@@ -14,9 +14,17 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.errors import DataError
 from lockstep.io import read_parquet, write_parquet
 from lockstep.problems.schema import load_schema
-from lockstep.registry import seen as module
-from lockstep.registry.lineage import Lineage
-from lockstep.registry.seen import SEEN, Seen, from_bytes, read_seen, row_keys, seen_by_training, to_bytes
+from lockstep.registry.artifact import seen as module
+from lockstep.registry.artifact.seen import (
+    SEEN,
+    Seen,
+    from_bytes,
+    read_seen,
+    row_keys,
+    seen_by_training,
+    to_bytes,
+)
+from lockstep.registry.publishing.lineage import Lineage
 
 HOUSING, ACCIDENTS = load_schema("california_housing"), load_schema("accidents")
 

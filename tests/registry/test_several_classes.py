@@ -18,9 +18,11 @@ from lockstep.models.curves_multiclass import tables
 from lockstep.models.evaluation import Scored, evaluate
 from lockstep.models.prediction import Model, predict
 from lockstep.problems.schema import Schema
-from lockstep.registry import best, loading, publish
 from lockstep.registry import predict as command
+from lockstep.registry.artifact import loading
 from lockstep.registry.catalog import Version
+from lockstep.registry.judging import best
+from lockstep.registry.publishing import publish
 from lockstep.reports import plots
 
 LABELS = ["à rénover", "None", "a/b", "a:b"]

@@ -10,7 +10,7 @@ from lockstep.config.gates import Gates, SliceGate
 from lockstep.errors import RegistryError
 from lockstep.models.evaluation import Scored
 from lockstep.problems.schema import Column
-from lockstep.registry.slices import how_much_worse, judged_slices, levels, part_of, value_of
+from lockstep.registry.judging.slices import how_much_worse, judged_slices, levels, part_of, value_of
 
 LIGHT = Column(name="lum", kind="categorical", codes={1: "daylight", 5: "night"}, missing=True)
 AGE = Column(name="age", kind="numeric", missing=True)

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from lockstep.models.tuning import TrialResult
-from lockstep.registry.trials import open_search
+from lockstep.registry.publishing.trials import open_search
 
 RESULTS = [
     TrialResult(0, {"depth": 3}, 0.8, pruned=False, history={0: 0.7, 1: 0.8}, seconds=1.5),

@@ -13,10 +13,11 @@ from tests.registry.shop import NAME, VERSIONS, files, flip, stock
 from lockstep.errors import RegistryError, UsageError
 from lockstep.io import sha256_file, write_json
 from lockstep.models.artifact import digest_of, write_artifact
-from lockstep.registry import lifecycle, manage
-from lockstep.registry.loading import SHIPPED_CODE, load_version
-from lockstep.registry.packaging import SUMS, sums_of
-from lockstep.registry.verify import check_artifact, compared, healthy, report, verify
+from lockstep.registry import manage
+from lockstep.registry.artifact.loading import SHIPPED_CODE, load_version
+from lockstep.registry.artifact.packaging import SUMS, sums_of
+from lockstep.registry.checks.verify import check_artifact, compared, healthy, report, verify
+from lockstep.registry.record import lifecycle
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from mlflow import MlflowClient
 
 from lockstep.errors import LockstepError
-from lockstep.registry import lifecycle
-from lockstep.registry.locking import held
+from lockstep.registry.record import lifecycle
+from lockstep.registry.record.locking import held
 
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 

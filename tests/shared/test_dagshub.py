@@ -11,7 +11,7 @@ from tests.shared.services import CREDENTIALS
 from lockstep.errors import RegistryError
 from lockstep.registry import manage, store
 from lockstep.registry.catalog import open_registry
-from lockstep.registry.doctor import diagnose
+from lockstep.registry.checks.doctor import diagnose
 
 BASE = "https://dagshub.com/jane/cars.mlflow"
 EVERY = (*CREDENTIALS, "MLFLOW_TRACKING_TOKEN")

@@ -8,10 +8,12 @@ from tests.registry.test_lifecycle import Crash, Crashing, add_model, agrees, st
 from tests.shared.conftest import TYPE
 
 from lockstep.errors import RegistryError
-from lockstep.registry import catalog, lifecycle, loading, locking, manage
+from lockstep.registry import catalog, manage
+from lockstep.registry.artifact import loading
 from lockstep.registry.catalog import get_model
-from lockstep.registry.events import Who
-from lockstep.registry.publish import publish_training
+from lockstep.registry.publishing.publish import publish_training
+from lockstep.registry.record import lifecycle, locking
+from lockstep.registry.record.events import Who
 from lockstep.registry.register_models import register_models
 
 pytestmark = pytest.mark.timeout(150)

@@ -110,7 +110,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     root = project_root()
     from lockstep.models.artifact import import_skops
-    from lockstep.registry.publish import import_ahead, publish_training
+    from lockstep.registry.publishing.publish import import_ahead, publish_training
 
     import_skops()
     import_ahead(root)

@@ -29,7 +29,7 @@ from lockstep.pipelines import dvc
 from lockstep.pipelines.checks import check_trainings
 
 if TYPE_CHECKING:
-    from lockstep.registry.trials import SearchLog
+    from lockstep.registry.publishing.trials import SearchLog
 
 STEPS = 10
 """How often a trial may be judged while it trains."""
@@ -63,7 +63,7 @@ def searched_types(params: Params, problem: str, wanted: list[str]) -> list[str]
 
 def search_type(root: Path, params: Params, problem: str, model_type: str) -> dict[str, Any]:
     """Run what is left of one type's search and return the winner's hyperparameters."""
-    from lockstep.registry.trials import open_search
+    from lockstep.registry.publishing.trials import open_search
 
     key = training_key(problem, model_type)
     training, search, layout = params.train[key], params.search[key], ProblemLayout(root, problem)

@@ -1,4 +1,9 @@
-"""Everything that speaks MLflow."""
+"""Everything that speaks MLflow.
+
+Here: the store, the catalog of models and versions, and the commands. Below: ``publishing`` (from a training to its
+version), ``artifact`` (a version's files), ``record`` (moves, one at a time, on record), ``judging`` (gates and
+comparisons), ``checks`` (verify, doctor) and ``rebuilding`` (reproduce).
+"""
 
 from __future__ import annotations
 

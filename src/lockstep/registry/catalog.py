@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.errors import RegistryError, UsageError, nearest, unknown
-from lockstep.registry.events import Record, read_record
+from lockstep.registry.record.events import Record, read_record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -28,9 +28,9 @@ from lockstep.registry.cli import Parser, aligned, as_json, common_options, list
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from lockstep.registry.events import Event, Who
-    from lockstep.registry.gated import Gate
-    from lockstep.registry.lifecycle import Move
+    from lockstep.registry.judging.gated import Gate
+    from lockstep.registry.record.events import Event, Who
+    from lockstep.registry.record.lifecycle import Move
 
 Answer = tuple[Any, str] | tuple[Any, str, int]
 """What a command found: the same as plain JSON values, as text for people, and an exit code where it isn't 0."""
@@ -79,7 +79,7 @@ def check_options(options: argparse.Namespace) -> None:
         if getattr(options, name, None) is not None:
             check_version(getattr(options, name))
     if getattr(options, "force", False):
-        from lockstep.registry.gated import check_force
+        from lockstep.registry.judging.gated import check_force
 
         check_force(options.force, options.reason or "")
 
@@ -106,7 +106,7 @@ def show_model(client: MlflowClient, options: argparse.Namespace) -> Answer:
 
 def transition(client: MlflowClient, options: argparse.Namespace) -> Answer:
     """Move one version."""
-    from lockstep.registry import lifecycle
+    from lockstep.registry.record import lifecycle
 
     who, gate = _who(options), _gate(client, options, options.stage)
     done = lifecycle.transition(client, options.model_name, options.version, options.stage, who, gate=gate)
@@ -115,7 +115,7 @@ def transition(client: MlflowClient, options: argparse.Namespace) -> Answer:
 
 def promote(client: MlflowClient, options: argparse.Namespace) -> Answer:
     """Move the newest version, or the one named, into Production or Staging."""
-    from lockstep.registry import lifecycle
+    from lockstep.registry.record import lifecycle
 
     stage = options.stage or "Production"
     who, gate = _who(options), _gate(client, options, stage)
@@ -127,14 +127,14 @@ def promote(client: MlflowClient, options: argparse.Namespace) -> Answer:
 
 def archive(client: MlflowClient, options: argparse.Namespace) -> Answer:
     """Move one version into Archived."""
-    from lockstep.registry import lifecycle
+    from lockstep.registry.record import lifecycle
 
     return _moved(lifecycle.archive(client, options.model_name, options.version, _who(options)))
 
 
 def rollback(client: MlflowClient, options: argparse.Namespace) -> Answer:
     """Bring back what stood in a stage before."""
-    from lockstep.registry import lifecycle
+    from lockstep.registry.record import lifecycle
 
     stage, version, run_id = options.stage or "Production", options.to, options.run_id
     return _moved(lifecycle.rollback(client, options.model_name, stage, version, run_id, _who(options)))
@@ -152,35 +152,35 @@ def history(client: MlflowClient, options: argparse.Namespace) -> Answer:
 
 def verify(client: MlflowClient | None, options: argparse.Namespace) -> Answer:
     """Check versions, or a bundle's folder, and tell whether all is well by the exit code too."""
-    from lockstep.registry.verify_task import checked
+    from lockstep.registry.artifact_commands import checked
 
     return checked(client, options)
 
 
 def export(client: MlflowClient, options: argparse.Namespace) -> Answer:
     """Write a version's bundle."""
-    from lockstep.registry.verify_task import exported
+    from lockstep.registry.artifact_commands import exported
 
     return exported(client, options, _who(options))
 
 
 def prune(client: MlflowClient, options: argparse.Namespace) -> Answer:
     """Show whose files would go, or delete them."""
-    from lockstep.registry.verify_task import pruned
+    from lockstep.registry.artifact_commands import pruned
 
     return pruned(client, options, _who(options))
 
 
 def compare(client: MlflowClient, options: argparse.Namespace) -> Answer:
     """Compare two versions."""
-    from lockstep.registry import compare_versions
+    from lockstep.registry.judging import compare_versions
 
     return compare_versions.compare(client, options)
 
 
 def doctor(client: MlflowClient | None, options: argparse.Namespace) -> Answer:
     """Look for whatever is wrong, and mend it with --fix; tell whether all is well by the exit code too."""
-    from lockstep.registry.doctor import diagnose, report
+    from lockstep.registry.checks.doctor import diagnose, report
 
     found = diagnose(project_root(), options.tracking_uri, options.fix)
     return found.content, report(found), 0 if found.well else 1
@@ -188,7 +188,7 @@ def doctor(client: MlflowClient | None, options: argparse.Namespace) -> Answer:
 
 def reproduce(client: MlflowClient, options: argparse.Namespace) -> Answer:
     """Make a version again and compare; the exit code tells too."""
-    from lockstep.registry.reproduce import command
+    from lockstep.registry.rebuilding.reproduce import command
 
     return command(client, options)
 
@@ -217,7 +217,7 @@ def version_facts(model: Model, version: Version) -> dict[str, Any]:
 
 def event_facts(event: Event) -> dict[str, Any]:
     """Return all that is recorded about one event, as plain values."""
-    from lockstep.registry.events import content_of, end_content
+    from lockstep.registry.record.events import content_of, end_content
 
     end = None if event.end is None else end_content(event.end)
     return {**content_of(event), "version": event.of_version, "digest": event.digest, "end": end}
@@ -246,8 +246,8 @@ def _event_row(event: Event) -> dict[str, Any]:
 
 def _who(options: argparse.Namespace) -> Who:
     """Return who asks and why, from the options or the environment."""
-    from lockstep.registry.events import Who
-    from lockstep.registry.journal import default_who
+    from lockstep.registry.record.events import Who
+    from lockstep.registry.record.journal import default_who
 
     return Who(options.actor or default_who().actor, options.reason or "")
 
@@ -301,7 +301,7 @@ def _option(sub: argparse.ArgumentParser, command: str, option: str, required: b
 
 def _gate(client: MlflowClient, options: argparse.Namespace, stage: str) -> Gate | None:
     """Return the verdict on a version that is to go into Production; what refuses is shown before the move is."""
-    from lockstep.registry.gated import gate_of
+    from lockstep.registry.judging.gated import gate_of
 
     asked = options.model_name, options.version, stage, options.force, options.reason or ""
     gate = gate_of(client, project_root(), *asked)

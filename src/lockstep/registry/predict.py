@@ -22,7 +22,7 @@ from lockstep.registry.cli import Parser, aligned, as_json, common_options
 
 if TYPE_CHECKING:
     from lockstep.models.prediction import Model
-    from lockstep.registry.loading import Located
+    from lockstep.registry.artifact.loading import Located
 
 DEFAULT_TYPE = "xgboost"
 """The type that --use-mlflow-production means."""
@@ -170,16 +170,16 @@ def open_model(options: argparse.Namespace, choice: Choice | None, root: Path) -
     located, reason = beside_imports(look_up, choice, root, options.tracking_uri)
     if reason:
         print(f"{located.version.name} version {located.version.version}: {reason}", file=sys.stderr)
-    from lockstep.registry.loading import open_version
+    from lockstep.registry.artifact.loading import open_version
 
     return open_version(located)
 
 
 def look_up(choice: Choice, root: Path, tracking_uri: str | None) -> tuple[Located, str]:
     """Ask the registry for a choice; return where its artifact lies and why this one, where that needs a word."""
-    from lockstep.registry.best import best_production
+    from lockstep.registry.artifact.loading import find_version, locate
     from lockstep.registry.catalog import open_registry
-    from lockstep.registry.loading import find_version, locate
+    from lockstep.registry.judging.best import best_production
 
     client = open_registry(root, tracking_uri)
     if choice.best:
@@ -192,7 +192,7 @@ def look_up(choice: Choice, root: Path, tracking_uri: str | None) -> tuple[Locat
 
 def _name_of_type(root: Path, problem: str, model_type: str) -> str:
     from lockstep.config.settings import load_settings
-    from lockstep.registry.publish import model_name
+    from lockstep.registry.publishing.publish import model_name
 
     return model_name(load_settings(root), problem, model_type)
 

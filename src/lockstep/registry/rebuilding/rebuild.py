@@ -21,8 +21,15 @@ from typing import Any
 from lockstep.data.dvc_command import default_remote, run_dvc
 from lockstep.errors import ConfigError, DataError, LockstepError
 from lockstep.io import sha256_file
-from lockstep.registry.closures import environment_differs
-from lockstep.registry.lineage import TRAIN_STAGE, git, stage_definition, used_params, value_at, with_params
+from lockstep.registry.publishing.lineage import (
+    TRAIN_STAGE,
+    git,
+    stage_definition,
+    used_params,
+    value_at,
+    with_params,
+)
+from lockstep.registry.rebuilding.closures import environment_differs
 from lockstep.termination import terminated_as_error
 
 ENVIRONMENT_SECONDS = 3600

@@ -21,6 +21,8 @@ from lockstep.io import read_json, sha256_file, whole_folder, write_json
 from lockstep.models.artifact import digest_of
 from lockstep.models.prediction import Model
 from lockstep.problems.schema import Schema, read_schema
+from lockstep.registry.artifact.packaging import GOLDEN, SCHEMA, SHIPPED_CODE, SKOPS
+from lockstep.registry.artifact.seen import Seen, read_seen
 from lockstep.registry.catalog import (
     Version,
     get_model,
@@ -29,8 +31,6 @@ from lockstep.registry.catalog import (
     registry_speaks,
     versions_of_run,
 )
-from lockstep.registry.packaging import GOLDEN, SCHEMA, SHIPPED_CODE, SKOPS
-from lockstep.registry.seen import Seen, read_seen
 from lockstep.registry.store import fluent
 
 if TYPE_CHECKING:

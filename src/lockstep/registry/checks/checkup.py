@@ -20,10 +20,10 @@ from lockstep.config.settings import Settings, environment, load_settings, main_
 from lockstep.errors import ArtifactError, LockstepError, RegistryError
 from lockstep.registry import store
 from lockstep.registry.catalog import STAGE_TAG, Model, Version, list_models, registry_speaks
-from lockstep.registry.events import Event
-from lockstep.registry.locking import Lock, all_locks
-from lockstep.registry.pointers import aliases_of
-from lockstep.registry.runs import asked
+from lockstep.registry.publishing.runs import asked
+from lockstep.registry.record.events import Event
+from lockstep.registry.record.locking import Lock, all_locks
+from lockstep.registry.record.pointers import aliases_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -332,8 +332,8 @@ def _lost(client: MlflowClient, version: Version) -> str:
     """Return what of a version's files is gone; empty where nothing is, or another machine's disk has them."""
     from mlflow.exceptions import MlflowException
 
-    from lockstep.registry.packaging import SKOPS
-    from lockstep.registry.stored import sizes
+    from lockstep.registry.artifact.packaging import SKOPS
+    from lockstep.registry.artifact.stored import sizes
 
     try:
         place = client.get_model_version_download_uri(version.name, str(version.version))
@@ -354,7 +354,7 @@ def of_workspace(settings: Settings, root: Path, models: Sequence[Model]) -> Ite
     """Yield the trained models of this workspace that the registry has neither a version nor a refusal of."""
     from lockstep.config.params import load_params
     from lockstep.io import read_json
-    from lockstep.registry.publish import model_name
+    from lockstep.registry.publishing.publish import model_name
 
     try:
         trainings = load_params(root).train.values() if settings.publish and settings.log_model else []

@@ -75,7 +75,7 @@ def rescore(
     client: MlflowClient, root: Path, problem: str, versions: list[Version], metric: str
 ) -> tuple[list[float], int]:
     """Score every version on the rows this workspace chooses champions by; return the scores and the row count."""
-    from lockstep.registry.loading import locate, open_version
+    from lockstep.registry.artifact.loading import locate, open_version
 
     table, target = choose_rows(root, problem, versions)
     models = [open_version(locate(client, version, root)) for version in versions]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.registry.catalog import PRUNED_TAG, Model, Version, get_model, list_models, registry_speaks
-from lockstep.registry.events import Event, Record, Who, changes, to_undo
-from lockstep.registry.journal import Journal, check_intact, journal
+from lockstep.registry.record.events import Event, Record, Who, changes, to_undo
+from lockstep.registry.record.journal import Journal, check_intact, journal
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -108,7 +108,7 @@ def _reason(version: Version, newest: set[int], young: set[int], needed: dict[in
 
 def _choice(client: MlflowClient, version: Version, reason: str) -> Choice:
     """Complete a choice by what only the store can tell: files that can be reached, and no run that needs them."""
-    from lockstep.registry.stored import sizes
+    from lockstep.registry.artifact.stored import sizes
 
     reason = reason or own_files(version) or _child_of(client, version)
     if reason:
@@ -225,7 +225,7 @@ def _delete_one(book: Journal, version: Version, event: Event) -> None:
 
     The mark goes again where the store refused and nothing is gone.
     """
-    from lockstep.registry.stored import delete_files, sizes
+    from lockstep.registry.artifact.stored import delete_files, sizes
 
     there = sizes(book.client, version)
     with registry_speaks():

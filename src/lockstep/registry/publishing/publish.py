@@ -28,8 +28,9 @@ from lockstep.models.decisions import costs_in
 from lockstep.models.naming import TYPE_NAMES, registered_name
 from lockstep.problems.schema import PROBLEMS, Schema, load_schema
 from lockstep.registry import store
-from lockstep.registry.lineage import TRAIN_STAGE, Lineage, kept_inputs, lineage
-from lockstep.registry.runs import (
+from lockstep.registry.artifact.seen import SEEN, SEEN_DIGEST, Seen, read_seen, seen_by_training, to_bytes
+from lockstep.registry.publishing.lineage import TRAIN_STAGE, Lineage, kept_inputs, lineage
+from lockstep.registry.publishing.runs import (
     ARTIFACT_BYTES,
     SUMS_DIGEST,
     DataPart,
@@ -41,13 +42,12 @@ from lockstep.registry.runs import (
     log_run,
     part_digest,
 )
-from lockstep.registry.seen import SEEN, SEEN_DIGEST, Seen, read_seen, seen_by_training, to_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
 
-    from lockstep.registry.packaging import Package
+    from lockstep.registry.artifact.packaging import Package
 
 DIGEST, STAGE, PROBLEM, TYPE = (
     "lockstep.model_digest",
@@ -210,7 +210,7 @@ def publish(
             note_commit(client, found, outputs)
             return _published(found, new=False)
         _say(f"WARNING {name} version {found.version}: {lost}; it is registered anew")
-    from lockstep.registry.policy import IF_BETTER, refusal
+    from lockstep.registry.judging.policy import IF_BETTER, refusal
 
     with store.fluent(store.resolve_uri(settings, outputs.root)):
         logged = _run_of(client, settings, outputs, timings, again=bool(lost))
@@ -242,8 +242,8 @@ def lost_artifact(client: MlflowClient, version: Any, root: Path) -> str:
     A file on this machine is read. In a server's store files and sizes are listed; whole ones are downloaded only
     after this workspace refused to load them, since all of them at every repro would be too much.
     """
+    from lockstep.registry.artifact.loading import doubted_fault
     from lockstep.registry.catalog import PRUNED_TAG, version_from
-    from lockstep.registry.loading import doubted_fault
 
     if PRUNED_TAG in version.tags:  # deleted on purpose
         return ""
@@ -262,7 +262,7 @@ def lost_artifact(client: MlflowClient, version: Any, root: Path) -> str:
 
 def _lost_in_store(client: MlflowClient, model: Any) -> str:
     """Return what a listing of a logged model's files shows to be wrong: one that is gone, or the model cut off."""
-    from lockstep.registry.packaging import GOLDEN, SCHEMA, SKOPS
+    from lockstep.registry.artifact.packaging import GOLDEN, SCHEMA, SKOPS
 
     listed = {item.path: item.file_size for item in client.list_logged_model_artifacts(model.model_id)}
     needed = (SKOPS, GOLDEN, SCHEMA, *([SEEN] if SEEN_DIGEST in model.tags else []))
@@ -277,7 +277,7 @@ def _lost_in_store(client: MlflowClient, model: Any) -> str:
 def _lost_here(folder: Path, version: Any) -> str:
     """Return what is wrong with an artifact in a folder of this machine."""
     from lockstep.models.artifact import digest_of
-    from lockstep.registry.packaging import SHIPPED_CODE, SKOPS
+    from lockstep.registry.artifact.packaging import SHIPPED_CODE, SKOPS
 
     if not (folder / SKOPS).is_file():
         return f"its artifact {folder / SKOPS} is gone"
@@ -322,7 +322,7 @@ def register(
     What another process registered meanwhile is returned, unless it is to be made ``again``. Needs MLflow's global
     functions pointed at the client's store: they resolve the model's address.
     """
-    from lockstep.registry.lifecycle import register_version
+    from lockstep.registry.record.lifecycle import register_version
 
     with asked(retries=0):  # asked again, a server that was only slow would make two
         version, new = register_version(
@@ -592,7 +592,7 @@ def _log(
 def _packed(outputs: Outputs, pipeline: Any) -> Package:
     """Make the model's package; a pipeline that is not the card's is refused."""
     from lockstep.models.artifact import digest_of
-    from lockstep.registry.packaging import package
+    from lockstep.registry.artifact.packaging import package
 
     seen = to_bytes(outputs.seen) if outputs.seen else None
     packed = package(pipeline, outputs.schema, outputs.card, seen)

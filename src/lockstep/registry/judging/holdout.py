@@ -13,9 +13,9 @@ from lockstep.errors import ArtifactError, ConfigError, DataError, RegistryError
 from lockstep.io import read_parquet, sha256_file, sha256_json, whole_file
 from lockstep.models.scored import Scored
 from lockstep.problems.schema import load_schema
-from lockstep.registry.best import inputs_of, scored_from
+from lockstep.registry.artifact.seen import Seen, arrays_of, row_keys, seen_by_training
 from lockstep.registry.catalog import Version
-from lockstep.registry.seen import Seen, arrays_of, row_keys, seen_by_training
+from lockstep.registry.judging.best import inputs_of, scored_from
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,14 +120,14 @@ def seen_by(client: MlflowClient, version: Version, root: Path) -> Seen:
 
 
 def _carried(client: MlflowClient, version: Version, root: Path) -> Seen:
-    from lockstep.registry.loading import locate, open_seen
+    from lockstep.registry.artifact.loading import locate, open_seen
 
     return open_seen(locate(client, version, root))
 
 
 def _seen_here(version: Version, root: Path) -> Seen:
     """Return what a training of this workspace saw on the data that a version names."""
-    from lockstep.registry.lineage import lineage
+    from lockstep.registry.publishing.lineage import lineage
 
     problem, kind, digest = version.tag("problem"), version.tag("type"), version.tag("data_digest")
     try:

@@ -22,14 +22,14 @@ from lockstep.registry.catalog import (
     registry_speaks,
     version_from,
 )
-from lockstep.registry.events import Step, Turn, Who, to_undo, turns
-from lockstep.registry.journal import EVENT_TAG, REFUSED, Journal, journal
-from lockstep.registry.pointers import aliases_of
+from lockstep.registry.record.events import Step, Turn, Who, to_undo, turns
+from lockstep.registry.record.journal import EVENT_TAG, REFUSED, Journal, journal
+from lockstep.registry.record.pointers import aliases_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from lockstep.registry.gated import Gate
+    from lockstep.registry.judging.gated import Gate
 
 __all__ = ["Move", "Step", "archive", "promote", "register_version", "rollback", "transition"]
 

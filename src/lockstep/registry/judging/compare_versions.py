@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from lockstep.models.challenge import Difference
     from lockstep.models.scored import Scored
-    from lockstep.registry.holdout import Holdout
-    from lockstep.registry.loading import Located
+    from lockstep.registry.artifact.loading import Located
+    from lockstep.registry.judging.holdout import Holdout
 
 Pair = tuple[Any, Any]
 """What the version asked for has, and what the other has; None: it has no such thing, or nobody recorded it."""
@@ -74,8 +74,8 @@ def compare_versions(client: MlflowClient, root: Path, version: Version, against
     RegistryError for versions of different problems, and where such rows can't be told or there are none.
     """
     from lockstep.config.params import load_params
-    from lockstep.registry.holdout import holdout
-    from lockstep.registry.loading import locate
+    from lockstep.registry.artifact.loading import locate
+    from lockstep.registry.judging.holdout import holdout
 
     problem = _problem(version, against)
     settings = load_params(root).problem(problem).compare
@@ -101,8 +101,8 @@ def _problem(version: Version, against: Version) -> str:
 
 
 def _scored(located: Located, rows: Holdout, root: Path) -> Scored:
-    from lockstep.registry.holdout import scored
-    from lockstep.registry.loading import open_version
+    from lockstep.registry.artifact.loading import open_version
+    from lockstep.registry.judging.holdout import scored
 
     model = open_version(located)
     return scored(model, str(model.digest), rows, root)
@@ -155,7 +155,7 @@ def what_differs(client: MlflowClient, located: tuple[Located, Located]) -> dict
 
 def closure_of(client: MlflowClient, version: Version) -> dict[str, Any] | None:
     """Return the input closure that was logged with a version's run; None where it is gone or was altered."""
-    from lockstep.registry.stored import fetch_run_folder
+    from lockstep.registry.artifact.stored import fetch_run_folder
 
     if version.run_id is None or version.tag("closure_digest") is None:
         return None
@@ -188,7 +188,7 @@ def _params_of(client: MlflowClient, version: Version) -> dict[str, Any]:
 
 def _data_of(version: Version, closure: dict[str, Any] | None) -> dict[str, Any]:
     """Return where the data came from, and what each stage before the training was given and made."""
-    from lockstep.registry.runs import flattened
+    from lockstep.registry.publishing.runs import flattened
 
     tags = {"source": "data_source", "raw files": "data_dvc_hash", "schema": "schema_digest"}
     found: dict[str, Any] = {what: _short(version.tag(tag)) for what, tag in tags.items()}

@@ -17,7 +17,7 @@ from lockstep.io import sha256_file, write_json, write_text
 from lockstep.models.artifact import ALLOWED_TYPES, ENCODER_SOURCE, check_types, content_of
 from lockstep.models.golden import golden_content, golden_outputs, golden_rows
 from lockstep.problems.schema import PROBLEMS, Schema
-from lockstep.registry.seen import SEEN
+from lockstep.registry.artifact.seen import SEEN
 
 if TYPE_CHECKING:
     import pandas as pd

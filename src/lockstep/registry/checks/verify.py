@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.errors import ArtifactError, DataError, LockstepError
 from lockstep.io import read_json, sha256_file, sha256_json
+from lockstep.registry.artifact.loading import PICKLES, Located, declared, schema_of
+from lockstep.registry.artifact.packaging import CARD, SHIPPED_CODE, SKOPS, SUMS, sums_of
 from lockstep.registry.catalog import STAGE_TAG, Model, Version, get_model, list_models
 from lockstep.registry.cli import aligned
-from lockstep.registry.lineage import NO_COMMIT, NO_REPOSITORY, git
-from lockstep.registry.loading import PICKLES, Located, declared, schema_of
-from lockstep.registry.packaging import CARD, SHIPPED_CODE, SKOPS, SUMS, sums_of
-from lockstep.registry.pointers import aliases_of
+from lockstep.registry.publishing.lineage import NO_COMMIT, NO_REPOSITORY, git
+from lockstep.registry.record.pointers import aliases_of
 from lockstep.registry.store import one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from lockstep.registry.events import Record
+    from lockstep.registry.record.events import Record
 
 OK, FAILED, PRUNED = "ok", "failed", "pruned"
 NOT_RECORDED, NOT_KNOWN, NOT_CHECKED = "not recorded", "not known", "not checked"
@@ -206,7 +206,7 @@ def check_lineage(client: MlflowClient, root: Path, version: Version, folder: Pa
 
 def _stored(client: MlflowClient, model: Model, version: Version, folder: Path) -> list[Finding]:
     """Fetch and check a version's artifact; of a pruned one only that this is on record."""
-    from lockstep.registry.stored import fetch_version
+    from lockstep.registry.artifact.stored import fetch_version
 
     if version.pruned is not None:
         return [_tried(version, "files", _pruned, model.record)]
@@ -343,7 +343,7 @@ def _closure_of_run(version: Version, client: MlflowClient, folder: Path) -> Tol
     """Fetch the closure from the version's run, and check it."""
     from mlflow.exceptions import MlflowException
 
-    from lockstep.registry.stored import fetch_run_folder
+    from lockstep.registry.artifact.stored import fetch_run_folder
 
     if version.tag("closure_digest") is None or version.run_id is None:
         return NOT_RECORDED, "the version carries no closure"

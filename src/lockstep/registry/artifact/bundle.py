@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.io import sha256_file, write_json, write_text
+from lockstep.registry.artifact.packaging import SCHEMA
 from lockstep.registry.catalog import Model, Version, check_stage, check_version, get_model, pruned_line
-from lockstep.registry.events import Event, Who
-from lockstep.registry.journal import Journal, default_who, journal, now
-from lockstep.registry.packaging import SCHEMA
-from lockstep.registry.verify import (
+from lockstep.registry.checks.verify import (
     BUNDLE,
     BUNDLE_SUMS,
     FAILED,
@@ -32,6 +30,8 @@ from lockstep.registry.verify import (
     check_artifact,
     check_lineage,
 )
+from lockstep.registry.record.events import Event, Who
+from lockstep.registry.record.journal import Journal, default_who, journal, now
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -119,7 +119,7 @@ def chosen_version(model: Model, stage: str | None, version: int | str | None) -
 
 def _gather(client: MlflowClient, root: Path, version: Version, folder: Path) -> None:
     """Fetch artifact and lineage from the store, checked, into a bundle's folder."""
-    from lockstep.registry.stored import fetch_version
+    from lockstep.registry.artifact.stored import fetch_version
 
     model = folder / MODEL_FOLDER
     model.mkdir(parents=True)

@@ -11,12 +11,12 @@ from lockstep.config.settings import load_settings
 from lockstep.errors import LockstepError
 from lockstep.registry import store
 from lockstep.registry.catalog import Model, get_model, registry_speaks
-from lockstep.registry.checkup import Checkup, Finding, abandoned, examine
+from lockstep.registry.checks.checkup import Checkup, Finding, abandoned, examine
 from lockstep.registry.cli import aligned
-from lockstep.registry.events import Step, Who
-from lockstep.registry.journal import ADOPTED_AT_ONCE, Journal, adopt, adoptable, default_who, finish
-from lockstep.registry.lifecycle import leaving
-from lockstep.registry.locking import BREAKING, LOCK_PREFIX, Lock, all_locks, drop_mark, held
+from lockstep.registry.record.events import Step, Who
+from lockstep.registry.record.journal import ADOPTED_AT_ONCE, Journal, adopt, adoptable, default_who, finish
+from lockstep.registry.record.lifecycle import leaving
+from lockstep.registry.record.locking import BREAKING, LOCK_PREFIX, Lock, all_locks, drop_mark, held
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

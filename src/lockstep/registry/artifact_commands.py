@@ -16,8 +16,8 @@ from lockstep.registry.cli import aligned
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from lockstep.registry.events import Who
-    from lockstep.registry.prune import Choice, Pruned
+    from lockstep.registry.artifact.prune import Choice, Pruned
+    from lockstep.registry.record.events import Who
 
 Answer = tuple[Any, str, int]
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
@@ -25,7 +25,7 @@ _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 def checked(client: MlflowClient | None, options: argparse.Namespace) -> Answer:
     """Verify what was asked for; the exit code is 1 where any check fails."""
-    from lockstep.registry.verify import healthy, report, verify, verify_folder
+    from lockstep.registry.checks.verify import healthy, report, verify, verify_folder
 
     if options.folder is not None and (options.model_name or options.version):
         raise UsageError("verify takes either --folder DIR or --model-name NAME (with --version N)")
@@ -49,7 +49,7 @@ def _root() -> Path | None:
 
 def exported(client: MlflowClient, options: argparse.Namespace, who: Who) -> Answer:
     """Export a version, and say what to do with the folder."""
-    from lockstep.registry.bundle import MODEL_FOLDER, export
+    from lockstep.registry.artifact.bundle import MODEL_FOLDER, export
 
     output = Path(options.output)
     done = export(client, project_root(), options.model_name, output, options.stage, options.version, who)
@@ -77,7 +77,7 @@ def exported(client: MlflowClient, options: argparse.Namespace, who: Who) -> Ans
 
 def pruned(client: MlflowClient, options: argparse.Namespace, who: Who) -> Answer:
     """Show whose files go and whose stay, and with --yes delete them."""
-    from lockstep.registry.prune import KEPT, prune
+    from lockstep.registry.artifact.prune import KEPT, prune
 
     keep = KEPT if options.keep is None else int(_amount("--keep", options.keep, whole=True))
     days = 0.0 if options.older_than is None else _amount("--older-than", options.older_than)

@@ -20,8 +20,8 @@ from lockstep.io import rounded, sha256_json
 from lockstep.models.evaluation import BINARY, LOWER_IS_BETTER, MULTICLASS, REGRESSION, better, metric_names
 from lockstep.problems.schema import Schema, load_schema, problem_names
 from lockstep.registry.catalog import Model, Version
-from lockstep.registry.events import turns
-from lockstep.registry.slices import IN_TARGETS_UNIT, Slice, judged_slices
+from lockstep.registry.judging.slices import IN_TARGETS_UNIT, Slice, judged_slices
+from lockstep.registry.record.events import turns
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lockstep.models.challenge import Difference
     from lockstep.models.evaluation import Scored
     from lockstep.models.prediction import Model as Loaded
-    from lockstep.registry.holdout import Holdout
+    from lockstep.registry.judging.holdout import Holdout
 
 PASSED, REFUSED, FORCED = "passed", "refused", "forced"
 LONGEST_SUMMARY = 400
@@ -229,14 +229,14 @@ def _champion(case: Case) -> Version:
 
 
 def _open(case: Case, version: Version) -> Loaded:
-    from lockstep.registry.loading import locate, open_version
+    from lockstep.registry.artifact.loading import locate, open_version
 
     return open_version(locate(case.client, version, case.root))
 
 
 def _sides(case: Case) -> Sides:
     """Return both models' scores of rows that neither was fitted or tuned on; too few are a RegistryError."""
-    from lockstep.registry.holdout import holdout, scored
+    from lockstep.registry.judging.holdout import holdout, scored
 
     models = (case.challenger_model, case.champion_model)
     rows = holdout(case.client, case.root, case.problem, [case.version, _champion(case)])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.io import sha256_file
-from lockstep.registry.lineage import TRAIN_STAGE, differing_params, input_sum, sources
+from lockstep.registry.publishing.lineage import TRAIN_STAGE, differing_params, input_sum, sources
 
 ENVIRONMENT, PARAMETER, CODE, DATA, COMMAND, OUTPUT = (
     "environment",

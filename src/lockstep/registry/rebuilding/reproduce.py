@@ -13,17 +13,23 @@ from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.params import training_key
 from lockstep.errors import ArtifactError, ConfigError, RegistryError
 from lockstep.io import read_json, sha256_json
-from lockstep.registry import rebuild
 from lockstep.registry.catalog import Version, check_version, get_model
 from lockstep.registry.cli import aligned, listed
-from lockstep.registry.closures import ENVIRONMENT, OUTPUT, Difference, differences, differing_inputs
-from lockstep.registry.lineage import git, input_closure
-from lockstep.registry.publish import INPUTS
+from lockstep.registry.publishing.lineage import git, input_closure
+from lockstep.registry.publishing.publish import INPUTS
+from lockstep.registry.rebuilding import rebuild
+from lockstep.registry.rebuilding.closures import (
+    ENVIRONMENT,
+    OUTPUT,
+    Difference,
+    differences,
+    differing_inputs,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from lockstep.registry.rebuild import Tree
+    from lockstep.registry.rebuilding.rebuild import Tree
 
 IDENTICAL, EQUAL, DIFFERENT = "bit-identical", "equal predictions", "different"
 TOLERANCE = 1e-9
@@ -154,7 +160,7 @@ def start_of(root: Path, version: Version) -> tuple[str, bool]:
 
 def restore(client: MlflowClient, version: Version, commit: str, patched: bool, tree: Tree) -> Origin:
     """Put a version's inputs into the copy of its commit, what was changed over the commit included."""
-    from lockstep.registry.stored import fetch_run_folder
+    from lockstep.registry.artifact.stored import fetch_run_folder
 
     kept = tree.top / "run"
     if version.run_id is not None:
@@ -201,7 +207,7 @@ def _plan(version: Version, origin: Origin, data: str, inputs: Sequence[str]) ->
 
 def compared(client: MlflowClient, version: Version, tree: Tree) -> tuple[dict[str, Compared], str]:
     """Return how far both models' predictions are apart, by rows, or why they could not be compared."""
-    from lockstep.registry.loading import locate, open_version
+    from lockstep.registry.artifact.loading import locate, open_version
 
     try:
         located = locate(client, version, tree.top)
@@ -218,7 +224,7 @@ def _tables(located: Any, tree: Tree, version: Version) -> dict[str, Any]:
     """Return the golden rows and the raw rows of the rebuilt test part."""
     from lockstep.features.matrix_columns import ROW
     from lockstep.io import read_parquet
-    from lockstep.registry.loading import declared
+    from lockstep.registry.artifact.loading import declared
 
     schema, golden, _ = declared(located, where(version))
     layout = ProblemLayout(tree.root, str(version.tag("problem")))
@@ -243,7 +249,7 @@ def _apart(table: Any, pipeline: Any, tree: Tree, version: Version) -> Compared:
 def _scored_there(tree: Tree, version: Version, rows: Path) -> Any:
     import numpy as np
 
-    from lockstep.registry import score_rows
+    from lockstep.registry.rebuilding import score_rows
 
     layout = ProblemLayout(tree.root, str(version.tag("problem")))
     model, found = layout.model(str(version.tag("type"))), tree.top / "scores.npy"

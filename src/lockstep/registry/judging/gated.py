@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lockstep.errors import RegistryError, UsageError
 from lockstep.registry.catalog import Model, get_model, registry_speaks
 from lockstep.registry.cli import aligned
-from lockstep.registry.gates import FORCED, REFUSED, Verdict, champion_of, judge, needs_gate
+from lockstep.registry.judging.gates import FORCED, REFUSED, Verdict, champion_of, judge, needs_gate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

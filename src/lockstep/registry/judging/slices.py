@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from lockstep.registry.holdout import Holdout
+    from lockstep.registry.judging.holdout import Holdout
 
     Mask = NDArray[np.bool_]
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from lockstep.registry.lineage import Lineage
+    from lockstep.registry.publishing.lineage import Lineage
 
     Keys = NDArray[np.uint64]
 

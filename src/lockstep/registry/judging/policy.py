@@ -15,14 +15,20 @@ from lockstep.config.params import load_params
 from lockstep.errors import LockstepError, RegistryError
 from lockstep.models.evaluation import better, evaluate
 from lockstep.registry.catalog import Model, Version, get_model
-from lockstep.registry.gates import LONGEST_SUMMARY, REFUSED, check_enough, check_finite, check_sections
+from lockstep.registry.judging.gates import (
+    LONGEST_SUMMARY,
+    REFUSED,
+    check_enough,
+    check_finite,
+    check_sections,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from lockstep.models.prediction import Model as Loaded
-    from lockstep.registry.holdout import Holdout
-    from lockstep.registry.publish import Outputs
+    from lockstep.registry.judging.holdout import Holdout
+    from lockstep.registry.publishing.publish import Outputs
 
 IF_BETTER = "if_better"
 
@@ -61,7 +67,7 @@ def refusal(
 
 def _model(client: MlflowClient, name: str) -> Model | None:
     """Return the registered model; None where it is none yet, or has no version."""
-    from lockstep.registry.lifecycle import ensure_model
+    from lockstep.registry.record.lifecycle import ensure_model
 
     ensure_model(client, name)
     model = get_model(client, name)
@@ -92,7 +98,7 @@ def compare(client: MlflowClient, model: Model, outputs: Outputs, sections: Mapp
 
 
 def _compared(client: MlflowClient, model: Model, outputs: Outputs, gates: Gates) -> Answer:
-    from lockstep.registry.holdout import holdout
+    from lockstep.registry.judging.holdout import holdout
 
     if outputs.seen is None:
         raise RegistryError("its own data are not in this workspace; run `dvc pull`")
@@ -129,8 +135,8 @@ def distinct(versions: Sequence[Version]) -> list[Version]:
 def _opened(client: MlflowClient, version: Version, outputs: Outputs) -> Loaded | None:
     """Return a version that can score today's rows; None for one whose files are gone or that wants other columns."""
     from lockstep.errors import ArtifactError
+    from lockstep.registry.artifact.loading import locate, open_version
     from lockstep.registry.catalog import PRUNED_TAG
-    from lockstep.registry.loading import locate, open_version
 
     if PRUNED_TAG in version.tags:
         return None
@@ -158,14 +164,14 @@ def trained(outputs: Outputs) -> Loaded:
 
 
 def _value(model: Loaded, rows: Holdout, metric: str, root: Path) -> float:
-    from lockstep.registry.holdout import scored
+    from lockstep.registry.judging.holdout import scored
 
     return evaluate(check_finite(scored(model, str(model.digest), rows, root), model))[metric]
 
 
 def _record(client: MlflowClient, name: str, digest: str, run_id: str, answer: Answer) -> None:
     """Put a refusal on record, unless the same one is there."""
-    from lockstep.registry.journal import journal
+    from lockstep.registry.record.journal import journal
 
     gate: dict[str, Any] = {"verdict": REFUSED, "policy": IF_BETTER, "summary": answer.detail}
     gate |= {"champion": answer.best} if answer.best is not None else {}

@@ -17,9 +17,9 @@ from uuid import uuid4
 
 from lockstep.errors import RegistryError
 from lockstep.registry.catalog import STAGE_TAG, Model, Version, get_model, registry_speaks
-from lockstep.registry.events import End, Event, Step, Who, begin_tag, end_tag, ended, head_tag
-from lockstep.registry.locking import Held, held, user_name
-from lockstep.registry.pointers import settle
+from lockstep.registry.record.events import End, Event, Step, Who, begin_tag, end_tag, ended, head_tag
+from lockstep.registry.record.locking import Held, held, user_name
+from lockstep.registry.record.pointers import settle
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -123,7 +123,7 @@ def _finished(book: Journal, event: Event) -> Event:
     if event.action == "export":  # nobody can see from here whether its folder came to be
         return book.end(event, "dropped", mended_by=by)
     if event.action == "prune":
-        from lockstep.registry.prune import carry_out
+        from lockstep.registry.artifact.prune import carry_out
 
         return carry_out(book, event, mended_by=by)
     if event.action != "register":

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.io import sha256_json
-from lockstep.registry.packaging import Flavor, Package
+from lockstep.registry.artifact.packaging import Flavor, Package
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -1,0 +1,1 @@
+"""A version's files: packed, loaded after its checks, exported, pruned."""

@@ -1,0 +1,1 @@
+"""Looking a registry over, and mending what can be mended."""

@@ -1,0 +1,1 @@
+"""From a training's outputs to its run and its version."""

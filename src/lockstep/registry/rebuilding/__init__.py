@@ -1,0 +1,1 @@
+"""A version made again from its recorded inputs, and compared."""
