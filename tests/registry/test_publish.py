@@ -131,7 +131,9 @@ def test_a_crash_between_run_and_version_is_healed_without_a_second_run(workspac
 
 
 def test_a_run_that_a_kill_left_open_is_closed(workspace):
-    from lockstep.registry.publishing.publish import experiment_of, read_outputs, run_tags
+    from lockstep.registry.publishing.outputs import read_outputs
+    from lockstep.registry.publishing.places import experiment_of
+    from lockstep.registry.publishing.tags import run_tags
 
     client = connected(workspace)
     settings = load_settings(workspace)

@@ -14,7 +14,8 @@ from lockstep.io import write_csv, write_json
 from lockstep.registry import store
 from lockstep.registry.artifact import loading
 from lockstep.registry.artifact.packaging import SUMS
-from lockstep.registry.publishing.publish import Outputs, publish_training
+from lockstep.registry.publishing.outputs import Outputs
+from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.register_models import PARENT, register_models
 
 OWN = ("mlflow.user", "mlflow.modelVersions", "lockstep.sums_digest")

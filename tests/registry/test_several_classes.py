@@ -22,7 +22,7 @@ from lockstep.registry import predict as command
 from lockstep.registry.artifact import loading
 from lockstep.registry.catalog import Version
 from lockstep.registry.judging import best
-from lockstep.registry.publishing import publish
+from lockstep.registry.publishing import run_content, run_files
 from lockstep.reports import plots
 
 LABELS = ["à rénover", "None", "a/b", "a:b"]
@@ -94,7 +94,7 @@ def test_figures_by_class_have_names_that_mlflow_takes(tmp_path: Path) -> None:
     made = tables(Scored(target, score), LABELS)
     layout = SimpleNamespace(type_folder=lambda _: tmp_path)
     write_csv(tmp_path / "plots" / "classes.csv", made["classes"])
-    found = publish.class_metrics(SimpleNamespace(layout=layout, type="xgboost"))
+    found = run_content.class_metrics(SimpleNamespace(layout=layout, type="xgboost"))
     names = {name.partition("/")[2] for name in found}
     assert names == {"à rénover", "None", "a_b", "a_b-3"}
     assert "test_roc_auc/a_b-3" not in found  # a class without rows has no curve
@@ -108,7 +108,7 @@ def test_labels_are_drawn_as_they_are_written(tmp_path: Path) -> None:
     for name, table in tables(Scored(target, score), LABELS).items():
         path = tmp_path / f"{name}.csv"
         write_csv(path, table)
-        figure = plots.draw(name, publish.read_points(path), "s")
+        figure = plots.draw(name, run_files.read_points(path), "s")
         shown = [text.get_text() for text in figure.axes[0].get_yticklabels()]
         if legend := figure.axes[0].get_legend():
             shown += [text.get_text() for text in legend.get_texts()]

@@ -52,7 +52,7 @@ def _train_all(root: Path, problem: str) -> None:
 def next_steps(root: Path, problem: str, champion: str) -> str:
     """Return what a person does after a training, with names that work as typed."""
     from lockstep.config.settings import load_settings
-    from lockstep.registry.publishing.publish import model_name
+    from lockstep.registry.publishing.places import model_name
 
     name = model_name(load_settings(root), problem, champion)
     script = "python scripts/manage_model_registry.py"

@@ -192,7 +192,7 @@ def look_up(choice: Choice, root: Path, tracking_uri: str | None) -> tuple[Locat
 
 def _name_of_type(root: Path, problem: str, model_type: str) -> str:
     from lockstep.config.settings import load_settings
-    from lockstep.registry.publishing.publish import model_name
+    from lockstep.registry.publishing.places import model_name
 
     return model_name(load_settings(root), problem, model_type)
 

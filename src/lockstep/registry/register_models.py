@@ -21,7 +21,8 @@ from lockstep.io import sha256_json
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from lockstep.registry.publishing.publish import Outputs, Published
+    from lockstep.registry.publishing.outputs import Outputs
+    from lockstep.registry.publishing.publish import Published
 
 PARENT_KEY, PARENT = "lockstep.parent_of", "mlflow.parentRunId"
 
@@ -79,7 +80,8 @@ def _register_problem(
     trainings: list[Training],
     params: Params,
 ) -> list[Published]:
-    from lockstep.registry.publishing.publish import line, publish, registers, versions_by_digest
+    from lockstep.registry.publishing.places import registers
+    from lockstep.registry.publishing.publish import line, publish, versions_by_digest
 
     outputs = [found for t in trainings if (found := _outputs(root, t))]
     if not outputs:
@@ -104,7 +106,7 @@ def _some_alone(client: MlflowClient, published: list[Published]) -> bool:
 
 def _outputs(root: Path, training: Training) -> Outputs | None:
     """Return a training's outputs, or None for one that was not run yet."""
-    from lockstep.registry.publishing.publish import read_outputs
+    from lockstep.registry.publishing.outputs import read_outputs
 
     if not ProblemLayout(root, training.problem).model_card(training.type).is_file():
         print(f"{training.problem} {training.type}: not trained yet")
@@ -125,8 +127,9 @@ def tie_to_parent(
     None for some of a problem's types, which the compare stage does not compare alone.
     """
     from lockstep.registry import store
-    from lockstep.registry.publishing.publish import PROBLEM, experiment_of
+    from lockstep.registry.publishing.places import experiment_of
     from lockstep.registry.publishing.runs import find_run, log_run
+    from lockstep.registry.publishing.tags import PROBLEM
 
     root, problem = outputs[0].root, outputs[0].problem
     experiment = experiment_of(client, settings, root, problem)
@@ -172,7 +175,7 @@ def write_comparison(layout: ProblemLayout, folder: Path, metric: str) -> None:
 def _parent_record(outputs: list[Outputs], tags: dict[str, str], compared: bool) -> Any:
     """Return what the parent run logs: every model's metrics under its type, the champion."""
     from lockstep.io import read_json
-    from lockstep.registry.publishing.publish import data_parts
+    from lockstep.registry.publishing.run_content import data_parts
     from lockstep.registry.publishing.runs import Record
 
     layout = outputs[0].layout

@@ -354,7 +354,7 @@ def of_workspace(settings: Settings, root: Path, models: Sequence[Model]) -> Ite
     """Yield the trained models of this workspace that the registry has neither a version nor a refusal of."""
     from lockstep.config.params import load_params
     from lockstep.io import read_json
-    from lockstep.registry.publishing.publish import model_name
+    from lockstep.registry.publishing.places import model_name
 
     try:
         trainings = load_params(root).train.values() if settings.publish and settings.log_model else []

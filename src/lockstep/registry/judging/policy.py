@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from lockstep.models.prediction import Model as Loaded
     from lockstep.registry.judging.holdout import Holdout
-    from lockstep.registry.publishing.publish import Outputs
+    from lockstep.registry.publishing.outputs import Outputs
 
 IF_BETTER = "if_better"
 

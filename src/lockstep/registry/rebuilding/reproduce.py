@@ -16,7 +16,7 @@ from lockstep.io import read_json, sha256_json
 from lockstep.registry.catalog import Version, check_version, get_model
 from lockstep.registry.cli import aligned, listed
 from lockstep.registry.publishing.lineage import git, input_closure
-from lockstep.registry.publishing.publish import INPUTS
+from lockstep.registry.publishing.run_files import INPUTS
 from lockstep.registry.rebuilding import rebuild
 from lockstep.registry.rebuilding.closures import (
     ENVIRONMENT,

@@ -1,0 +1,94 @@
+"""What one training left in the workspace, and where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lockstep.config.layout import ProblemLayout
+from lockstep.config.params import training_key
+from lockstep.errors import ArtifactError, DataError
+from lockstep.io import read_json, sha256_file
+from lockstep.problems.schema import Schema, load_schema
+from lockstep.registry.artifact.seen import Seen, seen_by_training
+from lockstep.registry.publishing.lineage import TRAIN_STAGE, Lineage, kept_inputs, lineage
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What one training left in the workspace."""
+
+    root: Path
+    problem: str
+    type: str
+    card: dict[str, Any]
+
+    @property
+    def layout(self) -> ProblemLayout:
+        """Where its files lie."""
+        return ProblemLayout(self.root, self.problem)
+
+    @property
+    def digest(self) -> str:
+        """The model's digest, as its card says."""
+        return str(self.card["model_digest"])
+
+    @property
+    def schema(self) -> Schema:
+        """The problem's declaration."""
+        return load_schema(self.problem)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """The content of metrics.json."""
+        return dict(read_json(self.layout.type_metrics(self.type)))
+
+    @cached_property
+    def lineage(self) -> Lineage:
+        """Where the model comes from."""
+        return lineage(self.root, self.problem, self.type)
+
+    @cached_property
+    def kept_inputs(self) -> dict[str, str | None]:
+        """The files by which the workspace differs from its commit, with their sums; none of a clean one."""
+        return kept_inputs(self.root, self.lineage)
+
+    @cached_property
+    def seen(self) -> Seen | None:
+        """The groups it was fitted or tuned on; None where its data are not in this workspace."""
+        return seen_by_training(self.root, self.problem, self.lineage)
+
+    @property
+    def plots(self) -> list[Path]:
+        """The tables behind its plots."""
+        return sorted((self.layout.type_folder(self.type) / "plots").glob("*.csv"))
+
+    def load_pipeline(self) -> Any:
+        """Load the pipeline from joblib, only if the file is the one its card describes."""
+        import joblib
+
+        path = self.layout.model(self.type)
+        if sha256_file(path) != self.card["file_sha256"]:
+            raise ArtifactError(
+                f"{path} is not the file its card {self.layout.model_card(self.type).name} describes; "
+                "run `dvc checkout` or `dvc repro` to have both again"
+            )
+        return joblib.load(path)
+
+
+def read_outputs(root: Path, problem: str, model_type: str) -> Outputs:
+    """Read the card of a training; a missing output is a DataError that says how to make it."""
+    layout = ProblemLayout(root, problem)
+    stage = f"{TRAIN_STAGE}@{training_key(problem, model_type)}"
+    needed = (layout.model_card(model_type), layout.model(model_type), layout.type_metrics(model_type))
+    for path in needed:
+        if not path.is_file():
+            raise DataError(f"{path.relative_to(root)} is missing; run `dvc repro {stage}`")
+    outputs = Outputs(root, problem, model_type, read_json(needed[0]))
+    if outputs.card["schema_digest"] != outputs.schema.digest:
+        raise DataError(
+            f"the schema of {problem} was changed after {model_type} was trained; run `dvc repro {stage}`"
+        )
+    return outputs

@@ -1,0 +1,96 @@
+"""What a training's run logs besides its files and its model: parameters, metrics, series, data sets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.registry.publishing.run_files import read_points
+from lockstep.registry.publishing.runs import DataPart, Record, flattened, part_digest
+from lockstep.registry.publishing.tags import run_tags
+
+if TYPE_CHECKING:
+    from lockstep.registry.publishing.outputs import Outputs
+
+PARTS = {"train": "training", "validation": "validation", "test": "test"}
+_OF_CLASS = ("precision", "recall", "f1", "roc_auc")
+_UNNAMEABLE = re.compile(r"[^\w .\-]|^[. ]+|[. ]+$")
+"""What a label holds that MLflow takes in no metric's name."""
+_CARD_PARAMS = ("seed", "score_scale", "best_iteration", "threshold", "decision")
+
+
+def record(outputs: Outputs, timings: dict[str, float] | None) -> Record:
+    """Return everything a training's run logs besides its files and its model."""
+    card, metrics = outputs.card, outputs.metrics
+    by_part = {
+        part: {f"{part}_{name}": float(value) for name, value in metrics.get(part, {}).items()}
+        for part in PARTS
+    }
+    by_part["test"] |= interval_metrics(metrics) | class_metrics(outputs)
+    folds = {f"cv_{name}": float(value) for name, value in metrics.get("cv", {}).items()}
+    alone = {key: float(card[key]) for key in ("threshold", "best_iteration") if card.get(key) is not None}
+    params = dict(card["params"]) | dict(flattened({key: card.get(key) for key in _CARD_PARAMS}))
+    return Record(
+        name=outputs.type,
+        tags=run_tags(outputs),
+        params=params,
+        metrics={**by_part, "": {**folds, **alone, **(timings or {})}},
+        series=_series(outputs.plots),
+        parts=data_parts(outputs),
+    )
+
+
+def interval_metrics(metrics: dict[str, Any]) -> dict[str, float]:
+    """Return what a regression's prediction intervals hold of the test part, under the names of its run."""
+    held = metrics.get("interval", {})
+    named = {"coverage": "test_interval_coverage", "mean_width": "test_interval_width"}
+    return {name: float(held[key]) for key, name in named.items() if key in held}
+
+
+def class_metrics(outputs: Outputs) -> dict[str, float]:
+    """Return each class's figures on the test part, as test_f1/LABEL, from a multiclass model's report."""
+    path = outputs.layout.type_folder(outputs.type) / "plots" / "classes.csv"
+    if not path.is_file():
+        return {}
+    found: dict[str, float] = {}
+    for place, row in read_points(path).iterrows():
+        label = _UNNAMEABLE.sub("_", row["class"])[:100]
+        # Two labels may differ only in what MLflow's names have no room for.
+        label = f"{label}-{place}" if f"test_f1/{label}" in found else label
+        found |= {f"test_{name}/{label}": float(row[name]) for name in _OF_CLASS if row[name] == row[name]}
+    return found
+
+
+def _series(tables: Iterable[Path]) -> dict[str, list[tuple[int, float]]]:
+    """Return the values by iteration and by fold from the tables that hold them."""
+    import pandas as pd
+
+    series: dict[str, list[tuple[int, float]]] = {}
+    for path in tables:
+        if path.stem not in ("history", "folds"):
+            continue
+        table = pd.read_csv(path)
+        step, *names = (str(column) for column in table.columns)
+        for name in names:
+            points = table[[step, name]].dropna().itertuples(index=False)
+            series[f"{path.stem}_{name}"] = [(int(at), float(value)) for at, value in points]
+    return series
+
+
+def data_parts(outputs: Outputs) -> dict[str, DataPart]:
+    """Return the problem's data sets by what they are used for, each with its digest."""
+    digest = outputs.lineage.data_digest
+    rows = outputs.card.get("rows", {})
+    counts = {"train": rows.get("train"), "validation": rows.get("choose"), "test": rows.get("test")}
+    features = outputs.layout.features.relative_to(outputs.root).as_posix()
+    source = {
+        "tags": {"dvc": features, "kind": outputs.lineage.source, "raw_dvc_hash": outputs.lineage.raw_hash}
+    }
+    return {
+        part: DataPart(
+            f"{outputs.problem}-{part}", context, part_digest(digest, part), source, {"rows": counts[part]}
+        )
+        for part, context in PARTS.items()
+    }

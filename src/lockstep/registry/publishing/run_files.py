@@ -1,0 +1,73 @@
+"""The files of a training's run: metrics, plots as tables and pictures, lineage, changed inputs, preprocessing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.io import write_json
+from lockstep.problems.schema import PROBLEMS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lockstep.registry.publishing.outputs import Outputs
+
+INPUTS = "changed.json"
+"""The file with the sums of a dirty version's changed inputs; the tag ``lockstep.inputs_digest`` is its digest."""
+
+
+def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:
+    """Write the files of a run: metrics, plots as tables and pictures, lineage, changed inputs, preprocessing."""
+    from lockstep.reports import plots
+
+    shutil.copyfile(outputs.layout.type_metrics(outputs.type), folder / "metrics.json")
+    write_json(folder / "model_card.json", outputs.card, digits=None)
+    _copy(outputs.layout.label_encoder, folder / "label_encoder.json")
+    _write_preprocessing(outputs, folder / "preprocessing", pipeline)
+    write_json(folder / "lineage" / "closure.json", outputs.lineage.closure, digits=None)
+    _write_inputs(outputs, folder / "lineage")
+    (folder / "plots").mkdir()
+    for path in outputs.plots:
+        shutil.copyfile(path, folder / "plots" / path.name)
+        figure = plots.draw(path.stem, read_points(path), f"{outputs.problem} {outputs.type}")
+        plots.save(figure, folder / "plots" / f"{path.stem}.png")
+
+
+def _write_inputs(outputs: Outputs, folder: Path) -> None:
+    """Write the files by which a dirty workspace differs from its commit, and their sums."""
+    if not outputs.kept_inputs:
+        return
+    write_json(folder / INPUTS, outputs.kept_inputs)
+    for name in outputs.kept_inputs:
+        _copy(outputs.root / name, folder / "inputs" / name)
+
+
+def _write_preprocessing(outputs: Outputs, folder: Path, pipeline: Any) -> None:
+    """Write what comes before the estimator: the fitted encoder as skops, and the schema it was made from."""
+    from lockstep.models.artifact import canonical_bytes
+
+    folder.mkdir()
+    (folder / "encoder.skops").write_bytes(canonical_bytes(pipeline.named_steps["encoder"]))
+    shutil.copyfile(PROBLEMS / outputs.problem / "schema.yaml", folder / "schema.yaml")
+
+
+def read_points(path: Path) -> pd.DataFrame:
+    """Read a table behind a plot; labels of classes stay text, also ones like None and NA."""
+    import pandas as pd
+
+    labels = ("actual", "predicted") if path.stem == "confusion_matrix" else ("class",)
+    others = [str(name) for name in pd.read_csv(path, nrows=0) if name not in labels]
+    return pd.read_csv(
+        path,
+        dtype=dict.fromkeys(labels, str),
+        keep_default_na=False,
+        na_values={name: [""] for name in others},
+    )
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)

@@ -1,0 +1,88 @@
+"""What a training's run and its version are tagged with, all of it read from the outputs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.params import training_key
+from lockstep.io import sha256_json
+from lockstep.models.decisions import costs_in
+from lockstep.registry.artifact.seen import SEEN_DIGEST
+from lockstep.registry.publishing.lineage import TRAIN_STAGE
+from lockstep.registry.publishing.places import dvc_experiment
+from lockstep.registry.publishing.runs import SUMS_DIGEST
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from lockstep.registry.publishing.outputs import Outputs
+
+DIGEST, STAGE, PROBLEM, TYPE = (
+    "lockstep.model_digest",
+    "lockstep.stage",
+    "lockstep.problem",
+    "lockstep.type",
+)
+EXPERIMENT = "lockstep.experiment"
+COMMITTED_AS = "lockstep.committed_as"
+"""A dirty version's tag with the commit in which its inputs were found later."""
+
+
+def run_tags(outputs: Outputs) -> dict[str, str]:
+    """Return what a run is tagged with: the version's own tags, and where it was made, named alike by every caller."""
+    experiment = dvc_experiment()
+    key = training_key(outputs.problem, outputs.type)
+    commit = {"mlflow.source.git.commit": outputs.lineage.commit} if outputs.lineage.known else {}
+    return {
+        **version_tags(outputs),
+        **({SEEN_DIGEST: outputs.seen.digest} if outputs.seen else {}),
+        **({EXPERIMENT: experiment} if experiment else {}),
+        **commit,
+        "mlflow.source.name": f"{TRAIN_STAGE}@{key}",
+        "mlflow.source.type": "PROJECT",
+    }
+
+
+def version_tags(outputs: Outputs) -> dict[str, str]:
+    """Return the tags a version carries, all below ``lockstep.``."""
+    card = outputs.card
+    plain: dict[str, Any] = {
+        "problem": outputs.problem,
+        "type": outputs.type,
+        "model_digest": outputs.digest,
+        "schema_digest": card["schema_digest"],
+        "score_scale": card["score_scale"],
+        **outputs.lineage.tags,
+        **data_tags(outputs),
+    }
+    if outputs.kept_inputs:
+        plain["inputs_digest"] = sha256_json(outputs.kept_inputs)
+    if card.get("threshold") is not None:
+        plain["threshold"] = card["threshold"]
+    if card.get("interval"):
+        plain["interval"] = json.dumps(card["interval"], sort_keys=True, separators=(",", ":"))
+    if card.get("classes"):
+        plain |= class_tags(card)
+    for part in ("validation", "test"):
+        plain |= {f"{part}_{name}": value for name, value in outputs.metrics.get(part, {}).items()}
+    return {f"lockstep.{key}": str(value) for key, value in plain.items()}
+
+
+def class_tags(card: dict[str, Any]) -> dict[str, str]:
+    """Return the classes of a multiclass model and the costs that decide among them, if any do, as JSON."""
+    costs = costs_in(card)
+    told = {"classes": card["classes"], **({"costs": costs} if costs else {})}
+    return {key: json.dumps(value, ensure_ascii=False, separators=(",", ":")) for key, value in told.items()}
+
+
+def data_tags(outputs: Outputs) -> dict[str, str]:
+    """Return what the data set is called, where it came from, and DVC's hash of its raw files."""
+    lineage = outputs.lineage
+    return {"dataset": outputs.problem, "data_source": lineage.source, "data_dvc_hash": lineage.raw_hash}
+
+
+def noted_tags(client: MlflowClient, model_id: str) -> dict[str, str]:
+    """Return the tags by which a version's files are checked, as they were noted with the logged model."""
+    noted = client.get_logged_model(model_id).tags
+    return {key: noted[key] for key in (SUMS_DIGEST, SEEN_DIGEST) if key in noted}
