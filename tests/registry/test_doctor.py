@@ -163,7 +163,7 @@ def locked(client, name=NAME, **changes):
 def half_broken(client):
     """A process died while it broke the lock of another that had died."""
     locked(client)
-    locked(client, f"breaking.{'f' * 32}")
+    locked(client, f"{locking.MARK}{NAME}")
 
 
 DAMAGES = {

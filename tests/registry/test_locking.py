@@ -4,6 +4,7 @@ import getpass
 import json
 import multiprocessing
 import os
+import signal
 import threading
 import time
 
@@ -112,9 +113,72 @@ def test_a_lock_that_changes_hands_is_not_broken(client, monkeypatch):
 def test_only_one_process_may_break_a_lock(client):
     stranger(client, host="elsewhere")
     lock = find_lock(client, NAME)
-    client.create_registered_model(f"{locking.BREAKING}{lock.token}")
+    client.create_registered_model(f"{LOCK_PREFIX}{locking.MARK}{NAME}")
     assert not break_lock(client, lock)
     assert find_lock(client, NAME) is not None
+
+
+def die_breaking(client, name, when):
+    """Break a lock in a process that is killed once it wants to write as told: after its mark, or after the lock."""
+
+    def work():
+        before = locking._delete
+
+        def deadly(client, what):
+            if when == "after":
+                before(client, what)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        locking._delete = deadly
+        break_lock(client, find_lock(client, name))
+
+    one = multiprocessing.get_context("fork").Process(target=work)
+    one.start()
+    one.join(30)
+    assert one.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_the_next_command_mends_what_a_process_left_that_died_while_it_broke_a_lock(client, when):
+    stranger(client, pid=2**22 + 1, started="1")
+    die_breaking(client, NAME, when)
+    mark = f"{locking.MARK}{NAME}"
+    assert find_lock(client, mark).dead
+    assert (find_lock(client, NAME) is None) == (when == "after")
+    begun = time.monotonic()
+    with held(client, NAME):
+        assert find_lock(client, NAME).owner["pid"] == os.getpid()
+    assert all_locks(client) == []
+    assert time.monotonic() - begun < 10
+
+
+def test_deaths_amid_breaking_may_follow_each_other(client):
+    stranger(client, pid=2**22 + 1, started="1")
+    die_breaking(client, NAME, "before")
+    die_breaking(client, f"{locking.MARK}{NAME}", "before")
+    assert len(all_locks(client)) == 3
+    with held(client, NAME):
+        pass
+    assert all_locks(client) == []
+
+
+def test_a_mark_of_elsewhere_is_broken_after_the_lease_only(client, monkeypatch):
+    stranger(client, pid=2**22 + 1, started="1")
+    stranger(client, f"{locking.MARK}{NAME}", token="their mark's", host="elsewhere")
+    monkeypatch.setattr(locking, "LEASE", 0.5)
+    begun = time.monotonic()
+    with held(client, NAME):
+        pass
+    assert 0.5 < time.monotonic() - begun < 10
+    assert all_locks(client) == []
+
+
+def test_who_was_stopped_amid_breaking_a_lock_breaks_none(client, monkeypatch):
+    stranger(client)
+    lock = find_lock(client, NAME)
+    monkeypatch.setattr(locking, "LEASE", -1.0)
+    assert not break_lock(client, lock)
+    assert [one.name for one in all_locks(client)] == [NAME]
 
 
 def test_waiting_ends_with_who_holds_it_and_what_to_do(client, monkeypatch):
@@ -141,8 +205,8 @@ def test_who_was_stopped_past_the_lease_writes_no_more_of_a_model_that_another_t
         journal(client, NAME) as book,
     ):
         event = book.begin("promote", version=1, steps=(Step(1, "None", "Production"),))
-        monkeypatch.setattr(locking, "LEASE", 0.0)
         break_lock(client, find_lock(client, NAME))
+        monkeypatch.setattr(locking, "LEASE", 0.0)
         book.apply(event.steps)
     assert client.get_model_version(NAME, "1").tags["lockstep.stage"] == "None"
     with journal(client, NAME):

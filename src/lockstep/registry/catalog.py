@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.errors import RegistryError, UsageError, nearest, unknown
+from lockstep.registry.cli import check_plain, visible
 from lockstep.registry.record.events import Record, read_record
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ SCRIPT = "python scripts/manage_model_registry.py"
 
 
 @dataclass(frozen=True)
+LONGEST_NAME = 200
+"""Characters of a registered model's name: a database column of MLflow's takes 256, and its lock's name is longer."""
+LONGEST_SHOWN = 60
 class Version:
     """One registered version."""
 
@@ -156,21 +161,33 @@ def open_registry(root: Path, tracking_uri: str | None = None) -> MlflowClient:
 def check_stage(stage: str) -> str:
     """Return ``stage`` when it is one; else say which was meant (stages are case-sensitive)."""
     if stage not in STAGES:
-        raise UsageError(unknown("stage", stage, STAGES))
+        raise UsageError(unknown("stage", shortened(stage), STAGES))
     return stage
 
 
 def check_version(text: str | int) -> int:
     """Return a version's number; ``latest``, 0 and text are errors that name the fix."""
-    try:
-        number = int(str(text))
-    except ValueError:
-        number = 0
-    if number < 1:
+    if not re.fullmatch(r"0*[1-9][0-9]{0,17}", str(text)):
         raise UsageError(
-            f"version '{text}' is no version number; give a whole number from 1 up, see list-versions"
+            f"version '{shortened(str(text))}' is no version number; give a whole number from 1 up, see list-versions"
         )
-    return number
+    return int(text)
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` when a registered model can have it; else say what is wrong with it."""
+    check_plain("the model name", name)
+    if not name.strip() or set("/:") & set(name) or len(name) > LONGEST_NAME or name.startswith(LOCK_PREFIX):
+        raise UsageError(
+            f"'{shortened(name)}' is no registered model's name: those are of 1 to {LONGEST_NAME} characters without "
+            "'/' and ':'; list-models shows all there are"
+        )
+    return name
+
+
+def shortened(text: str) -> str:
+    """Return text as an error's line can show it: control characters spelt out, cut off where it is long."""
+    return visible(text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…")
 
 
 @contextmanager
@@ -185,7 +202,7 @@ def registry_speaks() -> Iterator[None]:
 
         if meaning := meaning_of(error):
             raise RegistryError(f"the registry refused: {meaning}") from error
-        line = " ".join(str(error).split())
+        line = visible(" ".join(str(error).split()))
         shown = line if len(line) < 300 else line[:300] + "…"
         fix = "check MLFLOW_TRACKING_URI and the server, then run the command again"
         raise RegistryError(f"the registry refused: {shown}; {fix}") from error
@@ -270,7 +287,8 @@ def _models(client: MlflowClient) -> Iterator[Any]:
 def _no_model(name: str, known: list[str]) -> str:
     if not known:
         return f"the registry holds no model yet, so no '{name}'; run `make run-train` to make some"
-    return f"unknown model '{name}'{nearest(name, known)}; registered: {', '.join(known)}"
+    shown = [visible(one) for one in known]
+    return f"unknown model '{shortened(name)}'{nearest(name, shown)}; registered: {', '.join(shown)}"
 
 
 def _model(entry: Any, versions: list[Version]) -> Model:

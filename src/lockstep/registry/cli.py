@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -21,7 +22,26 @@ class Parser(argparse.ArgumentParser):
         """Raise the fault as a usage error, with the command that explains the options."""
         wrong = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
         hint = nearest(wrong[1], [name.strip("'") for name in wrong[2].split(", ")]) if wrong else ""
-        raise UsageError(f"{message}{hint}; see `{self.prog} --help`")
+        raise UsageError(f"{visible(message)}{hint}; see `{self.prog} --help`")
+
+
+def visible(text: str) -> str:
+    """Return text with line breaks, ANSI escapes and other control characters spelt out, as in ``\\x1b``.
+
+    Whoever may write to a registry can put them in a tag or a name; printed, they would forge lines.
+    """
+    return "".join(c if _plain(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def check_plain(what: str, text: str) -> None:
+    """Raise a UsageError for text that could move a terminal's cursor or begin a line."""
+    if not all(map(_plain, text)):
+        raise UsageError(f"{what} holds control characters or line breaks; give plain text")
+
+
+def _plain(character: str) -> bool:
+    """Tell whether a character only shows; Python takes French's narrow and fixed spaces for unprintable."""
+    return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
 def common_options(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
@@ -56,7 +76,8 @@ def listed(facts: Mapping[str, Any]) -> str:
 
 def as_json(content: Any) -> str:
     """Return JSON for programs: indented, keys in their given order."""
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    return "".join(c if _plain(c) or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def _line(cells: list[str], widths: list[int], right: list[bool]) -> str:
@@ -73,4 +94,4 @@ def _cell(value: Any) -> str:
         return f"{value:.4f}"
     if isinstance(value, list | tuple):
         return ", ".join(_cell(item) for item in value)
-    return str(value)
+    return visible(str(value))

@@ -15,6 +15,7 @@ from lockstep.registry.catalog import (
     STAGES,
     Model,
     Version,
+    check_name,
     check_stage,
     check_version,
     get_model,
@@ -72,7 +73,10 @@ def parser() -> Parser:
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """Refuse a stage, a version or an override that can't be, before anything is asked of a server."""
+    """Refuse a name, a stage, a version or an override that can't be, before anything is asked of a server."""
+    for name in ("model_name", "against_name"):
+        if getattr(options, name, None) is not None:
+            check_name(getattr(options, name))
     if getattr(options, "stage", None) is not None:
         check_stage(options.stage)
     for name in ("version", "against", "to"):
@@ -249,7 +253,7 @@ def _who(options: argparse.Namespace) -> Who:
     from lockstep.registry.record.events import Who
     from lockstep.registry.record.journal import default_who
 
-    return Who(options.actor or default_who().actor, options.reason or "")
+    return Who(default_who().actor if options.actor is None else options.actor, options.reason or "")
 
 
 def _command(commands: Any, name: str, run: Callable[..., Answer], text: str, options: str) -> None:

@@ -16,7 +16,7 @@ from lockstep.registry.cli import aligned
 from lockstep.registry.record.events import Step, Who
 from lockstep.registry.record.journal import ADOPTED_AT_ONCE, Journal, adopt, adoptable, default_who, finish
 from lockstep.registry.record.lifecycle import leaving
-from lockstep.registry.record.locking import BREAKING, LOCK_PREFIX, Lock, all_locks, drop_mark, held
+from lockstep.registry.record.locking import Lock, all_locks, held
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -82,15 +82,10 @@ def mend(root: Path, tracking_uri: str | None, findings: Iterable[Finding]) -> l
 
 
 def break_locks(client: MlflowClient, locks: Iterable[Lock]) -> None:
-    """Take away locks whose owners are gone: marks of breaking ones first, which hold up all others."""
-    marks = BREAKING.removeprefix(LOCK_PREFIX)
-    by_kind = sorted(locks, key=lambda lock: not lock.name.startswith(marks))
-    for lock in by_kind:
-        if lock.name.startswith(marks):
-            drop_mark(client, lock)
-        else:
-            with held(client, lock.name):  # whoever takes it breaks it, after its time
-                pass
+    """Take away locks whose owners are gone, and marks of breaking one."""
+    for lock in locks:
+        with held(client, lock.name):  # whoever takes it breaks it, after its time
+            pass
 
 
 def mend_model(client: MlflowClient, name: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from lockstep.errors import UsageError
 from lockstep.io import sha256_json
+from lockstep.registry.cli import check_plain
 
 BEGUN, ENDED, HEAD = "lockstep.event.", "lockstep.ended.", "lockstep.head"
 """Tags of a registered model: an event's begin and end by number, and the number and digest of the last that ended."""
@@ -46,8 +47,7 @@ class Who:
         ):
             if len(text) > most:
                 raise UsageError(f"the {what} has {len(text):,} characters; give at most {most}")
-            if not text.isprintable():
-                raise UsageError(f"the {what} holds control characters or line breaks; give plain text")
+            check_plain(f"the {what}", text)
         if not self.actor.strip():
             raise UsageError("the actor is empty; give --actor NAME or set LOCKSTEP_ACTOR")
 

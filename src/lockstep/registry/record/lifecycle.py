@@ -20,6 +20,7 @@ from lockstep.registry.catalog import (
     check_stage,
     check_version,
     registry_speaks,
+    shortened,
     version_from,
 )
 from lockstep.registry.record.events import Step, Turn, Who, to_undo, turns
@@ -155,6 +156,8 @@ def rollback(
     if check_stage(stage) not in ("Staging", "Production"):
         raise UsageError(f"rollback is of Staging or Production; for {stage} use transition")
     wanted = None if version is None else check_version(version)
+    if wanted is not None and run_id is not None:
+        raise UsageError("give the version to go back to by --to N or by --run-id ID, not by both")
     with journal(client, name, who) as book:
         if wanted is None and run_id is None:
             return _undo(book, stage)
@@ -238,7 +241,8 @@ def _steps_back(model: Model, turn: Turn, stage: str) -> list[Step]:
 def _of_run(model: Model, run_id: str | None) -> int:
     found = [v.version for v in model.versions if v.run_id == run_id]
     if not found:
-        raise RegistryError(f"{model.name} has no version of run '{run_id}'; list-versions shows the runs")
+        told = f"{model.name} has no version of run '{shortened(run_id or '')}'"
+        raise RegistryError(f"{told}; list-versions shows the runs")
     return found[-1]
 
 

@@ -27,7 +27,8 @@ from lockstep.registry.catalog import LOCK_PREFIX, registry_speaks
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-BREAKING = f"{LOCK_PREFIX}breaking."
+MARK = "breaking."
+"""A lock of this name, and a lock's name after it, says that somebody is breaking that one."""
 LEASE = 45.0
 """Seconds that a lock may stand unchanged before another process takes its owner for gone."""
 PATIENCE = 120.0
@@ -116,27 +117,21 @@ def all_locks(client: MlflowClient) -> list[Lock]:
 def break_lock(client: MlflowClient, lock: Lock) -> bool:
     """Take away a lock whose owner is gone, unless it is another by now; tell whether it was taken away.
 
-    Only one process may break one lock: it marks that first, and the mark is unique like the lock.
+    Only one process may break one lock: it marks that first, and the mark is a lock like any other, so that the
+    mark of a process that died amid this is broken in the same way.
     """
-    mark = f"{BREAKING}{lock.token}"
-    if not _create(client, mark, lock.token):
+    mark, token, begun = f"{MARK}{lock.name}", uuid4().hex, time.monotonic()
+    if not _create(client, f"{LOCK_PREFIX}{mark}", token):
         return False
     try:
         now = find_lock(client, lock.name)
-        if now is None or now.token != lock.token:
+        # Who was stopped in between for long may have lost the mark.
+        if now is None or now.token != lock.token or time.monotonic() - begun > LEASE / 2:
             return False
         _delete(client, f"{LOCK_PREFIX}{lock.name}")
         return True
     finally:
-        _delete(client, mark)
-
-
-def drop_mark(client: MlflowClient, mark: Lock) -> None:
-    """Take away the mark of a process that died while it broke a lock; nobody else does."""
-    with held(client, "breaking"):
-        now = find_lock(client, mark.name)
-        if now is not None and now.owner == mark.owner:
-            _delete(client, f"{LOCK_PREFIX}{mark.name}")
+        _delete_own(client, mark, token)
 
 
 def _lock(model: Any) -> Lock:
@@ -151,33 +146,50 @@ def _lock(model: Any) -> Lock:
 
 
 def _take(client: MlflowClient, name: str, token: str) -> None:
-    begun = seen_since = time.monotonic()
-    seen = ""
+    begun = time.monotonic()
+    seen: dict[str, float] = {}
     pause = 0.02
     while not _create(client, f"{LOCK_PREFIX}{name}", token):
         lock = find_lock(client, name)
-        now = time.monotonic()
-        if lock is None:
+        if lock is None or _broken(client, lock, seen):
             continue
-        if lock.token != seen:
-            seen, seen_since = lock.token, now
-        if (lock.dead or now - seen_since > LEASE) and break_lock(client, lock):
-            continue
-        if now - begun > PATIENCE:
+        if time.monotonic() - begun > PATIENCE:
             raise RegistryError(
                 f"{name} is held by {lock.told} for another move; run the command again when that has ended, or "
                 "`python scripts/manage_model_registry.py doctor --fix` if it never does"
             )
         time.sleep(pause * random.uniform(0.5, 1.5))
         pause = min(pause * 1.5, 0.5)
+    mark = find_lock(client, f"{MARK}{name}")
+    if mark is not None and mark.dead:  # of who died once the lock was broken
+        _broken(client, mark, seen)
+
+
+def _broken(client: MlflowClient, lock: Lock, seen: dict[str, float]) -> bool:
+    """Break a lock, or the mark that hinders it, if its owner is gone; tell whether one was taken away.
+
+    ``seen`` holds the moment at which each token was met first.
+    """
+    now = time.monotonic()
+    if not lock.dead and now - seen.setdefault(lock.token, now) <= LEASE:
+        return False
+    if break_lock(client, lock):
+        return True
+    mark = find_lock(client, f"{MARK}{lock.name}")
+    return mark is not None and _broken(client, mark, seen)
+
+
+def _delete_own(client: MlflowClient, name: str, token: str) -> None:
+    """Take a lock away, unless it is another's by now."""
+    lock = find_lock(client, name)
+    if lock is not None and lock.token == token:
+        _delete(client, f"{LOCK_PREFIX}{name}")
 
 
 def _let_go(client: MlflowClient, name: str, token: str, failing: bool) -> None:
     """Take the lock away. Where the store fails now, the move stands: that is told, unless a failure is told anyway."""
     try:
-        lock = find_lock(client, name)
-        if lock is not None and lock.token == token:
-            _delete(client, f"{LOCK_PREFIX}{name}")
+        _delete_own(client, name, token)
     except RegistryError as error:
         if not failing:
             wait = f"the next move of {name} waits up to {LEASE:g} s for it"
