@@ -25,14 +25,14 @@ PRUNED_TAG = "lockstep.pruned"
 """A version's tag with the number of the event that deleted its files (prune.py)."""
 LOCK_PREFIX = "lockstep.lock."
 """Registered models of this name are locks on others (locking.py)."""
+LONGEST_NAME = 200
+"""Characters of a registered model's name: a database column of MLflow's takes 256, and its lock's name is longer."""
+LONGEST_SHOWN = 60
 PAGE = 200
 SCRIPT = "python scripts/manage_model_registry.py"
 
 
 @dataclass(frozen=True)
-LONGEST_NAME = 200
-"""Characters of a registered model's name: a database column of MLflow's takes 256, and its lock's name is longer."""
-LONGEST_SHOWN = 60
 class Version:
     """One registered version."""
 
