@@ -1,4 +1,7 @@
-"""The model folder that MLflow keeps: one pickle-free artifact, its transformer's code, golden rows, schema, card."""
+"""The model folder that MLflow keeps: one pickle-free artifact, its transformer's code, golden rows, schema, card.
+
+Of xgboost and lightgbm also the booster alone, for their own loaders. The model digest covers artifact and code only.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from lockstep.io import sha256_file, write_json, write_text
 from lockstep.models.artifact import ALLOWED_TYPES, ENCODER_SOURCE, check_types, content_of
 from lockstep.models.golden import golden_content, golden_outputs, golden_rows
 from lockstep.problems.schema import PROBLEMS, Schema
+from lockstep.registry.artifact.native import Native, native_of
 from lockstep.registry.artifact.seen import SEEN
 
 if TYPE_CHECKING:
@@ -47,11 +51,20 @@ class Package:
     rows: pd.DataFrame
     outputs: list[Any]
     seen: bytes | None = field(default=None, metadata={"note": "groups it was fitted or tuned on (seen.py)"})
+    native: Native | None = field(
+        default=None, metadata={"note": "the booster for its own loader (native.py)"}
+    )
 
     @property
     def predict_function(self) -> str:
         """What pyfunc calls: probabilities for classes."""
         return "predict" if self.schema.task == "regression" else "predict_proba"
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The card as the folder holds it: the training's, and what there is for other loaders."""
+        native = self.native and {"native": self.native.card(str(self.card.get("score_scale", "raw")))}
+        return self.card | (native or {})
 
     @property
     def example(self) -> pd.DataFrame:
@@ -67,7 +80,7 @@ def package(pipeline: Any, schema: Schema, card: dict[str, Any], seen: bytes | N
     content = content_of(card["model_digest"], pipeline)
     check_types(content, f"the {card['type']} model of {card['problem']}")
     rows = golden_rows(schema)
-    return Package(content, schema, card, rows, golden_outputs(pipeline, rows), seen)
+    return Package(content, schema, card, rows, golden_outputs(pipeline, rows), seen, native_of(pipeline))
 
 
 def signature(packed: Package) -> ModelSignature:
@@ -136,9 +149,11 @@ class Flavor:
             )
         (folder / SKOPS).write_bytes(self.packed.content)
         write_json(folder / GOLDEN, golden_content(self.packed.rows, self.packed.outputs), digits=None)
-        write_json(folder / CARD, self.packed.card, digits=None)
+        write_json(folder / CARD, self.packed.told, digits=None)
         if self.packed.seen is not None:
             (folder / SEEN).write_bytes(self.packed.seen)
+        if self.packed.native is not None:
+            _add_native(self.packed.native, folder, mlflow_model)
         shutil.copyfile(PROBLEMS / self.packed.schema.name / "schema.yaml", folder / SCHEMA)
         mlflow_model.model_size_bytes = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
         mlflow_model.save(str(folder / "MLmodel"))
@@ -146,6 +161,12 @@ class Flavor:
             shutil.rmtree(compiled)
         write_json(folder / SUMS, sums_of(folder))
         self.sums_digest = sha256_file(folder / SUMS)
+
+
+def _add_native(native: Native, folder: Path, mlflow_model: Model) -> None:
+    """Write the booster's own file, and name it in what becomes MLmodel."""
+    (folder / native.file).write_bytes(native.content)
+    mlflow_model.add_flavor(native.flavor, **native.declared)
 
 
 def sums_of(folder: Path) -> dict[str, str]:
