@@ -119,7 +119,7 @@ def open_version(located: Located) -> Model:
         digest=_digest(version),
         type=version.tag("type"),
         interval=_interval(version, where),
-        costs=_costs(version, where),
+        costs=costs_of(version, where),
     )
 
 
@@ -148,7 +148,7 @@ def _interval(version: Version, where: str) -> dict[str, Any] | None:
     return check_interval(content, where)
 
 
-def _costs(version: Version, where: str) -> dict[str, dict[str, float]] | None:
+def costs_of(version: Version, where: str) -> dict[str, dict[str, float]] | None:
     """Return the costs by which a version decides among several classes."""
     told = version.tag("costs")
     if told is None:

@@ -8,6 +8,7 @@ begins by ending what a crash left open, so the command after a crash mends.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,11 @@ if TYPE_CHECKING:
 
     from lockstep.registry.judging.gated import Gate
 
-__all__ = ["Move", "Step", "archive", "promote", "register_version", "rollback", "transition"]
+__all__ = ["Move", "OthersCame", "Step", "archive", "promote", "register_version", "rollback", "transition"]
+
+
+class OthersCame(RegistryError):
+    """The versions of a model are not those any more that another was judged against."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,12 @@ def register_version(
     stage: str = "None",
     again: bool = False,
     who: Who | None = None,
+    among: Collection[int] | None = None,
 ) -> tuple[Version, bool]:
     """Make a version of a logged model on record; return it, and whether it is new.
 
     A version of the same digest (tag ``lockstep.model_digest``) is returned in its place, unless ``again``.
+    ``among`` are the versions it was judged against; OthersCame where those are not all there are.
     """
     ensure_model(client, name)
     with journal(client, name, who) as book:
@@ -71,6 +78,8 @@ def register_version(
         twins = [v for v in book.model.versions if v.tag("model_digest") == digest]
         if twins and not again:
             return twins[-1], False
+        if among is not None:
+            _check_among(book.model, among)
         details = {"model_digest": digest, "run_id": run_id}
         if sums := tags.get("lockstep.sums_digest"):
             details["sums_digest"] = sums
@@ -87,6 +96,13 @@ def register_version(
         if stage != "None":
             book.settle()
         return version_from(made), True
+
+
+def _check_among(model: Model, judged: Collection[int]) -> None:
+    there = {version.version for version in model.versions}
+    if there != set(judged):
+        told = ", ".join(map(str, sorted(there ^ set(judged))))
+        raise OthersCame(f"version {told} of {model.name} came or went while a new model was judged")
 
 
 def ensure_model(client: MlflowClient, name: str) -> None:
