@@ -11,7 +11,8 @@ from mlflow import MlflowClient
 
 from lockstep.config.settings import load_settings
 from lockstep.registry.catalog import Model, get_model
-from lockstep.registry.checks.verify import FAILED, Finding, verify
+from lockstep.registry.checks.findings import FAILED, Finding
+from lockstep.registry.checks.verify import verify
 from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.store import connect
 

@@ -13,7 +13,8 @@ from lockstep.problems.schema import load_schema
 from lockstep.registry import manage
 from lockstep.registry.artifact import bundle
 from lockstep.registry.artifact.bundle import export
-from lockstep.registry.checks.verify import FAILED, healthy, verify_folder
+from lockstep.registry.checks.bundles import verify_folder
+from lockstep.registry.checks.findings import FAILED, healthy
 from lockstep.registry.record import lifecycle
 from lockstep.registry.record.events import Who
 

@@ -14,7 +14,8 @@ from lockstep.registry.artifact import prune as pruning
 from lockstep.registry.artifact import stored
 from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.artifact.prune import prune
-from lockstep.registry.checks.verify import healthy, verify
+from lockstep.registry.checks.findings import healthy
+from lockstep.registry.checks.verify import verify
 from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.record import lifecycle
 

@@ -3,6 +3,7 @@ import os
 import pickle
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.registry.shop import NAME, VERSIONS, files, flip, stock
 
-from lockstep.errors import RegistryError, UsageError
+from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.io import sha256_file, write_json
 from lockstep.models.artifact import digest_of, write_artifact
 from lockstep.registry import manage
+from lockstep.registry.artifact.bundle import export
 from lockstep.registry.artifact.loading import SHIPPED_CODE, load_version
 from lockstep.registry.artifact.packaging import SUMS, sums_of
-from lockstep.registry.checks.verify import check_artifact, compared, healthy, report, verify
+from lockstep.registry.checks.artifacts import check_artifact
+from lockstep.registry.checks.bundles import verify_folder
+from lockstep.registry.checks.findings import compared, healthy, report
+from lockstep.registry.checks.verify import verify
+from lockstep.registry.judging.gated import gate_of
+from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.record import lifecycle
 
 
@@ -44,7 +51,7 @@ def accept(shop, version=1):
 def test_what_was_published_is_well(shop):
     found = shop.found()
     checks = ["record", "aliases", "files", "digest", "types", "schema", "card", "golden rows", "closure"]
-    assert list(found) == [*checks, "commit", "stage"]
+    assert list(found) == [*checks, "inputs", "commit", "gates", "stage"]
     assert found.pop("commit").verdict == "not recorded", "the workspace is no git repository"
     assert {finding.verdict for finding in found.values()} == {"ok"}
     assert found["files"].what == f"{len(files(shop.folder(1)))} files"
@@ -245,20 +252,156 @@ def test_a_closure_that_was_changed_or_is_gone_is_found(shop):
     assert "mlflow runs restore" in shop.failed()["closure"]
 
 
+def git(shop, *arguments):
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *arguments]
+    done = subprocess.run(command, cwd=shop.root, check=True, env=environment, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
 def test_the_commit_is_looked_up_and_an_unknown_one_is_told(shop):
     tag(shop, "git_commit", "1" * 40)
     found = shop.found()["commit"]
     assert (found.verdict, found.what[:42]) == ("not known", f"{'1' * 40} i")
-    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
-    for command in (["init", "-q"], [*who, "commit", "-q", "--allow-empty", "-m", "first"]):
-        subprocess.run(["git", *command], cwd=shop.root, check=True, env=environment)
+    git(shop, "init", "-q")
+    git(shop, "commit", "-q", "--allow-empty", "-m", "first")
     assert shop.found()["commit"].verdict == "not known"
-    head = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=shop.root, check=True, capture_output=True, text=True
-    )
-    tag(shop, "git_commit", head.stdout.strip())
+    head = git(shop, "rev-parse", "HEAD")
+    tag(shop, "git_commit", head)
     assert shop.found()["commit"].verdict == "ok"
+    tag(shop, "committed_as", "2" * 40)
+    told = shop.found()["commit"].what
+    assert told.endswith(f"committed as {'2' * 40}, which is not in the repository here")
+    tag(shop, "git_commit", "--help")
+    assert shop.found()["commit"].verdict == "not known"
+
+
+LAST = VERSIONS + 1
+
+
+@pytest.fixture
+def dirty(request, make, monkeypatch):
+    """A shop with one version more, from a tree with a changed, a new and a deleted file that are not committed."""
+
+    def arrange(shop):
+        code = shop.root / "src" / "lockstep"
+        code.mkdir(parents=True)
+        (code / "old.py").write_text("1\n")
+        (shop.root / ".gitignore").write_text("/ml*\n/.lockstep\n")
+        git(shop, "init", "-q")
+        git(shop, "add", "-A")
+        git(shop, "commit", "-qm", "first")
+        (code / "old.py").unlink()
+        (code / "new.py").write_text("2\n")
+        with (shop.root / "requirements.lock").open("a") as lock:
+            lock.write("# another\n")
+        make.training(shop.root, "logistic_regression", seed=VERSIONS)
+        publish_training(shop.root, "accidents", "logistic_regression")
+
+    made = stock(request, "dirty", arrange)
+    monkeypatch.chdir(made.root)
+    return made
+
+
+def kept_by_run(shop, version):
+    run = shop.client.get_run(shop.model.version(version).run_id)
+    return Path(run.info.artifact_uri.removeprefix("file://"))
+
+
+def test_what_a_dirty_tree_had_changed_is_kept_and_each_byte_of_it_checked(dirty):
+    found = dirty.found(LAST)
+    assert (found["inputs"].verdict, found["inputs"].what) == ("ok", "3 changed, as kept by the run")
+    assert dirty.found(1)["inputs"].what == "none was kept"
+    folder = kept_by_run(dirty, LAST) / "lineage"
+    names = [name for name in files(folder) if name != "closure.json"]
+    assert names == ["changed.json", "inputs/requirements.lock", "inputs/src/lockstep/new.py"]
+    for name in names:
+        before = (folder / name).read_bytes()
+        flip(folder / name)
+        told = dirty.failed(LAST)
+        assert set(told) == {"inputs"}
+        assert name.removeprefix("inputs/") in told["inputs"]
+        (folder / name).unlink()
+        assert name.removeprefix("inputs/") in dirty.failed(LAST)["inputs"]
+        (folder / name).write_bytes(before)
+    (folder / "inputs" / "src" / "lockstep" / "old.py").write_text("1\n")
+    assert dirty.failed(LAST) == {"inputs": "added: src/lockstep/old.py"}
+
+
+def test_tags_that_lose_the_changed_inputs_are_found(dirty):
+    tag(dirty, "dirty", "false", LAST)
+    assert "tag lockstep.dirty says none were changed" in dirty.failed(LAST)["inputs"]
+    tag(dirty, "dirty", "true", LAST)
+    tag(dirty, "inputs_digest", "0" * 64, LAST)
+    assert "the version says 000000000000…" in dirty.failed(LAST)["inputs"]
+    dirty.client.delete_model_version_tag(NAME, str(LAST), "lockstep.inputs_digest")
+    assert "lost its tag lockstep.inputs_digest" in dirty.failed(LAST)["inputs"]
+    shutil.rmtree(kept_by_run(dirty, LAST) / "lineage" / "inputs")
+    (kept_by_run(dirty, LAST) / "lineage" / "changed.json").unlink()
+    assert dirty.found(LAST)["inputs"].verdict == "not recorded"
+
+
+def test_the_commit_that_has_the_inputs_by_now_is_shown(dirty, capsys):
+    first = git(dirty, "rev-parse", "HEAD")
+    assert dirty.found(LAST)["commit"].what == f"{first[:12]}, with changes that its closure holds"
+    git(dirty, "add", "-A")
+    git(dirty, "commit", "-qm", "now it is committed")
+    publish_training(dirty.root, "accidents", "logistic_regression")
+    capsys.readouterr()
+    assert manage.main(["verify", "--model-name", NAME, "--version", str(LAST)]) == 0
+    assert f"committed as {git(dirty, 'rev-parse', 'HEAD')}" in capsys.readouterr().out
+
+
+def test_a_bundle_s_changed_inputs_are_checked_too(dirty, tmp_path):
+    export(dirty.client, dirty.root, NAME, tmp_path / "out", version=LAST)
+    assert {f.check: f.verdict for f in verify_folder(tmp_path / "out")}["inputs"] == "ok"
+    flip(tmp_path / "out" / "lineage" / "inputs" / "requirements.lock")
+    told = {f.check: f.what for f in verify_folder(tmp_path / "out") if f.verdict == "failed"}
+    assert told["inputs"] == "changed: requirements.lock"
+    flip(kept_by_run(dirty, LAST) / "lineage" / "inputs" / "requirements.lock")
+    with pytest.raises(ArtifactError, match=r"its inputs failed \(changed: requirements\.lock\)"):
+        export(dirty.client, dirty.root, NAME, tmp_path / "other", version=LAST)
+
+
+@pytest.fixture
+def judged(request, make, monkeypatch):
+    """A shop with one version more in Production, by a verdict on it."""
+
+    def arrange(shop):
+        monkeypatch.chdir(shop.root)
+        # A run of its own: MLflow remembers in a process where the files of a run go, and the others are copies.
+        make.training(shop.root, "logistic_regression", seed=VERSIONS)
+        publish_training(shop.root, "accidents", "logistic_regression")
+        gate = gate_of(shop.client, shop.root, NAME, LAST)
+        lifecycle.promote(shop.client, NAME, LAST, gate=replace(gate, forced=True))
+
+    made = stock(request, "judged", arrange)
+    monkeypatch.chdir(made.root)
+    return made
+
+
+def test_each_byte_of_a_verdict_is_vouched_for_by_its_event(judged):
+    assert judged.found(LAST)["gates"].what == "1 kept as recorded"
+    assert judged.found(3)["gates"].what == "no move was judged"
+    event = judged.model.record.last
+    path = kept_by_run(judged, LAST) / event.gate["file"]
+    before = path.read_bytes()
+    for place in (0, 0.5, 0.9):
+        flip(path, place)
+        assert judged.failed(LAST) == {"gates": f"changed: {event.gate['file']} of event {event.number}"}
+    other = {**json.loads(before), "verdict": "passed", "checks": []}
+    path.write_text(json.dumps(other))
+    assert "gates" in judged.failed(LAST)
+    path.unlink()
+    assert judged.failed(LAST) == {"gates": f"missing: {event.gate['file']} of event {event.number}"}
+    assert judged.failed(1) == {}
+
+
+def test_a_verdict_that_could_not_be_kept_is_told(shop):
+    gate = gate_of(shop.client, shop.root, NAME, 1)
+    lifecycle.promote(shop.client, NAME, 1, gate=replace(gate, file="", forced=True))
+    found = shop.found(1)["gates"]
+    assert (found.verdict, found.what) == ("not recorded", "the verdict of event 5 could not be kept")
 
 
 @given(data=st.data())
@@ -291,7 +434,7 @@ def test_people_see_a_line_a_version_and_every_fault(shop):
     flip(shop.folder(2) / "MLmodel")
     text = report(verify(shop.client, shop.root))
     assert "changed: MLmodel" in text
-    assert text.splitlines()[-1] == f"✗ 1 of {2 + 9 * VERSIONS} checks of {VERSIONS} versions failed"
+    assert text.splitlines()[-1] == f"✗ 1 of {2 + 11 * VERSIONS} checks of {VERSIONS} versions failed"
     assert len(text.splitlines()) == 1 + 1 + 2 * VERSIONS + 1 + 1, "head, model, versions, fault, sum"
 
 

@@ -25,7 +25,9 @@ _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 def checked(client: MlflowClient | None, options: argparse.Namespace) -> Answer:
     """Verify what was asked for; the exit code is 1 where any check fails."""
-    from lockstep.registry.checks.verify import healthy, report, verify, verify_folder
+    from lockstep.registry.checks.bundles import verify_folder
+    from lockstep.registry.checks.findings import healthy, report
+    from lockstep.registry.checks.verify import verify
 
     if options.folder is not None and (options.model_name or options.version):
         raise UsageError("verify takes either --folder DIR or --model-name NAME (with --version N)")

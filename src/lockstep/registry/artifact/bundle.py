@@ -19,17 +19,10 @@ from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.io import sha256_file, write_json, write_text
 from lockstep.registry.artifact.packaging import SCHEMA
 from lockstep.registry.catalog import Model, Version, check_stage, check_version, get_model, pruned_line
-from lockstep.registry.checks.verify import (
-    BUNDLE,
-    BUNDLE_SUMS,
-    FAILED,
-    MODEL_FOLDER,
-    NOT_CHECKED,
-    Finding,
-    bundle_sums,
-    check_artifact,
-    check_lineage,
-)
+from lockstep.registry.checks.artifacts import check_artifact
+from lockstep.registry.checks.bundles import BUNDLE, BUNDLE_SUMS, MODEL_FOLDER, bundle_sums
+from lockstep.registry.checks.findings import FAILED, NOT_CHECKED, Finding
+from lockstep.registry.checks.origins import check_lineage
 from lockstep.registry.record.events import Event, Who
 from lockstep.registry.record.journal import Journal, default_who, journal, now
 

@@ -1,0 +1,140 @@
+"""What checks find: one finding a check, how it is told, and how a check over damaged content ends as one too."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from lockstep.errors import LockstepError
+from lockstep.io import sha256_file
+from lockstep.registry.catalog import Version
+from lockstep.registry.cli import aligned
+
+OK, FAILED, PRUNED = "ok", "failed", "pruned"
+NOT_RECORDED, NOT_KNOWN, NOT_CHECKED = "not recorded", "not known", "not checked"
+_SHOWN_FILES = 5
+BROKEN = (
+    LockstepError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What readers raise over bytes that somebody changed; here it is a finding, not a crash."""
+
+Told = tuple[str, str]
+"""A check's verdict, and what it is about."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check of one version (None: of the whole model) found."""
+
+    name: str
+    version: int | None
+    check: str
+    verdict: str
+    what: str
+
+
+# ---------------------------------------------------------------- one check
+
+
+def tried(version: Version, check: str, run: Callable[..., Told], *arguments: Any) -> Finding:
+    """Run one check; whatever damaged content makes it raise is its finding."""
+    try:
+        verdict, what = run(version, *arguments)
+    except BROKEN as error:
+        folder = next((a for a in arguments if isinstance(a, Path)), None)
+        verdict, what = FAILED, told_of(error, folder)
+    return finding(version, check, verdict, what)
+
+
+def finding(version: Version, check: str, verdict: str, what: str) -> Finding:
+    """Return what a check of one version found."""
+    return Finding(version.name, version.version, check, verdict, what)
+
+
+def told_of(error: Exception, folder: Path | None) -> str:
+    """Return an error as one line, without the temporary folder in which it was met."""
+    if isinstance(error, FileNotFoundError) and folder is not None:
+        return f"missing: {Path(str(error.filename)).name}"
+    text = " ".join(str(error).split()) or type(error).__name__
+    return (
+        text.replace(f"{folder}/", "") if isinstance(error, LockstepError) else f"unreadable ({text[:200]})"
+    )
+
+
+def compared(told: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """Name the files that were changed, are missing or came on top, in one line a kind."""
+    kinds = {
+        "changed": [name for name in told if name in found and found[name] != told[name]],
+        "missing": [name for name in told if name not in found],
+        "added": [name for name in found if name not in told],
+    }
+    return [f"{kind}: {named(names)}" for kind, names in kinds.items() if names]
+
+
+def sums_below(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file below a folder by its path there; a dangling link is an error that names it."""
+    files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file() or p.is_symlink()}
+    return {name: sha256_file(files[name]) for name in sorted(files)}
+
+
+def named(names: list[str]) -> str:
+    """Name some files, the rest of many by their number."""
+    more = f" and {len(names) - _SHOWN_FILES} more" if len(names) > _SHOWN_FILES else ""
+    return ", ".join(sorted(names)[:_SHOWN_FILES]) + more
+
+
+# ---------------------------------------------------------------- all of them
+
+
+def healthy(findings: Sequence[Finding]) -> bool:
+    """Tell whether no check failed; what was never recorded, or cannot be known here, is no fault."""
+    return all(finding.verdict != FAILED for finding in findings)
+
+
+def report(findings: Sequence[Finding]) -> str:
+    """Return findings as a table for people, with one line that sums them up."""
+    wrong = [finding for finding in findings if finding.verdict == FAILED]
+    subjects = len({(f.name, f.version) for f in findings if f.version is not None})
+    count = f"{len(findings)} checks of {subjects} version{'s' * (subjects != 1)}"
+    last = f"✗ {len(wrong)} of {count} failed" if wrong else f"✓ {count}: none failed{_left_open(findings)}"
+    rows = findings if subjects == 1 else _shortened(findings)
+    return (
+        "\n".join([aligned([asdict(f) for f in rows]), last])
+        if findings
+        else "there is nothing to verify yet"
+    )
+
+
+def _left_open(findings: Sequence[Finding]) -> str:
+    """Say how many checks neither passed nor failed."""
+    counts = Counter(f.verdict for f in findings if f.verdict not in (OK, FAILED))
+    return f" ({', '.join(f'{count} {verdict}' for verdict, count in counts.items())})" if counts else ""
+
+
+def _shortened(findings: Sequence[Finding]) -> list[Finding]:
+    """Return findings with those that are well in one line a version."""
+    rows: list[Finding] = []
+    for (name, version), some in groupby(findings, key=lambda f: (f.name, f.version)):
+        told = list(some)
+        well = [f.check for f in told if f.verdict == OK]
+        rows += [Finding(name, version, ", ".join(well), OK, "")] if well else []
+        rows += [f for f in told if f.verdict != OK]
+    return rows
