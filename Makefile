@@ -13,7 +13,7 @@ READY := .venv/.ready
 
 .PHONY: help
 help: ## list every target
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-18s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-22s %s\n' "$$name" "$$text"; done
 
 # ---- set-up -------------------------------------------------------------------------------------
 .PHONY: env
@@ -94,6 +94,10 @@ lint: $(READY) ## check style, types, import contracts and the stages' declared 
 .PHONY: check-reproducible
 check-reproducible: $(READY) ## rebuild the last commit from nothing under two BLAS kernels and compare
 	@scripts/check_reproducible.sh
+
+.PHONY: check-reproduce-types
+check-reproduce-types: $(READY) ## reproduce a version of every model type from fresh clones (PROBLEM=accidents; minutes)
+	@python scripts/check_reproduce_types.py "$(PROBLEM)"
 
 .PHONY: format
 format: $(READY) ## format the code and put the stages' code into dvc.yaml
