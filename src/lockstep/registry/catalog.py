@@ -13,9 +13,14 @@ from typing import TYPE_CHECKING, Any
 from lockstep.errors import RegistryError, UsageError, nearest, unknown
 from lockstep.registry.cli import check_plain, visible
 from lockstep.registry.record.events import Record, read_record
+from lockstep.registry.tables import Tables, local_tables
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from lockstep.config.settings import Settings
+
+    Registry = MlflowClient | Tables
 
 STAGES = ("None", "Staging", "Production", "Archived")
 """Where a version can stand; its stage IS the tag of this name, MLflow's own stages are never read."""
@@ -144,18 +149,40 @@ def number(text: str | None) -> float | None:
 
 def open_registry(root: Path, tracking_uri: str | None = None) -> MlflowClient:
     """Connect to the configured registry; one that was never made is an error that says how to make it."""
+    from lockstep.registry.store import connect
+
+    settings, _ = _configured(root, tracking_uri)
+    return connect(settings, root)
+
+
+def open_to_read(root: Path, tracking_uri: str | None = None) -> Registry:
+    """Open the configured registry for who only looks: a local one as its tables, at a tenth of the time."""
+    from lockstep.registry.store import connect, main_tree, prepare_sqlite
+
+    settings, database = _configured(root, tracking_uri)
+    if database is None:
+        return connect(settings, root)
+    prepare_sqlite(database, main_tree(root))
+    return local_tables(database) or connect(settings, root)
+
+
+def _configured(root: Path, tracking_uri: str | None) -> tuple[Settings, Path | None]:
+    """Return the settings and, where the registry is a local one, the file of its database, which must be there."""
     from lockstep.config.settings import load_settings
-    from lockstep.registry.store import connect, resolve_uri
+    from lockstep.registry.store import resolve_uri
 
     settings = load_settings(root, {"tracking_uri": tracking_uri})
-    database = resolve_uri(settings, root).removeprefix("sqlite:///")
-    if database.startswith("/") and not Path(database).is_file():
+    uri = resolve_uri(settings, root)
+    if not uri.startswith("sqlite:///"):
+        return settings, None
+    database = Path(uri.removeprefix("sqlite:///"))
+    if not database.is_file():
         source = settings.source_of("tracking_uri")
         raise RegistryError(
             f"no registry yet: {database} is missing (tracking URI from {source});"
             " run `make run-train` to make it, or set MLFLOW_TRACKING_URI"
         )
-    return connect(settings, root)
+    return settings, database
 
 
 def check_stage(stage: str) -> str:
@@ -208,65 +235,56 @@ def registry_speaks() -> Iterator[None]:
         raise RegistryError(f"the registry refused: {shown}; {fix}") from error
 
 
-def model_names(client: MlflowClient) -> list[str]:
+def model_names(client: Registry) -> list[str]:
     """Return the names of all registered models, sorted."""
-    with registry_speaks():
-        return sorted(m.name for m in _models(client))
+    return sorted(entry.name for entry in _entries(client))
 
 
-def list_models(client: MlflowClient) -> list[Model]:
+def list_models(client: Registry) -> list[Model]:
     """Return every registered model with its versions, by name; two queries in all."""
-    with registry_speaks():
-        entries = list(_models(client))
-        versions: dict[str, list[Version]] = {entry.name: [] for entry in entries}
-        for raw in _pages(client.search_model_versions):
-            versions.setdefault(raw.name, []).append(version_from(raw))
-    return sorted((_model(entry, versions[entry.name]) for entry in entries), key=lambda m: m.name)
+    entries = _entries(client)
+    versions: dict[str, list[Version]] = {entry.name: [] for entry in entries}
+    for raw in _source(client).versions():
+        versions.setdefault(raw.name, []).append(version_from(raw))
+    models = (_model(entry, read_record(entry.tags), versions[entry.name]) for entry in entries)
+    return sorted(models, key=lambda m: m.name)
 
 
-def get_model(client: MlflowClient, name: str, stage: str | None = None) -> Model:
+def get_model(client: Registry, name: str, stage: str | None = None) -> Model:
     """Return one registered model; an unknown name is an error with the nearest known one.
 
     With ``stage`` only the versions in it, by the record or (where it does not know them) by their tag: of a model
     with many versions that is much faster.
     """
-    entry = _entry(client, name)
-    where = f"name = '{name}'" + (f" AND tags.`{STAGE_TAG}` = '{stage}'" if stage else "")
-    with registry_speaks():
-        found = [version_from(raw) for raw in _pages(client.search_model_versions, filter_string=where)]
-        model = _model(entry, found)
-        if stage is None:
-            return model
-        there = {v.version for v in found}
-        lacking = [n for n, at in model.record.stages.items() if at == stage and n not in there]
-        found += [version_from(client.get_model_version(name, str(number))) for number in lacking]
-        whole = _model(entry, found)
-    return replace(whole, versions=whole.in_stage(stage))
+    entry, source = _entry(client, name), _source(client)
+    record = read_record(entry.tags)
+    found = source.versions(name, None if stage is None else (STAGE_TAG, stage))
+    if stage is not None:
+        there = {int(raw.version) for raw in found}
+        lacking = [n for n, at in record.stages.items() if at == stage and n not in there]
+        found = [*found, *(raw for number in lacking for raw in source.version(name, number))]
+    model = _model(entry, record, [version_from(raw) for raw in found])
+    return model if stage is None else replace(model, versions=model.in_stage(stage))
 
 
-def newest_in(client: MlflowClient, name: str, stage: str) -> tuple[Model, Version]:
+def newest_in(client: Registry, name: str, stage: str) -> tuple[Model, Version]:
     """Return a model and its newest version in a stage, without reading the versions in others."""
     few = get_model(client, name, stage) if stage != "None" else None
     model = few if few and few.versions else get_model(client, name)
     return model, model.newest_in(stage)
 
 
-def get_record(client: MlflowClient, name: str) -> Record:
+def get_record(client: Registry, name: str) -> Record:
     """Return the record of one registered model, without its versions."""
     return read_record(_entry(client, name).tags)
 
 
-def _entry(client: MlflowClient, name: str) -> Any:
-    """Return MLflow's registered model; an unknown name is an error with the nearest known one."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise RegistryError(_no_model(name, model_names(client))) from None
-        with registry_speaks():
-            raise
+def _entry(client: Registry, name: str) -> Any:
+    """Return the registry's entry of a model; an unknown name is an error with the nearest known one."""
+    found = _source(client).entries(name)
+    if not found:
+        raise RegistryError(_no_model(name, model_names(client)))
+    return found[0]
 
 
 def versions_of_run(client: MlflowClient, run_id: str) -> list[Version]:
@@ -278,10 +296,52 @@ def versions_of_run(client: MlflowClient, run_id: str) -> list[Version]:
         return [version_from(raw) for raw in found]
 
 
-def _models(client: MlflowClient) -> Iterator[Any]:
-    """Yield MLflow's registered models but for the locks among them."""
-    found = _pages(client.search_registered_models)
-    return (model for model in found if not model.name.startswith(LOCK_PREFIX))
+def _entries(client: Registry) -> list[Any]:
+    """Return the registry's entries of models but for the locks among them."""
+    return [entry for entry in _source(client).entries() if not entry.name.startswith(LOCK_PREFIX)]
+
+
+def _source(client: Registry) -> Tables | _Asked:
+    return client if isinstance(client, Tables) else _Asked(client)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """MLflow's client, asked what ``Tables`` is asked."""
+
+    client: MlflowClient
+
+    def entries(self, name: str | None = None) -> list[Any]:
+        """Return all registered models, or the one of a name."""
+        with registry_speaks():
+            if name is None:
+                return list(_pages(self.client.search_registered_models))
+            return _unless_missing(lambda: self.client.get_registered_model(name))
+
+    def versions(self, name: str | None = None, tag: tuple[str, str] | None = None) -> list[Any]:
+        """Return all versions, or those of a model, or of these those with a tag of that value."""
+        words = [f"name = '{name}'"] if name else []
+        words += [f"tags.`{tag[0]}` = '{tag[1]}'"] if tag else []
+        query = {"filter_string": " AND ".join(words)} if words else {}
+        with registry_speaks():
+            return list(_pages(self.client.search_model_versions, **query))
+
+    def version(self, name: str, number: int) -> list[Any]:
+        """Return one version; nothing where somebody deleted it."""
+        with registry_speaks():
+            return _unless_missing(lambda: self.client.get_model_version(name, str(number)))
+
+
+def _unless_missing(ask: Callable[[], Any]) -> list[Any]:
+    """Return what MLflow answers, in a list; an empty one where it knows no such thing."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return [ask()]
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return []
+        raise
 
 
 def _no_model(name: str, known: list[str]) -> str:
@@ -291,9 +351,8 @@ def _no_model(name: str, known: list[str]) -> str:
     return f"unknown model '{shortened(name)}'{nearest(name, shown)}; registered: {', '.join(shown)}"
 
 
-def _model(entry: Any, versions: list[Version]) -> Model:
+def _model(entry: Any, record: Record, versions: list[Version]) -> Model:
     aliases = {str(alias): int(number) for alias, number in sorted(entry.aliases.items())}
-    record = read_record(entry.tags)
     stages = record.stages
     told = (replace(v, recorded=stages.get(v.version)) for v in versions)
     return Model(entry.name, tuple(sorted(told, key=lambda v: v.version)), aliases, record)

@@ -23,12 +23,14 @@ from lockstep.registry.catalog import (
     list_models,
     newest_in,
     open_registry,
+    open_to_read,
 )
 from lockstep.registry.cli import Parser, aligned, as_json, common_options, listed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from lockstep.registry.catalog import Registry
     from lockstep.registry.judging.gated import Gate
     from lockstep.registry.record.events import Event, Who
     from lockstep.registry.record.lifecycle import Move
@@ -56,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check_options(options)
     # A folder is looked at without a registry, and the doctor is who tells what hinders to reach one.
     alone = getattr(options, "folder", None) is not None or options.command is doctor
-    client = None if alone else open_registry(project_root(), options.tracking_uri)
+    opened = open_to_read if options.command in LISTINGS else open_registry
+    client = None if alone else opened(project_root(), options.tracking_uri)
     content, text, *code = options.command(client, options)
     print(as_json(content) if options.json else text)
     return code[0] if code else 0
@@ -88,13 +91,13 @@ def check_options(options: argparse.Namespace) -> None:
         check_force(options.force, options.reason or "")
 
 
-def show_models(client: MlflowClient, options: argparse.Namespace) -> Answer:
+def show_models(client: Registry, options: argparse.Namespace) -> Answer:
     """List every model."""
     models = list_models(client)
     return [_model_facts(m) for m in models], aligned([_model_row(m) for m in models]) if models else EMPTY
 
 
-def show_versions(client: MlflowClient, options: argparse.Namespace) -> Answer:
+def show_versions(client: Registry, options: argparse.Namespace) -> Answer:
     """List one model's versions, the newest first."""
     model = get_model(client, options.model_name)
     versions = model.versions[::-1]
@@ -102,7 +105,7 @@ def show_versions(client: MlflowClient, options: argparse.Namespace) -> Answer:
     return [version_facts(model, v) for v in versions], text
 
 
-def show_model(client: MlflowClient, options: argparse.Namespace) -> Answer:
+def show_model(client: Registry, options: argparse.Namespace) -> Answer:
     """Show the version in one stage."""
     facts = version_facts(*newest_in(client, options.model_name, options.stage))
     return facts, listed(facts)
@@ -144,7 +147,7 @@ def rollback(client: MlflowClient, options: argparse.Namespace) -> Answer:
     return _moved(lifecycle.rollback(client, options.model_name, stage, version, run_id, _who(options)))
 
 
-def history(client: MlflowClient, options: argparse.Namespace) -> Answer:
+def history(client: Registry, options: argparse.Namespace) -> Answer:
     """Show a model's record, the newest event last."""
     record = get_record(client, options.model_name)
     for fault in record.faults:
@@ -465,6 +468,8 @@ COMMANDS: dict[str, tuple[Callable[..., Answer], str, str]] = {
     ),
 }
 """What each command does, its help, and its options; those in brackets may be left out."""
+LISTINGS = (show_models, show_versions, show_model, history)
+"""Commands that only read models and versions."""
 
 
 if __name__ == "__main__":

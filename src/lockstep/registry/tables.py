@@ -1,0 +1,129 @@
+"""A local registry read from MLflow's own tables: importing MLflow takes longer than all that a listing does.
+
+Nothing is written here. Only schemas that are named here are read; of any other, and of what MLflow would look at in
+another way, ``local_tables`` returns None, and MLflow itself is asked.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lockstep.errors import RegistryError
+
+SCHEMAS = ("dc11669786a5",)
+"""Revisions of MLflow's schema that are known to read as below; a test compares with the installed MLflow's answers."""
+_PATIENCE = 20.0
+_ELSEWHERE = ("MLFLOW_REGISTRY_URI", "MLFLOW_ENABLE_WORKSPACES")
+"""Variables by which MLflow would look into another registry, or into a part of this one."""
+_UNUSUAL = """
+    SELECT EXISTS (SELECT 1 FROM registered_models WHERE workspace <> 'default')
+        OR EXISTS (SELECT 1 FROM registered_model_tags WHERE key = 'mlflow.prompt.is_prompt')
+        OR EXISTS (SELECT 1 FROM model_version_tags WHERE key = 'mlflow.prompt.is_prompt')"""
+_TAGGED = (
+    "version IN (SELECT version FROM model_version_tags WHERE {} AND name = ? AND key = ? AND value = ?)"
+)
+_HERE = "workspace = 'default'"
+"""The first column of every index."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered model, with the attributes of MLflow's."""
+
+    name: str
+    tags: dict[str, str]
+    aliases: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model version, with the attributes of MLflow's."""
+
+    name: str
+    version: int
+    creation_timestamp: int
+    run_id: str | None
+    source: str
+    current_stage: str | None
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The registry's tables in a database file."""
+
+    database: Path
+
+    def entries(self, name: str | None = None) -> list[Entry]:
+        """Return all registered models, or the one of a name."""
+        where, values = ("WHERE name = ?", [name]) if name is not None else ("", [])
+        with _open(self.database) as connection:
+            found = {
+                one: Entry(one, {}, {})
+                for (one,) in connection.execute(f"SELECT name FROM registered_models {where}", values)
+            }
+            tags = f"SELECT name, key, value FROM registered_model_tags {where}"
+            for one, key, value in connection.execute(tags, values):
+                found[one].tags[key] = value
+            aliases = f"SELECT name, alias, version FROM registered_model_aliases {where}"
+            for one, alias, version in connection.execute(aliases, values):
+                found[one].aliases[alias] = version
+        return list(found.values())
+
+    def versions(self, name: str | None = None, tag: tuple[str, str] | None = None) -> list[Row]:
+        """Return all versions, or those of a model, or of these those with a tag of that value."""
+        if name is None:
+            return self._rows("true", [])
+        if tag is None:
+            return self._rows("name = ?", [name])
+        return self._rows(f"name = ? AND {_TAGGED.format(_HERE)}", [name, name, *tag])
+
+    def version(self, name: str, number: int) -> list[Row]:
+        """Return one version; nothing where somebody deleted it."""
+        return self._rows("name = ? AND version = ?", [name, number])
+
+    def _rows(self, where: str, values: Sequence[Any]) -> list[Row]:
+        where = f"WHERE {_HERE} AND {where}"
+        rows = f"""
+            SELECT name, version, creation_time, run_id, source, current_stage FROM model_versions
+            {where} AND current_stage <> 'Deleted_Internal'"""
+        tags = f"SELECT name, version, key, value FROM model_version_tags {where}"
+        found: dict[tuple[str, int], Row] = {}
+        with _open(self.database) as connection:
+            for name, version, created, run_id, source, stage in connection.execute(rows, values):
+                found[name, version] = Row(name, version, created, run_id, source, stage, {})
+            for name, version, key, value in connection.execute(tags, values):
+                if (name, version) in found:
+                    found[name, version].tags[key] = value
+        return list(found.values())
+
+
+def local_tables(database: Path) -> Tables | None:
+    """Return the registry of a database that is known to read as told here; None for any other."""
+    if any(os.environ.get(name) for name in _ELSEWHERE):
+        return None
+    with _open(database) as connection:
+        known = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+        if [revision for (revision,) in known if revision not in SCHEMAS]:
+            return None
+        (unusual,) = connection.execute(_UNUSUAL).fetchone()
+    return None if unusual else Tables(database)
+
+
+@contextmanager
+def _open(database: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection that sees one state of the database, whatever others write meanwhile."""
+    try:
+        uri = f"{database.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=_PATIENCE)) as connection:
+            connection.execute("BEGIN")
+            yield connection
+    except sqlite3.Error as error:
+        fix = "run the command again; `manage_model_registry.py doctor` looks closer"
+        raise RegistryError(f"{database} cannot be read: {error}; {fix}") from error
