@@ -144,6 +144,40 @@ def test_the_doctor_names_the_store_finds_what_is_wrong_and_mends_it(shared, cap
     agrees(shared.client, shared.name)
 
 
+@pytest.mark.parametrize("shared", ["s3"], indirect=True)
+def test_pruned_files_are_gone_from_the_bucket_and_the_version_stays(shared, capsys):
+    publish_training(shared.root, "accidents", TYPE)
+    shared.train(seed=1)
+    publish_training(shared.root, "accidents", TYPE)
+    lifecycle.archive(shared.client, shared.name, 1)
+    lifecycle.promote(shared.client, shared.name, 2)
+    old, kept = get_model(shared.client, shared.name).versions
+    before = {v.version: keys_of(shared, v) for v in (old, kept)}
+    assert any(key.endswith("model.skops") for key in before[1])
+    capsys.readouterr()
+    done = manage_json(capsys, "prune", "--model-name", shared.name, "--keep", "0", "--yes")
+    assert [(one["version"], one["files"]) for one in done["deleted"]] == [(1, len(before[1]))]
+    assert keys_of(shared, old) == []
+    assert keys_of(shared, kept) == before[2]
+    assert any(old.run_id in key and key.endswith("lineage/closure.json") for key in shared.files())
+    told = {
+        (f["version"], f["check"]): f["verdict"]
+        for f in manage_json(capsys, "verify", "--model-name", shared.name)
+    }
+    assert (told[1, "files"], told[2, "files"]) == ("pruned", "ok")
+    assert told[1, "closure"] == told[1, "stage"] == "ok", "the version stays, and what it was made from"
+    assert "failed" not in told.values()
+    with pytest.raises(RegistryError, match="were pruned"):
+        lifecycle.promote(shared.client, shared.name, 1)
+    agrees(shared.client, shared.name)
+
+
+def keys_of(shared, version):
+    """Return the keys of the files of a version's artifact in the bucket."""
+    model_id = version.source.removeprefix("models:/")
+    return [key for key in shared.files() if f"/{model_id}/" in key]
+
+
 def doctor(capsys, *options):
     """Ask the doctor; in a shared store other tests' versions without files are findings too."""
     manage.main(["doctor", *options, "--json"])
