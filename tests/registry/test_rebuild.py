@@ -3,6 +3,8 @@
 import shutil
 import subprocess
 import sys
+import sysconfig
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -186,6 +188,56 @@ def test_an_environment_is_built_only_where_the_lock_is_another(project):
         pytest.raises(ConfigError, match=r"can't be built \(`make env` ended with exit code 2"),
     ):
         rebuild.with_environment(tree, project)
+
+
+def wheel(folder, name, version):
+    """Write a package of one module as a wheel, and return the line that locks it."""
+    info = f"{name}-{version}.dist-info"
+    content = {
+        f"{name}.py": f"VERSION = '{version}'\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    content[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in [*content, f"{info}/RECORD"])
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, text in content.items():
+            archive.writestr(file, text)
+    return f"{name}=={version} --hash=sha256:{sha256_file(path)}\n"
+
+
+MAKE_ENV = """\
+env:
+\t$(PYTHON) -m venv --without-pip .venv
+\t'{pip}' -m pip --python .venv install -q --no-index --find-links '{wheels}' --require-hashes -r requirements.lock
+\techo '{lent}' > "$$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lent.pth"
+"""
+"""The lent packages come after the locked ones: DVC's hundred need not be installed anew for a test."""
+ASK = "import sys, tinya, tinyb; print(tinya.VERSION, tinyb.VERSION, sys.prefix)"
+
+
+def test_the_commit_s_own_environment_is_built_and_runs_the_training(project, tmp_path):
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    locks = {
+        number: [wheel(wheels, name, number) for name in ("tinya", "tinyb")] for number in ("1.0", "2.0")
+    }
+    make_env = MAKE_ENV.format(pip=sys.executable, wheels=wheels, lent=sysconfig.get_path("purelib"))
+    (project / "Makefile").write_text(make_env)
+    (project / "requirements.lock").write_text("".join(locks["1.0"]))
+    (project / "ask.py").write_text(ASK)
+    (project / "dvc.yaml").write_text(DVC.replace("cp data-${item.problem}", "python ask.py >"))
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "made with the first of two packages")
+    commit = git(project, "rev-parse", "HEAD")
+    (project / "requirements.lock").write_text("".join(locks["2.0"]))
+    git(project, "commit", "-qam", "the second")
+    with rebuild.clean_tree(project, commit) as tree:
+        built = rebuild.with_environment(tree, project)
+        rebuild.fetch_data(built, project, "cars", None)
+        rebuild.repro(built, "cars-a")
+        told = (built.root / "model-cars-a").read_text().split(maxsplit=2)
+        assert told == ["1.0", "1.0", f"{built.root / '.venv'}\n"]
 
 
 def test_kept_inputs_are_put_over_the_commit_only_where_their_sums_hold(project, tmp_path):
