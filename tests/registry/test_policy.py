@@ -1,8 +1,16 @@
 """Registering only what is better than all earlier versions, with real trainings' outputs in real stores."""
 
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import joblib
+import numpy as np
 import pytest
-from tests.registry.contest import STRONG, TWIN, WEAK, configure, model, write_data
+from tests.registry.contest import NIGHT_BLIND, STRONG, TWIN, WEAK, configure, model, write_data
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import CONFIG_FILE, load_settings
@@ -10,13 +18,39 @@ from lockstep.io import read_json, sha256_file, write_json
 from lockstep.models.artifact import model_digest
 from lockstep.registry import store
 from lockstep.registry.artifact.loading import load_version
+from lockstep.registry.artifact.packaging import SKOPS
 from lockstep.registry.catalog import get_model
+from lockstep.registry.judging import policy
 from lockstep.registry.judging.gated import gate_of
+from lockstep.registry.publishing.outputs import read_outputs
 from lockstep.registry.publishing.publish import line, publish_training
 from lockstep.registry.record import lifecycle
 from lockstep.registry.register_models import register_models
 
 NAME, TYPE = "Accident_Prediction_Logistic_Regression", "logistic_regression"
+ONE_OF_TWO = """
+import sys, time
+from pathlib import Path
+from lockstep.registry.publishing import publish as publishing
+
+root, said, awaited = (Path(name) for name in sys.argv[1:])
+register = publishing.register
+
+def after_the_other(*given, **told):
+    (said / f"{root.name} judged").touch()
+    deadline = time.monotonic() + 120
+    while not awaited.exists():
+        assert time.monotonic() < deadline, f"{awaited.name} did not come"
+        time.sleep(0.02)
+    done = register(*given, **told)
+    (said / f"{root.name} registered").touch()
+    return done
+
+publishing.register = after_the_other
+done = publishing.publish_training(root, "accidents", "logistic_regression")
+print(done.version, done.refused, sep="|")
+"""
+"""A process that has judged its model, and makes the version when another one got so far."""
 
 
 @pytest.fixture
@@ -80,7 +114,7 @@ def test_what_is_not_better_is_logged_and_refused_on_record_once(root, capsys):
 def test_what_lost_is_not_compared_again(root, monkeypatch):
     published(root, STRONG)
     first = published(root, WEAK)
-    monkeypatch.setattr("lockstep.registry.judging.holdout.holdout", None)
+    monkeypatch.setattr("lockstep.registry.judging.policy.unseen", None)
     assert publish_training(root, "accidents", TYPE).refused == first.refused
 
 
@@ -143,3 +177,113 @@ def test_over_a_server_the_gate_judges_what_publishing_made(root, server, monkey
     run_id = get_model(client, name).version(2).run_id
     assert event.gate["file"] in {item.path for item in client.list_artifacts(run_id, "gates")}
     assert gate_of(client, root, name, 1).refused
+
+
+def test_of_two_at_once_the_second_is_judged_against_the_first(root, tmp_path):
+    """Both find no version to be compared with; the worse one comes second."""
+    worse, better = root.with_name("worse"), root.with_name("better")
+    for folder, kind in ((worse, WEAK), (better, STRONG)):
+        shutil.copytree(root, folder, ignore=shutil.ignore_patterns("mlflow.db", "mlruns"))
+        train(folder, kind)
+    both = [
+        one_of_two(root, better, tmp_path, "worse judged"),
+        one_of_two(root, worse, tmp_path, "better registered"),
+    ]
+    told = [process.communicate(timeout=200) for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    assert told[0][0] == "1|\n"
+    assert told[1][0].startswith("None|roc_auc 0.")
+    assert "version 1 of Accident_Prediction_Logistic_Regression came or went while" in told[1][1]
+    found = held(root)
+    assert [v.tag("model_digest") for v in found.versions] == [model_digest(model(STRONG))]
+    assert [e.end.outcome for e in found.record.events] == ["done", "refused"]
+
+
+def one_of_two(root, own, said, awaited):
+    store = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db"}
+    command = [sys.executable, "-c", ONE_OF_TWO, str(own), str(said), str(said / awaited)]
+    return subprocess.Popen(
+        command, env=store, cwd=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def judged(root, kind):
+    """What the policy says of a model, beside any record."""
+    train(root, kind)
+    client = store.connect(load_settings(root), root)
+    return policy.compare(client, get_model(client, NAME), read_outputs(root, "accidents", TYPE), {})
+
+
+@pytest.fixture
+def three(root):
+    """Three versions; nothing is kept of them."""
+    configure(root)
+    for kind in (WEAK, STRONG, NIGHT_BLIND):
+        published(root, kind)
+    shutil.rmtree(root / ".lockstep" / "cache")
+    return root
+
+
+def test_versions_whose_scores_are_kept_are_not_opened(three, monkeypatch):
+    first = judged(three, TWIN)
+    assert (first.best, first.detail.count("none of 3 earlier versions")) == (2, 1)
+    shutil.rmtree(three / ".lockstep" / "cache" / "models")
+    monkeypatch.setattr("lockstep.registry.artifact.loading._download", None)
+    assert judged(three, TWIN) == first
+
+
+def test_what_became_of_files_after_they_were_compared_changes_nothing(three):
+    first = judged(three, TWIN)
+    damage(three, 2)
+    assert judged(three, TWIN) == first
+
+
+@pytest.mark.parametrize("kept", ["nothing", "facts"])
+def test_a_damaged_version_is_named_and_not_compared(three, capsys, kept):
+    first = judged(three, TWIN)
+    damage(three, 2)
+    shutil.rmtree(three / ".lockstep" / "cache" / ("scores" if kept == "facts" else ""))
+    capsys.readouterr()
+    found = judged(three, TWIN)
+    assert (first.best, found.best) == (2, 3)
+    assert "none of 2 earlier versions" in found.detail
+    assert capsys.readouterr().err == f"⚠ {NAME}: version 2 not compared: its files are damaged or gone\n"
+
+
+def damage(root, number):
+    """Damage a version's files in the store and, as time does, lose the download."""
+    client = store.connect(load_settings(root), root)
+    (Path(client.get_model_version_download_uri(NAME, str(number))) / SKOPS).write_bytes(b"no model")
+    shutil.rmtree(root / ".lockstep" / "cache" / "models")
+
+
+def test_who_cannot_be_compared_is_named_with_the_reason(three, monkeypatch, capsys):
+    client = store.connect(load_settings(three), three)
+    client.set_model_version_tag(NAME, "1", "lockstep.pruned", "9")
+    scores_of = policy.scores_of
+
+    def broken(client, root, version, rows):
+        found = scores_of(client, root, version, rows)
+        return found if version.version == 2 else replace(found, score=found.score * np.nan)
+
+    monkeypatch.setattr(policy, "scores_of", broken)
+    assert judged(three, TWIN).best == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"⚠ {NAME}: version 1 not compared: its files were pruned",
+        f"⚠ {NAME}: version 3 not compared: its scores are no finite numbers",
+    ]
+
+
+def test_versions_of_other_columns_or_another_task_do_not_count(three, capsys):
+    judged(three, TWIN)
+    for path, change in zip(
+        sorted((three / ".lockstep/cache/facts").iterdir()),
+        ({"task": "regression"}, {"features": ["gone", "vma"]}, {"task": "regression"}),
+        strict=True,
+    ):
+        write_json(path, read_json(path) | change)
+    capsys.readouterr()
+    assert judged(three, TWIN) == policy.Answer(True, policy.NONE_ABLE)
+    told = capsys.readouterr().err
+    assert "not compared: it is a model for regression" in told
+    assert "not compared: it reads gone, which the schema lacks" in told

@@ -19,8 +19,9 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.errors import DataError
 from lockstep.features.matrix_columns import ROW
 from lockstep.features.split import group_codes, mixed
-from lockstep.io import read_parquet, sha256_json, whole_file
+from lockstep.io import read_parquet, sha256_json
 from lockstep.problems.schema import Schema, load_schema
+from lockstep.registry.artifact.kept import keep, read_kept
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +39,8 @@ SEEN_DIGEST = "lockstep.seen_digest"
 FITTED = ("train", "stop", "choose")
 """The parts that a model is fitted, stopped, calibrated or chosen on."""
 CACHE = Path(".lockstep") / "cache" / "seen"
+MOST_BYTES = 64 * 2**20
+"""How much of them a workspace keeps."""
 _DROPPED_BITS = 24
 """Of each hash; 40 are enough to tell millions of groups apart, and take half the room."""
 _UNREADABLE = (
@@ -172,9 +175,23 @@ def seen_by_training(root: Path, problem: str, lineage: Lineage) -> Seen | None:
         seen = _seen_in(layout, load_schema(problem))
     except DataError:  # matrices that are not here whole: a copy of the models alone may still be registered
         return None
-    with whole_file(path) as part:
-        part.write_bytes(to_bytes(seen))
+    keep(path, to_bytes(seen), MOST_BYTES)
     return seen
+
+
+def kept_seen(root: Path, told: str) -> Seen | None:
+    """Return the set of this digest where this workspace keeps it."""
+    seen = _kept(_place(root, told))
+    return seen if seen is not None and seen.digest == told else None
+
+
+def keep_seen(root: Path, seen: Seen) -> None:
+    """Keep a set by its digest."""
+    keep(_place(root, seen.digest), to_bytes(seen), MOST_BYTES)
+
+
+def _place(root: Path, told: str) -> Path:
+    return root / CACHE / f"{sha256_json([SEEN_DIGEST, told])}.npz"
 
 
 def _seen_in(layout: ProblemLayout, schema: Schema) -> Seen:
@@ -201,8 +218,9 @@ def _identifying(layout: ProblemLayout, schema: Schema) -> pd.DataFrame:
 
 def _kept(path: Path) -> Seen | None:
     """Return a set that was kept; None where it wasn't, or was damaged since."""
+    content = read_kept(path)
     try:
-        return from_bytes(path.read_bytes()) if path.is_file() else None
+        return None if content is None else from_bytes(content)
     except DataError:
         return None
 

@@ -11,7 +11,7 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import load_params
 from lockstep.errors import RegistryError
 from lockstep.io import read_json
-from lockstep.models.decisions import decide
+from lockstep.models.decisions import Costs, decide
 from lockstep.models.evaluation import Scored, better
 from lockstep.registry.catalog import SCRIPT, Version, list_models
 
@@ -120,17 +120,33 @@ def inputs_of(model: Model, table: pd.DataFrame) -> pd.DataFrame:
     return table[model.schema.feature_names]
 
 
+@dataclass(frozen=True)
+class Decider:
+    """How a model's scores are read: its task, and by what it decides. ``classes`` are a multiclass model's labels."""
+
+    task: str
+    threshold: float | None = None
+    classes: Sequence[Any] = ()
+    costs: Costs | None = None
+
+
+def decider(model: Model) -> Decider:
+    """Return how a model's scores are read."""
+    task = model.schema.task
+    return Decider(task, model.threshold, model.classes if task == "multiclass" else (), model.costs)
+
+
 def scored_by(model: Model, table: pd.DataFrame, target: NDArray[Any], classes: Sequence[Any]) -> Scored:
     """Return rows with a model's scores, and of several classes its decisions."""
-    return scored_from(model, model.score(table), target, classes)
+    return scored_from(decider(model), model.score(table), target, classes)
 
 
-def scored_from(model: Model, scores: NDArray[Any], target: NDArray[Any], classes: Sequence[Any]) -> Scored:
+def scored_from(told: Decider, scores: NDArray[Any], target: NDArray[Any], classes: Sequence[Any]) -> Scored:
     """Return rows with a model's scores of them, and of several classes its decisions."""
-    if model.schema.task != "multiclass":
-        return Scored(target, scores, None if model.schema.task == "regression" else model.threshold or 0.5)
-    places, known = class_places(model, classes)
-    decision = decide(scores, model.classes, model.costs)
+    if told.task != "multiclass":
+        return Scored(target, scores, None if told.task == "regression" else told.threshold or 0.5)
+    places, known = class_places(told.classes, classes)
+    decision = decide(scores, list(told.classes), told.costs)
     import numpy as np
 
     spread = np.zeros((len(scores), known))
@@ -138,13 +154,13 @@ def scored_from(model: Model, scores: NDArray[Any], target: NDArray[Any], classe
     return Scored(target, spread, decision=np.asarray(places)[decision])
 
 
-def class_places(model: Model, classes: Sequence[Any]) -> tuple[list[int], int]:
-    """Return where a model's classes stand among this workspace's, and how many there are of both together.
+def class_places(labels: Sequence[Any], classes: Sequence[Any]) -> tuple[list[int], int]:
+    """Return where a model's labels stand among this workspace's, and how many there are of both together.
 
     A model trained on other data may know a class that has no row here, or lack one: that one has no chance with it.
     """
     names = [str(label) for label in classes]
-    own = [str(label) for label in model.classes]
+    own = [str(label) for label in labels]
     names += [name for name in own if name not in names]
     return [names.index(name) for name in own], len(names)
 

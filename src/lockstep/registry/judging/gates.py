@@ -249,12 +249,17 @@ def _sides(case: Case) -> Sides:
 
 def check_finite(rows: Scored, model: Loaded) -> Scored:
     """Return scored rows; a score that is no number is a RegistryError: nothing can be compared with it."""
-    import numpy as np
-
-    if not np.isfinite(rows.score).all():
+    if not is_finite(rows):
         where = f"{model.name} version {model.version}" if model.version else model.name
         raise RegistryError(f"{where} gives scores that are no finite numbers")
     return rows
+
+
+def is_finite(rows: Scored) -> bool:
+    """Tell whether all scores are finite numbers."""
+    import numpy as np
+
+    return bool(np.isfinite(rows.score).all())
 
 
 def check_enough(rows: Holdout, gates: Gates) -> None:

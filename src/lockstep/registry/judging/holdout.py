@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.errors import ArtifactError, ConfigError, DataError, RegistryError
-from lockstep.io import read_parquet, sha256_file, sha256_json, whole_file
+from lockstep.io import read_parquet, sha256_file, sha256_json
 from lockstep.models.scored import Scored
 from lockstep.problems.schema import load_schema
+from lockstep.registry.artifact.kept import keep, read_kept
 from lockstep.registry.artifact.seen import Seen, arrays_of, row_keys, seen_by_training
 from lockstep.registry.catalog import Version
-from lockstep.registry.judging.best import inputs_of, scored_from
+from lockstep.registry.judging.best import decider, inputs_of, scored_from
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from lockstep.models.prediction import Model
 
 CACHE = Path(".lockstep") / "cache" / "scores"
+MOST_BYTES = 256 * 2**20
+"""How much of them a workspace keeps: a thousand models' scores of 30,000 rows."""
+NEW_MODEL = "the new model"
 
 
 @dataclass(frozen=True)
@@ -68,17 +73,23 @@ def holdout(
     ``also`` are sets of models that are no version yet (``Outputs.seen``). RegistryError where the seen groups of a
     version are unknown or damaged, where this workspace has no tidy table, or where no row is left.
     """
+    named = [(_where(version), seen_by(client, version, root)) for version in versions]
+    return unseen(root, problem, named, also)
+
+
+def unseen(root: Path, problem: str, named: Sequence[tuple[str, Seen]], also: Sequence[Seen] = ()) -> Holdout:
+    """Return the rows of this workspace that are in no set, each of a version by its name; see ``holdout``."""
     import numpy as np
 
     rows = all_rows(root, problem)
     keys = row_keys(rows.table, load_schema(problem))
+    sets = {seen.digest: (where, seen) for where, seen in [*named, *((NEW_MODEL, seen) for seen in also)]}
     new = np.ones(len(rows.target), dtype=bool)
-    named = [(_where(version), seen_by(client, version, root)) for version in versions]
-    for where, seen in [*named, *(("the new model", seen) for seen in also)]:
+    for where, seen in sets.values():
         _check_identity(seen, keys, where, problem)
         new &= ~np.isin(keys.keys, seen.keys)
     if not new.any():
-        names = " and ".join(dict.fromkeys(where for where, _ in named)) or "the new model"
+        names = " and ".join(dict.fromkeys(where for where, _ in named)) or NEW_MODEL
         raise RegistryError(
             f"{names} were fitted or tuned on every row of {problem} in this workspace; bring in rows that are new "
             f"to them: `make add-data PROBLEM={problem} FROM=…`, or a larger problems.{problem}.split.test"
@@ -165,29 +176,34 @@ def scored(model: Model, model_digest: str, rows: Holdout, root: Path) -> Scored
     A model that wants columns this table lacks is a RegistryError.
     """
     inputs = inputs_of(model, rows.table)
-    path = root / CACHE / f"{sha256_json([model_digest, rows.digest])}.npz"
-    scores = _kept(path, len(rows.target))
+    scores = kept_scores(model_digest, rows, root)
     if scores is None:
         scores = model.score(inputs)
-        _keep(path, scores)
-    return scored_from(model, scores, rows.target, rows.classes)
+        _keep(_place(model_digest, rows, root), scores)
+    return scored_from(decider(model), scores, rows.target, rows.classes)
 
 
-def _kept(path: Path, rows: int) -> NDArray[Any] | None:
-    """Return kept scores; None where there are none, or a damaged file of them."""
+def kept_scores(model_digest: str, rows: Holdout, root: Path) -> NDArray[Any] | None:
+    """Return a model's scores of rows where this workspace keeps them; a damaged file of them is none."""
     import numpy as np
 
-    if not path.is_file():
+    content = read_kept(_place(model_digest, rows, root))
+    if content is None:
         return None
     try:
-        (scores,) = arrays_of(path.read_bytes(), "scores")
+        (scores,) = arrays_of(content, "scores")
     except DataError:
         return None
-    return scores if len(scores) == rows and scores.dtype == np.float64 else None
+    return scores if len(scores) == len(rows.target) and scores.dtype == np.float64 else None
+
+
+def _place(model_digest: str, rows: Holdout, root: Path) -> Path:
+    return root / CACHE / f"{sha256_json([model_digest, rows.digest])}.npz"
 
 
 def _keep(path: Path, scores: NDArray[Any]) -> None:
     import numpy as np
 
-    with whole_file(path) as part, part.open("wb") as stream:
-        np.savez(stream, scores=scores)
+    written = io.BytesIO()
+    np.savez(written, scores=scores)
+    keep(path, written.getvalue(), MOST_BYTES)

@@ -5,6 +5,7 @@ All score the same rows, which none of them was fitted or tuned on. Who does not
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,25 +13,29 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.config.gates import Gates, gates_of
 from lockstep.config.params import load_params
-from lockstep.errors import LockstepError, RegistryError
+from lockstep.errors import ArtifactError, LockstepError, RegistryError
 from lockstep.models.evaluation import better, evaluate
 from lockstep.registry.catalog import Model, Version, get_model
+from lockstep.registry.judging.earlier import distinct, scores_of, seen_of, unfit
 from lockstep.registry.judging.gates import (
     LONGEST_SUMMARY,
     REFUSED,
     check_enough,
     check_finite,
     check_sections,
+    is_finite,
 )
+from lockstep.registry.judging.holdout import Holdout, scored, unseen
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from lockstep.models.prediction import Model as Loaded
-    from lockstep.registry.judging.holdout import Holdout
     from lockstep.registry.publishing.outputs import Outputs
 
 IF_BETTER = "if_better"
+NONE_ABLE = "no earlier version can score today's rows"
+_MOST_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -42,36 +47,45 @@ class Answer:
     best: int | None = None
 
 
-def refusal(
+@dataclass(frozen=True)
+class Judged:
+    """Why a trained model gets no version (empty: it may have one), and the versions it was judged against."""
+
+    refused: str
+    among: frozenset[int]
+
+
+def judged(
     client: MlflowClient, name: str, outputs: Outputs, run_id: str, sections: Mapping[str, Gates]
-) -> str:
-    """Return why a trained model gets no version, in one line and on record; empty where it gets one.
+) -> Judged:
+    """Judge a trained model against all versions of a name; a refusal is in one line and on record.
 
     What lost before against a version that is still there is not compared again. Where the comparison can't be
-    made the model is refused too, and compared anew the next time.
+    made the model is refused too, and compared anew the next time. The model is not held meanwhile: whoever makes
+    the version checks, while it is, that the versions judged against are still all there are.
     """
     model = _model(client, name)
-    if model is None or any(v.tag("model_digest") == outputs.digest for v in model.versions):
-        return ""
+    among = frozenset(version.version for version in model.versions)
+    if not among or any(v.tag("model_digest") == outputs.digest for v in model.versions):
+        return Judged("", among)
     if known := lost_before(model, outputs.digest):
-        return known
+        return Judged(known, among)
     answer = compare(client, model, outputs, sections)
     if answer.better:
-        return ""
+        return Judged("", among)
     detail = (
         answer.detail if len(answer.detail) <= LONGEST_SUMMARY else f"{answer.detail[: LONGEST_SUMMARY - 1]}…"
     )
     _record(client, name, outputs.digest, run_id, Answer(False, detail, answer.best))
-    return detail
+    return Judged(detail, among)
 
 
-def _model(client: MlflowClient, name: str) -> Model | None:
-    """Return the registered model; None where it is none yet, or has no version."""
+def _model(client: MlflowClient, name: str) -> Model:
+    """Return the registered model, made where it is none yet."""
     from lockstep.registry.record.lifecycle import ensure_model
 
     ensure_model(client, name)
-    model = get_model(client, name)
-    return model if model.versions else None
+    return get_model(client, name)
 
 
 def lost_before(model: Model, digest: str) -> str:
@@ -98,54 +112,71 @@ def compare(client: MlflowClient, model: Model, outputs: Outputs, sections: Mapp
 
 
 def _compared(client: MlflowClient, model: Model, outputs: Outputs, gates: Gates) -> Answer:
-    from lockstep.registry.judging.holdout import holdout
-
     if outputs.seen is None:
         raise RegistryError("its own data are not in this workspace; run `dvc pull`")
-    opened = [(v, m) for v in distinct(model.versions) if (m := _opened(client, v, outputs)) is not None]
-    if not opened:
-        return Answer(True, "no earlier version can score today's rows")
-    versions = [version for version, _ in opened]
-    rows = holdout(client, outputs.root, outputs.problem, versions, also=[outputs.seen])
+    root, alone = outputs.root, distinct(model.versions)
+    skipped = {v.version: why for v in alone if (why := unfit(client, root, v, outputs.schema))}
+    able = [version for version in alone if version.version not in skipped]
+    answer = Answer(True, NONE_ABLE)
+    if able:
+        rows = _rows(client, outputs, able, gates)
+        metric = load_params(root).problem(outputs.problem).compare.metric
+        values = _values(client, root, able, rows, metric, skipped)
+        own = _value(trained(outputs), rows, metric, root)
+        answer = _best_of(values, own, metric, len(rows.target)) if values else answer
+    _tell_skipped(model.name, skipped)
+    return answer
+
+
+def _rows(client: MlflowClient, outputs: Outputs, versions: Sequence[Version], gates: Gates) -> Holdout:
+    """Return the rows that neither the new model nor any of the versions has seen."""
+    named = [(f"{v.name} version {v.version}", seen_of(client, outputs.root, v)) for v in versions]
+    rows = unseen(outputs.root, outputs.problem, named, also=[outputs.seen] if outputs.seen else [])
     check_enough(rows, gates)
-    metric = load_params(outputs.root).problem(outputs.problem).compare.metric
-    own = _value(trained(outputs), rows, metric, outputs.root)
-    values = [_value(loaded, rows, metric, outputs.root) for _, loaded in opened]
-    return _best_of(versions, values, own, metric, len(rows.target))
+    return rows
 
 
-def _best_of(
-    versions: Sequence[Version], values: Sequence[float], own: float, metric: str, rows: int
-) -> Answer:
-    best = 0
-    for number in range(1, len(values)):
+def _values(
+    client: MlflowClient,
+    root: Path,
+    versions: Sequence[Version],
+    rows: Holdout,
+    metric: str,
+    skipped: dict[int, str],
+) -> dict[int, float]:
+    """Return the metric by version; one that turns out to be no use is noted among the ``skipped``."""
+    found: dict[int, float] = {}
+    for version in versions:
+        try:
+            told = scores_of(client, root, version, rows)
+        except ArtifactError:
+            skipped[version.version] = "its files are damaged or gone"
+            continue
+        if not is_finite(told):
+            skipped[version.version] = "its scores are no finite numbers"
+            continue
+        found[version.version] = evaluate(told)[metric]
+    return found
+
+
+def _tell_skipped(name: str, skipped: Mapping[int, str]) -> None:
+    """Say which versions were not compared, those of one reason together."""
+    for why in dict.fromkeys(skipped.values()):
+        numbers = sorted(number for number, told in skipped.items() if told == why)
+        shown = ", ".join(map(str, numbers[:_MOST_SHOWN])) + (", …" if len(numbers) > _MOST_SHOWN else "")
+        several = "versions" if len(numbers) > 1 else "version"
+        print(f"⚠ {name}: {several} {shown} not compared: {why}", file=sys.stderr)
+
+
+def _best_of(values: Mapping[int, float], own: float, metric: str, rows: int) -> Answer:
+    """Judge a model's value by the best of the earlier ones', of equals the first."""
+    best, *others = values
+    for number in others:
         best = number if better(metric, values[number], values[best]) else best
     wins = better(metric, own, values[best])
-    told = f"{metric} {own:.4f} against {values[best]:.4f} of version {versions[best].version}"
-    rest = f"on {rows:,} rows that none of {len(versions)} earlier versions has seen"
-    return Answer(wins, f"{told} {rest}{'' if wins else ': not better'}", versions[best].version)
-
-
-def distinct(versions: Sequence[Version]) -> list[Version]:
-    """Return the versions, of those with the same model the newest."""
-    found = {version.tag("model_digest") or f"version {version.version}": version for version in versions}
-    return list(found.values())
-
-
-def _opened(client: MlflowClient, version: Version, outputs: Outputs) -> Loaded | None:
-    """Return a version that can score today's rows; None for one whose files are gone or that wants other columns."""
-    from lockstep.errors import ArtifactError
-    from lockstep.registry.artifact.loading import locate, open_version
-    from lockstep.registry.catalog import PRUNED_TAG
-
-    if PRUNED_TAG in version.tags:
-        return None
-    try:
-        model = open_version(locate(client, version, outputs.root))
-    except ArtifactError:  # damaged, or another tool's: it can score nothing
-        return None
-    fits = set(model.schema.feature_names) <= set(outputs.schema.columns)
-    return model if fits and model.schema.task == outputs.schema.task else None
+    told = f"{metric} {own:.4f} against {values[best]:.4f} of version {best}"
+    rest = f"on {rows:,} rows that none of {len(values)} earlier versions has seen"
+    return Answer(wins, f"{told} {rest}{'' if wins else ': not better'}", best)
 
 
 def trained(outputs: Outputs) -> Loaded:
@@ -164,8 +195,6 @@ def trained(outputs: Outputs) -> Loaded:
 
 
 def _value(model: Loaded, rows: Holdout, metric: str, root: Path) -> float:
-    from lockstep.registry.judging.holdout import scored
-
     return evaluate(check_finite(scored(model, str(model.digest), rows, root), model))[metric]
 
 

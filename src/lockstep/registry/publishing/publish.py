@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from lockstep.registry.artifact.packaging import Package
+
+
+_ROUNDS = 10
+"""Times that a model is judged while others get their versions in between."""
 
 
 @dataclass(frozen=True)
@@ -121,19 +126,37 @@ def publish(
             note_commit(client, found, outputs)
             return _published(found, new=False)
         _say(f"WARNING {name} version {found.version}: {lost}; it is registered anew")
-    from lockstep.registry.judging.policy import IF_BETTER, refusal
-
     with store.fluent(store.resolve_uri(settings, outputs.root)):
         logged = _run_of(client, settings, outputs, timings, again=bool(lost))
         if logged.model_id is None or not registers(settings):
             return Published(name, None, "None", logged.run_id, outputs.digest, new=True)
-        if settings.registration_policy == IF_BETTER and not lost:
-            refused = refusal(client, name, outputs, logged.run_id, settings.gates)
-            if refused:
-                return Published(
-                    name, None, "None", logged.run_id, outputs.digest, new=False, refused=refused
-                )
-        return register(client, settings, name, outputs, logged, again=bool(lost))
+        if lost:
+            return register(client, settings, name, outputs, logged, again=True)
+        return _admitted(client, settings, name, outputs, logged)
+
+
+def _admitted(
+    client: MlflowClient, settings: Settings, name: str, outputs: Outputs, logged: Logged
+) -> Published:
+    """Register a new model, if the policy lets it in; judged again as long as others come in between."""
+    from lockstep.registry.judging.policy import IF_BETTER, judged
+    from lockstep.registry.record.lifecycle import OthersCame
+
+    if settings.registration_policy != IF_BETTER:
+        return register(client, settings, name, outputs, logged)
+    for _ in range(_ROUNDS):
+        told = judged(client, name, outputs, logged.run_id, settings.gates)
+        if told.refused:
+            return Published(
+                name, None, "None", logged.run_id, outputs.digest, new=False, refused=told.refused
+            )
+        try:
+            return register(client, settings, name, outputs, logged, among=told.among)
+        except OthersCame as error:
+            _say(str(error))
+    raise RegistryError(
+        f"{name} got other versions each of {_ROUNDS} times it was judged; run the command again"
+    )
 
 
 def note_commit(client: MlflowClient, version: Any, outputs: Outputs) -> None:
@@ -154,11 +177,13 @@ def register(
     outputs: Outputs,
     logged: Logged,
     again: bool = False,
+    among: Collection[int] | None = None,
 ) -> Published:
     """Make the version of a logged model, in its initial stage and on record; its tags come with it in one write.
 
-    What another process registered meanwhile is returned, unless it is to be made ``again``. Needs MLflow's global
-    functions pointed at the client's store: they resolve the model's address.
+    What another process registered meanwhile is returned, unless it is to be made ``again``; OthersCame where the
+    versions are no longer those it was judged ``among``. Needs MLflow's global functions pointed at the client's
+    store: they resolve the model's address.
     """
     from lockstep.registry.record.lifecycle import register_version
 
@@ -171,6 +196,7 @@ def register(
             tags=version_tags(outputs) | noted_tags(client, str(logged.model_id)),
             stage=settings.initial_stage,
             again=again,
+            among=among,
         )
     return Published(name, version.version, version.stage, version.run_id or "", outputs.digest, new)
 
