@@ -38,6 +38,16 @@ _MEANINGS = (  # what MLflow wraps in a page of SQL or of connection pools, and 
     ),
     ("error code 403", "this user may not do that there; ask whoever runs the server for the permission"),
     ("timed out", "it stopped answering; look at the server's log, or start it again"),
+    (
+        "too many 5",
+        "it answers with an error of its own (500 or the like); look at the server's log, or start it again",
+    ),
+    ("Connection refused", "it takes no connections any more; start the server again"),
+    ("Connection aborted", "it broke the connection off; look at the server's log, or start it again"),
+    (
+        "disk I/O error",
+        "its database cannot be written (a full disk, a quota, a damaged disk); make room for it",
+    ),
 )
 _LOCATIONS = (  # every column of MLflow's schema that holds an absolute artifact location
     ("experiments", "artifact_location"),

@@ -105,6 +105,14 @@ class Record:
     found: tuple[tuple[int, str], ...] = ()
     highest: int = 0
     """The highest number that shows anywhere: also of an event that cannot be read, or is gone."""
+    head: int = 0
+    """The number of the event that the head names; one behind where a crash came between an end and it."""
+
+    @property
+    def headless(self) -> Event | None:
+        """The last event that ended, where the head does not name it yet."""
+        ended = [event for event in self.events if event.end is not None]
+        return ended[-1] if ended and ended[-1].number > self.head else None
 
     @property
     def next_number(self) -> int:
@@ -235,7 +243,8 @@ def read_record(tags: Mapping[str, str]) -> Record:
         except (ValueError, KeyError, TypeError):
             unread.append((number, f"event {number} cannot be read: it was altered"))
     faults = (*unread, *_chain_faults(events), *_head_faults(events, tags))
-    return Record(tuple(events), faults, max([_head(tags)[0], *numbers, *_numbers(ENDED, tags)]))
+    head, _ = _head(tags)
+    return Record(tuple(events), faults, max([head, *numbers, *_numbers(ENDED, tags)]), head)
 
 
 def _numbers(prefix: str, tags: Mapping[str, str]) -> list[int]:

@@ -40,6 +40,8 @@ class Journal:
     model: Model
     who: Who
     lock: Held | None = None
+    mended: tuple[Event, ...] = ()
+    """The events that a crash had left open and this journal ended first."""
 
     @property
     def name(self) -> str:
@@ -59,15 +61,15 @@ class Journal:
             before="" if last is None else last.digest,
             **content,
         )
-        self._write(begin_tag(event))
+        self.write(begin_tag(event))
         self._note(event)
         return event
 
     def end(self, event: Event, outcome: str = "done", **content: Any) -> Event:
         """Write how a move ended."""
         whole = ended(event, End(outcome, now(), **content))
-        self._write(end_tag(whole))
-        self._write(head_tag(whole))
+        self.write(end_tag(whole))
+        self.write(head_tag(whole))
         self._note(whole)
         return whole
 
@@ -89,7 +91,8 @@ class Journal:
         if self.lock:
             self.lock.check()
 
-    def _write(self, tag: tuple[str, str]) -> None:
+    def write(self, tag: tuple[str, str]) -> None:
+        """Write one tag of the record, if the model is still held."""
         self._check_held()
         with registry_speaks():
             self.client.set_registered_model_tag(self.name, *tag)
@@ -106,13 +109,16 @@ def journal(client: MlflowClient, name: str, who: Who | None = None) -> Iterator
     with held(client, name) as lock:
         book = Journal(client, get_model(client, name), who or default_who(), lock)
         check_intact(book.model)
-        finish(book)
+        book.mended = tuple(finish(book))
         adopt(book)
         yield book
 
 
 def finish(book: Journal) -> list[Event]:
     """End what a crash left open, by doing the rest of it; return those events."""
+    # A second crash between an end and the head would look like a loss.
+    if event := book.model.record.headless:
+        book.write(head_tag(event))
     return [_finished(book, event) for event in book.model.record.open]
 
 

@@ -8,7 +8,7 @@ begins by ending what a crash left open, so the command after a crash mends.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from lockstep.registry.catalog import (
     shortened,
     version_from,
 )
-from lockstep.registry.record.events import Step, Turn, Who, to_undo, turns
+from lockstep.registry.record.events import Event, Step, Turn, Who, to_undo, turns
 from lockstep.registry.record.journal import EVENT_TAG, REFUSED, Journal, journal
 from lockstep.registry.record.pointers import aliases_of
 
@@ -189,10 +189,11 @@ def move(book: Journal, action: str, number: int, stage: str, gate: Gate | None 
     """
     moved = book.model.version(number)
     check_has_files(moved, stage)
-    content = _allowed(book, action, number, stage, gate)
     steps = [Step(v.version, v.stage, "Archived") for v in leaving(book.model, number, stage)]
     if moved.stage != stage:
         steps.append(Step(number, moved.stage, stage))
+    # What stands as asked, as after a move that a crash broke off and this one ended, needs no leave.
+    content = _allowed(book, action, number, stage, gate) if steps else {}
     event = _write(book, action, number, steps, **content)
     made_way = tuple(step for step in steps if step.version != number)
     return Move(book.name, Step(number, moved.stage, stage), made_way, aliases_of(book.model), event)
@@ -221,6 +222,8 @@ def _write(book: Journal, action: str, number: int, steps: list[Step], **content
 
 
 def _undo(book: Journal, stage: str) -> Move:
+    if half := _half_undone(book, stage):
+        return _undone(book, half.version or 0, stage, half.steps, half.number)
     turn = to_undo(book.model.record, stage)
     if turn is None:
         raise RegistryError(
@@ -240,6 +243,16 @@ def _undo(book: Journal, stage: str) -> Move:
         check_has_files(book.model.version(step.version), step.now)
     number = max(turn.before, default=steps[-1].version)
     event = _write(book, "rollback", number, steps, undoes=turn.event.number)
+    return _undone(book, number, stage, steps, event)
+
+
+def _half_undone(book: Journal, stage: str) -> Event | None:
+    """Return the rollback that a crash broke off and this command ended: it is not to go one change further."""
+    rollbacks = (e for e in book.mended if e.undoes is not None and stage in {s.now for s in e.steps})
+    return next(rollbacks, None)
+
+
+def _undone(book: Journal, number: int, stage: str, steps: Sequence[Step], event: int | None) -> Move:
     asked = next((step for step in steps if step.version == number), Step(number, stage, stage))
     made_way = tuple(step for step in steps if step is not asked)
     return Move(book.name, asked, made_way, aliases_of(book.model), event)
