@@ -10,6 +10,7 @@ from lockstep.registry.publishing.lineage import (
     NO_COMMIT,
     NO_REPOSITORY,
     input_closure,
+    kept_inputs,
     lineage,
     sources,
     stage_definition,
@@ -143,6 +144,54 @@ def test_dirty_means_that_a_declared_input_differs(root, path, text, changed):
     found = lineage(root, "cars", "a")
     assert found.changed == changed
     assert found.dirty == str(bool(changed)).lower()
+
+
+TRAINING, PREPARED = "dvc.yaml:train_multi_model@cars-a", "dvc.yaml:preprocess@cars"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("cmd: train ${item.problem}", "cmd: train --fast ${item.problem}", (TRAINING,)),
+        (", src/train.py]", ", src/train.py, src/more.py]", (TRAINING,)),
+        (", src/train.py]", "]", (TRAINING,)),
+        (', "problems.${item.problem}.decision"]', "]", (TRAINING,)),
+        ("cmd: prepare ${key}", "cmd: prepare --all ${key}", (PREPARED,)),
+        ("src/train.py]", "src/train.py]\n      desc: words alone", ()),
+        ("[requirements.lock, data/external/raw", "[data/external/raw, requirements.lock", ()),
+        ("stages:", "# a comment\nstages:\n  other: {cmd: other}", ()),
+    ],
+)
+def test_a_stage_that_is_declared_otherwise_is_dirty_until_it_is_committed(root, old, new, changed):
+    assert old in DVC
+    (root / "dvc.yaml").write_text(DVC.replace(old, new))
+    found = lineage(root, "cars", "a")
+    assert found.changed == changed
+    assert ("dvc.yaml" in kept_inputs(root, found)) == bool(changed)
+    git(root, "commit", "-qam", "declared")
+    after = lineage(root, "cars", "a")
+    assert (after.dirty, after.closure_digest) == ("false", found.closure_digest)
+
+
+@pytest.mark.parametrize("text", [None, "stages: ["])
+def test_stages_that_head_does_not_declare_are_dirty(root, text):
+    git(root, "rm", "-q", "--cached", "dvc.yaml")
+    if text:
+        (root / "dvc.yaml").write_text(text)
+        git(root, "add", "dvc.yaml")
+    git(root, "commit", "-qm", "without")
+    (root / "dvc.yaml").write_text(DVC)
+    assert lineage(root, "cars", "a").changed == (PREPARED, TRAINING)
+
+
+def test_a_stage_without_instances_counts_too(root):
+    plain = "stages:\n  once: {cmd: prepare, deps: [src/prepare], outs: [data/cars/tidy]}"
+    (root / "dvc.yaml").write_text(DVC.replace("stages:", plain).replace('outs: ["data/${key}/tidy"]', ""))
+    (root / "dvc.lock").write_text(LOCK.replace("preprocess@cars", "once"))
+    git(root, "commit", "-qam", "once")
+    assert lineage(root, "cars", "a").changed == ()
+    (root / "dvc.yaml").write_text((root / "dvc.yaml").read_text().replace("{cmd: prepare,", "{cmd: other,"))
+    assert lineage(root, "cars", "a").changed == ("dvc.yaml:once",)
 
 
 def test_a_change_of_input_changes_closure_and_data_digests_where_it_should(root):

@@ -76,7 +76,8 @@ def lineage(root: Path, problem: str, model_type: str) -> Lineage:
     closure = input_closure(root, problem, model_type)
     commit = head_commit(root)
     known = commit not in (NO_REPOSITORY, NO_COMMIT)
-    changed = changed_inputs(root, closure) if known else ()
+    training = f"{TRAIN_STAGE}@{training_key(problem, model_type)}"
+    changed = changed_inputs(root, closure, training) if known else ()
     return Lineage(closure, commit, changed, known)
 
 
@@ -108,25 +109,35 @@ def input_closure(root: Path, problem: str, model_type: str) -> dict[str, Any]:
 
 def stage_definition(root: Path, stage: str, key: str) -> dict[str, Any]:
     """Return cmd, deps and params of one instance of a ``foreach`` stage over a section of params.yaml."""
-    template = _read_yaml(root / "dvc.yaml").get("stages", {}).get(stage, {})
-    body = template.get("do", {})
-    section = re.fullmatch(r"\$\{(\w+)\}", str(template.get("foreach", "")))
-    items = _read_yaml(root / "params.yaml").get(section.group(1), {}) if section else {}
-    if key not in items or not body:
+    found = _definition(_read_yaml(root / "dvc.yaml"), _read_yaml(root / "params.yaml"), f"{stage}@{key}")
+    if found is None:
         raise ConfigError(f"dvc.yaml has no stage {stage}@{key}; declare the training in params.yaml")
-    known = {"key": key, "item": items[key]}
+    return found
+
+
+def _definition(graph: dict[str, Any], params: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """Return cmd, deps and params of a stage, by its name in dvc.lock; None where the graph has none such."""
+    stage, _, key = name.partition("@")
+    template = value_at(graph, f"stages.{stage}") or {}
+    body = template.get("do", {}) if key else template
+    section = re.fullmatch(r"\$\{(\w+)\}", str(template.get("foreach", "")))
+    items = params.get(section.group(1), {}) if section else {}
+    if not body or (key and key not in items):
+        return None
+    known = {"key": key, "item": items.get(key)}
     return {
         "cmd": _filled(str(body["cmd"]), known),
         "deps": [_filled(path, known) for path in body.get("deps", [])],
-        "params": [_filled(name, known) for name in body.get("params", [])],
+        "params": [_filled(str(name), known) for name in body.get("params", [])],
     }
 
 
-def changed_inputs(root: Path, closure: dict[str, Any]) -> tuple[str, ...]:
-    """Return the declared inputs that differ from HEAD: sources by content, params by value."""
+def changed_inputs(root: Path, closure: dict[str, Any], training: str) -> tuple[str, ...]:
+    """Return the declared inputs that differ from HEAD: sources by content, params by value, stages as declared."""
     asked = [path for path in sources(closure) if not path.startswith("params.yaml")]
     tracked = [f"{path}.dvc" for path in asked if (root / f"{path}.dvc").is_file()]
-    return (*_changed_files(root, *asked, *tracked), *_changed_params(root, closure))
+    files = _changed_files(root, *asked, *tracked)
+    return (*files, *_changed_params(root, closure), *_changed_stages(root, [*closure["stages"], training]))
 
 
 def kept_inputs(root: Path, found: Lineage) -> dict[str, str | None]:
@@ -181,10 +192,38 @@ def git(root: Path, *arguments: str) -> str | None:
 
 def _changed_params(root: Path, closure: dict[str, Any]) -> list[str]:
     """Name the parameters of the closure whose value at HEAD is another."""
+    return _other_params(_committed(root, "params.yaml"), closure)
+
+
+def _changed_stages(root: Path, names: list[str]) -> list[str]:
+    """Name the stages whose command, dependencies or parameters are declared otherwise at HEAD.
+
+    Both are filled with the parameters of the workspace, whose changes are told apart.
+    """
+    here, there = _read_yaml(root / "dvc.yaml"), _committed(root, "dvc.yaml")
+    params = _read_yaml(root / "params.yaml")
+    return [
+        f"dvc.yaml:{name}"
+        for name in names
+        if _unordered(_definition(here, params, name)) != _unordered(_definition(there, params, name))
+    ]
+
+
+def _unordered(definition: dict[str, Any] | None) -> dict[str, Any] | None:
+    return definition and {
+        key: sorted(told) if isinstance(told, list) else told for key, told in definition.items()
+    }
+
+
+def _committed(root: Path, name: str) -> dict[str, Any]:
+    """Return a YAML file of HEAD; what is not there, or no YAML, is empty."""
     import yaml
 
-    committed = git(root, "show", "HEAD:./params.yaml")
-    return _other_params(yaml.safe_load(committed) if committed else {}, closure)
+    try:
+        content = _parsed(git(root, "show", f"HEAD:./{name}") or "")
+    except yaml.YAMLError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def differing_params(root: Path, closure: dict[str, Any]) -> list[str]:
@@ -293,11 +332,16 @@ def value_at(content: Any, dotted: str) -> Any:
 def _read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     if not path.is_file():
         return {}
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+        content: dict[str, Any] = _parsed(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
         raise ConfigError(f"{path.name} is no valid YAML: {' '.join(str(error).split())}") from error
-    return content or {}
+    return content
+
+
+def _parsed(text: str) -> Any:
+    import yaml
+
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
