@@ -1,6 +1,7 @@
 """A version as a folder of its own: the artifact as it was stored, what it is, where it comes from, and all sums.
 
-A bundle needs no registry and nothing of this project: its requirements are the artifact's own, and MLflow serves it.
+A bundle needs no registry and nothing of this project: its requirements are the artifact's own, with all that these
+need in turn, and MLflow serves it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.io import sha256_file, write_json, write_text
 from lockstep.registry.artifact.packaging import SCHEMA
+from lockstep.registry.artifact.requirements import closed, recorded_lock
 from lockstep.registry.catalog import Model, Version, check_stage, check_version, get_model, pruned_line
 from lockstep.registry.checks.artifacts import check_artifact
 from lockstep.registry.checks.bundles import BUNDLE, BUNDLE_SUMS, MODEL_FOLDER, bundle_sums
@@ -125,7 +127,15 @@ def _gather(client: MlflowClient, root: Path, version: Version, folder: Path) ->
             f"{version.name} version {version.version} holds no {REQUIREMENTS}: nobody could load it elsewhere; "
             "register it again with `dvc repro register`"
         )
-    shutil.copyfile(model / REQUIREMENTS, folder / REQUIREMENTS)
+    _pin(root, version, folder)
+
+
+def _pin(root: Path, version: Version, folder: Path) -> None:
+    """Write what to install: the artifact's packages with all that they need, so that a later build is the same."""
+    text = (folder / MODEL_FOLDER / REQUIREMENTS).read_text(encoding="utf-8")
+    lock = recorded_lock(root, version, folder)
+    pins = closed(text.split(), lock) if lock is not None else []
+    write_text(folder / REQUIREMENTS, "".join(f"{pin}\n" for pin in pins) or text)
 
 
 def refuse_damaged(findings: list[Finding]) -> None:
@@ -140,7 +150,9 @@ def refuse_damaged(findings: list[Finding]) -> None:
 
 def describe(folder: Path, version: Version, who: Who) -> None:
     """Write what a bundle says of itself, its Dockerfile, and last of all the sums of its files."""
-    write_json(folder / BUNDLE, description(version, who), digits=None)
+    own, all_ = ((place / REQUIREMENTS).read_bytes() for place in (folder / MODEL_FOLDER, folder))
+    pinned = "direct only: the lock it was made with was not found" if own == all_ else "all"
+    write_json(folder / BUNDLE, {**description(version, who), "requirements": pinned}, digits=None)
     write_text(folder / DOCKERFILE, dockerfile(version, folder / MODEL_FOLDER / PYTHON))
     lines = [f"{digest}  {name}\n" for name, digest in bundle_sums(folder).items()]
     write_text(folder / BUNDLE_SUMS, "".join(lines))
