@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from lockstep.errors import UsageError
@@ -86,7 +87,7 @@ class Event:
         """Whether it happened."""
         return self.end is not None and self.end.outcome == "done"
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The digest of the event and its end; what the next event carries as ``before``."""
         return sha256_json([content_of(self), None if self.end is None else end_content(self.end)])
@@ -248,7 +249,8 @@ def read_record(tags: Mapping[str, str]) -> Record:
 
 
 def _numbers(prefix: str, tags: Mapping[str, str]) -> list[int]:
-    found = (re.fullmatch(rf"{re.escape(prefix)}([0-9]{{6,9}})", key) for key in tags)
+    form = re.compile(rf"{re.escape(prefix)}([0-9]{{6,9}})")
+    found = (form.fullmatch(key) for key in tags)
     return [int(match[1]) for match in found if match]
 
 
