@@ -11,6 +11,7 @@ from tests.journey.conftest import Project, clone
 LABELS = ["à rénover", "très bon état", "moyen", "en ruine", "classé (rare)"]
 COSTS = {"en ruine": {"à rénover": 20.0, "très bon état": 20.0, "moyen": 20.0}}
 TYPES = ("logistic_regression", "xgboost")
+LINEAR = "Biens_Logistic_Regression"
 MANAGE = "python scripts/manage_model_registry.py"
 
 
@@ -121,6 +122,25 @@ def test_a_prediction_names_every_class_and_mlflow_itself_says_the_same(trained)
     assert dict(zip(classes, told["chances"], strict=True)) == pytest.approx(best["probabilities"], abs=1e-8)
     assert 0 <= told["run"]["test_recall/à rénover"] <= 1
     assert told["run"]["train_macro_f1"] > 0.3
+
+
+def test_two_versions_are_compared_by_the_metrics_of_all_classes(trained) -> None:
+    project, _ = trained
+    command = f"{MANAGE} compare --model-name Biens_XGBoost --version 1 --against 1 --against-name {LINEAR}"
+    told = json.loads(project.run(f"{command} --json 2>/dev/null"))
+    table = pd.read_csv(project.folder / "metrics/biens/model_comparison.csv").set_index("type")
+    assert told["metric"] == "log_loss"
+    assert {"log_loss", "macro_f1", "accuracy"} <= set(told["metrics"])
+    for metric in ("log_loss", "macro_f1", "accuracy"):
+        found = told["metrics"][metric]
+        assert found["version"]["value"] == pytest.approx(table.loc["xgboost", metric], rel=1e-4)
+        assert found["against"]["value"] == pytest.approx(table.loc["logistic_regression", metric], rel=1e-4)
+        assert found["version"]["low"] <= found["version"]["value"] <= found["version"]["high"]
+    assert told["differs"]["parameters"]["type"] == {"version": "xgboost", "against": "logistic_regression"}
+    lines = project.run(f"{command} 2>/dev/null").splitlines()
+    gap = told["difference"]["estimate"]
+    assert f"log_loss {gap:+.4f}, 95 % interval" in lines[1]
+    assert any(line.split()[:2] == ["log_loss", "*"] for line in lines)
 
 
 def test_a_search_judges_by_the_declared_costs_like_the_training(trained) -> None:

@@ -18,10 +18,14 @@ from lockstep.errors import ArtifactError
 from lockstep.features import build_features
 from lockstep.io import read_json, write_parquet
 from lockstep.models import compare_models, train_multi_model
+from lockstep.models.evaluation import evaluate
 from lockstep.problems.california_housing.sample import write_sample
 from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact.loading import load_version
-from lockstep.registry.catalog import open_registry
+from lockstep.registry.catalog import get_model, open_registry
+from lockstep.registry.judging.earlier import scores_of
+from lockstep.registry.judging.holdout import all_rows
+from lockstep.registry.manage import main as manage
 from lockstep.registry.predict import main as predict
 from lockstep.registry.register_models import PARENT, register_models
 
@@ -205,3 +209,56 @@ def fluent_store() -> Callable:
     from lockstep.registry.store import fluent
 
     return lambda root: fluent(f"sqlite:///{root / 'mlflow.db'}")
+
+
+@pytest.fixture
+def compared(registered: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """The command `compare` on the two types' versions, with more options."""
+    monkeypatch.chdir(registered)
+
+    def said(*options: str) -> str:
+        capsys.readouterr()
+        manage(["compare", "--model-name", NAME, "--version", "1", "--against", "1",
+                "--against-name", "California_Housing_Ridge", *options])  # fmt: skip
+        return capsys.readouterr().out
+
+    return said
+
+
+def test_two_regressions_are_compared_on_rows_new_to_both(registered: Path, compared) -> None:
+    told = json.loads(compared("--json"))
+    assert (told["metric"], told["rows"]) == ("rmse", 180)
+    assert list(told["metrics"]) == ["rmse", "mae", "r2"]
+    client = open_registry(registered)
+    for side, name in (("version", NAME), ("against", "California_Housing_Ridge")):
+        tags = client.get_model_version(name, "1").tags
+        for metric, found in told["metrics"].items():
+            assert found[side]["value"] == pytest.approx(float(tags[f"lockstep.test_{metric}"]), rel=1e-5)
+            assert found[side]["low"] < found[side]["value"] < found[side]["high"]
+    assert told["differs"]["parameters"]["type"] == {"version": "lightgbm", "against": "ridge"}
+    assert told["differs"]["data"] == {}
+
+
+def test_less_error_is_told_as_better(compared) -> None:
+    told = json.loads(compared("--json"))
+    difference = told["difference"]
+    verdict = {(True, True): "better", (False, False): "worse"}
+    ends = (difference["low"] < 0, difference["high"] < 0)
+    assert told["verdict"] == verdict.get(ends, "no difference beyond noise")
+    lines = compared().splitlines()
+    assert lines[0].endswith("on 180 rows (180 groups) that neither was fitted or tuned on")
+    assert f": rmse {difference['estimate']:+.4f}, 95 % interval" in lines[1]
+    assert any(line.split()[:2] == ["rmse", "*"] for line in lines)
+
+
+def test_kept_scores_of_a_regression_are_those_it_gave(
+    registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(registered / "data", tmp_path / "data")
+    client, rows = open_registry(registered), all_rows(tmp_path, HOUSING)
+    version = get_model(client, NAME).version(1)
+    first = evaluate(scores_of(client, tmp_path, version, rows))
+    shutil.rmtree(tmp_path / ".lockstep" / "cache" / "models")
+    monkeypatch.setattr("lockstep.registry.artifact.loading._download", None)
+    assert evaluate(scores_of(client, tmp_path, version, rows)) == first
+    assert 0 < first["rmse"] < 2

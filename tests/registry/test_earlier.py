@@ -1,0 +1,83 @@
+"""What is kept of an earlier version of several classes says the same as the model itself."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lockstep.models.prediction import Model
+from lockstep.problems.schema import Schema
+from lockstep.registry.artifact import loading
+from lockstep.registry.catalog import Version
+from lockstep.registry.judging.earlier import CACHE, distinct, scores_of
+from lockstep.registry.judging.holdout import Holdout
+
+CHANCES = np.array([[0.5, 0.3, 0.2], [0.1, 0.5, 0.4], [0.3, 0.3, 0.4]])
+
+
+class Steps:
+    """A pipeline that knows three classes, in an order of its own."""
+
+    def __init__(self, labels: list[Any]):
+        self.named_steps = {"encoder": SimpleNamespace(target_classes_=labels)}
+
+    def predict_proba(self, table: pd.DataFrame) -> np.ndarray:
+        return CHANCES[: len(table)]
+
+
+def model_of(labels: list[Any], costs: dict[str, dict[str, float]]) -> Model:
+    columns = {"y": {"kind": "target"}, "a": {"kind": "numeric"}}
+    content = {"name": "s", "title": "", "task": "multiclass", "unit": "row", "registered_name": "S",
+               "experiment": "s", "columns": columns}  # fmt: skip
+    return Model(Steps(labels), Schema.model_validate(content), None, "S", 1, digest="m", costs=costs)
+
+
+def version_of(number: int = 1, **tags: str) -> Version:
+    told = {f"lockstep.{key}": value for key, value in tags.items()}
+    return Version("S", number, 0, None, "", "None", told)
+
+
+@pytest.mark.parametrize("labels", [["c", "a", "b"], [3, 1, 2], ["c", "a", "gone"]])
+@pytest.mark.parametrize("dear", [0.0, 50.0])
+def test_kept_scores_mean_what_the_models_own_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labels: list[Any], dear: float
+) -> None:
+    costs = {str(labels[1]): {str(labels[0]): dear, str(labels[2]): dear}} if dear else {}
+    version = version_of(model_digest="m", **({"costs": json.dumps(costs)} if costs else {}))
+    classes = [*sorted(labels[:2]), "b" if labels[0] == "c" else 2]
+    rows = Holdout(pd.DataFrame({"a": [1.0, 2.0, 3.0]}), np.array([0, 1, 2]), np.arange(3), classes, "rows")
+    monkeypatch.setattr(loading, "locate", lambda *_: None)
+    monkeypatch.setattr(loading, "open_version", lambda _: model_of(labels, costs or None))
+    opened = scores_of(None, tmp_path, version, rows)
+    monkeypatch.setattr(loading, "open_version", None)
+    kept = scores_of(None, tmp_path, version, rows)
+    assert kept.score.tolist() == opened.score.tolist()
+    assert kept.decision.tolist() == opened.decision.tolist()
+    assert kept.task == "multiclass"
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{", '{"task": "multiclass"}', '{"other": 1}'])
+def test_damaged_facts_are_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    rows = Holdout(pd.DataFrame({"a": [1.0, 2.0]}), np.array([0, 1]), np.arange(2), ["a", "b", "c"], "rows")
+    monkeypatch.setattr(loading, "locate", lambda *_: None)
+    monkeypatch.setattr(loading, "open_version", lambda _: model_of(["a", "b", "c"], None))
+    first = scores_of(None, tmp_path, version_of(model_digest="m"), rows)
+    (path,) = (tmp_path / CACHE).iterdir()
+    whole = path.read_bytes()
+    path.write_text(content)
+    again = scores_of(None, tmp_path, version_of(model_digest="m"), rows)
+    assert again.score.tolist() == first.score.tolist()
+    assert path.read_bytes() == whole
+
+
+def test_of_versions_with_the_same_model_the_newest_counts() -> None:
+    versions = [
+        version_of(1, model_digest="a"),
+        version_of(2, model_digest="b"),
+        version_of(3, model_digest="a"),
+    ]
+    assert sorted(v.version for v in distinct([*versions, version_of(4), version_of(5)])) == [2, 3, 4, 5]
