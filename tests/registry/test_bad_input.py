@@ -1,11 +1,14 @@
 """Bad input and bad surroundings of a move: one clear line, exit code 1 or 2, and the state as before or mended."""
 
 import http.client
+import json
 import os
+import resource
 import shutil
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +20,9 @@ from tests.registry import stress
 
 from lockstep.errors import run_command
 from lockstep.registry import manage
+from lockstep.registry.catalog import get_model
+from lockstep.registry.checks.checkup import of_model
+from lockstep.registry.record import journal
 
 PROJECT = Path(__file__).parents[2]
 NAME = stress.NAME
@@ -100,8 +106,6 @@ def _become(root: Path, folder: Path, first: Callable[[], object], arguments: li
 
 
 def state_of(uri: str) -> dict:
-    from lockstep.registry.catalog import get_model
-
     client = stress.client_of(uri)
     model = get_model(client, NAME)
     tags = dict(client.get_registered_model(NAME).tags)
@@ -133,6 +137,273 @@ def shop(stocked, tmp_path) -> Shop:
     root = tmp_path / "a project"
     shutil.copytree(stocked[0], root)
     return Shop(root, f"sqlite:///{root}/mlflow.db", stocked[1])
+
+
+# ---------------------------------------------------------------- words that mean nothing
+
+
+def refused(shop: Shop, *arguments: str, code: int = 2) -> str:
+    """Run a command that is to say one line and change nothing, and return the line."""
+    found = shop.told(*arguments)
+    assert found.code == code, found
+    return found.fault
+
+
+@pytest.mark.parametrize(
+    "version", ["0", "latest", "-1", "1.0", "", " 1", "+1", "1_0", "\u0661", "1e0", "9" * 30]
+)
+def test_what_is_no_version_number(shop, version):
+    before = shop.state
+    for command in (("archive", *ONE, "--version"), ("rollback", *ONE, "--to")):
+        line = refused(shop, *command, version)
+        assert line == (
+            f"✗ version '{version}' is no version number; give a whole number from 1 up, see list-versions"
+        )
+    assert shop.state == before
+
+
+def test_a_version_that_is_not_there(shop):
+    line = refused(shop, "promote", *ONE, "--version", "99", *FORCED, code=1)
+    assert line == f"✗ {NAME} has no version 99; there are: 1, 2, 3"
+
+
+@pytest.mark.parametrize("name", ["team/model", "a:b", "", "  ", "lockstep.lock.Toy", "x" * 10_000])
+def test_what_is_no_models_name(shop, name):
+    for command in (("archive", "--version", "1"), ("history",)):
+        line = refused(shop, *command, "--model-name", name)
+        assert "is no registered model's name: those are of 1 to 200 characters without '/' and ':'" in line
+        assert len(line) < 250
+
+
+def test_a_models_name_of_several_lines(shop):
+    line = refused(shop, "history", "--model-name", "Toy\n✓ all is well")
+    assert line == "✗ the model name holds control characters or line breaks; give plain text"
+
+
+def test_an_unknown_model_and_the_nearest(shop):
+    for command in (("archive", "--version", "1"), ("history",), ("rollback",)):
+        line = refused(shop, *command, "--model-name", NAME.lower(), code=1)
+        assert line == f"✗ unknown model '{NAME.lower()}' (did you mean '{NAME}'?); registered: {NAME}"
+    shop.check()
+
+
+@pytest.mark.parametrize(
+    ("stage", "meant"), [("production", "Production"), ("STAGING", "Staging"), ("Prodction", "Production")]
+)
+def test_a_stage_in_the_wrong_case(shop, stage, meant):
+    before = shop.state
+    for command in (("transition", "--version", "2"), ("promote",), ("rollback",), ("get-model",)):
+        line = refused(shop, *command, *ONE, "--stage", stage)
+        assert line.startswith(f"✗ unknown stage '{stage}' (did you mean '{meant}'?); known: None, Staging")
+    assert shop.state == before
+
+
+def test_a_stage_of_several_lines_is_one(shop):
+    line = refused(shop, "promote", *ONE, "--stage", "Staging\n\x1b[2Kdone")
+    assert "\\n\\x1b[2Kdone" in line
+
+
+def test_options_of_several_lines_are_one(shop):
+    assert "\\n\\x1b[1mforged" in refused(shop, "archive", "--\n\x1b[1mforged", *ONE, "--version", "1")
+    line = refused(shop, "rollback", *ONE, "--run-id", "a\nb", code=1)
+    assert line == f"✗ {NAME} has no version of run 'a\\nb'; list-versions shows the runs"
+
+
+def test_a_version_and_a_run_to_go_back_to(shop):
+    line = refused(shop, "rollback", *ONE, "--to", "1", "--run-id", "abc")
+    assert line == "✗ give the version to go back to by --to N or by --run-id ID, not by both"
+
+
+LONG = "give at most"
+CONTROL = "holds control characters or line breaks; give plain text"
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "told"),
+    [
+        ("--reason", "x" * 10_000, f"✗ the reason has 10,000 characters; {LONG} 500"),
+        ("--actor", "x" * 101, f"✗ the actor has 101 characters; {LONG} 100"),
+        ("--reason", "fine\n    9  2026-01-01  promote", f"✗ the reason {CONTROL}"),
+        ("--actor", "\x1b[2K\rroot", f"✗ the actor {CONTROL}"),
+        ("--actor", "root\u2028", f"✗ the actor {CONTROL}"),
+        ("--reason", "\u202egnorw", f"✗ the reason {CONTROL}"),
+        ("--reason", "\udcff", f"✗ the reason {CONTROL}"),
+        ("--actor", "", "✗ the actor is empty; give --actor NAME or set LOCKSTEP_ACTOR"),
+        ("--actor", "  ", "✗ the actor is empty; give --actor NAME or set LOCKSTEP_ACTOR"),
+    ],
+)  # fmt: skip
+def test_a_reason_or_an_actor_that_cannot_go_on_record(shop, option, text, told):
+    before = shop.state
+    for command in (("archive", "--version", "1"), ("promote", "--version", "2", "--force", "--reason", "x")):
+        assert refused(shop, *command, *ONE, option, text) == told
+    assert shop.state == before
+
+
+def test_an_actor_of_the_environment_is_looked_at_too(shop, monkeypatch):
+    monkeypatch.setenv("LOCKSTEP_ACTOR", "ada\x07\nroot")
+    assert refused(shop, "archive", *ONE, "--version", "1") == f"✗ the actor {CONTROL}"
+
+
+@pytest.mark.parametrize("reason", ["", "   "])
+def test_force_without_a_reason(shop, reason):
+    line = refused(shop, "promote", *ONE, "--version", "2", "--force", "--reason", reason)
+    assert line == "✗ --force overrides the gates on record; say why with --reason TEXT"
+
+
+def test_the_longest_reason_goes_on_record_as_it_is(shop):
+    reason = '"é\u00a0😀\u2009\\' * 83
+    shop.done("archive", *ONE, "--version", "3", "--reason", reason, "--actor", "é" * 100)
+    told = json.loads(shop.done("history", *ONE, "--json"))
+    assert told[-1]["reason"] == reason
+    assert reason in shop.done("history", *ONE)
+    shop.check()
+
+
+FORGED = "x\n    9  2026-01-01 00.00.00  promote\x1b[2K\x9b1m"
+
+
+def forge(uri: str) -> None:
+    """Write line breaks and escapes wherever somebody with a client of MLflow's can."""
+    client = stress.client_of(uri)
+    tags = client.get_registered_model(NAME).tags
+    for key in [key for key in sorted(tags) if key.startswith("lockstep.event.")][-2:]:
+        event = json.loads(tags[key]) | {"action": FORGED, "time": FORGED, "gate": {"verdict": FORGED}}
+        client.set_registered_model_tag(NAME, key, json.dumps(event))
+    client.set_model_version_tag(NAME, "1", "lockstep.git_commit", FORGED)
+    client.create_registered_model(FORGED)
+
+
+def test_what_somebody_wrote_into_the_registry_forges_no_line(shop):
+    lines = {c: len(shop.done(c, *ONE).splitlines()) for c in ("history", "list-versions")}
+    stress.alone(lambda: forge(shop.uri))
+    for command, count in lines.items():
+        told = shop.told(command, *ONE)
+        assert told.code == 0
+        assert len(told.out.splitlines()) == count
+        assert not set("\x1b\x9b\r") & set(told.out + told.err)
+        assert "\\n " in told.out
+    assert len(shop.done("list-models").splitlines()) == 3
+    assert "\x9b" not in shop.told("history", *ONE, "--json").out
+    assert "\n    9" not in shop.told("history", "--model-name", "Toy").fault
+    assert "is damaged" in shop.told("archive", *ONE, "--version", "3").fault
+
+
+# ---------------------------------------------------------------- bad surroundings of a local store
+
+
+def test_two_commands_at_once(shop):
+    begun = [shop.start("promote", *ONE, "--version", version, *FORCED) for version in ("2", "3")]
+    told = [shop.ends(*one) for one in begun]
+    # Each was judged against version 1; who comes second is told that the champion is another by now.
+    assert sorted(one.code for one in told) == [0, 1] or [one.code for one in told] == [0, 0]
+    for one in told:
+        assert one.code == 0 or "changed while version" in one.fault
+    shop.check()
+    moved = [e["steps"] for e in json.loads(shop.done("history", *ONE, "--json")) if e["action"] == "promote"]
+    assert len(moved) == 4 - sum(one.code for one in told) - 1
+
+
+def nobody() -> None:
+    """Give up a superuser's rights, to whom nothing is read-only."""
+    if not os.geteuid():
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+
+
+@pytest.fixture
+def sealed(shop) -> Iterator[Shop]:
+    """That store where any user may come by, and none may write."""
+    with tempfile.TemporaryDirectory() as made:
+        place = Path(made)
+        place.chmod(0o755)
+        root = place / "a project"
+        shutil.copytree(shop.root, root)
+        sealed = Shop(root, f"sqlite:///{root}/mlflow.db", shop.logged)
+        for path in (root, *root.rglob("*")):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        yield sealed
+        for path in (root, *(p for p in root.rglob("*") if p.is_dir())):
+            path.chmod(0o755)
+
+
+@pytest.mark.parametrize("writable", ["nothing", "the folder"])
+def test_a_store_that_is_read_only(sealed, writable):
+    if writable == "the folder":
+        sealed.root.chmod(0o777)
+    before = (sealed.root / "mlflow.db").read_bytes()
+    for command in (
+        ("archive", "--version", "1"),
+        ("promote", "--version", "2", *FORCED),
+        ("rollback", "--to", "1"),
+    ):
+        told = sealed.told(*command, *ONE, first=nobody)
+        assert told.code == 1, told
+        last = told.err.splitlines()[-1]
+        assert last.startswith("✗ "), told.err
+        assert "Traceback" not in told.err
+        assert "for this user" in last, last
+    looked = sealed.told("history", *ONE, first=nobody)
+    assert (looked.code, looked.err) == (0, "")
+    assert (sealed.root / "mlflow.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("room", [4096, None])
+def test_a_disk_that_is_full(shop, room):
+    size = (shop.root / "mlflow.db").stat().st_size if room is None else room
+    before = shop.state
+
+    def full() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    reason = "r" * 500
+    told = [
+        shop.told("archive", *ONE, "--version", str(n), "--reason", reason, first=full) for n in (1, 2, 3)
+    ]
+    failed = [one for one in told if one.code]
+    assert failed, told
+    for one in failed:
+        assert "make room for it" in one.fault or "free some space" in one.fault
+    if len(failed) == len(told) and room:
+        assert shop.state == before
+    for number in ("1", "2", "3"):
+        shop.done("archive", *ONE, "--version", number, "--reason", reason)
+    shop.check()
+
+
+def test_crashes_between_an_end_and_the_head_may_follow_each_other(shop):
+    def dies_before_the_head() -> None:
+        write = journal.Journal.write
+
+        def deadly(book: journal.Journal, tag: tuple[str, str]) -> None:
+            write(book, tag)
+            if tag[0].startswith("lockstep.ended."):
+                os._exit(9)
+
+        journal.Journal.write = deadly
+
+    for stage in ("Staging", "None", "Staging"):
+        command = ("transition", *ONE, "--version", "3", "--stage", stage)
+        assert shop.told(*command, first=dies_before_the_head).code == 9
+    shop.done("archive", *ONE, "--version", "3")
+    shop.check()
+
+
+def test_a_clock_that_jumps_back(shop):
+    def years_ago() -> None:
+        time.time = lambda: 1577836800.0
+        journal.now = lambda: "2020-01-01T00:00:00.000Z"
+
+    shop.done("archive", *ONE, "--version", "3")
+    assert shop.told("transition", *ONE, "--version", "3", "--stage", "Staging", first=years_ago).code == 0
+    shop.done("archive", *ONE, "--version", "3")
+    events = json.loads(shop.done("history", *ONE, "--json"))
+    assert [e["number"] for e in events] == list(range(1, len(events) + 1))
+    assert events[-2]["time"] == "2020-01-01T00:00:00.000Z" < events[-3]["time"]
+    shown = [int(line.split()[0]) for line in shop.done("history", *ONE).splitlines()[1:]]
+    assert shown == [e["number"] for e in events]
+    shop.check()
+    assert stress.alone(lambda: [f.told for f in of_model(get_model(stress.client_of(shop.uri), NAME))]) == []
 
 
 # ---------------------------------------------------------------- a server that fails half-way
@@ -244,12 +515,12 @@ AGAIN = {
 @pytest.mark.parametrize(
     ("kind", "mode", "starts"),
     [
-        ("promote", "refuses", range(1, 29, 5)),
-        ("promote", "loses", range(8, 29, 3)),
-        ("promote", "hangs", (11, 17)),
-        ("archive", "refuses", range(3, 20, 5)),
-        ("archive", "loses", range(7, 20, 4)),
-        ("transition", "loses", range(8, 20, 4)),
+        ("promote", "refuses", (4, 12, 18)),
+        ("promote", "loses", (9, 13, 16, 19, 22)),
+        ("promote", "hangs", (13,)),
+        ("archive", "refuses", (7, 12)),
+        ("archive", "loses", (7, 11, 14)),
+        ("transition", "loses", (10, 13)),
         ("transition", "hangs", (12,)),
     ],
 )
@@ -259,10 +530,10 @@ def test_the_next_command_mends_what_a_server_that_fails_half_way_left(remote, f
         met = half_way(remote, faulty, (name, *ONE, *more), mode, start)
         remote.done(name, *ONE, *more)
         remote.check()
-    assert met or start > 18
+        assert met
 
 
-@pytest.mark.parametrize("start", [10, 12, 14, 16])
+@pytest.mark.parametrize("start", [12, 14])
 def test_a_rollback_that_broke_off_is_ended_by_the_next_and_goes_no_further(remote, faulty, start):
     for version in ("3", "1", "2"):
         assert remote.told("promote", *ONE, "--version", version, *FORCED).code == 0
@@ -274,7 +545,7 @@ def test_a_rollback_that_broke_off_is_ended_by_the_next_and_goes_no_further(remo
 
 @pytest.mark.parametrize("mode", ["refuses", "loses", "hangs"])
 def test_a_registration_that_a_server_breaks_off_is_made_once(remote, faulty, mode):
-    for start in (4, 7) if mode == "hangs" else (2, 5, 7, 9, 10, 11):
+    for start in (8,) if mode == "hangs" else (5, 8, 10):
         move = stress.Move("register", digest=f"{mode} {start}")
         faulty.fail(mode, start)
         with pytest.raises(
