@@ -2,12 +2,15 @@
 
 import json
 import signal
+import sqlite3
+from contextlib import closing
 
 import pytest
 from tests.journey.faults import MANAGE, bare, fault, stopped
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 NAME = "Accident_Prediction_LightGBM"
+LINEAR = "Accident_Prediction_Logistic_Regression"
 REPRODUCE = f"{MANAGE} reproduce --model-name {NAME}"
 LIGHTGBM = "train_multi_model@accidents-lightgbm"
 NOTE = "src/lockstep/models/naming.py"
@@ -21,25 +24,30 @@ def state(project):
     return [path.read_bytes() for path in kept if path.exists()], cached, git
 
 
-def reproduced(project, version, temporary, code=0, **env):
+def reproduced(project, version, temporary, code=0, name=NAME, **env):
     """Reproduce a version; return the answer, and check that nothing is left of the copy."""
     temporary.mkdir(exist_ok=True)
-    command = f"{REPRODUCE} --version {version} --json 2>/dev/null"
+    command = f"{MANAGE} reproduce --model-name {name} --version {version} --json 2>/dev/null"
     told = json.loads(project.run(command, code=code, TMPDIR=str(temporary), **env))
     assert list(temporary.iterdir()) == []
     return told
 
 
 def tag(project, key, value):
-    code = f"import mlflow; c = mlflow.MlflowClient('sqlite:///mlflow.db'); c.set_model_version_tag('{NAME}', '2', "
-    project.run(f"python -W ignore -c \"{code}'{key}', '{value}')\"")
+    """Write a tag of version 2 into the store itself: a process that imports MLflow for it takes seconds."""
+    where = (value, NAME, 2, f"lockstep.{key}")
+    with closing(sqlite3.connect(project.folder / "mlflow.db")) as store, store:
+        update = "UPDATE model_version_tags SET value = ? WHERE name = ? AND version = ? AND key = ?"
+        assert store.execute(update, where).rowcount == 1
 
 
-def test_a_fresh_clone_with_an_empty_cache_makes_the_same_bits(trained, tmp_path):
+def test_a_fresh_clone_with_an_empty_cache_makes_the_same_bits_on_another_machine(trained, tmp_path):
+    """Of the type whose arithmetic is the BLAS kernel's; LightGBM's is below, all four `make check-reproduce-types`."""
     colleague = bare(trained, tmp_path / "colleague")
     registry = f"sqlite:///{trained.folder}/mlflow.db"
     before = state(trained), state(colleague)
-    told = reproduced(colleague, 1, tmp_path / "tmp", MLFLOW_TRACKING_URI=registry)
+    machine = {"OPENBLAS_CORETYPE": "Haswell", "OMP_NUM_THREADS": "1", "TZ": "Asia/Tokyo", "LANG": "C"}
+    told = reproduced(colleague, 1, tmp_path / "tmp", name=LINEAR, MLFLOW_TRACKING_URI=registry, **machine)
     assert told["verdict"] == "bit-identical"
     assert told["model_digest"]["rebuilt"] == told["model_digest"]["recorded"]
     assert told["differences"] == told["inputs_that_differ"] == told["changed_files"] == []
@@ -64,7 +72,7 @@ def test_uncommitted_changes_are_kept_or_missed(own, tmp_path):
     assert f"{NOTE}, and what its run keeps of it is gone or altered" in fault(refused)
 
     # From the commit alone it is another model, and the answer says in what.
-    tag(own, "lockstep.dirty", "false")
+    tag(own, "dirty", "false")
     told = reproduced(own, 2, tmp_path / "tmp", code=1)
     assert told["verdict"] == "different"
     assert told["inputs_that_differ"] == [NOTE, "params.yaml:train.accidents-lightgbm"]
@@ -74,7 +82,7 @@ def test_uncommitted_changes_are_kept_or_missed(own, tmp_path):
     assert set(rows) == {"golden rows", "test rows"}
     assert all(found["largest"] > 1e-3 and not found["equal"] for found in rows.values())
 
-    tag(own, "lockstep.dirty", "true")
+    tag(own, "dirty", "true")
     own.run("git commit -qam 'now it is committed'")
     head = own.run("git rev-parse HEAD").strip()
     register = "python -m lockstep.registry.register_models --problem accidents --models lightgbm"
@@ -105,7 +113,4 @@ def test_a_commit_that_is_not_here_is_one_line(trained, tmp_path):
     other = type(trained)(shallow, trained.home)
     output = other.run(f"{REPRODUCE} --version 1", code=1, MLFLOW_TRACKING_URI=registry, TMPDIR=str(tmp_path))
     assert "`git fetch --unshallow` may bring it" in fault(output)
-    (shallow / ".git").rename(shallow / "no git")
-    output = other.run(f"{REPRODUCE} --version 1", code=1, MLFLOW_TRACKING_URI=registry, TMPDIR=str(tmp_path))
-    assert "is in no git repository" in fault(output)
     assert list(tmp_path.glob("lockstep-*")) == []
