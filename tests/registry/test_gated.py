@@ -303,9 +303,16 @@ def test_a_champion_that_changed_meanwhile_is_seen_under_the_lock(registry):
     newest = gate_of(registry.client, registry.root, NAME)
     assert newest is None  # 3 stands there already
     gate = gate_of(registry.client, registry.root, NAME, 2)
-    with pytest.raises(RegistryError, match="the version asked for 3; run the command again"):
-        lifecycle.promote(registry.client, NAME, gate=gate)
+    moved = lifecycle.promote(registry.client, NAME, gate=gate)
+    assert (moved.step.version, moved.changed) == (
+        3,
+        False,
+    )  # the newest by now, and where it was asked to go
     assert production(registry) == [3]
+    enter(registry, NAME, NIGHT_BLIND)
+    gate = gate_of(registry.client, registry.root, NAME, 2)
+    with pytest.raises(RegistryError, match="the version asked for 4; run the command again"):
+        lifecycle.promote(registry.client, NAME, gate=gate)
 
 
 def test_gates_of_an_unknown_problem_or_metric_are_a_fault_of_the_configuration(registry):

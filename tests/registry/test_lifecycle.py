@@ -185,6 +185,32 @@ def test_a_refusal_of_the_server_is_one_line(client, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+def test_a_version_of_another_tool_does_not_put_out_what_stands_in_production_on_record(client):
+    add_model(client, 1)
+    lifecycle.promote(client, NAME, 1)
+    run = client.create_run("0").info
+    made = client.create_model_version(
+        NAME, run.artifact_uri, run.run_id, tags={"lockstep.stage": "Production"}
+    )
+    client.set_registered_model_alias(NAME, "production", str(made.version))
+    lifecycle.archive(client, NAME, made.version)
+    assert stages(client) == {1: "Production", 2: "Archived"}
+    agrees(client)
+
+
+def test_a_move_of_a_version_that_was_deleted_amid_it_hinders_no_later_one(client):
+    add_model(client, 3)
+    lifecycle.promote(client, NAME, 1)
+    with pytest.raises(Crash):
+        lifecycle.promote(Crashing(client, 2), NAME, 3)
+    client.delete_model_version(NAME, "3")
+    lifecycle.promote(client, NAME, 2)
+    assert stages(client) == {1: "Archived", 2: "Production"}
+    broken_off = next(e for e in get_model(client, NAME).record.events if e.version == 3)
+    assert (broken_off.end.outcome, bool(broken_off.end.mended_by)) == ("dropped", True)
+    assert get_model(client, NAME).aliases["production"] == 2
+
+
 class Crash(Exception):
     pass
 

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import requests
 
 from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.models.artifact import digest_of, write_artifact
@@ -69,6 +70,23 @@ def test_the_second_time_nothing_is_downloaded(home, pipeline, monkeypatch):
     home.register(NAME, pipeline)
     load(home, version=1)
     monkeypatch.setattr(loading, "_download", lambda *_: pytest.fail("downloaded again"))
+    assert load(home, version=1).version == 1
+
+
+def test_a_server_that_does_not_answer_is_no_damaged_artifact(home, pipeline, monkeypatch):
+    import mlflow.artifacts
+
+    def unreachable(*_, **__):
+        raise requests.ConnectionError("connection refused")
+
+    home.register(NAME, pipeline)
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.artifacts, "download_artifacts", unreachable)
+        with pytest.raises(
+            RegistryError, match=r"cannot be fetched .*connection refused.*run the command again"
+        ):
+            load(home, version=1)
+    assert not list((home.root / loading.DOUBTED).glob("*"))
     assert load(home, version=1).version == 1
 
 

@@ -10,6 +10,7 @@ import time
 
 import pytest
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from tests.registry.test_lifecycle import add_model
 
 from lockstep.errors import RegistryError
@@ -89,15 +90,69 @@ def test_a_process_number_used_again_is_another_process(client):
     assert find_lock(client, NAME).dead
 
 
-@pytest.mark.parametrize("owner", [{"host": "elsewhere"}, {"boot": "another start"}])
+@pytest.mark.parametrize(
+    "owner", [{"host": "elsewhere"}, {"boot": "another start"}, {"pids": "another container's"}, {"pid": "?"}]
+)
 def test_an_owner_elsewhere_is_followed_after_the_lease_only(client, monkeypatch, owner):
-    stranger(client, pid=1, started="1", **owner)
+    stranger(client, **{"pid": 1, "started": "1", **owner})
     assert not find_lock(client, NAME).dead
     monkeypatch.setattr(locking, "LEASE", 0.5)
     begun = time.monotonic()
     with held(client, NAME):
         pass
     assert 0.5 < time.monotonic() - begun < 10
+
+
+def test_a_long_move_shows_that_it_goes_on_and_is_waited_for(client, monkeypatch):
+    monkeypatch.setattr(locking, "LEASE", 0.0)
+    with held(client, NAME) as lock:
+        before = find_lock(client, NAME)
+        lock.check()
+        after = find_lock(client, NAME)
+        assert (after.token, after.beat == before.beat) == (before.token, False)
+        monkeypatch.setattr(locking, "LEASE", 10.0)
+        assert not break_lock(client, before), "it gave a sign of life since it was looked at"
+        assert find_lock(client, NAME) == after
+        lock.check()
+        assert find_lock(client, NAME).beat == after.beat, "no write where none is due"
+
+
+def lost_answers(client, monkeypatch, *names):
+    """Let the registry's answers to creates of these names be lost once, and MLflow ask again."""
+    create, lost = client.create_registered_model, list(names)
+
+    def creating(name, **content):
+        create(name, **content)
+        if name in lost:
+            lost.remove(name)
+            create(name, **content)
+
+    monkeypatch.setattr(client, "create_registered_model", creating)
+    return lost
+
+
+def test_a_lock_whose_answer_was_lost_is_held_at_once(client, monkeypatch):
+    stranger(client, token="dead", pid=os.getpid(), started="1")
+    lost = lost_answers(client, monkeypatch, f"{LOCK_PREFIX}{NAME}", f"{LOCK_PREFIX}{locking.MARK}{NAME}")
+    begun = time.monotonic()
+    with held(client, NAME):
+        assert (lost, len(all_locks(client))) == ([], 1)
+    assert time.monotonic() - begun < locking.LEASE / 2
+    assert all_locks(client) == []
+
+
+def test_a_registry_that_says_taken_and_shows_no_lock_is_not_asked_for_ever(client, monkeypatch):
+    asked = []
+
+    def create(*_, **__):
+        asked.append(1)
+        raise MlflowException("gone", error_code=RESOURCE_DOES_NOT_EXIST)
+
+    monkeypatch.setattr(client, "create_registered_model", create)
+    monkeypatch.setattr(locking, "PATIENCE", 0.5)
+    with pytest.raises(RegistryError, match="says its lock is taken, and shows none"), held(client, NAME):
+        pass
+    assert 3 < len(asked) < 100
 
 
 def test_a_lock_that_changes_hands_is_not_broken(client, monkeypatch):

@@ -130,6 +130,22 @@ def test_a_crash_between_run_and_version_is_healed_without_a_second_run(workspac
     assert [run.info.run_id for run in runs(workspace)] == [published.run_id]
 
 
+def test_a_run_of_other_inputs_is_not_taken_for_that_of_the_same_model(workspace, monkeypatch):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "register", killed)
+        with pytest.raises(KeyboardInterrupt):
+            publish_training(workspace, "accidents", "logistic_regression")
+    left = runs(workspace)[0].info.run_id
+    connected(workspace).set_tag(left, "lockstep.closure_digest", "another")
+    published = publish_training(workspace, "accidents", "logistic_regression")
+    assert published.version == 1
+    assert {run.info.run_id for run in runs(workspace)} == {left, published.run_id}
+    assert published.run_id != left
+
+
 def test_a_run_that_a_kill_left_open_is_closed(workspace):
     from lockstep.registry.publishing.outputs import read_outputs
     from lockstep.registry.publishing.places import experiment_of

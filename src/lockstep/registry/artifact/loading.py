@@ -31,7 +31,7 @@ from lockstep.registry.catalog import (
     registry_speaks,
     versions_of_run,
 )
-from lockstep.registry.store import fluent
+from lockstep.registry.store import fluent, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -244,6 +244,7 @@ def _download(client: MlflowClient, version: Version, folder: Path) -> None:
 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow.artifacts
+    from requests import RequestException
 
     where = f"{version.name} version {version.version}"
     uri = f"models:/{version.name}/{version.version}"
@@ -252,6 +253,11 @@ def _download(client: MlflowClient, version: Version, folder: Path) -> None:
             # MLflow resolves models:/ by its global store, whatever tracking URI it is given
             with registry_speaks(), fluent(client.tracking_uri):
                 mlflow.artifacts.download_artifacts(uri, dst_path=str(part), tracking_uri=client.tracking_uri)
+        except RequestException as error:
+            raise RegistryError(
+                f"the files of {where} cannot be fetched ({one_line(error)}); run the command again when the server "
+                "answers"
+            ) from error
         except OSError as error:
             raise ArtifactError(
                 f"the files of {where} cannot be read ({error}); register it again with `dvc repro register`"

@@ -196,8 +196,11 @@ def carry_out(book: Journal, event: Event, mended_by: str = "") -> Event:
 
     Where the store refuses, the event ends as dropped; that hinders no move that only mends, and is an error else.
     """
+    there = {version.version: version for version in book.model.versions}
     for number in sorted(map(int, event.details)):
-        version = book.model.version(number)
+        if number not in there:  # deleted in MLflow's own pages since
+            continue
+        version = there[number]
         if book.lock:
             book.lock.check()
         if mended_by and _taken_up(book.model, version):

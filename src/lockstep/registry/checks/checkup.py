@@ -20,6 +20,7 @@ from lockstep.config.settings import Settings, environment, load_settings, main_
 from lockstep.errors import ArtifactError, LockstepError, RegistryError
 from lockstep.registry import store
 from lockstep.registry.catalog import STAGE_TAG, Model, Version, list_models, registry_speaks
+from lockstep.registry.cli import visible
 from lockstep.registry.publishing.runs import asked
 from lockstep.registry.record.events import Event
 from lockstep.registry.record.locking import Lock, all_locks
@@ -58,7 +59,8 @@ class Finding:
     @property
     def told(self) -> str:
         """The finding as one line."""
-        return f"{self.what}, {self.where}: " + "; ".join(part for part in (self.fault, self.mend) if part)
+        line = f"{self.what}, {self.where}: " + "; ".join(part for part in (self.fault, self.mend) if part)
+        return visible(line)
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def judge(client: MlflowClient, root: Path, model: Model, version: Version, stag
     sections = load_settings(root).gates
     check_sections(sections)
     case = Case(client, root, model, version, gates_of(sections, version.tag("problem") or ""))
-    seen: set[int] = set()
+    seen: set[str] = set()
     checks = tuple(_checked(name, check, case, seen) for name, check in _asked(case))
     champion = case.champion.version if case.champion else None
     return Verdict(model.name, version.version, stage, champion, checks, case.figures)
@@ -302,15 +302,15 @@ def _asked(case: Case) -> list[tuple[str, Callable[[Case], Answer]]]:
     return [(name, check) for name, check, wanted in chosen if wanted]
 
 
-def _checked(name: str, check: Callable[[Case], Answer], case: Case, seen: set[int]) -> Check:
+def _checked(name: str, check: Callable[[Case], Answer], case: Case, seen: set[str]) -> Check:
     """Return a check's verdict; an error refuses, and is told in full once."""
     try:
         fine, detail = check(case)
     except LockstepError as error:
         fine, detail = False, f"cannot be computed: {error}"
-        if id(error) in seen:
+        if str(error) in seen:
             detail = "cannot be computed, for the reason above"
-        seen.add(id(error))
+        seen.add(str(error))
     return Check(name, PASSED if fine else REFUSED, detail)
 
 

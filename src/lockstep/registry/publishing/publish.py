@@ -25,9 +25,11 @@ from lockstep.registry.publishing.run_content import record
 from lockstep.registry.publishing.run_files import write_files
 from lockstep.registry.publishing.runs import Logged, asked, find_run, log_run
 from lockstep.registry.publishing.tags import (
+    CLOSURE,
     COMMITTED_AS,
     DIGEST,
     EXPERIMENT,
+    INPUTS_DIGEST,
     PROBLEM,
     STAGE,
     TYPE,
@@ -165,7 +167,7 @@ def note_commit(client: MlflowClient, version: Any, outputs: Outputs) -> None:
     if tags.get("lockstep.dirty") != "true" or COMMITTED_AS in tags:
         return
     here = outputs.lineage
-    if here.dirty == "false" and here.closure_digest == tags.get("lockstep.closure_digest"):
+    if here.dirty == "false" and here.closure_digest == tags.get(CLOSURE):
         client.set_model_version_tag(version.name, str(version.version), COMMITTED_AS, here.commit)
         print(f"{version.name} version {version.version} is committed as {here.commit}", file=sys.stderr)
 
@@ -213,7 +215,9 @@ def _run_of(
     if again:
         return _log(client, experiment, settings, outputs, timings)
     tags = run_tags(outputs)
-    found = find_run(client, experiment, {key: tags.get(key) for key in (DIGEST, TYPE, EXPERIMENT)})
+    # The same model may come of other inputs, and a run holds its own.
+    known_by = (DIGEST, TYPE, EXPERIMENT, CLOSURE, INPUTS_DIGEST)
+    found = find_run(client, experiment, {key: tags.get(key) for key in known_by})
     if found is None or (settings.log_model and found.model_id is None):
         return _log(client, experiment, settings, outputs, timings)
     return found

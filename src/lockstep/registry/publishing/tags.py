@@ -25,6 +25,7 @@ DIGEST, STAGE, PROBLEM, TYPE = (
     "lockstep.type",
 )
 EXPERIMENT = "lockstep.experiment"
+CLOSURE, INPUTS_DIGEST = "lockstep.closure_digest", "lockstep.inputs_digest"
 COMMITTED_AS = "lockstep.committed_as"
 """A dirty version's tag with the commit in which its inputs were found later."""
 

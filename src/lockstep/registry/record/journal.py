@@ -133,14 +133,24 @@ def _finished(book: Journal, event: Event) -> Event:
 
         return carry_out(book, event, mended_by=by)
     if event.action != "register":
-        book.apply(event.steps)
-        return book.end(event, mended_by=by)
+        return _moved(book, event, by)
     made = next((v for v in book.model.versions if v.tags.get(EVENT_TAG) == event.token), None)
     if made is None:
         return book.end(event, "dropped", mended_by=by)
     done = book.end(event, version=made.version, mended_by=by)
     book.settle()
     return done
+
+
+def _moved(book: Journal, event: Event, by: str) -> Event:
+    """End a move; nothing of one whose version was deleted meanwhile, as MLflow's own pages can."""
+    there = {version.version for version in book.model.versions}
+    if any(step.version not in there for step in event.steps):
+        done = book.end(event, "dropped", mended_by=by)
+        book.settle()
+        return done
+    book.apply(event.steps)
+    return book.end(event, mended_by=by)
 
 
 def adopt(book: Journal) -> None:
@@ -156,10 +166,15 @@ def adopt(book: Journal) -> None:
 
 
 def adoptable(version: Version, model: Model) -> str:
-    """Return the stage a version without a record is taken over in: its tag's, but no second Production."""
+    """Return the stage a version without a record is taken over in: its tag's, but no second Production.
+
+    What stands there on record has passed its gates and stays.
+    """
     others = [v.version for v in model.versions if v.stage == "Production"]
     if version.stage != "Production" or len(others) == 1:
         return version.stage
+    if any(v.recorded == "Production" for v in model.versions):
+        return "Archived"
     pointed = model.aliases.get("production")
     keep = pointed if pointed in others else others[-1]
     return "Production" if version.version == keep else "Archived"

@@ -2,8 +2,8 @@
 
 Creating a registered model with a taken name fails, and that is atomic: who makes ``lockstep.lock.NAME`` holds
 NAME. On sqlite a file's lock comes before it, so that processes of one machine queue without asking. A lock whose
-owner died on this machine is broken at once, any other once nobody has renewed it for ``LEASE`` seconds of the
-waiting process' own clock, which no change of the time of day moves.
+owner died on this machine is broken at once, any other once its owner has given no sign of life for ``LEASE`` seconds
+of the waiting process' own clock, which no change of the time of day moves. A long move gives signs as it writes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ LEASE = 45.0
 """Seconds that a lock may stand unchanged before another process takes its owner for gone."""
 PATIENCE = 120.0
 """Seconds that a command waits for its turn."""
-_TOKEN, _OWNER = "lockstep.token", "lockstep.owner"
+_SHORTEST = 0.02
+"""Seconds between two tries, at first."""
+_TOKEN, _OWNER, _BEAT = "lockstep.token", "lockstep.owner", "lockstep.beat"
 _TAKEN = ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
 """What a create answers where the name is taken; the last where it was let go between two looks of the store."""
 
@@ -47,6 +49,8 @@ class Lock:
     owner: dict[str, Any]
     created: int = 0
     """Milliseconds since 1970, by the registry's clock."""
+    beat: str = ""
+    """Its owner's last sign of life: another each time."""
 
     @property
     def told(self) -> str:
@@ -57,14 +61,15 @@ class Lock:
     def dead(self) -> bool:
         """Whether its owner was a process of this machine, since its last start, that is no more."""
         own = _me()
-        if any(self.owner.get(key) != own[key] for key in ("host", "boot")):
+        if any(self.owner.get(key) != own[key] for key in ("host", "boot", "pids")):
             return False
-        return _started(int(self.owner.get("pid", 0))) != self.owner.get("started")
+        pid = self.owner.get("pid")
+        return isinstance(pid, int) and _started(pid) != self.owner.get("started")
 
 
 @dataclass
 class Held:
-    """A lock that this process holds, since a moment of its own clock."""
+    """A lock that this process holds; ``since`` is the moment, by its own clock, of its last sign of life."""
 
     client: MlflowClient
     name: str
@@ -72,15 +77,21 @@ class Held:
     since: float
 
     def check(self) -> None:
-        """Raise a RegistryError where the lock was broken, as it may be of a process that was stopped for long."""
-        if time.monotonic() - self.since < LEASE / 2:
+        """Raise a RegistryError where the lock was broken, as it may be of a process that was stopped for long.
+
+        Asked before each write; now and then it also shows those who wait that this move goes on.
+        """
+        if time.monotonic() - self.since < LEASE / 4:
             return
         lock = find_lock(self.client, self.name)
-        if lock is None or lock.token != self.token:
+        if not _is_of(lock, self.token):
             raise RegistryError(
                 f"this command was stopped for so long that another took over {self.name}; look at its history and "
                 "run the command again"
             )
+        with registry_speaks():
+            self.client.set_registered_model_tag(f"{LOCK_PREFIX}{self.name}", _BEAT, uuid4().hex)
+        self.since = time.monotonic()
 
 
 @contextmanager
@@ -121,12 +132,12 @@ def break_lock(client: MlflowClient, lock: Lock) -> bool:
     mark of a process that died amid this is broken in the same way.
     """
     mark, token, begun = f"{MARK}{lock.name}", uuid4().hex, time.monotonic()
-    if not _create(client, f"{LOCK_PREFIX}{mark}", token):
+    if not _create(client, mark, token) and not _is_of(find_lock(client, mark), token):
         return False
     try:
         now = find_lock(client, lock.name)
         # Who was stopped in between for long may have lost the mark.
-        if now is None or now.token != lock.token or time.monotonic() - begun > LEASE / 2:
+        if now is None or _life(now) != _life(lock) or time.monotonic() - begun > LEASE / 2:
             return False
         _delete(client, f"{LOCK_PREFIX}{lock.name}")
         return True
@@ -142,36 +153,58 @@ def _lock(model: Any) -> Lock:
         owner = {}
     told = owner if isinstance(owner, dict) else {}
     name = model.name.removeprefix(LOCK_PREFIX)
-    return Lock(name, model.tags.get(_TOKEN, ""), told, int(model.creation_timestamp or 0))
+    return Lock(
+        name, model.tags.get(_TOKEN, ""), told, int(model.creation_timestamp or 0), model.tags.get(_BEAT, "")
+    )
+
+
+def _is_of(lock: Lock | None, token: str) -> bool:
+    return lock is not None and lock.token == token
+
+
+def _life(lock: Lock) -> str:
+    """Return what stays the same for as long as a lock's owner gives no sign of life."""
+    return f"{lock.token} {lock.beat}"
 
 
 def _take(client: MlflowClient, name: str, token: str) -> None:
     begun = time.monotonic()
     seen: dict[str, float] = {}
-    pause = 0.02
-    while not _create(client, f"{LOCK_PREFIX}{name}", token):
+    pause = _SHORTEST
+    while not _create(client, name, token):
         lock = find_lock(client, name)
-        if lock is None or _broken(client, lock, seen):
-            continue
+        if _is_of(lock, token):  # MLflow asked twice, as the first answer was lost
+            break
         if time.monotonic() - begun > PATIENCE:
-            raise RegistryError(
-                f"{name} is held by {lock.told} for another move; run the command again when that has ended, or "
-                "`python scripts/manage_model_registry.py doctor --fix` if it never does"
-            )
-        time.sleep(pause * random.uniform(0.5, 1.5))
-        pause = min(pause * 1.5, 0.5)
+            raise RegistryError(_impatient(name, lock))
+        if lock is None:
+            time.sleep(_SHORTEST * random.uniform(0.5, 1.5))
+        elif not _broken(client, lock, seen):
+            time.sleep(pause * random.uniform(0.5, 1.5))
+            pause = min(pause * 1.5, 0.5)
     mark = find_lock(client, f"{MARK}{name}")
     if mark is not None and mark.dead:  # of who died once the lock was broken
         _broken(client, mark, seen)
 
 
+def _impatient(name: str, lock: Lock | None) -> str:
+    if lock is None:
+        return (
+            f"{name} cannot be held: the registry says its lock is taken, and shows none; look at its server"
+        )
+    return (
+        f"{name} is held by {lock.told} for another move; run the command again when that has ended, or "
+        "`python scripts/manage_model_registry.py doctor --fix` if it never does"
+    )
+
+
 def _broken(client: MlflowClient, lock: Lock, seen: dict[str, float]) -> bool:
     """Break a lock, or the mark that hinders it, if its owner is gone; tell whether one was taken away.
 
-    ``seen`` holds the moment at which each token was met first.
+    ``seen`` holds the moment at which each sign of life was met first.
     """
     now = time.monotonic()
-    if not lock.dead and now - seen.setdefault(lock.token, now) <= LEASE:
+    if not lock.dead and now - seen.setdefault(_life(lock), now) <= LEASE:
         return False
     if break_lock(client, lock):
         return True
@@ -181,8 +214,7 @@ def _broken(client: MlflowClient, lock: Lock, seen: dict[str, float]) -> bool:
 
 def _delete_own(client: MlflowClient, name: str, token: str) -> None:
     """Take a lock away, unless it is another's by now."""
-    lock = find_lock(client, name)
-    if lock is not None and lock.token == token:
+    if _is_of(find_lock(client, name), token):
         _delete(client, f"{LOCK_PREFIX}{name}")
 
 
@@ -201,7 +233,9 @@ def _create(client: MlflowClient, name: str, token: str) -> bool:
 
     tags = {_TOKEN: token, _OWNER: json.dumps(_me(), sort_keys=True)}
     try:
-        client.create_registered_model(name, tags=tags, description="one move at a time; goes with it")
+        client.create_registered_model(
+            f"{LOCK_PREFIX}{name}", tags=tags, description="one move at a time; goes with it"
+        )
     except MlflowException as error:
         if error.error_code in _TAKEN:
             return False
@@ -246,6 +280,7 @@ def _me() -> dict[str, Any]:
         "user": user_name(),
         "host": socket.gethostname(),
         "boot": _boot(),
+        "pids": _process_namespace(),
         "pid": pid,
         "started": _started(pid),
     }
@@ -264,6 +299,14 @@ def user_name() -> str:
 def _boot() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _process_namespace() -> str:
+    """Return which processes this one's numbers are of: containers of one host each have their own."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
     except OSError:
         return ""
 
