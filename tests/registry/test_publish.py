@@ -116,7 +116,9 @@ def test_a_failure_while_logging_is_marked_and_healed(workspace, monkeypatch, pl
     assert sorted(run.info.status for run in runs(workspace)) == ["FAILED", "FINISHED"]
 
 
-def test_a_crash_between_run_and_version_is_healed_without_a_second_run(workspace, monkeypatch):
+def killed_before_its_version(workspace, monkeypatch):
+    """Log a training's run in a process that dies before it registers the version; return the run's id."""
+
     def killed(*_, **__):
         raise KeyboardInterrupt
 
@@ -125,20 +127,19 @@ def test_a_crash_between_run_and_version_is_healed_without_a_second_run(workspac
         with pytest.raises(KeyboardInterrupt):
             publish_training(workspace, "accidents", "logistic_regression")
     assert versions(workspace) == []
+    (run,) = runs(workspace)
+    return run.info.run_id
+
+
+def test_a_crash_between_run_and_version_is_healed_without_a_second_run(workspace, monkeypatch):
+    left = killed_before_its_version(workspace, monkeypatch)
     published = publish_training(workspace, "accidents", "logistic_regression")
     assert published.version == 1
-    assert [run.info.run_id for run in runs(workspace)] == [published.run_id]
+    assert [run.info.run_id for run in runs(workspace)] == [published.run_id] == [left]
 
 
 def test_a_run_of_other_inputs_is_not_taken_for_that_of_the_same_model(workspace, monkeypatch):
-    def killed(*_, **__):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(publishing, "register", killed)
-        with pytest.raises(KeyboardInterrupt):
-            publish_training(workspace, "accidents", "logistic_regression")
-    left = runs(workspace)[0].info.run_id
+    left = killed_before_its_version(workspace, monkeypatch)
     connected(workspace).set_tag(left, "lockstep.closure_digest", "another")
     published = publish_training(workspace, "accidents", "logistic_regression")
     assert published.version == 1
