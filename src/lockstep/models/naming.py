@@ -15,8 +15,13 @@ TYPE_NAMES = {
 """Model types and the second half of their registered models' names."""
 
 
-def registered_name(problem: str, model_type: str) -> str:
-    """Return the registered model's name of a problem's type, as in ``Accident_Prediction_XGBoost``."""
+def registered_name(problem: str, model_type: str, base: str | None = None) -> str:
+    """Return the registered model's name of a problem's type, as in ``Accident_Prediction_XGBoost``.
+
+    ``base`` takes the place of the schema's own; the type follows it unless all of the problem's have one name.
+    """
     if model_type not in TYPE_NAMES:
         raise UsageError(unknown("model type", model_type, TYPE_NAMES))
-    return f"{load_schema(problem).registered_name}_{TYPE_NAMES[model_type]}"
+    schema = load_schema(problem)
+    name = base or schema.registered_name
+    return name if schema.one_name else f"{name}_{TYPE_NAMES[model_type]}"

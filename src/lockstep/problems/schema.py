@@ -89,6 +89,7 @@ class Schema(Strict):
     task: Task
     unit: str
     registered_name: str = Field(description="base of the registered models' names")
+    one_name: bool = Field(False, description="whether all model types are versions of that one name")
     experiment: str = Field(description="MLflow experiment of its runs")
     positive: str = Field("", description="what the positive class means")
     columns: dict[str, Column]

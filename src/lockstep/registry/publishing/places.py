@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lockstep.config.settings import Settings
-from lockstep.models.naming import TYPE_NAMES, registered_name
+from lockstep.models.naming import registered_name
 from lockstep.problems.schema import load_schema
 from lockstep.registry import store
 
@@ -18,10 +18,8 @@ _EXPERIMENT_VARIABLES = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
 
 
 def model_name(settings: Settings, problem: str, model_type: str) -> str:
-    """Return the registered model's name: the configured base, else the problem's, and the type."""
-    if settings.registered_model_name:
-        return f"{settings.registered_model_name}_{TYPE_NAMES[model_type]}"
-    return registered_name(problem, model_type)
+    """Return the registered model's name: the configured base, else the problem's, and (mostly) the type."""
+    return registered_name(problem, model_type, settings.registered_model_name)
 
 
 def experiment_of(client: MlflowClient, settings: Settings, root: Path, problem: str) -> str:
