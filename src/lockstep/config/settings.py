@@ -50,10 +50,58 @@ class MlflowSection(Strict):
     model_registry: ModelRegistrySection = ModelRegistrySection()
 
 
+class DecisionSection(Strict):
+    """How the API decides for one problem: serving.decisions.PROBLEM of model_config.yaml."""
+
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    scale: Literal["probability", "balanced"] | None = None
+    approval_band: Annotated[float, Field(ge=0, lt=0.5)] = 0
+    words: dict[int, str] = Field(default_factory=dict)
+
+
+class LimitsSection(Strict):
+    """What a request may cost: serving.limits of model_config.yaml."""
+
+    body_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024 * 1024
+    rows: Annotated[int, Field(ge=1)] = 10_000
+    explain_rows: Annotated[int, Field(ge=1)] = 1_000
+    body_seconds: Annotated[float, Field(gt=0)] = 10
+    request_seconds: Annotated[float, Field(gt=0)] = 30
+    connections: Annotated[int, Field(ge=1)] = 1_000
+
+
+class PredictionLogSection(Strict):
+    """What was predicted, kept for monitoring: serving.prediction_log of model_config.yaml."""
+
+    keep: bool = True
+    folder: str = ".lockstep/predictions"
+    file_bytes: Annotated[int, Field(ge=65_536)] = 64 * 1024 * 1024
+    file_hours: Annotated[float, Field(gt=0)] = 24
+    total_bytes: Annotated[int, Field(ge=65_536)] = 1024 * 1024 * 1024
+    waiting_bytes: Annotated[int, Field(ge=65_536)] = 64 * 1024 * 1024
+
+
+class ServingSection(Strict):
+    """The section serving of model_config.yaml."""
+
+    problem: str = "credit_risk"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    model_path: str | None = None
+    model_name: str | None = None
+    api_keys_file: str | None = None
+    log_file: str | None = None
+    poll_seconds: Annotated[float, Field(gt=0, le=5)] = 1
+    limits: LimitsSection = LimitsSection()
+    prediction_log: PredictionLogSection = PredictionLogSection()
+    decisions: dict[str, DecisionSection] = Field(default_factory=dict)
+
+
 class ModelConfig(Strict):
     """The whole of model_config.yaml."""
 
     mlflow: MlflowSection = MlflowSection()
+    serving: ServingSection = ServingSection()
 
 
 @dataclass(frozen=True)

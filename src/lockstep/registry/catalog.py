@@ -279,6 +279,12 @@ def get_record(client: Registry, name: str) -> Record:
     return read_record(_entry(client, name).tags)
 
 
+def marks_of(client: Registry, name: str) -> tuple[dict[str, str], dict[str, int]]:
+    """Return a model's tags and aliases as they are: while both stay the same, no version of it was moved."""
+    entry = _entry(client, name)
+    return dict(entry.tags), {str(alias): int(number) for alias, number in entry.aliases.items()}
+
+
 def _entry(client: Registry, name: str) -> Any:
     """Return the registry's entry of a model; an unknown name is an error with the nearest known one."""
     found = _source(client).entries(name)

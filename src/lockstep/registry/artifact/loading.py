@@ -99,15 +99,30 @@ def locate(client: MlflowClient, version: Version, root: Path) -> Located:
 
 def open_version(located: Located) -> Model:
     """Check an artifact against its version and load it: digest first, then types, then golden rows."""
+    with _noted(located.folder):
+        pipeline, schema = _checked(located)
+    return _model(located.version, pipeline, schema)
+
+
+def open_folder(located: Located) -> Model:
+    """Load an artifact that lies in a folder of the user's, checked as any; one that is refused stays where it is."""
+    return _model(located.version, *_checked(located))
+
+
+def _checked(located: Located) -> tuple[Any, Schema]:
     from lockstep.models.artifact import read_artifact
     from lockstep.models.golden import check_golden
 
     version, folder = located.version, located.folder
     where = f"{version.name} version {version.version}"
-    with _noted(folder):
-        pipeline = read_artifact(_skops_file(folder, where), _digest(version), folder / SHIPPED_CODE)
-        schema, rows, outputs = declared(located, where)
-        check_golden(pipeline, rows, outputs, where)
+    pipeline = read_artifact(_skops_file(folder, where), _digest(version), folder / SHIPPED_CODE)
+    schema, rows, outputs = declared(located, where)
+    check_golden(pipeline, rows, outputs, where)
+    return pipeline, schema
+
+
+def _model(version: Version, pipeline: Any, schema: Schema) -> Model:
+    where = f"{version.name} version {version.version}"
     return Model(
         pipeline=pipeline,
         schema=schema,

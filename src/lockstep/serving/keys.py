@@ -1,0 +1,94 @@
+"""API keys: several, kept as hashes in a file that is read again when it changes, so that a key is rotated at once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lockstep.errors import ConfigError
+
+_LINE = re.compile(r"(?P<name>[\w.-]{1,64}):(?P<digest>[0-9a-f]{64})")
+_LOOK_AGAIN = 0.5
+"""Seconds between two looks at the file: longest that a withdrawn key still opens."""
+
+
+def new_key(name: str) -> tuple[str, str]:
+    """Return a new key and its line for the file. 256 random bits need no slow hash: nobody can try them."""
+    key = f"lk_{secrets.token_urlsafe(32)}"
+    line = f"{name}:{hashed(key)}"
+    if not _LINE.fullmatch(line):
+        raise ConfigError(f"'{name}' is no name of a key; use up to 64 letters, digits, '.', '_' and '-'")
+    return key, line
+
+
+def hashed(key: str) -> str:
+    """Return the SHA-256 of a key, in hexadecimal."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def read_keys(path: Path) -> dict[str, str]:
+    """Return names by hash; a file that is missing, holds no key or something else is a ConfigError."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise ConfigError(f"API_KEYS_FILE {path} is missing; `python -m lockstep.serving --new-key NAME` makes a key") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"API_KEYS_FILE {path} cannot be read: {error}") from error
+    found: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        match = _LINE.fullmatch(text)
+        if match is None:
+            raise ConfigError(f"API_KEYS_FILE {path}, line {number} is not of the form NAME:SHA256")
+        found[match["digest"]] = match["name"]
+    if not found:
+        raise ConfigError(f"API_KEYS_FILE {path} holds no key; every request would be refused")
+    return found
+
+
+@dataclass
+class Keys:
+    """The keys of a file. A change that cannot be read keeps the ones before, and ``fault`` says so."""
+
+    path: Path
+    fault: str = ""
+    _known: dict[str, str] = field(default_factory=dict)
+    _seen: tuple[int, int, int] = (0, 0, 0)
+    _looked: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._seen = self._stamp()
+        self._known = read_keys(self.path)
+        self._looked = time.monotonic()
+
+    def name_of(self, key: str) -> str | None:
+        """Return whose key this is; None where it is nobody's. A look-up by hash tells nothing by its time."""
+        if time.monotonic() - self._looked > _LOOK_AGAIN:
+            self._look()
+        return self._known.get(hashed(key))
+
+    def _look(self) -> None:
+        self._looked = time.monotonic()
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return
+        self._seen = stamp
+        try:
+            self._known = read_keys(self.path)
+            self.fault = ""
+        except ConfigError as error:
+            self.fault = f"{error}; the keys read before are still in force"
+
+    def _stamp(self) -> tuple[int, int, int]:
+        try:
+            told = os.stat(self.path)
+        except OSError:
+            return (0, 0, 0)
+        return told.st_mtime_ns, told.st_size, told.st_ino
