@@ -9,10 +9,14 @@ from lockstep.errors import ArtifactError
 from lockstep.io import read_json, sha256_file
 from lockstep.models.decisions import costs_in
 from lockstep.models.prediction import Model
-from lockstep.problems.schema import load_schema
+from lockstep.problems.schema import Schema, load_schema, read_schema
 
 NEEDED = ("problem", "type", "file_sha256", "model_digest", "schema_digest", "threshold")
 """What a card must say before its model is opened."""
+CARD_SUFFIX, SCHEMA_SUFFIX = ".json", ".yaml"
+"""What lies beside a model file under its name: its card, and of a released one the schema it was trained with."""
+RELEASE = "release"
+"""Where the card of a released model says which version of the registry it is, and of which run."""
 
 
 def load_file(path: Path, root: Path) -> Model:
@@ -28,16 +32,19 @@ def load_file(path: Path, root: Path) -> Model:
             f"{path} is not the file its card {file.with_suffix('.json').name} describes (SHA-256 differs);"
             " not opened; run `dvc repro` or `dvc checkout` to have both again"
         )
-    schema = load_schema(card["problem"])
+    schema = _schema(file, card)
     if schema.digest != card["schema_digest"]:
         raise ArtifactError(f"{path} was trained with another schema of {schema.name}; run `dvc repro`")
     import joblib
 
+    release = card.get(RELEASE, {})
     return Model(
         pipeline=joblib.load(file),
         schema=schema,
         threshold=card["threshold"],
-        name=str(path),
+        name=release.get("name", str(path)),
+        version=release.get("version"),
+        run_id=release.get("run_id"),
         digest=card["model_digest"],
         type=card["type"],
         interval=card.get("interval"),
@@ -54,9 +61,15 @@ def _workspace_file(path: Path, root: Path) -> Path:
     return found.resolve()
 
 
+def _schema(file: Path, card: dict[str, Any]) -> Schema:
+    """Return the schema beside a released model, which outlives a change of the package's; else the package's."""
+    own = file.with_suffix(SCHEMA_SUFFIX)
+    return read_schema(own) if own.is_file() else load_schema(card["problem"])
+
+
 def _card(file: Path) -> dict[str, Any]:
     """Read the card beside a model file, with every key that a prediction needs."""
-    beside = file.with_suffix(".json")
+    beside = file.with_suffix(CARD_SUFFIX)
     if not beside.is_file():
         raise ArtifactError(
             f"{file.name} has no card {beside.name} beside it, so nothing says what it is; not opened;"
