@@ -54,6 +54,18 @@ def test_promote_archives_the_previous_production(client):
     agrees(client)
 
 
+def test_the_previous_production_may_go_back_to_none_and_be_rolled_back_from_there(client):
+    add_model(client, 2)
+    lifecycle.promote(client, NAME, 1)
+    done = lifecycle.promote(client, NAME, 2, aside="None")
+    assert stages(client) == {1: "None", 2: "Production"}
+    assert done.made_way == (lifecycle.Step(1, "Production", "None"),)
+    agrees(client)
+    lifecycle.rollback(client, NAME)
+    assert stages(client) == {1: "Production", 2: "None"}
+    agrees(client)
+
+
 def test_promote_unnamed_takes_the_highest_number_not_the_last_in_text_order(client):
     add_model(client, 11)
     assert lifecycle.promote(client, NAME).step == lifecycle.Step(11, "None", "Production")

@@ -126,7 +126,8 @@ def promote(client: MlflowClient, options: argparse.Namespace) -> Answer:
 
     stage = options.stage or "Production"
     who, gate = _who(options), _gate(client, options, stage)
-    done = lifecycle.promote(client, options.model_name, options.version, stage, who, gate)
+    aside = getattr(options, "aside", "Archived")
+    done = lifecycle.promote(client, options.model_name, options.version, stage, who, gate, aside)
     if options.version is None:
         print(_newest_note(get_model(client, options.model_name).version(done.step.version)), file=sys.stderr)
     return _moved(done, gate)

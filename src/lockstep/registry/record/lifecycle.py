@@ -140,8 +140,9 @@ def promote(
     stage: str = "Production",
     who: Who | None = None,
     gate: Gate | None = None,
+    aside: str = "Archived",
 ) -> Move:
-    """Put a version (unnamed: the newest) into Production or Staging; the previous Production is archived.
+    """Put a version (unnamed: the newest) into Production or Staging; the previous Production goes to ``aside``.
 
     ``gate`` is the verdict on that version (``gated.gate_of``); what it refuses is on record and a RegistryError.
     """
@@ -149,7 +150,8 @@ def promote(
         raise UsageError(f"promote goes to Staging or Production; for {stage} use transition")
     number = None if version is None else check_version(version)
     with journal(client, name, who) as book:
-        return move(book, "promote", book.model.newest.version if number is None else number, stage, gate)
+        wanted = book.model.newest.version if number is None else number
+        return move(book, "promote", wanted, stage, gate, aside)
 
 
 def archive(client: MlflowClient, name: str, version: int | str, who: Who | None = None) -> Move:
@@ -182,14 +184,16 @@ def rollback(
         return move(book, "rollback", number, stage)
 
 
-def move(book: Journal, action: str, number: int, stage: str, gate: Gate | None = None) -> Move:
+def move(
+    book: Journal, action: str, number: int, stage: str, gate: Gate | None = None, aside: str = "Archived"
+) -> Move:
     """Make one move: who stands in Production steps down first, then the version moves, pointers last.
 
     At no moment are two versions in Production. What stands as asked already makes no event.
     """
     moved = book.model.version(number)
     check_has_files(moved, stage)
-    steps = [Step(v.version, v.stage, "Archived") for v in leaving(book.model, number, stage)]
+    steps = [Step(v.version, v.stage, aside) for v in leaving(book.model, number, stage)]
     if moved.stage != stage:
         steps.append(Step(number, moved.stage, stage))
     # What stands as asked, as after a move that a crash broke off and this one ended, needs no leave.
