@@ -1,0 +1,156 @@
+"""The scorer answers with the bits of the pipeline, whatever the type, the task, the calibration and the rows."""
+
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.models import served
+
+from lockstep.errors import DataError
+from lockstep.models.artifact import canonical_bytes
+from lockstep.models.outputs import answering
+from lockstep.models.prediction import Model
+from lockstep.models.scorer import Scorer, columns_of
+from lockstep.problems.schema import Column
+
+ROWS = 200
+
+
+@cache
+def scorer(task, name, method):
+    return Scorer(served.pipeline_of(task, name, method), served.schema_of(task))
+
+
+def scored(task, name, method, rows):
+    """Return what the pipeline itself says of a table."""
+    return Model(served.pipeline_of(task, name, method), served.schema_of(task), 0.5, "m").score(rows)
+
+
+@pytest.mark.parametrize("kind", served.KINDS, ids="-".join)
+def test_scores_have_the_bits_of_the_pipeline(kind):
+    rows = served.rows_of(kind[0], ROWS, seed=3)
+    expected = scored(*kind, rows)
+    columns = columns_of(served.schema_of(kind[0]), rows)
+    found = scorer(*kind).score(columns, len(rows))
+    assert found.dtype == expected.dtype
+    assert np.array_equal(found, expected)
+    assert len(np.unique(expected)) > 4  # otherwise equality would say little
+
+
+@pytest.mark.parametrize("kind", served.KINDS, ids="-".join)
+def test_a_row_alone_scores_as_it_does_among_others(kind):
+    rows = served.rows_of(kind[0], ROWS, seed=4)
+    columns = columns_of(served.schema_of(kind[0]), rows)
+    one_by_one, together = scorer(*kind), scorer(*kind).score(columns, len(rows))
+    for place in range(0, ROWS, 7):
+        alone = {name: values[place : place + 1] for name, values in columns.items()}
+        assert np.array_equal(one_by_one.score(alone, 1)[0], together[place])
+        if place < 21:
+            assert np.array_equal(one_by_one.score(alone, 1), scored(*kind, rows.iloc[place : place + 1]))
+
+
+def values_of(column: Column) -> st.SearchStrategy:
+    """Any value a validated record may have, and codes that the training rows did not know."""
+    missing = st.none()
+    if not column.holds_numbers:
+        return st.sampled_from([*column.codes, "never seen", "a"]) | missing
+    if column.codes:
+        return st.sampled_from([float(code) for code in column.codes] + [77.0]) | missing
+    low, high = column.low or 0.0, column.high or 1e5
+    if column.integer:
+        return st.integers(int(low), int(high)).map(float) | missing
+    hundredths = st.integers(int(low * 100), int(high * 100))  # what is smaller makes ratios infinite
+    return hundredths.map(lambda value: value / 100) | missing
+
+
+def table_of(schema, records):
+    series = {
+        c.name: pd.Series([r[c.name] for r in records], dtype="float64" if c.holds_numbers else "str")
+        for c in schema.features
+    }
+    return pd.DataFrame(series)
+
+
+RECORDS = st.lists(
+    st.fixed_dictionaries({c.name: values_of(c) for c in served.schema_of("binary").features}),
+    min_size=1,
+    max_size=70,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(records=RECORDS)
+def test_any_rows_are_encoded_as_the_transformer_does(records):
+    table = table_of(served.schema_of("binary"), records)
+    expected = served.pipeline_of("binary", "xgboost", "none").named_steps["encoder"].transform(table)
+    found = scorer("binary", "xgboost", "none").encode(
+        columns_of(served.schema_of("binary"), table), len(table)
+    )
+    assert found.dtype == np.float64
+    assert np.array_equal(found, expected.to_numpy(), equal_nan=True)
+
+
+@settings(max_examples=12, deadline=None)
+@given(records=RECORDS, kind=st.sampled_from(served.KINDS))
+def test_any_rows_are_scored_as_the_pipeline_does(records, kind):
+    table = table_of(served.schema_of(kind[0]), records)
+    found = scorer(*kind).score(columns_of(served.schema_of(kind[0]), table), len(table))
+    assert np.array_equal(found, scored(*kind, table))
+
+
+@pytest.mark.parametrize("name", served.CLASSIFIERS)
+def test_the_pipeline_stays_what_its_digest_says(name):
+    pipeline = served.pipeline_of("binary", name, "sigmoid")
+    before = canonical_bytes(pipeline)
+    rows = served.rows_of("binary", ROWS, seed=5)
+    scorer("binary", name, "sigmoid").score(columns_of(served.schema_of("binary"), rows), len(rows))
+    assert canonical_bytes(pipeline) == before
+
+
+@pytest.mark.parametrize("name", served.CLASSIFIERS)
+def test_threads_share_a_scorer(name):
+    made = scorer("binary", name, "isotonic")
+    tables = [served.rows_of("binary", ROWS, seed) for seed in range(6)]
+    columns = [columns_of(served.schema_of("binary"), table) for table in tables]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda given: made.score(given, len(given["amount"])), columns * 3))
+    for place, scores in enumerate(found):
+        assert np.array_equal(scores, scored("binary", name, "isotonic", tables[place % 6]))
+
+
+def test_a_forest_refuses_what_scikit_learn_refuses():
+    columns = columns_of(served.schema_of("binary"), served.rows_of("binary", ROWS, seed=3))
+    columns["amount"] = np.full(len(columns["amount"]), 1e39)
+    with pytest.raises(DataError, match="too large for this model"):
+        scorer("binary", "random_forest", "none").score(columns, len(columns["amount"]))
+
+
+@pytest.mark.parametrize("name", ["logistic_regression", "ridge"])
+def test_a_linear_model_refuses_what_is_infinite(name):
+    task = "binary" if name == "logistic_regression" else "regression"
+    columns = columns_of(served.schema_of(task), served.rows_of(task, ROWS, seed=3))
+    columns["amount"], columns["income"] = np.full((2, len(columns["amount"])), [[1e308], [1e-3]])
+    with pytest.raises(DataError, match="a value is infinite"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # numpy's own word on the division
+        scorer(task, name, "none").score(columns, len(columns["amount"]))
+
+
+def test_a_forest_with_directions_takes_no_missing_value():
+    from sklearn.ensemble import RandomForestRegressor
+
+    rows = np.random.default_rng(0).random((50, 2))
+    forest = RandomForestRegressor(5, monotonic_cst=[1, 0], random_state=0).fit(rows, rows[:, 0])
+    asked = answering(forest, "regression")
+    assert np.array_equal(asked.outputs(rows), forest.predict(rows))
+    with pytest.raises(DataError, match="takes no missing value"):
+        asked.outputs(np.array([[np.nan, 0.5]]))
+
+
+def test_an_estimator_that_is_not_of_the_zoo_is_refused():
+    with pytest.raises(DataError, match="a dict can't be served; types that can: LGBMClassifier"):
+        answering({}, "binary")
