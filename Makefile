@@ -70,6 +70,17 @@ dvc-push: $(READY) ## send data and development artifacts to the DVC remote
 mlflow-ui: $(READY) ## open MLflow's own pages on the local store
 	@mlflow ui --backend-store-uri sqlite:///mlflow.db
 
+# credit_risk unless PROBLEM is given: the Makefile's own default is for training.
+SERVED = $(if $(filter command% environment%,$(origin PROBLEM)),$(PROBLEM),)
+
+.PHONY: serve
+serve: $(READY) ## answer predictions over HTTP on loopback (PROBLEM=credit_risk, PORT=8000, MODEL_PATH=…; docs/api.md)
+	@PROBLEM="$(SERVED)" python -m lockstep.serving
+
+.PHONY: bench-serve
+bench-serve: $(READY) ## requests a second beside `mlflow models serve` and an empty route, same model, same machine
+	@python benchmarks/serve.py --problem "$(PROBLEM)"
+
 .PHONY: registry-demo
 registry-demo: $(READY) ## see a registry's life in a temporary clone: staged, promoted, refused, rolled back
 	@scripts/registry_demo.sh

@@ -36,7 +36,9 @@ def read_keys(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise ConfigError(f"API_KEYS_FILE {path} is missing; `python -m lockstep.serving --new-key NAME` makes a key") from None
+        raise ConfigError(
+            f"API_KEYS_FILE {path} is missing; `python -m lockstep.serving --new-key NAME` makes a key"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"API_KEYS_FILE {path} cannot be read: {error}") from error
     found: dict[str, str] = {}

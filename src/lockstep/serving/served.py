@@ -14,14 +14,9 @@ from lockstep.models.prediction import Model
 from lockstep.serving.settings import Rule, ServingSettings
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from lockstep.models.contributions import Explainer
-    from lockstep.models.scorer import Columns, Scorer
+    from lockstep.models.scorer import Scorer
     from lockstep.serving.records import RecordReader
-
-CALIBRATED = ("sigmoid", "isotonic", "temperature", "raw", "probability")
-"""What a card's score_scale says of scores that are probabilities; ``balanced`` is the other scale."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +74,7 @@ class Served:
     reader: RecordReader
     decision: Decision | None
     since: float
-    origin: Mapping[str, Any]
+    origin: dict[str, Any]
     version_body: Mapping[str, Any]
     openapi: bytes = b""
     page: bytes = b""
@@ -164,7 +159,8 @@ def _other_scale(opened: Opened, rule: Rule) -> str:
     if weight == 1.0:
         return f"{told}; set DECISION_THRESHOLD and DECISION_SCALE={opened.scale} to one meant there"
     same = equivalent(rule.threshold, str(rule.scale), weight)
-    return f"{told}, where {same:.6g} is its equivalent: set DECISION_THRESHOLD={same:.6g} DECISION_SCALE={opened.scale}"
+    fix = f"set DECISION_THRESHOLD={same:.6g} DECISION_SCALE={opened.scale}"
+    return f"{told}, where {same:.6g} is its equivalent: {fix}"
 
 
 def equivalent(threshold: float, scale: str, weight: float) -> float:
@@ -186,9 +182,10 @@ def check_fast_path(opened: Opened, scorer: Scorer, explainer: Explainer) -> Non
     import numpy as np
 
     from lockstep.models.golden import golden_rows
+    from lockstep.models.scorer import columns_of
 
     table = golden_rows(opened.model.schema)
-    columns = columns_of(opened.model, table)
+    columns = columns_of(opened.model.schema, table)
     found, told = scorer.score(columns, len(table)), opened.model.score(table)
     if not np.array_equal(found, told):
         apart = float(np.nanmax(np.abs(found - told)))
@@ -196,23 +193,6 @@ def check_fast_path(opened: Opened, scorer: Scorer, explainer: Explainer) -> Non
             f"{opened.where}: its fast path does not score as the model itself does (apart by {apart:.3g}); not served"
         )
     explainer.explain({name: values[:1] for name, values in columns.items()}, 1)
-
-
-def columns_of(model: Model, table: Any) -> Columns:
-    """Return a table's features as arrays: float64 with NaN, or objects with None, as a request's are."""
-    return {
-        column.name: _numbers(table[column.name]) if column.holds_numbers else _texts(table[column.name])
-        for column in model.schema.features
-    }
-
-
-def _numbers(values: Any) -> np.ndarray:
-    return values.to_numpy(dtype="float64")  # type: ignore[no-any-return]
-
-
-def _texts(values: Any) -> np.ndarray:
-    plain = values.astype(object)
-    return plain.where(values.notna(), None).to_numpy()  # type: ignore[no-any-return]
 
 
 def _origin(opened: Opened, decision: Decision | None) -> dict[str, Any]:

@@ -1,0 +1,69 @@
+"""From a request's body to what is answered: read, score, decide, or explain; plain functions over one served model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lockstep.models.prediction import OUTCOMES
+from lockstep.serving.served import Served
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Answered(NamedTuple):
+    """What is answered, and what the prediction log keeps of it."""
+
+    content: dict[str, Any]
+    rows: int
+    scores: np.ndarray
+    decisions: Sequence[Any]
+
+
+def predicted(served: Served, body: bytes, most_rows: int) -> Answered:
+    """Return the predictions of a body's records."""
+    read = served.reader.read(body, most_rows)
+    scores = served.scorer.score(read.columns, read.rows)
+    outcomes = outcomes_of(served, scores)
+    return Answered(
+        _content(served, outcomes, read.single, "predictions"), read.rows, scores, _decided(outcomes)
+    )
+
+
+def explained(served: Served, body: bytes, most_rows: int) -> Answered:
+    """Return the predictions of a body's records with what each feature adds to them."""
+    from lockstep.serving.explanations import explanations
+
+    read = served.reader.read(body, most_rows)
+    scores = served.scorer.score(read.columns, read.rows)
+    outcomes = outcomes_of(served, scores)
+    told = explanations(served, read.columns, read.rows)
+    both = [one | more for one, more in zip(outcomes, told, strict=True)]
+    return Answered(
+        _content(served, both, read.single, "explanations"), read.rows, scores, _decided(outcomes)
+    )
+
+
+def outcomes_of(served: Served, scores: np.ndarray) -> list[dict[str, Any]]:
+    """Return what is said of each row: of two classes by the threshold in force, of others as the model decides."""
+    decision = served.decision
+    if decision is None:
+        model = served.model
+        return OUTCOMES[model.schema.task](model, scores, None)
+    return [
+        {"probability": score, "decision": chosen, "meaning": word}
+        for score in scores.tolist()
+        for chosen, word in (decision.of(score),)
+    ]
+
+
+def _content(served: Served, outcomes: list[dict[str, Any]], single: bool, name: str) -> dict[str, Any]:
+    if single:
+        return outcomes[0] | served.origin
+    rows = [{"row": number} | one for number, one in enumerate(outcomes, start=1)]
+    return {name: rows, **served.origin}
+
+
+def _decided(outcomes: list[dict[str, Any]]) -> list[Any]:
+    return [one.get("decision") for one in outcomes]

@@ -1,0 +1,316 @@
+"""The application: its routes, and around each of them the bounds, the counting and the log.
+
+FastAPI carries the description and its pages. The routes that are asked thousands of times a second are called from
+one table before its routing, as plain functions from a request to an answer: validation comes from the schema.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.responses import HTMLResponse
+from starlette.staticfiles import StaticFiles
+
+from lockstep.serving.answers import Answered, explained, predicted
+from lockstep.serving.exchange import (
+    CLOSE,
+    HTML,
+    TEXT,
+    Exchange,
+    Gone,
+    Receive,
+    Refusal,
+    Reply,
+    Scope,
+    Send,
+    refused,
+    send_reply,
+)
+from lockstep.serving.feedback import read_labels
+from lockstep.serving.keys import Keys
+from lockstep.serving.prediction_log import Entry, PredictionLog
+from lockstep.serving.records import Refused
+from lockstep.serving.served import Served
+from lockstep.serving.settings import ServingSettings
+from lockstep.serving.source import Source
+from lockstep.serving.telemetry import JsonLog, Metrics
+
+Handler = Callable[[Exchange], Awaitable[Reply]]
+Answer = Callable[[Served, bytes, int], Answered]
+
+INLINE_BYTES = 64 * 1024
+"""Bodies up to this size (about 200 records) are answered at once, larger ones in a thread, so that nobody waits."""
+_THREADS, _MOST_WAITING = 2, 32
+_NUMPY = orjson.OPT_SERIALIZE_NUMPY
+
+
+class Api(FastAPI):
+    """The application over one source of models."""
+
+    def __init__(self, settings: ServingSettings, source: Source, log: JsonLog) -> None:
+        super().__init__(docs_url=None, redoc_url=None, openapi_url=None, lifespan=self._life)
+        self.settings, self.source, self.log = settings, source, log
+        self.limits, self.metrics = settings.limits, Metrics()
+        self.keys = None if settings.api_keys_file is None else Keys(settings.api_keys_file)
+        folder = settings.prediction_folder
+        self.predictions = None if folder is None else PredictionLog(folder, settings.prediction_log)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="batches")
+        self._waiting = 0
+        self._announced: Served | None = None
+        self._table: dict[str, dict[str, Handler]] = {
+            "/predict": {"POST": self._predict},
+            "/explain": {"POST": self._explain},
+            "/feedback": {"POST": self._feedback},
+            "/version": {"GET": self._version},
+            "/health": {"GET": self._health},
+            "/health/live": {"GET": self._live},
+            "/health/ready": {"GET": self._ready},
+            "/metrics": {"GET": self._metrics},
+            "/openapi.json": {"GET": self._openapi},
+            "/": {"GET": self._page},
+        }
+        self._watch_others()
+        self._add_docs()
+
+    # ---- around every request -------------------------------------------------------------------
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, whatever it is; count it and write its line."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        exchange = Exchange(scope, receive)
+        methods = self._table.get(scope["path"])
+        if methods is None and scope["path"].startswith("/docs"):
+            await super().__call__(scope, receive, send)
+            return
+        try:
+            reply = await self._replied(exchange, methods)
+            await send_reply(send, reply, exchange.request_id)
+            status = reply.status
+        except Gone:
+            status = 499
+        self._note(exchange, status)
+
+    async def _replied(self, exchange: Exchange, methods: dict[str, Handler] | None) -> Reply:
+        try:
+            return await self._handler(exchange, methods)(exchange)
+        except Refusal as refusal:
+            closing = await exchange.drain(self.limits.body_seconds)
+            refusal.headers += closing
+            return refused(refusal, exchange.request_id)
+        except Refused as fault:
+            return refused(_as_refusal(fault), exchange.request_id)
+
+    def _handler(self, exchange: Exchange, methods: dict[str, Handler] | None) -> Handler:
+        """Return what answers a path and method; Refusal 404 or 405 where nothing does."""
+        if methods is None:
+            raise Refusal(404, f"there is nothing here; known: {', '.join(self._table)}, /docs")
+        exchange.route = exchange.scope["path"]
+        method = exchange.scope["method"]
+        handler = methods.get("GET" if method == "HEAD" else method)
+        if handler is None:
+            allowed = ", ".join(methods)
+            raise Refusal(405, f"use {allowed} here", headers=((b"allow", allowed.encode()),))
+        return handler
+
+    def _note(self, exchange: Exchange, status: int) -> None:
+        seconds = time.perf_counter() - exchange.began
+        self.metrics.count(exchange.route, status, seconds, exchange.rows)
+        self.log.request(exchange, status, seconds)
+
+    # ---- routes ---------------------------------------------------------------------------------
+    async def _predict(self, exchange: Exchange) -> Reply:
+        body = await self._asked(exchange)
+        served = self._served(exchange)
+        if len(body) <= INLINE_BYTES:
+            return self._answered(exchange, served, body, predicted, self.limits.rows)
+        return await self._in_thread(exchange, served, body, predicted, self.limits.rows)
+
+    async def _explain(self, exchange: Exchange) -> Reply:
+        body = await self._asked(exchange)
+        served = self._served(exchange)
+        return await self._in_thread(exchange, served, body, explained, self.limits.explain_rows)
+
+    async def _feedback(self, exchange: Exchange) -> Reply:
+        body = await self._asked(exchange)
+        if self.predictions is None:
+            raise Refusal(503, "this server keeps no prediction log (PREDICTION_LOG is off)")
+        labels = read_labels(self._served(exchange).model.schema, body)
+        if not self.predictions.label(labels):
+            raise _busy()
+        told = {"accepted": len(labels), "request_id": exchange.request_id}
+        return Reply(202, orjson.dumps(told))
+
+    async def _version(self, exchange: Exchange) -> Reply:
+        self._check_key(exchange)
+        served = self._served(exchange)
+        told = {**served.version_body, "served_since": served.since, "source_state": self.source.health()}
+        return Reply(200, orjson.dumps(told | {"request_id": exchange.request_id}, option=_NUMPY))
+
+    async def _live(self, exchange: Exchange) -> Reply:
+        return Reply(200, b'{"status":"alive"}')
+
+    async def _ready(self, exchange: Exchange) -> Reply:
+        ready = self.source.served is not None
+        return Reply(200 if ready else 503, b'{"status":"ready"}' if ready else b'{"status":"not ready"}')
+
+    async def _health(self, exchange: Exchange) -> Reply:
+        served, faults = self.source.served, self._faults()
+        degraded = self.source.degraded or bool(faults)
+        told = {
+            "status": "not ready" if served is None else "degraded" if degraded else "ok",
+            "ready": served is not None,
+            "model": served and served.model.name,
+            "version": served and served.model.version,
+            "source": self.source.health(),
+            "faults": faults,
+        }
+        return Reply(503 if served is None else 200, orjson.dumps(told))
+
+    async def _metrics(self, exchange: Exchange) -> Reply:
+        return Reply(200, self.metrics.text(), TEXT)
+
+    async def _openapi(self, exchange: Exchange) -> Reply:
+        return Reply(200, self._served(exchange).openapi)
+
+    async def _page(self, exchange: Exchange) -> Reply:
+        return Reply(200, self._served(exchange).page, HTML)
+
+    # ---- steps of a route -----------------------------------------------------------------------
+    async def _asked(self, exchange: Exchange) -> bytes:
+        """Return the body of a request that may be made; Refusal otherwise."""
+        self._check_key(exchange)
+        exchange.check_json()
+        return await exchange.body(self.limits.body_bytes, self.limits.body_seconds)
+
+    def _check_key(self, exchange: Exchange) -> None:
+        if self.keys is None:
+            return
+        scheme, _, token = exchange.headers.get(b"authorization", b"").partition(b" ")
+        given = token.strip() if scheme.lower() == b"bearer" else exchange.headers.get(b"x-api-key", b"")
+        if self.keys.name_of(given.decode("latin-1")) is None:
+            fix = "send Authorization: Bearer KEY or X-API-Key: KEY"
+            raise Refusal(401, f"no valid API key; {fix}", headers=((b"www-authenticate", b"Bearer"),))
+
+    def _served(self, exchange: Exchange) -> Served:
+        """Return the model, read once a request: an answer never mixes two."""
+        served = self.source.served
+        if served is None:
+            raise Refusal(503, "there is no model yet; see /health")
+        if served is not self._announced:
+            self._announced = served
+            self.metrics.serve(served.model.name, served.model.version, served.model.digest)
+        exchange.model, exchange.version = served.model.name, served.model.version
+        return served
+
+    def _answered(self, exchange: Exchange, served: Served, body: bytes, answer: Answer, most: int) -> Reply:
+        content, rows, scores, decisions = answer(served, body, most)
+        exchange.rows = rows
+        content["request_id"] = exchange.request_id
+        if self.predictions is not None and answer is predicted:
+            model, now = served.model, time.time_ns() // 1_000_000
+            entry = (
+                exchange.request_id,
+                now,
+                model.name,
+                model.version,
+                model.digest,
+                rows,
+                scores,
+                decisions,
+                body,
+            )
+            self.predictions.add(Entry(*entry))
+        return Reply(200, orjson.dumps(content, option=_NUMPY))
+
+    async def _in_thread(
+        self, exchange: Exchange, served: Served, body: bytes, answer: Answer, most: int
+    ) -> Reply:
+        if self._waiting >= _MOST_WAITING:
+            raise _busy()
+        self._waiting += 1
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(self._threads, self._answered, exchange, served, body, answer, most)
+        work.add_done_callback(self._one_less)
+        try:
+            return await asyncio.wait_for(asyncio.shield(work), self.limits.request_seconds)
+        except TimeoutError:
+            seconds = self.limits.request_seconds
+            raise Refusal(
+                503, f"no answer within {seconds:g} s; send fewer records at a time", headers=CLOSE
+            ) from None
+
+    def _one_less(self, work: asyncio.Future[Reply]) -> None:
+        self._waiting -= 1
+        if not work.cancelled():
+            work.exception()  # of one that nobody waits for any more: it was answered with 503
+
+    # ---- life and surroundings ------------------------------------------------------------------
+    @asynccontextmanager
+    async def _life(self, _: FastAPI) -> AsyncIterator[None]:
+        """Start what runs beside the requests, and end it after the last of them."""
+        self.log.spool.start()
+        if self.predictions is not None:
+            self.predictions.start()
+        self.source.follow()
+        yield
+        self.source.stop()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self.predictions is not None:
+            self.predictions.spool.close()
+        self.log.say("stopped")
+        self.log.spool.close()
+
+    def _faults(self) -> list[str]:
+        """Return what is wrong beside the model."""
+        told = [self.keys.fault if self.keys else ""]
+        told.append(f"the log is not written: {self.log.spool.fault}" if self.log.spool.fault else "")
+        if self.predictions is not None and self.predictions.spool.fault:
+            told.append(f"the prediction log is not written: {self.predictions.spool.fault}")
+        return [one for one in told if one]
+
+    def _watch_others(self) -> None:
+        state, watch = self.source.state, self.metrics.watch
+        watch("reloads", "Models put in place of another", lambda: state.reloads)
+        watch("reload_failures", "Models refused and registry failures", lambda: state.failures)
+        watch("log_dropped", "Log lines dropped", lambda: self.log.spool.dropped)
+        predictions = self.predictions
+        if predictions is not None:
+            watch(
+                "prediction_log_dropped",
+                "Entries of the prediction log dropped",
+                lambda: predictions.spool.dropped,
+            )
+        watch("ready", "Whether there is a model to answer with", lambda: self.source.served is not None)
+        watch("degraded", "Whether something else is served than is wanted", lambda: self.source.degraded)
+
+    def _add_docs(self) -> None:
+        from swagger_ui_bundle import swagger_ui_path
+
+        async def docs(_: Any) -> HTMLResponse:
+            return get_swagger_ui_html(
+                openapi_url="/openapi.json",
+                title="API description",
+                swagger_js_url="/docs/files/swagger-ui-bundle.js",
+                swagger_css_url="/docs/files/swagger-ui.css",
+                swagger_favicon_url="/docs/files/favicon-32x32.png",
+            )
+
+        self.add_route("/docs", docs, methods=["GET"])
+        self.mount("/docs/files", StaticFiles(directory=str(swagger_ui_path)))
+
+
+def _busy() -> Refusal:
+    return Refusal(503, "too much is under way; try again in a second", headers=((b"retry-after", b"1"),))
+
+
+def _as_refusal(fault: Refused) -> Refusal:
+    return Refusal(fault.status, fault.message, fault.faults or None)
