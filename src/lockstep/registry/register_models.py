@@ -94,9 +94,17 @@ def _register_problem(
     section = params.problem(problem)
     whole = len(outputs) == len(section.model_types)
     asked_for = 1 < len(outputs) == len(trainings)
-    if registers(settings) and (whole or (asked_for and _some_alone(client, done))):
-        tie_to_parent(client, settings, outputs, done, section.compare.metric if whole else None)
+    own = [one for one in done if one.new or not _of_retrain(known.get((one.name, one.digest)))]
+    if registers(settings) and own and (whole or (asked_for and _some_alone(client, own))):
+        tie_to_parent(client, settings, outputs, own, section.compare.metric if whole else None)
     return done
+
+
+def _of_retrain(version: Any) -> bool:
+    """Tell whether a version's run lies below a retrain's, where it stays."""
+    from lockstep.registry.publishing.tags import RETRAIN
+
+    return version is not None and RETRAIN in version.tags
 
 
 def _some_alone(client: MlflowClient, published: list[Published]) -> bool:
@@ -175,16 +183,10 @@ def write_comparison(layout: ProblemLayout, folder: Path, metric: str) -> None:
 def _parent_record(outputs: list[Outputs], tags: dict[str, str], compared: bool) -> Any:
     """Return what the parent run logs: every model's metrics under its type, the champion."""
     from lockstep.io import read_json
-    from lockstep.registry.publishing.run_content import data_parts
+    from lockstep.registry.publishing.run_content import data_parts, prefixed_metrics
     from lockstep.registry.publishing.runs import Record
 
     layout = outputs[0].layout
-    metrics = {
-        f"{one.type}.{part}_{name}": float(value)
-        for one in outputs
-        for part in ("train", "validation", "test")
-        for name, value in one.metrics.get(part, {}).items()
-    }
     known = compared and layout.champion.is_file()
     champion = read_json(layout.champion).get("type") if known else None
     named = {"champion": str(champion)} if champion else {}
@@ -192,7 +194,7 @@ def _parent_record(outputs: list[Outputs], tags: dict[str, str], compared: bool)
         name=f"{layout.problem} {len(outputs)} models",
         tags=tags | {f"lockstep.{key}": value for key, value in named.items()},
         params={**named, **{f"{one.type}.model_digest": one.digest for one in outputs}},
-        metrics={"": metrics},
+        metrics={"": prefixed_metrics(outputs)},
         parts=data_parts(outputs[0]),
     )
 

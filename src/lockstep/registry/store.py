@@ -29,6 +29,8 @@ _CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_
 _SERVER = re.compile(r"(?P<scheme>https?)(?::|[:;.,]?[/\\]+)[/\\]*(?P<rest>[^/\\:].*)", re.IGNORECASE)
 _HOST_AND_PORT = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*:\d{2,5}(/.*)?")
 _PATIENCE = 20.0
+_POINTED: list[str] = []
+"""The stores that the blocks of ``fluent`` that are open point at, the innermost last."""
 _MEANINGS = (  # what MLflow wraps in a page of SQL or of connection pools, and the way out
     ("database or disk is full", "the disk of its database is full; free some space"),
     ("readonly database", "its database is read-only; make it writable for this user"),
@@ -373,15 +375,20 @@ def experiment_id(client: MlflowClient, uri: str, root: Path, name: str) -> str:
 
 @contextmanager
 def fluent(uri: str) -> Iterator[None]:
-    """Point MLflow's global functions at ``uri`` within the block, and leave no trace in the environment."""
+    """Point MLflow's global functions at ``uri`` within the block, and leave no trace in the environment.
+
+    A block within another gives back what that one set.
+    """
     import mlflow
 
     before = os.environ.get("MLFLOW_TRACKING_URI")
+    _POINTED.append(uri)
     mlflow.set_tracking_uri(uri)
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+        _POINTED.pop()
+        mlflow.set_tracking_uri(_POINTED[-1] if _POINTED else None)  # type: ignore[arg-type]
         if before is not None:
             os.environ["MLFLOW_TRACKING_URI"] = before
 

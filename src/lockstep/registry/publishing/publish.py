@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -161,6 +161,20 @@ def _admitted(
     )
 
 
+def publish_anew(
+    client: MlflowClient, settings: Settings, outputs: Outputs, experiment: str, tags: Mapping[str, str]
+) -> Published:
+    """Log a model's run in an experiment and make a version of it, whether the registry has that model or not.
+
+    An explicit act, which no registration policy judges. ``tags`` are the run's besides its own; those of the project
+    go on the version too. The stage is ``settings.initial_stage``.
+    """
+    name = model_name(settings, outputs.problem, outputs.type)
+    with store.fluent(store.resolve_uri(settings, outputs.root)):
+        logged = _log(client, experiment, settings, outputs, None, tags)
+        return register(client, settings, name, outputs, logged, again=True, tags=tags)
+
+
 def note_commit(client: MlflowClient, version: Any, outputs: Outputs) -> None:
     """Tag a version that was made with uncommitted inputs with the commit that has them now, if this one has."""
     tags = version.tags
@@ -180,6 +194,7 @@ def register(
     logged: Logged,
     again: bool = False,
     among: Collection[int] | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> Published:
     """Make the version of a logged model, in its initial stage and on record; its tags come with it in one write.
 
@@ -189,13 +204,14 @@ def register(
     """
     from lockstep.registry.record.lifecycle import register_version
 
+    more = {key: value for key, value in (tags or {}).items() if key.startswith("lockstep.")}
     with asked(retries=0):  # asked again, a server that was only slow would make two
         version, new = register_version(
             client,
             name,
             model_id=str(logged.model_id),
             run_id=logged.run_id,
-            tags=version_tags(outputs) | noted_tags(client, str(logged.model_id)),
+            tags=version_tags(outputs) | noted_tags(client, str(logged.model_id)) | more,
             stage=settings.initial_stage,
             again=again,
             among=among,
@@ -229,16 +245,17 @@ def _log(
     settings: Settings,
     outputs: Outputs,
     timings: dict[str, float] | None,
+    tags: Mapping[str, str] | None = None,
 ) -> Logged:
     pipeline = outputs.load_pipeline()
     packed = _packed(outputs, pipeline) if settings.log_model else None
+    content = record(outputs, timings)
+    content = replace(content, tags={**content.tags, **(tags or {})})
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         if settings.log_artifacts:
             write_files(outputs, folder, pipeline)
-        return log_run(
-            client, experiment, record(outputs, timings), folder if settings.log_artifacts else None, packed
-        )
+        return log_run(client, experiment, content, folder if settings.log_artifacts else None, packed)
 
 
 def _packed(outputs: Outputs, pipeline: Any) -> Package:

@@ -42,6 +42,16 @@ def record(outputs: Outputs, timings: dict[str, float] | None) -> Record:
     )
 
 
+def prefixed_metrics(outputs: Iterable[Outputs]) -> dict[str, float]:
+    """Return several models' metrics by part, each under its type, as a run above theirs logs them."""
+    return {
+        f"{one.type}.{part}_{name}": float(value)
+        for one in outputs
+        for part in PARTS
+        for name, value in one.metrics.get(part, {}).items()
+    }
+
+
 def interval_metrics(metrics: dict[str, Any]) -> dict[str, float]:
     """Return what a regression's prediction intervals hold of the test part, under the names of its run."""
     held = metrics.get("interval", {})

@@ -68,14 +68,16 @@ def log_run(
 ) -> Logged:
     """Log one run with its files and its model; a failure inside leaves the run marked FAILED.
 
-    ``then`` is called with the run's id before it counts as finished.
+    ``then`` is called with the run's id before it counts as finished; a run that it logs lies below this one.
     Needs MLflow's global functions pointed at the client's store (``store.fluent``).
     """
     import mlflow
 
     with (
         ExitStack() as patience,
-        mlflow.start_run(experiment_id=experiment_id, run_name=record.name, tags=record.tags) as run,
+        mlflow.start_run(
+            experiment_id=experiment_id, run_name=record.name, tags=record.tags, nested=True
+        ) as run,
         _hurried_on_failure(patience),
     ):
         run_id: str = run.info.run_id

@@ -26,6 +26,8 @@ DIGEST, STAGE, PROBLEM, TYPE = (
 )
 EXPERIMENT = "lockstep.experiment"
 CLOSURE, INPUTS_DIGEST = "lockstep.closure_digest", "lockstep.inputs_digest"
+RETRAIN = "lockstep.retrain"
+"""The tag of a version that a retrain made, and of its run: the id of the retrain's own run."""
 COMMITTED_AS = "lockstep.committed_as"
 """A dirty version's tag with the commit in which its inputs were found later."""
 
