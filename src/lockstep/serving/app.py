@@ -7,6 +7,7 @@ one table before its routing, as plain functions from a request to an answer: va
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -65,6 +66,7 @@ class Api(FastAPI):
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="batches")
         self._waiting = 0
         self._announced: Served | None = None
+        self._fault_log = logging.getLogger("uvicorn.lockstep")
         self._table: dict[str, dict[str, Handler]] = {
             "/predict": {"POST": self._predict},
             "/explain": {"POST": self._explain},
@@ -108,6 +110,11 @@ class Api(FastAPI):
             return refused(refusal, exchange.request_id)
         except Refused as fault:
             return refused(_as_refusal(fault), exchange.request_id)
+        except Exception:  # noqa: BLE001  a fault of ours: told in the log by its place, and answered like all else
+            self._fault_log.exception("a request failed")
+            return refused(
+                Refusal(500, "the server failed; its log says where", headers=CLOSE), exchange.request_id
+            )
 
     def _handler(self, exchange: Exchange, methods: dict[str, Handler] | None) -> Handler:
         """Return what answers a path and method; Refusal 404 or 405 where nothing does."""
@@ -313,4 +320,5 @@ def _busy() -> Refusal:
 
 
 def _as_refusal(fault: Refused) -> Refusal:
-    return Refusal(fault.status, fault.message, fault.faults or None)
+    more = {} if fault.count <= len(fault.faults) else {"fault_count": fault.count}
+    return Refusal(fault.status, str(fault), fault.faults or None, told=more)

@@ -38,9 +38,17 @@ class Reply(NamedTuple):
 class Refusal(Exception):
     """A request that is answered with a status and a message of ours."""
 
-    def __init__(self, status: int, message: str, faults: Any = None, headers: Headers = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        faults: Any = None,
+        headers: Headers = (),
+        told: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status, self.message, self.faults, self.headers = status, message, faults, headers
+        self.told = told or {}
 
 
 class Gone(Exception):
@@ -145,7 +153,7 @@ def request_id(given: bytes | None) -> str:
 
 def refused(refusal: Refusal, request: str) -> Reply:
     """Return the answer to what is refused."""
-    told: dict[str, Any] = {"error": refusal.message, "request_id": request}
+    told: dict[str, Any] = {"error": refusal.message, "request_id": request, **refusal.told}
     if refusal.faults is not None:
         told["faults"] = refusal.faults
     body = orjson.dumps(told, option=orjson.OPT_SERIALIZE_NUMPY, default=str)

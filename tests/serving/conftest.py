@@ -1,0 +1,189 @@
+"""A workspace with two registered versions of a real model, and a real server process over it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+NAME = "Accident_Prediction_XGBoost"
+RECORD = json.loads((PROJECT / "src/models/test_features.json").read_text())
+UNSET = (
+    "API_KEYS_FILE", "APPROVAL_BAND", "DAGSHUB_REPO", "DECISION_SCALE", "DECISION_THRESHOLD", "DVC_ROOT", "DVC_STAGE",
+    "HOST", "LOCKSTEP_PUBLISH", "MAX_BODY_BYTES", "MAX_ROWS", "MLFLOW_MODEL_NAME", "MLFLOW_TRACKING_URI", "MODEL_PATH",
+    "MODEL_URI", "PORT", "PREDICTION_LOG", "PROBLEM", "REQUEST_SECONDS", "SERVING_LOG",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in UNSET:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    """Train and publish two versions of an xgboost model, in a workspace to be copied."""
+    from tests.models.conftest import make_workspace
+
+    from lockstep.models import compare_models, train_multi_model
+    from lockstep.registry.publishing.publish import publish_training
+
+    root = tmp_path_factory.mktemp("served") / "made"
+    root.mkdir()
+    make_workspace(root)
+    for name in ("dvc.yaml", "requirements.lock"):
+        shutil.copyfile(PROJECT / name, root / name)
+    shutil.copyfile(empty_store, root / "mlflow.db")
+    params = root / "params.yaml"
+    params.write_text(
+        params.read_text().replace("[logistic_regression, random_forest, xgboost, lightgbm]", "[xgboost]")
+    )
+    for depth in ("max_depth: 4", "max_depth: 3"):
+        params.write_text(re.sub(r"max_depth: \d", depth, params.read_text()))
+        train_multi_model.run(root, "accidents", "xgboost")
+        publish_training(root, "accidents", "xgboost")
+    compare_models.run(root, "accidents")
+    return root
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path) -> Path:
+    """A workspace of the test's own, with its own registry."""
+    copied = tmp_path / "a project"
+    shutil.copytree(made, copied)
+    return copied
+
+
+@dataclass
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Running:
+    """A server process on a free port; ``variables`` come on top of a clean environment."""
+
+    root: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+    port: int = 0
+
+    @property
+    def log(self) -> Path:
+        return self.root / "server.log"
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def launch(self) -> Running:
+        environment = {name: value for name, value in os.environ.items() if name not in UNSET}
+        environment |= {"PROBLEM": "accidents", "PORT": "0", **self.variables}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "lockstep.serving"],
+                cwd=self.root,
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+        return self
+
+    def start(self) -> Running:
+        self.launch()
+        assert self.process is not None
+        wait_until(lambda: self._found_port() or self.process.poll() is not None, 60, "the server to start")
+        assert self.process.poll() is None, self.log.read_text()
+        wait_until(self.lives, 30, "the server to answer")
+        return self
+
+    def _found_port(self) -> bool:
+        found = re.search(r"at http://127\.0\.0\.1:(\d+)", self.log.read_text())
+        self.port = int(found[1]) if found else 0
+        return bool(found)
+
+    def lives(self) -> bool:
+        try:
+            return self.get("/health/live").status == 200
+        except OSError:
+            return False
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, body, dict(headers or {}))
+            found = connection.getresponse()
+            return Answer(found.status, {k.lower(): v for k, v in found.getheaders()}, found.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self.ask("GET", path, headers=headers)
+
+    def post(self, path: str, content: Any, headers: Mapping[str, str] | None = None) -> Answer:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        return self.ask("POST", path, body, {"Content-Type": "application/json", **(headers or {})})
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(timeout=40)
+
+
+def wait_until(true: Callable[[], Any], seconds: float, what: str) -> None:
+    """Return as soon as a condition holds; fail where it does not in time."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"waited {seconds:g} s for {what}"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def run(root: Path) -> Iterator[Callable[..., Running]]:
+    """Start servers over the workspace; all are stopped in the end."""
+    started: list[Running] = []
+
+    def start(**variables: str) -> Running:
+        started.append(Running(root, variables))
+        return started[-1].start()
+
+    yield start
+    for server in started:
+        if server.process is not None and server.process.poll() is None:
+            server.process.kill()
+            server.process.wait(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def server(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One server over the workspace's file, for every test of a module that changes nothing."""
+    copied = tmp_path_factory.mktemp("shared") / "a project"
+    shutil.copytree(made, copied)
+    running = Running(copied, {"PREDICTION_LOG": "predictions", "MAX_BODY_BYTES": "2000000"}).start()
+    yield running
+    assert running.stop() == 0

@@ -1,0 +1,54 @@
+import json
+
+import pytest
+
+from lockstep.problems.schema import load_schema
+from lockstep.serving.exchange import Refusal
+from lockstep.serving.feedback import read_labels
+
+ACCIDENTS, HOUSES = load_schema("accidents"), load_schema("california_housing")
+
+
+def test_one_label_or_a_list_of_them():
+    assert read_labels(ACCIDENTS, b'{"request_id": "a-1", "label": 1}')[0][:3] == ("a-1", 1, 1)
+    found = read_labels(
+        HOUSES, b'[{"request_id": "a", "row": 3, "label": 2.5}, {"request_id": "b", "label": 1}]'
+    )
+    assert [one[:3] for one in found] == [("a", 3, 2.5), ("b", 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("label", "field"),
+    [
+        ({"request_id": "a", "label": 2}, "label"),
+        ({"request_id": "a", "label": True}, "label"),
+        ({"request_id": "a", "label": [1]}, "label"),
+        ({"request_id": "a", "label": {"x": 1}}, "label"),
+        ({"request_id": "a"}, "label"),
+        ({"request_id": "a b", "label": 1}, "request_id"),
+        ({"label": 1}, "request_id"),
+        ({"request_id": "a", "label": 1, "row": 0}, "row"),
+        ({"request_id": "a", "label": 1, "row": True}, "row"),
+        ({"request_id": "a", "label": 1, "lable": 1}, "lable"),
+    ],
+)
+def test_a_fault_names_its_field(label, field):
+    with pytest.raises(Refusal) as caught:
+        read_labels(ACCIDENTS, json.dumps(label).encode())
+    assert caught.value.status == 422
+    assert [fault["field"] for fault in caught.value.faults] == [field]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [(b"", 400), (b"[]", 400), (b"3", 400), (b"[1]", 400), (b"{", 400)]
+)
+def test_what_is_no_label_at_all(body, status):
+    with pytest.raises(Refusal) as caught:
+        read_labels(ACCIDENTS, body)
+    assert caught.value.status == status
+
+
+def test_more_than_a_thousand_are_too_many():
+    with pytest.raises(Refusal, match="1,000 at most") as caught:
+        read_labels(ACCIDENTS, json.dumps([{"request_id": "a", "label": 1}] * 1001).encode())
+    assert caught.value.status == 413

@@ -1,0 +1,45 @@
+import re
+
+import pytest
+
+from lockstep.config.settings import LimitsSection
+from lockstep.data.checks import check_record
+from lockstep.problems.schema import load_schema, problem_names
+from lockstep.serving.openapi import example, openapi
+from lockstep.serving.page import page
+
+
+@pytest.mark.parametrize("problem", problem_names())
+def test_the_example_is_accepted_and_every_reference_leads_somewhere(problem):
+    schema = load_schema(problem)
+    check_record(schema, example(schema))
+    told = openapi(schema, LimitsSection())
+    parts = told["components"]["schemas"]
+    named = set(re.findall(r"#/components/schemas/(\w+)", str(told)))
+    assert named <= set(parts)
+    record = parts["Record"]
+    assert list(record["properties"]) == schema.feature_names
+    assert record["additionalProperties"] is False
+
+
+def test_types_ranges_and_codes_come_from_the_schema():
+    schema = load_schema("accidents")
+    fields = openapi(schema, LimitsSection())["components"]["schemas"]["Record"]["properties"]
+    for column in schema.features:
+        told = fields[column.name]
+        assert told.get("nullable", False) == column.missing
+        assert told["type"] == ("string" if not column.holds_numbers else told["type"])
+        if column.codes:
+            assert [code for code in told["enum"] if code is not None] == list(column.codes)
+            assert all(meaning in told["description"] for meaning in column.codes.values())
+        else:
+            assert (told.get("minimum"), told.get("maximum")) == (column.low, column.high)
+
+
+@pytest.mark.parametrize("problem", problem_names())
+def test_the_page_has_a_field_a_feature_and_fetches_nothing_from_elsewhere(problem):
+    schema = load_schema(problem)
+    text = page(schema)
+    assert re.findall(r'<(?:input|select) name="(\w+)"', text) == schema.feature_names
+    assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", text)
+    assert "@" not in re.sub(r"@media", "", text.split("<script>")[0])

@@ -1,0 +1,118 @@
+import sqlite3
+import threading
+
+import numpy as np
+import pytest
+
+from lockstep.config.settings import PredictionLogSection
+from lockstep.serving.prediction_log import (
+    PREDICTIONS,
+    Entry,
+    Label,
+    PredictionLog,
+    predictions_table,
+    read_entries,
+    read_labels,
+)
+from lockstep.serving.spool import Spool
+
+
+def entry(request: str, rows: int = 1, time_ms: int = 1_000, records: bytes = b'{"a": 1}') -> Entry:
+    scores = np.linspace(0.1, 0.9, rows)
+    return Entry(request, time_ms, "model", 3, "d" * 64, rows, scores, [1] * rows, records)
+
+
+def write(folder, *items, **rules):
+    log = PredictionLog(folder, PredictionLogSection(**rules))
+    log.start()
+    for item in items:
+        log.add(item) if isinstance(item, Entry) else log.label(item)
+    log.spool.close()
+    return log
+
+
+def test_what_was_answered_is_read_back_with_its_labels(tmp_path):
+    batch = entry("b", 2, records=b'[{"a": 1, "t": null}, {"a": 2, "t": "x"}]')
+    write(tmp_path, entry("a"), batch, [Label("b", 2, 0, 5), Label("b", 2, 1, 6)])
+    table = predictions_table(tmp_path)
+    assert table[["request_id", "row", "score", "a"]].values.tolist() == [
+        ["a", 1, 0.1, 1],
+        ["b", 1, 0.1, 1],
+        ["b", 2, 0.9, 2],
+    ]
+    assert table["label"].tolist()[2] == 1
+    assert read_labels(tmp_path) == {("b", 2): 1}
+    assert (tmp_path.stat().st_mode & 0o077, next(tmp_path.glob(PREDICTIONS)).stat().st_mode & 0o077)[1] == 0
+
+
+def test_scores_of_several_classes_keep_their_shape_and_times_select(tmp_path):
+    several = entry("c", 2, time_ms=2_000)._replace(
+        scores=np.array([[0.2, 0.3, 0.5], [1, 0, 0]]), decisions=["x", None]
+    )
+    write(tmp_path, entry("a"), several)
+    (found,) = read_entries(tmp_path, since_ms=1_500)
+    assert found.scores.tolist() == [[0.2, 0.3, 0.5], [1, 0, 0]]
+    assert found.decisions == ["x", None]
+    assert [e.request_id for e in read_entries(tmp_path, until_ms=2_000)] == ["a"]
+
+
+def test_nothing_in_it_can_be_changed_or_deleted(tmp_path):
+    write(tmp_path, entry("a"))
+    (path,) = tmp_path.glob(PREDICTIONS)
+    with sqlite3.connect(path) as connection:
+        for move in ("UPDATE predictions SET rows = 2", "DELETE FROM predictions"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                connection.execute(move)
+
+
+def test_files_turn_over_by_size_and_the_oldest_go(tmp_path):
+    rules = PredictionLogSection(file_bytes=65_536, total_bytes=300_000)
+    log = PredictionLog(tmp_path, rules)
+    tmp_path.mkdir(exist_ok=True)
+    big = b'{"a": "' + b"x" * 50_000 + b'"}'
+    for number in range(20):
+        log._write([entry(str(number), records=big)])
+    log._close()
+    kept = [e.request_id for e in read_entries(tmp_path)]
+    assert kept[-1] == "19"
+    assert "0" not in kept
+    assert len(kept) >= 2
+    assert sum(p.stat().st_size for p in tmp_path.glob(PREDICTIONS)) < 500_000
+
+
+def test_a_file_taken_away_is_replaced(tmp_path):
+    log = PredictionLog(tmp_path, PredictionLogSection())
+    log._write([entry("a")])
+    for path in tmp_path.iterdir():
+        path.unlink()
+    log._write([entry("b")])
+    log._close()
+    assert [e.request_id for e in read_entries(tmp_path)] == ["b"]
+
+
+def test_a_queue_that_is_full_drops_and_counts_and_never_waits():
+    going, written = threading.Event(), []
+
+    def slow(batch):
+        assert going.wait(10)
+        written.extend(batch)
+
+    spool = Spool(slow, most_bytes=100, every=0.01)
+    spool.start()
+    taken = [spool.put(number, 30) for number in range(50)]
+    going.set()
+    spool.close()
+    assert spool.dropped == taken.count(False) > 0
+    assert written == [number for number, was in enumerate(taken) if was]
+
+
+def test_a_full_disk_is_told_and_costs_no_answer():
+    def full(batch):
+        raise OSError(28, "No space left on device")
+
+    spool = Spool(full, most_bytes=1000, every=0.01)
+    spool.put(1, 10)
+    spool.start()
+    spool.close()
+    assert spool.dropped == 1
+    assert "No space left" in spool.fault
