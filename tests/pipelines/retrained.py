@@ -1,0 +1,112 @@
+"""A project whose stages are real and small, with its registry, for tests of what comes after a training."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+from tests.conftest import VARIABLES
+from tests.models.conftest import make_workspace
+
+from lockstep.config.layout import ProblemLayout
+from lockstep.config.settings import load_settings
+from lockstep.models import naming
+from lockstep.models.workspace import load_file
+from lockstep.pipelines import dvc, retrain
+from lockstep.pipelines.retrain import Asked
+from lockstep.problems.schema import load_schema
+from lockstep.registry.artifact.released import pointer_of
+from lockstep.registry.catalog import get_model
+from lockstep.registry.retrains import Retrained
+from lockstep.registry.store import connect
+
+NAME, TYPES = "Accident_Prediction", ("logistic_regression", "random_forest")
+STAGES = f"""
+stages:
+  train_multi_model:
+    foreach: ${{train}}
+    do:
+      cmd: {sys.executable} -m lockstep.models.train_multi_model --problem ${{item.problem}} --type ${{item.type}}
+      deps:
+        - data/${{item.problem}}/features
+      params:
+        - train.${{key}}
+      outs:
+        - models/${{item.problem}}/${{item.type}}_model.joblib
+        - models/${{item.problem}}/${{item.type}}_model.json
+        - data/${{item.problem}}/scores/${{item.type}}.parquet
+        - metrics/${{item.problem}}/types/${{item.type}}:
+            cache: false
+  compare:
+    foreach: ${{problems}}
+    do:
+      cmd: {sys.executable} -m lockstep.models.compare_models --problem ${{key}}
+      deps:
+        - metrics/${{key}}/types
+        - data/${{key}}/scores
+      outs:
+        - metrics/${{key}}/champion.json:
+            cache: false
+        - metrics/${{key}}/model_comparison.csv:
+            cache: false
+"""
+
+
+@dataclass
+class Project:
+    """A project with its registry, and what a first retrain of it said."""
+
+    root: Path
+    done: Retrained | None = None
+
+    @property
+    def client(self) -> MlflowClient:
+        return connect(load_settings(self.root), self.root)
+
+    @property
+    def layout(self) -> ProblemLayout:
+        return ProblemLayout(self.root, "accidents")
+
+    @property
+    def versions(self) -> dict[int, str]:
+        return {v.version: v.stage for v in get_model(self.client, NAME).versions}
+
+    def retrain(self, **asked: Any) -> Retrained:
+        return retrain.retrain(self.root, Asked("accidents", **asked))
+
+    def parent(self, done: Retrained) -> Any:
+        return self.client.get_run(done.run_id)
+
+    def served(self) -> Any:
+        return load_file(pointer_of(self.layout), self.root)
+
+
+def make_project(root: Path, database: Path) -> Project:
+    root.mkdir()
+    make_workspace(root)
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    params["problems"]["accidents"]["model_types"] = list(TYPES)
+    params["train"] = {f"accidents-{kind}": params["train"][f"accidents-{kind}"] for kind in TYPES}
+    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    (root / "dvc.yaml").write_text(STAGES)
+    (root / "requirements.lock").write_text("")
+    shutil.copyfile(database, root / "mlflow.db")
+    dvc.module(root, "dvc", "init", "--no-scm", "-q")
+    return Project(root)
+
+
+@contextmanager
+def one_name() -> Iterator[None]:
+    """Give all types of the accidents one registered name within the block, and hear no environment."""
+    shared = load_schema("accidents").model_copy(update={"one_name": True})
+    with pytest.MonkeyPatch.context() as patch:
+        for name in VARIABLES:
+            patch.delenv(name, raising=False)
+        patch.setattr(naming, "load_schema", lambda _: shared)
+        yield

@@ -1,0 +1,294 @@
+"""A retrain: DVC trains, each model becomes a new version below one run, and the best that is fit is served."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.exceptions import MlflowException
+from tests.pipelines.retrained import NAME, TYPES, Project, make_project
+
+from lockstep.config.params import load_params
+from lockstep.config.settings import CONFIG_FILE
+from lockstep.errors import ArtifactError, ConfigError, LockstepError, RegistryError, UsageError
+from lockstep.io import read_json
+from lockstep.pipelines import dvc, retrain
+from lockstep.pipelines.retrain import Asked
+from lockstep.problems.schema import load_schema
+from lockstep.registry import retrains
+from lockstep.registry.artifact.released import released_file
+from lockstep.registry.publishing import publish
+from lockstep.registry.register_models import register_models
+
+PARENT = "mlflow.parentRunId"
+pytestmark = pytest.mark.usefixtures("_one_name")
+
+
+def test_one_run_says_what_was_asked_for_and_every_models_metrics(first: Project) -> None:
+    done = first.done
+    run = first.parent(done)
+    assert done.experiment == "accidents-retrain"
+    assert first.client.get_experiment_by_name(done.experiment).experiment_id == run.info.experiment_id
+    assert run.info.status == "FINISHED"
+    told = {
+        key: run.data.params[key] for key in ("mode", "models", "tuning", "cv_folds", "source", "champion")
+    }
+    champion = read_json(first.layout.champion)["type"]
+    assert told == {
+        "mode": "full",
+        "models": "logistic_regression,random_forest",
+        "tuning": "false",
+        "cv_folds": "2",
+        "source": "sample",
+        "champion": champion,
+    }
+    for kind in TYPES:
+        value = read_json(first.layout.type_metrics(kind))["test"]["roc_auc"]
+        assert run.data.metrics[f"{kind}.test_roc_auc"] == value
+    files = {item.path for item in first.client.list_artifacts(done.run_id)}
+    assert files == {"champion.json", "model_comparison.csv", "model_comparison.png"}
+
+
+def test_each_model_is_a_version_of_the_one_name_in_staging_and_a_run_below(first: Project) -> None:
+    client, done = first.client, first.done
+    assert first.versions == {1: "Staging", 2: "Staging"}
+    for kind, made in done.versions.items():
+        version = client.get_model_version(NAME, str(made.version))
+        run = client.get_run(version.run_id)
+        assert (version.tags["lockstep.retrain"], version.tags["lockstep.type"]) == (done.run_id, kind)
+        assert (run.data.tags[PARENT], run.info.status) == (done.run_id, "FINISHED")
+        assert run.info.experiment_id == first.parent(done).info.experiment_id
+        assert run.data.metrics["cv_roc_auc"] > 0.5
+    assert client.get_experiment_by_name(load_schema("accidents").experiment) is None
+    assert load_params(first.root).training("accidents", TYPES[0]).cv_folds == 2
+
+
+def test_the_champion_is_served_from_a_copy_that_says_its_version_and_run(first: Project) -> None:
+    champion = read_json(first.layout.champion)["type"]
+    made = first.done.versions[champion]
+    model = first.served()
+    assert (first.done.released_type, first.done.unfit) == (champion, {})
+    told = (model.name, model.version, model.run_id, model.digest)
+    assert told == (NAME, made.version, made.run_id, made.digest)
+    card = read_json(released_file(first.layout).with_suffix(".json"))
+    assert card["release"]["retrain"] == first.done.run_id
+    assert {"git_commit", "dirty", "data_digest", "closure_digest"} < set(card["release"])
+    assert first.parent(first.done).data.tags["lockstep.released"] == made.digest
+
+
+def test_the_report_names_versions_what_is_served_and_commands(first: Project) -> None:
+    text = retrain.report(first.root, "accidents", first.done)
+    best = first.done.versions[first.done.released_type]
+    assert f"* {first.done.released_type}" in text
+    assert f"served: models/accidents/production.pkl → released/{best.digest}.joblib" in text
+    assert f"promote_model.py --version {best.version} --model-name {NAME} --archive-current" in text
+
+
+def test_again_it_makes_new_versions_though_nothing_is_to_be_trained(project: Project) -> None:
+    again = project.retrain()
+    assert project.versions == dict.fromkeys(range(1, 5), "Staging")
+    assert [v.digest for v in again.versions.values()] == [v.digest for v in project.done.versions.values()]
+    assert project.served().version == again.versions[again.released_type].version
+    assert project.parent(again).data.params["cv_folds"] == "2"
+    assert register_models(project.root)
+    assert len(project.versions) == 4
+    runs = [project.client.get_run(one.run_id) for one in again.versions.values()]
+    assert {run.data.tags[PARENT] for run in runs} == {again.run_id}
+
+
+def test_some_types_alone_are_compared_among_themselves(project: Project, trained: list) -> None:
+    other = next(kind for kind in TYPES if kind != read_json(project.layout.champion)["type"])
+    done = project.retrain(models=(other,), mode="models")
+    assert trained == [("--single-item", f"train_multi_model@accidents-{other}")]
+    assert (list(done.versions), done.released_type) == ([other], other)
+    assert project.parent(done).data.params["mode"] == "models"
+    assert project.served().type == other
+
+
+def test_a_model_that_is_not_fit_is_passed_over_and_told(
+    project: Project, trained: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best, second = retrain.best_first(project.root, load_params(project.root), "accidents", TYPES)
+    check = retrains.check_alone
+
+    def strict(case: Any) -> None:
+        if case.version.tag("type") == best:
+            raise ArtifactError("floors: test_roc_auc is below its floor")
+        check(case)
+
+    monkeypatch.setattr(retrains, "check_alone", strict)
+    done = project.retrain()
+    assert done.unfit == {best: "floors: test_roc_auc is below its floor"}
+    assert (done.released_type, project.served().type) == (second, second)
+    assert f"{best} is not fit to be served: floors" in retrain.report(project.root, "accidents", done)
+
+
+def test_where_no_model_clears_its_floors_what_is_served_stays(
+    project: Project, trained: list, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    before = released_file(project.layout)
+    path = project.root / CONFIG_FILE
+    path.parent.mkdir(parents=True)
+    path.write_text("mlflow: {model_registry: {gates: {accidents: {floors: {roc_auc: 0.99}}}}}\n")
+    monkeypatch.chdir(project.root)
+    monkeypatch.setattr(sys, "argv", ["retrain_model.py", "--problem", "accidents"])
+    with pytest.raises(LockstepError, match="no model of this retrain passed its checks"):
+        retrain.main()
+    assert capsys.readouterr().out.count("is below its floor 0.99") == 2
+    assert released_file(project.layout) == before
+    assert len(project.versions) == 4
+
+
+def test_a_file_that_is_not_the_registered_model_is_not_served(
+    project: Project, trained: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = released_file(project.layout)
+    make = retrains._make_versions
+
+    def then_changed(*arguments: Any) -> None:
+        make(*arguments)
+        for kind in TYPES:
+            project.layout.model(kind).write_bytes(b"trained anew meanwhile")
+
+    monkeypatch.setattr(retrains, "_make_versions", then_changed)
+    done = project.retrain()
+    assert done.released is None
+    assert all("is not the file its card describes" in why for why in done.unfit.values())
+    assert released_file(project.layout) == before
+
+
+def test_a_store_that_fails_midway_leaves_a_failed_run_and_what_is_served(
+    project: Project, trained: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, real, calls = released_file(project.layout), publish.register, []
+
+    def failing(*arguments: Any, **named: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise MlflowException("the server went away")
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(publish, "register", failing)
+    with pytest.raises(RegistryError, match=r"the server went away; what was trained is kept"):
+        project.retrain()
+    experiment = project.client.get_experiment_by_name("accidents-retrain").experiment_id
+    newest = project.client.search_runs([experiment], order_by=["attributes.start_time DESC"])
+    parents = [run for run in newest if PARENT not in run.data.tags]
+    assert [run.info.status for run in parents] == ["FAILED", "FINISHED"]
+    assert released_file(project.layout) == before
+    assert len(project.versions) == 3
+
+
+def test_a_run_that_a_kill_left_open_is_marked(project: Project) -> None:
+    client = project.client
+    experiment = client.get_experiment_by_name("accidents-retrain").experiment_id
+    run = client.create_run(experiment).info.run_id
+    retrains.end_open_runs(client, experiment)
+    assert client.get_run(run).info.status == "FAILED"
+    assert project.parent(project.done).info.status == "FINISHED"
+
+
+def test_a_search_comes_first_and_its_winners_are_trained(
+    project: Project, trained: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def search(root: Path, *words: str) -> None:
+        trained.append(words)
+        text = (root / "params.yaml").read_text()
+        (root / "params.yaml").write_text(text.replace("cv_folds: 2", "cv_folds: 3"))
+
+    monkeypatch.setattr(dvc, "module", search)
+    done = project.retrain(tuning=True)
+    assert [words[0] for words in trained] == [
+        "lockstep.pipelines.search",
+        f"train_multi_model@accidents-{TYPES[0]}",
+    ]
+    told = project.parent(done).data.params
+    assert (told["tuning"], told["cv_folds"]) == ("true", "3")
+
+
+def test_the_stages_publish_nothing_meanwhile(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(dvc, "repro", lambda root, *words: seen.append(os.environ["LOCKSTEP_PUBLISH"]))
+    monkeypatch.setenv("LOCKSTEP_PUBLISH", "1")
+    params = load_params(project.root)
+    retrain.train(project.root, Asked("accidents"), params, TYPES)
+    assert (seen, os.environ["LOCKSTEP_PUBLISH"]) == (["0"], "1")
+
+
+@pytest.fixture
+def untrained(tmp_path: Path, empty_store: Path, trained: list) -> Iterator[Project]:
+    """A project whose retrain is to be refused before DVC is called or params.yaml is written."""
+    project = make_project(tmp_path / "project", empty_store)
+    before = (project.root / "params.yaml").read_bytes()
+    yield project
+    assert trained == []
+    assert (project.root / "params.yaml").read_bytes() == before
+
+
+def off(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCKSTEP_PUBLISH", "0")
+
+
+def down(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+
+
+def modelless(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project.root / CONFIG_FILE).parent.mkdir(parents=True)
+    (project.root / CONFIG_FILE).write_text("mlflow: {log_model: false}\n")
+
+
+@pytest.mark.parametrize(
+    ("arrange", "error", "match"),
+    [
+        (off, ConfigError, r"publishing is off \(the variable LOCKSTEP_PUBLISH\)"),
+        (down, RegistryError, "refused the connection"),
+        (modelless, ConfigError, "log_model is false"),
+    ],
+)
+def test_a_registry_that_takes_no_versions_is_told_before_anything_is_trained(
+    untrained: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    arrange: Callable,
+    error: type[LockstepError],
+    match: str,
+) -> None:
+    arrange(untrained, monkeypatch)
+    with pytest.raises(error, match=match):
+        untrained.retrain(cv_folds=3)
+
+
+def test_what_cannot_be_meant_is_told_before_anything_is_trained(untrained: Project) -> None:
+    with pytest.raises(UsageError, match="did you mean 'random_forest'"):
+        untrained.retrain(models=("random_forst",))
+    with retrain.only_one(untrained.root, "accidents"), pytest.raises(UsageError, match="another retrain"):
+        untrained.retrain()
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"cv_folds": 1}, "--cv-folds 1: give 2 or more, or 0"),
+        ({"through": "2024-13"}, "--through 2024-13 is no month"),
+        ({"through": "2024-06", "mode": "models"}, "--mode models leaves the data as they are"),
+        ({"tuning": True, "mode": "models"}, "--mode models leaves the data as they are"),
+    ],
+)
+def test_options_that_do_not_fit_are_usage_errors(options: dict, match: str) -> None:
+    with pytest.raises(UsageError, match=match):
+        retrain.check_asked(Asked(**options))
+
+
+def test_the_window_of_a_table_is_not_moved(untrained: Project) -> None:
+    params = load_params(untrained.root)
+    assert retrain.last_month(params, Asked("accidents")) == (
+        *("problems", "accidents", "source", "sample"),
+        "last_month",
+    )
+    section = params.problem("accidents")
+    table = section.model_copy(update={"source": section.source.model_copy(update={"kind": "table"})})
+    other = params.model_copy(update={"problems": {"accidents": table}})
+    with pytest.raises(UsageError, match="make add-data PROBLEM=accidents"):
+        retrain.last_month(other, Asked("accidents"))
