@@ -1,0 +1,317 @@
+"""Request bodies to columns: JSON read and checked against the schema, every fault named.
+
+The rules are those of ``data.checks.check_record``, which files of records go by, and so are the words. What fits is
+checked column by column, which takes microseconds; only a body that does not fit is gone through value by value.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+# checks.py is part of every data stage's code, so it stays as it is; its names are used where they are.
+from lockstep.data.checks import _codes, _fault, _few, _range
+from lockstep.errors import LockstepError, nearest
+from lockstep.problems.schema import Column, Schema
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Check = Callable[[Sequence[Any]], NDArray[Any] | None]
+
+MOST_FAULTS = 100
+"""So many faults are listed; of more the number is told."""
+MOST_CODES = 60
+"""So many codes of a column are listed."""
+MOST_LETTERS = 40
+"""So much of a text is repeated."""
+_NUMBERS = frozenset({int, float})
+_NUMBERS_OR_NONE = frozenset({int, float, type(None)})
+_TEXTS = frozenset({str})
+_TEXTS_OR_NONE = frozenset({str, type(None)})
+_NO_JSON = (b"NaN", b"Infinity")
+
+
+class Refused(LockstepError):
+    """A body that is not answered: HTTP status, one line, and what is wrong where."""
+
+    def __init__(
+        self, status: int, message: str, faults: Sequence[dict[str, Any]] = (), count: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.faults = status, list(faults)
+        self.count = len(self.faults) if count is None else count
+
+
+@dataclass(frozen=True)
+class Read:
+    """Checked records as columns: float64 with NaN, or objects with None, for missing values."""
+
+    columns: dict[str, NDArray[Any]]
+    rows: int
+    single: bool
+
+
+class RecordReader:
+    """Reads bodies of one problem: one record, or a list of records; made once from the schema."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self.names = list(schema.feature_names)
+        self._known = frozenset(self.names)
+        self._pick = itemgetter(*self.names) if len(self.names) > 1 else _only(self.names[0])
+        self._checks = [(column.name, _check_of(column)) for column in schema.features]
+        self._texts = [column.name for column in schema.features if not column.holds_numbers]
+        own = {alias: c.name for c in schema.features for alias in c.aliases}
+        self._aliases = {alias: name for alias, name in own.items() if alias not in self._known}
+
+    def read(self, body: bytes, most_rows: int) -> Read:
+        """Return a body's records as columns.
+
+        Raises Refused: 400 for what is no JSON, 413 for more than ``most_rows`` records, 422 for records that do not
+        fit, each fault with row (from 1), field, value, message and what is allowed.
+        """
+        content = _parsed(body)
+        single = isinstance(content, dict)
+        records = self._listed(content, most_rows)
+        if self._aliases and any(self._has_alias(record) for record in records):
+            records = [self._renamed(record) for record in records]
+        columns = self._columns(records)
+        if columns is None:
+            raise self._faults(records)
+        if b"\\" in body or body.count(b'"') != self._quotes(columns, len(records)):
+            _refuse_repeated(body)
+        return Read(columns, len(records), single)
+
+    def _listed(self, content: Any, most_rows: int) -> list[Any]:
+        """Return the records of a body."""
+        if isinstance(content, dict):
+            return [content]
+        if not isinstance(content, list):
+            raise Refused(422, f"the body is {_kind(content)}; send an object of features, or a list of them")
+        if not content:
+            raise Refused(422, "no records: send at least one")
+        if len(content) > most_rows:
+            raise Refused(413, f"{len(content):,} records are more than {most_rows:,}; send fewer at a time")
+        return content
+
+    def _columns(self, records: list[Any]) -> dict[str, NDArray[Any]] | None:
+        """Return the records' columns, or None where one does not fit."""
+        width = len(self.names)
+        try:
+            if any(len(record) != width for record in records):
+                return None
+            values = zip(*map(self._pick, records), strict=True)
+            found = {name: check(part) for (name, check), part in zip(self._checks, values, strict=True)}
+        except (KeyError, TypeError, IndexError, OverflowError):
+            return None
+        return found if all(part is not None for part in found.values()) else None  # type: ignore[return-value]
+
+    def _quotes(self, columns: Mapping[str, NDArray[Any]], rows: int) -> int:
+        """Return how many quotes a body of these columns has, if no key is written twice and none is escaped."""
+        texts = sum(rows - columns[name].tolist().count(None) for name in self._texts)
+        return 2 * (rows * len(self.names) + texts)
+
+    def _has_alias(self, record: Any) -> bool:
+        return isinstance(record, dict) and not self._aliases.keys().isdisjoint(record)
+
+    def _renamed(self, record: Any) -> Any:
+        """Return a record under the schema's names; a value under both keeps the alias, which is refused."""
+        if not isinstance(record, dict):
+            return record
+        names = self._aliases
+        return {
+            names[key] if key in names and names[key] not in record else key: value
+            for key, value in record.items()
+        }
+
+    def _faults(self, records: list[Any]) -> Refused:
+        """Return the refusal of records that do not fit: the first faults in full, of the others the number."""
+        faults: list[dict[str, Any]] = []
+        count = 0
+        for row, record in enumerate(records, start=1):
+            if len(faults) < MOST_FAULTS:
+                found = islice(self._faults_of(record), MOST_FAULTS - len(faults))
+                faults += [{"row": row, **fault} for fault in found]
+            count += self._fault_count(record)
+        where = "the record" if len(records) == 1 else f"record {faults[0]['row']}"
+        more = f"; and {count - 1:,} more fault{'s' * (count > 2)}" if count > 1 else ""
+        line = f"{where} does not fit {self.schema.name}: {faults[0]['message']}{more}"
+        return Refused(422, line, faults, count)
+
+    def _faults_of(self, record: Any) -> Iterator[dict[str, Any]]:
+        """Tell what is wrong with one record, fault by fault."""
+        if not isinstance(record, dict):
+            message = f"the record is {_kind(record)}, not an object of feature names and values"
+            yield _told(None, _shown(record), message, "an object")
+            return
+        absent = [name for name in self.names if name not in record]
+        for name in absent:
+            yield _told(name, None, _missing(self.schema.columns[name]), self._allowed(name))
+        near = absent or self.names
+        for name, value in record.items():
+            if name not in self._known:
+                message = f"no feature is called {_cut(name)}{nearest(_cut(name), near)}"
+                yield _told(_cut(name), _shown(value), message, ", ".join(near))
+        for column in self.schema.features:
+            fault = _value_fault(column, record[column.name]) if column.name in record else None
+            if fault:
+                yield _told(column.name, _shown(record[column.name]), fault, self._allowed(column.name))
+
+    def _fault_count(self, record: Any) -> int:
+        """Return how many faults a record has, without the words."""
+        if not isinstance(record, dict):
+            return 1
+        here = sum(name in record for name in self.names)
+        wrong = sum(name in record and check((record[name],)) is None for name, check in self._checks)
+        return len(self.names) - here + len(record) - here + wrong
+
+    def _allowed(self, name: str) -> Any:
+        return allowed(self.schema.columns[name])
+
+
+def allowed(column: Column) -> str | list[Any]:
+    """Return what a column takes: a list of codes, or words for a range or any text; null where it may be missing."""
+    if column.codes:
+        codes: list[Any] = list(column.codes) if column.holds_numbers else [str(c) for c in column.codes]
+        shown = codes if len(codes) <= MOST_CODES else [*codes[:MOST_CODES], "…"]
+        return [*shown, None] if column.missing else shown
+    told = _range(column) if column.holds_numbers else "text"
+    return f"{told}, or null" if column.missing else told
+
+
+def _only(name: str) -> Callable[[Any], tuple[Any]]:
+    return lambda record: (record[name],)
+
+
+def _missing(column: Column) -> str:
+    return f"missing {column.name}" + (" (null is allowed where unknown)" if column.missing else "")
+
+
+def _value_fault(column: Column, value: Any) -> str | None:
+    """Return what is wrong with one value, or None: in the words for files, but those of JSON where they differ."""
+    if isinstance(value, bool | list | dict):
+        return f"{column.name} = {_shown(value)} must be {'a number' if column.holds_numbers else 'text'}"
+    return _fault(column, value)
+
+
+def _told(field: str | None, value: Any, message: str, what: Any) -> dict[str, Any]:
+    return {"field": field, "value": value, "message": message, "allowed": what}
+
+
+def _shown(value: Any) -> Any:
+    """Return a value that is no longer than a few words; true and false in JSON's own."""
+    if isinstance(value, list | dict):
+        return f"{_kind(value)} of {len(value)}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _cut(value) if isinstance(value, str) else value
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}…"
+
+
+def _kind(value: Any) -> str:
+    kinds = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list"}
+    return "null" if value is None else kinds.get(type(value), "an object")
+
+
+def _check_of(column: Column) -> Check:
+    """Return the check of one column's values: the array of them, or None where one does not fit."""
+    if column.holds_numbers:
+        return _code_check(column) if column.codes else _range_check(column)
+    return _text_check(column)
+
+
+def _code_check(column: Column) -> Check:
+    import numpy as np
+
+    types = _NUMBERS_OR_NONE if column.missing else _NUMBERS
+    known = _codes(column) | {None}
+
+    def check(values: Sequence[Any]) -> NDArray[Any] | None:
+        if not types.issuperset(map(type, values)) or not known.issuperset(values):
+            return None
+        return np.array(values, dtype=np.float64)
+
+    return check
+
+
+def _range_check(column: Column) -> Check:
+    import numpy as np
+
+    types = _NUMBERS_OR_NONE if column.missing else _NUMBERS
+    low = -sys.float_info.max if column.low is None else column.low
+    high = sys.float_info.max if column.high is None else column.high
+    whole = column.integer
+
+    def check(values: Sequence[Any]) -> NDArray[Any] | None:
+        if not types.issuperset(map(type, values)):
+            return None
+        numbers = np.array(values, dtype=np.float64)  # None becomes NaN
+        if len(values) == 1:
+            (value,) = values
+            good = value is None or (low <= value <= high and not (whole and value % 1))
+        else:  # a NaN, which was null, is neither beyond an end nor between whole numbers
+            bad = (numbers < low) | (numbers > high)
+            good = not (bad | (numbers % 1 > 0) if whole else bad).any()
+        return numbers if good else None
+
+    return check
+
+
+def _text_check(column: Column) -> Check:
+    import numpy as np
+
+    types = _TEXTS_OR_NONE if column.missing else _TEXTS
+    known = _codes(column) | {None} if column.codes else None
+
+    def check(values: Sequence[Any]) -> NDArray[Any] | None:
+        if not types.issuperset(map(type, values)):
+            return None
+        if known is not None and not known.issuperset(values):
+            return None
+        return np.array(values, dtype=object)
+
+    return check
+
+
+def _parsed(body: bytes) -> Any:
+    """Return a body's JSON; what is none is Refused with its place."""
+    try:
+        return orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError as error:
+        raise Refused(400, _broken(body, error)) from None
+
+
+def _broken(body: bytes, error: orjson.JSONDecodeError) -> str:
+    if not body.strip():
+        return "the body is empty; send a record as JSON"
+    place = f"line {error.lineno}, column {error.colno}"
+    rest = error.doc[error.pos : error.pos + 9].encode() if isinstance(error.doc, str) else b""
+    constant = next((name for name in _NO_JSON if rest.startswith(name)), None)
+    if constant:
+        return f"{constant.decode()} at {place} is no JSON value; send null where a value is not known"
+    return f"the body is no valid JSON: {error.msg.split(':')[0]} at {place}"
+
+
+def _refuse_repeated(body: bytes) -> None:
+    """Refuse a body in which a record names a feature twice: orjson would keep the last value without a word."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise Refused(400, f"a record names {_few(twice)} twice; keep one value")
+        return found
+
+    json.loads(body.removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=unique)
