@@ -148,6 +148,8 @@ class AskedLinear:
     """
 
     def __init__(self, estimator: Any, task: str) -> None:
+        import numpy as np
+
         view, self.model = estimator.named_steps["view"], estimator.named_steps["estimator"]
         self.task = task
         self.several = task == "multiclass"
@@ -159,6 +161,10 @@ class AskedLinear:
         self._read_steps(*parts.get("step", (None, [])))
         self._read_lines(*parts.get("line", (None, [])))
         self.owners = [names.index(name) for name in self.slots]
+        sizes = self.level_sizes + self.step_sizes
+        self.one_hots = len(sizes)
+        self.view_slots = np.repeat(np.arange(self.one_hots), sizes)
+        self.view_slots = np.append(self.view_slots, np.full(self.line_count, -1))
 
     def _read_levels(self, encoder: Any, columns: list[str]) -> None:
         """Read for each categorical column the view's column of each code; -1 where it has none."""
@@ -255,6 +261,25 @@ class AskedLinear:
         return ask(pd.DataFrame(encoded, columns=self.names))
 
     responses = margins
+
+    def parts(self, encoded: Floats) -> tuple[Floats, Floats]:
+        """Return bases (classes,) and what each encoded column adds to the margin: (rows, classes, encoded columns).
+
+        A column of the view adds coefficient x (value - baseline): the baseline is 0 for a standardised line, and the
+        same share for each of a column's levels or steps.
+        """
+        import numpy as np
+
+        coefficients = np.atleast_2d(self.model.coef_)
+        centers = np.zeros((len(coefficients), len(self.slots)))
+        for slot in range(self.one_hots):
+            centers[:, slot] = coefficients[:, self.view_slots == slot].mean(axis=1)
+        index, value = self.entries(encoded)
+        terms = coefficients[:, index] * value - centers[:, np.newaxis]
+        to_columns = np.zeros((len(self.slots), len(self.names)))
+        to_columns[np.arange(len(self.slots)), self.owners] = 1.0
+        bases = np.atleast_1d(self.model.intercept_) + centers.sum(axis=1)
+        return bases, (terms @ to_columns).transpose(1, 0, 2)
 
     def outputs(self, encoded: Floats) -> Floats:
         """Return probabilities, or values."""

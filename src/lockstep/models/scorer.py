@@ -158,6 +158,16 @@ class Scorer:
             block[place] = way(frame, name)
         return block.T
 
+    def sources(self) -> dict[str, list[str]]:
+        """Return of each derived column what it is made of: input columns, or columns derived before."""
+        frame = _Arrays(self.nothing(), 1, self._known)
+        made_of: dict[str, list[str]] = {}
+        for kind, spec, state in self._derivations:
+            made = kind.apply(frame, spec, state)
+            frame.add(made, kind.result == "categorical")
+            made_of |= {name: list(spec["of"]) for name in made}
+        return made_of
+
     def frame(self, columns: Columns, rows: int) -> _Arrays:
         """Return the columns with those derived from them."""
         frame = _Arrays(columns, rows, self._known)
