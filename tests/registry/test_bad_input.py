@@ -1,6 +1,7 @@
 """Bad input and bad surroundings of a move: one clear line, exit code 1 or 2, and the state as before or mended."""
 
 import http.client
+import itertools
 import json
 import os
 import resource
@@ -510,6 +511,7 @@ AGAIN = {
     ),
 }
 """Two commands of a kind, each of which makes room for the other."""
+TURNS = {kind: itertools.cycle(commands) for kind, commands in AGAIN.items()}
 
 
 @pytest.mark.parametrize(
@@ -525,8 +527,8 @@ AGAIN = {
     ],
 )
 def test_the_next_command_mends_what_a_server_that_fails_half_way_left(remote, faulty, kind, mode, starts):
-    for turn, start in enumerate(starts):
-        name, *more = AGAIN[kind][turn % 2]
+    for start in starts:
+        name, *more = next(TURNS[kind])
         met = half_way(remote, faulty, (name, *ONE, *more), mode, start)
         remote.done(name, *ONE, *more)
         remote.check()
