@@ -259,6 +259,17 @@ def test_a_store_follows_its_folder(tmp_path, empty_database, make, how):
         assert again.get_experiment(number).artifact_location == f"{old}/mlruns/cars"
 
 
+def test_a_block_within_another_gives_back_the_others_store(tmp_path: Path) -> None:
+    import mlflow
+
+    outer, inner = f"sqlite:///{tmp_path}/outer.db", f"sqlite:///{tmp_path}/inner.db"
+    with store.fluent(outer):
+        with store.fluent(inner):
+            assert mlflow.get_tracking_uri() == inner
+        assert mlflow.get_tracking_uri() == outer
+    assert mlflow.get_tracking_uri() not in (outer, inner)
+
+
 def test_no_trace_in_the_environment_after_the_global_functions(tmp_path, monkeypatch):
     import mlflow
 

@@ -79,11 +79,18 @@ def export(
     check_asked(output, stage, version)
     chosen = chosen_version(get_model(client, name), stage, version)
     with building(output) as folder:
-        _gather(client, root, chosen, folder)
-        describe(folder, chosen, who or default_who())
+        assemble(client, root, chosen, folder, who)
         # All that takes long is done: a lock that stands for long is broken.
         with journal(client, name, who) as book:
             return _put(book, chosen, folder, output)
+
+
+def assemble(
+    client: MlflowClient, root: Path, version: Version, folder: Path, who: Who | None = None
+) -> None:
+    """Make a version's bundle in ``folder``, off the record; ArtifactError where a check of its files fails."""
+    _gather(client, root, version, folder)
+    describe(folder, version, who or default_who())
 
 
 @contextmanager
