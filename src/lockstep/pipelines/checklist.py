@@ -18,9 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lockstep.errors import LockstepError
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
-    from lockstep.registry.catalog import Model, Version
+    from lockstep.registry.catalog import Client, Model, Version
     from lockstep.serving.served import Opened, Served
 
 Answer = tuple[bool, str]
@@ -42,7 +40,7 @@ class Step:
 class Deployment:
     """A version, and its bundle as a server opens it; each made once, or the same error again."""
 
-    client: MlflowClient
+    client: Client
     root: Path
     model: Model
     version: Version
@@ -88,7 +86,7 @@ class Deployment:
             raise
 
 
-def go_through(client: MlflowClient, root: Path, name: str, number: int) -> list[Step]:
+def go_through(client: Client, root: Path, name: str, number: int) -> list[Step]:
     """Run every step, also after one that failed; return them in the order of the checklist."""
     from lockstep.registry.catalog import get_model
 

@@ -17,8 +17,6 @@ from lockstep.registry import manage
 from lockstep.registry.cli import Parser, as_json, common_options
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
 MODEL = "credit-risk-model"
 
 
@@ -66,7 +64,7 @@ def check_options(options: argparse.Namespace) -> None:
         raise UsageError("--check moves nothing; leave out --force and --archive-current")
 
 
-def checked(client: MlflowClient, options: argparse.Namespace) -> tuple[Any, str, int]:
+def checked(client: Client, options: argparse.Namespace) -> tuple[Any, str, int]:
     """Go through the checklist; the exit code is 1 where a step failed."""
     from dataclasses import asdict
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lockstep.config.settings import Settings
 
     Registry = MlflowClient | Tables
+    Client = MlflowClient
 
 STAGES = ("None", "Staging", "Production", "Archived")
 """Where a version can stand; its stage IS the tag of this name, MLflow's own stages are never read."""
