@@ -17,6 +17,8 @@ from lockstep.registry import manage
 from lockstep.registry.cli import Parser, as_json, common_options
 
 if TYPE_CHECKING:
+    from lockstep.registry.catalog import Client
+
 MODEL = "credit-risk-model"
 
 
