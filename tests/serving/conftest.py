@@ -28,6 +28,19 @@ UNSET = (
 )  # fmt: skip
 
 
+PARAMS = """
+problems:
+  accidents: {{model_types: [xgboost], compare: {{resamples: 100}}}}
+train:
+  accidents-xgboost:
+    problem: accidents
+    type: xgboost
+    calibration: sigmoid
+    early_stopping_rounds: 5
+    params: {{n_estimators: 60, learning_rate: 0.2, max_depth: {depth}}}
+"""
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in UNSET:
@@ -48,12 +61,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
     for name in ("dvc.yaml", "requirements.lock"):
         shutil.copyfile(PROJECT / name, root / name)
     shutil.copyfile(empty_store, root / "mlflow.db")
-    params = root / "params.yaml"
-    params.write_text(
-        params.read_text().replace("[logistic_regression, random_forest, xgboost, lightgbm]", "[xgboost]")
-    )
-    for depth in ("max_depth: 4", "max_depth: 3"):
-        params.write_text(re.sub(r"max_depth: \d", depth, params.read_text()))
+    for depth in (4, 3):
+        (root / "params.yaml").write_text(PARAMS.format(depth=depth))
         train_multi_model.run(root, "accidents", "xgboost")
         publish_training(root, "accidents", "xgboost")
     compare_models.run(root, "accidents")

@@ -19,8 +19,8 @@ chances = st.floats(0.001, 0.999)
 weights = st.floats(0.01, 100)
 
 
-def rule(threshold=None, scale=None, band=0.0, words=None) -> Rule:
-    return Rule(threshold, scale, band, words or {}, "the variable DECISION_THRESHOLD")
+def rule(threshold=None, scale=None, band=0.0) -> Rule:
+    return Rule(threshold, scale, band, "the variable DECISION_THRESHOLD")
 
 
 def test_the_models_own_threshold_where_nobody_gives_one():
@@ -31,9 +31,9 @@ def test_the_models_own_threshold_where_nobody_gives_one():
 
 
 def test_a_threshold_of_the_models_scale_is_taken():
-    found = decision_of(BALANCED, rule(0.4542, "balanced", words={0: "approve", 1: "reject"}))
+    found = decision_of(BALANCED, rule(0.4542, "balanced"))
     assert found is not None
-    assert (found.threshold, found.scale, found.words) == (0.4542, "balanced", ("approve", "reject"))
+    assert (found.threshold, found.scale) == (0.4542, "balanced")
 
 
 def test_a_threshold_of_another_scale_is_refused_with_its_equivalent():

@@ -20,7 +20,6 @@ def test_the_shipped_configuration_decides_credit_risk_by_the_business_threshold
     assert (found.problem, found.host, found.port) == ("credit_risk", "127.0.0.1", 8000)
     rule = found.rule_for("credit_risk")
     assert (rule.threshold, rule.scale, rule.band) == (0.4542, "balanced", 0)
-    assert rule.words == {0: "approve", 1: "reject"}
     assert found.rule_for("accidents").threshold is None
 
 

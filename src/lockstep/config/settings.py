@@ -56,7 +56,6 @@ class DecisionSection(Strict):
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
     scale: Literal["probability", "balanced"] | None = None
     approval_band: Annotated[float, Field(ge=0, lt=0.5)] = 0
-    words: dict[int, str] = Field(default_factory=dict)
 
 
 class LimitsSection(Strict):

@@ -38,7 +38,7 @@ def explained(served: Served, body: bytes, most_rows: int) -> Answered:
     read = served.reader.read(body, most_rows)
     scores = served.scorer.score(read.columns, read.rows)
     outcomes = outcomes_of(served, scores)
-    told = explanations(served, read.columns, read.rows)
+    told = explanations(served, read.columns, read.rows, _places(served, outcomes))
     both = [one | more for one, more in zip(outcomes, told, strict=True)]
     return Answered(
         _content(served, both, read.single, "explanations"), read.rows, scores, _decided(outcomes)
@@ -63,6 +63,16 @@ def _content(served: Served, outcomes: list[dict[str, Any]], single: bool, name:
         return outcomes[0] | served.origin
     rows = [{"row": number} | one for number, one in enumerate(outcomes, start=1)]
     return {name: rows, **served.origin}
+
+
+def _places(served: Served, outcomes: list[dict[str, Any]]) -> Any:
+    """Return the place of each row's decided class among the model's; None but for several classes."""
+    if served.model.schema.task != "multiclass":
+        return None
+    import numpy as np
+
+    place = {label: number for number, label in enumerate(served.model.classes)}
+    return np.array([place[one["decision"]] for one in outcomes])
 
 
 def _decided(outcomes: list[dict[str, Any]]) -> list[Any]:

@@ -7,19 +7,33 @@ from typing import TYPE_CHECKING, Any
 from lockstep.serving.served import Served
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lockstep.models.contributions import Contributions
     from lockstep.models.scorer import Columns
 
 
-def explanations(served: Served, columns: Columns, rows: int) -> list[dict[str, Any]]:
-    """Return base, contributions, margin, what calibration makes of it, and reasons in words, a dictionary a row."""
-    found = served.explainer.explain(columns, rows)
-    names, calibrated = found.features, found.calibrated
-    return [
-        {
-            "base": found.base,
-            "contributions": dict(zip(names, values, strict=True)),
-            "margin": margin,
-            "calibrated": None if calibrated is None else float(calibrated[row]),
-        }
-        for row, (values, margin) in enumerate(zip(found.values.tolist(), found.margin.tolist(), strict=True))
-    ]
+def explanations(
+    served: Served, columns: Columns, rows: int, chosen: NDArray[np.intp] | None
+) -> list[dict[str, Any]]:
+    """Return base, contributions, margin, what calibration makes of it, and reasons in words, a dictionary a row.
+
+    ``chosen`` holds the place of each row's decided class where there are several.
+    """
+    found = served.explainer.explain(columns, rows, chosen)
+    return [_told(served, columns, found, row) for row in range(rows)]
+
+
+def _told(served: Served, columns: Columns, found: Contributions, row: int) -> dict[str, Any]:
+    from lockstep.models.contributions import reasons, record_at
+
+    label = {} if found.classes is None else {"explained_class": found.classes[row]}
+    return {
+        **label,
+        "base": found.base_of(row),
+        "contributions": dict(zip(found.features, found.values[row].tolist(), strict=True)),
+        "margin": float(found.margin[row]),
+        "calibrated": None if found.calibrated is None else float(found.calibrated[row]),
+        "reasons": reasons(served.model.schema, found, record_at(columns, row), row),
+    }

@@ -31,7 +31,8 @@ class Opened:
     @property
     def scale(self) -> str:
         """The scale of its scores."""
-        return "balanced" if self.tags.get("score_scale") == "balanced" else "probability"
+        told = self.tags.get("score_scale", "")
+        return told if told in ("balanced", "weighted") else "probability"
 
     @property
     def positive_weight(self) -> float:
@@ -101,7 +102,8 @@ def prepare(opened: Opened, settings: ServingSettings, before: Served | None = N
     if before is not None:
         _check_signature(opened, before)
     decision = decision_of(opened, settings.rule_for(model.schema.name))
-    scorer, explainer = Scorer(model.pipeline, model.schema), Explainer(model.pipeline, model.schema)
+    scorer = Scorer(model.pipeline, model.schema)
+    explainer = Explainer(model.pipeline, model.schema, scorer)
     check_fast_path(opened, scorer, explainer)
     return Served(
         opened=opened,
@@ -143,10 +145,10 @@ def decision_of(opened: Opened, rule: Rule) -> Decision | None:
     if rule.threshold is None:
         if model.threshold is None:
             raise ConfigError(f"{opened.where} records no threshold; set DECISION_THRESHOLD")
-        return Decision(model.threshold, opened.scale, rule.band, words_of(model, rule), "the model")
+        return Decision(model.threshold, opened.scale, rule.band, words_of(model), "the model")
     if rule.scale is not None and rule.scale != opened.scale:
         raise ConfigError(_other_scale(opened, rule))
-    return Decision(rule.threshold, opened.scale, rule.band, words_of(model, rule), rule.source)
+    return Decision(rule.threshold, opened.scale, rule.band, words_of(model), rule.source)
 
 
 def _other_scale(opened: Opened, rule: Rule) -> str:
@@ -170,11 +172,12 @@ def equivalent(threshold: float, scale: str, weight: float) -> float:
     return other / (1 + other)
 
 
-def words_of(model: Model, rule: Rule) -> tuple[str, str]:
-    """Return what 0 and 1 are called: by the configuration, else the meanings of the target's codes."""
+def words_of(model: Model) -> tuple[str, str]:
+    """Return what 0 and 1 are called: the decisions that the schema names, else the meanings of the codes."""
     codes = model.schema.columns[model.schema.target].codes
-    meanings = [meaning or str(code) for code, meaning in codes.items()] or ["0", "1"]
-    return rule.words.get(0, meanings[0]), rule.words.get(1, meanings[1])
+    decisions = getattr(model.schema, "decisions", {})
+    words = [decisions.get(code) or meaning or str(code) for code, meaning in codes.items()]
+    return (words[0], words[1]) if len(words) == 2 else ("0", "1")
 
 
 def check_fast_path(opened: Opened, scorer: Scorer, explainer: Explainer) -> None:

@@ -34,7 +34,6 @@ class Rule:
     threshold: float | None
     scale: str | None
     band: float
-    words: Mapping[int, str]
     source: str
 
 
@@ -74,7 +73,6 @@ class ServingSettings:
             threshold=self.threshold if given else section.threshold,
             scale=self.scale or section.scale,
             band=section.approval_band if self.band is None else self.band,
-            words=section.words,
             source=self.source_of("threshold") if given else place,
         )
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _RUN = re.compile(r"runs:/(?P<run>[0-9A-Za-z]+)(?:/model)?/?")
 _VERSION = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>[1-9][0-9]*)")
-_CARD_TAGS = ("score_scale", "positive_weight", "class_ratio", "schema_digest", "git_commit")
+_CARD_TAGS = ("score_scale", "positive_weight", "class_ratio", "schema_digest")
+_RELEASE_TAGS = {"git_commit": "git_commit", "dirty": "dirty", "data_digest": "data_dvc_hash"}
 _AGAIN = 60.0
 """Seconds until a version that failed its checks is looked at again: its files may have been mended where they lie."""
 
@@ -284,8 +285,10 @@ def open_path(settings: ServingSettings, root: Path) -> Opened:
 
     model = load_file(path, root)
     card = read_json(found.resolve().with_suffix(".json"))
-    told = {**card, **{k: v for k, v in card.get("release", {}).items() if k in _CARD_TAGS}}
-    tags = {key: str(told[key]) for key in _CARD_TAGS if told.get(key) is not None}
+    release = card.get("release", {})
+    told = {key: card.get(key) for key in _CARD_TAGS}
+    told |= {tag: release.get(key) for key, tag in _RELEASE_TAGS.items()}
+    tags = {key: str(value) for key, value in told.items() if value is not None}
     return Opened(model, "path", str(path), tags)
 
 

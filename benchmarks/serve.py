@@ -1,0 +1,346 @@
+"""The API with all that is on, beside `mlflow models serve` with the same model and beside an empty route.
+
+Closed-loop clients over loopback: each sends its next request when the last was answered. One run measures all three on
+the same machine; `make bench-serve`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import selectors
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+GOALS = (
+    "single row at least 20 times mlflow; p50 <= 1 ms; 8 clients p99 <= 12 ms; 1,000 rows at least 2.5 times"
+)
+
+
+def main() -> int:
+    """Measure and report."""
+    options = parser().parse_args()
+    if options.empty_route:
+        return serve_empty(options.problem, options.empty_route)
+    from lockstep.config.layout import ProblemLayout
+    from lockstep.problems.schema import load_schema
+
+    schema = load_schema(options.problem)
+    model = options.model or ProblemLayout(ROOT, options.problem).model("xgboost")
+    records = request_rows(schema, 1000)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        ours = stack.enter_context(own_server(options.problem, model, Path(folder)))
+        empty = stack.enter_context(empty_server(options.problem))
+        sides: dict[str, tuple[int, str, Callable[[list[dict[str, Any]]], Any]]] = {
+            "lockstep": (ours, "/predict", lambda rows: rows[0] if len(rows) == 1 else rows),
+            "empty route": (empty, "/predict", lambda rows: rows[0] if len(rows) == 1 else rows),
+        }
+        if not options.without_mlflow:
+            theirs = stack.enter_context(mlflow_server(model, Path(folder), schema))
+            sides["mlflow models serve"] = (theirs, "/invocations", split)
+            check_equal(ours, theirs, records[:50])
+        found = measured(sides, records, options.seconds)
+    report(found)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    top = argparse.ArgumentParser(description=__doc__)
+    top.add_argument("--problem", default="accidents")
+    top.add_argument(
+        "--model", type=Path, help="model file (default: the problem's xgboost model of this workspace)"
+    )
+    top.add_argument("--seconds", type=float, default=5.0, help="how long each measurement takes")
+    top.add_argument("--without-mlflow", action="store_true")
+    top.add_argument("--empty-route", type=int, metavar="PORT", help=argparse.SUPPRESS)
+    return top
+
+
+def request_rows(schema: Any, count: int) -> list[dict[str, Any]]:
+    """Return records that fit: golden rows whose codes and values are all known."""
+    from lockstep.data.checks import check_record
+    from lockstep.errors import DataError
+    from lockstep.models.golden import golden_rows
+
+    table = golden_rows(schema, 256, seed=1)
+    rows = json.loads(table.to_json(orient="records"))
+    columns = {column.name: column for column in schema.features}
+    fitting = []
+    for row in rows:
+        for name, value in row.items():
+            codes = columns[name].codes
+            if codes and value is not None and value not in codes:
+                row[name] = next(iter(codes))
+            if value is None and not columns[name].missing:
+                row[name] = next(iter(codes), columns[name].low or 1)
+        try:
+            check_record(schema, row)
+        except DataError:
+            continue
+        fitting.append(row)
+    return [fitting[number % len(fitting)] for number in range(count)]
+
+
+def split(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return rows in the form that MLflow's server reads fastest."""
+    data = [[float(v) if isinstance(v, int) else v for v in row.values()] for row in rows]
+    return {"dataframe_split": {"columns": list(rows[0]), "data": data}}
+
+
+@contextmanager
+def process(command: list[str], ready: Callable[[], bool], **variables: str) -> Iterator[None]:
+    """Run a server until the block ends."""
+    with tempfile.TemporaryFile() as log:
+        environment = {**os.environ, **variables}
+        started = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            end = time.monotonic() + 120
+            while not ready():
+                if started.poll() is not None or time.monotonic() > end:
+                    log.seek(0)
+                    raise SystemExit(f"{command[:4]} did not start:\n{log.read().decode()[-2000:]}")
+                time.sleep(0.1)
+            yield
+        finally:
+            os.killpg(started.pid, 15)
+            started.wait(timeout=30)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def answers(port: int, path: str) -> Callable[[], bool]:
+    """Return what tells whether a path is answered with 200."""
+
+    def ready() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=1) as got:
+                return bool(got.status == 200)
+        except OSError:
+            return False
+
+    return ready
+
+
+@contextmanager
+def own_server(problem: str, model: Path, folder: Path) -> Iterator[int]:
+    """The API as `make serve` starts it: validation, prediction log, request log to a file, metrics."""
+    port = free_port()
+    told = {
+        "PROBLEM": problem,
+        "MODEL_PATH": str(model),
+        "PORT": str(port),
+        "HOST": "127.0.0.1",
+        "PREDICTION_LOG": str(folder / "predictions"),
+        "SERVING_LOG": str(folder / "requests.jsonl"),
+        "MLFLOW_TRACKING_URI": "",
+        "MLFLOW_MODEL_NAME": "",
+        "MODEL_URI": "",
+    }
+    with process([sys.executable, "-m", "lockstep.serving"], answers(port, "/health/ready"), **told):
+        yield port
+
+
+@contextmanager
+def empty_server(problem: str) -> Iterator[int]:
+    """Run the empty route in a process of its own."""
+    port = free_port()
+    command = [sys.executable, __file__, "--problem", problem, "--empty-route", str(port)]
+    with process(command, answers(port, "/health")):
+        yield port
+
+
+@contextmanager
+def mlflow_server(model: Path, folder: Path, schema: Any) -> Iterator[int]:
+    """`mlflow models serve` with the artifact that a registration would write, and one worker."""
+    import joblib
+    from mlflow.models import Model
+
+    from lockstep.registry.artifact.packaging import Flavor, package
+
+    card = json.loads(model.resolve().with_suffix(".json").read_text())
+    artifact = folder / "artifact"
+    Flavor(package(joblib.load(model), schema, card)).save_model(str(artifact), mlflow_model=Model())
+    port = free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "--model-uri",
+        str(artifact),
+        "--port",
+        str(port),
+    ]
+    command += ["--env-manager", "local", "--host", "127.0.0.1", "--workers", "1"]
+    with process(command, answers(port, "/ping"), MLFLOW_DISABLE_TELEMETRY="true"):
+        yield port
+
+
+def serve_empty(problem: str, port: int) -> int:
+    """A FastAPI route with the same request model that answers nothing."""
+    import uvicorn
+    from fastapi import FastAPI
+    from pydantic import Field, create_model
+
+    from lockstep.problems.schema import load_schema
+
+    fields: dict[str, Any] = {}
+    for column in load_schema(problem).features:
+        kind: Any = float if column.holds_numbers else str
+        bounds = {} if column.codes or not column.holds_numbers else {"ge": column.low, "le": column.high}
+        fields[column.name] = (kind | None if column.missing else kind, Field(..., **bounds))
+    record = create_model("Record", **fields)
+    app = FastAPI()
+
+    async def predict(body: record | list[record]) -> dict[str, Any]:  # type: ignore[valid-type]
+        return {}
+
+    async def health() -> dict[str, Any]:
+        return {}
+
+    predict.__annotations__["body"] = record | list[record]
+    app.post("/predict")(predict)
+    app.get("/health")(health)
+    uvicorn.run(app, port=port, loop="uvloop", http="httptools", access_log=False, log_level="warning")
+    return 0
+
+
+def check_equal(ours: int, theirs: int, records: list[dict[str, Any]]) -> None:
+    """Stop unless both servers answer the same probabilities."""
+    found = [
+        one.get("probability", one.get("prediction"))
+        for one in posted(ours, "/predict", records)["predictions"]
+    ]
+    other = np.asarray(posted(theirs, "/invocations", split(records))["predictions"], dtype=float)
+    told = other[:, 1] if other.ndim == 2 else other
+    apart = float(np.abs(np.asarray(found) - told).max())
+    if apart > 1e-7:
+        raise SystemExit(f"the servers answer differently, by up to {apart:g}: nothing to compare")
+    print(f"both servers answer alike: {len(found)} probabilities apart by at most {apart:.2g}")
+
+
+def posted(port: int, path: str, content: Any) -> Any:
+    """Send one request and return its answer."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}", json.dumps(content).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as got:
+        return json.loads(got.read())
+
+
+def request_bytes(path: str, content: Any) -> bytes:
+    """Return a whole request, ready to send."""
+    body = json.dumps(content, separators=(",", ":")).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+class Client:
+    """One closed loop over one connection."""
+
+    def __init__(self, port: int, messages: list[bytes], first: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.messages, self.next = messages, first
+        self.times: list[float] = []
+        self.send()
+
+    def send(self) -> None:
+        """Send the next request."""
+        self.got, self.wanted = bytearray(), 0
+        self.began = time.perf_counter()
+        self.socket.sendall(self.messages[self.next % len(self.messages)])
+        self.next += 1
+
+    def receive(self) -> None:
+        """Take what has come; where the answer is whole, send the next request."""
+        self.got += self.socket.recv(1 << 20)
+        if not self.wanted and (end := self.got.find(b"\r\n\r\n")) >= 0:
+            head = bytes(self.got[:end]).lower()
+            if not head.startswith(b"http/1.1 200"):
+                raise SystemExit(f"a request failed: {bytes(self.got[:400])!r}")
+            found = re.search(rb"content-length: (\d+)", head)
+            assert found is not None, head
+            self.wanted = end + 4 + int(found[1])
+        if self.wanted and len(self.got) >= self.wanted:
+            self.times.append(time.perf_counter() - self.began)
+            self.send()
+
+
+def closed_loop(port: int, messages: list[bytes], clients: int, seconds: float) -> dict[str, float]:
+    """Return requests a second, p50 and p99 in ms, after a warm-up that is not counted."""
+    waiting = selectors.DefaultSelector()
+    all_ = [Client(port, messages, number * 7) for number in range(clients)]
+    for client in all_:
+        waiting.register(client.socket, selectors.EVENT_READ, client)
+    begin = time.perf_counter() + min(1.0, seconds / 4)
+    warm, end = True, begin + seconds
+    while (now := time.perf_counter()) < end:
+        if warm and now >= begin:
+            warm = False
+            for client in all_:
+                client.times.clear()
+        for key, _ in waiting.select(1):
+            key.data.receive()
+    for client in all_:
+        client.socket.close()
+    times = 1000 * np.concatenate([client.times for client in all_])
+    return {
+        "per_second": len(times) / seconds,
+        "p50": float(np.median(times)),
+        "p99": float(np.quantile(times, 0.99)),
+    }
+
+
+def measured(sides: dict[str, Any], records: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    """Measure every side in every way; the sides take turns, so that a slow minute meets them all."""
+    found: dict[str, Any] = {}
+    for rows, clients in ((1, 1), (1, 8), (1000, 1)):
+        for name, (port, path, form) in sides.items():
+            parts = [records[i : i + rows] for i in range(0, min(len(records), 200 * rows), rows)]
+            messages = [request_bytes(path, form(part)) for part in parts]
+            found[f"{name}, {rows} rows, {clients} clients"] = closed_loop(port, messages, clients, seconds)
+    return found
+
+
+def report(found: dict[str, Any]) -> None:
+    """Print what was measured, and the ratios that count."""
+    print(f"{'':44}  requests/s    rows/s   p50 ms   p99 ms")
+    for name, told in found.items():
+        rows = int(name.split(", ")[1].split()[0])
+        speed = told["per_second"]
+        print(f"{name:44}  {speed:10.1f}  {speed * rows:8.0f}  {told['p50']:7.2f}  {told['p99']:7.2f}")
+    if any("mlflow" in name for name in found):
+        for rows, clients in ((1, 1), (1, 8), (1000, 1)):
+            own, other = (
+                found[f"{side}, {rows} rows, {clients} clients"]["per_second"]
+                for side in ("lockstep", "mlflow models serve")
+            )
+            print(f"{rows} rows, {clients} clients: {own / other:.1f} times `mlflow models serve`")
+    print(f"goals: {GOALS}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
