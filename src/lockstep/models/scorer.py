@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from lockstep.errors import DataError
 from lockstep.features import columns_v1
@@ -207,13 +208,23 @@ def _calibration(model: Any) -> Callable[[NDArray[Any]], Floats] | None:
 def _calibrated(calibrators: list[Any], responses: NDArray[Any]) -> Floats:
     """Return calibrated probabilities: of two classes (rows,), of more (rows, classes), each against the others."""
     if len(calibrators) == 1:
-        return _at_most_one(np.asarray(calibrators[0].predict(responses), dtype=np.float64))
+        return _at_most_one(np.asarray(_calibrated_one(calibrators[0], responses), dtype=np.float64))
     found = np.empty(responses.shape, dtype=np.float64)
     for place, calibrator in enumerate(calibrators):
-        found[:, place] = calibrator.predict(responses[:, place])
+        found[:, place] = _calibrated_one(calibrator, responses[:, place])
     total = np.sum(found, axis=1)[:, np.newaxis]
     alike = np.full_like(found, 1 / len(calibrators))  # where each calibrator says none
     return _at_most_one(np.divide(found, total, out=alike, where=total != 0))
+
+
+def _calibrated_one(calibrator: Any, responses: NDArray[Any]) -> NDArray[Any]:
+    """Return what the calibrator's ``predict`` returns, by the same arithmetic and without its checks."""
+    if hasattr(calibrator, "a_"):
+        return expit(-(calibrator.a_ * responses + calibrator.b_))
+    values = np.asarray(responses, dtype=calibrator.X_thresholds_.dtype)
+    if calibrator.out_of_bounds == "clip":
+        values = np.clip(values, calibrator.X_min_, calibrator.X_max_)
+    return calibrator.f_(values).astype(values.dtype)
 
 
 def _at_most_one(chances: Floats) -> Floats:
