@@ -81,9 +81,10 @@ class RecordReader:
         content = _parsed(body)
         single = isinstance(content, dict)
         records = self._listed(content, most_rows)
-        if self._aliases and any(self._has_alias(record) for record in records):
-            records = [self._renamed(record) for record in records]
         columns = self._columns(records)
+        if columns is None and self._aliases:
+            records = [self._renamed(record) for record in records]
+            columns = self._columns(records)
         if columns is None:
             raise self._faults(records)
         if b"\\" in body or body.count(b'"') != self._quotes(columns, len(records)):
@@ -119,18 +120,13 @@ class RecordReader:
         texts = sum(rows - columns[name].tolist().count(None) for name in self._texts)
         return 2 * (rows * len(self.names) + texts)
 
-    def _has_alias(self, record: Any) -> bool:
-        return isinstance(record, dict) and not self._aliases.keys().isdisjoint(record)
-
     def _renamed(self, record: Any) -> Any:
-        """Return a record under the schema's names; a value under both keeps the alias, which is refused."""
-        if not isinstance(record, dict):
-            return record
+        """Return a record under the schema's names; where two of its names mean one feature, as it is: refused."""
         names = self._aliases
-        return {
-            names[key] if key in names and names[key] not in record else key: value
-            for key, value in record.items()
-        }
+        if not isinstance(record, dict) or names.keys().isdisjoint(record):
+            return record
+        renamed = {names.get(key, key): value for key, value in record.items()}
+        return renamed if len(renamed) == len(record) else record
 
     def _faults(self, records: list[Any]) -> Refused:
         """Return the refusal of records that do not fit: the first faults in full, of the others the number."""
