@@ -1,6 +1,8 @@
 """A retrain: DVC trains, each model becomes a new version below one run, and the best that is fit is served."""
 
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -181,6 +183,22 @@ def test_a_store_that_fails_midway_leaves_a_failed_run_and_what_is_served(
     assert len(project.versions) == 3
 
 
+def test_a_polite_kill_amid_the_release_leaves_what_was_served_and_a_failed_run(
+    project: Project, trained: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = released_file(project.layout)
+    monkeypatch.setattr(
+        retrains, "same_model", lambda case: lambda model: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    with pytest.raises(LockstepError, match="terminated; the trained models are kept"):
+        project.retrain()
+    assert released_file(project.layout) == before
+    assert list(before.parent.glob(".*")) == []
+    experiment = project.client.get_experiment_by_name("accidents-retrain").experiment_id
+    newest = project.client.search_runs([experiment], order_by=["attributes.start_time DESC"])
+    assert [run.info.status for run in newest if PARENT not in run.data.tags] == ["FAILED", "FINISHED"]
+
+
 def test_a_run_that_a_kill_left_open_is_marked(project: Project) -> None:
     client = project.client
     experiment = client.get_experiment_by_name("accidents-retrain").experiment_id
@@ -292,3 +310,17 @@ def test_the_window_of_a_table_is_not_moved(untrained: Project) -> None:
     other = params.model_copy(update={"problems": {"accidents": table}})
     with pytest.raises(UsageError, match="make add-data PROBLEM=accidents"):
         retrain.last_month(other, Asked("accidents"))
+
+
+@pytest.mark.parametrize(
+    ("door", "options", "line"),
+    [
+        ("retrain_model.py", ["--cv-folds", "1"], "✗ --cv-folds 1: give 2 or more, or 0 for none"),
+        ("promote_model.py", ["--version", "0"], "✗ version '0' is no version number"),
+    ],
+)
+def test_the_doors_end_with_2_for_what_cannot_be_meant(door: str, options: list, line: str) -> None:
+    script = Path(__file__).parents[2] / "scripts" / door
+    done = subprocess.run([sys.executable, script, *options], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(line)

@@ -26,6 +26,7 @@ from lockstep.io import read_json, write_text
 from lockstep.pipelines import dvc
 from lockstep.pipelines.checks import check_trainings
 from lockstep.pipelines.train_models import declared_types
+from lockstep.termination import terminated_as_error
 
 if TYPE_CHECKING:
     from lockstep.registry.retrains import Retrained
@@ -36,6 +37,7 @@ MODES = {
     MODELS: "the models alone, on the matrices as they are",
 }
 PUBLISH = "LOCKSTEP_PUBLISH"
+KEPT = "the trained models are kept, and what is served is a whole one; run the command again"
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def retrain(root: Path, asked: Asked) -> Retrained:
         write_params(root, text)
         params = train(root, asked, params, types)
         ordered = best_first(root, params, asked.problem, types)
-        return publish_retrain(root, asked.problem, types, ordered, logged_params(asked, params, types))
+        with terminated_as_error(KEPT):
+            return publish_retrain(root, asked.problem, types, ordered, logged_params(asked, params, types))
 
 
 @contextmanager
