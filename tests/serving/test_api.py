@@ -21,10 +21,13 @@ def raw(server: Running, content: bytes, seconds: float = 15) -> bytes:
     """Send bytes as they are and return all that comes back until the server closes."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=seconds) as connection:
         connection.sendall(content)
-        connection.shutdown(socket.SHUT_WR)
-        found = b""
-        while part := connection.recv(65_536):
-            found += part
+        return rest_of(connection)
+
+
+def rest_of(connection: socket.socket) -> bytes:
+    found = b""
+    while part := connection.recv(65_536):
+        found += part
     return found
 
 
@@ -162,7 +165,7 @@ def test_paths_and_methods_that_are_none_are_told_in_json(server: Running):
 
 def test_what_is_no_http_is_refused_and_ends_the_connection(server: Running):
     assert raw(server, b"hello\r\n\r\n").startswith(b"HTTP/1.1 400 ")
-    assert b"431" in raw(server, b"GET / HTTP/1.1\r\nX: " + b"x" * 200_000).split(b"\r\n")[0]
+    assert b"431" in raw(server, b"GET / HTTP/1.1\r\nX: " + b"x" * 40_000).split(b"\r\n")[0]
     assert server.lives()
 
 
@@ -175,8 +178,7 @@ def test_a_body_that_does_not_come_is_waited_for_no_longer_than_allowed(run):
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as slow:
         slow.sendall(head)
         assert server.post("/predict", RECORD).status == 200
-        assert slow.recv(4096).startswith(b"HTTP/1.1 408 ")
-        assert slow.recv(4096) == b""
+        assert rest_of(slow).startswith(b"HTTP/1.1 408 ")
     assert time.monotonic() - began < 8
 
 
