@@ -8,6 +8,7 @@ import pandas as pd
 
 from lockstep.config.params import Features
 from lockstep.features.encoder import encoder_of
+from lockstep.features.matrix_columns import CLASSES
 from lockstep.models import training
 from lockstep.models.calibrate import calibrated
 from lockstep.models.golden import golden_rows
@@ -88,6 +89,8 @@ KINDS = [
     *(("regression", name, "none") for name in ("ridge", "random_forest", "xgboost", "lightgbm")),
 ]
 """Every task, type and calibration there is."""
+LABELS = [3, 5, 8, 13]
+"""The labels of the classes where there are several."""
 
 
 @cache
@@ -125,6 +128,8 @@ def _encoded(task: str) -> tuple[Any, dict[str, Matrix]]:
         encoded = encoder.fit_transform(raw, target) if part == "train" else encoder.transform(raw)
         row = np.arange(len(raw))
         parts[part] = Matrix(encoded.reset_index(drop=True), target, row, row)
+    if task == "multiclass":
+        setattr(encoder, CLASSES, LABELS)
     return encoder, parts
 
 

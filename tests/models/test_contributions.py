@@ -60,9 +60,9 @@ def test_a_class_may_be_chosen_and_is_else_the_most_probable():
     found, columns, rows = explained("multiclass", "xgboost", "temperature")
     table = served.rows_of("multiclass", ROWS, 3)
     chances = served.pipeline_of("multiclass", "xgboost", "temperature").predict_proba(table)
-    assert found.classes.tolist() == chances.argmax(axis=1).tolist()
+    assert found.classes.tolist() == [served.LABELS[place] for place in chances.argmax(axis=1)]
     other = explainer("multiclass", "xgboost", "temperature").explain(columns, rows, np.full(rows, 2))
-    assert other.classes.tolist() == [2] * rows
+    assert other.classes.tolist() == [8] * rows
     assert other.calibrated == pytest.approx(chances[:, 2], abs=1e-8)
     assert other.base_of(0) + other.values[0].sum() == pytest.approx(other.margin[0], abs=1e-4)
 

@@ -64,7 +64,7 @@ class Explainer:
     def __init__(self, pipeline: Any, schema: Schema, scorer: Scorer | None = None) -> None:
         self.schema = schema
         self.scorer = scorer or Scorer(pipeline, schema)
-        self.labels = list(getattr(self.scorer.encoder, CLASSES, []))
+        self.labels = np.asarray(getattr(self.scorer.encoder, CLASSES, [])).tolist()
         self.features = tuple(self.scorer.inputs)
         self.shares = _shares(self.scorer)
         self._parts = _parts_of(self.scorer.answering, base_estimator(pipeline.named_steps["model"]))
