@@ -236,6 +236,21 @@ def test_the_api_takes_what_a_file_of_records_takes_and_names_the_same_faults(re
         assert read.columns[name].tolist() == pytest.approx(values.tolist(), abs=0, nan_ok=True)
 
 
+NAMES = st.sampled_from([*GOOD, "x"]) | st.text(max_size=3)
+JSON = st.recursive(
+    SCALARS, lambda any_: st.lists(any_, max_size=3) | st.dictionaries(NAMES, any_, max_size=4)
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(body=JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=30))
+def test_whatever_a_body_is_it_is_refused_with_a_status(body):
+    fault = refused(body)  # a record has 15 features, which no such body names
+    assert fault.status in (400, 422)
+    assert str(fault)
+    assert json.loads(orjson.dumps(fault.faults)) == fault.faults
+
+
 @pytest.mark.parametrize(
     "kind", [("binary", "xgboost", "sigmoid"), ("regression", "ridge", "none")], ids="-".join
 )

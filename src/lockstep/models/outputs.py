@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lockstep.errors import DataError
@@ -303,16 +304,23 @@ class AskedLinear:
         """
         import numpy as np
 
+        coefficients, centers, bases, to_columns = self._for_parts
+        index, value = self.entries(encoded)
+        terms = coefficients[:, index] * value - centers[:, np.newaxis]
+        return bases, (terms @ to_columns).transpose(1, 0, 2)
+
+    @cached_property
+    def _for_parts(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Coefficients and slots' mean parts by class, bases, and which encoded column a slot belongs to."""
+        import numpy as np
+
         coefficients = np.atleast_2d(self.model.coef_)
         centers = np.zeros((len(coefficients), len(self.slots)))
         for slot in range(self.one_hots):
             centers[:, slot] = coefficients[:, self.view_slots == slot].mean(axis=1)
-        index, value = self.entries(encoded)
-        terms = coefficients[:, index] * value - centers[:, np.newaxis]
         to_columns = np.zeros((len(self.slots), len(self.names)))
         to_columns[np.arange(len(self.slots)), self.owners] = 1.0
-        bases = np.atleast_1d(self.model.intercept_) + centers.sum(axis=1)
-        return bases, (terms @ to_columns).transpose(1, 0, 2)
+        return coefficients, centers, np.atleast_1d(self.model.intercept_) + centers.sum(axis=1), to_columns
 
     def outputs(self, encoded: Floats) -> Floats:
         """Return probabilities, or values."""
