@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.journey.faults import mounted
 
 from lockstep.config.layout import ProblemLayout
@@ -90,6 +92,29 @@ def test_the_same_model_with_another_threshold_is_another_release(layout: Proble
     assert load_file(pointer_of(layout), layout.root).threshold == 0.7
     assert load_file(first.file, layout.root).threshold == 0.4
     assert released(layout, LINEAR).file == second.file
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([LINEAR, FOREST]), st.sampled_from([0.2, 0.4]), st.integers(1, 2)),
+        max_size=4,
+    )
+)
+def test_the_last_release_is_served_and_no_earlier_one_ever_changes(
+    layout: ProblemLayout, wanted: list[tuple[str, float, int]]
+) -> None:
+    kept: dict[Path, bytes] = {}
+    for kind, threshold, version in wanted:
+        card = read_json(layout.model_card(kind))
+        write_json(layout.model_card(kind), card | {"threshold": threshold}, digits=None)
+        file = released(layout, kind, version=version).file
+        model = load_file(pointer_of(layout), layout.root)
+        assert (model.type, model.threshold, model.version) == (kind, threshold, version)
+        assert {path: path.read_bytes() for path in kept} == kept
+        kept |= {
+            path: path.read_bytes() for path in (file, file.with_suffix(".json"), file.with_suffix(".yaml"))
+        }
 
 
 def test_a_damaged_copy_is_mended(layout: ProblemLayout) -> None:
