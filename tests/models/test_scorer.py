@@ -14,9 +14,12 @@ from tests.models import served
 
 from lockstep.errors import DataError
 from lockstep.models.artifact import canonical_bytes
+from lockstep.models.linear import fit_linear
+from lockstep.models.matrices import Columns as EncodedColumns
 from lockstep.models.outputs import answering
 from lockstep.models.prediction import Model
 from lockstep.models.scorer import Scorer, columns_of
+from lockstep.models.zoo import Recipe
 from lockstep.problems.schema import Column
 
 ROWS = 200
@@ -163,6 +166,38 @@ def test_a_forest_with_directions_takes_no_missing_value():
     assert np.array_equal(asked.outputs(rows), forest.predict(rows))
     with pytest.raises(DataError, match="takes no missing value"):
         asked.outputs(np.array([[np.nan, 0.5]]))
+
+
+LINEAR = [
+    (task, names)
+    for task in ("binary", "multiclass", "regression")
+    for names in ("a", "x", "xz", "ab", "o", "oax")
+    if (task, names) != ("regression", "o")  # of one column that is the same everywhere ridge learns nothing
+]
+
+
+@pytest.mark.parametrize(("task", "names"), LINEAR, ids=[f"{task}-{names}" for task, names in LINEAR])
+def test_linear_models_of_any_columns_are_asked_alike(task, names):
+    rng = np.random.Generator(np.random.PCG64(7))
+    x = rng.normal(size=300)
+    columns = {
+        "a": rng.integers(0, 40, 300) * 1.0,
+        "b": rng.integers(2, 4, 300) * 1.0,
+        "o": np.full(300, 2.0),
+    }
+    table = pd.DataFrame({**columns, "x": np.where(x > 1, np.nan, x), "z": rng.normal(size=300)})[list(names)]
+    target = {"regression": x, "binary": x > 0, "multiclass": np.digitize(x, [-0.5, 0.5])}[task]
+    kinds = {name: "numeric" if name in "xz" else "categorical" for name in names}
+    name = "ridge" if task == "regression" else "logistic_regression"
+    model = fit_linear(name, Recipe(task, EncodedColumns(kinds), {}), table, target)
+    new = pd.concat([table, table.assign(**{n: [77.0] * 300 for n in names})], ignore_index=True)
+    asked = answering(model, task)
+    expected = model.predict(new) if task == "regression" else model.predict_proba(new)
+    found = asked.outputs(new.to_numpy())
+    assert np.array_equal(found, expected[:, 1] if task == "binary" else expected)
+    bases, parts = asked.parts(new.to_numpy())
+    sums = (bases + parts.sum(axis=2)).reshape(asked.margins(new.to_numpy()).shape)
+    assert sums == pytest.approx(asked.margins(new.to_numpy()), abs=1e-9)
 
 
 def test_an_estimator_that_is_not_of_the_zoo_is_refused():

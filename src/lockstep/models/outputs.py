@@ -244,29 +244,34 @@ class AskedLinear:
         """Return the view's columns and values of each row, (rows, slots); without a column 0 and value 0."""
         import numpy as np
 
-        rows, levels, steps = len(encoded), len(self.level_of), len(self.varied)
-        index = np.empty((rows, len(self.slots)), dtype=np.int32)
-        value = np.ones((rows, len(self.slots)), dtype=np.float64)
+        index = np.empty((len(encoded), len(self.slots)), dtype=np.int32)
+        value = np.ones(index.shape, dtype=np.float64)
         for place, (column, table) in enumerate(zip(self.level_of, self.level_tables, strict=True)):
             codes = np.minimum(encoded[:, column], len(table) - 1).astype(np.intp)
             index[:, place] = table[codes]
-        if steps:
-            numbers = encoded[:, self.varied]
-            if np.isinf(numbers).any():
-                raise DataError("a value is infinite (a ratio, or a number too large); correct it")
-            missing = np.isnan(numbers)
-            filled = np.where(missing, self.medians, numbers)
-            for place, (edges, start) in enumerate(zip(self.edges, self.step_starts, strict=True)):
-                index[:, levels + place] = edges.searchsorted(filled[:, place], side="right") + start
-            lines = np.hstack([filled, missing[:, self.told]])
-            lines -= self.mean
-            lines /= self.scale
-            index[:, levels + steps :] = np.arange(self.line_start, self.width)
-            value[:, levels + steps :] = lines
+        if self.varied:
+            self._fill_numeric(encoded[:, self.varied], index, value)
         none = index < 0
         if none.any():
             index[none], value[none] = 0, 0.0
         return index, value
+
+    def _fill_numeric(self, numbers: Floats, index: NDArray[np.int32], value: Floats) -> None:
+        """Set the entries of steps and lines, as the view's imputer, discretizer and scaler make them."""
+        import numpy as np
+
+        if np.isinf(numbers).any():
+            raise DataError("a value is infinite (a ratio, or a number too large); correct it")
+        missing = np.isnan(numbers)
+        filled = np.where(missing, self.medians, numbers)
+        first = len(self.level_of)
+        for place, (edges, start) in enumerate(zip(self.edges, self.step_starts, strict=True)):
+            index[:, first + place] = edges.searchsorted(filled[:, place], side="right") + start
+        lines = np.hstack([filled, missing[:, self.told]])
+        lines -= self.mean
+        lines /= self.scale
+        index[:, self.one_hots :] = np.arange(self.line_start, self.width)
+        value[:, self.one_hots :] = lines
 
     def matrix(self, encoded: Floats) -> Any:
         """Return the view's sparse matrix of encoded rows: (rows, columns of the model)."""
