@@ -1,6 +1,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,7 +61,8 @@ def test_the_equivalent_goes_back_and_keeps_the_odds(threshold, weight):
 
 @given(chances, chances, st.floats(0, 0.4))
 def test_every_score_has_one_of_three_words(score, threshold, band):
-    chosen, word = Decision(threshold, "probability", band, ("approve", "reject"), "").of(score)
+    decision = Decision(threshold, "probability", band, ("approve", "reject"), "")
+    ((chosen, word),) = decision.of(np.array([score]))
     if band and abs(score - threshold) <= band:
         assert (chosen, word) == (None, "review")
     else:

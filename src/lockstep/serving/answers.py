@@ -53,15 +53,14 @@ def outcomes_of(served: Served, scores: np.ndarray) -> list[dict[str, Any]]:
         return OUTCOMES[model.schema.task](model, scores, None)
     return [
         {"probability": score, "decision": chosen, "meaning": word}
-        for score in scores.tolist()
-        for chosen, word in (decision.of(score),)
+        for score, (chosen, word) in zip(scores.tolist(), decision.of(scores), strict=True)
     ]
 
 
 def _content(served: Served, outcomes: list[dict[str, Any]], single: bool, name: str) -> dict[str, Any]:
     if single:
         return outcomes[0] | served.origin
-    rows = [{"row": number} | one for number, one in enumerate(outcomes, start=1)]
+    rows = [{"row": number, **one} for number, one in enumerate(outcomes, start=1)]
     return {name: rows, **served.origin}
 
 

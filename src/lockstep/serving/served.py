@@ -14,6 +14,8 @@ from lockstep.models.prediction import Model
 from lockstep.serving.settings import Rule, ServingSettings
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from lockstep.models.contributions import Explainer
     from lockstep.models.scorer import Scorer
     from lockstep.serving.records import RecordReader
@@ -56,12 +58,13 @@ class Decision:
     words: tuple[str, str]
     source: str
 
-    def of(self, score: float) -> tuple[int | None, str]:
-        """Return 1 (at or above the threshold), 0, or None within the band, and its word."""
-        if self.band and abs(score - self.threshold) <= self.band:
-            return None, "review"
-        chosen = int(score >= self.threshold)
-        return chosen, self.words[chosen]
+    def of(self, scores: np.ndarray) -> list[tuple[int | None, str]]:
+        """Return for each score 1 (at or above the threshold), 0, or None within the band, and its word."""
+        sides = [(0, self.words[0]), (1, self.words[1]), (None, "review")]
+        places = (scores >= self.threshold).astype(int)
+        if self.band:
+            places[abs(scores - self.threshold) <= self.band] = 2
+        return [sides[place] for place in places.tolist()]
 
 
 @dataclass(frozen=True)
