@@ -96,8 +96,9 @@ def _request_id() -> dict[str, Any]:
         "name": "X-Request-ID",
         "in": "header",
         "required": False,
-        "description": "an id of your own for this request; anything that is none is replaced by a new one",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+        "description": "an id of your own for this request, up to 64 letters, digits, '.', '_' and '-'; anything else "
+        "is replaced by a new one",
+        "schema": _TEXT,
     }
 
 
