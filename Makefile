@@ -85,6 +85,10 @@ deploy-check: $(READY) ## export, build the API's environment from that alone, s
 bench-serve: $(READY) ## requests a second beside `mlflow models serve` and an empty route, same model, same machine
 	@python benchmarks/serve.py --problem "$(PROBLEM)"
 
+.PHONY: soak-serve
+soak-serve: $(READY) ## 100,000 requests while versions 1 and 2 of MODEL take turns (MODEL=credit-risk-model)
+	@python benchmarks/soak.py --model-name "$(or $(MODEL),credit-risk-model)" $(if $(SERVED),--problem "$(SERVED)")
+
 .PHONY: registry-demo
 registry-demo: $(READY) ## see a registry's life in a temporary clone: staged, promoted, refused, rolled back
 	@scripts/registry_demo.sh

@@ -193,6 +193,6 @@ def server(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
     """One server over the workspace's file, for every test of a module that changes nothing."""
     copied = tmp_path_factory.mktemp("shared") / "a project"
     shutil.copytree(made, copied)
-    running = Running(copied, {"PREDICTION_LOG": "predictions", "MAX_BODY_BYTES": "2000000"}).start()
+    running = Running(copied, {"PREDICTION_LOG": "predictions"}).start()
     yield running
     assert running.stop() == 0

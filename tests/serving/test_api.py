@@ -3,7 +3,10 @@
 import json
 import re
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from tests.serving.conftest import RECORD, Running, wait_until
@@ -119,7 +122,7 @@ BODIES = [
     ("no record", b"[]", 422),
     ("list of numbers", b"[1, 2]", 422),
     ("10,001 rows", b"[" + b",".join([b"{}"] * 10_001) + b"]", 413),
-    ("too large", b'"' + b"x" * 3_000_000 + b'"', 413),
+    ("too large", b'"' + b"x" * 17_000_000 + b'"', 413),
     ("huge", b" " * 100_000_000, 413),
 ]
 
@@ -193,6 +196,28 @@ def test_pages_and_description_come_from_the_server_itself(server: Running):
                 assert server.get(link).status == 200, link
     example = told.json["components"]["schemas"]["Record"]["example"]
     assert server.post("/predict", example).status == 200
+
+
+def test_no_request_that_the_description_allows_or_forbids_meets_an_undocumented_answer(
+    server: Running, tmp_path
+):
+    address = f"http://127.0.0.1:{server.port}/openapi.json"
+    command = [
+        str(Path(sys.executable).with_name("st")),
+        "run",
+        address,
+        "--max-examples",
+        "15",
+        "--seed",
+        "1",
+    ]
+    ended = subprocess.run(
+        [*command, "--no-color", "--workers", "1"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout[:6000]
+    assert "5xx" not in ended.stdout
+    assert server.lives()
 
 
 def test_version_and_health_name_the_model(server: Running):

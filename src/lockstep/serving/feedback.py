@@ -11,6 +11,7 @@ import orjson
 
 from lockstep.problems.schema import Schema
 from lockstep.serving.exchange import Refusal
+from lockstep.serving.openapi import MOST_ROW
 from lockstep.serving.prediction_log import Label
 
 MOST = 1000
@@ -31,7 +32,8 @@ def read_labels(schema: Schema, body: bytes) -> list[Label]:
         raise Refusal(413, f"{len(items):,} labels at once; send {MOST:,} at most")
     faults = [fault for number, item in enumerate(items, start=1) for fault in _faults(schema, number, item)]
     if faults:
-        raise Refusal(422, f"{len(faults)} faults; the first: {faults[0]['message']}", faults[:100])
+        more = f"; and {len(faults) - 1} more" if len(faults) > 1 else ""
+        raise Refusal(422, f"{faults[0]['message']}{more}", faults[:100])
     now = time.time_ns() // 1_000_000
     return [Label(item["request_id"], item.get("row", 1), item["label"], now) for item in items]
 
@@ -45,7 +47,7 @@ def _faults(schema: Schema, number: int, item: dict[str, Any]) -> list[dict[str,
     if not isinstance(request, str) or not _ID.fullmatch(request):
         found.append(("request_id", "request_id must be the id of an earlier answer", _ID.pattern))
     row = item.get("row", 1)
-    if type(row) is not int or not 1 <= row < 2**31:
+    if type(row) is not int or not 1 <= row <= MOST_ROW:
         found.append(("row", "row must be a whole number from 1", "1, 2, …"))
     if not _is_label(schema, item.get("label")):
         allowed = allowed_labels(schema)

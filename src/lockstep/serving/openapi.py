@@ -7,6 +7,8 @@ from typing import Any
 from lockstep.config.settings import LimitsSection
 from lockstep.problems.schema import Column, Schema
 
+MOST_ROW = 2**31 - 1
+"""The highest number of a row that a label may be about."""
 _STATUSES = {
     "400": "the body is no valid JSON, or not an object or a list of objects",
     "401": "no valid API key, where the server asks for one",
@@ -210,14 +212,15 @@ def _example(column: Column) -> Any:
 
 def label(schema: Schema) -> dict[str, Any]:
     """Return the JSON schema of a later label."""
-    return _object(
+    told = _object(
         {
             "request_id": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
-            "row": {"type": "integer", "minimum": 1, "default": 1},
+            "row": {"type": "integer", "minimum": 1, "maximum": MOST_ROW, "default": 1},
             "label": _target(schema),
         },
         required=["request_id", "label"],
     )
+    return told | {"additionalProperties": False}
 
 
 def _target(schema: Schema) -> dict[str, Any]:
