@@ -31,6 +31,12 @@ class Sample(Strict):
     seed: int = Field(2021, ge=0)
     years: list[int] = Field(default_factory=lambda: [2021], min_length=1)
     drift: float = Field(0.0, ge=0, le=5, description="strength of the drift by month; 0 for none")
+    months: int = Field(
+        24, ge=1, le=240, description="months up to last_month, where a sample goes by months"
+    )
+    last_month: str = Field(
+        "2025-12", pattern=r"^20\d\d-(0[1-9]|1[0-2])$", description="YYYY-MM; a retrain moves it on"
+    )
 
 
 class Download(Strict):
@@ -79,6 +85,10 @@ class Decision(Strict):
 
     policy: Literal["f1", "fixed", "approval_rate", "cost", "argmax", "cost_matrix", "interval"] | None = None
     threshold: float | None = Field(None, ge=0, le=1)
+    scale: Literal["probability", "balanced"] | None = Field(
+        None,
+        description="fixed: the score scale the threshold is meant on; a training of another is refused",
+    )
     approval_rate: float | None = Field(None, gt=0, lt=1)
     cost_false_positive: float = Field(1.0, ge=0)
     cost_false_negative: float = Field(1.0, ge=0)

@@ -52,10 +52,13 @@ def history_table(history: dict[str, list[float]]) -> pd.DataFrame:
 def importance(model: Any, features: pd.DataFrame) -> dict[str, float]:
     """Return each encoded column's importance: gain (boosters), impurity (forest), spread of the margin (linear)."""
     names = [str(name) for name in features]
-    if hasattr(model, "named_steps"):
+    steps = getattr(model, "named_steps", {})
+    if "view" in steps:
         from lockstep.models.linear import contributions
 
         return contributions(model, features)
+    if "fill" in steps:
+        return _filled_importance(steps["fill"], steps["estimator"], names)
     if hasattr(model, "get_booster"):
         gains = model.get_booster().get_score(importance_type="total_gain")
         return {name: float(gains.get(name, 0.0)) for name in names}
@@ -63,3 +66,12 @@ def importance(model: Any, features: pd.DataFrame) -> dict[str, float]:
         gains = model.booster_.feature_importance("gain")
         return {name: float(gain) for name, gain in zip(names, gains, strict=True)}
     return {name: float(share) for name, share in zip(names, model.feature_importances_, strict=True)}
+
+
+def _filled_importance(fill: Any, forest: Any, names: list[str]) -> dict[str, float]:
+    """Return a forest's importances, those of a column that tells of gaps added to the column's own."""
+    shares = forest.feature_importances_.tolist()
+    found = dict(zip(names, shares, strict=False))
+    for place, share in zip(fill.indicator_.features_, shares[len(names) :], strict=True):
+        found[names[place]] += share
+    return found

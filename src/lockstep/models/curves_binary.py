@@ -18,6 +18,7 @@ def tables(rows: Scored) -> dict[str, pd.DataFrame]:
     """Return the curves of scored rows by name."""
     return {
         "roc": roc(rows),
+        "ks": ks(rows),
         "pr": precision_recall(rows),
         "calibration": calibration(rows),
         "confusion_matrix": confusion(rows),
@@ -39,6 +40,25 @@ def roc(rows: Scored) -> pd.DataFrame:
         }
     )
     return thinned(curve)
+
+
+def ks(rows: Scored) -> pd.DataFrame:
+    """Return the Kolmogorov-Smirnov curve: columns score, positives, negatives (shares below it), difference.
+
+    The largest difference is the KS of the metrics.
+    """
+    import numpy as np
+    import pandas as pd
+
+    score, hits, taken = _by_threshold(rows)
+    misses = taken - hits
+    below = 1 - hits / max(hits[-1], 1), 1 - misses / max(misses[-1], 1)
+    told = pd.DataFrame(
+        {"score": score, "positives": below[0], "negatives": below[1], "difference": below[1] - below[0]}
+    )
+    best = int(np.argmax(told["difference"].to_numpy()))
+    kept = pd.concat([thinned(told), told.iloc[[best]]]).drop_duplicates("score")
+    return kept.sort_values("score", ascending=False, ignore_index=True)
 
 
 def precision_recall(rows: Scored) -> pd.DataFrame:

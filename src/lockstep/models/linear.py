@@ -1,17 +1,20 @@
 """The linear models' own view of the matrix, and a fit whose figures agree between processors.
 
 The view is sparse and made of scikit-learn's own transformers: a column a frequent level, steps and a
-standardised line for every numeric column, and a column where values are missing. A score is then a sparse
+standardised line for every numeric column, and a column where values are missing; one that the schema declares
+monotone has its line only, because steps are free to go up and down. A score is then a sparse
 product, which needs no BLAS; what is learned with BLAS is rounded before anything is evaluated.
 """
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lockstep.errors import DataError
 from lockstep.models import zoo
+from lockstep.models.matrices import Columns
 from lockstep.models.zoo import VIEW_DEFAULTS, Recipe
 
 if TYPE_CHECKING:
@@ -25,7 +28,28 @@ STATISTIC_DIGITS = 8
 
 
 def fit_linear(name: str, recipe: Recipe, features: pd.DataFrame, target: NDArray[Any]) -> Any:
-    """Return a fitted Pipeline(view, estimator) with rounded statistics and coefficients."""
+    """Return a fitted Pipeline(view, estimator) with rounded statistics and coefficients.
+
+    A column with a direction is one standardised line; where the rows would turn it round, it is left out.
+    """
+    model = _fit_once(name, recipe, features, target)
+    contrary = _contrary(model, recipe.columns.monotone)
+    if not contrary:
+        return model
+    kinds = {column: kind for column, kind in recipe.columns.kinds.items() if column not in contrary}
+    return fit_linear(
+        name, replace(recipe, columns=Columns(kinds, recipe.columns.monotone)), features, target
+    )
+
+
+def _contrary(model: Any, monotone: dict[str, int]) -> list[str]:
+    """Return the constrained columns whose coefficient goes against their direction: the best allowed one is 0."""
+    names = list(model.named_steps["view"].get_feature_names_out())
+    weights = dict(zip(names, model.named_steps["estimator"].coef_.ravel(), strict=False))
+    return [column for column, way in monotone.items() if weights.get(f"line__{column}", 0.0) * way < 0]
+
+
+def _fit_once(name: str, recipe: Recipe, features: pd.DataFrame, target: NDArray[Any]) -> Any:
     from sklearn.pipeline import Pipeline
 
     estimator = zoo.build(name, recipe)
@@ -87,10 +111,12 @@ def fit_view(recipe: Recipe, features: pd.DataFrame, bins: int, min_frequency: i
         bins, strategy="quantile", encode="onehot", quantile_method="averaged_inverted_cdf", subsample=None
     )
     filled = SimpleImputer(strategy="median", add_indicator=True)
+    stepped = [name for name in varied if name not in recipe.columns.monotone]
     numeric = [
-        ("step", Pipeline([("fill", SimpleImputer(strategy="median")), ("bin", steps)]), varied),
+        ("step", Pipeline([("fill", SimpleImputer(strategy="median")), ("bin", steps)]), stepped),
         ("line", Pipeline([("fill", filled), ("scale", StandardScaler())]), varied),
     ]
+    numeric = numeric if stepped else numeric[1:]
     told = [("level", levels, recipe.columns.categorical), *(numeric if varied else [])]
     if not (varied or recipe.columns.categorical):
         raise DataError(

@@ -14,6 +14,8 @@ from lockstep.models.decisions import Costs, costs_of, decide, policy_of
 from lockstep.models.evaluation import Scored, evaluate
 from lockstep.models.intervals import COVERAGE, Interval, coverage_of, fit_interval
 from lockstep.models.matrices import DECISION, SCORE, Matrix, columns_of
+from lockstep.models.scales import Scale, balance, check_scale, scale_of
+from lockstep.models.thresholds import choose_threshold, rates
 from lockstep.models.training import OnStep, fit, fold_metrics, pipeline_of, resolved_params, scores, silent
 from lockstep.models.zoo import Recipe, cores
 from lockstep.problems.schema import Schema
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 EVALUATED = {"choose": "validation", "test": "test"}
 """The parts whose scores are kept, and what their metrics are called."""
+RATED = ("fixed", "approval_rate")
+"""The policies of two classes that are about how many are let through: their metrics tell that."""
+TOLD_OF_FOLDS = ("roc_auc", "ks")
+"""The metrics that are told fold by fold."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,11 @@ class Job:
     def classes(self) -> list[Any]:
         """The labels of a multiclass problem's classes in their encoded order; none for other tasks."""
         return list(getattr(self.encoder, CLASSES, []))
+
+    @property
+    def scale(self) -> Scale:
+        """The scale its scores are on."""
+        return scale_of(self.training, self.schema.task, self.parts["train"].target)
 
     @property
     def costs(self) -> Costs | None:
@@ -78,6 +89,7 @@ def train(job: Job, on_step: OnStep = silent) -> Trained:
 
     task, stop = job.schema.task, job.parts["stop"]
     policy_of(job.decision, task)
+    check_scale(job.decision, job.training, job.scale, balance(job.parts["train"].target))
     rounds = job.training.early_stopping_rounds
     fitted = fit(job.training.type, job.recipe, job.parts["train"], stop, rounds, on_step)
     model = calibrated(job.training.calibration, fitted.estimator, stop.features, stop.target, task)
@@ -97,8 +109,6 @@ def train(job: Job, on_step: OnStep = silent) -> Trained:
 
 def threshold_of(job: Job, score: NDArray[Any]) -> float | None:
     """Return the policy's threshold for scores of the ``choose`` part; None where nothing is decided by one."""
-    from lockstep.models.thresholds import choose_threshold
-
     if job.schema.task != "binary":
         return None
     return choose_threshold(job.decision, job.parts["choose"].target, score)
@@ -133,11 +143,27 @@ def metrics_of(job: Job, trained: Trained) -> dict[str, Any]:
     if trained.folds:
         names = [name for name in trained.folds[0] if name != "fold"]
         found["cv"] = {name: sum(fold[name] for fold in trained.folds) / len(trained.folds) for name in names}
+        found |= told_folds(trained.folds)
+    if job.schema.task == "binary" and policy_of(job.decision, "binary") in RATED:
+        found["decided"] = {label: rates(scored(job, trained, part)) for part, label in EVALUATED.items()}
     if trained.interval:
         held = coverage_of(trained.interval, scored(job, trained, "test"))
         found["interval"] = {"declared": trained.interval["coverage"], **held}
     known = {"threshold": trained.threshold, "best_iteration": trained.best_iteration}
     return found | {name: value for name, value in known.items() if value is not None}
+
+
+def told_folds(folds: list[dict[str, float]]) -> dict[str, Any]:
+    """Return AUC and KS a fold and how far they spread (standard deviation), where the task has them."""
+    from statistics import stdev
+
+    names = [name for name in TOLD_OF_FOLDS if name in folds[0]]
+    if not names:
+        return {}
+    return {
+        "cv_std": {name: stdev([fold[name] for fold in folds]) for name in names},
+        "folds": {str(int(fold["fold"])): {name: fold[name] for name in names} for fold in folds},
+    }
 
 
 def scores_table(job: Job, trained: Trained) -> pd.DataFrame:
@@ -193,7 +219,10 @@ def card_of(job: Job, trained: Trained, file_sha256: str) -> dict[str, Any]:
         "decision": {"policy": policy, **job.decision.model_dump(exclude_none=True)},
         **({"classes": job.classes} if job.classes else {}),
         **({"interval": trained.interval} if trained.interval else {}),
-        "score_scale": "raw" if training.calibration == "none" else training.calibration,
+        "score_scale": job.scale.name,
+        "positive_weight": job.scale.positive_weight,
+        "calibration": training.calibration,
+        **({"monotone": job.recipe.columns.monotone} if job.recipe.columns.monotone else {}),
         "seed": training.seed,
         "params": {**training.params, **resolved_params(trained.estimator)},
         "best_iteration": trained.best_iteration,

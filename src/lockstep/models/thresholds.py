@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lockstep.config.params import Decision
 from lockstep.errors import ConfigError, DataError
 from lockstep.models.decisions import policy_of
+from lockstep.models.scored import Scored
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +32,20 @@ def choose_threshold(decision: Decision, target: NDArray[Any], score: Array) -> 
     if policy == "approval_rate":
         return _by_rate(_declared(decision.approval_rate, "approval_rate", "approval_rate"), score)
     return _by_gain(decision, policy, target, score)
+
+
+def rates(rows: Scored) -> dict[str, float]:
+    """Return the share below the threshold (approved) and at or above it (rejected), and both sides' positives."""
+    import numpy as np
+
+    rejected, positive = rows.score >= (rows.threshold or 0.0), rows.target == 1
+    share = float(rejected.mean())
+    return {
+        "approval_rate": 1 - share,
+        "reject_rate": share,
+        "positive_rate_approved": float(np.mean(positive[~rejected])) if share < 1 else 0.0,
+        "positive_rate_rejected": float(np.mean(positive[rejected])) if share > 0 else 0.0,
+    }
 
 
 def _declared(value: float | None, policy: str, key: str) -> float:

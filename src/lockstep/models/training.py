@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.params import Training
@@ -13,6 +13,7 @@ from lockstep.errors import DataError
 from lockstep.models import zoo
 from lockstep.models.evaluation import SCORE_DECIMALS, Scored, evaluate
 from lockstep.models.matrices import Matrix
+from lockstep.models.scales import resolved_weights
 from lockstep.models.zoo import Recipe
 
 if TYPE_CHECKING:
@@ -51,11 +52,13 @@ def fit(
 
     The fitted estimator keeps no thread count, no training rows and no trees past the best iteration.
     """
+    recipe = replace(recipe, params=resolved_weights(recipe.params, train.target))
     if name in ("logistic_regression", "ridge"):
         return _fit_linear(name, recipe, train, on_step)
     estimator = zoo.build(name, recipe)
     if name == "random_forest":
-        return _fit_forest(estimator, recipe.task, train, stop, on_step)
+        grow = _fit_filled_forest if recipe.columns.monotone else _fit_forest
+        return grow(estimator, recipe.task, train, stop, on_step)
     fitter = _fit_xgboost if name == "xgboost" else _fit_lightgbm
     return fitter(estimator, recipe, train, stop, early_stopping_rounds, on_step)
 
@@ -86,6 +89,22 @@ def _fit_forest(forest: Any, task: str, train: Matrix, stop: Matrix, on_step: On
         on_step(grown, total, losses[-1])
     forest.set_params(n_estimators=total, warm_start=False, n_jobs=None)
     return Fitted(forest, None, {"iteration": [float(s) for s in sizes], f"stop_{_loss_name(task)}": losses})
+
+
+def _fit_filled_forest(forest: Any, task: str, train: Matrix, stop: Matrix, on_step: OnStep) -> Fitted:
+    """Grow a forest with monotone columns, for which scikit-learn's takes no missing values: filled, and told of.
+
+    Medians stand in for them, and a column more says where; neither has a direction of its own.
+    """
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import Pipeline
+
+    fill = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True).fit(train.features)
+    told = len(fill.indicator_.features_)
+    forest.set_params(monotonic_cst=[*forest.monotonic_cst, *[0] * told])
+    train, stop = (replace(part, features=fill.transform(part.features)) for part in (train, stop))
+    grown = _fit_forest(forest, task, train, stop, on_step)
+    return replace(grown, estimator=Pipeline([("fill", fill), ("estimator", grown.estimator)]))
 
 
 def _batch_ends(total: int) -> list[int]:

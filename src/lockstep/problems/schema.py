@@ -92,6 +92,9 @@ class Schema(Strict):
     one_name: bool = Field(False, description="whether all model types are versions of that one name")
     experiment: str = Field(description="MLflow experiment of its runs")
     positive: str = Field("", description="what the positive class means")
+    decisions: dict[int | str, str] = Field(
+        default_factory=dict, description="what is done about each class, where that has a word of its own"
+    )
     columns: dict[str, Column]
     derived: list[Derived] = Field(default_factory=list)
     left_out: dict[str, str] | None = Field(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 TITLES = {
     "roc": "ROC curve",
+    "ks": "Kolmogorov-Smirnov",
     "pr": "Precision and recall",
     "calibration": "Calibration",
     "confusion_matrix": "Confusion matrix",

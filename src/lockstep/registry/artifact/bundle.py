@@ -191,6 +191,7 @@ def description(version: Version, who: Who) -> dict[str, Any]:
         "model_digest": version.tag("model_digest"),
         "threshold": version.threshold,
         "score_scale": version.tag("score_scale"),
+        "positive_weight": version.tag("positive_weight"),
         "git_commit": version.tag("git_commit"),
         "dirty": version.dirty,
         "metrics": version.scores,

@@ -26,9 +26,9 @@ class Native:
         """What MLmodel says; nothing of this project's code is needed to load it."""
         return {"data": self.file, "model_class": self.model_class, "code": None, **self.options}
 
-    def card(self, score_scale: str) -> dict[str, Any]:
+    def card(self, method: str) -> dict[str, Any]:
         """What the card says: the file, what the model in it takes, and which steps of the artifact it has not."""
-        calibration = () if score_scale == "raw" else (f"calibration ({score_scale})",)
+        calibration = () if method == "none" else (f"calibration ({method})",)
         return {
             "flavor": self.flavor,
             "file": self.file,

@@ -63,7 +63,7 @@ class Package:
     @property
     def told(self) -> dict[str, Any]:
         """The card as the folder holds it: the training's, and what there is for other loaders."""
-        native = self.native and {"native": self.native.card(str(self.card.get("score_scale", "raw")))}
+        native = self.native and {"native": self.native.card(str(self.card.get("calibration", "none")))}
         return self.card | (native or {})
 
     @property

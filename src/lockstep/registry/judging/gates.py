@@ -7,7 +7,7 @@ another; who goes there again, or comes back by a rollback, is not judged.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from lockstep.config.settings import CONFIG_FILE, load_settings
 from lockstep.errors import ConfigError, LockstepError, RegistryError, unknown
 from lockstep.io import rounded, sha256_json
 from lockstep.models.evaluation import BINARY, LOWER_IS_BETTER, MULTICLASS, REGRESSION, better, metric_names
+from lockstep.models.scales import to_probability
 from lockstep.problems.schema import Schema, load_schema, problem_names
 from lockstep.registry.catalog import Model, Version
 from lockstep.registry.judging.slices import IN_TARGETS_UNIT, Slice, judged_slices
@@ -412,15 +413,21 @@ def calibration(case: Case) -> Answer:
         return True, "a regression gives no probabilities"
     sides, gate = case.sides, case.gates.calibration
     groups = sides.holdout.groups
-    found = paired_difference(
-        sides.challenger, sides.champion, groups, "calibration_error", case.gates.champion.resamples
-    )
+    challenger = as_probabilities(sides.challenger, case.version)
+    against = as_probabilities(sides.champion, _champion(case))
+    found = paired_difference(challenger, against, groups, "calibration_error", case.gates.champion.resamples)
     case.figures["calibration"] = _figures(found)
     told = f"error {found.challenger:.4f} against {found.champion:.4f} of the champion"
     if found.challenger > gate.max_error:
         return False, f"{told}; at most {gate.max_error:g} is allowed"
     worse = found.estimate > gate.worse_by and found.loses
     return not worse, f"{told}; worse by more than {gate.worse_by:g}" if worse else told
+
+
+def as_probabilities(rows: Scored, version: Version) -> Scored:
+    """Return scored rows with probabilities for scores: those of classes that were weighted are none by themselves."""
+    weight = float(version.tag("positive_weight") or 1.0)
+    return replace(rows, score=to_probability(rows.score, weight)) if weight != 1.0 else rows
 
 
 def signature(case: Case) -> Answer:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lockstep.models.naming import run_name
 from lockstep.registry.publishing.run_files import read_points
 from lockstep.registry.publishing.runs import DataPart, Record, flattened, part_digest
 from lockstep.registry.publishing.tags import run_tags
@@ -18,7 +19,11 @@ PARTS = {"train": "training", "validation": "validation", "test": "test"}
 _OF_CLASS = ("precision", "recall", "f1", "roc_auc")
 _UNNAMEABLE = re.compile(r"[^\w .\-]|^[. ]+|[. ]+$")
 """What a label holds that MLflow takes in no metric's name."""
-_CARD_PARAMS = ("seed", "score_scale", "best_iteration", "threshold", "decision")
+_CARD_PARAMS = (
+    "seed", "score_scale", "positive_weight", "calibration", "monotone", "best_iteration", "threshold", "decision"
+)  # fmt: skip
+_SHORT = {"val_auc": "roc_auc", "val_ks": "ks"}
+"""Names that many look for, and the validation metrics they stand for."""
 
 
 def record(outputs: Outputs, timings: dict[str, float] | None) -> Record:
@@ -29,11 +34,19 @@ def record(outputs: Outputs, timings: dict[str, float] | None) -> Record:
         for part in PARTS
     }
     by_part["test"] |= interval_metrics(metrics) | class_metrics(outputs)
+    by_part["validation"] |= {
+        short: float(metrics["validation"][name])
+        for short, name in _SHORT.items()
+        if name in metrics.get("validation", {})
+    }
+    for part, rates in metrics.get("decided", {}).items():
+        by_part[part] |= {f"{part}_{name}": float(value) for name, value in rates.items()}
     folds = {f"cv_{name}": float(value) for name, value in metrics.get("cv", {}).items()}
+    folds |= {f"cv_{name}_std": float(value) for name, value in metrics.get("cv_std", {}).items()}
     alone = {key: float(card[key]) for key in ("threshold", "best_iteration") if card.get(key) is not None}
-    params = dict(card["params"]) | dict(flattened({key: card.get(key) for key in _CARD_PARAMS}))
+    params = dict(card["params"]) | dict(flattened({key: card[key] for key in _CARD_PARAMS if key in card}))
     return Record(
-        name=outputs.type,
+        name=run_name(outputs.problem, outputs.type),
         tags=run_tags(outputs),
         params=params,
         metrics={**by_part, "": {**folds, **alone, **(timings or {})}},

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.io import write_json
+from lockstep.io import write_csv, write_json
 from lockstep.problems.schema import PROBLEMS
 
 if TYPE_CHECKING:
@@ -28,11 +28,23 @@ def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:
     _write_preprocessing(outputs, folder / "preprocessing", pipeline)
     write_json(folder / "lineage" / "closure.json", outputs.lineage.closure, digits=None)
     _write_inputs(outputs, folder / "lineage")
+    _write_cv_summary(outputs, folder / "cv_summary.csv")
     (folder / "plots").mkdir()
     for path in outputs.plots:
         shutil.copyfile(path, folder / "plots" / path.name)
         figure = plots.draw(path.stem, read_points(path), f"{outputs.problem} {outputs.type}")
         plots.save(figure, folder / "plots" / f"{path.stem}.png")
+
+
+def _write_cv_summary(outputs: Outputs, path: Path) -> None:
+    """Write mean, spread and extremes over the folds, a row a metric, where there are folds."""
+    import pandas as pd
+
+    folds = next((table for table in outputs.plots if table.stem == "folds"), None)
+    if folds is None:
+        return
+    summary = pd.read_csv(folds).drop(columns="fold").agg(["mean", "std", "min", "max"]).T
+    write_csv(path, summary.rename_axis("metric").reset_index())
 
 
 def _write_inputs(outputs: Outputs, folder: Path) -> None:

@@ -1,0 +1,77 @@
+"""Who defaults: a known model, so that the best reachable score is known."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from lockstep.problems.credit_risk.sample.applicants import calibration
+from lockstep.problems.draws import MILLION
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lockstep.problems.credit_risk.sample.applicants import Columns
+
+DRIFT_EFFECT = 0.02
+"""Logits a month by which a drift of strength 1 raises every risk."""
+STEP = 0.01
+"""Logits between the points of the table of probabilities."""
+
+
+def true_probability(applicants: Columns, gaps: Columns, drift: float) -> np.ndarray:
+    """Return each application's probability of default, with six decimals."""
+    return probability(logits(applicants, gaps) + DRIFT_EFFECT * drift)
+
+
+def logits(applicants: Columns, gaps: Columns) -> np.ndarray:
+    """Return the log-odds of default: risks added up, and beyond a knee each weighs more.
+
+    Few applications lie beyond the knee, and most of them default: that is what the public table looks like.
+    """
+    import numpy as np
+
+    effects = calibration()["effects"]
+    risk = numeric_risk(applicants) + burden(applicants)
+    for column in ("purpose", "housing", "earlier_default"):
+        for level, effect in effects[column].items():
+            risk = risk + effect * (applicants[column] == level)
+    risk = risk + effects["employment_untold"] * gaps["employment_years"]
+    beyond = np.maximum(0.0, risk - effects["knee"])
+    return np.minimum(effects["base"] + effects["below"] * risk + effects["beyond"] * beyond, effects["most"])
+
+
+def numeric_risk(applicants: Columns) -> np.ndarray:
+    """Return the risk of every number but the loan's share of the income, in the score's standard deviations."""
+    import numpy as np
+
+    effects = calibration()["effects"]["numbers"]
+    total = np.zeros(len(applicants["income"]))
+    for name, (center, slope, most) in effects.items():
+        total = total + slope * np.clip((applicants[name] - center) / abs(most - center), -1.5, 1.0)
+    return total
+
+
+def burden(applicants: Columns) -> np.ndarray:
+    """Return the risk of the share of a year's income that is asked for: small at first, steep from three tenths."""
+    import numpy as np
+
+    told = calibration()["effects"]["burden"]
+    share = applicants["loan_amount"] / applicants["income"]
+    return np.interp(share, told["share"], told["risk"])
+
+
+def probability(logit: np.ndarray) -> np.ndarray:
+    """Return probabilities of log-odds, read from a table of six decimals: the same on every machine."""
+    import numpy as np
+
+    levels, chances = table()
+    return np.round(np.interp(logit, levels, chances) * MILLION) / MILLION
+
+
+@lru_cache
+def table() -> tuple[list[float], list[float]]:
+    """Return log-odds from -8 to 8 and their probabilities."""
+    levels = [round(-8 + STEP * i, 2) for i in range(round(16 / STEP) + 1)]
+    return levels, [round(1 / (1 + math.exp(-level)), 6) for level in levels]
