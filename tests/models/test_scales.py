@@ -1,0 +1,97 @@
+"""What a score means, and a threshold's place on another scale."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockstep.config.params import Decision, Training
+from lockstep.errors import ConfigError
+from lockstep.models.scales import (
+    Scale,
+    balance,
+    check_scale,
+    equivalent,
+    resolved_weights,
+    scale_of,
+    to_probability,
+)
+
+TARGET = np.array([0] * 80 + [1] * 20)
+SHARES = st.floats(0.001, 0.999)
+WEIGHTS = st.floats(0.05, 50)
+
+
+def training(kind: str = "lightgbm", calibration: str = "none", **params: object) -> Training:
+    return Training(problem="credit_risk", type=kind, calibration=calibration, params=params)
+
+
+@pytest.mark.parametrize(
+    ("row", "scale"),
+    [
+        (training(is_unbalance=True), Scale("balanced", 4.0)),
+        (training("xgboost", scale_pos_weight="balanced"), Scale("balanced", 4.0)),
+        (training("xgboost", scale_pos_weight=4), Scale("balanced", 4.0)),
+        (training("random_forest", class_weight="balanced"), Scale("balanced", 4.0)),
+        (training("logistic_regression", class_weight={0: 1, 1: 4}), Scale("balanced", 4.0)),
+        (training("xgboost", scale_pos_weight=2), Scale("weighted", 2.0)),
+        (training("random_forest", class_weight={0: 2, 1: 3}), Scale("weighted", 1.5)),
+        (training(), Scale("probability")),
+        (training(is_unbalance=False), Scale("probability")),
+        (training(calibration="sigmoid", is_unbalance=True), Scale("probability")),
+    ],
+)
+def test_weights_and_calibration_say_what_the_scores_mean(row: Training, scale: Scale) -> None:
+    assert scale_of(row, "binary", TARGET) == scale
+
+
+def test_numbers_have_no_scale_and_several_classes_have_probabilities() -> None:
+    assert scale_of(training(is_unbalance=True), "regression", TARGET).name == "raw"
+    assert scale_of(training(), "multiclass", TARGET).name == "probability"
+
+
+def test_balanced_becomes_a_number_by_the_training_rows() -> None:
+    assert balance(TARGET) == 4.0
+    assert resolved_weights({"scale_pos_weight": "balanced", "max_depth": 3}, TARGET) == {
+        "scale_pos_weight": 4.0,
+        "max_depth": 3,
+    }
+    assert resolved_weights({"scale_pos_weight": 2}, TARGET) == {"scale_pos_weight": 2}
+
+
+@given(SHARES, WEIGHTS)
+def test_a_threshold_goes_to_another_scale_and_back(threshold: float, weight: float) -> None:
+    there = equivalent(threshold, 1.0, weight)
+    if 0.001 < there < 0.999:
+        assert equivalent(there, weight, 1.0) == pytest.approx(threshold, abs=1e-4)
+
+
+@given(st.lists(SHARES, min_size=1, max_size=30), WEIGHTS, SHARES)
+def test_rows_are_decided_alike_on_both_scales(scores: list[float], weight: float, threshold: float) -> None:
+    score = np.array(scores)
+    moved = equivalent(threshold, weight, 1.0)
+    apart = np.abs(to_probability(score, weight) - moved) > 1e-5
+    assert np.array_equal((score >= threshold)[apart], (to_probability(score, weight) >= moved)[apart])
+
+
+def test_a_fixed_threshold_of_another_scale_is_refused_with_its_equivalent() -> None:
+    decision = Decision(policy="fixed", threshold=0.4542, scale="balanced")
+    row = training(calibration="sigmoid", is_unbalance=True)
+    # odds .4542 / .5458 / 4 = .20804, so .20804 / 1.20804
+    with pytest.raises(ConfigError, match=r"same decision is 0\.172215.*threshold: 0\.172215 with scale: probab"):
+        check_scale(decision, row, scale_of(row, "binary", TARGET), balance(TARGET))
+    back = Decision(policy="fixed", threshold=0.172215, scale="probability")
+    with pytest.raises(ConfigError, match=r"same decision is 0\.4542"):
+        check_scale(back, training(is_unbalance=True), Scale("balanced", 4.0), 4.0)
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        Decision(policy="fixed", threshold=0.4, scale="balanced"),
+        Decision(policy="fixed", threshold=0.4),
+        Decision(policy="f1", scale="probability"),
+    ],
+)
+def test_a_threshold_that_fits_or_names_no_scale_passes(decision: Decision) -> None:
+    check_scale(decision, training(is_unbalance=True), Scale("balanced", 4.0), 4.0)
