@@ -41,7 +41,12 @@ def data(units: int = 12_000, flipped: bool = False) -> tuple[Schema, Any, dict[
     encoder = encoder_of(schema, section.features)
     parts = split_rows(table, schema, section.split)
     matrices = encode_parts(table, parts, schema, classes_of(table, schema), encoder)
-    return schema, encoder, {k: matrix_of(v) for k, v in matrices.items()}, table[(parts == "test").to_numpy()]
+    return (
+        schema,
+        encoder,
+        {k: matrix_of(v) for k, v in matrices.items()},
+        table[(parts == "test").to_numpy()],
+    )
 
 
 def job_of(name: str, flipped: bool = False, **changed: Any) -> Job:
@@ -78,14 +83,9 @@ def test_no_higher_credit_score_raises_the_score(name: str, flipped: bool) -> No
 @pytest.mark.parametrize("name", ["random_forest", "xgboost", "lightgbm"])
 def test_without_the_constraint_some_scores_rise(name: str) -> None:
     schema, encoder, parts, table = data()
-    free = schema.model_copy(
-        update={
-            "columns": {
-                n: c.model_copy(update={"monotone": 0}) if n == "credit_score" else c
-                for n, c in schema.columns.items()
-            }
-        }
-    )
+    content = schema.model_dump()
+    content["columns"]["credit_score"]["monotone"] = 0
+    free = Schema.model_validate(content)
     row = job_of(name).training
     found = train(Job(row, PARAMS.problem("credit_risk").decision, free, encoder, parts))
     grid = over_scores(found.pipeline, table.sample(60, random_state=1)[schema.feature_names])
@@ -152,7 +152,9 @@ def test_the_logged_hyperparameters_are_those_of_the_seed() -> None:
 
 
 def test_a_calibrated_training_is_refused_for_this_threshold() -> None:
-    with pytest.raises(ConfigError, match=r"meant on the balanced scale.*probability scores.*same decision is 0\.1"):
+    with pytest.raises(
+        ConfigError, match=r"meant on the balanced scale.*probability scores.*same decision is 0\.1"
+    ):
         train(job_of("lightgbm", calibration="sigmoid"))
 
 

@@ -78,7 +78,9 @@ def test_a_fixed_threshold_of_another_scale_is_refused_with_its_equivalent() -> 
     decision = Decision(policy="fixed", threshold=0.4542, scale="balanced")
     row = training(calibration="sigmoid", is_unbalance=True)
     # odds .4542 / .5458 / 4 = .20804, so .20804 / 1.20804
-    with pytest.raises(ConfigError, match=r"same decision is 0\.172215.*threshold: 0\.172215 with scale: probab"):
+    with pytest.raises(
+        ConfigError, match=r"same decision is 0\.172215.*threshold: 0\.172215 with scale: probab"
+    ):
         check_scale(decision, row, scale_of(row, "binary", TARGET), balance(TARGET))
     back = Decision(policy="fixed", threshold=0.172215, scale="probability")
     with pytest.raises(ConfigError, match=r"same decision is 0\.4542"):

@@ -83,7 +83,12 @@ def _fit_forest(forest: Any, task: str, train: Matrix, stop: Matrix, on_step: On
     for grown in sizes:
         forest.set_params(n_estimators=grown, warm_start=True)
         before = len(getattr(forest, "estimators_", []))
-        forest.fit(train.features, train.target)
+        with warnings.catch_warnings():
+            # Every batch sees all rows, so balanced weights are the same each time.
+            warnings.filterwarnings(
+                "ignore", message="class_weight presets .* are not recommended for warm_start"
+            )
+            forest.fit(train.features, train.target)
         summed = summed + sum(_tree_output(tree, rows, task) for tree in forest.estimators_[before:])
         losses.append(_loss(stop.target, summed / grown, task))
         on_step(grown, total, losses[-1])
