@@ -4,7 +4,7 @@ import re
 import shutil
 
 import pytest
-from tests.journey.conftest import ACCIDENTS, HOUSING, ROOT, Project, lend_environment, without
+from tests.journey.conftest import ACCIDENTS, CREDIT, HOUSING, ROOT, Project, lend_environment, without
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -45,7 +45,7 @@ def prepare(project: Project) -> None:
 
 def prepare_housing(project: Project) -> None:
     """Put the housing problem into params.yaml, with a small sample and two of its types."""
-    text = without((ROOT / "params.yaml").read_text(), f"{HOUSING}-(random_forest|xgboost)")
+    text = without((ROOT / "params.yaml").read_text(), f"{HOUSING}-(random_forest|xgboost)|{CREDIT}.*")
     small = {"units: 20000": f"units: {ACCIDENTS}", "units: 6000": "units: 600"}
     small[r"model_types: \[ridge, .*"] = "model_types: [ridge, lightgbm]"
     for pattern, replacement in small.items():
@@ -53,6 +53,22 @@ def prepare_housing(project: Project) -> None:
         assert count, f"params.yaml has no {pattern}"
     (project.folder / "params.yaml").write_text(text)
     project.run("git commit -qam 'a small sample of houses'")
+
+
+def prepare_credit(project: Project) -> None:
+    """Put credit risk into params.yaml, with a small sample, two of its types and no cross-validation."""
+    text = without((ROOT / "params.yaml").read_text(), f"{CREDIT}-(random_forest|logistic_regression)|{HOUSING}.*")
+    small = {"units: 20000": f"units: {ACCIDENTS}", "units: 24000": "units: 4800", "cv_folds: 5": "cv_folds: 2"}
+    small[rf"({CREDIT}:\n(?:    .*\n)*?    model_types: ).*"] = r"\g<1>[xgboost, lightgbm]"
+    for pattern, replacement in small.items():
+        text, count = re.subn(pattern, replacement, text)
+        assert count, f"params.yaml has no {pattern}"
+    (project.folder / "params.yaml").write_text(text)
+    project.run("git commit -qam 'a small sample of applications'")
+
+
+def of_credit(command: str) -> bool:
+    return CREDIT in command or "credit-risk" in command
 
 
 def of_housing(command: str) -> bool:
@@ -70,7 +86,7 @@ def test_each_command_of_the_readme_works_as_typed(own):
     prepare(own)
     typed = [c for c in commands((ROOT / "README.md").read_text()) if not elsewhere(c)]
     assert len(typed) > 20
-    for command in (c for c in typed if not of_housing(c)):
+    for command in (c for c in typed if not of_housing(c) and not of_credit(c)):
         where = as_colleague(own) if "colleague" in command else own
         where.run(command)
 
@@ -81,6 +97,16 @@ def test_the_commands_of_the_housing_problem_work_as_typed(own):
     outputs = [own.run(command) for command in typed]
     assert "* champion by rmse" in outputs[0]
     assert "COVERAGE" in outputs[-1]
+
+
+def test_the_commands_of_the_credit_problem_work_as_typed(own):
+    prepare_credit(own)
+    typed = [c for c in commands((ROOT / "README.md").read_text()) if of_credit(c)]
+    assert len(typed) >= 3
+    outputs = [own.run(command) for command in typed]
+    assert "credit-risk-model  version 2" in outputs[0]
+    assert "reject" not in outputs[0]
+    assert "PROBABILITY" in outputs[-1]
 
 
 DVCS_OWN_WORDS = [

@@ -30,3 +30,12 @@ def test_all_types_of_a_problem_may_be_versions_of_one_name() -> None:
 def test_an_unknown_type_has_no_name_where_all_share_one_either() -> None:
     with pytest.raises(UsageError, match="did you mean 'xgboost'"):
         registered_name("accidents", "xgbost")
+
+
+def test_a_run_tells_the_type_that_its_registered_name_does_not() -> None:
+    from lockstep.models.naming import SHORT_NAMES, TYPE_NAMES, run_name
+
+    assert run_name("accidents", "xgboost") == "xgboost"
+    runs = [run_name("credit_risk", name) for name in SHORT_NAMES]
+    assert runs == ["lr_credit_risk", "rf_credit_risk", "xgb_credit_risk", "lgb_credit_risk"]
+    assert set(SHORT_NAMES) <= set(TYPE_NAMES)

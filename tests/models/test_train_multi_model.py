@@ -57,8 +57,9 @@ def test_the_card_tells_of_this_very_model(name: str, layout: ProblemLayout) -> 
     assert card["file_sha256"] == sha256_file(layout.model(name))
     assert card["model_digest"] == model_digest(joblib.load(layout.model(name)))
     assert card["threshold"] == read_json(layout.type_metrics(name))["threshold"]
-    scales = {"random_forest": "isotonic", "xgboost": "sigmoid"}
-    assert card["score_scale"] == scales.get(name, "raw")
+    methods = {"random_forest": "isotonic", "xgboost": "sigmoid"}
+    assert card["calibration"] == methods.get(name, "none")
+    assert (card["score_scale"], card["positive_weight"]) == ("probability", 1.0)
     assert len(card["feature_names"]) == 28
     assert "com_accidents" in card["encoded_names"]
     assert card["rows"] == {"train": 600, "stop": 300, "choose": 300, "test": 300}

@@ -113,6 +113,21 @@ def test_probabilities_that_are_off_refuse_by_the_bound_or_against_the_champion(
     assert gates.calibration(case(sharp, honest, lax))[0]
 
 
+def test_scores_of_weighted_classes_are_turned_into_probabilities_before_they_are_measured():
+    rng = np.random.default_rng(5)
+    truth = rng.uniform(0.02, 0.5, COUNT)
+    target = (rng.random(COUNT) < truth).astype(np.int8)
+    honest = Scored(target, truth, 0.3)
+    weighted = Scored(target, truth * 5 / (truth * 5 + 1 - truth), 0.4542)
+    fine, told = gates.calibration(case(weighted, weighted))
+    assert not fine
+    assert "at most 0.1 is allowed" in told
+    asked = case(weighted, honest, positive_weight=5.0)
+    fine, told = gates.calibration(asked)
+    assert fine, told
+    assert abs(asked.figures["calibration"]["estimate"]) < 1e-9
+
+
 def floor(floors, **tags):
     return gates.floors(case(scores(0), scores(0), Gates(floors=floors), **tags))
 

@@ -87,12 +87,12 @@ def boosted(name: str, task: str) -> Pipeline:
 def packed(name: str, task: str) -> packaging.Package:
     schema = load_schema("accidents").model_copy(update={"task": task})
     pipeline = boosted(name, task)
-    scale = "raw" if CALIBRATION[task] == "none" else CALIBRATION[task]
     card = {
         "problem": "accidents",
         "type": name,
         "model_digest": model_digest(pipeline),
-        "score_scale": scale,
+        "score_scale": "probability",
+        "calibration": CALIBRATION[task],
     }
     return packaging.package(pipeline, schema, card)
 
@@ -228,7 +228,7 @@ def trained(workspace: Path, make: Any, monkeypatch: pytest.MonkeyPatch) -> Path
     make.training(workspace, "lightgbm")
     joblib.dump(pipeline, layout.model("lightgbm"), compress=("lz4", 3), protocol=5)
     own = {"model_digest": model_digest(pipeline), "file_sha256": sha256_file(layout.model("lightgbm"))}
-    card = read_json(layout.model_card("lightgbm")) | own | {"score_scale": "sigmoid"}
+    card = read_json(layout.model_card("lightgbm")) | own | {"calibration": "sigmoid"}
     write_json(layout.model_card("lightgbm"), card, digits=None)
     shutil.copyfile(PROJECT / "params.yaml", workspace / "params.yaml")
     make.declare(workspace, "lightgbm")
