@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Train on a real table as a user would: a clone, `make add-data`, the normal graph; then print the test metrics and
 # compare the best type with scikit-learn's HistGradientBoosting (defaults) on the same rows.
-#   benchmarks/real_table.sh PROBLEM FOLDER [-S-style KEY=VALUE …]
+#   benchmarks/real_table.sh PROBLEM FOLDER-OR-FILE [-S-style KEY=VALUE …]
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 problem=$1
-from=$(cd "$2" && pwd)
+from=$(realpath "$2")
 shift 2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
