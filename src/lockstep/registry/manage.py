@@ -390,6 +390,7 @@ def _version_row(version: Version) -> dict[str, Any]:
     return {
         "version": version.version,
         "stage": version.stage,
+        "type": version.tag("type") or "",
         **scores,
         "threshold": version.threshold,
         "created (utc)": _when(version.created)[:16].replace("T", " "),
