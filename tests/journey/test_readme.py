@@ -57,8 +57,14 @@ def prepare_housing(project: Project) -> None:
 
 def prepare_credit(project: Project) -> None:
     """Put credit risk into params.yaml, with a small sample, two of its types and no cross-validation."""
-    text = without((ROOT / "params.yaml").read_text(), f"{CREDIT}-(random_forest|logistic_regression)|{HOUSING}.*")
-    small = {"units: 20000": f"units: {ACCIDENTS}", "units: 24000": "units: 4800", "cv_folds: 5": "cv_folds: 2"}
+    text = without(
+        (ROOT / "params.yaml").read_text(), f"{CREDIT}-(random_forest|logistic_regression)|{HOUSING}.*"
+    )
+    small = {
+        "units: 20000": f"units: {ACCIDENTS}",
+        "units: 24000": "units: 4800",
+        "cv_folds: 5": "cv_folds: 2",
+    }
     small[rf"({CREDIT}:\n(?:    .*\n)*?    model_types: ).*"] = r"\g<1>[xgboost, lightgbm]"
     for pattern, replacement in small.items():
         text, count = re.subn(pattern, replacement, text)

@@ -69,7 +69,7 @@ def test_the_card_tells_of_this_very_model(name: str, layout: ProblemLayout) -> 
 @pytest.mark.parametrize("name", TYPES)
 def test_every_plot_has_its_table(name: str, layout: ProblemLayout) -> None:
     found = {path.stem for path in (layout.type_folder(name) / "plots").iterdir()}
-    curves = {"roc", "pr", "calibration", "confusion_matrix", "importance"}
+    curves = {"roc", "ks", "pr", "calibration", "confusion_matrix", "importance"}
     history = set() if name == "logistic_regression" else {"history"}
     assert found == curves | history | ({"folds"} if name == "xgboost" else set())
 

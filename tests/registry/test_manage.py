@@ -67,9 +67,19 @@ def test_the_documented_commands_in_their_order(registry, capsys):
 
 def test_tables_are_aligned_and_show_only_what_was_written(registry, capsys):
     lines = run(capsys, "list-versions", "--model-name", NAME).splitlines()
-    heads = ["VERSION", "STAGE", "ROC_AUC", "THRESHOLD", "CREATED (UTC)", "COMMIT", "MODEL DIGEST", "RUN"]
+    heads = [
+        "VERSION",
+        "STAGE",
+        "TYPE",
+        "ROC_AUC",
+        "THRESHOLD",
+        "CREATED (UTC)",
+        "COMMIT",
+        "MODEL DIGEST",
+        "RUN",
+    ]
     assert " ".join(lines[0].split()) == " ".join(heads)
-    assert lines[1].split()[:3] == ["10", "None", "0.8100"]
+    assert lines[1].split()[:4] == ["10", "None", "xgboost", "0.8100"]
     assert "012345678 (dirty)" in lines[1]
     assert "dirty" not in lines[2]
     starts = [line.index("None") for line in lines[1:]]

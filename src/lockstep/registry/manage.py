@@ -390,7 +390,7 @@ def _version_row(version: Version) -> dict[str, Any]:
     return {
         "version": version.version,
         "stage": version.stage,
-        "type": version.tag("type") or "",
+        "type": version.tag("type"),
         **scores,
         "threshold": version.threshold,
         "created (utc)": _when(version.created)[:16].replace("T", " "),
