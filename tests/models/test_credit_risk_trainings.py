@@ -184,3 +184,23 @@ def test_importance_is_told_of_every_encoded_column(name: str) -> None:
     table = plot_tables(job, found)["importance"]
     assert set(table["feature"]) == set(job.parts["train"].features)
     assert table["importance"].sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_the_scorer_and_the_explanation_know_the_constrained_models(name: str) -> None:
+    from lockstep.models.contributions import Explainer
+    from lockstep.models.golden import golden_rows
+    from lockstep.models.scorer import Scorer
+
+    schema, (_, found) = load_schema("credit_risk"), trained(name)
+    rows = golden_rows(schema)
+    columns = {
+        c.name: rows[c.name].to_numpy(dtype=float)
+        if c.holds_numbers
+        else rows[c.name].astype(object).where(rows[c.name].notna(), None).to_numpy(dtype=object)
+        for c in schema.features
+    }
+    expected = np.round(found.pipeline.predict_proba(rows)[:, 1].astype(np.float64), 8)
+    assert np.array_equal(Scorer(found.pipeline, schema).score(columns, len(rows)), expected)
+    told = Explainer(found.pipeline, schema).explain(columns, len(rows))
+    assert np.abs(told.base + told.values.sum(axis=1) - told.margin).max() < 1e-4

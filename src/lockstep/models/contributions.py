@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from lockstep.features.matrix_columns import CLASSES
 from lockstep.models.calibrate import base_estimator
-from lockstep.models.outputs import AskedForest, AskedLightGBM, AskedLinear, AskedXGBoost
+from lockstep.models.outputs import AskedFilledForest, AskedForest, AskedLightGBM, AskedLinear, AskedXGBoost
 from lockstep.models.scorer import Columns, Scorer
 
 if TYPE_CHECKING:
@@ -144,6 +144,8 @@ def _xgboost_parts(asked: AskedXGBoost, encoded: Floats) -> NDArray[Any]:
 
 
 def _forest_parts(asked: AskedForest, forest: Any) -> Callable[[Floats], Parts]:
+    told = asked.told if isinstance(asked, AskedFilledForest) else ()
+    forest = forest.named_steps["estimator"] if isinstance(asked, AskedFilledForest) else forest
     explainer = _import_shap().TreeExplainer(forest, feature_perturbation="tree_path_dependent")
     bases = np.atleast_1d(np.asarray(explainer.expected_value, dtype=np.float64))
     first = 1 if len(bases) == 2 else 0  # of two classes the positive one
@@ -151,7 +153,13 @@ def _forest_parts(asked: AskedForest, forest: Any) -> Callable[[Floats], Parts]:
     def parts(encoded: Floats) -> Parts:
         found = np.asarray(explainer.shap_values(asked.rows(encoded), check_additivity=False))
         found = found[:, :, np.newaxis] if found.ndim == 2 else found
-        return bases[first:], found.transpose(0, 2, 1)[:, first:]
+        found = found.transpose(0, 2, 1)[:, first:]
+        own = found[:, :, : encoded.shape[1]].copy()
+        for place, column in enumerate(
+            told, start=encoded.shape[1]
+        ):  # that it is missing belongs to the column
+            own[:, :, column] += found[:, :, place]
+        return bases[first:], own
 
     return parts
 

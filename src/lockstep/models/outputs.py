@@ -43,7 +43,7 @@ def answering(estimator: Any, task: str) -> Answering:
         "LGBMRegressor": AskedLightGBM,
         "RandomForestClassifier": AskedForest,
         "RandomForestRegressor": AskedForest,
-        "Pipeline": AskedLinear,
+        "Pipeline": AskedFilledForest if "fill" in getattr(estimator, "named_steps", {}) else AskedLinear,
     }
     name = type(estimator).__name__
     if name not in kinds:
@@ -174,6 +174,22 @@ class AskedForest:
         return rows
 
 
+class AskedFilledForest(AskedForest):
+    """A forest with monotone columns behind the imputer that fills what is missing and tells of it."""
+
+    def __init__(self, estimator: Any, task: str) -> None:
+        fill = estimator.named_steps["fill"]
+        super().__init__(estimator.named_steps["estimator"], task)
+        self.medians, self.told = fill.statistics_, fill.indicator_.features_
+
+    def rows(self, encoded: Floats) -> NDArray[np.float32]:
+        """Return encoded rows as float32: filled, then a column for each that may be missing."""
+        import numpy as np
+
+        missing = np.isnan(encoded)
+        return super().rows(np.hstack([np.where(missing, self.medians, encoded), missing[:, self.told]]))
+
+
 class AskedLinear:
     """A linear model over its view of steps, lines and a column a level, as one sparse product.
 
@@ -214,10 +230,9 @@ class AskedLinear:
         self.slots = list(columns)
 
     def _read_steps(self, pipeline: Any, columns: list[str]) -> None:
-        self.varied = [self.names.index(name) for name in columns]
+        self.stepped = list(columns)
         self.edges, self.step_starts, self.step_sizes = [], [], []
         if len(columns):
-            self.medians = pipeline.named_steps["fill"].statistics_
             steps = pipeline.named_steps["bin"]
             for edges, size in zip(steps.bin_edges_, steps.n_bins_.tolist(), strict=True):
                 self.edges.append(edges[1:-1])
@@ -231,9 +246,13 @@ class AskedLinear:
 
         self.line_start = self.width
         self.line_count = 0
+        self.varied = [self.names.index(name) for name in columns]
+        # A column with a direction has a line and no steps.
+        self.step_places = [list(columns).index(name) for name in self.stepped]
         if not len(columns):
             return
         scale, fill = pipeline.named_steps["scale"], pipeline.named_steps["fill"]
+        self.medians = fill.statistics_
         self.mean, self.scale = scale.mean_, scale.scale_
         self.told = np.asarray(fill.indicator_.features_)
         self.line_count = len(self.mean)
@@ -266,7 +285,8 @@ class AskedLinear:
         filled = np.where(missing, self.medians, numbers)
         first = len(self.level_of)
         for place, (edges, start) in enumerate(zip(self.edges, self.step_starts, strict=True)):
-            index[:, first + place] = edges.searchsorted(filled[:, place], side="right") + start
+            column = filled[:, self.step_places[place]]
+            index[:, first + place] = edges.searchsorted(column, side="right") + start
         lines = np.hstack([filled, missing[:, self.told]])
         lines -= self.mean
         lines /= self.scale
