@@ -1,7 +1,7 @@
 """A long run under load while versions are promoted and rolled back: no failure, no mixed answer, flat memory.
 
-Works in a copy of a workspace's registry: `python benchmarks/soak.py --model-name NAME` needs two versions there with different
-models. Every answer's version, threshold and probability must belong together.
+Works in a copy of a workspace's registry: `python benchmarks/soak.py --model-name NAME` needs two versions there whose
+models differ. Every answer's version, threshold and probability must belong together.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ class Running:
         return self
 
     def _found_port(self) -> bool:
-        found = re.search(r"at http://127\.0\.0\.1:(\d+)", self.log.read_text())
+        found = re.search(r"at http://[\d.]+:(\d+)", self.log.read_text())
         self.port = int(found[1]) if found else 0
         return bool(found)
 

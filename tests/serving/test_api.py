@@ -202,19 +202,10 @@ def test_no_request_that_the_description_allows_or_forbids_meets_an_undocumented
     server: Running, tmp_path
 ):
     address = f"http://127.0.0.1:{server.port}/openapi.json"
-    command = [
-        str(Path(sys.executable).with_name("st")),
-        "run",
-        address,
-        "--max-examples",
-        "15",
-        "--seed",
-        "1",
-    ]
-    ended = subprocess.run(
-        [*command, "--no-color", "--workers", "1"],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    config = str(Path(__file__).with_name("schemathesis.toml"))
+    command = [str(Path(sys.executable).with_name("st")), "--config-file", config, "run", address]
+    command += ["--max-examples", "15", "--seed", "1", "--no-color", "--workers", "1"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert ended.returncode == 0, ended.stdout[:6000]
     assert "5xx" not in ended.stdout
     assert server.lives()

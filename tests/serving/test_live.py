@@ -215,6 +215,12 @@ def test_a_port_that_is_taken_is_one_line_before_anything_is_loaded(root):
         assert f"PORT={port}" in refused_to_start(root, PORT=str(port))
 
 
+def test_an_open_server_without_keys_is_warned_of(run):
+    server = run(HOST="0.0.0.0")
+    assert "no key is asked for; set API_KEYS_FILE" in server.log.read_text()
+    assert server.post("/predict", RECORD).status == 200
+
+
 def test_the_threshold_and_the_band_belong_to_the_server(run):
     server = run(DECISION_THRESHOLD="0.3", APPROVAL_BAND="0.0001")
     told = server.post("/predict", RECORD).json

@@ -71,6 +71,9 @@ def serve(settings: ServingSettings, root: Path, taken: socket.socket) -> int:
             file=sys.stderr,
             flush=True,
         )
+    if settings.api_keys_file is None and not _is_loopback(host):
+        fix = "set API_KEYS_FILE, or HOST=127.0.0.1"
+        print(f"warning: whoever reaches {place} may ask it, as no key is asked for; {fix}", file=sys.stderr)
     run(api, taken)
     return 0
 
@@ -125,6 +128,12 @@ def take_port(settings: ServingSettings) -> socket.socket:
             f"cannot listen at {told} (from {settings.source_of('port')}): {error.strerror or error}; set another"
         ) from None
     return taken
+
+
+def _is_loopback(host: str) -> bool:
+    from ipaddress import ip_address
+
+    return ip_address(host.partition("%")[0]).is_loopback
 
 
 def _shown(host: str) -> str:

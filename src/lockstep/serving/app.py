@@ -90,7 +90,7 @@ class Api(FastAPI):
             return
         exchange = Exchange(scope, receive)
         methods = self._table.get(scope["path"])
-        if methods is None and scope["path"].startswith("/docs"):
+        if methods is None and (scope["path"] == "/docs" or scope["path"].startswith("/docs/")):
             await super().__call__(scope, receive, send)
             return
         try:
