@@ -125,7 +125,8 @@ class Running:
         assert self.process is not None
         wait_until(lambda: self._found_port() or self.process.poll() is not None, 60, "the server to start")
         assert self.process.poll() is None, self.log.read_text()
-        wait_until(self.lives, 30, "the server to answer")
+        wait_until(lambda: self.lives() or self.process.poll() is not None, 30, "the server to answer")
+        assert self.process.poll() is None, self.log.read_text()
         return self
 
     def _found_port(self) -> bool:

@@ -60,11 +60,8 @@ def serve(settings: ServingSettings, root: Path, taken: socket.socket) -> int:
     served = source.start()
     api = Api(settings, source, JsonLog(settings.log_file))
     host, port = taken.getsockname()[:2]
-    print(
-        f"serving {served.where} ({served.opened.source}) at http://{_shown(host)}:{port}",
-        file=sys.stderr,
-        flush=True,
-    )
+    place = f"http://{_shown(host)}:{port}"
+    print(f"serving {served.where} ({served.opened.source}) at {place}", file=sys.stderr, flush=True)
     if source.degraded:
         print(
             f"warning: {source.state.error}; serving {served.opened.place} meanwhile",
@@ -73,7 +70,11 @@ def serve(settings: ServingSettings, root: Path, taken: socket.socket) -> int:
         )
     if settings.api_keys_file is None and not _is_loopback(host):
         fix = "set API_KEYS_FILE, or HOST=127.0.0.1"
-        print(f"warning: whoever reaches {place} may ask it, as no key is asked for; {fix}", file=sys.stderr)
+        print(
+            f"warning: whoever reaches {place} may ask it, as no key is asked for; {fix}",
+            file=sys.stderr,
+            flush=True,
+        )
     run(api, taken)
     return 0
 
