@@ -22,6 +22,7 @@ class Curve:
 _CURVES = {
     "binary": (
         Curve("ROC", "fpr", "roc.csv", "tpr", "false positive rate", "true positive rate"),
+        Curve("KS", "score", "ks.csv", "difference", "score", "share of negatives below it less that of positives"),
         Curve("precision and recall", "recall", "pr.csv", "precision", "recall", "precision"),
         Curve("calibration", "predicted", "calibration.csv", "observed", "mean predicted probability", "observed rate"),
     ),

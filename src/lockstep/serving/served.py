@@ -178,8 +178,7 @@ def equivalent(threshold: float, scale: str, weight: float) -> float:
 def words_of(model: Model) -> tuple[str, str]:
     """Return what 0 and 1 are called: the decisions that the schema names, else the meanings of the codes."""
     codes = model.schema.columns[model.schema.target].codes
-    decisions = getattr(model.schema, "decisions", {})
-    words = [decisions.get(code) or meaning or str(code) for code, meaning in codes.items()]
+    words = [model.schema.decisions.get(code) or meaning or str(code) for code, meaning in codes.items()]
     return (words[0], words[1]) if len(words) == 2 else ("0", "1")
 
 
