@@ -48,4 +48,4 @@ def test_every_type_has_its_confusion_matrix_and_importance(model_type: str, dra
 
 
 def test_nothing_declared_is_left_undrawn(drawn: dict[str, dict]) -> None:
-    assert len(drawn) == 4 + 2 * len(TYPES)
+    assert len(drawn) == 5 + 2 * len(TYPES)
