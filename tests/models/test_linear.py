@@ -95,3 +95,9 @@ def test_ridge_solved_sparse_is_scikit_learns_exact_one(alpha: float) -> None:
     linear.fit_ridge(ours, sparse.csr_matrix(dense), target)
     assert ours.predict(sparse.csr_matrix(dense)) == pytest.approx(exact.predict(dense), abs=1e-6)
     assert ours.coef_ == pytest.approx(exact.coef_, rel=1e-6, abs=1e-6)
+
+
+def test_what_a_solver_leaves_in_place_of_nothing_is_nothing() -> None:
+    kept = linear.without_noise(np.array([[-3.8e-14, 2.0, -1e-3, 0.0]]))
+    assert kept.tolist() == [[0.0, 2.0, -1e-3, 0.0]]
+    assert linear.without_noise(np.zeros(3)).tolist() == [0.0, 0.0, 0.0]

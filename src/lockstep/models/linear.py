@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 COEFFICIENT_DIGITS = {"binary": 6, "regression": 6, "multiclass": 5}
 """Significant digits of coefficients: fewer where the solver leaves processors further apart (6e-12, else 1e-15)."""
 STATISTIC_DIGITS = 8
+NOUGHT = 1e-9
+"""What a coefficient is at least, as a share of the largest: one below is what the solver leaves in place of 0."""
 
 
 def fit_linear(name: str, recipe: Recipe, features: pd.DataFrame, target: NDArray[Any]) -> Any:
@@ -61,9 +63,17 @@ def _fit_once(name: str, recipe: Recipe, features: pd.DataFrame, target: NDArray
     else:
         estimator.fit(matrix, target)
     digits = COEFFICIENT_DIGITS[recipe.task]
+    estimator.coef_ = without_noise(estimator.coef_)
     for attribute in ("coef_", "intercept_"):
         setattr(estimator, attribute, significant(getattr(estimator, attribute), digits))
     return Pipeline([("view", view), ("estimator", estimator)])
+
+
+def without_noise(coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return coefficients with 0 for those that are the solver's error alone, as of a column that never varies."""
+    import numpy as np
+
+    return np.where(np.abs(coefficients) < NOUGHT * np.abs(coefficients).max(), 0.0, coefficients)
 
 
 def fit_ridge(estimator: Any, matrix: Any, target: NDArray[np.float64]) -> None:
