@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from lockstep.errors import ArtifactError, ConfigError
 from lockstep.models.prediction import Model
+from lockstep.models.scales import equivalent
 from lockstep.problems.schema import Schema, load_schema
-from lockstep.serving.served import Decision, Opened, _check_signature, decision_of, equivalent
+from lockstep.serving.served import Decision, Opened, _check_signature, decision_of
 from lockstep.serving.settings import Rule
 
 ACCIDENTS = load_schema("accidents")
@@ -54,9 +55,14 @@ def test_without_a_known_weight_no_equivalent_is_made_up():
 
 @given(chances, weights)
 def test_the_equivalent_goes_back_and_keeps_the_odds(threshold, weight):
-    other = equivalent(threshold, "balanced", weight)
+    other = equivalent(threshold, weight, 1.0)
     assert other / (1 - other) == pytest.approx(threshold / (1 - threshold) / weight)
-    assert equivalent(other, "probability", weight) == pytest.approx(threshold)
+    assert equivalent(other, 1.0, weight) == pytest.approx(threshold)
+
+
+def test_a_threshold_of_one_has_itself_as_its_equivalent():
+    with pytest.raises(ConfigError, match="DECISION_THRESHOLD=1 DECISION_SCALE=probability"):
+        decision_of(PLAIN, rule(1.0, "balanced"))
 
 
 @given(chances, chances, st.floats(0, 0.4))

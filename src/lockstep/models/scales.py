@@ -72,11 +72,11 @@ def resolved_weights(params: dict[str, Any], target: NDArray[Any]) -> dict[str, 
 
 
 def equivalent(threshold: float, from_weight: float, to_weight: float) -> float:
-    """Return a threshold's place on another scale: odds go with the weight; six decimals."""
+    """Return a threshold's place on another scale: odds go with the weight."""
     if threshold in (0.0, 1.0):
         return threshold
     odds = threshold / (1 - threshold) * to_weight / from_weight
-    return round(odds / (1 + odds), 6)
+    return odds / (1 + odds)
 
 
 def to_probability(score: Array, positive_weight: float) -> Array:
@@ -92,7 +92,7 @@ def check_scale(decision: Decision, training: Training, scale: Scale, balanced: 
     if decision.policy != "fixed" or decision.threshold is None or meant in (None, scale.name):
         return
     weight = balanced if meant == BALANCED else 1.0
-    same = equivalent(decision.threshold, weight, scale.positive_weight)
+    same = round(equivalent(decision.threshold, weight, scale.positive_weight), 6)
     remedy = "let classes weigh alike (is_unbalance: true; class_weight, scale_pos_weight: balanced), calibration: none"
     if meant == PROBABILITY:
         remedy = "take the weights of the classes out, or set calibration: sigmoid"

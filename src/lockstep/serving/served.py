@@ -11,6 +11,7 @@ import orjson
 
 from lockstep.errors import ArtifactError, ConfigError
 from lockstep.models.prediction import Model
+from lockstep.models.scales import BALANCED, PROBABILITY, WEIGHTED, equivalent
 from lockstep.serving.settings import Rule, ServingSettings
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Opened:
     def scale(self) -> str:
         """The scale of its scores."""
         told = self.tags.get("score_scale", "")
-        return told if told in ("balanced", "weighted") else "probability"
+        return told if told in (BALANCED, WEIGHTED) else PROBABILITY
 
     @property
     def positive_weight(self) -> float:
@@ -160,19 +161,14 @@ def _other_scale(opened: Opened, rule: Rule) -> str:
         f"threshold {rule.threshold:g} (from {rule.source}) is meant on the {rule.scale} scale, {opened.where} "
         f"scores on the {opened.scale} scale"
     )
-    weight = float(opened.tags.get("class_ratio") or opened.positive_weight)
-    if weight == 1.0:
+    balanced = opened.positive_weight if opened.scale == BALANCED else 1.0
+    meant = float(opened.tags.get("class_ratio") or balanced) if rule.scale == BALANCED else 1.0
+    own = 1.0 if opened.scale == PROBABILITY else opened.positive_weight
+    if (meant if rule.scale == BALANCED else own) == 1.0:
         return f"{told}; set DECISION_THRESHOLD and DECISION_SCALE={opened.scale} to one meant there"
-    same = equivalent(rule.threshold, str(rule.scale), weight)
+    same = equivalent(rule.threshold, meant, own)
     fix = f"set DECISION_THRESHOLD={same:.6g} DECISION_SCALE={opened.scale}"
     return f"{told}, where {same:.6g} is its equivalent: {fix}"
-
-
-def equivalent(threshold: float, scale: str, weight: float) -> float:
-    """Return what a threshold of one scale equals on the other: odds of balanced scores are ``weight`` times higher."""
-    odds = threshold / (1 - threshold)
-    other = odds / weight if scale == "balanced" else odds * weight
-    return other / (1 + other)
 
 
 def words_of(model: Model) -> tuple[str, str]:
