@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from collections.abc import Iterable, Sequence
 
 from lockstep.config.params import Params, training_key
+
+
+def problem_options(parser: ArgumentParser, problem: str) -> None:
+    """Add the options that say what is trained: a problem (``problem`` by default) and some of its model types."""
+    parser.add_argument("--problem", default=problem, help=f"a problem of params.yaml (default: {problem})")
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=[],
+        metavar="TYPE",
+        help="only these model types (default: all declared)",
+    )
 
 
 def check_trainings(params: Params, problem: str, model_types: Sequence[str]) -> None:

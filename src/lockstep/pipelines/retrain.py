@@ -24,7 +24,7 @@ from lockstep.config.params_file import KeyPath, parsed, read_params_text, with_
 from lockstep.errors import LockstepError, UsageError, run_command
 from lockstep.io import read_json, write_text
 from lockstep.pipelines import dvc
-from lockstep.pipelines.checks import check_trainings
+from lockstep.pipelines.checks import check_trainings, problem_options
 from lockstep.pipelines.train_models import declared_types
 from lockstep.termination import terminated_as_error
 
@@ -214,16 +214,7 @@ def read_arguments() -> Asked:
     """Return what the command line asks for; what cannot be is a usage error."""
     parser = argparse.ArgumentParser(prog="python scripts/retrain_model.py", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "--problem", default="credit_risk", help="a problem of params.yaml (default: credit_risk)"
-    )
-    parser.add_argument(
-        "--models",
-        nargs="+",
-        default=[],
-        metavar="TYPE",
-        help="only these model types (default: all declared)",
-    )
+    problem_options(parser, "credit_risk")
     parser.add_argument(
         "--tuning", action="store_true", help="search hyperparameters first; winners go into params.yaml"
     )

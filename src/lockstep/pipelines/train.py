@@ -13,7 +13,7 @@ from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.errors import run_command
 from lockstep.io import read_json, write_text
 from lockstep.pipelines import dvc
-from lockstep.pipelines.checks import check_trainings
+from lockstep.pipelines.checks import check_trainings, problem_options
 from lockstep.pipelines.overrides import FORMS, with_overrides
 from lockstep.pipelines.train_models import declared_types, train_types
 
@@ -78,14 +78,7 @@ def parser(problem: str) -> argparse.ArgumentParser:
     """Return the command line's parser, with the problem that is meant where none is named."""
     top = argparse.ArgumentParser(prog="python -m lockstep.pipelines.train", description=__doc__)
     top.formatter_class = argparse.RawDescriptionHelpFormatter
-    top.add_argument("--problem", default=problem, help=f"a problem of params.yaml (default: {problem})")
-    top.add_argument(
-        "--models",
-        nargs="+",
-        default=[],
-        metavar="TYPE",
-        help="only these model types (default: all declared)",
-    )
+    problem_options(top, problem)
     top.add_argument(
         "--param",
         action="append",

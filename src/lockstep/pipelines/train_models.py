@@ -10,7 +10,7 @@ from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.params import Params, load_params, training_key
 from lockstep.errors import run_command
 from lockstep.pipelines import dvc
-from lockstep.pipelines.checks import check_trainings
+from lockstep.pipelines.checks import check_trainings, problem_options
 
 
 def train_models(root: Path, problem: str, wanted: list[str], grid_search: bool = False) -> list[str]:
@@ -60,16 +60,7 @@ def results(root: Path, problem: str, types: list[str]) -> str:
 def main() -> None:
     """Parse the command line, train, and say what there is."""
     parser = argparse.ArgumentParser(prog="python src/models/train_multi_model.py", description=__doc__)
-    parser.add_argument(
-        "--problem", default="accidents", help="a problem of params.yaml (default: accidents)"
-    )
-    parser.add_argument(
-        "--models",
-        nargs="+",
-        default=[],
-        metavar="TYPE",
-        help="only these model types (default: all declared)",
-    )
+    problem_options(parser, "accidents")
     parser.add_argument(
         "--grid-search", action="store_true", help="search hyperparameters first; winners go into params.yaml"
     )
