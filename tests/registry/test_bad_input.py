@@ -1,6 +1,5 @@
 """Bad input and bad surroundings of a move: one clear line, exit code 1 or 2, and the state as before or mended."""
 
-import http.client
 import itertools
 import json
 import os
@@ -13,11 +12,12 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from tests.registry import stress
+from tests.registry.passing import PassingOn
 
 from lockstep.errors import run_command
 from lockstep.registry import manage
@@ -429,35 +429,20 @@ class Faulty(ThreadingHTTPServer):
         self.mode, self.fails_from, self.met = mode, start, 0
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(PassingOn):
     server: Faulty
 
     def _pass_on(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.body()
         self.server.met += 1
         fails = self.server.met >= self.server.fails_from
         if fails and self.server.mode == "hangs":
             self.server.ended.wait(30)
             return
-        status, content = (500, b"") if fails and self.server.mode == "refuses" else self._ask(body)
+        status, content = (500, b"") if fails and self.server.mode == "refuses" else self.ask(body)
         if fails:
             status, content = 500, b"Internal Server Error"
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def _ask(self, body: bytes) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port)
-        connection.request(self.command, self.path, body, dict(self.headers))
-        answer = connection.getresponse()
-        found = answer.status, answer.read()
-        connection.close()
-        return found
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.reply(status, content)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on
 

@@ -1,6 +1,5 @@
 """A server that falls silent while a model is published, a disk that fills: told in time, healed without a double."""
 
-import http.client
 import os
 import shutil
 import subprocess
@@ -8,11 +7,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from tests.journey.faults import mounted
+from tests.registry.passing import PassingOn
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import load_settings
@@ -41,35 +41,20 @@ class Between(ThreadingHTTPServer):
         self.uri = f"http://127.0.0.1:{self.server_port}"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(PassingOn):
     server: Between
 
     def _pass_on(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.body()
         if self.command != "GET" and self.server.falls_silent in self.path:
             self.server.silent.set()
         silent = self.server.silent.is_set()
         if not silent or self.server.hears:
-            status, content = self._ask(body)
+            status, content = self.ask(body)
         if silent:
             self.server.ended.wait()
             return
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def _ask(self, body: bytes) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port)
-        connection.request(self.command, self.path, body, dict(self.headers))
-        answer = connection.getresponse()
-        found = answer.status, answer.read()
-        connection.close()
-        return found
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.reply(status, content)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on
 
