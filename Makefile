@@ -83,7 +83,7 @@ deploy-check: $(READY) ## export, build the API's environment from that alone, s
 
 .PHONY: bench-serve
 bench-serve: $(READY) ## requests a second beside `mlflow models serve` and an empty route, same model, same machine
-	@python benchmarks/serve.py --problem "$(PROBLEM)"
+	@python benchmarks/serve.py $(if $(SERVED),--problem "$(SERVED)")
 
 .PHONY: soak-serve
 soak-serve: $(READY) ## 100,000 requests while versions 1 and 2 of MODEL take turns (MODEL=credit-risk-model)

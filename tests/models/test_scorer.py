@@ -16,13 +16,14 @@ from lockstep.errors import DataError
 from lockstep.models.artifact import canonical_bytes
 from lockstep.models.linear import fit_linear
 from lockstep.models.matrices import Columns as EncodedColumns
-from lockstep.models.outputs import answering
+from lockstep.models.outputs import WIDE, answering
 from lockstep.models.prediction import Model
 from lockstep.models.scorer import Scorer, columns_of
 from lockstep.models.zoo import Recipe
 from lockstep.problems.schema import Column
 
-ROWS = 200
+ROWS = WIDE + 20
+"""So many that xgboost answers on all threads: alone a row is answered on one."""
 
 
 @cache

@@ -33,7 +33,7 @@ def refused(body, most_rows=10_000, reader=READER):
 
 def test_one_record_is_columns_of_one_row():
     read = READER.read(orjson.dumps(GOOD), 10)
-    assert (read.rows, read.single, list(read.columns)) == (1, True, SCHEMA.feature_names)
+    assert (read.rows, read.single, sorted(read.columns)) == (1, True, sorted(SCHEMA.feature_names))
     assert read.columns["amount"].dtype == np.float64
     assert read.columns["grade"].tolist() == ["B"]
     assert read.columns["purpose"].tolist() == [None]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lockstep.errors import DataError
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+
+
+WIDE = 256
+"""From so many rows on, a booster answers on all cores; for fewer, waking them takes longer than it saves."""
 
 
 class Answering(Protocol):
@@ -52,21 +57,19 @@ def answering(estimator: Any, task: str) -> Answering:
 
 
 class AskedXGBoost:
-    """An xgboost booster of its own, on one thread; the given one keeps its settings, which are part of its digest.
+    """Xgboost boosters of its own, so that the given one keeps its settings, which are part of its digest.
 
-    It is asked by the C function that ``Booster.inplace_predict`` calls, whose wrapping takes as long as 200 trees.
+    They are asked by the C function that ``Booster.inplace_predict`` calls, whose wrapping takes as long as 200 trees:
+    a few rows on one thread, many on all; each row's sum is its own, so the bits are the same.
     """
 
     def __init__(self, estimator: Any, task: str) -> None:
-        from xgboost import Booster
-
         given = estimator.get_booster()
-        self.booster = Booster({"nthread": 1})
-        self.booster.load_model(given.save_raw("ubj"))
-        self.booster.set_param({"nthread": 1})
+        self.booster, self._wide = _own_booster(given, 1), _own_booster(given, 0)
         best = given.attr("best_iteration")
         self.rounds = (0, int(best) + 1) if best is not None else (0, 0)
         self._value, self._margin = (_asking(self.rounds, kind) for kind in (0, 1))
+        self._ask = _dense_prediction()
 
     def outputs(self, encoded: Floats) -> NDArray[Any]:
         """Return probabilities or values, float32 as the booster's own."""
@@ -80,23 +83,9 @@ class AskedXGBoost:
 
     def _asked(self, encoded: Floats, how: bytes) -> NDArray[np.float32]:
         """Return the booster's answer; calls from many threads don't hinder each other."""
-        import ctypes
-
-        import numpy as np
-        from xgboost.core import _LIB, _check_call
-
         rows = self.rows(encoded)
-        found, shape = ctypes.POINTER(ctypes.c_float)(), ctypes.POINTER(ctypes.c_uint64)()
-        dimensions = ctypes.c_uint64()
-        out = (ctypes.byref(shape), ctypes.byref(dimensions), ctypes.byref(found))
-        _check_call(
-            _LIB.XGBoosterPredictFromDense(
-                self.booster.handle, _interface(rows), how, ctypes.c_void_p(), *out
-            )
-        )
-        answer = np.empty(shape[: dimensions.value], dtype=np.float32)
-        ctypes.memmove(answer.ctypes.data, found, answer.nbytes)  # the booster's own memory, used again
-        return answer
+        booster = self.booster if len(rows) < WIDE else self._wide
+        return self._ask(booster.handle, rows, how)
 
     def rows(self, encoded: Floats) -> NDArray[np.float32]:
         """Return encoded rows as the booster reads them."""
@@ -104,6 +93,37 @@ class AskedXGBoost:
 
         with np.errstate(over="ignore"):  # too large for float32 is infinite to the booster, too
             return np.ascontiguousarray(encoded, dtype=np.float32)
+
+
+def _own_booster(given: Any, threads: int) -> Any:
+    """Return a copy of a booster that works on so many threads (0: all)."""
+    from xgboost import Booster
+
+    booster = Booster({"nthread": threads})
+    booster.load_model(given.save_raw("ubj"))
+    booster.set_param({"nthread": threads})
+    return booster
+
+
+def _dense_prediction() -> Callable[[Any, NDArray[np.float32], bytes], NDArray[np.float32]]:
+    """Return what asks a booster, by its handle, with dense rows and settings; see ``_asking``."""
+    from ctypes import POINTER, byref, c_float, c_uint64, c_void_p, string_at
+
+    import numpy as np
+    from xgboost.core import _LIB, _check_call
+
+    ask, nothing = _LIB.XGBoosterPredictFromDense, c_void_p()
+    floats, sizes = POINTER(c_float), POINTER(c_uint64)
+
+    def asked(handle: Any, rows: NDArray[np.float32], how: bytes) -> NDArray[np.float32]:
+        found, shape, dimensions = floats(), sizes(), c_uint64()
+        out = (byref(shape), byref(dimensions), byref(found))
+        _check_call(ask(handle, _interface(rows), how, nothing, *out))
+        sized = shape[: dimensions.value]
+        copy = bytearray(string_at(found, 4 * prod(sized)))  # the booster's own memory is used again
+        return np.frombuffer(copy, dtype=np.float32).reshape(sized)
+
+    return asked
 
 
 def _asking(rounds: tuple[int, int], kind: int) -> bytes:
@@ -114,7 +134,7 @@ def _asking(rounds: tuple[int, int], kind: int) -> bytes:
 
 def _interface(rows: NDArray[np.float32]) -> bytes:
     """Return where a C-contiguous array lies, in numpy's array interface protocol as JSON."""
-    place, (height, width) = rows.ctypes.data, rows.shape
+    place, (height, width) = rows.__array_interface__["data"][0], rows.shape
     told = f'"typestr": "{rows.dtype.str}", "shape": [{height}, {width}]'
     return f'{{"data": [{place}, true], "strides": null, {told}, "version": 3}}'.encode()
 

@@ -11,6 +11,8 @@ from lockstep.serving.served import Served
 if TYPE_CHECKING:
     import numpy as np
 
+    from lockstep.serving.records import Read
+
 
 class Answered(NamedTuple):
     """What is answered, and what the prediction log keeps of it."""
@@ -24,11 +26,14 @@ class Answered(NamedTuple):
 def predicted(served: Served, body: bytes, most_rows: int) -> Answered:
     """Return the predictions of a body's records."""
     read = served.reader.read(body, most_rows)
-    scores = served.scorer.score(read.columns, read.rows)
+    return answered(served, read, served.scorer.score(read.columns, read.rows))
+
+
+def answered(served: Served, read: Read, scores: np.ndarray) -> Answered:
+    """Return the predictions of records whose scores are there."""
     outcomes = outcomes_of(served, scores)
-    return Answered(
-        _content(served, outcomes, read.single, "predictions"), read.rows, scores, _decided(outcomes)
-    )
+    content = _content(served, outcomes, read.single, "predictions")
+    return Answered(content, read.rows, scores, _decided(outcomes))
 
 
 def explained(served: Served, body: bytes, most_rows: int) -> Answered:
@@ -51,9 +56,10 @@ def outcomes_of(served: Served, scores: np.ndarray) -> list[dict[str, Any]]:
     if decision is None:
         model = served.model
         return OUTCOMES[model.schema.task](model, scores, None)
+    chances = scores.tolist()
     return [
-        {"probability": score, "decision": chosen, "meaning": word}
-        for score, (chosen, word) in zip(scores.tolist(), decision.of(scores), strict=True)
+        {"probability": chance, "decision": chosen, "meaning": word}
+        for chance, (chosen, word) in zip(chances, decision.of(chances), strict=True)
     ]
 
 

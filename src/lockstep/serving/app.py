@@ -20,7 +20,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
-from lockstep.serving.answers import Answered, explained, predicted
+from lockstep.serving.answers import Answered, answered, explained, predicted
 from lockstep.serving.exchange import (
     CLOSE,
     HTML,
@@ -43,6 +43,7 @@ from lockstep.serving.served import Served
 from lockstep.serving.settings import ServingSettings
 from lockstep.serving.source import Source
 from lockstep.serving.telemetry import JsonLog, Metrics
+from lockstep.serving.together import Together
 
 Handler = Callable[[Exchange], Awaitable[Reply]]
 Answer = Callable[[Served, bytes, int], Answered]
@@ -65,6 +66,7 @@ class Api(FastAPI):
         self.predictions = None if folder is None else PredictionLog(folder, settings.prediction_log)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="batches")
         self._waiting = 0
+        self._together = Together()
         self._announced: Served | None = None
         self._fault_log = logging.getLogger("uvicorn.lockstep")
         self._table: dict[str, dict[str, Handler]] = {
@@ -137,9 +139,13 @@ class Api(FastAPI):
     async def _predict(self, exchange: Exchange) -> Reply:
         body = await self._asked(exchange)
         served = self._served(exchange)
-        if len(body) <= INLINE_BYTES:
-            return self._answered(exchange, served, body, predicted, self.limits.rows)
-        return await self._in_thread(exchange, served, body, predicted, self.limits.rows)
+        if len(body) > INLINE_BYTES:
+            return await self._in_thread(exchange, served, body, predicted, self.limits.rows)
+        read = served.reader.read(body, self.limits.rows)
+        scores = await self._together.score(served.scorer, read)
+        found = answered(served, read, scores)
+        self._keep(exchange, served, body, found)
+        return _replied(exchange, found)
 
     async def _explain(self, exchange: Exchange) -> Reply:
         body = await self._asked(exchange)
@@ -219,24 +225,18 @@ class Api(FastAPI):
         return served
 
     def _answered(self, exchange: Exchange, served: Served, body: bytes, answer: Answer, most: int) -> Reply:
-        content, rows, scores, decisions = answer(served, body, most)
-        exchange.rows = rows
-        content["request_id"] = exchange.request_id
-        if self.predictions is not None and answer is predicted:
-            model, now = served.model, time.time_ns() // 1_000_000
-            entry = (
-                exchange.request_id,
-                now,
-                model.name,
-                model.version,
-                model.digest,
-                rows,
-                scores,
-                decisions,
-                body,
-            )
-            self.predictions.add(Entry(*entry))
-        return Reply(200, orjson.dumps(content, option=_NUMPY))
+        found = answer(served, body, most)
+        if answer is predicted:
+            self._keep(exchange, served, body, found)
+        return _replied(exchange, found)
+
+    def _keep(self, exchange: Exchange, served: Served, body: bytes, found: Answered) -> None:
+        """Leave what was predicted to the prediction log."""
+        if self.predictions is None:
+            return
+        model, now = served.model, time.time_ns() // 1_000_000
+        origin = (exchange.request_id, now, model.name, model.version, model.digest)
+        self.predictions.add(Entry(*origin, found.rows, found.scores, found.decisions, body))
 
     async def _in_thread(
         self, exchange: Exchange, served: Served, body: bytes, answer: Answer, most: int
@@ -313,6 +313,12 @@ class Api(FastAPI):
 
         self.add_route("/docs", docs, methods=["GET"])
         self.mount("/docs/files", StaticFiles(directory=str(swagger_ui_path)))
+
+
+def _replied(exchange: Exchange, found: Answered) -> Reply:
+    exchange.rows = found.rows
+    found.content["request_id"] = exchange.request_id
+    return Reply(200, orjson.dumps(found.content, option=_NUMPY))
 
 
 def _busy() -> Refusal:

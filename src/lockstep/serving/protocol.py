@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -21,26 +20,38 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
-        self._late = self.loop.call_later(HEADER_SECONDS, self._is_late)
-        self._in_headers, self._received = True, 0
+        self._await_headers()
+        self._clock = self.loop.call_later(HEADER_SECONDS, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
-        self._late.cancel()
+        self._clock.cancel()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         """Begin to wait for a request's headers."""
         super().on_message_begin()
-        self._in_headers, self._received = True, 0
-        self._late.cancel()
-        self._late = self.loop.call_later(HEADER_SECONDS, self._is_late)
+        self._await_headers()
 
     def on_headers_complete(self) -> None:
         """Go on to the body, which the application bounds."""
         self._in_headers = False
-        self._late.cancel()
         super().on_headers_complete()
+
+    def _await_headers(self) -> None:
+        self._in_headers, self._received = True, 0
+        self._since = self.loop.time()
+
+    def _look(self) -> None:
+        """End a connection whose headers are late, else look again when they could be: one timer a connection."""
+        idle = self.cycle is None or self.cycle.response_complete
+        left = HEADER_SECONDS
+        if self._in_headers and idle:
+            left += self._since - self.loop.time()
+        if left > 0:
+            self._clock = self.loop.call_later(left, self._look)
+        else:
+            self.refuse(408, f"the request did not arrive within {HEADER_SECONDS:g} s")
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless the connection is being closed or its headers do not end."""
@@ -71,8 +82,3 @@ class BoundedProtocol(HttpToolsProtocol):
         )
         self.transport.write(STATUS_LINE[status] + head + body)
         self.transport.close()
-
-    def _is_late(self) -> None:
-        idle: Any = self.cycle is None or self.cycle.response_complete
-        if idle and not self.transport.is_closing():
-            self.refuse(408, f"the request did not arrive within {HEADER_SECONDS:g} s")

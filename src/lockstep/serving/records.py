@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from operator import itemgetter
+from itertools import chain, islice
+from operator import call, itemgetter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Check = Callable[[Sequence[Any]], NDArray[Any] | None]
+    Fits = Callable[[Any], bool]
 
 MOST_FAULTS = 100
 """So many faults are listed; of more the number is told."""
@@ -33,9 +34,7 @@ MOST_CODES = 60
 MOST_LETTERS = 40
 """So much of a text is repeated."""
 _NUMBERS = frozenset({int, float})
-_NUMBERS_OR_NONE = frozenset({int, float, type(None)})
 _TEXTS = frozenset({str})
-_TEXTS_OR_NONE = frozenset({str, type(None)})
 _NO_JSON = (b"NaN", b"Infinity")
 
 
@@ -68,6 +67,9 @@ class RecordReader:
         self._known = frozenset(self.names)
         self._pick = itemgetter(*self.names) if len(self.names) > 1 else _only(self.names[0])
         self._checks = [(column.name, _check_of(column)) for column in schema.features]
+        self._fits = [_fit_of(column) for column in schema.features]
+        self._numeric = [place for place, column in enumerate(schema.features) if column.holds_numbers]
+        self._numbers = [self.names[place] for place in self._numeric]
         self._texts = [column.name for column in schema.features if not column.holds_numbers]
         own = {alias: c.name for c in schema.features for alias in c.aliases}
         self._aliases = {alias: name for alias, name in own.items() if alias not in self._known}
@@ -105,15 +107,41 @@ class RecordReader:
 
     def _columns(self, records: list[Any]) -> dict[str, NDArray[Any]] | None:
         """Return the records' columns, or None where one does not fit."""
-        width = len(self.names)
         try:
-            if any(len(record) != width for record in records):
+            if len(records) == 1:
+                return self._columns_of_one(records[0])
+            values = self._by_column(records)
+            if values is None:
                 return None
-            values = zip(*map(self._pick, records), strict=True)
             found = {name: check(part) for (name, check), part in zip(self._checks, values, strict=True)}
         except (KeyError, TypeError, IndexError, OverflowError):
             return None
         return found if all(part is not None for part in found.values()) else None  # type: ignore[return-value]
+
+    def _by_column(self, records: list[Any]) -> Iterable[Sequence[Any]] | None:
+        """Return each column's values, or None where a record has not as many; KeyError where it has others."""
+        keys, width = list(records[0]), len(self.names)
+        if any(len(record) != width for record in records):
+            return None
+        if not all(map(keys.__eq__, map(list, records))):
+            return zip(*map(self._pick, records), strict=True)
+        values = list(chain.from_iterable(map(dict.values, records)))  # all in one order, as most bodies are
+        parts = {key: values[place::width] for place, key in enumerate(keys)}
+        return [parts[name] for name in self.names]
+
+    def _columns_of_one(self, record: Any) -> dict[str, NDArray[Any]] | None:
+        """Return one record's columns, rows of one array: making an array takes longer than checking a value."""
+        import numpy as np
+
+        values = self._pick(record)
+        if len(record) != len(values) or not all(map(call, self._fits, values)):
+            return None
+        numbers = np.array([values[place] for place in self._numeric], dtype=np.float64)  # None becomes NaN
+        found = dict(zip(self._numbers, numbers[:, np.newaxis], strict=True))
+        if self._texts:
+            texts = np.array([record[name] for name in self._texts], dtype=object)
+            found.update(zip(self._texts, texts[:, np.newaxis], strict=True))
+        return found
 
     def _quotes(self, columns: Mapping[str, NDArray[Any]], rows: int) -> int:
         """Return how many quotes a body of these columns has, if no key is written twice and none is escaped."""
@@ -166,7 +194,10 @@ class RecordReader:
         if not isinstance(record, dict):
             return 1
         here = sum(name in record for name in self.names)
-        wrong = sum(name in record and check((record[name],)) is None for name, check in self._checks)
+        wrong = sum(
+            name in record and not fits(record[name])
+            for name, fits in zip(self.names, self._fits, strict=True)
+        )
         return len(self.names) - here + len(record) - here + wrong
 
     def _allowed(self, name: str) -> Any:
@@ -220,6 +251,12 @@ def _kind(value: Any) -> str:
     return "null" if value is None else kinds.get(type(value), "an object")
 
 
+def _types(column: Column) -> frozenset[type]:
+    """Return the types that a value has in JSON; true and false are none of them."""
+    kinds = _NUMBERS if column.holds_numbers else _TEXTS
+    return kinds | {type(None)} if column.missing else kinds
+
+
 def _check_of(column: Column) -> Check:
     """Return the check of one column's values: the array of them, or None where one does not fit."""
     if column.holds_numbers:
@@ -230,7 +267,7 @@ def _check_of(column: Column) -> Check:
 def _code_check(column: Column) -> Check:
     import numpy as np
 
-    types = _NUMBERS_OR_NONE if column.missing else _NUMBERS
+    types = _types(column)
     known = _codes(column) | {None}
 
     def check(values: Sequence[Any]) -> NDArray[Any] | None:
@@ -244,30 +281,33 @@ def _code_check(column: Column) -> Check:
 def _range_check(column: Column) -> Check:
     import numpy as np
 
-    types = _NUMBERS_OR_NONE if column.missing else _NUMBERS
-    low = -sys.float_info.max if column.low is None else column.low
-    high = sys.float_info.max if column.high is None else column.high
+    types = _types(column)
+    low, high = _ends(column)
     whole = column.integer
 
     def check(values: Sequence[Any]) -> NDArray[Any] | None:
         if not types.issuperset(map(type, values)):
             return None
         numbers = np.array(values, dtype=np.float64)  # None becomes NaN
-        if len(values) == 1:
-            (value,) = values
-            good = value is None or (low <= value <= high and not (whole and value % 1))
-        else:  # a NaN, which was null, is neither beyond an end nor between whole numbers
-            bad = (numbers < low) | (numbers > high)
-            good = not (bad | (numbers % 1 > 0) if whole else bad).any()
-        return numbers if good else None
+        bad = (numbers < low) | (
+            numbers > high
+        )  # a NaN, which was null, is neither, nor between whole numbers
+        bad = bad | (numbers % 1 > 0) if whole else bad
+        return None if bad.any() else numbers
 
     return check
+
+
+def _ends(column: Column) -> tuple[float, float]:
+    """Return the least and the largest value a column takes."""
+    low = -sys.float_info.max if column.low is None else column.low
+    return low, sys.float_info.max if column.high is None else column.high
 
 
 def _text_check(column: Column) -> Check:
     import numpy as np
 
-    types = _TEXTS_OR_NONE if column.missing else _TEXTS
+    types = _types(column)
     known = _codes(column) | {None} if column.codes else None
 
     def check(values: Sequence[Any]) -> NDArray[Any] | None:
@@ -278,6 +318,22 @@ def _text_check(column: Column) -> Check:
         return np.array(values, dtype=object)
 
     return check
+
+
+def _fit_of(column: Column) -> Fits:
+    """Return what tells whether one value fits: by the rules of the column's check."""
+    types = _types(column)
+    if column.codes:
+        known = _codes(column) | {None}
+        return lambda value: type(value) in types and value in known
+    if not column.holds_numbers:
+        return lambda value: type(value) in types
+    low, high = _ends(column)
+    if column.integer:
+        return lambda value: (
+            type(value) in types and (value is None or (low <= value <= high and not value % 1))
+        )
+    return lambda value: type(value) in types and (value is None or low <= value <= high)
 
 
 def _parsed(body: bytes) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,6 @@ from lockstep.models.scales import BALANCED, PROBABILITY, WEIGHTED, equivalent
 from lockstep.serving.settings import Rule, ServingSettings
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from lockstep.models.contributions import Explainer
     from lockstep.models.scorer import Scorer
     from lockstep.serving.records import RecordReader
@@ -59,13 +57,13 @@ class Decision:
     words: tuple[str, str]
     source: str
 
-    def of(self, scores: np.ndarray) -> list[tuple[int | None, str]]:
+    def of(self, scores: Sequence[float]) -> list[tuple[int | None, str]]:
         """Return for each score 1 (at or above the threshold), 0, or None within the band, and its word."""
-        sides = [(0, self.words[0]), (1, self.words[1]), (None, "review")]
-        places = (scores >= self.threshold).astype(int)
-        if self.band:
-            places[abs(scores - self.threshold) <= self.band] = 2
-        return [sides[place] for place in places.tolist()]
+        low, high, review = (0, self.words[0]), (1, self.words[1]), (None, "review")
+        at, band = self.threshold, self.band
+        if not band:
+            return [high if score >= at else low for score in scores]
+        return [review if abs(score - at) <= band else high if score >= at else low for score in scores]
 
 
 @dataclass(frozen=True)
