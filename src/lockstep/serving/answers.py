@@ -52,22 +52,24 @@ def explained(served: Served, body: bytes, most_rows: int) -> Answered:
 
 def outcomes_of(served: Served, scores: np.ndarray) -> list[dict[str, Any]]:
     """Return what is said of each row: of two classes by the threshold in force, of others as the model decides."""
-    decision = served.decision
+    decision, numbers = served.decision, range(1, len(scores) + 1)
     if decision is None:
         model = served.model
-        return OUTCOMES[model.schema.task](model, scores, None)
+        told = OUTCOMES[model.schema.task](model, scores, None)
+        return [{"row": number, **one} for number, one in zip(numbers, told, strict=True)]
     chances = scores.tolist()
     return [
-        {"probability": chance, "decision": chosen, "meaning": word}
-        for chance, (chosen, word) in zip(chances, decision.of(chances), strict=True)
+        {"row": number, "probability": chance, "decision": chosen, "meaning": word}
+        for number, chance, (chosen, word) in zip(numbers, chances, decision.of(chances), strict=True)
     ]
 
 
 def _content(served: Served, outcomes: list[dict[str, Any]], single: bool, name: str) -> dict[str, Any]:
-    if single:
-        return outcomes[0] | served.origin
-    rows = [{"row": number, **one} for number, one in enumerate(outcomes, start=1)]
-    return {name: rows, **served.origin}
+    if not single:
+        return {name: outcomes, **served.origin}
+    (outcome,) = outcomes
+    del outcome["row"]
+    return outcome | served.origin
 
 
 def _places(served: Served, outcomes: list[dict[str, Any]]) -> Any:
