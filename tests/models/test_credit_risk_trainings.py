@@ -99,6 +99,7 @@ def test_all_types_are_on_the_balanced_scale(name: str) -> None:
     target = job.parts["train"].target
     assert card["score_scale"] == "balanced"
     assert card["positive_weight"] == pytest.approx((target == 0).sum() / (target == 1).sum())
+    assert card["class_ratio"] == card["positive_weight"]
     assert card["monotone"] == {"credit_score": -1}
     assert card["registered_name"] == "credit-risk-model"
     # Classes that weigh alike put the mean score of both together near the middle.

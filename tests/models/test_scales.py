@@ -29,16 +29,16 @@ def training(kind: str = "lightgbm", calibration: str = "none", **params: object
 @pytest.mark.parametrize(
     ("row", "scale"),
     [
-        (training(is_unbalance=True), Scale("balanced", 4.0)),
-        (training("xgboost", scale_pos_weight="balanced"), Scale("balanced", 4.0)),
-        (training("xgboost", scale_pos_weight=4), Scale("balanced", 4.0)),
-        (training("random_forest", class_weight="balanced"), Scale("balanced", 4.0)),
-        (training("logistic_regression", class_weight={0: 1, 1: 4}), Scale("balanced", 4.0)),
-        (training("xgboost", scale_pos_weight=2), Scale("weighted", 2.0)),
-        (training("random_forest", class_weight={0: 2, 1: 3}), Scale("weighted", 1.5)),
-        (training(), Scale("probability")),
-        (training(is_unbalance=False), Scale("probability")),
-        (training(calibration="sigmoid", is_unbalance=True), Scale("probability")),
+        (training(is_unbalance=True), Scale("balanced", 4.0, 4.0)),
+        (training("xgboost", scale_pos_weight="balanced"), Scale("balanced", 4.0, 4.0)),
+        (training("xgboost", scale_pos_weight=4), Scale("balanced", 4.0, 4.0)),
+        (training("random_forest", class_weight="balanced"), Scale("balanced", 4.0, 4.0)),
+        (training("logistic_regression", class_weight={0: 1, 1: 4}), Scale("balanced", 4.0, 4.0)),
+        (training("xgboost", scale_pos_weight=2), Scale("weighted", 2.0, 4.0)),
+        (training("random_forest", class_weight={0: 2, 1: 3}), Scale("weighted", 1.5, 4.0)),
+        (training(), Scale("probability", 1.0, 4.0)),
+        (training(is_unbalance=False), Scale("probability", 1.0, 4.0)),
+        (training(calibration="sigmoid", is_unbalance=True), Scale("probability", 1.0, 4.0)),
     ],
 )
 def test_weights_and_calibration_say_what_the_scores_mean(row: Training, scale: Scale) -> None:

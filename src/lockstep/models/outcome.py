@@ -221,6 +221,7 @@ def card_of(job: Job, trained: Trained, file_sha256: str) -> dict[str, Any]:
         **({"interval": trained.interval} if trained.interval else {}),
         "score_scale": job.scale.name,
         "positive_weight": job.scale.positive_weight,
+        **({"class_ratio": job.scale.class_ratio} if job.scale.class_ratio else {}),
         "calibration": training.calibration,
         **({"monotone": job.recipe.columns.monotone} if job.recipe.columns.monotone else {}),
         "seed": training.seed,

@@ -26,23 +26,28 @@ DIGITS = 8
 
 @dataclass(frozen=True)
 class Scale:
-    """What a model's scores mean: the scale's name, and by what its odds are more than a probability's."""
+    """What a model's scores mean: the scale's name, and by what its odds are more than a probability's.
+
+    ``class_ratio`` is the weight at which two classes weigh alike in the training rows: with it a threshold that is
+    meant on the balanced scale has its equivalent on this one.
+    """
 
     name: str
     positive_weight: float = 1.0
+    class_ratio: float | None = None
 
 
 def scale_of(training: Training, task: str, target: NDArray[Any]) -> Scale:
     """Return the scale that a training's scores are on; ``target`` is that of its training rows."""
     if task == "regression":
         return Scale(RAW)
-    if task == "multiclass" or training.calibration != "none":
+    if task == "multiclass":
         return Scale(PROBABILITY)
     balanced = balance(target)
-    weight = _declared_weight(training.params, balanced)
+    weight = 1.0 if training.calibration != "none" else _declared_weight(training.params, balanced)
     if weight == 1.0:
-        return Scale(PROBABILITY)
-    return Scale(BALANCED if weight == balanced else WEIGHTED, weight)
+        return Scale(PROBABILITY, class_ratio=balanced)
+    return Scale(BALANCED if weight == balanced else WEIGHTED, weight, balanced)
 
 
 def balance(target: NDArray[Any]) -> float:

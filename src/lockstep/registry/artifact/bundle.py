@@ -192,6 +192,7 @@ def description(version: Version, who: Who) -> dict[str, Any]:
         "threshold": version.threshold,
         "score_scale": version.tag("score_scale"),
         "positive_weight": version.tag("positive_weight"),
+        "class_ratio": version.tag("class_ratio"),
         "git_commit": version.tag("git_commit"),
         "dirty": version.dirty,
         "metrics": version.scores,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from lockstep.registry.record.events import Record
 
-_CARD_TAGS = ("model_digest", "schema_digest", "score_scale", "positive_weight", "threshold")
+_CARD_TAGS = ("model_digest", "schema_digest", "score_scale", "positive_weight", "class_ratio", "threshold")
 
 
 def check_stored(client: MlflowClient, model: Model, version: Version, folder: Path) -> list[Finding]:

@@ -56,7 +56,7 @@ def version_tags(outputs: Outputs) -> dict[str, str]:
         "model_digest": outputs.digest,
         "schema_digest": card["schema_digest"],
         "score_scale": card["score_scale"],
-        **({"positive_weight": card["positive_weight"]} if "positive_weight" in card else {}),
+        **{key: card[key] for key in ("positive_weight", "class_ratio") if key in card},
         **outputs.lineage.tags,
         **data_tags(outputs),
     }
