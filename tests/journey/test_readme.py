@@ -1,25 +1,42 @@
-"""Every command of the README, in its order, as typed."""
+"""Every command of the README, in its order, as typed; those of its part on credit risk: test_credit_commands.py."""
 
 import re
 import shutil
 
 import pytest
 from tests.journey.conftest import ACCIDENTS, CREDIT, HOUSING, ROOT, Project, lend_environment, without
+from tests.journey.typed import commands, section, shown, uncommented
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
+README = (ROOT / "README.md").read_text()
+OTHERS = ("California housing", "Credit risk")
 ELSEWHERE = {
     "make run-train    # builds": "the fixture runs it, and CI builds the environment from nothing",
     "make test": "this is it",
     "source .venv/bin/activate": "the fixture's PATH is what it sets",
 }
-
-
-def commands(text: str) -> list[str]:
-    blocks = re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    return [
-        line for block in blocks for line in block.splitlines() if line.strip() and not line.startswith("#")
-    ]
+WALKED = ("your-own-problem.md", "credit-risk.md", "registry-verify.md", "retrain.md")
+"""Pages whose commands tests/journey/test_your_own_problem.py and test_credit_commands.py type, all of them."""
+MANAGE = "python scripts/manage_model_registry.py"
+OF_DOCS = {
+    "api.md": {
+        "curl -s localhost:8000/predict -H 'Content-Type: application/json' -d @src/models/test_features.json": (
+            "serving/test_api.py::test_a_record_is_answered_as_the_file_prediction_answers_it"
+        )
+    },
+    "reproduce.md": {
+        f"{MANAGE} reproduce --model-name NAME --version N [--keep] [--json]": (
+            "journey/test_reproduce.py::test_uncommitted_changes_are_kept_or_missed"
+        )
+    },
+    "results.md": {
+        "make add-data PROBLEM=accidents FROM=FOLDER": (
+            "journey/test_readme.py::test_each_command_of_the_readme_works_as_typed"
+        ),
+    },
+}
+"""What the other pages show besides, and the test that does it with values of its own."""
 
 
 def elsewhere(command: str) -> bool:
@@ -55,32 +72,6 @@ def prepare_housing(project: Project) -> None:
     project.run("git commit -qam 'a small sample of houses'")
 
 
-def prepare_credit(project: Project) -> None:
-    """Put credit risk into params.yaml, with a small sample, two of its types and no cross-validation."""
-    text = without(
-        (ROOT / "params.yaml").read_text(), f"{CREDIT}-(random_forest|logistic_regression)|{HOUSING}.*"
-    )
-    small = {
-        "units: 20000": f"units: {ACCIDENTS}",
-        "units: 24000": "units: 4800",
-        "cv_folds: 5": "cv_folds: 2",
-    }
-    small[rf"({CREDIT}:\n(?:    .*\n)*?    model_types: ).*"] = r"\g<1>[xgboost, lightgbm]"
-    for pattern, replacement in small.items():
-        text, count = re.subn(pattern, replacement, text)
-        assert count, f"params.yaml has no {pattern}"
-    (project.folder / "params.yaml").write_text(text)
-    project.run("git commit -qam 'a small sample of applications'")
-
-
-def of_credit(command: str) -> bool:
-    return CREDIT in command or "credit-risk" in command
-
-
-def of_housing(command: str) -> bool:
-    return "pipelines.train" in command or HOUSING in command.lower()
-
-
 def as_colleague(project: Project) -> Project:
     folder = project.folder.parent / "colleague"
     project.run(f"git add -A && git commit -qm shared && git clone -q . '{folder}'")
@@ -90,29 +81,19 @@ def as_colleague(project: Project) -> Project:
 
 def test_each_command_of_the_readme_works_as_typed(own):
     prepare(own)
-    typed = [c for c in commands((ROOT / "README.md").read_text()) if not elsewhere(c)]
+    of_others = [command for title in OTHERS for command in commands(section(README, title))]
+    typed = [c for c in commands(README) if not elsewhere(c) and c not in of_others]
     assert len(typed) > 20
-    for command in (c for c in typed if not of_housing(c) and not of_credit(c)):
+    for command in typed:
         where = as_colleague(own) if "colleague" in command else own
         where.run(command)
 
 
 def test_the_commands_of_the_housing_problem_work_as_typed(own):
     prepare_housing(own)
-    typed = [c for c in commands((ROOT / "README.md").read_text()) if of_housing(c)]
-    outputs = [own.run(command) for command in typed]
+    outputs = [own.run(command) for command in commands(section(README, OTHERS[0]))]
     assert "* champion by rmse" in outputs[0]
     assert "COVERAGE" in outputs[-1]
-
-
-def test_the_commands_of_the_credit_problem_work_as_typed(own):
-    prepare_credit(own)
-    typed = [c for c in commands((ROOT / "README.md").read_text()) if of_credit(c)]
-    assert len(typed) >= 3
-    outputs = [own.run(command) for command in typed]
-    assert "credit-risk-model  version 2" in outputs[0]
-    assert "reject" not in outputs[0]
-    assert "PROBABILITY" in outputs[-1]
 
 
 DVCS_OWN_WORDS = [
@@ -122,9 +103,8 @@ DVCS_OWN_WORDS = [
 
 
 def test_what_the_readme_says_of_failures_is_so(own):
-    text = (ROOT / "README.md").read_text()
     for pattern, replacement, begin in DVCS_OWN_WORDS:
-        (quoted,) = [line.strip() for line in text.splitlines() if line.strip().startswith(begin)]
+        (quoted,) = [line.strip() for line in README.splitlines() if line.strip().startswith(begin)]
         own.edit("params.yaml", pattern, replacement)
         assert quoted in own.run("dvc repro compare@accidents", code=255)
         own.run("git checkout -q params.yaml")
@@ -138,8 +118,22 @@ def test_what_the_readme_says_of_failures_is_so(own):
 
 
 def test_the_commands_left_out_are_in_the_readme():
-    found = commands((ROOT / "README.md").read_text())
+    found = commands(README)
     assert [k for k in ELSEWHERE if not any(c.startswith(k) for c in found)] == []
+
+
+def test_each_command_that_the_docs_show_is_run_by_a_test():
+    """As the README has it, by the test that walks through its page, or with other values by the test named here."""
+    in_readme = {uncommented(c) for c in commands(README)}
+    told = {
+        page.name: [c for c in shown(page.read_text()) if c not in in_readme]
+        for page in sorted((ROOT / "docs").glob("*.md"))
+        if page.name not in WALKED
+    }
+    assert {name: left for name, left in told.items() if left} == {n: list(d) for n, d in OF_DOCS.items()}
+    for where in {where for tests in OF_DOCS.values() for where in tests.values()}:
+        file, _, test = where.partition("::")
+        assert f"def {test}(" in (ROOT / "tests" / file).read_text(), where
 
 
 def test_make_help_names_every_target():

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from tests.journey.conftest import ROOT, clone
-from tests.journey.test_readme import commands
+from tests.journey.typed import commands
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 DOC = ROOT / "docs" / "your-own-problem.md"
