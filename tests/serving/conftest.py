@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -52,8 +53,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
     """Train and publish two versions of an xgboost model, in a workspace to be copied."""
     from tests.models.conftest import make_workspace
 
-    from lockstep.models import compare_models, train_multi_model
-    from lockstep.registry.publishing.publish import publish_training
+    from lockstep.models import compare_models
 
     root = tmp_path_factory.mktemp("served") / "made"
     root.mkdir()
@@ -62,11 +62,21 @@ def made(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
         shutil.copyfile(PROJECT / name, root / name)
     shutil.copyfile(empty_store, root / "mlflow.db")
     for depth in (4, 3):
-        (root / "params.yaml").write_text(PARAMS.format(depth=depth))
-        train_multi_model.run(root, "accidents", "xgboost")
-        publish_training(root, "accidents", "xgboost")
+        train_and_publish(root, depth)
     compare_models.run(root, "accidents")
     return root
+
+
+def train_and_publish(root: Path, depth: int) -> None:
+    """Make another version of the model, with trees of another depth."""
+    from lockstep.models import train_multi_model
+    from lockstep.registry.publishing.publish import publish_training
+
+    (root / "params.yaml").write_text(PARAMS.format(depth=depth))
+    train_multi_model.run(root, "accidents", "xgboost")
+    # each would be drawn for the run, which takes a while
+    shutil.rmtree(root / "metrics/accidents/types/xgboost/plots")
+    publish_training(root, "accidents", "xgboost")
 
 
 @pytest.fixture
@@ -98,10 +108,11 @@ class Running:
     variables: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     port: int = 0
+    log_name: str = "server.log"
 
     @property
     def log(self) -> Path:
-        return self.root / "server.log"
+        return self.root / self.log_name
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -173,6 +184,13 @@ def wait_until(true: Callable[[], Any], seconds: float, what: str) -> None:
         time.sleep(0.02)
 
 
+def rest_of(connection: socket.socket) -> bytes:
+    found = b""
+    while part := connection.recv(65_536):
+        found += part
+    return found
+
+
 @pytest.fixture
 def run(root: Path) -> Iterator[Callable[..., Running]]:
     """Start servers over the workspace; all are stopped in the end."""
@@ -189,9 +207,9 @@ def run(root: Path) -> Iterator[Callable[..., Running]]:
             server.process.wait(timeout=10)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One server over the workspace's file, for every test of a module that changes nothing."""
+    """One server over the workspace's file, for every test that changes nothing."""
     copied = tmp_path_factory.mktemp("shared") / "a project"
     shutil.copytree(made, copied)
     running = Running(copied, {"PREDICTION_LOG": "predictions"}).start()

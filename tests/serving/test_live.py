@@ -5,36 +5,117 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.serving.conftest import NAME, RECORD, UNSET, Running, wait_until
+from tests.registry.shop import flip
+from tests.serving.conftest import NAME, RECORD, UNSET, Running, rest_of, wait_until
 
 from lockstep.config.settings import load_settings
 from lockstep.data.checks import records_to_table
+from lockstep.errors import ArtifactError, ConfigError
 from lockstep.models.workspace import load_file
 from lockstep.problems.schema import load_schema
-from lockstep.registry.artifact.loading import load_version
+from lockstep.registry.artifact.loading import CACHE, load_version
 from lockstep.registry.record.lifecycle import archive, promote, rollback
 from lockstep.registry.store import connect
 from lockstep.serving.keys import new_key
+from lockstep.serving.prediction_log import predictions_table
+from lockstep.serving.settings import load_serving
+from lockstep.serving.source import Source
 
 LOCAL = {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
+FILE = "models/accidents/xgboost_model.joblib"
+BODY = json.dumps(RECORD).encode()
 ACCIDENTS = load_schema("accidents")
+
+
+@dataclass
+class Followed:
+    """A server that follows its registry, and the registry."""
+
+    server: Running
+    client: Any
+
+    @property
+    def root(self) -> Path:
+        return self.server.root
+
+    @property
+    def version(self) -> Any:
+        return self.server.get("/version").json["version"]
+
+    @property
+    def health(self) -> Any:
+        return self.server.get("/health").json
+
+    def count(self, name: str) -> float:
+        """Return a number that the server tells of itself."""
+        found = re.search(
+            rf"^lockstep_{name} (\S+)$", self.server.get("/metrics").body.decode(), re.MULTILINE
+        )
+        assert found is not None, name
+        return float(found[1])
+
+    def settle(self) -> Followed:
+        """Serve version 1, with nothing amiss: where each test begins, whatever was before it."""
+        promote(self.client, NAME, 1)
+        wait_until(lambda: (self.version, self.health["status"]) == (1, "ok"), 5, "version 1")
+        return self
+
+
+@pytest.fixture(scope="module")
+def following(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
+    root = tmp_path_factory.mktemp("followed") / "a project"
+    shutil.copytree(made, root)
+    client = client_of(root)
+    promote(client, NAME, 1)
+    running = Running(root, LOCAL).start()
+    yield Followed(running, client)
+    assert running.stop() == 0
+
+
+@pytest.fixture
+def followed(following: Followed) -> Followed:
+    return following.settle()
 
 
 @pytest.fixture
 def client(root: Path) -> Any:
+    return client_of(root)
+
+
+def client_of(root: Path) -> Any:
     return connect(load_settings(root, environ={}), root)
+
+
+@pytest.fixture
+def source_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Source]:
+    """Start what a server over a workspace would answer from, in this process."""
+
+    def start(root: Path, **variables: str) -> Source:
+        monkeypatch.chdir(root)
+        # MLflow leaves there what it was connected to.
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        for name, value in {"PROBLEM": "accidents", **variables}.items():
+            monkeypatch.setenv(name, value)
+        source = Source(load_serving(root), root)
+        source.start()
+        return source
+
+    return start
 
 
 def score(client: Any, root: Path, version: int) -> float:
@@ -46,7 +127,7 @@ class Load:
     """Requests without a pause on a few connections that stay open; every answer is kept."""
 
     def __init__(self, server: Running, clients: int = 3) -> None:
-        self.server, self.body = server, json.dumps(RECORD).encode()
+        self.server = server
         self.answers: list[tuple[int, Any, Any]] = []
         self.errors: list[str] = []
         self._end = threading.Event()
@@ -56,7 +137,7 @@ class Load:
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)
         try:
             while not self._end.is_set():
-                connection.request("POST", "/predict", self.body, {"Content-Type": "application/json"})
+                connection.request("POST", "/predict", BODY, {"Content-Type": "application/json"})
                 got = connection.getresponse()
                 told = json.loads(got.read())
                 self.answers.append((got.status, told.get("version"), told.get("probability")))
@@ -76,110 +157,95 @@ class Load:
             thread.join(timeout=60)
 
 
-def version(server: Running) -> Any:
-    return server.get("/version").json["version"]
-
-
-def test_promotions_and_rollbacks_are_live_within_5_s_and_no_request_fails_or_mixes_models(run, client, root):
-    promote(client, NAME, 1)
-    scores = {number: score(client, root, number) for number in (1, 2)}
+def test_promotions_and_rollbacks_are_live_within_5_s_and_no_request_fails_or_mixes_models(followed):
+    server, client = followed.server, followed.client
+    scores = {number: score(client, followed.root, number) for number in (1, 2)}
     assert scores[1] != scores[2]
-    server = run(**LOCAL)
-    assert version(server) == 1
+    reloads = followed.count("reloads")
     with Load(server) as load:
         for move, wanted in ((lambda: promote(client, NAME, 2), 2), (lambda: rollback(client, NAME), 1)):
             move()
-            wait_until(lambda wanted=wanted: version(server) == wanted, 5, f"version {wanted}")
+            wait_until(lambda wanted=wanted: followed.version == wanted, 5, f"version {wanted}")
         wait_until(lambda: len(load.answers) > 300, 20, "some more answers")
     assert load.errors == []
     assert {status for status, *_ in load.answers} == {200}
     seen = {(number, chance) for _, number, chance in load.answers}
     assert seen == set(scores.items())
-    assert server.get("/health").json["status"] == "ok"
-    assert "lockstep_model_version 1.0" in server.get("/metrics").body.decode()
-    assert "lockstep_reloads 2.0" in server.get("/metrics").body.decode()
+    assert followed.health["status"] == "ok"
+    assert followed.count("model_version") == 1
+    assert followed.count("reloads") == reloads + 2
 
 
-def test_a_damaged_model_is_refused_and_the_old_one_goes_on(run, client, root):
-    promote(client, NAME, 1)
-    server = run(**LOCAL)
-    before = server.post("/predict", RECORD).json["probability"]
+def test_a_damaged_model_is_refused_and_the_old_one_goes_on(followed):
+    server, client = followed.server, followed.client
+    before, failures = server.post("/predict", RECORD).json["probability"], followed.count("reload_failures")
     skops = Path(client.get_model_version_download_uri(NAME, "2")) / "model.skops"
-    content = bytearray(skops.read_bytes())
-    content[len(content) // 2] ^= 1
-    skops.write_bytes(content)
+    assert skops.is_relative_to(followed.root)
+    whole = skops.read_bytes()
+    shutil.rmtree(followed.root / CACHE, ignore_errors=True)  # it may have been fetched before
+    flip(skops)
     promote(client, NAME, 2)
-    wait_until(lambda: "refused" in server.get("/health").json["source"], 10, "the refusal")
-    health = server.get("/health").json
+    wait_until(lambda: "refused" in followed.health["source"], 10, "the refusal")
+    health = followed.health
     assert (health["status"], health["ready"], health["version"]) == ("degraded", True, 1)
     assert health["source"]["refused"]["version"] == 2
     assert "digest" in health["source"]["refused"]["reason"]
     assert server.post("/predict", RECORD).json["probability"] == before
-    assert "lockstep_reload_failures 1.0" in server.get("/metrics").body.decode()
+    assert followed.count("reload_failures") == failures + 1
     rollback(client, NAME)
-    wait_until(lambda: server.get("/health").json["status"] == "ok", 10, "the health to be good again")
+    wait_until(lambda: followed.health["status"] == "ok", 10, "the health to be good again")
+    skops.write_bytes(whole)
 
 
-def test_an_empty_production_is_told_and_the_old_model_goes_on(run, client, root):
-    promote(client, NAME, 1)
-    server = run(**LOCAL)
-    archive(client, NAME, 1)
-    wait_until(lambda: server.get("/health").json["status"] == "degraded", 10, "the news")
-    assert "no version in Production" in server.get("/health").json["source"]["registry_error"]
-    assert server.post("/predict", RECORD).json["version"] == 1
-    promote(client, NAME, 2)
-    wait_until(lambda: version(server) == 2, 5, "version 2")
-    assert server.get("/health").json["status"] == "ok"
+def test_an_empty_production_is_told_and_the_old_model_goes_on(followed):
+    archive(followed.client, NAME, 1)
+    wait_until(lambda: followed.health["status"] == "degraded", 10, "the news")
+    assert "no version in Production" in followed.health["source"]["registry_error"]
+    assert followed.server.post("/predict", RECORD).json["version"] == 1
+    promote(followed.client, NAME, 2)
+    wait_until(lambda: followed.version == 2, 5, "version 2")
+    assert followed.health["status"] == "ok"
 
 
 def test_a_registry_that_is_gone_at_the_start_leaves_the_file_and_is_followed_when_it_comes(
-    run, client, root
+    client, root, source_of, tmp_path
 ):
     promote(client, NAME, 1)
+    root = shutil.copytree(root, tmp_path / "another")  # whose store this process has not opened yet
     os.rename(root / "mlflow.db", root / "away.db")
-    server = run(**LOCAL, MODEL_PATH="models/accidents/xgboost_model.joblib")
-    told = server.post("/predict", RECORD)
-    own = load_file(root / "models/accidents/xgboost_model.joblib", root)
-    assert (told.status, told.json["version"]) == (200, None)
-    assert told.json["model_digest"] == own.digest
-    health = server.get("/health").json
-    assert health["status"] == "degraded"
-    assert "fallback" in health["source"]
-    assert "fallback" in server.get("/version").json["source_state"]
+    source = source_of(root, **LOCAL, MODEL_PATH=FILE)
+    assert source.served is not None
+    assert source.served.model.digest == load_file(root / FILE, root).digest
+    assert source.degraded
+    assert "fallback" in source.health()
     os.rename(root / "away.db", root / "mlflow.db")
-    wait_until(lambda: version(server) == 1, 15, "the registry's model")
-    assert server.get("/health").json["status"] == "ok"
+    source.look()
+    assert source.served.model.version == 1
+    assert not source.degraded
+    assert "fallback" not in source.health()
 
 
-def test_a_server_that_dies_does_not_take_the_model_with_it(run, client, root):
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        uri = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        server = run(MLFLOW_TRACKING_URI=uri, MODEL_PATH="models/accidents/xgboost_model.joblib")
-        assert "refused the connection" in server.get("/health").json["source"]["registry_error"]
-        assert server.post("/predict", RECORD).status == 200
-
-
-def test_a_fixed_run_is_served_whatever_is_promoted(run, client, root):
+def test_a_fixed_run_is_served_whatever_is_promoted(client, root, source_of):
     run_id = client.get_model_version(NAME, "2").run_id
     promote(client, NAME, 1)
-    server = run(**LOCAL, MODEL_URI=f"runs:/{run_id}/model")
-    told = server.post("/predict", RECORD).json
-    assert (told["version"], told["run_id"]) == (2, run_id)
+    for uri in (f"runs:/{run_id}/model", f"models:/{NAME}/2"):
+        source = source_of(root, **LOCAL, MODEL_URI=uri)
+        assert source.served is not None
+        assert (source.served.origin["version"], source.served.origin["run_id"]) == (2, run_id)
+        source.follow()
+        assert not [one for one in threading.enumerate() if one.name == "follow the registry"]
 
 
-def test_an_exported_bundle_is_served_and_a_changed_one_is_not(run, client, root):
+def test_an_exported_bundle_is_served_and_a_changed_one_is_not(client, root, source_of):
     from lockstep.registry.artifact.bundle import export
 
     export(client, root, NAME, root / "bundle", version=1)
-    server = run(MODEL_PATH="bundle")
-    assert server.post("/predict", RECORD).json["version"] == 1
-    assert server.get("/version").json["source"] == "bundle"
-    server.stop()
+    served = source_of(root, MODEL_PATH="bundle").served
+    assert served is not None
+    assert (served.origin["version"], served.version_body["source"]) == (1, "bundle")
     (root / "bundle" / "schema.yaml").write_text("name: other\n")
-    assert "not the bundle that was exported: changed: schema.yaml" in refused_to_start(
-        root, MODEL_PATH="bundle"
-    )
+    with pytest.raises(ArtifactError, match=r"not the bundle that was exported: changed: schema\.yaml"):
+        source_of(root, MODEL_PATH="bundle")
     assert (root / "bundle" / "model").is_dir()
 
 
@@ -202,9 +268,9 @@ def test_without_any_model_it_does_not_start_and_says_both_reasons(root):
     assert "nowhere.joblib is missing" in line
 
 
-def test_a_threshold_of_another_scale_is_refused(root):
-    line = refused_to_start(root, DECISION_THRESHOLD="0.4542", DECISION_SCALE="balanced")
-    assert "meant on the balanced scale" in line
+def test_a_threshold_of_another_scale_is_refused(root, source_of):
+    with pytest.raises(ConfigError, match="meant on the balanced scale"):
+        source_of(root, DECISION_THRESHOLD="0.4542", DECISION_SCALE="balanced")
 
 
 def test_a_port_that_is_taken_is_one_line_before_anything_is_loaded(root):
@@ -215,25 +281,32 @@ def test_a_port_that_is_taken_is_one_line_before_anything_is_loaded(root):
         assert f"PORT={port}" in refused_to_start(root, PORT=str(port))
 
 
-def test_an_open_server_without_keys_is_warned_of(run):
-    server = run(HOST="0.0.0.0")
+def test_threshold_band_and_time_limit_belong_to_a_server_and_an_open_one_is_warned_of(run, root):
+    near = float(load_file(root / FILE, root).score(records_to_table(ACCIDENTS, [RECORD]))[0])
+    server = run(
+        HOST="0.0.0.0", DECISION_THRESHOLD=f"{near + 0.001}", APPROVAL_BAND="0.01", REQUEST_SECONDS="1",
+        PREDICTION_LOG="kept",
+    )  # fmt: skip
     assert "no key is asked for; set API_KEYS_FILE" in server.log.read_text()
-    assert server.post("/predict", RECORD).status == 200
-
-
-def test_the_threshold_and_the_band_belong_to_the_server(run):
-    server = run(DECISION_THRESHOLD="0.3", APPROVAL_BAND="0.0001")
-    told = server.post("/predict", RECORD).json
-    assert (told["threshold"], told["decision"]) == (0.3, int(told["probability"] >= 0.3))
-    near = run(DECISION_THRESHOLD=f"{told['probability']}", APPROVAL_BAND="0.01")
-    again = near.post("/predict", RECORD).json
-    assert (again["decision"], again["meaning"]) == (None, "review")
+    told = server.post("/predict", [RECORD, {**RECORD, "agg_": 3 - RECORD["agg_"]}]).json
+    (there, other), threshold = told["predictions"], told["threshold"]
+    assert threshold == pytest.approx(near + 0.001)
+    assert (there["probability"], there["decision"], there["meaning"]) == (near, None, "review")
+    assert abs(other["probability"] - threshold) > 0.01
+    assert other["decision"] == int(other["probability"] >= threshold)
+    began = time.monotonic()
+    with half_sent(server) as slow:
+        assert server.post("/predict", RECORD).status == 200
+        assert rest_of(slow).startswith(b"HTTP/1.1 408 ")
+    assert time.monotonic() - began < 8
+    ends_what_is_under_way_first(server, signal.SIGINT)
+    assert len(predictions_table(root / "kept")) == 4
 
 
 def test_keys_are_asked_for_and_rotated_without_a_restart(run, root):
     (old, old_line), (new, new_line) = new_key("old"), new_key("new")
     (root / "keys").write_text(old_line)
-    server = run(API_KEYS_FILE="keys")
+    server = run(API_KEYS_FILE="keys", PREDICTION_LOG="kept")
 
     def status(path: str = "/predict", **headers: str) -> int:
         return server.post(path, RECORD, headers).status
@@ -251,39 +324,42 @@ def test_keys_are_asked_for_and_rotated_without_a_restart(run, root):
     wait_until(lambda: status(**{"X-API-Key": old}) == 401, 5, "the old key to be withdrawn")
     assert status(**{"X-API-Key": new}) == 200
     (root / "keys").write_text("nonsense")
-    wait_until(lambda: server.get("/health").json["status"] == "degraded" or status() == 0, 5, "the fault")
-    assert status(**{"X-API-Key": new}) == 200
+    # the file is looked at by requests that need a key
+    wait_until(
+        lambda: status(**{"X-API-Key": new}) == 200 and server.get("/health").json["status"] == "degraded",
+        5,
+        "the fault",
+    )
+    assert "line 1 is not of the form NAME:SHA256" in server.get("/health").json["faults"][0]
+    ends_what_is_under_way_first(server, signal.SIGTERM, {"X-API-Key": new})
     assert new not in server.log.read_text()
+    assert old not in server.log.read_text()
 
 
 @contextmanager
-def under_way(server: Running) -> Iterator[socket.socket]:
-    """A request of which the server has the headers and half of the body."""
-    body = json.dumps(RECORD).encode()
-    head = f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+def half_sent(server: Running, headers: Mapping[str, str] | None = None) -> Iterator[socket.socket]:
+    """A request of which the server has the headers and a part of the body."""
+    lines = {"Host": "a", "Content-Type": "application/json", "Content-Length": len(BODY), **(headers or {})}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-        connection.sendall(head.encode() + body[:50])
-        time.sleep(0.2)  # nothing tells when the server has read it
+        connection.sendall(f"POST /predict HTTP/1.1\r\n{head}\r\n".encode() + BODY[:50])
         yield connection
-        connection.sendall(body[50:])
-        found = b""
-        while part := connection.recv(4096):
-            found += part
-        assert found.startswith(b"HTTP/1.1 200 ")
-        assert b'"probability"' in found
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_what_is_under_way_first(run, root, number):
-    server = run(PREDICTION_LOG="kept")
+def ends_what_is_under_way_first(
+    server: Running, number: int, headers: Mapping[str, str] | None = None
+) -> None:
+    """Stop a server in the middle of a request, which is answered; with code 0, and its log complete."""
     assert server.process is not None
-    with under_way(server):
+    with half_sent(server, headers) as connection:
+        time.sleep(0.2)  # nothing tells when the server has read it
         server.process.send_signal(number)
         wait_until(lambda: not accepts(server), 5, "the port to be closed")
+        connection.sendall(BODY[50:])
+        found = rest_of(connection)
+    assert found.startswith(b"HTTP/1.1 200 ")
+    assert b'"probability"' in found
     assert server.process.wait(timeout=20) == 0
-    from lockstep.serving.prediction_log import predictions_table
-
-    assert len(predictions_table(root / "kept")) == 1
     assert server.lines[-1]["event"] == "stopped"
 
 

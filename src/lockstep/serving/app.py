@@ -12,13 +12,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import cache
+from pathlib import Path
 
 import orjson
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import HTMLResponse
-from starlette.staticfiles import StaticFiles
 
 from lockstep.serving.answers import Answered, answered, explained, predicted
 from lockstep.serving.exchange import (
@@ -27,6 +26,7 @@ from lockstep.serving.exchange import (
     TEXT,
     Exchange,
     Gone,
+    Headers,
     Receive,
     Refusal,
     Reply,
@@ -38,6 +38,7 @@ from lockstep.serving.exchange import (
 from lockstep.serving.feedback import read_labels
 from lockstep.serving.keys import Keys
 from lockstep.serving.prediction_log import Entry, PredictionLog
+from lockstep.serving.protocol import FULL
 from lockstep.serving.records import Refused
 from lockstep.serving.served import Served
 from lockstep.serving.settings import ServingSettings
@@ -52,6 +53,13 @@ INLINE_BYTES = 64 * 1024
 """Bodies up to this size (about 200 records) are answered at once, larger ones in a thread, so that nobody waits."""
 _THREADS, _MOST_WAITING = 2, 32
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
+_DOCS_FILES = {
+    "swagger-ui-bundle.js": b"text/javascript; charset=utf-8",
+    "swagger-ui.css": b"text/css; charset=utf-8",
+    "favicon-32x32.png": b"image/png",
+}
+"""What the page of /docs fetches, and what it is."""
+_KEPT: Headers = ((b"cache-control", b"max-age=86400"),)
 
 
 class Api(FastAPI):
@@ -80,9 +88,10 @@ class Api(FastAPI):
             "/metrics": {"GET": self._metrics},
             "/openapi.json": {"GET": self._openapi},
             "/": {"GET": self._page},
+            "/docs": {"GET": _docs},
+            **{f"/docs/files/{name}": {"GET": _docs_file} for name in _DOCS_FILES},
         }
         self._watch_others()
-        self._add_docs()
 
     # ---- around every request -------------------------------------------------------------------
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,9 +101,6 @@ class Api(FastAPI):
             return
         exchange = Exchange(scope, receive)
         methods = self._table.get(scope["path"])
-        if methods is None and (scope["path"] == "/docs" or scope["path"].startswith("/docs/")):
-            await super().__call__(scope, receive, send)
-            return
         try:
             reply = await self._replied(exchange, methods)
             await send_reply(send, reply, exchange.request_id)
@@ -121,8 +127,11 @@ class Api(FastAPI):
     def _handler(self, exchange: Exchange, methods: dict[str, Handler] | None) -> Handler:
         """Return what answers a path and method; Refusal 404 or 405 where nothing does."""
         if methods is None:
-            raise Refusal(404, f"there is nothing here; known: {', '.join(self._table)}, /docs")
+            known = [path for path in self._table if not path.startswith("/docs/")]
+            raise Refusal(404, f"there is nothing here; known: {', '.join(known)}")
         exchange.route = exchange.scope["path"]
+        if FULL in exchange.scope:
+            raise _busy(CLOSE)
         method = exchange.scope["method"]
         handler = methods.get("GET" if method == "HEAD" else method)
         if handler is None:
@@ -299,20 +308,28 @@ class Api(FastAPI):
         watch("ready", "Whether there is a model to answer with", lambda: self.source.served is not None)
         watch("degraded", "Whether something else is served than is wanted", lambda: self.source.degraded)
 
-    def _add_docs(self) -> None:
-        from swagger_ui_bundle import swagger_ui_path
 
-        async def docs(_: Any) -> HTMLResponse:
-            return get_swagger_ui_html(
-                openapi_url="/openapi.json",
-                title="API description",
-                swagger_js_url="/docs/files/swagger-ui-bundle.js",
-                swagger_css_url="/docs/files/swagger-ui.css",
-                swagger_favicon_url="/docs/files/favicon-32x32.png",
-            )
+async def _docs(exchange: Exchange) -> Reply:
+    page = get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title="API description",
+        swagger_js_url="/docs/files/swagger-ui-bundle.js",
+        swagger_css_url="/docs/files/swagger-ui.css",
+        swagger_favicon_url="/docs/files/favicon-32x32.png",
+    )
+    return Reply(200, bytes(page.body), HTML)
 
-        self.add_route("/docs", docs, methods=["GET"])
-        self.mount("/docs/files", StaticFiles(directory=str(swagger_ui_path)))
+
+async def _docs_file(exchange: Exchange) -> Reply:
+    name = exchange.scope["path"].rpartition("/")[2]
+    return Reply(200, _docs_content(name), _DOCS_FILES[name], _KEPT)
+
+
+@cache
+def _docs_content(name: str) -> bytes:
+    from swagger_ui_bundle import swagger_ui_path
+
+    return Path(swagger_ui_path, name).read_bytes()
 
 
 def _replied(exchange: Exchange, found: Answered) -> Reply:
@@ -321,8 +338,9 @@ def _replied(exchange: Exchange, found: Answered) -> Reply:
     return Reply(200, orjson.dumps(found.content, option=_NUMPY))
 
 
-def _busy() -> Refusal:
-    return Refusal(503, "too much is under way; try again in a second", headers=((b"retry-after", b"1"),))
+def _busy(more: Headers = ()) -> Refusal:
+    headers = ((b"retry-after", b"1"), *more)
+    return Refusal(503, "too much is under way; try again in a second", headers=headers)
 
 
 def _as_refusal(fault: Refused) -> Refusal:
