@@ -109,6 +109,7 @@ class Running:
     process: subprocess.Popen[bytes] | None = None
     port: int = 0
     log_name: str = "server.log"
+    program: tuple[str, ...] = ("-m", "lockstep.serving")
 
     @property
     def log(self) -> Path:
@@ -123,7 +124,7 @@ class Running:
         environment |= {"PROBLEM": "accidents", "PORT": "0", **self.variables}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "lockstep.serving"],
+                [sys.executable, *self.program],
                 cwd=self.root,
                 env=environment,
                 stdout=log,

@@ -118,6 +118,8 @@ class Api(FastAPI):
             return refused(refusal, exchange.request_id)
         except Refused as fault:
             return refused(_as_refusal(fault), exchange.request_id)
+        except Gone:
+            raise
         except Exception:  # noqa: BLE001  a fault of ours: told in the log by its place, and answered like all else
             self._fault_log.exception("a request failed")
             return refused(

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import httptools
 import orjson
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 HEADER_SECONDS = 10.0
 """Longest that a request's line and headers, or a body that was not waited for, may take to arrive."""
@@ -35,6 +35,7 @@ class BoundedProtocol(HttpToolsProtocol):
         # uvicorn would answer in plain text, beside the log, the metrics and the request's id.
         self._most, self.limit_concurrency = self.limit_concurrency, None
         self._last: bytes | None = None
+        self._running: RequestResponseCycle | None = None
         self._unsent = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -50,6 +51,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """Stop waiting."""
         self._clock.cancel()
         super().connection_lost(exc)
+        self.pipeline.clear()
+        running = self._running
+        if running is not None and not running.response_complete:  # uvicorn tells the newest request only
+            running.disconnected = True
+            running.message_event.set()
 
     # ---- what the parser tells ------------------------------------------------------------------
     def on_message_begin(self) -> None:
@@ -87,6 +93,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._since = self.loop.time()
         if self._last is not None and self._is_idle():
             self._end(self._last)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _await_headers(self) -> None:
         self._in_headers, self._received = True, 0

@@ -1,0 +1,89 @@
+"""The API over a real MLflow tracking server: what is promoted there is followed, also after the server was gone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.registry.conftest import Server, empty_database, server_factory
+from tests.serving.conftest import NAME, RECORD, Running, train_and_publish, wait_until
+
+from lockstep.config.settings import load_settings
+from lockstep.registry.publishing.publish import publish_training
+from lockstep.registry.record.lifecycle import promote, rollback
+from lockstep.registry.store import connect
+
+__all__ = ["empty_database", "server_factory"]
+FILE = "models/accidents/xgboost_model.joblib"
+
+
+@pytest.fixture
+def tracking(server_factory) -> Server:
+    """A tracking server of the test's own, as it is killed."""
+    return server_factory().start()
+
+
+@pytest.fixture
+def serving(root: Path, tracking: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    """Two versions on the tracking server, the first promoted, and the API that follows it."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.uri)
+    publish_training(root, "accidents", "xgboost")
+    train_and_publish(root, depth=2)
+    promote(connect(load_settings(root), root), NAME, 1)
+    running = Running(root, {"MLFLOW_TRACKING_URI": tracking.uri, "MODEL_PATH": FILE})
+    yield running.start()
+    assert running.stop() == 0
+
+
+def test_promotions_on_a_server_are_live_within_5_s_also_after_it_was_gone(
+    serving: Running, tracking: Server
+):
+    root = serving.root
+    client = connect(load_settings(root), root)
+
+    def version() -> int:
+        return int(serving.get("/version").json["version"])
+
+    def status() -> str:
+        return str(serving.get("/health").json["status"])
+
+    assert (version(), status()) == (1, "ok")
+    promote(client, NAME, 2)
+    wait_until(lambda: version() == 2, 5, "version 2")
+    before = serving.post("/predict", RECORD).json["probability"]
+
+    tracking.kill()
+    wait_until(lambda: status() == "degraded", 10, "the news that the server is gone")
+    source = serving.get("/health").json["source"]
+    assert not source["registry_reachable"]
+    assert "connection" in source["registry_error"]
+    began = time.monotonic()
+    told = [serving.post("/predict", RECORD) for _ in range(20)]
+    assert time.monotonic() - began < 5
+    assert {(one.status, one.json["version"], one.json["probability"]) for one in told} == {(200, 2, before)}
+    assert serving.get("/health/ready").status == 200
+
+    tracking.start()
+    wait_until(lambda: status() == "ok", 15, "the server to be found again")
+    rollback(client, NAME)
+    wait_until(lambda: version() == 1, 5, "version 1")
+    assert serving.post("/predict", RECORD).json["probability"] != before
+
+    tracking.kill()
+    shutil.rmtree(root / ".lockstep" / "cache")
+    again = Running(root, serving.variables, log_name="again.log").start()
+    try:
+        told = again.post("/predict", RECORD).json
+        card = json.loads((root / FILE).with_suffix(".json").read_text())
+        assert (told["version"], told["model_digest"]) == (None, card["model_digest"])
+        health = again.get("/health").json
+        assert (health["status"], health["source"]["served_from"]) == ("degraded", "path")
+        assert "fallback" in health["source"]
+        assert "fallback" in again.get("/version").json["source_state"]
+        assert "refused the connection" in health["source"]["registry_error"]
+    finally:
+        assert again.stop() == 0
