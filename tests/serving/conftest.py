@@ -133,7 +133,9 @@ class Running:
         return self
 
     def start(self) -> Running:
-        self.launch()
+        return self.launch().await_start()
+
+    def await_start(self) -> Running:
         assert self.process is not None
         wait_until(lambda: self._found_port() or self.process.poll() is not None, 60, "the server to start")
         assert self.process.poll() is None, self.log.read_text()

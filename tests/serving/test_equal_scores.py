@@ -1,0 +1,165 @@
+"""The same rows by training's own path, the file prediction, the API and `mlflow models serve`: equal probabilities."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from benchmarks.serve import mlflow_server, posted, request_rows, split
+from tests.serving.conftest import PROJECT, Running
+
+from lockstep.config.layout import ProblemLayout
+from lockstep.config.params import load_params
+from lockstep.data.checks import records_to_table
+from lockstep.data.import_raw import import_sample
+from lockstep.data.preprocess import tidy
+from lockstep.io import read_json, write_json, write_parquet
+from lockstep.models.evaluation import SCORE_DECIMALS
+from lockstep.models.prediction import Model
+from lockstep.models.workspace import load_file
+from lockstep.problems.schema import Schema, load_schema
+
+ROWS = 200
+
+
+@dataclass
+class Trained:
+    """A workspace with one trained model."""
+
+    root: Path
+    problem: str
+    type: str
+
+    @property
+    def file(self) -> Path:
+        return ProblemLayout(self.root, self.problem).model(self.type)
+
+    @property
+    def schema(self) -> Schema:
+        return load_schema(self.problem)
+
+    @property
+    def model(self) -> Model:
+        return load_file(self.file, self.root)
+
+
+@pytest.fixture(scope="module")
+def credit(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The real stages of credit_risk over a small sample: text categories, derived columns, business threshold."""
+    from lockstep.features import build_features
+    from lockstep.models import train_multi_model
+
+    root = tmp_path_factory.mktemp("credit") / "a project"
+    root.mkdir()
+    content = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    section, row = content["problems"]["credit_risk"], content["train"]["credit_risk-lightgbm"]
+    section["source"]["sample"]["units"] = 3000
+    section["model_types"] = ["lightgbm"]
+    row["cv_folds"] = 0
+    told = {"problems": {"credit_risk": section}, "train": {"credit_risk-lightgbm": row}}
+    (root / "params.yaml").write_text(yaml.safe_dump(told))
+    shutil.copyfile(PROJECT / "dvc.yaml", root / "dvc.yaml")
+    problem, layout = load_params(root).problem("credit_risk"), ProblemLayout(root, "credit_risk")
+    layout.raw.mkdir(parents=True)
+    import_sample(root, "credit_risk", problem.source, layout.raw)
+    table, quality = tidy(layout.raw, problem.source.kind, load_schema("credit_risk"), problem.preprocess)
+    write_parquet(layout.tidy, table)
+    write_json(layout.data_quality, quality)
+    build_features.run(root, "credit_risk")
+    train_multi_model.run(root, "credit_risk", "lightgbm")
+    return Trained(root, "credit_risk", "lightgbm")
+
+
+@pytest.fixture(scope="module")
+def accident(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    root = tmp_path_factory.mktemp("accident") / "a project"
+    shutil.copytree(made, root)
+    return Trained(root, "accidents", "xgboost")
+
+
+@pytest.fixture(scope="module", params=["credit", "accident"])
+def trained(request: pytest.FixtureRequest) -> Trained:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module")
+def records(trained: Trained) -> list[dict[str, Any]]:
+    """Rows that hold what every column may hold: each code, both ends of each range, nothing where that is allowed."""
+    plain = request_rows(trained.schema, ROWS)
+    found = plain + [
+        {**plain[0], column.name: end}
+        for column in trained.schema.features
+        for end in (column.low, column.high)
+        if end is not None and not column.codes
+    ]
+    for column in trained.schema.features:
+        values = {row[column.name] for row in found}
+        assert (None in values) == column.missing, column.name
+        assert values >= {*column.codes} or len(column.codes) > 60, column.name
+    return found
+
+
+def test_every_way_to_a_prediction_gives_equal_probabilities(
+    trained: Trained, records: list[dict[str, Any]], tmp_path: Path, capsys, monkeypatch
+):
+    wanted = trained.model.score(records_to_table(trained.schema, records))
+    assert len(np.unique(wanted)) > ROWS / 10
+    by_file = [
+        one["probability"] for one in predicted_from_file(trained, records, tmp_path, capsys, monkeypatch)
+    ]
+    assert by_file == wanted.tolist()
+
+    running = Running(trained.root, {"PROBLEM": trained.problem, "MODEL_PATH": str(trained.file)}).launch()
+    try:
+        with mlflow_server(trained.file, tmp_path, trained.schema) as port:
+            theirs = np.array(posted(port, "/invocations", split(records))["predictions"])
+        answered = running.await_start().post("/predict", records).json["predictions"]
+        explained = running.post("/explain", records).json["explanations"]
+        singly = [running.post("/predict", one).json["probability"] for one in records[:50]]
+    finally:
+        assert running.stop() == 0
+    assert [one["probability"] for one in answered] == wanted.tolist()
+    assert [one["probability"] for one in explained] == wanted.tolist()
+    assert singly == wanted[:50].tolist()
+    # MLflow calls predict_proba, which nobody rounds; everything of ours is rounded so that no platform shows.
+    assert np.round(theirs[:, 1], SCORE_DECIMALS).tolist() == wanted.tolist()
+    assert np.abs(theirs[:, 1] - wanted).max() <= 0.5 * 10**-SCORE_DECIMALS + 1e-15
+
+
+def predicted_from_file(
+    trained: Trained,
+    records: list[dict[str, Any]],
+    folder: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[dict[str, Any]]:
+    from lockstep.registry.predict import main
+
+    file = folder / "records.json"
+    file.write_text(json.dumps(records))
+    monkeypatch.chdir(trained.root)
+    main([str(file), "--model-path", str(trained.file), "--json"])
+    return json.loads(capsys.readouterr().out)
+
+
+def test_what_training_scored_encoded_is_what_the_whole_pipeline_scores_raw(credit: Trained):
+    layout, schema = ProblemLayout(credit.root, "credit_risk"), credit.schema
+    matrix, table = pd.read_parquet(layout.matrix("test")), pd.read_parquet(layout.tidy)
+    pipeline = credit.model.pipeline
+    raw = table.iloc[matrix["__row__"].to_numpy()]
+    encoded = matrix[list(pipeline["encoder"].feature_kinds_)]
+    assert (raw[schema.target].to_numpy() == matrix["__target__"].to_numpy()).all()
+    ours = credit.model.score(raw[schema.feature_names])
+    theirs = pipeline["model"].predict_proba(encoded)[:, 1]
+    assert np.array_equal(ours, np.round(theirs, SCORE_DECIMALS))
+    told = read_json(layout.type_metrics("lightgbm"))["test"]["roc_auc"]
+    from sklearn.metrics import roc_auc_score
+
+    assert roc_auc_score(matrix["__target__"], ours) == pytest.approx(told, abs=1e-5)
