@@ -77,6 +77,10 @@ SERVED = $(if $(filter command% environment%,$(origin PROBLEM)),$(PROBLEM),)
 serve: $(READY) ## answer predictions over HTTP on loopback (PROBLEM=credit_risk, PORT=8000, MODEL_PATH=…; docs/api.md)
 	@PROBLEM="$(SERVED)" python -m lockstep.serving
 
+.PHONY: deploy
+deploy: $(READY) ## write a folder with a Dockerfile that serves one version by itself: OUTPUT=folder (MODEL=…, STAGE=Production)
+	@PROBLEM="$(SERVED)" python -m lockstep.serving.deploy --output "$(OUTPUT)" --stage "$(or $(STAGE),Production)" $(if $(MODEL),--model-name "$(MODEL)")
+
 .PHONY: deploy-check
 deploy-check: $(READY) ## export, build the API's environment from that alone, start it, predict, explain, stop (MODEL=…, STAGE=Production)
 	@PROBLEM="$(SERVED)" python -m lockstep.serving.deploy --check --stage "$(or $(STAGE),Production)" $(if $(MODEL),--model-name "$(MODEL)")

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -6,8 +7,17 @@ from pathlib import Path
 import pytest
 from tests.serving.conftest import NAME, PROJECT, RECORD
 
+from lockstep.config.settings import CONFIG_FILE
 from lockstep.errors import LockstepError, UsageError
-from lockstep.serving.deploy import PACKAGES, _check_answers, asked, requirements, started, write_deployment
+from lockstep.serving.deploy import (
+    PACKAGES,
+    _check_answers,
+    asked,
+    check_decision,
+    requirements,
+    started,
+    write_deployment,
+)
 
 
 @pytest.fixture
@@ -20,15 +30,30 @@ def bundle(root: Path) -> Path:
     return export(client, root, NAME, root / "bundle", version=2).folder
 
 
-def test_a_deployment_serves_with_nothing_but_its_own_folder(bundle, tmp_path):
+@pytest.fixture
+def own_decision(tmp_path: Path) -> Path:
+    """A workspace whose API decides by a threshold and band of its own, and not by the model's."""
+    root = tmp_path / "deciding"
+    config = root / CONFIG_FILE
+    config.parent.mkdir(parents=True)
+    config.write_text("serving: {decisions: {accidents: {threshold: 0.321, approval_band: 0.02}}}\n")
+    shutil.copyfile(PROJECT / "requirements.lock", root / "requirements.lock")
+    return root
+
+
+def test_a_deployment_serves_with_nothing_but_its_own_folder(bundle, own_decision, tmp_path):
     output = tmp_path / "elsewhere" / "deployment"
-    write_deployment(bundle, output, PROJECT)
+    write_deployment(bundle, output, own_decision)
     assert not list(output.rglob("*.pyc"))
     with started(output, Path(sys.executable)) as address:
         told, version = asked(f"{address}/predict", RECORD), asked(f"{address}/version")
     content = json.loads((bundle / "bundle.json").read_text())
     assert (told["version"], told["run_id"]) == (2, content["run_id"])
     assert version["model_digest"] == content["model_digest"]
+    assert (version["threshold"], version["approval_band"], told["threshold"]) == (0.321, 0.02, 0.321)
+    check_decision(version, output)
+    with pytest.raises(LockstepError, match=r"not by threshold 0\.321 and band 0\.02"):
+        check_decision(version | {"approval_band": 0}, output)
     with pytest.raises(UsageError, match="there already"):
         write_deployment(bundle, output, PROJECT)
 

@@ -38,6 +38,10 @@ PAGE = 200
 SCRIPT = "python scripts/manage_model_registry.py"
 
 
+class NotRegistered(RegistryError):
+    """The registry answers, and holds no such model, version or run."""
+
+
 @dataclass(frozen=True)
 class Version:
     """One registered version."""
@@ -110,7 +114,7 @@ class Model:
         if found is None:
             there = ", ".join(str(v.version) for v in self.versions[-10:]) or "none"
             more = "…, " if len(self.versions) > 10 else ""
-            raise RegistryError(f"{self.name} has no version {number}; there are: {more}{there}")
+            raise NotRegistered(f"{self.name} has no version {number}; there are: {more}{there}")
         return found
 
     def newest_in(self, stage: str) -> Version:
@@ -290,7 +294,7 @@ def _entry(client: Registry, name: str) -> Any:
     """Return the registry's entry of a model; an unknown name is an error with the nearest known one."""
     found = _source(client).entries(name)
     if not found:
-        raise RegistryError(_no_model(name, model_names(client)))
+        raise NotRegistered(_no_model(name, model_names(client)))
     return found[0]
 
 

@@ -212,6 +212,7 @@ def release_version(client: MlflowClient, root: Path, outputs: Outputs, publishe
         "run_id": version.run_id,
         "retrain": version.tag("retrain"),
         **outputs.lineage.tags,
+        "data_dvc_hash": version.tag("data_dvc_hash"),
     }
     return release(outputs.layout, outputs.type, facts, same_model(case))
 

@@ -65,7 +65,7 @@ def serve(settings: ServingSettings, root: Path, taken: socket.socket) -> int:
     print(f"serving {served.where} ({served.opened.source}) at {place}", file=sys.stderr, flush=True)
     if source.degraded:
         print(
-            f"warning: {source.state.error}; serving {served.opened.place} meanwhile",
+            f"warning: {source.fault}; serving {served.opened.place} meanwhile",
             file=sys.stderr,
             flush=True,
         )

@@ -1,7 +1,7 @@
 """A folder that is all it takes to serve one version elsewhere, and the check that it is.
 
-It holds the exported bundle, this package, what to install with every version pinned, and a Dockerfile: no registry, no
-repository, and no network at the start.
+It holds the exported bundle, this package, the threshold and limits in force here, what to install with every version
+pinned, and a Dockerfile: no registry, no repository, and no network at the start.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.config.layout import project_root
+from lockstep.config.settings import CONFIG_FILE
 from lockstep.errors import DataError, LockstepError, UsageError, run_command
 from lockstep.io import write_text
 
 BUNDLE, APP, REQUIREMENTS, DOCKERFILE = "bundle", "app", "requirements.txt", "Dockerfile"
+CONFIG_FOLDER = CONFIG_FILE.parts[0]
 PACKAGES = (
     "fastapi", "httptools", "orjson", "prometheus-client", "pydantic", "python-dotenv", "shap", "swagger-ui-bundle",
     "uvicorn", "uvloop",
@@ -44,6 +46,7 @@ COPY requirements.txt .
 RUN pip install --no-cache-dir --compile -r requirements.txt
 COPY app app
 COPY bundle bundle
+COPY {config} {config}
 RUN python -m compileall -q app && useradd --uid 10001 --create-home api && mkdir kept && chown api kept
 USER api
 ENV PYTHONPATH=/srv/app PYTHONUNBUFFERED=1 HOST=0.0.0.0 PORT=8000 MODEL_PATH=bundle PROBLEM={problem} \\
@@ -122,6 +125,7 @@ def write_deployment(bundle: Path, output: Path, root: Path) -> None:
         shutil.copytree(_PACKAGE, folder / APP / "lockstep", ignore=ignored)
         write_text(folder / REQUIREMENTS, "".join(f"{pin}\n" for pin in requirements(bundle, root)))
         write_text(folder / DOCKERFILE, dockerfile(told))
+        write_text(folder / CONFIG_FILE, configuration(root, str(told.get("problem"))))
 
 
 def requirements(bundle: Path, root: Path) -> list[str]:
@@ -143,11 +147,30 @@ def _name(pin: str) -> str:
     return re.sub(r"[-_.]+", "-", re.split(r"[=\[ ;]", pin, maxsplit=1)[0]).lower()
 
 
+def configuration(root: Path, problem: str) -> str:
+    """Return the deployment's model_config.yaml: the threshold, scale and band in force here, and the limits.
+
+    They belong to the API and not to the model: without them a deployment would decide by the model's own threshold.
+    """
+    import yaml
+
+    from lockstep.serving.settings import load_serving
+
+    settings = load_serving(root)
+    rule = settings.rule_for(problem)
+    decision = {"threshold": rule.threshold, "scale": rule.scale, "approval_band": rule.band}
+    known = {key: value for key, value in decision.items() if value is not None}
+    content = {"serving": {"limits": settings.limits.model_dump(), "decisions": {problem: known}}}
+    return yaml.safe_dump(content, sort_keys=False)
+
+
 def dockerfile(told: dict[str, Any]) -> str:
     """Return the Dockerfile of a deployment."""
     tag = re.sub(r"[^a-z0-9]+", "-", str(told["name"]).lower()).strip("-") or "model"
     where = f"{told['name']} version {told['version']}"
-    return _DOCKER.format(where=where, tag=f"{tag}-api:{told['version']}", problem=told.get("problem") or "")
+    problem = told.get("problem") or ""
+    image = f"{tag}-api:{told['version']}"
+    return _DOCKER.format(where=where, tag=image, problem=problem, config=CONFIG_FOLDER)
 
 
 def check(deployment: Path, environment: Path) -> None:
@@ -162,6 +185,7 @@ def check(deployment: Path, environment: Path) -> None:
     _check_answers(
         predicted, explained, version, json.loads((deployment / BUNDLE / "bundle.json").read_text())
     )
+    check_decision(version, deployment)
     _say(
         f"predicted and explained a record with {predicted['model']} version {predicted['version']}, and stopped"
     )
@@ -179,6 +203,17 @@ def _check_answers(
     apart = abs(explained["base"] + sum(explained["contributions"].values()) - explained["margin"])
     if apart > 1e-4 * max(1.0, abs(explained["margin"])):
         raise LockstepError(f"the contributions of /explain miss the margin by {apart:g}")
+
+
+def check_decision(version: dict[str, Any], deployment: Path) -> None:
+    """Raise a LockstepError unless a deployment decides by the threshold and band that it was written with."""
+    from lockstep.serving.settings import load_serving
+
+    rule = load_serving(deployment, {}).rule_for(version["problem"])
+    found = version.get("threshold"), version.get("approval_band")
+    if rule.threshold is not None and found != (rule.threshold, rule.band):
+        wanted = f"threshold {rule.threshold:g} and band {rule.band:g}"
+        raise LockstepError(f"the deployment decides by {found[0]} and {found[1]}, not by {wanted}")
 
 
 def build(environment: Path, wanted: Path) -> Path:

@@ -229,8 +229,9 @@ def _version_body(opened: Opened, decision: Decision | None) -> dict[str, Any]:
         **(told or {}),
         "model_threshold": model.threshold,
         "git_commit": tags.get("git_commit"),
-        "dirty": tags.get("dirty"),
-        "data_digest": tags.get("data_dvc_hash"),
+        "dirty": tags["dirty"].lower() == "true" if "dirty" in tags else None,
+        "data_digest": tags.get("data_digest"),
+        "data_dvc_hash": tags.get("data_dvc_hash"),
         "source": opened.source,
         "source_place": opened.place,
     }

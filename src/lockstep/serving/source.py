@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _RUN = re.compile(r"runs:/(?P<run>[0-9A-Za-z]+)(?:/model)?/?")
 _VERSION = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>[1-9][0-9]*)")
 _CARD_TAGS = ("score_scale", "positive_weight", "class_ratio", "schema_digest")
-_RELEASE_TAGS = {"git_commit": "git_commit", "dirty": "dirty", "data_digest": "data_dvc_hash"}
+_RELEASE_TAGS = ("git_commit", "dirty", "data_digest", "data_dvc_hash")
 _AGAIN = 60.0
 """Seconds until a version that failed its checks is looked at again: its files may have been mended where they lie."""
 
@@ -62,9 +62,19 @@ class Source:
         try:
             self.served = self._take(self.registry.find())
         except LockstepError as error:
+            if self._never_comes(error):
+                raise
             self._failed(error)
             self.served = self._fall_back(error)
         return self.served
+
+    def _never_comes(self, error: LockstepError) -> bool:
+        """Tell whether no waiting helps: an address that is none, or a model, version or run that was named and is not."""
+        from lockstep.registry.catalog import NotRegistered
+
+        named = self.settings.model_uri or self.settings.model_name
+        misspelt = isinstance(error, ConfigError) and self._trying is None
+        return misspelt or (isinstance(error, NotRegistered) and named is not None)
 
     def follow(self) -> None:
         """Watch the registry from now on, in a thread of its own; a file or a fixed run that is there stays."""
@@ -97,6 +107,11 @@ class Source:
         return told
 
     @property
+    def fault(self) -> str:
+        """Why something is served that is not what is wanted; empty where nothing is wrong."""
+        return self.state.error or str((self.state.refused or {}).get("reason", ""))
+
+    @property
     def degraded(self) -> bool:
         """Whether something is served that is not what is wanted."""
         return bool(self.state.error or self.state.refused or self.state.fallback)
@@ -116,6 +131,7 @@ class Source:
     def look(self) -> None:
         """Ask the registry once, and serve another version where one was moved to Production."""
         assert self.registry is not None
+        self._trying = None
         try:
             version = self.registry.find_moved(bool(self.state.error) or _due(self.state.refused))
             self.state.error, self.state.asked = "", time.monotonic()
@@ -287,7 +303,7 @@ def open_path(settings: ServingSettings, root: Path) -> Opened:
     card = read_json(found.resolve().with_suffix(".json"))
     release = card.get("release", {})
     told = {key: card.get(key) for key in _CARD_TAGS}
-    told |= {tag: release.get(key) for key, tag in _RELEASE_TAGS.items()}
+    told |= {key: release.get(key) for key in _RELEASE_TAGS}
     tags = {key: str(value) for key, value in told.items() if value is not None}
     return Opened(model, "path", str(path), tags)
 

@@ -21,9 +21,11 @@ from lockstep.io import read_json, sha256_file, whole_folder, write_json
 from lockstep.models.artifact import digest_of
 from lockstep.models.prediction import Model
 from lockstep.problems.schema import Schema, read_schema
+from lockstep.registry.artifact.additions import drop_added_on_loading
 from lockstep.registry.artifact.packaging import GOLDEN, SCHEMA, SHIPPED_CODE, SKOPS
 from lockstep.registry.artifact.seen import Seen, read_seen
 from lockstep.registry.catalog import (
+    NotRegistered,
     Version,
     get_model,
     newest_in,
@@ -238,9 +240,9 @@ def _version_of_run(client: MlflowClient, run_id: str) -> Version:
     try:
         run = client.get_run(run_id)
     except MlflowException:
-        raise RegistryError(f"no run '{run_id}' here; list-versions shows the runs of a model") from None
+        raise NotRegistered(f"no run '{run_id}' here; list-versions shows the runs of a model") from None
     kind = run.data.tags.get("mlflow.runName", "this run")
-    raise RegistryError(f"run {run_id} ({kind}) made no registered version; give one list-versions shows")
+    raise NotRegistered(f"run {run_id} ({kind}) made no registered version; give one list-versions shows")
 
 
 def _digest(version: Version) -> str:
@@ -277,6 +279,7 @@ def _download(client: MlflowClient, version: Version, folder: Path) -> None:
             raise ArtifactError(
                 f"the files of {where} cannot be read ({error}); register it again with `dvc repro register`"
             ) from error
+        drop_added_on_loading(part)
         _check_digest(part, version, where)
         write_json(part / SUMS, {str(f.relative_to(part)): sha256_file(f) for f in _files(part)})
 
