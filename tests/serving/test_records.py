@@ -180,7 +180,11 @@ def test_names_of_the_file_pass_for_those_of_the_schema():
     )
     reader = RecordReader(schema)
     body = orjson.dumps([{"Size (m²)": 3}, {"size": 4}])
-    assert reader.read(body, 9).columns["size"].tolist() == [3.0, 4.0]
+    read = reader.read(body, 9)
+    assert read.columns["size"].tolist() == [3.0, 4.0]
+    assert orjson.loads(read.body) == [{"size": 3}, {"size": 4}]  # what the prediction log keeps
+    assert orjson.loads(reader.read(b'{"Size (m\xc2\xb2)": 3}', 9).body) == {"size": 3}
+    assert reader.read(b' {"size": 3}', 9).body == b' {"size": 3}'
     for other in ("size", "size_m2"):
         fault = refused(orjson.dumps({"Size (m²)": 3, other: 4}), reader=reader)
         assert fault.status == 422

@@ -36,7 +36,7 @@ class Counting:
 
 
 def amounts(*values: float) -> Read:
-    return Read({"loan_amount": np.array(values)}, len(values), len(values) == 1)
+    return Read({"loan_amount": np.array(values)}, len(values), len(values) == 1, b"")
 
 
 def test_what_arrives_together_is_one_call():

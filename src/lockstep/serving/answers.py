@@ -21,6 +21,7 @@ class Answered(NamedTuple):
     rows: int
     scores: np.ndarray
     decisions: Sequence[Any]
+    records: bytes
 
 
 def predicted(served: Served, body: bytes, most_rows: int) -> Answered:
@@ -33,7 +34,7 @@ def answered(served: Served, read: Read, scores: np.ndarray) -> Answered:
     """Return the predictions of records whose scores are there."""
     outcomes = outcomes_of(served, scores)
     content = _content(served, outcomes, read.single, "predictions")
-    return Answered(content, read.rows, scores, _decided(outcomes))
+    return Answered(content, read.rows, scores, _decided(outcomes), read.body)
 
 
 def explained(served: Served, body: bytes, most_rows: int) -> Answered:
@@ -45,9 +46,8 @@ def explained(served: Served, body: bytes, most_rows: int) -> Answered:
     outcomes = outcomes_of(served, scores)
     told = explanations(served, read.columns, read.rows, _places(served, outcomes))
     both = [one | more for one, more in zip(outcomes, told, strict=True)]
-    return Answered(
-        _content(served, both, read.single, "explanations"), read.rows, scores, _decided(outcomes)
-    )
+    content = _content(served, both, read.single, "explanations")
+    return Answered(content, read.rows, scores, _decided(outcomes), read.body)
 
 
 def outcomes_of(served: Served, scores: np.ndarray) -> list[dict[str, Any]]:

@@ -155,7 +155,7 @@ class Api(FastAPI):
         read = served.reader.read(body, self.limits.rows)
         scores = await self._together.score(served.scorer, read)
         found = answered(served, read, scores)
-        self._keep(exchange, served, body, found)
+        self._keep(exchange, served, found)
         return _replied(exchange, found)
 
     async def _explain(self, exchange: Exchange) -> Reply:
@@ -238,16 +238,16 @@ class Api(FastAPI):
     def _answered(self, exchange: Exchange, served: Served, body: bytes, answer: Answer, most: int) -> Reply:
         found = answer(served, body, most)
         if answer is predicted:
-            self._keep(exchange, served, body, found)
+            self._keep(exchange, served, found)
         return _replied(exchange, found)
 
-    def _keep(self, exchange: Exchange, served: Served, body: bytes, found: Answered) -> None:
+    def _keep(self, exchange: Exchange, served: Served, found: Answered) -> None:
         """Leave what was predicted to the prediction log."""
         if self.predictions is None:
             return
         model, now = served.model, time.time_ns() // 1_000_000
         origin = (exchange.request_id, now, model.name, model.version, model.digest)
-        self.predictions.add(Entry(*origin, found.rows, found.scores, found.decisions, body))
+        self.predictions.add(Entry(*origin, found.rows, found.scores, found.decisions, found.records))
 
     async def _in_thread(
         self, exchange: Exchange, served: Served, body: bytes, answer: Answer, most: int

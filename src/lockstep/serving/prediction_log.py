@@ -187,29 +187,21 @@ def read_labels(folder: Path) -> dict[tuple[str, int], Any]:
     return {(request, row): label for request, row, label in _rows(folder, FEEDBACK, query, ())}
 
 
-def predictions_table(
-    folder: Path, since_ms: int = 0, until_ms: int = 2**62, aliases: Mapping[str, str] | None = None
-) -> pd.DataFrame:
+def predictions_table(folder: Path, since_ms: int = 0, until_ms: int = 2**62) -> pd.DataFrame:
     """Return one row a record: request id, row, time (UTC), model, version, digest, score, decision, label, features.
 
-    ``score`` is the positive class's probability or the prediction; of several classes the highest. ``aliases`` are
-    other names that records may use, as the schema declares them.
+    ``score`` is the positive class's probability or the prediction; of several classes the highest. Features go
+    by the schema's own names, whatever aliases a request used.
     """
     import pandas as pd
 
     labels = read_labels(folder)
-    rows = [
-        row
-        for entry in read_entries(folder, since_ms, until_ms)
-        for row in _expanded(entry, labels, aliases or {})
-    ]
+    rows = [row for entry in read_entries(folder, since_ms, until_ms) for row in _expanded(entry, labels)]
     table = pd.DataFrame(rows)
     return table.assign(time=pd.to_datetime(table["time"], unit="ms", utc=True)) if rows else table
 
 
-def _expanded(
-    entry: Entry, labels: Mapping[tuple[str, int], Any], aliases: Mapping[str, str]
-) -> Iterator[dict[str, Any]]:
+def _expanded(entry: Entry, labels: Mapping[tuple[str, int], Any]) -> Iterator[dict[str, Any]]:
     content = orjson.loads(entry.records.removeprefix(b"\xef\xbb\xbf"))
     records = content if isinstance(content, list) else [content]
     for number, (record, score, decision) in enumerate(
@@ -225,7 +217,7 @@ def _expanded(
             "score": float(score.max() if score.ndim else score),
             "decision": decision,
             "label": labels.get((entry.request_id, number)),
-            **{aliases.get(name, name): value for name, value in record.items()},
+            **record,
         }
 
 

@@ -51,11 +51,15 @@ class Refused(LockstepError):
 
 @dataclass(frozen=True)
 class Read:
-    """Checked records as columns: float64 with NaN, or objects with None, for missing values."""
+    """Checked records as columns: float64 with NaN, or objects with None, for missing values.
+
+    ``body`` is the JSON they came in, under the schema's own names.
+    """
 
     columns: dict[str, NDArray[Any]]
     rows: int
     single: bool
+    body: bytes
 
 
 class RecordReader:
@@ -80,18 +84,19 @@ class RecordReader:
         Raises Refused: 400 for what is no JSON, 413 for more than ``most_rows`` records, 422 for records that do not
         fit, each fault with row (from 1), field, value, message and what is allowed.
         """
-        content = _parsed(body)
+        content = sent = _parsed(body)
         single = isinstance(content, dict)
         records = self._listed(content, most_rows)
         columns = self._columns(records)
         if columns is None and self._aliases:
             records = [self._renamed(record) for record in records]
             columns = self._columns(records)
+            content = records[0] if single else records
         if columns is None:
             raise self._faults(records)
         if b"\\" in body or body.count(b'"') != self._quotes(columns, len(records)):
             _refuse_repeated(body)
-        return Read(columns, len(records), single)
+        return Read(columns, len(records), single, body if content is sent else orjson.dumps(content))
 
     def _listed(self, content: Any, most_rows: int) -> list[Any]:
         """Return the records of a body."""

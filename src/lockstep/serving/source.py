@@ -69,7 +69,7 @@ class Source:
         return self.served
 
     def _never_comes(self, error: LockstepError) -> bool:
-        """Tell whether no waiting helps: an address that is none, or a model, version or run that was named and is not."""
+        """Tell whether no waiting helps: an address that is none, or what was named is not in the registry."""
         from lockstep.registry.catalog import NotRegistered
 
         named = self.settings.model_uri or self.settings.model_name
