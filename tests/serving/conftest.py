@@ -19,7 +19,13 @@ from typing import Any
 
 import pytest
 
+from lockstep.config.layout import ProblemLayout
+from lockstep.models.prediction import Model
+from lockstep.models.workspace import load_file
+from lockstep.problems.schema import Schema, load_schema
+
 PROJECT = Path(__file__).parents[2]
+LOCAL = {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
 NAME = "Accident_Prediction_XGBoost"
 RECORD = json.loads((PROJECT / "src/models/test_features.json").read_text())
 UNSET = (
@@ -216,5 +222,133 @@ def server(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
     copied = tmp_path_factory.mktemp("shared") / "a project"
     shutil.copytree(made, copied)
     running = Running(copied, {"PREDICTION_LOG": "predictions"}).start()
+    yield running
+    assert running.stop() == 0
+
+
+@dataclass
+class Followed:
+    """A server that follows its registry, and the registry."""
+
+    server: Running
+    client: Any
+
+    @property
+    def root(self) -> Path:
+        return self.server.root
+
+    @property
+    def version(self) -> Any:
+        return self.server.get("/version").json["version"]
+
+    @property
+    def health(self) -> Any:
+        return self.server.get("/health").json
+
+    def count(self, name: str) -> float:
+        """Return a number that the server tells of itself."""
+        found = re.search(
+            rf"^lockstep_{name} (\S+)$", self.server.get("/metrics").body.decode(), re.MULTILINE
+        )
+        assert found is not None, name
+        return float(found[1])
+
+    def settle(self) -> Followed:
+        """Serve version 1, with nothing amiss: where each test begins, whatever was before it."""
+        from lockstep.registry.record.lifecycle import promote
+
+        promote(self.client, NAME, 1)
+        wait_until(lambda: (self.version, self.health["status"]) == (1, "ok"), 5, "version 1")
+        return self
+
+
+@pytest.fixture(scope="session")
+def following(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
+    """One server over a registry, for every test that leaves it as `settle` can mend."""
+    root = tmp_path_factory.mktemp("followed") / "a project"
+    shutil.copytree(made, root)
+    from lockstep.registry.record.lifecycle import promote
+
+    client = client_of(root)
+    promote(client, NAME, 1)
+    running = Running(root, LOCAL).start()
+    yield Followed(running, client)
+    assert running.stop() == 0
+
+
+@pytest.fixture
+def followed(following: Followed) -> Followed:
+    """The server over a registry, serving version 1 with nothing amiss."""
+    return following.settle()
+
+
+def client_of(root: Path) -> Any:
+    """Return a client of a workspace's registry."""
+    from lockstep.config.settings import load_settings
+    from lockstep.registry.store import connect
+
+    return connect(load_settings(root, environ={}), root)
+
+
+@dataclass
+class Trained:
+    """A workspace with one trained model."""
+
+    root: Path
+    problem: str
+    type: str
+
+    @property
+    def file(self) -> Path:
+        return ProblemLayout(self.root, self.problem).model(self.type)
+
+    @property
+    def schema(self) -> Schema:
+        return load_schema(self.problem)
+
+    @property
+    def model(self) -> Model:
+        return load_file(self.file, self.root)
+
+
+@pytest.fixture(scope="session")
+def credit(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The real stages of credit_risk over a small sample: text categories, derived columns, business threshold."""
+    import yaml
+
+    from lockstep.config.params import load_params
+    from lockstep.data.import_raw import import_sample
+    from lockstep.data.preprocess import tidy
+    from lockstep.features import build_features
+    from lockstep.io import write_json, write_parquet
+    from lockstep.models import train_multi_model
+
+    root = tmp_path_factory.mktemp("credit") / "a project"
+    root.mkdir()
+    content = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    section, row = content["problems"]["credit_risk"], content["train"]["credit_risk-lightgbm"]
+    section["source"]["sample"]["units"] = 3000
+    section["model_types"] = ["lightgbm"]
+    row["cv_folds"] = 0
+    told = {"problems": {"credit_risk": section}, "train": {"credit_risk-lightgbm": row}}
+    (root / "params.yaml").write_text(yaml.safe_dump(told))
+    shutil.copyfile(PROJECT / "dvc.yaml", root / "dvc.yaml")
+    problem, layout = load_params(root).problem("credit_risk"), ProblemLayout(root, "credit_risk")
+    layout.raw.mkdir(parents=True)
+    import_sample(root, "credit_risk", problem.source, layout.raw)
+    table, quality = tidy(layout.raw, problem.source.kind, load_schema("credit_risk"), problem.preprocess)
+    write_parquet(layout.tidy, table)
+    write_json(layout.data_quality, quality)
+    build_features.run(root, "credit_risk")
+    train_multi_model.run(root, "credit_risk", "lightgbm")
+    return Trained(root, "credit_risk", "lightgbm")
+
+
+@pytest.fixture(scope="session")
+def credit_server(credit: Trained) -> Iterator[Running]:
+    """One server over the file of the credit model, decided by the business's threshold."""
+    shutil.copytree(PROJECT / "src/config", credit.root / "src/config")
+    variables = {"PROBLEM": "credit_risk", "MODEL_PATH": f"models/credit_risk/{credit.type}_model.joblib"}
+    running = Running(credit.root, variables).start()
     yield running
     assert running.stop() == 0

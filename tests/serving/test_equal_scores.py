@@ -3,90 +3,32 @@
 from __future__ import annotations
 
 import json
-import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from benchmarks.serve import mlflow_server, posted, request_rows, split
-from tests.serving.conftest import PROJECT, Running
+from tests.serving.conftest import Running, Trained
 
 from lockstep.config.layout import ProblemLayout
-from lockstep.config.params import load_params
 from lockstep.data.checks import records_to_table
-from lockstep.data.import_raw import import_sample
-from lockstep.data.preprocess import tidy
-from lockstep.io import read_json, write_json, write_parquet
+from lockstep.io import read_json
 from lockstep.models.evaluation import SCORE_DECIMALS
-from lockstep.models.prediction import Model
-from lockstep.models.workspace import load_file
-from lockstep.problems.schema import Schema, load_schema
 
 ROWS = 200
 
 
-@dataclass
-class Trained:
-    """A workspace with one trained model."""
-
-    root: Path
-    problem: str
-    type: str
-
-    @property
-    def file(self) -> Path:
-        return ProblemLayout(self.root, self.problem).model(self.type)
-
-    @property
-    def schema(self) -> Schema:
-        return load_schema(self.problem)
-
-    @property
-    def model(self) -> Model:
-        return load_file(self.file, self.root)
+@pytest.fixture(scope="module", params=["credit_risk", "accidents"])
+def running(request: pytest.FixtureRequest) -> Running:
+    return request.getfixturevalue("credit_server" if request.param == "credit_risk" else "server")
 
 
 @pytest.fixture(scope="module")
-def credit(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """The real stages of credit_risk over a small sample: text categories, derived columns, business threshold."""
-    from lockstep.features import build_features
-    from lockstep.models import train_multi_model
-
-    root = tmp_path_factory.mktemp("credit") / "a project"
-    root.mkdir()
-    content = yaml.safe_load((PROJECT / "params.yaml").read_text())
-    section, row = content["problems"]["credit_risk"], content["train"]["credit_risk-lightgbm"]
-    section["source"]["sample"]["units"] = 3000
-    section["model_types"] = ["lightgbm"]
-    row["cv_folds"] = 0
-    told = {"problems": {"credit_risk": section}, "train": {"credit_risk-lightgbm": row}}
-    (root / "params.yaml").write_text(yaml.safe_dump(told))
-    shutil.copyfile(PROJECT / "dvc.yaml", root / "dvc.yaml")
-    problem, layout = load_params(root).problem("credit_risk"), ProblemLayout(root, "credit_risk")
-    layout.raw.mkdir(parents=True)
-    import_sample(root, "credit_risk", problem.source, layout.raw)
-    table, quality = tidy(layout.raw, problem.source.kind, load_schema("credit_risk"), problem.preprocess)
-    write_parquet(layout.tidy, table)
-    write_json(layout.data_quality, quality)
-    build_features.run(root, "credit_risk")
-    train_multi_model.run(root, "credit_risk", "lightgbm")
-    return Trained(root, "credit_risk", "lightgbm")
-
-
-@pytest.fixture(scope="module")
-def accident(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    root = tmp_path_factory.mktemp("accident") / "a project"
-    shutil.copytree(made, root)
-    return Trained(root, "accidents", "xgboost")
-
-
-@pytest.fixture(scope="module", params=["credit", "accident"])
-def trained(request: pytest.FixtureRequest) -> Trained:
-    return request.getfixturevalue(request.param)
+def trained(running: Running, request: pytest.FixtureRequest) -> Trained:
+    problem = running.variables.get("PROBLEM", "accidents")
+    return Trained(running.root, problem, "lightgbm" if problem == "credit_risk" else "xgboost")
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +49,7 @@ def records(trained: Trained) -> list[dict[str, Any]]:
 
 
 def test_every_way_to_a_prediction_gives_equal_probabilities(
-    trained: Trained, records: list[dict[str, Any]], tmp_path: Path, capsys, monkeypatch
+    running: Running, trained: Trained, records: list[dict[str, Any]], tmp_path: Path, capsys, monkeypatch
 ):
     wanted = trained.model.score(records_to_table(trained.schema, records))
     assert len(np.unique(wanted)) > ROWS / 10
@@ -116,15 +58,11 @@ def test_every_way_to_a_prediction_gives_equal_probabilities(
     ]
     assert by_file == wanted.tolist()
 
-    running = Running(trained.root, {"PROBLEM": trained.problem, "MODEL_PATH": str(trained.file)}).launch()
-    try:
-        with mlflow_server(trained.file, tmp_path, trained.schema) as port:
-            theirs = np.array(posted(port, "/invocations", split(records))["predictions"])
-        answered = running.await_start().post("/predict", records).json["predictions"]
-        explained = running.post("/explain", records).json["explanations"]
-        singly = [running.post("/predict", one).json["probability"] for one in records[:50]]
-    finally:
-        assert running.stop() == 0
+    with mlflow_server(trained.file, tmp_path, trained.schema) as port:
+        theirs = np.array(posted(port, "/invocations", split(records))["predictions"])
+    answered = running.post("/predict", records).json["predictions"]
+    explained = running.post("/explain", records).json["explanations"]
+    singly = [running.post("/predict", one).json["probability"] for one in records[:50]]
     assert [one["probability"] for one in answered] == wanted.tolist()
     assert [one["probability"] for one in explained] == wanted.tolist()
     assert singly == wanted[:50].tolist()

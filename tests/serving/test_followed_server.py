@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,18 +70,3 @@ def test_promotions_on_a_server_are_live_within_5_s_also_after_it_was_gone(
     rollback(client, NAME)
     wait_until(lambda: version() == 1, 5, "version 1")
     assert serving.post("/predict", RECORD).json["probability"] != before
-
-    tracking.kill()
-    shutil.rmtree(root / ".lockstep" / "cache")
-    again = Running(root, serving.variables, log_name="again.log").start()
-    try:
-        told = again.post("/predict", RECORD).json
-        card = json.loads((root / FILE).with_suffix(".json").read_text())
-        assert (told["version"], told["model_digest"]) == (None, card["model_digest"])
-        health = again.get("/health").json
-        assert (health["status"], health["source"]["served_from"]) == ("degraded", "path")
-        assert "fallback" in health["source"]
-        assert "fallback" in again.get("/version").json["source_state"]
-        assert "refused the connection" in health["source"]["registry_error"]
-    finally:
-        assert again.stop() == 0

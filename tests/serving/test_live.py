@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -15,90 +14,32 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.registry.shop import flip
-from tests.serving.conftest import NAME, RECORD, UNSET, Running, rest_of, wait_until
+from tests.serving.conftest import LOCAL, NAME, RECORD, UNSET, Running, client_of, rest_of, wait_until
 
-from lockstep.config.settings import load_settings
 from lockstep.data.checks import records_to_table
 from lockstep.errors import ArtifactError, ConfigError
 from lockstep.models.workspace import load_file
 from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact.loading import CACHE, load_version
 from lockstep.registry.record.lifecycle import archive, promote, rollback
-from lockstep.registry.store import connect
 from lockstep.serving.keys import new_key
 from lockstep.serving.prediction_log import predictions_table
 from lockstep.serving.settings import load_serving
 from lockstep.serving.source import Source
 
-LOCAL = {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
 FILE = "models/accidents/xgboost_model.joblib"
 BODY = json.dumps(RECORD).encode()
 ACCIDENTS = load_schema("accidents")
 
 
-@dataclass
-class Followed:
-    """A server that follows its registry, and the registry."""
-
-    server: Running
-    client: Any
-
-    @property
-    def root(self) -> Path:
-        return self.server.root
-
-    @property
-    def version(self) -> Any:
-        return self.server.get("/version").json["version"]
-
-    @property
-    def health(self) -> Any:
-        return self.server.get("/health").json
-
-    def count(self, name: str) -> float:
-        """Return a number that the server tells of itself."""
-        found = re.search(
-            rf"^lockstep_{name} (\S+)$", self.server.get("/metrics").body.decode(), re.MULTILINE
-        )
-        assert found is not None, name
-        return float(found[1])
-
-    def settle(self) -> Followed:
-        """Serve version 1, with nothing amiss: where each test begins, whatever was before it."""
-        promote(self.client, NAME, 1)
-        wait_until(lambda: (self.version, self.health["status"]) == (1, "ok"), 5, "version 1")
-        return self
-
-
-@pytest.fixture(scope="module")
-def following(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
-    root = tmp_path_factory.mktemp("followed") / "a project"
-    shutil.copytree(made, root)
-    client = client_of(root)
-    promote(client, NAME, 1)
-    running = Running(root, LOCAL).start()
-    yield Followed(running, client)
-    assert running.stop() == 0
-
-
-@pytest.fixture
-def followed(following: Followed) -> Followed:
-    return following.settle()
-
-
 @pytest.fixture
 def client(root: Path) -> Any:
     return client_of(root)
-
-
-def client_of(root: Path) -> Any:
-    return connect(load_settings(root, environ={}), root)
 
 
 @pytest.fixture
@@ -223,6 +164,17 @@ def test_a_registry_that_is_gone_at_the_start_leaves_the_file_and_is_followed_wh
     assert source.served.model.version == 1
     assert not source.degraded
     assert "fallback" not in source.health()
+
+
+def test_a_tracking_server_that_is_not_there_at_the_start_leaves_the_file(root, source_of):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        source = source_of(root, MLFLOW_TRACKING_URI=uri, MODEL_PATH=FILE)
+    assert source.served is not None
+    assert source.served.model.digest == load_file(root / FILE, root).digest
+    assert "refused the connection" in source.health()["registry_error"]
+    assert source.health()["fallback"]
 
 
 def test_a_fixed_run_is_served_whatever_is_promoted(client, root, source_of):

@@ -15,6 +15,7 @@ _STATUSES = {
     "408": "the body did not arrive in time",
     "413": "the body or the number of records is too large",
     "415": "the content type is not application/json",
+    "431": "the headers are too large",
     "422": "a record does not fit the schema: each fault with field, value and what is allowed",
     "503": "too busy, too slow, or no model yet; try again",
 }

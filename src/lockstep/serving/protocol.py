@@ -64,7 +64,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._stop(503, f"more than {MOST_PIPELINED} requests wait on this connection")
         super().on_message_begin()
         self._await_headers()
-        self._began = True
+        self._begun += 1
 
     def on_headers_complete(self) -> None:
         """Go on to the body, which the application bounds."""
@@ -119,9 +119,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing() or self.parser is None or self._last is not None:
             return
         self._unset_keepalive_if_required()
-        self._began = False
+        self._begun, was_idle = 0, self._is_idle()
         self._feed(data)
-        if self._in_headers and not self._began:  # of data in which they begin it is not known where
+        if (
+            self._in_headers and self._begun <= was_idle
+        ):  # behind other requests it is not known where they begin
             self._received += len(data)
             if self._received > HEADER_BYTES:
                 self.refuse(431, f"the headers are longer than {HEADER_BYTES:,} bytes")
