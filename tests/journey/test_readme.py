@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from tests.journey.conftest import ACCIDENTS, CREDIT, HOUSING, ROOT, Project, lend_environment, without
+from tests.journey.faults import versions
 from tests.journey.typed import commands, section, shown, uncommented
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -15,16 +16,25 @@ ELSEWHERE = {
     "make run-train    # builds": "the fixture runs it, and CI builds the environment from nothing",
     "make test": "this is it",
     "source .venv/bin/activate": "the fixture's PATH is what it sets",
+    "make deploy-check": "test_deploy.py starts one; its environment alone takes a minute and a package index",
 }
-WALKED = ("your-own-problem.md", "credit-risk.md", "registry-verify.md", "retrain.md")
-"""Pages whose commands tests/journey/test_your_own_problem.py and test_credit_commands.py type, all of them."""
+WALKED = {
+    "api.md": "serving/test_documented.py",
+    "credit-risk.md": "journey/test_credit_commands.py",
+    "registry-verify.md": "journey/test_credit_commands.py",
+    "retrain.md": "journey/test_credit_commands.py",
+    "your-own-problem.md": "journey/test_your_own_problem.py",
+}
+"""Pages that a test of their own reads and types all of."""
 MANAGE = "python scripts/manage_model_registry.py"
+MOVES = {
+    "transition": "version 1: None → Staging",
+    "promote": "→ Production",
+    "get-model": "Production",
+    "history": "None → Staging",
+    "archive": "→ Archived",
+}
 OF_DOCS = {
-    "api.md": {
-        "curl -s localhost:8000/predict -H 'Content-Type: application/json' -d @src/models/test_features.json": (
-            "serving/test_api.py::test_a_record_is_answered_as_the_file_prediction_answers_it"
-        )
-    },
     "reproduce.md": {
         f"{MANAGE} reproduce --model-name NAME --version N [--keep] [--json]": (
             "journey/test_reproduce.py::test_uncommitted_changes_are_kept_or_missed"
@@ -84,9 +94,15 @@ def test_each_command_of_the_readme_works_as_typed(own):
     of_others = [command for title in OTHERS for command in commands(section(README, title))]
     typed = [c for c in commands(README) if not elsewhere(c) and c not in of_others]
     assert len(typed) > 20
+    told = {}
     for command in typed:
         where = as_colleague(own) if "colleague" in command else own
-        where.run(command)
+        told[uncommented(command)] = where.run(command)
+        if command.startswith("dvc exp run"):
+            assert "max_depth: 4" in (own.folder / "params.yaml").read_text()
+            assert [v["version"] for v in versions(own)] == [1], "an experiment registers nothing"
+    said = {word: next(told[c] for c in told if f"{MANAGE} {word} " in c) for word in MOVES}
+    assert {word: MOVES[word] in text for word, text in said.items()} == dict.fromkeys(MOVES, True)
 
 
 def test_the_commands_of_the_housing_problem_work_as_typed(own):
@@ -131,6 +147,8 @@ def test_each_command_that_the_docs_show_is_run_by_a_test():
         if page.name not in WALKED
     }
     assert {name: left for name, left in told.items() if left} == {n: list(d) for n, d in OF_DOCS.items()}
+    for page, file in WALKED.items():
+        assert page.removesuffix(".md") in (ROOT / "tests" / file).read_text(), f"{file} does not read {page}"
     for where in {where for tests in OF_DOCS.values() for where in tests.values()}:
         file, _, test = where.partition("::")
         assert f"def {test}(" in (ROOT / "tests" / file).read_text(), where
