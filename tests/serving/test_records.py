@@ -189,6 +189,9 @@ def test_names_of_the_file_pass_for_those_of_the_schema():
         fault = refused(orjson.dumps({"Size (m²)": 3, other: 4}), reader=reader)
         assert fault.status == 422
         assert "Size (m²)" in [told["field"] for told in fault.faults]
+        assert "Size (m²) is another name of size, which is there, too; keep one" in [
+            told["message"] for told in fault.faults if other == "size" or told["field"] != "size"
+        ]
 
 
 SCALARS = st.one_of(

@@ -145,10 +145,10 @@ def _range(column: Column) -> str:
     what = "whole numbers" if column.integer else "numbers"
     low, high = column.low, column.high
     if low is not None and high is not None:
-        return f"{what} from {low:g} to {high:g}"
+        return f"{what} from {low:.12g} to {high:.12g}"
     if low is not None:
-        return f"{what} from {low:g}"
-    return f"{what} up to {high:g}" if high is not None else what
+        return f"{what} from {low:.12g}"
+    return f"{what} up to {high:.12g}" if high is not None else what
 
 
 def _complete_rows(table: pd.DataFrame, schema: Schema, checked: Checked) -> pd.DataFrame:
@@ -253,7 +253,7 @@ def _number_fault(column: Column, value: object) -> str | None:
         return f"{column.name} = {_clipped(value)} must be finite"
     if column.codes:
         return None if number in _codes(column) else _code_fault(column, value)
-    return None if _within(number, column) else f"{column.name} = {number:g} is not among {_range(column)}"
+    return None if _within(number, column) else f"{column.name} = {number:.12g} is not among {_range(column)}"
 
 
 def _code_fault(column: Column, value: object) -> str:

@@ -187,7 +187,10 @@ class RecordReader:
         near = absent or self.names
         for name, value in record.items():
             if name not in self._known:
+                own = self._aliases.get(name)
                 message = f"no feature is called {_cut(name)}{nearest(_cut(name), near)}"
+                if own is not None:
+                    message = f"{_cut(name)} is another name of {own}, which is there, too; keep one"
                 yield _told(_cut(name), _shown(value), message, ", ".join(near))
         for column in self.schema.features:
             fault = _value_fault(column, record[column.name]) if column.name in record else None
