@@ -108,10 +108,13 @@ def test_labels_are_drawn_as_they_are_written(tmp_path: Path) -> None:
     for name, table in tables(Scored(target, score), LABELS).items():
         path = tmp_path / f"{name}.csv"
         write_csv(path, table)
-        figure = plots.draw(name, run_files.read_points(path), "s")
+        figure = plots.draw(
+            name, run_files.read_points(path), "s", plots.Facts(metrics={"macro_roc_auc": 0.5})
+        )
         shown = [text.get_text() for text in figure.axes[0].get_yticklabels()]
         if legend := figure.axes[0].get_legend():
             shown += [text.get_text() for text in legend.get_texts()]
+            assert (legend.get_title().get_text() == "mean AUC 0.500") == (name == "roc")
         for label in LABELS:
             assert any(text.startswith(label) for text in shown), (name, label)
         plots.save(figure, tmp_path / f"{name}.png")

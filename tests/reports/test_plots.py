@@ -1,9 +1,85 @@
 """Pictures of regressions, and of types side by side."""
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 
+from lockstep.models.curves_binary import tables
+from lockstep.models.evaluation import evaluate
+from lockstep.models.scales import equivalent
+from lockstep.models.scored import Scored
 from lockstep.reports import plots
+from lockstep.reports.plots import Facts
+
+WEIGHT = 5.8
+
+
+@pytest.fixture(scope="module")
+def scored() -> Scored:
+    """Calibrated scores of two classes on the balanced scale."""
+    rng = np.random.default_rng(0)
+    chance = rng.beta(1, 4, 6000)
+    score = np.array([equivalent(one, 1.0, WEIGHT) for one in chance])
+    return Scored((rng.random(6000) < chance).astype(np.int8), score, threshold=0.4542)
+
+
+def drawn(name: str, scored: Scored, facts: Facts | None = None) -> tuple[Axes, dict[str, np.ndarray]]:
+    """Draw a curve; return its axes, and the points of each line by its name in the legend."""
+    (axes,) = plots.draw(name, tables(scored)[name], "pears ridge", facts).axes
+    return axes, {str(line.get_label()): line.get_xydata() for line in axes.lines}
+
+
+def legend(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_ks_marks_its_maximum_and_the_threshold(scored: Scored) -> None:
+    axes, lines = drawn("ks", scored, Facts(0.4542))
+    value = evaluate(scored)["ks"]
+    (told,) = [text for text in legend(axes) if text.startswith("KS ")]
+    assert told.startswith(f"KS {value:.3f} at 0.")
+    assert lines["threshold 0.4542"][:, 0].tolist() == [0.4542, 0.4542]
+    (gap,) = axes.collections[0].get_segments()
+    assert gap[1][1] - gap[0][1] == pytest.approx(value)
+    assert "threshold" not in " ".join(legend(drawn("ks", scored)[0]))
+
+
+def test_roc_tells_its_area_and_where_the_threshold_is(scored: Scored) -> None:
+    axes, lines = drawn("roc", scored, Facts(0.4542, metrics={"roc_auc": 0.87654}))
+    assert legend(axes) == ["AUC 0.877", "by chance", "threshold 0.4542"]
+    rejected = scored.score >= 0.4542
+    rates = [rejected[scored.target == one].mean() for one in (0, 1)]
+    assert lines["threshold 0.4542"][0] == pytest.approx(rates, abs=0.01)
+    assert legend(drawn("roc", scored)[0]) == ["model", "by chance"]
+
+
+def test_scores_of_weighted_classes_have_a_diagonal_of_their_own(scored: Scored) -> None:
+    _, plain = drawn("calibration", scored)
+    assert list(plain) == ["model", "calibrated probabilities"]
+    _, lines = drawn("calibration", scored, Facts(score_scale="balanced", positive_weight=WEIGHT))
+    (label,) = set(lines) - set(plain)
+    assert label == "calibrated scores on the balanced scale,\nodds 5.8 times a probability's"
+    model, own = lines["model"], lines[label]
+    assert np.abs(model[:, 1] - np.interp(model[:, 0], *own.T)).max() < 0.06
+    assert np.abs(model[:, 1] - model[:, 0]).max() > 0.3
+
+
+def test_folds_are_whole_numbers_and_the_legend_stands_beside_them() -> None:
+    table = pd.DataFrame({"fold": [1, 2, 3], "brier": [0.1, 0.2, 0.3], "roc_auc": [0.7, 0.8, 0.9]})
+    figure = plots.draw("folds", table, "pears ridge")
+    (axes,) = figure.axes
+    assert legend(axes) == ["roc auc 0.8 ± 0.1", "brier 0.2 ± 0.1"]
+    assert axes.get_xticks().tolist() == [1, 2, 3]
+    figure.draw_without_rendering()
+    beside = axes.get_legend().get_window_extent()
+    assert axes.get_window_extent().x1 < beside.x0 < beside.x1 <= figure.bbox.x1
+
+
+def test_what_a_card_says_is_marked() -> None:
+    card = {"threshold": 0.3, "score_scale": "balanced", "positive_weight": 2.0, "seed": 1}
+    assert Facts.of(card, {"ks": 0.5}) == Facts(0.3, "balanced", 2.0, {"ks": 0.5})
+    assert Facts.of({"threshold": None}, {}) == Facts()
 
 
 @pytest.mark.parametrize(("metric", "top"), [("roc_auc", "high"), ("rmse", "low")])

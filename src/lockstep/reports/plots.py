@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lockstep.errors import DataError
 from lockstep.io import whole_file
+from lockstep.models.scales import PROBABILITY, to_probability
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +38,16 @@ _AXES = {
     "coverage": ("predicted", ["coverage", "declared"]),
 }
 """Which columns are drawn where a table holds more than its curve; otherwise the first against all others."""
+_NAMES = {
+    "fpr": "false positive rate",
+    "tpr": "true positive rate",
+    "predicted": "mean score",
+    "observed": "observed rate of positives",
+}
+"""What an axis of a curve is called where its column's name is too short to be understood."""
 _DIAGONAL = ("roc", "calibration")
+_BESIDE = ("ks", "folds")
+"""Curves that leave no room for their legend: it stands beside them."""
 _WIDE = ("importance", "classes", "confusion_matrix")
 _DOTS = {"predicted_actual": 1, "residuals": 0}
 """Tables with a dot a row, and the slope of the line through 0 that a perfect model's dots lie on."""
@@ -45,18 +57,47 @@ _MOST_LINES = 10
 _LONGEST_LABEL = 14
 
 
-def draw(name: str, table: pd.DataFrame, subject: str = "") -> Figure:
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a model besides its points: marked in the curves of two classes where it is.
+
+    ``metrics`` are those of the rows that are drawn; the scale and the weight are those of ``lockstep.models.scales``.
+    """
+
+    threshold: float | None = None
+    score_scale: str = PROBABILITY
+    positive_weight: float = 1.0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, card: Mapping[str, Any], metrics: Mapping[str, float]) -> Facts:
+        """Return what a model's card and its metrics say."""
+        scale, weight = card.get("score_scale", PROBABILITY), card.get("positive_weight", 1.0)
+        return cls(card.get("threshold"), scale, weight, metrics)
+
+
+def draw(name: str, table: pd.DataFrame, subject: str = "", facts: Facts | None = None) -> Figure:
     """Draw a table of points: a confusion matrix, bars of importance, a dot a row, or curves.
 
     ``name`` is the table's name, one of ``TITLES``; any other is drawn as curves.
     """
-    figure, axes = _canvas(4.5, wide_labels=name in _WIDE)
+    facts = facts or Facts()
+    figure, axes = _canvas(4.5, wide_labels=name in _WIDE, legend_beside=name in _BESIDE)
     if table.empty or table.shape[1] < 2:
         raise DataError(f"no points to draw in {name}; run `dvc repro` to make them again")
     if name == "classes":
         _class_bars(axes, table)
     elif name in _DIAGONAL and "class" in table:
         _class_curves(axes, table, *_AXES[name])
+        _tell_auc(axes, name, facts)
+    elif name == "roc":
+        _roc(axes, table, facts)
+    elif name == "ks":
+        _ks(axes, table, facts.threshold)
+    elif name == "calibration":
+        _calibration(axes, table, facts)
+    elif name == "folds":
+        _folds(axes, table)
     elif name == "confusion_matrix":
         _matrix(axes, table)
     elif name == "importance":
@@ -65,7 +106,7 @@ def draw(name: str, table: pd.DataFrame, subject: str = "") -> Figure:
         _dots(axes, table, ideal_slope=_DOTS[name])
     else:
         x, ys = _AXES.get(name, (str(table.columns[0]), [str(c) for c in table.columns[1:]]))
-        _curves(axes, table, x, ys, diagonal=name in _DIAGONAL)
+        _curves(axes, table, x, ys)
     title = TITLES.get(name, name.replace("_", " "))
     axes.set_title(f"{title}, {subject}" if subject else title)
     return figure
@@ -98,29 +139,106 @@ def comparison(table: pd.DataFrame, metric: str) -> Figure:
     return figure
 
 
-def _canvas(height: float, wide_labels: bool) -> tuple[Figure, Axes]:
+def _canvas(height: float, wide_labels: bool, legend_beside: bool = False) -> tuple[Figure, Axes]:
     """Return a figure with fixed margins: letting matplotlib find them draws everything twice."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, height), dpi=100)
+    width = 8.5 if legend_beside else 6
+    figure = Figure(figsize=(width, height), dpi=100)
     margins = {
-        "left": 0.26 if wide_labels else 0.12,
-        "right": 0.97,
+        "left": 0.26 if wide_labels else 0.72 / width,
+        "right": 5.82 / width,
         "top": 0.92,
         "bottom": 0.5 / height + 0.02,
     }
     return figure, figure.subplots(gridspec_kw=margins)
 
 
-def _curves(axes: Axes, table: pd.DataFrame, x: str, ys: list[str], diagonal: bool) -> None:
+def _curves(axes: Axes, table: pd.DataFrame, x: str, ys: list[str]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     for y in ys:
         axes.plot(table[x], table[y], marker="." if len(table) < 20 else None, label=y.replace("_", " "))
-    if diagonal:
-        axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
-    axes.set_xlabel(x.replace("_", " "))
-    axes.set_ylabel(ys[0].replace("_", " ") if len(ys) == 1 else "value")
+    _name_axes(axes, x, ys[0] if len(ys) == 1 else "value")
+    if x == "iteration":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if len(ys) > 1:
         axes.legend()
+
+
+def _name_axes(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(_NAMES.get(x, x.replace("_", " ")))
+    axes.set_ylabel(_NAMES.get(y, y.replace("_", " ")))
+
+
+def _roc(axes: Axes, table: pd.DataFrame, facts: Facts) -> None:
+    """Draw the curve with its area, and where the threshold is on it."""
+    import numpy as np
+
+    auc = facts.metrics.get("roc_auc")
+    axes.plot(table["fpr"], table["tpr"], label="model" if auc is None else f"AUC {auc:.3f}")
+    axes.plot([0, 1], [0, 1], linestyle=":", color="grey", label="by chance")
+    if facts.threshold is not None:
+        rising = table[::-1]
+        place = [np.interp(facts.threshold, rising["threshold"], rising[rate]) for rate in ("fpr", "tpr")]
+        axes.plot(*place, "o", color="black", label=f"threshold {facts.threshold:.4g}")
+    _name_axes(axes, "fpr", "tpr")
+    axes.legend(loc="lower right")
+
+
+def _ks(axes: Axes, table: pd.DataFrame, threshold: float | None) -> None:
+    """Draw both shares below a score and their difference, its maximum (the KS), and the threshold's."""
+    best = table.iloc[int(table["difference"].argmax())]
+    axes.plot(table["score"], table["positives"], label="positives below")
+    axes.plot(table["score"], table["negatives"], label="negatives below")
+    axes.plot(table["score"], table["difference"], label="difference")
+    axes.vlines(
+        best["score"], best["positives"], best["negatives"], color="black",
+        label=f"KS {best['difference']:.3f} at {best['score']:.3f}",
+    )  # fmt: skip
+    axes.plot(best["score"], best["difference"], "o", color="black")
+    if threshold is not None:
+        axes.axvline(threshold, linestyle="--", color="grey", label=f"threshold {threshold:.4g}")
+    _name_axes(axes, "score", "share of the class")
+    _legend_beside(axes)
+
+
+def _calibration(axes: Axes, table: pd.DataFrame, facts: Facts) -> None:
+    """Draw the observed rate by score, and where a calibrated model's points lie on the score's scale."""
+    import numpy as np
+
+    axes.plot(table["predicted"], table["observed"], marker=".", label="model")
+    axes.plot([0, 1], [0, 1], linestyle=":", color="grey", label="calibrated probabilities")
+    if facts.positive_weight != 1.0:
+        score = np.linspace(0, 1, 101)
+        odds = f"odds {facts.positive_weight:.3g} times a probability's"
+        label = f"calibrated scores on the {facts.score_scale} scale,\n{odds}"
+        axes.plot(score, to_probability(score, facts.positive_weight), "--", color="grey", label=label)
+    _name_axes(axes, "predicted", "observed")
+    axes.legend(loc="upper left", fontsize=8)
+
+
+def _folds(axes: Axes, table: pd.DataFrame) -> None:
+    """Draw every metric fold by fold, the legend in the order of their means, with these and their spread."""
+    means = table.drop(columns="fold").mean().sort_values(ascending=False, kind="stable")
+    for place, (name, mean) in enumerate(means.items()):
+        spread = f" ± {table[name].std():.3g}" if len(table) > 1 else ""
+        label = f"{str(name).replace('_', ' ')} {mean:.3g}{spread}"
+        axes.plot(table["fold"], table[name], marker="os^vDPX*<>"[place % 10], markersize=5, label=label)
+    axes.set_xticks(list(table["fold"]))
+    _name_axes(axes, "fold", "value")
+    _legend_beside(axes)
+
+
+def _legend_beside(axes: Axes) -> None:
+    axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0, fontsize=8)
+
+
+def _tell_auc(axes: Axes, name: str, facts: Facts) -> None:
+    """Write the area below several classes' ROC curves on top of their legend."""
+    legend, auc = axes.get_legend(), facts.metrics.get("macro_roc_auc")
+    if name == "roc" and legend and auc is not None:
+        legend.set_title(f"mean AUC {auc:.3f}")
 
 
 def _class_curves(axes: Axes, table: pd.DataFrame, x: str, ys: list[str]) -> None:
@@ -130,8 +248,7 @@ def _class_curves(axes: Axes, table: pd.DataFrame, x: str, ys: list[str]) -> Non
         points = table[table["class"].astype(str) == label]
         axes.plot(points[x], points[ys[0]], label=_short(label))
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
-    axes.set_xlabel(x)
-    axes.set_ylabel(ys[0])
+    _name_axes(axes, x, ys[0])
     axes.legend()
 
 

@@ -30,9 +30,10 @@ def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:
     _write_inputs(outputs, folder / "lineage")
     _write_cv_summary(outputs, folder / "cv_summary.csv")
     (folder / "plots").mkdir()
+    facts = plots.Facts.of(outputs.card, outputs.metrics.get("test", {}))
     for path in outputs.plots:
         shutil.copyfile(path, folder / "plots" / path.name)
-        figure = plots.draw(path.stem, read_points(path), f"{outputs.problem} {outputs.type}")
+        figure = plots.draw(path.stem, read_points(path), f"{outputs.problem} {outputs.type}", facts)
         plots.save(figure, folder / "plots" / f"{path.stem}.png")
 
 
