@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -250,3 +251,18 @@ def test_predictions_and_their_labels_are_kept(server: Running):
     assert rows["score"].tolist() == [one["probability"] for one in told["predictions"]]
     assert rows["lat"].tolist() == [RECORD["lat"]] * 2
     assert rows["label"].tolist()[1] == 1
+
+
+def test_batches_and_single_records_at_the_same_time_are_answered_as_alone(server: Running):
+    other = {**RECORD, "agg_": 3 - RECORD["agg_"]}
+    alone = [server.post("/predict", one).json["probability"] for one in (RECORD, other)]
+    assert alone[0] != alone[1]
+
+    def ask(number: int) -> bool:
+        rows = (1, 2, 1, 1000)[number % 4]  # together, in the loop; and in a thread
+        told = server.post("/predict", ([RECORD, other] * rows)[: rows + number % 2])
+        found = [one["probability"] for one in told.json["predictions"]]
+        return found == (alone * rows)[: rows + number % 2]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(ask, range(160)))
