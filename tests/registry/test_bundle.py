@@ -1,19 +1,26 @@
 import json
+import marshal
+import struct
 import subprocess
 import sys
+from importlib.util import MAGIC_NUMBER, cache_from_source
 
 import pytest
 from tests.registry.shop import NAME, files, flip, stock
 
-import lockstep
+import lockstep.features
 from lockstep.errors import ArtifactError, DataError, UsageError
+from lockstep.features import columns_v1
 from lockstep.io import sha256_file
 from lockstep.models.golden import golden_rows
 from lockstep.problems.schema import load_schema
 from lockstep.registry import manage
 from lockstep.registry.artifact import bundle
+from lockstep.registry.artifact.additions import added_on_loading
 from lockstep.registry.artifact.bundle import export
-from lockstep.registry.checks.bundles import verify_folder
+from lockstep.registry.artifact.loading import CACHE, Located, load_version, open_folder
+from lockstep.registry.artifact.packaging import SHIPPED_CODE
+from lockstep.registry.checks.bundles import verify_folder, version_of
 from lockstep.registry.checks.findings import FAILED, healthy
 from lockstep.registry.record import lifecycle
 from lockstep.registry.record.events import Who
@@ -230,21 +237,93 @@ served = mlflow.pyfunc.load_model({model!r})
 assert max(abs(served.predict(rows)[:, 1] - golden["outputs"])) <= 1e-6
 import lockstep
 print("from", *lockstep.__path__)
+for name in [name for name in sys.modules if name.partition(".")[0] == "lockstep"]:
+    del sys.modules[name]
+sys.path = [path for path in sys.path if path != {model!r} + "/code"]
+mlflow.set_tracking_uri({store!r})
+pipeline = mlflow.sklearn.load_model({registered!r})
+assert max(abs(pipeline.predict_proba(rows)[:, 1] - golden["outputs"])) <= 1e-6
+import lockstep
+print("from", *lockstep.__path__)
 """
 
 
-def test_the_model_loads_where_this_project_is_not_installed(shop, tmp_path, encoded):
+def test_mlflow_loads_a_bundle_and_a_version_in_place_without_this_project_and_that_is_no_damage(
+    shop, tmp_path, encoded
+):
     encoded(shop)
-    export(shop.client, shop.root, NAME, tmp_path / "out", version=5)
-    model = str(tmp_path / "out" / "model")
+    out, stored = tmp_path / "out", shop.folder(5)
+    export(shop.client, shop.root, NAME, out, version=5)
     source = str(bundle.Path(lockstep.__file__).parents[1])
-    code = ALONE.format(source=source, model=model)
+    store, registered = f"sqlite:///{shop.root}/mlflow.db", f"models:/{NAME}/5"
+    code = ALONE.format(source=source, model=str(out / "model"), store=store, registered=registered)
     done = subprocess.run(
-        [sys.executable, "-I", "-B", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[1:] == [f"{model}/code/lockstep"]
-    assert healthy(verify_folder(tmp_path / "out"))
+    places = [f"{folder}/code/lockstep" for folder in (out / "model", stored)]
+    assert [line.removeprefix("from ") for line in done.stdout.splitlines()] == places
+    added = added_on_loading(stored)
+    assert [name for name in added if not name.endswith(".pyc")] == ["registered_model_meta"]
+    assert len(added_on_loading(out / "model")) == len(added) - 1 == 3, "three source files, compiled"
+    assert shop.failed(5) == {}
+    assert healthy(verify_folder(out))
+    export(shop.client, shop.root, NAME, tmp_path / "again", version=5)
+    assert files(tmp_path / "again") == sorted(set(files(out)) - {f"model/{name}" for name in added})
+    load_version(shop.client, shop.root, NAME, version=5)
+    cached = shop.root / CACHE / shop.model.version(5).tag("model_digest")
+    assert set(files(stored)) - set(files(cached)) == set(added)
+
+
+def test_planted_compiled_code_is_told_not_exported_and_never_run_here(shop, tmp_path, encoded, monkeypatch):
+    encoded(shop)
+    stored, out, proof = shop.folder(5), tmp_path / "out", tmp_path / "run"
+    name = plant(stored, proof)
+    assert shop.found(5)["files"].verdict == "ok"
+    assert name in shop.found(5)["files"].what
+    export(shop.client, shop.root, NAME, out, version=5)
+    assert not list(out.rglob("*.pyc"))
+    plant(out / "model", proof)
+    monkeypatch.setattr(lockstep.features, "columns_v1", columns_v1)  # as it was, for the tests after this
+    for load in (
+        lambda: load_version(shop.client, shop.root, NAME, version=5),
+        lambda: open_folder(Located(version_of(out), out / "model")),
+    ):
+        monkeypatch.delitem(sys.modules, columns_v1.__name__)
+        load()
+        assert sys.modules[columns_v1.__name__].__file__ == columns_v1.__file__
+    assert not proof.exists()
+    code = f"import sys; sys.path.insert(0, {str(stored / 'code')!r}); import {columns_v1.__name__}"
+    subprocess.run([sys.executable, "-S", "-c", code], check=True)
+    assert proof.exists(), "Python runs it where the folder is on its path"
+
+
+def plant(folder, proof):
+    """Put compiled code that makes a folder in the place of a model's own; Python finds it up to date."""
+    source = folder / SHIPPED_CODE
+    path = bundle.Path(cache_from_source(str(source)))
+    path.parent.mkdir(exist_ok=True)
+    header = MAGIC_NUMBER + struct.pack("<III", 0, int(source.stat().st_mtime), source.stat().st_size)
+    code = compile(f"import os; os.mkdir({str(proof)!r})", str(source), "exec")
+    path.write_bytes(header + marshal.dumps(code))
+    return path.relative_to(folder).as_posix()
+
+
+def test_what_only_resembles_what_loading_adds_stays_damage(exported):
+    for name in (
+        "code/registered_model_meta",
+        "code/__pycache__/evil.cpython-311.pyc",
+        "code/lockstep/__pycache__/columns_v1.cpython-311.pyc",
+        "code/lockstep/features/columns_v1.pyc",
+        "code/lockstep/features/__pycache__/columns_v1.py",
+        "code/lockstep/features/__pycache__/more/columns_v1.cpython-311.pyc",
+        "__pycache__/columns_v1.cpython-311.pyc",
+    ):
+        path = exported / "model" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        assert failed(exported) == {"bundle": f"added: model/{name}", "files": f"added: {name}"}
+        path.unlink()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.io import sha256_file, write_json, write_text
+from lockstep.registry.artifact.additions import drop_added_on_loading
 from lockstep.registry.artifact.packaging import SCHEMA
 from lockstep.registry.artifact.requirements import closed, recorded_lock
 from lockstep.registry.catalog import Model, Version, check_stage, check_version, get_model, pruned_line
@@ -126,6 +127,7 @@ def _gather(client: MlflowClient, root: Path, version: Version, folder: Path) ->
     model = folder / MODEL_FOLDER
     model.mkdir(parents=True)
     fetch_version(client, version, model)
+    drop_added_on_loading(model)
     refuse_damaged(check_artifact(version, model))
     refuse_damaged(check_lineage(client, root, version, folder))
     shutil.copyfile(model / SCHEMA, folder / SCHEMA)

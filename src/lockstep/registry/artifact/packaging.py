@@ -20,6 +20,7 @@ from lockstep.io import sha256_file, write_json, write_text
 from lockstep.models.artifact import ALLOWED_TYPES, ENCODER_SOURCE, check_types, content_of
 from lockstep.models.golden import golden_content, golden_outputs, golden_rows
 from lockstep.problems.schema import PROBLEMS, Schema
+from lockstep.registry.artifact.additions import added_on_loading
 from lockstep.registry.artifact.native import Native, native_of
 from lockstep.registry.artifact.seen import SEEN
 
@@ -170,9 +171,10 @@ def _add_native(native: Native, folder: Path, mlflow_model: Model) -> None:
 
 
 def sums_of(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of a model folder by its path, the list of them left out."""
+    """Return the SHA-256 of every file of a model folder by its path; without their list, and what loading adds."""
+    left_out = {SUMS, *added_on_loading(folder)}
     paths = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
-    return {name: sha256_file(paths[name]) for name in sorted(paths) if name != SUMS}
+    return {name: sha256_file(paths[name]) for name in sorted(paths) if name not in left_out}
 
 
 def _mlflow_sklearn() -> Any:

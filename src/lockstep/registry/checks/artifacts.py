@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lockstep.errors import ArtifactError
 from lockstep.io import read_json, sha256_file
+from lockstep.registry.artifact.additions import added_on_loading
 from lockstep.registry.artifact.loading import PICKLES, Located, declared, schema_of
 from lockstep.registry.artifact.packaging import CARD, SHIPPED_CODE, SKOPS, SUMS, sums_of
 from lockstep.registry.catalog import Model, Version
@@ -80,7 +81,16 @@ def _files(version: Version, folder: Path) -> Told:
         faults.append(f"the version has lost its tag lockstep.sums_digest, and so {SUMS} proves nothing")
     elif sha256_file(path) != noted:
         faults.insert(0, f"changed: {SUMS}")
-    return (FAILED, "; ".join(faults)) if faults else (OK, f"{len(sums_of(folder)) + 1} files")
+    if faults:
+        return FAILED, "; ".join(faults)
+    return OK, f"{len(sums_of(folder)) + 1} files{_beside(added_on_loading(folder))}"
+
+
+def _beside(added: list[str]) -> str:
+    """Tell what loading in place added; it isn't compared with anything, so it is named."""
+    if not added:
+        return ""
+    return f"; beside them what MLflow's loaders left there, unchecked and never run here: {named(added)}"
 
 
 def _digest(version: Version, folder: Path) -> Told:

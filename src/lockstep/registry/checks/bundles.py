@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lockstep.errors import ArtifactError, DataError
 from lockstep.io import read_json, sha256_file
+from lockstep.registry.artifact.additions import added_on_loading
 from lockstep.registry.catalog import Version
 from lockstep.registry.checks.artifacts import check_artifact
 from lockstep.registry.checks.findings import (
@@ -73,5 +74,6 @@ def listed_sums(folder: Path) -> dict[str, str]:
 
 
 def bundle_sums(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of a bundle but the list of them, by path."""
-    return {name: digest for name, digest in sums_below(folder).items() if name != BUNDLE_SUMS}
+    """Return the SHA-256 of every file of a bundle by path; without their list, and what loading it adds."""
+    left_out = {BUNDLE_SUMS, *(f"{MODEL_FOLDER}/{name}" for name in added_on_loading(folder / MODEL_FOLDER))}
+    return {name: digest for name, digest in sums_below(folder).items() if name not in left_out}
