@@ -32,15 +32,16 @@ def test_every_type_is_registered_once_in_stage_none(trained):
         assert [(int(v["version"]), v["stage"]) for v in found] == [(1, "None")]
 
 
-def test_a_second_repro_changes_nothing(trained):
-    output = trained.run("dvc repro")
+def test_a_second_repro_changes_nothing_also_where_runs_go_elsewhere(own):
+    own.edit("src/config/model_config.yaml", r'experiment_name: ""', "experiment_name: elsewhere")
+    output = own.run("dvc repro")
     assert "didn't change, skipping" in output
     assert "Running stage 'train_multi_model" not in output
-    assert [int(v["version"]) for v in versions(trained)] == [1]
+    assert [int(v["version"]) for v in versions(own)] == [1]
 
 
 def test_one_parameter_retrains_one_type(own):
-    own.edit("params.yaml", r"(accidents-xgboost:\n(?:.*\n){4,8}?.*max_depth: )\d+", r"\g<1>3")
+    own.edit("params.yaml", "n_estimators: 3000", "n_estimators: 30")
     output = own.run("dvc repro")
     ran = [line for line in output.splitlines() if line.startswith("Running stage 'train_multi_model")]
     assert ran == ["Running stage 'train_multi_model@accidents-xgboost':"]
@@ -56,18 +57,6 @@ def test_another_sample_is_another_sample_also_for_dvc_s_run_cache(own):
     assert int(own.run("wc -l < data/accidents/raw/true_probability.csv")) > int(before)
 
 
-def test_where_runs_are_logged_retrains_nothing(own):
-    own.edit("src/config/model_config.yaml", r'experiment_name: ""', "experiment_name: elsewhere")
-    assert "Running stage 'train_multi_model" not in own.run("dvc repro")
-
-
-def test_an_emptied_store_is_filled_again_from_the_cache(own):
-    own.run("rm -rf mlflow.db mlruns")
-    assert "Running stage 'train_multi_model" not in own.run("dvc repro")
-    for kind in TYPES:
-        assert [int(v["version"]) for v in versions(own, f"Accident_Prediction_{kind}")] == [1]
-
-
 def test_a_moved_folder_works(trained, tmp_path):
     moved = trained.copy(tmp_path / "before")
     target = tmp_path / "after the move"
@@ -78,21 +67,17 @@ def test_a_moved_folder_works(trained, tmp_path):
     assert "PROBABILITY" in moved.run(f"{PREDICT} --model-name {NAME} --version 1")
 
 
-def test_stages_as_documented(own):
-    own.run(f"{MANAGE} transition --model-name {NAME} --version 1 --stage Staging")
-    assert "Staging" in own.run(f"{MANAGE} list-versions --model-name {NAME}")
+def test_the_environment_says_which_model_predicts(own):
     own.run(f"{MANAGE} promote --model-name {NAME} --stage Production")
     by_environment = json.loads(own.run(f"{PREDICT} --json 2>/dev/null", USE_MLFLOW_PRODUCTION="true"))
     best = json.loads(own.run(f"{PREDICT} --json 2>/dev/null", USE_BEST_MODEL="true"))
     local = json.loads(own.run(f"{PREDICT} --model-path models/xgboost_model.joblib --json 2>/dev/null"))
     assert by_environment == best
     assert probability(best) == pytest.approx(probability(local), abs=1e-9)
-    own.run(f"{MANAGE} archive --model-name {NAME} --version 1")
-    assert "Archived" in own.run(f"{MANAGE} list-versions --model-name {NAME}")
 
 
 def test_those_types_only(own):
-    own.edit("params.yaml", r"(accidents-xgboost:\n(?:.*\n){4,8}?.*max_depth: )\d+", r"\g<1>4")
+    own.edit("params.yaml", "n_estimators: 3000", "n_estimators: 30")
     own.edit("params.yaml", r"(accidents-lightgbm:\n(?:.*\n){4,8}?.*num_leaves: )\d+", r"\g<1>15")
     output = own.run("python src/models/train_multi_model.py --models xgboost random_forest")
     assert "Running stage 'train_multi_model@accidents-xgboost'" in output
@@ -117,13 +102,7 @@ def test_metrics_and_plots_are_useful(trained, tmp_path):
         assert kind in page
 
 
-def test_an_experiment_registers_nothing(own):
-    own.run("dvc exp run -S train.accidents-lightgbm.params.num_leaves=7 compare@accidents")
-    assert "num_leaves: 7" in (own.folder / "params.yaml").read_text()
-    assert [int(v["version"]) for v in versions(own, "Accident_Prediction_LightGBM")] == [1]
-
-
-def test_data_and_models_travel_through_a_remote(own, tmp_path):
+def test_data_and_models_travel_through_a_remote_and_fill_an_empty_store(own, tmp_path):
     own.run(
         f"make dvc-remote URL='{tmp_path / 'storage'}' && git add -A && git commit -qm remote && dvc push"
     )
@@ -133,7 +112,8 @@ def test_data_and_models_travel_through_a_remote(own, tmp_path):
     colleague.run("make dvc-pull")
     output = colleague.run("dvc repro")
     assert "Running stage 'train_multi_model" not in output
-    assert [int(v["version"]) for v in versions(colleague)] == [1]
+    for kind in TYPES:
+        assert [int(v["version"]) for v in versions(colleague, f"Accident_Prediction_{kind}")] == [1]
 
 
 def test_pulling_without_a_remote_says_how_to_set_one(trained):
