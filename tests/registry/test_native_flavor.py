@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,10 @@ import mlflow.lightgbm
 import mlflow.sklearn
 import mlflow.xgboost
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
+from mlflow.exceptions import MlflowException
 from sklearn.pipeline import Pipeline
 
 from lockstep.config.layout import ProblemLayout
@@ -156,6 +159,31 @@ def test_the_card_says_what_the_file_is_and_has_not(
     assert declared["python_function"]["loader_module"] == "mlflow.sklearn"
     assert declared[name]["model_class"] == told["model_class"]
     assert read_json(folder / packaging.SUMS)[FILES[name]] == sha256_file(folder / FILES[name])
+
+
+@pytest.mark.parametrize(("name", "task"), [("lightgbm", "binary"), ("xgboost", "regression")])
+def test_a_json_record_reaches_pyfunc_as_the_docs_type_it(pointed: Path, name: str, task: str) -> None:
+    uri = logged(pointed, name, task)
+    rows = golden_rows(load_schema("accidents"), seed=9)
+    text = (PROJECT / "docs" / "registry.md").read_text()
+    lines = next(block for block in re.findall(r"```python\n(.+?)```", text, re.DOTALL) if "record" in block)
+    model, whole = mlflow.pyfunc.load_model(uri), mlflow.sklearn.load_model(uri)
+    for place in range(5):
+        row = rows.iloc[[place]]
+        record = {name: whole_number(value) for name, value in row.iloc[0].items()}
+        with pytest.raises(MlflowException, match="Can not safely convert"):
+            model.predict(pd.DataFrame([record]))
+        told: dict[str, Any] = {"mlflow": mlflow, "pd": pd, "uri": uri, "record": record}
+        exec(lines, told)
+        wanted = whole.predict_proba(row) if task == "binary" else whole.predict(row)
+        assert np.array_equal(told["answer"], wanted)
+
+
+def whole_number(value: Any) -> Any:
+    """Return a value as JSON has it: null where there is none, and without a point where it is a whole number."""
+    if pd.isna(value):
+        return None
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def test_other_tools_still_read_the_whole_pipeline(pointed: Path) -> None:
