@@ -10,7 +10,7 @@ from tests.pipelines.retrained import NAME, Project
 from lockstep.config.settings import CONFIG_FILE
 from lockstep.errors import RegistryError, UsageError
 from lockstep.pipelines import promote
-from lockstep.pipelines.checklist import STEPS, Step, gap_of, go_through, report
+from lockstep.pipelines.checklist import STEPS, Step, gap_of, go_through, rates_told, report
 from lockstep.registry.catalog import get_model
 
 FORCED = ("--force", "--reason", "a test")
@@ -73,9 +73,14 @@ def test_the_checklist_of_the_best_passes_and_moves_nothing(
     assert [line[:2] for line in lines[1:-1]] == ["✓ "] * len(STEPS)
     assert lines[-1] == f"all {len(STEPS)} steps passed"
     run = place.done.versions[place.done.released_type].run_id
+    logged = place.client.get_run(run).data.metrics
+    shares = [logged["test_approval_rate"], logged["test_positive_rate_rejected"]]
     for part in (
         run,
         "is the best of 2 versions",
+        "fits; ",
+        f"{shares[0]:.1%} of the test rows",
+        f"{shares[1]:.1%} of the latter",
         "over 2 folds roc_auc",
         "add up to the margin",
         "no version stood",
@@ -140,7 +145,9 @@ def test_a_threshold_of_another_scale_is_told_with_what_fits(
     assert set(found) == {"threshold", "predict", "explain"}
     assert "scores on the probability scale" in found["threshold"]
     monkeypatch.setenv("DECISION_SCALE", "probability")
-    assert failed(place, versions[0]) == {}
+    found = {step.name: step for step in go_through(place.client, place.root, NAME, versions[0])}
+    assert all(step.passed for step in found.values())
+    assert "fits; the run logged no rates at it, only at the model's own 0.5" in found["threshold"].found
 
 
 def test_a_run_that_failed_or_logged_another_model_is_told(place: Project, versions: tuple) -> None:
@@ -195,6 +202,15 @@ def test_a_failed_step_is_counted_in_the_report() -> None:
         "✗ two more  not fine",
         "1 of 2 steps failed: two more",
     ]
+
+
+def test_rates_are_told_as_far_as_they_are_known() -> None:
+    words, shares = ("approve", "reject"), {"approval_rate": 0.844, "reject_rate": 0.156}
+    both = shares | {"positive_rate_approved": 0.0444, "positive_rate_rejected": 0.72}
+    told = "approve 84.4% of the test rows, reject 15.6%"
+    assert rates_told(both, words, "default") == f"{told}; default: 4.4% of the former, 72.0% of the latter"
+    assert rates_told(shares, words, "default") == told
+    assert rates_told({}, words, "default") == ""
 
 
 def test_parts_that_do_not_add_up_show() -> None:

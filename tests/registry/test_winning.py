@@ -18,6 +18,10 @@ def test_the_best_has_the_highest_value_and_a_tie_is_no_loss() -> None:
         "validation_roc_auc 0.8000 is the best of 4 versions trained on these data",
     )
     assert best_of(rivals[2], rivals, "roc_auc")[0]
+    assert best_of(rivals[0], rivals[:1], "roc_auc") == (
+        True,
+        "validation_roc_auc 0.7000, of the only version trained on these data",
+    )
     assert best_of(rivals[0], rivals, "roc_auc") == (False, "validation_roc_auc 0.7000, version 2 has 0.8000")
     assert best_of(rivals[3], rivals, "roc_auc") == (
         False,

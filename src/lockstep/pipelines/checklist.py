@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Answer = tuple[bool, str]
 """Whether a step passed, and what it found."""
+RATES = ("approval_rate", "reject_rate", "positive_rate_approved", "positive_rate_rejected")
+"""The rates of decisions on the test rows, as runs log them after ``test_``."""
 CLOSE = 1e-4
 """How far contributions may add up from the margin: xgboost's are float32."""
 
@@ -158,10 +160,34 @@ def configuration(case: Deployment) -> Answer:
     decision = decision_of(case.opened, rule)
     if decision is None:
         return True, f"a {case.opened.model.schema.task} model is decided by no threshold"
-    return (
-        True,
-        f"threshold {decision.threshold:g} on the {decision.scale} scale (from {decision.source}) fits",
-    )
+    fits = f"threshold {decision.threshold:g} on the {decision.scale} scale (from {decision.source}) fits"
+    told = rates_told(logged_rates(case), decision.words, case.opened.model.schema.positive)
+    own = case.opened.model.threshold
+    if told and own is not None and own != decision.threshold:
+        told = f"the run logged no rates at it, only at the model's own {own:g}"
+    return True, "; ".join(filter(None, (fits, told)))
+
+
+def logged_rates(case: Deployment) -> dict[str, float]:
+    """Return the rates of the decisions on the test rows that a version's run logged, by their names there."""
+    from lockstep.registry.catalog import registry_speaks
+
+    if case.version.run_id is None:
+        return {}
+    with registry_speaks():
+        metrics = case.client.get_run(case.version.run_id).data.metrics
+    return {name: metrics[f"test_{name}"] for name in RATES if f"test_{name}" in metrics}
+
+
+def rates_told(rates: Mapping[str, float], words: tuple[str, str], positive: str) -> str:
+    """Return in words what is decided of the test rows, and how many positives are in either part, if known."""
+    if not {"approval_rate", "reject_rate"} <= set(rates):
+        return ""
+    told = f"{words[0]} {rates['approval_rate']:.1%} of the test rows, {words[1]} {rates['reject_rate']:.1%}"
+    if not set(RATES) <= set(rates):
+        return told
+    approved, rejected = rates["positive_rate_approved"], rates["positive_rate_rejected"]
+    return f"{told}; {positive or 'positives'}: {approved:.1%} of the former, {rejected:.1%} of the latter"
 
 
 def predict(case: Deployment) -> Answer:

@@ -52,6 +52,8 @@ def best_of(version: Version, rivals: Sequence[Version], metric: str, slack: flo
         if name in rival.scores and better(metric, rival.scores[name], best.scores[name]):
             best = rival
     gap = abs(best.scores[name] - own)
+    if list(rivals) == [version]:
+        return True, f"{name} {own:.4f}, of the only version trained on these data"
     if best is version:
         return True, f"{name} {own:.4f} is the best of {len(rivals)} versions trained on these data"
     told = f"{name} {own:.4f}, version {best.version} has {best.scores[name]:.4f}"
