@@ -107,6 +107,9 @@ def test_publishing_can_be_turned_off_for_one_call_and_says_where(tmp_path):
     found = load_settings(tmp_path, environ={"LOCKSTEP_PUBLISH": "0"})
     assert not found.publish
     assert found.source_of("publish") == "the variable LOCKSTEP_PUBLISH"
+    assert not found.publish_later
+    later = load_settings(tmp_path, environ={"LOCKSTEP_PUBLISH": "later"})
+    assert (later.publish, later.publish_later) == (False, True)
     configure(tmp_path, "mlflow: {enabled: false}")
     off = load_settings(tmp_path, environ={"LOCKSTEP_PUBLISH": "1"})
     assert not off.publish

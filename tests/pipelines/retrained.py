@@ -14,8 +14,9 @@ from mlflow import MlflowClient
 from tests.conftest import VARIABLES
 from tests.models.conftest import make_workspace
 
-from lockstep.config.layout import ProblemLayout
+from lockstep.config.layout import PARTS, ProblemLayout
 from lockstep.config.settings import load_settings
+from lockstep.io import write_json
 from lockstep.models import naming
 from lockstep.models.workspace import load_file
 from lockstep.pipelines import dvc, retrain
@@ -92,10 +93,17 @@ def make_project(root: Path, database: Path) -> Project:
     make_workspace(root)
     params = yaml.safe_load((root / "params.yaml").read_text())
     params["problems"]["accidents"]["model_types"] = list(TYPES)
+    section = params["problems"]["accidents"]
+    section["source"] = {"kind": "sample", "sample": {"units": 1000, "years": [2021]}}
+    section["decision"] = {"policy": "fixed", "threshold": 0.5}
     params["train"] = {f"accidents-{kind}": params["train"][f"accidents-{kind}"] for kind in TYPES}
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     (root / "dvc.yaml").write_text(STAGES)
     (root / "requirements.lock").write_text("")
+    days = ("2021-01-01", "2021-09-01", "2021-09-26", "2021-10-19", "2021-12-31")
+    parts = zip(PARTS, days, days[1:], strict=False)
+    summary = {part: {"rows": 600 if part == "train" else 300, "from": a, "to": b} for part, a, b in parts}
+    write_json(ProblemLayout(root, "accidents").features_summary, summary)
     shutil.copyfile(database, root / "mlflow.db")
     dvc.module(root, "dvc", "init", "--no-scm", "-q")
     return Project(root)

@@ -13,10 +13,11 @@ import pytest
 from mlflow.exceptions import MlflowException
 from tests.pipelines.retrained import NAME, TYPES, Project, make_project
 
-from lockstep.config.params import load_params
+from lockstep.config.layout import PARTS, ProblemLayout
+from lockstep.config.params import Source, load_params
 from lockstep.config.settings import CONFIG_FILE
 from lockstep.errors import ArtifactError, ConfigError, LockstepError, RegistryError, UsageError
-from lockstep.io import read_json
+from lockstep.io import read_json, write_json
 from lockstep.pipelines import dvc, retrain
 from lockstep.pipelines.retrain import Asked
 from lockstep.problems.schema import load_schema
@@ -25,6 +26,7 @@ from lockstep.registry.artifact.released import released_file
 from lockstep.registry.publishing import publish
 from lockstep.registry.register_models import register_models
 
+ROOT = Path(__file__).parents[2]
 PARENT = "mlflow.parentRunId"
 pytestmark = pytest.mark.usefixtures("_one_name")
 
@@ -47,11 +49,40 @@ def test_one_run_says_what_was_asked_for_and_every_models_metrics(first: Project
         "source": "sample",
         "champion": champion,
     }
+    logged = run.data.metrics
     for kind in TYPES:
-        value = read_json(first.layout.type_metrics(kind))["test"]["roc_auc"]
-        assert run.data.metrics[f"{kind}.test_roc_auc"] == value
+        metrics = read_json(first.layout.type_metrics(kind))
+        assert logged[f"{kind}.test_roc_auc"] == metrics["test"]["roc_auc"]
+        assert logged[f"{kind}.cv_roc_auc"] == metrics["cv"]["roc_auc"]
+        assert logged[f"{kind}.cv_roc_auc_std"] == metrics["cv_std"]["roc_auc"]
+        assert logged[f"{kind}.cv_ks"] == metrics["cv"]["ks"]
+        shares = [logged[f"{kind}.test_{name}"] for name in ("approval_rate", "reject_rate")]
+        assert sum(shares) == pytest.approx(1)
     files = {item.path for item in first.client.list_artifacts(done.run_id)}
     assert files == {"champion.json", "model_comparison.csv", "model_comparison.png"}
+
+
+def test_the_run_says_which_data_and_only_what_the_sample_was_set_to(first: Project) -> None:
+    logged = first.parent(first.done).data.params
+    told = {name: value for name, value in logged.items() if name.startswith(("sample.", "data."))}
+    assert told == {
+        "sample.units": "1000",
+        "sample.years": "[2021]",
+        "data.rows": "1500",
+        "data.train_rows": "600",
+        "data.from": "2021-01-01",
+        "data.to": "2021-12-31",
+    }
+    text = retrain.report(first.root, "accidents", first.done)
+    assert "data: 1,500 rows, 2021-01-01 to 2021-12-31; 600 of them to train on" in text
+
+
+def test_rows_without_dates_have_no_window(tmp_path: Path) -> None:
+    write_json(
+        ProblemLayout(tmp_path, "pears").features_summary, {part: {"rows": 10, "groups": 2} for part in PARTS}
+    )
+    assert retrain.data_window(tmp_path, "pears") == {"rows": 40, "train_rows": 10}
+    assert retrain.data_line(tmp_path, "pears") == "data: 40 rows; 10 of them to train on"
 
 
 def test_each_model_is_a_version_of_the_one_name_in_staging_and_a_run_below(first: Project) -> None:
@@ -233,7 +264,16 @@ def test_the_stages_publish_nothing_meanwhile(project: Project, monkeypatch: pyt
     monkeypatch.setenv("LOCKSTEP_PUBLISH", "1")
     params = load_params(project.root)
     retrain.train(project.root, Asked("accidents"), params, TYPES)
-    assert (seen, os.environ["LOCKSTEP_PUBLISH"]) == (["0"], "1")
+    assert (seen, os.environ["LOCKSTEP_PUBLISH"]) == (["later"], "1")
+
+
+def test_a_stage_of_a_retrain_does_not_say_that_publishing_is_off(
+    first: Project, capsys: pytest.CaptureFixture
+) -> None:
+    with retrain.not_published():
+        assert publish.publish_training(first.root, "accidents", TYPES[0]) is None
+    assert capsys.readouterr().err == f"accidents {TYPES[0]} is trained; the retrain registers it\n"
+    assert len(first.versions) == 2
 
 
 @pytest.fixture(scope="module")
@@ -306,17 +346,27 @@ def test_options_that_do_not_fit_are_usage_errors(options: dict, match: str) -> 
         retrain.check_asked(Asked(**options))
 
 
-def test_the_window_of_a_table_is_not_moved(untrained: Project) -> None:
-    params = load_params(untrained.root)
-    assert retrain.last_month(params, Asked("accidents")) == (
-        *("problems", "accidents", "source", "sample"),
-        "last_month",
-    )
-    section = params.problem("accidents")
-    table = section.model_copy(update={"source": section.source.model_copy(update={"kind": "table"})})
-    other = params.model_copy(update={"problems": {"accidents": table}})
-    with pytest.raises(UsageError, match="make add-data PROBLEM=accidents"):
-        retrain.last_month(other, Asked("accidents"))
+@pytest.mark.parametrize(
+    ("source", "match"),
+    [
+        ({"kind": "table"}, "make add-data PROBLEM=credit_risk"),
+        ({"kind": "sample", "sample": {"years": [2021]}}, "the sample of credit_risk does not go by months"),
+    ],
+)
+def test_only_a_sample_by_months_has_another_window(source: dict, match: str) -> None:
+    params = load_params(ROOT)
+    asked, section = Asked("credit_risk"), params.problem("credit_risk")
+    assert retrain.last_month(params, asked)[-3:] == ("source", "sample", "last_month")
+    changed = section.model_copy(update={"source": Source(**source)})
+    other = params.model_copy(update={"problems": {"credit_risk": changed}})
+    with pytest.raises(UsageError, match=match):
+        retrain.last_month(other, asked)
+
+
+def test_the_run_of_a_credit_retrain_names_no_years() -> None:
+    named = load_params(ROOT).problem("credit_risk").source.sample.model_fields_set
+    assert {"units", "months", "last_month"} <= named
+    assert "years" not in named
 
 
 @pytest.mark.parametrize(
@@ -327,7 +377,7 @@ def test_the_window_of_a_table_is_not_moved(untrained: Project) -> None:
     ],
 )
 def test_the_doors_end_with_2_for_what_cannot_be_meant(door: str, options: list, line: str) -> None:
-    script = Path(__file__).parents[2] / "scripts" / door
+    script = ROOT / "scripts" / door
     done = subprocess.run([sys.executable, script, *options], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(line)

@@ -22,6 +22,8 @@ URI, DAGSHUB, EXPERIMENT, PUBLISH = (
     "MLFLOW_EXPERIMENT_NAME",
     "LOCKSTEP_PUBLISH",
 )
+LATER = "later"
+"""The switch's value while a retrain runs the stages: it registers their models itself, when all are trained."""
 _OFF = ("0", "false", "no", "off")
 _ON = ("1", "true", "yes", "on")
 
@@ -126,6 +128,11 @@ class Settings:
     def source_of(self, name: str) -> str:
         """Return where a value came from: an option, a variable, .env, model_config.yaml or the default."""
         return self.sources.get(name, "the default")
+
+    @property
+    def publish_later(self) -> bool:
+        """Whether it is a retrain that runs the stages, and registers what they train."""
+        return self.environment.get(PUBLISH) == LATER
 
     @property
     def initial_stage(self) -> str:
@@ -276,7 +283,7 @@ def _of_layer(variables: Mapping[str, Found], env_file: bool) -> Found | None:
 
 
 def _publish(switch: Found | None, enabled: bool, configured: bool) -> Found:
-    if switch and not is_on(switch.value, PUBLISH):
+    if switch and (switch.value == LATER or not is_on(switch.value, PUBLISH)):
         return Found("0", switch.source)
     return Found("1" if enabled else "0", str(CONFIG_FILE) if configured else "the default")
 

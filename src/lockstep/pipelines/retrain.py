@@ -1,7 +1,10 @@
 """Retrain a problem's models: one run, each model a new version in Staging, the best of them released.
 
-    python scripts/retrain_model.py                                   (the models of credit_risk, on its newest data)
+    python scripts/retrain_model.py                      (the models of credit_risk, on the data params.yaml names)
+    python scripts/retrain_model.py --through 2026-01    (on a sample's window up to that month)
     python scripts/retrain_model.py --tuning --cv-folds 5 --models lightgbm xgboost
+
+Data move on by a person's word alone: those of a sample by --through, a table's or files' by `make add-data` before.
 
 DVC trains, the registry keeps, and models/PROBLEM/production.pkl names an immutable copy of the best model that
 passed its checks. Nothing goes into Production: scripts/promote_model.py does that, by a person.
@@ -18,9 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.config.layout import ProblemLayout, project_root
+from lockstep.config.layout import PARTS, ProblemLayout, project_root
 from lockstep.config.params import Params, training_key
 from lockstep.config.params_file import KeyPath, parsed, read_params_text, with_values
+from lockstep.config.settings import LATER, PUBLISH
 from lockstep.errors import LockstepError, UsageError, run_command
 from lockstep.io import read_json, write_text
 from lockstep.pipelines import dvc
@@ -36,7 +40,6 @@ MODES = {
     FULL: "all stages that are not up to date, from the raw files on",
     MODELS: "the models alone, on the matrices as they are",
 }
-PUBLISH = "LOCKSTEP_PUBLISH"
 KEPT = "the trained models are kept, and what is served is a whole one; run the command again"
 
 
@@ -76,7 +79,9 @@ def retrain(root: Path, asked: Asked) -> Retrained:
         params = train(root, asked, params, types)
         ordered = best_first(root, params, asked.problem, types)
         with terminated_as_error(KEPT):
-            return publish_retrain(root, asked.problem, types, ordered, logged_params(asked, params, types))
+            return publish_retrain(
+                root, asked.problem, types, ordered, logged_params(root, asked, params, types)
+            )
 
 
 @contextmanager
@@ -108,14 +113,20 @@ def new_params(root: Path, asked: Asked) -> tuple[str, Params]:
 
 
 def last_month(params: Params, asked: Asked) -> KeyPath:
-    """Return where params.yaml says up to which month the data go; only a sample can be drawn for another."""
-    kind = params.problem(asked.problem).source.kind
-    if kind != "sample":
+    """Return where params.yaml says up to which month the data go; only a sample by months has another window."""
+    source = params.problem(asked.problem).source
+    if source.kind != "sample":
         raise UsageError(
-            f"--through moves the window of a sample; {asked.problem} comes from source {kind}: bring its new rows in "
-            f"with `make add-data PROBLEM={asked.problem} FROM=…`, then retrain without --through"
+            f"--through moves the window of a sample; {asked.problem} comes from source {source.kind}: bring its new "
+            f"rows in with `make add-data PROBLEM={asked.problem} FROM=…`, then retrain without --through"
         )
-    return ("problems", asked.problem, "source", "sample", "last_month")
+    place: KeyPath = ("problems", asked.problem, "source", "sample", "last_month")
+    if place[-1] not in source.sample.model_fields_set:
+        raise UsageError(
+            f"--through moves the last month of a sample, and params.yaml has no {'.'.join(place)}: "
+            f"the sample of {asked.problem} does not go by months; retrain without --through"
+        )
+    return place
 
 
 def write_params(root: Path, text: str) -> None:
@@ -148,7 +159,7 @@ def not_published() -> Iterator[None]:
     """Keep the train stages within the block from making versions: the retrain makes one of each model itself."""
     print("the models get their versions when all of them are trained", flush=True)
     before = os.environ.get(PUBLISH)
-    os.environ[PUBLISH] = "0"
+    os.environ[PUBLISH] = LATER
     try:
         yield
     finally:
@@ -170,24 +181,42 @@ def best_first(root: Path, params: Params, problem: str, types: Sequence[str]) -
     return [champion, *(name for name in ordered if name != champion)]
 
 
-def logged_params(asked: Asked, params: Params, types: Sequence[str]) -> dict[str, Any]:
-    """Return what the retrain's run says was asked for, and on which data."""
+def logged_params(root: Path, asked: Asked, params: Params, types: Sequence[str]) -> dict[str, Any]:
+    """Return what the retrain's run says was asked for, and on which data.
+
+    Of a sample's settings those that params.yaml names: each problem's sample has its own.
+    """
     trainings = [params.training(asked.problem, name) for name in types]
     source = params.problem(asked.problem).source
-    window = source.sample.model_dump(exclude_none=True) if source.kind == "sample" else {}
+    sample = source.sample.model_dump(exclude_unset=True) if source.kind == "sample" else {}
     return {
         "mode": asked.mode,
         "models": ",".join(types),
         "tuning": str(asked.tuning).lower(),
         "cv_folds": ",".join(dict.fromkeys(str(one.cv_folds) for one in trainings)),
         "source": source.kind,
-        **{f"sample.{key}": value for key, value in window.items()},
+        **{f"sample.{key}": value for key, value in sample.items()},
+        **{f"data.{key}": value for key, value in data_window(root, asked.problem).items()},
     }
+
+
+def data_window(root: Path, problem: str) -> dict[str, Any]:
+    """Return how many rows a problem's data have, how many are trained on, and from when to when they go, if known."""
+    summary = read_json(ProblemLayout(root, problem).features_summary)
+    parts = [summary[part] for part in PARTS]
+    told = {"rows": sum(part["rows"] for part in parts), "train_rows": summary["train"]["rows"]}
+    dated = [part for part in parts if "from" in part]
+    if dated:
+        told |= {"from": min(part["from"] for part in dated), "to": max(part["to"] for part in dated)}
+    return told
 
 
 def report(root: Path, problem: str, done: Retrained) -> str:
     """Return what was made, what is served now, and what a person does next."""
-    lines = [f"Retrained {problem}: run {done.run_id} in experiment {done.experiment}"]
+    lines = [
+        f"Retrained {problem}: run {done.run_id} in experiment {done.experiment}",
+        data_line(root, problem),
+    ]
     width = max(map(len, done.versions))
     for name, one in done.versions.items():
         mark = "*" if name == done.released_type else " "
@@ -210,6 +239,13 @@ def report(root: Path, problem: str, done: Retrained) -> str:
     )
 
 
+def data_line(root: Path, problem: str) -> str:
+    """Return in a line which data the models were trained on."""
+    told = data_window(root, problem)
+    window = f", {told['from']} to {told['to']}" if "from" in told else ""
+    return f"data: {told['rows']:,} rows{window}; {told['train_rows']:,} of them to train on"
+
+
 def read_arguments() -> Asked:
     """Return what the command line asks for; what cannot be is a usage error."""
     parser = argparse.ArgumentParser(prog="python scripts/retrain_model.py", description=__doc__)
@@ -224,7 +260,9 @@ def read_arguments() -> Asked:
     modes = "; ".join(f"{name}: {text}" for name, text in MODES.items())
     parser.add_argument("--mode", default=FULL, choices=list(MODES), help=f"{modes} (default: {FULL})")
     parser.add_argument(
-        "--through", metavar="YYYY-MM", help="the last month of the sample's data, into params.yaml"
+        "--through",
+        metavar="YYYY-MM",
+        help="the last month of the sample's window, into params.yaml (default: as params.yaml says)",
     )
     given = parser.parse_args()
     asked = Asked(given.problem, tuple(given.models), given.tuning, given.cv_folds, given.mode, given.through)

@@ -90,6 +90,9 @@ def publish_training(
     """
     settings = load_settings(root)
     outputs = read_outputs(root, problem, model_type)
+    if settings.publish_later:
+        print(f"{problem} {model_type} is trained; the retrain registers it", file=sys.stderr)
+        return None
     if not settings.publish:
         _say(f"publishing is off ({settings.source_of('publish')}): {problem} {model_type} is not logged")
         return None

@@ -41,8 +41,7 @@ def record(outputs: Outputs, timings: dict[str, float] | None) -> Record:
     }
     for part, rates in metrics.get("decided", {}).items():
         by_part[part] |= {f"{part}_{name}": float(value) for name, value in rates.items()}
-    folds = {f"cv_{name}": float(value) for name, value in metrics.get("cv", {}).items()}
-    folds |= {f"cv_{name}_std": float(value) for name, value in metrics.get("cv_std", {}).items()}
+    folds = fold_metrics(metrics)
     alone = {key: float(card[key]) for key in ("threshold", "best_iteration") if card.get(key) is not None}
     params = dict(card["params"]) | dict(flattened({key: card[key] for key in _CARD_PARAMS if key in card}))
     return Record(
@@ -56,13 +55,25 @@ def record(outputs: Outputs, timings: dict[str, float] | None) -> Record:
 
 
 def prefixed_metrics(outputs: Iterable[Outputs]) -> dict[str, float]:
-    """Return several models' metrics by part, each under its type, as a run above theirs logs them."""
-    return {
-        f"{one.type}.{part}_{name}": float(value)
-        for one in outputs
-        for part in PARTS
-        for name, value in one.metrics.get(part, {}).items()
-    }
+    """Return several models' metrics by part and over the folds, and the rates of their decisions, as a run above
+    theirs logs them: each under its type.
+    """
+    found: dict[str, float] = {}
+    for one in outputs:
+        decided = one.metrics.get("decided", {})
+        named = {
+            f"{part}_{name}": float(value)
+            for part in PARTS
+            for name, value in {**one.metrics.get(part, {}), **decided.get(part, {})}.items()
+        }
+        found |= {f"{one.type}.{name}": value for name, value in (named | fold_metrics(one.metrics)).items()}
+    return found
+
+
+def fold_metrics(metrics: dict[str, Any]) -> dict[str, float]:
+    """Return what cross-validation gave, as cv_roc_auc and cv_roc_auc_std; nothing of a training without folds."""
+    means = {f"cv_{name}": float(value) for name, value in metrics.get("cv", {}).items()}
+    return means | {f"cv_{name}_std": float(value) for name, value in metrics.get("cv_std", {}).items()}
 
 
 def interval_metrics(metrics: dict[str, Any]) -> dict[str, float]:
