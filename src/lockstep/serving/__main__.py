@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _SWITCH_SECONDS = 0.0005
 """How long a thread that loads or writes may keep requests waiting for the interpreter: a tenth of Python's default."""
 _GRACE_SECONDS = 20
+_OTHER_FILES = 512
+"""Open files besides the connections': spare connections, logs, databases, and those of a registry."""
 _KEEP_ALIVE_SECONDS = 30
 
 
@@ -109,12 +111,24 @@ def run(api: Api, taken: socket.socket) -> None:
         timeout_graceful_shutdown=_GRACE_SECONDS,
         backlog=2048,
     )
+    _allow_files(api.limits.connections)
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.collect()
     gc.freeze()  # what was imported is never looked through again: that took a tenth of a second now and then
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them once more when all is done
         signal.signal(number, lambda *_: None)
     Server(config).run(sockets=[taken])
+
+
+def _allow_files(connections: int) -> None:
+    """Raise this process's limit of open files, where it may, so that connections are what ends first."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        highest = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))
 
 
 def take_port(settings: ServingSettings) -> socket.socket:

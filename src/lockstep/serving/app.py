@@ -43,7 +43,7 @@ from lockstep.serving.records import Refused
 from lockstep.serving.served import Served
 from lockstep.serving.settings import ServingSettings
 from lockstep.serving.source import Source
-from lockstep.serving.telemetry import JsonLog, Metrics
+from lockstep.serving.telemetry import JsonLog, Metrics, utc
 from lockstep.serving.together import Together
 
 Handler = Callable[[Exchange], Awaitable[Reply]]
@@ -176,7 +176,11 @@ class Api(FastAPI):
     async def _version(self, exchange: Exchange) -> Reply:
         self._check_key(exchange)
         served = self._served(exchange)
-        told = {**served.version_body, "served_since": served.since, "source_state": self.source.health()}
+        told = {
+            **served.version_body,
+            "served_since": utc(served.since),
+            "source_state": self.source.health(),
+        }
         return Reply(200, orjson.dumps(told | {"request_id": exchange.request_id}, option=_NUMPY))
 
     async def _live(self, exchange: Exchange) -> Reply:

@@ -34,6 +34,16 @@ def _told(served: Served, columns: Columns, found: Contributions, row: int) -> d
         "base": found.base_of(row),
         "contributions": dict(zip(found.features, found.values[row].tolist(), strict=True)),
         "margin": float(found.margin[row]),
+        "margin_scale": margin_scale(served),
         "calibrated": None if found.calibrated is None else float(found.calibrated[row]),
         "reasons": reasons(served.model.schema, found, record_at(columns, row), row),
     }
+
+
+def margin_scale(served: Served) -> str:
+    """Return what a margin is: a value, a forest's probability, or log-odds."""
+    from lockstep.models.outputs import AskedForest
+
+    if served.model.schema.task == "regression":
+        return "value"
+    return "probability" if isinstance(served.scorer.answering, AskedForest) else "log-odds"

@@ -255,6 +255,7 @@ def _explanation() -> dict[str, Any]:
         "contributions": {"type": "object", "additionalProperties": _NUMBER,
                           "description": "what each feature adds; with the base they sum to the margin"},
         "margin": _NUMBER,
+        "margin_scale": {"type": "string", "enum": ["log-odds", "probability", "value"]},
         "calibrated": {**_NUMBER, "nullable": True, "description": "what calibration makes of the margin"},
         "reasons": {"type": "array", "items": _TEXT},
     }  # fmt: skip

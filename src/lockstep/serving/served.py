@@ -233,5 +233,5 @@ def _version_body(opened: Opened, decision: Decision | None) -> dict[str, Any]:
         "data_digest": tags.get("data_digest"),
         "data_dvc_hash": tags.get("data_dvc_hash"),
         "source": opened.source,
-        "source_place": opened.place,
+        "source_place": opened.place.partition(" ")[0] if opened.source == "registry" else opened.place,
     }

@@ -114,7 +114,7 @@ class JsonLog:
         )
 
     def _write(self, events: list[dict[str, Any]]) -> None:
-        lines = [orjson.dumps(event | {"time": _stamp(event["time"])}, default=str) for event in events]
+        lines = [orjson.dumps(event | {"time": utc(event["time"])}, default=str) for event in events]
         self.stream.write(b"\n".join([*lines, b""]))
         self.stream.flush()
 
@@ -132,7 +132,8 @@ def _opened(path: Path) -> IO[bytes]:
         ) from error
 
 
-def _stamp(seconds: float) -> str:
+def utc(seconds: float) -> str:
+    """Return a time of day (Unix seconds) as ISO 8601 in UTC."""
     whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     return f"{whole}.{int(seconds % 1 * 1000):03d}Z"
 
