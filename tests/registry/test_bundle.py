@@ -21,7 +21,8 @@ from lockstep.registry.artifact.bundle import export
 from lockstep.registry.artifact.loading import CACHE, Located, load_version, open_folder
 from lockstep.registry.artifact.packaging import SHIPPED_CODE
 from lockstep.registry.checks.bundles import verify_folder, version_of
-from lockstep.registry.checks.findings import FAILED, healthy
+from lockstep.registry.checks.findings import FAILED, healthy, report
+from lockstep.registry.checks.verify import verify
 from lockstep.registry.record import lifecycle
 from lockstep.registry.record.events import Who
 
@@ -279,8 +280,10 @@ def test_planted_compiled_code_is_told_not_exported_and_never_run_here(shop, tmp
     encoded(shop)
     stored, out, proof = shop.folder(5), tmp_path / "out", tmp_path / "run"
     name = plant(stored, proof)
-    assert shop.found(5)["files"].verdict == "ok"
-    assert name in shop.found(5)["files"].what
+    found = shop.found(5)
+    assert (found["files"].verdict, found["beside"].verdict) == ("ok", "not checked")
+    assert name in found["beside"].what
+    assert name in report(verify(shop.client, shop.root, NAME)), "also where what is well is shortened"
     export(shop.client, shop.root, NAME, out, version=5)
     assert not list(out.rglob("*.pyc"))
     plant(out / "model", proof)

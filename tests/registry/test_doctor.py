@@ -1,5 +1,6 @@
 import contextlib
 import json
+import re
 import shutil
 import sqlite3
 import threading
@@ -80,6 +81,8 @@ def test_a_registry_that_is_well_is_said_to_be_and_nothing_is_written(published,
     assert text.endswith("✓ all is well\n")
     assert "tracking_uri" in text
     assert "the default" in text
+    assert re.search(r"^experiment_name +not set +the default$", text, re.MULTILINE)
+    assert "files looked for (`verify` looks into them): 2 of 2 versions" in text
     assert files(published) == before
     assert manage.main(["doctor", "--fix", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

@@ -217,6 +217,7 @@ def version_facts(model: Model, version: Version) -> dict[str, Any]:
         "dirty": version.dirty,
         "model_digest": version.tag("model_digest"),
         "data_digest": version.tag("data_digest"),
+        "data_dvc_hash": version.tag("data_dvc_hash"),
         "threshold": version.threshold,
         "score_scale": version.tag("score_scale"),
         "metrics": version.scores,
@@ -408,7 +409,7 @@ COMMANDS: dict[str, tuple[Callable[..., Answer], str, str]] = {
     "list-models": (show_models, "every registered model, and which versions are in use", ""),
     "list-versions": (
         show_versions,
-        "a model's versions: stage, metrics, when, from which commit",
+        "a model's versions: stage, metrics of its own validation rows, when, from which commit",
         "--model-name",
     ),
     "transition": (

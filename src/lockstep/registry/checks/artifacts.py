@@ -59,6 +59,7 @@ def check_artifact(version: Version, folder: Path) -> list[Finding]:
     """Check an artifact's folder against its version; the model is loaded only where all before it is right."""
     first = [
         tried(version, "files", _files, folder),
+        *_beside(version, folder),
         tried(version, "digest", _digest, folder),
         tried(version, "types", _types, folder),
         tried(version, "schema", _schema, folder),
@@ -81,16 +82,14 @@ def _files(version: Version, folder: Path) -> Told:
         faults.append(f"the version has lost its tag lockstep.sums_digest, and so {SUMS} proves nothing")
     elif sha256_file(path) != noted:
         faults.insert(0, f"changed: {SUMS}")
-    if faults:
-        return FAILED, "; ".join(faults)
-    return OK, f"{len(sums_of(folder)) + 1} files{_beside(added_on_loading(folder))}"
+    return (FAILED, "; ".join(faults)) if faults else (OK, f"{len(sums_of(folder)) + 1} files")
 
 
-def _beside(added: list[str]) -> str:
-    """Tell what loading in place added; it isn't compared with anything, so it is named."""
-    if not added:
-        return ""
-    return f"; beside them what MLflow's loaders left there, unchecked and never run here: {named(added)}"
+def _beside(version: Version, folder: Path) -> list[Finding]:
+    """Name what loading in place added; nothing tells what it must be, and so it isn't compared."""
+    added = added_on_loading(folder)
+    told = f"left by MLflow's loaders, no part of the model and never run here: {named(added)}"
+    return [finding(version, "beside", NOT_CHECKED, told)] if added else []
 
 
 def _digest(version: Version, folder: Path) -> Told:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 LONGEST_FAULTS = 2000
 OF_MODELS = ("damaged record", "half-done move", "no record", "disagreement", "two Productions")
 """Findings that are mended a model at a time, in one go."""
+_FACTS = {"schema": "database schema", "files_looked_for": "files looked for (`verify` looks into them)"}
+"""Facts of the store whose name for programs says too little."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +147,10 @@ def leave_one(book: Journal) -> None:
 def report(found: Diagnosis) -> str:
     """Return a diagnosis as people read it."""
     checkup = found.checkup
-    settings = [{"setting": n, "value": v, "from": source} for n, v, source in checkup.settings]
+    settings = [{"setting": n, "value": v or "not set", "from": source} for n, v, source in checkup.settings]
     parts = [aligned(settings)] if settings else []
     parts += [aligned([{"tool": tool, "version": version} for tool, version in checkup.tools.items()])]
-    parts += ["\n".join(f"{key.replace('_', ' ')}: {_word(value)}" for key, value in checkup.store.items())]
+    parts += ["\n".join(f"{_FACTS.get(key, key)}: {_word(value)}" for key, value in checkup.store.items())]
     lines = [f"✓ mended: {f.what}, {f.where}: {f.fault}; {f.did}" for f in found.mended]
     lines += [f"✗ {f.told}" for f in checkup.findings] + [f"✗ {line}" for line in found.failed]
     return "\n\n".join([part for part in parts if part] + ["\n".join([*lines, _summary(found)])])
