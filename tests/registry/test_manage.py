@@ -8,6 +8,7 @@ import pytest
 
 from lockstep.errors import LockstepError, RegistryError, UsageError
 from lockstep.registry import manage
+from lockstep.registry.catalog import NotRegistered
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "manage_model_registry.py"
 NAME = "Accident_Prediction_XGBoost"
@@ -102,6 +103,7 @@ def test_get_model_for_people_and_for_programs(registry, capsys):
     facts = answer(capsys, "get-model", "--model-name", NAME, "--stage", "Production")
     assert facts["metrics"] == {"validation_roc_auc": 0.803}
     assert facts["uri"] == f"models:/{NAME}/3"
+    assert {"data_digest", "data_dvc_hash"} <= facts.keys()
     assert facts["dirty"] is False
     assert facts["threshold"] == 0.4
 
@@ -162,8 +164,8 @@ def test_a_broken_card_in_the_workspace_hinders_no_promote(registry, capsys):
         (["archive", "--model-name", NAME], UsageError, "required: --version"),
         (["get-model", "--model-name", NAME, "--stage", "staging"], UsageError, "did you mean 'Staging'"),
         (["archive", "--model-name", NAME, "--version", "latest"], UsageError, "'latest' is no version number"),
-        (["archive", "--model-name", NAME, "--version", "99"], RegistryError, "no version 99; there are: 1, 2"),
-        (["list-versions", "--model-name", "XGBoost"], RegistryError, "unknown model 'XGBoost'"),
+        (["archive", "--model-name", NAME, "--version", "99"], NotRegistered, "no version 99; there are: 1, 2"),
+        (["list-versions", "--model-name", "XGBoost"], NotRegistered, "unknown model 'XGBoost'"),
         (["get-model", "--model-name", NAME, "--stage", "Production"], RegistryError, "no version in Production"),
         (["promote", "--model-name", NAME, "--stage", "Archived"], UsageError, "use transition"),
         (["promote", "--model-name", NAME, "--force"], UsageError, "on record; say why with --reason TEXT"),
