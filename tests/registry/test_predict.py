@@ -10,6 +10,7 @@ import pytest
 
 from lockstep.errors import ArtifactError, ConfigError, DataError, LockstepError, RegistryError, UsageError
 from lockstep.registry import predict
+from lockstep.registry.catalog import NotRegistered
 from lockstep.registry.record.lifecycle import promote
 
 PROJECT = Path(__file__).parents[2]
@@ -167,9 +168,9 @@ def test_output_is_written_whole_and_not_printed(registry, capsys, suffix):
         ([RECORD, "--use-best-model", "--problem", "accident"], UsageError, "did you mean 'accidents'"),
         (["nowhere.json", "--use-best-model"], DataError, "nowhere.json is missing"),
         ([".", "--use-best-model"], DataError, "is a folder"),
-        ([RECORD, "--model-name", "Accident_Prediction_XGBost"], RegistryError, "did you mean"),
-        ([RECORD, "--model-name", XGBOOST, "--version", "9"], RegistryError, "has no version 9; there are"),
-        ([RECORD, "--run-id", "0123"], RegistryError, "no run '0123' here"),
+        ([RECORD, "--model-name", "Accident_Prediction_XGBost"], NotRegistered, "did you mean"),
+        ([RECORD, "--model-name", XGBOOST, "--version", "9"], NotRegistered, "has no version 9; there are"),
+        ([RECORD, "--run-id", "0123"], NotRegistered, "no run '0123' here"),
         ([RECORD, "--model-path", "models/x.joblib"], ArtifactError, "models/x.joblib is missing"),
         ([RECORD, "--use-best-model", "--tracking-uri", "file:./mlruns"], ConfigError, "plain file store"),
         ([RECORD, "--use-best-model", "--tracking-uri", "http://127.0.0.1:9"], RegistryError, "refused"),
