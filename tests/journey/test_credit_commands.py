@@ -66,7 +66,7 @@ def credit(tmp_path: Path, empty_store: Path) -> Project:
 
 
 def test_the_commands_of_credit_risk_work_as_typed(credit: Project) -> None:
-    train, listed, predict, retrain, check, promote, serve, *asked, deploy = commands(README)
+    train, listed, predict, retrain, check, promote, serve, *asked, deploy, deploy_check = commands(README)
     assert "credit-risk-model  version 4" in credit.run(train)
     assert "random_forest" in credit.run(listed)
     assert "PROBABILITY" in credit.run(predict)
@@ -80,7 +80,9 @@ def test_the_commands_of_credit_risk_work_as_typed(credit: Project) -> None:
     assert {"contributions", "base", "margin", "reasons"} <= set(answers[1])
     assert answers[0]["probability"] == answers[1]["probability"]
     assert answers[0]["version"] == int(best)
-    assert elsewhere(deploy)
+    assert "bundle, package, requirements and Dockerfile" in credit.run(deploy)
+    assert f"version {best}:" in (credit.folder.parent / "deployment" / "Dockerfile").read_text()
+    assert elsewhere(deploy_check)
     *typed, back = shown(RETRAIN)
     assert typed == [uncommented(command) for command in (retrain, check, promote)]
     put_back(credit, back)

@@ -120,8 +120,8 @@ def write_deployment(bundle: Path, output: Path, root: Path) -> None:
         raise UsageError(f"{output} is there already; name a folder that is not")
     told = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
     with whole_folder(output) as folder:
-        shutil.copytree(bundle, folder / BUNDLE)
         ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
+        shutil.copytree(bundle, folder / BUNDLE, ignore=ignored)
         shutil.copytree(_PACKAGE, folder / APP / "lockstep", ignore=ignored)
         write_text(folder / REQUIREMENTS, "".join(f"{pin}\n" for pin in requirements(bundle, root)))
         write_text(folder / DOCKERFILE, dockerfile(told))
