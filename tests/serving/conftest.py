@@ -23,6 +23,8 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.models.prediction import Model
 from lockstep.models.workspace import load_file
 from lockstep.problems.schema import Schema, load_schema
+from lockstep.serving.settings import load_serving
+from lockstep.serving.source import Source
 
 PROJECT = Path(__file__).parents[2]
 LOCAL = {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
@@ -198,6 +200,23 @@ def rest_of(connection: socket.socket) -> bytes:
     while part := connection.recv(65_536):
         found += part
     return found
+
+
+@pytest.fixture
+def source_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Source]:
+    """Start what a server over a workspace would answer from, in this process."""
+
+    def start(root: Path, **variables: str) -> Source:
+        monkeypatch.chdir(root)
+        # MLflow leaves there what it was connected to.
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        for name, value in {"PROBLEM": "accidents", **variables}.items():
+            monkeypatch.setenv(name, value)
+        source = Source(load_serving(root), root)
+        source.start()
+        return source
+
+    return start
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,6 @@ from lockstep.registry.artifact.loading import CACHE, load_version
 from lockstep.registry.record.lifecycle import archive, promote, rollback
 from lockstep.serving.keys import new_key
 from lockstep.serving.prediction_log import predictions_table
-from lockstep.serving.settings import load_serving
-from lockstep.serving.source import Source
 
 FILE = "models/accidents/xgboost_model.joblib"
 BODY = json.dumps(RECORD).encode()
@@ -40,23 +38,6 @@ ACCIDENTS = load_schema("accidents")
 @pytest.fixture
 def client(root: Path) -> Any:
     return client_of(root)
-
-
-@pytest.fixture
-def source_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Source]:
-    """Start what a server over a workspace would answer from, in this process."""
-
-    def start(root: Path, **variables: str) -> Source:
-        monkeypatch.chdir(root)
-        # MLflow leaves there what it was connected to.
-        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        for name, value in {"PROBLEM": "accidents", **variables}.items():
-            monkeypatch.setenv(name, value)
-        source = Source(load_serving(root), root)
-        source.start()
-        return source
-
-    return start
 
 
 def score(client: Any, root: Path, version: int) -> float:

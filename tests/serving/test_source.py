@@ -1,21 +1,14 @@
 """What is not there and never comes ends the start; what may come is waited for behind the file."""
 
 import pytest
-from tests.serving.conftest import NAME
+from tests.serving.conftest import LOCAL, NAME
 
 from lockstep.config.settings import load_settings
 from lockstep.errors import ConfigError, RegistryError
 from lockstep.registry.record.lifecycle import promote
 from lockstep.registry.store import connect
-from lockstep.serving.settings import load_serving
-from lockstep.serving.source import Source
 
-LOCAL = {"PROBLEM": "accidents", "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
 FILE = {"MODEL_PATH": "models/accidents/xgboost_model.joblib"}
-
-
-def source_of(root, **variables):
-    return Source(load_serving(root, LOCAL | FILE | variables), root)
 
 
 @pytest.mark.parametrize(
@@ -27,32 +20,34 @@ def source_of(root, **variables):
         ({"MLFLOW_MODEL_NAME": "Nobody"}, "unknown model 'Nobody'"),
     ],
 )
-def test_a_model_that_was_named_and_is_not_there_is_not_replaced_by_another(root, variables, message):
+def test_a_model_that_was_named_and_is_not_there_is_not_replaced_by_another(
+    root, source_of, variables, message
+):
     with pytest.raises(RegistryError, match=message):
-        source_of(root, **variables).start()
+        source_of(root, **LOCAL, **FILE, **variables)
 
 
-def test_an_address_that_is_none_ends_the_start(root, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "file:./mlruns")
+def test_an_address_that_is_none_ends_the_start(root, source_of):
     with pytest.raises(ConfigError, match="mlruns"):
-        source_of(root, MLFLOW_TRACKING_URI="file:./mlruns").start()
+        source_of(root, **FILE, MLFLOW_TRACKING_URI="file:./mlruns")
 
 
-def test_a_production_that_is_empty_may_fill_and_the_file_answers_meanwhile(root):
-    source = source_of(root, MLFLOW_MODEL_NAME=NAME)
-    assert source.start().opened.source == "path"
+def test_a_production_that_is_empty_may_fill_and_the_file_answers_meanwhile(root, source_of):
+    source = source_of(root, **LOCAL, **FILE, MLFLOW_MODEL_NAME=NAME)
+    assert source.served is not None
+    assert source.served.opened.source == "path"
     assert "no version in Production" in source.fault
     promote(connect(load_settings(root, environ={}), root), NAME, 2)
     source.look()
-    assert source.served is not None
     assert source.served.model.version == 2
     assert (source.fault, source.degraded) == ("", False)
 
 
-def test_the_lineage_means_the_same_by_registry_and_by_tag(root):
+def test_the_lineage_means_the_same_by_registry_and_by_tag(root, source_of):
     promote(connect(load_settings(root, environ={}), root), NAME, 1)
-    told = source_of(root).start().version_body
+    told = source_of(root, **LOCAL).served.version_body
+    assert told["source_place"] == f"models:/{NAME}/1"
     version = connect(load_settings(root, environ={}), root).get_model_version(NAME, "1")
     assert told["data_digest"] == version.tags["lockstep.data_digest"]
     assert told["data_dvc_hash"] == version.tags["lockstep.data_dvc_hash"]
-    assert told["dirty"] is (version.tags["lockstep.dirty"] == "true")
+    assert (version.tags["lockstep.dirty"], told["dirty"]) == ("unknown", None)  # here is no git

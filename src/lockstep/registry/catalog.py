@@ -85,7 +85,12 @@ class Version:
     @property
     def dirty(self) -> bool | None:
         """Whether a declared input differed from the commit; None where nobody recorded it."""
-        return {"true": True, "false": False}.get(self.tag("dirty") or "")
+        return was_dirty(self.tag("dirty"))
+
+
+def was_dirty(told: str | None) -> bool | None:
+    """Return what a tag ``dirty`` says; None for ``unknown``, and where there is none."""
+    return {"true": True, "false": False}.get(told or "")
 
 
 @dataclass(frozen=True)

@@ -209,6 +209,8 @@ def _origin(opened: Opened, decision: Decision | None) -> dict[str, Any]:
 
 def _version_body(opened: Opened, decision: Decision | None) -> dict[str, Any]:
     """Return what /version says of the model and its lineage."""
+    from lockstep.registry.catalog import was_dirty
+
     model, tags = opened.model, opened.tags
     told = decision and {
         "threshold": decision.threshold,
@@ -229,9 +231,9 @@ def _version_body(opened: Opened, decision: Decision | None) -> dict[str, Any]:
         **(told or {}),
         "model_threshold": model.threshold,
         "git_commit": tags.get("git_commit"),
-        "dirty": tags["dirty"].lower() == "true" if "dirty" in tags else None,
+        "dirty": was_dirty(tags.get("dirty")),
         "data_digest": tags.get("data_digest"),
         "data_dvc_hash": tags.get("data_dvc_hash"),
         "source": opened.source,
-        "source_place": opened.place.partition(" ")[0] if opened.source == "registry" else opened.place,
+        "source_place": opened.place,
     }

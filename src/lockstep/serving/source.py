@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,7 +148,7 @@ class Source:
     def _settled(self, version: Version) -> bool:
         """Tell whether a version is served already, or was refused and not changed since."""
         served, refused = self.served, self.state.refused
-        if served is not None and not self.state.fallback and _key(version) == served.opened.place:
+        if served is not None and not self.state.fallback and _key(version) == _key_of(served.opened):
             self.state.refused = None
             return True
         return refused is not None and refused["key"] == _key(version) and not _due(refused)
@@ -192,8 +192,21 @@ def _due(refused: dict[str, Any] | None) -> bool:
 
 def _key(version: Version) -> str:
     """Return what a version is told apart by: another number, another model or another threshold."""
-    told = [version.tag(key) or "" for key in ("model_digest", "threshold", "score_scale", "positive_weight")]
-    return " ".join([f"models:/{version.name}/{version.version}", *told])
+    return _joined(_place(version), plain_tags(version))
+
+
+def _key_of(opened: Opened) -> str:
+    """Return the key of the version that was opened."""
+    return _joined(opened.place, opened.tags)
+
+
+def _joined(place: str, tags: Mapping[str, str]) -> str:
+    told = [tags.get(key) or "" for key in ("model_digest", "threshold", "score_scale", "positive_weight")]
+    return " ".join([place, *told])
+
+
+def _place(version: Version) -> str:
+    return f"models:/{version.name}/{version.version}"
 
 
 class Registry:
@@ -230,7 +243,7 @@ class Registry:
         from lockstep.registry.catalog import open_registry
 
         model = open_version(locate(open_registry(self.root), version, self.root))
-        return Opened(model, "registry", _key(version), plain_tags(version))
+        return Opened(model, "registry", _place(version), plain_tags(version))
 
     def forget(self) -> None:
         """Open the registry anew at the next look."""
