@@ -65,7 +65,8 @@ class AskedXGBoost:
 
     def __init__(self, estimator: Any, task: str) -> None:
         given = estimator.get_booster()
-        self.booster, self._wide = _own_booster(given, 1), _own_booster(given, 0)
+        content = given.save_raw("ubj")
+        self.booster, self._wide = _own_booster(content, 1), _own_booster(content, 0)
         best = given.attr("best_iteration")
         self.rounds = (0, int(best) + 1) if best is not None else (0, 0)
         self._value, self._margin = (_asking(self.rounds, kind) for kind in (0, 1))
@@ -95,12 +96,12 @@ class AskedXGBoost:
             return np.ascontiguousarray(encoded, dtype=np.float32)
 
 
-def _own_booster(given: Any, threads: int) -> Any:
-    """Return a copy of a booster that works on so many threads (0: all)."""
+def _own_booster(content: bytearray, threads: int) -> Any:
+    """Return the booster of these bytes, to work on so many threads (0: all)."""
     from xgboost import Booster
 
     booster = Booster({"nthread": threads})
-    booster.load_model(given.save_raw("ubj"))
+    booster.load_model(content)
     booster.set_param({"nthread": threads})
     return booster
 

@@ -150,7 +150,12 @@ def report(found: Diagnosis) -> str:
     settings = [{"setting": n, "value": v or "not set", "from": source} for n, v, source in checkup.settings]
     parts = [aligned(settings)] if settings else []
     parts += [aligned([{"tool": tool, "version": version} for tool, version in checkup.tools.items()])]
-    parts += ["\n".join(f"{_FACTS.get(key, key)}: {_word(value)}" for key, value in checkup.store.items())]
+    parts += [
+        "\n".join(
+            f"{_FACTS.get(key, key.replace('_', ' '))}: {_word(value)}"
+            for key, value in checkup.store.items()
+        )
+    ]
     lines = [f"✓ mended: {f.what}, {f.where}: {f.fault}; {f.did}" for f in found.mended]
     lines += [f"✗ {f.told}" for f in checkup.findings] + [f"✗ {line}" for line in found.failed]
     return "\n\n".join([part for part in parts if part] + ["\n".join([*lines, _summary(found)])])

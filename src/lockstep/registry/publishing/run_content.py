@@ -29,18 +29,13 @@ _SHORT = {"val_auc": "roc_auc", "val_ks": "ks"}
 def record(outputs: Outputs, timings: dict[str, float] | None) -> Record:
     """Return everything a training's run logs besides its files and its model."""
     card, metrics = outputs.card, outputs.metrics
-    by_part = {
-        part: {f"{part}_{name}": float(value) for name, value in metrics.get(part, {}).items()}
-        for part in PARTS
-    }
+    by_part = part_metrics(metrics)
     by_part["test"] |= interval_metrics(metrics) | class_metrics(outputs)
     by_part["validation"] |= {
         short: float(metrics["validation"][name])
         for short, name in _SHORT.items()
         if name in metrics.get("validation", {})
     }
-    for part, rates in metrics.get("decided", {}).items():
-        by_part[part] |= {f"{part}_{name}": float(value) for name, value in rates.items()}
     folds = fold_metrics(metrics)
     alone = {key: float(card[key]) for key in ("threshold", "best_iteration") if card.get(key) is not None}
     params = dict(card["params"]) | dict(flattened({key: card[key] for key in _CARD_PARAMS if key in card}))
@@ -60,14 +55,21 @@ def prefixed_metrics(outputs: Iterable[Outputs]) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for one in outputs:
-        decided = one.metrics.get("decided", {})
-        named = {
-            f"{part}_{name}": float(value)
-            for part in PARTS
-            for name, value in {**one.metrics.get(part, {}), **decided.get(part, {})}.items()
-        }
-        found |= {f"{one.type}.{name}": value for name, value in (named | fold_metrics(one.metrics)).items()}
+        for named in (*part_metrics(one.metrics).values(), fold_metrics(one.metrics)):
+            found |= {f"{one.type}.{name}": value for name, value in named.items()}
     return found
+
+
+def part_metrics(metrics: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Return by part its metrics and the rates of its decisions, each named after it, as test_roc_auc."""
+    decided = metrics.get("decided", {})
+    return {
+        part: {
+            f"{part}_{name}": float(value)
+            for name, value in (metrics.get(part, {}) | decided.get(part, {})).items()
+        }
+        for part in PARTS
+    }
 
 
 def fold_metrics(metrics: dict[str, Any]) -> dict[str, float]:
