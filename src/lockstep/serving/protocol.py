@@ -121,9 +121,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._begun, was_idle = 0, self._is_idle()
         self._feed(data)
-        if (
-            self._in_headers and self._begun <= was_idle
-        ):  # behind other requests it is not known where they begin
+        # Behind other requests it is not known where the headers begin.
+        if self._in_headers and self._begun <= was_idle:
             self._received += len(data)
             if self._received > HEADER_BYTES:
                 self.refuse(431, f"the headers are longer than {HEADER_BYTES:,} bytes")

@@ -297,9 +297,8 @@ def _range_check(column: Column) -> Check:
         if not types.issuperset(map(type, values)):
             return None
         numbers = np.array(values, dtype=np.float64)  # None becomes NaN
-        bad = (numbers < low) | (
-            numbers > high
-        )  # a NaN, which was null, is neither, nor between whole numbers
+        # A NaN, which was null, is neither beyond an end nor between whole numbers.
+        bad = (numbers < low) | (numbers > high)
         bad = bad | (numbers % 1 > 0) if whole else bad
         return None if bad.any() else numbers
 
