@@ -35,12 +35,12 @@ lock: $(READY) ## resolve the requirements anew (changes every stage's inputs)
 # ---- work ---------------------------------------------------------------------------------------
 .PHONY: run-train
 run-train: $(READY) ## train, compare and register one problem's models (PROBLEM=accidents)
-	@python -m lockstep.pipelines.train --problem "$(PROBLEM)"
+	@python -m lockstep.commands.train --problem "$(PROBLEM)"
 
 .PHONY: run-train-grid
 run-train-grid: $(READY) ## the same after a hyperparameter search; winners go into params.yaml
-	@python -m lockstep.pipelines.search --problem "$(PROBLEM)"
-	@python -m lockstep.pipelines.train --problem "$(PROBLEM)"
+	@python -m lockstep.commands.search --problem "$(PROBLEM)"
+	@python -m lockstep.commands.train --problem "$(PROBLEM)"
 
 .PHONY: repro
 repro: $(READY) ## dvc repro: bring everything up to date
@@ -48,19 +48,19 @@ repro: $(READY) ## dvc repro: bring everything up to date
 
 .PHONY: add-data
 add-data: $(READY) ## track your own data with DVC: PROBLEM=accidents FROM=folder-or-file (KIND=files or table)
-	@python -m lockstep.data.add_data --problem "$(PROBLEM)" --from "$(FROM)" --kind "$(KIND)"
+	@python -m lockstep.commands.add_data --problem "$(PROBLEM)" --from "$(FROM)" --kind "$(KIND)"
 
 .PHONY: new-problem
 new-problem: $(READY) ## draft a problem from a table of your own: NAME=churn FILE=table.csv TARGET=column (TASK=…)
-	@python -m lockstep.pipelines.new_problem --name "$(NAME)" --file "$(FILE)" --target "$(TARGET)" --task "$(TASK)"
+	@python -m lockstep.commands.new_problem --name "$(NAME)" --file "$(FILE)" --target "$(TARGET)" --task "$(TASK)"
 
 .PHONY: dvc-remote
 dvc-remote: $(READY) ## set where DVC keeps data and models: URL=folder or URL=s3://bucket/prefix (ENDPOINT=…)
-	@python -m lockstep.data.remote set "$(URL)" --endpoint-url "$(ENDPOINT)"
+	@python -m lockstep.commands.dvc_remote set "$(URL)" --endpoint-url "$(ENDPOINT)"
 
 .PHONY: dvc-pull
 dvc-pull: $(READY) ## fetch data and development artifacts from the DVC remote
-	@python -m lockstep.data.remote pull
+	@python -m lockstep.commands.dvc_remote pull
 
 .PHONY: dvc-push
 dvc-push: $(READY) ## send data and development artifacts to the DVC remote

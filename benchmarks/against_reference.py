@@ -9,8 +9,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.params import load_params
-from lockstep.models.bootstrap import interval, resampled
-from lockstep.models.evaluation import Scored, evaluate
+from lockstep.evaluation.bootstrap import interval, resampled
+from lockstep.evaluation.metrics import Scored, evaluate
 from lockstep.problems.schema import load_schema
 
 RESAMPLES = 2000

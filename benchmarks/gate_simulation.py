@@ -14,8 +14,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from lockstep.models.challenge import paired_difference
-from lockstep.models.evaluation import Scored
+from lockstep.evaluation.metrics import Scored
+from lockstep.evaluation.paired_comparison import paired_difference
 
 ROWS, POSITIVES, BASE, CORRELATION = 10_000, 0.2, 0.80, 0.9
 

@@ -18,9 +18,9 @@ import yaml
 
 from lockstep.config.params import Problem, Training
 from lockstep.data.preprocess import tidy
+from lockstep.evaluation.bootstrap import interval, resampled
+from lockstep.evaluation.metrics import Scored, evaluate
 from lockstep.features.encoder import encoder_of, input_columns
-from lockstep.models.bootstrap import interval, resampled
-from lockstep.models.evaluation import Scored, evaluate
 from lockstep.models.matrices import Matrix, columns_of
 from lockstep.models.training import fit, scores
 from lockstep.models.zoo import Recipe, cores

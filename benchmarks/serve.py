@@ -79,7 +79,7 @@ def request_rows(schema: Any, count: int) -> list[dict[str, Any]]:
     """Return records that fit: golden rows whose codes and values are all known."""
     from lockstep.data.checks import check_record
     from lockstep.errors import DataError
-    from lockstep.models.golden import golden_rows
+    from lockstep.models.golden_rows import golden_rows
 
     table = golden_rows(schema, 256, seed=1)
     rows = json.loads(table.to_json(orient="records"))

@@ -103,8 +103,8 @@ def soak(root: Path, options: argparse.Namespace) -> int:
     """Serve, ask and move versions; return 1 where a request failed, answers were mixed, or memory grew."""
     from lockstep.config.settings import load_settings
     from lockstep.problems.schema import load_schema
-    from lockstep.registry.record.lifecycle import promote, rollback
-    from lockstep.registry.store import connect
+    from lockstep.registry.lifecycle.moves import promote, rollback
+    from lockstep.registry.store.client import connect
 
     sys.path.insert(0, str(Path(__file__).parent))
     from serve import free_port, request_rows

@@ -30,7 +30,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make one empty store for all processes of a test run, to be copied: making one takes seconds."""
     from filelock import FileLock
 
-    from lockstep.registry.store import prepare_sqlite
+    from lockstep.registry.store.client import prepare_sqlite
 
     own = tmp_path_factory.getbasetemp()
     # With xdist each worker's folder lies in the run's own; without, the parent is that of other runs too.
@@ -45,7 +45,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _artifact(pipeline: Any) -> dict[str, bytes]:
     """Return the files of a pipeline's artifact: made once, as most tests register the same two models."""
     from lockstep.models.artifact import canonical_bytes
-    from lockstep.models.golden import golden_content, golden_outputs, golden_rows
+    from lockstep.models.golden_rows import golden_content, golden_outputs, golden_rows
     from lockstep.problems.schema import load_schema
 
     rows = golden_rows(load_schema("accidents"))
@@ -101,7 +101,7 @@ def new_home() -> Callable[[Path, Path], Workspace]:
 
 def _new_home(root: Path, database: Path) -> Workspace:
     from lockstep.config.settings import load_settings
-    from lockstep.registry.store import connect
+    from lockstep.registry.store.client import connect
 
     root.mkdir()
     for name in ("dvc.yaml", "params.yaml"):
@@ -152,7 +152,7 @@ def _pipeline(sign: float) -> Any:
     import numpy as np
     from sklearn.tree import DecisionTreeClassifier
 
-    from lockstep.models.golden import golden_rows
+    from lockstep.models.golden_rows import golden_rows
     from lockstep.problems.schema import load_schema
 
     rows = golden_rows(load_schema("accidents"), seed=3)

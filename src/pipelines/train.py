@@ -2,8 +2,8 @@
 
 from functools import partial
 
+from lockstep.commands.train import main
 from lockstep.errors import run_command
-from lockstep.pipelines.train import main
 
 if __name__ == "__main__":
     run_command(partial(main, "california_housing"))

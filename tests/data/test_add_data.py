@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lockstep.commands.add_data import Found, given_path, look_at, main
 from lockstep.config.params import load_params
-from lockstep.data.add_data import Found, given_path, look_at, main
-from lockstep.data.dvc_command import run_dvc
+from lockstep.dvc.command import run_dvc
 from lockstep.errors import ConfigError, DataError, UsageError
 from lockstep.problems.schema import PROBLEMS
 

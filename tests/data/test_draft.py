@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from lockstep.config.params_file import parsed
 from lockstep.data.checks import check_record, check_table
-from lockstep.data.draft import bounds, draft
-from lockstep.data.draft_text import params_text, schema_text
-from lockstep.data.evidence import ID_NAME
 from lockstep.data.tables import read_any, typed
+from lockstep.drafting.draft import bounds, draft
+from lockstep.drafting.draft_text import params_text, schema_text
+from lockstep.drafting.evidence import ID_NAME
 from lockstep.errors import DataError, UsageError
 from lockstep.problems.schema import read_schema
 from lockstep.problems.text_tables import MISSING, RawTable

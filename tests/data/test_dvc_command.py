@@ -9,7 +9,7 @@ from threading import Thread
 
 import pytest
 
-from lockstep.data.dvc_command import mend_locks, run_dvc, show_dvc
+from lockstep.dvc.command import mend_locks, run_dvc, show_dvc
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import yaml
 
 from lockstep.config.params import load_params
 from lockstep.config.params_file import with_sections
-from lockstep.data.dvc_file import artifacts, plots, with_plots
+from lockstep.dvc.files import artifacts, plots, with_plots
 from lockstep.problems.schema import load_schema
 
 PROJECT = Path(__file__).parents[2]

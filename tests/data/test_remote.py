@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lockstep.data.dvc_command import default_remote, run_dvc
-from lockstep.data.remote import main, remote_address
+from lockstep.commands.dvc_remote import main, remote_address
+from lockstep.dvc.command import default_remote, run_dvc
 from lockstep.errors import ConfigError, DataError, UsageError
 
 

@@ -39,7 +39,7 @@ MAKE_FAILED = 2
 def test_a_slip_in_params_is_told_before_anything_runs(trained, tmp_path, pattern, replacement, told):
     copy = bare(trained, tmp_path / "bare")
     copy.edit("params.yaml", pattern, replacement)
-    output = copy.run("python -m lockstep.pipelines.train", code=1)
+    output = copy.run("python -m lockstep.commands.train", code=1)
     assert told in fault(output)
     assert "Running stage" not in output
 

@@ -23,7 +23,7 @@ RETRAIN, PAGE, VERIFY = (
 )
 MANY = """
 import shlex, sys
-from lockstep.registry import manage
+from lockstep.commands import manage_registry as manage
 for line in sys.argv[1:]:
     words = shlex.split(line)
     assert words[:2] == ["python", "scripts/manage_model_registry.py"], line

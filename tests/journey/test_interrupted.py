@@ -13,7 +13,7 @@ IMPORT = "python -m lockstep.data.import_raw --problem accidents"
 FEATURES = "python -m lockstep.features.build_features --problem accidents"
 FOREST = "python -m lockstep.models.train_multi_model --problem accidents --type random_forest"
 REGISTER = "python -m lockstep.registry.register_models"
-SEARCH = "python -m lockstep.pipelines.search --models logistic_regression xgboost"
+SEARCH = "python -m lockstep.commands.search --models logistic_regression xgboost"
 INTERRUPTED = "✗ interrupted; nothing half-written was kept, run the command again to go on"
 
 
@@ -39,7 +39,7 @@ def test_ctrl_c_while_data_are_made(own, tmp_path):
         "features": lambda: "Running stage 'features@accidents'" in log.read_text(),
     }
     for stage, ready in begun.items():
-        code, output = stopped(own, "python -m lockstep.pipelines.train", log, ready)
+        code, output = stopped(own, "python -m lockstep.commands.train", log, ready)
         assert code == 1, output
         assert INTERRUPTED in output
         assert "Traceback" not in output, output

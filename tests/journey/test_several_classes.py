@@ -152,6 +152,6 @@ def test_a_search_judges_by_the_declared_costs_like_the_training(trained) -> Non
     space = {"C": {"low": now / 2, "high": now * 2}}
     content["search"] = {"biens-logistic_regression": {"trials": 1, "space": space}}
     path.write_text(yaml.safe_dump(content, allow_unicode=True))
-    told = project.run("python -m lockstep.pipelines.search --problem biens")
+    told = project.run("python -m lockstep.commands.search --problem biens")
     found = json.loads((project.folder / "metrics/biens/types/logistic_regression/metrics.json").read_text())
     assert f"best validation macro_f1 {found['validation']['macro_f1']:.5f} with" in told

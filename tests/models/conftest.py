@@ -75,7 +75,7 @@ DERIVED = ({"name": "com_accidents", "kind": "frequency", "of": ["com"]},)
 
 def make_rows(rows: int, seed: int) -> pd.DataFrame:
     """Rows of the accident problem's 28 features, none of them real."""
-    from lockstep.models.golden import golden_rows
+    from lockstep.models.golden_rows import golden_rows
     from lockstep.problems.schema import load_schema
 
     return golden_rows(load_schema("accidents"), rows, seed).head(rows)

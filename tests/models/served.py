@@ -10,8 +10,8 @@ from lockstep.config.params import Features
 from lockstep.features.encoder import encoder_of
 from lockstep.features.matrix_columns import CLASSES
 from lockstep.models import training
-from lockstep.models.calibrate import calibrated
-from lockstep.models.golden import golden_rows
+from lockstep.models.calibration import calibrated
+from lockstep.models.golden_rows import golden_rows
 from lockstep.models.matrices import Matrix, columns_of
 from lockstep.models.zoo import Recipe
 from lockstep.problems.schema import Schema

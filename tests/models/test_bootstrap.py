@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lockstep.models.bootstrap import group_weights, interval, resampled
-from lockstep.models.evaluation import Scored
+from lockstep.evaluation.bootstrap import group_weights, interval, resampled
+from lockstep.evaluation.metrics import Scored
 
 
 def _weights(groups: np.ndarray, resamples: int, seed: int) -> np.ndarray:
@@ -24,7 +24,7 @@ def test_weights_keep_groups_whole_and_count_groups_drawn() -> None:
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     groups = np.arange(100) // 3
     whole = _weights(groups, 40, seed=5)
-    monkeypatch.setattr("lockstep.models.bootstrap.CHUNK_CELLS", 1)
+    monkeypatch.setattr("lockstep.evaluation.bootstrap.CHUNK_CELLS", 1)
     assert (_weights(groups, 40, seed=5) == whole).all()
     assert (_weights(groups, 40, seed=6) != whole).any()
 

@@ -6,8 +6,9 @@ from scipy.optimize import minimize
 from scipy.special import expit, xlogy
 
 from lockstep.errors import ConfigError
-from lockstep.models import calibrate, training
-from lockstep.models.evaluation import Scored, evaluate
+from lockstep.evaluation.metrics import Scored, evaluate
+from lockstep.models import calibration as calibrate
+from lockstep.models import training
 from lockstep.models.linear import significant
 from lockstep.models.zoo import Recipe
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.errors import ConfigError, DataError
-from lockstep.models.bootstrap import interval, resampled
-from lockstep.models.challenge import paired_difference
-from lockstep.models.evaluation import BINARY, Scored
+from lockstep.evaluation.bootstrap import interval, resampled
+from lockstep.evaluation.metrics import BINARY, Scored
+from lockstep.evaluation.paired_comparison import paired_difference
 
 GATE = Path(__file__).parents[2] / "benchmarks" / "gate_simulation.py"
 

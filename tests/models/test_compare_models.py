@@ -9,10 +9,10 @@ import pytest
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import Compare
 from lockstep.errors import ConfigError, DataError
+from lockstep.evaluation.comparison import Candidate, champion_of, check_same_rows, comparison_table
+from lockstep.evaluation.metrics import BINARY
 from lockstep.io import read_json
 from lockstep.models import compare_models
-from lockstep.models.comparison import Candidate, champion_of, check_same_rows, comparison_table
-from lockstep.models.evaluation import BINARY
 
 
 def _candidate(name: str, noise: float, seed: int = 0, rows: int = 800) -> Candidate:

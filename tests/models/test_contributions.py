@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from tests.models import served
 
-from lockstep.models.contributions import Contributions, Explainer, described, reasons, record_at
-from lockstep.models.scorer import columns_of
+from lockstep.models.scoring.contributions import Contributions, Explainer, described, reasons, record_at
+from lockstep.models.scoring.scorer import columns_of
 from lockstep.problems.schema import Column
 
 ROWS = 60

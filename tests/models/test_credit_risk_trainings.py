@@ -16,7 +16,7 @@ from lockstep.features.matrices import classes_of, encode_parts
 from lockstep.features.split import split_rows
 from lockstep.models import artifact
 from lockstep.models.matrices import Matrix, matrix_of
-from lockstep.models.outcome import Job, Trained, card_of, metrics_of, plot_tables, train
+from lockstep.models.training_run import Job, Trained, card_of, metrics_of, plot_tables, train
 from lockstep.problems.credit_risk.sample.write import applications
 from lockstep.problems.schema import Schema, load_schema
 
@@ -160,7 +160,7 @@ def test_a_calibrated_training_is_refused_for_this_threshold() -> None:
 
 
 def test_a_calibrated_training_at_the_equivalent_threshold_approves_about_as_many() -> None:
-    from lockstep.models.scales import equivalent
+    from lockstep.decision.score_scale import equivalent
 
     job, found = trained("lightgbm")
     same = equivalent(0.4542, job.scale.positive_weight, 1.0)
@@ -189,9 +189,9 @@ def test_importance_is_told_of_every_encoded_column(name: str) -> None:
 
 @pytest.mark.parametrize("name", TYPES)
 def test_the_scorer_and_the_explanation_know_the_constrained_models(name: str) -> None:
-    from lockstep.models.contributions import Explainer
-    from lockstep.models.golden import golden_rows
-    from lockstep.models.scorer import Scorer
+    from lockstep.models.golden_rows import golden_rows
+    from lockstep.models.scoring.contributions import Explainer
+    from lockstep.models.scoring.scorer import Scorer
 
     schema, (_, found) = load_schema("credit_risk"), trained(name)
     rows = golden_rows(schema)

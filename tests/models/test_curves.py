@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from lockstep.models import curves, curves_binary
-from lockstep.models.evaluation import Scored, evaluate
+from lockstep.evaluation import curves, curves_binary
+from lockstep.evaluation.metrics import Scored, evaluate
 
 
 @pytest.fixture(scope="module")

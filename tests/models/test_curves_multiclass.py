@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score
 from tests.models.test_metrics_multiclass import make_rows
 
-from lockstep.models import curves, curves_multiclass
-from lockstep.models.evaluation import Scored
+from lockstep.evaluation import curves, curves_multiclass
+from lockstep.evaluation.metrics import Scored
 
 LABELS = ["à rénover", "None", "très bon état", "4"]
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from lockstep.models.curves_regression import DOTS, coverage, predicted_actual, residuals
-from lockstep.models.intervals import fit_interval
-from lockstep.models.scored import Scored
+from lockstep.evaluation.curves_regression import DOTS, coverage, predicted_actual, residuals
+from lockstep.evaluation.intervals import fit_interval
+from lockstep.evaluation.scored_rows import Scored
 
 
 def made(rows: int) -> Scored:

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.config.params import Decision
+from lockstep.decision.policies import POLICIES, costs_in, costs_of, decide, matrix, policy_of
 from lockstep.errors import ConfigError
-from lockstep.models.decisions import POLICIES, costs_in, costs_of, decide, matrix, policy_of
 
 CLASSES = ["à rénover", "très bon état", 3]
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from lockstep.errors import ConfigError
-from lockstep.models.evaluation import (
+from lockstep.evaluation.metrics import (
     BINARY,
     Scored,
     better,

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from lockstep.errors import ArtifactError
-from lockstep.models.golden import (
+from lockstep.models.golden_rows import (
     COUNT,
     check_golden,
     golden_content,

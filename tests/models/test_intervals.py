@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.errors import ArtifactError, DataError
-from lockstep.models.intervals import bounds, check_interval, coverage_of, fit_interval, groups
-from lockstep.models.scored import Scored
+from lockstep.evaluation.intervals import bounds, check_interval, coverage_of, fit_interval, groups
+from lockstep.evaluation.scored_rows import Scored
 
 
 def made(rows: int, seed: int) -> Scored:

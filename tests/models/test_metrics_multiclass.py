@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from lockstep.errors import DataError
-from lockstep.models import metrics_multiclass
-from lockstep.models.evaluation import MULTICLASS, Scored, evaluate, metric_names, weighted_metrics
+from lockstep.evaluation import metrics_multiclass
+from lockstep.evaluation.metrics import MULTICLASS, Scored, evaluate, metric_names, weighted_metrics
 
 
 def make_rows(seed: int, classes: int = 4, rows: int = 200, digits: int = 8) -> Scored:

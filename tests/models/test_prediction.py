@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.errors import DataError
-from lockstep.models.prediction import Model, parse_records, predict
+from lockstep.models.scoring.prediction import Model, parse_records, predict
 from lockstep.problems.schema import load_schema
 
 SCHEMA = load_schema("accidents")

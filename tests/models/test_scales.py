@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.config.params import Decision, Training
-from lockstep.errors import ConfigError
-from lockstep.models.scales import (
+from lockstep.decision.score_scale import (
     Scale,
     balance,
     check_scale,
@@ -16,6 +15,7 @@ from lockstep.models.scales import (
     scale_of,
     to_probability,
 )
+from lockstep.errors import ConfigError
 
 TARGET = np.array([0] * 80 + [1] * 20)
 SHARES = st.floats(0.001, 0.999)

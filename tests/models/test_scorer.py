@@ -16,9 +16,9 @@ from lockstep.errors import DataError
 from lockstep.models.artifact import canonical_bytes
 from lockstep.models.linear import fit_linear
 from lockstep.models.matrices import Columns as EncodedColumns
-from lockstep.models.outputs import WIDE, answering
-from lockstep.models.prediction import Model
-from lockstep.models.scorer import Scorer, columns_of
+from lockstep.models.scoring.fast_scoring import WIDE, answering
+from lockstep.models.scoring.prediction import Model
+from lockstep.models.scoring.scorer import Scorer, columns_of
 from lockstep.models.zoo import Recipe
 from lockstep.problems.schema import Column
 

@@ -13,10 +13,11 @@ from sklearn.preprocessing import FunctionTransformer
 from tests.models.conftest import KINDS, make_matrix
 
 from lockstep.errors import ConfigError, DataError
-from lockstep.models import curves, training
+from lockstep.evaluation import curves
+from lockstep.evaluation.metrics import Scored, evaluate
+from lockstep.models import training
 from lockstep.models.artifact import model_digest, read_artifact, write_artifact
-from lockstep.models.calibrate import TEMPERATURES, calibrated
-from lockstep.models.evaluation import Scored, evaluate
+from lockstep.models.calibration import TEMPERATURES, calibrated
 from lockstep.models.linear import significant
 from lockstep.models.matrices import Columns, Matrix
 from lockstep.models.zoo import Recipe, build

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.config.params import Decision
+from lockstep.decision.thresholds import choose_threshold
 from lockstep.errors import ConfigError, DataError
-from lockstep.models.evaluation import Scored, evaluate
-from lockstep.models.thresholds import choose_threshold
+from lockstep.evaluation.metrics import Scored, evaluate
 
 rows = st.lists(st.tuples(st.booleans(), st.integers(0, 20)), min_size=3, max_size=40)
 

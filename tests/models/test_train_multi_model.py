@@ -11,9 +11,9 @@ import pytest
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.errors import ArtifactError, ConfigError, DataError, UsageError
+from lockstep.evaluation.metrics import BINARY, Scored, evaluate
 from lockstep.io import read_json, sha256_file
 from lockstep.models import train_multi_model
-from lockstep.models.evaluation import BINARY, Scored, evaluate
 
 TYPES = ["logistic_regression", "random_forest", "xgboost", "lightgbm"]
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.config.params import Training
+from lockstep.evaluation.metrics import Scored, evaluate
 from lockstep.models import training
-from lockstep.models.evaluation import Scored, evaluate
 from lockstep.models.matrices import Columns, Matrix
 from lockstep.models.zoo import Recipe
 

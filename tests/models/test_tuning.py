@@ -4,7 +4,7 @@ import pytest
 
 from lockstep.config.params import Decision, Search, Training
 from lockstep.errors import ConfigError
-from lockstep.models.tuning import finished, open_study, run_study, study_name
+from lockstep.models.search import finished, open_study, run_study, study_name
 
 SEARCH = Search.model_validate(
     {

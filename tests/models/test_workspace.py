@@ -8,7 +8,7 @@ import pytest
 
 from lockstep.errors import ArtifactError
 from lockstep.io import sha256_file
-from lockstep.models.prediction import predict
+from lockstep.models.scoring.prediction import predict
 from lockstep.models.workspace import NEEDED, load_file
 from lockstep.problems.schema import load_schema
 

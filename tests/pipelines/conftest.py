@@ -12,7 +12,7 @@ from filelock import FileLock
 from mlflow.tracking._tracking_service import utils
 from tests.pipelines.retrained import Project, make_project, one_name
 
-from lockstep.pipelines import dvc
+from lockstep.dvc import repro as dvc
 from lockstep.registry.artifact.released import pointer_of
 
 HERE = Path(__file__).parent

@@ -14,18 +14,19 @@ from mlflow import MlflowClient
 from tests.conftest import VARIABLES
 from tests.models.conftest import make_workspace
 
+from lockstep.commands import retrain_model as retrain
+from lockstep.commands.retrain_model import Asked
 from lockstep.config.layout import PARTS, ProblemLayout
 from lockstep.config.settings import load_settings
+from lockstep.dvc import repro as dvc
 from lockstep.io import write_json
 from lockstep.models import naming
 from lockstep.models.workspace import load_file
-from lockstep.pipelines import dvc, retrain
-from lockstep.pipelines.retrain import Asked
 from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact.released import pointer_of
 from lockstep.registry.catalog import get_model
-from lockstep.registry.retrains import Retrained
-from lockstep.registry.store import connect
+from lockstep.registry.publishing.retrains import Retrained
+from lockstep.registry.store.client import connect
 
 NAME, TYPES = "Accident_Prediction", ("logistic_regression", "random_forest")
 STAGES = f"""

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lockstep.commands.training_checks import check_hyperparameters
 from lockstep.config.params import load_params, parse_params
 from lockstep.errors import ConfigError
-from lockstep.pipelines.checks import check_hyperparameters
 from lockstep.problems.schema import PROBLEMS
 
 PROJECT = Path(__file__).parents[2]
@@ -41,9 +41,9 @@ def test_a_slip_in_a_search_space_names_the_nearest() -> None:
 
 
 COMMANDS = [
-    ["lockstep.pipelines.train"],
-    ["lockstep.pipelines.train_models", "--models", "xgboost"],
-    ["lockstep.pipelines.search", "--models", "xgboost"],
+    ["lockstep.commands.train"],
+    ["lockstep.commands.train_models", "--models", "xgboost"],
+    ["lockstep.commands.search", "--models", "xgboost"],
 ]
 SLIPS = {
     "hyperparameter": (

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from lockstep.commands import new_problem
 from lockstep.config.params import load_params
-from lockstep.data.dvc_command import run_dvc
+from lockstep.dvc.command import run_dvc
 from lockstep.errors import ConfigError, DataError, LockstepError, UsageError
-from lockstep.pipelines import new_problem
 from lockstep.problems import schema as schemas
 
 PROJECT = Path(__file__).parents[2]
@@ -141,7 +141,7 @@ def test_a_table_that_nothing_can_be_learned_from(root, monkeypatch, tmp_path, t
     "fault", [ConfigError("no"), KeyboardInterrupt(), OSError(28, "No space left on device")]
 )
 def test_a_failure_half_way_leaves_the_project_as_it_was(root, monkeypatch, tmp_path, broken, fault):
-    from lockstep.data import add_data
+    from lockstep.commands import add_data
 
     before = snapshot(root)
 
@@ -173,9 +173,9 @@ def test_a_failure_at_the_last_file_leaves_the_project_as_it_was(root, monkeypat
 KILLED = """
 import os, signal
 from pathlib import Path
-from lockstep.data import add_data
+from lockstep.commands import add_data
 from lockstep.errors import run_command
-from lockstep.pipelines import new_problem
+from lockstep.commands import new_problem
 from lockstep.problems import schema
 
 schema.PROBLEMS = Path("src/lockstep/problems")
@@ -219,7 +219,7 @@ def test_killed_outright_the_next_call_puts_it_back_and_goes_on(root, monkeypatc
 
 
 def test_two_at_once_are_refused(root, monkeypatch, tmp_path):
-    from lockstep.pipelines.undo import all_or_nothing
+    from lockstep.commands.undo import all_or_nothing
 
     with all_or_nothing(root), pytest.raises(LockstepError, match="another `make new-problem` is running"):
         run(monkeypatch, table(tmp_path))

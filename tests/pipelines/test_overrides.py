@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lockstep.commands.overrides import with_overrides
 from lockstep.errors import ConfigError, LockstepError, UsageError
-from lockstep.pipelines.overrides import with_overrides
 
 PARAMS = """
 # what changes a result

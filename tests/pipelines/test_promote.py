@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from tests.pipelines.retrained import NAME, Project
 
+from lockstep.commands import promote_model as promote
+from lockstep.commands.checklist import STEPS, Step, gap_of, go_through, rates_told, report
 from lockstep.config.settings import CONFIG_FILE
 from lockstep.errors import RegistryError, UsageError
-from lockstep.pipelines import promote
-from lockstep.pipelines.checklist import STEPS, Step, gap_of, go_through, rates_told, report
 from lockstep.registry.catalog import get_model
 
 FORCED = ("--force", "--reason", "a test")

@@ -13,17 +13,17 @@ import pytest
 from mlflow.exceptions import MlflowException
 from tests.pipelines.retrained import NAME, TYPES, Project, make_project
 
+from lockstep.commands import retrain_model as retrain
+from lockstep.commands.retrain_model import Asked
 from lockstep.config.layout import PARTS, ProblemLayout
 from lockstep.config.params import Source, load_params
 from lockstep.config.settings import CONFIG_FILE
+from lockstep.dvc import repro as dvc
 from lockstep.errors import ArtifactError, ConfigError, LockstepError, RegistryError, UsageError
 from lockstep.io import read_json, write_json
-from lockstep.pipelines import dvc, retrain
-from lockstep.pipelines.retrain import Asked
 from lockstep.problems.schema import load_schema
-from lockstep.registry import retrains
 from lockstep.registry.artifact.released import released_file
-from lockstep.registry.publishing import publish
+from lockstep.registry.publishing import publish, retrains
 from lockstep.registry.register_models import register_models
 
 ROOT = Path(__file__).parents[2]
@@ -251,7 +251,7 @@ def test_a_search_comes_first_and_its_winners_are_trained(
     monkeypatch.setattr(dvc, "module", search)
     done = project.retrain(tuning=True, models=TYPES[:1])
     assert [words[0] for words in trained] == [
-        "lockstep.pipelines.search",
+        "lockstep.commands.search",
         f"train_multi_model@accidents-{TYPES[0]}",
     ]
     told = project.parent(done).data.params

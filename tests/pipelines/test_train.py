@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from lockstep.commands import train
+from lockstep.dvc import repro as dvc
 from lockstep.errors import ConfigError, UsageError
-from lockstep.pipelines import dvc, train
-from lockstep.registry import prepare, register_models
+from lockstep.registry import register_models
+from lockstep.registry.store.client import prepare
 
 ROOT = Path(__file__).parents[2]
 HOUSES = "metrics/california_housing"

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from lockstep.commands import train_models
 from lockstep.config.params import load_params
+from lockstep.dvc import repro as dvc
 from lockstep.errors import UsageError
-from lockstep.pipelines import dvc, train_models
 
 DOOR = Path(__file__).parents[2] / "src" / "models" / "train_multi_model.py"
 PARAMS = """
@@ -55,7 +56,7 @@ def test_a_search_comes_before_the_training(project: Path, monkeypatch: pytest.M
     monkeypatch.setattr(dvc, "repro", lambda root, *targets: called.append(targets))
     train_models.train_models(project, "accidents", [], grid_search=True)
     stages = ("train_multi_model@accidents-xgboost", "train_multi_model@accidents-lightgbm")
-    assert called == ["lockstep.pipelines.search", stages, "lockstep.registry.register_models"]
+    assert called == ["lockstep.commands.search", stages, "lockstep.registry.register_models"]
 
 
 def test_an_undeclared_type_or_problem_names_the_nearest(project: Path) -> None:

@@ -99,7 +99,7 @@ def test_add_data_brings_a_file_in(problem: str, tmp_path: Path) -> None:
         shutil.copy(root / name, tmp_path)
     for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
         subprocess.run(command, cwd=tmp_path, check=True)
-    add = [sys.executable, "-m", "lockstep.data.add_data", "--problem", problem, "--from", str(file)]
+    add = [sys.executable, "-m", "lockstep.commands.add_data", "--problem", problem, "--from", str(file)]
     done = subprocess.run(add, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     params = parse_params(yaml.safe_load((tmp_path / "params.yaml").read_text()))

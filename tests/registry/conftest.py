@@ -31,7 +31,7 @@ from sklearn.pipeline import Pipeline
 from lockstep.config.layout import ProblemLayout
 from lockstep.io import sha256_file, write_csv, write_json
 from lockstep.models.artifact import model_digest
-from lockstep.models.golden import golden_rows
+from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
 
 PROJECT = Path(__file__).parents[2]

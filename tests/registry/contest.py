@@ -18,9 +18,9 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import CONFIG_FILE
 from lockstep.features.matrix_columns import GROUP, ROW, TARGET
 from lockstep.io import write_json, write_parquet
-from lockstep.models.golden import golden_rows
+from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
-from lockstep.registry.artifact.seen import SEEN, Seen, row_keys, to_bytes
+from lockstep.registry.artifact.training_rows import SEEN, Seen, row_keys, to_bytes
 
 ROWS = 5000
 SHARES = {"train": 0.4, "stop": 0.05, "choose": 0.05, "test": 0.5}

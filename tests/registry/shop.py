@@ -9,12 +9,12 @@ from typing import Any
 
 from mlflow import MlflowClient
 
+from lockstep.audit.findings import FAILED, Finding
+from lockstep.audit.verify import verify
 from lockstep.config.settings import load_settings
 from lockstep.registry.catalog import Model, get_model
-from lockstep.registry.checks.findings import FAILED, Finding
-from lockstep.registry.checks.verify import verify
 from lockstep.registry.publishing.publish import publish_training
-from lockstep.registry.store import connect
+from lockstep.registry.store.client import connect
 
 NAME = "Accident_Prediction_Logistic_Regression"
 VERSIONS = 4

@@ -89,8 +89,8 @@ def set_up(uri: str, versions: int = 3) -> str:
 
 
 def register(client: Any, model_id: str, digest: str) -> Any:
-    from lockstep.registry.record.lifecycle import register_version
-    from lockstep.registry.store import fluent
+    from lockstep.registry.lifecycle.moves import register_version
+    from lockstep.registry.store.client import fluent
 
     run_id = client.get_logged_model(model_id).source_run_id
     with fluent(client.tracking_uri):  # MLflow resolves the model's address by its global store
@@ -109,7 +109,7 @@ class Move:
     def do(self, uri: str, logged: str) -> bool:
         """Do it; tell whether it made an event."""
         from lockstep.errors import LockstepError
-        from lockstep.registry.record import lifecycle
+        from lockstep.registry.lifecycle import moves as lifecycle
 
         client = client_of(uri)
         if self.kind == "register":
@@ -331,7 +331,7 @@ def many(uri: str, versions: int) -> dict[str, float]:
     from io import StringIO
 
     def told(*arguments: str) -> None:
-        from lockstep.registry.manage import main
+        from lockstep.commands.manage_registry import main
 
         with redirect_stdout(StringIO()) as stream:
             main([*arguments, "--tracking-uri", uri])
@@ -348,7 +348,7 @@ def many(uri: str, versions: int) -> dict[str, float]:
 
 def new_store(folder: Path) -> str:
     """Make an empty sqlite store and return its URI."""
-    from lockstep.registry.store import prepare_sqlite
+    from lockstep.registry.store.client import prepare_sqlite
 
     alone(lambda: prepare_sqlite(folder / "mlflow.db", folder))
     return f"sqlite:///{folder / 'mlflow.db'}"

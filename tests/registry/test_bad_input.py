@@ -19,10 +19,10 @@ import pytest
 from tests.registry import stress
 from tests.registry.passing import PassingOn
 
+from lockstep.audit.checkup import of_model
+from lockstep.commands import manage_registry as manage
 from lockstep.errors import run_command
-from lockstep.registry import manage
 from lockstep.registry.catalog import get_model
-from lockstep.registry.checks.checkup import of_model
 from lockstep.registry.record import journal
 
 PROJECT = Path(__file__).parents[2]

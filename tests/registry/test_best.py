@@ -6,11 +6,11 @@ import pytest
 from lockstep.config.layout import ProblemLayout
 from lockstep.errors import RegistryError
 from lockstep.io import write_parquet
-from lockstep.models.golden import golden_rows
+from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
+from lockstep.promotion.best_production import best_production, recorded_scores
 from lockstep.registry.catalog import Version
-from lockstep.registry.judging.best import best_production, recorded_scores
-from lockstep.registry.record.lifecycle import promote
+from lockstep.registry.lifecycle.moves import promote
 
 XGBOOST, FOREST = "Accident_Prediction_XGBoost", "Accident_Prediction_Random_Forest"
 

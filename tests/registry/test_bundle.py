@@ -9,21 +9,21 @@ import pytest
 from tests.registry.shop import NAME, files, flip, stock
 
 import lockstep.features
+from lockstep.audit import bundle
+from lockstep.audit.bundle import export
+from lockstep.audit.bundle_checks import verify_folder, version_of
+from lockstep.audit.findings import FAILED, healthy, report
+from lockstep.audit.verify import verify
+from lockstep.commands import manage_registry as manage
 from lockstep.errors import ArtifactError, DataError, UsageError
 from lockstep.features import columns_v1
 from lockstep.io import sha256_file
-from lockstep.models.golden import golden_rows
+from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
-from lockstep.registry import manage
-from lockstep.registry.artifact import bundle
-from lockstep.registry.artifact.additions import added_on_loading
-from lockstep.registry.artifact.bundle import export
 from lockstep.registry.artifact.loading import CACHE, Located, load_version, open_folder
+from lockstep.registry.artifact.mlflow_leftovers import added_on_loading
 from lockstep.registry.artifact.packaging import SHIPPED_CODE
-from lockstep.registry.checks.bundles import verify_folder, version_of
-from lockstep.registry.checks.findings import FAILED, healthy, report
-from lockstep.registry.checks.verify import verify
-from lockstep.registry.record import lifecycle
+from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.events import Who
 
 

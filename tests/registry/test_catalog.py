@@ -12,7 +12,7 @@ from lockstep.registry.catalog import (
     open_registry,
     versions_of_run,
 )
-from lockstep.registry.record import lifecycle
+from lockstep.registry.lifecycle import moves as lifecycle
 
 XGBOOST, FOREST = "Accident_Prediction_XGBoost", "Accident_Prediction_Random_Forest"
 

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.registry.rebuilding.closures import differences, dvc_sum, graph_order
+from lockstep.audit.closures import differences, dvc_sum, graph_order
 
 CLOSURE = {
     "training": {

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from sklearn.metrics import roc_auc_score
 
+from lockstep.commands.manage_registry import main
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import Preprocess, Sample
 from lockstep.data.preprocess import tidy
@@ -18,11 +19,10 @@ from lockstep.io import read_json, read_parquet, write_json, write_parquet
 from lockstep.models import train_multi_model
 from lockstep.problems.accidents.sample import write_sample
 from lockstep.problems.schema import load_schema
-from lockstep.registry.artifact.seen import SEEN
+from lockstep.promotion.compare_versions import compare_versions, measured
+from lockstep.promotion.holdout import holdout, seen_by
+from lockstep.registry.artifact.training_rows import SEEN
 from lockstep.registry.catalog import get_model, open_registry
-from lockstep.registry.judging.compare_versions import compare_versions, measured
-from lockstep.registry.judging.holdout import holdout, seen_by
-from lockstep.registry.manage import main
 from lockstep.registry.register_models import register_models
 
 PROJECT = Path(__file__).parents[2]
@@ -205,7 +205,7 @@ def test_a_closure_that_was_altered_says_nothing(root, client, capsys) -> None:
 
 def test_figures_are_scikit_learns(root, client) -> None:
     rng = np.random.default_rng(0)
-    from lockstep.models.evaluation import Scored
+    from lockstep.evaluation.metrics import Scored
 
     target = (rng.random(300) < 0.4).astype(np.int8)
     one, other = (Scored(target, rng.random(300) + target * 0.3, 0.5) for _ in range(2))

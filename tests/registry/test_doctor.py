@@ -14,16 +14,18 @@ from hypothesis import settings as runs
 from hypothesis import strategies as st
 from tests.registry.test_lifecycle import NAME, Crash, Crashing, add_model, agrees, stages
 
+from lockstep.audit import checkup
+from lockstep.audit.doctor import diagnose, report
+from lockstep.commands import manage_registry as manage
 from lockstep.config.settings import load_settings
 from lockstep.io import sha256_file
-from lockstep.registry import manage, store
 from lockstep.registry.catalog import LOCK_PREFIX, get_model
-from lockstep.registry.checks import checkup
-from lockstep.registry.checks.doctor import diagnose, report
+from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.publishing.publish import publish_training
-from lockstep.registry.record import lifecycle, locking
+from lockstep.registry.record import locking
 from lockstep.registry.record.events import Step
 from lockstep.registry.record.journal import journal
+from lockstep.registry.store import client as store
 
 LINEAR = "Accident_Prediction_Logistic_Regression"
 ADDRESS = "lockstep.event.{:06d}"
@@ -233,7 +235,7 @@ def test_a_crash_while_a_damage_is_accepted_is_mended_by_the_next_fix(lifted, mo
     for writes in range(3):
         crashing = Crashing(lifted.client, writes)
         monkeypatch.setattr(store, "connect", lambda *_, using=crashing: using)
-        monkeypatch.setattr("lockstep.registry.checks.doctor.all_locks", lambda _: [])
+        monkeypatch.setattr("lockstep.audit.doctor.all_locks", lambda _: [])
         with contextlib.suppress(Crash):
             diagnose(lifted.root, fix=True)
     monkeypatch.undo()

@@ -17,13 +17,13 @@ from tests.registry.contest import (
 )
 from tests.registry.test_lifecycle import Crash, Crashing
 
+from lockstep.commands import manage_registry as manage
 from lockstep.errors import ConfigError, RegistryError, UsageError
 from lockstep.io import sha256_json, write_parquet
-from lockstep.registry import manage
+from lockstep.promotion.gate_report import Gate, gate_of
+from lockstep.promotion.gates import champion_of, judge
 from lockstep.registry.catalog import get_model
-from lockstep.registry.judging.gated import Gate, gate_of
-from lockstep.registry.judging.gates import champion_of, judge
-from lockstep.registry.record import lifecycle
+from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.events import LONGEST_TAG, begin_tag
 
 NAME = "Accident_Prediction_XGBoost"
@@ -361,6 +361,6 @@ def test_scores_that_are_no_numbers_refuse(registry, monkeypatch):
         enter(registry, NAME, kind)
     lifecycle.promote(registry.client, NAME, 1)
     monkeypatch.setattr(
-        "lockstep.models.prediction.Model.score", lambda self, table: np.full(len(table), np.nan)
+        "lockstep.models.scoring.prediction.Model.score", lambda self, table: np.full(len(table), np.nan)
     )
     refused(match="champion: cannot be computed: .*no finite numbers")

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from lockstep.config.gates import CalibrationGate, ChampionGate, Gates
 from lockstep.errors import RegistryError
-from lockstep.models.evaluation import Scored
+from lockstep.evaluation.metrics import Scored
 from lockstep.problems.schema import load_schema
-from lockstep.registry.catalog import Model, Version
-from lockstep.registry.judging import gates
-from lockstep.registry.judging.gates import (
+from lockstep.promotion import gates
+from lockstep.promotion.gates import (
     LONGEST_SUMMARY,
     Case,
     Check,
@@ -24,7 +23,8 @@ from lockstep.registry.judging.gates import (
     champion_of,
     needs_gate,
 )
-from lockstep.registry.judging.holdout import Holdout
+from lockstep.promotion.holdout import Holdout
+from lockstep.registry.catalog import Model, Version
 from lockstep.registry.record.events import End as Ended
 from lockstep.registry.record.events import Event, Record, Step, Who
 

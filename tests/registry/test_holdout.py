@@ -11,12 +11,12 @@ import pytest
 from lockstep.config.layout import ProblemLayout
 from lockstep.errors import RegistryError
 from lockstep.io import write_parquet
-from lockstep.models.golden import golden_rows
+from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
+from lockstep.promotion.holdout import Holdout, all_rows, holdout, scored
 from lockstep.registry.artifact.loading import load_version
-from lockstep.registry.artifact.seen import SEEN, Seen, row_keys, to_bytes
+from lockstep.registry.artifact.training_rows import SEEN, Seen, row_keys, to_bytes
 from lockstep.registry.catalog import get_model
-from lockstep.registry.judging.holdout import Holdout, all_rows, holdout, scored
 
 SCHEMA = load_schema("accidents")
 NAME, OTHER = "Accident_Prediction_XGBoost", "Accident_Prediction_Random_Forest"

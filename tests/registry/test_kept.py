@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockstep.registry.artifact.kept import keep, read_kept
+from lockstep.registry.artifact.disk_cache import keep, read_kept
 
 WRITER = """
 import sys
 from pathlib import Path
-from lockstep.registry.artifact.kept import keep, read_kept
+from lockstep.registry.artifact.disk_cache import keep, read_kept
 folder, own = Path(sys.argv[1]), sys.argv[2]
 for number in range(300):
     keep(folder / f"{own}{number % 7}", own.encode() * 100, 1000)

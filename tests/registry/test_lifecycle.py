@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException
 
 from lockstep.errors import RegistryError, UsageError
 from lockstep.registry.catalog import STAGES, get_model
-from lockstep.registry.record import lifecycle
+from lockstep.registry.lifecycle import moves as lifecycle
 
 NAME = "Accident_Prediction_XGBoost"
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lockstep.errors import ConfigError
-from lockstep.registry.publishing.lineage import (
+from lockstep.dvc.lineage import (
     NO_COMMIT,
     NO_REPOSITORY,
     input_closure,
@@ -15,6 +14,7 @@ from lockstep.registry.publishing.lineage import (
     sources,
     stage_definition,
 )
+from lockstep.errors import ConfigError
 
 DVC = """
 stages:

@@ -9,7 +9,7 @@ import requests
 
 from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.models.artifact import digest_of, write_artifact
-from lockstep.models.golden import golden_rows
+from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact import loading
 from lockstep.registry.artifact.loading import load_version, locate, open_version

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lockstep.commands import manage_registry as manage
 from lockstep.errors import LockstepError, RegistryError, UsageError
-from lockstep.registry import manage
 from lockstep.registry.catalog import NotRegistered
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "manage_model_registry.py"

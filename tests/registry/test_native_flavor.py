@@ -25,24 +25,24 @@ import yaml
 from mlflow.exceptions import MlflowException
 from sklearn.pipeline import Pipeline
 
+from lockstep.audit.verify import FAILED, verify
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import load_settings
 from lockstep.features.columns_v1 import ColumnEncoder
 from lockstep.io import read_json, sha256_file, write_json
 from lockstep.models import training
 from lockstep.models.artifact import digest_of, model_digest
-from lockstep.models.calibrate import base_estimator, calibrated
-from lockstep.models.golden import golden_rows
+from lockstep.models.calibration import base_estimator, calibrated
+from lockstep.models.golden_rows import golden_rows
 from lockstep.models.matrices import Columns, Matrix
 from lockstep.models.zoo import Recipe
 from lockstep.problems.schema import load_schema
-from lockstep.registry import store
 from lockstep.registry.artifact import packaging
 from lockstep.registry.artifact.loading import load_version
-from lockstep.registry.artifact.native import native_of
-from lockstep.registry.checks.verify import FAILED, verify
+from lockstep.registry.artifact.native_flavor import native_of
 from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.publishing.runs import Record, log_run
+from lockstep.registry.store import client as store
 
 PROJECT = Path(__file__).parents[2]
 FILES = {"lightgbm": "lightgbm.skops", "xgboost": "xgboost.json"}
@@ -205,7 +205,7 @@ def test_other_types_have_no_flavor_of_their_own(make: Any, kind: str) -> None:
 
 ELSEWHERE = """
 import hashlib, sys, joblib
-from lockstep.registry.artifact.native import native_of
+from lockstep.registry.artifact.native_flavor import native_of
 for path in sys.argv[1:]:
     print(hashlib.sha256(native_of(joblib.load(path)).content).hexdigest())
 """

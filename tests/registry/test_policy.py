@@ -16,16 +16,16 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import CONFIG_FILE, load_settings
 from lockstep.io import read_json, sha256_file, write_json
 from lockstep.models.artifact import model_digest
-from lockstep.registry import store
+from lockstep.promotion import if_better as policy
+from lockstep.promotion.gate_report import gate_of
 from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.artifact.packaging import SKOPS
 from lockstep.registry.catalog import get_model
-from lockstep.registry.judging import policy
-from lockstep.registry.judging.gated import gate_of
+from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.publishing.outputs import read_outputs
 from lockstep.registry.publishing.publish import line, publish_training
-from lockstep.registry.record import lifecycle
 from lockstep.registry.register_models import register_models
+from lockstep.registry.store import client as store
 
 NAME, TYPE = "Accident_Prediction_Logistic_Regression", "logistic_regression"
 ONE_OF_TWO = """
@@ -114,7 +114,7 @@ def test_what_is_not_better_is_logged_and_refused_on_record_once(root, capsys):
 def test_what_lost_is_not_compared_again(root, monkeypatch):
     published(root, STRONG)
     first = published(root, WEAK)
-    monkeypatch.setattr("lockstep.registry.judging.policy.unseen", None)
+    monkeypatch.setattr("lockstep.promotion.if_better.unseen", None)
     assert publish_training(root, "accidents", TYPE).refused == first.refused
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from lockstep.commands import predict_model as predict
 from lockstep.errors import ArtifactError, ConfigError, DataError, LockstepError, RegistryError, UsageError
-from lockstep.registry import predict
 from lockstep.registry.catalog import NotRegistered
-from lockstep.registry.record.lifecycle import promote
+from lockstep.registry.lifecycle.moves import promote
 
 PROJECT = Path(__file__).parents[2]
 DOOR = PROJECT / "src" / "models" / "predict_model.py"

@@ -8,16 +8,16 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from tests.registry.shop import NAME, files, stock
 
+from lockstep.audit.findings import healthy
+from lockstep.audit.verify import verify
+from lockstep.commands import manage_registry as manage
 from lockstep.errors import ArtifactError, RegistryError, UsageError
-from lockstep.registry import manage
-from lockstep.registry.artifact import prune as pruning
-from lockstep.registry.artifact import stored
+from lockstep.registry.artifact import artifact_store as stored
 from lockstep.registry.artifact.loading import load_version
-from lockstep.registry.artifact.prune import prune
-from lockstep.registry.checks.findings import healthy
-from lockstep.registry.checks.verify import verify
+from lockstep.registry.lifecycle import moves as lifecycle
+from lockstep.registry.lifecycle import prune as pruning
+from lockstep.registry.lifecycle.prune import prune
 from lockstep.registry.publishing.publish import publish_training
-from lockstep.registry.record import lifecycle
 
 
 @pytest.fixture

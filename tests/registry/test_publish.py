@@ -14,11 +14,11 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import CONFIG_FILE, load_settings
 from lockstep.errors import ArtifactError, DataError
 from lockstep.io import sha256_file, sha256_json
-from lockstep.models.golden import golden_rows
+from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
-from lockstep.registry import store
 from lockstep.registry.publishing import publish as publishing
 from lockstep.registry.publishing.publish import publish_training
+from lockstep.registry.store import client as store
 
 LINEAR = "Accident_Prediction_Logistic_Regression"
 
@@ -148,8 +148,8 @@ def test_a_run_of_other_inputs_is_not_taken_for_that_of_the_same_model(workspace
 
 
 def test_a_run_that_a_kill_left_open_is_closed(workspace):
+    from lockstep.registry.publishing.destinations import experiment_of
     from lockstep.registry.publishing.outputs import read_outputs
-    from lockstep.registry.publishing.places import experiment_of
     from lockstep.registry.publishing.tags import run_tags
 
     client = connected(workspace)

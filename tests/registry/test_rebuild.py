@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lockstep.audit import rebuild
+from lockstep.audit.closures import dvc_sum
+from lockstep.audit.reproduce import start_of
+from lockstep.dvc.lineage import with_params
 from lockstep.errors import ConfigError, DataError, LockstepError
 from lockstep.io import sha256_file
 from lockstep.registry.catalog import Version
-from lockstep.registry.publishing.lineage import with_params
-from lockstep.registry.rebuilding import rebuild
-from lockstep.registry.rebuilding.closures import dvc_sum
-from lockstep.registry.rebuilding.reproduce import start_of
 
 DVC = """
 stages:

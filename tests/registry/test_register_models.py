@@ -11,12 +11,12 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import load_settings
 from lockstep.errors import ArtifactError, DataError, RegistryError, UsageError
 from lockstep.io import write_csv, write_json
-from lockstep.registry import store
 from lockstep.registry.artifact import loading
 from lockstep.registry.artifact.packaging import SUMS
 from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.register_models import PARENT, register_models
+from lockstep.registry.store import client as store
 
 OWN = ("mlflow.user", "mlflow.modelVersions", "lockstep.sums_digest")
 """Tags of a logged model that the server or the account writes by itself, or that sum up a file with its own id."""

@@ -11,22 +11,22 @@ import pandas as pd
 import pytest
 import yaml
 
+from lockstep.commands.manage_registry import main as manage
+from lockstep.commands.predict_model import main as predict
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import Preprocess, Sample
 from lockstep.data.preprocess import tidy
 from lockstep.errors import ArtifactError
+from lockstep.evaluation.metrics import evaluate
 from lockstep.features import build_features
 from lockstep.io import read_json, write_parquet
 from lockstep.models import compare_models, train_multi_model
-from lockstep.models.evaluation import evaluate
 from lockstep.problems.california_housing.sample import write_sample
 from lockstep.problems.schema import load_schema
+from lockstep.promotion.holdout import all_rows
+from lockstep.promotion.previous_versions import scores_of
 from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.catalog import get_model, open_registry
-from lockstep.registry.judging.earlier import scores_of
-from lockstep.registry.judging.holdout import all_rows
-from lockstep.registry.manage import main as manage
-from lockstep.registry.predict import main as predict
 from lockstep.registry.register_models import PARENT, register_models
 
 PROJECT = Path(__file__).parents[2]
@@ -73,7 +73,9 @@ def bare(registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.chdir(registered)
     for name in ("data", "models"):
         (registered / name).rename(tmp_path / name)
-    monkeypatch.setattr("lockstep.registry.predict.beside_imports", lambda function, *given: function(*given))
+    monkeypatch.setattr(
+        "lockstep.commands.predict_model.beside_imports", lambda function, *given: function(*given)
+    )
     yield registered
     for name in ("data", "models"):
         (tmp_path / name).rename(registered / name)
@@ -172,7 +174,7 @@ def test_prediction_needs_neither_data_nor_models(
 def test_the_best_model_is_found_by_the_problem_without_data(
     bare: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from lockstep.registry.record.lifecycle import transition
+    from lockstep.registry.lifecycle.moves import transition
 
     client = open_registry(bare)
     for name in ("California_Housing_Ridge", NAME):
@@ -206,7 +208,7 @@ def test_a_damaged_interval_is_refused(registered: Path) -> None:
 
 @pytest.fixture
 def fluent_store() -> Callable:
-    from lockstep.registry.store import fluent
+    from lockstep.registry.store.client import fluent
 
     return lambda root: fluent(f"sqlite:///{root / 'mlflow.db'}")
 

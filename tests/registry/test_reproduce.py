@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.registry.catalog import Version
-from lockstep.registry.rebuilding.closures import Difference
-from lockstep.registry.rebuilding.reproduce import (
+from lockstep.audit.closures import Difference
+from lockstep.audit.reproduce import (
     DIFFERENT,
     EQUAL,
     IDENTICAL,
@@ -21,6 +20,7 @@ from lockstep.registry.rebuilding.reproduce import (
     readable,
     verdict_of,
 )
+from lockstep.registry.catalog import Version
 
 VERSION = Version("Cars", 3, 0, "r", "", "None", {"lockstep.model_digest": "a" * 64})
 DONE = Rebuilt(

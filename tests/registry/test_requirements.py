@@ -9,9 +9,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from tests.registry.shop import NAME, stock
 
-from lockstep.registry.artifact.bundle import export
+from lockstep.audit.bundle import export
+from lockstep.audit.requirements import closed, read_lock
 from lockstep.registry.artifact.packaging import requirements
-from lockstep.registry.artifact.requirements import closed, read_lock
 
 LOCK = (Path(__file__).parents[2] / "requirements.lock").read_text()
 SMALL = """\

@@ -5,10 +5,10 @@ import json
 import pytest
 from tests.registry.test_lifecycle import NAME, add_model, agrees, stages
 
+from lockstep.commands.manage_registry import main
 from lockstep.errors import RegistryError, UsageError
 from lockstep.registry.catalog import get_model
-from lockstep.registry.manage import main
-from lockstep.registry.record import lifecycle
+from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.events import Step, Who
 
 

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.config.layout import ProblemLayout
+from lockstep.dvc.lineage import Lineage
 from lockstep.errors import DataError
 from lockstep.io import read_parquet, write_parquet
 from lockstep.problems.schema import load_schema
-from lockstep.registry.artifact import seen as module
-from lockstep.registry.artifact.seen import (
+from lockstep.registry.artifact import training_rows as module
+from lockstep.registry.artifact.training_rows import (
     SEEN,
     Seen,
     from_bytes,
@@ -24,7 +25,6 @@ from lockstep.registry.artifact.seen import (
     seen_by_training,
     to_bytes,
 )
-from lockstep.registry.publishing.lineage import Lineage
 
 HOUSING, ACCIDENTS = load_schema("california_housing"), load_schema("accidents")
 

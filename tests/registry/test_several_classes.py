@@ -12,16 +12,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lockstep.commands import predict_model as command
 from lockstep.errors import ArtifactError, DataError
+from lockstep.evaluation.curves_multiclass import tables
+from lockstep.evaluation.metrics import Scored, evaluate
 from lockstep.io import write_csv
-from lockstep.models.curves_multiclass import tables
-from lockstep.models.evaluation import Scored, evaluate
-from lockstep.models.prediction import Model, predict
+from lockstep.models.scoring.prediction import Model, predict
 from lockstep.problems.schema import Schema
-from lockstep.registry import predict as command
+from lockstep.promotion import best_production as best
 from lockstep.registry.artifact import loading
 from lockstep.registry.catalog import Version
-from lockstep.registry.judging import best
 from lockstep.registry.publishing import run_content, run_files
 from lockstep.reports import plots
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from lockstep.config.gates import Gates, SliceGate
 from lockstep.errors import RegistryError
-from lockstep.models.evaluation import Scored
+from lockstep.evaluation.metrics import Scored
 from lockstep.problems.schema import Column
-from lockstep.registry.judging.slices import how_much_worse, judged_slices, levels, part_of, value_of
+from lockstep.promotion.slices import how_much_worse, judged_slices, levels, part_of, value_of
 
 LIGHT = Column(name="lum", kind="categorical", codes={1: "daylight", 5: "night"}, missing=True)
 AGE = Column(name="age", kind="numeric", missing=True)

@@ -13,7 +13,7 @@ import pytest
 
 from lockstep.config.settings import load_settings
 from lockstep.errors import ConfigError, RegistryError
-from lockstep.registry import store
+from lockstep.registry.store import client as store
 
 
 def settings_for(root: Path, uri: str = ""):
@@ -88,7 +88,7 @@ def test_initialised_once_by_parallel_processes(tmp_path):
     root.mkdir()
     code = (
         "import sys, pathlib; from lockstep.config.settings import load_settings as s;"
-        "from lockstep.registry.store import connect, experiment_id as e;"
+        "from lockstep.registry.store.client import connect, experiment_id as e;"
         "r = pathlib.Path(sys.argv[1]); c = connect(s(r, environ={}), r);"
         "print(e(c, c.tracking_uri, r, 'one'))"
     )

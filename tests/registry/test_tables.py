@@ -7,8 +7,8 @@ from contextlib import closing
 
 import pytest
 
+from lockstep.commands import manage_registry as manage
 from lockstep.errors import RegistryError
-from lockstep.registry import manage
 from lockstep.registry.catalog import (
     STAGES,
     get_model,
@@ -18,9 +18,9 @@ from lockstep.registry.catalog import (
     newest_in,
     open_to_read,
 )
-from lockstep.registry.record import lifecycle
+from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.locking import held
-from lockstep.registry.tables import Tables, local_tables
+from lockstep.registry.store.sql_tables import Tables, local_tables
 
 NAME, OTHER = "Accident_Prediction_XGBoost", "another 100 %_forest"
 
@@ -129,7 +129,7 @@ def test_a_table_that_is_gone_is_one_line(filled):
 
 
 def test_listings_of_a_local_registry_do_not_import_mlflow(filled):
-    code = "import sys; from lockstep.registry.manage import main; [main(a.split()) for a in sys.argv[1:]]; "
+    code = "import sys; from lockstep.commands.manage_registry import main; [main(a.split()) for a in sys.argv[1:]]; "
     code += "print('mlflow' in sys.modules)"
     lines = ("list-versions", "history", "get-model --stage Production")
     commands = ["list-models", *(f"{line} --model-name {NAME}" for line in lines)]

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from lockstep.models.tuning import TrialResult
+from lockstep.models.search import TrialResult
 from lockstep.registry.publishing.trials import open_search
 
 RESULTS = [

@@ -11,20 +11,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.registry.shop import NAME, VERSIONS, files, flip, stock
 
+from lockstep.audit.artifacts import check_artifact
+from lockstep.audit.bundle import export
+from lockstep.audit.bundle_checks import verify_folder
+from lockstep.audit.findings import compared, healthy, report
+from lockstep.audit.verify import verify
+from lockstep.commands import manage_registry as manage
 from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.io import sha256_file, write_json
 from lockstep.models.artifact import digest_of, write_artifact
-from lockstep.registry import manage
-from lockstep.registry.artifact.bundle import export
+from lockstep.promotion.gate_report import gate_of
 from lockstep.registry.artifact.loading import SHIPPED_CODE, load_version
 from lockstep.registry.artifact.packaging import SUMS, sums_of
-from lockstep.registry.checks.artifacts import check_artifact
-from lockstep.registry.checks.bundles import verify_folder
-from lockstep.registry.checks.findings import compared, healthy, report
-from lockstep.registry.checks.verify import verify
-from lockstep.registry.judging.gated import gate_of
+from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.publishing.publish import publish_training
-from lockstep.registry.record import lifecycle
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 
+from lockstep.promotion.promotion_checks import best_of, stable
 from lockstep.registry.catalog import Version
-from lockstep.registry.judging.winning import best_of, stable
 
 
 def version(number: int, **scores: float) -> Version:

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
-from lockstep.models.curves_binary import tables
-from lockstep.models.evaluation import evaluate
-from lockstep.models.scales import equivalent
-from lockstep.models.scored import Scored
+from lockstep.decision.score_scale import equivalent
+from lockstep.evaluation.curves_binary import tables
+from lockstep.evaluation.metrics import evaluate
+from lockstep.evaluation.scored_rows import Scored
 from lockstep.reports import plots
 from lockstep.reports.plots import Facts
 

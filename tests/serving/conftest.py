@@ -20,11 +20,11 @@ from typing import Any
 import pytest
 
 from lockstep.config.layout import ProblemLayout
-from lockstep.models.prediction import Model
+from lockstep.models.scoring.prediction import Model
 from lockstep.models.workspace import load_file
 from lockstep.problems.schema import Schema, load_schema
+from lockstep.serving.model_source import Source
 from lockstep.serving.settings import load_serving
-from lockstep.serving.source import Source
 
 PROJECT = Path(__file__).parents[2]
 LOCAL = {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
@@ -274,7 +274,7 @@ class Followed:
 
     def settle(self) -> Followed:
         """Serve version 1, with nothing amiss: where each test begins, whatever was before it."""
-        from lockstep.registry.record.lifecycle import promote
+        from lockstep.registry.lifecycle.moves import promote
 
         promote(self.client, NAME, 1)
         wait_until(lambda: (self.version, self.health["status"]) == (1, "ok"), 5, "version 1")
@@ -286,7 +286,7 @@ def following(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """One server over a registry, for every test that leaves it as `settle` can mend."""
     root = tmp_path_factory.mktemp("followed") / "a project"
     shutil.copytree(made, root)
-    from lockstep.registry.record.lifecycle import promote
+    from lockstep.registry.lifecycle.moves import promote
 
     client = client_of(root)
     promote(client, NAME, 1)
@@ -304,7 +304,7 @@ def followed(following: Followed) -> Followed:
 def client_of(root: Path) -> Any:
     """Return a client of a workspace's registry."""
     from lockstep.config.settings import load_settings
-    from lockstep.registry.store import connect
+    from lockstep.registry.store.client import connect
 
     return connect(load_settings(root, environ={}), root)
 

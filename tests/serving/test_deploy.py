@@ -22,9 +22,9 @@ from lockstep.serving.deploy import (
 
 @pytest.fixture
 def bundle(root: Path) -> Path:
+    from lockstep.audit.bundle import export
     from lockstep.config.settings import load_settings
-    from lockstep.registry.artifact.bundle import export
-    from lockstep.registry.store import connect
+    from lockstep.registry.store.client import connect
 
     client = connect(load_settings(root, environ={}), root)
     return export(client, root, NAME, root / "bundle", version=2).folder

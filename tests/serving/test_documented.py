@@ -13,9 +13,10 @@ from tests.serving.conftest import PROJECT, Answer, Followed, Running
 
 from lockstep.config.settings import LimitsSection
 from lockstep.problems.schema import load_schema
-from lockstep.serving import records, settings
+from lockstep.serving import request_parsing as records
+from lockstep.serving import settings
+from lockstep.serving.connection_limits import HEADER_BYTES, HEADER_SECONDS
 from lockstep.serving.openapi import openapi
-from lockstep.serving.protocol import HEADER_BYTES, HEADER_SECONDS
 
 PAGE = (PROJECT / "docs/api.md").read_text()
 EXAMPLES = re.findall(r"^(curl .*)\n(\{(?:.*\n)*?)(?=curl|```)", PAGE, re.MULTILINE)
@@ -169,7 +170,7 @@ def test_a_key_is_made_as_the_page_says(tmp_path):
     )
     key, line = re.findall(r": (\S+)$", ended.stdout, re.MULTILINE)
     (tmp_path / "keys").write_text(line)
-    from lockstep.serving.keys import Keys
+    from lockstep.serving.api_keys import Keys
 
     assert Keys(tmp_path / "keys").name_of(key) == "NAME"
 

@@ -14,8 +14,8 @@ from tests.serving.conftest import Running, Trained
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.data.checks import records_to_table
+from lockstep.evaluation.metrics import SCORE_DECIMALS
 from lockstep.io import read_json
-from lockstep.models.evaluation import SCORE_DECIMALS
 
 ROWS = 200
 
@@ -78,7 +78,7 @@ def predicted_from_file(
     capsys: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> list[dict[str, Any]]:
-    from lockstep.registry.predict import main
+    from lockstep.commands.predict_model import main
 
     file = folder / "records.json"
     file.write_text(json.dumps(records))

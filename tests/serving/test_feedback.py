@@ -3,8 +3,8 @@ import json
 import pytest
 
 from lockstep.problems.schema import load_schema
-from lockstep.serving.exchange import Refusal
 from lockstep.serving.feedback import read_labels
+from lockstep.serving.http_request import Refusal
 
 ACCIDENTS, HOUSES = load_schema("accidents"), load_schema("california_housing")
 

@@ -11,9 +11,9 @@ from tests.registry.conftest import Server, empty_database, server_factory
 from tests.serving.conftest import NAME, RECORD, Running, train_and_publish, wait_until
 
 from lockstep.config.settings import load_settings
+from lockstep.registry.lifecycle.moves import promote, rollback
 from lockstep.registry.publishing.publish import publish_training
-from lockstep.registry.record.lifecycle import promote, rollback
-from lockstep.registry.store import connect
+from lockstep.registry.store.client import connect
 
 __all__ = ["empty_database", "server_factory"]
 FILE = "models/accidents/xgboost_model.joblib"

@@ -3,8 +3,8 @@ import time
 import pytest
 
 from lockstep.errors import ConfigError
-from lockstep.serving import keys as module
-from lockstep.serving.keys import Keys, hashed, new_key, read_keys
+from lockstep.serving import api_keys as module
+from lockstep.serving.api_keys import Keys, hashed, new_key, read_keys
 
 
 def test_a_file_holds_hashes_and_the_key_opens(tmp_path):

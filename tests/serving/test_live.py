@@ -26,8 +26,8 @@ from lockstep.errors import ArtifactError, ConfigError
 from lockstep.models.workspace import load_file
 from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact.loading import CACHE, load_version
-from lockstep.registry.record.lifecycle import archive, promote, rollback
-from lockstep.serving.keys import new_key
+from lockstep.registry.lifecycle.moves import archive, promote, rollback
+from lockstep.serving.api_keys import new_key
 from lockstep.serving.prediction_log import predictions_table
 
 FILE = "models/accidents/xgboost_model.joblib"
@@ -170,7 +170,7 @@ def test_a_fixed_run_is_served_whatever_is_promoted(client, root, source_of):
 
 
 def test_an_exported_bundle_is_served_and_a_changed_one_is_not(client, root, source_of):
-    from lockstep.registry.artifact.bundle import export
+    from lockstep.audit.bundle import export
 
     export(client, root, NAME, root / "bundle", version=1)
     served = source_of(root, MODEL_PATH="bundle").served

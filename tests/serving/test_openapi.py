@@ -5,8 +5,8 @@ import pytest
 from lockstep.config.settings import LimitsSection
 from lockstep.data.checks import check_record
 from lockstep.problems.schema import load_schema, problem_names
+from lockstep.serving.form_page import page
 from lockstep.serving.openapi import example, openapi
-from lockstep.serving.page import page
 
 
 @pytest.mark.parametrize("problem", problem_names())

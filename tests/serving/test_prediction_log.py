@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from lockstep.config.settings import PredictionLogSection
+from lockstep.serving.background_writer import Spool
 from lockstep.serving.prediction_log import (
     PREDICTIONS,
     Entry,
@@ -14,7 +15,6 @@ from lockstep.serving.prediction_log import (
     read_entries,
     read_labels,
 )
-from lockstep.serving.spool import Spool
 
 
 def entry(request: str, rows: int = 1, time_ms: int = 1_000, records: bytes = b'{"a": 1}') -> Entry:

@@ -12,10 +12,10 @@ from tests.models import served
 
 from lockstep.data.checks import check_record, records_to_table
 from lockstep.errors import DataError
-from lockstep.models.prediction import Model
-from lockstep.models.scorer import Scorer, columns_of
+from lockstep.models.scoring.prediction import Model
+from lockstep.models.scoring.scorer import Scorer, columns_of
 from lockstep.problems.schema import Column, Schema
-from lockstep.serving.records import MOST_FAULTS, RecordReader, Refused, allowed
+from lockstep.serving.request_parsing import MOST_FAULTS, RecordReader, Refused, allowed
 
 SCHEMA = served.schema_of("binary")
 READER = RecordReader(SCHEMA)

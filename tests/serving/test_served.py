@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lockstep.decision.score_scale import equivalent
 from lockstep.errors import ArtifactError, ConfigError
-from lockstep.models.prediction import Model
-from lockstep.models.scales import equivalent
+from lockstep.models.scoring.prediction import Model
 from lockstep.problems.schema import Schema, load_schema
-from lockstep.serving.served import Decision, Opened, _check_signature, decision_of
+from lockstep.serving.loaded_model import Decision, Opened, _check_signature, decision_of
 from lockstep.serving.settings import Rule
 
 ACCIDENTS = load_schema("accidents")

@@ -5,8 +5,8 @@ from tests.serving.conftest import LOCAL, NAME
 
 from lockstep.config.settings import load_settings
 from lockstep.errors import ConfigError, RegistryError
-from lockstep.registry.record.lifecycle import promote
-from lockstep.registry.store import connect
+from lockstep.registry.lifecycle.moves import promote
+from lockstep.registry.store.client import connect
 
 FILE = {"MODEL_PATH": "models/accidents/xgboost_model.joblib"}
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.errors import DataError
-from lockstep.serving.records import Read
-from lockstep.serving.together import Together
+from lockstep.serving.microbatch import Together
+from lockstep.serving.request_parsing import Read
 
 
 def all_at_once(asked: list[tuple[object, Read]]) -> list[object]:

@@ -27,7 +27,7 @@ serving:
 """
 SOON = """
 import sys
-from lockstep.serving import protocol
+from lockstep.serving import connection_limits as protocol
 protocol.HEADER_SECONDS, protocol.STALL_SECONDS = 1.5, 1.5
 from lockstep.serving.__main__ import main
 sys.exit(main())

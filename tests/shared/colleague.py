@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from mlflow import MlflowClient
 
 from lockstep.errors import LockstepError
-from lockstep.registry.record import lifecycle
+from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.locking import held
 
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")

@@ -160,7 +160,7 @@ def colleague() -> Iterator[Colleague]:
 @pytest.fixture(params=STORES)
 def shared(request: pytest.FixtureRequest, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Shared:
     """A workspace of one training, configured to a store of each kind; in shared ones under names of its own."""
-    from lockstep.registry import store
+    from lockstep.registry.store import client as store
 
     kind = request.param
     found = None if kind == LOCAL else request.getfixturevalue("services")[kind]

@@ -8,10 +8,11 @@ import pytest
 import requests
 from tests.shared.services import CREDENTIALS
 
+from lockstep.audit.doctor import diagnose
+from lockstep.commands import manage_registry as manage
 from lockstep.errors import RegistryError
-from lockstep.registry import manage, store
 from lockstep.registry.catalog import open_registry
-from lockstep.registry.checks.doctor import diagnose
+from lockstep.registry.store import client as store
 
 BASE = "https://dagshub.com/jane/cars.mlflow"
 EVERY = (*CREDENTIALS, "MLFLOW_TRACKING_TOKEN")

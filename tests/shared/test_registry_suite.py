@@ -7,12 +7,14 @@ import pytest
 from tests.registry.test_lifecycle import Crash, Crashing, add_model, agrees, stages
 from tests.shared.conftest import TYPE
 
+from lockstep.commands import manage_registry as manage
 from lockstep.errors import RegistryError
-from lockstep.registry import catalog, manage
+from lockstep.registry import catalog
 from lockstep.registry.artifact import loading
 from lockstep.registry.catalog import get_model
+from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.publishing.publish import publish_training
-from lockstep.registry.record import lifecycle, locking
+from lockstep.registry.record import locking
 from lockstep.registry.record.events import Who
 from lockstep.registry.register_models import register_models
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.params import load_params, training_key
 from lockstep.errors import DataError, run_command
+from lockstep.evaluation.metrics import check_metric
 from lockstep.io import read_json, read_parquet, write_csv, write_json
-from lockstep.models.evaluation import check_metric
 from lockstep.problems.schema import load_schema
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lockstep.models.comparison import Candidate
+    from lockstep.evaluation.comparison import Candidate
 
 
 def run(root: Path, problem: str) -> str:
@@ -31,7 +31,7 @@ def run(root: Path, problem: str) -> str:
 
 def compare(root: Path, problem: str, types: Sequence[str]) -> tuple[pd.DataFrame, dict[str, Any], str]:
     """Return the comparison of some trained types, the champion among them and why, and the table for people."""
-    from lockstep.models.comparison import (
+    from lockstep.evaluation.comparison import (
         best_reachable,
         champion_of,
         check_same_rows,
@@ -53,7 +53,7 @@ def compare(root: Path, problem: str, types: Sequence[str]) -> tuple[pd.DataFram
 
 def read_candidate(layout: ProblemLayout, model_type: str) -> Candidate:
     """Read one type's scores and threshold; a type that was not trained is a DataError with the command."""
-    from lockstep.models.comparison import Candidate
+    from lockstep.evaluation.comparison import Candidate
 
     missing = [p for p in (layout.scores(model_type), layout.type_metrics(model_type)) if not p.is_file()]
     if missing:

@@ -17,12 +17,12 @@ from lockstep.models.progress import ProgressLine
 from lockstep.problems.schema import load_schema
 
 if TYPE_CHECKING:
-    from lockstep.models.outcome import Job, Trained
+    from lockstep.models.training_run import Job, Trained
 
 
 def run(root: Path, problem: str, model_type: str) -> dict[str, float]:
     """Train one type from a workspace's files into its outputs; return how long each step took, in seconds."""
-    from lockstep.models.outcome import metrics_of, train
+    from lockstep.models.training_run import metrics_of, train
 
     started = time.monotonic()
     layout = ProblemLayout(root, problem)
@@ -40,7 +40,7 @@ def run(root: Path, problem: str, model_type: str) -> dict[str, float]:
 
 def read_job(layout: ProblemLayout, model_type: str) -> Job:
     """Read everything one training is made from."""
-    from lockstep.models.outcome import Job
+    from lockstep.models.training_run import Job
 
     params = load_params(layout.root)
     return Job(
@@ -68,7 +68,7 @@ def read_encoder(path: Path) -> Any:
 
 def write_outputs(layout: ProblemLayout, job: Job, trained: Trained, metrics: dict[str, Any]) -> None:
     """Write model, card, scores, metrics and plots of one type."""
-    from lockstep.models.outcome import card_of, plot_tables, scores_table
+    from lockstep.models.training_run import card_of, plot_tables, scores_table
 
     kind = job.training.type
     write_model(layout.model(kind), trained.pipeline)

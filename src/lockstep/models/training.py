@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.params import Training
+from lockstep.decision.score_scale import resolved_weights
 from lockstep.errors import DataError
+from lockstep.evaluation.metrics import SCORE_DECIMALS, Scored, evaluate
 from lockstep.models import zoo
-from lockstep.models.evaluation import SCORE_DECIMALS, Scored, evaluate
 from lockstep.models.matrices import Matrix
-from lockstep.models.scales import resolved_weights
 from lockstep.models.zoo import Recipe
 
 if TYPE_CHECKING:

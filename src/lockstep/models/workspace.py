@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lockstep.decision.policies import costs_in
 from lockstep.errors import ArtifactError
 from lockstep.io import read_json, sha256_file
-from lockstep.models.decisions import costs_in
-from lockstep.models.prediction import Model
+from lockstep.models.scoring.prediction import Model
 from lockstep.problems.schema import Schema, load_schema, read_schema
 
 NEEDED = ("problem", "type", "file_sha256", "model_digest", "schema_digest", "threshold")

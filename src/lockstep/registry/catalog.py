@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lockstep.errors import RegistryError, UsageError, nearest, unknown
 from lockstep.registry.cli import check_plain, visible
 from lockstep.registry.record.events import Record, read_record
-from lockstep.registry.tables import Tables, local_tables
+from lockstep.registry.store.sql_tables import Tables, local_tables
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -159,7 +159,7 @@ def number(text: str | None) -> float | None:
 
 def open_registry(root: Path, tracking_uri: str | None = None) -> MlflowClient:
     """Connect to the configured registry; one that was never made is an error that says how to make it."""
-    from lockstep.registry.store import connect
+    from lockstep.registry.store.client import connect
 
     settings, _ = _configured(root, tracking_uri)
     return connect(settings, root)
@@ -167,7 +167,7 @@ def open_registry(root: Path, tracking_uri: str | None = None) -> MlflowClient:
 
 def open_to_read(root: Path, tracking_uri: str | None = None) -> Registry:
     """Open the configured registry for who only looks: a local one as its tables, at a tenth of the time."""
-    from lockstep.registry.store import connect, main_tree, prepare_sqlite
+    from lockstep.registry.store.client import connect, main_tree, prepare_sqlite
 
     settings, database = _configured(root, tracking_uri)
     if database is None:
@@ -179,7 +179,7 @@ def open_to_read(root: Path, tracking_uri: str | None = None) -> Registry:
 def _configured(root: Path, tracking_uri: str | None) -> tuple[Settings, Path | None]:
     """Return the settings and, where the registry is a local one, the file of its database, which must be there."""
     from lockstep.config.settings import load_settings
-    from lockstep.registry.store import resolve_uri
+    from lockstep.registry.store.client import resolve_uri
 
     settings = load_settings(root, {"tracking_uri": tracking_uri})
     uri = resolve_uri(settings, root)
@@ -235,7 +235,7 @@ def registry_speaks() -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        from lockstep.registry.store import meaning_of
+        from lockstep.registry.store.client import meaning_of
 
         if meaning := meaning_of(error):
             raise RegistryError(f"the registry refused: {meaning}") from error

@@ -37,7 +37,7 @@ def register_models(
     import requests
     from mlflow.exceptions import MlflowException
 
-    from lockstep.registry.store import connect, one_line, raise_interrupt
+    from lockstep.registry.store.client import connect, one_line, raise_interrupt
 
     settings = load_settings(root)
     if not settings.publish:
@@ -80,7 +80,7 @@ def _register_problem(
     trainings: list[Training],
     params: Params,
 ) -> list[Published]:
-    from lockstep.registry.publishing.places import registers
+    from lockstep.registry.publishing.destinations import registers
     from lockstep.registry.publishing.publish import line, publish, versions_by_digest
 
     outputs = [found for t in trainings if (found := _outputs(root, t))]
@@ -134,10 +134,10 @@ def tie_to_parent(
     It is keyed by the set of model digests, so the same models never get two. It holds the comparison by ``metric``;
     None for some of a problem's types, which the compare stage does not compare alone.
     """
-    from lockstep.registry import store
-    from lockstep.registry.publishing.places import experiment_of
+    from lockstep.registry.publishing.destinations import experiment_of
     from lockstep.registry.publishing.runs import find_run, log_run
     from lockstep.registry.publishing.tags import PROBLEM
+    from lockstep.registry.store import client as store
 
     root, problem = outputs[0].root, outputs[0].problem
     experiment = experiment_of(client, settings, root, problem)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lockstep.decision.score_scale import PROBABILITY, to_probability
 from lockstep.errors import DataError
 from lockstep.io import whole_file
-from lockstep.models.scales import PROBABILITY, to_probability
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ _LONGEST_LABEL = 14
 class Facts:
     """What is known of a model besides its points: marked in the curves of two classes where it is.
 
-    ``metrics`` are those of the rows that are drawn; the scale and the weight are those of ``lockstep.models.scales``.
+    ``metrics`` are those of the rows that are drawn; scale and weight as in ``lockstep.decision.score_scale``.
     """
 
     threshold: float | None = None
@@ -125,7 +125,7 @@ def comparison(table: pd.DataFrame, metric: str) -> Figure:
 
     ``table`` has a row a type: columns type, METRIC, and METRIC_low, METRIC_high where known.
     """
-    from lockstep.models.evaluation import LOWER_IS_BETTER
+    from lockstep.evaluation.metrics import LOWER_IS_BETTER
 
     figure, axes = _canvas(3, wide_labels=True)
     ordered = table.sort_values(metric, ascending=metric not in LOWER_IS_BETTER)

@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
 def serve(settings: ServingSettings, root: Path, taken: socket.socket) -> int:
     """Load the model and answer requests on a socket until SIGTERM or Ctrl-C; requests under way are ended first."""
     from lockstep.serving.app import Api
-    from lockstep.serving.source import Source
+    from lockstep.serving.model_source import Source
     from lockstep.serving.telemetry import JsonLog
 
     # A registry that does not answer is asked again by us; MLflow alone would hold a reload up for minutes.
@@ -88,7 +88,7 @@ def run(api: Api, taken: socket.socket) -> None:
 
     from uvicorn import Config, Server
 
-    from lockstep.serving.protocol import BoundedProtocol
+    from lockstep.serving.connection_limits import BoundedProtocol
     from lockstep.serving.telemetry import ToJson
 
     for name in ("uvicorn.error", "uvicorn"):
@@ -173,7 +173,7 @@ def _with_options(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _print_key(name: str) -> int:
-    from lockstep.serving.keys import new_key
+    from lockstep.serving.api_keys import new_key
 
     key, line = new_key(name)
     print(f"key, shown this once: {key}\nline for API_KEYS_FILE: {line}")

@@ -19,8 +19,10 @@ import orjson
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 
-from lockstep.serving.answers import Answered, answered, explained, predicted
-from lockstep.serving.exchange import (
+from lockstep.serving.api_keys import Keys
+from lockstep.serving.connection_limits import FULL
+from lockstep.serving.feedback import read_labels
+from lockstep.serving.http_request import (
     CLOSE,
     HTML,
     TEXT,
@@ -35,16 +37,14 @@ from lockstep.serving.exchange import (
     refused,
     send_reply,
 )
-from lockstep.serving.feedback import read_labels
-from lockstep.serving.keys import Keys
+from lockstep.serving.loaded_model import Served
+from lockstep.serving.microbatch import Together
+from lockstep.serving.model_source import Source
 from lockstep.serving.prediction_log import Entry, PredictionLog
-from lockstep.serving.protocol import FULL
-from lockstep.serving.records import Refused
-from lockstep.serving.served import Served
+from lockstep.serving.request_parsing import Refused
+from lockstep.serving.responses import Answered, answered, explained, predicted
 from lockstep.serving.settings import ServingSettings
-from lockstep.serving.source import Source
 from lockstep.serving.telemetry import JsonLog, Metrics, utc
-from lockstep.serving.together import Together
 
 Handler = Callable[[Exchange], Awaitable[Reply]]
 Answer = Callable[[Served, bytes, int], Answered]

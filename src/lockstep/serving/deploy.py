@@ -100,10 +100,10 @@ def bundle_of(options: argparse.Namespace, root: Path, temporary: Path) -> Path:
                 f"{options.bundle} is no exported bundle; make one with `manage_model_registry.py export`"
             )
         return Path(options.bundle)
-    from lockstep.registry.artifact.bundle import export
+    from lockstep.audit.bundle import export
     from lockstep.registry.catalog import open_registry
+    from lockstep.serving.model_source import registered_name
     from lockstep.serving.settings import load_serving
-    from lockstep.serving.source import registered_name
 
     settings = load_serving(root)
     name = options.model_name or settings.model_name or registered_name(settings, root)
@@ -130,7 +130,7 @@ def write_deployment(bundle: Path, output: Path, root: Path) -> None:
 
 def requirements(bundle: Path, root: Path) -> list[str]:
     """Return the bundle's own pins, and of this project's lock what the API needs besides, with all these need."""
-    from lockstep.registry.artifact.requirements import LOCK, closed, read_lock
+    from lockstep.audit.requirements import LOCK, closed, read_lock
 
     own = [line for line in (bundle / REQUIREMENTS).read_text(encoding="utf-8").splitlines() if line.strip()]
     lock = (root / LOCK).read_text(encoding="utf-8")

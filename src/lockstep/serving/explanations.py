@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lockstep.serving.served import Served
+from lockstep.serving.loaded_model import Served
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lockstep.models.contributions import Contributions
-    from lockstep.models.scorer import Columns
+    from lockstep.models.scoring.contributions import Contributions
+    from lockstep.models.scoring.scorer import Columns
 
 
 def explanations(
@@ -26,7 +26,7 @@ def explanations(
 
 
 def _told(served: Served, columns: Columns, found: Contributions, row: int) -> dict[str, Any]:
-    from lockstep.models.contributions import reasons, record_at
+    from lockstep.models.scoring.contributions import reasons, record_at
 
     label = {} if found.classes is None else {"explained_class": found.classes[row]}
     return {
@@ -42,7 +42,7 @@ def _told(served: Served, columns: Columns, found: Contributions, row: int) -> d
 
 def margin_scale(served: Served) -> str:
     """Return what a margin is: a value, a forest's probability, or log-odds."""
-    from lockstep.models.outputs import AskedForest
+    from lockstep.models.scoring.fast_scoring import AskedForest
 
     if served.model.schema.task == "regression":
         return "value"

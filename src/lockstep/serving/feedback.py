@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from lockstep.problems.schema import Schema
-from lockstep.serving.exchange import Refusal
+from lockstep.serving.http_request import Refusal
 from lockstep.serving.openapi import MOST_ROW
 from lockstep.serving.prediction_log import Label
 

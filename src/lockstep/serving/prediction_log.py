@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from lockstep.config.settings import PredictionLogSection
-from lockstep.serving.spool import Spool
+from lockstep.serving.background_writer import Spool
 
 if TYPE_CHECKING:
     import numpy as np

@@ -22,8 +22,8 @@ from prometheus_client import (
 )
 
 from lockstep.errors import ConfigError
-from lockstep.serving.exchange import Exchange
-from lockstep.serving.spool import Spool
+from lockstep.serving.background_writer import Spool
+from lockstep.serving.http_request import Exchange
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _LOG_BYTES = 8 * 1024 * 1024

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 from lockstep.errors import ArtifactError, ConfigError, DataError, RegistryError
 from lockstep.io import read_json, sha256_file, whole_folder, write_json
 from lockstep.models.artifact import digest_of
-from lockstep.models.prediction import Model
+from lockstep.models.scoring.prediction import Model
 from lockstep.problems.schema import Schema, read_schema
-from lockstep.registry.artifact.additions import drop_added_on_loading
+from lockstep.registry.artifact.mlflow_leftovers import drop_added_on_loading
 from lockstep.registry.artifact.packaging import GOLDEN, SCHEMA, SHIPPED_CODE, SKOPS
-from lockstep.registry.artifact.seen import Seen, read_seen
+from lockstep.registry.artifact.training_rows import Seen, read_seen
 from lockstep.registry.catalog import (
     NotRegistered,
     Version,
@@ -33,7 +33,7 @@ from lockstep.registry.catalog import (
     registry_speaks,
     versions_of_run,
 )
-from lockstep.registry.store import fluent, one_line
+from lockstep.registry.store.client import fluent, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,7 +113,7 @@ def open_folder(located: Located) -> Model:
 
 def _checked(located: Located) -> tuple[Any, Schema]:
     from lockstep.models.artifact import read_artifact
-    from lockstep.models.golden import check_golden
+    from lockstep.models.golden_rows import check_golden
 
     version, folder = located.version, located.folder
     where = f"{version.name} version {version.version}"
@@ -153,7 +153,7 @@ def open_seen(located: Located) -> Seen:
 
 def _interval(version: Version, where: str) -> dict[str, Any] | None:
     """Return the prediction interval that a version of a regression carries."""
-    from lockstep.models.intervals import check_interval
+    from lockstep.evaluation.intervals import check_interval
 
     told = version.tag("interval")
     if told is None:
@@ -183,7 +183,7 @@ def costs_of(version: Version, where: str) -> dict[str, dict[str, float]] | None
 
 def declared(located: Located, where: str) -> tuple[Schema, pd.DataFrame, list[Any]]:
     """Return schema, golden rows and their outputs as an artifact holds them; ArtifactError where one is off."""
-    from lockstep.models.golden import COUNT, golden_from
+    from lockstep.models.golden_rows import COUNT, golden_from
 
     schema = schema_of(located.folder, located.version, where)
     rows, outputs = golden_from(_content(located.folder / GOLDEN, where), schema)

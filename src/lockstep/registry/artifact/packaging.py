@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.io import sha256_file, write_json, write_text
 from lockstep.models.artifact import ALLOWED_TYPES, ENCODER_SOURCE, check_types, content_of
-from lockstep.models.golden import golden_content, golden_outputs, golden_rows
+from lockstep.models.golden_rows import golden_content, golden_outputs, golden_rows
 from lockstep.problems.schema import PROBLEMS, Schema
-from lockstep.registry.artifact.additions import added_on_loading
-from lockstep.registry.artifact.native import Native, native_of
-from lockstep.registry.artifact.seen import SEEN
+from lockstep.registry.artifact.mlflow_leftovers import added_on_loading
+from lockstep.registry.artifact.native_flavor import Native, native_of
+from lockstep.registry.artifact.training_rows import SEEN
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,7 +22,7 @@ from lockstep.models.workspace import CARD_SUFFIX, RELEASE, SCHEMA_SUFFIX, load_
 from lockstep.problems.schema import PROBLEMS
 
 if TYPE_CHECKING:
-    from lockstep.models.prediction import Model
+    from lockstep.models.scoring.prediction import Model
 
 POINTER, FOLDER, MODEL_SUFFIX = "production.pkl", "released", ".joblib"
 BESIDE = (SCHEMA_SUFFIX, MODEL_SUFFIX)

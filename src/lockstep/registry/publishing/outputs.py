@@ -9,11 +9,11 @@ from typing import Any
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import training_key
+from lockstep.dvc.lineage import TRAIN_STAGE, Lineage, kept_inputs, lineage
 from lockstep.errors import ArtifactError, DataError
 from lockstep.io import read_json, sha256_file
 from lockstep.problems.schema import Schema, load_schema
-from lockstep.registry.artifact.seen import Seen, seen_by_training
-from lockstep.registry.publishing.lineage import TRAIN_STAGE, Lineage, kept_inputs, lineage
+from lockstep.registry.artifact.training_rows import Seen, seen_by_training
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.config.settings import Settings, load_settings
 from lockstep.errors import ArtifactError, RegistryError
-from lockstep.registry import store
-from lockstep.registry.artifact.seen import to_bytes
-from lockstep.registry.publishing.lost import lost_artifact
+from lockstep.registry.artifact.training_rows import to_bytes
+from lockstep.registry.publishing.artifact_integrity import lost_artifact
+from lockstep.registry.publishing.destinations import experiment_of, model_name, registers
 from lockstep.registry.publishing.outputs import Outputs, read_outputs
-from lockstep.registry.publishing.places import experiment_of, model_name, registers
 from lockstep.registry.publishing.run_content import record
 from lockstep.registry.publishing.run_files import write_files
 from lockstep.registry.publishing.runs import Logged, asked, find_run, log_run
@@ -37,6 +36,7 @@ from lockstep.registry.publishing.tags import (
     run_tags,
     version_tags,
 )
+from lockstep.registry.store import client as store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -144,8 +144,8 @@ def _admitted(
     client: MlflowClient, settings: Settings, name: str, outputs: Outputs, logged: Logged
 ) -> Published:
     """Register a new model, if the policy lets it in; judged again as long as others come in between."""
-    from lockstep.registry.judging.policy import IF_BETTER, judged
-    from lockstep.registry.record.lifecycle import OthersCame
+    from lockstep.promotion.if_better import IF_BETTER, judged
+    from lockstep.registry.lifecycle.moves import OthersCame
 
     if settings.registration_policy != IF_BETTER:
         return register(client, settings, name, outputs, logged)
@@ -205,7 +205,7 @@ def register(
     versions are no longer those it was judged ``among``. Needs MLflow's global functions pointed at the client's
     store: they resolve the model's address.
     """
-    from lockstep.registry.record.lifecycle import register_version
+    from lockstep.registry.lifecycle.moves import register_version
 
     more = {key: value for key, value in (tags or {}).items() if key.startswith("lockstep.")}
     with asked(retries=0):  # asked again, a server that was only slow would make two

@@ -6,11 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.params import training_key
+from lockstep.decision.policies import costs_in
+from lockstep.dvc.lineage import TRAIN_STAGE
 from lockstep.io import sha256_json
-from lockstep.models.decisions import costs_in
-from lockstep.registry.artifact.seen import SEEN_DIGEST
-from lockstep.registry.publishing.lineage import TRAIN_STAGE
-from lockstep.registry.publishing.places import dvc_experiment
+from lockstep.registry.artifact.training_rows import SEEN_DIGEST
+from lockstep.registry.publishing.destinations import dvc_experiment
 from lockstep.registry.publishing.runs import SUMS_DIGEST
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.config.settings import load_settings
 from lockstep.errors import RegistryError
-from lockstep.models.tuning import TrialResult
+from lockstep.models.search import TrialResult
 from lockstep.problems.schema import load_schema
-from lockstep.registry import store
+from lockstep.registry.store import client as store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

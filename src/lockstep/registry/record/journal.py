@@ -129,7 +129,7 @@ def _finished(book: Journal, event: Event) -> Event:
     if event.action == "export":  # nobody can see from here whether its folder came to be
         return book.end(event, "dropped", mended_by=by)
     if event.action == "prune":
-        from lockstep.registry.artifact.prune import carry_out
+        from lockstep.registry.lifecycle.prune import carry_out
 
         return carry_out(book, event, mended_by=by)
     if event.action != "register":

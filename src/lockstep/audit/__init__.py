@@ -1,0 +1,1 @@
+"""Is the registry what it says it is: verify, doctor, reproduce, bundles."""

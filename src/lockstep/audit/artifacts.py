@@ -1,0 +1,161 @@
+"""Checks of an artifact, file by file and inside; the model is loaded only where all before it was found right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lockstep.audit.findings import (
+    FAILED,
+    NOT_CHECKED,
+    NOT_RECORDED,
+    OK,
+    PRUNED,
+    Finding,
+    Told,
+    compared,
+    finding,
+    named,
+    tried,
+)
+from lockstep.errors import ArtifactError
+from lockstep.io import read_json, sha256_file
+from lockstep.registry.artifact.loading import PICKLES, Located, declared, schema_of
+from lockstep.registry.artifact.mlflow_leftovers import added_on_loading
+from lockstep.registry.artifact.packaging import CARD, SHIPPED_CODE, SKOPS, SUMS, sums_of
+from lockstep.registry.catalog import Model, Version
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from lockstep.registry.record.events import Record
+
+_CARD_TAGS = ("model_digest", "schema_digest", "score_scale", "positive_weight", "class_ratio", "threshold")
+
+
+def check_stored(client: MlflowClient, model: Model, version: Version, folder: Path) -> list[Finding]:
+    """Fetch and check a version's artifact; of a pruned one only that this is on record."""
+    from lockstep.registry.artifact.artifact_store import fetch_version
+
+    if version.pruned is not None:
+        return [tried(version, "files", _pruned, model.record)]
+    folder.mkdir()
+    try:
+        fetch_version(client, version, folder)
+    except ArtifactError as error:
+        return [finding(version, "files", FAILED, str(error))]
+    return check_artifact(version, folder)
+
+
+def _pruned(version: Version, record: Record) -> Told:
+    known = [e for e in record.events if e.action == "prune" and str(version.version) in e.details]
+    event = next((e for e in known if str(e.number) == version.pruned), None)
+    if event is None:
+        return FAILED, f"marked as pruned by event {version.pruned}, and the record knows of no such prune"
+    return PRUNED, f"deleted by {event.who.actor} at {event.time} (event {event.number})"
+
+
+def check_artifact(version: Version, folder: Path) -> list[Finding]:
+    """Check an artifact's folder against its version; the model is loaded only where all before it is right."""
+    first = [
+        tried(version, "files", _files, folder),
+        *_beside(version, folder),
+        tried(version, "digest", _digest, folder),
+        tried(version, "types", _types, folder),
+        tried(version, "schema", _schema, folder),
+        tried(version, "card", _card, folder),
+    ]
+    unsafe = [f.check for f in first if f.check in ("digest", "types") and f.verdict != OK]
+    if unsafe:
+        told = f"not loaded, because of its {' and '.join(unsafe)}"
+        return [*first, finding(version, "golden rows", NOT_CHECKED, told)]
+    return [*first, tried(version, "golden rows", _golden, folder)]
+
+
+def _files(version: Version, folder: Path) -> Told:
+    """Compare every file with the sums noted when the artifact was packaged."""
+    noted, path = version.tag("sums_digest"), folder / SUMS
+    if not path.is_file():
+        return (FAILED, f"missing: {SUMS}") if noted else (NOT_RECORDED, "registered before sums were kept")
+    faults = compared(read_json(path), sums_of(folder))
+    if noted is None:
+        faults.append(f"the version has lost its tag lockstep.sums_digest, and so {SUMS} proves nothing")
+    elif sha256_file(path) != noted:
+        faults.insert(0, f"changed: {SUMS}")
+    return (FAILED, "; ".join(faults)) if faults else (OK, f"{len(sums_of(folder)) + 1} files")
+
+
+def _beside(version: Version, folder: Path) -> list[Finding]:
+    """Name what loading in place added; nothing tells what it must be, and so it isn't compared."""
+    added = added_on_loading(folder)
+    told = f"left by MLflow's loaders, no part of the model and never run here: {named(added)}"
+    return [finding(version, "beside", NOT_CHECKED, told)] if added else []
+
+
+def _digest(version: Version, folder: Path) -> Told:
+    """Compare the model and the code it was made with with the digest the version carries."""
+    from lockstep.models.artifact import digest_of
+
+    noted = version.tag("model_digest")
+    if noted is None:
+        return (
+            FAILED,
+            "the version carries no tag lockstep.model_digest: it was not registered by this project",
+        )
+    found = digest_of((folder / SKOPS).read_bytes(), folder / SHIPPED_CODE)
+    if found != noted:
+        return (
+            FAILED,
+            f"{SKOPS} or the code beside it has digest {found[:12]}…, the version says {noted[:12]}…",
+        )
+    return OK, f"{found[:12]}…"
+
+
+def _types(version: Version, folder: Path) -> Told:
+    """Look for pickles anywhere, and inside the model for types that are not allowed; nothing is loaded."""
+    from lockstep.models.artifact import check_types
+
+    pickles = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if _is_pickle(path)]
+    if pickles:
+        return FAILED, f"{named(pickles)}: a pickle, which is never loaded"
+    check_types((folder / SKOPS).read_bytes(), SKOPS)
+    return OK, "only allowed ones"
+
+
+def _is_pickle(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        begins = stream.read(2)
+    return path.suffix in PICKLES or (begins[:1] == b"\x80" and begins[1:] in (b"\2", b"\3", b"\4", b"\5"))
+
+
+def _schema(version: Version, folder: Path) -> Told:
+    if version.tag("schema_digest") is None:
+        return NOT_RECORDED, "the version carries no tag lockstep.schema_digest"
+    return OK, f"{schema_of(folder, version, 'the artifact').digest[:12]}…"
+
+
+def _card(version: Version, folder: Path) -> Told:
+    """Compare the tags that decide how the model is used with the card inside the artifact."""
+    if not (folder / CARD).is_file():
+        return NOT_RECORDED, f"the artifact holds no {CARD}"
+    card = read_json(folder / CARD)
+    pairs = [(key, card.get(key), version.tag(key)) for key in _CARD_TAGS]
+    wrong = [
+        f"tag lockstep.{key} is {tag}, {CARD} says {told}"
+        for key, told, tag in pairs
+        if told is not None and tag != str(told)
+    ]
+    return (FAILED, "; ".join(wrong)) if wrong else (OK, "agrees with the tags")
+
+
+def _golden(version: Version, folder: Path) -> Told:
+    """Load the model and let it repeat its golden rows."""
+    from lockstep.models.artifact import read_artifact
+    from lockstep.models.golden_rows import check_golden
+
+    pipeline = read_artifact(folder / SKOPS, version.tag("model_digest"), folder / SHIPPED_CODE)
+    _, rows, outputs = declared(Located(version, folder), "the artifact")
+    check_golden(pipeline, rows, outputs, "the model")
+    return OK, f"{len(rows)} rows repeated"

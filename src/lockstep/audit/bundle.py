@@ -1,0 +1,234 @@
+"""A version as a folder of its own: the artifact as it was stored, what it is, where it comes from, and all sums.
+
+A bundle needs no registry and nothing of this project: its requirements are the artifact's own, with all that these
+need in turn, and MLflow serves it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.audit.artifacts import check_artifact
+from lockstep.audit.bundle_checks import BUNDLE, BUNDLE_SUMS, MODEL_FOLDER, bundle_sums
+from lockstep.audit.findings import FAILED, NOT_CHECKED, Finding
+from lockstep.audit.provenance import check_lineage
+from lockstep.audit.requirements import closed, recorded_lock
+from lockstep.errors import ArtifactError, RegistryError, UsageError
+from lockstep.io import sha256_file, write_json, write_text
+from lockstep.registry.artifact.mlflow_leftovers import drop_added_on_loading
+from lockstep.registry.artifact.packaging import SCHEMA
+from lockstep.registry.catalog import Model, Version, check_stage, check_version, get_model, pruned_line
+from lockstep.registry.record.events import Event, Who
+from lockstep.registry.record.journal import Journal, default_who, journal, now
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+REQUIREMENTS, PYTHON, DOCKERFILE = "requirements.txt", "python_env.yaml", "Dockerfile"
+_DOCKERFILE = """\
+# {name} version {version}: answers POST /invocations on port 8080, and GET /ping. Nothing is fetched at start.
+#   docker build -t {tag} . && docker run --rm -p 8080:8080 {tag}
+FROM python:{python}-slim
+RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
+WORKDIR /bundle
+COPY requirements.txt .
+RUN pip install --no-cache-dir --compile -r requirements.txt
+COPY . .
+RUN sha256sum --check --quiet SHA256SUMS && useradd --uid 10001 --create-home model
+USER model
+ENV MLFLOW_DISABLE_TELEMETRY=true PYTHONUNBUFFERED=1
+EXPOSE 8080
+HEALTHCHECK CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/ping')"]
+CMD ["mlflow", "models", "serve", "--model-uri", "model", "--env-manager", "local", \
+"--host", "0.0.0.0", "--port", "8080"]
+"""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was exported: from where, the digest of the list of its sums, and the number of its event."""
+
+    version: Version
+    folder: Path
+    files: int
+    bytes: int
+    sums_digest: str
+    event: int
+
+
+def export(
+    client: MlflowClient,
+    root: Path,
+    name: str,
+    output: Path,
+    stage: str | None = None,
+    version: int | str | None = None,
+    who: Who | None = None,
+) -> Exported:
+    """Write a version's bundle, whole or not at all; one that fails its checks is not exported.
+
+    Raises UsageError for a folder that is there already, ArtifactError for a version that is damaged or pruned.
+    """
+    check_asked(output, stage, version)
+    chosen = chosen_version(get_model(client, name), stage, version)
+    with building(output) as folder:
+        assemble(client, root, chosen, folder, who)
+        # All that takes long is done: a lock that stands for long is broken.
+        with journal(client, name, who) as book:
+            return _put(book, chosen, folder, output)
+
+
+def assemble(
+    client: MlflowClient, root: Path, version: Version, folder: Path, who: Who | None = None
+) -> None:
+    """Make a version's bundle in ``folder``, off the record; ArtifactError where a check of its files fails."""
+    _gather(client, root, version, folder)
+    describe(folder, version, who or default_who())
+
+
+@contextmanager
+def building(output: Path) -> Iterator[Path]:
+    """Yield a folder to build ``output`` in, on the same disk, that goes unless it is renamed to it."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.", suffix=".part") as made:
+        yield Path(made) / "bundle"
+
+
+def check_asked(output: Path, stage: str | None, version: int | str | None) -> None:
+    """Refuse what cannot be exported before anything is asked of a server."""
+    if (stage is None) == (version is None):
+        raise UsageError("export takes either --stage STAGE or --version N")
+    if stage is not None:
+        check_stage(stage)
+    if output.exists() or output.is_symlink():
+        raise UsageError(f"{output} is there already; name a folder that is not, or remove it first")
+
+
+def chosen_version(model: Model, stage: str | None, version: int | str | None) -> Version:
+    """Return the version that is meant; ArtifactError for one without files."""
+    chosen = model.newest_in(str(stage)) if version is None else model.version(check_version(version))
+    if chosen.pruned is not None:
+        raise ArtifactError(pruned_line(chosen))
+    return chosen
+
+
+def _gather(client: MlflowClient, root: Path, version: Version, folder: Path) -> None:
+    """Fetch artifact and lineage from the store, checked, into a bundle's folder."""
+    from lockstep.registry.artifact.artifact_store import fetch_version
+
+    model = folder / MODEL_FOLDER
+    model.mkdir(parents=True)
+    fetch_version(client, version, model)
+    drop_added_on_loading(model)
+    refuse_damaged(check_artifact(version, model))
+    refuse_damaged(check_lineage(client, root, version, folder))
+    shutil.copyfile(model / SCHEMA, folder / SCHEMA)
+    if not (model / REQUIREMENTS).is_file():
+        raise ArtifactError(
+            f"{version.name} version {version.version} holds no {REQUIREMENTS}: nobody could load it elsewhere; "
+            "register it again with `dvc repro register`"
+        )
+    _pin(root, version, folder)
+
+
+def _pin(root: Path, version: Version, folder: Path) -> None:
+    """Write what to install: the artifact's packages with all that they need, so that a later build is the same."""
+    text = (folder / MODEL_FOLDER / REQUIREMENTS).read_text(encoding="utf-8")
+    lock = recorded_lock(root, version, folder)
+    pins = closed(text.split(), lock) if lock is not None else []
+    write_text(folder / REQUIREMENTS, "".join(f"{pin}\n" for pin in pins) or text)
+
+
+def refuse_damaged(findings: list[Finding]) -> None:
+    """Raise an ArtifactError with the first check that failed."""
+    wrong = next((f for f in findings if f.verdict in (FAILED, NOT_CHECKED)), None)
+    if wrong is not None:
+        raise ArtifactError(
+            f"{wrong.name} version {wrong.version} is not exported: its {wrong.check} failed ({wrong.what}); see "
+            f"`manage_model_registry.py verify --model-name {wrong.name} --version {wrong.version}`"
+        )
+
+
+def describe(folder: Path, version: Version, who: Who) -> None:
+    """Write what a bundle says of itself, its Dockerfile, and last of all the sums of its files."""
+    own, all_ = ((place / REQUIREMENTS).read_bytes() for place in (folder / MODEL_FOLDER, folder))
+    pinned = "direct only: the lock it was made with was not found" if own == all_ else "all"
+    write_json(folder / BUNDLE, {**description(version, who), "requirements": pinned}, digits=None)
+    write_text(folder / DOCKERFILE, dockerfile(version, folder / MODEL_FOLDER / PYTHON))
+    lines = [f"{digest}  {name}\n" for name, digest in bundle_sums(folder).items()]
+    write_text(folder / BUNDLE_SUMS, "".join(lines))
+
+
+def dockerfile(version: Version, environment: Path) -> str:
+    """Return the Dockerfile of a bundle, over the Python that the artifact was made with."""
+    told = environment.read_text(encoding="utf-8") if environment.is_file() else ""
+    python = re.search(r"^python: *'?(\d+\.\d+)", told, re.MULTILINE)
+    tag = re.sub(r"[^a-z0-9]+", "-", version.name.lower()).strip("-") or "model"
+    return _DOCKERFILE.format(
+        name=version.name,
+        version=version.version,
+        tag=f"{tag}:{version.version}",
+        python=python[1] if python else "3.11",
+    )
+
+
+def description(version: Version, who: Who) -> dict[str, Any]:
+    """Return what bundle.json says: which version it is, what it needs to decide, its lineage, who exported it."""
+    return {
+        "format": 1,
+        "name": version.name,
+        "version": version.version,
+        "stage": version.stage,
+        "run_id": version.run_id,
+        "problem": version.tag("problem"),
+        "type": version.tag("type"),
+        "model_digest": version.tag("model_digest"),
+        "threshold": version.threshold,
+        "score_scale": version.tag("score_scale"),
+        "positive_weight": version.tag("positive_weight"),
+        "class_ratio": version.tag("class_ratio"),
+        "git_commit": version.tag("git_commit"),
+        "dirty": version.dirty,
+        "metrics": version.scores,
+        "tags": {key: version.tags[key] for key in sorted(version.tags) if key.startswith("lockstep.")},
+        "exported": {
+            "at": now(),
+            "by": who.actor,
+            "reason": who.reason,
+            "client": f"lockstep {package_version('lockstep')}",
+        },
+    }
+
+
+def _put(book: Journal, version: Version, made: Path, output: Path) -> Exported:
+    """Put a finished bundle in its place, on record."""
+    if book.model.version(version.version).stage != version.stage:
+        raise RegistryError(
+            f"{version.name} version {version.version} was moved meanwhile; run the command again"
+        )
+    files = [path for path in made.rglob("*") if path.is_file()]
+    count, size, digest = len(files), sum(p.stat().st_size for p in files), sha256_file(made / BUNDLE_SUMS)
+    details = {"bundle_digest": digest, "model_digest": version.tag("model_digest") or ""}
+    event = book.begin("export", version=version.version, details=details)
+    with _dropped_on_failure(book, event):
+        made.rename(output)  # fails where something came there meanwhile
+    book.end(event)
+    return Exported(version, output, count, size, digest, event.number)
+
+
+@contextmanager
+def _dropped_on_failure(book: Journal, event: Event) -> Iterator[None]:
+    """End an event as dropped when its block fails: what it announced has not happened."""
+    try:
+        yield
+    except OSError:
+        book.end(event, "dropped")
+        raise

@@ -1,0 +1,142 @@
+"""Two input closures of one training side by side, and one beside the files of a folder: what differs, and where."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lockstep.dvc.lineage import TRAIN_STAGE, differing_params, input_sum, sources
+from lockstep.io import sha256_file
+
+ENVIRONMENT, PARAMETER, CODE, DATA, COMMAND, OUTPUT = (
+    "environment",
+    "parameter",
+    "code",
+    "data",
+    "command",
+    "output",
+)
+_NO_CONTENT = (".gitignore", "__pycache__", ".DS_Store")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that differs: in which stage, of what kind, by name; None: there is none of that name."""
+
+    stage: str
+    kind: str
+    name: str
+    recorded: Any
+    rebuilt: Any
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return asdict(self)
+
+
+def differences(recorded: dict[str, Any], rebuilt: dict[str, Any]) -> list[Difference]:
+    """Return what differs between two closures: the environment, then stage by stage in the graph's order.
+
+    Within a stage: command, parameters and what people wrote, then what it made. What a stage reads from an
+    earlier one is told there.
+    """
+    found = [*_pairs("", ENVIRONMENT, recorded["environment"], rebuilt["environment"])]
+    both = {**rebuilt["stages"], **recorded["stages"]}
+    for stage in graph_order(both):
+        found += _of_stage(stage, recorded["stages"].get(stage), rebuilt["stages"].get(stage), both)
+    return [*found, *_of_stage(TRAIN_STAGE, recorded["training"], rebuilt["training"], both)]
+
+
+def graph_order(stages: Mapping[str, Any]) -> list[str]:
+    """Return the names of stages so that each comes after those whose outputs it reads; ties by name."""
+    order: list[str] = []
+    left = sorted(stages)
+    while left:
+        ready = [name for name in left if not any(_reads(stages[name], stages[o]) for o in left if o != name)]
+        order += ready or left  # a circle, which DVC refuses, would go round for ever
+        left = [name for name in left if name not in order]
+    return order
+
+
+def differing_inputs(root: Path, closure: dict[str, Any]) -> list[str]:
+    """Return the declared inputs below ``root`` that are not what a closure recorded: files, then parameters."""
+    return [*_differing_files(root, closure), *differing_params(root, closure)]
+
+
+def _differing_files(root: Path, closure: dict[str, Any]) -> list[str]:
+    people = set(sources(closure))
+    found = {
+        path
+        for entry in closure["stages"].values()
+        for path, told in entry["deps"].items()
+        if path in people and told != dvc_sum(root / path)
+    }
+    read = closure["training"]["deps"]
+    found |= {path for path, told in read.items() if path in people and told != input_sum(root, path)}
+    return sorted(found)
+
+
+def dvc_sum(path: Path) -> str:
+    """Return DVC's hash of a file (MD5) or a folder (MD5 over its list of files, ``.dir``); empty where it is not."""
+    if path.is_file():
+        return _md5(path)
+    files = {file.relative_to(path): file for file in sorted(path.rglob("*")) if file.is_file()}
+    kept = {name: file for name, file in files.items() if not _is_ignored(name)}
+    if not kept:
+        return ""
+    listed = [{"md5": _md5(file), "relpath": name.as_posix()} for name, file in kept.items()]
+    listed.sort(key=lambda entry: entry["relpath"])
+    text = json.dumps(listed, sort_keys=True).encode()
+    return f"{hashlib.md5(text, usedforsecurity=False).hexdigest()}.dir"
+
+
+def environment_differs(root: Path, requirements: Path) -> bool:
+    """Tell whether a folder's requirements.lock is another than the one given."""
+    own = root / "requirements.lock"
+    return not own.is_file() or not requirements.is_file() or sha256_file(own) != sha256_file(requirements)
+
+
+def _of_stage(
+    stage: str, one: dict[str, Any] | None, other: dict[str, Any] | None, stages: dict[str, Any]
+) -> Iterator[Difference]:
+    """Yield what differs in one stage; a stage that only one side has differs in its command alone."""
+    if one is None or other is None:
+        yield Difference(stage, COMMAND, "cmd", one and one["cmd"], other and other["cmd"])
+        return
+    made = {path for entry in stages.values() for path in entry["outs"]}
+    yield from _pairs(stage, COMMAND, {"cmd": one["cmd"]}, {"cmd": other["cmd"]})
+    yield from _pairs(stage, PARAMETER, one["params"], other["params"])
+    for difference in _pairs(stage, CODE, one["deps"], other["deps"]):
+        if difference.name.startswith("data/external/"):
+            yield Difference(stage, DATA, *list(asdict(difference).values())[2:])
+        elif not any(_overlap(difference.name, out) for out in made):
+            yield difference
+    yield from _pairs(stage, OUTPUT, one.get("outs", {}), other.get("outs", {}))
+
+
+def _pairs(stage: str, kind: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[Difference]:
+    for name in sorted({*one, *other}):
+        if one.get(name) != other.get(name):
+            yield Difference(stage, kind, name, one.get(name), other.get(name))
+
+
+def _reads(stage: dict[str, Any], before: dict[str, Any]) -> bool:
+    return any(_overlap(dep, out) for dep in stage["deps"] for out in before["outs"])
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
+
+
+def _is_ignored(name: Path) -> bool:
+    return any(part in _NO_CONTENT for part in name.parts) or name.suffix == ".pyc"
+
+
+def _md5(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

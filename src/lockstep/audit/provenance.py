@@ -1,0 +1,178 @@
+"""Checks of where a version comes from: its closure, what its tree had changed, its commit, the verdicts on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lockstep.audit.findings import (
+    FAILED,
+    NOT_KNOWN,
+    NOT_RECORDED,
+    OK,
+    Finding,
+    Told,
+    compared,
+    sums_below,
+    tried,
+)
+from lockstep.dvc.lineage import NO_COMMIT, NO_REPOSITORY, git
+from lockstep.errors import LockstepError
+from lockstep.io import read_json, sha256_json
+from lockstep.promotion.gate_report import FOLDER
+from lockstep.registry.catalog import Version
+from lockstep.registry.publishing.run_files import INPUTS
+from lockstep.registry.store.client import one_line
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from lockstep.registry.record.events import Event, Record
+
+LINEAGE, CLOSURE, KEPT = "lineage", "closure.json", "inputs"
+"""The folder of a run that tells where its model comes from, and what lies in it besides the changed inputs' sums."""
+
+
+def check_lineage(client: MlflowClient, root: Path, version: Version, folder: Path) -> list[Finding]:
+    """Check a version's closure, its changed inputs and its commit; what its run keeps is put into ``folder``."""
+    first = tried(version, "closure", _closure_of_run, client, folder)
+    return [first, *_rest(version, root, folder)]
+
+
+def check_lineage_folder(version: Version, root: Path | None, folder: Path) -> list[Finding]:
+    """Check the same of a folder that holds what the run keeps, without a registry."""
+    return [tried(version, "closure", _closure, folder), *_rest(version, root, folder)]
+
+
+def _rest(version: Version, root: Path | None, folder: Path) -> list[Finding]:
+    return [tried(version, "inputs", _inputs, folder), tried(version, "commit", _commit, root)]
+
+
+# ---------------------------------------------------------------- what went into it
+
+
+def _closure_of_run(version: Version, client: MlflowClient, folder: Path) -> Told:
+    """Fetch what the run keeps of the version's origin, and check the closure."""
+    from mlflow.exceptions import MlflowException
+
+    from lockstep.registry.artifact.artifact_store import fetch_run_folder
+
+    vouched = version.tag("closure_digest") or version.tag("inputs_digest")
+    if vouched is None or version.run_id is None:
+        return NOT_RECORDED, "the version carries no closure"
+    try:
+        run = client.get_run(version.run_id)
+    except MlflowException as error:
+        gone = error.error_code == "RESOURCE_DOES_NOT_EXIST"
+        return (
+            FAILED,
+            f"its run {version.run_id} {'is gone' if gone else f'cannot be read ({one_line(error)})'}",
+        )
+    folder.mkdir(exist_ok=True)
+    if run.info.lifecycle_stage != "active":
+        return FAILED, f"its run is deleted; `mlflow runs restore --run-id {version.run_id}`"
+    if not fetch_run_folder(client, version.run_id, LINEAGE, folder):
+        return NOT_RECORDED, f"its run {version.run_id} has no folder {LINEAGE}"
+    return _closure(version, folder)
+
+
+def _closure(version: Version, folder: Path) -> Told:
+    noted, path = version.tag("closure_digest"), folder / LINEAGE / CLOSURE
+    if noted is None:
+        return NOT_RECORDED, "the version carries no closure"
+    if not path.is_file():
+        return FAILED, f"{LINEAGE}/{CLOSURE} is gone"
+    found = sha256_json(read_json(path))
+    wrong = f"{LINEAGE}/{CLOSURE} has digest {found[:12]}…, the version says {noted[:12]}…"
+    return (OK, f"{found[:12]}…") if found == noted else (FAILED, wrong)
+
+
+def _inputs(version: Version, folder: Path) -> Told:
+    """Compare what the run keeps of uncommitted inputs with the list that the version vouches for, file by file."""
+    noted, path = version.tag("inputs_digest"), folder / LINEAGE / INPUTS
+    if noted is None:
+        return _unvouched(version, path)
+    if version.dirty is False:
+        return FAILED, "tag lockstep.dirty says none were changed, tag lockstep.inputs_digest that some were"
+    if not path.is_file():
+        return FAILED, f"{LINEAGE}/{INPUTS} is gone"
+    listed = read_json(path)
+    found = sha256_json(listed)
+    if found != noted:
+        return FAILED, f"{LINEAGE}/{INPUTS} has digest {found[:12]}…, the version says {noted[:12]}…"
+    kept = {name: digest for name, digest in listed.items() if digest is not None}
+    faults = compared(kept, sums_below(folder / LINEAGE / KEPT))
+    return (FAILED, "; ".join(faults)) if faults else (OK, f"{len(listed)} changed, as kept by the run")
+
+
+def _unvouched(version: Version, path: Path) -> Told:
+    """Tell of a version that vouches for no changed input: whether there were any, or its run holds some."""
+    if version.dirty and path.is_file():
+        return FAILED, f"the version has lost its tag lockstep.inputs_digest, and so {INPUTS} proves nothing"
+    if version.dirty:
+        return NOT_RECORDED, "some were changed and not committed, and none of them were kept"
+    if (
+        path.is_file()
+    ):  # of a training that a crash stopped before it was registered, and that was committed since
+        return NOT_RECORDED, "its run keeps changed inputs, the version was made without any"
+    return OK, "none was changed" if version.dirty is False else "none was kept"
+
+
+def _commit(version: Version, root: Path | None) -> Told:
+    """Look the commit up in the repository here: one that is not is told, and no fault of the version."""
+    commit, later = version.tag("git_commit"), version.tag("committed_as")
+    if commit in (None, NO_REPOSITORY, NO_COMMIT):
+        return NOT_RECORDED, commit or "the version carries no tag lockstep.git_commit"
+    dirty = ", with changes that its closure holds" if version.dirty else ""
+    dirty += f", committed as {later}" if later else ""
+    if not _is_known(root, str(commit)):
+        return NOT_KNOWN, f"{commit} is not in the repository here; `git fetch` may bring it{dirty}"
+    if later and not _is_known(root, later):
+        dirty += ", which is not in the repository here"
+    return OK, f"{str(commit)[:12]}{dirty}"
+
+
+def _is_known(root: Path | None, commit: str) -> bool:
+    """Tell whether the repository here has a commit; a tag that holds anything else is none."""
+    if root is None or not commit.isalnum():
+        return False
+    return bool(git(root, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"))
+
+
+# ---------------------------------------------------------------- what was judged
+
+
+def check_gates(client: MlflowClient, record: Record, version: Version, folder: Path) -> Finding:
+    """Check the verdicts that moves of a version rest on; they are put into ``folder``."""
+    return tried(version, "gates", _gates, client, record, folder)
+
+
+def _gates(version: Version, client: MlflowClient, record: Record, folder: Path) -> Told:
+    """Compare each verdict that the run keeps with the digest in the event that rests on it."""
+    from lockstep.registry.artifact.artifact_store import fetch_run_folder
+
+    judged = [event for event in record.events if event.gate and event.version == version.version]
+    kept = [event for event in judged if event.gate.get("file")]
+    folder.mkdir(exist_ok=True)
+    if kept and version.run_id is not None:
+        fetch_run_folder(client, version.run_id, FOLDER, folder)
+    faults = [fault for event in kept if (fault := _verdict_fault(event, folder))]
+    if faults:
+        return FAILED, "; ".join(faults)
+    lost = [str(event.number) for event in judged if event not in kept]
+    if lost:
+        return NOT_RECORDED, f"the verdict of event {', '.join(lost)} could not be kept"
+    return OK, f"{len(kept)} kept as recorded" if kept else "no move was judged"
+
+
+def _verdict_fault(event: Event, folder: Path) -> str:
+    """Return what is wrong with the stored verdict of an event; empty where nothing is."""
+    name = str(event.gate["file"])
+    path = folder / FOLDER / Path(name).name
+    if not path.is_file():
+        return f"missing: {name} of event {event.number}"
+    try:
+        found = sha256_json(read_json(path))
+    except (LockstepError, ValueError):  # no JSON any more, or JSON without a canonical form
+        found = ""
+    return "" if found == event.gate.get("digest") else f"changed: {name} of event {event.number}"

@@ -1,0 +1,347 @@
+"""A clean copy of a commit in a temporary folder, and one training made anew in it through DVC.
+
+The copy shares git's objects with the project and nothing else: it has a cache of its own, so that everything is
+made again, and it goes when the work ends, is interrupted or fails. The project itself is only read.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lockstep.audit.closures import environment_differs
+from lockstep.dvc.command import default_remote, run_dvc
+from lockstep.dvc.lineage import (
+    TRAIN_STAGE,
+    git,
+    stage_definition,
+    used_params,
+    value_at,
+    with_params,
+)
+from lockstep.errors import ConfigError, DataError, LockstepError
+from lockstep.io import sha256_file
+from lockstep.termination import terminated_as_error
+
+ENVIRONMENT_SECONDS = 3600
+"""How long the building of an environment may take."""
+CACHE_REMOTE = "lockstep-cache"
+_OURS = ("DVC_", "MLFLOW_", "LOCKSTEP_", "DAGSHUB_", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
+"""Variables of the caller that must not reach the copy."""
+_END_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A copy of a project: ``root`` is the project's folder in it, ``python`` what runs there."""
+
+    top: Path
+    root: Path
+    python: Path
+    environment: str = "this one: its requirements.lock is the recorded one"
+
+    def run(self, *command: str, seconds: float | None = None) -> int:
+        """Run a command there, its output on stderr; return its exit code. It ends with this process."""
+        return _watched(list(command), self.root, self.variables, seconds)
+
+    def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command there and return what it printed."""
+        return subprocess.run(
+            command, cwd=self.root, env=self.variables, capture_output=True, text=True, check=False
+        )
+
+    def dvc(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a DVC command there and return what it printed."""
+        return self.ask(str(self.python), "-m", "dvc", *arguments)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of commands: this copy's own code and tools, and nothing is published."""
+        plain = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        return {
+            **plain,
+            "PATH": f"{self.python.parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            # An editable install points at the project's own source.
+            "PYTHONPATH": str(self.root / "src"),
+            "LOCKSTEP_PUBLISH": "0",
+            "DVC_NO_ANALYTICS": "true",
+            "DVC_SITE_CACHE_DIR": str(self.top / "site"),
+        }
+
+
+@contextmanager
+def clean_tree(root: Path, commit: str, keep: bool = False) -> Iterator[Tree]:
+    """Yield a clean copy of a commit with an empty DVC cache; it goes at the end, unless it is to be kept."""
+    top = Path(tempfile.mkdtemp(prefix="lockstep-reproduce-")).resolve()
+    if keep:
+        tell(f"the copy is made in {top} and stays there")
+    try:
+        with terminated_as_error("nothing of the copy was kept"):
+            yield _checked_out(root, commit, top)
+    finally:
+        if not keep:
+            shutil.rmtree(top, ignore_errors=True)
+
+
+def check_commit(root: Path, commit: str | None, where: str) -> str:
+    """Return a version's commit where the repository here has it; else one line that says how to get it."""
+    if git(root, "rev-parse", "--git-dir") is None:
+        raise ConfigError(
+            f"{root} is in no git repository; run reproduce in a clone of the one that {where} was trained in"
+        )
+    if commit is None or not commit.isalnum():
+        told = commit or "it carries no tag lockstep.git_commit"
+        raise ConfigError(
+            f"{where} was made outside of git's history ({told}), so there is no commit to rebuild it from; "
+            "commit its inputs and train it again"
+        )
+    if git(root, "cat-file", "-e", f"{commit}^{{commit}}") is None:
+        shallow = git(root, "rev-parse", "--is-shallow-repository") == "true"
+        fetch = "git fetch --unshallow" if shallow else "git fetch"
+        raise ConfigError(
+            f"the repository here has no commit {commit}, which {where} was made from; `{fetch}` may bring it, "
+            "or run reproduce in the clone that it was trained in"
+        )
+    return commit
+
+
+def _checked_out(root: Path, commit: str, top: Path) -> Tree:
+    """Clone the repository without copying its objects, and check the commit out."""
+    above = Path(git(root, "rev-parse", "--show-toplevel") or root)
+    copy, quiet = top / "tree", ("-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false")
+    tree = Tree(top, copy, Path(sys.executable))
+    top_tree = replace(tree, root=top)
+    for command in (
+        ("git", *quiet, "clone", "--quiet", "--shared", "--no-checkout", str(above), str(copy)),
+        ("git", *quiet, "-C", str(copy), "checkout", "--quiet", "--detach", commit),
+    ):
+        done = top_tree.ask(*command)
+        if done.returncode:
+            raise ConfigError(f"git can't copy commit {commit[:12]}: {_last_line(done.stderr)}")
+    tree = replace(tree, root=copy / root.relative_to(above.resolve()))
+    if not (tree.root / "dvc.yaml").is_file():
+        raise ConfigError(f"commit {commit[:12]} has no dvc.yaml, so nothing can be rebuilt from it")
+    (tree.root / "dvc.lock").unlink(missing_ok=True)  # everything is to be made
+    _dvc_settings(root, tree)
+    return tree
+
+
+def _dvc_settings(root: Path, tree: Tree) -> None:
+    """Give the copy the project's DVC settings (a remote may have moved since), but a cache of its own."""
+    for name in ("config", "config.local"):
+        if (root / ".dvc" / name).is_file():
+            shutil.copyfile(root / ".dvc" / name, tree.root / ".dvc" / name)
+    _set(tree, "config", "--local", "cache.dir", str(tree.top / "cache"))
+
+
+# ---------------------------------------------------------------- what goes into it
+
+
+def put_inputs(tree: Tree, kept: dict[str, str | None], folder: Path, where: str) -> None:
+    """Put a dirty version's changed files over the commit's, each checked by its sum; those it deleted go.
+
+    Code that the version does not vouch for is not run: DataError.
+    """
+    for name, told in kept.items():
+        source, target = folder / name, tree.root / name
+        if not target.resolve().is_relative_to(tree.root.resolve()):
+            raise DataError(f"{where} keeps a file outside of the project ({name}); it is not rebuilt")
+        if told is None:
+            target.unlink(missing_ok=True)
+            continue
+        if not source.is_file() or sha256_file(source) != told:
+            raise DataError(
+                f"{where} was made with a changed {name}, and what its run keeps of it is gone or altered; commit "
+                "those inputs and train it again"
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
+def put_params(tree: Tree, closure: dict[str, Any]) -> None:
+    """Give the parameters that the training depends on their recorded values, where they have others."""
+    import yaml
+
+    path = tree.root / "params.yaml"
+    before = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    after = with_params(before, used_params(closure))
+    if after != before:
+        path.write_text(yaml.safe_dump(after, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def with_environment(tree: Tree, root: Path) -> Tree:
+    """Return the tree with the Python to run: this one where requirements.lock is the project's, else one built there.
+
+    Building takes minutes and is told; it is the commit's own `make env`.
+    """
+    if not environment_differs(tree.root, root / "requirements.lock"):
+        return tree
+    tell("requirements.lock is another than this project's: building that environment with `make env` …")
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    base = Path(sys.base_prefix) / "bin" / version
+    python = f"PYTHON={base if base.exists() else version}"
+    failed = tree.run("make", "--no-print-directory", "env", python, seconds=ENVIRONMENT_SECONDS)
+    built = tree.root / ".venv" / "bin" / "python"
+    if failed or not built.exists():
+        raise ConfigError(
+            f"the environment of that commit can't be built (`make env` ended with exit code {failed}, its message is "
+            "above); where its packages are gone from the index, check the commit out where they are installed"
+        )
+    return replace(tree, python=built, environment="built from that commit's own requirements.lock")
+
+
+def fetch_data(tree: Tree, root: Path, problem: str, closure: dict[str, Any] | None) -> str:
+    """Bring in what no stage can make: data tracked by DVC, from the cache here or the remote; say where from."""
+    source = _source(tree.root, problem)
+    tracked = [f"{path}.dvc" for path in source if (tree.root / f"{path}.dvc").is_file()]
+    if tracked:
+        return _pulled(tree, root, tracked)
+    kind = next(
+        (str(p["kind"]) for p in _import_params(tree.root, problem) if "kind" in (p or {})), "unknown"
+    )
+    if kind == "download":
+        return _raw_files(tree, root, problem, closure)
+    return f"source {kind}, made anew"
+
+
+def _pulled(tree: Tree, root: Path, targets: list[str]) -> str:
+    """Pull tracked files from the project's cache, else from its remote."""
+    if found := _pull(tree, root, targets):
+        return found
+    names = ", ".join(target.removesuffix(".dvc") for target in targets)
+    remote = default_remote(root)
+    fix = (
+        f"run `dvc push` where they are, or put them back with `make add-data` (remote: {remote})"
+        if remote
+        else "there is no DVC remote either: set one with `make dvc-remote URL=…`, or run `dvc pull` where there is"
+    )
+    raise DataError(
+        f"the data of that commit ({names}) are not in DVC's cache here; {fix}, then run this again"
+    )
+
+
+def _pull(tree: Tree, root: Path, targets: list[str]) -> str:
+    """Pull targets from the project's cache, else from its remote; return which had them, empty if none."""
+    cache = run_dvc(root, "cache", "dir")
+    _set(tree, "remote", "add", "--local", "--force", CACHE_REMOTE, cache)
+    if not tree.dvc("pull", "--quiet", "--remote", CACHE_REMOTE, *targets).returncode:
+        return "DVC's cache"
+    remote = default_remote(root)
+    if remote is None:
+        return ""
+    # A path is relative to the project, not to the copy.
+    _set(tree, "remote", "modify", "--local", remote, "url", run_dvc(root, "config", f"remote.{remote}.url"))
+    return "" if tree.dvc("pull", "--quiet", "--remote", remote, *targets).returncode else "the DVC remote"
+
+
+def _raw_files(tree: Tree, root: Path, problem: str, closure: dict[str, Any] | None) -> str:
+    """Take a publisher's files from DVC's cache or remote, else leave the stage to fetch them again."""
+    import yaml
+
+    name = f"import_raw@{problem}"
+    entry = (closure or {}).get("stages", {}).get(name)
+    lock = tree.root / "dvc.lock"
+    if entry is not None:
+        lock.write_text(yaml.safe_dump({"schema": "2.0", "stages": {name: locked(entry)}}), encoding="utf-8")
+        if found := _pull(tree, root, [name]):
+            return found
+        lock.unlink()
+    downloads = Path(".lockstep") / "downloads"
+    if (root / downloads).is_dir():
+        shutil.copytree(root / downloads, tree.root / downloads)
+    return "source download, fetched anew"
+
+
+def locked(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a stage of a closure as an entry of dvc.lock."""
+
+    def sums(told: dict[str, str]) -> list[dict[str, str]]:
+        return [{"path": path, "hash": "md5", "md5": value} for path, value in told.items() if value]
+
+    return {
+        "cmd": entry["cmd"],
+        "deps": sums(entry["deps"]),
+        "params": {"params.yaml": entry["params"]},
+        "outs": sums(entry["outs"]),
+    }
+
+
+def _source(root: Path, problem: str) -> list[str]:
+    found: list[str] = stage_definition(root, "import_raw", problem)["deps"]
+    return found
+
+
+def _import_params(root: Path, problem: str) -> list[Any]:
+    import yaml
+
+    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    return [value_at(params, key) for key in stage_definition(root, "import_raw", problem)["params"]]
+
+
+# ---------------------------------------------------------------- the work
+
+
+def repro(tree: Tree, key: str) -> None:
+    """Make one training anew, and all that it needs."""
+    stage = f"{TRAIN_STAGE}@{key}"
+    code = tree.run(str(tree.python), "-m", "dvc", "repro", "--quiet", "--no-run-cache", stage)
+    if code:
+        raise LockstepError(
+            f"`dvc repro {stage}` ended with exit code {code} in a clean copy of the commit; its own message is above "
+            "(--keep keeps the copy)"
+        )
+
+
+def _watched(command: list[str], folder: Path, variables: dict[str, str], seconds: float | None) -> int:
+    """Run a command in a session of its own; whatever ends this call ends it and all it started."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        start_new_session=True,
+    )
+    try:
+        return process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired as error:
+        raise ConfigError(f"`{' '.join(command)}` took longer than {seconds:.0f} s and was ended") from error
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that still runs and those it started, politely first."""
+    if process.poll() is not None:
+        return
+    with suppress(subprocess.TimeoutExpired):
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=_END_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _set(tree: Tree, *arguments: str) -> None:
+    done = tree.dvc(*arguments)
+    if done.returncode:
+        raise ConfigError(f"`dvc {' '.join(arguments)}` failed: {_last_line(done.stderr)}")
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it gave no reason"
+
+
+def tell(text: str) -> None:
+    """Say something on stderr: stdout is the command's answer."""
+    print(text, file=sys.stderr, flush=True)

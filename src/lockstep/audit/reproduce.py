@@ -1,0 +1,365 @@
+"""Command reproduce: one version made again from its recorded inputs, in a clean copy of its commit, and compared."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.audit import rebuild
+from lockstep.audit.closures import (
+    ENVIRONMENT,
+    OUTPUT,
+    Difference,
+    differences,
+    differing_inputs,
+)
+from lockstep.config.layout import ProblemLayout, project_root
+from lockstep.config.params import training_key
+from lockstep.dvc.lineage import git, input_closure
+from lockstep.errors import ArtifactError, ConfigError, RegistryError
+from lockstep.io import read_json, sha256_json
+from lockstep.registry.catalog import Version, check_version, get_model
+from lockstep.registry.cli import aligned, listed
+from lockstep.registry.publishing.run_files import INPUTS
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from lockstep.audit.rebuild import Tree
+
+IDENTICAL, EQUAL, DIFFERENT = "bit-identical", "equal predictions", "different"
+TOLERANCE = 1e-9
+"""How far predictions may be apart and still count as equal; of values above 1, as a share of them."""
+_MOST_LINES = 20
+_HASH = 12
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a version is rebuilt from: a commit, and what was changed over it, with its input closure."""
+
+    commit: str
+    closure: dict[str, Any] | None
+    changed: dict[str, str | None] = field(default_factory=dict)
+    patched: bool = False
+
+
+@dataclass(frozen=True)
+class Compared:
+    """How far two models' predictions are apart on some rows."""
+
+    rows: int
+    largest: float
+    equal: bool
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A version made again. ``predictions`` are by the rows they were compared on; empty where they were not."""
+
+    version: Version
+    origin: Origin
+    verdict: str
+    digest: str
+    data: str
+    environment: str
+    inputs: list[str]
+    differs: list[Difference]
+    predictions: dict[str, Compared]
+    why_not: str
+    seconds: float
+    folder: Path | None
+
+    @property
+    def where(self) -> str:
+        """Where the two part ways first, in a sentence; empty where nothing is known to differ."""
+        made = next((d for d in self.differs if d.kind == OUTPUT), None)
+        given = next((d for d in self.differs if d.kind not in (OUTPUT, ENVIRONMENT)), None)
+        if given is not None and (made is None or self.differs.index(given) < self.differs.index(made)):
+            return f"{given.stage}: its {given.kind} {given.name} is another"
+        cause = any(d.kind == ENVIRONMENT for d in self.differs)
+        why = "; the environment does" if cause else ""
+        if made is not None:
+            return f"{made.stage}: it made another {made.name}, though nothing it was given differs{why}"
+        return f"train_multi_model: it made another model, though nothing it was given differs{why}"
+
+
+def command(client: MlflowClient, options: argparse.Namespace) -> tuple[Any, str, int]:
+    """Reproduce a version by the command's options; the exit code is 1 where another model came of it."""
+    version = get_model(client, options.model_name).version(check_version(options.version))
+    done = reproduce(client, project_root(), version, options.keep)
+    return facts(done), readable(done), int(done.verdict == DIFFERENT)
+
+
+def reproduce(client: MlflowClient, root: Path, version: Version, keep: bool = False) -> Rebuilt:
+    """Make a version's training anew in a clean copy of its commit and compare the models.
+
+    Nothing of this workspace, its cache or the registry is changed. Raises a LockstepError where the commit, the
+    changed inputs or the data can't be had, and where the training itself fails.
+    """
+    started = time.monotonic()
+    problem, kind = _training_of(version)
+    commit, patched = start_of(root, version)
+    with rebuild.clean_tree(root, commit, keep) as tree:
+        origin = restore(client, version, commit, patched, tree)
+        tree = rebuild.with_environment(tree, root)
+        data = rebuild.fetch_data(tree, root, problem, origin.closure)
+        inputs = differing_inputs(tree.root, origin.closure) if origin.closure else []
+        rebuild.tell(_plan(version, origin, data, inputs))
+        rebuild.repro(tree, training_key(problem, kind))
+        digest = str(read_json(ProblemLayout(tree.root, problem).model_card(kind))["model_digest"])
+        same = digest == version.tag("model_digest")
+        predictions, why_not = ({}, "") if same else compared(client, version, tree)
+        return Rebuilt(
+            version,
+            origin,
+            verdict_of(same, predictions),
+            digest,
+            data,
+            tree.environment,
+            inputs,
+            [] if origin.closure is None else _differences(tree, origin.closure, problem, kind),
+            predictions,
+            why_not,
+            time.monotonic() - started,
+            tree.root if keep else None,
+        )
+
+
+def where(version: Version) -> str:
+    """Return a version as messages name it."""
+    return f"{version.name} version {version.version}"
+
+
+def _training_of(version: Version) -> tuple[str, str]:
+    problem, kind = version.tag("problem"), version.tag("type")
+    if not problem or not kind or not version.tag("model_digest"):
+        raise RegistryError(
+            f"{where(version)} was not registered by this project, so how it was made is not known"
+        )
+    return problem, kind
+
+
+# ---------------------------------------------------------------- what it was made from
+
+
+def start_of(root: Path, version: Version) -> tuple[str, bool]:
+    """Return the commit to begin with, and whether what the version's run kept is to be put over it.
+
+    A version with uncommitted inputs that were found committed later begins with that commit, where it is here.
+    """
+    later = version.tag("committed_as")
+    if later and git(root, "cat-file", "-e", f"{later}^{{commit}}") is not None:
+        return later, False
+    return rebuild.check_commit(root, version.tag("git_commit"), where(version)), bool(version.dirty)
+
+
+def restore(client: MlflowClient, version: Version, commit: str, patched: bool, tree: Tree) -> Origin:
+    """Put a version's inputs into the copy of its commit, what was changed over the commit included."""
+    from lockstep.registry.artifact.artifact_store import fetch_run_folder
+
+    kept = tree.top / "run"
+    if version.run_id is not None:
+        fetch_run_folder(client, version.run_id, "lineage", kept)
+    closure = _checked(kept / "lineage" / "closure.json", version.tag("closure_digest"))
+    if not patched:
+        return Origin(commit, closure)
+    changed = _checked(kept / "lineage" / INPUTS, version.tag("inputs_digest"))
+    if closure is None or changed is None:
+        raise RegistryError(
+            f"{where(version)} was made with uncommitted changes, and what its run kept of them is gone or altered; "
+            "commit those inputs and train it again"
+        )
+    rebuild.put_inputs(tree, changed, kept / "lineage" / "inputs", where(version))
+    rebuild.put_params(tree, closure)
+    return Origin(commit, closure, changed, patched=True)
+
+
+def _checked(path: Path, digest: str | None) -> dict[str, Any] | None:
+    """Return a JSON file's content if it is the one a tag vouches for."""
+    if digest is None or not path.is_file():
+        return None
+    content: dict[str, Any] = read_json(path)
+    return content if sha256_json(content) == digest else None
+
+
+def _differences(tree: Tree, recorded: dict[str, Any], problem: str, kind: str) -> list[Difference]:
+    """Return what differs between the recorded closure and the rebuilt one."""
+    return differences(recorded, input_closure(tree.root, problem, kind))
+
+
+def _plan(version: Version, origin: Origin, data: str, inputs: Sequence[str]) -> str:
+    changes = f" with {len(origin.changed)} changed files" if origin.patched else ""
+    line = f"{where(version)} is made again from commit {origin.commit[:_HASH]}{changes}; data: {data}"
+    if origin.closure is None:
+        line += "\n⚠ its input closure was not kept or was altered, so only the commit says what went into it"
+    if inputs:
+        line += f"\n⚠ inputs that are not what it was made from: {', '.join(inputs)}"
+    return line
+
+
+# ---------------------------------------------------------------- the two models
+
+
+def compared(client: MlflowClient, version: Version, tree: Tree) -> tuple[dict[str, Compared], str]:
+    """Return how far both models' predictions are apart, by rows, or why they could not be compared."""
+    from lockstep.registry.artifact.loading import locate, open_version
+
+    try:
+        located = locate(client, version, tree.top)
+        model = open_version(located)
+        return {
+            name: _apart(table, model.pipeline, tree, version)
+            for name, table in _tables(located, tree, version).items()
+        }, ""
+    except (ArtifactError, ConfigError) as error:
+        return {}, str(error)
+
+
+def _tables(located: Any, tree: Tree, version: Version) -> dict[str, Any]:
+    """Return the golden rows and the raw rows of the rebuilt test part."""
+    from lockstep.features.matrix_columns import ROW
+    from lockstep.io import read_parquet
+    from lockstep.registry.artifact.loading import declared
+
+    schema, golden, _ = declared(located, where(version))
+    layout = ProblemLayout(tree.root, str(version.tag("problem")))
+    rows = read_parquet(layout.matrix("test"), [ROW])[ROW].to_numpy()
+    test = read_parquet(layout.tidy).iloc[rows]
+    if lacking := [name for name in schema.feature_names if name not in test]:
+        raise ConfigError(f"the rebuilt table lacks columns that the version reads: {', '.join(lacking)}")
+    return {"golden rows": golden, "test rows": test[schema.feature_names]}
+
+
+def _apart(table: Any, pipeline: Any, tree: Tree, version: Version) -> Compared:
+    """Score rows with the registered model here and with the rebuilt one in its own environment."""
+    from lockstep.io import read_parquet, write_parquet
+
+    path = tree.top / "rows.parquet"
+    write_parquet(path, table.reset_index(drop=True))
+    table = read_parquet(path)
+    predict = getattr(pipeline, "predict_proba", pipeline.predict)
+    return apart(predict(table), _scored_there(tree, version, path))
+
+
+def _scored_there(tree: Tree, version: Version, rows: Path) -> Any:
+    import numpy as np
+
+    from lockstep.audit import score_rows
+
+    layout = ProblemLayout(tree.root, str(version.tag("problem")))
+    model, found = layout.model(str(version.tag("type"))), tree.top / "scores.npy"
+    command = (str(tree.python), "-P", str(score_rows.__file__), str(model), str(rows), str(found))
+    if code := tree.run(*command):
+        raise ConfigError(f"the rebuilt model can't be asked (exit code {code}; the message is above)")
+    return np.load(found, allow_pickle=False)
+
+
+def apart(one: Any, other: Any) -> Compared:
+    """Return how far two tables of predictions are apart; of different shape, or with NaN in one, infinitely."""
+    import numpy as np
+
+    one, other = np.asarray(one, dtype="float64"), np.asarray(other, dtype="float64")
+    if one.shape != other.shape:
+        return Compared(len(one), float("inf"), equal=False)
+    gap = np.where(np.isnan(one) & np.isnan(other), 0.0, np.abs(one - other))
+    gap = np.where(np.isnan(gap), np.inf, gap)
+    near = gap <= TOLERANCE * np.maximum(1.0, np.abs(np.nan_to_num(one)))
+    return Compared(len(one), float(gap.max(initial=0.0)), equal=bool(near.all()))
+
+
+def verdict_of(same_digest: bool, predictions: dict[str, Compared]) -> str:
+    """Return the verdict on two models."""
+    if same_digest:
+        return IDENTICAL
+    return EQUAL if predictions and all(found.equal for found in predictions.values()) else DIFFERENT
+
+
+# ---------------------------------------------------------------- told
+
+
+def facts(done: Rebuilt) -> dict[str, Any]:
+    """Return what came of it as plain JSON values."""
+    import math
+
+    return {
+        "name": done.version.name,
+        "version": done.version.version,
+        "verdict": done.verdict,
+        "model_digest": {"recorded": done.version.tag("model_digest"), "rebuilt": done.digest},
+        "commit": done.origin.commit,
+        "changed_files": sorted(done.origin.changed),
+        "environment": done.environment,
+        "data": done.data,
+        "inputs_that_differ": done.inputs,
+        "first_difference": None if done.verdict == IDENTICAL else done.where,
+        "differences": [one.content for one in done.differs],
+        "predictions": {
+            name: {**asdict(found), "largest": found.largest if math.isfinite(found.largest) else None}
+            for name, found in done.predictions.items()
+        },
+        "seconds": round(done.seconds, 1),
+        "folder": str(done.folder) if done.folder else None,
+    }
+
+
+def readable(done: Rebuilt) -> str:
+    """Return what came of it for people: the verdict, what it rests on, and where the two part ways."""
+    head = {
+        IDENTICAL: f"✓ {where(done.version)} is reproduced: bit-identical",
+        EQUAL: f"✓ {where(done.version)} is reproduced: equal predictions",
+        DIFFERENT: f"✗ {where(done.version)} is not reproduced: another model came of it",
+    }[done.verdict]
+    same = done.verdict == IDENTICAL
+    told = {
+        "model digest": f"{done.digest[:_HASH]}…, as recorded" if same else _digests(done),
+        "predictions": _predictions(done),
+        "made from": f"commit {done.origin.commit[:_HASH]}"
+        + (f" with {len(done.origin.changed)} changed files kept by its run" if done.origin.patched else ""),
+        "data": done.data,
+        "environment": done.environment,
+        "parted at": "" if same else done.where,
+        "copy kept in": str(done.folder or ""),
+        "took": f"{done.seconds:.0f} s",
+    }
+    text = listed({f"  {name}": value for name, value in told.items() if value})
+    return "\n".join([head, text, *_table(done.differs)])
+
+
+def _digests(done: Rebuilt) -> str:
+    return f"{done.digest[:_HASH]}…, recorded {str(done.version.tag('model_digest'))[:_HASH]}…"
+
+
+def _predictions(done: Rebuilt) -> str:
+    if done.why_not:
+        return f"not compared: {done.why_not}"
+    parts = [f"{f.rows:,} {name} apart by up to {f.largest:.3g}" for name, f in done.predictions.items()]
+    return ", ".join(parts)
+
+
+def _table(differs: Sequence[Difference]) -> list[str]:
+    if not differs:
+        return []
+    rows = [_row(one) for one in differs[:_MOST_LINES]]
+    more = len(differs) - _MOST_LINES
+    return ["", aligned(rows), *([f"… and {more} more; --json shows all"] if more > 0 else [])]
+
+
+def _row(one: Difference) -> dict[str, str]:
+    values = _cell(one.recorded), _cell(one.rebuilt)
+    return {
+        "stage": one.stage,
+        "differs": one.kind,
+        "what": one.name,
+        "recorded": values[0],
+        "rebuilt": values[1],
+    }
+
+
+def _cell(value: Any) -> str:
+    text = "-" if value is None else str(value)
+    return text[:_HASH] if len(text) in (32, 36, 64) and " " not in text else text

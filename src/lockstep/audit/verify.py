@@ -1,0 +1,116 @@
+"""Check what the registry holds: every file of an artifact, what is inside, where it comes from, and the record.
+
+The files are fetched from the store afresh, past the cache. Nothing they hold is imported or unpickled, and a model is
+loaded only after its digest and the types inside it were found right.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lockstep.audit.artifacts import check_stored
+from lockstep.audit.findings import FAILED, NOT_RECORDED, OK, Finding, Told, tried
+from lockstep.audit.provenance import check_gates, check_lineage
+from lockstep.registry.catalog import STAGE_TAG, Model, Version, get_model, list_models
+from lockstep.registry.record.pointers import aliases_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from lockstep.registry.record.events import Record
+
+
+def verify(
+    client: MlflowClient, root: Path, name: str | None = None, version: int | None = None
+) -> list[Finding]:
+    """Check everything the registry holds, one model, or one version of it."""
+    models = list_models(client) if name is None else [get_model(client, name)]
+    found: list[Finding] = []
+    for model in models:
+        found += check_model(model)
+        for one in model.versions if version is None else [model.version(version)]:
+            found += check_version(client, root, model, one)
+    return found
+
+
+# ---------------------------------------------------------------- a model and its record
+
+
+def check_model(model: Model) -> list[Finding]:
+    """Check a model's record and its aliases."""
+    return [
+        _of_model(model, "record", _record_faults(model)),
+        _of_model(model, "aliases", _alias_faults(model)),
+    ]
+
+
+def _of_model(model: Model, check: str, faults: list[str]) -> Finding:
+    told = "; ".join(faults) or ("no event yet" if not model.record.events else "")
+    return Finding(model.name, None, check, FAILED if faults else OK, told)
+
+
+def _record_faults(model: Model) -> list[str]:
+    """Return what is wrong with the record: its chain, moves half done, versions it knows and that are gone."""
+    there = {version.version for version in model.versions}
+    gone = sorted(model.record.stages.keys() - there)
+    half = [
+        f"event {event.number} ({event.action}) has no end: under way, or a crash left it; the next move ends it"
+        for event in model.record.open
+    ]
+    lost = [f"version {number} is on record and gone from the registry" for number in gone]
+    return [*model.record.faults, *half, *lost]
+
+
+def _alias_faults(model: Model) -> list[str]:
+    wanted = aliases_of(model)
+    pairs = ((alias, model.aliases.get(alias), wanted.get(alias)) for alias in ("production", "staging"))
+    return [
+        f"alias {alias} names {_numbered(found)}, the stages say {_numbered(right)}"
+        for alias, found, right in pairs
+        if found != right
+    ]
+
+
+def _numbered(version: int | None) -> str:
+    return "no version" if version is None else f"version {version}"
+
+
+# ---------------------------------------------------------------- a version
+
+
+def check_version(client: MlflowClient, root: Path, model: Model, version: Version) -> list[Finding]:
+    """Check one version: its files, fetched afresh, its lineage, and that its tags agree with the record."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        return [
+            *check_stored(client, model, version, folder / "model"),
+            *check_lineage(client, root, version, folder / "run"),
+            check_gates(client, model.record, version, folder / "run"),
+            tried(version, "stage", _stage, model.record),
+        ]
+
+
+def _stage(version: Version, record: Record) -> Told:
+    """Compare what is written at the version with what the record says of it."""
+    if version.recorded is None:
+        return NOT_RECORDED, "the record does not know this version; the next move takes it over"
+    pairs = {f"tag {STAGE_TAG}": version.tags.get(STAGE_TAG), "MLflow's own stage": version.mirrored}
+    wrong = [
+        f"{what} is {said}, the record says {version.stage}"
+        for what, said in pairs.items()
+        if said != version.stage
+    ]
+    wrong += _registered_otherwise(version, record)
+    return (FAILED, "; ".join(wrong)) if wrong else (OK, version.stage)
+
+
+def _registered_otherwise(version: Version, record: Record) -> list[str]:
+    """Name the tags that are not those the event of the version's registration holds."""
+    made = next(
+        (e for e in record.events if e.action == "register" and e.of_version == version.version), None
+    )
+    told = {} if made is None else made.details
+    keys = [key for key in ("model_digest", "sums_digest") if key in told and told[key] != version.tag(key)]
+    return [f"tag lockstep.{key} is not the one of event {made.number}" for key in keys if made]

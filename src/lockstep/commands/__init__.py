@@ -1,0 +1,1 @@
+"""The commands people type: parse the arguments, call a room below, print the answer."""

@@ -1,0 +1,265 @@
+"""Bring the user's own data in: copied below data/external, tracked by DVC, named in params.yaml.
+
+    python -m lockstep.commands.add_data --problem accidents --from DIR_OR_FILE     (make add-data PROBLEM=… FROM=…)
+
+The data become an artifact of the repository like any other: no path outside of it reaches dvc.lock, and a
+colleague's clone with only the DVC remote reproduces what was trained on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lockstep.config.layout import project_root
+from lockstep.config.params_file import parsed, read_params_text, with_sections, with_values
+from lockstep.data.import_raw import files_below, problem_module, readable_size
+from lockstep.data.tables import form_of
+from lockstep.dvc.command import default_remote, run_dvc
+from lockstep.errors import ConfigError, DataError, UsageError, run_command
+from lockstep.io import sha256_file, whole_folder, write_text
+
+if TYPE_CHECKING:
+    from lockstep.problems.schema import Schema
+
+Kind = Literal["files", "table"]
+EXTERNAL = "data/external"
+SUFFIXES = (".csv", ".tsv", ".parquet", ".txt", ".data")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in the given place: its data files, how they are read, whether they bring a split."""
+
+    base: Path
+    files: tuple[Path, ...]
+    skipped: tuple[Path, ...]
+    kind: Kind
+    own_split: bool
+
+    def target_name(self, file: Path) -> Path:
+        """Return where a file goes below the problem's external folder."""
+        return file.relative_to(self.base)
+
+
+def main() -> int | None:
+    """Add data to one problem and say what was done and what comes next."""
+    given = _arguments()
+    schema = _schema(given.problem)
+    root = project_root()
+    target = root / EXTERNAL / given.problem
+    found = look_at(given.problem, given_path(root, given.source, target), given.kind or None)
+    params = new_params(root, schema, found)  # a fault there must be seen before anything is copied
+    changed = [store(found, target), track(root, target), write_if_new(root / "params.yaml", params)]
+    print(report(root, given.problem, found, any(changed)))
+    return None
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m lockstep.commands.add_data", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--problem", required=True, help="a problem that has a schema")
+    parser.add_argument("--from", dest="source", required=True, help="a folder or one file")
+    parser.add_argument(
+        "--kind", choices=["files", "table", ""], help="how it is read; default: by file names"
+    )
+    return parser.parse_args()
+
+
+def _schema(problem: str) -> Schema:
+    from lockstep.problems.schema import load_schema
+
+    return load_schema(problem)
+
+
+def given_path(root: Path, source: str, target: Path) -> Path:
+    """Return the folder or file to copy from; missing, unreadable or the target itself is a usage error."""
+    if not source.strip():
+        raise UsageError("no data were named: make add-data PROBLEM=… FROM=FOLDER_OR_FILE")
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise UsageError(f"{source} is not there; give FROM=… a folder or a file that exists")
+    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+        raise UsageError(f"{source} cannot be read; give this user the permission to read it")
+    real, held = path.resolve(), target.resolve()
+    if real.is_relative_to(held) or held.is_relative_to(real):
+        raise UsageError(
+            f"{source} holds, or lies in, {target.relative_to(root)}, where the data would go; give another FROM=…"
+        )
+    return path
+
+
+def look_at(problem: str, path: Path, kind: Kind | None) -> Found:
+    """Find the data files of a folder (or the one file) and tell by their names how they are read."""
+    if path.is_dir():
+        _refuse_broken_links(path)
+    files = files_below(path)
+    data = _read_files(problem, _data_files(files))
+    _check_files(path, files, data)
+    base = path if path.is_dir() else path.parent
+    names = [file.name for file in data]
+    is_table = kind == "table" or (kind is None and not _is_raw(problem, path, names))
+    own_split = is_table and _has_own_split(path, data)
+    skipped = tuple(file for file in files if file not in data)
+    return Found(base, data, skipped, "table" if is_table else "files", own_split)
+
+
+def _data_files(files: list[Path]) -> tuple[Path, ...]:
+    """Return the files that may hold data; text files count where there is nothing else (they tend to explain)."""
+    data = [file for file in files if file.suffix.lower() in SUFFIXES]
+    tables = [file for file in data if file.suffix.lower() != ".txt"]
+    return tuple(tables or data)
+
+
+def _read_files(problem: str, data: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Return the files without those that the publisher offers beside his raw tables and nothing reads."""
+    sources = problem_module(problem, "sources")
+    if sources is None or not any(sources.is_raw_name(file.name) for file in data):
+        return data
+    return tuple(file for file in data if not sources.is_ignored_name(file.name))
+
+
+def _refuse_broken_links(path: Path) -> None:
+    broken = [link for link in sorted(path.rglob("*")) if link.is_symlink() and not link.exists()]
+    if broken:
+        raise DataError(f"{broken[0]} is a link to nothing; remove it or restore what it points to")
+
+
+def _check_files(path: Path, files: list[Path], data: tuple[Path, ...]) -> None:
+    if not data:
+        seen = f"; found {', '.join(f.name for f in files[:5])}" if files else "; it is empty"
+        raise DataError(f"{path} holds no data file ({', '.join(SUFFIXES)}){seen}; unpack archives first")
+    for file in data:
+        if not os.access(file, os.R_OK):
+            raise DataError(f"{file} cannot be read; give this user the permission to read it")
+        if not file.stat().st_size:
+            raise DataError(f"{file} is empty; get it again")
+
+
+def _is_raw(problem: str, path: Path, names: list[str]) -> bool:
+    """Tell whether the files are the publisher's; a mixture of both kinds is a DataError."""
+    sources = problem_module(problem, "sources")
+    raw = [name for name in names if sources is not None and sources.is_raw_name(name)]
+    if raw and len(raw) < len(names):
+        other = next(name for name in names if name not in raw)
+        raise DataError(
+            f"{path} holds raw files of the publisher ({raw[0]}) and others ({other}); give a folder with one "
+            "kind only, or say which with KIND=files or KIND=table"
+        )
+    return bool(raw)
+
+
+def _has_own_split(path: Path, files: tuple[Path, ...]) -> bool:
+    """Tell whether a table comes parted in train and test; names that make no table are a DataError."""
+    return "all" not in form_of(files, path)
+
+
+def store(found: Found, target: Path) -> bool:
+    """Copy the files to the target, in the place of what is there; return False where they are there already."""
+    if _digest(found.files, found.base) == (
+        _digest(files_below(target), target) if target.is_dir() else None
+    ):
+        return False
+    _refuse_untracked(target)
+    with whole_folder(target) as folder:
+        for file in found.files:
+            copy = folder / found.target_name(file)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+    return True
+
+
+def _refuse_untracked(target: Path) -> None:
+    if target.exists() and files_below(target) and not target.with_name(f"{target.name}.dvc").exists():
+        raise UsageError(
+            f"{target} holds files that DVC does not track and that would be lost; move the folder away, then "
+            "give its new place as FROM=…"
+        )
+
+
+def _digest(files: tuple[Path, ...] | list[Path], base: Path) -> str:
+    lines = [f"{sha256_file(file)}  {file.relative_to(base).as_posix()}\n" for file in sorted(files)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def track(root: Path, target: Path) -> bool:
+    """Let DVC track the folder; return whether its .dvc file changed."""
+    tracked = target.with_name(f"{target.name}.dvc")
+    before = tracked.read_bytes() if tracked.exists() else None
+    run_dvc(root, "add", target.relative_to(root).as_posix())
+    return tracked.read_bytes() != before
+
+
+def new_params(root: Path, schema: Schema, found: Found) -> str:
+    """Return the text of params.yaml with the new source in it, comments and order kept, checked.
+
+    A problem without a section gets the one that its own folder suggests.
+    """
+    problem = schema.name
+    text = with_sections(read_params_text(root), suggested_sections(problem))
+    params = parsed(text)
+    if problem not in params.problems:
+        raise ConfigError(f"params.yaml has no section problems.{problem}; write one like the others there")
+    split_kind = _split_kind(schema, found, params.problem(problem).split.kind)
+    keys = {
+        ("source", "kind"): found.kind,
+        ("source", "external"): f"{EXTERNAL}/{problem}",
+        ("split", "kind"): split_kind,
+    }
+    text = with_values(text, {("problems", problem, *key): value for key, value in keys.items()})
+    parsed(text)
+    return text
+
+
+def _split_kind(schema: Schema, found: Found, now: str) -> str:
+    """Return how rows are to be parted: as the source has it, else as before, else as the schema allows."""
+    if found.own_split and schema.part:
+        return "given"
+    if now != "given":
+        return now
+    return "time" if schema.date else "group"
+
+
+def suggested_sections(problem: str) -> str:
+    """Return the fragment of params.yaml in the problem's folder; without one, an empty fragment."""
+    from lockstep.problems.schema import PROBLEMS
+
+    path = PROBLEMS / problem / "params.yaml"
+    return path.read_text(encoding="utf-8") if path.is_file() else "{}\n"
+
+
+def write_if_new(path: Path, text: str) -> bool:
+    """Write the text where it differs from the file; return whether it did."""
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return False
+    write_text(path, text)
+    return True
+
+
+def report(root: Path, problem: str, found: Found, changed: bool) -> str:
+    """Return what was done and which commands come next."""
+    folder = f"{EXTERNAL}/{problem}"
+    size = readable_size(sum(file.stat().st_size for file in found.files))
+    what = f"{len(found.files)} files ({size}) as source {found.kind}"
+    if not changed:
+        return f"nothing to do: {folder} holds these {what} already\nnext: make run-train PROBLEM={problem}"
+    split = " with its own train and test rows" if found.own_split else ""
+    lines = [f"added {what}{split}: {folder}, tracked by {folder}.dvc, named in params.yaml"]
+    if found.skipped:
+        lines.append(f"left out: {', '.join(file.name for file in found.skipped[:5])}")
+    lines += ["next:", f"  make run-train PROBLEM={problem}"]
+    lines += [
+        f"  git add params.yaml {folder}.dvc {EXTERNAL}/.gitignore && git commit -m 'Data of {problem}'"
+    ]
+    if default_remote(root):
+        lines.append("  dvc push")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,263 @@
+"""The promotion checklist: every step run on the version as it would be deployed, and what each found.
+
+Nothing is moved, and nothing goes on record. What is served is tried on an exported bundle, by the API's own code and
+under its configuration, so the threshold, the scale and both answers are those that callers would get.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.errors import LockstepError
+
+if TYPE_CHECKING:
+    from lockstep.registry.catalog import Client, Model, Version
+    from lockstep.serving.loaded_model import Opened, Served
+
+Answer = tuple[bool, str]
+"""Whether a step passed, and what it found."""
+RATES = ("approval_rate", "reject_rate", "positive_rate_approved", "positive_rate_rejected")
+"""The rates of decisions on the test rows, as runs log them after ``test_``."""
+CLOSE = 1e-4
+"""How far contributions may add up from the margin: xgboost's are float32."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the checklist."""
+
+    name: str
+    passed: bool
+    found: str
+
+
+@dataclass
+class Deployment:
+    """A version, and its bundle as a server opens it; each made once, or the same error again."""
+
+    client: Client
+    root: Path
+    model: Model
+    version: Version
+    folder: Path
+    failed: dict[str, LockstepError] = field(default_factory=dict)
+
+    @cached_property
+    def bundle(self) -> Path:
+        """The exported bundle."""
+        from lockstep.audit.bundle import assemble
+
+        return (
+            self._once("bundle", lambda: assemble(self.client, self.root, self.version, self.folder))
+            or self.folder
+        )
+
+    @cached_property
+    def opened(self) -> Opened:
+        """The bundle's model, opened with all its checks."""
+        from lockstep.serving.model_source import open_path
+        from lockstep.serving.settings import load_serving
+
+        settings = replace(load_serving(self.root), model_path=str(self.bundle))
+        found: Opened = self._once("opened", lambda: open_path(settings, self.root))
+        return found
+
+    @cached_property
+    def served(self) -> Served:
+        """What would answer requests."""
+        from lockstep.serving.loaded_model import prepare
+        from lockstep.serving.settings import load_serving
+
+        found: Served = self._once("served", lambda: prepare(self.opened, load_serving(self.root)))
+        return found
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        if name in self.failed:
+            raise self.failed[name]
+        try:
+            return make()
+        except LockstepError as error:
+            self.failed[name] = error
+            raise
+
+
+def go_through(client: Client, root: Path, name: str, number: int) -> list[Step]:
+    """Run every step, also after one that failed; return them in the order of the checklist."""
+    from lockstep.registry.catalog import get_model
+
+    model = get_model(client, name)
+    version = model.version(number)
+    with tempfile.TemporaryDirectory() as made:
+        case = Deployment(client, root, model, version, Path(made) / "bundle")
+        return [_step(title, step, case) for title, step in STEPS.items()]
+
+
+def _step(name: str, step: Callable[[Deployment], Answer], case: Deployment) -> Step:
+    known = set(map(id, case.failed.values()))
+    try:
+        passed, found = step(case)
+    except LockstepError as error:
+        passed, found = False, "not tried, for the reason above" if id(error) in known else str(error)
+    return Step(name, passed, found)
+
+
+def best(case: Deployment) -> Answer:
+    """Check that it is the winner: the best metric and KS, stable over the folds."""
+    from lockstep.promotion.promotion_checks import winning
+
+    return winning(case.client, case.root, case.model, case.version)
+
+
+def run_id(case: Deployment) -> Answer:
+    """Check that its run is on record."""
+    from lockstep.promotion.promotion_checks import run_recorded
+
+    return run_recorded(case.client, case.version)
+
+
+def gates(case: Deployment) -> Answer:
+    """Check that the gates before Production let it in."""
+    from lockstep.promotion.gates import judge, needs_gate
+
+    if not needs_gate(case.model, case.version, "Production"):
+        return True, "it stands in Production, or was the last that did"
+    verdict = judge(case.client, case.root, case.model, case.version, "Production")
+    return not verdict.failed, verdict.summary
+
+
+def export(case: Deployment) -> Answer:
+    """Check that its bundle is whole: every file by its sum, the artifact, its lineage, its requirements."""
+    from lockstep.audit.bundle_checks import verify_folder
+    from lockstep.audit.findings import FAILED
+
+    findings = verify_folder(case.bundle, case.root)
+    wrong = [f"{one.check}: {one.what}" for one in findings if one.verdict == FAILED]
+    files = sum(path.is_file() for path in case.bundle.rglob("*"))
+    return not wrong, "; ".join(
+        wrong
+    ) or f"a bundle of {files} files, which names its run, digest, threshold and commit"
+
+
+def golden_rows(case: Deployment) -> Answer:
+    """Check that the bundle's model loads: digest, allowed types, the outputs of its golden rows."""
+    model = case.opened.model
+    return True, f"the bundle's model loads, digest {str(model.digest)[:12]}, and repeats its golden rows"
+
+
+def configuration(case: Deployment) -> Answer:
+    """Check that the API's threshold and its scale fit the model."""
+    from lockstep.serving.loaded_model import decision_of
+    from lockstep.serving.settings import load_serving
+
+    rule = load_serving(case.root).rule_for(case.opened.model.schema.name)
+    decision = decision_of(case.opened, rule)
+    if decision is None:
+        return True, f"a {case.opened.model.schema.task} model is decided by no threshold"
+    fits = f"threshold {decision.threshold:g} on the {decision.scale} scale (from {decision.source}) fits"
+    told = rates_told(logged_rates(case), decision.words, case.opened.model.schema.positive)
+    own = case.opened.model.threshold
+    if told and own is not None and own != decision.threshold:
+        told = f"the run logged no rates at it, only at the model's own {own:g}"
+    return True, "; ".join(filter(None, (fits, told)))
+
+
+def logged_rates(case: Deployment) -> dict[str, float]:
+    """Return the rates of the decisions on the test rows that a version's run logged, by their names there."""
+    from lockstep.registry.catalog import registry_speaks
+
+    if case.version.run_id is None:
+        return {}
+    with registry_speaks():
+        metrics = case.client.get_run(case.version.run_id).data.metrics
+    return {name: metrics[f"test_{name}"] for name in RATES if f"test_{name}" in metrics}
+
+
+def rates_told(rates: Mapping[str, float], words: tuple[str, str], positive: str) -> str:
+    """Return in words what is decided of the test rows, and how many positives are in either part, if known."""
+    if not {"approval_rate", "reject_rate"} <= set(rates):
+        return ""
+    told = f"{words[0]} {rates['approval_rate']:.1%} of the test rows, {words[1]} {rates['reject_rate']:.1%}"
+    if not set(RATES) <= set(rates):
+        return told
+    approved, rejected = rates["positive_rate_approved"], rates["positive_rate_rejected"]
+    return f"{told}; {positive or 'positives'}: {approved:.1%} of the former, {rejected:.1%} of the latter"
+
+
+def predict(case: Deployment) -> Answer:
+    """Ask the packaged model for a prediction as /predict does."""
+    from lockstep.serving.responses import predicted
+
+    answered = predicted(case.served, example_of(case), 1)
+    told = answered.content
+    finite = bool(answered.rows == 1 and all(math.isfinite(one) for one in answered.scores.ravel().tolist()))
+    shown = {
+        key: told[key]
+        for key in ("probability", "prediction", "decision", "meaning", "threshold")
+        if key in told
+    }
+    return finite, ", ".join(f"{key} {value}" for key, value in shown.items())
+
+
+def explain(case: Deployment) -> Answer:
+    """Ask the packaged model for an explanation as /explain does; its parts must add up to the margin."""
+    from lockstep.serving.responses import explained
+
+    told = explained(case.served, example_of(case), 1).content
+    apart = gap_of(told)
+    parts = told["contributions"]
+    first = max(parts, key=lambda name: abs(parts[name]))
+    told_gap = f"{len(parts)} contributions add up to the margin within {apart:.1g}"
+    return apart <= CLOSE, f"{told_gap}; {first} weighs most ({parts[first]:+.4f})"
+
+
+def gap_of(told: Mapping[str, Any]) -> float:
+    """Return how far base and contributions are from the margin they explain."""
+    return abs(float(told["base"]) + math.fsum(told["contributions"].values()) - float(told["margin"]))
+
+
+def example_of(case: Deployment) -> bytes:
+    """Return the body of a request for one record that the schema allows."""
+    from lockstep.serving.openapi import example
+
+    return json.dumps(example(case.opened.model.schema)).encode()
+
+
+def rollback(case: Deployment) -> Answer:
+    """Check that there is a way back."""
+    from lockstep.promotion.promotion_checks import way_back
+
+    return way_back(case.client, case.root, case.model, case.version)
+
+
+STEPS: dict[str, Callable[[Deployment], Answer]] = {
+    "winning run": best,
+    "run id": run_id,
+    "gates": gates,
+    "export": export,
+    "golden rows": golden_rows,
+    "threshold": configuration,
+    "predict": predict,
+    "explain": explain,
+    "rollback": rollback,
+}
+"""The steps by name, in their order."""
+
+
+def report(name: str, number: int, steps: list[Step]) -> str:
+    """Return the checklist as people read it: a line a step, then whether all passed."""
+    width = max(len(step.name) for step in steps)
+    lines = [f"{'✓' if step.passed else '✗'} {step.name:<{width}}  {step.found}" for step in steps]
+    failed = [step.name for step in steps if not step.passed]
+    end = (
+        f"{len(failed)} of {len(steps)} steps failed: {', '.join(failed)}"
+        if failed
+        else f"all {len(steps)} steps passed"
+    )
+    return "\n".join([f"promotion checklist of {name} version {number}", *lines, end])

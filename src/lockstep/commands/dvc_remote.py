@@ -1,0 +1,121 @@
+"""The DVC remote: set it once, pull data and development artifacts from it.
+
+python -m lockstep.commands.dvc_remote set URL [--endpoint-url URL]     (make dvc-remote URL=…)
+python -m lockstep.commands.dvc_remote pull                             (make dvc-pull)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lockstep.config.layout import project_root
+from lockstep.dvc.command import default_remote, run_dvc, show_dvc
+from lockstep.errors import ConfigError, DataError, UsageError, run_command
+
+NAME = "storage"
+SET_IT = "set one with `make dvc-remote URL=…` (a folder, or s3://BUCKET/PREFIX)"
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+
+
+def main() -> int | None:
+    """Set the remote, or pull from it."""
+    given = _arguments()
+    root = project_root()
+    if given.action == "set":
+        set_remote(root, given.url, given.endpoint_url)
+    else:
+        pull(root)
+    return None
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m lockstep.commands.dvc_remote", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    actions = parser.add_subparsers(dest="action", required=True)
+    setting = actions.add_parser("set", help="make URL the default remote")
+    setting.add_argument("url", nargs="?", default="", help="a folder, or s3://BUCKET/PREFIX")
+    setting.add_argument("--endpoint-url", default="", help="an S3 server other than Amazon's")
+    actions.add_parser("pull", help="fetch data and development artifacts from the remote")
+    return parser.parse_args()
+
+
+def set_remote(root: Path, url: str, endpoint_url: str = "") -> None:
+    """Make ``url`` the default remote in .dvc/config, in the place of the one before."""
+    address = remote_address(root, url)
+    _check_endpoint(address, endpoint_url)
+    run_dvc(root, "remote", "add", "--force", "--default", NAME, address)
+    if endpoint_url:
+        run_dvc(root, "remote", "modify", NAME, "endpointurl", endpoint_url)
+    print(f"the DVC remote is {address}{f' at {endpoint_url}' if endpoint_url else ''}; next:")
+    print('  git add .dvc/config && git commit -m "DVC remote"')
+    print("  dvc push         sends data and artifacts there")
+    print("  make dvc-pull    fetches them in another clone")
+
+
+def pull(root: Path) -> None:
+    """Fetch everything dvc.lock and the .dvc files name; DVC's own messages pass through."""
+    if default_remote(root) is None:
+        raise ConfigError(f"no DVC remote is configured; {SET_IT}")
+    failed = show_dvc(root, "pull", "--allow-missing")  # what no stage ever made is not there to be fetched
+    if lacking := _not_in_cache(root):
+        raise DataError(
+            f"the remote lacks {', '.join(lacking[:5])}{' …' if len(lacking) > 5 else ''}; run `dvc push` where "
+            "they were made, or make them here with `dvc repro`"
+        )
+    if failed:
+        raise DataError(
+            "`dvc pull` failed (its message is above); check address and credentials of the remote in .dvc/config"
+        )
+
+
+def _not_in_cache(root: Path) -> list[str]:
+    """Return what dvc.lock and the .dvc files name and neither cache nor remote held."""
+    return json.loads(run_dvc(root, "data", "status", "--json") or "{}").get("not_in_cache", [])
+
+
+def remote_address(root: Path, url: str) -> str:
+    """Return the address as DVC takes it: s3://BUCKET/PREFIX, or a folder, relative to ``root`` if given so."""
+    if not url.strip():
+        raise UsageError("no address was given: make dvc-remote URL=… (a folder, or s3://BUCKET/PREFIX)")
+    url = url.strip().removeprefix("file://")
+    if _SCHEME.match(url):
+        return _s3_address(url)
+    folder = Path(url).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{url} is a file; a DVC remote needs a folder or s3://BUCKET/PREFIX")
+    return str(folder) if folder.is_absolute() else os.path.relpath(folder, root)
+
+
+def _check_endpoint(address: str, endpoint_url: str) -> None:
+    if not endpoint_url:
+        return
+    if not address.startswith("s3://"):
+        raise UsageError("an endpoint is for s3:// addresses only; leave it out for a folder")
+    if urlsplit(endpoint_url).scheme not in ("http", "https"):
+        raise UsageError(f"{endpoint_url} is no address of an S3 server; write http(s)://HOST:PORT")
+
+
+def _s3_address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "s3":
+        raise UsageError(
+            f"{parts.scheme}:// is not supported (requirements.lock has DVC's S3 client only); "
+            "use a folder or s3://BUCKET/PREFIX"
+        )
+    if not parts.hostname:
+        raise UsageError(f"{url} names no bucket; write s3://BUCKET/PREFIX")
+    if "@" in parts.netloc:
+        raise UsageError(
+            "credentials do not belong into the address, which git keeps; put them into "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials"
+        )
+    return url
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,87 @@
+"""Put a version into Production, by a person: its gates decide whether it may, the record says who and why.
+
+    python scripts/promote_model.py --version 5 --archive-current
+    python scripts/promote_model.py --version 5 --check        (the promotion checklist, step by step; moves nothing)
+
+The previous Production is archived with --archive-current; without it, it goes back to None.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from lockstep.commands import manage_registry as manage
+from lockstep.config.layout import project_root
+from lockstep.errors import UsageError, run_command
+from lockstep.registry.cli import Parser, as_json, common_options
+
+if TYPE_CHECKING:
+    from lockstep.registry.catalog import Client
+
+MODEL = "credit-risk-model"
+
+
+def main() -> int:
+    """Parse the command line, promote or check, print."""
+    options = parser().parse_args()
+    check_options(options)
+    client = manage.open_registry(project_root(), options.tracking_uri)
+    content, text, *code = (checked if options.check else manage.promote)(client, options)
+    print(as_json(content) if options.json else text)
+    return code[0] if code else 0
+
+
+def parser() -> Parser:
+    """Return the command line's parser; building it imports nothing heavy."""
+    top = Parser(prog="promote_model.py", description=__doc__)
+    top.formatter_class = argparse.RawDescriptionHelpFormatter
+    top.add_argument("--version", metavar="N", required=True, help="the version, as list-versions shows it")
+    top.add_argument(
+        "--model-name", metavar="NAME", default=MODEL, help=f"registered model (default: {MODEL})"
+    )
+    top.add_argument(
+        "--archive-current", dest="aside", action="store_const", const="Archived", default="None",
+        help="archive the version that is in Production now; without, it goes back to None",
+    )  # fmt: skip
+    top.add_argument(
+        "--check", action="store_true", help="go through the promotion checklist, and move nothing"
+    )
+    top.add_argument(
+        "--force", action="store_true", help="override what the gates refuse, on record; needs --reason"
+    )
+    top.add_argument("--reason", metavar="TEXT", help="why, for the record")
+    top.add_argument(
+        "--actor", metavar="NAME", help="who, for the record (default: LOCKSTEP_ACTOR, else user@host)"
+    )
+    common_options(top, default=None)
+    top.set_defaults(stage="Production")
+    return top
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Refuse what cannot be meant before anything is asked of a server."""
+    manage.check_options(options)
+    if options.check and (options.force or options.aside != "None"):
+        raise UsageError("--check moves nothing; leave out --force and --archive-current")
+
+
+def checked(client: Client, options: argparse.Namespace) -> tuple[Any, str, int]:
+    """Go through the checklist; the exit code is 1 where a step failed."""
+    from dataclasses import asdict
+
+    from lockstep.commands.checklist import go_through, report
+
+    steps = go_through(client, project_root(), options.model_name, int(options.version))
+    passed = all(step.passed for step in steps)
+    content = {
+        "name": options.model_name,
+        "version": int(options.version),
+        "passed": passed,
+        "steps": [asdict(step) for step in steps],
+    }
+    return content, report(options.model_name, int(options.version), steps), 0 if passed else 1
+
+
+if __name__ == "__main__":
+    run_command(main)

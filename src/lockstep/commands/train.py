@@ -1,0 +1,121 @@
+"""The main job: one problem from its raw files to registered models.
+
+Everything goes through the stages of dvc.yaml: load, preprocess, features, train, evaluate, log, register.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from lockstep.commands.overrides import FORMS, with_overrides
+from lockstep.commands.train_models import declared_types, train_types
+from lockstep.commands.training_checks import check_trainings, problem_options
+from lockstep.config.layout import ProblemLayout, project_root
+from lockstep.dvc import repro as dvc
+from lockstep.errors import run_command
+from lockstep.io import read_json, write_text
+
+
+def train(root: Path, problem: str, wanted: Sequence[str] = (), given: Sequence[str] = ()) -> tuple[str, str]:
+    """Bring a problem's models (none named: all) and their versions up to date; return the champion, how they compare.
+
+    ``given`` are KEY=VALUE pairs for params.yaml, which is written once all of it holds. All types go through the
+    compare stage; some of them are compared here, and the files of the comparison stay as they are.
+    """
+    text, params = with_overrides(root, problem, given)
+    types = declared_types(params, problem, wanted)
+    check_trainings(params, problem, types)
+    if given:
+        write_text(root / "params.yaml", text)
+    if set(types) == set(params.problem(problem).model_types):
+        layout = ProblemLayout(root, problem)
+        before = _written(layout)
+        _train_all(root, problem)
+        # A compare stage that ran has printed its table; DVC skips it where the committed one holds.
+        told = _comparison(layout) if _written(layout) == before else ""
+        return read_json(layout.champion)["type"], told
+    train_types(root, problem, types)
+    from lockstep.models.compare_models import compare
+
+    _, best, comparison = compare(root, problem, types)
+    return best["type"], comparison
+
+
+def _written(layout: ProblemLayout) -> int:
+    """Return when the comparison was written (ns); 0 where there is none."""
+    return layout.comparison.stat().st_mtime_ns if layout.comparison.is_file() else 0
+
+
+def _comparison(layout: ProblemLayout) -> str:
+    """Return the table for people of the comparison that is there."""
+    import pandas as pd
+
+    from lockstep.evaluation.comparison import readable
+
+    best = read_json(layout.champion)
+    return readable(pd.read_csv(layout.comparison), best["metric"], best.get("best_reachable"))
+
+
+def _train_all(root: Path, problem: str) -> None:
+    from lockstep.registry.register_models import register_models
+    from lockstep.registry.store.prepare import prepare
+
+    with dvc.repro_beside(root, f"compare@{problem}"):
+        prepare(root)
+    register_models(root, problem)
+
+
+def next_steps(root: Path, problem: str, champion: str) -> str:
+    """Return what a person does after a training, with names that work as typed."""
+    from lockstep.config.settings import load_settings
+    from lockstep.registry.publishing.destinations import model_name
+
+    name = model_name(load_settings(root), problem, champion)
+    script = "python scripts/manage_model_registry.py"
+    of_problem = "" if problem == "accidents" else f" --problem {problem}"
+    return f"""
+What to do next (after: source .venv/bin/activate)
+  see the runs         mlflow ui --backend-store-uri sqlite:///mlflow.db
+  see the versions     {script} list-versions --model-name {name}
+  try in Staging       {script} transition --model-name {name} --version N --stage Staging
+  put in Production    {script} promote --model-name {name} --stage Production
+  predict              python src/models/predict_model.py {example_file(root, problem)} --use-best-model{of_problem}
+  serve                make serve PROBLEM={problem}
+  retrain              python scripts/retrain_model.py --problem {problem}
+  plots, metrics       dvc plots show · dvc metrics show"""
+
+
+def example_file(root: Path, problem: str) -> str:
+    """Return a file of one record to predict from, where the project ships one for the problem."""
+    own = f"src/models/test_features{'' if problem == 'accidents' else f'_{problem}'}.json"
+    drafted = f"src/lockstep/problems/{problem}/example.json"
+    return next((file for file in (own, drafted) if (root / file).is_file()), "RECORDS.json")
+
+
+def parser(problem: str) -> argparse.ArgumentParser:
+    """Return the command line's parser, with the problem that is meant where none is named."""
+    top = argparse.ArgumentParser(prog="python -m lockstep.commands.train", description=__doc__)
+    top.formatter_class = argparse.RawDescriptionHelpFormatter
+    problem_options(top, problem)
+    top.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"write a value into params.yaml first; may be given again: {FORMS}",
+    )
+    return top
+
+
+def main(problem: str = "accidents") -> None:
+    """Parse the command line and train; ``problem`` is the one meant where none is named."""
+    options = parser(problem).parse_args()
+    root = project_root()
+    champion, comparison = train(root, options.problem, options.models, options.param)
+    print(comparison + next_steps(root, options.problem, champion))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,48 @@
+"""What params.yaml says of some trainings, checked before anything runs: a slip costs a moment, not the stages."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Iterable, Sequence
+
+from lockstep.config.params import Params, training_key
+
+
+def problem_options(parser: ArgumentParser, problem: str) -> None:
+    """Add the options that say what is trained: a problem (``problem`` by default) and some of its model types."""
+    parser.add_argument("--problem", default=problem, help=f"a problem of params.yaml (default: {problem})")
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=[],
+        metavar="TYPE",
+        help="only these model types (default: all declared)",
+    )
+
+
+def check_trainings(params: Params, problem: str, model_types: Sequence[str]) -> None:
+    """Refuse what does not exist or fit the task: a metric, a decision policy, a calibration, a hyperparameter."""
+    from lockstep.decision.policies import policy_of
+    from lockstep.evaluation.metrics import check_metric
+    from lockstep.models.calibration import check_calibration
+    from lockstep.problems.schema import load_schema
+
+    section, task = params.problem(problem), load_schema(problem).task
+    check_metric(section.compare.metric, task)
+    policy_of(section.decision, task)
+    for name in model_types:
+        check_calibration(params.training(problem, name).calibration, task)
+    check_hyperparameters(params, problem, model_types)
+
+
+def check_hyperparameters(params: Params, problem: str, model_types: Iterable[str]) -> None:
+    """Refuse a hyperparameter of these trainings, or of their search spaces, that its model type has not."""
+    from lockstep.models.matrices import Columns
+    from lockstep.models.zoo import Recipe, check_params
+    from lockstep.problems.schema import load_schema
+
+    task = load_schema(problem).task
+    for name in model_types:
+        search = params.search.get(training_key(problem, name))
+        space = search.space if search else {}
+        check_params(name, Recipe(task, Columns({}), {**params.training(problem, name).params, **space}))

@@ -1,0 +1,94 @@
+"""From probabilities to decisions: the threshold of each policy. A row is chosen when score >= threshold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.params import Decision
+from lockstep.decision.policies import policy_of
+from lockstep.errors import ConfigError, DataError
+from lockstep.evaluation.scored_rows import Scored
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.floating[Any]]
+
+DIGITS = 6
+
+
+def choose_threshold(decision: Decision, target: NDArray[Any], score: Array) -> float:
+    """Return the decision policy's threshold on the scale of ``score``, with 6 decimals.
+
+    ``f1`` maximises F1, ``cost`` minimises the declared costs, ``approval_rate`` lets so large a share
+    of the rows stay below the threshold, ``fixed`` is the threshold declared.
+    """
+    policy = policy_of(decision, "binary")
+    if policy == "fixed":
+        return _declared(decision.threshold, "fixed", "threshold")
+    if len(score) == 0:
+        raise DataError("no rows to choose a threshold on; raise problems.NAME.split.validation")
+    if policy == "approval_rate":
+        return _by_rate(_declared(decision.approval_rate, "approval_rate", "approval_rate"), score)
+    return _by_gain(decision, policy, target, score)
+
+
+def rates(rows: Scored) -> dict[str, float]:
+    """Return the share below the threshold (approved) and at or above it (rejected), and both sides' positives."""
+    import numpy as np
+
+    rejected, positive = rows.score >= (rows.threshold or 0.0), rows.target == 1
+    share = float(rejected.mean())
+    return {
+        "approval_rate": 1 - share,
+        "reject_rate": share,
+        "positive_rate_approved": float(np.mean(positive[~rejected])) if share < 1 else 0.0,
+        "positive_rate_rejected": float(np.mean(positive[rejected])) if share > 0 else 0.0,
+    }
+
+
+def _declared(value: float | None, policy: str, key: str) -> float:
+    if value is None:
+        raise ConfigError(f"decision.policy {policy} needs decision.{key}; set problems.NAME.decision.{key}")
+    return value
+
+
+def _by_rate(rate: float, score: Array) -> float:
+    """Return the threshold below which the share of rows comes nearest to ``rate``."""
+    import numpy as np
+
+    cuts, _, taken = _cuts(np.zeros_like(score), score)
+    below = 1 - taken / len(score)
+    return float(cuts[np.argmin(np.abs(below - rate))])
+
+
+def _by_gain(decision: Decision, policy: str, target: NDArray[Any], score: Array) -> float:
+    import numpy as np
+
+    cuts, hits, taken = _cuts(target == 1, score)
+    positives = hits[-1]
+    if policy == "f1":
+        return float(cuts[np.argmax(2 * hits / (taken + positives))])
+    false_alarms, missed = taken - hits, positives - hits
+    cost = decision.cost_false_positive * false_alarms + decision.cost_false_negative * missed
+    return float(cuts[np.argmin(cost)])
+
+
+def _cuts(target: NDArray[Any], score: Array) -> tuple[Array, Array, Array]:
+    """Return candidate thresholds from high to low, and the positives and rows at or above each.
+
+    A candidate lies halfway to the next lower score (rounded, so what it parts is counted anew); the
+    first takes no row, the last takes all.
+    """
+    import numpy as np
+
+    levels = np.unique(score)
+    middle = np.round((levels[1:] + levels[:-1]) / 2, DIGITS)
+    cuts = np.unique(
+        np.concatenate([[min(0.0, levels[0])], middle, [np.round(levels[-1], DIGITS) + 10**-DIGITS]])
+    )[::-1]
+    order = np.argsort(-score, kind="stable")
+    taken = np.searchsorted(-score[order], -cuts, side="right")
+    cumulated = np.concatenate([[0.0], np.cumsum(target[order].astype(np.float64))])
+    return cuts, cumulated[taken], taken.astype(np.float64)

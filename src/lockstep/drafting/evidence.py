@@ -1,0 +1,234 @@
+"""What a table's columns say of each other: leaks of the target, groups, and whether time parts it well.
+
+Looked at on at most ``SAMPLE`` rows (or pairs of rows), which is enough for shares; nothing here needs to be exact.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lockstep.drafting.profile import Column, Profile, as_numbers
+from lockstep.problems.text_tables import MISSING, TextTable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SAMPLE = 50_000
+ID_NAME = re.compile(
+    r"(?i)(?:^|[\W_])(?:id|ids|uuid|guid)(?:$|[\W_])|(?-i:[a-z]I[dD]$)|^column \d+$"
+    r"|(?:^|[\W_])(?:nr|no|num|number|key|index|idx|row|customer|client|user|patient|household|account|session|person|"
+    r"member|subject)$"
+)
+"""Names that columns of identifiers have."""
+_DATE_OF_OTHERS = re.compile(r"(?i)birth|born|dob|naiss|geburt|nacim|expir|valid|due|end|until")
+_BINS = 200
+_DETERMINED, _STRONG = 0.02, 0.1
+_DETERMINED_R2 = 0.99
+_MANY_DAYS = 20
+_FEWEST = 5
+_PART_ENDS = (0.64, 0.72, 0.8, 1.0)
+
+
+@dataclass(frozen=True)
+class Target:
+    """The target of a table and how it is read."""
+
+    column: Column
+    task: str
+
+    @property
+    def name(self) -> str:
+        """Its column in the file."""
+        return self.column.name
+
+    def values(self, coded: Any) -> NDArray[np.float64]:
+        """Return class numbers, or the numbers themselves for a regression; NaN where missing."""
+        import numpy as np
+
+        if self.task == "regression" and self.column.numbers:
+            return _numbers(coded, self.column)
+        codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.float64)
+        gone = [i for i, text in enumerate(coded.dictionary.to_pylist()) if text in MISSING]
+        return np.where(np.isin(codes, [-1, *gone]), np.nan, codes)
+
+
+def _numbers(coded: Any, column: Column) -> NDArray[np.float64]:
+    import numpy as np
+
+    assert column.numbers is not None
+    known = as_numbers(coded.dictionary, column.numbers.decimal, column.numbers.words)
+    return np.append(known, np.nan)[coded.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)]
+
+
+def leaks(text: TextTable, profile: Profile, target: Target) -> dict[str, tuple[bool, str]]:
+    """Return the columns that tell the target by themselves: whether wholly, and how that showed."""
+    import numpy as np
+
+    rows = np.random.Generator(np.random.PCG64(0)).permutation(text.rows)[:SAMPLE]
+    wanted = target.values(text.columns[target.name].take(rows).dictionary_encode())
+    rows, wanted = rows[~np.isnan(wanted)], wanted[~np.isnan(wanted)]
+    found = {}
+    for column in profile.columns.values():
+        if column.name == target.name or column.distinct < 2:
+            continue
+        coded = text.columns[column.name].take(rows).dictionary_encode()
+        levels = _levels(coded, column)
+        told = _told_regression(levels, wanted) if target.task == "regression" else _told(levels, wanted)
+        if target.task == "regression" and column.numbers and not told:
+            told = _told_by_line(_numbers(coded, column), wanted)
+        if told:
+            found[column.name] = told
+    return found
+
+
+def _levels(coded: Any, column: Column) -> NDArray[np.int64]:
+    """Return each row's level: the text, or for numbers of many values the bin."""
+    import numpy as np
+
+    if column.numbers is None or column.distinct <= _BINS:
+        return coded.indices.fill_null(len(coded.dictionary)).to_numpy(zero_copy_only=False).astype(np.int64)
+    values = _numbers(coded, column)
+    good = values[np.isfinite(values)]
+    edges = np.unique(np.quantile(good, np.linspace(0, 1, _BINS + 1)[1:-1])) if len(good) else good
+    return np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="right"))
+
+
+def _halves(levels: NDArray[np.int64]) -> Iterator[Any]:
+    """Return the rows to learn from and to try on (they are in random order)."""
+    half = len(levels) // 2
+    yield slice(0, half)
+    yield slice(half, None)
+
+
+def _told(levels: NDArray[np.int64], wanted: NDArray[np.float64]) -> tuple[bool, str] | None:
+    """Say whether a level's most frequent class in one half of the rows is right in the other half."""
+    import numpy as np
+
+    classes, place = np.unique(wanted, return_inverse=True)
+    learn, attempt = _halves(levels)
+    counts = np.zeros((int(levels.max()) + 1, len(classes)))
+    np.add.at(counts, (levels[learn], place[learn]), 1)
+    usual = int(counts.sum(axis=0).argmax())
+    guess = np.where(counts.sum(axis=1) > 0, counts.argmax(axis=1), usual)[levels[attempt]]
+    wrong, base = int((guess != place[attempt]).sum()), int((place[attempt] != usual).sum())
+    if base < _FEWEST or wrong > _STRONG * base:
+        return None
+    right = 1 - wrong / len(guess)
+    return wrong <= _DETERMINED * base, f"alone it tells the target in {right:.2%} of the rows"
+
+
+def _told_regression(levels: NDArray[np.int64], wanted: NDArray[np.float64]) -> tuple[bool, str] | None:
+    """Say whether a level's mean in one half of the rows explains the other half."""
+    import numpy as np
+
+    learn, attempt = _halves(levels)
+    width = int(levels.max()) + 1
+    count = np.bincount(levels[learn], minlength=width)
+    sums = np.bincount(levels[learn], weights=wanted[learn], minlength=width)
+    mean = np.where(count > 0, sums / np.maximum(count, 1), wanted[learn].mean())
+    error = ((wanted[attempt] - mean[levels[attempt]]) ** 2).sum()
+    spread = ((wanted[attempt] - wanted[learn].mean()) ** 2).sum()
+    if spread == 0 or 1 - error / spread < _DETERMINED_R2:
+        return None
+    return True, f"alone it explains {1 - error / spread:.1%} of the target's variance"
+
+
+def _told_by_line(values: NDArray[np.float64], wanted: NDArray[np.float64]) -> tuple[bool, str] | None:
+    """Say whether the target is the column, but for a factor and a constant."""
+    import numpy as np
+
+    both = np.isfinite(values)
+    if both.sum() < _FEWEST or values[both].std() == 0 or wanted[both].std() == 0:
+        return None
+    share = float(np.corrcoef(values[both], wanted[both])[0, 1]) ** 2
+    return (True, f"a line explains {share:.1%} of the target by it") if share > _DETERMINED_R2 else None
+
+
+def groups(text: TextTable, profile: Profile, target: Target) -> dict[str, str]:
+    """Return the columns of identifiers whose rows belong together, and the evidence for it."""
+    found = {}
+    for column in profile.columns.values():
+        named = ID_NAME.search(column.name) and column.name != target.name and column.dates is None
+        repeats = 1.2 <= column.present / max(column.distinct, 1) <= 1000 and column.distinct >= 30
+        if named and repeats and column.missing == 0:
+            evidence = _belong(text, profile, target, column)
+            if evidence:
+                found[column.name] = evidence
+    return found
+
+
+def _belong(text: TextTable, profile: Profile, target: Target, column: Column) -> str:
+    """Return how rows with the same identifier agree beyond chance, empty where they don't."""
+    first, second = _pairs(text.columns[column.name])
+    if len(first) < 20:
+        return ""
+    told: list[str] = []
+    for other in profile.columns.values():
+        if other.name == column.name or other.distinct < 2 or other.all_different:
+            continue
+        share, chance = _agreement(text.columns[other.name], other, first, second)
+        if other.name == target.name and target.task != "regression" and share - chance > 0.1:
+            told.insert(
+                0, f"rows of one have the same target in {share:.0%} of the pairs, by chance {chance:.0%}"
+            )
+        elif other.name != target.name and share > 0.98 and chance < 0.8:
+            told.append(f"'{other.name}' is the same in all rows of one")
+    return "; ".join(told[:3])
+
+
+def _pairs(values: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return pairs of neighbouring rows with the same value, at most SAMPLE of them."""
+    import numpy as np
+
+    codes = values.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    order = np.argsort(codes, kind="stable")
+    same = np.flatnonzero(codes[order][1:] == codes[order][:-1])
+    same = same[np.linspace(0, len(same) - 1, min(len(same), SAMPLE)).astype(np.int64)] if len(same) else same
+    return order[same], order[same + 1]
+
+
+def _agreement(
+    values: Any, column: Column, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> tuple[float, float]:
+    """Return in which share of the pairs a column agrees, and in which it would by chance."""
+    import pyarrow.compute as pc
+
+    share = float(pc.mean(pc.equal(values.take(first), values.take(second))).as_py() or 0.0)
+    return share, sum((count / max(column.present, 1)) ** 2 for count in column.levels.values())
+
+
+def time_parts(text: TextTable, column: Column, target: Target) -> str:
+    """Return why a split by this date would not do; empty where it would."""
+    if column.dates is None or column.dates.others or column.missing:
+        return "not every row has a date"
+    if _DATE_OF_OTHERS.search(column.name):
+        return "by its name not the time at which a row came to be"
+    if column.dates.days < _MANY_DAYS:
+        return f"{column.dates.days} different days only"
+    return _uneven(text, column, target)
+
+
+def _uneven(text: TextTable, column: Column, target: Target) -> str:
+    """Return which part of a split by time would lack a class."""
+    import numpy as np
+    import pandas as pd
+
+    assert column.dates is not None
+    coded = text.columns[column.name].dictionary_encode()
+    told = pd.Series(coded.dictionary.to_pylist(), dtype="str")
+    days = pd.to_datetime(told, format=column.dates.format or "ISO8601", utc=True).to_numpy()
+    order = np.argsort(days[coded.indices.to_numpy(zero_copy_only=False)], kind="stable")
+    if target.task == "regression":
+        return ""
+    wanted = target.values(text.columns[target.name].dictionary_encode())[order]
+    ends = [round(end * len(wanted)) for end in _PART_ENDS]
+    for part, start, stop in zip(("train", "stop", "choose", "test"), [0, *ends], ends, strict=False):
+        counts = np.unique(wanted[start:stop][~np.isnan(wanted[start:stop])], return_counts=True)[1]
+        lacks = len(counts) < 2 if target.task == "multiclass" else len(counts) < 2 or counts.min() < _FEWEST
+        if lacks:
+            return f"the part '{part}' would hold too few rows of a class"
+    return ""

@@ -1,0 +1,1 @@
+"""What DVC knows: its commands, its files, and the lineage of a model in them."""

@@ -1,0 +1,39 @@
+"""Calls of DVC's own command, the only one that trains."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lockstep.dvc.command import begin_dvc, end_dvc, show_dvc
+from lockstep.errors import LockstepError
+
+
+def repro(root: Path, *targets: str) -> None:
+    """Run `dvc repro` on the stages named; its output is the user's, its failure one line of ours."""
+    _check(show_dvc(root, "repro", *targets), "dvc", "repro", *targets)
+
+
+def module(root: Path, name: str, *arguments: str) -> None:
+    """Run a stage's module as DVC would, outside the graph."""
+    command = [sys.executable, "-m", name, *arguments]
+    _check(subprocess.run(command, cwd=root, check=False).returncode, name, *arguments)
+
+
+@contextmanager
+def repro_beside(root: Path, *targets: str) -> Iterator[None]:
+    """Run `dvc repro` while the block runs, and wait for it; its failure is the same line as ``repro``'s."""
+    process = begin_dvc(root, "repro", *targets)
+    try:
+        yield
+    finally:
+        code = end_dvc(root, process)
+    _check(code, "dvc", "repro", *targets)
+
+
+def _check(code: int, *words: str) -> None:
+    if code:
+        raise LockstepError(f"`{' '.join(words)}` ended with exit code {code}; its own message is above")

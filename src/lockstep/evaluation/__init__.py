@@ -1,0 +1,1 @@
+"""Metrics, curves, bootstrap intervals and paired comparisons of scored rows."""

@@ -1,0 +1,61 @@
+"""Seeded bootstrap over groups: the same resamples for every model, so that differences are paired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from lockstep.evaluation.metrics import Scored, weighted_metrics
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.floating[Any]]
+
+CHUNK_CELLS = 1_000_000
+"""Resamples x rows that are held at once."""
+
+
+def resampled(
+    models: dict[str, Scored], groups: NDArray[Any], resamples: int = 1000, seed: int = 0
+) -> dict[str, dict[str, Array]]:
+    """Return each model's metrics over resamples of whole groups: model → metric → (resamples,).
+
+    All models must score the same rows in the same order; ``groups`` holds each row's group.
+    """
+    import numpy as np
+
+    metrics = {name: weighted_metrics(rows) for name, rows in models.items()}
+    parts: dict[str, list[dict[str, Array]]] = {name: [] for name in models}
+    for weights in group_weights(groups, resamples, seed):
+        for name, of_weights in metrics.items():
+            parts[name].append(of_weights(weights))
+    return {
+        name: {metric: np.concatenate([part[metric] for part in found]) for metric in found[0]}
+        for name, found in parts.items()
+    }
+
+
+def group_weights(groups: NDArray[Any], resamples: int, seed: int) -> Iterator[Array]:
+    """Yield how often each row is drawn, resample by resample, in chunks of shape (rows, some)."""
+    import numpy as np
+
+    _, index = np.unique(groups, return_inverse=True)
+    count = int(index.max()) + 1
+    rng = np.random.Generator(np.random.PCG64(seed))
+    step = max(1, CHUNK_CELLS // len(groups))
+    for start in range(0, resamples, step):
+        size = min(step, resamples - start)
+        drawn = rng.integers(0, count, size=(size, count)) + np.arange(size)[:, None] * count
+        by_group = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
+        yield np.ascontiguousarray(by_group.T, dtype=np.float64)[index]
+
+
+def interval(values: Array, level: float = 0.95) -> tuple[float, float]:
+    """Return the percentile interval of a metric's resamples."""
+    import numpy as np
+
+    tail = (1 - level) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)

@@ -1,0 +1,66 @@
+"""Curves of numbers as small tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lockstep.evaluation.intervals import Interval, coverage_of, groups
+from lockstep.evaluation.scored_rows import Scored
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from lockstep.evaluation.scored_rows import Array
+
+DOTS = 500
+"""The most rows that are drawn one by one."""
+
+
+def tables(rows: Scored) -> dict[str, pd.DataFrame]:
+    """Return the curves of scored rows by name."""
+    return {"predicted_actual": predicted_actual(rows), "residuals": residuals(rows)}
+
+
+def predicted_actual(rows: Scored) -> pd.DataFrame:
+    """Return columns predicted and actual of some of the rows, by prediction."""
+    import pandas as pd
+
+    chosen = shown(rows.score)
+    return pd.DataFrame({"predicted": rows.score[chosen], "actual": rows.target[chosen]})
+
+
+def residuals(rows: Scored) -> pd.DataFrame:
+    """Return columns predicted and residual (actual minus predicted) of some of the rows, by prediction."""
+    import pandas as pd
+
+    chosen = shown(rows.score)
+    return pd.DataFrame(
+        {"predicted": rows.score[chosen], "residual": rows.target[chosen] - rows.score[chosen]}
+    )
+
+
+def shown(score: Array) -> NDArray[np.int64]:
+    """Return the places of at most ``DOTS`` rows, evenly spaced in the order of their scores."""
+    import numpy as np
+
+    order = np.argsort(score, kind="stable")
+    keep = np.unique(np.round(np.linspace(0, len(order) - 1, min(DOTS, len(order)))).astype(int))
+    return order[keep]
+
+
+def coverage(rows: Scored, interval: Interval) -> pd.DataFrame:
+    """Return a row a group of predictions: columns predicted (mean), coverage, declared, mean_width, rows."""
+    import pandas as pd
+
+    group, found = groups(interval, rows.score), coverage_of(interval, rows)["groups"]
+    return pd.DataFrame(
+        {
+            "predicted": [float(rows.score[group == int(name) - 1].mean()) for name in found],
+            "coverage": [figures["coverage"] for figures in found.values()],
+            "declared": interval["coverage"],
+            "mean_width": [figures["mean_width"] for figures in found.values()],
+            "rows": [figures["rows"] for figures in found.values()],
+        }
+    )

@@ -1,0 +1,128 @@
+"""Prediction intervals without assumptions: split conformal, a half-width of its own for each range of predictions.
+
+Half-widths are quantiles of the absolute errors on rows that the model was not fitted on; the finite-sample correction
+makes the share of new rows inside at least the coverage asked for, in every group (Mondrian conformal prediction;
+Vovk, Gammerman, Shafer 2005). An interval is a plain dictionary, so that a card and a tag can hold it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from lockstep.errors import ArtifactError, DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lockstep.evaluation.scored_rows import Scored
+
+    Array = NDArray[np.floating[Any]]
+
+COVERAGE = 0.9
+"""Share of the rows an interval shall hold where none is declared."""
+GROUPS = 10
+DIGITS, END_DIGITS = 6, 8
+_LEAST_ROWS = 30
+_LEAST_OUTSIDE = 5
+"""A group has rows enough that so many of them lie outside its interval."""
+
+Interval = dict[str, Any]
+
+
+def fit_interval(
+    rows: Scored, coverage: float = COVERAGE, low: float | None = None, high: float | None = None
+) -> Interval:
+    """Return the interval of a model that scored ``rows``, which it was not fitted on.
+
+    Keys: coverage; edges, the predictions where a group ends; half_widths, one a group, with 6 decimals; low and high,
+    between which every value lies, where known. Too few rows for the coverage are a DataError.
+    """
+    import numpy as np
+
+    needed = math.ceil(coverage / (1 - coverage) - 1e-9)
+    if len(rows.target) < needed:
+        raise DataError(
+            f"an interval that holds {coverage:.0%} needs {needed} validation rows, there are {len(rows.target)}; "
+            "raise problems.NAME.split.validation, or lower decision.coverage"
+        )
+    edges = _edges(rows.score, coverage)
+    group, error = np.searchsorted(edges, rows.score, side="right"), np.abs(rows.target - rows.score)
+    widths = [_half_width(error[group == number], coverage) for number in range(len(edges) + 1)]
+    bounds = {name: float(value) for name, value in (("low", low), ("high", high)) if value is not None}
+    return {"coverage": coverage, "edges": edges, "half_widths": widths, **bounds}
+
+
+def _edges(score: Array, coverage: float) -> list[float]:
+    """Return where groups of about equally many rows end, each with rows enough; equal predictions stay together."""
+    import numpy as np
+
+    ordered = np.sort(score)
+    least = max(_LEAST_ROWS, math.ceil(_LEAST_OUTSIDE / (1 - coverage) - 1e-9))
+    count = max(1, min(GROUPS, len(ordered) // least))
+    cuts = ordered[np.arange(1, count) * len(ordered) // count]
+    kept: list[float] = []
+    begun = 0
+    for cut in np.unique(np.round(cuts, DIGITS)):
+        at = int(np.searchsorted(ordered, cut, side="left"))
+        if at - begun >= least and len(ordered) - at >= least:
+            kept.append(float(cut))
+            begun = at
+    return kept
+
+
+def _half_width(error: Array, coverage: float) -> float:
+    """Return the error that a new row exceeds with a chance of at most 1 - coverage, rounded up."""
+    import numpy as np
+
+    place = min(len(error), math.ceil((len(error) + 1) * coverage - 1e-9))
+    return math.ceil(float(np.sort(error)[place - 1]) * 10**DIGITS) / 10**DIGITS
+
+
+def bounds(interval: Interval, score: Array) -> tuple[Array, Array]:
+    """Return the lower and the upper end of each prediction's interval, both of the shape of ``score``."""
+    import numpy as np
+
+    score = np.asarray(score, dtype=np.float64)
+    half = np.asarray(interval["half_widths"])[groups(interval, score)]
+    low, high = interval.get("low", -np.inf), interval.get("high", np.inf)
+    return np.clip(np.round(score - half, END_DIGITS), low, high), np.clip(
+        np.round(score + half, END_DIGITS), low, high
+    )
+
+
+def groups(interval: Interval, score: Array) -> NDArray[np.int64]:
+    """Return each prediction's group, from 0."""
+    import numpy as np
+
+    return np.searchsorted(interval["edges"], score, side="right")
+
+
+def coverage_of(interval: Interval, rows: Scored) -> dict[str, Any]:
+    """Return the share of the rows inside, the mean width, and both by group, from the lowest predictions up."""
+    low, high = bounds(interval, rows.score)
+    inside = (rows.target >= low) & (rows.target <= high)
+    group, width = groups(interval, rows.score), high - low
+    by_group = {}
+    for number in range(len(interval["half_widths"])):
+        held = group == number
+        if held.any():
+            by_group[str(number + 1)] = {
+                "rows": int(held.sum()),
+                "coverage": float(inside[held].mean()),
+                "mean_width": float(width[held].mean()),
+            }
+    return {"coverage": float(inside.mean()), "mean_width": float(width.mean()), "groups": by_group}
+
+
+def check_interval(content: Any, where: str) -> Interval:
+    """Return an interval read from a card or a tag; what is none is an ArtifactError."""
+    try:
+        edges, widths = [float(e) for e in content["edges"]], [float(w) for w in content["half_widths"]]
+        fits = 0 < float(content["coverage"]) < 1 and len(widths) == len(edges) + 1 and edges == sorted(edges)
+    except (KeyError, TypeError, ValueError):
+        fits = False
+    if not fits or not all(0 <= width < math.inf for width in widths):
+        raise ArtifactError(f"{where}: its prediction interval is damaged; register the model again")
+    return dict(content)

@@ -1,0 +1,77 @@
+"""Metrics of scored rows, for one weighting of the rows or for many at once.
+
+Every metric takes weights of shape (rows, resamples), so the figure itself (all weights one) and its
+bootstrap resamples come from the same lines. Weights are whole numbers; sums of them are exact.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lockstep.errors import ConfigError, DataError, unknown
+from lockstep.evaluation import metrics_binary, metrics_multiclass, metrics_regression
+from lockstep.evaluation.metrics_binary import BINARY
+from lockstep.evaluation.metrics_multiclass import MULTICLASS
+from lockstep.evaluation.metrics_regression import REGRESSION
+from lockstep.evaluation.scored_rows import Scored
+
+if TYPE_CHECKING:
+    from lockstep.evaluation.scored_rows import Weighted
+
+__all__ = [
+    "BINARY",
+    "LOWER_IS_BETTER",
+    "MULTICLASS",
+    "REGRESSION",
+    "SCORE_DECIMALS",
+    "Scored",
+    "better",
+    "check_metric",
+    "evaluate",
+    "metric_names",
+    "weighted_metrics",
+]
+
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "calibration_error", "rmse", "mae"})
+SCORE_DECIMALS = 8
+"""Scores are evaluated and kept with so many decimals, so that the last bits of a processor don't show."""
+
+
+def metric_names(task: str) -> tuple[str, ...]:
+    """Return the metrics of a task; a task without metrics is a ConfigError."""
+    known = {"binary": BINARY, "multiclass": MULTICLASS, "regression": REGRESSION}
+    if task not in known:
+        raise ConfigError(f"{unknown('task with metrics', task, known)}; set `task:` in the problem's schema")
+    return known[task]
+
+
+def check_metric(metric: str, task: str) -> str:
+    """Return ``metric``; one the task has not is a ConfigError with the nearest known one."""
+    known = metric_names(task)
+    if metric not in known:
+        raise ConfigError(f"compare.metric: {unknown(f'metric of a {task} problem', metric, known)}")
+    return metric
+
+
+def better(metric: str, one: float, other: float) -> bool:
+    """Return whether ``one`` is the better value of a metric."""
+    return one < other if metric in LOWER_IS_BETTER else one > other
+
+
+def evaluate(rows: Scored) -> dict[str, float]:
+    """Return every metric of the rows' task, each row counted once."""
+    import numpy as np
+
+    values = weighted_metrics(rows)(np.ones((len(rows.target), 1)))
+    return {name: float(value[0]) for name, value in values.items()}
+
+
+def weighted_metrics(rows: Scored) -> Weighted:
+    """Return the function from weights (rows, resamples) to every metric: name → array of shape (resamples,)."""
+    if rows.task == "regression":
+        return metrics_regression.prepared(rows)
+    if len(set(rows.target.tolist())) < 2:
+        raise DataError(
+            "the evaluated rows are all of one class; raise validation or test in problems.NAME.split"
+        )
+    return {"binary": metrics_binary, "multiclass": metrics_multiclass}[rows.task].prepared(rows)

@@ -1,0 +1,122 @@
+"""Metrics of two classes, for many weightings of the rows at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lockstep.evaluation.scored_rows import Scored, ratio
+
+if TYPE_CHECKING:
+    from lockstep.evaluation.scored_rows import Array, Weighted
+
+BINARY = (
+    "roc_auc",
+    "average_precision",
+    "f1",
+    "precision",
+    "recall",
+    "accuracy",
+    "log_loss",
+    "brier",
+    "ks",
+    "calibration_error",
+)
+CALIBRATION_BINS = 15
+
+
+def prepared(rows: Scored) -> Weighted:
+    """Return the function from weights to every metric; what no weight enters is done here, once."""
+    ranked, linear = _ranked(rows), _linear(rows)
+
+    def weighted(weights: Array) -> dict[str, Array]:
+        by_name = {**ranked(weights), **linear(weights)}
+        return {name: by_name[name] for name in BINARY}
+
+    return weighted
+
+
+def _ranked(rows: Scored) -> Weighted:
+    """Return ROC AUC, average precision and KS: the metrics that go by the order of scores.
+
+    Rows of one score are one step. The curves are looked at only just before and just after a step that holds
+    a positive: between those every sum is zero, and every extreme lies at one of their ends.
+    """
+    import numpy as np
+
+    order = np.argsort(-rows.score, kind="stable")
+    score, positive = rows.score[order], rows.target[order] == 1
+    starts = np.flatnonzero(np.append(True, np.diff(score) != 0))
+    ends = np.append(starts[1:], len(score)) - 1
+    holds = np.logical_or.reduceat(positive, starts)
+    starts, ends = starts[holds], ends[holds]
+    positives, last_positives = order[positive], np.cumsum(positive)[ends] - 1
+
+    def weighted(weights: Array) -> dict[str, Array]:
+        taken = np.cumsum(weights[order], axis=0)
+        hits = np.cumsum(weights[positives], axis=0)[last_positives]
+        before = np.where((starts > 0)[:, None], taken[starts - 1], 0.0)
+        return _curve_metrics(hits, taken[ends], before, taken[-1])
+
+    return weighted
+
+
+def _curve_metrics(hits: Array, taken: Array, before: Array, total: Array) -> dict[str, Array]:
+    """Return the curves' metrics from sums of weights, each of shape (steps, resamples); ``total`` (resamples,).
+
+    ``hits`` are positives and ``taken`` rows up to and with a step, ``before`` the rows above it.
+    """
+    import numpy as np
+
+    new = np.diff(hits, axis=0, prepend=0)
+    positives, negatives = hits[-1], total - hits[-1]
+    misses, misses_before = taken - hits, before - (hits - new)
+    area = (new * (negatives - (misses + misses_before) / 2)).sum(axis=0)
+    precision = np.divide(hits, taken, out=np.zeros_like(hits), where=taken > 0)
+    rates = ratio(np.ones_like(total), positives), ratio(np.ones_like(total), negatives)
+    above, below = hits * rates[0] - misses * rates[1], misses_before * rates[1] - (hits - new) * rates[0]
+    return {
+        "roc_auc": ratio(area, positives * negatives),
+        "average_precision": ratio((new * precision).sum(axis=0), positives),
+        "ks": np.maximum(above.max(axis=0), below.max(axis=0)),
+    }
+
+
+def _linear(rows: Scored) -> Weighted:
+    """Return the metrics that are ratios of weighted sums of a value a row."""
+    import numpy as np
+
+    y, p = (rows.target == 1).astype(np.float64), rows.score
+    chosen = (p >= (rows.threshold or 0.0)).astype(np.float64)
+    eps = np.finfo(np.float64).eps
+    clipped = np.clip(p, eps, 1 - eps)
+    loss = -np.where(y == 1, np.log(clipped), np.log(1 - clipped))
+    columns = np.column_stack(
+        [np.ones_like(p), y, chosen, y * chosen, loss, (p - y) ** 2, _gaps_by_bin(y, p)]
+    )
+    return lambda weights: _from_sums(weights.T @ columns)
+
+
+def _from_sums(sums: Array) -> dict[str, Array]:
+    """Return metrics from weighted sums (resamples, columns): rows, positives, chosen, both, loss, squares, gaps."""
+    import numpy as np
+
+    total, positive, taken, hit, lost, squared = sums[:, :6].T
+    return {
+        "f1": ratio(2 * hit, positive + taken),
+        "precision": ratio(hit, taken),
+        "recall": ratio(hit, positive),
+        "accuracy": ratio(total - positive - taken + 2 * hit, total),
+        "log_loss": ratio(lost, total),
+        "brier": ratio(squared, total),
+        "calibration_error": ratio(np.abs(sums[:, 6:]).sum(axis=1), total),
+    }
+
+
+def _gaps_by_bin(y: Array, p: Array) -> Array:
+    """Return target minus score in the column of the score's bin (equal widths), zero elsewhere."""
+    import numpy as np
+
+    bins = np.minimum((p * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    gaps = np.zeros((len(p), CALIBRATION_BINS))
+    gaps[np.arange(len(p)), bins] = y - p
+    return gaps

@@ -1,0 +1,207 @@
+"""Metrics of three classes and more, for many weightings of the rows at once.
+
+``macro_`` is the plain mean over classes, ``weighted_`` the mean by how often each occurs. A class that neither
+occurs nor is decided for among the weighted rows is left out of a mean, as in scikit-learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lockstep.evaluation.metrics_binary import CALIBRATION_BINS
+from lockstep.evaluation.scored_rows import Scored, ratio
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lockstep.evaluation.scored_rows import Array, Weighted
+
+MULTICLASS = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "weighted_f1",
+    "macro_precision",
+    "macro_recall",
+    "macro_roc_auc",
+    "weighted_roc_auc",
+    "log_loss",
+    "brier",
+    "calibration_error",
+)
+
+
+def prepared(rows: Scored) -> Weighted:
+    """Return the function from weights to every metric; what no weight enters is done here, once.
+
+    ``brier`` is the sum over classes of squared gaps, from 0 to 2; ``calibration_error`` that of the top label:
+    the gap between its probability and how often it is right, over bins of that probability.
+    """
+    kinds = (_of_decisions(rows), _of_areas(rows), _of_chances(rows))
+
+    def weighted(weights: Array) -> dict[str, Array]:
+        by_name = {name: value for of_kind in kinds for name, value in of_kind(weights).items()}
+        return {name: by_name[name] for name in MULTICLASS}
+
+    return weighted
+
+
+def by_class(rows: Scored) -> Weighted:
+    """Return the function from weights to each class's figures: name → array of shape (classes, resamples).
+
+    ``rows`` (the weight of rows of the class), ``decided``, precision, recall, f1.
+    """
+    import numpy as np
+
+    target, decision = _one_hot(rows.target, rows), _one_hot(_decided(rows), rows)
+    columns = (target, decision, target * decision)
+
+    def weighted(weights: Array) -> dict[str, Array]:
+        actual, decided, hit = (one.T @ weights for one in columns)
+        return {
+            "rows": actual,
+            "decided": decided,
+            "precision": ratio(hit, decided),
+            "recall": ratio(hit, actual),
+            "f1": ratio(2 * hit, actual + decided),
+            "hit": np.asarray(hit),
+        }
+
+    return weighted
+
+
+def areas(rows: Scored) -> Callable[[Array], Array]:
+    """Return the function from weights to each class's area under the ROC curve against all others.
+
+    Of shape (classes, resamples), 0 where undefined.
+    """
+    import numpy as np
+
+    by_place = [_area(rows.score[:, k], rows.target == k) for k in range(rows.score.shape[1])]
+
+    def weighted(weights: Array) -> Array:
+        # Sums of whole numbers are exact in float32 up to 2**24, and half as much is moved.
+        exact: Any = np.float32 if weights.sum(axis=0).max() < 2**24 else np.float64
+        padded = np.concatenate([weights, np.zeros((1, weights.shape[1]))], dtype=exact)
+        return np.stack([area(padded) for area in by_place])
+
+    return weighted
+
+
+def _area(score: Array, positive: NDArray[np.bool_]) -> Callable[[Array], Array]:
+    """Return the function from weights, with a row of zeros below them, to the area under one ROC curve.
+
+    Rows of one score are one step. Weights are summed over the steps that hold a positive and over what lies between
+    them, so that nothing is cumulated but sums at the positives: of all classes together that is once a row.
+    """
+    import numpy as np
+
+    if not positive.any() or positive.all():
+        return lambda padded: np.zeros(padded.shape[1])
+    order = np.argsort(-score, kind="stable")
+    starts = np.flatnonzero(np.append(True, np.diff(score[order]) != 0))
+    ends = np.append(starts[1:], len(score))
+    holds = np.logical_or.reduceat(positive[order], starts)
+    bounds = np.column_stack([starts[holds], ends[holds]]).ravel()
+    beside = bounds[1:-1:2] == bounds[2::2]
+    hits = order[positive[order]]
+    firsts = np.searchsorted(-score[hits], -score[order[starts[holds]]], side="left")
+    order = np.append(order, len(score))
+
+    def weighted(padded: Array) -> Array:
+        sums = np.add.reduceat(padded[order], bounds, axis=0).astype(np.float64)
+        within, after = sums[0::2], sums[1::2]
+        after[:-1][beside] = 0.0  # steps beside each other: reduceat would repeat a row
+        new = np.add.reduceat(padded[hits], firsts, axis=0).astype(np.float64)
+        # What lies below a step, negatives only: a pair that is ordered rightly; those within the step count half.
+        misses = within - new
+        below = np.cumsum((misses + after)[::-1], axis=0)[::-1] - misses
+        pairs = (new * (below + misses / 2)).sum(axis=0)
+        positives = new.sum(axis=0)
+        return ratio(pairs, positives * (padded.sum(axis=0).astype(np.float64) - positives))
+
+    return weighted
+
+
+def _of_decisions(rows: Scored) -> Weighted:
+    figures = by_class(rows)
+
+    def weighted(weights: Array) -> dict[str, Array]:
+        found = figures(weights)
+        actual, seen = found["rows"], (found["rows"] + found["decided"]) > 0
+        return {
+            "accuracy": ratio(found["hit"].sum(axis=0), actual.sum(axis=0)),
+            "balanced_accuracy": _mean(found["recall"], actual > 0),
+            "macro_f1": _mean(found["f1"], seen),
+            "weighted_f1": _mean(found["f1"], actual),
+            "macro_precision": _mean(found["precision"], seen),
+            "macro_recall": _mean(found["recall"], seen),
+        }
+
+    return weighted
+
+
+def _of_areas(rows: Scored) -> Weighted:
+    target, found_by = _one_hot(rows.target, rows), areas(rows)
+
+    def weighted(weights: Array) -> dict[str, Array]:
+        actual, found = target.T @ weights, found_by(weights)
+        defined = (actual > 0) & (actual < actual.sum(axis=0))
+        return {
+            "macro_roc_auc": _mean(found, defined),
+            "weighted_roc_auc": _mean(found, actual * defined),
+        }
+
+    return weighted
+
+
+def _of_chances(rows: Scored) -> Weighted:
+    """Return the metrics that are ratios of weighted sums of a value a row."""
+    import numpy as np
+
+    place = np.arange(len(rows.target))
+    right = rows.score[place, rows.target]
+    eps = np.finfo(np.float64).eps
+    loss = -np.log(np.clip(right, eps, 1 - eps))
+    squared = (rows.score**2).sum(axis=1) - 2 * right + 1
+    columns = np.column_stack([np.ones(len(place)), loss, squared, _gaps_by_bin(rows)])
+
+    def weighted(weights: Array) -> dict[str, Array]:
+        sums = weights.T @ columns
+        total = sums[:, 0]
+        return {
+            "log_loss": ratio(sums[:, 1], total),
+            "brier": ratio(sums[:, 2], total),
+            "calibration_error": ratio(np.abs(sums[:, 3:]).sum(axis=1), total),
+        }
+
+    return weighted
+
+
+def _gaps_by_bin(rows: Scored) -> Array:
+    """Return hit minus probability of the top class in the column of that probability's bin, zero elsewhere."""
+    import numpy as np
+
+    place, top = np.arange(len(rows.target)), rows.score.argmax(axis=1)
+    confidence = rows.score[place, top]
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    gaps = np.zeros((len(place), CALIBRATION_BINS))
+    gaps[place, bins] = (top == rows.target) - confidence
+    return gaps
+
+
+def _decided(rows: Scored) -> NDArray[Any]:
+    return rows.score.argmax(axis=1) if rows.decision is None else rows.decision
+
+
+def _one_hot(classes: NDArray[Any], rows: Scored) -> Array:
+    import numpy as np
+
+    return (classes[:, None] == np.arange(rows.score.shape[1])).astype(np.float64)
+
+
+def _mean(values: Array, weights: NDArray[Any]) -> Array:
+    """Return the weighted mean over classes (axis 0), and 0 where no class has a weight."""
+    return ratio((values * weights).sum(axis=0), weights.sum(axis=0))

@@ -1,0 +1,1 @@
+"""From raw rows to scores, decisions and contributions, by one path everywhere."""

@@ -1,0 +1,238 @@
+"""Scores of validated columns, with the bits of the pipeline's own, and without its DataFrames.
+
+A pipeline's ``predict_proba`` spends most of a single row's time on tables. Here columns stay arrays: they are
+encoded by the transformer's own functions, given to the estimator as it reads them, and calibrated by the fitted
+calibrators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from lockstep.errors import DataError
+from lockstep.evaluation.metrics import SCORE_DECIMALS
+from lockstep.features import columns_v1
+from lockstep.models.calibration import base_estimator
+from lockstep.models.scoring.fast_scoring import Answering, answering
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lockstep.problems.schema import Schema
+
+Floats = NDArray[np.float64]
+Columns = Mapping[str, NDArray[Any]]
+"""Columns by name, all of one length: float64 with NaN for missing, or objects, str or None."""
+
+_SCORE_SCALE = 10.0**SCORE_DECIMALS
+FEW = 64
+"""Up to so many rows a code is found faster by a dictionary than by a search in an array."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of an encoder's columns before any row comes."""
+
+    encoder: Any
+    texts: frozenset[str]
+    codes: dict[str, dict[Any, int]]
+    """Of each column with levels its code by level, None's too: 0 missing, 1 unknown, 2.. the levels."""
+
+
+class _Arrays(columns_v1._Frame):
+    """Columns as the transformer's functions take them, made from arrays; codes are looked up in dictionaries."""
+
+    def __init__(self, columns: Columns, rows: int, known: _Known) -> None:
+        self.table: Any = columns
+        self.rows, self.known, self.encoder = rows, known, known.encoder
+        self.made: columns_v1.Made = {}
+        self.near: dict[str, Any] = {}
+        self._codes: dict[str, columns_v1.Codes] = {}
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def number(self, name: str) -> Floats:
+        """Return a column as numbers, NaN where missing."""
+        return self.made[name] if name in self.made else self.table[name]
+
+    def values(self, name: str) -> Any:
+        """Return a column as it is compared with its levels: texts as objects, else numbers."""
+        return self.table[name] if name in self.known.texts else self.number(name)
+
+    def codes(self, name: str) -> columns_v1.Codes:
+        """Return a column as codes: 0 missing, 1 unknown, 2.. its levels."""
+        found = self._codes.get(name)
+        if found is None:
+            in_dictionary = self.rows <= FEW or name in self.known.texts
+            found = self._looked_up(name) if in_dictionary else super().codes(name)
+            self._codes[name] = found
+        return found
+
+    def _looked_up(self, name: str) -> columns_v1.Codes:
+        known = self.known.codes[name]
+        values = self.values(name).tolist()
+        return np.array([known.get(v, 1) if v == v else 0 for v in values], dtype=np.int64)
+
+    def ranks(self, name: str) -> Floats:
+        """Return an ordered column as ranks among its levels, NaN for missing and unknown."""
+        codes = self.codes(name)
+        return np.where(codes >= 2, codes - 2.0, np.nan)
+
+    def derived(self, name: str) -> Floats:
+        """Return a column that was derived."""
+        return self.made[name]
+
+
+def _known(encoder: Any) -> _Known:
+    texts = frozenset(column["name"] for column in encoder.columns if column.get("text"))
+    levels = {name: known.tolist() for name, known in encoder.known_levels_.items()}
+    codes = {
+        name: {None: 0, **{v: code for code, v in enumerate(found, 2)}} for name, found in levels.items()
+    }
+    return _Known(encoder, texts, codes)
+
+
+def _ways(encoder: Any) -> list[Callable[[_Arrays, str], Any]]:
+    """Return for each encoded column how it is read from the frame, as the transformer reads it."""
+    declared = {column["name"]: column for column in encoder.columns}
+
+    def way(name: str, kind: str) -> Callable[[_Arrays, str], Any]:
+        if name not in declared:
+            return _Arrays.derived
+        if kind == "categorical":
+            return _Arrays.codes
+        return _Arrays.ranks if kind == "ordered" and declared[name].get("codes") else _Arrays.number
+
+    return [way(name, kind) for name, kind in encoder.feature_kinds_.items()]
+
+
+def columns_of(schema: Schema, table: pd.DataFrame) -> dict[str, NDArray[Any]]:
+    """Return a table's features as columns: float64 with NaN, or objects with None, for missing values."""
+    found: dict[str, NDArray[Any]] = {}
+    for column in schema.features:
+        values = table[column.name]
+        if column.holds_numbers:
+            found[column.name] = values.to_numpy(dtype=np.float64)
+        else:
+            found[column.name] = values.astype(object).where(values.notna(), None).to_numpy(dtype=object)
+    return found
+
+
+class Scorer:
+    """Scores columns as ``prediction.Model.score`` scores a table: equal to the last bit.
+
+    Made once a model and used by many threads; the pipeline stays as it is.
+    """
+
+    def __init__(self, pipeline: Any, schema: Schema) -> None:
+        self.task = schema.task
+        self.encoder = pipeline.named_steps["encoder"]
+        model = pipeline.named_steps["model"]
+        self.answering: Answering = answering(base_estimator(model), self.task)
+        self.calibrate = _calibration(model)
+        self.names = list(self.encoder.feature_kinds_)
+        self.inputs = [column["name"] for column in self.encoder.columns]
+        self._known, self._ways = _known(self.encoder), _ways(self.encoder)
+        self._derivations = [
+            (columns_v1._KINDS[spec["kind"]], spec, self.encoder.state_[spec["name"]])
+            for spec in self.encoder._specs
+        ]
+        self.score(self.nothing(), 1)  # what is made lazily is made now
+
+    def nothing(self) -> dict[str, NDArray[Any]]:
+        """Return the columns of one row of which nothing is known."""
+        objects = {c["name"] for c in self.encoder.columns if c.get("text") or c["kind"] == "date"}
+        none, unknown = np.array([None], dtype=object), np.array([np.nan])
+        return {name: none if name in objects else unknown for name in self.inputs}
+
+    def encode(self, columns: Columns, rows: int) -> Floats:
+        """Return encoded rows, float64 (rows, encoded columns), equal to the transformer's."""
+        frame = self.frame(columns, rows)
+        block = np.empty((len(self.names), rows), dtype=np.float64)
+        for place, (name, way) in enumerate(zip(self.names, self._ways, strict=True)):
+            block[place] = way(frame, name)
+        return block.T
+
+    def sources(self) -> dict[str, list[str]]:
+        """Return of each derived column what it is made of: input columns, or columns derived before."""
+        frame = _Arrays(self.nothing(), 1, self._known)
+        made_of: dict[str, list[str]] = {}
+        for kind, spec, state in self._derivations:
+            made = kind.apply(frame, spec, state)
+            frame.add(made, kind.result == "categorical")
+            made_of |= {name: list(spec["of"]) for name in made}
+        return made_of
+
+    def frame(self, columns: Columns, rows: int) -> _Arrays:
+        """Return the columns with those derived from them."""
+        frame = _Arrays(columns, rows, self._known)
+        for kind, spec, state in self._derivations:
+            frame.add(kind.apply(frame, spec, state), kind.result == "categorical")
+        return frame
+
+    def score(self, columns: Columns, rows: int) -> Floats:
+        """Return each row's score, float64, as ``prediction.Model.score`` does.
+
+        The positive class's probability (rows,), those of several classes (rows, classes), or the prediction (rows,).
+        """
+        return self.score_encoded(self.encode(columns, rows))
+
+    def score_encoded(self, encoded: Floats) -> Floats:
+        """Return the scores of rows that are encoded already."""
+        if self.calibrate is not None:
+            return _rounded(self.calibrate(self.answering.responses(encoded)))
+        found = np.asarray(self.answering.outputs(encoded), dtype=np.float64)
+        return found if self.task == "regression" else _rounded(found)
+
+
+def _rounded(scores: Floats) -> Floats:
+    """Return what ``numpy.round`` returns, by its own three steps: its wrapping takes longer than they do."""
+    return np.rint(scores * _SCORE_SCALE) / _SCORE_SCALE
+
+
+def _calibration(model: Any) -> Callable[[NDArray[Any]], Floats] | None:
+    """Return what a fitted calibration makes of an estimator's responses; None where there is none."""
+    if not hasattr(model, "calibrated_classifiers_"):
+        return None
+    (fitted,) = model.calibrated_classifiers_
+    if fitted.method == "temperature":
+        return lambda responses: _at_most_one(
+            np.asarray(fitted.calibrators[0].predict(responses), np.float64)
+        )
+    if fitted.method not in ("sigmoid", "isotonic"):
+        raise DataError(f"calibration {fitted.method} can't be served; train the model again")
+    return lambda responses: _calibrated(fitted.calibrators, responses)
+
+
+def _calibrated(calibrators: list[Any], responses: NDArray[Any]) -> Floats:
+    """Return calibrated probabilities: of two classes (rows,), of more (rows, classes), each against the others."""
+    if len(calibrators) == 1:
+        return _at_most_one(np.asarray(_calibrated_one(calibrators[0], responses), dtype=np.float64))
+    found = np.empty(responses.shape, dtype=np.float64)
+    for place, calibrator in enumerate(calibrators):
+        found[:, place] = _calibrated_one(calibrator, responses[:, place])
+    total = np.sum(found, axis=1)[:, np.newaxis]
+    alike = np.full_like(found, 1 / len(calibrators))  # where each calibrator says none
+    return _at_most_one(np.divide(found, total, out=alike, where=total != 0))
+
+
+def _calibrated_one(calibrator: Any, responses: NDArray[Any]) -> NDArray[Any]:
+    """Return what the calibrator's ``predict`` returns, by the same arithmetic and without its checks."""
+    if hasattr(calibrator, "a_"):
+        return expit(-(calibrator.a_ * responses + calibrator.b_))
+    values = np.asarray(responses, dtype=calibrator.X_thresholds_.dtype)
+    if calibrator.out_of_bounds == "clip":
+        values = np.clip(values, calibrator.X_min_, calibrator.X_max_)
+    return calibrator.f_(values).astype(values.dtype)
+
+
+def _at_most_one(chances: Floats) -> Floats:
+    chances[(chances > 1.0) & (chances <= 1.0 + 1e-5)] = 1.0
+    return chances

@@ -1,0 +1,231 @@
+"""One training as values: what goes in, what comes out, and the content of every file that is made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.layout import PARTS
+from lockstep.config.params import Decision, Training
+from lockstep.decision.policies import Costs, costs_of, decide, policy_of
+from lockstep.decision.score_scale import Scale, balance, check_scale, scale_of
+from lockstep.decision.thresholds import choose_threshold, rates
+from lockstep.evaluation import curves, curves_regression
+from lockstep.evaluation.intervals import COVERAGE, Interval, coverage_of, fit_interval
+from lockstep.evaluation.metrics import Scored, evaluate
+from lockstep.features.matrix_columns import CLASSES, GROUP, ROW, TARGET, TRUTH
+from lockstep.models.matrices import DECISION, SCORE, Matrix, columns_of
+from lockstep.models.training import OnStep, fit, fold_metrics, pipeline_of, resolved_params, scores, silent
+from lockstep.models.zoo import Recipe, cores
+from lockstep.problems.schema import Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+EVALUATED = {"choose": "validation", "test": "test"}
+"""The parts whose scores are kept, and what their metrics are called."""
+RATED = ("fixed", "approval_rate")
+"""The policies of two classes that are about how many are let through: their metrics tell that."""
+TOLD_OF_FOLDS = ("roc_auc", "ks")
+"""The metrics that are told fold by fold."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that one training is made from."""
+
+    training: Training
+    decision: Decision
+    schema: Schema
+    encoder: Any
+    parts: dict[str, Matrix]
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the estimator is built from."""
+        columns = columns_of(self.encoder, self.schema)
+        return Recipe(self.schema.task, columns, self.training.params, self.training.seed, cores())
+
+    @property
+    def classes(self) -> list[Any]:
+        """The labels of a multiclass problem's classes in their encoded order; none for other tasks."""
+        return list(getattr(self.encoder, CLASSES, []))
+
+    @property
+    def scale(self) -> Scale:
+        """The scale its scores are on."""
+        return scale_of(self.training, self.schema.task, self.parts["train"].target)
+
+    @property
+    def costs(self) -> Costs | None:
+        """The costs that decide among several classes, None where the most probable one is decided for."""
+        return costs_of(self.decision, self.classes) if self.schema.task == "multiclass" else None
+
+    @property
+    def evaluated(self) -> dict[str, str]:
+        """The parts that are scored, and what their metrics are called: of two classes not the training rows."""
+        return EVALUATED if self.schema.task == "binary" else {"train": "train", **EVALUATED}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """All that one training makes; ``threshold`` is None for regression, ``interval`` for classes."""
+
+    pipeline: Any
+    estimator: Any
+    threshold: float | None
+    best_iteration: int | None
+    history: dict[str, list[float]]
+    scores: dict[str, NDArray[Any]]
+    folds: list[dict[str, float]]
+    interval: Interval | None = None
+
+
+def train(job: Job, on_step: OnStep = silent) -> Trained:
+    """Fit, calibrate, choose threshold or prediction interval, and score the evaluated parts."""
+    from lockstep.models.calibration import calibrated
+
+    task, stop = job.schema.task, job.parts["stop"]
+    policy_of(job.decision, task)
+    check_scale(job.decision, job.training, job.scale, balance(job.parts["train"].target))
+    rounds = job.training.early_stopping_rounds
+    fitted = fit(job.training.type, job.recipe, job.parts["train"], stop, rounds, on_step)
+    model = calibrated(job.training.calibration, fitted.estimator, stop.features, stop.target, task)
+    found = {part: scores(model, job.parts[part].features, task) for part in job.evaluated}
+    threshold = threshold_of(job, found["choose"])
+    return Trained(
+        pipeline=pipeline_of(job.encoder, model),
+        estimator=fitted.estimator,
+        threshold=threshold,
+        best_iteration=fitted.best_iteration,
+        history=fitted.history,
+        scores=found,
+        folds=fold_metrics(job.training, job.recipe, job.parts, partial(scored_rows, job, threshold)),
+        interval=_interval(job, found["choose"]),
+    )
+
+
+def threshold_of(job: Job, score: NDArray[Any]) -> float | None:
+    """Return the policy's threshold for scores of the ``choose`` part; None where nothing is decided by one."""
+    if job.schema.task != "binary":
+        return None
+    return choose_threshold(job.decision, job.parts["choose"].target, score)
+
+
+def _interval(job: Job, score: NDArray[Any]) -> Interval | None:
+    if job.schema.task != "regression":
+        return None
+    target, coverage = job.schema.columns[job.schema.target], job.decision.coverage or COVERAGE
+    return fit_interval(Scored(job.parts["choose"].target, score), coverage, target.low, target.high)
+
+
+def scored(job: Job, trained: Trained, part: str) -> Scored:
+    """Return the rows of an evaluated part with their scores and the threshold or the decisions."""
+    return scored_rows(job, trained.threshold, job.parts[part].target, trained.scores[part])
+
+
+def scored_rows(job: Job, threshold: float | None, target: NDArray[Any], score: NDArray[Any]) -> Scored:
+    """Return rows with their scores and the threshold, or of several classes with what is decided for each."""
+    decision = decide(score, job.classes, job.costs) if score.ndim == 2 else None
+    return Scored(target, score, threshold, decision)
+
+
+def metrics_of(job: Job, trained: Trained) -> dict[str, Any]:
+    """Return the content of metrics.json: metrics by part, their mean over folds, threshold, best iteration.
+
+    Of a regression also what the prediction intervals hold of the test part.
+    """
+    found: dict[str, Any] = {
+        label: evaluate(scored(job, trained, part)) for part, label in job.evaluated.items()
+    }
+    if trained.folds:
+        names = [name for name in trained.folds[0] if name != "fold"]
+        found["cv"] = {name: sum(fold[name] for fold in trained.folds) / len(trained.folds) for name in names}
+        found |= told_folds(trained.folds)
+    if job.schema.task == "binary" and policy_of(job.decision, "binary") in RATED:
+        found["decided"] = {label: rates(scored(job, trained, part)) for part, label in EVALUATED.items()}
+    if trained.interval:
+        held = coverage_of(trained.interval, scored(job, trained, "test"))
+        found["interval"] = {"declared": trained.interval["coverage"], **held}
+    known = {"threshold": trained.threshold, "best_iteration": trained.best_iteration}
+    return found | {name: value for name, value in known.items() if value is not None}
+
+
+def told_folds(folds: list[dict[str, float]]) -> dict[str, Any]:
+    """Return AUC and KS a fold and how far they spread (standard deviation), where the task has them."""
+    from statistics import stdev
+
+    names = [name for name in TOLD_OF_FOLDS if name in folds[0]]
+    if not names:
+        return {}
+    return {
+        "cv_std": {name: stdev([fold[name] for fold in folds]) for name in names},
+        "folds": {str(int(fold["fold"])): {name: fold[name] for name in names} for fold in folds},
+    }
+
+
+def scores_table(job: Job, trained: Trained) -> pd.DataFrame:
+    """Return every evaluated row: number, group, part, target, score, and the true probability where known.
+
+    Of several classes: ``score_0`` and so on, one a class, and ``decision``, the place of the class decided for.
+    """
+    import pandas as pd
+
+    tables = []
+    for part in EVALUATED:
+        matrix = job.parts[part]
+        content = {ROW: matrix.row, GROUP: matrix.group, "part": part, TARGET: matrix.target}
+        truth = {} if matrix.truth is None else {TRUTH: matrix.truth}
+        tables.append(pd.DataFrame({**content, **_score_columns(scored(job, trained, part)), **truth}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _score_columns(rows: Scored) -> dict[str, NDArray[Any]]:
+    if rows.decision is None:
+        return {SCORE: rows.score}
+    return {**{f"{SCORE}_{k}": column for k, column in enumerate(rows.score.T)}, DECISION: rows.decision}
+
+
+def plot_tables(job: Job, trained: Trained) -> dict[str, pd.DataFrame]:
+    """Return the tables behind the plots; those of scores are of the test part."""
+    import pandas as pd
+
+    importance = curves.importance(trained.estimator, job.parts["choose"].features)
+    tables = curves.tables(scored(job, trained, "test"), importance, trained.history, job.classes)
+    if trained.interval:
+        tables["coverage"] = curves_regression.coverage(scored(job, trained, "test"), trained.interval)
+    return {**tables, "folds": pd.DataFrame(trained.folds)} if trained.folds else tables
+
+
+def card_of(job: Job, trained: Trained, file_sha256: str) -> dict[str, Any]:
+    """Return what the model is: names, digests, threshold, score scale, hyperparameters, rows."""
+    from lockstep.models.artifact import model_digest
+    from lockstep.models.naming import registered_name
+
+    training, policy = job.training, policy_of(job.decision, job.schema.task)
+    return {
+        "problem": training.problem,
+        "type": training.type,
+        "task": job.schema.task,
+        "registered_name": registered_name(training.problem, training.type),
+        "model_digest": model_digest(trained.pipeline),
+        "file_sha256": file_sha256,
+        "schema_digest": job.schema.digest,
+        "feature_names": job.schema.feature_names,
+        "encoded_names": list(job.parts["train"].features),
+        "threshold": trained.threshold,
+        "decision": {"policy": policy, **job.decision.model_dump(exclude_none=True)},
+        **({"classes": job.classes} if job.classes else {}),
+        **({"interval": trained.interval} if trained.interval else {}),
+        "score_scale": job.scale.name,
+        "positive_weight": job.scale.positive_weight,
+        **({"class_ratio": job.scale.class_ratio} if job.scale.class_ratio else {}),
+        "calibration": training.calibration,
+        **({"monotone": job.recipe.columns.monotone} if job.recipe.columns.monotone else {}),
+        "seed": training.seed,
+        "params": {**training.params, **resolved_params(trained.estimator)},
+        "best_iteration": trained.best_iteration,
+        "rows": {part: len(job.parts[part]) for part in PARTS},
+    }

@@ -1,0 +1,1 @@
+"""Whether a version may replace another: gates, slices, holdout, if_better."""

@@ -1,0 +1,173 @@
+"""The best Production model of a problem, over all its types, by scores on the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.layout import ProblemLayout
+from lockstep.config.params import load_params
+from lockstep.decision.policies import Costs, decide
+from lockstep.errors import RegistryError
+from lockstep.evaluation.metrics import Scored, better
+from lockstep.io import read_json
+from lockstep.registry.catalog import SCRIPT, Version, list_models
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from numpy.typing import NDArray
+
+    from lockstep.models.scoring.prediction import Model
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best version and how it was found, in one line."""
+
+    version: Version
+    reason: str
+
+
+def best_production(client: MlflowClient, root: Path, problem: str) -> Best:
+    """Return the best of a problem's Production versions by the metric of params.yaml's ``compare``.
+
+    Scores recorded at training are compared where all versions were scored on the same rows (equal data
+    digest); otherwise each model scores the rows this workspace holds for choosing. Equal scores: first by name.
+    """
+    metric = load_params(root).problem(problem).compare.metric
+    versions = production_versions(client, problem)
+    if len(versions) == 1:
+        return Best(versions[0], f"the only one of {problem} in Production")
+    recorded = recorded_scores(versions, metric)
+    if recorded is not None:
+        return _best(versions, recorded, metric, f"{len(versions)} in Production, recorded on the same rows")
+    rescored, count = rescore(client, root, problem, versions, metric)
+    how = f"scored anew on {count} rows of this workspace, since they were trained on different data"
+    return _best(versions, rescored, metric, f"{len(versions)} in Production, {how}")
+
+
+def production_versions(client: MlflowClient, problem: str) -> list[Version]:
+    """Return the versions of a problem that are in Production, by name."""
+    models = list_models(client)
+    found = [v for m in models for v in m.in_stage("Production") if v.tag("problem") == problem]
+    if found:
+        return found
+    names = [m.name for m in models if any(v.tag("problem") == problem for v in m.versions)]
+    if not names:
+        raise RegistryError(f"no model of {problem} is registered; run `make run-train PROBLEM={problem}`")
+    raise RegistryError(
+        f"no model of {problem} is in Production; promote one: {SCRIPT} promote --model-name {names[-1]}"
+    )
+
+
+def recorded_scores(versions: list[Version], metric: str) -> list[float] | None:
+    """Return each version's validation score, or None unless all were scored on the same rows."""
+    rows = {v.tag("data_digest") for v in versions}
+    scores = [v.scores.get(f"validation_{metric}") for v in versions]
+    known = [score for score in scores if score is not None]
+    return known if len(rows) == 1 and None not in rows and len(known) == len(versions) else None
+
+
+def rescore(
+    client: MlflowClient, root: Path, problem: str, versions: list[Version], metric: str
+) -> tuple[list[float], int]:
+    """Score every version on the rows this workspace chooses champions by; return the scores and the row count."""
+    from lockstep.registry.artifact.loading import locate, open_version
+
+    table, target = choose_rows(root, problem, versions)
+    models = [open_version(locate(client, version, root)) for version in versions]
+    several = any(model.schema.task == "multiclass" for model in models)
+    classes = read_json(ProblemLayout(root, problem).label_encoder)["classes"] if several else []
+    return [score_on(model, table, target, metric, classes) for model in models], len(target)
+
+
+def choose_rows(root: Path, problem: str, versions: list[Version]) -> tuple[pd.DataFrame, NDArray[Any]]:
+    """Return the raw rows of the part that chooses champions, and their target."""
+    from lockstep.features.matrix_columns import ROW, TARGET
+    from lockstep.io import read_parquet
+
+    layout = ProblemLayout(root, problem)
+    if not (layout.matrix("choose").is_file() and layout.tidy.is_file()):
+        names = ", ".join(f"{v.name} {v.version}" for v in versions)
+        raise RegistryError(
+            f"{names} were scored on different rows, and this workspace holds none to score them again;"
+            f" run `dvc repro features@{problem}` (or `dvc pull`), or name one with --model-name"
+        )
+    chosen = read_parquet(layout.matrix("choose"), [ROW, TARGET])
+    return read_parquet(layout.tidy).iloc[chosen[ROW].to_numpy()], chosen[TARGET].to_numpy()
+
+
+def score_on(
+    model: Model, table: pd.DataFrame, target: NDArray[Any], metric: str, classes: Sequence[Any] = ()
+) -> float:
+    """Return a model's metric on raw rows with a known target, places among ``classes``."""
+    from lockstep.evaluation.metrics import evaluate
+
+    return evaluate(scored_by(model, inputs_of(model, table), target, classes))[metric]
+
+
+def inputs_of(model: Model, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of a table that a model reads; RegistryError where it lacks one."""
+    lacking = [name for name in model.schema.feature_names if name not in table]
+    if lacking:
+        columns = ", ".join(lacking)
+        raise RegistryError(
+            f"{model.name} {model.version} wants {columns}, which this workspace's table lacks"
+        )
+    return table[model.schema.feature_names]
+
+
+@dataclass(frozen=True)
+class Decider:
+    """How a model's scores are read: its task, and by what it decides. ``classes`` are a multiclass model's labels."""
+
+    task: str
+    threshold: float | None = None
+    classes: Sequence[Any] = ()
+    costs: Costs | None = None
+
+
+def decider(model: Model) -> Decider:
+    """Return how a model's scores are read."""
+    task = model.schema.task
+    return Decider(task, model.threshold, model.classes if task == "multiclass" else (), model.costs)
+
+
+def scored_by(model: Model, table: pd.DataFrame, target: NDArray[Any], classes: Sequence[Any]) -> Scored:
+    """Return rows with a model's scores, and of several classes its decisions."""
+    return scored_from(decider(model), model.score(table), target, classes)
+
+
+def scored_from(told: Decider, scores: NDArray[Any], target: NDArray[Any], classes: Sequence[Any]) -> Scored:
+    """Return rows with a model's scores of them, and of several classes its decisions."""
+    if told.task != "multiclass":
+        return Scored(target, scores, None if told.task == "regression" else told.threshold or 0.5)
+    places, known = class_places(told.classes, classes)
+    decision = decide(scores, list(told.classes), told.costs)
+    import numpy as np
+
+    spread = np.zeros((len(scores), known))
+    spread[:, places] = scores
+    return Scored(target, spread, decision=np.asarray(places)[decision])
+
+
+def class_places(labels: Sequence[Any], classes: Sequence[Any]) -> tuple[list[int], int]:
+    """Return where a model's labels stand among this workspace's, and how many there are of both together.
+
+    A model trained on other data may know a class that has no row here, or lack one: that one has no chance with it.
+    """
+    names = [str(label) for label in classes]
+    own = [str(label) for label in labels]
+    names += [name for name in own if name not in names]
+    return [names.index(name) for name in own], len(names)
+
+
+def _best(versions: list[Version], scores: list[float], metric: str, how: str) -> Best:
+    first = 0
+    for number in range(1, len(versions)):
+        if better(metric, scores[number], scores[first]):
+            first = number
+    return Best(versions[first], f"best {metric} {scores[first]:.4f} of {how}")

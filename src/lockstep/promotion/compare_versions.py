@@ -1,0 +1,321 @@
+"""Two versions side by side: what they score on rows new to both, and what went into them that differs."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.layout import project_root
+from lockstep.errors import DataError, RegistryError, UsageError
+from lockstep.io import read_json, sha256_json
+from lockstep.registry.catalog import Version, check_version, get_model
+from lockstep.registry.cli import aligned
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from lockstep.evaluation.paired_comparison import Difference
+    from lockstep.evaluation.scored_rows import Scored
+    from lockstep.promotion.holdout import Holdout
+    from lockstep.registry.artifact.loading import Located
+
+Pair = tuple[Any, Any]
+"""What the version asked for has, and what the other has; None: it has no such thing, or nobody recorded it."""
+REQUIREMENTS = "requirements.txt"
+_HASH = 12
+_MOST_LINES, _WIDEST = 40, 40
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One metric of one version with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two versions on the same rows. ``differences`` and ``figures`` are by metric, ``differs`` by what differs."""
+
+    version: Version
+    against: Version
+    metric: str
+    figures: dict[str, tuple[Figure, Figure]]
+    differences: dict[str, Difference]
+    differs: dict[str, dict[str, Pair]]
+
+    @property
+    def difference(self) -> Difference:
+        """The difference in the metric that the problem goes by."""
+        return self.differences[self.metric]
+
+
+def compare(client: MlflowClient, options: argparse.Namespace) -> tuple[Any, str]:
+    """Compare two versions by the command's options; return plain values and text."""
+    name, other = options.model_name, options.against_name or options.model_name
+    version = get_model(client, name).version(check_version(options.version))
+    against = get_model(client, other).version(check_version(options.against))
+    if (version.name, version.version) == (against.name, against.version):
+        raise UsageError(f"{name} version {version.version} is compared with itself; give another --against")
+    found = compare_versions(client, project_root(), version, against)
+    return facts(found), readable(found)
+
+
+def compare_versions(client: MlflowClient, root: Path, version: Version, against: Version) -> Comparison:
+    """Score two versions on the rows new to both, and tell what went into them that differs.
+
+    RegistryError for versions of different problems, and where such rows can't be told or there are none.
+    """
+    from lockstep.config.params import load_params
+    from lockstep.promotion.holdout import holdout
+    from lockstep.registry.artifact.loading import locate
+
+    problem = _problem(version, against)
+    settings = load_params(root).problem(problem).compare
+    rows = holdout(client, root, problem, [version, against])
+    located = locate(client, version, root), locate(client, against, root)
+    sides = _scored(located[0], rows, root), _scored(located[1], rows, root)
+    figures, differences = measured(*sides, rows.groups, settings.resamples, settings.seed)
+    if settings.metric not in figures:
+        raise RegistryError(
+            f"compare.metric of {problem} is {settings.metric}, which these models have not: {', '.join(figures)}"
+        )
+    differs = what_differs(client, located)
+    return Comparison(version, against, settings.metric, figures, differences, differs)
+
+
+def _problem(version: Version, against: Version) -> str:
+    one, other = version.tag("problem"), against.tag("problem")
+    if one is None or one != other:
+        raise RegistryError(
+            f"{version.name} is a model of {one}, {against.name} of {other}; compare versions of one problem"
+        )
+    return one
+
+
+def _scored(located: Located, rows: Holdout, root: Path) -> Scored:
+    from lockstep.promotion.holdout import scored
+    from lockstep.registry.artifact.loading import open_version
+
+    model = open_version(located)
+    return scored(model, str(model.digest), rows, root)
+
+
+def measured(
+    one: Scored, other: Scored, groups: Any, resamples: int, seed: int
+) -> tuple[dict[str, tuple[Figure, Figure]], dict[str, Difference]]:
+    """Return every metric of both sides with its interval, and the paired differences, by metric."""
+    import numpy as np
+
+    from lockstep.evaluation.bootstrap import interval, resampled
+    from lockstep.evaluation.metrics import evaluate
+    from lockstep.evaluation.paired_comparison import Difference, check_sides
+
+    check_sides(one, other, groups)
+    values = evaluate(one), evaluate(other)
+    drawn = resampled({"one": one, "other": other}, groups, resamples, seed)
+    figures, differences = {}, {}
+    rows, count = len(groups), len(np.unique(groups))
+    for metric in values[0]:
+        first, second = drawn["one"][metric], drawn["other"][metric]
+        here, there = values[0][metric], values[1][metric]
+        figures[metric] = Figure(here, *interval(first)), Figure(there, *interval(second))
+        differences[metric] = Difference(metric, here, there, *interval(first - second), rows, count)
+    return figures, differences
+
+
+# ---------------------------------------------------------------- what went into them
+
+
+def what_differs(client: MlflowClient, located: tuple[Located, Located]) -> dict[str, dict[str, Pair]]:
+    """Return what differs between two versions: parameters, data, code, environment; each by name."""
+    one, other = located[0].version, located[1].version
+    read = closure_of(client, one), closure_of(client, other)
+    told: Pair = ("recorded" if read[0] else None, "recorded" if read[1] else None)
+    lacking = {} if all(read) else {"input closure": told}
+    # Where one is not known, all that stands in the other would seem to differ.
+    closures = read if all(read) else (None, None)
+    pairs = {
+        "parameters": (_params_of(client, one), _params_of(client, other)),
+        "data": (_data_of(one, closures[0]), _data_of(other, closures[1])),
+        "code": (_code_of(one, closures[0]), _code_of(other, closures[1])),
+        "environment": (_environment_of(located[0], closures[0]), _environment_of(located[1], closures[1])),
+    }
+    return {
+        what: _differing(*sides) | (lacking if what != "parameters" else {}) for what, sides in pairs.items()
+    }
+
+
+def closure_of(client: MlflowClient, version: Version) -> dict[str, Any] | None:
+    """Return the input closure that was logged with a version's run; None where it is gone or was altered."""
+    from lockstep.registry.artifact.artifact_store import fetch_run_folder
+
+    if version.run_id is None or version.tag("closure_digest") is None:
+        return None
+    with tempfile.TemporaryDirectory() as made:
+        if not fetch_run_folder(client, version.run_id, "lineage", Path(made)):
+            return None
+        try:
+            closure: dict[str, Any] = read_json(Path(made) / "lineage" / "closure.json")
+        except DataError:
+            return None
+    return closure if sha256_json(closure) == version.tag("closure_digest") else None
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Pair]:
+    names = [*one, *(name for name in other if name not in one)]
+    return {name: (one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)}
+
+
+def _params_of(client: MlflowClient, version: Version) -> dict[str, Any]:
+    """Return type, scale and everything the run logged as a parameter."""
+    from lockstep.registry.catalog import registry_speaks
+
+    own = {"type": version.tag("type"), "score_scale": version.tag("score_scale")}
+    if version.run_id is None:
+        return own
+    with registry_speaks():
+        logged = client.get_run(version.run_id).data.params
+    return own | dict(sorted(logged.items()))
+
+
+def _data_of(version: Version, closure: dict[str, Any] | None) -> dict[str, Any]:
+    """Return where the data came from, and what each stage before the training was given and made."""
+    from lockstep.registry.publishing.runs import flattened
+
+    tags = {"source": "data_source", "raw files": "data_dvc_hash", "schema": "schema_digest"}
+    found: dict[str, Any] = {what: _short(version.tag(tag)) for what, tag in tags.items()}
+    found["split, encoder and matrices"] = _short(version.tag("data_digest"))
+    for entry in (closure or {}).get("stages", {}).values():
+        found |= {path: _short(told) for path, told in entry["outs"].items() if path.startswith("data/")}
+        found |= dict(flattened(entry["params"]))
+    return found
+
+
+def _code_of(version: Version, closure: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the commit, whether inputs differed from it, and every file of code and configuration by its sum."""
+    found: dict[str, Any] = {"commit": _short(version.tag("git_commit")), "uncommitted inputs": version.dirty}
+    return found | {path: _short(told) for path, told in sorted(_sources(closure or {}))}
+
+
+def _sources(closure: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    made = ("data/", "models/", "metrics/", "requirements.lock")
+    for entry in (*closure.get("stages", {}).values(), closure.get("training", {})):
+        yield from ((path, told) for path, told in entry.get("deps", {}).items() if not path.startswith(made))
+
+
+def _environment_of(located: Located, closure: dict[str, Any] | None) -> dict[str, Any]:
+    """Return Python, platform, the lock's sum, and the packages that the artifact needs."""
+    told = {name: _short(value) for name, value in (closure or {}).get("environment", {}).items()}
+    path = located.folder / REQUIREMENTS
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return told | {
+        name: pinned for name, _, pinned in (line.partition("==") for line in sorted(lines)) if name
+    }
+
+
+def _short(told: Any) -> Any:
+    """Return a sum by its first digits, anything else as it is."""
+    text = str(told)
+    is_sum = len(text) >= 32 and all(sign in "0123456789abcdef" for sign in text.removesuffix(".dir"))
+    return text[:_HASH] if is_sum else told
+
+
+# ---------------------------------------------------------------- told
+
+
+def facts(found: Comparison) -> dict[str, Any]:
+    """Return a comparison as plain JSON values."""
+    told = found.difference
+    return {
+        "version": _named(found.version),
+        "against": _named(found.against),
+        "rows": told.rows,
+        "groups": told.groups,
+        "metric": found.metric,
+        "verdict": told.verdict,
+        "difference": _difference_facts(told),
+        "metrics": {metric: _metric_facts(found, metric) for metric in found.figures},
+        "differs": {
+            what: {name: {"version": one, "against": other} for name, (one, other) in pairs.items()}
+            for what, pairs in found.differs.items()
+        },
+    }
+
+
+def _named(version: Version) -> dict[str, Any]:
+    return {
+        "name": version.name,
+        "version": version.version,
+        "stage": version.stage,
+        "model_digest": version.tag("model_digest"),
+    }
+
+
+def _difference_facts(told: Difference) -> dict[str, float]:
+    return {"estimate": told.estimate, "low": told.low, "high": told.high}
+
+
+def _metric_facts(found: Comparison, metric: str) -> dict[str, Any]:
+    one, other = found.figures[metric]
+    difference = _difference_facts(found.differences[metric])
+    return {"version": vars(one), "against": vars(other), "difference": difference}
+
+
+def readable(found: Comparison) -> str:
+    """Return a comparison for people: the verdict, the metrics, and what differs, a line each."""
+    told, (one, other) = found.difference, _titles(found)
+    head = (
+        f"{found.version.name} version {found.version.version} against {found.against.name} version "
+        f"{found.against.version}, on {told.rows:,} rows ({told.groups:,} groups) that neither was fitted or tuned on"
+    )
+    verdict = (
+        f"{one} is {told.verdict}" if told.wins or told.loses else f"{told.verdict} between {one} and {other}"
+    )
+    gap = f"{found.metric} {told.estimate:+.4f}, 95 % interval {told.low:+.4f} … {told.high:+.4f}"
+    metrics = aligned([_metric_row(found, metric, one, other) for metric in found.figures])
+    sections = [_section(what, pairs, one, other) for what, pairs in found.differs.items()]
+    return "\n\n".join([f"{head}\n{verdict}: {gap}", metrics, *sections])
+
+
+def _titles(found: Comparison) -> tuple[str, str]:
+    """Return what the two are called in a column's title: of two names what they don't have in common."""
+    one, other = found.version, found.against
+    if one.name == other.name:
+        return f"version {one.version}", f"version {other.version}"
+    here, there = one.name.split("_"), other.name.split("_")
+    same = sum(
+        1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(here[:-1], there[:-1], strict=False))
+    )
+    return f"{'_'.join(here[same:])} {one.version}", f"{'_'.join(there[same:])} {other.version}"
+
+
+def _metric_row(found: Comparison, metric: str, one: str, other: str) -> dict[str, str]:
+    first, second = (f"{f.value:.4f} ({f.low:.4f} … {f.high:.4f})" for f in found.figures[metric])
+    gap = found.differences[metric]
+    return {
+        "metric": f"{metric} *" if metric == found.metric else metric,
+        one: first,
+        other: second,
+        "difference (95 %)": f"{gap.estimate:+.4f} ({gap.low:+.4f} … {gap.high:+.4f})",
+    }
+
+
+def _section(what: str, pairs: dict[str, Pair], one: str, other: str) -> str:
+    if not pairs:
+        return f"{what}: the same"
+    rows = [{what: name, one: _cell(a), other: _cell(b)} for name, (a, b) in pairs.items()]
+    more = f"\n… and {len(rows) - _MOST_LINES} more; --json shows all" if len(rows) > _MOST_LINES else ""
+    return aligned(rows[:_MOST_LINES]) + more
+
+
+def _cell(value: Any) -> Any:
+    text = "-" if value is None else str(value)
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"

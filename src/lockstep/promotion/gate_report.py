@@ -1,0 +1,172 @@
+"""Moves into Production behind their gates: judged and kept before the model is held, checked again while it is.
+
+The verdict is an artifact of the version's run; the record keeps its digest and a line.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.errors import RegistryError, UsageError
+from lockstep.promotion.gates import FORCED, REFUSED, Verdict, champion_of, judge, needs_gate
+from lockstep.registry.catalog import Model, get_model, registry_speaks
+from lockstep.registry.cli import aligned
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+FOLDER = "gates"
+"""Where a version's run keeps the verdicts on it."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A verdict as a move takes it along; ``forced`` where a person overrides it."""
+
+    verdict: Verdict
+    file: str
+    forced: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """``passed``, ``refused``, or ``forced`` for a refusal that a person overrode."""
+        return FORCED if self.forced and self.verdict.failed else self.verdict.verdict
+
+    @property
+    def refused(self) -> bool:
+        """Whether the move is forbidden."""
+        return self.outcome == REFUSED
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the record keeps: the outcome, a line, and where the whole verdict is."""
+        found = self.verdict
+        return {
+            "verdict": self.outcome,
+            "summary": found.summary,
+            "digest": found.digest,
+            "file": self.file,
+            "champion": found.champion,
+            "refused": [check.name for check in found.failed],
+        }
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The whole verdict for programs."""
+        return {**self.verdict.content, "verdict": self.outcome, "file": self.file}
+
+    @property
+    def table(self) -> str:
+        """The verdict for people, a line a check."""
+        return table(self.verdict, self.outcome)
+
+    @property
+    def refusal(self) -> str:
+        """One line: the first check that refuses, and how to override."""
+        found = self.verdict
+        return (
+            f"{found.name} version {found.version} does not go into {found.stage}: {found.summary}; "
+            "to move it all the same: --force --reason TEXT"
+        )
+
+    def check_still(self, model: Model, number: int) -> None:
+        """Raise a RegistryError where another version is meant, or has become the champion, since it was judged."""
+        champion = champion_of(model)
+        now = champion.version if champion else None
+        if number != self.verdict.version or now != self.verdict.champion:
+            raise RegistryError(
+                f"{model.name} changed while version {self.verdict.version} was judged: the champion is version "
+                f"{now}, the version asked for {number}; run the command again"
+            )
+
+
+def gate_of(
+    client: MlflowClient,
+    root: Path,
+    name: str,
+    version: int | str | None = None,
+    stage: str = "Production",
+    force: bool = False,
+    reason: str = "",
+) -> Gate | None:
+    """Judge a version (unnamed: the newest) for a stage and keep the verdict with its run; None where none is needed.
+
+    The caller hands the gate to ``lifecycle.promote`` or ``transition``, which refuses and records. A verdict that
+    cannot be kept is a RegistryError, unless the move is forced.
+    """
+    check_force(force, reason)
+    model = get_model(client, name)
+    found = model.newest if version is None else model.version(int(version))
+    if not needs_gate(model, found, stage):
+        return None
+    verdict = judge(client, root, model, found, stage)
+    return Gate(verdict, _kept(client, verdict, found.run_id, force), force)
+
+
+def check_force(force: bool, reason: str) -> None:
+    """Raise a UsageError where gates are to be overridden without a reason."""
+    if force and not reason.strip():
+        raise UsageError("--force overrides the gates on record; say why with --reason TEXT")
+
+
+def _kept(client: MlflowClient, verdict: Verdict, run_id: str | None, force: bool) -> str:
+    """Keep a verdict with the run and return the file's name; empty for a version that has no run."""
+    if run_id is None:
+        return ""
+    name = f"{FOLDER}/{verdict.version}-{verdict.digest[:12]}"
+    try:
+        with registry_speaks():
+            client.log_text(
+                run_id, json.dumps(verdict.content, indent=2, ensure_ascii=False) + "\n", f"{name}.json"
+            )
+            client.log_text(run_id, page(verdict), f"{name}.md")
+    except (RegistryError, OSError) as error:
+        if not force:
+            raise RegistryError(f"the verdict cannot be kept with run {run_id}: {error}") from error
+        print(f"⚠ WARNING the verdict cannot be kept with run {run_id}: {error}", file=sys.stderr)
+        return ""
+    return f"{name}.json"
+
+
+def table(verdict: Verdict, outcome: str) -> str:
+    """Return a verdict as people read it in a terminal."""
+    against = f"against version {verdict.champion}" if verdict.champion else "the first there"
+    head = f"gates of {verdict.name} version {verdict.version} into {verdict.stage}, {against}: {outcome}"
+    rows = [{"check": c.name, "verdict": c.verdict, "found": c.detail} for c in verdict.checks]
+    return f"{head}\n{aligned(rows)}"
+
+
+def page(verdict: Verdict) -> str:
+    """Return a verdict as a page in Markdown: its checks, then the slices that were judged."""
+    against = f"version {verdict.champion}" if verdict.champion else "none, it is the first there"
+    lines = [
+        f"# {verdict.name} version {verdict.version} into {verdict.stage}: {verdict.verdict}",
+        "",
+        f"Champion: {against}. Digest of this verdict: `{verdict.digest}`.",
+        "",
+        "| check | verdict | found |",
+        "|---|---|---|",
+        *(f"| {c.name} | {c.verdict} | {_cell(c.detail)} |" for c in verdict.checks),
+        *_slice_lines(verdict.figures.get("slices", [])),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _slice_lines(slices: list[dict[str, Any]]) -> list[str]:
+    if not slices:
+        return []
+    rows = [
+        f"| {s['column']} | {_cell(s['label'])} | {s['rows']:,} | {s['metric']} | {s['challenger']:.4f} | "
+        f"{s['champion']:.4f} | {s['worse']:+.4f} | {REFUSED if s['refuses'] else ''} |"
+        for s in slices
+    ]
+    heads = "| slice | level | rows | metric | challenger | champion | worse by | |"
+    return ["", heads, "|---|---|---|---|---|---|---|---|", *rows]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

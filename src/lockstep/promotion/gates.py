@@ -1,0 +1,461 @@
+"""What stands between a version and Production: checks by configuration, each with a verdict and what it found.
+
+A check that cannot be computed refuses. The first version of a name to go into Production is not compared with
+another; who goes there again, or comes back by a rollback, is not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.gates import DEFAULT, Gates, gates_of
+from lockstep.config.params import load_params
+from lockstep.config.settings import CONFIG_FILE, load_settings
+from lockstep.decision.score_scale import to_probability
+from lockstep.errors import ConfigError, LockstepError, RegistryError, unknown
+from lockstep.evaluation.metrics import BINARY, LOWER_IS_BETTER, MULTICLASS, REGRESSION, better, metric_names
+from lockstep.io import rounded, sha256_json
+from lockstep.problems.schema import Schema, load_schema, problem_names
+from lockstep.promotion.slices import IN_TARGETS_UNIT, Slice, judged_slices
+from lockstep.registry.catalog import Model, Version
+from lockstep.registry.record.events import turns
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from lockstep.evaluation.metrics import Scored
+    from lockstep.evaluation.paired_comparison import Difference
+    from lockstep.models.scoring.prediction import Model as Loaded
+    from lockstep.promotion.holdout import Holdout
+
+PASSED, REFUSED, FORCED = "passed", "refused", "forced"
+LONGEST_SUMMARY = 400
+"""Characters of the line that the record keeps; the artifact has all."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of a gate: its verdict, and in words what it found."""
+
+    name: str
+    verdict: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What all checks say of a version that is to go into a stage in place of the champion (None: the first)."""
+
+    name: str
+    version: int
+    stage: str
+    champion: int | None
+    checks: tuple[Check, ...]
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that refuse."""
+        return tuple(check for check in self.checks if check.verdict == REFUSED)
+
+    @property
+    def verdict(self) -> str:
+        """``passed`` or ``refused``."""
+        return REFUSED if self.failed else PASSED
+
+    @property
+    def summary(self) -> str:
+        """The verdict in one line: the first check that refuses, else that of the champion or of the floors."""
+        shown = self.failed or tuple(c for c in self.checks if c.name == "champion") or self.checks
+        line = f"{shown[0].name}: {shown[0].detail}"
+        return line if len(line) <= LONGEST_SUMMARY else f"{line[: LONGEST_SUMMARY - 1]}…"
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Everything as plain JSON values; the same facts give the same content."""
+        return {**rounded(asdict(self)), "verdict": self.verdict}
+
+    @property
+    def digest(self) -> str:
+        """The digest of the content."""
+        return sha256_json(self.content)
+
+
+def champion_of(model: Model) -> Version | None:
+    """Return who stands in Production, or where nobody does the last that stood there and still exists."""
+    standing = model.in_stage("Production")
+    if standing:
+        return standing[-1]
+    there = {version.version: version for version in model.versions}
+    stood = (
+        n for turn in reversed(turns(model.record, "Production")) for n in sorted(turn.after, reverse=True)
+    )
+    return next((there[number] for number in stood if number in there), None)
+
+
+def needs_gate(model: Model, version: Version, stage: str) -> bool:
+    """Tell whether a move into a stage is judged: into Production, of another than the champion."""
+    champion = champion_of(model)
+    return stage == "Production" and (champion is None or champion.version != version.version)
+
+
+def judge(client: MlflowClient, root: Path, model: Model, version: Version, stage: str) -> Verdict:
+    """Return what the configured checks say of a version that is to go into ``stage``.
+
+    Nothing is moved or written. A ConfigError for gates of an unknown problem or metric; whatever else keeps a check
+    from being computed is its refusal.
+    """
+    sections = load_settings(root).gates
+    check_sections(sections)
+    case = Case(client, root, model, version, gates_of(sections, version.tag("problem") or ""))
+    seen: set[str] = set()
+    checks = tuple(_checked(name, check, case, seen) for name, check in _asked(case))
+    champion = case.champion.version if case.champion else None
+    return Verdict(model.name, version.version, stage, champion, checks, case.figures)
+
+
+def check_sections(sections: Mapping[str, Gates]) -> None:
+    """Raise a ConfigError where gates name a problem or a metric that there is not, with the nearest known one."""
+    known = [DEFAULT, *problem_names()]
+    metrics = sorted({*BINARY, *MULTICLASS, *REGRESSION})
+    where = f"{CONFIG_FILE}: mlflow.model_registry.gates"
+    for section, gates in sections.items():
+        if section not in known:
+            raise ConfigError(f"{where}: {unknown('problem', section, known)}")
+        for metric in gates.floors:
+            if metric not in metrics:
+                raise ConfigError(f"{where}.{section}.floors: {unknown('metric', metric, metrics)}")
+
+
+# ---------------------------------------------------------------- what is judged
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both models' scores of the same rows, which neither has seen."""
+
+    challenger: Scored
+    champion: Scored
+    holdout: Holdout
+
+
+@dataclass
+class Case:
+    """A version that is to go into Production, and what its checks share, each made once."""
+
+    client: MlflowClient
+    root: Path
+    model: Model
+    version: Version
+    gates: Gates
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def champion(self) -> Version | None:
+        """The version it is compared with."""
+        return champion_of(self.model)
+
+    @property
+    def problem(self) -> str:
+        """The problem it belongs to."""
+        problem = self.version.tag("problem")
+        if not problem:
+            raise RegistryError(
+                "the version carries no tag lockstep.problem; it was registered by another tool"
+            )
+        return problem
+
+    @property
+    def schema(self) -> Schema:
+        """The problem's declaration of today."""
+        return load_schema(self.problem)
+
+    @property
+    def metric(self) -> str:
+        """What the problem compares models by."""
+        return load_params(self.root).problem(self.problem).compare.metric
+
+    @cached_property
+    def opened(self) -> Loaded | LockstepError:
+        """The challenger, loaded with all checks, or why it can't be."""
+        return _or_error(lambda: _open(self, self.version))
+
+    @cached_property
+    def opened_champion(self) -> Loaded | LockstepError:
+        """The champion, loaded with all checks, or why it can't be."""
+        return _or_error(lambda: _open(self, _champion(self)))
+
+    @cached_property
+    def found_sides(self) -> Sides | LockstepError:
+        """Both scores, or why there are none."""
+        return _or_error(lambda: _sides(self))
+
+    @property
+    def sides(self) -> Sides:
+        """Both scores of the same rows; raises where there are none."""
+        return _given(self.found_sides)
+
+    @property
+    def challenger_model(self) -> Loaded:
+        """The challenger; raises where it can't be loaded."""
+        return _given(self.opened)
+
+    @property
+    def champion_model(self) -> Loaded:
+        """The champion; raises where it can't be loaded."""
+        return _given(self.opened_champion)
+
+
+def _or_error(make: Callable[[], Any]) -> Any:
+    """Return what a function makes, or the expected error that kept it from it: several checks ask for the same."""
+    try:
+        return make()
+    except LockstepError as error:
+        return error
+
+
+def _given(found: Any) -> Any:
+    if isinstance(found, LockstepError):
+        raise found
+    return found
+
+
+def _champion(case: Case) -> Version:
+    assert case.champion is not None
+    return case.champion
+
+
+def _open(case: Case, version: Version) -> Loaded:
+    from lockstep.registry.artifact.loading import locate, open_version
+
+    return open_version(locate(case.client, version, case.root))
+
+
+def _sides(case: Case) -> Sides:
+    """Return both models' scores of rows that neither was fitted or tuned on; too few are a RegistryError."""
+    from lockstep.promotion.holdout import holdout, scored
+
+    models = (case.challenger_model, case.champion_model)
+    rows = holdout(case.client, case.root, case.problem, [case.version, _champion(case)])
+    check_enough(rows, case.gates)
+    first, second = (
+        check_finite(scored(model, str(model.digest), rows, case.root), model) for model in models
+    )
+    return Sides(first, second, rows)
+
+
+def check_finite(rows: Scored, model: Loaded) -> Scored:
+    """Return scored rows; a score that is no number is a RegistryError: nothing can be compared with it."""
+    if not is_finite(rows):
+        where = f"{model.name} version {model.version}" if model.version else model.name
+        raise RegistryError(f"{where} gives scores that are no finite numbers")
+    return rows
+
+
+def is_finite(rows: Scored) -> bool:
+    """Tell whether all scores are finite numbers."""
+    import numpy as np
+
+    return bool(np.isfinite(rows.score).all())
+
+
+def check_enough(rows: Holdout, gates: Gates) -> None:
+    """Raise a RegistryError where too few rows or groups are left to compare models on."""
+    import numpy as np
+
+    for what, count, least in (
+        ("rows", len(rows.target), gates.champion.min_rows),
+        ("groups", len(np.unique(rows.groups)), gates.champion.min_groups),
+    ):
+        if count < least:
+            raise RegistryError(
+                f"only {count:,} {what} are left that no side has seen, fewer than champion.min_{what} "
+                f"{least:,}; bring in new data"
+            )
+
+
+# ---------------------------------------------------------------- the checks
+
+
+Answer = tuple[bool, str]
+"""Whether a check passes, and what it found."""
+
+
+def _asked(case: Case) -> list[tuple[str, Callable[[Case], Answer]]]:
+    """Return the checks that a case must pass."""
+    gates = case.gates
+    always: list[tuple[str, Callable[[Case], Answer], bool]] = [
+        ("floors", floors, True),
+        ("golden", golden, gates.golden),
+        ("staging", staging, gates.must_have_been_in_staging),
+    ]
+    compared: list[tuple[str, Callable[[Case], Answer], bool]] = [
+        ("champion", champion, True),
+        ("slices", slices, True),
+        ("calibration", calibration, True),
+        ("signature", signature, gates.signature),
+    ]
+    chosen = always + (compared if case.champion else [])
+    return [(name, check) for name, check, wanted in chosen if wanted]
+
+
+def _checked(name: str, check: Callable[[Case], Answer], case: Case, seen: set[str]) -> Check:
+    """Return a check's verdict; an error refuses, and is told in full once."""
+    try:
+        fine, detail = check(case)
+    except LockstepError as error:
+        fine, detail = False, f"cannot be computed: {error}"
+        if str(error) in seen:
+            detail = "cannot be computed, for the reason above"
+        seen.add(str(error))
+    return Check(name, PASSED if fine else REFUSED, detail)
+
+
+def floors(case: Case) -> Answer:
+    """Check the metrics that were recorded on the test part against their floors."""
+    task = case.schema.task
+    asked = {name: floor for name, floor in case.gates.floors.items() if name in metric_names(task)}
+    told = {name: case.version.scores.get(f"test_{name}") for name in asked}
+    case.figures["floors"] = {name: {"value": told[name], "floor": floor} for name, floor in asked.items()}
+    lines = [_floor_line(name, told[name], floor) for name, floor in asked.items()]
+    below = [line for fine, line in lines if not fine]
+    return not below, "; ".join(below or [line for _, line in lines]) or f"none is set for a {task} problem"
+
+
+def _floor_line(name: str, value: float | None, floor: float) -> Answer:
+    if value is None:
+        return False, f"test_{name} was never recorded with the version"
+    fine = not better(name, floor, value)
+    side = "above" if name in LOWER_IS_BETTER else "below"
+    return fine, f"test_{name} {value:.4g}" + (
+        f" (floor {floor:g})" if fine else f" is {side} its floor {floor:g}"
+    )
+
+
+def golden(case: Case) -> Answer:
+    """Check that the version loads: its digest, its types, the outputs of its golden rows."""
+    return True, f"digest {str(case.challenger_model.digest)[:12]}, types and golden rows are as registered"
+
+
+def staging(case: Case) -> Answer:
+    """Check that the version was in Staging once."""
+    was = any(case.version.version in turn.after for turn in turns(case.model.record, "Staging"))
+    return was, "it was in Staging" if was else "it never was in Staging; move it there first"
+
+
+def champion(case: Case) -> Answer:
+    """Check that the challenger beats the champion on the same unseen rows by more than noise."""
+    from lockstep.evaluation.paired_comparison import paired_difference
+
+    sides, gate = case.sides, case.gates.champion
+    found = paired_difference(
+        sides.challenger, sides.champion, sides.holdout.groups, case.metric, gate.resamples
+    )
+    case.figures["champion"] = _figures(found)
+    margin = gate.margin * (abs(found.champion) if found.metric in IN_TARGETS_UNIT else 1.0)
+    bound = -found.high if found.metric in LOWER_IS_BETTER else found.low
+    wins = found.wins and bound > margin
+    return wins, f"{_told(found, _champion(case).version)}{'' if wins else _why_not(found, margin)}"
+
+
+def _told(found: Difference, champion: int) -> str:
+    return (
+        f"{found.metric} {found.challenger:.4f} against {found.champion:.4f} of version {champion}: "
+        f"{found.estimate:+.4f} [{found.low:+.4f}, {found.high:+.4f}] on {found.rows:,} rows in {found.groups:,} "
+        "groups that neither has seen"
+    )
+
+
+def _why_not(found: Difference, margin: float) -> str:
+    if found.loses:
+        return "; it is worse"
+    if found.wins:
+        return f"; the interval does not clear the margin {margin:.4g}"
+    return "; no difference beyond noise, and a tie keeps the champion"
+
+
+def _figures(found: Difference) -> dict[str, Any]:
+    return {**asdict(found), "estimate": found.estimate}
+
+
+def slices(case: Case) -> Answer:
+    """Check that no slice of enough rows fares worse by more than allowed, and by more than noise."""
+    names = case.schema.slices
+    if not names:
+        return True, "the schema declares none (slice: true)"
+    sides = case.sides
+    columns = [case.schema.columns[name] for name in names]
+    found = judged_slices(sides.challenger, sides.champion, sides.holdout, columns, case.metric, case.gates)
+    case.figures["slices"] = [asdict(one) for one in found]
+    worse = [one for one in found if one.refuses]
+    if worse:
+        shown = "; ".join(str(one) for one in sorted(worse, key=lambda one: -one.worse)[:3])
+        return False, f"{len(worse)} of {len(found)} slices are worse: {shown}"
+    return True, _slices_told(found, case.gates)
+
+
+def _slices_told(found: list[Slice], gates: Gates) -> str:
+    columns = len({one.column for one in found})
+    told = f"none of {len(found)} slices of {columns} columns is worse by more than {gates.slices.worse_by:g}"
+    noise = sum(one.worse > gates.slices.worse_by for one in found)
+    return f"{told}; {noise} within noise" if noise else told
+
+
+def calibration(case: Case) -> Answer:
+    """Check that probabilities are as far off as allowed at most, and no further than the champion's."""
+    from lockstep.evaluation.paired_comparison import paired_difference
+
+    if case.schema.task == "regression":
+        return True, "a regression gives no probabilities"
+    sides, gate = case.sides, case.gates.calibration
+    groups = sides.holdout.groups
+    challenger = as_probabilities(sides.challenger, case.version)
+    against = as_probabilities(sides.champion, _champion(case))
+    found = paired_difference(challenger, against, groups, "calibration_error", case.gates.champion.resamples)
+    case.figures["calibration"] = _figures(found)
+    told = f"error {found.challenger:.4f} against {found.champion:.4f} of the champion"
+    if found.challenger > gate.max_error:
+        return False, f"{told}; at most {gate.max_error:g} is allowed"
+    worse = found.estimate > gate.worse_by and found.loses
+    return not worse, f"{told}; worse by more than {gate.worse_by:g}" if worse else told
+
+
+def as_probabilities(rows: Scored, version: Version) -> Scored:
+    """Return scored rows with probabilities for scores: those of classes that were weighted are none by themselves."""
+    weight = float(version.tag("positive_weight") or 1.0)
+    return replace(rows, score=to_probability(rows.score, weight)) if weight != 1.0 else rows
+
+
+def signature(case: Case) -> Answer:
+    """Check that what calls the champion can call the challenger, and gets the same kind of answer."""
+    faults = signature_faults(case.challenger_model, case.champion_model)
+    return not faults, "; ".join(faults[:5]) or "every request that the champion takes fits"
+
+
+def signature_faults(challenger: Loaded, champion: Loaded) -> list[str]:
+    """Return where a model can't take another's place, by their schemas: inputs, then what they answer."""
+    old = {column.name: column for column in champion.schema.features}
+    faults = []
+    for column in challenger.schema.features:
+        before = old.get(column.name)
+        if before is None and not column.missing:
+            faults.append(f"{column.name} is new and may not be missing")
+        elif before is not None and before.holds_numbers != column.holds_numbers:
+            faults.append(
+                f"{column.name} was {_kind(before.holds_numbers)}, is {_kind(column.holds_numbers)}"
+            )
+        elif before is not None and before.missing and not column.missing:
+            faults.append(f"{column.name} may not be missing any more")
+    if challenger.schema.task != champion.schema.task:
+        faults.append(f"a {champion.schema.task} model became a {challenger.schema.task} one")
+    elif challenger.schema.task == "multiclass" and challenger.classes != champion.classes:
+        faults.append(f"its classes are {challenger.classes}, the champion's {champion.classes}")
+    return faults
+
+
+def _kind(numbers: bool) -> str:
+    return "a number" if numbers else "text"

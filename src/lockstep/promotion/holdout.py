@@ -1,0 +1,209 @@
+"""The rows of this workspace that none of some versions was fitted or tuned on, and what models score on them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.layout import ProblemLayout
+from lockstep.errors import ArtifactError, ConfigError, DataError, RegistryError
+from lockstep.evaluation.scored_rows import Scored
+from lockstep.io import read_parquet, sha256_file, sha256_json
+from lockstep.problems.schema import load_schema
+from lockstep.promotion.best_production import decider, inputs_of, scored_from
+from lockstep.registry.artifact.disk_cache import keep, read_kept
+from lockstep.registry.artifact.training_rows import Seen, arrays_of, row_keys, seen_by_training
+from lockstep.registry.catalog import Version
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from mlflow import MlflowClient
+    from numpy.typing import NDArray
+
+    from lockstep.models.scoring.prediction import Model
+
+CACHE = Path(".lockstep") / "cache" / "scores"
+MOST_BYTES = 256 * 2**20
+"""How much of them a workspace keeps: a thousand models' scores of 30,000 rows."""
+NEW_MODEL = "the new model"
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Rows that are new to all sides of a comparison.
+
+    ``table`` has the tidy table's columns, a row each, numbered from 0; ``target`` (rows,) is the place among
+    ``classes`` (a number for regression); ``groups`` (rows,) are uint64 hashes of what is drawn as a whole.
+    """
+
+    table: pd.DataFrame
+    target: NDArray[Any]
+    groups: NDArray[np.uint64]
+    classes: list[Any]
+    digest: str
+
+    def take(self, chosen: NDArray[np.bool_]) -> Holdout:
+        """Return the rows that are chosen, in their order."""
+        import numpy as np
+
+        told = hashlib.sha256(np.packbits(chosen).tobytes()).hexdigest()
+        return Holdout(
+            self.table[chosen].reset_index(drop=True),
+            self.target[chosen],
+            self.groups[chosen],
+            self.classes,
+            sha256_json([self.digest, told]),
+        )
+
+
+def holdout(
+    client: MlflowClient,
+    root: Path,
+    problem: str,
+    versions: Sequence[Version],
+    also: Sequence[Seen] = (),
+) -> Holdout:
+    """Return the rows of this workspace's tidy table whose group none of the versions has seen.
+
+    ``also`` are sets of models that are no version yet (``Outputs.seen``). RegistryError where the seen groups of a
+    version are unknown or damaged, where this workspace has no tidy table, or where no row is left.
+    """
+    named = [(_where(version), seen_by(client, version, root)) for version in versions]
+    return unseen(root, problem, named, also)
+
+
+def unseen(root: Path, problem: str, named: Sequence[tuple[str, Seen]], also: Sequence[Seen] = ()) -> Holdout:
+    """Return the rows of this workspace that are in no set, each of a version by its name; see ``holdout``."""
+    import numpy as np
+
+    rows = all_rows(root, problem)
+    keys = row_keys(rows.table, load_schema(problem))
+    sets = {seen.digest: (where, seen) for where, seen in [*named, *((NEW_MODEL, seen) for seen in also)]}
+    new = np.ones(len(rows.target), dtype=bool)
+    for where, seen in sets.values():
+        _check_identity(seen, keys, where, problem)
+        new &= ~np.isin(keys.keys, seen.keys)
+    if not new.any():
+        names = " and ".join(dict.fromkeys(where for where, _ in named)) or NEW_MODEL
+        raise RegistryError(
+            f"{names} were fitted or tuned on every row of {problem} in this workspace; bring in rows that are new "
+            f"to them: `make add-data PROBLEM={problem} FROM=…`, or a larger problems.{problem}.split.test"
+        )
+    return rows.take(new)
+
+
+def all_rows(root: Path, problem: str) -> Holdout:
+    """Return every row of this workspace's tidy table with a known target."""
+    from lockstep.features.matrices import classes_of, encoded_target
+
+    layout, schema = ProblemLayout(root, problem), load_schema(problem)
+    if not layout.tidy.is_file():
+        raise RegistryError(
+            f"this workspace has no {layout.tidy.relative_to(root)} to compare models on; run "
+            f"`dvc repro preprocess@{problem}` (or `dvc pull`)"
+        )
+    table = read_parquet(layout.tidy)
+    classes = classes_of(table, schema)
+    target = encoded_target(table, schema, classes)
+    return Holdout(table, target, row_keys(table, schema).keys, classes, sha256_file(layout.tidy))
+
+
+def seen_by(client: MlflowClient, version: Version, root: Path) -> Seen:
+    """Return the groups a version was fitted or tuned on, as its artifact holds them.
+
+    Of a version that carries none, those of this workspace's training, where that has the very same data.
+    """
+    if version.tag("seen_digest") is None:
+        return _seen_here(version, root)
+    try:
+        return _carried(client, version, root)
+    except ArtifactError:
+        # The download that was kept, and is removed now, may be of a version of the same model with other groups.
+        try:
+            return _carried(client, version, root)
+        except ArtifactError as error:
+            raise RegistryError(str(error)) from error
+
+
+def _carried(client: MlflowClient, version: Version, root: Path) -> Seen:
+    from lockstep.registry.artifact.loading import locate, open_seen
+
+    return open_seen(locate(client, version, root))
+
+
+def _seen_here(version: Version, root: Path) -> Seen:
+    """Return what a training of this workspace saw on the data that a version names."""
+    from lockstep.dvc.lineage import lineage
+
+    problem, kind, digest = version.tag("problem"), version.tag("type"), version.tag("data_digest")
+    try:
+        here = lineage(root, problem, kind) if problem and kind and digest else None
+    except ConfigError:  # a type or problem that this workspace does not declare
+        here = None
+    seen = seen_by_training(root, str(problem), here) if here and here.data_digest == digest else None
+    if seen is None:
+        raise RegistryError(
+            f"{_where(version)} does not say which rows it was fitted on: it was registered without its data; "
+            "bring those into this workspace (`git checkout` of its commit, `dvc pull`), or train a new version here"
+        )
+    return seen
+
+
+def _check_identity(seen: Seen, here: Seen, where: str, problem: str) -> None:
+    """Refuse to compare keys of different making: no row would ever be found again."""
+    if seen.identity != here.identity:
+        raise RegistryError(
+            f"{where} knows its rows by the {seen.identity}, the table of {problem} here by the {here.identity}; "
+            "which rows are new to it can't be told: train a new version on this table"
+        )
+
+
+def _where(version: Version) -> str:
+    return f"{version.name} version {version.version}"
+
+
+# ---------------------------------------------------------------- scores
+
+
+def scored(model: Model, model_digest: str, rows: Holdout, root: Path) -> Scored:
+    """Return rows with a model's scores, which are kept by the digests of model and rows.
+
+    A model that wants columns this table lacks is a RegistryError.
+    """
+    inputs = inputs_of(model, rows.table)
+    scores = kept_scores(model_digest, rows, root)
+    if scores is None:
+        scores = model.score(inputs)
+        _keep(_place(model_digest, rows, root), scores)
+    return scored_from(decider(model), scores, rows.target, rows.classes)
+
+
+def kept_scores(model_digest: str, rows: Holdout, root: Path) -> NDArray[Any] | None:
+    """Return a model's scores of rows where this workspace keeps them; a damaged file of them is none."""
+    import numpy as np
+
+    content = read_kept(_place(model_digest, rows, root))
+    if content is None:
+        return None
+    try:
+        (scores,) = arrays_of(content, "scores")
+    except DataError:
+        return None
+    return scores if len(scores) == len(rows.target) and scores.dtype == np.float64 else None
+
+
+def _place(model_digest: str, rows: Holdout, root: Path) -> Path:
+    return root / CACHE / f"{sha256_json([model_digest, rows.digest])}.npz"
+
+
+def _keep(path: Path, scores: NDArray[Any]) -> None:
+    import numpy as np
+
+    written = io.BytesIO()
+    np.savez(written, scores=scores)
+    keep(path, written.getvalue(), MOST_BYTES)

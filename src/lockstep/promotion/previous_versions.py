@@ -1,0 +1,120 @@
+"""Earlier versions as the registration policy compares them: by what is kept of them, opened where nothing is.
+
+What is kept was computed from an artifact that had passed all its checks, and is found again by the digests that the
+version carries. So it is what the registered model scores, whatever became of its files since.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lockstep.errors import ArtifactError
+from lockstep.io import sha256_json
+from lockstep.promotion.best_production import Decider, scored_from
+from lockstep.promotion.holdout import Holdout, kept_scores, scored, seen_by
+from lockstep.registry.artifact.disk_cache import keep, read_kept
+from lockstep.registry.artifact.training_rows import Seen, keep_seen, kept_seen
+from lockstep.registry.catalog import Version
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from lockstep.evaluation.scored_rows import Scored
+    from lockstep.models.scoring.prediction import Model
+    from lockstep.problems.schema import Schema
+
+CACHE = Path(".lockstep") / "cache" / "facts"
+MOST_BYTES = 8 * 2**20
+"""How much a workspace keeps of what models read and tell apart."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model reads and predicts; ``classes`` are a multiclass model's labels, once it was opened."""
+
+    task: str
+    features: list[str]
+    classes: list[str]
+
+
+def distinct(versions: Sequence[Version]) -> list[Version]:
+    """Return the versions, of those with the same model the newest."""
+    found = {version.tag("model_digest") or f"version {version.version}": version for version in versions}
+    return list(found.values())
+
+
+def unfit(client: MlflowClient, root: Path, version: Version, schema: Schema) -> str:
+    """Return why a version can't score rows of today's schema; empty where it can."""
+    if version.pruned is not None:
+        return "its files were pruned"
+    try:
+        facts = _facts(client, root, version)
+    except ArtifactError:  # damaged, or another tool's
+        return "its files are damaged or gone"
+    if facts.task != schema.task:
+        return f"it is a model for {facts.task}"
+    lacking = [name for name in facts.features if name not in schema.columns]
+    return f"it reads {', '.join(lacking[:3])}, which the schema lacks" if lacking else ""
+
+
+def seen_of(client: MlflowClient, root: Path, version: Version) -> Seen:
+    """Return the groups a version has seen, as this workspace keeps them, else as ``holdout.seen_by`` does."""
+    told = version.tag("seen_digest")
+    kept = kept_seen(root, told) if told else None
+    if kept is not None:
+        return kept
+    found = seen_by(client, version, root)
+    keep_seen(root, found)
+    return found
+
+
+def scores_of(client: MlflowClient, root: Path, version: Version, rows: Holdout) -> Scored:
+    """Return rows with a version's scores, kept ones where there are any; ArtifactError for one that doesn't open."""
+    from lockstep.registry.artifact.loading import costs_of, locate, open_version
+
+    digest, facts = str(version.tag("model_digest")), _kept_facts(root, version)
+    scores = kept_scores(digest, rows, root) if facts else None
+    if facts is not None and scores is not None:
+        costs = costs_of(version, f"{version.name} version {version.version}")
+        return scored_from(
+            Decider(facts.task, version.threshold, facts.classes, costs), scores, rows.target, rows.classes
+        )
+    model = open_version(locate(client, version, root))
+    found = scored(model, digest, rows, root)
+    keep(_place(root, version), json.dumps(asdict(_facts_of(model))).encode(), MOST_BYTES)
+    return found
+
+
+def _facts(client: MlflowClient, root: Path, version: Version) -> Facts:
+    """Return what a version reads: as kept where its seen groups are kept too, else as its artifact's schema says."""
+    from lockstep.registry.artifact.loading import locate, schema_of
+
+    told, facts = version.tag("seen_digest"), _kept_facts(root, version)
+    if facts is not None and (told is None or kept_seen(root, told) is not None):
+        return facts
+    folder = locate(client, version, root).folder
+    schema = schema_of(folder, version, f"{version.name} version {version.version}")
+    return Facts(schema.task, schema.feature_names, [])
+
+
+def _facts_of(model: Model) -> Facts:
+    task = model.schema.task
+    labels = [str(label) for label in model.classes] if task == "multiclass" else []
+    return Facts(task, model.schema.feature_names, labels)
+
+
+def _kept_facts(root: Path, version: Version) -> Facts | None:
+    """Return what was kept of a version; None where nothing was, or it was damaged since."""
+    content = read_kept(_place(root, version))
+    try:
+        return None if content is None else Facts(**json.loads(content))
+    except (ValueError, TypeError):
+        return None
+
+
+def _place(root: Path, version: Version) -> Path:
+    return root / CACHE / f"{sha256_json([version.tag('model_digest'), version.tag('schema_digest')])}.json"

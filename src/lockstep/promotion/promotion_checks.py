@@ -1,0 +1,116 @@
+"""Whether a version is the one to promote: the best of those trained on the same data, evenly so over its folds,
+with its run on record, and with a way back from it.
+
+Every answer is whether that is so, and what was found, in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
+
+from lockstep.config.params import load_params
+from lockstep.errors import RegistryError
+from lockstep.evaluation.metrics import better
+from lockstep.promotion.gates import Answer
+from lockstep.registry.catalog import Model, Version, registry_speaks
+from lockstep.registry.record.events import to_undo
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+KS = "ks"
+MOST_SPREAD = 0.05
+"""The standard deviation over the folds, as a share of their mean, up to which a metric counts as stable."""
+
+
+def winning(client: MlflowClient, root: Path, model: Model, version: Version) -> Answer:
+    """Tell whether no version of the same data is better on the validation rows, nor KS, and the folds agree."""
+    problem = version.tag("problem")
+    if not problem:
+        raise RegistryError("the version carries no tag lockstep.problem; it was registered by another tool")
+    metric = load_params(root).problem(problem).compare.metric
+    rivals = [v for v in model.versions if v.tag("data_digest") == version.tag("data_digest")]
+    folds = folds_of(client, version, metric)
+    answers = [best_of(version, rivals, metric), stable(metric, folds)]
+    if f"validation_{KS}" in version.scores and metric != KS:
+        spread = folds_of(client, version, KS)
+        answers.insert(1, best_of(version, rivals, KS, stdev(spread) if len(spread) > 1 else 0.0))
+    return all(fine for fine, _ in answers), "; ".join(found for _, found in answers)
+
+
+def best_of(version: Version, rivals: Sequence[Version], metric: str, slack: float = 0.0) -> Answer:
+    """Tell whether no rival's recorded metric is better than a version's by more than ``slack``."""
+    name = f"validation_{metric}"
+    own = version.scores.get(name)
+    if own is None:
+        return False, f"{name} was never recorded with the version"
+    best = version
+    for rival in rivals:
+        if name in rival.scores and better(metric, rival.scores[name], best.scores[name]):
+            best = rival
+    gap = abs(best.scores[name] - own)
+    if list(rivals) == [version]:
+        return True, f"{name} {own:.4f}, of the only version trained on these data"
+    if best is version:
+        return True, f"{name} {own:.4f} is the best of {len(rivals)} versions trained on these data"
+    told = f"{name} {own:.4f}, version {best.version} has {best.scores[name]:.4f}"
+    return gap <= slack, told + (f", within a fold's {slack:.4f}" if gap <= slack else "")
+
+
+def folds_of(client: MlflowClient, version: Version, metric: str) -> list[float]:
+    """Return a metric of a version's training, fold by fold, as its run logged it; none where it has no folds."""
+    if version.run_id is None:
+        return []
+    with registry_speaks():
+        found = client.get_metric_history(version.run_id, f"folds_{metric}")
+    return [one.value for one in sorted(found, key=lambda one: one.step)]
+
+
+def stable(metric: str, folds: Sequence[float]) -> Answer:
+    """Tell whether a metric varies little over the folds of the cross-validation."""
+    if len(folds) < 2:
+        return (
+            False,
+            f"no {metric} fold by fold was logged; train with cv_folds (retrain_model.py --cv-folds 5)",
+        )
+    mean, spread = fmean(folds), stdev(folds)
+    told = f"over {len(folds)} folds {metric} {mean:.4f} ± {spread:.4f}"
+    fine = spread <= MOST_SPREAD * abs(mean)
+    return fine, told if fine else f"{told}, more than {MOST_SPREAD:.0%} of it"
+
+
+def run_recorded(client: MlflowClient, version: Version) -> Answer:
+    """Tell whether the run that made a version is there, finished, and of the same model."""
+    if version.run_id is None:
+        return False, "the version names no run"
+    with registry_speaks():
+        run = client.get_run(version.run_id)
+    told = f"run {version.run_id} of commit {(version.tag('git_commit') or 'unknown')[:9]}"
+    if run.info.status != "FINISHED":
+        return False, f"{told} is {run.info.status}, not FINISHED"
+    digest = version.tag("model_digest")
+    if digest is None or run.data.tags.get("lockstep.model_digest") != digest:
+        return False, f"{told} logged another model than the version holds"
+    return True, f"{told}, model digest {digest[:12]}"
+
+
+def way_back(client: MlflowClient, root: Path, model: Model, version: Version) -> Answer:
+    """Tell which version a rollback would bring back, and whether that one still loads with all its checks."""
+    from lockstep.registry.artifact.loading import locate, open_version
+
+    stands = [v.version for v in model.in_stage("Production")]
+    before = stands
+    if version.version in stands:
+        turn = to_undo(model.record, "Production")
+        before = sorted(turn.before) if turn else []
+    if not before:
+        return True, "no version stood in Production before it; `archive` takes it out again"
+    earlier = model.version(before[-1])
+    loaded = open_version(locate(client, earlier, root))
+    return True, (
+        f"`rollback` brings version {earlier.version} back (run {earlier.run_id}), digest {str(loaded.digest)[:12]}, "
+        "which loads and repeats its golden rows"
+    )

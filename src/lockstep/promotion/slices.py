@@ -1,0 +1,155 @@
+"""Parts of the rows that a schema declares as slices, and how a challenger fares on each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.gates import Gates
+from lockstep.errors import RegistryError
+from lockstep.evaluation.metrics import LOWER_IS_BETTER, Scored, evaluate
+from lockstep.problems.schema import Column
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from lockstep.promotion.holdout import Holdout
+
+    Mask = NDArray[np.bool_]
+
+IN_TARGETS_UNIT = frozenset({"rmse", "mae"})
+"""Metrics of which worse counts as a share of the champion's value."""
+_TINY = 1e-12
+OF_ONE_CLASS = "brier"
+"""What rows of one class only are judged by: they have no ranking."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One part of the rows under both models; ``worse`` by how much, in the metric or (rmse, mae) as a share."""
+
+    column: str
+    label: str
+    rows: int
+    metric: str
+    challenger: float
+    champion: float
+    worse: float
+    refuses: bool
+
+    def __str__(self) -> str:
+        return (
+            f"{self.column} {self.label} ({self.rows:,} rows): {self.metric} {self.challenger:.4f} "
+            f"against {self.champion:.4f}"
+        )
+
+
+def judged_slices(
+    challenger: Scored, champion: Scored, holdout: Holdout, columns: list[Column], metric: str, gates: Gates
+) -> list[Slice]:
+    """Return every slice of at least ``slices.min_rows`` rows; a column that the rows lack is a RegistryError."""
+    found = []
+    for column in columns:
+        if column.name not in holdout.table:
+            raise RegistryError(
+                f"the rows have no column {column.name}, which the schema declares as a slice"
+            )
+        for label, mask in levels(holdout.table[column.name], column):
+            if int(mask.sum()) >= gates.slices.min_rows:
+                sides = part_of(challenger, mask), part_of(champion, mask)
+                found.append(_judged(column.name, label, *sides, holdout.groups[mask], metric, gates))
+    return found
+
+
+def _judged(
+    column: str, label: str, one: Scored, other: Scored, groups: NDArray[Any], metric: str, gates: Gates
+) -> Slice:
+    used = OF_ONE_CLASS if one.task != "regression" and len(set(one.target.tolist())) < 2 else metric
+    values = value_of(one, used), value_of(other, used)
+    worse = how_much_worse(used, *values)
+    refuses = worse > gates.slices.worse_by
+    if refuses and gates.slices.beyond_noise:
+        refuses = _beyond_noise(one, other, groups, used, gates.champion.resamples)
+    return Slice(column, label, len(groups), used, *values, worse, refuses)
+
+
+def how_much_worse(metric: str, challenger: float, champion: float) -> float:
+    """Return by how much the challenger is worse; errors in the target's unit as a share of the champion's."""
+    worse = challenger - champion if metric in LOWER_IS_BETTER else champion - challenger
+    if metric not in IN_TARGETS_UNIT or worse <= 0:
+        return worse
+    return worse / max(champion, _TINY)
+
+
+def value_of(rows: Scored, metric: str) -> float:
+    """Return a metric of some rows; those of one class only have a Brier score all the same."""
+    if metric == OF_ONE_CLASS:
+        return float(_squares(rows).mean())
+    return evaluate(rows)[metric]
+
+
+def _squares(rows: Scored) -> Any:
+    """Return each row's Brier score: squared gaps to the truth, of several classes added up."""
+    import numpy as np
+
+    if rows.task == "multiclass":
+        truth = np.eye(rows.score.shape[1])[rows.target.astype(np.int64)]
+        return ((rows.score - truth) ** 2).sum(axis=1)
+    return (rows.score - rows.target) ** 2
+
+
+def _beyond_noise(one: Scored, other: Scored, groups: NDArray[Any], metric: str, resamples: int) -> bool:
+    """Tell whether the challenger is worse by more than noise, by the paired bootstrap over groups."""
+    from lockstep.evaluation.paired_comparison import paired_difference
+
+    if metric != OF_ONE_CLASS:
+        return paired_difference(one, other, groups, metric, resamples).loses
+    import numpy as np
+
+    from lockstep.evaluation.bootstrap import group_weights, interval
+
+    gaps = _squares(one) - _squares(other)
+    drawn = [gaps @ weights / weights.sum(axis=0) for weights in group_weights(groups, resamples, 0)]
+    return interval(np.concatenate(drawn))[0] > 0
+
+
+def levels(values: pd.Series, column: Column) -> Iterator[tuple[str, Mask]]:
+    """Yield each level's label and rows: of numbers their quartiles, else each code; missing ones are a level too."""
+    gone = values.isna().to_numpy()
+    if gone.any():
+        yield "missing", gone
+    if column.kind in ("numeric", "ordered") and column.holds_numbers:
+        yield from _quartiles(values, gone)
+        return
+    for level in sorted(values[~gone].unique(), key=str):
+        yield _label(level, column), (values == level).fillna(False).to_numpy(dtype=bool)
+
+
+def _quartiles(values: pd.Series, gone: Mask) -> Iterator[tuple[str, Mask]]:
+    import numpy as np
+
+    numbers = values.to_numpy(dtype=np.float64)
+    if gone.all():
+        return
+    edges = np.unique(np.quantile(numbers[~gone], [0, 0.25, 0.5, 0.75, 1]))
+    place = np.clip(np.searchsorted(edges, numbers, side="left") - 1, 0, max(len(edges) - 2, 0))
+    for number in range(max(len(edges) - 1, 1)):
+        high = edges[min(number + 1, len(edges) - 1)]
+        mask = (place == number) & ~gone
+        if mask.any():
+            yield f"{edges[number]:g} to {high:g}", mask
+
+
+def _label(level: Any, column: Column) -> str:
+    code = int(level) if isinstance(level, float) and level.is_integer() else level
+    meaning = column.codes.get(code, "")
+    return f"{code} ({meaning})" if meaning and meaning != str(code) else str(code)
+
+
+def part_of(rows: Scored, mask: Mask) -> Scored:
+    """Return some of the scored rows."""
+    decision = None if rows.decision is None else rows.decision[mask]
+    return Scored(rows.target[mask], rows.score[mask], rows.threshold, decision)

@@ -1,1 +1,0 @@
-"""Looking a registry over, and mending what can be mended."""

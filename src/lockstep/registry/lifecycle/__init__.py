@@ -1,0 +1,1 @@
+"""Moves of versions between stages, and pruning."""

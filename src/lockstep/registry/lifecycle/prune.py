@@ -1,0 +1,242 @@
+"""Delete the files of old Archived versions, on record; the versions, their tags and their lineage stay.
+
+Nothing is deleted that anything refers to: an alias, a stage other than Archived, what a rollback would bring back,
+another version of the same files, a run that names the version's run as its parent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from lockstep.errors import ArtifactError, RegistryError, UsageError
+from lockstep.registry.catalog import PRUNED_TAG, Model, Version, get_model, list_models, registry_speaks
+from lockstep.registry.record.events import Event, Record, Who, changes, to_undo
+from lockstep.registry.record.journal import Journal, check_intact, journal
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ACTION = "prune"
+KEPT = 3
+"""Archived versions that keep their files when nobody says how many."""
+AT_ONCE = 8
+"""Versions of one event, and of one holding of the model: a lock that stands for long is broken."""
+_DAY = 86400.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One Archived version: why it keeps its files, or (empty) that they go, and how many they are."""
+
+    version: Version
+    reason: str
+    files: int = 0
+    bytes: int = 0
+
+    @property
+    def goes(self) -> bool:
+        """Whether its files are to be deleted."""
+        return not self.reason
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What a prune found and did. ``done`` is false for a dry run."""
+
+    name: str
+    choices: tuple[Choice, ...]
+    done: bool
+    events: tuple[int, ...] = ()
+
+    @property
+    def going(self) -> tuple[Choice, ...]:
+        """The versions whose files go, or went."""
+        return tuple(choice for choice in self.choices if choice.goes)
+
+
+def prune(
+    client: MlflowClient,
+    name: str,
+    keep: int = KEPT,
+    older_than: float = 0.0,
+    yes: bool = False,
+    who: Who | None = None,
+) -> Pruned:
+    """Choose the Archived versions whose files nothing needs, and with ``yes`` delete these files, on record.
+
+    ``keep`` of the newest Archived versions keep theirs, and those archived less than ``older_than`` days ago.
+    """
+    if keep < 0 or older_than < 0:
+        raise UsageError("--keep and --older-than take no negative number")
+    model = get_model(client, name)
+    check_intact(model)
+    choices = tuple(choose(client, model, keep, older_than))
+    if not yes:
+        return Pruned(name, choices, done=False)
+    going = [choice for choice in choices if choice.goes]
+    events: list[int] = []
+    for start in range(0, len(going), AT_ONCE):
+        with journal(client, name, who) as book:
+            events.append(_delete(book, going[start : start + AT_ONCE]).number)
+    return Pruned(name, choices, done=True, events=tuple(events))
+
+
+# ---------------------------------------------------------------- which
+
+
+def choose(client: MlflowClient, model: Model, keep: int, older_than: float) -> list[Choice]:
+    """Return every Archived version that has its files, the newest first, each with the reason why they stay."""
+    archived = [v for v in model.in_stage("Archived")[::-1] if v.pruned is None]
+    newest = {v.version for v in archived[:keep]}
+    before = time.time() - older_than * _DAY
+    needed = references(client, model)
+    young = {v.version for v in archived if older_than and archived_at(model.record, v) > before}
+    return [_choice(client, v, _reason(v, newest, young, needed)) for v in archived]
+
+
+def _reason(version: Version, newest: set[int], young: set[int], needed: dict[int, str]) -> str:
+    if version.version in newest:
+        return "among the newest that are kept"
+    if version.version in young:
+        return "archived too recently"
+    return needed.get(version.version, "")
+
+
+def _choice(client: MlflowClient, version: Version, reason: str) -> Choice:
+    """Complete a choice by what only the store can tell: files that can be reached, and no run that needs them."""
+    from lockstep.registry.artifact.artifact_store import sizes
+
+    reason = reason or own_files(version) or _child_of(client, version)
+    if reason:
+        return Choice(version, reason)
+    try:
+        found = sizes(client, version)
+    except ArtifactError as error:
+        return Choice(version, str(error))
+    if not found:
+        return Choice(version, "no files of it can be seen from here")
+    return Choice(version, "", len(found), sum(found.values()))
+
+
+def references(client: MlflowClient, model: Model) -> dict[int, str]:
+    """Return the versions that something refers to, each with what that is."""
+    found: dict[int, str] = {}
+    for stage in ("Staging", "Production"):
+        turn = to_undo(model.record, stage)
+        found |= dict.fromkeys(turn.before if turn else (), f"what a rollback of {stage} brings back")
+    found |= {number: f"alias {alias} names it" for alias, number in model.aliases.items()}
+    return found | _shared(model, list_models(client))
+
+
+def _shared(model: Model, models: Iterable[Model]) -> dict[int, str]:
+    """Return the versions whose files are those of another version too, of whatever model."""
+    owners: dict[str, list[Version]] = {}
+    for version in (v for one in models for v in one.versions):
+        owners.setdefault(version.source, []).append(version)
+    found = {}
+    for version in model.versions:
+        others = [
+            v for v in owners.get(version.source, []) if (v.name, v.version) != (model.name, version.version)
+        ]
+        if others:
+            found[version.version] = (
+                f"its files are those of {others[0].name} version {others[0].version} too"
+            )
+    return found
+
+
+def own_files(version: Version) -> str:
+    """Return why a version's files may be more than the model alone; empty for a model that was logged as one."""
+    if version.tag("model_digest") is None:
+        return "not registered by this project"
+    return "" if version.source.startswith("models:/m-") else "its files may be more than the model's"
+
+
+def _child_of(client: MlflowClient, version: Version) -> str:
+    """Return which run names the version's run as its parent, if one does."""
+    if version.run_id is None:
+        return ""
+    with registry_speaks():
+        experiment = client.get_run(version.run_id).info.experiment_id
+        condition = f"tags.`mlflow.parentRunId` = '{version.run_id}'"
+        children = client.search_runs([experiment], condition, max_results=1)
+    return f"run {children[0].info.run_id} was made from it" if children else ""
+
+
+def archived_at(record: Record, version: Version) -> float:
+    """Return when a version was archived, in seconds since 1970: by the record, else when it was registered."""
+    times = [e.time for e in record.events if e.done and changes(e).get(version.version) == "Archived"]
+    return datetime.fromisoformat(times[-1]).timestamp() if times else version.created / 1000
+
+
+# ---------------------------------------------------------------- and away
+
+
+def _delete(book: Journal, choices: list[Choice]) -> Event:
+    """Delete the files of some versions: on record first, then each marked and deleted.
+
+    They were chosen before the model was held; one that is needed by now stops it.
+    """
+    needed = references(book.client, book.model)
+    for number in (c.version.version for c in choices):
+        if number in needed or book.model.version(number).stage != "Archived":
+            raise RegistryError(
+                f"version {number} of {book.name} was taken into use meanwhile; run the command again"
+            )
+    details = {str(c.version.version): c.version.tag("model_digest") or "" for c in choices}
+    return carry_out(book, book.begin(ACTION, details=details))
+
+
+def carry_out(book: Journal, event: Event, mended_by: str = "") -> Event:
+    """Delete what an event says, or the rest of it after a crash (``mended_by`` then says who goes on), and end it.
+
+    Where the store refuses, the event ends as dropped; that hinders no move that only mends, and is an error else.
+    """
+    there = {version.version: version for version in book.model.versions}
+    for number in sorted(map(int, event.details)):
+        if number not in there:  # deleted in MLflow's own pages since
+            continue
+        version = there[number]
+        if book.lock:
+            book.lock.check()
+        if mended_by and _taken_up(book.model, version):
+            continue
+        try:
+            _delete_one(book, version, event)
+        except ArtifactError as error:
+            whole = book.end(event, "dropped", mended_by=mended_by)
+            if mended_by:
+                return whole
+            raise RegistryError(
+                f"{error}; it keeps its files, as do the versions after it; delete them where the store is, or let "
+                "its server allow it"
+            ) from error
+    return book.end(event, mended_by=mended_by)
+
+
+def _taken_up(model: Model, version: Version) -> bool:
+    """Tell whether another tool has taken a version into use since its prune began."""
+    return version.stage != "Archived" or version.version in model.aliases.values()
+
+
+def _delete_one(book: Journal, version: Version, event: Event) -> None:
+    """Mark a version, then delete its files: files that are gone unmarked would be taken for damage.
+
+    The mark goes again where the store refused and nothing is gone.
+    """
+    from lockstep.registry.artifact.artifact_store import delete_files, sizes
+
+    there = sizes(book.client, version)
+    with registry_speaks():
+        book.client.set_model_version_tag(version.name, str(version.version), PRUNED_TAG, str(event.number))
+    try:
+        delete_files(book.client, version)
+    except ArtifactError:
+        if sizes(book.client, version) == there:
+            with registry_speaks():
+                book.client.delete_model_version_tag(version.name, str(version.version), PRUNED_TAG)
+        raise

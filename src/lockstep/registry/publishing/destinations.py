@@ -1,0 +1,38 @@
+"""Where a problem's runs and versions go: experiment, model name, whether models get versions at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lockstep.config.settings import Settings
+from lockstep.models.naming import registered_name
+from lockstep.problems.schema import load_schema
+from lockstep.registry.store import client as store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_EXPERIMENT_VARIABLES = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
+
+
+def model_name(settings: Settings, problem: str, model_type: str) -> str:
+    """Return the registered model's name: the configured base, else the problem's, and (mostly) the type."""
+    return registered_name(problem, model_type, settings.registered_model_name)
+
+
+def experiment_of(client: MlflowClient, settings: Settings, root: Path, problem: str) -> str:
+    """Return the id of the experiment a problem's runs go to."""
+    name = settings.experiment_name or load_schema(problem).experiment
+    return store.experiment_id(client, store.resolve_uri(settings, root), root, name)
+
+
+def registers(settings: Settings) -> bool:
+    """Tell whether models get versions: a DVC experiment's do not, unless configured."""
+    return settings.publish_experiments or dvc_experiment() is None
+
+
+def dvc_experiment() -> str | None:
+    """Return the name of the DVC experiment this call runs in, if any."""
+    return next((os.environ[name] for name in _EXPERIMENT_VARIABLES if os.environ.get(name)), None)

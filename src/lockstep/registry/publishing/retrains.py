@@ -1,0 +1,246 @@
+"""A retrain in the registry: one run, each model a new version in Staging, and the best of them released.
+
+The models are those that DVC left in the workspace; nothing is trained here.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.config.gates import gates_of
+from lockstep.config.settings import Settings, load_settings
+from lockstep.errors import ArtifactError, ConfigError, RegistryError
+from lockstep.registry.store import client as store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from lockstep.models.scoring.prediction import Model as Loaded
+    from lockstep.promotion.gates import Case
+    from lockstep.registry.artifact.released import Released
+    from lockstep.registry.publishing.outputs import Outputs
+    from lockstep.registry.publishing.publish import Published
+
+STAGE = "Staging"
+RELEASED = "lockstep.released"
+"""The tag of a retrain's run with the digest of the model that it released."""
+
+
+@dataclass
+class Retrained:
+    """What a retrain left: its run, a version a type, what is served since; ``unfit`` tells why others are not."""
+
+    experiment: str
+    run_id: str = ""
+    versions: dict[str, Published] = field(default_factory=dict)
+    released: Released | None = None
+    released_type: str = ""
+    unfit: dict[str, str] = field(default_factory=dict)
+
+
+def experiment_name(problem: str) -> str:
+    """Return the experiment of a problem's retrains, as in ``credit-risk-retrain``."""
+    return f"{problem.replace('_', '-')}-retrain"
+
+
+def check_ready(root: Path) -> None:
+    """Refuse a retrain whose models could not be registered, before anything is trained."""
+    from lockstep.promotion.gates import check_sections
+
+    settings = load_settings(root)
+    if not settings.publish:
+        raise ConfigError(
+            f"publishing is off ({settings.source_of('publish')}), and a retrain makes versions; turn it on"
+        )
+    if not settings.log_model:
+        raise ConfigError("mlflow.log_model is false, and a retrain makes versions; set it to true")
+    check_sections(settings.gates)
+    store.connect(settings, root)
+
+
+def publish_retrain(
+    root: Path,
+    problem: str,
+    types: Sequence[str],
+    best_first: Sequence[str],
+    params: Mapping[str, Any],
+) -> Retrained:
+    """Log a retrain's run, make a version of each type's model, and release the first of ``best_first`` that is fit.
+
+    ``params`` say what was asked for. Where no model is fit, what is served stays.
+    """
+    import requests
+    from mlflow.exceptions import MlflowException
+
+    from lockstep.registry.publishing.outputs import read_outputs
+
+    settings = replace(
+        load_settings(root),
+        default_stage=STAGE,
+        auto_transition_to_staging=False,
+    )
+    outputs = {name: read_outputs(root, problem, name) for name in types}
+    try:
+        with store.fluent(store.resolve_uri(settings, root)):
+            return _published(settings, root, problem, outputs, best_first, params)
+    except (MlflowException, requests.RequestException) as error:
+        store.raise_interrupt(error)
+        raise RegistryError(
+            f"the tracking store failed: {store.one_line(error)}; what was trained is kept, run the command again"
+        ) from error
+
+
+def _published(
+    settings: Settings,
+    root: Path,
+    problem: str,
+    outputs: dict[str, Outputs],
+    best_first: Sequence[str],
+    params: Mapping[str, Any],
+) -> Retrained:
+    from lockstep.config.layout import ProblemLayout
+    from lockstep.config.params import load_params
+    from lockstep.registry.publishing.runs import log_run
+    from lockstep.registry.register_models import write_comparison
+
+    client, done = store.connect(settings, root), Retrained(experiment_name(problem))
+    experiment = store.experiment_id(client, store.resolve_uri(settings, root), root, done.experiment)
+    end_open_runs(client, experiment)
+    metric = load_params(root).problem(problem).compare.metric
+    whole = set(outputs) == set(load_params(root).problem(problem).model_types)
+
+    def make_versions(run_id: str) -> None:
+        done.run_id = run_id
+        _make_versions(client, settings, experiment, outputs, done)
+        _release_best(client, root, outputs, best_first, done)
+        _tell(client, done)
+
+    with tempfile.TemporaryDirectory() as made:
+        if whole and settings.log_artifacts:  # the compare stage compares all types together
+            write_comparison(ProblemLayout(root, problem), Path(made), metric)
+        record = _record(problem, outputs, params, best_first[0], metric)
+        log_run(client, experiment, record, Path(made), None, then=make_versions)
+    return done
+
+
+def end_open_runs(client: MlflowClient, experiment: str) -> None:
+    """Mark the runs FAILED that an earlier retrain left open because it was killed."""
+    for run in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
+        client.set_terminated(run.info.run_id, "FAILED")
+
+
+def _record(
+    problem: str, outputs: dict[str, Outputs], params: Mapping[str, Any], champion: str, metric: str
+) -> Any:
+    """Return what a retrain's run logs: what was asked for, every model's metrics under its type, the champion."""
+    from lockstep.registry.publishing.run_content import data_parts, prefixed_metrics
+    from lockstep.registry.publishing.runs import Record
+    from lockstep.registry.publishing.tags import PROBLEM
+
+    found = list(outputs.values())
+    digests = {f"{one.type}.model_digest": one.digest for one in found}
+    commit = found[0].lineage
+    source = {"mlflow.source.name": "retrain_model.py", "mlflow.source.type": "PROJECT"}
+    known = {"mlflow.source.git.commit": commit.commit} if commit.known else {}
+    return Record(
+        name=f"retrain {problem}",
+        tags={PROBLEM: problem, "lockstep.champion": champion, **source, **known},
+        params={**params, "champion": champion, "metric": metric, **digests},
+        metrics={"": prefixed_metrics(found)},
+        parts=data_parts(found[0]),
+    )
+
+
+def _make_versions(
+    client: MlflowClient, settings: Settings, experiment: str, outputs: dict[str, Outputs], done: Retrained
+) -> None:
+    from lockstep.registry.publishing.publish import line, publish_anew
+    from lockstep.registry.publishing.tags import RETRAIN
+
+    for name, one in outputs.items():
+        done.versions[name] = publish_anew(client, settings, one, experiment, {RETRAIN: done.run_id})
+        print(line(done.versions[name]), flush=True)
+
+
+def _tell(client: MlflowClient, done: Retrained) -> None:
+    """Note on the retrain's run which versions it made and what it released."""
+    made = ", ".join(f"{one.name} {one.version}" for one in done.versions.values())
+    client.set_tag(done.run_id, "lockstep.versions", made)
+    if done.released is not None:
+        client.set_tag(done.run_id, RELEASED, done.versions[done.released_type].digest)
+
+
+def _release_best(
+    client: MlflowClient,
+    root: Path,
+    outputs: dict[str, Outputs],
+    best_first: Sequence[str],
+    done: Retrained,
+) -> None:
+    """Release the best model that passes its checks; those before it are noted with what is wrong."""
+    for name in best_first:
+        try:
+            done.released = release_version(client, root, outputs[name], done.versions[name])
+        except (ArtifactError, RegistryError) as error:
+            done.unfit[name] = str(error)
+        else:
+            done.released_type = name
+            return
+
+
+def release_version(client: MlflowClient, root: Path, outputs: Outputs, published: Published) -> Released:
+    """Let `production.pkl` name a copy of a workspace's model, which is this version of the registry.
+
+    ArtifactError or RegistryError where the version is below a floor, or does not load with its digest, types and
+    golden rows, or the workspace's file is another model.
+    """
+    from lockstep.promotion.gates import Case
+    from lockstep.registry.artifact.released import release
+    from lockstep.registry.catalog import get_model
+
+    model = get_model(client, published.name)
+    version = model.version(int(published.version or 0))
+    case = Case(client, root, model, version, gates_of(load_settings(root).gates, outputs.problem))
+    check_alone(case)
+    facts = {
+        "name": version.name,
+        "version": version.version,
+        "run_id": version.run_id,
+        "retrain": version.tag("retrain"),
+        **outputs.lineage.tags,
+        "data_dvc_hash": version.tag("data_dvc_hash"),
+    }
+    return release(outputs.layout, outputs.type, facts, same_model(case))
+
+
+def check_alone(case: Case) -> None:
+    """Raise an ArtifactError where a version fails a check that needs no champion: floors, digest, types, golden."""
+    from lockstep.promotion.gates import floors, golden
+
+    for name, check in (("floors", floors), ("golden rows", golden)):
+        fine, found = check(case)
+        if not fine:
+            raise ArtifactError(f"{name}: {found}")
+
+
+def same_model(case: Case) -> Callable[[Loaded], None]:
+    """Return the check that a file holds a version's model: by its digest, and by its outputs of the golden rows."""
+    from lockstep.models.artifact import model_digest
+    from lockstep.models.golden_rows import check_golden
+    from lockstep.registry.artifact.loading import declared, locate
+
+    version = case.version
+    where = f"{version.name} version {version.version}"
+    located = locate(case.client, version, case.root)
+    _, rows, outputs = declared(located, where)
+
+    def check(model: Loaded) -> None:
+        if model_digest(model.pipeline) != version.tag("model_digest"):
+            raise ArtifactError(f"the workspace's file is another model than {where}; run `dvc repro`")
+        check_golden(model.pipeline, rows, outputs, where)
+
+    return check

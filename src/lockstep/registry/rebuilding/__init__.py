@@ -1,1 +1,0 @@
-"""A version made again from its recorded inputs, and compared."""

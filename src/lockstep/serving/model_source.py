@@ -1,0 +1,358 @@
+"""Where the served model comes from: the registry's production version, followed; a fixed run; a file or bundle."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.errors import ArtifactError, ConfigError, LockstepError, RegistryError
+from lockstep.serving.loaded_model import Opened, Served, prepare
+from lockstep.serving.settings import ServingSettings
+
+if TYPE_CHECKING:
+    from lockstep.registry.catalog import Version
+
+_RUN = re.compile(r"runs:/(?P<run>[0-9A-Za-z]+)(?:/model)?/?")
+_VERSION = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>[1-9][0-9]*)")
+_CARD_TAGS = ("score_scale", "positive_weight", "class_ratio", "schema_digest")
+_RELEASE_TAGS = ("git_commit", "dirty", "data_digest", "data_dvc_hash")
+_AGAIN = 60.0
+"""Seconds until a version that failed its checks is looked at again: its files may have been mended where they lie."""
+
+
+@dataclass
+class State:
+    """What is known of the source beside the model itself; each field is set whole, by one thread."""
+
+    error: str = ""
+    refused: dict[str, Any] | None = None
+    failures: int = 0
+    reloads: int = 0
+    asked: float = 0.0
+    fallback: bool = False
+
+
+class Source:
+    """Holds the one value that answers, and the thread that puts another in its place."""
+
+    def __init__(self, settings: ServingSettings, root: Path) -> None:
+        self.settings, self.root = settings, root
+        self.served: Served | None = None
+        self.state = State()
+        self._trying: Version | None = None
+        self.registry = _registry_of(settings, root)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def kind(self) -> str:
+        """Where the model is wanted from."""
+        return "path" if self.registry is None else self.registry.kind
+
+    def start(self) -> Served:
+        """Load the first model; LockstepError where neither registry nor file gives one."""
+        if self.registry is None:
+            self.served = prepare(open_path(self.settings, self.root), self.settings)
+            return self.served
+        try:
+            self.served = self._take(self.registry.find())
+        except LockstepError as error:
+            if self._never_comes(error):
+                raise
+            self._failed(error)
+            self.served = self._fall_back(error)
+        return self.served
+
+    def _never_comes(self, error: LockstepError) -> bool:
+        """Tell whether no waiting helps: an address that is none, or what was named is not in the registry."""
+        from lockstep.registry.catalog import NotRegistered
+
+        named = self.settings.model_uri or self.settings.model_name
+        misspelt = isinstance(error, ConfigError) and self._trying is None
+        return misspelt or (isinstance(error, NotRegistered) and named is not None)
+
+    def follow(self) -> None:
+        """Watch the registry from now on, in a thread of its own; a file or a fixed run that is there stays."""
+        fixed = self.registry is None or (self.registry.kind == "fixed" and not self.state.fallback)
+        if not fixed:
+            self._thread = threading.Thread(target=self._watch, name="follow the registry", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; a load that is under way is left to end with the process."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=1)
+
+    def health(self) -> dict[str, Any]:
+        """Return what /health tells of the source."""
+        state = self.state
+        told: dict[str, Any] = {"wanted": self.kind, "served_from": self.served and self.served.opened.source}
+        if self.registry is not None:
+            told |= {
+                "registry_reachable": not state.error,
+                "seconds_since_asked": round(time.monotonic() - state.asked, 1) if state.asked else None,
+            }
+        if state.fallback:
+            told["fallback"] = "serving MODEL_PATH until the registry gives a model"
+        if state.error:
+            told["registry_error"] = state.error
+        if state.refused:
+            told["refused"] = state.refused
+        return told
+
+    @property
+    def fault(self) -> str:
+        """Why something is served that is not what is wanted; empty where nothing is wrong."""
+        return self.state.error or str((self.state.refused or {}).get("reason", ""))
+
+    @property
+    def degraded(self) -> bool:
+        """Whether something is served that is not what is wanted."""
+        return bool(self.state.error or self.state.refused or self.state.fallback)
+
+    def _fall_back(self, error: LockstepError) -> Served:
+        try:
+            served = prepare(open_path(self.settings, self.root), self.settings)
+        except LockstepError as second:
+            raise type(error)(f"{error}; and there is no other model to serve meanwhile: {second}") from error
+        self.state.fallback = True
+        return served
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self.settings.poll_seconds):
+            self.look()
+
+    def look(self) -> None:
+        """Ask the registry once, and serve another version where one was moved to Production."""
+        assert self.registry is not None
+        self._trying = None
+        try:
+            version = self.registry.find_moved(bool(self.state.error) or _due(self.state.refused))
+            self.state.error, self.state.asked = "", time.monotonic()
+            if version is None or self._settled(version):
+                return
+            self.served = self._take(version)
+            self.state.reloads += 1
+            self.state.fallback = False
+        except RegistryError as error:
+            self._failed(error)
+        except Exception as error:  # noqa: BLE001  a model's own code can raise anything; the old one goes on
+            self._refused(error)
+
+    def _settled(self, version: Version) -> bool:
+        """Tell whether a version is served already, or was refused and not changed since."""
+        served, refused = self.served, self.state.refused
+        if served is not None and not self.state.fallback and _key(version) == _key_of(served.opened):
+            self.state.refused = None
+            return True
+        return refused is not None and refused["key"] == _key(version) and not _due(refused)
+
+    def _take(self, version: Version) -> Served:
+        """Fetch, check and prepare a version; what is wrong with it is noted before it is raised."""
+        assert self.registry is not None
+        self._trying = version
+        before = None if self.state.fallback else self.served
+        served = prepare(self.registry.open(version), self.settings, before)
+        self.state.refused, self.state.error, self.state.asked = None, "", time.monotonic()
+        return served
+
+    def _failed(self, error: LockstepError) -> None:
+        """Note that the registry cannot be asked, or has nothing to serve."""
+        assert self.registry is not None
+        if isinstance(error, ArtifactError | ConfigError):
+            self._refused(error)
+            return
+        if not self.state.error:
+            self.state.failures += 1
+        self.state.error, self.state.asked = str(error), time.monotonic()
+        self.registry.forget()
+
+    def _refused(self, error: Exception) -> None:
+        """Note that a version failed its checks; it is not tried again before it changes, or a while."""
+        version = self._trying
+        self.state.failures += 1
+        self.state.refused = {
+            "version": None if version is None else version.version,
+            "reason": str(error) if isinstance(error, LockstepError) else f"{type(error).__name__}: {error}",
+            "key": "" if version is None else _key(version),
+            "at": time.time(),
+        }
+
+
+def _due(refused: dict[str, Any] | None) -> bool:
+    """Tell whether there is a refused version that it is time to look at again."""
+    return refused is not None and bool(time.time() - refused["at"] > _AGAIN)
+
+
+def _key(version: Version) -> str:
+    """Return what a version is told apart by: another number, another model or another threshold."""
+    return _joined(_place(version), plain_tags(version))
+
+
+def _key_of(opened: Opened) -> str:
+    """Return the key of the version that was opened."""
+    return _joined(opened.place, opened.tags)
+
+
+def _joined(place: str, tags: Mapping[str, str]) -> str:
+    told = [tags.get(key) or "" for key in ("model_digest", "threshold", "score_scale", "positive_weight")]
+    return " ".join([place, *told])
+
+
+def _place(version: Version) -> str:
+    return f"models:/{version.name}/{version.version}"
+
+
+class Registry:
+    """The version that is wanted of a registry, and how to open it."""
+
+    def __init__(self, root: Path, find: Callable[[Any], Version], kind: str, name: str | None) -> None:
+        self.root, self.kind, self.name = root, kind, name
+        self._find = find
+        self._reader: Any = None
+        self._marks: Any = None
+
+    def find(self) -> Version:
+        """Return the version that is wanted now."""
+        from lockstep.registry.catalog import marks_of, open_to_read
+
+        self._reader = self._reader or open_to_read(self.root)
+        marks = marks_of(self._reader, self.name) if self.name else None
+        found = self._find(self._reader)
+        self._marks = marks
+        return found
+
+    def find_moved(self, anyway: bool) -> Version | None:
+        """Return the version that is wanted, None while the model's tags and aliases are as they were."""
+        from lockstep.registry.catalog import marks_of
+
+        if self._reader is None or self._marks is None or anyway:
+            return self.find()
+        marks = marks_of(self._reader, self.name or "")
+        return None if marks == self._marks else self.find()
+
+    def open(self, version: Version) -> Opened:
+        """Fetch a version and check it: digest, allowed types, golden rows."""
+        from lockstep.registry.artifact.loading import locate, open_version
+        from lockstep.registry.catalog import open_registry
+
+        model = open_version(locate(open_registry(self.root), version, self.root))
+        return Opened(model, "registry", _place(version), plain_tags(version))
+
+    def forget(self) -> None:
+        """Open the registry anew at the next look."""
+        self._reader = self._marks = None
+
+
+def plain_tags(version: Version) -> dict[str, str]:
+    """Return a version's tags without their prefix."""
+    from lockstep.registry.catalog import TAG_PREFIX
+
+    return {key.removeprefix(TAG_PREFIX): value for key, value in version.tags.items()}
+
+
+def _registry_of(settings: ServingSettings, root: Path) -> Registry | None:
+    """Return what to ask of the registry; None where nothing says that there is one."""
+    from lockstep.registry.catalog import newest_in
+
+    if settings.model_uri is not None:
+        return Registry(root, _fixed(settings, root), "fixed", None)
+    if settings.tracking_uri is None and settings.model_name is None:
+        return None
+    name = settings.model_name or registered_name(settings, root)
+    return Registry(root, lambda reader: newest_in(reader, name, "Production")[1], "production", name)
+
+
+def _fixed(settings: ServingSettings, root: Path) -> Callable[[Any], Version]:
+    """Return what finds the version of MODEL_URI=runs:/ID/model or models:/NAME/VERSION."""
+    from lockstep.registry.artifact.loading import find_version
+    from lockstep.registry.catalog import open_registry
+
+    uri = str(settings.model_uri)
+    if run := _RUN.fullmatch(uri):
+        return lambda _: find_version(open_registry(root), run_id=run["run"])
+    if one := _VERSION.fullmatch(uri):
+        return lambda _: find_version(open_registry(root), one["name"], version=int(one["version"]))
+    raise ConfigError(
+        f"MODEL_URI={uri} (from {settings.source_of('model_uri')}) is neither runs:/ID/model nor models:/NAME/VERSION"
+    )
+
+
+def registered_name(settings: ServingSettings, root: Path) -> str:
+    """Return the registered model of the problem: the champion's type where types have names of their own."""
+    from lockstep.config.settings import load_settings
+    from lockstep.registry.publishing.destinations import model_name
+
+    return model_name(
+        load_settings(root), settings.problem, champion_type(root, settings.problem) or "xgboost"
+    )
+
+
+def champion_type(root: Path, problem: str) -> str | None:
+    """Return the model type that won the workspace's last comparison; None where none was made."""
+    from lockstep.config.layout import ProblemLayout
+    from lockstep.io import read_json
+
+    file = ProblemLayout(root, problem).champion
+    return str(read_json(file)["type"]) if file.is_file() else None
+
+
+def open_path(settings: ServingSettings, root: Path) -> Opened:
+    """Open MODEL_PATH: an exported bundle, or a model file whose card beside it says what it is."""
+    path = model_path(settings, root)
+    found = path if path.exists() else root / path
+    if (found / "bundle.json").is_file():
+        return _open_bundle(found)
+    from lockstep.io import read_json
+    from lockstep.models.workspace import load_file
+
+    model = load_file(path, root)
+    card = read_json(found.resolve().with_suffix(".json"))
+    release = card.get("release", {})
+    told = {key: card.get(key) for key in _CARD_TAGS}
+    told |= {key: release.get(key) for key in _RELEASE_TAGS}
+    tags = {key: str(value) for key, value in told.items() if value is not None}
+    return Opened(model, "path", str(path), tags)
+
+
+def model_path(settings: ServingSettings, root: Path) -> Path:
+    """Return MODEL_PATH, else the problem's released model, else its champion in this workspace."""
+    if settings.model_path is not None:
+        return Path(settings.model_path).expanduser()
+    from lockstep.config.layout import ProblemLayout
+    from lockstep.problems.schema import load_schema
+
+    problem = load_schema(settings.problem).name
+    released = Path("models") / problem / "production.pkl"
+    if (root / released).exists():
+        return released
+    champion = champion_type(root, problem)
+    if champion is None:
+        raise ConfigError(
+            f"no model of {problem} here: set MODEL_PATH or MLFLOW_TRACKING_URI, or make one with "
+            f"`make run-train PROBLEM={problem}`"
+        )
+    return ProblemLayout(root, problem).model(champion).relative_to(root)
+
+
+def _open_bundle(folder: Path) -> Opened:
+    """Open an exported bundle: every file by its sum first, then as any artifact."""
+    from lockstep.audit.bundle_checks import MODEL_FOLDER, bundle_sums, listed_sums, version_of
+    from lockstep.audit.findings import compared
+    from lockstep.registry.artifact.loading import Located, open_folder
+
+    faults = compared(listed_sums(folder), bundle_sums(folder))
+    if faults:
+        raise ArtifactError(
+            f"{folder} is not the bundle that was exported: {'; '.join(faults[:5])}; export it again"
+        )
+    version = version_of(folder)
+    return Opened(
+        open_folder(Located(version, folder / MODEL_FOLDER)), "bundle", str(folder), plain_tags(version)
+    )
