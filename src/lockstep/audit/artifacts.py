@@ -20,6 +20,9 @@ from lockstep.audit.findings import (
 )
 from lockstep.errors import ArtifactError
 from lockstep.io import read_json, sha256_file
+from lockstep.models.artifact import check_types, digest_of, read_artifact
+from lockstep.models.golden_rows import check_golden
+from lockstep.registry.artifact.artifact_store import fetch_version
 from lockstep.registry.artifact.loading import PICKLES, Located, declared, schema_of
 from lockstep.registry.artifact.mlflow_leftovers import added_on_loading
 from lockstep.registry.artifact.packaging import CARD, SHIPPED_CODE, SKOPS, SUMS, sums_of
@@ -35,8 +38,6 @@ _CARD_TAGS = ("model_digest", "schema_digest", "score_scale", "positive_weight",
 
 def check_stored(client: MlflowClient, model: Model, version: Version, folder: Path) -> list[Finding]:
     """Fetch and check a version's artifact; of a pruned one only that this is on record."""
-    from lockstep.registry.artifact.artifact_store import fetch_version
-
     if version.pruned is not None:
         return [tried(version, "files", _pruned, model.record)]
     folder.mkdir()
@@ -94,8 +95,6 @@ def _beside(version: Version, folder: Path) -> list[Finding]:
 
 def _digest(version: Version, folder: Path) -> Told:
     """Compare the model and the code it was made with with the digest the version carries."""
-    from lockstep.models.artifact import digest_of
-
     noted = version.tag("model_digest")
     if noted is None:
         return (
@@ -113,8 +112,6 @@ def _digest(version: Version, folder: Path) -> Told:
 
 def _types(version: Version, folder: Path) -> Told:
     """Look for pickles anywhere, and inside the model for types that are not allowed; nothing is loaded."""
-    from lockstep.models.artifact import check_types
-
     pickles = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if _is_pickle(path)]
     if pickles:
         return FAILED, f"{named(pickles)}: a pickle, which is never loaded"
@@ -152,9 +149,6 @@ def _card(version: Version, folder: Path) -> Told:
 
 def _golden(version: Version, folder: Path) -> Told:
     """Load the model and let it repeat its golden rows."""
-    from lockstep.models.artifact import read_artifact
-    from lockstep.models.golden_rows import check_golden
-
     pipeline = read_artifact(folder / SKOPS, version.tag("model_digest"), folder / SHIPPED_CODE)
     _, rows, outputs = declared(Located(version, folder), "the artifact")
     check_golden(pipeline, rows, outputs, "the model")

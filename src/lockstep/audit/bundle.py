@@ -23,6 +23,7 @@ from lockstep.audit.provenance import check_lineage
 from lockstep.audit.requirements import closed, recorded_lock
 from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.io import sha256_file, write_json, write_text
+from lockstep.registry.artifact.artifact_store import fetch_version
 from lockstep.registry.artifact.mlflow_leftovers import drop_added_on_loading
 from lockstep.registry.artifact.packaging import SCHEMA
 from lockstep.registry.catalog import Model, Version, check_stage, check_version, get_model, pruned_line
@@ -122,8 +123,6 @@ def chosen_version(model: Model, stage: str | None, version: int | str | None) -
 
 def _gather(client: MlflowClient, root: Path, version: Version, folder: Path) -> None:
     """Fetch artifact and lineage from the store, checked, into a bundle's folder."""
-    from lockstep.registry.artifact.artifact_store import fetch_version
-
     model = folder / MODEL_FOLDER
     model.mkdir(parents=True)
     fetch_version(client, version, model)

@@ -15,11 +15,21 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import mlflow
+import sqlalchemy
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
 from lockstep.config.layout import ProblemLayout
+from lockstep.config.params import load_params
 from lockstep.config.settings import Settings, environment, load_settings, main_tree
 from lockstep.errors import ArtifactError, LockstepError, RegistryError
+from lockstep.io import read_json
+from lockstep.registry.artifact.artifact_store import sizes
+from lockstep.registry.artifact.packaging import SKOPS
 from lockstep.registry.catalog import STAGE_TAG, Model, Version, list_models, registry_speaks
 from lockstep.registry.cli import visible
+from lockstep.registry.publishing.destinations import model_name
 from lockstep.registry.publishing.runs import asked
 from lockstep.registry.record.events import Event
 from lockstep.registry.record.locking import Lock, all_locks
@@ -190,8 +200,6 @@ def _moved(database: Path, old: str) -> Finding:
 
 def _schema(uri: str) -> str:
     """Return the revision of a database's tables; RegistryError where it cannot be read in time."""
-    import sqlalchemy
-
     impatient = {"connect_timeout": _DATABASE_SECONDS} if uri.startswith(("postgresql", "mysql")) else {}
     try:
         engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool, connect_args=impatient)
@@ -207,8 +215,6 @@ def _schema(uri: str) -> str:
 
 def _newest_schema() -> str:
     """Return the revision that the installed MLflow's tables have; read as text, as importing them all takes long."""
-    import mlflow
-
     scripts = (Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions").glob("*.py")
     lines = [line for path in scripts for line in path.read_text(encoding="utf-8").splitlines()]
     named, before = (
@@ -225,8 +231,6 @@ def _newest_schema() -> str:
 
 def _client(settings: Settings, root: Path, uri: str, facts: dict[str, Any]) -> MlflowClient:
     """Return a client; the usual way to one would follow a moved workspace, which is for --fix."""
-    from mlflow import MlflowClient
-
     if uri.startswith("sqlite:///") and store.moved_from(Path(uri.removeprefix("sqlite:///"))):
         return MlflowClient(tracking_uri=uri)
     client = store.connect(settings, root)
@@ -332,11 +336,6 @@ def of_files(client: MlflowClient, models: Iterable[Model], facts: dict[str, Any
 
 def _lost(client: MlflowClient, version: Version) -> str:
     """Return what of a version's files is gone; empty where nothing is, or another machine's disk has them."""
-    from mlflow.exceptions import MlflowException
-
-    from lockstep.registry.artifact.artifact_store import sizes
-    from lockstep.registry.artifact.packaging import SKOPS
-
     try:
         place = client.get_model_version_download_uri(version.name, str(version.version))
         if store.is_http(client.tracking_uri) and place.startswith(("/", "file:")):
@@ -354,10 +353,6 @@ def _lost(client: MlflowClient, version: Version) -> str:
 
 def of_workspace(settings: Settings, root: Path, models: Sequence[Model]) -> Iterator[Finding]:
     """Yield the trained models of this workspace that the registry has neither a version nor a refusal of."""
-    from lockstep.config.params import load_params
-    from lockstep.io import read_json
-    from lockstep.registry.publishing.destinations import model_name
-
     try:
         trainings = load_params(root).train.values() if settings.publish and settings.log_model else []
     except LockstepError as error:

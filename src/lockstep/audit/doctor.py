@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from mlflow.exceptions import MlflowException
 
 from lockstep.audit.checkup import Checkup, Finding, abandoned, examine
 from lockstep.config.settings import load_settings
@@ -65,8 +67,6 @@ def diagnose(root: Path, tracking_uri: str | None = None, fix: bool = False) -> 
 
 def mend(root: Path, tracking_uri: str | None, findings: Iterable[Finding]) -> list[str]:
     """Mend what was found, each model by itself; return what could not be, one line each."""
-    from mlflow.exceptions import MlflowException
-
     failed = []
     try:
         with registry_speaks():
@@ -123,8 +123,6 @@ def accept(book: Journal) -> None:
 
 def steps_to_tags(model: Model) -> tuple[Step, ...]:
     """Return the steps from what a record says to what the tags of its versions say, with one Production at most."""
-    from dataclasses import replace
-
     told = replace(model, versions=tuple(replace(v, recorded=None) for v in model.versions))
     now = {v.version: adoptable(v, told) for v in told.versions}
     folded = model.record.stages

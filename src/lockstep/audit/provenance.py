@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlflow.exceptions import MlflowException
+
 from lockstep.audit.findings import (
     FAILED,
     NOT_KNOWN,
@@ -20,6 +22,7 @@ from lockstep.dvc.lineage import NO_COMMIT, NO_REPOSITORY, git
 from lockstep.errors import LockstepError
 from lockstep.io import read_json, sha256_json
 from lockstep.promotion.gate_report import FOLDER
+from lockstep.registry.artifact.artifact_store import fetch_run_folder
 from lockstep.registry.catalog import Version
 from lockstep.registry.publishing.run_files import INPUTS
 from lockstep.registry.store.client import one_line
@@ -53,10 +56,6 @@ def _rest(version: Version, root: Path | None, folder: Path) -> list[Finding]:
 
 def _closure_of_run(version: Version, client: MlflowClient, folder: Path) -> Told:
     """Fetch what the run keeps of the version's origin, and check the closure."""
-    from mlflow.exceptions import MlflowException
-
-    from lockstep.registry.artifact.artifact_store import fetch_run_folder
-
     vouched = version.tag("closure_digest") or version.tag("inputs_digest")
     if vouched is None or version.run_id is None:
         return NOT_RECORDED, "the version carries no closure"
@@ -149,8 +148,6 @@ def check_gates(client: MlflowClient, record: Record, version: Version, folder: 
 
 def _gates(version: Version, client: MlflowClient, record: Record, folder: Path) -> Told:
     """Compare each verdict that the run keeps with the digest in the event that rests on it."""
-    from lockstep.registry.artifact.artifact_store import fetch_run_folder
-
     judged = [event for event in record.events if event.gate and event.version == version.version]
     kept = [event for event in judged if event.gate.get("file")]
     folder.mkdir(exist_ok=True)

@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lockstep.audit.closures import environment_differs
 from lockstep.dvc.command import default_remote, run_dvc
 from lockstep.dvc.lineage import (
@@ -169,8 +171,6 @@ def put_inputs(tree: Tree, kept: dict[str, str | None], folder: Path, where: str
 
 def put_params(tree: Tree, closure: dict[str, Any]) -> None:
     """Give the parameters that the training depends on their recorded values, where they have others."""
-    import yaml
-
     path = tree.root / "params.yaml"
     before = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     after = with_params(before, used_params(closure))
@@ -245,8 +245,6 @@ def _pull(tree: Tree, root: Path, targets: list[str]) -> str:
 
 def _raw_files(tree: Tree, root: Path, problem: str, closure: dict[str, Any] | None) -> str:
     """Take a publisher's files from DVC's cache or remote, else leave the stage to fetch them again."""
-    import yaml
-
     name = f"import_raw@{problem}"
     entry = (closure or {}).get("stages", {}).get(name)
     lock = tree.root / "dvc.lock"
@@ -281,8 +279,6 @@ def _source(root: Path, problem: str) -> list[str]:
 
 
 def _import_params(root: Path, problem: str) -> list[Any]:
-    import yaml
-
     params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
     return [value_at(params, key) for key in stage_definition(root, "import_raw", problem)["params"]]
 

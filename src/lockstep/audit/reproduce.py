@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.audit import rebuild
+import numpy as np
+
+from lockstep.audit import rebuild, score_rows
 from lockstep.audit.closures import (
     ENVIRONMENT,
     OUTPUT,
@@ -21,7 +24,10 @@ from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.params import training_key
 from lockstep.dvc.lineage import git, input_closure
 from lockstep.errors import ArtifactError, ConfigError, RegistryError
-from lockstep.io import read_json, sha256_json
+from lockstep.features.matrix_columns import ROW
+from lockstep.io import read_json, read_parquet, sha256_json, write_parquet
+from lockstep.registry.artifact.artifact_store import fetch_run_folder
+from lockstep.registry.artifact.loading import declared, locate, open_version
 from lockstep.registry.catalog import Version, check_version, get_model
 from lockstep.registry.cli import aligned, listed
 from lockstep.registry.publishing.run_files import INPUTS
@@ -160,8 +166,6 @@ def start_of(root: Path, version: Version) -> tuple[str, bool]:
 
 def restore(client: MlflowClient, version: Version, commit: str, patched: bool, tree: Tree) -> Origin:
     """Put a version's inputs into the copy of its commit, what was changed over the commit included."""
-    from lockstep.registry.artifact.artifact_store import fetch_run_folder
-
     kept = tree.top / "run"
     if version.run_id is not None:
         fetch_run_folder(client, version.run_id, "lineage", kept)
@@ -207,8 +211,6 @@ def _plan(version: Version, origin: Origin, data: str, inputs: Sequence[str]) ->
 
 def compared(client: MlflowClient, version: Version, tree: Tree) -> tuple[dict[str, Compared], str]:
     """Return how far both models' predictions are apart, by rows, or why they could not be compared."""
-    from lockstep.registry.artifact.loading import locate, open_version
-
     try:
         located = locate(client, version, tree.top)
         model = open_version(located)
@@ -222,10 +224,6 @@ def compared(client: MlflowClient, version: Version, tree: Tree) -> tuple[dict[s
 
 def _tables(located: Any, tree: Tree, version: Version) -> dict[str, Any]:
     """Return the golden rows and the raw rows of the rebuilt test part."""
-    from lockstep.features.matrix_columns import ROW
-    from lockstep.io import read_parquet
-    from lockstep.registry.artifact.loading import declared
-
     schema, golden, _ = declared(located, where(version))
     layout = ProblemLayout(tree.root, str(version.tag("problem")))
     rows = read_parquet(layout.matrix("test"), [ROW])[ROW].to_numpy()
@@ -237,8 +235,6 @@ def _tables(located: Any, tree: Tree, version: Version) -> dict[str, Any]:
 
 def _apart(table: Any, pipeline: Any, tree: Tree, version: Version) -> Compared:
     """Score rows with the registered model here and with the rebuilt one in its own environment."""
-    from lockstep.io import read_parquet, write_parquet
-
     path = tree.top / "rows.parquet"
     write_parquet(path, table.reset_index(drop=True))
     table = read_parquet(path)
@@ -247,10 +243,6 @@ def _apart(table: Any, pipeline: Any, tree: Tree, version: Version) -> Compared:
 
 
 def _scored_there(tree: Tree, version: Version, rows: Path) -> Any:
-    import numpy as np
-
-    from lockstep.audit import score_rows
-
     layout = ProblemLayout(tree.root, str(version.tag("problem")))
     model, found = layout.model(str(version.tag("type"))), tree.top / "scores.npy"
     command = (str(tree.python), "-P", str(score_rows.__file__), str(model), str(rows), str(found))
@@ -261,8 +253,6 @@ def _scored_there(tree: Tree, version: Version, rows: Path) -> Any:
 
 def apart(one: Any, other: Any) -> Compared:
     """Return how far two tables of predictions are apart; of different shape, or with NaN in one, infinitely."""
-    import numpy as np
-
     one, other = np.asarray(one, dtype="float64"), np.asarray(other, dtype="float64")
     if one.shape != other.shape:
         return Compared(len(one), float("inf"), equal=False)
@@ -284,8 +274,6 @@ def verdict_of(same_digest: bool, predictions: dict[str, Compared]) -> str:
 
 def facts(done: Rebuilt) -> dict[str, Any]:
     """Return what came of it as plain JSON values."""
-    import math
-
     return {
         "name": done.version.name,
         "version": done.version.version,

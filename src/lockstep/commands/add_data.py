@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Literal
 from lockstep.config.layout import project_root
 from lockstep.config.params_file import parsed, read_params_text, with_sections, with_values
 from lockstep.data.import_raw import files_below, problem_module, readable_size
-from lockstep.data.tables import form_of
 from lockstep.dvc.command import default_remote, run_dvc
 from lockstep.errors import ConfigError, DataError, UsageError, run_command
 from lockstep.io import sha256_file, whole_folder, write_text
@@ -156,6 +155,8 @@ def _is_raw(problem: str, path: Path, names: list[str]) -> bool:
 
 def _has_own_split(path: Path, files: tuple[Path, ...]) -> bool:
     """Tell whether a table comes parted in train and test; names that make no table are a DataError."""
+    from lockstep.data.tables import form_of
+
     return "all" not in form_of(files, path)
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from lockstep.config.params import Preprocess
 from lockstep.errors import DataError, nearest
 from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import EXAMPLES, RawTable, require_columns
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
 
 MOST_OUT_OF_RANGE = 0.5
 """A column with more values out of its range is in another unit, not in error here and there."""
@@ -36,8 +35,6 @@ def check_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
     Unknown codes and values out of range become missing and are counted; rows that miss what may not be
     missing are dropped and counted. Too many of either, no rows, or one class only: DataError.
     """
-    import pandas as pd
-
     require_columns([*schema.feature_names, schema.target], raw.table.columns, f"the table of {schema.name}")
     if raw.table.empty:
         raise DataError(
@@ -71,8 +68,6 @@ def _without_copies(table: pd.DataFrame, schema: Schema, rules: Preprocess, chec
 
 def _present(table: pd.DataFrame, column: Column) -> pd.Series:
     """Return a column, or one that is missing throughout: only a source's part and truth may be absent."""
-    import pandas as pd
-
     if column.name in table.columns:
         return table[column.name]
     if not column.missing:
@@ -83,8 +78,6 @@ def _present(table: pd.DataFrame, column: Column) -> pd.Series:
 
 
 def _known_codes(values: pd.Series, column: Column, rules: Preprocess, checked: Checked) -> pd.Series:
-    import pandas as pd
-
     codes = list(column.codes) if column.holds_numbers else [str(code) for code in column.codes]
     unknown = values.notna() & ~values.isin(pd.Series(codes, dtype=values.dtype))
     count = int(unknown.sum())
@@ -131,8 +124,6 @@ def _in_range(values: pd.Series, column: Column, checked: Checked) -> pd.Series:
 
 def _within(values: Any, column: Column) -> Any:
     """Return whether numbers (an array or Series) are in a column's range."""
-    import numpy as np
-
     good = values == values
     if column.low is not None:
         good &= values >= column.low
@@ -280,8 +271,6 @@ def records_to_table(schema: Schema, records: Sequence[Mapping[str, object]]) ->
 
     The first record that does not fit is a DataError that names its number.
     """
-    import pandas as pd
-
     if not records:
         raise DataError("no records: give at least one")
     records = _under_own_names(schema, records)
@@ -325,8 +314,6 @@ def _checked_values(column: Column, values: list[Any]) -> np.ndarray | pd.Series
     """Return one feature of many records, or None when one of them does not fit."""
     if not column.holds_numbers:
         return _checked_text(column, values)
-    import numpy as np
-
     kinds = set(map(type, values))
     if any(kind is not type(None) and _unfit(kind) for kind in kinds):
         return None
@@ -344,8 +331,6 @@ def _unfit(kind: type) -> bool:
 
 
 def _checked_text(column: Column, values: list[Any]) -> pd.Series | None:
-    import pandas as pd
-
     if any(_fault(column, value) for value in values):
         return None
     return pd.Series([None if value is None or value != value else value for value in values], dtype="str")

@@ -15,6 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import requests
+from tqdm import tqdm
+
 from lockstep.errors import DataError
 from lockstep.io import read_json, sha256_file, write_json
 from lockstep.problems.source_files import RemoteFile
@@ -66,8 +69,6 @@ class Cut(Exception):
 
 def fetch_all(files: list[RemoteFile], cache: Path, patience: Patience | None = None) -> list[Path]:
     """Return the cached copies of all files, in their order, fetching what the cache lacks."""
-    import requests
-
     with requests.Session() as session:
         return [fetch(file, cache, session, patience or Patience()) for file in files]
 
@@ -144,8 +145,6 @@ def _attempt(file: RemoteFile, spot: Spot, session: Session, patience: Patience)
 @contextmanager
 def _faults(file: RemoteFile, spot: Spot) -> Iterator[None]:
     """Turn what requests raises into a Cut, where another try may help, or a DataError."""
-    import requests
-
     try:
         yield
     except requests.exceptions.SSLError as error:
@@ -215,8 +214,6 @@ def _start(spot: Spot, answer: Response, have: int, note: dict[str, Any]) -> int
 
 
 def _save(file: RemoteFile, spot: Spot, answer: Response, start: int) -> None:
-    from tqdm import tqdm
-
     length = _length(answer, start)
     _refuse_markup(file, answer.headers.get("Content-Type", "").encode())
     if start == 0:
@@ -277,8 +274,6 @@ def _finish(file: RemoteFile, spot: Spot) -> None:
 
 
 def _reason(error: Exception, spot: Spot) -> str:
-    import requests
-
     if isinstance(error, requests.ConnectTimeout):
         return "the server cannot be reached in time"
     if isinstance(error, requests.Timeout) or "timed out" in str(error):

@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from lockstep.config.layout import ProblemLayout, project_root
+from lockstep.config.params import load_params
 from lockstep.errors import ConfigError, DataError, run_command, unknown
 from lockstep.io import whole_folder
 
@@ -53,8 +54,6 @@ def _arguments() -> argparse.Namespace:
 
 
 def _source(root: Path, problem: str) -> Source:
-    from lockstep.config.params import load_params
-
     return load_params(root).problem(problem).source
 
 

@@ -12,7 +12,13 @@ import re
 from collections.abc import Sequence, Set
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import parquet
 
 from lockstep.errors import DataError, nearest
 from lockstep.problems.schema import Column, Schema
@@ -27,9 +33,6 @@ from lockstep.problems.text_tables import (
     trimmed,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".parquet")
 PARTS = ("train", "test")
 _FORMS = "X_train, X_test, y_train and y_test; or one file with 'train' and one with 'test' in its name; or one file"
@@ -42,8 +45,6 @@ def read_table(folder: Path, schema: Schema) -> RawTable:
 
     Its own split becomes the column of kind part; group, id and date are made where it has none.
     """
-    import pandas as pd
-
     pieces = [typed(text, schema, part) for text, part in _open(folder, schema)]
     table = _with_ids(pd.concat(pieces, ignore_index=True), schema)
     return RawTable(table, {}, len(table), {})
@@ -124,9 +125,6 @@ def read_any(path: Path) -> TextTable:
     """Read a delimited or Parquet file as text; a damaged one is a DataError."""
     if path.suffix.lower() != ".parquet":
         return read_text(path, keep_twins=True)
-    import pyarrow as pa
-    from pyarrow import parquet
-
     try:
         table = parquet.read_table(path)
     except FileNotFoundError:
@@ -138,8 +136,6 @@ def read_any(path: Path) -> TextTable:
 
 
 def _as_text(column: Any, name: str, path: Path) -> Any:
-    import pyarrow as pa
-
     try:
         return trimmed(column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -156,8 +152,6 @@ def _renamed(columns: dict[str, Any], schema: Schema) -> dict[str, Any]:
 
 def typed(text: TextTable, schema: Schema, part: str | None = None) -> pd.DataFrame:
     """Return the schema's columns of one file with their dtypes; features and target must be there."""
-    import pandas as pd
-
     named = TextTable(text.path, text.separator, _renamed(text.columns, schema))
     named.require(_needed(named, schema))
     _refuse_twins(text, schema)
@@ -238,8 +232,6 @@ def _numbers(text: TextTable, column: Column) -> Any:
 
 def _made(text: TextTable, of: list[str], column: Column) -> Any:
     """Return a number made of one column or of the ratio of two, in the schema's unit; NaN where the second is 0."""
-    import numpy as np
-
     first = numbers(text, of[0])
     if len(of) == 2:
         second = numbers(text, of[1])
@@ -249,10 +241,6 @@ def _made(text: TextTable, of: list[str], column: Column) -> Any:
 
 def texts(text: TextTable, name: str, missing: Set[str] = MISSING) -> pd.Series:
     """Return a column of text, missing where the file says so."""
-    import pandas as pd
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     values = text.columns[name]
     absent = pc.is_in(values, value_set=pa.array(sorted(missing)))
     return pd.Series(pc.if_else(absent, None, values).to_pandas(), dtype="str")
@@ -260,9 +248,6 @@ def texts(text: TextTable, name: str, missing: Set[str] = MISSING) -> pd.Series:
 
 def _keys(text: TextTable, name: str) -> pd.Series:
     """Return ids as int64 where all are whole numbers, else as text."""
-    import pandas as pd
-    import pyarrow as pa
-
     try:
         return pd.Series(text.columns[name].cast(pa.int64()).to_numpy(zero_copy_only=False), dtype="int64")
     except (pa.ArrowInvalid, ValueError):
@@ -271,8 +256,6 @@ def _keys(text: TextTable, name: str) -> pd.Series:
 
 def _dates(text: TextTable, of: list[str], column: Column) -> Any:
     """Return days as datetime64[ms], or positions in time as int64 where the schema says integer."""
-    import pandas as pd
-
     if column.integer:
         return _keys(text, of[0])
     if len(of) == 3:
@@ -296,8 +279,6 @@ def _check_dates(told: pd.Series, bad: pd.Series, column: Column, name: str, whe
 
 def _with_ids(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Number the rows where the source has no group or id: then each row stands for itself."""
-    import numpy as np
-
     absent = [
         c.name for c in schema.columns.values() if c.kind in ("group", "id") and c.name not in table.columns
     ]

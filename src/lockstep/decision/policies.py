@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lockstep.config.params import Decision
 from lockstep.errors import ConfigError, unknown
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Array = NDArray[np.floating[Any]]
@@ -58,8 +59,6 @@ def decide(score: Array, classes: list[Any], costs: Costs | None = None) -> NDAr
 
     The most probable one, or the one with the least expected cost; of equal ones the first.
     """
-    import numpy as np
-
     if costs is None:
         return np.argmax(score, axis=1)
     table = matrix(costs, classes)
@@ -72,8 +71,6 @@ def decide(score: Array, classes: list[Any], costs: Costs | None = None) -> NDAr
 
 def matrix(costs: Costs, classes: list[Any]) -> Array:
     """Return the cost of each actual class (rows) decided for as each other (columns): 1, right ones 0, or declared."""
-    import numpy as np
-
     places = {str(label): place for place, label in enumerate(classes)}
     table = 1.0 - np.eye(len(classes))
     for actual, row in costs.items():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lockstep.config.params import Decision
 from lockstep.decision.policies import policy_of
 from lockstep.errors import ConfigError, DataError
 from lockstep.evaluation.scored_rows import Scored
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Array = NDArray[np.floating[Any]]
@@ -36,8 +37,6 @@ def choose_threshold(decision: Decision, target: NDArray[Any], score: Array) -> 
 
 def rates(rows: Scored) -> dict[str, float]:
     """Return the share below the threshold (approved) and at or above it (rejected), and both sides' positives."""
-    import numpy as np
-
     rejected, positive = rows.score >= (rows.threshold or 0.0), rows.target == 1
     share = float(rejected.mean())
     return {
@@ -56,16 +55,12 @@ def _declared(value: float | None, policy: str, key: str) -> float:
 
 def _by_rate(rate: float, score: Array) -> float:
     """Return the threshold below which the share of rows comes nearest to ``rate``."""
-    import numpy as np
-
     cuts, _, taken = _cuts(np.zeros_like(score), score)
     below = 1 - taken / len(score)
     return float(cuts[np.argmin(np.abs(below - rate))])
 
 
 def _by_gain(decision: Decision, policy: str, target: NDArray[Any], score: Array) -> float:
-    import numpy as np
-
     cuts, hits, taken = _cuts(target == 1, score)
     positives = hits[-1]
     if policy == "f1":
@@ -81,8 +76,6 @@ def _cuts(target: NDArray[Any], score: Array) -> tuple[Array, Array, Array]:
     A candidate lies halfway to the next lower score (rounded, so what it parts is counted anew); the
     first takes no row, the last takes all.
     """
-    import numpy as np
-
     levels = np.unique(score)
     middle = np.round((levels[1:] + levels[:-1]) / 2, DIGITS)
     cuts = np.unique(

@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+
 from lockstep.drafting.profile import Column, Profile, as_numbers
 from lockstep.problems.text_tables import MISSING, TextTable
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 SAMPLE = 50_000
@@ -47,8 +50,6 @@ class Target:
 
     def values(self, coded: Any) -> NDArray[np.float64]:
         """Return class numbers, or the numbers themselves for a regression; NaN where missing."""
-        import numpy as np
-
         if self.task == "regression" and self.column.numbers:
             return _numbers(coded, self.column)
         codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.float64)
@@ -57,8 +58,6 @@ class Target:
 
 
 def _numbers(coded: Any, column: Column) -> NDArray[np.float64]:
-    import numpy as np
-
     assert column.numbers is not None
     known = as_numbers(coded.dictionary, column.numbers.decimal, column.numbers.words)
     return np.append(known, np.nan)[coded.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)]
@@ -66,8 +65,6 @@ def _numbers(coded: Any, column: Column) -> NDArray[np.float64]:
 
 def leaks(text: TextTable, profile: Profile, target: Target) -> dict[str, tuple[bool, str]]:
     """Return the columns that tell the target by themselves: whether wholly, and how that showed."""
-    import numpy as np
-
     rows = np.random.Generator(np.random.PCG64(0)).permutation(text.rows)[:SAMPLE]
     wanted = target.values(text.columns[target.name].take(rows).dictionary_encode())
     rows, wanted = rows[~np.isnan(wanted)], wanted[~np.isnan(wanted)]
@@ -87,8 +84,6 @@ def leaks(text: TextTable, profile: Profile, target: Target) -> dict[str, tuple[
 
 def _levels(coded: Any, column: Column) -> NDArray[np.int64]:
     """Return each row's level: the text, or for numbers of many values the bin."""
-    import numpy as np
-
     if column.numbers is None or column.distinct <= _BINS:
         return coded.indices.fill_null(len(coded.dictionary)).to_numpy(zero_copy_only=False).astype(np.int64)
     values = _numbers(coded, column)
@@ -106,8 +101,6 @@ def _halves(levels: NDArray[np.int64]) -> Iterator[Any]:
 
 def _told(levels: NDArray[np.int64], wanted: NDArray[np.float64]) -> tuple[bool, str] | None:
     """Say whether a level's most frequent class in one half of the rows is right in the other half."""
-    import numpy as np
-
     classes, place = np.unique(wanted, return_inverse=True)
     learn, attempt = _halves(levels)
     counts = np.zeros((int(levels.max()) + 1, len(classes)))
@@ -123,8 +116,6 @@ def _told(levels: NDArray[np.int64], wanted: NDArray[np.float64]) -> tuple[bool,
 
 def _told_regression(levels: NDArray[np.int64], wanted: NDArray[np.float64]) -> tuple[bool, str] | None:
     """Say whether a level's mean in one half of the rows explains the other half."""
-    import numpy as np
-
     learn, attempt = _halves(levels)
     width = int(levels.max()) + 1
     count = np.bincount(levels[learn], minlength=width)
@@ -139,8 +130,6 @@ def _told_regression(levels: NDArray[np.int64], wanted: NDArray[np.float64]) -> 
 
 def _told_by_line(values: NDArray[np.float64], wanted: NDArray[np.float64]) -> tuple[bool, str] | None:
     """Say whether the target is the column, but for a factor and a constant."""
-    import numpy as np
-
     both = np.isfinite(values)
     if both.sum() < _FEWEST or values[both].std() == 0 or wanted[both].std() == 0:
         return None
@@ -182,8 +171,6 @@ def _belong(text: TextTable, profile: Profile, target: Target, column: Column) -
 
 def _pairs(values: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return pairs of neighbouring rows with the same value, at most SAMPLE of them."""
-    import numpy as np
-
     codes = values.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
     order = np.argsort(codes, kind="stable")
     same = np.flatnonzero(codes[order][1:] == codes[order][:-1])
@@ -195,8 +182,6 @@ def _agreement(
     values: Any, column: Column, first: NDArray[np.int64], second: NDArray[np.int64]
 ) -> tuple[float, float]:
     """Return in which share of the pairs a column agrees, and in which it would by chance."""
-    import pyarrow.compute as pc
-
     share = float(pc.mean(pc.equal(values.take(first), values.take(second))).as_py() or 0.0)
     return share, sum((count / max(column.present, 1)) ** 2 for count in column.levels.values())
 
@@ -214,9 +199,6 @@ def time_parts(text: TextTable, column: Column, target: Target) -> str:
 
 def _uneven(text: TextTable, column: Column, target: Target) -> str:
     """Return which part of a split by time would lack a class."""
-    import numpy as np
-    import pandas as pd
-
     assert column.dates is not None
     coded = text.columns[column.name].dictionary_encode()
     told = pd.Series(coded.dictionary.to_pylist(), dtype="str")

@@ -8,13 +8,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.problems.text_tables import MISSING, PLAIN_NUMBER, UNIT, TextTable, number_pattern, numbers
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lockstep.problems.text_tables import (
+    MISSING,
+    PLAIN_NUMBER,
+    UNIT,
+    TextTable,
+    bare_numbers,
+    number_pattern,
+    numbers,
+)
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 MOST_WORDS = 20
@@ -103,8 +117,6 @@ class Profile:
 
 def profile(text: TextTable) -> Profile:
     """Look at every column of a table; rows that repeat another in all columns (but ids) are counted."""
-    import numpy as np
-
     seen = np.zeros(text.rows, dtype=np.uint64)
     columns = {}
     for name, values in text.columns.items():
@@ -117,9 +129,6 @@ def profile(text: TextTable) -> Profile:
 
 
 def _hashed(coded: Any) -> NDArray[np.uint64]:
-    import numpy as np
-    import pandas as pd
-
     texts = np.array([v or "" for v in coded.dictionary.to_pylist()], dtype=object)
     hashes = np.asarray(pd.util.hash_array(texts, categorize=False), dtype=np.uint64)
     return hashes[_codes(coded)] if len(hashes) else np.zeros(len(coded), dtype=np.uint64)
@@ -131,10 +140,6 @@ def _codes(coded: Any) -> NDArray[Any]:
 
 def look_at(name: str, coded: Any, separator: str = ",") -> Column:
     """Return the facts of one column, a pyarrow dictionary array of texts."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     present = coded.indices.drop_null().to_numpy(zero_copy_only=False)
     counts = np.bincount(present, minlength=len(coded.dictionary))
     absent = pc.is_in(coded.dictionary, value_set=pa.array(sorted(MISSING))).to_numpy(zero_copy_only=False)
@@ -148,8 +153,6 @@ def look_at(name: str, coded: Any, separator: str = ",") -> Column:
 
 def _levels(told: Any, counts: NDArray[Any]) -> dict[str, int]:
     """Return the most frequent levels with their counts, equal counts by name."""
-    import numpy as np
-
     if len(told) > MOST_LISTED:
         top = np.argsort(-counts, kind="stable")[:MOST_LISTED]
         told, counts = told.take(top), counts[top]
@@ -159,8 +162,6 @@ def _levels(told: Any, counts: NDArray[Any]) -> dict[str, int]:
 
 def _typed(column: Column, told: Any, counts: NDArray[Any], separator: str) -> Column:
     """Return a column with what its texts are: dates, numbers, or neither."""
-    from dataclasses import replace
-
     if not column.distinct:
         return column
     zeros = _matches(told, r"^[+-]?0\d").any()
@@ -173,8 +174,6 @@ def _typed(column: Column, told: Any, counts: NDArray[Any], separator: str) -> C
 
 
 def _matches(told: Any, pattern: str) -> NDArray[np.bool_]:
-    import pyarrow.compute as pc
-
     return pc.match_substring_regex(told, pattern).to_numpy(zero_copy_only=False)
 
 
@@ -186,8 +185,6 @@ def find_numbers(told: Any, counts: NDArray[Any], separator: str = ",") -> Numbe
 
     Where they can be read in two ways (1,234), a file with semicolons has decimal commas, another has not.
     """
-    import numpy as np
-
     ways = _ways(told)
     rows = {way: int(counts[read].sum()) for way, read in ways.items()}
     best = [way for way in _preferred(separator) if rows.get(way) == max(rows.values())]
@@ -218,9 +215,6 @@ def _ways(told: Any) -> dict[str, NDArray[np.bool_]]:
 
 def _finite(told: Any, plain: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which plain numbers a float64 holds: 1e400 is none."""
-    import numpy as np
-    import pyarrow as pa
-
     good = plain.copy()
     values = told.filter(pa.array(plain)).cast(pa.float64()).to_numpy(zero_copy_only=False)
     good[plain] = np.isfinite(values)
@@ -231,8 +225,6 @@ def _summed(
     told: Any, counts: NDArray[Any], decimal: str, words: dict[str, int], both_ways: bool
 ) -> Numbers | None:
     """Return the range of numbers read in one way; None where none is finite."""
-    import numpy as np
-
     values = as_numbers(told, decimal, words)
     good = np.isfinite(values)
     if not good.any():
@@ -249,11 +241,6 @@ def _summed(
 
 def as_numbers(told: Any, decimal: str, words: Sequence[str] | dict[str, int]) -> NDArray[np.float64]:
     """Return texts as float64, NaN for missing ones and words, by the same code as a table is read."""
-    from functools import partial
-    from pathlib import Path
-
-    from lockstep.problems.text_tables import bare_numbers
-
     prepare = partial(bare_numbers, decimal=decimal) if decimal else None
     text = TextTable(Path("column"), "", {"": told})
     return numbers(text, "", missing=MISSING | set(words), prepare=prepare)
@@ -275,8 +262,6 @@ def find_dates(told: Any, counts: NDArray[Any], name: str) -> Dates | None:
 
 def _formats(few: Any) -> list[str]:
     """Return the formats that read most of a few texts, the best first."""
-    import pandas as pd
-
     texts = pd.Series(few.to_pylist(), dtype="str")
     found = {}
     for format in (day + time for day in FORMATS for time in TIMES):
@@ -288,8 +273,6 @@ def _formats(few: Any) -> list[str]:
 
 def _dates(told: Any, counts: NDArray[Any], formats: list[str]) -> Dates | None:
     """Return the dates by the first format that reads all texts, else by the one that reads most."""
-    import pandas as pd
-
     texts = pd.Series(told.to_pylist(), dtype="str")
     best, fitting = None, []
     for format in formats:

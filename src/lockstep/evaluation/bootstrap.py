@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lockstep.evaluation.metrics import Scored, weighted_metrics
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Array = NDArray[np.floating[Any]]
@@ -24,8 +25,6 @@ def resampled(
 
     All models must score the same rows in the same order; ``groups`` holds each row's group.
     """
-    import numpy as np
-
     metrics = {name: weighted_metrics(rows) for name, rows in models.items()}
     parts: dict[str, list[dict[str, Array]]] = {name: [] for name in models}
     for weights in group_weights(groups, resamples, seed):
@@ -39,8 +38,6 @@ def resampled(
 
 def group_weights(groups: NDArray[Any], resamples: int, seed: int) -> Iterator[Array]:
     """Yield how often each row is drawn, resample by resample, in chunks of shape (rows, some)."""
-    import numpy as np
-
     _, index = np.unique(groups, return_inverse=True)
     count = int(index.max()) + 1
     rng = np.random.Generator(np.random.PCG64(seed))
@@ -54,8 +51,6 @@ def group_weights(groups: NDArray[Any], resamples: int, seed: int) -> Iterator[A
 
 def interval(values: Array, level: float = 0.95) -> tuple[float, float]:
     """Return the percentile interval of a metric's resamples."""
-    import numpy as np
-
     tail = (1 - level) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from lockstep.config.params import Compare
 from lockstep.errors import DataError
 from lockstep.evaluation.bootstrap import interval, resampled
@@ -13,7 +15,6 @@ from lockstep.features.matrix_columns import GROUP, ROW, TARGET, TRUTH
 from lockstep.models.matrices import DECISION, SCORE
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
 
@@ -85,8 +86,6 @@ def comparison_table(candidates: list[Candidate], settings: Compare, champion: s
     champion on the same resamples; validation_METRIC on the choose part; what is known of the type besides
     (train_METRIC, interval_coverage and interval_width of the test part).
     """
-    import pandas as pd
-
     groups = candidates[0].part("test")[GROUP].to_numpy()
     tests = {c.model_type: c.rows("test") for c in candidates}
     drawn = resampled(tests, groups, settings.resamples, settings.seed)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from lockstep.evaluation import curves_binary, curves_multiclass, curves_regression
 from lockstep.evaluation.plot_data import POINTS, thinned
 from lockstep.evaluation.scored_rows import Scored
-
-if TYPE_CHECKING:
-    import pandas as pd
+from lockstep.models.linear import contributions
 
 
 def tables(
@@ -33,8 +33,6 @@ def tables(
 
 def importance_table(importance: dict[str, float]) -> pd.DataFrame:
     """Return columns feature and importance, shares of the whole, the largest first."""
-    import pandas as pd
-
     total = sum(importance.values()) or 1.0
     shares = {name: value / total for name, value in importance.items()}
     ordered = sorted(shares.items(), key=lambda item: (-item[1], item[0]))[:POINTS]
@@ -43,8 +41,6 @@ def importance_table(importance: dict[str, float]) -> pd.DataFrame:
 
 def history_table(history: dict[str, list[float]]) -> pd.DataFrame:
     """Return the losses by iteration: columns iteration, then one a part."""
-    import pandas as pd
-
     table = thinned(pd.DataFrame(history))
     return table.astype({"iteration": int})
 
@@ -54,8 +50,6 @@ def importance(model: Any, features: pd.DataFrame) -> dict[str, float]:
     names = [str(name) for name in features]
     steps = getattr(model, "named_steps", {})
     if "view" in steps:
-        from lockstep.models.linear import contributions
-
         return contributions(model, features)
     if "fill" in steps:
         return _filled_importance(steps["fill"], steps["estimator"], names)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
 from lockstep.evaluation.plot_data import confusions, thinned
 from lockstep.evaluation.scored_rows import Scored
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
 CALIBRATION_GROUPS = 15
@@ -27,9 +29,6 @@ def tables(rows: Scored) -> dict[str, pd.DataFrame]:
 
 def roc(rows: Scored) -> pd.DataFrame:
     """Return the ROC curve: columns fpr, tpr, threshold, from (0, 0) to (1, 1)."""
-    import numpy as np
-    import pandas as pd
-
     score, hits, taken = _by_threshold(rows)
     misses = taken - hits
     curve = pd.DataFrame(
@@ -47,9 +46,6 @@ def ks(rows: Scored) -> pd.DataFrame:
 
     The largest difference is the KS of the metrics.
     """
-    import numpy as np
-    import pandas as pd
-
     score, hits, taken = _by_threshold(rows)
     misses = taken - hits
     below = 1 - hits / max(hits[-1], 1), 1 - misses / max(misses[-1], 1)
@@ -63,8 +59,6 @@ def ks(rows: Scored) -> pd.DataFrame:
 
 def precision_recall(rows: Scored) -> pd.DataFrame:
     """Return the precision-recall curve: columns recall, precision, threshold."""
-    import pandas as pd
-
     score, hits, taken = _by_threshold(rows)
     curve = {"recall": hits / max(hits[-1], 1), "precision": hits / taken, "threshold": score}
     return thinned(pd.DataFrame(curve))
@@ -72,9 +66,6 @@ def precision_recall(rows: Scored) -> pd.DataFrame:
 
 def calibration(rows: Scored) -> pd.DataFrame:
     """Return mean score and observed rate of equally large groups by score: columns predicted, observed, rows."""
-    import numpy as np
-    import pandas as pd
-
     order = np.argsort(rows.score, kind="stable")
     groups = [part for part in np.array_split(order, CALIBRATION_GROUPS) if len(part)]
     return pd.DataFrame(
@@ -93,8 +84,6 @@ def confusion(rows: Scored) -> pd.DataFrame:
 
 def _by_threshold(rows: Scored) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return distinct scores from high to low, and the positives and rows at or above each."""
-    import numpy as np
-
     order = np.argsort(-rows.score, kind="stable")
     score = rows.score[order]
     ends = np.flatnonzero(np.append(np.diff(score) != 0, True))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from lockstep.evaluation import curves_binary
 from lockstep.evaluation.metrics_multiclass import areas, by_class
 from lockstep.evaluation.plot_data import confusions, thinned
 from lockstep.evaluation.scored_rows import Scored
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ROWS = 1000
 """About as many points all classes' curves keep together."""
@@ -30,9 +30,6 @@ def tables(rows: Scored, classes: list[Any]) -> dict[str, pd.DataFrame]:
 
 def report(rows: Scored, classes: list[Any]) -> pd.DataFrame:
     """Return a row a class: columns class, rows, precision, recall, f1, roc_auc (empty where a class has no row)."""
-    import numpy as np
-    import pandas as pd
-
     ones = np.ones((len(rows.target), 1))
     found = {name: values[:, 0] for name, values in by_class(rows)(ones).items()}
     area = areas(rows)(ones)[:, 0]
@@ -58,9 +55,6 @@ def confusion(rows: Scored, classes: list[Any]) -> pd.DataFrame:
 
 def _each(rows: Scored, classes: list[Any], curve: Any) -> pd.DataFrame:
     """Return one curve of two classes for each that occurs, against all others, below each other: column class."""
-    import numpy as np
-    import pandas as pd
-
     points = max(FEWEST, ROWS // len(classes))
     found = []
     for place, label in enumerate(classes):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
+
 from lockstep.evaluation.intervals import Interval, coverage_of, groups
 from lockstep.evaluation.scored_rows import Scored
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
     from numpy.typing import NDArray
 
     from lockstep.evaluation.scored_rows import Array
@@ -25,16 +26,12 @@ def tables(rows: Scored) -> dict[str, pd.DataFrame]:
 
 def predicted_actual(rows: Scored) -> pd.DataFrame:
     """Return columns predicted and actual of some of the rows, by prediction."""
-    import pandas as pd
-
     chosen = shown(rows.score)
     return pd.DataFrame({"predicted": rows.score[chosen], "actual": rows.target[chosen]})
 
 
 def residuals(rows: Scored) -> pd.DataFrame:
     """Return columns predicted and residual (actual minus predicted) of some of the rows, by prediction."""
-    import pandas as pd
-
     chosen = shown(rows.score)
     return pd.DataFrame(
         {"predicted": rows.score[chosen], "residual": rows.target[chosen] - rows.score[chosen]}
@@ -43,8 +40,6 @@ def residuals(rows: Scored) -> pd.DataFrame:
 
 def shown(score: Array) -> NDArray[np.int64]:
     """Return the places of at most ``DOTS`` rows, evenly spaced in the order of their scores."""
-    import numpy as np
-
     order = np.argsort(score, kind="stable")
     keep = np.unique(np.round(np.linspace(0, len(order) - 1, min(DOTS, len(order)))).astype(int))
     return order[keep]
@@ -52,8 +47,6 @@ def shown(score: Array) -> NDArray[np.int64]:
 
 def coverage(rows: Scored, interval: Interval) -> pd.DataFrame:
     """Return a row a group of predictions: columns predicted (mean), coverage, declared, mean_width, rows."""
-    import pandas as pd
-
     group, found = groups(interval, rows.score), coverage_of(interval, rows)["groups"]
     return pd.DataFrame(
         {

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lockstep.errors import ArtifactError, DataError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from lockstep.evaluation.scored_rows import Scored
@@ -39,8 +40,6 @@ def fit_interval(
     Keys: coverage; edges, the predictions where a group ends; half_widths, one a group, with 6 decimals; low and high,
     between which every value lies, where known. Too few rows for the coverage are a DataError.
     """
-    import numpy as np
-
     needed = math.ceil(coverage / (1 - coverage) - 1e-9)
     if len(rows.target) < needed:
         raise DataError(
@@ -56,8 +55,6 @@ def fit_interval(
 
 def _edges(score: Array, coverage: float) -> list[float]:
     """Return where groups of about equally many rows end, each with rows enough; equal predictions stay together."""
-    import numpy as np
-
     ordered = np.sort(score)
     least = max(_LEAST_ROWS, math.ceil(_LEAST_OUTSIDE / (1 - coverage) - 1e-9))
     count = max(1, min(GROUPS, len(ordered) // least))
@@ -74,16 +71,12 @@ def _edges(score: Array, coverage: float) -> list[float]:
 
 def _half_width(error: Array, coverage: float) -> float:
     """Return the error that a new row exceeds with a chance of at most 1 - coverage, rounded up."""
-    import numpy as np
-
     place = min(len(error), math.ceil((len(error) + 1) * coverage - 1e-9))
     return math.ceil(float(np.sort(error)[place - 1]) * 10**DIGITS) / 10**DIGITS
 
 
 def bounds(interval: Interval, score: Array) -> tuple[Array, Array]:
     """Return the lower and the upper end of each prediction's interval, both of the shape of ``score``."""
-    import numpy as np
-
     score = np.asarray(score, dtype=np.float64)
     half = np.asarray(interval["half_widths"])[groups(interval, score)]
     low, high = interval.get("low", -np.inf), interval.get("high", np.inf)
@@ -94,8 +87,6 @@ def bounds(interval: Interval, score: Array) -> tuple[Array, Array]:
 
 def groups(interval: Interval, score: Array) -> NDArray[np.int64]:
     """Return each prediction's group, from 0."""
-    import numpy as np
-
     return np.searchsorted(interval["edges"], score, side="right")
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lockstep.errors import ConfigError, DataError, unknown
 from lockstep.evaluation import metrics_binary, metrics_multiclass, metrics_regression
 from lockstep.evaluation.metrics_binary import BINARY
@@ -60,8 +62,6 @@ def better(metric: str, one: float, other: float) -> bool:
 
 def evaluate(rows: Scored) -> dict[str, float]:
     """Return every metric of the rows' task, each row counted once."""
-    import numpy as np
-
     values = weighted_metrics(rows)(np.ones((len(rows.target), 1)))
     return {name: float(value[0]) for name, value in values.items()}
 

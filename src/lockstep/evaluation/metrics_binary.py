@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lockstep.evaluation.scored_rows import Scored, ratio
 
 if TYPE_CHECKING:
@@ -41,8 +43,6 @@ def _ranked(rows: Scored) -> Weighted:
     Rows of one score are one step. The curves are looked at only just before and just after a step that holds
     a positive: between those every sum is zero, and every extreme lies at one of their ends.
     """
-    import numpy as np
-
     order = np.argsort(-rows.score, kind="stable")
     score, positive = rows.score[order], rows.target[order] == 1
     starts = np.flatnonzero(np.append(True, np.diff(score) != 0))
@@ -65,8 +65,6 @@ def _curve_metrics(hits: Array, taken: Array, before: Array, total: Array) -> di
 
     ``hits`` are positives and ``taken`` rows up to and with a step, ``before`` the rows above it.
     """
-    import numpy as np
-
     new = np.diff(hits, axis=0, prepend=0)
     positives, negatives = hits[-1], total - hits[-1]
     misses, misses_before = taken - hits, before - (hits - new)
@@ -83,8 +81,6 @@ def _curve_metrics(hits: Array, taken: Array, before: Array, total: Array) -> di
 
 def _linear(rows: Scored) -> Weighted:
     """Return the metrics that are ratios of weighted sums of a value a row."""
-    import numpy as np
-
     y, p = (rows.target == 1).astype(np.float64), rows.score
     chosen = (p >= (rows.threshold or 0.0)).astype(np.float64)
     eps = np.finfo(np.float64).eps
@@ -98,8 +94,6 @@ def _linear(rows: Scored) -> Weighted:
 
 def _from_sums(sums: Array) -> dict[str, Array]:
     """Return metrics from weighted sums (resamples, columns): rows, positives, chosen, both, loss, squares, gaps."""
-    import numpy as np
-
     total, positive, taken, hit, lost, squared = sums[:, :6].T
     return {
         "f1": ratio(2 * hit, positive + taken),
@@ -114,8 +108,6 @@ def _from_sums(sums: Array) -> dict[str, Array]:
 
 def _gaps_by_bin(y: Array, p: Array) -> Array:
     """Return target minus score in the column of the score's bin (equal widths), zero elsewhere."""
-    import numpy as np
-
     bins = np.minimum((p * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
     gaps = np.zeros((len(p), CALIBRATION_BINS))
     gaps[np.arange(len(p)), bins] = y - p

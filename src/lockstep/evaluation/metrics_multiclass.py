@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lockstep.evaluation.metrics_binary import CALIBRATION_BINS
 from lockstep.evaluation.scored_rows import Scored, ratio
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from lockstep.evaluation.scored_rows import Array, Weighted
@@ -53,8 +54,6 @@ def by_class(rows: Scored) -> Weighted:
 
     ``rows`` (the weight of rows of the class), ``decided``, precision, recall, f1.
     """
-    import numpy as np
-
     target, decision = _one_hot(rows.target, rows), _one_hot(_decided(rows), rows)
     columns = (target, decision, target * decision)
 
@@ -77,8 +76,6 @@ def areas(rows: Scored) -> Callable[[Array], Array]:
 
     Of shape (classes, resamples), 0 where undefined.
     """
-    import numpy as np
-
     by_place = [_area(rows.score[:, k], rows.target == k) for k in range(rows.score.shape[1])]
 
     def weighted(weights: Array) -> Array:
@@ -96,8 +93,6 @@ def _area(score: Array, positive: NDArray[np.bool_]) -> Callable[[Array], Array]
     Rows of one score are one step. Weights are summed over the steps that hold a positive and over what lies between
     them, so that nothing is cumulated but sums at the positives: of all classes together that is once a row.
     """
-    import numpy as np
-
     if not positive.any() or positive.all():
         return lambda padded: np.zeros(padded.shape[1])
     order = np.argsort(-score, kind="stable")
@@ -159,8 +154,6 @@ def _of_areas(rows: Scored) -> Weighted:
 
 def _of_chances(rows: Scored) -> Weighted:
     """Return the metrics that are ratios of weighted sums of a value a row."""
-    import numpy as np
-
     place = np.arange(len(rows.target))
     right = rows.score[place, rows.target]
     eps = np.finfo(np.float64).eps
@@ -182,8 +175,6 @@ def _of_chances(rows: Scored) -> Weighted:
 
 def _gaps_by_bin(rows: Scored) -> Array:
     """Return hit minus probability of the top class in the column of that probability's bin, zero elsewhere."""
-    import numpy as np
-
     place, top = np.arange(len(rows.target)), rows.score.argmax(axis=1)
     confidence = rows.score[place, top]
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
@@ -197,8 +188,6 @@ def _decided(rows: Scored) -> NDArray[Any]:
 
 
 def _one_hot(classes: NDArray[Any], rows: Scored) -> Array:
-    import numpy as np
-
     return (classes[:, None] == np.arange(rows.score.shape[1])).astype(np.float64)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lockstep.evaluation.scored_rows import Scored, ratio
 
 if TYPE_CHECKING:
@@ -14,8 +16,6 @@ REGRESSION = ("rmse", "mae", "r2")
 
 def prepared(rows: Scored) -> Weighted:
     """Return the function from weights to every metric; what no weight enters is done here, once."""
-    import numpy as np
-
     centred = rows.target - rows.target.mean()
     error = rows.target - rows.score
     columns = np.column_stack([np.ones_like(error), error**2, np.abs(error), centred, centred**2])

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lockstep.errors import DataError
 from lockstep.evaluation.bootstrap import group_weights, interval
 from lockstep.evaluation.metrics import LOWER_IS_BETTER, check_metric, weighted_metrics
@@ -18,7 +20,6 @@ from lockstep.evaluation.metrics_multiclass import areas
 from lockstep.evaluation.scored_rows import Scored
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Array = NDArray[np.floating[Any]]
@@ -76,8 +77,6 @@ def paired_difference(
     one class or group only, no rows, and scores that are no numbers are a DataError; a metric that the task has not
     is a ConfigError.
     """
-    import numpy as np
-
     check_sides(challenger, champion, groups)
     check_metric(metric, challenger.task)
     first, second = _measure(challenger, metric), _measure(champion, metric)
@@ -97,8 +96,6 @@ def paired_difference(
 
 def check_sides(challenger: Scored, champion: Scored, groups: NDArray[Any]) -> None:
     """Raise a DataError unless both sides scored the same rows, which have classes enough to be compared on."""
-    import numpy as np
-
     if not len(groups):
         raise DataError("there is no row to compare models on; bring in rows that neither was fitted on")
     if challenger.task != champion.task:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
 POINTS = 200
@@ -14,8 +16,6 @@ POINTS = 200
 
 def thinned(table: pd.DataFrame, points: int = POINTS) -> pd.DataFrame:
     """Return at most so many rows, evenly spaced, first and last among them."""
-    import numpy as np
-
     if len(table) <= points:
         return table
     keep = np.unique(np.round(np.linspace(0, len(table) - 1, points)).astype(int))
@@ -24,8 +24,5 @@ def thinned(table: pd.DataFrame, points: int = POINTS) -> pd.DataFrame:
 
 def confusions(actual: NDArray[Any], predicted: NDArray[Any]) -> pd.DataFrame:
     """Return how often each actual class meets each predicted one: columns actual, predicted, rows; sorted."""
-    import numpy as np
-    import pandas as pd
-
     pairs, rows = np.unique(np.column_stack([actual, predicted]).astype(np.int64), axis=0, return_counts=True)
     return pd.DataFrame({"actual": pairs[:, 0], "predicted": pairs[:, 1], "rows": rows})

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Array = NDArray[np.floating[Any]]
@@ -39,7 +40,5 @@ class Scored:
 
 def ratio(top: Array, bottom: Array) -> Array:
     """Return top / bottom, and 0 where nothing is below the line."""
-    import numpy as np
-
     top, bottom = np.broadcast_arrays(top, bottom)
     return np.divide(top, bottom, out=np.zeros(top.shape), where=bottom != 0)

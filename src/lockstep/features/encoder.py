@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.params import Features
+from lockstep.features.columns_v1 import ColumnEncoder
 from lockstep.problems.schema import Column, Schema
 
 if TYPE_CHECKING:
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
 def encoder_of(schema: Schema, settings: Features) -> ColumnEncoder:
     """Return the unfitted transformer of a schema's features and derived columns."""
-    from lockstep.features.columns_v1 import ColumnEncoder
-
     columns = [_column(schema.columns[name]) for name in input_columns(schema)]
     derived = [_plain(item.model_dump(include={"name", "kind", "of", "options"})) for item in schema.derived]
     return ColumnEncoder(columns, derived, folds=settings.folds, seed=settings.seed, task=schema.task)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
 from lockstep.config.layout import PARTS
 from lockstep.errors import DataError
 from lockstep.features.encoder import input_columns
@@ -12,8 +15,6 @@ from lockstep.features.split import group_codes
 from lockstep.problems.schema import Schema
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
     from numpy.typing import NDArray
 
     from lockstep.features.columns_v1 import ColumnEncoder
@@ -96,8 +97,6 @@ def _known(
     table: pd.DataFrame, schema: Schema, chosen: NDArray[np.bool_], target: Any, group: Any
 ) -> dict[str, Any]:
     """Return the columns beside the encoded ones."""
-    import numpy as np
-
     known = {TARGET: target[chosen], GROUP: group[chosen], ROW: np.flatnonzero(chosen)}
     if schema.truth is not None and table[schema.truth].notna().any():
         known[TRUTH] = table.loc[chosen, schema.truth].to_numpy(dtype=np.float64)
@@ -106,9 +105,6 @@ def _known(
 
 def encoded_target(table: pd.DataFrame, schema: Schema, classes: list[Any]) -> NDArray[Any]:
     """Return the target as places among the classes (int8), or as float64 for regression."""
-    import numpy as np
-    import pandas as pd
-
     values = table[schema.target]
     if not classes:
         target = values.to_numpy(dtype=np.float64)
@@ -128,8 +124,6 @@ def encoded_target(table: pd.DataFrame, schema: Schema, classes: list[Any]) -> N
 
 
 def _check_parts(parts: pd.Series, target: NDArray[Any], schema: Schema) -> None:
-    import numpy as np
-
     fix = f"change problems.{schema.name}.split in params.yaml, or give more rows"
     for part in PARTS:
         values = target[(parts == part).to_numpy()]

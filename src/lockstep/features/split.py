@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
+
 from lockstep.config.params import Split
 from lockstep.errors import ConfigError, DataError, unknown
 from lockstep.problems.schema import Schema
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
     from numpy.typing import NDArray
 
 
@@ -28,8 +29,6 @@ def split_rows(table: pd.DataFrame, schema: Schema, settings: Split) -> pd.Serie
 
     A split that the data can't give is a DataError, one that the schema can't give a ConfigError.
     """
-    import pandas as pd
-
     group = group_codes(table, schema)
     if settings.kind == "given":
         parts = _given(table, schema, settings, group)
@@ -43,9 +42,6 @@ def split_rows(table: pd.DataFrame, schema: Schema, settings: Split) -> pd.Serie
 
 def group_codes(table: pd.DataFrame, schema: Schema) -> NDArray[np.uint64]:
     """Return a stable hash of each row's group; without a group column each row is its own."""
-    import numpy as np
-    import pandas as pd
-
     values = pd.Series(np.arange(len(table))) if schema.group is None else table[schema.group]
     if values.isna().any():
         raise DataError(
@@ -58,8 +54,6 @@ def group_codes(table: pd.DataFrame, schema: Schema) -> NDArray[np.uint64]:
 
 def mixed(values: NDArray[np.uint64], seed: int = 0) -> NDArray[np.uint64]:
     """Return whole numbers scattered over 64 bits, distinct ones distinct (the finaliser of splitmix64)."""
-    import numpy as np
-
     z = values + np.uint64((0x9E3779B97F4A7C15 * (seed + 1)) % 2**64)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -80,8 +74,6 @@ def _shuffled(group: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
 
 def _by_time(table: pd.DataFrame, schema: Schema, group: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Return each row's time: its group's first date."""
-    import pandas as pd
-
     if schema.date is None:
         raise ConfigError(
             f"{schema.name} has no column of kind date; set problems.{schema.name}.split.kind: group"
@@ -102,8 +94,6 @@ def _cut(
 
     A group goes where its middle row falls.
     """
-    import numpy as np
-
     groups, first, place, rows = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
     queue = np.lexsort([groups, order[first]])
     middle = (np.cumsum(rows[queue]) - rows[queue] / 2) / len(group)
@@ -115,8 +105,6 @@ def _cut(
 
 def _classes(table: pd.DataFrame, schema: Schema) -> NDArray[np.int64] | None:
     """Return each row's class by its rank among all, the rarest 0; None where the target has no classes."""
-    import numpy as np
-
     if schema.task == "regression":
         return None
     # Equally frequent classes rank by their name: nothing may depend on the order of rows.
@@ -135,8 +123,6 @@ def _cut_by_class(
     classes: NDArray[np.int64] | None,
 ) -> NDArray[np.object_]:
     """Return the part of each row, the groups of each class cut on their own; a group counts for its rarest class."""
-    import numpy as np
-
     if classes is None:
         return _cut(group, order, shares)
     _, place = np.unique(group, return_inverse=True)
@@ -153,8 +139,6 @@ def _given(
     table: pd.DataFrame, schema: Schema, settings: Split, group: NDArray[np.uint64]
 ) -> NDArray[np.object_]:
     """Return the source's own parts, validation cut by group from its training rows."""
-    import numpy as np
-
     given = _own_parts(table, schema)
     _check_apart(given, group)
     training = (given == "train").to_numpy()
@@ -182,8 +166,6 @@ def _own_parts(table: pd.DataFrame, schema: Schema) -> pd.Series:
 
 
 def _check_apart(given: pd.Series, group: NDArray[np.uint64]) -> None:
-    import numpy as np
-
     test = (given == "test").to_numpy()
     both = np.intersect1d(group[test], group[~test])
     if len(both):

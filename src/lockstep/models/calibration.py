@@ -5,12 +5,17 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+from scipy.special import expit, softmax
+from sklearn.calibration import CalibratedClassifierCV, _convert_to_logits
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import KFold
+
 from lockstep.errors import ConfigError
 from lockstep.models.linear import significant
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
     from numpy.typing import NDArray
 
 DIGITS = 8
@@ -29,10 +34,6 @@ def calibrated(method: str, estimator: Any, features: pd.DataFrame, target: NDAr
     if method == "none":
         return estimator
     check_calibration(method, task)
-    from sklearn.calibration import CalibratedClassifierCV
-    from sklearn.frozen import FrozenEstimator
-    from sklearn.model_selection import KFold
-
     rows = _with_every_class(features, target, len(estimator.classes_))
     # Predictions of what is fitted already are the same in any folds; the default's want five rows of every class.
     folds = list(KFold(2).split(rows[0])) if task == "multiclass" else None
@@ -61,9 +62,6 @@ def _with_every_class(
 
     scikit-learn would take the classes it sees for all there are.
     """
-    import numpy as np
-    import pandas as pd
-
     missing = np.setdiff1d(np.arange(classes), target)
     if not len(missing):
         return features, target
@@ -74,8 +72,6 @@ def _with_every_class(
 
 def base_estimator(model: Any) -> Any:
     """Return the estimator below the calibration, if there is any."""
-    from sklearn.calibration import CalibratedClassifierCV
-
     return model.estimator.estimator if isinstance(model, CalibratedClassifierCV) else model
 
 
@@ -84,8 +80,6 @@ def _settle(method: str, calibrators: list[Any], scores: NDArray[np.float64], ta
     if method == "temperature":
         _settle_temperature(calibrators[0], scores, target)
         return
-    import numpy as np
-
     for place, calibrator in enumerate(calibrators):
         if method == "isotonic":
             _round_isotonic(calibrator)
@@ -100,8 +94,6 @@ def _input_scores(estimator: Any, features: pd.DataFrame) -> NDArray[np.float64]
 
     Of two classes the positive one's, of more all: (rows, classes).
     """
-    import numpy as np
-
     if hasattr(estimator, "decision_function"):
         return np.asarray(estimator.decision_function(features), dtype=np.float64)
     chances = np.asarray(estimator.predict_proba(features), dtype=np.float64)
@@ -110,9 +102,6 @@ def _input_scores(estimator: Any, features: pd.DataFrame) -> NDArray[np.float64]
 
 def _settle_sigmoid(calibrator: Any, scores: NDArray[np.float64], target: NDArray[Any]) -> None:
     """Run Newton's method from where the optimizer stopped: Platt (2000), P = 1 / (1 + exp(a s + b))."""
-    import numpy as np
-    from scipy.special import expit
-
     positives = float((target == 1).sum())
     negatives = len(target) - positives
     goal = np.where(target == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
@@ -143,10 +132,6 @@ def _settle_temperature(calibrator: Any, scores: NDArray[np.float64], target: ND
 
     The bounds hold where the rows tell the classes apart without a fault: the loss then has no least value.
     """
-    import numpy as np
-    from scipy.special import softmax
-    from sklearn.calibration import _convert_to_logits
-
     logits = _convert_to_logits(scores)
     right = logits[np.arange(len(target)), target]
     low, high = TEMPERATURES

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.params import load_params, training_key
 from lockstep.errors import DataError, run_command
-from lockstep.evaluation.metrics import check_metric
 from lockstep.io import read_json, read_parquet, write_csv, write_json
 from lockstep.problems.schema import load_schema
 
@@ -38,6 +37,7 @@ def compare(root: Path, problem: str, types: Sequence[str]) -> tuple[pd.DataFram
         comparison_table,
         readable,
     )
+    from lockstep.evaluation.metrics import check_metric
 
     settings, layout = load_params(root).problem(problem).compare, ProblemLayout(root, problem)
     metric = check_metric(settings.metric, load_schema(problem).task)

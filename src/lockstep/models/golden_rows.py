@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from lockstep.errors import ArtifactError
 from lockstep.problems.schema import Column, Schema
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
 
 COUNT = 256
 TOLERANCE = 1e-6
@@ -25,9 +24,6 @@ def golden_rows(schema: Schema, count: int = COUNT, seed: int = 0) -> pd.DataFra
     Returns a table of the features in their declared order: float64 for numbers and integer codes, str for text.
     At least ``count`` rows; more where a column has more codes than that.
     """
-    import numpy as np
-    import pandas as pd
-
     must = {column.name: _must_appear(column) for column in schema.features}
     length = max([count, *(len(values) for values in must.values())])
     columns = {}
@@ -41,8 +37,6 @@ def golden_rows(schema: Schema, count: int = COUNT, seed: int = 0) -> pd.DataFra
 
 def golden_outputs(pipeline: Any, rows: pd.DataFrame) -> list[Any]:
     """Return the model's outputs: the positive class's probability, all classes' where there are more, or a value."""
-    import numpy as np
-
     if not hasattr(pipeline, "predict_proba"):
         return [float(value) for value in pipeline.predict(rows)]
     probabilities = np.asarray(pipeline.predict_proba(rows), dtype="float64")
@@ -52,8 +46,6 @@ def golden_outputs(pipeline: Any, rows: pd.DataFrame) -> list[Any]:
 
 def check_golden(pipeline: Any, rows: pd.DataFrame, outputs: list[Any], where: str = "the model") -> None:
     """Raise an ArtifactError unless the model repeats its golden outputs to within 1e-6."""
-    import numpy as np
-
     expected = np.asarray(outputs, dtype="float64")
     found = np.asarray(golden_outputs(pipeline, rows), dtype="float64")
     if found.shape != expected.shape:
@@ -85,8 +77,6 @@ def golden_content(rows: pd.DataFrame, outputs: list[Any]) -> dict[str, Any]:
 
 def golden_from(content: dict[str, Any], schema: Schema) -> tuple[pd.DataFrame, list[Any]]:
     """Return rows and outputs of a golden file's content; ArtifactError where it fits no such file."""
-    import pandas as pd
-
     try:
         names, listed, outputs = content["columns"], content["rows"], content["outputs"]
         by_name = dict(zip(names, zip(*listed, strict=True), strict=True))
@@ -120,8 +110,6 @@ def _drawn(column: Column, must: list[Any], length: int, generator: np.random.Ge
 
 
 def _typed(column: Column, values: list[Any]) -> pd.Series:
-    import pandas as pd
-
     if column.holds_numbers:
         return pd.Series([float("nan") if v is None else float(v) for v in values], dtype="float64")
     return pd.Series([None if v is None else str(v) for v in values], dtype="str")

@@ -12,13 +12,19 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, StandardScaler
+
 from lockstep.errors import DataError
 from lockstep.models import zoo
 from lockstep.models.matrices import Columns
 from lockstep.models.zoo import VIEW_DEFAULTS, Recipe
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -52,8 +58,6 @@ def _contrary(model: Any, monotone: dict[str, int]) -> list[str]:
 
 
 def _fit_once(name: str, recipe: Recipe, features: pd.DataFrame, target: NDArray[Any]) -> Any:
-    from sklearn.pipeline import Pipeline
-
     estimator = zoo.build(name, recipe)
     options = {**VIEW_DEFAULTS, **{k: v for k, v in recipe.params.items() if k in VIEW_DEFAULTS}}
     view = fit_view(recipe, features, **options)
@@ -71,8 +75,6 @@ def _fit_once(name: str, recipe: Recipe, features: pd.DataFrame, target: NDArray
 
 def without_noise(coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return coefficients with 0 for those that are the solver's error alone, as of a column that never varies."""
-    import numpy as np
-
     return np.where(np.abs(coefficients) < NOUGHT * np.abs(coefficients).max(), 0.0, coefficients)
 
 
@@ -81,8 +83,6 @@ def fit_ridge(estimator: Any, matrix: Any, target: NDArray[np.float64]) -> None:
 
     scikit-learn's exact solver wants the matrix dense, which is 7 GB for two million rows of 24 numbers.
     """
-    import numpy as np
-
     rows = matrix.shape[0]
     center, level = np.asarray(matrix.sum(axis=0)).ravel() / rows, float(target.mean())
     products = (matrix.T @ matrix).toarray() - rows * np.multiply.outer(center, center)
@@ -94,9 +94,6 @@ def fit_ridge(estimator: Any, matrix: Any, target: NDArray[np.float64]) -> None:
 
 def refined_solution(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
     """Solve a positive definite system alike on every processor: what BLAS leaves is mended in longer numbers."""
-    import numpy as np
-    from scipy.linalg import cho_factor, cho_solve
-
     factor = cho_factor(matrix)
     found = cho_solve(factor, right)
     for _ in range(2):
@@ -107,12 +104,6 @@ def refined_solution(matrix: NDArray[np.float64], right: NDArray[np.float64]) ->
 
 def fit_view(recipe: Recipe, features: pd.DataFrame, bins: int, min_frequency: int) -> Any:
     """Return the fitted view: DataFrame of encoded columns → sparse matrix (rows, columns of the model)."""
-    import numpy as np
-    from sklearn.compose import ColumnTransformer
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, StandardScaler
-
     varied = [name for name in recipe.columns.numeric if features[name].nunique() > 1]
     levels = OneHotEncoder(
         handle_unknown="infrequent_if_exist", min_frequency=min_frequency, dtype=np.float64
@@ -149,8 +140,6 @@ def _round_scaler(scaler: Any) -> None:
 
 def significant(values: NDArray[np.float64], digits: int) -> NDArray[np.float64]:
     """Return an array with every number rounded to so many significant digits."""
-    import numpy as np
-
     flat = [float(f"{value:.{digits}g}") for value in np.ravel(values)]
     return np.array(flat).reshape(np.shape(values))
 
@@ -160,8 +149,6 @@ def contributions(pipeline: Any, features: pd.DataFrame) -> dict[str, float]:
 
     Of several classes the mean over their margins.
     """
-    import numpy as np
-
     names = [str(name) for name in features]
     matrix = pipeline.named_steps["view"].transform(features).tocsc()
     owners = [owner_of(name, names) for name in pipeline.named_steps["view"].get_feature_names_out()]
@@ -174,8 +161,6 @@ def contributions(pipeline: Any, features: pd.DataFrame) -> dict[str, float]:
 
 def _spreads(matrix: Any, weights: NDArray[Any], owners: list[str], names: list[str]) -> dict[str, float]:
     """Return each encoded column's spread in one margin."""
-    import numpy as np
-
     added = {name: np.zeros(matrix.shape[0]) for name in names}
     for j, owner in enumerate(owners):
         column = matrix[:, [j]]

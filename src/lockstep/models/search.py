@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from lockstep.config.params import Decision, Search, Space, Training
 from lockstep.errors import ConfigError, LockstepError
 from lockstep.io import sha256_json
@@ -63,7 +65,6 @@ def study_name(
 def usable(storage: Path) -> Iterator[None]:
     """Turn what a full, read-only or damaged file of trials raises within the block into one line with the fix."""
     from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield

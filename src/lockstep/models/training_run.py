@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from statistics import stdev
 from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from lockstep.config.layout import PARTS
 from lockstep.config.params import Decision, Training
@@ -15,13 +18,15 @@ from lockstep.evaluation import curves, curves_regression
 from lockstep.evaluation.intervals import COVERAGE, Interval, coverage_of, fit_interval
 from lockstep.evaluation.metrics import Scored, evaluate
 from lockstep.features.matrix_columns import CLASSES, GROUP, ROW, TARGET, TRUTH
+from lockstep.models.artifact import model_digest
+from lockstep.models.calibration import calibrated
 from lockstep.models.matrices import DECISION, SCORE, Matrix, columns_of
+from lockstep.models.naming import registered_name
 from lockstep.models.training import OnStep, fit, fold_metrics, pipeline_of, resolved_params, scores, silent
 from lockstep.models.zoo import Recipe, cores
 from lockstep.problems.schema import Schema
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
 EVALUATED = {"choose": "validation", "test": "test"}
@@ -85,8 +90,6 @@ class Trained:
 
 def train(job: Job, on_step: OnStep = silent) -> Trained:
     """Fit, calibrate, choose threshold or prediction interval, and score the evaluated parts."""
-    from lockstep.models.calibration import calibrated
-
     task, stop = job.schema.task, job.parts["stop"]
     policy_of(job.decision, task)
     check_scale(job.decision, job.training, job.scale, balance(job.parts["train"].target))
@@ -155,8 +158,6 @@ def metrics_of(job: Job, trained: Trained) -> dict[str, Any]:
 
 def told_folds(folds: list[dict[str, float]]) -> dict[str, Any]:
     """Return AUC and KS a fold and how far they spread (standard deviation), where the task has them."""
-    from statistics import stdev
-
     names = [name for name in TOLD_OF_FOLDS if name in folds[0]]
     if not names:
         return {}
@@ -171,8 +172,6 @@ def scores_table(job: Job, trained: Trained) -> pd.DataFrame:
 
     Of several classes: ``score_0`` and so on, one a class, and ``decision``, the place of the class decided for.
     """
-    import pandas as pd
-
     tables = []
     for part in EVALUATED:
         matrix = job.parts[part]
@@ -190,8 +189,6 @@ def _score_columns(rows: Scored) -> dict[str, NDArray[Any]]:
 
 def plot_tables(job: Job, trained: Trained) -> dict[str, pd.DataFrame]:
     """Return the tables behind the plots; those of scores are of the test part."""
-    import pandas as pd
-
     importance = curves.importance(trained.estimator, job.parts["choose"].features)
     tables = curves.tables(scored(job, trained, "test"), importance, trained.history, job.classes)
     if trained.interval:
@@ -201,9 +198,6 @@ def plot_tables(job: Job, trained: Trained) -> dict[str, pd.DataFrame]:
 
 def card_of(job: Job, trained: Trained, file_sha256: str) -> dict[str, Any]:
     """Return what the model is: names, digests, threshold, score scale, hyperparameters, rows."""
-    from lockstep.models.artifact import model_digest
-    from lockstep.models.naming import registered_name
-
     training, policy = job.training, policy_of(job.decision, job.schema.task)
     return {
         "problem": training.problem,

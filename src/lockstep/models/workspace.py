@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import joblib
+
 from lockstep.decision.policies import costs_in
 from lockstep.errors import ArtifactError
 from lockstep.io import read_json, sha256_file
@@ -35,8 +37,6 @@ def load_file(path: Path, root: Path) -> Model:
     schema = _schema(file, card)
     if schema.digest != card["schema_digest"]:
         raise ArtifactError(f"{path} was trained with another schema of {schema.name}; run `dvc repro`")
-    import joblib
-
     release = card.get(RELEASE, {})
     return Model(
         pipeline=joblib.load(file),

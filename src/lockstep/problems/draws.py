@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from zlib import crc32
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
 MILLION = 1_000_000
 
@@ -20,8 +18,6 @@ class Draws:
 
     def uniform(self, name: str, size: int) -> np.ndarray:
         """Return ``size`` integers drawn evenly from 0 to 999,999."""
-        import numpy as np
-
         bits = np.random.PCG64([self.seed, crc32(name.encode())])
         return np.random.Generator(bits).integers(0, MILLION, size)
 
@@ -37,6 +33,4 @@ class Draws:
 
 def millionths(probability: np.ndarray | float) -> np.ndarray:
     """Return probabilities as whole millionths."""
-    import numpy as np
-
     return np.round(np.asarray(probability, dtype=float) * MILLION).astype(np.int64)

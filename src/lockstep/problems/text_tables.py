@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv as arrow_csv
+
 from lockstep.errors import DataError, nearest
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 SEPARATORS = {";": "semicolon", ",": "comma", "\t": "TAB"}
@@ -199,8 +205,6 @@ def _names(header: str, separator: str) -> tuple[list[str], dict[str, str]]:
 
     A column without a name is called by its place: ``column 1``.
     """
-    import csv
-
     told = [name.strip(_BLANKS) for name in next(csv.reader([header], delimiter=separator))]
     names: list[str] = []
     twins = {}
@@ -217,20 +221,15 @@ def _names(header: str, separator: str) -> tuple[list[str], dict[str, str]]:
 
 
 def _parse(content: bytes, encoding: str, separator: str, names: list[str], path: Path) -> Any:
-    import io
-
-    import pyarrow as pa
-    from pyarrow import csv
-
     try:
-        return csv.read_csv(
+        return arrow_csv.read_csv(
             io.BytesIO(content),
             # one thread: only then do messages name the row
-            read_options=csv.ReadOptions(
+            read_options=arrow_csv.ReadOptions(
                 use_threads=False, encoding=encoding, block_size=1 << 24, column_names=names, skip_rows=1
             ),
-            parse_options=csv.ParseOptions(delimiter=separator),
-            convert_options=csv.ConvertOptions(
+            parse_options=arrow_csv.ParseOptions(delimiter=separator),
+            convert_options=arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
             ),
         )
@@ -241,16 +240,11 @@ def _parse(content: bytes, encoding: str, separator: str, names: list[str], path
 
 def _holds_line_ends(table: Any) -> bool:
     """Tell whether a value swallowed lines: a quote was opened and never closed (one within a value is text)."""
-    import pyarrow.compute as pc
-
     return any(pc.any(pc.match_substring_regex(c, "[\r\n]")).as_py() for c in table.columns)
 
 
 def trimmed(column: Any) -> Any:
     """Return a pyarrow string array without the blanks around its values."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     return pc.utf8_trim(whole.cast(pa.string()), characters=_BLANKS)
 
@@ -266,8 +260,6 @@ def numbers(
 
     A decimal comma counts as a point. Text in it is a DataError that names file, column, row and value.
     """
-    import numpy as np
-
     coded = text.columns[name].dictionary_encode()
     values = coded.dictionary
     found, bad = _parsed(values, missing, prepare)
@@ -285,10 +277,6 @@ def _parsed(
     values: Any, missing: Set[str], prepare: Callable[[Any], Any] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (float64 numbers, whether each is no number) of distinct texts."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     told = prepare(values) if prepare else values
     number = pc.and_not(
         pc.match_substring_regex(told, PLAIN_NUMBER), pc.is_in(told, value_set=pa.array(sorted(missing)))
@@ -308,8 +296,6 @@ def bare_numbers(values: Any, decimal: str) -> Any:
 
     ``decimal`` ("." or ",") is the sign before the decimals. What is written otherwise becomes no number.
     """
-    import pyarrow.compute as pc
-
     fits = pc.match_substring_regex(values, number_pattern(decimal))
     digits = pc.replace_substring_regex(values, f"[^0-9eE+{re.escape(decimal)}-]|EUR", "")
     bare = pc.replace_substring(digits, ",", ".")
@@ -341,10 +327,6 @@ def whole_numbers(text: TextTable, name: str) -> np.ndarray:
 
     The publisher's ids have (no-break) spaces in the thousands, some of them decoded twice.
     """
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     solid = pc.replace_substring_regex(
         text.columns[name], pattern="[ \u00a0\u202f\u00c2]|[.]0$", replacement=""
     )

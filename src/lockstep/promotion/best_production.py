@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import load_params
 from lockstep.decision.policies import Costs, decide
 from lockstep.errors import RegistryError
-from lockstep.evaluation.metrics import Scored, better
-from lockstep.io import read_json
+from lockstep.evaluation.metrics import Scored, better, evaluate
+from lockstep.features.matrix_columns import ROW, TARGET
+from lockstep.io import read_json, read_parquet
+from lockstep.registry.artifact.loading import locate, open_version
 from lockstep.registry.catalog import SCRIPT, Version, list_models
 
 if TYPE_CHECKING:
@@ -75,8 +79,6 @@ def rescore(
     client: MlflowClient, root: Path, problem: str, versions: list[Version], metric: str
 ) -> tuple[list[float], int]:
     """Score every version on the rows this workspace chooses champions by; return the scores and the row count."""
-    from lockstep.registry.artifact.loading import locate, open_version
-
     table, target = choose_rows(root, problem, versions)
     models = [open_version(locate(client, version, root)) for version in versions]
     several = any(model.schema.task == "multiclass" for model in models)
@@ -86,9 +88,6 @@ def rescore(
 
 def choose_rows(root: Path, problem: str, versions: list[Version]) -> tuple[pd.DataFrame, NDArray[Any]]:
     """Return the raw rows of the part that chooses champions, and their target."""
-    from lockstep.features.matrix_columns import ROW, TARGET
-    from lockstep.io import read_parquet
-
     layout = ProblemLayout(root, problem)
     if not (layout.matrix("choose").is_file() and layout.tidy.is_file()):
         names = ", ".join(f"{v.name} {v.version}" for v in versions)
@@ -104,8 +103,6 @@ def score_on(
     model: Model, table: pd.DataFrame, target: NDArray[Any], metric: str, classes: Sequence[Any] = ()
 ) -> float:
     """Return a model's metric on raw rows with a known target, places among ``classes``."""
-    from lockstep.evaluation.metrics import evaluate
-
     return evaluate(scored_by(model, inputs_of(model, table), target, classes))[metric]
 
 
@@ -147,8 +144,6 @@ def scored_from(told: Decider, scores: NDArray[Any], target: NDArray[Any], class
         return Scored(target, scores, None if told.task == "regression" else told.threshold or 0.5)
     places, known = class_places(told.classes, classes)
     decision = decide(scores, list(told.classes), told.costs)
-    import numpy as np
-
     spread = np.zeros((len(scores), known))
     spread[:, places] = scores
     return Scored(target, spread, decision=np.asarray(places)[decision])

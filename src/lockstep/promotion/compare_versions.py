@@ -10,11 +10,21 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lockstep.config.layout import project_root
+from lockstep.config.params import load_params
 from lockstep.errors import DataError, RegistryError, UsageError
+from lockstep.evaluation.bootstrap import interval, resampled
+from lockstep.evaluation.metrics import evaluate
+from lockstep.evaluation.paired_comparison import Difference, check_sides
 from lockstep.io import read_json, sha256_json
-from lockstep.registry.catalog import Version, check_version, get_model
+from lockstep.promotion.holdout import holdout, scored
+from lockstep.registry.artifact.artifact_store import fetch_run_folder
+from lockstep.registry.artifact.loading import locate, open_version
+from lockstep.registry.catalog import Version, check_version, get_model, registry_speaks
 from lockstep.registry.cli import aligned
+from lockstep.registry.publishing.runs import flattened
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -73,10 +83,6 @@ def compare_versions(client: MlflowClient, root: Path, version: Version, against
 
     RegistryError for versions of different problems, and where such rows can't be told or there are none.
     """
-    from lockstep.config.params import load_params
-    from lockstep.promotion.holdout import holdout
-    from lockstep.registry.artifact.loading import locate
-
     problem = _problem(version, against)
     settings = load_params(root).problem(problem).compare
     rows = holdout(client, root, problem, [version, against])
@@ -101,9 +107,6 @@ def _problem(version: Version, against: Version) -> str:
 
 
 def _scored(located: Located, rows: Holdout, root: Path) -> Scored:
-    from lockstep.promotion.holdout import scored
-    from lockstep.registry.artifact.loading import open_version
-
     model = open_version(located)
     return scored(model, str(model.digest), rows, root)
 
@@ -112,12 +115,6 @@ def measured(
     one: Scored, other: Scored, groups: Any, resamples: int, seed: int
 ) -> tuple[dict[str, tuple[Figure, Figure]], dict[str, Difference]]:
     """Return every metric of both sides with its interval, and the paired differences, by metric."""
-    import numpy as np
-
-    from lockstep.evaluation.bootstrap import interval, resampled
-    from lockstep.evaluation.metrics import evaluate
-    from lockstep.evaluation.paired_comparison import Difference, check_sides
-
     check_sides(one, other, groups)
     values = evaluate(one), evaluate(other)
     drawn = resampled({"one": one, "other": other}, groups, resamples, seed)
@@ -155,8 +152,6 @@ def what_differs(client: MlflowClient, located: tuple[Located, Located]) -> dict
 
 def closure_of(client: MlflowClient, version: Version) -> dict[str, Any] | None:
     """Return the input closure that was logged with a version's run; None where it is gone or was altered."""
-    from lockstep.registry.artifact.artifact_store import fetch_run_folder
-
     if version.run_id is None or version.tag("closure_digest") is None:
         return None
     with tempfile.TemporaryDirectory() as made:
@@ -176,8 +171,6 @@ def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Pa
 
 def _params_of(client: MlflowClient, version: Version) -> dict[str, Any]:
     """Return type, scale and everything the run logged as a parameter."""
-    from lockstep.registry.catalog import registry_speaks
-
     own = {"type": version.tag("type"), "score_scale": version.tag("score_scale")}
     if version.run_id is None:
         return own
@@ -188,8 +181,6 @@ def _params_of(client: MlflowClient, version: Version) -> dict[str, Any]:
 
 def _data_of(version: Version, closure: dict[str, Any] | None) -> dict[str, Any]:
     """Return where the data came from, and what each stage before the training was given and made."""
-    from lockstep.registry.publishing.runs import flattened
-
     tags = {"source": "data_source", "raw files": "data_dvc_hash", "schema": "schema_digest"}
     found: dict[str, Any] = {what: _short(version.tag(tag)) for what, tag in tags.items()}
     found["split, encoder and matrices"] = _short(version.tag("data_digest"))

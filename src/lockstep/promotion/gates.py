@@ -12,15 +12,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lockstep.config.gates import DEFAULT, Gates, gates_of
 from lockstep.config.params import load_params
 from lockstep.config.settings import CONFIG_FILE, load_settings
 from lockstep.decision.score_scale import to_probability
 from lockstep.errors import ConfigError, LockstepError, RegistryError, unknown
 from lockstep.evaluation.metrics import BINARY, LOWER_IS_BETTER, MULTICLASS, REGRESSION, better, metric_names
+from lockstep.evaluation.paired_comparison import paired_difference
 from lockstep.io import rounded, sha256_json
 from lockstep.problems.schema import Schema, load_schema, problem_names
+from lockstep.promotion.holdout import holdout, scored
 from lockstep.promotion.slices import IN_TARGETS_UNIT, Slice, judged_slices
+from lockstep.registry.artifact.loading import locate, open_version
 from lockstep.registry.catalog import Model, Version
 from lockstep.registry.record.events import turns
 
@@ -230,15 +235,11 @@ def _champion(case: Case) -> Version:
 
 
 def _open(case: Case, version: Version) -> Loaded:
-    from lockstep.registry.artifact.loading import locate, open_version
-
     return open_version(locate(case.client, version, case.root))
 
 
 def _sides(case: Case) -> Sides:
     """Return both models' scores of rows that neither was fitted or tuned on; too few are a RegistryError."""
-    from lockstep.promotion.holdout import holdout, scored
-
     models = (case.challenger_model, case.champion_model)
     rows = holdout(case.client, case.root, case.problem, [case.version, _champion(case)])
     check_enough(rows, case.gates)
@@ -258,15 +259,11 @@ def check_finite(rows: Scored, model: Loaded) -> Scored:
 
 def is_finite(rows: Scored) -> bool:
     """Tell whether all scores are finite numbers."""
-    import numpy as np
-
     return bool(np.isfinite(rows.score).all())
 
 
 def check_enough(rows: Holdout, gates: Gates) -> None:
     """Raise a RegistryError where too few rows or groups are left to compare models on."""
-    import numpy as np
-
     for what, count, least in (
         ("rows", len(rows.target), gates.champion.min_rows),
         ("groups", len(np.unique(rows.groups)), gates.champion.min_groups),
@@ -349,8 +346,6 @@ def staging(case: Case) -> Answer:
 
 def champion(case: Case) -> Answer:
     """Check that the challenger beats the champion on the same unseen rows by more than noise."""
-    from lockstep.evaluation.paired_comparison import paired_difference
-
     sides, gate = case.sides, case.gates.champion
     found = paired_difference(
         sides.challenger, sides.champion, sides.holdout.groups, case.metric, gate.resamples
@@ -407,8 +402,6 @@ def _slices_told(found: list[Slice], gates: Gates) -> str:
 
 def calibration(case: Case) -> Answer:
     """Check that probabilities are as far off as allowed at most, and no further than the champion's."""
-    from lockstep.evaluation.paired_comparison import paired_difference
-
     if case.schema.task == "regression":
         return True, "a regression gives no probabilities"
     sides, gate = case.sides, case.gates.calibration

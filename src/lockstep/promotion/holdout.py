@@ -9,18 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lockstep.config.layout import ProblemLayout
+from lockstep.dvc.lineage import lineage
 from lockstep.errors import ArtifactError, ConfigError, DataError, RegistryError
 from lockstep.evaluation.scored_rows import Scored
+from lockstep.features.matrices import classes_of, encoded_target
 from lockstep.io import read_parquet, sha256_file, sha256_json
 from lockstep.problems.schema import load_schema
 from lockstep.promotion.best_production import decider, inputs_of, scored_from
 from lockstep.registry.artifact.disk_cache import keep, read_kept
+from lockstep.registry.artifact.loading import locate, open_seen
 from lockstep.registry.artifact.training_rows import Seen, arrays_of, row_keys, seen_by_training
 from lockstep.registry.catalog import Version
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from mlflow import MlflowClient
     from numpy.typing import NDArray
@@ -49,8 +53,6 @@ class Holdout:
 
     def take(self, chosen: NDArray[np.bool_]) -> Holdout:
         """Return the rows that are chosen, in their order."""
-        import numpy as np
-
         told = hashlib.sha256(np.packbits(chosen).tobytes()).hexdigest()
         return Holdout(
             self.table[chosen].reset_index(drop=True),
@@ -79,8 +81,6 @@ def holdout(
 
 def unseen(root: Path, problem: str, named: Sequence[tuple[str, Seen]], also: Sequence[Seen] = ()) -> Holdout:
     """Return the rows of this workspace that are in no set, each of a version by its name; see ``holdout``."""
-    import numpy as np
-
     rows = all_rows(root, problem)
     keys = row_keys(rows.table, load_schema(problem))
     sets = {seen.digest: (where, seen) for where, seen in [*named, *((NEW_MODEL, seen) for seen in also)]}
@@ -99,8 +99,6 @@ def unseen(root: Path, problem: str, named: Sequence[tuple[str, Seen]], also: Se
 
 def all_rows(root: Path, problem: str) -> Holdout:
     """Return every row of this workspace's tidy table with a known target."""
-    from lockstep.features.matrices import classes_of, encoded_target
-
     layout, schema = ProblemLayout(root, problem), load_schema(problem)
     if not layout.tidy.is_file():
         raise RegistryError(
@@ -131,15 +129,11 @@ def seen_by(client: MlflowClient, version: Version, root: Path) -> Seen:
 
 
 def _carried(client: MlflowClient, version: Version, root: Path) -> Seen:
-    from lockstep.registry.artifact.loading import locate, open_seen
-
     return open_seen(locate(client, version, root))
 
 
 def _seen_here(version: Version, root: Path) -> Seen:
     """Return what a training of this workspace saw on the data that a version names."""
-    from lockstep.dvc.lineage import lineage
-
     problem, kind, digest = version.tag("problem"), version.tag("type"), version.tag("data_digest")
     try:
         here = lineage(root, problem, kind) if problem and kind and digest else None
@@ -185,8 +179,6 @@ def scored(model: Model, model_digest: str, rows: Holdout, root: Path) -> Scored
 
 def kept_scores(model_digest: str, rows: Holdout, root: Path) -> NDArray[Any] | None:
     """Return a model's scores of rows where this workspace keeps them; a damaged file of them is none."""
-    import numpy as np
-
     content = read_kept(_place(model_digest, rows, root))
     if content is None:
         return None
@@ -202,8 +194,6 @@ def _place(model_digest: str, rows: Holdout, root: Path) -> Path:
 
 
 def _keep(path: Path, scores: NDArray[Any]) -> None:
-    import numpy as np
-
     written = io.BytesIO()
     np.savez(written, scores=scores)
     keep(path, written.getvalue(), MOST_BYTES)

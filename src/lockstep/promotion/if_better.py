@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.config.gates import Gates, gates_of
 from lockstep.config.params import load_params
+from lockstep.decision.policies import costs_in
 from lockstep.errors import ArtifactError, LockstepError, RegistryError
 from lockstep.evaluation.metrics import better, evaluate
+from lockstep.models.scoring.prediction import Model as Loaded
 from lockstep.promotion.gates import (
     LONGEST_SUMMARY,
     REFUSED,
@@ -26,6 +28,8 @@ from lockstep.promotion.gates import (
 from lockstep.promotion.holdout import Holdout, scored, unseen
 from lockstep.promotion.previous_versions import distinct, scores_of, seen_of, unfit
 from lockstep.registry.catalog import Model, Version, get_model
+from lockstep.registry.lifecycle.moves import ensure_model
+from lockstep.registry.record.journal import journal
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -82,8 +86,6 @@ def judged(
 
 def _model(client: MlflowClient, name: str) -> Model:
     """Return the registered model, made where it is none yet."""
-    from lockstep.registry.lifecycle.moves import ensure_model
-
     ensure_model(client, name)
     return get_model(client, name)
 
@@ -181,10 +183,7 @@ def _best_of(values: Mapping[int, float], own: float, metric: str, rows: int) ->
 
 def trained(outputs: Outputs) -> Loaded:
     """Return a trained model of this workspace as what predicts."""
-    from lockstep.decision.policies import costs_in
-    from lockstep.models.scoring.prediction import Model
-
-    return Model(
+    return Loaded(
         pipeline=outputs.load_pipeline(),
         schema=outputs.schema,
         threshold=outputs.card.get("threshold"),
@@ -200,8 +199,6 @@ def _value(model: Loaded, rows: Holdout, metric: str, root: Path) -> float:
 
 def _record(client: MlflowClient, name: str, digest: str, run_id: str, answer: Answer) -> None:
     """Put a refusal on record, unless the same one is there."""
-    from lockstep.registry.record.journal import journal
-
     gate: dict[str, Any] = {"verdict": REFUSED, "policy": IF_BETTER, "summary": answer.detail}
     gate |= {"champion": answer.best} if answer.best is not None else {}
     details = {"model_digest": digest, "run_id": run_id}

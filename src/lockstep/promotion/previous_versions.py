@@ -17,6 +17,7 @@ from lockstep.io import sha256_json
 from lockstep.promotion.best_production import Decider, scored_from
 from lockstep.promotion.holdout import Holdout, kept_scores, scored, seen_by
 from lockstep.registry.artifact.disk_cache import keep, read_kept
+from lockstep.registry.artifact.loading import costs_of, locate, open_version, schema_of
 from lockstep.registry.artifact.training_rows import Seen, keep_seen, kept_seen
 from lockstep.registry.catalog import Version
 
@@ -74,8 +75,6 @@ def seen_of(client: MlflowClient, root: Path, version: Version) -> Seen:
 
 def scores_of(client: MlflowClient, root: Path, version: Version, rows: Holdout) -> Scored:
     """Return rows with a version's scores, kept ones where there are any; ArtifactError for one that doesn't open."""
-    from lockstep.registry.artifact.loading import costs_of, locate, open_version
-
     digest, facts = str(version.tag("model_digest")), _kept_facts(root, version)
     scores = kept_scores(digest, rows, root) if facts else None
     if facts is not None and scores is not None:
@@ -91,8 +90,6 @@ def scores_of(client: MlflowClient, root: Path, version: Version, rows: Holdout)
 
 def _facts(client: MlflowClient, root: Path, version: Version) -> Facts:
     """Return what a version reads: as kept where its seen groups are kept too, else as its artifact's schema says."""
-    from lockstep.registry.artifact.loading import locate, schema_of
-
     told, facts = version.tag("seen_digest"), _kept_facts(root, version)
     if facts is not None and (told is None or kept_seen(root, told) is not None):
         return facts

@@ -15,6 +15,7 @@ from lockstep.config.params import load_params
 from lockstep.errors import RegistryError
 from lockstep.evaluation.metrics import better
 from lockstep.promotion.gates import Answer
+from lockstep.registry.artifact.loading import locate, open_version
 from lockstep.registry.catalog import Model, Version, registry_speaks
 from lockstep.registry.record.events import to_undo
 
@@ -99,8 +100,6 @@ def run_recorded(client: MlflowClient, version: Version) -> Answer:
 
 def way_back(client: MlflowClient, root: Path, model: Model, version: Version) -> Answer:
     """Tell which version a rollback would bring back, and whether that one still loads with all its checks."""
-    from lockstep.registry.artifact.loading import locate, open_version
-
     stands = [v.version for v in model.in_stage("Production")]
     before = stands
     if version.version in stands:

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lockstep.config.gates import Gates
 from lockstep.errors import RegistryError
+from lockstep.evaluation.bootstrap import group_weights, interval
 from lockstep.evaluation.metrics import LOWER_IS_BETTER, Scored, evaluate
+from lockstep.evaluation.paired_comparison import paired_difference
 from lockstep.problems.schema import Column
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -93,8 +96,6 @@ def value_of(rows: Scored, metric: str) -> float:
 
 def _squares(rows: Scored) -> Any:
     """Return each row's Brier score: squared gaps to the truth, of several classes added up."""
-    import numpy as np
-
     if rows.task == "multiclass":
         truth = np.eye(rows.score.shape[1])[rows.target.astype(np.int64)]
         return ((rows.score - truth) ** 2).sum(axis=1)
@@ -103,14 +104,8 @@ def _squares(rows: Scored) -> Any:
 
 def _beyond_noise(one: Scored, other: Scored, groups: NDArray[Any], metric: str, resamples: int) -> bool:
     """Tell whether the challenger is worse by more than noise, by the paired bootstrap over groups."""
-    from lockstep.evaluation.paired_comparison import paired_difference
-
     if metric != OF_ONE_CLASS:
         return paired_difference(one, other, groups, metric, resamples).loses
-    import numpy as np
-
-    from lockstep.evaluation.bootstrap import group_weights, interval
-
     gaps = _squares(one) - _squares(other)
     drawn = [gaps @ weights / weights.sum(axis=0) for weights in group_weights(groups, resamples, 0)]
     return interval(np.concatenate(drawn))[0] > 0
@@ -129,8 +124,6 @@ def levels(values: pd.Series, column: Column) -> Iterator[tuple[str, Mask]]:
 
 
 def _quartiles(values: pd.Series, gone: Mask) -> Iterator[tuple[str, Mask]]:
-    import numpy as np
-
     numbers = values.to_numpy(dtype=np.float64)
     if gone.all():
         return

@@ -8,8 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
 from lockstep.decision.score_scale import PROBABILITY, to_probability
 from lockstep.errors import DataError
+from lockstep.evaluation.metrics import LOWER_IS_BETTER
 from lockstep.io import whole_file
 
 if TYPE_CHECKING:
@@ -125,8 +130,6 @@ def comparison(table: pd.DataFrame, metric: str) -> Figure:
 
     ``table`` has a row a type: columns type, METRIC, and METRIC_low, METRIC_high where known.
     """
-    from lockstep.evaluation.metrics import LOWER_IS_BETTER
-
     figure, axes = _canvas(3, wide_labels=True)
     ordered = table.sort_values(metric, ascending=metric not in LOWER_IS_BETTER)
     errors = None
@@ -141,8 +144,6 @@ def comparison(table: pd.DataFrame, metric: str) -> Figure:
 
 def _canvas(height: float, wide_labels: bool, legend_beside: bool = False) -> tuple[Figure, Axes]:
     """Return a figure with fixed margins: letting matplotlib find them draws everything twice."""
-    from matplotlib.figure import Figure
-
     width = 8.5 if legend_beside else 6
     figure = Figure(figsize=(width, height), dpi=100)
     margins = {
@@ -155,8 +156,6 @@ def _canvas(height: float, wide_labels: bool, legend_beside: bool = False) -> tu
 
 
 def _curves(axes: Axes, table: pd.DataFrame, x: str, ys: list[str]) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     for y in ys:
         axes.plot(table[x], table[y], marker="." if len(table) < 20 else None, label=y.replace("_", " "))
     _name_axes(axes, x, ys[0] if len(ys) == 1 else "value")
@@ -173,8 +172,6 @@ def _name_axes(axes: Axes, x: str, y: str) -> None:
 
 def _roc(axes: Axes, table: pd.DataFrame, facts: Facts) -> None:
     """Draw the curve with its area, and where the threshold is on it."""
-    import numpy as np
-
     auc = facts.metrics.get("roc_auc")
     axes.plot(table["fpr"], table["tpr"], label="model" if auc is None else f"AUC {auc:.3f}")
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey", label="by chance")
@@ -205,8 +202,6 @@ def _ks(axes: Axes, table: pd.DataFrame, threshold: float | None) -> None:
 
 def _calibration(axes: Axes, table: pd.DataFrame, facts: Facts) -> None:
     """Draw the observed rate by score, and where a calibrated model's points lie on the score's scale."""
-    import numpy as np
-
     axes.plot(table["predicted"], table["observed"], marker=".", label="model")
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey", label="calibrated probabilities")
     if facts.positive_weight != 1.0:

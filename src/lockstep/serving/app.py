@@ -18,6 +18,7 @@ from pathlib import Path
 import orjson
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
+from swagger_ui_bundle import swagger_ui_path
 
 from lockstep.serving.api_keys import Keys
 from lockstep.serving.connection_limits import FULL
@@ -333,8 +334,6 @@ async def _docs_file(exchange: Exchange) -> Reply:
 
 @cache
 def _docs_content(name: str) -> bytes:
-    from swagger_ui_bundle import swagger_ui_path
-
     return Path(swagger_ui_path, name).read_bytes()
 
 

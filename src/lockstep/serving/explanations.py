@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lockstep.models.scoring.contributions import reasons, record_at
+from lockstep.models.scoring.fast_scoring import AskedForest
 from lockstep.serving.loaded_model import Served
 
 if TYPE_CHECKING:
@@ -26,8 +28,6 @@ def explanations(
 
 
 def _told(served: Served, columns: Columns, found: Contributions, row: int) -> dict[str, Any]:
-    from lockstep.models.scoring.contributions import reasons, record_at
-
     label = {} if found.classes is None else {"explained_class": found.classes[row]}
     return {
         **label,
@@ -42,8 +42,6 @@ def _told(served: Served, columns: Columns, found: Contributions, row: int) -> d
 
 def margin_scale(served: Served) -> str:
     """Return what a margin is: a value, a forest's probability, or log-odds."""
-    from lockstep.models.scoring.fast_scoring import AskedForest
-
     if served.model.schema.task == "regression":
         return "value"
     return "probability" if isinstance(served.scorer.answering, AskedForest) else "log-odds"

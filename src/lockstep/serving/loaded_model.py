@@ -7,11 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import orjson
 
 from lockstep.decision.score_scale import BALANCED, PROBABILITY, WEIGHTED, equivalent
 from lockstep.errors import ArtifactError, ConfigError
+from lockstep.models.golden_rows import golden_rows
+from lockstep.models.scoring.contributions import Explainer
 from lockstep.models.scoring.prediction import Model
+from lockstep.models.scoring.scorer import Scorer, columns_of
+from lockstep.promotion.gates import signature_faults
+from lockstep.registry.catalog import was_dirty
+from lockstep.serving.form_page import page
+from lockstep.serving.openapi import openapi
+from lockstep.serving.request_parsing import RecordReader
 from lockstep.serving.settings import Rule, ServingSettings
 
 if TYPE_CHECKING:
@@ -94,12 +103,6 @@ def prepare(opened: Opened, settings: ServingSettings, before: Served | None = N
     It must take every request that the one before takes, decide on the scale that the threshold is meant on, and
     score its golden rows by the fast path as by the pipeline itself.
     """
-    from lockstep.models.scoring.contributions import Explainer
-    from lockstep.models.scoring.scorer import Scorer
-    from lockstep.serving.form_page import page
-    from lockstep.serving.openapi import openapi
-    from lockstep.serving.request_parsing import RecordReader
-
     model = opened.model
     if before is not None:
         _check_signature(opened, before)
@@ -124,8 +127,6 @@ def prepare(opened: Opened, settings: ServingSettings, before: Served | None = N
 
 def _check_signature(opened: Opened, before: Served) -> None:
     """Refuse a model that would refuse what its predecessor answered, or answer something else."""
-    from lockstep.promotion.gates import signature_faults
-
     if opened.model.schema.name != before.model.schema.name:
         raise ArtifactError(
             f"{opened.where} is a model of {opened.model.schema.name}, what is served is one of "
@@ -178,11 +179,6 @@ def words_of(model: Model) -> tuple[str, str]:
 
 def check_fast_path(opened: Opened, scorer: Scorer, explainer: Explainer) -> None:
     """Compare the scores of golden rows with the pipeline's own, bit by bit, and explain one, which warms both up."""
-    import numpy as np
-
-    from lockstep.models.golden_rows import golden_rows
-    from lockstep.models.scoring.scorer import columns_of
-
     table = golden_rows(opened.model.schema)
     columns = columns_of(opened.model.schema, table)
     found, told = scorer.score(columns, len(table)), opened.model.score(table)
@@ -209,8 +205,6 @@ def _origin(opened: Opened, decision: Decision | None) -> dict[str, Any]:
 
 def _version_body(opened: Opened, decision: Decision | None) -> dict[str, Any]:
     """Return what /version says of the model and its lineage."""
-    from lockstep.registry.catalog import was_dirty
-
     model, tags = opened.model, opened.tags
     told = decision and {
         "threshold": decision.threshold,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import numpy as np
 
     from lockstep.models.scoring.scorer import Scorer
     from lockstep.serving.request_parsing import Read
@@ -63,8 +63,6 @@ def _score(parts: Sequence[_Part]) -> None:
 
 
 def _joined(parts: Sequence[_Part]) -> tuple[dict[str, np.ndarray], int]:
-    import numpy as np
-
     first = parts[0].read
     if len(parts) == 1:
         return first.columns, first.rows

@@ -10,7 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lockstep.audit.bundle_checks import MODEL_FOLDER, bundle_sums, listed_sums, version_of
+from lockstep.audit.findings import compared
+from lockstep.config.layout import ProblemLayout
+from lockstep.config.settings import load_settings
 from lockstep.errors import ArtifactError, ConfigError, LockstepError, RegistryError
+from lockstep.io import read_json
+from lockstep.models.workspace import load_file
+from lockstep.problems.schema import load_schema
+from lockstep.registry.artifact.loading import Located, find_version, locate, open_folder, open_version
+from lockstep.registry.catalog import (
+    TAG_PREFIX,
+    NotRegistered,
+    marks_of,
+    newest_in,
+    open_registry,
+    open_to_read,
+)
+from lockstep.registry.publishing.destinations import model_name
 from lockstep.serving.loaded_model import Opened, Served, prepare
 from lockstep.serving.settings import ServingSettings
 
@@ -70,8 +87,6 @@ class Source:
 
     def _never_comes(self, error: LockstepError) -> bool:
         """Tell whether no waiting helps: an address that is none, or what was named is not in the registry."""
-        from lockstep.registry.catalog import NotRegistered
-
         named = self.settings.model_uri or self.settings.model_name
         misspelt = isinstance(error, ConfigError) and self._trying is None
         return misspelt or (isinstance(error, NotRegistered) and named is not None)
@@ -220,8 +235,6 @@ class Registry:
 
     def find(self) -> Version:
         """Return the version that is wanted now."""
-        from lockstep.registry.catalog import marks_of, open_to_read
-
         self._reader = self._reader or open_to_read(self.root)
         marks = marks_of(self._reader, self.name) if self.name else None
         found = self._find(self._reader)
@@ -230,8 +243,6 @@ class Registry:
 
     def find_moved(self, anyway: bool) -> Version | None:
         """Return the version that is wanted, None while the model's tags and aliases are as they were."""
-        from lockstep.registry.catalog import marks_of
-
         if self._reader is None or self._marks is None or anyway:
             return self.find()
         marks = marks_of(self._reader, self.name or "")
@@ -239,9 +250,6 @@ class Registry:
 
     def open(self, version: Version) -> Opened:
         """Fetch a version and check it: digest, allowed types, golden rows."""
-        from lockstep.registry.artifact.loading import locate, open_version
-        from lockstep.registry.catalog import open_registry
-
         model = open_version(locate(open_registry(self.root), version, self.root))
         return Opened(model, "registry", _place(version), plain_tags(version))
 
@@ -252,15 +260,11 @@ class Registry:
 
 def plain_tags(version: Version) -> dict[str, str]:
     """Return a version's tags without their prefix."""
-    from lockstep.registry.catalog import TAG_PREFIX
-
     return {key.removeprefix(TAG_PREFIX): value for key, value in version.tags.items()}
 
 
 def _registry_of(settings: ServingSettings, root: Path) -> Registry | None:
     """Return what to ask of the registry; None where nothing says that there is one."""
-    from lockstep.registry.catalog import newest_in
-
     if settings.model_uri is not None:
         return Registry(root, _fixed(settings, root), "fixed", None)
     if settings.tracking_uri is None and settings.model_name is None:
@@ -271,9 +275,6 @@ def _registry_of(settings: ServingSettings, root: Path) -> Registry | None:
 
 def _fixed(settings: ServingSettings, root: Path) -> Callable[[Any], Version]:
     """Return what finds the version of MODEL_URI=runs:/ID/model or models:/NAME/VERSION."""
-    from lockstep.registry.artifact.loading import find_version
-    from lockstep.registry.catalog import open_registry
-
     uri = str(settings.model_uri)
     if run := _RUN.fullmatch(uri):
         return lambda _: find_version(open_registry(root), run_id=run["run"])
@@ -286,9 +287,6 @@ def _fixed(settings: ServingSettings, root: Path) -> Callable[[Any], Version]:
 
 def registered_name(settings: ServingSettings, root: Path) -> str:
     """Return the registered model of the problem: the champion's type where types have names of their own."""
-    from lockstep.config.settings import load_settings
-    from lockstep.registry.publishing.destinations import model_name
-
     return model_name(
         load_settings(root), settings.problem, champion_type(root, settings.problem) or "xgboost"
     )
@@ -296,9 +294,6 @@ def registered_name(settings: ServingSettings, root: Path) -> str:
 
 def champion_type(root: Path, problem: str) -> str | None:
     """Return the model type that won the workspace's last comparison; None where none was made."""
-    from lockstep.config.layout import ProblemLayout
-    from lockstep.io import read_json
-
     file = ProblemLayout(root, problem).champion
     return str(read_json(file)["type"]) if file.is_file() else None
 
@@ -309,9 +304,6 @@ def open_path(settings: ServingSettings, root: Path) -> Opened:
     found = path if path.exists() else root / path
     if (found / "bundle.json").is_file():
         return _open_bundle(found)
-    from lockstep.io import read_json
-    from lockstep.models.workspace import load_file
-
     model = load_file(path, root)
     card = read_json(found.resolve().with_suffix(".json"))
     release = card.get("release", {})
@@ -325,9 +317,6 @@ def model_path(settings: ServingSettings, root: Path) -> Path:
     """Return MODEL_PATH, else the problem's released model, else its champion in this workspace."""
     if settings.model_path is not None:
         return Path(settings.model_path).expanduser()
-    from lockstep.config.layout import ProblemLayout
-    from lockstep.problems.schema import load_schema
-
     problem = load_schema(settings.problem).name
     released = Path("models") / problem / "production.pkl"
     if (root / released).exists():
@@ -343,10 +332,6 @@ def model_path(settings: ServingSettings, root: Path) -> Path:
 
 def _open_bundle(folder: Path) -> Opened:
     """Open an exported bundle: every file by its sum first, then as any artifact."""
-    from lockstep.audit.bundle_checks import MODEL_FOLDER, bundle_sums, listed_sums, version_of
-    from lockstep.audit.findings import compared
-    from lockstep.registry.artifact.loading import Located, open_folder
-
     faults = compared(listed_sums(folder), bundle_sums(folder))
     if faults:
         raise ArtifactError(

@@ -14,16 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
+import pandas as pd
 
 from lockstep.config.settings import PredictionLogSection
 from lockstep.serving.background_writer import Spool
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
 
 PREDICTIONS, FEEDBACK = "predictions-*.sqlite", "feedback-*.sqlite"
 _TABLES = {
@@ -171,8 +169,6 @@ def _size(path: Path) -> int:
 
 def read_entries(folder: Path, since_ms: int = 0, until_ms: int = 2**62) -> Iterator[Entry]:
     """Yield the requests answered from ``since_ms`` (inclusive) to ``until_ms``, file by file as they were written."""
-    import numpy as np
-
     where = "WHERE time_ms >= ? AND time_ms < ? ORDER BY rowid"
     for row in _rows(folder, PREDICTIONS, f"SELECT * FROM predictions {where}", (since_ms, until_ms)):
         request, at, model, version, digest, rows, scores, decisions, records = row
@@ -193,8 +189,6 @@ def predictions_table(folder: Path, since_ms: int = 0, until_ms: int = 2**62) ->
     ``score`` is the positive class's probability or the prediction; of several classes the highest. Features go
     by the schema's own names, whatever aliases a request used.
     """
-    import pandas as pd
-
     labels = read_labels(folder)
     rows = [row for entry in read_entries(folder, since_ms, until_ms) for row in _expanded(entry, labels)]
     table = pd.DataFrame(rows)

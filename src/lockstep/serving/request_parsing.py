@@ -14,6 +14,7 @@ from itertools import chain, islice
 from operator import call, itemgetter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import orjson
 
 # checks.py is part of every data stage's code, so it stays as it is; its names are used where they are.
@@ -136,8 +137,6 @@ class RecordReader:
 
     def _columns_of_one(self, record: Any) -> dict[str, NDArray[Any]] | None:
         """Return one record's columns, rows of one array: making an array takes longer than checking a value."""
-        import numpy as np
-
         values = self._pick(record)
         if len(record) != len(values) or not all(map(call, self._fits, values)):
             return None
@@ -273,8 +272,6 @@ def _check_of(column: Column) -> Check:
 
 
 def _code_check(column: Column) -> Check:
-    import numpy as np
-
     types = _types(column)
     known = _codes(column) | {None}
 
@@ -287,8 +284,6 @@ def _code_check(column: Column) -> Check:
 
 
 def _range_check(column: Column) -> Check:
-    import numpy as np
-
     types = _types(column)
     low, high = _ends(column)
     whole = column.integer
@@ -312,8 +307,6 @@ def _ends(column: Column) -> tuple[float, float]:
 
 
 def _text_check(column: Column) -> Check:
-    import numpy as np
-
     types = _types(column)
     known = _codes(column) | {None} if column.codes else None
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from lockstep.models.scoring.prediction import OUTCOMES
+from lockstep.serving.explanations import explanations
 from lockstep.serving.loaded_model import Served
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from lockstep.serving.request_parsing import Read
 
 
@@ -39,8 +40,6 @@ def answered(served: Served, read: Read, scores: np.ndarray) -> Answered:
 
 def explained(served: Served, body: bytes, most_rows: int) -> Answered:
     """Return the predictions of a body's records with what each feature adds to them."""
-    from lockstep.serving.explanations import explanations
-
     read = served.reader.read(body, most_rows)
     scores = served.scorer.score(read.columns, read.rows)
     outcomes = outcomes_of(served, scores)
@@ -76,8 +75,6 @@ def _places(served: Served, outcomes: list[dict[str, Any]]) -> Any:
     """Return the place of each row's decided class among the model's; None but for several classes."""
     if served.model.schema.task != "multiclass":
         return None
-    import numpy as np
-
     place = {label: number for number, label in enumerate(served.model.classes)}
     return np.array([place[one["decision"]] for one in outcomes])
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from xgboost import DMatrix
 
 from lockstep.features.matrix_columns import CLASSES
 from lockstep.models.calibration import base_estimator
@@ -140,8 +141,6 @@ def _split(values: NDArray[Any]) -> Parts:
 
 
 def _xgboost_parts(asked: AskedXGBoost, encoded: Floats) -> NDArray[Any]:
-    from xgboost import DMatrix
-
     kinds = asked.booster.feature_types
     rows = DMatrix(asked.rows(encoded), feature_types=kinds, enable_categorical=True, nthread=1)
     return asked.booster.predict(

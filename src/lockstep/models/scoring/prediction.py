@@ -9,12 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
+
+from lockstep.data.checks import records_to_table
 from lockstep.decision.policies import Costs, decide
 from lockstep.errors import DataError
+from lockstep.evaluation.intervals import bounds
+from lockstep.evaluation.metrics import SCORE_DECIMALS
 from lockstep.features.matrix_columns import CLASSES
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
     from lockstep.problems.schema import Column, Schema
@@ -48,10 +52,6 @@ class Model:
 
         The positive class's probability (rows,), those of several classes (rows, classes), or the prediction (rows,).
         """
-        import numpy as np
-
-        from lockstep.evaluation.metrics import SCORE_DECIMALS
-
         if self.schema.task == "regression":
             return np.asarray(self.pipeline.predict(table), dtype=np.float64)
         scores = np.asarray(self.pipeline.predict_proba(table), dtype=np.float64)
@@ -63,8 +63,6 @@ def predict(model: Model, records: Sequence[Record], threshold: float | None = N
 
     ``threshold`` replaces the model's own; a record that does not fit is a DataError that names what to change.
     """
-    from lockstep.data.checks import records_to_table
-
     table = records_to_table(model.schema, records)
     found = OUTCOMES[model.schema.task](model, model.score(table), threshold)
     return [{"row": number, **one, **_origin(model)} for number, one in enumerate(found, start=1)]
@@ -104,8 +102,6 @@ def _of_several(model: Model, scores: np.ndarray, threshold: float | None) -> li
 def _of_numbers(model: Model, scores: np.ndarray, threshold: float | None) -> list[dict[str, Any]]:
     if model.interval is None:
         return [{"prediction": score} for score in scores.tolist()]
-    from lockstep.evaluation.intervals import bounds
-
     low, high = bounds(model.interval, scores)
     ends, coverage = zip(low.tolist(), high.tolist(), strict=True), model.interval["coverage"]
     return [

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
 
 from lockstep.errors import DataError
 from lockstep.problems.accidents import recode
 from lockstep.problems.accidents.eras import raw_files, required_columns
 from lockstep.problems.text_tables import MISSING, RawTable, TextTable, numbers, read_text, whole_numbers
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
 
 TRUTH = "true_probability.csv"
 """Written by the generator beside its raw files: Num_Acc, id_usager, probability."""
@@ -49,8 +48,6 @@ def read_raw(folder: Path) -> RawTable:
 
 
 def _read_all(paths: list[Path], read: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
-    import pandas as pd
-
     return pd.concat([read(path) for path in paths], ignore_index=True)
 
 
@@ -74,15 +71,11 @@ def _open(path: Path, kind: str) -> tuple[TextTable, np.ndarray]:
 
 
 def _optional(text: TextTable, name: str) -> np.ndarray:
-    import numpy as np
-
     return numbers(text, name, missing=_MISSING) if name in text.columns else np.full(text.rows, np.nan)
 
 
 def read_accidents(path: Path) -> pd.DataFrame:
     """Read one caracteristiques file: a row an accident, codes and positions as in schema.yaml."""
-    import pandas as pd
-
     text, ids = _open(path, "caracteristiques")
     number = partial(numbers, text, missing=_MISSING)
     year = recode.full_year(number("an"))
@@ -107,16 +100,12 @@ def read_accidents(path: Path) -> pd.DataFrame:
 
 
 def _dates(columns: dict[str, np.ndarray]) -> pd.Series:
-    import pandas as pd
-
     parts = {"year": columns["year_acc"], "month": columns["mois"], "day": columns["jour"]}
     return pd.to_datetime(pd.DataFrame(parts), errors="coerce").astype("datetime64[ms]")
 
 
 def read_places(path: Path) -> pd.DataFrame:
     """Read one lieux file: one or more rows an accident; vma is missing up to 2018."""
-    import pandas as pd
-
     text, ids = _open(path, "lieux")
     number = partial(numbers, text, missing=_MISSING)
     # up to 2018 the files hold 0 where traffic regime and surface were not told
@@ -126,8 +115,6 @@ def read_places(path: Path) -> pd.DataFrame:
 
 def read_vehicles(path: Path) -> pd.DataFrame:
     """Read one vehicules file: a row a vehicle, keyed by accident, id_vehicule (-1 up to 2018) and num_veh."""
-    import pandas as pd
-
     text, ids = _open(path, "vehicules")
     columns = {
         "catv": recode.lookup(numbers(text, "catv", missing=_MISSING), recode.VEHICLE_GROUPS),
@@ -139,8 +126,6 @@ def read_vehicles(path: Path) -> pd.DataFrame:
 
 def read_people(path: Path) -> pd.DataFrame:
     """Read one usagers file: a row a person, with the key of the vehicle it was in or was hit by."""
-    import pandas as pd
-
     text, ids = _open(path, "usagers")
     number = partial(numbers, text, missing=_MISSING)
     catu = recode.pedestrian(number("catu"))
@@ -157,16 +142,11 @@ def read_people(path: Path) -> pd.DataFrame:
 
 
 def _ids(text: TextTable, name: str) -> np.ndarray:
-    import numpy as np
-
     return whole_numbers(text, name) if name in text.columns else np.full(text.rows, -1)
 
 
 def _vehicle_key(text: TextTable) -> dict[str, np.ndarray | pd.Series]:
     """Return id_vehicule as int64 and num_veh as letters and digits only: it has junk such as "[01"."""
-    import pandas as pd
-    import pyarrow.compute as pc
-
     coded = text.columns["num_veh"].dictionary_encode()
     clean = pc.utf8_upper(
         pc.replace_substring_regex(coded.dictionary, pattern="[^A-Za-z0-9]", replacement="")
@@ -248,8 +228,6 @@ def _drop(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
 
 def _true_probability(people: pd.DataFrame, path: Path) -> pd.Series:
     """Return each person's true probability from the generator's file; missing where there is none."""
-    import pandas as pd
-
     if not path.is_file():
         return pd.Series(float("nan"), index=people.index)
     text = read_text(path)

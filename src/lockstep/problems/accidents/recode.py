@@ -5,10 +5,10 @@ A code that has no meaning in any era stays as it is, so that the check of the t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
+import pyarrow.compute as pc
 
 NEW_ERA = 2019
 """First year of the format with id_vehicule, secu1 to secu3, vma and motor."""
@@ -34,8 +34,6 @@ _WEST = (971, 972, 973, 975, 977, 978, 986, 987)
 
 def lookup(values: np.ndarray, table: dict[int, int | None]) -> np.ndarray:
     """Return ``values`` by ``table`` (None: missing); what it does not list stays."""
-    import numpy as np
-
     out = values.copy()
     for old, new in table.items():
         out[values == old] = np.nan if new is None else new
@@ -44,8 +42,6 @@ def lookup(values: np.ndarray, table: dict[int, int | None]) -> np.ndarray:
 
 def severe(grav: np.ndarray) -> np.ndarray:
     """Return 1 for killed (2) and hospitalised (3), 0 for unhurt (1) and slightly hurt (4), NaN for all else."""
-    import numpy as np
-
     out = np.full(grav.shape, np.nan)
     for code, value in _SEVERE.items():
         out[grav == code] = value
@@ -54,38 +50,28 @@ def severe(grav: np.ndarray) -> np.ndarray:
 
 def full_year(an: np.ndarray) -> np.ndarray:
     """Return four-digit years: 13 means 2013 in the files up to 2018."""
-    import numpy as np
-
     return np.where(an < 100, an + 2000, an)
 
 
 def corsica_as_digits(codes: Any) -> Any:
     """Return department or municipality codes (a pyarrow string array) with 2A as 201 and 2B as 202."""
-    import pyarrow.compute as pc
-
     south = pc.replace_substring_regex(codes, pattern="^2[Aa]", replacement="201")
     return pc.replace_substring_regex(south, pattern="^2[Bb]", replacement="202")
 
 
 def clock_as_digits(hrmn: Any) -> Any:
     """Return times of day (a pyarrow string array) as hours and minutes in digits: "06:05" as 0605."""
-    import pyarrow.compute as pc
-
     return pc.replace_substring_regex(hrmn, pattern="^([0-9]{1,2}):([0-9]{2})(:.*)?$", replacement=r"\1\2")
 
 
 def department(dep: np.ndarray, year: np.ndarray) -> np.ndarray:
     """Return departments: up to 2018 the files hold ten times the number, but for Corsica and overseas."""
-    import numpy as np
-
     tenfold = (year < NEW_ERA) & ~np.isin(dep, (201, 202)) & (dep < 970)
     return np.where(tenfold, np.floor(dep / 10), dep)
 
 
 def municipality(com: np.ndarray, dep: np.ndarray, year: np.ndarray) -> np.ndarray:
     """Return INSEE codes: up to 2018 the files hold the number within the department (``dep`` as recoded)."""
-    import numpy as np
-
     within = (year < NEW_ERA) & (com < 1000)
     return np.where(within, com + np.where(dep >= 970, dep * 100, dep * 1000), com)
 
@@ -97,8 +83,6 @@ def position(
 
     Up to 2018 the files hold degrees x 1e5 and lose the sign of some overseas positions.
     """
-    import numpy as np
-
     old = year < NEW_ERA
     unusable = np.isnan(lat) | np.isnan(long) | (lat == 0) | (long == 0)
     lat = np.where(old, lat / 1e5, lat)
@@ -113,8 +97,6 @@ def safety_device(secu: np.ndarray) -> np.ndarray:
 
     Not used is 0 (none), use unknown is 8 (cannot be determined); a used device of unknown kind is missing.
     """
-    import numpy as np
-
     device, use = np.floor(secu / 10), secu % 10
     known = np.isin(device, (1, 2, 3, 4, 9))
     conditions = [np.isnan(secu), use == 2, (use == 1) & known, (use == 1) & (device == 0)]
@@ -128,6 +110,4 @@ def pedestrian(catu: np.ndarray) -> np.ndarray:
 
 def place_of(place: np.ndarray, catu: np.ndarray) -> np.ndarray:
     """Return places: 10 for every pedestrian (the files up to 2017 leave it empty), 0 is missing."""
-    import numpy as np
-
     return np.where(catu == 3, 10.0, lookup(place, {0: None}))

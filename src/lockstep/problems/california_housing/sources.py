@@ -6,6 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from sklearn.datasets import _california_housing as fetcher
+
 from lockstep.errors import DataError
 from lockstep.io import sha256_file, write_csv
 from lockstep.problems.source_files import RemoteFile
@@ -15,8 +17,6 @@ FILE = "california_housing.csv"
 
 def files_of_year(_: int) -> list[RemoteFile]:
     """Return the one archive there is, of the census of 1990: address and sum as scikit-learn has them."""
-    from sklearn.datasets import _california_housing as fetcher
-
     return [RemoteFile(fetcher.ARCHIVE.filename, fetcher.ARCHIVE.url, fetcher.ARCHIVE.checksum)]
 
 
@@ -31,8 +31,6 @@ def write_raw(archives: list[Path], folder: Path) -> None:
     The fetcher takes an archive that lies in its data home with the right sum, so it asks no server; one with
     another sum is a DataError.
     """
-    from sklearn.datasets import _california_housing as fetcher
-
     (archive,) = archives
     found, wanted = sha256_file(archive), fetcher.ARCHIVE.checksum
     if found != wanted:

@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlflow.artifacts import download_artifacts
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
 from lockstep.errors import ArtifactError
 from lockstep.registry.store.client import fluent, one_line
 
@@ -31,8 +35,6 @@ def fetch_version(client: MlflowClient, version: Version, folder: Path) -> None:
 
 def fetch_run_folder(client: MlflowClient, run_id: str, path: str, folder: Path) -> bool:
     """Copy a folder of a run's artifacts into ``folder``; false where the run has none of that name."""
-    from mlflow.artifacts import download_artifacts
-
     _quiet()
     with _files_speak(f"the files of run {run_id} cannot be read"), fluent(client.tracking_uri):
         if not any(item.path == path for item in client.list_artifacts(run_id)):
@@ -67,8 +69,6 @@ def delete_files(client: MlflowClient, version: Version) -> None:
 @contextmanager
 def repository(client: MlflowClient, version: Version) -> Iterator[Any]:
     """Yield MLflow's access to the folder of a version's artifact."""
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
     _quiet()
     with fluent(client.tracking_uri):
         uri = client.get_model_version_download_uri(version.name, str(version.version))
@@ -87,8 +87,6 @@ def _walked(repo: Any, folder: str) -> Iterator[Any]:
 @contextmanager
 def _files_speak(what: str) -> Iterator[None]:
     """Turn whatever a store raises over files into one line."""
-    from mlflow.exceptions import MlflowException
-
     try:
         yield
     except (MlflowException, *FILES_FAULTS) as error:

@@ -8,6 +8,7 @@ what the registry holds, looks at it closely.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -16,9 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import mlflow.artifacts
+from mlflow.exceptions import MlflowException
+from requests import RequestException
+
 from lockstep.errors import ArtifactError, ConfigError, DataError, RegistryError
+from lockstep.evaluation.intervals import check_interval
 from lockstep.io import read_json, sha256_file, whole_folder, write_json
-from lockstep.models.artifact import digest_of
+from lockstep.models.artifact import digest_of, read_artifact
+from lockstep.models.golden_rows import COUNT, check_golden, golden_from
 from lockstep.models.scoring.prediction import Model
 from lockstep.problems.schema import Schema, read_schema
 from lockstep.registry.artifact.mlflow_leftovers import drop_added_on_loading
@@ -112,9 +119,6 @@ def open_folder(located: Located) -> Model:
 
 
 def _checked(located: Located) -> tuple[Any, Schema]:
-    from lockstep.models.artifact import read_artifact
-    from lockstep.models.golden_rows import check_golden
-
     version, folder = located.version, located.folder
     where = f"{version.name} version {version.version}"
     pipeline = read_artifact(_skops_file(folder, where), _digest(version), folder / SHIPPED_CODE)
@@ -153,8 +157,6 @@ def open_seen(located: Located) -> Seen:
 
 def _interval(version: Version, where: str) -> dict[str, Any] | None:
     """Return the prediction interval that a version of a regression carries."""
-    from lockstep.evaluation.intervals import check_interval
-
     told = version.tag("interval")
     if told is None:
         return None
@@ -183,8 +185,6 @@ def costs_of(version: Version, where: str) -> dict[str, dict[str, float]] | None
 
 def declared(located: Located, where: str) -> tuple[Schema, pd.DataFrame, list[Any]]:
     """Return schema, golden rows and their outputs as an artifact holds them; ArtifactError where one is off."""
-    from lockstep.models.golden_rows import COUNT, golden_from
-
     schema = schema_of(located.folder, located.version, where)
     rows, outputs = golden_from(_content(located.folder / GOLDEN, where), schema)
     if len(rows) < COUNT:
@@ -235,8 +235,6 @@ def _version_of_run(client: MlflowClient, run_id: str) -> Version:
     found = versions_of_run(client, run_id)
     if found:
         return max(found, key=lambda v: (v.version, v.name))
-    from mlflow.exceptions import MlflowException
-
     try:
         run = client.get_run(run_id)
     except MlflowException:
@@ -257,12 +255,7 @@ def _digest(version: Version) -> str:
 
 def _download(client: MlflowClient, version: Version, folder: Path) -> None:
     """Fetch a version's whole artifact and write down each file's sum; a wrong one is not kept."""
-    import os
-
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    import mlflow.artifacts
-    from requests import RequestException
-
     where = f"{version.name} version {version.version}"
     uri = f"models:/{version.name}/{version.version}"
     with whole_folder(folder) as part:

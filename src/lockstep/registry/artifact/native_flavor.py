@@ -8,7 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import lightgbm
+import xgboost
+
 from lockstep.models.artifact import ALLOWED_TYPES, canonical_bytes
+from lockstep.models.calibration import base_estimator
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,6 @@ def native_of(pipeline: Any) -> Native | None:
     Users of these loaders expect the classes with ``predict_proba``. Those of xgboost read a booster's own JSON;
     LightGBM's text would come back as a Booster without it, so there it is skops, as the artifact itself.
     """
-    from lockstep.models.calibration import base_estimator
-
     estimator = base_estimator(pipeline.steps[-1][1])
     package, kind = type(estimator).__module__.partition(".")[0], type(estimator)
     make = {"xgboost": _of_xgboost, "lightgbm": _of_lightgbm}.get(package)
@@ -53,16 +55,12 @@ def native_of(pipeline: Any) -> Native | None:
 
 
 def _of_xgboost(estimator: Any, model_class: str) -> Native:
-    import xgboost
-
     content = bytes(estimator.get_booster().save_raw("json"))
     options = {"xgb_version": xgboost.__version__, "model_format": "json"}
     return Native("xgboost", "xgboost.json", content, model_class, options)
 
 
 def _of_lightgbm(estimator: Any, model_class: str) -> Native:
-    import lightgbm
-
     options = {
         "lgb_version": lightgbm.__version__,
         "serialization_format": "skops",

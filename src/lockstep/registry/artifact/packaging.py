@@ -16,6 +16,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, TensorSpec
+from mlflow.types import Schema as Columns
+from sklearn.linear_model import LogisticRegression
+
 from lockstep.io import sha256_file, write_json, write_text
 from lockstep.models.artifact import ALLOWED_TYPES, ENCODER_SOURCE, check_types, content_of
 from lockstep.models.golden_rows import golden_content, golden_outputs, golden_rows
@@ -86,11 +92,6 @@ def package(pipeline: Any, schema: Schema, card: dict[str, Any], seen: bytes | N
 
 def signature(packed: Package) -> ModelSignature:
     """Return the signature the schema declares: float64 for numbers and integer codes, text else."""
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, TensorSpec
-    from mlflow.types import Schema as Columns
-
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec("double" if column.holds_numbers else "string", column.name, required=not column.missing)
         for column in packed.schema.features
@@ -132,8 +133,6 @@ class Flavor:
         MLflow would dump and load the pipeline once more, and skops' own bytes differ from run to run;
         so an empty model is saved for the folder's other files, and then replaced.
         """
-        from sklearn.linear_model import LogisticRegression
-
         folder = Path(path)
         with _code_folder() as code:
             _mlflow_sklearn().save_model(

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
 from lockstep.config.layout import ProblemLayout
 from lockstep.errors import DataError
 from lockstep.features.matrix_columns import ROW
@@ -24,8 +27,6 @@ from lockstep.problems.schema import Schema, load_schema
 from lockstep.registry.artifact.disk_cache import keep, read_kept
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
     from numpy.typing import NDArray
 
     from lockstep.dvc.lineage import Lineage
@@ -71,8 +72,6 @@ class Seen:
 
 def row_keys(table: pd.DataFrame, schema: Schema) -> Seen:
     """Return every row's key, in the table's order, and what it is made of."""
-    import numpy as np
-
     if (name := _telling_group(table, schema)) is not None:
         kind = "number" if table[name].dtype.kind in "iu" else "text"
         return Seen(group_codes(table, schema) >> np.uint64(_DROPPED_BITS), f"group {name} ({kind})")
@@ -98,9 +97,6 @@ def _telling_group(table: pd.DataFrame, schema: Schema) -> str | None:
 
 def _content_keys(table: pd.DataFrame) -> Keys:
     """Return a hash of each row's content and of how many rows of that content came before it."""
-    import numpy as np
-    import pandas as pd
-
     content = pd.util.hash_pandas_object(table, index=False)
     copy = np.asarray(content.groupby(content).cumcount(), dtype=np.uint64)
     first = np.asarray(content, dtype=np.uint64)
@@ -112,8 +108,6 @@ def _content_keys(table: pd.DataFrame) -> Keys:
 
 def to_bytes(seen: Seen) -> bytes:
     """Return a set as a compressed NumPy file: the gaps between sorted keys, no pickle."""
-    import numpy as np
-
     written = io.BytesIO()
     gaps = np.diff(seen.keys, prepend=np.uint64(0))
     np.savez_compressed(written, gaps=gaps, identity=np.array(seen.identity))
@@ -122,8 +116,6 @@ def to_bytes(seen: Seen) -> bytes:
 
 def from_bytes(content: bytes) -> Seen:
     """Read a set; what is none, or holds a pickle, is a DataError."""
-    import numpy as np
-
     try:
         gaps, identity = arrays_of(content, "gaps", "identity")
     except DataError as error:
@@ -135,8 +127,6 @@ def from_bytes(content: bytes) -> Seen:
 
 def arrays_of(content: bytes, *names: str) -> list[NDArray[Any]]:
     """Return named arrays of an .npz file's bytes; DataError for whatever is no whole one, or holds a pickle."""
-    import numpy as np
-
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as held:
             return [held[name] for name in names]
@@ -196,8 +186,6 @@ def _place(root: Path, told: str) -> Path:
 
 def _seen_in(layout: ProblemLayout, schema: Schema) -> Seen:
     """Return the groups of the rows that the matrices of fitting and choosing hold."""
-    import numpy as np
-
     rows = np.concatenate([read_parquet(layout.matrix(part), [ROW])[ROW].to_numpy() for part in FITTED])
     keys = row_keys(_identifying(layout, schema), schema)
     if len(rows) and not 0 <= rows.min() <= rows.max() < len(keys.keys):

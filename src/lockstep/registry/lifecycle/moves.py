@@ -12,6 +12,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mlflow.exceptions import MlflowException
+
 from lockstep.errors import RegistryError, UsageError
 from lockstep.registry.catalog import (
     STAGE_TAG,
@@ -107,8 +109,6 @@ def _check_among(model: Model, judged: Collection[int]) -> None:
 
 def ensure_model(client: MlflowClient, name: str) -> None:
     """Make a registered model where there is none."""
-    from mlflow.exceptions import MlflowException
-
     try:
         client.create_registered_model(name)
     except MlflowException as error:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lockstep.errors import ArtifactError, RegistryError, UsageError
+from lockstep.registry.artifact.artifact_store import delete_files, sizes
 from lockstep.registry.catalog import PRUNED_TAG, Model, Version, get_model, list_models, registry_speaks
 from lockstep.registry.record.events import Event, Record, Who, changes, to_undo
 from lockstep.registry.record.journal import Journal, check_intact, journal
@@ -108,8 +109,6 @@ def _reason(version: Version, newest: set[int], young: set[int], needed: dict[in
 
 def _choice(client: MlflowClient, version: Version, reason: str) -> Choice:
     """Complete a choice by what only the store can tell: files that can be reached, and no run that needs them."""
-    from lockstep.registry.artifact.artifact_store import sizes
-
     reason = reason or own_files(version) or _child_of(client, version)
     if reason:
         return Choice(version, reason)
@@ -228,8 +227,6 @@ def _delete_one(book: Journal, version: Version, event: Event) -> None:
 
     The mark goes again where the store refused and nothing is gone.
     """
-    from lockstep.registry.artifact.artifact_store import delete_files, sizes
-
     there = sizes(book.client, version)
     with registry_speaks():
         book.client.set_model_version_tag(version.name, str(version.version), PRUNED_TAG, str(event.number))

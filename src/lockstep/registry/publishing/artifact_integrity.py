@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.errors import DataError
+from lockstep.models.artifact import digest_of
+from lockstep.registry.artifact.loading import doubted_fault
+from lockstep.registry.artifact.packaging import GOLDEN, SCHEMA, SHIPPED_CODE, SKOPS
 from lockstep.registry.artifact.training_rows import SEEN, SEEN_DIGEST, read_seen
+from lockstep.registry.catalog import PRUNED_TAG, version_from
 from lockstep.registry.publishing.runs import ARTIFACT_BYTES
 from lockstep.registry.publishing.tags import DIGEST
 from lockstep.registry.store import client as store
@@ -21,9 +25,6 @@ def lost_artifact(client: MlflowClient, version: Any, root: Path) -> str:
     A file on this machine is read. In a server's store files and sizes are listed; whole ones are downloaded only
     after this workspace refused to load them, since all of them at every repro would be too much.
     """
-    from lockstep.registry.artifact.loading import doubted_fault
-    from lockstep.registry.catalog import PRUNED_TAG, version_from
-
     if PRUNED_TAG in version.tags:  # deleted on purpose
         return ""
     if fault := doubted_fault(client, version_from(version), root):
@@ -41,8 +42,6 @@ def lost_artifact(client: MlflowClient, version: Any, root: Path) -> str:
 
 def _lost_in_store(client: MlflowClient, model: Any) -> str:
     """Return what a listing of a logged model's files shows to be wrong: one that is gone, or the model cut off."""
-    from lockstep.registry.artifact.packaging import GOLDEN, SCHEMA, SKOPS
-
     listed = {item.path: item.file_size for item in client.list_logged_model_artifacts(model.model_id)}
     needed = (SKOPS, GOLDEN, SCHEMA, *([SEEN] if SEEN_DIGEST in model.tags else []))
     if gone := next((name for name in needed if name not in listed), None):
@@ -55,9 +54,6 @@ def _lost_in_store(client: MlflowClient, model: Any) -> str:
 
 def _lost_here(folder: Path, version: Any) -> str:
     """Return what is wrong with an artifact in a folder of this machine."""
-    from lockstep.models.artifact import digest_of
-    from lockstep.registry.artifact.packaging import SHIPPED_CODE, SKOPS
-
     if not (folder / SKOPS).is_file():
         return f"its artifact {folder / SKOPS} is gone"
     if digest_of((folder / SKOPS).read_bytes(), folder / SHIPPED_CODE) != version.tags.get(DIGEST):

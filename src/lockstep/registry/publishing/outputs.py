@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import joblib
+
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import training_key
 from lockstep.dvc.lineage import TRAIN_STAGE, Lineage, kept_inputs, lineage
@@ -67,8 +69,6 @@ class Outputs:
 
     def load_pipeline(self) -> Any:
         """Load the pipeline from joblib, only if the file is the one its card describes."""
-        import joblib
-
         path = self.layout.model(self.type)
         if sha256_file(path) != self.card["file_sha256"]:
             raise ArtifactError(

@@ -11,9 +11,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import requests
+from mlflow.exceptions import MlflowException
+
 from lockstep.config.gates import gates_of
+from lockstep.config.layout import ProblemLayout
+from lockstep.config.params import load_params
 from lockstep.config.settings import Settings, load_settings
 from lockstep.errors import ArtifactError, ConfigError, RegistryError
+from lockstep.models.artifact import model_digest
+from lockstep.models.golden_rows import check_golden
+from lockstep.promotion.gates import Case, check_sections, floors, golden
+from lockstep.registry.artifact.loading import declared, locate
+from lockstep.registry.artifact.released import release
+from lockstep.registry.catalog import get_model
+from lockstep.registry.publishing.outputs import read_outputs
+from lockstep.registry.publishing.publish import line, publish_anew
+from lockstep.registry.publishing.run_content import data_parts, prefixed_metrics
+from lockstep.registry.publishing.runs import Record, log_run
+from lockstep.registry.publishing.tags import PROBLEM, RETRAIN
+from lockstep.registry.register_models import write_comparison
 from lockstep.registry.store import client as store
 
 if TYPE_CHECKING:
@@ -49,8 +66,6 @@ def experiment_name(problem: str) -> str:
 
 def check_ready(root: Path) -> None:
     """Refuse a retrain whose models could not be registered, before anything is trained."""
-    from lockstep.promotion.gates import check_sections
-
     settings = load_settings(root)
     if not settings.publish:
         raise ConfigError(
@@ -73,11 +88,6 @@ def publish_retrain(
 
     ``params`` say what was asked for. Where no model is fit, what is served stays.
     """
-    import requests
-    from mlflow.exceptions import MlflowException
-
-    from lockstep.registry.publishing.outputs import read_outputs
-
     settings = replace(
         load_settings(root),
         default_stage=STAGE,
@@ -102,11 +112,6 @@ def _published(
     best_first: Sequence[str],
     params: Mapping[str, Any],
 ) -> Retrained:
-    from lockstep.config.layout import ProblemLayout
-    from lockstep.config.params import load_params
-    from lockstep.registry.publishing.runs import log_run
-    from lockstep.registry.register_models import write_comparison
-
     client, done = store.connect(settings, root), Retrained(experiment_name(problem))
     experiment = store.experiment_id(client, store.resolve_uri(settings, root), root, done.experiment)
     end_open_runs(client, experiment)
@@ -137,10 +142,6 @@ def _record(
     problem: str, outputs: dict[str, Outputs], params: Mapping[str, Any], champion: str, metric: str
 ) -> Any:
     """Return what a retrain's run logs: what was asked for, every model's metrics under its type, the champion."""
-    from lockstep.registry.publishing.run_content import data_parts, prefixed_metrics
-    from lockstep.registry.publishing.runs import Record
-    from lockstep.registry.publishing.tags import PROBLEM
-
     found = list(outputs.values())
     digests = {f"{one.type}.model_digest": one.digest for one in found}
     commit = found[0].lineage
@@ -158,9 +159,6 @@ def _record(
 def _make_versions(
     client: MlflowClient, settings: Settings, experiment: str, outputs: dict[str, Outputs], done: Retrained
 ) -> None:
-    from lockstep.registry.publishing.publish import line, publish_anew
-    from lockstep.registry.publishing.tags import RETRAIN
-
     for name, one in outputs.items():
         done.versions[name] = publish_anew(client, settings, one, experiment, {RETRAIN: done.run_id})
         print(line(done.versions[name]), flush=True)
@@ -198,10 +196,6 @@ def release_version(client: MlflowClient, root: Path, outputs: Outputs, publishe
     ArtifactError or RegistryError where the version is below a floor, or does not load with its digest, types and
     golden rows, or the workspace's file is another model.
     """
-    from lockstep.promotion.gates import Case
-    from lockstep.registry.artifact.released import release
-    from lockstep.registry.catalog import get_model
-
     model = get_model(client, published.name)
     version = model.version(int(published.version or 0))
     case = Case(client, root, model, version, gates_of(load_settings(root).gates, outputs.problem))
@@ -219,8 +213,6 @@ def release_version(client: MlflowClient, root: Path, outputs: Outputs, publishe
 
 def check_alone(case: Case) -> None:
     """Raise an ArtifactError where a version fails a check that needs no champion: floors, digest, types, golden."""
-    from lockstep.promotion.gates import floors, golden
-
     for name, check in (("floors", floors), ("golden rows", golden)):
         fine, found = check(case)
         if not fine:
@@ -229,10 +221,6 @@ def check_alone(case: Case) -> None:
 
 def same_model(case: Case) -> Callable[[Loaded], None]:
     """Return the check that a file holds a version's model: by its digest, and by its outputs of the golden rows."""
-    from lockstep.models.artifact import model_digest
-    from lockstep.models.golden_rows import check_golden
-    from lockstep.registry.artifact.loading import declared, locate
-
     version = case.version
     where = f"{version.name} version {version.version}"
     located = locate(case.client, version, case.root)

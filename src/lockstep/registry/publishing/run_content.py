@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from lockstep.models.naming import run_name
 from lockstep.registry.publishing.run_files import read_points
 from lockstep.registry.publishing.runs import DataPart, Record, flattened, part_digest
@@ -101,8 +103,6 @@ def class_metrics(outputs: Outputs) -> dict[str, float]:
 
 def _series(tables: Iterable[Path]) -> dict[str, list[tuple[int, float]]]:
     """Return the values by iteration and by fold from the tables that hold them."""
-    import pandas as pd
-
     series: dict[str, list[tuple[int, float]]] = {}
     for path in tables:
         if path.stem not in ("history", "folds"):

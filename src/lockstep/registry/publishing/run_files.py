@@ -6,12 +6,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from lockstep.io import write_csv, write_json
+from lockstep.models.artifact import canonical_bytes
 from lockstep.problems.schema import PROBLEMS
+from lockstep.reports import plots
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from lockstep.registry.publishing.outputs import Outputs
 
 INPUTS = "changed.json"
@@ -20,8 +22,6 @@ INPUTS = "changed.json"
 
 def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:
     """Write the files of a run: metrics, plots as tables and pictures, lineage, changed inputs, preprocessing."""
-    from lockstep.reports import plots
-
     shutil.copyfile(outputs.layout.type_metrics(outputs.type), folder / "metrics.json")
     write_json(folder / "model_card.json", outputs.card, digits=None)
     _copy(outputs.layout.label_encoder, folder / "label_encoder.json")
@@ -39,8 +39,6 @@ def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:
 
 def _write_cv_summary(outputs: Outputs, path: Path) -> None:
     """Write mean, spread and extremes over the folds, a row a metric, where there are folds."""
-    import pandas as pd
-
     folds = next((table for table in outputs.plots if table.stem == "folds"), None)
     if folds is None:
         return
@@ -59,8 +57,6 @@ def _write_inputs(outputs: Outputs, folder: Path) -> None:
 
 def _write_preprocessing(outputs: Outputs, folder: Path, pipeline: Any) -> None:
     """Write what comes before the estimator: the fitted encoder as skops, and the schema it was made from."""
-    from lockstep.models.artifact import canonical_bytes
-
     folder.mkdir()
     (folder / "encoder.skops").write_bytes(canonical_bytes(pipeline.named_steps["encoder"]))
     shutil.copyfile(PROBLEMS / outputs.problem / "schema.yaml", folder / "schema.yaml")
@@ -68,8 +64,6 @@ def _write_preprocessing(outputs: Outputs, folder: Path, pipeline: Any) -> None:
 
 def read_points(path: Path) -> pd.DataFrame:
     """Read a table behind a plot; labels of classes stay text, also ones like None and NA."""
-    import pandas as pd
-
     labels = ("actual", "predicted") if path.stem == "confusion_matrix" else ("class",)
     others = [str(name) for name in pd.read_csv(path, nrows=0) if name not in labels]
     return pd.read_csv(

@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import mlflow
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.models import Model
+
 from lockstep.io import sha256_json
 from lockstep.registry.artifact.packaging import Flavor, Package
 
@@ -71,8 +75,6 @@ def log_run(
     ``then`` is called with the run's id before it counts as finished; a run that it logs lies below this one.
     Needs MLflow's global functions pointed at the client's store (``store.fluent``).
     """
-    import mlflow
-
     with (
         ExitStack() as patience,
         mlflow.start_run(
@@ -151,8 +153,6 @@ def flattened(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _log_params(client: MlflowClient, run_id: str, params: dict[str, Any]) -> None:
-    from mlflow.entities import Param
-
     listed = [Param(key, str(value)) for key, value in params.items()]
     for start in range(0, len(listed), PARAMS_BATCH):
         client.log_batch(run_id, params=listed[start : start + PARAMS_BATCH])
@@ -160,9 +160,6 @@ def _log_params(client: MlflowClient, run_id: str, params: dict[str, Any]) -> No
 
 def _log_model(record: Record, packed: Package) -> str:
     """Log the model folder against the active run; return the logged model's id."""
-    import mlflow
-    from mlflow.models import Model
-
     flavor = Flavor(packed)
     info = Model.log(
         artifact_path=None,
@@ -181,8 +178,6 @@ def _log_model(record: Record, packed: Package) -> str:
 
 def _log_metrics(client: MlflowClient, run_id: str, model_id: str | None, record: Record) -> None:
     """Log metrics against the model and the data they were measured on, and series step by step."""
-    from mlflow.entities import Metric
-
     now = int(time.time() * 1000)
     logged = []
     for label, values in record.metrics.items():
@@ -199,8 +194,6 @@ def _log_metrics(client: MlflowClient, run_id: str, model_id: str | None, record
 
 
 def _input(part: DataPart) -> DatasetInput:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
     content = {"source": json.dumps(part.source, sort_keys=True), "profile": json.dumps(part.profile)}
     data = Dataset(name=part.name, digest=part.digest, source_type="code", **content)
     return DatasetInput(data, tags=[InputTag("mlflow.data.context", part.context)])

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import requests
+from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
+
 from lockstep.config.settings import load_settings
 from lockstep.errors import RegistryError
 from lockstep.models.search import TrialResult
@@ -45,9 +49,6 @@ class SearchLog:
         self._attempt(lambda: self._close(winner, value))
 
     def _attempt(self, log: Callable[[], None]) -> None:
-        import requests
-        from mlflow.exceptions import MlflowException
-
         if self.lost:
             return
         try:
@@ -74,8 +75,6 @@ class SearchLog:
         self.client.set_terminated(self.parent_id, "FINISHED")
 
     def _log(self, result: TrialResult) -> None:
-        from mlflow.entities import Metric, Param
-
         now = int(time.time() * 1000)
         tags = {SEARCH: self.study, TRIAL: str(result.number), PARENT: self.parent_id}
         state = {"lockstep.pruned": str(result.pruned).lower(), "mlflow.runName": f"trial {result.number}"}
@@ -97,9 +96,6 @@ def warn(reason: str) -> None:
 
 def open_search(root: Path, problem: str, model_type: str, study: str) -> SearchLog | None:
     """Return the log of a study, its parent run made or found; None where publishing is off or the server is down."""
-    import requests
-    from mlflow.exceptions import MlflowException
-
     settings = load_settings(root)
     if not settings.publish:
         return None

@@ -17,9 +17,13 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+
+from filelock import FileLock, Timeout
+from mlflow.exceptions import MlflowException
 
 from lockstep.errors import RegistryError
 from lockstep.registry.catalog import LOCK_PREFIX, registry_speaks
@@ -108,8 +112,6 @@ def held(client: MlflowClient, name: str) -> Iterator[Held]:
 
 def find_lock(client: MlflowClient, name: str) -> Lock | None:
     """Return the lock on a model, if there is one."""
-    from mlflow.exceptions import MlflowException
-
     try:
         return _lock(client.get_registered_model(f"{LOCK_PREFIX}{name}"))
     except MlflowException as error:
@@ -229,8 +231,6 @@ def _let_go(client: MlflowClient, name: str, token: str, failing: bool) -> None:
 
 
 def _create(client: MlflowClient, name: str, token: str) -> bool:
-    from mlflow.exceptions import MlflowException
-
     tags = {_TOKEN: token, _OWNER: json.dumps(_me(), sort_keys=True)}
     try:
         client.create_registered_model(
@@ -245,8 +245,6 @@ def _create(client: MlflowClient, name: str, token: str) -> bool:
 
 
 def _delete(client: MlflowClient, name: str) -> None:
-    from mlflow.exceptions import MlflowException
-
     try:
         client.delete_registered_model(name)
     except MlflowException as error:
@@ -262,8 +260,6 @@ def _local_file(uri: str) -> Path | None:
 
 @contextmanager
 def _file_held(path: Path, name: str) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
     try:
         with FileLock(f"{path}.lock", timeout=PATIENCE):
             yield
@@ -288,8 +284,6 @@ def _me() -> dict[str, Any]:
 
 def user_name() -> str:
     """Return this user's name, or the number of one that has none, as in some containers."""
-    from getpass import getuser
-
     try:
         return getuser()
     except (OSError, KeyError):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lockstep.problems.accidents.sample.draws import Choice, Columns, Draws, calibration
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from lockstep.problems.accidents.sample.world import World
 
 WITH_PEDESTRIAN, ALONE, TWO, MANY = range(4)
@@ -55,8 +55,6 @@ def _calendar(years: list[int]) -> tuple[list[date], list[float]]:
 
 
 def _when(size: int, years: list[int], drift: float, draws: Draws) -> Columns:
-    import numpy as np
-
     days, weights = _calendar(sorted(set(years)))
     picked = draws.code("day", Choice.of(days, [weights]), np.zeros(size, np.int64))
     parts = np.array([(d.year, d.month, d.day, d.weekday() >= 5) for d in days])
@@ -72,16 +70,12 @@ def _when(size: int, years: list[int], drift: float, draws: Draws) -> Columns:
 
 def _drift_by_month(month: np.ndarray, years: list[int], strength: float) -> np.ndarray:
     """Return 0 in the first half of the months, then steps up to ``strength`` in the last one."""
-    import numpy as np
-
     months = 12 * (max(years) - min(years) + 1)
     place = (month - min(years) * 12) / months  # above 0, at most 1
     return strength * np.clip(2 * place - 1, 0, 1)
 
 
 def _where(size: int, world: World, draws: Draws) -> Columns:
-    import numpy as np
-
     dep = draws.code("department", world.departments, np.zeros(size, np.int64))
     com = world.commune(dep, draws.uniform("commune", size))
     inside = draws.chance("inside", world.inside[com], size)
@@ -98,8 +92,6 @@ def _where(size: int, world: World, draws: Draws) -> Columns:
 
 def _road(accidents: Columns, draws: Draws) -> Columns:
     """Return the road: ``road`` and ``catr_level`` are levels of the figures, the others are codes."""
-    import numpy as np
-
     figures, size = calibration(), len(accidents["zone"])
     table = Choice.named("catr")
     level = draws.code("catr", table, accidents["zone"])
@@ -117,8 +109,6 @@ def _road(accidents: Columns, draws: Draws) -> Columns:
 
 
 def _crash(accidents: Columns, draws: Draws) -> Columns:
-    import numpy as np
-
     size, road = len(accidents["road"]), accidents["road"]
     table = Choice.named("vehicles")
     vehicles = table.values(draws.code("vehicles", table, road))
@@ -135,8 +125,6 @@ def _crash(accidents: Columns, draws: Draws) -> Columns:
 
 
 def _conditions(accidents: Columns, draws: Draws) -> Columns:
-    import numpy as np
-
     figures, month, size = calibration(), accidents["mois"], len(accidents["mois"])
     junction, light, night = Choice.named("int"), Choice.named("light"), Choice.named("night_light")
     weather, surface = Choice.named("atm"), Choice.named("surf")

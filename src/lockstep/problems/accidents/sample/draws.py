@@ -7,13 +7,12 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from lockstep.problems.draws import MILLION
 from lockstep.problems.draws import Draws as UniformDraws
-
-if TYPE_CHECKING:
-    import numpy as np
 
 FOLDER = Path(__file__).parent
 LOGIT_LIMIT = 12_000
@@ -54,8 +53,6 @@ class Choice:
     @classmethod
     def of(cls, codes: list[Any], shares: Any) -> Choice:
         """Return the choice among ``codes`` with ``shares`` of shape (levels, codes); rows need not add up to 1."""
-        import numpy as np
-
         upto = np.cumsum(np.asarray(shares, dtype=float), axis=1)
         parts = np.round(upto / upto[:, -1:] * MILLION).astype(np.int64)
         return cls(list(codes), (parts + MILLION * np.arange(len(parts))[:, None]).ravel())
@@ -68,38 +65,28 @@ class Choice:
 
     def pick(self, level: np.ndarray, uniform: np.ndarray) -> np.ndarray:
         """Return the index of the code into whose share each uniform number falls."""
-        import numpy as np
-
         flat = np.searchsorted(self.bounds, level * MILLION + uniform, side="right")
         return flat - level * len(self.codes)
 
     def values(self, index: np.ndarray) -> np.ndarray:
         """Return the codes themselves; all of them must be integers."""
-        import numpy as np
-
         return np.asarray(self.codes, dtype=np.int64)[index]
 
 
 @lru_cache
 def _sigmoids() -> np.ndarray:
-    import numpy as np
-
     logits = range(-LOGIT_LIMIT, LOGIT_LIMIT + 1)
     return np.array([round(1 / (1 + math.exp(-logit / 1000)), 6) for logit in logits])
 
 
 def sigmoid(logit: np.ndarray) -> np.ndarray:
     """Return probabilities with six digits, looked up by the logit in thousandths."""
-    import numpy as np
-
     place = np.clip(np.round(logit * 1000), -LOGIT_LIMIT, LOGIT_LIMIT).astype(np.int64)
     return _sigmoids()[place + LOGIT_LIMIT]
 
 
 def within(group: np.ndarray) -> np.ndarray:
     """Return each row's number, from 0, within its run of equal values."""
-    import numpy as np
-
     starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
     lengths = np.diff(np.r_[starts, len(group)])
     return np.arange(len(group)) - np.repeat(starts, lengths)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import numpy as np
 
 from lockstep.problems.accidents.sample.accidents import ALONE, MANY, TWO, WITH_PEDESTRIAN
 from lockstep.problems.accidents.sample.draws import MILLION, Choice, Columns, Draws, calibration, within
-
-if TYPE_CHECKING:
-    import numpy as np
 
 CAR, VAN, MOTO, MOPED, BIKE, SCOOTER, HEAVY, BUS, QUAD, OTHER = range(10)
 """Groups of vehicles, in the order of the figures; SCOOTER stands for the new personal devices."""
@@ -59,8 +56,6 @@ ACCOMPANIED_SHARES = (0.08, 0.70, 0.16, 0.06)
 
 def draw_vehicles(accidents: Columns, draws: Draws) -> Columns:
     """Return a row a vehicle, those of an accident together."""
-    import numpy as np
-
     acc = np.repeat(np.arange(len(accidents["vehicles"])), accidents["vehicles"])
     scenario, number = accidents["scenario"][acc], within(acc)
     first_group = _groups(accidents, acc, scenario, number, draws)
@@ -77,8 +72,6 @@ def _groups(
     accidents: Columns, acc: np.ndarray, scenario: np.ndarray, number: np.ndarray, draws: Draws
 ) -> np.ndarray:
     """Draw kinds of vehicles, those of an accident between two together."""
-    import numpy as np
-
     kind = np.array(ROAD_KINDS)[accidents["catr_level"]]
     pairs, single = Choice.named("pair"), Choice.named("group")
     pair = pairs.values(draws.code("pair", pairs, kind))[acc]
@@ -94,8 +87,6 @@ def _passengers(group: np.ndarray, draws: Draws) -> np.ndarray:
 
 def _modernise(group: np.ndarray, riders: np.ndarray, drift: np.ndarray, draws: Draws) -> np.ndarray:
     """Turn some empty cars, mopeds and cycles of drifting months into personal electric devices."""
-    import numpy as np
-
     rate = np.array([0.06, 0, 0, 0.25, 0.15, 0, 0, 0, 0, 0])[group] * drift
     turned = draws.chance("drift", np.minimum(rate, 0.9), len(group)) & (riders == 0)
     return np.where(turned, SCOOTER, group)
@@ -117,8 +108,6 @@ def _details(vehicles: Columns, draws: Draws) -> Columns:
 
 def _crew(vehicles: Columns, draws: Draws) -> Columns:
     """Return whether the driver is listed and how many pedestrians each vehicle struck."""
-    import numpy as np
-
     size = len(vehicles["obsm"])
     driver = draws.chance("driver", LISTED_DRIVER, size) | (vehicles["number"] == 0)
     table = Choice.of([1, 2, 3], [PEDESTRIANS])
@@ -128,8 +117,6 @@ def _crew(vehicles: Columns, draws: Draws) -> Columns:
 
 def _opponents(vehicles: Columns) -> np.ndarray:
     """Return what each vehicle ran into: 0 pedestrian, 1 nothing, 2 light, 3 car, 4 heavy, 5 several."""
-    import numpy as np
-
     scenario, number = vehicles["scenario"], vehicles["number"]
     other = np.clip(np.arange(len(number)) + 1 - 2 * number, 0, len(number) - 1)  # the other one of two
     weight = np.array([3, 4, 2, 2, 2, 2, 4, 4, 3, 3])[vehicles["group"]]
@@ -139,8 +126,6 @@ def _opponents(vehicles: Columns) -> np.ndarray:
 
 def draw_people(accidents: Columns, vehicles: Columns, draws: Draws) -> Columns:
     """Return a row a person, those of a vehicle together: driver, passengers, pedestrians."""
-    import numpy as np
-
     aboard = vehicles["driver"] + vehicles["riders"]
     veh = np.repeat(np.arange(len(aboard)), aboard + vehicles["struck"])
     number = within(veh)
@@ -157,8 +142,6 @@ def draw_people(accidents: Columns, vehicles: Columns, draws: Draws) -> Columns:
 
 def _places(people: Columns, number: np.ndarray, vehicles: Columns, draws: Draws) -> np.ndarray:
     """Return places: the first passenger's as published, the next ones' in turn from there."""
-    import numpy as np
-
     catu, table = people["catu"], Choice.named("place")
     first = table.values(draws.code("place", table, np.array(CLASS_OF_GROUP)[vehicles["group"]]))
     turn = np.array([SEATS.index(code) if code in SEATS else 0 for code in range(10)])[first]
@@ -167,8 +150,6 @@ def _places(people: Columns, number: np.ndarray, vehicles: Columns, draws: Draws
 
 
 def _persons(people: Columns, accidents: Columns, draws: Draws) -> Columns:
-    import numpy as np
-
     role, size = people["role"], len(people["role"])
     female = draws.chance("female", np.array(calibration()["female"])[role], size)
     older = 6 * accidents["drift"][people["accident"]]
@@ -180,8 +161,6 @@ def _persons(people: Columns, accidents: Columns, draws: Draws) -> Columns:
 
 def _ages(role: np.ndarray, uniform: np.ndarray) -> np.ndarray:
     """Return ages by linear interpolation between the published quantiles of each role."""
-    import numpy as np
-
     table = calibration()["age"]
     knots = np.round(np.array(table["knots"]) * MILLION)
     rows = np.array(table["rows"])
@@ -191,8 +170,6 @@ def _ages(role: np.ndarray, uniform: np.ndarray) -> np.ndarray:
 
 
 def _equipment(people: Columns, kind: np.ndarray, draws: Draws) -> Columns:
-    import numpy as np
-
     size, table = len(kind), Choice.named("secu1")
     secu1 = table.values(draws.code("secu1", table, people["role"]))
     child = (people["role"] == 5) & (people["age"] < CHILD) & draws.chance("child seat", 0.6, size)
@@ -207,8 +184,6 @@ def _equipment(people: Columns, kind: np.ndarray, draws: Draws) -> Columns:
 
 
 def _movements(people: Columns, draws: Draws) -> Columns:
-    import numpy as np
-
     walking, nothing = people["catu"] == 3, np.zeros(len(people["catu"]), np.int64)
     trip, where = Choice.of(list(TRIPS), [TRIP_SHARES]), Choice.of(list(WALKS), [WALK_SHARES])
     act, company = Choice.of(list(ACTS), [ACT_SHARES]), Choice.of([-1, 1, 2, 3], [ACCOMPANIED_SHARES])
@@ -223,8 +198,6 @@ def _movements(people: Columns, draws: Draws) -> Columns:
 
 def _without_the_fled(people: Columns, draws: Draws) -> Columns:
     """Blank what is not known of drivers who ran away."""
-    import numpy as np
-
     fled = draws.chance("fled", FLED, len(people["catu"])) & (people["catu"] == 1)
     blank = {
         name: np.where(fled, -1, people[name]) for name in ("sexe", "an_nais", "trajet", "secu1", "secu2")

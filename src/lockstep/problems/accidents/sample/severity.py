@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lockstep.problems.accidents.sample.draws import MILLION, Columns, Draws, calibration, effects, sigmoid
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from lockstep.problems.accidents.sample.world import World
 
 UNHURT, KILLED, HOSPITAL, SLIGHT, UNKNOWN = 1, 2, 3, 4, -1
@@ -29,8 +29,6 @@ def draw_severity(
     accidents: Columns, vehicles: Columns, people: Columns, world: World, draws: Draws
 ) -> Columns:
     """Return each person's ``grav`` and the true probability of being killed or hospitalised."""
-    import numpy as np
-
     levels = factor_levels(accidents, vehicles, people, world)
     probability = true_probability(levels, accidents, people, world)
     size = len(probability)
@@ -58,8 +56,6 @@ def true_probability(levels: Levels, accidents: Columns, people: Columns, world:
 
 def factor_levels(accidents: Columns, vehicles: Columns, people: Columns, world: World) -> Levels:
     """Return each person's level of every factor of the model."""
-    import numpy as np
-
     acc, veh = people["accident"], people["vehicle"]
     by_accident = _accident_levels(accidents, world)
     levels = {name: level[acc] for name, level in by_accident.items()}
@@ -78,8 +74,6 @@ def factor_levels(accidents: Columns, vehicles: Columns, people: Columns, world:
 
 
 def _accident_levels(accidents: Columns, world: World) -> Levels:
-    import numpy as np
-
     vma = np.searchsorted([0, 25, 45, 55, 75, 85, 95, 115, 135], accidents["vma"], side="right")
     years = sorted(calibration()["years"])
     year = np.clip(accidents["an"], int(years[0]), int(years[-1])) - int(years[0])
@@ -99,8 +93,6 @@ def _accident_levels(accidents: Columns, world: World) -> Levels:
 
 def _sum(levels: Levels, model: dict[str, list[float]], size: int) -> np.ndarray:
     """Return the sum of the effects in the model's own order, so that rounding is the same everywhere."""
-    import numpy as np
-
     total = np.full(size, model["base"][0])
     for factor, by_level in model.items():
         if factor != "base":
@@ -110,8 +102,6 @@ def _sum(levels: Levels, model: dict[str, list[float]], size: int) -> np.ndarray
 
 def _someone_is_hurt(mild: np.ndarray, positive: np.ndarray, people: Columns, draws: Draws) -> np.ndarray:
     """Make one person slightly hurt in accidents that hurt nobody: those are not on record."""
-    import numpy as np
-
     acc = people["accident"]
     starts = np.flatnonzero(np.r_[True, acc[1:] != acc[:-1]])
     hurt = np.logical_or.reduceat(positive | (mild == SLIGHT), starts)[acc]

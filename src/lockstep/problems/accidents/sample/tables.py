@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from lockstep.problems.accidents.sample.draws import MILLION, Choice, Columns, Draws, calibration, within
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-
     from lockstep.problems.accidents.sample.world import World
 
 MISSING = " -1"
@@ -51,8 +52,6 @@ def raw_tables(
     accidents: Columns, vehicles: Columns, people: Columns, world: World, draws: Draws
 ) -> Iterator[tuple[str, pa.Table]]:
     """Yield file names and tables, a year after the other, and the true probabilities at last."""
-    import pyarrow as pa
-
     truth = []
     for rows in _years(accidents, vehicles, people, draws):
         tables = _caracteristiques(rows, world), _lieux(rows), _vehicules(rows), _usagers(rows)
@@ -62,8 +61,6 @@ def raw_tables(
 
 
 def _years(accidents: Columns, vehicles: Columns, people: Columns, draws: Draws) -> Iterator[Year]:
-    import numpy as np
-
     accidents = accidents | _accident_extras(len(accidents["an"]), draws)
     accidents["number"] = accident_numbers(accidents["an"])
     vehicles = vehicles | {"label": _labels(vehicles["number"], draws)}
@@ -74,8 +71,6 @@ def _years(accidents: Columns, vehicles: Columns, people: Columns, draws: Draws)
 
 def _year(year: int, accidents: Columns, vehicles: Columns, people: Columns, kept: np.ndarray) -> Year:
     """Number one year's vehicles and people; ``kept`` are its vehicles' rows in the whole table."""
-    import numpy as np
-
     last_vehicle, last_person = LAST_IDS[year]
     vehicles["Num_Acc"] = accidents["number"][vehicles["accident"]]
     vehicles["id"] = _falling(last_vehicle, vehicles["accident"])
@@ -95,8 +90,6 @@ def file_names(year: int) -> list[str]:
 
 def accident_numbers(year: np.ndarray) -> np.ndarray:
     """Return Num_Acc: the year and a running number of eight digits."""
-    import numpy as np
-
     number = np.zeros(len(year), np.int64)
     for value in np.unique(year):
         rows = np.flatnonzero(year == value)
@@ -110,8 +103,6 @@ def _rows(table: Columns, rows: np.ndarray) -> Columns:
 
 def _accident_extras(size: int, draws: Draws) -> Columns:
     """Return the columns that are there for their quirks alone."""
-    import numpy as np
-
     return {
         "street": draws.uniform("street", size) % len(STREETS),
         "way": 1 + draws.uniform("way", size) ** 2 // (MILLION * 900),
@@ -126,15 +117,11 @@ def _accident_extras(size: int, draws: Draws) -> Columns:
 
 
 def _quirk(name: str, size: int, draws: Draws) -> np.ndarray:
-    import numpy as np
-
     return draws.code(name, Choice.named(name), np.zeros(size, np.int64))
 
 
 def _labels(number: np.ndarray, draws: Draws) -> np.ndarray:
     """Return each vehicle's place among the labels A01, B01 …, or, for a few, among the published junk."""
-    import numpy as np
-
     junk = draws.chance("odd num_veh", calibration()["num_veh_rare_rate"], len(number))
     picked = draws.code("num_veh", Choice.named("num_veh_rare"), np.zeros(len(number), np.int64))
     return np.where(junk, len(ascii_uppercase) + picked, np.minimum(number, len(ascii_uppercase) - 1))
@@ -147,37 +134,25 @@ def _label_text(place: np.ndarray) -> pa.Array:
 
 def _text(codes: np.ndarray, width: int = 1) -> pa.Array:
     """Return codes as text, missing ones (-1) with the publisher's leading space."""
-    import numpy as np
-    import pyarrow as pa
-
     known, place = np.unique(codes, return_inverse=True)
     labels = [MISSING if code == -1 else f"{code:0{width}d}" for code in known.tolist()]
     return pa.array(labels).take(pa.array(place))
 
 
 def _pick(labels: list[str], place: np.ndarray) -> pa.Array:
-    import pyarrow as pa
-
     return pa.array(labels, pa.string()).take(pa.array(place))
 
 
 def _where(condition: np.ndarray, text: str, otherwise: pa.Array) -> pa.Array:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     return pc.if_else(pa.array(condition), text, otherwise)
 
 
 def _plain(numbers: np.ndarray) -> pa.Array:
-    import pyarrow as pa
-
     return pa.array(numbers).cast(pa.string())
 
 
 def _falling(last: int, accident: np.ndarray) -> np.ndarray:
     """Return published numbers: they rise within an accident and fall from one to the next."""
-    import numpy as np
-
     rows = np.arange(len(accident))
     first = rows - within(accident)
     after = np.searchsorted(accident, accident, side="right")
@@ -186,8 +161,6 @@ def _falling(last: int, accident: np.ndarray) -> np.ndarray:
 
 def grouped(numbers: np.ndarray) -> pa.Array:
     """Return whole numbers from 0 with no-break spaces between thousands."""
-    import pyarrow.compute as pc
-
     units, thousands, millions = numbers % 1000, numbers // 1000 % 1000, numbers // MILLION
     low, middle = (pc.utf8_lpad(_plain(part), 3, "0") for part in (units, thousands))
     small = pc.binary_join_element_wise(_plain(thousands), low, NO_BREAK_SPACE)
@@ -197,10 +170,6 @@ def grouped(numbers: np.ndarray) -> pa.Array:
 
 def decimal_comma(degrees: np.ndarray, digits: int) -> pa.Array:
     """Return degrees with a decimal comma; negative ones have the publisher's leading space."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     parts = np.round(np.abs(degrees) * MILLION).astype(np.int64)
     sign = pc.if_else(pa.array(degrees < 0), " -", "")
     fraction = pc.utf8_rpad(pc.utf8_lpad(_plain(parts % MILLION), 6, "0"), digits, "0")
@@ -213,8 +182,6 @@ def _absent(year: int) -> str:
 
 
 def _caracteristiques(rows: Year, world: World) -> pa.Table:
-    import pyarrow as pa
-
     year, accidents = rows.year, rows.accidents
     clock = [f"{minute // 60:02d}:{minute % 60:02d}" for minute in range(24 * 60)]
     departments = [code.lstrip("0") if year == 2019 else code for code in world.departments.codes]
@@ -239,9 +206,6 @@ def _caracteristiques(rows: Year, world: World) -> pa.Table:
 
 def _lieux(rows: Year) -> pa.Table:
     """Return the places; from 2023 some accidents have a second row, for the other road of a junction."""
-    import numpy as np
-    import pyarrow as pa
-
     accidents, year = rows.accidents, rows.year
     order = np.repeat(np.arange(len(accidents["number"])), 1 + (accidents["second"] & (year >= 2023)))
     places = _rows(accidents, order)
@@ -264,16 +228,11 @@ def _lieux(rows: Year) -> pa.Table:
 
 
 def _v2(year: int, uniform: np.ndarray) -> pa.Array:
-    import numpy as np
-
     place = np.searchsorted([911_710, 967_690, 983_540, 987_520], uniform, side="right")
     return _pick([_absent(year), "D", "A", "N", "C"], place)
 
 
 def _voie(year: int, rows: Columns) -> pa.Array:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     numbered = pc.if_else(
         pa.array(rows["catr"] <= 3), _plain(rows["way"]), _pick(list(STREETS), rows["street"])
     )
@@ -292,9 +251,6 @@ def _larrout(year: int, place: np.ndarray) -> pa.Array:
 
 
 def _vehicules(rows: Year) -> pa.Table:
-    import numpy as np
-    import pyarrow as pa
-
     vehicles = rows.vehicles
     bus = np.isin(vehicles["catv"], (37, 38, 39, 40))
     columns = {
@@ -308,8 +264,6 @@ def _vehicules(rows: Year) -> pa.Table:
 
 
 def _usagers(rows: Year) -> pa.Table:
-    import pyarrow as pa
-
     people = rows.people
     letters = {7: "A", 8: "B"}
     acts = _pick([letters.get(code, str(code)) for code in range(10)], people["actp"].clip(0))
@@ -328,8 +282,6 @@ def _usagers(rows: Year) -> pa.Table:
 
 
 def _truth(rows: Year) -> pa.Table:
-    import pyarrow as pa
-
     people = rows.people
     known = people["id"] if rows.year >= 2021 else _rank(people)
     return pa.table({"Num_Acc": people["Num_Acc"], "id_usager": known, "probability": people["probability"]})
@@ -340,8 +292,6 @@ def _rank(people: Columns) -> np.ndarray:
 
     The order is by id_vehicule, place, catu, sexe, an_nais, secu1, grav, with missing values last.
     """
-    import numpy as np
-
     shown = [people[name] for name in ("place", "catu", "sexe", "an_nais", "secu1", "grav")]
     keys = [people["accident"], people["vehicle_id"], *(np.where(key < 0, 9999, key) for key in shown)]
     order = np.lexsort(keys[::-1])

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from lockstep.problems.accidents.sample.draws import MILLION, Choice, Draws, calibration, effects
-
-if TYPE_CHECKING:
-    import numpy as np
 
 WORLD_SEED = 1954
 """Of the municipalities' places and effects; another sample is of the same country."""
@@ -55,15 +53,11 @@ class World:
 
     def commune(self, department: np.ndarray, uniform: np.ndarray) -> np.ndarray:
         """Return a municipality of each department by share."""
-        import numpy as np
-
         return np.searchsorted(self.bounds, department * MILLION + uniform, side="right")
 
 
 def build_world() -> World:
     """Return the country."""
-    import numpy as np
-
     rows = calibration()["departments"]["rows"]
     codes, share, lat, long, lat_spread, long_spread, seen, top, _, inside = map(
         np.array, zip(*rows, strict=True)
@@ -97,8 +91,6 @@ def _communes(code: str, seen: int) -> int:
 
 
 def _shares(codes: np.ndarray, top: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    import numpy as np
-
     weights, bounds = [], []
     for number, (code, first, count) in enumerate(zip(codes, top, counts, strict=True)):
         rest = 1 / (np.arange(2, count + 1) + FLAT.get(str(code), 1))
@@ -112,8 +104,6 @@ def _shares(codes: np.ndarray, top: np.ndarray, counts: np.ndarray) -> tuple[np.
 
 def _places(draws: Draws, dep: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each municipality's canton and its place, in spreads of the department around its centre."""
-    import numpy as np
-
     key = dep * 1000 + rank % np.maximum(1, (np.bincount(dep)[dep] + CANTON - 1) // CANTON)
     canton = np.unique(key, return_inverse=True)[1]
     north = 0.9 * draws.normal("canton north", len(key))[canton] + 0.25 * draws.normal("north", len(key))
@@ -123,8 +113,6 @@ def _places(draws: Draws, dep: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray
 
 def _inside(size: np.ndarray, weight: np.ndarray, dep: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Return shares inside built-up areas that rise with size and average to each department's figure."""
-    import numpy as np
-
     base = np.array(INSIDE_BY_SIZE)[size]
     for _ in range(3):  # clipping moves the average a little
         mean = np.bincount(dep, base * weight)
@@ -133,16 +121,12 @@ def _inside(size: np.ndarray, weight: np.ndarray, dep: np.ndarray, target: np.nd
 
 
 def _effects(draws: Draws, canton: np.ndarray, size: np.ndarray) -> np.ndarray:
-    import numpy as np
-
     spread = effects()["spread"]
     own = np.array(spread["commune"])[size] * draws.normal("commune", len(size))
     return np.round(spread["canton"] * draws.normal("canton", len(size))[canton] + own, 3)
 
 
 def _codes(codes: np.ndarray, dep: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    import numpy as np
-
     first = np.array([FIRST_CODES.get(str(code), 1) for code in codes])
     width = np.array([5 - len(code) for code in codes])
     room = (10**width - first - 20) // np.bincount(dep)

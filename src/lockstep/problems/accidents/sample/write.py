@@ -5,8 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyarrow import csv
+
 from lockstep.errors import UsageError
 from lockstep.io import whole_folder
+from lockstep.problems.accidents.sample.accidents import draw_accidents
+from lockstep.problems.accidents.sample.draws import Draws
+from lockstep.problems.accidents.sample.people import draw_people, draw_vehicles
+from lockstep.problems.accidents.sample.severity import draw_severity
+from lockstep.problems.accidents.sample.tables import raw_tables
+from lockstep.problems.accidents.sample.world import build_world
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,13 +34,6 @@ def write_sample(settings: Sample, folder: Path) -> None:
 
     The same settings give the same bytes. Years outside 2019-2024 are a UsageError.
     """
-    from lockstep.problems.accidents.sample.accidents import draw_accidents
-    from lockstep.problems.accidents.sample.draws import Draws
-    from lockstep.problems.accidents.sample.people import draw_people, draw_vehicles
-    from lockstep.problems.accidents.sample.severity import draw_severity
-    from lockstep.problems.accidents.sample.tables import raw_tables
-    from lockstep.problems.accidents.sample.world import build_world
-
     check_years(settings.years)
     world, draws = build_world(), Draws(settings.seed)
     accidents = draw_accidents(settings.units, settings.years, settings.drift, world, draws)
@@ -57,8 +58,6 @@ def check_years(years: list[int]) -> None:
 
 def write_table(path: Path, table: pa.Table, truth: bool = False) -> None:
     """Write one table: everything quoted and parted by semicolons as the publisher does, or plain CSV for the truth."""
-    from pyarrow import csv
-
     style = "none" if truth else "all_valid"
     mark = "," if truth else ";"
     csv.write_csv(table, path, csv.WriteOptions(delimiter=mark, quoting_style=style, quoting_header=style))

@@ -7,12 +7,11 @@ import math
 from functools import lru_cache
 from pathlib import Path
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from lockstep.problems.draws import MILLION, Draws
-
-if TYPE_CHECKING:
-    import numpy as np
 
 QUARTERS, QUARTERS_SEED = 160, 1990
 """How many quarters make neighbourhoods dearer or cheaper; they are the same in every sample."""
@@ -40,8 +39,6 @@ def draw_districts(units: int, draws: Draws) -> Columns:
 
 def draw_places(units: int, draws: Draws) -> Columns:
     """Return positions to a hundredth of a degree, and how dear each is: ``price``, ``wealth`` by quarter."""
-    import numpy as np
-
     rows = calibration()["places"]["rows"]
     latitude, longitude, spread, share, price = (
         np.array([row[i] for row in rows], dtype=float) for i in range(1, 6)
@@ -56,8 +53,6 @@ def draw_places(units: int, draws: Draws) -> Columns:
 
 def quarters(north: np.ndarray, east: np.ndarray) -> np.ndarray:
     """Return how dear the quarter is, beyond its city: hills and hollows of a few km, of mean about 0."""
-    import numpy as np
-
     draws, rows = Draws(QUARTERS_SEED), calibration()["places"]["rows"]
     latitude, longitude, spread = (np.array([row[i] for row in rows], dtype=float) for i in range(1, 4))
     home = draws.uniform("home", QUARTERS) % len(rows)
@@ -88,16 +83,12 @@ def draw_people(units: int, wealth: np.ndarray, draws: Draws) -> Columns:
 
 def by_rank(name: str, values: np.ndarray) -> np.ndarray:
     """Return values with the table's distribution of a column, in the order of ``values``."""
-    import numpy as np
-
     table = calibration()["quantiles"]
     return np.interp(ranks(values), table["at"], table[name])
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
     """Return each value's rank as a share of the rows, within 0 and 1."""
-    import numpy as np
-
     place = np.empty(len(values))
     place[np.argsort(values, kind="stable")] = np.arange(len(values))
     return (place + 0.5) / len(values)
@@ -105,8 +96,6 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 def expected_worth(place: Columns, people: Columns) -> np.ndarray:
     """Return what the houses of each district should be worth, in 100,000 dollars, before noise and cap."""
-    import numpy as np
-
     income, age, crowding = (ranks(people[name]) - 0.5 for name in ("MedInc", "HouseAge", "AveOccup"))
     price = place["price"] + 0.45 * place["wealth"]
     dear = np.clip(price, -1, 1)
@@ -117,8 +106,6 @@ def expected_worth(place: Columns, people: Columns) -> np.ndarray:
 
 def draw_values(worth: np.ndarray, draws: Draws) -> Columns:
     """Return values in whole hundreds of dollars, floor and cap included, and their exact expectations."""
-    import numpy as np
-
     outcomes = np.round(worth[:, None] * noise()[None, :] * 1000).astype(np.int64) * 100
     outcomes = np.where(outcomes > CAP - 1, CAP, np.where(outcomes < FLOOR + 1, FLOOR, outcomes))
     taken = draws.uniform("noise", len(worth)) * FACTORS // MILLION
@@ -129,8 +116,6 @@ def draw_values(worth: np.ndarray, draws: Draws) -> Columns:
 @lru_cache
 def noise() -> np.ndarray:
     """Return equally likely factors, log-normal but for their number, with four digits and a mean of about one."""
-    import numpy as np
-
     sigma, normal = calibration()["noise"]["sigma"], NormalDist()
     steps = [normal.inv_cdf((i + 0.5) / FACTORS) for i in range(FACTORS)]
     return np.array([round(math.exp(sigma * step - sigma * sigma / 2), 4) for step in steps])

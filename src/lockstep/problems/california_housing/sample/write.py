@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv
+
 from lockstep.errors import UsageError
 from lockstep.io import whole_folder
+from lockstep.problems.california_housing.sample.districts import draw_districts
+from lockstep.problems.draws import Draws
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-
     from lockstep.config.params import Sample
     from lockstep.problems.draws import Draws
 
@@ -25,11 +28,6 @@ def write_sample(settings: Sample, folder: Path) -> None:
 
     A census has one day: a drift by month is a UsageError.
     """
-    from pyarrow import csv
-
-    from lockstep.problems.california_housing.sample.districts import draw_districts
-    from lockstep.problems.draws import Draws
-
     if settings.drift:
         raise UsageError(
             "the sample of california_housing is of one day and cannot drift; "
@@ -43,9 +41,6 @@ def write_sample(settings: Sample, folder: Path) -> None:
 
 def statlib_table(districts: dict[str, np.ndarray], draws: Draws) -> pa.Table:
     """Return the districts in StatLib's columns, and ``true_value`` in 100,000 dollars."""
-    import numpy as np
-    import pyarrow as pa
-
     people = np.round(districts["Population"]).astype(np.int64)
     households = np.maximum(1, np.round(people / districts["AveOccup"]).astype(np.int64))
     blank = draws.chance("blank", BLANKS, len(people))
@@ -66,6 +61,4 @@ def statlib_table(districts: dict[str, np.ndarray], draws: Draws) -> pa.Table:
 
 def whole(totals: np.ndarray) -> np.ndarray:
     """Return totals as whole numbers, one at least."""
-    import numpy as np
-
     return np.maximum(1, np.round(totals).astype(np.int64))

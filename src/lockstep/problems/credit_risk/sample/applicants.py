@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
+if TYPE_CHECKING:
     from lockstep.problems.draws import Draws
 
 Columns = dict[str, "np.ndarray"]
@@ -54,8 +54,6 @@ def draw_applicants(draws: Draws, month: str, units: int, drift: float) -> Colum
 
 def draw_normal(draws: Draws, month: str, units: int) -> Columns:
     """Return a standard normal number a column with a rank, correlated as the tables' columns are."""
-    import numpy as np
-
     names = calibration()["order"]
     own = [draws.normal(f"{month} {name}", units) for name in names]
     found = {}
@@ -88,8 +86,6 @@ def factor() -> list[list[float]]:
 
 def by_quantile(name: str, normal: np.ndarray) -> np.ndarray:
     """Return values with the table's distribution of a column, in the order of ``normal``."""
-    import numpy as np
-
     table = calibration()["quantiles"]
     values = np.interp(normal, normal_levels(tuple(table["at"])), table[name])
     step = STEPS[name]
@@ -105,16 +101,12 @@ def normal_levels(shares: tuple[float, ...]) -> list[float]:
 
 def by_share(shares: list[float], normal: np.ndarray) -> np.ndarray:
     """Return whole numbers from 0 that have such shares, in the order of ``normal``."""
-    import numpy as np
-
     ends = [sum(shares[: i + 1]) for i in range(len(shares) - 1)]
     return np.searchsorted(normal_levels(tuple(round(end, 6) for end in ends)), normal, side="right")
 
 
 def draw_kinds(draws: Draws, month: str, normal: Columns, drift: float) -> Columns:
     """Return purpose, housing and earlier default."""
-    import numpy as np
-
     table, units = calibration(), len(normal["income"])
     housing = mixed(HOUSING_BY_INCOME, normal["income"], draws.normal(f"{month} housing", units))
     earlier = mixed(EARLIER_BY_SCORE, normal["credit_score"], draws.normal(f"{month} earlier", units))
@@ -134,8 +126,6 @@ def mixed(weight: float, other: np.ndarray, own: np.ndarray) -> np.ndarray:
 
 def pick(shares: dict[str, float], normal: np.ndarray) -> np.ndarray:
     """Return levels of such shares, in their order by ``normal``."""
-    import numpy as np
-
     return np.array(list(shares), dtype=object)[by_share(list(shares.values()), normal)]
 
 

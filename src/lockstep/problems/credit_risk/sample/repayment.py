@@ -6,12 +6,12 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lockstep.problems.credit_risk.sample.applicants import calibration
 from lockstep.problems.draws import MILLION
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from lockstep.problems.credit_risk.sample.applicants import Columns
 
 DRIFT_EFFECT = 0.02
@@ -30,8 +30,6 @@ def logits(applicants: Columns, gaps: Columns) -> np.ndarray:
 
     Few applications lie beyond the knee, and most of them default: that is what the public table looks like.
     """
-    import numpy as np
-
     effects = calibration()["effects"]
     risk = numeric_risk(applicants) + burden(applicants)
     for column in ("purpose", "housing", "earlier_default"):
@@ -44,8 +42,6 @@ def logits(applicants: Columns, gaps: Columns) -> np.ndarray:
 
 def numeric_risk(applicants: Columns) -> np.ndarray:
     """Return the risk of every number but the loan's share of the income, in the score's standard deviations."""
-    import numpy as np
-
     effects = calibration()["effects"]["numbers"]
     total = np.zeros(len(applicants["income"]))
     for name, (center, slope, most) in effects.items():
@@ -55,8 +51,6 @@ def numeric_risk(applicants: Columns) -> np.ndarray:
 
 def burden(applicants: Columns) -> np.ndarray:
     """Return the risk of the share of a year's income that is asked for: small at first, steep from three tenths."""
-    import numpy as np
-
     told = calibration()["effects"]["burden"]
     share = applicants["loan_amount"] / applicants["income"]
     return np.interp(share, told["share"], told["risk"])
@@ -64,8 +58,6 @@ def burden(applicants: Columns) -> np.ndarray:
 
 def probability(logit: np.ndarray) -> np.ndarray:
     """Return probabilities of log-odds, read from a table of six decimals: the same on every machine."""
-    import numpy as np
-
     levels, chances = table()
     return np.round(np.interp(logit, levels, chances) * MILLION) / MILLION
 

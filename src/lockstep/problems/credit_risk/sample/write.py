@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv
+
 from lockstep.io import whole_folder
+from lockstep.problems.credit_risk.sample.applicants import draw_applicants, draw_gaps
+from lockstep.problems.credit_risk.sample.repayment import true_probability
+from lockstep.problems.draws import Draws
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-
     from lockstep.config.params import Sample
     from lockstep.problems.draws import Draws
 
@@ -25,18 +30,12 @@ def write_sample(settings: Sample, folder: Path) -> None:
     The same settings give the same bytes. Where units are a multiple of months, a window that begins later has the
     same rows of the months that both windows hold.
     """
-    from pyarrow import csv
-
     with whole_folder(folder) as part:
         csv.write_csv(applications(settings), part / FILE)
 
 
 def applications(settings: Sample) -> pa.Table:
     """Return the applications month by month, with the true probability of default."""
-    import pyarrow as pa
-
-    from lockstep.problems.draws import Draws
-
     draws, months = Draws(settings.seed), months_of(settings.last_month, settings.months)
     ends = [settings.units * (i + 1) // settings.months for i in range(settings.months)]
     sizes = [end - start for start, end in zip([0, *ends], ends, strict=False)]
@@ -62,9 +61,6 @@ def number_of(month: str) -> int:
 
 def month_table(draws: Draws, month: str, units: int, strength: float) -> pa.Table:
     """Return one month's applications; they depend on the seed, the month, its units and the drift alone."""
-    from lockstep.problems.credit_risk.sample.applicants import draw_applicants, draw_gaps
-    from lockstep.problems.credit_risk.sample.repayment import true_probability
-
     drift = strength * max(0, number_of(month) - number_of(FIRST))
     applicants, gaps = draw_applicants(draws, month, units, drift), draw_gaps(draws, month, units)
     truth = true_probability(applicants, gaps, drift)
@@ -76,9 +72,6 @@ def told_table(
     draws: Draws, month: str, columns: dict[str, np.ndarray], gaps: dict[str, np.ndarray]
 ) -> pa.Table:
     """Return the columns as the table tells them: numbered by day, untold values empty, counts whole."""
-    import numpy as np
-    import pyarrow as pa
-
     units = len(columns["income"])
     days = np.sort(draws.uniform(f"{month} day", units) * days_in(month) // 1_000_000)
     date = np.datetime64(f"{month}-01") + days
@@ -92,8 +85,6 @@ def told_table(
 
 def plain(values: np.ndarray) -> np.ndarray:
     """Return whole numbers as such, answers as 0 and 1, the rest as it is."""
-    import numpy as np
-
     if values.dtype.kind == "b":
         return values.astype(np.int64)
     if values.dtype.kind == "f" and (np.round(values) == values).all():
@@ -103,7 +94,5 @@ def plain(values: np.ndarray) -> np.ndarray:
 
 def days_in(month: str) -> int:
     """Return how many days a month has."""
-    from calendar import monthrange
-
     year, within = month.split("-")
     return monthrange(int(year), int(within))[1]
