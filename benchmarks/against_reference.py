@@ -52,6 +52,8 @@ for model_type in load_params(root).problem(problem).model_types:
         reference = Scored(y, reference_scores(scores["__row__"].to_numpy()), threshold)
         print(line("reference", reference))
     ours = Scored(y, scores["score"].to_numpy(), threshold)
-    drawn = resampled({"ours": ours, "reference": reference}, scores["__group__"].to_numpy(), RESAMPLES)
+    drawn = resampled(
+        {"ours": ours, "reference": reference}, scores["__group__"].to_numpy(), RESAMPLES
+    )
     low, high = interval(drawn["ours"][METRIC] - drawn["reference"][METRIC])
     print(f"{line(model_type, ours)}  {METRIC} minus the reference's: [{low:+.4f}, {high:+.4f}]")

@@ -31,7 +31,8 @@ def main() -> None:
             if (trial + 1) % 50 == 0:
                 print(f"  better by {gain}: {wins} of {trial + 1} promoted", flush=True)
         print(
-            f"AUC {BASE} against {BASE + gain}: {wins} of {trials} promoted ({wins / trials:.1%})", flush=True
+            f"AUC {BASE} against {BASE + gain}: {wins} of {trials} promoted ({wins / trials:.1%})",
+            flush=True,
         )
 
 
@@ -40,7 +41,9 @@ def promoted(trial: int, gain: float, resamples: int, rows: int = ROWS) -> bool:
     challenger, champion = two_models(
         np.random.Generator(np.random.PCG64([trial, int(gain * 1e6)])), gain, rows
     )
-    return paired_difference(challenger, champion, np.arange(rows), "roc_auc", resamples, seed=trial).wins
+    return paired_difference(
+        challenger, champion, np.arange(rows), "roc_auc", resamples, seed=trial
+    ).wins
 
 
 def two_models(rng: np.random.Generator, gain: float, rows: int) -> tuple[Scored, Scored]:

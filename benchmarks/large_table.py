@@ -21,7 +21,9 @@ def main() -> None:
     path, rows = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else ROWS
     for start in range(0, rows, STEP):
         piece = table(start, min(STEP, rows - start))
-        piece.to_csv(path, mode="a" if start else "w", header=not start, index=False, float_format="%.4f")
+        piece.to_csv(
+            path, mode="a" if start else "w", header=not start, index=False, float_format="%.4f"
+        )
 
 
 def table(start: int, rows: int) -> pd.DataFrame:
@@ -32,8 +34,12 @@ def table(start: int, rows: int) -> pd.DataFrame:
     codes = [rng.integers(0, count, rows) for count in levels]
     margin = numbers[:, :5].sum(axis=1) * 0.4 + sum((code % 7 - 3) * 0.15 for code in codes) - 1.5
     columns: dict[str, object] = {f"number_{place}": numbers[:, place] for place in range(NUMBERS)}
-    columns |= {f"text_{place}": np.char.add("level ", code.astype(str)) for place, code in enumerate(codes)}
-    columns["day"] = np.datetime64("2020-01-01") + rng.integers(0, 1500, rows).astype("timedelta64[D]")
+    columns |= {
+        f"text_{place}": np.char.add("level ", code.astype(str)) for place, code in enumerate(codes)
+    }
+    columns["day"] = np.datetime64("2020-01-01") + rng.integers(0, 1500, rows).astype(
+        "timedelta64[D]"
+    )
     columns["outcome"] = np.where(rng.random(rows) < 1 / (1 + np.exp(-margin)), "yes", "no")
     content = pd.DataFrame(columns)
     content.loc[rng.random(rows) < 0.2, "number_3"] = np.nan

@@ -44,7 +44,9 @@ def without_directions(schema: Schema) -> Schema:
     return Schema.model_validate(content)
 
 
-def out_of_fold(table: pd.DataFrame, schema: Schema, settings: Problem, training: Training) -> np.ndarray:
+def out_of_fold(
+    table: pd.DataFrame, schema: Schema, settings: Problem, training: Training
+) -> np.ndarray:
     """Return each row's score by a model that was made without its fold; uncalibrated, which keeps a fold's order."""
     draw = np.random.default_rng(SEED)
     ids, stops = draw.permutation(len(table)) % FOLDS, draw.random(len(table)) < 1 / 8
@@ -64,7 +66,9 @@ def out_of_fold(table: pd.DataFrame, schema: Schema, settings: Problem, training
         columns = columns_of(encoder, schema)
         recipe = Recipe("binary", columns, training.params, training.seed, cores())
         model = fit(training.type, recipe, *parts, training.early_stopping_rounds).estimator
-        found[held] = scores(model, encoder.transform(inputs[held].reset_index(drop=True)), "binary")
+        found[held] = scores(
+            model, encoder.transform(inputs[held].reset_index(drop=True)), "binary"
+        )
     return found
 
 

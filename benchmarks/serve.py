@@ -25,9 +25,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-GOALS = (
-    "single row at least 20 times mlflow; p50 <= 1 ms; 8 clients p99 <= 12 ms; 1,000 rows at least 2.5 times"
-)
+GOALS = "single row at least 20 times mlflow; p50 <= 1 ms; 8 clients p99 <= 12 ms; 1,000 rows at least 2.5 times"
 MLFLOW = "mlflow models serve"
 CASES = ((1, 1), (1, 8), (1000, 1))
 """Records a request, and clients."""
@@ -67,7 +65,9 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(description=__doc__)
     top.add_argument("--problem", default="credit_risk")
     top.add_argument(
-        "--model", type=Path, help="model file (default: the problem's xgboost model of this workspace)"
+        "--model",
+        type=Path,
+        help="model file (default: the problem's xgboost model of this workspace)",
     )
     top.add_argument("--seconds", type=float, default=10.0, help="how long each measurement takes")
     top.add_argument("--without-mlflow", action="store_true")
@@ -162,7 +162,9 @@ def own_server(problem: str, model: Path, folder: Path) -> Iterator[int]:
         "MLFLOW_MODEL_NAME": "",
         "MODEL_URI": "",
     }
-    with process([sys.executable, "-m", "lockstep.serving"], answers(port, "/health/ready"), **told):
+    with process(
+        [sys.executable, "-m", "lockstep.serving"], answers(port, "/health/ready"), **told
+    ):
         yield port
 
 
@@ -185,7 +187,9 @@ def mlflow_server(model: Path, folder: Path, schema: Any) -> Iterator[int]:
 
     card = json.loads(model.resolve().with_suffix(".json").read_text())
     artifact = folder / "artifact"
-    Flavor(package(joblib.load(model), schema, card)).save_model(str(artifact), mlflow_model=Model())
+    Flavor(package(joblib.load(model), schema, card)).save_model(
+        str(artifact), mlflow_model=Model()
+    )
     port = free_port()
     command = [
         sys.executable,
@@ -214,7 +218,11 @@ def serve_empty(problem: str, port: int) -> int:
     fields: dict[str, Any] = {}
     for column in load_schema(problem).features:
         kind: Any = float if column.holds_numbers else str
-        bounds = {} if column.codes or not column.holds_numbers else {"ge": column.low, "le": column.high}
+        bounds = (
+            {}
+            if column.codes or not column.holds_numbers
+            else {"ge": column.low, "le": column.high}
+        )
         fields[column.name] = (kind | None if column.missing else kind, Field(..., **bounds))
     record = create_model("Record", **fields)
     app = FastAPI()
@@ -228,7 +236,9 @@ def serve_empty(problem: str, port: int) -> int:
     predict.__annotations__["body"] = record | list[record]
     app.post("/predict")(predict)
     app.get("/health")(health)
-    uvicorn.run(app, port=port, loop="uvloop", http="httptools", access_log=False, log_level="warning")
+    uvicorn.run(
+        app, port=port, loop="uvloop", http="httptools", access_log=False, log_level="warning"
+    )
     return 0
 
 
@@ -249,7 +259,9 @@ def check_equal(ours: int, theirs: int, records: list[dict[str, Any]]) -> None:
 def posted(port: int, path: str, content: Any) -> Any:
     """Send one request and return its answer."""
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{path}", json.dumps(content).encode(), {"Content-Type": "application/json"}
+        f"http://127.0.0.1:{port}{path}",
+        json.dumps(content).encode(),
+        {"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=60) as got:
         return json.loads(got.read())
@@ -294,7 +306,9 @@ class Client:
             self.send()
 
 
-def closed_loop(port: int, messages: list[bytes], clients: int, seconds: float, first: int) -> list[float]:
+def closed_loop(
+    port: int, messages: list[bytes], clients: int, seconds: float, first: int
+) -> list[float]:
     """Return the seconds that each request took, of so many clients, after a quarter of a second to warm up."""
     waiting = selectors.DefaultSelector()
     all_ = [Client(port, messages, first + number * 7) for number in range(clients)]
@@ -314,7 +328,9 @@ def closed_loop(port: int, messages: list[bytes], clients: int, seconds: float, 
     return [taken for client in all_ for taken in client.times]
 
 
-def measured(sides: dict[str, Any], records: list[dict[str, Any]], seconds: float) -> dict[Case, list[float]]:
+def measured(
+    sides: dict[str, Any], records: list[dict[str, Any]], seconds: float
+) -> dict[Case, list[float]]:
     """Measure every side in every way; the sides take turns of a second, so that slow seconds meet them all."""
     found: dict[Case, list[float]] = {}
     for rows, clients in CASES:

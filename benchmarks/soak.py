@@ -44,7 +44,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--requests", type=int, default=100_000)
     top.add_argument("--moves", type=int, default=20)
     top.add_argument("--clients", type=int, default=4)
-    top.add_argument("--root", type=Path, default=ROOT, help="the workspace whose registry is copied")
+    top.add_argument(
+        "--root", type=Path, default=ROOT, help="the workspace whose registry is copied"
+    )
     return top
 
 
@@ -66,7 +68,9 @@ class Clients:
         self.statuses: dict[int, int] = {}
         self.errors: list[str] = []
         self.done, self.end, self.lock = 0, threading.Event(), threading.Lock()
-        self.threads = [threading.Thread(target=self.ask, args=(number,)) for number in range(count)]
+        self.threads = [
+            threading.Thread(target=self.ask, args=(number,)) for number in range(count)
+        ]
         for thread in self.threads:
             thread.start()
 
@@ -177,7 +181,13 @@ def report(clients: Clients, sizes: list[int], code: int) -> int:
     start, then, most = (f"{size / 1e6:.0f} MB" for size in (sizes[0], settled[0], max(settled)))
     print(f"memory: {start}, then {then}, at most {most} ({growth:+.1%})")
     print(f"the server ended with code {code}")
-    good = set(clients.statuses) == {200} and not clients.errors and not mixed and growth < 0.1 and code == 0
+    good = (
+        set(clients.statuses) == {200}
+        and not clients.errors
+        and not mixed
+        and growth < 0.1
+        and code == 0
+    )
     return 0 if good else 1
 
 

@@ -8,13 +8,18 @@ HEADER = [
     "customer id", "Signed up", "Âge", "city", "income [€]", "discount, %", "visits", "newsletter?", "plan", "refund",
     "country", "class",
 ]  # fmt: skip
-CITIES = [f"{name} {part}" for name in ("Nord", "Süd", "Ost", "West", "Mitte") for part in range(1, 61)]
+CITIES = [
+    f"{name} {part}" for name in ("Nord", "Süd", "Ost", "West", "Mitte") for part in range(1, 61)
+]
 
 
 def customer(number: int, draw: random.Random) -> list[str]:
     """Return one row: dates as 31/12/2023, euros with thousands, words among numbers, a column that tells all."""
     age, city, visits = draw.randint(18, 85), draw.choice(CITIES), int(draw.expovariate(0.3))
-    income, plan = draw.lognormvariate(7.8, 0.5), draw.choices(["basic", "plus", "pro"], [6, 3, 1])[0]
+    income, plan = (
+        draw.lognormvariate(7.8, 0.5),
+        draw.choices(["basic", "plus", "pro"], [6, 3, 1])[0],
+    )
     day = f"{draw.randint(1, 28):02}/{draw.randint(1, 12):02}/{draw.choice([2022, 2023])}"
     odds = (
         -1.5

@@ -49,12 +49,16 @@ def trained(folder: Path, problem: str) -> list[dict[str, Any]]:
     """Train a problem as a user does, leave no cache behind, and return the newest version of each of its models."""
     done = asked(folder, "make", "run-train", f"PROBLEM={problem}")
     if done.returncode:
-        sys.exit(f"{done.stdout}{done.stderr}✗ `make run-train` ended with exit code {done.returncode}")
+        sys.exit(
+            f"{done.stdout}{done.stderr}✗ `make run-train` ended with exit code {done.returncode}"
+        )
     shutil.rmtree(folder / ".dvc" / "cache")
     listed = asked(folder, *MANAGE, "list-models", "--json")
     names = [model["name"] for model in json.loads(listed.stdout)]
     return [
-        json.loads(asked(folder, *MANAGE, "list-versions", "--model-name", name, "--json").stdout)[0]
+        json.loads(asked(folder, *MANAGE, "list-versions", "--model-name", name, "--json").stdout)[
+            0
+        ]
         for name in names
     ]
 
@@ -64,13 +68,19 @@ def reproduced(work: Path, version: dict[str, Any]) -> tuple[str, float]:
     folder = clone(work / "trained", work / version["name"])
     which = ("--model-name", version["name"], "--version", str(version["version"]))
     started = time.monotonic()
-    done = asked(folder, *MANAGE, "reproduce", *which, "--json", uri=f"sqlite:///{work}/trained/mlflow.db")
+    done = asked(
+        folder, *MANAGE, "reproduce", *which, "--json", uri=f"sqlite:///{work}/trained/mlflow.db"
+    )
     seconds = time.monotonic() - started
     if (folder / ".dvc" / "cache").exists():
-        sys.exit(f"✗ {folder.name}: the clone got a cache, so the next would not be made from nothing")
+        sys.exit(
+            f"✗ {folder.name}: the clone got a cache, so the next would not be made from nothing"
+        )
     if done.stdout.startswith("{"):
         return str(json.loads(done.stdout)["verdict"]), seconds
-    return next((line for line in done.stderr.splitlines() if line.startswith("✗")), "no answer"), seconds
+    return next(
+        (line for line in done.stderr.splitlines() if line.startswith("✗")), "no answer"
+    ), seconds
 
 
 def main() -> int:
@@ -81,7 +91,8 @@ def main() -> int:
         started = time.monotonic()
         versions = trained(clone(ROOT, work / "trained"), problem)
         print(
-            f"{problem}: {len(versions)} versions trained in {time.monotonic() - started:.0f} s", flush=True
+            f"{problem}: {len(versions)} versions trained in {time.monotonic() - started:.0f} s",
+            flush=True,
         )
         verdicts = []
         for version in versions:
@@ -90,7 +101,9 @@ def main() -> int:
             print(f"  {version['name']:44} {verdict:16} {seconds:4.0f} s", flush=True)
     other = sum(verdict != IDENTICAL for verdict in verdicts)
     print(
-        f"✗ {other} of {len(verdicts)} came out otherwise" if other or not verdicts else "✓ all bit-identical"
+        f"✗ {other} of {len(verdicts)} came out otherwise"
+        if other or not verdicts
+        else "✓ all bit-identical"
     )
     return int(bool(other) or not verdicts)
 

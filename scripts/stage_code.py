@@ -60,7 +60,9 @@ def stages(text: str) -> dict[str, str]:
     """Return the module that each stage of a dvc.yaml runs, but for the one that registers."""
     import yaml
 
-    commands = {name: (s.get("do") or s)["cmd"] for name, s in yaml.safe_load(text)["stages"].items()}
+    commands = {
+        name: (s.get("do") or s)["cmd"] for name, s in yaml.safe_load(text)["stages"].items()
+    }
     modules = {name: STAGE_MODULE.search(command) for name, command in commands.items()}
     return {n: m[1] for n, m in modules.items() if m and not m[1].startswith(LEFT_OUT)}
 
@@ -76,7 +78,11 @@ def _with_stage_code(text: str, stage: str, files: list[str]) -> str:
     block = re.search(rf"^  {stage}:\n(?:(?:    .*)?\n)+", text, re.MULTILINE)
     if block is None:
         raise SystemExit(f"✗ dvc.yaml has no stage {stage}")
-    lines = [line for line in block[0].splitlines() if not re.fullmatch(r"\s+- src/lockstep/.*\.py", line)]
+    lines = [
+        line
+        for line in block[0].splitlines()
+        if not re.fullmatch(r"\s+- src/lockstep/.*\.py", line)
+    ]
     at = next(i for i, line in enumerate(lines) if line.strip() == "deps:") + 1
     indent = " " * (len(lines[at]) - len(lines[at].lstrip()))
     lines[at:at] = [f"{indent}- {file}" for file in files]
@@ -86,7 +92,9 @@ def _with_stage_code(text: str, stage: str, files: list[str]) -> str:
 def main() -> int:
     """Compare, or write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="write the derived lists into dvc.yaml")
+    parser.add_argument(
+        "--write", action="store_true", help="write the derived lists into dvc.yaml"
+    )
     write = parser.parse_args().write
     path = ROOT / "dvc.yaml"
     text = path.read_text(encoding="utf-8")
@@ -94,7 +102,10 @@ def main() -> int:
     if derived == text:
         return 0
     if not write:
-        print("✗ dvc.yaml's code deps are stale; run: python scripts/stage_code.py --write", file=sys.stderr)
+        print(
+            "✗ dvc.yaml's code deps are stale; run: python scripts/stage_code.py --write",
+            file=sys.stderr,
+        )
         return 1
     path.write_text(derived, encoding="utf-8")
     return 0

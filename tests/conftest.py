@@ -84,7 +84,9 @@ class Workspace:
         if not self.client.search_registered_models(f"name = '{name}'"):
             self.client.create_registered_model(name)
         run = self.client.create_run("0", tags={"mlflow.runName": name})
-        written = {f"lockstep.{key}": str(value) for key, value in told.items() if value is not None}
+        written = {
+            f"lockstep.{key}": str(value) for key, value in told.items() if value is not None
+        }
         made = self.client.create_model_version(name, str(folder), run.info.run_id, tags=written)
         return int(made.version)
 

@@ -27,7 +27,13 @@ def ends(raised):
 
 @pytest.mark.parametrize(
     ("raised", "code"),
-    [(None, 0), (DataError("x"), 1), (LockstepError("x"), 1), (UsageError("x"), 2), (KeyboardInterrupt(), 1)],
+    [
+        (None, 0),
+        (DataError("x"), 1),
+        (LockstepError("x"), 1),
+        (UsageError("x"), 2),
+        (KeyboardInterrupt(), 1),
+    ],
 )
 def test_exit_codes(raised, code):
     assert ends(raised) == code

@@ -48,7 +48,9 @@ def test_a_failed_folder_leaves_the_old_one_and_no_litter(tmp_path):
 
 @pytest.mark.parametrize("make", [whole_file, whole_folder])
 @pytest.mark.parametrize("moment", ["touch", "mkdir", "chmod", "replace"])
-def test_an_interruption_at_any_moment_leaves_old_or_new_and_no_litter(tmp_path, monkeypatch, make, moment):
+def test_an_interruption_at_any_moment_leaves_old_or_new_and_no_litter(
+    tmp_path, monkeypatch, make, moment
+):
     path = tmp_path / "output"
     with make(path):
         pass

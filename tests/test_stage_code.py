@@ -51,6 +51,9 @@ def test_late_imports_count(room, tmp_path, monkeypatch):
 
 def test_the_command_says_how_to_mend(tmp_path):
     done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "stage_code.py"], capture_output=True, text=True, check=False
+        [sys.executable, ROOT / "scripts" / "stage_code.py"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -72,7 +72,9 @@ def run_command(main: Callable[[], int | None]) -> None:
     try:
         code = main() or 0
     except KeyboardInterrupt:
-        code = _fail("interrupted; nothing half-written was kept, run the command again to go on", 1)
+        code = _fail(
+            "interrupted; nothing half-written was kept, run the command again to go on", 1
+        )
     except LockstepError as error:
         code = _fail(str(error), error.exit_code)
     except BrokenPipeError:

@@ -102,7 +102,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(f"{path} is missing; run `dvc repro` (or `dvc checkout`) to make it") from None
+        raise DataError(
+            f"{path} is missing; run `dvc repro` (or `dvc checkout`) to make it"
+        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is no valid JSON ({error})") from error
 
@@ -121,7 +123,9 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     try:
         return pd.read_parquet(path, columns=columns)
     except FileNotFoundError:
-        raise DataError(f"{path} is missing; run `dvc repro` (or `dvc checkout`) to make it") from None
+        raise DataError(
+            f"{path} is missing; run `dvc repro` (or `dvc checkout`) to make it"
+        ) from None
     except ArrowInvalid as error:
         raise DataError(f"{path} is no readable Parquet file ({error}); make it again") from error
 
@@ -140,5 +144,7 @@ def sha256_file(path: Path) -> str:
 
 def sha256_json(content: Any) -> str:
     """Return the SHA-256 of a JSON value in its canonical form (sorted keys, no blanks)."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(
+        content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
     return hashlib.sha256(text.encode()).hexdigest()

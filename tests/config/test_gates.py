@@ -47,8 +47,14 @@ def test_a_problem_overrides_the_default_key_by_key(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("      default: {flors: {roc_auc: 1}}", r"unknown key .*flors' \(did you mean 'floors'\?\)"),
-        ("      default: {slices: {min_row: 1}}", r"unknown key .*min_row' \(did you mean 'min_rows'\?\)"),
+        (
+            "      default: {flors: {roc_auc: 1}}",
+            r"unknown key .*flors' \(did you mean 'floors'\?\)",
+        ),
+        (
+            "      default: {slices: {min_row: 1}}",
+            r"unknown key .*min_row' \(did you mean 'min_rows'\?\)",
+        ),
         ("      accidents: {champion: {margin: -1}}", r"accidents\.champion\.margin = -1"),
         ("      accidents: {champion: {min_rows: many}}", r"min_rows = 'many'"),
         ("      accidents: {floors: {roc_auc: .nan}}", r"floors\.roc_auc = nan"),

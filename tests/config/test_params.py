@@ -39,7 +39,9 @@ def test_a_misspelt_key_comes_with_the_nearest_one():
     message = broken(lambda c: c["problems"]["toy"].update(sorce={}))
     assert message == "params.yaml: unknown key 'problems.toy.sorce' (did you mean 'source'?)"
     assert "(did you mean 'seed'?)" in broken(lambda c: c["train"]["toy-xgboost"].update(sed=1))
-    assert "(did you mean 'kind'?)" in broken(lambda c: c["problems"]["toy"]["source"].update(knd="sample"))
+    assert "(did you mean 'kind'?)" in broken(
+        lambda c: c["problems"]["toy"]["source"].update(knd="sample")
+    )
 
 
 def test_a_wrong_value_names_key_and_value():
@@ -54,8 +56,9 @@ def test_model_types_and_trainings_must_agree():
     )
     extra = {"problem": "toy", "type": "lightgbm"}
     assert "add 'lightgbm' there" in broken(lambda c: c["train"].update({"toy-lightgbm": extra}))
-    assert "type 'xgbost', but must hold what its name says (did you mean 'toy-xgboost'?)" in broken(
-        lambda c: c["train"]["toy-xgboost"].update(type="xgbost")
+    assert (
+        "type 'xgbost', but must hold what its name says (did you mean 'toy-xgboost'?)"
+        in broken(lambda c: c["train"]["toy-xgboost"].update(type="xgbost"))
     )
     assert "must be called toy-lightgbm" in broken(lambda c: c["train"].update({"toy-lgbm": extra}))
 
@@ -64,7 +67,9 @@ def test_unknown_problem_and_type_are_usage_errors():
     params = parse_params(CONTENT)
     with pytest.raises(UsageError, match=r"unknown problem 'tou' \(did you mean 'toy'\?\)"):
         params.problem("tou")
-    with pytest.raises(UsageError, match=r"unknown model type of toy 'xgbost' \(did you mean 'xgboost'\?\)"):
+    with pytest.raises(
+        UsageError, match=r"unknown model type of toy 'xgbost' \(did you mean 'xgboost'\?\)"
+    ):
         params.training("toy", "xgbost")
 
 
@@ -94,8 +99,12 @@ def test_a_search_space_is_checked():
 
 @pytest.mark.parametrize("key", UNSEEN)
 def test_a_key_that_dvc_leaves_out_of_its_hash_is_refused_at_any_depth(key):
-    assert "DVC does not see" in broken(lambda c: c["train"]["toy-xgboost"]["params"].update({key: 3}))
-    assert f"problems.toy.source.{key}" in broken(lambda c: c["problems"]["toy"]["source"].update({key: 3}))
+    assert "DVC does not see" in broken(
+        lambda c: c["train"]["toy-xgboost"]["params"].update({key: 3})
+    )
+    assert f"problems.toy.source.{key}" in broken(
+        lambda c: c["problems"]["toy"]["source"].update({key: 3})
+    )
 
 
 def test_no_section_declares_a_key_that_dvc_leaves_out_of_its_hash():

@@ -119,7 +119,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_params_text(tmp_path)
 
 
-scalars = st.one_of(st.integers(-(10**9), 10**9), st.booleans(), st.floats(1e-3, 1e3), st.sampled_from("ab"))
+scalars = st.one_of(
+    st.integers(-(10**9), 10**9), st.booleans(), st.floats(1e-3, 1e3), st.sampled_from("ab")
+)
 
 
 @given(value=scalars, key=st.sampled_from(["max_depth", "gamma", "tag", "eta"]))

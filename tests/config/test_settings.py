@@ -59,7 +59,9 @@ mlflow:
 LAYERS = ("option", "environment", ".env", "config")
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(present=st.sets(st.sampled_from(LAYERS)), empty=st.sets(st.sampled_from(LAYERS)))
 def test_the_first_layer_that_is_not_empty_wins(tmp_path, present, empty):
     def value(layer):
@@ -71,7 +73,10 @@ def test_the_first_layer_that_is_not_empty_wins(tmp_path, present, empty):
     found = load_settings(tmp_path, options, {"MLFLOW_TRACKING_URI": value("environment")})
     expected = next((layer for layer in LAYERS if layer in present - empty), None)
     assert found.tracking_uri == (value(expected) if expected else None)
-    shown = {"option": "the option --tracking-uri", "environment": "the variable MLFLOW_TRACKING_URI"}
+    shown = {
+        "option": "the option --tracking-uri",
+        "environment": "the variable MLFLOW_TRACKING_URI",
+    }
     shown |= {"config": f"{CONFIG_FILE} (mlflow.tracking_uri)", None: "the default"}
     assert found.source_of("tracking_uri") == shown.get(expected, expected)
 
@@ -121,7 +126,10 @@ def test_publishing_can_be_turned_off_for_one_call_and_says_where(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("mlflow: {model_registry: {default_stage: Production}}", "default_stage Production is refused"),
+        (
+            "mlflow: {model_registry: {default_stage: Production}}",
+            "default_stage Production is refused",
+        ),
         ("mlflow: {model_registry: {default_stage: Stagin}}", "default_stage"),
         ("mlflow: {trackin_uri: x}", "did you mean 'tracking_uri'"),
         ("mlflow: {model_registry: {registration_policy: if_beter}}", r"did you mean 'if_better'"),

@@ -56,7 +56,9 @@ Add = Callable[..., str]
 
 
 def git(root: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        ["git", *arguments], cwd=root, check=True, capture_output=True, text=True
+    ).stdout
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +81,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def add(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Add:
     def call(problem: str, source: Path | str, *more: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["add_data", "--problem", problem, "--from", str(source), *more])
+        monkeypatch.setattr(
+            sys, "argv", ["add_data", "--problem", problem, "--from", str(source), *more]
+        )
         main()
         return capsys.readouterr().out
 
@@ -96,12 +100,16 @@ def folder(path: Path, names: list[str], text: str = "a,b\n1,2\n") -> Path:
 
 def snapshot(root: Path) -> dict[str, bytes]:
     files = [
-        f for f in root.rglob("*") if f.is_file() and not {".git", "tmp"} & set(f.relative_to(root).parts)
+        f
+        for f in root.rglob("*")
+        if f.is_file() and not {".git", "tmp"} & set(f.relative_to(root).parts)
     ]
     return {str(f.relative_to(root)): f.read_bytes() for f in files}
 
 
-def test_a_prepared_table_is_copied_tracked_and_named(project: Path, add: Add, tmp_path: Path) -> None:
+def test_a_prepared_table_is_copied_tracked_and_named(
+    project: Path, add: Add, tmp_path: Path
+) -> None:
     told = add("accidents", folder(tmp_path / "their data", [*PARTED, "test_features.json"]))
     assert sorted(p.name for p in (project / "data/external/accidents").iterdir()) == sorted(PARTED)
     source = load_params(project).problem("accidents").source
@@ -113,7 +121,9 @@ def test_a_prepared_table_is_copied_tracked_and_named(project: Path, add: Add, t
     assert "left out: test_features.json" in told
     assert "dvc push" not in told
     now = (project / "params.yaml").read_text().splitlines()
-    differ = [new.split()[0] for old, new in zip(PARAMS.splitlines(), now, strict=True) if old != new]
+    differ = [
+        new.split()[0] for old, new in zip(PARAMS.splitlines(), now, strict=True) if old != new
+    ]
     assert differ == ["kind:", "external:", "split:"]
 
 
@@ -134,7 +144,12 @@ def test_a_clone_with_only_the_remote_reproduces_it_and_no_outer_path_is_kept(
     run_dvc(project, "push")
     git(project, "add", ".")
     git(project, "commit", "-qm", "data")
-    for name in ("data/external/accidents.dvc", "params.yaml", "dvc.lock", "data/external/.gitignore"):
+    for name in (
+        "data/external/accidents.dvc",
+        "params.yaml",
+        "dvc.lock",
+        "data/external/.gitignore",
+    ):
         assert str(tmp_path) not in (project / name).read_text()
         assert ".." not in (project / name).read_text()
     shutil.rmtree(theirs)
@@ -146,7 +161,9 @@ def test_a_clone_with_only_the_remote_reproduces_it_and_no_outer_path_is_kept(
     assert sorted(p.name for p in (copy / "data/accidents/raw").iterdir()) == RAW
 
 
-def test_raw_files_are_read_as_files_and_split_by_time_again(project: Path, add: Add, tmp_path: Path) -> None:
+def test_raw_files_are_read_as_files_and_split_by_time_again(
+    project: Path, add: Add, tmp_path: Path
+) -> None:
     add("accidents", folder(tmp_path / "table", PARTED))
     add("accidents", folder(tmp_path / "raw", [f"2021/{name}" for name in RAW]))
     params = load_params(project).problem("accidents")
@@ -189,7 +206,9 @@ def test_links_are_followed_as_copies(project: Path, add: Add, tmp_path: Path) -
     assert not copy.parent.is_symlink()
 
 
-def test_files_that_dvc_does_not_track_are_not_overwritten(project: Path, add: Add, tmp_path: Path) -> None:
+def test_files_that_dvc_does_not_track_are_not_overwritten(
+    project: Path, add: Add, tmp_path: Path
+) -> None:
     folder(project / "data/external/accidents", ["by_hand.csv"])
     before = snapshot(project)
     with pytest.raises(UsageError, match="would be lost; move the folder away"):
@@ -197,7 +216,9 @@ def test_files_that_dvc_does_not_track_are_not_overwritten(project: Path, add: A
     assert snapshot(project) == before
 
 
-def test_a_fault_in_params_is_told_before_anything_is_copied(project: Path, add: Add, tmp_path: Path) -> None:
+def test_a_fault_in_params_is_told_before_anything_is_copied(
+    project: Path, add: Add, tmp_path: Path
+) -> None:
     (project / "params.yaml").write_text(
         (project / "params.yaml").read_text().replace("preprocess:", "prep:")
     )
@@ -228,7 +249,9 @@ def test_places_to_copy_from_that_make_no_sense(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     folder(tmp_path / "data/external/accidents/2021", RAW)
-    with pytest.raises(UsageError, match=r"no data were named|is not there|where the data would go"):
+    with pytest.raises(
+        UsageError, match=r"no data were named|is not there|where the data would go"
+    ):
         given_path(tmp_path, source, tmp_path / "data/external/accidents")
 
 

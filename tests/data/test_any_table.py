@@ -32,7 +32,9 @@ COLUMNS = {
 
 
 def schema(**more):
-    return Schema.model_validate({**HEAD, "columns": COLUMNS, "left_out": {"note": "free text"}, **more})
+    return Schema.model_validate(
+        {**HEAD, "columns": COLUMNS, "left_out": {"note": "free text"}, **more}
+    )
 
 
 def read(tmp_path, text, **more):
@@ -65,19 +67,27 @@ def test_what_is_written_in_another_way_is_refused_with_its_row(tmp_path, value)
         ("price,price,y", "has the column 'price' twice"),
     ],
 )
-def test_a_column_only_in_the_file_or_only_in_the_schema_is_told_with_the_nearest(tmp_path, header, says):
+def test_a_column_only_in_the_file_or_only_in_the_schema_is_told_with_the_nearest(
+    tmp_path, header, says
+):
     row = ",".join("1" for _ in header.split(","))
     with pytest.raises(DataError, match=says):
         read(tmp_path, f"{header}\n{row}\n")
 
 
 def test_a_date_that_does_not_parse_is_told_with_row_and_form(tmp_path):
-    with pytest.raises(DataError, match="column day, row 2: '2024-01-01' is no date; write it as %d/%m/%Y"):
+    with pytest.raises(
+        DataError, match="column day, row 2: '2024-01-01' is no date; write it as %d/%m/%Y"
+    ):
         read(tmp_path, "price,day,y\n1,31/12/2023,0\n1,2024-01-01,1\n")
 
 
 def test_without_left_out_other_columns_are_passed_over(tmp_path):
-    assert list(read(tmp_path, "price,day,y,more\n1,,0,x\n", left_out=None)) == ["price", "day", "y"]
+    assert list(read(tmp_path, "price,day,y,more\n1,,0,x\n", left_out=None)) == [
+        "price",
+        "day",
+        "y",
+    ]
 
 
 def test_a_column_without_a_name_is_called_by_its_place(tmp_path):
@@ -86,7 +96,9 @@ def test_a_column_without_a_name_is_called_by_its_place(tmp_path):
     assert list(read_any(path).columns) == ["column 1", "a", "a (2)", "column 4"]
 
 
-@pytest.mark.parametrize("name", ["a b", "a[b]", "x<1", "{k}", "a,b", 'q"', "__target__", "a.b", "é è"])
+@pytest.mark.parametrize(
+    "name", ["a b", "a[b]", "x<1", "{k}", "a,b", 'q"', "__target__", "a.b", "é è"]
+)
 def test_a_name_not_every_model_takes_is_refused_with_one_that_is(tmp_path, name):
     path = tmp_path / "schema.yaml"
     path.write_text(str({**HEAD, "columns": {name: {"kind": "numeric"}, "y": {"kind": "target"}}}))

@@ -85,7 +85,8 @@ def test_unknown_codes_become_missing_and_are_counted():
 
 def test_too_many_unknown_codes_are_refused_with_examples_and_fix():
     with pytest.raises(
-        DataError, match=r"column code: 15\.0% .* \(e\.g\. 7, 8, 9\).*max_unknown_codes = 0\.1; known: 1, 2"
+        DataError,
+        match=r"column code: 15\.0% .* \(e\.g\. 7, 8, 9\).*max_unknown_codes = 0\.1; known: 1, 2",
     ):
         check(rows(code=[9.0, 7.0, 8.0]))
 
@@ -181,7 +182,8 @@ def test_a_record_that_does_not_fit_is_refused(change, says):
 def test_missing_and_extra_features_are_listed_with_the_nearest_name():
     record = {"sise": 1} | {k: v for k, v in GOOD.items() if k not in ("size", "code")}
     with pytest.raises(
-        DataError, match=r"missing code, size .*; no feature is called sise \(did you mean 'size'\?\)"
+        DataError,
+        match=r"missing code, size .*; no feature is called sise \(did you mean 'size'\?\)",
     ):
         check_record(SCHEMA, record)
 
@@ -200,7 +202,11 @@ def test_no_records_and_no_object_are_refused():
 
 
 values = st.one_of(
-    st.none(), st.booleans(), st.integers(-3, 12), st.floats(), st.sampled_from(["a", "b", "z", "1"])
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 12),
+    st.floats(),
+    st.sampled_from(["a", "b", "z", "1"]),
 )
 
 

@@ -86,7 +86,9 @@ def server() -> Iterator[Server]:
     thread.join()
 
 
-def fetch(server: Server, cache: Path, sha256: str | None = None, patience: Patience = QUICK) -> Path:
+def fetch(
+    server: Server, cache: Path, sha256: str | None = None, patience: Patience = QUICK
+) -> Path:
     return fetch_all([RemoteFile("file.csv", server.url, sha256)], cache, patience)[0]
 
 
@@ -125,7 +127,9 @@ def test_a_cut_connection_is_resumed_where_it_stopped(server: Server, tmp_path: 
     assert server.requests[1]["If-Range"] == '"one"'
 
 
-def test_many_cuts_are_no_failure_while_every_try_gets_further(server: Server, tmp_path: Path) -> None:
+def test_many_cuts_are_no_failure_while_every_try_gets_further(
+    server: Server, tmp_path: Path
+) -> None:
     server.plans = [{"cut": 49_152}] * 6 + [{}]
     assert fetch(server, tmp_path, SHA).read_bytes() == BODY
     assert len(server.requests) == 7 > QUICK.tries
@@ -148,7 +152,9 @@ def test_a_server_without_ranges_starts_anew(server: Server, tmp_path: Path) -> 
     assert fetch(server, tmp_path, SHA).read_bytes() == BODY
 
 
-def test_a_server_without_ranges_that_always_cuts_is_given_up(server: Server, tmp_path: Path) -> None:
+def test_a_server_without_ranges_that_always_cuts_is_given_up(
+    server: Server, tmp_path: Path
+) -> None:
     server.plans = [{"cut": 98_304, "ranges": False}]
     with pytest.raises(DataError, match="could not be fetched"):
         fetch(server, tmp_path)
@@ -163,7 +169,9 @@ def test_a_part_is_never_continued_with_another_revision(server: Server, tmp_pat
     assert fetch(server, tmp_path).read_bytes() == server.body
 
 
-def test_another_length_is_noticed_where_the_server_has_no_etag(server: Server, tmp_path: Path) -> None:
+def test_another_length_is_noticed_where_the_server_has_no_etag(
+    server: Server, tmp_path: Path
+) -> None:
     server.etag, server.plans = None, [{"cut": 98_304}]
     with pytest.raises(DataError):
         fetch(server, tmp_path, patience=Patience(tries=1))
@@ -214,7 +222,9 @@ def test_a_cached_copy_with_the_pinned_sum_costs_no_request(server: Server, tmp_
     assert len(server.requests) == 1
 
 
-def test_an_unpinned_copy_is_asked_about_and_kept_while_unchanged(server: Server, tmp_path: Path) -> None:
+def test_an_unpinned_copy_is_asked_about_and_kept_while_unchanged(
+    server: Server, tmp_path: Path
+) -> None:
     first = fetch(server, tmp_path).stat().st_mtime_ns
     assert fetch(server, tmp_path).stat().st_mtime_ns == first
     assert server.requests[1]["If-None-Match"] == '"one"'
@@ -309,7 +319,9 @@ def test_wherever_it_is_cut_the_bytes_are_the_same(
     server.plans = [*({"cut": cut, "ranges": ranges} for cut in cuts), {}]
     patient = Patience(connect=2.0, read=2.0, tries=6, pause=0.0)
     try:
-        assert fetch(server, tmp_path_factory.mktemp("cache"), patience=patient).read_bytes() == BODY
+        assert (
+            fetch(server, tmp_path_factory.mktemp("cache"), patience=patient).read_bytes() == BODY
+        )
     finally:
         server.http.shutdown()
         server.http.server_close()

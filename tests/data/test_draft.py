@@ -25,7 +25,9 @@ ROWS = 120
 NAMES = ["age", "my column", "a[b]", "x<1", 'say "so"', "a,b", "{k: v}", "Âge", "日本", "", "", "__row__", "part",
          "class", "no", "1", "a.b",
          "A.B", "score", "target", "true"]  # fmt: skip
-WORDS = st.text(string.ascii_letters + "éß日 '\"#:-{}[]<>&%@!?*|\\", min_size=1, max_size=8).map(str.strip)
+WORDS = st.text(string.ascii_letters + "éß日 '\"#:-{}[]<>&%@!?*|\\", min_size=1, max_size=8).map(
+    str.strip
+)
 NUMBERS = st.floats(-1e12, 1e12, allow_nan=False).map(lambda v: repr(round(v, 3)))
 FLAGS = [["True", "False"], ["yes", "no"], ["Y", "N"], ["0", "1"], ["1.0", "0.0"]]
 COLUMNS = st.one_of(
@@ -61,7 +63,9 @@ def tables(draw):
     for _ in names:
         _, values = draw(COLUMNS)
         gone = draw(st.sampled_from([0, 0, 0.4, 0.97]))
-        chosen = [values[i % len(values)] for i in generator.permutation(max(ROWS, len(values)))[:ROWS]]
+        chosen = [
+            values[i % len(values)] for i in generator.permutation(max(ROWS, len(values)))[:ROWS]
+        ]
         columns.append(["" if generator.random() < gone else v for v in chosen])
     target = draw(TARGETS)
     shuffled = [target[i % len(target)] for i in generator.permutation(ROWS)]
@@ -121,7 +125,9 @@ def test_a_draft_reads_its_own_file_back_without_loss(table, tmp_path_factory):
             plain = [float(v.replace(",", ".")) for v, g in zip(told, gone, strict=True) if not g]
             assert raw[planned.name].dropna().tolist() == plain
     check_record(schema, drafted.example)
-    declared = {a for c in schema.columns.values() for a in (c.name, *c.aliases)} | set(schema.left_out or {})
+    declared = {a for c in schema.columns.values() for a in (c.name, *c.aliases)} | set(
+        schema.left_out or {}
+    )
     assert set(text.columns) <= declared
 
 
@@ -179,7 +185,9 @@ def test_the_positive_class_is_last(tmp_path, values, positive):
 
 def test_a_column_that_tells_the_target_is_left_out_and_said(tmp_path):
     amount = noise(3)
-    found = drafted_from(tmp_path, {"x": noise(2), "paid": [v * 2 + 1 for v in amount], "y": amount})
+    found = drafted_from(
+        tmp_path, {"x": noise(2), "paid": [v * 2 + 1 for v in amount], "y": amount}
+    )
     assert list(found.left_out) == ["paid"]
     assert any("paid" in what and "leak" in what for what in found.decide)
 
@@ -224,7 +232,9 @@ def test_a_target_named_by_its_safe_name_or_misspelt(tmp_path):
 
 def test_every_text_of_the_draft_is_yaml_that_says_what_was_meant(tmp_path):
     odd = ["yes", "no", "null", "1e3", "a: b", "#", "é\t", "'", '"', "{x}", "- y", "~"]
-    found = drafted_from(tmp_path, {"odd": [odd[i % 12] for i in range(600)], "x": noise(2), "y": Y})
+    found = drafted_from(
+        tmp_path, {"odd": [odd[i % 12] for i in range(600)], "x": noise(2), "y": Y}
+    )
     codes = yaml.safe_load(schema_text(found))["columns"]["odd"]["codes"]
     assert sorted(codes) == sorted({text.strip() for text in odd} - MISSING)
     assert codes == {code: code for code in codes}
@@ -246,7 +256,9 @@ def test_names_of_identifiers(name, is_id):
 def test_a_tree_of_the_forest_sees_part_of_many_rows(tmp_path, rows, task, share):
     levels = {"binary": 2, "multiclass": 5, "regression": 97}[task]
     small = drafted_from(
-        tmp_path, {"x": [i % 7 for i in range(400)], "y": [i % levels + 0.5 for i in range(400)]}, task=task
+        tmp_path,
+        {"x": [i % 7 for i in range(400)], "y": [i % levels + 0.5 for i in range(400)]},
+        task=task,
     )
     params = parsed(params_text(replace(small, rows=rows)))
     assert params.train["toy-random_forest"].params.get("max_samples") == share
@@ -264,4 +276,10 @@ def test_columns_of_few_levels_are_slices_then_numbers(tmp_path):
     assert read_schema(tmp_path / "schema.yaml").slices == ["amount", "age", "colour"]
     coded = {f"c{i}": [str((row // (i + 1)) % 3) + "x" for row in range(600)] for i in range(7)}
     drafted = drafted_from(tmp_path, {"amount": noise(1), **coded, "y": Y})
-    assert [c.name for c in drafted.columns if c.keys.get("slice")] == ["c0", "c1", "c2", "c3", "c4"]
+    assert [c.name for c in drafted.columns if c.keys.get("slice")] == [
+        "c0",
+        "c1",
+        "c2",
+        "c3",
+        "c4",
+    ]

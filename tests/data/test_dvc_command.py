@@ -14,8 +14,12 @@ from lockstep.dvc.command import mend_locks, run_dvc, show_dvc
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    (tmp_path / "dvc.yaml").write_text("stages: {make: {cmd: echo made > out.txt, outs: [out.txt]}}\n")
-    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=tmp_path, check=True)
+    (tmp_path / "dvc.yaml").write_text(
+        "stages: {make: {cmd: echo made > out.txt, outs: [out.txt]}}\n"
+    )
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=tmp_path, check=True
+    )
     return tmp_path
 
 
@@ -24,7 +28,11 @@ def test_a_list_of_locks_that_was_cut_off_stops_nobody(project: Path, left: str,
     listed = project / ".dvc" / "tmp" / "rwlock"
     listed.write_text(left)
     refused = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro"], cwd=project, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "dvc", "repro"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "rwlock" in refused.stderr  # DVC by itself never gets over it
     assert show_dvc(project, "repro") == 0

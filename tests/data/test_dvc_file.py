@@ -11,12 +11,17 @@ PROJECT = Path(__file__).parents[2]
 
 
 def entries(text, problem):
-    return [entry for entry in yaml.safe_load(text)["plots"] if next(iter(entry)).startswith(f"{problem} ")]
+    return [
+        entry
+        for entry in yaml.safe_load(text)["plots"]
+        if next(iter(entry)).startswith(f"{problem} ")
+    ]
 
 
 def without_labels(found):
     return [
-        {t: {k: v for k, v in e.items() if "label" not in k} for t, e in entry.items()} for entry in found
+        {t: {k: v for k, v in e.items() if "label" not in k} for t, e in entry.items()}
+        for entry in found
     ]
 
 
@@ -38,7 +43,9 @@ def test_the_shipped_artifacts_are_those_a_new_problem_gets():
 def test_entries_are_added_and_the_rest_stays_to_the_byte():
     text = (PROJECT / "dvc.yaml").read_text()
     types = ["logistic_regression", "xgboost"]
-    added = with_plots(with_sections(text, artifacts("toy", "toy", types)), plots("toy", "multiclass", types))
+    added = with_plots(
+        with_sections(text, artifacts("toy", "toy", types)), plots("toy", "multiclass", types)
+    )
     lines, old = added.splitlines(), text.splitlines()
     assert added.startswith(text[: text.index("\nartifacts:")])
     kept = iter(lines)

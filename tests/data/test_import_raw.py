@@ -44,7 +44,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def write_params(root: Path, problem: str, source: dict) -> None:
     train = {f"{problem}-xgboost": {"problem": problem, "type": "xgboost"}}
-    content = {"problems": {problem: {"source": source, "model_types": ["xgboost"]}}, "train": train}
+    content = {
+        "problems": {problem: {"source": source, "model_types": ["xgboost"]}},
+        "train": train,
+    }
     (root / "params.yaml").write_text(json.dumps(content))
 
 
@@ -54,7 +57,9 @@ def problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     package = tmp_path / "packages" / "pears"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
-    monkeypatch.setattr(lockstep.problems, "__path__", [*lockstep.problems.__path__, str(package.parent)])
+    monkeypatch.setattr(
+        lockstep.problems, "__path__", [*lockstep.problems.__path__, str(package.parent)]
+    )
     yield package
     for name in [m for m in sys.modules if m.startswith("lockstep.problems.pears")]:
         del sys.modules[name]
@@ -93,12 +98,16 @@ def test_sample_calls_the_problems_generator_with_its_settings(run: Run, problem
 
 
 def test_a_problem_without_generator_says_what_to_do(run: Run, problem: Path) -> None:
-    with pytest.raises(ConfigError, match=r"pears has no sample generator.*make add-data PROBLEM=pears"):
+    with pytest.raises(
+        ConfigError, match=r"pears has no sample generator.*make add-data PROBLEM=pears"
+    ):
         run({"kind": "sample"}, "pears")
 
 
 def test_a_generator_that_writes_nothing_leaves_nothing(run: Run, problem: Path) -> None:
-    (problem / "sample.py").write_text("def write_sample(settings, folder):\n    (folder / 'a').touch()\n")
+    (problem / "sample.py").write_text(
+        "def write_sample(settings, folder):\n    (folder / 'a').touch()\n"
+    )
     with pytest.raises(DataError, match="no data at all"):
         run({"kind": "sample"}, "pears")
     assert not list(Path("data/pears").iterdir())
@@ -116,14 +125,20 @@ def test_a_generator_that_fails_leaves_what_was_there(run: Run, problem: Path) -
     assert contents(Path("data/pears")) == {"raw/old.csv": b"old"}
 
 
-def test_download_fetches_the_years_files_from_the_mirror(run: Run, mirror: tuple[Path, str]) -> None:
+def test_download_fetches_the_years_files_from_the_mirror(
+    run: Run, mirror: tuple[Path, str]
+) -> None:
     folder, url = mirror
     pins = {"usagers-2021.csv": sha256_file(folder / "usagers-2021.csv").upper()}
-    raw = run({"kind": "download", "download": {"years": [2021], "base_url": url + "/", "sha256": pins}})
+    raw = run(
+        {"kind": "download", "download": {"years": [2021], "base_url": url + "/", "sha256": pins}}
+    )
     assert contents(raw) == contents(folder)
 
 
-def test_download_with_one_file_missing_writes_no_raw_folder(run: Run, mirror: tuple[Path, str]) -> None:
+def test_download_with_one_file_missing_writes_no_raw_folder(
+    run: Run, mirror: tuple[Path, str]
+) -> None:
     folder, url = mirror
     (folder / "lieux-2021.csv").unlink()
     with pytest.raises(DataError, match=r"lieux-2021.csv.*404"):
@@ -155,7 +170,9 @@ def test_interrupting_a_download_keeps_the_part_and_no_raw_folder(tmp_path: Path
     write_params(tmp_path, "accidents", {"kind": "download", "download": {"base_url": address}})
     command = [sys.executable, "-m", "lockstep.data.import_raw", "--problem", "accidents"]
     environment = {k: v for k, v in os.environ.items() if k != "DVC_ROOT"}
-    stage = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    stage = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    )
     try:
         assert arrived.wait(20)
         parts = wait_for(lambda: [p for p in tmp_path.rglob("*.csv.part") if p.stat().st_size])
@@ -212,7 +229,9 @@ def test_a_path_outside_the_repository_is_refused(run: Run, outside: str, tmp_pa
 
 
 def test_a_missing_external_folder_points_to_the_remote(run: Run) -> None:
-    with pytest.raises(ConfigError, match="data/external/accidents is missing; run `make dvc-pull`"):
+    with pytest.raises(
+        ConfigError, match="data/external/accidents is missing; run `make dvc-pull`"
+    ):
         run({"kind": "files", "external": "data/external/accidents"})
 
 

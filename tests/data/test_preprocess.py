@@ -38,7 +38,9 @@ def project(folder, raw, problem="accidents", kind="files"):
 def run(folder, problem="accidents", **env):
     command = [sys.executable, "-m", "lockstep.data.preprocess", "--problem", problem]
     kept = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
-    return subprocess.run(command, cwd=folder, env=kept | env, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=kept | env, capture_output=True, text=True, check=False
+    )
 
 
 def raw_folder(folder, people=40, grav=("1", "3")):
@@ -48,19 +50,50 @@ def raw_folder(folder, people=40, grav=("1", "3")):
     ids = [f"2023{n:08d}" for n in range(1, people + 1)]
     tables = {
         "caract-2023.csv": [
-            {"Num_Acc": i, "jour": "7", "mois": "05", "an": "2023", "hrmn": "06:00", "lum": "1", "dep": "75"}
-            | {"com": "75101", "agg": "2", "int": "1", "atm": "1", "col": "7", "lat": "48,8", "long": "2,3"}
+            {
+                "Num_Acc": i,
+                "jour": "7",
+                "mois": "05",
+                "an": "2023",
+                "hrmn": "06:00",
+                "lum": "1",
+                "dep": "75",
+            }
+            | {
+                "com": "75101",
+                "agg": "2",
+                "int": "1",
+                "atm": "1",
+                "col": "7",
+                "lat": "48,8",
+                "long": "2,3",
+            }
             for i in ids
         ],
         "lieux-2023.csv": [
-            {"Num_Acc": i, "catr": "4", "circ": "1", "surf": "1", "situ": "1", "vma": "30"} for i in ids
+            {"Num_Acc": i, "catr": "4", "circ": "1", "surf": "1", "situ": "1", "vma": "30"}
+            for i in ids
         ],
         "vehicules-2023.csv": [
-            {"Num_Acc": i, "id_vehicule": i, "num_veh": "A01", "catv": "7", "obsm": "0", "motor": "1"}
+            {
+                "Num_Acc": i,
+                "id_vehicule": i,
+                "num_veh": "A01",
+                "catv": "7",
+                "obsm": "0",
+                "motor": "1",
+            }
             for i in ids
         ],
         "usagers-2023.csv": [
-            {"Num_Acc": i, "id_usager": i, "id_vehicule": i, "num_veh": "A01", "place": "1", "catu": "1"}
+            {
+                "Num_Acc": i,
+                "id_usager": i,
+                "id_vehicule": i,
+                "num_veh": "A01",
+                "place": "1",
+                "catu": "1",
+            }
             | {"grav": grav[n % len(grav)], "sexe": "1", "an_nais": "1990", "secu1": "1"}
             for n, i in enumerate(ids)
         ],
@@ -126,7 +159,10 @@ def test_the_bytes_do_not_depend_on_process_locale_or_row_order(tmp_path):
             lambda raw: rewrite(raw / "lieux-2023.csv", lambda t: t[:-4]),
             "lieux-2023.csv ends inside a quoted value",
         ),
-        (lambda raw: rewrite(raw / "lieux-2023.csv", lambda t: t.replace(";", "|")), "no known separator"),
+        (
+            lambda raw: rewrite(raw / "lieux-2023.csv", lambda t: t.replace(";", "|")),
+            "no known separator",
+        ),
         (lambda raw: (raw / "lieux-2023.csv").write_bytes("é".encode("utf-16")), "UTF-16"),
         (
             lambda raw: rewrite(raw / "lieux-2023.csv", lambda t: t.replace("surf", "surface")),
@@ -145,11 +181,15 @@ def test_the_bytes_do_not_depend_on_process_locale_or_row_order(tmp_path):
             "has a header and no rows",
         ),
         (
-            lambda raw: rewrite(raw / "usagers-2023.csv", lambda t: t.replace('"1";"3"', '"1";"1"')),
+            lambda raw: rewrite(
+                raw / "usagers-2023.csv", lambda t: t.replace('"1";"3"', '"1";"1"')
+            ),
             "one class only (0)",
         ),
         (
-            lambda raw: rewrite(raw / "usagers-2023.csv", lambda t: t.replace('"1";"3"', '"1";"-1"')),
+            lambda raw: rewrite(
+                raw / "usagers-2023.csv", lambda t: t.replace('"1";"3"', '"1";"-1"')
+            ),
             "would be dropped (severity_unknown 20)",
         ),
     ],
@@ -225,7 +265,9 @@ class TestRealFiles:
     pytestmark = real_data
 
     def test_the_prepared_table_loses_nothing(self):
-        table, quality = tidy(DATA / "onisr_2021_prepared", "table", load_schema("accidents"), Preprocess())
+        table, quality = tidy(
+            DATA / "onisr_2021_prepared", "table", load_schema("accidents"), Preprocess()
+        )
         assert quality["rows"] == {"in": 54698, "out": 54698, "dropped": 0}
         assert (quality["unknown_codes"], quality["out_of_range"]) == ({}, {})
         assert quality["parts"] == {"test": 16410, "train": 38288}

@@ -71,7 +71,9 @@ def test_absolute_and_home_folders_are_taken_as_they_are(
     monkeypatch.setenv("HOME", str(tmp_path))
     assert remote_address(tmp_path / "project", str(tmp_path / "store")) == str(tmp_path / "store")
     assert remote_address(tmp_path / "project", "~/store") == str(tmp_path / "store")
-    assert remote_address(tmp_path / "project", f"file://{tmp_path}/store") == str(tmp_path / "store")
+    assert remote_address(tmp_path / "project", f"file://{tmp_path}/store") == str(
+        tmp_path / "store"
+    )
 
 
 @pytest.fixture
@@ -119,7 +121,9 @@ def test_a_new_address_takes_the_place_of_the_old_one_whole(
     assert default_remote(project) == "storage"
 
 
-def test_pull_without_a_remote_says_how_to_set_one(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pull_without_a_remote_says_how_to_set_one(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ConfigError, match=r"no DVC remote is configured.*make dvc-remote URL="):
         call(monkeypatch, "pull")
 
@@ -129,7 +133,9 @@ def test_pull_of_what_nobody_pushed_passes_on_dvcs_message_and_names_it(
 ) -> None:
     call(monkeypatch, "set", "../store")
     monkeypatch.chdir(clone(project))
-    with pytest.raises(DataError, match=r"the remote lacks data.*run `dvc push` where they were made"):
+    with pytest.raises(
+        DataError, match=r"the remote lacks data.*run `dvc push` where they were made"
+    ):
         call(monkeypatch, "pull")
     assert "Missing cache files" in capfd.readouterr().err
 

@@ -80,14 +80,20 @@ def test_a_pair_of_files_keeps_its_split(tmp_path):
 def test_x_and_y_of_both_parts_are_put_together(tmp_path):
     x = [line.rsplit(",", 2)[0] for line in LINES]
     y = ["not.paid", "0", "1"]
-    table = read_table(written(tmp_path / "raw", X_train=x, y_train=y, X_test=x, y_test=y), SCHEMA).table
+    table = read_table(
+        written(tmp_path / "raw", X_train=x, y_train=y, X_test=x, y_test=y), SCHEMA
+    ).table
     assert table["bad"].tolist() == [0, 1, 0, 1]
     assert table["part"].tolist() == ["train", "train", "test", "test"]
 
 
 def test_x_and_y_of_other_lengths_are_refused(tmp_path):
     folder = written(
-        tmp_path / "raw", X_train=LINES, y_train=["bad", "0"], X_test=LINES, y_test=["bad", "0", "1"]
+        tmp_path / "raw",
+        X_train=LINES,
+        y_train=["bad", "0"],
+        X_test=LINES,
+        y_test=["bad", "0", "1"],
     )
     with pytest.raises(DataError, match=r"X_train\.csv has 2 rows and y_train\.csv 1"):
         read_table(folder, SCHEMA)
@@ -114,7 +120,10 @@ def test_x_and_y_of_other_lengths_are_refused(tmp_path):
             {"loans": ["purpose,amount,issued,bad", "a,ten,2020-01-02,0"]},
             "column amount, row 1: 'ten' is no number",
         ),
-        ({"loans": ["purpose,amount,issued,bad", "a,1,soon,0"]}, "column issued, row 1: 'soon' is no date"),
+        (
+            {"loans": ["purpose,amount,issued,bad", "a,1,soon,0"]},
+            "column issued, row 1: 'soon' is no date",
+        ),
         ({"loans": ["purpose,amount,bad", "a,1,0"]}, "lacks the column 'issued'"),
     ],
 )
@@ -146,13 +155,17 @@ def test_one_table_may_have_any_name_and_is_whole(tmp_path):
 
 
 def test_files_beside_x_and_y_are_not_read(tmp_path):
-    paths = [tmp_path / f"{stem}.csv" for stem in ("X_test", "X_train", "notes", "y_test", "y_train")]
+    paths = [
+        tmp_path / f"{stem}.csv" for stem in ("X_test", "X_train", "notes", "y_test", "y_train")
+    ]
     assert set(form_of(paths, tmp_path).values()) == {p for p in paths if p.stem != "notes"}
 
 
 def test_one_part_in_two_formats_is_refused(tmp_path):
     paths = [tmp_path / f"{stem}.csv" for stem in ("X_train", "X_test", "y_train", "y_test")]
-    with pytest.raises(DataError, match=r"holds X_train\.csv, X_train\.parquet: keep the one that is meant"):
+    with pytest.raises(
+        DataError, match=r"holds X_train\.csv, X_train\.parquet: keep the one that is meant"
+    ):
         form_of([*paths, tmp_path / "X_train.parquet"], tmp_path)
 
 

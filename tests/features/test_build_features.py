@@ -40,7 +40,10 @@ def accidents(count: int = 400, seed: int = 3) -> pd.DataFrame:
             low = 1 if column.low is None else column.low
             high = max(low + 1, min(column.high or 90, 90))
             table[column.name] = rng.integers(low, high, rows).astype(float)
-    table["lat"], table["long"] = (rng.normal(46, 1, count)[number], rng.normal(2, 1, count)[number])
+    table["lat"], table["long"] = (
+        rng.normal(46, 1, count)[number],
+        rng.normal(2, 1, count)[number],
+    )
     table.loc[rng.random(rows) < 0.05, ["lat", "victim_age", "com"]] = np.nan
     table["accident_id"], table["person_id"] = number + 202100000001, np.arange(rows)
     table["date"] = pd.Timestamp("2021-01-01") + pd.to_timedelta(number * 365 // count, unit="D")
@@ -89,13 +92,17 @@ class TestStage:
 
     def test_encoder_encodes_the_test_part_as_written(self, built):
         encoder, matrix = joblib.load(built.encoder), read_parquet(built.matrix("test"))
-        rows = read_parquet(built.tidy).iloc[matrix["__row__"]][load_schema("accidents").feature_names]
+        rows = read_parquet(built.tidy).iloc[matrix["__row__"]][
+            load_schema("accidents").feature_names
+        ]
         encoded = encoder.transform(rows.reset_index(drop=True))
         pd.testing.assert_frame_equal(encoded, matrix[encoded.columns], check_exact=True)
 
     def test_training_part_is_encoded_out_of_fold(self, built):
         encoder, matrix = joblib.load(built.encoder), read_parquet(built.matrix("train"))
-        rows = read_parquet(built.tidy).iloc[matrix["__row__"]][load_schema("accidents").feature_names]
+        rows = read_parquet(built.tidy).iloc[matrix["__row__"]][
+            load_schema("accidents").feature_names
+        ]
         seen = encoder.transform(rows.reset_index(drop=True))
         rates = ["com_rate", "crash_rate", "near_10_rate"]
         assert (seen[rates] != matrix[rates]).any().all()
@@ -118,7 +125,13 @@ class TestStage:
             **os.environ, "DVC_ROOT": str(tmp_path), "PYTHONHASHSEED": "77", "OMP_NUM_THREADS": "1",
             "OPENBLAS_CORETYPE": "Haswell", "TZ": "Asia/Tokyo", "LANG": "tr_TR.UTF-8",
         }  # fmt: skip
-        command = [sys.executable, "-m", "lockstep.features.build_features", "--problem", "accidents"]
+        command = [
+            sys.executable,
+            "-m",
+            "lockstep.features.build_features",
+            "--problem",
+            "accidents",
+        ]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert "36 encoded columns" in done.stdout
@@ -126,7 +139,12 @@ class TestStage:
 
 
 def digests(layout: ProblemLayout) -> dict[str, str]:
-    files = [layout.encoder, layout.label_encoder, layout.features_summary, *map(layout.matrix, PARTS)]
+    files = [
+        layout.encoder,
+        layout.label_encoder,
+        layout.features_summary,
+        *map(layout.matrix, PARTS),
+    ]
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
@@ -140,7 +158,8 @@ class TestRefusals:
     def test_an_empty_part(self, tmp_path):
         workspace(tmp_path, accidents(20), validation=0.01)
         with pytest.raises(
-            DataError, match=r"part 'stop' of accidents has no rows; change problems.accidents.split"
+            DataError,
+            match=r"part 'stop' of accidents has no rows; change problems.accidents.split",
         ):
             run(tmp_path, "accidents")
         assert not ProblemLayout(tmp_path, "accidents").features.exists()
@@ -150,7 +169,8 @@ class TestRefusals:
         table.loc[table["date"] > "2021-09-01", "grav"] = 0
         workspace(tmp_path, table)
         with pytest.raises(
-            DataError, match=r"part '\w+' of accidents holds one class of 'grav' only; change problems"
+            DataError,
+            match=r"part '\w+' of accidents holds one class of 'grav' only; change problems",
         ):
             run(tmp_path, "accidents")
 
@@ -170,7 +190,13 @@ class TestRefusals:
 
     def test_an_unknown_problem_on_the_command_line(self, tmp_path):
         workspace(tmp_path, accidents(20))
-        command = [sys.executable, "-m", "lockstep.features.build_features", "--problem", "accident"]
+        command = [
+            sys.executable,
+            "-m",
+            "lockstep.features.build_features",
+            "--problem",
+            "accident",
+        ]
         done = subprocess.run(
             command,
             env={**os.environ, "DVC_ROOT": str(tmp_path)},
@@ -210,15 +236,21 @@ class TestTarget:
         schema = small("multiclass", {"codes": {"à neuf": "", "bon état": "", "en ruine": ""}})
         table = pd.DataFrame({"y": ["à neuf", "bon état"] * 20 + ["en ruine"] * 3, "a": 1.0})
         table["day"] = pd.Timestamp("2021-01-01")
-        parts = pd.Series((["train"] * 4 + ["stop"] * 2 + ["choose"] * 2 + ["test"] * 2) * 4 + ["test"] * 3)
+        parts = pd.Series(
+            (["train"] * 4 + ["stop"] * 2 + ["choose"] * 2 + ["test"] * 2) * 4 + ["test"] * 3
+        )
         with pytest.raises(
             DataError, match=r"the class 'en ruine' of 'y' has no training row \(test 3\).*merge"
         ):
-            encode_parts(table, parts, schema, classes_of(table, schema), encoder_of(schema, Features()))
+            encode_parts(
+                table, parts, schema, classes_of(table, schema), encoder_of(schema, Features())
+            )
 
     def test_the_labels_of_several_classes_travel_in_the_encoder(self):
         schema = small("multiclass", {"codes": {3: "", 1: "", 2: ""}})
-        table = pd.DataFrame({"y": [1.0, 2.0, 3.0] * 40, "a": 1.0, "day": pd.Timestamp("2021-01-01")})
+        table = pd.DataFrame(
+            {"y": [1.0, 2.0, 3.0] * 40, "a": 1.0, "day": pd.Timestamp("2021-01-01")}
+        )
         encoder = encoder_of(schema, Features())
         parts = pd.Series(["train", "stop", "choose", "test"] * 30)
         encode_parts(table, parts, schema, classes_of(table, schema), encoder)
@@ -247,7 +279,10 @@ class TestEncoderOf:
         schema = small("binary", {})
         assert input_columns(schema) == ["a", "day"]
         table = pd.DataFrame({"a": [1.0, 2.0], "day": pd.to_datetime(["2021-01-01", "2021-01-02"])})
-        assert encoder_of(schema, Features()).fit_transform(table, [0, 1])["weekday"].tolist() == [6, 7]
+        assert encoder_of(schema, Features()).fit_transform(table, [0, 1])["weekday"].tolist() == [
+            6,
+            7,
+        ]
 
     def test_text_codes_are_compared_as_texts(self):
         from lockstep.config.params import Features
@@ -266,7 +301,11 @@ class TestEncoderOf:
 
 
 def test_a_position_in_time_is_summed_up_as_it_is():
-    columns = {"row": {"kind": "date", "integer": True}, "x": {"kind": "numeric"}, "y": {"kind": "target"}}
+    columns = {
+        "row": {"kind": "date", "integer": True},
+        "x": {"kind": "numeric"},
+        "y": {"kind": "target"},
+    }
     names = dict.fromkeys(("name", "title", "unit", "registered_name", "experiment"), "toy")
     schema = Schema.model_validate({**names, "task": "binary", "columns": columns})
     assert _dates(pd.DataFrame({"row": [7, 3, 5]}), schema) == {"from": 3, "to": 7}

@@ -165,7 +165,9 @@ class TestKinds:
         assert made.transform(pd.DataFrame({"a": [-1e9, 1e9]}))["x"].tolist() == [0, 3]
 
     def test_weekday_of_year_month_day(self):
-        _, out = one("weekday", {"y": [2021, 2024, 1969, NAN], "m": [1, 2, 12, 1], "d": [1, 29, 31, 1]})
+        _, out = one(
+            "weekday", {"y": [2021, 2024, 1969, NAN], "m": [1, 2, 12, 1], "d": [1, 29, 31, 1]}
+        )
         assert (out["x"] - 2).tolist() == [4, 3, 2, -2]  # Friday, Thursday, Wednesday, missing
 
     def test_weekday_of_a_date_column(self):
@@ -211,7 +213,9 @@ class TestKinds:
 
 class TestTargetEncoded:
     def test_new_rows_get_the_rate_and_unknown_ones_the_mean(self):
-        made, _ = one("target_encoded", {"a": [1, 1, 1, 1, 2, 2, 2, 2]}, y=[1, 1, 1, 0, 0, 0, 0, 1], smooth=0)
+        made, _ = one(
+            "target_encoded", {"a": [1, 1, 1, 1, 2, 2, 2, 2]}, y=[1, 1, 1, 0, 0, 0, 0, 1], smooth=0
+        )
         new = made.transform(pd.DataFrame({"a": [1.0, 2.0, 3.0]}))
         assert new["x"].tolist() == [0.75, 0.25, 0.5]
 
@@ -230,7 +234,13 @@ class TestTargetEncoded:
         table, _, group = people()
         three = np.arange(len(table)) % 3
         derived = [
-            {**d, "options": {**d.get("options", {}), **({"smooth": 5} if d["name"] == "town_rate" else {})}}
+            {
+                **d,
+                "options": {
+                    **d.get("options", {}),
+                    **({"smooth": 5} if d["name"] == "town_rate" else {}),
+                },
+            }
             for d in DERIVED
             if d["name"] in ("town_rate", "near_rate")
         ]
@@ -254,7 +264,9 @@ class TestTargetEncoded:
 
 class TestNeighbours:
     def test_rate_of_the_nearest_points(self):
-        made, _ = one("neighbour_rate", {"a": [0, 1, 2, 10, 11, 12]}, y=[1, 1, 0, 0, 0, 0], neighbours=3)
+        made, _ = one(
+            "neighbour_rate", {"a": [0, 1, 2, 10, 11, 12]}, y=[1, 1, 0, 0, 0, 0], neighbours=3
+        )
         new = made.transform(pd.DataFrame({"a": [0.4, 11.2, NAN]}))
         np.testing.assert_allclose(new["x"], [2 / 3, 0, 1 / 3], atol=1e-8)
 
@@ -287,7 +299,9 @@ class TestNeighbours:
 
     def test_fewer_points_than_neighbours(self):
         made, _ = one("neighbour_rate", {"a": [0, 1, 2]}, y=[1, 0, 0], neighbours=50)
-        np.testing.assert_allclose(made.transform(pd.DataFrame({"a": [0.0]}))["x"], 1 / 3, atol=1e-8)
+        np.testing.assert_allclose(
+            made.transform(pd.DataFrame({"a": [0.0]}))["x"], 1 / 3, atol=1e-8
+        )
 
     def test_no_position_at_all_is_refused(self):
         with pytest.raises(ValueError, match="no training row has a position"):
@@ -326,7 +340,9 @@ class TestLaws:
 
     def test_names_kinds_and_values_agree(self, fitted):
         out = fitted.transform(people(30, seed=6)[0])
-        assert list(out.columns) == list(fitted.get_feature_names_out()) == list(fitted.feature_kinds_)
+        assert (
+            list(out.columns) == list(fitted.get_feature_names_out()) == list(fitted.feature_kinds_)
+        )
         assert set(out.dtypes) == {np.dtype("float64")}
         assert set(fitted.levels_) == {
             n for n, kind in fitted.feature_kinds_.items() if kind == "categorical"

@@ -17,7 +17,9 @@ RATES = ["com_rate", "com_road_rate", "crash_rate", "near_10_rate", "near_50_rat
 
 pytestmark = [
     pytest.mark.real_data,
-    pytest.mark.skipif(not REAL.is_dir(), reason="the prepared table of 2021 is not beside the project"),
+    pytest.mark.skipif(
+        not REAL.is_dir(), reason="the prepared table of 2021 is not beside the project"
+    ),
 ]
 
 
@@ -59,6 +61,10 @@ def test_density_tells_town_from_country(encoded):
 
 def test_every_code_of_the_real_table_is_known(encoded):
     table = encoded["train"][0]
-    coded = [column.name for column in load_schema("accidents").features if column.codes and column.encode]
+    coded = [
+        column.name
+        for column in load_schema("accidents").features
+        if column.codes and column.encode
+    ]
     assert len(coded) == 16
     assert not (table[coded] == 1).any().any()

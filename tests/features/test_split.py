@@ -76,7 +76,11 @@ class TestLaws:
     def test_shares_are_met_within_one_group(self, table, kind, test, validation):
         parts = split_rows(table, schema(), Split(kind=kind, test=test, validation=validation))
         shares = parts.value_counts() / len(table)
-        expected = {"test": test, "stop": (1 - test) * validation / 2, "choose": (1 - test) * validation / 2}
+        expected = {
+            "test": test,
+            "stop": (1 - test) * validation / 2,
+            "choose": (1 - test) * validation / 2,
+        }
         for part, share in expected.items():
             assert abs(shares.get(part, 0) - share) <= 5 / len(table)
 
@@ -98,17 +102,24 @@ class TestLaws:
 
     def test_the_seed_moves_rows(self):
         table = crashes([2] * 100, [0] * 100)
-        first, other = (split_rows(table, schema(), Split(kind="group", seed=seed)) for seed in (0, 1))
+        first, other = (
+            split_rows(table, schema(), Split(kind="group", seed=seed)) for seed in (0, 1)
+        )
         assert (first != other).any()
 
-    @given(st.lists(st.integers(0, 2**63 - 1), unique=True, min_size=1, max_size=50), st.integers(0, 99))
+    @given(
+        st.lists(st.integers(0, 2**63 - 1), unique=True, min_size=1, max_size=50),
+        st.integers(0, 99),
+    )
     def test_mixing_keeps_distinct_numbers_distinct(self, values, seed):
         assert len(np.unique(mixed(np.array(values, dtype=np.uint64), seed))) == len(values)
 
     def test_group_codes_are_settled(self):
         """Codes reach the registry as the rows a version was fitted on, so they may never change."""
         assert group_codes(crashes([1], [0]), schema()).tolist() == [2092789425003139053]
-        assert group_codes(crashes([1], [0], text=True), schema()).tolist() == [16533624784773925609]
+        assert group_codes(crashes([1], [0], text=True), schema()).tolist() == [
+            16533624784773925609
+        ]
 
     def test_without_a_group_column_each_row_is_its_own(self):
         codes = group_codes(crashes([2, 2], [0, 0]), schema("crash"))
@@ -167,7 +178,9 @@ def houses(counts: dict[str, int], seed: int = 0, members: int = 1) -> pd.DataFr
 
 class TestClasses:
     @settings(max_examples=30, deadline=None)
-    @given(st.lists(st.integers(8, 300), min_size=3, max_size=10), st.integers(0, 5), st.integers(1, 3))
+    @given(
+        st.lists(st.integers(8, 300), min_size=3, max_size=10), st.integers(0, 5), st.integers(1, 3)
+    )
     def test_a_split_by_group_gives_every_part_its_share_of_every_class(self, sizes, seed, members):
         counts = {f"class {number}": count for number, count in enumerate(sizes)}
         table = houses(counts, seed, members)

@@ -34,10 +34,18 @@ class Project:
             k: v
             for k, v in os.environ.items()
             # Without bytecode each of the hundreds of processes would compile this copy's source again.
-            if not k.startswith(("MLFLOW_", "DAGSHUB", "LOCKSTEP", "DVC_", "PYTHONDONTWRITEBYTECODE"))
+            if not k.startswith(
+                ("MLFLOW_", "DAGSHUB", "LOCKSTEP", "DVC_", "PYTHONDONTWRITEBYTECODE")
+            )
         }
         # The environment's editable install points at the tree under test; this copy has its own source.
-        return {**plain, "PATH": path, "HOME": str(self.home), "PYTHONPATH": str(self.folder / "src"), **more}
+        return {
+            **plain,
+            "PATH": path,
+            "HOME": str(self.home),
+            "PYTHONPATH": str(self.folder / "src"),
+            **more,
+        }
 
     def run(self, command: str, *, code: int = 0, folder: Path | None = None, **env: str) -> str:
         """Run a command as typed; its output (stdout, then stderr) where it ends with ``code``."""
@@ -83,7 +91,9 @@ def clone(folder: Path, home: Path) -> Project:
     lend_environment(folder)
     home.mkdir(parents=True, exist_ok=True)
     project = Project(folder, home)
-    project.run("git config --global user.name Tester && git config --global user.email tester@example.org")
+    project.run(
+        "git config --global user.name Tester && git config --global user.email tester@example.org"
+    )
     project.run("git init -q -b trunk && git add -A && git commit -q -m 'fresh clone'")
     return project
 
@@ -98,7 +108,12 @@ def without(params: str, entries: str) -> str:
 def lend_environment(folder: Path) -> None:
     """Give a clone the environment of the tree under test, and keep make from building it anew."""
     (folder / ".venv").symlink_to(ROOT / ".venv")
-    for name in ("requirements.lock", "requirements-dev.lock", "pyproject.toml", "scripts/make_env.sh"):
+    for name in (
+        "requirements.lock",
+        "requirements-dev.lock",
+        "pyproject.toml",
+        "scripts/make_env.sh",
+    ):
         os.utime(folder / name, (0, 0))
 
 

@@ -31,7 +31,9 @@ def fault(output: str) -> str:
 def left_over(folder: Path) -> list[str]:
     """Return the temporary files and folders of outputs that never got their name."""
     places = [folder / "data", folder / "models", folder / "metrics"]
-    named = [p for place in places for p in place.rglob(".*") if not p.name.startswith(".gitignore")]
+    named = [
+        p for place in places for p in place.rglob(".*") if not p.name.startswith(".gitignore")
+    ]
     return [str(p) for p in [*named, *folder.glob(".mlflow.db.*")]]
 
 
@@ -61,9 +63,13 @@ def mounted(folder: Path, options: str) -> Iterator[None]:
 
 def members(group: int) -> dict[int, str]:
     """Return the command lines of a process group's living processes."""
-    listed = subprocess.run(["ps", "-eo", "pgid,pid,stat,args"], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["ps", "-eo", "pgid,pid,stat,args"], capture_output=True, text=True, check=True
+    )
     rows = [line.split(None, 3) for line in listed.stdout.splitlines()[1:]]
-    return {int(row[1]): row[-1] for row in rows if int(row[0]) == group and not row[2].startswith("Z")}
+    return {
+        int(row[1]): row[-1] for row in rows if int(row[0]) == group and not row[2].startswith("Z")
+    }
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:

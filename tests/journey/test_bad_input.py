@@ -8,7 +8,17 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.journey.faults import DVC_FAILED, MANAGE, NAME, bare, fault, left_over, mounted, stopped, versions
+from tests.journey.faults import (
+    DVC_FAILED,
+    MANAGE,
+    NAME,
+    bare,
+    fault,
+    left_over,
+    mounted,
+    stopped,
+    versions,
+)
 
 RECORD = "src/models/test_features.json"
 PREDICT = "python src/models/predict_model.py"
@@ -26,8 +36,16 @@ MAKE_FAILED = 2
             "sample: {unit:",
             "'problems.accidents.source.sample.unit' (did you mean 'units'?)",
         ),
-        ("external: data", "externl: data", "'problems.accidents.source.externl' (did you mean 'external'?)"),
-        ("forest, xgboost,", "forest, xgbost,", "'accidents-xgbost', which has no section in train"),
+        (
+            "external: data",
+            "externl: data",
+            "'problems.accidents.source.externl' (did you mean 'external'?)",
+        ),
+        (
+            "forest, xgboost,",
+            "forest, xgbost,",
+            "'accidents-xgbost', which has no section in train",
+        ),
         (
             "    type: xgboost",
             "    type: xgbost",
@@ -36,7 +54,9 @@ MAKE_FAILED = 2
         ("metric: roc_auc", "metric: roc_aux", "'roc_aux' (did you mean 'roc_auc'?)"),
     ],
 )
-def test_a_slip_in_params_is_told_before_anything_runs(trained, tmp_path, pattern, replacement, told):
+def test_a_slip_in_params_is_told_before_anything_runs(
+    trained, tmp_path, pattern, replacement, told
+):
     copy = bare(trained, tmp_path / "bare")
     copy.edit("params.yaml", pattern, replacement)
     output = copy.run("python -m lockstep.commands.train", code=1)
@@ -60,13 +80,18 @@ def _one_class(content: bytes) -> bytes:
 
 RAW_FAULTS = {
     "one class": (_one_class, "the target grav has one class only (0)"),
-    "renamed": (lambda b: b.replace(b'"grav"', b'"gravite"', 1), "'grav' (did you mean 'gravite'?)"),
+    "renamed": (
+        lambda b: b.replace(b'"grav"', b'"gravite"', 1),
+        "'grav' (did you mean 'gravite'?)",
+    ),
     "truncated": (lambda b: b[: len(b) // 2], "usagers-2021.csv is truncated or damaged"),
 }
 
 
 def test_faulty_raw_files_end_in_one_line_and_the_way_back_is_open(own, tmp_path):
-    before = own.run("dvc repro preprocess@accidents && sha256sum data/accidents/tidy.parquet").split()[-2]
+    before = own.run(
+        "dvc repro preprocess@accidents && sha256sum data/accidents/tidy.parquet"
+    ).split()[-2]
     raw = own.folder / "data" / "accidents" / "raw"
     content = {p.name: p.read_bytes() for p in raw.iterdir() if p.name != "true_probability.csv"}
     for name, (change, told) in RAW_FAULTS.items():
@@ -106,7 +131,9 @@ def test_a_record_that_does_not_fit_names_every_fault(trained, tmp_path):
 def artifact(project) -> Path:
     """Return the one xgboost artifact in the store."""
     (found,) = [
-        f for f in (project.folder / "mlruns").rglob("model.skops") if b"xgboost.sk" in f.read_bytes()
+        f
+        for f in (project.folder / "mlruns").rglob("model.skops")
+        if b"xgboost.sk" in f.read_bytes()
     ]
     return found
 
@@ -185,7 +212,9 @@ def test_an_output_below_a_file(trained, tmp_path):
 def test_ctrl_c_while_training_leaves_nothing_half_done(own, tmp_path):
     own.edit("params.yaml", r"(accidents-xgboost:\n(?:.*\n){4,8}?.*max_depth: )\d+", r"\g<1>3")
     log = tmp_path / "terminal.txt"
-    code, output = stopped(own, "make run-train", log, lambda: "accidents xgboost  " in log.read_text())
+    code, output = stopped(
+        own, "make run-train", log, lambda: "accidents xgboost  " in log.read_text()
+    )
     assert code in (MAKE_FAILED, -signal.SIGINT)
     assert "Traceback" not in output, output
     assert "interrupted" in output

@@ -19,7 +19,8 @@ from tests.journey.typed import commands, section, shown, uncommented
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 README = section((ROOT / "README.md").read_text(), "Credit risk")
 RETRAIN, PAGE, VERIFY = (
-    (ROOT / "docs" / f"{name}.md").read_text() for name in ("retrain", "credit-risk", "registry-verify")
+    (ROOT / "docs" / f"{name}.md").read_text()
+    for name in ("retrain", "credit-risk", "registry-verify")
 )
 MANY = """
 import shlex, sys
@@ -56,17 +57,23 @@ def credit(tmp_path: Path, empty_store: Path) -> Project:
     content = yaml.safe_load(path.read_text())
     problem = content["problems"][CREDIT]
     problem["source"]["sample"]["units"], problem["compare"]["resamples"] = 4800, 100
-    train = {f"{CREDIT}-{kind}": content["train"][f"{CREDIT}-{kind}"] for kind in problem["model_types"]}
+    train = {
+        f"{CREDIT}-{kind}": content["train"][f"{CREDIT}-{kind}"] for kind in problem["model_types"]
+    }
     for training in train.values():
         training["cv_folds"] = 2
         training["params"] |= {key: SMALL[key] for key in SMALL if key in training["params"]}
-    path.write_text(yaml.safe_dump({"problems": {CREDIT: problem}, "train": train}, sort_keys=False))
+    path.write_text(
+        yaml.safe_dump({"problems": {CREDIT: problem}, "train": train}, sort_keys=False)
+    )
     project.run("git commit -qam 'a small sample of applications'")
     return project
 
 
 def test_the_commands_of_credit_risk_work_as_typed(credit: Project) -> None:
-    train, listed, predict, retrain, check, promote, serve, *asked, deploy, deploy_check = commands(README)
+    train, listed, predict, retrain, check, promote, serve, *asked, deploy, deploy_check = commands(
+        README
+    )
     assert "credit-risk-model  version 4" in credit.run(train)
     assert "random_forest" in credit.run(listed)
     assert "PROBABILITY" in credit.run(predict)
@@ -99,7 +106,9 @@ def served(project: Project, serve: str, asked: list[str]) -> list[dict]:
         found = re.search(r" at http://(127.0.0.1:(\d+))", log.read_text())
         if not found or not listens(int(found[2])):
             return False
-        answers.extend(json.loads(project.run(c.replace("localhost:8000", found[1]))) for c in asked)
+        answers.extend(
+            json.loads(project.run(c.replace("localhost:8000", found[1]))) for c in asked
+        )
         return True
 
     code, output = stopped(project, serve, log, answered, PORT="0")

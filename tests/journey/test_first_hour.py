@@ -43,9 +43,14 @@ def test_a_second_repro_changes_nothing_also_where_runs_go_elsewhere(own):
 def test_one_parameter_retrains_one_type(own):
     own.edit("params.yaml", "n_estimators: 3000", "n_estimators: 30")
     output = own.run("dvc repro")
-    ran = [line for line in output.splitlines() if line.startswith("Running stage 'train_multi_model")]
+    ran = [
+        line for line in output.splitlines() if line.startswith("Running stage 'train_multi_model")
+    ]
     assert ran == ["Running stage 'train_multi_model@accidents-xgboost':"]
-    assert [int(v["version"]) for v in sorted(versions(own), key=lambda v: int(v["version"]))] == [1, 2]
+    assert [int(v["version"]) for v in sorted(versions(own), key=lambda v: int(v["version"]))] == [
+        1,
+        2,
+    ]
     assert [int(v["version"]) for v in versions(own, "Accident_Prediction_LightGBM")] == [1]
 
 
@@ -69,9 +74,13 @@ def test_a_moved_folder_works(trained, tmp_path):
 
 def test_the_environment_says_which_model_predicts(own):
     own.run(f"{MANAGE} promote --model-name {NAME} --stage Production")
-    by_environment = json.loads(own.run(f"{PREDICT} --json 2>/dev/null", USE_MLFLOW_PRODUCTION="true"))
+    by_environment = json.loads(
+        own.run(f"{PREDICT} --json 2>/dev/null", USE_MLFLOW_PRODUCTION="true")
+    )
     best = json.loads(own.run(f"{PREDICT} --json 2>/dev/null", USE_BEST_MODEL="true"))
-    local = json.loads(own.run(f"{PREDICT} --model-path models/xgboost_model.joblib --json 2>/dev/null"))
+    local = json.loads(
+        own.run(f"{PREDICT} --model-path models/xgboost_model.joblib --json 2>/dev/null")
+    )
     assert by_environment == best
     assert probability(best) == pytest.approx(probability(local), abs=1e-9)
 
@@ -113,7 +122,9 @@ def test_data_and_models_travel_through_a_remote_and_fill_an_empty_store(own, tm
     output = colleague.run("dvc repro")
     assert "Running stage 'train_multi_model" not in output
     for kind in TYPES:
-        assert [int(v["version"]) for v in versions(colleague, f"Accident_Prediction_{kind}")] == [1]
+        assert [int(v["version"]) for v in versions(colleague, f"Accident_Prediction_{kind}")] == [
+            1
+        ]
 
 
 def test_pulling_without_a_remote_says_how_to_set_one(trained):

@@ -103,7 +103,9 @@ def trials(project) -> list[tuple]:
         LEFT JOIN trial_values v USING (trial_id) WHERE t.state IN ('COMPLETE', 'PRUNED')
         ORDER BY study_name, t.trial_id, p.param_name"""
     found = rows(project.folder / ".lockstep" / "search.db", query)
-    order = {number: place for place, number in enumerate(dict.fromkeys((r[0], r[1]) for r in found))}
+    order = {
+        number: place for place, number in enumerate(dict.fromkeys((r[0], r[1]) for r in found))
+    }
     return [(order[row[:2]], *row[2:]) for row in found]
 
 
@@ -124,7 +126,9 @@ def test_a_search_killed_twice_ends_like_the_uninterrupted_one(trained, tmp_path
     log = tmp_path / "terminal.txt"
 
     def inside(kind: str, number: int) -> bool:
-        going = rows(own.folder / ".lockstep" / "search.db", "SELECT 1 FROM trials WHERE state = 'RUNNING'")
+        going = rows(
+            own.folder / ".lockstep" / "search.db", "SELECT 1 FROM trials WHERE state = 'RUNNING'"
+        )
         return f"{kind}  trial {number}/3" in log.read_text() and bool(going)
 
     stops = [
@@ -140,7 +144,11 @@ def test_a_search_killed_twice_ends_like_the_uninterrupted_one(trained, tmp_path
     assert [line for line in again.splitlines() if "best" in line] == [
         line for line in told.splitlines() if "best" in line
     ]
-    assert (own.folder / "params.yaml").read_text() == (whole.folder / "params.yaml").read_text() != started
+    assert (
+        (own.folder / "params.yaml").read_text()
+        == (whole.folder / "params.yaml").read_text()
+        != started
+    )
     assert trials(own) == trials(whole)
     assert logged(own) == logged(whole)
     assert {status for _, _, status, _ in logged(own)} == {"FINISHED"}

@@ -4,7 +4,15 @@ import re
 import shutil
 
 import pytest
-from tests.journey.conftest import ACCIDENTS, CREDIT, HOUSING, ROOT, Project, lend_environment, without
+from tests.journey.conftest import (
+    ACCIDENTS,
+    CREDIT,
+    HOUSING,
+    ROOT,
+    Project,
+    lend_environment,
+    without,
+)
 from tests.journey.faults import versions
 from tests.journey.typed import commands, section, shown, uncommented
 
@@ -64,7 +72,9 @@ def prepare(project: Project) -> None:
     path = project.folder / "params.yaml"
     path.write_text(without(path.read_text(), "accidents-(logistic_regression|lightgbm)"))
     project.edit(
-        "params.yaml", r"model_types: \[logistic_regression, .*", "model_types: [random_forest, xgboost]"
+        "params.yaml",
+        r"model_types: \[logistic_regression, .*",
+        "model_types: [random_forest, xgboost]",
     )
     path.write_text(re.sub(r"trials: \d+", "trials: 2", path.read_text()))
     project.run("git commit -qam 'short searches'")
@@ -72,7 +82,9 @@ def prepare(project: Project) -> None:
 
 def prepare_housing(project: Project) -> None:
     """Put the housing problem into params.yaml, with a small sample and two of its types."""
-    text = without((ROOT / "params.yaml").read_text(), f"{HOUSING}-(random_forest|xgboost)|{CREDIT}.*")
+    text = without(
+        (ROOT / "params.yaml").read_text(), f"{HOUSING}-(random_forest|xgboost)|{CREDIT}.*"
+    )
     small = {"units: 20000": f"units: {ACCIDENTS}", "units: 6000": "units: 600"}
     small[r"model_types: \[ridge, .*"] = "model_types: [ridge, lightgbm]"
     for pattern, replacement in small.items():
@@ -113,8 +125,16 @@ def test_the_commands_of_the_housing_problem_work_as_typed(own):
 
 
 DVCS_OWN_WORDS = [
-    ("^train:", "trian:", "ERROR: failed to parse 'stages.train_multi_model.foreach' in 'dvc.yaml'"),
-    ("^    compare: .*\n", "", "ERROR: failed to reproduce 'compare@accidents': Parameters 'problems."),
+    (
+        "^train:",
+        "trian:",
+        "ERROR: failed to parse 'stages.train_multi_model.foreach' in 'dvc.yaml'",
+    ),
+    (
+        "^    compare: .*\n",
+        "",
+        "ERROR: failed to reproduce 'compare@accidents': Parameters 'problems.",
+    ),
 ]
 
 
@@ -146,9 +166,13 @@ def test_each_command_that_the_docs_show_is_run_by_a_test():
         for page in sorted((ROOT / "docs").glob("*.md"))
         if page.name not in WALKED
     }
-    assert {name: left for name, left in told.items() if left} == {n: list(d) for n, d in OF_DOCS.items()}
+    assert {name: left for name, left in told.items() if left} == {
+        n: list(d) for n, d in OF_DOCS.items()
+    }
     for page, file in WALKED.items():
-        assert page.removesuffix(".md") in (ROOT / "tests" / file).read_text(), f"{file} does not read {page}"
+        assert page.removesuffix(".md") in (ROOT / "tests" / file).read_text(), (
+            f"{file} does not read {page}"
+        )
     for where in {where for tests in OF_DOCS.values() for where in tests.values()}:
         file, _, test = where.partition("::")
         assert f"def {test}(" in (ROOT / "tests" / file).read_text(), where
@@ -159,4 +183,12 @@ def test_make_help_names_every_target():
     targets = set(re.findall(r"^\.PHONY: ([a-z][a-z-]*)$", makefile, re.MULTILINE))
     described = set(re.findall(r"^([a-z][a-z-]*):.*## \S", makefile, re.MULTILINE))
     assert targets == described
-    assert {"help", "run-train", "run-train-grid", "test", "add-data", "dvc-remote", "dvc-pull"} <= targets
+    assert {
+        "help",
+        "run-train",
+        "run-train-grid",
+        "test",
+        "add-data",
+        "dvc-remote",
+        "dvc-pull",
+    } <= targets

@@ -37,17 +37,28 @@ def tag(project, key, value):
     """Write a tag of version 2 into the store itself: a process that imports MLflow for it takes seconds."""
     where = (value, NAME, 2, f"lockstep.{key}")
     with closing(sqlite3.connect(project.folder / "mlflow.db")) as store, store:
-        update = "UPDATE model_version_tags SET value = ? WHERE name = ? AND version = ? AND key = ?"
+        update = (
+            "UPDATE model_version_tags SET value = ? WHERE name = ? AND version = ? AND key = ?"
+        )
         assert store.execute(update, where).rowcount == 1
 
 
-def test_a_fresh_clone_with_an_empty_cache_makes_the_same_bits_on_another_machine(trained, tmp_path):
+def test_a_fresh_clone_with_an_empty_cache_makes_the_same_bits_on_another_machine(
+    trained, tmp_path
+):
     """Of the type whose arithmetic is the BLAS kernel's; LightGBM's is below, all four `make check-reproduce-types`."""
     colleague = bare(trained, tmp_path / "colleague")
     registry = f"sqlite:///{trained.folder}/mlflow.db"
     before = state(trained), state(colleague)
-    machine = {"OPENBLAS_CORETYPE": "Haswell", "OMP_NUM_THREADS": "1", "TZ": "Asia/Tokyo", "LANG": "C"}
-    told = reproduced(colleague, 1, tmp_path / "tmp", name=LINEAR, MLFLOW_TRACKING_URI=registry, **machine)
+    machine = {
+        "OPENBLAS_CORETYPE": "Haswell",
+        "OMP_NUM_THREADS": "1",
+        "TZ": "Asia/Tokyo",
+        "LANG": "C",
+    }
+    told = reproduced(
+        colleague, 1, tmp_path / "tmp", name=LINEAR, MLFLOW_TRACKING_URI=registry, **machine
+    )
     assert told["verdict"] == "bit-identical"
     assert told["model_digest"]["rebuilt"] == told["model_digest"]["recorded"]
     assert told["differences"] == told["inputs_that_differ"] == told["changed_files"] == []
@@ -56,7 +67,11 @@ def test_a_fresh_clone_with_an_empty_cache_makes_the_same_bits_on_another_machin
 
 
 def test_uncommitted_changes_are_kept_or_missed(own, tmp_path):
-    own.edit("params.yaml", r"num_leaves: 15, min_child_samples: 30", "num_leaves: 7, min_child_samples: 30")
+    own.edit(
+        "params.yaml",
+        r"num_leaves: 15, min_child_samples: 30",
+        "num_leaves: 7, min_child_samples: 30",
+    )
     with (own.folder / NOTE).open("a") as file:
         file.write("# changed, and not committed\n")
     own.run(f"dvc repro -q {LIGHTGBM}")
@@ -76,7 +91,10 @@ def test_uncommitted_changes_are_kept_or_missed(own, tmp_path):
     told = reproduced(own, 2, tmp_path / "tmp", code=1)
     assert told["verdict"] == "different"
     assert told["inputs_that_differ"] == [NOTE, "params.yaml:train.accidents-lightgbm"]
-    assert told["first_difference"] == "train_multi_model: its parameter train.accidents-lightgbm is another"
+    assert (
+        told["first_difference"]
+        == "train_multi_model: its parameter train.accidents-lightgbm is another"
+    )
     assert [d["kind"] for d in told["differences"]] == ["parameter", "code"]
     rows = told["predictions"]
     assert set(rows) == {"golden rows", "test rows"}
@@ -98,7 +116,9 @@ def test_stopped_half_way_it_leaves_nothing(trained, tmp_path, sign):
     def begun():
         return any(temporary.glob("lockstep-reproduce-*/tree/data/accidents/.raw.*"))
 
-    code, output = stopped(trained, f"{REPRODUCE} --version 1", log, begun, sign, TMPDIR=str(temporary))
+    code, output = stopped(
+        trained, f"{REPRODUCE} --version 1", log, begun, sign, TMPDIR=str(temporary)
+    )
     assert code == 1
     assert fault(output)
     assert list(temporary.iterdir()) == []
@@ -111,6 +131,8 @@ def test_a_commit_that_is_not_here_is_one_line(trained, tmp_path):
     (shallow / ".venv").symlink_to(trained.folder / ".venv")
     registry = f"sqlite:///{trained.folder}/mlflow.db"
     other = type(trained)(shallow, trained.home)
-    output = other.run(f"{REPRODUCE} --version 1", code=1, MLFLOW_TRACKING_URI=registry, TMPDIR=str(tmp_path))
+    output = other.run(
+        f"{REPRODUCE} --version 1", code=1, MLFLOW_TRACKING_URI=registry, TMPDIR=str(tmp_path)
+    )
     assert "`git fetch --unshallow` may bring it" in fault(output)
     assert list(tmp_path.glob("lockstep-*")) == []

@@ -49,7 +49,9 @@ def shorten(project: Project) -> None:
     train = {f"biens-{kind}": content["train"][f"biens-{kind}"] for kind in TYPES}
     train["biens-xgboost"] |= {"calibration": "temperature", "cv_folds": 2}
     train["biens-xgboost"]["params"] |= {"n_estimators": 30, "learning_rate": 0.2, "max_depth": 3}
-    path.write_text(yaml.safe_dump({"problems": {"biens": section}, "train": train}, allow_unicode=True))
+    path.write_text(
+        yaml.safe_dump({"problems": {"biens": section}, "train": train}, allow_unicode=True)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,9 @@ def test_metrics_and_scores_are_of_all_classes_with_their_costs(trained) -> None
     project, _ = trained
     metrics = json.loads((project.folder / "metrics/biens/types/xgboost/metrics.json").read_text())
     assert set(metrics) == {"train", "validation", "test", "cv", "best_iteration"}
-    report = pd.read_csv(project.folder / "metrics/biens/types/xgboost/plots/classes.csv").set_index("class")
+    report = pd.read_csv(
+        project.folder / "metrics/biens/types/xgboost/plots/classes.csv"
+    ).set_index("class")
     assert set(report.index) == set(LABELS)
     assert report.loc["en ruine", "recall"] > report.loc["en ruine", "precision"]
     scores = pd.read_parquet(project.folder / "data/biens/scores/xgboost.parquet")
@@ -119,7 +123,9 @@ def test_a_prediction_names_every_class_and_mlflow_itself_says_the_same(trained)
     assert json.loads(told["tags"]["lockstep.costs"]) == COSTS
     assert float(told["tags"]["lockstep.validation_macro_f1"]) > 0.3
     assert told["shape"] == [-1, len(LABELS)]
-    assert dict(zip(classes, told["chances"], strict=True)) == pytest.approx(best["probabilities"], abs=1e-8)
+    assert dict(zip(classes, told["chances"], strict=True)) == pytest.approx(
+        best["probabilities"], abs=1e-8
+    )
     assert 0 <= told["run"]["test_recall/à rénover"] <= 1
     assert told["run"]["train_macro_f1"] > 0.3
 
@@ -134,9 +140,14 @@ def test_two_versions_are_compared_by_the_metrics_of_all_classes(trained) -> Non
     for metric in ("log_loss", "macro_f1", "accuracy"):
         found = told["metrics"][metric]
         assert found["version"]["value"] == pytest.approx(table.loc["xgboost", metric], rel=1e-4)
-        assert found["against"]["value"] == pytest.approx(table.loc["logistic_regression", metric], rel=1e-4)
+        assert found["against"]["value"] == pytest.approx(
+            table.loc["logistic_regression", metric], rel=1e-4
+        )
         assert found["version"]["low"] <= found["version"]["value"] <= found["version"]["high"]
-    assert told["differs"]["parameters"]["type"] == {"version": "xgboost", "against": "logistic_regression"}
+    assert told["differs"]["parameters"]["type"] == {
+        "version": "xgboost",
+        "against": "logistic_regression",
+    }
     lines = project.run(f"{command} 2>/dev/null").splitlines()
     gap = told["difference"]["estimate"]
     assert f"log_loss {gap:+.4f}, 95 % interval" in lines[1]
@@ -153,5 +164,7 @@ def test_a_search_judges_by_the_declared_costs_like_the_training(trained) -> Non
     content["search"] = {"biens-logistic_regression": {"trials": 1, "space": space}}
     path.write_text(yaml.safe_dump(content, allow_unicode=True))
     told = project.run("python -m lockstep.commands.search --problem biens")
-    found = json.loads((project.folder / "metrics/biens/types/logistic_regression/metrics.json").read_text())
+    found = json.loads(
+        (project.folder / "metrics/biens/types/logistic_regression/metrics.json").read_text()
+    )
     assert f"best validation macro_f1 {found['validation']['macro_f1']:.5f} with" in told

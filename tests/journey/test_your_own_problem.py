@@ -16,11 +16,17 @@ def keep_two_types(path):
     for section in ("train", "search"):
         for name in ("random_forest", "lightgbm"):
             start = text.index(f"  churn-{name}:\n", text.index(f"\n{section}:"))
-            stop = next(m.start() for m in re.finditer(r"^(?! {3})", text[start:], re.MULTILINE) if m.start())
+            stop = next(
+                m.start()
+                for m in re.finditer(r"^(?! {3})", text[start:], re.MULTILINE)
+                if m.start()
+            )
             text = text[:start] + text[start + stop :]
     head, churn = text.split("\n  churn:\n")
     types = "[logistic_regression, random_forest, xgboost, lightgbm]"
-    path.write_text(f"{head}\n  churn:\n{churn.replace(types, '[logistic_regression, xgboost]', 1)}")
+    path.write_text(
+        f"{head}\n  churn:\n{churn.replace(types, '[logistic_regression, xgboost]', 1)}"
+    )
 
 
 def test_the_walk_through_runs_as_typed_and_says_what_it_says(tmp_path):

@@ -11,7 +11,10 @@ def commands(text: str) -> list[str]:
     """Return the lines of a page's bash blocks."""
     blocks = [block for language, block in FENCE.findall(text) if language == "bash"]
     return [
-        line for block in blocks for line in block.splitlines() if line.strip() and not line.startswith("#")
+        line
+        for block in blocks
+        for line in block.splitlines()
+        if line.strip() and not line.startswith("#")
     ]
 
 

@@ -20,7 +20,13 @@ NUMBER = {"kind": "numeric", "missing": True}
 COLUMNS: dict[str, dict[str, Any]] = {
     "amount": {**NUMBER, "low": 0, "high": 1000, "description": "loan amount", "unit": "EUR"},
     "income": {**NUMBER, "low": 0, "high": 5000, "description": "monthly income"},
-    "age": {"kind": "numeric", "low": 18, "high": 90, "integer": True, "description": "Age of the applicant"},
+    "age": {
+        "kind": "numeric",
+        "low": 18,
+        "high": 90,
+        "integer": True,
+        "description": "Age of the applicant",
+    },
     "grade": {
         "kind": "ordered",
         "codes": {"A": "best", "B": "good", "C": "fair", "D": "poor"},
@@ -34,8 +40,16 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "description": "purpose of the loan",
     },
     "employer": {"kind": "categorical", "missing": True},
-    "region": {"kind": "categorical", "codes": {1: "north", 2: "south", 3: "east"}, "missing": True},
-    "rooms": {"kind": "ordered", "codes": {1: "one", 2: "two", 3: "three or more"}, "missing": True},
+    "region": {
+        "kind": "categorical",
+        "codes": {1: "north", 2: "south", 3: "east"},
+        "missing": True,
+    },
+    "rooms": {
+        "kind": "ordered",
+        "codes": {1: "one", 2: "two", 3: "three or more"},
+        "missing": True,
+    },
     "town": {"kind": "categorical", "integer": True, "missing": True},
     "hour": {**NUMBER, "low": 0, "high": 23, "integer": True},
     "lat": {**NUMBER, "low": 43, "high": 48},
@@ -80,7 +94,11 @@ PARAMS: dict[str, dict[str, Any]] = {
 }
 CLASSIFIERS = ("logistic_regression", "random_forest", "xgboost", "lightgbm")
 KINDS = [
-    *(("binary", name, method) for name in CLASSIFIERS for method in ("none", "sigmoid", "isotonic")),
+    *(
+        ("binary", name, method)
+        for name in CLASSIFIERS
+        for method in ("none", "sigmoid", "isotonic")
+    ),
     *(
         ("multiclass", name, how)
         for name in CLASSIFIERS
@@ -96,7 +114,11 @@ LABELS = [3, 5, 8, 13]
 @cache
 def schema_of(task: str) -> Schema:
     """Return the schema, for one of the three tasks."""
-    target = {"kind": "target"} if task == "regression" else {"kind": "target", "codes": {0: "no", 1: "yes"}}
+    target = (
+        {"kind": "target"}
+        if task == "regression"
+        else {"kind": "target", "codes": {0: "no", 1: "yes"}}
+    )
     told = {"name": "lending", "title": "t", "task": task, "unit": "row", "registered_name": "L"}
     return Schema.model_validate(
         {**told, "experiment": "l", "columns": {"y": target, **COLUMNS}, "derived": DERIVED}
@@ -110,7 +132,11 @@ def rows_of(task: str, count: int, seed: int) -> pd.DataFrame:
 
 def _target(rows: pd.DataFrame, task: str, seed: int) -> np.ndarray:
     rng = np.random.Generator(np.random.PCG64(seed))
-    value = rows["amount"].fillna(500) / 400 - rows["income"].fillna(2500) / 2500 + (rows["grade"] == "D")
+    value = (
+        rows["amount"].fillna(500) / 400
+        - rows["income"].fillna(2500) / 2500
+        + (rows["grade"] == "D")
+    )
     value = value.to_numpy() + rng.normal(0, 0.5, len(rows))
     if task == "regression":
         return 100 * value

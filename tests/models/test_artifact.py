@@ -206,7 +206,9 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
 
 def test_nothing_in_the_list_can_run_code():
     assert not [
-        name for name in ALLOWED_TYPES if name.split(".")[0] in ("os", "posix", "builtins", "operator")
+        name
+        for name in ALLOWED_TYPES
+        if name.split(".")[0] in ("os", "posix", "builtins", "operator")
     ]
     assert list(ALLOWED_TYPES) == sorted(ALLOWED_TYPES)
 
@@ -218,7 +220,9 @@ def test_padding_between_the_fields_of_a_tree_does_not_count():
     calibrated = CalibratedClassifierCV(FrozenEstimator(forest)).fit(rows, rows["a"] > 25)
     content = canonical_bytes(Pipeline([("encoder", scaled), ("model", calibrated)]))
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        arrays = [np.load(io.BytesIO(archive.read(n))) for n in archive.namelist() if n.endswith(".npy")]
+        arrays = [
+            np.load(io.BytesIO(archive.read(n))) for n in archive.namelist() if n.endswith(".npy")
+        ]
     nodes = [a for a in arrays if a.dtype.names and "threshold" in a.dtype.names]
     assert len(nodes) == 2
     for array in nodes:

@@ -35,7 +35,9 @@ def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     for _ in range(100):
         target = (rng.random(300) < 0.3).astype(np.int8)
         rows = Scored(target, np.full(300, 0.3), 0.5)
-        values = resampled({"constant": rows}, np.arange(300), resamples=200)["constant"]["accuracy"]
+        values = resampled({"constant": rows}, np.arange(300), resamples=200)["constant"][
+            "accuracy"
+        ]
         low, high = interval(values)
         covered += low <= 0.7 <= high
     assert 85 <= covered <= 100

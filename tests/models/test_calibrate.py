@@ -20,12 +20,16 @@ def overfitted(columns, train, stop):
 
 
 def test_none_is_the_estimator_itself(overfitted, stop) -> None:
-    assert calibrate.calibrated("none", overfitted, stop.features, stop.target, "binary") is overfitted
+    assert (
+        calibrate.calibrated("none", overfitted, stop.features, stop.target, "binary") is overfitted
+    )
     assert calibrate.base_estimator(overfitted) is overfitted
 
 
 @pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
-def test_a_scale_that_is_off_is_mended_on_rows_not_used_for_it(method: str, overfitted, stop, choose) -> None:
+def test_a_scale_that_is_off_is_mended_on_rows_not_used_for_it(
+    method: str, overfitted, stop, choose
+) -> None:
     model = calibrate.calibrated(method, overfitted, stop.features, stop.target, "binary")
     before, after = (
         evaluate(Scored(choose.target, training.scores(m, choose.features, "binary"), 0.5))
@@ -40,13 +44,17 @@ def test_the_sigmoid_is_at_the_optimum_of_its_loss(overfitted, stop) -> None:
     found = model.calibrated_classifiers_[0].calibrators[0]
     score = overfitted.predict_proba(stop.features)[:, 1].astype(float)
     positives = stop.target.sum()
-    goal = np.where(stop.target == 1, (positives + 1) / (positives + 2), 1 / (len(stop) - positives + 2))
+    goal = np.where(
+        stop.target == 1, (positives + 1) / (positives + 2), 1 / (len(stop) - positives + 2)
+    )
 
     def loss(x: np.ndarray) -> float:
         p = expit(-(x[0] * score + x[1]))
         return -float((xlogy(goal, p) + xlogy(1 - goal, 1 - p)).sum())
 
-    best = minimize(loss, [found.a_, found.b_], method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-10})
+    best = minimize(
+        loss, [found.a_, found.b_], method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-10}
+    )
     assert [found.a_, found.b_] == pytest.approx(best.x, rel=1e-4)
     assert found.a_ == significant(np.array([found.a_]), 8)[0]
 
@@ -56,7 +64,9 @@ def test_a_start_elsewhere_ends_at_the_same_figures(overfitted, stop) -> None:
     found = model.calibrated_classifiers_[0].calibrators[0]
     a, b = found.a_, found.b_
     found.a_, found.b_ = a * (1 + 1e-4), b * (1 - 1e-4)
-    calibrate._settle_sigmoid(found, overfitted.predict_proba(stop.features)[:, 1].astype(float), stop.target)
+    calibrate._settle_sigmoid(
+        found, overfitted.predict_proba(stop.features)[:, 1].astype(float), stop.target
+    )
     assert (found.a_, found.b_) == (a, b)
 
 

@@ -29,7 +29,9 @@ def simulation() -> ModuleType:
 def two_sides(seed: int, rows: int = 300) -> tuple[Scored, Scored, np.ndarray]:
     rng = np.random.default_rng(seed)
     target = (rng.random(rows) < 0.4).astype(np.int8)
-    scores = [1 / (1 + np.exp(-(rng.normal(size=rows) + strength * target))) for strength in (1.5, 1.0)]
+    scores = [
+        1 / (1 + np.exp(-(rng.normal(size=rows) + strength * target))) for strength in (1.5, 1.0)
+    ]
     first, second = (Scored(target, np.round(score, 2), 0.6) for score in scores)
     return first, second, rng.integers(0, rows // 3, rows)
 
@@ -55,7 +57,9 @@ def test_swapped_sides_negate_the_difference(seed: int, metric: str) -> None:
     challenger, champion, groups = two_sides(seed, rows=120)
     one = paired_difference(challenger, champion, groups, metric, 60)
     other = paired_difference(champion, challenger, groups, metric, 60)
-    assert (one.estimate, one.low, one.high) == pytest.approx((-other.estimate, -other.high, -other.low))
+    assert (one.estimate, one.low, one.high) == pytest.approx(
+        (-other.estimate, -other.high, -other.low)
+    )
     assert (one.wins, one.loses) == (other.loses, other.wins)
 
 
@@ -65,7 +69,9 @@ def test_the_order_of_rows_does_not_matter(seed: int, metric: str) -> None:
     challenger, champion, groups = two_sides(seed, rows=120)
     order = np.random.default_rng(seed).permutation(120)
     one = paired_difference(challenger, champion, groups, metric, 60)
-    other = paired_difference(taken(challenger, order), taken(champion, order), groups[order], metric, 60)
+    other = paired_difference(
+        taken(challenger, order), taken(champion, order), groups[order], metric, 60
+    )
     assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=1e-12)
 
 
@@ -102,13 +108,33 @@ def test_of_several_classes_too() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [
-        (lambda a, b, g: (taken(a, g[:0]), taken(b, g[:0]), g[:0], "f1"), DataError, "no row to compare"),
-        (lambda a, b, g: (a, Scored(b.target, b.score), g, "f1"), DataError, "a binary and a regression"),
-        (lambda a, b, g: (a, Scored(1 - b.target, b.score, 0.5), g, "f1"), DataError, "different rows"),
+        (
+            lambda a, b, g: (taken(a, g[:0]), taken(b, g[:0]), g[:0], "f1"),
+            DataError,
+            "no row to compare",
+        ),
+        (
+            lambda a, b, g: (a, Scored(b.target, b.score), g, "f1"),
+            DataError,
+            "a binary and a regression",
+        ),
+        (
+            lambda a, b, g: (a, Scored(1 - b.target, b.score, 0.5), g, "f1"),
+            DataError,
+            "different rows",
+        ),
         (lambda a, b, g: (a, b, g[1:], "f1"), DataError, "different rows"),
         (lambda a, b, g: (a, b, g * 0, "f1"), DataError, "are of one group"),
-        (lambda a, b, g: (Scored(a.target, a.score / 0, 0.5), b, g, "f1"), DataError, "no finite number"),
-        (lambda a, b, g: (a, b, g, "rmse"), ConfigError, "unknown metric of a binary problem 'rmse'"),
+        (
+            lambda a, b, g: (Scored(a.target, a.score / 0, 0.5), b, g, "f1"),
+            DataError,
+            "no finite number",
+        ),
+        (
+            lambda a, b, g: (a, b, g, "rmse"),
+            ConfigError,
+            "unknown metric of a binary problem 'rmse'",
+        ),
         (lambda a, b, g: (one_class(a), one_class(b), g, "f1"), DataError, "are all of one class"),
     ],
 )

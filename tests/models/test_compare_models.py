@@ -19,7 +19,9 @@ def _candidate(name: str, noise: float, seed: int = 0, rows: int = 800) -> Candi
     rng = np.random.default_rng(seed)
     truth = rng.random(rows)
     score = np.clip(truth + noise * rng.normal(size=rows), 0, 1)
-    table = pd.DataFrame({"__row__": np.arange(rows), "__group__": np.arange(rows) // 2, "score": score})
+    table = pd.DataFrame(
+        {"__row__": np.arange(rows), "__group__": np.arange(rows) // 2, "score": score}
+    )
     table["part"] = np.where(table["__row__"] < rows // 2, "choose", "test")
     table["__target__"] = (np.random.default_rng(99).random(rows) < truth).astype(np.int8)
     return Candidate(name, 0.5, table)
@@ -37,7 +39,9 @@ def test_the_stage_writes_a_row_a_type_and_the_champion(trained_workspace: Path)
     assert set(champion["best_reachable"]) == {"validation", "test"}
     for metric in BINARY:
         assert (table[f"{metric}_low"] <= table[metric] + 1e-9).all()
-        assert (table[metric] <= table[f"{metric}_high"] + 1e-9).all() or metric == "calibration_error"
+        assert (
+            table[metric] <= table[f"{metric}_high"] + 1e-9
+        ).all() or metric == "calibration_error"
 
 
 def test_the_stage_writes_the_same_bytes_again(trained_workspace: Path) -> None:
@@ -52,7 +56,11 @@ def test_the_stage_writes_the_same_bytes_again(trained_workspace: Path) -> None:
 def test_the_difference_to_the_champion_is_paired() -> None:
     good, copy, bad = _candidate("good", 0.05), _candidate("copy", 0.05), _candidate("bad", 0.8)
     table = comparison_table([good, copy, bad], Compare(resamples=300), "good").set_index("type")
-    assert table.loc["copy", ["difference", "difference_low", "difference_high"]].tolist() == [0, 0, 0]
+    assert table.loc["copy", ["difference", "difference_low", "difference_high"]].tolist() == [
+        0,
+        0,
+        0,
+    ]
     assert table.loc["bad", "difference_high"] < 0
     apart = table.loc["bad", "roc_auc_high"] - table.loc["bad", "roc_auc_low"]
     assert table.loc["bad", "difference_high"] - table.loc["bad", "difference_low"] < 2 * apart
@@ -61,7 +69,9 @@ def test_the_difference_to_the_champion_is_paired() -> None:
 def test_the_champion_goes_by_validation_and_a_tie_by_order() -> None:
     good, bad = _candidate("good", 0.05), _candidate("bad", 0.8)
     swapped = good.scores.copy()
-    swapped.loc[swapped["part"] == "test", "score"] = 0.5  # worse on the test part, which must not count
+    swapped.loc[swapped["part"] == "test", "score"] = (
+        0.5  # worse on the test part, which must not count
+    )
     good = Candidate("good", 0.5, swapped)
     assert champion_of([bad, good], "roc_auc")[0] == "good"
     assert champion_of([bad, good], "log_loss")[0] == "good"
@@ -70,12 +80,16 @@ def test_the_champion_goes_by_validation_and_a_tie_by_order() -> None:
 
 def test_other_rows_are_refused() -> None:
     one, other = _candidate("one", 0.1), _candidate("other", 0.1, rows=700)
-    with pytest.raises(DataError, match="one and other were evaluated on different rows; run `dvc repro`"):
+    with pytest.raises(
+        DataError, match="one and other were evaluated on different rows; run `dvc repro`"
+    ):
         check_same_rows([one, other])
 
 
 def test_a_type_that_was_not_trained_names_the_command(workspace: Path) -> None:
-    with pytest.raises(DataError, match=r"run `dvc repro train_multi_model@accidents-logistic_regression`"):
+    with pytest.raises(
+        DataError, match=r"run `dvc repro train_multi_model@accidents-logistic_regression`"
+    ):
         compare_models.run(workspace, "accidents")
     assert not ProblemLayout(workspace, "accidents").comparison.exists()
 

@@ -9,7 +9,13 @@ import pandas as pd
 import pytest
 from tests.models import served
 
-from lockstep.models.scoring.contributions import Contributions, Explainer, described, reasons, record_at
+from lockstep.models.scoring.contributions import (
+    Contributions,
+    Explainer,
+    described,
+    reasons,
+    record_at,
+)
 from lockstep.models.scoring.scorer import columns_of
 from lockstep.problems.schema import Column
 
@@ -28,7 +34,9 @@ def explained(task, name, method, seed=3):
     return explainer(task, name, method).explain(columns, rows), columns, rows
 
 
-@pytest.mark.parametrize("kind", [k for k in served.KINDS if k[2] in ("none", "sigmoid")], ids="-".join)
+@pytest.mark.parametrize(
+    "kind", [k for k in served.KINDS if k[2] in ("none", "sigmoid")], ids="-".join
+)
 def test_base_and_contributions_sum_to_the_margin(kind):
     found, _, rows = explained(*kind)
     assert found.features == tuple(served.schema_of(kind[0]).feature_names)
@@ -61,7 +69,9 @@ def test_a_class_may_be_chosen_and_is_else_the_most_probable():
     table = served.rows_of("multiclass", ROWS, 3)
     chances = served.pipeline_of("multiclass", "xgboost", "temperature").predict_proba(table)
     assert found.classes.tolist() == [served.LABELS[place] for place in chances.argmax(axis=1)]
-    other = explainer("multiclass", "xgboost", "temperature").explain(columns, rows, np.full(rows, 2))
+    other = explainer("multiclass", "xgboost", "temperature").explain(
+        columns, rows, np.full(rows, 2)
+    )
     assert other.classes.tolist() == [8] * rows
     assert other.calibrated == pytest.approx(chances[:, 2], abs=1e-8)
     assert other.base_of(0) + other.values[0].sum() == pytest.approx(other.margin[0], abs=1e-4)
@@ -103,7 +113,10 @@ def test_forests_are_explained_while_warnings_are_errors():
 @pytest.mark.parametrize("name", served.CLASSIFIERS)
 def test_threads_share_an_explainer(name):
     made = explainer("binary", name, "none")
-    tables = [columns_of(served.schema_of("binary"), served.rows_of("binary", 20, seed)) for seed in range(5)]
+    tables = [
+        columns_of(served.schema_of("binary"), served.rows_of("binary", 20, seed))
+        for seed in range(5)
+    ]
     alone = [made.explain(columns, 20).values for columns in tables]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda columns: made.explain(columns, 20).values, tables * 4))
@@ -137,7 +150,12 @@ def test_a_value_is_told_in_the_schemas_words(given, value, words):
 def told(task, values, classes=None):
     features = ("amount", "income", "age", "grade", "purpose", "hour")
     return Contributions(
-        0.0, features, np.array([values]), np.zeros(1), None, None if classes is None else np.array(classes)
+        0.0,
+        features,
+        np.array([values]),
+        np.zeros(1),
+        None,
+        None if classes is None else np.array(classes),
     )
 
 
@@ -145,18 +163,25 @@ RECORD = {"amount": 900.0, "income": 300.0, "age": 20.0, "grade": "D", "purpose"
 
 
 def test_reasons_are_what_raises_the_risk_most_harmful_first():
-    found = reasons(served.schema_of("binary"), told("binary", [0.5, 0.9, -2.0, 0.1, 0.2, 0.05]), RECORD)
+    found = reasons(
+        served.schema_of("binary"), told("binary", [0.5, 0.9, -2.0, 0.1, 0.2, 0.05]), RECORD
+    )
     assert found == [
         "monthly income of 300 raises the risk",
         "loan amount of 900 EUR raises the risk",
         "missing purpose of the loan raises the risk",
         'grade "poor" raises the risk',
     ]
-    assert reasons(served.schema_of("binary"), told("binary", [-1.0, 0.0, -2.0, 0, 0, 0]), RECORD) == []
+    assert (
+        reasons(served.schema_of("binary"), told("binary", [-1.0, 0.0, -2.0, 0, 0, 0]), RECORD)
+        == []
+    )
 
 
 def test_reasons_of_a_number_say_which_way():
-    found = reasons(served.schema_of("regression"), told("regression", [5.0, 0, -9.0, 0, 0, 0]), RECORD)
+    found = reasons(
+        served.schema_of("regression"), told("regression", [5.0, 0, -9.0, 0, 0, 0]), RECORD
+    )
     assert found == [
         "age of the applicant of 20 lowers the prediction",
         "loan amount of 900 EUR raises the prediction",

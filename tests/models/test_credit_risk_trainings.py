@@ -29,7 +29,9 @@ GRID = np.arange(300, 851, 5)
 
 
 @cache
-def data(units: int = 12_000, flipped: bool = False) -> tuple[Schema, Any, dict[str, Matrix], pd.DataFrame]:
+def data(
+    units: int = 12_000, flipped: bool = False
+) -> tuple[Schema, Any, dict[str, Matrix], pd.DataFrame]:
     schema, section = load_schema("credit_risk"), PARAMS.problem("credit_risk")
     table = applications(Sample(units=units, seed=11)).to_pandas()
     table = table.assign(application_date=pd.to_datetime(table.application_date))
@@ -52,7 +54,9 @@ def data(units: int = 12_000, flipped: bool = False) -> tuple[Schema, Any, dict[
 def job_of(name: str, flipped: bool = False, **changed: Any) -> Job:
     schema, encoder, parts, _ = data(flipped=flipped)
     row = PARAMS.training("credit_risk", name)
-    row = row.model_copy(update={"cv_folds": 0, **changed, "params": row.params | SMALLER.get(name, {})})
+    row = row.model_copy(
+        update={"cv_folds": 0, **changed, "params": row.params | SMALLER.get(name, {})}
+    )
     return Job(row, PARAMS.problem("credit_risk").decision, schema, encoder, parts)
 
 
@@ -108,7 +112,9 @@ def test_all_types_are_on_the_balanced_scale(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_the_artifact_with_its_constraint_survives_the_round_trip(name: str, tmp_path: Path) -> None:
+def test_the_artifact_with_its_constraint_survives_the_round_trip(
+    name: str, tmp_path: Path
+) -> None:
     _, found = trained(name)
     digest = artifact.write_artifact(found.pipeline, tmp_path / "model.skops")
     again = artifact.read_artifact(tmp_path / "model.skops", digest)
@@ -137,7 +143,9 @@ def test_the_business_threshold_approves_most_and_their_defaults_are_far_fewer()
     aucs = [fold["roc_auc"] for fold in metrics["folds"].values()]
     assert metrics["cv"]["roc_auc"] == pytest.approx(np.mean(aucs))
     assert metrics["cv_std"]["roc_auc"] == pytest.approx(np.std(aucs, ddof=1))
-    assert {"roc", "ks", "calibration", "importance", "history", "folds"} <= set(plot_tables(job, found))
+    assert {"roc", "ks", "calibration", "importance", "history", "folds"} <= set(
+        plot_tables(job, found)
+    )
 
 
 def test_the_logged_hyperparameters_are_those_of_the_seed() -> None:
@@ -165,9 +173,16 @@ def test_a_calibrated_training_at_the_equivalent_threshold_approves_about_as_man
     job, found = trained("lightgbm")
     same = equivalent(0.4542, job.scale.positive_weight, 1.0)
     fixed = Decision(policy="fixed", threshold=same, scale="probability")
-    other = Job(job_of("lightgbm", calibration="sigmoid").training, fixed, job.schema, job.encoder, job.parts)
+    other = Job(
+        job_of("lightgbm", calibration="sigmoid").training,
+        fixed,
+        job.schema,
+        job.encoder,
+        job.parts,
+    )
     approved = [
-        metrics_of(j, t)["decided"]["test"]["approval_rate"] for j, t in ((job, found), (other, train(other)))
+        metrics_of(j, t)["decided"]["test"]["approval_rate"]
+        for j, t in ((job, found), (other, train(other)))
     ]
     assert approved[0] == pytest.approx(approved[1], abs=0.06)
 

@@ -20,7 +20,9 @@ def test_the_roc_curve_has_the_area_of_the_metric(rows) -> None:
     assert len(curve) <= 200
     assert curve.iloc[0][["fpr", "tpr"]].tolist() == [0, 0]
     assert curve.iloc[-1][["fpr", "tpr"]].tolist() == [1, 1]
-    assert np.trapezoid(curve["tpr"], curve["fpr"]) == pytest.approx(evaluate(rows)["roc_auc"], abs=1e-3)
+    assert np.trapezoid(curve["tpr"], curve["fpr"]) == pytest.approx(
+        evaluate(rows)["roc_auc"], abs=1e-3
+    )
 
 
 def test_precision_and_recall_are_those_at_the_threshold_given(rows) -> None:

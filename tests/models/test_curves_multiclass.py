@@ -35,7 +35,9 @@ def test_the_report_has_a_row_a_class_and_no_area_where_none_is() -> None:
 def test_the_confusions_are_all_rows_by_label() -> None:
     rows = make_rows(2)
     table = curves_multiclass.confusion(rows, LABELS)
-    found = confusion_matrix(table["actual"], table["predicted"], labels=LABELS, sample_weight=table["rows"])
+    found = confusion_matrix(
+        table["actual"], table["predicted"], labels=LABELS, sample_weight=table["rows"]
+    )
     assert (found == confusion_matrix(rows.target, rows.decision)).all()
 
 
@@ -48,4 +50,6 @@ def test_curves_of_each_class_lie_below_each_other() -> None:
         assert (points["fpr"].iloc[0], points["tpr"].iloc[-1]) == (0, 1), label
         place = LABELS.index(str(label))
         area = np.trapezoid(points["tpr"], points["fpr"])
-        assert area == pytest.approx(roc_auc_score(rows.target == place, rows.score[:, place]), abs=0.01)
+        assert area == pytest.approx(
+            roc_auc_score(rows.target == place, rows.score[:, place]), abs=0.01
+        )

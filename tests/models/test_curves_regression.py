@@ -18,7 +18,10 @@ def test_dots_are_at_most_so_many_from_the_lowest_to_the_highest_prediction() ->
     table = predicted_actual(rows)
     assert len(table) == DOTS
     assert table["predicted"].is_monotonic_increasing
-    assert [table["predicted"].min(), table["predicted"].max()] == [rows.score.min(), rows.score.max()]
+    assert [table["predicted"].min(), table["predicted"].max()] == [
+        rows.score.min(),
+        rows.score.max(),
+    ]
     pairs = set(zip(rows.score, rows.target, strict=True))
     assert set(zip(table["predicted"], table["actual"], strict=True)) <= pairs
 

@@ -20,7 +20,9 @@ def test_a_policy_fits_its_task_alone(task: str) -> None:
             if other == task:
                 assert policy_of(Decision(policy=policy), task) == policy
             else:
-                with pytest.raises(ConfigError, match=f"{policy} does not fit a {task} problem; set"):
+                with pytest.raises(
+                    ConfigError, match=f"{policy} does not fit a {task} problem; set"
+                ):
                     policy_of(Decision(policy=policy), task)
 
 
@@ -50,10 +52,14 @@ def test_the_decision_has_the_least_expected_cost(seed: int, count: int) -> None
 
 
 def test_faults_name_the_fix() -> None:
-    with pytest.raises(ConfigError, match=r"needs decision\.costs; set problems\.NAME\.decision\.costs"):
+    with pytest.raises(
+        ConfigError, match=r"needs decision\.costs; set problems\.NAME\.decision\.costs"
+    ):
         costs_of(Decision(policy="cost_matrix"), CLASSES)
     wrong = Decision(policy="cost_matrix", costs={"tres bon état": {3: 1}})
-    with pytest.raises(ConfigError, match=r"unknown class 'tres bon état' \(did you mean 'très bon état'"):
+    with pytest.raises(
+        ConfigError, match=r"unknown class 'tres bon état' \(did you mean 'très bon état'"
+    ):
         costs_of(wrong, CLASSES)
     assert costs_of(Decision(costs={"x": {"y": 1}}), CLASSES) is None
 

@@ -18,12 +18,16 @@ def drawn(trained_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     root = tmp_path_factory.mktemp("plots")
     shutil.copytree(trained_workspace / "metrics", root / "metrics")
     text = DVC_YAML.read_text()
-    plots = [plot for plot in yaml.safe_load(text)["plots"] if next(iter(plot)).startswith("accidents ")]
+    plots = [
+        plot for plot in yaml.safe_load(text)["plots"] if next(iter(plot)).startswith("accidents ")
+    ]
     (root / "dvc.yaml").write_text(yaml.safe_dump({"plots": plots}, sort_keys=False))
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=root, check=True)
     shutil.copytree(DVC_YAML.parent / ".dvc" / "plots", root / ".dvc" / "plots")
     command = [sys.executable, "-m", "dvc", "plots", "show", "--json"]
-    shown = json.loads(subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout)
+    shown = json.loads(
+        subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+    )
     assert not shown.get("errors")
     return {name: views[0]["content"] for name, views in shown["data"].items()}
 
@@ -36,11 +40,15 @@ def test_curves_compare_all_types(plot: str, drawn: dict[str, dict]) -> None:
 
 def test_losses_compare_the_types_that_have_iterations(drawn: dict[str, dict]) -> None:
     points = drawn["accidents loss by iteration"]["data"]["values"]
-    assert {point["filename"].split("/")[0] for point in points} == set(TYPES) - {"logistic_regression"}
+    assert {point["filename"].split("/")[0] for point in points} == set(TYPES) - {
+        "logistic_regression"
+    }
 
 
 @pytest.mark.parametrize("model_type", TYPES)
-def test_every_type_has_its_confusion_matrix_and_importance(model_type: str, drawn: dict[str, dict]) -> None:
+def test_every_type_has_its_confusion_matrix_and_importance(
+    model_type: str, drawn: dict[str, dict]
+) -> None:
     cases = drawn[f"accidents confusion {model_type}"]["data"]["values"]
     assert {case["actual"] for case in cases} == {"0", "1"}
     assert sum(int(case["rows"]) for case in cases) == 300

@@ -85,7 +85,9 @@ def test_regression_metrics_equal_scikit_learn() -> None:
     weights = rng.integers(0, 3, 300)
     found = weighted_metrics(rows)(weights[:, None].astype(float))
     w = {"sample_weight": weights}
-    assert found["rmse"][0] == pytest.approx(reference.root_mean_squared_error(target, rows.score, **w))
+    assert found["rmse"][0] == pytest.approx(
+        reference.root_mean_squared_error(target, rows.score, **w)
+    )
     assert found["mae"][0] == pytest.approx(reference.mean_absolute_error(target, rows.score, **w))
     assert found["r2"][0] == pytest.approx(reference.r2_score(target, rows.score, **w))
 

@@ -54,13 +54,17 @@ def test_every_code_missing_unknown_and_both_ends_appear(problem):
     for column in schema.features:
         values = rows[column.name]
         assert values.isna().any() == column.missing, column.name
-        assert {float(code) for code in column.codes if isinstance(code, int)} <= set(values.dropna())
+        assert {float(code) for code in column.codes if isinstance(code, int)} <= set(
+            values.dropna()
+        )
         if column.kind == "numeric":
             known = [v for v in (column.low, column.high) if v is not None]
             assert set(known) <= set(values)
             assert values.min() >= (known[0] if column.low is not None else -np.inf)
         elif column.codes:
-            assert set(values.dropna()) - {float(c) if isinstance(c, int) else c for c in column.codes}
+            assert set(values.dropna()) - {
+                float(c) if isinstance(c, int) else c for c in column.codes
+            }
 
 
 def test_text_categories_and_open_ones():
@@ -93,7 +97,9 @@ def test_the_file_holds_rows_exactly(schema):
     assert outputs == [0.5] * len(rows)
 
 
-@pytest.mark.parametrize("damage", [{}, {"columns": ["a"], "rows": [[1]], "outputs": []}, {"rows": 3}])
+@pytest.mark.parametrize(
+    "damage", [{}, {"columns": ["a"], "rows": [[1]], "outputs": []}, {"rows": 3}]
+)
 def test_a_damaged_file_is_named(damage):
     with pytest.raises(ArtifactError, match="golden rows are damaged"):
         golden_from(damage, load_schema("accidents"))

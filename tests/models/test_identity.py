@@ -40,7 +40,10 @@ def _digests(root: Path) -> dict[str, str]:
     layout = ProblemLayout(root, "accidents")
     folders = (root / "models", layout.metrics, layout.data / "scores")
     return {
-        str(p.relative_to(root)): sha256_file(p) for f in folders for p in sorted(f.rglob("*")) if p.is_file()
+        str(p.relative_to(root)): sha256_file(p)
+        for f in folders
+        for p in sorted(f.rglob("*"))
+        if p.is_file()
     }
 
 
@@ -50,7 +53,10 @@ def test_outputs_are_byte_identical_in_another_world(
 ) -> None:
     environment = os.environ | world | {"OPENBLAS_NUM_THREADS": world["OMP_NUM_THREADS"]}
     subprocess.run(
-        [sys.executable, "-c", CODE, str(workspace)], env=environment, check=True, capture_output=True
+        [sys.executable, "-c", CODE, str(workspace)],
+        env=environment,
+        check=True,
+        capture_output=True,
     )
     found = _digests(workspace)
     assert (

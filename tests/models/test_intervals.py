@@ -41,10 +41,14 @@ def test_it_holds_its_share_of_the_rows_it_was_made_of(
 
 
 def test_it_holds_its_share_of_new_rows_in_every_group() -> None:
-    held = [coverage_of(fit_interval(made(1000, seed)), made(4000, seed + 500)) for seed in range(20)]
+    held = [
+        coverage_of(fit_interval(made(1000, seed)), made(4000, seed + 500)) for seed in range(20)
+    ]
     assert np.mean([one["coverage"] for one in held]) == pytest.approx(0.9, abs=0.02)
     for name in held[0]["groups"]:
-        assert np.mean([one["groups"][name]["coverage"] for one in held]) == pytest.approx(0.9, abs=0.04)
+        assert np.mean([one["groups"][name]["coverage"] for one in held]) == pytest.approx(
+            0.9, abs=0.04
+        )
 
 
 def test_it_is_wider_where_errors_are_larger() -> None:
@@ -55,7 +59,9 @@ def test_it_is_wider_where_errors_are_larger() -> None:
 
 
 def test_it_stays_within_the_targets_range() -> None:
-    low, high = bounds(fit_interval(made(500, 2), 0.9, low=0.0, high=5.0), np.array([0.01, 2.5, 4.9]))
+    low, high = bounds(
+        fit_interval(made(500, 2), 0.9, low=0.0, high=5.0), np.array([0.01, 2.5, 4.9])
+    )
     assert low.min() >= 0
     assert high.max() <= 5
     assert (low < high).all()

@@ -49,7 +49,9 @@ def test_unknown_levels_missing_values_and_numbers_out_of_range_score(model, cho
 def test_constant_and_empty_columns_are_left_out(train) -> None:
     features = train.features.assign(constant=1.0, empty=np.nan)
     columns = Columns({**dict.fromkeys(features, "numeric")})
-    model = linear.fit_linear("logistic_regression", Recipe("binary", columns), features, train.target)
+    model = linear.fit_linear(
+        "logistic_regression", Recipe("binary", columns), features, train.target
+    )
     names = model.named_steps["view"].get_feature_names_out()
     assert not [name for name in names if "constant" in name or "empty" in name]
 
@@ -80,7 +82,9 @@ def test_owner_is_the_longest_name_that_fits(column: str, owner: str) -> None:
 
 
 def test_significant_digits() -> None:
-    assert linear.significant(np.array([[123456.7, -0.000123456789]]), 3).tolist() == [[123000.0, -0.000123]]
+    assert linear.significant(np.array([[123456.7, -0.000123456789]]), 3).tolist() == [
+        [123000.0, -0.000123]
+    ]
 
 
 @pytest.mark.parametrize("alpha", [0.01, 1.0, 1000.0])

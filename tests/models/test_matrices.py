@@ -12,13 +12,19 @@ from lockstep.io import write_parquet
 from lockstep.models.matrices import Columns, columns_of, matrix_of, read_matrix
 from lockstep.problems.schema import Column, Schema
 
-TABLE = pd.DataFrame({"x": [1.0, 2.0], "__target__": [0, 1], "__group__": [7, 8], "__row__": [3, 4]})
+TABLE = pd.DataFrame(
+    {"x": [1.0, 2.0], "__target__": [0, 1], "__group__": [7, 8], "__row__": [3, 4]}
+)
 
 
 def test_what_is_not_a_feature_is_kept_apart() -> None:
     matrix = matrix_of(TABLE.assign(__truth__=[0.1, 0.9]))
     assert list(matrix.features) == ["x"]
-    assert (matrix.target.tolist(), matrix.group.tolist(), matrix.row.tolist()) == ([0, 1], [7, 8], [3, 4])
+    assert (matrix.target.tolist(), matrix.group.tolist(), matrix.row.tolist()) == (
+        [0, 1],
+        [7, 8],
+        [3, 4],
+    )
     assert matrix.truth is not None
     assert matrix.take(np.array([False, True])).truth.tolist() == [0.9]
 
@@ -31,7 +37,10 @@ def test_a_truth_with_gaps_is_no_truth() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (TABLE.drop(columns="__group__"), "has no column __group__; run `dvc repro features@accidents`"),
+        (
+            TABLE.drop(columns="__group__"),
+            "has no column __group__; run `dvc repro features@accidents`",
+        ),
         (TABLE.head(0), r"has no rows; change problems\.accidents\.split"),
     ],
 )
@@ -49,9 +58,17 @@ def test_directions_hold_for_encoded_numbers_only() -> None:
         def get_feature_names_out(self) -> list[str]:
             return list(self.feature_kinds_)
 
-    declared = {n: Column(name=n, kind="numeric", monotone=-1) for n in ("score", "code", "left_out")}
+    declared = {
+        n: Column(name=n, kind="numeric", monotone=-1) for n in ("score", "code", "left_out")
+    }
     schema = Schema(
-        name="p", title="p", task="binary", unit="row", registered_name="P", experiment="p", columns=declared
+        name="p",
+        title="p",
+        task="binary",
+        unit="row",
+        registered_name="P",
+        experiment="p",
+        columns=declared,
     )
     columns = columns_of(Encoder(), schema)
     assert columns == Columns({"score": "numeric", "code": "categorical"}, {"score": -1})

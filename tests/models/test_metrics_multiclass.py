@@ -99,7 +99,9 @@ def test_a_class_without_rows_takes_part_in_nothing_and_warns_of_nothing() -> No
     others = [0, 1, 3]
     areas = [reference.roc_auc_score(few.target == k, few.score[:, k]) for k in others]
     assert found["macro_roc_auc"] == pytest.approx(np.mean(areas))
-    recalls = reference.recall_score(few.target, few.decision, average=None, labels=others, zero_division=0)
+    recalls = reference.recall_score(
+        few.target, few.decision, average=None, labels=others, zero_division=0
+    )
     assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
 
 

@@ -67,11 +67,15 @@ def test_a_threshold_goes_to_another_scale_and_back(threshold: float, weight: fl
 
 
 @given(st.lists(SHARES, min_size=1, max_size=30), WEIGHTS, SHARES)
-def test_rows_are_decided_alike_on_both_scales(scores: list[float], weight: float, threshold: float) -> None:
+def test_rows_are_decided_alike_on_both_scales(
+    scores: list[float], weight: float, threshold: float
+) -> None:
     score = np.array(scores)
     moved = equivalent(threshold, weight, 1.0)
     apart = np.abs(to_probability(score, weight) - moved) > 1e-5
-    assert np.array_equal((score >= threshold)[apart], (to_probability(score, weight) >= moved)[apart])
+    assert np.array_equal(
+        (score >= threshold)[apart], (to_probability(score, weight) >= moved)[apart]
+    )
 
 
 def test_a_fixed_threshold_of_another_scale_is_refused_with_its_equivalent() -> None:

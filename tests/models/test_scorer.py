@@ -33,7 +33,9 @@ def scorer(task, name, method):
 
 def scored(task, name, method, rows):
     """Return what the pipeline itself says of a table."""
-    return Model(served.pipeline_of(task, name, method), served.schema_of(task), 0.5, "m").score(rows)
+    return Model(served.pipeline_of(task, name, method), served.schema_of(task), 0.5, "m").score(
+        rows
+    )
 
 
 @pytest.mark.parametrize("kind", served.KINDS, ids="-".join)
@@ -56,7 +58,9 @@ def test_a_row_alone_scores_as_it_does_among_others(kind):
         alone = {name: values[place : place + 1] for name, values in columns.items()}
         assert np.array_equal(one_by_one.score(alone, 1)[0], together[place])
         if place < 21:
-            assert np.array_equal(one_by_one.score(alone, 1), scored(*kind, rows.iloc[place : place + 1]))
+            assert np.array_equal(
+                one_by_one.score(alone, 1), scored(*kind, rows.iloc[place : place + 1])
+            )
 
 
 def values_of(column: Column) -> st.SearchStrategy:
@@ -69,13 +73,17 @@ def values_of(column: Column) -> st.SearchStrategy:
     low, high = column.low or 0.0, column.high or 1e5
     if column.integer:
         return st.integers(int(low), int(high)).map(float) | missing
-    hundredths = st.integers(int(low * 100), int(high * 100))  # what is smaller makes ratios infinite
+    hundredths = st.integers(
+        int(low * 100), int(high * 100)
+    )  # what is smaller makes ratios infinite
     return hundredths.map(lambda value: value / 100) | missing
 
 
 def table_of(schema, records):
     series = {
-        c.name: pd.Series([r[c.name] for r in records], dtype="float64" if c.holds_numbers else "str")
+        c.name: pd.Series(
+            [r[c.name] for r in records], dtype="float64" if c.holds_numbers else "str"
+        )
         for c in schema.features
     }
     return pd.DataFrame(series)
@@ -92,7 +100,9 @@ RECORDS = st.lists(
 @given(records=RECORDS)
 def test_any_rows_are_encoded_as_the_transformer_does(records):
     table = table_of(served.schema_of("binary"), records)
-    expected = served.pipeline_of("binary", "xgboost", "none").named_steps["encoder"].transform(table)
+    expected = (
+        served.pipeline_of("binary", "xgboost", "none").named_steps["encoder"].transform(table)
+    )
     found = scorer("binary", "xgboost", "none").encode(
         columns_of(served.schema_of("binary"), table), len(table)
     )
@@ -104,11 +114,15 @@ def test_weekdays_are_told_from_dates_too():
     from lockstep.features.columns_v1 import ColumnEncoder
     from lockstep.models.training import pipeline_of
 
-    days = pd.DataFrame({"on": pd.to_datetime(["2024-02-29", None, "1969-12-31", "2026-11-21"] * 5)})
+    days = pd.DataFrame(
+        {"on": pd.to_datetime(["2024-02-29", None, "1969-12-31", "2026-11-21"] * 5)}
+    )
     declared = [{"name": "on", "kind": "date"}]
     encoder = ColumnEncoder(declared, [{"name": "weekday", "kind": "weekday", "of": ["on"]}])
     target = np.tile([0, 1, 1, 0], 5)
-    forest = RandomForestClassifier(3, random_state=0).fit(encoder.fit_transform(days, target), target)
+    forest = RandomForestClassifier(3, random_state=0).fit(
+        encoder.fit_transform(days, target), target
+    )
     made = Scorer(pipeline_of(encoder, forest), served.schema_of("binary"))
     found = made.encode({"on": days["on"].to_numpy()}, len(days))
     assert np.array_equal(found, encoder.transform(days).to_numpy())
@@ -173,11 +187,14 @@ LINEAR = [
     (task, names)
     for task in ("binary", "multiclass", "regression")
     for names in ("a", "x", "xz", "ab", "o", "oax")
-    if (task, names) != ("regression", "o")  # of one column that is the same everywhere ridge learns nothing
+    if (task, names)
+    != ("regression", "o")  # of one column that is the same everywhere ridge learns nothing
 ]
 
 
-@pytest.mark.parametrize(("task", "names"), LINEAR, ids=[f"{task}-{names}" for task, names in LINEAR])
+@pytest.mark.parametrize(
+    ("task", "names"), LINEAR, ids=[f"{task}-{names}" for task, names in LINEAR]
+)
 def test_linear_models_of_any_columns_are_asked_alike(task, names):
     rng = np.random.Generator(np.random.PCG64(7))
     x = rng.normal(size=300)
@@ -186,7 +203,9 @@ def test_linear_models_of_any_columns_are_asked_alike(task, names):
         "b": rng.integers(2, 4, 300) * 1.0,
         "o": np.full(300, 2.0),
     }
-    table = pd.DataFrame({**columns, "x": np.where(x > 1, np.nan, x), "z": rng.normal(size=300)})[list(names)]
+    table = pd.DataFrame({**columns, "x": np.where(x > 1, np.nan, x), "z": rng.normal(size=300)})[
+        list(names)
+    ]
     target = {"regression": x, "binary": x > 0, "multiclass": np.digitize(x, [-0.5, 0.5])}[task]
     kinds = {name: "numeric" if name in "xz" else "categorical" for name in names}
     name = "ridge" if task == "regression" else "logistic_regression"

@@ -53,7 +53,11 @@ def fitted(name: str, train: Matrix, stop: Matrix, threads: int = 1) -> training
 @pytest.fixture(scope="module")
 def parts() -> dict[str, Matrix]:
     """Parts of which stop lacks the rarest class."""
-    return {"train": make_several(1, 1200, 8), "stop": make_several(2, rare=0), "choose": make_several(3)}
+    return {
+        "train": make_several(1, 1200, 8),
+        "stop": make_several(2, rare=0),
+        "choose": make_several(3),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +77,9 @@ def test_every_type_learns_and_tells_its_history(name: str, models, parts) -> No
     assert found["log_loss"] < 0.9 * plain["log_loss"]
     assert found["macro_roc_auc"] > 0.65
     history = models[name].history
-    assert name == "logistic_regression" or history["stop_log_loss"][-1] < history["stop_log_loss"][0]
+    assert (
+        name == "logistic_regression" or history["stop_log_loss"][-1] < history["stop_log_loss"][0]
+    )
     shares = curves.importance(model, choose.features)
     assert max(shares, key=shares.get) in ("speed", "road", "light")
 
@@ -91,7 +97,9 @@ def test_calibration_knows_a_class_that_its_rows_lack(
     assert score[:, 3].mean() < 0.02
     common = choose.target < 3
     before, after = (
-        evaluate(Scored(choose.target[common], training.scores(m, choose.features[common], "multiclass")))
+        evaluate(
+            Scored(choose.target[common], training.scores(m, choose.features[common], "multiclass"))
+        )
         for m in (plain, model)
     )
     assert after["calibration_error"] < before["calibration_error"] + 0.05
@@ -145,7 +153,9 @@ def test_every_fold_s_model_learns_every_class(folds: int, parts) -> None:
     assert set(ids) == set(range(folds))
     for fold in range(folds):
         assert set(ordered.target[ids != fold]) == set(range(CLASSES))
-    assert (training.folds_of(train, folds, "binary") == training.fold_ids(train.group, folds)).all()
+    assert (
+        training.folds_of(train, folds, "binary") == training.fold_ids(train.group, folds)
+    ).all()
 
 
 def test_dealt_folds_keep_groups_together(parts) -> None:
@@ -193,7 +203,11 @@ def test_models_and_scores_are_the_same_bits_in_another_world() -> None:
 def _started(threads: str, kernel: str) -> subprocess.Popen[str]:
     """Start a process of its own with so many threads, a kernel, a hash seed and a time zone."""
     code = f"import json; from tests.models.test_several_classes import digests; print(json.dumps(digests({threads})))"
-    world = {"OPENBLAS_CORETYPE": kernel, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+    world = {
+        "OPENBLAS_CORETYPE": kernel,
+        "OPENBLAS_NUM_THREADS": threads,
+        "OMP_NUM_THREADS": threads,
+    }
     return subprocess.Popen(
         [sys.executable, "-c", code],
         env=os.environ | world | {"PYTHONHASHSEED": threads, "TZ": f"UTC{threads}"},

@@ -29,28 +29,38 @@ def test_f1_can_not_be_beaten_by_any_other_threshold(drawn: list[tuple[bool, int
     target, score = _arrays(drawn)
     chosen = choose_threshold(Decision(policy="f1"), target, score)
     best = evaluate(Scored(target, score, chosen))["f1"]
-    assert best >= max(evaluate(Scored(target, score, float(c)))["f1"] for c in _all_cuts(score)) - 1e-12
+    assert (
+        best
+        >= max(evaluate(Scored(target, score, float(c)))["f1"] for c in _all_cuts(score)) - 1e-12
+    )
 
 
 @given(rows, st.integers(0, 9), st.integers(1, 9))
 @settings(max_examples=60, deadline=None)
-def test_cost_can_not_be_lowered_by_any_other_threshold(drawn, false_positive, false_negative) -> None:
+def test_cost_can_not_be_lowered_by_any_other_threshold(
+    drawn, false_positive, false_negative
+) -> None:
     target, score = _arrays(drawn)
 
     def cost(cut: float) -> float:
         taken = score >= cut
         return (
-            false_positive * (taken & (target == 0)).sum() + false_negative * (~taken & (target == 1)).sum()
+            false_positive * (taken & (target == 0)).sum()
+            + false_negative * (~taken & (target == 1)).sum()
         )
 
-    decision = Decision(policy="cost", cost_false_positive=false_positive, cost_false_negative=false_negative)
+    decision = Decision(
+        policy="cost", cost_false_positive=false_positive, cost_false_negative=false_negative
+    )
     assert cost(choose_threshold(decision, target, score)) <= min(cost(c) for c in _all_cuts(score))
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.8, 0.9])
 def test_approval_rate_leaves_that_share_below(rate: float) -> None:
     score = np.random.default_rng(0).random(1000)
-    threshold = choose_threshold(Decision(policy="approval_rate", approval_rate=rate), score > 0.5, score)
+    threshold = choose_threshold(
+        Decision(policy="approval_rate", approval_rate=rate), score > 0.5, score
+    )
     assert (score < threshold).mean() == pytest.approx(rate, abs=0.001)
 
 

@@ -85,7 +85,9 @@ def test_a_second_training_writes_the_same_bytes(trained_workspace: Path, worksp
     train_multi_model.run(workspace, "accidents", "lightgbm")
     first, second = (ProblemLayout(root, "accidents") for root in (trained_workspace, workspace))
     for path in (first.model("lightgbm"), first.model_card("lightgbm"), first.scores("lightgbm")):
-        assert path.read_bytes() == (second.root / path.relative_to(first.root)).read_bytes(), path.name
+        assert path.read_bytes() == (second.root / path.relative_to(first.root)).read_bytes(), (
+            path.name
+        )
 
 
 def _refused(root: Path, error: type[Exception], match: str) -> None:
@@ -134,7 +136,9 @@ def test_called_by_hand_it_names_the_command_for_people() -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "python src/models/train_multi_model.py --problem accidents --models xgboost" in done.stderr
+    assert (
+        "python src/models/train_multi_model.py --problem accidents --models xgboost" in done.stderr
+    )
 
 
 @pytest.mark.parametrize("module", ["train_multi_model", "compare_models"])

@@ -47,7 +47,11 @@ def test_every_type_learns_something(name: str, columns, train, stop, choose) ->
     fitted = _fit(name, columns, train, stop)
     score = training.scores(fitted.estimator, choose.features, "binary")
     reachable = evaluate(Scored(choose.target, choose.truth, 0.5))["roc_auc"]
-    assert reachable - 0.06 < evaluate(Scored(choose.target, score, 0.5))["roc_auc"] <= reachable + 0.02
+    assert (
+        reachable - 0.06
+        < evaluate(Scored(choose.target, score, 0.5))["roc_auc"]
+        <= reachable + 0.02
+    )
     assert (score == np.round(score, 8)).all()
 
 
@@ -81,7 +85,9 @@ def test_boosters_stop_early_and_keep_the_best_trees_only(name: str, columns, tr
     )
     assert trees() == fitted.best_iteration
     score = np.asarray(fitted.estimator.predict_proba(stop.features)[:, 1], dtype=float)
-    assert evaluate(Scored(stop.target, score, 0.5))["log_loss"] == pytest.approx(min(losses), abs=1e-5)
+    assert evaluate(Scored(stop.target, score, 0.5))["log_loss"] == pytest.approx(
+        min(losses), abs=1e-5
+    )
 
 
 def test_a_forest_grown_in_batches_is_the_forest_grown_at_once(columns, train, stop) -> None:
@@ -105,13 +111,19 @@ def test_the_forest_tells_its_loss_batch_by_batch(columns, train, stop) -> None:
 @pytest.mark.parametrize("name", ["ridge", "random_forest", "xgboost", "lightgbm"])
 def test_regression_is_learned_too(name: str, columns, train, stop, choose) -> None:
     def numbers(matrix: Matrix) -> Matrix:
-        return Matrix(matrix.features, matrix.features["speed"].to_numpy() / 10, matrix.group, matrix.row)
+        return Matrix(
+            matrix.features, matrix.features["speed"].to_numpy() / 10, matrix.group, matrix.row
+        )
 
     params = {} if name == "ridge" else {"n_estimators": 40}
-    fitted = training.fit(name, Recipe("regression", columns, params), numbers(train), numbers(stop), 5)
+    fitted = training.fit(
+        name, Recipe("regression", columns, params), numbers(train), numbers(stop), 5
+    )
     rows = numbers(choose)
     assert (
-        evaluate(Scored(rows.target, training.scores(fitted.estimator, rows.features, "regression")))["r2"]
+        evaluate(
+            Scored(rows.target, training.scores(fitted.estimator, rows.features, "regression"))
+        )["r2"]
         > 0.9
     )
 

@@ -25,7 +25,9 @@ class Killed(BaseException):
 
 
 def score(params, report):
-    best = 1 - abs(params["depth"] - 6) / 10 - abs(params["rate"] - 0.2) - (params["kind"] == "a") / 20
+    best = (
+        1 - abs(params["depth"] - 6) / 10 - abs(params["rate"] - 0.2) - (params["kind"] == "a") / 20
+    )
     for step in range(4):
         report(step, best * (step + 1) / 4)
     return best
@@ -48,7 +50,9 @@ def uninterrupted(storage):
 
 
 @pytest.mark.parametrize("killed_at", [0, 1, 5, 9, 13])
-def test_killed_and_started_again_it_ends_like_the_uninterrupted_one(tmp_path, uninterrupted, killed_at):
+def test_killed_and_started_again_it_ends_like_the_uninterrupted_one(
+    tmp_path, uninterrupted, killed_at
+):
     calls = iter(range(100))
 
     def dies_once(params, report):

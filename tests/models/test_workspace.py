@@ -63,7 +63,9 @@ class Bomb:
 
 def test_a_file_that_is_not_the_cards_is_not_opened(file, tmp_path):
     file.write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
-    with pytest.raises(ArtifactError, match=r"is not the file its card xgboost_model.json describes"):
+    with pytest.raises(
+        ArtifactError, match=r"is not the file its card xgboost_model.json describes"
+    ):
         load_file(file, tmp_path)
     assert not (tmp_path / "exploded").exists()
 
@@ -85,7 +87,9 @@ def test_a_card_that_lacks_something_says_what(file, tmp_path, key):
 
 def test_a_model_of_another_schema_is_refused(file, tmp_path):
     write_card(file, schema_digest="0" * 64)
-    with pytest.raises(ArtifactError, match="trained with another schema of accidents; run `dvc repro`"):
+    with pytest.raises(
+        ArtifactError, match="trained with another schema of accidents; run `dvc repro`"
+    ):
         load_file(file, tmp_path)
 
 

@@ -41,7 +41,9 @@ def test_every_type_is_built_for_each_of_its_tasks(name: str, columns: Columns) 
 def test_a_misspelt_hyperparameter_names_the_nearest(
     name: str, key: str, meant: str, columns: Columns
 ) -> None:
-    with pytest.raises(ConfigError, match=f"{name} has no hyperparameter '{key}' .did you mean '{meant}'"):
+    with pytest.raises(
+        ConfigError, match=f"{name} has no hyperparameter '{key}' .did you mean '{meant}'"
+    ):
         zoo.build(name, _recipe(columns, **{key: 1}))
 
 
@@ -50,7 +52,13 @@ def test_the_names_read_from_the_sources_are_the_constructors_own() -> None:
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
     from xgboost.sklearn import XGBModel
 
-    for kind in (RandomForestClassifier, RandomForestRegressor, XGBModel, LGBMClassifier, LGBMRegressor):
+    for kind in (
+        RandomForestClassifier,
+        RandomForestRegressor,
+        XGBModel,
+        LGBMClassifier,
+        LGBMRegressor,
+    ):
         package, _, module = kind.__module__.partition(".")
         names = set(inspect.signature(kind.__init__).parameters) - {"self", "kwargs"}
         assert zoo._signature(package, f"{module.replace('.', '/')}.py", kind.__name__) == names
@@ -76,7 +84,9 @@ def test_what_is_set_elsewhere_is_refused(name: str, key: str, columns: Columns)
 def test_unknown_type_and_wrong_task_say_what_there_is(columns: Columns) -> None:
     with pytest.raises(UsageError, match="did you mean 'xgboost'"):
         zoo.build("xgbost", _recipe(columns))
-    with pytest.raises(ConfigError, match="types that can: ridge, random_forest, xgboost, lightgbm"):
+    with pytest.raises(
+        ConfigError, match="types that can: ridge, random_forest, xgboost, lightgbm"
+    ):
         zoo.build("logistic_regression", _recipe(columns, "regression"))
 
 

@@ -103,7 +103,9 @@ def make_project(root: Path, database: Path) -> Project:
     (root / "requirements.lock").write_text("")
     days = ("2021-01-01", "2021-09-01", "2021-09-26", "2021-10-19", "2021-12-31")
     parts = zip(PARTS, days, days[1:], strict=False)
-    summary = {part: {"rows": 600 if part == "train" else 300, "from": a, "to": b} for part, a, b in parts}
+    summary = {
+        part: {"rows": 600 if part == "train" else 300, "from": a, "to": b} for part, a, b in parts
+    }
     write_json(ProblemLayout(root, "accidents").features_summary, summary)
     shutil.copyfile(database, root / "mlflow.db")
     dvc.module(root, "dvc", "init", "--no-scm", "-q")

@@ -22,7 +22,9 @@ def test_the_projects_own_are_known() -> None:
         check_hyperparameters(params, name, problem.model_types)
 
 
-@pytest.mark.parametrize("path", sorted(PROBLEMS.glob("*/params.yaml")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "path", sorted(PROBLEMS.glob("*/params.yaml")), ids=lambda path: path.parent.name
+)
 def test_those_a_problem_suggests_are_known(path: Path) -> None:
     params = parse_params(yaml.safe_load(path.read_text()))
     for name, problem in params.problems.items():

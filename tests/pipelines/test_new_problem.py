@@ -75,9 +75,9 @@ def test_a_table_becomes_a_problem(root, monkeypatch, tmp_path, capsys):
     assert told.endswith("make run-train PROBLEM=shop\n")
     section = load_params(root).problems["shop"]
     assert (section.source.kind, section.source.external) == ("table", "data/external/shop")
-    assert [line for line in (root / "params.yaml").read_text().splitlines() if "shop" not in line][:5] == (
-        before.splitlines()[:5]
-    )
+    assert [line for line in (root / "params.yaml").read_text().splitlines() if "shop" not in line][
+        :5
+    ] == (before.splitlines()[:5])
     assert (root / "data/external/shop.dvc").is_file()
     schema = schemas.read_schema(root / "src/lockstep/problems/shop/schema.yaml")
     assert schema.feature_names == ["age", "colour"]
@@ -90,7 +90,11 @@ def test_a_table_becomes_a_problem(root, monkeypatch, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
-        ({"name": "accidents"}, UsageError, "exists already; give another NAME=…, or bring new data"),
+        (
+            {"name": "accidents"},
+            UsageError,
+            "exists already; give another NAME=…, or bring new data",
+        ),
         ({"name": "my-shop"}, UsageError, "e.g. NAME=my_shop"),
         ({"name": "2nd"}, UsageError, "e.g. NAME=nd"),
         ({"name": "class"}, UsageError, "Python's own"),
@@ -120,11 +124,27 @@ def test_what_makes_no_problem_is_one_line_and_leaves_nothing(
     [
         ("a,b\n" + "1,x\n" * 200, "b", "is 'x' in every row"),
         ("a,b\n" + "1,\n" * 200, "b", "is empty in every row"),
-        ("a,b\n" + "".join(f"1,t{i}\n" for i in range(200)), "b", "different in every row: no classes"),
-        ("a,b\n" + "".join(f"1,t{i % 60}\n" for i in range(200)), "b", "60 different values in 200 rows"),
-        ("a,b\n" + "".join(f"1,{'x' if i else 'y'}\n" for i in range(200)), "b", "classes of very few rows"),
+        (
+            "a,b\n" + "".join(f"1,t{i}\n" for i in range(200)),
+            "b",
+            "different in every row: no classes",
+        ),
+        (
+            "a,b\n" + "".join(f"1,t{i % 60}\n" for i in range(200)),
+            "b",
+            "60 different values in 200 rows",
+        ),
+        (
+            "a,b\n" + "".join(f"1,{'x' if i else 'y'}\n" for i in range(200)),
+            "b",
+            "classes of very few rows",
+        ),
         ("a,b\n" + "".join(f"1,2020-01-{i % 28 + 1:02}\n" for i in range(200)), "b", "holds dates"),
-        ("a,b\n" + "".join(f"1,{i % 2}\n" for i in range(200)), "b", "no column to predict 'b' from"),
+        (
+            "a,b\n" + "".join(f"1,{i % 2}\n" for i in range(200)),
+            "b",
+            "no column to predict 'b' from",
+        ),
         ("a,b\n" + "1,2\n3,4\n", "b", "2 rows; at least"),
         ("<html><body></body></html>", "b", "an HTML page"),
     ],
@@ -140,7 +160,9 @@ def test_a_table_that_nothing_can_be_learned_from(root, monkeypatch, tmp_path, t
 @pytest.mark.parametrize(
     "fault", [ConfigError("no"), KeyboardInterrupt(), OSError(28, "No space left on device")]
 )
-def test_a_failure_half_way_leaves_the_project_as_it_was(root, monkeypatch, tmp_path, broken, fault):
+def test_a_failure_half_way_leaves_the_project_as_it_was(
+    root, monkeypatch, tmp_path, broken, fault
+):
     from lockstep.commands import add_data
 
     before = snapshot(root)
@@ -208,7 +230,9 @@ def test_terminated_it_puts_everything_back(root, tmp_path):
     assert snapshot(root) == before
 
 
-def test_killed_outright_the_next_call_puts_it_back_and_goes_on(root, monkeypatch, tmp_path, capsys):
+def test_killed_outright_the_next_call_puts_it_back_and_goes_on(
+    root, monkeypatch, tmp_path, capsys
+):
     before = snapshot(root)
     file = table(tmp_path)
     assert killed(root, file, "SIGKILL").returncode == -signal.SIGKILL
@@ -221,5 +245,8 @@ def test_killed_outright_the_next_call_puts_it_back_and_goes_on(root, monkeypatc
 def test_two_at_once_are_refused(root, monkeypatch, tmp_path):
     from lockstep.commands.undo import all_or_nothing
 
-    with all_or_nothing(root), pytest.raises(LockstepError, match="another `make new-problem` is running"):
+    with (
+        all_or_nothing(root),
+        pytest.raises(LockstepError, match="another `make new-problem` is running"),
+    ):
         run(monkeypatch, table(tmp_path))

@@ -19,7 +19,9 @@ FORCED = ("--force", "--reason", "a test")
 def told(capsys: pytest.CaptureFixture, *options: str) -> tuple[int, str]:
     """Run the command as typed below the project; return its exit code and what it printed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["promote_model.py", "--model-name", NAME, "--actor", "jane", *options])
+        patch.setattr(
+            sys, "argv", ["promote_model.py", "--model-name", NAME, "--actor", "jane", *options]
+        )
         code = promote.main()
     return code, capsys.readouterr().out
 
@@ -147,7 +149,10 @@ def test_a_threshold_of_another_scale_is_told_with_what_fits(
     monkeypatch.setenv("DECISION_SCALE", "probability")
     found = {step.name: step for step in go_through(place.client, place.root, NAME, versions[0])}
     assert all(step.passed for step in found.values())
-    assert "fits; the run logged no rates at it, only at the model's own 0.5" in found["threshold"].found
+    assert (
+        "fits; the run logged no rates at it, only at the model's own 0.5"
+        in found["threshold"].found
+    )
 
 
 def test_a_run_that_failed_or_logged_another_model_is_told(place: Project, versions: tuple) -> None:
@@ -168,7 +173,9 @@ def test_gates_that_refuse_are_told(place: Project, versions: tuple) -> None:
 
 
 @pytest.mark.parametrize("more", [("--archive-current",), FORCED])
-def test_the_checklist_takes_no_options_of_a_move(more: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_checklist_takes_no_options_of_a_move(
+    more: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "argv", ["promote_model.py", "--version", "5", "--check", *more])
     with pytest.raises(UsageError, match="--check moves nothing"):
         promote.main()
@@ -192,7 +199,11 @@ def test_what_cannot_be_meant_is_a_usage_error(
 
 def test_the_default_is_the_credit_risk_model() -> None:
     options = promote.parser().parse_args(["--version", "5"])
-    assert (options.model_name, options.stage, options.aside) == ("credit-risk-model", "Production", "None")
+    assert (options.model_name, options.stage, options.aside) == (
+        "credit-risk-model",
+        "Production",
+        "None",
+    )
 
 
 def test_a_failed_step_is_counted_in_the_report() -> None:
@@ -208,7 +219,10 @@ def test_rates_are_told_as_far_as_they_are_known() -> None:
     words, shares = ("approve", "reject"), {"approval_rate": 0.844, "reject_rate": 0.156}
     both = shares | {"positive_rate_approved": 0.0444, "positive_rate_rejected": 0.72}
     told = "approve 84.4% of the test rows, reject 15.6%"
-    assert rates_told(both, words, "default") == f"{told}; default: 4.4% of the former, 72.0% of the latter"
+    assert (
+        rates_told(both, words, "default")
+        == f"{told}; default: 4.4% of the former, 72.0% of the latter"
+    )
     assert rates_told(shares, words, "default") == told
     assert rates_told({}, words, "default") == ""
 

@@ -35,10 +35,13 @@ def test_one_run_says_what_was_asked_for_and_every_models_metrics(first: Project
     done = first.done
     run = first.parent(done)
     assert done.experiment == "accidents-retrain"
-    assert first.client.get_experiment_by_name(done.experiment).experiment_id == run.info.experiment_id
+    assert (
+        first.client.get_experiment_by_name(done.experiment).experiment_id == run.info.experiment_id
+    )
     assert run.info.status == "FINISHED"
     told = {
-        key: run.data.params[key] for key in ("mode", "models", "tuning", "cv_folds", "source", "champion")
+        key: run.data.params[key]
+        for key in ("mode", "models", "tuning", "cv_folds", "source", "champion")
     }
     champion = read_json(first.layout.champion)["type"]
     assert told == {
@@ -79,7 +82,8 @@ def test_the_run_says_which_data_and_only_what_the_sample_was_set_to(first: Proj
 
 def test_rows_without_dates_have_no_window(tmp_path: Path) -> None:
     write_json(
-        ProblemLayout(tmp_path, "pears").features_summary, {part: {"rows": 10, "groups": 2} for part in PARTS}
+        ProblemLayout(tmp_path, "pears").features_summary,
+        {part: {"rows": 10, "groups": 2} for part in PARTS},
     )
     assert retrain.data_window(tmp_path, "pears") == {"rows": 40, "train_rows": 10}
     assert retrain.data_line(tmp_path, "pears") == "data: 40 rows; 10 of them to train on"
@@ -91,7 +95,10 @@ def test_each_model_is_a_version_of_the_one_name_in_staging_and_a_run_below(firs
     for kind, made in done.versions.items():
         version = client.get_model_version(NAME, str(made.version))
         run = client.get_run(version.run_id)
-        assert (version.tags["lockstep.retrain"], version.tags["lockstep.type"]) == (done.run_id, kind)
+        assert (version.tags["lockstep.retrain"], version.tags["lockstep.type"]) == (
+            done.run_id,
+            kind,
+        )
         assert (run.data.tags[PARENT], run.info.status) == (done.run_id, "FINISHED")
         assert run.info.experiment_id == first.parent(done).info.experiment_id
         assert run.data.metrics["cv_roc_auc"] > 0.5
@@ -117,13 +124,17 @@ def test_the_report_names_versions_what_is_served_and_commands(first: Project) -
     best = first.done.versions[first.done.released_type]
     assert f"* {first.done.released_type}" in text
     assert f"served: models/accidents/production.pkl → released/{best.digest}.joblib" in text
-    assert f"promote_model.py --version {best.version} --model-name {NAME} --archive-current" in text
+    assert (
+        f"promote_model.py --version {best.version} --model-name {NAME} --archive-current" in text
+    )
 
 
 def test_again_it_makes_new_versions_though_nothing_is_to_be_trained(project: Project) -> None:
     again = project.retrain()
     assert project.versions == dict.fromkeys(range(1, 5), "Staging")
-    assert [v.digest for v in again.versions.values()] == [v.digest for v in project.done.versions.values()]
+    assert [v.digest for v in again.versions.values()] == [
+        v.digest for v in project.done.versions.values()
+    ]
     assert project.served().version == again.versions[again.released_type].version
     assert project.parent(again).data.params["cv_folds"] == "2"
     assert register_models(project.root)
@@ -156,7 +167,9 @@ def test_a_model_that_is_not_fit_is_passed_over_and_told(
     done = project.retrain()
     assert done.unfit == {best: "floors: test_roc_auc is below its floor"}
     assert (done.released_type, project.served().type) == (second, second)
-    assert f"{best} is not fit to be served: floors" in retrain.report(project.root, "accidents", done)
+    assert f"{best} is not fit to be served: floors" in retrain.report(
+        project.root, "accidents", done
+    )
 
 
 def test_where_no_model_clears_its_floors_what_is_served_stays(
@@ -167,7 +180,9 @@ def test_where_no_model_clears_its_floors_what_is_served_stays(
     path.parent.mkdir(parents=True)
     path.write_text("mlflow: {model_registry: {gates: {accidents: {floors: {roc_auc: 0.99}}}}}\n")
     monkeypatch.chdir(project.root)
-    monkeypatch.setattr(sys, "argv", ["retrain_model.py", "--problem", "accidents", "--models", TYPES[0]])
+    monkeypatch.setattr(
+        sys, "argv", ["retrain_model.py", "--problem", "accidents", "--models", TYPES[0]]
+    )
     with pytest.raises(LockstepError, match="no model of this retrain passed its checks"):
         retrain.main()
     assert capsys.readouterr().out.count("is below its floor 0.99") == 1
@@ -228,7 +243,10 @@ def test_a_polite_kill_amid_the_release_leaves_what_was_served_and_a_failed_run(
     assert list(before.parent.glob(".*")) == []
     experiment = project.client.get_experiment_by_name("accidents-retrain").experiment_id
     newest = project.client.search_runs([experiment], order_by=["attributes.start_time DESC"])
-    assert [run.info.status for run in newest if PARENT not in run.data.tags] == ["FAILED", "FINISHED"]
+    assert [run.info.status for run in newest if PARENT not in run.data.tags] == [
+        "FAILED",
+        "FINISHED",
+    ]
 
 
 def test_a_run_that_a_kill_left_open_is_marked(project: Project) -> None:
@@ -258,9 +276,13 @@ def test_a_search_comes_first_and_its_winners_are_trained(
     assert (told["tuning"], told["cv_folds"]) == ("true", "3")
 
 
-def test_the_stages_publish_nothing_meanwhile(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stages_publish_nothing_meanwhile(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = []
-    monkeypatch.setattr(dvc, "repro", lambda root, *words: seen.append(os.environ["LOCKSTEP_PUBLISH"]))
+    monkeypatch.setattr(
+        dvc, "repro", lambda root, *words: seen.append(os.environ["LOCKSTEP_PUBLISH"])
+    )
     monkeypatch.setenv("LOCKSTEP_PUBLISH", "1")
     params = load_params(project.root)
     retrain.train(project.root, Asked("accidents"), params, TYPES)
@@ -328,7 +350,10 @@ def test_a_registry_that_takes_no_versions_is_told_before_anything_is_trained(
 def test_what_cannot_be_meant_is_told_before_anything_is_trained(untrained: Project) -> None:
     with pytest.raises(UsageError, match="did you mean 'random_forest'"):
         untrained.retrain(models=("random_forst",))
-    with retrain.only_one(untrained.root, "accidents"), pytest.raises(UsageError, match="another retrain"):
+    with (
+        retrain.only_one(untrained.root, "accidents"),
+        pytest.raises(UsageError, match="another retrain"),
+    ):
         untrained.retrain()
 
 
@@ -350,7 +375,10 @@ def test_options_that_do_not_fit_are_usage_errors(options: dict, match: str) -> 
     ("source", "match"),
     [
         ({"kind": "table"}, "make add-data PROBLEM=credit_risk"),
-        ({"kind": "sample", "sample": {"years": [2021]}}, "the sample of credit_risk does not go by months"),
+        (
+            {"kind": "sample", "sample": {"years": [2021]}},
+            "the sample of credit_risk does not go by months",
+        ),
     ],
 )
 def test_only_a_sample_by_months_has_another_window(source: dict, match: str) -> None:
@@ -378,6 +406,8 @@ def test_the_run_of_a_credit_retrain_names_no_years() -> None:
 )
 def test_the_doors_end_with_2_for_what_cannot_be_meant(door: str, options: list, line: str) -> None:
     script = ROOT / "scripts" / door
-    done = subprocess.run([sys.executable, script, *options], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, script, *options], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(line)

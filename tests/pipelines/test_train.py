@@ -49,7 +49,8 @@ def asked(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         register_models, "register_models", lambda _, problem: calls.append(("register", problem))
     )
     monkeypatch.setattr(
-        "lockstep.models.compare_models.compare", lambda *_: (None, {"type": "ridge"}, "the comparison")
+        "lockstep.models.compare_models.compare",
+        lambda *_: (None, {"type": "ridge"}, "the comparison"),
     )
     return calls
 
@@ -84,7 +85,9 @@ def test_some_types_are_trained_registered_and_compared_alone(root: Path, asked:
 
 
 def test_values_are_in_params_yaml_before_the_stages_run(root: Path, asked: list) -> None:
-    train.train(root, "california_housing", given=["xgboost.max_depth=4", "source.sample.units=500"])
+    train.train(
+        root, "california_housing", given=["xgboost.max_depth=4", "source.sample.units=500"]
+    )
     text = (root / "params.yaml").read_text()
     assert "max_depth: 4" in text
     assert "units: 500" in text

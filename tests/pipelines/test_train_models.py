@@ -33,7 +33,9 @@ stages:
 def project(tmp_path: Path) -> Path:
     (tmp_path / "params.yaml").write_text(PARAMS)
     (tmp_path / "dvc.yaml").write_text(STAGES)
-    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=tmp_path, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=tmp_path, check=True
+    )
     return tmp_path
 
 
@@ -75,5 +77,7 @@ def test_the_door_ends_with_2_for_a_wrong_type(project: Path) -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("✗ unknown model type of accidents 'lightgb' (did you mean 'lightgbm'?)")
+    assert done.stderr.startswith(
+        "✗ unknown model type of accidents 'lightgb' (did you mean 'lightgbm'?)"
+    )
     assert not (project / "lightgbm.txt").exists()

@@ -6,7 +6,9 @@ import pytest
 from lockstep.errors import DataError
 from lockstep.problems.accidents.eras import KINDS, kind_of, raw_files, required_columns
 
-BY_YEAR = Path(__file__).parents[2].parent / "shared" / "data" / "accidents" / "raw_files_by_year.json"
+BY_YEAR = (
+    Path(__file__).parents[2].parent / "shared" / "data" / "accidents" / "raw_files_by_year.json"
+)
 
 
 @pytest.mark.real_data

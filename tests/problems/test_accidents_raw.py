@@ -123,7 +123,9 @@ def test_years_of_both_eras_in_one_folder_are_concatenated(tmp_path):
 def test_rows_in_another_order_give_the_same_people(tmp_path):
     turned = {name: [lines[0], *reversed(lines[1:])] for name, lines in OLD.items()}
     straight = raw.read_raw(folder_of(tmp_path / "a", OLD, "latin-1")).table
-    pd.testing.assert_frame_equal(raw.read_raw(folder_of(tmp_path / "b", turned, "latin-1")).table, straight)
+    pd.testing.assert_frame_equal(
+        raw.read_raw(folder_of(tmp_path / "b", turned, "latin-1")).table, straight
+    )
 
 
 def test_the_key_column_of_2022_has_another_name(tmp_path):
@@ -137,9 +139,17 @@ def test_ids_decoded_twice_still_join(tmp_path):
 
 
 def test_the_true_probability_comes_with_its_person(new_era):
-    lines = ["Num_Acc,id_usager,probability", "202100000001,267638,0.25", "202100000002,267\u00a0636,0.75"]
+    lines = [
+        "Num_Acc,id_usager,probability",
+        "202100000001,267638,0.25",
+        "202100000002,267\u00a0636,0.75",
+    ]
     table = raw.read_raw(folder_of(new_era, {raw.TRUTH: lines})).table.set_index("person_id")
-    assert table["true_probability"].fillna(-9).to_dict() == {267638: 0.25, 267637: -9, 267636: 0.75}
+    assert table["true_probability"].fillna(-9).to_dict() == {
+        267638: 0.25,
+        267637: -9,
+        267636: 0.75,
+    }
 
 
 @pytest.mark.parametrize(
@@ -172,7 +182,12 @@ def test_the_true_probability_comes_with_its_person(new_era):
             r"50% of the persons .* no row in lieux .*truncated",
         ),
         ("carcteristiques-2021.csv", ";", "|", "no known separator"),
-        ("carcteristiques-2021.csv", "202100000002;25", "2,02E+11;25", "row 2: .* is no whole number"),
+        (
+            "carcteristiques-2021.csv",
+            "202100000002;25",
+            "2,02E+11;25",
+            "row 2: .* is no whole number",
+        ),
     ],
 )
 def test_faulty_files_are_refused_or_counted(tmp_path, name, old, new, says):
@@ -224,7 +239,9 @@ class TestRealFiles:
         assert accidents["date"].dt.year.unique().tolist() == [2013]
         assert accidents["dep"].nunique() == 101
         assert {201, 202, 971, 976, 1, 95} <= set(accidents["dep"])
-        assert set(accidents.loc[accidents["dep"] == 75, "com"].unique()) == set(range(75101, 75121))
+        assert set(accidents.loc[accidents["dep"] == 75, "com"].unique()) == set(
+            range(75101, 75121)
+        )
         assert 0.65 < accidents["lat"].isna().mean() < 0.67
         france = accidents.dropna(subset="lat").query("dep < 900")
         assert (france["lat"].between(41, 52) & france["long"].between(-5.5, 10)).mean() > 0.999

@@ -62,7 +62,9 @@ def test_every_old_device_is_a_code_of_the_schema_or_missing(secu):
     ],
 )
 def test_vehicles_fall_into_six_groups(catv, group):
-    np.testing.assert_equal(one(lambda v: recode.lookup(v, recode.VEHICLE_GROUPS), catv), float(group))
+    np.testing.assert_equal(
+        one(lambda v: recode.lookup(v, recode.VEHICLE_GROUPS), catv), float(group)
+    )
 
 
 def test_an_unheard_of_code_stays_so_that_the_check_counts_it():
@@ -122,7 +124,9 @@ def test_corsica_and_the_clock_become_digits():
 
 @given(st.floats(-60, 60), st.floats(-179, 179))
 def test_positions_of_the_new_era_pass_but_for_zeros(lat, long):
-    found = [float(v[0]) for v in recode.position(*np.array([[lat], [long], [75], [2021]], dtype=float))]
+    found = [
+        float(v[0]) for v in recode.position(*np.array([[lat], [long], [75], [2021]], dtype=float))
+    ]
     expected = [NAN, NAN] if lat == 0 or long == 0 else [lat, long]
     np.testing.assert_array_equal(found, expected)
 

@@ -25,7 +25,9 @@ from lockstep.problems.accidents.sample.tables import decimal_comma, file_names,
 from lockstep.problems.accidents.sample.world import build_world
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data"
-real_data = pytest.mark.skipif(not REAL.is_dir(), reason="the real files are not beside the project")
+real_data = pytest.mark.skipif(
+    not REAL.is_dir(), reason="the real files are not beside the project"
+)
 
 PLACES = "catr;voie;v1;v2;circ;nbv;vosp;prof;pr;pr1;plan;lartpc;larrout;surf;infra;situ;vma"
 WHEN_AND_WHERE = "jour;mois;an;hrmn;lum;dep;com;agg;int;atm;col;adr;lat;long"
@@ -47,7 +49,10 @@ PUBLISHED = {
 def read(folder: Path, year: int = 2021) -> list[pd.DataFrame]:
     """Read a year's caracteristiques, lieux, vehicules and usagers as stripped text."""
     read_one = pd.read_csv
-    tables = [read_one(folder / name, sep=";", dtype=str, keep_default_na=False) for name in file_names(year)]
+    tables = [
+        read_one(folder / name, sep=";", dtype=str, keep_default_na=False)
+        for name in file_names(year)
+    ]
     return [table.apply(lambda column: column.str.strip()) for table in tables]
 
 
@@ -102,7 +107,9 @@ def test_same_bytes_in_other_processes(tmp_path: Path) -> None:
     found = []
     for number, world in enumerate(worlds):
         folder = tmp_path / str(number)
-        subprocess.run([sys.executable, "-c", code, str(folder)], env={**os.environ, **world}, check=True)
+        subprocess.run(
+            [sys.executable, "-c", code, str(folder)], env={**os.environ, **world}, check=True
+        )
         found.append(digests(folder))
     assert len(found[0]) == 9
     assert found[0] == found[1] == found[2]
@@ -226,7 +233,9 @@ def test_every_accident_hurts_somebody(tables: dict[str, pd.DataFrame]) -> None:
 
 
 def test_structure_is_believable(tables: dict[str, pd.DataFrame]) -> None:
-    people, vehicles, places, accidents = (tables[k] for k in ("people", "vehicles", "places", "accidents"))
+    people, vehicles, places, accidents = (
+        tables[k] for k in ("people", "vehicles", "places", "accidents")
+    )
     joined = people.merge(vehicles, on=["Num_Acc", "id_vehicule"])
     riders = joined[joined["catv"].isin(["31", "33"]) & (joined["catu"] == "1")]
     assert (riders["secu1"] == "2").mean() > 0.75
@@ -238,7 +247,9 @@ def test_structure_is_believable(tables: dict[str, pd.DataFrame]) -> None:
     noon = accidents["hrmn"].between("11:00", "13:59")
     assert (accidents.loc[noon, "lum"] == "1").mean() > 0.97
     assert (accidents["dep"].str.lstrip("0") == accidents["com"].str[:3].str.lstrip("0")).sum() > 0
-    assert all(com.startswith(dep) for dep, com in zip(accidents["dep"], accidents["com"], strict=True))
+    assert all(
+        com.startswith(dep) for dep, com in zip(accidents["dep"], accidents["com"], strict=True)
+    )
     assert (accidents["com"].str.len() == 5).all()
 
 
@@ -261,7 +272,9 @@ def test_junk_is_as_rare_as_published(tables: dict[str, pd.DataFrame]) -> None:
     vma = tables["places"]["vma"].astype(int)
     assert 0 < (vma > 130).sum() < 30
     assert (vma == -1).mean() == pytest.approx(0.0155, abs=0.004)
-    assert (~tables["vehicles"]["num_veh"].str.match(r"[A-N]01")).mean() == pytest.approx(0.0168, abs=0.006)
+    assert (~tables["vehicles"]["num_veh"].str.match(r"[A-N]01")).mean() == pytest.approx(
+        0.0168, abs=0.006
+    )
 
 
 def test_truth_is_calibrated(tables: dict[str, pd.DataFrame]) -> None:
@@ -317,7 +330,9 @@ def test_drift_changes_later_months_only(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(people[0.0][early], people[1.0][early])
     severity = {drift: users.loc[late, "probability"].mean() for drift, users in people.items()}
     assert severity[1.0] < 0.9 * severity[0.0]
-    devices = {drift: users.loc[late, "catv"].isin(["50", "60"]).mean() for drift, users in people.items()}
+    devices = {
+        drift: users.loc[late, "catv"].isin(["50", "60"]).mean() for drift, users in people.items()
+    }
     assert devices[1.0] > 1.5 * devices[0.0]
 
 
@@ -358,7 +373,9 @@ def test_an_older_sample_is_replaced_whole(tmp_path: Path) -> None:
     uniform=st.integers(0, MILLION - 1),
     level=st.integers(0, 2),
 )
-def test_a_choice_never_picks_what_has_no_share(shares: list[float], uniform: int, level: int) -> None:
+def test_a_choice_never_picks_what_has_no_share(
+    shares: list[float], uniform: int, level: int
+) -> None:
     choice = Choice.of(list(range(len(shares))), [shares] * 3)
     picked = int(choice.pick(np.array([level]), np.array([uniform]))[0])
     assert 0 <= picked < len(shares)
@@ -367,7 +384,11 @@ def test_a_choice_never_picks_what_has_no_share(shares: list[float], uniform: in
 
 def test_draws_are_even_and_their_streams_apart() -> None:
     draws = Draws(3)
-    one, again, other = draws.uniform("a", 50_000), draws.uniform("a", 70_000), draws.uniform("b", 50_000)
+    one, again, other = (
+        draws.uniform("a", 50_000),
+        draws.uniform("a", 70_000),
+        draws.uniform("b", 50_000),
+    )
     assert (one == again[:50_000]).all()
     assert abs(np.corrcoef(one, other)[0, 1]) < 0.02
     assert one.min() >= 0
@@ -389,7 +410,9 @@ def test_grouped_numbers_read_back(numbers: list[int]) -> None:
 @given(st.lists(st.integers(-179_999_999, 179_999_999), min_size=1), st.integers(6, 10))
 def test_decimal_commas_read_back(millionths: list[int], digits: int) -> None:
     texts = decimal_comma(np.array(millionths) / MILLION, digits).to_pylist()
-    assert all(text.startswith(" -") == (value < 0) for text, value in zip(texts, millionths, strict=True))
+    assert all(
+        text.startswith(" -") == (value < 0) for text, value in zip(texts, millionths, strict=True)
+    )
     assert all(len(text.split(",")[1]) == digits for text in texts)
     assert [round(float(text.replace(",", ".")) * MILLION) for text in texts] == millionths
 
@@ -463,10 +486,17 @@ def test_rates_follow_the_real_ones(tables: dict[str, pd.DataFrame]) -> None:
     worst = tables["people"].groupby("Num_Acc")["positive"].any()
     positive = accidents["Num_Acc"].map(worst)
     for name in ("agg_", "catr", "lum", "col", "int", "situ", "dep"):
-        real = {str(int(float(code))): values for code, values in rates[name].items() if values[1] >= 400}
+        real = {
+            str(int(float(code))): values
+            for code, values in rates[name].items()
+            if values[1] >= 400
+        }
         ours = positive.groupby(accidents[name]).mean()
         weights = np.array([values[1] for values in real.values()])
         gaps = np.array([abs(ours[code] - values[0]) for code, values in real.items()])
         assert (gaps * weights).sum() / weights.sum() < 0.045, name
         if name == "dep":
-            assert np.corrcoef([ours[c] for c in real], [values[0] for values in real.values()])[0, 1] > 0.85
+            assert (
+                np.corrcoef([ours[c] for c in real], [values[0] for values in real.values()])[0, 1]
+                > 0.85
+            )

@@ -21,7 +21,12 @@ from lockstep.data.preprocess import tidy
 from lockstep.errors import DataError, UsageError
 from lockstep.io import sha256_file
 from lockstep.problems.california_housing.sample import write_sample
-from lockstep.problems.california_housing.sample.districts import CAP, calibration, draw_values, noise
+from lockstep.problems.california_housing.sample.districts import (
+    CAP,
+    calibration,
+    draw_values,
+    noise,
+)
 from lockstep.problems.draws import Draws
 from lockstep.problems.schema import load_schema
 
@@ -44,12 +49,16 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     return read(folder, "sample")
 
 
-@pytest.mark.parametrize("name", ["MedInc", "HouseAge", "AveRooms", "AveBedrms", "Population", "AveOccup"])
+@pytest.mark.parametrize(
+    "name", ["MedInc", "HouseAge", "AveRooms", "AveBedrms", "Population", "AveOccup"]
+)
 def test_the_sample_has_the_tables_marginals(sample: pd.DataFrame, name: str) -> None:
     table = calibration()["quantiles"]
     for at in (0.05, 0.25, 0.5, 0.75, 0.95):
         expected = table[name][table["at"].index(at)]
-        assert sample[name].quantile(at) == pytest.approx(expected, rel=0.03, abs=0.5 * (name == "HouseAge"))
+        assert sample[name].quantile(at) == pytest.approx(
+            expected, rel=0.03, abs=0.5 * (name == "HouseAge")
+        )
 
 
 @pytest.mark.parametrize(
@@ -75,7 +84,9 @@ def test_the_sample_has_cap_outliers_blanks_and_a_place_that_matters(sample: pd.
     assert (sample["MedHouseVal"] == 5.00001).mean() == pytest.approx(0.047, abs=0.015)
     assert sample["AveOccup"].max() > 100 * sample["AveOccup"].median()
     assert sample["AveBedrms"].isna().mean() == pytest.approx(0.01, abs=0.005)
-    cell = sample.groupby([sample["Latitude"].round(1), sample["Longitude"].round(1)])["MedHouseVal"]
+    cell = sample.groupby([sample["Latitude"].round(1), sample["Longitude"].round(1)])[
+        "MedHouseVal"
+    ]
     within = (sample["MedHouseVal"] - cell.transform("mean"))[cell.transform("size") > 5]
     assert within.std() < 0.9 * sample["MedHouseVal"].std()
 
@@ -95,7 +106,9 @@ def test_expectations_hold_the_cap() -> None:
 
 
 @pytest.mark.parametrize("units", [100, 2345])
-def test_the_sample_has_any_number_of_units_and_the_same_bytes_each_time(tmp_path: Path, units: int) -> None:
+def test_the_sample_has_any_number_of_units_and_the_same_bytes_each_time(
+    tmp_path: Path, units: int
+) -> None:
     for name in ("one", "two"):
         write_sample(Sample(units=units, seed=3), tmp_path / name)
     first, second = (tmp_path / name / "cal_housing.csv" for name in ("one", "two"))
@@ -175,7 +188,9 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def mirror(archive: Path) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(archive.parent))) as server:
+    with ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(Quiet, directory=str(archive.parent))
+    ) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -204,7 +219,9 @@ def download(tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return run
 
 
-def test_a_download_is_read_by_scikit_learns_fetcher(download: Callable[..., Path], mirror: str) -> None:
+def test_a_download_is_read_by_scikit_learns_fetcher(
+    download: Callable[..., Path], mirror: str
+) -> None:
     table = read(download(mirror), "download")
     assert table["AveRooms"].tolist() == [880 / 126, 7099 / 1138]
     assert table["MedHouseVal"].tolist() == [4.526, 5.00001]
@@ -224,7 +241,9 @@ def test_without_a_network_one_line_says_what_to_do(
     download: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lockstep.data.download.time.sleep", lambda _: None)
-    with pytest.raises(DataError, match=r"could not be fetched from http://127.0.0.1:9/.*make add-data"):
+    with pytest.raises(
+        DataError, match=r"could not be fetched from http://127.0.0.1:9/.*make add-data"
+    ):
         download("http://127.0.0.1:9")
 
 
@@ -247,7 +266,9 @@ def test_the_pinned_archive_is_scikit_learns() -> None:
         (452600.0, "is it in another unit than 100,000 dollars"),
     ],
 )
-def test_a_target_that_cannot_be_learned_is_one_line(tmp_path: Path, values: object, said: str) -> None:
+def test_a_target_that_cannot_be_learned_is_one_line(
+    tmp_path: Path, values: object, said: str
+) -> None:
     write_sample(Sample(units=100), tmp_path / "raw")
     table = read(tmp_path / "raw").assign(MedHouseVal=values)
     (tmp_path / "own").mkdir()

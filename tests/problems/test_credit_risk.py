@@ -34,7 +34,9 @@ def logit(p: float) -> float:
 def test_the_same_settings_give_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
     for name, seed in (("one", 3), ("two", 3), ("other", 4)):
         write_sample(Sample(units=480, seed=seed), tmp_path / name)
-    one, two, other = ((tmp_path / n / "applications.csv").read_bytes() for n in ("one", "two", "other"))
+    one, two, other = (
+        (tmp_path / n / "applications.csv").read_bytes() for n in ("one", "two", "other")
+    )
     assert one == two
     assert one != other
 
@@ -44,7 +46,9 @@ def test_a_later_window_keeps_the_rows_of_the_months_that_both_hold() -> None:
     late = table_of(last_month="2025-08", drift=1.0)
     shared = early.merge(late[["application_id"]], on="application_id")
     assert len(shared) == 2200
-    assert late[late.application_id.isin(shared.application_id)].reset_index(drop=True).equals(shared)
+    assert (
+        late[late.application_id.isin(shared.application_id)].reset_index(drop=True).equals(shared)
+    )
     assert str(late.application_date.max()) >= "2025-08-25"
     assert set(late.application_date.astype(str).str[:7]) == set(months_of("2025-08", 24))
 
@@ -82,7 +86,9 @@ def test_rank_correlations_are_those_of_the_public_tables(table: pd.DataFrame) -
             assert found[i, j] == pytest.approx(wanted, abs=loose), pair
 
 
-def test_default_rates_by_level_differ_from_the_mean_as_the_public_tables_do(table: pd.DataFrame) -> None:
+def test_default_rates_by_level_differ_from_the_mean_as_the_public_tables_do(
+    table: pd.DataFrame,
+) -> None:
     told, mean = calibration()["default_rate"], table.true_probability.mean()
     for column in LEVELS:
         for level, rate in told[column].items():
@@ -90,15 +96,23 @@ def test_default_rates_by_level_differ_from_the_mean_as_the_public_tables_do(tab
             if len(rows) < 1000:
                 continue
             apart = logit(rows.true_probability.mean()) - logit(mean)
-            assert apart == pytest.approx(logit(rate) - logit(told["all"]), abs=0.25), (column, level)
+            assert apart == pytest.approx(logit(rate) - logit(told["all"]), abs=0.25), (
+                column,
+                level,
+            )
 
 
-def test_default_falls_with_the_score_and_leaps_with_the_share_of_income(table: pd.DataFrame) -> None:
+def test_default_falls_with_the_score_and_leaps_with_the_share_of_income(
+    table: pd.DataFrame,
+) -> None:
     by_score = table.groupby(pd.qcut(table.credit_score, 6)).true_probability.mean()
     assert by_score.is_monotonic_decreasing
     assert by_score.iloc[0] > 2 * by_score.iloc[-1]
     share = table.loan_amount / table.income
-    assert table.true_probability[share > 0.35].mean() > 5 * table.true_probability[share < 0.25].mean()
+    assert (
+        table.true_probability[share > 0.35].mean()
+        > 5 * table.true_probability[share < 0.25].mean()
+    )
 
 
 def test_the_truth_is_what_the_defaults_were_drawn_from(table: pd.DataFrame) -> None:

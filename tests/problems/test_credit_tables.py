@@ -13,7 +13,10 @@ from lockstep.data.preprocess import tidy
 from lockstep.problems.schema import PROBLEMS, load_schema
 
 FILES = Path(__file__).parents[2].parent / "shared" / "data" / "credit"
-NAMES = {"credit_lendingclub": "lendingclub_loan_data.csv", "credit_risk_dataset": "credit_risk_dataset.csv"}
+NAMES = {
+    "credit_lendingclub": "lendingclub_loan_data.csv",
+    "credit_risk_dataset": "credit_risk_dataset.csv",
+}
 RULES = Preprocess(duplicates="drop", max_dropped=0.5)
 LENDING = (
     "credit.policy,purpose,int.rate,installment,log.annual.inc,dti,fico,days.with.cr.line,revol.bal,revol.util,"
@@ -56,7 +59,9 @@ def test_what_cannot_be_is_missing_and_copies_are_dropped(tmp_path: Path) -> Non
         "30,60000,OWN,5.0,MEDICAL,B,5000,,0,0.08,N,6",
     ]
     text = "\n".join([RISK, *rows])
-    table, quality = tidy(folder_of(tmp_path, text), "table", load_schema("credit_risk_dataset"), RULES)
+    table, quality = tidy(
+        folder_of(tmp_path, text), "table", load_schema("credit_risk_dataset"), RULES
+    )
     assert quality["out_of_range"] == {"person_age": 1, "person_emp_length": 1}
     assert quality["dropped"] == {"duplicate": 1}
     assert table["person_age"].isna().tolist() == [False, True, False]
@@ -69,7 +74,9 @@ def test_the_sections_a_problem_suggests_are_valid(problem: str) -> None:
     content = yaml.safe_load((PROBLEMS / problem / "params.yaml").read_text())
     params = parse_params(content)
     assert params.problem(problem).preprocess.duplicates == "drop"
-    assert set(params.train) == {f"{problem}-{name}" for name in params.problem(problem).model_types}
+    assert set(params.train) == {
+        f"{problem}-{name}" for name in params.problem(problem).model_types
+    }
 
 
 @pytest.mark.real_data
@@ -99,7 +106,15 @@ def test_add_data_brings_a_file_in(problem: str, tmp_path: Path) -> None:
         shutil.copy(root / name, tmp_path)
     for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
         subprocess.run(command, cwd=tmp_path, check=True)
-    add = [sys.executable, "-m", "lockstep.commands.add_data", "--problem", problem, "--from", str(file)]
+    add = [
+        sys.executable,
+        "-m",
+        "lockstep.commands.add_data",
+        "--problem",
+        problem,
+        "--from",
+        str(file),
+    ]
     done = subprocess.run(add, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     params = parse_params(yaml.safe_load((tmp_path / "params.yaml").read_text()))

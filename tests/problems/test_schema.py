@@ -67,7 +67,9 @@ def test_every_shipped_schema_is_valid_and_described(problem):
 
 
 def test_an_unknown_problem_comes_with_the_nearest():
-    with pytest.raises(UsageError, match=r"unknown problem 'acidents' \(did you mean 'accidents'\?\)"):
+    with pytest.raises(
+        UsageError, match=r"unknown problem 'acidents' \(did you mean 'accidents'\?\)"
+    ):
         load_schema("acidents")
 
 
@@ -83,13 +85,18 @@ def test_a_derived_column_of_an_unknown_one_comes_with_the_nearest(tmp_path):
 
 
 def test_a_derived_column_may_build_on_another(tmp_path):
-    derived = [{"name": "d", "kind": "clip", "of": ["x"]}, {"name": "e", "kind": "bin", "of": ["d"]}]
+    derived = [
+        {"name": "d", "kind": "clip", "of": ["x"]},
+        {"name": "e", "kind": "bin", "of": ["d"]},
+    ]
     assert len(read_schema(schema_file(tmp_path, derived=derived)).derived) == 2
 
 
 def test_an_unknown_kind_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"columns\.x\.kind = 'number'"):
-        read_schema(schema_file(tmp_path, columns={"x": {"kind": "number"}, "y": {"kind": "target"}}))
+        read_schema(
+            schema_file(tmp_path, columns={"x": {"kind": "number"}, "y": {"kind": "target"}})
+        )
 
 
 def test_the_digest_changes_with_the_declaration(tmp_path):

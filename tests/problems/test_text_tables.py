@@ -24,7 +24,10 @@ def column_of(tmp_path, values):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
 def test_any_separator_line_end_and_encoding_reads_the_same(tmp_path, separator, end, encoding):
     text = (
-        end.join(separator.join(row) for row in [("a", "b"), ("01", "Bonne Espérance"), (" -1", "N/A")]) + end
+        end.join(
+            separator.join(row) for row in [("a", "b"), ("01", "Bonne Espérance"), (" -1", "N/A")]
+        )
+        + end
     )
     table = read_text(written(tmp_path, text.encode(encoding)))
     assert {name: values.to_pylist() for name, values in table.columns.items()} == {
@@ -98,7 +101,9 @@ def test_a_missing_file_is_refused_by_name(tmp_path):
 
 def test_a_renamed_column_comes_with_the_nearest_name(tmp_path):
     table = read_text(written(tmp_path, "Num_Acc,lumi,agg\n1,2,3\n"))
-    with pytest.raises(DataError, match=r"'lum' \(did you mean 'lumi'\?\).*besides the expected: lumi"):
+    with pytest.raises(
+        DataError, match=r"'lum' \(did you mean 'lumi'\?\).*besides the expected: lumi"
+    ):
         table.require(["Num_Acc", "lum", "agg"])
 
 
@@ -122,7 +127,14 @@ def test_numbers_keep_every_digit(tmp_path_factory, values):
 
 def test_ids_lose_their_blanks_also_doubly_encoded_ones(tmp_path):
     ids = ["138\u00c2\u00a0305\u00c2\u00a0095", "201\u00a0764", "264 974", "", "17.0", "-1"]
-    assert whole_numbers(column_of(tmp_path, ids), "x").tolist() == [138305095, 201764, 264974, -1, 17, -1]
+    assert whole_numbers(column_of(tmp_path, ids), "x").tolist() == [
+        138305095,
+        201764,
+        264974,
+        -1,
+        17,
+        -1,
+    ]
 
 
 @pytest.mark.parametrize("value", ["2.02E+11", "A01", "1" * 19])

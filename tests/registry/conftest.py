@@ -103,7 +103,9 @@ def small_pipeline(model_type: str, seed: int = 0) -> Pipeline:
     """A fitted pipeline over the raw features of the accidents, of scikit-learn's own types."""
     rows = golden_rows(load_schema("accidents"), seed=seed + 1)
     target = (rows["hour"].fillna(0) + rows["lum"].fillna(0) > 12).astype(int)
-    encoder = ColumnTransformer([("all", SimpleImputer(), list(rows.columns))]).set_output(transform="pandas")
+    encoder = ColumnTransformer([("all", SimpleImputer(), list(rows.columns))]).set_output(
+        transform="pandas"
+    )
     encoded = encoder.fit_transform(rows)
     if model_type == "logistic_regression":
         model: Any = LogisticRegression(C=0.1, max_iter=20, solver="newton-cholesky")
@@ -118,10 +120,14 @@ def write_training(root: Path, model_type: str, seed: int = 0) -> None:
     """Write what one train stage leaves: model, card, metrics, its history."""
     layout = ProblemLayout(root, "accidents")
     layout.model(model_type).parent.mkdir(parents=True, exist_ok=True)
-    joblib.dump(small_pipeline(model_type, seed), layout.model(model_type), compress=("lz4", 3), protocol=5)
+    joblib.dump(
+        small_pipeline(model_type, seed), layout.model(model_type), compress=("lz4", 3), protocol=5
+    )
     write_json(layout.model_card(model_type), card(layout, model_type, seed), digits=None)
     metrics = {"roc_auc": 0.8 + seed / 100, "f1": 0.6}
-    write_json(layout.type_metrics(model_type), {"validation": metrics, "test": metrics, "threshold": 0.4})
+    write_json(
+        layout.type_metrics(model_type), {"validation": metrics, "test": metrics, "threshold": 0.4}
+    )
     history = {"iteration": [1, 2, 3], "train": [0.6, 0.5, 0.4], "stop": [0.61, 0.55, 0.5]}
     write_csv(layout.type_folder(model_type) / "plots" / "history.csv", pd.DataFrame(history))
 
@@ -130,13 +136,24 @@ def write_plots(root: Path, model_type: str) -> None:
     """Write the tables of all the other plots a train stage leaves; each picture drawn of one takes a while."""
     plots = ProblemLayout(root, "accidents").type_folder(model_type) / "plots"
     grid = np.linspace(0, 1, 5)
-    write_csv(plots / "roc.csv", pd.DataFrame({"fpr": grid, "tpr": np.sqrt(grid), "threshold": 1 - grid}))
-    write_csv(plots / "pr.csv", pd.DataFrame({"recall": grid, "precision": 1 - grid / 2, "threshold": grid}))
-    write_csv(plots / "calibration.csv", pd.DataFrame({"predicted": grid, "observed": grid, "rows": 9}))
     write_csv(
-        plots / "confusion_matrix.csv", pd.DataFrame({"actual": [0, 0, 1], "predicted": [0, 1, 1], "rows": 5})
+        plots / "roc.csv", pd.DataFrame({"fpr": grid, "tpr": np.sqrt(grid), "threshold": 1 - grid})
     )
-    write_csv(plots / "importance.csv", pd.DataFrame({"feature": ["lat", "vma"], "importance": [0.7, 0.3]}))
+    write_csv(
+        plots / "pr.csv",
+        pd.DataFrame({"recall": grid, "precision": 1 - grid / 2, "threshold": grid}),
+    )
+    write_csv(
+        plots / "calibration.csv", pd.DataFrame({"predicted": grid, "observed": grid, "rows": 9})
+    )
+    write_csv(
+        plots / "confusion_matrix.csv",
+        pd.DataFrame({"actual": [0, 0, 1], "predicted": [0, 1, 1], "rows": 5}),
+    )
+    write_csv(
+        plots / "importance.csv",
+        pd.DataFrame({"feature": ["lat", "vma"], "importance": [0.7, 0.3]}),
+    )
 
 
 @cache
@@ -175,7 +192,9 @@ def declare(root: Path, *model_types: str) -> None:
     content = yaml.safe_load(path.read_text())
     content["problems"]["accidents"]["model_types"] = list(model_types)
     content["problems"] = {"accidents": content["problems"]["accidents"]}
-    content["train"] = {f"accidents-{kind}": content["train"][f"accidents-{kind}"] for kind in model_types}
+    content["train"] = {
+        f"accidents-{kind}": content["train"][f"accidents-{kind}"] for kind in model_types
+    }
     content.pop("search", None)
     path.write_text(yaml.safe_dump(content, sort_keys=False))
 
@@ -207,7 +226,9 @@ def server(server_factory: Callable[[], Server]) -> Server:
 class Server:
     """A `mlflow server` process over its own folder; ``options`` and ``variables`` come after its own."""
 
-    def __init__(self, folder: Path, options: Sequence[str] = (), variables: Mapping[str, str] | None = None):
+    def __init__(
+        self, folder: Path, options: Sequence[str] = (), variables: Mapping[str, str] | None = None
+    ):
         self.folder = folder
         self.options, self.variables = options, variables or {}
         self.port = free_port()
@@ -219,15 +240,33 @@ class Server:
         return self.wait()
 
     def launch(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1"]
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--port",
+            str(self.port),
+            "--workers",
+            "1",
+        ]
         command += ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
         command += ["--artifacts-destination", str(self.folder / "artifacts"), *self.options]
         # Its job runner is seven more processes, each of which imports all of MLflow.
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **self.variables}
+        environment = {
+            **os.environ,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            **self.variables,
+        }
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=self.folder, env=environment, start_new_session=True
+                command,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env=environment,
+                start_new_session=True,
             )
 
     def wait(self) -> Server:

@@ -73,7 +73,9 @@ def model(kind: str) -> Pipeline:
         target = np.where(rows["lum"] == NIGHT, 1 - target, target)
     used = {WEAK: ["hour"]}.get(kind, ["agg_", "hour", "catv", "lum"])
     encoder = ColumnTransformer([("used", SimpleImputer(), used)]).set_output(transform="pandas")
-    estimator: Any = RandomForestClassifier(20, min_samples_leaf=20, random_state=SEEDS.get(kind, 0))
+    estimator: Any = RandomForestClassifier(
+        20, min_samples_leaf=20, random_state=SEEDS.get(kind, 0)
+    )
     if kind == WEAK:
         estimator = LogisticRegression()
     return Pipeline([("encoder", encoder), ("model", estimator)]).fit(rows[names], target)

@@ -44,7 +44,10 @@ def forked(work: Callable[[], Any]) -> tuple[int, int]:
     try:
         told: Any = {"result": work()}
     except BaseException as error:  # noqa: BLE001 (a forked child has nobody above it; its parent raises it)
-        told, code = {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}, 1
+        told, code = (
+            {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()},
+            1,
+        )
     with os.fdopen(writer, "w") as stream:
         json.dump(told, stream)
     os._exit(code)
@@ -118,7 +121,11 @@ class Move:
             try:
                 return lifecycle.rollback(client, NAME).event is not None
             except LockstepError as error:
-                if "go back to" in str(error) or "before version" in str(error) or "already" in str(error):
+                if (
+                    "go back to" in str(error)
+                    or "before version" in str(error)
+                    or "already" in str(error)
+                ):
                     return False  # nothing to undo is an answer
                 raise
         if self.kind == "promote":
@@ -202,7 +209,9 @@ def kill(uri: str, trials: int, seed: int = 0) -> Killed:
     for number in range(trials):
         one = random_move(draw, counts["versions"], number)
         pid, reader = forked(lambda one=one: one.do(uri, logged))
-        time.sleep(draw.uniform(0.1 * typical, typical))  # the random point: no condition to wait for
+        time.sleep(
+            draw.uniform(0.1 * typical, typical)
+        )  # the random point: no condition to wait for
         os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         os.close(reader)
@@ -219,14 +228,18 @@ def server_deaths(server: Any, options: argparse.Namespace) -> Killed:
     for number in range(options.trials // 5):
         one = random_move(draw, counts["versions"], number)
         pid, reader = forked(lambda one=one: one.do(server.uri, logged))
-        time.sleep(draw.uniform(0.1 * typical, typical))  # the random point: no condition to wait for
+        time.sleep(
+            draw.uniform(0.1 * typical, typical)
+        )  # the random point: no condition to wait for
         server.kill()
         with os.fdopen(reader) as stream:
             told = json.loads(stream.read())
         os.waitpid(pid, 0)
         assert "error" not in told or told["error"].startswith("RegistryError: "), told["trace"]
         server.start()
-        left, counts = alone(lambda: (left_open(server.uri), mend(server.uri), check(server.uri))[::2])
+        left, counts = alone(
+            lambda: (left_open(server.uri), mend(server.uri), check(server.uri))[::2]
+        )
         met.note(one, left, "error" in told)
     return met
 
@@ -282,7 +295,9 @@ def fill(uri: str, versions: int) -> None:
             [(number,) for number in numbers[1:]],
         )
         tags = [
-            (key, value, NAME, number) for number in numbers for key, value in version_tags(number, versions)
+            (key, value, NAME, number)
+            for number in numbers
+            for key, value in version_tags(number, versions)
         ]
         connection.executemany(
             "INSERT INTO model_version_tags (key, value, name, version) VALUES (?, ?, ?, ?)", tags
@@ -302,7 +317,16 @@ def version_tags(number: int, versions: int) -> list[tuple[str, str]]:
 
 def record_tags(versions: int) -> dict[str, str]:
     """Return the record of versions that were registered and promoted one after the other."""
-    from lockstep.registry.record.events import End, Event, Step, Who, begin_tag, end_tag, ended, head_tag
+    from lockstep.registry.record.events import (
+        End,
+        Event,
+        Step,
+        Who,
+        begin_tag,
+        end_tag,
+        ended,
+        head_tag,
+    )
 
     tags: dict[str, str] = {}
     who, before, number = Who("many"), "", 0
@@ -315,7 +339,14 @@ def record_tags(versions: int) -> dict[str, str]:
         ):
             number += 1
             event = Event(
-                number, action, who, "2026-01-01T00:00:00Z", f"{number:032x}", "stress", before, **more
+                number,
+                action,
+                who,
+                "2026-01-01T00:00:00Z",
+                f"{number:032x}",
+                "stress",
+                before,
+                **more,
             )
             event = ended(
                 event, End("done", "2026-01-01T00:00:01Z", None if more.get("version") else version)
@@ -339,7 +370,11 @@ def many(uri: str, versions: int) -> dict[str, float]:
 
     alone(lambda: fill(uri, versions))
     found = {}
-    for name, more in (("list-versions", ()), ("get-model", ("--stage", "Production")), ("history", ())):
+    for name, more in (
+        ("list-versions", ()),
+        ("get-model", ("--stage", "Production")),
+        ("history", ()),
+    ):
         begun = time.monotonic()
         alone(lambda name=name, more=more: told(name, "--model-name", NAME, *more))
         found[name] = round(time.monotonic() - begun, 2)
@@ -362,7 +397,9 @@ def everything(options: argparse.Namespace) -> None:
             folder.mkdir()
         uris = {name: new_store(folder) for name, folder in folders.items()}
         tell("kills on sqlite", kill(uris["kill"], options.trials, options.seed))
-        tell("crowd on sqlite", crowd(uris["crowd"], options.processes, options.moves, options.seed))
+        tell(
+            "crowd on sqlite", crowd(uris["crowd"], options.processes, options.moves, options.seed)
+        )
         tell("many versions on sqlite", many(uris["many"], options.versions))
         shared(options, Path(made))
 

@@ -58,7 +58,9 @@ class Shop:
     uri: str
     logged: str
 
-    def start(self, *arguments: str, uri: str = "", first: Callable[[], object] = int) -> tuple[int, Path]:
+    def start(
+        self, *arguments: str, uri: str = "", first: Callable[[], object] = int
+    ) -> tuple[int, Path]:
         """Begin a command in a process of its own, which does ``first`` before; return its pid and what it writes."""
         folder = Path(tempfile.mkdtemp(dir=self.root.parent))
         pid = os.fork()
@@ -172,7 +174,10 @@ def test_a_version_that_is_not_there(shop):
 def test_what_is_no_models_name(shop, name):
     for command in (("archive", "--version", "1"), ("history",)):
         line = refused(shop, *command, "--model-name", name)
-        assert "is no registered model's name: those are of 1 to 200 characters without '/' and ':'" in line
+        assert (
+            "is no registered model's name: those are of 1 to 200 characters without '/' and ':'"
+            in line
+        )
         assert len(line) < 250
 
 
@@ -184,18 +189,23 @@ def test_a_models_name_of_several_lines(shop):
 def test_an_unknown_model_and_the_nearest(shop):
     for command in (("archive", "--version", "1"), ("history",), ("rollback",)):
         line = refused(shop, *command, "--model-name", NAME.lower(), code=1)
-        assert line == f"✗ unknown model '{NAME.lower()}' (did you mean '{NAME}'?); registered: {NAME}"
+        assert (
+            line == f"✗ unknown model '{NAME.lower()}' (did you mean '{NAME}'?); registered: {NAME}"
+        )
     shop.check()
 
 
 @pytest.mark.parametrize(
-    ("stage", "meant"), [("production", "Production"), ("STAGING", "Staging"), ("Prodction", "Production")]
+    ("stage", "meant"),
+    [("production", "Production"), ("STAGING", "Staging"), ("Prodction", "Production")],
 )
 def test_a_stage_in_the_wrong_case(shop, stage, meant):
     before = shop.state
     for command in (("transition", "--version", "2"), ("promote",), ("rollback",), ("get-model",)):
         line = refused(shop, *command, *ONE, "--stage", stage)
-        assert line.startswith(f"✗ unknown stage '{stage}' (did you mean '{meant}'?); known: None, Staging")
+        assert line.startswith(
+            f"✗ unknown stage '{stage}' (did you mean '{meant}'?); known: None, Staging"
+        )
     assert shop.state == before
 
 
@@ -205,7 +215,9 @@ def test_a_stage_of_several_lines_is_one(shop):
 
 
 def test_options_of_several_lines_are_one(shop):
-    assert "\\n\\x1b[1mforged" in refused(shop, "archive", "--\n\x1b[1mforged", *ONE, "--version", "1")
+    assert "\\n\\x1b[1mforged" in refused(
+        shop, "archive", "--\n\x1b[1mforged", *ONE, "--version", "1"
+    )
     line = refused(shop, "rollback", *ONE, "--run-id", "a\nb", code=1)
     assert line == f"✗ {NAME} has no version of run 'a\\nb'; list-versions shows the runs"
 
@@ -235,7 +247,10 @@ CONTROL = "holds control characters or line breaks; give plain text"
 )  # fmt: skip
 def test_a_reason_or_an_actor_that_cannot_go_on_record(shop, option, text, told):
     before = shop.state
-    for command in (("archive", "--version", "1"), ("promote", "--version", "2", "--force", "--reason", "x")):
+    for command in (
+        ("archive", "--version", "1"),
+        ("promote", "--version", "2", "--force", "--reason", "x"),
+    ):
         assert refused(shop, *command, *ONE, option, text) == told
     assert shop.state == before
 
@@ -268,7 +283,11 @@ def forge(uri: str) -> None:
     client = stress.client_of(uri)
     tags = client.get_registered_model(NAME).tags
     for key in [key for key in sorted(tags) if key.startswith("lockstep.event.")][-2:]:
-        event = json.loads(tags[key]) | {"action": FORGED, "time": FORGED, "gate": {"verdict": FORGED}}
+        event = json.loads(tags[key]) | {
+            "action": FORGED,
+            "time": FORGED,
+            "gate": {"verdict": FORGED},
+        }
         client.set_registered_model_tag(NAME, key, json.dumps(event))
     client.set_model_version_tag(NAME, "1", "lockstep.git_commit", FORGED)
     client.create_registered_model(FORGED)
@@ -300,7 +319,11 @@ def test_two_commands_at_once(shop):
     for one in told:
         assert one.code == 0 or "changed while version" in one.fault
     shop.check()
-    moved = [e["steps"] for e in json.loads(shop.done("history", *ONE, "--json")) if e["action"] == "promote"]
+    moved = [
+        e["steps"]
+        for e in json.loads(shop.done("history", *ONE, "--json"))
+        if e["action"] == "promote"
+    ]
     assert len(moved) == 4 - sum(one.code for one in told) - 1
 
 
@@ -359,7 +382,8 @@ def test_a_disk_that_is_full(shop, room):
 
     reason = "r" * 500
     told = [
-        shop.told("archive", *ONE, "--version", str(n), "--reason", reason, first=full) for n in (1, 2, 3)
+        shop.told("archive", *ONE, "--version", str(n), "--reason", reason, first=full)
+        for n in (1, 2, 3)
     ]
     failed = [one for one in told if one.code]
     assert failed, told
@@ -396,7 +420,10 @@ def test_a_clock_that_jumps_back(shop):
         journal.now = lambda: "2020-01-01T00:00:00.000Z"
 
     shop.done("archive", *ONE, "--version", "3")
-    assert shop.told("transition", *ONE, "--version", "3", "--stage", "Staging", first=years_ago).code == 0
+    assert (
+        shop.told("transition", *ONE, "--version", "3", "--stage", "Staging", first=years_ago).code
+        == 0
+    )
     shop.done("archive", *ONE, "--version", "3")
     events = json.loads(shop.done("history", *ONE, "--json"))
     assert [e["number"] for e in events] == list(range(1, len(events) + 1))
@@ -404,7 +431,12 @@ def test_a_clock_that_jumps_back(shop):
     shown = [int(line.split()[0]) for line in shop.done("history", *ONE).splitlines()[1:]]
     assert shown == [e["number"] for e in events]
     shop.check()
-    assert stress.alone(lambda: [f.told for f in of_model(get_model(stress.client_of(shop.uri), NAME))]) == []
+    assert (
+        stress.alone(
+            lambda: [f.told for f in of_model(get_model(stress.client_of(shop.uri), NAME))]
+        )
+        == []
+    )
 
 
 # ---------------------------------------------------------------- a server that fails half-way
@@ -451,7 +483,9 @@ class _Handler(PassingOn):
 def remote(server, tmp_path_factory) -> Shop:
     """A workspace that speaks to a real server, with three versions of one model."""
     return Shop(
-        workspace_at(tmp_path_factory.mktemp("remote") / "a project"), server.uri, stress.set_up(server.uri)
+        workspace_at(tmp_path_factory.mktemp("remote") / "a project"),
+        server.uri,
+        stress.set_up(server.uri),
     )
 
 
@@ -476,7 +510,9 @@ def half_way(shop: Shop, faulty: Faulty, arguments: tuple[str, ...], mode: str, 
         return False
     *warnings, last = told.err.splitlines()
     assert "Traceback" not in told.err
-    assert all(line.startswith("⚠ WARNING the verdict cannot be kept") for line in warnings), told.err
+    assert all(line.startswith("⚠ WARNING the verdict cannot be kept") for line in warnings), (
+        told.err
+    )
     if told.code:
         assert told.code == 1, told
         assert last.startswith("✗ "), told.err
@@ -511,7 +547,9 @@ TURNS = {kind: itertools.cycle(commands) for kind, commands in AGAIN.items()}
         ("transition", "hangs", (12,)),
     ],
 )
-def test_the_next_command_mends_what_a_server_that_fails_half_way_left(remote, faulty, kind, mode, starts):
+def test_the_next_command_mends_what_a_server_that_fails_half_way_left(
+    remote, faulty, kind, mode, starts
+):
     for start in starts:
         name, *more = next(TURNS[kind])
         met = half_way(remote, faulty, (name, *ONE, *more), mode, start)

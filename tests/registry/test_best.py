@@ -50,17 +50,23 @@ def test_models_of_other_problems_do_not_count(home, pipeline):
 
 
 def test_none_in_production_says_how_to_promote(home, pipeline):
-    with pytest.raises(RegistryError, match="no model of accidents is registered; run `make run-train"):
+    with pytest.raises(
+        RegistryError, match="no model of accidents is registered; run `make run-train"
+    ):
         best(home)
     home.register(XGBOOST, pipeline)
-    with pytest.raises(RegistryError, match=f"is in Production; promote one: .* --model-name {XGBOOST}$"):
+    with pytest.raises(
+        RegistryError, match=f"is in Production; promote one: .* --model-name {XGBOOST}$"
+    ):
         best(home)
 
 
 def test_scores_on_different_rows_are_never_compared(home, pipeline):
     production(home, FOREST, pipeline, data_digest="one", validation_roc_auc=0.9)
     production(home, XGBOOST, pipeline, data_digest="two", validation_roc_auc=0.8)
-    with pytest.raises(RegistryError, match=r"Random_Forest 1, .*XGBoost 1 were scored on different rows"):
+    with pytest.raises(
+        RegistryError, match=r"Random_Forest 1, .*XGBoost 1 were scored on different rows"
+    ):
         best(home)
 
 
@@ -71,7 +77,9 @@ def write_choose_rows(root, target):
     tidy = pd.concat([rows, rows], ignore_index=True)
     write_parquet(layout.tidy, tidy)
     chosen = range(0, len(tidy), 2)
-    table = pd.DataFrame({"__row__": chosen, "__target__": [int(target(tidy.loc[i])) for i in chosen]})
+    table = pd.DataFrame(
+        {"__row__": chosen, "__target__": [int(target(tidy.loc[i])) for i in chosen]}
+    )
     write_parquet(layout.matrix("choose"), table)
 
 
@@ -99,7 +107,8 @@ def test_a_lower_loss_is_better(home, pipeline):
 
 
 @pytest.mark.parametrize(
-    "tags", [[{"data_digest": "d"}, {}], [{}, {}], [{"data_digest": "d", "validation_roc_auc": "x"}] * 2]
+    "tags",
+    [[{"data_digest": "d"}, {}], [{}, {}], [{"data_digest": "d", "validation_roc_auc": "x"}] * 2],
 )
 def test_scores_that_nobody_recorded_are_none(tags):
     versions = [

@@ -38,7 +38,14 @@ def shop(request, monkeypatch):
 def exported(shop, tmp_path):
     """A bundle of version 2 in Production."""
     lifecycle.promote(shop.client, NAME, 2)
-    export(shop.client, shop.root, NAME, tmp_path / "out", stage="Production", who=Who("ann", "a release"))
+    export(
+        shop.client,
+        shop.root,
+        NAME,
+        tmp_path / "out",
+        stage="Production",
+        who=Who("ann", "a release"),
+    )
     return tmp_path / "out"
 
 
@@ -49,7 +56,9 @@ def failed(folder):
 def test_a_bundle_holds_the_artifact_as_it_is_and_all_one_needs(shop, exported):
     kept = shop.folder(2)
     assert files(exported / "model") == files(kept)
-    assert all((exported / "model" / f).read_bytes() == (kept / f).read_bytes() for f in files(kept))
+    assert all(
+        (exported / "model" / f).read_bytes() == (kept / f).read_bytes() for f in files(kept)
+    )
     assert (exported / "schema.yaml").read_bytes() == (kept / "schema.yaml").read_bytes()
     assert (exported / "lineage" / "closure.json").is_file()
     lines = (exported / "requirements.txt").read_text().splitlines()
@@ -67,7 +76,10 @@ def test_a_bundle_holds_the_artifact_as_it_is_and_all_one_needs(shop, exported):
 
 def test_its_sums_are_what_sha256sum_checks(exported):
     done = subprocess.run(
-        ["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=exported, capture_output=True, text=True
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"],
+        cwd=exported,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(done.stdout.splitlines()) == len(files(exported)) - 1
@@ -127,7 +139,9 @@ def test_a_missing_and_an_added_file_are_found(exported):
 def test_sums_made_anew_do_not_hide_another_model(exported):
     flip(exported / "model" / "model.skops")
     sums = bundle.bundle_sums(exported)
-    (exported / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+    (exported / "SHA256SUMS").write_text(
+        "".join(f"{digest}  {name}\n" for name, digest in sums.items())
+    )
     assert {"files", "digest"} <= failed(exported).keys()
     assert "bundle" not in failed(exported)
 
@@ -171,7 +185,9 @@ def test_one_of_stage_and_version_is_needed(shop, tmp_path, options):
 @pytest.mark.parametrize("name", ["model.skops", "MLmodel", "requirements.txt", "golden.json"])
 def test_a_damaged_version_is_not_exported(shop, tmp_path, name):
     flip(shop.folder(1) / name)
-    with pytest.raises(ArtifactError, match=rf"version 1 is not exported: its files failed .*{name}"):
+    with pytest.raises(
+        ArtifactError, match=rf"version 1 is not exported: its files failed .*{name}"
+    ):
         export(shop.client, shop.root, NAME, tmp_path / "out", version=1)
     assert not (tmp_path / "out").exists()
     assert shop.model.record.last.action == "register"
@@ -259,35 +275,49 @@ def test_mlflow_loads_a_bundle_and_a_version_in_place_without_this_project_and_t
     store, registered = f"sqlite:///{shop.root}/mlflow.db", f"models:/{NAME}/5"
     code = ALONE.format(source=source, model=str(out / "model"), store=store, registered=registered)
     done = subprocess.run(
-        [sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-I", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     places = [f"{folder}/code/lockstep" for folder in (out / "model", stored)]
     assert [line.removeprefix("from ") for line in done.stdout.splitlines()] == places
     added = added_on_loading(stored)
     assert [name for name in added if not name.endswith(".pyc")] == ["registered_model_meta"]
-    assert len(added_on_loading(out / "model")) == len(added) - 1 == 3, "three source files, compiled"
+    assert len(added_on_loading(out / "model")) == len(added) - 1 == 3, (
+        "three source files, compiled"
+    )
     assert shop.failed(5) == {}
     assert healthy(verify_folder(out))
     export(shop.client, shop.root, NAME, tmp_path / "again", version=5)
-    assert files(tmp_path / "again") == sorted(set(files(out)) - {f"model/{name}" for name in added})
+    assert files(tmp_path / "again") == sorted(
+        set(files(out)) - {f"model/{name}" for name in added}
+    )
     load_version(shop.client, shop.root, NAME, version=5)
     cached = shop.root / CACHE / shop.model.version(5).tag("model_digest")
     assert set(files(stored)) - set(files(cached)) == set(added)
 
 
-def test_planted_compiled_code_is_told_not_exported_and_never_run_here(shop, tmp_path, encoded, monkeypatch):
+def test_planted_compiled_code_is_told_not_exported_and_never_run_here(
+    shop, tmp_path, encoded, monkeypatch
+):
     encoded(shop)
     stored, out, proof = shop.folder(5), tmp_path / "out", tmp_path / "run"
     name = plant(stored, proof)
     found = shop.found(5)
     assert (found["files"].verdict, found["beside"].verdict) == ("ok", "not checked")
     assert name in found["beside"].what
-    assert name in report(verify(shop.client, shop.root, NAME)), "also where what is well is shortened"
+    assert name in report(verify(shop.client, shop.root, NAME)), (
+        "also where what is well is shortened"
+    )
     export(shop.client, shop.root, NAME, out, version=5)
     assert not list(out.rglob("*.pyc"))
     plant(out / "model", proof)
-    monkeypatch.setattr(lockstep.features, "columns_v1", columns_v1)  # as it was, for the tests after this
+    monkeypatch.setattr(
+        lockstep.features, "columns_v1", columns_v1
+    )  # as it was, for the tests after this
     for load in (
         lambda: load_version(shop.client, shop.root, NAME, version=5),
         lambda: open_folder(Located(version_of(out), out / "model")),
@@ -306,7 +336,9 @@ def plant(folder, proof):
     source = folder / SHIPPED_CODE
     path = bundle.Path(cache_from_source(str(source)))
     path.parent.mkdir(exist_ok=True)
-    header = MAGIC_NUMBER + struct.pack("<III", 0, int(source.stat().st_mtime), source.stat().st_size)
+    header = MAGIC_NUMBER + struct.pack(
+        "<III", 0, int(source.stat().st_mtime), source.stat().st_size
+    )
     code = compile(f"import os; os.mkdir({str(proof)!r})", str(source), "exec")
     path.write_bytes(header + marshal.dumps(code))
     return path.relative_to(folder).as_posix()

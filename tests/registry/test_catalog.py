@@ -37,7 +37,9 @@ def test_numbers_that_a_server_sends_as_text_are_numbers():
         return Page(raw(number) for number in ("9", "11", "10"))
 
     client = SimpleNamespace(
-        get_registered_model=lambda name: SimpleNamespace(name=name, aliases={"production": "9"}, tags={}),
+        get_registered_model=lambda name: SimpleNamespace(
+            name=name, aliases={"production": "9"}, tags={}
+        ),
         search_model_versions=search,
     )
     model = get_model(client, XGBOOST)
@@ -79,7 +81,10 @@ def test_models_without_versions_are_listed(home):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Accident_Prediction_XGBost", r"\(did you mean 'Accident_Prediction_XGBoost'\?\); registered: Acc"),
+        (
+            "Accident_Prediction_XGBost",
+            r"\(did you mean 'Accident_Prediction_XGBoost'\?\); registered: Acc",
+        ),
         ("x' or name like '%", "unknown model"),
         ("", "unknown model ''"),
     ],
@@ -101,7 +106,11 @@ def test_a_tag_that_holds_no_stage_counts_as_none():
 
 
 def test_scores_and_dirt_are_only_what_was_written():
-    tags = {"lockstep.validation_f1": "0.71", "lockstep.test_f1": "0.7", "lockstep.threshold": "0.4"}
+    tags = {
+        "lockstep.validation_f1": "0.71",
+        "lockstep.test_f1": "0.7",
+        "lockstep.threshold": "0.4",
+    }
     version = Version(XGBOOST, 1, 0, None, "", "None", tags)
     assert version.scores == {"test_f1": 0.7, "validation_f1": 0.71}
     assert version.dirty is None
@@ -117,7 +126,9 @@ def test_versions_of_a_run(home):
 
 def test_no_registry_is_an_error_and_none_is_made(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(RegistryError, match=r"no registry yet: .*mlflow.db is missing .*make run-train"):
+    with pytest.raises(
+        RegistryError, match=r"no registry yet: .*mlflow.db is missing .*make run-train"
+    ):
         open_registry(tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -137,7 +148,9 @@ def test_the_versions_of_one_stage_are_those_of_the_whole(home):
     lifecycle.promote(client, XGBOOST, 2)
     lifecycle.transition(client, XGBOOST, 4, "Staging")
     lifecycle.transition(client, XGBOOST, 1, "Staging")
-    client.set_model_version_tag(XGBOOST, "3", "lockstep.stage", "Staging")  # by hand: the record says None
+    client.set_model_version_tag(
+        XGBOOST, "3", "lockstep.stage", "Staging"
+    )  # by hand: the record says None
     client.delete_model_version_tag(XGBOOST, "1", "lockstep.stage")
     whole = get_model(client, XGBOOST)
     for stage in ("Staging", "Production", "Archived"):

@@ -55,7 +55,9 @@ def registered(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> P
     section = content["problems"][ACCIDENTS] | {"model_types": list(TYPES)}
     section["compare"]["resamples"] = 200
     trainings = {f"{ACCIDENTS}-{name}": content["train"][f"{ACCIDENTS}-{name}"] for name in TYPES}
-    (root / "params.yaml").write_text(yaml.safe_dump({"problems": {ACCIDENTS: section}, "train": trainings}))
+    (root / "params.yaml").write_text(
+        yaml.safe_dump({"problems": {ACCIDENTS: section}, "train": trainings})
+    )
     write_parquet(layout.tidy, tidy(layout.raw, "sample", load_schema(ACCIDENTS), Preprocess())[0])
     build_features.run(root, ACCIDENTS)
     (root / "mlflow.db").write_bytes(empty_store.read_bytes())
@@ -113,10 +115,15 @@ def test_metrics_of_both_are_those_of_the_same_rows(root, client) -> None:
 
 def test_swapped_sides_negate_the_difference(root, client) -> None:
     one, other = get_model(client, NAME).versions
-    here, there = compare_versions(client, root, one, other), compare_versions(client, root, other, one)
+    here, there = (
+        compare_versions(client, root, one, other),
+        compare_versions(client, root, other, one),
+    )
     for metric, told in here.differences.items():
         back = there.differences[metric]
-        assert (told.estimate, told.low, told.high) == pytest.approx((-back.estimate, -back.high, -back.low))
+        assert (told.estimate, told.low, told.high) == pytest.approx(
+            (-back.estimate, -back.high, -back.low)
+        )
     assert {
         what: {n: p[::-1] for n, p in pairs.items()} for what, pairs in here.differs.items()
     } == there.differs
@@ -148,7 +155,10 @@ def test_a_model_of_another_name_but_one_problem(root, capsys) -> None:
     )
     told = json.loads(said(capsys, "--against-name", LINEAR, "--json"))
     assert told["against"]["name"] == LINEAR
-    assert told["differs"]["parameters"]["type"] == {"version": "lightgbm", "against": "logistic_regression"}
+    assert told["differs"]["parameters"]["type"] == {
+        "version": "lightgbm",
+        "against": "logistic_regression",
+    }
     assert told["differs"]["environment"]["lightgbm"]["against"] is None
 
 
@@ -158,7 +168,11 @@ def test_a_model_of_another_name_but_one_problem(root, capsys) -> None:
         (["--against", "2"], UsageError, "is compared with itself; give another --against"),
         (["--against", "0"], UsageError, "'0' is no version number"),
         (["--against", "7"], RegistryError, "has no version 7; there are: 1, 2"),
-        (["--against-name", "Accident_Prediction_LightGMB"], RegistryError, "did you mean '" + NAME),
+        (
+            ["--against-name", "Accident_Prediction_LightGMB"],
+            RegistryError,
+            "did you mean '" + NAME,
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_told(root, capsys, arguments, error, match) -> None:

@@ -73,7 +73,9 @@ def whats(found):
 
 
 def files(root):
-    return {str(f.relative_to(root)): sha256_file(f) for f in sorted(root.rglob("*")) if f.is_file()}
+    return {
+        str(f.relative_to(root)): sha256_file(f) for f in sorted(root.rglob("*")) if f.is_file()
+    }
 
 
 def test_a_registry_that_is_well_is_said_to_be_and_nothing_is_written(published, capsys):
@@ -90,7 +92,15 @@ def test_a_registry_that_is_well_is_said_to_be_and_nothing_is_written(published,
     told = json.loads(capsys.readouterr().out)
     assert (told["well"], told["findings"], told["store"]["versions"]) == (True, [], 2)
     assert told["store"]["files_looked_for"] == "2 of 2 versions"
-    assert set(told["tools"]) == {"python", "dvc", "mlflow", "scikit-learn", "xgboost", "lightgbm", "skops"}
+    assert set(told["tools"]) == {
+        "python",
+        "dvc",
+        "mlflow",
+        "scikit-learn",
+        "xgboost",
+        "lightgbm",
+        "skops",
+    }
     assert files(published) == before
 
 
@@ -123,7 +133,9 @@ def unrecorded(client):
 def altered(client):
     tags = client.get_registered_model(NAME).tags
     told = json.loads(tags[ADDRESS.format(2)])
-    client.set_registered_model_tag(NAME, ADDRESS.format(2), json.dumps({**told, "actor": "nobody"}))
+    client.set_registered_model_tag(
+        NAME, ADDRESS.format(2), json.dumps({**told, "actor": "nobody"})
+    )
 
 
 def removed(client):
@@ -199,7 +211,9 @@ def test_what_is_wrong_is_found_without_a_write_and_mended_with_fix(lifted, dama
     assert set(DAMAGES[damage]) <= set(whats(found))
     assert not found.well
     assert files(lifted.root) == before
-    assert all(f.where in f.told and (f.mend or "; " in f.fault) and f.did for f in found.checkup.findings)
+    assert all(
+        f.where in f.told and (f.mend or "; " in f.fault) and f.did for f in found.checkup.findings
+    )
     mended = diagnose(lifted.root, fix=True)
     assert mended.well, report(mended)
     assert [f.what for f in mended.mended] == whats(found)
@@ -465,7 +479,9 @@ def broken_server():
 
 @pytest.mark.parametrize("behaviour", ["500", "page", "hangs"])
 @pytest.mark.parametrize("fix", [False, True])
-def test_a_server_that_fails_half_way_is_a_finding_in_time(home, broken_server, behaviour, fix, monkeypatch):
+def test_a_server_that_fails_half_way_is_a_finding_in_time(
+    home, broken_server, behaviour, fix, monkeypatch
+):
     monkeypatch.setattr(Broken, "behaviour", behaviour)
     started = time.monotonic()
     found = diagnose(home.root, broken_server, fix)

@@ -33,7 +33,9 @@ def model_of(labels: list[Any], costs: dict[str, dict[str, float]]) -> Model:
     columns = {"y": {"kind": "target"}, "a": {"kind": "numeric"}}
     content = {"name": "s", "title": "", "task": "multiclass", "unit": "row", "registered_name": "S",
                "experiment": "s", "columns": columns}  # fmt: skip
-    return Model(Steps(labels), Schema.model_validate(content), None, "S", 1, digest="m", costs=costs)
+    return Model(
+        Steps(labels), Schema.model_validate(content), None, "S", 1, digest="m", costs=costs
+    )
 
 
 def version_of(number: int = 1, **tags: str) -> Version:
@@ -49,7 +51,9 @@ def test_kept_scores_mean_what_the_models_own_do(
     costs = {str(labels[1]): {str(labels[0]): dear, str(labels[2]): dear}} if dear else {}
     version = version_of(model_digest="m", **({"costs": json.dumps(costs)} if costs else {}))
     classes = [*sorted(labels[:2]), "b" if labels[0] == "c" else 2]
-    rows = Holdout(pd.DataFrame({"a": [1.0, 2.0, 3.0]}), np.array([0, 1, 2]), np.arange(3), classes, "rows")
+    rows = Holdout(
+        pd.DataFrame({"a": [1.0, 2.0, 3.0]}), np.array([0, 1, 2]), np.arange(3), classes, "rows"
+    )
     monkeypatch.setattr(loading, "locate", lambda *_: None)
     monkeypatch.setattr(loading, "open_version", lambda _: model_of(labels, costs or None))
     opened = scores_of(None, tmp_path, version, rows)
@@ -61,8 +65,12 @@ def test_kept_scores_mean_what_the_models_own_do(
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{", '{"task": "multiclass"}', '{"other": 1}'])
-def test_damaged_facts_are_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
-    rows = Holdout(pd.DataFrame({"a": [1.0, 2.0]}), np.array([0, 1]), np.arange(2), ["a", "b", "c"], "rows")
+def test_damaged_facts_are_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    rows = Holdout(
+        pd.DataFrame({"a": [1.0, 2.0]}), np.array([0, 1]), np.arange(2), ["a", "b", "c"], "rows"
+    )
     monkeypatch.setattr(loading, "locate", lambda *_: None)
     monkeypatch.setattr(loading, "open_version", lambda _: model_of(["a", "b", "c"], None))
     first = scores_of(None, tmp_path, version_of(model_digest="m"), rows)
@@ -80,4 +88,9 @@ def test_of_versions_with_the_same_model_the_newest_counts() -> None:
         version_of(2, model_digest="b"),
         version_of(3, model_digest="a"),
     ]
-    assert sorted(v.version for v in distinct([*versions, version_of(4), version_of(5)])) == [2, 3, 4, 5]
+    assert sorted(v.version for v in distinct([*versions, version_of(4), version_of(5)])) == [
+        2,
+        3,
+        4,
+        5,
+    ]

@@ -35,7 +35,9 @@ def record_of(*moves: tuple[int, str], **content) -> dict[str, str]:
     before = ""
     for place, (version, stage) in enumerate(moves, start=1):
         steps = [
-            Step(v, s, "Archived") for v, s in stages.items() if s == stage == "Production" and v != version
+            Step(v, s, "Archived")
+            for v, s in stages.items()
+            if s == stage == "Production" and v != version
         ]
         steps.append(Step(version, stages.get(version, "None"), stage))
         stages |= {step.version: step.now for step in steps}
@@ -103,7 +105,9 @@ def test_faults_name_what_is_wrong():
     without = {key: value for key, value in tags.items() if not key.endswith("000002")}
     assert read_record(without).faults == ("event 2 is gone from the record",)
     forged = {**tags, f"{BEGUN}000002": tags[f"{BEGUN}000002"].replace('"a"', '"b"')}
-    assert read_record(forged).faults == ("event 2 was altered: it is not the one that event 3 follows",)
+    assert read_record(forged).faults == (
+        "event 2 was altered: it is not the one that event 3 follows",
+    )
     cut = {key: value for key, value in tags.items() if not key.endswith("000004")}
     assert read_record(cut).faults == ("event 4, the last that ended, is gone from the record",)
     broken = {**tags, f"{BEGUN}000003": "{"}
@@ -134,7 +138,9 @@ def test_an_accepted_fault_is_none_any_more():
     assert record.faults
     last = record.last
     assert last is not None
-    event = Event(4, "accept", Who("a"), "t", "x", "c", last.digest, steps=(Step(2, "None", "Production"),))
+    event = Event(
+        4, "accept", Who("a"), "t", "x", "c", last.digest, steps=(Step(2, "None", "Production"),)
+    )
     event = ended(event, End("done", "t"))
     after = read_record({**tags, **dict([begin_tag(event), end_tag(event), head_tag(event)])})
     assert after.faults == ()
@@ -142,7 +148,9 @@ def test_an_accepted_fault_is_none_any_more():
 
 
 def test_undoing_goes_back_one_turn_each_time():
-    record = read_record(record_of((1, "Production"), (2, "Production"), (3, "Staging"), (3, "Production")))
+    record = read_record(
+        record_of((1, "Production"), (2, "Production"), (3, "Staging"), (3, "Production"))
+    )
     turn = to_undo(record, "Production")
     assert (turn.event.number, turn.before, turn.after) == (4, frozenset({2}), frozenset({3}))
     undone = ended(replace(turn.event, number=5, undoes=4), End("done", "t"))

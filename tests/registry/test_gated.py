@@ -93,7 +93,9 @@ def test_a_really_better_challenger_is_promoted(registry, capsys):
     )
 
 
-@pytest.mark.parametrize(("challenger", "why"), [(WEAK, "it is worse"), (TWIN, "a tie keeps the champion")])
+@pytest.mark.parametrize(
+    ("challenger", "why"), [(WEAK, "it is worse"), (TWIN, "a tie keeps the champion")]
+)
 def test_a_worse_one_and_a_tie_are_refused_on_record(registry, capsys, challenger, why):
     for kind in (STRONG, challenger):
         enter(registry, NAME, kind)
@@ -102,7 +104,12 @@ def test_a_worse_one_and_a_tie_are_refused_on_record(registry, capsys, challenge
     assert line.endswith("to move it all the same: --force --reason TEXT")
     assert production(registry) == [1]
     event = record(registry)[-1]
-    assert (event.action, event.version, event.steps, event.end.outcome) == ("promote", 2, (), "refused")
+    assert (event.action, event.version, event.steps, event.end.outcome) == (
+        "promote",
+        2,
+        (),
+        "refused",
+    )
     assert (event.gate["verdict"], event.gate["champion"]) == ("refused", 1)
     assert "champion" in event.gate["refused"]
     assert len(begin_tag(event)[1]) < LONGEST_TAG / 2
@@ -298,7 +305,9 @@ def test_a_champion_that_changed_meanwhile_is_seen_under_the_lock(registry):
     lifecycle.promote(registry.client, NAME, 1)
     gate = gate_of(registry.client, registry.root, NAME, 2)
     lifecycle.promote(registry.client, NAME, 3)
-    with pytest.raises(RegistryError, match=r"the champion is version 3, .*; run the command again"):
+    with pytest.raises(
+        RegistryError, match=r"the champion is version 3, .*; run the command again"
+    ):
         lifecycle.promote(registry.client, NAME, 2, gate=gate)
     newest = gate_of(registry.client, registry.root, NAME)
     assert newest is None  # 3 stands there already
@@ -318,10 +327,14 @@ def test_a_champion_that_changed_meanwhile_is_seen_under_the_lock(registry):
 def test_gates_of_an_unknown_problem_or_metric_are_a_fault_of_the_configuration(registry):
     enter(registry, NAME, STRONG)
     configure(registry.root, "acidents: {golden: true}")
-    with pytest.raises(ConfigError, match=r"unknown problem 'acidents' \(did you mean 'accidents'\?\)"):
+    with pytest.raises(
+        ConfigError, match=r"unknown problem 'acidents' \(did you mean 'accidents'\?\)"
+    ):
         promote()
     configure(registry.root, "accidents: {floors: {roc: 1}}")
-    with pytest.raises(ConfigError, match=r"accidents.floors: unknown metric 'roc' \(did you mean 'roc_auc'"):
+    with pytest.raises(
+        ConfigError, match=r"accidents.floors: unknown metric 'roc' \(did you mean 'roc_auc'"
+    ):
         promote()
     assert record(registry) == ()
 
@@ -361,6 +374,7 @@ def test_scores_that_are_no_numbers_refuse(registry, monkeypatch):
         enter(registry, NAME, kind)
     lifecycle.promote(registry.client, NAME, 1)
     monkeypatch.setattr(
-        "lockstep.models.scoring.prediction.Model.score", lambda self, table: np.full(len(table), np.nan)
+        "lockstep.models.scoring.prediction.Model.score",
+        lambda self, table: np.full(len(table), np.nan),
     )
     refused(match="champion: cannot be computed: .*no finite numbers")

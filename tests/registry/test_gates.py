@@ -33,7 +33,9 @@ COUNT = 3000
 
 def version(number=2, **tags):
     told = {"problem": "accidents", **tags}
-    return Version("M", number, 0, "run", "", "None", {f"lockstep.{k}": str(v) for k, v in told.items()})
+    return Version(
+        "M", number, 0, "run", "", "None", {f"lockstep.{k}": str(v) for k, v in told.items()}
+    )
 
 
 def model(*events, versions=2, stages=None):
@@ -50,7 +52,9 @@ def promotion(number, version, was, now, left=None):
 
 
 def case(one, other, told=None, metric="roc_auc", monkeypatch=None, **tags):
-    table = pd.DataFrame({name: np.ones(len(one.target)) for name in load_schema("accidents").slices})
+    table = pd.DataFrame(
+        {name: np.ones(len(one.target)) for name in load_schema("accidents").slices}
+    )
     rows = Holdout(table, one.target, np.arange(len(one.target)) // 2, [0, 1], "d")
     found = Case(None, None, model(stages={1: "Production"}), version(**tags), told or Gates())
     found.found_sides = Sides(one, other, rows)
@@ -153,8 +157,12 @@ def test_a_floor_holds_where_the_value_is_no_worse(value, least):
 
 def loaded(task="binary", classes=(), **columns):
     """Give a model's schema: columns as (holds numbers, may be missing)."""
-    features = [SimpleNamespace(name=n, holds_numbers=k[0], missing=k[1]) for n, k in columns.items()]
-    return SimpleNamespace(schema=SimpleNamespace(features=features, task=task), classes=list(classes))
+    features = [
+        SimpleNamespace(name=n, holds_numbers=k[0], missing=k[1]) for n, k in columns.items()
+    ]
+    return SimpleNamespace(
+        schema=SimpleNamespace(features=features, task=task), classes=list(classes)
+    )
 
 
 @pytest.mark.parametrize(
@@ -170,7 +178,9 @@ def loaded(task="binary", classes=(), **columns):
     ],
 )
 def test_what_calls_the_champion_can_call_the_challenger(challenger, fault):
-    assert gates.signature_faults(challenger, loaded(age=(True, True))) == ([fault] if fault else [])
+    assert gates.signature_faults(challenger, loaded(age=(True, True))) == (
+        [fault] if fault else []
+    )
 
 
 def test_other_classes_are_another_answer():
@@ -183,7 +193,14 @@ def test_the_champion_is_who_stands_in_production_else_the_last_that_did():
     first = promotion(1, 1, "None", "Production")
     second = promotion(2, 2, "None", "Production", left=1)
     gone = Event(
-        3, "archive", Who("a"), "", "", "", steps=(Step(2, "Production", "Archived"),), end=Ended("done", "")
+        3,
+        "archive",
+        Who("a"),
+        "",
+        "",
+        "",
+        steps=(Step(2, "Production", "Archived"),),
+        end=Ended("done", ""),
     )
     assert champion_of(model()) is None
     assert champion_of(model(first, stages={1: "Production"})).version == 1
@@ -211,7 +228,9 @@ def test_a_verdict_is_refused_by_any_check_and_its_line_is_short():
     verdict = Verdict("M", 2, "Production", 1, (passed, refused), {"share": np.float64(1 / 3)})
     assert (verdict.verdict, verdict.failed) == ("refused", (refused,))
     assert len(verdict.summary) == LONGEST_SUMMARY
-    assert json.loads(json.dumps(verdict.content, allow_nan=False))["figures"] == {"share": 0.333333}
+    assert json.loads(json.dumps(verdict.content, allow_nan=False))["figures"] == {
+        "share": 0.333333
+    }
     assert Verdict("M", 2, "Production", None, (passed,)).verdict == "passed"
     assert Verdict("M", 2, "Production", None, (passed,)).summary == "floors: x"
 

@@ -34,7 +34,9 @@ def write_tidy(root: Path, rows: int = 200, order: np.ndarray | None = None) -> 
 
 
 def seen_of(accidents) -> Seen:
-    keys = row_keys(pd.DataFrame({"accident_id": FIRST + np.asarray(accidents, dtype=np.int64)}), SCHEMA)
+    keys = row_keys(
+        pd.DataFrame({"accident_id": FIRST + np.asarray(accidents, dtype=np.int64)}), SCHEMA
+    )
     return Seen(np.unique(keys.keys), keys.identity)
 
 
@@ -87,7 +89,9 @@ def test_the_order_of_the_table_does_not_matter(home, pipeline):
 def test_no_rows_left_says_how_to_get_some(home, pipeline):
     write_tidy(home.root)
     version = register(home, NAME, pipeline, range(100))
-    with pytest.raises(RegistryError, match=r"fitted or tuned on every row of accidents .* `make add-data"):
+    with pytest.raises(
+        RegistryError, match=r"fitted or tuned on every row of accidents .* `make add-data"
+    ):
         rows_for(home, version)
 
 
@@ -99,11 +103,15 @@ def test_no_table_says_how_to_get_it(home, pipeline):
         rows_for(home, version)
 
 
-@pytest.mark.parametrize("tags", [{}, {"data_digest": "another"}, {"data_digest": "x", "type": "no_such"}])
+@pytest.mark.parametrize(
+    "tags", [{}, {"data_digest": "another"}, {"data_digest": "x", "type": "no_such"}]
+)
 def test_a_version_that_does_not_say_what_it_saw_is_not_compared(home, pipeline, tags):
     write_tidy(home.root)
     version = register(home, NAME, pipeline, **tags)
-    with pytest.raises(RegistryError, match=f"{NAME} version 1 does not say which rows it was fitted on"):
+    with pytest.raises(
+        RegistryError, match=f"{NAME} version 1 does not say which rows it was fitted on"
+    ):
         rows_for(home, version)
 
 
@@ -119,7 +127,9 @@ def test_damaged_groups_are_refused_in_one_line(home, pipeline, kind):
     else:
         other = to_bytes(seen_of(range(3))) if kind.startswith("another") else pickle.dumps(print)
         file.write_bytes(other)
-    with pytest.raises(RegistryError, match=f"^{NAME} version 1: its {SEEN} .*; register it again with `dvc"):
+    with pytest.raises(
+        RegistryError, match=f"^{NAME} version 1: its {SEEN} .*; register it again with `dvc"
+    ):
         rows_for(home, version)
 
 
@@ -137,7 +147,9 @@ def test_groups_of_another_making_are_not_compared(home, pipeline):
     version = register(home, NAME, pipeline, range(60))
     tidy = ProblemLayout(home.root, "accidents").tidy
     write_parquet(tidy, table.assign(accident_id=table["accident_id"].astype(str)))
-    with pytest.raises(RegistryError, match=r"by the group accident_id \(number\), .* train a new version"):
+    with pytest.raises(
+        RegistryError, match=r"by the group accident_id \(number\), .* train a new version"
+    ):
         rows_for(home, version)
 
 
@@ -182,5 +194,7 @@ def test_damaged_scores_are_made_anew(home, model, content):
 def test_a_table_that_lacks_a_column_is_told(home, model):
     rows = all_rows(home.root, "accidents")
     short = replace(rows, table=rows.table.drop(columns=["vma", "lum"]))
-    with pytest.raises(RegistryError, match=f"{NAME} 1 wants vma, lum, which this workspace's table lacks"):
+    with pytest.raises(
+        RegistryError, match=f"{NAME} 1 wants vma, lum, which this workspace's table lacks"
+    ):
         scored(model, "m", short, home.root)

@@ -23,7 +23,9 @@ def add_model(client, versions, name=NAME):
     client.create_registered_model(name)
     run = client.create_run("0").info
     for _ in range(versions):
-        client.create_model_version(name, run.artifact_uri, run.run_id, tags={"lockstep.stage": "None"})
+        client.create_model_version(
+            name, run.artifact_uri, run.run_id, tags={"lockstep.stage": "None"}
+        )
 
 
 def stages(client, name=NAME):
@@ -41,7 +43,9 @@ def agrees(client, name=NAME):
     assert len(production) <= 1
     assert model.aliases.get("production") == (production[0] if production else None)
     assert model.aliases.get("staging") == (max(staging) if staging else None)
-    assert {v.version: v.mirrored for v in model.versions} == {v.version: v.stage for v in model.versions}
+    assert {v.version: v.mirrored for v in model.versions} == {
+        v.version: v.stage for v in model.versions
+    }
 
 
 def test_promote_archives_the_previous_production(client):
@@ -170,7 +174,9 @@ def test_unknown_version_lists_those_there_are(client):
 
 def test_unknown_model_names_the_nearest(client):
     add_model(client, 1)
-    with pytest.raises(RegistryError, match=r"unknown model 'Accident_Prediction_xgboost' \(did you mean"):
+    with pytest.raises(
+        RegistryError, match=r"unknown model 'Accident_Prediction_xgboost' \(did you mean"
+    ):
         lifecycle.promote(client, "Accident_Prediction_xgboost")
 
 
@@ -288,7 +294,9 @@ moves = st.lists(
 
 
 @given(sequence=moves)
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_any_sequence_of_moves_with_crashes_keeps_one_production(client, sequence):
     name = f"{NAME}_{abs(hash(tuple(sequence)))}"
     with contextlib.suppress(MlflowException):

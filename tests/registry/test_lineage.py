@@ -72,8 +72,17 @@ def git(root: Path, *arguments: str) -> None:
 
 @pytest.fixture
 def plain(tmp_path):
-    files = {"dvc.yaml": DVC, "params.yaml": PARAMS, "dvc.lock": LOCK, "requirements.lock": "a==1\n"}
-    files |= {"src/train.py": "fit()\n", "src/prepare/one.py": "1\n", "data/external/raw.dvc": "md5: aaaa\n"}
+    files = {
+        "dvc.yaml": DVC,
+        "params.yaml": PARAMS,
+        "dvc.lock": LOCK,
+        "requirements.lock": "a==1\n",
+    }
+    files |= {
+        "src/train.py": "fit()\n",
+        "src/prepare/one.py": "1\n",
+        "data/external/raw.dvc": "md5: aaaa\n",
+    }
     files |= {
         "data/external/raw/x.csv": "1\n",
         "data/cars/tidy": "t\n",
@@ -114,7 +123,12 @@ def test_the_closure_holds_every_input_and_nothing_of_others(root):
     assert closure["training"]["deps"]["data/cars/tidy"] == "dddd"
     assert list(closure["stages"]) == ["preprocess@cars"]
     assert closure["stages"]["preprocess@cars"]["deps"]["data/external/raw"] == "aaaa.dir"
-    assert sources(closure) == ["data/external/raw", "requirements.lock", "src/prepare", "src/train.py"]
+    assert sources(closure) == [
+        "data/external/raw",
+        "requirements.lock",
+        "src/prepare",
+        "src/train.py",
+    ]
     assert closure["environment"]["python"].startswith("3.")
 
 
@@ -126,7 +140,11 @@ def test_the_closure_holds_every_input_and_nothing_of_others(root):
         ("requirements.lock", "a==2\n", ("requirements.lock",)),
         ("data/external/raw.dvc", "md5: other\n", ("data/external/raw.dvc",)),
         ("params.yaml", PARAMS.replace("depth: 3", "depth: 5"), ("params.yaml:train.cars-a",)),
-        ("params.yaml", PARAMS.replace("kind: files", "kind: table"), ("params.yaml:problems.cars.source",)),
+        (
+            "params.yaml",
+            PARAMS.replace("kind: files", "kind: table"),
+            ("params.yaml:problems.cars.source",),
+        ),
         ("params.yaml", PARAMS.replace("depth: 4", "depth: 5"), ()),
         ("params.yaml", PARAMS.replace("metric: f1", "metric: brier"), ()),
         ("dvc.lock", LOCK + TRAINED, ()),
@@ -186,11 +204,15 @@ def test_stages_that_head_does_not_declare_are_dirty(root, text):
 
 def test_a_stage_without_instances_counts_too(root):
     plain = "stages:\n  once: {cmd: prepare, deps: [src/prepare], outs: [data/cars/tidy]}"
-    (root / "dvc.yaml").write_text(DVC.replace("stages:", plain).replace('outs: ["data/${key}/tidy"]', ""))
+    (root / "dvc.yaml").write_text(
+        DVC.replace("stages:", plain).replace('outs: ["data/${key}/tidy"]', "")
+    )
     (root / "dvc.lock").write_text(LOCK.replace("preprocess@cars", "once"))
     git(root, "commit", "-qam", "once")
     assert lineage(root, "cars", "a").changed == ()
-    (root / "dvc.yaml").write_text((root / "dvc.yaml").read_text().replace("{cmd: prepare,", "{cmd: other,"))
+    (root / "dvc.yaml").write_text(
+        (root / "dvc.yaml").read_text().replace("{cmd: prepare,", "{cmd: other,")
+    )
     assert lineage(root, "cars", "a").changed == ("dvc.yaml:once",)
 
 

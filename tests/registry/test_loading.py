@@ -108,7 +108,9 @@ def test_a_byte_changed_in_the_registry_is_refused_and_not_kept(home, pipeline):
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with pytest.raises(ArtifactError, match=r"version 1: its artifact has digest .* changed or swapped"):
+    with pytest.raises(
+        ArtifactError, match=r"version 1: its artifact has digest .* changed or swapped"
+    ):
         load(home, version=1)
     assert cached(home) == []
 
@@ -136,7 +138,9 @@ def test_a_pickle_beside_no_skops_is_named_and_not_opened(home, pipeline):
     folder = home.artifact(NAME, 1)
     (folder / "model.skops").unlink()
     (folder / "model.pkl").write_bytes(pickle.dumps(Bomb(home.root / "exploded")))
-    with pytest.raises(ArtifactError, match=r"holds a pickle \(model.pkl\) in place of model.skops"):
+    with pytest.raises(
+        ArtifactError, match=r"holds a pickle \(model.pkl\) in place of model.skops"
+    ):
         load(home, version=1)
     assert not (home.root / "exploded").exists()
 
@@ -187,7 +191,9 @@ def test_golden_rows_that_were_taken_away_are_missed(home, pipeline):
     home.register(NAME, pipeline)
     file = home.artifact(NAME, 1) / "golden.json"
     golden = json.loads(file.read_text())
-    file.write_text(json.dumps({**golden, "rows": golden["rows"][:1], "outputs": golden["outputs"][:1]}))
+    file.write_text(
+        json.dumps({**golden, "rows": golden["rows"][:1], "outputs": golden["outputs"][:1]})
+    )
     with pytest.raises(ArtifactError, match="1 golden rows in place of 256"):
         load(home, version=1)
 
@@ -203,7 +209,9 @@ def test_a_file_that_is_missing_is_named(home, pipeline, file):
 def test_an_artifact_that_is_gone_says_how_to_get_it_back(home, pipeline):
     home.register(NAME, pipeline)
     shutil.rmtree(home.artifact(NAME, 1))
-    with pytest.raises((ArtifactError, RegistryError), match=r"Logistic_Regression version 1|refused"):
+    with pytest.raises(
+        (ArtifactError, RegistryError), match=r"Logistic_Regression version 1|refused"
+    ):
         load(home, version=1)
     assert cached(home) == []
 
@@ -231,7 +239,9 @@ def test_runs_that_made_no_version_are_named(home, pipeline):
 
 def test_an_empty_stage_says_how_to_fill_it(home, pipeline):
     home.register(NAME, pipeline)
-    with pytest.raises(RegistryError, match=r"has no version in Production; versions: 1 \(None\); move one:"):
+    with pytest.raises(
+        RegistryError, match=r"has no version in Production; versions: 1 \(None\); move one:"
+    ):
         load(home)
 
 

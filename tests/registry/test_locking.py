@@ -91,7 +91,13 @@ def test_a_process_number_used_again_is_another_process(client):
 
 
 @pytest.mark.parametrize(
-    "owner", [{"host": "elsewhere"}, {"boot": "another start"}, {"pids": "another container's"}, {"pid": "?"}]
+    "owner",
+    [
+        {"host": "elsewhere"},
+        {"boot": "another start"},
+        {"pids": "another container's"},
+        {"pid": "?"},
+    ],
 )
 def test_an_owner_elsewhere_is_followed_after_the_lease_only(client, monkeypatch, owner):
     stranger(client, **{"pid": 1, "started": "1", **owner})
@@ -133,7 +139,9 @@ def lost_answers(client, monkeypatch, *names):
 
 def test_a_lock_whose_answer_was_lost_is_held_at_once(client, monkeypatch):
     stranger(client, token="dead", pid=os.getpid(), started="1")
-    lost = lost_answers(client, monkeypatch, f"{LOCK_PREFIX}{NAME}", f"{LOCK_PREFIX}{locking.MARK}{NAME}")
+    lost = lost_answers(
+        client, monkeypatch, f"{LOCK_PREFIX}{NAME}", f"{LOCK_PREFIX}{locking.MARK}{NAME}"
+    )
     begun = time.monotonic()
     with held(client, NAME):
         assert (lost, len(all_locks(client))) == ([], 1)
@@ -150,7 +158,10 @@ def test_a_registry_that_says_taken_and_shows_no_lock_is_not_asked_for_ever(clie
 
     monkeypatch.setattr(client, "create_registered_model", create)
     monkeypatch.setattr(locking, "PATIENCE", 0.5)
-    with pytest.raises(RegistryError, match="says its lock is taken, and shows none"), held(client, NAME):
+    with (
+        pytest.raises(RegistryError, match="says its lock is taken, and shows none"),
+        held(client, NAME),
+    ):
         pass
     assert 3 < len(asked) < 100
 
@@ -253,7 +264,9 @@ def test_over_a_real_server(server):
     assert find_lock(client, NAME) is None
 
 
-def test_who_was_stopped_past_the_lease_writes_no_more_of_a_model_that_another_took(client, monkeypatch):
+def test_who_was_stopped_past_the_lease_writes_no_more_of_a_model_that_another_took(
+    client, monkeypatch
+):
     add_model(client, 2, NAME)
     with (
         pytest.raises(RegistryError, match="stopped for so long that another took over"),
@@ -278,7 +291,9 @@ def refusing(client, monkeypatch):
     monkeypatch.setattr(client, "get_registered_model", down)
 
 
-def test_a_store_that_goes_down_before_the_lock_is_let_go_costs_a_warning(client, monkeypatch, capsys):
+def test_a_store_that_goes_down_before_the_lock_is_let_go_costs_a_warning(
+    client, monkeypatch, capsys
+):
     with held(client, NAME):
         refusing(client, monkeypatch)
     (line,) = capsys.readouterr().err.splitlines()
@@ -296,7 +311,9 @@ def test_a_store_that_goes_down_amid_a_move_is_told_once(client, monkeypatch, ca
 def test_a_store_that_is_down_while_a_lock_is_asked_for_is_one_line(client, monkeypatch):
     stranger(client, host="elsewhere")
     refusing(client, monkeypatch)
-    with pytest.raises(RegistryError, match=r"^the registry refused: API request failed: connection refused"):
+    with pytest.raises(
+        RegistryError, match=r"^the registry refused: API request failed: connection refused"
+    ):
         find_lock(client, NAME)
 
 

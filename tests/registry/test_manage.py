@@ -98,7 +98,11 @@ def test_get_model_for_people_and_for_programs(registry, capsys):
     run(capsys, "promote", "--model-name", NAME, "--version", "3", *FORCED)
     text = run(capsys, "get-model", "--model-name", NAME, "--stage", "Production")
     lines = dict(line.strip().split(maxsplit=1) for line in text.splitlines() if line != "metrics")
-    assert (lines["aliases"], lines["dirty"], lines["validation_roc_auc"]) == ("production", "no", "0.8030")
+    assert (lines["aliases"], lines["dirty"], lines["validation_roc_auc"]) == (
+        "production",
+        "no",
+        "0.8030",
+    )
     assert "score_scale" not in text
     facts = answer(capsys, "get-model", "--model-name", NAME, "--stage", "Production")
     assert facts["metrics"] == {"validation_roc_auc": 0.803}
@@ -112,7 +116,9 @@ def test_a_move_says_what_it_did(registry, capsys):
     run(capsys, "promote", "--model-name", NAME, "--version", "1", *FORCED)
     text = run(capsys, "promote", "--model-name", NAME, "--version", "2", *FORCED)
     moved = f"✓ {NAME} version 2: None → Production\n  version 1 made way: Production → Archived\n"
-    assert text.startswith(f"gates of {NAME} version 2 into Production, against version 1: forced\nCHECK ")
+    assert text.startswith(
+        f"gates of {NAME} version 2 into Production, against version 1: forced\nCHECK "
+    )
     assert text.endswith(f"\n{moved}")
     again = run(capsys, "promote", "--model-name", NAME, "--version", "2", *FORCED)
     assert again == f"✓ {NAME} version 2 is in Production already\n"
@@ -141,7 +147,9 @@ def test_an_unnamed_promote_says_which_it_took(registry, capsys):
 
 
 @pytest.mark.parametrize(("number", "told"), [(10, False), (9, True)])
-def test_an_unnamed_promote_says_when_it_is_not_the_workspaces_model(registry, capsys, number, told):
+def test_an_unnamed_promote_says_when_it_is_not_the_workspaces_model(
+    registry, capsys, number, told
+):
     card = registry.root / "models" / "accidents" / "xgboost_model.json"
     card.parent.mkdir(parents=True)
     card.write_text(json.dumps({"model_digest": f"{number:064x}"}))
@@ -191,7 +199,9 @@ def test_an_empty_registry_is_no_error(home, capsys):
     assert answer(capsys, "list-models") == []
 
 
-def test_the_tracking_uri_may_stand_before_or_after_the_command(registry, capsys, tmp_path, monkeypatch):
+def test_the_tracking_uri_may_stand_before_or_after_the_command(
+    registry, capsys, tmp_path, monkeypatch
+):
     uri = f"sqlite:///{registry.root}/mlflow.db"
     (tmp_path / "dvc.yaml").touch()
     monkeypatch.chdir(tmp_path)
@@ -229,7 +239,9 @@ def test_help_from_another_folder_imports_nothing_heavy(tmp_path):
         "    heavy = {'mlflow', 'pandas', 'numpy', 'sklearn', 'sqlalchemy', 'requests'} & set(sys.modules)\n"
         "    sys.exit(f'{end.code} {heavy}')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
     assert done.stderr.strip() == "0 set()"
     assert "--model-name" in done.stdout
 

@@ -61,7 +61,8 @@ def boosted(name: str, task: str) -> Pipeline:
     """A fitted pipeline over the features of the accidents: encoder, booster with native categories, calibration."""
     schema = load_schema("accidents")
     declared = [
-        {"name": c.name, "kind": c.kind, "codes": list(c.codes), "encode": c.encode} for c in schema.features
+        {"name": c.name, "kind": c.kind, "codes": list(c.codes), "encode": c.encode}
+        for c in schema.features
     ]
     encoder = ColumnEncoder(declared, [], task=task)
     parts: list[Matrix] = []
@@ -78,7 +79,10 @@ def boosted(name: str, task: str) -> Pipeline:
         target = np.digitize(margin, cuts).astype(np.int8) if cuts else margin.to_numpy()
         encoded = encoder.transform(rows) if number else encoder.fit_transform(rows, target)
         parts.append(Matrix(encoded, target, np.arange(len(rows)), np.arange(len(rows))))
-    kinds = {str(column): str(encoder.feature_kinds_[column]) for column in encoder.get_feature_names_out()}
+    kinds = {
+        str(column): str(encoder.feature_kinds_[column])
+        for column in encoder.get_feature_names_out()
+    }
     assert "categorical" in kinds.values()
     model = training.fit(name, Recipe(task, Columns(kinds), PARAMS[name]), *parts, 5).estimator
     stop = parts[1]
@@ -141,7 +145,9 @@ def test_the_booster_comes_back_as_it_is_inside_the_artifact(
         assert np.array_equal(native.predict_proba(encoded), inside.predict_proba(encoded))
         assert list(native.classes_) == list(inside.classes_)
         raw = golden_rows(load_schema("accidents"), seed=9)
-        assert np.abs(whole.predict_proba(raw) - native.predict_proba(encoded)).max() > 1e-3, "not calibrated"
+        assert np.abs(whole.predict_proba(raw) - native.predict_proba(encoded)).max() > 1e-3, (
+            "not calibrated"
+        )
 
 
 @pytest.mark.parametrize(("name", "task", "without"), [
@@ -162,11 +168,15 @@ def test_the_card_says_what_the_file_is_and_has_not(
 
 
 @pytest.mark.parametrize(("name", "task"), [("lightgbm", "binary"), ("xgboost", "regression")])
-def test_a_json_record_reaches_pyfunc_as_the_docs_type_it(pointed: Path, name: str, task: str) -> None:
+def test_a_json_record_reaches_pyfunc_as_the_docs_type_it(
+    pointed: Path, name: str, task: str
+) -> None:
     uri = logged(pointed, name, task)
     rows = golden_rows(load_schema("accidents"), seed=9)
     text = (PROJECT / "docs" / "registry.md").read_text()
-    lines = next(block for block in re.findall(r"```python\n(.+?)```", text, re.DOTALL) if "record" in block)
+    lines = next(
+        block for block in re.findall(r"```python\n(.+?)```", text, re.DOTALL) if "record" in block
+    )
     model, whole = mlflow.pyfunc.load_model(uri), mlflow.sklearn.load_model(uri)
     for place in range(5):
         row = rows.iloc[[place]]
@@ -217,7 +227,11 @@ def test_the_bytes_are_the_same_in_another_process(tmp_path: Path) -> None:
     paths = [str(tmp_path / f"{name}-{task}") for name, task in CASES]
     environment = {**os.environ, "PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1", "TZ": "Asia/Tokyo"}
     told = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE, *paths], capture_output=True, text=True, env=environment, check=True
+        [sys.executable, "-c", ELSEWHERE, *paths],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
     ).stdout.split()
     made = [native_of(boosted(*case)) for case in CASES]
     assert told == [hashlib.sha256(native.content).hexdigest() for native in made if native]
@@ -242,7 +256,9 @@ def test_through_a_server_where_the_project_is_not_installed(
     uris = [logged(workspace, name, "binary", server.uri) for name in ("lightgbm", "xgboost")]
     monkeypatch.delenv("PYTHONPATH", raising=False)
     command = [sys.executable, "-W", "ignore", "-c", OUTSIDE, server.uri, *uris]
-    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=workspace.parent, check=True).stdout
+    told = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, cwd=workspace.parent, check=True
+    ).stdout
     assert told.split() == ["LGBMClassifier", "XGBClassifier"]
 
 
@@ -255,7 +271,10 @@ def trained(workspace: Path, make: Any, monkeypatch: pytest.MonkeyPatch) -> Path
     layout, pipeline = ProblemLayout(workspace, "accidents"), boosted("lightgbm", "binary")
     make.training(workspace, "lightgbm")
     joblib.dump(pipeline, layout.model("lightgbm"), compress=("lz4", 3), protocol=5)
-    own = {"model_digest": model_digest(pipeline), "file_sha256": sha256_file(layout.model("lightgbm"))}
+    own = {
+        "model_digest": model_digest(pipeline),
+        "file_sha256": sha256_file(layout.model("lightgbm")),
+    }
     card = read_json(layout.model_card("lightgbm")) | own | {"calibration": "sigmoid"}
     write_json(layout.model_card("lightgbm"), card, digits=None)
     shutil.copyfile(PROJECT / "params.yaml", workspace / "params.yaml")

@@ -68,7 +68,10 @@ def train(root, kind):
     layout = ProblemLayout(root, "accidents")
     joblib.dump(model(kind), layout.model(TYPE), compress=("lz4", 3), protocol=5)
     card = read_json(layout.model_card(TYPE))
-    card |= {"model_digest": model_digest(model(kind)), "file_sha256": sha256_file(layout.model(TYPE))}
+    card |= {
+        "model_digest": model_digest(model(kind)),
+        "file_sha256": sha256_file(layout.model(TYPE)),
+    }
     write_json(layout.model_card(TYPE), card, digits=None)
 
 
@@ -96,7 +99,10 @@ def test_what_is_not_better_is_logged_and_refused_on_record_once(root, capsys):
     published(root, STRONG)
     done = published(root, WEAK)
     assert (done.version, done.refused.split()[0]) == (None, "roc_auc")
-    assert "of version 1 on 2,500 rows that none of 1 earlier versions has seen: not better" in done.refused
+    assert (
+        "of version 1 on 2,500 rows that none of 1 earlier versions has seen: not better"
+        in done.refused
+    )
     assert line(done) == f"{NAME}  not registered: {done.refused}  run {done.run_id}"
     assert line(done) in capsys.readouterr().err
     client = store.connect(load_settings(root), root)
@@ -141,7 +147,10 @@ def test_what_cannot_be_compared_is_refused_and_tried_again(root):
     away = tidy.rename(tidy.with_suffix(".away"))
     for _ in range(2):
         done = published(root, STRONG)
-        assert "can't be compared with the earlier ones: this workspace has no data/accidents" in done.refused
+        assert (
+            "can't be compared with the earlier ones: this workspace has no data/accidents"
+            in done.refused
+        )
     refusals = [e for e in held(root).record.events if e.gate]
     assert len(refusals) == 1, "the same reason once"
     away.rename(tidy)
@@ -211,7 +220,9 @@ def judged(root, kind):
     """What the policy says of a model, beside any record."""
     train(root, kind)
     client = store.connect(load_settings(root), root)
-    return policy.compare(client, get_model(client, NAME), read_outputs(root, "accidents", TYPE), {})
+    return policy.compare(
+        client, get_model(client, NAME), read_outputs(root, "accidents", TYPE), {}
+    )
 
 
 @pytest.fixture
@@ -247,13 +258,18 @@ def test_a_damaged_version_is_named_and_not_compared(three, capsys, kept):
     found = judged(three, TWIN)
     assert (first.best, found.best) == (2, 3)
     assert "none of 2 earlier versions" in found.detail
-    assert capsys.readouterr().err == f"⚠ {NAME}: version 2 not compared: its files are damaged or gone\n"
+    assert (
+        capsys.readouterr().err
+        == f"⚠ {NAME}: version 2 not compared: its files are damaged or gone\n"
+    )
 
 
 def damage(root, number):
     """Damage a version's files in the store and, as time does, lose the download."""
     client = store.connect(load_settings(root), root)
-    (Path(client.get_model_version_download_uri(NAME, str(number))) / SKOPS).write_bytes(b"no model")
+    (Path(client.get_model_version_download_uri(NAME, str(number))) / SKOPS).write_bytes(
+        b"no model"
+    )
     shutil.rmtree(root / ".lockstep" / "cache" / "models")
 
 

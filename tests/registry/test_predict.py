@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from lockstep.commands import predict_model as predict
-from lockstep.errors import ArtifactError, ConfigError, DataError, LockstepError, RegistryError, UsageError
+from lockstep.errors import (
+    ArtifactError,
+    ConfigError,
+    DataError,
+    LockstepError,
+    RegistryError,
+    UsageError,
+)
 from lockstep.registry.catalog import NotRegistered
 from lockstep.registry.lifecycle.moves import promote
 
@@ -24,7 +31,9 @@ def _here(monkeypatch):
     """Look the registry up in this process: a second one is tested on its own below."""
     monkeypatch.delenv("USE_BEST_MODEL", raising=False)
     monkeypatch.delenv("USE_MLFLOW_PRODUCTION", raising=False)
-    monkeypatch.setattr(predict, "beside_imports", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(
+        predict, "beside_imports", lambda function, *arguments: function(*arguments)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +43,9 @@ def filled(tmp_path_factory, new_home, empty_store, pipeline, other_pipeline):
     same = {"data_digest": "same rows"}
     home.register(XGBOOST, pipeline, type="xgboost", validation_roc_auc=0.8, **same)
     home.register(XGBOOST, other_pipeline, type="xgboost", stage="Staging", **same)
-    home.register(FOREST, other_pipeline, type="random_forest", validation_roc_auc=0.9, threshold=0.3, **same)
+    home.register(
+        FOREST, other_pipeline, type="random_forest", validation_roc_auc=0.9, threshold=0.3, **same
+    )
     promote(home.client, XGBOOST, 1)
     promote(home.client, FOREST, 1)
     return home
@@ -154,26 +165,58 @@ def test_output_is_written_whole_and_not_printed(registry, capsys, suffix):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ([RECORD], UsageError, "say which model: --use-best-model, --use-mlflow-production, --model-name"),
+        (
+            [RECORD],
+            UsageError,
+            "say which model: --use-best-model, --use-mlflow-production, --model-name",
+        ),
         ([], UsageError, "required: FILE"),
         ([RECORD, "--use-best-model", "--run-id", "a"], UsageError, "not allowed with"),
-        ([RECORD, "--model-name", "X", "--stage", "Staging", "--version", "1"], UsageError, "not allowed"),
-        ([RECORD, "--use-best-model", "--stage", "Staging"], UsageError, "--model-name NAME; give that too"),
+        (
+            [RECORD, "--model-name", "X", "--stage", "Staging", "--version", "1"],
+            UsageError,
+            "not allowed",
+        ),
+        (
+            [RECORD, "--use-best-model", "--stage", "Staging"],
+            UsageError,
+            "--model-name NAME; give that too",
+        ),
         ([RECORD, "--model-name", "X", "--stage", "prod"], UsageError, "unknown stage 'prod'"),
         ([RECORD, "--model-name", "X", "--version", "latest"], UsageError, "is no version number"),
         ([RECORD, "--use-best-model", "--threshold", "1.2"], UsageError, "no probability"),
         ([RECORD, "--use-best-model", "--threshold", "nan"], UsageError, "no probability"),
         ([RECORD, "--use-best-model", "--threshold", "x"], UsageError, "invalid float value"),
-        ([RECORD, "--use-best-model", "--output", "a.txt"], UsageError, "must end in .json, .jsonl, .csv"),
-        ([RECORD, "--use-best-model", "--problem", "accident"], UsageError, "did you mean 'accidents'"),
+        (
+            [RECORD, "--use-best-model", "--output", "a.txt"],
+            UsageError,
+            "must end in .json, .jsonl, .csv",
+        ),
+        (
+            [RECORD, "--use-best-model", "--problem", "accident"],
+            UsageError,
+            "did you mean 'accidents'",
+        ),
         (["nowhere.json", "--use-best-model"], DataError, "nowhere.json is missing"),
         ([".", "--use-best-model"], DataError, "is a folder"),
         ([RECORD, "--model-name", "Accident_Prediction_XGBost"], NotRegistered, "did you mean"),
-        ([RECORD, "--model-name", XGBOOST, "--version", "9"], NotRegistered, "has no version 9; there are"),
+        (
+            [RECORD, "--model-name", XGBOOST, "--version", "9"],
+            NotRegistered,
+            "has no version 9; there are",
+        ),
         ([RECORD, "--run-id", "0123"], NotRegistered, "no run '0123' here"),
         ([RECORD, "--model-path", "models/x.joblib"], ArtifactError, "models/x.joblib is missing"),
-        ([RECORD, "--use-best-model", "--tracking-uri", "file:./mlruns"], ConfigError, "plain file store"),
-        ([RECORD, "--use-best-model", "--tracking-uri", "http://127.0.0.1:9"], RegistryError, "refused"),
+        (
+            [RECORD, "--use-best-model", "--tracking-uri", "file:./mlruns"],
+            ConfigError,
+            "plain file store",
+        ),
+        (
+            [RECORD, "--use-best-model", "--tracking-uri", "http://127.0.0.1:9"],
+            RegistryError,
+            "refused",
+        ),
     ],
 )
 def test_bad_input_is_one_line_with_the_fix(registry, arguments, error, message):
@@ -186,7 +229,9 @@ def test_bad_input_is_one_line_with_the_fix(registry, arguments, error, message)
 def test_a_record_that_does_not_fit_is_refused_before_anything_is_written(registry, capsys):
     record = json.loads(Path(RECORD).read_text())
     bad = registry.root / "bad.json"
-    bad.write_text(json.dumps({**{k: v for k, v in record.items() if k != "lum"}, "lumi": 1, "vma": -5}))
+    bad.write_text(
+        json.dumps({**{k: v for k, v in record.items() if k != "lum"}, "lumi": 1, "vma": -5})
+    )
     with pytest.raises(DataError, match=r"missing lum .*no feature is called lumi .*vma = -5"):
         predict.main([str(bad), "--use-best-model", "--output", str(registry.root / "out.json")])
     assert not (registry.root / "out.json").exists()
@@ -228,5 +273,7 @@ def test_help_has_a_text_for_each_option_and_imports_nothing_heavy(tmp_path):
         "    heavy = {'mlflow', 'pandas', 'numpy', 'sklearn', 'requests', 'skops'} & set(sys.modules)\n"
         "    sys.exit(f'{end.code} {heavy}')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
     assert done.stderr.strip() == "0 set()"

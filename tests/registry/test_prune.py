@@ -70,7 +70,9 @@ def test_only_files_go_and_on_record(archived):
     assert event.details == {str(n): before.version(n).tag("model_digest") for n in (1, 2)}
     assert after.version(1).tags == {**before.version(1).tags, "lockstep.pruned": str(event.number)}
     assert after.record.stages == before.record.stages
-    assert archived.client.list_artifacts(run.info.run_id, "lineage"), "lineage stays, to rebuild it by"
+    assert archived.client.list_artifacts(run.info.run_id, "lineage"), (
+        "lineage stays, to rebuild it by"
+    )
     assert {f.verdict for f in verify(archived.client, archived.root, NAME)} <= {
         "ok",
         "pruned",
@@ -164,7 +166,9 @@ def test_a_rollback_to_a_pruned_version_says_so(archived):
     lifecycle.promote(client, NAME, 3)
     assert goes(archived) == [4, 1]
     prune(client, NAME, keep=0, yes=True)
-    with pytest.raises(RegistryError, match=r"version 1 were pruned .*; it cannot go to Production"):
+    with pytest.raises(
+        RegistryError, match=r"version 1 were pruned .*; it cannot go to Production"
+    ):
         lifecycle.rollback(client, NAME, version=1)
     assert lifecycle.rollback(client, NAME).step.version == 2
     with pytest.raises(RegistryError, match=r"version 1 were pruned"):
@@ -274,7 +278,9 @@ def test_a_store_that_only_pretends_to_delete_is_found_out(archived, monkeypatch
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
     monkeypatch.setattr(LocalArtifactRepository, "delete_artifacts", lambda *_: None)
-    with pytest.raises(RegistryError, match=r"kept files of .* version 1 that it was told to delete"):
+    with pytest.raises(
+        RegistryError, match=r"kept files of .* version 1 that it was told to delete"
+    ):
         prune(archived.client, NAME, keep=0, yes=True)
     assert archived.model.version(1).pruned is None
 
@@ -290,14 +296,21 @@ def test_the_command_shows_sizes_and_takes_only_sensible_numbers(archived, capsy
     assert "among the newest that are kept" in text
     assert "nothing was deleted; with --yes: 1 version, " in text
     assert (
-        manage.main(["prune", "--model-name", NAME, "--keep", "2", "--yes", "--reason", "room", "--json"])
+        manage.main(
+            ["prune", "--model-name", NAME, "--keep", "2", "--yes", "--reason", "room", "--json"]
+        )
         == 0
     )
     told = json.loads(capsys.readouterr().out)
     assert [c["version"] for c in told["deleted"]] == [1]
     assert told["bytes"] == told["deleted"][0]["bytes"] > 10_000
     assert archived.model.record.last.who.reason == "room"
-    for option, text in (("--keep", "-1"), ("--keep", "1.5"), ("--older-than", "nan"), ("--older-than", "x")):
+    for option, text in (
+        ("--keep", "-1"),
+        ("--keep", "1.5"),
+        ("--older-than", "nan"),
+        ("--older-than", "x"),
+    ):
         with pytest.raises(UsageError, match=rf"{option} takes a"):
             manage.main(["prune", "--model-name", NAME, option, text])
 

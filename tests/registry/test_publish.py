@@ -43,21 +43,42 @@ def versions(root, name=LINEAR):
 
 
 def test_a_training_becomes_a_run_a_model_and_a_version(workspace):
-    published = publish_training(workspace, "accidents", "logistic_regression", {"train_seconds": 1.5})
-    assert (published.name, published.version, published.stage, published.new) == (LINEAR, 1, "None", True)
+    published = publish_training(
+        workspace, "accidents", "logistic_regression", {"train_seconds": 1.5}
+    )
+    assert (published.name, published.version, published.stage, published.new) == (
+        LINEAR,
+        1,
+        "None",
+        True,
+    )
     client = connected(workspace)
     run = client.get_run(published.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params["C"] == "0.1"
     assert run.data.metrics["validation_roc_auc"] == 0.8
     assert run.data.metrics["train_seconds"] == 1.5
-    assert [m.step for m in client.get_metric_history(published.run_id, "history_stop")] == [1, 2, 3]
+    assert [m.step for m in client.get_metric_history(published.run_id, "history_stop")] == [
+        1,
+        2,
+        3,
+    ]
     version = client.get_model_version(LINEAR, "1")
     assert version.run_id == published.run_id
     assert version.tags["lockstep.stage"] == "None"
-    card = json.loads(ProblemLayout(workspace, "accidents").model_card("logistic_regression").read_text())
+    card = json.loads(
+        ProblemLayout(workspace, "accidents").model_card("logistic_regression").read_text()
+    )
     assert version.tags["lockstep.model_digest"] == card["model_digest"] == published.digest
-    expected = {"problem", "type", "git_commit", "dirty", "data_digest", "schema_digest", "closure_digest"}
+    expected = {
+        "problem",
+        "type",
+        "git_commit",
+        "dirty",
+        "data_digest",
+        "schema_digest",
+        "closure_digest",
+    }
     expected |= {"threshold", "score_scale", "validation_roc_auc", "test_f1"}
     assert {f"lockstep.{key}" for key in expected} <= set(version.tags)
 
@@ -169,7 +190,9 @@ def test_publishing_off_says_so_and_logs_nothing(workspace, monkeypatch, capsys)
     assert runs(workspace) == []
 
 
-def test_a_dvc_experiment_logs_a_tagged_run_and_registers_only_where_configured(workspace, monkeypatch):
+def test_a_dvc_experiment_logs_a_tagged_run_and_registers_only_where_configured(
+    workspace, monkeypatch
+):
     monkeypatch.setenv("DVC_EXP_NAME", "lucky-cat")
     published = publish_training(workspace, "accidents", "logistic_regression")
     assert published.version is None
@@ -212,7 +235,9 @@ def test_a_server_that_is_down_costs_a_warning(workspace, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert publish_training(workspace, "accidents", "logistic_regression") is None
     told = capsys.readouterr().err
-    assert "WARNING accidents logistic_regression is trained and kept, but not in the registry" in told
+    assert (
+        "WARNING accidents logistic_regression is trained and kept, but not in the registry" in told
+    )
     assert "http://127.0.0.1:9" in told
     assert "`dvc repro`" in told
 
@@ -243,14 +268,23 @@ def test_the_artifact_is_whole_and_without_pickles(workspace):
     publish_training(workspace, "accidents", "random_forest")
     folder = next(workspace.glob("mlruns/*/models/*/artifacts"))
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    expected = {"MLmodel", "model.skops", "golden.json", "schema.yaml", "model_card.json", "requirements.txt"}
+    expected = {
+        "MLmodel",
+        "model.skops",
+        "golden.json",
+        "schema.yaml",
+        "model_card.json",
+        "requirements.txt",
+    }
     assert expected <= names
     assert "code/lockstep/features/columns_v1.py" in names
     assert not [n for n in names if n.endswith((".pkl", ".pickle", ".joblib"))]
     from lockstep.models.artifact import read_artifact
 
     digest = json.loads((folder / "model_card.json").read_text())["model_digest"]
-    pipeline = read_artifact(folder / "model.skops", digest, folder / "code/lockstep/features/columns_v1.py")
+    pipeline = read_artifact(
+        folder / "model.skops", digest, folder / "code/lockstep/features/columns_v1.py"
+    )
     rows = golden_rows(load_schema("accidents"))
     outputs = json.loads((folder / "golden.json").read_text())["outputs"]
     assert np.array_equal(pipeline.predict_proba(rows)[:, 1], outputs)
@@ -309,7 +343,11 @@ def git(workspace):
     def run(*arguments):
         identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
         done = subprocess.run(
-            ["git", *identity, *arguments], cwd=workspace, check=True, capture_output=True, text=True
+            ["git", *identity, *arguments],
+            cwd=workspace,
+            check=True,
+            capture_output=True,
+            text=True,
         )
         return done.stdout.strip()
 
@@ -344,7 +382,9 @@ def test_a_dirty_version_keeps_its_changed_inputs(workspace, git):
         Path(client.download_artifacts(published.run_id, "lineage/closure.json")).read_text()
     )
     assert "train.accidents-logistic_regression" in closure["training"]["params"]
-    sums = json.loads(Path(client.download_artifacts(published.run_id, "lineage/changed.json")).read_text())
+    sums = json.loads(
+        Path(client.download_artifacts(published.run_id, "lineage/changed.json")).read_text()
+    )
     assert sums == {
         "requirements.lock": sha256_file(workspace / "requirements.lock"),
         "src/lockstep/registry/old.py": None,

@@ -79,13 +79,17 @@ def between(server, monkeypatch) -> Iterator[Callable[..., Between]]:
 
 
 def digest(root: Path) -> str:
-    return read_json(ProblemLayout(root, "accidents").model_card("logistic_regression"))["model_digest"]
+    return read_json(ProblemLayout(root, "accidents").model_card("logistic_regression"))[
+        "model_digest"
+    ]
 
 
 def told_by_register(root: Path) -> list[str]:
     """Run the stage's command, which fails, and return the lines of its stderr."""
     command = [sys.executable, "-m", "lockstep.registry.register_models", "--models", *ONE]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        command, cwd=root, capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode == 1, done.stdout
     return done.stderr.splitlines()
 
@@ -124,7 +128,9 @@ def test_a_server_that_falls_silent_costs_a_warning_and_no_training(
     assert states == {"FAILED", "FINISHED"}
 
 
-def test_register_says_it_in_one_line_and_the_next_one_goes_on(workspace, make, server, between, monkeypatch):
+def test_register_says_it_in_one_line_and_the_next_one_goes_on(
+    workspace, make, server, between, monkeypatch
+):
     make.training(workspace, "logistic_regression", seed=23)
     silent = between("runs/log-inputs")
     told = told_by_register(workspace)
@@ -151,7 +157,9 @@ def test_a_server_that_hangs_is_left_within_half_a_minute():
     code = "import lockstep.registry, os; print(os.environ['MLFLOW_HTTP_REQUEST_TIMEOUT'], "
     code += "os.environ['MLFLOW_HTTP_REQUEST_MAX_RETRIES'])"
     plain = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    told = subprocess.run([sys.executable, "-c", code], env=plain, capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=plain, capture_output=True, text=True, check=True
+    )
     timeout, retries = map(int, told.stdout.split())
     assert timeout * (retries + 1) <= 30
 
@@ -166,12 +174,18 @@ def test_a_full_disk_under_the_store(workspace, empty_database, tmp_path, monkey
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
         assert publish_training(workspace, "accidents", "logistic_regression") is None
         told = capsys.readouterr().err
-        assert "is trained and kept, but not in the registry: the disk of its database is full" in told
+        assert (
+            "is trained and kept, but not in the registry: the disk of its database is full" in told
+        )
         assert "Traceback" not in told
-        with pytest.raises(RegistryError, match="the disk of its database is full; free some space"):
+        with pytest.raises(
+            RegistryError, match="the disk of its database is full; free some space"
+        ):
             register_models(workspace, "accidents", ONE)
         filler.unlink()
-        assert [(one.version, one.new) for one in register_models(workspace, "accidents", ONE)] == [(1, True)]
+        assert [(one.version, one.new) for one in register_models(workspace, "accidents", ONE)] == [
+            (1, True)
+        ]
         versions, states = made_of(workspace, f"sqlite:///{database}", monkeypatch)
         assert (versions, states) == (["1"], {"FINISHED"})
         monkeypatch.delenv("MLFLOW_TRACKING_URI")
@@ -183,4 +197,6 @@ def test_a_full_disk_under_the_artifacts(workspace, monkeypatch, capsys):
         told = capsys.readouterr().err
     assert "is trained and kept, but not in the registry" in told
     assert "No space left on device" in told
-    assert [(one.version, one.new) for one in register_models(workspace, "accidents", ONE)] == [(1, True)]
+    assert [(one.version, one.new) for one in register_models(workspace, "accidents", ONE)] == [
+        (1, True)
+    ]

@@ -50,7 +50,9 @@ def git(root, *arguments):
 
 
 def dvc(root, *arguments):
-    subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=root, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=root, check=True, capture_output=True
+    )
 
 
 @pytest.fixture
@@ -70,7 +72,11 @@ def template(tmp_path_factory):
     git(top, "init", "-q")
     dvc(root, "init", "--subdir", "-q")
     dvc(root, "add", "-q", "data/external/cars")
-    for name, text in {"dvc.yaml": DVC, "params.yaml": PARAMS, "requirements.lock": "a==1\n"}.items():
+    for name, text in {
+        "dvc.yaml": DVC,
+        "params.yaml": PARAMS,
+        "requirements.lock": "a==1\n",
+    }.items():
         (root / name).write_text(text)
     git(top, "add", "-A")
     git(top, "commit", "-qm", "first")
@@ -146,7 +152,9 @@ def test_a_stage_that_fails_is_one_line_and_leaves_nothing(project):
     git(project, "commit", "-qam", "broken")
     tops = []
     with (
-        pytest.raises(LockstepError, match="`dvc repro train_multi_model@cars-a` ended with exit code 255"),
+        pytest.raises(
+            LockstepError, match="`dvc repro train_multi_model@cars-a` ended with exit code 255"
+        ),
         rebuild.clean_tree(project, git(project, "rev-parse", "HEAD")) as tree,
     ):
         tops.append(tree.top)
@@ -160,7 +168,9 @@ def test_a_copy_that_is_kept_stays_and_what_it_runs_is_its_own(project, monkeypa
     monkeypatch.setenv("LOCKSTEP_PUBLISH", "1")
     with rebuild.clean_tree(project, git(project, "rev-parse", "HEAD"), keep=True) as tree:
         told = tree.ask(
-            "python", "-c", "import os; e = os.environ; print(e['PYTHONPATH'], e['LOCKSTEP_PUBLISH'])"
+            "python",
+            "-c",
+            "import os; e = os.environ; print(e['PYTHONPATH'], e['LOCKSTEP_PUBLISH'])",
         )
         assert told.stdout.split() == [str(tree.root / "src"), "0"]
         assert "MLFLOW_TRACKING_URI" not in tree.variables
@@ -220,9 +230,12 @@ def test_the_commit_s_own_environment_is_built_and_runs_the_training(project, tm
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     locks = {
-        number: [wheel(wheels, name, number) for name in ("tinya", "tinyb")] for number in ("1.0", "2.0")
+        number: [wheel(wheels, name, number) for name in ("tinya", "tinyb")]
+        for number in ("1.0", "2.0")
     }
-    make_env = MAKE_ENV.format(pip=sys.executable, wheels=wheels, lent=sysconfig.get_path("purelib"))
+    make_env = MAKE_ENV.format(
+        pip=sys.executable, wheels=wheels, lent=sysconfig.get_path("purelib")
+    )
     (project / "Makefile").write_text(make_env)
     (project / "requirements.lock").write_text("".join(locks["1.0"]))
     (project / "ask.py").write_text(ASK)
@@ -252,7 +265,9 @@ def test_kept_inputs_are_put_over_the_commit_only_where_their_sums_hold(project,
         with pytest.raises(DataError, match="outside of the project"):
             rebuild.put_inputs(tree, {"../../x": good["src/new.py"]}, kept, "cars 1")
         (kept / "src/new.py").write_text("2\n")
-        with pytest.raises(DataError, match=r"src/new\.py, and what its run keeps of it is gone or altered"):
+        with pytest.raises(
+            DataError, match=r"src/new\.py, and what its run keeps of it is gone or altered"
+        ):
             rebuild.put_inputs(tree, good, kept, "cars 1")
 
 

@@ -45,9 +45,13 @@ def described(client, run, content):
         if not key.endswith("_seconds")
     }
     model = client.get_logged_model(run.outputs.model_outputs[0].model_id)
-    scored = sorted((m.key, m.value, m.dataset_name or "", m.dataset_digest or "") for m in model.metrics)
+    scored = sorted(
+        (m.key, m.value, m.dataset_name or "", m.dataset_digest or "") for m in model.metrics
+    )
     scored = [row for row in scored if not row[0].endswith("_seconds")]
-    data = sorted((i.dataset.name, i.dataset.digest, i.dataset.source) for i in run.inputs.dataset_inputs)
+    data = sorted(
+        (i.dataset.name, i.dataset.digest, i.dataset.source) for i in run.inputs.dataset_inputs
+    )
     return {
         "params": run.data.params,
         "metrics": histories,
@@ -102,7 +106,9 @@ def without_its_own_id(path):
     return {name: told for name, told in sums.items() if name != "MLmodel"}
 
 
-def test_a_run_that_register_rebuilds_equals_the_one_the_train_stage_logs(workspace, make, empty_database):
+def test_a_run_that_register_rebuilds_equals_the_one_the_train_stage_logs(
+    workspace, make, empty_database
+):
     for model_type in make.small:
         make.plots(workspace, model_type)
         publish_training(workspace, "accidents", model_type, {"train_seconds": 3.0})
@@ -123,12 +129,17 @@ def test_nothing_is_cached_away(workspace, make, empty_database, capsys):
     )
     make.new_store(workspace, empty_database)
     assert [(one.version, one.new) for one in register_models(workspace)] == [(1, True), (1, True)]
-    assert [(one.version, one.new) for one in register_models(workspace)] == [(1, False), (1, False)]
+    assert [(one.version, one.new) for one in register_models(workspace)] == [
+        (1, False),
+        (1, False),
+    ]
 
 
 def test_what_is_known_is_not_loaded(workspace, monkeypatch):
     register_models(workspace)
-    monkeypatch.setattr(Outputs, "load_pipeline", lambda _: pytest.fail("loaded a model the registry knows"))
+    monkeypatch.setattr(
+        Outputs, "load_pipeline", lambda _: pytest.fail("loaded a model the registry knows")
+    )
     started = time.monotonic()
     register_models(workspace)
     assert time.monotonic() - started < 1.5
@@ -149,11 +160,15 @@ def test_one_parent_a_set_of_models(workspace, make):
     client = client_of(workspace)
     experiment = client.get_experiment_by_name("accident_prediction")
     parents = [
-        r for r in client.search_runs([experiment.experiment_id]) if "lockstep.parent_of" in r.data.tags
+        r
+        for r in client.search_runs([experiment.experiment_id])
+        if "lockstep.parent_of" in r.data.tags
     ]
     assert len(parents) == 1
     (parent,) = parents
-    assert {client.get_run(one.run_id).data.tags[PARENT] for one in published} == {parent.info.run_id}
+    assert {client.get_run(one.run_id).data.tags[PARENT] for one in published} == {
+        parent.info.run_id
+    }
     assert parent.data.tags["lockstep.champion"] == "random_forest"
     assert parent.data.metrics["random_forest.validation_roc_auc"] == 0.8
     names = {item.path for item in client.list_artifacts(parent.info.run_id)}
@@ -182,7 +197,9 @@ def test_a_crash_before_the_children_are_tied_is_healed(workspace, monkeypatch):
 
 
 @pytest.mark.slow
-def test_an_artifact_damaged_on_a_server_is_registered_anew(workspace, server_factory, monkeypatch, capsys):
+def test_an_artifact_damaged_on_a_server_is_registered_anew(
+    workspace, server_factory, monkeypatch, capsys
+):
     served = server_factory().start()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", served.uri)
     client = client_of(workspace)
@@ -211,7 +228,9 @@ def test_an_artifact_damaged_on_a_server_is_registered_anew(workspace, server_fa
     content[len(content) // 2] ^= 1
     artifact(3).write_bytes(content)
     with monkeypatch.context() as patch:
-        patch.setattr(loading, "_download", lambda *_: pytest.fail("downloaded what nobody doubted"))
+        patch.setattr(
+            loading, "_download", lambda *_: pytest.fail("downloaded what nobody doubted")
+        )
         assert register()[:2] == (3, False)
     with pytest.raises(
         ArtifactError, match=r"changed or swapped .* register it again with `dvc repro register`"
@@ -231,7 +250,9 @@ def test_golden_rows_damaged_in_a_folder_are_mended_after_they_were_refused(work
     file.write_text(file.read_text()[:100])
     with pytest.raises(ArtifactError):
         loading.load_version(client_of(workspace), workspace, first.name, version=1)
-    assert [one.version for one in register_models(workspace, "accidents", ["logistic_regression"])] == [2]
+    assert [
+        one.version for one in register_models(workspace, "accidents", ["logistic_regression"])
+    ] == [2]
     assert loading.load_version(client_of(workspace), workspace, first.name, version=2).version == 2
 
 
@@ -313,7 +334,10 @@ def test_down_while_training_then_up_then_a_second_new_server(
         register_models(workspace)
     first.start()
     assert [(one.version, one.new) for one in register_models(workspace)] == [(1, True), (1, True)]
-    assert [(one.version, one.new) for one in register_models(workspace)] == [(1, False), (1, False)]
+    assert [(one.version, one.new) for one in register_models(workspace)] == [
+        (1, False),
+        (1, False),
+    ]
     over_http = by_name(workspace, content=False)
     first.stop()
     second.start()
@@ -329,6 +353,7 @@ def test_a_model_of_another_schema_is_not_registered(workspace):
     path = ProblemLayout(workspace, "accidents").model_card("random_forest")
     write_json(path, {**json.loads(path.read_text()), "schema_digest": "0" * 64}, digits=None)
     with pytest.raises(
-        DataError, match="schema of accidents was changed after random_forest was trained; run `dvc repro"
+        DataError,
+        match="schema of accidents was changed after random_forest was trained; run `dvc repro",
     ):
         register_models(workspace, "accidents", ["random_forest"])

@@ -48,7 +48,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path
     train = {f"{HOUSING}-{name}": content["train"][f"{HOUSING}-{name}"] for name in TYPES}
     train[f"{HOUSING}-lightgbm"]["params"] |= {"n_estimators": 60, "learning_rate": 0.1}
     section["compare"]["resamples"] = 100
-    (root / "params.yaml").write_text(yaml.safe_dump({"problems": {HOUSING: section}, "train": train}))
+    (root / "params.yaml").write_text(
+        yaml.safe_dump({"problems": {HOUSING: section}, "train": train})
+    )
     write_parquet(layout.tidy, tidy(layout.raw, "sample", load_schema(HOUSING), Preprocess())[0])
     build_features.run(root, HOUSING)
     for name in TYPES:
@@ -82,7 +84,9 @@ def bare(registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 @pytest.mark.parametrize("model_type", TYPES)
-def test_metrics_are_of_all_parts_and_say_what_the_intervals_hold(trained: Path, model_type: str) -> None:
+def test_metrics_are_of_all_parts_and_say_what_the_intervals_hold(
+    trained: Path, model_type: str
+) -> None:
     metrics = read_json(ProblemLayout(trained, HOUSING).type_metrics(model_type))
     for part in ("train", "validation", "test"):
         assert set(metrics[part]) == {"rmse", "mae", "r2"}
@@ -94,18 +98,25 @@ def test_metrics_are_of_all_parts_and_say_what_the_intervals_hold(trained: Path,
 
 def test_plots_are_of_the_test_part(trained: Path) -> None:
     plots = ProblemLayout(trained, HOUSING).type_folder("lightgbm") / "plots"
-    pairs, residuals = pd.read_csv(plots / "predicted_actual.csv"), pd.read_csv(plots / "residuals.csv")
+    pairs, residuals = (
+        pd.read_csv(plots / "predicted_actual.csv"),
+        pd.read_csv(plots / "residuals.csv"),
+    )
     assert len(pairs) == len(residuals) == 180
     assert np.allclose(pairs["actual"] - pairs["predicted"], residuals["residual"], atol=1e-4)
     assert (pd.read_csv(plots / "coverage.csv")["declared"] == 0.9).all()
 
 
-def test_the_comparison_has_intervals_training_figures_coverage_and_the_best_reachable(trained: Path) -> None:
+def test_the_comparison_has_intervals_training_figures_coverage_and_the_best_reachable(
+    trained: Path,
+) -> None:
     layout = ProblemLayout(trained, HOUSING)
     table = pd.read_csv(layout.comparison).set_index("type")
     assert (table["rmse_low"] < table["rmse"]).all()
     assert (table["rmse"] < table["rmse_high"]).all()
-    assert {"train_rmse", "mae_low", "r2_high", "interval_coverage", "interval_width"} <= set(table.columns)
+    assert {"train_rmse", "mae_low", "r2_high", "interval_coverage", "interval_width"} <= set(
+        table.columns
+    )
     champion = read_json(layout.champion)
     assert champion["metric"] == "rmse"
     assert champion["type"] == table["validation_rmse"].idxmin()
@@ -200,7 +211,9 @@ def test_a_damaged_interval_is_refused(registered: Path) -> None:
     whole = client.get_model_version(NAME, "1").tags["lockstep.interval"]
     try:
         client.set_model_version_tag(NAME, "1", "lockstep.interval", "{broken")
-        with pytest.raises(ArtifactError, match=f"{NAME} version 1: its prediction interval is damaged"):
+        with pytest.raises(
+            ArtifactError, match=f"{NAME} version 1: its prediction interval is damaged"
+        ):
             load_version(client, registered, NAME, version=1)
     finally:
         client.set_model_version_tag(NAME, "1", "lockstep.interval", whole)
@@ -235,7 +248,9 @@ def test_two_regressions_are_compared_on_rows_new_to_both(registered: Path, comp
     for side, name in (("version", NAME), ("against", "California_Housing_Ridge")):
         tags = client.get_model_version(name, "1").tags
         for metric, found in told["metrics"].items():
-            assert found[side]["value"] == pytest.approx(float(tags[f"lockstep.test_{metric}"]), rel=1e-5)
+            assert found[side]["value"] == pytest.approx(
+                float(tags[f"lockstep.test_{metric}"]), rel=1e-5
+            )
             assert found[side]["low"] < found[side]["value"] < found[side]["high"]
     assert told["differs"]["parameters"]["type"] == {"version": "lightgbm", "against": "ridge"}
     assert told["differs"]["data"] == {}

@@ -48,7 +48,9 @@ def served(layout: ProblemLayout) -> str:
     return card["model_digest"]
 
 
-def test_the_link_names_an_immutable_copy_that_says_which_version_it_is(layout: ProblemLayout) -> None:
+def test_the_link_names_an_immutable_copy_that_says_which_version_it_is(
+    layout: ProblemLayout,
+) -> None:
     done = released(layout, LINEAR)
     name = digest(layout, LINEAR)
     assert os.readlink(pointer_of(layout)) == f"released/{name}.joblib"
@@ -77,7 +79,9 @@ def test_it_outlives_another_schema_of_the_package_too(
     released(layout, LINEAR)
     schema = models_of_workspace.load_schema("accidents")
     monkeypatch.setattr(
-        models_of_workspace, "load_schema", lambda _: schema.model_copy(update={"unit": "x", "title": "y"})
+        models_of_workspace,
+        "load_schema",
+        lambda _: schema.model_copy(update={"unit": "x", "title": "y"}),
     )
     assert load_file(pointer_of(layout), layout.root).schema == schema
 
@@ -94,10 +98,14 @@ def test_the_same_model_with_another_threshold_is_another_release(layout: Proble
     assert released(layout, LINEAR).file == second.file
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     st.lists(
-        st.tuples(st.sampled_from([LINEAR, FOREST]), st.sampled_from([0.2, 0.4]), st.integers(1, 2)),
+        st.tuples(
+            st.sampled_from([LINEAR, FOREST]), st.sampled_from([0.2, 0.4]), st.integers(1, 2)
+        ),
         max_size=4,
     )
 )
@@ -113,7 +121,8 @@ def test_the_last_release_is_served_and_no_earlier_one_ever_changes(
         assert (model.type, model.threshold, model.version) == (kind, threshold, version)
         assert {path: path.read_bytes() for path in kept} == kept
         kept |= {
-            path: path.read_bytes() for path in (file, file.with_suffix(".json"), file.with_suffix(".yaml"))
+            path: path.read_bytes()
+            for path in (file, file.with_suffix(".json"), file.with_suffix(".yaml"))
         }
 
 
@@ -145,14 +154,18 @@ def test_a_model_that_fails_its_check_is_not_served(layout: ProblemLayout) -> No
 
 def test_a_model_that_is_not_its_cards_is_not_served(layout: ProblemLayout) -> None:
     layout.model(LINEAR).write_bytes(layout.model(FOREST).read_bytes())
-    with pytest.raises(ArtifactError, match="is not the file its card describes; run `dvc checkout`"):
+    with pytest.raises(
+        ArtifactError, match="is not the file its card describes; run `dvc checkout`"
+    ):
         released(layout, LINEAR)
     assert released_file(layout) is None
 
 
 def test_somebodys_own_file_stays(layout: ProblemLayout) -> None:
     pointer_of(layout).write_bytes(b"mine")
-    with pytest.raises(UsageError, match=r"production\.pkl is no link but somebody's own file; move it away"):
+    with pytest.raises(
+        UsageError, match=r"production\.pkl is no link but somebody's own file; move it away"
+    ):
         released(layout, LINEAR)
     assert pointer_of(layout).read_bytes() == b"mine"
 
@@ -165,7 +178,15 @@ def steps_survived(layout: ProblemLayout, kind: str, step: int) -> bool:
     touched = [0]
 
     def die(event: str, arguments: tuple) -> None:
-        if event in ("open", "os.chmod", "os.link", "os.symlink", "os.rename", "os.mkdir", "shutil.copyfile"):
+        if event in (
+            "open",
+            "os.chmod",
+            "os.link",
+            "os.symlink",
+            "os.rename",
+            "os.mkdir",
+            "shutil.copyfile",
+        ):
             touched[0] += 1
             if touched[0] == step:
                 os._exit(KILLED)
@@ -178,7 +199,9 @@ def steps_survived(layout: ProblemLayout, kind: str, step: int) -> bool:
         os._exit(1)
 
 
-def test_a_kill_between_any_two_steps_leaves_the_old_model_or_the_new_one(layout: ProblemLayout) -> None:
+def test_a_kill_between_any_two_steps_leaves_the_old_model_or_the_new_one(
+    layout: ProblemLayout,
+) -> None:
     released(layout, LINEAR)
     old, new, found = digest(layout, LINEAR), digest(layout, FOREST), []
     for step in range(1, 200):
@@ -284,7 +307,9 @@ def project(layout: ProblemLayout, tmp_path: Path) -> ProblemLayout:
 
 
 def run(root: Path, command: str) -> str:
-    done = subprocess.run(command, shell=True, cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, shell=True, cwd=root, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -97,7 +97,10 @@ def test_where_two_part_ways_first(differs, told):
 
 
 def test_the_answer_shows_what_it_rests_on():
-    rows = {"golden rows": Compared(256, 0.25, False), "test rows": Compared(3, float("inf"), False)}
+    rows = {
+        "golden rows": Compared(256, 0.25, False),
+        "test rows": Compared(3, float("inf"), False),
+    }
     done = replace(DONE, predictions=rows, differs=[CODE] * 30)
     text = readable(done)
     assert text.startswith("✗ Cars version 3 is not reproduced")

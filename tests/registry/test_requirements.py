@@ -46,7 +46,9 @@ def needed(pins):
         seen.add((name, extras))
         told = map(Requirement, requires(name) or [])
         meant = [
-            r for r in told if r.marker is None or any(r.marker.evaluate({"extra": e}) for e in {"", *extras})
+            r
+            for r in told
+            if r.marker is None or any(r.marker.evaluate({"extra": e}) for e in {"", *extras})
         ]
         left += [(canonicalize_name(r.name), frozenset(r.extras)) for r in meant]
     return {name for name, _ in seen}
@@ -98,5 +100,8 @@ def test_a_bundle_pins_all_by_the_lock_its_version_was_made_with(request, tmp_pa
     assert applying(full.splitlines()).keys() > {"mlflow", "scikit-learn", "sqlalchemy", "flask"}
     assert direct == (tmp_path / "another since" / "model" / "requirements.txt").read_text()
     assert "://" not in full, "no index is named"
-    told = [json.loads((tmp_path / n / "bundle.json").read_text()) for n in ("made with it", "another since")]
+    told = [
+        json.loads((tmp_path / n / "bundle.json").read_text())
+        for n in ("made with it", "another since")
+    ]
     assert [t["requirements"].split(":")[0] for t in told] == ["all", "direct only"]

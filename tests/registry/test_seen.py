@@ -91,7 +91,11 @@ def test_the_number_of_a_row_is_no_identity() -> None:
     table = people(60, numbered=True)
     found = row_keys(table, ACCIDENTS)
     assert found.identity.startswith("content of date, grav, place")
-    moved = table.iloc[10:].reset_index(drop=True).assign(accident_id=np.arange(50), person_id=np.arange(50))
+    moved = (
+        table.iloc[10:]
+        .reset_index(drop=True)
+        .assign(accident_id=np.arange(50), person_id=np.arange(50))
+    )
     assert (row_keys(moved, ACCIDENTS).keys == found.keys[10:]).all()
 
 

@@ -29,7 +29,9 @@ def rows_of(seed=0, count=4000):
 
 def scored(rows, noise=0.0, where=None):
     spoilt = np.ones(len(rows.target), dtype=bool) if where is None else where
-    margin = 2 * rows.margin + noise * spoilt * np.random.default_rng(9).normal(size=len(rows.target))
+    margin = 2 * rows.margin + noise * spoilt * np.random.default_rng(9).normal(
+        size=len(rows.target)
+    )
     return Scored(rows.target, 1 / (1 + np.exp(-margin)), 0.5)
 
 
@@ -57,7 +59,9 @@ def test_a_better_slice_never_refuses():
 
 def test_small_slices_are_not_judged():
     rows = rows_of(count=600)
-    assert [one.label for one in judged(rows, scored(rows), scored(rows), [LIGHT])] == ["1 (daylight)"]
+    assert [one.label for one in judged(rows, scored(rows), scored(rows), [LIGHT])] == [
+        "1 (daylight)"
+    ]
     assert len(judged(rows, scored(rows), scored(rows), [LIGHT], min_rows=50)) == 2
 
 
@@ -68,7 +72,9 @@ def test_noise_does_not_refuse_unless_the_estimate_is_to_decide():
     noisy = judged(rows, slightly, scored(rows), [LIGHT], min_rows=50, worse_by=0.005)
     assert [one.worse > 0.005 for one in noisy] == [False, True]
     assert not any(one.refuses for one in noisy)
-    strict = judged(rows, slightly, scored(rows), [LIGHT], min_rows=50, worse_by=0.005, beyond_noise=False)
+    strict = judged(
+        rows, slightly, scored(rows), [LIGHT], min_rows=50, worse_by=0.005, beyond_noise=False
+    )
     assert [one.refuses for one in strict] == [False, True]
 
 
@@ -88,7 +94,9 @@ def test_several_classes_of_which_a_slice_has_one():
     target = np.repeat([0, 1, 2], 300)
     score = rng.dirichlet([1, 1, 1], 900)
     rows = SimpleNamespace(
-        table=pd.DataFrame({"lum": np.where(target == 0, 5.0, 1.0)}), target=target, groups=np.arange(900)
+        table=pd.DataFrame({"lum": np.where(target == 0, 5.0, 1.0)}),
+        target=target,
+        groups=np.arange(900),
     )
     one = Scored(target, score, decision=score.argmax(axis=1))
     other = Scored(target, (score + np.eye(3)[target]) / 2, decision=target)
@@ -129,7 +137,9 @@ def test_missing_values_and_texts_are_levels_too():
     assert found["missing"] == [False, True, False, False, False]
 
 
-numbers = st.lists(st.one_of(st.floats(-1e9, 1e9), st.just(float("nan")), st.integers(0, 3)), min_size=1)
+numbers = st.lists(
+    st.one_of(st.floats(-1e9, 1e9), st.just(float("nan")), st.integers(0, 3)), min_size=1
+)
 
 
 @given(values=numbers)

@@ -28,13 +28,18 @@ def test_the_default_is_sqlite_at_the_main_tree(tmp_path):
         assert store.resolve_uri(settings_for(root), root) == f"sqlite:///{tmp_path}/mlflow.db"
     relative = settings_for(tmp_path, "sqlite:///sub/runs.db")
     assert store.resolve_uri(relative, temporary) == f"sqlite:///{tmp_path}/sub/runs.db"
-    assert store.artifact_root(f"sqlite:///{tmp_path}/sub/runs.db", tmp_path) == tmp_path / "sub" / "mlruns"
+    assert (
+        store.artifact_root(f"sqlite:///{tmp_path}/sub/runs.db", tmp_path)
+        == tmp_path / "sub" / "mlruns"
+    )
     assert store.artifact_root("http://x", tmp_path) is None
 
 
 @pytest.mark.parametrize("uri", ["file:./mlruns", "./mlruns", "file:///tmp/x", "C:/mlruns"])
 def test_plain_file_stores_are_refused_with_the_way_out(tmp_path, uri):
-    with pytest.raises(ConfigError, match=r"sqlite:///mlflow\.db.*`mlflow migrate-filestore`") as caught:
+    with pytest.raises(
+        ConfigError, match=r"sqlite:///mlflow\.db.*`mlflow migrate-filestore`"
+    ) as caught:
         store.connect(settings_for(tmp_path, uri), tmp_path)
     assert "--tracking-uri" in str(caught.value)
     assert not list(tmp_path.iterdir())
@@ -64,13 +69,22 @@ def test_a_mistyped_uri_comes_with_what_it_means(tmp_path, uri, meant):
 
 @pytest.mark.parametrize("uri", ["tracking", "http://", "http"])
 def test_a_word_that_is_no_uri_comes_with_the_forms_there_are(tmp_path, uri):
-    with pytest.raises(ConfigError, match=rf"'{uri}' .* is no URI; write http://HOST:PORT .* sqlite:///"):
+    with pytest.raises(
+        ConfigError, match=rf"'{uri}' .* is no URI; write http://HOST:PORT .* sqlite:///"
+    ):
         store.connect(settings_for(tmp_path, uri), tmp_path)
 
 
 @pytest.mark.parametrize(
     "uri",
-    ["http://host", "https://u:p@h:1/x", "sqlite:///x.db", "mysql+pymysql://h/d", "databricks://p", "C:/x"],
+    [
+        "http://host",
+        "https://u:p@h:1/x",
+        "sqlite:///x.db",
+        "mysql+pymysql://h/d",
+        "databricks://p",
+        "C:/x",
+    ],
 )
 def test_a_uri_that_is_right_or_of_another_kind_is_left_alone(uri):
     assert store.meant_uri(uri) == ""
@@ -121,7 +135,9 @@ def test_a_truncated_database_is_named_and_left_as_it_is(tmp_path, empty_databas
     whole = empty_database.read_bytes()
     for kept in (100, 4096, len(whole) // 2, len(whole) - 1):
         (tmp_path / "mlflow.db").write_bytes(whole[:kept])
-        with pytest.raises(RegistryError, match=r"no complete MLflow database.*put a backup .*move it"):
+        with pytest.raises(
+            RegistryError, match=r"no complete MLflow database.*put a backup .*move it"
+        ):
             store.connect(settings_for(tmp_path), tmp_path)
         assert (tmp_path / "mlflow.db").read_bytes() == whole[:kept]
         assert [p.name for p in tmp_path.iterdir()] == ["mlflow.db"]
@@ -206,7 +222,9 @@ def test_a_server_that_hangs_costs_five_seconds_at_most(tmp_path):
         assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("status", "message"), [(500, "answers 500"), (403, "wants other credentials")])
+@pytest.mark.parametrize(
+    ("status", "message"), [(500, "answers 500"), (403, "wants other credentials")]
+)
 def test_a_server_that_answers_wrongly_is_named(tmp_path, status, message):
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -220,7 +238,9 @@ def test_a_server_that_answers_wrongly_is_named(tmp_path, status, message):
         thread = threading.Thread(target=answer)
         thread.start()
         with pytest.raises(RegistryError, match=message):
-            store.connect(settings_for(tmp_path, f"http://127.0.0.1:{listening.getsockname()[1]}"), tmp_path)
+            store.connect(
+                settings_for(tmp_path, f"http://127.0.0.1:{listening.getsockname()[1]}"), tmp_path
+            )
         thread.join()
 
 
@@ -304,7 +324,9 @@ print(get_telemetry_client(), utils._IS_IN_CI_ENV_OR_TESTING, utils._IS_MLFLOW_D
 
 def test_telemetry_is_off_whoever_imports_mlflow_first():
     # MLflow keeps still in tests and CI by itself: without their variables only this package can have told it.
-    bare = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
+    bare = {
+        name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ
+    }
     command = [sys.executable, "-W", "ignore", "-c", TELEMETRY]
     done = subprocess.run(command, env=bare, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("None False False\n", "")

@@ -22,7 +22,9 @@ def stressed(what: str, database: Path, folder: Path, *options: str) -> str:
         f"sqlite:///{store}",
         *options,
     ]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=240)
+    done = subprocess.run(
+        command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=240
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -62,7 +62,9 @@ def test_a_stage_is_read_alike(filled):
     tables, client = open_to_read(filled.root), filled.client
     for stage in STAGES:
         assert get_model(tables, NAME, stage) == get_model(client, NAME, stage)
-    client.set_model_version_tag(NAME, "1", "lockstep.stage", "Archived")  # by hand: the record knows better
+    client.set_model_version_tag(
+        NAME, "1", "lockstep.stage", "Archived"
+    )  # by hand: the record knows better
     client.delete_model_version_tag(NAME, "2", "lockstep.stage")
     for stage in STAGES:
         assert get_model(tables, NAME, stage) == get_model(client, NAME, stage)

@@ -72,7 +72,11 @@ def test_publishing_turned_off_logs_nothing(bare, monkeypatch):
 
 def test_a_trial_that_a_kill_left_half_logged_is_logged_anew(project):
     log = open_search(project, "accidents", "xgboost", "study-1")
-    tags = {"lockstep.search": "study-1", "lockstep.trial": "0", "mlflow.parentRunId": log.parent_id}
+    tags = {
+        "lockstep.search": "study-1",
+        "lockstep.trial": "0",
+        "mlflow.parentRunId": log.parent_id,
+    }
     half = log.client.create_run(log.experiment_id, tags=tags).info.run_id
     again = open_search(project, "accidents", "xgboost", "study-1")
     again.add(RESULTS[0])

@@ -44,13 +44,26 @@ def accept(shop, version=1):
     write_json(folder / SUMS, sums_of(folder))
     tag(shop, "sums_digest", sha256_file(folder / SUMS), version)
     tag(
-        shop, "model_digest", digest_of((folder / "model.skops").read_bytes(), folder / SHIPPED_CODE), version
+        shop,
+        "model_digest",
+        digest_of((folder / "model.skops").read_bytes(), folder / SHIPPED_CODE),
+        version,
     )
 
 
 def test_what_was_published_is_well(shop):
     found = shop.found()
-    checks = ["record", "aliases", "files", "digest", "types", "schema", "card", "golden rows", "closure"]
+    checks = [
+        "record",
+        "aliases",
+        "files",
+        "digest",
+        "types",
+        "schema",
+        "card",
+        "golden rows",
+        "closure",
+    ]
     assert list(found) == [*checks, "inputs", "commit", "gates", "stage"]
     assert found.pop("commit").verdict == "not recorded", "the workspace is no git repository"
     assert {finding.verdict for finding in found.values()} == {"ok"}
@@ -62,15 +75,17 @@ def test_everything_is_checked_where_nothing_is_named(shop):
     assert {f.version for f in found} == {None, *range(1, VERSIONS + 1)}
     assert healthy(found)
     flip(shop.folder(3) / "conda.yaml")
-    assert [(f.version, f.check) for f in verify(shop.client, shop.root) if f.verdict == "failed"] == [
-        (3, "files")
-    ]
+    assert [
+        (f.version, f.check) for f in verify(shop.client, shop.root) if f.verdict == "failed"
+    ] == [(3, "files")]
 
 
 def test_a_byte_changed_in_any_file_is_found_and_the_file_named(shop):
     folder = shop.folder(1)
     names = files(folder)
-    assert {"MLmodel", "model.skops", "golden.json", "schema.yaml", "model_card.json", SUMS} <= set(names)
+    assert {"MLmodel", "model.skops", "golden.json", "schema.yaml", "model_card.json", SUMS} <= set(
+        names
+    )
     assert {"requirements.txt", "code/lockstep/__init__.py", str(SHIPPED_CODE)} <= set(names)
     for name in names:
         before = (folder / name).read_bytes()
@@ -201,7 +216,9 @@ def test_tags_aliases_and_stages_written_past_the_record_are_found(shop):
     lifecycle.promote(shop.client, NAME, 1)
     assert shop.failed() == {}
     shop.client.set_registered_model_alias(NAME, "production", "2")
-    assert shop.failed() == {"aliases": "alias production names version 2, the stages say version 1"}
+    assert shop.failed() == {
+        "aliases": "alias production names version 2, the stages say version 1"
+    }
     shop.client.set_registered_model_alias(NAME, "production", "1")
     tag(shop, "stage", "Staging")
     assert shop.failed() == {"stage": "tag lockstep.stage is Staging, the record says Production"}
@@ -255,7 +272,9 @@ def test_a_closure_that_was_changed_or_is_gone_is_found(shop):
 def git(shop, *arguments):
     environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     command = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *arguments]
-    done = subprocess.run(command, cwd=shop.root, check=True, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=shop.root, check=True, env=environment, capture_output=True, text=True
+    )
     return done.stdout.strip()
 
 
@@ -310,7 +329,10 @@ def kept_by_run(shop, version):
 
 def test_what_a_dirty_tree_had_changed_is_kept_and_each_byte_of_it_checked(dirty):
     found = dirty.found(LAST)
-    assert (found["inputs"].verdict, found["inputs"].what) == ("ok", "3 changed, as kept by the run")
+    assert (found["inputs"].verdict, found["inputs"].what) == (
+        "ok",
+        "3 changed, as kept by the run",
+    )
     assert dirty.found(1)["inputs"].what == "none was kept"
     folder = kept_by_run(dirty, LAST) / "lineage"
     names = [name for name in files(folder) if name != "closure.json"]
@@ -388,12 +410,16 @@ def test_each_byte_of_a_verdict_is_vouched_for_by_its_event(judged):
     before = path.read_bytes()
     for place in (0, 0.5, 0.9):
         flip(path, place)
-        assert judged.failed(LAST) == {"gates": f"changed: {event.gate['file']} of event {event.number}"}
+        assert judged.failed(LAST) == {
+            "gates": f"changed: {event.gate['file']} of event {event.number}"
+        }
     other = {**json.loads(before), "verdict": "passed", "checks": []}
     path.write_text(json.dumps(other))
     assert "gates" in judged.failed(LAST)
     path.unlink()
-    assert judged.failed(LAST) == {"gates": f"missing: {event.gate['file']} of event {event.number}"}
+    assert judged.failed(LAST) == {
+        "gates": f"missing: {event.gate['file']} of event {event.number}"
+    }
     assert judged.failed(1) == {}
 
 
@@ -401,11 +427,16 @@ def test_a_verdict_that_could_not_be_kept_is_told(shop):
     gate = gate_of(shop.client, shop.root, NAME, 1)
     lifecycle.promote(shop.client, NAME, 1, gate=replace(gate, file="", forced=True))
     found = shop.found(1)["gates"]
-    assert (found.verdict, found.what) == ("not recorded", "the verdict of event 5 could not be kept")
+    assert (found.verdict, found.what) == (
+        "not recorded",
+        "the verdict of event 5 could not be kept",
+    )
 
 
 @given(data=st.data())
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_whatever_bytes_are_damaged_it_is_a_finding_and_no_crash(shop, data, tmp_path):
     version, kept = shop.model.version(1), shop.folder(1)
     folder = tmp_path / "damaged"
@@ -434,8 +465,12 @@ def test_people_see_a_line_a_version_and_every_fault(shop):
     flip(shop.folder(2) / "MLmodel")
     text = report(verify(shop.client, shop.root))
     assert "changed: MLmodel" in text
-    assert text.splitlines()[-1] == f"✗ 1 of {2 + 11 * VERSIONS} checks of {VERSIONS} versions failed"
-    assert len(text.splitlines()) == 1 + 1 + 2 * VERSIONS + 1 + 1, "head, model, versions, fault, sum"
+    assert (
+        text.splitlines()[-1] == f"✗ 1 of {2 + 11 * VERSIONS} checks of {VERSIONS} versions failed"
+    )
+    assert len(text.splitlines()) == 1 + 1 + 2 * VERSIONS + 1 + 1, (
+        "head, model, versions, fault, sum"
+    )
 
 
 def test_the_command_says_by_its_exit_code_too(shop, capsys):

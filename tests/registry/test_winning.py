@@ -22,7 +22,10 @@ def test_the_best_has_the_highest_value_and_a_tie_is_no_loss() -> None:
         True,
         "validation_roc_auc 0.7000, of the only version trained on these data",
     )
-    assert best_of(rivals[0], rivals, "roc_auc") == (False, "validation_roc_auc 0.7000, version 2 has 0.8000")
+    assert best_of(rivals[0], rivals, "roc_auc") == (
+        False,
+        "validation_roc_auc 0.7000, version 2 has 0.8000",
+    )
     assert best_of(rivals[3], rivals, "roc_auc") == (
         False,
         "validation_roc_auc was never recorded with the version",

@@ -24,7 +24,9 @@ def scored() -> Scored:
     return Scored((rng.random(6000) < chance).astype(np.int8), score, threshold=0.4542)
 
 
-def drawn(name: str, scored: Scored, facts: Facts | None = None) -> tuple[Axes, dict[str, np.ndarray]]:
+def drawn(
+    name: str, scored: Scored, facts: Facts | None = None
+) -> tuple[Axes, dict[str, np.ndarray]]:
     """Draw a curve; return its axes, and the points of each line by its name in the legend."""
     (axes,) = plots.draw(name, tables(scored)[name], "pears ridge", facts).axes
     return axes, {str(line.get_label()): line.get_xydata() for line in axes.lines}
@@ -85,11 +87,15 @@ def test_what_a_card_says_is_marked() -> None:
 @pytest.mark.parametrize(("metric", "top"), [("roc_auc", "high"), ("rmse", "low")])
 def test_the_best_type_is_on_top(metric: str, top: str) -> None:
     table = pd.DataFrame({"type": ["low", "high"], metric: [0.3, 0.6]})
-    labels = [label.get_text() for label in plots.comparison(table, metric).axes[0].get_yticklabels()]
+    labels = [
+        label.get_text() for label in plots.comparison(table, metric).axes[0].get_yticklabels()
+    ]
     assert labels[-1] == top
 
 
-@pytest.mark.parametrize(("name", "second"), [("predicted_actual", "actual"), ("residuals", "residual")])
+@pytest.mark.parametrize(
+    ("name", "second"), [("predicted_actual", "actual"), ("residuals", "residual")]
+)
 def test_rows_are_dots_beside_a_perfect_models_line(name: str, second: str) -> None:
     table = pd.DataFrame({"predicted": [1.0, 2.0, 3.0], second: [1.5, 1.5, 2.5]})
     (axes,) = plots.draw(name, table, "pears ridge").axes

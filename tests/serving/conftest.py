@@ -125,7 +125,9 @@ class Running:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [
+            json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")
+        ]
 
     def launch(self) -> Running:
         environment = {name: value for name, value in os.environ.items() if name not in UNSET}
@@ -145,9 +147,13 @@ class Running:
 
     def await_start(self) -> Running:
         assert self.process is not None
-        wait_until(lambda: self._found_port() or self.process.poll() is not None, 60, "the server to start")
+        wait_until(
+            lambda: self._found_port() or self.process.poll() is not None, 60, "the server to start"
+        )
         assert self.process.poll() is None, self.log.read_text()
-        wait_until(lambda: self.lives() or self.process.poll() is not None, 30, "the server to answer")
+        wait_until(
+            lambda: self.lives() or self.process.poll() is not None, 30, "the server to answer"
+        )
         assert self.process.poll() is None, self.log.read_text()
         return self
 
@@ -163,7 +169,11 @@ class Running:
             return False
 
     def ask(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
@@ -355,7 +365,9 @@ def credit(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     problem, layout = load_params(root).problem("credit_risk"), ProblemLayout(root, "credit_risk")
     layout.raw.mkdir(parents=True)
     import_sample(root, "credit_risk", problem.source, layout.raw)
-    table, quality = tidy(layout.raw, problem.source.kind, load_schema("credit_risk"), problem.preprocess)
+    table, quality = tidy(
+        layout.raw, problem.source.kind, load_schema("credit_risk"), problem.preprocess
+    )
     write_parquet(layout.tidy, table)
     write_json(layout.data_quality, quality)
     build_features.run(root, "credit_risk")
@@ -367,7 +379,10 @@ def credit(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 def credit_server(credit: Trained) -> Iterator[Running]:
     """One server over the file of the credit model, decided by the business's threshold."""
     shutil.copytree(PROJECT / "src/config", credit.root / "src/config")
-    variables = {"PROBLEM": "credit_risk", "MODEL_PATH": f"models/credit_risk/{credit.type}_model.joblib"}
+    variables = {
+        "PROBLEM": "credit_risk",
+        "MODEL_PATH": f"models/credit_risk/{credit.type}_model.joblib",
+    }
     running = Running(credit.root, variables).start()
     yield running
     assert running.stop() == 0

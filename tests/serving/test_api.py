@@ -35,7 +35,10 @@ def test_a_record_is_answered_as_the_file_prediction_answers_it(server: Running)
     assert told.json["probability"] == score
     assert told.json["threshold"] == model.threshold
     assert told.json["decision"] == int(score >= model.threshold)
-    assert told.json["meaning"] == list(ACCIDENTS.columns["grav"].codes.values())[told.json["decision"]]
+    assert (
+        told.json["meaning"]
+        == list(ACCIDENTS.columns["grav"].codes.values())[told.json["decision"]]
+    )
     assert told.json["model_digest"] == model.digest
     assert told.json["request_id"] == told.headers["x-request-id"]
 
@@ -60,7 +63,10 @@ def record(line):
 
 
 def test_an_id_of_the_clients_own_is_kept_and_any_other_replaced(server: Running):
-    assert server.post("/predict", RECORD, {"X-Request-ID": "loan-17.a"}).json["request_id"] == "loan-17.a"
+    assert (
+        server.post("/predict", RECORD, {"X-Request-ID": "loan-17.a"}).json["request_id"]
+        == "loan-17.a"
+    )
     for odd in ("a b", "x" * 65, "<script>"):
         found = server.post("/predict", RECORD, {"X-Request-ID": odd}).json["request_id"]
         assert re.fullmatch("[0-9a-f]{24}", found)
@@ -73,7 +79,9 @@ def test_contributions_and_base_add_up_to_the_margin(server: Running):
         rows = told.json["explanations"] if isinstance(content, list) else [told.json]
         for one in rows:
             assert set(one["contributions"]) == set(ACCIDENTS.feature_names)
-            assert one["base"] + sum(one["contributions"].values()) == pytest.approx(one["margin"], abs=1e-4)
+            assert one["base"] + sum(one["contributions"].values()) == pytest.approx(
+                one["margin"], abs=1e-4
+            )
             assert one["probability"] == server.post("/predict", RECORD).json["probability"]
 
 
@@ -122,7 +130,9 @@ BODIES = [
 
 @pytest.mark.parametrize("path", ["/predict", "/explain", "/feedback"])
 @pytest.mark.parametrize(("what", "body", "status"), BODIES, ids=[b[0] for b in BODIES])
-def test_a_malformed_body_has_its_status_and_the_server_lives(server: Running, path, what, body, status):
+def test_a_malformed_body_has_its_status_and_the_server_lives(
+    server: Running, path, what, body, status
+):
     told = server.post(path, body)
     allowed = status if isinstance(status, tuple) else (status,)
     if path == "/feedback" and told.status == 400:
@@ -141,7 +151,12 @@ def test_content_types(server: Running):
         "application/ld+json",
     ):
         assert server.ask("POST", "/predict", body, {"Content-Type": good}).status == 200
-    for bad in ("text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1", ""):
+    for bad in (
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=latin-1",
+        "",
+    ):
         told = server.ask("POST", "/predict", body, {"Content-Type": bad})
         assert (told.status, "application/json" in told.json["error"]) == (415, True)
     told = server.ask(
@@ -185,7 +200,9 @@ def test_no_request_that_the_description_allows_or_forbids_meets_an_undocumented
     config = str(Path(__file__).with_name("schemathesis.toml"))
     command = [str(Path(sys.executable).with_name("st")), "--config-file", config, "run", address]
     command += ["--max-examples", "15", "--seed", "1", "--no-color", "--workers", "1"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    ended = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
     assert ended.returncode == 0, ended.stdout[:6000]
     assert "5xx" not in ended.stdout
     assert server.lives()
@@ -193,7 +210,11 @@ def test_no_request_that_the_description_allows_or_forbids_meets_an_undocumented
 
 def test_version_and_health_name_the_model(server: Running):
     version, health = server.get("/version").json, server.get("/health").json
-    assert (health["status"], health["ready"], health["source"]["served_from"]) == ("ok", True, "path")
+    assert (health["status"], health["ready"], health["source"]["served_from"]) == (
+        "ok",
+        True,
+        "path",
+    )
     assert version["model_digest"] == server.post("/predict", RECORD).json["model_digest"]
     assert (version["problem"], version["type"], version["score_scale"]) == (
         "accidents",
@@ -206,7 +227,9 @@ def test_version_and_health_name_the_model(server: Running):
 def test_metrics_count_by_route_and_status(server: Running):
     def count(route: str, status: int) -> float:
         text = server.get("/metrics").body.decode()
-        found = re.search(rf'lockstep_requests_total{{route="{route}",status="{status}"}} (\S+)', text)
+        found = re.search(
+            rf'lockstep_requests_total{{route="{route}",status="{status}"}} (\S+)', text
+        )
         return float(found[1]) if found else 0.0
 
     before, faults, unknown = count("/predict", 200), count("/predict", 422), count("other", 404)
@@ -226,7 +249,9 @@ def test_the_log_has_a_line_a_request_and_nothing_of_what_was_sent(server: Runni
     server.post("/predict", odd, {"X-Request-ID": "logged-1"})
     server.get("/?name=somebody")
     wait_until(
-        lambda: any(line.get("request_id") == "logged-1" for line in server.lines), 5, "the log's line"
+        lambda: any(line.get("request_id") == "logged-1" for line in server.lines),
+        5,
+        "the log's line",
     )
     line = next(line for line in server.lines if line.get("request_id") == "logged-1")
     assert (line["route"], line["status"], line["method"]) == ("/predict", 422, "POST")

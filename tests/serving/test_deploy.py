@@ -36,7 +36,9 @@ def own_decision(tmp_path: Path) -> Path:
     root = tmp_path / "deciding"
     config = root / CONFIG_FILE
     config.parent.mkdir(parents=True)
-    config.write_text("serving: {decisions: {accidents: {threshold: 0.321, approval_band: 0.02}}}\n")
+    config.write_text(
+        "serving: {decisions: {accidents: {threshold: 0.321, approval_band: 0.02}}}\n"
+    )
     shutil.copyfile(PROJECT / "requirements.lock", root / "requirements.lock")
     return root
 
@@ -50,7 +52,11 @@ def test_a_deployment_serves_with_nothing_but_its_own_folder(bundle, own_decisio
     content = json.loads((bundle / "bundle.json").read_text())
     assert (told["version"], told["run_id"]) == (2, content["run_id"])
     assert version["model_digest"] == content["model_digest"]
-    assert (version["threshold"], version["approval_band"], told["threshold"]) == (0.321, 0.02, 0.321)
+    assert (version["threshold"], version["approval_band"], told["threshold"]) == (
+        0.321,
+        0.02,
+        0.321,
+    )
     check_decision(version, output)
     with pytest.raises(LockstepError, match=r"not by threshold 0\.321 and band 0\.02"):
         check_decision(version | {"approval_band": 0}, output)
@@ -68,7 +74,13 @@ def test_what_to_install_is_pinned_and_holds_both_the_models_packages_and_the_ap
 
 def test_a_deployment_that_answers_with_another_model_fails_its_check():
     told = {"model_digest": "a", "run_id": "r"}
-    good = {"probability": 0.5, "run_id": "r", "base": 1.0, "contributions": {"x": 0.5}, "margin": 1.5}
+    good = {
+        "probability": 0.5,
+        "run_id": "r",
+        "base": 1.0,
+        "contributions": {"x": 0.5},
+        "margin": 1.5,
+    }
     _check_answers(good, good, {"model_digest": "a"}, told)
     for predicted, explained, digest, message in (
         (good, good, "b", "another model"),
@@ -81,6 +93,8 @@ def test_a_deployment_that_answers_with_another_model_fails_its_check():
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path):
     command = [sys.executable, "-m", "lockstep.serving.deploy", "--bundle", str(tmp_path)]
-    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(
+        command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60
+    )
     assert ended.returncode == 1
     assert "is no exported bundle" in ended.stderr

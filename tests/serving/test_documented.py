@@ -77,7 +77,8 @@ def test_the_examples_of_credit_risk_are_answered_as_they_are_shown(credit_serve
     of_one = found.json
     assert found.json["model"] == credit_server.variables["MODEL_PATH"]
     several = credit_server.post(
-        "/explain", [json.loads((PROJECT / "src/models/test_features_credit_risk.json").read_text())]
+        "/explain",
+        [json.loads((PROJECT / "src/models/test_features_credit_risk.json").read_text())],
     )
     (row,) = several.json["explanations"]
     assert row == {"row": 1, **{name: of_one[name] for name in row if name != "row"}}
@@ -89,7 +90,10 @@ def test_the_example_of_accidents_is_answered_as_it_is_shown(followed: Followed)
     assert found.status == 200
     of_one_kind(told, found.json, "answer")
     meanings = list(load_schema("accidents").columns["grav"].codes.values())
-    assert (told["meaning"], found.json["meaning"]) == (meanings[1], meanings[found.json["decision"]])
+    assert (told["meaning"], found.json["meaning"]) == (
+        meanings[1],
+        meanings[found.json["decision"]],
+    )
 
 
 def test_each_route_that_is_told_is_there_and_each_that_is_there_is_told(server: Running):
@@ -107,7 +111,9 @@ def test_each_status_that_is_told_is_described_and_each_described_one_is_told():
     rows = re.findall(r"^\| ([\d, ]+) \|", section("What is refused"), re.MULTILINE)
     told = {status for row in rows for status in row.split(", ")}
     paths = openapi(load_schema("accidents"), LimitsSection())["paths"]
-    described = {status for ways in paths.values() for way in ways.values() for status in way["responses"]}
+    described = {
+        status for ways in paths.values() for way in ways.values() for status in way["responses"]
+    }
     nowhere = {"404", "405"}  # of paths and methods that are not described
     assert told == {status for status in described if status >= "4"} | nowhere
 
@@ -128,13 +134,20 @@ def test_each_variable_that_is_told_is_read_and_each_that_is_read_is_told(tmp_pa
 
 def test_the_defaults_that_are_told_are_those_in_force(tmp_path):
     found = settings.load_serving(tmp_path, {})
-    for told in (f"`HOST` ({found.host})", f"`PORT` ({found.port}; ", f"`PROBLEM` ({found.problem})"):
+    for told in (
+        f"`HOST` ({found.host})",
+        f"`PORT` ({found.port}; ",
+        f"`PROBLEM` ({found.problem})",
+    ):
         assert told in section("Settings")
 
 
 def test_the_limits_that_are_told_are_those_in_force():
     limits, text = LimitsSection(), " ".join(PAGE.split())
-    assert f"`MAX_BODY_BYTES` ({limits.body_bytes // 2**20} MiB) or `MAX_ROWS` ({limits.rows:,})" in text
+    assert (
+        f"`MAX_BODY_BYTES` ({limits.body_bytes // 2**20} MiB) or `MAX_ROWS` ({limits.rows:,})"
+        in text
+    )
     assert f"a list of up to {limits.rows:,}" in text
     assert f"as reasons in words; up to {limits.explain_rows:,}" in text
     assert f"(headers: {HEADER_SECONDS:g} s); headers above {HEADER_BYTES // 1024} KiB" in text
@@ -166,7 +179,11 @@ def test_a_fault_names_what_the_page_says(server: Running):
 def test_a_key_is_made_as_the_page_says(tmp_path):
     (command,) = set(re.findall(r"`(python -m lockstep\.serving --new-key NAME)`", PAGE))
     ended = subprocess.run(
-        [sys.executable, *shlex.split(command)[1:]], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, *shlex.split(command)[1:]],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     key, line = re.findall(r": (\S+)$", ended.stdout, re.MULTILINE)
     (tmp_path / "keys").write_text(line)

@@ -49,12 +49,18 @@ def records(trained: Trained) -> list[dict[str, Any]]:
 
 
 def test_every_way_to_a_prediction_gives_equal_probabilities(
-    running: Running, trained: Trained, records: list[dict[str, Any]], tmp_path: Path, capsys, monkeypatch
+    running: Running,
+    trained: Trained,
+    records: list[dict[str, Any]],
+    tmp_path: Path,
+    capsys,
+    monkeypatch,
 ):
     wanted = trained.model.score(records_to_table(trained.schema, records))
     assert len(np.unique(wanted)) > ROWS / 10
     by_file = [
-        one["probability"] for one in predicted_from_file(trained, records, tmp_path, capsys, monkeypatch)
+        one["probability"]
+        for one in predicted_from_file(trained, records, tmp_path, capsys, monkeypatch)
     ]
     assert by_file == wanted.tolist()
 

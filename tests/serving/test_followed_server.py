@@ -62,7 +62,9 @@ def test_promotions_on_a_server_are_live_within_5_s_also_after_it_was_gone(
     began = time.monotonic()
     told = [serving.post("/predict", RECORD) for _ in range(20)]
     assert time.monotonic() - began < 5
-    assert {(one.status, one.json["version"], one.json["probability"]) for one in told} == {(200, 2, before)}
+    assert {(one.status, one.json["version"], one.json["probability"]) for one in told} == {
+        (200, 2, before)
+    }
     assert serving.get("/health/ready").status == 200
 
     tracking.start()

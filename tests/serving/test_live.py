@@ -19,7 +19,16 @@ from typing import Any
 
 import pytest
 from tests.registry.shop import flip
-from tests.serving.conftest import LOCAL, NAME, RECORD, UNSET, Running, client_of, rest_of, wait_until
+from tests.serving.conftest import (
+    LOCAL,
+    NAME,
+    RECORD,
+    UNSET,
+    Running,
+    client_of,
+    rest_of,
+    wait_until,
+)
 
 from lockstep.data.checks import records_to_table
 from lockstep.errors import ArtifactError, ConfigError
@@ -79,13 +88,18 @@ class Load:
             thread.join(timeout=60)
 
 
-def test_promotions_and_rollbacks_are_live_within_5_s_and_no_request_fails_or_mixes_models(followed):
+def test_promotions_and_rollbacks_are_live_within_5_s_and_no_request_fails_or_mixes_models(
+    followed,
+):
     server, client = followed.server, followed.client
     scores = {number: score(client, followed.root, number) for number in (1, 2)}
     assert scores[1] != scores[2]
     reloads = followed.count("reloads")
     with Load(server) as load:
-        for move, wanted in ((lambda: promote(client, NAME, 2), 2), (lambda: rollback(client, NAME), 1)):
+        for move, wanted in (
+            (lambda: promote(client, NAME, 2), 2),
+            (lambda: rollback(client, NAME), 1),
+        ):
             move()
             wait_until(lambda wanted=wanted: followed.version == wanted, 5, f"version {wanted}")
         wait_until(lambda: len(load.answers) > 300, 20, "some more answers")
@@ -100,7 +114,10 @@ def test_promotions_and_rollbacks_are_live_within_5_s_and_no_request_fails_or_mi
 
 def test_a_damaged_model_is_refused_and_the_old_one_goes_on(followed):
     server, client = followed.server, followed.client
-    before, failures = server.post("/predict", RECORD).json["probability"], followed.count("reload_failures")
+    before, failures = (
+        server.post("/predict", RECORD).json["probability"],
+        followed.count("reload_failures"),
+    )
     skops = Path(client.get_model_version_download_uri(NAME, "2")) / "model.skops"
     assert skops.is_relative_to(followed.root)
     whole = skops.read_bytes()
@@ -133,7 +150,9 @@ def test_a_registry_that_is_gone_at_the_start_leaves_the_file_and_is_followed_wh
     client, root, source_of, tmp_path
 ):
     promote(client, NAME, 1)
-    root = shutil.copytree(root, tmp_path / "another")  # whose store this process has not opened yet
+    root = shutil.copytree(
+        root, tmp_path / "another"
+    )  # whose store this process has not opened yet
     os.rename(root / "mlflow.db", root / "away.db")
     source = source_of(root, **LOCAL, MODEL_PATH=FILE)
     assert source.served is not None
@@ -177,7 +196,9 @@ def test_an_exported_bundle_is_served_and_a_changed_one_is_not(client, root, sou
     assert served is not None
     assert (served.origin["version"], served.version_body["source"]) == (1, "bundle")
     (root / "bundle" / "schema.yaml").write_text("name: other\n")
-    with pytest.raises(ArtifactError, match=r"not the bundle that was exported: changed: schema\.yaml"):
+    with pytest.raises(
+        ArtifactError, match=r"not the bundle that was exported: changed: schema\.yaml"
+    ):
         source_of(root, MODEL_PATH="bundle")
     assert (root / "bundle" / "model").is_dir()
 
@@ -259,7 +280,10 @@ def test_keys_are_asked_for_and_rotated_without_a_restart(run, root):
     (root / "keys").write_text("nonsense")
     # the file is looked at by requests that need a key
     wait_until(
-        lambda: status(**{"X-API-Key": new}) == 200 and server.get("/health").json["status"] == "degraded",
+        lambda: (
+            status(**{"X-API-Key": new}) == 200
+            and server.get("/health").json["status"] == "degraded"
+        ),
         5,
         "the fault",
     )
@@ -272,7 +296,12 @@ def test_keys_are_asked_for_and_rotated_without_a_restart(run, root):
 @contextmanager
 def half_sent(server: Running, headers: Mapping[str, str] | None = None) -> Iterator[socket.socket]:
     """A request of which the server has the headers and a part of the body."""
-    lines = {"Host": "a", "Content-Type": "application/json", "Content-Length": len(BODY), **(headers or {})}
+    lines = {
+        "Host": "a",
+        "Content-Type": "application/json",
+        "Content-Length": len(BODY),
+        **(headers or {}),
+    }
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.sendall(f"POST /predict HTTP/1.1\r\n{head}\r\n".encode() + BODY[:50])

@@ -42,7 +42,10 @@ def test_what_was_answered_is_read_back_with_its_labels(tmp_path):
     ]
     assert table["label"].tolist()[2] == 1
     assert read_labels(tmp_path) == {("b", 2): 1}
-    assert (tmp_path.stat().st_mode & 0o077, next(tmp_path.glob(PREDICTIONS)).stat().st_mode & 0o077)[1] == 0
+    assert (
+        tmp_path.stat().st_mode & 0o077,
+        next(tmp_path.glob(PREDICTIONS)).stat().st_mode & 0o077,
+    )[1] == 0
 
 
 def test_scores_of_several_classes_keep_their_shape_and_times_select(tmp_path):

@@ -85,10 +85,15 @@ def test_what_is_allowed_is_said_by_kind_of_column():
 
 
 def test_all_faults_of_a_record_are_told_at_once():
-    record = {name: value for name, value in GOOD.items() if name != "town"} | {"age": 10, "twon": 3}
+    record = {name: value for name, value in GOOD.items() if name != "town"} | {
+        "age": 10,
+        "twon": 3,
+    }
     fault = refused(record)
     assert {told["field"] for told in fault.faults} == {"town", "twon", "age"}
-    assert "(did you mean 'town'?)" in next(f["message"] for f in fault.faults if f["field"] == "twon")
+    assert "(did you mean 'town'?)" in next(
+        f["message"] for f in fault.faults if f["field"] == "twon"
+    )
     assert "and 2 more faults" in str(fault)
 
 
@@ -103,7 +108,9 @@ def test_a_body_made_to_be_slow_is_refused_soon():
     begun = time.monotonic()
     fault = refused(GOOD | {f"{'amount' * 20}{number}": 1 for number in range(30_000)})
     assert (fault.count, len(fault.faults)) == (30_000, MOST_FAULTS)
-    assert time.monotonic() - begun < 10  # near a minute, were every name compared with all that are known
+    assert (
+        time.monotonic() - begun < 10
+    )  # near a minute, were every name compared with all that are known
     assert len(fault.faults[0]["field"]) < 50
 
 
@@ -161,12 +168,17 @@ def test_a_feature_that_is_named_twice_is_refused(rows, name):
 
 
 def test_quotes_in_texts_are_no_sign_of_a_name_that_stands_twice():
-    read = READER.read(orjson.dumps([GOOD | {"employer": 'the "best"'}, GOOD | {"employer": 'a "'}]), 3)
+    read = READER.read(
+        orjson.dumps([GOOD | {"employer": 'the "best"'}, GOOD | {"employer": 'a "'}]), 3
+    )
     assert read.columns["employer"].tolist() == ['the "best"', 'a "']
 
 
 def test_names_of_the_file_pass_for_those_of_the_schema():
-    told = {"y": {"kind": "target"}, "size": {"kind": "numeric", "aliases": ["Size (m²)", "size_m2"]}}
+    told = {
+        "y": {"kind": "target"},
+        "size": {"kind": "numeric", "aliases": ["Size (m²)", "size_m2"]},
+    }
     schema = Schema.model_validate(
         {
             "name": "s",
@@ -213,7 +225,9 @@ def given_records(draw):
         record = dict(GOOD)
         for name in draw(st.lists(st.sampled_from([*GOOD, "agee"]), max_size=2)):
             record[name] = draw(SCALARS)
-        for name in draw(st.lists(st.sampled_from([*GOOD]), max_size=1 if draw(st.booleans()) else 0)):
+        for name in draw(
+            st.lists(st.sampled_from([*GOOD]), max_size=1 if draw(st.booleans()) else 0)
+        ):
             del record[name]
         records.append(record)
     return records
@@ -232,7 +246,11 @@ def test_the_api_takes_what_a_file_of_records_takes_and_names_the_same_faults(re
             record = records[told["row"] - 1]
             with pytest.raises(DataError) as caught:
                 check_record(SCHEMA, record)
-            if not isinstance(told["value"], str) and told["field"] in record and told["field"] != "agee":
+            if (
+                not isinstance(told["value"], str)
+                and told["field"] in record
+                and told["field"] != "agee"
+            ):
                 several = str(caught.value)
                 assert told["message"] in several or "more faults" in several
         return
@@ -265,7 +283,8 @@ def test_a_body_is_scored_as_the_file_of_its_records(kind):
     schema, pipeline = served.schema_of(kind[0]), served.pipeline_of(*kind)
     rng = np.random.Generator(np.random.PCG64(4))
     records = [
-        GOOD | {"amount": float(rng.integers(0, 1000)), "town": int(rng.integers(0, 30))} for _ in range(120)
+        GOOD | {"amount": float(rng.integers(0, 1000)), "town": int(rng.integers(0, 30))}
+        for _ in range(120)
     ]
     read = RecordReader(schema).read(orjson.dumps(records), 200)
     found = Scorer(pipeline, schema).score(read.columns, read.rows)

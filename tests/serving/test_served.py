@@ -81,7 +81,9 @@ def test_a_regression_has_no_threshold():
 
 
 def test_a_model_without_a_threshold_needs_one():
-    with pytest.raises(ConfigError, match="M version 3 records no threshold; set DECISION_THRESHOLD"):
+    with pytest.raises(
+        ConfigError, match="M version 3 records no threshold; set DECISION_THRESHOLD"
+    ):
         decision_of(replace(PLAIN, model=replace(MODEL, threshold=None)), rule())
 
 

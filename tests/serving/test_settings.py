@@ -34,11 +34,19 @@ def test_the_environment_goes_before_dot_env_and_that_before_the_file(tmp_path):
     assert found.source_of("model_path") == "the default"
 
 
-def test_a_threshold_of_the_environment_is_meant_on_the_configured_scale_unless_it_says_another(tmp_path):
+def test_a_threshold_of_the_environment_is_meant_on_the_configured_scale_unless_it_says_another(
+    tmp_path,
+):
     configure(tmp_path, "serving: {decisions: {accidents: {threshold: 0.3, scale: balanced}}}\n")
-    assert load_serving(tmp_path, {"DECISION_THRESHOLD": "0.2"}).rule_for("accidents").scale == "balanced"
+    assert (
+        load_serving(tmp_path, {"DECISION_THRESHOLD": "0.2"}).rule_for("accidents").scale
+        == "balanced"
+    )
     given = load_serving(tmp_path, {"DECISION_THRESHOLD": "0.2", "DECISION_SCALE": "probability"})
-    assert (given.rule_for("accidents").threshold, given.rule_for("accidents").scale) == (0.2, "probability")
+    assert (given.rule_for("accidents").threshold, given.rule_for("accidents").scale) == (
+        0.2,
+        "probability",
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,4 +71,7 @@ def test_a_value_that_cannot_be_meant_is_named_with_its_place(tmp_path, variable
 def test_the_prediction_log_is_a_folder_or_off(tmp_path):
     assert load_serving(tmp_path, {}).prediction_folder == tmp_path / ".lockstep/predictions"
     assert load_serving(tmp_path, {"PREDICTION_LOG": "0"}).prediction_folder is None
-    assert load_serving(tmp_path, {"PREDICTION_LOG": "kept/here"}).prediction_folder == tmp_path / "kept/here"
+    assert (
+        load_serving(tmp_path, {"PREDICTION_LOG": "kept/here"}).prediction_folder
+        == tmp_path / "kept/here"
+    )

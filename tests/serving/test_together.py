@@ -41,14 +41,18 @@ def amounts(*values: float) -> Read:
 
 def test_what_arrives_together_is_one_call():
     scorer = Counting()
-    found = all_at_once([(scorer, amounts(1.0)), (scorer, amounts(2.0, 3.0)), (scorer, amounts(4.0))])
+    found = all_at_once(
+        [(scorer, amounts(1.0)), (scorer, amounts(2.0, 3.0)), (scorer, amounts(4.0))]
+    )
     assert [one.tolist() for one in found] == [[2.0], [4.0, 6.0], [8.0]]
     assert scorer.calls == [4]
 
 
 def test_each_model_scores_its_own_requests():
     old, new = Counting(2.0), Counting(3.0)
-    found = all_at_once([(old, amounts(1.0)), (new, amounts(1.0)), (old, amounts(2.0)), (new, amounts(2.0))])
+    found = all_at_once(
+        [(old, amounts(1.0)), (new, amounts(1.0)), (old, amounts(2.0)), (new, amounts(2.0))]
+    )
     assert [one.tolist() for one in found] == [[2.0], [3.0], [4.0], [6.0]]
     assert (old.calls, new.calls) == ([2], [2])
 
@@ -73,7 +77,9 @@ def test_a_request_that_was_given_up_hinders_nobody():
     assert asyncio.run(ask()).tolist() == [4.0]
 
 
-@given(st.lists(st.lists(st.floats(0, 1e6), min_size=1, max_size=5), min_size=1, max_size=8), st.data())
+@given(
+    st.lists(st.lists(st.floats(0, 1e6), min_size=1, max_size=5), min_size=1, max_size=8), st.data()
+)
 def test_any_mixture_is_answered_as_each_alone(requests, data):
     scorers = [Counting(2.0), Counting(3.0)]
     asked = [(data.draw(st.sampled_from(scorers)), amounts(*values)) for values in requests]

@@ -80,7 +80,9 @@ def test_requests_sent_without_waiting_are_answered_in_their_order(bounded: Runn
     sent = [request(more=f"X-Request-ID: r-{number}\r\n") for number in range(40)]
     told = answers(bounded, b"".join(sent) + LAST)
     assert [status for status, _ in told] == [200] * 41
-    assert [content["request_id"] for _, content in told[:-1]] == [f"r-{number}" for number in range(40)]
+    assert [content["request_id"] for _, content in told[:-1]] == [
+        f"r-{number}" for number in range(40)
+    ]
 
 
 def test_what_is_no_http_is_told_after_the_answers_to_what_came_before(bounded: Running):
@@ -114,10 +116,10 @@ def test_too_many_requests_in_a_row_are_refused_after_the_answers_to_the_first(b
 
 
 @pytest.mark.parametrize("protocol", ["h2c", "websocket"])
-def test_a_wish_for_another_protocol_is_passed_over_with_the_body_kept(bounded: Running, protocol: str):
-    wish = (
-        f"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {protocol}\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
-    )
+def test_a_wish_for_another_protocol_is_passed_over_with_the_body_kept(
+    bounded: Running, protocol: str
+):
+    wish = f"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {protocol}\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
     content = request(more=wish)
     told = answers(bounded, content + content + LAST)
     assert [status for status, _ in told] == [200] * 3
@@ -228,11 +230,20 @@ def test_more_connections_than_are_answered_are_told_so_and_health_still_answers
         for _ in range(CONNECTIONS):
             stack.enter_context(opened(bounded, b"POST /pre"))
         told = bounded.post("/predict", RECORD, {"X-Request-ID": "busy-1"})
-        assert (told.status, told.headers["retry-after"], told.headers["connection"]) == (503, "1", "close")
-        assert told.json == {"error": "too much is under way; try again in a second", "request_id": "busy-1"}
+        assert (told.status, told.headers["retry-after"], told.headers["connection"]) == (
+            503,
+            "1",
+            "close",
+        )
+        assert told.json == {
+            "error": "too much is under way; try again in a second",
+            "request_id": "busy-1",
+        }
         assert bounded.get("/health").status == 200
         assert 'route="/predict",status="503"' in bounded.get("/metrics").body.decode()
-    wait_until(lambda: bounded.post("/predict", RECORD).status == 200, 5, "the server to be free again")
+    wait_until(
+        lambda: bounded.post("/predict", RECORD).status == 200, 5, "the server to be free again"
+    )
 
 
 def test_more_connections_than_can_be_held_are_dropped(bounded: Running):
@@ -240,8 +251,12 @@ def test_more_connections_than_can_be_held_are_dropped(bounded: Running):
     with ExitStack() as stack:
         for _ in range(CONNECTIONS + 150):
             stack.enter_context(opened(bounded))
-        wait_until(lambda: len(established(process)) <= CONNECTIONS + 64, 1, "the rest to be dropped")
-    wait_until(lambda: bounded.post("/predict", RECORD).status == 200, 5, "the server to be free again")
+        wait_until(
+            lambda: len(established(process)) <= CONNECTIONS + 64, 1, "the rest to be dropped"
+        )
+    wait_until(
+        lambda: bounded.post("/predict", RECORD).status == 200, 5, "the server to be free again"
+    )
 
 
 @pytest.mark.parametrize("kind", ["Content-Length: 100000000", "Transfer-Encoding: chunked"])
@@ -249,7 +264,9 @@ def test_a_large_body_is_not_kept_in_memory(bounded: Running, kind: str):
     assert bounded.post("/predict", b" " * 20_000_000).status == 413
     process, part = psutil.Process(bounded.process.pid), b" " * 1_000_000
     before = peak = process.memory_info().rss
-    piece, end = (b"%x\r\n%b\r\n" % (len(part), part), b"0\r\n\r\n") if "chunked" in kind else (part, b"")
+    piece, end = (
+        (b"%x\r\n%b\r\n" % (len(part), part), b"0\r\n\r\n") if "chunked" in kind else (part, b"")
+    )
     head = f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{kind}\r\n\r\n"
     with opened(bounded, head.encode()) as connection:
         for _ in range(100):

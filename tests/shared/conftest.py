@@ -108,7 +108,9 @@ def _servers(tmp: pytest.TempPathFactory, database: Postgres, s3: str) -> dict[s
 
     empty = database.database("empty")
     SqlAlchemyStore(empty, str(tmp.mktemp("unused"))).engine.dispose()
-    options = {kind: ["--backend-store-uri", database.database(kind, like="empty")] for kind in SHARED}
+    options = {
+        kind: ["--backend-store-uri", database.database(kind, like="empty")] for kind in SHARED
+    }
     options["s3"] += ["--artifacts-destination", f"s3://{BUCKET}"]
     options["password"] += ["--app-name", "basic-auth"]
     variables = {"s3": {**S3_KEYS, "MLFLOW_S3_ENDPOINT_URL": s3, "AWS_ENDPOINT_URL": s3}}
@@ -126,7 +128,10 @@ def _passwords(folder: Path) -> dict[str, str]:
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
         "auth_cache_ttl_seconds = 60\n"  # else each request costs a slow hash
     )
-    return {"MLFLOW_AUTH_CONFIG_PATH": str(config), "MLFLOW_FLASK_SERVER_SECRET_KEY": "only for tests"}
+    return {
+        "MLFLOW_AUTH_CONFIG_PATH": str(config),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "only for tests",
+    }
 
 
 def _service(kind: str, server: Server, s3: str) -> Service:
@@ -143,10 +148,16 @@ def _below(folder: Path) -> list[str]:
 def _bucket(s3: str) -> Callable[[], list[str]]:
     import boto3
 
-    keys = {"aws_access_key_id": "none", "aws_secret_access_key": "none", "region_name": "us-east-1"}
+    keys = {
+        "aws_access_key_id": "none",
+        "aws_secret_access_key": "none",
+        "region_name": "us-east-1",
+    }
     client = boto3.client("s3", endpoint_url=s3, **keys)
     client.create_bucket(Bucket=BUCKET)
-    return lambda: [item["Key"] for item in client.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+    return lambda: [
+        item["Key"] for item in client.list_objects_v2(Bucket=BUCKET).get("Contents", [])
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -158,7 +169,9 @@ def colleague() -> Iterator[Colleague]:
 
 
 @pytest.fixture(params=STORES)
-def shared(request: pytest.FixtureRequest, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Shared:
+def shared(
+    request: pytest.FixtureRequest, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> Shared:
     """A workspace of one training, configured to a store of each kind; in shared ones under names of its own."""
     from lockstep.registry.store import client as store
 
@@ -200,5 +213,7 @@ def _configure(root: Path, service: Service | None, name: str) -> None:
         f"  model_registry:\n    registered_model_name: {name}\n"
     )
     if service is not None and service.credentials:
-        lines = (f"{key}={value}" for key, value in zip(CREDENTIALS, service.credentials, strict=True))
+        lines = (
+            f"{key}={value}" for key, value in zip(CREDENTIALS, service.credentials, strict=True)
+        )
         (root / ".env").write_text("\n".join(lines) + "\n")

@@ -60,13 +60,27 @@ class Postgres:
     def start(self) -> Postgres:
         as_other = self._as_other()
         data = self.folder / "data"
-        make = [self.programs / "initdb", "-D", data, "-A", "trust", "-U", SERVICE_USER, "-E", "UTF8"]
+        make = [
+            self.programs / "initdb",
+            "-D",
+            data,
+            "-A",
+            "trust",
+            "-U",
+            SERVICE_USER,
+            "-E",
+            "UTF8",
+        ]
         make += ["--locale=C", "--no-sync"]
-        subprocess.run(make, cwd=self.folder, check=True, capture_output=True, timeout=60, **as_other)
+        subprocess.run(
+            make, cwd=self.folder, check=True, capture_output=True, timeout=60, **as_other
+        )
         serve = [self.programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(self.port)]
         serve += ["-k", "", *(part for switch in OFF for part in ("-c", switch))]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(serve, cwd=self.folder, stdout=log, stderr=log, **as_other)
+            self.process = subprocess.Popen(
+                serve, cwd=self.folder, stdout=log, stderr=log, **as_other
+            )
         deadline = time.monotonic() + 60
         while not self._answers():
             assert self.process.poll() is None, (self.folder / "log").read_text()
@@ -103,7 +117,9 @@ class Postgres:
 
     def stop(self) -> None:
         if self.process is not None:
-            self.process.send_signal(signal.SIGINT)  # its fast shutdown: sessions are ended, not waited for
+            self.process.send_signal(
+                signal.SIGINT
+            )  # its fast shutdown: sessions are ended, not waited for
             self.process.wait(timeout=30)
             self.process = None
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -114,7 +130,9 @@ class Colleague:
 
     def __init__(self) -> None:
         command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("colleague.py"))]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def told(self, *order: object) -> None:
         """Tell what to do, without waiting for it."""

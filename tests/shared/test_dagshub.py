@@ -56,7 +56,9 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_every_request_goes_below_the_repository_with_the_credentials_of_dotenv(project, hub, capsys):
+def test_every_request_goes_below_the_repository_with_the_credentials_of_dotenv(
+    project, hub, capsys
+):
     with (project / ".env").open("a") as env:
         env.write("MLFLOW_TRACKING_USERNAME=jane\nMLFLOW_TRACKING_PASSWORD=a token\n")
     hub.wants = BASIC

@@ -30,7 +30,9 @@ def test_two_trainings_are_published_loaded_checked_and_served_in_turn(shared, c
     first = publish_training(shared.root, "accidents", TYPE)
     shared.train(seed=1)
     second = publish_training(shared.root, "accidents", TYPE)
-    assert [(p.name, p.version, p.new) for p in (first, second)] == [(shared.name, n, True) for n in (1, 2)]
+    assert [(p.name, p.version, p.new) for p in (first, second)] == [
+        (shared.name, n, True) for n in (1, 2)
+    ]
     assert [p.version for p in register_models(shared.root)] == [2]
     lifecycle.promote(shared.client, shared.name, 1)
     loaded = loading.load_version(shared.client, shared.root, shared.name, stage="Production")
@@ -38,7 +40,10 @@ def test_two_trainings_are_published_loaded_checked_and_served_in_turn(shared, c
     lifecycle.promote(shared.client, shared.name)
     capsys.readouterr()
     assert (
-        manage_json(capsys, "get-model", "--model-name", shared.name, "--stage", "Production")["version"] == 2
+        manage_json(capsys, "get-model", "--model-name", shared.name, "--stage", "Production")[
+            "version"
+        ]
+        == 2
     )
     assert sum(file.endswith("model.skops") for file in shared.files()) >= 2
     agrees(shared.client, shared.name)
@@ -47,7 +52,9 @@ def test_two_trainings_are_published_loaded_checked_and_served_in_turn(shared, c
 def test_an_artifact_that_is_not_the_registered_one_is_not_loaded(shared):
     publish_training(shared.root, "accidents", TYPE)
     shared.client.set_model_version_tag(shared.name, "1", "lockstep.model_digest", "0" * 64)
-    with pytest.raises(loading.ArtifactError, match="changed or swapped after it was registered; not loaded"):
+    with pytest.raises(
+        loading.ArtifactError, match="changed or swapped after it was registered; not loaded"
+    ):
         loading.load_version(shared.client, shared.root, shared.name, version=1)
 
 
@@ -167,7 +174,9 @@ def test_pruned_files_are_gone_from_the_bucket_and_the_version_stays(shared, cap
         for f in manage_json(capsys, "verify", "--model-name", shared.name)
     }
     assert (told[1, "files"], told[2, "files"]) == ("pruned", "ok")
-    assert told[1, "closure"] == told[1, "stage"] == "ok", "the version stays, and what it was made from"
+    assert told[1, "closure"] == told[1, "stage"] == "ok", (
+        "the version stays, and what it was made from"
+    )
     assert "failed" not in told.values()
     with pytest.raises(RegistryError, match="were pruned"):
         lifecycle.promote(shared.client, shared.name, 1)
@@ -187,7 +196,9 @@ def doctor(capsys, *options):
 
 
 @pytest.mark.parametrize("shared", ["password"], indirect=True)
-@pytest.mark.parametrize("text", ["MLFLOW_TRACKING_USERNAME=jane\nMLFLOW_TRACKING_PASSWORD=wrong\n", ""])
+@pytest.mark.parametrize(
+    "text", ["MLFLOW_TRACKING_USERNAME=jane\nMLFLOW_TRACKING_PASSWORD=wrong\n", ""]
+)
 def test_wrong_credentials_are_refused_in_one_line(shared, monkeypatch, text):
     add_model(shared.client, 1, shared.name)
     (shared.root / ".env").write_text(text)

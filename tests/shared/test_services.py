@@ -3,7 +3,8 @@ from tests.shared import services
 
 
 @pytest.mark.parametrize(
-    ("lacking", "fix"), [("DRIVERS", "run `make env`"), ("INSTALLED", "run scripts/install_services.sh")]
+    ("lacking", "fix"),
+    [("DRIVERS", "run `make env`"), ("INSTALLED", "run scripts/install_services.sh")],
 )
 def test_without_the_services_tests_are_skipped_with_the_fix_or_fail_where_required(
     tmp_path, monkeypatch, lacking, fix

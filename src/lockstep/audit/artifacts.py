@@ -33,10 +33,19 @@ if TYPE_CHECKING:
 
     from lockstep.registry.record.events import Record
 
-_CARD_TAGS = ("model_digest", "schema_digest", "score_scale", "positive_weight", "class_ratio", "threshold")
+_CARD_TAGS = (
+    "model_digest",
+    "schema_digest",
+    "score_scale",
+    "positive_weight",
+    "class_ratio",
+    "threshold",
+)
 
 
-def check_stored(client: MlflowClient, model: Model, version: Version, folder: Path) -> list[Finding]:
+def check_stored(
+    client: MlflowClient, model: Model, version: Version, folder: Path
+) -> list[Finding]:
     """Fetch and check a version's artifact; of a pruned one only that this is on record."""
     if version.pruned is not None:
         return [tried(version, "files", _pruned, model.record)]
@@ -52,7 +61,10 @@ def _pruned(version: Version, record: Record) -> Told:
     known = [e for e in record.events if e.action == "prune" and str(version.version) in e.details]
     event = next((e for e in known if str(e.number) == version.pruned), None)
     if event is None:
-        return FAILED, f"marked as pruned by event {version.pruned}, and the record knows of no such prune"
+        return (
+            FAILED,
+            f"marked as pruned by event {version.pruned}, and the record knows of no such prune",
+        )
     return PRUNED, f"deleted by {event.who.actor} at {event.time} (event {event.number})"
 
 
@@ -77,10 +89,16 @@ def _files(version: Version, folder: Path) -> Told:
     """Compare every file with the sums noted when the artifact was packaged."""
     noted, path = version.tag("sums_digest"), folder / SUMS
     if not path.is_file():
-        return (FAILED, f"missing: {SUMS}") if noted else (NOT_RECORDED, "registered before sums were kept")
+        return (
+            (FAILED, f"missing: {SUMS}")
+            if noted
+            else (NOT_RECORDED, "registered before sums were kept")
+        )
     faults = compared(read_json(path), sums_of(folder))
     if noted is None:
-        faults.append(f"the version has lost its tag lockstep.sums_digest, and so {SUMS} proves nothing")
+        faults.append(
+            f"the version has lost its tag lockstep.sums_digest, and so {SUMS} proves nothing"
+        )
     elif sha256_file(path) != noted:
         faults.insert(0, f"changed: {SUMS}")
     return (FAILED, "; ".join(faults)) if faults else (OK, f"{len(sums_of(folder)) + 1} files")
@@ -112,7 +130,11 @@ def _digest(version: Version, folder: Path) -> Told:
 
 def _types(version: Version, folder: Path) -> Told:
     """Look for pickles anywhere, and inside the model for types that are not allowed; nothing is loaded."""
-    pickles = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if _is_pickle(path)]
+    pickles = [
+        path.relative_to(folder).as_posix()
+        for path in sorted(folder.rglob("*"))
+        if _is_pickle(path)
+    ]
     if pickles:
         return FAILED, f"{named(pickles)}: a pickle, which is never loaded"
     check_types((folder / SKOPS).read_bytes(), SKOPS)
@@ -124,7 +146,9 @@ def _is_pickle(path: Path) -> bool:
         return False
     with path.open("rb") as stream:
         begins = stream.read(2)
-    return path.suffix in PICKLES or (begins[:1] == b"\x80" and begins[1:] in (b"\2", b"\3", b"\4", b"\5"))
+    return path.suffix in PICKLES or (
+        begins[:1] == b"\x80" and begins[1:] in (b"\2", b"\3", b"\4", b"\5")
+    )
 
 
 def _schema(version: Version, folder: Path) -> Told:

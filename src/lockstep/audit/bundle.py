@@ -26,7 +26,14 @@ from lockstep.io import sha256_file, write_json, write_text
 from lockstep.registry.artifact.artifact_store import fetch_version
 from lockstep.registry.artifact.mlflow_leftovers import drop_added_on_loading
 from lockstep.registry.artifact.packaging import SCHEMA
-from lockstep.registry.catalog import Model, Version, check_stage, check_version, get_model, pruned_line
+from lockstep.registry.catalog import (
+    Model,
+    Version,
+    check_stage,
+    check_version,
+    get_model,
+    pruned_line,
+)
 from lockstep.registry.record.events import Event, Who
 from lockstep.registry.record.journal import Journal, default_who, journal, now
 
@@ -99,7 +106,9 @@ def assemble(
 def building(output: Path) -> Iterator[Path]:
     """Yield a folder to build ``output`` in, on the same disk, that goes unless it is renamed to it."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.", suffix=".part") as made:
+    with tempfile.TemporaryDirectory(
+        dir=output.parent, prefix=f".{output.name}.", suffix=".part"
+    ) as made:
         yield Path(made) / "bundle"
 
 
@@ -110,12 +119,16 @@ def check_asked(output: Path, stage: str | None, version: int | str | None) -> N
     if stage is not None:
         check_stage(stage)
     if output.exists() or output.is_symlink():
-        raise UsageError(f"{output} is there already; name a folder that is not, or remove it first")
+        raise UsageError(
+            f"{output} is there already; name a folder that is not, or remove it first"
+        )
 
 
 def chosen_version(model: Model, stage: str | None, version: int | str | None) -> Version:
     """Return the version that is meant; ArtifactError for one without files."""
-    chosen = model.newest_in(str(stage)) if version is None else model.version(check_version(version))
+    chosen = (
+        model.newest_in(str(stage)) if version is None else model.version(check_version(version))
+    )
     if chosen.pruned is not None:
         raise ArtifactError(pruned_line(chosen))
     return chosen
@@ -197,7 +210,9 @@ def description(version: Version, who: Who) -> dict[str, Any]:
         "git_commit": version.tag("git_commit"),
         "dirty": version.dirty,
         "metrics": version.scores,
-        "tags": {key: version.tags[key] for key in sorted(version.tags) if key.startswith("lockstep.")},
+        "tags": {
+            key: version.tags[key] for key in sorted(version.tags) if key.startswith("lockstep.")
+        },
         "exported": {
             "at": now(),
             "by": who.actor,
@@ -214,7 +229,11 @@ def _put(book: Journal, version: Version, made: Path, output: Path) -> Exported:
             f"{version.name} version {version.version} was moved meanwhile; run the command again"
         )
     files = [path for path in made.rglob("*") if path.is_file()]
-    count, size, digest = len(files), sum(p.stat().st_size for p in files), sha256_file(made / BUNDLE_SUMS)
+    count, size, digest = (
+        len(files),
+        sum(p.stat().st_size for p in files),
+        sha256_file(made / BUNDLE_SUMS),
+    )
     details = {"bundle_digest": digest, "model_digest": version.tag("model_digest") or ""}
     event = book.begin("export", version=version.version, details=details)
     with _dropped_on_failure(book, event):

@@ -32,7 +32,9 @@ def verify_folder(folder: Path, root: Path | None = None) -> list[Finding]:
     Raises DataError for a folder that is none.
     """
     if not (folder / BUNDLE_SUMS).is_file():
-        raise DataError(f"{folder} is no exported bundle: it holds no {BUNDLE_SUMS}; make one with `export`")
+        raise DataError(
+            f"{folder} is no exported bundle: it holds no {BUNDLE_SUMS}; make one with `export`"
+        )
     try:
         version = version_of(folder)
     except BROKEN as error:
@@ -75,5 +77,8 @@ def listed_sums(folder: Path) -> dict[str, str]:
 
 def bundle_sums(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file of a bundle by path; without their list, and what loading it adds."""
-    left_out = {BUNDLE_SUMS, *(f"{MODEL_FOLDER}/{name}" for name in added_on_loading(folder / MODEL_FOLDER))}
+    left_out = {
+        BUNDLE_SUMS,
+        *(f"{MODEL_FOLDER}/{name}" for name in added_on_loading(folder / MODEL_FOLDER)),
+    }
     return {name: digest for name, digest in sums_below(folder).items() if name not in left_out}

@@ -69,7 +69,9 @@ class Finding:
     @property
     def told(self) -> str:
         """The finding as one line."""
-        line = f"{self.what}, {self.where}: " + "; ".join(part for part in (self.fault, self.mend) if part)
+        line = f"{self.what}, {self.where}: " + "; ".join(
+            part for part in (self.fault, self.mend) if part
+        )
         return visible(line)
 
 
@@ -90,7 +92,8 @@ def examine(root: Path, tracking_uri: str | None = None) -> Checkup:
         settings = load_settings(root, {"tracking_uri": tracking_uri})
     except LockstepError as error:
         return Checkup(
-            tools=tools, findings=(*found, Finding("configuration", "settings", str(error), "correct it"))
+            tools=tools,
+            findings=(*found, Finding("configuration", "settings", str(error), "correct it")),
         )
     facts: dict[str, Any] = {}
     with asked(timeout=max(1, round(settings.timeout_seconds / 2))):
@@ -112,12 +115,23 @@ def _of_store(settings: Settings, root: Path, facts: dict[str, Any]) -> Iterator
         facts.setdefault("reachable", client is not None)
         yield Finding("store", facts.get("uri", "settings"), str(error))
         return
-    except (OSError, ValueError, ImportError) as error:  # what answers is no MLflow, or a driver is missing
+    except (
+        OSError,
+        ValueError,
+        ImportError,
+    ) as error:  # what answers is no MLflow, or a driver is missing
         yield Finding(
-            "store", facts["uri"], f"it cannot be used: {store.one_line(error)}", "correct the address"
+            "store",
+            facts["uri"],
+            f"it cannot be used: {store.one_line(error)}",
+            "correct the address",
         )
         return
-    facts |= {"reachable": True, "models": len(models), "versions": sum(len(m.versions) for m in models)}
+    facts |= {
+        "reachable": True,
+        "models": len(models),
+        "versions": sum(len(m.versions) for m in models),
+    }
     yield from of_locks(locks)
     moving = {lock.name for lock in locks if not abandoned(lock)}
     for model in models:
@@ -200,11 +214,17 @@ def _moved(database: Path, old: str) -> Finding:
 
 def _schema(uri: str) -> str:
     """Return the revision of a database's tables; RegistryError where it cannot be read in time."""
-    impatient = {"connect_timeout": _DATABASE_SECONDS} if uri.startswith(("postgresql", "mysql")) else {}
+    impatient = (
+        {"connect_timeout": _DATABASE_SECONDS} if uri.startswith(("postgresql", "mysql")) else {}
+    )
     try:
-        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool, connect_args=impatient)
+        engine = sqlalchemy.create_engine(
+            uri, poolclass=sqlalchemy.NullPool, connect_args=impatient
+        )
         with engine.connect() as connection:
-            return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
+            return str(
+                connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+            )
     except sqlalchemy.exc.SQLAlchemyError as error:
         reason = " ".join(str(error).split())[:200]
         raise RegistryError(
@@ -254,7 +274,11 @@ def of_locks(locks: Iterable[Lock]) -> Iterator[Finding]:
             why = "which is gone" if lock.dead else f"for more than {ABANDONED / 60:g} minutes"
             mend = f"{FIXED_BY}; the next move waits for it and breaks it too"
             yield Finding(
-                "abandoned lock", lock.name, f"it is held by {lock.told}, {why}", mend, "took the lock away"
+                "abandoned lock",
+                lock.name,
+                f"it is held by {lock.told}, {why}",
+                mend,
+                "took the lock away",
             )
 
 
@@ -272,29 +296,37 @@ def of_model(model: Model, moving: bool = False) -> Iterator[Finding]:
         return
     for event in record.open:
         yield Finding(
-            "half-done move", model.name, _begun(event), f"{FIXED_BY}, or make the next move", "ended it"
+            "half-done move",
+            model.name,
+            _begun(event),
+            f"{FIXED_BY}, or make the next move",
+            "ended it",
         )
     unknown = [v.version for v in model.versions if v.recorded is None]
     if unknown:
         fault = f"{_versions(unknown)} not on record: registered without it, or by another tool"
-        yield Finding("no record", model.name, fault, f"{FIXED_BY}, or make the next move", "took over")
+        yield Finding(
+            "no record", model.name, fault, f"{FIXED_BY}, or make the next move", "took over"
+        )
     for fault in disagreements(model):
         mend = f"{FIXED_BY}, or make the next move"
         yield Finding("disagreement", model.name, fault, mend, "wrote what the record says")
     twice = [v.version for v in model.in_stage("Production")]
     if len(twice) > 1:
         fault = f"{_versions(twice)} in Production at once"
-        yield Finding("two Productions", model.name, fault, FIXED_BY, "archived all but the alias's")
+        yield Finding(
+            "two Productions", model.name, fault, FIXED_BY, "archived all but the alias's"
+        )
 
 
 def _begun(event: Event) -> str:
-    return (
-        f"event {event.number} ({event.action}) by {event.who.actor} of {event.time} has begun and not ended"
-    )
+    return f"event {event.number} ({event.action}) by {event.who.actor} of {event.time} has begun and not ended"
 
 
 def _versions(numbers: Sequence[int]) -> str:
-    listed = ", ".join(map(str, numbers[:5])) + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
+    listed = ", ".join(map(str, numbers[:5])) + (
+        f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
+    )
     return f"version {listed} is" if len(numbers) == 1 else f"versions {listed} are"
 
 
@@ -303,7 +335,10 @@ def disagreements(model: Model) -> Iterator[str]:
     for version in model.versions:
         if version.recorded is None:
             continue
-        for place, told in (("tag", version.tags.get(STAGE_TAG)), ("MLflow stage", version.mirrored)):
+        for place, told in (
+            ("tag", version.tags.get(STAGE_TAG)),
+            ("MLflow stage", version.mirrored),
+        ):
             if told != version.stage:
                 yield f"version {version.version} is in {version.stage} by the record, its {place} says {told}"
     wanted = aliases_of(model)
@@ -317,7 +352,9 @@ def _named(number: int | None) -> str:
     return "no version" if number is None else f"version {number}"
 
 
-def of_files(client: MlflowClient, models: Iterable[Model], facts: dict[str, Any]) -> Iterator[Finding]:
+def of_files(
+    client: MlflowClient, models: Iterable[Model], facts: dict[str, Any]
+) -> Iterator[Finding]:
     """Yield versions whose files are gone; those in use are looked at first, as far as time allows."""
     versions = [v for model in models for v in reversed(model.versions) if not v.pruned]
     versions.sort(key=lambda v: v.stage not in ("Production", "Staging"))
@@ -327,9 +364,7 @@ def of_files(client: MlflowClient, models: Iterable[Model], facts: dict[str, Any
             break
         looked += 1
         if fault := _lost(client, version):
-            mend = (
-                "put them back from a backup; a model of this workspace `dvc repro register` registers anew"
-            )
+            mend = "put them back from a backup; a model of this workspace `dvc repro register` registers anew"
             yield Finding("no files", f"{version.name} version {version.version}", fault, mend)
     facts["files_looked_for"] = f"{looked} of {len(versions)} versions"
 
@@ -345,7 +380,11 @@ def _lost(client: MlflowClient, version: Version) -> str:
         return store.one_line(error)
     if not listed:
         return f"there are none in {store.shown(place)}"
-    return "" if SKOPS in listed or not version.tag("model_digest") else f"{SKOPS} is gone from {place}"
+    return (
+        ""
+        if SKOPS in listed or not version.tag("model_digest")
+        else f"{SKOPS} is gone from {place}"
+    )
 
 
 # ---------------------------------------------------------------- the workspace
@@ -354,7 +393,9 @@ def _lost(client: MlflowClient, version: Version) -> str:
 def of_workspace(settings: Settings, root: Path, models: Sequence[Model]) -> Iterator[Finding]:
     """Yield the trained models of this workspace that the registry has neither a version nor a refusal of."""
     try:
-        trainings = load_params(root).train.values() if settings.publish and settings.log_model else []
+        trainings = (
+            load_params(root).train.values() if settings.publish and settings.log_model else []
+        )
     except LockstepError as error:
         yield Finding("configuration", "params.yaml", str(error), "correct it")
         return
@@ -366,7 +407,10 @@ def of_workspace(settings: Settings, root: Path, models: Sequence[Model]) -> Ite
             digest = read_json(card).get("model_digest") if card.is_file() else None
         except (LockstepError, AttributeError) as error:
             yield Finding(
-                "workspace", str(card), f"it cannot be read ({error})", "run `dvc checkout` or `dvc repro`"
+                "workspace",
+                str(card),
+                f"it cannot be read ({error})",
+                "run `dvc checkout` or `dvc repro`",
             )
             continue
         if digest and digest not in known.get(name, set()):
@@ -377,5 +421,9 @@ def of_workspace(settings: Settings, root: Path, models: Sequence[Model]) -> Ite
 def _digests(model: Model) -> set[str]:
     """Return the digests of a model's versions, and of those whose registration was refused, on record."""
     registrations = (e for e in model.record.events if e.action == "register" and e.end is not None)
-    refused = (e.details.get("model_digest") for e in registrations if e.end and e.end.outcome == "refused")
-    return {digest for digest in (*(v.tag("model_digest") for v in model.versions), *refused) if digest}
+    refused = (
+        e.details.get("model_digest") for e in registrations if e.end and e.end.outcome == "refused"
+    )
+    return {
+        digest for digest in (*(v.tag("model_digest") for v in model.versions), *refused) if digest
+    }

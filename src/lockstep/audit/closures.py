@@ -57,7 +57,11 @@ def graph_order(stages: Mapping[str, Any]) -> list[str]:
     order: list[str] = []
     left = sorted(stages)
     while left:
-        ready = [name for name in left if not any(_reads(stages[name], stages[o]) for o in left if o != name)]
+        ready = [
+            name
+            for name in left
+            if not any(_reads(stages[name], stages[o]) for o in left if o != name)
+        ]
         order += ready or left  # a circle, which DVC refuses, would go round for ever
         left = [name for name in left if name not in order]
     return order
@@ -77,7 +81,9 @@ def _differing_files(root: Path, closure: dict[str, Any]) -> list[str]:
         if path in people and told != dvc_sum(root / path)
     }
     read = closure["training"]["deps"]
-    found |= {path for path, told in read.items() if path in people and told != input_sum(root, path)}
+    found |= {
+        path for path, told in read.items() if path in people and told != input_sum(root, path)
+    }
     return sorted(found)
 
 
@@ -98,7 +104,11 @@ def dvc_sum(path: Path) -> str:
 def environment_differs(root: Path, requirements: Path) -> bool:
     """Tell whether a folder's requirements.lock is another than the one given."""
     own = root / "requirements.lock"
-    return not own.is_file() or not requirements.is_file() or sha256_file(own) != sha256_file(requirements)
+    return (
+        not own.is_file()
+        or not requirements.is_file()
+        or sha256_file(own) != sha256_file(requirements)
+    )
 
 
 def _of_stage(
@@ -119,7 +129,9 @@ def _of_stage(
     yield from _pairs(stage, OUTPUT, one.get("outs", {}), other.get("outs", {}))
 
 
-def _pairs(stage: str, kind: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[Difference]:
+def _pairs(
+    stage: str, kind: str, one: Mapping[str, Any], other: Mapping[str, Any]
+) -> Iterator[Difference]:
     for name in sorted({*one, *other}):
         if one.get(name) != other.get(name):
             yield Difference(stage, kind, name, one.get(name), other.get(name))

@@ -16,7 +16,14 @@ from lockstep.registry.catalog import Model, get_model, registry_speaks
 from lockstep.registry.cli import aligned
 from lockstep.registry.lifecycle.moves import leaving
 from lockstep.registry.record.events import Step, Who
-from lockstep.registry.record.journal import ADOPTED_AT_ONCE, Journal, adopt, adoptable, default_who, finish
+from lockstep.registry.record.journal import (
+    ADOPTED_AT_ONCE,
+    Journal,
+    adopt,
+    adoptable,
+    default_who,
+    finish,
+)
 from lockstep.registry.record.locking import Lock, all_locks, held
 from lockstep.registry.store import client as store
 
@@ -26,7 +33,10 @@ if TYPE_CHECKING:
 LONGEST_FAULTS = 2000
 OF_MODELS = ("damaged record", "half-done move", "no record", "disagreement", "two Productions")
 """Findings that are mended a model at a time, in one go."""
-_FACTS = {"schema": "database schema", "files_looked_for": "files looked for (`verify` looks into them)"}
+_FACTS = {
+    "schema": "database schema",
+    "files_looked_for": "files looked for (`verify` looks into them)",
+}
 """Facts of the store whose name for programs says too little."""
 
 
@@ -46,7 +56,10 @@ class Diagnosis:
     @property
     def content(self) -> dict[str, Any]:
         """The whole as plain JSON values."""
-        settings = [dict(zip(("name", "value", "source"), row, strict=True)) for row in self.checkup.settings]
+        settings = [
+            dict(zip(("name", "value", "source"), row, strict=True))
+            for row in self.checkup.settings
+        ]
         left = [{**asdict(finding), "mended": False} for finding in self.checkup.findings]
         done = [{**asdict(finding), "mended": True} for finding in self.mended]
         facts = {"settings": settings, "tools": self.checkup.tools, "store": self.checkup.store}
@@ -95,7 +108,9 @@ def mend_model(client: MlflowClient, name: str) -> None:
     with held(client, name):
         book = Journal(client, get_model(client, name), Who(default_who().actor, "doctor --fix"))
         if book.model.record.faults:
-            accept(book)  # also over what is open: with its end taken away, an old event looks half-done
+            accept(
+                book
+            )  # also over what is open: with its end taken away, an old event looks half-done
         else:
             finish(book)
         adopt(book)
@@ -110,13 +125,15 @@ def accept(book: Journal) -> None:
     faults standing.
     """
     steps = steps_to_tags(book.model)
-    parts = [steps[start : start + ADOPTED_AT_ONCE] for start in range(0, len(steps), ADOPTED_AT_ONCE)] or [
-        ()
-    ]
+    parts = [
+        steps[start : start + ADOPTED_AT_ONCE] for start in range(0, len(steps), ADOPTED_AT_ONCE)
+    ] or [()]
     details = {"faults": "; ".join(book.model.record.faults)[:LONGEST_FAULTS]}
     for place, part in enumerate(parts, start=1):
         last = place == len(parts)
-        event = book.begin("accept" if last else "adopt", steps=part, details=details if last else {})
+        event = book.begin(
+            "accept" if last else "adopt", steps=part, details=details if last else {}
+        )
         book.apply(part)
         book.end(event)
 
@@ -145,9 +162,13 @@ def leave_one(book: Journal) -> None:
 def report(found: Diagnosis) -> str:
     """Return a diagnosis as people read it."""
     checkup = found.checkup
-    settings = [{"setting": n, "value": v or "not set", "from": source} for n, v, source in checkup.settings]
+    settings = [
+        {"setting": n, "value": v or "not set", "from": source} for n, v, source in checkup.settings
+    ]
     parts = [aligned(settings)] if settings else []
-    parts += [aligned([{"tool": tool, "version": version} for tool, version in checkup.tools.items()])]
+    parts += [
+        aligned([{"tool": tool, "version": version} for tool, version in checkup.tools.items()])
+    ]
     parts += [
         "\n".join(
             f"{_FACTS.get(key, key.replace('_', ' '))}: {_word(value)}"
@@ -160,7 +181,9 @@ def report(found: Diagnosis) -> str:
 
 
 def _word(value: Any) -> str:
-    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    return (
+        {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    )
 
 
 def _summary(found: Diagnosis) -> str:
@@ -169,6 +192,8 @@ def _summary(found: Diagnosis) -> str:
         return f"✓ all is well, {mended} mended" if mended else "✓ all is well"
     mendable = sum(bool(f.did) for f in found.checkup.findings)
     hint = (
-        f"; --fix mends {mendable if mendable < left else 'all'} of them" if mendable and not mended else ""
+        f"; --fix mends {mendable if mendable < left else 'all'} of them"
+        if mendable and not mended
+        else ""
     )
     return f"{left} to mend{hint}"

@@ -75,7 +75,9 @@ def told_of(error: Exception, folder: Path | None) -> str:
         return f"missing: {Path(str(error.filename)).name}"
     text = " ".join(str(error).split()) or type(error).__name__
     return (
-        text.replace(f"{folder}/", "") if isinstance(error, LockstepError) else f"unreadable ({text[:200]})"
+        text.replace(f"{folder}/", "")
+        if isinstance(error, LockstepError)
+        else f"unreadable ({text[:200]})"
     )
 
 
@@ -91,7 +93,11 @@ def compared(told: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
 
 def sums_below(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file below a folder by its path there; a dangling link is an error that names it."""
-    files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file() or p.is_symlink()}
+    files = {
+        p.relative_to(folder).as_posix(): p
+        for p in folder.rglob("*")
+        if p.is_file() or p.is_symlink()
+    }
     return {name: sha256_file(files[name]) for name in sorted(files)}
 
 
@@ -114,7 +120,11 @@ def report(findings: Sequence[Finding]) -> str:
     wrong = [finding for finding in findings if finding.verdict == FAILED]
     subjects = len({(f.name, f.version) for f in findings if f.version is not None})
     count = f"{len(findings)} checks of {subjects} version{'s' * (subjects != 1)}"
-    last = f"✗ {len(wrong)} of {count} failed" if wrong else f"✓ {count}: none failed{_left_open(findings)}"
+    last = (
+        f"✗ {len(wrong)} of {count} failed"
+        if wrong
+        else f"✓ {count}: none failed{_left_open(findings)}"
+    )
     rows = findings if subjects == 1 else _shortened(findings)
     return (
         "\n".join([aligned([asdict(f) for f in rows]), last])
@@ -126,7 +136,11 @@ def report(findings: Sequence[Finding]) -> str:
 def _left_open(findings: Sequence[Finding]) -> str:
     """Say how many checks neither passed nor failed."""
     counts = Counter(f.verdict for f in findings if f.verdict not in (OK, FAILED))
-    return f" ({', '.join(f'{count} {verdict}' for verdict, count in counts.items())})" if counts else ""
+    return (
+        f" ({', '.join(f'{count} {verdict}' for verdict, count in counts.items())})"
+        if counts
+        else ""
+    )
 
 
 def _shortened(findings: Sequence[Finding]) -> list[Finding]:

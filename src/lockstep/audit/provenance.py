@@ -36,7 +36,9 @@ LINEAGE, CLOSURE, KEPT = "lineage", "closure.json", "inputs"
 """The folder of a run that tells where its model comes from, and what lies in it besides the changed inputs' sums."""
 
 
-def check_lineage(client: MlflowClient, root: Path, version: Version, folder: Path) -> list[Finding]:
+def check_lineage(
+    client: MlflowClient, root: Path, version: Version, folder: Path
+) -> list[Finding]:
     """Check a version's closure, its changed inputs and its commit; what its run keeps is put into ``folder``."""
     first = tried(version, "closure", _closure_of_run, client, folder)
     return [first, *_rest(version, root, folder)]
@@ -92,22 +94,35 @@ def _inputs(version: Version, folder: Path) -> Told:
     if noted is None:
         return _unvouched(version, path)
     if version.dirty is False:
-        return FAILED, "tag lockstep.dirty says none were changed, tag lockstep.inputs_digest that some were"
+        return (
+            FAILED,
+            "tag lockstep.dirty says none were changed, tag lockstep.inputs_digest that some were",
+        )
     if not path.is_file():
         return FAILED, f"{LINEAGE}/{INPUTS} is gone"
     listed = read_json(path)
     found = sha256_json(listed)
     if found != noted:
-        return FAILED, f"{LINEAGE}/{INPUTS} has digest {found[:12]}…, the version says {noted[:12]}…"
+        return (
+            FAILED,
+            f"{LINEAGE}/{INPUTS} has digest {found[:12]}…, the version says {noted[:12]}…",
+        )
     kept = {name: digest for name, digest in listed.items() if digest is not None}
     faults = compared(kept, sums_below(folder / LINEAGE / KEPT))
-    return (FAILED, "; ".join(faults)) if faults else (OK, f"{len(listed)} changed, as kept by the run")
+    return (
+        (FAILED, "; ".join(faults))
+        if faults
+        else (OK, f"{len(listed)} changed, as kept by the run")
+    )
 
 
 def _unvouched(version: Version, path: Path) -> Told:
     """Tell of a version that vouches for no changed input: whether there were any, or its run holds some."""
     if version.dirty and path.is_file():
-        return FAILED, f"the version has lost its tag lockstep.inputs_digest, and so {INPUTS} proves nothing"
+        return (
+            FAILED,
+            f"the version has lost its tag lockstep.inputs_digest, and so {INPUTS} proves nothing",
+        )
     if version.dirty:
         return NOT_RECORDED, "some were changed and not committed, and none of them were kept"
     if (

@@ -119,7 +119,10 @@ def check_commit(root: Path, commit: str | None, where: str) -> str:
 def _checked_out(root: Path, commit: str, top: Path) -> Tree:
     """Clone the repository without copying its objects, and check the commit out."""
     above = Path(git(root, "rev-parse", "--show-toplevel") or root)
-    copy, quiet = top / "tree", ("-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false")
+    copy, quiet = (
+        top / "tree",
+        ("-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false"),
+    )
     tree = Tree(top, copy, Path(sys.executable))
     top_tree = replace(tree, root=top)
     for command in (
@@ -131,7 +134,9 @@ def _checked_out(root: Path, commit: str, top: Path) -> Tree:
             raise ConfigError(f"git can't copy commit {commit[:12]}: {_last_line(done.stderr)}")
     tree = replace(tree, root=copy / root.relative_to(above.resolve()))
     if not (tree.root / "dvc.yaml").is_file():
-        raise ConfigError(f"commit {commit[:12]} has no dvc.yaml, so nothing can be rebuilt from it")
+        raise ConfigError(
+            f"commit {commit[:12]} has no dvc.yaml, so nothing can be rebuilt from it"
+        )
     (tree.root / "dvc.lock").unlink(missing_ok=True)  # everything is to be made
     _dvc_settings(root, tree)
     return tree
@@ -156,7 +161,9 @@ def put_inputs(tree: Tree, kept: dict[str, str | None], folder: Path, where: str
     for name, told in kept.items():
         source, target = folder / name, tree.root / name
         if not target.resolve().is_relative_to(tree.root.resolve()):
-            raise DataError(f"{where} keeps a file outside of the project ({name}); it is not rebuilt")
+            raise DataError(
+                f"{where} keeps a file outside of the project ({name}); it is not rebuilt"
+            )
         if told is None:
             target.unlink(missing_ok=True)
             continue
@@ -175,7 +182,9 @@ def put_params(tree: Tree, closure: dict[str, Any]) -> None:
     before = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     after = with_params(before, used_params(closure))
     if after != before:
-        path.write_text(yaml.safe_dump(after, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        path.write_text(
+            yaml.safe_dump(after, sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
 
 
 def with_environment(tree: Tree, root: Path) -> Tree:
@@ -185,7 +194,9 @@ def with_environment(tree: Tree, root: Path) -> Tree:
     """
     if not environment_differs(tree.root, root / "requirements.lock"):
         return tree
-    tell("requirements.lock is another than this project's: building that environment with `make env` …")
+    tell(
+        "requirements.lock is another than this project's: building that environment with `make env` …"
+    )
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     base = Path(sys.base_prefix) / "bin" / version
     python = f"PYTHON={base if base.exists() else version}"
@@ -206,7 +217,8 @@ def fetch_data(tree: Tree, root: Path, problem: str, closure: dict[str, Any] | N
     if tracked:
         return _pulled(tree, root, tracked)
     kind = next(
-        (str(p["kind"]) for p in _import_params(tree.root, problem) if "kind" in (p or {})), "unknown"
+        (str(p["kind"]) for p in _import_params(tree.root, problem) if "kind" in (p or {})),
+        "unknown",
     )
     if kind == "download":
         return _raw_files(tree, root, problem, closure)
@@ -239,8 +251,20 @@ def _pull(tree: Tree, root: Path, targets: list[str]) -> str:
     if remote is None:
         return ""
     # A path is relative to the project, not to the copy.
-    _set(tree, "remote", "modify", "--local", remote, "url", run_dvc(root, "config", f"remote.{remote}.url"))
-    return "" if tree.dvc("pull", "--quiet", "--remote", remote, *targets).returncode else "the DVC remote"
+    _set(
+        tree,
+        "remote",
+        "modify",
+        "--local",
+        remote,
+        "url",
+        run_dvc(root, "config", f"remote.{remote}.url"),
+    )
+    return (
+        ""
+        if tree.dvc("pull", "--quiet", "--remote", remote, *targets).returncode
+        else "the DVC remote"
+    )
 
 
 def _raw_files(tree: Tree, root: Path, problem: str, closure: dict[str, Any] | None) -> str:
@@ -249,7 +273,9 @@ def _raw_files(tree: Tree, root: Path, problem: str, closure: dict[str, Any] | N
     entry = (closure or {}).get("stages", {}).get(name)
     lock = tree.root / "dvc.lock"
     if entry is not None:
-        lock.write_text(yaml.safe_dump({"schema": "2.0", "stages": {name: locked(entry)}}), encoding="utf-8")
+        lock.write_text(
+            yaml.safe_dump({"schema": "2.0", "stages": {name: locked(entry)}}), encoding="utf-8"
+        )
         if found := _pull(tree, root, [name]):
             return found
         lock.unlink()
@@ -263,7 +289,9 @@ def locked(entry: dict[str, Any]) -> dict[str, Any]:
     """Return a stage of a closure as an entry of dvc.lock."""
 
     def sums(told: dict[str, str]) -> list[dict[str, str]]:
-        return [{"path": path, "hash": "md5", "md5": value} for path, value in told.items() if value]
+        return [
+            {"path": path, "hash": "md5", "md5": value} for path, value in told.items() if value
+        ]
 
     return {
         "cmd": entry["cmd"],
@@ -280,7 +308,9 @@ def _source(root: Path, problem: str) -> list[str]:
 
 def _import_params(root: Path, problem: str) -> list[Any]:
     params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-    return [value_at(params, key) for key in stage_definition(root, "import_raw", problem)["params"]]
+    return [
+        value_at(params, key) for key in stage_definition(root, "import_raw", problem)["params"]
+    ]
 
 
 # ---------------------------------------------------------------- the work
@@ -297,7 +327,9 @@ def repro(tree: Tree, key: str) -> None:
         )
 
 
-def _watched(command: list[str], folder: Path, variables: dict[str, str], seconds: float | None) -> int:
+def _watched(
+    command: list[str], folder: Path, variables: dict[str, str], seconds: float | None
+) -> int:
     """Run a command in a session of its own; whatever ends this call ends it and all it started."""
     process = subprocess.Popen(
         command,
@@ -310,7 +342,9 @@ def _watched(command: list[str], folder: Path, variables: dict[str, str], second
     try:
         return process.wait(timeout=seconds)
     except subprocess.TimeoutExpired as error:
-        raise ConfigError(f"`{' '.join(command)}` took longer than {seconds:.0f} s and was ended") from error
+        raise ConfigError(
+            f"`{' '.join(command)}` took longer than {seconds:.0f} s and was ended"
+        ) from error
     finally:
         _end(process)
 

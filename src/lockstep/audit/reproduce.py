@@ -85,7 +85,9 @@ class Rebuilt:
         """Where the two part ways first, in a sentence; empty where nothing is known to differ."""
         made = next((d for d in self.differs if d.kind == OUTPUT), None)
         given = next((d for d in self.differs if d.kind not in (OUTPUT, ENVIRONMENT)), None)
-        if given is not None and (made is None or self.differs.index(given) < self.differs.index(made)):
+        if given is not None and (
+            made is None or self.differs.index(given) < self.differs.index(made)
+        ):
             return f"{given.stage}: its {given.kind} {given.name} is another"
         cause = any(d.kind == ENVIRONMENT for d in self.differs)
         why = "; the environment does" if cause else ""
@@ -161,10 +163,14 @@ def start_of(root: Path, version: Version) -> tuple[str, bool]:
     later = version.tag("committed_as")
     if later and git(root, "cat-file", "-e", f"{later}^{{commit}}") is not None:
         return later, False
-    return rebuild.check_commit(root, version.tag("git_commit"), where(version)), bool(version.dirty)
+    return rebuild.check_commit(root, version.tag("git_commit"), where(version)), bool(
+        version.dirty
+    )
 
 
-def restore(client: MlflowClient, version: Version, commit: str, patched: bool, tree: Tree) -> Origin:
+def restore(
+    client: MlflowClient, version: Version, commit: str, patched: bool, tree: Tree
+) -> Origin:
     """Put a version's inputs into the copy of its commit, what was changed over the commit included."""
     kept = tree.top / "run"
     if version.run_id is not None:
@@ -198,7 +204,9 @@ def _differences(tree: Tree, recorded: dict[str, Any], problem: str, kind: str) 
 
 def _plan(version: Version, origin: Origin, data: str, inputs: Sequence[str]) -> str:
     changes = f" with {len(origin.changed)} changed files" if origin.patched else ""
-    line = f"{where(version)} is made again from commit {origin.commit[:_HASH]}{changes}; data: {data}"
+    line = (
+        f"{where(version)} is made again from commit {origin.commit[:_HASH]}{changes}; data: {data}"
+    )
     if origin.closure is None:
         line += "\n⚠ its input closure was not kept or was altered, so only the commit says what went into it"
     if inputs:
@@ -229,7 +237,9 @@ def _tables(located: Any, tree: Tree, version: Version) -> dict[str, Any]:
     rows = read_parquet(layout.matrix("test"), [ROW])[ROW].to_numpy()
     test = read_parquet(layout.tidy).iloc[rows]
     if lacking := [name for name in schema.feature_names if name not in test]:
-        raise ConfigError(f"the rebuilt table lacks columns that the version reads: {', '.join(lacking)}")
+        raise ConfigError(
+            f"the rebuilt table lacks columns that the version reads: {', '.join(lacking)}"
+        )
     return {"golden rows": golden, "test rows": test[schema.feature_names]}
 
 
@@ -247,7 +257,9 @@ def _scored_there(tree: Tree, version: Version, rows: Path) -> Any:
     model, found = layout.model(str(version.tag("type"))), tree.top / "scores.npy"
     command = (str(tree.python), "-P", str(score_rows.__file__), str(model), str(rows), str(found))
     if code := tree.run(*command):
-        raise ConfigError(f"the rebuilt model can't be asked (exit code {code}; the message is above)")
+        raise ConfigError(
+            f"the rebuilt model can't be asked (exit code {code}; the message is above)"
+        )
     return np.load(found, allow_pickle=False)
 
 
@@ -266,7 +278,9 @@ def verdict_of(same_digest: bool, predictions: dict[str, Compared]) -> str:
     """Return the verdict on two models."""
     if same_digest:
         return IDENTICAL
-    return EQUAL if predictions and all(found.equal for found in predictions.values()) else DIFFERENT
+    return (
+        EQUAL if predictions and all(found.equal for found in predictions.values()) else DIFFERENT
+    )
 
 
 # ---------------------------------------------------------------- told
@@ -287,7 +301,10 @@ def facts(done: Rebuilt) -> dict[str, Any]:
         "first_difference": None if done.verdict == IDENTICAL else done.where,
         "differences": [one.content for one in done.differs],
         "predictions": {
-            name: {**asdict(found), "largest": found.largest if math.isfinite(found.largest) else None}
+            name: {
+                **asdict(found),
+                "largest": found.largest if math.isfinite(found.largest) else None,
+            }
             for name, found in done.predictions.items()
         },
         "seconds": round(done.seconds, 1),
@@ -307,7 +324,11 @@ def readable(done: Rebuilt) -> str:
         "model digest": f"{done.digest[:_HASH]}…, as recorded" if same else _digests(done),
         "predictions": _predictions(done),
         "made from": f"commit {done.origin.commit[:_HASH]}"
-        + (f" with {len(done.origin.changed)} changed files kept by its run" if done.origin.patched else ""),
+        + (
+            f" with {len(done.origin.changed)} changed files kept by its run"
+            if done.origin.patched
+            else ""
+        ),
         "data": done.data,
         "environment": done.environment,
         "parted at": "" if same else done.where,
@@ -325,7 +346,9 @@ def _digests(done: Rebuilt) -> str:
 def _predictions(done: Rebuilt) -> str:
     if done.why_not:
         return f"not compared: {done.why_not}"
-    parts = [f"{f.rows:,} {name} apart by up to {f.largest:.3g}" for name, f in done.predictions.items()]
+    parts = [
+        f"{f.rows:,} {name} apart by up to {f.largest:.3g}" for name, f in done.predictions.items()
+    ]
     return ", ".join(parts)
 
 

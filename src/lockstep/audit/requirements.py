@@ -36,7 +36,9 @@ def closed(wanted: Sequence[str], lock: str) -> list[str]:
     Nothing where the lock has not just these versions of the wanted ones, or does not note what needs what.
     """
     packages, asked = read_lock(lock), [_name(line.partition("==")[0]) for line in wanted]
-    if not all(name in packages for name in asked) or not any(p.needed_by for p in packages.values()):
+    if not all(name in packages for name in asked) or not any(
+        p.needed_by for p in packages.values()
+    ):
         return []
     if not {line.strip() for line in wanted} <= {
         pin.partition(" ")[0] for p in packages.values() for pin in p.pins

@@ -17,7 +17,11 @@ def main(model: str, rows: str, scores: str) -> None:
     import pandas as pd
 
     pipeline, table = joblib.load(model), pd.read_parquet(rows)
-    found = pipeline.predict_proba(table) if hasattr(pipeline, "predict_proba") else pipeline.predict(table)
+    found = (
+        pipeline.predict_proba(table)
+        if hasattr(pipeline, "predict_proba")
+        else pipeline.predict(table)
+    )
     np.save(scores, np.asarray(found, dtype="float64"))
 
 

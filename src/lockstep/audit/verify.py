@@ -65,7 +65,9 @@ def _record_faults(model: Model) -> list[str]:
 
 def _alias_faults(model: Model) -> list[str]:
     wanted = aliases_of(model)
-    pairs = ((alias, model.aliases.get(alias), wanted.get(alias)) for alias in ("production", "staging"))
+    pairs = (
+        (alias, model.aliases.get(alias), wanted.get(alias)) for alias in ("production", "staging")
+    )
     return [
         f"alias {alias} names {_numbered(found)}, the stages say {_numbered(right)}"
         for alias, found, right in pairs
@@ -80,7 +82,9 @@ def _numbered(version: int | None) -> str:
 # ---------------------------------------------------------------- a version
 
 
-def check_version(client: MlflowClient, root: Path, model: Model, version: Version) -> list[Finding]:
+def check_version(
+    client: MlflowClient, root: Path, model: Model, version: Version
+) -> list[Finding]:
     """Check one version: its files, fetched afresh, its lineage, and that its tags agree with the record."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
@@ -96,7 +100,10 @@ def _stage(version: Version, record: Record) -> Told:
     """Compare what is written at the version with what the record says of it."""
     if version.recorded is None:
         return NOT_RECORDED, "the record does not know this version; the next move takes it over"
-    pairs = {f"tag {STAGE_TAG}": version.tags.get(STAGE_TAG), "MLflow's own stage": version.mirrored}
+    pairs = {
+        f"tag {STAGE_TAG}": version.tags.get(STAGE_TAG),
+        "MLflow's own stage": version.mirrored,
+    }
     wrong = [
         f"{what} is {said}, the record says {version.stage}"
         for what, said in pairs.items()
@@ -109,8 +116,13 @@ def _stage(version: Version, record: Record) -> Told:
 def _registered_otherwise(version: Version, record: Record) -> list[str]:
     """Name the tags that are not those the event of the version's registration holds."""
     made = next(
-        (e for e in record.events if e.action == "register" and e.of_version == version.version), None
+        (e for e in record.events if e.action == "register" and e.of_version == version.version),
+        None,
     )
     told = {} if made is None else made.details
-    keys = [key for key in ("model_digest", "sums_digest") if key in told and told[key] != version.tag(key)]
+    keys = [
+        key
+        for key in ("model_digest", "sums_digest")
+        if key in told and told[key] != version.tag(key)
+    ]
     return [f"tag lockstep.{key} is not the one of event {made.number}" for key in keys if made]

@@ -54,13 +54,19 @@ def main() -> int | None:
     target = root / EXTERNAL / given.problem
     found = look_at(given.problem, given_path(root, given.source, target), given.kind or None)
     params = new_params(root, schema, found)  # a fault there must be seen before anything is copied
-    changed = [store(found, target), track(root, target), write_if_new(root / "params.yaml", params)]
+    changed = [
+        store(found, target),
+        track(root, target),
+        write_if_new(root / "params.yaml", params),
+    ]
     print(report(root, given.problem, found, any(changed)))
     return None
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m lockstep.commands.add_data", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m lockstep.commands.add_data", description=__doc__
+    )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--problem", required=True, help="a problem that has a schema")
     parser.add_argument("--from", dest="source", required=True, help="a folder or one file")
@@ -132,7 +138,9 @@ def _refuse_broken_links(path: Path) -> None:
 def _check_files(path: Path, files: list[Path], data: tuple[Path, ...]) -> None:
     if not data:
         seen = f"; found {', '.join(f.name for f in files[:5])}" if files else "; it is empty"
-        raise DataError(f"{path} holds no data file ({', '.join(SUFFIXES)}){seen}; unpack archives first")
+        raise DataError(
+            f"{path} holds no data file ({', '.join(SUFFIXES)}){seen}; unpack archives first"
+        )
     for file in data:
         if not os.access(file, os.R_OK):
             raise DataError(f"{file} cannot be read; give this user the permission to read it")
@@ -176,7 +184,11 @@ def store(found: Found, target: Path) -> bool:
 
 
 def _refuse_untracked(target: Path) -> None:
-    if target.exists() and files_below(target) and not target.with_name(f"{target.name}.dvc").exists():
+    if (
+        target.exists()
+        and files_below(target)
+        and not target.with_name(f"{target.name}.dvc").exists()
+    ):
         raise UsageError(
             f"{target} holds files that DVC does not track and that would be lost; move the folder away, then "
             "give its new place as FROM=…"
@@ -184,7 +196,9 @@ def _refuse_untracked(target: Path) -> None:
 
 
 def _digest(files: tuple[Path, ...] | list[Path], base: Path) -> str:
-    lines = [f"{sha256_file(file)}  {file.relative_to(base).as_posix()}\n" for file in sorted(files)]
+    lines = [
+        f"{sha256_file(file)}  {file.relative_to(base).as_posix()}\n" for file in sorted(files)
+    ]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -205,7 +219,9 @@ def new_params(root: Path, schema: Schema, found: Found) -> str:
     text = with_sections(read_params_text(root), suggested_sections(problem))
     params = parsed(text)
     if problem not in params.problems:
-        raise ConfigError(f"params.yaml has no section problems.{problem}; write one like the others there")
+        raise ConfigError(
+            f"params.yaml has no section problems.{problem}; write one like the others there"
+        )
     split_kind = _split_kind(schema, found, params.problem(problem).split.kind)
     keys = {
         ("source", "kind"): found.kind,

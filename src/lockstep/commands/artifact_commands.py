@@ -54,7 +54,9 @@ def exported(client: MlflowClient, options: argparse.Namespace, who: Who) -> Ans
     from lockstep.audit.bundle import MODEL_FOLDER, export
 
     output = Path(options.output)
-    done = export(client, project_root(), options.model_name, output, options.stage, options.version, who)
+    done = export(
+        client, project_root(), options.model_name, output, options.stage, options.version, who
+    )
     content = {
         "name": done.version.name,
         "version": done.version.version,
@@ -109,7 +111,9 @@ def _facts(done: Pruned) -> dict[str, Any]:
 
 def _choice(choice: Choice) -> dict[str, Any]:
     plain = {"version": choice.version.version, "model_digest": choice.version.tag("model_digest")}
-    return plain | ({"files": choice.files, "bytes": choice.bytes} if choice.goes else {"why": choice.reason})
+    return plain | (
+        {"files": choice.files, "bytes": choice.bytes} if choice.goes else {"why": choice.reason}
+    )
 
 
 def _lines(done: Pruned) -> list[str]:
@@ -125,11 +129,12 @@ def _lines(done: Pruned) -> list[str]:
         }
         for c in done.choices
     ]
-    total = (
-        f"{len(done.going)} version{'s' * (len(done.going) != 1)}, {amount(sum(c.bytes for c in done.going))}"
-    )
+    total = f"{len(done.going)} version{'s' * (len(done.going) != 1)}, {amount(sum(c.bytes for c in done.going))}"
     if done.done:
-        return [aligned(rows), f"✓ files deleted: {total}; the versions, their tags and their record stay"]
+        return [
+            aligned(rows),
+            f"✓ files deleted: {total}; the versions, their tags and their record stay",
+        ]
     return [aligned(rows), f"nothing was deleted; with --yes: {total}"]
 
 
@@ -137,6 +142,8 @@ def amount(count: float) -> str:
     """Return a number of bytes as people read it."""
     for unit in _UNITS[:-1]:
         if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "bytes" or count >= 10 else f"{count:.1f} {unit}"
+            return (
+                f"{count:.0f} {unit}" if unit == "bytes" or count >= 10 else f"{count:.1f} {unit}"
+            )
         count /= 1000
     return f"{count:.1f} {_UNITS[-1]}"

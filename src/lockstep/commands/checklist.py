@@ -55,7 +55,9 @@ class Deployment:
         from lockstep.audit.bundle import assemble
 
         return (
-            self._once("bundle", lambda: assemble(self.client, self.root, self.version, self.folder))
+            self._once(
+                "bundle", lambda: assemble(self.client, self.root, self.version, self.folder)
+            )
             or self.folder
         )
 
@@ -104,7 +106,10 @@ def _step(name: str, step: Callable[[Deployment], Answer], case: Deployment) -> 
     try:
         passed, found = step(case)
     except LockstepError as error:
-        passed, found = False, "not tried, for the reason above" if id(error) in known else str(error)
+        passed, found = (
+            False,
+            "not tried, for the reason above" if id(error) in known else str(error),
+        )
     return Step(name, passed, found)
 
 
@@ -148,7 +153,10 @@ def export(case: Deployment) -> Answer:
 def golden_rows(case: Deployment) -> Answer:
     """Check that the bundle's model loads: digest, allowed types, the outputs of its golden rows."""
     model = case.opened.model
-    return True, f"the bundle's model loads, digest {str(model.digest)[:12]}, and repeats its golden rows"
+    return (
+        True,
+        f"the bundle's model loads, digest {str(model.digest)[:12]}, and repeats its golden rows",
+    )
 
 
 def configuration(case: Deployment) -> Answer:
@@ -196,7 +204,9 @@ def predict(case: Deployment) -> Answer:
 
     answered = predicted(case.served, example_of(case), 1)
     told = answered.content
-    finite = bool(answered.rows == 1 and all(math.isfinite(one) for one in answered.scores.ravel().tolist()))
+    finite = bool(
+        answered.rows == 1 and all(math.isfinite(one) for one in answered.scores.ravel().tolist())
+    )
     shown = {
         key: told[key]
         for key in ("probability", "prediction", "decision", "meaning", "threshold")
@@ -219,7 +229,9 @@ def explain(case: Deployment) -> Answer:
 
 def gap_of(told: Mapping[str, Any]) -> float:
     """Return how far base and contributions are from the margin they explain."""
-    return abs(float(told["base"]) + math.fsum(told["contributions"].values()) - float(told["margin"]))
+    return abs(
+        float(told["base"]) + math.fsum(told["contributions"].values()) - float(told["margin"])
+    )
 
 
 def example_of(case: Deployment) -> bytes:

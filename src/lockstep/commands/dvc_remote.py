@@ -34,7 +34,9 @@ def main() -> int | None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m lockstep.commands.dvc_remote", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m lockstep.commands.dvc_remote", description=__doc__
+    )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     actions = parser.add_subparsers(dest="action", required=True)
     setting = actions.add_parser("set", help="make URL the default remote")
@@ -61,7 +63,9 @@ def pull(root: Path) -> None:
     """Fetch everything dvc.lock and the .dvc files name; DVC's own messages pass through."""
     if default_remote(root) is None:
         raise ConfigError(f"no DVC remote is configured; {SET_IT}")
-    failed = show_dvc(root, "pull", "--allow-missing")  # what no stage ever made is not there to be fetched
+    failed = show_dvc(
+        root, "pull", "--allow-missing"
+    )  # what no stage ever made is not there to be fetched
     if lacking := _not_in_cache(root):
         raise DataError(
             f"the remote lacks {', '.join(lacking[:5])}{' …' if len(lacking) > 5 else ''}; run `dvc push` where "
@@ -81,7 +85,9 @@ def _not_in_cache(root: Path) -> list[str]:
 def remote_address(root: Path, url: str) -> str:
     """Return the address as DVC takes it: s3://BUCKET/PREFIX, or a folder, relative to ``root`` if given so."""
     if not url.strip():
-        raise UsageError("no address was given: make dvc-remote URL=… (a folder, or s3://BUCKET/PREFIX)")
+        raise UsageError(
+            "no address was given: make dvc-remote URL=… (a folder, or s3://BUCKET/PREFIX)"
+        )
     url = url.strip().removeprefix("file://")
     if _SCHEME.match(url):
         return _s3_address(url)

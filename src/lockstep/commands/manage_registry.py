@@ -94,14 +94,20 @@ def check_options(options: argparse.Namespace) -> None:
 def show_models(client: Registry, options: argparse.Namespace) -> Answer:
     """List every model."""
     models = list_models(client)
-    return [_model_facts(m) for m in models], aligned([_model_row(m) for m in models]) if models else EMPTY
+    return [_model_facts(m) for m in models], aligned(
+        [_model_row(m) for m in models]
+    ) if models else EMPTY
 
 
 def show_versions(client: Registry, options: argparse.Namespace) -> Answer:
     """List one model's versions, the newest first."""
     model = get_model(client, options.model_name)
     versions = model.versions[::-1]
-    text = aligned([_version_row(v) for v in versions]) if versions else f"{model.name} has no version yet"
+    text = (
+        aligned([_version_row(v) for v in versions])
+        if versions
+        else f"{model.name} has no version yet"
+    )
     return [version_facts(model, v) for v in versions], text
 
 
@@ -116,7 +122,9 @@ def transition(client: MlflowClient, options: argparse.Namespace) -> Answer:
     from lockstep.registry.lifecycle import moves as lifecycle
 
     who, gate = _who(options), _gate(client, options, options.stage)
-    done = lifecycle.transition(client, options.model_name, options.version, options.stage, who, gate=gate)
+    done = lifecycle.transition(
+        client, options.model_name, options.version, options.stage, who, gate=gate
+    )
     return _moved(done, gate)
 
 
@@ -129,7 +137,10 @@ def promote(client: MlflowClient, options: argparse.Namespace) -> Answer:
     aside = getattr(options, "aside", "Archived")
     done = lifecycle.promote(client, options.model_name, options.version, stage, who, gate, aside)
     if options.version is None:
-        print(_newest_note(get_model(client, options.model_name).version(done.step.version)), file=sys.stderr)
+        print(
+            _newest_note(get_model(client, options.model_name).version(done.step.version)),
+            file=sys.stderr,
+        )
     return _moved(done, gate)
 
 
@@ -145,7 +156,9 @@ def rollback(client: MlflowClient, options: argparse.Namespace) -> Answer:
     from lockstep.registry.lifecycle import moves as lifecycle
 
     stage, version, run_id = options.stage or "Production", options.to, options.run_id
-    return _moved(lifecycle.rollback(client, options.model_name, stage, version, run_id, _who(options)))
+    return _moved(
+        lifecycle.rollback(client, options.model_name, stage, version, run_id, _who(options))
+    )
 
 
 def history(client: Registry, options: argparse.Namespace) -> Answer:
@@ -258,7 +271,9 @@ def _who(options: argparse.Namespace) -> Who:
     from lockstep.registry.record.events import Who
     from lockstep.registry.record.journal import default_who
 
-    return Who(default_who().actor if options.actor is None else options.actor, options.reason or "")
+    return Who(
+        default_who().actor if options.actor is None else options.actor, options.reason or ""
+    )
 
 
 def _command(commands: Any, name: str, run: Callable[..., Answer], text: str, options: str) -> None:
@@ -283,7 +298,10 @@ def _option(sub: argparse.ArgumentParser, command: str, option: str, required: b
     texts = {
         "--model-name": ("NAME", "registered model, as list-models shows it"),
         "--version": ("N", "its version" if required else "its version (default: the newest)"),
-        "--stage": ("STAGE", ", ".join(STAGES) if required else "Production (the default) or Staging"),
+        "--stage": (
+            "STAGE",
+            ", ".join(STAGES) if required else "Production (the default) or Staging",
+        ),
         "--against": ("N", "the version to compare it with"),
         "--against-name": (
             "NAME",
@@ -437,7 +455,11 @@ COMMANDS: dict[str, tuple[Callable[..., Answer], str, str]] = {
         "two versions on rows that neither was fitted or tuned on, and what went into them that differs",
         "--model-name --version --against [--against-name]",
     ),
-    "history": (history, "every move of a model: who, when, why, from what, to what", "--model-name"),
+    "history": (
+        history,
+        "every move of a model: who, when, why, from what, to what",
+        "--model-name",
+    ),
     "verify": (
         verify,
         "check files in the store, lineage, tags, aliases and record, or an exported folder; exit code 1 if any fails",

@@ -44,12 +44,18 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m lockstep.commands.new_problem", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m lockstep.commands.new_problem", description=__doc__
+    )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--name", required=True, help="the new problem's name, as in commands and folders")
+    parser.add_argument(
+        "--name", required=True, help="the new problem's name, as in commands and folders"
+    )
     parser.add_argument("--file", required=True, help="one CSV, TSV or Parquet file")
     parser.add_argument("--target", required=True, help="the column to be predicted")
-    parser.add_argument("--task", default="", choices=[*TASKS, ""], help="default: by the target's values")
+    parser.add_argument(
+        "--task", default="", choices=[*TASKS, ""], help="default: by the target's values"
+    )
     return parser.parse_args()
 
 
@@ -63,7 +69,9 @@ def check_name(root: Path, name: str) -> None:
             f"NAME={name} must be small letters, digits and underscores, a letter first{_or(fit)}"
         )
     if keyword.iskeyword(name) or keyword.issoftkeyword(name):
-        raise UsageError(f"NAME={name} is a word of Python's own; give another, e.g. {name}_problem")
+        raise UsageError(
+            f"NAME={name} is a word of Python's own; give another, e.g. {name}_problem"
+        )
     if name in load_params(root).problems or (root / PROBLEMS / name).exists():
         raise UsageError(
             f"the problem {name} exists already; give another NAME=…, or bring new data to it with "
@@ -71,7 +79,9 @@ def check_name(root: Path, name: str) -> None:
         )
     layout = ProblemLayout(root, name)
     taken = [
-        p for p in (layout.data, layout.metrics, root / "models" / name, root / EXTERNAL / name) if p.exists()
+        p
+        for p in (layout.data, layout.metrics, root / "models" / name, root / EXTERNAL / name)
+        if p.exists()
     ]
     if taken:
         raise UsageError(
@@ -154,7 +164,10 @@ def write_folder(folder: Path, draft: Draft) -> None:
         write_text(part / "schema.yaml", schema_text(draft))
         write_json(part / "example.json", draft.example, digits=None)
         title = title_of(draft.problem).replace("_", " ")
-        write_text(part / "__init__.py", f'"""{title}: drafted from a table; schema.yaml says the rest."""\n')
+        write_text(
+            part / "__init__.py",
+            f'"""{title}: drafted from a table; schema.yaml says the rest."""\n',
+        )
         read_schema(part / "schema.yaml")
 
 
@@ -174,7 +187,9 @@ def report(draft: Draft) -> str:
         f"{EXTERNAL}/{name}, tracked by DVC",
     ]
     if draft.decide:
-        lines += ["to decide (marked `decide:` in schema.yaml and params.yaml; the draft works as it is):"]
+        lines += [
+            "to decide (marked `decide:` in schema.yaml and params.yaml; the draft works as it is):"
+        ]
         lines += [f"  - {what}" for what in draft.decide]
     return "\n".join([*lines, "next:", f"  make run-train PROBLEM={name}"])
 

@@ -13,9 +13,7 @@ from lockstep.errors import UsageError, unknown
 
 KeyPath = tuple[str, ...]
 SECTIONS = ("problems", "train", "search")
-FORMS = (
-    "TYPE.NAME=VALUE (xgboost.max_depth=6), SECTION.KEY=VALUE (split.seed=1), or a full key of params.yaml"
-)
+FORMS = "TYPE.NAME=VALUE (xgboost.max_depth=6), SECTION.KEY=VALUE (split.seed=1), or a full key of params.yaml"
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
@@ -73,7 +71,9 @@ def _full(params: Params, section: str, rest: list[str], key: str) -> KeyPath:
     """Return a full key whose entry exists; what lies below it is checked with the whole file."""
     entries: Collection[str] = getattr(params, section)
     if len(rest) < 2:
-        raise UsageError(f"--param {key}: name a key below an entry of {section}, as in {section}.NAME.KEY")
+        raise UsageError(
+            f"--param {key}: name a key below an entry of {section}, as in {section}.NAME.KEY"
+        )
     if rest[0] not in entries:
         raise UsageError(f"--param {key}: {unknown(f'entry of {section}', rest[0], entries)}")
     return (section, *rest)

@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import project_root
-from lockstep.errors import DataError, RegistryError, UsageError, leave_objects_to_the_system, run_command
+from lockstep.errors import (
+    DataError,
+    RegistryError,
+    UsageError,
+    leave_objects_to_the_system,
+    run_command,
+)
 from lockstep.registry.catalog import check_stage, check_version
 from lockstep.registry.cli import Parser, aligned, as_json, common_options
 
@@ -29,7 +35,9 @@ DEFAULT_TYPE = "xgboost"
 _ONCE = ("run_id", "model_digest")
 """What is the same in every row, and is told people once."""
 _MOST_CLASSES = 3
-WAYS = "--use-best-model, --use-mlflow-production, --model-name NAME, --run-id ID or --model-path FILE"
+WAYS = (
+    "--use-best-model, --use-mlflow-production, --model-name NAME, --run-id ID or --model-path FILE"
+)
 
 
 @dataclass(frozen=True)
@@ -62,9 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parser() -> Parser:
     """Return the command line's parser; building it imports nothing heavy."""
     top = Parser(
-        prog="predict_model.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="predict_model.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("file", metavar="FILE", help="records: JSON, JSON Lines or CSV; - for standard input")
+    top.add_argument(
+        "file", metavar="FILE", help="records: JSON, JSON Lines or CSV; - for standard input"
+    )
     which = top.add_argument_group("which model").add_mutually_exclusive_group()
     which.add_argument(
         "--use-best-model",
@@ -83,13 +95,20 @@ def parser() -> Parser:
     )
     which.add_argument("--run-id", metavar="ID", help="the version that this run made")
     which.add_argument(
-        "--model-path", metavar="FILE", type=Path, help="a model file of this workspace (development only)"
+        "--model-path",
+        metavar="FILE",
+        type=Path,
+        help="a model file of this workspace (development only)",
     )
     part = top.add_argument_group("which of its versions").add_mutually_exclusive_group()
-    part.add_argument("--stage", metavar="STAGE", help="with --model-name: the newest version in this stage")
+    part.add_argument(
+        "--stage", metavar="STAGE", help="with --model-name: the newest version in this stage"
+    )
     part.add_argument("--version", metavar="N", help="with --model-name: this version")
     top.add_argument(
-        "--problem", default="accidents", help="with the two --use options: whose models (default: accidents)"
+        "--problem",
+        default="accidents",
+        help="with the two --use options: whose models (default: accidents)",
     )
     top.add_argument(
         "--threshold", type=float, metavar="P", help="decide by this threshold, not the model's own"
@@ -107,13 +126,17 @@ def parser() -> Parser:
 def check_options(options: argparse.Namespace) -> None:
     """Refuse options that can't be meant, before anything is read or asked."""
     if (options.stage or options.version) and not options.model_name:
-        raise UsageError("--stage and --version say which version of --model-name NAME; give that too")
+        raise UsageError(
+            "--stage and --version say which version of --model-name NAME; give that too"
+        )
     if options.stage is not None:
         check_stage(options.stage)
     if options.version is not None:
         check_version(options.version)
     if options.threshold is not None and not 0 <= options.threshold <= 1:
-        raise UsageError(f"--threshold {options.threshold:g} is no probability; give a number from 0 to 1")
+        raise UsageError(
+            f"--threshold {options.threshold:g} is no probability; give a number from 0 to 1"
+        )
     if options.output and options.output.suffix not in WRITERS:
         raise UsageError(f"--output {options.output}: the name must end in {', '.join(WRITERS)}")
 
@@ -127,7 +150,11 @@ def choose(options: argparse.Namespace, environment: Mapping[str, str]) -> Choic
     if options.model_name or options.run_id:
         number = None if options.version is None else check_version(options.version)
         return Choice(
-            problem, name=options.model_name, version=number, stage=options.stage, run_id=options.run_id
+            problem,
+            name=options.model_name,
+            version=number,
+            stage=options.stage,
+            run_id=options.run_id,
         )
 
     def on(name: str) -> bool:
@@ -150,7 +177,11 @@ def variables(root: Path) -> dict[str, str]:
 def read_text(file: str) -> str:
     """Return what a file or standard input (-) holds, as UTF-8."""
     try:
-        return sys.stdin.buffer.read().decode() if file == "-" else Path(file).read_text(encoding="utf-8")
+        return (
+            sys.stdin.buffer.read().decode()
+            if file == "-"
+            else Path(file).read_text(encoding="utf-8")
+        )
     except FileNotFoundError:
         raise DataError(
             f"{file} is missing; give a file of records, e.g. src/models/test_features.json"
@@ -158,7 +189,9 @@ def read_text(file: str) -> str:
     except IsADirectoryError:
         raise DataError(f"{file} is a folder; give a file of records") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+        raise DataError(
+            f"{file} is not UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from None
 
 
 def open_model(options: argparse.Namespace, choice: Choice | None, root: Path) -> Model:
@@ -169,7 +202,9 @@ def open_model(options: argparse.Namespace, choice: Choice | None, root: Path) -
         return load_file(options.model_path, root)
     located, reason = beside_imports(look_up, choice, root, options.tracking_uri)
     if reason:
-        print(f"{located.version.name} version {located.version.version}: {reason}", file=sys.stderr)
+        print(
+            f"{located.version.name} version {located.version.version}: {reason}", file=sys.stderr
+        )
     from lockstep.registry.artifact.loading import open_version
 
     return open_version(located)
@@ -186,7 +221,9 @@ def look_up(choice: Choice, root: Path, tracking_uri: str | None) -> tuple[Locat
         best = best_production(client, root, choice.problem)
         return locate(client, best.version, root), best.reason
     name = _name_of_type(root, choice.problem, choice.type) if choice.type else choice.name
-    version = find_version(client, name, version=choice.version, stage=choice.stage, run_id=choice.run_id)
+    version = find_version(
+        client, name, version=choice.version, stage=choice.stage, run_id=choice.run_id
+    )
     return locate(client, version, root), ""
 
 
@@ -259,7 +296,9 @@ def _likeliest(probabilities: dict[str, float]) -> str:
     """Return the most probable classes with their probabilities, and how many more there are."""
     ordered = sorted(probabilities.items(), key=lambda item: -item[1])
     shown = ", ".join(f"{label} {chance:.4f}" for label, chance in ordered[:_MOST_CLASSES])
-    return shown + (f", {len(ordered) - _MOST_CLASSES} more" if len(ordered) > _MOST_CLASSES else "")
+    return shown + (
+        f", {len(ordered) - _MOST_CLASSES} more" if len(ordered) > _MOST_CLASSES else ""
+    )
 
 
 def _jsonl(rows: list[dict[str, Any]]) -> str:

@@ -36,7 +36,9 @@ def parser() -> Parser:
     """Return the command line's parser; building it imports nothing heavy."""
     top = Parser(prog="promote_model.py", description=__doc__)
     top.formatter_class = argparse.RawDescriptionHelpFormatter
-    top.add_argument("--version", metavar="N", required=True, help="the version, as list-versions shows it")
+    top.add_argument(
+        "--version", metavar="N", required=True, help="the version, as list-versions shows it"
+    )
     top.add_argument(
         "--model-name", metavar="NAME", default=MODEL, help=f"registered model (default: {MODEL})"
     )
@@ -48,11 +50,15 @@ def parser() -> Parser:
         "--check", action="store_true", help="go through the promotion checklist, and move nothing"
     )
     top.add_argument(
-        "--force", action="store_true", help="override what the gates refuse, on record; needs --reason"
+        "--force",
+        action="store_true",
+        help="override what the gates refuse, on record; needs --reason",
     )
     top.add_argument("--reason", metavar="TEXT", help="why, for the record")
     top.add_argument(
-        "--actor", metavar="NAME", help="who, for the record (default: LOCKSTEP_ACTOR, else user@host)"
+        "--actor",
+        metavar="NAME",
+        help="who, for the record (default: LOCKSTEP_ACTOR, else user@host)",
     )
     common_options(top, default=None)
     top.set_defaults(stage="Production")

@@ -62,7 +62,9 @@ def main() -> int | None:
     done = retrain(root, asked)
     print(report(root, asked.problem, done))
     if done.released is None:
-        raise LockstepError("no model of this retrain passed its checks, so what is served stays as it was")
+        raise LockstepError(
+            "no model of this retrain passed its checks, so what is served stays as it was"
+        )
     return None
 
 
@@ -95,7 +97,9 @@ def only_one(root: Path, problem: str) -> Iterator[None]:
         with FileLock(path, timeout=0):
             yield
     except Timeout:
-        raise UsageError(f"another retrain of {problem} is running here; wait for it to end") from None
+        raise UsageError(
+            f"another retrain of {problem} is running here; wait for it to end"
+        ) from None
 
 
 def new_params(root: Path, asked: Asked) -> tuple[str, Params]:
@@ -105,7 +109,10 @@ def new_params(root: Path, asked: Asked) -> tuple[str, Params]:
     types = declared_types(params, asked.problem, asked.models)
     values: dict[KeyPath, Any] = {}
     if asked.cv_folds is not None:
-        values |= {("train", training_key(asked.problem, name), "cv_folds"): asked.cv_folds for name in types}
+        values |= {
+            ("train", training_key(asked.problem, name), "cv_folds"): asked.cv_folds
+            for name in types
+        }
     if asked.through is not None:
         values[last_month(params, asked)] = asked.through
     changed = with_values(text, values)
@@ -207,7 +214,10 @@ def data_window(root: Path, problem: str) -> dict[str, Any]:
     told = {"rows": sum(part["rows"] for part in parts), "train_rows": summary["train"]["rows"]}
     dated = [part for part in parts if "from" in part]
     if dated:
-        told |= {"from": min(part["from"] for part in dated), "to": max(part["to"] for part in dated)}
+        told |= {
+            "from": min(part["from"] for part in dated),
+            "to": max(part["to"] for part in dated),
+        }
     return told
 
 
@@ -252,20 +262,29 @@ def read_arguments() -> Asked:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     problem_options(parser, "credit_risk")
     parser.add_argument(
-        "--tuning", action="store_true", help="search hyperparameters first; winners go into params.yaml"
+        "--tuning",
+        action="store_true",
+        help="search hyperparameters first; winners go into params.yaml",
     )
     parser.add_argument(
-        "--cv-folds", type=int, metavar="N", help="folds of the cross-validation, into params.yaml; 0: none"
+        "--cv-folds",
+        type=int,
+        metavar="N",
+        help="folds of the cross-validation, into params.yaml; 0: none",
     )
     modes = "; ".join(f"{name}: {text}" for name, text in MODES.items())
-    parser.add_argument("--mode", default=FULL, choices=list(MODES), help=f"{modes} (default: {FULL})")
+    parser.add_argument(
+        "--mode", default=FULL, choices=list(MODES), help=f"{modes} (default: {FULL})"
+    )
     parser.add_argument(
         "--through",
         metavar="YYYY-MM",
         help="the last month of the sample's window, into params.yaml (default: as params.yaml says)",
     )
     given = parser.parse_args()
-    asked = Asked(given.problem, tuple(given.models), given.tuning, given.cv_folds, given.mode, given.through)
+    asked = Asked(
+        given.problem, tuple(given.models), given.tuning, given.cv_folds, given.mode, given.through
+    )
     check_asked(asked)
     return asked
 

@@ -76,10 +76,16 @@ def search_type(root: Path, params: Params, problem: str, model_type: str) -> di
         done = finished(study)
         for result in done:
             tell(log, key, search, result, metric)
-        objective = evaluation(layout, training, decision, metric) if len(done) < search.trials else never
-        winner = run_study(study, search, objective, lambda result: tell(log, key, search, result, metric))
+        objective = (
+            evaluation(layout, training, decision, metric) if len(done) < search.trials else never
+        )
+        winner = run_study(
+            study, search, objective, lambda result: tell(log, key, search, result, metric)
+        )
         best = study.best_value
-    print(f"{key}: best validation {metric} {as_metric(metric, best):.5f} with {winner}", flush=True)
+    print(
+        f"{key}: best validation {metric} {as_metric(metric, best):.5f} with {winner}", flush=True
+    )
     if log:
         log.close(winner, best)
     return winner
@@ -119,7 +125,9 @@ def never(params: dict[str, Any], report: Report) -> float:
     raise AssertionError("a finished search evaluates nothing")
 
 
-def evaluation(layout: ProblemLayout, training: Training, decision: Decision, metric: str) -> Evaluate:
+def evaluation(
+    layout: ProblemLayout, training: Training, decision: Decision, metric: str
+) -> Evaluate:
     """Return the objective: fitted on train, stopped on stop, scored and decided as in a training, on choose.
 
     The test part is never read.
@@ -132,7 +140,9 @@ def evaluation(layout: ProblemLayout, training: Training, decision: Decision, me
     from lockstep.problems.schema import load_schema
 
     parts = {part: read_matrix(layout, part) for part in ("train", "stop", "choose")}
-    job = Job(training, decision, load_schema(training.problem), read_encoder(layout.encoder), parts)
+    job = Job(
+        training, decision, load_schema(training.problem), read_encoder(layout.encoder), parts
+    )
     choose, task, recipe = parts["choose"], job.schema.task, job.recipe
     sign = -1 if metric in LOWER_IS_BETTER else 1
 
@@ -141,7 +151,10 @@ def evaluation(layout: ProblemLayout, training: Training, decision: Decision, me
         rounds = training.early_stopping_rounds
         fitted = fit(training.type, tried, parts["train"], parts["stop"], rounds, judged(report))
         found = scores(fitted.estimator, choose.features, task)
-        return sign * evaluate(scored_rows(job, threshold_of(job, found), choose.target, found))[metric]
+        return (
+            sign
+            * evaluate(scored_rows(job, threshold_of(job, found), choose.target, found))[metric]
+        )
 
     return score
 

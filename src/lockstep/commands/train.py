@@ -18,7 +18,9 @@ from lockstep.errors import run_command
 from lockstep.io import read_json, write_text
 
 
-def train(root: Path, problem: str, wanted: Sequence[str] = (), given: Sequence[str] = ()) -> tuple[str, str]:
+def train(
+    root: Path, problem: str, wanted: Sequence[str] = (), given: Sequence[str] = ()
+) -> tuple[str, str]:
     """Bring a problem's models (none named: all) and their versions up to date; return the champion, how they compare.
 
     ``given`` are KEY=VALUE pairs for params.yaml, which is written once all of it holds. All types go through the

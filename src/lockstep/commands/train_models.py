@@ -13,7 +13,9 @@ from lockstep.dvc import repro as dvc
 from lockstep.errors import run_command
 
 
-def train_models(root: Path, problem: str, wanted: list[str], grid_search: bool = False) -> list[str]:
+def train_models(
+    root: Path, problem: str, wanted: list[str], grid_search: bool = False
+) -> list[str]:
     """Bring the wanted types (none: all) up to date and into the registry; return those trained."""
     params = load_params(root)
     types = declared_types(params, problem, wanted)
@@ -43,7 +45,9 @@ def results(root: Path, problem: str, types: list[str]) -> str:
     from lockstep.models.train_multi_model import summary
 
     layout, width = ProblemLayout(root, problem), max(map(len, types))
-    lines = [f"  {name:<{width}}  {summary(read_json(layout.type_metrics(name)))}" for name in types]
+    lines = [
+        f"  {name:<{width}}  {summary(read_json(layout.type_metrics(name)))}" for name in types
+    ]
     return "\n".join(
         [
             f"Trained for {problem}:",
@@ -59,10 +63,14 @@ def results(root: Path, problem: str, types: list[str]) -> str:
 
 def main() -> None:
     """Parse the command line, train, and say what there is."""
-    parser = argparse.ArgumentParser(prog="python src/models/train_multi_model.py", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python src/models/train_multi_model.py", description=__doc__
+    )
     problem_options(parser, "accidents")
     parser.add_argument(
-        "--grid-search", action="store_true", help="search hyperparameters first; winners go into params.yaml"
+        "--grid-search",
+        action="store_true",
+        help="search hyperparameters first; winners go into params.yaml",
     )
     arguments = parser.parse_args()
     root = project_root()

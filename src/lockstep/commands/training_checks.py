@@ -10,7 +10,9 @@ from lockstep.config.params import Params, training_key
 
 def problem_options(parser: ArgumentParser, problem: str) -> None:
     """Add the options that say what is trained: a problem (``problem`` by default) and some of its model types."""
-    parser.add_argument("--problem", default=problem, help=f"a problem of params.yaml (default: {problem})")
+    parser.add_argument(
+        "--problem", default=problem, help=f"a problem of params.yaml (default: {problem})"
+    )
     parser.add_argument(
         "--models",
         nargs="+",
@@ -45,4 +47,6 @@ def check_hyperparameters(params: Params, problem: str, model_types: Iterable[st
     for name in model_types:
         search = params.search.get(training_key(problem, name))
         space = search.space if search else {}
-        check_params(name, Recipe(task, Columns({}), {**params.training(problem, name).params, **space}))
+        check_params(
+            name, Recipe(task, Columns({}), {**params.training(problem, name).params, **space})
+        )

@@ -33,7 +33,8 @@ class SliceGate(Strict):
     min_rows: int = Field(200, ge=2, description="rows from which a slice is judged")
     worse_by: NotNegative = 0.02
     beyond_noise: bool = Field(
-        True, description="whether a slice must also be worse by more than noise; false: the estimate decides"
+        True,
+        description="whether a slice must also be worse by more than noise; false: the estimate decides",
     )
 
 
@@ -58,7 +59,11 @@ class Gates(Strict):
 
 def gates_of(sections: Mapping[str, Gates], problem: str) -> Gates:
     """Return the gates of one problem: the default section's, overridden by what its own section sets."""
-    told = [sections[name].model_dump(exclude_unset=True) for name in (DEFAULT, problem) if name in sections]
+    told = [
+        sections[name].model_dump(exclude_unset=True)
+        for name in (DEFAULT, problem)
+        if name in sections
+    ]
     merged: dict[str, Any] = {}
     for section in told:
         merged = _merged(merged, section)
@@ -68,7 +73,9 @@ def gates_of(sections: Mapping[str, Gates], problem: str) -> Gates:
 def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``one`` with what ``other`` sets, section by section."""
     both = {
-        key: _merged(one[key], value) if isinstance(value, dict) and isinstance(one.get(key), dict) else value
+        key: _merged(one[key], value)
+        if isinstance(value, dict) and isinstance(one.get(key), dict)
+        else value
         for key, value in other.items()
     }
     return {**one, **both}

@@ -51,7 +51,9 @@ class Source(Strict):
     """Where a problem's raw data come from."""
 
     kind: SourceKind = "sample"
-    external: str = Field("data/external/NONE", description="the DVC-tracked folder of kinds files and table")
+    external: str = Field(
+        "data/external/NONE", description="the DVC-tracked folder of kinds files and table"
+    )
     sample: Sample = Field(default_factory=Sample)
     download: Download = Field(default_factory=Download)
 
@@ -61,7 +63,9 @@ class Preprocess(Strict):
 
     max_unknown_codes: Fraction = Field(0.02, description="most unknown codes a column may hold")
     max_dropped: Fraction = Field(0.2, description="most rows that may be dropped")
-    duplicates: Literal["keep", "drop"] = Field("keep", description="what becomes of exact copies of a row")
+    duplicates: Literal["keep", "drop"] = Field(
+        "keep", description="what becomes of exact copies of a row"
+    )
 
 
 class Split(Strict):
@@ -83,7 +87,9 @@ class Features(Strict):
 class Decision(Strict):
     """How probabilities become decisions; without a policy the task's own default: f1, argmax, interval."""
 
-    policy: Literal["f1", "fixed", "approval_rate", "cost", "argmax", "cost_matrix", "interval"] | None = None
+    policy: (
+        Literal["f1", "fixed", "approval_rate", "cost", "argmax", "cost_matrix", "interval"] | None
+    ) = None
     threshold: float | None = Field(None, ge=0, le=1)
     scale: Literal["probability", "balanced"] | None = Field(
         None,
@@ -96,7 +102,9 @@ class Decision(Strict):
         None,
         description="cost_matrix: actual class → predicted class → cost; what is not named costs 1, right ones 0",
     )
-    coverage: float | None = Field(None, gt=0, lt=1, description="interval: share of the rows it shall hold")
+    coverage: float | None = Field(
+        None, gt=0, lt=1, description="interval: share of the rows it shall hold"
+    )
 
 
 class Compare(Strict):
@@ -128,7 +136,9 @@ class Training(Strict):
     calibration: Literal["none", "sigmoid", "isotonic", "temperature"] = "none"
     early_stopping_rounds: int = Field(0, ge=0, description="0: none")
     cv_folds: int = Field(0, ge=0, description="0: none")
-    params: dict[str, Any] = Field(default_factory=dict, description="the estimator's own hyperparameters")
+    params: dict[str, Any] = Field(
+        default_factory=dict, description="the estimator's own hyperparameters"
+    )
 
 
 class Space(Strict):
@@ -191,9 +201,13 @@ def load_params(root: Path) -> Params:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path} is missing; restore it with `git checkout params.yaml`") from None
+        raise ConfigError(
+            f"{path} is missing; restore it with `git checkout params.yaml`"
+        ) from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"params.yaml is no valid YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(
+            f"params.yaml is no valid YAML: {' '.join(str(error).split())}"
+        ) from error
     return parse_params(content)
 
 
@@ -259,7 +273,9 @@ def _section(annotation: Any) -> type[BaseModel] | None:
 
 def _check_trainings(params: Params) -> None:
     declared = {
-        training_key(name, kind): name for name, p in params.problems.items() for kind in p.model_types
+        training_key(name, kind): name
+        for name, p in params.problems.items()
+        for kind in p.model_types
     }
     for key, problem in declared.items():
         if key not in params.train:
@@ -271,7 +287,9 @@ def _check_trainings(params: Params) -> None:
         _check_training(key, training, declared)
     for key in params.search:
         if key not in params.train:
-            raise ConfigError(f"params.yaml: search.{key} names no training{nearest(key, params.train)}")
+            raise ConfigError(
+                f"params.yaml: search.{key} names no training{nearest(key, params.train)}"
+            )
 
 
 def _check_training(key: str, training: Training, declared: dict[str, str]) -> None:

@@ -59,7 +59,9 @@ def parsed(text: str) -> Params:
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"params.yaml is no valid YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(
+            f"params.yaml is no valid YAML: {' '.join(str(error).split())}"
+        ) from error
     return parse_params(content)
 
 
@@ -74,7 +76,10 @@ def _yaml() -> Any:
         type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
     )
     yaml.representer.add_representer(
-        float, lambda writer, value: writer.represent_scalar("tag:yaml.org,2002:float", _float_text(value))
+        float,
+        lambda writer, value: writer.represent_scalar(
+            "tag:yaml.org,2002:float", _float_text(value)
+        ),
     )
     return yaml
 
@@ -92,9 +97,13 @@ def _load(text: str) -> Any:
     try:
         content = _yaml().load(text)
     except YAMLError as error:
-        raise ConfigError(f"params.yaml is no valid YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(
+            f"params.yaml is no valid YAML: {' '.join(str(error).split())}"
+        ) from error
     if not isinstance(content, Mapping):
-        raise ConfigError("params.yaml holds no sections; restore it with `git checkout params.yaml`")
+        raise ConfigError(
+            "params.yaml holds no sections; restore it with `git checkout params.yaml`"
+        )
     return content
 
 
@@ -154,5 +163,7 @@ def with_block(text: str, section: str, body: list[str]) -> str:
     if bounds is None and section not in _load(text):
         return "\n".join([*lines, "", f"{section}:", *body]) + "\n"
     if bounds is None:
-        raise ConfigError(f"params.yaml has no block `{section}:` to add to; write it as an indented block")
+        raise ConfigError(
+            f"params.yaml has no block `{section}:` to add to; write it as an indented block"
+        )
     return "\n".join([*lines[: bounds[1]], *body, *lines[bounds[1] :]]) + "\n"

@@ -149,7 +149,9 @@ class Found:
 
 
 def load_settings(
-    root: Path, options: Mapping[str, str | None] | None = None, environ: Mapping[str, str] | None = None
+    root: Path,
+    options: Mapping[str, str | None] | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """Read all layers below ``root``: option, environment, .env, model_config.yaml, default.
 
@@ -167,7 +169,11 @@ def load_settings(
     sources = {key: str(CONFIG_FILE) for key in config_keys}
     sources |= {
         name: item.source
-        for name, item in (("tracking_uri", found), ("experiment_name", experiment), ("publish", publish))
+        for name, item in (
+            ("tracking_uri", found),
+            ("experiment_name", experiment),
+            ("publish", publish),
+        )
         if item
     }
     registry = config.mlflow.model_registry
@@ -198,7 +204,9 @@ def read_model_config(root: Path) -> tuple[ModelConfig, set[str]]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{CONFIG_FILE} is no valid YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(
+            f"{CONFIG_FILE} is no valid YAML: {' '.join(str(error).split())}"
+        ) from error
     content = _without_empty(content) or {}
     _no_production(content)
     return validated(ModelConfig, content, str(CONFIG_FILE)), set(_leaves(content))
@@ -212,7 +220,9 @@ def environment(root: Path, environ: Mapping[str, str] | None = None) -> dict[st
     from_file = dotenv_values(path, interpolate=False) if path.is_file() else {}
     from_process = os.environ if environ is None else environ
     found = {name: Found(value, ".env") for name, value in from_file.items() if value}
-    found |= {name: Found(value, f"the variable {name}") for name, value in from_process.items() if value}
+    found |= {
+        name: Found(value, f"the variable {name}") for name, value in from_process.items() if value
+    }
     return found
 
 

@@ -35,7 +35,9 @@ def check_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
     Unknown codes and values out of range become missing and are counted; rows that miss what may not be
     missing are dropped and counted. Too many of either, no rows, or one class only: DataError.
     """
-    require_columns([*schema.feature_names, schema.target], raw.table.columns, f"the table of {schema.name}")
+    require_columns(
+        [*schema.feature_names, schema.target], raw.table.columns, f"the table of {schema.name}"
+    )
     if raw.table.empty:
         raise DataError(
             f"the table of {schema.name} is empty: {raw.rows_in} rows read, none left; check the source"
@@ -54,7 +56,9 @@ def check_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
     return checked
 
 
-def _without_copies(table: pd.DataFrame, schema: Schema, rules: Preprocess, checked: Checked) -> pd.DataFrame:
+def _without_copies(
+    table: pd.DataFrame, schema: Schema, rules: Preprocess, checked: Checked
+) -> pd.DataFrame:
     """Drop rows that repeat another in every column but the id, and count them, where the rules say so."""
     if rules.duplicates == "keep":
         return table
@@ -74,10 +78,14 @@ def _present(table: pd.DataFrame, column: Column) -> pd.Series:
         raise DataError(
             f"the source has no '{column.name}' ({column.kind}) and nothing to make it of; add it"
         )
-    return pd.Series(float("nan"), index=table.index, dtype="float64" if column.holds_numbers else "str")
+    return pd.Series(
+        float("nan"), index=table.index, dtype="float64" if column.holds_numbers else "str"
+    )
 
 
-def _known_codes(values: pd.Series, column: Column, rules: Preprocess, checked: Checked) -> pd.Series:
+def _known_codes(
+    values: pd.Series, column: Column, rules: Preprocess, checked: Checked
+) -> pd.Series:
     codes = list(column.codes) if column.holds_numbers else [str(code) for code in column.codes]
     unknown = values.notna() & ~values.isin(pd.Series(codes, dtype=values.dtype))
     count = int(unknown.sum())
@@ -183,12 +191,23 @@ def _check_classes(table: pd.DataFrame, schema: Schema) -> None:
 def _final_types(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Return class codes as int64; all else has its dtype since it was read."""
     target = schema.columns[schema.target]
-    return table.astype({schema.target: "int64"}) if target.codes and target.holds_numbers else table
+    return (
+        table.astype({schema.target: "int64"}) if target.codes and target.holds_numbers else table
+    )
 
 
 def _sorted(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    by = [c.name for kind in ("date", "group", "id") for c in schema.columns.values() if c.kind == kind]
-    return table.sort_values(by, kind="stable", ignore_index=True) if by else table.reset_index(drop=True)
+    by = [
+        c.name
+        for kind in ("date", "group", "id")
+        for c in schema.columns.values()
+        if c.kind == kind
+    ]
+    return (
+        table.sort_values(by, kind="stable", ignore_index=True)
+        if by
+        else table.reset_index(drop=True)
+    )
 
 
 def check_record(schema: Schema, record: Mapping[str, object], where: str = "the record") -> None:
@@ -198,7 +217,9 @@ def check_record(schema: Schema, record: Mapping[str, object], where: str = "the
     the code 2, the text "2" does not.
     """
     if not isinstance(record, Mapping):
-        raise DataError(f"{where} is no object of feature names and values; give one like the input example")
+        raise DataError(
+            f"{where} is no object of feature names and values; give one like the input example"
+        )
     faults = [*_missing_names(schema, record), *_extra_names(schema, record)]
     for column in schema.features:
         fault = _fault(column, record[column.name]) if column.name in record else None
@@ -244,7 +265,11 @@ def _number_fault(column: Column, value: object) -> str | None:
         return f"{column.name} = {_clipped(value)} must be finite"
     if column.codes:
         return None if number in _codes(column) else _code_fault(column, value)
-    return None if _within(number, column) else f"{column.name} = {number:.12g} is not among {_range(column)}"
+    return (
+        None
+        if _within(number, column)
+        else f"{column.name} = {number:.12g} is not among {_range(column)}"
+    )
 
 
 def _code_fault(column: Column, value: object) -> str:
@@ -277,7 +302,9 @@ def records_to_table(schema: Schema, records: Sequence[Mapping[str, object]]) ->
     names = set(schema.feature_names)
     if any(not isinstance(record, Mapping) or record.keys() != names for record in records):
         _refuse_first(schema, records)
-    columns = {c.name: _checked_values(c, [record[c.name] for record in records]) for c in schema.features}
+    columns = {
+        c.name: _checked_values(c, [record[c.name] for record in records]) for c in schema.features
+    }
     if any(values is None for values in columns.values()):
         _refuse_first(schema, records)
     return pd.DataFrame(columns)
@@ -293,7 +320,9 @@ def _under_own_names(
         isinstance(record, Mapping) and names.keys() & record.keys() for record in records
     ):
         return records
-    return [_renamed(record, names) if isinstance(record, Mapping) else record for record in records]
+    return [
+        _renamed(record, names) if isinstance(record, Mapping) else record for record in records
+    ]
 
 
 def _renamed(record: Mapping[str, object], names: Mapping[str, str]) -> Mapping[str, object]:
@@ -321,7 +350,11 @@ def _checked_values(column: Column, values: list[Any]) -> np.ndarray | pd.Series
         out = np.array(values, dtype=np.float64)  # None becomes NaN
     except OverflowError:
         return None
-    known = np.isin(out, list(_codes(column))) if column.codes else _within(out, column) & np.isfinite(out)
+    known = (
+        np.isin(out, list(_codes(column)))
+        if column.codes
+        else _within(out, column) & np.isfinite(out)
+    )
     good = known | np.isnan(out) if column.missing else known
     return out if good.all() else None
 
@@ -333,4 +366,6 @@ def _unfit(kind: type) -> bool:
 def _checked_text(column: Column, values: list[Any]) -> pd.Series | None:
     if any(_fault(column, value) for value in values):
         return None
-    return pd.Series([None if value is None or value != value else value for value in values], dtype="str")
+    return pd.Series(
+        [None if value is None or value != value else value for value in values], dtype="str"
+    )

@@ -82,7 +82,9 @@ def fetch(file: RemoteFile, cache: Path, session: Session, patience: Patience) -
     if file.sha256 and spot.whole.exists() and sha256_file(spot.whole) == file.sha256:
         return spot.whole
     cache.mkdir(parents=True, exist_ok=True)
-    if spot.whole.exists() and not file.sha256:  # there is something to go on with: no need to insist
+    if (
+        spot.whole.exists() and not file.sha256
+    ):  # there is something to go on with: no need to insist
         patience = replace(patience, tries=min(patience.tries, 2))
     try:
         _persist(file, spot, patience, lambda: _attempt(file, spot, session, patience))
@@ -134,7 +136,10 @@ def _attempt(file: RemoteFile, spot: Spot, session: Session, patience: Patience)
         return _finish(file, spot)
     waits = (patience.connect, patience.read)
     headers = _headers(have, note, old)
-    with _faults(file, spot), session.get(file.url, headers=headers, stream=True, timeout=waits) as answer:
+    with (
+        _faults(file, spot),
+        session.get(file.url, headers=headers, stream=True, timeout=waits) as answer,
+    ):
         if answer.status_code == 304 and old:
             return None
         _check_status(file, answer)
@@ -151,7 +156,11 @@ def _faults(file: RemoteFile, spot: Spot) -> Iterator[None]:
         raise DataError(
             f"{file.url}: its certificate is refused; set REQUESTS_CA_BUNDLE ({error})"
         ) from error
-    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+    except (
+        requests.ConnectionError,
+        requests.Timeout,
+        requests.exceptions.ChunkedEncodingError,
+    ) as error:
         raise Cut(_reason(error, spot)) from error
     except requests.RequestException as error:
         raise DataError(f"{file.url} is no address to fetch {file.name} from ({error})") from error
@@ -220,7 +229,9 @@ def _save(file: RemoteFile, spot: Spot, answer: Response, start: int) -> None:
         _note_answer(spot, answer, length)
     with (
         spot.part.open("ab" if start else "wb") as out,
-        tqdm(total=length, initial=start, desc=file.name, unit="B", unit_scale=True, disable=None) as bar,
+        tqdm(
+            total=length, initial=start, desc=file.name, unit="B", unit_scale=True, disable=None
+        ) as bar,
     ):
         for block in answer.iter_content(BLOCK):
             if out.tell() == 0:
@@ -260,7 +271,9 @@ def _finish(file: RemoteFile, spot: Spot) -> None:
     """Check the sum and give the part its name; a wrong sum removes it."""
     if not spot.size:
         spot.forget_part()
-        raise DataError(f"{file.name}: {file.url} sent an empty file; look at the address, then run it again")
+        raise DataError(
+            f"{file.name}: {file.url} sent an empty file; look at the address, then run it again"
+        )
     got = sha256_file(spot.part) if file.sha256 else None
     if got != file.sha256:
         spot.forget_part()

@@ -42,7 +42,9 @@ def main() -> int | None:
     with whole_folder(ProblemLayout(root, problem).raw) as folder:
         IMPORTERS[source.kind](root, problem, source, folder)
         sizes = file_sizes(folder, source.kind)
-    print(f"{problem}: {len(sizes)} raw files ({readable_size(sum(sizes))}) from source {source.kind}")
+    print(
+        f"{problem}: {len(sizes)} raw files ({readable_size(sum(sizes))}) from source {source.kind}"
+    )
     return None
 
 
@@ -102,7 +104,9 @@ IMPORTERS: dict[str, Callable[[Path, str, Source, Path], None]] = {
 def problem_module(problem: str, name: str) -> ModuleType | None:
     """Return the module ``name`` of a problem's own code, or None where it has none."""
     full = f"lockstep.problems.{problem}.{name}"
-    known = importlib.util.find_spec(f"lockstep.problems.{problem}") and importlib.util.find_spec(full)
+    known = importlib.util.find_spec(f"lockstep.problems.{problem}") and importlib.util.find_spec(
+        full
+    )
     return importlib.import_module(full) if known else None
 
 
@@ -113,7 +117,9 @@ def remote_files(problem: str, settings: Download) -> list[RemoteFile]:
         raise ConfigError(
             f"{problem} has no publisher to download from; set problems.{problem}.source.kind to table or files"
         )
-    of_years = (file for year in sorted(set(settings.years)) for file in sources.files_of_year(year))
+    of_years = (
+        file for year in sorted(set(settings.years)) for file in sources.files_of_year(year)
+    )
     files = list(dict.fromkeys(of_years))
     _check_pins(problem, settings.sha256, [file.name for file in files])
     base = settings.base_url and settings.base_url.rstrip("/")
@@ -133,7 +139,9 @@ def _check_pins(problem: str, pins: dict[str, str], names: list[str]) -> None:
         if name not in names:
             raise ConfigError(f"{where}: {unknown('file of these years', name, names)}")
         if not re.fullmatch(r"[0-9a-fA-F]{64}", pin):
-            raise ConfigError(f"{where}.{name} = {pin!r} is no SHA-256: 64 hexadecimal digits are needed")
+            raise ConfigError(
+                f"{where}.{name} = {pin!r} is no SHA-256: 64 hexadecimal digits are needed"
+            )
 
 
 def external_path(root: Path, problem: str, external: str) -> Path:
@@ -144,9 +152,13 @@ def external_path(root: Path, problem: str, external: str) -> Path:
     if path == root / NONE:
         raise ConfigError(f"{key} is not set; run {add} to bring the data in")
     if Path(external).is_absolute() or not path.resolve().is_relative_to(root.resolve()):
-        raise ConfigError(f"{key} = {external} lies outside the repository; run {add} to copy the data in")
+        raise ConfigError(
+            f"{key} = {external} lies outside the repository; run {add} to copy the data in"
+        )
     if not path.exists():
-        raise ConfigError(f"{external} is missing; run `make dvc-pull` to fetch it or {add} to bring it in")
+        raise ConfigError(
+            f"{external} is missing; run `make dvc-pull` to fetch it or {add} to bring it in"
+        )
     return path
 
 
@@ -157,7 +169,9 @@ def files_below(path: Path) -> list[Path]:
     found, seen = [], set()
     for folder, inner, names in os.walk(path, followlinks=True):
         seen.add(os.path.realpath(folder))
-        inner[:] = [d for d in inner if d[0] != "." and os.path.realpath(Path(folder, d)) not in seen]
+        inner[:] = [
+            d for d in inner if d[0] != "." and os.path.realpath(Path(folder, d)) not in seen
+        ]
         found += [Path(folder, name) for name in names if name[0] != "."]
     return sorted(file for file in found if file.is_file())
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def main() -> int | None:
     """Run the stage for one problem."""
-    parser = argparse.ArgumentParser(description="Make one tidy, checked table of a problem's raw files.")
+    parser = argparse.ArgumentParser(
+        description="Make one tidy, checked table of a problem's raw files."
+    )
     parser.add_argument("--problem", required=True, help="a problem of params.yaml")
     problem = parser.parse_args().problem
     root = project_root()
@@ -35,11 +37,15 @@ def main() -> int | None:
 
     write_parquet(layout.tidy, table)
     write_json(layout.data_quality, quality)
-    print(f"{problem}: {quality['rows']['in']:,} rows in, {quality['rows']['out']:,} out → {layout.tidy}")
+    print(
+        f"{problem}: {quality['rows']['in']:,} rows in, {quality['rows']['out']:,} out → {layout.tidy}"
+    )
     return None
 
 
-def tidy(folder: Path, kind: str, schema: Schema, rules: Preprocess) -> tuple[pd.DataFrame, dict[str, Any]]:
+def tidy(
+    folder: Path, kind: str, schema: Schema, rules: Preprocess
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the tidy table of the raw files in ``folder`` and its quality figures."""
     from lockstep.data.checks import check_table
 
@@ -98,7 +104,9 @@ def _summary(table: pd.DataFrame, schema: Schema) -> dict[str, Any]:
     if schema.task == "binary" and target.dtype.kind == "i":
         return found | {"positive_rate": float(target.mean())}
     return found | (
-        {"target_mean": float(target.mean())} if schema.task == "regression" else {"classes": _counts(target)}
+        {"target_mean": float(target.mean())}
+        if schema.task == "regression"
+        else {"classes": _counts(target)}
     )
 
 

@@ -76,9 +76,15 @@ def form_of(paths: Sequence[Path], where: Path) -> dict[str, Path]:
     )
 
 
-def _one_each(paths: Sequence[Path], wanted: list[str], stems: list[str], where: Path) -> dict[str, Path]:
+def _one_each(
+    paths: Sequence[Path], wanted: list[str], stems: list[str], where: Path
+) -> dict[str, Path]:
     """Return one path a wanted name, in their order; a missing or a doubled one is a DataError."""
-    lacking = [name.replace("x", "X", 1) if name[0] == "x" else name for name in wanted if name not in stems]
+    lacking = [
+        name.replace("x", "X", 1) if name[0] == "x" else name
+        for name in wanted
+        if name not in stems
+    ]
     if lacking:
         raise DataError(f"{where} lacks {', '.join(lacking)}; a prepared table is {_FORMS}")
     if len(paths) > len(wanted):
@@ -103,7 +109,9 @@ def _open(folder: Path, schema: Schema) -> list[tuple[TextTable, str | None]]:
         return [(read_any(form["all"]), None)]
     if "train" in form:
         return [(read_any(form[part]), part) for part in PARTS]
-    return [(_features_and_target(form[f"x_{part}"], form[f"y_{part}"], schema), part) for part in PARTS]
+    return [
+        (_features_and_target(form[f"x_{part}"], form[f"y_{part}"], schema), part) for part in PARTS
+    ]
 
 
 def _features_and_target(x_path: Path, y_path: Path, schema: Schema) -> TextTable:
@@ -128,11 +136,17 @@ def read_any(path: Path) -> TextTable:
     try:
         table = parquet.read_table(path)
     except FileNotFoundError:
-        raise DataError(f"{path} is missing; put it there, or choose another source in params.yaml") from None
+        raise DataError(
+            f"{path} is missing; put it there, or choose another source in params.yaml"
+        ) from None
     except (pa.ArrowInvalid, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"{path.name} is no readable Parquet file ({reason}); make it again") from None
-    return TextTable(path, "", {name: _as_text(table[name], name, path) for name in table.column_names})
+        raise DataError(
+            f"{path.name} is no readable Parquet file ({reason}); make it again"
+        ) from None
+    return TextTable(
+        path, "", {name: _as_text(table[name], name, path) for name in table.column_names}
+    )
 
 
 def _as_text(column: Any, name: str, path: Path) -> Any:
@@ -146,7 +160,12 @@ def _as_text(column: Any, name: str, path: Path) -> Any:
 
 def _renamed(columns: dict[str, Any], schema: Schema) -> dict[str, Any]:
     """Return the columns under the schema's names: aliases give way to them."""
-    aliases = {alias: c.name for c in schema.columns.values() for alias in c.aliases if c.name not in columns}
+    aliases = {
+        alias: c.name
+        for c in schema.columns.values()
+        for alias in c.aliases
+        if c.name not in columns
+    }
     return {aliases.get(name, name): values for name, values in columns.items()}
 
 
@@ -204,7 +223,9 @@ def _needed(text: TextTable, schema: Schema) -> list[str]:
     names: list[str] = []
     for name in [*schema.feature_names, schema.target]:
         of = schema.columns[name].made_of
-        made = bool(of) and name not in text.columns and any(source in text.columns for source in of)
+        made = (
+            bool(of) and name not in text.columns and any(source in text.columns for source in of)
+        )
         names += of if made else [name]
     return list(dict.fromkeys(names))
 
@@ -249,7 +270,9 @@ def texts(text: TextTable, name: str, missing: Set[str] = MISSING) -> pd.Series:
 def _keys(text: TextTable, name: str) -> pd.Series:
     """Return ids as int64 where all are whole numbers, else as text."""
     try:
-        return pd.Series(text.columns[name].cast(pa.int64()).to_numpy(zero_copy_only=False), dtype="int64")
+        return pd.Series(
+            text.columns[name].cast(pa.int64()).to_numpy(zero_copy_only=False), dtype="int64"
+        )
     except (pa.ArrowInvalid, ValueError):
         return texts(text, name)
 
@@ -259,7 +282,10 @@ def _dates(text: TextTable, of: list[str], column: Column) -> Any:
     if column.integer:
         return _keys(text, of[0])
     if len(of) == 3:
-        parts = {part: numbers(text, name) for part, name in zip(("year", "month", "day"), of, strict=True)}
+        parts = {
+            part: numbers(text, name)
+            for part, name in zip(("year", "month", "day"), of, strict=True)
+        }
         return pd.to_datetime(pd.DataFrame(parts), errors="coerce").astype("datetime64[ms]")
     told = texts(text, of[0])
     written = column.format or "ISO8601"
@@ -280,6 +306,8 @@ def _check_dates(told: pd.Series, bad: pd.Series, column: Column, name: str, whe
 def _with_ids(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Number the rows where the source has no group or id: then each row stands for itself."""
     absent = [
-        c.name for c in schema.columns.values() if c.kind in ("group", "id") and c.name not in table.columns
+        c.name
+        for c in schema.columns.values()
+        if c.kind in ("group", "id") and c.name not in table.columns
     ]
     return table.assign(**{name: np.arange(len(table), dtype=np.int64) for name in absent})

@@ -102,7 +102,9 @@ def check_scale(decision: Decision, training: Training, scale: Scale, balanced: 
     if meant == PROBABILITY:
         remedy = "take the weights of the classes out, or set calibration: sigmoid"
     own = f"problems.{training.problem}.decision"
-    move = f"set {own}.threshold: {same:g} with scale: {scale.name}" if scale.name != WEIGHTED else ""
+    move = (
+        f"set {own}.threshold: {same:g} with scale: {scale.name}" if scale.name != WEIGHTED else ""
+    )
     raise ConfigError(
         f"{own}.threshold {decision.threshold:g} is meant on the {meant} scale, but {training.type} of "
         f"{training.problem} gives {scale.name} scores, where the same decision is {same:g}: in "

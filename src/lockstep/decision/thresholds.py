@@ -49,7 +49,9 @@ def rates(rows: Scored) -> dict[str, float]:
 
 def _declared(value: float | None, policy: str, key: str) -> float:
     if value is None:
-        raise ConfigError(f"decision.policy {policy} needs decision.{key}; set problems.NAME.decision.{key}")
+        raise ConfigError(
+            f"decision.policy {policy} needs decision.{key}; set problems.NAME.decision.{key}"
+        )
     return value
 
 
@@ -79,7 +81,9 @@ def _cuts(target: NDArray[Any], score: Array) -> tuple[Array, Array, Array]:
     levels = np.unique(score)
     middle = np.round((levels[1:] + levels[:-1]) / 2, DIGITS)
     cuts = np.unique(
-        np.concatenate([[min(0.0, levels[0])], middle, [np.round(levels[-1], DIGITS) + 10**-DIGITS]])
+        np.concatenate(
+            [[min(0.0, levels[0])], middle, [np.round(levels[-1], DIGITS) + 10**-DIGITS]]
+        )
     )[::-1]
     order = np.argsort(-score, kind="stable")
     taken = np.searchsorted(-score[order], -cuts, side="right")

@@ -100,7 +100,9 @@ def target_name(told: str, found: Profile, where: str) -> str:
     names = list(found.columns)
     shown = ", ".join(names[:12]) + (" …" if len(names) > 12 else "")
     if not told:
-        raise UsageError(f"say which column of {where} is to be predicted: TARGET=…; it has {shown}")
+        raise UsageError(
+            f"say which column of {where} is to be predicted: TARGET=…; it has {shown}"
+        )
     safe = [name for name in names if told in (name, safe_name(name))]
     if not safe:
         raise UsageError(
@@ -115,7 +117,9 @@ def target_name(told: str, found: Profile, where: str) -> str:
 class _Drafter:
     """Goes through a table's columns and decides what each is."""
 
-    def __init__(self, text: TextTable, found: Profile, target: Target, problem: str, why: str) -> None:
+    def __init__(
+        self, text: TextTable, found: Profile, target: Target, problem: str, why: str
+    ) -> None:
         self.text, self.found, self.target = text, found, target
         self.problem, self.why = problem, why
         self.taken: set[str] = set()
@@ -129,7 +133,9 @@ class _Drafter:
         self.names = self._names()
         self.leaks = leaks(self.text, self.found, self.target)
         self.groups = {
-            n: e for n, e in groups(self.text, self.found, self.target).items() if n not in self.leaks
+            n: e
+            for n, e in groups(self.text, self.found, self.target).items()
+            if n not in self.leaks
         }
         target = self._target()
         planned = [self._plan(c) for c in self.found.columns.values() if c.name != self.target.name]
@@ -177,7 +183,9 @@ class _Drafter:
         planned = Planned(column.name, name, {**keys, **aliases, **absent, **may_miss})
         if words:
             told = ", ".join(f"{word!r} ({count}×)" for word, count in list(words.items())[:5])
-            self._decide(planned, f"among its numbers stand {told}: read as missing; is that what they mean?")
+            self._decide(
+                planned, f"among its numbers stand {told}: read as missing; is that what they mean?"
+            )
         return planned
 
     def _decide(self, planned: Planned | None, what: str) -> None:
@@ -233,9 +241,13 @@ class _Drafter:
         if self.target.task == "binary":
             positive = list(planned.codes)[-1]
             if str(positive) != "1":
-                self._decide(planned, f"'{positive}' is taken for the positive class, the one listed last")
+                self._decide(
+                    planned, f"'{positive}' is taken for the positive class, the one listed last"
+                )
         elif self.target.column.numbers:
-            self._decide(planned, "whole numbers are taken for classes; if it is an amount: TASK=regression")
+            self._decide(
+                planned, "whole numbers are taken for classes; if it is an amount: TASK=regression"
+            )
 
     def _plan(self, column: Column) -> Planned | None:
         """Return what a column is in the schema, None where it is left out."""
@@ -302,15 +314,15 @@ class _Drafter:
         planned = self._planned(column, kind="date")
         planned.keys |= {"format": column.dates.format} if column.dates.format else {}
         planned.facts = told
-        self.why_split = (
-            f"the newest rows by '{column.name}' are the test, as in use; kind: group for a random split"
-        )
+        self.why_split = f"the newest rows by '{column.name}' are the test, as in use; kind: group for a random split"
         self._decide(
-            planned, "rows are parted by time; set split.kind: group if new rows won't come after these"
+            planned,
+            "rows are parted by time; set split.kind: group if new rows won't come after these",
         )
         if column.dates.both_ways:
             self._decide(
-                planned, f"read as {column.dates.format}; day and month could be the other way round"
+                planned,
+                f"read as {column.dates.format}; day and month could be the other way round",
             )
         return planned
 
@@ -324,12 +336,14 @@ class _Drafter:
         return planned
 
     def _id(self, column: Column) -> Planned | None:
-        whole = bool(column.numbers and column.numbers.whole and not column.numbers.words) or _long_digits(
-            column
-        )
+        whole = bool(
+            column.numbers and column.numbers.whole and not column.numbers.words
+        ) or _long_digits(column)
         text = column.numbers is None and column.dates is None
         named = ID_NAME.search(column.name) is not None
-        if column.all_different and (text or (whole and (named or column.runs)) or _long_digits(column)):
+        if column.all_different and (
+            text or (whole and (named or column.runs)) or _long_digits(column)
+        ):
             if "id" in self.has or column.missing or column.longest > _LONGEST_CODE:
                 return self._leave(column, "different in every row")
             self.has.add("id")
@@ -339,7 +353,8 @@ class _Drafter:
         mostly = column.distinct > 0.5 * column.present and column.distinct > MOST_NATIVE
         if mostly and (text or (named and whole) or _long_digits(column)):
             return self._leave(
-                column, f"{column.distinct:,} different values in {column.present:,}: an id or free text"
+                column,
+                f"{column.distinct:,} different values in {column.present:,}: an id or free text",
             )
         return None
 
@@ -347,11 +362,17 @@ class _Drafter:
         numbers = column.numbers
         if numbers and not _long_digits(column) and not self._codes_by_name(column):
             return None
-        as_number = bool(numbers and numbers.whole and not numbers.decimal and not _long_digits(column))
+        as_number = bool(
+            numbers and numbers.whole and not numbers.decimal and not _long_digits(column)
+        )
         planned = self._planned(column, kind="categorical", as_number=as_number)
         levels = column.distinct - (len(numbers.words) if numbers and as_number else 0)
         planned.facts = f"{'codes' if as_number else 'text'}, {levels:,} levels{_missing(column)}"
-        top = next(level for level in column.levels if not (as_number and numbers and level in numbers.words))
+        top = next(
+            level
+            for level in column.levels
+            if not (as_number and numbers and level in numbers.words)
+        )
         planned.typical = int(float(top)) if as_number else top
         if levels <= MOST_CODES and column.longest <= _LONGEST_CODE:
             planned.codes = _codes(column, int) if as_number else _as_codes(column.levels)
@@ -361,7 +382,8 @@ class _Drafter:
             self._derive(planned)
         if as_number and levels > 2:
             self._decide(
-                planned, "whole numbers read as codes; if they are amounts: kind: numeric, without codes"
+                planned,
+                "whole numbers read as codes; if they are amounts: kind: numeric, without codes",
             )
         return planned
 
@@ -372,7 +394,10 @@ class _Drafter:
             return False
         if column.distinct - len(numbers.words) <= 2:
             return not any(
-                mark in level for level in column.levels for mark in ".,eE" if level not in numbers.words
+                mark in level
+                for level in column.levels
+                for mark in ".,eE"
+                if level not in numbers.words
             )
         return (
             bool(_CODE_NAME.search(column.name) or ID_NAME.search(column.name))
@@ -400,7 +425,9 @@ class _Drafter:
         planned.facts = _range_facts(column)
         planned.typical = int(numbers.middle) if numbers.whole else float(f"{numbers.middle:.6g}")
         if max(abs(numbers.low), abs(numbers.high)) > _HUGE:
-            self._decide(planned, f"numbers beyond {_HUGE:g} become missing: not every model type takes them")
+            self._decide(
+                planned, f"numbers beyond {_HUGE:g} become missing: not every model type takes them"
+            )
         if numbers.both_ways:
             example = next((level for level in column.levels if re.search("[.,]", level)), "")
             sign = "part thousands" if numbers.decimal else "begin the decimals"
@@ -412,22 +439,31 @@ class _Drafter:
 
     def _duplicates(self) -> str:
         """Return whether copies of rows are dropped: where numbers of many values make chance unlikely."""
-        many = [c for c in self.found.columns.values() if c.numbers and c.distinct > 0.05 * c.present > 5]
+        many = [
+            c
+            for c in self.found.columns.values()
+            if c.numbers and c.distinct > 0.05 * c.present > 5
+        ]
         if not self.found.copies:
             return "keep"
         choice = "drop" if len(many) >= 2 else "keep"
         done = (
-            "all but the first are dropped" if choice == "drop" else "they are kept, as chance can make them"
+            "all but the first are dropped"
+            if choice == "drop"
+            else "they are kept, as chance can make them"
         )
         self._decide(
-            None, f"{self.found.copies:,} rows are exact copies of others; {done} (preprocess.duplicates)"
+            None,
+            f"{self.found.copies:,} rows are exact copies of others; {done} (preprocess.duplicates)",
         )
         return choice
 
 
 def mark_slices(columns: list[Planned]) -> None:
     """Mark what gates look at part by part: columns of few levels, and numbers (their quartiles) where they are few."""
-    few = [c for c in columns if c.keys["kind"] == "categorical" and 2 <= len(c.codes) <= MOST_OF_SLICE]
+    few = [
+        c for c in columns if c.keys["kind"] == "categorical" and 2 <= len(c.codes) <= MOST_OF_SLICE
+    ]
     numbers = [c for c in columns if c.keys["kind"] == "numeric"]
     for column in [*few[:MOST_SLICES], *numbers[: max(0, FEWEST_SLICES - len(few))]]:
         column.keys["slice"] = True
@@ -443,9 +479,9 @@ def _reading(column: Column) -> dict[str, Any]:
 
 def _whole_codes(column: Column) -> bool:
     """Tell whether a target's classes are whole numbers."""
-    return bool(column.numbers and column.numbers.whole and not column.numbers.decimal) and not _long_digits(
-        column
-    )
+    return bool(
+        column.numbers and column.numbers.whole and not column.numbers.decimal
+    ) and not _long_digits(column)
 
 
 def _codes(column: Column, kind: type[int]) -> dict[int | str, int]:

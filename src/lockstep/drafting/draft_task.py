@@ -21,7 +21,9 @@ def infer_task(target: Column, told: str) -> tuple[Task, str]:
         raise DataError(f"the target '{name}' is empty in every row; {other}")
     if target.distinct == 1:
         only = next(iter(target.levels))
-        raise DataError(f"the target '{name}' is '{only}' in every row: nothing can be learned; {other}")
+        raise DataError(
+            f"the target '{name}' is '{only}' in every row: nothing can be learned; {other}"
+        )
     if told:
         return _told_task(target, told), "as told by TASK"
     if target.distinct == 2:
@@ -51,7 +53,9 @@ def _told_task(target: Column, told: str) -> Task:
             f"the target '{target.name}' has {target.distinct} different values, not two; leave TASK out"
         )
     if told == "multiclass" and target.distinct == 2:
-        raise DataError(f"the target '{target.name}' has two values; TASK=binary is meant, or leave TASK out")
+        raise DataError(
+            f"the target '{target.name}' has two values; TASK=binary is meant, or leave TASK out"
+        )
     if told == "multiclass":
         _check_classes(target, "TASK=regression if it is an amount, or another TARGET=…")
     return "multiclass" if told == "multiclass" else "binary"

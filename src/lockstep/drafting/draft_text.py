@@ -99,7 +99,8 @@ def _column(column: Planned) -> list[str]:
     lines = [*decide, f"  {_scalar(column.name)}:{facts}"]
     lines += [f"    {key}: {_flow(value)}" for key, value in keys.items()]
     codes = [
-        f"      {_flow(code)}: {_scalar(str(code))}    # {count:,}" for code, count in column.codes.items()
+        f"      {_flow(code)}: {_scalar(str(code))}    # {count:,}"
+        for code, count in column.codes.items()
     ]
     return [*lines, "    codes:", *codes]
 
@@ -111,7 +112,9 @@ def _derived(draft: Draft) -> list[str]:
     lines = ["derived:    # of texts of many levels, in place of the levels themselves"]
     for item in draft.derived:
         keys = {**item, "description": told[item["kind"]]}
-        lines.append(f"  - {{{', '.join(f'{key}: {_flow(value)}' for key, value in keys.items())}}}")
+        lines.append(
+            f"  - {{{', '.join(f'{key}: {_flow(value)}' for key, value in keys.items())}}}"
+        )
     return lines
 
 
@@ -155,7 +158,9 @@ def _number(value: float) -> str:
 
 
 _BARE = re.compile(r"[^\W\d][\w]*(?: [\w]+)*")
-_WORDS = frozenset(("true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan", "inf", "none"))
+_WORDS = frozenset(
+    ("true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan", "inf", "none")
+)
 
 
 def _scalar(text: str) -> str:

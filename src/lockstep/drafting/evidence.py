@@ -60,7 +60,9 @@ class Target:
 def _numbers(coded: Any, column: Column) -> NDArray[np.float64]:
     assert column.numbers is not None
     known = as_numbers(coded.dictionary, column.numbers.decimal, column.numbers.words)
-    return np.append(known, np.nan)[coded.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)]
+    return np.append(known, np.nan)[
+        coded.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)
+    ]
 
 
 def leaks(text: TextTable, profile: Profile, target: Target) -> dict[str, tuple[bool, str]]:
@@ -74,7 +76,11 @@ def leaks(text: TextTable, profile: Profile, target: Target) -> dict[str, tuple[
             continue
         coded = text.columns[column.name].take(rows).dictionary_encode()
         levels = _levels(coded, column)
-        told = _told_regression(levels, wanted) if target.task == "regression" else _told(levels, wanted)
+        told = (
+            _told_regression(levels, wanted)
+            if target.task == "regression"
+            else _told(levels, wanted)
+        )
         if target.task == "regression" and column.numbers and not told:
             told = _told_by_line(_numbers(coded, column), wanted)
         if told:
@@ -85,7 +91,11 @@ def leaks(text: TextTable, profile: Profile, target: Target) -> dict[str, tuple[
 def _levels(coded: Any, column: Column) -> NDArray[np.int64]:
     """Return each row's level: the text, or for numbers of many values the bin."""
     if column.numbers is None or column.distinct <= _BINS:
-        return coded.indices.fill_null(len(coded.dictionary)).to_numpy(zero_copy_only=False).astype(np.int64)
+        return (
+            coded.indices.fill_null(len(coded.dictionary))
+            .to_numpy(zero_copy_only=False)
+            .astype(np.int64)
+        )
     values = _numbers(coded, column)
     good = values[np.isfinite(values)]
     edges = np.unique(np.quantile(good, np.linspace(0, 1, _BINS + 1)[1:-1])) if len(good) else good
@@ -114,7 +124,9 @@ def _told(levels: NDArray[np.int64], wanted: NDArray[np.float64]) -> tuple[bool,
     return wrong <= _DETERMINED * base, f"alone it tells the target in {right:.2%} of the rows"
 
 
-def _told_regression(levels: NDArray[np.int64], wanted: NDArray[np.float64]) -> tuple[bool, str] | None:
+def _told_regression(
+    levels: NDArray[np.int64], wanted: NDArray[np.float64]
+) -> tuple[bool, str] | None:
     """Say whether a level's mean in one half of the rows explains the other half."""
     learn, attempt = _halves(levels)
     width = int(levels.max()) + 1
@@ -128,13 +140,19 @@ def _told_regression(levels: NDArray[np.int64], wanted: NDArray[np.float64]) -> 
     return True, f"alone it explains {1 - error / spread:.1%} of the target's variance"
 
 
-def _told_by_line(values: NDArray[np.float64], wanted: NDArray[np.float64]) -> tuple[bool, str] | None:
+def _told_by_line(
+    values: NDArray[np.float64], wanted: NDArray[np.float64]
+) -> tuple[bool, str] | None:
     """Say whether the target is the column, but for a factor and a constant."""
     both = np.isfinite(values)
     if both.sum() < _FEWEST or values[both].std() == 0 or wanted[both].std() == 0:
         return None
     share = float(np.corrcoef(values[both], wanted[both])[0, 1]) ** 2
-    return (True, f"a line explains {share:.1%} of the target by it") if share > _DETERMINED_R2 else None
+    return (
+        (True, f"a line explains {share:.1%} of the target by it")
+        if share > _DETERMINED_R2
+        else None
+    )
 
 
 def groups(text: TextTable, profile: Profile, target: Target) -> dict[str, str]:
@@ -162,7 +180,8 @@ def _belong(text: TextTable, profile: Profile, target: Target, column: Column) -
         share, chance = _agreement(text.columns[other.name], other, first, second)
         if other.name == target.name and target.task != "regression" and share - chance > 0.1:
             told.insert(
-                0, f"rows of one have the same target in {share:.0%} of the pairs, by chance {chance:.0%}"
+                0,
+                f"rows of one have the same target in {share:.0%} of the pairs, by chance {chance:.0%}",
             )
         elif other.name != target.name and share > 0.98 and chance < 0.8:
             told.append(f"'{other.name}' is the same in all rows of one")
@@ -174,7 +193,11 @@ def _pairs(values: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     codes = values.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
     order = np.argsort(codes, kind="stable")
     same = np.flatnonzero(codes[order][1:] == codes[order][:-1])
-    same = same[np.linspace(0, len(same) - 1, min(len(same), SAMPLE)).astype(np.int64)] if len(same) else same
+    same = (
+        same[np.linspace(0, len(same) - 1, min(len(same), SAMPLE)).astype(np.int64)]
+        if len(same)
+        else same
+    )
     return order[same], order[same + 1]
 
 
@@ -208,9 +231,15 @@ def _uneven(text: TextTable, column: Column, target: Target) -> str:
         return ""
     wanted = target.values(text.columns[target.name].dictionary_encode())[order]
     ends = [round(end * len(wanted)) for end in _PART_ENDS]
-    for part, start, stop in zip(("train", "stop", "choose", "test"), [0, *ends], ends, strict=False):
+    for part, start, stop in zip(
+        ("train", "stop", "choose", "test"), [0, *ends], ends, strict=False
+    ):
         counts = np.unique(wanted[start:stop][~np.isnan(wanted[start:stop])], return_counts=True)[1]
-        lacks = len(counts) < 2 if target.task == "multiclass" else len(counts) < 2 or counts.min() < _FEWEST
+        lacks = (
+            len(counts) < 2
+            if target.task == "multiclass"
+            else len(counts) < 2 or counts.min() < _FEWEST
+        )
         if lacks:
             return f"the part '{part}' would hold too few rows of a class"
     return ""

@@ -124,7 +124,9 @@ def profile(text: TextTable) -> Profile:
         columns[name] = look_at(name, coded, text.separator)
         if columns[name].distinct < text.rows:
             seen = seen * np.uint64(0x9E3779B97F4A7C15) + _hashed(coded)
-    copies = text.rows - len(np.unique(seen)) if any(c.distinct > 1 for c in columns.values()) else 0
+    copies = (
+        text.rows - len(np.unique(seen)) if any(c.distinct > 1 for c in columns.values()) else 0
+    )
     return Profile(columns, text.rows, copies)
 
 
@@ -142,7 +144,9 @@ def look_at(name: str, coded: Any, separator: str = ",") -> Column:
     """Return the facts of one column, a pyarrow dictionary array of texts."""
     present = coded.indices.drop_null().to_numpy(zero_copy_only=False)
     counts = np.bincount(present, minlength=len(coded.dictionary))
-    absent = pc.is_in(coded.dictionary, value_set=pa.array(sorted(MISSING))).to_numpy(zero_copy_only=False)
+    absent = pc.is_in(coded.dictionary, value_set=pa.array(sorted(MISSING))).to_numpy(
+        zero_copy_only=False
+    )
     told = coded.dictionary.filter(pa.array(~absent))
     held = counts[~absent]
     rows = len(coded)
@@ -169,7 +173,9 @@ def _typed(column: Column, told: Any, counts: NDArray[Any], separator: str) -> C
     if dates and not dates.others:
         return replace(column, dates=dates)
     found = None if zeros else find_numbers(told, counts, separator)
-    runs = bool(found and found.whole and found.high - found.low + 1 == column.present == column.distinct)
+    runs = bool(
+        found and found.whole and found.high - found.low + 1 == column.present == column.distinct
+    )
     return replace(column, numbers=found, dates=dates, leading_zeros=bool(zeros), runs=runs)
 
 
@@ -193,7 +199,9 @@ def find_numbers(told: Any, counts: NDArray[Any], separator: str = ",") -> Numbe
     if len(words) > MOST_WORDS or sum(words.values()) > MOST_WORD_SHARE * counts.sum():
         return None
     first = as_numbers(told, best[0], words)
-    alike = [way for way in best if np.array_equal(first, as_numbers(told, way, words), equal_nan=True)]
+    alike = [
+        way for way in best if np.array_equal(first, as_numbers(told, way, words), equal_nan=True)
+    ]
     return _summed(told, counts, min(alike, key=len), words, both_ways=len(alike) < len(best))
 
 
@@ -236,10 +244,14 @@ def _summed(
     whole = bool((np.floor(values) == values).all()) and float(np.abs(values).max()) < LARGEST
     units = {m.group() for t in told[:50].to_pylist() for m in re.finditer(UNIT, t)}
     unit = units.pop() if len(units) == 1 else ""
-    return Numbers(decimal, whole, float(values.min()), middle, float(values.max()), words, both_ways, unit)
+    return Numbers(
+        decimal, whole, float(values.min()), middle, float(values.max()), words, both_ways, unit
+    )
 
 
-def as_numbers(told: Any, decimal: str, words: Sequence[str] | dict[str, int]) -> NDArray[np.float64]:
+def as_numbers(
+    told: Any, decimal: str, words: Sequence[str] | dict[str, int]
+) -> NDArray[np.float64]:
     """Return texts as float64, NaN for missing ones and words, by the same code as a table is read."""
     prepare = partial(bare_numbers, decimal=decimal) if decimal else None
     text = TextTable(Path("column"), "", {"": told})
@@ -254,7 +266,9 @@ def find_dates(told: Any, counts: NDArray[Any], name: str) -> Dates | None:
     few = told[:_FEW_LOOKED_AT]
     if _matches(few, _ISO).mean() > 0.5:
         return _dates(told, counts, [""])
-    compact = _matches(few, _COMPACT).all() and re.search(r"(?i)dat|day|jour|tag|fecha", name) is not None
+    compact = (
+        _matches(few, _COMPACT).all() and re.search(r"(?i)dat|day|jour|tag|fecha", name) is not None
+    )
     if not compact and _matches(few, _DATE_LIKE).mean() <= 0.5:
         return None
     return _dates(told, counts, _formats(few))
@@ -290,5 +304,11 @@ def _dates(told: Any, counts: NDArray[Any], formats: list[str]) -> Dates | None:
     days = read.dropna().dt.tz_localize(None).dt.normalize()
     both = len(fitting) == 2 and bool((fitting[0] != fitting[1]).any())
     return Dates(
-        format, str(days.min().date()), str(days.max().date()), days.nunique(), others, example, both
+        format,
+        str(days.min().date()),
+        str(days.max().date()),
+        days.nunique(),
+        others,
+        example,
+        both,
     )

@@ -16,7 +16,12 @@ def run_dvc(root: Path, *arguments: str) -> str:
     """Run a DVC command below ``root`` and return what it prints; its failure is one ConfigError."""
     mend_locks(root)
     done = subprocess.run(
-        _command(arguments), cwd=root, env=_environment(), capture_output=True, text=True, check=False
+        _command(arguments),
+        cwd=root,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise ConfigError(f"`dvc {' '.join(arguments)}` failed: {_last_words(done.stderr)}")
@@ -79,12 +84,18 @@ def _command(arguments: tuple[str, ...]) -> list[str]:
 
 def _environment() -> dict[str, str]:
     # Called from within a stage, DVC would take the stage's tree for its own.
-    inherited = {name: value for name, value in os.environ.items() if name not in ("DVC_ROOT", "DVC_STAGE")}
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in ("DVC_ROOT", "DVC_STAGE")
+    }
     return {**inherited, "DVC_NO_ANALYTICS": "true"}
 
 
 def _last_words(stderr: str) -> str:
     """Return DVC's own error in one line: from its first ERROR on, without the links to its manual."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip() and "https://" not in line]
-    first = next((i for i, line in enumerate(lines) if line.startswith("ERROR:")), max(len(lines) - 1, 0))
+    lines = [
+        line.strip() for line in stderr.splitlines() if line.strip() and "https://" not in line
+    ]
+    first = next(
+        (i for i, line in enumerate(lines) if line.startswith("ERROR:")), max(len(lines) - 1, 0)
+    )
     return " ".join(lines[first:]).removeprefix("ERROR: ") or "it gave no reason"

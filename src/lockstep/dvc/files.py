@@ -44,7 +44,13 @@ _CURVES = {
 }  # fmt: skip
 """Drawings with a line (or dots) a model type."""
 _CONFUSION = Curve(
-    "confusion", "actual", "confusion_matrix.csv", "predicted", "actual", "predicted", "counted_confusion"
+    "confusion",
+    "actual",
+    "confusion_matrix.csv",
+    "predicted",
+    "actual",
+    "predicted",
+    "counted_confusion",
 )
 _CLASSES = Curve("F1 by class", "f1", "classes.csv", "class", "F1", "class", "bar_horizontal")
 _IMPORTANCE = Curve(
@@ -89,7 +95,12 @@ def plots(problem: str, task: str, types: Iterable[str]) -> str:
 def _history(task: str) -> Curve:
     column, told = ("stop_rmse", "RMSE") if task == "regression" else ("stop_log_loss", "log loss")
     return Curve(
-        "loss by iteration", "iteration", "history.csv", column, "iteration", f"{told} of the stop part"
+        "loss by iteration",
+        "iteration",
+        "history.csv",
+        column,
+        "iteration",
+        f"{told} of the stop part",
     )
 
 
@@ -100,7 +111,10 @@ def _entry(problem: str, curve: Curve, types: list[str], suffix: str = "") -> li
         f"      template: {curve.template}",
         f"      x: {curve.x}",
         "      y:",
-        *(f"        metrics/{problem}/types/{name}/plots/{curve.file}: {curve.y}" for name in types),
+        *(
+            f"        metrics/{problem}/types/{name}/plots/{curve.file}: {curve.y}"
+            for name in types
+        ),
         f"      title: {title}",
         f"      x_label: {curve.x_label}",
         f"      y_label: {curve.y_label}",

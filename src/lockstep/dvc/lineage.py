@@ -41,14 +41,18 @@ class Lineage:
     @property
     def data_digest(self) -> str:
         """The SHA-256 over what the training read from earlier stages: split, encoder and matrices."""
-        made = {path: sum_ for path, sum_ in self.closure["training"]["deps"].items() if _is_made(path)}
+        made = {
+            path: sum_ for path, sum_ in self.closure["training"]["deps"].items() if _is_made(path)
+        }
         return sha256_json(made)
 
     @property
     def source(self) -> str:
         """The kind of source the raw files came from: sample, download, files or table."""
         params = self._import.get("params", {})
-        return next((str(value["kind"]) for value in params.values() if "kind" in (value or {})), "unknown")
+        return next(
+            (str(value["kind"]) for value in params.values() if "kind" in (value or {})), "unknown"
+        )
 
     @property
     def raw_hash(self) -> str:
@@ -109,9 +113,13 @@ def input_closure(root: Path, problem: str, model_type: str) -> dict[str, Any]:
 
 def stage_definition(root: Path, stage: str, key: str) -> dict[str, Any]:
     """Return cmd, deps and params of one instance of a ``foreach`` stage over a section of params.yaml."""
-    found = _definition(_read_yaml(root / "dvc.yaml"), _read_yaml(root / "params.yaml"), f"{stage}@{key}")
+    found = _definition(
+        _read_yaml(root / "dvc.yaml"), _read_yaml(root / "params.yaml"), f"{stage}@{key}"
+    )
     if found is None:
-        raise ConfigError(f"dvc.yaml has no stage {stage}@{key}; declare the training in params.yaml")
+        raise ConfigError(
+            f"dvc.yaml has no stage {stage}@{key}; declare the training in params.yaml"
+        )
     return found
 
 
@@ -137,7 +145,11 @@ def changed_inputs(root: Path, closure: dict[str, Any], training: str) -> tuple[
     asked = [path for path in sources(closure) if not path.startswith("params.yaml")]
     tracked = [f"{path}.dvc" for path in asked if (root / f"{path}.dvc").is_file()]
     files = _changed_files(root, *asked, *tracked)
-    return (*files, *_changed_params(root, closure), *_changed_stages(root, [*closure["stages"], training]))
+    return (
+        *files,
+        *_changed_params(root, closure),
+        *_changed_stages(root, [*closure["stages"], training]),
+    )
 
 
 def kept_inputs(root: Path, found: Lineage) -> dict[str, str | None]:
@@ -148,7 +160,9 @@ def kept_inputs(root: Path, found: Lineage) -> dict[str, str | None]:
     """
     if not found.changed:
         return {}
-    more = _changed_files(root, "dvc.yaml", "params.yaml", "src/lockstep/*.py", "src/lockstep/*.yaml")
+    more = _changed_files(
+        root, "dvc.yaml", "params.yaml", "src/lockstep/*.py", "src/lockstep/*.yaml"
+    )
     names = sorted({name.partition(":")[0] for name in found.changed} | set(more))
     return {name: sha256_file(root / name) if (root / name).is_file() else None for name in names}
 
@@ -166,7 +180,9 @@ def sources(closure: dict[str, Any]) -> list[str]:
     made = {path for entry in closure["stages"].values() for path in entry["outs"]}
     read = {path for entry in closure["stages"].values() for path in entry["deps"]}
     read |= set(closure["training"]["deps"]) | {"requirements.lock"}
-    return sorted(path for path in read if not any(_covers(out, path) or _covers(path, out) for out in made))
+    return sorted(
+        path for path in read if not any(_covers(out, path) or _covers(path, out) for out in made)
+    )
 
 
 def input_sum(root: Path, path: str) -> str:
@@ -184,7 +200,9 @@ def head_commit(root: Path) -> str:
 def git(root: Path, *arguments: str) -> str | None:
     """Run git below ``root``; None where it fails or is not installed."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
+        )
     except FileNotFoundError:
         return None
     return done.stdout.strip("\n") if done.returncode == 0 else None
@@ -205,7 +223,8 @@ def _changed_stages(root: Path, names: list[str]) -> list[str]:
     return [
         f"dvc.yaml:{name}"
         for name in names
-        if _unordered(_definition(here, params, name)) != _unordered(_definition(there, params, name))
+        if _unordered(_definition(here, params, name))
+        != _unordered(_definition(there, params, name))
     ]
 
 
@@ -280,7 +299,9 @@ def _stages_before(deps: list[str], locked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _entry(locked: dict[str, Any]) -> dict[str, Any]:
-    params = {key: value for group in locked.get("params", {}).values() for key, value in group.items()}
+    params = {
+        key: value for group in locked.get("params", {}).values() for key, value in group.items()
+    }
     return {
         "cmd": locked.get("cmd", ""),
         "deps": {dep["path"]: _sum(dep) for dep in locked.get("deps", [])},
@@ -337,7 +358,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = _parsed(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path.name} is no valid YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(
+            f"{path.name} is no valid YAML: {' '.join(str(error).split())}"
+        ) from error
     return content
 
 

@@ -36,4 +36,6 @@ def repro_beside(root: Path, *targets: str) -> Iterator[None]:
 
 def _check(code: int, *words: str) -> None:
     if code:
-        raise LockstepError(f"`{' '.join(words)}` ended with exit code {code}; its own message is above")
+        raise LockstepError(
+            f"`{' '.join(words)}` ended with exit code {code}; its own message is above"
+        )

@@ -14,7 +14,10 @@ from lockstep.models.linear import contributions
 
 
 def tables(
-    rows: Scored, importance: dict[str, float], history: dict[str, list[float]], classes: Sequence[Any] = ()
+    rows: Scored,
+    importance: dict[str, float],
+    history: dict[str, list[float]],
+    classes: Sequence[Any] = (),
 ) -> dict[str, pd.DataFrame]:
     """Return every table of a model type by its name: that of the file without ``.csv``.
 
@@ -59,7 +62,9 @@ def importance(model: Any, features: pd.DataFrame) -> dict[str, float]:
     if hasattr(model, "booster_"):
         gains = model.booster_.feature_importance("gain")
         return {name: float(gain) for name, gain in zip(names, gains, strict=True)}
-    return {name: float(share) for name, share in zip(names, model.feature_importances_, strict=True)}
+    return {
+        name: float(share) for name, share in zip(names, model.feature_importances_, strict=True)
+    }
 
 
 def _filled_importance(fill: Any, forest: Any, names: list[str]) -> dict[str, float]:

@@ -50,7 +50,12 @@ def ks(rows: Scored) -> pd.DataFrame:
     misses = taken - hits
     below = 1 - hits / max(hits[-1], 1), 1 - misses / max(misses[-1], 1)
     told = pd.DataFrame(
-        {"score": score, "positives": below[0], "negatives": below[1], "difference": below[1] - below[0]}
+        {
+            "score": score,
+            "positives": below[0],
+            "negatives": below[1],
+            "difference": below[1] - below[0],
+        }
     )
     best = int(np.argmax(told["difference"].to_numpy()))
     kept = pd.concat([thinned(told), told.iloc[[best]]]).drop_duplicates("score")

@@ -47,9 +47,14 @@ def fit_interval(
             "raise problems.NAME.split.validation, or lower decision.coverage"
         )
     edges = _edges(rows.score, coverage)
-    group, error = np.searchsorted(edges, rows.score, side="right"), np.abs(rows.target - rows.score)
+    group, error = (
+        np.searchsorted(edges, rows.score, side="right"),
+        np.abs(rows.target - rows.score),
+    )
     widths = [_half_width(error[group == number], coverage) for number in range(len(edges) + 1)]
-    bounds = {name: float(value) for name, value in (("low", low), ("high", high)) if value is not None}
+    bounds = {
+        name: float(value) for name, value in (("low", low), ("high", high)) if value is not None
+    }
     return {"coverage": coverage, "edges": edges, "half_widths": widths, **bounds}
 
 
@@ -110,10 +115,19 @@ def coverage_of(interval: Interval, rows: Scored) -> dict[str, Any]:
 def check_interval(content: Any, where: str) -> Interval:
     """Return an interval read from a card or a tag; what is none is an ArtifactError."""
     try:
-        edges, widths = [float(e) for e in content["edges"]], [float(w) for w in content["half_widths"]]
-        fits = 0 < float(content["coverage"]) < 1 and len(widths) == len(edges) + 1 and edges == sorted(edges)
+        edges, widths = (
+            [float(e) for e in content["edges"]],
+            [float(w) for w in content["half_widths"]],
+        )
+        fits = (
+            0 < float(content["coverage"]) < 1
+            and len(widths) == len(edges) + 1
+            and edges == sorted(edges)
+        )
     except (KeyError, TypeError, ValueError):
         fits = False
     if not fits or not all(0 <= width < math.inf for width in widths):
-        raise ArtifactError(f"{where}: its prediction interval is damaged; register the model again")
+        raise ArtifactError(
+            f"{where}: its prediction interval is damaged; register the model again"
+        )
     return dict(content)

@@ -43,7 +43,9 @@ def metric_names(task: str) -> tuple[str, ...]:
     """Return the metrics of a task; a task without metrics is a ConfigError."""
     known = {"binary": BINARY, "multiclass": MULTICLASS, "regression": REGRESSION}
     if task not in known:
-        raise ConfigError(f"{unknown('task with metrics', task, known)}; set `task:` in the problem's schema")
+        raise ConfigError(
+            f"{unknown('task with metrics', task, known)}; set `task:` in the problem's schema"
+        )
     return known[task]
 
 
@@ -51,7 +53,9 @@ def check_metric(metric: str, task: str) -> str:
     """Return ``metric``; one the task has not is a ConfigError with the nearest known one."""
     known = metric_names(task)
     if metric not in known:
-        raise ConfigError(f"compare.metric: {unknown(f'metric of a {task} problem', metric, known)}")
+        raise ConfigError(
+            f"compare.metric: {unknown(f'metric of a {task} problem', metric, known)}"
+        )
     return metric
 
 

@@ -71,7 +71,10 @@ def _curve_metrics(hits: Array, taken: Array, before: Array, total: Array) -> di
     area = (new * (negatives - (misses + misses_before) / 2)).sum(axis=0)
     precision = np.divide(hits, taken, out=np.zeros_like(hits), where=taken > 0)
     rates = ratio(np.ones_like(total), positives), ratio(np.ones_like(total), negatives)
-    above, below = hits * rates[0] - misses * rates[1], misses_before * rates[1] - (hits - new) * rates[0]
+    above, below = (
+        hits * rates[0] - misses * rates[1],
+        misses_before * rates[1] - (hits - new) * rates[0],
+    )
     return {
         "roc_auc": ratio(area, positives * negatives),
         "average_precision": ratio((new * precision).sum(axis=0), positives),

@@ -97,10 +97,16 @@ def paired_difference(
 def check_sides(challenger: Scored, champion: Scored, groups: NDArray[Any]) -> None:
     """Raise a DataError unless both sides scored the same rows, which have classes enough to be compared on."""
     if not len(groups):
-        raise DataError("there is no row to compare models on; bring in rows that neither was fitted on")
+        raise DataError(
+            "there is no row to compare models on; bring in rows that neither was fitted on"
+        )
     if challenger.task != champion.task:
-        raise DataError(f"a {challenger.task} and a {champion.task} model can't be compared; name two alike")
-    if len(challenger.target) != len(groups) or not np.array_equal(challenger.target, champion.target):
+        raise DataError(
+            f"a {challenger.task} and a {champion.task} model can't be compared; name two alike"
+        )
+    if len(challenger.target) != len(groups) or not np.array_equal(
+        challenger.target, champion.target
+    ):
         raise DataError("the two models scored different rows; score both on the same ones")
     if len(np.unique(groups)) < 2:
         raise DataError(

@@ -24,5 +24,7 @@ def thinned(table: pd.DataFrame, points: int = POINTS) -> pd.DataFrame:
 
 def confusions(actual: NDArray[Any], predicted: NDArray[Any]) -> pd.DataFrame:
     """Return how often each actual class meets each predicted one: columns actual, predicted, rows; sorted."""
-    pairs, rows = np.unique(np.column_stack([actual, predicted]).astype(np.int64), axis=0, return_counts=True)
+    pairs, rows = np.unique(
+        np.column_stack([actual, predicted]).astype(np.int64), axis=0, return_counts=True
+    )
     return pd.DataFrame({"actual": pairs[:, 0], "predicted": pairs[:, 1], "rows": rows})

@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 def encoder_of(schema: Schema, settings: Features) -> ColumnEncoder:
     """Return the unfitted transformer of a schema's features and derived columns."""
     columns = [_column(schema.columns[name]) for name in input_columns(schema)]
-    derived = [_plain(item.model_dump(include={"name", "kind", "of", "options"})) for item in schema.derived]
-    return ColumnEncoder(columns, derived, folds=settings.folds, seed=settings.seed, task=schema.task)
+    derived = [
+        _plain(item.model_dump(include={"name", "kind", "of", "options"}))
+        for item in schema.derived
+    ]
+    return ColumnEncoder(
+        columns, derived, folds=settings.folds, seed=settings.seed, task=schema.task
+    )
 
 
 def input_columns(schema: Schema) -> list[str]:

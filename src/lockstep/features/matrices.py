@@ -56,7 +56,11 @@ def _plain(label: Any) -> Any:
 
 
 def encode_parts(
-    table: pd.DataFrame, parts: pd.Series, schema: Schema, classes: list[Any], encoder: ColumnEncoder
+    table: pd.DataFrame,
+    parts: pd.Series,
+    schema: Schema,
+    classes: list[Any],
+    encoder: ColumnEncoder,
 ) -> dict[str, pd.DataFrame]:
     """Fit the encoder on the training rows and return every part's matrix, by part.
 
@@ -135,7 +139,9 @@ def _check_parts(parts: pd.Series, target: NDArray[Any], schema: Schema) -> None
             )
 
 
-def _check_learned(parts: pd.Series, target: NDArray[Any], classes: list[Any], schema: Schema) -> None:
+def _check_learned(
+    parts: pd.Series, target: NDArray[Any], classes: list[Any], schema: Schema
+) -> None:
     """Raise a DataError for a class without training rows, with its rows by part and what to do."""
     for place, label in enumerate(classes):
         counts = parts[target == place].value_counts()
@@ -173,7 +179,9 @@ def _target_summary(target: pd.Series, schema: Schema, classes: list[Any]) -> di
     if schema.task == "multiclass":
         shares = target.value_counts(normalize=True)
         return {
-            "class_rates": {str(label): float(shares.get(place, 0)) for place, label in enumerate(classes)}
+            "class_rates": {
+                str(label): float(shares.get(place, 0)) for place, label in enumerate(classes)
+            }
         }
     return {"positive_rate" if schema.task == "binary" else "target_mean": float(target.mean())}
 

@@ -49,7 +49,9 @@ def group_codes(table: pd.DataFrame, schema: Schema) -> NDArray[np.uint64]:
         )
     if values.dtype.kind in "iu":
         return mixed(values.to_numpy().astype(np.uint64))
-    return np.asarray(pd.util.hash_array(values.astype(str).to_numpy(dtype=object), categorize=True))
+    return np.asarray(
+        pd.util.hash_array(values.astype(str).to_numpy(dtype=object), categorize=True)
+    )
 
 
 def mixed(values: NDArray[np.uint64], seed: int = 0) -> NDArray[np.uint64]:
@@ -88,13 +90,17 @@ def _by_time(table: pd.DataFrame, schema: Schema, group: NDArray[np.uint64]) -> 
 
 
 def _cut(
-    group: NDArray[np.uint64], order: NDArray[np.int64] | NDArray[np.uint64], shares: dict[str, float]
+    group: NDArray[np.uint64],
+    order: NDArray[np.int64] | NDArray[np.uint64],
+    shares: dict[str, float],
 ) -> NDArray[np.object_]:
     """Return the part of each row: groups in order, cut where the parts' shares of the rows end.
 
     A group goes where its middle row falls.
     """
-    groups, first, place, rows = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
+    groups, first, place, rows = np.unique(
+        group, return_index=True, return_inverse=True, return_counts=True
+    )
     queue = np.lexsort([groups, order[first]])
     middle = (np.cumsum(rows[queue]) - rows[queue] / 2) / len(group)
     ends = np.cumsum(list(shares.values()))[:-1]
@@ -109,7 +115,9 @@ def _classes(table: pd.DataFrame, schema: Schema) -> NDArray[np.int64] | None:
         return None
     # Equally frequent classes rank by their name: nothing may depend on the order of rows.
     _, place, rows = np.unique(
-        table[schema.target].astype(str).to_numpy(dtype=object), return_inverse=True, return_counts=True
+        table[schema.target].astype(str).to_numpy(dtype=object),
+        return_inverse=True,
+        return_counts=True,
     )
     rank = np.empty(len(rows), dtype=np.int64)
     rank[np.argsort(rows, kind="stable")] = np.arange(len(rows))
@@ -158,7 +166,9 @@ def _own_parts(table: pd.DataFrame, schema: Schema) -> pd.Series:
         raise DataError(f"the source of {schema.name} brings no split of its own; {other}")
     given = table[schema.part]
     if given.isna().any():
-        raise DataError(f"{int(given.isna().sum())} rows have no '{schema.part}'; fill it in, or {other}")
+        raise DataError(
+            f"{int(given.isna().sum())} rows have no '{schema.part}'; fill it in, or {other}"
+        )
     for name in given.unique():
         if name not in GIVEN:
             raise DataError(unknown(f"part in column '{schema.part}'", name, GIVEN))

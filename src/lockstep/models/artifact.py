@@ -227,7 +227,8 @@ class _Canonical:
         """Return a node's own fields, visited in their order; a set's items sorted, since it has none."""
         kept = {key: value for key, value in node.items() if key != "__id__"}
         done = {
-            key: self.member(value) if key == "file" else self.visit(value) for key, value in kept.items()
+            key: self.member(value) if key == "file" else self.visit(value)
+            for key, value in kept.items()
         }
         if node.get("__loader__") == "SetNode":
             done["content"] = sorted(done["content"], key=_sort_key)
@@ -239,7 +240,9 @@ class _Canonical:
             not isinstance(name, str) or name not in self.members
         ):  # an attribute that happens to be called "file"
             return self.visit(name)
-        content = _without_padding(self.members[name]) if name.endswith(".npy") else self.members[name]
+        content = (
+            _without_padding(self.members[name]) if name.endswith(".npy") else self.members[name]
+        )
         return self.names.setdefault(content, f"{len(self.names):05d}{Path(name).suffix}")
 
 

@@ -23,7 +23,9 @@ TEMPERATURES = (0.05, 20.0)
 """The least and the largest inverse temperature."""
 
 
-def calibrated(method: str, estimator: Any, features: pd.DataFrame, target: NDArray[Any], task: str) -> Any:
+def calibrated(
+    method: str, estimator: Any, features: pd.DataFrame, target: NDArray[Any], task: str
+) -> Any:
     """Return the estimator as it is (``none``), or inside a CalibratedClassifierCV fitted on these rows.
 
     Of several classes ``sigmoid`` and ``isotonic`` calibrate each against the others, ``temperature`` all with one
@@ -43,7 +45,12 @@ def calibrated(method: str, estimator: Any, features: pd.DataFrame, target: NDAr
         warnings.filterwarnings("ignore", message="Since FrozenEstimator does not appear to accept")
         model.fit(*rows)
     model.cv = None
-    _settle(method, model.calibrated_classifiers_[0].calibrators, _input_scores(estimator, features), target)
+    _settle(
+        method,
+        model.calibrated_classifiers_[0].calibrators,
+        _input_scores(estimator, features),
+        target,
+    )
     return model
 
 
@@ -52,7 +59,9 @@ def check_calibration(method: str, task: str) -> None:
     if task == "regression" and method != "none":
         raise ConfigError(f"calibration {method} needs classes; set calibration: none")
     if task == "binary" and method == "temperature":
-        raise ConfigError("calibration temperature is for three classes and more; set calibration: sigmoid")
+        raise ConfigError(
+            "calibration temperature is for three classes and more; set calibration: sigmoid"
+        )
 
 
 def _with_every_class(
@@ -65,7 +74,9 @@ def _with_every_class(
     missing = np.setdiff1d(np.arange(classes), target)
     if not len(missing):
         return features, target
-    rows = pd.concat([features, features.iloc[np.zeros(len(missing), dtype=int)]], ignore_index=True)
+    rows = pd.concat(
+        [features, features.iloc[np.zeros(len(missing), dtype=int)]], ignore_index=True
+    )
     weights = np.append(np.ones(len(target)), np.zeros(len(missing)))
     return rows, np.append(target, missing.astype(target.dtype)), weights
 
@@ -75,7 +86,9 @@ def base_estimator(model: Any) -> Any:
     return model.estimator.estimator if isinstance(model, CalibratedClassifierCV) else model
 
 
-def _settle(method: str, calibrators: list[Any], scores: NDArray[np.float64], target: NDArray[Any]) -> None:
+def _settle(
+    method: str, calibrators: list[Any], scores: NDArray[np.float64], target: NDArray[Any]
+) -> None:
     """Round the fitted calibrators: one of two classes, one a class of more, or one temperature."""
     if method == "temperature":
         _settle_temperature(calibrators[0], scores, target)

@@ -28,7 +28,9 @@ def run(root: Path, problem: str) -> str:
     return text
 
 
-def compare(root: Path, problem: str, types: Sequence[str]) -> tuple[pd.DataFrame, dict[str, Any], str]:
+def compare(
+    root: Path, problem: str, types: Sequence[str]
+) -> tuple[pd.DataFrame, dict[str, Any], str]:
     """Return the comparison of some trained types, the champion among them and why, and the table for people."""
     from lockstep.evaluation.comparison import (
         best_reachable,
@@ -55,7 +57,9 @@ def read_candidate(layout: ProblemLayout, model_type: str) -> Candidate:
     """Read one type's scores and threshold; a type that was not trained is a DataError with the command."""
     from lockstep.evaluation.comparison import Candidate
 
-    missing = [p for p in (layout.scores(model_type), layout.type_metrics(model_type)) if not p.is_file()]
+    missing = [
+        p for p in (layout.scores(model_type), layout.type_metrics(model_type)) if not p.is_file()
+    ]
     if missing:
         stage = f"train_multi_model@{training_key(layout.problem, model_type)}"
         where = missing[0].relative_to(layout.root)
@@ -75,7 +79,9 @@ def _more(metrics: dict[str, Any]) -> dict[str, float]:
 
 def main() -> None:
     """Parse the command line, compare, and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m lockstep.models.compare_models", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m lockstep.models.compare_models", description=__doc__
+    )
     parser.add_argument("--problem", required=True, help="a problem of params.yaml")
     print(run(project_root(), parser.parse_args().problem))
 

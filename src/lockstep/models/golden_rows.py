@@ -44,7 +44,9 @@ def golden_outputs(pipeline: Any, rows: pd.DataFrame) -> list[Any]:
     return list(outputs.tolist())
 
 
-def check_golden(pipeline: Any, rows: pd.DataFrame, outputs: list[Any], where: str = "the model") -> None:
+def check_golden(
+    pipeline: Any, rows: pd.DataFrame, outputs: list[Any], where: str = "the model"
+) -> None:
     """Raise an ArtifactError unless the model repeats its golden outputs to within 1e-6."""
     expected = np.asarray(outputs, dtype="float64")
     found = np.asarray(golden_outputs(pipeline, rows), dtype="float64")
@@ -82,7 +84,9 @@ def golden_from(content: dict[str, Any], schema: Schema) -> tuple[pd.DataFrame, 
         by_name = dict(zip(names, zip(*listed, strict=True), strict=True))
         columns = {c.name: _typed(c, list(by_name[c.name])) for c in schema.features}
     except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"the golden rows are damaged ({error!r}); register the model again") from error
+        raise ArtifactError(
+            f"the golden rows are damaged ({error!r}); register the model again"
+        ) from error
     return pd.DataFrame(columns), outputs
 
 
@@ -91,12 +95,16 @@ def _must_appear(column: Column) -> list[Any]:
     missing: list[Any] = [None] if column.missing else []
     if column.kind == "numeric":
         return [v for v in (column.low, column.high) if v is not None] + missing
-    codes: list[Any] = list(column.codes) or (list(_OPEN_CODES) if column.holds_numbers else ["a", "b"])
+    codes: list[Any] = list(column.codes) or (
+        list(_OPEN_CODES) if column.holds_numbers else ["a", "b"]
+    )
     unknown = max(float(code) for code in codes) + 1 if column.holds_numbers else UNKNOWN_TEXT
     return [*codes, unknown, *missing]
 
 
-def _drawn(column: Column, must: list[Any], length: int, generator: np.random.Generator) -> list[Any]:
+def _drawn(
+    column: Column, must: list[Any], length: int, generator: np.random.Generator
+) -> list[Any]:
     """Return as many further values as ``length`` leaves room for."""
     rest = length - len(must)
     if column.kind != "numeric":

@@ -44,7 +44,9 @@ def fit_linear(name: str, recipe: Recipe, features: pd.DataFrame, target: NDArra
     contrary = _contrary(model, recipe.columns.monotone)
     if not contrary:
         return model
-    kinds = {column: kind for column, kind in recipe.columns.kinds.items() if column not in contrary}
+    kinds = {
+        column: kind for column, kind in recipe.columns.kinds.items() if column not in contrary
+    }
     return fit_linear(
         name, replace(recipe, columns=Columns(kinds, recipe.columns.monotone)), features, target
     )
@@ -54,7 +56,9 @@ def _contrary(model: Any, monotone: dict[str, int]) -> list[str]:
     """Return the constrained columns whose coefficient goes against their direction: the best allowed one is 0."""
     names = list(model.named_steps["view"].get_feature_names_out())
     weights = dict(zip(names, model.named_steps["estimator"].coef_.ravel(), strict=False))
-    return [column for column, way in monotone.items() if weights.get(f"line__{column}", 0.0) * way < 0]
+    return [
+        column for column, way in monotone.items() if weights.get(f"line__{column}", 0.0) * way < 0
+    ]
 
 
 def _fit_once(name: str, recipe: Recipe, features: pd.DataFrame, target: NDArray[Any]) -> Any:
@@ -92,7 +96,9 @@ def fit_ridge(estimator: Any, matrix: Any, target: NDArray[np.float64]) -> None:
     estimator.n_features_in_ = matrix.shape[1]
 
 
-def refined_solution(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+def refined_solution(
+    matrix: NDArray[np.float64], right: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Solve a positive definite system alike on every processor: what BLAS leaves is mended in longer numbers."""
     factor = cho_factor(matrix)
     found = cho_solve(factor, right)
@@ -109,7 +115,11 @@ def fit_view(recipe: Recipe, features: pd.DataFrame, bins: int, min_frequency: i
         handle_unknown="infrequent_if_exist", min_frequency=min_frequency, dtype=np.float64
     )
     steps = KBinsDiscretizer(
-        bins, strategy="quantile", encode="onehot", quantile_method="averaged_inverted_cdf", subsample=None
+        bins,
+        strategy="quantile",
+        encode="onehot",
+        quantile_method="averaged_inverted_cdf",
+        subsample=None,
     )
     filled = SimpleImputer(strategy="median", add_indicator=True)
     stepped = [name for name in varied if name not in recipe.columns.monotone]
@@ -151,7 +161,9 @@ def contributions(pipeline: Any, features: pd.DataFrame) -> dict[str, float]:
     """
     names = [str(name) for name in features]
     matrix = pipeline.named_steps["view"].transform(features).tocsc()
-    owners = [owner_of(name, names) for name in pipeline.named_steps["view"].get_feature_names_out()]
+    owners = [
+        owner_of(name, names) for name in pipeline.named_steps["view"].get_feature_names_out()
+    ]
     found = [
         _spreads(matrix, weights, owners, names)
         for weights in np.atleast_2d(pipeline.named_steps["estimator"].coef_)
@@ -159,7 +171,9 @@ def contributions(pipeline: Any, features: pd.DataFrame) -> dict[str, float]:
     return {name: sum(one[name] for one in found) / len(found) for name in names}
 
 
-def _spreads(matrix: Any, weights: NDArray[Any], owners: list[str], names: list[str]) -> dict[str, float]:
+def _spreads(
+    matrix: Any, weights: NDArray[Any], owners: list[str], names: list[str]
+) -> dict[str, float]:
     """Return each encoded column's spread in one margin."""
     added = {name: np.zeros(matrix.shape[0]) for name in names}
     for j, owner in enumerate(owners):

@@ -82,7 +82,9 @@ def read_matrix(layout: ProblemLayout, part: str) -> Matrix:
             f"{path} has no column {', '.join(sorted(lacking))}; run `dvc repro features@{layout.problem}`"
         )
     if table.empty:
-        raise DataError(f"{path} has no rows; change problems.{layout.problem}.split in params.yaml")
+        raise DataError(
+            f"{path} has no rows; change problems.{layout.problem}.split in params.yaml"
+        )
     return matrix_of(table)
 
 
@@ -104,7 +106,14 @@ def matrix_of(table: pd.DataFrame) -> Matrix:
 def columns_of(encoder: Any, schema: Schema) -> Columns:
     """Return what the fitted encoder and the schema declare of the encoded columns."""
     monotone = {column.name: column.monotone for column in schema.features if column.monotone}
-    kinds = {str(name): str(encoder.feature_kinds_[name]) for name in encoder.get_feature_names_out()}
+    kinds = {
+        str(name): str(encoder.feature_kinds_[name]) for name in encoder.get_feature_names_out()
+    }
     return Columns(
-        kinds, {name: way for name, way in monotone.items() if kinds.get(name) not in (None, "categorical")}
+        kinds,
+        {
+            name: way
+            for name, way in monotone.items()
+            if kinds.get(name) not in (None, "categorical")
+        },
     )

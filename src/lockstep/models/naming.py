@@ -15,7 +15,12 @@ TYPE_NAMES = {
 """Model types and the second half of their registered models' names."""
 
 
-SHORT_NAMES = {"logistic_regression": "lr", "random_forest": "rf", "xgboost": "xgb", "lightgbm": "lgb"}
+SHORT_NAMES = {
+    "logistic_regression": "lr",
+    "random_forest": "rf",
+    "xgboost": "xgb",
+    "lightgbm": "lgb",
+}
 """Model types as they begin the runs of problems whose types share one registered name."""
 
 

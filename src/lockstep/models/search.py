@@ -171,7 +171,9 @@ def _distribution(name: str, space: Space) -> Any:
     if isinstance(space.low, int) and isinstance(space.high, int):
         return IntDistribution(space.low, space.high, log=space.log)
     if space.log and not (space.low or 0) > 0:
-        raise ConfigError(f"params.yaml: search space of {name}: low must be above 0 where log is true")
+        raise ConfigError(
+            f"params.yaml: search space of {name}: low must be above 0 where log is true"
+        )
     return FloatDistribution(float(space.low or 0), float(space.high or 0), log=space.log)
 
 

@@ -35,7 +35,11 @@ def run(root: Path, problem: str, model_type: str) -> dict[str, float]:
     write_outputs(layout, job, trained, metrics)
     progress.end(summary(metrics))
     written = time.monotonic()
-    return {"read_seconds": read - started, "train_seconds": fitted - read, "write_seconds": written - fitted}
+    return {
+        "read_seconds": read - started,
+        "train_seconds": fitted - read,
+        "write_seconds": written - fitted,
+    }
 
 
 def read_job(layout: ProblemLayout, model_type: str) -> Job:
@@ -59,20 +63,26 @@ def read_encoder(path: Path) -> Any:
     try:
         return joblib.load(path)
     except FileNotFoundError:
-        raise DataError(f"{path} is missing; run `dvc repro` (or `dvc checkout`) to make it") from None
+        raise DataError(
+            f"{path} is missing; run `dvc repro` (or `dvc checkout`) to make it"
+        ) from None
     except (EOFError, ValueError, KeyError, IndexError, ImportError, AttributeError) as error:
         raise ArtifactError(
             f"{path} can't be read ({error}); make it again with `dvc repro -f features`"
         ) from error
 
 
-def write_outputs(layout: ProblemLayout, job: Job, trained: Trained, metrics: dict[str, Any]) -> None:
+def write_outputs(
+    layout: ProblemLayout, job: Job, trained: Trained, metrics: dict[str, Any]
+) -> None:
     """Write model, card, scores, metrics and plots of one type."""
     from lockstep.models.training_run import card_of, plot_tables, scores_table
 
     kind = job.training.type
     write_model(layout.model(kind), trained.pipeline)
-    write_json(layout.model_card(kind), card_of(job, trained, sha256_file(layout.model(kind))), digits=None)
+    write_json(
+        layout.model_card(kind), card_of(job, trained, sha256_file(layout.model(kind))), digits=None
+    )
     write_parquet(layout.scores(kind), scores_table(job, trained))
     write_json(layout.type_metrics(kind), metrics)
     with whole_folder(layout.type_folder(kind) / "plots") as folder:
@@ -97,7 +107,9 @@ def summary(metrics: dict[str, Any]) -> str:
 
 def main() -> None:
     """Parse the command line that DVC gives, train, and let the registry know."""
-    parser = argparse.ArgumentParser(prog="python -m lockstep.models.train_multi_model", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m lockstep.models.train_multi_model", description=__doc__
+    )
     parser.add_argument("--problem", required=True, help="a problem of params.yaml")
     parser.add_argument("--type", required=True, help="a model type the problem declares")
     arguments = parser.parse_args()

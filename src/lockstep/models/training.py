@@ -89,14 +89,20 @@ def _fit_forest(forest: Any, task: str, train: Matrix, stop: Matrix, on_step: On
                 "ignore", message="class_weight presets .* are not recommended for warm_start"
             )
             forest.fit(train.features, train.target)
-        summed = summed + sum(_tree_output(tree, rows, task) for tree in forest.estimators_[before:])
+        summed = summed + sum(
+            _tree_output(tree, rows, task) for tree in forest.estimators_[before:]
+        )
         losses.append(_loss(stop.target, summed / grown, task))
         on_step(grown, total, losses[-1])
     forest.set_params(n_estimators=total, warm_start=False, n_jobs=None)
-    return Fitted(forest, None, {"iteration": [float(s) for s in sizes], f"stop_{_loss_name(task)}": losses})
+    return Fitted(
+        forest, None, {"iteration": [float(s) for s in sizes], f"stop_{_loss_name(task)}": losses}
+    )
 
 
-def _fit_filled_forest(forest: Any, task: str, train: Matrix, stop: Matrix, on_step: OnStep) -> Fitted:
+def _fit_filled_forest(
+    forest: Any, task: str, train: Matrix, stop: Matrix, on_step: OnStep
+) -> Fitted:
     """Grow a forest with monotone columns, for which scikit-learn's takes no missing values: filled, and told of.
 
     Medians stand in for them, and a column more says where; neither has a direction of its own.
@@ -104,7 +110,9 @@ def _fit_filled_forest(forest: Any, task: str, train: Matrix, stop: Matrix, on_s
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import Pipeline
 
-    fill = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True).fit(train.features)
+    fill = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True).fit(
+        train.features
+    )
     told = len(fill.indicator_.features_)
     forest.set_params(monotonic_cst=[*forest.monotonic_cst, *[0] * told])
     train, stop = (replace(part, features=fill.transform(part.features)) for part in (train, stop))
@@ -113,7 +121,9 @@ def _fit_filled_forest(forest: Any, task: str, train: Matrix, stop: Matrix, on_s
 
 
 def _batch_ends(total: int) -> list[int]:
-    return sorted({max(1, round(total * part / FOREST_BATCHES)) for part in range(1, FOREST_BATCHES + 1)})
+    return sorted(
+        {max(1, round(total * part / FOREST_BATCHES)) for part in range(1, FOREST_BATCHES + 1)}
+    )
 
 
 def _tree_output(tree: Any, rows: NDArray[np.float32], task: str) -> NDArray[Any]:
@@ -148,12 +158,16 @@ def _fit_xgboost(
             on_step(epoch + 1, total, float(evals_log["validation_1"][metric][-1]))
             return False
 
-    early = [EarlyStopping(rounds=rounds, save_best=True, data_name="validation_1", metric_name=metric)]
+    early = [
+        EarlyStopping(rounds=rounds, save_best=True, data_name="validation_1", metric_name=metric)
+    ]
     model.set_params(callbacks=[Watch(), *(early if rounds else [])])
     parts = [(part.features, part.target) for part in (train, stop)]
     model.fit(train.features, train.target, eval_set=parts, verbose=False)
     results = model.evals_result()
-    history = _history(results["validation_0"][metric], results["validation_1"][metric], recipe.task)
+    history = _history(
+        results["validation_0"][metric], results["validation_1"][metric], recipe.task
+    )
     best = int(model.best_iteration) + 1 if rounds else None
     _settle_xgboost(model)
     return Fitted(model, best, history)
@@ -249,7 +263,9 @@ def resolved_params(estimator: Any) -> dict[str, Any]:
     """Return an estimator's hyperparameters as JSON values, unset ones left out."""
     own = estimator.named_steps["estimator"] if hasattr(estimator, "named_steps") else estimator
     found = {
-        key: value for key, value in own.get_params(deep=False).items() if key not in ("n_jobs", "callbacks")
+        key: value
+        for key, value in own.get_params(deep=False).items()
+        if key not in ("n_jobs", "callbacks")
     }
     plain = (bool, int, float, str, list)
     return {k: v for k, v in sorted(found.items()) if isinstance(v, plain) and v == v}
@@ -323,7 +339,9 @@ def fold_metrics(
     ids = folds_of(parts["train"], training.cv_folds, recipe.task)
     for fold in range(training.cv_folds):
         rest, held = parts["train"].take(ids != fold), parts["train"].take(ids == fold)
-        model = fit(training.type, recipe, rest, parts["stop"], training.early_stopping_rounds).estimator
+        model = fit(
+            training.type, recipe, rest, parts["stop"], training.early_stopping_rounds
+        ).estimator
         rows = scored(held.target, scores(model, held.features, recipe.task))
         found.append({"fold": fold + 1, **evaluate(rows)})
     return found

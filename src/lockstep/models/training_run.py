@@ -22,7 +22,15 @@ from lockstep.models.artifact import model_digest
 from lockstep.models.calibration import calibrated
 from lockstep.models.matrices import DECISION, SCORE, Matrix, columns_of
 from lockstep.models.naming import registered_name
-from lockstep.models.training import OnStep, fit, fold_metrics, pipeline_of, resolved_params, scores, silent
+from lockstep.models.training import (
+    OnStep,
+    fit,
+    fold_metrics,
+    pipeline_of,
+    resolved_params,
+    scores,
+    silent,
+)
 from lockstep.models.zoo import Recipe, cores
 from lockstep.problems.schema import Schema
 
@@ -105,7 +113,9 @@ def train(job: Job, on_step: OnStep = silent) -> Trained:
         best_iteration=fitted.best_iteration,
         history=fitted.history,
         scores=found,
-        folds=fold_metrics(job.training, job.recipe, job.parts, partial(scored_rows, job, threshold)),
+        folds=fold_metrics(
+            job.training, job.recipe, job.parts, partial(scored_rows, job, threshold)
+        ),
         interval=_interval(job, found["choose"]),
     )
 
@@ -121,7 +131,9 @@ def _interval(job: Job, score: NDArray[Any]) -> Interval | None:
     if job.schema.task != "regression":
         return None
     target, coverage = job.schema.columns[job.schema.target], job.decision.coverage or COVERAGE
-    return fit_interval(Scored(job.parts["choose"].target, score), coverage, target.low, target.high)
+    return fit_interval(
+        Scored(job.parts["choose"].target, score), coverage, target.low, target.high
+    )
 
 
 def scored(job: Job, trained: Trained, part: str) -> Scored:
@@ -129,7 +141,9 @@ def scored(job: Job, trained: Trained, part: str) -> Scored:
     return scored_rows(job, trained.threshold, job.parts[part].target, trained.scores[part])
 
 
-def scored_rows(job: Job, threshold: float | None, target: NDArray[Any], score: NDArray[Any]) -> Scored:
+def scored_rows(
+    job: Job, threshold: float | None, target: NDArray[Any], score: NDArray[Any]
+) -> Scored:
     """Return rows with their scores and the threshold, or of several classes with what is decided for each."""
     decision = decide(score, job.classes, job.costs) if score.ndim == 2 else None
     return Scored(target, score, threshold, decision)
@@ -145,10 +159,14 @@ def metrics_of(job: Job, trained: Trained) -> dict[str, Any]:
     }
     if trained.folds:
         names = [name for name in trained.folds[0] if name != "fold"]
-        found["cv"] = {name: sum(fold[name] for fold in trained.folds) / len(trained.folds) for name in names}
+        found["cv"] = {
+            name: sum(fold[name] for fold in trained.folds) / len(trained.folds) for name in names
+        }
         found |= told_folds(trained.folds)
     if job.schema.task == "binary" and policy_of(job.decision, "binary") in RATED:
-        found["decided"] = {label: rates(scored(job, trained, part)) for part, label in EVALUATED.items()}
+        found["decided"] = {
+            label: rates(scored(job, trained, part)) for part, label in EVALUATED.items()
+        }
     if trained.interval:
         held = coverage_of(trained.interval, scored(job, trained, "test"))
         found["interval"] = {"declared": trained.interval["coverage"], **held}
@@ -177,14 +195,19 @@ def scores_table(job: Job, trained: Trained) -> pd.DataFrame:
         matrix = job.parts[part]
         content = {ROW: matrix.row, GROUP: matrix.group, "part": part, TARGET: matrix.target}
         truth = {} if matrix.truth is None else {TRUTH: matrix.truth}
-        tables.append(pd.DataFrame({**content, **_score_columns(scored(job, trained, part)), **truth}))
+        tables.append(
+            pd.DataFrame({**content, **_score_columns(scored(job, trained, part)), **truth})
+        )
     return pd.concat(tables, ignore_index=True)
 
 
 def _score_columns(rows: Scored) -> dict[str, NDArray[Any]]:
     if rows.decision is None:
         return {SCORE: rows.score}
-    return {**{f"{SCORE}_{k}": column for k, column in enumerate(rows.score.T)}, DECISION: rows.decision}
+    return {
+        **{f"{SCORE}_{k}": column for k, column in enumerate(rows.score.T)},
+        DECISION: rows.decision,
+    }
 
 
 def plot_tables(job: Job, trained: Trained) -> dict[str, pd.DataFrame]:
@@ -192,7 +215,9 @@ def plot_tables(job: Job, trained: Trained) -> dict[str, pd.DataFrame]:
     importance = curves.importance(trained.estimator, job.parts["choose"].features)
     tables = curves.tables(scored(job, trained, "test"), importance, trained.history, job.classes)
     if trained.interval:
-        tables["coverage"] = curves_regression.coverage(scored(job, trained, "test"), trained.interval)
+        tables["coverage"] = curves_regression.coverage(
+            scored(job, trained, "test"), trained.interval
+        )
     return {**tables, "folds": pd.DataFrame(trained.folds)} if trained.folds else tables
 
 

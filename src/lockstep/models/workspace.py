@@ -36,7 +36,9 @@ def load_file(path: Path, root: Path) -> Model:
         )
     schema = _schema(file, card)
     if schema.digest != card["schema_digest"]:
-        raise ArtifactError(f"{path} was trained with another schema of {schema.name}; run `dvc repro`")
+        raise ArtifactError(
+            f"{path} was trained with another schema of {schema.name}; run `dvc repro`"
+        )
     release = card.get(RELEASE, {})
     return Model(
         pipeline=joblib.load(file),
@@ -56,7 +58,9 @@ def _workspace_file(path: Path, root: Path) -> Path:
     found = next((p for p in (path, root / path) if p.is_file()), None)
     if found is None:
         if path.is_dir() or (root / path).is_dir():
-            raise ArtifactError(f"{path} is a folder; give a model file in it, e.g. xgboost_model.joblib")
+            raise ArtifactError(
+                f"{path} is a folder; give a model file in it, e.g. xgboost_model.joblib"
+            )
         raise ArtifactError(f"{path} is missing; run `dvc repro` (or `dvc checkout`) to make it")
     return found.resolve()
 
@@ -78,5 +82,7 @@ def _card(file: Path) -> dict[str, Any]:
     card: dict[str, Any] = read_json(beside)
     lacking = [key for key in NEEDED if key not in card]
     if lacking:
-        raise ArtifactError(f"{beside} lacks {', '.join(lacking)}; run `dvc repro` to write it again")
+        raise ArtifactError(
+            f"{beside} lacks {', '.join(lacking)}; run `dvc repro` to write it again"
+        )
     return card

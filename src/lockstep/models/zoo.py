@@ -94,7 +94,9 @@ def check_params(name: str, recipe: Recipe) -> None:
                 f"params.yaml: {name} takes no hyperparameter '{key}' under params; set {OWN_KEYS[key]}"
             )
         if key not in known:
-            raise ConfigError(f"params.yaml: {name} has no hyperparameter '{key}'{nearest(key, known)}")
+            raise ConfigError(
+                f"params.yaml: {name} has no hyperparameter '{key}'{nearest(key, known)}"
+            )
 
 
 def check_monotone(recipe: Recipe) -> None:
@@ -118,7 +120,9 @@ def _signature(package: str, module: str, name: str) -> frozenset[str]:
     source = (Path(spec.origin).parent / module).read_text(encoding="utf-8")
     classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
     body = next(node.body for node in classes if node.name == name)
-    init = next(node for node in body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
+    init = next(
+        node for node in body if isinstance(node, ast.FunctionDef) and node.name == "__init__"
+    )
     return frozenset(argument.arg for argument in init.args.args + init.args.kwonlyargs) - {"self"}
 
 
@@ -197,7 +201,11 @@ def _ridge_known(_: str) -> Set[str]:
 
 def _forest_known(task: str) -> Set[str]:
     kind = "RandomForestRegressor" if task == "regression" else "RandomForestClassifier"
-    return _signature("sklearn", "ensemble/_forest.py", kind) - {"warm_start", "verbose", "oob_score"}
+    return _signature("sklearn", "ensemble/_forest.py", kind) - {
+        "warm_start",
+        "verbose",
+        "oob_score",
+    }
 
 
 def _xgboost_known(_: str) -> Set[str]:
@@ -218,9 +226,13 @@ def _lightgbm_known(_: str) -> Set[str]:
 
 
 TYPES: dict[str, ModelType] = {
-    "logistic_regression": ModelType(("binary", "multiclass"), _logistic_regression, _logistic_known),
+    "logistic_regression": ModelType(
+        ("binary", "multiclass"), _logistic_regression, _logistic_known
+    ),
     "ridge": ModelType(("regression",), _ridge, _ridge_known),
-    "random_forest": ModelType(("binary", "multiclass", "regression"), _random_forest, _forest_known),
+    "random_forest": ModelType(
+        ("binary", "multiclass", "regression"), _random_forest, _forest_known
+    ),
     "xgboost": ModelType(("binary", "multiclass", "regression"), _xgboost, _xgboost_known),
     "lightgbm": ModelType(("binary", "multiclass", "regression"), _lightgbm, _lightgbm_known),
 }

@@ -15,7 +15,9 @@ from lockstep.errors import ConfigError, UsageError, nearest, unknown
 from lockstep.io import sha256_json
 
 Task = Literal["binary", "multiclass", "regression"]
-ColumnKind = Literal["categorical", "ordered", "numeric", "date", "id", "group", "target", "part", "truth"]
+ColumnKind = Literal[
+    "categorical", "ordered", "numeric", "date", "id", "group", "target", "part", "truth"
+]
 DerivedKind = Literal[
     "cross", "ratio", "difference", "clip", "bin", "weekday", "part_of_day", "cyclic",
     "frequency", "rotate", "spline", "target_encoded", "neighbour_rate",
@@ -31,7 +33,9 @@ class Column(Strict):
     name: str = ""
     kind: ColumnKind
     description: str = ""
-    codes: dict[int | str, str] = Field(default_factory=dict, description="allowed codes and their meaning")
+    codes: dict[int | str, str] = Field(
+        default_factory=dict, description="allowed codes and their meaning"
+    )
     low: float | None = None
     high: float | None = None
     unit: str = ""
@@ -39,8 +43,12 @@ class Column(Strict):
     missing: bool = Field(False, description="whether the value may be missing")
     monotone: Literal[-1, 0, 1] = 0
     slice: bool = Field(False, description="whether gates look at each of its levels")
-    encode: bool = Field(True, description="whether models see it as it is, besides what is derived from it")
-    aliases: list[str] = Field(default_factory=list, description="other names a prepared table may use")
+    encode: bool = Field(
+        True, description="whether models see it as it is, besides what is derived from it"
+    )
+    aliases: list[str] = Field(
+        default_factory=list, description="other names a prepared table may use"
+    )
     absent: list[str] = Field(
         default_factory=list, description="texts of a prepared table that mean: missing"
     )
@@ -48,7 +56,9 @@ class Column(Strict):
         "",
         description="set: numbers of a prepared table have thousands separators, currency or percent signs",
     )
-    format: str = Field("", description="how a prepared table writes dates, as %d/%m/%Y; empty: ISO 8601")
+    format: str = Field(
+        "", description="how a prepared table writes dates, as %d/%m/%Y; empty: ISO 8601"
+    )
     made_of: list[str] = Field(
         default_factory=list,
         description="what a prepared table makes it of: one column; of a number two, the first a unit of the second; "
@@ -89,16 +99,20 @@ class Schema(Strict):
     task: Task
     unit: str
     registered_name: str = Field(description="base of the registered models' names")
-    one_name: bool = Field(False, description="whether all model types are versions of that one name")
+    one_name: bool = Field(
+        False, description="whether all model types are versions of that one name"
+    )
     experiment: str = Field(description="MLflow experiment of its runs")
     positive: str = Field("", description="what the positive class means")
     decisions: dict[int | str, str] = Field(
-        default_factory=dict, description="what is done about each class, where that has a word of its own"
+        default_factory=dict,
+        description="what is done about each class, where that has a word of its own",
     )
     columns: dict[str, Column]
     derived: list[Derived] = Field(default_factory=list)
     left_out: dict[str, str] | None = Field(
-        None, description="columns of a prepared table not used, and why; where set, others are refused"
+        None,
+        description="columns of a prepared table not used, and why; where set, others are refused",
     )
 
     @model_validator(mode="before")

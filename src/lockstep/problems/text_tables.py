@@ -94,11 +94,15 @@ def require_columns(names: Iterable[str], found: Iterable[str], where: str) -> N
     extra = [name for name in there if name not in wanted]
     if len(absent) == len(wanted) > 1 and not any(nearest(name, extra) for name in absent):
         raise DataError(_foreign(wanted, there, where))
-    lacks = ", ".join(f"'{name}'{nearest(name, extra)}" for name in absent[:EXAMPLES]) + _more(absent)
+    lacks = ", ".join(f"'{name}'{nearest(name, extra)}" for name in absent[:EXAMPLES]) + _more(
+        absent
+    )
     others = ", ".join(extra[:EXAMPLES]) + _more(extra) if extra else "no others"
     renamed = any(nearest(name, extra) for name in absent)
     fix = "rename it as expected" if renamed else "add it, or give the file that has it"
-    raise DataError(f"{where} lacks the column {lacks}; it has, besides the expected: {others}; {fix}")
+    raise DataError(
+        f"{where} lacks the column {lacks}; it has, besides the expected: {others}; {fix}"
+    )
 
 
 def _foreign(wanted: list[str], there: list[str], where: str) -> str:
@@ -132,7 +136,9 @@ def read_text(path: Path, keep_twins: bool = False) -> TextTable:
         )
     table = _parse(content, encoding, separator, names, path)
     if content.count(b'"') % 2 and (header.startswith('"') or _holds_line_ends(table)):
-        raise DataError(f"{path.name} ends inside a quoted value: it is truncated; fetch or copy it again")
+        raise DataError(
+            f"{path.name} ends inside a quoted value: it is truncated; fetch or copy it again"
+        )
     del content
     columns = {}
     for name in names:  # each column leaves the table as it is trimmed, so the file is held once
@@ -150,7 +156,9 @@ def _bytes(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise DataError(f"{path} is missing; put it there, or choose another source in params.yaml") from None
+        raise DataError(
+            f"{path} is missing; put it there, or choose another source in params.yaml"
+        ) from None
     content = content.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
     if not content.strip():
         raise DataError(f"{path.name} is empty; fetch or copy it again")
@@ -162,13 +170,17 @@ def _refuse_other_formats(content: bytes, path: Path) -> None:
     compact = b"".join(begin.split()) if begin[:1] in (b"{", b"[") else begin
     for start, what in _STARTS.items():
         if begin.startswith(start) or compact.startswith(start) or begin.lower().startswith(start):
-            raise DataError(f"{path.name} is no delimited text but {what}; put the table itself in its place")
+            raise DataError(
+                f"{path.name} is no delimited text but {what}; put the table itself in its place"
+            )
 
 
 def _encoding(content: bytes, path: Path) -> str:
     """UTF-8 where it decodes so, else latin-1, which decodes anything: wide encodings are refused first."""
     if b"\x00" in content[:4096] or content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError(f"{path.name} is no text in UTF-8 or latin-1 (UTF-16 or binary?); save it as UTF-8")
+        raise DataError(
+            f"{path.name} is no text in UTF-8 or latin-1 (UTF-16 or binary?); save it as UTF-8"
+        )
     try:
         content.decode("utf-8")
     except UnicodeDecodeError:
@@ -179,7 +191,10 @@ def _encoding(content: bytes, path: Path) -> str:
 def _next_lines(content: bytes, encoding: str, count: int = 5) -> list[str]:
     """Return the first lines below the header, the cut-off last one of a long beginning left out."""
     lines = content[: 1 << 16].splitlines()
-    return [line.decode(encoding, "replace") for line in lines[1 : min(count + 1, max(len(lines) - 1, 2))]]
+    return [
+        line.decode(encoding, "replace")
+        for line in lines[1 : min(count + 1, max(len(lines) - 1, 2))]
+    ]
 
 
 def _bare(line: str) -> str:
@@ -196,7 +211,9 @@ def _separator(header: str, lines: list[str], path: Path) -> str:
         return found
     if any(odd in bare for odd in "|:^~"):
         known = ", ".join(SEPARATORS.values())
-        raise DataError(f"{path.name}: no known separator in its header '{header[:60]}'; use one of {known}")
+        raise DataError(
+            f"{path.name}: no known separator in its header '{header[:60]}'; use one of {known}"
+        )
     return ","  # a single column, as in y_train.csv
 
 
@@ -226,7 +243,11 @@ def _parse(content: bytes, encoding: str, separator: str, names: list[str], path
             io.BytesIO(content),
             # one thread: only then do messages name the row
             read_options=arrow_csv.ReadOptions(
-                use_threads=False, encoding=encoding, block_size=1 << 24, column_names=names, skip_rows=1
+                use_threads=False,
+                encoding=encoding,
+                block_size=1 << 24,
+                column_names=names,
+                skip_rows=1,
             ),
             parse_options=arrow_csv.ParseOptions(delimiter=separator),
             convert_options=arrow_csv.ConvertOptions(
@@ -235,7 +256,9 @@ def _parse(content: bytes, encoding: str, separator: str, names: list[str], path
         )
     except pa.ArrowInvalid as error:
         reason = str(error).splitlines()[0].removeprefix("CSV parse error: ")[:120]
-        raise DataError(f"{path.name} is truncated or damaged ({reason}); fetch or copy it again") from None
+        raise DataError(
+            f"{path.name} is truncated or damaged ({reason}); fetch or copy it again"
+        ) from None
 
 
 def _holds_line_ends(table: Any) -> bool:
@@ -279,7 +302,8 @@ def _parsed(
     """Return (float64 numbers, whether each is no number) of distinct texts."""
     told = prepare(values) if prepare else values
     number = pc.and_not(
-        pc.match_substring_regex(told, PLAIN_NUMBER), pc.is_in(told, value_set=pa.array(sorted(missing)))
+        pc.match_substring_regex(told, PLAIN_NUMBER),
+        pc.is_in(told, value_set=pa.array(sorted(missing))),
     )
     plain = pc.fill_null(number, False).to_numpy(zero_copy_only=False)
     found, bad = np.full(len(values), np.nan), np.zeros(len(values), dtype=bool)

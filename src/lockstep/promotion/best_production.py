@@ -47,9 +47,13 @@ def best_production(client: MlflowClient, root: Path, problem: str) -> Best:
         return Best(versions[0], f"the only one of {problem} in Production")
     recorded = recorded_scores(versions, metric)
     if recorded is not None:
-        return _best(versions, recorded, metric, f"{len(versions)} in Production, recorded on the same rows")
+        return _best(
+            versions, recorded, metric, f"{len(versions)} in Production, recorded on the same rows"
+        )
     rescored, count = rescore(client, root, problem, versions, metric)
-    how = f"scored anew on {count} rows of this workspace, since they were trained on different data"
+    how = (
+        f"scored anew on {count} rows of this workspace, since they were trained on different data"
+    )
     return _best(versions, rescored, metric, f"{len(versions)} in Production, {how}")
 
 
@@ -61,7 +65,9 @@ def production_versions(client: MlflowClient, problem: str) -> list[Version]:
         return found
     names = [m.name for m in models if any(v.tag("problem") == problem for v in m.versions)]
     if not names:
-        raise RegistryError(f"no model of {problem} is registered; run `make run-train PROBLEM={problem}`")
+        raise RegistryError(
+            f"no model of {problem} is registered; run `make run-train PROBLEM={problem}`"
+        )
     raise RegistryError(
         f"no model of {problem} is in Production; promote one: {SCRIPT} promote --model-name {names[-1]}"
     )
@@ -86,7 +92,9 @@ def rescore(
     return [score_on(model, table, target, metric, classes) for model in models], len(target)
 
 
-def choose_rows(root: Path, problem: str, versions: list[Version]) -> tuple[pd.DataFrame, NDArray[Any]]:
+def choose_rows(
+    root: Path, problem: str, versions: list[Version]
+) -> tuple[pd.DataFrame, NDArray[Any]]:
     """Return the raw rows of the part that chooses champions, and their target."""
     layout = ProblemLayout(root, problem)
     if not (layout.matrix("choose").is_file() and layout.tidy.is_file()):
@@ -100,7 +108,11 @@ def choose_rows(root: Path, problem: str, versions: list[Version]) -> tuple[pd.D
 
 
 def score_on(
-    model: Model, table: pd.DataFrame, target: NDArray[Any], metric: str, classes: Sequence[Any] = ()
+    model: Model,
+    table: pd.DataFrame,
+    target: NDArray[Any],
+    metric: str,
+    classes: Sequence[Any] = (),
 ) -> float:
     """Return a model's metric on raw rows with a known target, places among ``classes``."""
     return evaluate(scored_by(model, inputs_of(model, table), target, classes))[metric]
@@ -130,15 +142,21 @@ class Decider:
 def decider(model: Model) -> Decider:
     """Return how a model's scores are read."""
     task = model.schema.task
-    return Decider(task, model.threshold, model.classes if task == "multiclass" else (), model.costs)
+    return Decider(
+        task, model.threshold, model.classes if task == "multiclass" else (), model.costs
+    )
 
 
-def scored_by(model: Model, table: pd.DataFrame, target: NDArray[Any], classes: Sequence[Any]) -> Scored:
+def scored_by(
+    model: Model, table: pd.DataFrame, target: NDArray[Any], classes: Sequence[Any]
+) -> Scored:
     """Return rows with a model's scores, and of several classes its decisions."""
     return scored_from(decider(model), model.score(table), target, classes)
 
 
-def scored_from(told: Decider, scores: NDArray[Any], target: NDArray[Any], classes: Sequence[Any]) -> Scored:
+def scored_from(
+    told: Decider, scores: NDArray[Any], target: NDArray[Any], classes: Sequence[Any]
+) -> Scored:
     """Return rows with a model's scores of them, and of several classes its decisions."""
     if told.task != "multiclass":
         return Scored(target, scores, None if told.task == "regression" else told.threshold or 0.5)

@@ -73,12 +73,16 @@ def compare(client: MlflowClient, options: argparse.Namespace) -> tuple[Any, str
     version = get_model(client, name).version(check_version(options.version))
     against = get_model(client, other).version(check_version(options.against))
     if (version.name, version.version) == (against.name, against.version):
-        raise UsageError(f"{name} version {version.version} is compared with itself; give another --against")
+        raise UsageError(
+            f"{name} version {version.version} is compared with itself; give another --against"
+        )
     found = compare_versions(client, project_root(), version, against)
     return facts(found), readable(found)
 
 
-def compare_versions(client: MlflowClient, root: Path, version: Version, against: Version) -> Comparison:
+def compare_versions(
+    client: MlflowClient, root: Path, version: Version, against: Version
+) -> Comparison:
     """Score two versions on the rows new to both, and tell what went into them that differs.
 
     RegistryError for versions of different problems, and where such rows can't be told or there are none.
@@ -124,14 +128,18 @@ def measured(
         first, second = drawn["one"][metric], drawn["other"][metric]
         here, there = values[0][metric], values[1][metric]
         figures[metric] = Figure(here, *interval(first)), Figure(there, *interval(second))
-        differences[metric] = Difference(metric, here, there, *interval(first - second), rows, count)
+        differences[metric] = Difference(
+            metric, here, there, *interval(first - second), rows, count
+        )
     return figures, differences
 
 
 # ---------------------------------------------------------------- what went into them
 
 
-def what_differs(client: MlflowClient, located: tuple[Located, Located]) -> dict[str, dict[str, Pair]]:
+def what_differs(
+    client: MlflowClient, located: tuple[Located, Located]
+) -> dict[str, dict[str, Pair]]:
     """Return what differs between two versions: parameters, data, code, environment; each by name."""
     one, other = located[0].version, located[1].version
     read = closure_of(client, one), closure_of(client, other)
@@ -143,10 +151,14 @@ def what_differs(client: MlflowClient, located: tuple[Located, Located]) -> dict
         "parameters": (_params_of(client, one), _params_of(client, other)),
         "data": (_data_of(one, closures[0]), _data_of(other, closures[1])),
         "code": (_code_of(one, closures[0]), _code_of(other, closures[1])),
-        "environment": (_environment_of(located[0], closures[0]), _environment_of(located[1], closures[1])),
+        "environment": (
+            _environment_of(located[0], closures[0]),
+            _environment_of(located[1], closures[1]),
+        ),
     }
     return {
-        what: _differing(*sides) | (lacking if what != "parameters" else {}) for what, sides in pairs.items()
+        what: _differing(*sides) | (lacking if what != "parameters" else {})
+        for what, sides in pairs.items()
     }
 
 
@@ -166,7 +178,9 @@ def closure_of(client: MlflowClient, version: Version) -> dict[str, Any] | None:
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Pair]:
     names = [*one, *(name for name in other if name not in one)]
-    return {name: (one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)}
+    return {
+        name: (one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)
+    }
 
 
 def _params_of(client: MlflowClient, version: Version) -> dict[str, Any]:
@@ -185,21 +199,30 @@ def _data_of(version: Version, closure: dict[str, Any] | None) -> dict[str, Any]
     found: dict[str, Any] = {what: _short(version.tag(tag)) for what, tag in tags.items()}
     found["split, encoder and matrices"] = _short(version.tag("data_digest"))
     for entry in (closure or {}).get("stages", {}).values():
-        found |= {path: _short(told) for path, told in entry["outs"].items() if path.startswith("data/")}
+        found |= {
+            path: _short(told) for path, told in entry["outs"].items() if path.startswith("data/")
+        }
         found |= dict(flattened(entry["params"]))
     return found
 
 
 def _code_of(version: Version, closure: dict[str, Any] | None) -> dict[str, Any]:
     """Return the commit, whether inputs differed from it, and every file of code and configuration by its sum."""
-    found: dict[str, Any] = {"commit": _short(version.tag("git_commit")), "uncommitted inputs": version.dirty}
+    found: dict[str, Any] = {
+        "commit": _short(version.tag("git_commit")),
+        "uncommitted inputs": version.dirty,
+    }
     return found | {path: _short(told) for path, told in sorted(_sources(closure or {}))}
 
 
 def _sources(closure: dict[str, Any]) -> Iterator[tuple[str, str]]:
     made = ("data/", "models/", "metrics/", "requirements.lock")
     for entry in (*closure.get("stages", {}).values(), closure.get("training", {})):
-        yield from ((path, told) for path, told in entry.get("deps", {}).items() if not path.startswith(made))
+        yield from (
+            (path, told)
+            for path, told in entry.get("deps", {}).items()
+            if not path.startswith(made)
+        )
 
 
 def _environment_of(located: Located, closure: dict[str, Any] | None) -> dict[str, Any]:
@@ -215,7 +238,9 @@ def _environment_of(located: Located, closure: dict[str, Any] | None) -> dict[st
 def _short(told: Any) -> Any:
     """Return a sum by its first digits, anything else as it is."""
     text = str(told)
-    is_sum = len(text) >= 32 and all(sign in "0123456789abcdef" for sign in text.removesuffix(".dir"))
+    is_sum = len(text) >= 32 and all(
+        sign in "0123456789abcdef" for sign in text.removesuffix(".dir")
+    )
     return text[:_HASH] if is_sum else told
 
 
@@ -268,7 +293,9 @@ def readable(found: Comparison) -> str:
         f"{found.against.version}, on {told.rows:,} rows ({told.groups:,} groups) that neither was fitted or tuned on"
     )
     verdict = (
-        f"{one} is {told.verdict}" if told.wins or told.loses else f"{told.verdict} between {one} and {other}"
+        f"{one} is {told.verdict}"
+        if told.wins or told.loses
+        else f"{told.verdict} between {one} and {other}"
     )
     gap = f"{found.metric} {told.estimate:+.4f}, 95 % interval {told.low:+.4f} … {told.high:+.4f}"
     metrics = aligned([_metric_row(found, metric, one, other) for metric in found.figures])
@@ -283,7 +310,10 @@ def _titles(found: Comparison) -> tuple[str, str]:
         return f"version {one.version}", f"version {other.version}"
     here, there = one.name.split("_"), other.name.split("_")
     same = sum(
-        1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(here[:-1], there[:-1], strict=False))
+        1
+        for _ in takewhile(
+            lambda pair: pair[0] == pair[1], zip(here[:-1], there[:-1], strict=False)
+        )
     )
     return f"{'_'.join(here[same:])} {one.version}", f"{'_'.join(there[same:])} {other.version}"
 
@@ -303,7 +333,11 @@ def _section(what: str, pairs: dict[str, Pair], one: str, other: str) -> str:
     if not pairs:
         return f"{what}: the same"
     rows = [{what: name, one: _cell(a), other: _cell(b)} for name, (a, b) in pairs.items()]
-    more = f"\n… and {len(rows) - _MOST_LINES} more; --json shows all" if len(rows) > _MOST_LINES else ""
+    more = (
+        f"\n… and {len(rows) - _MOST_LINES} more; --json shows all"
+        if len(rows) > _MOST_LINES
+        else ""
+    )
     return aligned(rows[:_MOST_LINES]) + more
 
 

@@ -121,7 +121,9 @@ def _kept(client: MlflowClient, verdict: Verdict, run_id: str | None, force: boo
     try:
         with registry_speaks():
             client.log_text(
-                run_id, json.dumps(verdict.content, indent=2, ensure_ascii=False) + "\n", f"{name}.json"
+                run_id,
+                json.dumps(verdict.content, indent=2, ensure_ascii=False) + "\n",
+                f"{name}.json",
             )
             client.log_text(run_id, page(verdict), f"{name}.md")
     except (RegistryError, OSError) as error:

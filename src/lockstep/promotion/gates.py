@@ -19,7 +19,14 @@ from lockstep.config.params import load_params
 from lockstep.config.settings import CONFIG_FILE, load_settings
 from lockstep.decision.score_scale import to_probability
 from lockstep.errors import ConfigError, LockstepError, RegistryError, unknown
-from lockstep.evaluation.metrics import BINARY, LOWER_IS_BETTER, MULTICLASS, REGRESSION, better, metric_names
+from lockstep.evaluation.metrics import (
+    BINARY,
+    LOWER_IS_BETTER,
+    MULTICLASS,
+    REGRESSION,
+    better,
+    metric_names,
+)
 from lockstep.evaluation.paired_comparison import paired_difference
 from lockstep.io import rounded, sha256_json
 from lockstep.problems.schema import Schema, load_schema, problem_names
@@ -97,7 +104,9 @@ def champion_of(model: Model) -> Version | None:
         return standing[-1]
     there = {version.version: version for version in model.versions}
     stood = (
-        n for turn in reversed(turns(model.record, "Production")) for n in sorted(turn.after, reverse=True)
+        n
+        for turn in reversed(turns(model.record, "Production"))
+        for n in sorted(turn.after, reverse=True)
     )
     return next((there[number] for number in stood if number in there), None)
 
@@ -317,10 +326,14 @@ def floors(case: Case) -> Answer:
     task = case.schema.task
     asked = {name: floor for name, floor in case.gates.floors.items() if name in metric_names(task)}
     told = {name: case.version.scores.get(f"test_{name}") for name in asked}
-    case.figures["floors"] = {name: {"value": told[name], "floor": floor} for name, floor in asked.items()}
+    case.figures["floors"] = {
+        name: {"value": told[name], "floor": floor} for name, floor in asked.items()
+    }
     lines = [_floor_line(name, told[name], floor) for name, floor in asked.items()]
     below = [line for fine, line in lines if not fine]
-    return not below, "; ".join(below or [line for _, line in lines]) or f"none is set for a {task} problem"
+    return not below, "; ".join(
+        below or [line for _, line in lines]
+    ) or f"none is set for a {task} problem"
 
 
 def _floor_line(name: str, value: float | None, floor: float) -> Answer:
@@ -335,7 +348,10 @@ def _floor_line(name: str, value: float | None, floor: float) -> Answer:
 
 def golden(case: Case) -> Answer:
     """Check that the version loads: its digest, its types, the outputs of its golden rows."""
-    return True, f"digest {str(case.challenger_model.digest)[:12]}, types and golden rows are as registered"
+    return (
+        True,
+        f"digest {str(case.challenger_model.digest)[:12]}, types and golden rows are as registered",
+    )
 
 
 def staging(case: Case) -> Answer:
@@ -384,7 +400,9 @@ def slices(case: Case) -> Answer:
         return True, "the schema declares none (slice: true)"
     sides = case.sides
     columns = [case.schema.columns[name] for name in names]
-    found = judged_slices(sides.challenger, sides.champion, sides.holdout, columns, case.metric, case.gates)
+    found = judged_slices(
+        sides.challenger, sides.champion, sides.holdout, columns, case.metric, case.gates
+    )
     case.figures["slices"] = [asdict(one) for one in found]
     worse = [one for one in found if one.refuses]
     if worse:
@@ -408,7 +426,9 @@ def calibration(case: Case) -> Answer:
     groups = sides.holdout.groups
     challenger = as_probabilities(sides.challenger, case.version)
     against = as_probabilities(sides.champion, _champion(case))
-    found = paired_difference(challenger, against, groups, "calibration_error", case.gates.champion.resamples)
+    found = paired_difference(
+        challenger, against, groups, "calibration_error", case.gates.champion.resamples
+    )
     case.figures["calibration"] = _figures(found)
     told = f"error {found.challenger:.4f} against {found.champion:.4f} of the champion"
     if found.challenger > gate.max_error:

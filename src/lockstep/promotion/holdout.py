@@ -79,11 +79,16 @@ def holdout(
     return unseen(root, problem, named, also)
 
 
-def unseen(root: Path, problem: str, named: Sequence[tuple[str, Seen]], also: Sequence[Seen] = ()) -> Holdout:
+def unseen(
+    root: Path, problem: str, named: Sequence[tuple[str, Seen]], also: Sequence[Seen] = ()
+) -> Holdout:
     """Return the rows of this workspace that are in no set, each of a version by its name; see ``holdout``."""
     rows = all_rows(root, problem)
     keys = row_keys(rows.table, load_schema(problem))
-    sets = {seen.digest: (where, seen) for where, seen in [*named, *((NEW_MODEL, seen) for seen in also)]}
+    sets = {
+        seen.digest: (where, seen)
+        for where, seen in [*named, *((NEW_MODEL, seen) for seen in also)]
+    }
     new = np.ones(len(rows.target), dtype=bool)
     for where, seen in sets.values():
         _check_identity(seen, keys, where, problem)
@@ -139,7 +144,9 @@ def _seen_here(version: Version, root: Path) -> Seen:
         here = lineage(root, problem, kind) if problem and kind and digest else None
     except ConfigError:  # a type or problem that this workspace does not declare
         here = None
-    seen = seen_by_training(root, str(problem), here) if here and here.data_digest == digest else None
+    seen = (
+        seen_by_training(root, str(problem), here) if here and here.data_digest == digest else None
+    )
     if seen is None:
         raise RegistryError(
             f"{_where(version)} does not say which rows it was fitted on: it was registered without its data; "

@@ -78,7 +78,9 @@ def judged(
     if answer.better:
         return Judged("", among)
     detail = (
-        answer.detail if len(answer.detail) <= LONGEST_SUMMARY else f"{answer.detail[: LONGEST_SUMMARY - 1]}…"
+        answer.detail
+        if len(answer.detail) <= LONGEST_SUMMARY
+        else f"{answer.detail[: LONGEST_SUMMARY - 1]}…"
     )
     _record(client, name, outputs.digest, run_id, Answer(False, detail, answer.best))
     return Judged(detail, among)
@@ -104,7 +106,9 @@ def lost_before(model: Model, digest: str) -> str:
     return found[-1] if found else ""
 
 
-def compare(client: MlflowClient, model: Model, outputs: Outputs, sections: Mapping[str, Gates]) -> Answer:
+def compare(
+    client: MlflowClient, model: Model, outputs: Outputs, sections: Mapping[str, Gates]
+) -> Answer:
     """Compare a trained model with all versions of a name that can score today's rows."""
     check_sections(sections)
     try:
@@ -130,7 +134,9 @@ def _compared(client: MlflowClient, model: Model, outputs: Outputs, gates: Gates
     return answer
 
 
-def _rows(client: MlflowClient, outputs: Outputs, versions: Sequence[Version], gates: Gates) -> Holdout:
+def _rows(
+    client: MlflowClient, outputs: Outputs, versions: Sequence[Version], gates: Gates
+) -> Holdout:
     """Return the rows that neither the new model nor any of the versions has seen."""
     named = [(f"{v.name} version {v.version}", seen_of(client, outputs.root, v)) for v in versions]
     rows = unseen(outputs.root, outputs.problem, named, also=[outputs.seen] if outputs.seen else [])
@@ -165,7 +171,9 @@ def _tell_skipped(name: str, skipped: Mapping[int, str]) -> None:
     """Say which versions were not compared, those of one reason together."""
     for why in dict.fromkeys(skipped.values()):
         numbers = sorted(number for number, told in skipped.items() if told == why)
-        shown = ", ".join(map(str, numbers[:_MOST_SHOWN])) + (", …" if len(numbers) > _MOST_SHOWN else "")
+        shown = ", ".join(map(str, numbers[:_MOST_SHOWN])) + (
+            ", …" if len(numbers) > _MOST_SHOWN else ""
+        )
         several = "versions" if len(numbers) > 1 else "version"
         print(f"⚠ {name}: {several} {shown} not compared: {why}", file=sys.stderr)
 

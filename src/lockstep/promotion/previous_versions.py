@@ -44,7 +44,9 @@ class Facts:
 
 def distinct(versions: Sequence[Version]) -> list[Version]:
     """Return the versions, of those with the same model the newest."""
-    found = {version.tag("model_digest") or f"version {version.version}": version for version in versions}
+    found = {
+        version.tag("model_digest") or f"version {version.version}": version for version in versions
+    }
     return list(found.values())
 
 
@@ -80,7 +82,10 @@ def scores_of(client: MlflowClient, root: Path, version: Version, rows: Holdout)
     if facts is not None and scores is not None:
         costs = costs_of(version, f"{version.name} version {version.version}")
         return scored_from(
-            Decider(facts.task, version.threshold, facts.classes, costs), scores, rows.target, rows.classes
+            Decider(facts.task, version.threshold, facts.classes, costs),
+            scores,
+            rows.target,
+            rows.classes,
         )
     model = open_version(locate(client, version, root))
     found = scored(model, digest, rows, root)
@@ -114,4 +119,8 @@ def _kept_facts(root: Path, version: Version) -> Facts | None:
 
 
 def _place(root: Path, version: Version) -> Path:
-    return root / CACHE / f"{sha256_json([version.tag('model_digest'), version.tag('schema_digest')])}.json"
+    return (
+        root
+        / CACHE
+        / f"{sha256_json([version.tag('model_digest'), version.tag('schema_digest')])}.json"
+    )

@@ -31,7 +31,9 @@ def winning(client: MlflowClient, root: Path, model: Model, version: Version) ->
     """Tell whether no version of the same data is better on the validation rows, nor KS, and the folds agree."""
     problem = version.tag("problem")
     if not problem:
-        raise RegistryError("the version carries no tag lockstep.problem; it was registered by another tool")
+        raise RegistryError(
+            "the version carries no tag lockstep.problem; it was registered by another tool"
+        )
     metric = load_params(root).problem(problem).compare.metric
     rivals = [v for v in model.versions if v.tag("data_digest") == version.tag("data_digest")]
     folds = folds_of(client, version, metric)

@@ -51,7 +51,12 @@ class Slice:
 
 
 def judged_slices(
-    challenger: Scored, champion: Scored, holdout: Holdout, columns: list[Column], metric: str, gates: Gates
+    challenger: Scored,
+    champion: Scored,
+    holdout: Holdout,
+    columns: list[Column],
+    metric: str,
+    gates: Gates,
 ) -> list[Slice]:
     """Return every slice of at least ``slices.min_rows`` rows; a column that the rows lack is a RegistryError."""
     found = []
@@ -63,14 +68,24 @@ def judged_slices(
         for label, mask in levels(holdout.table[column.name], column):
             if int(mask.sum()) >= gates.slices.min_rows:
                 sides = part_of(challenger, mask), part_of(champion, mask)
-                found.append(_judged(column.name, label, *sides, holdout.groups[mask], metric, gates))
+                found.append(
+                    _judged(column.name, label, *sides, holdout.groups[mask], metric, gates)
+                )
     return found
 
 
 def _judged(
-    column: str, label: str, one: Scored, other: Scored, groups: NDArray[Any], metric: str, gates: Gates
+    column: str,
+    label: str,
+    one: Scored,
+    other: Scored,
+    groups: NDArray[Any],
+    metric: str,
+    gates: Gates,
 ) -> Slice:
-    used = OF_ONE_CLASS if one.task != "regression" and len(set(one.target.tolist())) < 2 else metric
+    used = (
+        OF_ONE_CLASS if one.task != "regression" and len(set(one.target.tolist())) < 2 else metric
+    )
     values = value_of(one, used), value_of(other, used)
     worse = how_much_worse(used, *values)
     refuses = worse > gates.slices.worse_by
@@ -102,12 +117,16 @@ def _squares(rows: Scored) -> Any:
     return (rows.score - rows.target) ** 2
 
 
-def _beyond_noise(one: Scored, other: Scored, groups: NDArray[Any], metric: str, resamples: int) -> bool:
+def _beyond_noise(
+    one: Scored, other: Scored, groups: NDArray[Any], metric: str, resamples: int
+) -> bool:
     """Tell whether the challenger is worse by more than noise, by the paired bootstrap over groups."""
     if metric != OF_ONE_CLASS:
         return paired_difference(one, other, groups, metric, resamples).loses
     gaps = _squares(one) - _squares(other)
-    drawn = [gaps @ weights / weights.sum(axis=0) for weights in group_weights(groups, resamples, 0)]
+    drawn = [
+        gaps @ weights / weights.sum(axis=0) for weights in group_weights(groups, resamples, 0)
+    ]
     return interval(np.concatenate(drawn))[0] > 0
 
 

@@ -51,9 +51,13 @@ class Version:
     created: int = field(metadata={"unit": "ms since 1970, UTC"})
     run_id: str | None
     source: str
-    mirrored: str = field(metadata={"note": "MLflow's own stage; only ever compared to mend the mirror"})
+    mirrored: str = field(
+        metadata={"note": "MLflow's own stage; only ever compared to mend the mirror"}
+    )
     tags: dict[str, str]
-    recorded: str | None = field(default=None, metadata={"note": "what the model's record says of its stage"})
+    recorded: str | None = field(
+        default=None, metadata={"note": "what the model's record says of its stage"}
+    )
 
     @property
     def stage(self) -> str:
@@ -69,8 +73,14 @@ class Version:
     def scores(self) -> dict[str, float]:
         """The metrics recorded when it was published, as ``validation_roc_auc``, by name."""
         parts = ("validation_", "test_")
-        found = {key.removeprefix(TAG_PREFIX): number(value) for key, value in sorted(self.tags.items())}
-        return {key: value for key, value in found.items() if value is not None and key.startswith(parts)}
+        found = {
+            key.removeprefix(TAG_PREFIX): number(value) for key, value in sorted(self.tags.items())
+        }
+        return {
+            key: value
+            for key, value in found.items()
+            if value is not None and key.startswith(parts)
+        }
 
     @property
     def threshold(self) -> float | None:
@@ -214,7 +224,12 @@ def check_version(text: str | int) -> int:
 def check_name(name: str) -> str:
     """Return ``name`` when a registered model can have it; else say what is wrong with it."""
     check_plain("the model name", name)
-    if not name.strip() or set("/:") & set(name) or len(name) > LONGEST_NAME or name.startswith(LOCK_PREFIX):
+    if (
+        not name.strip()
+        or set("/:") & set(name)
+        or len(name) > LONGEST_NAME
+        or name.startswith(LOCK_PREFIX)
+    ):
         raise UsageError(
             f"'{shortened(name)}' is no registered model's name: those are of 1 to {LONGEST_NAME} characters without "
             "'/' and ':'; list-models shows all there are"
@@ -364,7 +379,9 @@ def _no_model(name: str, known: list[str]) -> str:
     if not known:
         return f"the registry holds no model yet, so no '{name}'; run `make run-train` to make some"
     shown = [visible(one) for one in known]
-    return f"unknown model '{shortened(name)}'{nearest(name, shown)}; registered: {', '.join(shown)}"
+    return (
+        f"unknown model '{shortened(name)}'{nearest(name, shown)}; registered: {', '.join(shown)}"
+    )
 
 
 def _model(entry: Any, record: Record, versions: list[Version]) -> Model:

@@ -21,7 +21,9 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise the fault as a usage error, with the command that explains the options."""
         wrong = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
-        hint = nearest(wrong[1], [name.strip("'") for name in wrong[2].split(", ")]) if wrong else ""
+        hint = (
+            nearest(wrong[1], [name.strip("'") for name in wrong[2].split(", ")]) if wrong else ""
+        )
         raise UsageError(f"{visible(message)}{hint}; see `{self.prog} --help`")
 
 
@@ -51,7 +53,9 @@ def common_options(parser: argparse.ArgumentParser, default: Any = argparse.SUPP
         help="registry to talk to; before MLFLOW_TRACKING_URI, DAGSHUB_REPO, .env and model_config.yaml",
     )  # fmt: skip
     plain = False if default is None else default
-    parser.add_argument("--json", action="store_true", default=plain, help="print JSON for programs")
+    parser.add_argument(
+        "--json", action="store_true", default=plain, help="print JSON for programs"
+    )
 
 
 def aligned(rows: Sequence[Mapping[str, Any]]) -> str:

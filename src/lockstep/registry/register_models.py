@@ -65,7 +65,9 @@ def _by_problem(
     chosen: dict[str, list[Training]] = {}
     for name in names:
         declared = params.problem(name).model_types
-        wanted = declared if not models else models if problem else [m for m in models if m in declared]
+        wanted = (
+            declared if not models else models if problem else [m for m in models if m in declared]
+        )
         chosen[name] = [params.training(name, kind) for kind in wanted]
     if models and not any(chosen.values()):
         params.training(names[0], models[0])
@@ -206,7 +208,9 @@ def _tie(client: MlflowClient, parent_id: str, children: list[str]) -> None:
 
 def main() -> None:
     """Parse the command line and register."""
-    parser = argparse.ArgumentParser(prog="python -m lockstep.registry.register_models", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m lockstep.registry.register_models", description=__doc__
+    )
     parser.add_argument("--problem", help="only this problem of params.yaml (default: all)")
     parser.add_argument(
         "--models", nargs="+", metavar="TYPE", help="only these model types (default: all declared)"

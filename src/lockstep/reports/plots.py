@@ -134,7 +134,10 @@ def comparison(table: pd.DataFrame, metric: str) -> Figure:
     ordered = table.sort_values(metric, ascending=metric not in LOWER_IS_BETTER)
     errors = None
     if {f"{metric}_low", f"{metric}_high"} <= set(table.columns):
-        errors = [ordered[metric] - ordered[f"{metric}_low"], ordered[f"{metric}_high"] - ordered[metric]]
+        errors = [
+            ordered[metric] - ordered[f"{metric}_low"],
+            ordered[f"{metric}_high"] - ordered[metric],
+        ]
     axes.errorbar(ordered[metric], range(len(ordered)), xerr=errors, fmt="o", capsize=4)
     axes.set_yticks(range(len(ordered)), list(ordered["type"]))
     axes.set_xlabel(metric)
@@ -157,7 +160,9 @@ def _canvas(height: float, wide_labels: bool, legend_beside: bool = False) -> tu
 
 def _curves(axes: Axes, table: pd.DataFrame, x: str, ys: list[str]) -> None:
     for y in ys:
-        axes.plot(table[x], table[y], marker="." if len(table) < 20 else None, label=y.replace("_", " "))
+        axes.plot(
+            table[x], table[y], marker="." if len(table) < 20 else None, label=y.replace("_", " ")
+        )
     _name_axes(axes, x, ys[0] if len(ys) == 1 else "value")
     if x == "iteration":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -177,7 +182,9 @@ def _roc(axes: Axes, table: pd.DataFrame, facts: Facts) -> None:
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey", label="by chance")
     if facts.threshold is not None:
         rising = table[::-1]
-        place = [np.interp(facts.threshold, rising["threshold"], rising[rate]) for rate in ("fpr", "tpr")]
+        place = [
+            np.interp(facts.threshold, rising["threshold"], rising[rate]) for rate in ("fpr", "tpr")
+        ]
         axes.plot(*place, "o", color="black", label=f"threshold {facts.threshold:.4g}")
     _name_axes(axes, "fpr", "tpr")
     axes.legend(loc="lower right")
@@ -208,7 +215,9 @@ def _calibration(axes: Axes, table: pd.DataFrame, facts: Facts) -> None:
         score = np.linspace(0, 1, 101)
         odds = f"odds {facts.positive_weight:.3g} times a probability's"
         label = f"calibrated scores on the {facts.score_scale} scale,\n{odds}"
-        axes.plot(score, to_probability(score, facts.positive_weight), "--", color="grey", label=label)
+        axes.plot(
+            score, to_probability(score, facts.positive_weight), "--", color="grey", label=label
+        )
     _name_axes(axes, "predicted", "observed")
     axes.legend(loc="upper left", fontsize=8)
 
@@ -219,7 +228,9 @@ def _folds(axes: Axes, table: pd.DataFrame) -> None:
     for place, (name, mean) in enumerate(means.items()):
         spread = f" ± {table[name].std():.3g}" if len(table) > 1 else ""
         label = f"{str(name).replace('_', ' ')} {mean:.3g}{spread}"
-        axes.plot(table["fold"], table[name], marker="os^vDPX*<>"[place % 10], markersize=5, label=label)
+        axes.plot(
+            table["fold"], table[name], marker="os^vDPX*<>"[place % 10], markersize=5, label=label
+        )
     axes.set_xticks(list(table["fold"]))
     _name_axes(axes, "fold", "value")
     _legend_beside(axes)
@@ -278,7 +289,9 @@ def _dots(axes: Axes, table: pd.DataFrame, ideal_slope: int) -> None:
 
 
 def _bars(axes: Axes, table: pd.DataFrame) -> None:
-    top = table.sort_values(["importance", "feature"], ascending=[False, True]).head(_MOST_BARS)[::-1]
+    top = table.sort_values(["importance", "feature"], ascending=[False, True]).head(_MOST_BARS)[
+        ::-1
+    ]
     axes.barh(list(top["feature"].astype(str)), list(top["importance"]))
     axes.tick_params(axis="y", labelsize=7)
     axes.set_xlabel("importance")
@@ -290,14 +303,23 @@ def _matrix(axes: Axes, table: pd.DataFrame) -> None:
     counts = table.pivot(index="actual", columns="predicted", values="rows")
     counts = counts.reindex(index=labels, columns=labels).fillna(0).astype(int)
     axes.imshow(counts.to_numpy(), cmap="Blues")
-    if len(labels) > _MOST_BARS:  # figures would cover each other; the table beside the picture has them
+    if (
+        len(labels) > _MOST_BARS
+    ):  # figures would cover each other; the table beside the picture has them
         axes.set_xlabel("predicted")
         axes.set_ylabel("actual")
         return
     for row, values in enumerate(counts.to_numpy()):
         for column, value in enumerate(values):
             dark = 2 * value > counts.to_numpy().max()
-            axes.text(column, row, f"{value:,}", ha="center", va="center", color="white" if dark else "black")
+            axes.text(
+                column,
+                row,
+                f"{value:,}",
+                ha="center",
+                va="center",
+                color="white" if dark else "black",
+            )
     upright = len(labels) > 3
     axes.set_xticks(range(len(labels)), [_short(label) for label in labels], rotation=20 * upright)
     axes.set_yticks(range(len(labels)), [_short(label) for label in labels])

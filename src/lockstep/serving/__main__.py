@@ -45,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--host", help="address to listen on (HOST); the default is loopback only")
     top.add_argument("--port", help="port to listen on (PORT); 0 takes a free one")
     top.add_argument(
-        "--new-key", metavar="NAME", help="print a new API key and its line for API_KEYS_FILE, and end"
+        "--new-key",
+        metavar="NAME",
+        help="print a new API key and its line for API_KEYS_FILE, and end",
     )
     return top
 
@@ -64,7 +66,9 @@ def serve(settings: ServingSettings, root: Path, taken: socket.socket) -> int:
     api = Api(settings, source, JsonLog(settings.log_file))
     host, port = taken.getsockname()[:2]
     place = f"http://{_shown(host)}:{port}"
-    print(f"serving {served.where} ({served.opened.source}) at {place}", file=sys.stderr, flush=True)
+    print(
+        f"serving {served.where} ({served.opened.source}) at {place}", file=sys.stderr, flush=True
+    )
     if source.degraded:
         print(
             f"warning: {source.fault}; serving {served.opened.place} meanwhile",

@@ -22,7 +22,9 @@ def new_key(name: str) -> tuple[str, str]:
     key = f"lk_{secrets.token_urlsafe(32)}"
     line = f"{name}:{hashed(key)}"
     if not _LINE.fullmatch(line):
-        raise ConfigError(f"'{name}' is no name of a key; use up to 64 letters, digits, '.', '_' and '-'")
+        raise ConfigError(
+            f"'{name}' is no name of a key; use up to 64 letters, digits, '.', '_' and '-'"
+        )
     return key, line
 
 

@@ -72,7 +72,9 @@ class Api(FastAPI):
         self.limits, self.metrics = settings.limits, Metrics()
         self.keys = None if settings.api_keys_file is None else Keys(settings.api_keys_file)
         folder = settings.prediction_folder
-        self.predictions = None if folder is None else PredictionLog(folder, settings.prediction_log)
+        self.predictions = (
+            None if folder is None else PredictionLog(folder, settings.prediction_log)
+        )
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="batches")
         self._waiting = 0
         self._together = Together()
@@ -124,7 +126,8 @@ class Api(FastAPI):
         except Exception:  # noqa: BLE001  a fault of ours: told in the log by its place, and answered like all else
             self._fault_log.exception("a request failed")
             return refused(
-                Refusal(500, "the server failed; its log says where", headers=CLOSE), exchange.request_id
+                Refusal(500, "the server failed; its log says where", headers=CLOSE),
+                exchange.request_id,
             )
 
     def _handler(self, exchange: Exchange, methods: dict[str, Handler] | None) -> Handler:
@@ -189,7 +192,9 @@ class Api(FastAPI):
 
     async def _ready(self, exchange: Exchange) -> Reply:
         ready = self.source.served is not None
-        return Reply(200 if ready else 503, b'{"status":"ready"}' if ready else b'{"status":"not ready"}')
+        return Reply(
+            200 if ready else 503, b'{"status":"ready"}' if ready else b'{"status":"not ready"}'
+        )
 
     async def _health(self, exchange: Exchange) -> Reply:
         served, faults = self.source.served, self._faults()
@@ -224,10 +229,16 @@ class Api(FastAPI):
         if self.keys is None:
             return
         scheme, _, token = exchange.headers.get(b"authorization", b"").partition(b" ")
-        given = token.strip() if scheme.lower() == b"bearer" else exchange.headers.get(b"x-api-key", b"")
+        given = (
+            token.strip()
+            if scheme.lower() == b"bearer"
+            else exchange.headers.get(b"x-api-key", b"")
+        )
         if self.keys.name_of(given.decode("latin-1")) is None:
             fix = "send Authorization: Bearer KEY or X-API-Key: KEY"
-            raise Refusal(401, f"no valid API key; {fix}", headers=((b"www-authenticate", b"Bearer"),))
+            raise Refusal(
+                401, f"no valid API key; {fix}", headers=((b"www-authenticate", b"Bearer"),)
+            )
 
     def _served(self, exchange: Exchange) -> Served:
         """Return the model, read once a request: an answer never mixes two."""
@@ -240,7 +251,9 @@ class Api(FastAPI):
         exchange.model, exchange.version = served.model.name, served.model.version
         return served
 
-    def _answered(self, exchange: Exchange, served: Served, body: bytes, answer: Answer, most: int) -> Reply:
+    def _answered(
+        self, exchange: Exchange, served: Served, body: bytes, answer: Answer, most: int
+    ) -> Reply:
         found = answer(served, body, most)
         if answer is predicted:
             self._keep(exchange, served, found)
@@ -252,7 +265,9 @@ class Api(FastAPI):
             return
         model, now = served.model, time.time_ns() // 1_000_000
         origin = (exchange.request_id, now, model.name, model.version, model.digest)
-        self.predictions.add(Entry(*origin, found.rows, found.scores, found.decisions, found.records))
+        self.predictions.add(
+            Entry(*origin, found.rows, found.scores, found.decisions, found.records)
+        )
 
     async def _in_thread(
         self, exchange: Exchange, served: Served, body: bytes, answer: Answer, most: int
@@ -261,7 +276,9 @@ class Api(FastAPI):
             raise _busy()
         self._waiting += 1
         loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._threads, self._answered, exchange, served, body, answer, most)
+        work = loop.run_in_executor(
+            self._threads, self._answered, exchange, served, body, answer, most
+        )
         work.add_done_callback(self._one_less)
         try:
             return await asyncio.wait_for(asyncio.shield(work), self.limits.request_seconds)
@@ -295,7 +312,9 @@ class Api(FastAPI):
     def _faults(self) -> list[str]:
         """Return what is wrong beside the model."""
         told = [self.keys.fault if self.keys else ""]
-        told.append(f"the log is not written: {self.log.spool.fault}" if self.log.spool.fault else "")
+        told.append(
+            f"the log is not written: {self.log.spool.fault}" if self.log.spool.fault else ""
+        )
         if self.predictions is not None and self.predictions.spool.fault:
             told.append(f"the prediction log is not written: {self.predictions.spool.fault}")
         return [one for one in told if one]
@@ -312,8 +331,16 @@ class Api(FastAPI):
                 "Entries of the prediction log dropped",
                 lambda: predictions.spool.dropped,
             )
-        watch("ready", "Whether there is a model to answer with", lambda: self.source.served is not None)
-        watch("degraded", "Whether something else is served than is wanted", lambda: self.source.degraded)
+        watch(
+            "ready",
+            "Whether there is a model to answer with",
+            lambda: self.source.served is not None,
+        )
+        watch(
+            "degraded",
+            "Whether something else is served than is wanted",
+            lambda: self.source.degraded,
+        )
 
 
 async def _docs(exchange: Exchange) -> Reply:

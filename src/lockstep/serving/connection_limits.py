@@ -7,7 +7,11 @@ from typing import Any, cast
 
 import httptools
 import orjson
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 HEADER_SECONDS = 10.0
 """Longest that a request's line and headers, or a body that was not waited for, may take to arrive."""
@@ -53,7 +57,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         self.pipeline.clear()
         running = self._running
-        if running is not None and not running.response_complete:  # uvicorn tells the newest request only
+        if (
+            running is not None and not running.response_complete
+        ):  # uvicorn tells the newest request only
             running.disconnected = True
             running.message_event.set()
 
@@ -71,7 +77,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_headers = False
         if self.parser.should_upgrade():
             return  # it is read again, without the wish
-        if sum(len(name) + len(value) for name, value in self.headers) + len(self.url) > HEADER_BYTES:
+        if (
+            sum(len(name) + len(value) for name, value in self.headers) + len(self.url)
+            > HEADER_BYTES
+        ):
             self._stop(431, f"the headers are longer than {HEADER_BYTES:,} bytes")
         if self._is_full() and not self.url.startswith(_ASKED_ALWAYS):
             cast("dict[str, Any]", self.scope)[FULL] = True
@@ -181,8 +190,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing() or self._last is not None:
             return
         body = orjson.dumps({"error": message, "request_id": ""})
-        head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(
-            body
+        head = (
+            b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+            % len(body)
         )
         self._last = STATUS_LINE[status] + head + body
         if self._is_idle() or self._is_in_body():

@@ -79,15 +79,24 @@ def main() -> int | None:
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     top = argparse.ArgumentParser(prog="python -m lockstep.serving.deploy", description=__doc__)
-    top.add_argument("--model-name", metavar="NAME", help="registered model (default: the served problem's)")
+    top.add_argument(
+        "--model-name", metavar="NAME", help="registered model (default: the served problem's)"
+    )
     top.add_argument("--stage", help="its newest version in this stage")
     top.add_argument("--version", metavar="N", help="this version")
-    top.add_argument("--bundle", type=Path, metavar="DIR", help="a bundle that was exported already")
     top.add_argument(
-        "--output", type=Path, metavar="DIR", help="where to write it; a folder that is not there yet"
+        "--bundle", type=Path, metavar="DIR", help="a bundle that was exported already"
     )
     top.add_argument(
-        "--check", action="store_true", help="build its environment, start it, predict, explain, stop"
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="where to write it; a folder that is not there yet",
+    )
+    top.add_argument(
+        "--check",
+        action="store_true",
+        help="build its environment, start it, predict, explain, stop",
     )
     return top
 
@@ -107,7 +116,9 @@ def bundle_of(options: argparse.Namespace, root: Path, temporary: Path) -> Path:
 
     settings = load_serving(root)
     name = options.model_name or settings.model_name or registered_name(settings, root)
-    made = export(open_registry(root), root, name, temporary / BUNDLE, options.stage, options.version)
+    made = export(
+        open_registry(root), root, name, temporary / BUNDLE, options.stage, options.version
+    )
     _say(f"exported {made.version.name} version {made.version.version}")
     return made.folder
 
@@ -132,7 +143,11 @@ def requirements(bundle: Path, root: Path) -> list[str]:
     """Return the bundle's own pins, and of this project's lock what the API needs besides, with all these need."""
     from lockstep.audit.requirements import LOCK, closed, read_lock
 
-    own = [line for line in (bundle / REQUIREMENTS).read_text(encoding="utf-8").splitlines() if line.strip()]
+    own = [
+        line
+        for line in (bundle / REQUIREMENTS).read_text(encoding="utf-8").splitlines()
+        if line.strip()
+    ]
     lock = (root / LOCK).read_text(encoding="utf-8")
     locked = read_lock(lock)
     lacking = [name for name in PACKAGES if name not in locked]
@@ -180,7 +195,9 @@ def check(deployment: Path, environment: Path) -> None:
     _say(f"built its environment ({time.monotonic() - began:.0f} s)")
     with started(deployment, python) as address:
         record = asked(f"{address}/openapi.json")["components"]["schemas"]["Record"]["example"]
-        predicted, explained = (asked(f"{address}/{route}", record) for route in ("predict", "explain"))
+        predicted, explained = (
+            asked(f"{address}/{route}", record) for route in ("predict", "explain")
+        )
         version = asked(f"{address}/version")
     _check_answers(
         predicted, explained, version, json.loads((deployment / BUNDLE / "bundle.json").read_text())
@@ -192,11 +209,16 @@ def check(deployment: Path, environment: Path) -> None:
 
 
 def _check_answers(
-    predicted: dict[str, Any], explained: dict[str, Any], version: dict[str, Any], told: dict[str, Any]
+    predicted: dict[str, Any],
+    explained: dict[str, Any],
+    version: dict[str, Any],
+    told: dict[str, Any],
 ) -> None:
     """Raise a LockstepError unless the answers are the exported version's, and of one piece."""
     if version["model_digest"] != told["model_digest"] or predicted["run_id"] != told["run_id"]:
-        raise LockstepError("the deployment answers with another model than was exported; export it again")
+        raise LockstepError(
+            "the deployment answers with another model than was exported; export it again"
+        )
     keys = [key for key in ("probability", "probabilities", "prediction") if key in predicted]
     if not keys or any(predicted[key] != explained[key] for key in keys):
         raise LockstepError("/predict and /explain do not answer alike; see the server's log")
@@ -222,7 +244,15 @@ def build(environment: Path, wanted: Path) -> Path:
     python = environment / "bin" / "python"
     uv = Path(sys.executable).with_name("uv")
     if uv.is_file():
-        command = [str(uv), "pip", "install", "-q", "--system-certs", "--no-deps", "--compile-bytecode"]
+        command = [
+            str(uv),
+            "pip",
+            "install",
+            "-q",
+            "--system-certs",
+            "--no-deps",
+            "--compile-bytecode",
+        ]
         _run([*command, "--python", str(python), "-r", str(wanted)])
     else:
         _run([str(python), "-m", "pip", "install", "-q", "--no-deps", "-r", str(wanted)])
@@ -241,7 +271,12 @@ def started(deployment: Path, python: Path) -> Iterator[str]:
     """Run a deployment's server on a free port, in an environment without anything of this process's."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     told = json.loads((deployment / BUNDLE / "bundle.json").read_text())
-    variables = {"PYTHONPATH": APP, "PORT": "0", "MODEL_PATH": BUNDLE, "PROBLEM": told.get("problem") or ""}
+    variables = {
+        "PYTHONPATH": APP,
+        "PORT": "0",
+        "MODEL_PATH": BUNDLE,
+        "PROBLEM": told.get("problem") or "",
+    }
     with tempfile.TemporaryDirectory() as outside:
         variables["PREDICTION_LOG"] = outside
         log = Path(outside) / "log"
@@ -254,7 +289,9 @@ def started(deployment: Path, python: Path) -> Iterator[str]:
             yield _address(process, log)
             process.terminate()
             if process.wait(timeout=_SECONDS):
-                raise LockstepError(f"the server ended with code {process.returncode}: {_last(log)}")
+                raise LockstepError(
+                    f"the server ended with code {process.returncode}: {_last(log)}"
+                )
         finally:
             process.kill()
             process.wait()

@@ -30,7 +30,11 @@ def read_labels(schema: Schema, body: bytes) -> list[Label]:
         raise Refusal(400, "send an object with request_id and label, or a list of them")
     if len(items) > MOST:
         raise Refusal(413, f"{len(items):,} labels at once; send {MOST:,} at most")
-    faults = [fault for number, item in enumerate(items, start=1) for fault in _faults(schema, number, item)]
+    faults = [
+        fault
+        for number, item in enumerate(items, start=1)
+        for fault in _faults(schema, number, item)
+    ]
     if faults:
         more = f"; and {len(faults) - 1} more" if len(faults) > 1 else ""
         raise Refusal(422, f"{faults[0]['message']}{more}", faults[:100])
@@ -86,7 +90,11 @@ def _is_label(schema: Schema, value: Any) -> bool:
 
 
 def _told(allowed: list[Any] | str) -> str:
-    return allowed if isinstance(allowed, str) else "one of " + ", ".join(str(one) for one in allowed[:20])
+    return (
+        allowed
+        if isinstance(allowed, str)
+        else "one of " + ", ".join(str(one) for one in allowed[:20])
+    )
 
 
 def _short(value: Any) -> str | None:

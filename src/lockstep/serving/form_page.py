@@ -48,5 +48,9 @@ def _entry(column: Column, value: Any) -> str:
     told = "".join(
         f' {key}="{bound:g}"' for key, bound in bounds if bound is not None and column.holds_numbers
     )
-    kind = f'type="number" step="{1 if column.integer else "any"}"' if column.holds_numbers else 'type="text"'
+    kind = (
+        f'type="number" step="{1 if column.integer else "any"}"'
+        if column.holds_numbers
+        else 'type="text"'
+    )
     return f'<input name="{escape(column.name)}" {kind}{told} value="{escape(str(value))}" data-kind="{_kind(column)}">'

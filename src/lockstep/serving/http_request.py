@@ -23,7 +23,9 @@ JSON, HTML, TEXT = (
 )
 CLOSE: Headers = ((b"connection", b"close"),)
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_IS_JSON = re.compile(rb"application/(?:json|[\w.-]+\+json)(?:\s*;\s*charset=\"?utf-8\"?)?\s*", re.IGNORECASE)
+_IS_JSON = re.compile(
+    rb"application/(?:json|[\w.-]+\+json)(?:\s*;\s*charset=\"?utf-8\"?)?\s*", re.IGNORECASE
+)
 
 
 class Reply(NamedTuple):
@@ -98,7 +100,9 @@ class Exchange:
             async with asyncio.timeout(seconds):
                 return await self._received(most)
         except TimeoutError:
-            raise Refusal(408, f"the body did not arrive within {seconds:g} s", headers=CLOSE) from None
+            raise Refusal(
+                408, f"the body did not arrive within {seconds:g} s", headers=CLOSE
+            ) from None
 
     async def _received(self, most: int) -> bytes:
         """Read to the end; of a body that is too large nothing is kept, as many clients listen only afterwards."""

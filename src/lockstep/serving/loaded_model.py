@@ -72,7 +72,9 @@ class Decision:
         at, band = self.threshold, self.band
         if not band:
             return [high if score >= at else low for score in scores]
-        return [review if abs(score - at) <= band else high if score >= at else low for score in scores]
+        return [
+            review if abs(score - at) <= band else high if score >= at else low for score in scores
+        ]
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,9 @@ def _other_scale(opened: Opened, rule: Rule) -> str:
     meant = float(opened.tags.get("class_ratio") or balanced) if rule.scale == BALANCED else 1.0
     own = 1.0 if opened.scale == PROBABILITY else opened.positive_weight
     if (meant if rule.scale == BALANCED else own) == 1.0:
-        return f"{told}; set DECISION_THRESHOLD and DECISION_SCALE={opened.scale} to one meant there"
+        return (
+            f"{told}; set DECISION_THRESHOLD and DECISION_SCALE={opened.scale} to one meant there"
+        )
     same = equivalent(rule.threshold, meant, own)
     fix = f"set DECISION_THRESHOLD={same:.6g} DECISION_SCALE={opened.scale}"
     return f"{told}, where {same:.6g} is its equivalent: {fix}"
@@ -173,7 +177,9 @@ def _other_scale(opened: Opened, rule: Rule) -> str:
 def words_of(model: Model) -> tuple[str, str]:
     """Return what 0 and 1 are called: the decisions that the schema names, else the meanings of the codes."""
     codes = model.schema.columns[model.schema.target].codes
-    words = [model.schema.decisions.get(code) or meaning or str(code) for code, meaning in codes.items()]
+    words = [
+        model.schema.decisions.get(code) or meaning or str(code) for code, meaning in codes.items()
+    ]
     return (words[0], words[1]) if len(words) == 2 else ("0", "1")
 
 

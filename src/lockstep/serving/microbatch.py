@@ -33,7 +33,9 @@ class Together:
         loop = asyncio.get_running_loop()
         part = _Part(scorer, read, loop.create_future())
         if not self._waiting:
-            loop.call_soon(self._score_all)  # after the steps of the requests that have arrived with this one
+            loop.call_soon(
+                self._score_all
+            )  # after the steps of the requests that have arrived with this one
         self._waiting.append(part)
         return await part.scores
 
@@ -66,7 +68,9 @@ def _joined(parts: Sequence[_Part]) -> tuple[dict[str, np.ndarray], int]:
     first = parts[0].read
     if len(parts) == 1:
         return first.columns, first.rows
-    columns = {name: np.concatenate([part.read.columns[name] for part in parts]) for name in first.columns}
+    columns = {
+        name: np.concatenate([part.read.columns[name] for part in parts]) for name in first.columns
+    }
     return columns, sum(part.read.rows for part in parts)
 
 

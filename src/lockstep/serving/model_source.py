@@ -18,7 +18,13 @@ from lockstep.errors import ArtifactError, ConfigError, LockstepError, RegistryE
 from lockstep.io import read_json
 from lockstep.models.workspace import load_file
 from lockstep.problems.schema import load_schema
-from lockstep.registry.artifact.loading import Located, find_version, locate, open_folder, open_version
+from lockstep.registry.artifact.loading import (
+    Located,
+    find_version,
+    locate,
+    open_folder,
+    open_version,
+)
 from lockstep.registry.catalog import (
     TAG_PREFIX,
     NotRegistered,
@@ -95,7 +101,9 @@ class Source:
         """Watch the registry from now on, in a thread of its own; a file or a fixed run that is there stays."""
         fixed = self.registry is None or (self.registry.kind == "fixed" and not self.state.fallback)
         if not fixed:
-            self._thread = threading.Thread(target=self._watch, name="follow the registry", daemon=True)
+            self._thread = threading.Thread(
+                target=self._watch, name="follow the registry", daemon=True
+            )
             self._thread.start()
 
     def stop(self) -> None:
@@ -107,11 +115,16 @@ class Source:
     def health(self) -> dict[str, Any]:
         """Return what /health tells of the source."""
         state = self.state
-        told: dict[str, Any] = {"wanted": self.kind, "served_from": self.served and self.served.opened.source}
+        told: dict[str, Any] = {
+            "wanted": self.kind,
+            "served_from": self.served and self.served.opened.source,
+        }
         if self.registry is not None:
             told |= {
                 "registry_reachable": not state.error,
-                "seconds_since_asked": round(time.monotonic() - state.asked, 1) if state.asked else None,
+                "seconds_since_asked": round(time.monotonic() - state.asked, 1)
+                if state.asked
+                else None,
             }
         if state.fallback:
             told["fallback"] = "serving MODEL_PATH until the registry gives a model"
@@ -135,7 +148,9 @@ class Source:
         try:
             served = prepare(open_path(self.settings, self.root), self.settings)
         except LockstepError as second:
-            raise type(error)(f"{error}; and there is no other model to serve meanwhile: {second}") from error
+            raise type(error)(
+                f"{error}; and there is no other model to serve meanwhile: {second}"
+            ) from error
         self.state.fallback = True
         return served
 
@@ -163,7 +178,11 @@ class Source:
     def _settled(self, version: Version) -> bool:
         """Tell whether a version is served already, or was refused and not changed since."""
         served, refused = self.served, self.state.refused
-        if served is not None and not self.state.fallback and _key(version) == _key_of(served.opened):
+        if (
+            served is not None
+            and not self.state.fallback
+            and _key(version) == _key_of(served.opened)
+        ):
             self.state.refused = None
             return True
         return refused is not None and refused["key"] == _key(version) and not _due(refused)
@@ -194,7 +213,9 @@ class Source:
         self.state.failures += 1
         self.state.refused = {
             "version": None if version is None else version.version,
-            "reason": str(error) if isinstance(error, LockstepError) else f"{type(error).__name__}: {error}",
+            "reason": str(error)
+            if isinstance(error, LockstepError)
+            else f"{type(error).__name__}: {error}",
             "key": "" if version is None else _key(version),
             "at": time.time(),
         }
@@ -216,7 +237,10 @@ def _key_of(opened: Opened) -> str:
 
 
 def _joined(place: str, tags: Mapping[str, str]) -> str:
-    told = [tags.get(key) or "" for key in ("model_digest", "threshold", "score_scale", "positive_weight")]
+    told = [
+        tags.get(key) or ""
+        for key in ("model_digest", "threshold", "score_scale", "positive_weight")
+    ]
     return " ".join([place, *told])
 
 
@@ -227,7 +251,9 @@ def _place(version: Version) -> str:
 class Registry:
     """The version that is wanted of a registry, and how to open it."""
 
-    def __init__(self, root: Path, find: Callable[[Any], Version], kind: str, name: str | None) -> None:
+    def __init__(
+        self, root: Path, find: Callable[[Any], Version], kind: str, name: str | None
+    ) -> None:
         self.root, self.kind, self.name = root, kind, name
         self._find = find
         self._reader: Any = None
@@ -270,7 +296,9 @@ def _registry_of(settings: ServingSettings, root: Path) -> Registry | None:
     if settings.tracking_uri is None and settings.model_name is None:
         return None
     name = settings.model_name or registered_name(settings, root)
-    return Registry(root, lambda reader: newest_in(reader, name, "Production")[1], "production", name)
+    return Registry(
+        root, lambda reader: newest_in(reader, name, "Production")[1], "production", name
+    )
 
 
 def _fixed(settings: ServingSettings, root: Path) -> Callable[[Any], Version]:
@@ -339,5 +367,8 @@ def _open_bundle(folder: Path) -> Opened:
         )
     version = version_of(folder)
     return Opened(
-        open_folder(Located(version, folder / MODEL_FOLDER)), "bundle", str(folder), plain_tags(version)
+        open_folder(Located(version, folder / MODEL_FOLDER)),
+        "bundle",
+        str(folder),
+        plain_tags(version),
     )

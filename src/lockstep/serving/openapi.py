@@ -66,7 +66,10 @@ def _post(schema: Schema, name: str, text: str, answer: str, most: int) -> dict[
 
 def _other_paths(schema: Schema) -> dict[str, Any]:
     items = {
-        "oneOf": [_ref("Label"), {"type": "array", "items": _ref("Label"), "minItems": 1, "maxItems": 1000}]
+        "oneOf": [
+            _ref("Label"),
+            {"type": "array", "items": _ref("Label"), "minItems": 1, "maxItems": 1000},
+        ]
     }
     feedback = {
         "operationId": "feedback",
@@ -74,7 +77,8 @@ def _other_paths(schema: Schema) -> dict[str, Any]:
         "description": "Tell later what really happened, by request id; kept for monitoring.",
         "parameters": [_request_id()],
         "requestBody": {"required": True, "content": {"application/json": {"schema": items}}},
-        "responses": {"202": _json("taken", _object({"accepted": _WHOLE, "request_id": _TEXT}))} | _faults(),
+        "responses": {"202": _json("taken", _object({"accepted": _WHOLE, "request_id": _TEXT}))}
+        | _faults(),
     }
     free = {"type": "object", "additionalProperties": True}
     ready = {"200": _json("ready", free), "503": _json("not ready", free)}
@@ -142,7 +146,9 @@ def _components(schema: Schema) -> dict[str, Any]:
         ),
         "Label": label(schema),
         "Answer": _object(one | of_model),
-        "AnswerList": _object({"predictions": {"type": "array", "items": _object(listed | one)}} | of_model),
+        "AnswerList": _object(
+            {"predictions": {"type": "array", "items": _object(listed | one)}} | of_model
+        ),
         "Explained": _object(explained | of_model, required=["contributions", "base", "margin"]),
         "ExplainedList": _object(
             {
@@ -230,7 +236,9 @@ def _target(schema: Schema) -> dict[str, Any]:
         return {"type": "number", "description": column.description}
     if schema.task == "binary" and not column.codes:
         return {"type": "integer", "enum": [0, 1]}
-    codes: list[Any] = list(column.codes) if column.holds_numbers else [str(code) for code in column.codes]
+    codes: list[Any] = (
+        list(column.codes) if column.holds_numbers else [str(code) for code in column.codes]
+    )
     kind = "integer" if column.holds_numbers else "string"
     return {"type": kind, **({"enum": codes} if codes else {}), "description": _meaning(column)}
 
@@ -241,7 +249,11 @@ def _prediction(schema: Schema) -> dict[str, Any]:
         return {"prediction": _NUMBER}
     if schema.task == "multiclass":
         chances = {"type": "object", "additionalProperties": chance}
-        return {"probabilities": chances, "decision": {"description": "the decided class"}, "meaning": _TEXT}
+        return {
+            "probabilities": chances,
+            "decision": {"description": "the decided class"},
+            "meaning": _TEXT,
+        }
     decision = {
         "type": "integer", "enum": [0, 1, None], "nullable": True,
         "description": "1 at or above the threshold, 0 below, null within the band that a person reviews",

@@ -75,7 +75,9 @@ class PredictionLog:
         self.folder, self.rules = folder, rules
         self._files: dict[str, _File] = {}
         self._numbers = itertools.count()
-        self.spool = Spool(self._write, rules.waiting_bytes, name="prediction log", close=self._close)
+        self.spool = Spool(
+            self._write, rules.waiting_bytes, name="prediction log", close=self._close
+        )
 
     def start(self) -> None:
         """Make the folder, for this user only, and begin to write."""
@@ -105,7 +107,9 @@ class PredictionLog:
             for first in range(0, len(rows), _ROWS_AT_ONCE):
                 some = rows[first : first + _ROWS_AT_ONCE]
                 marks = ", ".join([f"({', '.join('?' * width)})"] * len(some))
-                file.connection.execute(f"INSERT INTO {table} VALUES {marks}", [*itertools.chain(*some)])
+                file.connection.execute(
+                    f"INSERT INTO {table} VALUES {marks}", [*itertools.chain(*some)]
+                )
 
     def _current(self, table: str) -> _File:
         """Return the file to write to, another one where the last is large or old enough, or was taken away."""
@@ -130,7 +134,9 @@ class PredictionLog:
         path = self.folder / f"{table}-{stamp}-{os.getpid()}-{next(self._numbers)}.sqlite"
         path.touch(mode=0o600)
         connection = sqlite3.connect(path, check_same_thread=False)
-        connection.execute("PRAGMA page_size = 16384")  # large bodies in a third less time than by 4096
+        connection.execute(
+            "PRAGMA page_size = 16384"
+        )  # large bodies in a third less time than by 4096
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA wal_autocheckpoint = 64")
@@ -170,11 +176,15 @@ def _size(path: Path) -> int:
 def read_entries(folder: Path, since_ms: int = 0, until_ms: int = 2**62) -> Iterator[Entry]:
     """Yield the requests answered from ``since_ms`` (inclusive) to ``until_ms``, file by file as they were written."""
     where = "WHERE time_ms >= ? AND time_ms < ? ORDER BY rowid"
-    for row in _rows(folder, PREDICTIONS, f"SELECT * FROM predictions {where}", (since_ms, until_ms)):
+    for row in _rows(
+        folder, PREDICTIONS, f"SELECT * FROM predictions {where}", (since_ms, until_ms)
+    ):
         request, at, model, version, digest, rows, scores, decisions, records = row
         values = np.frombuffer(scores, dtype="<f8")
         shaped = values if len(values) == rows else values.reshape(rows, -1)
-        yield Entry(request, at, model, version, digest, rows, shaped, orjson.loads(decisions), records)
+        yield Entry(
+            request, at, model, version, digest, rows, shaped, orjson.loads(decisions), records
+        )
 
 
 def read_labels(folder: Path) -> dict[tuple[str, int], Any]:
@@ -190,7 +200,11 @@ def predictions_table(folder: Path, since_ms: int = 0, until_ms: int = 2**62) ->
     by the schema's own names, whatever aliases a request used.
     """
     labels = read_labels(folder)
-    rows = [row for entry in read_entries(folder, since_ms, until_ms) for row in _expanded(entry, labels)]
+    rows = [
+        row
+        for entry in read_entries(folder, since_ms, until_ms)
+        for row in _expanded(entry, labels)
+    ]
     table = pd.DataFrame(rows)
     return table.assign(time=pd.to_datetime(table["time"], unit="ms", utc=True)) if rows else table
 
@@ -215,7 +229,9 @@ def _expanded(entry: Entry, labels: Mapping[tuple[str, int], Any]) -> Iterator[d
         }
 
 
-def _rows(folder: Path, pattern: str, query: str, values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+def _rows(
+    folder: Path, pattern: str, query: str, values: tuple[Any, ...]
+) -> Iterator[tuple[Any, ...]]:
     for path in sorted(folder.glob(pattern)):
         with closing(
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)

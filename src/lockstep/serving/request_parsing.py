@@ -43,7 +43,11 @@ class Refused(LockstepError):
     """A body that is not answered: HTTP status, one line, and what is wrong where."""
 
     def __init__(
-        self, status: int, message: str, faults: Sequence[dict[str, Any]] = (), count: int | None = None
+        self,
+        status: int,
+        message: str,
+        faults: Sequence[dict[str, Any]] = (),
+        count: int | None = None,
     ) -> None:
         super().__init__(message)
         self.status, self.faults = status, list(faults)
@@ -73,7 +77,9 @@ class RecordReader:
         self._pick = itemgetter(*self.names) if len(self.names) > 1 else _only(self.names[0])
         self._checks = [(column.name, _check_of(column)) for column in schema.features]
         self._fits = [_fit_of(column) for column in schema.features]
-        self._numeric = [place for place, column in enumerate(schema.features) if column.holds_numbers]
+        self._numeric = [
+            place for place, column in enumerate(schema.features) if column.holds_numbers
+        ]
         self._numbers = [self.names[place] for place in self._numeric]
         self._texts = [column.name for column in schema.features if not column.holds_numbers]
         own = {alias: c.name for c in schema.features for alias in c.aliases}
@@ -97,18 +103,24 @@ class RecordReader:
             raise self._faults(records)
         if b"\\" in body or body.count(b'"') != self._quotes(columns, len(records)):
             _refuse_repeated(body)
-        return Read(columns, len(records), single, body if content is sent else orjson.dumps(content))
+        return Read(
+            columns, len(records), single, body if content is sent else orjson.dumps(content)
+        )
 
     def _listed(self, content: Any, most_rows: int) -> list[Any]:
         """Return the records of a body."""
         if isinstance(content, dict):
             return [content]
         if not isinstance(content, list):
-            raise Refused(422, f"the body is {_kind(content)}; send an object of features, or a list of them")
+            raise Refused(
+                422, f"the body is {_kind(content)}; send an object of features, or a list of them"
+            )
         if not content:
             raise Refused(422, "no records: send at least one")
         if len(content) > most_rows:
-            raise Refused(413, f"{len(content):,} records are more than {most_rows:,}; send fewer at a time")
+            raise Refused(
+                413, f"{len(content):,} records are more than {most_rows:,}; send fewer at a time"
+            )
         return content
 
     def _columns(self, records: list[Any]) -> dict[str, NDArray[Any]] | None:
@@ -119,7 +131,9 @@ class RecordReader:
             values = self._by_column(records)
             if values is None:
                 return None
-            found = {name: check(part) for (name, check), part in zip(self._checks, values, strict=True)}
+            found = {
+                name: check(part) for (name, check), part in zip(self._checks, values, strict=True)
+            }
         except (KeyError, TypeError, IndexError, OverflowError):
             return None
         return found if all(part is not None for part in found.values()) else None  # type: ignore[return-value]
@@ -131,7 +145,9 @@ class RecordReader:
             return None
         if not all(map(keys.__eq__, map(list, records))):
             return zip(*map(self._pick, records), strict=True)
-        values = list(chain.from_iterable(map(dict.values, records)))  # all in one order, as most bodies are
+        values = list(
+            chain.from_iterable(map(dict.values, records))
+        )  # all in one order, as most bodies are
         parts = {key: values[place::width] for place, key in enumerate(keys)}
         return [parts[name] for name in self.names]
 
@@ -140,7 +156,9 @@ class RecordReader:
         values = self._pick(record)
         if len(record) != len(values) or not all(map(call, self._fits, values)):
             return None
-        numbers = np.array([values[place] for place in self._numeric], dtype=np.float64)  # None becomes NaN
+        numbers = np.array(
+            [values[place] for place in self._numeric], dtype=np.float64
+        )  # None becomes NaN
         found = dict(zip(self._numbers, numbers[:, np.newaxis], strict=True))
         if self._texts:
             texts = np.array([record[name] for name in self._texts], dtype=object)
@@ -189,12 +207,16 @@ class RecordReader:
                 own = self._aliases.get(name)
                 message = f"no feature is called {_cut(name)}{nearest(_cut(name), near)}"
                 if own is not None:
-                    message = f"{_cut(name)} is another name of {own}, which is there, too; keep one"
+                    message = (
+                        f"{_cut(name)} is another name of {own}, which is there, too; keep one"
+                    )
                 yield _told(_cut(name), _shown(value), message, ", ".join(near))
         for column in self.schema.features:
             fault = _value_fault(column, record[column.name]) if column.name in record else None
             if fault:
-                yield _told(column.name, _shown(record[column.name]), fault, self._allowed(column.name))
+                yield _told(
+                    column.name, _shown(record[column.name]), fault, self._allowed(column.name)
+                )
 
     def _fault_count(self, record: Any) -> int:
         """Return how many faults a record has, without the words."""
@@ -214,7 +236,9 @@ class RecordReader:
 def allowed(column: Column) -> str | list[Any]:
     """Return what a column takes: a list of codes, or words for a range or any text; null where it may be missing."""
     if column.codes:
-        codes: list[Any] = list(column.codes) if column.holds_numbers else [str(c) for c in column.codes]
+        codes: list[Any] = (
+            list(column.codes) if column.holds_numbers else [str(c) for c in column.codes]
+        )
         shown = codes if len(codes) <= MOST_CODES else [*codes[:MOST_CODES], "…"]
         return [*shown, None] if column.missing else shown
     told = _range(column) if column.holds_numbers else "text"
@@ -254,7 +278,13 @@ def _cut(text: str) -> str:
 
 
 def _kind(value: Any) -> str:
-    kinds = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list"}
+    kinds = {
+        str: "a text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        list: "a list",
+    }
     return "null" if value is None else kinds.get(type(value), "an object")
 
 
@@ -351,7 +381,9 @@ def _broken(body: bytes, error: orjson.JSONDecodeError) -> str:
     rest = error.doc[error.pos : error.pos + 9].encode() if isinstance(error.doc, str) else b""
     constant = next((name for name in _NO_JSON if rest.startswith(name)), None)
     if constant:
-        return f"{constant.decode()} at {place} is no JSON value; send null where a value is not known"
+        return (
+            f"{constant.decode()} at {place} is no JSON value; send null where a value is not known"
+        )
     return f"the body is no valid JSON: {error.msg.split(':')[0]} at {place}"
 
 

@@ -59,11 +59,15 @@ def outcomes_of(served: Served, scores: np.ndarray) -> list[dict[str, Any]]:
     chances = scores.tolist()
     return [
         {"row": number, "probability": chance, "decision": chosen, "meaning": word}
-        for number, chance, (chosen, word) in zip(numbers, chances, decision.of(chances), strict=True)
+        for number, chance, (chosen, word) in zip(
+            numbers, chances, decision.of(chances), strict=True
+        )
     ]
 
 
-def _content(served: Served, outcomes: list[dict[str, Any]], single: bool, name: str) -> dict[str, Any]:
+def _content(
+    served: Served, outcomes: list[dict[str, Any]], single: bool, name: str
+) -> dict[str, Any]:
     if not single:
         return {name: outcomes, **served.origin}
     (outcome,) = outcomes

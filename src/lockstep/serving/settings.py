@@ -91,7 +91,9 @@ def load_serving(root: Path, environ: Mapping[str, str] | None = None) -> Servin
         model_path=read.maybe("model_path", "MODEL_PATH", section.model_path),
         model_name=read.maybe("model_name", "MLFLOW_MODEL_NAME", section.model_name),
         model_uri=read.maybe("model_uri", "MODEL_URI", None),
-        api_keys_file=_path(root, read.maybe("api_keys_file", "API_KEYS_FILE", section.api_keys_file)),
+        api_keys_file=_path(
+            root, read.maybe("api_keys_file", "API_KEYS_FILE", section.api_keys_file)
+        ),
         log_file=_path(root, read.maybe("log_file", "SERVING_LOG", section.log_file)),
         poll_seconds=section.poll_seconds,
         limits=read.limits(section),
@@ -128,7 +130,9 @@ class _Reader:
     def whole(self, name: str, variable: str, configured: int, low: int, high: int) -> int:
         value = self._parsed(name, variable, configured, int)
         if not low <= value <= high:
-            raise ConfigError(f"{variable}={value} (from {self.sources[name]}): give {low} to {high}")
+            raise ConfigError(
+                f"{variable}={value} (from {self.sources[name]}): give {low} to {high}"
+            )
         return int(value)
 
     def number(
@@ -150,7 +154,9 @@ class _Reader:
             return value if value is None else kind(value)
         except ValueError:
             what = "whole number" if kind is int else "number"
-            raise ConfigError(f"{variable}={value!r} (from {self.sources[name]}) is no {what}") from None
+            raise ConfigError(
+                f"{variable}={value!r} (from {self.sources[name]}) is no {what}"
+            ) from None
 
     def scale(self) -> str | None:
         value = self.maybe("scale", "DECISION_SCALE", None)

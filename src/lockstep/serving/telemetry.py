@@ -49,10 +49,14 @@ class Metrics:
         self.model = Gauge(
             "model_info", "1 for the model that answers", ["model", "version", "digest"], **known
         )
-        self.version = Gauge("model_version", "Number of the version that answers; 0 for a file", **known)
+        self.version = Gauge(
+            "model_version", "Number of the version that answers; 0 for a file", **known
+        )
         self.labelled = cache(self._labelled)
 
-    def _labelled(self, route: str, status: int) -> tuple[Callable[[], None], Callable[[float], None], Any]:
+    def _labelled(
+        self, route: str, status: int
+    ) -> tuple[Callable[[], None], Callable[[float], None], Any]:
         """Return what counts a request of a route and status: looking labels up costs more than counting."""
         return (
             self.requests.labels(route, str(status)).inc,
@@ -114,7 +118,9 @@ class JsonLog:
         )
 
     def _write(self, events: list[dict[str, Any]]) -> None:
-        lines = [orjson.dumps(event | {"time": utc(event["time"])}, default=str) for event in events]
+        lines = [
+            orjson.dumps(event | {"time": utc(event["time"])}, default=str) for event in events
+        ]
         self.stream.write(b"\n".join([*lines, b""]))
         self.stream.flush()
 

@@ -74,9 +74,13 @@ class Explainer:
         self.labels = np.asarray(getattr(self.scorer.encoder, CLASSES, [])).tolist()
         self.features = tuple(self.scorer.inputs)
         self.shares = _shares(self.scorer)
-        self._parts = _parts_of(self.scorer.answering, base_estimator(pipeline.named_steps["model"]))
+        self._parts = _parts_of(
+            self.scorer.answering, base_estimator(pipeline.named_steps["model"])
+        )
 
-    def explain(self, columns: Columns, rows: int, chosen: NDArray[np.intp] | None = None) -> Contributions:
+    def explain(
+        self, columns: Columns, rows: int, chosen: NDArray[np.intp] | None = None
+    ) -> Contributions:
         """Return what each feature adds to the margin of each row.
 
         Of several classes ``chosen`` is the place of the one to tell of, a row each: the most probable if None.
@@ -126,7 +130,9 @@ def _parts_of(asked: Any, estimator: Any) -> Callable[[Floats], Parts]:
     if isinstance(asked, AskedLightGBM):
         width = asked.booster.num_feature() + 1
         return lambda encoded: _split(
-            asked.booster.predict(encoded, pred_contrib=True, num_threads=1).reshape(len(encoded), -1, width)
+            asked.booster.predict(encoded, pred_contrib=True, num_threads=1).reshape(
+                len(encoded), -1, width
+            )
         )
     if isinstance(asked, AskedForest):
         return _forest_parts(asked, estimator)
@@ -144,7 +150,11 @@ def _xgboost_parts(asked: AskedXGBoost, encoded: Floats) -> NDArray[Any]:
     kinds = asked.booster.feature_types
     rows = DMatrix(asked.rows(encoded), feature_types=kinds, enable_categorical=True, nthread=1)
     return asked.booster.predict(
-        rows, pred_contribs=True, strict_shape=True, validate_features=False, iteration_range=asked.rounds
+        rows,
+        pred_contribs=True,
+        strict_shape=True,
+        validate_features=False,
+        iteration_range=asked.rounds,
     )
 
 
@@ -181,7 +191,8 @@ def record_at(columns: Columns, row: int) -> dict[str, Any]:
     """Return one row of columns as a record: texts, numbers, None for missing."""
     values = {name: column[row] for name, column in columns.items()}
     return {
-        n: None if v is None or v != v else v if isinstance(v, str) else float(v) for n, v in values.items()
+        n: None if v is None or v != v else v if isinstance(v, str) else float(v)
+        for n, v in values.items()
     }
 
 

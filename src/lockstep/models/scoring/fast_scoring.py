@@ -48,7 +48,9 @@ def answering(estimator: Any, task: str) -> Answering:
         "LGBMRegressor": AskedLightGBM,
         "RandomForestClassifier": AskedForest,
         "RandomForestRegressor": AskedForest,
-        "Pipeline": AskedFilledForest if "fill" in getattr(estimator, "named_steps", {}) else AskedLinear,
+        "Pipeline": AskedFilledForest
+        if "fill" in getattr(estimator, "named_steps", {})
+        else AskedLinear,
     }
     name = type(estimator).__name__
     if name not in kinds:
@@ -121,7 +123,9 @@ def _dense_prediction() -> Callable[[Any, NDArray[np.float32], bytes], NDArray[n
         out = (byref(shape), byref(dimensions), byref(found))
         _check_call(ask(handle, _interface(rows), how, nothing, *out))
         sized = shape[: dimensions.value]
-        copy = bytearray(string_at(found, 4 * prod(sized)))  # the booster's own memory is used again
+        copy = bytearray(
+            string_at(found, 4 * prod(sized))
+        )  # the booster's own memory is used again
         return np.frombuffer(copy, dtype=np.float32).reshape(sized)
 
     return asked
@@ -129,8 +133,15 @@ def _dense_prediction() -> Callable[[Any, NDArray[np.float32], bytes], NDArray[n
 
 def _asking(rounds: tuple[int, int], kind: int) -> bytes:
     """Return the settings of a prediction as xgboost's C functions take them; kind 0: value, 1: margin."""
-    settings = {"type": kind, "training": False, "iteration_begin": rounds[0], "iteration_end": rounds[1]}
-    return json.dumps({**settings, "missing": float("nan"), "strict_shape": False, "cache_id": 0}).encode()
+    settings = {
+        "type": kind,
+        "training": False,
+        "iteration_begin": rounds[0],
+        "iteration_end": rounds[1],
+    }
+    return json.dumps(
+        {**settings, "missing": float("nan"), "strict_shape": False, "cache_id": 0}
+    ).encode()
 
 
 def _interface(rows: NDArray[np.float32]) -> bytes:
@@ -166,7 +177,11 @@ class AskedForest:
         trees = [tree.tree_ for tree in estimator.estimators_]
         self.apply = [tree.apply for tree in trees]
         self.takes_missing = estimator.monotonic_cst is None
-        picked = {"binary": np.s_[:, 0, 1], "multiclass": np.s_[:, 0, :], "regression": np.s_[:, 0, 0]}[task]
+        picked = {
+            "binary": np.s_[:, 0, 1],
+            "multiclass": np.s_[:, 0, :],
+            "regression": np.s_[:, 0, 0],
+        }[task]
         self.leaves = [np.ascontiguousarray(tree.value[picked]) for tree in trees]
 
     def responses(self, encoded: Floats) -> Floats:
@@ -191,7 +206,9 @@ class AskedForest:
         if np.isinf(rows).any():
             raise DataError("a value is too large for this model (beyond 3.4e38); correct it")
         if not self.takes_missing and np.isnan(rows).any():
-            raise DataError("this forest has monotone columns and takes no missing value; give every value")
+            raise DataError(
+                "this forest has monotone columns and takes no missing value; give every value"
+            )
         return rows
 
 
@@ -208,7 +225,9 @@ class AskedFilledForest(AskedForest):
         import numpy as np
 
         missing = np.isnan(encoded)
-        return super().rows(np.hstack([np.where(missing, self.medians, encoded), missing[:, self.told]]))
+        return super().rows(
+            np.hstack([np.where(missing, self.medians, encoded), missing[:, self.told]])
+        )
 
 
 class AskedLinear:
@@ -225,7 +244,11 @@ class AskedLinear:
         self.task = task
         self.several = task == "multiclass"
         names = [str(name) for name in view.feature_names_in_]
-        parts = {name: (step, columns) for name, step, columns in view.transformers_ if name != "remainder"}
+        parts = {
+            name: (step, columns)
+            for name, step, columns in view.transformers_
+            if name != "remainder"
+        }
         self.width, self.dense = 0, not view.sparse_output_
         self.pipeline, self.names = estimator, names
         self._read_levels(*parts.get("level", (None, [])))
@@ -327,7 +350,9 @@ class AskedLinear:
         """Return the decision function or the value: (rows,), or (rows, classes)."""
         import numpy as np
 
-        if self.dense:  # one level and nothing else: no sparse product, so none that has to be repeated
+        if (
+            self.dense
+        ):  # one level and nothing else: no sparse product, so none that has to be repeated
             return np.asarray(self._dense_margins(encoded))
         coefficients = self.model.coef_
         found = self.matrix(encoded) @ (coefficients.T if coefficients.ndim == 2 else coefficients)
@@ -337,7 +362,9 @@ class AskedLinear:
     def _dense_margins(self, encoded: Floats) -> Any:
         import pandas as pd
 
-        ask = self.pipeline.predict if self.task == "regression" else self.pipeline.decision_function
+        ask = (
+            self.pipeline.predict if self.task == "regression" else self.pipeline.decision_function
+        )
         return ask(pd.DataFrame(encoded, columns=self.names))
 
     responses = margins
@@ -366,7 +393,12 @@ class AskedLinear:
             centers[:, slot] = coefficients[:, self.view_slots == slot].mean(axis=1)
         to_columns = np.zeros((len(self.slots), len(self.names)))
         to_columns[np.arange(len(self.slots)), self.owners] = 1.0
-        return coefficients, centers, np.atleast_1d(self.model.intercept_) + centers.sum(axis=1), to_columns
+        return (
+            coefficients,
+            centers,
+            np.atleast_1d(self.model.intercept_) + centers.sum(axis=1),
+            to_columns,
+        )
 
     def outputs(self, encoded: Floats) -> Floats:
         """Return probabilities, or values."""

@@ -58,7 +58,9 @@ class Model:
         return np.round(scores[:, 1] if self.schema.task == "binary" else scores, SCORE_DECIMALS)
 
 
-def predict(model: Model, records: Sequence[Record], threshold: float | None = None) -> list[dict[str, Any]]:
+def predict(
+    model: Model, records: Sequence[Record], threshold: float | None = None
+) -> list[dict[str, Any]]:
     """Check the records against the model's schema and return one plain dictionary for each.
 
     ``threshold`` replaces the model's own; a record that does not fit is a DataError that names what to change.
@@ -76,7 +78,12 @@ def _of_two(model: Model, scores: np.ndarray, threshold: float | None) -> list[d
     meanings = [meaning or str(code) for code, meaning in codes.items()] or ["", ""]
     decisions = [int(score >= used) for score in scores.tolist()]
     return [
-        {"probability": score, "decision": decision, "meaning": meanings[decision], "threshold": used}
+        {
+            "probability": score,
+            "decision": decision,
+            "meaning": meanings[decision],
+            "threshold": used,
+        }
         for score, decision in zip(scores.tolist(), decisions, strict=True)
     ]
 
@@ -140,7 +147,10 @@ class Given:
         if not self.is_text:
             return self.records
         columns = {c.name: c for c in schema.features}
-        return [{name: _typed(columns.get(name), cell) for name, cell in r.items()} for r in self.records]
+        return [
+            {name: _typed(columns.get(name), cell) for name, cell in r.items()}
+            for r in self.records
+        ]
 
 
 def parse_records(text: str, where: str) -> Given:
@@ -190,7 +200,9 @@ def _decode(text: str) -> Any:
 
 
 def _broken(error: json.JSONDecodeError, where: str) -> DataError:
-    return DataError(f"{where} is no valid JSON: {error.msg} at line {error.lineno}, column {error.colno}")
+    return DataError(
+        f"{where} is no valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+    )
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -211,12 +223,17 @@ def _from_csv(text: str, where: str) -> list[dict[str, Any]]:
     lines = list(csv.reader(io.StringIO(text), delimiter=_delimiter(text)))
     header, rows = lines[0], [(n, row) for n, row in enumerate(lines[1:], start=2) if row]
     if len(header) < 2 or not rows:
-        raise DataError(f"{where} is neither JSON nor CSV with a header line and rows; give one of the two")
+        raise DataError(
+            f"{where} is neither JSON nor CSV with a header line and rows; give one of the two"
+        )
     for number, row in rows:
         if len(row) != len(header):
             raise DataError(f"{where}, line {number}: {len(row)} cells under {len(header)} names")
     names = [name.strip() for name in header]
-    return [_unique(list(zip(names, (cell.strip() or None for cell in row), strict=True))) for _, row in rows]
+    return [
+        _unique(list(zip(names, (cell.strip() or None for cell in row), strict=True)))
+        for _, row in rows
+    ]
 
 
 def _delimiter(text: str) -> str:

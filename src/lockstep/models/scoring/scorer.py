@@ -94,7 +94,8 @@ def _known(encoder: Any) -> _Known:
     texts = frozenset(column["name"] for column in encoder.columns if column.get("text"))
     levels = {name: known.tolist() for name, known in encoder.known_levels_.items()}
     codes = {
-        name: {None: 0, **{v: code for code, v in enumerate(found, 2)}} for name, found in levels.items()
+        name: {None: 0, **{v: code for code, v in enumerate(found, 2)}}
+        for name, found in levels.items()
     }
     return _Known(encoder, texts, codes)
 
@@ -108,7 +109,9 @@ def _ways(encoder: Any) -> list[Callable[[_Arrays, str], Any]]:
             return _Arrays.derived
         if kind == "categorical":
             return _Arrays.codes
-        return _Arrays.ranks if kind == "ordered" and declared[name].get("codes") else _Arrays.number
+        return (
+            _Arrays.ranks if kind == "ordered" and declared[name].get("codes") else _Arrays.number
+        )
 
     return [way(name, kind) for name, kind in encoder.feature_kinds_.items()]
 
@@ -121,7 +124,9 @@ def columns_of(schema: Schema, table: pd.DataFrame) -> dict[str, NDArray[Any]]:
         if column.holds_numbers:
             found[column.name] = values.to_numpy(dtype=np.float64)
         else:
-            found[column.name] = values.astype(object).where(values.notna(), None).to_numpy(dtype=object)
+            found[column.name] = (
+                values.astype(object).where(values.notna(), None).to_numpy(dtype=object)
+            )
     return found
 
 
@@ -214,7 +219,9 @@ def _calibration(model: Any) -> Callable[[NDArray[Any]], Floats] | None:
 def _calibrated(calibrators: list[Any], responses: NDArray[Any]) -> Floats:
     """Return calibrated probabilities: of two classes (rows,), of more (rows, classes), each against the others."""
     if len(calibrators) == 1:
-        return _at_most_one(np.asarray(_calibrated_one(calibrators[0], responses), dtype=np.float64))
+        return _at_most_one(
+            np.asarray(_calibrated_one(calibrators[0], responses), dtype=np.float64)
+        )
     found = np.empty(responses.shape, dtype=np.float64)
     for place, calibrator in enumerate(calibrators):
         found[:, place] = _calibrated_one(calibrator, responses[:, place])

@@ -30,7 +30,11 @@ _ALWAYS = {
     "usagers": ["Num_Acc", "num_veh", "place", "catu", "grav", "sexe", "an_nais"],
 }
 _OLD: dict[str, list[str]] = {"usagers": ["secu"]}
-_NEW = {"lieux": ["vma"], "vehicules": ["id_vehicule", "motor"], "usagers": ["id_vehicule", "secu1"]}
+_NEW = {
+    "lieux": ["vma"],
+    "vehicules": ["id_vehicule", "motor"],
+    "usagers": ["id_vehicule", "secu1"],
+}
 
 
 def required_columns(kind: str, year: int | None) -> list[str]:

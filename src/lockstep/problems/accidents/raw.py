@@ -13,7 +13,14 @@ import pyarrow.compute as pc
 from lockstep.errors import DataError
 from lockstep.problems.accidents import recode
 from lockstep.problems.accidents.eras import raw_files, required_columns
-from lockstep.problems.text_tables import MISSING, RawTable, TextTable, numbers, read_text, whole_numbers
+from lockstep.problems.text_tables import (
+    MISSING,
+    RawTable,
+    TextTable,
+    numbers,
+    read_text,
+    whole_numbers,
+)
 
 TRUTH = "true_probability.csv"
 """Written by the generator beside its raw files: Num_Acc, id_usager, probability."""
@@ -32,9 +39,13 @@ def read_raw(folder: Path) -> RawTable:
     Faulty, missing or truncated files are DataErrors that name the file.
     """
     files = raw_files(folder)
-    accidents, repeated = _first_rows(_read_all(files["caracteristiques"], read_accidents), ["accident_id"])
+    accidents, repeated = _first_rows(
+        _read_all(files["caracteristiques"], read_accidents), ["accident_id"]
+    )
     places, repeated_places = _first_rows(_read_all(files["lieux"], read_places), ["accident_id"])
-    vehicles, repeated_vehicles = _first_rows(_read_all(files["vehicules"], read_vehicles), _VEHICLE_KEY)
+    vehicles, repeated_vehicles = _first_rows(
+        _read_all(files["vehicules"], read_vehicles), _VEHICLE_KEY
+    )
     people = numbered(_read_all(files["usagers"], read_people))
     people["true_probability"] = _true_probability(people, folder / TRUTH)
     table, dropped, counts = join(accidents, places, vehicles, people)
@@ -71,7 +82,11 @@ def _open(path: Path, kind: str) -> tuple[TextTable, np.ndarray]:
 
 
 def _optional(text: TextTable, name: str) -> np.ndarray:
-    return numbers(text, name, missing=_MISSING) if name in text.columns else np.full(text.rows, np.nan)
+    return (
+        numbers(text, name, missing=_MISSING)
+        if name in text.columns
+        else np.full(text.rows, np.nan)
+    )
 
 
 def read_accidents(path: Path) -> pd.DataFrame:
@@ -110,7 +125,9 @@ def read_places(path: Path) -> pd.DataFrame:
     number = partial(numbers, text, missing=_MISSING)
     # up to 2018 the files hold 0 where traffic regime and surface were not told
     told = {name: recode.lookup(number(name), {0: None}) for name in ("catr", "circ", "surf")}
-    return pd.DataFrame({"accident_id": ids, **told, "situ": number("situ"), "vma": _optional(text, "vma")})
+    return pd.DataFrame(
+        {"accident_id": ids, **told, "situ": number("situ"), "vma": _optional(text, "vma")}
+    )
 
 
 def read_vehicles(path: Path) -> pd.DataFrame:
@@ -133,7 +150,9 @@ def read_people(path: Path) -> pd.DataFrame:
         "place": recode.place_of(number("place"), catu),
         "catu": catu,
         "sexe": number("sexe"),
-        "secu1": number("secu1") if "secu1" in text.columns else recode.safety_device(number("secu")),
+        "secu1": number("secu1")
+        if "secu1" in text.columns
+        else recode.safety_device(number("secu")),
         "an_nais": number("an_nais"),
         "grav": number("grav"),
     }
@@ -165,11 +184,17 @@ def join(
     _check_people(accidents, people)
     people = people.assign(
         nb_victim=people["accident_id"].map(people["accident_id"].value_counts().astype("float64")),
-        nb_vehicules=people["accident_id"].map(vehicles["accident_id"].value_counts().astype("float64")),
+        nb_vehicules=people["accident_id"].map(
+            vehicles["accident_id"].value_counts().astype("float64")
+        ),
     )
-    table = people.merge(vehicles.assign(_vehicle=True), how="left", on=_VEHICLE_KEY, validate="m:1")
+    table = people.merge(
+        vehicles.assign(_vehicle=True), how="left", on=_VEHICLE_KEY, validate="m:1"
+    )
     table = table.merge(places.assign(_place=True), how="left", on="accident_id", validate="m:1")
-    table = table.merge(accidents.assign(_accident=True), how="left", on="accident_id", validate="m:1")
+    table = table.merge(
+        accidents.assign(_accident=True), how="left", on="accident_id", validate="m:1"
+    )
     counts = _unmatched(table)
     table["grav"] = recode.severe(table["grav"].to_numpy())
     table["victim_age"] = table["year_acc"] - table["an_nais"]
@@ -199,7 +224,11 @@ def _check_people(accidents: pd.DataFrame, people: pd.DataFrame) -> None:
 
 def _unmatched(table: pd.DataFrame) -> dict[str, int]:
     counts = {}
-    for mark, kind in (("_accident", "caracteristiques"), ("_place", "lieux"), ("_vehicle", "vehicules")):
+    for mark, kind in (
+        ("_accident", "caracteristiques"),
+        ("_place", "lieux"),
+        ("_vehicle", "vehicules"),
+    ):
         lacking = table[mark].isna()
         counts[f"persons_without_{kind}"] = int(lacking.sum())
         if lacking.mean() > MAX_UNMATCHED:
@@ -233,7 +262,10 @@ def _true_probability(people: pd.DataFrame, path: Path) -> pd.Series:
     text = read_text(path)
     text.require(["Num_Acc", "id_usager", "probability"])
     known = pd.DataFrame(
-        {"accident_id": whole_numbers(text, "Num_Acc"), "person_id": whole_numbers(text, "id_usager")}
+        {
+            "accident_id": whole_numbers(text, "Num_Acc"),
+            "person_id": whole_numbers(text, "id_usager"),
+        }
     )
     known["probability"] = numbers(text, "probability")
     known = known.drop_duplicates(["accident_id", "person_id"])

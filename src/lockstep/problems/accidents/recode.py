@@ -21,7 +21,10 @@ _GROUPS = {
     5: (8, 9, 10, 11, 12),
     6: (6, 35, 36),
 }
-VEHICLE_GROUPS = {code: group for group, codes in _GROUPS.items() for code in codes} | {0: None, 99: None}
+VEHICLE_GROUPS = {code: group for group, codes in _GROUPS.items() for code in codes} | {
+    0: None,
+    99: None,
+}
 """catv → group; 80 (e-bike), 50 and 60 (scooters and the like) ride with the cycles, 41 to 43 with the scooters."""
 
 WEATHER = {0: None, 1: 0, 8: 0, 9: 0} | dict.fromkeys(range(2, 8), 1)
@@ -61,7 +64,9 @@ def corsica_as_digits(codes: Any) -> Any:
 
 def clock_as_digits(hrmn: Any) -> Any:
     """Return times of day (a pyarrow string array) as hours and minutes in digits: "06:05" as 0605."""
-    return pc.replace_substring_regex(hrmn, pattern="^([0-9]{1,2}):([0-9]{2})(:.*)?$", replacement=r"\1\2")
+    return pc.replace_substring_regex(
+        hrmn, pattern="^([0-9]{1,2}):([0-9]{2})(:.*)?$", replacement=r"\1\2"
+    )
 
 
 def department(dep: np.ndarray, year: np.ndarray) -> np.ndarray:

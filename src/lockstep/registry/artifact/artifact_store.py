@@ -30,7 +30,9 @@ def fetch_version(client: MlflowClient, version: Version, folder: Path) -> None:
     with _files_speak(f"the files of {where} cannot be read"), repository(client, version) as repo:
         repo.download_artifacts("", dst_path=str(folder))
     if not any(path.is_file() for path in folder.rglob("*")):
-        raise ArtifactError(f"{where} has no files in the store; register it again with `dvc repro register`")
+        raise ArtifactError(
+            f"{where} has no files in the store; register it again with `dvc repro register`"
+        )
 
 
 def fetch_run_folder(client: MlflowClient, run_id: str, path: str, folder: Path) -> bool:
@@ -40,7 +42,10 @@ def fetch_run_folder(client: MlflowClient, run_id: str, path: str, folder: Path)
         if not any(item.path == path for item in client.list_artifacts(run_id)):
             return False
         download_artifacts(
-            run_id=run_id, artifact_path=path, dst_path=str(folder), tracking_uri=client.tracking_uri
+            run_id=run_id,
+            artifact_path=path,
+            dst_path=str(folder),
+            tracking_uri=client.tracking_uri,
         )
     return True
 
@@ -48,7 +53,10 @@ def fetch_run_folder(client: MlflowClient, run_id: str, path: str, folder: Path)
 def sizes(client: MlflowClient, version: Version) -> dict[str, int]:
     """Return the bytes of every file of a version's artifact by path; ArtifactError where they can't be listed."""
     where = f"{version.name} version {version.version}"
-    with _files_speak(f"the files of {where} cannot be listed"), repository(client, version) as repo:
+    with (
+        _files_speak(f"the files of {where} cannot be listed"),
+        repository(client, version) as repo,
+    ):
         return {item.path: int(item.file_size or 0) for item in _walked(repo, "")}
 
 
@@ -60,10 +68,15 @@ def delete_files(client: MlflowClient, version: Version) -> None:
     where = f"{version.name} version {version.version}"
     if not sizes(client, version):
         return
-    with _files_speak(f"the store does not delete the files of {where}"), repository(client, version) as repo:
+    with (
+        _files_speak(f"the store does not delete the files of {where}"),
+        repository(client, version) as repo,
+    ):
         repo.delete_artifacts()
     if sizes(client, version):
-        raise ArtifactError(f"the store kept files of {where} that it was told to delete; look at its log")
+        raise ArtifactError(
+            f"the store kept files of {where} that it was told to delete; look at its log"
+        )
 
 
 @contextmanager

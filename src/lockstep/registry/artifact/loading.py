@@ -152,7 +152,9 @@ def open_seen(located: Located) -> Seen:
         try:
             return read_seen(folder, version.tag("seen_digest") or "none")
         except DataError as error:
-            raise ArtifactError(f"{where}: {error}; register it again with `dvc repro register`") from error
+            raise ArtifactError(
+                f"{where}: {error}; register it again with `dvc repro register`"
+            ) from error
 
 
 def _interval(version: Version, where: str) -> dict[str, Any] | None:
@@ -188,7 +190,9 @@ def declared(located: Located, where: str) -> tuple[Schema, pd.DataFrame, list[A
     schema = schema_of(located.folder, located.version, where)
     rows, outputs = golden_from(_content(located.folder / GOLDEN, where), schema)
     if len(rows) < COUNT:
-        raise ArtifactError(f"{where} has {len(rows)} golden rows in place of {COUNT}; register it again")
+        raise ArtifactError(
+            f"{where} has {len(rows)} golden rows in place of {COUNT}; register it again"
+        )
     return schema, rows, outputs
 
 
@@ -238,9 +242,13 @@ def _version_of_run(client: MlflowClient, run_id: str) -> Version:
     try:
         run = client.get_run(run_id)
     except MlflowException:
-        raise NotRegistered(f"no run '{run_id}' here; list-versions shows the runs of a model") from None
+        raise NotRegistered(
+            f"no run '{run_id}' here; list-versions shows the runs of a model"
+        ) from None
     kind = run.data.tags.get("mlflow.runName", "this run")
-    raise NotRegistered(f"run {run_id} ({kind}) made no registered version; give one list-versions shows")
+    raise NotRegistered(
+        f"run {run_id} ({kind}) made no registered version; give one list-versions shows"
+    )
 
 
 def _digest(version: Version) -> str:
@@ -262,7 +270,9 @@ def _download(client: MlflowClient, version: Version, folder: Path) -> None:
         try:
             # MLflow resolves models:/ by its global store, whatever tracking URI it is given
             with registry_speaks(), fluent(client.tracking_uri):
-                mlflow.artifacts.download_artifacts(uri, dst_path=str(part), tracking_uri=client.tracking_uri)
+                mlflow.artifacts.download_artifacts(
+                    uri, dst_path=str(part), tracking_uri=client.tracking_uri
+                )
         except RequestException as error:
             raise RegistryError(
                 f"the files of {where} cannot be fetched ({one_line(error)}); run the command again when the server "
@@ -296,7 +306,9 @@ def _intact(folder: Path) -> bool:
     except DataError:
         return False
     files = {str(f.relative_to(folder)): f for f in _files(folder) if f.name != SUMS}
-    return bool(sums.keys() == files.keys() and all(sha256_file(files[name]) == sums[name] for name in sums))
+    return bool(
+        sums.keys() == files.keys() and all(sha256_file(files[name]) == sums[name] for name in sums)
+    )
 
 
 def _files(folder: Path) -> list[Path]:
@@ -319,14 +331,18 @@ def _skops_file(folder: Path, where: str) -> Path:
 def schema_of(folder: Path, version: Version, where: str) -> Schema:
     """Return the schema in an artifact; ArtifactError where it is missing or not the version's."""
     if not (folder / SCHEMA).is_file():
-        raise ArtifactError(f"{where} holds no {SCHEMA}; register it again with `dvc repro register`")
+        raise ArtifactError(
+            f"{where} holds no {SCHEMA}; register it again with `dvc repro register`"
+        )
     try:
         schema = read_schema(folder / SCHEMA)
     except ConfigError as error:
         raise ArtifactError(f"{where}: {error}") from error
     told = version.tag("schema_digest")
     if told and told != schema.digest:
-        raise ArtifactError(f"{where}: its {SCHEMA} is not the one it was registered with; register it again")
+        raise ArtifactError(
+            f"{where}: its {SCHEMA} is not the one it was registered with; register it again"
+        )
     return schema
 
 

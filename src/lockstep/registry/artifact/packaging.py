@@ -57,7 +57,9 @@ class Package:
     card: dict[str, Any]
     rows: pd.DataFrame
     outputs: list[Any]
-    seen: bytes | None = field(default=None, metadata={"note": "groups it was fitted or tuned on (seen.py)"})
+    seen: bytes | None = field(
+        default=None, metadata={"note": "groups it was fitted or tuned on (seen.py)"}
+    )
     native: Native | None = field(
         default=None, metadata={"note": "the booster for its own loader (native.py)"}
     )
@@ -70,7 +72,9 @@ class Package:
     @property
     def told(self) -> dict[str, Any]:
         """The card as the folder holds it: the training's, and what there is for other loaders."""
-        native = self.native and {"native": self.native.card(str(self.card.get("calibration", "none")))}
+        native = self.native and {
+            "native": self.native.card(str(self.card.get("calibration", "none")))
+        }
         return self.card | (native or {})
 
     @property
@@ -82,18 +86,24 @@ class Package:
         return row.set_axis(row.columns.astype(object), axis="columns")
 
 
-def package(pipeline: Any, schema: Schema, card: dict[str, Any], seen: bytes | None = None) -> Package:
+def package(
+    pipeline: Any, schema: Schema, card: dict[str, Any], seen: bytes | None = None
+) -> Package:
     """Make the content of a model folder; ArtifactError for a pipeline with types that are not allowed."""
     content = content_of(card["model_digest"], pipeline)
     check_types(content, f"the {card['type']} model of {card['problem']}")
     rows = golden_rows(schema)
-    return Package(content, schema, card, rows, golden_outputs(pipeline, rows), seen, native_of(pipeline))
+    return Package(
+        content, schema, card, rows, golden_outputs(pipeline, rows), seen, native_of(pipeline)
+    )
 
 
 def signature(packed: Package) -> ModelSignature:
     """Return the signature the schema declares: float64 for numbers and integer codes, text else."""
     inputs: list[ColSpec | TensorSpec] = [
-        ColSpec("double" if column.holds_numbers else "string", column.name, required=not column.missing)
+        ColSpec(
+            "double" if column.holds_numbers else "string", column.name, required=not column.missing
+        )
         for column in packed.schema.features
     ]
     shape = np.asarray(packed.outputs).shape[1:] if packed.schema.task == "multiclass" else ()
@@ -148,14 +158,18 @@ class Flavor:
                 pip_requirements=requirements(self.packed.content),
             )
         (folder / SKOPS).write_bytes(self.packed.content)
-        write_json(folder / GOLDEN, golden_content(self.packed.rows, self.packed.outputs), digits=None)
+        write_json(
+            folder / GOLDEN, golden_content(self.packed.rows, self.packed.outputs), digits=None
+        )
         write_json(folder / CARD, self.packed.told, digits=None)
         if self.packed.seen is not None:
             (folder / SEEN).write_bytes(self.packed.seen)
         if self.packed.native is not None:
             _add_native(self.packed.native, folder, mlflow_model)
         shutil.copyfile(PROBLEMS / self.packed.schema.name / "schema.yaml", folder / SCHEMA)
-        mlflow_model.model_size_bytes = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+        mlflow_model.model_size_bytes = sum(
+            p.stat().st_size for p in folder.rglob("*") if p.is_file()
+        )
         mlflow_model.save(str(folder / "MLmodel"))
         for compiled in list(folder.rglob("__pycache__")):  # MLflow would remove it after this
             shutil.rmtree(compiled)

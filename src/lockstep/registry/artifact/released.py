@@ -110,7 +110,9 @@ def _settled(copy: Path, folder: Path) -> Path:
         if _put(copy.with_suffix(CARD_SUFFIX), file.with_suffix(CARD_SUFFIX)):
             for suffix in BESIDE:
                 if not _put(copy.with_suffix(suffix), file.with_suffix(suffix)):
-                    copy.with_suffix(suffix).replace(file.with_suffix(suffix))  # damaged since, or cut off
+                    copy.with_suffix(suffix).replace(
+                        file.with_suffix(suffix)
+                    )  # damaged since, or cut off
             _sync(folder)
             return file
     raise ArtifactError(

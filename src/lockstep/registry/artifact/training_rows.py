@@ -74,7 +74,9 @@ def row_keys(table: pd.DataFrame, schema: Schema) -> Seen:
     """Return every row's key, in the table's order, and what it is made of."""
     if (name := _telling_group(table, schema)) is not None:
         kind = "number" if table[name].dtype.kind in "iu" else "text"
-        return Seen(group_codes(table, schema) >> np.uint64(_DROPPED_BITS), f"group {name} ({kind})")
+        return Seen(
+            group_codes(table, schema) >> np.uint64(_DROPPED_BITS), f"group {name} ({kind})"
+        )
     columns = [c.name for c in schema.columns.values() if c.kind not in _NOT_CONTENT]
     keys = _content_keys(table[columns]) >> np.uint64(_DROPPED_BITS)
     return Seen(keys, f"content of {', '.join(columns)}")
@@ -155,7 +157,11 @@ def seen_by_training(root: Path, problem: str, lineage: Lineage) -> Seen | None:
     """
     layout = ProblemLayout(root, problem)
     told = _told_of_tidy(lineage, layout)
-    path = root / CACHE / f"{sha256_json([lineage.data_digest, told, load_schema(problem).digest])}.npz"
+    path = (
+        root
+        / CACHE
+        / f"{sha256_json([lineage.data_digest, told, load_schema(problem).digest])}.npz"
+    )
     kept = _kept(path)
     if kept is not None:
         return kept
@@ -163,7 +169,9 @@ def seen_by_training(root: Path, problem: str, lineage: Lineage) -> Seen | None:
         return None
     try:
         seen = _seen_in(layout, load_schema(problem))
-    except DataError:  # matrices that are not here whole: a copy of the models alone may still be registered
+    except (
+        DataError
+    ):  # matrices that are not here whole: a copy of the models alone may still be registered
         return None
     keep(path, to_bytes(seen), MOST_BYTES)
     return seen
@@ -186,7 +194,9 @@ def _place(root: Path, told: str) -> Path:
 
 def _seen_in(layout: ProblemLayout, schema: Schema) -> Seen:
     """Return the groups of the rows that the matrices of fitting and choosing hold."""
-    rows = np.concatenate([read_parquet(layout.matrix(part), [ROW])[ROW].to_numpy() for part in FITTED])
+    rows = np.concatenate(
+        [read_parquet(layout.matrix(part), [ROW])[ROW].to_numpy() for part in FITTED]
+    )
     keys = row_keys(_identifying(layout, schema), schema)
     if len(rows) and not 0 <= rows.min() <= rows.max() < len(keys.keys):
         raise DataError(

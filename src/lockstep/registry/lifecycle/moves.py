@@ -35,7 +35,16 @@ if TYPE_CHECKING:
 
     from lockstep.promotion.gate_report import Gate
 
-__all__ = ["Move", "OthersCame", "Step", "archive", "promote", "register_version", "rollback", "transition"]
+__all__ = [
+    "Move",
+    "OthersCame",
+    "Step",
+    "archive",
+    "promote",
+    "register_version",
+    "rollback",
+    "transition",
+]
 
 
 class OthersCame(RegistryError):
@@ -104,7 +113,9 @@ def _check_among(model: Model, judged: Collection[int]) -> None:
     there = {version.version for version in model.versions}
     if there != set(judged):
         told = ", ".join(map(str, sorted(there ^ set(judged))))
-        raise OthersCame(f"version {told} of {model.name} came or went while a new model was judged")
+        raise OthersCame(
+            f"version {told} of {model.name} came or went while a new model was judged"
+        )
 
 
 def ensure_model(client: MlflowClient, name: str) -> None:
@@ -185,7 +196,12 @@ def rollback(
 
 
 def move(
-    book: Journal, action: str, number: int, stage: str, gate: Gate | None = None, aside: str = "Archived"
+    book: Journal,
+    action: str,
+    number: int,
+    stage: str,
+    gate: Gate | None = None,
+    aside: str = "Archived",
 ) -> Move:
     """Make one move: who stands in Production steps down first, then the version moves, pointers last.
 
@@ -200,10 +216,14 @@ def move(
     content = _allowed(book, action, number, stage, gate) if steps else {}
     event = _write(book, action, number, steps, **content)
     made_way = tuple(step for step in steps if step.version != number)
-    return Move(book.name, Step(number, moved.stage, stage), made_way, aliases_of(book.model), event)
+    return Move(
+        book.name, Step(number, moved.stage, stage), made_way, aliases_of(book.model), event
+    )
 
 
-def _allowed(book: Journal, action: str, number: int, stage: str, gate: Gate | None) -> dict[str, Any]:
+def _allowed(
+    book: Journal, action: str, number: int, stage: str, gate: Gate | None
+) -> dict[str, Any]:
     """Return what a move's event keeps of its gate; one that refuses is put on record and raised."""
     if gate is None:
         return {}
@@ -215,7 +235,9 @@ def _allowed(book: Journal, action: str, number: int, stage: str, gate: Gate | N
     return {"gate": gate.record}
 
 
-def _write(book: Journal, action: str, number: int, steps: list[Step], **content: Any) -> int | None:
+def _write(
+    book: Journal, action: str, number: int, steps: list[Step], **content: Any
+) -> int | None:
     """Write steps as one event, or none: then only what does not agree with the record is mended."""
     if not steps:
         book.apply([])
@@ -252,11 +274,15 @@ def _undo(book: Journal, stage: str) -> Move:
 
 def _half_undone(book: Journal, stage: str) -> Event | None:
     """Return the rollback that a crash broke off and this command ended: it is not to go one change further."""
-    rollbacks = (e for e in book.mended if e.undoes is not None and stage in {s.now for s in e.steps})
+    rollbacks = (
+        e for e in book.mended if e.undoes is not None and stage in {s.now for s in e.steps}
+    )
     return next(rollbacks, None)
 
 
-def _undone(book: Journal, number: int, stage: str, steps: Sequence[Step], event: int | None) -> Move:
+def _undone(
+    book: Journal, number: int, stage: str, steps: Sequence[Step], event: int | None
+) -> Move:
     asked = next((step for step in steps if step.version == number), Step(number, stage, stage))
     made_way = tuple(step for step in steps if step is not asked)
     return Move(book.name, asked, made_way, aliases_of(book.model), event)

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 
 from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.registry.artifact.artifact_store import delete_files, sizes
-from lockstep.registry.catalog import PRUNED_TAG, Model, Version, get_model, list_models, registry_speaks
+from lockstep.registry.catalog import (
+    PRUNED_TAG,
+    Model,
+    Version,
+    get_model,
+    list_models,
+    registry_speaks,
+)
 from lockstep.registry.record.events import Event, Record, Who, changes, to_undo
 from lockstep.registry.record.journal import Journal, check_intact, journal
 
@@ -126,7 +133,9 @@ def references(client: MlflowClient, model: Model) -> dict[int, str]:
     found: dict[int, str] = {}
     for stage in ("Staging", "Production"):
         turn = to_undo(model.record, stage)
-        found |= dict.fromkeys(turn.before if turn else (), f"what a rollback of {stage} brings back")
+        found |= dict.fromkeys(
+            turn.before if turn else (), f"what a rollback of {stage} brings back"
+        )
     found |= {number: f"alias {alias} names it" for alias, number in model.aliases.items()}
     return found | _shared(model, list_models(client))
 
@@ -139,7 +148,9 @@ def _shared(model: Model, models: Iterable[Model]) -> dict[int, str]:
     found = {}
     for version in model.versions:
         others = [
-            v for v in owners.get(version.source, []) if (v.name, v.version) != (model.name, version.version)
+            v
+            for v in owners.get(version.source, [])
+            if (v.name, v.version) != (model.name, version.version)
         ]
         if others:
             found[version.version] = (
@@ -152,7 +163,9 @@ def own_files(version: Version) -> str:
     """Return why a version's files may be more than the model alone; empty for a model that was logged as one."""
     if version.tag("model_digest") is None:
         return "not registered by this project"
-    return "" if version.source.startswith("models:/m-") else "its files may be more than the model's"
+    return (
+        "" if version.source.startswith("models:/m-") else "its files may be more than the model's"
+    )
 
 
 def _child_of(client: MlflowClient, version: Version) -> str:
@@ -168,7 +181,9 @@ def _child_of(client: MlflowClient, version: Version) -> str:
 
 def archived_at(record: Record, version: Version) -> float:
     """Return when a version was archived, in seconds since 1970: by the record, else when it was registered."""
-    times = [e.time for e in record.events if e.done and changes(e).get(version.version) == "Archived"]
+    times = [
+        e.time for e in record.events if e.done and changes(e).get(version.version) == "Archived"
+    ]
     return datetime.fromisoformat(times[-1]).timestamp() if times else version.created / 1000
 
 
@@ -229,7 +244,9 @@ def _delete_one(book: Journal, version: Version, event: Event) -> None:
     """
     there = sizes(book.client, version)
     with registry_speaks():
-        book.client.set_model_version_tag(version.name, str(version.version), PRUNED_TAG, str(event.number))
+        book.client.set_model_version_tag(
+            version.name, str(version.version), PRUNED_TAG, str(event.number)
+        )
     try:
         delete_files(book.client, version)
     except ArtifactError:

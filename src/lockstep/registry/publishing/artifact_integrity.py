@@ -42,13 +42,17 @@ def lost_artifact(client: MlflowClient, version: Any, root: Path) -> str:
 
 def _lost_in_store(client: MlflowClient, model: Any) -> str:
     """Return what a listing of a logged model's files shows to be wrong: one that is gone, or the model cut off."""
-    listed = {item.path: item.file_size for item in client.list_logged_model_artifacts(model.model_id)}
+    listed = {
+        item.path: item.file_size for item in client.list_logged_model_artifacts(model.model_id)
+    }
     needed = (SKOPS, GOLDEN, SCHEMA, *([SEEN] if SEEN_DIGEST in model.tags else []))
     if gone := next((name for name in needed if name not in listed), None):
         return f"its file {gone} is gone from {model.artifact_location}"
     told = model.tags.get(ARTIFACT_BYTES, str(listed[SKOPS]))
     if listed[SKOPS] is not None and str(listed[SKOPS]) != told:
-        return f"its {SKOPS} in {model.artifact_location} has {listed[SKOPS]} bytes in place of {told}"
+        return (
+            f"its {SKOPS} in {model.artifact_location} has {listed[SKOPS]} bytes in place of {told}"
+        )
     return ""
 
 

@@ -82,7 +82,11 @@ def read_outputs(root: Path, problem: str, model_type: str) -> Outputs:
     """Read the card of a training; a missing output is a DataError that says how to make it."""
     layout = ProblemLayout(root, problem)
     stage = f"{TRAIN_STAGE}@{training_key(problem, model_type)}"
-    needed = (layout.model_card(model_type), layout.model(model_type), layout.type_metrics(model_type))
+    needed = (
+        layout.model_card(model_type),
+        layout.model(model_type),
+        layout.type_metrics(model_type),
+    )
     for path in needed:
         if not path.is_file():
             raise DataError(f"{path.relative_to(root)} is missing; run `dvc repro {stage}`")

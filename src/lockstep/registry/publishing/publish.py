@@ -94,7 +94,9 @@ def publish_training(
         print(f"{problem} {model_type} is trained; the retrain registers it", file=sys.stderr)
         return None
     if not settings.publish:
-        _say(f"publishing is off ({settings.source_of('publish')}): {problem} {model_type} is not logged")
+        _say(
+            f"publishing is off ({settings.source_of('publish')}): {problem} {model_type} is not logged"
+        )
         return None
     for begun in _AHEAD:
         begun.join()
@@ -125,7 +127,11 @@ def publish(
     """Return a model's version, made where ``known`` (of ``versions_by_digest``) lacks it or lost its artifact."""
     name = model_name(settings, outputs.problem, outputs.type)
     found = known.get((name, outputs.digest))
-    lost = lost_artifact(client, found, outputs.root) if found is not None and settings.log_model else ""
+    lost = (
+        lost_artifact(client, found, outputs.root)
+        if found is not None and settings.log_model
+        else ""
+    )
     if found is not None:
         if not lost:
             note_commit(client, found, outputs)
@@ -165,7 +171,11 @@ def _admitted(
 
 
 def publish_anew(
-    client: MlflowClient, settings: Settings, outputs: Outputs, experiment: str, tags: Mapping[str, str]
+    client: MlflowClient,
+    settings: Settings,
+    outputs: Outputs,
+    experiment: str,
+    tags: Mapping[str, str],
 ) -> Published:
     """Log a model's run in an experiment and make a version of it, whether the registry has that model or not.
 
@@ -186,7 +196,10 @@ def note_commit(client: MlflowClient, version: Any, outputs: Outputs) -> None:
     here = outputs.lineage
     if here.dirty == "false" and here.closure_digest == tags.get(CLOSURE):
         client.set_model_version_tag(version.name, str(version.version), COMMITTED_AS, here.commit)
-        print(f"{version.name} version {version.version} is committed as {here.commit}", file=sys.stderr)
+        print(
+            f"{version.name} version {version.version} is committed as {here.commit}",
+            file=sys.stderr,
+        )
 
 
 def register(
@@ -219,7 +232,9 @@ def register(
             again=again,
             among=among,
         )
-    return Published(name, version.version, version.stage, version.run_id or "", outputs.digest, new)
+    return Published(
+        name, version.version, version.stage, version.run_id or "", outputs.digest, new
+    )
 
 
 def _run_of(
@@ -258,7 +273,9 @@ def _log(
         folder = Path(made)
         if settings.log_artifacts:
             write_files(outputs, folder, pipeline)
-        return log_run(client, experiment, content, folder if settings.log_artifacts else None, packed)
+        return log_run(
+            client, experiment, content, folder if settings.log_artifacts else None, packed
+        )
 
 
 def _packed(outputs: Outputs, pipeline: Any) -> Package:

@@ -113,7 +113,9 @@ def _published(
     params: Mapping[str, Any],
 ) -> Retrained:
     client, done = store.connect(settings, root), Retrained(experiment_name(problem))
-    experiment = store.experiment_id(client, store.resolve_uri(settings, root), root, done.experiment)
+    experiment = store.experiment_id(
+        client, store.resolve_uri(settings, root), root, done.experiment
+    )
     end_open_runs(client, experiment)
     metric = load_params(root).problem(problem).compare.metric
     whole = set(outputs) == set(load_params(root).problem(problem).model_types)
@@ -157,10 +159,16 @@ def _record(
 
 
 def _make_versions(
-    client: MlflowClient, settings: Settings, experiment: str, outputs: dict[str, Outputs], done: Retrained
+    client: MlflowClient,
+    settings: Settings,
+    experiment: str,
+    outputs: dict[str, Outputs],
+    done: Retrained,
 ) -> None:
     for name, one in outputs.items():
-        done.versions[name] = publish_anew(client, settings, one, experiment, {RETRAIN: done.run_id})
+        done.versions[name] = publish_anew(
+            client, settings, one, experiment, {RETRAIN: done.run_id}
+        )
         print(line(done.versions[name]), flush=True)
 
 
@@ -190,7 +198,9 @@ def _release_best(
             return
 
 
-def release_version(client: MlflowClient, root: Path, outputs: Outputs, published: Published) -> Released:
+def release_version(
+    client: MlflowClient, root: Path, outputs: Outputs, published: Published
+) -> Released:
     """Let `production.pkl` name a copy of a workspace's model, which is this version of the registry.
 
     ArtifactError or RegistryError where the version is below a floor, or does not load with its digest, types and
@@ -228,7 +238,9 @@ def same_model(case: Case) -> Callable[[Loaded], None]:
 
     def check(model: Loaded) -> None:
         if model_digest(model.pipeline) != version.tag("model_digest"):
-            raise ArtifactError(f"the workspace's file is another model than {where}; run `dvc repro`")
+            raise ArtifactError(
+                f"the workspace's file is another model than {where}; run `dvc repro`"
+            )
         check_golden(model.pipeline, rows, outputs, where)
 
     return check

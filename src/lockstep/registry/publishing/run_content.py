@@ -39,8 +39,14 @@ def record(outputs: Outputs, timings: dict[str, float] | None) -> Record:
         if name in metrics.get("validation", {})
     }
     folds = fold_metrics(metrics)
-    alone = {key: float(card[key]) for key in ("threshold", "best_iteration") if card.get(key) is not None}
-    params = dict(card["params"]) | dict(flattened({key: card[key] for key in _CARD_PARAMS if key in card}))
+    alone = {
+        key: float(card[key])
+        for key in ("threshold", "best_iteration")
+        if card.get(key) is not None
+    }
+    params = dict(card["params"]) | dict(
+        flattened({key: card[key] for key in _CARD_PARAMS if key in card})
+    )
     return Record(
         name=run_name(outputs.problem, outputs.type),
         tags=run_tags(outputs),
@@ -77,7 +83,9 @@ def part_metrics(metrics: dict[str, Any]) -> dict[str, dict[str, float]]:
 def fold_metrics(metrics: dict[str, Any]) -> dict[str, float]:
     """Return what cross-validation gave, as cv_roc_auc and cv_roc_auc_std; nothing of a training without folds."""
     means = {f"cv_{name}": float(value) for name, value in metrics.get("cv", {}).items()}
-    return means | {f"cv_{name}_std": float(value) for name, value in metrics.get("cv_std", {}).items()}
+    return means | {
+        f"cv_{name}_std": float(value) for name, value in metrics.get("cv_std", {}).items()
+    }
 
 
 def interval_metrics(metrics: dict[str, Any]) -> dict[str, float]:
@@ -97,7 +105,9 @@ def class_metrics(outputs: Outputs) -> dict[str, float]:
         label = _UNNAMEABLE.sub("_", row["class"])[:100]
         # Two labels may differ only in what MLflow's names have no room for.
         label = f"{label}-{place}" if f"test_f1/{label}" in found else label
-        found |= {f"test_{name}/{label}": float(row[name]) for name in _OF_CLASS if row[name] == row[name]}
+        found |= {
+            f"test_{name}/{label}": float(row[name]) for name in _OF_CLASS if row[name] == row[name]
+        }
     return found
 
 
@@ -119,14 +129,26 @@ def data_parts(outputs: Outputs) -> dict[str, DataPart]:
     """Return the problem's data sets by what they are used for, each with its digest."""
     digest = outputs.lineage.data_digest
     rows = outputs.card.get("rows", {})
-    counts = {"train": rows.get("train"), "validation": rows.get("choose"), "test": rows.get("test")}
+    counts = {
+        "train": rows.get("train"),
+        "validation": rows.get("choose"),
+        "test": rows.get("test"),
+    }
     features = outputs.layout.features.relative_to(outputs.root).as_posix()
     source = {
-        "tags": {"dvc": features, "kind": outputs.lineage.source, "raw_dvc_hash": outputs.lineage.raw_hash}
+        "tags": {
+            "dvc": features,
+            "kind": outputs.lineage.source,
+            "raw_dvc_hash": outputs.lineage.raw_hash,
+        }
     }
     return {
         part: DataPart(
-            f"{outputs.problem}-{part}", context, part_digest(digest, part), source, {"rows": counts[part]}
+            f"{outputs.problem}-{part}",
+            context,
+            part_digest(digest, part),
+            source,
+            {"rows": counts[part]},
         )
         for part, context in PARTS.items()
     }

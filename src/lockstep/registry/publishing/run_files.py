@@ -33,7 +33,9 @@ def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:
     facts = plots.Facts.of(outputs.card, outputs.metrics.get("test", {}))
     for path in outputs.plots:
         shutil.copyfile(path, folder / "plots" / path.name)
-        figure = plots.draw(path.stem, read_points(path), f"{outputs.problem} {outputs.type}", facts)
+        figure = plots.draw(
+            path.stem, read_points(path), f"{outputs.problem} {outputs.type}", facts
+        )
         plots.save(figure, folder / "plots" / f"{path.stem}.png")
 
 

@@ -124,14 +124,20 @@ def _hurried_on_failure(patience: ExitStack) -> Iterator[None]:
         raise
 
 
-def find_run(client: MlflowClient, experiment_id: str, tags: dict[str, str | None]) -> Logged | None:
+def find_run(
+    client: MlflowClient, experiment_id: str, tags: dict[str, str | None]
+) -> Logged | None:
     """Return the finished run with these tags (None: without that tag), and its model.
 
     Runs that a crash left open are marked FAILED on the way.
     """
-    condition = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items() if value is not None)
+    condition = " and ".join(
+        f"tags.`{key}` = '{value}'" for key, value in tags.items() if value is not None
+    )
     found = client.search_runs([experiment_id], condition, order_by=["attributes.start_time DESC"])
-    mine = [run for run in found if all(run.data.tags.get(key) == value for key, value in tags.items())]
+    mine = [
+        run for run in found if all(run.data.tags.get(key) == value for key, value in tags.items())
+    ]
     for run in mine:
         if run.info.status == "RUNNING":
             client.set_terminated(run.info.run_id, "FAILED")
@@ -194,7 +200,10 @@ def _log_metrics(client: MlflowClient, run_id: str, model_id: str | None, record
 
 
 def _input(part: DataPart) -> DatasetInput:
-    content = {"source": json.dumps(part.source, sort_keys=True), "profile": json.dumps(part.profile)}
+    content = {
+        "source": json.dumps(part.source, sort_keys=True),
+        "profile": json.dumps(part.profile),
+    }
     data = Dataset(name=part.name, digest=part.digest, source_type="code", **content)
     return DatasetInput(data, tags=[InputTag("mlflow.data.context", part.context)])
 

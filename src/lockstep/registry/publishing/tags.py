@@ -77,13 +77,20 @@ def class_tags(card: dict[str, Any]) -> dict[str, str]:
     """Return the classes of a multiclass model and the costs that decide among them, if any do, as JSON."""
     costs = costs_in(card)
     told = {"classes": card["classes"], **({"costs": costs} if costs else {})}
-    return {key: json.dumps(value, ensure_ascii=False, separators=(",", ":")) for key, value in told.items()}
+    return {
+        key: json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        for key, value in told.items()
+    }
 
 
 def data_tags(outputs: Outputs) -> dict[str, str]:
     """Return what the data set is called, where it came from, and DVC's hash of its raw files."""
     lineage = outputs.lineage
-    return {"dataset": outputs.problem, "data_source": lineage.source, "data_dvc_hash": lineage.raw_hash}
+    return {
+        "dataset": outputs.problem,
+        "data_source": lineage.source,
+        "data_dvc_hash": lineage.raw_hash,
+    }
 
 
 def noted_tags(client: MlflowClient, model_id: str) -> dict[str, str]:

@@ -77,11 +77,16 @@ class SearchLog:
     def _log(self, result: TrialResult) -> None:
         now = int(time.time() * 1000)
         tags = {SEARCH: self.study, TRIAL: str(result.number), PARENT: self.parent_id}
-        state = {"lockstep.pruned": str(result.pruned).lower(), "mlflow.runName": f"trial {result.number}"}
+        state = {
+            "lockstep.pruned": str(result.pruned).lower(),
+            "mlflow.runName": f"trial {result.number}",
+        }
         run = self.client.create_run(
             self.experiment_id, start_time=now - int(result.seconds * 1000), tags={**tags, **state}
         )
-        steps = [Metric("score", value, now, step) for step, value in sorted(result.history.items())]
+        steps = [
+            Metric("score", value, now, step) for step, value in sorted(result.history.items())
+        ]
         if result.value is not None:
             steps.append(Metric("value", result.value, now, 0))
         params = [Param(name, str(value)) for name, value in result.params.items()]
@@ -91,7 +96,10 @@ class SearchLog:
 
 def warn(reason: str) -> None:
     """Say loudly that the search goes on without its log."""
-    print(f"! the trials are not logged to MLflow: {reason}; search again to log them", file=sys.stderr)
+    print(
+        f"! the trials are not logged to MLflow: {reason}; search again to log them",
+        file=sys.stderr,
+    )
 
 
 def open_search(root: Path, problem: str, model_type: str, study: str) -> SearchLog | None:
@@ -114,4 +122,6 @@ def _parent(client: MlflowClient, experiment: str, model_type: str, study: str) 
     found = client.search_runs(
         [experiment], f"tags.`{SEARCH}` = '{study}' and tags.`{TRIAL}` = 'parent'", max_results=1
     )
-    return str(found[0].info.run_id if found else client.create_run(experiment, tags=tags).info.run_id)
+    return str(
+        found[0].info.run_id if found else client.create_run(experiment, tags=tags).info.run_id
+    )

@@ -183,7 +183,9 @@ def turns(record: Record, stage: str) -> list[Turn]:
 def to_undo(record: Record, stage: str) -> Turn | None:
     """Return the last change of a stage that was not undone and undoes none itself; None where none is."""
     undone = {event.undoes for event in record.events if event.done and event.undoes is not None}
-    left = [t for t in turns(record, stage) if t.event.undoes is None and t.event.number not in undone]
+    left = [
+        t for t in turns(record, stage) if t.event.undoes is None and t.event.number not in undone
+    ]
     return left[-1] if left else None
 
 
@@ -229,7 +231,12 @@ def content_of(event: Event) -> dict[str, Any]:
 
 def end_content(end: End) -> dict[str, Any]:
     """Return an event's end as plain JSON values."""
-    plain = {"outcome": end.outcome, "time": end.time, "version": end.version, "mended_by": end.mended_by}
+    plain = {
+        "outcome": end.outcome,
+        "time": end.time,
+        "version": end.version,
+        "mended_by": end.mended_by,
+    }
     return {key: value for key, value in plain.items() if value not in (None, "")}
 
 
@@ -269,12 +276,16 @@ def _event(number: int, tags: Mapping[str, str]) -> Event:
         client=str(told["client"]),
         before=str(told.get("before", "")),
         version=told.get("version"),
-        steps=tuple(Step(int(version), str(was), str(now)) for version, was, now in told.get("steps", [])),
+        steps=tuple(
+            Step(int(version), str(was), str(now)) for version, was, now in told.get("steps", [])
+        ),
         stage=told.get("stage"),
         gate=told.get("gate", {}),
         details=told.get("details", {}),
         undoes=told.get("undoes"),
-        end=End(end["outcome"], end["time"], end.get("version"), end.get("mended_by", "")) if end else None,
+        end=End(end["outcome"], end["time"], end.get("version"), end.get("mended_by", ""))
+        if end
+        else None,
     )
 
 
@@ -290,7 +301,11 @@ def _chain_faults(events: Sequence[Event]) -> Iterable[tuple[int, str]]:
     before, number = "", 0
     for event in events:
         if event.number != number + 1:
-            gone = f"{number + 1}" if event.number == number + 2 else f"{number + 1} to {event.number - 1}"
+            gone = (
+                f"{number + 1}"
+                if event.number == number + 2
+                else f"{number + 1} to {event.number - 1}"
+            )
             yield event.number, f"event {gone} is gone from the record"
         elif event.before != before:
             altered = (
@@ -312,7 +327,10 @@ def _head_faults(events: Sequence[Event], tags: Mapping[str, str]) -> Iterable[t
     elif head > last:
         yield head, f"event {head}, the last that ended, is gone from the record"
     elif head < last - 1:
-        yield last, "the record has lost its head: whether events after the last are gone cannot be told"
+        yield (
+            last,
+            "the record has lost its head: whether events after the last are gone cannot be told",
+        )
 
 
 def _head(tags: Mapping[str, str]) -> tuple[int, str]:

@@ -17,7 +17,16 @@ from uuid import uuid4
 
 from lockstep.errors import RegistryError
 from lockstep.registry.catalog import STAGE_TAG, Model, Version, get_model, registry_speaks
-from lockstep.registry.record.events import End, Event, Step, Who, begin_tag, end_tag, ended, head_tag
+from lockstep.registry.record.events import (
+    End,
+    Event,
+    Step,
+    Who,
+    begin_tag,
+    end_tag,
+    ended,
+    head_tag,
+)
 from lockstep.registry.record.locking import Held, held, user_name
 from lockstep.registry.record.pointers import settle
 
@@ -193,7 +202,9 @@ def with_stages(model: Model, stages: Mapping[int, str]) -> Model:
 
 def default_who() -> Who:
     """Return who acts where nobody is named: LOCKSTEP_ACTOR, else the user and the host."""
-    return Who(os.environ.get("LOCKSTEP_ACTOR", "").strip() or f"{user_name()}@{socket.gethostname()}")
+    return Who(
+        os.environ.get("LOCKSTEP_ACTOR", "").strip() or f"{user_name()}@{socket.gethostname()}"
+    )
 
 
 def now() -> str:

@@ -156,7 +156,11 @@ def _lock(model: Any) -> Lock:
     told = owner if isinstance(owner, dict) else {}
     name = model.name.removeprefix(LOCK_PREFIX)
     return Lock(
-        name, model.tags.get(_TOKEN, ""), told, int(model.creation_timestamp or 0), model.tags.get(_BEAT, "")
+        name,
+        model.tags.get(_TOKEN, ""),
+        told,
+        int(model.creation_timestamp or 0),
+        model.tags.get(_BEAT, ""),
     )
 
 
@@ -191,9 +195,7 @@ def _take(client: MlflowClient, name: str, token: str) -> None:
 
 def _impatient(name: str, lock: Lock | None) -> str:
     if lock is None:
-        return (
-            f"{name} cannot be held: the registry says its lock is taken, and shows none; look at its server"
-        )
+        return f"{name} cannot be held: the registry says its lock is taken, and shows none; look at its server"
     return (
         f"{name} is held by {lock.told} for another move; run the command again when that has ended, or "
         "`python scripts/manage_model_registry.py doctor --fix` if it never does"
@@ -227,7 +229,9 @@ def _let_go(client: MlflowClient, name: str, token: str, failing: bool) -> None:
     except RegistryError as error:
         if not failing:
             wait = f"the next move of {name} waits up to {LEASE:g} s for it"
-            print(f"WARNING the move is done, but its lock stands ({error}); {wait}", file=sys.stderr)
+            print(
+                f"WARNING the move is done, but its lock stands ({error}); {wait}", file=sys.stderr
+            )
 
 
 def _create(client: MlflowClient, name: str, token: str) -> bool:

@@ -35,7 +35,9 @@ def settle(client: MlflowClient, model: Model) -> Model:
             # An upsert: never deleted first, so there is always one to load.
             client.set_registered_model_alias(model.name, alias, str(wanted[alias]))
             aliases[alias] = wanted[alias]
-    told = (replace(v, mirrored=v.stage, tags={**v.tags, STAGE_TAG: v.stage}) for v in model.versions)
+    told = (
+        replace(v, mirrored=v.stage, tags={**v.tags, STAGE_TAG: v.stage}) for v in model.versions
+    )
     return replace(model, versions=tuple(told), aliases=aliases)
 
 
@@ -43,5 +45,7 @@ def _mirror(client: MlflowClient, version: Version) -> None:
     if not hasattr(client, "transition_model_version_stage"):
         return
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r".*transition_model_version_stage`` is deprecated", FutureWarning)
+        warnings.filterwarnings(
+            "ignore", r".*transition_model_version_stage`` is deprecated", FutureWarning
+        )
         client.transition_model_version_stage(version.name, str(version.version), version.stage)

@@ -26,7 +26,9 @@ ARTIFACTS = "mlruns"
 _SQLITE = "sqlite:///"
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
-_SERVER = re.compile(r"(?P<scheme>https?)(?::|[:;.,]?[/\\]+)[/\\]*(?P<rest>[^/\\:].*)", re.IGNORECASE)
+_SERVER = re.compile(
+    r"(?P<scheme>https?)(?::|[:;.,]?[/\\]+)[/\\]*(?P<rest>[^/\\:].*)", re.IGNORECASE
+)
 _HOST_AND_PORT = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*:\d{2,5}(/.*)?")
 _PATIENCE = 20.0
 _POINTED: list[str] = []
@@ -38,14 +40,20 @@ _MEANINGS = (  # what MLflow wraps in a page of SQL or of connection pools, and 
         "error code 401",
         "it wants other credentials; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
     ),
-    ("error code 403", "this user may not do that there; ask whoever runs the server for the permission"),
+    (
+        "error code 403",
+        "this user may not do that there; ask whoever runs the server for the permission",
+    ),
     ("timed out", "it stopped answering; look at the server's log, or start it again"),
     (
         "too many 5",
         "it answers with an error of its own (500 or the like); look at the server's log, or start it again",
     ),
     ("Connection refused", "it takes no connections any more; start the server again"),
-    ("Connection aborted", "it broke the connection off; look at the server's log, or start it again"),
+    (
+        "Connection aborted",
+        "it broke the connection off; look at the server's log, or start it again",
+    ),
     (
         "disk I/O error",
         "its database cannot be written (a full disk, a quota, a damaged disk); make room for it",
@@ -117,7 +125,9 @@ def resolve_uri(settings: Settings, root: Path) -> str:
     if scheme == "sqlite":
         path = uri.removeprefix(_SQLITE)
         if path == uri or path in ("", ":memory:"):
-            raise ConfigError(f"tracking URI '{uri}' names no database file; write {_SQLITE}{DATABASE}")
+            raise ConfigError(
+                f"tracking URI '{uri}' names no database file; write {_SQLITE}{DATABASE}"
+            )
         return f"{_SQLITE}{main / path}"
     return uri
 
@@ -139,7 +149,9 @@ def _is_path(uri: str, main: Path) -> bool:
     """Tell whether a text without a scheme (or with a drive's letter) is a folder's name."""
     if len(scheme := urlsplit(uri).scheme) == 1:
         return True
-    return not scheme and (uri.startswith((".", "/", "~")) or ARTIFACTS in uri or (main / uri).is_dir())
+    return not scheme and (
+        uri.startswith((".", "/", "~")) or ARTIFACTS in uri or (main / uri).is_dir()
+    )
 
 
 def is_http(uri: str) -> bool:
@@ -177,7 +189,9 @@ def check_server(uri: str, settings: Settings) -> None:
         ) from None
     except (requests.exceptions.RequestException, ValueError) as error:
         reason = (
-            "refused the connection" if "refused" in str(error) else f"cannot be reached ({_cause(error)})"
+            "refused the connection"
+            if "refused" in str(error)
+            else f"cannot be reached ({_cause(error)})"
         )
         start = f"start it (`mlflow server --port {urlsplit(uri).port or 5000}`)"
         raise RegistryError(f"{told} {reason}; {start} or correct the address") from None
@@ -186,7 +200,9 @@ def check_server(uri: str, settings: Settings) -> None:
             f"{told} wants other credentials; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
     if answer.status_code >= 500:
-        raise RegistryError(f"{told} answers {answer.status_code}; look at the server's log and run again")
+        raise RegistryError(
+            f"{told} answers {answer.status_code}; look at the server's log and run again"
+        )
 
 
 def server_version(uri: str, settings: Settings) -> str:
@@ -195,7 +211,9 @@ def server_version(uri: str, settings: Settings) -> str:
 
     address, half = f"{uri.rstrip('/')}/version", settings.timeout_seconds / 2
     try:
-        answer = requests.get(address, timeout=(half, half), auth=_auth(settings), allow_redirects=False)
+        answer = requests.get(
+            address, timeout=(half, half), auth=_auth(settings), allow_redirects=False
+        )
     except (requests.exceptions.RequestException, ValueError):
         return ""
     return answer.text if re.fullmatch(r"[\w.+-]{1,40}", answer.text) and answer.ok else ""
@@ -254,7 +272,9 @@ def raise_interrupt(error: BaseException) -> None:
 def prepare_sqlite(database: Path, lock_root: Path) -> None:
     """Initialise a database that is not there yet and correct its locations if it was moved."""
     if database.is_dir():
-        raise RegistryError(f"{database} is a folder where MLflow's database should be; move it away")
+        raise RegistryError(
+            f"{database} is a folder where MLflow's database should be; move it away"
+        )
     _check_not_emptied(database)
     if not (database.is_file() and database.stat().st_size):
         with _lock(lock_root):
@@ -310,7 +330,9 @@ def check_sqlite(database: Path) -> None:
             (page,) = connection.execute("PRAGMA page_size").fetchone()
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-            raise RegistryError(f"{database} is locked by another process; end it and run again") from error
+            raise RegistryError(
+                f"{database} is locked by another process; end it and run again"
+            ) from error
         raise _damaged(database, str(error)) from error
     if database.stat().st_size % page:
         raise _damaged(database, "its last page is cut off")
@@ -334,9 +356,15 @@ def moved_from(database: Path) -> list[str]:
     here = database.parent / ARTIFACTS
     with closing(sqlite3.connect(database)) as connection:
         rows = connection.execute("SELECT artifact_location FROM experiments").fetchall()
-    parted = [path.rpartition(f"/{ARTIFACTS}/") for (path,) in rows if path and f"/{ARTIFACTS}/" in path]
-    elsewhere = [(f"{head}/{ARTIFACTS}", rest) for head, _, rest in parted if Path(head) != database.parent]
-    return sorted({root for root, rest in elsewhere if root.startswith("/") and (here / rest).is_dir()})
+    parted = [
+        path.rpartition(f"/{ARTIFACTS}/") for (path,) in rows if path and f"/{ARTIFACTS}/" in path
+    ]
+    elsewhere = [
+        (f"{head}/{ARTIFACTS}", rest) for head, _, rest in parted if Path(head) != database.parent
+    ]
+    return sorted(
+        {root for root, rest in elsewhere if root.startswith("/") and (here / rest).is_dir()}
+    )
 
 
 def mend_locations(database: Path) -> None:
@@ -360,7 +388,9 @@ def experiment_id(client: MlflowClient, uri: str, root: Path, name: str) -> str:
     if found is None:
         folder = artifact_root(uri, root)
         try:
-            return client.create_experiment(name, artifact_location=str(folder / name) if folder else None)
+            return client.create_experiment(
+                name, artifact_location=str(folder / name) if folder else None
+            )
         except MlflowException:  # another process was faster
             found = client.get_experiment_by_name(name)
             if found is None:

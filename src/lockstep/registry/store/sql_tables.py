@@ -25,9 +25,7 @@ _UNUSUAL = """
     SELECT EXISTS (SELECT 1 FROM registered_models WHERE workspace <> 'default')
         OR EXISTS (SELECT 1 FROM registered_model_tags WHERE key = 'mlflow.prompt.is_prompt')
         OR EXISTS (SELECT 1 FROM model_version_tags WHERE key = 'mlflow.prompt.is_prompt')"""
-_TAGGED = (
-    "version IN (SELECT version FROM model_version_tags WHERE {} AND name = ? AND key = ? AND value = ?)"
-)
+_TAGGED = "version IN (SELECT version FROM model_version_tags WHERE {} AND name = ? AND key = ? AND value = ?)"
 _HERE = "workspace = 'default'"
 """The first column of every index."""
 
@@ -66,7 +64,9 @@ class Tables:
         with _open(self.database) as connection:
             found = {
                 one: Entry(one, {}, {})
-                for (one,) in connection.execute(f"SELECT name FROM registered_models {where}", values)
+                for (one,) in connection.execute(
+                    f"SELECT name FROM registered_models {where}", values
+                )
             }
             tags = f"SELECT name, key, value FROM registered_model_tags {where}"
             for one, key, value in connection.execute(tags, values):

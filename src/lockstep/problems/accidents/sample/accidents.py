@@ -24,7 +24,9 @@ COMMUNE_SPREAD = (0.008, 0.012)
 """Degrees of latitude and longitude by which accidents scatter within a municipality."""
 
 
-def draw_accidents(size: int, years: list[int], drift: float, world: World, draws: Draws) -> Columns:
+def draw_accidents(
+    size: int, years: list[int], drift: float, world: World, draws: Draws
+) -> Columns:
     """Return ``size`` accidents; codes are the publisher's, columns in English are the generator's own."""
     accidents = _when(size, years, drift, draws)
     accidents |= _where(size, world, draws)
@@ -130,7 +132,9 @@ def _conditions(accidents: Columns, draws: Draws) -> Columns:
     weather, surface = Choice.named("atm"), Choice.named("surf")
     sky = light.values(draws.code("light", light, (month - 1) * 24 + accidents["hour"]))
     dark = night.values(draws.code("night", night, accidents["zone"]))
-    adverse = draws.chance("adverse", np.array(figures["adverse"])[month - 1], size).astype(np.int64)
+    adverse = draws.chance("adverse", np.array(figures["adverse"])[month - 1], size).astype(
+        np.int64
+    )
     winter = ((month == 12) | (month <= 2)).astype(np.int64)
     surf = surface.values(draws.code("surf", surface, 2 * adverse + winter))
     return {

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from lockstep.problems.accidents.sample.accidents import ALONE, MANY, TWO, WITH_PEDESTRIAN
-from lockstep.problems.accidents.sample.draws import MILLION, Choice, Columns, Draws, calibration, within
+from lockstep.problems.accidents.sample.draws import (
+    MILLION,
+    Choice,
+    Columns,
+    Draws,
+    calibration,
+    within,
+)
 
 CAR, VAN, MOTO, MOPED, BIKE, SCOOTER, HEAVY, BUS, QUAD, OTHER = range(10)
 """Groups of vehicles, in the order of the figures; SCOOTER stands for the new personal devices."""
@@ -61,7 +68,13 @@ def draw_vehicles(accidents: Columns, draws: Draws) -> Columns:
     first_group = _groups(accidents, acc, scenario, number, draws)
     riders = _passengers(first_group, draws)
     group = _modernise(first_group, riders, accidents["drift"][acc], draws)
-    vehicles = {"accident": acc, "number": number, "scenario": scenario, "group": group, "riders": riders}
+    vehicles = {
+        "accident": acc,
+        "number": number,
+        "scenario": scenario,
+        "group": group,
+        "riders": riders,
+    }
     vehicles |= _details(vehicles, draws)
     vehicles |= _crew(vehicles, draws)
     vehicles["opponent"] = _opponents(vehicles)
@@ -77,7 +90,9 @@ def _groups(
     pair = pairs.values(draws.code("pair", pairs, kind))[acc]
     block = np.array([0, 1, 1, 2])[scenario]
     alone = draws.code("group", single, 3 * block + kind[acc])
-    return np.where(scenario == TWO, np.where(number == 0, pair // 10, pair % 10), single.values(alone))
+    return np.where(
+        scenario == TWO, np.where(number == 0, pair // 10, pair % 10), single.values(alone)
+    )
 
 
 def _passengers(group: np.ndarray, draws: Draws) -> np.ndarray:
@@ -85,7 +100,9 @@ def _passengers(group: np.ndarray, draws: Draws) -> np.ndarray:
     return draws.code("passengers", table, group)
 
 
-def _modernise(group: np.ndarray, riders: np.ndarray, drift: np.ndarray, draws: Draws) -> np.ndarray:
+def _modernise(
+    group: np.ndarray, riders: np.ndarray, drift: np.ndarray, draws: Draws
+) -> np.ndarray:
     """Turn some empty cars, mopeds and cycles of drifting months into personal electric devices."""
     rate = np.array([0.06, 0, 0, 0.25, 0.15, 0, 0, 0, 0, 0])[group] * drift
     turned = draws.chance("drift", np.minimum(rate, 0.9), len(group)) & (riders == 0)
@@ -118,10 +135,14 @@ def _crew(vehicles: Columns, draws: Draws) -> Columns:
 def _opponents(vehicles: Columns) -> np.ndarray:
     """Return what each vehicle ran into: 0 pedestrian, 1 nothing, 2 light, 3 car, 4 heavy, 5 several."""
     scenario, number = vehicles["scenario"], vehicles["number"]
-    other = np.clip(np.arange(len(number)) + 1 - 2 * number, 0, len(number) - 1)  # the other one of two
+    other = np.clip(
+        np.arange(len(number)) + 1 - 2 * number, 0, len(number) - 1
+    )  # the other one of two
     weight = np.array([3, 4, 2, 2, 2, 2, 4, 4, 3, 3])[vehicles["group"]]
     known = {WITH_PEDESTRIAN: 0, ALONE: 1, MANY: 5}
-    return np.where(scenario == TWO, weight[other], np.array([known.get(k, 0) for k in range(4)])[scenario])
+    return np.where(
+        scenario == TWO, weight[other], np.array([known.get(k, 0) for k in range(4)])[scenario]
+    )
 
 
 def draw_people(accidents: Columns, vehicles: Columns, draws: Draws) -> Columns:
@@ -186,7 +207,10 @@ def _equipment(people: Columns, kind: np.ndarray, draws: Draws) -> Columns:
 def _movements(people: Columns, draws: Draws) -> Columns:
     walking, nothing = people["catu"] == 3, np.zeros(len(people["catu"]), np.int64)
     trip, where = Choice.of(list(TRIPS), [TRIP_SHARES]), Choice.of(list(WALKS), [WALK_SHARES])
-    act, company = Choice.of(list(ACTS), [ACT_SHARES]), Choice.of([-1, 1, 2, 3], [ACCOMPANIED_SHARES])
+    act, company = (
+        Choice.of(list(ACTS), [ACT_SHARES]),
+        Choice.of([-1, 1, 2, 3], [ACCOMPANIED_SHARES]),
+    )
     seated = np.where(draws.chance("not walking", 0.55, len(nothing)), 0, -1)
     return {
         "trajet": trip.values(draws.code("trajet", trip, nothing)),
@@ -200,6 +224,7 @@ def _without_the_fled(people: Columns, draws: Draws) -> Columns:
     """Blank what is not known of drivers who ran away."""
     fled = draws.chance("fled", FLED, len(people["catu"])) & (people["catu"] == 1)
     blank = {
-        name: np.where(fled, -1, people[name]) for name in ("sexe", "an_nais", "trajet", "secu1", "secu2")
+        name: np.where(fled, -1, people[name])
+        for name in ("sexe", "an_nais", "trajet", "secu1", "secu2")
     }
     return people | blank | {"fled": fled}

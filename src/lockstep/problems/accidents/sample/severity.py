@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lockstep.problems.accidents.sample.draws import MILLION, Columns, Draws, calibration, effects, sigmoid
+from lockstep.problems.accidents.sample.draws import (
+    MILLION,
+    Columns,
+    Draws,
+    calibration,
+    effects,
+    sigmoid,
+)
 
 if TYPE_CHECKING:
     from lockstep.problems.accidents.sample.world import World
@@ -42,7 +49,9 @@ def draw_severity(
     return {"grav": grav, "probability": probability}
 
 
-def true_probability(levels: Levels, accidents: Columns, people: Columns, world: World) -> np.ndarray:
+def true_probability(
+    levels: Levels, accidents: Columns, people: Columns, world: World
+) -> np.ndarray:
     """Return the probability of being killed or hospitalised, with six digits.
 
     It is a function of what the raw tables show, and of the municipality's own effect.
@@ -61,7 +70,9 @@ def factor_levels(accidents: Columns, vehicles: Columns, people: Columns, world:
     levels = {name: level[acc] for name, level in by_accident.items()}
     victim = np.where(people["catu"] == 3, 6, np.array(VICTIM_OF_GROUP)[vehicles["group"]][veh])
     age = np.where(
-        people["an_nais"] < 0, len(AGE_STEPS) + 1, np.searchsorted(AGE_STEPS, people["age"], side="right")
+        people["an_nais"] < 0,
+        len(AGE_STEPS) + 1,
+        np.searchsorted(AGE_STEPS, people["age"], side="right"),
     )
     levels["victim"] = 6 * victim + vehicles["opponent"][veh]
     levels["age"] = age
@@ -78,7 +89,8 @@ def _accident_levels(accidents: Columns, world: World) -> Levels:
     years = sorted(calibration()["years"])
     year = np.clip(accidents["an"], int(years[0]), int(years[-1])) - int(years[0])
     codes = {
-        name: accidents[name] for name in ("catr", "lum", "col", "int", "hour", "mois", "situ", "scenario")
+        name: accidents[name]
+        for name in ("catr", "lum", "col", "int", "hour", "mois", "situ", "scenario")
     }
     return {
         **{name: np.maximum(code, 0) for name, code in codes.items()},
@@ -100,12 +112,16 @@ def _sum(levels: Levels, model: dict[str, list[float]], size: int) -> np.ndarray
     return total
 
 
-def _someone_is_hurt(mild: np.ndarray, positive: np.ndarray, people: Columns, draws: Draws) -> np.ndarray:
+def _someone_is_hurt(
+    mild: np.ndarray, positive: np.ndarray, people: Columns, draws: Draws
+) -> np.ndarray:
     """Make one person slightly hurt in accidents that hurt nobody: those are not on record."""
     acc = people["accident"]
     starts = np.flatnonzero(np.r_[True, acc[1:] != acc[:-1]])
     hurt = np.logical_or.reduceat(positive | (mild == SLIGHT), starts)[acc]
-    easily = np.isin(people["role"], (1, 2, 6, 7, 10))  # riders and pedestrians before people in cars
+    easily = np.isin(
+        people["role"], (1, 2, 6, 7, 10)
+    )  # riders and pedestrians before people in cars
     score = draws.uniform("hurt", len(acc)) + MILLION * easily - 2 * MILLION * people["fled"]
     best = np.maximum.reduceat(score, starts)[acc]
     return np.where(~hurt & (score == best), SLIGHT, mild)

@@ -11,7 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lockstep.problems.accidents.sample.draws import MILLION, Choice, Columns, Draws, calibration, within
+from lockstep.problems.accidents.sample.draws import (
+    MILLION,
+    Choice,
+    Columns,
+    Draws,
+    calibration,
+    within,
+)
 
 if TYPE_CHECKING:
     from lockstep.problems.accidents.sample.world import World
@@ -65,11 +72,16 @@ def _years(accidents: Columns, vehicles: Columns, people: Columns, draws: Draws)
     accidents["number"] = accident_numbers(accidents["an"])
     vehicles = vehicles | {"label": _labels(vehicles["number"], draws)}
     for year in np.unique(accidents["an"]).tolist():
-        parts = [np.flatnonzero(accidents["an"][table["accident"]] == year) for table in (vehicles, people)]
+        parts = [
+            np.flatnonzero(accidents["an"][table["accident"]] == year)
+            for table in (vehicles, people)
+        ]
         yield _year(year, accidents, _rows(vehicles, parts[0]), _rows(people, parts[1]), parts[0])
 
 
-def _year(year: int, accidents: Columns, vehicles: Columns, people: Columns, kept: np.ndarray) -> Year:
+def _year(
+    year: int, accidents: Columns, vehicles: Columns, people: Columns, kept: np.ndarray
+) -> Year:
     """Number one year's vehicles and people; ``kept`` are its vehicles' rows in the whole table."""
     last_vehicle, last_person = LAST_IDS[year]
     vehicles["Num_Acc"] = accidents["number"][vehicles["accident"]]
@@ -124,7 +136,9 @@ def _labels(number: np.ndarray, draws: Draws) -> np.ndarray:
     """Return each vehicle's place among the labels A01, B01 …, or, for a few, among the published junk."""
     junk = draws.chance("odd num_veh", calibration()["num_veh_rare_rate"], len(number))
     picked = draws.code("num_veh", Choice.named("num_veh_rare"), np.zeros(len(number), np.int64))
-    return np.where(junk, len(ascii_uppercase) + picked, np.minimum(number, len(ascii_uppercase) - 1))
+    return np.where(
+        junk, len(ascii_uppercase) + picked, np.minimum(number, len(ascii_uppercase) - 1)
+    )
 
 
 def _label_text(place: np.ndarray) -> pa.Array:
@@ -207,7 +221,9 @@ def _caracteristiques(rows: Year, world: World) -> pa.Table:
 def _lieux(rows: Year) -> pa.Table:
     """Return the places; from 2023 some accidents have a second row, for the other road of a junction."""
     accidents, year = rows.accidents, rows.year
-    order = np.repeat(np.arange(len(accidents["number"])), 1 + (accidents["second"] & (year >= 2023)))
+    order = np.repeat(
+        np.arange(len(accidents["number"])), 1 + (accidents["second"] & (year >= 2023))
+    )
     places = _rows(accidents, order)
     catr = np.where(within(order) == 0, places["catr"], places["second catr"])
     columns = {
@@ -257,7 +273,10 @@ def _vehicules(rows: Year) -> pa.Table:
         "Num_Acc": _plain(vehicles["Num_Acc"]),
         "id_vehicule": grouped(vehicles["id"]),
         "num_veh": _label_text(vehicles["label"]),
-        **{name: _text(vehicles[name]) for name in ("senc", "catv", "obs", "obsm", "choc", "manv", "motor")},
+        **{
+            name: _text(vehicles[name])
+            for name in ("senc", "catv", "obs", "obsm", "choc", "manv", "motor")
+        },
         "occutc": _where(~bus, "", _plain(vehicles["riders"])),
     }
     return pa.table(columns)
@@ -284,7 +303,9 @@ def _usagers(rows: Year) -> pa.Table:
 def _truth(rows: Year) -> pa.Table:
     people = rows.people
     known = people["id"] if rows.year >= 2021 else _rank(people)
-    return pa.table({"Num_Acc": people["Num_Acc"], "id_usager": known, "probability": people["probability"]})
+    return pa.table(
+        {"Num_Acc": people["Num_Acc"], "id_usager": known, "probability": people["probability"]}
+    )
 
 
 def _rank(people: Columns) -> np.ndarray:
@@ -293,7 +314,11 @@ def _rank(people: Columns) -> np.ndarray:
     The order is by id_vehicule, place, catu, sexe, an_nais, secu1, grav, with missing values last.
     """
     shown = [people[name] for name in ("place", "catu", "sexe", "an_nais", "secu1", "grav")]
-    keys = [people["accident"], people["vehicle_id"], *(np.where(key < 0, 9999, key) for key in shown)]
+    keys = [
+        people["accident"],
+        people["vehicle_id"],
+        *(np.where(key < 0, 9999, key) for key in shown),
+    ]
     order = np.lexsort(keys[::-1])
     rank = np.empty(len(order), np.int64)
     rank[order] = 1 + within(people["accident"][order])

@@ -90,7 +90,9 @@ def _communes(code: str, seen: int) -> int:
     return round(1.6 * seen)
 
 
-def _shares(codes: np.ndarray, top: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _shares(
+    codes: np.ndarray, top: np.ndarray, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     weights, bounds = [], []
     for number, (code, first, count) in enumerate(zip(codes, top, counts, strict=True)):
         rest = 1 / (np.arange(2, count + 1) + FLAT.get(str(code), 1))
@@ -102,16 +104,24 @@ def _shares(codes: np.ndarray, top: np.ndarray, counts: np.ndarray) -> tuple[np.
     return np.concatenate(weights), np.concatenate(bounds)
 
 
-def _places(draws: Draws, dep: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _places(
+    draws: Draws, dep: np.ndarray, rank: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each municipality's canton and its place, in spreads of the department around its centre."""
     key = dep * 1000 + rank % np.maximum(1, (np.bincount(dep)[dep] + CANTON - 1) // CANTON)
     canton = np.unique(key, return_inverse=True)[1]
-    north = 0.9 * draws.normal("canton north", len(key))[canton] + 0.25 * draws.normal("north", len(key))
-    east = 0.9 * draws.normal("canton east", len(key))[canton] + 0.25 * draws.normal("east", len(key))
+    north = 0.9 * draws.normal("canton north", len(key))[canton] + 0.25 * draws.normal(
+        "north", len(key)
+    )
+    east = 0.9 * draws.normal("canton east", len(key))[canton] + 0.25 * draws.normal(
+        "east", len(key)
+    )
     return canton, north, east
 
 
-def _inside(size: np.ndarray, weight: np.ndarray, dep: np.ndarray, target: np.ndarray) -> np.ndarray:
+def _inside(
+    size: np.ndarray, weight: np.ndarray, dep: np.ndarray, target: np.ndarray
+) -> np.ndarray:
     """Return shares inside built-up areas that rise with size and average to each department's figure."""
     base = np.array(INSIDE_BY_SIZE)[size]
     for _ in range(3):  # clipping moves the average a little
@@ -130,7 +140,9 @@ def _codes(codes: np.ndarray, dep: np.ndarray, rank: np.ndarray) -> np.ndarray:
     first = np.array([FIRST_CODES.get(str(code), 1) for code in codes])
     width = np.array([5 - len(code) for code in codes])
     room = (10**width - first - 20) // np.bincount(dep)
-    step = np.where(np.isin(codes, list(FIRST_CODES)), 1, np.clip(room, 1, 3))  # real numbers have gaps
+    step = np.where(
+        np.isin(codes, list(FIRST_CODES)), 1, np.clip(room, 1, 3)
+    )  # real numbers have gaps
     number = first[dep] + np.where(rank < 16, rank, rank * step[dep])
     parts = zip(codes[dep].tolist(), number.tolist(), width[dep].tolist(), strict=True)
     return np.array([f"{code}{value:0{digits}d}" for code, value, digits in parts])

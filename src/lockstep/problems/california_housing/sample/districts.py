@@ -47,21 +47,33 @@ def draw_places(units: int, draws: Draws) -> Columns:
     home = np.searchsorted(ends, draws.uniform("place", units) * (ends[-1] / MILLION), side="right")
     north = latitude[home] + spread[home] * draws.normal("latitude", units)
     east = longitude[home] + spread[home] * draws.normal("longitude", units)
-    north, east = np.round(np.clip(north, 32.54, 41.95), 2), np.round(np.clip(east, -124.35, -114.31), 2)
-    return {"Latitude": north, "Longitude": east, "price": price[home], "wealth": quarters(north, east)}
+    north, east = (
+        np.round(np.clip(north, 32.54, 41.95), 2),
+        np.round(np.clip(east, -124.35, -114.31), 2),
+    )
+    return {
+        "Latitude": north,
+        "Longitude": east,
+        "price": price[home],
+        "wealth": quarters(north, east),
+    }
 
 
 def quarters(north: np.ndarray, east: np.ndarray) -> np.ndarray:
     """Return how dear the quarter is, beyond its city: hills and hollows of a few km, of mean about 0."""
     draws, rows = Draws(QUARTERS_SEED), calibration()["places"]["rows"]
-    latitude, longitude, spread = (np.array([row[i] for row in rows], dtype=float) for i in range(1, 4))
+    latitude, longitude, spread = (
+        np.array([row[i] for row in rows], dtype=float) for i in range(1, 4)
+    )
     home = draws.uniform("home", QUARTERS) % len(rows)
     at_north = latitude[home] + spread[home] * draws.normal("latitude", QUARTERS)
     at_east = longitude[home] + spread[home] * draws.normal("longitude", QUARTERS)
     height = draws.normal("height", QUARTERS)
     total = np.zeros(len(north))
     for i in range(QUARTERS):
-        apart = ((north - at_north[i]) ** 2 + (east - at_east[i]) ** 2) / (0.4 * spread[home[i]]) ** 2
+        apart = ((north - at_north[i]) ** 2 + (east - at_east[i]) ** 2) / (
+            0.4 * spread[home[i]]
+        ) ** 2
         total += height[i] / (1 + apart * apart)
     return total
 
@@ -96,11 +108,20 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 def expected_worth(place: Columns, people: Columns) -> np.ndarray:
     """Return what the houses of each district should be worth, in 100,000 dollars, before noise and cap."""
-    income, age, crowding = (ranks(people[name]) - 0.5 for name in ("MedInc", "HouseAge", "AveOccup"))
+    income, age, crowding = (
+        ranks(people[name]) - 0.5 for name in ("MedInc", "HouseAge", "AveOccup")
+    )
     price = place["price"] + 0.45 * place["wealth"]
     dear = np.clip(price, -1, 1)
     # Old houses are dear where the city is, and cheap elsewhere; income counts for more in dear places.
-    score = 2.2 * income + 0.7 * price - 0.85 * crowding + 0.5 * age + 0.4 * age * dear + 0.5 * income * dear
+    score = (
+        2.2 * income
+        + 0.7 * price
+        - 0.85 * crowding
+        + 0.5 * age
+        + 0.4 * age * dear
+        + 0.5 * income * dear
+    )
     return by_rank("value", score)
 
 

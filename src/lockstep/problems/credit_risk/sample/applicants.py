@@ -102,14 +102,18 @@ def normal_levels(shares: tuple[float, ...]) -> list[float]:
 def by_share(shares: list[float], normal: np.ndarray) -> np.ndarray:
     """Return whole numbers from 0 that have such shares, in the order of ``normal``."""
     ends = [sum(shares[: i + 1]) for i in range(len(shares) - 1)]
-    return np.searchsorted(normal_levels(tuple(round(end, 6) for end in ends)), normal, side="right")
+    return np.searchsorted(
+        normal_levels(tuple(round(end, 6) for end in ends)), normal, side="right"
+    )
 
 
 def draw_kinds(draws: Draws, month: str, normal: Columns, drift: float) -> Columns:
     """Return purpose, housing and earlier default."""
     table, units = calibration(), len(normal["income"])
     housing = mixed(HOUSING_BY_INCOME, normal["income"], draws.normal(f"{month} housing", units))
-    earlier = mixed(EARLIER_BY_SCORE, normal["credit_score"], draws.normal(f"{month} earlier", units))
+    earlier = mixed(
+        EARLIER_BY_SCORE, normal["credit_score"], draws.normal(f"{month} earlier", units)
+    )
     purpose = pick(table["purpose"], draws.normal(f"{month} purpose", units))
     moved = draws.chance(f"{month} moved", min(DRIFT_PURPOSE * drift, 1.0), units)
     return {

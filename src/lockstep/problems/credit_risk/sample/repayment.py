@@ -37,7 +37,9 @@ def logits(applicants: Columns, gaps: Columns) -> np.ndarray:
             risk = risk + effect * (applicants[column] == level)
     risk = risk + effects["employment_untold"] * gaps["employment_years"]
     beyond = np.maximum(0.0, risk - effects["knee"])
-    return np.minimum(effects["base"] + effects["below"] * risk + effects["beyond"] * beyond, effects["most"])
+    return np.minimum(
+        effects["base"] + effects["below"] * risk + effects["beyond"] * beyond, effects["most"]
+    )
 
 
 def numeric_risk(applicants: Columns) -> np.ndarray:

@@ -65,7 +65,9 @@ def month_table(draws: Draws, month: str, units: int, strength: float) -> pa.Tab
     applicants, gaps = draw_applicants(draws, month, units, drift), draw_gaps(draws, month, units)
     truth = true_probability(applicants, gaps, drift)
     defaulted = draws.chance(f"{month} default", truth, units)
-    return told_table(draws, month, applicants | {"default": defaulted, "true_probability": truth}, gaps)
+    return told_table(
+        draws, month, applicants | {"default": defaulted, "true_probability": truth}, gaps
+    )
 
 
 def told_table(
