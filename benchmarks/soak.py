@@ -108,7 +108,7 @@ def soak(root: Path, options: argparse.Namespace) -> int:
     from lockstep.config.settings import load_settings
     from lockstep.problems.schema import load_schema
     from lockstep.registry.lifecycle.moves import promote, rollback
-    from lockstep.registry.store.client import connect
+    from lockstep.registry.store.connection import connect
 
     sys.path.insert(0, str(Path(__file__).parent))
     from serve import free_port, request_rows

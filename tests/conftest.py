@@ -30,7 +30,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make one empty store for all processes of a test run, to be copied: making one takes seconds."""
     from filelock import FileLock
 
-    from lockstep.registry.store.client import prepare_sqlite
+    from lockstep.registry.store.local_database import prepare_sqlite
 
     own = tmp_path_factory.getbasetemp()
     # With xdist each worker's folder lies in the run's own; without, the parent is that of other runs too.
@@ -103,7 +103,7 @@ def new_home() -> Callable[[Path, Path], Workspace]:
 
 def _new_home(root: Path, database: Path) -> Workspace:
     from lockstep.config.settings import load_settings
-    from lockstep.registry.store.client import connect
+    from lockstep.registry.store.connection import connect
 
     root.mkdir()
     for name in ("dvc.yaml", "params.yaml"):

@@ -15,6 +15,7 @@ from tests.conftest import VARIABLES
 from tests.models.conftest import make_workspace
 
 from lockstep.commands import retrain_model as retrain
+from lockstep.commands.publish_retrain import Retrained
 from lockstep.commands.retrain_model import Asked
 from lockstep.config.layout import PARTS, ProblemLayout
 from lockstep.config.settings import load_settings
@@ -24,9 +25,8 @@ from lockstep.models import naming
 from lockstep.models.workspace import load_file
 from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact.released import pointer_of
-from lockstep.registry.catalog import get_model
-from lockstep.registry.publishing.retrains import Retrained
-from lockstep.registry.store.client import connect
+from lockstep.registry.record.registered_models import get_model
+from lockstep.registry.store.connection import connect
 
 NAME, TYPES = "Accident_Prediction", ("logistic_regression", "random_forest")
 STAGES = f"""

@@ -11,7 +11,7 @@ from lockstep.commands import promote_model as promote
 from lockstep.commands.checklist import STEPS, Step, gap_of, go_through, rates_told, report
 from lockstep.config.settings import CONFIG_FILE
 from lockstep.errors import RegistryError, UsageError
-from lockstep.registry.catalog import get_model
+from lockstep.registry.record.registered_models import get_model
 
 FORCED = ("--force", "--reason", "a test")
 

@@ -13,6 +13,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from tests.pipelines.retrained import NAME, TYPES, Project, make_project
 
+from lockstep.commands import publish_retrain
 from lockstep.commands import retrain_model as retrain
 from lockstep.commands.retrain_model import Asked
 from lockstep.config.layout import PARTS, ProblemLayout
@@ -23,7 +24,7 @@ from lockstep.errors import ArtifactError, ConfigError, LockstepError, RegistryE
 from lockstep.io import read_json, write_json
 from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact.released import released_file
-from lockstep.registry.publishing import publish, retrains
+from lockstep.registry.publishing import publish
 from lockstep.registry.register_models import register_models
 
 ROOT = Path(__file__).parents[2]
@@ -156,14 +157,14 @@ def test_a_model_that_is_not_fit_is_passed_over_and_told(
     project: Project, trained: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     best, second = retrain.best_first(project.root, load_params(project.root), "accidents", TYPES)
-    check = retrains.check_alone
+    check = publish_retrain.check_alone
 
     def strict(case: Any) -> None:
         if case.version.tag("type") == best:
             raise ArtifactError("floors: test_roc_auc is below its floor")
         check(case)
 
-    monkeypatch.setattr(retrains, "check_alone", strict)
+    monkeypatch.setattr(publish_retrain, "check_alone", strict)
     done = project.retrain()
     assert done.unfit == {best: "floors: test_roc_auc is below its floor"}
     assert (done.released_type, project.served().type) == (second, second)
@@ -194,14 +195,14 @@ def test_a_file_that_is_not_the_registered_model_is_not_served(
     project: Project, trained: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = released_file(project.layout)
-    make = retrains._make_versions
+    make = publish_retrain._make_versions
 
     def then_changed(*arguments: Any) -> None:
         make(*arguments)
         for kind in TYPES:
             project.layout.model(kind).write_bytes(b"trained anew meanwhile")
 
-    monkeypatch.setattr(retrains, "_make_versions", then_changed)
+    monkeypatch.setattr(publish_retrain, "_make_versions", then_changed)
     done = project.retrain(models=TYPES[:1])
     assert done.released is None
     assert "is not the file its card describes" in done.unfit[TYPES[0]]
@@ -235,7 +236,9 @@ def test_a_polite_kill_amid_the_release_leaves_what_was_served_and_a_failed_run(
 ) -> None:
     before = released_file(project.layout)
     monkeypatch.setattr(
-        retrains, "same_model", lambda case: lambda model: os.kill(os.getpid(), signal.SIGTERM)
+        publish_retrain,
+        "same_model",
+        lambda case: lambda model: os.kill(os.getpid(), signal.SIGTERM),
     )
     with pytest.raises(LockstepError, match="terminated; the trained models are kept"):
         project.retrain(models=TYPES[:1])
@@ -253,7 +256,7 @@ def test_a_run_that_a_kill_left_open_is_marked(project: Project) -> None:
     client = project.client
     experiment = client.get_experiment_by_name("accidents-retrain").experiment_id
     run = client.create_run(experiment).info.run_id
-    retrains.end_open_runs(client, experiment)
+    publish_retrain.end_open_runs(client, experiment)
     assert client.get_run(run).info.status == "FAILED"
     assert project.parent(project.done).info.status == "FINISHED"
 

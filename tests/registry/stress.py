@@ -92,8 +92,8 @@ def set_up(uri: str, versions: int = 3) -> str:
 
 
 def register(client: Any, model_id: str, digest: str) -> Any:
-    from lockstep.registry.lifecycle.moves import register_version
-    from lockstep.registry.store.client import fluent
+    from lockstep.registry.publishing.registration import register_version
+    from lockstep.registry.store.connection import fluent
 
     run_id = client.get_logged_model(model_id).source_run_id
     with fluent(client.tracking_uri):  # MLflow resolves the model's address by its global store
@@ -140,16 +140,16 @@ def random_move(draw: random.Random, versions: int, number: int) -> Move:
 
 def mend(uri: str) -> None:
     """Do what the next command does: hold the model, end what was left open."""
-    from lockstep.registry.record.journal import journal
+    from lockstep.registry.record.recovery import open_journal
 
-    with journal(client_of(uri), NAME):
+    with open_journal(client_of(uri), NAME):
         pass
 
 
 def check(uri: str) -> dict[str, Any]:
     """Assert all that must hold between moves; return counts."""
-    from lockstep.registry.catalog import get_model
     from lockstep.registry.record.locking import all_locks
+    from lockstep.registry.record.registered_models import get_model
 
     client = client_of(uri)
     model = get_model(client, NAME)
@@ -174,8 +174,8 @@ def check(uri: str) -> dict[str, Any]:
 
 def left_open(uri: str) -> dict[str, Any]:
     """Return what a kill left: whether an event is open, and whether a lock stands."""
-    from lockstep.registry.catalog import get_model
     from lockstep.registry.record.locking import all_locks
+    from lockstep.registry.record.registered_models import get_model
 
     client = client_of(uri)
     return {"open": len(get_model(client, NAME).record.open), "locks": len(all_locks(client))}
@@ -383,7 +383,7 @@ def many(uri: str, versions: int) -> dict[str, float]:
 
 def new_store(folder: Path) -> str:
     """Make an empty sqlite store and return its URI."""
-    from lockstep.registry.store.client import prepare_sqlite
+    from lockstep.registry.store.local_database import prepare_sqlite
 
     alone(lambda: prepare_sqlite(folder / "mlflow.db", folder))
     return f"sqlite:///{folder / 'mlflow.db'}"

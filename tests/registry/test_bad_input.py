@@ -22,8 +22,8 @@ from tests.registry.passing import PassingOn
 from lockstep.audit.checkup import of_model
 from lockstep.commands import manage_registry as manage
 from lockstep.errors import run_command
-from lockstep.registry.catalog import get_model
 from lockstep.registry.record import journal
+from lockstep.registry.record.registered_models import get_model
 
 PROJECT = Path(__file__).parents[2]
 NAME = stress.NAME

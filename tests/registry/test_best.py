@@ -9,8 +9,8 @@ from lockstep.io import write_parquet
 from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
 from lockstep.promotion.best_production import best_production, recorded_scores
-from lockstep.registry.catalog import Version
 from lockstep.registry.lifecycle.moves import promote
+from lockstep.registry.store.versions import Version
 
 XGBOOST, FOREST = "Accident_Prediction_XGBoost", "Accident_Prediction_Random_Forest"
 

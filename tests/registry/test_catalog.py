@@ -3,16 +3,12 @@ from types import SimpleNamespace
 import pytest
 
 from lockstep.errors import RegistryError, UsageError
-from lockstep.registry import catalog
-from lockstep.registry.catalog import (
-    Version,
-    get_model,
-    list_models,
-    newest_in,
-    open_registry,
-    versions_of_run,
-)
 from lockstep.registry.lifecycle import moves as lifecycle
+from lockstep.registry.record.registered_models import get_model, list_models, newest_in
+from lockstep.registry.store import names, queries
+from lockstep.registry.store.opening import open_registry
+from lockstep.registry.store.queries import versions_of_run
+from lockstep.registry.store.versions import Version
 
 XGBOOST, FOREST = "Accident_Prediction_XGBoost", "Accident_Prediction_Random_Forest"
 
@@ -24,7 +20,7 @@ def add(client, name, versions):
 
 
 def test_versions_sort_as_numbers_and_pages_are_followed(home, monkeypatch):
-    monkeypatch.setattr(catalog, "PAGE", 4)
+    monkeypatch.setattr(queries, "PAGE", 4)
     add(home.client, XGBOOST, 11)
     add(home.client, FOREST, 1)
     assert [v.version for v in get_model(home.client, XGBOOST).versions] == list(range(1, 12))
@@ -136,7 +132,7 @@ def test_no_registry_is_an_error_and_none_is_made(tmp_path, monkeypatch):
 @pytest.mark.parametrize("version", ["0", "latest", "1.5", "-3", "", " "])
 def test_version_numbers_are_whole_and_from_one_up(version):
     with pytest.raises(UsageError, match="is no version number"):
-        catalog.check_version(version)
+        names.check_version(version)
 
 
 def test_the_versions_of_one_stage_are_those_of_the_whole(home):

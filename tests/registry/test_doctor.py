@@ -19,13 +19,14 @@ from lockstep.audit.doctor import diagnose, report
 from lockstep.commands import manage_registry as manage
 from lockstep.config.settings import load_settings
 from lockstep.io import sha256_file
-from lockstep.registry.catalog import LOCK_PREFIX, get_model
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.record import locking
 from lockstep.registry.record.events import Step
-from lockstep.registry.record.journal import journal
-from lockstep.registry.store import client as store
+from lockstep.registry.record.recovery import open_journal
+from lockstep.registry.record.registered_models import get_model
+from lockstep.registry.store import connection
+from lockstep.registry.store.names import LOCK_PREFIX
 
 LINEAR = "Accident_Prediction_Logistic_Regression"
 ADDRESS = "lockstep.event.{:06d}"
@@ -65,7 +66,7 @@ def lifted(home, monkeypatch):
 
 
 def client_of(root):
-    return store.connect(load_settings(root), root)
+    return connection.connect(load_settings(root), root)
 
 
 def whats(found):
@@ -165,7 +166,7 @@ def all_removed(client):
 
 
 def two_productions(client):
-    with journal(client, NAME) as book:
+    with open_journal(client, NAME) as book:
         event = book.begin("adopt", steps=(Step(1, "Archived", "Production"),))
         book.apply(event.steps)
         book.end(event)
@@ -248,7 +249,7 @@ def test_a_crash_while_a_damage_is_accepted_is_mended_by_the_next_fix(lifted, mo
     last_removed(lifted.client)
     for writes in range(3):
         crashing = Crashing(lifted.client, writes)
-        monkeypatch.setattr(store, "connect", lambda *_, using=crashing: using)
+        monkeypatch.setattr(connection, "connect", lambda *_, using=crashing: using)
         monkeypatch.setattr("lockstep.audit.doctor.all_locks", lambda _: [])
         with contextlib.suppress(Crash):
             diagnose(lifted.root, fix=True)
@@ -259,7 +260,7 @@ def test_a_crash_while_a_damage_is_accepted_is_mended_by_the_next_fix(lifted, mo
 
 
 def test_a_move_under_way_is_no_finding(lifted):
-    with journal(lifted.client, NAME) as book:
+    with open_journal(lifted.client, NAME) as book:
         book.begin("transition", steps=(Step(3, "Staging", "None"),))
         assert whats(diagnose(lifted.root)) == []
     assert whats(diagnose(lifted.root)) == ["half-done move"]
@@ -501,7 +502,7 @@ def test_a_refused_registration_counts_as_known(published, make):
     make.training(published, "logistic_regression", seed=1)
     assert whats(diagnose(published)) == ["not registered"]
     card = json.loads(Path("models/accidents/logistic_regression_model.json").read_text())
-    with journal(client_of(published), LINEAR) as book:
+    with open_journal(client_of(published), LINEAR) as book:
         gate = {"verdict": "refused"}
         event = book.begin("register", gate=gate, details={"model_digest": card["model_digest"]})
         book.end(event, "refused")

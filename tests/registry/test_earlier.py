@@ -14,7 +14,7 @@ from lockstep.problems.schema import Schema
 from lockstep.promotion.holdout import Holdout
 from lockstep.promotion.previous_versions import CACHE, distinct, scores_of
 from lockstep.registry.artifact import loading
-from lockstep.registry.catalog import Version
+from lockstep.registry.store.versions import Version
 
 CHANCES = np.array([[0.5, 0.3, 0.2], [0.1, 0.5, 0.4], [0.3, 0.3, 0.4]])
 

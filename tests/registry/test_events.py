@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.errors import UsageError
-from lockstep.registry.catalog import STAGES
 from lockstep.registry.record.events import (
     BEGUN,
     ENDED,
@@ -26,6 +25,7 @@ from lockstep.registry.record.events import (
     to_undo,
     turns,
 )
+from lockstep.registry.store.names import STAGES
 
 
 def record_of(*moves: tuple[int, str], **content) -> dict[str, str]:

@@ -22,9 +22,9 @@ from lockstep.errors import ConfigError, RegistryError, UsageError
 from lockstep.io import sha256_json, write_parquet
 from lockstep.promotion.gate_report import Gate, gate_of
 from lockstep.promotion.gates import champion_of, judge
-from lockstep.registry.catalog import get_model
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.events import LONGEST_TAG, begin_tag
+from lockstep.registry.record.registered_models import get_model
 
 NAME = "Accident_Prediction_XGBoost"
 

@@ -24,9 +24,10 @@ from lockstep.promotion.gates import (
     needs_gate,
 )
 from lockstep.promotion.holdout import Holdout
-from lockstep.registry.catalog import Model, Version
 from lockstep.registry.record.events import End as Ended
 from lockstep.registry.record.events import Event, Record, Step, Who
+from lockstep.registry.record.registered_models import Model
+from lockstep.registry.store.versions import Version
 
 COUNT = 3000
 

@@ -16,7 +16,7 @@ from lockstep.problems.schema import load_schema
 from lockstep.promotion.holdout import Holdout, all_rows, holdout, scored
 from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.artifact.training_rows import SEEN, Seen, row_keys, to_bytes
-from lockstep.registry.catalog import get_model
+from lockstep.registry.record.registered_models import get_model
 
 SCHEMA = load_schema("accidents")
 NAME, OTHER = "Accident_Prediction_XGBoost", "Accident_Prediction_Random_Forest"

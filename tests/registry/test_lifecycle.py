@@ -8,8 +8,9 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from lockstep.errors import RegistryError, UsageError
-from lockstep.registry.catalog import STAGES, get_model
 from lockstep.registry.lifecycle import moves as lifecycle
+from lockstep.registry.record.registered_models import get_model
+from lockstep.registry.store.names import STAGES
 
 NAME = "Accident_Prediction_XGBoost"
 

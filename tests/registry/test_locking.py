@@ -14,11 +14,13 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from tests.registry.test_lifecycle import add_model
 
 from lockstep.errors import RegistryError
-from lockstep.registry.catalog import LOCK_PREFIX, get_model, list_models, model_names
 from lockstep.registry.record import locking
 from lockstep.registry.record.events import Step
-from lockstep.registry.record.journal import default_who, journal
+from lockstep.registry.record.journal import default_who
 from lockstep.registry.record.locking import all_locks, break_lock, find_lock, held
+from lockstep.registry.record.recovery import open_journal
+from lockstep.registry.record.registered_models import get_model, list_models, model_names
+from lockstep.registry.store.names import LOCK_PREFIX
 
 NAME = "Toy_XGBoost"
 
@@ -270,14 +272,14 @@ def test_who_was_stopped_past_the_lease_writes_no_more_of_a_model_that_another_t
     add_model(client, 2, NAME)
     with (
         pytest.raises(RegistryError, match="stopped for so long that another took over"),
-        journal(client, NAME) as book,
+        open_journal(client, NAME) as book,
     ):
         event = book.begin("promote", version=1, steps=(Step(1, "None", "Production"),))
         break_lock(client, find_lock(client, NAME))
         monkeypatch.setattr(locking, "LEASE", 0.0)
         book.apply(event.steps)
     assert client.get_model_version(NAME, "1").tags["lockstep.stage"] == "None"
-    with journal(client, NAME):
+    with open_journal(client, NAME):
         pass
     assert get_model(client, NAME).record.stages == {1: "Production", 2: "None"}
 

@@ -8,7 +8,7 @@ import pytest
 
 from lockstep.commands import manage_registry as manage
 from lockstep.errors import LockstepError, RegistryError, UsageError
-from lockstep.registry.catalog import NotRegistered
+from lockstep.registry.store.names import NotRegistered
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "manage_model_registry.py"
 NAME = "Accident_Prediction_XGBoost"

@@ -42,7 +42,7 @@ from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.artifact.native_flavor import native_of
 from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.publishing.runs import Record, log_run
-from lockstep.registry.store import client as store
+from lockstep.registry.store import connection
 
 PROJECT = Path(__file__).parents[2]
 FILES = {"lightgbm": "lightgbm.skops", "xgboost": "xgboost.json"}
@@ -107,8 +107,8 @@ def packed(name: str, task: str) -> packaging.Package:
 def logged(root: Path, name: str, task: str, uri: str = "") -> str:
     """Log one model to a store of its own, or to a server; return its address by run."""
     settings = load_settings(root, {"tracking_uri": uri})
-    client = store.connect(settings, root)
-    with store.fluent(client.tracking_uri):
+    client = connection.connect(settings, root)
+    with connection.fluent(client.tracking_uri):
         run = log_run(client, "0", Record(name, {}), None, packed(name, task))
     return f"runs:/{run.run_id}/model"
 
@@ -116,7 +116,7 @@ def logged(root: Path, name: str, task: str, uri: str = "") -> str:
 @pytest.fixture
 def pointed(workspace: Path) -> Iterator[Path]:
     """A workspace with MLflow's global functions pointed at its store."""
-    with store.fluent(f"sqlite:///{workspace}/mlflow.db"):
+    with connection.fluent(f"sqlite:///{workspace}/mlflow.db"):
         yield workspace
 
 
@@ -284,7 +284,7 @@ def trained(workspace: Path, make: Any, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def failed(root: Path) -> dict[str, str]:
-    client = store.connect(load_settings(root), root)
+    client = connection.connect(load_settings(root), root)
     return {f.check: f.what for f in verify(client, root, NAME) if f.verdict == FAILED}
 
 
@@ -309,7 +309,7 @@ def test_verify_finds_a_swapped_file_and_our_loader_never_opens_it(trained: Path
     assert failed(trained)["files"] == f"changed: {file.name}"
     file.write_bytes(pickle.dumps(Bomb()))
     assert "a pickle, which is never loaded" in failed(trained)["types"]
-    client = store.connect(load_settings(trained), trained)
+    client = connection.connect(load_settings(trained), trained)
     rows = golden_rows(load_schema("accidents"), seed=9)
     found = load_version(client, trained, NAME, version=1).score(rows)
     expected = boosted("lightgbm", "binary").predict_proba(rows)[:, 1]

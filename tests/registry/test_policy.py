@@ -20,12 +20,12 @@ from lockstep.promotion import if_better as policy
 from lockstep.promotion.gate_report import gate_of
 from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.artifact.packaging import SKOPS
-from lockstep.registry.catalog import get_model
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.publishing.outputs import read_outputs
 from lockstep.registry.publishing.publish import line, publish_training
+from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.register_models import register_models
-from lockstep.registry.store import client as store
+from lockstep.registry.store import connection
 
 NAME, TYPE = "Accident_Prediction_Logistic_Regression", "logistic_regression"
 ONE_OF_TWO = """
@@ -81,7 +81,7 @@ def published(root, kind):
 
 
 def held(root):
-    found = get_model(store.connect(load_settings(root), root), NAME)
+    found = get_model(connection.connect(load_settings(root), root), NAME)
     assert found.record.faults == ()
     assert found.record.open == ()
     return found
@@ -105,7 +105,7 @@ def test_what_is_not_better_is_logged_and_refused_on_record_once(root, capsys):
     )
     assert line(done) == f"{NAME}  not registered: {done.refused}  run {done.run_id}"
     assert line(done) in capsys.readouterr().err
-    client = store.connect(load_settings(root), root)
+    client = connection.connect(load_settings(root), root)
     assert client.get_run(done.run_id).outputs.model_outputs, "the model is logged with its run"
     event = held(root).record.events[-1]
     assert (event.action, event.end.outcome, event.of_version) == ("register", "refused", None)
@@ -137,7 +137,7 @@ def test_always_registers_what_if_better_refused(root):
     assert published(root, WEAK).refused
     configure(root)
     assert publish_training(root, "accidents", TYPE).version == 2
-    found = load_version(store.connect(load_settings(root), root), root, NAME, version=2)
+    found = load_version(connection.connect(load_settings(root), root), root, NAME, version=2)
     assert found.digest == model_digest(model(WEAK))
 
 
@@ -166,7 +166,7 @@ def test_too_few_rows_refuse(root):
 def test_a_version_that_can_score_nothing_hinders_nobody(root):
     published(root, STRONG)
     found = held(root).versions[0]
-    client = store.connect(load_settings(root), root)
+    client = connection.connect(load_settings(root), root)
     client.set_model_version_tag(NAME, "1", "lockstep.model_digest", "0" * 64)
     assert found.version == 1
     assert published(root, WEAK).version == 2
@@ -177,7 +177,7 @@ def test_over_a_server_the_gate_judges_what_publishing_made(root, server, monkey
     (root / CONFIG_FILE).write_text("mlflow: {model_registry: {registered_model_name: Judged}}\n")
     for kind in (WEAK, STRONG):
         published(root, kind)
-    client, name = store.connect(load_settings(root), root), "Judged_Logistic_Regression"
+    client, name = connection.connect(load_settings(root), root), "Judged_Logistic_Regression"
     lifecycle.promote(client, name, 1, gate=gate_of(client, root, name, 1))
     gate = gate_of(client, root, name)
     assert gate.verdict.figures["champion"]["rows"] == 2500
@@ -219,7 +219,7 @@ def one_of_two(root, own, said, awaited):
 def judged(root, kind):
     """What the policy says of a model, beside any record."""
     train(root, kind)
-    client = store.connect(load_settings(root), root)
+    client = connection.connect(load_settings(root), root)
     return policy.compare(
         client, get_model(client, NAME), read_outputs(root, "accidents", TYPE), {}
     )
@@ -266,7 +266,7 @@ def test_a_damaged_version_is_named_and_not_compared(three, capsys, kept):
 
 def damage(root, number):
     """Damage a version's files in the store and, as time does, lose the download."""
-    client = store.connect(load_settings(root), root)
+    client = connection.connect(load_settings(root), root)
     (Path(client.get_model_version_download_uri(NAME, str(number))) / SKOPS).write_bytes(
         b"no model"
     )
@@ -274,7 +274,7 @@ def damage(root, number):
 
 
 def test_who_cannot_be_compared_is_named_with_the_reason(three, monkeypatch, capsys):
-    client = store.connect(load_settings(three), three)
+    client = connection.connect(load_settings(three), three)
     client.set_model_version_tag(NAME, "1", "lockstep.pruned", "9")
     scores_of = policy.scores_of
 

@@ -17,8 +17,8 @@ from lockstep.errors import (
     RegistryError,
     UsageError,
 )
-from lockstep.registry.catalog import NotRegistered
 from lockstep.registry.lifecycle.moves import promote
+from lockstep.registry.store.names import NotRegistered
 
 PROJECT = Path(__file__).parents[2]
 DOOR = PROJECT / "src" / "models" / "predict_model.py"

@@ -12,12 +12,13 @@ from lockstep.audit.findings import healthy
 from lockstep.audit.verify import verify
 from lockstep.commands import manage_registry as manage
 from lockstep.errors import ArtifactError, RegistryError, UsageError
-from lockstep.registry.artifact import artifact_store as stored
 from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.lifecycle import prune as pruning
 from lockstep.registry.lifecycle.prune import prune
 from lockstep.registry.publishing.publish import publish_training
+from lockstep.registry.record import deletions
+from lockstep.registry.store import artifact_store as stored
 
 
 @pytest.fixture
@@ -226,7 +227,7 @@ def test_a_prune_that_was_killed_is_ended_by_the_next_move(archived, monkeypatch
         if place == "mark":
             patch.setattr(MlflowClient, "set_model_version_tag", die)
         elif place == "delete":
-            patch.setattr(stored, "delete_files", die)
+            patch.setattr(deletions, "delete_files", die)
         else:
             patch.setattr("lockstep.registry.record.journal.Journal.end", die)
         with pytest.raises(Killed):

@@ -18,7 +18,7 @@ from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
 from lockstep.registry.publishing import publish as publishing
 from lockstep.registry.publishing.publish import publish_training
-from lockstep.registry.store import client as store
+from lockstep.registry.store import connection
 
 LINEAR = "Accident_Prediction_Logistic_Regression"
 
@@ -29,7 +29,7 @@ def configure(root: Path, text: str) -> None:
 
 
 def connected(root):
-    return store.connect(load_settings(root), root)
+    return connection.connect(load_settings(root), root)
 
 
 def runs(root):

@@ -20,7 +20,7 @@ from lockstep.errors import RegistryError
 from lockstep.io import read_json
 from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.register_models import register_models
-from lockstep.registry.store import client as store
+from lockstep.registry.store import connection
 
 LINEAR = "Accident_Prediction_Logistic_Regression"
 ONE = ["logistic_regression"]
@@ -97,7 +97,7 @@ def told_by_register(root: Path) -> list[str]:
 def made_of(root: Path, uri: str, monkeypatch) -> tuple[list[str], set[str]]:
     """Return the versions that hold the workspace's model, and the states of its runs."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    client = store.connect(load_settings(root), root)
+    client = connection.connect(load_settings(root), root)
     tagged = f"tags.`lockstep.model_digest` = '{digest(root)}'"
     versions = client.search_model_versions(tagged)
     experiment = client.get_experiment_by_name("accident_prediction").experiment_id

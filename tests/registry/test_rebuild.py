@@ -16,7 +16,7 @@ from lockstep.audit.reproduce import start_of
 from lockstep.dvc.lineage import with_params
 from lockstep.errors import ConfigError, DataError, LockstepError
 from lockstep.io import sha256_file
-from lockstep.registry.catalog import Version
+from lockstep.registry.store.versions import Version
 
 DVC = """
 stages:

@@ -16,14 +16,14 @@ from lockstep.registry.artifact.packaging import SUMS
 from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.register_models import PARENT, register_models
-from lockstep.registry.store import client as store
+from lockstep.registry.store import connection
 
 OWN = ("mlflow.user", "mlflow.modelVersions", "lockstep.sums_digest")
 """Tags of a logged model that the server or the account writes by itself, or that sum up a file with its own id."""
 
 
 def client_of(root):
-    return store.connect(load_settings(root), root)
+    return connection.connect(load_settings(root), root)
 
 
 def by_name(root, content=True):

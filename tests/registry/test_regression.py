@@ -26,8 +26,9 @@ from lockstep.problems.schema import load_schema
 from lockstep.promotion.holdout import all_rows
 from lockstep.promotion.previous_versions import scores_of
 from lockstep.registry.artifact.loading import load_version
-from lockstep.registry.catalog import get_model, open_registry
+from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.register_models import PARENT, register_models
+from lockstep.registry.store.opening import open_registry
 
 PROJECT = Path(__file__).parents[2]
 HOUSING = "california_housing"
@@ -221,7 +222,7 @@ def test_a_damaged_interval_is_refused(registered: Path) -> None:
 
 @pytest.fixture
 def fluent_store() -> Callable:
-    from lockstep.registry.store.client import fluent
+    from lockstep.registry.store.connection import fluent
 
     return lambda root: fluent(f"sqlite:///{root / 'mlflow.db'}")
 

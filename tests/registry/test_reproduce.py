@@ -20,7 +20,7 @@ from lockstep.audit.reproduce import (
     readable,
     verdict_of,
 )
-from lockstep.registry.catalog import Version
+from lockstep.registry.store.versions import Version
 
 VERSION = Version("Cars", 3, 0, "r", "", "None", {"lockstep.model_digest": "a" * 64})
 DONE = Rebuilt(

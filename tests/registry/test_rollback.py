@@ -7,9 +7,9 @@ from tests.registry.test_lifecycle import NAME, add_model, agrees, stages
 
 from lockstep.commands.manage_registry import main
 from lockstep.errors import RegistryError, UsageError
-from lockstep.registry.catalog import get_model
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.events import Step, Who
+from lockstep.registry.record.registered_models import get_model
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from lockstep.models.scoring.prediction import Model, predict
 from lockstep.problems.schema import Schema
 from lockstep.promotion import best_production as best
 from lockstep.registry.artifact import loading
-from lockstep.registry.catalog import Version
 from lockstep.registry.publishing import run_content, run_files
+from lockstep.registry.store.versions import Version
 from lockstep.reports import plots
 
 LABELS = ["à rénover", "None", "a/b", "a:b"]

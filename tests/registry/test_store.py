@@ -13,7 +13,7 @@ import pytest
 
 from lockstep.config.settings import load_settings
 from lockstep.errors import ConfigError, RegistryError
-from lockstep.registry.store import client as store
+from lockstep.registry.store import connection, local_database, uris
 
 
 def settings_for(root: Path, uri: str = ""):
@@ -25,14 +25,14 @@ def test_the_default_is_sqlite_at_the_main_tree(tmp_path):
     temporary = tmp_path / ".dvc" / "tmp" / "exps" / "tmpx"
     temporary.mkdir(parents=True)
     for root in (tmp_path, temporary):
-        assert store.resolve_uri(settings_for(root), root) == f"sqlite:///{tmp_path}/mlflow.db"
+        assert uris.resolve_uri(settings_for(root), root) == f"sqlite:///{tmp_path}/mlflow.db"
     relative = settings_for(tmp_path, "sqlite:///sub/runs.db")
-    assert store.resolve_uri(relative, temporary) == f"sqlite:///{tmp_path}/sub/runs.db"
+    assert uris.resolve_uri(relative, temporary) == f"sqlite:///{tmp_path}/sub/runs.db"
     assert (
-        store.artifact_root(f"sqlite:///{tmp_path}/sub/runs.db", tmp_path)
+        uris.artifact_root(f"sqlite:///{tmp_path}/sub/runs.db", tmp_path)
         == tmp_path / "sub" / "mlruns"
     )
-    assert store.artifact_root("http://x", tmp_path) is None
+    assert uris.artifact_root("http://x", tmp_path) is None
 
 
 @pytest.mark.parametrize("uri", ["file:./mlruns", "./mlruns", "file:///tmp/x", "C:/mlruns"])
@@ -40,7 +40,7 @@ def test_plain_file_stores_are_refused_with_the_way_out(tmp_path, uri):
     with pytest.raises(
         ConfigError, match=r"sqlite:///mlflow\.db.*`mlflow migrate-filestore`"
     ) as caught:
-        store.connect(settings_for(tmp_path, uri), tmp_path)
+        connection.connect(settings_for(tmp_path, uri), tmp_path)
     assert "--tracking-uri" in str(caught.value)
     assert not list(tmp_path.iterdir())
 
@@ -61,7 +61,7 @@ def test_plain_file_stores_are_refused_with_the_way_out(tmp_path, uri):
 )
 def test_a_mistyped_uri_comes_with_what_it_means(tmp_path, uri, meant):
     with pytest.raises(ConfigError, match=r"is no URI of a server or database; write ") as caught:
-        store.connect(settings_for(tmp_path, uri), tmp_path)
+        connection.connect(settings_for(tmp_path, uri), tmp_path)
     assert str(caught.value).endswith(f"write {meant}")
     assert "secret" not in str(caught.value)
     assert not list(tmp_path.iterdir())
@@ -72,7 +72,7 @@ def test_a_word_that_is_no_uri_comes_with_the_forms_there_are(tmp_path, uri):
     with pytest.raises(
         ConfigError, match=rf"'{uri}' .* is no URI; write http://HOST:PORT .* sqlite:///"
     ):
-        store.connect(settings_for(tmp_path, uri), tmp_path)
+        connection.connect(settings_for(tmp_path, uri), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,13 @@ def test_a_word_that_is_no_uri_comes_with_the_forms_there_are(tmp_path, uri):
     ],
 )
 def test_a_uri_that_is_right_or_of_another_kind_is_left_alone(uri):
-    assert store.meant_uri(uri) == ""
+    assert uris.meant_uri(uri) == ""
 
 
 @pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "nonsense://x"])
 def test_a_uri_without_a_database_is_one_line(tmp_path, uri):
     with pytest.raises((ConfigError, RegistryError)) as caught:
-        store.connect(settings_for(tmp_path, uri), tmp_path)
+        connection.connect(settings_for(tmp_path, uri), tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -102,7 +102,7 @@ def test_initialised_once_by_parallel_processes(tmp_path):
     root.mkdir()
     code = (
         "import sys, pathlib; from lockstep.config.settings import load_settings as s;"
-        "from lockstep.registry.store.client import connect, experiment_id as e;"
+        "from lockstep.registry.store.connection import connect, experiment_id as e;"
         "r = pathlib.Path(sys.argv[1]); c = connect(s(r, environ={}), r);"
         "print(e(c, c.tracking_uri, r, 'one'))"
     )
@@ -121,14 +121,14 @@ def test_an_interrupted_initialisation_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sqlalchemy_store.SqlAlchemyStore, "__init__", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        store.connect(settings_for(tmp_path), tmp_path)
+        connection.connect(settings_for(tmp_path), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == [".lockstep"]
 
 
 def test_a_damaged_database_is_named(tmp_path):
     (tmp_path / "mlflow.db").write_bytes(b"no database at all, but not empty")
     with pytest.raises(RegistryError, match=r"no complete MLflow database.*move it aside"):
-        store.connect(settings_for(tmp_path), tmp_path)
+        connection.connect(settings_for(tmp_path), tmp_path)
 
 
 def test_a_truncated_database_is_named_and_left_as_it_is(tmp_path, empty_database):
@@ -138,7 +138,7 @@ def test_a_truncated_database_is_named_and_left_as_it_is(tmp_path, empty_databas
         with pytest.raises(
             RegistryError, match=r"no complete MLflow database.*put a backup .*move it"
         ):
-            store.connect(settings_for(tmp_path), tmp_path)
+            connection.connect(settings_for(tmp_path), tmp_path)
         assert (tmp_path / "mlflow.db").read_bytes() == whole[:kept]
         assert [p.name for p in tmp_path.iterdir()] == ["mlflow.db"]
 
@@ -146,11 +146,11 @@ def test_a_truncated_database_is_named_and_left_as_it_is(tmp_path, empty_databas
 KILLED = """
 import os, signal, sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-connection.execute("PRAGMA cache_size = 1")
-connection.execute("BEGIN")
-connection.execute("CREATE TABLE half (x)")
+opened.execute("PRAGMA cache_size = 1")
+opened.execute("BEGIN")
+opened.execute("CREATE TABLE half (x)")
 for _ in range(300):
-    connection.execute("INSERT INTO half VALUES (?)", ("x" * 4000,))
+    opened.execute("INSERT INTO half VALUES (?)", ("x" * 4000,))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -161,17 +161,19 @@ def test_what_a_killed_process_half_wrote_is_rolled_back(tmp_path, empty_databas
     subprocess.run([sys.executable, "-c", KILLED, str(database)], check=False)
     assert (tmp_path / "mlflow.db-journal").stat().st_size
     assert database.stat().st_size > empty_database.stat().st_size
-    assert store.connect(settings_for(tmp_path), tmp_path).get_experiment("0").name == "Default"
+    assert (
+        connection.connect(settings_for(tmp_path), tmp_path).get_experiment("0").name == "Default"
+    )
     assert database.stat().st_size == empty_database.stat().st_size
 
 
 def test_a_locked_database_is_named_as_such(tmp_path, empty_database, monkeypatch):
-    monkeypatch.setattr(store, "_PATIENCE", 0.05)
+    monkeypatch.setattr(local_database, "_PATIENCE", 0.05)
     shutil.copyfile(empty_database, tmp_path / "mlflow.db")
     with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(RegistryError, match="is locked by another process"):
-            store.connect(settings_for(tmp_path), tmp_path)
+            connection.connect(settings_for(tmp_path), tmp_path)
 
 
 def test_an_emptied_database_beside_artifacts_is_no_new_store(tmp_path):
@@ -182,7 +184,7 @@ def test_an_emptied_database_beside_artifacts_is_no_new_store(tmp_path):
     with pytest.raises(
         RegistryError, match=r"is empty \(0 bytes\).*backup.*remove it and run `dvc repro register`"
     ):
-        store.connect(settings_for(tmp_path), tmp_path)
+        connection.connect(settings_for(tmp_path), tmp_path)
     assert (tmp_path / "mlflow.db").read_bytes() == b""
     assert note.read_text() == "of a run"
 
@@ -190,16 +192,16 @@ def test_an_emptied_database_beside_artifacts_is_no_new_store(tmp_path):
 def test_an_empty_database_without_artifacts_is_a_new_store(tmp_path):
     (tmp_path / "mlflow.db").touch()
     (tmp_path / "mlruns" / "cars").mkdir(parents=True)
-    client = store.connect(settings_for(tmp_path), tmp_path)
+    client = connection.connect(settings_for(tmp_path), tmp_path)
     assert [e.name for e in client.search_experiments()] == ["Default"]
 
 
 def test_a_half_initialised_database_is_named(tmp_path):
-    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
-        connection.execute("CREATE TABLE experiments (experiment_id INTEGER)")
-        connection.commit()
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as opened:
+        opened.execute("CREATE TABLE experiments (experiment_id INTEGER)")
+        opened.commit()
     with pytest.raises(RegistryError, match="no complete MLflow database"):
-        store.connect(settings_for(tmp_path), tmp_path)
+        connection.connect(settings_for(tmp_path), tmp_path)
 
 
 def test_a_server_that_refuses_is_named(tmp_path):
@@ -207,7 +209,7 @@ def test_a_server_that_refuses_is_named(tmp_path):
         closed.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{closed.getsockname()[1]}"
         with pytest.raises(RegistryError, match="refused the connection; start it"):
-            store.connect(settings_for(tmp_path, uri), tmp_path)
+            connection.connect(settings_for(tmp_path, uri), tmp_path)
 
 
 def test_a_server_that_hangs_costs_five_seconds_at_most(tmp_path):
@@ -217,7 +219,7 @@ def test_a_server_that_hangs_costs_five_seconds_at_most(tmp_path):
         uri = f"http://user:secret@127.0.0.1:{hanging.getsockname()[1]}"
         started = time.monotonic()
         with pytest.raises(RegistryError, match="did not answer within 5 s") as caught:
-            store.connect(settings_for(tmp_path, uri), tmp_path)
+            connection.connect(settings_for(tmp_path, uri), tmp_path)
         assert time.monotonic() - started < 5
         assert "secret" not in str(caught.value)
 
@@ -238,7 +240,7 @@ def test_a_server_that_answers_wrongly_is_named(tmp_path, status, message):
         thread = threading.Thread(target=answer)
         thread.start()
         with pytest.raises(RegistryError, match=message):
-            store.connect(
+            connection.connect(
                 settings_for(tmp_path, f"http://127.0.0.1:{listening.getsockname()[1]}"), tmp_path
             )
         thread.join()
@@ -251,13 +253,13 @@ def test_artifacts_lie_beside_the_database_also_when_called_from_elsewhere(
     root.mkdir()
     make.new_store(root, empty_database)
     monkeypatch.chdir(tmp_path)
-    client = store.connect(settings_for(root), root)
-    number = store.experiment_id(client, client.tracking_uri, root, "cars")
-    assert store.experiment_id(client, client.tracking_uri, root, "cars") == number
+    client = connection.connect(settings_for(root), root)
+    number = connection.experiment_id(client, client.tracking_uri, root, "cars")
+    assert connection.experiment_id(client, client.tracking_uri, root, "cars") == number
     assert client.get_experiment(number).artifact_location == f"{root}/mlruns/cars"
     client.delete_experiment(number)
     with pytest.raises(RegistryError, match=f"mlflow experiments restore -x {number}"):
-        store.experiment_id(client, client.tracking_uri, root, "cars")
+        connection.experiment_id(client, client.tracking_uri, root, "cars")
 
 
 @pytest.mark.parametrize("how", ["moved", "copied"])
@@ -265,17 +267,17 @@ def test_a_store_follows_its_folder(tmp_path, empty_database, make, how):
     old, new = tmp_path / "old", tmp_path / "new place"
     old.mkdir()
     make.new_store(old, empty_database)
-    client = store.connect(settings_for(old), old)
-    number = store.experiment_id(client, client.tracking_uri, old, "cars")
+    client = connection.connect(settings_for(old), old)
+    number = connection.experiment_id(client, client.tracking_uri, old, "cars")
     run = client.create_run(number)
     client.log_text(run.info.run_id, "hello", "note.txt")
     {"moved": shutil.move, "copied": shutil.copytree}[how](old, new)
-    moved = store.connect(settings_for(new), new)
+    moved = connection.connect(settings_for(new), new)
     assert moved.get_experiment(number).artifact_location == f"{new}/mlruns/cars"
     assert moved.get_run(run.info.run_id).info.artifact_uri.startswith(f"{new}/mlruns/cars/")
     assert Path(moved.download_artifacts(run.info.run_id, "note.txt")).read_text() == "hello"
     if how == "copied":
-        again = store.connect(settings_for(old), old)
+        again = connection.connect(settings_for(old), old)
         assert again.get_experiment(number).artifact_location == f"{old}/mlruns/cars"
 
 
@@ -283,8 +285,8 @@ def test_a_block_within_another_gives_back_the_others_store(tmp_path: Path) -> N
     import mlflow
 
     outer, inner = f"sqlite:///{tmp_path}/outer.db", f"sqlite:///{tmp_path}/inner.db"
-    with store.fluent(outer):
-        with store.fluent(inner):
+    with connection.fluent(outer):
+        with connection.fluent(inner):
             assert mlflow.get_tracking_uri() == inner
         assert mlflow.get_tracking_uri() == outer
     assert mlflow.get_tracking_uri() not in (outer, inner)
@@ -293,11 +295,11 @@ def test_a_block_within_another_gives_back_the_others_store(tmp_path: Path) -> N
 def test_no_trace_in_the_environment_after_the_global_functions(tmp_path, monkeypatch):
     import mlflow
 
-    with store.fluent(f"sqlite:///{tmp_path}/x.db"):
+    with connection.fluent(f"sqlite:///{tmp_path}/x.db"):
         assert mlflow.get_tracking_uri().endswith("x.db")
     assert "MLFLOW_TRACKING_URI" not in os.environ
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://before")
-    with store.fluent(f"sqlite:///{tmp_path}/x.db"):
+    with connection.fluent(f"sqlite:///{tmp_path}/x.db"):
         pass
     assert os.environ["MLFLOW_TRACKING_URI"] == "http://before"
 
@@ -308,7 +310,7 @@ def test_credentials_of_dotenv_reach_the_server(tmp_path, monkeypatch, empty_dat
         monkeypatch.delenv(name)
     (tmp_path / ".env").write_text("MLFLOW_TRACKING_USERNAME=jane\nMLFLOW_TRACKING_PASSWORD=pw\n")
     make.new_store(tmp_path, empty_database)
-    store.connect(settings_for(tmp_path), tmp_path)
+    connection.connect(settings_for(tmp_path), tmp_path)
     assert os.environ["MLFLOW_TRACKING_USERNAME"] == "jane"
     assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "pw"
 
@@ -343,5 +345,5 @@ def test_a_ctrl_c_that_a_later_failure_hides_is_told():
         try:
             tidied_up_in_vain()
         except OSError as error:
-            store.raise_interrupt(RegistryError("told in one line"))
-            store.raise_interrupt(error)
+            connection.raise_interrupt(RegistryError("told in one line"))
+            connection.raise_interrupt(error)

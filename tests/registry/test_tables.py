@@ -9,17 +9,17 @@ import pytest
 
 from lockstep.commands import manage_registry as manage
 from lockstep.errors import RegistryError
-from lockstep.registry.catalog import (
-    STAGES,
+from lockstep.registry.lifecycle import moves as lifecycle
+from lockstep.registry.record.locking import held
+from lockstep.registry.record.registered_models import (
     get_model,
     get_record,
     list_models,
     model_names,
     newest_in,
-    open_to_read,
 )
-from lockstep.registry.lifecycle import moves as lifecycle
-from lockstep.registry.record.locking import held
+from lockstep.registry.store.names import STAGES
+from lockstep.registry.store.opening import open_to_read
 from lockstep.registry.store.sql_tables import Tables, local_tables
 
 NAME, OTHER = "Accident_Prediction_XGBoost", "another 100 %_forest"

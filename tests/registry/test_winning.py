@@ -3,7 +3,7 @@
 import pytest
 
 from lockstep.promotion.promotion_checks import best_of, stable
-from lockstep.registry.catalog import Version
+from lockstep.registry.store.versions import Version
 
 
 def version(number: int, **scores: float) -> Version:

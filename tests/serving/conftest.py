@@ -314,7 +314,7 @@ def followed(following: Followed) -> Followed:
 def client_of(root: Path) -> Any:
     """Return a client of a workspace's registry."""
     from lockstep.config.settings import load_settings
-    from lockstep.registry.store.client import connect
+    from lockstep.registry.store.connection import connect
 
     return connect(load_settings(root, environ={}), root)
 

@@ -24,7 +24,7 @@ from lockstep.serving.deploy import (
 def bundle(root: Path) -> Path:
     from lockstep.audit.bundle import export
     from lockstep.config.settings import load_settings
-    from lockstep.registry.store.client import connect
+    from lockstep.registry.store.connection import connect
 
     client = connect(load_settings(root, environ={}), root)
     return export(client, root, NAME, root / "bundle", version=2).folder

@@ -13,7 +13,7 @@ from tests.serving.conftest import NAME, RECORD, Running, train_and_publish, wai
 from lockstep.config.settings import load_settings
 from lockstep.registry.lifecycle.moves import promote, rollback
 from lockstep.registry.publishing.publish import publish_training
-from lockstep.registry.store.client import connect
+from lockstep.registry.store.connection import connect
 
 __all__ = ["empty_database", "server_factory"]
 FILE = "models/accidents/xgboost_model.joblib"

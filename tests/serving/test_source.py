@@ -6,7 +6,7 @@ from tests.serving.conftest import LOCAL, NAME
 from lockstep.config.settings import load_settings
 from lockstep.errors import ConfigError, RegistryError
 from lockstep.registry.lifecycle.moves import promote
-from lockstep.registry.store.client import connect
+from lockstep.registry.store.connection import connect
 
 FILE = {"MODEL_PATH": "models/accidents/xgboost_model.joblib"}
 

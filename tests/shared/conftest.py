@@ -173,7 +173,7 @@ def shared(
     request: pytest.FixtureRequest, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Shared:
     """A workspace of one training, configured to a store of each kind; in shared ones under names of its own."""
-    from lockstep.registry.store import client as store
+    from lockstep.registry.store import connection, uris
 
     kind = request.param
     found = None if kind == LOCAL else request.getfixturevalue("services")[kind]
@@ -187,8 +187,8 @@ def shared(
     return Shared(
         root=workspace,
         kind=kind,
-        uri=store.resolve_uri(settings, workspace),
-        client=store.connect(settings, workspace),
+        uri=uris.resolve_uri(settings, workspace),
+        client=connection.connect(settings, workspace),
         name=f"{name}_Logistic_Regression",
         files=found.files if found else lambda: _below(workspace / "mlruns"),
         environment=dict(zip(CREDENTIALS, found.credentials, strict=True))

@@ -11,8 +11,8 @@ from tests.shared.services import CREDENTIALS
 from lockstep.audit.doctor import diagnose
 from lockstep.commands import manage_registry as manage
 from lockstep.errors import RegistryError
-from lockstep.registry.catalog import open_registry
-from lockstep.registry.store import client as store
+from lockstep.registry.store import uris
+from lockstep.registry.store.opening import open_registry
 
 BASE = "https://dagshub.com/jane/cars.mlflow"
 EVERY = (*CREDENTIALS, "MLFLOW_TRACKING_TOKEN")
@@ -111,4 +111,4 @@ def test_the_doctor_names_the_address_where_it_came_from_and_no_password(project
 
 
 def test_artifacts_are_the_servers_business(project):
-    assert store.artifact_root(BASE, project) is None
+    assert uris.artifact_root(BASE, project) is None

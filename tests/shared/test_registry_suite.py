@@ -9,14 +9,14 @@ from tests.shared.conftest import TYPE
 
 from lockstep.commands import manage_registry as manage
 from lockstep.errors import RegistryError
-from lockstep.registry import catalog
 from lockstep.registry.artifact import loading
-from lockstep.registry.catalog import get_model
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.record import locking
 from lockstep.registry.record.events import Who
+from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.register_models import register_models
+from lockstep.registry.store import names, queries
 
 pytestmark = pytest.mark.timeout(150)
 
@@ -120,13 +120,13 @@ def test_the_lock_of_a_dead_process_is_broken_at_once(shared):
     add_model(shared.client, 1, shared.name)
     owner = {**locking._me(), "pid": 2**22 + 1, "started": "1"}  # above the largest there is
     tags = {"lockstep.token": "f" * 32, "lockstep.owner": json.dumps(owner)}
-    shared.client.create_registered_model(f"{catalog.LOCK_PREFIX}{shared.name}", tags=tags)
+    shared.client.create_registered_model(f"{names.LOCK_PREFIX}{shared.name}", tags=tags)
     assert lifecycle.promote(shared.client, shared.name).changed
     assert locking.all_locks(shared.client) == []
 
 
 def test_lists_go_on_over_pages(shared, monkeypatch, capsys):
-    monkeypatch.setattr(catalog, "PAGE", 4)
+    monkeypatch.setattr(queries, "PAGE", 4)
     add_model(shared.client, 11, shared.name)
     found = manage_json(capsys, "list-versions", "--model-name", shared.name)
     assert [v["version"] for v in found] == list(range(11, 0, -1))

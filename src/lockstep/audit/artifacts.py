@@ -22,16 +22,16 @@ from lockstep.errors import ArtifactError
 from lockstep.io import read_json, sha256_file
 from lockstep.models.artifact import check_types, digest_of, read_artifact
 from lockstep.models.golden_rows import check_golden
-from lockstep.registry.artifact.artifact_store import fetch_version
 from lockstep.registry.artifact.loading import PICKLES, Located, declared, schema_of
 from lockstep.registry.artifact.mlflow_leftovers import added_on_loading
 from lockstep.registry.artifact.packaging import CARD, SHIPPED_CODE, SKOPS, SUMS, sums_of
-from lockstep.registry.catalog import Model, Version
+from lockstep.registry.record.registered_models import Model
+from lockstep.registry.store.artifact_store import fetch_version
+from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from lockstep.registry.record.events import Record
+    from lockstep.registry.store.connection import Client
 
 _CARD_TAGS = (
     "model_digest",
@@ -43,9 +43,7 @@ _CARD_TAGS = (
 )
 
 
-def check_stored(
-    client: MlflowClient, model: Model, version: Version, folder: Path
-) -> list[Finding]:
+def check_stored(client: Client, model: Model, version: Version, folder: Path) -> list[Finding]:
     """Fetch and check a version's artifact; of a pruned one only that this is on record."""
     if version.pruned is not None:
         return [tried(version, "files", _pruned, model.record)]

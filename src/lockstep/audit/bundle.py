@@ -23,22 +23,18 @@ from lockstep.audit.provenance import check_lineage
 from lockstep.audit.requirements import closed, recorded_lock
 from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.io import sha256_file, write_json, write_text
-from lockstep.registry.artifact.artifact_store import fetch_version
 from lockstep.registry.artifact.mlflow_leftovers import drop_added_on_loading
 from lockstep.registry.artifact.packaging import SCHEMA
-from lockstep.registry.catalog import (
-    Model,
-    Version,
-    check_stage,
-    check_version,
-    get_model,
-    pruned_line,
-)
 from lockstep.registry.record.events import Event, Who
-from lockstep.registry.record.journal import Journal, default_who, journal, now
+from lockstep.registry.record.journal import Journal, default_who, now
+from lockstep.registry.record.recovery import open_journal
+from lockstep.registry.record.registered_models import Model, get_model
+from lockstep.registry.store.artifact_store import fetch_version
+from lockstep.registry.store.names import check_stage, check_version
+from lockstep.registry.store.versions import Version, pruned_line
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from lockstep.registry.store.connection import Client
 
 REQUIREMENTS, PYTHON, DOCKERFILE = "requirements.txt", "python_env.yaml", "Dockerfile"
 _DOCKERFILE = """\
@@ -73,7 +69,7 @@ class Exported:
 
 
 def export(
-    client: MlflowClient,
+    client: Client,
     root: Path,
     name: str,
     output: Path,
@@ -90,12 +86,12 @@ def export(
     with building(output) as folder:
         assemble(client, root, chosen, folder, who)
         # All that takes long is done: a lock that stands for long is broken.
-        with journal(client, name, who) as book:
+        with open_journal(client, name, who) as book:
             return _put(book, chosen, folder, output)
 
 
 def assemble(
-    client: MlflowClient, root: Path, version: Version, folder: Path, who: Who | None = None
+    client: Client, root: Path, version: Version, folder: Path, who: Who | None = None
 ) -> None:
     """Make a version's bundle in ``folder``, off the record; ArtifactError where a check of its files fails."""
     _gather(client, root, version, folder)
@@ -134,7 +130,7 @@ def chosen_version(model: Model, stage: str | None, version: int | str | None) -
     return chosen
 
 
-def _gather(client: MlflowClient, root: Path, version: Version, folder: Path) -> None:
+def _gather(client: Client, root: Path, version: Version, folder: Path) -> None:
     """Fetch artifact and lineage from the store, checked, into a bundle's folder."""
     model = folder / MODEL_FOLDER
     model.mkdir(parents=True)

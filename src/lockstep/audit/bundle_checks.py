@@ -20,7 +20,7 @@ from lockstep.audit.provenance import check_lineage_folder
 from lockstep.errors import ArtifactError, DataError
 from lockstep.io import read_json, sha256_file
 from lockstep.registry.artifact.mlflow_leftovers import added_on_loading
-from lockstep.registry.catalog import Version
+from lockstep.registry.store.versions import Version
 
 BUNDLE, BUNDLE_SUMS, MODEL_FOLDER = "bundle.json", "SHA256SUMS", "model"
 """What an exported bundle holds: what it is, the sums of all its files, and the artifact as it was stored."""

@@ -17,27 +17,29 @@ from typing import TYPE_CHECKING, Any
 
 import mlflow
 import sqlalchemy
-from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import load_params
 from lockstep.config.settings import Settings, environment, load_settings, main_tree
+from lockstep.console import visible
 from lockstep.errors import ArtifactError, LockstepError, RegistryError
 from lockstep.io import read_json
-from lockstep.registry.artifact.artifact_store import sizes
 from lockstep.registry.artifact.packaging import SKOPS
-from lockstep.registry.catalog import STAGE_TAG, Model, Version, list_models, registry_speaks
-from lockstep.registry.cli import visible
 from lockstep.registry.publishing.destinations import model_name
 from lockstep.registry.publishing.runs import asked
 from lockstep.registry.record.events import Event
 from lockstep.registry.record.locking import Lock, all_locks
 from lockstep.registry.record.pointers import aliases_of
-from lockstep.registry.store import client as store
+from lockstep.registry.record.registered_models import Model, list_models
+from lockstep.registry.store import connection, local_database, uris
+from lockstep.registry.store.artifact_store import sizes
+from lockstep.registry.store.connection import translating_mlflow_errors
+from lockstep.registry.store.names import STAGE_TAG
+from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from lockstep.registry.store.connection import Client
 
 TOOLS = {
     "dvc": "dvc",
@@ -105,11 +107,11 @@ def _of_store(settings: Settings, root: Path, facts: dict[str, Any]) -> Iterator
     """Yield what is wrong from the store on; ``facts`` gets what is right."""
     client = None
     try:
-        uri = store.resolve_uri(settings, root)
-        facts["uri"] = store.shown(uri)
+        uri = uris.resolve_uri(settings, root)
+        facts["uri"] = uris.without_password(uri)
         yield from _of_database(uri, facts)
         client = _client(settings, root, uri, facts)
-        with registry_speaks():
+        with translating_mlflow_errors():
             models, locks = list_models(client), all_locks(client)
     except LockstepError as error:
         facts.setdefault("reachable", client is not None)
@@ -123,7 +125,7 @@ def _of_store(settings: Settings, root: Path, facts: dict[str, Any]) -> Iterator
         yield Finding(
             "store",
             facts["uri"],
-            f"it cannot be used: {store.one_line(error)}",
+            f"it cannot be used: {connection.one_line(error)}",
             "correct the address",
         )
         return
@@ -147,14 +149,14 @@ def _told(settings: Settings, root: Path) -> tuple[tuple[str, str, str], ...]:
     """Return every setting with its value and source; of credentials only the user."""
     names = [f.name for f in fields(settings) if f.name not in ("environment", "sources")]
     values = {name: getattr(settings, name) for name in names}
-    values["tracking_uri"] = values["tracking_uri"] or f"sqlite:///{store.DATABASE}"
+    values["tracking_uri"] = values["tracking_uri"] or f"sqlite:///{uris.DATABASE}"
     rows = [(name, _shown(value), settings.source_of(name)) for name, value in values.items()]
     user = environment(root).get("MLFLOW_TRACKING_USERNAME")
     return (*rows, ("tracking_username", user.value, user.source)) if user else tuple(rows)
 
 
 def _shown(value: Any) -> str:
-    return "" if value is None else store.shown(str(value))
+    return "" if value is None else uris.without_password(str(value))
 
 
 def _tools(root: Path) -> tuple[dict[str, str], list[Finding]]:
@@ -185,7 +187,7 @@ def _installed(package: str) -> str:
 def _of_database(uri: str, facts: dict[str, Any]) -> Iterator[Finding]:
     """Yield what is wrong with a database before MLflow opens it; RegistryError where it must not."""
     path = Path(uri.removeprefix("sqlite:///"))
-    if store.is_http(uri):
+    if uris.is_http(uri):
         return
     if uri.startswith("sqlite:///"):
         if not path.is_file() or not path.stat().st_size:
@@ -194,19 +196,19 @@ def _of_database(uri: str, facts: dict[str, Any]) -> Iterator[Finding]:
                 f"no registry yet: {path} {state}; run `make run-train`, or `dvc repro register` for models that "
                 "are trained"
             )
-        store.check_sqlite(path)
-        yield from (_moved(path, old) for old in store.moved_from(path))
+        local_database.check_sqlite(path)
+        yield from (_moved(path, old) for old in local_database.moved_from(path))
     has, wants = _schema(uri), _newest_schema()
     facts["schema"] = has
     if has != wants:
         raise RegistryError(
             f"its schema is {has}, the installed MLflow's is {wants}; keep a copy and run "
-            f"`mlflow db upgrade {store.shown(uri)}`, or `make env` if a newer MLflow wrote it"
+            f"`mlflow db upgrade {uris.without_password(uri)}`, or `make env` if a newer MLflow wrote it"
         )
 
 
 def _moved(database: Path, old: str) -> Finding:
-    here = database.parent / store.ARTIFACTS
+    here = database.parent / uris.ARTIFACTS
     fault = f"its artifacts are recorded below {old}, and lie below {here}"
     did = "recorded their new place"
     return Finding("moved clone", str(database), fault, f"{FIXED_BY}, or any other command", did)
@@ -229,7 +231,7 @@ def _schema(uri: str) -> str:
         reason = " ".join(str(error).split())[:200]
         raise RegistryError(
             f"it cannot be read ({reason}); start it, correct the address, or make its tables with "
-            f"`mlflow db upgrade {store.shown(uri)}`"
+            f"`mlflow db upgrade {uris.without_password(uri)}`"
         ) from error
 
 
@@ -249,13 +251,15 @@ def _newest_schema() -> str:
     return " ".join(sorted(named - before))
 
 
-def _client(settings: Settings, root: Path, uri: str, facts: dict[str, Any]) -> MlflowClient:
+def _client(settings: Settings, root: Path, uri: str, facts: dict[str, Any]) -> Client:
     """Return a client; the usual way to one would follow a moved workspace, which is for --fix."""
-    if uri.startswith("sqlite:///") and store.moved_from(Path(uri.removeprefix("sqlite:///"))):
-        return MlflowClient(tracking_uri=uri)
-    client = store.connect(settings, root)
-    if store.is_http(uri):
-        facts["server"] = store.server_version(uri, settings)
+    if uri.startswith("sqlite:///") and local_database.moved_from(
+        Path(uri.removeprefix("sqlite:///"))
+    ):
+        return Client(tracking_uri=uri)
+    client = connection.connect(settings, root)
+    if uris.is_http(uri):
+        facts["server"] = connection.server_version(uri, settings)
     return client
 
 
@@ -352,9 +356,7 @@ def _named(number: int | None) -> str:
     return "no version" if number is None else f"version {number}"
 
 
-def of_files(
-    client: MlflowClient, models: Iterable[Model], facts: dict[str, Any]
-) -> Iterator[Finding]:
+def of_files(client: Client, models: Iterable[Model], facts: dict[str, Any]) -> Iterator[Finding]:
     """Yield versions whose files are gone; those in use are looked at first, as far as time allows."""
     versions = [v for model in models for v in reversed(model.versions) if not v.pruned]
     versions.sort(key=lambda v: v.stage not in ("Production", "Staging"))
@@ -369,17 +371,17 @@ def of_files(
     facts["files_looked_for"] = f"{looked} of {len(versions)} versions"
 
 
-def _lost(client: MlflowClient, version: Version) -> str:
+def _lost(client: Client, version: Version) -> str:
     """Return what of a version's files is gone; empty where nothing is, or another machine's disk has them."""
     try:
         place = client.get_model_version_download_uri(version.name, str(version.version))
-        if store.is_http(client.tracking_uri) and place.startswith(("/", "file:")):
+        if uris.is_http(client.tracking_uri) and place.startswith(("/", "file:")):
             return ""
         listed = sizes(client, version)
     except (ArtifactError, MlflowException) as error:
-        return store.one_line(error)
+        return connection.one_line(error)
     if not listed:
-        return f"there are none in {store.shown(place)}"
+        return f"there are none in {uris.without_password(place)}"
     return (
         ""
         if SKOPS in listed or not version.tag("model_digest")

@@ -11,24 +11,19 @@ from mlflow.exceptions import MlflowException
 
 from lockstep.audit.checkup import Checkup, Finding, abandoned, examine
 from lockstep.config.settings import load_settings
+from lockstep.console import aligned
 from lockstep.errors import LockstepError
-from lockstep.registry.catalog import Model, get_model, registry_speaks
-from lockstep.registry.cli import aligned
 from lockstep.registry.lifecycle.moves import leaving
 from lockstep.registry.record.events import Step, Who
-from lockstep.registry.record.journal import (
-    ADOPTED_AT_ONCE,
-    Journal,
-    adopt,
-    adoptable,
-    default_who,
-    finish,
-)
+from lockstep.registry.record.journal import Journal, default_who
 from lockstep.registry.record.locking import Lock, all_locks, held
-from lockstep.registry.store import client as store
+from lockstep.registry.record.recovery import ADOPTED_AT_ONCE, adopt, adoptable, finish
+from lockstep.registry.record.registered_models import Model, get_model
+from lockstep.registry.store import connection
+from lockstep.registry.store.connection import translating_mlflow_errors
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from lockstep.registry.store.connection import Client
 
 LONGEST_FAULTS = 2000
 OF_MODELS = ("damaged record", "half-done move", "no record", "disagreement", "two Productions")
@@ -82,9 +77,9 @@ def mend(root: Path, tracking_uri: str | None, findings: Iterable[Finding]) -> l
     """Mend what was found, each model by itself; return what could not be, one line each."""
     failed = []
     try:
-        with registry_speaks():
+        with translating_mlflow_errors():
             # Connecting follows a workspace that was moved.
-            client = store.connect(load_settings(root, {"tracking_uri": tracking_uri}), root)
+            client = connection.connect(load_settings(root, {"tracking_uri": tracking_uri}), root)
             break_locks(client, [lock for lock in all_locks(client) if abandoned(lock)])
     except LockstepError as error:
         return [str(error)]
@@ -92,18 +87,18 @@ def mend(root: Path, tracking_uri: str | None, findings: Iterable[Finding]) -> l
         try:
             mend_model(client, name)
         except (LockstepError, MlflowException) as error:
-            failed.append(f"{name} could not be mended: {store.one_line(error)}")
+            failed.append(f"{name} could not be mended: {connection.one_line(error)}")
     return failed
 
 
-def break_locks(client: MlflowClient, locks: Iterable[Lock]) -> None:
+def break_locks(client: Client, locks: Iterable[Lock]) -> None:
     """Take away locks whose owners are gone, and marks of breaking one."""
     for lock in locks:
         with held(client, lock.name):  # whoever takes it breaks it, after its time
             pass
 
 
-def mend_model(client: MlflowClient, name: str) -> None:
+def mend_model(client: Client, name: str) -> None:
     """End what a crash left, accept a damaged record as it stands, and bring all that follows from it in line."""
     with held(client, name):
         book = Journal(client, get_model(client, name), Who(default_who().actor, "doctor --fix"))

@@ -12,10 +12,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from lockstep.console import aligned
 from lockstep.errors import LockstepError
 from lockstep.io import sha256_file
-from lockstep.registry.catalog import Version
-from lockstep.registry.cli import aligned
+from lockstep.registry.store.versions import Version
 
 OK, FAILED, PRUNED = "ok", "failed", "pruned"
 NOT_RECORDED, NOT_KNOWN, NOT_CHECKED = "not recorded", "not known", "not checked"

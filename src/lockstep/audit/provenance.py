@@ -22,23 +22,20 @@ from lockstep.dvc.lineage import NO_COMMIT, NO_REPOSITORY, git
 from lockstep.errors import LockstepError
 from lockstep.io import read_json, sha256_json
 from lockstep.promotion.gate_report import FOLDER
-from lockstep.registry.artifact.artifact_store import fetch_run_folder
-from lockstep.registry.catalog import Version
 from lockstep.registry.publishing.run_files import INPUTS
-from lockstep.registry.store.client import one_line
+from lockstep.registry.store.artifact_store import fetch_run_folder
+from lockstep.registry.store.connection import one_line
+from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from lockstep.registry.record.events import Event, Record
+    from lockstep.registry.store.connection import Client
 
 LINEAGE, CLOSURE, KEPT = "lineage", "closure.json", "inputs"
 """The folder of a run that tells where its model comes from, and what lies in it besides the changed inputs' sums."""
 
 
-def check_lineage(
-    client: MlflowClient, root: Path, version: Version, folder: Path
-) -> list[Finding]:
+def check_lineage(client: Client, root: Path, version: Version, folder: Path) -> list[Finding]:
     """Check a version's closure, its changed inputs and its commit; what its run keeps is put into ``folder``."""
     first = tried(version, "closure", _closure_of_run, client, folder)
     return [first, *_rest(version, root, folder)]
@@ -56,7 +53,7 @@ def _rest(version: Version, root: Path | None, folder: Path) -> list[Finding]:
 # ---------------------------------------------------------------- what went into it
 
 
-def _closure_of_run(version: Version, client: MlflowClient, folder: Path) -> Told:
+def _closure_of_run(version: Version, client: Client, folder: Path) -> Told:
     """Fetch what the run keeps of the version's origin, and check the closure."""
     vouched = version.tag("closure_digest") or version.tag("inputs_digest")
     if vouched is None or version.run_id is None:
@@ -156,12 +153,12 @@ def _is_known(root: Path | None, commit: str) -> bool:
 # ---------------------------------------------------------------- what was judged
 
 
-def check_gates(client: MlflowClient, record: Record, version: Version, folder: Path) -> Finding:
+def check_gates(client: Client, record: Record, version: Version, folder: Path) -> Finding:
     """Check the verdicts that moves of a version rest on; they are put into ``folder``."""
     return tried(version, "gates", _gates, client, record, folder)
 
 
-def _gates(version: Version, client: MlflowClient, record: Record, folder: Path) -> Told:
+def _gates(version: Version, client: Client, record: Record, folder: Path) -> Told:
     """Compare each verdict that the run keeps with the digest in the event that rests on it."""
     judged = [event for event in record.events if event.gate and event.version == version.version]
     kept = [event for event in judged if event.gate.get("file")]

@@ -22,20 +22,21 @@ from lockstep.audit.closures import (
 )
 from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.params import training_key
+from lockstep.console import aligned, listed
 from lockstep.dvc.lineage import git, input_closure
 from lockstep.errors import ArtifactError, ConfigError, RegistryError
 from lockstep.features.matrix_columns import ROW
 from lockstep.io import read_json, read_parquet, sha256_json, write_parquet
-from lockstep.registry.artifact.artifact_store import fetch_run_folder
 from lockstep.registry.artifact.loading import declared, locate, open_version
-from lockstep.registry.catalog import Version, check_version, get_model
-from lockstep.registry.cli import aligned, listed
 from lockstep.registry.publishing.run_files import INPUTS
+from lockstep.registry.record.registered_models import get_model
+from lockstep.registry.store.artifact_store import fetch_run_folder
+from lockstep.registry.store.names import check_version
+from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from lockstep.audit.rebuild import Tree
+    from lockstep.registry.store.connection import Client
 
 IDENTICAL, EQUAL, DIFFERENT = "bit-identical", "equal predictions", "different"
 TOLERANCE = 1e-9
@@ -96,14 +97,14 @@ class Rebuilt:
         return f"train_multi_model: it made another model, though nothing it was given differs{why}"
 
 
-def command(client: MlflowClient, options: argparse.Namespace) -> tuple[Any, str, int]:
+def command(client: Client, options: argparse.Namespace) -> tuple[Any, str, int]:
     """Reproduce a version by the command's options; the exit code is 1 where another model came of it."""
     version = get_model(client, options.model_name).version(check_version(options.version))
     done = reproduce(client, project_root(), version, options.keep)
     return facts(done), readable(done), int(done.verdict == DIFFERENT)
 
 
-def reproduce(client: MlflowClient, root: Path, version: Version, keep: bool = False) -> Rebuilt:
+def reproduce(client: Client, root: Path, version: Version, keep: bool = False) -> Rebuilt:
     """Make a version's training anew in a clean copy of its commit and compare the models.
 
     Nothing of this workspace, its cache or the registry is changed. Raises a LockstepError where the commit, the
@@ -168,9 +169,7 @@ def start_of(root: Path, version: Version) -> tuple[str, bool]:
     )
 
 
-def restore(
-    client: MlflowClient, version: Version, commit: str, patched: bool, tree: Tree
-) -> Origin:
+def restore(client: Client, version: Version, commit: str, patched: bool, tree: Tree) -> Origin:
     """Put a version's inputs into the copy of its commit, what was changed over the commit included."""
     kept = tree.top / "run"
     if version.run_id is not None:
@@ -217,7 +216,7 @@ def _plan(version: Version, origin: Origin, data: str, inputs: Sequence[str]) ->
 # ---------------------------------------------------------------- the two models
 
 
-def compared(client: MlflowClient, version: Version, tree: Tree) -> tuple[dict[str, Compared], str]:
+def compared(client: Client, version: Version, tree: Tree) -> tuple[dict[str, Compared], str]:
     """Return how far both models' predictions are apart, by rows, or why they could not be compared."""
     try:
         located = locate(client, version, tree.top)

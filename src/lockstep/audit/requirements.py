@@ -15,7 +15,7 @@ from pathlib import Path
 from lockstep.audit.provenance import CLOSURE, KEPT, LINEAGE
 from lockstep.dvc.lineage import git
 from lockstep.io import read_json
-from lockstep.registry.catalog import Version
+from lockstep.registry.store.versions import Version
 
 LOCK = "requirements.lock"
 _PIN = re.compile(r"([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==([^\s;\\]+)\s*(?:;\s*([^\\]*[^\\\s]))?")

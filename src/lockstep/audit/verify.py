@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 from lockstep.audit.artifacts import check_stored
 from lockstep.audit.findings import FAILED, NOT_RECORDED, OK, Finding, Told, tried
 from lockstep.audit.provenance import check_gates, check_lineage
-from lockstep.registry.catalog import STAGE_TAG, Model, Version, get_model, list_models
 from lockstep.registry.record.pointers import aliases_of
+from lockstep.registry.record.registered_models import Model, get_model, list_models
+from lockstep.registry.store.names import STAGE_TAG
+from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from lockstep.registry.record.events import Record
+    from lockstep.registry.store.connection import Client
 
 
 def verify(
-    client: MlflowClient, root: Path, name: str | None = None, version: int | None = None
+    client: Client, root: Path, name: str | None = None, version: int | None = None
 ) -> list[Finding]:
     """Check everything the registry holds, one model, or one version of it."""
     models = list_models(client) if name is None else [get_model(client, name)]
@@ -82,9 +83,7 @@ def _numbered(version: int | None) -> str:
 # ---------------------------------------------------------------- a version
 
 
-def check_version(
-    client: MlflowClient, root: Path, model: Model, version: Version
-) -> list[Finding]:
+def check_version(client: Client, root: Path, model: Model, version: Version) -> list[Finding]:
     """Check one version: its files, fetched afresh, its lineage, and that its tags agree with the record."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)

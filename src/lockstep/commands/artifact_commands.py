@@ -9,21 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import project_root
+from lockstep.console import aligned
 from lockstep.errors import ConfigError, UsageError
-from lockstep.registry.catalog import check_version
-from lockstep.registry.cli import aligned
+from lockstep.registry.store.names import check_version
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from lockstep.registry.lifecycle.prune import Choice, Pruned
     from lockstep.registry.record.events import Who
+    from lockstep.registry.store.connection import Client
 
 Answer = tuple[Any, str, int]
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 
-def checked(client: MlflowClient | None, options: argparse.Namespace) -> Answer:
+def checked(client: Client | None, options: argparse.Namespace) -> Answer:
     """Verify what was asked for; the exit code is 1 where any check fails."""
     from lockstep.audit.bundle_checks import verify_folder
     from lockstep.audit.findings import healthy, report
@@ -49,7 +48,7 @@ def _root() -> Path | None:
         return None
 
 
-def exported(client: MlflowClient, options: argparse.Namespace, who: Who) -> Answer:
+def exported(client: Client, options: argparse.Namespace, who: Who) -> Answer:
     """Export a version, and say what to do with the folder."""
     from lockstep.audit.bundle import MODEL_FOLDER, export
 
@@ -79,7 +78,7 @@ def exported(client: MlflowClient, options: argparse.Namespace, who: Who) -> Ans
     return content, "\n".join(lines), 0
 
 
-def pruned(client: MlflowClient, options: argparse.Namespace, who: Who) -> Answer:
+def pruned(client: Client, options: argparse.Namespace, who: Who) -> Answer:
     """Show whose files go and whose stay, and with --yes delete them."""
     from lockstep.registry.lifecycle.prune import KEPT, prune
 

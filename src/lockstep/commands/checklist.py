@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 from lockstep.errors import LockstepError
 
 if TYPE_CHECKING:
-    from lockstep.registry.catalog import Client, Model, Version
+    from lockstep.registry.record.registered_models import Model
+    from lockstep.registry.store.connection import Client
+    from lockstep.registry.store.versions import Version
     from lockstep.serving.loaded_model import Opened, Served
 
 Answer = tuple[bool, str]
@@ -92,7 +94,7 @@ class Deployment:
 
 def go_through(client: Client, root: Path, name: str, number: int) -> list[Step]:
     """Run every step, also after one that failed; return them in the order of the checklist."""
-    from lockstep.registry.catalog import get_model
+    from lockstep.registry.record.registered_models import get_model
 
     model = get_model(client, name)
     version = model.version(number)
@@ -178,11 +180,11 @@ def configuration(case: Deployment) -> Answer:
 
 def logged_rates(case: Deployment) -> dict[str, float]:
     """Return the rates of the decisions on the test rows that a version's run logged, by their names there."""
-    from lockstep.registry.catalog import registry_speaks
+    from lockstep.registry.store.connection import translating_mlflow_errors
 
     if case.version.run_id is None:
         return {}
-    with registry_speaks():
+    with translating_mlflow_errors():
         metrics = case.client.get_run(case.version.run_id).data.metrics
     return {name: metrics[f"test_{name}"] for name in RATES if f"test_{name}" in metrics}
 

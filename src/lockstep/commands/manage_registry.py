@@ -10,30 +10,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import project_root
+from lockstep.console import Parser, aligned, as_json, common_options, listed
 from lockstep.errors import DataError, run_command
-from lockstep.registry.catalog import (
-    STAGES,
+from lockstep.registry.record.registered_models import (
     Model,
-    Version,
-    check_name,
-    check_stage,
-    check_version,
     get_model,
     get_record,
     list_models,
     newest_in,
-    open_registry,
-    open_to_read,
 )
-from lockstep.registry.cli import Parser, aligned, as_json, common_options, listed
+from lockstep.registry.store.names import STAGES, check_name, check_stage, check_version
+from lockstep.registry.store.opening import open_registry, open_to_read
+from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from lockstep.promotion.gate_report import Gate
-    from lockstep.registry.catalog import Registry
     from lockstep.registry.lifecycle.moves import Move
     from lockstep.registry.record.events import Event, Who
+    from lockstep.registry.store.connection import Client
+    from lockstep.registry.store.opening import Registry
 
 Answer = tuple[Any, str] | tuple[Any, str, int]
 """What a command found: the same as plain JSON values, as text for people, and an exit code where it isn't 0."""
@@ -117,7 +112,7 @@ def show_model(client: Registry, options: argparse.Namespace) -> Answer:
     return facts, listed(facts)
 
 
-def transition(client: MlflowClient, options: argparse.Namespace) -> Answer:
+def transition(client: Client, options: argparse.Namespace) -> Answer:
     """Move one version."""
     from lockstep.registry.lifecycle import moves as lifecycle
 
@@ -128,7 +123,7 @@ def transition(client: MlflowClient, options: argparse.Namespace) -> Answer:
     return _moved(done, gate)
 
 
-def promote(client: MlflowClient, options: argparse.Namespace) -> Answer:
+def promote(client: Client, options: argparse.Namespace) -> Answer:
     """Move the newest version, or the one named, into Production or Staging."""
     from lockstep.registry.lifecycle import moves as lifecycle
 
@@ -144,14 +139,14 @@ def promote(client: MlflowClient, options: argparse.Namespace) -> Answer:
     return _moved(done, gate)
 
 
-def archive(client: MlflowClient, options: argparse.Namespace) -> Answer:
+def archive(client: Client, options: argparse.Namespace) -> Answer:
     """Move one version into Archived."""
     from lockstep.registry.lifecycle import moves as lifecycle
 
     return _moved(lifecycle.archive(client, options.model_name, options.version, _who(options)))
 
 
-def rollback(client: MlflowClient, options: argparse.Namespace) -> Answer:
+def rollback(client: Client, options: argparse.Namespace) -> Answer:
     """Bring back what stood in a stage before."""
     from lockstep.registry.lifecycle import moves as lifecycle
 
@@ -171,35 +166,35 @@ def history(client: Registry, options: argparse.Namespace) -> Answer:
     return [event_facts(event) for event in record.events], text
 
 
-def verify(client: MlflowClient | None, options: argparse.Namespace) -> Answer:
+def verify(client: Client | None, options: argparse.Namespace) -> Answer:
     """Check versions, or a bundle's folder, and tell whether all is well by the exit code too."""
     from lockstep.commands.artifact_commands import checked
 
     return checked(client, options)
 
 
-def export(client: MlflowClient, options: argparse.Namespace) -> Answer:
+def export(client: Client, options: argparse.Namespace) -> Answer:
     """Write a version's bundle."""
     from lockstep.commands.artifact_commands import exported
 
     return exported(client, options, _who(options))
 
 
-def prune(client: MlflowClient, options: argparse.Namespace) -> Answer:
+def prune(client: Client, options: argparse.Namespace) -> Answer:
     """Show whose files would go, or delete them."""
     from lockstep.commands.artifact_commands import pruned
 
     return pruned(client, options, _who(options))
 
 
-def compare(client: MlflowClient, options: argparse.Namespace) -> Answer:
+def compare(client: Client, options: argparse.Namespace) -> Answer:
     """Compare two versions."""
     from lockstep.promotion import compare_versions
 
     return compare_versions.compare(client, options)
 
 
-def doctor(client: MlflowClient | None, options: argparse.Namespace) -> Answer:
+def doctor(client: Client | None, options: argparse.Namespace) -> Answer:
     """Look for whatever is wrong, and mend it with --fix; tell whether all is well by the exit code too."""
     from lockstep.audit.doctor import diagnose, report
 
@@ -207,7 +202,7 @@ def doctor(client: MlflowClient | None, options: argparse.Namespace) -> Answer:
     return found.content, report(found), 0 if found.well else 1
 
 
-def reproduce(client: MlflowClient, options: argparse.Namespace) -> Answer:
+def reproduce(client: Client, options: argparse.Namespace) -> Answer:
     """Make a version again and compare; the exit code tells too."""
     from lockstep.audit.reproduce import command
 
@@ -326,7 +321,7 @@ def _option(sub: argparse.ArgumentParser, command: str, option: str, required: b
     sub.add_argument(option, metavar=metavar, required=required, help=text)
 
 
-def _gate(client: MlflowClient, options: argparse.Namespace, stage: str) -> Gate | None:
+def _gate(client: Client, options: argparse.Namespace, stage: str) -> Gate | None:
     """Return the verdict on a version that is to go into Production; what refuses is shown before the move is."""
     from lockstep.promotion.gate_report import gate_of
 

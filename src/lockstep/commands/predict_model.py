@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import project_root
+from lockstep.console import Parser, aligned, as_json, common_options
 from lockstep.errors import (
     DataError,
     RegistryError,
@@ -23,8 +24,7 @@ from lockstep.errors import (
     leave_objects_to_the_system,
     run_command,
 )
-from lockstep.registry.catalog import check_stage, check_version
-from lockstep.registry.cli import Parser, aligned, as_json, common_options
+from lockstep.registry.store.names import check_stage, check_version
 
 if TYPE_CHECKING:
     from lockstep.models.scoring.prediction import Model
@@ -214,7 +214,7 @@ def look_up(choice: Choice, root: Path, tracking_uri: str | None) -> tuple[Locat
     """Ask the registry for a choice; return where its artifact lies and why this one, where that needs a word."""
     from lockstep.promotion.best_production import best_production
     from lockstep.registry.artifact.loading import find_version, locate
-    from lockstep.registry.catalog import open_registry
+    from lockstep.registry.store.opening import open_registry
 
     client = open_registry(root, tracking_uri)
     if choice.best:

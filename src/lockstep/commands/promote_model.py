@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.commands import manage_registry as manage
 from lockstep.config.layout import project_root
+from lockstep.console import Parser, as_json, common_options
 from lockstep.errors import UsageError, run_command
-from lockstep.registry.cli import Parser, as_json, common_options
 
 if TYPE_CHECKING:
-    from lockstep.registry.catalog import Client
+    from lockstep.registry.store.connection import Client
 
 MODEL = "credit-risk-model"
 

@@ -33,7 +33,7 @@ from lockstep.io import read_json, write_text
 from lockstep.termination import terminated_as_error
 
 if TYPE_CHECKING:
-    from lockstep.registry.publishing.retrains import Retrained
+    from lockstep.commands.publish_retrain import Retrained
 
 FULL, MODELS = "full", "models"
 MODES = {
@@ -70,7 +70,7 @@ def main() -> int | None:
 
 def retrain(root: Path, asked: Asked) -> Retrained:
     """Train what was asked for through DVC, register it, and release the best."""
-    from lockstep.registry.publishing.retrains import check_ready, publish_retrain
+    from lockstep.commands.publish_retrain import check_ready, publish_retrain
 
     with only_one(root, asked.problem):
         text, params = new_params(root, asked)

@@ -17,14 +17,16 @@ from lockstep.evaluation.metrics import Scored, better, evaluate
 from lockstep.features.matrix_columns import ROW, TARGET
 from lockstep.io import read_json, read_parquet
 from lockstep.registry.artifact.loading import locate, open_version
-from lockstep.registry.catalog import SCRIPT, Version, list_models
+from lockstep.registry.record.registered_models import list_models
+from lockstep.registry.store.names import SCRIPT
+from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow import MlflowClient
     from numpy.typing import NDArray
 
     from lockstep.models.scoring.prediction import Model
+    from lockstep.registry.store.connection import Client
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Best:
     reason: str
 
 
-def best_production(client: MlflowClient, root: Path, problem: str) -> Best:
+def best_production(client: Client, root: Path, problem: str) -> Best:
     """Return the best of a problem's Production versions by the metric of params.yaml's ``compare``.
 
     Scores recorded at training are compared where all versions were scored on the same rows (equal data
@@ -57,7 +59,7 @@ def best_production(client: MlflowClient, root: Path, problem: str) -> Best:
     return _best(versions, rescored, metric, f"{len(versions)} in Production, {how}")
 
 
-def production_versions(client: MlflowClient, problem: str) -> list[Version]:
+def production_versions(client: Client, problem: str) -> list[Version]:
     """Return the versions of a problem that are in Production, by name."""
     models = list_models(client)
     found = [v for m in models for v in m.in_stage("Production") if v.tag("problem") == problem]
@@ -82,7 +84,7 @@ def recorded_scores(versions: list[Version], metric: str) -> list[float] | None:
 
 
 def rescore(
-    client: MlflowClient, root: Path, problem: str, versions: list[Version], metric: str
+    client: Client, root: Path, problem: str, versions: list[Version], metric: str
 ) -> tuple[list[float], int]:
     """Score every version on the rows this workspace chooses champions by; return the scores and the row count."""
     table, target = choose_rows(root, problem, versions)

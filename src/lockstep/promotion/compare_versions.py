@@ -14,25 +14,27 @@ import numpy as np
 
 from lockstep.config.layout import project_root
 from lockstep.config.params import load_params
+from lockstep.console import aligned
 from lockstep.errors import DataError, RegistryError, UsageError
 from lockstep.evaluation.bootstrap import interval, resampled
 from lockstep.evaluation.metrics import evaluate
 from lockstep.evaluation.paired_comparison import Difference, check_sides
 from lockstep.io import read_json, sha256_json
 from lockstep.promotion.holdout import holdout, scored
-from lockstep.registry.artifact.artifact_store import fetch_run_folder
 from lockstep.registry.artifact.loading import locate, open_version
-from lockstep.registry.catalog import Version, check_version, get_model, registry_speaks
-from lockstep.registry.cli import aligned
 from lockstep.registry.publishing.runs import flattened
+from lockstep.registry.record.registered_models import get_model
+from lockstep.registry.store.artifact_store import fetch_run_folder
+from lockstep.registry.store.connection import translating_mlflow_errors
+from lockstep.registry.store.names import check_version
+from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from lockstep.evaluation.paired_comparison import Difference
     from lockstep.evaluation.scored_rows import Scored
     from lockstep.promotion.holdout import Holdout
     from lockstep.registry.artifact.loading import Located
+    from lockstep.registry.store.connection import Client
 
 Pair = tuple[Any, Any]
 """What the version asked for has, and what the other has; None: it has no such thing, or nobody recorded it."""
@@ -67,7 +69,7 @@ class Comparison:
         return self.differences[self.metric]
 
 
-def compare(client: MlflowClient, options: argparse.Namespace) -> tuple[Any, str]:
+def compare(client: Client, options: argparse.Namespace) -> tuple[Any, str]:
     """Compare two versions by the command's options; return plain values and text."""
     name, other = options.model_name, options.against_name or options.model_name
     version = get_model(client, name).version(check_version(options.version))
@@ -80,9 +82,7 @@ def compare(client: MlflowClient, options: argparse.Namespace) -> tuple[Any, str
     return facts(found), readable(found)
 
 
-def compare_versions(
-    client: MlflowClient, root: Path, version: Version, against: Version
-) -> Comparison:
+def compare_versions(client: Client, root: Path, version: Version, against: Version) -> Comparison:
     """Score two versions on the rows new to both, and tell what went into them that differs.
 
     RegistryError for versions of different problems, and where such rows can't be told or there are none.
@@ -137,9 +137,7 @@ def measured(
 # ---------------------------------------------------------------- what went into them
 
 
-def what_differs(
-    client: MlflowClient, located: tuple[Located, Located]
-) -> dict[str, dict[str, Pair]]:
+def what_differs(client: Client, located: tuple[Located, Located]) -> dict[str, dict[str, Pair]]:
     """Return what differs between two versions: parameters, data, code, environment; each by name."""
     one, other = located[0].version, located[1].version
     read = closure_of(client, one), closure_of(client, other)
@@ -162,7 +160,7 @@ def what_differs(
     }
 
 
-def closure_of(client: MlflowClient, version: Version) -> dict[str, Any] | None:
+def closure_of(client: Client, version: Version) -> dict[str, Any] | None:
     """Return the input closure that was logged with a version's run; None where it is gone or was altered."""
     if version.run_id is None or version.tag("closure_digest") is None:
         return None
@@ -183,12 +181,12 @@ def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Pa
     }
 
 
-def _params_of(client: MlflowClient, version: Version) -> dict[str, Any]:
+def _params_of(client: Client, version: Version) -> dict[str, Any]:
     """Return type, scale and everything the run logged as a parameter."""
     own = {"type": version.tag("type"), "score_scale": version.tag("score_scale")}
     if version.run_id is None:
         return own
-    with registry_speaks():
+    with translating_mlflow_errors():
         logged = client.get_run(version.run_id).data.params
     return own | dict(sorted(logged.items()))
 

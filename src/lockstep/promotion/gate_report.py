@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lockstep.console import aligned
 from lockstep.errors import RegistryError, UsageError
 from lockstep.promotion.gates import FORCED, REFUSED, Verdict, champion_of, judge, needs_gate
-from lockstep.registry.catalog import Model, get_model, registry_speaks
-from lockstep.registry.cli import aligned
+from lockstep.registry.record.registered_models import Model, get_model
+from lockstep.registry.store.connection import translating_mlflow_errors
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from lockstep.registry.store.connection import Client
 
 FOLDER = "gates"
 """Where a version's run keeps the verdicts on it."""
@@ -85,7 +86,7 @@ class Gate:
 
 
 def gate_of(
-    client: MlflowClient,
+    client: Client,
     root: Path,
     name: str,
     version: int | str | None = None,
@@ -113,13 +114,13 @@ def check_force(force: bool, reason: str) -> None:
         raise UsageError("--force overrides the gates on record; say why with --reason TEXT")
 
 
-def _kept(client: MlflowClient, verdict: Verdict, run_id: str | None, force: bool) -> str:
+def _kept(client: Client, verdict: Verdict, run_id: str | None, force: bool) -> str:
     """Keep a verdict with the run and return the file's name; empty for a version that has no run."""
     if run_id is None:
         return ""
     name = f"{FOLDER}/{verdict.version}-{verdict.digest[:12]}"
     try:
-        with registry_speaks():
+        with translating_mlflow_errors():
             client.log_text(
                 run_id,
                 json.dumps(verdict.content, indent=2, ensure_ascii=False) + "\n",

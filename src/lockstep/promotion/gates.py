@@ -33,16 +33,16 @@ from lockstep.problems.schema import Schema, load_schema, problem_names
 from lockstep.promotion.holdout import holdout, scored
 from lockstep.promotion.slices import IN_TARGETS_UNIT, Slice, judged_slices
 from lockstep.registry.artifact.loading import locate, open_version
-from lockstep.registry.catalog import Model, Version
 from lockstep.registry.record.events import turns
+from lockstep.registry.record.registered_models import Model
+from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from lockstep.evaluation.metrics import Scored
     from lockstep.evaluation.paired_comparison import Difference
     from lockstep.models.scoring.prediction import Model as Loaded
     from lockstep.promotion.holdout import Holdout
+    from lockstep.registry.store.connection import Client
 
 PASSED, REFUSED, FORCED = "passed", "refused", "forced"
 LONGEST_SUMMARY = 400
@@ -117,7 +117,7 @@ def needs_gate(model: Model, version: Version, stage: str) -> bool:
     return stage == "Production" and (champion is None or champion.version != version.version)
 
 
-def judge(client: MlflowClient, root: Path, model: Model, version: Version, stage: str) -> Verdict:
+def judge(client: Client, root: Path, model: Model, version: Version, stage: str) -> Verdict:
     """Return what the configured checks say of a version that is to go into ``stage``.
 
     Nothing is moved or written. A ConfigError for gates of an unknown problem or metric; whatever else keeps a check
@@ -161,7 +161,7 @@ class Sides:
 class Case:
     """A version that is to go into Production, and what its checks share, each made once."""
 
-    client: MlflowClient
+    client: Client
     root: Path
     model: Model
     version: Version

@@ -22,14 +22,14 @@ from lockstep.promotion.best_production import decider, inputs_of, scored_from
 from lockstep.registry.artifact.disk_cache import keep, read_kept
 from lockstep.registry.artifact.loading import locate, open_seen
 from lockstep.registry.artifact.training_rows import Seen, arrays_of, row_keys, seen_by_training
-from lockstep.registry.catalog import Version
+from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow import MlflowClient
     from numpy.typing import NDArray
 
     from lockstep.models.scoring.prediction import Model
+    from lockstep.registry.store.connection import Client
 
 CACHE = Path(".lockstep") / "cache" / "scores"
 MOST_BYTES = 256 * 2**20
@@ -64,7 +64,7 @@ class Holdout:
 
 
 def holdout(
-    client: MlflowClient,
+    client: Client,
     root: Path,
     problem: str,
     versions: Sequence[Version],
@@ -116,7 +116,7 @@ def all_rows(root: Path, problem: str) -> Holdout:
     return Holdout(table, target, row_keys(table, schema).keys, classes, sha256_file(layout.tidy))
 
 
-def seen_by(client: MlflowClient, version: Version, root: Path) -> Seen:
+def seen_by(client: Client, version: Version, root: Path) -> Seen:
     """Return the groups a version was fitted or tuned on, as its artifact holds them.
 
     Of a version that carries none, those of this workspace's training, where that has the very same data.
@@ -133,7 +133,7 @@ def seen_by(client: MlflowClient, version: Version, root: Path) -> Seen:
             raise RegistryError(str(error)) from error
 
 
-def _carried(client: MlflowClient, version: Version, root: Path) -> Seen:
+def _carried(client: Client, version: Version, root: Path) -> Seen:
     return open_seen(locate(client, version, root))
 
 

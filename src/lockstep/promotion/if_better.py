@@ -27,15 +27,15 @@ from lockstep.promotion.gates import (
 )
 from lockstep.promotion.holdout import Holdout, scored, unseen
 from lockstep.promotion.previous_versions import distinct, scores_of, seen_of, unfit
-from lockstep.registry.catalog import Model, Version, get_model
-from lockstep.registry.lifecycle.moves import ensure_model
-from lockstep.registry.record.journal import journal
+from lockstep.registry.publishing.registration import ensure_model
+from lockstep.registry.record.recovery import open_journal
+from lockstep.registry.record.registered_models import Model, get_model
+from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from lockstep.models.scoring.prediction import Model as Loaded
     from lockstep.registry.publishing.outputs import Outputs
+    from lockstep.registry.store.connection import Client
 
 IF_BETTER = "if_better"
 NONE_ABLE = "no earlier version can score today's rows"
@@ -60,7 +60,7 @@ class Judged:
 
 
 def judged(
-    client: MlflowClient, name: str, outputs: Outputs, run_id: str, sections: Mapping[str, Gates]
+    client: Client, name: str, outputs: Outputs, run_id: str, sections: Mapping[str, Gates]
 ) -> Judged:
     """Judge a trained model against all versions of a name; a refusal is in one line and on record.
 
@@ -86,7 +86,7 @@ def judged(
     return Judged(detail, among)
 
 
-def _model(client: MlflowClient, name: str) -> Model:
+def _model(client: Client, name: str) -> Model:
     """Return the registered model, made where it is none yet."""
     ensure_model(client, name)
     return get_model(client, name)
@@ -107,7 +107,7 @@ def lost_before(model: Model, digest: str) -> str:
 
 
 def compare(
-    client: MlflowClient, model: Model, outputs: Outputs, sections: Mapping[str, Gates]
+    client: Client, model: Model, outputs: Outputs, sections: Mapping[str, Gates]
 ) -> Answer:
     """Compare a trained model with all versions of a name that can score today's rows."""
     check_sections(sections)
@@ -117,7 +117,7 @@ def compare(
         return Answer(False, f"it can't be compared with the earlier ones: {error}")
 
 
-def _compared(client: MlflowClient, model: Model, outputs: Outputs, gates: Gates) -> Answer:
+def _compared(client: Client, model: Model, outputs: Outputs, gates: Gates) -> Answer:
     if outputs.seen is None:
         raise RegistryError("its own data are not in this workspace; run `dvc pull`")
     root, alone = outputs.root, distinct(model.versions)
@@ -134,9 +134,7 @@ def _compared(client: MlflowClient, model: Model, outputs: Outputs, gates: Gates
     return answer
 
 
-def _rows(
-    client: MlflowClient, outputs: Outputs, versions: Sequence[Version], gates: Gates
-) -> Holdout:
+def _rows(client: Client, outputs: Outputs, versions: Sequence[Version], gates: Gates) -> Holdout:
     """Return the rows that neither the new model nor any of the versions has seen."""
     named = [(f"{v.name} version {v.version}", seen_of(client, outputs.root, v)) for v in versions]
     rows = unseen(outputs.root, outputs.problem, named, also=[outputs.seen] if outputs.seen else [])
@@ -145,7 +143,7 @@ def _rows(
 
 
 def _values(
-    client: MlflowClient,
+    client: Client,
     root: Path,
     versions: Sequence[Version],
     rows: Holdout,
@@ -205,12 +203,12 @@ def _value(model: Loaded, rows: Holdout, metric: str, root: Path) -> float:
     return evaluate(check_finite(scored(model, str(model.digest), rows, root), model))[metric]
 
 
-def _record(client: MlflowClient, name: str, digest: str, run_id: str, answer: Answer) -> None:
+def _record(client: Client, name: str, digest: str, run_id: str, answer: Answer) -> None:
     """Put a refusal on record, unless the same one is there."""
     gate: dict[str, Any] = {"verdict": REFUSED, "policy": IF_BETTER, "summary": answer.detail}
     gate |= {"champion": answer.best} if answer.best is not None else {}
     details = {"model_digest": digest, "run_id": run_id}
-    with journal(client, name) as book:
+    with open_journal(client, name) as book:
         told = [e for e in book.model.record.events if e.details.get("model_digest") == digest]
         if told and told[-1].gate == gate:
             return

@@ -19,14 +19,13 @@ from lockstep.promotion.holdout import Holdout, kept_scores, scored, seen_by
 from lockstep.registry.artifact.disk_cache import keep, read_kept
 from lockstep.registry.artifact.loading import costs_of, locate, open_version, schema_of
 from lockstep.registry.artifact.training_rows import Seen, keep_seen, kept_seen
-from lockstep.registry.catalog import Version
+from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from lockstep.evaluation.scored_rows import Scored
     from lockstep.models.scoring.prediction import Model
     from lockstep.problems.schema import Schema
+    from lockstep.registry.store.connection import Client
 
 CACHE = Path(".lockstep") / "cache" / "facts"
 MOST_BYTES = 8 * 2**20
@@ -50,7 +49,7 @@ def distinct(versions: Sequence[Version]) -> list[Version]:
     return list(found.values())
 
 
-def unfit(client: MlflowClient, root: Path, version: Version, schema: Schema) -> str:
+def unfit(client: Client, root: Path, version: Version, schema: Schema) -> str:
     """Return why a version can't score rows of today's schema; empty where it can."""
     if version.pruned is not None:
         return "its files were pruned"
@@ -64,7 +63,7 @@ def unfit(client: MlflowClient, root: Path, version: Version, schema: Schema) ->
     return f"it reads {', '.join(lacking[:3])}, which the schema lacks" if lacking else ""
 
 
-def seen_of(client: MlflowClient, root: Path, version: Version) -> Seen:
+def seen_of(client: Client, root: Path, version: Version) -> Seen:
     """Return the groups a version has seen, as this workspace keeps them, else as ``holdout.seen_by`` does."""
     told = version.tag("seen_digest")
     kept = kept_seen(root, told) if told else None
@@ -75,7 +74,7 @@ def seen_of(client: MlflowClient, root: Path, version: Version) -> Seen:
     return found
 
 
-def scores_of(client: MlflowClient, root: Path, version: Version, rows: Holdout) -> Scored:
+def scores_of(client: Client, root: Path, version: Version, rows: Holdout) -> Scored:
     """Return rows with a version's scores, kept ones where there are any; ArtifactError for one that doesn't open."""
     digest, facts = str(version.tag("model_digest")), _kept_facts(root, version)
     scores = kept_scores(digest, rows, root) if facts else None
@@ -93,7 +92,7 @@ def scores_of(client: MlflowClient, root: Path, version: Version, rows: Holdout)
     return found
 
 
-def _facts(client: MlflowClient, root: Path, version: Version) -> Facts:
+def _facts(client: Client, root: Path, version: Version) -> Facts:
     """Return what a version reads: as kept where its seen groups are kept too, else as its artifact's schema says."""
     told, facts = version.tag("seen_digest"), _kept_facts(root, version)
     if facts is not None and (told is None or kept_seen(root, told) is not None):

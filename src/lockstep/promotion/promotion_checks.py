@@ -16,18 +16,20 @@ from lockstep.errors import RegistryError
 from lockstep.evaluation.metrics import better
 from lockstep.promotion.gates import Answer
 from lockstep.registry.artifact.loading import locate, open_version
-from lockstep.registry.catalog import Model, Version, registry_speaks
 from lockstep.registry.record.events import to_undo
+from lockstep.registry.record.registered_models import Model
+from lockstep.registry.store.connection import translating_mlflow_errors
+from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from lockstep.registry.store.connection import Client
 
 KS = "ks"
 MOST_SPREAD = 0.05
 """The standard deviation over the folds, as a share of their mean, up to which a metric counts as stable."""
 
 
-def winning(client: MlflowClient, root: Path, model: Model, version: Version) -> Answer:
+def winning(client: Client, root: Path, model: Model, version: Version) -> Answer:
     """Tell whether no version of the same data is better on the validation rows, nor KS, and the folds agree."""
     problem = version.tag("problem")
     if not problem:
@@ -63,11 +65,11 @@ def best_of(version: Version, rivals: Sequence[Version], metric: str, slack: flo
     return gap <= slack, told + (f", within a fold's {slack:.4f}" if gap <= slack else "")
 
 
-def folds_of(client: MlflowClient, version: Version, metric: str) -> list[float]:
+def folds_of(client: Client, version: Version, metric: str) -> list[float]:
     """Return a metric of a version's training, fold by fold, as its run logged it; none where it has no folds."""
     if version.run_id is None:
         return []
-    with registry_speaks():
+    with translating_mlflow_errors():
         found = client.get_metric_history(version.run_id, f"folds_{metric}")
     return [one.value for one in sorted(found, key=lambda one: one.step)]
 
@@ -85,11 +87,11 @@ def stable(metric: str, folds: Sequence[float]) -> Answer:
     return fine, told if fine else f"{told}, more than {MOST_SPREAD:.0%} of it"
 
 
-def run_recorded(client: MlflowClient, version: Version) -> Answer:
+def run_recorded(client: Client, version: Version) -> Answer:
     """Tell whether the run that made a version is there, finished, and of the same model."""
     if version.run_id is None:
         return False, "the version names no run"
-    with registry_speaks():
+    with translating_mlflow_errors():
         run = client.get_run(version.run_id)
     told = f"run {version.run_id} of commit {(version.tag('git_commit') or 'unknown')[:9]}"
     if run.info.status != "FINISHED":
@@ -100,7 +102,7 @@ def run_recorded(client: MlflowClient, version: Version) -> Answer:
     return True, f"{told}, model digest {digest[:12]}"
 
 
-def way_back(client: MlflowClient, root: Path, model: Model, version: Version) -> Answer:
+def way_back(client: Client, root: Path, model: Model, version: Version) -> Answer:
     """Tell which version a rollback would bring back, and whether that one still loads with all its checks."""
     stands = [v.version for v in model.in_stage("Production")]
     before = stands

@@ -19,10 +19,9 @@ from lockstep.errors import RegistryError, run_command
 from lockstep.io import sha256_json
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from lockstep.registry.publishing.outputs import Outputs
     from lockstep.registry.publishing.publish import Published
+    from lockstep.registry.store.connection import Client
 
 PARENT_KEY, PARENT = "lockstep.parent_of", "mlflow.parentRunId"
 
@@ -37,7 +36,7 @@ def register_models(
     import requests
     from mlflow.exceptions import MlflowException
 
-    from lockstep.registry.store.client import connect, one_line, raise_interrupt
+    from lockstep.registry.store.connection import connect, one_line, raise_interrupt
 
     settings = load_settings(root)
     if not settings.publish:
@@ -75,7 +74,7 @@ def _by_problem(
 
 
 def _register_problem(
-    client: MlflowClient,
+    client: Client,
     settings: Settings,
     root: Path,
     problem: str,
@@ -109,7 +108,7 @@ def _of_retrain(version: Any) -> bool:
     return version is not None and RETRAIN in version.tags
 
 
-def _some_alone(client: MlflowClient, published: list[Published]) -> bool:
+def _some_alone(client: Client, published: list[Published]) -> bool:
     """Tell whether one of these models' runs has no parent yet: some types trained together get one of their own."""
     return any(PARENT not in client.get_run(one.run_id).data.tags for one in published)
 
@@ -125,7 +124,7 @@ def _outputs(root: Path, training: Training) -> Outputs | None:
 
 
 def tie_to_parent(
-    client: MlflowClient,
+    client: Client,
     settings: Settings,
     outputs: list[Outputs],
     published: list[Published],
@@ -139,7 +138,7 @@ def tie_to_parent(
     from lockstep.registry.publishing.destinations import experiment_of
     from lockstep.registry.publishing.runs import find_run, log_run
     from lockstep.registry.publishing.tags import PROBLEM
-    from lockstep.registry.store import client as store
+    from lockstep.registry.store import connection, uris
 
     root, problem = outputs[0].root, outputs[0].problem
     experiment = experiment_of(client, settings, root, problem)
@@ -147,7 +146,7 @@ def tie_to_parent(
     found = find_run(client, experiment, {PARENT_KEY: key})
     if found is not None:
         return found.run_id
-    with store.fluent(store.resolve_uri(settings, root)), tempfile.TemporaryDirectory() as made:
+    with connection.fluent(uris.resolve_uri(settings, root)), tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         if metric:
             write_comparison(ProblemLayout(root, problem), folder, metric)
@@ -201,7 +200,7 @@ def _parent_record(outputs: list[Outputs], tags: dict[str, str], compared: bool)
     )
 
 
-def _tie(client: MlflowClient, parent_id: str, children: list[str]) -> None:
+def _tie(client: Client, parent_id: str, children: list[str]) -> None:
     for run_id in children:
         client.set_tag(run_id, PARENT, parent_id)
 

@@ -110,7 +110,7 @@ def bundle_of(options: argparse.Namespace, root: Path, temporary: Path) -> Path:
             )
         return Path(options.bundle)
     from lockstep.audit.bundle import export
-    from lockstep.registry.catalog import open_registry
+    from lockstep.registry.store.opening import open_registry
     from lockstep.serving.model_source import registered_name
     from lockstep.serving.settings import load_serving
 

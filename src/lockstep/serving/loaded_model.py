@@ -17,7 +17,7 @@ from lockstep.models.scoring.contributions import Explainer
 from lockstep.models.scoring.prediction import Model
 from lockstep.models.scoring.scorer import Scorer, columns_of
 from lockstep.promotion.gates import signature_faults
-from lockstep.registry.catalog import was_dirty
+from lockstep.registry.store.versions import was_dirty
 from lockstep.serving.form_page import page
 from lockstep.serving.openapi import openapi
 from lockstep.serving.request_parsing import RecordReader

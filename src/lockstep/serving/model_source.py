@@ -25,20 +25,15 @@ from lockstep.registry.artifact.loading import (
     open_folder,
     open_version,
 )
-from lockstep.registry.catalog import (
-    TAG_PREFIX,
-    NotRegistered,
-    marks_of,
-    newest_in,
-    open_registry,
-    open_to_read,
-)
 from lockstep.registry.publishing.destinations import model_name
+from lockstep.registry.record.registered_models import marks_of, newest_in
+from lockstep.registry.store.names import TAG_PREFIX, NotRegistered
+from lockstep.registry.store.opening import open_registry, open_to_read
 from lockstep.serving.loaded_model import Opened, Served, prepare
 from lockstep.serving.settings import ServingSettings
 
 if TYPE_CHECKING:
-    from lockstep.registry.catalog import Version
+    from lockstep.registry.store.versions import Version
 
 _RUN = re.compile(r"runs:/(?P<run>[0-9A-Za-z]+)(?:/model)?/?")
 _VERSION = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>[1-9][0-9]*)")

@@ -31,20 +31,16 @@ from lockstep.problems.schema import Schema, read_schema
 from lockstep.registry.artifact.mlflow_leftovers import drop_added_on_loading
 from lockstep.registry.artifact.packaging import GOLDEN, SCHEMA, SHIPPED_CODE, SKOPS
 from lockstep.registry.artifact.training_rows import Seen, read_seen
-from lockstep.registry.catalog import (
-    NotRegistered,
-    Version,
-    get_model,
-    newest_in,
-    pruned_line,
-    registry_speaks,
-    versions_of_run,
-)
-from lockstep.registry.store.client import fluent, one_line
+from lockstep.registry.record.registered_models import get_model, newest_in
+from lockstep.registry.store.connection import fluent, one_line, translating_mlflow_errors
+from lockstep.registry.store.names import NotRegistered
+from lockstep.registry.store.queries import versions_of_run
+from lockstep.registry.store.versions import Version, pruned_line
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow import MlflowClient
+
+    from lockstep.registry.store.connection import Client
 
 CACHE = Path(".lockstep") / "cache" / "models"
 DOUBTED = Path(".lockstep") / "cache" / "doubted"
@@ -62,7 +58,7 @@ class Located:
 
 
 def load_version(
-    client: MlflowClient,
+    client: Client,
     root: Path,
     name: str | None = None,
     *,
@@ -76,7 +72,7 @@ def load_version(
 
 
 def find_version(
-    client: MlflowClient,
+    client: Client,
     name: str | None = None,
     *,
     version: int | None = None,
@@ -93,7 +89,7 @@ def find_version(
     return get_model(client, name).version(version)
 
 
-def locate(client: MlflowClient, version: Version, root: Path) -> Located:
+def locate(client: Client, version: Version, root: Path) -> Located:
     """Return a version's artifact folder from the cache, downloaded where it is not there or was changed."""
     if version.pruned is not None:
         raise ArtifactError(pruned_line(version))
@@ -213,7 +209,7 @@ def _noted(folder: Path) -> Iterator[None]:
         raise
 
 
-def doubted_fault(client: MlflowClient, version: Version, root: Path) -> str:
+def doubted_fault(client: Client, version: Version, root: Path) -> str:
     """Return why an artifact that was refused in this workspace is damaged in the registry too; empty if it isn't.
 
     It is downloaded for that. Golden outputs are not compared: other package versions may differ in them.
@@ -234,7 +230,7 @@ def doubted_fault(client: MlflowClient, version: Version, root: Path) -> str:
     return ""
 
 
-def _version_of_run(client: MlflowClient, run_id: str) -> Version:
+def _version_of_run(client: Client, run_id: str) -> Version:
     """Return the newest version that a run made; a run without one is an error that says what it is."""
     found = versions_of_run(client, run_id)
     if found:
@@ -261,7 +257,7 @@ def _digest(version: Version) -> str:
     return digest
 
 
-def _download(client: MlflowClient, version: Version, folder: Path) -> None:
+def _download(client: Client, version: Version, folder: Path) -> None:
     """Fetch a version's whole artifact and write down each file's sum; a wrong one is not kept."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     where = f"{version.name} version {version.version}"
@@ -269,7 +265,7 @@ def _download(client: MlflowClient, version: Version, folder: Path) -> None:
     with whole_folder(folder) as part:
         try:
             # MLflow resolves models:/ by its global store, whatever tracking URI it is given
-            with registry_speaks(), fluent(client.tracking_uri):
+            with translating_mlflow_errors(), fluent(client.tracking_uri):
                 mlflow.artifacts.download_artifacts(
                     uri, dst_path=str(part), tracking_uri=client.tracking_uri
                 )

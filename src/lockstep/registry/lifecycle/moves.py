@@ -8,47 +8,22 @@ begins by ending what a crash left open, so the command after a crash mends.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlflow.exceptions import MlflowException
-
 from lockstep.errors import RegistryError, UsageError
-from lockstep.registry.catalog import (
-    STAGE_TAG,
-    Model,
-    Version,
-    check_has_files,
-    check_stage,
-    check_version,
-    registry_speaks,
-    shortened,
-    version_from,
-)
 from lockstep.registry.record.events import Event, Step, Turn, Who, to_undo, turns
-from lockstep.registry.record.journal import EVENT_TAG, REFUSED, Journal, journal
+from lockstep.registry.record.journal import REFUSED, Journal
 from lockstep.registry.record.pointers import aliases_of
+from lockstep.registry.record.recovery import open_journal
+from lockstep.registry.record.registered_models import Model
+from lockstep.registry.store.names import check_stage, check_version, shortened
+from lockstep.registry.store.versions import Version, check_has_files
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from lockstep.promotion.gate_report import Gate
-
-__all__ = [
-    "Move",
-    "OthersCame",
-    "Step",
-    "archive",
-    "promote",
-    "register_version",
-    "rollback",
-    "transition",
-]
-
-
-class OthersCame(RegistryError):
-    """The versions of a model are not those any more that another was judged against."""
+    from lockstep.registry.store.connection import Client
 
 
 @dataclass(frozen=True)
@@ -67,69 +42,8 @@ class Move:
         return bool(self.made_way) or self.step.was != self.step.now
 
 
-def register_version(
-    client: MlflowClient,
-    name: str,
-    model_id: str,
-    run_id: str,
-    tags: dict[str, str],
-    stage: str = "None",
-    again: bool = False,
-    who: Who | None = None,
-    among: Collection[int] | None = None,
-) -> tuple[Version, bool]:
-    """Make a version of a logged model on record; return it, and whether it is new.
-
-    A version of the same digest (tag ``lockstep.model_digest``) is returned in its place, unless ``again``.
-    ``among`` are the versions it was judged against; OthersCame where those are not all there are.
-    """
-    ensure_model(client, name)
-    with journal(client, name, who) as book:
-        digest = tags["lockstep.model_digest"]
-        twins = [v for v in book.model.versions if v.tag("model_digest") == digest]
-        if twins and not again:
-            return twins[-1], False
-        if among is not None:
-            _check_among(book.model, among)
-        details = {"model_digest": digest, "run_id": run_id}
-        if sums := tags.get("lockstep.sums_digest"):
-            details["sums_digest"] = sums
-        event = book.begin("register", stage=stage, details=details)
-        with registry_speaks():
-            made = client.create_model_version(
-                name,
-                source=f"models:/{model_id}",
-                run_id=run_id,
-                model_id=model_id,
-                tags={STAGE_TAG: stage, EVENT_TAG: event.token, **tags},
-            )
-        book.end(event, version=int(made.version))
-        if stage != "None":
-            book.settle()
-        return version_from(made), True
-
-
-def _check_among(model: Model, judged: Collection[int]) -> None:
-    there = {version.version for version in model.versions}
-    if there != set(judged):
-        told = ", ".join(map(str, sorted(there ^ set(judged))))
-        raise OthersCame(
-            f"version {told} of {model.name} came or went while a new model was judged"
-        )
-
-
-def ensure_model(client: MlflowClient, name: str) -> None:
-    """Make a registered model where there is none."""
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
-            with registry_speaks():
-                raise
-
-
 def transition(
-    client: MlflowClient,
+    client: Client,
     name: str,
     version: int | str,
     stage: str,
@@ -140,12 +54,12 @@ def transition(
     """Put a version into a stage; a version that stands there already stays. What ``gate`` refuses is on record."""
     check_stage(stage)
     number = check_version(version)
-    with journal(client, name, who) as book:
+    with open_journal(client, name, who) as book:
         return move(book, action, number, stage, gate)
 
 
 def promote(
-    client: MlflowClient,
+    client: Client,
     name: str,
     version: int | str | None = None,
     stage: str = "Production",
@@ -160,18 +74,18 @@ def promote(
     if check_stage(stage) not in ("Staging", "Production"):
         raise UsageError(f"promote goes to Staging or Production; for {stage} use transition")
     number = None if version is None else check_version(version)
-    with journal(client, name, who) as book:
+    with open_journal(client, name, who) as book:
         wanted = book.model.newest.version if number is None else number
         return move(book, "promote", wanted, stage, gate, aside)
 
 
-def archive(client: MlflowClient, name: str, version: int | str, who: Who | None = None) -> Move:
+def archive(client: Client, name: str, version: int | str, who: Who | None = None) -> Move:
     """Put a version into Archived; archiving what is archived succeeds."""
     return transition(client, name, version, "Archived", who, action="archive")
 
 
 def rollback(
-    client: MlflowClient,
+    client: Client,
     name: str,
     stage: str = "Production",
     version: int | str | None = None,
@@ -187,7 +101,7 @@ def rollback(
     wanted = None if version is None else check_version(version)
     if wanted is not None and run_id is not None:
         raise UsageError("give the version to go back to by --to N or by --run-id ID, not by both")
-    with journal(client, name, who) as book:
+    with open_journal(client, name, who) as book:
         if wanted is None and run_id is None:
             return _undo(book, stage)
         number = _of_run(book.model, run_id) if wanted is None else wanted

@@ -13,20 +13,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lockstep.errors import ArtifactError, RegistryError, UsageError
-from lockstep.registry.artifact.artifact_store import delete_files, sizes
-from lockstep.registry.catalog import (
-    PRUNED_TAG,
-    Model,
-    Version,
-    get_model,
-    list_models,
-    registry_speaks,
-)
+from lockstep.registry.record.deletions import carry_out
 from lockstep.registry.record.events import Event, Record, Who, changes, to_undo
-from lockstep.registry.record.journal import Journal, check_intact, journal
+from lockstep.registry.record.journal import Journal, check_intact
+from lockstep.registry.record.recovery import open_journal
+from lockstep.registry.record.registered_models import Model, get_model, list_models
+from lockstep.registry.store.artifact_store import sizes
+from lockstep.registry.store.connection import translating_mlflow_errors
+from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from lockstep.registry.store.connection import Client
 
 ACTION = "prune"
 KEPT = 3
@@ -67,7 +64,7 @@ class Pruned:
 
 
 def prune(
-    client: MlflowClient,
+    client: Client,
     name: str,
     keep: int = KEPT,
     older_than: float = 0.0,
@@ -88,7 +85,7 @@ def prune(
     going = [choice for choice in choices if choice.goes]
     events: list[int] = []
     for start in range(0, len(going), AT_ONCE):
-        with journal(client, name, who) as book:
+        with open_journal(client, name, who) as book:
             events.append(_delete(book, going[start : start + AT_ONCE]).number)
     return Pruned(name, choices, done=True, events=tuple(events))
 
@@ -96,7 +93,7 @@ def prune(
 # ---------------------------------------------------------------- which
 
 
-def choose(client: MlflowClient, model: Model, keep: int, older_than: float) -> list[Choice]:
+def choose(client: Client, model: Model, keep: int, older_than: float) -> list[Choice]:
     """Return every Archived version that has its files, the newest first, each with the reason why they stay."""
     archived = [v for v in model.in_stage("Archived")[::-1] if v.pruned is None]
     newest = {v.version for v in archived[:keep]}
@@ -114,7 +111,7 @@ def _reason(version: Version, newest: set[int], young: set[int], needed: dict[in
     return needed.get(version.version, "")
 
 
-def _choice(client: MlflowClient, version: Version, reason: str) -> Choice:
+def _choice(client: Client, version: Version, reason: str) -> Choice:
     """Complete a choice by what only the store can tell: files that can be reached, and no run that needs them."""
     reason = reason or own_files(version) or _child_of(client, version)
     if reason:
@@ -128,7 +125,7 @@ def _choice(client: MlflowClient, version: Version, reason: str) -> Choice:
     return Choice(version, "", len(found), sum(found.values()))
 
 
-def references(client: MlflowClient, model: Model) -> dict[int, str]:
+def references(client: Client, model: Model) -> dict[int, str]:
     """Return the versions that something refers to, each with what that is."""
     found: dict[int, str] = {}
     for stage in ("Staging", "Production"):
@@ -168,11 +165,11 @@ def own_files(version: Version) -> str:
     )
 
 
-def _child_of(client: MlflowClient, version: Version) -> str:
+def _child_of(client: Client, version: Version) -> str:
     """Return which run names the version's run as its parent, if one does."""
     if version.run_id is None:
         return ""
-    with registry_speaks():
+    with translating_mlflow_errors():
         experiment = client.get_run(version.run_id).info.experiment_id
         condition = f"tags.`mlflow.parentRunId` = '{version.run_id}'"
         children = client.search_runs([experiment], condition, max_results=1)
@@ -203,54 +200,3 @@ def _delete(book: Journal, choices: list[Choice]) -> Event:
             )
     details = {str(c.version.version): c.version.tag("model_digest") or "" for c in choices}
     return carry_out(book, book.begin(ACTION, details=details))
-
-
-def carry_out(book: Journal, event: Event, mended_by: str = "") -> Event:
-    """Delete what an event says, or the rest of it after a crash (``mended_by`` then says who goes on), and end it.
-
-    Where the store refuses, the event ends as dropped; that hinders no move that only mends, and is an error else.
-    """
-    there = {version.version: version for version in book.model.versions}
-    for number in sorted(map(int, event.details)):
-        if number not in there:  # deleted in MLflow's own pages since
-            continue
-        version = there[number]
-        if book.lock:
-            book.lock.check()
-        if mended_by and _taken_up(book.model, version):
-            continue
-        try:
-            _delete_one(book, version, event)
-        except ArtifactError as error:
-            whole = book.end(event, "dropped", mended_by=mended_by)
-            if mended_by:
-                return whole
-            raise RegistryError(
-                f"{error}; it keeps its files, as do the versions after it; delete them where the store is, or let "
-                "its server allow it"
-            ) from error
-    return book.end(event, mended_by=mended_by)
-
-
-def _taken_up(model: Model, version: Version) -> bool:
-    """Tell whether another tool has taken a version into use since its prune began."""
-    return version.stage != "Archived" or version.version in model.aliases.values()
-
-
-def _delete_one(book: Journal, version: Version, event: Event) -> None:
-    """Mark a version, then delete its files: files that are gone unmarked would be taken for damage.
-
-    The mark goes again where the store refused and nothing is gone.
-    """
-    there = sizes(book.client, version)
-    with registry_speaks():
-        book.client.set_model_version_tag(
-            version.name, str(version.version), PRUNED_TAG, str(event.number)
-        )
-    try:
-        delete_files(book.client, version)
-    except ArtifactError:
-        if sizes(book.client, version) == there:
-            with registry_speaks():
-                book.client.delete_model_version_tag(version.name, str(version.version), PRUNED_TAG)
-        raise

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from lockstep.config.settings import Settings
 from lockstep.models.naming import registered_name
 from lockstep.problems.schema import load_schema
-from lockstep.registry.store import client as store
+from lockstep.registry.store import connection, uris
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from lockstep.registry.store.connection import Client
 
 _EXPERIMENT_VARIABLES = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
 
@@ -22,10 +22,10 @@ def model_name(settings: Settings, problem: str, model_type: str) -> str:
     return registered_name(problem, model_type, settings.registered_model_name)
 
 
-def experiment_of(client: MlflowClient, settings: Settings, root: Path, problem: str) -> str:
+def experiment_of(client: Client, settings: Settings, root: Path, problem: str) -> str:
     """Return the id of the experiment a problem's runs go to."""
     name = settings.experiment_name or load_schema(problem).experiment
-    return store.experiment_id(client, store.resolve_uri(settings, root), root, name)
+    return connection.experiment_id(client, uris.resolve_uri(settings, root), root, name)
 
 
 def registers(settings: Settings) -> bool:

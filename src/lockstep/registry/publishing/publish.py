@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.config.settings import Settings, load_settings
 from lockstep.errors import ArtifactError, RegistryError
+from lockstep.registry.artifact.integrity import lost_artifact
 from lockstep.registry.artifact.training_rows import to_bytes
-from lockstep.registry.publishing.artifact_integrity import lost_artifact
 from lockstep.registry.publishing.destinations import experiment_of, model_name, registers
 from lockstep.registry.publishing.outputs import Outputs, read_outputs
 from lockstep.registry.publishing.run_content import record
@@ -36,12 +36,11 @@ from lockstep.registry.publishing.tags import (
     run_tags,
     version_tags,
 )
-from lockstep.registry.store import client as store
+from lockstep.registry.store import connection, uris
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from lockstep.registry.artifact.packaging import Package
+    from lockstep.registry.store.connection import Client
 
 
 _ROUNDS = 10
@@ -103,14 +102,14 @@ def publish_training(
     from mlflow.exceptions import MlflowException
 
     try:
-        client = store.connect(settings, root)
+        client = connection.connect(settings, root)
         known = versions_by_digest(client, problem)
         published = publish(client, settings, outputs, known, timings)
     except (RegistryError, MlflowException, OSError) as error:  # requests' errors are OSErrors
-        store.raise_interrupt(error)
+        connection.raise_interrupt(error)
         _say(
             f"WARNING {problem} {model_type} is trained and kept, but not in the registry: "
-            f"{store.one_line(error)}; the next `dvc repro` registers it"
+            f"{connection.one_line(error)}; the next `dvc repro` registers it"
         )
         return None
     print(line(published), file=sys.stderr)
@@ -118,7 +117,7 @@ def publish_training(
 
 
 def publish(
-    client: MlflowClient,
+    client: Client,
     settings: Settings,
     outputs: Outputs,
     known: dict[tuple[str, str], Any],
@@ -137,7 +136,7 @@ def publish(
             note_commit(client, found, outputs)
             return _published(found, new=False)
         _say(f"WARNING {name} version {found.version}: {lost}; it is registered anew")
-    with store.fluent(store.resolve_uri(settings, outputs.root)):
+    with connection.fluent(uris.resolve_uri(settings, outputs.root)):
         logged = _run_of(client, settings, outputs, timings, again=bool(lost))
         if logged.model_id is None or not registers(settings):
             return Published(name, None, "None", logged.run_id, outputs.digest, new=True)
@@ -147,11 +146,11 @@ def publish(
 
 
 def _admitted(
-    client: MlflowClient, settings: Settings, name: str, outputs: Outputs, logged: Logged
+    client: Client, settings: Settings, name: str, outputs: Outputs, logged: Logged
 ) -> Published:
     """Register a new model, if the policy lets it in; judged again as long as others come in between."""
     from lockstep.promotion.if_better import IF_BETTER, judged
-    from lockstep.registry.lifecycle.moves import OthersCame
+    from lockstep.registry.publishing.registration import OthersCame
 
     if settings.registration_policy != IF_BETTER:
         return register(client, settings, name, outputs, logged)
@@ -171,7 +170,7 @@ def _admitted(
 
 
 def publish_anew(
-    client: MlflowClient,
+    client: Client,
     settings: Settings,
     outputs: Outputs,
     experiment: str,
@@ -183,12 +182,12 @@ def publish_anew(
     go on the version too. The stage is ``settings.initial_stage``.
     """
     name = model_name(settings, outputs.problem, outputs.type)
-    with store.fluent(store.resolve_uri(settings, outputs.root)):
+    with connection.fluent(uris.resolve_uri(settings, outputs.root)):
         logged = _log(client, experiment, settings, outputs, None, tags)
         return register(client, settings, name, outputs, logged, again=True, tags=tags)
 
 
-def note_commit(client: MlflowClient, version: Any, outputs: Outputs) -> None:
+def note_commit(client: Client, version: Any, outputs: Outputs) -> None:
     """Tag a version that was made with uncommitted inputs with the commit that has them now, if this one has."""
     tags = version.tags
     if tags.get("lockstep.dirty") != "true" or COMMITTED_AS in tags:
@@ -203,7 +202,7 @@ def note_commit(client: MlflowClient, version: Any, outputs: Outputs) -> None:
 
 
 def register(
-    client: MlflowClient,
+    client: Client,
     settings: Settings,
     name: str,
     outputs: Outputs,
@@ -218,7 +217,7 @@ def register(
     versions are no longer those it was judged ``among``. Needs MLflow's global functions pointed at the client's
     store: they resolve the model's address.
     """
-    from lockstep.registry.lifecycle.moves import register_version
+    from lockstep.registry.publishing.registration import register_version
 
     more = {key: value for key, value in (tags or {}).items() if key.startswith("lockstep.")}
     with asked(retries=0):  # asked again, a server that was only slow would make two
@@ -238,7 +237,7 @@ def register(
 
 
 def _run_of(
-    client: MlflowClient,
+    client: Client,
     settings: Settings,
     outputs: Outputs,
     timings: dict[str, float] | None,
@@ -258,7 +257,7 @@ def _run_of(
 
 
 def _log(
-    client: MlflowClient,
+    client: Client,
     experiment: str,
     settings: Settings,
     outputs: Outputs,
@@ -293,7 +292,7 @@ def _packed(outputs: Outputs, pipeline: Any) -> Package:
     return packed
 
 
-def versions_by_digest(client: MlflowClient, problem: str) -> dict[tuple[str, str], Any]:
+def versions_by_digest(client: Client, problem: str) -> dict[tuple[str, str], Any]:
     """Return a problem's versions by model name and digest, the newest where several have one."""
     found: dict[tuple[str, str], Any] = {}
     token = None

@@ -19,8 +19,9 @@ from lockstep.io import sha256_json
 from lockstep.registry.artifact.packaging import Flavor, Package
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import DatasetInput
+
+    from lockstep.registry.store.connection import Client
 
 ARTIFACT_BYTES = "lockstep.artifact_bytes"
 """The tag of a logged model that says how long its model.skops is: a listing then shows where it was cut off."""
@@ -63,7 +64,7 @@ class Logged:
 
 
 def log_run(
-    client: MlflowClient,
+    client: Client,
     experiment_id: str,
     record: Record,
     folder: Path | None,
@@ -124,9 +125,7 @@ def _hurried_on_failure(patience: ExitStack) -> Iterator[None]:
         raise
 
 
-def find_run(
-    client: MlflowClient, experiment_id: str, tags: dict[str, str | None]
-) -> Logged | None:
+def find_run(client: Client, experiment_id: str, tags: dict[str, str | None]) -> Logged | None:
     """Return the finished run with these tags (None: without that tag), and its model.
 
     Runs that a crash left open are marked FAILED on the way.
@@ -158,7 +157,7 @@ def flattened(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", value
 
 
-def _log_params(client: MlflowClient, run_id: str, params: dict[str, Any]) -> None:
+def _log_params(client: Client, run_id: str, params: dict[str, Any]) -> None:
     listed = [Param(key, str(value)) for key, value in params.items()]
     for start in range(0, len(listed), PARAMS_BATCH):
         client.log_batch(run_id, params=listed[start : start + PARAMS_BATCH])
@@ -182,7 +181,7 @@ def _log_model(record: Record, packed: Package) -> str:
     return str(info.model_id)
 
 
-def _log_metrics(client: MlflowClient, run_id: str, model_id: str | None, record: Record) -> None:
+def _log_metrics(client: Client, run_id: str, model_id: str | None, record: Record) -> None:
     """Log metrics against the model and the data they were measured on, and series step by step."""
     now = int(time.time() * 1000)
     logged = []

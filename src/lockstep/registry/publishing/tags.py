@@ -14,9 +14,8 @@ from lockstep.registry.publishing.destinations import dvc_experiment
 from lockstep.registry.publishing.runs import SUMS_DIGEST
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from lockstep.registry.publishing.outputs import Outputs
+    from lockstep.registry.store.connection import Client
 
 DIGEST, STAGE, PROBLEM, TYPE = (
     "lockstep.model_digest",
@@ -93,7 +92,7 @@ def data_tags(outputs: Outputs) -> dict[str, str]:
     }
 
 
-def noted_tags(client: MlflowClient, model_id: str) -> dict[str, str]:
+def noted_tags(client: Client, model_id: str) -> dict[str, str]:
     """Return the tags by which a version's files are checked, as they were noted with the logged model."""
     noted = client.get_logged_model(model_id).tags
     return {key: noted[key] for key in (SUMS_DIGEST, SEEN_DIGEST) if key in noted}

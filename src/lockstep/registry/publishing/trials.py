@@ -17,10 +17,10 @@ from lockstep.config.settings import load_settings
 from lockstep.errors import RegistryError
 from lockstep.models.search import TrialResult
 from lockstep.problems.schema import load_schema
-from lockstep.registry.store import client as store
+from lockstep.registry.store import connection, uris
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from lockstep.registry.store.connection import Client
 
 SEARCH = "lockstep.search"
 TRIAL = "lockstep.trial"
@@ -34,7 +34,7 @@ class SearchLog:
     A server that fails on the way costs the log, not the search: it is told once, and nothing more is asked.
     """
 
-    client: MlflowClient
+    client: Client
     experiment_id: str
     parent_id: str
     study: str
@@ -55,7 +55,7 @@ class SearchLog:
             log()
         except (MlflowException, requests.RequestException) as error:
             self.lost = True
-            warn(store.one_line(error))
+            warn(connection.one_line(error))
 
     def _add(self, result: TrialResult) -> None:
         chosen = f"tags.`{SEARCH}` = '{self.study}' and tags.`{TRIAL}` = '{result.number}'"
@@ -108,16 +108,16 @@ def open_search(root: Path, problem: str, model_type: str, study: str) -> Search
     if not settings.publish:
         return None
     try:
-        client = store.connect(settings, root)
+        client = connection.connect(settings, root)
         name = settings.experiment_name or load_schema(problem).experiment
-        experiment = store.experiment_id(client, store.resolve_uri(settings, root), root, name)
+        experiment = connection.experiment_id(client, uris.resolve_uri(settings, root), root, name)
         return SearchLog(client, experiment, _parent(client, experiment, model_type, study), study)
     except (RegistryError, MlflowException, requests.RequestException) as error:
-        warn(store.one_line(error))
+        warn(connection.one_line(error))
         return None
 
 
-def _parent(client: MlflowClient, experiment: str, model_type: str, study: str) -> str:
+def _parent(client: Client, experiment: str, model_type: str, study: str) -> str:
     tags = {SEARCH: study, TRIAL: "parent", "mlflow.runName": f"search {model_type}"}
     found = client.search_runs(
         [experiment], f"tags.`{SEARCH}` = '{study}' and tags.`{TRIAL}` = 'parent'", max_results=1

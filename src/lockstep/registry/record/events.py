@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from lockstep.console import check_plain
 from lockstep.errors import UsageError
 from lockstep.io import sha256_json
-from lockstep.registry.cli import check_plain
 
 BEGUN, ENDED, HEAD = "lockstep.event.", "lockstep.ended.", "lockstep.head"
 """Tags of a registered model: an event's begin and end by number, and the number and digest of the last that ended."""

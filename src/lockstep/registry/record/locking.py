@@ -26,10 +26,11 @@ from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 
 from lockstep.errors import RegistryError
-from lockstep.registry.catalog import LOCK_PREFIX, registry_speaks
+from lockstep.registry.store.connection import translating_mlflow_errors
+from lockstep.registry.store.names import LOCK_PREFIX
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from lockstep.registry.store.connection import Client
 
 MARK = "breaking."
 """A lock of this name, and a lock's name after it, says that somebody is breaking that one."""
@@ -75,7 +76,7 @@ class Lock:
 class Held:
     """A lock that this process holds; ``since`` is the moment, by its own clock, of its last sign of life."""
 
-    client: MlflowClient
+    client: Client
     name: str
     token: str
     since: float
@@ -93,13 +94,13 @@ class Held:
                 f"this command was stopped for so long that another took over {self.name}; look at its history and "
                 "run the command again"
             )
-        with registry_speaks():
+        with translating_mlflow_errors():
             self.client.set_registered_model_tag(f"{LOCK_PREFIX}{self.name}", _BEAT, uuid4().hex)
         self.since = time.monotonic()
 
 
 @contextmanager
-def held(client: MlflowClient, name: str) -> Iterator[Held]:
+def held(client: Client, name: str) -> Iterator[Held]:
     """Hold a registered model within the block, waiting for its turn; RegistryError after ``PATIENCE`` seconds."""
     with ExitStack() as stack:
         if path := _local_file(client.tracking_uri):
@@ -110,24 +111,24 @@ def held(client: MlflowClient, name: str) -> Iterator[Held]:
         yield Held(client, name, token, time.monotonic())
 
 
-def find_lock(client: MlflowClient, name: str) -> Lock | None:
+def find_lock(client: Client, name: str) -> Lock | None:
     """Return the lock on a model, if there is one."""
     try:
         return _lock(client.get_registered_model(f"{LOCK_PREFIX}{name}"))
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
-        with registry_speaks():
+        with translating_mlflow_errors():
             raise
 
 
-def all_locks(client: MlflowClient) -> list[Lock]:
+def all_locks(client: Client) -> list[Lock]:
     """Return every lock that stands now, those of breaking ones among them."""
     found = client.search_registered_models(f"name LIKE '{LOCK_PREFIX}%'", max_results=1000)
     return [_lock(model) for model in found]
 
 
-def break_lock(client: MlflowClient, lock: Lock) -> bool:
+def break_lock(client: Client, lock: Lock) -> bool:
     """Take away a lock whose owner is gone, unless it is another by now; tell whether it was taken away.
 
     Only one process may break one lock: it marks that first, and the mark is a lock like any other, so that the
@@ -173,7 +174,7 @@ def _life(lock: Lock) -> str:
     return f"{lock.token} {lock.beat}"
 
 
-def _take(client: MlflowClient, name: str, token: str) -> None:
+def _take(client: Client, name: str, token: str) -> None:
     begun = time.monotonic()
     seen: dict[str, float] = {}
     pause = _SHORTEST
@@ -202,7 +203,7 @@ def _impatient(name: str, lock: Lock | None) -> str:
     )
 
 
-def _broken(client: MlflowClient, lock: Lock, seen: dict[str, float]) -> bool:
+def _broken(client: Client, lock: Lock, seen: dict[str, float]) -> bool:
     """Break a lock, or the mark that hinders it, if its owner is gone; tell whether one was taken away.
 
     ``seen`` holds the moment at which each sign of life was met first.
@@ -216,13 +217,13 @@ def _broken(client: MlflowClient, lock: Lock, seen: dict[str, float]) -> bool:
     return mark is not None and _broken(client, mark, seen)
 
 
-def _delete_own(client: MlflowClient, name: str, token: str) -> None:
+def _delete_own(client: Client, name: str, token: str) -> None:
     """Take a lock away, unless it is another's by now."""
     if _is_of(find_lock(client, name), token):
         _delete(client, f"{LOCK_PREFIX}{name}")
 
 
-def _let_go(client: MlflowClient, name: str, token: str, failing: bool) -> None:
+def _let_go(client: Client, name: str, token: str, failing: bool) -> None:
     """Take the lock away. Where the store fails now, the move stands: that is told, unless a failure is told anyway."""
     try:
         _delete_own(client, name, token)
@@ -234,7 +235,7 @@ def _let_go(client: MlflowClient, name: str, token: str, failing: bool) -> None:
             )
 
 
-def _create(client: MlflowClient, name: str, token: str) -> bool:
+def _create(client: Client, name: str, token: str) -> bool:
     tags = {_TOKEN: token, _OWNER: json.dumps(_me(), sort_keys=True)}
     try:
         client.create_registered_model(
@@ -243,17 +244,17 @@ def _create(client: MlflowClient, name: str, token: str) -> bool:
     except MlflowException as error:
         if error.error_code in _TAKEN:
             return False
-        with registry_speaks():
+        with translating_mlflow_errors():
             raise
     return True
 
 
-def _delete(client: MlflowClient, name: str) -> None:
+def _delete(client: Client, name: str) -> None:
     try:
         client.delete_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            with registry_speaks():
+            with translating_mlflow_errors():
                 raise
 
 

@@ -6,10 +6,12 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lockstep.registry.catalog import STAGE_TAG, Model, Version
+from lockstep.registry.record.registered_models import Model
+from lockstep.registry.store.names import STAGE_TAG
+from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from lockstep.registry.store.connection import Client
 
 
 def aliases_of(model: Model) -> dict[str, int]:
@@ -18,7 +20,7 @@ def aliases_of(model: Model) -> dict[str, int]:
     return {alias: versions[-1].version for alias, versions in pointed.items() if versions}
 
 
-def settle(client: MlflowClient, model: Model) -> Model:
+def settle(client: Client, model: Model) -> Model:
     """Bring tags, MLflow's own stages and the aliases in line with the stages; writes only what differs."""
     for version in model.versions:
         if version.tags.get(STAGE_TAG) != version.stage:
@@ -41,7 +43,7 @@ def settle(client: MlflowClient, model: Model) -> Model:
     return replace(model, versions=tuple(told), aliases=aliases)
 
 
-def _mirror(client: MlflowClient, version: Version) -> None:
+def _mirror(client: Client, version: Version) -> None:
     if not hasattr(client, "transition_model_version_stage"):
         return
     with warnings.catch_warnings():

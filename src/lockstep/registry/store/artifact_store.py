@@ -13,18 +13,17 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from lockstep.errors import ArtifactError
-from lockstep.registry.store.client import fluent, one_line
+from lockstep.registry.store.connection import fluent, one_line
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
-    from lockstep.registry.catalog import Version
+    from lockstep.registry.store.connection import Client
+    from lockstep.registry.store.versions import Version
 
 FILES_FAULTS = (OSError, ValueError)
 """What a store raises over files besides MLflow's own error; requests' errors are OSErrors."""
 
 
-def fetch_version(client: MlflowClient, version: Version, folder: Path) -> None:
+def fetch_version(client: Client, version: Version, folder: Path) -> None:
     """Copy all files of a version's artifact from the store into ``folder``; ArtifactError where there are none."""
     where = f"{version.name} version {version.version}"
     with _files_speak(f"the files of {where} cannot be read"), repository(client, version) as repo:
@@ -35,7 +34,7 @@ def fetch_version(client: MlflowClient, version: Version, folder: Path) -> None:
         )
 
 
-def fetch_run_folder(client: MlflowClient, run_id: str, path: str, folder: Path) -> bool:
+def fetch_run_folder(client: Client, run_id: str, path: str, folder: Path) -> bool:
     """Copy a folder of a run's artifacts into ``folder``; false where the run has none of that name."""
     _quiet()
     with _files_speak(f"the files of run {run_id} cannot be read"), fluent(client.tracking_uri):
@@ -50,7 +49,7 @@ def fetch_run_folder(client: MlflowClient, run_id: str, path: str, folder: Path)
     return True
 
 
-def sizes(client: MlflowClient, version: Version) -> dict[str, int]:
+def sizes(client: Client, version: Version) -> dict[str, int]:
     """Return the bytes of every file of a version's artifact by path; ArtifactError where they can't be listed."""
     where = f"{version.name} version {version.version}"
     with (
@@ -60,7 +59,7 @@ def sizes(client: MlflowClient, version: Version) -> dict[str, int]:
         return {item.path: int(item.file_size or 0) for item in _walked(repo, "")}
 
 
-def delete_files(client: MlflowClient, version: Version) -> None:
+def delete_files(client: Client, version: Version) -> None:
     """Delete the files of a version's artifact, where there are any; ArtifactError where the store refuses.
 
     A store that answers and deletes nothing is found out by asking it again.
@@ -80,7 +79,7 @@ def delete_files(client: MlflowClient, version: Version) -> None:
 
 
 @contextmanager
-def repository(client: MlflowClient, version: Version) -> Iterator[Any]:
+def repository(client: Client, version: Version) -> Iterator[Any]:
     """Yield MLflow's access to the folder of a version's artifact."""
     _quiet()
     with fluent(client.tracking_uri):

@@ -11,9 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import requests
-from mlflow.exceptions import MlflowException
-
 from lockstep.config.gates import gates_of
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import load_params
@@ -24,23 +21,22 @@ from lockstep.models.golden_rows import check_golden
 from lockstep.promotion.gates import Case, check_sections, floors, golden
 from lockstep.registry.artifact.loading import declared, locate
 from lockstep.registry.artifact.released import release
-from lockstep.registry.catalog import get_model
 from lockstep.registry.publishing.outputs import read_outputs
 from lockstep.registry.publishing.publish import line, publish_anew
 from lockstep.registry.publishing.run_content import data_parts, prefixed_metrics
 from lockstep.registry.publishing.runs import Record, log_run
 from lockstep.registry.publishing.tags import PROBLEM, RETRAIN
+from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.register_models import write_comparison
-from lockstep.registry.store import client as store
+from lockstep.registry.store import connection, uris
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from lockstep.models.scoring.prediction import Model as Loaded
     from lockstep.promotion.gates import Case
     from lockstep.registry.artifact.released import Released
     from lockstep.registry.publishing.outputs import Outputs
     from lockstep.registry.publishing.publish import Published
+    from lockstep.registry.store.connection import Client
 
 STAGE = "Staging"
 RELEASED = "lockstep.released"
@@ -74,7 +70,7 @@ def check_ready(root: Path) -> None:
     if not settings.log_model:
         raise ConfigError("mlflow.log_model is false, and a retrain makes versions; set it to true")
     check_sections(settings.gates)
-    store.connect(settings, root)
+    connection.connect(settings, root)
 
 
 def publish_retrain(
@@ -95,12 +91,12 @@ def publish_retrain(
     )
     outputs = {name: read_outputs(root, problem, name) for name in types}
     try:
-        with store.fluent(store.resolve_uri(settings, root)):
+        with connection.fluent(uris.resolve_uri(settings, root)):
             return _published(settings, root, problem, outputs, best_first, params)
-    except (MlflowException, requests.RequestException) as error:
-        store.raise_interrupt(error)
+    except connection.StoreError as error:
+        connection.raise_interrupt(error)
         raise RegistryError(
-            f"the tracking store failed: {store.one_line(error)}; what was trained is kept, run the command again"
+            f"the tracking store failed: {connection.one_line(error)}; what was trained is kept, run the command again"
         ) from error
 
 
@@ -112,9 +108,9 @@ def _published(
     best_first: Sequence[str],
     params: Mapping[str, Any],
 ) -> Retrained:
-    client, done = store.connect(settings, root), Retrained(experiment_name(problem))
-    experiment = store.experiment_id(
-        client, store.resolve_uri(settings, root), root, done.experiment
+    client, done = connection.connect(settings, root), Retrained(experiment_name(problem))
+    experiment = connection.experiment_id(
+        client, uris.resolve_uri(settings, root), root, done.experiment
     )
     end_open_runs(client, experiment)
     metric = load_params(root).problem(problem).compare.metric
@@ -134,7 +130,7 @@ def _published(
     return done
 
 
-def end_open_runs(client: MlflowClient, experiment: str) -> None:
+def end_open_runs(client: Client, experiment: str) -> None:
     """Mark the runs FAILED that an earlier retrain left open because it was killed."""
     for run in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
         client.set_terminated(run.info.run_id, "FAILED")
@@ -159,7 +155,7 @@ def _record(
 
 
 def _make_versions(
-    client: MlflowClient,
+    client: Client,
     settings: Settings,
     experiment: str,
     outputs: dict[str, Outputs],
@@ -172,7 +168,7 @@ def _make_versions(
         print(line(done.versions[name]), flush=True)
 
 
-def _tell(client: MlflowClient, done: Retrained) -> None:
+def _tell(client: Client, done: Retrained) -> None:
     """Note on the retrain's run which versions it made and what it released."""
     made = ", ".join(f"{one.name} {one.version}" for one in done.versions.values())
     client.set_tag(done.run_id, "lockstep.versions", made)
@@ -181,7 +177,7 @@ def _tell(client: MlflowClient, done: Retrained) -> None:
 
 
 def _release_best(
-    client: MlflowClient,
+    client: Client,
     root: Path,
     outputs: dict[str, Outputs],
     best_first: Sequence[str],
@@ -198,9 +194,7 @@ def _release_best(
             return
 
 
-def release_version(
-    client: MlflowClient, root: Path, outputs: Outputs, published: Published
-) -> Released:
+def release_version(client: Client, root: Path, outputs: Outputs, published: Published) -> Released:
     """Let `production.pkl` name a copy of a workspace's model, which is this version of the registry.
 
     ArtifactError or RegistryError where the version is below a floor, or does not load with its digest, types and

@@ -10,16 +10,17 @@ from lockstep.models.artifact import digest_of
 from lockstep.registry.artifact.loading import doubted_fault
 from lockstep.registry.artifact.packaging import GOLDEN, SCHEMA, SHIPPED_CODE, SKOPS
 from lockstep.registry.artifact.training_rows import SEEN, SEEN_DIGEST, read_seen
-from lockstep.registry.catalog import PRUNED_TAG, version_from
 from lockstep.registry.publishing.runs import ARTIFACT_BYTES
 from lockstep.registry.publishing.tags import DIGEST
-from lockstep.registry.store import client as store
+from lockstep.registry.store import uris
+from lockstep.registry.store.names import PRUNED_TAG
+from lockstep.registry.store.versions import version_from
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from lockstep.registry.store.connection import Client
 
 
-def lost_artifact(client: MlflowClient, version: Any, root: Path) -> str:
+def lost_artifact(client: Client, version: Any, root: Path) -> str:
     """Return what is wrong with a version's artifact; empty where nothing is, as far as can be seen.
 
     A file on this machine is read. In a server's store files and sizes are listed; whole ones are downloaded only
@@ -37,10 +38,10 @@ def lost_artifact(client: MlflowClient, version: Any, root: Path) -> str:
     if not folder.is_absolute():
         return _lost_in_store(client, model)
     # A server may name a folder of another machine: it says nothing that this one has none such.
-    return "" if store.is_http(client.tracking_uri) else _lost_here(folder, version)
+    return "" if uris.is_http(client.tracking_uri) else _lost_here(folder, version)
 
 
-def _lost_in_store(client: MlflowClient, model: Any) -> str:
+def _lost_in_store(client: Client, model: Any) -> str:
     """Return what a listing of a logged model's files shows to be wrong: one that is gone, or the model cut off."""
     listed = {
         item.path: item.file_size for item in client.list_logged_model_artifacts(model.model_id)

@@ -1,0 +1,145 @@
+"""Registered models as plain values, each with its versions and its record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from lockstep.console import visible
+from lockstep.errors import RegistryError, nearest
+from lockstep.registry.record.events import Record, read_record
+from lockstep.registry.store.names import LOCK_PREFIX, SCRIPT, STAGE_TAG, NotRegistered, shortened
+from lockstep.registry.store.sql_tables import Tables
+from lockstep.registry.store.versions import Version, version_from
+
+if TYPE_CHECKING:
+    from lockstep.registry.store.opening import Registry
+    from lockstep.registry.store.queries import Queries
+
+
+@dataclass(frozen=True)
+class Model:
+    """One registered model with all its versions, the oldest first."""
+
+    name: str
+    versions: tuple[Version, ...]
+    aliases: dict[str, int]
+    record: Record = field(default_factory=Record)
+
+    @property
+    def newest(self) -> Version:
+        """The version with the highest number."""
+        if not self.versions:
+            raise RegistryError(f"{self.name} has no version yet; run `make run-train` to make one")
+        return self.versions[-1]
+
+    def in_stage(self, stage: str) -> tuple[Version, ...]:
+        """Return the versions in a stage, the oldest first."""
+        return tuple(v for v in self.versions if v.stage == stage)
+
+    def version(self, number: int) -> Version:
+        """Return one version; an unknown number is an error that lists those there are."""
+        found = next((v for v in self.versions if v.version == number), None)
+        if found is None:
+            there = ", ".join(str(v.version) for v in self.versions[-10:]) or "none"
+            more = "…, " if len(self.versions) > 10 else ""
+            raise NotRegistered(f"{self.name} has no version {number}; there are: {more}{there}")
+        return found
+
+    def newest_in(self, stage: str) -> Version:
+        """Return the newest version in a stage; an empty stage is an error that says how to fill it."""
+        found = self.in_stage(stage)
+        if not found:
+            stands = ", ".join(f"{v.version} ({v.stage})" for v in self.versions[-10:]) or "none"
+            command = f"{SCRIPT} transition --model-name {self.name} --version N --stage {stage}"
+            raise RegistryError(
+                f"{self.name} has no version in {stage}; versions: {stands}; move one: {command}"
+            )
+        return found[-1]
+
+
+def model_names(client: Registry) -> list[str]:
+    """Return the names of all registered models, sorted."""
+    return sorted(entry.name for entry in _entries(client))
+
+
+def list_models(client: Registry) -> list[Model]:
+    """Return every registered model with its versions, by name; two queries in all."""
+    entries = _entries(client)
+    versions: dict[str, list[Version]] = {entry.name: [] for entry in entries}
+    for raw in _source(client).versions():
+        versions.setdefault(raw.name, []).append(version_from(raw))
+    models = (_model(entry, read_record(entry.tags), versions[entry.name]) for entry in entries)
+    return sorted(models, key=lambda m: m.name)
+
+
+def get_model(client: Registry, name: str, stage: str | None = None) -> Model:
+    """Return one registered model; an unknown name is an error with the nearest known one.
+
+    With ``stage`` only the versions in it, by the record or (where it does not know them) by their tag: of a model
+    with many versions that is much faster.
+    """
+    entry, source = _entry(client, name), _source(client)
+    record = read_record(entry.tags)
+    found = source.versions(name, None if stage is None else (STAGE_TAG, stage))
+    if stage is not None:
+        there = {int(raw.version) for raw in found}
+        lacking = [n for n, at in record.stages.items() if at == stage and n not in there]
+        found = [*found, *(raw for number in lacking for raw in source.version(name, number))]
+    model = _model(entry, record, [version_from(raw) for raw in found])
+    return model if stage is None else replace(model, versions=model.in_stage(stage))
+
+
+def newest_in(client: Registry, name: str, stage: str) -> tuple[Model, Version]:
+    """Return a model and its newest version in a stage, without reading the versions in others."""
+    few = get_model(client, name, stage) if stage != "None" else None
+    model = few if few and few.versions else get_model(client, name)
+    return model, model.newest_in(stage)
+
+
+def get_record(client: Registry, name: str) -> Record:
+    """Return the record of one registered model, without its versions."""
+    return read_record(_entry(client, name).tags)
+
+
+def marks_of(client: Registry, name: str) -> tuple[dict[str, str], dict[str, int]]:
+    """Return a model's tags and aliases as they are: while both stay the same, no version of it was moved."""
+    entry = _entry(client, name)
+    return dict(entry.tags), {str(alias): int(number) for alias, number in entry.aliases.items()}
+
+
+def _entry(client: Registry, name: str) -> Any:
+    """Return the registry's entry of a model; an unknown name is an error with the nearest known one."""
+    found = _source(client).entries(name)
+    if not found:
+        raise NotRegistered(_no_model(name, model_names(client)))
+    return found[0]
+
+
+def _entries(client: Registry) -> list[Any]:
+    """Return the registry's entries of models but for the locks among them."""
+    return [entry for entry in _source(client).entries() if not entry.name.startswith(LOCK_PREFIX)]
+
+
+def _source(client: Registry) -> Tables | Queries:
+    if isinstance(client, Tables):
+        return client
+    from lockstep.registry.store.queries import Queries
+
+    return Queries(client)
+
+
+def _no_model(name: str, known: list[str]) -> str:
+    if not known:
+        return f"the registry holds no model yet, so no '{name}'; run `make run-train` to make some"
+    shown = [visible(one) for one in known]
+    return (
+        f"unknown model '{shortened(name)}'{nearest(name, shown)}; registered: {', '.join(shown)}"
+    )
+
+
+def _model(entry: Any, record: Record, versions: list[Version]) -> Model:
+    aliases = {str(alias): int(number) for alias, number in sorted(entry.aliases.items())}
+    stages = record.stages
+    told = (replace(v, recorded=stages.get(v.version)) for v in versions)
+    return Model(entry.name, tuple(sorted(told, key=lambda v: v.version)), aliases, record)

@@ -1,0 +1,134 @@
+"""MLflow's database in a local file: initialised once, checked, and repaired after a move."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from lockstep.errors import RegistryError
+from lockstep.io import whole_file
+from lockstep.registry.store.uris import ARTIFACTS, SQLITE
+
+_PATIENCE = 20.0
+
+
+_LOCATIONS = (  # every column of MLflow's schema that holds an absolute artifact location
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+
+
+def prepare_sqlite(database: Path, lock_root: Path) -> None:
+    """Initialise a database that is not there yet and correct its locations if it was moved."""
+    if database.is_dir():
+        raise RegistryError(
+            f"{database} is a folder where MLflow's database should be; move it away"
+        )
+    _check_not_emptied(database)
+    if not (database.is_file() and database.stat().st_size):
+        with _lock(lock_root):
+            if not (database.is_file() and database.stat().st_size):
+                _initialise(database)
+    check_sqlite(database)
+    if moved_from(database):
+        with _lock(lock_root):
+            repair_locations(database)
+
+
+@contextmanager
+def _lock(root: Path) -> Iterator[None]:
+    """Hold the workspace's store lock: parallel initialisations would break a database for good."""
+    path = root / ".lockstep" / "store.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path):
+        yield
+
+
+def _initialise(database: Path) -> None:
+    """Create the database whole or not at all; takes a few seconds once."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    with whole_file(database) as part:
+        store = SqlAlchemyStore(f"{SQLITE}{part}", str(database.parent / ARTIFACTS))
+        store.engine.dispose()
+
+
+def _check_not_emptied(database: Path) -> None:
+    """Refuse to take a file of no bytes for a new store while there are artifacts: it was emptied by accident."""
+    if not database.is_file() or database.stat().st_size:
+        return
+    artifacts = database.parent / ARTIFACTS
+    if any(path.is_file() for path in artifacts.rglob("*")):
+        raise RegistryError(
+            f"{database} is empty (0 bytes) while {artifacts} holds artifacts: the record of runs, versions and "
+            "stages is gone; put a backup in its place, or remove it and run `dvc repro register`, which "
+            "publishes the workspace's models again"
+        )
+
+
+def check_sqlite(database: Path) -> None:
+    """Refuse what is no whole MLflow database; a transaction that a killed process left open is rolled back."""
+    try:
+        # Only who may write can roll back; for a database that is read-only sqlite takes rw for ro.
+        uri = f"file:{_quoted(database)}?mode=rw"
+        with closing(sqlite3.connect(uri, uri=True, timeout=_PATIENCE)) as connection:
+            connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            connection.execute("SELECT 1 FROM registered_models LIMIT 1").fetchone()
+            (page,) = connection.execute("PRAGMA page_size").fetchone()
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            raise RegistryError(
+                f"{database} is locked by another process; end it and run again"
+            ) from error
+        raise _damaged(database, str(error)) from error
+    if database.stat().st_size % page:
+        raise _damaged(database, "its last page is cut off")
+
+
+def _damaged(database: Path, reason: str) -> RegistryError:
+    return RegistryError(
+        f"{database} is no complete MLflow database ({reason}); put a backup in its place, or move it aside "
+        "and run `dvc repro register`, which publishes the workspace's models again"
+    )
+
+
+def _quoted(path: Path) -> str:
+    from urllib.parse import quote
+
+    return quote(str(path))
+
+
+def moved_from(database: Path) -> list[str]:
+    """Return the artifact roots recorded in a database whose files now lie beside it (moved or copied)."""
+    here = database.parent / ARTIFACTS
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute("SELECT artifact_location FROM experiments").fetchall()
+    parted = [
+        path.rpartition(f"/{ARTIFACTS}/") for (path,) in rows if path and f"/{ARTIFACTS}/" in path
+    ]
+    elsewhere = [
+        (f"{head}/{ARTIFACTS}", rest) for head, _, rest in parted if Path(head) != database.parent
+    ]
+    return sorted(
+        {root for root, rest in elsewhere if root.startswith("/") and (here / rest).is_dir()}
+    )
+
+
+def repair_locations(database: Path) -> None:
+    """Point every recorded artifact location below a vanished root to the folder beside the database."""
+    here = str(database.parent / ARTIFACTS)
+    with closing(sqlite3.connect(database, timeout=_PATIENCE)) as connection, connection:
+        for old in moved_from(database):
+            for table, column in _LOCATIONS:
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                    f"WHERE substr({column}, 1, ?) = ?",
+                    (here, len(old) + 1, len(old) + 1, f"{old}/"),
+                )

@@ -1,0 +1,72 @@
+"""What MLflow answers about registered models and versions, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow.exceptions import MlflowException
+
+from lockstep.errors import UsageError
+from lockstep.registry.store.connection import Client, translating_mlflow_errors
+from lockstep.registry.store.versions import Version, version_from
+
+PAGE = 200
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Answers of MLflow's client, with the methods of ``Tables``."""
+
+    client: Client
+
+    def entries(self, name: str | None = None) -> list[Any]:
+        """Return all registered models, or the one of a name."""
+        with translating_mlflow_errors():
+            if name is None:
+                return list(pages(self.client.search_registered_models))
+            return _unless_missing(lambda: self.client.get_registered_model(name))
+
+    def versions(self, name: str | None = None, tag: tuple[str, str] | None = None) -> list[Any]:
+        """Return all versions, or those of a model, or of these those with a tag of that value."""
+        words = [f"name = '{name}'"] if name else []
+        words += [f"tags.`{tag[0]}` = '{tag[1]}'"] if tag else []
+        query = {"filter_string": " AND ".join(words)} if words else {}
+        with translating_mlflow_errors():
+            return list(pages(self.client.search_model_versions, **query))
+
+    def version(self, name: str, number: int) -> list[Any]:
+        """Return one version; nothing where somebody deleted it."""
+        with translating_mlflow_errors():
+            return _unless_missing(lambda: self.client.get_model_version(name, str(number)))
+
+
+def _unless_missing(ask: Callable[[], Any]) -> list[Any]:
+    """Return what MLflow answers, in a list; an empty one where it knows no such thing."""
+    try:
+        return [ask()]
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return []
+        raise
+
+
+def pages(search: Callable[..., Any], **query: Any) -> Iterator[Any]:
+    """Yield the results of all pages of a search."""
+    token = None
+    while True:
+        page = search(max_results=PAGE, page_token=token, **query)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def versions_of_run(client: Client, run_id: str) -> list[Version]:
+    """Return the registered versions that a run made."""
+    if not run_id.isalnum():
+        raise UsageError(f"'{run_id}' is no run's id; list-versions shows the runs of a model")
+    with translating_mlflow_errors():
+        found = pages(client.search_model_versions, filter_string=f"run_id = '{run_id}'")
+        return [version_from(raw) for raw in found]

@@ -1,0 +1,100 @@
+"""Which tracking store is meant: its URI, checked, and where its artifacts lie."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lockstep.config.settings import Settings, main_tree
+from lockstep.errors import ConfigError
+
+DATABASE = "mlflow.db"
+
+
+ARTIFACTS = "mlruns"
+
+
+SQLITE = "sqlite:///"
+
+
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+
+
+_SERVER = re.compile(
+    r"(?P<scheme>https?)(?::|[:;.,]?[/\\]+)[/\\]*(?P<rest>[^/\\:].*)", re.IGNORECASE
+)
+
+
+_HOST_AND_PORT = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*:\d{2,5}(/.*)?")
+
+
+def resolve_uri(settings: Settings, root: Path) -> str:
+    """Return the absolute tracking URI; plain file stores are refused with the way out."""
+    main = main_tree(root)
+    uri = settings.tracking_uri or f"{SQLITE}{DATABASE}"
+    told = f"tracking URI '{without_password(uri)}' (from {settings.source_of('tracking_uri')})"
+    if meant := meant_uri(uri):
+        raise ConfigError(
+            f"{told} is no URI of a server or database; write {without_password(meant)}"
+        )
+    scheme = urlsplit(uri).scheme
+    if scheme == "file" or _is_path(uri, main):
+        raise ConfigError(
+            f"{told} is a plain file store, which "
+            f"MLflow refuses now; use {SQLITE}{DATABASE} (the default) and move old runs there with "
+            "`mlflow migrate-filestore`"
+        )
+    if not scheme or (is_http(uri) and not urlsplit(uri).netloc):
+        raise ConfigError(
+            f"{told} is no URI; write http://HOST:PORT for a server, or {SQLITE}{DATABASE} (the default)"
+        )
+    if scheme == "sqlite":
+        path = uri.removeprefix(SQLITE)
+        if path == uri or path in ("", ":memory:"):
+            raise ConfigError(
+                f"tracking URI '{uri}' names no database file; write {SQLITE}{DATABASE}"
+            )
+        return f"{SQLITE}{main / path}"
+    return uri
+
+
+def meant_uri(uri: str) -> str:
+    """Return the URI a mistyped one seems to mean (colon, slash or letter missing, no scheme); empty for none."""
+    if _HOST_AND_PORT.fullmatch(uri):
+        return f"http://{uri}"
+    scheme, parted, rest = uri.partition("://")
+    if parted and rest[:1] not in ("", "/"):
+        known = ("http", "https", *_DATABASES)
+        close = difflib.get_close_matches(scheme, known, n=1, cutoff=0.75)
+        return f"{close[0]}://{rest}" if close and scheme.split("+")[0].lower() not in known else ""
+    server = _SERVER.fullmatch(uri)
+    return f"{server['scheme'].lower()}://{server['rest']}" if server else ""
+
+
+def _is_path(uri: str, main: Path) -> bool:
+    """Tell whether a text without a scheme (or with a drive's letter) is a folder's name."""
+    if len(scheme := urlsplit(uri).scheme) == 1:
+        return True
+    return not scheme and (
+        uri.startswith((".", "/", "~")) or ARTIFACTS in uri or (main / uri).is_dir()
+    )
+
+
+def is_http(uri: str) -> bool:
+    """Tell whether a tracking URI names a server."""
+    return urlsplit(uri).scheme in ("http", "https")
+
+
+def artifact_root(uri: str, root: Path) -> Path | None:
+    """Return the folder of a database's artifacts: beside it for sqlite; None where a server keeps them."""
+    if uri.startswith(SQLITE):
+        return Path(uri.removeprefix(SQLITE)).parent / ARTIFACTS
+    is_database = urlsplit(uri).scheme.split("+")[0] in _DATABASES
+    return main_tree(root) / ARTIFACTS if is_database else None
+
+
+def without_password(uri: str) -> str:
+    """Return a URI without the password that it may carry."""
+    return re.sub(r"(//[^/@:]*):[^/]*@", r"\1:***@", uri)
