@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from tests.pipelines.retrained import NAME, Project
 
+from lockstep.checks import PASSED, REFUSED, CheckResult
 from lockstep.commands import promote_model as promote
-from lockstep.commands.checklist import STEPS, Step, gap_of, go_through, rates_told, report
+from lockstep.commands.checklist import STEPS, gap_of, go_through, rates_told, report
 from lockstep.config.settings import CONFIG_FILE
 from lockstep.errors import RegistryError, UsageError
 from lockstep.registry.record.registered_models import get_model
@@ -43,7 +44,7 @@ def versions(place: Project) -> tuple[int, int]:
 def failed(place: Project, version: int) -> dict[str, str]:
     steps = go_through(place.client, place.root, NAME, version)
     assert [step.name for step in steps] == list(STEPS)
-    return {step.name: step.found for step in steps if not step.passed}
+    return {step.name: step.message for step in steps if not step.passed}
 
 
 def test_it_promotes_by_the_gates_and_archives_or_not_who_was_there(
@@ -110,11 +111,11 @@ def test_what_a_rollback_would_bring_back_is_tried(
     best, other = versions
     told(capsys, "--version", str(other))
     found = {step.name: step for step in go_through(place.client, place.root, NAME, best)}
-    assert f"`rollback` brings version {other} back" in found["rollback"].found
+    assert f"`rollback` brings version {other} back" in found["rollback"].message
     told(capsys, "--version", str(best), "--archive-current", *FORCED)
     found = {step.name: step for step in go_through(place.client, place.root, NAME, best)}
-    assert f"`rollback` brings version {other} back" in found["rollback"].found
-    assert "stands in Production" in found["gates"].found
+    assert f"`rollback` brings version {other} back" in found["rollback"].message
+    assert "stands in Production" in found["gates"].message
     model_file(place, other).write_bytes(b"damaged")
     cached = get_model(place.client, NAME).version(other).tag("model_digest")
     (place.root / ".lockstep" / "cache" / "models" / cached / "model.skops").write_bytes(b"damaged")
@@ -134,7 +135,7 @@ def test_a_damaged_artifact_fails_every_step_on_its_bundle_and_is_told_once(
     assert set(found) == {"export", "golden rows", "threshold", "predict", "explain"}
     assert "is not exported" in found["export"]
     assert {found[name] for name in ("golden rows", "threshold", "predict", "explain")} == {
-        "not tried, for the reason above"
+        "cannot be computed, for the reason above"
     }
 
 
@@ -151,7 +152,7 @@ def test_a_threshold_of_another_scale_is_told_with_what_fits(
     assert all(step.passed for step in found.values())
     assert (
         "fits; the run logged no rates at it, only at the model's own 0.5"
-        in found["threshold"].found
+        in found["threshold"].message
     )
 
 
@@ -207,7 +208,9 @@ def test_the_default_is_the_credit_risk_model() -> None:
 
 
 def test_a_failed_step_is_counted_in_the_report() -> None:
-    text = report("a", 1, [Step("one", True, "fine"), Step("two more", False, "not fine")])
+    text = report(
+        "a", 1, [CheckResult("one", PASSED, "fine"), CheckResult("two more", REFUSED, "not fine")]
+    )
     assert text.splitlines()[1:] == [
         "✓ one       fine",
         "✗ two more  not fine",

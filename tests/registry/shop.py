@@ -9,8 +9,8 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from lockstep.audit.findings import FAILED, Finding
 from lockstep.audit.verify import verify
+from lockstep.checks import FAILED, CheckResult
 from lockstep.config.settings import load_settings
 from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.record.registered_models import Model, get_model
@@ -38,11 +38,11 @@ class Shop:
     def folder(self, version: int) -> Path:
         return Path(self.client.get_model_version_download_uri(NAME, str(version)))
 
-    def found(self, version: int = 1) -> dict[str, Finding]:
-        return {f.check: f for f in verify(self.client, self.root, NAME, version)}
+    def found(self, version: int = 1) -> dict[str, CheckResult]:
+        return {f.name: f for f in verify(self.client, self.root, NAME, version)}
 
     def failed(self, version: int = 1) -> dict[str, str]:
-        return {check: f.what for check, f in self.found(version).items() if f.verdict == FAILED}
+        return {check: f.message for check, f in self.found(version).items() if f.verdict == FAILED}
 
 
 def stock(request: Any, kind: str = "plain", arrange: Callable[[Shop], None] | None = None) -> Shop:

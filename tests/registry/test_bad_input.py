@@ -20,6 +20,7 @@ from tests.registry import stress
 from tests.registry.passing import PassingOn
 
 from lockstep.audit.checkup import of_model
+from lockstep.audit.doctor import line_of
 from lockstep.commands import manage_registry as manage
 from lockstep.errors import run_command
 from lockstep.registry.record import journal
@@ -433,7 +434,7 @@ def test_a_clock_that_jumps_back(shop):
     shop.check()
     assert (
         stress.alone(
-            lambda: [f.told for f in of_model(get_model(stress.client_of(shop.uri), NAME))]
+            lambda: [line_of(f) for f in of_model(get_model(stress.client_of(shop.uri), NAME))]
         )
         == []
     )

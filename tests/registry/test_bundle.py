@@ -12,8 +12,9 @@ import lockstep.features
 from lockstep.audit import bundle
 from lockstep.audit.bundle import export
 from lockstep.audit.bundle_checks import verify_folder, version_of
-from lockstep.audit.findings import FAILED, healthy, report
+from lockstep.audit.findings import healthy, report
 from lockstep.audit.verify import verify
+from lockstep.checks import FAILED
 from lockstep.commands import manage_registry as manage
 from lockstep.errors import ArtifactError, DataError, UsageError
 from lockstep.features import columns_v1
@@ -50,7 +51,7 @@ def exported(shop, tmp_path):
 
 
 def failed(folder):
-    return {f.check: f.what for f in verify_folder(folder) if f.verdict == FAILED}
+    return {f.name: f.message for f in verify_folder(folder) if f.verdict == FAILED}
 
 
 def test_a_bundle_holds_the_artifact_as_it_is_and_all_one_needs(shop, exported):
@@ -308,7 +309,7 @@ def test_planted_compiled_code_is_told_not_exported_and_never_run_here(
     name = plant(stored, proof)
     found = shop.found(5)
     assert (found["files"].verdict, found["beside"].verdict) == ("ok", "not checked")
-    assert name in found["beside"].what
+    assert name in found["beside"].message
     assert name in report(verify(shop.client, shop.root, NAME)), (
         "also where what is well is shortened"
     )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.registry.test_lifecycle import NAME, Crash, Crashing, add_model, agrees, stages
 
 from lockstep.audit import checkup
-from lockstep.audit.doctor import diagnose, report
+from lockstep.audit.doctor import diagnose, line_of, report
 from lockstep.commands import manage_registry as manage
 from lockstep.config.settings import load_settings
 from lockstep.io import sha256_file
@@ -70,7 +70,7 @@ def client_of(root):
 
 
 def whats(found):
-    return [finding.what for finding in found.checkup.findings]
+    return [finding.name for finding in found.checkup.findings]
 
 
 def files(root):
@@ -213,11 +213,12 @@ def test_what_is_wrong_is_found_without_a_write_and_mended_with_fix(lifted, dama
     assert not found.well
     assert files(lifted.root) == before
     assert all(
-        f.where in f.told and (f.mend or "; " in f.fault) and f.did for f in found.checkup.findings
+        f.subject in line_of(f) and (f.fix or "; " in f.message) and f.repair
+        for f in found.checkup.findings
     )
     mended = diagnose(lifted.root, fix=True)
     assert mended.well, report(mended)
-    assert [f.what for f in mended.mended] == whats(found)
+    assert [f.name for f in mended.mended] == whats(found)
     assert report(mended).endswith(f"✓ all is well, {len(mended.mended)} mended")
     agrees(lifted.client)
     assert locking.all_locks(lifted.client) == []
@@ -488,7 +489,7 @@ def test_a_server_that_fails_half_way_is_a_finding_in_time(
     found = diagnose(home.root, broken_server, fix)
     assert time.monotonic() - started < 12
     assert whats(found) == ["store"]
-    assert "\n" not in found.checkup.findings[0].told
+    assert "\n" not in line_of(found.checkup.findings[0])
 
 
 def test_a_server_that_is_down_is_a_finding(home, capsys):

@@ -167,7 +167,7 @@ def test_a_slice_that_fares_worse_is_caught(registry):
     by_name = {check.name: check for check in found.checks}
     assert by_name["champion"].verdict == "passed"
     assert by_name["slices"].verdict == "refused"
-    assert "lum 5 (night with street lighting on)" in by_name["slices"].detail
+    assert "lum 5 (night with street lighting on)" in by_name["slices"].message
     refused(match="slices: 2 of 13 slices are worse: lum 5")
     assert {s["column"] for s in found.figures["slices"]} == {"lum", "agg_", "catu", "sexe", "catv"}
 
@@ -230,7 +230,7 @@ def test_what_cannot_be_computed_refuses_and_says_why(registry, spoil, why):
     refused(match=f"champion: cannot be computed: .*{why}")
     assert production(registry) == [1]
     assert record(registry)[-1].gate["verdict"] == "refused"
-    told = {check.name: check.detail for check in verdict(registry, 2).checks}
+    told = {check.name: check.message for check in verdict(registry, 2).checks}
     if spoil is not spoil_params:
         assert told["slices"] == told["calibration"] == "cannot be computed, for the reason above"
 
@@ -262,7 +262,7 @@ def test_rows_that_either_has_seen_are_left_out(registry):
     enter(registry, NAME, TWIN, seen="train stop choose test")
     told = {check.name: check for check in verdict(registry, 3).checks}
     assert told["champion"].verdict == "refused"
-    assert "on every row of accidents in this workspace" in told["champion"].detail
+    assert "on every row of accidents in this workspace" in told["champion"].message
 
 
 def test_a_floor_that_is_not_met_refuses_and_one_that_was_never_measured_too(registry):

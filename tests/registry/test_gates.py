@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lockstep.checks import CheckResult, computed_once, run_checks
 from lockstep.config.gates import CalibrationGate, ChampionGate, Gates
 from lockstep.errors import RegistryError
 from lockstep.evaluation.metrics import Scored
@@ -17,7 +18,6 @@ from lockstep.promotion import gates
 from lockstep.promotion.gates import (
     LONGEST_SUMMARY,
     Case,
-    Check,
     Sides,
     Verdict,
     champion_of,
@@ -58,7 +58,7 @@ def case(one, other, told=None, metric="roc_auc", monkeypatch=None, **tags):
     )
     rows = Holdout(table, one.target, np.arange(len(one.target)) // 2, [0, 1], "d")
     found = Case(None, None, model(stages={1: "Production"}), version(**tags), told or Gates())
-    found.found_sides = Sides(one, other, rows)
+    found.sides = Sides(one, other, rows)
     return found
 
 
@@ -218,16 +218,41 @@ def test_an_error_refuses_and_is_told_in_full_once():
     def broken(_):
         raise error
 
-    error, seen = RegistryError("no rows here"), set()
-    first, second = (gates._checked(name, broken, None, seen) for name in ("champion", "slices"))
-    assert first == Check("champion", "refused", "cannot be computed: no rows here")
-    assert second == Check("slices", "refused", "cannot be computed, for the reason above")
+    error = RegistryError("no rows here")
+    first, second = run_checks({"champion": broken, "slices": broken}, None)
+    assert first == CheckResult("champion", "refused", "cannot be computed: no rows here")
+    assert second == CheckResult("slices", "refused", "cannot be computed, for the reason above")
+
+
+def test_a_property_that_fails_is_computed_once_and_fails_again_alike():
+    class Model:
+        tries = 0
+
+        @computed_once
+        def score(self):
+            self.tries += 1
+            raise RegistryError("no rows here")
+
+        @computed_once
+        def name(self):
+            self.tries += 1
+            return "M"
+
+    found = Model()
+    for _ in range(2):
+        with pytest.raises(RegistryError, match="no rows here"):
+            _ = found.score
+        assert found.name == "M"
+    assert found.tries == 2
 
 
 def test_a_verdict_is_refused_by_any_check_and_its_line_is_short():
-    passed, refused = Check("floors", "passed", "x"), Check("slices", "refused", "y" * 9000)
+    passed, refused = (
+        CheckResult("floors", "passed", "x"),
+        CheckResult("slices", "refused", "y" * 9000),
+    )
     verdict = Verdict("M", 2, "Production", 1, (passed, refused), {"share": np.float64(1 / 3)})
-    assert (verdict.verdict, verdict.failed) == ("refused", (refused,))
+    assert (verdict.verdict, verdict.failed) == ("refused", [refused])
     assert len(verdict.summary) == LONGEST_SUMMARY
     assert json.loads(json.dumps(verdict.content, allow_nan=False))["figures"] == {
         "share": 0.333333

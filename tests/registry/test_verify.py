@@ -67,7 +67,7 @@ def test_what_was_published_is_well(shop):
     assert list(found) == [*checks, "inputs", "commit", "gates", "stage"]
     assert found.pop("commit").verdict == "not recorded", "the workspace is no git repository"
     assert {finding.verdict for finding in found.values()} == {"ok"}
-    assert found["files"].what == f"{len(files(shop.folder(1)))} files"
+    assert found["files"].message == f"{len(files(shop.folder(1)))} files"
 
 
 def test_everything_is_checked_where_nothing_is_named(shop):
@@ -76,7 +76,7 @@ def test_everything_is_checked_where_nothing_is_named(shop):
     assert healthy(found)
     flip(shop.folder(3) / "conda.yaml")
     assert [
-        (f.version, f.check) for f in verify(shop.client, shop.root) if f.verdict == "failed"
+        (f.version, f.name) for f in verify(shop.client, shop.root) if f.verdict == "failed"
     ] == [(3, "files")]
 
 
@@ -116,7 +116,9 @@ def test_a_file_that_is_missing_or_came_on_top_is_found(shop):
 
 def looked_at(shop, folder):
     """Return what the check of the files says of an artifact's folder."""
-    return next(f.what for f in check_artifact(shop.model.version(1), folder) if f.check == "files")
+    return next(
+        f.message for f in check_artifact(shop.model.version(1), folder) if f.name == "files"
+    )
 
 
 def test_files_that_are_gone_altogether_are_one_finding(shop):
@@ -156,7 +158,7 @@ def test_a_pickle_is_named_and_not_opened_even_where_tags_and_sums_agree(shop, n
     accept(shop)
     found = shop.found()
     assert found["types"].verdict == "failed"
-    assert f"{name}: a pickle" in found["types"].what
+    assert f"{name}: a pickle" in found["types"].message
     assert found["golden rows"].verdict == "not checked"
     assert not (shop.root / "exploded").exists()
 
@@ -165,7 +167,7 @@ def test_a_type_that_is_not_allowed_is_named_and_nothing_is_loaded(shop):
     write_artifact(Bomb("exploded"), shop.folder(1) / "model.skops")
     accept(shop)
     found = shop.found()
-    assert "not allowed" in found["types"].what
+    assert "not allowed" in found["types"].message
     assert found["digest"].verdict == found["files"].verdict == "ok"
     assert found["golden rows"].verdict == "not checked"
     assert not (shop.root / "exploded").exists()
@@ -281,7 +283,7 @@ def git(shop, *arguments):
 def test_the_commit_is_looked_up_and_an_unknown_one_is_told(shop):
     tag(shop, "git_commit", "1" * 40)
     found = shop.found()["commit"]
-    assert (found.verdict, found.what[:42]) == ("not known", f"{'1' * 40} i")
+    assert (found.verdict, found.message[:42]) == ("not known", f"{'1' * 40} i")
     git(shop, "init", "-q")
     git(shop, "commit", "-q", "--allow-empty", "-m", "first")
     assert shop.found()["commit"].verdict == "not known"
@@ -289,7 +291,7 @@ def test_the_commit_is_looked_up_and_an_unknown_one_is_told(shop):
     tag(shop, "git_commit", head)
     assert shop.found()["commit"].verdict == "ok"
     tag(shop, "committed_as", "2" * 40)
-    told = shop.found()["commit"].what
+    told = shop.found()["commit"].message
     assert told.endswith(f"committed as {'2' * 40}, which is not in the repository here")
     tag(shop, "git_commit", "--help")
     assert shop.found()["commit"].verdict == "not known"
@@ -329,11 +331,11 @@ def kept_by_run(shop, version):
 
 def test_what_a_dirty_tree_had_changed_is_kept_and_each_byte_of_it_checked(dirty):
     found = dirty.found(LAST)
-    assert (found["inputs"].verdict, found["inputs"].what) == (
+    assert (found["inputs"].verdict, found["inputs"].message) == (
         "ok",
         "3 changed, as kept by the run",
     )
-    assert dirty.found(1)["inputs"].what == "none was kept"
+    assert dirty.found(1)["inputs"].message == "none was kept"
     folder = kept_by_run(dirty, LAST) / "lineage"
     names = [name for name in files(folder) if name != "closure.json"]
     assert names == ["changed.json", "inputs/requirements.lock", "inputs/src/lockstep/new.py"]
@@ -365,7 +367,9 @@ def test_tags_that_lose_the_changed_inputs_are_found(dirty):
 
 def test_the_commit_that_has_the_inputs_by_now_is_shown(dirty, capsys):
     first = git(dirty, "rev-parse", "HEAD")
-    assert dirty.found(LAST)["commit"].what == f"{first[:12]}, with changes that its closure holds"
+    assert (
+        dirty.found(LAST)["commit"].message == f"{first[:12]}, with changes that its closure holds"
+    )
     git(dirty, "add", "-A")
     git(dirty, "commit", "-qm", "now it is committed")
     publish_training(dirty.root, "accidents", "logistic_regression")
@@ -376,9 +380,9 @@ def test_the_commit_that_has_the_inputs_by_now_is_shown(dirty, capsys):
 
 def test_a_bundle_s_changed_inputs_are_checked_too(dirty, tmp_path):
     export(dirty.client, dirty.root, NAME, tmp_path / "out", version=LAST)
-    assert {f.check: f.verdict for f in verify_folder(tmp_path / "out")}["inputs"] == "ok"
+    assert {f.name: f.verdict for f in verify_folder(tmp_path / "out")}["inputs"] == "ok"
     flip(tmp_path / "out" / "lineage" / "inputs" / "requirements.lock")
-    told = {f.check: f.what for f in verify_folder(tmp_path / "out") if f.verdict == "failed"}
+    told = {f.name: f.message for f in verify_folder(tmp_path / "out") if f.verdict == "failed"}
     assert told["inputs"] == "changed: requirements.lock"
     flip(kept_by_run(dirty, LAST) / "lineage" / "inputs" / "requirements.lock")
     with pytest.raises(ArtifactError, match=r"its inputs failed \(changed: requirements\.lock\)"):
@@ -403,8 +407,8 @@ def judged(request, make, monkeypatch):
 
 
 def test_each_byte_of_a_verdict_is_vouched_for_by_its_event(judged):
-    assert judged.found(LAST)["gates"].what == "1 kept as recorded"
-    assert judged.found(3)["gates"].what == "no move was judged"
+    assert judged.found(LAST)["gates"].message == "1 kept as recorded"
+    assert judged.found(3)["gates"].message == "no move was judged"
     event = judged.model.record.last
     path = kept_by_run(judged, LAST) / event.gate["file"]
     before = path.read_bytes()
@@ -427,7 +431,7 @@ def test_a_verdict_that_could_not_be_kept_is_told(shop):
     gate = gate_of(shop.client, shop.root, NAME, 1)
     lifecycle.promote(shop.client, NAME, 1, gate=replace(gate, file="", forced=True))
     found = shop.found(1)["gates"]
-    assert (found.verdict, found.what) == (
+    assert (found.verdict, found.message) == (
         "not recorded",
         "the verdict of event 5 could not be kept",
     )
@@ -448,7 +452,7 @@ def test_whatever_bytes_are_damaged_it_is_a_finding_and_no_crash(shop, data, tmp
     put = data.draw(st.binary(max_size=8))
     after = before[:start] + put + before[start + data.draw(st.integers(0, 8)) :]
     (folder / name).write_bytes(after)
-    found = {f.check: f for f in check_artifact(version, folder)}
+    found = {f.name: f for f in check_artifact(version, folder)}
     assert (found["files"].verdict == "failed") == (after != before)
     assert set(found) == {"files", "digest", "types", "schema", "card", "golden rows"}
 

@@ -106,7 +106,7 @@ def test_the_doctor_names_the_address_where_it_came_from_and_no_password(project
     found = diagnose(project)
     assert ("tracking_uri", BASE, ".env") in found.checkup.settings
     assert ("tracking_username", "jane", ".env") in found.checkup.settings
-    assert [f.what for f in found.checkup.findings] == ["store"]
+    assert [f.name for f in found.checkup.findings] == ["store"]
     assert "wrong secret" not in json.dumps(found.content)
 
 

@@ -5,19 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lockstep.audit.findings import (
-    FAILED,
-    NOT_CHECKED,
-    NOT_RECORDED,
-    OK,
-    PRUNED,
-    Finding,
-    Told,
-    compared,
-    finding,
-    named,
-    tried,
-)
+from lockstep.audit.findings import Told, compared, finding, named, tried
+from lockstep.checks import FAILED, NOT_CHECKED, NOT_RECORDED, OK, PRUNED, CheckResult
 from lockstep.errors import ArtifactError
 from lockstep.io import read_json, sha256_file
 from lockstep.models.artifact import check_types, digest_of, read_artifact
@@ -43,7 +32,7 @@ _CARD_TAGS = (
 )
 
 
-def check_stored(client: Client, model: Model, version: Version, folder: Path) -> list[Finding]:
+def check_stored(client: Client, model: Model, version: Version, folder: Path) -> list[CheckResult]:
     """Fetch and check a version's artifact; of a pruned one only that this is on record."""
     if version.pruned is not None:
         return [tried(version, "files", _pruned, model.record)]
@@ -66,7 +55,7 @@ def _pruned(version: Version, record: Record) -> Told:
     return PRUNED, f"deleted by {event.who.actor} at {event.time} (event {event.number})"
 
 
-def check_artifact(version: Version, folder: Path) -> list[Finding]:
+def check_artifact(version: Version, folder: Path) -> list[CheckResult]:
     """Check an artifact's folder against its version; the model is loaded only where all before it is right."""
     first = [
         tried(version, "files", _files, folder),
@@ -76,7 +65,7 @@ def check_artifact(version: Version, folder: Path) -> list[Finding]:
         tried(version, "schema", _schema, folder),
         tried(version, "card", _card, folder),
     ]
-    unsafe = [f.check for f in first if f.check in ("digest", "types") and f.verdict != OK]
+    unsafe = [f.name for f in first if f.name in ("digest", "types") and not f.passed]
     if unsafe:
         told = f"not loaded, because of its {' and '.join(unsafe)}"
         return [*first, finding(version, "golden rows", NOT_CHECKED, told)]
@@ -102,7 +91,7 @@ def _files(version: Version, folder: Path) -> Told:
     return (FAILED, "; ".join(faults)) if faults else (OK, f"{len(sums_of(folder)) + 1} files")
 
 
-def _beside(version: Version, folder: Path) -> list[Finding]:
+def _beside(version: Version, folder: Path) -> list[CheckResult]:
     """Name what loading in place added; nothing tells what it must be, and so it isn't compared."""
     added = added_on_loading(folder)
     told = f"left by MLflow's loaders, no part of the model and never run here: {named(added)}"

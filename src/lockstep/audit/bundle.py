@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.audit.artifacts import check_artifact
 from lockstep.audit.bundle_checks import BUNDLE, BUNDLE_SUMS, MODEL_FOLDER, bundle_sums
-from lockstep.audit.findings import FAILED, NOT_CHECKED, Finding
 from lockstep.audit.provenance import check_lineage
 from lockstep.audit.requirements import closed, recorded_lock
+from lockstep.checks import FAILED, NOT_CHECKED, CheckResult
 from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.io import sha256_file, write_json, write_text
 from lockstep.registry.artifact.mlflow_leftovers import drop_added_on_loading
@@ -155,13 +155,14 @@ def _pin(root: Path, version: Version, folder: Path) -> None:
     write_text(folder / REQUIREMENTS, "".join(f"{pin}\n" for pin in pins) or text)
 
 
-def refuse_damaged(findings: list[Finding]) -> None:
+def refuse_damaged(findings: list[CheckResult]) -> None:
     """Raise an ArtifactError with the first check that failed."""
     wrong = next((f for f in findings if f.verdict in (FAILED, NOT_CHECKED)), None)
     if wrong is not None:
         raise ArtifactError(
-            f"{wrong.name} version {wrong.version} is not exported: its {wrong.check} failed ({wrong.what}); see "
-            f"`manage_model_registry.py verify --model-name {wrong.name} --version {wrong.version}`"
+            f"{wrong.subject} version {wrong.version} is not exported: its {wrong.name} failed "
+            f"({wrong.message}); see `manage_model_registry.py verify --model-name {wrong.subject} "
+            f"--version {wrong.version}`"
         )
 
 

@@ -5,18 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from lockstep.audit.artifacts import check_artifact
-from lockstep.audit.findings import (
-    BROKEN,
-    FAILED,
-    OK,
-    Finding,
-    Told,
-    compared,
-    sums_below,
-    told_of,
-    tried,
-)
+from lockstep.audit.findings import BROKEN, Told, compared, sums_below, told_of, tried
 from lockstep.audit.provenance import check_lineage_folder
+from lockstep.checks import FAILED, OK, CheckResult
 from lockstep.errors import ArtifactError, DataError
 from lockstep.io import read_json, sha256_file
 from lockstep.registry.artifact.mlflow_leftovers import added_on_loading
@@ -26,7 +17,7 @@ BUNDLE, BUNDLE_SUMS, MODEL_FOLDER = "bundle.json", "SHA256SUMS", "model"
 """What an exported bundle holds: what it is, the sums of all its files, and the artifact as it was stored."""
 
 
-def verify_folder(folder: Path, root: Path | None = None) -> list[Finding]:
+def verify_folder(folder: Path, root: Path | None = None) -> list[CheckResult]:
     """Check an exported bundle: every file by its sum, then the artifact and its lineage as in a registry.
 
     Raises DataError for a folder that is none.
@@ -40,7 +31,7 @@ def verify_folder(folder: Path, root: Path | None = None) -> list[Finding]:
     except BROKEN as error:
         unread = Version(str(folder), 0, 0, None, "", "None", {})
         sums = tried(unread, "bundle", _bundle_files, folder)
-        return [sums, Finding(unread.name, None, BUNDLE, FAILED, told_of(error, folder))]
+        return [sums, CheckResult(BUNDLE, FAILED, told_of(error, folder), unread.name)]
     return [
         tried(version, "bundle", _bundle_files, folder),
         *check_artifact(version, folder / MODEL_FOLDER),

@@ -19,10 +19,10 @@ import mlflow
 import sqlalchemy
 from mlflow.exceptions import MlflowException
 
+from lockstep.checks import FAILED, CheckResult
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import load_params
 from lockstep.config.settings import Settings, environment, load_settings, main_tree
-from lockstep.console import visible
 from lockstep.errors import ArtifactError, LockstepError, RegistryError
 from lockstep.io import read_json
 from lockstep.registry.artifact.packaging import SKOPS
@@ -58,23 +58,9 @@ FIXED_BY = "run `doctor --fix`"
 _DATABASE_SECONDS = 3
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong: what, where, how to mend it; ``did`` says what --fix does, where it can."""
-
-    what: str
-    where: str
-    fault: str
-    mend: str = ""
-    did: str = ""
-
-    @property
-    def told(self) -> str:
-        """The finding as one line."""
-        line = f"{self.what}, {self.where}: " + "; ".join(
-            part for part in (self.fault, self.mend) if part
-        )
-        return visible(line)
+def problem(name: str, subject: str, message: str, fix: str = "", repair: str = "") -> CheckResult:
+    """Return one thing that is wrong: what, where, how to correct it, and what --fix does about it."""
+    return CheckResult(name, FAILED, message, subject, fix=fix, repair=repair)
 
 
 @dataclass(frozen=True)
@@ -84,7 +70,7 @@ class Checkup:
     settings: tuple[tuple[str, str, str], ...] = ()
     tools: dict[str, str] = field(default_factory=dict)
     store: dict[str, Any] = field(default_factory=dict)
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[CheckResult, ...] = ()
 
 
 def examine(root: Path, tracking_uri: str | None = None) -> Checkup:
@@ -95,7 +81,7 @@ def examine(root: Path, tracking_uri: str | None = None) -> Checkup:
     except LockstepError as error:
         return Checkup(
             tools=tools,
-            findings=(*found, Finding("configuration", "settings", str(error), "correct it")),
+            findings=(*found, problem("configuration", "settings", str(error), "correct it")),
         )
     facts: dict[str, Any] = {}
     with asked(timeout=max(1, round(settings.timeout_seconds / 2))):
@@ -103,7 +89,7 @@ def examine(root: Path, tracking_uri: str | None = None) -> Checkup:
     return Checkup(_told(settings, root), tools, facts, tuple(found))
 
 
-def _of_store(settings: Settings, root: Path, facts: dict[str, Any]) -> Iterator[Finding]:
+def _of_store(settings: Settings, root: Path, facts: dict[str, Any]) -> Iterator[CheckResult]:
     """Yield what is wrong from the store on; ``facts`` gets what is right."""
     client = None
     try:
@@ -115,14 +101,14 @@ def _of_store(settings: Settings, root: Path, facts: dict[str, Any]) -> Iterator
             models, locks = list_models(client), all_locks(client)
     except LockstepError as error:
         facts.setdefault("reachable", client is not None)
-        yield Finding("store", facts.get("uri", "settings"), str(error))
+        yield problem("store", facts.get("uri", "settings"), str(error))
         return
     except (
         OSError,
         ValueError,
         ImportError,
     ) as error:  # what answers is no MLflow, or a driver is missing
-        yield Finding(
+        yield problem(
             "store",
             facts["uri"],
             f"it cannot be used: {connection.one_line(error)}",
@@ -159,7 +145,7 @@ def _shown(value: Any) -> str:
     return "" if value is None else uris.without_password(str(value))
 
 
-def _tools(root: Path) -> tuple[dict[str, str], list[Finding]]:
+def _tools(root: Path) -> tuple[dict[str, str], list[CheckResult]]:
     """Return the versions of the tools, and those that are not the lock file's."""
     lock = root / "requirements.lock"
     text = lock.read_text(encoding="utf-8", errors="replace") if lock.is_file() else ""
@@ -170,7 +156,7 @@ def _tools(root: Path) -> tuple[dict[str, str], list[Finding]]:
         wanted = locked.get(package)
         if wanted and versions[tool] != wanted:
             fault = f"{versions[tool]} is installed, {lock.name} has {wanted}"
-            found.append(Finding("tools", tool, fault, "run `make env`"))
+            found.append(problem("tools", tool, fault, "run `make env`"))
     return versions, found
 
 
@@ -184,7 +170,7 @@ def _installed(package: str) -> str:
 # ---------------------------------------------------------------- the store
 
 
-def _of_database(uri: str, facts: dict[str, Any]) -> Iterator[Finding]:
+def _of_database(uri: str, facts: dict[str, Any]) -> Iterator[CheckResult]:
     """Yield what is wrong with a database before MLflow opens it; RegistryError where it must not."""
     path = Path(uri.removeprefix("sqlite:///"))
     if uris.is_http(uri):
@@ -207,11 +193,11 @@ def _of_database(uri: str, facts: dict[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _moved(database: Path, old: str) -> Finding:
+def _moved(database: Path, old: str) -> CheckResult:
     here = database.parent / uris.ARTIFACTS
     fault = f"its artifacts are recorded below {old}, and lie below {here}"
     did = "recorded their new place"
-    return Finding("moved clone", str(database), fault, f"{FIXED_BY}, or any other command", did)
+    return problem("moved clone", str(database), fault, f"{FIXED_BY}, or any other command", did)
 
 
 def _schema(uri: str) -> str:
@@ -271,13 +257,13 @@ def abandoned(lock: Lock) -> bool:
     return lock.dead or time.time() - lock.created / 1000 > ABANDONED
 
 
-def of_locks(locks: Iterable[Lock]) -> Iterator[Finding]:
+def of_locks(locks: Iterable[Lock]) -> Iterator[CheckResult]:
     """Yield the locks that nobody will let go."""
     for lock in locks:
         if abandoned(lock):
             why = "which is gone" if lock.dead else f"for more than {ABANDONED / 60:g} minutes"
             mend = f"{FIXED_BY}; the next move waits for it and breaks it too"
-            yield Finding(
+            yield problem(
                 "abandoned lock",
                 lock.name,
                 f"it is held by {lock.told}, {why}",
@@ -286,7 +272,7 @@ def of_locks(locks: Iterable[Lock]) -> Iterator[Finding]:
             )
 
 
-def of_model(model: Model, moving: bool = False) -> Iterator[Finding]:
+def of_model(model: Model, moving: bool = False) -> Iterator[CheckResult]:
     """Yield where a model's record is damaged or half-done, and where tags, aliases or mirror differ from it.
 
     While a move is under way half of it is written, which says nothing.
@@ -295,11 +281,11 @@ def of_model(model: Model, moving: bool = False) -> Iterator[Finding]:
     for fault in record.faults:
         did = "took the tags' stages over into the record, on record"
         mend = f"look at `history --model-name {model.name}`, then {FIXED_BY} to go on from what stands"
-        yield Finding("damaged record", model.name, fault, mend, did)
+        yield problem("damaged record", model.name, fault, mend, did)
     if moving:
         return
     for event in record.open:
-        yield Finding(
+        yield problem(
             "half-done move",
             model.name,
             _begun(event),
@@ -309,16 +295,16 @@ def of_model(model: Model, moving: bool = False) -> Iterator[Finding]:
     unknown = [v.version for v in model.versions if v.recorded is None]
     if unknown:
         fault = f"{_versions(unknown)} not on record: registered without it, or by another tool"
-        yield Finding(
+        yield problem(
             "no record", model.name, fault, f"{FIXED_BY}, or make the next move", "took over"
         )
     for fault in disagreements(model):
         mend = f"{FIXED_BY}, or make the next move"
-        yield Finding("disagreement", model.name, fault, mend, "wrote what the record says")
+        yield problem("disagreement", model.name, fault, mend, "wrote what the record says")
     twice = [v.version for v in model.in_stage("Production")]
     if len(twice) > 1:
         fault = f"{_versions(twice)} in Production at once"
-        yield Finding(
+        yield problem(
             "two Productions", model.name, fault, FIXED_BY, "archived all but the alias's"
         )
 
@@ -356,7 +342,9 @@ def _named(number: int | None) -> str:
     return "no version" if number is None else f"version {number}"
 
 
-def of_files(client: Client, models: Iterable[Model], facts: dict[str, Any]) -> Iterator[Finding]:
+def of_files(
+    client: Client, models: Iterable[Model], facts: dict[str, Any]
+) -> Iterator[CheckResult]:
     """Yield versions whose files are gone; those in use are looked at first, as far as time allows."""
     versions = [v for model in models for v in reversed(model.versions) if not v.pruned]
     versions.sort(key=lambda v: v.stage not in ("Production", "Staging"))
@@ -367,7 +355,7 @@ def of_files(client: Client, models: Iterable[Model], facts: dict[str, Any]) -> 
         looked += 1
         if fault := _lost(client, version):
             mend = "put them back from a backup; a model of this workspace `dvc repro register` registers anew"
-            yield Finding("no files", f"{version.name} version {version.version}", fault, mend)
+            yield problem("no files", f"{version.name} version {version.version}", fault, mend)
     facts["files_looked_for"] = f"{looked} of {len(versions)} versions"
 
 
@@ -392,14 +380,14 @@ def _lost(client: Client, version: Version) -> str:
 # ---------------------------------------------------------------- the workspace
 
 
-def of_workspace(settings: Settings, root: Path, models: Sequence[Model]) -> Iterator[Finding]:
+def of_workspace(settings: Settings, root: Path, models: Sequence[Model]) -> Iterator[CheckResult]:
     """Yield the trained models of this workspace that the registry has neither a version nor a refusal of."""
     try:
         trainings = (
             load_params(root).train.values() if settings.publish and settings.log_model else []
         )
     except LockstepError as error:
-        yield Finding("configuration", "params.yaml", str(error), "correct it")
+        yield problem("configuration", "params.yaml", str(error), "correct it")
         return
     known = {model.name: _digests(model) for model in models}
     for training in trainings:
@@ -408,7 +396,7 @@ def of_workspace(settings: Settings, root: Path, models: Sequence[Model]) -> Ite
         try:
             digest = read_json(card).get("model_digest") if card.is_file() else None
         except (LockstepError, AttributeError) as error:
-            yield Finding(
+            yield problem(
                 "workspace",
                 str(card),
                 f"it cannot be read ({error})",
@@ -417,7 +405,7 @@ def of_workspace(settings: Settings, root: Path, models: Sequence[Model]) -> Ite
             continue
         if digest and digest not in known.get(name, set()):
             fault = f"the model {digest[:12]}… of this workspace is not registered"
-            yield Finding("not registered", name, fault, "run `dvc repro register`")
+            yield problem("not registered", name, fault, "run `dvc repro register`")
 
 
 def _digests(model: Model) -> set[str]:

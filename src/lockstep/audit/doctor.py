@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflow.exceptions import MlflowException
 
-from lockstep.audit.checkup import Checkup, Finding, abandoned, examine
+from lockstep.audit.checkup import Checkup, abandoned, examine
+from lockstep.checks import CheckResult
 from lockstep.config.settings import load_settings
-from lockstep.console import aligned
+from lockstep.console import aligned, visible
 from lockstep.errors import LockstepError
 from lockstep.registry.lifecycle.moves import leaving
 from lockstep.registry.record.events import Step, Who
@@ -25,6 +26,8 @@ from lockstep.registry.store.connection import translating_mlflow_errors
 if TYPE_CHECKING:
     from lockstep.registry.store.connection import Client
 
+KEYS = {"what": "name", "where": "subject", "fault": "message", "mend": "fix", "did": "repair"}
+"""The keys of a finding in JSON."""
 LONGEST_FAULTS = 2000
 OF_MODELS = ("damaged record", "half-done move", "no record", "disagreement", "two Productions")
 """Findings that are mended a model at a time, in one go."""
@@ -40,7 +43,7 @@ class Diagnosis:
     """What was found, and what of it --fix mended; ``failed`` are its own failures."""
 
     checkup: Checkup
-    mended: tuple[Finding, ...] = ()
+    mended: tuple[CheckResult, ...] = ()
     failed: tuple[str, ...] = ()
 
     @property
@@ -55,8 +58,8 @@ class Diagnosis:
             dict(zip(("name", "value", "source"), row, strict=True))
             for row in self.checkup.settings
         ]
-        left = [{**asdict(finding), "mended": False} for finding in self.checkup.findings]
-        done = [{**asdict(finding), "mended": True} for finding in self.mended]
+        left = [{**one.content(KEYS), "mended": False} for one in self.checkup.findings]
+        done = [{**one.content(KEYS), "mended": True} for one in self.mended]
         facts = {"settings": settings, "tools": self.checkup.tools, "store": self.checkup.store}
         return {"well": self.well, **facts, "findings": done + left, "failed": list(self.failed)}
 
@@ -64,16 +67,16 @@ class Diagnosis:
 def diagnose(root: Path, tracking_uri: str | None = None, fix: bool = False) -> Diagnosis:
     """Look at everything; with ``fix`` mend what can be mended, and look again. Raises nothing a store can cause."""
     before = examine(root, tracking_uri)
-    if not fix or not any(finding.did for finding in before.findings):
+    if not fix or not any(finding.repair for finding in before.findings):
         return Diagnosis(before)
     failed = mend(root, tracking_uri, before.findings)
     after = examine(root, tracking_uri)
-    left = {(finding.what, finding.where, finding.fault) for finding in after.findings}
-    mended = (f for f in before.findings if (f.what, f.where, f.fault) not in left)
+    left = {(one.name, one.subject, one.message) for one in after.findings}
+    mended = (f for f in before.findings if (f.name, f.subject, f.message) not in left)
     return Diagnosis(after, tuple(mended), tuple(failed))
 
 
-def mend(root: Path, tracking_uri: str | None, findings: Iterable[Finding]) -> list[str]:
+def mend(root: Path, tracking_uri: str | None, findings: Iterable[CheckResult]) -> list[str]:
     """Mend what was found, each model by itself; return what could not be, one line each."""
     failed = []
     try:
@@ -83,7 +86,7 @@ def mend(root: Path, tracking_uri: str | None, findings: Iterable[Finding]) -> l
             break_locks(client, [lock for lock in all_locks(client) if abandoned(lock)])
     except LockstepError as error:
         return [str(error)]
-    for name in sorted({finding.where for finding in findings if finding.what in OF_MODELS}):
+    for name in sorted({one.subject for one in findings if one.name in OF_MODELS}):
         try:
             mend_model(client, name)
         except (LockstepError, MlflowException) as error:
@@ -170,9 +173,15 @@ def report(found: Diagnosis) -> str:
             for key, value in checkup.store.items()
         )
     ]
-    lines = [f"✓ mended: {f.what}, {f.where}: {f.fault}; {f.did}" for f in found.mended]
-    lines += [f"✗ {f.told}" for f in checkup.findings] + [f"✗ {line}" for line in found.failed]
+    lines = [f"✓ mended: {f.name}, {f.subject}: {f.message}; {f.repair}" for f in found.mended]
+    lines += [f"✗ {line_of(f)}" for f in checkup.findings] + [f"✗ {line}" for line in found.failed]
     return "\n\n".join([part for part in parts if part] + ["\n".join([*lines, _summary(found)])])
+
+
+def line_of(finding: CheckResult) -> str:
+    """Return a finding as one line: what, where, why and the fix."""
+    cause = "; ".join(part for part in (finding.message, finding.fix) if part)
+    return visible(f"{finding.name}, {finding.subject}: {cause}")
 
 
 def _word(value: Any) -> str:
@@ -185,7 +194,7 @@ def _summary(found: Diagnosis) -> str:
     left, mended = len(found.checkup.findings) + len(found.failed), len(found.mended)
     if found.well:
         return f"✓ all is well, {mended} mended" if mended else "✓ all is well"
-    mendable = sum(bool(f.did) for f in found.checkup.findings)
+    mendable = sum(bool(f.repair) for f in found.checkup.findings)
     hint = (
         f"; --fix mends {mendable if mendable < left else 'all'} of them"
         if mendable and not mended

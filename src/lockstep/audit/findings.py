@@ -7,18 +7,24 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from lockstep.checks import FAILED, OK, CheckResult, contents, failures
 from lockstep.console import aligned
 from lockstep.errors import LockstepError
 from lockstep.io import sha256_file
 from lockstep.registry.store.versions import Version
 
-OK, FAILED, PRUNED = "ok", "failed", "pruned"
-NOT_RECORDED, NOT_KNOWN, NOT_CHECKED = "not recorded", "not known", "not checked"
+KEYS = {
+    "name": "subject",
+    "version": "version",
+    "check": "name",
+    "verdict": "verdict",
+    "what": "message",
+}
+"""The keys of a finding in JSON and in the table."""
 _SHOWN_FILES = 5
 BROKEN = (
     LockstepError,
@@ -40,21 +46,10 @@ Told = tuple[str, str]
 """A check's verdict, and what it is about."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What one check of one version (None: of the whole model) found."""
-
-    name: str
-    version: int | None
-    check: str
-    verdict: str
-    what: str
-
-
 # ---------------------------------------------------------------- one check
 
 
-def tried(version: Version, check: str, run: Callable[..., Told], *arguments: Any) -> Finding:
+def tried(version: Version, check: str, run: Callable[..., Told], *arguments: Any) -> CheckResult:
     """Run one check; whatever damaged content makes it raise is its finding."""
     try:
         verdict, what = run(version, *arguments)
@@ -64,9 +59,9 @@ def tried(version: Version, check: str, run: Callable[..., Told], *arguments: An
     return finding(version, check, verdict, what)
 
 
-def finding(version: Version, check: str, verdict: str, what: str) -> Finding:
+def finding(version: Version, check: str, verdict: str, what: str) -> CheckResult:
     """Return what a check of one version found."""
-    return Finding(version.name, version.version, check, verdict, what)
+    return CheckResult(check, verdict, what, version.name, version.version)
 
 
 def told_of(error: Exception, folder: Path | None) -> str:
@@ -110,15 +105,15 @@ def named(names: list[str]) -> str:
 # ---------------------------------------------------------------- all of them
 
 
-def healthy(findings: Sequence[Finding]) -> bool:
+def healthy(findings: Sequence[CheckResult]) -> bool:
     """Tell whether no check failed; what was never recorded, or cannot be known here, is no fault."""
-    return all(finding.verdict != FAILED for finding in findings)
+    return not failures(findings)
 
 
-def report(findings: Sequence[Finding]) -> str:
+def report(findings: Sequence[CheckResult]) -> str:
     """Return findings as a table for people, with one line that sums them up."""
-    wrong = [finding for finding in findings if finding.verdict == FAILED]
-    subjects = len({(f.name, f.version) for f in findings if f.version is not None})
+    wrong = failures(findings)
+    subjects = len({(f.subject, f.version) for f in findings if f.version is not None})
     count = f"{len(findings)} checks of {subjects} version{'s' * (subjects != 1)}"
     last = (
         f"✗ {len(wrong)} of {count} failed"
@@ -127,13 +122,13 @@ def report(findings: Sequence[Finding]) -> str:
     )
     rows = findings if subjects == 1 else _shortened(findings)
     return (
-        "\n".join([aligned([asdict(f) for f in rows]), last])
+        "\n".join([aligned(contents(rows, KEYS)), last])
         if findings
         else "there is nothing to verify yet"
     )
 
 
-def _left_open(findings: Sequence[Finding]) -> str:
+def _left_open(findings: Sequence[CheckResult]) -> str:
     """Say how many checks neither passed nor failed."""
     counts = Counter(f.verdict for f in findings if f.verdict not in (OK, FAILED))
     return (
@@ -143,12 +138,12 @@ def _left_open(findings: Sequence[Finding]) -> str:
     )
 
 
-def _shortened(findings: Sequence[Finding]) -> list[Finding]:
+def _shortened(findings: Sequence[CheckResult]) -> list[CheckResult]:
     """Return findings with those that are well in one line a version."""
-    rows: list[Finding] = []
-    for (name, version), some in groupby(findings, key=lambda f: (f.name, f.version)):
+    rows: list[CheckResult] = []
+    for (name, version), some in groupby(findings, key=lambda f: (f.subject, f.version)):
         told = list(some)
-        well = [f.check for f in told if f.verdict == OK]
-        rows += [Finding(name, version, ", ".join(well), OK, "")] if well else []
-        rows += [f for f in told if f.verdict != OK]
+        well = [f.name for f in told if f.passed]
+        rows += [CheckResult(", ".join(well), OK, "", name, version)] if well else []
+        rows += [f for f in told if not f.passed]
     return rows

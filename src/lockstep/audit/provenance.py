@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING
 
 from mlflow.exceptions import MlflowException
 
-from lockstep.audit.findings import (
-    FAILED,
-    NOT_KNOWN,
-    NOT_RECORDED,
-    OK,
-    Finding,
-    Told,
-    compared,
-    sums_below,
-    tried,
-)
+from lockstep.audit.findings import Told, compared, sums_below, tried
+from lockstep.checks import FAILED, NOT_KNOWN, NOT_RECORDED, OK, CheckResult
 from lockstep.dvc.lineage import NO_COMMIT, NO_REPOSITORY, git
 from lockstep.errors import LockstepError
 from lockstep.io import read_json, sha256_json
@@ -35,18 +26,18 @@ LINEAGE, CLOSURE, KEPT = "lineage", "closure.json", "inputs"
 """The folder of a run that tells where its model comes from, and what lies in it besides the changed inputs' sums."""
 
 
-def check_lineage(client: Client, root: Path, version: Version, folder: Path) -> list[Finding]:
+def check_lineage(client: Client, root: Path, version: Version, folder: Path) -> list[CheckResult]:
     """Check a version's closure, its changed inputs and its commit; what its run keeps is put into ``folder``."""
     first = tried(version, "closure", _closure_of_run, client, folder)
     return [first, *_rest(version, root, folder)]
 
 
-def check_lineage_folder(version: Version, root: Path | None, folder: Path) -> list[Finding]:
+def check_lineage_folder(version: Version, root: Path | None, folder: Path) -> list[CheckResult]:
     """Check the same of a folder that holds what the run keeps, without a registry."""
     return [tried(version, "closure", _closure, folder), *_rest(version, root, folder)]
 
 
-def _rest(version: Version, root: Path | None, folder: Path) -> list[Finding]:
+def _rest(version: Version, root: Path | None, folder: Path) -> list[CheckResult]:
     return [tried(version, "inputs", _inputs, folder), tried(version, "commit", _commit, root)]
 
 
@@ -153,7 +144,7 @@ def _is_known(root: Path | None, commit: str) -> bool:
 # ---------------------------------------------------------------- what was judged
 
 
-def check_gates(client: Client, record: Record, version: Version, folder: Path) -> Finding:
+def check_gates(client: Client, record: Record, version: Version, folder: Path) -> CheckResult:
     """Check the verdicts that moves of a version rest on; they are put into ``folder``."""
     return tried(version, "gates", _gates, client, record, folder)
 

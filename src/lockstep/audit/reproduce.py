@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from lockstep.audit.closures import (
     differences,
     differing_inputs,
 )
-from lockstep.config.layout import ProblemLayout, project_root
+from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import training_key
 from lockstep.console import aligned, listed
 from lockstep.dvc.lineage import git, input_closure
@@ -29,9 +28,7 @@ from lockstep.features.matrix_columns import ROW
 from lockstep.io import read_json, read_parquet, sha256_json, write_parquet
 from lockstep.registry.artifact.loading import declared, locate, open_version
 from lockstep.registry.publishing.run_files import INPUTS
-from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.store.artifact_store import fetch_run_folder
-from lockstep.registry.store.names import check_version
 from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
@@ -95,13 +92,6 @@ class Rebuilt:
         if made is not None:
             return f"{made.stage}: it made another {made.name}, though nothing it was given differs{why}"
         return f"train_multi_model: it made another model, though nothing it was given differs{why}"
-
-
-def command(client: Client, options: argparse.Namespace) -> tuple[Any, str, int]:
-    """Reproduce a version by the command's options; the exit code is 1 where another model came of it."""
-    version = get_model(client, options.model_name).version(check_version(options.version))
-    done = reproduce(client, project_root(), version, options.keep)
-    return facts(done), readable(done), int(done.verdict == DIFFERENT)
 
 
 def reproduce(client: Client, root: Path, version: Version, keep: bool = False) -> Rebuilt:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import sys
 
+import joblib
+import numpy as np
+import pandas as pd
+
 
 def main(model: str, rows: str, scores: str) -> None:
     """Write the model's probabilities (regression: values) of all rows, float64."""
-    import joblib
-    import numpy as np
-    import pandas as pd
-
     pipeline, table = joblib.load(model), pd.read_parquet(rows)
     found = (
         pipeline.predict_proba(table)

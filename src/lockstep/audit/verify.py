@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lockstep.audit.artifacts import check_stored
-from lockstep.audit.findings import FAILED, NOT_RECORDED, OK, Finding, Told, tried
+from lockstep.audit.findings import Told, tried
 from lockstep.audit.provenance import check_gates, check_lineage
+from lockstep.checks import FAILED, NOT_RECORDED, OK, CheckResult
 from lockstep.registry.record.pointers import aliases_of
 from lockstep.registry.record.registered_models import Model, get_model, list_models
 from lockstep.registry.store.names import STAGE_TAG
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 
 def verify(
     client: Client, root: Path, name: str | None = None, version: int | None = None
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Check everything the registry holds, one model, or one version of it."""
     models = list_models(client) if name is None else [get_model(client, name)]
-    found: list[Finding] = []
+    found: list[CheckResult] = []
     for model in models:
         found += check_model(model)
         for one in model.versions if version is None else [model.version(version)]:
@@ -39,7 +40,7 @@ def verify(
 # ---------------------------------------------------------------- a model and its record
 
 
-def check_model(model: Model) -> list[Finding]:
+def check_model(model: Model) -> list[CheckResult]:
     """Check a model's record and its aliases."""
     return [
         _of_model(model, "record", _record_faults(model)),
@@ -47,9 +48,9 @@ def check_model(model: Model) -> list[Finding]:
     ]
 
 
-def _of_model(model: Model, check: str, faults: list[str]) -> Finding:
+def _of_model(model: Model, check: str, faults: list[str]) -> CheckResult:
     told = "; ".join(faults) or ("no event yet" if not model.record.events else "")
-    return Finding(model.name, None, check, FAILED if faults else OK, told)
+    return CheckResult(check, FAILED if faults else OK, told, model.name)
 
 
 def _record_faults(model: Model) -> list[str]:
@@ -83,7 +84,7 @@ def _numbered(version: int | None) -> str:
 # ---------------------------------------------------------------- a version
 
 
-def check_version(client: Client, root: Path, model: Model, version: Version) -> list[Finding]:
+def check_version(client: Client, root: Path, model: Model, version: Version) -> list[CheckResult]:
     """Check one version: its files, fetched afresh, its lineage, and that its tags agree with the record."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)

@@ -6,133 +6,108 @@ under its configuration, so the threshold, the scale and both answers are those 
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.errors import LockstepError
+from lockstep.audit.bundle import assemble
+from lockstep.audit.bundle_checks import verify_folder
+from lockstep.checks import Answer, CheckResult, computed_once, contents, failures, run_checks
+from lockstep.config.layout import project_root
+from lockstep.promotion.gates import judge, needs_gate
+from lockstep.promotion.promotion_checks import run_recorded, way_back, winning
+from lockstep.registry.record.registered_models import Model, get_model
+from lockstep.registry.store.connection import translating_mlflow_errors
+from lockstep.registry.store.versions import Version
+from lockstep.serving.loaded_model import Opened, Served, decision_of, prepare
+from lockstep.serving.model_source import open_path
+from lockstep.serving.openapi import example
+from lockstep.serving.responses import explained, predicted
+from lockstep.serving.settings import ServingSettings, load_serving
 
 if TYPE_CHECKING:
-    from lockstep.registry.record.registered_models import Model
     from lockstep.registry.store.connection import Client
-    from lockstep.registry.store.versions import Version
-    from lockstep.serving.loaded_model import Opened, Served
 
-Answer = tuple[bool, str]
-"""Whether a step passed, and what it found."""
 RATES = ("approval_rate", "reject_rate", "positive_rate_approved", "positive_rate_rejected")
 """The rates of decisions on the test rows, as runs log them after ``test_``."""
+STEP_KEYS = {"name": "name", "passed": "passed", "found": "message"}
+"""The keys of a step in JSON."""
 CLOSE = 1e-4
 """How far contributions may add up from the margin: xgboost's are float32."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """One step of the checklist."""
-
-    name: str
-    passed: bool
-    found: str
-
-
 @dataclass
 class Deployment:
-    """A version, and its bundle as a server opens it; each made once, or the same error again."""
+    """A version, and its bundle as a server opens it."""
 
     client: Client
     root: Path
     model: Model
     version: Version
     folder: Path
-    failed: dict[str, LockstepError] = field(default_factory=dict)
 
     @cached_property
+    def settings(self) -> ServingSettings:
+        """What the API is configured to do."""
+        return load_serving(self.root)
+
+    @computed_once
     def bundle(self) -> Path:
         """The exported bundle."""
-        from lockstep.audit.bundle import assemble
+        assemble(self.client, self.root, self.version, self.folder)
+        return self.folder
 
-        return (
-            self._once(
-                "bundle", lambda: assemble(self.client, self.root, self.version, self.folder)
-            )
-            or self.folder
-        )
-
-    @cached_property
+    @computed_once
     def opened(self) -> Opened:
         """The bundle's model, opened with all its checks."""
-        from lockstep.serving.model_source import open_path
-        from lockstep.serving.settings import load_serving
+        return open_path(replace(self.settings, model_path=str(self.bundle)), self.root)
 
-        settings = replace(load_serving(self.root), model_path=str(self.bundle))
-        found: Opened = self._once("opened", lambda: open_path(settings, self.root))
-        return found
-
-    @cached_property
+    @computed_once
     def served(self) -> Served:
         """What would answer requests."""
-        from lockstep.serving.loaded_model import prepare
-        from lockstep.serving.settings import load_serving
-
-        found: Served = self._once("served", lambda: prepare(self.opened, load_serving(self.root)))
-        return found
-
-    def _once(self, name: str, make: Callable[[], Any]) -> Any:
-        if name in self.failed:
-            raise self.failed[name]
-        try:
-            return make()
-        except LockstepError as error:
-            self.failed[name] = error
-            raise
+        return prepare(self.opened, self.settings)
 
 
-def go_through(client: Client, root: Path, name: str, number: int) -> list[Step]:
+def check(client: Client, options: argparse.Namespace) -> tuple[Any, str, int]:
+    """Go through the checklist; the exit code is 1 where a step failed."""
+    name, number = options.model_name, int(options.version)
+    steps = go_through(client, project_root(), name, number)
+    passed = not failures(steps)
+    content = {
+        "name": name,
+        "version": number,
+        "passed": passed,
+        "steps": contents(steps, STEP_KEYS),
+    }
+    return content, report(name, number, steps), 0 if passed else 1
+
+
+def go_through(client: Client, root: Path, name: str, number: int) -> tuple[CheckResult, ...]:
     """Run every step, also after one that failed; return them in the order of the checklist."""
-    from lockstep.registry.record.registered_models import get_model
-
     model = get_model(client, name)
-    version = model.version(number)
     with tempfile.TemporaryDirectory() as made:
-        case = Deployment(client, root, model, version, Path(made) / "bundle")
-        return [_step(title, step, case) for title, step in STEPS.items()]
-
-
-def _step(name: str, step: Callable[[Deployment], Answer], case: Deployment) -> Step:
-    known = set(map(id, case.failed.values()))
-    try:
-        passed, found = step(case)
-    except LockstepError as error:
-        passed, found = (
-            False,
-            "not tried, for the reason above" if id(error) in known else str(error),
-        )
-    return Step(name, passed, found)
+        folder = Path(made) / "bundle"
+        return run_checks(STEPS, Deployment(client, root, model, model.version(number), folder))
 
 
 def best(case: Deployment) -> Answer:
     """Check that it is the winner: the best metric and KS, stable over the folds."""
-    from lockstep.promotion.promotion_checks import winning
-
     return winning(case.client, case.root, case.model, case.version)
 
 
 def run_id(case: Deployment) -> Answer:
     """Check that its run is on record."""
-    from lockstep.promotion.promotion_checks import run_recorded
-
     return run_recorded(case.client, case.version)
 
 
 def gates(case: Deployment) -> Answer:
     """Check that the gates before Production let it in."""
-    from lockstep.promotion.gates import judge, needs_gate
-
     if not needs_gate(case.model, case.version, "Production"):
         return True, "it stands in Production, or was the last that did"
     verdict = judge(case.client, case.root, case.model, case.version, "Production")
@@ -141,11 +116,8 @@ def gates(case: Deployment) -> Answer:
 
 def export(case: Deployment) -> Answer:
     """Check that its bundle is whole: every file by its sum, the artifact, its lineage, its requirements."""
-    from lockstep.audit.bundle_checks import verify_folder
-    from lockstep.audit.findings import FAILED
-
-    findings = verify_folder(case.bundle, case.root)
-    wrong = [f"{one.check}: {one.what}" for one in findings if one.verdict == FAILED]
+    findings = failures(verify_folder(case.bundle, case.root))
+    wrong = [f"{one.name}: {one.message}" for one in findings]
     files = sum(path.is_file() for path in case.bundle.rglob("*"))
     return not wrong, "; ".join(
         wrong
@@ -163,10 +135,7 @@ def golden_rows(case: Deployment) -> Answer:
 
 def configuration(case: Deployment) -> Answer:
     """Check that the API's threshold and its scale fit the model."""
-    from lockstep.serving.loaded_model import decision_of
-    from lockstep.serving.settings import load_serving
-
-    rule = load_serving(case.root).rule_for(case.opened.model.schema.name)
+    rule = case.settings.rule_for(case.opened.model.schema.name)
     decision = decision_of(case.opened, rule)
     if decision is None:
         return True, f"a {case.opened.model.schema.task} model is decided by no threshold"
@@ -180,8 +149,6 @@ def configuration(case: Deployment) -> Answer:
 
 def logged_rates(case: Deployment) -> dict[str, float]:
     """Return the rates of the decisions on the test rows that a version's run logged, by their names there."""
-    from lockstep.registry.store.connection import translating_mlflow_errors
-
     if case.version.run_id is None:
         return {}
     with translating_mlflow_errors():
@@ -202,8 +169,6 @@ def rates_told(rates: Mapping[str, float], words: tuple[str, str], positive: str
 
 def predict(case: Deployment) -> Answer:
     """Ask the packaged model for a prediction as /predict does."""
-    from lockstep.serving.responses import predicted
-
     answered = predicted(case.served, example_of(case), 1)
     told = answered.content
     finite = bool(
@@ -219,8 +184,6 @@ def predict(case: Deployment) -> Answer:
 
 def explain(case: Deployment) -> Answer:
     """Ask the packaged model for an explanation as /explain does; its parts must add up to the margin."""
-    from lockstep.serving.responses import explained
-
     told = explained(case.served, example_of(case), 1).content
     apart = gap_of(told)
     parts = told["contributions"]
@@ -238,15 +201,11 @@ def gap_of(told: Mapping[str, Any]) -> float:
 
 def example_of(case: Deployment) -> bytes:
     """Return the body of a request for one record that the schema allows."""
-    from lockstep.serving.openapi import example
-
     return json.dumps(example(case.opened.model.schema)).encode()
 
 
 def rollback(case: Deployment) -> Answer:
     """Check that there is a way back."""
-    from lockstep.promotion.promotion_checks import way_back
-
     return way_back(case.client, case.root, case.model, case.version)
 
 
@@ -264,10 +223,12 @@ STEPS: dict[str, Callable[[Deployment], Answer]] = {
 """The steps by name, in their order."""
 
 
-def report(name: str, number: int, steps: list[Step]) -> str:
+def report(name: str, number: int, steps: Sequence[CheckResult]) -> str:
     """Return the checklist as people read it: a line a step, then whether all passed."""
     width = max(len(step.name) for step in steps)
-    lines = [f"{'✓' if step.passed else '✗'} {step.name:<{width}}  {step.found}" for step in steps]
+    lines = [
+        f"{'✓' if step.passed else '✗'} {step.name:<{width}}  {step.message}" for step in steps
+    ]
     failed = [step.name for step in steps if not step.passed]
     end = (
         f"{len(failed)} of {len(steps)} steps failed: {', '.join(failed)}"

@@ -6,12 +6,14 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lockstep.commands.dispatch import load
+from lockstep.config.gates import check_force
 from lockstep.config.layout import project_root
 from lockstep.console import Parser, aligned, as_json, common_options, listed
-from lockstep.errors import DataError, run_command
+from lockstep.errors import run_command
+from lockstep.registry.record.events import Event, content_of, end_content
 from lockstep.registry.record.registered_models import (
     Model,
     get_model,
@@ -24,14 +26,12 @@ from lockstep.registry.store.opening import open_registry, open_to_read
 from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
-    from lockstep.promotion.gate_report import Gate
-    from lockstep.registry.lifecycle.moves import Move
-    from lockstep.registry.record.events import Event, Who
-    from lockstep.registry.store.connection import Client
     from lockstep.registry.store.opening import Registry
 
 Answer = tuple[Any, str] | tuple[Any, str, int]
 """What a command found: the same as plain JSON values, as text for people, and an exit code where it isn't 0."""
+Command = Callable[..., Answer] | str
+"""A listing, or where ``dispatch.load`` finds the work of a command that needs heavy imports."""
 SHOWN_SCORES = (
     "roc_auc",
     "average_precision",
@@ -51,11 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, ask or move, print."""
     options = parser().parse_args(arguments)
     check_options(options)
-    # A folder is looked at without a registry, and the doctor is who tells what hinders to reach one.
-    alone = getattr(options, "folder", None) is not None or options.command is doctor
-    opened = open_to_read if options.command in LISTINGS else open_registry
+    run = options.command if callable(options.command) else load(options.command)
+    # An exported folder needs no registry, and doctor says itself why one can't be reached.
+    alone = getattr(options, "folder", None) is not None or options.command == DOCTOR
+    opened = open_to_read if run is options.command else open_registry
     client = None if alone else opened(project_root(), options.tracking_uri)
-    content, text, *code = options.command(client, options)
+    content, text, *code = run(client, options)
     print(as_json(content) if options.json else text)
     return code[0] if code else 0
 
@@ -81,8 +82,6 @@ def check_options(options: argparse.Namespace) -> None:
         if getattr(options, name, None) is not None:
             check_version(getattr(options, name))
     if getattr(options, "force", False):
-        from lockstep.promotion.gate_report import check_force
-
         check_force(options.force, options.reason or "")
 
 
@@ -112,50 +111,6 @@ def show_model(client: Registry, options: argparse.Namespace) -> Answer:
     return facts, listed(facts)
 
 
-def transition(client: Client, options: argparse.Namespace) -> Answer:
-    """Move one version."""
-    from lockstep.registry.lifecycle import moves as lifecycle
-
-    who, gate = _who(options), _gate(client, options, options.stage)
-    done = lifecycle.transition(
-        client, options.model_name, options.version, options.stage, who, gate=gate
-    )
-    return _moved(done, gate)
-
-
-def promote(client: Client, options: argparse.Namespace) -> Answer:
-    """Move the newest version, or the one named, into Production or Staging."""
-    from lockstep.registry.lifecycle import moves as lifecycle
-
-    stage = options.stage or "Production"
-    who, gate = _who(options), _gate(client, options, stage)
-    aside = getattr(options, "aside", "Archived")
-    done = lifecycle.promote(client, options.model_name, options.version, stage, who, gate, aside)
-    if options.version is None:
-        print(
-            _newest_note(get_model(client, options.model_name).version(done.step.version)),
-            file=sys.stderr,
-        )
-    return _moved(done, gate)
-
-
-def archive(client: Client, options: argparse.Namespace) -> Answer:
-    """Move one version into Archived."""
-    from lockstep.registry.lifecycle import moves as lifecycle
-
-    return _moved(lifecycle.archive(client, options.model_name, options.version, _who(options)))
-
-
-def rollback(client: Client, options: argparse.Namespace) -> Answer:
-    """Bring back what stood in a stage before."""
-    from lockstep.registry.lifecycle import moves as lifecycle
-
-    stage, version, run_id = options.stage or "Production", options.to, options.run_id
-    return _moved(
-        lifecycle.rollback(client, options.model_name, stage, version, run_id, _who(options))
-    )
-
-
 def history(client: Registry, options: argparse.Namespace) -> Answer:
     """Show a model's record, the newest event last."""
     record = get_record(client, options.model_name)
@@ -164,49 +119,6 @@ def history(client: Registry, options: argparse.Namespace) -> Answer:
     rows = [_event_row(event) for event in record.events]
     text = aligned(rows) if rows else f"{options.model_name} has no event on record yet"
     return [event_facts(event) for event in record.events], text
-
-
-def verify(client: Client | None, options: argparse.Namespace) -> Answer:
-    """Check versions, or a bundle's folder, and tell whether all is well by the exit code too."""
-    from lockstep.commands.artifact_commands import checked
-
-    return checked(client, options)
-
-
-def export(client: Client, options: argparse.Namespace) -> Answer:
-    """Write a version's bundle."""
-    from lockstep.commands.artifact_commands import exported
-
-    return exported(client, options, _who(options))
-
-
-def prune(client: Client, options: argparse.Namespace) -> Answer:
-    """Show whose files would go, or delete them."""
-    from lockstep.commands.artifact_commands import pruned
-
-    return pruned(client, options, _who(options))
-
-
-def compare(client: Client, options: argparse.Namespace) -> Answer:
-    """Compare two versions."""
-    from lockstep.promotion import compare_versions
-
-    return compare_versions.compare(client, options)
-
-
-def doctor(client: Client | None, options: argparse.Namespace) -> Answer:
-    """Look for whatever is wrong, and mend it with --fix; tell whether all is well by the exit code too."""
-    from lockstep.audit.doctor import diagnose, report
-
-    found = diagnose(project_root(), options.tracking_uri, options.fix)
-    return found.content, report(found), 0 if found.well else 1
-
-
-def reproduce(client: Client, options: argparse.Namespace) -> Answer:
-    """Make a version again and compare; the exit code tells too."""
-    from lockstep.audit.reproduce import command
-
-    return command(client, options)
 
 
 def version_facts(model: Model, version: Version) -> dict[str, Any]:
@@ -234,8 +146,6 @@ def version_facts(model: Model, version: Version) -> dict[str, Any]:
 
 def event_facts(event: Event) -> dict[str, Any]:
     """Return all that is recorded about one event, as plain values."""
-    from lockstep.registry.record.events import content_of, end_content
-
     end = None if event.end is None else end_content(event.end)
     return {**content_of(event), "version": event.of_version, "digest": event.digest, "end": end}
 
@@ -261,17 +171,7 @@ def _event_row(event: Event) -> dict[str, Any]:
     }
 
 
-def _who(options: argparse.Namespace) -> Who:
-    """Return who asks and why, from the options or the environment."""
-    from lockstep.registry.record.events import Who
-    from lockstep.registry.record.journal import default_who
-
-    return Who(
-        default_who().actor if options.actor is None else options.actor, options.reason or ""
-    )
-
-
-def _command(commands: Any, name: str, run: Callable[..., Answer], text: str, options: str) -> None:
+def _command(commands: Any, name: str, run: Command, text: str, options: str) -> None:
     sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     for option in options.split():
         _option(sub, name, option.strip("[]"), required=not option.startswith("["))
@@ -321,66 +221,6 @@ def _option(sub: argparse.ArgumentParser, command: str, option: str, required: b
     sub.add_argument(option, metavar=metavar, required=required, help=text)
 
 
-def _gate(client: Client, options: argparse.Namespace, stage: str) -> Gate | None:
-    """Return the verdict on a version that is to go into Production; what refuses is shown before the move is."""
-    from lockstep.promotion.gate_report import gate_of
-
-    asked = options.model_name, options.version, stage, options.force, options.reason or ""
-    gate = gate_of(client, project_root(), *asked)
-    if gate is not None and gate.refused:
-        print(as_json({"gate": gate.content}) if options.json else gate.table)
-    return gate
-
-
-def _moved(done: Move, gate: Gate | None = None) -> Answer:
-    content: dict[str, Any] = {
-        "name": done.name,
-        "version": done.step.version,
-        "from": done.step.was,
-        "to": done.step.now,
-        "changed": done.changed,
-        "made_way": [{"version": s.version, "from": s.was, "to": s.now} for s in done.made_way],
-        "aliases": done.aliases,
-    }
-    if gate is None:
-        return content, "\n".join(_move_lines(done))
-    return {**content, "gate": gate.content}, "\n".join([gate.table, *_move_lines(done)])
-
-
-def _move_lines(done: Move) -> list[str]:
-    step = done.step
-    stays = f"✓ {done.name} version {step.version} is in {step.now} already"
-    moved = f"✓ {done.name} version {step.version}: {step.was} → {step.now}"
-    lines = [moved if step.was != step.now else stays]
-    lines += [f"  version {s.version} made way: {s.was} → {s.now}" for s in done.made_way]
-    if step.was == "Production" != step.now and "production" not in done.aliases:
-        lines.append("  no version is in Production now")
-    return lines
-
-
-def _newest_note(version: Version) -> str:
-    """Say which version the newest is, and whether it is another model than the workspace's."""
-    note = f"no --version given: took the newest, {version.version}"
-    held = _workspace_digest(version)
-    if held and held != version.tag("model_digest"):
-        return f"{note}; it is not the model in this workspace (see list-versions for the digests)"
-    return note
-
-
-def _workspace_digest(version: Version) -> str | None:
-    from lockstep.config.layout import ProblemLayout
-    from lockstep.io import read_json
-
-    problem, kind = version.tag("problem"), version.tag("type")
-    if not problem or not kind:
-        return None
-    card: Path = ProblemLayout(project_root(), problem).model_card(kind)
-    try:
-        return read_json(card).get("model_digest") if card.is_file() else None
-    except DataError:  # the workspace's own trouble, no reason to hinder a move in the registry
-        return None
-
-
 def _model_facts(model: Model) -> dict[str, Any]:
     return {
         "name": model.name,
@@ -418,7 +258,8 @@ def _when(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-COMMANDS: dict[str, tuple[Callable[..., Answer], str, str]] = {
+DOCTOR = "registry_checks:doctor"
+COMMANDS: dict[str, tuple[Command, str, str]] = {
     "list-models": (show_models, "every registered model, and which versions are in use", ""),
     "list-versions": (
         show_versions,
@@ -426,27 +267,27 @@ COMMANDS: dict[str, tuple[Callable[..., Answer], str, str]] = {
         "--model-name",
     ),
     "transition": (
-        transition,
+        "registry_moves:transition",
         "put one version into any stage",
         "--model-name --version --stage [--force] [--reason] [--actor]",
     ),
     "promote": (
-        promote,
+        "registry_moves:promote",
         "put the newest version (or --version) into Production; the previous one is archived",
         "--model-name [--version] [--stage] [--force] [--reason] [--actor]",
     ),
     "archive": (
-        archive,
+        "registry_moves:archive",
         "put one version into Archived",
         "--model-name --version [--reason] [--actor]",
     ),
     "rollback": (
-        rollback,
+        "registry_moves:rollback",
         "bring back what stood in Production before, or a version that once did",
         "--model-name [--stage] [--to] [--run-id] [--reason] [--actor]",
     ),
     "compare": (
-        compare,
+        "registry_checks:compare",
         "two versions on rows that neither was fitted or tuned on, and what went into them that differs",
         "--model-name --version --against [--against-name]",
     ),
@@ -456,28 +297,28 @@ COMMANDS: dict[str, tuple[Callable[..., Answer], str, str]] = {
         "--model-name",
     ),
     "verify": (
-        verify,
+        "registry_checks:verify",
         "check files in the store, lineage, tags, aliases and record, or an exported folder; exit code 1 if any fails",
         "[--model-name] [--version] [--folder]",
     ),
     "export": (
-        export,
+        "registry_files:export",
         "a version as a folder that needs no registry: artifact, lineage, requirements, sums, Dockerfile",
         "--model-name [--stage] [--version] --output [--reason] [--actor]",
     ),
     "prune": (
-        prune,
+        "registry_files:prune",
         "delete the files of old Archived versions that nothing refers to; shows which, until --yes is given",
         "--model-name [--keep] [--older-than] [--yes] [--reason] [--actor]",
     ),
     "doctor": (
-        doctor,
+        DOCTOR,
         "configuration, tools, store, locks, records, files, workspace: what is wrong, and how to mend it; exit code 1 "
         "if anything is",
         "[--fix]",
     ),
     "reproduce": (
-        reproduce,
+        "registry_checks:reproduce",
         "make a version again from its recorded inputs in a clean copy of its commit, and compare the models",
         "--model-name --version [--keep]",
     ),
@@ -487,9 +328,7 @@ COMMANDS: dict[str, tuple[Callable[..., Answer], str, str]] = {
         "--model-name --stage",
     ),
 }
-"""What each command does, its help, and its options; those in brackets may be left out."""
-LISTINGS = (show_models, show_versions, show_model, history)
-"""Commands that only read models and versions."""
+"""Each command: what runs it, its help, and its options; those in brackets are optional."""
 
 
 if __name__ == "__main__":

@@ -9,15 +9,13 @@ The previous Production is archived with --archive-current; without it, it goes 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
 
 from lockstep.commands import manage_registry as manage
+from lockstep.commands.dispatch import load
 from lockstep.config.layout import project_root
 from lockstep.console import Parser, as_json, common_options
 from lockstep.errors import UsageError, run_command
-
-if TYPE_CHECKING:
-    from lockstep.registry.store.connection import Client
+from lockstep.registry.store.opening import open_registry
 
 MODEL = "credit-risk-model"
 
@@ -26,8 +24,9 @@ def main() -> int:
     """Parse the command line, promote or check, print."""
     options = parser().parse_args()
     check_options(options)
-    client = manage.open_registry(project_root(), options.tracking_uri)
-    content, text, *code = (checked if options.check else manage.promote)(client, options)
+    client = open_registry(project_root(), options.tracking_uri)
+    run = load("checklist:check" if options.check else "registry_moves:promote")
+    content, text, *code = run(client, options)
     print(as_json(content) if options.json else text)
     return code[0] if code else 0
 
@@ -70,23 +69,6 @@ def check_options(options: argparse.Namespace) -> None:
     manage.check_options(options)
     if options.check and (options.force or options.aside != "None"):
         raise UsageError("--check moves nothing; leave out --force and --archive-current")
-
-
-def checked(client: Client, options: argparse.Namespace) -> tuple[Any, str, int]:
-    """Go through the checklist; the exit code is 1 where a step failed."""
-    from dataclasses import asdict
-
-    from lockstep.commands.checklist import go_through, report
-
-    steps = go_through(client, project_root(), options.model_name, int(options.version))
-    passed = all(step.passed for step in steps)
-    content = {
-        "name": options.model_name,
-        "version": int(options.version),
-        "passed": passed,
-        "steps": [asdict(step) for step in steps],
-    }
-    return content, report(options.model_name, int(options.version), steps), 0 if passed else 1
 
 
 if __name__ == "__main__":

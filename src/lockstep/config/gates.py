@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from lockstep.config.params import Strict
+from lockstep.errors import UsageError
 
 DEFAULT = "default"
 """The section that holds for every problem; a problem's own section overrides it key by key."""
@@ -79,3 +80,9 @@ def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in other.items()
     }
     return {**one, **both}
+
+
+def check_force(force: bool, reason: str) -> None:
+    """Raise a UsageError where gates are to be overridden without a reason."""
+    if force and not reason.strip():
+        raise UsageError("--force overrides the gates on record; say why with --reason TEXT")

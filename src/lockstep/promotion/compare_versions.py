@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lockstep.config.layout import project_root
 from lockstep.config.params import load_params
 from lockstep.console import aligned
-from lockstep.errors import DataError, RegistryError, UsageError
+from lockstep.errors import DataError, RegistryError
 from lockstep.evaluation.bootstrap import interval, resampled
 from lockstep.evaluation.metrics import evaluate
 from lockstep.evaluation.paired_comparison import Difference, check_sides
@@ -23,10 +21,8 @@ from lockstep.io import read_json, sha256_json
 from lockstep.promotion.holdout import holdout, scored
 from lockstep.registry.artifact.loading import locate, open_version
 from lockstep.registry.publishing.runs import flattened
-from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.store.artifact_store import fetch_run_folder
 from lockstep.registry.store.connection import translating_mlflow_errors
-from lockstep.registry.store.names import check_version
 from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
@@ -67,19 +63,6 @@ class Comparison:
     def difference(self) -> Difference:
         """The difference in the metric that the problem goes by."""
         return self.differences[self.metric]
-
-
-def compare(client: Client, options: argparse.Namespace) -> tuple[Any, str]:
-    """Compare two versions by the command's options; return plain values and text."""
-    name, other = options.model_name, options.against_name or options.model_name
-    version = get_model(client, name).version(check_version(options.version))
-    against = get_model(client, other).version(check_version(options.against))
-    if (version.name, version.version) == (against.name, against.version):
-        raise UsageError(
-            f"{name} version {version.version} is compared with itself; give another --against"
-        )
-    found = compare_versions(client, project_root(), version, against)
-    return facts(found), readable(found)
 
 
 def compare_versions(client: Client, root: Path, version: Version, against: Version) -> Comparison:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lockstep.checks import FORCED, REFUSED, contents, markdown_table
+from lockstep.config.gates import check_force
 from lockstep.console import aligned
-from lockstep.errors import RegistryError, UsageError
-from lockstep.promotion.gates import FORCED, REFUSED, Verdict, champion_of, judge, needs_gate
+from lockstep.errors import RegistryError
+from lockstep.promotion.gates import Verdict, champion_of, judge, needs_gate
 from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store.connection import translating_mlflow_errors
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 FOLDER = "gates"
 """Where a version's run keeps the verdicts on it."""
+TABLE_KEYS = {"check": "name", "verdict": "verdict", "found": "message"}
 
 
 @dataclass(frozen=True)
@@ -108,12 +111,6 @@ def gate_of(
     return Gate(verdict, _kept(client, verdict, found.run_id, force), force)
 
 
-def check_force(force: bool, reason: str) -> None:
-    """Raise a UsageError where gates are to be overridden without a reason."""
-    if force and not reason.strip():
-        raise UsageError("--force overrides the gates on record; say why with --reason TEXT")
-
-
 def _kept(client: Client, verdict: Verdict, run_id: str | None, force: bool) -> str:
     """Keep a verdict with the run and return the file's name; empty for a version that has no run."""
     if run_id is None:
@@ -139,8 +136,7 @@ def table(verdict: Verdict, outcome: str) -> str:
     """Return a verdict as people read it in a terminal."""
     against = f"against version {verdict.champion}" if verdict.champion else "the first there"
     head = f"gates of {verdict.name} version {verdict.version} into {verdict.stage}, {against}: {outcome}"
-    rows = [{"check": c.name, "verdict": c.verdict, "found": c.detail} for c in verdict.checks]
-    return f"{head}\n{aligned(rows)}"
+    return f"{head}\n{aligned(contents(verdict.checks, TABLE_KEYS))}"
 
 
 def page(verdict: Verdict) -> str:
@@ -151,25 +147,21 @@ def page(verdict: Verdict) -> str:
         "",
         f"Champion: {against}. Digest of this verdict: `{verdict.digest}`.",
         "",
-        "| check | verdict | found |",
-        "|---|---|---|",
-        *(f"| {c.name} | {c.verdict} | {_cell(c.detail)} |" for c in verdict.checks),
-        *_slice_lines(verdict.figures.get("slices", [])),
+        *markdown_table(contents(verdict.checks, TABLE_KEYS)),
     ]
+    if slices := verdict.figures.get("slices"):
+        lines += ["", *markdown_table([_slice_row(one) for one in slices])]
     return "\n".join(lines) + "\n"
 
 
-def _slice_lines(slices: list[dict[str, Any]]) -> list[str]:
-    if not slices:
-        return []
-    rows = [
-        f"| {s['column']} | {_cell(s['label'])} | {s['rows']:,} | {s['metric']} | {s['challenger']:.4f} | "
-        f"{s['champion']:.4f} | {s['worse']:+.4f} | {REFUSED if s['refuses'] else ''} |"
-        for s in slices
-    ]
-    heads = "| slice | level | rows | metric | challenger | champion | worse by | |"
-    return ["", heads, "|---|---|---|---|---|---|---|---|", *rows]
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _slice_row(found: dict[str, Any]) -> dict[str, str]:
+    return {
+        "slice": found["column"],
+        "level": found["label"],
+        "rows": f"{found['rows']:,}",
+        "metric": found["metric"],
+        "challenger": f"{found['challenger']:.4f}",
+        "champion": f"{found['champion']:.4f}",
+        "worse by": f"{found['worse']:+.4f}",
+        "": REFUSED if found["refuses"] else "",
+    }

@@ -14,11 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lockstep.checks import (
+    PASSED,
+    REFUSED,
+    Answer,
+    CheckResult,
+    computed_once,
+    contents,
+    failures,
+    run_checks,
+)
 from lockstep.config.gates import DEFAULT, Gates, gates_of
 from lockstep.config.params import load_params
 from lockstep.config.settings import CONFIG_FILE, load_settings
 from lockstep.decision.score_scale import to_probability
-from lockstep.errors import ConfigError, LockstepError, RegistryError, unknown
+from lockstep.errors import ConfigError, RegistryError, unknown
 from lockstep.evaluation.metrics import (
     BINARY,
     LOWER_IS_BETTER,
@@ -44,18 +54,9 @@ if TYPE_CHECKING:
     from lockstep.promotion.holdout import Holdout
     from lockstep.registry.store.connection import Client
 
-PASSED, REFUSED, FORCED = "passed", "refused", "forced"
 LONGEST_SUMMARY = 400
 """Characters of the line that the record keeps; the artifact has all."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check of a gate: its verdict, and in words what it found."""
-
-    name: str
-    verdict: str
-    detail: str
+CHECK_KEYS = {"name": "name", "verdict": "verdict", "detail": "message"}
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,13 @@ class Verdict:
     version: int
     stage: str
     champion: int | None
-    checks: tuple[Check, ...]
+    checks: tuple[CheckResult, ...]
     figures: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def failed(self) -> tuple[Check, ...]:
+    def failed(self) -> list[CheckResult]:
         """The checks that refuse."""
-        return tuple(check for check in self.checks if check.verdict == REFUSED)
+        return failures(self.checks)
 
     @property
     def verdict(self) -> str:
@@ -82,19 +83,24 @@ class Verdict:
     @property
     def summary(self) -> str:
         """The verdict in one line: the first check that refuses, else that of the champion or of the floors."""
-        shown = self.failed or tuple(c for c in self.checks if c.name == "champion") or self.checks
-        line = f"{shown[0].name}: {shown[0].detail}"
-        return line if len(line) <= LONGEST_SUMMARY else f"{line[: LONGEST_SUMMARY - 1]}…"
+        shown = self.failed or [c for c in self.checks if c.name == "champion"] or self.checks
+        return summary_line(f"{shown[0].name}: {shown[0].message}")
 
     @property
     def content(self) -> dict[str, Any]:
         """Everything as plain JSON values; the same facts give the same content."""
-        return {**rounded(asdict(self)), "verdict": self.verdict}
+        checks = contents(self.checks, CHECK_KEYS)
+        return {**rounded(asdict(self)), "checks": checks, "verdict": self.verdict}
 
     @property
     def digest(self) -> str:
         """The digest of the content."""
         return sha256_json(self.content)
+
+
+def summary_line(text: str) -> str:
+    """Return text as the record keeps it: at most ``LONGEST_SUMMARY`` characters."""
+    return text if len(text) <= LONGEST_SUMMARY else f"{text[: LONGEST_SUMMARY - 1]}…"
 
 
 def champion_of(model: Model) -> Version | None:
@@ -126,8 +132,7 @@ def judge(client: Client, root: Path, model: Model, version: Version, stage: str
     sections = load_settings(root).gates
     check_sections(sections)
     case = Case(client, root, model, version, gates_of(sections, version.tag("problem") or ""))
-    seen: set[str] = set()
-    checks = tuple(_checked(name, check, case, seen) for name, check in _asked(case))
+    checks = run_checks(_checks_of(case), case)
     champion = case.champion.version if case.champion else None
     return Verdict(model.name, version.version, stage, champion, checks, case.figures)
 
@@ -193,69 +198,32 @@ class Case:
         """What the problem compares models by."""
         return load_params(self.root).problem(self.problem).compare.metric
 
-    @cached_property
-    def opened(self) -> Loaded | LockstepError:
-        """The challenger, loaded with all checks, or why it can't be."""
-        return _or_error(lambda: _open(self, self.version))
-
-    @cached_property
-    def opened_champion(self) -> Loaded | LockstepError:
-        """The champion, loaded with all checks, or why it can't be."""
-        return _or_error(lambda: _open(self, _champion(self)))
-
-    @cached_property
-    def found_sides(self) -> Sides | LockstepError:
-        """Both scores, or why there are none."""
-        return _or_error(lambda: _sides(self))
-
-    @property
-    def sides(self) -> Sides:
-        """Both scores of the same rows; raises where there are none."""
-        return _given(self.found_sides)
-
-    @property
+    @computed_once
     def challenger_model(self) -> Loaded:
-        """The challenger; raises where it can't be loaded."""
-        return _given(self.opened)
+        """The challenger, loaded with all checks."""
+        return open_version(locate(self.client, self.version, self.root))
 
-    @property
+    @computed_once
     def champion_model(self) -> Loaded:
-        """The champion; raises where it can't be loaded."""
-        return _given(self.opened_champion)
+        """The champion, loaded with all checks."""
+        return open_version(locate(self.client, _champion(self), self.root))
 
-
-def _or_error(make: Callable[[], Any]) -> Any:
-    """Return what a function makes, or the expected error that kept it from it: several checks ask for the same."""
-    try:
-        return make()
-    except LockstepError as error:
-        return error
-
-
-def _given(found: Any) -> Any:
-    if isinstance(found, LockstepError):
-        raise found
-    return found
+    @computed_once
+    def sides(self) -> Sides:
+        """Both models' scores of rows that neither was fitted or tuned on; RegistryError for too few."""
+        models = (self.challenger_model, self.champion_model)
+        rows = holdout(self.client, self.root, self.problem, [self.version, _champion(self)])
+        check_enough(rows, self.gates)
+        first, second = (
+            check_finite(scored(model, str(model.digest), rows, self.root), model)
+            for model in models
+        )
+        return Sides(first, second, rows)
 
 
 def _champion(case: Case) -> Version:
     assert case.champion is not None
     return case.champion
-
-
-def _open(case: Case, version: Version) -> Loaded:
-    return open_version(locate(case.client, version, case.root))
-
-
-def _sides(case: Case) -> Sides:
-    """Return both models' scores of rows that neither was fitted or tuned on; too few are a RegistryError."""
-    models = (case.challenger_model, case.champion_model)
-    rows = holdout(case.client, case.root, case.problem, [case.version, _champion(case)])
-    check_enough(rows, case.gates)
-    first, second = (
-        check_finite(scored(model, str(model.digest), rows, case.root), model) for model in models
-    )
-    return Sides(first, second, rows)
 
 
 def check_finite(rows: Scored, model: Loaded) -> Scored:
@@ -287,38 +255,19 @@ def check_enough(rows: Holdout, gates: Gates) -> None:
 # ---------------------------------------------------------------- the checks
 
 
-Answer = tuple[bool, str]
-"""Whether a check passes, and what it found."""
-
-
-def _asked(case: Case) -> list[tuple[str, Callable[[Case], Answer]]]:
-    """Return the checks that a case must pass."""
-    gates = case.gates
-    always: list[tuple[str, Callable[[Case], Answer], bool]] = [
+def _checks_of(case: Case) -> dict[str, Callable[[Case], Answer]]:
+    """Return the checks that the configuration asks for; the last four compare with a champion."""
+    gates, compared = case.gates, case.champion is not None
+    wanted: list[tuple[str, Callable[[Case], Answer], bool]] = [
         ("floors", floors, True),
         ("golden", golden, gates.golden),
         ("staging", staging, gates.must_have_been_in_staging),
+        ("champion", champion, compared),
+        ("slices", slices, compared),
+        ("calibration", calibration, compared),
+        ("signature", signature, compared and gates.signature),
     ]
-    compared: list[tuple[str, Callable[[Case], Answer], bool]] = [
-        ("champion", champion, True),
-        ("slices", slices, True),
-        ("calibration", calibration, True),
-        ("signature", signature, gates.signature),
-    ]
-    chosen = always + (compared if case.champion else [])
-    return [(name, check) for name, check, wanted in chosen if wanted]
-
-
-def _checked(name: str, check: Callable[[Case], Answer], case: Case, seen: set[str]) -> Check:
-    """Return a check's verdict; an error refuses, and is told in full once."""
-    try:
-        fine, detail = check(case)
-    except LockstepError as error:
-        fine, detail = False, f"cannot be computed: {error}"
-        if str(error) in seen:
-            detail = "cannot be computed, for the reason above"
-        seen.add(str(error))
-    return Check(name, PASSED if fine else REFUSED, detail)
+    return {name: check for name, check, is_wanted in wanted if is_wanted}
 
 
 def floors(case: Case) -> Answer:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lockstep.checks import REFUSED
 from lockstep.config.gates import Gates, gates_of
 from lockstep.config.params import load_params
 from lockstep.decision.policies import costs_in
@@ -18,12 +19,11 @@ from lockstep.errors import ArtifactError, LockstepError, RegistryError
 from lockstep.evaluation.metrics import better, evaluate
 from lockstep.models.scoring.prediction import Model as Loaded
 from lockstep.promotion.gates import (
-    LONGEST_SUMMARY,
-    REFUSED,
     check_enough,
     check_finite,
     check_sections,
     is_finite,
+    summary_line,
 )
 from lockstep.promotion.holdout import Holdout, scored, unseen
 from lockstep.promotion.previous_versions import distinct, scores_of, seen_of, unfit
@@ -77,11 +77,7 @@ def judged(
     answer = compare(client, model, outputs, sections)
     if answer.better:
         return Judged("", among)
-    detail = (
-        answer.detail
-        if len(answer.detail) <= LONGEST_SUMMARY
-        else f"{answer.detail[: LONGEST_SUMMARY - 1]}…"
-    )
+    detail = summary_line(answer.detail)
     _record(client, name, outputs.digest, run_id, Answer(False, detail, answer.best))
     return Judged(detail, among)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
+from lockstep.checks import Answer
 from lockstep.config.params import load_params
 from lockstep.errors import RegistryError
 from lockstep.evaluation.metrics import better
-from lockstep.promotion.gates import Answer
 from lockstep.registry.artifact.loading import locate, open_version
 from lockstep.registry.record.events import to_undo
 from lockstep.registry.record.registered_models import Model

@@ -1,61 +1,33 @@
-"""The commands verify, export and prune: options in, an answer for programs and people out."""
+"""Commands on a version's files: export and prune."""
 
 from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lockstep.audit.bundle import MODEL_FOLDER
+from lockstep.audit.bundle import export as export_bundle
+from lockstep.commands.registry_moves import who_of
 from lockstep.config.layout import project_root
 from lockstep.console import aligned
-from lockstep.errors import ConfigError, UsageError
-from lockstep.registry.store.names import check_version
+from lockstep.errors import UsageError
+from lockstep.registry.lifecycle.prune import KEPT, Choice, Pruned
+from lockstep.registry.lifecycle.prune import prune as prune_files
 
 if TYPE_CHECKING:
-    from lockstep.registry.lifecycle.prune import Choice, Pruned
-    from lockstep.registry.record.events import Who
     from lockstep.registry.store.connection import Client
 
-Answer = tuple[Any, str, int]
+Answer = tuple[Any, str]
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 
-def checked(client: Client | None, options: argparse.Namespace) -> Answer:
-    """Verify what was asked for; the exit code is 1 where any check fails."""
-    from lockstep.audit.bundle_checks import verify_folder
-    from lockstep.audit.findings import healthy, report
-    from lockstep.audit.verify import verify
-
-    if options.folder is not None and (options.model_name or options.version):
-        raise UsageError("verify takes either --folder DIR or --model-name NAME (with --version N)")
-    if options.version is not None and options.model_name is None:
-        raise UsageError("--version needs --model-name NAME")
-    if client is None:
-        found = verify_folder(Path(options.folder), _root())
-    else:
-        number = None if options.version is None else check_version(options.version)
-        found = verify(client, project_root(), options.model_name, number)
-    return [asdict(finding) for finding in found], report(found), 0 if healthy(found) else 1
-
-
-def _root() -> Path | None:
-    """Return the project's folder, whose repository may know a bundle's commit; None outside of any."""
-    try:
-        return project_root()
-    except ConfigError:
-        return None
-
-
-def exported(client: Client, options: argparse.Namespace, who: Who) -> Answer:
-    """Export a version, and say what to do with the folder."""
-    from lockstep.audit.bundle import MODEL_FOLDER, export
-
+def export(client: Client, options: argparse.Namespace) -> Answer:
+    """Write a version's bundle, and name the next commands."""
     output = Path(options.output)
-    done = export(
-        client, project_root(), options.model_name, output, options.stage, options.version, who
-    )
+    name, who = options.model_name, who_of(options)
+    done = export_bundle(client, project_root(), name, output, options.stage, options.version, who)
     content = {
         "name": done.version.name,
         "version": done.version.version,
@@ -75,17 +47,15 @@ def exported(client: Client, options: argparse.Namespace, who: Who) -> Answer:
         f"-m {done.folder}/{MODEL_FOLDER}",
         f"  as a container      docker build -t model {done.folder}",
     ]
-    return content, "\n".join(lines), 0
+    return content, "\n".join(lines)
 
 
-def pruned(client: Client, options: argparse.Namespace, who: Who) -> Answer:
-    """Show whose files go and whose stay, and with --yes delete them."""
-    from lockstep.registry.lifecycle.prune import KEPT, prune
-
+def prune(client: Client, options: argparse.Namespace) -> Answer:
+    """Show which versions lose their files and which keep them; with --yes delete them."""
     keep = KEPT if options.keep is None else int(_amount("--keep", options.keep, whole=True))
     days = 0.0 if options.older_than is None else _amount("--older-than", options.older_than)
-    done = prune(client, options.model_name, keep, days, options.yes, who)
-    return _facts(done), "\n".join(_lines(done)), 0
+    done = prune_files(client, options.model_name, keep, days, options.yes, who_of(options))
+    return _facts(done), "\n".join(_lines(done))
 
 
 def _amount(option: str, text: str, whole: bool = False) -> float:
