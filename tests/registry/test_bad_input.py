@@ -19,8 +19,8 @@ import pytest
 from tests.registry import stress
 from tests.registry.passing import PassingOn
 
-from lockstep.audit.checkup import of_model
 from lockstep.audit.doctor import line_of
+from lockstep.audit.record_checks import of_model
 from lockstep.commands import manage_registry as manage
 from lockstep.errors import run_command
 from lockstep.registry.record import journal

@@ -14,7 +14,7 @@ from hypothesis import settings as runs
 from hypothesis import strategies as st
 from tests.registry.test_lifecycle import NAME, Crash, Crashing, add_model, agrees, stages
 
-from lockstep.audit import checkup
+from lockstep.audit import checkup, record_checks
 from lockstep.audit.doctor import diagnose, line_of, report
 from lockstep.commands import manage_registry as manage
 from lockstep.config.settings import load_settings
@@ -218,11 +218,11 @@ def test_what_is_wrong_is_found_without_a_write_and_mended_with_fix(lifted, dama
     )
     mended = diagnose(lifted.root, fix=True)
     assert mended.well, report(mended)
-    assert [f.name for f in mended.mended] == whats(found)
-    assert report(mended).endswith(f"✓ all is well, {len(mended.mended)} mended")
+    assert [f.name for f in mended.repaired] == whats(found)
+    assert report(mended).endswith(f"✓ all is well, {len(mended.repaired)} repaired")
     agrees(lifted.client)
     assert locking.all_locks(lifted.client) == []
-    assert diagnose(lifted.root, fix=True).mended == ()
+    assert diagnose(lifted.root, fix=True).repaired == ()
     lifecycle.archive(lifted.client, NAME, 2)
     agrees(lifted.client)
 
@@ -271,7 +271,7 @@ def test_a_lock_of_another_machine_is_left_alone_until_it_is_old(lifted, monkeyp
     locked(lifted.client, host="elsewhere")
     assert whats(diagnose(lifted.root, fix=True)) == []
     assert len(locking.all_locks(lifted.client)) == 1
-    monkeypatch.setattr(checkup, "ABANDONED", -60.0)
+    monkeypatch.setattr(record_checks, "ABANDONED", -60.0)
     monkeypatch.setattr(locking, "LEASE", 0.2)
     assert whats(diagnose(lifted.root)) == ["abandoned lock"]
     diagnose(lifted.root, fix=True)

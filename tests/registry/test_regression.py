@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from lockstep.commands.dispatch import load
 from lockstep.commands.manage_registry import main as manage
 from lockstep.commands.predict_model import main as predict
 from lockstep.config.layout import ProblemLayout
@@ -77,7 +78,8 @@ def bare(registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     for name in ("data", "models"):
         (registered / name).rename(tmp_path / name)
     monkeypatch.setattr(
-        "lockstep.commands.predict_model.beside_imports", lambda function, *given: function(*given)
+        "lockstep.commands.predict_records.beside_imports",
+        lambda place, *given: load(place)(*given),
     )
     yield registered
     for name in ("data", "models"):

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lockstep.commands import predict_model as command
+from lockstep.commands import predict_records as command
 from lockstep.errors import ArtifactError, DataError
 from lockstep.evaluation.curves_multiclass import tables
 from lockstep.evaluation.metrics import Scored, evaluate

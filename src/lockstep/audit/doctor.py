@@ -1,4 +1,4 @@
-"""What is wrong with a registry, and mending what can be mended: the command ``doctor``."""
+"""What is wrong with a registry, and the repair of what can be repaired: the command ``doctor``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlflow.exceptions import MlflowException
-
-from lockstep.audit.checkup import Checkup, abandoned, examine
+from lockstep.audit.checkup import Checkup, examine
+from lockstep.audit.record_checks import abandoned
 from lockstep.checks import CheckResult
 from lockstep.config.settings import load_settings
 from lockstep.console import aligned, visible
@@ -17,7 +16,7 @@ from lockstep.errors import LockstepError
 from lockstep.registry.lifecycle.moves import leaving
 from lockstep.registry.record.events import Step, Who
 from lockstep.registry.record.journal import Journal, default_who
-from lockstep.registry.record.locking import Lock, all_locks, held
+from lockstep.registry.record.locking import all_locks, held
 from lockstep.registry.record.recovery import ADOPTED_AT_ONCE, adopt, adoptable, finish
 from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store import connection
@@ -30,7 +29,7 @@ KEYS = {"what": "name", "where": "subject", "fault": "message", "mend": "fix", "
 """The keys of a finding in JSON."""
 LONGEST_FAULTS = 2000
 OF_MODELS = ("damaged record", "half-done move", "no record", "disagreement", "two Productions")
-"""Findings that are mended a model at a time, in one go."""
+"""Findings that are repaired a model at a time, in one go."""
 _FACTS = {
     "schema": "database schema",
     "files_looked_for": "files looked for (`verify` looks into them)",
@@ -40,10 +39,10 @@ _FACTS = {
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found, and what of it --fix mended; ``failed`` are its own failures."""
+    """What was found, and what of it --fix repaired; ``failed`` are its own failures."""
 
     checkup: Checkup
-    mended: tuple[CheckResult, ...] = ()
+    repaired: tuple[CheckResult, ...] = ()
     failed: tuple[str, ...] = ()
 
     @property
@@ -59,56 +58,53 @@ class Diagnosis:
             for row in self.checkup.settings
         ]
         left = [{**one.content(KEYS), "mended": False} for one in self.checkup.findings]
-        done = [{**one.content(KEYS), "mended": True} for one in self.mended]
+        done = [{**one.content(KEYS), "mended": True} for one in self.repaired]
         facts = {"settings": settings, "tools": self.checkup.tools, "store": self.checkup.store}
         return {"well": self.well, **facts, "findings": done + left, "failed": list(self.failed)}
 
 
 def diagnose(root: Path, tracking_uri: str | None = None, fix: bool = False) -> Diagnosis:
-    """Look at everything; with ``fix`` mend what can be mended, and look again. Raises nothing a store can cause."""
+    """Look at everything; with ``fix`` repair what can be repaired, and look again.
+
+    Raises nothing that a store can cause.
+    """
     before = examine(root, tracking_uri)
     if not fix or not any(finding.repair for finding in before.findings):
         return Diagnosis(before)
-    failed = mend(root, tracking_uri, before.findings)
+    failed = repair(root, tracking_uri, before.findings)
     after = examine(root, tracking_uri)
     left = {(one.name, one.subject, one.message) for one in after.findings}
-    mended = (f for f in before.findings if (f.name, f.subject, f.message) not in left)
-    return Diagnosis(after, tuple(mended), tuple(failed))
+    repaired = (f for f in before.findings if (f.name, f.subject, f.message) not in left)
+    return Diagnosis(after, tuple(repaired), tuple(failed))
 
 
-def mend(root: Path, tracking_uri: str | None, findings: Iterable[CheckResult]) -> list[str]:
-    """Mend what was found, each model by itself; return what could not be, one line each."""
+def repair(root: Path, tracking_uri: str | None, findings: Iterable[CheckResult]) -> list[str]:
+    """Repair each model by itself; return what could not be repaired, one line each."""
     failed = []
     try:
         with translating_mlflow_errors():
             # Connecting follows a workspace that was moved.
             client = connection.connect(load_settings(root, {"tracking_uri": tracking_uri}), root)
-            break_locks(client, [lock for lock in all_locks(client) if abandoned(lock)])
+            for lock in filter(abandoned, all_locks(client)):
+                with held(client, lock.name):  # whoever takes a lock that is left behind breaks it
+                    pass
     except LockstepError as error:
         return [str(error)]
     for name in sorted({one.subject for one in findings if one.name in OF_MODELS}):
         try:
-            mend_model(client, name)
-        except (LockstepError, MlflowException) as error:
-            failed.append(f"{name} could not be mended: {connection.one_line(error)}")
+            repair_model(client, name)
+        except (LockstepError, *connection.StoreError) as error:
+            failed.append(f"{name} could not be repaired: {connection.one_line(error)}")
     return failed
 
 
-def break_locks(client: Client, locks: Iterable[Lock]) -> None:
-    """Take away locks whose owners are gone, and marks of breaking one."""
-    for lock in locks:
-        with held(client, lock.name):  # whoever takes it breaks it, after its time
-            pass
-
-
-def mend_model(client: Client, name: str) -> None:
-    """End what a crash left, accept a damaged record as it stands, and bring all that follows from it in line."""
+def repair_model(client: Client, name: str) -> None:
+    """End what a crash left, accept a damaged record, and bring tags and aliases in line with it."""
     with held(client, name):
         book = Journal(client, get_model(client, name), Who(default_who().actor, "doctor --fix"))
         if book.model.record.faults:
-            accept(
-                book
-            )  # also over what is open: with its end taken away, an old event looks half-done
+            # Also over what is open: without its end, an old event looks half done.
+            accept(book)
         else:
             finish(book)
         adopt(book)
@@ -117,39 +113,36 @@ def mend_model(client: Client, name: str) -> None:
 
 
 def accept(book: Journal) -> None:
-    """Take what the tags say over into a record with faults, as an event that names them.
+    """Write what the tags say into a damaged record, as an event that names its faults.
 
-    Several where one tag has no room; all but the last are plain takings over, so that a crash between leaves the
-    faults standing.
+    There are several events where one tag has no room. All but the last only adopt stages, so that
+    a crash between them leaves the faults standing.
     """
     steps = steps_to_tags(book.model)
-    parts = [
-        steps[start : start + ADOPTED_AT_ONCE] for start in range(0, len(steps), ADOPTED_AT_ONCE)
-    ] or [()]
+    starts = range(0, len(steps), ADOPTED_AT_ONCE)
+    parts = [steps[start : start + ADOPTED_AT_ONCE] for start in starts] or [()]
     details = {"faults": "; ".join(book.model.record.faults)[:LONGEST_FAULTS]}
     for place, part in enumerate(parts, start=1):
         last = place == len(parts)
-        event = book.begin(
-            "accept" if last else "adopt", steps=part, details=details if last else {}
-        )
+        action = "accept" if last else "adopt"
+        event = book.begin(action, steps=part, details=details if last else {})
         book.apply(part)
         book.end(event)
 
 
 def steps_to_tags(model: Model) -> tuple[Step, ...]:
-    """Return the steps from what a record says to what the tags of its versions say, with one Production at most."""
-    told = replace(model, versions=tuple(replace(v, recorded=None) for v in model.versions))
-    now = {v.version: adoptable(v, told) for v in told.versions}
+    """Return the steps from the record's stages to the tags', with one Production at most."""
+    unrecorded = tuple(replace(version, recorded=None) for version in model.versions)
+    tagged = replace(model, versions=unrecorded)
     folded = model.record.stages
-    return tuple(
-        Step(number, folded.get(number, "None"), stage)
-        for number, stage in now.items()
-        if folded.get(number) != stage
+    steps = (
+        Step(v.version, folded.get(v.version, "None"), adoptable(v, tagged)) for v in unrecorded
     )
+    return tuple(step for step in steps if folded.get(step.version) != step.now)
 
 
 def leave_one(book: Journal) -> None:
-    """Leave one version in Production, the alias's, where a record ever says that there are two."""
+    """Leave one version in Production, the alias's, where a record says that there are two."""
     steps = tuple(Step(v.version, v.stage, "Archived") for v in leaving(book.model, 0, "None"))
     if steps:
         event = book.begin("archive", version=steps[-1].version, steps=steps)
@@ -161,21 +154,16 @@ def report(found: Diagnosis) -> str:
     """Return a diagnosis as people read it."""
     checkup = found.checkup
     settings = [
-        {"setting": n, "value": v or "not set", "from": source} for n, v, source in checkup.settings
+        {"setting": name, "value": value or "not set", "from": source}
+        for name, value, source in checkup.settings
     ]
-    parts = [aligned(settings)] if settings else []
-    parts += [
-        aligned([{"tool": tool, "version": version} for tool, version in checkup.tools.items()])
-    ]
-    parts += [
-        "\n".join(
-            f"{_FACTS.get(key, key.replace('_', ' '))}: {_word(value)}"
-            for key, value in checkup.store.items()
-        )
-    ]
-    lines = [f"✓ mended: {f.name}, {f.subject}: {f.message}; {f.repair}" for f in found.mended]
-    lines += [f"✗ {line_of(f)}" for f in checkup.findings] + [f"✗ {line}" for line in found.failed]
-    return "\n\n".join([part for part in parts if part] + ["\n".join([*lines, _summary(found)])])
+    tools = [{"tool": tool, "version": version} for tool, version in checkup.tools.items()]
+    facts = [f"{_fact_name(key)}: {_fact(value)}" for key, value in checkup.store.items()]
+    lines = [f"✓ repaired: {f.name}, {f.subject}: {f.message}; {f.repair}" for f in found.repaired]
+    lines += [f"✗ {line_of(f)}" for f in checkup.findings]
+    lines += [f"✗ {line}" for line in found.failed]
+    parts = [aligned(settings) if settings else "", aligned(tools), "\n".join(facts)]
+    return "\n\n".join([*filter(None, parts), "\n".join([*lines, _summary(found)])])
 
 
 def line_of(finding: CheckResult) -> str:
@@ -184,20 +172,19 @@ def line_of(finding: CheckResult) -> str:
     return visible(f"{finding.name}, {finding.subject}: {cause}")
 
 
-def _word(value: Any) -> str:
-    return (
-        {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
-    )
+def _fact_name(key: str) -> str:
+    return _FACTS.get(key, key.replace("_", " "))
+
+
+def _fact(value: Any) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
 def _summary(found: Diagnosis) -> str:
-    left, mended = len(found.checkup.findings) + len(found.failed), len(found.mended)
+    left, repaired = len(found.checkup.findings) + len(found.failed), len(found.repaired)
     if found.well:
-        return f"✓ all is well, {mended} mended" if mended else "✓ all is well"
-    mendable = sum(bool(f.repair) for f in found.checkup.findings)
-    hint = (
-        f"; --fix mends {mendable if mendable < left else 'all'} of them"
-        if mendable and not mended
-        else ""
-    )
-    return f"{left} to mend{hint}"
+        return f"✓ all is well, {repaired} repaired" if repaired else "✓ all is well"
+    repairable = sum(bool(finding.repair) for finding in found.checkup.findings)
+    if not repairable or repaired:
+        return f"{left} to repair"
+    return f"{left} to repair; --fix repairs {repairable if repairable < left else 'all'} of them"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlflow.exceptions import MlflowException
-
 from lockstep.audit.findings import Told, compared, sums_below, tried
 from lockstep.checks import FAILED, NOT_KNOWN, NOT_RECORDED, OK, CheckResult
 from lockstep.dvc.lineage import NO_COMMIT, NO_REPOSITORY, git
@@ -15,7 +13,7 @@ from lockstep.io import read_json, sha256_json
 from lockstep.promotion.gate_report import FOLDER
 from lockstep.registry.publishing.run_files import INPUTS
 from lockstep.registry.store.artifact_store import fetch_run_folder
-from lockstep.registry.store.connection import one_line
+from lockstep.registry.store.connection import StoreError, one_line
 from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
@@ -51,8 +49,8 @@ def _closure_of_run(version: Version, client: Client, folder: Path) -> Told:
         return NOT_RECORDED, "the version carries no closure"
     try:
         run = client.get_run(version.run_id)
-    except MlflowException as error:
-        gone = error.error_code == "RESOURCE_DOES_NOT_EXIST"
+    except StoreError as error:
+        gone = getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST"
         return (
             FAILED,
             f"its run {version.run_id} {'is gone' if gone else f'cannot be read ({one_line(error)})'}",

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 from lockstep.audit.artifacts import check_stored
 from lockstep.audit.findings import Told, tried
 from lockstep.audit.provenance import check_gates, check_lineage
+from lockstep.audit.record_checks import alias_faults, stage_faults
 from lockstep.checks import FAILED, NOT_RECORDED, OK, CheckResult
-from lockstep.registry.record.pointers import aliases_of
 from lockstep.registry.record.registered_models import Model, get_model, list_models
-from lockstep.registry.store.names import STAGE_TAG
 from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def check_model(model: Model) -> list[CheckResult]:
     """Check a model's record and its aliases."""
     return [
         _of_model(model, "record", _record_faults(model)),
-        _of_model(model, "aliases", _alias_faults(model)),
+        _of_model(model, "aliases", alias_faults(model)),
     ]
 
 
@@ -63,22 +62,6 @@ def _record_faults(model: Model) -> list[str]:
     ]
     lost = [f"version {number} is on record and gone from the registry" for number in gone]
     return [*model.record.faults, *half, *lost]
-
-
-def _alias_faults(model: Model) -> list[str]:
-    wanted = aliases_of(model)
-    pairs = (
-        (alias, model.aliases.get(alias), wanted.get(alias)) for alias in ("production", "staging")
-    )
-    return [
-        f"alias {alias} names {_numbered(found)}, the stages say {_numbered(right)}"
-        for alias, found, right in pairs
-        if found != right
-    ]
-
-
-def _numbered(version: int | None) -> str:
-    return "no version" if version is None else f"version {version}"
 
 
 # ---------------------------------------------------------------- a version
@@ -100,16 +83,7 @@ def _stage(version: Version, record: Record) -> Told:
     """Compare what is written at the version with what the record says of it."""
     if version.recorded is None:
         return NOT_RECORDED, "the record does not know this version; the next move takes it over"
-    pairs = {
-        f"tag {STAGE_TAG}": version.tags.get(STAGE_TAG),
-        "MLflow's own stage": version.mirrored,
-    }
-    wrong = [
-        f"{what} is {said}, the record says {version.stage}"
-        for what, said in pairs.items()
-        if said != version.stage
-    ]
-    wrong += _registered_otherwise(version, record)
+    wrong = [*stage_faults(version), *_registered_otherwise(version, record)]
     return (FAILED, "; ".join(wrong)) if wrong else (OK, version.stage)
 
 

@@ -1,0 +1,109 @@
+"""What is wrong with the record of a model's moves: locks left behind, damage, tags and aliases that differ."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+from lockstep.checks import FAILED, CheckResult
+from lockstep.registry.record.locking import Lock
+from lockstep.registry.record.pointers import aliases_of
+from lockstep.registry.record.registered_models import Model
+from lockstep.registry.store.names import STAGE_TAG
+from lockstep.registry.store.versions import Version
+
+ABANDONED = 600.0
+"""Seconds after which a lock counts as left behind, whoever owns it: far more than any move takes."""
+FIXED_BY = "run `doctor --fix`"
+OR_NEXT_MOVE = f"{FIXED_BY}, or make the next move"
+ALIASES = ("production", "staging")
+_MOST_LISTED = 5
+
+
+def problem(name: str, subject: str, message: str, fix: str = "", repair: str = "") -> CheckResult:
+    """Return one thing that is wrong: what, where, why, how to correct it, and what --fix does."""
+    return CheckResult(name, FAILED, message, subject, fix=fix, repair=repair)
+
+
+def abandoned(lock: Lock) -> bool:
+    """Tell whether a lock's owner is gone, or has it for longer than any move takes."""
+    return lock.dead or time.time() - lock.created / 1000 > ABANDONED
+
+
+def of_locks(locks: Iterable[Lock]) -> Iterator[CheckResult]:
+    """Yield the locks that nobody will release."""
+    for lock in filter(abandoned, locks):
+        why = "which is gone" if lock.dead else f"for more than {ABANDONED / 60:g} minutes"
+        fix = f"{FIXED_BY}; the next move waits for it and breaks it too"
+        message = f"it is held by {lock.told}, {why}"
+        yield problem("abandoned lock", lock.name, message, fix, "took the lock away")
+
+
+def of_model(model: Model, moving: bool = False) -> Iterator[CheckResult]:
+    """Yield where a model's record is damaged or half done, and where tags or aliases differ from it.
+
+    During a move (``moving``) half of it is written, which says nothing.
+    """
+    name, record = model.name, model.record
+    for fault in record.faults:
+        fix = f"look at `history --model-name {name}`, then {FIXED_BY} to go on from what stands"
+        repair = "took the tags' stages over into the record, on record"
+        yield problem("damaged record", name, fault, fix, repair)
+    if moving:
+        return
+    for event in record.open:
+        begun = (
+            f"event {event.number} ({event.action}) by {event.who.actor} of {event.time} "
+            "has begun and not ended"
+        )
+        yield problem("half-done move", name, begun, OR_NEXT_MOVE, "ended it")
+    if unknown := [v.version for v in model.versions if v.recorded is None]:
+        message = f"{_versions(unknown)} not on record: registered without it, or by another tool"
+        yield problem("no record", name, message, OR_NEXT_MOVE, "took over")
+    for message in disagreements(model):
+        yield problem("disagreement", name, message, OR_NEXT_MOVE, "wrote what the record says")
+    if len(model.in_stage("Production")) > 1:
+        twice = _versions([v.version for v in model.in_stage("Production")])
+        repair = "archived all but the alias's"
+        yield problem("two Productions", name, f"{twice} in Production at once", FIXED_BY, repair)
+
+
+def disagreements(model: Model) -> list[str]:
+    """Return where tags, MLflow's own stages and aliases are not what the record says."""
+    recorded = [version for version in model.versions if version.recorded is not None]
+    stages = [f"version {v.version}: {fault}" for v in recorded for fault in stage_faults(v)]
+    return [*stages, *alias_faults(model)]
+
+
+def stage_faults(version: Version) -> list[str]:
+    """Return which of a version's two stages in the store are not the one on record."""
+    stored = {
+        f"tag {STAGE_TAG}": version.tags.get(STAGE_TAG),
+        "MLflow's own stage": version.mirrored,
+    }
+    return [
+        f"{place} is {stage}, the record says {version.stage}"
+        for place, stage in stored.items()
+        if stage != version.stage
+    ]
+
+
+def alias_faults(model: Model) -> list[str]:
+    """Return which aliases do not name the version that the stages give."""
+    wanted = aliases_of(model)
+    pairs = {alias: (model.aliases.get(alias), wanted.get(alias)) for alias in ALIASES}
+    return [
+        f"alias {alias} names {_numbered(found)}, the stages say {_numbered(right)}"
+        for alias, (found, right) in pairs.items()
+        if found != right
+    ]
+
+
+def _numbered(version: int | None) -> str:
+    return "no version" if version is None else f"version {version}"
+
+
+def _versions(numbers: Sequence[int]) -> str:
+    more = len(numbers) - _MOST_LISTED
+    listed = ", ".join(map(str, numbers[:_MOST_LISTED])) + (f" and {more} more" if more > 0 else "")
+    return f"version {listed} is" if len(numbers) == 1 else f"versions {listed} are"

@@ -1,0 +1,51 @@
+"""The revision of a database's tables, and the one that the installed MLflow needs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import mlflow
+import sqlalchemy
+
+from lockstep.errors import RegistryError
+from lockstep.registry.store.uris import without_password
+
+DATABASE_SECONDS = 3
+"""How long a database server may take to answer."""
+
+
+def schema_of(uri: str) -> str:
+    """Return the revision of a database's tables; RegistryError where it cannot be read in time."""
+    is_server = uri.startswith(("postgresql", "mysql"))
+    patience = {"connect_timeout": DATABASE_SECONDS} if is_server else {}
+    try:
+        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool, connect_args=patience)
+        with engine.connect() as connection:
+            found = connection.exec_driver_sql("SELECT version_num FROM alembic_version")
+            return str(found.scalar())
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RegistryError(
+            f"it cannot be read ({reason}); start it, correct the address, or make its tables with "
+            f"`mlflow db upgrade {without_password(uri)}`"
+        ) from error
+
+
+def newest_schema() -> str:
+    """Return the revision that the installed MLflow needs.
+
+    Its migration scripts are read as text: importing them all takes long.
+    """
+    scripts = (Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions").glob("*.py")
+    lines = [line for path in scripts for line in path.read_text(encoding="utf-8").splitlines()]
+    named, before = (
+        {
+            name
+            for line in lines
+            if re.match(rf"{key}\b.*=", line)
+            for name in re.findall(r"[\"'](\w+)[\"']", line)
+        }
+        for key in ("revision", "down_revision")
+    )
+    return " ".join(sorted(named - before))
