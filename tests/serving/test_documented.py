@@ -149,7 +149,7 @@ def test_the_limits_that_are_told_are_those_in_force():
         in text
     )
     assert f"a list of up to {limits.rows:,}" in text
-    assert f"as reasons in words; up to {limits.explain_rows:,}" in text
+    assert f"takes up to {limits.explain_rows:,} records" in text
     assert f"(headers: {HEADER_SECONDS:g} s); headers above {HEADER_BYTES // 1024} KiB" in text
     assert f"at most {records.MOST_FAULTS}" in text
     for scale in get_args(settings.Scale):
