@@ -1,12 +1,12 @@
-"""Write customers.csv, a made-up table with what real ones have: docs/your-own-problem.md goes on from there."""
+"""Write customers.csv, a made-up table with the quirks of real ones (docs/your-own-problem.md)."""
 
 import csv
 import math
 import random
 
 HEADER = [
-    "customer id", "Signed up", "Âge", "city", "income [€]", "discount, %", "visits", "newsletter?", "plan", "refund",
-    "country", "class",
+    "customer id", "Signed up", "Âge", "city", "income [€]", "discount, %", "visits", "newsletter?",
+    "plan", "refund", "country", "class",
 ]  # fmt: skip
 CITIES = [
     f"{name} {part}" for name in ("Nord", "Süd", "Ost", "West", "Mitte") for part in range(1, 61)
@@ -14,7 +14,7 @@ CITIES = [
 
 
 def customer(number: int, draw: random.Random) -> list[str]:
-    """Return one row: dates as 31/12/2023, euros with thousands, words among numbers, a column that tells all."""
+    """Return one row: a date as 31/12/2023, formatted numbers, a column that leaks the target."""
     age, city, visits = draw.randint(18, 85), draw.choice(CITIES), int(draw.expovariate(0.3))
     income, plan = (
         draw.lognormvariate(7.8, 0.5),
@@ -33,13 +33,13 @@ def customer(number: int, draw: random.Random) -> list[str]:
     shown_age = "" if draw.random() < 0.2 else str(age)
     newsletter = str(draw.random() < 0.4)
     return [
-        f"C-{number:05}", day, shown_age, city, f"€{income:,.2f}", discount, str(visits), newsletter, plan,
-        "paid out" if left else "none", "FR", "left" if left else "stayed",
+        f"C-{number:05}", day, shown_age, city, f"€{income:,.2f}", discount, str(visits), newsletter,
+        plan, "paid out" if left else "none", "FR", "left" if left else "stayed",
     ]  # fmt: skip
 
 
 def main() -> None:
-    """Write 3,000 customers, and some of them again."""
+    """Write 3,000 customers, and 20 of them twice."""
     draw = random.Random(7)
     rows = [customer(number, draw) for number in range(3000)]
     with open("customers.csv", "w", newline="", encoding="utf-8") as stream:
