@@ -33,8 +33,8 @@ def customer(number: int, draw: random.Random) -> list[str]:
     shown_age = "" if draw.random() < 0.2 else str(age)
     newsletter = str(draw.random() < 0.4)
     return [
-        f"C-{number:05}", day, shown_age, city, f"€{income:,.2f}", discount, str(visits), newsletter,
-        plan, "paid out" if left else "none", "FR", "left" if left else "stayed",
+        f"C-{number:05}", day, shown_age, city, f"€{income:,.2f}", discount, str(visits),
+        newsletter, plan, "paid out" if left else "none", "FR", "left" if left else "stayed",
     ]  # fmt: skip
 
 
