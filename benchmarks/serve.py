@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
 
 def request_rows(schema: Any, count: int) -> list[dict[str, Any]]:
     """Return records that fit: golden rows whose codes and values are all known."""
-    from lockstep.data.checks import check_record
+    from lockstep.data.records import check_record
     from lockstep.errors import DataError
     from lockstep.models.golden_rows import golden_rows
 

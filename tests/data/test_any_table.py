@@ -3,7 +3,8 @@
 import pytest
 
 from lockstep.config.params import Preprocess
-from lockstep.data.checks import check_table, records_to_table
+from lockstep.data.checks import check_table
+from lockstep.data.records import records_to_table
 from lockstep.data.tables import read_any, typed
 from lockstep.errors import ConfigError, DataError
 from lockstep.problems.schema import Schema, read_schema, safe_name

@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lockstep.config.params import Preprocess
-from lockstep.data.checks import check_record, check_table, records_to_table
+from lockstep.data.checks import check_table
+from lockstep.data.records import check_record, records_to_table
 from lockstep.errors import DataError
 from lockstep.problems.schema import Schema, load_schema
 from lockstep.problems.text_tables import RawTable

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lockstep.config.params_file import parsed
-from lockstep.data.checks import check_record, check_table
+from lockstep.data.checks import check_table
+from lockstep.data.records import check_record
 from lockstep.data.tables import read_any, typed
 from lockstep.drafting.draft import bounds, draft
 from lockstep.drafting.draft_text import params_text, schema_text

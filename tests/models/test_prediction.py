@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lockstep.data.records import parse_records
 from lockstep.errors import DataError
-from lockstep.models.scoring.prediction import Model, parse_records, predict
+from lockstep.models.scoring.prediction import Model, predict
 from lockstep.problems.schema import load_schema
 
 SCHEMA = load_schema("accidents")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.serving.conftest import RECORD, Running, rest_of, wait_until
 
-from lockstep.data.checks import records_to_table
+from lockstep.data.records import records_to_table
 from lockstep.models.workspace import load_file
 from lockstep.problems.schema import load_schema
 from lockstep.serving.prediction_log import predictions_table

@@ -13,7 +13,7 @@ from benchmarks.serve import mlflow_server, posted, request_rows, split
 from tests.serving.conftest import Running, Trained
 
 from lockstep.config.layout import ProblemLayout
-from lockstep.data.checks import records_to_table
+from lockstep.data.records import records_to_table
 from lockstep.evaluation.metrics import SCORE_DECIMALS
 from lockstep.io import read_json
 

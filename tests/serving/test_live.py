@@ -30,7 +30,7 @@ from tests.serving.conftest import (
     wait_until,
 )
 
-from lockstep.data.checks import records_to_table
+from lockstep.data.records import records_to_table
 from lockstep.errors import ArtifactError, ConfigError
 from lockstep.models.workspace import load_file
 from lockstep.problems.schema import load_schema

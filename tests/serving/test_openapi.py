@@ -3,7 +3,7 @@ import re
 import pytest
 
 from lockstep.config.settings import LimitsSection
-from lockstep.data.checks import check_record
+from lockstep.data.records import check_record
 from lockstep.problems.schema import load_schema, problem_names
 from lockstep.serving.form_page import page
 from lockstep.serving.openapi import example, openapi

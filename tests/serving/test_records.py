@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.models import served
 
-from lockstep.data.checks import check_record, records_to_table
+from lockstep.data.records import check_record, records_to_table
+from lockstep.data.values import allowed
 from lockstep.errors import DataError
 from lockstep.models.scoring.prediction import Model
 from lockstep.models.scoring.scorer import Scorer, columns_of
 from lockstep.problems.schema import Column, Schema
-from lockstep.serving.request_parsing import MOST_FAULTS, RecordReader, Refused, allowed
+from lockstep.serving.request_parsing import MOST_FAULTS, RecordReader, Refused
 
 SCHEMA = served.schema_of("binary")
 READER = RecordReader(SCHEMA)

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.commands.dispatch import load
 from lockstep.console import aligned, as_json
+from lockstep.data.records import parse_records
 from lockstep.errors import DataError, RegistryError, leave_objects_to_the_system
 from lockstep.io import write_text
 from lockstep.models.artifact import import_skops
-from lockstep.models.scoring.prediction import Model, parse_records, predict
+from lockstep.models.scoring.prediction import Model, predict
 from lockstep.models.workspace import load_file
 
 if TYPE_CHECKING:

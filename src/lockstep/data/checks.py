@@ -1,17 +1,14 @@
-"""What a table or a record must hold to fit its schema; faults are counted or refused, never passed over."""
+"""The check of a tidy table against its schema: faults are counted or refused, never passed over."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from lockstep.config.params import Preprocess
-from lockstep.errors import DataError, nearest
+from lockstep.data.values import few, out_of_range, range_words, typed_column, unknown_codes
+from lockstep.errors import DataError
 from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import EXAMPLES, RawTable, require_columns
 
@@ -78,16 +75,14 @@ def _present(table: pd.DataFrame, column: Column) -> pd.Series:
         raise DataError(
             f"the source has no '{column.name}' ({column.kind}) and nothing to make it of; add it"
         )
-    return pd.Series(
-        float("nan"), index=table.index, dtype="float64" if column.holds_numbers else "str"
-    )
+    return typed_column(column, [None] * len(table)).set_axis(table.index)
 
 
 def _known_codes(
     values: pd.Series, column: Column, rules: Preprocess, checked: Checked
 ) -> pd.Series:
-    codes = list(column.codes) if column.holds_numbers else [str(code) for code in column.codes]
-    unknown = values.notna() & ~values.isin(pd.Series(codes, dtype=values.dtype))
+    """Set unknown codes to missing, and count them."""
+    unknown = unknown_codes(column, values)
     count = int(unknown.sum())
     if not count:
         return values
@@ -96,8 +91,9 @@ def _known_codes(
             _shown(v) for v in values[unknown].drop_duplicates().sort_values().head(EXAMPLES)
         )
         raise DataError(
-            f"column {column.name}: {count / len(values):.1%} of the rows have unknown codes (e.g. {examples}), more "
-            f"than preprocess.max_unknown_codes = {rules.max_unknown_codes:g}; known: {_few(codes)}; "
+            f"column {column.name}: {count / len(values):.1%} of the rows have unknown codes "
+            f"(e.g. {examples}), more than preprocess.max_unknown_codes = "
+            f"{rules.max_unknown_codes:g}; known: {few(list(column.codes))}; "
             "add them to the schema, or raise the limit"
         )
     checked.unknown_codes[column.name] = count
@@ -108,46 +104,23 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _few(items: Sequence[object]) -> str:
-    return ", ".join(str(item) for item in items[:12]) + (" …" if len(items) > 12 else "")
-
-
 def _in_range(values: pd.Series, column: Column, checked: Checked) -> pd.Series:
     """Set values out of low and high (or no integers where it must be) to missing, and count them."""
     if not column.holds_numbers or column.codes:
         return values
-    outside = values.notna() & ~_within(values, column)
+    outside = out_of_range(column, values)
     count = int(outside.sum())
     if not count:
         return values
     if count > MOST_OUT_OF_RANGE * len(values):
         example = _shown(float(values[outside].iloc[0]))
         raise DataError(
-            f"column {column.name}: {count / len(values):.0%} of the values (e.g. {example}) are not {_range(column)}; "
-            f"is it in another unit{f' than {column.unit}' if column.unit else ''}? Correct it, or the schema"
+            f"column {column.name}: {count / len(values):.0%} of the values (e.g. {example}) "
+            f"are not {range_words(column)}; is it in another unit"
+            f"{f' than {column.unit}' if column.unit else ''}? Correct it, or the schema"
         )
     checked.out_of_range[column.name] = count
     return values.mask(outside)
-
-
-def _within(values: Any, column: Column) -> Any:
-    """Return whether numbers (an array or Series) are in a column's range."""
-    good = values == values
-    if column.low is not None:
-        good &= values >= column.low
-    if column.high is not None:
-        good &= values <= column.high
-    return good & (np.floor(values) == values) if column.integer else good
-
-
-def _range(column: Column) -> str:
-    what = "whole numbers" if column.integer else "numbers"
-    low, high = column.low, column.high
-    if low is not None and high is not None:
-        return f"{what} from {low:.12g} to {high:.12g}"
-    if low is not None:
-        return f"{what} from {low:.12g}"
-    return f"{what} up to {high:.12g}" if high is not None else what
 
 
 def _complete_rows(table: pd.DataFrame, schema: Schema, checked: Checked) -> pd.DataFrame:
@@ -207,165 +180,4 @@ def _sorted(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
         table.sort_values(by, kind="stable", ignore_index=True)
         if by
         else table.reset_index(drop=True)
-    )
-
-
-def check_record(schema: Schema, record: Mapping[str, object], where: str = "the record") -> None:
-    """Raise a DataError that lists what a prediction's record misses, has too much, or has out of bounds.
-
-    Every feature must be there; None (or NaN) is a missing value where the schema allows one. 2.0 passes for
-    the code 2, the text "2" does not.
-    """
-    if not isinstance(record, Mapping):
-        raise DataError(
-            f"{where} is no object of feature names and values; give one like the input example"
-        )
-    faults = [*_missing_names(schema, record), *_extra_names(schema, record)]
-    for column in schema.features:
-        fault = _fault(column, record[column.name]) if column.name in record else None
-        faults += [fault] if fault else []
-    if faults:
-        shown = "; ".join(faults[:EXAMPLES])
-        more = f"; and {len(faults) - EXAMPLES} more faults" if len(faults) > EXAMPLES else ""
-        raise DataError(f"{where} does not fit {schema.name}: {shown}{more}")
-
-
-def _missing_names(schema: Schema, record: Mapping[str, object]) -> list[str]:
-    absent = [name for name in schema.feature_names if name not in record]
-    return [f"missing {', '.join(absent)} (null is allowed where unknown)"] if absent else []
-
-
-def _extra_names(schema: Schema, record: Mapping[str, object]) -> list[str]:
-    extra = [name for name in record if name not in schema.feature_names]
-    absent = [name for name in schema.feature_names if name not in record]
-    named = [f"{name}{nearest(name, absent or schema.feature_names)}" for name in extra[:EXAMPLES]]
-    more = f" and {len(extra) - EXAMPLES} more" if len(extra) > EXAMPLES else ""
-    return [f"no feature is called {', '.join(named)}{more}"] if extra else []
-
-
-def _fault(column: Column, value: object) -> str | None:
-    """Return what is wrong with one value, or None."""
-    if value is None or value != value:
-        return None if column.missing else f"{column.name} must not be missing"
-    if column.holds_numbers:
-        return _number_fault(column, value)
-    if not isinstance(value, str):
-        return f"{column.name} = {value!r} must be text"
-    return None if not column.codes or value in _codes(column) else _code_fault(column, value)
-
-
-def _number_fault(column: Column, value: object) -> str | None:
-    if isinstance(value, bool | str) or not hasattr(value, "__float__"):
-        return f"{column.name} = {_clipped(value)} must be a number, not {type(value).__name__}"
-    try:
-        number = float(value)
-    except OverflowError:
-        number = float("inf")
-    if number - number != 0:
-        return f"{column.name} = {_clipped(value)} must be finite"
-    if column.codes:
-        return None if number in _codes(column) else _code_fault(column, value)
-    return (
-        None
-        if _within(number, column)
-        else f"{column.name} = {number:.12g} is not among {_range(column)}"
-    )
-
-
-def _code_fault(column: Column, value: object) -> str:
-    null = ", or null" if column.missing else ""
-    return f"{column.name} = {_clipped(value)} is no known code ({_few(list(column.codes))}{null})"
-
-
-def _clipped(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 40 else f"{shown[:40]}…"
-
-
-@lru_cache(maxsize=1024)
-def _code_set(codes: tuple[int | str, ...], numbers: bool) -> frozenset[float | str]:
-    return frozenset(float(c) if numbers else str(c) for c in codes)
-
-
-def _codes(column: Column) -> frozenset[float | str]:
-    return _code_set(tuple(column.codes), column.holds_numbers)
-
-
-def records_to_table(schema: Schema, records: Sequence[Mapping[str, object]]) -> pd.DataFrame:
-    """Return the features of checked records, with the tidy table's dtypes and order.
-
-    The first record that does not fit is a DataError that names its number.
-    """
-    if not records:
-        raise DataError("no records: give at least one")
-    records = _under_own_names(schema, records)
-    names = set(schema.feature_names)
-    if any(not isinstance(record, Mapping) or record.keys() != names for record in records):
-        _refuse_first(schema, records)
-    columns = {
-        c.name: _checked_values(c, [record[c.name] for record in records]) for c in schema.features
-    }
-    if any(values is None for values in columns.values()):
-        _refuse_first(schema, records)
-    return pd.DataFrame(columns)
-
-
-def _under_own_names(
-    schema: Schema, records: Sequence[Mapping[str, object]]
-) -> Sequence[Mapping[str, object]]:
-    """Return records under the schema's names, where they were given under those of the file (aliases)."""
-    own = set(schema.feature_names)
-    names = {alias: c.name for c in schema.features for alias in c.aliases if alias not in own}
-    if not names or not any(
-        isinstance(record, Mapping) and names.keys() & record.keys() for record in records
-    ):
-        return records
-    return [
-        _renamed(record, names) if isinstance(record, Mapping) else record for record in records
-    ]
-
-
-def _renamed(record: Mapping[str, object], names: Mapping[str, str]) -> Mapping[str, object]:
-    """Return a record under other names; one that has a value under both keeps the alias, which is refused."""
-    return {
-        names[key] if key in names and names[key] not in record else key: value
-        for key, value in record.items()
-    }
-
-
-def _refuse_first(schema: Schema, records: Sequence[Mapping[str, object]]) -> None:
-    for number, record in enumerate(records, start=1):
-        check_record(schema, record, f"record {number}" if len(records) > 1 else "the record")
-    raise AssertionError("the vectorised check refused what the record check passes")
-
-
-def _checked_values(column: Column, values: list[Any]) -> np.ndarray | pd.Series | None:
-    """Return one feature of many records, or None when one of them does not fit."""
-    if not column.holds_numbers:
-        return _checked_text(column, values)
-    kinds = set(map(type, values))
-    if any(kind is not type(None) and _unfit(kind) for kind in kinds):
-        return None
-    try:
-        out = np.array(values, dtype=np.float64)  # None becomes NaN
-    except OverflowError:
-        return None
-    known = (
-        np.isin(out, list(_codes(column)))
-        if column.codes
-        else _within(out, column) & np.isfinite(out)
-    )
-    good = known | np.isnan(out) if column.missing else known
-    return out if good.all() else None
-
-
-def _unfit(kind: type) -> bool:
-    return issubclass(kind, bool | str) or not hasattr(kind, "__float__")
-
-
-def _checked_text(column: Column, values: list[Any]) -> pd.Series | None:
-    if any(_fault(column, value) for value in values):
-        return None
-    return pd.Series(
-        [None if value is None or value != value else value for value in values], dtype="str"
     )

@@ -9,24 +9,21 @@ other the word test. Anything else is refused: a name with both words (train_tes
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence, Set
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import parquet
 
+from lockstep.data.values import TABLE, read_cells, texts
 from lockstep.errors import DataError, nearest
 from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import (
-    MISSING,
     RawTable,
     TextTable,
-    bare_numbers,
     numbers,
     read_text,
     require_columns,
@@ -240,15 +237,11 @@ def _values(text: TextTable, column: Column) -> Any:
         return _dates(text, of, column)
     if column.kind in ("group", "id"):
         return _keys(text, of[0])
-    if not column.holds_numbers:
-        return texts(text, of[0], MISSING | set(column.absent))
-    return _numbers(text, column) if of == [column.name] else _made(text, of, column)
-
-
-def _numbers(text: TextTable, column: Column) -> Any:
-    """Return a column as float64, read as the schema says its texts are to be read."""
-    prepare = partial(bare_numbers, decimal=column.decimal) if column.decimal else None
-    return numbers(text, column.name, missing=MISSING | set(column.absent), prepare=prepare)
+    if column.holds_numbers and of != [column.name]:
+        return _made(text, of, column)
+    values, bad = read_cells(column, text.columns[of[0]], TABLE)
+    text.refuse_text(of[0], bad)
+    return values
 
 
 def _made(text: TextTable, of: list[str], column: Column) -> Any:
@@ -260,13 +253,6 @@ def _made(text: TextTable, of: list[str], column: Column) -> Any:
     return first / column.per
 
 
-def texts(text: TextTable, name: str, missing: Set[str] = MISSING) -> pd.Series:
-    """Return a column of text, missing where the file says so."""
-    values = text.columns[name]
-    absent = pc.is_in(values, value_set=pa.array(sorted(missing)))
-    return pd.Series(pc.if_else(absent, None, values).to_pandas(), dtype="str")
-
-
 def _keys(text: TextTable, name: str) -> pd.Series:
     """Return ids as int64 where all are whole numbers, else as text."""
     try:
@@ -274,7 +260,7 @@ def _keys(text: TextTable, name: str) -> pd.Series:
             text.columns[name].cast(pa.int64()).to_numpy(zero_copy_only=False), dtype="int64"
         )
     except (pa.ArrowInvalid, ValueError):
-        return texts(text, name)
+        return texts(text.columns[name])
 
 
 def _dates(text: TextTable, of: list[str], column: Column) -> Any:
@@ -287,7 +273,7 @@ def _dates(text: TextTable, of: list[str], column: Column) -> Any:
             for part, name in zip(("year", "month", "day"), of, strict=True)
         }
         return pd.to_datetime(pd.DataFrame(parts), errors="coerce").astype("datetime64[ms]")
-    told = texts(text, of[0])
+    told = texts(text.columns[of[0]])
     written = column.format or "ISO8601"
     dates = pd.to_datetime(told, format=written, errors="coerce", utc=True).dt.tz_localize(None)
     _check_dates(told, dates.isna() & told.notna(), column, of[0], text.path.name)

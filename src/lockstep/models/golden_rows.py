@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lockstep.data.values import typed_column
 from lockstep.errors import ArtifactError
 from lockstep.problems.schema import Column, Schema
 
@@ -31,7 +32,7 @@ def golden_rows(schema: Schema, count: int = COUNT, seed: int = 0) -> pd.DataFra
         generator = np.random.Generator(np.random.PCG64([seed, number]))
         values = must[column.name] + _drawn(column, must[column.name], length, generator)
         order = generator.permutation(length)
-        columns[column.name] = _typed(column, [values[i] for i in order])
+        columns[column.name] = typed_column(column, [values[i] for i in order])
     return pd.DataFrame(columns)
 
 
@@ -82,7 +83,7 @@ def golden_from(content: dict[str, Any], schema: Schema) -> tuple[pd.DataFrame, 
     try:
         names, listed, outputs = content["columns"], content["rows"], content["outputs"]
         by_name = dict(zip(names, zip(*listed, strict=True), strict=True))
-        columns = {c.name: _typed(c, list(by_name[c.name])) for c in schema.features}
+        columns = {c.name: typed_column(c, list(by_name[c.name])) for c in schema.features}
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(
             f"the golden rows are damaged ({error!r}); register the model again"
@@ -115,9 +116,3 @@ def _drawn(
     gone = (generator.random(rest) < _MISSING_SHARE) & column.missing
     shown = [float(round(v)) if column.integer else float(f"{v:.6g}") for v in values]
     return [None if missing else value for value, missing in zip(shown, gone, strict=True)]
-
-
-def _typed(column: Column, values: list[Any]) -> pd.Series:
-    if column.holds_numbers:
-        return pd.Series([float("nan") if v is None else float(v) for v in values], dtype="float64")
-    return pd.Series([None if v is None else str(v) for v in values], dtype="str")

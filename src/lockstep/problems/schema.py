@@ -134,6 +134,12 @@ class Schema(Strict):
         """The names of the features, in their declared order."""
         return [c.name for c in self.features]
 
+    @cached_property
+    def feature_aliases(self) -> dict[str, str]:
+        """The other names that features have in files, each with the schema's own name."""
+        own = set(self.feature_names)
+        return {a: c.name for c in self.features for a in c.aliases if a not in own}
+
     def _one(self, kind: ColumnKind) -> str | None:
         return next((c.name for c in self.columns.values() if c.kind == kind), None)
 

@@ -84,6 +84,15 @@ class TextTable:
         """Raise a DataError with the difference and the nearest name when one of ``names`` is no column."""
         require_columns(names, self.columns, self.path.name)
 
+    def refuse_text(self, name: str, bad: np.ndarray) -> None:
+        """Raise a DataError that names file, column, row and value of the first cell that is bad."""
+        if bad.any():
+            row = int(bad.argmax())
+            raise DataError(
+                f"{self.path.name}: column {name}, row {row + 1}: "
+                f"'{self.columns[name][row].as_py()[:40]}' is no number; correct or empty it"
+            )
+
 
 def require_columns(names: Iterable[str], found: Iterable[str], where: str) -> None:
     """Raise a DataError that shows what lacks, what is there instead, and the nearest name."""
@@ -108,7 +117,7 @@ def require_columns(names: Iterable[str], found: Iterable[str], where: str) -> N
 def _foreign(wanted: list[str], there: list[str], where: str) -> str:
     """Return what a file seems to be that has not one of the expected columns, nor any like them."""
     shown = ", ".join(there[:EXAMPLES]) + _more(there)
-    if sum(_number(name, MISSING) is not None for name in there) > len(there) / 2:
+    if sum(n in MISSING or written_number(n) is not None for n in there) > len(there) / 2:
         return f"{where} has values in its first line ({shown}); put the columns' names above them"
     expected = ", ".join(wanted[:EXAMPLES]) + _more(wanted)
     return f"{where} seems to be another table: it has {shown}, and none of {expected}; give the one meant"
@@ -283,36 +292,53 @@ def numbers(
 
     A decimal comma counts as a point. Text in it is a DataError that names file, column, row and value.
     """
-    coded = text.columns[name].dictionary_encode()
-    values = coded.dictionary
-    found, bad = _parsed(values, missing, prepare)
-    codes = coded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
-    if bad.any():
-        row = int(np.flatnonzero(np.append(bad, False)[codes])[0])
-        value = values[int(codes[row])].as_py()
-        raise DataError(
-            f"{text.path.name}: column {name}, row {row + 1}: '{value[:40]}' is no number; correct or empty it"
-        )
-    return np.append(found, np.nan)[codes]
+    found, bad = parse_numbers(text.columns[name], missing, prepare)
+    text.refuse_text(name, bad)
+    return found
 
 
-def _parsed(
-    values: Any, missing: Set[str], prepare: Callable[[Any], Any] | None = None
+def written_number(text: str) -> float | None:
+    """Return the number that a cell of a table says, a decimal comma counted as a point, or None."""
+    value = python_number(text.replace(",", ".", 1).replace("_", "x"))  # float() takes "1_0" for 10
+    return value if value is not None and np.isfinite(value) else None
+
+
+def python_number(text: str) -> float | None:
+    """Return what Python's float() reads in a text, or None."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def parse_numbers(
+    cells: Any,
+    missing: Set[str],
+    prepare: Callable[[Any], Any] | None = None,
+    number: Callable[[str], float | None] = written_number,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return (float64 numbers, whether each is no number) of distinct texts."""
-    told = prepare(values) if prepare else values
-    number = pc.and_not(
-        pc.match_substring_regex(told, PLAIN_NUMBER),
-        pc.is_in(told, value_set=pa.array(sorted(missing))),
+    """Return cells (a pyarrow string array) as float64, NaN where missing, and which are no numbers.
+
+    ``prepare`` reworks the distinct texts first; ``number`` reads those that are no plain numbers.
+    """
+    coded = cells.dictionary_encode()
+    values = coded.dictionary
+    texts = prepare(values) if prepare else values
+    is_number = pc.and_not(
+        pc.match_substring_regex(texts, PLAIN_NUMBER),
+        pc.is_in(texts, value_set=pa.array(sorted(missing))),
     )
-    plain = pc.fill_null(number, False).to_numpy(zero_copy_only=False)
-    found, bad = np.full(len(values), np.nan), np.zeros(len(values), dtype=bool)
-    found[plain] = told.filter(pa.array(plain)).cast(pa.float64()).to_numpy(zero_copy_only=False)
-    for place in np.flatnonzero(~plain | ~np.isfinite(found)).tolist():
-        told_missing = values[place].as_py() in missing
-        value = float("nan") if told_missing else _number(told[place].as_py(), missing)
-        bad[place], found[place] = value is None, float("nan") if value is None else value
-    return found, bad
+    plain = pc.fill_null(is_number, False).to_numpy(zero_copy_only=False)
+    found, bad = np.full(len(values) + 1, np.nan), np.zeros(len(values) + 1, dtype=bool)
+    plain_numbers = texts.filter(pa.array(plain)).cast(pa.float64())
+    found[:-1][plain] = plain_numbers.to_numpy(zero_copy_only=False)
+    for place in np.flatnonzero(~np.isfinite(found[:-1])).tolist():
+        text = texts[place].as_py()
+        is_missing = text is None or text in missing or values[place].as_py() in missing
+        value = np.nan if is_missing else number(text)
+        bad[place], found[place] = value is None, np.nan if value is None else value
+    codes = coded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
+    return found[codes], bad[codes]
 
 
 def bare_numbers(values: Any, decimal: str) -> Any:
@@ -334,16 +360,6 @@ def number_pattern(decimal: str) -> str:
     blank = f"[{_BLANKS}]?"
     digits = rf"(?:\d+|[1-9]\d{{0,2}}(?:[{comma}'’{_BLANKS}]\d{{3}})+)(?:{point}\d*)?|{point}\d+"
     return rf"^[+-]?{unit}{blank}[+-]?(?:{digits}){blank}{unit}$"
-
-
-def _number(value: str | None, missing: Set[str]) -> float | None:
-    if value is None or value in missing:
-        return float("nan")
-    try:
-        number = float(value.replace(",", ".", 1).replace("_", "x"))  # float() takes "1_0" for 10
-    except ValueError:
-        return None
-    return number if number - number == 0 else None  # "inf" is no number
 
 
 def whole_numbers(text: TextTable, name: str) -> np.ndarray:

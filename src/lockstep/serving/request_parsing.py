@@ -7,7 +7,6 @@ checked column by column, which takes microseconds; only a body that does not fi
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -17,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-# checks.py is part of every data stage's code, so it stays as it is; its names are used where they are.
-from lockstep.data.checks import _codes, _fault, _few, _range
-from lockstep.errors import LockstepError, nearest
+from lockstep.data.records import unique_names
+from lockstep.data.values import allowed, column_check, fault, fit_check
+from lockstep.errors import DataError, LockstepError, nearest
 from lockstep.problems.schema import Column, Schema
 
 if TYPE_CHECKING:
@@ -30,12 +29,8 @@ if TYPE_CHECKING:
 
 MOST_FAULTS = 100
 """So many faults are listed; of more the number is told."""
-MOST_CODES = 60
-"""So many codes of a column are listed."""
 MOST_LETTERS = 40
 """So much of a text is repeated."""
-_NUMBERS = frozenset({int, float})
-_TEXTS = frozenset({str})
 _NO_JSON = (b"NaN", b"Infinity")
 
 
@@ -75,15 +70,14 @@ class RecordReader:
         self.names = list(schema.feature_names)
         self._known = frozenset(self.names)
         self._pick = itemgetter(*self.names) if len(self.names) > 1 else _only(self.names[0])
-        self._checks = [(column.name, _check_of(column)) for column in schema.features]
-        self._fits = [_fit_of(column) for column in schema.features]
+        self._checks = [(column.name, column_check(column)) for column in schema.features]
+        self._fits = [fit_check(column) for column in schema.features]
         self._numeric = [
             place for place, column in enumerate(schema.features) if column.holds_numbers
         ]
         self._numbers = [self.names[place] for place in self._numeric]
         self._texts = [column.name for column in schema.features if not column.holds_numbers]
-        own = {alias: c.name for c in schema.features for alias in c.aliases}
-        self._aliases = {alias: name for alias, name in own.items() if alias not in self._known}
+        self._aliases = schema.feature_aliases
 
     def read(self, body: bytes, most_rows: int) -> Read:
         """Return a body's records as columns.
@@ -233,18 +227,6 @@ class RecordReader:
         return allowed(self.schema.columns[name])
 
 
-def allowed(column: Column) -> str | list[Any]:
-    """Return what a column takes: a list of codes, or words for a range or any text; null where it may be missing."""
-    if column.codes:
-        codes: list[Any] = (
-            list(column.codes) if column.holds_numbers else [str(c) for c in column.codes]
-        )
-        shown = codes if len(codes) <= MOST_CODES else [*codes[:MOST_CODES], "…"]
-        return [*shown, None] if column.missing else shown
-    told = _range(column) if column.holds_numbers else "text"
-    return f"{told}, or null" if column.missing else told
-
-
 def _only(name: str) -> Callable[[Any], tuple[Any]]:
     return lambda record: (record[name],)
 
@@ -257,7 +239,7 @@ def _value_fault(column: Column, value: Any) -> str | None:
     """Return what is wrong with one value, or None: in the words for files, but those of JSON where they differ."""
     if isinstance(value, bool | list | dict):
         return f"{column.name} = {_shown(value)} must be {'a number' if column.holds_numbers else 'text'}"
-    return _fault(column, value)
+    return fault(column, value)
 
 
 def _told(field: str | None, value: Any, message: str, what: Any) -> dict[str, Any]:
@@ -288,84 +270,6 @@ def _kind(value: Any) -> str:
     return "null" if value is None else kinds.get(type(value), "an object")
 
 
-def _types(column: Column) -> frozenset[type]:
-    """Return the types that a value has in JSON; true and false are none of them."""
-    kinds = _NUMBERS if column.holds_numbers else _TEXTS
-    return kinds | {type(None)} if column.missing else kinds
-
-
-def _check_of(column: Column) -> Check:
-    """Return the check of one column's values: the array of them, or None where one does not fit."""
-    if column.holds_numbers:
-        return _code_check(column) if column.codes else _range_check(column)
-    return _text_check(column)
-
-
-def _code_check(column: Column) -> Check:
-    types = _types(column)
-    known = _codes(column) | {None}
-
-    def check(values: Sequence[Any]) -> NDArray[Any] | None:
-        if not types.issuperset(map(type, values)) or not known.issuperset(values):
-            return None
-        return np.array(values, dtype=np.float64)
-
-    return check
-
-
-def _range_check(column: Column) -> Check:
-    types = _types(column)
-    low, high = _ends(column)
-    whole = column.integer
-
-    def check(values: Sequence[Any]) -> NDArray[Any] | None:
-        if not types.issuperset(map(type, values)):
-            return None
-        numbers = np.array(values, dtype=np.float64)  # None becomes NaN
-        # A NaN, which was null, is neither beyond an end nor between whole numbers.
-        bad = (numbers < low) | (numbers > high)
-        bad = bad | (numbers % 1 > 0) if whole else bad
-        return None if bad.any() else numbers
-
-    return check
-
-
-def _ends(column: Column) -> tuple[float, float]:
-    """Return the least and the largest value a column takes."""
-    low = -sys.float_info.max if column.low is None else column.low
-    return low, sys.float_info.max if column.high is None else column.high
-
-
-def _text_check(column: Column) -> Check:
-    types = _types(column)
-    known = _codes(column) | {None} if column.codes else None
-
-    def check(values: Sequence[Any]) -> NDArray[Any] | None:
-        if not types.issuperset(map(type, values)):
-            return None
-        if known is not None and not known.issuperset(values):
-            return None
-        return np.array(values, dtype=object)
-
-    return check
-
-
-def _fit_of(column: Column) -> Fits:
-    """Return what tells whether one value fits: by the rules of the column's check."""
-    types = _types(column)
-    if column.codes:
-        known = _codes(column) | {None}
-        return lambda value: type(value) in types and value in known
-    if not column.holds_numbers:
-        return lambda value: type(value) in types
-    low, high = _ends(column)
-    if column.integer:
-        return lambda value: (
-            type(value) in types and (value is None or (low <= value <= high and not value % 1))
-        )
-    return lambda value: type(value) in types and (value is None or low <= value <= high)
-
-
 def _parsed(body: bytes) -> Any:
     """Return a body's JSON; what is none is Refused with its place."""
     try:
@@ -390,12 +294,7 @@ def _broken(body: bytes, error: orjson.JSONDecodeError) -> str:
 def _refuse_repeated(body: bytes) -> None:
     """Refuse a body in which a record names a feature twice: orjson would keep the last value without a word."""
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = sorted({name for name in names if names.count(name) > 1})
-            raise Refused(400, f"a record names {_few(twice)} twice; keep one value")
-        return found
-
-    json.loads(body.removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=unique)
+    try:
+        json.loads(body.removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=unique_names)
+    except DataError as error:
+        raise Refused(400, str(error)) from None

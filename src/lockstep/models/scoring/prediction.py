@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lockstep.data.checks import records_to_table
+from lockstep.data.records import Record, records_to_table
 from lockstep.decision.policies import Costs, decide
 from lockstep.errors import DataError
 from lockstep.evaluation.intervals import bounds
@@ -21,9 +18,7 @@ from lockstep.features.matrix_columns import CLASSES
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lockstep.problems.schema import Column, Schema
-
-Record = Mapping[str, Any]
+    from lockstep.problems.schema import Schema
 
 
 @dataclass(frozen=True)
@@ -133,118 +128,3 @@ def _origin(model: Model) -> dict[str, Any]:
         "run_id": model.run_id,
         "model_digest": model.digest,
     }
-
-
-@dataclass(frozen=True)
-class Given:
-    """Records as they were given; those of a CSV file are text until a schema says which cells are numbers."""
-
-    records: list[dict[str, Any]]
-    is_text: bool = False
-
-    def typed(self, schema: Schema) -> list[dict[str, Any]]:
-        """Return the records with the schema's numbers; a cell that is none stays text and is refused later."""
-        if not self.is_text:
-            return self.records
-        columns = {c.name: c for c in schema.features}
-        return [
-            {name: _typed(columns.get(name), cell) for name, cell in r.items()}
-            for r in self.records
-        ]
-
-
-def parse_records(text: str, where: str) -> Given:
-    """Read one record, a list of them, JSON Lines or CSV; anything else is a DataError with the line."""
-    stripped = text.strip().removeprefix("\ufeff")
-    if not stripped:
-        raise DataError(f"{where} is empty; give a record as in src/models/test_features.json")
-    if stripped[0] == "[":
-        return Given(_records(_json(stripped, where), where))
-    if stripped[0] == "{":
-        return Given(_one_or_lines(stripped, where))
-    return Given(_from_csv(stripped, where), is_text=True)
-
-
-def _one_or_lines(text: str, where: str) -> list[dict[str, Any]]:
-    """Read a single object; several of them one below the other are JSON Lines."""
-    try:
-        return _records([_decode(text)], where)
-    except json.JSONDecodeError as error:
-        if error.msg != "Extra data":
-            raise _broken(error, where) from None
-    lines = [(n, line) for n, line in enumerate(text.splitlines(), start=1) if line.strip()]
-    return _records([_json(line, f"{where}, line {number}") for number, line in lines], where)
-
-
-def _records(content: list[Any], where: str) -> list[dict[str, Any]]:
-    for number, record in enumerate(content, start=1):
-        if not isinstance(record, dict):
-            shown = type(record).__name__
-            raise DataError(
-                f"{where}: record {number} is a {shown}, not an object of feature names and values"
-            )
-    if not content:
-        raise DataError(f"{where} holds no record; give one as in src/models/test_features.json")
-    return content
-
-
-def _json(text: str, where: str) -> Any:
-    try:
-        return _decode(text)
-    except json.JSONDecodeError as error:
-        raise _broken(error, where) from None
-
-
-def _decode(text: str) -> Any:
-    return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
-
-
-def _broken(error: json.JSONDecodeError, where: str) -> DataError:
-    return DataError(
-        f"{where} is no valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-    )
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise DataError(f"{name} is no JSON value; write null where a value is not known")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise DataError(f"a record names {', '.join(twice)} twice; keep one value")
-    return found
-
-
-def _from_csv(text: str, where: str) -> list[dict[str, Any]]:
-    """Read CSV with a header line; an empty cell is a missing value."""
-    lines = list(csv.reader(io.StringIO(text), delimiter=_delimiter(text)))
-    header, rows = lines[0], [(n, row) for n, row in enumerate(lines[1:], start=2) if row]
-    if len(header) < 2 or not rows:
-        raise DataError(
-            f"{where} is neither JSON nor CSV with a header line and rows; give one of the two"
-        )
-    for number, row in rows:
-        if len(row) != len(header):
-            raise DataError(f"{where}, line {number}: {len(row)} cells under {len(header)} names")
-    names = [name.strip() for name in header]
-    return [
-        _unique(list(zip(names, (cell.strip() or None for cell in row), strict=True)))
-        for _, row in rows
-    ]
-
-
-def _delimiter(text: str) -> str:
-    head = text.splitlines()[0]
-    return max(",;\t", key=head.count)
-
-
-def _typed(column: Column | None, value: Any) -> Any:
-    if column is None or not isinstance(value, str) or not column.holds_numbers:
-        return value
-    try:
-        return float(value)
-    except ValueError:
-        return value

@@ -1,0 +1,240 @@
+"""The one reader of values: text cells, JSON values and typed columns, by a schema's column.
+
+Sources differ on the same value; each difference is a field of ``Dialect``, or stands in this table:
+
+| source                  | missing                      | value that does not fit        |
+|-------------------------|------------------------------|--------------------------------|
+| prepared table          | ``TABLE``, column's `absent` | set to missing and counted     |
+| CSV file to predict     | empty cell                   | refused                        |
+| JSON file, API          | null (in Python also NaN)    | refused                        |
+| label of the API        | never                        | refused; 1.0 is no class       |
+| golden rows             | null                         | stays: they hold unknown codes |
+
+An infinite number can only arise in a table, from a ratio; it stays there. Elsewhere it is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from operator import eq
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from lockstep.problems.schema import Column
+from lockstep.problems.text_tables import (
+    MISSING,
+    bare_numbers,
+    parse_numbers,
+    python_number,
+    written_number,
+)
+
+MOST_CODES = 60
+"""How many codes ``allowed`` lists at most."""
+_NUMBERS = frozenset({int, float})
+_TEXTS = frozenset({str})
+_JSON = frozenset({int, float, str, bool, type(None)})
+
+FitCheck = Callable[[Any], bool]
+ColumnCheck = Callable[[Sequence[Any]], "NDArray[Any] | None"]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one source of text writes values."""
+
+    missing: frozenset[str]
+    """Texts that mean a missing value in every column."""
+    by_column: bool
+    """Whether the column's own ``absent`` and ``decimal`` apply."""
+    number: Callable[[str], float | None]
+    """Reads a text that is no plain number; None where it is no number at all."""
+
+    def missing_in(self, column: Column) -> frozenset[str]:
+        """Return the texts that mean a missing value in one column."""
+        return self.missing.union(column.absent) if self.by_column else self.missing
+
+
+TABLE = Dialect(MISSING, by_column=True, number=written_number)
+"""A prepared table: `1,5` is 1.5, `1_0` and `inf` are no numbers, `NA` is missing."""
+PREDICTION_CSV = Dialect(frozenset({""}), by_column=False, number=python_number)
+"""A CSV file to predict: what Python's float() reads is a number, `NA` is a text."""
+
+
+def read_cells(column: Column, cells: Any, dialect: Dialect) -> tuple[Any, NDArray[np.bool_]]:
+    """Return cells (a pyarrow string array, trimmed) as a column, and which of them are no numbers.
+
+    The column is float64 with NaN, or a Series of str with missing values; nothing is checked yet.
+    """
+    missing = dialect.missing_in(column)
+    if not column.holds_numbers:
+        return texts(cells, missing), np.zeros(len(cells), dtype=bool)
+    decimal = column.decimal if dialect.by_column else ""
+    prepare = partial(bare_numbers, decimal=decimal) if decimal else None
+    return parse_numbers(cells, missing, prepare, dialect.number)
+
+
+def texts(cells: Any, missing: Set[str] = MISSING) -> pd.Series:
+    """Return cells (a pyarrow string array) as a Series of str, missing where a text means so."""
+    absent = pc.is_in(cells, value_set=pa.array(sorted(missing)))
+    return pd.Series(pc.if_else(absent, None, cells).to_pandas(), dtype="str")
+
+
+def typed_column(column: Column, values: Sequence[Any]) -> pd.Series:
+    """Return plain values as a column of the tidy table's dtype, None as missing; nothing is checked."""
+    if column.holds_numbers:
+        return pd.Series([math.nan if v is None else float(v) for v in values], dtype="float64")
+    return pd.Series([None if v is None else str(v) for v in values], dtype="str")
+
+
+@lru_cache(maxsize=1024)
+def _code_set(codes: tuple[int | str, ...], numbers: bool) -> frozenset[float | str]:
+    return frozenset(float(c) if numbers else str(c) for c in codes)
+
+
+def known_codes(column: Column) -> frozenset[float | str]:
+    """Return a column's codes as its values are: floats or texts."""
+    return _code_set(tuple(column.codes), column.holds_numbers)
+
+
+def unknown_codes(column: Column, values: pd.Series) -> pd.Series:
+    """Return which values of a typed column are no code of it; missing ones are none of them."""
+    codes = pd.Series(list(known_codes(column)), dtype=values.dtype)
+    return values.notna() & ~values.isin(codes)
+
+
+def out_of_range(column: Column, values: Any, widest: float = math.inf) -> Any:
+    """Return which numbers (array or Series) exceed the column's range or are not whole; NaN is neither.
+
+    ``widest`` is the end of a range that the schema leaves open.
+    """
+    low, high = _ends(column, widest)
+    outside = (values < low) | (values > high)
+    return outside | (np.floor(values) < values) if column.integer else outside
+
+
+def _ends(column: Column, widest: float) -> tuple[float, float]:
+    low, high = column.low, column.high
+    return -widest if low is None else low, widest if high is None else high
+
+
+def column_check(column: Column) -> ColumnCheck:
+    """Return the check of many JSON values at once: their column, or None where one does not fit.
+
+    The column is float64 with NaN, or objects with None. ``fit_check`` has the same rules.
+    """
+    types, known = _rules(column)
+    dtype = np.float64 if column.holds_numbers else object
+    has_range = column.holds_numbers and known is None
+
+    def check(values: Sequence[Any]) -> NDArray[Any] | None:
+        if not types.issuperset(map(type, values)):
+            return None
+        if known is not None and not known.issuperset(values):
+            return None
+        try:
+            found = np.array(values, dtype=dtype)  # None becomes NaN
+        except OverflowError:
+            return None
+        if has_range and out_of_range(column, found, sys.float_info.max).any():
+            return None
+        return found
+
+    return check
+
+
+def fit_check(column: Column) -> FitCheck:
+    """Return the check of one JSON value: whether it fits. ``column_check`` has the same rules."""
+    types, known = _rules(column)
+    if known is not None:
+        return lambda value: type(value) in types and value in known
+    if not column.holds_numbers:
+        return lambda value: type(value) in types
+    low, high = _ends(column, sys.float_info.max)
+    if column.integer:
+        return lambda value: (
+            type(value) in types and (value is None or (low <= value <= high and not value % 1))
+        )
+    return lambda value: type(value) in types and (value is None or low <= value <= high)
+
+
+def _rules(column: Column) -> tuple[frozenset[type], frozenset[Any] | None]:
+    """Return the types of a column's JSON values (bool is no number) and its codes, None included."""
+    types = _NUMBERS if column.holds_numbers else _TEXTS
+    known = known_codes(column) | {None} if column.codes else None
+    return types | {type(None)} if column.missing else types, known
+
+
+def json_value(value: Any) -> Any:
+    """Return a Python value as JSON has it: NaN as None, numpy's scalars and the like as float or str."""
+    if value is None or value != value:
+        return None
+    if isinstance(value, str):
+        return str(value)
+    is_number = hasattr(value, "__float__") and not isinstance(value, bool | int)
+    return float(value) if is_number else value
+
+
+def json_values(values: Sequence[Any]) -> Sequence[Any]:
+    """Return Python values as JSON has them; those that are JSON's already are not copied."""
+    kinds = set(map(type, values))
+    if kinds <= _JSON and (float not in kinds or all(map(eq, values, values))):  # NaN != NaN
+        return values
+    return [json_value(value) for value in values]
+
+
+def fault(column: Column, value: Any) -> str | None:
+    """Return what is wrong with one value, or None."""
+    plain = json_value(value)
+    if fit_check(column)(plain):
+        return None
+    if plain is None:
+        return f"{column.name} must not be missing"
+    if not column.holds_numbers and not isinstance(plain, str):
+        return f"{column.name} = {value!r} must be text"
+    shown = f"{column.name} = {_clipped(value)}"
+    if column.holds_numbers and type(plain) not in _NUMBERS:
+        return f"{shown} must be a number, not {type(value).__name__}"
+    if column.holds_numbers and abs(plain) > sys.float_info.max:
+        return f"{shown} must be finite"
+    if column.codes:
+        null = ", or null" if column.missing else ""
+        return f"{shown} is no known code ({few(list(column.codes))}{null})"
+    return f"{column.name} = {float(plain):.12g} is not among {range_words(column)}"
+
+
+def allowed(column: Column) -> str | list[Any]:
+    """Return a column's codes as a list, or words for its range; null where it may be missing."""
+    if column.codes:
+        codes = list(column.codes) if column.holds_numbers else [str(c) for c in column.codes]
+        shown = codes if len(codes) <= MOST_CODES else [*codes[:MOST_CODES], "…"]
+        return [*shown, None] if column.missing else shown
+    words = range_words(column) if column.holds_numbers else "text"
+    return f"{words}, or null" if column.missing else words
+
+
+def range_words(column: Column) -> str:
+    """Return a numeric column's range in words."""
+    what = "whole numbers" if column.integer else "numbers"
+    low = "" if column.low is None else f" from {column.low:.12g}"
+    high = "" if column.high is None else f"{' to' if low else ' up to'} {column.high:.12g}"
+    return f"{what}{low}{high}"
+
+
+def few(items: Sequence[object]) -> str:
+    """Return the first items, separated by commas."""
+    return ", ".join(str(item) for item in items[:12]) + (" …" if len(items) > 12 else "")
+
+
+def _clipped(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 40 else f"{shown[:40]}…"
