@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from lockstep.problems.schema import Column
+from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import (
     MISSING,
     bare_numbers,
@@ -215,11 +215,36 @@ def fault(column: Column, value: Any) -> str | None:
 def allowed(column: Column) -> str | list[Any]:
     """Return a column's codes as a list, or words for its range; null where it may be missing."""
     if column.codes:
-        codes = list(column.codes) if column.holds_numbers else [str(c) for c in column.codes]
+        codes = _listed_codes(column)
         shown = codes if len(codes) <= MOST_CODES else [*codes[:MOST_CODES], "…"]
         return [*shown, None] if column.missing else shown
     words = range_words(column) if column.holds_numbers else "text"
     return f"{words}, or null" if column.missing else words
+
+
+def allowed_labels(schema: Schema) -> list[Any] | str:
+    """Return the labels that a target takes: its codes, or what they may be in words."""
+    if schema.task == "regression":
+        return "a finite number"
+    column = schema.columns[schema.target]
+    if column.codes:
+        return _listed_codes(column)
+    return [0, 1] if schema.task == "binary" else "a class"
+
+
+def is_label(schema: Schema, value: Any) -> bool:
+    """Return whether a JSON value is a label of the target: a class is an integer or a text."""
+    allowed = allowed_labels(schema)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return False
+    if isinstance(allowed, list):
+        return not isinstance(value, float) and value in allowed
+    kinds = int | float if schema.task == "regression" else int | str
+    return isinstance(value, kinds) and (isinstance(value, str) or abs(value) < 2**63)
+
+
+def _listed_codes(column: Column) -> list[Any]:
+    return list(column.codes) if column.holds_numbers else [str(code) for code in column.codes]
 
 
 def range_words(column: Column) -> str:

@@ -1,13 +1,13 @@
-"""Request bodies to columns: JSON read and checked against the schema, every fault named.
+"""Request bodies to columns: JSON is read and checked against the schema, every fault is named.
 
-The rules are those of ``data.checks.check_record``, which files of records go by, and so are the words. What fits is
-checked column by column, which takes microseconds; only a body that does not fit is gone through value by value.
+The rules and words are those of ``data.values``, as for files of records. A body that fits is
+checked column by column, in microseconds; only one that does not is gone through value by value.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from operator import call, itemgetter
@@ -24,18 +24,15 @@ from lockstep.problems.schema import Column, Schema
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Check = Callable[[Sequence[Any]], NDArray[Any] | None]
-    Fits = Callable[[Any], bool]
-
 MOST_FAULTS = 100
-"""So many faults are listed; of more the number is told."""
+"""How many faults an answer lists; the rest are counted."""
 MOST_LETTERS = 40
-"""So much of a text is repeated."""
+"""How much of a text an answer repeats."""
 _NO_JSON = (b"NaN", b"Infinity")
 
 
 class Refused(LockstepError):
-    """A body that is not answered: HTTP status, one line, and what is wrong where."""
+    """A body that is refused: HTTP status, one line, and the faults with their places."""
 
     def __init__(
         self,
@@ -53,7 +50,7 @@ class Refused(LockstepError):
 class Read:
     """Checked records as columns: float64 with NaN, or objects with None, for missing values.
 
-    ``body`` is the JSON they came in, under the schema's own names.
+    ``body`` is their JSON, under the schema's own names.
     """
 
     columns: dict[str, NDArray[Any]]
@@ -63,59 +60,41 @@ class Read:
 
 
 class RecordReader:
-    """Reads bodies of one problem: one record, or a list of records; made once from the schema."""
+    """Reads bodies of one problem: one record or a list of records. Built once from the schema."""
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
         self.names = list(schema.feature_names)
         self._known = frozenset(self.names)
-        self._pick = itemgetter(*self.names) if len(self.names) > 1 else _only(self.names[0])
+        several = len(self.names) > 1
+        self._pick = itemgetter(*self.names) if several else lambda r: (r[self.names[0]],)
         self._checks = [(column.name, column_check(column)) for column in schema.features]
         self._fits = [fit_check(column) for column in schema.features]
-        self._numeric = [
-            place for place, column in enumerate(schema.features) if column.holds_numbers
-        ]
-        self._numbers = [self.names[place] for place in self._numeric]
+        self._numbers = [column.name for column in schema.features if column.holds_numbers]
         self._texts = [column.name for column in schema.features if not column.holds_numbers]
         self._aliases = schema.feature_aliases
 
     def read(self, body: bytes, most_rows: int) -> Read:
         """Return a body's records as columns.
 
-        Raises Refused: 400 for what is no JSON, 413 for more than ``most_rows`` records, 422 for records that do not
-        fit, each fault with row (from 1), field, value, message and what is allowed.
+        Raises Refused: 400 for a body that is no JSON, 413 for more than ``most_rows`` records,
+        422 for records that do not fit, each fault with row (from 1), field, value, message and
+        what is allowed.
         """
-        content = sent = _parsed(body)
+        content = _parse_json(body)
         single = isinstance(content, dict)
-        records = self._listed(content, most_rows)
+        records = [content] if single else _check_list(content, most_rows)
         columns = self._columns(records)
+        sent = body
         if columns is None and self._aliases:
-            records = [self._renamed(record) for record in records]
+            records = [self._under_own_names(record) for record in records]
             columns = self._columns(records)
-            content = records[0] if single else records
+            sent = orjson.dumps(records[0] if single else records)
         if columns is None:
-            raise self._faults(records)
+            raise self._refusal(records)
         if b"\\" in body or body.count(b'"') != self._quotes(columns, len(records)):
-            _refuse_repeated(body)
-        return Read(
-            columns, len(records), single, body if content is sent else orjson.dumps(content)
-        )
-
-    def _listed(self, content: Any, most_rows: int) -> list[Any]:
-        """Return the records of a body."""
-        if isinstance(content, dict):
-            return [content]
-        if not isinstance(content, list):
-            raise Refused(
-                422, f"the body is {_kind(content)}; send an object of features, or a list of them"
-            )
-        if not content:
-            raise Refused(422, "no records: send at least one")
-        if len(content) > most_rows:
-            raise Refused(
-                413, f"{len(content):,} records are more than {most_rows:,}; send fewer at a time"
-            )
-        return content
+            _refuse_repeated_names(body)
+        return Read(columns, len(records), single, sent)
 
     def _columns(self, records: list[Any]) -> dict[str, NDArray[Any]] | None:
         """Return the records' columns, or None where one does not fit."""
@@ -128,31 +107,36 @@ class RecordReader:
             found = {
                 name: check(part) for (name, check), part in zip(self._checks, values, strict=True)
             }
-        except (KeyError, TypeError, IndexError, OverflowError):
+        except (KeyError, TypeError, IndexError):
             return None
-        return found if all(part is not None for part in found.values()) else None  # type: ignore[return-value]
+        columns = {name: part for name, part in found.items() if part is not None}
+        return columns if len(columns) == len(found) else None
 
     def _by_column(self, records: list[Any]) -> Iterable[Sequence[Any]] | None:
-        """Return each column's values, or None where a record has not as many; KeyError where it has others."""
+        """Return each column's values, or None where a record has more or fewer names.
+
+        A record with other names is a KeyError.
+        """
         keys, width = list(records[0]), len(self.names)
         if any(len(record) != width for record in records):
             return None
         if not all(map(keys.__eq__, map(list, records))):
             return zip(*map(self._pick, records), strict=True)
-        values = list(
-            chain.from_iterable(map(dict.values, records))
-        )  # all in one order, as most bodies are
+        # all records have their names in one order, as in most bodies
+        values = list(chain.from_iterable(map(dict.values, records)))
         parts = {key: values[place::width] for place, key in enumerate(keys)}
         return [parts[name] for name in self.names]
 
     def _columns_of_one(self, record: Any) -> dict[str, NDArray[Any]] | None:
-        """Return one record's columns, rows of one array: making an array takes longer than checking a value."""
+        """Return one record's columns, or None where it does not fit.
+
+        They share one array, as creating an array takes longer than checking a value.
+        """
         values = self._pick(record)
         if len(record) != len(values) or not all(map(call, self._fits, values)):
             return None
-        numbers = np.array(
-            [values[place] for place in self._numeric], dtype=np.float64
-        )  # None becomes NaN
+        # None becomes NaN
+        numbers = np.array([record[name] for name in self._numbers], dtype=np.float64)
         found = dict(zip(self._numbers, numbers[:, np.newaxis], strict=True))
         if self._texts:
             texts = np.array([record[name] for name in self._texts], dtype=object)
@@ -160,20 +144,20 @@ class RecordReader:
         return found
 
     def _quotes(self, columns: Mapping[str, NDArray[Any]], rows: int) -> int:
-        """Return how many quotes a body of these columns has, if no key is written twice and none is escaped."""
+        """Return how many quotes a body of these columns has: no name twice, none escaped."""
         texts = sum(rows - columns[name].tolist().count(None) for name in self._texts)
         return 2 * (rows * len(self.names) + texts)
 
-    def _renamed(self, record: Any) -> Any:
-        """Return a record under the schema's names; where two of its names mean one feature, as it is: refused."""
+    def _under_own_names(self, record: Any) -> Any:
+        """Return a record under the schema's names, or as it is where one of them comes up twice."""
         names = self._aliases
         if not isinstance(record, dict) or names.keys().isdisjoint(record):
             return record
         renamed = {names.get(key, key): value for key, value in record.items()}
         return renamed if len(renamed) == len(record) else record
 
-    def _faults(self, records: list[Any]) -> Refused:
-        """Return the refusal of records that do not fit: the first faults in full, of the others the number."""
+    def _refusal(self, records: list[Any]) -> Refused:
+        """Return the refusal of records that do not fit: the first faults in full, all counted."""
         faults: list[dict[str, Any]] = []
         count = 0
         for row, record in enumerate(records, start=1):
@@ -187,67 +171,66 @@ class RecordReader:
         return Refused(422, line, faults, count)
 
     def _faults_of(self, record: Any) -> Iterator[dict[str, Any]]:
-        """Tell what is wrong with one record, fault by fault."""
         if not isinstance(record, dict):
             message = f"the record is {_kind(record)}, not an object of feature names and values"
-            yield _told(None, _shown(record), message, "an object")
+            yield _fault(None, record, message, "an object")
             return
-        absent = [name for name in self.names if name not in record]
-        for name in absent:
-            yield _told(name, None, _missing(self.schema.columns[name]), self._allowed(name))
-        near = absent or self.names
-        for name, value in record.items():
+        absent = [column for column in self.schema.features if column.name not in record]
+        for column in absent:
+            null = " (null is allowed where unknown)" if column.missing else ""
+            yield _fault(column.name, None, f"missing {column.name}{null}", allowed(column))
+        near = [column.name for column in absent] or self.names
+        for name in record:
             if name not in self._known:
-                own = self._aliases.get(name)
-                message = f"no feature is called {_cut(name)}{nearest(_cut(name), near)}"
-                if own is not None:
-                    message = (
-                        f"{_cut(name)} is another name of {own}, which is there, too; keep one"
-                    )
-                yield _told(_cut(name), _shown(value), message, ", ".join(near))
+                yield _fault(_cut(name), record[name], self._unknown(name, near), ", ".join(near))
         for column in self.schema.features:
-            fault = _value_fault(column, record[column.name]) if column.name in record else None
-            if fault:
-                yield _told(
-                    column.name, _shown(record[column.name]), fault, self._allowed(column.name)
-                )
+            value = record.get(column.name)
+            if column.name in record and (found := _value_fault(column, value)):
+                yield _fault(column.name, value, found, allowed(column))
+
+    def _unknown(self, name: str, near: list[str]) -> str:
+        shown, own = _cut(name), self._aliases.get(name)
+        if own is not None:
+            return f"{shown} is another name of {own}, which is there, too; keep one"
+        return f"no feature is called {shown}{nearest(shown, near)}"
 
     def _fault_count(self, record: Any) -> int:
-        """Return how many faults a record has, without the words."""
         if not isinstance(record, dict):
             return 1
-        here = sum(name in record for name in self.names)
-        wrong = sum(
-            name in record and not fits(record[name])
-            for name, fits in zip(self.names, self._fits, strict=True)
+        fits = dict(zip(self.names, self._fits, strict=True))
+        wrong = sum(not (name in fits and fits[name](value)) for name, value in record.items())
+        return wrong + len(fits.keys() - record.keys())
+
+
+def _check_list(content: Any, most_rows: int) -> list[Any]:
+    """Return the records of a body that holds no single one."""
+    if not isinstance(content, list):
+        raise Refused(
+            422, f"the body is {_kind(content)}; send an object of features, or a list of them"
         )
-        return len(self.names) - here + len(record) - here + wrong
-
-    def _allowed(self, name: str) -> Any:
-        return allowed(self.schema.columns[name])
-
-
-def _only(name: str) -> Callable[[Any], tuple[Any]]:
-    return lambda record: (record[name],)
-
-
-def _missing(column: Column) -> str:
-    return f"missing {column.name}" + (" (null is allowed where unknown)" if column.missing else "")
+    if not content:
+        raise Refused(422, "no records: send at least one")
+    if len(content) > most_rows:
+        raise Refused(
+            413, f"{len(content):,} records are more than {most_rows:,}; send fewer at a time"
+        )
+    return content
 
 
 def _value_fault(column: Column, value: Any) -> str | None:
-    """Return what is wrong with one value, or None: in the words for files, but those of JSON where they differ."""
+    """Return what is wrong with one value, or None: in the words for files, except JSON's own types."""
     if isinstance(value, bool | list | dict):
-        return f"{column.name} = {_shown(value)} must be {'a number' if column.holds_numbers else 'text'}"
+        kind = "a number" if column.holds_numbers else "text"
+        return f"{column.name} = {_shown(value)} must be {kind}"
     return fault(column, value)
 
 
-def _told(field: str | None, value: Any, message: str, what: Any) -> dict[str, Any]:
-    return {"field": field, "value": value, "message": message, "allowed": what}
+def _fault(field: str | None, value: Any, message: str, allowed: Any) -> dict[str, Any]:
+    return {"field": field, "value": _shown(value), "message": message, "allowed": allowed}
 
 
 def _shown(value: Any) -> Any:
-    """Return a value that is no longer than a few words; true and false in JSON's own."""
+    """Return a value cut to a few words; true and false as JSON writes them."""
     if isinstance(value, list | dict):
         return f"{_kind(value)} of {len(value)}"
     if isinstance(value, bool):
@@ -260,18 +243,12 @@ def _cut(text: str) -> str:
 
 
 def _kind(value: Any) -> str:
-    kinds = {
-        str: "a text",
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-        list: "a list",
-    }
-    return "null" if value is None else kinds.get(type(value), "an object")
+    kinds = {str: "a text", bool: "true or false", list: "a list", type(None): "null"}
+    kinds |= dict.fromkeys((int, float), "a number")
+    return kinds.get(type(value), "an object")
 
 
-def _parsed(body: bytes) -> Any:
-    """Return a body's JSON; what is none is Refused with its place."""
+def _parse_json(body: bytes) -> Any:
     try:
         return orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError as error:
@@ -291,9 +268,8 @@ def _broken(body: bytes, error: orjson.JSONDecodeError) -> str:
     return f"the body is no valid JSON: {error.msg.split(':')[0]} at {place}"
 
 
-def _refuse_repeated(body: bytes) -> None:
-    """Refuse a body in which a record names a feature twice: orjson would keep the last value without a word."""
-
+def _refuse_repeated_names(body: bytes) -> None:
+    """Refuse a body in which a record names a feature twice: orjson keeps the last value silently."""
     try:
         json.loads(body.removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=unique_names)
     except DataError as error:

@@ -1,0 +1,245 @@
+"""Both speeds of the reader of values go by one set of rules; where sources differ, a table says so."""
+
+import math
+
+import numpy as np
+import orjson
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from lockstep.data.records import parse_records, records_to_table
+from lockstep.data.values import (
+    PREDICTION_CSV,
+    TABLE,
+    allowed_labels,
+    column_check,
+    fault,
+    fit_check,
+    is_label,
+    json_values,
+    out_of_range,
+    read_cells,
+    typed_column,
+    unknown_codes,
+)
+from lockstep.errors import DataError
+from lockstep.problems.schema import Column, Schema
+from lockstep.serving.request_parsing import RecordReader, Refused
+
+EXACT = 2**53
+"""Whole numbers beyond are not all float64: there one value is compared exactly, a column as float64."""
+
+ends = st.none() | st.integers(-5, 5) | st.floats(-5, 5)
+numeric = st.builds(
+    lambda low, high, integer, missing: Column(
+        name="x", kind="numeric", low=low, high=high, integer=integer, missing=missing
+    ),
+    *(ends, ends, st.booleans(), st.booleans()),
+)
+codes = st.one_of(
+    st.just({}), st.just({1: "", 2: "", -3: ""}), st.just({"a": "", "NA": ""}), st.just({"a": "", 3: ""})
+)  # fmt: skip
+coded = st.builds(
+    lambda kind, codes, missing: Column(name="x", kind=kind, codes=codes, missing=missing),
+    *(st.sampled_from(["categorical", "ordered"]), codes, st.booleans()),
+)
+columns = numeric | coded
+
+json_scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-6, 6),
+    st.integers(-EXACT, EXACT),
+    st.floats(-6, 6),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from(["a", "NA", "", "3", "b", 0.5, -0.0, 2.0, 1e308]),
+)
+python_values = json_scalars | st.sampled_from(
+    [math.nan, math.inf, -math.inf, 10**400, np.float32(2), np.int64(1), np.str_("a"), np.float64("nan")]
+)  # fmt: skip
+
+
+def same(one, other):
+    return np.array_equal(
+        pd.Series(one, dtype=object).fillna("missing"), pd.Series(other, dtype=object).fillna("missing")
+    )  # fmt: skip
+
+
+def schema_of(column):
+    target = {"kind": "target", "codes": {0: "no", 1: "yes"}}
+    return Schema.model_validate(
+        {
+            "name": "toy",
+            "title": "Toy",
+            "task": "binary",
+            "unit": "row",
+            "registered_name": "toy",
+            "experiment": "toy",
+            "columns": {"y": target, "x": column.model_dump(exclude={"name"})},
+        }
+    )
+
+
+@settings(max_examples=400, deadline=None)
+@example(column=Column(name="x", kind="numeric"), values=[math.nan])
+@example(column=Column(name="x", kind="numeric", missing=True, integer=True), values=[math.inf])
+@given(column=columns, values=st.lists(python_values, min_size=1, max_size=4))
+def test_one_value_and_a_column_of_values_are_read_by_the_same_rules(column, values):
+    plain = json_values(values)
+    fits = [fit_check(column)(value) for value in plain]
+    assert [fault(column, value) is None for value in values] == fits
+    found = column_check(column)(plain)
+    if not all(fits):
+        assert found is None
+        return
+    assert found.dtype == (np.float64 if column.holds_numbers else object)
+    assert same(found, plain)
+    assert same(found, typed_column(column, plain))
+
+
+@settings(max_examples=300, deadline=None)
+@given(column=columns, values=st.lists(json_scalars, min_size=1, max_size=3))
+def test_the_api_and_a_file_of_records_give_the_same_column_or_the_same_error(column, values):
+    schema, records = schema_of(column), [{"x": value} for value in values]
+    reader, table, reason = RecordReader(schema), None, ""
+    try:
+        table = records_to_table(schema, records)
+    except DataError as error:
+        reason = str(error)
+    if table is None:
+        with pytest.raises(Refused) as caught:
+            reader.read(orjson.dumps(records), 10)
+        first = caught.value.faults[0]
+        # true and false are written as JSON does
+        assert first["message"] in reason or isinstance(values[first["row"] - 1], bool)
+        return
+    assert same(reader.read(orjson.dumps(records), 10).columns["x"], table["x"])
+    for place, record in enumerate(records):
+        alone = reader.read(orjson.dumps(record), 1).columns["x"]
+        assert same(alone, table["x"].iloc[[place]])
+
+
+@settings(max_examples=200, deadline=None)
+@given(column=columns, values=st.lists(json_scalars, min_size=1, max_size=4))
+def test_a_typed_column_loses_what_a_record_would_be_refused_for(column, values):
+    kind = (int, float) if column.holds_numbers else str
+    plain = [v for v in values if v is None or (isinstance(v, kind) and not isinstance(v, bool))]
+    typed = typed_column(column, plain)
+    unfit = pd.Series(False, index=typed.index)
+    if column.codes:
+        unfit = unknown_codes(column, typed)
+    elif column.holds_numbers:
+        unfit = out_of_range(column, typed)
+    expected = [v is not None and fault(column, v) is not None for v in plain]
+    assert unfit.tolist() == expected
+
+
+cells = st.lists(
+    st.none()
+    | st.floats(allow_nan=False, allow_infinity=False).map(str)
+    | st.integers(-(10**20), 10**20).map(str)
+    | st.sampled_from(
+        ["", "NA", "nan", "none", "1,5", "1.234,5", "1_0", "inf", "1e999", "3+", "a", "٣"]
+    )
+    | st.text(max_size=4).map(str.strip),
+    min_size=1,
+    max_size=5,
+)
+written = st.sampled_from(["", ".", ","]).flatmap(
+    lambda decimal: columns.map(
+        lambda c: c.model_copy(update={"decimal": decimal, "absent": ["none", "3+"]})
+    )
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(column=written, cells=cells, dialect=st.sampled_from([TABLE, PREDICTION_CSV]))
+def test_a_cell_is_read_alike_alone_and_among_others(column, cells, dialect):
+    values, bad = read_cells(column, pa.array(cells, pa.string()), dialect)
+    assert (len(values), len(bad)) == (len(cells), len(cells))
+    for place, cell in enumerate(cells):
+        alone, unreadable = read_cells(column, pa.array([cell], pa.string()), dialect)
+        assert same(alone, values[place : place + 1])
+        assert unreadable[0] == bad[place]
+        if cell is None or cell in dialect.missing_in(column):
+            assert pd.isna(alone[0])
+            assert not unreadable[0]
+
+
+NUMBER = Column(name="x", kind="numeric", missing=True, absent=["3+"])
+EUROS = Column(name="x", kind="numeric", missing=True, decimal=",")
+TEXT = Column(name="x", kind="categorical", missing=True, absent=["none"])
+MISSING, REFUSED = None, "refused"
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "table", "csv", "json"),
+    [
+        (TEXT, "NA", MISSING, "NA", "NA"),
+        (TEXT, "null", MISSING, "null", "null"),
+        (TEXT, "none", MISSING, "none", "none"),
+        (TEXT, "", MISSING, MISSING, ""),
+        (NUMBER, "NA", MISSING, REFUSED, REFUSED),
+        (NUMBER, "nan", MISSING, MISSING, REFUSED),
+        (NUMBER, "3+", MISSING, REFUSED, REFUSED),
+        (NUMBER, "1,5", 1.5, REFUSED, REFUSED),
+        (NUMBER, "1_0", REFUSED, 10.0, REFUSED),
+        (NUMBER, "inf", REFUSED, REFUSED, REFUSED),
+        (NUMBER, "12", 12.0, 12.0, REFUSED),
+        (EUROS, "84.015", 84015.0, 84.015, REFUSED),
+        (EUROS, "84.015,07 €", 84015.07, REFUSED, REFUSED),
+    ],
+)
+def test_what_sources_read_differently_today(column, cell, table, csv, json):
+    """The same text in a prepared table, in a CSV file to predict and as a JSON text."""
+    schema = schema_of(column)
+
+    def read(records):
+        try:
+            found = records_to_table(schema, records)["x"].iloc[0]
+        except DataError:
+            return REFUSED
+        return MISSING if pd.isna(found) else found
+
+    values, bad = read_cells(column, pa.array([cell]), TABLE)
+    assert (REFUSED if bad[0] else MISSING if pd.isna(values[0]) else values[0]) == table
+    given = parse_records(f'x,left\n"{cell}",1\n', "file").typed(schema)
+    assert read([{"x": record["x"]} for record in given]) == csv
+    assert read([{"x": cell}]) == json
+
+
+def test_two_other_names_of_one_feature_are_refused_by_the_api_alone():
+    column = Column(name="x", kind="numeric", aliases=["X", "ex"])
+    schema, record = schema_of(column), {"X": 1, "ex": 2}
+    assert records_to_table(schema, [record])["x"].tolist() == [2.0]
+    with pytest.raises(Refused, match="missing x"):
+        RecordReader(schema).read(orjson.dumps(record), 1)
+
+
+def test_a_number_under_another_name_stays_text_in_a_csv_file():
+    column = Column(name="x", kind="numeric", aliases=["X"])
+    given = parse_records("X,left\n1,2\n", "file").typed(schema_of(column))
+    assert given == [{"X": "1", "left": "2"}]
+
+
+@pytest.mark.parametrize(
+    ("target", "task", "good", "bad"),
+    [
+        ({"codes": {0: "", 1: ""}}, "binary", [0, 1], [2, 1.0, True, "1", None]),
+        ({"codes": {"n": "", "y": ""}}, "binary", ["n", "y"], ["N", 0, None]),
+        ({"codes": {"a": "", 3: ""}}, "multiclass", ["a", "3"], [3, "b"]),
+        ({}, "binary", [0, 1], [2, "1", 0.0]),
+        ({}, "multiclass", ["any", 7, -(2**63) + 1], [7.0, None, [], 2**63, False]),
+        ({"low": 0}, "regression", [1.5, -3, 2**63 - 1], [2**63, "1", None, True, 1e300]),
+    ],
+)
+def test_a_label_is_an_integer_a_text_or_a_finite_number(target, task, good, bad):
+    schema = schema_of(NUMBER).model_copy(
+        update={"task": task, "columns": {"y": Column(name="y", kind="target", **target)}}
+    )
+    assert all(is_label(schema, label) for label in good)
+    assert not any(is_label(schema, label) for label in bad)
+    assert allowed_labels(schema)
