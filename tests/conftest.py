@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import warm
 
 PROJECT = Path(__file__).parents[1]
 VARIABLES = (
@@ -23,6 +24,18 @@ VARIABLES = (
     "USE_MLFLOW_PRODUCTION",
 )
 """What the environment of whoever runs the tests may say, and the tests must not hear."""
+
+
+# Spinning threads take the processor from the tests beside them. Read once, when the first
+# booster is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the process that runs the tests' commands, once for all workers."""
+    if "PYTEST_XDIST_WORKER" not in os.environ and warm.VARIABLE not in os.environ:
+        config.add_cleanup(warm.Warm().stop)
+    warm.adopt()
 
 
 @pytest.fixture(scope="session")

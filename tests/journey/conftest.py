@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from tests import warm
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -34,9 +35,7 @@ class Project:
             k: v
             for k, v in os.environ.items()
             # Without bytecode each of the hundreds of processes would compile this copy's source again.
-            if not k.startswith(
-                ("MLFLOW_", "DAGSHUB", "LOCKSTEP", "DVC_", "PYTHONDONTWRITEBYTECODE")
-            )
+            if not k.startswith(("MLFLOW_", "DAGSHUB", "LOCKSTEP", "DVC_", "PYTHON"))
         }
         # The environment's editable install points at the tree under test; this copy has its own source.
         return {
@@ -107,7 +106,7 @@ def without(params: str, entries: str) -> str:
 
 def lend_environment(folder: Path) -> None:
     """Give a clone the environment of the tree under test, and keep make from building it anew."""
-    (folder / ".venv").symlink_to(ROOT / ".venv")
+    (folder / ".venv").symlink_to(warm.environment())
     for name in (
         "requirements.lock",
         "requirements-dev.lock",

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.journey.conftest import Project, lend_environment
+from tests.warm import COLD
 
 NAME = "Accident_Prediction_XGBoost"
 MANAGE = "python scripts/manage_model_registry.py"
@@ -89,13 +90,14 @@ def stopped(
 ) -> tuple[int, str]:
     """Run a command as on a terminal, signal its process group once ``ready``; return exit code and output.
 
-    No process of the group outlives it.
+    No process of the group outlives it. The commands are processes of their own: a fork of the warm one
+    is in another group.
     """
     with log.open("w") as terminal:
         run = subprocess.Popen(
             shlex.split(command),
             cwd=project.folder,
-            env=project.environment(**env),
+            env=project.environment(**COLD, **env),
             stdout=terminal,
             stderr=subprocess.STDOUT,
             start_new_session=True,

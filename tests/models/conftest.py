@@ -1,6 +1,5 @@
 """A small synthetic problem: encoded matrices with categories, missing values and a numeric target side."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +8,6 @@ import pandas as pd
 import pytest
 
 from lockstep.models.matrices import Columns, Matrix
-
-# Spinning threads take the processor from the tests beside them. Read once, when the first booster is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 KINDS = {"age": "numeric", "road": "categorical", "speed": "numeric", "light": "ordered"}
 
