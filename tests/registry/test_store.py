@@ -146,11 +146,11 @@ def test_a_truncated_database_is_named_and_left_as_it_is(tmp_path, empty_databas
 KILLED = """
 import os, signal, sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-opened.execute("PRAGMA cache_size = 1")
-opened.execute("BEGIN")
-opened.execute("CREATE TABLE half (x)")
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN")
+connection.execute("CREATE TABLE half (x)")
 for _ in range(300):
-    opened.execute("INSERT INTO half VALUES (?)", ("x" * 4000,))
+    connection.execute("INSERT INTO half VALUES (?)", ("x" * 4000,))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
