@@ -7,7 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.audit.closures import differences, dvc_sum, graph_order
+from lockstep.audit.closures import differences, graph_order
+from lockstep.dvc.graph import dvc_sum
 
 CLOSURE = {
     "training": {

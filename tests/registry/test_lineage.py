@@ -5,15 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lockstep.dvc.lineage import (
-    NO_COMMIT,
-    NO_REPOSITORY,
-    input_closure,
-    kept_inputs,
-    lineage,
-    sources,
-    stage_definition,
-)
+from lockstep.dvc.git import NO_COMMIT, NO_REPOSITORY
+from lockstep.dvc.graph import Graph
+from lockstep.dvc.lineage import input_closure, kept_inputs, lineage, sources
 from lockstep.errors import ConfigError
 
 DVC = """
@@ -262,10 +256,12 @@ def test_without_dvc_lock_the_files_themselves_count(plain):
 def test_the_projects_own_graph_is_understood():
     project = Path(__file__).parents[2]
     keys = yaml.safe_load((project / "params.yaml").read_text())["train"]
+    graph = Graph.read(project)
     for key, training in keys.items():
-        found = stage_definition(project, "train_multi_model", key)
-        assert f"data/{training['problem']}/features" in found["deps"]
-        assert f"train.{key}" in found["params"]
-        assert not [path for path in found["deps"] if "$" in path]
+        found = graph.one(f"train_multi_model@{key}")
+        assert f"data/{training['problem']}/features" in found.deps
+        assert found.code == f"code/train_multi_model@{key}.json"
+        assert f"train.{key}" in found.params
+        assert not [path for path in found.deps if "$" in path]
     with pytest.raises(ConfigError, match="no stage train_multi_model@none"):
-        stage_definition(project, "train_multi_model", "none")
+        graph.one("train_multi_model@none")

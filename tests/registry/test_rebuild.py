@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from lockstep.audit import rebuild
-from lockstep.audit.closures import dvc_sum
 from lockstep.audit.reproduce import start_of
+from lockstep.dvc.graph import dvc_sum
 from lockstep.dvc.lineage import with_params
 from lockstep.errors import ConfigError, DataError, LockstepError
 from lockstep.io import sha256_file

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lockstep.dvc.lineage import TRAIN_STAGE, differing_params, input_sum, sources
-from lockstep.io import sha256_file
+from lockstep.dvc.graph import Graph, dvc_sum, overlap
+from lockstep.dvc.lineage import TRAIN_STAGE, differing, differing_params, input_sum, sources
+from lockstep.io import read_json, sha256_file
 
 ENVIRONMENT, PARAMETER, CODE, DATA, COMMAND, OUTPUT = (
     "environment",
@@ -20,7 +19,6 @@ ENVIRONMENT, PARAMETER, CODE, DATA, COMMAND, OUTPUT = (
     "command",
     "output",
 )
-_NO_CONTENT = (".gitignore", "__pycache__", ".DS_Store")
 
 
 @dataclass(frozen=True)
@@ -84,21 +82,21 @@ def _differing_files(root: Path, closure: dict[str, Any]) -> list[str]:
     found |= {
         path for path, told in read.items() if path in people and told != input_sum(root, path)
     }
-    return sorted(found)
+    return sorted(found | _differing_code(root, closure))
 
 
-def dvc_sum(path: Path) -> str:
-    """Return DVC's hash of a file (MD5) or a folder (MD5 over its list of files, ``.dir``); empty where it is not."""
-    if path.is_file():
-        return _md5(path)
-    files = {file.relative_to(path): file for file in sorted(path.rglob("*")) if file.is_file()}
-    kept = {name: file for name, file in files.items() if not _is_ignored(name)}
-    if not kept:
-        return ""
-    listed = [{"md5": _md5(file), "relpath": name.as_posix()} for name, file in kept.items()]
-    listed.sort(key=lambda entry: entry["relpath"])
-    text = json.dumps(listed, sort_keys=True).encode()
-    return f"{hashlib.md5(text, usedforsecurity=False).hexdigest()}.dir"
+def _differing_code(root: Path, closure: dict[str, Any]) -> set[str]:
+    """Return the parts of the code that mean something else below ``root``, by what its stage `code` wrote there."""
+    graph = Graph.read(root)
+    stages = [graph.one(name) for name in graph.names]
+    files = {stage.cmd: root / stage.code for stage in stages if stage.code}
+    found: set[str] = set()
+    for entry in (*closure["stages"].values(), closure["training"]):
+        if "code" in entry:
+            file = files.get(entry["cmd"])
+            written = read_json(file) if file and file.is_file() else {}
+            found |= differing(entry["code"], written)
+    return found
 
 
 def environment_differs(root: Path, requirements: Path) -> bool:
@@ -121,10 +119,11 @@ def _of_stage(
     made = {path for entry in stages.values() for path in entry["outs"]}
     yield from _pairs(stage, COMMAND, {"cmd": one["cmd"]}, {"cmd": other["cmd"]})
     yield from _pairs(stage, PARAMETER, one["params"], other["params"])
+    yield from _pairs(stage, CODE, one.get("code", {}), other.get("code", {}))
     for difference in _pairs(stage, CODE, one["deps"], other["deps"]):
         if difference.name.startswith("data/external/"):
             yield Difference(stage, DATA, *list(asdict(difference).values())[2:])
-        elif not any(_overlap(difference.name, out) for out in made):
+        elif not any(overlap(difference.name, out) for out in made):
             yield difference
     yield from _pairs(stage, OUTPUT, one.get("outs", {}), other.get("outs", {}))
 
@@ -138,17 +137,4 @@ def _pairs(
 
 
 def _reads(stage: dict[str, Any], before: dict[str, Any]) -> bool:
-    return any(_overlap(dep, out) for dep in stage["deps"] for out in before["outs"])
-
-
-def _overlap(one: str, other: str) -> bool:
-    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
-
-
-def _is_ignored(name: Path) -> bool:
-    return any(part in _NO_CONTENT for part in name.parts) or name.suffix == ".pyc"
-
-
-def _md5(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    return any(overlap(dep, out) for dep in stage["deps"] for out in before["outs"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lockstep.audit.findings import Told, compared, sums_below, tried
 from lockstep.checks import FAILED, NOT_KNOWN, NOT_RECORDED, OK, CheckResult
-from lockstep.dvc.lineage import NO_COMMIT, NO_REPOSITORY, git
+from lockstep.dvc.git import NO_COMMIT, NO_REPOSITORY, git
 from lockstep.errors import LockstepError
 from lockstep.io import read_json, sha256_json
 from lockstep.promotion.gate_report import FOLDER

@@ -22,14 +22,9 @@ import yaml
 
 from lockstep.audit.closures import environment_differs
 from lockstep.dvc.command import default_remote, run_dvc
-from lockstep.dvc.lineage import (
-    TRAIN_STAGE,
-    git,
-    stage_definition,
-    used_params,
-    value_at,
-    with_params,
-)
+from lockstep.dvc.git import git
+from lockstep.dvc.graph import CODE, Graph, dvc_sum, lock_text, tracked
+from lockstep.dvc.lineage import TRAIN_STAGE, used_params, with_params
 from lockstep.errors import ConfigError, DataError, LockstepError
 from lockstep.io import sha256_file
 from lockstep.termination import terminated_as_error
@@ -212,14 +207,13 @@ def with_environment(tree: Tree, root: Path) -> Tree:
 
 def fetch_data(tree: Tree, root: Path, problem: str, closure: dict[str, Any] | None) -> str:
     """Bring in what no stage can make: data tracked by DVC, from the cache here or the remote; say where from."""
-    source = _source(tree.root, problem)
-    tracked = [f"{path}.dvc" for path in source if (tree.root / f"{path}.dvc").is_file()]
-    if tracked:
-        return _pulled(tree, root, tracked)
-    kind = next(
-        (str(p["kind"]) for p in _import_params(tree.root, problem) if "kind" in (p or {})),
-        "unknown",
-    )
+    graph = Graph.read(tree.root)
+    stage = graph.one(f"import_raw@{problem}")
+    targets = [name for path in stage.deps if (name := tracked(tree.root, path))]
+    if targets:
+        return _pulled(tree, root, targets)
+    sources = [value for value in graph.values(stage).values() if "kind" in (value or {})]
+    kind = str(sources[0]["kind"]) if sources else "unknown"
     if kind == "download":
         return _raw_files(tree, root, problem, closure)
     return f"source {kind}, made anew"
@@ -273,9 +267,9 @@ def _raw_files(tree: Tree, root: Path, problem: str, closure: dict[str, Any] | N
     entry = (closure or {}).get("stages", {}).get(name)
     lock = tree.root / "dvc.lock"
     if entry is not None:
-        lock.write_text(
-            yaml.safe_dump({"schema": "2.0", "stages": {name: locked(entry)}}), encoding="utf-8"
-        )
+        code = Graph.read(tree.root).one(name).code
+        deps = {**entry["deps"], **({code: dvc_sum(tree.root / code)} if code else {})}
+        lock.write_text(lock_text({name: {**entry, "deps": deps}}), encoding="utf-8")
         if found := _pull(tree, root, [name]):
             return found
         lock.unlink()
@@ -285,40 +279,21 @@ def _raw_files(tree: Tree, root: Path, problem: str, closure: dict[str, Any] | N
     return "source download, fetched anew"
 
 
-def locked(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return a stage of a closure as an entry of dvc.lock."""
-
-    def sums(told: dict[str, str]) -> list[dict[str, str]]:
-        return [
-            {"path": path, "hash": "md5", "md5": value} for path, value in told.items() if value
-        ]
-
-    return {
-        "cmd": entry["cmd"],
-        "deps": sums(entry["deps"]),
-        "params": {"params.yaml": entry["params"]},
-        "outs": sums(entry["outs"]),
-    }
-
-
-def _source(root: Path, problem: str) -> list[str]:
-    found: list[str] = stage_definition(root, "import_raw", problem)["deps"]
-    return found
-
-
-def _import_params(root: Path, problem: str) -> list[Any]:
-    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-    return [
-        value_at(params, key) for key in stage_definition(root, "import_raw", problem)["params"]
-    ]
-
-
 # ---------------------------------------------------------------- the work
+
+
+def write_code(tree: Tree) -> None:
+    """Let the copy's own stage `code` write what its code means; older commits have no such stage."""
+    if CODE in Graph.read(tree.root).names:
+        _repro(tree, CODE)
 
 
 def repro(tree: Tree, key: str) -> None:
     """Make one training anew, and all that it needs."""
-    stage = f"{TRAIN_STAGE}@{key}"
+    _repro(tree, f"{TRAIN_STAGE}@{key}")
+
+
+def _repro(tree: Tree, stage: str) -> None:
     code = tree.run(str(tree.python), "-m", "dvc", "repro", "--quiet", "--no-run-cache", stage)
     if code:
         raise LockstepError(

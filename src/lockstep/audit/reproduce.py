@@ -22,7 +22,8 @@ from lockstep.audit.closures import (
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import training_key
 from lockstep.console import aligned, listed
-from lockstep.dvc.lineage import git, input_closure
+from lockstep.dvc.git import git
+from lockstep.dvc.lineage import input_closure
 from lockstep.errors import ArtifactError, ConfigError, RegistryError
 from lockstep.features.matrix_columns import ROW
 from lockstep.io import read_json, read_parquet, sha256_json, write_parquet
@@ -106,6 +107,7 @@ def reproduce(client: Client, root: Path, version: Version, keep: bool = False) 
     with rebuild.clean_tree(root, commit, keep) as tree:
         origin = restore(client, version, commit, patched, tree)
         tree = rebuild.with_environment(tree, root)
+        rebuild.write_code(tree)
         data = rebuild.fetch_data(tree, root, problem, origin.closure)
         inputs = differing_inputs(tree.root, origin.closure) if origin.closure else []
         rebuild.tell(_plan(version, origin, data, inputs))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lockstep.audit.provenance import CLOSURE, KEPT, LINEAGE
-from lockstep.dvc.lineage import git
+from lockstep.dvc.git import git
 from lockstep.io import read_json
 from lockstep.registry.store.versions import Version
 

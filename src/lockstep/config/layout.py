@@ -13,12 +13,13 @@ PARTS = ("train", "stop", "choose", "test")
 
 
 def project_root() -> Path:
-    """Return the folder of the dvc.yaml that this call belongs to: DVC's own word, else the nearest above.
+    """Return the folder of the dvc.yaml that this call belongs to: the one DVC names, else the nearest above.
 
-    DVC sets DVC_ROOT to the (perhaps temporary) tree in which a stage runs.
+    In the temporary tree of `dvc exp run --temp`, DVC still names the repository itself: there the tree counts.
     """
-    told = os.environ.get("DVC_ROOT")
-    start = Path(told) if told else Path.cwd()
+    named, here = os.environ.get("DVC_ROOT"), Path.cwd()
+    is_temporary = named is None or here.is_relative_to(Path(named).resolve() / ".dvc" / "tmp")
+    start = here if named is None or is_temporary else Path(named)
     for folder in (start, *start.resolve().parents, *Path(__file__).resolve().parents):
         if (folder / "dvc.yaml").is_file():
             return folder.resolve()

@@ -27,11 +27,12 @@ from lockstep.io import whole_folder
 
 if TYPE_CHECKING:
     from lockstep.config.params import Download, Source
-    from lockstep.problems import draws  # noqa: F401  what generators share is code of this stage
     from lockstep.problems.source_files import RemoteFile
 
 NONE = "data/external/NONE"
 CACHE = ".lockstep/downloads"
+CODE_MODULES = ("lockstep.problems.{problem}.sample?", "lockstep.problems.{problem}.sources?")
+"""What ``problem_module`` imports by name."""
 
 
 def main() -> int | None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from lockstep.data.checks import Checked
     from lockstep.problems.text_tables import RawTable
 
+CODE_MODULES = ("lockstep.problems.{problem}.raw?",)
+"""What ``read_source`` imports by name."""
+
 
 def main() -> int | None:
     """Run the stage for one problem."""

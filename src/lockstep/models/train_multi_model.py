@@ -19,6 +19,11 @@ from lockstep.problems.schema import load_schema
 if TYPE_CHECKING:
     from lockstep.models.training_run import Job, Trained
 
+CODE_MODULES = ("lockstep.features.columns_v1", "lz4")
+"""What joblib imports by name: of the encoder it reads, and for the model it writes."""
+CODE_LEFT_OUT = ("lockstep.registry",)
+"""Where and how a run is logged changes no result."""
+
 
 def run(root: Path, problem: str, model_type: str) -> dict[str, float]:
     """Train one type from a workspace's files into its outputs; return how long each step took, in seconds."""

@@ -37,6 +37,8 @@ from lockstep.problems.schema import Schema
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+CODE_FILES = {"../problems/{problem}/schema.yaml": ()}
+"""The card holds the digest of the whole schema, its texts for people too."""
 EVALUATED = {"choose": "validation", "test": "test"}
 """The parts whose scores are kept, and what their metrics are called."""
 RATED = ("fixed", "approval_rate")

@@ -24,6 +24,8 @@ DerivedKind = Literal[
 ]  # fmt: skip
 
 PROBLEMS = Path(__file__).parent
+CODE_FILES = {"{problem}/schema.yaml": ("title", "columns.*.description", "derived.*.description")}
+"""What ``load_schema`` reads; texts for people change no table and no matrix."""
 _NAME = re.compile(r"(?!__)\w+")
 
 

@@ -201,7 +201,7 @@ def _sources(closure: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for entry in (*closure.get("stages", {}).values(), closure.get("training", {})):
         yield from (
             (path, told)
-            for path, told in entry.get("deps", {}).items()
+            for path, told in (entry.get("deps", {}) | entry.get("code", {})).items()
             if not path.startswith(made)
         )
 

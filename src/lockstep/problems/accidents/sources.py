@@ -19,6 +19,7 @@ DATASET = (
     "https://www.data.gouv.fr/fr/datasets/bases-de-donnees-annuelles-des-accidents-corporels-"
     "de-la-circulation-routiere-annees-de-2005-a-2023/"
 )
+CODE_FILES = {"sources.csv": ()}
 _RESOURCE = "https://www.data.gouv.fr/fr/datasets/r/{}"
 
 

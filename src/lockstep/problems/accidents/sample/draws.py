@@ -15,6 +15,7 @@ from lockstep.problems.draws import MILLION
 from lockstep.problems.draws import Draws as UniformDraws
 
 FOLDER = Path(__file__).parent
+CODE_FILES = {"calibration.json": (), "effects.json": ()}
 LOGIT_LIMIT = 12_000
 """Largest logit, in thousandths, that a probability is looked up for."""
 

@@ -22,6 +22,8 @@ FLOOR, CAP = 14_999, 500_001
 
 Columns = dict[str, "np.ndarray"]
 
+CODE_FILES = {"calibration.json": ()}
+
 
 @lru_cache
 def calibration() -> dict[str, Any]:

@@ -34,6 +34,8 @@ STEPS = {
 }
 """What the values of a column are whole multiples of."""
 
+CODE_FILES = {"calibration.json": ()}
+
 
 @lru_cache
 def calibration() -> dict[str, Any]:

@@ -1,0 +1,222 @@
+"""What running a module means: every module it may import, every file these read, every pinned package they need."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from lockstep.code.files import LOCK, SOURCE, Files
+from lockstep.code.module import Import, Module, read_module
+from lockstep.code.pins import Pins, is_standard, read_pins
+from lockstep.errors import ConfigError, nearest
+
+PACKAGE = "lockstep"
+_COMMAND = re.compile(r"python -m (?P<module>[\w.]+)")
+_OPTION = re.compile(r"--(?P<name>[\w-]+)[ =](?P<value>\S+)")
+_PLACE = re.compile(r"\{(\w+)\}")
+
+
+@dataclass
+class _Found:
+    """What a walk through imports has met so far."""
+
+    modules: dict[str, Module] = field(default_factory=dict)
+    packages: set[str] = field(default_factory=set)
+    files: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Code:
+    """The code of a project; each module is read once, whatever number of stages use it."""
+
+    files: Files
+    _modules: dict[str, Module | None] = field(default_factory=dict)
+    _sums: dict[tuple[str, tuple[str, ...]], str] = field(default_factory=dict)
+
+    def of_command(self, command: str) -> dict[str, str]:
+        """Return what a stage's command runs: a SHA-256 a file, a version a pinned package, sorted by name.
+
+        Raises ConfigError for a module or file that is missing, a syntax error, an import cycle, and a package
+        without a pin.
+        """
+        run = _COMMAND.search(command)
+        if run is None:
+            raise ConfigError(
+                f"a stage depends on its code but runs no module of Python: {command}"
+            )
+        return self.of_module(
+            run["module"], {o["name"]: o["value"] for o in _OPTION.finditer(command)}
+        )
+
+    def of_module(self, module: str, options: Mapping[str, str]) -> dict[str, str]:
+        """Return the same for a module, run with options."""
+        found = _Found()
+        waiting = [self._known(module, "dvc.yaml")]
+        while waiting:
+            waiting += self._next(waiting.pop(), options, found)
+        check_cycles(found.modules)
+        parts = {m.path: m.sum for m in found.modules.values() if m.sum}
+        parts |= {path: self._file(path, left_out) for path, left_out in found.files.items()}
+        pinned = self._pins.with_needs(found.packages)
+        parts |= {f"{LOCK}:{name}": version for name, version in pinned.items()}
+        return dict(sorted(parts.items()))
+
+    def _next(self, name: str, options: Mapping[str, str], found: _Found) -> list[str]:
+        """Add a module to what was found; return the modules that importing it imports."""
+        module = self._module(name)
+        if module is None or name in found.modules:
+            return []
+        found.modules[name] = module
+        more = [name.rpartition(".")[0]]
+        for imported in module.imports:
+            root = imported.name.partition(".")[0]
+            if _is_own(imported.name):
+                more.append(self._inside(imported, module.path))
+            elif not is_standard(root):
+                found.packages.add(self._pins.of(root, module.path))
+        more += self._declared(module, options, found)
+        for path, left_out in module.files.items():
+            self._add_file(_filled(path, options), left_out, module, found)
+        return more
+
+    def _inside(self, imported: Import, importer: str) -> str:
+        """Return the module that an import loads."""
+        if self._module(imported.name):
+            return imported.name
+        return self._known(imported.within, importer)
+
+    def _known(self, name: str, importer: str) -> str:
+        if self._module(name) is None:
+            path = f"{_path(name)}.py"
+            raise ConfigError(
+                f"{importer} needs the module {name}, and there is no {path}{self._near(name)}"
+            )
+        return name
+
+    def _near(self, name: str) -> str:
+        above, _, last = name.rpartition(".")
+        return nearest(last, self.files.modules_in(_path(above)))
+
+    def _declared(self, module: Module, options: Mapping[str, str], found: _Found) -> list[str]:
+        """Add the packages that a module imports by name; return the modules of this project that it does."""
+        names: list[str] = []
+        for declared in module.modules:
+            name = _filled(declared.removesuffix("?"), options)
+            above, _, last = name.rpartition(".")
+            if place := _PLACE.search(above):
+                raise ConfigError(
+                    f"{module.path} imports {declared}, but the stage's command has no --{place[1]}"
+                )
+            if _PLACE.fullmatch(last):
+                names += [f"{above}.{one}" for one in self.files.modules_in(_path(above))]
+            elif not _is_own(name):
+                found.packages.add(self._pins.of(name.partition(".")[0], module.path))
+            elif not declared.endswith("?") or self._module(name):
+                names.append(self._known(name, module.path))
+        return names
+
+    def _add_file(
+        self, name: str, left_out: tuple[str, ...], module: Module, found: _Found
+    ) -> None:
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(module.path), name))
+        if self.files.read(path) is None:
+            raise ConfigError(f"{module.path} reads {path}, which is missing; restore it with git")
+        before = found.files.get(path, left_out)
+        found.files[path] = tuple(one for one in left_out if one in before)
+
+    def _file(self, path: str, left_out: tuple[str, ...]) -> str:
+        if (path, left_out) not in self._sums:
+            content = self.files.read(path) or b""
+            if path.endswith((".yaml", ".yml")):
+                values = _without(_values(content, path), [one.split(".") for one in left_out])
+                content = ascii(values).encode()
+            self._sums[path, left_out] = hashlib.sha256(content).hexdigest()
+        return self._sums[path, left_out]
+
+    def _module(self, name: str) -> Module | None:
+        if name not in self._modules:
+            paths = (f"{_path(name)}.py", f"{_path(name)}/__init__.py")
+            texts = ((path, self.files.read(path)) for path in paths if name)
+            read = next(((path, text) for path, text in texts if text is not None), None)
+            self._modules[name] = read and read_module(name, *read)
+        return self._modules[name]
+
+    @cached_property
+    def _pins(self) -> Pins:
+        content = self.files.read(LOCK)
+        if content is None:
+            raise ConfigError(f"{LOCK} is missing; restore it with `git checkout {LOCK}`")
+        return read_pins(content.decode())
+
+
+def code_text(parts: dict[str, str]) -> str:
+    """Return what a stage's code means as the text of the file that the stage depends on."""
+    return json.dumps(parts, indent=1) + "\n"
+
+
+def check_cycles(modules: Mapping[str, Module]) -> None:
+    """Raise a ConfigError for modules that import each other while they are imported, naming the way round."""
+    edges = {name: sorted(_at_start(module, modules)) for name, module in modules.items()}
+    done: set[str] = set()
+    for start in sorted(edges):
+        way: dict[str, Iterable[str]] = {start: iter(edges[start])}
+        while way and start not in done:
+            here = next(reversed(way))
+            there = next(iter(way[here]), None)
+            if there is None:
+                done.add(here)
+                del way[here]
+            elif there in way:
+                names = list(way)
+                circle = [*names[names.index(there) :], there]
+                raise ConfigError(f"modules import each other in a circle: {' → '.join(circle)}")
+            elif there not in done:
+                way[there] = iter(edges[there])
+
+
+def _at_start(module: Module, modules: Mapping[str, Module]) -> set[str]:
+    """Return the modules that a module imports when it is imported, without the packages it lies in."""
+    names = (i.name if i.name in modules else i.within for i in module.imports if i.at_start)
+    return {n for n in names if n in modules and not f"{module.name}.".startswith(f"{n}.")}
+
+
+def _is_own(name: str) -> bool:
+    return name.partition(".")[0] == PACKAGE
+
+
+def _path(module: str) -> str:
+    return f"{SOURCE}/{module.replace('.', '/')}"
+
+
+def _filled(text: str, options: Mapping[str, str]) -> str:
+    return _PLACE.sub(lambda place: options.get(place[1], place[0]), text)
+
+
+def _values(content: bytes, path: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _without(value: Any, paths: list[list[str]]) -> Any:
+    """Return YAML values without those at some paths, where `*` stands for every key or item."""
+    if isinstance(value, list):
+        below = [path[1:] for path in paths if path[0] == "*"]
+        return [_without(item, below) for item in value]
+    if not isinstance(value, dict) or not paths:
+        return value
+    kept: dict[Any, Any] = {}
+    for key, inner in value.items():
+        here = [path for path in paths if path and path[0] in (key, "*")]
+        if not any(len(path) == 1 for path in here):
+            kept[key] = _without(inner, [path[1:] for path in here])
+    return kept

@@ -1,0 +1,120 @@
+"""One module, read without running it: what it means, what it imports, and what it declares beside that.
+
+Imports count wherever they stand, but for those under `if TYPE_CHECKING:`. What they do not show, a module declares in
+constants of its own, each a plain literal:
+
+    CODE_MODULES = ("lockstep.problems.{problem}.raw?",)
+        modules that it imports by name; `?`: only where there is one
+    CODE_FILES = {"{problem}/schema.yaml": ("columns.*.description",)}
+        files that it reads, from its own folder: YAML counts by its values, without those listed, others by their bytes
+    CODE_LEFT_OUT = ("lockstep.registry",)
+        imports of its own that change no result
+
+A name in braces is an option of the stage's command (`--problem accidents`). A command without that option has all
+modules that fit.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lockstep.code.syntax import meaning, parse, statements
+from lockstep.errors import ConfigError
+
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+_KINDS: dict[str, type] = {"CODE_MODULES": tuple, "CODE_FILES": dict, "CODE_LEFT_OUT": tuple}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported name: of a module, or of something inside the module ``within``."""
+
+    name: str
+    within: str
+    at_start: bool
+    """Whether it is imported when the module is, not later by a function."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """What is known of one module. ``sum`` is the SHA-256 of its meaning, empty where it has no code."""
+
+    name: str
+    path: str
+    sum: str
+    imports: tuple[Import, ...]
+    modules: tuple[str, ...]
+    files: Mapping[str, tuple[str, ...]]
+
+
+def read_module(name: str, path: str, content: bytes) -> Module:
+    """Read a module from its source."""
+    tree = parse(content, path)
+    declared = {name: _declared(tree, name, path) for name in _KINDS}
+    package = name if path.endswith("/__init__.py") else name.rpartition(".")[0]
+    left_out = declared["CODE_LEFT_OUT"]
+    text = meaning(tree)
+    return Module(
+        name,
+        path,
+        hashlib.sha256(text.encode()).hexdigest() if text else "",
+        tuple(i for i in _imports(tree.body, package) if not _is_below(i.name, left_out)),
+        declared["CODE_MODULES"],
+        declared["CODE_FILES"],
+    )
+
+
+def _declared(tree: ast.Module, constant: str, path: str) -> Any:
+    """Return a declaration of a module; empty where it has none."""
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if [getattr(target, "id", None) for target in targets] != [constant]:
+            continue
+        try:
+            value = ast.literal_eval(node.value)  # type: ignore[attr-defined]
+        except ValueError:
+            value = None
+        if isinstance(value, _KINDS[constant]):
+            return value
+        kind = _KINDS[constant].__name__
+        raise ConfigError(
+            f"{path}: {constant} must be a plain {kind} of texts; see lockstep/code/module.py"
+        )
+    return _KINDS[constant]()
+
+
+def _imports(body: list[ast.stmt], package: str, at_start: bool = True) -> Iterator[Import]:
+    for node in statements(body):
+        if isinstance(node, ast.Import):
+            yield from (Import(alias.name, alias.name, at_start) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            within = _absolute(node, package)
+            yield from (Import(f"{within}.{alias.name}", within, at_start) for alias in node.names)
+        else:
+            later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            for block in _blocks(node):
+                yield from _imports(block, package, at_start and not later)
+
+
+def _blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
+    for name in _BLOCKS:
+        for part in (inner := getattr(node, name, None) or []):
+            if not isinstance(part, ast.stmt):
+                yield from _blocks(part)
+        if inner and isinstance(inner[0], ast.stmt):
+            yield inner
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    if not node.level:
+        return node.module or ""
+    above = package.split(".")[: len(package.split(".")) - node.level + 1]
+    return ".".join([*above, *([node.module] if node.module else [])])
+
+
+def _is_below(name: str, tops: tuple[str, ...]) -> bool:
+    return any(name == top or name.startswith(f"{top}.") for top in tops)

@@ -1,0 +1,87 @@
+"""requirements.lock: the pinned version of each distribution, and which others it needs.
+
+Only the file counts, never what is installed: it gives the same answer on every machine.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from lockstep.errors import ConfigError, nearest
+
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "dateutil": "python-dateutil",
+    "dotenv": "python-dotenv",
+    "ruamel": "ruamel-yaml",
+    "sklearn": "scikit-learn",
+    "xgboost": "xgboost-cpu",
+    "yaml": "pyyaml",
+}
+"""Import names whose distribution has another name."""
+_PIN = re.compile(
+    r"(?P<name>[A-Za-z0-9._-]+)(\[[^\]]*\])?==(?P<version>[^\s;\\]+)\s*(?P<marker>;[^\\]*)?"
+)
+_VIA = re.compile(r"\s+#(?: via)?\s+(?!via$)(?P<name>[A-Za-z0-9._-]+)(\[[^\]]*\])?$")
+
+
+@dataclass(frozen=True)
+class Pins:
+    """What a lock file pins: versions by distribution, and what each distribution needs."""
+
+    versions: dict[str, str] = field(default_factory=dict)
+    needs: dict[str, set[str]] = field(default_factory=dict)
+
+    def of(self, imported: str, importer: str) -> str:
+        """Return the distribution that an import name comes from; one without a pin is a ConfigError."""
+        name = DISTRIBUTIONS.get(imported, normalized(imported))
+        if name in self.versions:
+            return name
+        raise ConfigError(
+            f"{importer} imports {imported}, but requirements.lock has no pin of {name}"
+            f"{nearest(name, self.versions)}; add it to pyproject.toml and run `make lock`, or add its "
+            "distribution's name to DISTRIBUTIONS in lockstep/code/pins.py"
+        )
+
+    def with_needs(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the pinned versions of distributions and of all that they need, sorted by name."""
+        found: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += self.needs.get(name, ())
+        return {name: self.versions[name] for name in sorted(found)}
+
+
+def normalized(name: str) -> str:
+    """Return a distribution's name as lock files write it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def is_standard(imported: str) -> bool:
+    """Return whether an import name belongs to Python itself."""
+    return imported in sys.stdlib_module_names
+
+
+def read_pins(text: str) -> Pins:
+    """Read a lock file as `uv pip compile` writes it: pins, each followed by `# via` and what needs it."""
+    versions: dict[str, list[str]] = defaultdict(list)
+    needs: dict[str, set[str]] = defaultdict(set)
+    name = ""
+    for line in text.splitlines():
+        if pin := _PIN.match(line):
+            name = normalized(pin["name"])
+            versions[name].append(f"{pin['version']} {pin['marker'] or ''}".strip())
+        elif via := _VIA.match(line):
+            needs[normalized(via["name"])].add(name)
+    if versions and not needs:
+        raise ConfigError(
+            "requirements.lock does not say what needs each pin (`# via`); run `make lock`"
+        )
+    return Pins({name: ", ".join(sorted(pins)) for name, pins in versions.items()}, dict(needs))

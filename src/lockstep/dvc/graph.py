@@ -1,0 +1,228 @@
+"""What DVC's files say: the stages of dvc.yaml, filled with params.yaml, and dvc.lock's entries of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lockstep.dvc.git import git
+from lockstep.errors import ConfigError
+
+CODE = "code"
+"""The stage that writes what the code of each stage means, and the folder that it writes into."""
+_NO_CONTENT = (".gitignore", "__pycache__", ".DS_Store")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage as dvc.yaml declares it, all templates filled."""
+
+    cmd: str
+    deps: tuple[str, ...]
+    params: tuple[str, ...]
+
+    @property
+    def code(self) -> str | None:
+        """The file that says what its code means; None for a stage that lists files of code itself."""
+        return next((dep for dep in self.deps if dep.startswith(f"{CODE}/")), None)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The content of dvc.yaml and params.yaml."""
+
+    content: dict[str, Any]
+    params: dict[str, Any]
+
+    @classmethod
+    def read(cls, root: Path) -> Graph:
+        """Read both files below ``root``; what is not there is empty."""
+        return cls(read_yaml(root / "dvc.yaml"), read_yaml(root / "params.yaml"))
+
+    @classmethod
+    def committed(cls, root: Path, params: dict[str, Any]) -> Graph:
+        """Read dvc.yaml at HEAD, filled with other parameters."""
+        return cls(committed_yaml(root, "dvc.yaml"), params)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all stages, `stage@key` for each instance of a `foreach` stage."""
+        return [
+            f"{name}@{key}" if key else name
+            for name, template in (self.content.get("stages") or {}).items()
+            for key in (self._items(template) if "foreach" in template else ("",))
+        ]
+
+    def stage(self, name: str) -> Stage | None:
+        """Return a stage by its name in dvc.lock; None where the graph has none of that name."""
+        stage, _, key = name.partition("@")
+        template = value_at(self.content, f"stages.{stage}") or {}
+        body = template.get("do", {}) if key else template
+        items = self._items(template)
+        if not body or (key and key not in items):
+            return None
+        known = {"key": key, "item": items.get(key)}
+        return Stage(
+            _filled(str(body.get("cmd", "")), known),
+            tuple(_filled(str(path), known) for path in body.get("deps", [])),
+            tuple(_filled(str(name), known) for name in body.get("params", [])),
+        )
+
+    def one(self, name: str) -> Stage:
+        """Return a stage; ConfigError where the graph has none of that name."""
+        found = self.stage(name)
+        if found is None:
+            raise ConfigError(f"dvc.yaml has no stage {name}; declare the training in params.yaml")
+        return found
+
+    def values(self, stage: Stage) -> dict[str, Any]:
+        """Return the values of a stage's parameters by dotted key."""
+        return {key: value_at(self.params, key) for key in sorted(stage.params)}
+
+    def _items(self, template: dict[str, Any]) -> dict[str, Any]:
+        section = re.fullmatch(r"\$\{(\w+)\}", str(template.get("foreach", "")))
+        return (self.params.get(section[1]) or {}) if section else {}
+
+
+@dataclass(frozen=True)
+class Lock:
+    """The entries of dvc.lock, by stage."""
+
+    entries: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, root: Path) -> Lock:
+        """Read dvc.lock below ``root``; without one there are no entries."""
+        stages = read_yaml(root / "dvc.lock").get("stages") or {}
+        return cls({name: _plain_entry(entry) for name, entry in stages.items()})
+
+    def before(self, deps: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return the entries of all stages that make one of ``deps``, or what those need, and so on, by name."""
+        found: dict[str, dict[str, Any]] = {}
+        waiting = list(deps)
+        while waiting:
+            path = waiting.pop()
+            for name, entry in self.entries.items():
+                makes = any(overlap(out, path) for out in entry["outs"])
+                if makes and name != CODE and name not in found:
+                    found[name] = entry
+                    waiting += entry["deps"]
+        return dict(sorted(found.items()))
+
+    @cached_property
+    def outs(self) -> dict[str, str]:
+        """DVC's sum of every output."""
+        return {
+            path: sum_ for entry in self.entries.values() for path, sum_ in entry["outs"].items()
+        }
+
+
+def lock_text(entries: dict[str, dict[str, Any]]) -> str:
+    """Return entries as the text of a dvc.lock."""
+    stages = {
+        name: {
+            "cmd": entry["cmd"],
+            "deps": _sums(entry["deps"]),
+            "params": {"params.yaml": entry["params"]},
+            "outs": _sums(entry["outs"]),
+        }
+        for name, entry in entries.items()
+    }
+    return yaml.safe_dump({"schema": "2.0", "stages": stages})
+
+
+def tracked(root: Path, path: str) -> str | None:
+    """Return the `.dvc` file by which DVC tracks a path; None for what it does not track so."""
+    name = f"{path}.dvc"
+    return name if (root / name).is_file() else None
+
+
+def dvc_sum(path: Path) -> str:
+    """Return DVC's hash of a file (MD5) or folder (MD5 over its list of files, `.dir`); empty where it is not."""
+    if path.is_file():
+        return _md5(path)
+    files = {file.relative_to(path): file for file in sorted(path.rglob("*")) if file.is_file()}
+    listed = [
+        {"md5": _md5(file), "relpath": name.as_posix()}
+        for name, file in files.items()
+        if not any(part in _NO_CONTENT for part in name.parts) and name.suffix != ".pyc"
+    ]
+    if not listed:
+        return ""
+    listed.sort(key=lambda entry: entry["relpath"])
+    text = json.dumps(listed, sort_keys=True).encode()
+    return f"{hashlib.md5(text, usedforsecurity=False).hexdigest()}.dir"
+
+
+def overlap(one: str, other: str) -> bool:
+    """Return whether two paths are the same, or one lies in the other."""
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
+
+
+def value_at(content: Any, dotted: str) -> Any:
+    """Return the value at a dotted key; None where there is none."""
+    for step in dotted.split("."):
+        content = content.get(step) if isinstance(content, dict) else None
+    return content
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return a YAML file's content; what is not there is empty, no YAML is a ConfigError."""
+    if not path.is_file():
+        return {}
+    try:
+        return _parsed(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"{path.name} is no valid YAML: {' '.join(str(error).split())}"
+        ) from error
+
+
+def committed_yaml(root: Path, name: str) -> dict[str, Any]:
+    """Return a YAML file of HEAD; what is not there, or no YAML, is empty."""
+    try:
+        content = _parsed(git(root, "show", f"HEAD:./{name}") or "")
+    except yaml.YAMLError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _parsed(text: str) -> Any:
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def _plain_entry(locked: dict[str, Any]) -> dict[str, Any]:
+    params = {
+        key: value for group in locked.get("params", {}).values() for key, value in group.items()
+    }
+    return {
+        "cmd": locked.get("cmd", ""),
+        "deps": {dep["path"]: _sum(dep) for dep in locked.get("deps", [])},
+        "params": dict(sorted(params.items())),
+        "outs": {out["path"]: _sum(out) for out in locked.get("outs", [])},
+    }
+
+
+def _sum(item: dict[str, Any]) -> str:
+    return str(item.get("md5") or item.get("hash") or "")
+
+
+def _sums(sums: dict[str, str]) -> list[dict[str, str]]:
+    return [{"path": path, "hash": "md5", "md5": value} for path, value in sums.items() if value]
+
+
+def _md5(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _filled(text: str, known: dict[str, Any]) -> str:
+    return re.sub(r"\$\{([\w.-]+)\}", lambda found: str(value_at(known, found[1])), text)
