@@ -111,8 +111,8 @@ stress: $(READY) ## stress the registry: 100 killed moves, 200 moves by 8 proces
 	@python -W ignore -m tests.registry.stress all
 
 .PHONY: lint
-lint: $(READY) ## check style, types, import contracts and the stages' declared code
-	@ruff check . && ruff format --check . && mypy && lint-imports --no-cache && python scripts/stage_code.py
+lint: $(READY) ## check style, types and import contracts
+	@ruff check . && ruff format --check . && mypy && lint-imports --no-cache
 
 .PHONY: check-reproducible
 check-reproducible: $(READY) ## rebuild the last commit from nothing under two BLAS kernels and compare the results
@@ -123,8 +123,8 @@ check-reproduce-types: $(READY) ## reproduce a version of every model type from 
 	@python scripts/check_reproduce_types.py "$(PROBLEM)"
 
 .PHONY: format
-format: $(READY) ## format the code and put the stages' code into dvc.yaml
-	@ruff check --fix -q . ; ruff format . && python scripts/stage_code.py --write
+format: $(READY) ## format the code
+	@ruff check --fix -q . ; ruff format .
 
 .PHONY: clean
 clean: ## remove the environment and caches, but not data, models or the registry

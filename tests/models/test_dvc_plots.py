@@ -1,4 +1,4 @@
-"""`dvc plots show` draws every plot that dvc.yaml declares from the files that the stages write."""
+"""`dvc plots show` draws every plot that metrics/dvc.yaml declares from the files that the stages write."""
 
 import json
 import shutil
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-DVC_YAML = Path(__file__).parents[2] / "dvc.yaml"
+PROJECT = Path(__file__).parents[2]
+DVC_YAML = PROJECT / "metrics" / "dvc.yaml"
 TYPES = ("logistic_regression", "random_forest", "xgboost", "lightgbm")
 
 
@@ -21,9 +22,9 @@ def drawn(trained_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     plots = [
         plot for plot in yaml.safe_load(text)["plots"] if next(iter(plot)).startswith("accidents ")
     ]
-    (root / "dvc.yaml").write_text(yaml.safe_dump({"plots": plots}, sort_keys=False))
+    (root / "metrics/dvc.yaml").write_text(yaml.safe_dump({"plots": plots}, sort_keys=False))
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=root, check=True)
-    shutil.copytree(DVC_YAML.parent / ".dvc" / "plots", root / ".dvc" / "plots")
+    shutil.copytree(PROJECT / ".dvc" / "plots", root / ".dvc" / "plots")
     command = [sys.executable, "-m", "dvc", "plots", "show", "--json"]
     shown = json.loads(
         subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout

@@ -29,8 +29,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("template") / "project"
     (root / "src/lockstep/problems").mkdir(parents=True)
     (root / "data/external").mkdir(parents=True)
-    for name in ("params.yaml", "dvc.yaml"):
-        shutil.copy(PROJECT / name, root)
+    (root / "metrics").mkdir()
+    for name in ("params.yaml", "dvc.yaml", "metrics/dvc.yaml"):
+        shutil.copy(PROJECT / name, root / name)
     subprocess.run(["git", "init", "-q", "-b", "trunk"], cwd=root, check=True)
     run_dvc(root, "init", "-q")
     return root

@@ -20,6 +20,7 @@ from lockstep.commands.add_data import EXTERNAL
 from lockstep.commands.undo import all_or_nothing
 from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.params import load_params
+from lockstep.dvc.plots import PLOTS, artifacts, plots
 from lockstep.errors import ConfigError, UsageError, run_command
 
 if TYPE_CHECKING:
@@ -125,27 +126,28 @@ def draft_of(path: Path, name: str, target: str, task: str) -> Draft:
 def touched(name: str) -> tuple[str, ...]:
     """Return what a new problem changes or makes, relative to the project."""
     made = (f"{PROBLEMS}/{name}", f"{EXTERNAL}/{name}", f"{EXTERNAL}/{name}.dvc")
-    return ("params.yaml", "dvc.yaml", f"{EXTERNAL}/.gitignore", *made)
+    return ("params.yaml", "dvc.yaml", PLOTS, f"{EXTERNAL}/.gitignore", *made)
 
 
 def write(root: Path, draft: Draft, found: Found) -> None:
-    """Write the problem's folder, bring the data in, and add its sections to params.yaml and dvc.yaml."""
+    """Write the problem's folder, bring the data in, and add its sections to params.yaml and both dvc.yaml."""
     from lockstep.commands.add_data import store, track
-    from lockstep.config.params_file import parsed, read_params_text, with_sections
+    from lockstep.config.params_file import parsed, read_params_text, with_block, with_sections
     from lockstep.drafting.draft_text import MODEL_TYPES, params_text
-    from lockstep.dvc import files as dvc_file
     from lockstep.io import write_text
 
     types = MODEL_TYPES[draft.task]
     params = with_sections(read_params_text(root), params_text(draft))
     parsed(params)
     text = (root / "dvc.yaml").read_text(encoding="utf-8")
-    text = with_sections(text, dvc_file.artifacts(draft.problem, draft.problem, types))
-    text = dvc_file.with_plots(text, dvc_file.plots(draft.problem, draft.task, types))
+    text = with_sections(text, artifacts(draft.problem, draft.problem, types))
+    shown = (root / PLOTS).read_text(encoding="utf-8")
+    section = plots(draft.problem, draft.task, types).splitlines()[1:]
     write_folder(root / PROBLEMS / draft.problem, draft)
     store(found, root / EXTERNAL / draft.problem)
     track(root, root / EXTERNAL / draft.problem)
     write_text(root / "dvc.yaml", text)
+    write_text(root / PLOTS, with_block(shown, "plots", section))
     write_text(root / "params.yaml", params)
 
 
@@ -183,7 +185,7 @@ def report(draft: Draft) -> str:
         f"  columns   {told}; {len(draft.left_out)} left out",
         *(f"              {column}: {why}" for column, why in draft.left_out.items()),
         f"  split     {draft.split}: {draft.why_split}",
-        f"  written   {folder}/schema.yaml, {folder}/example.json; sections in params.yaml and dvc.yaml; "
+        f"  written   {folder}/schema.yaml, {folder}/example.json; sections in params.yaml, dvc.yaml and {PLOTS}; "
         f"{EXTERNAL}/{name}, tracked by DVC",
     ]
     if draft.decide:

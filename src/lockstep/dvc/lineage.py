@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lockstep.code.closure import Code, code_text
+from lockstep.code.closure import PACKAGE, Code, code_text
 from lockstep.code.files import LOCK, SOURCE, CommittedFiles, FolderFiles
 from lockstep.config.params import training_key
 from lockstep.dvc.git import NO_COMMIT, NO_REPOSITORY, changed_files, head_commit
@@ -142,15 +142,21 @@ def _code(
     """Return what a stage's code means, as it was written when the stage ran; nothing for one that lists files."""
     if path is None:
         return {}
-    file = root / path
-    if file.is_file():
-        text = file.read_text(encoding="utf-8")
-    else:  # git ignores it, so a fresh clone has none
-        text = code_text(Code(FolderFiles(root)).of_command(command))
-    is_other = (
-        md5 is not None and hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() != md5
-    )
-    return {"code": {path: str(md5)} if is_other else json.loads(text)}
+    text = _code_text(root, command, path)
+    found = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+    if not text or (md5 is not None and found != md5):
+        return {"code": {path: md5 or "absent"}}
+    return {"code": json.loads(text)}
+
+
+def _code_text(root: Path, command: str, path: str) -> str:
+    """Return the file that says what a stage's code means; empty in a folder that holds no code at all."""
+    if (root / path).is_file():
+        return (root / path).read_text(encoding="utf-8")
+    if not (root / SOURCE / PACKAGE).is_dir():
+        return ""
+    # Git ignores the file, so a fresh clone has none before its first `dvc repro`.
+    return code_text(Code(FolderFiles(root)).of_command(command))
 
 
 def changed_inputs(root: Path, closure: dict[str, Any], training: str) -> tuple[str, ...]:
@@ -216,7 +222,7 @@ def kept_inputs(root: Path, found: Lineage) -> dict[str, str | None]:
     """
     if not found.changed:
         return {}
-    more = changed_files(root, "dvc.yaml", "params.yaml", LOCK, f"{SOURCE}/lockstep")
+    more = changed_files(root, "dvc.yaml", "params.yaml", LOCK, f"{SOURCE}/{PACKAGE}")
     declared = (name.partition(":")[0] for name in found.changed)
     names = sorted({*more, *declared})
     return {name: sha256_file(root / name) if (root / name).is_file() else None for name in names}

@@ -1,9 +1,12 @@
-"""The entries of dvc.yaml that name one problem's files: artifacts and plots."""
+"""The sections of DVC's files that name one problem's files: artifacts in dvc.yaml, plots in metrics/dvc.yaml."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+PLOTS = "metrics/dvc.yaml"
+"""Where the plots are declared, beside the files that they show."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,10 @@ def artifacts(problem: str, what: str, types: Iterable[str]) -> str:
 
 
 def plots(problem: str, task: str, types: Iterable[str]) -> str:
-    """Return the section ``plots:`` of a problem: curves with a line a type, then bars and matrices a type."""
+    """Return the section ``plots:`` of a problem: curves with a line a type, then bars and matrices a type.
+
+    Its paths begin below metrics/.
+    """
     known = list(types)
     lines = ["plots:"]
     for curve in _CURVES[task]:
@@ -111,18 +117,8 @@ def _entry(problem: str, curve: Curve, types: list[str], suffix: str = "") -> li
         f"      template: {curve.template}",
         f"      x: {curve.x}",
         "      y:",
-        *(
-            f"        metrics/{problem}/types/{name}/plots/{curve.file}: {curve.y}"
-            for name in types
-        ),
+        *(f"        {problem}/types/{name}/plots/{curve.file}: {curve.y}" for name in types),
         f"      title: {title}",
         f"      x_label: {curve.x_label}",
         f"      y_label: {curve.y_label}",
     ]
-
-
-def with_plots(text: str, section: str) -> str:
-    """Return dvc.yaml's text with more entries at the end of its ``plots:``, all else as it is."""
-    from lockstep.config.params_file import with_block
-
-    return with_block(text, "plots", section.splitlines()[1:])
