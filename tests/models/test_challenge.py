@@ -128,7 +128,7 @@ def test_of_several_classes_too() -> None:
         (
             lambda a, b, g: (Scored(a.target, a.score / 0, 0.5), b, g, "f1"),
             DataError,
-            "no finite number",
+            "no finite score",
         ),
         (
             lambda a, b, g: (a, b, g, "rmse"),

@@ -162,7 +162,7 @@ def test_the_logged_hyperparameters_are_those_of_the_seed() -> None:
 
 def test_a_calibrated_training_is_refused_for_this_threshold() -> None:
     with pytest.raises(
-        ConfigError, match=r"meant on the balanced scale.*probability scores.*same decision is 0\.1"
+        ConfigError, match=r"assumes the balanced scale.*probability scores.*equivalent is 0\.1"
     ):
         train(job_of("lightgbm", calibration="sigmoid"))
 

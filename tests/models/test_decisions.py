@@ -1,15 +1,37 @@
 """Each task has its policies; of several classes the likeliest is decided for, or the one that costs least."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.config.params import Decision
-from lockstep.decision.policies import POLICIES, costs_in, costs_of, decide, matrix, policy_of
-from lockstep.errors import ConfigError
+from lockstep.decision.decision_rule import DEFAULT_THRESHOLD, DecisionRule
+from lockstep.decision.policies import POLICIES, costs_in, costs_of, matrix, policy_of
+from lockstep.errors import ConfigError, DataError
 
 CLASSES = ["à rénover", "très bon état", 3]
+scores = st.floats(0, 1)
+
+
+@given(st.lists(scores, min_size=1), scores)
+def test_a_score_at_the_threshold_or_above_it_is_class_one(
+    score: list[float], threshold: float
+) -> None:
+    decided = DecisionRule("binary", threshold).apply(np.array(score))
+    assert decided.tolist() == [int(one >= threshold) for one in score]
+    assert DecisionRule("binary", score[0]).apply(np.array(score))[0] == 1
+
+
+def test_a_missing_threshold_is_one_default_for_metrics_and_none_for_decisions() -> None:
+    missing, zero = DecisionRule("binary"), DecisionRule("binary", 0.0)
+    assert (missing.evaluation_threshold, zero.evaluation_threshold) == (DEFAULT_THRESHOLD, 0.0)
+    assert DecisionRule("regression").evaluation_threshold is None
+    assert zero.apply(np.array([0.0, 0.3])).tolist() == [1, 1]
+    with pytest.raises(DataError, match="records no threshold"):
+        missing.apply(np.array([0.5]))
 
 
 @pytest.mark.parametrize("task", POLICIES)
@@ -33,9 +55,9 @@ def test_declared_costs_stand_beside_ones_and_zeros() -> None:
 
 def test_costs_may_forbid_the_likeliest_class() -> None:
     score = np.array([[0.3, 0.6, 0.1], [0.01, 0.9, 0.09]])
-    assert decide(score, CLASSES).tolist() == [1, 1]
+    assert DecisionRule("multiclass", None, CLASSES).apply(score).tolist() == [1, 1]
     costs = {"à rénover": {"très bon état": 10.0}}
-    assert decide(score, CLASSES, costs).tolist() == [0, 1]
+    assert DecisionRule("multiclass", None, CLASSES, costs).apply(score).tolist() == [0, 1]
 
 
 @given(st.integers(0, 10_000), st.integers(3, 6))
@@ -46,9 +68,11 @@ def test_the_decision_has_the_least_expected_cost(seed: int, count: int) -> None
     classes = [f"class {k}" for k in range(count)]
     costs = {a: {b: float(rng.integers(0, 9)) for b in classes} for a in classes}
     expected = score @ matrix(costs, classes)
-    chosen = decide(score, classes, costs)
+    chosen = DecisionRule("multiclass", None, classes, costs).apply(score)
     assert np.allclose(expected[np.arange(20), chosen], expected.min(axis=1))
-    assert (decide(score, classes) == decide(score, classes, {classes[0]: {classes[0]: 0.0}})).all()
+    likeliest = DecisionRule("multiclass", None, classes)
+    declared = replace(likeliest, costs={classes[0]: {classes[0]: 0.0}})
+    assert (likeliest.apply(score) == declared.apply(score)).all()
 
 
 def test_faults_name_the_fix() -> None:

@@ -83,11 +83,11 @@ def test_a_fixed_threshold_of_another_scale_is_refused_with_its_equivalent() -> 
     row = training(calibration="sigmoid", is_unbalance=True)
     # odds .4542 / .5458 / 4 = .20804, so .20804 / 1.20804
     with pytest.raises(
-        ConfigError, match=r"same decision is 0\.172215.*threshold: 0\.172215 with scale: probab"
+        ConfigError, match=r"equivalent is 0\.172215.*threshold: 0\.172215 with scale: probab"
     ):
         check_scale(decision, row, scale_of(row, "binary", TARGET), balance(TARGET))
     back = Decision(policy="fixed", threshold=0.172215, scale="probability")
-    with pytest.raises(ConfigError, match=r"same decision is 0\.4542"):
+    with pytest.raises(ConfigError, match=r"equivalent is 0\.4542"):
         check_scale(back, training(is_unbalance=True), Scale("balanced", 4.0), 4.0)
 
 
@@ -101,3 +101,13 @@ def test_a_fixed_threshold_of_another_scale_is_refused_with_its_equivalent() -> 
 )
 def test_a_threshold_that_fits_or_names_no_scale_passes(decision: Decision) -> None:
     check_scale(decision, training(is_unbalance=True), Scale("balanced", 4.0), 4.0)
+
+
+def test_a_scale_is_read_from_a_card_or_from_the_tags_of_a_version() -> None:
+    card = {"score_scale": "balanced", "positive_weight": 4.0, "class_ratio": 4.0}
+    assert Scale.recorded(card) == Scale("balanced", 4.0, 4.0)
+    assert Scale.recorded({key: str(value) for key, value in card.items()}) == Scale(
+        "balanced", 4.0, 4.0
+    )
+    assert Scale.recorded({"score_scale": "raw", "positive_weight": 1.0}) == Scale("raw")
+    assert Scale.recorded({"class_ratio": "2.5"}) == Scale("probability", 1.0, 2.5)

@@ -1,14 +1,16 @@
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from lockstep.config.layout import ProblemLayout
+from lockstep.decision.decision_rule import DecisionRule
 from lockstep.errors import RegistryError
 from lockstep.io import write_parquet
 from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
-from lockstep.promotion.best_production import best_production, recorded_scores
+from lockstep.promotion.best_production import best_production, recorded_scores, scored_from
 from lockstep.registry.lifecycle.moves import promote
 from lockstep.registry.store.versions import Version
 
@@ -116,3 +118,15 @@ def test_scores_that_nobody_recorded_are_none(tags):
         for n, t in enumerate(tags, start=1)
     ]
     assert recorded_scores(versions, "roc_auc") is None
+
+
+def test_a_threshold_of_zero_is_a_threshold_and_a_missing_one_is_the_default():
+    target, scores = np.array([0, 1]), np.array([0.2, 0.3])
+    zero, missing = (
+        scored_from(DecisionRule("binary", threshold), scores, target, ())
+        for threshold in (0.0, None)
+    )
+    assert (zero.threshold, zero.decided.tolist()) == (0.0, [1, 1])
+    assert (missing.threshold, missing.decided.tolist()) == (0.5, [0, 0])
+    numbers = scored_from(DecisionRule("regression"), scores, target, ())
+    assert numbers.task == "regression"

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
-from lockstep.decision.score_scale import equivalent
+from lockstep.decision.score_scale import Scale, equivalent
 from lockstep.evaluation.curves_binary import tables
 from lockstep.evaluation.metrics import evaluate
 from lockstep.evaluation.scored_rows import Scored
@@ -59,7 +59,7 @@ def test_roc_tells_its_area_and_where_the_threshold_is(scored: Scored) -> None:
 def test_scores_of_weighted_classes_have_a_diagonal_of_their_own(scored: Scored) -> None:
     _, plain = drawn("calibration", scored)
     assert list(plain) == ["model", "calibrated probabilities"]
-    _, lines = drawn("calibration", scored, Facts(score_scale="balanced", positive_weight=WEIGHT))
+    _, lines = drawn("calibration", scored, Facts(scale=Scale("balanced", WEIGHT)))
     (label,) = set(lines) - set(plain)
     assert label == "calibrated scores on the balanced scale,\nodds 5.8 times a probability's"
     model, own = lines["model"], lines[label]
@@ -80,7 +80,7 @@ def test_folds_are_whole_numbers_and_the_legend_stands_beside_them() -> None:
 
 def test_what_a_card_says_is_marked() -> None:
     card = {"threshold": 0.3, "score_scale": "balanced", "positive_weight": 2.0, "seed": 1}
-    assert Facts.of(card, {"ks": 0.5}) == Facts(0.3, "balanced", 2.0, {"ks": 0.5})
+    assert Facts.of(card, {"ks": 0.5}) == Facts(0.3, Scale("balanced", 2.0), {"ks": 0.5})
     assert Facts.of({"threshold": None}, {}) == Facts()
 
 

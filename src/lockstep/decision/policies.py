@@ -1,7 +1,8 @@
-"""From probabilities to decisions: the policies of each task, and the class that is decided for among several."""
+"""The decision policies of each task, and the costs that are declared for several classes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,22 +23,26 @@ POLICIES = {
 """The policies of each task, its default first."""
 
 Costs = dict[Any, dict[Any, float]]
+"""Actual class → predicted class → cost."""
 
 
 def policy_of(decision: Decision, task: str) -> str:
-    """Return the decision policy, the task's default where none is named; one of another task is a ConfigError."""
+    """Return the decision policy, or the task's default; another task's raises ConfigError."""
     known = POLICIES[task]
     policy = decision.policy or known[0]
     if policy not in known:
         raise ConfigError(
-            f"decision.policy {policy} does not fit a {task} problem; set problems.NAME.decision.policy to "
-            f"{' or '.join(known)}"
+            f"decision.policy {policy} does not fit a {task} problem; "
+            f"set problems.NAME.decision.policy to {' or '.join(known)}"
         )
     return policy
 
 
-def costs_of(decision: Decision, classes: list[Any]) -> Costs | None:
-    """Return the declared costs of a multiclass problem, None for argmax; a class it has not is a ConfigError."""
+def costs_of(decision: Decision, classes: Sequence[Any]) -> Costs | None:
+    """Return the declared costs of a multiclass problem; None for the policy argmax.
+
+    Missing costs and costs of an unknown class raise ConfigError.
+    """
     if policy_of(decision, "multiclass") == "argmax":
         return None
     if not decision.costs:
@@ -49,28 +54,16 @@ def costs_of(decision: Decision, classes: list[Any]) -> Costs | None:
 
 
 def costs_in(card: dict[str, Any]) -> Costs | None:
-    """Return the costs a model's card says decisions are made by, if any."""
+    """Return the costs that a model's card records, if it decides by costs."""
     decision = card["decision"]
     return decision["costs"] if decision["policy"] == "cost_matrix" else None
 
 
-def decide(score: Array, classes: list[Any], costs: Costs | None = None) -> NDArray[np.int64]:
-    """Return the class decided for in each row of ``score`` (rows, classes): its place among ``classes``.
+def matrix(costs: Costs, classes: Sequence[Any]) -> Array:
+    """Return the cost of each actual class (rows) for each predicted class (columns).
 
-    The most probable one, or the one with the least expected cost; of equal ones the first.
+    What ``costs`` does not name costs 1; a right prediction costs 0.
     """
-    if costs is None:
-        return np.argmax(score, axis=1)
-    table = matrix(costs, classes)
-    # Added class by class and not as a matrix product, whose last bits differ between processors.
-    expected = np.zeros(score.shape)
-    for actual, row in enumerate(table):
-        expected += score[:, [actual]] * row
-    return np.argmin(expected, axis=1)
-
-
-def matrix(costs: Costs, classes: list[Any]) -> Array:
-    """Return the cost of each actual class (rows) decided for as each other (columns): 1, right ones 0, or declared."""
     places = {str(label): place for place, label in enumerate(classes)}
     table = 1.0 - np.eye(len(classes))
     for actual, row in costs.items():

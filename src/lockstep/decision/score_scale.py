@@ -1,12 +1,13 @@
-"""Score scales: what a score of two classes means, and how a threshold of one scale is told on another.
+"""Score scales: what a score of two classes means, and a threshold's equivalent on another scale.
 
-A model that was trained with its classes weighted, and is not calibrated, gives odds that are ``positive_weight``
-times those of a probability. ``balanced`` is the scale of classes that weigh alike (negatives / positives of the
-training rows); calibration takes any weight out again, because it is fitted on rows as they come.
+Training with class weights and without calibration gives scores whose odds are ``positive_weight``
+times those of a probability. On the ``balanced`` scale both classes weigh the same, so that weight
+is negatives / positives of the training rows. Calibration removes any weight: its rows have none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,25 +21,33 @@ if TYPE_CHECKING:
     Array = NDArray[np.floating[Any]]
 
 PROBABILITY, BALANCED, WEIGHTED, RAW = "probability", "balanced", "weighted", "raw"
-"""The scales: a probability, both classes weighing alike, any other weight, and what is no score of classes."""
+"""The scales: a probability, equal class weights, other class weights, a regression's value."""
 DIGITS = 8
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What a model's scores mean: the scale's name, and by what its odds are more than a probability's.
+    """What a model's scores mean: their odds are ``positive_weight`` times a probability's.
 
-    ``class_ratio`` is the weight at which two classes weigh alike in the training rows: with it a threshold that is
-    meant on the balanced scale has its equivalent on this one.
+    ``class_ratio`` is negatives / positives of the training rows. It gives a threshold of the
+    balanced scale its equivalent on this one.
     """
 
     name: str
     positive_weight: float = 1.0
     class_ratio: float | None = None
 
+    @classmethod
+    def recorded(cls, facts: Mapping[str, Any]) -> Scale:
+        """Return the scale that a model's card or its version's tags record, else a probability."""
+        name, ratio = facts.get("score_scale"), float(facts.get("class_ratio") or 0.0) or None
+        if name in (BALANCED, WEIGHTED):
+            return cls(name, float(facts.get("positive_weight") or 1.0), ratio)
+        return cls(RAW if name == RAW else PROBABILITY, class_ratio=ratio)
+
 
 def scale_of(training: Training, task: str, target: NDArray[Any]) -> Scale:
-    """Return the scale that a training's scores are on; ``target`` is that of its training rows."""
+    """Return the scale of a training's scores; ``target`` (rows,) is that of its training rows."""
     if task == "regression":
         return Scale(RAW)
     if task == "multiclass":
@@ -51,13 +60,12 @@ def scale_of(training: Training, task: str, target: NDArray[Any]) -> Scale:
 
 
 def balance(target: NDArray[Any]) -> float:
-    """Return the weight of a positive row at which both classes weigh alike: negatives / positives."""
+    """Return negatives / positives, the weight of a positive row that balances both classes."""
     positives = int((target == 1).sum())
     return round((len(target) - positives) / max(positives, 1), DIGITS)
 
 
 def _declared_weight(params: dict[str, Any], balanced: float) -> float:
-    """Return the weight of a positive row, in negative ones, that hyperparameters declare."""
     declared, classes = params.get("scale_pos_weight"), params.get("class_weight")
     if params.get("is_unbalance") or declared == BALANCED:
         return balanced
@@ -70,14 +78,14 @@ def _declared_weight(params: dict[str, Any], balanced: float) -> float:
 
 
 def resolved_weights(params: dict[str, Any], target: NDArray[Any]) -> dict[str, Any]:
-    """Return hyperparameters with ``scale_pos_weight: balanced`` as the number it is for these training rows."""
+    """Return hyperparameters with ``scale_pos_weight: balanced`` replaced by its number."""
     if params.get("scale_pos_weight") != BALANCED:
         return params
     return {**params, "scale_pos_weight": balance(target)}
 
 
 def equivalent(threshold: float, from_weight: float, to_weight: float) -> float:
-    """Return a threshold's place on another scale: odds go with the weight."""
+    """Return the same threshold on a scale of another weight: odds are proportional to it."""
     if threshold in (0.0, 1.0):
         return threshold
     odds = threshold / (1 - threshold) * to_weight / from_weight
@@ -85,28 +93,31 @@ def equivalent(threshold: float, from_weight: float, to_weight: float) -> float:
 
 
 def to_probability(score: Array, positive_weight: float) -> Array:
-    """Return scores on the probability scale: their odds divided by the weight."""
+    """Return scores as probabilities: their odds are divided by the weight."""
     if positive_weight == 1.0:
         return score
     return score / (score + positive_weight * (1 - score))
 
 
 def check_scale(decision: Decision, training: Training, scale: Scale, balanced: float) -> None:
-    """Refuse a fixed threshold that is meant on another scale than the training's, showing its equivalent."""
+    """Raise ConfigError, with the equivalent, for a fixed threshold that assumes another scale."""
     meant = decision.scale
     if decision.policy != "fixed" or decision.threshold is None or meant in (None, scale.name):
         return
     weight = balanced if meant == BALANCED else 1.0
     same = round(equivalent(decision.threshold, weight, scale.positive_weight), 6)
-    remedy = "let classes weigh alike (is_unbalance: true; class_weight, scale_pos_weight: balanced), calibration: none"
+    remedy = (
+        "set equal class weights (is_unbalance: true; class_weight, scale_pos_weight: balanced) "
+        "and calibration: none"
+    )
     if meant == PROBABILITY:
-        remedy = "take the weights of the classes out, or set calibration: sigmoid"
+        remedy = "remove the class weights, or set calibration: sigmoid"
     own = f"problems.{training.problem}.decision"
     move = (
         f"set {own}.threshold: {same:g} with scale: {scale.name}" if scale.name != WEIGHTED else ""
     )
     raise ConfigError(
-        f"{own}.threshold {decision.threshold:g} is meant on the {meant} scale, but {training.type} of "
-        f"{training.problem} gives {scale.name} scores, where the same decision is {same:g}: in "
+        f"{own}.threshold {decision.threshold:g} assumes the {meant} scale, but {training.type} of "
+        f"{training.problem} gives {scale.name} scores, where its equivalent is {same:g}: in "
         f"train.{training.problem}-{training.type} {remedy}{f', or {move}' if move else ''}"
     )

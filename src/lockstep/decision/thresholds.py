@@ -1,4 +1,7 @@
-"""From probabilities to decisions: the threshold of each policy. A row is chosen when score >= threshold."""
+"""How the threshold between two classes is chosen, by policy.
+
+A candidate threshold takes the rows at it and above it, as ``DecisionRule.apply`` does.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ import numpy as np
 from lockstep.config.params import Decision
 from lockstep.decision.policies import policy_of
 from lockstep.errors import ConfigError, DataError
-from lockstep.evaluation.scored_rows import Scored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,10 +22,10 @@ DIGITS = 6
 
 
 def choose_threshold(decision: Decision, target: NDArray[Any], score: Array) -> float:
-    """Return the decision policy's threshold on the scale of ``score``, with 6 decimals.
+    """Return the policy's threshold on the scale of ``score``, with 6 decimals.
 
-    ``f1`` maximises F1, ``cost`` minimises the declared costs, ``approval_rate`` lets so large a share
-    of the rows stay below the threshold, ``fixed`` is the threshold declared.
+    ``f1`` maximises F1. ``cost`` minimises the declared costs. ``approval_rate`` leaves that share
+    of the rows below the threshold. ``fixed`` is the declared threshold.
     """
     policy = policy_of(decision, "binary")
     if policy == "fixed":
@@ -31,13 +33,21 @@ def choose_threshold(decision: Decision, target: NDArray[Any], score: Array) -> 
     if len(score) == 0:
         raise DataError("no rows to choose a threshold on; raise problems.NAME.split.validation")
     if policy == "approval_rate":
-        return _by_rate(_declared(decision.approval_rate, "approval_rate", "approval_rate"), score)
-    return _by_gain(decision, policy, target, score)
+        rate = _declared(decision.approval_rate, "approval_rate", "approval_rate")
+        cuts, _, taken = _cuts(np.zeros_like(score), score)
+        return float(cuts[np.argmin(np.abs(1 - taken / len(score) - rate))])
+    cuts, hits, taken = _cuts(target == 1, score)
+    positives = hits[-1]
+    if policy == "f1":
+        return float(cuts[np.argmax(2 * hits / (taken + positives))])
+    false_alarms, missed = taken - hits, positives - hits
+    cost = decision.cost_false_positive * false_alarms + decision.cost_false_negative * missed
+    return float(cuts[np.argmin(cost)])
 
 
-def rates(rows: Scored) -> dict[str, float]:
-    """Return the share below the threshold (approved) and at or above it (rejected), and both sides' positives."""
-    rejected, positive = rows.score >= (rows.threshold or 0.0), rows.target == 1
+def rates(target: NDArray[Any], decided: NDArray[Any]) -> dict[str, float]:
+    """Return the shares that are decided 0 (approved) and 1 (rejected), and positives in both."""
+    rejected, positive = decided == 1, target == 1
     share = float(rejected.mean())
     return {
         "approval_rate": 1 - share,
@@ -55,36 +65,16 @@ def _declared(value: float | None, policy: str, key: str) -> float:
     return value
 
 
-def _by_rate(rate: float, score: Array) -> float:
-    """Return the threshold below which the share of rows comes nearest to ``rate``."""
-    cuts, _, taken = _cuts(np.zeros_like(score), score)
-    below = 1 - taken / len(score)
-    return float(cuts[np.argmin(np.abs(below - rate))])
-
-
-def _by_gain(decision: Decision, policy: str, target: NDArray[Any], score: Array) -> float:
-    cuts, hits, taken = _cuts(target == 1, score)
-    positives = hits[-1]
-    if policy == "f1":
-        return float(cuts[np.argmax(2 * hits / (taken + positives))])
-    false_alarms, missed = taken - hits, positives - hits
-    cost = decision.cost_false_positive * false_alarms + decision.cost_false_negative * missed
-    return float(cuts[np.argmin(cost)])
-
-
 def _cuts(target: NDArray[Any], score: Array) -> tuple[Array, Array, Array]:
     """Return candidate thresholds from high to low, and the positives and rows at or above each.
 
-    A candidate lies halfway to the next lower score (rounded, so what it parts is counted anew); the
-    first takes no row, the last takes all.
+    A candidate lies halfway to the next lower score. It is rounded, so rows are counted by the
+    rounded value. The first candidate takes no row, the last one takes all.
     """
     levels = np.unique(score)
     middle = np.round((levels[1:] + levels[:-1]) / 2, DIGITS)
-    cuts = np.unique(
-        np.concatenate(
-            [[min(0.0, levels[0])], middle, [np.round(levels[-1], DIGITS) + 10**-DIGITS]]
-        )
-    )[::-1]
+    lowest, highest = min(0.0, levels[0]), np.round(levels[-1], DIGITS) + 10**-DIGITS
+    cuts = np.unique(np.concatenate([[lowest], middle, [highest]]))[::-1]
     order = np.argsort(-score, kind="stable")
     taken = np.searchsorted(-score[order], -cuts, side="right")
     cumulated = np.concatenate([[0.0], np.cumsum(target[order].astype(np.float64))])

@@ -1,4 +1,4 @@
-"""Seeded bootstrap over groups: the same resamples for every model, so that differences are paired."""
+"""Seeded bootstrap over groups: every model gets the same resamples, so differences are paired."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     Array = NDArray[np.floating[Any]]
 
 CHUNK_CELLS = 1_000_000
-"""Resamples x rows that are held at once."""
+"""Resamples x rows in memory at once."""
 
 
 def resampled(
     models: dict[str, Scored], groups: NDArray[Any], resamples: int = 1000, seed: int = 0
 ) -> dict[str, dict[str, Array]]:
-    """Return each model's metrics over resamples of whole groups: model → metric → (resamples,).
+    """Return each model's metrics over resamples of groups: model → metric → (resamples,).
 
-    All models must score the same rows in the same order; ``groups`` holds each row's group.
+    All models must score the same rows in the same order; ``groups`` (rows,) names their groups.
     """
     metrics = {name: weighted_metrics(rows) for name, rows in models.items()}
     parts: dict[str, list[dict[str, Array]]] = {name: [] for name in models}
@@ -37,7 +37,7 @@ def resampled(
 
 
 def group_weights(groups: NDArray[Any], resamples: int, seed: int) -> Iterator[Array]:
-    """Yield how often each row is drawn, resample by resample, in chunks of shape (rows, some)."""
+    """Yield how often each resample draws each row, in chunks of shape (rows, some resamples)."""
     _, index = np.unique(groups, return_inverse=True)
     count = int(index.max()) + 1
     rng = np.random.Generator(np.random.PCG64(seed))

@@ -1,4 +1,4 @@
-"""Model types side by side on the same rows: metrics with intervals, paired differences, the champion."""
+"""Model types compared on the same rows: metrics with intervals, paired differences, champion."""
 
 from __future__ import annotations
 
@@ -11,29 +11,22 @@ from lockstep.config.params import Compare
 from lockstep.errors import DataError
 from lockstep.evaluation.bootstrap import interval, resampled
 from lockstep.evaluation.metrics import Scored, better, evaluate
-from lockstep.features.matrix_columns import GROUP, ROW, TARGET, TRUTH
-from lockstep.models.matrices import DECISION, SCORE
+from lockstep.features.matrix_columns import DECISION, GROUP, ROW, SCORE, TARGET, TRUTH
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 SHOWN = (
-    "average_precision",
-    "f1",
-    "macro_f1",
-    "macro_roc_auc",
-    "balanced_accuracy",
-    "log_loss",
-    "rmse",
+    "average_precision", "f1", "macro_f1", "macro_roc_auc", "balanced_accuracy", "log_loss", "rmse",
     "r2",
-)
-"""What the terminal shows beside the metric that chooses the champion, as far as the task has it."""
+)  # fmt: skip
+"""Metrics that the terminal shows besides the champion's, if the task has them."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One model type's evaluated rows, parts choose and test, and figures that the rows don't give."""
+    """One model type's scored rows of the parts choose and test, and its other figures."""
 
     model_type: str
     threshold: float | None
@@ -50,12 +43,12 @@ class Candidate:
         return Scored(target, table[classes].to_numpy(), decision=table[DECISION].to_numpy())
 
     def part(self, part: str) -> pd.DataFrame:
-        """Return one part's rows as they are kept."""
+        """Return one part's rows of the scores table."""
         return self.scores[self.scores["part"] == part]
 
 
 def check_same_rows(candidates: list[Candidate]) -> None:
-    """Raise a DataError unless all candidates scored the same rows in the same order."""
+    """Raise DataError unless all candidates scored the same rows in the same order."""
     first = candidates[0]
     for other in candidates[1:]:
         same = len(first.scores) == len(other.scores) and all(
@@ -64,12 +57,13 @@ def check_same_rows(candidates: list[Candidate]) -> None:
         )
         if not same:
             raise DataError(
-                f"{first.model_type} and {other.model_type} were evaluated on different rows; run `dvc repro`"
+                f"{first.model_type} and {other.model_type} were evaluated on different rows; "
+                "run `dvc repro`"
             )
 
 
 def champion_of(candidates: list[Candidate], metric: str) -> tuple[str, float]:
-    """Return the best type by a metric of the choose part, and its value; of equal ones the first declared."""
+    """Return the best type by a metric of the choose part, and its value; of ties the first."""
     values = {c.model_type: evaluate(c.rows("choose"))[metric] for c in candidates}
     best = next(iter(values))
     for name, value in values.items():
@@ -79,12 +73,12 @@ def champion_of(candidates: list[Candidate], metric: str) -> tuple[str, float]:
 
 
 def comparison_table(candidates: list[Candidate], settings: Compare, champion: str) -> pd.DataFrame:
-    """Return a row a type: metrics of the test part with 95 % intervals, and the difference to the champion.
+    """Return a row a type: its metrics of the test part, and the difference to the champion.
 
-    Columns: type, champion, rows, threshold; METRIC, METRIC_low, METRIC_high for every metric on the
-    test part; difference, difference_low, difference_high of ``settings.metric``, this type minus the
-    champion on the same resamples; validation_METRIC on the choose part; what is known of the type besides
-    (train_METRIC, interval_coverage and interval_width of the test part).
+    Columns: type, champion, rows, threshold; METRIC, METRIC_low and METRIC_high with the ends of
+    95 % intervals; difference, difference_low and difference_high of ``settings.metric``, this type
+    minus the champion on the same resamples; validation_METRIC on the choose part; then the type's
+    other figures.
     """
     groups = candidates[0].part("test")[GROUP].to_numpy()
     tests = {c.model_type: c.rows("test") for c in candidates}
@@ -95,59 +89,42 @@ def comparison_table(candidates: list[Candidate], settings: Compare, champion: s
         name = candidate.model_type
         record = {"type": name, "champion": name == champion, "rows": len(groups)}
         record |= {"threshold": candidate.threshold} if candidate.threshold is not None else {}
-        record |= _with_intervals(figures[name], drawn[name])
-        record |= _difference(settings.metric, name, champion, figures, drawn)
+        for metric, value in figures[name].items():
+            record |= _with_interval(metric, value, drawn[name][metric])
+        gap = figures[name][settings.metric] - figures[champion][settings.metric]
+        gaps = drawn[name][settings.metric] - drawn[champion][settings.metric]
+        record |= _with_interval("difference", gap, gaps)
         record |= {f"validation_{k}": v for k, v in evaluate(candidate.rows("choose")).items()}
-        record |= candidate.more
-        records.append(record)
+        records.append(record | candidate.more)
     return pd.DataFrame(records)
 
 
-def _with_intervals(figures: dict[str, float], drawn: dict[str, NDArray[Any]]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for metric, value in figures.items():
-        low, high = interval(drawn[metric])
-        found |= {metric: value, f"{metric}_low": low, f"{metric}_high": high}
-    return found
-
-
-def _difference(
-    metric: str, name: str, champion: str, figures: dict[str, Any], drawn: dict[str, Any]
-) -> dict[str, float]:
-    low, high = interval(drawn[name][metric] - drawn[champion][metric])
-    gap = figures[name][metric] - figures[champion][metric]
-    return {"difference": gap, "difference_low": low, "difference_high": high}
+def _with_interval(name: str, value: float, drawn: NDArray[Any]) -> dict[str, float]:
+    low, high = interval(drawn)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
 def best_reachable(candidate: Candidate) -> dict[str, float] | None:
-    """Return what the generator's truth scores by part, the best any model can reach; None where unknown.
+    """Return the score of the generator's truth by part, which no model can beat; None if unknown.
 
     That is the ROC AUC of the true probability, or the RMSE of the true value.
     """
     if TRUTH not in candidate.scores or DECISION in candidate.scores:
         return None
-    threshold, metric = (None, "rmse") if candidate.threshold is None else (0.5, "roc_auc")
     found = {}
     for part, label in (("choose", "validation"), ("test", "test")):
         table = candidate.part(part)
-        truth = Scored(table[TARGET].to_numpy(), table[TRUTH].to_numpy(), threshold)
-        found[label] = evaluate(truth)[metric]
+        truth = Scored(table[TARGET].to_numpy(), table[TRUTH].to_numpy(), candidate.threshold)
+        found[label] = evaluate(truth)["rmse" if truth.task == "regression" else "roc_auc"]
     return found
 
 
 def readable(table: pd.DataFrame, metric: str, reachable: dict[str, float] | None) -> str:
-    """Return the comparison for a terminal: the metric with interval and difference, then the main others."""
+    """Return the comparison for a terminal: the metric with interval and difference, and others."""
     head = f"{table['rows'].iloc[0]:,} test rows; * champion by {metric} on the validation rows"
     others = [m for m in SHOWN if m in table and m != metric]
-    titles = [
-        "",
-        "model type",
-        f"validation {metric}",
-        f"test {metric}",
-        "95 % interval",
-        "to champion",
-        *others,
-    ]
+    titles = ["", "model type", f"validation {metric}", f"test {metric}", "95 % interval"]
+    titles += ["to champion", *others]
     lines = [titles, *(_line(row, metric, others) for _, row in table.iterrows())]
     widths = [max(len(line[i]) for line in lines) for i in range(len(titles))]
     body = [
@@ -155,25 +132,22 @@ def readable(table: pd.DataFrame, metric: str, reachable: dict[str, float] | Non
         for line in lines
     ]
     if reachable:
-        named = (
-            "RMSE (the sample's true values)"
-            if "rmse" in table
-            else "ROC AUC (the sample's true probabilities)"
-        )
+        name, truth = ("RMSE", "values") if "rmse" in table else ("ROC AUC", "probabilities")
         body.append(
-            f"best reachable {named}: validation {reachable['validation']:.4f}, test {reachable['test']:.4f}"
+            f"best reachable {name} (the sample's true {truth}): "
+            f"validation {reachable['validation']:.4f}, test {reachable['test']:.4f}"
         )
     return "\n".join([head, *body])
 
 
 def _line(row: pd.Series, metric: str, others: list[str]) -> list[str]:
-    gap = f"{row['difference']:+.4f} ({row['difference_low']:+.4f} … {row['difference_high']:+.4f})"
+    low, high = row["difference_low"], row["difference_high"]
     return [
         "*" if row["champion"] else "",
         row["type"],
         f"{row[f'validation_{metric}']:.4f}",
         f"{row[metric]:.4f}",
         f"{row[f'{metric}_low']:.4f} … {row[f'{metric}_high']:.4f}",
-        "" if row["champion"] else gap,
+        "" if row["champion"] else f"{row['difference']:+.4f} ({low:+.4f} … {high:+.4f})",
         *(f"{row[name]:.4f}" for name in others),
     ]

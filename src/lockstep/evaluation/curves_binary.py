@@ -31,35 +31,30 @@ def roc(rows: Scored) -> pd.DataFrame:
     """Return the ROC curve: columns fpr, tpr, threshold, from (0, 0) to (1, 1)."""
     score, hits, taken = _by_threshold(rows)
     misses = taken - hits
-    curve = pd.DataFrame(
-        {
-            "fpr": np.concatenate([[0.0], misses / max(misses[-1], 1)]),
-            "tpr": np.concatenate([[0.0], hits / max(hits[-1], 1)]),
-            "threshold": np.concatenate([[1.0], score]),
-        }
-    )
-    return thinned(curve)
+    curve = {
+        "fpr": np.concatenate([[0.0], misses / max(misses[-1], 1)]),
+        "tpr": np.concatenate([[0.0], hits / max(hits[-1], 1)]),
+        "threshold": np.concatenate([[1.0], score]),
+    }
+    return thinned(pd.DataFrame(curve))
 
 
 def ks(rows: Scored) -> pd.DataFrame:
-    """Return the Kolmogorov-Smirnov curve: columns score, positives, negatives (shares below it), difference.
+    """Return the Kolmogorov-Smirnov curve: columns score, positives, negatives, difference.
 
-    The largest difference is the KS of the metrics.
+    ``positives`` and ``negatives`` are shares below the score. The largest difference is the KS.
     """
     score, hits, taken = _by_threshold(rows)
     misses = taken - hits
-    below = 1 - hits / max(hits[-1], 1), 1 - misses / max(misses[-1], 1)
-    told = pd.DataFrame(
-        {
-            "score": score,
-            "positives": below[0],
-            "negatives": below[1],
-            "difference": below[1] - below[0],
-        }
-    )
-    best = int(np.argmax(told["difference"].to_numpy()))
-    kept = pd.concat([thinned(told), told.iloc[[best]]]).drop_duplicates("score")
-    return kept.sort_values("score", ascending=False, ignore_index=True)
+    shares = {
+        "positives": 1 - hits / max(hits[-1], 1),
+        "negatives": 1 - misses / max(misses[-1], 1),
+    }
+    curve = pd.DataFrame({"score": score, **shares})
+    curve["difference"] = curve["negatives"] - curve["positives"]
+    best = int(np.argmax(curve["difference"].to_numpy()))
+    points = pd.concat([thinned(curve), curve.iloc[[best]]]).drop_duplicates("score")
+    return points.sort_values("score", ascending=False, ignore_index=True)
 
 
 def precision_recall(rows: Scored) -> pd.DataFrame:
@@ -70,7 +65,7 @@ def precision_recall(rows: Scored) -> pd.DataFrame:
 
 
 def calibration(rows: Scored) -> pd.DataFrame:
-    """Return mean score and observed rate of equally large groups by score: columns predicted, observed, rows."""
+    """Return a row for each of equal groups by score: columns predicted, observed, rows."""
     order = np.argsort(rows.score, kind="stable")
     groups = [part for part in np.array_split(order, CALIBRATION_GROUPS) if len(part)]
     return pd.DataFrame(
@@ -83,12 +78,12 @@ def calibration(rows: Scored) -> pd.DataFrame:
 
 
 def confusion(rows: Scored) -> pd.DataFrame:
-    """Return how often each class meets each decision: columns actual, predicted, rows."""
-    return confusions(rows.target, rows.score >= (rows.threshold or 0.0))
+    """Return the counts of classes and decisions: columns actual, predicted, rows."""
+    return confusions(rows.target, rows.decided)
 
 
 def _by_threshold(rows: Scored) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return distinct scores from high to low, and the positives and rows at or above each."""
+    """Return the scores from high to low, and the positives and rows at or above each."""
     order = np.argsort(-rows.score, kind="stable")
     score = rows.score[order]
     ends = np.flatnonzero(np.append(np.diff(score) != 0, True))

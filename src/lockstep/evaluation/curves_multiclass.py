@@ -1,4 +1,4 @@
-"""Curves of three classes and more as small tables: report, ROC, calibration a class, and confusions."""
+"""Curves of three and more classes as small tables: report, ROC, calibration, confusions."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lockstep.evaluation.plot_data import confusions, thinned
 from lockstep.evaluation.scored_rows import Scored
 
 ROWS = 1000
-"""About as many points all classes' curves keep together."""
+"""Points of all classes' curves together, about."""
 FEWEST = 20
-"""The fewest points one class's curve keeps."""
+"""Fewest points of one class's curve."""
 
 
 def tables(rows: Scored, classes: list[Any]) -> dict[str, pd.DataFrame]:
-    """Return the curves of scored rows by name; ``classes`` are the labels in their encoded order."""
+    """Return the curves of scored rows by name; ``classes`` are the labels in encoded order."""
     return {
         "classes": report(rows, classes),
         "roc": _each(rows, classes, curves_binary.roc),
@@ -29,7 +29,7 @@ def tables(rows: Scored, classes: list[Any]) -> dict[str, pd.DataFrame]:
 
 
 def report(rows: Scored, classes: list[Any]) -> pd.DataFrame:
-    """Return a row a class: columns class, rows, precision, recall, f1, roc_auc (empty where a class has no row)."""
+    """Return a row a class: class, rows, precision, recall, f1, roc_auc (empty without rows)."""
     ones = np.ones((len(rows.target), 1))
     found = {name: values[:, 0] for name, values in by_class(rows)(ones).items()}
     area = areas(rows)(ones)[:, 0]
@@ -45,16 +45,15 @@ def report(rows: Scored, classes: list[Any]) -> pd.DataFrame:
 
 
 def confusion(rows: Scored, classes: list[Any]) -> pd.DataFrame:
-    """Return how often each class meets each decision: columns actual, predicted (labels), rows."""
-    decision = rows.score.argmax(axis=1) if rows.decision is None else rows.decision
-    table = confusions(rows.target, decision)
+    """Return the counts of classes and decisions: columns actual, predicted (labels), rows."""
+    table = confusions(rows.target, rows.decided)
     labels = [str(label) for label in classes]
     named = {name: [labels[place] for place in table[name]] for name in ("actual", "predicted")}
     return table.assign(**named)
 
 
 def _each(rows: Scored, classes: list[Any], curve: Any) -> pd.DataFrame:
-    """Return one curve of two classes for each that occurs, against all others, below each other: column class."""
+    """Return a curve of each class that occurs, against all others; column class names it."""
     points = max(FEWEST, ROWS // len(classes))
     found = []
     for place, label in enumerate(classes):

@@ -1,4 +1,4 @@
-"""Curves of numbers as small tables."""
+"""Curves of regressions as small tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lockstep.evaluation.scored_rows import Array
 
 DOTS = 500
-"""The most rows that are drawn one by one."""
+"""Most rows that are drawn one by one."""
 
 
 def tables(rows: Scored) -> dict[str, pd.DataFrame]:
@@ -25,28 +25,27 @@ def tables(rows: Scored) -> dict[str, pd.DataFrame]:
 
 
 def predicted_actual(rows: Scored) -> pd.DataFrame:
-    """Return columns predicted and actual of some of the rows, by prediction."""
+    """Return columns predicted and actual of some rows, by prediction."""
     chosen = shown(rows.score)
     return pd.DataFrame({"predicted": rows.score[chosen], "actual": rows.target[chosen]})
 
 
 def residuals(rows: Scored) -> pd.DataFrame:
-    """Return columns predicted and residual (actual minus predicted) of some of the rows, by prediction."""
+    """Return columns predicted and residual (actual - predicted) of some rows, by prediction."""
     chosen = shown(rows.score)
-    return pd.DataFrame(
-        {"predicted": rows.score[chosen], "residual": rows.target[chosen] - rows.score[chosen]}
-    )
+    residual = rows.target[chosen] - rows.score[chosen]
+    return pd.DataFrame({"predicted": rows.score[chosen], "residual": residual})
 
 
 def shown(score: Array) -> NDArray[np.int64]:
-    """Return the places of at most ``DOTS`` rows, evenly spaced in the order of their scores."""
+    """Return the places of at most ``DOTS`` rows, evenly spaced by score."""
     order = np.argsort(score, kind="stable")
     keep = np.unique(np.round(np.linspace(0, len(order) - 1, min(DOTS, len(order)))).astype(int))
     return order[keep]
 
 
 def coverage(rows: Scored, interval: Interval) -> pd.DataFrame:
-    """Return a row a group of predictions: columns predicted (mean), coverage, declared, mean_width, rows."""
+    """Return a row a group: columns predicted (mean), coverage, declared, mean_width, rows."""
     group, found = groups(interval, rows.score), coverage_of(interval, rows)["groups"]
     return pd.DataFrame(
         {

@@ -1,8 +1,9 @@
-"""Prediction intervals without assumptions: split conformal, a half-width of its own for each range of predictions.
+"""Prediction intervals by split conformal prediction, with a half-width for each prediction range.
 
-Half-widths are quantiles of the absolute errors on rows that the model was not fitted on; the finite-sample correction
-makes the share of new rows inside at least the coverage asked for, in every group (Mondrian conformal prediction;
-Vovk, Gammerman, Shafer 2005). An interval is a plain dictionary, so that a card and a tag can hold it.
+Half-widths are quantiles of absolute errors on rows that the model was not fitted on. A correction
+for finite samples makes each group hold at least the declared coverage of new rows (Mondrian
+conformal prediction; Vovk, Gammerman, Shafer 2005). An interval is a plain dictionary, so cards and
+tags can hold it.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
     Array = NDArray[np.floating[Any]]
 
 COVERAGE = 0.9
-"""Share of the rows an interval shall hold where none is declared."""
+"""The share of rows an interval holds by default."""
 GROUPS = 10
 DIGITS, END_DIGITS = 6, 8
 _LEAST_ROWS = 30
 _LEAST_OUTSIDE = 5
-"""A group has rows enough that so many of them lie outside its interval."""
+"""Each group is so large that this many of its rows lie outside its interval."""
 
 Interval = dict[str, Any]
 
@@ -37,29 +38,27 @@ def fit_interval(
 ) -> Interval:
     """Return the interval of a model that scored ``rows``, which it was not fitted on.
 
-    Keys: coverage; edges, the predictions where a group ends; half_widths, one a group, with 6 decimals; low and high,
-    between which every value lies, where known. Too few rows for the coverage are a DataError.
+    Keys: coverage; edges, the predictions between groups; half_widths, one a group, with 6
+    decimals; low and high, the bounds of every value, if known. Too few rows raise DataError.
     """
     needed = math.ceil(coverage / (1 - coverage) - 1e-9)
     if len(rows.target) < needed:
         raise DataError(
-            f"an interval that holds {coverage:.0%} needs {needed} validation rows, there are {len(rows.target)}; "
+            f"an interval that holds {coverage:.0%} needs {needed} validation rows, "
+            f"there are {len(rows.target)}; "
             "raise problems.NAME.split.validation, or lower decision.coverage"
         )
     edges = _edges(rows.score, coverage)
-    group, error = (
-        np.searchsorted(edges, rows.score, side="right"),
-        np.abs(rows.target - rows.score),
-    )
+    group = np.searchsorted(edges, rows.score, side="right")
+    error = np.abs(rows.target - rows.score)
     widths = [_half_width(error[group == number], coverage) for number in range(len(edges) + 1)]
-    bounds = {
-        name: float(value) for name, value in (("low", low), ("high", high)) if value is not None
-    }
-    return {"coverage": coverage, "edges": edges, "half_widths": widths, **bounds}
+    ends = {"low": low, "high": high}
+    known = {name: float(value) for name, value in ends.items() if value is not None}
+    return {"coverage": coverage, "edges": edges, "half_widths": widths, **known}
 
 
 def _edges(score: Array, coverage: float) -> list[float]:
-    """Return where groups of about equally many rows end, each with rows enough; equal predictions stay together."""
+    """Return the ends of about equal groups, each large enough; equal predictions stay together."""
     ordered = np.sort(score)
     least = max(_LEAST_ROWS, math.ceil(_LEAST_OUTSIDE / (1 - coverage) - 1e-9))
     count = max(1, min(GROUPS, len(ordered) // least))
@@ -75,19 +74,18 @@ def _edges(score: Array, coverage: float) -> list[float]:
 
 
 def _half_width(error: Array, coverage: float) -> float:
-    """Return the error that a new row exceeds with a chance of at most 1 - coverage, rounded up."""
+    """Return the error that a new row exceeds with probability 1 - coverage at most, rounded up."""
     place = min(len(error), math.ceil((len(error) + 1) * coverage - 1e-9))
     return math.ceil(float(np.sort(error)[place - 1]) * 10**DIGITS) / 10**DIGITS
 
 
 def bounds(interval: Interval, score: Array) -> tuple[Array, Array]:
-    """Return the lower and the upper end of each prediction's interval, both of the shape of ``score``."""
+    """Return the lower and upper end of each prediction's interval, in the shape of ``score``."""
     score = np.asarray(score, dtype=np.float64)
     half = np.asarray(interval["half_widths"])[groups(interval, score)]
     low, high = interval.get("low", -np.inf), interval.get("high", np.inf)
-    return np.clip(np.round(score - half, END_DIGITS), low, high), np.clip(
-        np.round(score + half, END_DIGITS), low, high
-    )
+    lower, upper = (np.round(end, END_DIGITS) for end in (score - half, score + half))
+    return np.clip(lower, low, high), np.clip(upper, low, high)
 
 
 def groups(interval: Interval, score: Array) -> NDArray[np.int64]:
@@ -96,7 +94,7 @@ def groups(interval: Interval, score: Array) -> NDArray[np.int64]:
 
 
 def coverage_of(interval: Interval, rows: Scored) -> dict[str, Any]:
-    """Return the share of the rows inside, the mean width, and both by group, from the lowest predictions up."""
+    """Return the share of rows inside, the mean width, and both by group of predictions."""
     low, high = bounds(interval, rows.score)
     inside = (rows.target >= low) & (rows.target <= high)
     group, width = groups(interval, rows.score), high - low
@@ -113,20 +111,19 @@ def coverage_of(interval: Interval, rows: Scored) -> dict[str, Any]:
 
 
 def check_interval(content: Any, where: str) -> Interval:
-    """Return an interval read from a card or a tag; what is none is an ArtifactError."""
+    """Return an interval read from a card or a tag; a damaged one raises ArtifactError."""
     try:
-        edges, widths = (
-            [float(e) for e in content["edges"]],
-            [float(w) for w in content["half_widths"]],
-        )
+        edges = [float(edge) for edge in content["edges"]]
+        widths = [float(width) for width in content["half_widths"]]
         fits = (
             0 < float(content["coverage"]) < 1
             and len(widths) == len(edges) + 1
             and edges == sorted(edges)
+            and all(0 <= width < math.inf for width in widths)
         )
     except (KeyError, TypeError, ValueError):
         fits = False
-    if not fits or not all(0 <= width < math.inf for width in widths):
+    if not fits:
         raise ArtifactError(
             f"{where}: its prediction interval is damaged; register the model again"
         )

@@ -1,7 +1,7 @@
 """Metrics of scored rows, for one weighting of the rows or for many at once.
 
-Every metric takes weights of shape (rows, resamples), so the figure itself (all weights one) and its
-bootstrap resamples come from the same lines. Weights are whole numbers; sums of them are exact.
+Every metric takes weights of shape (rows, resamples), so a metric (all weights 1) and its bootstrap
+come from the same lines. Weights are whole numbers, so their sums are exact.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ __all__ = [
 
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "calibration_error", "rmse", "mae"})
 SCORE_DECIMALS = 8
-"""Scores are evaluated and kept with so many decimals, so that the last bits of a processor don't show."""
+"""Scores are rounded to this many decimals, so the last bits of a processor don't show."""
 
 
 def metric_names(task: str) -> tuple[str, ...]:
-    """Return the metrics of a task; a task without metrics is a ConfigError."""
+    """Return the metrics of a task; ConfigError for a task without metrics."""
     known = {"binary": BINARY, "multiclass": MULTICLASS, "regression": REGRESSION}
     if task not in known:
         raise ConfigError(
@@ -50,7 +50,7 @@ def metric_names(task: str) -> tuple[str, ...]:
 
 
 def check_metric(metric: str, task: str) -> str:
-    """Return ``metric``; one the task has not is a ConfigError with the nearest known one."""
+    """Return ``metric``; for one of another task ConfigError names the nearest."""
     known = metric_names(task)
     if metric not in known:
         raise ConfigError(
@@ -71,11 +71,12 @@ def evaluate(rows: Scored) -> dict[str, float]:
 
 
 def weighted_metrics(rows: Scored) -> Weighted:
-    """Return the function from weights (rows, resamples) to every metric: name → array of shape (resamples,)."""
+    """Return the function from weights (rows, resamples) to metrics: name → (resamples,)."""
     if rows.task == "regression":
         return metrics_regression.prepared(rows)
     if len(set(rows.target.tolist())) < 2:
         raise DataError(
-            "the evaluated rows are all of one class; raise validation or test in problems.NAME.split"
+            "the evaluated rows are all of one class; "
+            "raise validation or test in problems.NAME.split"
         )
     return {"binary": metrics_binary, "multiclass": metrics_multiclass}[rows.task].prepared(rows)

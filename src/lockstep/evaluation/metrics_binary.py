@@ -27,7 +27,7 @@ CALIBRATION_BINS = 15
 
 
 def prepared(rows: Scored) -> Weighted:
-    """Return the function from weights to every metric; what no weight enters is done here, once."""
+    """Return the function from weights to every metric; what needs no weights is computed once."""
     ranked, linear = _ranked(rows), _linear(rows)
 
     def weighted(weights: Array) -> dict[str, Array]:
@@ -38,10 +38,10 @@ def prepared(rows: Scored) -> Weighted:
 
 
 def _ranked(rows: Scored) -> Weighted:
-    """Return ROC AUC, average precision and KS: the metrics that go by the order of scores.
+    """Return the metrics by the order of scores: ROC AUC, average precision, KS.
 
-    Rows of one score are one step. The curves are looked at only just before and just after a step that holds
-    a positive: between those every sum is zero, and every extreme lies at one of their ends.
+    Rows of equal score are one step. Only the ends of steps with a positive matter: between them
+    every sum is zero, and every extreme lies at one of these ends.
     """
     order = np.argsort(-rows.score, kind="stable")
     score, positive = rows.score[order], rows.target[order] == 1
@@ -61,9 +61,9 @@ def _ranked(rows: Scored) -> Weighted:
 
 
 def _curve_metrics(hits: Array, taken: Array, before: Array, total: Array) -> dict[str, Array]:
-    """Return the curves' metrics from sums of weights, each of shape (steps, resamples); ``total`` (resamples,).
+    """Return the curves' metrics from sums of weights (steps, resamples); ``total`` (resamples,).
 
-    ``hits`` are positives and ``taken`` rows up to and with a step, ``before`` the rows above it.
+    ``hits`` counts positives and ``taken`` rows down to a step, ``before`` the rows above it.
     """
     new = np.diff(hits, axis=0, prepend=0)
     positives, negatives = hits[-1], total - hits[-1]
@@ -71,10 +71,8 @@ def _curve_metrics(hits: Array, taken: Array, before: Array, total: Array) -> di
     area = (new * (negatives - (misses + misses_before) / 2)).sum(axis=0)
     precision = np.divide(hits, taken, out=np.zeros_like(hits), where=taken > 0)
     rates = ratio(np.ones_like(total), positives), ratio(np.ones_like(total), negatives)
-    above, below = (
-        hits * rates[0] - misses * rates[1],
-        misses_before * rates[1] - (hits - new) * rates[0],
-    )
+    above = hits * rates[0] - misses * rates[1]
+    below = misses_before * rates[1] - (hits - new) * rates[0]
     return {
         "roc_auc": ratio(area, positives * negatives),
         "average_precision": ratio((new * precision).sum(axis=0), positives),
@@ -85,7 +83,7 @@ def _curve_metrics(hits: Array, taken: Array, before: Array, total: Array) -> di
 def _linear(rows: Scored) -> Weighted:
     """Return the metrics that are ratios of weighted sums of a value a row."""
     y, p = (rows.target == 1).astype(np.float64), rows.score
-    chosen = (p >= (rows.threshold or 0.0)).astype(np.float64)
+    chosen = rows.decided.astype(np.float64)
     eps = np.finfo(np.float64).eps
     clipped = np.clip(p, eps, 1 - eps)
     loss = -np.where(y == 1, np.log(clipped), np.log(1 - clipped))
@@ -96,7 +94,7 @@ def _linear(rows: Scored) -> Weighted:
 
 
 def _from_sums(sums: Array) -> dict[str, Array]:
-    """Return metrics from weighted sums (resamples, columns): rows, positives, chosen, both, loss, squares, gaps."""
+    """Return metrics from weighted sums (resamples, columns); the columns are those of _linear."""
     total, positive, taken, hit, lost, squared = sums[:, :6].T
     return {
         "f1": ratio(2 * hit, positive + taken),
@@ -110,7 +108,7 @@ def _from_sums(sums: Array) -> dict[str, Array]:
 
 
 def _gaps_by_bin(y: Array, p: Array) -> Array:
-    """Return target minus score in the column of the score's bin (equal widths), zero elsewhere."""
+    """Return (rows, bins): target minus score in the score's bin of equal widths, else 0."""
     bins = np.minimum((p * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
     gaps = np.zeros((len(p), CALIBRATION_BINS))
     gaps[np.arange(len(p)), bins] = y - p

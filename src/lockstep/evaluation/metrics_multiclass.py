@@ -1,7 +1,7 @@
 """Metrics of three classes and more, for many weightings of the rows at once.
 
-``macro_`` is the plain mean over classes, ``weighted_`` the mean by how often each occurs. A class that neither
-occurs nor is decided for among the weighted rows is left out of a mean, as in scikit-learn.
+``macro_`` is the plain mean over classes, ``weighted_`` the mean by frequency. As in scikit-learn,
+a mean leaves out a class that neither occurs nor is decided among the weighted rows.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ MULTICLASS = (
 
 
 def prepared(rows: Scored) -> Weighted:
-    """Return the function from weights to every metric; what no weight enters is done here, once.
+    """Return the function from weights to every metric; what needs no weights is computed once.
 
-    ``brier`` is the sum over classes of squared gaps, from 0 to 2; ``calibration_error`` that of the top label:
-    the gap between its probability and how often it is right, over bins of that probability.
+    ``brier`` sums squared gaps over classes, from 0 to 2. ``calibration_error`` is that of the top
+    label: the gap between its probability and its accuracy, over bins of that probability.
     """
     kinds = (_of_decisions(rows), _of_areas(rows), _of_chances(rows))
 
@@ -50,11 +50,12 @@ def prepared(rows: Scored) -> Weighted:
 
 
 def by_class(rows: Scored) -> Weighted:
-    """Return the function from weights to each class's figures: name → array of shape (classes, resamples).
+    """Return the function from weights to each class's figures: name → (classes, resamples).
 
-    ``rows`` (the weight of rows of the class), ``decided``, precision, recall, f1.
+    ``rows`` and ``decided`` are weights of rows of the class and decided as it; then precision,
+    recall, f1 and ``hit``.
     """
-    target, decision = _one_hot(rows.target, rows), _one_hot(_decided(rows), rows)
+    target, decision = _one_hot(rows.target, rows), _one_hot(rows.decided, rows)
     columns = (target, decision, target * decision)
 
     def weighted(weights: Array) -> dict[str, Array]:
@@ -72,14 +73,14 @@ def by_class(rows: Scored) -> Weighted:
 
 
 def areas(rows: Scored) -> Callable[[Array], Array]:
-    """Return the function from weights to each class's area under the ROC curve against all others.
+    """Return the function from weights to each class's ROC AUC against all others.
 
-    Of shape (classes, resamples), 0 where undefined.
+    Its shape is (classes, resamples); an undefined area is 0.
     """
     by_place = [_area(rows.score[:, k], rows.target == k) for k in range(rows.score.shape[1])]
 
     def weighted(weights: Array) -> Array:
-        # Sums of whole numbers are exact in float32 up to 2**24, and half as much is moved.
+        # Sums of whole numbers are exact in float32 up to 2**24, with half the memory traffic.
         exact: Any = np.float32 if weights.sum(axis=0).max() < 2**24 else np.float64
         padded = np.concatenate([weights, np.zeros((1, weights.shape[1]))], dtype=exact)
         return np.stack([area(padded) for area in by_place])
@@ -88,10 +89,10 @@ def areas(rows: Scored) -> Callable[[Array], Array]:
 
 
 def _area(score: Array, positive: NDArray[np.bool_]) -> Callable[[Array], Array]:
-    """Return the function from weights, with a row of zeros below them, to the area under one ROC curve.
+    """Return the function from weights, padded with a row of zeros, to one class's ROC AUC.
 
-    Rows of one score are one step. Weights are summed over the steps that hold a positive and over what lies between
-    them, so that nothing is cumulated but sums at the positives: of all classes together that is once a row.
+    Rows of equal score are one step. Weights are summed over the steps with a positive and over the
+    gaps between them. So only sums at the positives are cumulated: once a row for all classes.
     """
     if not positive.any() or positive.all():
         return lambda padded: np.zeros(padded.shape[1])
@@ -108,9 +109,9 @@ def _area(score: Array, positive: NDArray[np.bool_]) -> Callable[[Array], Array]
     def weighted(padded: Array) -> Array:
         sums = np.add.reduceat(padded[order], bounds, axis=0).astype(np.float64)
         within, after = sums[0::2], sums[1::2]
-        after[:-1][beside] = 0.0  # steps beside each other: reduceat would repeat a row
+        after[:-1][beside] = 0.0  # adjacent steps: reduceat would repeat a row
         new = np.add.reduceat(padded[hits], firsts, axis=0).astype(np.float64)
-        # What lies below a step, negatives only: a pair that is ordered rightly; those within the step count half.
+        # Negatives below a step are pairs in the right order; those within the step count half.
         misses = within - new
         below = np.cumsum((misses + after)[::-1], axis=0)[::-1] - misses
         pairs = (new * (below + misses / 2)).sum(axis=0)
@@ -174,7 +175,7 @@ def _of_chances(rows: Scored) -> Weighted:
 
 
 def _gaps_by_bin(rows: Scored) -> Array:
-    """Return hit minus probability of the top class in the column of that probability's bin, zero elsewhere."""
+    """Return (rows, bins): hit minus probability of the top class in its bin, else 0."""
     place, top = np.arange(len(rows.target)), rows.score.argmax(axis=1)
     confidence = rows.score[place, top]
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
@@ -183,14 +184,10 @@ def _gaps_by_bin(rows: Scored) -> Array:
     return gaps
 
 
-def _decided(rows: Scored) -> NDArray[Any]:
-    return rows.score.argmax(axis=1) if rows.decision is None else rows.decision
-
-
 def _one_hot(classes: NDArray[Any], rows: Scored) -> Array:
     return (classes[:, None] == np.arange(rows.score.shape[1])).astype(np.float64)
 
 
 def _mean(values: Array, weights: NDArray[Any]) -> Array:
-    """Return the weighted mean over classes (axis 0), and 0 where no class has a weight."""
+    """Return the weighted mean over classes (axis 0), 0 without any weight."""
     return ratio((values * weights).sum(axis=0), weights.sum(axis=0))

@@ -1,4 +1,4 @@
-"""Metrics of numbers, for many weightings of the rows at once."""
+"""Metrics of regressions, for many weightings of the rows at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REGRESSION = ("rmse", "mae", "r2")
 
 
 def prepared(rows: Scored) -> Weighted:
-    """Return the function from weights to every metric; what no weight enters is done here, once."""
+    """Return the function from weights to every metric; what needs no weights is computed once."""
     centred = rows.target - rows.target.mean()
     error = rows.target - rows.score
     columns = np.column_stack([np.ones_like(error), error**2, np.abs(error), centred, centred**2])

@@ -1,8 +1,8 @@
-"""Champion against challenger on the same rows: the difference of a metric, and how far noise may have made it.
+"""Champion against challenger on the same rows: the difference of a metric, and its noise.
 
-Groups of rows are drawn with replacement, the same for both sides (a paired bootstrap), so what makes rows easy or
-hard for both cancels out. The challenger wins when the lower end of the one-sided 97.5 % interval clears zero, so
-among equally good challengers about one in forty does; a tie keeps the champion.
+A paired bootstrap draws groups of rows with replacement, the same for both models. So what makes
+rows easy or hard for both cancels out. The challenger wins if the lower end of the one-sided 97.5 %
+interval is above zero: one in forty equally good challengers does. A tie keeps the champion.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     Array = NDArray[np.floating[Any]]
 
 LEVEL = 0.95
-"""Of the two-sided interval; each of its ends is the end of a one-sided 97.5 % interval."""
+"""Level of the two-sided interval; each end is that of a one-sided 97.5 % interval."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Challenger minus champion in one metric; ``low`` and ``high`` are the ends of its 95 % interval."""
+    """Challenger minus champion in a metric; ``low`` and ``high`` end its 95 % interval."""
 
     metric: str
     challenger: float
@@ -71,11 +71,10 @@ def paired_difference(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Difference:
-    """Return the difference of a metric between two sides that scored the same rows in the same order.
+    """Return the difference of a metric between two models that scored the same rows in order.
 
-    ``groups`` (rows,) holds each row's group, which is drawn as a whole. Sides of different rows or tasks, rows of
-    one class or group only, no rows, and scores that are no numbers are a DataError; a metric that the task has not
-    is a ConfigError.
+    ``groups`` (rows,) names each row's group, which is drawn as a whole. Sides that can't be
+    compared raise DataError, a metric of another task raises ConfigError.
     """
     check_sides(challenger, champion, groups)
     check_metric(metric, challenger.task)
@@ -95,28 +94,23 @@ def paired_difference(
 
 
 def check_sides(challenger: Scored, champion: Scored, groups: NDArray[Any]) -> None:
-    """Raise a DataError unless both sides scored the same rows, which have classes enough to be compared on."""
+    """Raise DataError unless both scored the same rows, with at least two groups and classes."""
     if not len(groups):
-        raise DataError(
-            "there is no row to compare models on; bring in rows that neither was fitted on"
-        )
+        raise DataError("no rows to compare models on; bring in rows that neither was fitted on")
     if challenger.task != champion.task:
         raise DataError(
             f"a {challenger.task} and a {champion.task} model can't be compared; name two alike"
         )
-    if len(challenger.target) != len(groups) or not np.array_equal(
-        challenger.target, champion.target
-    ):
+    target = challenger.target
+    if len(target) != len(groups) or not np.array_equal(target, champion.target):
         raise DataError("the two models scored different rows; score both on the same ones")
     if len(np.unique(groups)) < 2:
         raise DataError(
-            "all rows to compare models on are of one group, which says nothing of noise; bring in more"
+            "all rows to compare models on are of one group, so noise is unknown; bring in more"
         )
     if not (np.isfinite(challenger.score).all() and np.isfinite(champion.score).all()):
-        raise DataError(
-            "a model scores some rows with no finite number, so it can't be compared; train it anew"
-        )
-    if challenger.task != "regression" and len(np.unique(challenger.target)) < 2:
+        raise DataError("a model gives some rows no finite score, so train it again to compare it")
+    if challenger.task != "regression" and len(np.unique(target)) < 2:
         raise DataError(
             f"the {len(groups)} rows to compare models on are all of one class; bring in more rows"
         )
@@ -125,7 +119,7 @@ def check_sides(challenger: Scored, champion: Scored, groups: NDArray[Any]) -> N
 def _measure(rows: Scored, metric: str) -> Callable[[Array], Array]:
     """Return the function from weights (rows, resamples) to one metric (resamples,)."""
     if rows.task == "binary" and metric == "roc_auc":
-        # The one that gates go by most, in half the time that all metrics take.
+        # Gates use this metric most; alone it takes half the time of all metrics.
         area = areas(Scored(1 - rows.target, rows.score[:, None]))
         return lambda weights: area(weights)[0]
     measured = weighted_metrics(rows)

@@ -1,4 +1,4 @@
-"""Tables of points that plots are drawn from, small whatever the number of rows behind them."""
+"""Small tables of points for plots, whatever the number of rows behind them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 POINTS = 200
-"""The most points a curve keeps."""
+"""Most points of a curve."""
 
 
 def thinned(table: pd.DataFrame, points: int = POINTS) -> pd.DataFrame:
-    """Return at most so many rows, evenly spaced, first and last among them."""
+    """Return at most ``points`` rows, evenly spaced, with the first and the last."""
     if len(table) <= points:
         return table
     keep = np.unique(np.round(np.linspace(0, len(table) - 1, points)).astype(int))
@@ -23,7 +23,7 @@ def thinned(table: pd.DataFrame, points: int = POINTS) -> pd.DataFrame:
 
 
 def confusions(actual: NDArray[Any], predicted: NDArray[Any]) -> pd.DataFrame:
-    """Return how often each actual class meets each predicted one: columns actual, predicted, rows; sorted."""
+    """Return sorted counts of each pair of classes: columns actual, predicted, rows."""
     pairs, rows = np.unique(
         np.column_stack([actual, predicted]).astype(np.int64), axis=0, return_counts=True
     )

@@ -1,4 +1,4 @@
-"""Rows with a known target and what a model says of them: what metrics and curves are made from."""
+"""Rows with a known target and a model's scores: the input of metrics and curves."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from lockstep.decision.decision_rule import DecisionRule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,9 +22,10 @@ if TYPE_CHECKING:
 class Scored:
     """Rows with a known target and a model's score.
 
-    Binary: ``score`` (rows,) is the positive class's probability, ``threshold`` decides. Multiclass: ``score``
-    (rows, classes) in the order of the encoded classes, ``decision`` (rows,) the class decided for. Regression:
-    ``score`` (rows,) is the prediction, ``threshold`` is None.
+    Binary: ``score`` (rows,) is the positive class's probability, decided by ``threshold``.
+    Multiclass: ``score`` (rows, classes) in the order of the encoded classes; ``decision`` (rows,)
+    is the decided class, without it the most probable one. Regression: ``score`` (rows,) is the
+    prediction, ``threshold`` is None.
     """
 
     target: NDArray[Any]
@@ -37,8 +40,15 @@ class Scored:
             return "multiclass"
         return "regression" if self.threshold is None else "binary"
 
+    @property
+    def decided(self) -> NDArray[Any]:
+        """The decided class of each row: 0 or 1, or a place among several."""
+        if self.decision is not None:
+            return self.decision
+        return DecisionRule(self.task, self.threshold).apply(self.score)
+
 
 def ratio(top: Array, bottom: Array) -> Array:
-    """Return top / bottom, and 0 where nothing is below the line."""
+    """Return top / bottom, and 0 where ``bottom`` is 0."""
     top, bottom = np.broadcast_arrays(top, bottom)
     return np.divide(top, bottom, out=np.zeros(top.shape), where=bottom != 0)

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-SCORE, DECISION = "score", "decision"
-"""The columns of kept scores: one, or of several classes one each (score_0 …) and the class decided for."""
-
 
 @dataclass(frozen=True)
 class Columns:

@@ -11,16 +11,25 @@ import pandas as pd
 
 from lockstep.config.layout import PARTS
 from lockstep.config.params import Decision, Training
-from lockstep.decision.policies import Costs, costs_of, decide, policy_of
+from lockstep.decision.decision_rule import DecisionRule
+from lockstep.decision.policies import Costs, costs_of, policy_of
 from lockstep.decision.score_scale import Scale, balance, check_scale, scale_of
 from lockstep.decision.thresholds import choose_threshold, rates
 from lockstep.evaluation import curves, curves_regression
 from lockstep.evaluation.intervals import COVERAGE, Interval, coverage_of, fit_interval
 from lockstep.evaluation.metrics import Scored, evaluate
-from lockstep.features.matrix_columns import CLASSES, GROUP, ROW, TARGET, TRUTH
+from lockstep.features.matrix_columns import (
+    CLASSES,
+    DECISION,
+    GROUP,
+    ROW,
+    SCORE,
+    TARGET,
+    TRUTH,
+)
 from lockstep.models.artifact import model_digest
 from lockstep.models.calibration import calibrated
-from lockstep.models.matrices import DECISION, SCORE, Matrix, columns_of
+from lockstep.models.matrices import Matrix, columns_of
 from lockstep.models.naming import registered_name
 from lockstep.models.training import (
     OnStep,
@@ -147,8 +156,8 @@ def scored_rows(
     job: Job, threshold: float | None, target: NDArray[Any], score: NDArray[Any]
 ) -> Scored:
     """Return rows with their scores and the threshold, or of several classes with what is decided for each."""
-    decision = decide(score, job.classes, job.costs) if score.ndim == 2 else None
-    return Scored(target, score, threshold, decision)
+    rule = DecisionRule(job.schema.task, threshold, job.classes, job.costs, job.scale)
+    return Scored(target, score, threshold, rule.apply(score) if score.ndim == 2 else None)
 
 
 def metrics_of(job: Job, trained: Trained) -> dict[str, Any]:
@@ -166,8 +175,9 @@ def metrics_of(job: Job, trained: Trained) -> dict[str, Any]:
         }
         found |= told_folds(trained.folds)
     if job.schema.task == "binary" and policy_of(job.decision, "binary") in RATED:
+        evaluated = {label: scored(job, trained, part) for part, label in EVALUATED.items()}
         found["decided"] = {
-            label: rates(scored(job, trained, part)) for part, label in EVALUATED.items()
+            label: rates(rows.target, rows.decided) for label, rows in evaluated.items()
         }
     if trained.interval:
         held = coverage_of(trained.interval, scored(job, trained, "test"))

@@ -11,7 +11,7 @@ import numpy as np
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import load_params
-from lockstep.decision.policies import Costs, decide
+from lockstep.decision.decision_rule import DecisionRule
 from lockstep.errors import RegistryError
 from lockstep.evaluation.metrics import Scored, better, evaluate
 from lockstep.features.matrix_columns import ROW, TARGET
@@ -131,39 +131,21 @@ def inputs_of(model: Model, table: pd.DataFrame) -> pd.DataFrame:
     return table[model.schema.feature_names]
 
 
-@dataclass(frozen=True)
-class Decider:
-    """How a model's scores are read: its task, and by what it decides. ``classes`` are a multiclass model's labels."""
-
-    task: str
-    threshold: float | None = None
-    classes: Sequence[Any] = ()
-    costs: Costs | None = None
-
-
-def decider(model: Model) -> Decider:
-    """Return how a model's scores are read."""
-    task = model.schema.task
-    return Decider(
-        task, model.threshold, model.classes if task == "multiclass" else (), model.costs
-    )
-
-
 def scored_by(
     model: Model, table: pd.DataFrame, target: NDArray[Any], classes: Sequence[Any]
 ) -> Scored:
     """Return rows with a model's scores, and of several classes its decisions."""
-    return scored_from(decider(model), model.score(table), target, classes)
+    return scored_from(model.decision_rule, model.score(table), target, classes)
 
 
 def scored_from(
-    told: Decider, scores: NDArray[Any], target: NDArray[Any], classes: Sequence[Any]
+    rule: DecisionRule, scores: NDArray[Any], target: NDArray[Any], classes: Sequence[Any]
 ) -> Scored:
     """Return rows with a model's scores of them, and of several classes its decisions."""
-    if told.task != "multiclass":
-        return Scored(target, scores, None if told.task == "regression" else told.threshold or 0.5)
-    places, known = class_places(told.classes, classes)
-    decision = decide(scores, list(told.classes), told.costs)
+    if rule.task != "multiclass":
+        return Scored(target, scores, rule.evaluation_threshold)
+    places, known = class_places(rule.classes, classes)
+    decision = rule.apply(scores)
     spread = np.zeros((len(scores), known))
     spread[:, places] = scores
     return Scored(target, spread, decision=np.asarray(places)[decision])

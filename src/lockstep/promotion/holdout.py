@@ -18,7 +18,7 @@ from lockstep.evaluation.scored_rows import Scored
 from lockstep.features.matrices import classes_of, encoded_target
 from lockstep.io import read_parquet, sha256_file, sha256_json
 from lockstep.problems.schema import load_schema
-from lockstep.promotion.best_production import decider, inputs_of, scored_from
+from lockstep.promotion.best_production import inputs_of, scored_from
 from lockstep.registry.artifact.disk_cache import keep, read_kept
 from lockstep.registry.artifact.loading import locate, open_seen
 from lockstep.registry.artifact.training_rows import Seen, arrays_of, row_keys, seen_by_training
@@ -181,7 +181,7 @@ def scored(model: Model, model_digest: str, rows: Holdout, root: Path) -> Scored
     if scores is None:
         scores = model.score(inputs)
         _keep(_place(model_digest, rows, root), scores)
-    return scored_from(decider(model), scores, rows.target, rows.classes)
+    return scored_from(model.decision_rule, scores, rows.target, rows.classes)
 
 
 def kept_scores(model_digest: str, rows: Holdout, root: Path) -> NDArray[Any] | None:

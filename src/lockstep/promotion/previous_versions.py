@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lockstep.decision.decision_rule import DecisionRule
 from lockstep.errors import ArtifactError
 from lockstep.io import sha256_json
-from lockstep.promotion.best_production import Decider, scored_from
+from lockstep.promotion.best_production import scored_from
 from lockstep.promotion.holdout import Holdout, kept_scores, scored, seen_by
 from lockstep.registry.artifact.disk_cache import keep, read_kept
 from lockstep.registry.artifact.loading import costs_of, locate, open_version, schema_of
@@ -81,7 +82,7 @@ def scores_of(client: Client, root: Path, version: Version, rows: Holdout) -> Sc
     if facts is not None and scores is not None:
         costs = costs_of(version, f"{version.name} version {version.version}")
         return scored_from(
-            Decider(facts.task, version.threshold, facts.classes, costs),
+            DecisionRule(facts.task, version.threshold, facts.classes, costs),
             scores,
             rows.target,
             rows.classes,

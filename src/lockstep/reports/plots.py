@@ -1,4 +1,4 @@
-"""Pictures of curves: one figure a table of points, the same bytes for the same points."""
+"""Plots of curves: one figure for each table of points, the same bytes for the same points."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lockstep.decision.score_scale import PROBABILITY, to_probability
+from lockstep.decision.score_scale import Scale, to_probability
 from lockstep.errors import DataError
 from lockstep.evaluation.metrics import LOWER_IS_BETTER
 from lockstep.io import whole_file
@@ -42,50 +42,45 @@ _AXES = {
     "calibration": ("predicted", ["observed"]),
     "coverage": ("predicted", ["coverage", "declared"]),
 }
-"""Which columns are drawn where a table holds more than its curve; otherwise the first against all others."""
+"""The columns to draw of some tables; of others the first column against the rest."""
 _NAMES = {
     "fpr": "false positive rate",
     "tpr": "true positive rate",
     "predicted": "mean score",
     "observed": "observed rate of positives",
 }
-"""What an axis of a curve is called where its column's name is too short to be understood."""
+"""Axis labels for columns with short names."""
 _DIAGONAL = ("roc", "calibration")
 _BESIDE = ("ks", "folds")
-"""Curves that leave no room for their legend: it stands beside them."""
+"""Curves that leave no room for a legend; it stands beside them."""
 _WIDE = ("importance", "classes", "confusion_matrix")
 _DOTS = {"predicted_actual": 1, "residuals": 0}
-"""Tables with a dot a row, and the slope of the line through 0 that a perfect model's dots lie on."""
+"""Tables drawn as a dot a row, and the slope of a perfect model's line through 0."""
 _OF_CLASSES = ("precision", "recall", "f1", "roc_auc")
 _MOST_BARS = 25
 _MOST_LINES = 10
 _LONGEST_LABEL = 14
 
 
+_UNKNOWN_SCALE = Scale.recorded({})
+
+
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a model besides its points: marked in the curves of two classes where it is.
-
-    ``metrics`` are those of the rows that are drawn; scale and weight as in ``lockstep.decision.score_scale``.
-    """
+    """Facts of a model to mark in its curves; ``metrics`` are those of the drawn rows."""
 
     threshold: float | None = None
-    score_scale: str = PROBABILITY
-    positive_weight: float = 1.0
+    scale: Scale = _UNKNOWN_SCALE
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, card: Mapping[str, Any], metrics: Mapping[str, float]) -> Facts:
-        """Return what a model's card and its metrics say."""
-        scale, weight = card.get("score_scale", PROBABILITY), card.get("positive_weight", 1.0)
-        return cls(card.get("threshold"), scale, weight, metrics)
+        """Return the facts in a model's card and metrics."""
+        return cls(card.get("threshold"), Scale.recorded(card), metrics)
 
 
 def draw(name: str, table: pd.DataFrame, subject: str = "", facts: Facts | None = None) -> Figure:
-    """Draw a table of points: a confusion matrix, bars of importance, a dot a row, or curves.
-
-    ``name`` is the table's name, one of ``TITLES``; any other is drawn as curves.
-    """
+    """Draw a table of points by its name, one of ``TITLES``; any other is drawn as curves."""
     facts = facts or Facts()
     figure, axes = _canvas(4.5, wide_labels=name in _WIDE, legend_beside=name in _BESIDE)
     if table.empty or table.shape[1] < 2:
@@ -93,8 +88,7 @@ def draw(name: str, table: pd.DataFrame, subject: str = "", facts: Facts | None 
     if name == "classes":
         _class_bars(axes, table)
     elif name in _DIAGONAL and "class" in table:
-        _class_curves(axes, table, *_AXES[name])
-        _tell_auc(axes, name, facts)
+        _class_curves(axes, table, name, facts)
     elif name == "roc":
         _roc(axes, table, facts)
     elif name == "ks":
@@ -118,9 +112,9 @@ def draw(name: str, table: pd.DataFrame, subject: str = "", facts: Facts | None 
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, without a date or the drawing software's version."""
+    """Write a figure as PNG, without date and software version."""
     with whole_file(path) as part, warnings.catch_warnings():
-        # A column of any script is welcome; letters that the drawing's font lacks are drawn as boxes.
+        # Columns may have names in any script; the font draws unknown letters as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(part, format="png", metadata={"Software": None})
 
@@ -128,16 +122,13 @@ def save(figure: Figure, path: Path) -> None:
 def comparison(table: pd.DataFrame, metric: str) -> Figure:
     """Draw one metric of every model type with its interval, the best on top.
 
-    ``table`` has a row a type: columns type, METRIC, and METRIC_low, METRIC_high where known.
+    ``table`` has a row a type, with columns type and METRIC; METRIC_low and METRIC_high if known.
     """
     figure, axes = _canvas(3, wide_labels=True)
     ordered = table.sort_values(metric, ascending=metric not in LOWER_IS_BETTER)
-    errors = None
-    if {f"{metric}_low", f"{metric}_high"} <= set(table.columns):
-        errors = [
-            ordered[metric] - ordered[f"{metric}_low"],
-            ordered[f"{metric}_high"] - ordered[metric],
-        ]
+    low, high, errors = f"{metric}_low", f"{metric}_high", None
+    if {low, high} <= set(table.columns):
+        errors = [ordered[metric] - ordered[low], ordered[high] - ordered[metric]]
     axes.errorbar(ordered[metric], range(len(ordered)), xerr=errors, fmt="o", capsize=4)
     axes.set_yticks(range(len(ordered)), list(ordered["type"]))
     axes.set_xlabel(metric)
@@ -146,7 +137,7 @@ def comparison(table: pd.DataFrame, metric: str) -> Figure:
 
 
 def _canvas(height: float, wide_labels: bool, legend_beside: bool = False) -> tuple[Figure, Axes]:
-    """Return a figure with fixed margins: letting matplotlib find them draws everything twice."""
+    """Return a figure with fixed margins: automatic ones would draw everything twice."""
     width = 8.5 if legend_beside else 6
     figure = Figure(figsize=(width, height), dpi=100)
     margins = {
@@ -159,10 +150,9 @@ def _canvas(height: float, wide_labels: bool, legend_beside: bool = False) -> tu
 
 
 def _curves(axes: Axes, table: pd.DataFrame, x: str, ys: list[str]) -> None:
+    marker = "." if len(table) < 20 else None
     for y in ys:
-        axes.plot(
-            table[x], table[y], marker="." if len(table) < 20 else None, label=y.replace("_", " ")
-        )
+        axes.plot(table[x], table[y], marker=marker, label=y.replace("_", " "))
     _name_axes(axes, x, ys[0] if len(ys) == 1 else "value")
     if x == "iteration":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -176,22 +166,20 @@ def _name_axes(axes: Axes, x: str, y: str) -> None:
 
 
 def _roc(axes: Axes, table: pd.DataFrame, facts: Facts) -> None:
-    """Draw the curve with its area, and where the threshold is on it."""
+    """Draw the curve with its area, and the threshold on it."""
     auc = facts.metrics.get("roc_auc")
     axes.plot(table["fpr"], table["tpr"], label="model" if auc is None else f"AUC {auc:.3f}")
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey", label="by chance")
     if facts.threshold is not None:
         rising = table[::-1]
-        place = [
-            np.interp(facts.threshold, rising["threshold"], rising[rate]) for rate in ("fpr", "tpr")
-        ]
+        place = [np.interp(facts.threshold, rising["threshold"], rising[x]) for x in ("fpr", "tpr")]
         axes.plot(*place, "o", color="black", label=f"threshold {facts.threshold:.4g}")
     _name_axes(axes, "fpr", "tpr")
     axes.legend(loc="lower right")
 
 
 def _ks(axes: Axes, table: pd.DataFrame, threshold: float | None) -> None:
-    """Draw both shares below a score and their difference, its maximum (the KS), and the threshold's."""
+    """Draw both shares below a score, their difference, its maximum (the KS) and the threshold."""
     best = table.iloc[int(table["difference"].argmax())]
     axes.plot(table["score"], table["positives"], label="positives below")
     axes.plot(table["score"], table["negatives"], label="negatives below")
@@ -208,29 +196,27 @@ def _ks(axes: Axes, table: pd.DataFrame, threshold: float | None) -> None:
 
 
 def _calibration(axes: Axes, table: pd.DataFrame, facts: Facts) -> None:
-    """Draw the observed rate by score, and where a calibrated model's points lie on the score's scale."""
+    """Draw the observed rate by score, and a calibrated model's line on the score's scale."""
     axes.plot(table["predicted"], table["observed"], marker=".", label="model")
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey", label="calibrated probabilities")
-    if facts.positive_weight != 1.0:
+    weight = facts.scale.positive_weight
+    if weight != 1.0:
         score = np.linspace(0, 1, 101)
-        odds = f"odds {facts.positive_weight:.3g} times a probability's"
-        label = f"calibrated scores on the {facts.score_scale} scale,\n{odds}"
-        axes.plot(
-            score, to_probability(score, facts.positive_weight), "--", color="grey", label=label
-        )
+        odds = f"odds {weight:.3g} times a probability's"
+        label = f"calibrated scores on the {facts.scale.name} scale,\n{odds}"
+        axes.plot(score, to_probability(score, weight), "--", color="grey", label=label)
     _name_axes(axes, "predicted", "observed")
     axes.legend(loc="upper left", fontsize=8)
 
 
 def _folds(axes: Axes, table: pd.DataFrame) -> None:
-    """Draw every metric fold by fold, the legend in the order of their means, with these and their spread."""
+    """Draw every metric by fold; the legend gives means and spreads, the highest mean first."""
     means = table.drop(columns="fold").mean().sort_values(ascending=False, kind="stable")
     for place, (name, mean) in enumerate(means.items()):
         spread = f" ± {table[name].std():.3g}" if len(table) > 1 else ""
         label = f"{str(name).replace('_', ' ')} {mean:.3g}{spread}"
-        axes.plot(
-            table["fold"], table[name], marker="os^vDPX*<>"[place % 10], markersize=5, label=label
-        )
+        marker = "os^vDPX*<>"[place % 10]
+        axes.plot(table["fold"], table[name], marker=marker, markersize=5, label=label)
     axes.set_xticks(list(table["fold"]))
     _name_axes(axes, "fold", "value")
     _legend_beside(axes)
@@ -240,22 +226,18 @@ def _legend_beside(axes: Axes) -> None:
     axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0, fontsize=8)
 
 
-def _tell_auc(axes: Axes, name: str, facts: Facts) -> None:
-    """Write the area below several classes' ROC curves on top of their legend."""
-    legend, auc = axes.get_legend(), facts.metrics.get("macro_roc_auc")
-    if name == "roc" and legend and auc is not None:
-        legend.set_title(f"mean AUC {auc:.3f}")
-
-
-def _class_curves(axes: Axes, table: pd.DataFrame, x: str, ys: list[str]) -> None:
-    """Draw a curve a class, of many those that the table names first."""
+def _class_curves(axes: Axes, table: pd.DataFrame, name: str, facts: Facts) -> None:
+    """Draw a curve for each class, of many classes for the first ones."""
+    x, ys = _AXES[name]
     shown = list(dict.fromkeys(table["class"].astype(str)))[:_MOST_LINES]
     for label in shown:
         points = table[table["class"].astype(str) == label]
         axes.plot(points[x], points[ys[0]], label=_short(label))
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
     _name_axes(axes, x, ys[0])
-    axes.legend()
+    legend, auc = axes.legend(), facts.metrics.get("macro_roc_auc")
+    if name == "roc" and auc is not None:
+        legend.set_title(f"mean AUC {auc:.3f}")
 
 
 def _class_bars(axes: Axes, table: pd.DataFrame) -> None:
@@ -264,23 +246,20 @@ def _class_bars(axes: Axes, table: pd.DataFrame) -> None:
     places = range(len(top))
     for name, marker in zip(_OF_CLASSES, "o^sD", strict=True):
         axes.plot(top[name], places, linestyle="none", marker=marker, label=name.replace("_", " "))
-    axes.set_yticks(
-        places,
-        [f"{_short(c)} ({n:,})" for c, n in zip(top["class"], top["rows"], strict=True)],
-        fontsize=7,
-    )
+    labels = [f"{_short(c)} ({n:,})" for c, n in zip(top["class"], top["rows"], strict=True)]
+    axes.set_yticks(places, labels, fontsize=7)
     axes.set_xlim(-0.02, 1.02)
     axes.legend()
 
 
 def _short(label: object) -> str:
-    """Return a label as short as a picture has room for; a dollar sign stands for itself."""
+    """Return a label shortened to its room; dollar signs are escaped."""
     text = str(label).replace("$", r"\$")
     return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"
 
 
 def _dots(axes: Axes, table: pd.DataFrame, ideal_slope: int) -> None:
-    """Draw a dot a row, its second column against the first, and where the dots of a perfect model lie."""
+    """Draw a dot a row, its second column against the first, and a perfect model's line."""
     x, y = (str(column) for column in table.columns[:2])
     axes.scatter(table[x], table[y], s=8, alpha=0.4, linewidths=0)
     axes.axline((0, 0), slope=ideal_slope, linestyle=":", color="grey")
@@ -289,9 +268,8 @@ def _dots(axes: Axes, table: pd.DataFrame, ideal_slope: int) -> None:
 
 
 def _bars(axes: Axes, table: pd.DataFrame) -> None:
-    top = table.sort_values(["importance", "feature"], ascending=[False, True]).head(_MOST_BARS)[
-        ::-1
-    ]
+    ordered = table.sort_values(["importance", "feature"], ascending=[False, True])
+    top = ordered.head(_MOST_BARS)[::-1]
     axes.barh(list(top["feature"].astype(str)), list(top["importance"]))
     axes.tick_params(axis="y", labelsize=7)
     axes.set_xlabel("importance")
@@ -303,25 +281,14 @@ def _matrix(axes: Axes, table: pd.DataFrame) -> None:
     counts = table.pivot(index="actual", columns="predicted", values="rows")
     counts = counts.reindex(index=labels, columns=labels).fillna(0).astype(int)
     axes.imshow(counts.to_numpy(), cmap="Blues")
-    if (
-        len(labels) > _MOST_BARS
-    ):  # figures would cover each other; the table beside the picture has them
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("actual")
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("actual")
+    if len(labels) > _MOST_BARS:  # numbers would overlap; the table beside the plot has them
         return
     for row, values in enumerate(counts.to_numpy()):
         for column, value in enumerate(values):
-            dark = 2 * value > counts.to_numpy().max()
-            axes.text(
-                column,
-                row,
-                f"{value:,}",
-                ha="center",
-                va="center",
-                color="white" if dark else "black",
-            )
+            color = "white" if 2 * value > counts.to_numpy().max() else "black"
+            axes.text(column, row, f"{value:,}", ha="center", va="center", color=color)
     upright = len(labels) > 3
     axes.set_xticks(range(len(labels)), [_short(label) for label in labels], rotation=20 * upright)
     axes.set_yticks(range(len(labels)), [_short(label) for label in labels])
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("actual")

@@ -1,15 +1,17 @@
-"""Records in, decisions out: what a prediction is made from and what it says, whatever the model."""
+"""From records to predictions, for every kind of model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lockstep.data.records import Record, records_to_table
-from lockstep.decision.policies import Costs, decide
+from lockstep.decision.decision_rule import DecisionRule
+from lockstep.decision.policies import Costs
 from lockstep.errors import DataError
 from lockstep.evaluation.intervals import bounds
 from lockstep.evaluation.metrics import SCORE_DECIMALS
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Model:
-    """A pipeline that was checked, with all that is needed to predict and to say by what."""
+    """A checked pipeline with what it takes to predict, and what identifies it in answers."""
 
     pipeline: Any
     schema: Schema
@@ -37,15 +39,23 @@ class Model:
     interval: dict[str, Any] | None = None
     costs: Costs | None = None
 
-    @property
+    @cached_property
     def classes(self) -> list[Any]:
-        """The labels of a multiclass target in the order of the model's scores; they lie in the artifact itself."""
+        """The labels of a multiclass target in the order of the scores, read from the artifact."""
         return list(getattr(self.pipeline.named_steps["encoder"], CLASSES))
+
+    @cached_property
+    def decision_rule(self) -> DecisionRule:
+        """How its scores become classes."""
+        task = self.schema.task
+        classes = self.classes if task == "multiclass" else ()
+        return DecisionRule(task, self.threshold, classes, self.costs)
 
     def score(self, table: pd.DataFrame) -> np.ndarray:
         """Return each row's score, float64.
 
-        The positive class's probability (rows,), those of several classes (rows, classes), or the prediction (rows,).
+        Binary: the positive class's probability (rows,). Multiclass: probabilities (rows, classes).
+        Regression: the prediction (rows,).
         """
         if self.schema.task == "regression":
             return np.asarray(self.pipeline.predict(table), dtype=np.float64)
@@ -56,52 +66,55 @@ class Model:
 def predict(
     model: Model, records: Sequence[Record], threshold: float | None = None
 ) -> list[dict[str, Any]]:
-    """Check the records against the model's schema and return one plain dictionary for each.
+    """Check records against the model's schema and return one plain dictionary for each.
 
-    ``threshold`` replaces the model's own; a record that does not fit is a DataError that names what to change.
+    ``threshold`` replaces the model's own. A record that does not fit raises DataError.
     """
     table = records_to_table(model.schema, records)
-    found = OUTCOMES[model.schema.task](model, model.score(table), threshold)
-    return [{"row": number, **one, **_origin(model)} for number, one in enumerate(found, start=1)]
+    outcomes = OUTCOMES[model.schema.task](model, model.score(table), threshold)
+    origin = {
+        "model": model.name,
+        "version": model.version,
+        "stage": model.stage,
+        "run_id": model.run_id,
+        "model_digest": model.digest,
+    }
+    return [{"row": number, **one, **origin} for number, one in enumerate(outcomes, start=1)]
 
 
-def _of_two(model: Model, scores: np.ndarray, threshold: float | None) -> list[dict[str, Any]]:
+def _binary(model: Model, scores: np.ndarray, threshold: float | None) -> list[dict[str, Any]]:
     used = model.threshold if threshold is None else threshold
     if used is None:
         raise DataError(f"{model.name} records no threshold; give one with --threshold")
     codes = model.schema.columns[model.schema.target].codes
     meanings = [meaning or str(code) for code, meaning in codes.items()] or ["", ""]
-    decisions = [int(score >= used) for score in scores.tolist()]
+    decided = replace(model.decision_rule, threshold=used).apply(scores)
     return [
-        {
-            "probability": score,
-            "decision": decision,
-            "meaning": meanings[decision],
-            "threshold": used,
-        }
-        for score, decision in zip(scores.tolist(), decisions, strict=True)
+        {"probability": score, "decision": place, "meaning": meanings[place], "threshold": used}
+        for score, place in zip(scores.tolist(), decided.tolist(), strict=True)
     ]
 
 
-def _of_several(model: Model, scores: np.ndarray, threshold: float | None) -> list[dict[str, Any]]:
+def _multiclass(model: Model, scores: np.ndarray, threshold: float | None) -> list[dict[str, Any]]:
     if threshold is not None:
         raise DataError(
-            f"{model.name} decides among {scores.shape[1]} classes, by no threshold; leave --threshold out"
+            f"{model.name} decides among {scores.shape[1]} classes, not by a threshold; "
+            "leave --threshold out"
         )
-    classes, codes = model.classes, model.schema.columns[model.schema.target].codes
-    decided = [classes[place] for place in decide(scores, classes, model.costs)]
+    classes, meanings = model.classes, model.schema.columns[model.schema.target].codes
     names = [str(label) for label in classes]
+    decided = [classes[place] for place in model.decision_rule.apply(scores)]
     return [
         {
             "probabilities": dict(zip(names, chances, strict=True)),
             "decision": label,
-            "meaning": codes.get(label, ""),
+            "meaning": meanings.get(label, ""),
         }
         for chances, label in zip(scores.tolist(), decided, strict=True)
     ]
 
 
-def _of_numbers(model: Model, scores: np.ndarray, threshold: float | None) -> list[dict[str, Any]]:
+def _regression(model: Model, scores: np.ndarray, threshold: float | None) -> list[dict[str, Any]]:
     if model.interval is None:
         return [{"prediction": score} for score in scores.tolist()]
     low, high = bounds(model.interval, scores)
@@ -113,18 +126,7 @@ def _of_numbers(model: Model, scores: np.ndarray, threshold: float | None) -> li
 
 
 OUTCOMES: dict[str, Callable[[Model, np.ndarray, float | None], list[dict[str, Any]]]] = {
-    "binary": _of_two,
-    "multiclass": _of_several,
-    "regression": _of_numbers,
+    "binary": _binary,
+    "multiclass": _multiclass,
+    "regression": _regression,
 }
-"""What a prediction says, by task: from a model, its scores of the rows and another threshold, a dictionary a row."""
-
-
-def _origin(model: Model) -> dict[str, Any]:
-    return {
-        "model": model.name,
-        "version": model.version,
-        "stage": model.stage,
-        "run_id": model.run_id,
-        "model_digest": model.digest,
-    }
