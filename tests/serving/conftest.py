@@ -23,7 +23,7 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.models.scoring.prediction import Model
 from lockstep.models.workspace import load_file
 from lockstep.problems.schema import Schema, load_schema
-from lockstep.serving.model_source import Source
+from lockstep.serving.model_source import ModelSource
 from lockstep.serving.settings import load_serving
 
 PROJECT = Path(__file__).parents[2]
@@ -213,16 +213,16 @@ def rest_of(connection: socket.socket) -> bytes:
 
 
 @pytest.fixture
-def source_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Source]:
+def source_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModelSource]:
     """Start what a server over a workspace would answer from, in this process."""
 
-    def start(root: Path, **variables: str) -> Source:
+    def start(root: Path, **variables: str) -> ModelSource:
         monkeypatch.chdir(root)
         # MLflow leaves there what it was connected to.
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
         for name, value in {"PROBLEM": "accidents", **variables}.items():
             monkeypatch.setenv(name, value)
-        source = Source(load_serving(root), root)
+        source = ModelSource(load_serving(root), root)
         source.start()
         return source
 

@@ -9,10 +9,10 @@ from tests.serving.conftest import NAME, PROJECT, RECORD
 
 from lockstep.config.settings import CONFIG_FILE
 from lockstep.errors import LockstepError, UsageError
-from lockstep.serving.deploy import (
+from lockstep.serving.deployment import (
     PACKAGES,
-    _check_answers,
-    asked,
+    ask,
+    check_answers,
     check_decision,
     requirements,
     started,
@@ -48,7 +48,7 @@ def test_a_deployment_serves_with_nothing_but_its_own_folder(bundle, own_decisio
     write_deployment(bundle, output, own_decision)
     assert not list(output.rglob("*.pyc"))
     with started(output, Path(sys.executable)) as address:
-        told, version = asked(f"{address}/predict", RECORD), asked(f"{address}/version")
+        told, version = ask(f"{address}/predict", RECORD), ask(f"{address}/version")
     content = json.loads((bundle / "bundle.json").read_text())
     assert (told["version"], told["run_id"]) == (2, content["run_id"])
     assert version["model_digest"] == content["model_digest"]
@@ -60,7 +60,7 @@ def test_a_deployment_serves_with_nothing_but_its_own_folder(bundle, own_decisio
     check_decision(version, output)
     with pytest.raises(LockstepError, match=r"not by threshold 0\.321 and band 0\.02"):
         check_decision(version | {"approval_band": 0}, output)
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="exists already"):
         write_deployment(bundle, output, PROJECT)
 
 
@@ -81,14 +81,14 @@ def test_a_deployment_that_answers_with_another_model_fails_its_check():
         "contributions": {"x": 0.5},
         "margin": 1.5,
     }
-    _check_answers(good, good, {"model_digest": "a"}, told)
+    check_answers(good, good, {"model_digest": "a"}, told)
     for predicted, explained, digest, message in (
         (good, good, "b", "another model"),
-        (good, {**good, "probability": 0.6}, "a", "do not answer alike"),
+        (good, {**good, "probability": 0.6}, "a", "give different answers"),
         (good, {**good, "margin": 2.0}, "a", "miss the margin"),
     ):
         with pytest.raises(LockstepError, match=message):
-            _check_answers(predicted, explained, {"model_digest": digest}, told)
+            check_answers(predicted, explained, {"model_digest": digest}, told)
 
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path):

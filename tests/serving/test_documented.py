@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
-from typing import Any, get_args
+from typing import Any
 
 from tests.serving.conftest import PROJECT, Answer, Followed, Running
 
@@ -152,7 +152,7 @@ def test_the_limits_that_are_told_are_those_in_force():
     assert f"takes up to {limits.explain_rows:,} records" in text
     assert f"(headers: {HEADER_SECONDS:g} s); headers above {HEADER_BYTES // 1024} KiB" in text
     assert f"at most {records.MOST_FAULTS}" in text
-    for scale in get_args(settings.Scale):
+    for scale in settings.SCALES:
         assert f"`{scale}`" in text
 
 
@@ -187,9 +187,9 @@ def test_a_key_is_made_as_the_page_says(tmp_path):
     )
     key, line = re.findall(r": (\S+)$", ended.stdout, re.MULTILINE)
     (tmp_path / "keys").write_text(line)
-    from lockstep.serving.api_keys import Keys
+    from lockstep.serving.api_keys import ApiKeys
 
-    assert Keys(tmp_path / "keys").name_of(key) == "NAME"
+    assert ApiKeys(tmp_path / "keys").name_of(key) == "NAME"
 
 
 def test_targets_and_functions_that_the_page_names_are_there():

@@ -4,7 +4,7 @@ import pytest
 
 from lockstep.errors import ConfigError
 from lockstep.serving import api_keys as module
-from lockstep.serving.api_keys import Keys, hashed, new_key, read_keys
+from lockstep.serving.api_keys import ApiKeys, hashed, new_key, read_keys
 
 
 def test_a_file_holds_hashes_and_the_key_opens(tmp_path):
@@ -13,7 +13,7 @@ def test_a_file_holds_hashes_and_the_key_opens(tmp_path):
     path.write_text(f"# ours\n{line}  # since May\n\n")
     assert key not in path.read_text()
     assert read_keys(path) == {hashed(key): "batch"}
-    known = Keys(path)
+    known = ApiKeys(path)
     assert known.name_of(key) == "batch"
     assert known.name_of(key[:-1]) is None
     assert known.name_of("") is None
@@ -24,7 +24,7 @@ def test_a_changed_file_is_read_again_and_a_broken_one_keeps_the_keys(tmp_path, 
     (old, old_line), (new, new_line) = new_key("old"), new_key("new")
     path = tmp_path / "keys"
     path.write_text(old_line)
-    known = Keys(path)
+    known = ApiKeys(path)
     path.write_text(f"{old_line}\n{new_line}\n")
     assert (known.name_of(old), known.name_of(new)) == ("old", "new")
     path.write_text("nonsense")
@@ -41,7 +41,7 @@ def test_the_file_is_not_looked_at_for_every_request(tmp_path):
     key, line = new_key("one")
     path = tmp_path / "keys"
     path.write_text(line)
-    known = Keys(path)
+    known = ApiKeys(path)
     path.write_text(new_key("other")[1])
     assert known.name_of(key) == "one"
     known._looked = time.monotonic() - 1
@@ -54,9 +54,9 @@ def test_the_file_is_not_looked_at_for_every_request(tmp_path):
 def test_a_file_without_keys_is_refused(tmp_path, text, message):
     (tmp_path / "keys").write_text(text)
     with pytest.raises(ConfigError, match=message):
-        Keys(tmp_path / "keys")
+        ApiKeys(tmp_path / "keys")
 
 
 def test_a_missing_file_says_how_to_make_a_key(tmp_path):
     with pytest.raises(ConfigError, match="--new-key NAME"):
-        Keys(tmp_path / "none")
+        ApiKeys(tmp_path / "none")

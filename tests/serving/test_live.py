@@ -223,7 +223,7 @@ def test_without_any_model_it_does_not_start_and_says_both_reasons(root):
 
 
 def test_a_threshold_of_another_scale_is_refused(root, source_of):
-    with pytest.raises(ConfigError, match="meant on the balanced scale"):
+    with pytest.raises(ConfigError, match="assumes the balanced scale"):
         source_of(root, DECISION_THRESHOLD="0.4542", DECISION_SCALE="balanced")
 
 
@@ -241,7 +241,7 @@ def test_threshold_band_and_time_limit_belong_to_a_server_and_an_open_one_is_war
         HOST="0.0.0.0", DECISION_THRESHOLD=f"{near + 0.001}", APPROVAL_BAND="0.01", REQUEST_SECONDS="1",
         PREDICTION_LOG="kept",
     )  # fmt: skip
-    assert "no key is asked for; set API_KEYS_FILE" in server.log.read_text()
+    assert "can use it without a key; set API_KEYS_FILE" in server.log.read_text()
     told = server.post("/predict", [RECORD, {**RECORD, "agg_": 3 - RECORD["agg_"]}]).json
     (there, other), threshold = told["predictions"], told["threshold"]
     assert threshold == pytest.approx(near + 0.001)

@@ -5,7 +5,7 @@ import pytest
 from lockstep.config.settings import LimitsSection
 from lockstep.data.records import check_record
 from lockstep.problems.schema import load_schema, problem_names
-from lockstep.serving.form_page import page
+from lockstep.serving.form_page import form_page
 from lockstep.serving.openapi import example, openapi
 
 
@@ -39,7 +39,7 @@ def test_types_ranges_and_codes_come_from_the_schema():
 @pytest.mark.parametrize("problem", problem_names())
 def test_the_page_has_a_field_a_feature_and_fetches_nothing_from_elsewhere(problem):
     schema = load_schema(problem)
-    text = page(schema)
+    text = form_page(schema)
     assert re.findall(r'<(?:input|select) name="(\w+)"', text) == schema.feature_names
     assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", text)
     assert "@" not in re.sub(r"@media", "", text.split("<script>")[0])

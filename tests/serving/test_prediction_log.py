@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lockstep.config.settings import PredictionLogSection
-from lockstep.serving.background_writer import Spool
+from lockstep.serving.background_writer import BackgroundWriter
 from lockstep.serving.prediction_log import (
     PREDICTIONS,
     Entry,
@@ -27,7 +27,7 @@ def write(folder, *items, **rules):
     log.start()
     for item in items:
         log.add(item) if isinstance(item, Entry) else log.label(item)
-    log.spool.close()
+    log.writer.close()
     return log
 
 
@@ -100,12 +100,12 @@ def test_a_queue_that_is_full_drops_and_counts_and_never_waits():
         assert going.wait(10)
         written.extend(batch)
 
-    spool = Spool(slow, most_bytes=100, every=0.01)
-    spool.start()
-    taken = [spool.put(number, 30) for number in range(50)]
+    writer = BackgroundWriter(slow, most_bytes=100, every=0.01)
+    writer.start()
+    taken = [writer.put(number, 30) for number in range(50)]
     going.set()
-    spool.close()
-    assert spool.dropped == taken.count(False) > 0
+    writer.close()
+    assert writer.dropped == taken.count(False) > 0
     assert written == [number for number, was in enumerate(taken) if was]
 
 
@@ -113,9 +113,9 @@ def test_a_full_disk_is_told_and_costs_no_answer():
     def full(batch):
         raise OSError(28, "No space left on device")
 
-    spool = Spool(full, most_bytes=1000, every=0.01)
-    spool.put(1, 10)
-    spool.start()
-    spool.close()
-    assert spool.dropped == 1
-    assert "No space left" in spool.fault
+    writer = BackgroundWriter(full, most_bytes=1000, every=0.01)
+    writer.put(1, 10)
+    writer.start()
+    writer.close()
+    assert writer.dropped == 1
+    assert "No space left" in writer.fault

@@ -10,37 +10,44 @@ from lockstep.decision.score_scale import equivalent
 from lockstep.errors import ArtifactError, ConfigError
 from lockstep.models.scoring.prediction import Model
 from lockstep.problems.schema import Schema, load_schema
-from lockstep.serving.loaded_model import Decision, Opened, _check_signature, decision_of
-from lockstep.serving.settings import Rule
+from lockstep.serving.loaded_model import (
+    CheckedModel,
+    ServedDecision,
+    _check_signature,
+    decision_of,
+)
+from lockstep.serving.settings import DecisionSettings
 
 ACCIDENTS = load_schema("accidents")
 MODEL = Model(pipeline=None, schema=ACCIDENTS, threshold=0.4, name="M", version=3)
-BALANCED = Opened(MODEL, "registry", "", {"score_scale": "balanced", "positive_weight": "4.0"})
-PLAIN = Opened(MODEL, "registry", "", {"score_scale": "sigmoid", "class_ratio": "4.0"})
+BALANCED = CheckedModel(
+    MODEL, "registry", "", {"score_scale": "balanced", "positive_weight": "4.0"}
+)
+PLAIN = CheckedModel(MODEL, "registry", "", {"score_scale": "sigmoid", "class_ratio": "4.0"})
 chances = st.floats(0.001, 0.999)
 weights = st.floats(0.01, 100)
 
 
-def rule(threshold=None, scale=None, band=0.0) -> Rule:
-    return Rule(threshold, scale, band, "the variable DECISION_THRESHOLD")
+def rule(threshold=None, scale=None, band=0.0) -> DecisionSettings:
+    return DecisionSettings(threshold, scale, band, "the variable DECISION_THRESHOLD")
 
 
 def test_the_models_own_threshold_where_nobody_gives_one():
     found = decision_of(PLAIN, rule())
     assert found is not None
-    assert (found.threshold, found.scale, found.source) == (0.4, "probability", "the model")
+    assert (found.threshold, found.scale.name, found.source) == (0.4, "probability", "the model")
     assert found.words == tuple(ACCIDENTS.columns[ACCIDENTS.target].codes.values())
 
 
 def test_a_threshold_of_the_models_scale_is_taken():
     found = decision_of(BALANCED, rule(0.4542, "balanced"))
     assert found is not None
-    assert (found.threshold, found.scale) == (0.4542, "balanced")
+    assert (found.threshold, found.scale.name) == (0.4542, "balanced")
 
 
 def test_a_threshold_of_another_scale_is_refused_with_its_equivalent():
     with pytest.raises(
-        ConfigError, match="meant on the balanced scale, M version 3 scores on the probability"
+        ConfigError, match="assumes the balanced scale, but M version 3 gives probability scores"
     ) as e:
         decision_of(PLAIN, rule(0.5, "balanced"))
     assert "DECISION_THRESHOLD=0.2 DECISION_SCALE=probability" in str(e.value)
@@ -67,8 +74,9 @@ def test_a_threshold_of_one_has_itself_as_its_equivalent():
 
 @given(chances, chances, st.floats(0, 0.4))
 def test_every_score_has_one_of_three_words(score, threshold, band):
-    decision = Decision(threshold, "probability", band, ("approve", "reject"), "")
-    ((chosen, word),) = decision.of(np.array([score]))
+    words = ("approve", "reject")
+    decision = ServedDecision("binary", threshold, band=band, words=words, source="")
+    ((chosen, word),) = decision.outcomes(np.array([score]))
     if band and abs(score - threshold) <= band:
         assert (chosen, word) == (None, "review")
     else:
@@ -93,7 +101,7 @@ def test_a_model_that_would_refuse_what_is_answered_now_does_not_take_over():
     content["columns"][optional.name]["missing"] = False
     stricter = Schema.model_validate(content)
     challenger = replace(PLAIN, model=replace(MODEL, schema=stricter, version=4))
-    served = SimpleNamespace(model=MODEL, where="M version 3")
+    served = SimpleNamespace(model=MODEL, title="M version 3")
     with pytest.raises(
         ArtifactError, match=f"M version 4 does not take .* {optional.name} may not be missing"
     ):

@@ -18,9 +18,9 @@ def configure(root: Path, text: str) -> None:
 def test_the_shipped_configuration_decides_credit_risk_by_the_business_threshold():
     found = load_serving(PROJECT, environ={})
     assert (found.problem, found.host, found.port) == ("credit_risk", "127.0.0.1", 8000)
-    rule = found.rule_for("credit_risk")
+    rule = found.decision_for("credit_risk")
     assert (rule.threshold, rule.scale, rule.band) == (0.4542, "balanced", 0)
-    assert found.rule_for("accidents").threshold is None
+    assert found.decision_for("accidents").threshold is None
 
 
 def test_the_environment_goes_before_dot_env_and_that_before_the_file(tmp_path):
@@ -39,11 +39,11 @@ def test_a_threshold_of_the_environment_is_meant_on_the_configured_scale_unless_
 ):
     configure(tmp_path, "serving: {decisions: {accidents: {threshold: 0.3, scale: balanced}}}\n")
     assert (
-        load_serving(tmp_path, {"DECISION_THRESHOLD": "0.2"}).rule_for("accidents").scale
+        load_serving(tmp_path, {"DECISION_THRESHOLD": "0.2"}).decision_for("accidents").scale
         == "balanced"
     )
     given = load_serving(tmp_path, {"DECISION_THRESHOLD": "0.2", "DECISION_SCALE": "probability"})
-    assert (given.rule_for("accidents").threshold, given.rule_for("accidents").scale) == (
+    assert (given.decision_for("accidents").threshold, given.decision_for("accidents").scale) == (
         0.2,
         "probability",
     )

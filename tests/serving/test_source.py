@@ -35,7 +35,7 @@ def test_an_address_that_is_none_ends_the_start(root, source_of):
 def test_a_production_that_is_empty_may_fill_and_the_file_answers_meanwhile(root, source_of):
     source = source_of(root, **LOCAL, **FILE, MLFLOW_MODEL_NAME=NAME)
     assert source.served is not None
-    assert source.served.opened.source == "path"
+    assert source.served.checked.source == "path"
     assert "no version in Production" in source.fault
     promote(connect(load_settings(root, environ={}), root), NAME, 2)
     source.look()

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.errors import DataError
-from lockstep.serving.microbatch import Together
+from lockstep.serving.microbatch import MicroBatcher
 from lockstep.serving.request_parsing import Read
 
 
 def all_at_once(asked: list[tuple[object, Read]]) -> list[object]:
     async def ask() -> list[object]:
-        together = Together()
+        together = MicroBatcher()
         waiting = [together.score(scorer, read) for scorer, read in asked]
         return await asyncio.gather(*waiting, return_exceptions=True)
 
@@ -67,7 +67,7 @@ def test_a_fault_meets_only_the_request_that_has_it():
 
 def test_a_request_that_was_given_up_hinders_nobody():
     async def ask() -> np.ndarray:
-        together, scorer = Together(), Counting()
+        together, scorer = MicroBatcher(), Counting()
         given_up = asyncio.create_task(together.score(scorer, amounts(1.0)))
         kept = asyncio.create_task(together.score(scorer, amounts(2.0)))
         await asyncio.sleep(0)

@@ -25,7 +25,7 @@ from lockstep.promotion.promotion_checks import run_recorded, way_back, winning
 from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store.connection import translating_mlflow_errors
 from lockstep.registry.store.versions import Version
-from lockstep.serving.loaded_model import Opened, Served, decision_of, prepare
+from lockstep.serving.loaded_model import CheckedModel, ServedModel, decision_of, prepare
 from lockstep.serving.model_source import open_path
 from lockstep.serving.openapi import example
 from lockstep.serving.responses import explained, predicted
@@ -64,12 +64,12 @@ class Deployment:
         return self.folder
 
     @computed_once
-    def opened(self) -> Opened:
+    def opened(self) -> CheckedModel:
         """The bundle's model, opened with all its checks."""
         return open_path(replace(self.settings, model_path=str(self.bundle)), self.root)
 
     @computed_once
-    def served(self) -> Served:
+    def served(self) -> ServedModel:
         """What would answer requests."""
         return prepare(self.opened, self.settings)
 
@@ -135,11 +135,11 @@ def golden_rows(case: Deployment) -> Answer:
 
 def configuration(case: Deployment) -> Answer:
     """Check that the API's threshold and its scale fit the model."""
-    rule = case.settings.rule_for(case.opened.model.schema.name)
+    rule = case.settings.decision_for(case.opened.model.schema.name)
     decision = decision_of(case.opened, rule)
     if decision is None:
         return True, f"a {case.opened.model.schema.task} model is decided by no threshold"
-    fits = f"threshold {decision.threshold:g} on the {decision.scale} scale (from {decision.source}) fits"
+    fits = f"threshold {decision.threshold:g} on the {decision.scale.name} scale (from {decision.source}) fits"
     told = rates_told(logged_rates(case), decision.words, case.opened.model.schema.positive)
     own = case.opened.model.threshold
     if told and own is not None and own != decision.threshold:

@@ -1,4 +1,4 @@
-"""API keys: several, kept as hashes in a file that is read again when it changes, so that a key is rotated at once."""
+"""API keys: a file holds their hashes. It is read again when it changes, so keys rotate at once."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from lockstep.errors import ConfigError
 
 _LINE = re.compile(r"(?P<name>[\w.-]{1,64}):(?P<digest>[0-9a-f]{64})")
 _LOOK_AGAIN = 0.5
-"""Seconds between two looks at the file: longest that a withdrawn key still opens."""
+"""Seconds between two looks at the file: a withdrawn key works at most that long."""
 
 
 def new_key(name: str) -> tuple[str, str]:
-    """Return a new key and its line for the file. 256 random bits need no slow hash: nobody can try them."""
+    """Return a new key and its line for the file. 256 random bits need no slow hash."""
     key = f"lk_{secrets.token_urlsafe(32)}"
     line = f"{name}:{hashed(key)}"
     if not _LINE.fullmatch(line):
         raise ConfigError(
-            f"'{name}' is no name of a key; use up to 64 letters, digits, '.', '_' and '-'"
+            f"'{name}' is no key name; use up to 64 letters, digits, '.', '_' and '-'"
         )
     return key, line
 
@@ -34,12 +34,13 @@ def hashed(key: str) -> str:
 
 
 def read_keys(path: Path) -> dict[str, str]:
-    """Return names by hash; a file that is missing, holds no key or something else is a ConfigError."""
+    """Return names by hash; ConfigError for a missing, empty or malformed file."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise ConfigError(
-            f"API_KEYS_FILE {path} is missing; `python -m lockstep.serving --new-key NAME` makes a key"
+            f"API_KEYS_FILE {path} is missing; "
+            "`python -m lockstep.serving --new-key NAME` makes a key"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"API_KEYS_FILE {path} cannot be read: {error}") from error
@@ -58,8 +59,8 @@ def read_keys(path: Path) -> dict[str, str]:
 
 
 @dataclass
-class Keys:
-    """The keys of a file. A change that cannot be read keeps the ones before, and ``fault`` says so."""
+class ApiKeys:
+    """The keys of a file; an unreadable change keeps the previous keys and sets ``fault``."""
 
     path: Path
     fault: str = ""
@@ -73,7 +74,7 @@ class Keys:
         self._looked = time.monotonic()
 
     def name_of(self, key: str) -> str | None:
-        """Return whose key this is; None where it is nobody's. A look-up by hash tells nothing by its time."""
+        """Return the name of a key, None if it is unknown. Looking up hashes leaks no timing."""
         if time.monotonic() - self._looked > _LOOK_AGAIN:
             self._look()
         return self._known.get(hashed(key))
@@ -88,11 +89,11 @@ class Keys:
             self._known = read_keys(self.path)
             self.fault = ""
         except ConfigError as error:
-            self.fault = f"{error}; the keys read before are still in force"
+            self.fault = f"{error}; the previous keys stay valid"
 
     def _stamp(self) -> tuple[int, int, int]:
         try:
-            told = os.stat(self.path)
+            stat = os.stat(self.path)
         except OSError:
             return (0, 0, 0)
-        return told.st_mtime_ns, told.st_size, told.st_ino
+        return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -1,7 +1,7 @@
-"""The application: its routes, and around each of them the bounds, the counting and the log.
+"""The application: its routes, and around each of them the limits, the metrics and the logs.
 
-FastAPI carries the description and its pages. The routes that are asked thousands of times a second are called from
-one table before its routing, as plain functions from a request to an answer: validation comes from the schema.
+FastAPI carries only the API description and its pages. The frequent routes are plain functions from
+a request to a reply, called from one table before FastAPI's routing. Validation uses the schema.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from swagger_ui_bundle import swagger_ui_path
 
-from lockstep.serving.api_keys import Keys
+from lockstep.serving.api_keys import ApiKeys
 from lockstep.serving.connection_limits import FULL
 from lockstep.serving.feedback import read_labels
 from lockstep.serving.http_request import (
     CLOSE,
     HTML,
     TEXT,
-    Exchange,
-    Gone,
+    ClientDisconnected,
     Headers,
+    HttpRequest,
     Receive,
     Refusal,
     Reply,
@@ -38,20 +38,20 @@ from lockstep.serving.http_request import (
     refused,
     send_reply,
 )
-from lockstep.serving.loaded_model import Served
-from lockstep.serving.microbatch import Together
-from lockstep.serving.model_source import Source
+from lockstep.serving.loaded_model import ServedModel
+from lockstep.serving.microbatch import MicroBatcher
+from lockstep.serving.model_source import ModelSource
 from lockstep.serving.prediction_log import Entry, PredictionLog
 from lockstep.serving.request_parsing import Refused
-from lockstep.serving.responses import Answered, answered, explained, predicted
+from lockstep.serving.responses import Answer, explained, predicted, predictions
 from lockstep.serving.settings import ServingSettings
 from lockstep.serving.telemetry import JsonLog, Metrics, utc
 
-Handler = Callable[[Exchange], Awaitable[Reply]]
-Answer = Callable[[Served, bytes, int], Answered]
+Handler = Callable[[HttpRequest], Awaitable[Reply]]
+AnswerFunction = Callable[[ServedModel, bytes, int], Answer]
 
 INLINE_BYTES = 64 * 1024
-"""Bodies up to this size (about 200 records) are answered at once, larger ones in a thread, so that nobody waits."""
+"""Bodies up to this size (about 200 records) are answered in the event loop, larger in a thread."""
 _THREADS, _MOST_WAITING = 2, 32
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 _DOCS_FILES = {
@@ -59,26 +59,26 @@ _DOCS_FILES = {
     "swagger-ui.css": b"text/css; charset=utf-8",
     "favicon-32x32.png": b"image/png",
 }
-"""What the page of /docs fetches, and what it is."""
-_KEPT: Headers = ((b"cache-control", b"max-age=86400"),)
+"""The files that the page /docs loads, and their content types."""
+_CACHED: Headers = ((b"cache-control", b"max-age=86400"),)
 
 
 class Api(FastAPI):
     """The application over one source of models."""
 
-    def __init__(self, settings: ServingSettings, source: Source, log: JsonLog) -> None:
+    def __init__(self, settings: ServingSettings, source: ModelSource, log: JsonLog) -> None:
         super().__init__(docs_url=None, redoc_url=None, openapi_url=None, lifespan=self._life)
         self.settings, self.source, self.log = settings, source, log
         self.limits, self.metrics = settings.limits, Metrics()
-        self.keys = None if settings.api_keys_file is None else Keys(settings.api_keys_file)
+        self.keys = None if settings.api_keys_file is None else ApiKeys(settings.api_keys_file)
         folder = settings.prediction_folder
         self.predictions = (
             None if folder is None else PredictionLog(folder, settings.prediction_log)
         )
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="batches")
         self._waiting = 0
-        self._together = Together()
-        self._announced: Served | None = None
+        self._batcher = MicroBatcher()
+        self._announced: ServedModel | None = None
         self._fault_log = logging.getLogger("uvicorn.lockstep")
         self._table: dict[str, dict[str, Handler]] = {
             "/predict": {"POST": self._predict},
@@ -86,7 +86,7 @@ class Api(FastAPI):
             "/feedback": {"POST": self._feedback},
             "/version": {"GET": self._version},
             "/health": {"GET": self._health},
-            "/health/live": {"GET": self._live},
+            "/health/live": {"GET": _live},
             "/health/ready": {"GET": self._ready},
             "/metrics": {"GET": self._metrics},
             "/openapi.json": {"GET": self._openapi},
@@ -98,108 +98,99 @@ class Api(FastAPI):
 
     # ---- around every request -------------------------------------------------------------------
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, whatever it is; count it and write its line."""
+        """Answer one request; count it and log its line."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        exchange = Exchange(scope, receive)
-        methods = self._table.get(scope["path"])
+        request = HttpRequest(scope, receive)
         try:
-            reply = await self._replied(exchange, methods)
-            await send_reply(send, reply, exchange.request_id)
+            reply = await self._reply(request)
+            await send_reply(send, reply, request.request_id)
             status = reply.status
-        except Gone:
+        except ClientDisconnected:
             status = 499
-        self._note(exchange, status)
+        seconds = time.perf_counter() - request.began
+        self.metrics.count(request.route, status, seconds, request.rows)
+        self.log.request(request, status, seconds)
 
-    async def _replied(self, exchange: Exchange, methods: dict[str, Handler] | None) -> Reply:
+    async def _reply(self, request: HttpRequest) -> Reply:
         try:
-            return await self._handler(exchange, methods)(exchange)
+            return await self._handler(request)(request)
         except Refusal as refusal:
-            closing = await exchange.drain(self.limits.body_seconds)
-            refusal.headers += closing
-            return refused(refusal, exchange.request_id)
+            refusal.headers += await request.drain(self.limits.body_seconds)
+            return refused(refusal, request.request_id)
         except Refused as fault:
-            return refused(_as_refusal(fault), exchange.request_id)
-        except Gone:
+            return refused(_as_refusal(fault), request.request_id)
+        except ClientDisconnected:
             raise
-        except Exception:  # noqa: BLE001  a fault of ours: told in the log by its place, and answered like all else
+        except Exception:  # noqa: BLE001  a bug of ours: its place is logged, the client gets a 500
             self._fault_log.exception("a request failed")
-            return refused(
-                Refusal(500, "the server failed; its log says where", headers=CLOSE),
-                exchange.request_id,
-            )
+            failure = Refusal(500, "the server failed; its log says where", headers=CLOSE)
+            return refused(failure, request.request_id)
 
-    def _handler(self, exchange: Exchange, methods: dict[str, Handler] | None) -> Handler:
-        """Return what answers a path and method; Refusal 404 or 405 where nothing does."""
+    def _handler(self, request: HttpRequest) -> Handler:
+        """Return the handler of a path and method; Refusal 404 or 405 where there is none."""
+        methods = self._table.get(request.scope["path"])
         if methods is None:
             known = [path for path in self._table if not path.startswith("/docs/")]
             raise Refusal(404, f"there is nothing here; known: {', '.join(known)}")
-        exchange.route = exchange.scope["path"]
-        if FULL in exchange.scope:
+        request.route = request.scope["path"]
+        if FULL in request.scope:
             raise _busy(CLOSE)
-        method = exchange.scope["method"]
+        method = request.scope["method"]
         handler = methods.get("GET" if method == "HEAD" else method)
         if handler is None:
             allowed = ", ".join(methods)
             raise Refusal(405, f"use {allowed} here", headers=((b"allow", allowed.encode()),))
         return handler
 
-    def _note(self, exchange: Exchange, status: int) -> None:
-        seconds = time.perf_counter() - exchange.began
-        self.metrics.count(exchange.route, status, seconds, exchange.rows)
-        self.log.request(exchange, status, seconds)
-
     # ---- routes ---------------------------------------------------------------------------------
-    async def _predict(self, exchange: Exchange) -> Reply:
-        body = await self._asked(exchange)
-        served = self._served(exchange)
+    async def _predict(self, request: HttpRequest) -> Reply:
+        body = await self._checked_body(request)
+        served = self._served(request)
         if len(body) > INLINE_BYTES:
-            return await self._in_thread(exchange, served, body, predicted, self.limits.rows)
+            return await self._in_thread(request, served, body, predicted, self.limits.rows)
         read = served.reader.read(body, self.limits.rows)
-        scores = await self._together.score(served.scorer, read)
-        found = answered(served, read, scores)
-        self._keep(exchange, served, found)
-        return _replied(exchange, found)
+        scores = await self._batcher.score(served.scorer, read)
+        answer = predictions(served, read, scores)
+        self._log_prediction(request, served, answer)
+        return _answered(request, answer)
 
-    async def _explain(self, exchange: Exchange) -> Reply:
-        body = await self._asked(exchange)
-        served = self._served(exchange)
-        return await self._in_thread(exchange, served, body, explained, self.limits.explain_rows)
+    async def _explain(self, request: HttpRequest) -> Reply:
+        body = await self._checked_body(request)
+        served = self._served(request)
+        return await self._in_thread(request, served, body, explained, self.limits.explain_rows)
 
-    async def _feedback(self, exchange: Exchange) -> Reply:
-        body = await self._asked(exchange)
+    async def _feedback(self, request: HttpRequest) -> Reply:
+        body = await self._checked_body(request)
         if self.predictions is None:
             raise Refusal(503, "this server keeps no prediction log (PREDICTION_LOG is off)")
-        labels = read_labels(self._served(exchange).model.schema, body)
+        labels = read_labels(self._served(request).model.schema, body)
         if not self.predictions.label(labels):
             raise _busy()
-        told = {"accepted": len(labels), "request_id": exchange.request_id}
-        return Reply(202, orjson.dumps(told))
+        content = {"accepted": len(labels), "request_id": request.request_id}
+        return Reply(202, orjson.dumps(content))
 
-    async def _version(self, exchange: Exchange) -> Reply:
-        self._check_key(exchange)
-        served = self._served(exchange)
-        told = {
+    async def _version(self, request: HttpRequest) -> Reply:
+        self._check_key(request)
+        served = self._served(request)
+        content = {
             **served.version_body,
             "served_since": utc(served.since),
             "source_state": self.source.health(),
+            "request_id": request.request_id,
         }
-        return Reply(200, orjson.dumps(told | {"request_id": exchange.request_id}, option=_NUMPY))
+        return Reply(200, orjson.dumps(content, option=_NUMPY))
 
-    async def _live(self, exchange: Exchange) -> Reply:
-        return Reply(200, b'{"status":"alive"}')
+    async def _ready(self, request: HttpRequest) -> Reply:
+        if self.source.served is None:
+            return Reply(503, b'{"status":"not ready"}')
+        return Reply(200, b'{"status":"ready"}')
 
-    async def _ready(self, exchange: Exchange) -> Reply:
-        ready = self.source.served is not None
-        return Reply(
-            200 if ready else 503, b'{"status":"ready"}' if ready else b'{"status":"not ready"}'
-        )
-
-    async def _health(self, exchange: Exchange) -> Reply:
+    async def _health(self, request: HttpRequest) -> Reply:
         served, faults = self.source.served, self._faults()
         degraded = self.source.degraded or bool(faults)
-        told = {
+        content = {
             "status": "not ready" if served is None else "degraded" if degraded else "ok",
             "ready": served is not None,
             "model": served and served.model.name,
@@ -207,97 +198,90 @@ class Api(FastAPI):
             "source": self.source.health(),
             "faults": faults,
         }
-        return Reply(503 if served is None else 200, orjson.dumps(told))
+        return Reply(503 if served is None else 200, orjson.dumps(content))
 
-    async def _metrics(self, exchange: Exchange) -> Reply:
+    async def _metrics(self, request: HttpRequest) -> Reply:
         return Reply(200, self.metrics.text(), TEXT)
 
-    async def _openapi(self, exchange: Exchange) -> Reply:
-        return Reply(200, self._served(exchange).openapi)
+    async def _openapi(self, request: HttpRequest) -> Reply:
+        return Reply(200, self._served(request).openapi)
 
-    async def _page(self, exchange: Exchange) -> Reply:
-        return Reply(200, self._served(exchange).page, HTML)
+    async def _page(self, request: HttpRequest) -> Reply:
+        return Reply(200, self._served(request).page, HTML)
 
     # ---- steps of a route -----------------------------------------------------------------------
-    async def _asked(self, exchange: Exchange) -> bytes:
-        """Return the body of a request that may be made; Refusal otherwise."""
-        self._check_key(exchange)
-        exchange.check_json()
-        return await exchange.body(self.limits.body_bytes, self.limits.body_seconds)
+    async def _checked_body(self, request: HttpRequest) -> bytes:
+        """Return the body of a request with a valid key and content type; Refusal otherwise."""
+        self._check_key(request)
+        request.check_json()
+        return await request.body(self.limits.body_bytes, self.limits.body_seconds)
 
-    def _check_key(self, exchange: Exchange) -> None:
+    def _check_key(self, request: HttpRequest) -> None:
         if self.keys is None:
             return
-        scheme, _, token = exchange.headers.get(b"authorization", b"").partition(b" ")
-        given = (
-            token.strip()
-            if scheme.lower() == b"bearer"
-            else exchange.headers.get(b"x-api-key", b"")
-        )
-        if self.keys.name_of(given.decode("latin-1")) is None:
-            fix = "send Authorization: Bearer KEY or X-API-Key: KEY"
-            raise Refusal(
-                401, f"no valid API key; {fix}", headers=((b"www-authenticate", b"Bearer"),)
-            )
+        scheme, _, token = request.headers.get(b"authorization", b"").partition(b" ")
+        own = request.headers.get(b"x-api-key", b"")
+        key = token.strip() if scheme.lower() == b"bearer" else own
+        if self.keys.name_of(key.decode("latin-1")) is None:
+            message = "no valid API key; send Authorization: Bearer KEY or X-API-Key: KEY"
+            raise Refusal(401, message, headers=((b"www-authenticate", b"Bearer"),))
 
-    def _served(self, exchange: Exchange) -> Served:
-        """Return the model, read once a request: an answer never mixes two."""
+    def _served(self, request: HttpRequest) -> ServedModel:
+        """Return the model. Each request reads it once, so no answer mixes two models."""
         served = self.source.served
         if served is None:
             raise Refusal(503, "there is no model yet; see /health")
         if served is not self._announced:
             self._announced = served
             self.metrics.serve(served.model.name, served.model.version, served.model.digest)
-        exchange.model, exchange.version = served.model.name, served.model.version
+        request.model, request.version = served.model.name, served.model.version
         return served
 
-    def _answered(
-        self, exchange: Exchange, served: Served, body: bytes, answer: Answer, most: int
-    ) -> Reply:
-        found = answer(served, body, most)
-        if answer is predicted:
-            self._keep(exchange, served, found)
-        return _replied(exchange, found)
-
-    def _keep(self, exchange: Exchange, served: Served, found: Answered) -> None:
-        """Leave what was predicted to the prediction log."""
+    def _log_prediction(self, request: HttpRequest, served: ServedModel, answer: Answer) -> None:
         if self.predictions is None:
             return
         model, now = served.model, time.time_ns() // 1_000_000
-        origin = (exchange.request_id, now, model.name, model.version, model.digest)
+        origin = (request.request_id, now, model.name, model.version, model.digest)
         self.predictions.add(
-            Entry(*origin, found.rows, found.scores, found.decisions, found.records)
+            Entry(*origin, answer.rows, answer.scores, answer.decisions, answer.records)
         )
 
     async def _in_thread(
-        self, exchange: Exchange, served: Served, body: bytes, answer: Answer, most: int
+        self,
+        request: HttpRequest,
+        served: ServedModel,
+        body: bytes,
+        function: AnswerFunction,
+        most_rows: int,
     ) -> Reply:
+        def work() -> Reply:
+            answer = function(served, body, most_rows)
+            if function is predicted:
+                self._log_prediction(request, served, answer)
+            return _answered(request, answer)
+
         if self._waiting >= _MOST_WAITING:
             raise _busy()
         self._waiting += 1
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(
-            self._threads, self._answered, exchange, served, body, answer, most
-        )
-        work.add_done_callback(self._one_less)
+        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        running.add_done_callback(self._one_less)
+        seconds = self.limits.request_seconds
         try:
-            return await asyncio.wait_for(asyncio.shield(work), self.limits.request_seconds)
+            return await asyncio.wait_for(asyncio.shield(running), seconds)
         except TimeoutError:
-            seconds = self.limits.request_seconds
-            raise Refusal(
-                503, f"no answer within {seconds:g} s; send fewer records at a time", headers=CLOSE
-            ) from None
+            message = f"no answer within {seconds:g} s; send fewer records at a time"
+            raise Refusal(503, message, headers=CLOSE) from None
 
     def _one_less(self, work: asyncio.Future[Reply]) -> None:
         self._waiting -= 1
         if not work.cancelled():
-            work.exception()  # of one that nobody waits for any more: it was answered with 503
+            work.exception()  # nobody waits for it any more: its request was answered with 503
 
-    # ---- life and surroundings ------------------------------------------------------------------
+    # ---- start, end and surroundings ------------------------------------------------------------
     @asynccontextmanager
     async def _life(self, _: FastAPI) -> AsyncIterator[None]:
-        """Start what runs beside the requests, and end it after the last of them."""
-        self.log.spool.start()
+        """Start the background threads, and end them after the last request."""
+        self.log.writer.start()
         if self.predictions is not None:
             self.predictions.start()
         self.source.follow()
@@ -305,45 +289,36 @@ class Api(FastAPI):
         self.source.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self.predictions is not None:
-            self.predictions.spool.close()
-        self.log.say("stopped")
-        self.log.spool.close()
+            self.predictions.writer.close()
+        self.log.event("stopped")
+        self.log.writer.close()
 
     def _faults(self) -> list[str]:
-        """Return what is wrong beside the model."""
-        told = [self.keys.fault if self.keys else ""]
-        told.append(
-            f"the log is not written: {self.log.spool.fault}" if self.log.spool.fault else ""
-        )
-        if self.predictions is not None and self.predictions.spool.fault:
-            told.append(f"the prediction log is not written: {self.predictions.spool.fault}")
-        return [one for one in told if one]
+        """Return what is wrong besides the model."""
+        faults = [self.keys.fault] if self.keys and self.keys.fault else []
+        if self.log.writer.fault:
+            faults.append(f"the log is not written: {self.log.writer.fault}")
+        if self.predictions is not None and self.predictions.writer.fault:
+            faults.append(f"the prediction log is not written: {self.predictions.writer.fault}")
+        return faults
 
     def _watch_others(self) -> None:
-        state, watch = self.source.state, self.metrics.watch
-        watch("reloads", "Models put in place of another", lambda: state.reloads)
-        watch("reload_failures", "Models refused and registry failures", lambda: state.failures)
-        watch("log_dropped", "Log lines dropped", lambda: self.log.spool.dropped)
-        predictions = self.predictions
+        source, predictions, watch = self.source, self.predictions, self.metrics.watch
+        watch("reloads", "Models put in place of another", lambda: source.state.reloads)
+        watch("reload_failures", "Refused models, registry failures", lambda: source.state.failures)
+        watch("log_dropped", "Log lines dropped", lambda: self.log.writer.dropped)
         if predictions is not None:
-            watch(
-                "prediction_log_dropped",
-                "Entries of the prediction log dropped",
-                lambda: predictions.spool.dropped,
-            )
-        watch(
-            "ready",
-            "Whether there is a model to answer with",
-            lambda: self.source.served is not None,
-        )
-        watch(
-            "degraded",
-            "Whether something else is served than is wanted",
-            lambda: self.source.degraded,
-        )
+            text = "Entries of the prediction log dropped"
+            watch("prediction_log_dropped", text, lambda: predictions.writer.dropped)
+        watch("ready", "Whether a model can answer", lambda: source.served is not None)
+        watch("degraded", "Whether another model is served than wanted", lambda: source.degraded)
 
 
-async def _docs(exchange: Exchange) -> Reply:
+async def _live(request: HttpRequest) -> Reply:
+    return Reply(200, b'{"status":"alive"}')
+
+
+async def _docs(request: HttpRequest) -> Reply:
     page = get_swagger_ui_html(
         openapi_url="/openapi.json",
         title="API description",
@@ -354,9 +329,9 @@ async def _docs(exchange: Exchange) -> Reply:
     return Reply(200, bytes(page.body), HTML)
 
 
-async def _docs_file(exchange: Exchange) -> Reply:
-    name = exchange.scope["path"].rpartition("/")[2]
-    return Reply(200, _docs_content(name), _DOCS_FILES[name], _KEPT)
+async def _docs_file(request: HttpRequest) -> Reply:
+    name = request.scope["path"].rpartition("/")[2]
+    return Reply(200, _docs_content(name), _DOCS_FILES[name], _CACHED)
 
 
 @cache
@@ -364,10 +339,10 @@ def _docs_content(name: str) -> bytes:
     return Path(swagger_ui_path, name).read_bytes()
 
 
-def _replied(exchange: Exchange, found: Answered) -> Reply:
-    exchange.rows = found.rows
-    found.content["request_id"] = exchange.request_id
-    return Reply(200, orjson.dumps(found.content, option=_NUMPY))
+def _answered(request: HttpRequest, answer: Answer) -> Reply:
+    request.rows = answer.rows
+    answer.content["request_id"] = request.request_id
+    return Reply(200, orjson.dumps(answer.content, option=_NUMPY))
 
 
 def _busy(more: Headers = ()) -> Refusal:
@@ -376,5 +351,5 @@ def _busy(more: Headers = ()) -> Refusal:
 
 
 def _as_refusal(fault: Refused) -> Refusal:
-    more = {} if fault.count <= len(fault.faults) else {"fault_count": fault.count}
-    return Refusal(fault.status, str(fault), fault.faults or None, told=more)
+    details = {} if fault.count <= len(fault.faults) else {"fault_count": fault.count}
+    return Refusal(fault.status, str(fault), fault.faults or None, details=details)

@@ -1,4 +1,4 @@
-"""Work put off: what a request leaves to be written is queued, bounded, and written by a thread of its own."""
+"""Background writing: requests queue what is to be written, and a thread writes it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 
-class Spool:
-    """A bounded queue and the thread that writes what is in it in batches. ``put`` never waits: it drops and counts."""
+class BackgroundWriter:
+    """A bounded queue, and the thread that writes its items in batches.
+
+    ``put`` never waits: a full queue drops the item and counts it.
+    """
 
     def __init__(
         self,
@@ -18,31 +21,31 @@ class Spool:
         most_bytes: int,
         *,
         every: float = 0.2,
-        name: str = "spool",
+        name: str = "writer",
         close: Callable[[], None] | None = None,
     ) -> None:
         self.write, self.most_bytes, self.every = write, most_bytes, every
         self.dropped = 0
         self.fault = ""
         self._finish = close
-        self._waiting: deque[tuple[Any, int]] = deque()
+        self._waiting: deque[Any] = deque()
         self._bytes = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start writing."""
         self._thread.start()
 
     def put(self, item: Any, size: int) -> bool:
-        """Queue an item of about ``size`` bytes; False where the queue is full and it was dropped."""
+        """Queue an item of about ``size`` bytes; False if the queue is full and drops it."""
         with self._lock:
             if self._bytes + size > self.most_bytes:
                 self.dropped += 1
                 return False
             self._bytes += size
-            self._waiting.append((item, size))
+            self._waiting.append(item)
         return True
 
     def close(self, seconds: float = 5.0) -> None:
@@ -64,8 +67,8 @@ class Spool:
         if not taken:
             return
         try:
-            self.write([item for item, _ in taken])
+            self.write(list(taken))
             self.fault = ""
-        except (OSError, sqlite3.Error) as error:  # a full disk: requests are answered all the same
+        except (OSError, sqlite3.Error) as error:  # a full disk must not stop answers
             self.dropped += len(taken)
             self.fault = str(error)

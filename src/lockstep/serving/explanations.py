@@ -1,4 +1,4 @@
-"""What each feature adds to a score, as the API says it."""
+"""The contribution of each feature to a score, as the API answers it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.models.scoring.contributions import reasons, record_at
 from lockstep.models.scoring.fast_scoring import AskedForest
-from lockstep.serving.loaded_model import Served
+from lockstep.serving.loaded_model import ServedModel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 
 
 def explanations(
-    served: Served, columns: Columns, rows: int, chosen: NDArray[np.intp] | None
+    served: ServedModel, columns: Columns, rows: int, chosen: NDArray[np.intp] | None
 ) -> list[dict[str, Any]]:
-    """Return base, contributions, margin, what calibration makes of it, and reasons in words, a dictionary a row.
+    """Return a dictionary a row: base, contributions, margin, calibrated margin, reasons in words.
 
-    ``chosen`` holds the place of each row's decided class where there are several.
+    ``chosen`` (rows,) holds the place of each row's decided class for a multiclass model.
     """
     found = served.explainer.explain(columns, rows, chosen)
-    return [_told(served, columns, found, row) for row in range(rows)]
+    return [_explanation(served, columns, found, row) for row in range(rows)]
 
 
-def _told(served: Served, columns: Columns, found: Contributions, row: int) -> dict[str, Any]:
+def _explanation(
+    served: ServedModel, columns: Columns, found: Contributions, row: int
+) -> dict[str, Any]:
     label = {} if found.classes is None else {"explained_class": found.classes[row]}
     return {
         **label,
@@ -40,8 +42,8 @@ def _told(served: Served, columns: Columns, found: Contributions, row: int) -> d
     }
 
 
-def margin_scale(served: Served) -> str:
-    """Return what a margin is: a value, a forest's probability, or log-odds."""
+def margin_scale(served: ServedModel) -> str:
+    """Return the scale of a margin: a value, a forest's probability, or log-odds."""
     if served.model.schema.task == "regression":
         return "value"
     return "probability" if isinstance(served.scorer.answering, AskedForest) else "log-odds"

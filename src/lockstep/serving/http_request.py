@@ -1,4 +1,4 @@
-"""One request and its answer: ids, bodies within bounds, and errors that are all of one form."""
+"""One request and its reply: request ids, bounded bodies, and errors of one form."""
 
 from __future__ import annotations
 
@@ -16,20 +16,17 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 
-JSON, HTML, TEXT = (
-    b"application/json",
-    b"text/html; charset=utf-8",
-    b"text/plain; version=0.0.4; charset=utf-8",
-)
+JSON, HTML = b"application/json", b"text/html; charset=utf-8"
+TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 CLOSE: Headers = ((b"connection", b"close"),)
-_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _IS_JSON = re.compile(
     rb"application/(?:json|[\w.-]+\+json)(?:\s*;\s*charset=\"?utf-8\"?)?\s*", re.IGNORECASE
 )
 
 
 class Reply(NamedTuple):
-    """An answer before it has a request id."""
+    """A reply without its request id."""
 
     status: int
     body: bytes
@@ -38,7 +35,7 @@ class Reply(NamedTuple):
 
 
 class Refusal(Exception):
-    """A request that is answered with a status and a message of ours."""
+    """Raised to answer a request with an error: status, message, faults by record, more fields."""
 
     def __init__(
         self,
@@ -46,18 +43,18 @@ class Refusal(Exception):
         message: str,
         faults: Any = None,
         headers: Headers = (),
-        told: dict[str, Any] | None = None,
+        details: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.status, self.message, self.faults, self.headers = status, message, faults, headers
-        self.told = told or {}
+        self.details = details or {}
 
 
-class Gone(Exception):
-    """The client went away before its request had arrived."""
+class ClientDisconnected(Exception):
+    """The client disconnected before its request had arrived."""
 
 
-class Exchange:
+class HttpRequest:
     """A request under way."""
 
     __slots__ = (
@@ -83,46 +80,46 @@ class Exchange:
         self.version: int | None = None
 
     def check_json(self) -> None:
-        """Refuse a body that does not say it is JSON."""
+        """Raise Refusal 415 unless the headers declare a plain JSON body."""
         kind = self.headers.get(b"content-type", b"")
         if kind != JSON and not _IS_JSON.fullmatch(kind):
-            told = f"not {kind.decode('latin-1')[:100]!r}" if kind else "and nothing is said"
-            raise Refusal(415, f"send Content-Type: application/json, {told}")
+            found = f"not {kind.decode('latin-1')[:100]!r}" if kind else "the header is missing"
+            raise Refusal(415, f"send Content-Type: application/json, {found}")
         if self.headers.get(b"content-encoding", b"identity") != b"identity":
             raise Refusal(415, "send the body as it is, without Content-Encoding")
 
-    async def body(self, most: int, seconds: float) -> bytes:
-        """Return the whole body; Refusal 413 where it is larger than ``most`` bytes, 408 where it takes too long."""
-        told = self.headers.get(b"content-length")
-        if told is not None and int(told) > most and b"expect" in self.headers:
-            raise _too_large(most)  # the client waits for a word before it sends
+    async def body(self, most_bytes: int, seconds: float) -> bytes:
+        """Return the whole body; Refusal 413 for one too large, 408 for one too late."""
+        declared = self.headers.get(b"content-length")
+        if declared is not None and int(declared) > most_bytes and b"expect" in self.headers:
+            raise _too_large(most_bytes)  # the client waits for an answer before it sends
         try:
             async with asyncio.timeout(seconds):
-                return await self._received(most)
+                return await self._received(most_bytes)
         except TimeoutError:
-            raise Refusal(
-                408, f"the body did not arrive within {seconds:g} s", headers=CLOSE
-            ) from None
+            message = f"the body did not arrive within {seconds:g} s"
+            raise Refusal(408, message, headers=CLOSE) from None
 
-    async def _received(self, most: int) -> bytes:
-        """Read to the end; of a body that is too large nothing is kept, as many clients listen only afterwards."""
+    async def _received(self, most_bytes: int) -> bytes:
+        """Read to the end, also a body that is too large: many clients listen only afterwards."""
         chunks: list[bytes] = []
         size = 0
         while not self.all_read:
             chunk = await self._next()
             size += len(chunk)
-            if size > most:
+            if size > most_bytes:
                 chunks.clear()
             else:
                 chunks.append(chunk)
-        if size > most:
-            raise _too_large(most)
+        if size > most_bytes:
+            raise _too_large(most_bytes)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def drain(self, seconds: float) -> Headers:
-        """Let a body that nobody wants arrive: most clients listen for an answer only afterwards.
+        """Read and drop a refused body: most clients listen only after they have sent it.
 
-        Returns what ends the connection, where it did not arrive in time or the client waits to be told to send.
+        Returns the header that closes the connection if the body did not arrive in time, or if the
+        client waits for permission to send it.
         """
         if self.all_read or b"expect" in self.headers:
             return () if self.all_read else CLOSE
@@ -137,35 +134,33 @@ class Exchange:
     async def _next(self) -> bytes:
         message = await self.receive()
         if message["type"] == "http.disconnect":
-            raise Gone
+            raise ClientDisconnected
         self.all_read = not message.get("more_body")
         return message.get("body", b"")
 
 
-def _too_large(most: int) -> Refusal:
-    return Refusal(413, f"the body is larger than {most:,} bytes; send fewer records at a time")
+def _too_large(most_bytes: int) -> Refusal:
+    message = f"the body is larger than {most_bytes:,} bytes; send fewer records at a time"
+    return Refusal(413, message)
 
 
 def request_id(given: bytes | None) -> str:
-    """Return the client's own id where it is one, else a new one."""
-    if given is not None:
-        text = given.decode("latin-1")
-        if _ID.fullmatch(text):
-            return text
-    return os.urandom(12).hex()
+    """Return the client's own id if it is valid, else a new one."""
+    text = "" if given is None else given.decode("latin-1")
+    return text if REQUEST_ID.fullmatch(text) else os.urandom(12).hex()
 
 
 def refused(refusal: Refusal, request: str) -> Reply:
-    """Return the answer to what is refused."""
-    told: dict[str, Any] = {"error": refusal.message, "request_id": request, **refusal.told}
+    """Return the reply to a refused request."""
+    content = {"error": refusal.message, "request_id": request, **refusal.details}
     if refusal.faults is not None:
-        told["faults"] = refusal.faults
-    body = orjson.dumps(told, option=orjson.OPT_SERIALIZE_NUMPY, default=str)
+        content["faults"] = refusal.faults
+    body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY, default=str)
     return Reply(refusal.status, body, JSON, refusal.headers)
 
 
 async def send_reply(send: Send, reply: Reply, request: str) -> None:
-    """Send an answer with its request's id."""
+    """Send a reply with its request's id."""
     headers = [
         (b"content-type", reply.kind),
         (b"content-length", b"%d" % len(reply.body)),

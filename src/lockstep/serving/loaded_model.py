@@ -1,16 +1,17 @@
-"""What answers requests: one immutable value, made only of what passed every check."""
+"""The model that answers requests: one immutable value, made only of what passed every check."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import orjson
 
-from lockstep.decision.score_scale import BALANCED, PROBABILITY, WEIGHTED, equivalent
+from lockstep.decision.decision_rule import DecisionRule
+from lockstep.decision.score_scale import BALANCED, Scale, equivalent
 from lockstep.errors import ArtifactError, ConfigError
 from lockstep.models.golden_rows import golden_rows
 from lockstep.models.scoring.contributions import Explainer
@@ -18,20 +19,15 @@ from lockstep.models.scoring.prediction import Model
 from lockstep.models.scoring.scorer import Scorer, columns_of
 from lockstep.promotion.gates import signature_faults
 from lockstep.registry.store.versions import was_dirty
-from lockstep.serving.form_page import page
+from lockstep.serving.form_page import form_page
 from lockstep.serving.openapi import openapi
 from lockstep.serving.request_parsing import RecordReader
-from lockstep.serving.settings import Rule, ServingSettings
-
-if TYPE_CHECKING:
-    from lockstep.models.scoring.contributions import Explainer
-    from lockstep.models.scoring.scorer import Scorer
-    from lockstep.serving.request_parsing import RecordReader
+from lockstep.serving.settings import DecisionSettings, ServingSettings
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A checked model and what its version or card tells besides."""
+class CheckedModel:
+    """A model that passed its checks, with the tags of its version or card, and its source."""
 
     model: Model
     source: str
@@ -39,54 +35,41 @@ class Opened:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def scale(self) -> str:
-        """The scale of its scores."""
-        told = self.tags.get("score_scale", "")
-        return told if told in (BALANCED, WEIGHTED) else PROBABILITY
-
-    @property
-    def positive_weight(self) -> float:
-        """How many times a positive row weighed in training: odds of its scores are that many times too high."""
-        return float(self.tags.get("positive_weight") or 1.0)
-
-    @property
-    def where(self) -> str:
+    def title(self) -> str:
         """The model's name and version, for messages."""
         version = self.model.version
         return self.model.name if version is None else f"{self.model.name} version {version}"
 
 
-@dataclass(frozen=True)
-class Decision:
-    """The threshold in force, the scale it is meant on, and the words of both sides."""
+@dataclass(frozen=True, kw_only=True)
+class ServedDecision(DecisionRule):
+    """The rule that decides answers between two classes, what it calls them, and its source."""
 
-    threshold: float
-    scale: str
-    band: float
     words: tuple[str, str]
     source: str
 
-    def of(self, scores: Sequence[float]) -> list[tuple[int | None, str]]:
-        """Return for each score 1 (at or above the threshold), 0, or None within the band, and its word."""
-        low, high, review = (0, self.words[0]), (1, self.words[1]), (None, "review")
-        at, band = self.threshold, self.band
-        if not band:
-            return [high if score >= at else low for score in scores]
-        return [
-            review if abs(score - at) <= band else high if score >= at else low for score in scores
-        ]
+    def outcomes(self, scores: np.ndarray) -> list[tuple[int | None, str]]:
+        """Return for each score its class and word; for one within the band None and "review"."""
+        known = ((0, self.words[0]), (1, self.words[1]), (None, "review"))
+        places = self.apply(scores)
+        if self.band:
+            places = np.where(self.needs_review(scores), 2, places)
+        return [known[place] for place in places.tolist()]
 
 
 @dataclass(frozen=True)
-class Served:
-    """One model with all that answers are made from. A request reads it once, so no answer mixes two."""
+class ServedModel:
+    """One model with everything that answers need.
 
-    opened: Opened
+    A request reads it once, so no answer mixes two models.
+    """
+
+    checked: CheckedModel
     model: Model
     scorer: Scorer
     explainer: Explainer
     reader: RecordReader
-    decision: Decision | None
+    decision: ServedDecision | None
     since: float
     origin: dict[str, Any]
     version_body: Mapping[str, Any]
@@ -94,88 +77,102 @@ class Served:
     page: bytes = b""
 
     @property
-    def where(self) -> str:
+    def title(self) -> str:
         """The model's name and version, for messages."""
-        return self.opened.where
+        return self.checked.title
 
 
-def prepare(opened: Opened, settings: ServingSettings, before: Served | None = None) -> Served:
-    """Make what answers requests of a checked model; ArtifactError or ConfigError where it cannot take over.
+def prepare(
+    checked: CheckedModel, settings: ServingSettings, previous: ServedModel | None = None
+) -> ServedModel:
+    """Make a checked model ready to answer requests.
 
-    It must take every request that the one before takes, decide on the scale that the threshold is meant on, and
-    score its golden rows by the fast path as by the pipeline itself.
+    Raises ArtifactError for a model that refuses requests which ``previous`` takes, or whose fast
+    path scores golden rows otherwise than the pipeline. Raises ConfigError for a threshold that
+    assumes another score scale.
     """
-    model = opened.model
-    if before is not None:
-        _check_signature(opened, before)
-    decision = decision_of(opened, settings.rule_for(model.schema.name))
+    model = checked.model
+    if previous is not None:
+        _check_signature(checked, previous)
+    decision = decision_of(checked, settings.decision_for(model.schema.name))
     scorer = Scorer(model.pipeline, model.schema)
     explainer = Explainer(model.pipeline, model.schema, scorer)
-    check_fast_path(opened, scorer, explainer)
-    return Served(
-        opened=opened,
+    check_fast_path(checked, scorer, explainer)
+    return ServedModel(
+        checked=checked,
         model=model,
         scorer=scorer,
         explainer=explainer,
         reader=RecordReader(model.schema),
         decision=decision,
         since=time.time(),
-        origin=_origin(opened, decision),
-        version_body=_version_body(opened, decision),
+        origin=_origin(model, decision),
+        version_body=_version_body(checked, decision),
         openapi=orjson.dumps(openapi(model.schema, settings.limits)),
-        page=page(model.schema).encode(),
+        page=form_page(model.schema).encode(),
     )
 
 
-def _check_signature(opened: Opened, before: Served) -> None:
-    """Refuse a model that would refuse what its predecessor answered, or answer something else."""
-    if opened.model.schema.name != before.model.schema.name:
+def _check_signature(checked: CheckedModel, previous: ServedModel) -> None:
+    """Raise ArtifactError for a model that would not take the requests of its predecessor."""
+    problem = checked.model.schema.name
+    if problem != previous.model.schema.name:
         raise ArtifactError(
-            f"{opened.where} is a model of {opened.model.schema.name}, what is served is one of "
-            f"{before.model.schema.name}; start another server for it"
+            f"{checked.title} is a model of {problem}, this server serves one of "
+            f"{previous.model.schema.name}; start another server for it"
         )
-    faults = signature_faults(opened.model, before.model)
+    faults = signature_faults(checked.model, previous.model)
     if faults:
         raise ArtifactError(
-            f"{opened.where} does not take the requests that {before.where} takes: {'; '.join(faults[:5])}; "
-            "restart the server to serve it all the same"
+            f"{checked.title} does not take the requests that {previous.title} takes: "
+            f"{'; '.join(faults[:5])}; restart the server to serve it anyway"
         )
 
 
-def decision_of(opened: Opened, rule: Rule) -> Decision | None:
-    """Return how two classes are decided between; None for other tasks. A threshold of another scale is refused."""
-    model = opened.model
+def decision_of(checked: CheckedModel, settings: DecisionSettings) -> ServedDecision | None:
+    """Return the rule that decides between two classes; None for other tasks.
+
+    A missing threshold, or one that assumes another score scale, raises ConfigError.
+    """
+    model, scale = checked.model, Scale.recorded(checked.tags)
     if model.schema.task != "binary":
         return None
-    if rule.threshold is None:
-        if model.threshold is None:
-            raise ConfigError(f"{opened.where} records no threshold; set DECISION_THRESHOLD")
-        return Decision(model.threshold, opened.scale, rule.band, words_of(model), "the model")
-    if rule.scale is not None and rule.scale != opened.scale:
-        raise ConfigError(_other_scale(opened, rule))
-    return Decision(rule.threshold, opened.scale, rule.band, words_of(model), rule.source)
-
-
-def _other_scale(opened: Opened, rule: Rule) -> str:
-    assert rule.threshold is not None
-    told = (
-        f"threshold {rule.threshold:g} (from {rule.source}) is meant on the {rule.scale} scale, {opened.where} "
-        f"scores on the {opened.scale} scale"
+    threshold, source = settings.threshold, settings.source
+    if threshold is None:
+        threshold, source = model.threshold, "the model"
+        if threshold is None:
+            raise ConfigError(f"{checked.title} records no threshold; set DECISION_THRESHOLD")
+    elif settings.scale not in (None, scale.name):
+        raise ConfigError(_other_scale(checked, settings, threshold, scale))
+    return ServedDecision(
+        task="binary",
+        threshold=threshold,
+        scale=scale,
+        band=settings.band,
+        words=words_of(model),
+        source=source,
     )
-    balanced = opened.positive_weight if opened.scale == BALANCED else 1.0
-    meant = float(opened.tags.get("class_ratio") or balanced) if rule.scale == BALANCED else 1.0
-    own = 1.0 if opened.scale == PROBABILITY else opened.positive_weight
-    if (meant if rule.scale == BALANCED else own) == 1.0:
-        return (
-            f"{told}; set DECISION_THRESHOLD and DECISION_SCALE={opened.scale} to one meant there"
-        )
-    same = equivalent(rule.threshold, meant, own)
-    fix = f"set DECISION_THRESHOLD={same:.6g} DECISION_SCALE={opened.scale}"
-    return f"{told}, where {same:.6g} is its equivalent: {fix}"
+
+
+def _other_scale(
+    checked: CheckedModel, settings: DecisionSettings, threshold: float, scale: Scale
+) -> str:
+    fault = (
+        f"threshold {threshold:g} (from {settings.source}) assumes the {settings.scale} scale, "
+        f"but {checked.title} gives {scale.name} scores"
+    )
+    weight = 1.0
+    if settings.scale == BALANCED:
+        weight = scale.class_ratio or 1.0
+    if (weight if settings.scale == BALANCED else scale.positive_weight) == 1.0:
+        return f"{fault}; set DECISION_THRESHOLD and DECISION_SCALE={scale.name} to match them"
+    same = equivalent(threshold, weight, scale.positive_weight)
+    fix = f"set DECISION_THRESHOLD={same:.6g} DECISION_SCALE={scale.name}"
+    return f"{fault}, where its equivalent is {same:.6g}: {fix}"
 
 
 def words_of(model: Model) -> tuple[str, str]:
-    """Return what 0 and 1 are called: the decisions that the schema names, else the meanings of the codes."""
+    """Return the names of the classes 0 and 1: the schema's decisions, else the codes' meanings."""
     codes = model.schema.columns[model.schema.target].codes
     words = [
         model.schema.decisions.get(code) or meaning or str(code) for code, meaning in codes.items()
@@ -183,22 +180,25 @@ def words_of(model: Model) -> tuple[str, str]:
     return (words[0], words[1]) if len(words) == 2 else ("0", "1")
 
 
-def check_fast_path(opened: Opened, scorer: Scorer, explainer: Explainer) -> None:
-    """Compare the scores of golden rows with the pipeline's own, bit by bit, and explain one, which warms both up."""
-    table = golden_rows(opened.model.schema)
-    columns = columns_of(opened.model.schema, table)
-    found, told = scorer.score(columns, len(table)), opened.model.score(table)
-    if not np.array_equal(found, told):
-        apart = float(np.nanmax(np.abs(found - told)))
+def check_fast_path(checked: CheckedModel, scorer: Scorer, explainer: Explainer) -> None:
+    """Raise ArtifactError unless golden rows score bit for bit as by the pipeline itself.
+
+    Explains one row too: that warms both up.
+    """
+    table = golden_rows(checked.model.schema)
+    columns = columns_of(checked.model.schema, table)
+    fast, expected = scorer.score(columns, len(table)), checked.model.score(table)
+    if not np.array_equal(fast, expected):
+        gap = float(np.nanmax(np.abs(fast - expected)))
         raise ArtifactError(
-            f"{opened.where}: its fast path does not score as the model itself does (apart by {apart:.3g}); not served"
+            f"{checked.title}: its fast path scores otherwise than the model itself "
+            f"(difference {gap:.3g}); it is not served"
         )
     explainer.explain({name: values[:1] for name, values in columns.items()}, 1)
 
 
-def _origin(opened: Opened, decision: Decision | None) -> dict[str, Any]:
-    """Return what every answer carries of the model."""
-    model = opened.model
+def _origin(model: Model, decision: ServedDecision | None) -> dict[str, Any]:
+    """Return the fields about the model in every answer."""
     threshold = {} if decision is None else {"threshold": decision.threshold}
     return {
         **threshold,
@@ -209,12 +209,12 @@ def _origin(opened: Opened, decision: Decision | None) -> dict[str, Any]:
     }
 
 
-def _version_body(opened: Opened, decision: Decision | None) -> dict[str, Any]:
-    """Return what /version says of the model and its lineage."""
-    model, tags = opened.model, opened.tags
-    told = decision and {
+def _version_body(checked: CheckedModel, decision: ServedDecision | None) -> dict[str, Any]:
+    """Return what /version reports about the model and its lineage."""
+    model, tags = checked.model, checked.tags
+    decided_by = decision and {
         "threshold": decision.threshold,
-        "score_scale": decision.scale,
+        "score_scale": decision.scale.name,
         "approval_band": decision.band,
         "threshold_from": decision.source,
     }
@@ -228,12 +228,12 @@ def _version_body(opened: Opened, decision: Decision | None) -> dict[str, Any]:
         "problem": model.schema.name,
         "task": model.schema.task,
         "schema_digest": model.schema.digest,
-        **(told or {}),
+        **(decided_by or {}),
         "model_threshold": model.threshold,
         "git_commit": tags.get("git_commit"),
         "dirty": was_dirty(tags.get("dirty")),
         "data_digest": tags.get("data_digest"),
         "data_dvc_hash": tags.get("data_dvc_hash"),
-        "source": opened.source,
-        "source_place": opened.place,
+        "source": checked.source,
+        "source_place": checked.place,
     }

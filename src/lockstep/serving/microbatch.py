@@ -1,4 +1,4 @@
-"""Requests that arrive at the same moment are scored in one call: a call costs more than a row that goes with it."""
+"""Micro-batching: simultaneous requests share one scoring call."""
 
 from __future__ import annotations
 
@@ -15,43 +15,41 @@ if TYPE_CHECKING:
 
 
 class _Part(NamedTuple):
-    """What one request waits for."""
+    """The records of one request, and the scores that it waits for."""
 
     scorer: Scorer
     read: Read
     scores: asyncio.Future[np.ndarray]
 
 
-class Together:
-    """Scores for requests of one event loop; nobody waits for a request that is not there yet."""
+class MicroBatcher:
+    """Scores the requests of one event loop; none waits for a request that has not arrived."""
 
     def __init__(self) -> None:
         self._waiting: list[_Part] = []
 
     async def score(self, scorer: Scorer, read: Read) -> np.ndarray:
-        """Return the records' scores, as ``scorer`` alone would give them, with those of others that are there now."""
+        """Return the records' scores, equal to those of a call of ``scorer`` for them alone."""
         loop = asyncio.get_running_loop()
         part = _Part(scorer, read, loop.create_future())
         if not self._waiting:
-            loop.call_soon(
-                self._score_all
-            )  # after the steps of the requests that have arrived with this one
+            loop.call_soon(self._score_all)  # runs after the requests that have arrived by now
         self._waiting.append(part)
         return await part.scores
 
     def _score_all(self) -> None:
         waiting, self._waiting = self._waiting, []
-        of_model: dict[int, list[_Part]] = {}
+        by_model: dict[int, list[_Part]] = {}
         for part in waiting:
-            of_model.setdefault(id(part.scorer), []).append(part)
-        for parts in of_model.values():
+            by_model.setdefault(id(part.scorer), []).append(part)
+        for parts in by_model.values():
             _score(parts)
 
 
 def _score(parts: Sequence[_Part]) -> None:
-    """Score requests of one model in one call; where that fails, one by one, so that each has its own fault."""
+    """Score requests of one model in one call; if it fails one by one, so each gets its fault."""
     try:
-        scored = _split(parts[0].scorer.score(*_joined(parts)), parts)
+        scores = parts[0].scorer.score(*_joined(parts))
     except Exception as fault:  # noqa: BLE001  it is raised where the request waits
         if len(parts) > 1:
             for part in parts:
@@ -59,9 +57,11 @@ def _score(parts: Sequence[_Part]) -> None:
         elif not parts[0].scores.done():
             parts[0].scores.set_exception(fault)
         return
-    for part, scores in zip(parts, scored, strict=True):
-        if not part.scores.done():  # one whose client went away is cancelled
-            part.scores.set_result(scores)
+    end = 0
+    for part in parts:
+        start, end = end, end + part.read.rows
+        if not part.scores.done():  # done where a client disconnected: its future is cancelled
+            part.scores.set_result(scores[start:end])
 
 
 def _joined(parts: Sequence[_Part]) -> tuple[dict[str, np.ndarray], int]:
@@ -72,12 +72,3 @@ def _joined(parts: Sequence[_Part]) -> tuple[dict[str, np.ndarray], int]:
         name: np.concatenate([part.read.columns[name] for part in parts]) for name in first.columns
     }
     return columns, sum(part.read.rows for part in parts)
-
-
-def _split(scores: np.ndarray, parts: Sequence[_Part]) -> list[np.ndarray]:
-    ends = 0
-    found = []
-    for part in parts:
-        found.append(scores[ends : ends + part.read.rows])
-        ends += part.read.rows
-    return found

@@ -1,4 +1,4 @@
-"""Where the served model comes from: the registry's production version, followed; a fixed run; a file or bundle."""
+"""The source of the served model: a followed registry version, a fixed run, a file or a bundle."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from lockstep.registry.publishing.destinations import model_name
 from lockstep.registry.record.registered_models import marks_of, newest_in
 from lockstep.registry.store.names import TAG_PREFIX, NotRegistered
 from lockstep.registry.store.opening import open_registry, open_to_read
-from lockstep.serving.loaded_model import Opened, Served, prepare
+from lockstep.serving.loaded_model import CheckedModel, ServedModel, prepare
 from lockstep.serving.settings import ServingSettings
 
 if TYPE_CHECKING:
@@ -39,13 +39,14 @@ _RUN = re.compile(r"runs:/(?P<run>[0-9A-Za-z]+)(?:/model)?/?")
 _VERSION = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>[1-9][0-9]*)")
 _CARD_TAGS = ("score_scale", "positive_weight", "class_ratio", "schema_digest")
 _RELEASE_TAGS = ("git_commit", "dirty", "data_digest", "data_dvc_hash")
-_AGAIN = 60.0
-"""Seconds until a version that failed its checks is looked at again: its files may have been mended where they lie."""
+_IDENTITY_TAGS = ("model_digest", "threshold", "score_scale", "positive_weight")
+_RETRY_SECONDS = 60.0
+"""Time until a refused version is tried again: its files may have been repaired in place."""
 
 
 @dataclass
-class State:
-    """What is known of the source beside the model itself; each field is set whole, by one thread."""
+class SourceState:
+    """The state of a source besides its model; one thread sets each field, always as a whole."""
 
     error: str = ""
     refused: dict[str, Any] | None = None
@@ -55,45 +56,49 @@ class State:
     fallback: bool = False
 
 
-class Source:
-    """Holds the one value that answers, and the thread that puts another in its place."""
+class ModelSource:
+    """Holds the model that answers, and runs the thread that replaces it."""
 
     def __init__(self, settings: ServingSettings, root: Path) -> None:
         self.settings, self.root = settings, root
-        self.served: Served | None = None
-        self.state = State()
+        self.served: ServedModel | None = None
+        self.state = SourceState()
         self._trying: Version | None = None
         self.registry = _registry_of(settings, root)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    @property
-    def kind(self) -> str:
-        """Where the model is wanted from."""
-        return "path" if self.registry is None else self.registry.kind
-
-    def start(self) -> Served:
-        """Load the first model; LockstepError where neither registry nor file gives one."""
+    def start(self) -> ServedModel:
+        """Load the first model; LockstepError if neither registry nor file has one."""
         if self.registry is None:
-            self.served = prepare(open_path(self.settings, self.root), self.settings)
+            self.served = self._prepared_path()
             return self.served
         try:
             self.served = self._take(self.registry.find())
         except LockstepError as error:
-            if self._never_comes(error):
+            if self._is_permanent(error):
                 raise
             self._failed(error)
-            self.served = self._fall_back(error)
+            try:
+                self.served = self._prepared_path()
+            except LockstepError as second:
+                raise type(error)(
+                    f"{error}; and there is no other model to serve meanwhile: {second}"
+                ) from error
+            self.state.fallback = True
         return self.served
 
-    def _never_comes(self, error: LockstepError) -> bool:
-        """Tell whether no waiting helps: an address that is none, or what was named is not in the registry."""
+    def _prepared_path(self) -> ServedModel:
+        return prepare(open_path(self.settings, self.root), self.settings)
+
+    def _is_permanent(self, error: LockstepError) -> bool:
+        """Tell whether waiting can't help: a malformed address, an unknown model by name."""
         named = self.settings.model_uri or self.settings.model_name
-        misspelt = isinstance(error, ConfigError) and self._trying is None
-        return misspelt or (isinstance(error, NotRegistered) and named is not None)
+        malformed = isinstance(error, ConfigError) and self._trying is None
+        return malformed or (isinstance(error, NotRegistered) and named is not None)
 
     def follow(self) -> None:
-        """Watch the registry from now on, in a thread of its own; a file or a fixed run that is there stays."""
+        """Watch the registry in a thread; a file, or a fixed run that is loaded, never changes."""
         fixed = self.registry is None or (self.registry.kind == "fixed" and not self.state.fallback)
         if not fixed:
             self._thread = threading.Thread(
@@ -102,65 +107,51 @@ class Source:
             self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; a load that is under way is left to end with the process."""
+        """End the thread; a load under way ends with the process."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=1)
 
     def health(self) -> dict[str, Any]:
-        """Return what /health tells of the source."""
+        """Return what /health reports about the source."""
         state = self.state
-        told: dict[str, Any] = {
-            "wanted": self.kind,
-            "served_from": self.served and self.served.opened.source,
+        report: dict[str, Any] = {
+            "wanted": "path" if self.registry is None else self.registry.kind,
+            "served_from": self.served and self.served.checked.source,
         }
         if self.registry is not None:
-            told |= {
-                "registry_reachable": not state.error,
-                "seconds_since_asked": round(time.monotonic() - state.asked, 1)
-                if state.asked
-                else None,
-            }
+            seconds = round(time.monotonic() - state.asked, 1) if state.asked else None
+            report |= {"registry_reachable": not state.error, "seconds_since_asked": seconds}
         if state.fallback:
-            told["fallback"] = "serving MODEL_PATH until the registry gives a model"
+            report["fallback"] = "serving MODEL_PATH until the registry gives a model"
         if state.error:
-            told["registry_error"] = state.error
+            report["registry_error"] = state.error
         if state.refused:
-            told["refused"] = state.refused
-        return told
+            report["refused"] = state.refused
+        return report
 
     @property
     def fault(self) -> str:
-        """Why something is served that is not what is wanted; empty where nothing is wrong."""
+        """Why another model is served than wanted; empty if nothing is wrong."""
         return self.state.error or str((self.state.refused or {}).get("reason", ""))
 
     @property
     def degraded(self) -> bool:
-        """Whether something is served that is not what is wanted."""
+        """Whether another model is served than wanted."""
         return bool(self.state.error or self.state.refused or self.state.fallback)
-
-    def _fall_back(self, error: LockstepError) -> Served:
-        try:
-            served = prepare(open_path(self.settings, self.root), self.settings)
-        except LockstepError as second:
-            raise type(error)(
-                f"{error}; and there is no other model to serve meanwhile: {second}"
-            ) from error
-        self.state.fallback = True
-        return served
 
     def _watch(self) -> None:
         while not self._stop.wait(self.settings.poll_seconds):
             self.look()
 
     def look(self) -> None:
-        """Ask the registry once, and serve another version where one was moved to Production."""
+        """Ask the registry once; serve the version that was moved to Production, if any."""
         assert self.registry is not None
         self._trying = None
         try:
             version = self.registry.find_moved(bool(self.state.error) or _due(self.state.refused))
             self.state.error, self.state.asked = "", time.monotonic()
-            if version is None or self._settled(version):
+            if version is None or self._is_settled(version):
                 return
             self.served = self._take(version)
             self.state.reloads += 1
@@ -168,83 +159,69 @@ class Source:
         except RegistryError as error:
             self._failed(error)
         except Exception as error:  # noqa: BLE001  a model's own code can raise anything; the old one goes on
-            self._refused(error)
+            self._refuse(error)
 
-    def _settled(self, version: Version) -> bool:
-        """Tell whether a version is served already, or was refused and not changed since."""
-        served, refused = self.served, self.state.refused
-        if (
-            served is not None
-            and not self.state.fallback
-            and _key(version) == _key_of(served.opened)
-        ):
+    def _is_settled(self, version: Version) -> bool:
+        """Tell whether a version is served already, or was refused and is unchanged since."""
+        served, refused, key = self.served, self.state.refused, _key(version)
+        served_key = served and _identity(served.checked.place, served.checked.tags)
+        if key == served_key and not self.state.fallback:
             self.state.refused = None
             return True
-        return refused is not None and refused["key"] == _key(version) and not _due(refused)
+        return refused is not None and refused["key"] == key and not _due(refused)
 
-    def _take(self, version: Version) -> Served:
-        """Fetch, check and prepare a version; what is wrong with it is noted before it is raised."""
+    def _take(self, version: Version) -> ServedModel:
+        """Fetch, check and prepare a version."""
         assert self.registry is not None
         self._trying = version
-        before = None if self.state.fallback else self.served
-        served = prepare(self.registry.open(version), self.settings, before)
+        previous = None if self.state.fallback else self.served
+        served = prepare(self.registry.open(version), self.settings, previous)
         self.state.refused, self.state.error, self.state.asked = None, "", time.monotonic()
         return served
 
     def _failed(self, error: LockstepError) -> None:
-        """Note that the registry cannot be asked, or has nothing to serve."""
+        """Record that the registry is unreachable, or has nothing to serve."""
         assert self.registry is not None
         if isinstance(error, ArtifactError | ConfigError):
-            self._refused(error)
+            self._refuse(error)
             return
         if not self.state.error:
             self.state.failures += 1
         self.state.error, self.state.asked = str(error), time.monotonic()
         self.registry.forget()
 
-    def _refused(self, error: Exception) -> None:
-        """Note that a version failed its checks; it is not tried again before it changes, or a while."""
-        version = self._trying
+    def _refuse(self, error: Exception) -> None:
+        """Record that a version failed its checks; it is retried when it changes, or later."""
+        version, known = self._trying, isinstance(error, LockstepError)
         self.state.failures += 1
         self.state.refused = {
             "version": None if version is None else version.version,
-            "reason": str(error)
-            if isinstance(error, LockstepError)
-            else f"{type(error).__name__}: {error}",
+            "reason": str(error) if known else f"{type(error).__name__}: {error}",
             "key": "" if version is None else _key(version),
             "at": time.time(),
         }
 
 
 def _due(refused: dict[str, Any] | None) -> bool:
-    """Tell whether there is a refused version that it is time to look at again."""
-    return refused is not None and bool(time.time() - refused["at"] > _AGAIN)
+    """Tell whether there is a refused version that is to be tried again."""
+    return refused is not None and bool(time.time() - refused["at"] > _RETRY_SECONDS)
 
 
 def _key(version: Version) -> str:
-    """Return what a version is told apart by: another number, another model or another threshold."""
-    return _joined(_place(version), plain_tags(version))
+    """Return what identifies a version: its number, model and threshold."""
+    return _identity(_place(version), plain_tags(version))
 
 
-def _key_of(opened: Opened) -> str:
-    """Return the key of the version that was opened."""
-    return _joined(opened.place, opened.tags)
-
-
-def _joined(place: str, tags: Mapping[str, str]) -> str:
-    told = [
-        tags.get(key) or ""
-        for key in ("model_digest", "threshold", "score_scale", "positive_weight")
-    ]
-    return " ".join([place, *told])
+def _identity(place: str, tags: Mapping[str, str]) -> str:
+    return " ".join([place, *(tags.get(key) or "" for key in _IDENTITY_TAGS)])
 
 
 def _place(version: Version) -> str:
     return f"models:/{version.name}/{version.version}"
 
 
-class Registry:
-    """The version that is wanted of a registry, and how to open it."""
+class RegistrySource:
+    """The version that is wanted from a registry, and how to open it."""
 
     def __init__(
         self, root: Path, find: Callable[[Any], Version], kind: str, name: str | None
@@ -262,20 +239,20 @@ class Registry:
         self._marks = marks
         return found
 
-    def find_moved(self, anyway: bool) -> Version | None:
-        """Return the version that is wanted, None while the model's tags and aliases are as they were."""
-        if self._reader is None or self._marks is None or anyway:
+    def find_moved(self, always: bool) -> Version | None:
+        """Return the wanted version; None while the model's tags and aliases are unchanged."""
+        if self._reader is None or self._marks is None or always:
             return self.find()
         marks = marks_of(self._reader, self.name or "")
         return None if marks == self._marks else self.find()
 
-    def open(self, version: Version) -> Opened:
+    def open(self, version: Version) -> CheckedModel:
         """Fetch a version and check it: digest, allowed types, golden rows."""
         model = open_version(locate(open_registry(self.root), version, self.root))
-        return Opened(model, "registry", _place(version), plain_tags(version))
+        return CheckedModel(model, "registry", _place(version), plain_tags(version))
 
     def forget(self) -> None:
-        """Open the registry anew at the next look."""
+        """Reopen the registry at the next look."""
         self._reader = self._marks = None
 
 
@@ -284,14 +261,14 @@ def plain_tags(version: Version) -> dict[str, str]:
     return {key.removeprefix(TAG_PREFIX): value for key, value in version.tags.items()}
 
 
-def _registry_of(settings: ServingSettings, root: Path) -> Registry | None:
-    """Return what to ask of the registry; None where nothing says that there is one."""
+def _registry_of(settings: ServingSettings, root: Path) -> RegistrySource | None:
+    """Return the wanted version of the registry; None if no setting names a registry."""
     if settings.model_uri is not None:
-        return Registry(root, _fixed(settings, root), "fixed", None)
+        return RegistrySource(root, _fixed(settings, root), "fixed", None)
     if settings.tracking_uri is None and settings.model_name is None:
         return None
     name = settings.model_name or registered_name(settings, root)
-    return Registry(
+    return RegistrySource(
         root, lambda reader: newest_in(reader, name, "Production")[1], "production", name
     )
 
@@ -304,25 +281,25 @@ def _fixed(settings: ServingSettings, root: Path) -> Callable[[Any], Version]:
     if one := _VERSION.fullmatch(uri):
         return lambda _: find_version(open_registry(root), one["name"], version=int(one["version"]))
     raise ConfigError(
-        f"MODEL_URI={uri} (from {settings.source_of('model_uri')}) is neither runs:/ID/model nor models:/NAME/VERSION"
+        f"MODEL_URI={uri} (from {settings.source_of('model_uri')}) is neither runs:/ID/model "
+        "nor models:/NAME/VERSION"
     )
 
 
 def registered_name(settings: ServingSettings, root: Path) -> str:
-    """Return the registered model of the problem: the champion's type where types have names of their own."""
-    return model_name(
-        load_settings(root), settings.problem, champion_type(root, settings.problem) or "xgboost"
-    )
+    """Return the problem's registered model; if each type has its own, the champion's."""
+    champion = champion_type(root, settings.problem) or "xgboost"
+    return model_name(load_settings(root), settings.problem, champion)
 
 
 def champion_type(root: Path, problem: str) -> str | None:
-    """Return the model type that won the workspace's last comparison; None where none was made."""
+    """Return the model type that won the workspace's last comparison; None without one."""
     file = ProblemLayout(root, problem).champion
     return str(read_json(file)["type"]) if file.is_file() else None
 
 
-def open_path(settings: ServingSettings, root: Path) -> Opened:
-    """Open MODEL_PATH: an exported bundle, or a model file whose card beside it says what it is."""
+def open_path(settings: ServingSettings, root: Path) -> CheckedModel:
+    """Open MODEL_PATH: an exported bundle, or a model file with its card beside it."""
     path = model_path(settings, root)
     found = path if path.exists() else root / path
     if (found / "bundle.json").is_file():
@@ -330,10 +307,10 @@ def open_path(settings: ServingSettings, root: Path) -> Opened:
     model = load_file(path, root)
     card = read_json(found.resolve().with_suffix(".json"))
     release = card.get("release", {})
-    told = {key: card.get(key) for key in _CARD_TAGS}
-    told |= {key: release.get(key) for key in _RELEASE_TAGS}
-    tags = {key: str(value) for key, value in told.items() if value is not None}
-    return Opened(model, "path", str(path), tags)
+    facts = {key: card.get(key) for key in _CARD_TAGS}
+    facts |= {key: release.get(key) for key in _RELEASE_TAGS}
+    tags = {key: str(value) for key, value in facts.items() if value is not None}
+    return CheckedModel(model, "path", str(path), tags)
 
 
 def model_path(settings: ServingSettings, root: Path) -> Path:
@@ -353,17 +330,14 @@ def model_path(settings: ServingSettings, root: Path) -> Path:
     return ProblemLayout(root, problem).model(champion).relative_to(root)
 
 
-def _open_bundle(folder: Path) -> Opened:
-    """Open an exported bundle: every file by its sum first, then as any artifact."""
+def _open_bundle(folder: Path) -> CheckedModel:
+    """Open an exported bundle: check every file by its sum, then load it as any artifact."""
     faults = compared(listed_sums(folder), bundle_sums(folder))
     if faults:
         raise ArtifactError(
-            f"{folder} is not the bundle that was exported: {'; '.join(faults[:5])}; export it again"
+            f"{folder} is not the bundle that was exported: {'; '.join(faults[:5])}; "
+            "export it again"
         )
     version = version_of(folder)
-    return Opened(
-        open_folder(Located(version, folder / MODEL_FOLDER)),
-        "bundle",
-        str(folder),
-        plain_tags(version),
-    )
+    model = open_folder(Located(version, folder / MODEL_FOLDER))
+    return CheckedModel(model, "bundle", str(folder), plain_tags(version))

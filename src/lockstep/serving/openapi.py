@@ -1,4 +1,4 @@
-"""The API's description, made from a problem's schema: what each field may hold, what comes back, every status."""
+"""The OpenAPI description of a problem's API: fields, answers and statuses, from its schema."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import Any
 
 from lockstep.config.settings import LimitsSection
 from lockstep.problems.schema import Column, Schema
+from lockstep.serving.http_request import REQUEST_ID
 
+MOST_LABELS = 1000
 MOST_ROW = 2**31 - 1
-"""The highest number of a row that a label may be about."""
+"""The highest row number that a label may name."""
 _STATUSES = {
     "400": "the body is no valid JSON, or not an object or a list of objects",
     "401": "no valid API key, where the server asks for one",
@@ -23,17 +25,22 @@ _TEXT, _NUMBER, _WHOLE = {"type": "string"}, {"type": "number"}, {"type": "integ
 
 
 def openapi(schema: Schema, limits: LimitsSection) -> dict[str, Any]:
-    """Return the OpenAPI 3.0 description for models of ``schema`` (3.0, as the page of /docs reads no later one)."""
-    posts = {
-        "/predict": ("Predict", "Score one record, or a list of them in one go.", "Answer", limits.rows),
-        "/explain": ("Explain", "Say what each feature adds to the score of one record or of a list.", "Explained",
-                     limits.explain_rows),
-    }  # fmt: skip
-    paths = {path: {"post": _post(schema, *told)} for path, told in posts.items()}
+    """Return the description of ``schema``; OpenAPI 3.0, as the page /docs reads no later one."""
+    predict = ("Predict", "Score one record or a list of records.", "Answer", limits.rows)
+    text = "Return the contribution of each feature to the score of one record or of a list."
+    explain = ("Explain", text, "Explained", limits.explain_rows)
+    about = (
+        f"Predictions for one {schema.unit}. "
+        "Every answer names the model's version and carries the request's id."
+    )
     return {
         "openapi": "3.0.3",
-        "info": {"title": schema.title, "version": "1", "description": _about(schema)},
-        "paths": paths | _other_paths(schema),
+        "info": {"title": schema.title, "version": "1", "description": about},
+        "paths": {
+            "/predict": {"post": _post(schema, *predict)},
+            "/explain": {"post": _post(schema, *explain)},
+            **_other_paths(schema),
+        },
         "components": {
             "schemas": _components(schema),
             "securitySchemes": {
@@ -45,14 +52,8 @@ def openapi(schema: Schema, limits: LimitsSection) -> dict[str, Any]:
     }
 
 
-def _about(schema: Schema) -> str:
-    return f"Predictions for one {schema.unit}. Every answer names the model's version and carries the request's id."
-
-
 def _post(schema: Schema, name: str, text: str, answer: str, most: int) -> dict[str, Any]:
-    record = {"$ref": "#/components/schemas/Record"}
-    several = {"type": "array", "items": record, "minItems": 1, "maxItems": most}
-    body = {"schema": {"oneOf": [record, several]}, "example": example(schema)}
+    body = {"schema": _one_or_list("Record", most), "example": example(schema)}
     answers = [_ref(answer), _ref(f"{answer}List")]
     return {
         "operationId": name.lower(),
@@ -60,42 +61,44 @@ def _post(schema: Schema, name: str, text: str, answer: str, most: int) -> dict[
         "description": text,
         "parameters": [_request_id()],
         "requestBody": {"required": True, "content": {"application/json": body}},
-        "responses": {"200": _json("the answer", {"oneOf": answers})} | _faults(),
+        "responses": {"200": _json("the answer", {"oneOf": answers}), **_faults()},
     }
 
 
 def _other_paths(schema: Schema) -> dict[str, Any]:
-    items = {
-        "oneOf": [
-            _ref("Label"),
-            {"type": "array", "items": _ref("Label"), "minItems": 1, "maxItems": 1000},
-        ]
-    }
+    content = {"application/json": {"schema": _one_or_list("Label", MOST_LABELS)}}
+    taken = _object({"accepted": _WHOLE, "request_id": _TEXT})
     feedback = {
         "operationId": "feedback",
         "summary": "Feedback",
-        "description": "Tell later what really happened, by request id; kept for monitoring.",
+        "description": "Send true outcomes later, by request id; kept for monitoring.",
         "parameters": [_request_id()],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": items}}},
-        "responses": {"202": _json("taken", _object({"accepted": _WHOLE, "request_id": _TEXT}))}
-        | _faults(),
+        "requestBody": {"required": True, "content": content},
+        "responses": {"202": _json("taken", taken), **_faults()},
     }
     free = {"type": "object", "additionalProperties": True}
     ready = {"200": _json("ready", free), "503": _json("not ready", free)}
+    answers = {"200": _json("the model that answers", free)}
+    version = answers | {status: _fault(status) for status in ("401", "503")}
+    alive = {"200": _json("alive", free)}
+    counters = {"200": {"description": "text", "content": {"text/plain": {"schema": _TEXT}}}}
     return {
         "/feedback": {"post": feedback},
-        "/version": {"get": _get("version", "Model, version, run, commit, digest, threshold",
-                                 {"200": _json("what answers", free), "401": _fault("401"), "503": _fault("503")})},
-        "/health": {"get": _get("health", "Health with details", ready)},
-        "/health/live": {"get": _get("live", "Whether the process answers", {"200": _json("alive", free)})},
-        "/health/ready": {"get": _get("ready", "Whether it has a model to answer with", ready)},
-        "/metrics": {"get": _get("metrics", "Counters in Prometheus' format",
-                                 {"200": {"description": "text", "content": {"text/plain": {"schema": _TEXT}}}})},
-    }  # fmt: skip
+        "/version": _get("version", "Model, version, run, commit, digest, threshold", version),
+        "/health": _get("health", "Health with details", ready),
+        "/health/live": _get("live", "Whether the process answers", alive),
+        "/health/ready": _get("ready", "Whether it has a model to answer with", ready),
+        "/metrics": _get("metrics", "Counters in Prometheus' format", counters),
+    }
 
 
 def _get(name: str, text: str, responses: dict[str, Any]) -> dict[str, Any]:
-    return {"operationId": name, "summary": text, "responses": responses}
+    return {"get": {"operationId": name, "summary": text, "responses": responses}}
+
+
+def _one_or_list(name: str, most: int) -> dict[str, Any]:
+    several = {**_array(_ref(name)), "minItems": 1, "maxItems": most}
+    return {"oneOf": [_ref(name), several]}
 
 
 def _request_id() -> dict[str, Any]:
@@ -103,8 +106,8 @@ def _request_id() -> dict[str, Any]:
         "name": "X-Request-ID",
         "in": "header",
         "required": False,
-        "description": "an id of your own for this request, up to 64 letters, digits, '.', '_' and '-'; anything else "
-        "is replaced by a new one",
+        "description": "your own id for this request, up to 64 letters, digits, '.', '_' and '-'; "
+        "anything else is replaced by a new one",
         "schema": _TEXT,
     }
 
@@ -132,34 +135,32 @@ def _object(properties: dict[str, Any], required: list[str] | None = None) -> di
 
 def _components(schema: Schema) -> dict[str, Any]:
     fault = _object(
-        {"row": _WHOLE, "field": {**_TEXT, "nullable": True}, "value": {"nullable": True}, "message": _TEXT,
-         "allowed": {"nullable": True}}, required=["message"],
-    )  # fmt: skip
-    one, of_model = _prediction(schema), _origin(schema)
+        {
+            "row": _WHOLE,
+            "field": {**_TEXT, "nullable": True},
+            "value": {"nullable": True},
+            "message": _TEXT,
+            "allowed": {"nullable": True},
+        },
+        required=["message"],
+    )
+    faults = {"error": _TEXT, "request_id": _TEXT, "faults": _array(fault)}
+    one, origin, row = _prediction(schema), _origin(schema), {"row": _WHOLE}
     explained = {**one, **_explanation()}
-    listed = {"row": _WHOLE}
+    explanations = _array(_object(row | explained, ["row", "contributions"]))
     return {
         "Record": record(schema),
-        "Fault": _object(
-            {"error": _TEXT, "request_id": _TEXT, "faults": {"type": "array", "items": fault}},
-            required=["error", "request_id"],
-        ),
+        "Fault": _object(faults, required=["error", "request_id"]),
         "Label": label(schema),
-        "Answer": _object(one | of_model),
-        "AnswerList": _object(
-            {"predictions": {"type": "array", "items": _object(listed | one)}} | of_model
-        ),
-        "Explained": _object(explained | of_model, required=["contributions", "base", "margin"]),
-        "ExplainedList": _object(
-            {
-                "explanations": {
-                    "type": "array",
-                    "items": _object(listed | explained, ["row", "contributions"]),
-                }
-            }
-            | of_model
-        ),
+        "Answer": _object(one | origin),
+        "AnswerList": _object({"predictions": _array(_object(row | one)), **origin}),
+        "Explained": _object(explained | origin, required=["contributions", "base", "margin"]),
+        "ExplainedList": _object({"explanations": explanations, **origin}),
     }
+
+
+def _array(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
 
 
 def record(schema: Schema) -> dict[str, Any]:
@@ -174,21 +175,22 @@ def record(schema: Schema) -> dict[str, Any]:
 
 
 def field(column: Column) -> dict[str, Any]:
-    """Return the JSON schema of one feature: type, range or codes, and what it means."""
-    told: dict[str, Any] = {
-        "type": "number" if column.holds_numbers else "string",
-        "description": _meaning(column),
-    }
+    """Return the JSON schema of one feature: type, range or codes, and its meaning."""
+    kind = "number" if column.holds_numbers else "string"
     if column.holds_numbers and (column.integer or column.codes):
-        told["type"] = "integer"
+        kind = "integer"
+    content: dict[str, Any] = {"type": kind, "description": _meaning(column)}
     if column.codes:
-        codes: list[Any] = (
-            list(column.codes) if column.holds_numbers else [str(code) for code in column.codes]
-        )
-        told["enum"] = [*codes, None] if column.missing else codes
-    bounds = {"minimum": column.low, "maximum": column.high}
-    told |= {key: value for key, value in bounds.items() if value is not None and not column.codes}
-    return told | ({"nullable": True} if column.missing else {})
+        content["enum"] = _codes(column) + ([None] if column.missing else [])
+    else:
+        bounds = {"minimum": column.low, "maximum": column.high}
+        content |= {key: value for key, value in bounds.items() if value is not None}
+    return content | ({"nullable": True} if column.missing else {})
+
+
+def _codes(column: Column) -> list[Any]:
+    """Return a column's codes as JSON holds them."""
+    return [code if column.holds_numbers else str(code) for code in column.codes]
 
 
 def _meaning(column: Column) -> str:
@@ -198,36 +200,28 @@ def _meaning(column: Column) -> str:
 
 
 def example(schema: Schema) -> dict[str, Any]:
-    """Return a record that is accepted: the middle of each range, the first of each code."""
+    """Return a valid record: the middle of each range, the first of each code."""
     return {column.name: _example(column) for column in schema.features}
 
 
 def _example(column: Column) -> Any:
     if column.codes:
-        first = next(iter(column.codes))
-        return first if column.holds_numbers else str(first)
+        return _codes(column)[0]
     if not column.holds_numbers:
         return "a"
-    low, high = column.low, column.high
-    middle = (
-        (low + high) / 2
-        if low is not None and high is not None
-        else next((b for b in (low, high) if b is not None), 1)
-    )
+    bounds = [bound for bound in (column.low, column.high) if bound is not None] or [1]
+    middle = sum(bounds) / len(bounds)
     return round(middle) if column.integer else float(f"{middle:.4g}")
 
 
 def label(schema: Schema) -> dict[str, Any]:
     """Return the JSON schema of a later label."""
-    told = _object(
-        {
-            "request_id": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
-            "row": {"type": "integer", "minimum": 1, "maximum": MOST_ROW, "default": 1},
-            "label": _target(schema),
-        },
-        required=["request_id", "label"],
-    )
-    return told | {"additionalProperties": False}
+    fields = {
+        "request_id": {"type": "string", "pattern": f"^{REQUEST_ID.pattern}$"},
+        "row": {"type": "integer", "minimum": 1, "maximum": MOST_ROW, "default": 1},
+        "label": _target(schema),
+    }
+    return {**_object(fields, required=["request_id", "label"]), "additionalProperties": False}
 
 
 def _target(schema: Schema) -> dict[str, Any]:
@@ -236,11 +230,9 @@ def _target(schema: Schema) -> dict[str, Any]:
         return {"type": "number", "description": column.description}
     if schema.task == "binary" and not column.codes:
         return {"type": "integer", "enum": [0, 1]}
-    codes: list[Any] = (
-        list(column.codes) if column.holds_numbers else [str(code) for code in column.codes]
-    )
     kind = "integer" if column.holds_numbers else "string"
-    return {"type": kind, **({"enum": codes} if codes else {}), "description": _meaning(column)}
+    codes = {"enum": _codes(column)} if column.codes else {}
+    return {"type": kind, **codes, "description": _meaning(column)}
 
 
 def _prediction(schema: Schema) -> dict[str, Any]:
@@ -254,23 +246,24 @@ def _prediction(schema: Schema) -> dict[str, Any]:
             "decision": {"description": "the decided class"},
             "meaning": _TEXT,
         }
-    decision = {
-        "type": "integer", "enum": [0, 1, None], "nullable": True,
-        "description": "1 at or above the threshold, 0 below, null within the band that a person reviews",
-    }  # fmt: skip
+    text = "1 at or above the threshold, 0 below it, null within the band that a person reviews"
+    codes = {"type": "integer", "enum": [0, 1, None], "nullable": True}
+    decision = {**codes, "description": text}
     return {"probability": chance, "decision": decision, "meaning": _TEXT}
 
 
 def _explanation() -> dict[str, Any]:
+    text = "what each feature adds; with the base they sum to the margin"
+    numbers = {"type": "object", "additionalProperties": _NUMBER}
+    calibrated = {**_NUMBER, "nullable": True, "description": "the margin after calibration"}
     return {
-        "base": {**_NUMBER, "description": "the margin where nothing is known"},
-        "contributions": {"type": "object", "additionalProperties": _NUMBER,
-                          "description": "what each feature adds; with the base they sum to the margin"},
+        "base": {**_NUMBER, "description": "the margin if no feature is known"},
+        "contributions": {**numbers, "description": text},
         "margin": _NUMBER,
         "margin_scale": {"type": "string", "enum": ["log-odds", "probability", "value"]},
-        "calibrated": {**_NUMBER, "nullable": True, "description": "what calibration makes of the margin"},
-        "reasons": {"type": "array", "items": _TEXT},
-    }  # fmt: skip
+        "calibrated": calibrated,
+        "reasons": _array(_TEXT),
+    }
 
 
 def _origin(schema: Schema) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""What was predicted, kept for monitoring: append-only SQLite files, and labels that arrive later by request id.
+"""The prediction log, for monitoring: append-only SQLite files of predictions and later labels.
 
-A request leaves one row, however many records it had, with its own JSON as it came: that is all an answer waits for.
-A thread writes; files are turned over by size and age, the oldest go first; readers may look at any time.
+Each request writes one row with its JSON as it came, whatever its number of records. A background
+thread writes. Files rotate by size and age, and the oldest are deleted first. Readers may read at
+any time.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ import orjson
 import pandas as pd
 
 from lockstep.config.settings import PredictionLogSection
-from lockstep.serving.background_writer import Spool
+from lockstep.serving.background_writer import BackgroundWriter
 
 PREDICTIONS, FEEDBACK = "predictions-*.sqlite", "feedback-*.sqlite"
 _TABLES = {
-    "predictions": "request_id TEXT, time_ms INTEGER, model TEXT, version INTEGER, digest TEXT, rows INTEGER, "
-    "scores BLOB, decisions BLOB, records BLOB",
+    "predictions": "request_id TEXT, time_ms INTEGER, model TEXT, version INTEGER, digest TEXT, "
+    "rows INTEGER, scores BLOB, decisions BLOB, records BLOB",
     "feedback": "request_id TEXT, row INTEGER, label, time_ms INTEGER",
 }
 _ROWS_AT_ONCE = 100
@@ -37,7 +38,7 @@ _GUARD = (
 
 
 class Entry(NamedTuple):
-    """One answered request. ``scores`` (rows,) or (rows, classes); ``decisions`` a plain value a row."""
+    """One answered request: ``scores`` (rows,) or (rows, classes), ``decisions`` (rows,)."""
 
     request_id: str
     time_ms: int
@@ -51,7 +52,7 @@ class Entry(NamedTuple):
 
 
 class Label(NamedTuple):
-    """What really happened to a row (counted from 1) of an earlier request."""
+    """The true outcome of a row (counted from 1) of an earlier request."""
 
     request_id: str
     row: int
@@ -61,7 +62,7 @@ class Label(NamedTuple):
 
 @dataclass
 class _File:
-    """The file that is written to now, of one kind."""
+    """The file that is being written, of one kind."""
 
     connection: sqlite3.Connection
     path: Path
@@ -69,28 +70,28 @@ class _File:
 
 
 class PredictionLog:
-    """Takes entries and labels from requests, and writes them in a thread of its own."""
+    """Takes entries and labels from requests, and writes them in the background."""
 
-    def __init__(self, folder: Path, rules: PredictionLogSection) -> None:
-        self.folder, self.rules = folder, rules
+    def __init__(self, folder: Path, settings: PredictionLogSection) -> None:
+        self.folder, self.settings = folder, settings
         self._files: dict[str, _File] = {}
         self._numbers = itertools.count()
-        self.spool = Spool(
-            self._write, rules.waiting_bytes, name="prediction log", close=self._close
+        self.writer = BackgroundWriter(
+            self._write, settings.waiting_bytes, name="prediction log", close=self._close
         )
 
     def start(self) -> None:
-        """Make the folder, for this user only, and begin to write."""
+        """Make the folder, for this user only, and start writing."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.spool.start()
+        self.writer.start()
 
     def add(self, entry: Entry) -> None:
-        """Queue what was answered; where too much waits it is dropped and counted."""
-        self.spool.put(entry, len(entry.records) + 16 * entry.rows + 300)
+        """Queue an answered request; a full queue drops and counts it."""
+        self.writer.put(entry, len(entry.records) + 16 * entry.rows + 300)
 
     def label(self, labels: list[Label]) -> bool:
-        """Queue labels; False where too much waits and they were not taken."""
-        return self.spool.put(labels, 200 * len(labels))
+        """Queue labels; False if the queue is full."""
+        return self.writer.put(labels, 200 * len(labels))
 
     def _write(self, batch: list[Any]) -> None:
         entries = [_stored(item) for item in batch if isinstance(item, Entry)]
@@ -101,7 +102,7 @@ class PredictionLog:
         self._prune()
 
     def _append(self, table: str, rows: list[tuple[Any, ...]]) -> None:
-        """Write rows, many to a statement: between two statements the requests' thread would lose the interpreter."""
+        """Write rows, many a statement: between two of them requests wait."""
         file, width = self._current(table), len(rows[0])
         with file.connection:
             for first in range(0, len(rows), _ROWS_AT_ONCE):
@@ -112,7 +113,7 @@ class PredictionLog:
                 )
 
     def _current(self, table: str) -> _File:
-        """Return the file to write to, another one where the last is large or old enough, or was taken away."""
+        """Return the file to write to: a new one if the last is too large, too old or deleted."""
         file = self._files.get(table)
         if file is not None and not self._is_full(file):
             return file
@@ -126,17 +127,15 @@ class PredictionLog:
             size = file.path.stat().st_size
         except FileNotFoundError:
             return True
-        old = time.monotonic() - file.opened > self.rules.file_hours * 3600
-        return size >= self.rules.file_bytes or old
+        old = time.monotonic() - file.opened > self.settings.file_hours * 3600
+        return size >= self.settings.file_bytes or old
 
     def _open(self, table: str) -> _File:
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         path = self.folder / f"{table}-{stamp}-{os.getpid()}-{next(self._numbers)}.sqlite"
         path.touch(mode=0o600)
         connection = sqlite3.connect(path, check_same_thread=False)
-        connection.execute(
-            "PRAGMA page_size = 16384"
-        )  # large bodies in a third less time than by 4096
+        connection.execute("PRAGMA page_size = 16384")  # large bodies: a third faster than 4096
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA wal_autocheckpoint = 64")
@@ -146,11 +145,11 @@ class PredictionLog:
         return _File(connection, path, time.monotonic())
 
     def _prune(self) -> None:
-        """Delete the oldest files while all together are larger than allowed; the ones in use stay."""
+        """Delete the oldest files, except those in use, until the rest is within the limit."""
         sizes = {path: _size(path) for path in self.folder.glob(PREDICTIONS)}
         total, used = sum(sizes.values()), {file.path for file in self._files.values()}
         for path in sorted(sizes):
-            if total <= self.rules.total_bytes:
+            if total <= self.settings.total_bytes:
                 return
             if path not in used:
                 total -= sizes[path]
@@ -174,37 +173,32 @@ def _size(path: Path) -> int:
 
 
 def read_entries(folder: Path, since_ms: int = 0, until_ms: int = 2**62) -> Iterator[Entry]:
-    """Yield the requests answered from ``since_ms`` (inclusive) to ``until_ms``, file by file as they were written."""
+    """Yield the requests answered from ``since_ms`` to before ``until_ms``, in written order."""
     where = "WHERE time_ms >= ? AND time_ms < ? ORDER BY rowid"
-    for row in _rows(
-        folder, PREDICTIONS, f"SELECT * FROM predictions {where}", (since_ms, until_ms)
-    ):
-        request, at, model, version, digest, rows, scores, decisions, records = row
-        values = np.frombuffer(scores, dtype="<f8")
-        shaped = values if len(values) == rows else values.reshape(rows, -1)
-        yield Entry(
-            request, at, model, version, digest, rows, shaped, orjson.loads(decisions), records
-        )
+    query = f"SELECT * FROM predictions {where}"
+    for row in _rows(folder, PREDICTIONS, query, (since_ms, until_ms)):
+        entry = Entry(*row)
+        values = np.frombuffer(row[6], dtype="<f8")
+        scores = values if len(values) == entry.rows else values.reshape(entry.rows, -1)
+        yield entry._replace(scores=scores, decisions=orjson.loads(row[7]))
 
 
 def read_labels(folder: Path) -> dict[tuple[str, int], Any]:
-    """Return the label of each request id and row (from 1); of several the last one."""
+    """Return the last label of each request id and row (from 1)."""
     query = "SELECT request_id, row, label FROM feedback ORDER BY rowid"
     return {(request, row): label for request, row, label in _rows(folder, FEEDBACK, query, ())}
 
 
 def predictions_table(folder: Path, since_ms: int = 0, until_ms: int = 2**62) -> pd.DataFrame:
-    """Return one row a record: request id, row, time (UTC), model, version, digest, score, decision, label, features.
+    """Return one row a record, with its prediction, its label and its features.
 
-    ``score`` is the positive class's probability or the prediction; of several classes the highest. Features go
-    by the schema's own names, whatever aliases a request used.
+    Columns: request_id, row, time (UTC), model, version, digest, score, decision, label, then the
+    features by the schema's names. ``score`` is the positive class's probability or the prediction,
+    for several classes the highest probability.
     """
     labels = read_labels(folder)
-    rows = [
-        row
-        for entry in read_entries(folder, since_ms, until_ms)
-        for row in _expanded(entry, labels)
-    ]
+    entries = read_entries(folder, since_ms, until_ms)
+    rows = [row for entry in entries for row in _expanded(entry, labels)]
     table = pd.DataFrame(rows)
     return table.assign(time=pd.to_datetime(table["time"], unit="ms", utc=True)) if rows else table
 
@@ -212,9 +206,8 @@ def predictions_table(folder: Path, since_ms: int = 0, until_ms: int = 2**62) ->
 def _expanded(entry: Entry, labels: Mapping[tuple[str, int], Any]) -> Iterator[dict[str, Any]]:
     content = orjson.loads(entry.records.removeprefix(b"\xef\xbb\xbf"))
     records = content if isinstance(content, list) else [content]
-    for number, (record, score, decision) in enumerate(
-        zip(records, entry.scores, entry.decisions, strict=True), start=1
-    ):
+    answered = zip(records, entry.scores, entry.decisions, strict=True)
+    for number, (record, score, decision) in enumerate(answered, start=1):
         yield {
             "request_id": entry.request_id,
             "row": number,
@@ -233,13 +226,12 @@ def _rows(
     folder: Path, pattern: str, query: str, values: tuple[Any, ...]
 ) -> Iterator[tuple[Any, ...]]:
     for path in sorted(folder.glob(pattern)):
-        with closing(
-            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
-        ) as connection:
+        address = f"{path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=5)) as connection:
             try:
                 found = connection.execute(query, values).fetchall()
             except sqlite3.OperationalError as error:
-                if "no such table" not in str(error):  # made this moment by the server
+                if "no such table" not in str(error):  # the server is just creating it
                     raise
                 continue
         yield from found

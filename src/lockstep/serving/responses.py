@@ -1,4 +1,4 @@
-"""From a request's body to what is answered: read, score, decide, or explain; plain functions over one served model."""
+"""From a request's body to its answer: read, score, decide, explain."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 from lockstep.models.scoring.prediction import OUTCOMES
 from lockstep.serving.explanations import explanations
-from lockstep.serving.loaded_model import Served
+from lockstep.serving.loaded_model import ServedModel
 
 if TYPE_CHECKING:
     from lockstep.serving.request_parsing import Read
 
 
-class Answered(NamedTuple):
-    """What is answered, and what the prediction log keeps of it."""
+class Answer(NamedTuple):
+    """The content of an answer, and what the prediction log keeps of it."""
 
     content: dict[str, Any]
     rows: int
@@ -25,63 +25,56 @@ class Answered(NamedTuple):
     records: bytes
 
 
-def predicted(served: Served, body: bytes, most_rows: int) -> Answered:
+def predicted(served: ServedModel, body: bytes, most_rows: int) -> Answer:
     """Return the predictions of a body's records."""
     read = served.reader.read(body, most_rows)
-    return answered(served, read, served.scorer.score(read.columns, read.rows))
+    return predictions(served, read, served.scorer.score(read.columns, read.rows))
 
 
-def answered(served: Served, read: Read, scores: np.ndarray) -> Answered:
-    """Return the predictions of records whose scores are there."""
+def predictions(served: ServedModel, read: Read, scores: np.ndarray) -> Answer:
+    """Return the predictions of records that are scored."""
     outcomes = outcomes_of(served, scores)
-    content = _content(served, outcomes, read.single, "predictions")
-    return Answered(content, read.rows, scores, _decided(outcomes), read.body)
+    return _answer(served, read, scores, outcomes, outcomes, "predictions")
 
 
-def explained(served: Served, body: bytes, most_rows: int) -> Answered:
-    """Return the predictions of a body's records with what each feature adds to them."""
+def explained(served: ServedModel, body: bytes, most_rows: int) -> Answer:
+    """Return the predictions of a body's records with the contribution of each feature."""
     read = served.reader.read(body, most_rows)
     scores = served.scorer.score(read.columns, read.rows)
-    outcomes = outcomes_of(served, scores)
-    told = explanations(served, read.columns, read.rows, _places(served, outcomes))
-    both = [one | more for one, more in zip(outcomes, told, strict=True)]
-    content = _content(served, both, read.single, "explanations")
-    return Answered(content, read.rows, scores, _decided(outcomes), read.body)
+    outcomes, chosen = outcomes_of(served, scores), None
+    if served.model.schema.task == "multiclass":
+        place = {label: number for number, label in enumerate(served.model.classes)}
+        chosen = np.array([place[one["decision"]] for one in outcomes])
+    found = explanations(served, read.columns, read.rows, chosen)
+    both = [one | more for one, more in zip(outcomes, found, strict=True)]
+    return _answer(served, read, scores, outcomes, both, "explanations")
 
 
-def outcomes_of(served: Served, scores: np.ndarray) -> list[dict[str, Any]]:
-    """Return what is said of each row: of two classes by the threshold in force, of others as the model decides."""
-    decision, numbers = served.decision, range(1, len(scores) + 1)
-    if decision is None:
+def outcomes_of(served: ServedModel, scores: np.ndarray) -> list[dict[str, Any]]:
+    """Return the outcome of each row: of two classes by the threshold in force."""
+    numbers = range(1, len(scores) + 1)
+    if served.decision is None:
         model = served.model
-        told = OUTCOMES[model.schema.task](model, scores, None)
-        return [{"row": number, **one} for number, one in zip(numbers, told, strict=True)]
-    chances = scores.tolist()
+        found = OUTCOMES[model.schema.task](model, scores, None)
+        return [{"row": number, **one} for number, one in zip(numbers, found, strict=True)]
+    decided = served.decision.outcomes(scores)
     return [
         {"row": number, "probability": chance, "decision": chosen, "meaning": word}
-        for number, chance, (chosen, word) in zip(
-            numbers, chances, decision.of(chances), strict=True
-        )
+        for number, chance, (chosen, word) in zip(numbers, scores.tolist(), decided, strict=True)
     ]
 
 
-def _content(
-    served: Served, outcomes: list[dict[str, Any]], single: bool, name: str
-) -> dict[str, Any]:
-    if not single:
-        return {name: outcomes, **served.origin}
-    (outcome,) = outcomes
-    del outcome["row"]
-    return outcome | served.origin
-
-
-def _places(served: Served, outcomes: list[dict[str, Any]]) -> Any:
-    """Return the place of each row's decided class among the model's; None but for several classes."""
-    if served.model.schema.task != "multiclass":
-        return None
-    place = {label: number for number, label in enumerate(served.model.classes)}
-    return np.array([place[one["decision"]] for one in outcomes])
-
-
-def _decided(outcomes: list[dict[str, Any]]) -> list[Any]:
-    return [one.get("decision") for one in outcomes]
+def _answer(
+    served: ServedModel,
+    read: Read,
+    scores: np.ndarray,
+    outcomes: list[dict[str, Any]],
+    shown: list[dict[str, Any]],
+    name: str,
+) -> Answer:
+    decisions = [one.get("decision") for one in outcomes]
+    if read.single:
+        content = {key: value for key, value in shown[0].items() if key != "row"} | served.origin
+    else:
+        content = {name: shown, **served.origin}
+    return Answer(content, read.rows, scores, decisions, read.body)

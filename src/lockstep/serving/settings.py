@@ -1,11 +1,11 @@
-"""What the API is told: the environment and .env over the section serving of model_config.yaml, each with its place."""
+"""The settings of the API: the environment and .env before section serving of model_config.yaml."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from lockstep.config.settings import (
     CONFIG_FILE,
@@ -21,15 +21,15 @@ from lockstep.config.settings import (
     load_settings,
     read_model_config,
 )
+from lockstep.decision.score_scale import BALANCED, PROBABILITY
 from lockstep.errors import ConfigError, unknown
 
-Scale = Literal["probability", "balanced"]
-SCALES: tuple[str, ...] = get_args(Scale)
+SCALES = (PROBABILITY, BALANCED)
 
 
 @dataclass(frozen=True)
-class Rule:
-    """How two classes are decided between. ``threshold`` None: by the threshold the model records."""
+class DecisionSettings:
+    """How to decide between two classes; without ``threshold`` by the model's own."""
 
     threshold: float | None
     scale: str | None
@@ -39,7 +39,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class ServingSettings:
-    """What all layers together say. ``sources`` tells for each value where it was set."""
+    """The values of all layers; ``sources`` names for each value where it was set."""
 
     problem: str
     host: str
@@ -61,15 +61,15 @@ class ServingSettings:
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def source_of(self, name: str) -> str:
-        """Return where a value came from: a variable, .env, model_config.yaml or the default."""
+        """Return where a value was set: a variable, .env, model_config.yaml or the default."""
         return self.sources.get(name, "the default")
 
-    def rule_for(self, problem: str) -> Rule:
-        """Return how to decide for a problem: by the environment, else by its section, else by the model's own."""
+    def decision_for(self, problem: str) -> DecisionSettings:
+        """Return how to decide for a problem: by the environment, else by its section."""
         section = self.decisions.get(problem, DecisionSection())
         given = self.threshold is not None
         place = f"{CONFIG_FILE} (serving.decisions.{problem})"
-        return Rule(
+        return DecisionSettings(
             threshold=self.threshold if given else section.threshold,
             scale=self.scale or section.scale,
             band=section.approval_band if self.band is None else self.band,
@@ -78,44 +78,43 @@ class ServingSettings:
 
 
 def load_serving(root: Path, environ: Mapping[str, str] | None = None) -> ServingSettings:
-    """Read the environment, .env and model_config.yaml below ``root``; an empty value counts as not set."""
+    """Read the environment, .env and model_config.yaml below ``root``; empty values are unset."""
     config, keys = read_model_config(root)
     section, variables = config.serving, environment(root, environ)
-    read = _Reader(variables, keys)
-    log = section.prediction_log
-    folder = read.prediction_folder(log)
+    read = _Reader(root, variables, keys)
+    tracking = variables.get(URI) or variables.get(DAGSHUB)
+    if tracking:
+        read.sources["tracking_uri"] = tracking.source
     return ServingSettings(
-        problem=read.text("problem", "PROBLEM", section.problem),
-        host=read.text("host", "HOST", section.host),
+        problem=str(read.value("problem", "PROBLEM", section.problem)),
+        host=str(read.value("host", "HOST", section.host)),
         port=read.whole("port", "PORT", section.port, 0, 65_535),
-        model_path=read.maybe("model_path", "MODEL_PATH", section.model_path),
-        model_name=read.maybe("model_name", "MLFLOW_MODEL_NAME", section.model_name),
-        model_uri=read.maybe("model_uri", "MODEL_URI", None),
-        api_keys_file=_path(
-            root, read.maybe("api_keys_file", "API_KEYS_FILE", section.api_keys_file)
-        ),
-        log_file=_path(root, read.maybe("log_file", "SERVING_LOG", section.log_file)),
+        model_path=read.value("model_path", "MODEL_PATH", section.model_path),
+        model_name=read.value("model_name", "MLFLOW_MODEL_NAME", section.model_name),
+        model_uri=read.value("model_uri", "MODEL_URI", None),
+        api_keys_file=read.path("api_keys_file", "API_KEYS_FILE", section.api_keys_file),
+        log_file=read.path("log_file", "SERVING_LOG", section.log_file),
         poll_seconds=section.poll_seconds,
         limits=read.limits(section),
-        prediction_log=log,
-        prediction_folder=_path(root, folder),
+        prediction_log=section.prediction_log,
+        prediction_folder=read.prediction_folder(section.prediction_log),
         threshold=read.number("threshold", "DECISION_THRESHOLD", 0, 1),
         scale=read.scale(),
         band=read.number("band", "APPROVAL_BAND", 0, 0.5, open_low=False),
         decisions=section.decisions,
         tracking_uri=load_settings(root, environ=environ).tracking_uri,
-        sources=read.sources | _tracking_source(variables),
+        sources=read.sources,
     )
 
 
 class _Reader:
-    """Takes values from variables before the configuration's, and notes where each came from."""
+    """Takes values from variables before the configuration's, and notes each one's source."""
 
-    def __init__(self, variables: Mapping[str, Found], configured: set[str]) -> None:
-        self.variables, self.configured = variables, configured
+    def __init__(self, root: Path, variables: Mapping[str, Found], configured: set[str]) -> None:
+        self.root, self.variables, self.configured = root, variables, configured
         self.sources: dict[str, str] = {}
 
-    def maybe(self, name: str, variable: str, configured: Any) -> Any:
+    def value(self, name: str, variable: str, configured: Any) -> Any:
         found = self.variables.get(variable)
         if found is not None and found.value.strip():
             self.sources[name] = found.source
@@ -124,15 +123,15 @@ class _Reader:
             self.sources[name] = f"{CONFIG_FILE} (serving.{name})"
         return configured
 
-    def text(self, name: str, variable: str, configured: str) -> str:
-        return str(self.maybe(name, variable, configured))
+    def path(self, name: str, variable: str, configured: str | None) -> Path | None:
+        text = self.value(name, variable, configured)
+        return None if text is None else self.root / Path(text).expanduser()
 
     def whole(self, name: str, variable: str, configured: int, low: int, high: int) -> int:
         value = self._parsed(name, variable, configured, int)
         if not low <= value <= high:
-            raise ConfigError(
-                f"{variable}={value} (from {self.sources[name]}): give {low} to {high}"
-            )
+            source = self.sources[name]
+            raise ConfigError(f"{variable}={value} (from {source}): give {low} to {high}")
         return int(value)
 
     def number(
@@ -144,51 +143,44 @@ class _Reader:
         if not (low < value if open_low else low <= value) or not value < high:
             least = "more than" if open_low else "at least"
             raise ConfigError(
-                f"{variable}={value:g} (from {self.sources[name]}): give {least} {low:g} and less than {high:g}"
+                f"{variable}={value:g} (from {self.sources[name]}): "
+                f"give {least} {low:g} and less than {high:g}"
             )
         return float(value)
 
     def _parsed(self, name: str, variable: str, configured: Any, kind: Callable[[Any], Any]) -> Any:
-        value = self.maybe(name, variable, configured)
+        value = self.value(name, variable, configured)
         try:
             return value if value is None else kind(value)
         except ValueError:
             what = "whole number" if kind is int else "number"
-            raise ConfigError(
-                f"{variable}={value!r} (from {self.sources[name]}) is no {what}"
-            ) from None
+            source = self.sources[name]
+            raise ConfigError(f"{variable}={value!r} (from {source}) is no {what}") from None
 
     def scale(self) -> str | None:
-        value = self.maybe("scale", "DECISION_SCALE", None)
+        value = self.value("scale", "DECISION_SCALE", None)
         if value is not None and value not in SCALES:
             raise ConfigError(f"DECISION_SCALE: {unknown('scale', value, SCALES)}")
         return value if value is None else str(value)
 
     def limits(self, section: ServingSection) -> LimitsSection:
         most, limits = 2**31, section.limits
-        changed = {
+        changed: dict[str, float] = {
             "body_bytes": self.whole("body_bytes", "MAX_BODY_BYTES", limits.body_bytes, 1024, most),
             "rows": self.whole("rows", "MAX_ROWS", limits.rows, 1, most),
         }
         seconds = self.number("request_seconds", "REQUEST_SECONDS", 0, 3600)
         if seconds is not None:
-            changed["request_seconds"] = changed["body_seconds"] = seconds  # type: ignore[assignment]
+            changed["request_seconds"] = changed["body_seconds"] = seconds
         return limits.model_copy(update=changed)
 
-    def prediction_folder(self, section: PredictionLogSection) -> str | None:
-        """Return where predictions are kept: PREDICTION_LOG is a folder, or 0 for nowhere."""
-        value = self.maybe("prediction_log", "PREDICTION_LOG", None)
+    def prediction_folder(self, section: PredictionLogSection) -> Path | None:
+        """Return the folder of the prediction log: PREDICTION_LOG names one, or 0 for none."""
+        value = self.value("prediction_log", "PREDICTION_LOG", None)
         if value is None:
-            return section.folder if section.keep else None
-        if value.lower() in ("0", "1", "true", "false", "yes", "no", "on", "off"):
-            return section.folder if is_on(value, "PREDICTION_LOG") else None
-        return str(value)
-
-
-def _path(root: Path, text: str | None) -> Path | None:
-    return None if text is None else root / Path(text).expanduser()
-
-
-def _tracking_source(variables: Mapping[str, Found]) -> dict[str, str]:
-    found = variables.get(URI) or variables.get(DAGSHUB)
-    return {"tracking_uri": found.source} if found else {}
+            folder = section.folder if section.keep else None
+        elif value.lower() in ("0", "1", "true", "false", "yes", "no", "on", "off"):
+            folder = section.folder if is_on(value, "PREDICTION_LOG") else None
+        else:
+            folder = value
+        return None if folder is None else self.root / Path(folder).expanduser()

@@ -1,4 +1,7 @@
-"""What the server tells of itself: counters for Prometheus, and one JSON line a request that holds nobody's data."""
+"""What the server reports about itself: metrics for Prometheus, and one JSON log line a request.
+
+Neither contains anything of what was sent.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,12 @@ from prometheus_client import (
 )
 
 from lockstep.errors import ConfigError
-from lockstep.serving.background_writer import Spool
-from lockstep.serving.http_request import Exchange
+from lockstep.serving.background_writer import BackgroundWriter
+from lockstep.serving.http_request import HttpRequest
 
-_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _LOG_BYTES = 8 * 1024 * 1024
+_LINE_BYTES = 400
 
 
 class Metrics:
@@ -36,28 +40,21 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        known: dict[str, Any] = {"registry": self.registry, "namespace": "lockstep"}
-        self.requests = Counter("requests", "Requests answered", ["route", "status"], **known)
-        self.seconds = Histogram(
-            "request_seconds",
-            "Time from the first byte read to the answer",
-            ["route"],
-            buckets=_SECONDS,
-            **known,
-        )
-        self.rows = Counter("rows", "Records answered", ["route"], **known)
-        self.model = Gauge(
-            "model_info", "1 for the model that answers", ["model", "version", "digest"], **known
-        )
-        self.version = Gauge(
-            "model_version", "Number of the version that answers; 0 for a file", **known
-        )
+        own: dict[str, Any] = {"registry": self.registry, "namespace": "lockstep"}
+        self.requests = Counter("requests", "Requests answered", ["route", "status"], **own)
+        text = "Time from the first byte read to the answer"
+        self.seconds = Histogram("request_seconds", text, ["route"], buckets=_BUCKETS, **own)
+        self.rows = Counter("rows", "Records answered", ["route"], **own)
+        text = "1 for the model that answers"
+        self.model = Gauge("model_info", text, ["model", "version", "digest"], **own)
+        text = "Number of the version that answers; 0 for a file"
+        self.version = Gauge("model_version", text, **own)
         self.labelled = cache(self._labelled)
 
     def _labelled(
         self, route: str, status: int
     ) -> tuple[Callable[[], None], Callable[[float], None], Any]:
-        """Return what counts a request of a route and status: looking labels up costs more than counting."""
+        """Return what counts requests of a route and status: looking up labels costs more."""
         return (
             self.requests.labels(route, str(status)).inc,
             self.seconds.labels(route).observe,
@@ -65,7 +62,7 @@ class Metrics:
         )
 
     def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Show a number that somebody else counts."""
+        """Export a number that is counted elsewhere."""
         Gauge(name, text, registry=self.registry, namespace="lockstep").set_function(read)
 
     def count(self, route: str, status: int, seconds: float, rows: int) -> None:
@@ -77,44 +74,42 @@ class Metrics:
             counted(rows)
 
     def serve(self, model: str, version: int | None, digest: str | None) -> None:
-        """Say which model answers from now on."""
+        """Record which model answers from now on."""
         self.model.clear()
         self.model.labels(model, str(version or ""), digest or "").set(1)
         self.version.set(version or 0)
 
     def text(self) -> bytes:
-        """Return all of them in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
 class JsonLog:
-    """Writes one JSON line an event, to a file or to standard error, off the requests' way."""
+    """Writes one JSON line an event, to a file or to standard error, in the background."""
 
     def __init__(self, path: Path | None) -> None:
         self.stream = sys.stderr.buffer if path is None else _opened(path)
-        self.spool = Spool(self._write, _LOG_BYTES, every=0.1, name="log", close=self._flush)
+        self.writer = BackgroundWriter(
+            self._write, _LOG_BYTES, every=0.1, name="log", close=self.stream.flush
+        )
 
-    def say(self, event: str, level: str = "info", **told: Any) -> None:
+    def event(self, event: str, level: str = "info", **details: Any) -> None:
         """Queue a line."""
-        self.spool.put({"time": time.time(), "level": level, "event": event, **told}, 400)
+        line = {"time": time.time(), "level": level, "event": event, **details}
+        self.writer.put(line, _LINE_BYTES)
 
-    def request(self, exchange: Exchange, status: int, seconds: float) -> None:
-        """Queue the line of a request: route, status, time, rows, model; nothing of what was sent."""
-        self.spool.put(
-            {
-                "time": time.time(),
-                "level": "info",
-                "event": "request",
-                "request_id": exchange.request_id,
-                "method": exchange.scope["method"],
-                "route": exchange.route,
-                "status": status,
-                "ms": round(1000 * seconds, 3),
-                "rows": exchange.rows,
-                "model": exchange.model,
-                "version": exchange.version,
-            },
-            400,
+    def request(self, request: HttpRequest, status: int, seconds: float) -> None:
+        """Queue the line of a request: route, status, time, rows, model; nothing it sent."""
+        self.event(
+            "request",
+            request_id=request.request_id,
+            method=request.scope["method"],
+            route=request.route,
+            status=status,
+            ms=round(1000 * seconds, 3),
+            rows=request.rows,
+            model=request.model,
+            version=request.version,
         )
 
     def _write(self, events: list[dict[str, Any]]) -> None:
@@ -122,9 +117,6 @@ class JsonLog:
             orjson.dumps(event | {"time": utc(event["time"])}, default=str) for event in events
         ]
         self.stream.write(b"\n".join([*lines, b""]))
-        self.stream.flush()
-
-    def _flush(self) -> None:
         self.stream.flush()
 
 
@@ -139,26 +131,26 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def utc(seconds: float) -> str:
-    """Return a time of day (Unix seconds) as ISO 8601 in UTC."""
+    """Return Unix seconds as ISO 8601 in UTC, with milliseconds."""
     whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     return f"{whole}.{int(seconds % 1 * 1000):03d}Z"
 
 
-class ToJson(logging.Handler):
-    """Passes what libraries log on as JSON lines."""
+class JsonLogHandler(logging.Handler):
+    """Passes log records of libraries on as JSON lines."""
 
     def __init__(self, log: JsonLog) -> None:
         super().__init__()
         self.log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue a record; of an exception its kind and place, as its text may hold what somebody sent."""
-        told: dict[str, Any] = {"logger": record.name, "message": record.getMessage()}
+        """Queue a record; an exception by kind and place only: its text may quote a request."""
+        details: dict[str, Any] = {"logger": record.name, "message": record.getMessage()}
         if record.exc_info and record.exc_info[0] is not None:
-            told["exception"] = record.exc_info[0].__name__
+            details["exception"] = record.exc_info[0].__name__
             trace = record.exc_info[2]
             while trace is not None and trace.tb_next is not None:
                 trace = trace.tb_next
             if trace is not None:
-                told["at"] = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-        self.log.say("library", record.levelname.lower(), **told)
+                details["at"] = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+        self.log.event("library", record.levelname.lower(), **details)
