@@ -27,7 +27,8 @@ from lockstep.data.values import (
 )
 from lockstep.errors import DataError
 from lockstep.problems.schema import Column, Schema
-from lockstep.serving.request_parsing import RecordReader, Refused
+from lockstep.serving.http_request import Refusal
+from lockstep.serving.request_parsing import RecordReader
 
 EXACT = 2**53
 """Whole numbers beyond are not all float64: there one value is compared exactly, a column as float64."""
@@ -110,7 +111,7 @@ def test_the_api_and_a_file_of_records_give_the_same_column_or_the_same_error(co
     except DataError as error:
         reason = str(error)
     if table is None:
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(Refusal) as caught:
             reader.read(orjson.dumps(records), 10)
         first = caught.value.faults[0]
         # true and false are written as JSON does
@@ -215,7 +216,7 @@ def test_two_other_names_of_one_feature_are_refused_by_the_api_alone():
     column = Column(name="x", kind="numeric", aliases=["X", "ex"])
     schema, record = schema_of(column), {"X": 1, "ex": 2}
     assert records_to_table(schema, [record])["x"].tolist() == [2.0]
-    with pytest.raises(Refused, match="missing x"):
+    with pytest.raises(Refusal, match="missing x"):
         RecordReader(schema).read(orjson.dumps(record), 1)
 
 

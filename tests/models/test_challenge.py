@@ -111,7 +111,7 @@ def test_of_several_classes_too() -> None:
         (
             lambda a, b, g: (taken(a, g[:0]), taken(b, g[:0]), g[:0], "f1"),
             DataError,
-            "no row to compare",
+            "no rows to compare",
         ),
         (
             lambda a, b, g: (a, Scored(b.target, b.score), g, "f1"),

@@ -16,7 +16,8 @@ from lockstep.errors import DataError
 from lockstep.models.scoring.prediction import Model
 from lockstep.models.scoring.scorer import Scorer, columns_of
 from lockstep.problems.schema import Column, Schema
-from lockstep.serving.request_parsing import MOST_FAULTS, RecordReader, Refused
+from lockstep.serving.http_request import Refusal
+from lockstep.serving.request_parsing import MOST_FAULTS, RecordReader
 
 SCHEMA = served.schema_of("binary")
 READER = RecordReader(SCHEMA)
@@ -27,7 +28,7 @@ GOOD = {
 
 
 def refused(body, most_rows=10_000, reader=READER):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(Refusal) as caught:
         reader.read(body if isinstance(body, bytes) else orjson.dumps(body), most_rows)
     return caught.value
 
@@ -65,7 +66,7 @@ def test_one_record_is_columns_of_one_row():
 def test_a_fault_names_row_field_value_and_what_is_allowed(change, field, message, rows):
     records = [GOOD] * (rows - 1) + [GOOD | change]
     fault = refused(records)
-    assert (fault.status, fault.count, len(fault.faults)) == (422, 1, 1)
+    assert (fault.status, fault.details, len(fault.faults)) == (422, {}, 1)
     (told,) = fault.faults
     assert (told["row"], told["field"], told["message"]) == (rows, field, message)
     expected = allowed(SCHEMA.columns[field]) if field in GOOD else ", ".join(SCHEMA.feature_names)
@@ -100,7 +101,7 @@ def test_all_faults_of_a_record_are_told_at_once():
 
 def test_of_many_faults_a_hundred_are_listed_and_all_are_counted():
     fault = refused([GOOD | {"age": 10, "hour": 99}] * 300)
-    assert (len(fault.faults), fault.count) == (MOST_FAULTS, 600)
+    assert (len(fault.faults), fault.details) == (MOST_FAULTS, {"fault_count": 600})
     assert "and 599 more faults" in str(fault)
     assert fault.faults[-1]["row"] == 50
 
@@ -108,7 +109,7 @@ def test_of_many_faults_a_hundred_are_listed_and_all_are_counted():
 def test_a_body_made_to_be_slow_is_refused_soon():
     begun = time.monotonic()
     fault = refused(GOOD | {f"{'amount' * 20}{number}": 1 for number in range(30_000)})
-    assert (fault.count, len(fault.faults)) == (30_000, MOST_FAULTS)
+    assert (fault.details, len(fault.faults)) == ({"fault_count": 30_000}, MOST_FAULTS)
     assert (
         time.monotonic() - begun < 10
     )  # near a minute, were every name compared with all that are known
@@ -242,7 +243,7 @@ def test_the_api_takes_what_a_file_of_records_takes_and_names_the_same_faults(re
         table = records_to_table(SCHEMA, records)
     except DataError:
         fault = refused(body)
-        assert fault.count == len(fault.faults)
+        assert fault.details == {}
         for told in fault.faults:
             record = records[told["row"] - 1]
             with pytest.raises(DataError) as caught:

@@ -101,7 +101,7 @@ def test_a_model_that_would_refuse_what_is_answered_now_does_not_take_over():
     content["columns"][optional.name]["missing"] = False
     stricter = Schema.model_validate(content)
     challenger = replace(PLAIN, model=replace(MODEL, schema=stricter, version=4))
-    served = SimpleNamespace(model=MODEL, title="M version 3")
+    served = SimpleNamespace(model=MODEL, checked=PLAIN)
     with pytest.raises(
         ArtifactError, match=f"M version 4 does not take .* {optional.name} may not be missing"
     ):

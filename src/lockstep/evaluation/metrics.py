@@ -20,20 +20,6 @@ from lockstep.evaluation.scored_rows import Scored
 if TYPE_CHECKING:
     from lockstep.evaluation.scored_rows import Weighted
 
-__all__ = [
-    "BINARY",
-    "LOWER_IS_BETTER",
-    "MULTICLASS",
-    "REGRESSION",
-    "SCORE_DECIMALS",
-    "Scored",
-    "better",
-    "check_metric",
-    "evaluate",
-    "metric_names",
-    "weighted_metrics",
-]
-
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "calibration_error", "rmse", "mae"})
 SCORE_DECIMALS = 8
 """Scores are rounded to this many decimals, so the last bits of a processor don't show."""

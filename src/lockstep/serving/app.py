@@ -42,7 +42,6 @@ from lockstep.serving.loaded_model import ServedModel
 from lockstep.serving.microbatch import MicroBatcher
 from lockstep.serving.model_source import ModelSource
 from lockstep.serving.prediction_log import Entry, PredictionLog
-from lockstep.serving.request_parsing import Refused
 from lockstep.serving.responses import Answer, explained, predicted, predictions
 from lockstep.serving.settings import ServingSettings
 from lockstep.serving.telemetry import JsonLog, Metrics, utc
@@ -119,8 +118,6 @@ class Api(FastAPI):
         except Refusal as refusal:
             refusal.headers += await request.drain(self.limits.body_seconds)
             return refused(refusal, request.request_id)
-        except Refused as fault:
-            return refused(_as_refusal(fault), request.request_id)
         except ClientDisconnected:
             raise
         except Exception:  # noqa: BLE001  a bug of ours: its place is logged, the client gets a 500
@@ -348,8 +345,3 @@ def _answered(request: HttpRequest, answer: Answer) -> Reply:
 def _busy(more: Headers = ()) -> Refusal:
     headers = ((b"retry-after", b"1"), *more)
     return Refusal(503, "too much is under way; try again in a second", headers=headers)
-
-
-def _as_refusal(fault: Refused) -> Refusal:
-    details = {} if fault.count <= len(fault.faults) else {"fault_count": fault.count}
-    return Refusal(fault.status, str(fault), fault.faults or None, details=details)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,12 +10,10 @@ import orjson
 
 from lockstep.data.values import allowed_labels, is_label
 from lockstep.problems.schema import Schema
-from lockstep.serving.http_request import Refusal
-from lockstep.serving.openapi import MOST_ROW
+from lockstep.serving.http_request import REQUEST_ID, Refusal
+from lockstep.serving.openapi import MOST_LABELS, MOST_ROW
 from lockstep.serving.prediction_log import Label
 
-MOST = 1000
-_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _FIELDS = ("request_id", "row", "label")
 
 
@@ -29,8 +26,8 @@ def read_labels(schema: Schema, body: bytes) -> list[Label]:
     items = content if isinstance(content, list) else [content]
     if not items or not all(isinstance(item, dict) for item in items):
         raise Refusal(400, "send an object with request_id and label, or a list of them")
-    if len(items) > MOST:
-        raise Refusal(413, f"{len(items):,} labels at once; send {MOST:,} at most")
+    if len(items) > MOST_LABELS:
+        raise Refusal(413, f"{len(items):,} labels at once; send {MOST_LABELS:,} at most")
     faults = [
         {"row": number, "field": field, "value": _short(item.get(field)), "message": message}
         | {"allowed": allowed}
@@ -50,8 +47,8 @@ def _faults(schema: Schema, item: dict[str, Any]) -> Iterator[tuple[str, str, An
         if name not in _FIELDS:
             yield name[:60], f"a label has no field {name[:60]!r}", list(_FIELDS)
     request, row = item.get("request_id"), item.get("row", 1)
-    if not isinstance(request, str) or not _ID.fullmatch(request):
-        yield "request_id", "request_id must be the id of an earlier answer", _ID.pattern
+    if not isinstance(request, str) or not REQUEST_ID.fullmatch(request):
+        yield "request_id", "request_id must be the id of an earlier answer", REQUEST_ID.pattern
     if type(row) is not int or not 1 <= row <= MOST_ROW:
         yield "row", "row must be a whole number from 1", "1, 2, …"
     if not is_label(schema, item.get("label")):

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from lockstep.errors import LockstepError
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -34,7 +36,7 @@ class Reply(NamedTuple):
     headers: Headers = ()
 
 
-class Refusal(Exception):
+class Refusal(LockstepError):
     """Raised to answer a request with an error: status, message, faults by record, more fields."""
 
     def __init__(
@@ -56,19 +58,6 @@ class ClientDisconnected(Exception):
 
 class HttpRequest:
     """A request under way."""
-
-    __slots__ = (
-        "all_read",
-        "began",
-        "headers",
-        "model",
-        "receive",
-        "request_id",
-        "route",
-        "rows",
-        "scope",
-        "version",
-    )
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.began = time.perf_counter()

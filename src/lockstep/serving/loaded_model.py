@@ -72,14 +72,9 @@ class ServedModel:
     decision: ServedDecision | None
     since: float
     origin: dict[str, Any]
-    version_body: Mapping[str, Any]
-    openapi: bytes = b""
-    page: bytes = b""
-
-    @property
-    def title(self) -> str:
-        """The model's name and version, for messages."""
-        return self.checked.title
+    version_body: dict[str, Any]
+    openapi: bytes
+    page: bytes
 
 
 def prepare(
@@ -124,7 +119,7 @@ def _check_signature(checked: CheckedModel, previous: ServedModel) -> None:
     faults = signature_faults(checked.model, previous.model)
     if faults:
         raise ArtifactError(
-            f"{checked.title} does not take the requests that {previous.title} takes: "
+            f"{checked.title} does not take the requests that {previous.checked.title} takes: "
             f"{'; '.join(faults[:5])}; restart the server to serve it anyway"
         )
 

@@ -163,8 +163,8 @@ class ModelSource:
 
     def _is_settled(self, version: Version) -> bool:
         """Tell whether a version is served already, or was refused and is unchanged since."""
-        served, refused, key = self.served, self.state.refused, _key(version)
-        served_key = served and _identity(served.checked.place, served.checked.tags)
+        served, refused, key = self.served, self.state.refused, _key(*_described(version))
+        served_key = served and _key(served.checked.place, served.checked.tags)
         if key == served_key and not self.state.fallback:
             self.state.refused = None
             return True
@@ -197,7 +197,7 @@ class ModelSource:
         self.state.refused = {
             "version": None if version is None else version.version,
             "reason": str(error) if known else f"{type(error).__name__}: {error}",
-            "key": "" if version is None else _key(version),
+            "key": "" if version is None else _key(*_described(version)),
             "at": time.time(),
         }
 
@@ -207,17 +207,15 @@ def _due(refused: dict[str, Any] | None) -> bool:
     return refused is not None and bool(time.time() - refused["at"] > _RETRY_SECONDS)
 
 
-def _key(version: Version) -> str:
-    """Return what identifies a version: its number, model and threshold."""
-    return _identity(_place(version), plain_tags(version))
+def _described(version: Version) -> tuple[str, dict[str, str]]:
+    """Return a version's place, and its tags without their prefix."""
+    tags = {key.removeprefix(TAG_PREFIX): value for key, value in version.tags.items()}
+    return f"models:/{version.name}/{version.version}", tags
 
 
-def _identity(place: str, tags: Mapping[str, str]) -> str:
+def _key(place: str, tags: Mapping[str, str]) -> str:
+    """Return what identifies a version: its place, model and threshold."""
     return " ".join([place, *(tags.get(key) or "" for key in _IDENTITY_TAGS)])
-
-
-def _place(version: Version) -> str:
-    return f"models:/{version.name}/{version.version}"
 
 
 class RegistrySource:
@@ -249,16 +247,11 @@ class RegistrySource:
     def open(self, version: Version) -> CheckedModel:
         """Fetch a version and check it: digest, allowed types, golden rows."""
         model = open_version(locate(open_registry(self.root), version, self.root))
-        return CheckedModel(model, "registry", _place(version), plain_tags(version))
+        return CheckedModel(model, "registry", *_described(version))
 
     def forget(self) -> None:
         """Reopen the registry at the next look."""
         self._reader = self._marks = None
-
-
-def plain_tags(version: Version) -> dict[str, str]:
-    """Return a version's tags without their prefix."""
-    return {key.removeprefix(TAG_PREFIX): value for key, value in version.tags.items()}
 
 
 def _registry_of(settings: ServingSettings, root: Path) -> RegistrySource | None:
@@ -340,4 +333,5 @@ def _open_bundle(folder: Path) -> CheckedModel:
         )
     version = version_of(folder)
     model = open_folder(Located(version, folder / MODEL_FOLDER))
-    return CheckedModel(model, "bundle", str(folder), plain_tags(version))
+    _, tags = _described(version)
+    return CheckedModel(model, "bundle", str(folder), tags)

@@ -18,8 +18,9 @@ import orjson
 
 from lockstep.data.records import unique_names
 from lockstep.data.values import allowed, column_check, fault, fit_check
-from lockstep.errors import DataError, LockstepError, nearest
+from lockstep.errors import DataError, nearest
 from lockstep.problems.schema import Column, Schema
+from lockstep.serving.http_request import Refusal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,21 +30,6 @@ MOST_FAULTS = 100
 MOST_LETTERS = 40
 """How much of a text an answer repeats."""
 _NO_JSON = (b"NaN", b"Infinity")
-
-
-class Refused(LockstepError):
-    """A body that is refused: HTTP status, one line, and the faults with their places."""
-
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        faults: Sequence[dict[str, Any]] = (),
-        count: int | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.status, self.faults = status, list(faults)
-        self.count = len(self.faults) if count is None else count
 
 
 @dataclass(frozen=True)
@@ -77,7 +63,7 @@ class RecordReader:
     def read(self, body: bytes, most_rows: int) -> Read:
         """Return a body's records as columns.
 
-        Raises Refused: 400 for a body that is no JSON, 413 for more than ``most_rows`` records,
+        Raises Refusal: 400 for a body that is no JSON, 413 for more than ``most_rows`` records,
         422 for records that do not fit, each fault with row (from 1), field, value, message and
         what is allowed.
         """
@@ -156,7 +142,7 @@ class RecordReader:
         renamed = {names.get(key, key): value for key, value in record.items()}
         return renamed if len(renamed) == len(record) else record
 
-    def _refusal(self, records: list[Any]) -> Refused:
+    def _refusal(self, records: list[Any]) -> Refusal:
         """Return the refusal of records that do not fit: the first faults in full, all counted."""
         faults: list[dict[str, Any]] = []
         count = 0
@@ -168,7 +154,8 @@ class RecordReader:
         where = "the record" if len(records) == 1 else f"record {faults[0]['row']}"
         more = f"; and {count - 1:,} more fault{'s' * (count > 2)}" if count > 1 else ""
         line = f"{where} does not fit {self.schema.name}: {faults[0]['message']}{more}"
-        return Refused(422, line, faults, count)
+        details = {} if count <= len(faults) else {"fault_count": count}
+        return Refusal(422, line, faults, details=details)
 
     def _faults_of(self, record: Any) -> Iterator[dict[str, Any]]:
         if not isinstance(record, dict):
@@ -205,13 +192,13 @@ class RecordReader:
 def _check_list(content: Any, most_rows: int) -> list[Any]:
     """Return the records of a body that holds no single one."""
     if not isinstance(content, list):
-        raise Refused(
+        raise Refusal(
             422, f"the body is {_kind(content)}; send an object of features, or a list of them"
         )
     if not content:
-        raise Refused(422, "no records: send at least one")
+        raise Refusal(422, "no records: send at least one")
     if len(content) > most_rows:
-        raise Refused(
+        raise Refusal(
             413, f"{len(content):,} records are more than {most_rows:,}; send fewer at a time"
         )
     return content
@@ -252,7 +239,7 @@ def _parse_json(body: bytes) -> Any:
     try:
         return orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError as error:
-        raise Refused(400, _broken(body, error)) from None
+        raise Refusal(400, _broken(body, error)) from None
 
 
 def _broken(body: bytes, error: orjson.JSONDecodeError) -> str:
@@ -273,4 +260,4 @@ def _refuse_repeated_names(body: bytes) -> None:
     try:
         json.loads(body.removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=unique_names)
     except DataError as error:
-        raise Refused(400, str(error)) from None
+        raise Refusal(400, str(error)) from None

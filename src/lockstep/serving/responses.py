@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from lockstep.models.scoring.contributions import reasons, record_at
+from lockstep.models.scoring.fast_scoring import AskedForest
 from lockstep.models.scoring.prediction import OUTCOMES
-from lockstep.serving.explanations import explanations
 from lockstep.serving.loaded_model import ServedModel
 
 if TYPE_CHECKING:
+    from lockstep.models.scoring.contributions import Contributions
     from lockstep.serving.request_parsing import Read
 
 
@@ -45,9 +47,28 @@ def explained(served: ServedModel, body: bytes, most_rows: int) -> Answer:
     if served.model.schema.task == "multiclass":
         place = {label: number for number, label in enumerate(served.model.classes)}
         chosen = np.array([place[one["decision"]] for one in outcomes])
-    found = explanations(served, read.columns, read.rows, chosen)
-    both = [one | more for one, more in zip(outcomes, found, strict=True)]
+    found = served.explainer.explain(read.columns, read.rows, chosen)
+    both = [one | _explanation(served, read, found, row) for row, one in enumerate(outcomes)]
     return _answer(served, read, scores, outcomes, both, "explanations")
+
+
+def _explanation(served: ServedModel, read: Read, found: Contributions, row: int) -> dict[str, Any]:
+    """Return one row's margin, the contributions that add up to it, and reasons in words."""
+    label = {} if found.classes is None else {"explained_class": found.classes[row]}
+    schema, scale = served.model.schema, "log-odds"
+    if schema.task == "regression":
+        scale = "value"
+    elif isinstance(served.scorer.answering, AskedForest):
+        scale = "probability"
+    return {
+        **label,
+        "base": found.base_of(row),
+        "contributions": dict(zip(found.features, found.values[row].tolist(), strict=True)),
+        "margin": float(found.margin[row]),
+        "margin_scale": scale,
+        "calibrated": None if found.calibrated is None else float(found.calibrated[row]),
+        "reasons": reasons(schema, found, record_at(read.columns, row), row),
+    }
 
 
 def outcomes_of(served: ServedModel, scores: np.ndarray) -> list[dict[str, Any]]:

@@ -41,7 +41,7 @@ def serve(settings: ServingSettings, root: Path, listening: socket.socket) -> No
     api = Api(settings, source, JsonLog(settings.log_file))
     host, port = listening.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    _report(f"serving {served.title} ({served.checked.source}) at {address}")
+    _report(f"serving {served.checked.title} ({served.checked.source}) at {address}")
     if source.degraded:
         _report(f"warning: {source.fault}; serving {served.checked.place} meanwhile")
     if settings.api_keys_file is None and not ip_address(host.partition("%")[0]).is_loopback:
