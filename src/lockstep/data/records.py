@@ -12,14 +12,7 @@ from typing import Any, NoReturn
 import pandas as pd
 import pyarrow as pa
 
-from lockstep.data.values import (
-    PREDICTION_CSV,
-    column_check,
-    fault,
-    few,
-    json_values,
-    read_cells,
-)
+from lockstep.data.values import PREDICTION_CSV, column_check, fault, few, json_values, read_cells
 from lockstep.errors import DataError, nearest
 from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import EXAMPLES

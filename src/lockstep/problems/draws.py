@@ -1,13 +1,26 @@
-"""Draws that are the same everywhere: integers against integers, no function whose last bit depends on a machine."""
+"""Draws that are the same on every machine: integers are compared with integers."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 
 MILLION = 1_000_000
+
+Columns = dict[str, np.ndarray]
+"""Columns of one table, all of one length."""
+
+
+@cache
+def figures(path: Path) -> dict[str, Any]:
+    """Return the figures that a sample is drawn from: a JSON file beside its code."""
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lockstep.problems.accidents.sample.draws import Choice, Columns, Draws, calibration
+from lockstep.problems.accidents.sample.draws import Choice, Draws, calibration
+from lockstep.problems.draws import Columns
 
 if TYPE_CHECKING:
     from lockstep.problems.accidents.sample.world import World
@@ -28,17 +29,10 @@ def draw_accidents(
     size: int, years: list[int], drift: float, world: World, draws: Draws
 ) -> Columns:
     """Return ``size`` accidents; codes are the publisher's, columns in English are the generator's own."""
-    accidents = _when(size, years, drift, draws)
-    accidents |= _where(size, world, draws)
+    accidents = _when(size, years, drift, draws) | _where(size, world, draws)
     accidents |= _road(accidents, draws)
     accidents |= _crash(accidents, draws)
-    accidents |= _conditions(accidents, draws)
-    return accidents
-
-
-def _days(year: int) -> list[date]:
-    first = date(year, 1, 1)
-    return [first + timedelta(k) for k in range((date(year + 1, 1, 1) - first).days)]
+    return accidents | _conditions(accidents, draws)
 
 
 def _calendar(years: list[int]) -> tuple[list[date], list[float]]:
@@ -46,7 +40,8 @@ def _calendar(years: list[int]) -> tuple[list[date], list[float]]:
     figures = calibration()
     days, weights = [], []
     for year in years:
-        listed = _days(year)
+        first = date(year, 1, 1)
+        listed = [first + timedelta(k) for k in range((date(year + 1, 1, 1) - first).days)]
         in_month = [sum(d.month == month for d in listed) for month in range(1, 13)]
         a_year = figures["accidents"].get(str(year), figures["accidents"]["2022"])
         for day in listed:
@@ -63,7 +58,7 @@ def _when(size: int, years: list[int], drift: float, draws: Draws) -> Columns:
     year, month, day, weekend = parts[picked].T
     hour = draws.code("hour", Choice.named("hour"), weekend)
     clock = Choice.of(list(CLOCK), [CLOCK_SHARES])
-    rounded = clock.values(draws.code("clock", clock, np.zeros(size, np.int64)))
+    rounded = draws.value("clock", np.zeros(size, np.int64), clock)
     exact = draws.uniform("minute", size) * 60 // 1_000_000
     minute = np.where(draws.chance("rounded minute", ROUND_MINUTES, size), rounded, exact)
     later = _drift_by_month(year * 12 + month, years, drift)
@@ -98,48 +93,39 @@ def _road(accidents: Columns, draws: Draws) -> Columns:
     table = Choice.named("catr")
     level = draws.code("catr", table, accidents["zone"])
     road = 2 * level + accidents["inside"]
-    speeds, rare = Choice.named("vma"), Choice.named("vma_rare")
-    vma = speeds.values(draws.code("vma", speeds, road))
-    junk = rare.values(draws.code("junk vma", rare, np.zeros(size, np.int64)))
+    vma = draws.value("vma", road)
+    junk = draws.value("junk vma", np.zeros(size, np.int64), Choice.named("vma_rare"))
     vma = np.where(draws.chance("rare vma", figures["vma_rare_rate"], size), junk, vma)
     vma = np.where(draws.chance("no vma", np.array(figures["vma_missing"])[level], size), -1, vma)
     columns = {"catr": table.values(level), "catr_level": level, "road": road, "vma": vma}
-    for name in ("circ", "nbv", "vosp", "prof", "plan", "infra"):
-        codes = Choice.named(name)
-        columns[name] = codes.values(draws.code(name, codes, level))
-    return columns
+    drawn = ("circ", "nbv", "vosp", "prof", "plan", "infra")
+    return columns | {name: draws.value(name, level) for name in drawn}
 
 
 def _crash(accidents: Columns, draws: Draws) -> Columns:
     size, road = len(accidents["road"]), accidents["road"]
-    table = Choice.named("vehicles")
-    vehicles = table.values(draws.code("vehicles", table, road))
+    vehicles = draws.value("vehicles", road)
     struck = draws.chance("pedestrian", np.array(calibration()["pedestrian"])[road], size)
     alone = np.where(struck, WITH_PEDESTRIAN, ALONE)
     scenario = np.where(vehicles == 1, alone, np.where(vehicles == 2, TWO, MANY))
-    col, place = Choice.named("col"), Choice.named("situ")
     return {
         "vehicles": vehicles,
         "scenario": scenario,
-        "col": col.values(draws.code("col", col, scenario)),
-        "situ": place.values(draws.code("situ", place, 4 * accidents["catr_level"] + scenario)),
+        "col": draws.value("col", scenario),
+        "situ": draws.value("situ", 4 * accidents["catr_level"] + scenario),
     }
 
 
 def _conditions(accidents: Columns, draws: Draws) -> Columns:
     figures, month, size = calibration(), accidents["mois"], len(accidents["mois"])
-    junction, light, night = Choice.named("int"), Choice.named("light"), Choice.named("night_light")
-    weather, surface = Choice.named("atm"), Choice.named("surf")
-    sky = light.values(draws.code("light", light, (month - 1) * 24 + accidents["hour"]))
-    dark = night.values(draws.code("night", night, accidents["zone"]))
-    adverse = draws.chance("adverse", np.array(figures["adverse"])[month - 1], size).astype(
-        np.int64
-    )
-    winter = ((month == 12) | (month <= 2)).astype(np.int64)
-    surf = surface.values(draws.code("surf", surface, 2 * adverse + winter))
+    sky = draws.value("light", (month - 1) * 24 + accidents["hour"])
+    dark = draws.value("night", accidents["zone"], Choice.named("night_light"))
+    adverse = draws.chance("adverse", np.array(figures["adverse"])[month - 1], size) * 1
+    winter = ((month == 12) | (month <= 2)) * 1
+    surf = draws.value("surf", 2 * adverse + winter)
     return {
-        "int": junction.values(draws.code("int", junction, accidents["zone"])),
+        "int": draws.value("int", accidents["zone"]),
         "lum": np.where(sky == 3, dark, sky),
-        "atm": weather.values(draws.code("atm", weather, adverse)),
+        "atm": draws.value("atm", adverse),
         "surf": np.where(draws.chance("no surf", figures["surf_missing"], size), -1, surf),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lockstep.problems.draws import MILLION
+from lockstep.problems.draws import MILLION, figures
 from lockstep.problems.draws import Draws as UniformDraws
 
 FOLDER = Path(__file__).parent
@@ -19,20 +18,15 @@ CODE_FILES = {"calibration.json": (), "effects.json": ()}
 LOGIT_LIMIT = 12_000
 """Largest logit, in thousandths, that a probability is looked up for."""
 
-Columns = dict[str, "np.ndarray"]
-"""Columns of one table, all of one length."""
 
-
-@lru_cache
 def calibration() -> dict[str, Any]:
-    """Return the published figures the sample is drawn from: shares by code, a row a level of what they depend on."""
-    return json.loads((FOLDER / "calibration.json").read_text(encoding="utf-8"))
+    """Return the published figures the sample is drawn from: shares by code, a row a level."""
+    return figures(FOLDER / "calibration.json")
 
 
-@lru_cache
 def effects() -> dict[str, Any]:
     """Return the severity model's effects, in logits by level."""
-    return json.loads((FOLDER / "effects.json").read_text(encoding="utf-8"))
+    return figures(FOLDER / "effects.json")
 
 
 class Draws(UniformDraws):
@@ -41,6 +35,11 @@ class Draws(UniformDraws):
     def code(self, name: str, table: Choice, level: np.ndarray) -> np.ndarray:
         """Return for each row the index of a code, drawn from the shares of its ``level``."""
         return table.pick(level, self.uniform(name, len(level)))
+
+    def value(self, name: str, level: np.ndarray, table: Choice | None = None) -> np.ndarray:
+        """Return for each row a code of ``table``, or of the figures' table ``name``; integers only."""
+        table = table or Choice.named(name)
+        return np.asarray(table.codes, dtype=np.int64)[self.code(name, table, level)]
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from lockstep.problems.accidents.sample.accidents import ALONE, MANY, TWO, WITH_PEDESTRIAN
-from lockstep.problems.accidents.sample.draws import (
-    MILLION,
-    Choice,
-    Columns,
-    Draws,
-    calibration,
-    within,
-)
+from lockstep.problems.accidents.sample.draws import MILLION, Choice, Draws, calibration, within
+from lockstep.problems.draws import Columns
 
 CAR, VAN, MOTO, MOPED, BIKE, SCOOTER, HEAVY, BUS, QUAD, OTHER = range(10)
 """Groups of vehicles, in the order of the figures; SCOOTER stands for the new personal devices."""
@@ -66,15 +60,10 @@ def draw_vehicles(accidents: Columns, draws: Draws) -> Columns:
     acc = np.repeat(np.arange(len(accidents["vehicles"])), accidents["vehicles"])
     scenario, number = accidents["scenario"][acc], within(acc)
     first_group = _groups(accidents, acc, scenario, number, draws)
-    riders = _passengers(first_group, draws)
+    riders = draws.value("passengers", first_group, Choice.of(list(range(9)), PASSENGERS))
     group = _modernise(first_group, riders, accidents["drift"][acc], draws)
-    vehicles = {
-        "accident": acc,
-        "number": number,
-        "scenario": scenario,
-        "group": group,
-        "riders": riders,
-    }
+    vehicles = {"accident": acc, "number": number, "scenario": scenario}
+    vehicles |= {"group": group, "riders": riders}
     vehicles |= _details(vehicles, draws)
     vehicles |= _crew(vehicles, draws)
     vehicles["opponent"] = _opponents(vehicles)
@@ -86,18 +75,9 @@ def _groups(
 ) -> np.ndarray:
     """Draw kinds of vehicles, those of an accident between two together."""
     kind = np.array(ROAD_KINDS)[accidents["catr_level"]]
-    pairs, single = Choice.named("pair"), Choice.named("group")
-    pair = pairs.values(draws.code("pair", pairs, kind))[acc]
-    block = np.array([0, 1, 1, 2])[scenario]
-    alone = draws.code("group", single, 3 * block + kind[acc])
-    return np.where(
-        scenario == TWO, np.where(number == 0, pair // 10, pair % 10), single.values(alone)
-    )
-
-
-def _passengers(group: np.ndarray, draws: Draws) -> np.ndarray:
-    table = Choice.of(list(range(9)), PASSENGERS)
-    return draws.code("passengers", table, group)
+    pair = draws.value("pair", kind)[acc]
+    alone = draws.value("group", 3 * np.array([0, 1, 1, 2])[scenario] + kind[acc])
+    return np.where(scenario == TWO, np.where(number == 0, pair // 10, pair % 10), alone)
 
 
 def _modernise(
@@ -111,15 +91,9 @@ def _modernise(
 
 def _details(vehicles: Columns, draws: Draws) -> Columns:
     group, scenario = vehicles["group"], vehicles["scenario"]
-    columns = {}
-    for name in ("catv", "motor"):
-        table = Choice.named(name)
-        columns[name] = table.values(draws.code(name, table, group))
-    for name in ("senc", "choc", "manv", "obsm"):
-        table = Choice.named(name)
-        columns[name] = table.values(draws.code(name, table, scenario))
-    table = Choice.named("obs")
-    columns["obs"] = table.values(draws.code("obs", table, 2 * scenario + (columns["obsm"] == 0)))
+    columns = {name: draws.value(name, group) for name in ("catv", "motor")}
+    columns |= {name: draws.value(name, scenario) for name in ("senc", "choc", "manv", "obsm")}
+    columns["obs"] = draws.value("obs", 2 * scenario + (columns["obsm"] == 0))
     return columns
 
 
@@ -128,16 +102,15 @@ def _crew(vehicles: Columns, draws: Draws) -> Columns:
     size = len(vehicles["obsm"])
     driver = draws.chance("driver", LISTED_DRIVER, size) | (vehicles["number"] == 0)
     table = Choice.of([1, 2, 3], [PEDESTRIANS])
-    struck = table.values(draws.code("pedestrians", table, np.zeros(size, np.int64)))
+    struck = draws.value("pedestrians", np.zeros(size, np.int64), table)
     return {"driver": driver.astype(np.int64), "struck": np.where(vehicles["obsm"] == 1, struck, 0)}
 
 
 def _opponents(vehicles: Columns) -> np.ndarray:
     """Return what each vehicle ran into: 0 pedestrian, 1 nothing, 2 light, 3 car, 4 heavy, 5 several."""
     scenario, number = vehicles["scenario"], vehicles["number"]
-    other = np.clip(
-        np.arange(len(number)) + 1 - 2 * number, 0, len(number) - 1
-    )  # the other one of two
+    # the other one of two
+    other = np.clip(np.arange(len(number)) + 1 - 2 * number, 0, len(number) - 1)
     weight = np.array([3, 4, 2, 2, 2, 2, 4, 4, 3, 3])[vehicles["group"]]
     known = {WITH_PEDESTRIAN: 0, ALONE: 1, MANY: 5}
     return np.where(
@@ -163,8 +136,8 @@ def draw_people(accidents: Columns, vehicles: Columns, draws: Draws) -> Columns:
 
 def _places(people: Columns, number: np.ndarray, vehicles: Columns, draws: Draws) -> np.ndarray:
     """Return places: the first passenger's as published, the next ones' in turn from there."""
-    catu, table = people["catu"], Choice.named("place")
-    first = table.values(draws.code("place", table, np.array(CLASS_OF_GROUP)[vehicles["group"]]))
+    catu = people["catu"]
+    first = draws.value("place", np.array(CLASS_OF_GROUP)[vehicles["group"]])
     turn = np.array([SEATS.index(code) if code in SEATS else 0 for code in range(10)])[first]
     in_turn = np.array(SEATS)[(turn[people["vehicle"]] + np.maximum(number, 0)) % len(SEATS)]
     return np.where(catu == 1, 1, np.where(catu == 3, 10, in_turn))
@@ -191,15 +164,14 @@ def _ages(role: np.ndarray, uniform: np.ndarray) -> np.ndarray:
 
 
 def _equipment(people: Columns, kind: np.ndarray, draws: Draws) -> Columns:
-    size, table = len(kind), Choice.named("secu1")
-    secu1 = table.values(draws.code("secu1", table, people["role"]))
+    size, secu1 = len(kind), draws.value("secu1", people["role"])
     child = (people["role"] == 5) & (people["age"] < CHILD) & draws.chance("child seat", 0.6, size)
     second = Choice.of(list(SECOND_DEVICE), SECOND_SHARES)
     motor = ((kind == 1) & (people["catu"] < 3)).astype(np.int64)
     third = np.where(draws.chance("third device", 0.985, size), -1, 0)
     return {
         "secu1": np.where(child, 3, secu1),
-        "secu2": second.values(draws.code("secu2", second, motor)),
+        "secu2": draws.value("secu2", motor, second),
         "secu3": third,
     }
 
@@ -207,24 +179,20 @@ def _equipment(people: Columns, kind: np.ndarray, draws: Draws) -> Columns:
 def _movements(people: Columns, draws: Draws) -> Columns:
     walking, nothing = people["catu"] == 3, np.zeros(len(people["catu"]), np.int64)
     trip, where = Choice.of(list(TRIPS), [TRIP_SHARES]), Choice.of(list(WALKS), [WALK_SHARES])
-    act, company = (
-        Choice.of(list(ACTS), [ACT_SHARES]),
-        Choice.of([-1, 1, 2, 3], [ACCOMPANIED_SHARES]),
-    )
+    act = Choice.of(list(ACTS), [ACT_SHARES])
+    company = Choice.of([-1, 1, 2, 3], [ACCOMPANIED_SHARES])
     seated = np.where(draws.chance("not walking", 0.55, len(nothing)), 0, -1)
     return {
-        "trajet": trip.values(draws.code("trajet", trip, nothing)),
-        "locp": np.where(walking, where.values(draws.code("locp", where, nothing)), seated),
-        "actp": np.where(walking, act.values(draws.code("actp", act, nothing)), seated),
-        "etatp": np.where(walking, company.values(draws.code("etatp", company, nothing)), -1),
+        "trajet": draws.value("trajet", nothing, trip),
+        "locp": np.where(walking, draws.value("locp", nothing, where), seated),
+        "actp": np.where(walking, draws.value("actp", nothing, act), seated),
+        "etatp": np.where(walking, draws.value("etatp", nothing, company), -1),
     }
 
 
 def _without_the_fled(people: Columns, draws: Draws) -> Columns:
     """Blank what is not known of drivers who ran away."""
     fled = draws.chance("fled", FLED, len(people["catu"])) & (people["catu"] == 1)
-    blank = {
-        name: np.where(fled, -1, people[name])
-        for name in ("sexe", "an_nais", "trajet", "secu1", "secu2")
-    }
+    unknown = ("sexe", "an_nais", "trajet", "secu1", "secu2")
+    blank = {name: np.where(fled, -1, people[name]) for name in unknown}
     return people | blank | {"fled": fled}

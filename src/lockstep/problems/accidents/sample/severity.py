@@ -6,14 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lockstep.problems.accidents.sample.draws import (
-    MILLION,
-    Columns,
-    Draws,
-    calibration,
-    effects,
-    sigmoid,
-)
+from lockstep.problems.accidents.sample.draws import MILLION, Draws, calibration, effects, sigmoid
+from lockstep.problems.draws import Columns
 
 if TYPE_CHECKING:
     from lockstep.problems.accidents.sample.world import World
@@ -28,8 +22,6 @@ VICTIM_OF_GROUP = (0, 4, 1, 2, 3, 3, 4, 4, 5, 5)
 AGE_STEPS = (10, 18, 25, 45, 65, 75)
 DRIFT_EFFECT = -0.35
 """Logits by which severity falls at the end of a drift of strength 1."""
-
-Levels = dict[str, "np.ndarray"]
 
 
 def draw_severity(
@@ -50,7 +42,7 @@ def draw_severity(
 
 
 def true_probability(
-    levels: Levels, accidents: Columns, people: Columns, world: World
+    levels: Columns, accidents: Columns, people: Columns, world: World
 ) -> np.ndarray:
     """Return the probability of being killed or hospitalised, with six digits.
 
@@ -63,17 +55,14 @@ def true_probability(
     return sigmoid(logit)
 
 
-def factor_levels(accidents: Columns, vehicles: Columns, people: Columns, world: World) -> Levels:
+def factor_levels(accidents: Columns, vehicles: Columns, people: Columns, world: World) -> Columns:
     """Return each person's level of every factor of the model."""
     acc, veh = people["accident"], people["vehicle"]
     by_accident = _accident_levels(accidents, world)
     levels = {name: level[acc] for name, level in by_accident.items()}
     victim = np.where(people["catu"] == 3, 6, np.array(VICTIM_OF_GROUP)[vehicles["group"]][veh])
-    age = np.where(
-        people["an_nais"] < 0,
-        len(AGE_STEPS) + 1,
-        np.searchsorted(AGE_STEPS, people["age"], side="right"),
-    )
+    step = np.searchsorted(AGE_STEPS, people["age"], side="right")
+    age = np.where(people["an_nais"] < 0, len(AGE_STEPS) + 1, step)
     levels["victim"] = 6 * victim + vehicles["opponent"][veh]
     levels["age"] = age
     levels["sexe"] = np.maximum(people["sexe"], 0)
@@ -84,16 +73,13 @@ def factor_levels(accidents: Columns, vehicles: Columns, people: Columns, world:
     return levels
 
 
-def _accident_levels(accidents: Columns, world: World) -> Levels:
+def _accident_levels(accidents: Columns, world: World) -> Columns:
     vma = np.searchsorted([0, 25, 45, 55, 75, 85, 95, 115, 135], accidents["vma"], side="right")
     years = sorted(calibration()["years"])
     year = np.clip(accidents["an"], int(years[0]), int(years[-1])) - int(years[0])
-    codes = {
-        name: accidents[name]
-        for name in ("catr", "lum", "col", "int", "hour", "mois", "situ", "scenario")
-    }
+    codes = ("catr", "lum", "col", "int", "hour", "mois", "situ", "scenario")
     return {
-        **{name: np.maximum(code, 0) for name, code in codes.items()},
+        **{name: np.maximum(accidents[name], 0) for name in codes},
         "vma": vma,
         "year": year,
         "dep": accidents["dep"],
@@ -103,7 +89,7 @@ def _accident_levels(accidents: Columns, world: World) -> Levels:
     }
 
 
-def _sum(levels: Levels, model: dict[str, list[float]], size: int) -> np.ndarray:
+def _sum(levels: Columns, model: dict[str, list[float]], size: int) -> np.ndarray:
     """Return the sum of the effects in the model's own order, so that rounding is the same everywhere."""
     total = np.full(size, model["base"][0])
     for factor, by_level in model.items():
@@ -119,9 +105,8 @@ def _someone_is_hurt(
     acc = people["accident"]
     starts = np.flatnonzero(np.r_[True, acc[1:] != acc[:-1]])
     hurt = np.logical_or.reduceat(positive | (mild == SLIGHT), starts)[acc]
-    easily = np.isin(
-        people["role"], (1, 2, 6, 7, 10)
-    )  # riders and pedestrians before people in cars
+    # riders and pedestrians before people in cars
+    easily = np.isin(people["role"], (1, 2, 6, 7, 10))
     score = draws.uniform("hurt", len(acc)) + MILLION * easily - 2 * MILLION * people["fled"]
     best = np.maximum.reduceat(score, starts)[acc]
     return np.where(~hurt & (score == best), SLIGHT, mild)

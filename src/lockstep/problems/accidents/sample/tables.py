@@ -11,14 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lockstep.problems.accidents.sample.draws import (
-    MILLION,
-    Choice,
-    Columns,
-    Draws,
-    calibration,
-    within,
-)
+from lockstep.problems.accidents.sample.draws import MILLION, Choice, Draws, calibration, within
+from lockstep.problems.draws import Columns
 
 if TYPE_CHECKING:
     from lockstep.problems.accidents.sample.world import World
@@ -72,11 +66,11 @@ def _years(accidents: Columns, vehicles: Columns, people: Columns, draws: Draws)
     accidents["number"] = accident_numbers(accidents["an"])
     vehicles = vehicles | {"label": _labels(vehicles["number"], draws)}
     for year in np.unique(accidents["an"]).tolist():
-        parts = [
+        own, riders = (
             np.flatnonzero(accidents["an"][table["accident"]] == year)
             for table in (vehicles, people)
-        ]
-        yield _year(year, accidents, _rows(vehicles, parts[0]), _rows(people, parts[1]), parts[0])
+        )
+        yield _year(year, accidents, _rows(vehicles, own), _rows(people, riders), own)
 
 
 def _year(
@@ -115,21 +109,18 @@ def _rows(table: Columns, rows: np.ndarray) -> Columns:
 
 def _accident_extras(size: int, draws: Draws) -> Columns:
     """Return the columns that are there for their quirks alone."""
+    quirks, nothing = ("pr", "pr1", "larrout"), np.zeros(size, np.int64)
     return {
         "street": draws.uniform("street", size) % len(STREETS),
         "way": 1 + draws.uniform("way", size) ** 2 // (MILLION * 900),
         "no voie": draws.chance("no voie", 0.078, size),
         "v1": draws.chance("v1", 0.174, size),
         "v2": draws.uniform("v2", size),
-        **{name: _quirk(name, size, draws) for name in ("pr", "pr1", "larrout")},
+        **{name: draws.code(name, Choice.named(name), nothing) for name in quirks},
         "no pr": draws.chance("no pr", calibration()["pr_unknown"], size),
         "second": draws.chance("second place", SECOND_PLACE, size),
         "second catr": np.minimum(draws.uniform("second catr", size) * 6 // MILLION + 1, 4),
     }
-
-
-def _quirk(name: str, size: int, draws: Draws) -> np.ndarray:
-    return draws.code(name, Choice.named(name), np.zeros(size, np.int64))
 
 
 def _labels(number: np.ndarray, draws: Draws) -> np.ndarray:
@@ -191,10 +182,6 @@ def decimal_comma(degrees: np.ndarray, digits: int) -> pa.Array:
     return pc.binary_join_element_wise(whole, fraction, ",")
 
 
-def _absent(year: int) -> str:
-    return "N/A" if year >= 2023 else ""
-
-
 def _caracteristiques(rows: Year, world: World) -> pa.Table:
     year, accidents = rows.year, rows.accidents
     clock = [f"{minute // 60:02d}:{minute % 60:02d}" for minute in range(24 * 60)]
@@ -221,9 +208,8 @@ def _caracteristiques(rows: Year, world: World) -> pa.Table:
 def _lieux(rows: Year) -> pa.Table:
     """Return the places; from 2023 some accidents have a second row, for the other road of a junction."""
     accidents, year = rows.accidents, rows.year
-    order = np.repeat(
-        np.arange(len(accidents["number"])), 1 + (accidents["second"] & (year >= 2023))
-    )
+    times = 1 + (accidents["second"] & (year >= 2023))
+    order = np.repeat(np.arange(len(times)), times)
     places = _rows(accidents, order)
     catr = np.where(within(order) == 0, places["catr"], places["second catr"])
     columns = {
@@ -245,14 +231,13 @@ def _lieux(rows: Year) -> pa.Table:
 
 def _v2(year: int, uniform: np.ndarray) -> pa.Array:
     place = np.searchsorted([911_710, 967_690, 983_540, 987_520], uniform, side="right")
-    return _pick([_absent(year), "D", "A", "N", "C"], place)
+    return _pick(["N/A" if year >= 2023 else "", "D", "A", "N", "C"], place)
 
 
 def _voie(year: int, rows: Columns) -> pa.Array:
-    numbered = pc.if_else(
-        pa.array(rows["catr"] <= 3), _plain(rows["way"]), _pick(list(STREETS), rows["street"])
-    )
-    return _where(rows["no voie"], _absent(year), numbered)
+    streets = _pick(list(STREETS), rows["street"])
+    numbered = pc.if_else(pa.array(rows["catr"] <= 3), _plain(rows["way"]), streets)
+    return _where(rows["no voie"], "N/A" if year >= 2023 else "", numbered)
 
 
 def _pr(name: str, year: int, rows: Columns) -> pa.Array:
@@ -269,14 +254,12 @@ def _larrout(year: int, place: np.ndarray) -> pa.Array:
 def _vehicules(rows: Year) -> pa.Table:
     vehicles = rows.vehicles
     bus = np.isin(vehicles["catv"], (37, 38, 39, 40))
+    codes = ("senc", "catv", "obs", "obsm", "choc", "manv", "motor")
     columns = {
         "Num_Acc": _plain(vehicles["Num_Acc"]),
         "id_vehicule": grouped(vehicles["id"]),
         "num_veh": _label_text(vehicles["label"]),
-        **{
-            name: _text(vehicles[name])
-            for name in ("senc", "catv", "obs", "obsm", "choc", "manv", "motor")
-        },
+        **{name: _text(vehicles[name]) for name in codes},
         "occutc": _where(~bus, "", _plain(vehicles["riders"])),
     }
     return pa.table(columns)
@@ -314,11 +297,8 @@ def _rank(people: Columns) -> np.ndarray:
     The order is by id_vehicule, place, catu, sexe, an_nais, secu1, grav, with missing values last.
     """
     shown = [people[name] for name in ("place", "catu", "sexe", "an_nais", "secu1", "grav")]
-    keys = [
-        people["accident"],
-        people["vehicle_id"],
-        *(np.where(key < 0, 9999, key) for key in shown),
-    ]
+    sorted_by = [np.where(key < 0, 9999, key) for key in shown]
+    keys = [people["accident"], people["vehicle_id"], *sorted_by]
     order = np.lexsort(keys[::-1])
     rank = np.empty(len(order), np.int64)
     rank[order] = 1 + within(people["accident"][order])

@@ -59,9 +59,8 @@ class World:
 def build_world() -> World:
     """Return the country."""
     rows = calibration()["departments"]["rows"]
-    codes, share, lat, long, lat_spread, long_spread, seen, top, _, inside = map(
-        np.array, zip(*rows, strict=True)
-    )
+    columns = map(np.array, zip(*rows, strict=True))
+    codes, share, lat, long, lat_spread, long_spread, seen, top, _, inside = columns
     counts = np.array([_communes(code, int(k)) for code, k in zip(codes, seen, strict=True)])
     dep = np.repeat(np.arange(len(rows)), counts)
     rank = np.concatenate([np.arange(k) for k in counts])
@@ -110,12 +109,8 @@ def _places(
     """Return each municipality's canton and its place, in spreads of the department around its centre."""
     key = dep * 1000 + rank % np.maximum(1, (np.bincount(dep)[dep] + CANTON - 1) // CANTON)
     canton = np.unique(key, return_inverse=True)[1]
-    north = 0.9 * draws.normal("canton north", len(key))[canton] + 0.25 * draws.normal(
-        "north", len(key)
-    )
-    east = 0.9 * draws.normal("canton east", len(key))[canton] + 0.25 * draws.normal(
-        "east", len(key)
-    )
+    together = {way: draws.normal(f"canton {way}", len(key))[canton] for way in ("north", "east")}
+    north, east = (0.9 * t + 0.25 * draws.normal(way, len(key)) for way, t in together.items())
     return canton, north, east
 
 
@@ -140,9 +135,8 @@ def _codes(codes: np.ndarray, dep: np.ndarray, rank: np.ndarray) -> np.ndarray:
     first = np.array([FIRST_CODES.get(str(code), 1) for code in codes])
     width = np.array([5 - len(code) for code in codes])
     room = (10**width - first - 20) // np.bincount(dep)
-    step = np.where(
-        np.isin(codes, list(FIRST_CODES)), 1, np.clip(room, 1, 3)
-    )  # real numbers have gaps
+    # real numbers have gaps
+    step = np.where(np.isin(codes, list(FIRST_CODES)), 1, np.clip(room, 1, 3))
     number = first[dep] + np.where(rank < 16, rank, rank * step[dep])
     parts = zip(codes[dep].tolist(), number.tolist(), width[dep].tolist(), strict=True)
     return np.array([f"{code}{value:0{digits}d}" for code, value, digits in parts])

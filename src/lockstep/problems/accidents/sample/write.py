@@ -57,9 +57,7 @@ def check_years(years: list[int]) -> None:
 
 
 def write_table(path: Path, table: pa.Table, truth: bool = False) -> None:
-    """Write one table: everything quoted and parted by semicolons as the publisher does, or plain CSV for the truth."""
-    style = "none" if truth else "all_valid"
-    mark = "," if truth else ";"
-    csv.write_csv(
-        table, path, csv.WriteOptions(delimiter=mark, quoting_style=style, quoting_header=style)
-    )
+    """Write one table: quoted values and semicolons as the publisher does, or the truth as plain CSV."""
+    style, separator = ("none", ",") if truth else ("all_valid", ";")
+    options = csv.WriteOptions(delimiter=separator, quoting_style=style, quoting_header=style)
+    csv.write_csv(table, path, options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lockstep.problems.draws import MILLION, Draws
+from lockstep.problems.draws import MILLION, Columns, Draws, figures
 
 QUARTERS, QUARTERS_SEED = 160, 1990
 """How many quarters make neighbourhoods dearer or cheaper; they are the same in every sample."""
@@ -20,15 +19,13 @@ FACTORS = 64
 FLOOR, CAP = 14_999, 500_001
 """Dollars: what StatLib's table has for less than 15,000 and for more than 500,000."""
 
-Columns = dict[str, "np.ndarray"]
 
 CODE_FILES = {"calibration.json": ()}
 
 
-@lru_cache
 def calibration() -> dict[str, Any]:
     """Return quantiles and places."""
-    return json.loads(Path(__file__).with_name("calibration.json").read_text(encoding="utf-8"))
+    return figures(Path(__file__).with_name("calibration.json"))
 
 
 def draw_districts(units: int, draws: Draws) -> Columns:
@@ -49,16 +46,10 @@ def draw_places(units: int, draws: Draws) -> Columns:
     home = np.searchsorted(ends, draws.uniform("place", units) * (ends[-1] / MILLION), side="right")
     north = latitude[home] + spread[home] * draws.normal("latitude", units)
     east = longitude[home] + spread[home] * draws.normal("longitude", units)
-    north, east = (
-        np.round(np.clip(north, 32.54, 41.95), 2),
-        np.round(np.clip(east, -124.35, -114.31), 2),
-    )
-    return {
-        "Latitude": north,
-        "Longitude": east,
-        "price": price[home],
-        "wealth": quarters(north, east),
-    }
+    north = np.round(np.clip(north, 32.54, 41.95), 2)
+    east = np.round(np.clip(east, -124.35, -114.31), 2)
+    found = {"Latitude": north, "Longitude": east, "price": price[home]}
+    return found | {"wealth": quarters(north, east)}
 
 
 def quarters(north: np.ndarray, east: np.ndarray) -> np.ndarray:
@@ -73,9 +64,8 @@ def quarters(north: np.ndarray, east: np.ndarray) -> np.ndarray:
     height = draws.normal("height", QUARTERS)
     total = np.zeros(len(north))
     for i in range(QUARTERS):
-        apart = ((north - at_north[i]) ** 2 + (east - at_east[i]) ** 2) / (
-            0.4 * spread[home[i]]
-        ) ** 2
+        width = 0.4 * spread[home[i]]
+        apart = ((north - at_north[i]) ** 2 + (east - at_east[i]) ** 2) / width**2
         total += height[i] / (1 + apart * apart)
     return total
 
@@ -110,20 +100,13 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 def expected_worth(place: Columns, people: Columns) -> np.ndarray:
     """Return what the houses of each district should be worth, in 100,000 dollars, before noise and cap."""
-    income, age, crowding = (
-        ranks(people[name]) - 0.5 for name in ("MedInc", "HouseAge", "AveOccup")
-    )
+    names = ("MedInc", "HouseAge", "AveOccup")
+    income, age, crowding = (ranks(people[name]) - 0.5 for name in names)
     price = place["price"] + 0.45 * place["wealth"]
     dear = np.clip(price, -1, 1)
     # Old houses are dear where the city is, and cheap elsewhere; income counts for more in dear places.
-    score = (
-        2.2 * income
-        + 0.7 * price
-        - 0.85 * crowding
-        + 0.5 * age
-        + 0.4 * age * dear
-        + 0.5 * income * dear
-    )
+    score = 2.2 * income + 0.7 * price - 0.85 * crowding + 0.5 * age
+    score = score + 0.4 * age * dear + 0.5 * income * dear
     return by_rank("value", score)
 
 

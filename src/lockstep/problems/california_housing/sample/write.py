@@ -16,7 +16,6 @@ from lockstep.problems.draws import Draws
 
 if TYPE_CHECKING:
     from lockstep.config.params import Sample
-    from lockstep.problems.draws import Draws
 
 FILE = "cal_housing.csv"
 BLANKS = 0.01

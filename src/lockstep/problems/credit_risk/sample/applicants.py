@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from functools import lru_cache
 from pathlib import Path
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from lockstep.problems.draws import Draws
-
-Columns = dict[str, "np.ndarray"]
+from lockstep.problems.draws import Columns, Draws, figures
 
 END = 3.6
 """Standard deviations that stand for the ends of a column's range."""
@@ -23,24 +19,17 @@ HOUSING_BY_INCOME, EARLIER_BY_SCORE = 0.4, -0.35
 DRIFT_SCORE, DRIFT_INQUIRIES, DRIFT_PURPOSE = -0.03, 0.03, 0.01
 """What a drift of strength 1 moves a month: two columns in standard deviations, and a share of the purposes."""
 STEPS = {
-    "credit_score": 1,
-    "income": 100,
-    "loan_amount": 25,
-    "employment_years": 1,
-    "revolving_balance": 1,
-    "revolving_utilisation": 0.1,
-    "debt_to_income": 0.01,
-    "credit_history_years": 0.1,
-}
+    "credit_score": 1, "income": 100, "loan_amount": 25, "employment_years": 1, "revolving_balance": 1,
+    "revolving_utilisation": 0.1, "debt_to_income": 0.01, "credit_history_years": 0.1,
+}  # fmt: skip
 """What the values of a column are whole multiples of."""
 
 CODE_FILES = {"calibration.json": ()}
 
 
-@lru_cache
 def calibration() -> dict[str, Any]:
     """Return quantiles, shares, default rates, gaps and rank correlations."""
-    return json.loads(Path(__file__).with_name("calibration.json").read_text(encoding="utf-8"))
+    return figures(Path(__file__).with_name("calibration.json"))
 
 
 def draw_applicants(draws: Draws, month: str, units: int, drift: float) -> Columns:
@@ -104,18 +93,16 @@ def normal_levels(shares: tuple[float, ...]) -> list[float]:
 def by_share(shares: list[float], normal: np.ndarray) -> np.ndarray:
     """Return whole numbers from 0 that have such shares, in the order of ``normal``."""
     ends = [sum(shares[: i + 1]) for i in range(len(shares) - 1)]
-    return np.searchsorted(
-        normal_levels(tuple(round(end, 6) for end in ends)), normal, side="right"
-    )
+    levels = normal_levels(tuple(round(end, 6) for end in ends))
+    return np.searchsorted(levels, normal, side="right")
 
 
 def draw_kinds(draws: Draws, month: str, normal: Columns, drift: float) -> Columns:
     """Return purpose, housing and earlier default."""
     table, units = calibration(), len(normal["income"])
     housing = mixed(HOUSING_BY_INCOME, normal["income"], draws.normal(f"{month} housing", units))
-    earlier = mixed(
-        EARLIER_BY_SCORE, normal["credit_score"], draws.normal(f"{month} earlier", units)
-    )
+    own = draws.normal(f"{month} earlier", units)
+    earlier = mixed(EARLIER_BY_SCORE, normal["credit_score"], own)
     purpose = pick(table["purpose"], draws.normal(f"{month} purpose", units))
     moved = draws.chance(f"{month} moved", min(DRIFT_PURPOSE * drift, 1.0), units)
     return {

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lockstep.problems.credit_risk.sample.applicants import calibration
-from lockstep.problems.draws import MILLION
-
-if TYPE_CHECKING:
-    from lockstep.problems.credit_risk.sample.applicants import Columns
+from lockstep.problems.draws import MILLION, Columns
 
 DRIFT_EFFECT = 0.02
 """Logits a month by which a drift of strength 1 raises every risk."""
@@ -37,9 +33,8 @@ def logits(applicants: Columns, gaps: Columns) -> np.ndarray:
             risk = risk + effect * (applicants[column] == level)
     risk = risk + effects["employment_untold"] * gaps["employment_years"]
     beyond = np.maximum(0.0, risk - effects["knee"])
-    return np.minimum(
-        effects["base"] + effects["below"] * risk + effects["beyond"] * beyond, effects["most"]
-    )
+    odds = effects["base"] + effects["below"] * risk + effects["beyond"] * beyond
+    return np.minimum(odds, effects["most"])
 
 
 def numeric_risk(applicants: Columns) -> np.ndarray:

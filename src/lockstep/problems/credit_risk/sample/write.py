@@ -13,11 +13,10 @@ from pyarrow import csv
 from lockstep.io import whole_folder
 from lockstep.problems.credit_risk.sample.applicants import draw_applicants, draw_gaps
 from lockstep.problems.credit_risk.sample.repayment import true_probability
-from lockstep.problems.draws import Draws
+from lockstep.problems.draws import Columns, Draws
 
 if TYPE_CHECKING:
     from lockstep.config.params import Sample
-    from lockstep.problems.draws import Draws
 
 FILE = "applications.csv"
 FIRST = "2024-01"
@@ -39,12 +38,8 @@ def applications(settings: Sample) -> pa.Table:
     draws, months = Draws(settings.seed), months_of(settings.last_month, settings.months)
     ends = [settings.units * (i + 1) // settings.months for i in range(settings.months)]
     sizes = [end - start for start, end in zip([0, *ends], ends, strict=False)]
-    pieces = [
-        month_table(draws, month, units, settings.drift)
-        for month, units in zip(months, sizes, strict=True)
-        if units
-    ]
-    return pa.concat_tables(pieces)
+    sized = [(month, units) for month, units in zip(months, sizes, strict=True) if units]
+    return pa.concat_tables(month_table(draws, *one, settings.drift) for one in sized)
 
 
 def months_of(last: str, count: int) -> list[str]:
@@ -65,36 +60,27 @@ def month_table(draws: Draws, month: str, units: int, strength: float) -> pa.Tab
     applicants, gaps = draw_applicants(draws, month, units, drift), draw_gaps(draws, month, units)
     truth = true_probability(applicants, gaps, drift)
     defaulted = draws.chance(f"{month} default", truth, units)
-    return told_table(
-        draws, month, applicants | {"default": defaulted, "true_probability": truth}, gaps
-    )
+    columns = applicants | {"default": defaulted, "true_probability": truth}
+    return as_published(draws, month, columns, gaps)
 
 
-def told_table(
-    draws: Draws, month: str, columns: dict[str, np.ndarray], gaps: dict[str, np.ndarray]
-) -> pa.Table:
-    """Return the columns as the table tells them: numbered by day, untold values empty, counts whole."""
+def as_published(draws: Draws, month: str, columns: Columns, gaps: Columns) -> pa.Table:
+    """Return the columns as the table has them: numbered by day, unknown values empty, counts whole."""
     units = len(columns["income"])
-    days = np.sort(draws.uniform(f"{month} day", units) * days_in(month) // 1_000_000)
+    year, within = map(int, month.split("-"))
+    in_month = monthrange(year, within)[1]
+    days = np.sort(draws.uniform(f"{month} day", units) * in_month // 1_000_000)
     date = np.datetime64(f"{month}-01") + days
     own = {
         "application_id": int(month.replace("-", "")) * 1_000_000 + np.arange(units),
         "application_date": pa.array(date.astype("datetime64[D]")),
     }
-    told = {name: pa.array(plain(values), mask=gaps.get(name)) for name, values in columns.items()}
-    return pa.table(own | told)
+    rest = {name: pa.array(plain(values), mask=gaps.get(name)) for name, values in columns.items()}
+    return pa.table(own | rest)
 
 
 def plain(values: np.ndarray) -> np.ndarray:
     """Return whole numbers as such, answers as 0 and 1, the rest as it is."""
-    if values.dtype.kind == "b":
-        return values.astype(np.int64)
-    if values.dtype.kind == "f" and (np.round(values) == values).all():
-        return values.astype(np.int64)
-    return values
-
-
-def days_in(month: str) -> int:
-    """Return how many days a month has."""
-    year, within = month.split("-")
-    return monthrange(int(year), int(within))[1]
+    kind = values.dtype.kind
+    is_whole = kind == "b" or (kind == "f" and (np.round(values) == values).all())
+    return values.astype(np.int64) if is_whole else values
