@@ -5,7 +5,8 @@ from pathlib import Path
 
 import yaml
 
-from lockstep.config.params_file import read_params_text, with_values
+from lockstep.config.params import read_params_text
+from lockstep.config.params_file import with_values
 
 root = Path.cwd()
 pairs = [argument.split("=", 1) for argument in sys.argv[1:]]

@@ -1,4 +1,4 @@
-"""The errors a user can meet: one clear line each, with the fix in it."""
+"""The errors a user can meet: one clear line each, with its fix."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import errno
 import gc
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 
 
@@ -17,13 +18,13 @@ class LockstepError(Exception):
 
 
 class UsageError(LockstepError):
-    """The command line is off: an unknown option, name or value."""
+    """The command line is wrong: an unknown option, name or value."""
 
     exit_code = 2
 
 
 class ConfigError(LockstepError):
-    """params.yaml, model_config.yaml, a schema or the environment is off."""
+    """params.yaml, model_config.yaml, a schema or the environment is wrong."""
 
 
 class DataError(LockstepError):
@@ -35,7 +36,7 @@ class ArtifactError(LockstepError):
 
 
 class RegistryError(LockstepError):
-    """The tracking server or model registry refused, lacks or cannot be reached."""
+    """The tracking server or model registry refused, lacks something, or is unreachable."""
 
 
 def nearest(name: object, known: Iterable[object]) -> str:
@@ -47,11 +48,17 @@ def nearest(name: object, known: Iterable[object]) -> str:
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 
+def listed(items: Iterable[object], most: int = 5) -> str:
+    """Return the first items, separated by commas, and how many more there are."""
+    texts = [str(item) for item in items]
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
+
+
 def unknown(what: str, name: object, known: Iterable[object]) -> str:
     """Return one line that says ``name`` is no known ``what``, the nearest known and all of them."""
     names = [str(k) for k in known]
-    listed = ", ".join(names) if names else "none"
-    return f"unknown {what} '{name}'{nearest(name, names)}; known: {listed}"
+    return f"unknown {what} '{name}'{nearest(name, names)}; known: {', '.join(names) or 'none'}"
 
 
 def _os_error_line(error: OSError) -> str:
@@ -72,9 +79,8 @@ def run_command(main: Callable[[], int | None]) -> None:
     try:
         code = main() or 0
     except KeyboardInterrupt:
-        code = _fail(
-            "interrupted; nothing half-written was kept, run the command again to go on", 1
-        )
+        line = "interrupted; nothing half-written was kept, run the command again to go on"
+        code = _fail(line, 1)
     except LockstepError as error:
         code = _fail(str(error), error.exit_code)
     except BrokenPipeError:
@@ -87,15 +93,13 @@ def run_command(main: Callable[[], int | None]) -> None:
 
 
 def leave_objects_to_the_system() -> None:
-    """Spare the last collections: over all that MLflow and scikit-learn import, they take a second at each exit."""
+    """Skip the garbage collections at exit: after MLflow's imports they take a second."""
     gc.disable()
     gc.freeze()
 
 
 def _fail(message: str, code: int) -> int:
     if os.environ.get("LOCKSTEP_TRACEBACK"):
-        import traceback
-
         traceback.print_exc()
     print(f"✗ {message}", file=sys.stderr)
     return code

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.errors import DataError
+import yaml
+
+from lockstep.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +46,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         yield part
         part.chmod(0o777 & ~_umask())
         if path.exists():
-            path.replace(old)  # emptied under its name, an interruption would leave half of it
+            path.replace(old)  # if it were emptied in place, an interruption would leave half of it
         part.replace(path)
     except OSError as error:
         raise _named(error, part, path) from error.__cause__
@@ -54,12 +56,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def _hidden(path: Path) -> Path:
-    """Return a new name beside ``path`` that git and DVC ignore: known before it is made, it is always removed."""
+    """Return a new name beside ``path`` that git and DVC ignore."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 
 def _named(error: OSError, part: Path, path: Path) -> OSError:
-    """Let an error that names no file, as a full disk's, or one that nobody knows, name what was being written."""
+    """Let an error name the file that was written, where it names none or the temporary one."""
     name = error.filename2 or error.filename
     if error.errno is not None and (name is None or str(name).startswith(str(part))):
         error.filename, error.filename2 = str(path), None
@@ -92,7 +94,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any, digits: int | None = 6) -> None:
-    """Write JSON with keys in their given order; floats to ``digits`` significant digits (None: as they are)."""
+    """Write JSON with keys in their order; floats to ``digits`` significant digits (None: as they are)."""
     plain = content if digits is None else rounded(content, digits)
     write_text(path, json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -102,11 +104,21 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(
-            f"{path} is missing; run `dvc repro` (or `dvc checkout`) to make it"
-        ) from None
+        raise _missing(path) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is no valid JSON ({error})") from error
+
+
+def _missing(path: Path) -> DataError:
+    return DataError(f"{path} is missing; run `dvc repro` (or `dvc checkout`) to make it")
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Return the content of a YAML text; a broken one is a ConfigError that names it."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where} is no valid YAML: {' '.join(str(error).split())}") from error
 
 
 def write_parquet(path: Path, table: pd.DataFrame) -> None:
@@ -123,9 +135,7 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     try:
         return pd.read_parquet(path, columns=columns)
     except FileNotFoundError:
-        raise DataError(
-            f"{path} is missing; run `dvc repro` (or `dvc checkout`) to make it"
-        ) from None
+        raise _missing(path) from None
     except ArrowInvalid as error:
         raise DataError(f"{path} is no readable Parquet file ({error}); make it again") from error
 

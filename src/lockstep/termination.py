@@ -1,4 +1,4 @@
-"""A polite kill, cleaned up after like Ctrl-C."""
+"""SIGTERM as an error, so that a terminated command cleans up as after Ctrl-C."""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.config.params_file import parsed, read_params_text, with_sections, with_values
+from lockstep.config.params import read_params_text
+from lockstep.config.params_file import parsed, with_sections, with_values
 from lockstep.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]

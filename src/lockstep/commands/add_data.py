@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lockstep.config.layout import project_root
-from lockstep.config.params_file import parsed, read_params_text, with_sections, with_values
+from lockstep.config.params import read_params_text
+from lockstep.config.params_file import parsed, with_sections, with_values
 from lockstep.data.import_raw import files_below, problem_module, readable_size
 from lockstep.dvc.command import default_remote, run_dvc
 from lockstep.errors import ConfigError, DataError, UsageError, run_command

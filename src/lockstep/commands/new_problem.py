@@ -132,7 +132,8 @@ def touched(name: str) -> tuple[str, ...]:
 def write(root: Path, draft: Draft, found: Found) -> None:
     """Write the problem's folder, bring the data in, and add its sections to params.yaml and both dvc.yaml."""
     from lockstep.commands.add_data import store, track
-    from lockstep.config.params_file import parsed, read_params_text, with_block, with_sections
+    from lockstep.config.params import read_params_text
+    from lockstep.config.params_file import parsed, with_block, with_sections
     from lockstep.drafting.draft_text import MODEL_TYPES, params_text
     from lockstep.io import write_text
 

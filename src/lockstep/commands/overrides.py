@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from lockstep.config.params import Params, Problem, Training, training_key
-from lockstep.config.params_file import parsed, read_params_text, with_values
+from lockstep.config.params import Params, Problem, Training, read_params_text, training_key
+from lockstep.config.params_file import parsed, with_values
 from lockstep.errors import UsageError, unknown
 
 KeyPath = tuple[str, ...]

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 from lockstep.commands.train_models import declared_types
 from lockstep.commands.training_checks import check_trainings, problem_options
 from lockstep.config.layout import PARTS, ProblemLayout, project_root
-from lockstep.config.params import Params, training_key
-from lockstep.config.params_file import KeyPath, parsed, read_params_text, with_values
+from lockstep.config.params import Params, read_params_text, training_key
+from lockstep.config.params_file import KeyPath, parsed, with_values
 from lockstep.config.settings import LATER, PUBLISH
 from lockstep.dvc import repro as dvc
 from lockstep.errors import LockstepError, UsageError, run_command

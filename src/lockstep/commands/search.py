@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.commands.training_checks import check_trainings
 from lockstep.config.layout import PARTS, ProblemLayout, project_root
-from lockstep.config.params import Decision, Params, Search, Training, load_params, training_key
-from lockstep.config.params_file import read_params_text, with_values
+from lockstep.config.params import (
+    Decision,
+    Params,
+    Search,
+    Training,
+    load_params,
+    read_params_text,
+    training_key,
+)
+from lockstep.config.params_file import with_values
 from lockstep.dvc import repro as dvc
 from lockstep.errors import ConfigError, UsageError, run_command
 from lockstep.io import sha256_file, sha256_json, write_text

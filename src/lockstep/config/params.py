@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lockstep.errors import ConfigError, UsageError, nearest, unknown
+from lockstep.io import parse_yaml
 
 M = TypeVar("M", bound=BaseModel)
 UNSEEN = ("size", "nfiles")
@@ -195,20 +196,18 @@ def training_key(problem: str, model_type: str) -> str:
 
 def load_params(root: Path) -> Params:
     """Read and check params.yaml below ``root``; every fault is one ConfigError that names key and fix."""
-    import yaml
+    return parse_params(parse_yaml(read_params_text(root), "params.yaml"))
 
+
+def read_params_text(root: Path) -> str:
+    """Return the text of params.yaml below ``root``."""
     path = root / "params.yaml"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(
             f"{path} is missing; restore it with `git checkout params.yaml`"
         ) from None
-    except yaml.YAMLError as error:
-        raise ConfigError(
-            f"params.yaml is no valid YAML: {' '.join(str(error).split())}"
-        ) from error
-    return parse_params(content)
 
 
 def parse_params(content: object) -> Params:

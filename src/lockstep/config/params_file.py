@@ -5,26 +5,14 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lockstep.config.params import Params, parse_params
 from lockstep.errors import ConfigError
-
-if TYPE_CHECKING:
-    from lockstep.config.params import Params
+from lockstep.io import parse_yaml
 
 KeyPath = tuple[str, ...]
 _TOP_KEY = re.compile(r"^(?P<key>[A-Za-z_][\w-]*):")
-
-
-def read_params_text(root: Path) -> str:
-    """Return the text of params.yaml below ``root``."""
-    try:
-        return (root / "params.yaml").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{root / 'params.yaml'} is missing; restore it with `git checkout params.yaml`"
-        ) from None
 
 
 def with_values(text: str, values: Mapping[KeyPath, Any]) -> str:
@@ -51,18 +39,8 @@ def with_sections(text: str, fragment: str) -> str:
 
 
 def parsed(text: str) -> Params:
-    """Return what the text of a params.yaml says; a fault is a ConfigError that says where it is."""
-    import yaml
-
-    from lockstep.config.params import parse_params
-
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(
-            f"params.yaml is no valid YAML: {' '.join(str(error).split())}"
-        ) from error
-    return parse_params(content)
+    """Return the content of a params.yaml's text; a fault is a ConfigError that says where it is."""
+    return parse_params(parse_yaml(text, "params.yaml"))
 
 
 def _yaml() -> Any:

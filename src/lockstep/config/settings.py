@@ -14,6 +14,7 @@ from pydantic import Field
 from lockstep.config.gates import Gates
 from lockstep.config.params import Strict, validated
 from lockstep.errors import ConfigError
+from lockstep.io import parse_yaml
 
 CONFIG_FILE = Path("src/config/model_config.yaml")
 URI, DAGSHUB, EXPERIMENT, PUBLISH = (
@@ -198,16 +199,12 @@ def load_settings(
 
 def read_model_config(root: Path) -> tuple[ModelConfig, set[str]]:
     """Read model_config.yaml below ``root`` (absent: defaults) and return it with the keys it sets."""
-    import yaml
-
     path = root / CONFIG_FILE
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{CONFIG_FILE} is no valid YAML: {' '.join(str(error).split())}"
-        ) from error
-    content = _without_empty(content) or {}
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{CONFIG_FILE} is no valid YAML: {error}") from error
+    content = _without_empty(parse_yaml(text, str(CONFIG_FILE))) or {}
     _no_production(content)
     return validated(ModelConfig, content, str(CONFIG_FILE)), set(_leaves(content))
 

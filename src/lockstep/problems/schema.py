@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from lockstep.config.params import Strict, validated
 from lockstep.errors import ConfigError, UsageError, nearest, unknown
-from lockstep.io import sha256_json
+from lockstep.io import parse_yaml, sha256_json
 
 Task = Literal["binary", "multiclass", "regression"]
 ColumnKind = Literal[
@@ -208,12 +208,7 @@ def load_schema(problem: str) -> Schema:
 
 def read_schema(path: Path) -> Schema:
     """Read and check one schema file."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+    content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     schema = validated(Schema, content, str(path))
     _check_schema(schema, path)
     return schema
