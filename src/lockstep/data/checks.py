@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from lockstep.config.params import Preprocess
-from lockstep.data.values import few, out_of_range, range_words, typed_column, unknown_codes
-from lockstep.errors import DataError
+from lockstep.data.values import out_of_range, range_words, typed_column, unknown_codes
+from lockstep.errors import DataError, listed
 from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import EXAMPLES, RawTable, require_columns
 
 MOST_OUT_OF_RANGE = 0.5
-"""A column with more values out of its range is in another unit, not in error here and there."""
+"""A column with a larger share out of its range is in another unit."""
 
 
 @dataclass
@@ -36,16 +36,19 @@ def check_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
         [*schema.feature_names, schema.target], raw.table.columns, f"the table of {schema.name}"
     )
     if raw.table.empty:
-        raise DataError(
-            f"the table of {schema.name} is empty: {raw.rows_in} rows read, none left; check the source"
-        )
+        counts = f"{raw.rows_in} rows read, none left"
+        raise DataError(f"the table of {schema.name} is empty: {counts}; check the source")
     checked = Checked(raw.table, dict(raw.dropped))
-    checked.table = _without_copies(raw.table, schema, rules, checked)
+    if rules.duplicates == "drop":
+        _drop_copies(schema, checked)
     columns = {}
     for column in schema.columns.values():
         values = _present(checked.table, column)
-        values = _known_codes(values, column, rules, checked) if column.codes else values
-        columns[column.name] = _in_range(values, column, checked)
+        if column.codes:
+            values = _known_codes(values, column, rules, checked)
+        elif column.holds_numbers:
+            values = _in_range(values, column, checked)
+        columns[column.name] = values
     checked.table = _complete_rows(pd.DataFrame(columns), schema, checked)
     _check_dropped(checked, raw.rows_in, rules, schema)
     _check_classes(checked.table, schema)
@@ -53,28 +56,23 @@ def check_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
     return checked
 
 
-def _without_copies(
-    table: pd.DataFrame, schema: Schema, rules: Preprocess, checked: Checked
-) -> pd.DataFrame:
-    """Drop rows that repeat another in every column but the id, and count them, where the rules say so."""
-    if rules.duplicates == "keep":
-        return table
-    told = [c.name for c in schema.columns.values() if c.kind != "id" and c.name in table]
-    copies = table.duplicated(told)
-    if not copies.any():
-        return table
-    checked.dropped["duplicate"] = int(copies.sum())
-    return table[~copies]
+def _drop_copies(schema: Schema, checked: Checked) -> None:
+    """Drop rows that repeat another in every column except the id, and count them."""
+    table = checked.table
+    names = [c.name for c in schema.columns.values() if c.kind != "id" and c.name in table]
+    copies = table.duplicated(names)
+    if copies.any():
+        checked.dropped["duplicate"] = int(copies.sum())
+        checked.table = table[~copies]
 
 
 def _present(table: pd.DataFrame, column: Column) -> pd.Series:
-    """Return a column, or one that is missing throughout: only a source's part and truth may be absent."""
+    """Return a column, or an empty one where the source lacks it: only part and truth may be absent."""
     if column.name in table.columns:
         return table[column.name]
     if not column.missing:
-        raise DataError(
-            f"the source has no '{column.name}' ({column.kind}) and nothing to make it of; add it"
-        )
+        missing = f"the source has no '{column.name}' ({column.kind})"
+        raise DataError(f"{missing} and nothing to make it of; add it")
     return typed_column(column, [None] * len(table)).set_axis(table.index)
 
 
@@ -93,7 +91,7 @@ def _known_codes(
         raise DataError(
             f"column {column.name}: {count / len(values):.1%} of the rows have unknown codes "
             f"(e.g. {examples}), more than preprocess.max_unknown_codes = "
-            f"{rules.max_unknown_codes:g}; known: {few(list(column.codes))}; "
+            f"{rules.max_unknown_codes:g}; known: {listed(column.codes, 12)}; "
             "add them to the schema, or raise the limit"
         )
     checked.unknown_codes[column.name] = count
@@ -105,9 +103,7 @@ def _shown(value: object) -> str:
 
 
 def _in_range(values: pd.Series, column: Column, checked: Checked) -> pd.Series:
-    """Set values out of low and high (or no integers where it must be) to missing, and count them."""
-    if not column.holds_numbers or column.codes:
-        return values
+    """Set values out of range (or not whole where they must be) to missing, and count them."""
     outside = out_of_range(column, values)
     count = int(outside.sum())
     if not count:
@@ -150,34 +146,24 @@ def _check_classes(table: pd.DataFrame, schema: Schema) -> None:
     if len(classes) > 1:
         return
     only = _shown(classes.iloc[0]) if len(classes) else "none"
+    found = f"has one class only ({only}) in {len(table)} rows"
+    fix = "add data of the other class, or check how the target is coded"
     if schema.task == "regression":
-        raise DataError(
-            f"the target {schema.target} is {only} in all {len(table)} rows; nothing can be learned: "
-            "check which column is the target, and that it was read whole"
-        )
-    raise DataError(
-        f"the target {schema.target} has one class only ({only}) in {len(table)} rows; nothing can be learned: "
-        "add data of the other class, or check how the target is coded"
-    )
+        found = f"is {only} in all {len(table)} rows"
+        fix = "check which column is the target, and that it was read whole"
+    raise DataError(f"the target {schema.target} {found}; nothing can be learned: {fix}")
 
 
 def _final_types(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Return class codes as int64; all else has its dtype since it was read."""
+    """Return class codes as int64; the other columns have their dtypes already."""
     target = schema.columns[schema.target]
-    return (
-        table.astype({schema.target: "int64"}) if target.codes and target.holds_numbers else table
-    )
+    is_coded = target.codes and target.holds_numbers
+    return table.astype({schema.target: "int64"}) if is_coded else table
 
 
 def _sorted(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    by = [
-        c.name
-        for kind in ("date", "group", "id")
-        for c in schema.columns.values()
-        if c.kind == kind
-    ]
-    return (
-        table.sort_values(by, kind="stable", ignore_index=True)
-        if by
-        else table.reset_index(drop=True)
-    )
+    kinds = ("date", "group", "id")
+    by = [c.name for kind in kinds for c in schema.columns.values() if c.kind == kind]
+    if not by:
+        return table.reset_index(drop=True)
+    return table.sort_values(by, kind="stable", ignore_index=True)

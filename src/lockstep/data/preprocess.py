@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.params import Preprocess, load_params
 from lockstep.errors import ConfigError, DataError, run_command
+from lockstep.io import write_json, write_parquet
 from lockstep.problems.schema import Schema, load_schema
 
 if TYPE_CHECKING:
@@ -29,20 +31,13 @@ def main() -> int | None:
     parser.add_argument("--problem", required=True, help="a problem of params.yaml")
     problem = parser.parse_args().problem
     root = project_root()
-    section, schema, layout = (
-        load_params(root).problem(problem),
-        load_schema(problem),
-        ProblemLayout(root, problem),
-    )
+    section, schema = load_params(root).problem(problem), load_schema(problem)
+    layout = ProblemLayout(root, problem)
     table, quality = tidy(layout.raw, section.source.kind, schema, section.preprocess)
-
-    from lockstep.io import write_json, write_parquet
-
     write_parquet(layout.tidy, table)
     write_json(layout.data_quality, quality)
-    print(
-        f"{problem}: {quality['rows']['in']:,} rows in, {quality['rows']['out']:,} out → {layout.tidy}"
-    )
+    rows = quality["rows"]
+    print(f"{problem}: {rows['in']:,} rows in, {rows['out']:,} out → {layout.tidy}")
     return None
 
 
@@ -60,10 +55,8 @@ def tidy(
 def read_source(folder: Path, kind: str, schema: Schema) -> RawTable:
     """Read a table by the schema, or raw files by the problem's own loader.
 
-    What a generator or a publisher gives is a table too, where the problem has no loader.
+    Files of a generator or publisher are a table too, where the problem has no loader.
     """
-    import importlib.util
-
     if not folder.is_dir():
         raise DataError(f"{folder} is missing; run `dvc repro` (or `dvc checkout`) to make it")
     name = f"lockstep.problems.{schema.name}.raw"
@@ -73,15 +66,14 @@ def read_source(folder: Path, kind: str, schema: Schema) -> RawTable:
 
         return read_table(folder, schema)
     if not has_loader:
-        raise ConfigError(
-            f"{schema.name} reads prepared tables only; set problems.{schema.name}.source.kind to table"
-        )
+        fix = f"set problems.{schema.name}.source.kind to table"
+        raise ConfigError(f"{schema.name} reads prepared tables only; {fix}")
     raw: RawTable = importlib.import_module(name).read_raw(folder)
     return raw
 
 
 def quality_of(raw: RawTable, checked: Checked, schema: Schema) -> dict[str, Any]:
-    """Return rows in, out and dropped by reason, what was set to missing, and what the table is like."""
+    """Return rows in, out and dropped by reason, values set to missing, and a summary of the table."""
     table = checked.table
     missing = table.isna().sum()
     dropped = {reason: count for reason, count in sorted(checked.dropped.items()) if count}
@@ -106,11 +98,9 @@ def _summary(table: pd.DataFrame, schema: Schema) -> dict[str, Any]:
     target = table[schema.target]
     if schema.task == "binary" and target.dtype.kind == "i":
         return found | {"positive_rate": float(target.mean())}
-    return found | (
-        {"target_mean": float(target.mean())}
-        if schema.task == "regression"
-        else {"classes": _counts(target)}
-    )
+    if schema.task == "regression":
+        return found | {"target_mean": float(target.mean())}
+    return found | {"classes": _counts(target)}
 
 
 def _counts(values: pd.Series) -> dict[str, int]:

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 import pandas as pd
 import pyarrow as pa
 
-from lockstep.data.values import PREDICTION_CSV, column_check, fault, few, json_values, read_cells
-from lockstep.errors import DataError, nearest
+from lockstep.data.values import PREDICTION_CSV, column_check, fault, json_values, read_cells
+from lockstep.errors import DataError, listed, nearest
 from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import EXAMPLES
 
@@ -108,7 +108,7 @@ def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = sorted({name for name in names if names.count(name) > 1})
-        raise DataError(f"a record names {few(twice)} twice; keep one value")
+        raise DataError(f"a record names {listed(twice, 12)} twice; keep one value")
     return found
 
 
@@ -194,9 +194,8 @@ def check_record(schema: Schema, record: Record, where: str = "the record") -> N
         faults.append(f"missing {', '.join(absent)} (null is allowed where unknown)")
     if extra:
         near = absent or schema.feature_names
-        named = ", ".join(f"{name}{nearest(name, near)}" for name in extra[:EXAMPLES])
-        more = f" and {len(extra) - EXAMPLES} more" if len(extra) > EXAMPLES else ""
-        faults.append(f"no feature is called {named}{more}")
+        named = listed([f"{name}{nearest(name, near)}" for name in extra], EXAMPLES)
+        faults.append(f"no feature is called {named}")
     found = (fault(c, record[c.name]) for c in schema.features if c.name in record)
     faults += [one for one in found if one]
     if faults:

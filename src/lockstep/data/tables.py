@@ -1,9 +1,9 @@
 """A prepared table of any problem, read by its schema: one file, a train/test pair, or X and y of both.
 
-Which file is which is told by the names alone (``form_of``):
-X_train, X_test, y_train and y_test, where one of them is there (others beside them are not read);
-else the only file, whatever it is called; else two files, of which one has the word train in its name and the
-other the word test. Anything else is refused: a name with both words (train_test.csv) says nothing.
+File names alone tell which file is which (``form_of``): X_train, X_test, y_train and y_test, where
+one of them is there (others beside them are not read); else the only file, whatever its name; else
+two files, one with the word train in its name and the other with the word test. Anything else is
+refused: a name with both words (train_test.csv) says nothing.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from lockstep.data.values import TABLE, read_cells, texts
-from lockstep.errors import DataError, nearest
+from lockstep.errors import DataError, listed, nearest
 from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import (
     RawTable,
     TextTable,
+    missing_source,
     numbers,
     read_text,
     require_columns,
@@ -32,8 +33,10 @@ from lockstep.problems.text_tables import (
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".parquet")
 PARTS = ("train", "test")
-_FORMS = "X_train, X_test, y_train and y_test; or one file with 'train' and one with 'test' in its name; or one file"
-_SHOWN = 8
+_FORMS = (
+    "X_train, X_test, y_train and y_test; or one file with 'train' and one with 'test' in its name; "
+    "or one file"
+)
 _PART_WORD = re.compile(r"(?<![a-z])(train|test)(?:ing)?(?![a-z])")
 
 
@@ -48,7 +51,7 @@ def read_table(folder: Path, schema: Schema) -> RawTable:
 
 
 def part_of(name: str) -> str | None:
-    """Return the part a file's name says by the word train or test; None for neither, and for both."""
+    """Return the part that a file's name says by the word train or test; None for neither or both."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", Path(name).stem).lower()
     words = set(_PART_WORD.findall(spaced))
     return words.pop() if len(words) == 1 else None
@@ -69,35 +72,30 @@ def form_of(paths: Sequence[Path], where: Path) -> dict[str, Path]:
     if len(paths) == 2 and set(parts) == set(PARTS):
         return dict(zip(parts, paths, strict=True))
     raise DataError(
-        f"{where} holds {_listed(paths)}: not clear which is the table; a prepared table is {_FORMS}"
+        f"{where} holds {_names(paths)}: not clear which is the table; a prepared table is {_FORMS}"
     )
 
 
 def _one_each(
     paths: Sequence[Path], wanted: list[str], stems: list[str], where: Path
 ) -> dict[str, Path]:
-    """Return one path a wanted name, in their order; a missing or a doubled one is a DataError."""
-    lacking = [
-        name.replace("x", "X", 1) if name[0] == "x" else name
-        for name in wanted
-        if name not in stems
-    ]
+    """Return one path for each wanted name, in their order; a missing or a second one is a DataError."""
+    lacking = [name.replace("x_", "X_") for name in wanted if name not in stems]
     if lacking:
         raise DataError(f"{where} lacks {', '.join(lacking)}; a prepared table is {_FORMS}")
     if len(paths) > len(wanted):
         twins = [path for path, stem in zip(paths, stems, strict=True) if stems.count(stem) > 1]
-        raise DataError(f"{where} holds {_listed(twins)}: keep the one that is meant")
+        raise DataError(f"{where} holds {_names(twins)}: keep the one that is meant")
     found = dict(zip(stems, paths, strict=True))
     return {name: found[name] for name in wanted}
 
 
-def _listed(paths: Sequence[Path]) -> str:
-    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return (", ".join(path.name for path in paths[:_SHOWN]) or "no table") + more
+def _names(paths: Sequence[Path]) -> str:
+    return listed([path.name for path in paths], 8) or "no table"
 
 
 def _open(folder: Path, schema: Schema) -> list[tuple[TextTable, str | None]]:
-    """Return the tables in ``folder`` with the part each is."""
+    """Return the tables in ``folder``, each with its part."""
     files = sorted(
         p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
     )
@@ -106,18 +104,16 @@ def _open(folder: Path, schema: Schema) -> list[tuple[TextTable, str | None]]:
         return [(read_any(form["all"]), None)]
     if "train" in form:
         return [(read_any(form[part]), part) for part in PARTS]
-    return [
-        (_features_and_target(form[f"x_{part}"], form[f"y_{part}"], schema), part) for part in PARTS
-    ]
+    pairs = {part: (form[f"x_{part}"], form[f"y_{part}"]) for part in PARTS}
+    return [(_features_and_target(*pair, schema), part) for part, pair in pairs.items()]
 
 
 def _features_and_target(x_path: Path, y_path: Path, schema: Schema) -> TextTable:
     """Return X with the target out of y, row by row."""
     features, target = read_any(x_path), read_any(y_path)
     if features.rows != target.rows:
-        raise DataError(
-            f"{features.path.name} has {features.rows} rows and {target.path.name} {target.rows}: one is truncated"
-        )
+        both = f"{features.path.name} has {features.rows} rows and {target.path.name} {target.rows}"
+        raise DataError(f"{both}: one is truncated")
     named = _renamed(target.columns, schema)
     if schema.target not in named and len(named) == 1:
         named = {schema.target: next(iter(named.values()))}
@@ -133,17 +129,13 @@ def read_any(path: Path) -> TextTable:
     try:
         table = parquet.read_table(path)
     except FileNotFoundError:
-        raise DataError(
-            f"{path} is missing; put it there, or choose another source in params.yaml"
-        ) from None
+        raise missing_source(path) from None
     except (pa.ArrowInvalid, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(
-            f"{path.name} is no readable Parquet file ({reason}); make it again"
-        ) from None
-    return TextTable(
-        path, "", {name: _as_text(table[name], name, path) for name in table.column_names}
-    )
+        fix = "make it again"
+        raise DataError(f"{path.name} is no readable Parquet file ({reason}); {fix}") from None
+    columns = {name: _as_text(table[name], name, path) for name in table.column_names}
+    return TextTable(path, "", columns)
 
 
 def _as_text(column: Any, name: str, path: Path) -> Any:
@@ -151,18 +143,15 @@ def _as_text(column: Any, name: str, path: Path) -> Any:
         return trimmed(column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise DataError(
-            f"{path.name}: the column {name} holds {column.type}, no single values; leave it out, or write it as text"
+            f"{path.name}: the column {name} holds {column.type}, no single values; "
+            "leave it out, or write it as text"
         ) from None
 
 
 def _renamed(columns: dict[str, Any], schema: Schema) -> dict[str, Any]:
-    """Return the columns under the schema's names: aliases give way to them."""
-    aliases = {
-        alias: c.name
-        for c in schema.columns.values()
-        for alias in c.aliases
-        if c.name not in columns
-    }
+    """Return the columns under the schema's names instead of their aliases."""
+    absent = [c for c in schema.columns.values() if c.name not in columns]
+    aliases = {alias: c.name for c in absent for alias in c.aliases}
     return {aliases.get(name, name): values for name, values in columns.items()}
 
 
@@ -172,18 +161,15 @@ def typed(text: TextTable, schema: Schema, part: str | None = None) -> pd.DataFr
     named.require(_needed(named, schema))
     _refuse_twins(text, schema)
     _refuse_undeclared(named, schema)
-    columns: dict[str, Any] = {}
-    for column in schema.columns.values():
-        values = _values(named, column)
-        if values is not None:
-            columns[column.name] = values
+    read = {column.name: _values(named, column) for column in schema.columns.values()}
+    columns = {name: values for name, values in read.items() if values is not None}
     if part and schema.part:
         columns[schema.part] = pd.Series([part] * named.rows, dtype="str")
     return pd.DataFrame(columns)
 
 
 def _refuse_twins(text: TextTable, schema: Schema) -> None:
-    """Refuse a column that stands in the file twice where the schema uses the name and knows one only."""
+    """Refuse a column that comes up twice where the schema uses the name and knows only one."""
     used, known = _names_of(schema), _known_names(schema)
     for twin, name in text.twins.items():
         if name in used and twin not in known:
@@ -191,23 +177,20 @@ def _refuse_twins(text: TextTable, schema: Schema) -> None:
 
 
 def _refuse_undeclared(named: TextTable, schema: Schema) -> None:
-    """Refuse a column that the schema knows nothing of, where it says which columns it leaves out."""
-    if schema.left_out is None:
-        return
+    """Refuse a column that the schema does not know, where the schema says which it leaves out."""
     known = _known_names(schema)
     extra = [name for name in named.columns if name not in known]
-    if extra:
+    if schema.left_out is not None and extra:
         absent = [name for name in schema.columns if name not in named.columns]
-        told = ", ".join(f"'{name}'{nearest(name, absent)}" for name in extra[:5])
-        more = f" and {len(extra) - 5} more" if len(extra) > 5 else ""
+        unknown = listed(f"'{name}'{nearest(name, absent)}" for name in extra)
         raise DataError(
-            f"{named.path.name} has columns that the schema of {schema.name} does not know: {told}{more}; declare "
-            "each under columns, as an alias of one, or under left_out"
+            f"{named.path.name} has columns that the schema of {schema.name} does not know: "
+            f"{unknown}; declare each under columns, as an alias of one, or under left_out"
         )
 
 
 def _names_of(schema: Schema) -> set[str]:
-    """Return all names of a file's columns that the schema reads."""
+    """Return all names of columns that the schema reads from a file."""
     return {n for c in schema.columns.values() for n in (c.name, *c.aliases, *c.made_of)}
 
 
@@ -216,19 +199,17 @@ def _known_names(schema: Schema) -> set[str]:
 
 
 def _needed(text: TextTable, schema: Schema) -> list[str]:
-    """Return the columns a file must have: features and target, or what they are made of where it has that."""
+    """Return the columns a file must have: features and target, or what it makes them of."""
     names: list[str] = []
     for name in [*schema.feature_names, schema.target]:
         of = schema.columns[name].made_of
-        made = (
-            bool(of) and name not in text.columns and any(source in text.columns for source in of)
-        )
-        names += of if made else [name]
+        is_made = name not in text.columns and any(source in text.columns for source in of)
+        names += of if is_made else [name]
     return list(dict.fromkeys(names))
 
 
 def _values(text: TextTable, column: Column) -> Any:
-    """Return one column of the schema, made of others where the file has none; None: nothing to make it of."""
+    """Return one column of the schema, made of others where the file lacks it; None if it can't be."""
     of = [column.name] if column.name in text.columns else column.made_of
     if not of:
         return None
@@ -245,7 +226,7 @@ def _values(text: TextTable, column: Column) -> Any:
 
 
 def _made(text: TextTable, of: list[str], column: Column) -> Any:
-    """Return a number made of one column or of the ratio of two, in the schema's unit; NaN where the second is 0."""
+    """Return one column, or the ratio of two (NaN over 0), in the schema's unit."""
     first = numbers(text, of[0])
     if len(of) == 2:
         second = numbers(text, of[1])
@@ -268,32 +249,24 @@ def _dates(text: TextTable, of: list[str], column: Column) -> Any:
     if column.integer:
         return _keys(text, of[0])
     if len(of) == 3:
-        parts = {
-            part: numbers(text, name)
-            for part, name in zip(("year", "month", "day"), of, strict=True)
-        }
-        return pd.to_datetime(pd.DataFrame(parts), errors="coerce").astype("datetime64[ms]")
-    told = texts(text.columns[of[0]])
-    written = column.format or "ISO8601"
-    dates = pd.to_datetime(told, format=written, errors="coerce", utc=True).dt.tz_localize(None)
-    _check_dates(told, dates.isna() & told.notna(), column, of[0], text.path.name)
+        parts = zip(("year", "month", "day"), of, strict=True)
+        table = pd.DataFrame({part: numbers(text, name) for part, name in parts})
+        return pd.to_datetime(table, errors="coerce").astype("datetime64[ms]")
+    written = texts(text.columns[of[0]])
+    format = column.format or "ISO8601"
+    dates = pd.to_datetime(written, format=format, errors="coerce", utc=True).dt.tz_localize(None)
+    bad = (dates.isna() & written.notna()).to_numpy()
+    if bad.any():
+        row = int(bad.argmax())
+        raise DataError(
+            f"{text.path.name}: column {of[0]}, row {row + 1}: '{written.iloc[row][:40]}' is no date; "
+            f"write it as {column.format or 'YYYY-MM-DD'}, or empty it"
+        )
     return dates.astype("datetime64[ms]")
 
 
-def _check_dates(told: pd.Series, bad: pd.Series, column: Column, name: str, where: str) -> None:
-    if bad.any():
-        row = int(bad.to_numpy().argmax())
-        raise DataError(
-            f"{where}: column {name}, row {row + 1}: '{told.iloc[row][:40]}' is no date; write it as "
-            f"{column.format or 'YYYY-MM-DD'}, or empty it"
-        )
-
-
 def _with_ids(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Number the rows where the source has no group or id: then each row stands for itself."""
-    absent = [
-        c.name
-        for c in schema.columns.values()
-        if c.kind in ("group", "id") and c.name not in table.columns
-    ]
+    """Number the rows where the source has no group or id: each row stands for itself."""
+    keys = [c.name for c in schema.columns.values() if c.kind in ("group", "id")]
+    absent = [name for name in keys if name not in table.columns]
     return table.assign(**{name: np.arange(len(table), dtype=np.int64) for name in absent})

@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from lockstep.errors import listed
 from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import (
     MISSING,
@@ -208,7 +209,7 @@ def fault(column: Column, value: Any) -> str | None:
         return f"{shown} must be finite"
     if column.codes:
         null = ", or null" if column.missing else ""
-        return f"{shown} is no known code ({few(list(column.codes))}{null})"
+        return f"{shown} is no known code ({listed(column.codes, 12)}{null})"
     return f"{column.name} = {float(plain):.12g} is not among {range_words(column)}"
 
 
@@ -253,11 +254,6 @@ def range_words(column: Column) -> str:
     low = "" if column.low is None else f" from {column.low:.12g}"
     high = "" if column.high is None else f"{' to' if low else ' up to'} {column.high:.12g}"
     return f"{what}{low}{high}"
-
-
-def few(items: Sequence[object]) -> str:
-    """Return the first items, separated by commas."""
-    return ", ".join(str(item) for item in items[:12]) + (" …" if len(items) > 12 else "")
 
 
 def _clipped(value: object) -> str:

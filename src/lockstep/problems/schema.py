@@ -1,4 +1,4 @@
-"""One declaration a column: what checks, encoder, signature, API, golden rows and docs are made from."""
+"""One declaration a column: the source of checks, encoder, signature, API, golden rows and docs."""
 
 from __future__ import annotations
 
@@ -177,14 +177,14 @@ class Schema(Strict):
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of the declaration; what it leaves to defaults doesn't count, so it outlives new keys."""
+        """The SHA-256 of the declaration without defaults, so that new keys do not change it."""
         return sha256_json(self.model_dump(mode="json", exclude_defaults=True))
 
 
 def safe_name(name: str) -> str:
-    """Return a name of letters (of any script), digits and underscores, which every model type and tool takes.
+    """Return a name of letters (of any script), digits and underscores, as all model types take it.
 
-    xgboost refuses [ ] <, lightgbm every sign that JSON uses, and names that begin with __ are the matrices' own.
+    xgboost refuses [ ] <, lightgbm every sign of JSON; names that begin with __ are the matrices'.
     """
     if _NAME.fullmatch(name):
         return name
@@ -199,7 +199,7 @@ def problem_names() -> list[str]:
 
 @lru_cache
 def load_schema(problem: str) -> Schema:
-    """Read problems/PROBLEM/schema.yaml; an unknown problem is a usage error with the nearest known one."""
+    """Read problems/PROBLEM/schema.yaml; an unknown problem is a UsageError with the nearest one."""
     path = PROBLEMS / problem / "schema.yaml"
     if not path.is_file():
         raise UsageError(unknown("problem", problem, problem_names()))

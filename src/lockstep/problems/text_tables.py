@@ -1,4 +1,4 @@
-"""Delimited text of any encoding and separator, read whole as text; numbers come out of it column by column."""
+"""Delimited text of any encoding and separator, read whole as text; numbers are read by column."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
-from lockstep.errors import DataError, nearest
+from lockstep.errors import DataError, listed, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +45,7 @@ _STARTS = {
     b"SQLite format 3": "an sqlite database",
     b"version https://git-lfs": "a pointer of Git LFS (run `git lfs pull`)",
 }
-"""How files begin that are no delimited text, in lower case where that is text, and what they are."""
+"""How other formats begin (text in lower case), and what they are."""
 
 PLAIN_NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 """How a number looks that needs no thought (RE2 and re alike)."""
@@ -57,7 +58,7 @@ _BLANKS = " \t\r\n\u00a0\u202f\ufeff"
 
 @dataclass(frozen=True)
 class RawTable:
-    """What a source holds, in tidy columns: rows read, rows dropped by reason, and counts worth reporting."""
+    """What a source holds, in tidy columns: rows read, rows dropped by reason, counts to report."""
 
     table: pd.DataFrame
     dropped: dict[str, int]
@@ -67,17 +68,17 @@ class RawTable:
 
 @dataclass(frozen=True)
 class TextTable:
-    """One file as read: every value trimmed text (a pyarrow string array a column), in the file's order."""
+    """One file as read: every column a pyarrow array of trimmed strings, in the file's order."""
 
     path: Path
     separator: str
     columns: dict[str, Any]
     twins: dict[str, str] = field(default_factory=dict)
-    """Columns whose name stood in the header before: by the name they have here, the header's."""
+    """Columns whose header name came up before: their names here, with that of the header."""
 
     @property
     def rows(self) -> int:
-        """The number of rows."""
+        """How many rows there are."""
         return len(next(iter(self.columns.values())))
 
     def require(self, names: Iterable[str]) -> None:
@@ -95,48 +96,44 @@ class TextTable:
 
 
 def require_columns(names: Iterable[str], found: Iterable[str], where: str) -> None:
-    """Raise a DataError that shows what lacks, what is there instead, and the nearest name."""
+    """Raise a DataError that lists missing columns, the nearest names and what is there instead."""
     wanted, there = list(names), list(found)
     absent = [name for name in wanted if name not in there]
     if not absent:
         return
     extra = [name for name in there if name not in wanted]
-    if len(absent) == len(wanted) > 1 and not any(nearest(name, extra) for name in absent):
+    is_renamed = any(nearest(name, extra) for name in absent)
+    if len(absent) == len(wanted) > 1 and not is_renamed:
         raise DataError(_foreign(wanted, there, where))
-    lacks = ", ".join(f"'{name}'{nearest(name, extra)}" for name in absent[:EXAMPLES]) + _more(
-        absent
-    )
-    others = ", ".join(extra[:EXAMPLES]) + _more(extra) if extra else "no others"
-    renamed = any(nearest(name, extra) for name in absent)
-    fix = "rename it as expected" if renamed else "add it, or give the file that has it"
+    missing = listed([f"'{name}'{nearest(name, extra)}" for name in absent], EXAMPLES)
+    fix = "rename it as expected" if is_renamed else "add it, or give the file that has it"
     raise DataError(
-        f"{where} lacks the column {lacks}; it has, besides the expected: {others}; {fix}"
+        f"{where} lacks the column {missing}; it has, besides the expected: "
+        f"{listed(extra, EXAMPLES) or 'no others'}; {fix}"
     )
 
 
 def _foreign(wanted: list[str], there: list[str], where: str) -> str:
-    """Return what a file seems to be that has not one of the expected columns, nor any like them."""
-    shown = ", ".join(there[:EXAMPLES]) + _more(there)
+    """Return what a file seems to be that has none of the expected columns, nor any like them."""
+    shown = listed(there, EXAMPLES)
     if sum(n in MISSING or written_number(n) is not None for n in there) > len(there) / 2:
         return f"{where} has values in its first line ({shown}); put the columns' names above them"
-    expected = ", ".join(wanted[:EXAMPLES]) + _more(wanted)
-    return f"{where} seems to be another table: it has {shown}, and none of {expected}; give the one meant"
-
-
-def _more(items: list[str]) -> str:
-    return f" and {len(items) - EXAMPLES} more" if len(items) > EXAMPLES else ""
+    return (
+        f"{where} seems to be another table: it has {shown}, and none of "
+        f"{listed(wanted, EXAMPLES)}; give the one meant"
+    )
 
 
 def read_text(path: Path, keep_twins: bool = False) -> TextTable:
     """Read a delimited file (`;`, `,` or TAB; UTF-8 or latin-1; LF, CRLF or CR) as text.
 
-    A name that stands in the header twice is refused, or (``keep_twins``) gets a number.
-    A missing, empty or truncated file, or one of another separator or encoding, is a DataError with the fix.
+    A name that stands in the header twice is refused, or (``keep_twins``) gets a number. A missing,
+    empty or truncated file, or another separator or encoding, is a DataError with the fix.
     """
-    content = _bytes(path)
+    content = _read_bytes(path)
     _refuse_other_formats(content, path)
     encoding = _encoding(content, path)
-    header = _first_line(content).decode(encoding)
+    header = re.split(rb"[\r\n]", content, maxsplit=1)[0].decode(encoding)
     separator = _separator(header, _next_lines(content, encoding), path)
     names, twins = _names(header, separator)
     if twins and not keep_twins:
@@ -144,6 +141,7 @@ def read_text(path: Path, keep_twins: bool = False) -> TextTable:
             f"{path.name} has the column '{next(iter(twins.values()))}' twice; rename or remove one"
         )
     table = _parse(content, encoding, separator, names, path)
+    # a quote that is opened and never closed swallows lines; one within a value is text
     if content.count(b'"') % 2 and (header.startswith('"') or _holds_line_ends(table)):
         raise DataError(
             f"{path.name} ends inside a quoted value: it is truncated; fetch or copy it again"
@@ -156,22 +154,20 @@ def read_text(path: Path, keep_twins: bool = False) -> TextTable:
     return TextTable(path, separator, columns, twins)
 
 
-def _first_line(content: bytes) -> bytes:
-    found = re.search(rb"[\r\n]", content)
-    return content[: found.start()] if found else content
-
-
-def _bytes(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise DataError(
-            f"{path} is missing; put it there, or choose another source in params.yaml"
-        ) from None
+        raise missing_source(path) from None
     content = content.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
     if not content.strip():
         raise DataError(f"{path.name} is empty; fetch or copy it again")
     return content if content.endswith((b"\r", b"\n")) else content + b"\n"
+
+
+def missing_source(path: Path) -> DataError:
+    """Return the error for a source file that does not exist."""
+    return DataError(f"{path} is missing; put it there, or choose another source in params.yaml")
 
 
 def _refuse_other_formats(content: bytes, path: Path) -> None:
@@ -179,13 +175,12 @@ def _refuse_other_formats(content: bytes, path: Path) -> None:
     compact = b"".join(begin.split()) if begin[:1] in (b"{", b"[") else begin
     for start, what in _STARTS.items():
         if begin.startswith(start) or compact.startswith(start) or begin.lower().startswith(start):
-            raise DataError(
-                f"{path.name} is no delimited text but {what}; put the table itself in its place"
-            )
+            fix = "put the table itself in its place"
+            raise DataError(f"{path.name} is no delimited text but {what}; {fix}")
 
 
 def _encoding(content: bytes, path: Path) -> str:
-    """UTF-8 where it decodes so, else latin-1, which decodes anything: wide encodings are refused first."""
+    """Return UTF-8 or else latin-1, which decodes anything: wide encodings are refused first."""
     if b"\x00" in content[:4096] or content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError(
             f"{path.name} is no text in UTF-8 or latin-1 (UTF-16 or binary?); save it as UTF-8"
@@ -197,13 +192,11 @@ def _encoding(content: bytes, path: Path) -> str:
     return "utf-8"
 
 
-def _next_lines(content: bytes, encoding: str, count: int = 5) -> list[str]:
-    """Return the first lines below the header, the cut-off last one of a long beginning left out."""
+def _next_lines(content: bytes, encoding: str, most: int = 5) -> list[str]:
+    """Return the first lines below the header, without the cut-off last one of a long beginning."""
     lines = content[: 1 << 16].splitlines()
-    return [
-        line.decode(encoding, "replace")
-        for line in lines[1 : min(count + 1, max(len(lines) - 1, 2))]
-    ]
+    end = min(most + 1, max(len(lines) - 1, 2))
+    return [line.decode(encoding, "replace") for line in lines[1:end]]
 
 
 def _bare(line: str) -> str:
@@ -212,7 +205,7 @@ def _bare(line: str) -> str:
 
 
 def _separator(header: str, lines: list[str], path: Path) -> str:
-    """Return the separator that parts the header and the first lines alike, else the header's most frequent one."""
+    """Return the separator that splits header and first lines alike, else the header's most frequent."""
     bare = _bare(header)
     even = [s for s in SEPARATORS if all(_bare(line).count(s) == bare.count(s) for line in lines)]
     found = max([s for s in even if s in bare] or SEPARATORS, key=bare.count)
@@ -227,21 +220,19 @@ def _separator(header: str, lines: list[str], path: Path) -> str:
 
 
 def _names(header: str, separator: str) -> tuple[list[str], dict[str, str]]:
-    """Return the columns' names, and which of them stood there before: ``x (2)`` is the second ``x``.
+    """Return the columns' names, and which repeat another: ``x (2)`` is the second ``x``.
 
     A column without a name is called by its place: ``column 1``.
     """
-    told = [name.strip(_BLANKS) for name in next(csv.reader([header], delimiter=separator))]
+    written = [name.strip(_BLANKS) for name in next(csv.reader([header], delimiter=separator))]
     names: list[str] = []
     twins = {}
-    for place, bare in enumerate(told, start=1):
+    for place, bare in enumerate(written, start=1):
         name = bare or f"column {place}"
         if name in names:
-            number = 2
-            while f"{name} ({number})" in (*names, *told):
-                number += 1
-            twins[f"{name} ({number})"] = name
-            name = f"{name} ({number})"
+            numbered = (f"{name} ({number})" for number in count(2))
+            twin = next(new for new in numbered if new not in (*names, *written))
+            twins[twin], name = name, twin
         names.append(name)
     return names, twins
 
@@ -271,7 +262,6 @@ def _parse(content: bytes, encoding: str, separator: str, names: list[str], path
 
 
 def _holds_line_ends(table: Any) -> bool:
-    """Tell whether a value swallowed lines: a quote was opened and never closed (one within a value is text)."""
     return any(pc.any(pc.match_substring_regex(c, "[\r\n]")).as_py() for c in table.columns)
 
 
@@ -290,7 +280,7 @@ def numbers(
 ) -> np.ndarray:
     """Return a column as float64, NaN where missing; ``prepare`` reworks the distinct texts first.
 
-    A decimal comma counts as a point. Text in it is a DataError that names file, column, row and value.
+    A decimal comma counts as a point. Other text is a DataError with file, column, row and value.
     """
     found, bad = parse_numbers(text.columns[name], missing, prepare)
     text.refuse_text(name, bad)
@@ -344,7 +334,7 @@ def parse_numbers(
 def bare_numbers(values: Any, decimal: str) -> Any:
     """Return texts without thousands separators, currency and percent signs, with a decimal point.
 
-    ``decimal`` ("." or ",") is the sign before the decimals. What is written otherwise becomes no number.
+    ``decimal`` ("." or ",") is the sign before the decimals. Texts of another form become no numbers.
     """
     fits = pc.match_substring_regex(values, number_pattern(decimal))
     digits = pc.replace_substring_regex(values, f"[^0-9eE+{re.escape(decimal)}-]|EUR", "")
@@ -354,7 +344,10 @@ def bare_numbers(values: Any, decimal: str) -> Any:
 
 
 def number_pattern(decimal: str) -> str:
-    """Return what a number with thousands separators, currency or percent signs looks like (RE2 and re alike)."""
+    """Return the pattern of numbers with thousands separators, currency or percent signs.
+
+    RE2 and re read it alike.
+    """
     point, comma = (r"\.", ",") if decimal == "." else (",", r"\.")
     unit = rf"(?:{UNIT})?"
     blank = f"[{_BLANKS}]?"

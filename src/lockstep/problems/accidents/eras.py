@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from lockstep.errors import DataError
+from lockstep.errors import DataError, listed
 from lockstep.problems.accidents.recode import NEW_ERA
 
 KINDS = ("caracteristiques", "lieux", "vehicules", "usagers")
@@ -72,9 +72,8 @@ def _check_complete(found: dict[str, list[Path]], folder: Path) -> None:
     names = [path.name for paths in found.values() for path in paths]
     for kind, paths in found.items():
         if not paths:
-            raise DataError(
-                f"{folder}: no {kind} file {_beside(names)}; add it, all four tables of a year are needed"
-            )
+            fix = "add it, all four tables of a year are needed"
+            raise DataError(f"{folder}: no {kind} file {_beside(names)}; {fix}")
     years = {kind: _years(path.name for path in paths) for kind, paths in found.items()}
     for kind, have in years.items():
         lacking = sorted(set().union(*years.values()) - have) if have else []
@@ -89,5 +88,4 @@ def _years(names: Iterable[str]) -> set[str]:
 
 
 def _beside(names: list[str]) -> str:
-    shown = ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
-    return f"beside {shown}" if names else f"(none of {', '.join(KINDS)} is there)"
+    return f"beside {listed(names, 8)}" if names else f"(none of {', '.join(KINDS)} is there)"

@@ -38,14 +38,10 @@ def read_raw(folder: Path) -> RawTable:
 
     Faulty, missing or truncated files are DataErrors that name the file.
     """
-    files = raw_files(folder)
-    accidents, repeated = _first_rows(
-        _read_all(files["caracteristiques"], read_accidents), ["accident_id"]
-    )
-    places, repeated_places = _first_rows(_read_all(files["lieux"], read_places), ["accident_id"])
-    vehicles, repeated_vehicles = _first_rows(
-        _read_all(files["vehicules"], read_vehicles), _VEHICLE_KEY
-    )
+    files, key = raw_files(folder), ["accident_id"]
+    accidents, repeated = _first_rows(files["caracteristiques"], read_accidents, key)
+    places, repeated_places = _first_rows(files["lieux"], read_places, key)
+    vehicles, repeated_vehicles = _first_rows(files["vehicules"], read_vehicles, _VEHICLE_KEY)
     people = numbered(_read_all(files["usagers"], read_people))
     people["true_probability"] = _true_probability(people, folder / TRUTH)
     table, dropped, counts = join(accidents, places, vehicles, people)
@@ -62,8 +58,11 @@ def _read_all(paths: list[Path], read: Callable[[Path], pd.DataFrame]) -> pd.Dat
     return pd.concat([read(path) for path in paths], ignore_index=True)
 
 
-def _first_rows(table: pd.DataFrame, key: list[str]) -> tuple[pd.DataFrame, pd.Series]:
+def _first_rows(
+    paths: list[Path], read: Callable[[Path], pd.DataFrame], key: list[str]
+) -> tuple[pd.DataFrame, pd.Series]:
     """Return the first row of each key, and how many rows too many each accident has."""
+    table = _read_all(paths, read)
     again = table.duplicated(key)
     return table[~again], table.loc[again, "accident_id"].value_counts()
 
@@ -82,11 +81,9 @@ def _open(path: Path, kind: str) -> tuple[TextTable, np.ndarray]:
 
 
 def _optional(text: TextTable, name: str) -> np.ndarray:
-    return (
-        numbers(text, name, missing=_MISSING)
-        if name in text.columns
-        else np.full(text.rows, np.nan)
-    )
+    if name not in text.columns:
+        return np.full(text.rows, np.nan)
+    return numbers(text, name, missing=_MISSING)
 
 
 def read_accidents(path: Path) -> pd.DataFrame:
@@ -96,20 +93,10 @@ def read_accidents(path: Path) -> pd.DataFrame:
     year = recode.full_year(number("an"))
     dep = recode.department(number("dep", prepare=recode.corsica_as_digits), year)
     lat, long = recode.position(number("lat"), number("long"), dep, year)
-    columns = {
-        "year_acc": year,
-        "jour": number("jour"),
-        "mois": number("mois"),
-        "lum": number("lum"),
-        "dep": dep,
-    }
+    columns = {"year_acc": year, "dep": dep, "lat": lat, "long": long}
+    columns |= {name: number(name) for name in ("jour", "mois", "lum", "int", "col")}
     columns["com"] = recode.municipality(number("com", prepare=recode.corsica_as_digits), dep, year)
-    columns |= {
-        "agg_": number("agg"),
-        "int": number("int"),
-        "atm": recode.lookup(number("atm"), recode.WEATHER),
-    }
-    columns |= {"col": number("col"), "lat": lat, "long": long}
+    columns["agg_"], columns["atm"] = number("agg"), recode.lookup(number("atm"), recode.WEATHER)
     columns["hour"] = number("hrmn", prepare=recode.clock_as_digits) // 100
     return pd.DataFrame({"accident_id": ids, "date": _dates(columns), **columns})
 
@@ -123,11 +110,10 @@ def read_places(path: Path) -> pd.DataFrame:
     """Read one lieux file: one or more rows an accident; vma is missing up to 2018."""
     text, ids = _open(path, "lieux")
     number = partial(numbers, text, missing=_MISSING)
-    # up to 2018 the files hold 0 where traffic regime and surface were not told
-    told = {name: recode.lookup(number(name), {0: None}) for name in ("catr", "circ", "surf")}
-    return pd.DataFrame(
-        {"accident_id": ids, **told, "situ": number("situ"), "vma": _optional(text, "vma")}
-    )
+    # up to 2018 the files hold 0 where traffic regime and surface are unknown
+    columns = {name: recode.lookup(number(name), {0: None}) for name in ("catr", "circ", "surf")}
+    columns |= {"situ": number("situ"), "vma": _optional(text, "vma")}
+    return pd.DataFrame({"accident_id": ids, **columns})
 
 
 def read_vehicles(path: Path) -> pd.DataFrame:
@@ -146,16 +132,10 @@ def read_people(path: Path) -> pd.DataFrame:
     text, ids = _open(path, "usagers")
     number = partial(numbers, text, missing=_MISSING)
     catu = recode.pedestrian(number("catu"))
-    columns = {
-        "place": recode.place_of(number("place"), catu),
-        "catu": catu,
-        "sexe": number("sexe"),
-        "secu1": number("secu1")
-        if "secu1" in text.columns
-        else recode.safety_device(number("secu")),
-        "an_nais": number("an_nais"),
-        "grav": number("grav"),
-    }
+    is_new = "secu1" in text.columns
+    columns = {name: number(name) for name in ("sexe", "an_nais", "grav")}
+    columns |= {"place": recode.place_of(number("place"), catu), "catu": catu}
+    columns["secu1"] = number("secu1") if is_new else recode.safety_device(number("secu"))
     person = _ids(text, "id_usager")
     return pd.DataFrame({"accident_id": ids, **_vehicle_key(text), "person_id": person, **columns})
 
@@ -167,10 +147,8 @@ def _ids(text: TextTable, name: str) -> np.ndarray:
 def _vehicle_key(text: TextTable) -> dict[str, np.ndarray | pd.Series]:
     """Return id_vehicule as int64 and num_veh as letters and digits only: it has junk such as "[01"."""
     coded = text.columns["num_veh"].dictionary_encode()
-    clean = pc.utf8_upper(
-        pc.replace_substring_regex(coded.dictionary, pattern="[^A-Za-z0-9]", replacement="")
-    )
-    names = clean.take(coded.indices).to_pandas()
+    bare = pc.replace_substring_regex(coded.dictionary, pattern="[^A-Za-z0-9]", replacement="")
+    names = pc.utf8_upper(bare).take(coded.indices).to_pandas()
     return {"id_vehicule": _ids(text, "id_vehicule"), "num_veh": pd.Series(names, dtype="str")}
 
 
@@ -182,24 +160,18 @@ def join(
     Vehicle columns are those of the vehicle a person was in; for pedestrians, of the one that hit them.
     """
     _check_people(accidents, people)
-    people = people.assign(
-        nb_victim=people["accident_id"].map(people["accident_id"].value_counts().astype("float64")),
-        nb_vehicules=people["accident_id"].map(
-            vehicles["accident_id"].value_counts().astype("float64")
-        ),
-    )
-    table = people.merge(
-        vehicles.assign(_vehicle=True), how="left", on=_VEHICLE_KEY, validate="m:1"
-    )
-    table = table.merge(places.assign(_place=True), how="left", on="accident_id", validate="m:1")
-    table = table.merge(
-        accidents.assign(_accident=True), how="left", on="accident_id", validate="m:1"
-    )
+    for name, rows in (("nb_victim", people), ("nb_vehicules", vehicles)):
+        in_accident = rows["accident_id"].value_counts().astype("float64")
+        people = people.assign(**{name: people["accident_id"].map(in_accident)})
+    parts = {"_vehicle": vehicles, "_place": places, "_accident": accidents}
+    table = people
+    for mark, part in parts.items():
+        key = _VEHICLE_KEY if part is vehicles else ["accident_id"]
+        table = table.merge(part.assign(**{mark: True}), how="left", on=key, validate="m:1")
     counts = _unmatched(table)
     table["grav"] = recode.severe(table["grav"].to_numpy())
     table["victim_age"] = table["year_acc"] - table["an_nais"]
-    kept, dropped = _drop(table)
-    return kept, dropped, counts
+    return *_drop(table), counts
 
 
 def numbered(people: pd.DataFrame) -> pd.DataFrame:
@@ -224,11 +196,8 @@ def _check_people(accidents: pd.DataFrame, people: pd.DataFrame) -> None:
 
 def _unmatched(table: pd.DataFrame) -> dict[str, int]:
     counts = {}
-    for mark, kind in (
-        ("_accident", "caracteristiques"),
-        ("_place", "lieux"),
-        ("_vehicle", "vehicules"),
-    ):
+    marks = {"_accident": "caracteristiques", "_place": "lieux", "_vehicle": "vehicules"}
+    for mark, kind in marks.items():
         lacking = table[mark].isna()
         counts[f"persons_without_{kind}"] = int(lacking.sum())
         if lacking.mean() > MAX_UNMATCHED:
@@ -261,12 +230,8 @@ def _true_probability(people: pd.DataFrame, path: Path) -> pd.Series:
         return pd.Series(float("nan"), index=people.index)
     text = read_text(path)
     text.require(["Num_Acc", "id_usager", "probability"])
-    known = pd.DataFrame(
-        {
-            "accident_id": whole_numbers(text, "Num_Acc"),
-            "person_id": whole_numbers(text, "id_usager"),
-        }
-    )
+    ids = {"accident_id": "Num_Acc", "person_id": "id_usager"}
+    known = pd.DataFrame({key: whole_numbers(text, name) for key, name in ids.items()})
     known["probability"] = numbers(text, "probability")
     known = known.drop_duplicates(["accident_id", "person_id"])
     keys = people[["accident_id", "person_id"]]

@@ -1,6 +1,6 @@
-"""The publisher's codes of every era as the codes of schema.yaml: plain functions over float64 arrays, NaN missing.
+"""The publisher's codes of every era as those of schema.yaml: functions over float64 arrays with NaN.
 
-A code that has no meaning in any era stays as it is, so that the check of the tidy table counts it as unknown.
+A code that has no meaning in any era stays, so that the check of the tidy table counts it as unknown.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The publisher's yearly accident files: names as published, addresses that stay when a file is revised.
+"""The publisher's yearly accident files: names as published, addresses that outlive revisions.
 
-Dataset: "Bases de données annuelles des accidents corporels de la circulation routière" (ONISR, data.gouv.fr,
-Licence Ouverte). sources.csv holds the resource id of each file. A resource's address answers with its newest
-revision, so no sum is fixed here; `source.download.sha256` in params.yaml pins the revision you mean.
+Dataset: "Bases de données annuelles des accidents corporels de la circulation routière" (ONISR,
+data.gouv.fr, Licence Ouverte). sources.csv holds each file's resource id. Its address gives the
+newest revision, so no sum is fixed here; `source.download.sha256` in params.yaml pins one.
 """
 
 from __future__ import annotations
