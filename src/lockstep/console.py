@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -99,3 +100,8 @@ def _cell(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_cell(item) for item in value)
     return visible(str(value))
+
+
+def warn(message: object) -> None:
+    """Print a warning on stderr."""
+    print(f"⚠ {message}", file=sys.stderr)

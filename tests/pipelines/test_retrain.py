@@ -23,8 +23,9 @@ from lockstep.dvc import repro as dvc
 from lockstep.errors import ArtifactError, ConfigError, LockstepError, RegistryError, UsageError
 from lockstep.io import read_json, write_json
 from lockstep.problems.schema import load_schema
+from lockstep.registry import train_stage
 from lockstep.registry.artifact.released import released_file
-from lockstep.registry.publishing import publish
+from lockstep.registry.publishing import new_versions
 from lockstep.registry.register_models import register_models
 
 ROOT = Path(__file__).parents[2]
@@ -212,7 +213,7 @@ def test_a_file_that_is_not_the_registered_model_is_not_served(
 def test_a_store_that_fails_midway_leaves_a_failed_run_and_what_is_served(
     project: Project, trained: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, real, calls = released_file(project.layout), publish.register, []
+    before, real, calls = released_file(project.layout), new_versions.register, []
 
     def failing(*arguments: Any, **named: Any) -> Any:
         calls.append(arguments)
@@ -220,7 +221,7 @@ def test_a_store_that_fails_midway_leaves_a_failed_run_and_what_is_served(
             raise MlflowException("the server went away")
         return real(*arguments, **named)
 
-    monkeypatch.setattr(publish, "register", failing)
+    monkeypatch.setattr(new_versions, "register", failing)
     with pytest.raises(RegistryError, match=r"the server went away; what was trained is kept"):
         project.retrain()
     experiment = project.client.get_experiment_by_name("accidents-retrain").experiment_id
@@ -296,7 +297,7 @@ def test_a_stage_of_a_retrain_does_not_say_that_publishing_is_off(
     first: Project, capsys: pytest.CaptureFixture
 ) -> None:
     with retrain.not_published():
-        assert publish.publish_training(first.root, "accidents", TYPES[0]) is None
+        assert train_stage.publish_training(first.root, "accidents", TYPES[0]) is None
     assert capsys.readouterr().err == f"accidents {TYPES[0]} is trained; the retrain registers it\n"
     assert len(first.versions) == 2
 

@@ -14,7 +14,7 @@ from lockstep.commands import train
 from lockstep.dvc import repro as dvc
 from lockstep.errors import ConfigError, UsageError
 from lockstep.registry import register_models
-from lockstep.registry.store.opening import prepare_store
+from lockstep.registry.store import opening
 
 ROOT = Path(__file__).parents[2]
 HOUSES = "metrics/california_housing"
@@ -44,7 +44,7 @@ def asked(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     monkeypatch.setattr(dvc, "repro_beside", beside)
     monkeypatch.setattr(dvc, "repro", lambda _, *targets: calls.append(("repro", *targets)))
     monkeypatch.setattr(dvc, "module", lambda _, *words: calls.append(words))
-    monkeypatch.setattr(prepare_store, "prepare", lambda _: None)
+    monkeypatch.setattr(opening, "prepare_store", lambda _: None)
     monkeypatch.setattr(
         register_models, "register_models", lambda _, problem: calls.append(("register", problem))
     )

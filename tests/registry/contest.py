@@ -20,7 +20,8 @@ from lockstep.features.matrix_columns import GROUP, ROW, TARGET
 from lockstep.io import write_json, write_parquet
 from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
-from lockstep.registry.artifact.training_rows import SEEN, Seen, row_keys, to_bytes
+from lockstep.registry.artifact.files import ROWS_FILE
+from lockstep.registry.artifact.training_rows import TrainingRows, row_keys, to_bytes
 
 ROWS = 5000
 SHARES = {"train": 0.4, "stop": 0.05, "choose": 0.05, "test": 0.5}
@@ -86,10 +87,10 @@ def enter(home: Any, name: str, kind: str, seen: str = "train", **tags: Any) -> 
     table = tidy()
     rows = table[parts(table).isin(seen.split()).to_numpy()]
     keys = row_keys(rows, load_schema("accidents"))
-    held = Seen(np.unique(keys.keys), keys.identity)
+    held = TrainingRows(np.unique(keys.keys), keys.identity)
     told = {"seen_digest": held.digest, "test_roc_auc": 0.8, **tags}
     number = int(home.register(name, model(kind), **told))
-    (home.artifact(name, number) / SEEN).write_bytes(to_bytes(held))
+    (home.artifact(name, number) / ROWS_FILE).write_bytes(to_bytes(held))
     return number
 
 

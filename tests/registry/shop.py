@@ -12,9 +12,9 @@ from mlflow import MlflowClient
 from lockstep.audit.verify import verify
 from lockstep.checks import FAILED, CheckResult
 from lockstep.config.settings import load_settings
-from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store.connection import connect
+from lockstep.registry.train_stage import publish_training
 
 NAME = "Accident_Prediction_Logistic_Regression"
 VERSIONS = 4

@@ -21,9 +21,9 @@ from lockstep.features import columns_v1
 from lockstep.io import sha256_file
 from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
+from lockstep.registry.artifact.files import SHIPPED_CODE
 from lockstep.registry.artifact.loading import CACHE, Located, load_version, open_folder
 from lockstep.registry.artifact.mlflow_leftovers import added_on_loading
-from lockstep.registry.artifact.packaging import SHIPPED_CODE
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.events import Who
 
@@ -373,7 +373,7 @@ def encoded():
     from lockstep.features.encoder import encoder_of
     from lockstep.io import read_json, write_json
     from lockstep.models.artifact import model_digest
-    from lockstep.registry.publishing.publish import publish_training
+    from lockstep.registry.train_stage import publish_training
 
     def publish(shop):
         import joblib

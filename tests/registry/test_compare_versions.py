@@ -21,7 +21,7 @@ from lockstep.problems.accidents.sample import write_sample
 from lockstep.problems.schema import load_schema
 from lockstep.promotion.compare_versions import compare_versions, measured
 from lockstep.promotion.holdout import holdout, seen_by
-from lockstep.registry.artifact.training_rows import SEEN
+from lockstep.registry.artifact.files import ROWS_FILE
 from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.register_models import register_models
 from lockstep.registry.store.opening import open_registry
@@ -234,11 +234,12 @@ def test_damaged_groups_are_mended_by_registering_again(root, client) -> None:
     version = get_model(client, LINEAR).version(1)
     model_id = version.source.removeprefix("models:/")
     folder = Path(client.get_logged_model(model_id).artifact_location.removeprefix("file://"))
-    (folder / SEEN).write_bytes(b"no set")
+    (folder / ROWS_FILE).write_bytes(b"no set")
     cached = root / ".lockstep" / "cache" / "models" / str(version.tag("model_digest"))
-    (cached / SEEN).unlink(missing_ok=True)
+    (cached / ROWS_FILE).unlink(missing_ok=True)
     with pytest.raises(
-        RegistryError, match=f"{SEEN} is damaged .*; register it again with `dvc repro register`"
+        RegistryError,
+        match=f"{ROWS_FILE} is damaged .*; register it again with `dvc repro register`",
     ):
         seen_by(client, version, root)
     register_models(root, ACCIDENTS)

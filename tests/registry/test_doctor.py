@@ -20,13 +20,13 @@ from lockstep.commands import manage_registry as manage
 from lockstep.config.settings import load_settings
 from lockstep.io import sha256_file
 from lockstep.registry.lifecycle import moves as lifecycle
-from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.record import locking
 from lockstep.registry.record.events import Step
 from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.store import connection
 from lockstep.registry.store.names import LOCK_PREFIX
+from lockstep.registry.train_stage import publish_training
 
 LINEAR = "Accident_Prediction_Logistic_Regression"
 ADDRESS = "lockstep.event.{:06d}"

@@ -14,8 +14,9 @@ from lockstep.io import write_parquet
 from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
 from lockstep.promotion.holdout import Holdout, all_rows, holdout, scored
+from lockstep.registry.artifact.files import ROWS_FILE
 from lockstep.registry.artifact.loading import load_version
-from lockstep.registry.artifact.training_rows import SEEN, Seen, row_keys, to_bytes
+from lockstep.registry.artifact.training_rows import TrainingRows, row_keys, to_bytes
 from lockstep.registry.record.registered_models import get_model
 
 SCHEMA = load_schema("accidents")
@@ -33,11 +34,11 @@ def write_tidy(root: Path, rows: int = 200, order: np.ndarray | None = None) -> 
     return table
 
 
-def seen_of(accidents) -> Seen:
+def seen_of(accidents) -> TrainingRows:
     keys = row_keys(
         pd.DataFrame({"accident_id": FIRST + np.asarray(accidents, dtype=np.int64)}), SCHEMA
     )
-    return Seen(np.unique(keys.keys), keys.identity)
+    return TrainingRows(np.unique(keys.keys), keys.identity)
 
 
 def register(home, name, pipeline, accidents=None, **tags):
@@ -47,7 +48,7 @@ def register(home, name, pipeline, accidents=None, **tags):
         return get_model(home.client, name).version(number)
     seen = seen_of(accidents)
     number = home.register(name, pipeline, seen_digest=seen.digest, **tags)
-    (home.artifact(name, number) / SEEN).write_bytes(to_bytes(seen))
+    (home.artifact(name, number) / ROWS_FILE).write_bytes(to_bytes(seen))
     return get_model(home.client, name).version(number)
 
 
@@ -119,7 +120,7 @@ def test_a_version_that_does_not_say_what_it_saw_is_not_compared(home, pipeline,
 def test_damaged_groups_are_refused_in_one_line(home, pipeline, kind):
     write_tidy(home.root)
     version = register(home, NAME, pipeline, range(60))
-    file = home.artifact(NAME, 1) / SEEN
+    file = home.artifact(NAME, 1) / ROWS_FILE
     if kind == "gone":
         file.unlink()
     elif kind == "cut off":
@@ -128,7 +129,7 @@ def test_damaged_groups_are_refused_in_one_line(home, pipeline, kind):
         other = to_bytes(seen_of(range(3))) if kind.startswith("another") else pickle.dumps(print)
         file.write_bytes(other)
     with pytest.raises(
-        RegistryError, match=f"^{NAME} version 1: its {SEEN} .*; register it again with `dvc"
+        RegistryError, match=f"^{NAME} version 1: its {ROWS_FILE} .*; register it again with `dvc"
     ):
         rows_for(home, version)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockstep.registry.artifact.disk_cache import keep, read_kept
+from lockstep.registry.artifact.disk_cache import read_cached, write_cached
 
 WRITER = """
 import sys
@@ -34,17 +34,17 @@ def used(path: Path, second: int) -> None:
 
 def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
     for number, name in enumerate("abc", start=1):
-        keep(tmp_path / name, b"12345", 15)
+        write_cached(tmp_path / name, b"12345", 15)
         used(tmp_path / name, number)
-    assert read_kept(tmp_path / "a") == b"12345"
-    keep(tmp_path / "d", b"12345", 15)
+    assert read_cached(tmp_path / "a") == b"12345"
+    write_cached(tmp_path / "d", b"12345", 15)
     assert names(tmp_path) == {"a", "c", "d"}
-    assert read_kept(tmp_path / "b") is None
+    assert read_cached(tmp_path / "b") is None
 
 
 def test_the_file_just_kept_stays_however_large(tmp_path: Path) -> None:
-    keep(tmp_path / "a", b"1", 10)
-    keep(tmp_path / "b", b"1" * 11, 10)
+    write_cached(tmp_path / "a", b"1", 10)
+    write_cached(tmp_path / "b", b"1" * 11, 10)
     assert names(tmp_path) == {"b"}
 
 
@@ -55,10 +55,10 @@ def test_a_folder_never_grows_beyond_its_bound(
 ) -> None:
     folder = tmp_path_factory.mktemp("bounded")
     for number, size in enumerate(sizes):
-        keep(folder / str(number), b"x" * size, most)
+        write_cached(folder / str(number), b"x" * size, most)
         total = sum(path.stat().st_size for path in folder.iterdir())
         assert total <= max(most, size)
-        assert read_kept(folder / str(number)) == b"x" * size
+        assert read_cached(folder / str(number)) == b"x" * size
 
 
 def test_what_a_crash_left_half_written_goes_after_a_day(tmp_path: Path) -> None:
@@ -66,14 +66,14 @@ def test_what_a_crash_left_half_written_goes_after_a_day(tmp_path: Path) -> None
     old.write_bytes(b"half")
     young.write_bytes(b"half")
     used(old, 1)
-    keep(tmp_path / "c", b"1", 0)
+    write_cached(tmp_path / "c", b"1", 0)
     assert names(tmp_path) == {".b.2.part", "c"}
 
 
 def test_a_place_that_cannot_be_written_keeps_nothing(tmp_path: Path) -> None:
     (tmp_path / "a file").write_bytes(b"")
-    keep(tmp_path / "a file" / "a", b"1", 10)
-    assert read_kept(tmp_path / "a file" / "a") is None
+    write_cached(tmp_path / "a file" / "a", b"1", 10)
+    assert read_cached(tmp_path / "a file" / "a") is None
 
 
 def test_two_processes_share_a_folder(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.models.artifact import digest_of, write_artifact
 from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
-from lockstep.registry.artifact import loading
+from lockstep.registry.artifact import files, loading
 from lockstep.registry.artifact.loading import load_version, locate, open_version
 
 NAME = "Accident_Prediction_Logistic_Regression"
@@ -42,20 +42,20 @@ def test_the_store_is_the_clients_wherever_one_stands(home, pipeline, tmp_path, 
 
 
 def test_what_is_refused_is_noted_until_it_is_found_whole(home, pipeline):
-    from lockstep.registry.artifact.loading import doubted_fault
+    from lockstep.registry.artifact.loading import suspect_damage
 
     home.register(NAME, pipeline)
     version = loading.find_version(home.client, NAME, version=1)
-    assert doubted_fault(home.client, version, home.root) == ""
+    assert suspect_damage(home.client, version, home.root) == ""
     file = home.artifact(NAME, 1) / "model.skops"
     content = file.read_bytes()
     file.write_bytes(content[:-1])
     with pytest.raises(ArtifactError, match="changed or swapped"):
         load(home, version=1)
-    assert "changed or swapped" in doubted_fault(home.client, version, home.root)
+    assert "changed or swapped" in suspect_damage(home.client, version, home.root)
     file.write_bytes(content)
-    assert doubted_fault(home.client, version, home.root) == ""
-    assert list((home.root / loading.DOUBTED).iterdir()) == []
+    assert suspect_damage(home.client, version, home.root) == ""
+    assert list((home.root / loading.SUSPECT).iterdir()) == []
 
 
 def test_by_stage_the_newest_and_by_run_its_own(home, pipeline, other_pipeline):
@@ -86,7 +86,7 @@ def test_a_server_that_does_not_answer_is_no_damaged_artifact(home, pipeline, mo
             RegistryError, match=r"cannot be fetched .*connection refused.*run the command again"
         ):
             load(home, version=1)
-    assert not list((home.root / loading.DOUBTED).glob("*"))
+    assert not list((home.root / loading.SUSPECT).glob("*"))
     assert load(home, version=1).version == 1
 
 
@@ -167,7 +167,7 @@ def test_a_type_that_is_not_allowed_is_named_even_with_a_matching_digest(home, p
 
 def test_code_in_an_artifact_is_covered_by_the_digest_and_never_imported(home, pipeline):
     home.register(NAME, pipeline)
-    code = home.artifact(NAME, 1) / loading.SHIPPED_CODE
+    code = home.artifact(NAME, 1) / files.SHIPPED_CODE
     code.parent.mkdir(parents=True)
     code.write_text("raise SystemExit('imported')\n")
     with pytest.raises(ArtifactError, match="changed or swapped"):

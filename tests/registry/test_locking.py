@@ -17,7 +17,7 @@ from lockstep.errors import RegistryError
 from lockstep.registry.record import locking
 from lockstep.registry.record.events import Step
 from lockstep.registry.record.journal import default_who
-from lockstep.registry.record.locking import all_locks, break_lock, find_lock, held
+from lockstep.registry.record.locking import all_locks, break_lock, find_lock, lock_model
 from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.record.registered_models import get_model, list_models, model_names
 from lockstep.registry.store.names import LOCK_PREFIX
@@ -39,20 +39,20 @@ def stranger(client, name=NAME, token="theirs", **owner):
 
 
 def test_a_lock_stands_within_the_block_and_goes_with_it(client):
-    with held(client, NAME):
+    with lock_model(client, NAME):
         assert [lock.name for lock in all_locks(client)] == [NAME]
         assert find_lock(client, NAME).owner["pid"] == os.getpid()
     assert all_locks(client) == []
 
 
 def test_a_lock_goes_with_an_error_too(client):
-    with pytest.raises(ZeroDivisionError), held(client, NAME):
+    with pytest.raises(ZeroDivisionError), lock_model(client, NAME):
         raise ZeroDivisionError
     assert find_lock(client, NAME) is None
 
 
 def test_locks_are_no_models(client):
-    with held(client, NAME):
+    with lock_model(client, NAME):
         assert model_names(client) == []
         assert list_models(client) == []
 
@@ -62,7 +62,7 @@ def test_threads_take_turns(client):
 
     def work():
         for _ in range(3):
-            with held(client, NAME):
+            with lock_model(client, NAME):
                 inside.append(1)
                 most.append(len(inside))
                 inside.pop()
@@ -82,7 +82,7 @@ def test_a_dead_owner_of_this_machine_is_followed_at_once(client):
     stranger(client, pid=gone.pid, started="1")
     assert find_lock(client, NAME).dead
     begun = time.monotonic()
-    with held(client, NAME):
+    with lock_model(client, NAME):
         assert find_lock(client, NAME).owner["pid"] == os.getpid()
     assert time.monotonic() - begun < 5
 
@@ -106,14 +106,14 @@ def test_an_owner_elsewhere_is_followed_after_the_lease_only(client, monkeypatch
     assert not find_lock(client, NAME).dead
     monkeypatch.setattr(locking, "LEASE", 0.5)
     begun = time.monotonic()
-    with held(client, NAME):
+    with lock_model(client, NAME):
         pass
     assert 0.5 < time.monotonic() - begun < 10
 
 
 def test_a_long_move_shows_that_it_goes_on_and_is_waited_for(client, monkeypatch):
     monkeypatch.setattr(locking, "LEASE", 0.0)
-    with held(client, NAME) as lock:
+    with lock_model(client, NAME) as lock:
         before = find_lock(client, NAME)
         lock.check()
         after = find_lock(client, NAME)
@@ -145,7 +145,7 @@ def test_a_lock_whose_answer_was_lost_is_held_at_once(client, monkeypatch):
         client, monkeypatch, f"{LOCK_PREFIX}{NAME}", f"{LOCK_PREFIX}{locking.MARK}{NAME}"
     )
     begun = time.monotonic()
-    with held(client, NAME):
+    with lock_model(client, NAME):
         assert (lost, len(all_locks(client))) == ([], 1)
     assert time.monotonic() - begun < locking.LEASE / 2
     assert all_locks(client) == []
@@ -162,7 +162,7 @@ def test_a_registry_that_says_taken_and_shows_no_lock_is_not_asked_for_ever(clie
     monkeypatch.setattr(locking, "PATIENCE", 0.5)
     with (
         pytest.raises(RegistryError, match="says its lock is taken, and shows none"),
-        held(client, NAME),
+        lock_model(client, NAME),
     ):
         pass
     assert 3 < len(asked) < 100
@@ -214,7 +214,7 @@ def test_the_next_command_mends_what_a_process_left_that_died_while_it_broke_a_l
     assert find_lock(client, mark).dead
     assert (find_lock(client, NAME) is None) == (when == "after")
     begun = time.monotonic()
-    with held(client, NAME):
+    with lock_model(client, NAME):
         assert find_lock(client, NAME).owner["pid"] == os.getpid()
     assert all_locks(client) == []
     assert time.monotonic() - begun < 10
@@ -225,7 +225,7 @@ def test_deaths_amid_breaking_may_follow_each_other(client):
     die_breaking(client, NAME, "before")
     die_breaking(client, f"{locking.MARK}{NAME}", "before")
     assert len(all_locks(client)) == 3
-    with held(client, NAME):
+    with lock_model(client, NAME):
         pass
     assert all_locks(client) == []
 
@@ -235,7 +235,7 @@ def test_a_mark_of_elsewhere_is_broken_after_the_lease_only(client, monkeypatch)
     stranger(client, f"{locking.MARK}{NAME}", token="their mark's", host="elsewhere")
     monkeypatch.setattr(locking, "LEASE", 0.5)
     begun = time.monotonic()
-    with held(client, NAME):
+    with lock_model(client, NAME):
         pass
     assert 0.5 < time.monotonic() - begun < 10
     assert all_locks(client) == []
@@ -253,7 +253,7 @@ def test_waiting_ends_with_who_holds_it_and_what_to_do(client, monkeypatch):
     stranger(client, host="elsewhere", user="ada", pid=7)
     monkeypatch.setattr(locking, "PATIENCE", 0.3)
     told = rf"{NAME} is held by ada on elsewhere \(pid 7\) for another move; run the command again .*doctor --fix"
-    with pytest.raises(RegistryError, match=told), held(client, NAME):
+    with pytest.raises(RegistryError, match=told), lock_model(client, NAME):
         pass
 
 
@@ -261,7 +261,7 @@ def test_over_a_real_server(server):
     from mlflow import MlflowClient
 
     client = MlflowClient(server.uri)
-    with held(client, NAME):
+    with lock_model(client, NAME):
         assert find_lock(client, NAME).owner["pid"] == os.getpid()
     assert find_lock(client, NAME) is None
 
@@ -296,7 +296,7 @@ def refusing(client, monkeypatch):
 def test_a_store_that_goes_down_before_the_lock_is_let_go_costs_a_warning(
     client, monkeypatch, capsys
 ):
-    with held(client, NAME):
+    with lock_model(client, NAME):
         refusing(client, monkeypatch)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("WARNING the move is done, but its lock stands (the registry refused")
@@ -304,7 +304,7 @@ def test_a_store_that_goes_down_before_the_lock_is_let_go_costs_a_warning(
 
 
 def test_a_store_that_goes_down_amid_a_move_is_told_once(client, monkeypatch, capsys):
-    with pytest.raises(RegistryError, match=r"^the move failed$"), held(client, NAME):
+    with pytest.raises(RegistryError, match=r"^the move failed$"), lock_model(client, NAME):
         refusing(client, monkeypatch)
         raise RegistryError("the move failed")
     assert capsys.readouterr().err == ""
@@ -325,6 +325,6 @@ def test_a_user_without_a_name_holds_and_acts_by_number(client, monkeypatch):
 
     monkeypatch.setattr(getpass, "getuser", nameless)
     monkeypatch.delenv("LOCKSTEP_ACTOR", raising=False)
-    with held(client, NAME):
+    with lock_model(client, NAME):
         assert find_lock(client, NAME).owner["user"] == f"uid {os.getuid()}"
     assert default_who().actor.startswith(f"uid {os.getuid()}@")

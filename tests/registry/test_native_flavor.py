@@ -37,12 +37,12 @@ from lockstep.models.golden_rows import golden_rows
 from lockstep.models.matrices import Columns, Matrix
 from lockstep.models.zoo import Recipe
 from lockstep.problems.schema import load_schema
-from lockstep.registry.artifact import packaging
+from lockstep.registry.artifact import files, packaging
 from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.artifact.native_flavor import native_of
-from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.publishing.runs import Record, log_run
 from lockstep.registry.store import connection
+from lockstep.registry.train_stage import publish_training
 
 PROJECT = Path(__file__).parents[2]
 FILES = {"lightgbm": "lightgbm.skops", "xgboost": "xgboost.json"}
@@ -158,13 +158,13 @@ def test_the_card_says_what_the_file_is_and_has_not(
     pointed: Path, name: str, task: str, without: list[str]
 ) -> None:
     folder = Path(mlflow.artifacts.download_artifacts(logged(pointed, name, task)))
-    told = read_json(folder / packaging.CARD)["native"]
+    told = read_json(folder / files.CARD)["native"]
     assert (told["flavor"], told["file"], told["leaves_out"]) == (name, FILES[name], without)
     declared = yaml.safe_load((folder / "MLmodel").read_text())["flavors"]
     assert set(declared) == {"python_function", "sklearn", name}
     assert declared["python_function"]["loader_module"] == "mlflow.sklearn"
     assert declared[name]["model_class"] == told["model_class"]
-    assert read_json(folder / packaging.SUMS)[FILES[name]] == sha256_file(folder / FILES[name])
+    assert read_json(folder / files.SUMS)[FILES[name]] == sha256_file(folder / FILES[name])
 
 
 @pytest.mark.parametrize(("name", "task"), [("lightgbm", "binary"), ("xgboost", "regression")])
@@ -326,7 +326,7 @@ def test_a_version_of_before_is_well_and_not_registered_twice(
         before.setattr(packaging, "native_of", lambda _: None)
         assert publish_training(trained, "accidents", "lightgbm").new
     assert not (stored(trained) / FILES["lightgbm"]).exists()
-    assert "native" not in read_json(stored(trained) / packaging.CARD)
+    assert "native" not in read_json(stored(trained) / files.CARD)
     again = publish_training(trained, "accidents", "lightgbm")
     assert (again.version, again.new) == (1, False)
     assert failed(trained) == {}

@@ -18,23 +18,24 @@ from lockstep.io import read_json, sha256_file, write_json
 from lockstep.models.artifact import model_digest
 from lockstep.promotion import if_better as policy
 from lockstep.promotion.gate_report import gate_of
+from lockstep.registry.artifact.files import SKOPS
 from lockstep.registry.artifact.loading import load_version
-from lockstep.registry.artifact.packaging import SKOPS
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.publishing.outputs import read_outputs
-from lockstep.registry.publishing.publish import line, publish_training
 from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.register_models import register_models
 from lockstep.registry.store import connection
+from lockstep.registry.train_stage import publish_training
 
 NAME, TYPE = "Accident_Prediction_Logistic_Regression", "logistic_regression"
 ONE_OF_TWO = """
 import sys, time
 from pathlib import Path
-from lockstep.registry.publishing import publish as publishing
+from lockstep.registry.publishing import new_versions
+from lockstep.registry.train_stage import publish_training
 
 root, said, awaited = (Path(name) for name in sys.argv[1:])
-register = publishing.register
+register = new_versions.register
 
 def after_the_other(*given, **told):
     (said / f"{root.name} judged").touch()
@@ -46,8 +47,8 @@ def after_the_other(*given, **told):
     (said / f"{root.name} registered").touch()
     return done
 
-publishing.register = after_the_other
-done = publishing.publish_training(root, "accidents", "logistic_regression")
+new_versions.register = after_the_other
+done = publish_training(root, "accidents", "logistic_regression")
 print(done.version, done.refused, sep="|")
 """
 """A process that has judged its model, and makes the version when another one got so far."""
@@ -103,8 +104,8 @@ def test_what_is_not_better_is_logged_and_refused_on_record_once(root, capsys):
         "of version 1 on 2,500 rows that none of 1 earlier versions has seen: not better"
         in done.refused
     )
-    assert line(done) == f"{NAME}  not registered: {done.refused}  run {done.run_id}"
-    assert line(done) in capsys.readouterr().err
+    assert done.line == f"{NAME}  not registered: {done.refused}  run {done.run_id}"
+    assert done.line in capsys.readouterr().err
     client = connection.connect(load_settings(root), root)
     assert client.get_run(done.run_id).outputs.model_outputs, "the model is logged with its run"
     event = held(root).record.events[-1]

@@ -16,9 +16,9 @@ from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.lifecycle import prune as pruning
 from lockstep.registry.lifecycle.prune import prune
-from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.record import deletions
 from lockstep.registry.store import artifact_store as stored
+from lockstep.registry.train_stage import publish_training
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from lockstep.errors import ArtifactError, DataError
 from lockstep.io import sha256_file, sha256_json
 from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
-from lockstep.registry.publishing import publish as publishing
-from lockstep.registry.publishing.publish import publish_training
+from lockstep.registry.publishing import new_versions
 from lockstep.registry.store import connection
+from lockstep.registry.train_stage import publish_training
 
 LINEAR = "Accident_Prediction_Logistic_Regression"
 
@@ -144,7 +144,7 @@ def killed_before_its_version(workspace, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(publishing, "register", killed)
+        patch.setattr(new_versions, "register", killed)
         with pytest.raises(KeyboardInterrupt):
             publish_training(workspace, "accidents", "logistic_regression")
     assert versions(workspace) == []

@@ -18,9 +18,9 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import load_settings
 from lockstep.errors import RegistryError
 from lockstep.io import read_json
-from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.register_models import register_models
 from lockstep.registry.store import connection
+from lockstep.registry.train_stage import publish_training
 
 LINEAR = "Accident_Prediction_Logistic_Regression"
 ONE = ["logistic_regression"]

@@ -12,11 +12,12 @@ from lockstep.config.settings import load_settings
 from lockstep.errors import ArtifactError, DataError, RegistryError, UsageError
 from lockstep.io import write_csv, write_json
 from lockstep.registry.artifact import loading
-from lockstep.registry.artifact.packaging import SUMS
+from lockstep.registry.artifact.files import SUMS
 from lockstep.registry.publishing.outputs import Outputs
-from lockstep.registry.publishing.publish import publish_training
-from lockstep.registry.register_models import PARENT, register_models
+from lockstep.registry.register_models import register_models
 from lockstep.registry.store import connection
+from lockstep.registry.store.names import PARENT_TAG
+from lockstep.registry.train_stage import publish_training
 
 OWN = ("mlflow.user", "mlflow.modelVersions", "lockstep.sums_digest")
 """Tags of a logged model that the server or the account writes by itself, or that sum up a file with its own id."""
@@ -38,7 +39,7 @@ def by_name(root, content=True):
 
 
 def described(client, run, content):
-    tags = {k: v for k, v in run.data.tags.items() if k not in (PARENT, "mlflow.user")}
+    tags = {k: v for k, v in run.data.tags.items() if k not in (PARENT_TAG, "mlflow.user")}
     histories = {
         key: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, key)]
         for key in run.data.metrics
@@ -166,7 +167,7 @@ def test_one_parent_a_set_of_models(workspace, make):
     ]
     assert len(parents) == 1
     (parent,) = parents
-    assert {client.get_run(one.run_id).data.tags[PARENT] for one in published} == {
+    assert {client.get_run(one.run_id).data.tags[PARENT_TAG] for one in published} == {
         parent.info.run_id
     }
     assert parent.data.tags["lockstep.champion"] == "random_forest"
@@ -180,18 +181,18 @@ def test_one_parent_a_set_of_models(workspace, make):
 
 
 def test_a_crash_before_the_children_are_tied_is_healed(workspace, monkeypatch):
-    from lockstep.registry import register_models as module
+    from lockstep.registry.publishing import parent_runs
 
     def killed(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_tie", killed)
+        patch.setattr(parent_runs, "tie", killed)
         with pytest.raises(KeyboardInterrupt):
             register_models(workspace)
     published = register_models(workspace)
     client = client_of(workspace)
-    tied = {client.get_run(one.run_id).data.tags[PARENT] for one in published}
+    tied = {client.get_run(one.run_id).data.tags[PARENT_TAG] for one in published}
     assert len(tied) == 1
     assert client.get_run(tied.pop()).info.status == "FINISHED"
 
@@ -218,7 +219,7 @@ def test_an_artifact_damaged_on_a_server_is_registered_anew(
     artifact(1).unlink()
     version, new, told = register()
     assert (version, new) == (2, True)
-    assert f"{name} version 1: its file model.skops is gone" in told
+    assert f"{name} version 1: its model.skops is missing from" in told
     artifact(2).write_bytes(artifact(2).read_bytes()[:-100])
     version, new, told = register()
     assert (version, new) == (3, True)
@@ -229,7 +230,7 @@ def test_an_artifact_damaged_on_a_server_is_registered_anew(
     artifact(3).write_bytes(content)
     with monkeypatch.context() as patch:
         patch.setattr(
-            loading, "_download", lambda *_: pytest.fail("downloaded what nobody doubted")
+            loading, "_download", lambda *_: pytest.fail("downloaded what nobody suspects")
         )
         assert register()[:2] == (3, False)
     with pytest.raises(
@@ -241,7 +242,7 @@ def test_an_artifact_damaged_on_a_server_is_registered_anew(
     assert "version 3: its artifact has digest" in told
     assert loading.load_version(client, workspace, name, version=4).version == 4
     assert register()[:2] == (4, False)
-    assert list((workspace / loading.DOUBTED).iterdir()) == []
+    assert list((workspace / loading.SUSPECT).iterdir()) == []
 
 
 def test_golden_rows_damaged_in_a_folder_are_mended_after_they_were_refused(workspace, capsys):

@@ -28,7 +28,8 @@ from lockstep.promotion.holdout import all_rows
 from lockstep.promotion.previous_versions import scores_of
 from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.record.registered_models import get_model
-from lockstep.registry.register_models import PARENT, register_models
+from lockstep.registry.register_models import register_models
+from lockstep.registry.store.names import PARENT_TAG
 from lockstep.registry.store.opening import open_registry
 
 PROJECT = Path(__file__).parents[2]
@@ -150,7 +151,7 @@ def test_types_trained_together_have_one_parent(registered: Path) -> None:
     client = open_registry(registered)
     names = ("California_Housing_Ridge", NAME)
     runs = [client.get_run(client.get_model_version(name, "1").run_id) for name in names]
-    (parent,) = {run.data.tags[PARENT] for run in runs}
+    (parent,) = {run.data.tags[PARENT_TAG] for run in runs}
     assert client.get_run(parent).data.metrics.keys() >= {"ridge.test_rmse", "lightgbm.train_rmse"}
 
 
@@ -173,7 +174,7 @@ def test_some_types_have_a_parent_where_they_are_several(
     experiment = client.get_experiment_by_name("california_housing_price")
     runs = client.search_runs([experiment.experiment_id])
     assert len(runs) == len(types) + parents
-    assert sum(PARENT in run.data.tags for run in runs) == len(types) * parents
+    assert sum(PARENT_TAG in run.data.tags for run in runs) == len(types) * parents
 
 
 def test_prediction_needs_neither_data_nor_models(

@@ -16,13 +16,13 @@ from lockstep.errors import DataError
 from lockstep.io import read_parquet, write_parquet
 from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact import training_rows as module
+from lockstep.registry.artifact.files import ROWS_FILE
 from lockstep.registry.artifact.training_rows import (
-    SEEN,
-    Seen,
+    TrainingRows,
     from_bytes,
-    read_seen,
+    read_training_rows,
     row_keys,
-    seen_by_training,
+    rows_of_training,
     to_bytes,
 )
 
@@ -105,7 +105,7 @@ def test_the_number_of_a_row_is_no_identity() -> None:
     identity=st.text(st.characters(exclude_characters="\0"), max_size=20),
 )
 def test_a_set_survives_its_file(keys: set[int], identity: str) -> None:
-    told = Seen(np.array(sorted(keys), dtype=np.uint64), identity)
+    told = TrainingRows(np.array(sorted(keys), dtype=np.uint64), identity)
     read = from_bytes(to_bytes(told))
     assert (read.keys.tolist(), read.identity, read.digest) == (sorted(keys), identity, told.digest)
     assert to_bytes(read) == to_bytes(told)
@@ -113,11 +113,11 @@ def test_a_set_survives_its_file(keys: set[int], identity: str) -> None:
 
 def test_a_set_is_compact() -> None:
     keys = np.unique(row_keys(houses(20_000, levels=10**6), HOUSING).keys)
-    assert len(to_bytes(Seen(keys, "content"))) < 5 * len(keys)
+    assert len(to_bytes(TrainingRows(keys, "content"))) < 5 * len(keys)
 
 
 def damaged(kind: str) -> bytes:
-    content = to_bytes(Seen(np.arange(1000, dtype=np.uint64) ** 2, "content"))
+    content = to_bytes(TrainingRows(np.arange(1000, dtype=np.uint64) ** 2, "content"))
     written = io.BytesIO()
     if kind == "cut off":
         return content[: len(content) // 2]
@@ -151,18 +151,18 @@ KINDS = (
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_no_set_is_refused(kind: str) -> None:
-    with pytest.raises(DataError, match=f"its {SEEN} (is damaged|holds something else)"):
+    with pytest.raises(DataError, match=f"its {ROWS_FILE} (is damaged|holds something else)"):
         from_bytes(damaged(kind))
 
 
 def test_any_changed_byte_is_refused_or_changes_nothing() -> None:
-    told = Seen(np.arange(100, dtype=np.uint64) ** 2, "content")
+    told = TrainingRows(np.arange(100, dtype=np.uint64) ** 2, "content")
     content, rng = to_bytes(told), np.random.default_rng(0)
     for place in range(len(content)):
         changed = bytearray(content)
         changed[place] ^= int(rng.integers(1, 256))
         found = digest_or_refusal(bytes(changed))
-        assert found == told.digest or found.startswith(f"its {SEEN} ")
+        assert found == told.digest or found.startswith(f"its {ROWS_FILE} ")
 
 
 def digest_or_refusal(content: bytes) -> str:
@@ -173,11 +173,13 @@ def digest_or_refusal(content: bytes) -> str:
 
 
 def test_another_models_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=f"its {SEEN} is gone"):
-        read_seen(tmp_path, "0")
-    (tmp_path / SEEN).write_bytes(to_bytes(Seen(np.arange(3, dtype=np.uint64), "content")))
+    with pytest.raises(DataError, match=f"its {ROWS_FILE} is gone"):
+        read_training_rows(tmp_path, "0")
+    (tmp_path / ROWS_FILE).write_bytes(
+        to_bytes(TrainingRows(np.arange(3, dtype=np.uint64), "content"))
+    )
     with pytest.raises(DataError, match="is not the one it was registered with"):
-        read_seen(tmp_path, Seen(np.arange(4, dtype=np.uint64), "content").digest)
+        read_training_rows(tmp_path, TrainingRows(np.arange(4, dtype=np.uint64), "content").digest)
 
 
 @pytest.fixture
@@ -200,7 +202,7 @@ def lineage(layout: ProblemLayout, tidy: str) -> Lineage:
 @pytest.mark.parametrize("told", ["", "the table's own"])
 def test_a_training_saw_all_but_the_test_part(layout: ProblemLayout, told: str) -> None:
     origin = lineage(layout, module._md5(layout.tidy) if told else "")
-    found = seen_by_training(layout.root, layout.problem, origin)
+    found = rows_of_training(layout.root, layout.problem, origin)
     keys = row_keys(houses(100), HOUSING).keys
     rows = [10 * n + part for n in range(10) for part in range(3)]
     assert found.keys.tolist() == sorted(keys[rows].tolist())
@@ -208,21 +210,21 @@ def test_a_training_saw_all_but_the_test_part(layout: ProblemLayout, told: str) 
 
 def test_what_a_training_saw_is_kept_and_made_anew_when_damaged(layout: ProblemLayout) -> None:
     origin = lineage(layout, module._md5(layout.tidy))
-    first = seen_by_training(layout.root, layout.problem, origin)
+    first = rows_of_training(layout.root, layout.problem, origin)
     (kept,) = layout.root.glob(".lockstep/cache/seen/*.npz")
     layout.matrix("train").unlink()
-    assert seen_by_training(layout.root, layout.problem, origin).digest == first.digest
+    assert rows_of_training(layout.root, layout.problem, origin).digest == first.digest
     kept.write_bytes(kept.read_bytes()[:50])
-    assert seen_by_training(layout.root, layout.problem, origin) is None
+    assert rows_of_training(layout.root, layout.problem, origin) is None
     write_parquet(layout.matrix("train"), pd.DataFrame({"__row__": np.arange(10) * 10}))
-    assert seen_by_training(layout.root, layout.problem, origin).digest == first.digest
+    assert rows_of_training(layout.root, layout.problem, origin).digest == first.digest
 
 
 def test_a_table_that_the_matrices_were_not_made_of_says_nothing(layout: ProblemLayout) -> None:
     origin = lineage(layout, module._md5(layout.tidy))
     write_parquet(layout.tidy, houses(100, seed=1))
-    assert seen_by_training(layout.root, layout.problem, origin) is None
+    assert rows_of_training(layout.root, layout.problem, origin) is None
     write_parquet(layout.tidy, houses(20))
-    assert seen_by_training(layout.root, layout.problem, lineage(layout, "")) is None
+    assert rows_of_training(layout.root, layout.problem, lineage(layout, "")) is None
     layout.tidy.unlink()
-    assert seen_by_training(layout.root, layout.problem, origin) is None
+    assert rows_of_training(layout.root, layout.problem, origin) is None

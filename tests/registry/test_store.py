@@ -316,7 +316,7 @@ def test_credentials_of_dotenv_reach_the_server(tmp_path, monkeypatch, empty_dat
 
 
 TELEMETRY = """
-from lockstep.registry.publishing.publish import publish_training
+from lockstep.registry.publishing.new_versions import publish_new
 import mlflow
 from mlflow.telemetry import utils
 from mlflow.telemetry.client import get_telemetry_client

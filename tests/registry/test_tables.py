@@ -10,7 +10,7 @@ import pytest
 from lockstep.commands import manage_registry as manage
 from lockstep.errors import RegistryError
 from lockstep.registry.lifecycle import moves as lifecycle
-from lockstep.registry.record.locking import held
+from lockstep.registry.record.locking import lock_model
 from lockstep.registry.record.registered_models import (
     get_model,
     get_record,
@@ -85,7 +85,7 @@ def test_a_name_that_is_not_there(filled):
 
 
 def test_a_lock_is_no_model(filled):
-    with held(filled.client, NAME):
+    with lock_model(filled.client, NAME):
         assert model_names(open_to_read(filled.root)) == sorted([NAME, OTHER, "empty"])
 
 

@@ -21,10 +21,10 @@ from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.io import sha256_file, write_json
 from lockstep.models.artifact import digest_of, write_artifact
 from lockstep.promotion.gate_report import gate_of
-from lockstep.registry.artifact.loading import SHIPPED_CODE, load_version
-from lockstep.registry.artifact.packaging import SUMS, sums_of
+from lockstep.registry.artifact.files import SHIPPED_CODE, SUMS, sums_of
+from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.lifecycle import moves as lifecycle
-from lockstep.registry.publishing.publish import publish_training
+from lockstep.registry.train_stage import publish_training
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
 def train_and_publish(root: Path, depth: int) -> None:
     """Make another version of the model, with trees of another depth."""
     from lockstep.models import train_multi_model
-    from lockstep.registry.publishing.publish import publish_training
+    from lockstep.registry.train_stage import publish_training
 
     (root / "params.yaml").write_text(PARAMS.format(depth=depth))
     train_multi_model.run(root, "accidents", "xgboost")

@@ -12,8 +12,8 @@ from tests.serving.conftest import NAME, RECORD, Running, train_and_publish, wai
 
 from lockstep.config.settings import load_settings
 from lockstep.registry.lifecycle.moves import promote, rollback
-from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.store.connection import connect
+from lockstep.registry.train_stage import publish_training
 
 __all__ = ["empty_database", "server_factory"]
 FILE = "models/accidents/xgboost_model.joblib"

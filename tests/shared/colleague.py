@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from lockstep.errors import LockstepError
 from lockstep.registry.lifecycle import moves as lifecycle
-from lockstep.registry.record.locking import held
+from lockstep.registry.record.locking import lock_model
 
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 
@@ -32,7 +32,7 @@ def done(stack, client, what, name, rest):
     if what == "as":
         os.environ.update(dict(zip(CREDENTIALS, (name, *rest), strict=True)))
     elif what == "hold":
-        stack.enter_context(held(client, name))
+        stack.enter_context(lock_model(client, name))
     elif what == "release":
         stack.close()
     elif what == "transition":

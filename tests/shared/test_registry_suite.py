@@ -11,12 +11,12 @@ from lockstep.commands import manage_registry as manage
 from lockstep.errors import RegistryError
 from lockstep.registry.artifact import loading
 from lockstep.registry.lifecycle import moves as lifecycle
-from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.record import locking
 from lockstep.registry.record.events import Who
 from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.register_models import register_models
 from lockstep.registry.store import names, queries
+from lockstep.registry.train_stage import publish_training
 
 pytestmark = pytest.mark.timeout(150)
 
@@ -106,7 +106,7 @@ def test_two_processes_hold_a_model_in_turn(shared, colleague, monkeypatch):
     assert stages(shared.client, shared.name)[1] == "None"
     assert [lock.name for lock in locking.all_locks(shared.client)] == [shared.name]
     colleague.does("release", shared.uri, shared.name)
-    with locking.held(shared.client, shared.name):
+    with locking.lock_model(shared.client, shared.name):
         colleague.told("transition", shared.uri, shared.name, 2, "Staging")
         assert stages(shared.client, shared.name)[2] == "None"
     assert colleague.answer() == 2

@@ -11,9 +11,9 @@ from lockstep.errors import ArtifactError
 from lockstep.io import read_json, sha256_file
 from lockstep.models.artifact import check_types, digest_of, read_artifact
 from lockstep.models.golden_rows import check_golden
-from lockstep.registry.artifact.loading import PICKLES, Located, declared, schema_of
+from lockstep.registry.artifact.files import CARD, PICKLES, SHIPPED_CODE, SKOPS, SUMS, sums_of
+from lockstep.registry.artifact.integrity import check_golden_file, check_schema
 from lockstep.registry.artifact.mlflow_leftovers import added_on_loading
-from lockstep.registry.artifact.packaging import CARD, SHIPPED_CODE, SKOPS, SUMS, sums_of
 from lockstep.registry.record.registered_models import Model
 from lockstep.registry.store.artifact_store import fetch_version
 from lockstep.registry.store.versions import Version
@@ -141,7 +141,7 @@ def _is_pickle(path: Path) -> bool:
 def _schema(version: Version, folder: Path) -> Told:
     if version.tag("schema_digest") is None:
         return NOT_RECORDED, "the version carries no tag lockstep.schema_digest"
-    return OK, f"{schema_of(folder, version, 'the artifact').digest[:12]}…"
+    return OK, f"{check_schema(version, folder).digest[:12]}…"
 
 
 def _card(version: Version, folder: Path) -> Told:
@@ -161,6 +161,6 @@ def _card(version: Version, folder: Path) -> Told:
 def _golden(version: Version, folder: Path) -> Told:
     """Load the model and let it repeat its golden rows."""
     pipeline = read_artifact(folder / SKOPS, version.tag("model_digest"), folder / SHIPPED_CODE)
-    _, rows, outputs = declared(Located(version, folder), "the artifact")
+    _, rows, outputs = check_golden_file(version, folder)
     check_golden(pipeline, rows, outputs, "the model")
     return OK, f"{len(rows)} rows repeated"

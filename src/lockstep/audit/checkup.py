@@ -22,14 +22,13 @@ from lockstep.config.params import load_params
 from lockstep.config.settings import Settings, environment, load_settings, main_tree
 from lockstep.errors import ArtifactError, LockstepError, RegistryError
 from lockstep.io import read_json
-from lockstep.registry.artifact.packaging import SKOPS
+from lockstep.registry.artifact.files import SKOPS
 from lockstep.registry.publishing.destinations import model_name
-from lockstep.registry.publishing.runs import asked
 from lockstep.registry.record.locking import all_locks
 from lockstep.registry.record.registered_models import Model, list_models
 from lockstep.registry.store import connection, local_database, uris
 from lockstep.registry.store.artifact_store import sizes
-from lockstep.registry.store.connection import translating_mlflow_errors
+from lockstep.registry.store.connection import request_limits, translating_mlflow_errors
 from lockstep.registry.store.database_schema import newest_schema, schema_of
 from lockstep.registry.store.versions import Version
 
@@ -68,7 +67,7 @@ def examine(root: Path, tracking_uri: str | None = None) -> Checkup:
         found.append(problem("configuration", "settings", str(error), "correct it"))
         return Checkup(tools=tools, findings=tuple(found))
     facts: dict[str, Any] = {}
-    with asked(timeout=max(1, round(settings.timeout_seconds / 2))):
+    with request_limits(timeout=max(1, round(settings.timeout_seconds / 2))):
         found += list(_of_store(settings, root, facts))
     return Checkup(_sources(settings, root), tools, facts, tuple(found))
 

@@ -16,7 +16,7 @@ from lockstep.errors import LockstepError
 from lockstep.registry.lifecycle.moves import leaving
 from lockstep.registry.record.events import Step, Who
 from lockstep.registry.record.journal import Journal, default_who
-from lockstep.registry.record.locking import all_locks, held
+from lockstep.registry.record.locking import all_locks, lock_model
 from lockstep.registry.record.recovery import ADOPTED_AT_ONCE, adopt, adoptable, finish
 from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store import connection
@@ -86,7 +86,9 @@ def repair(root: Path, tracking_uri: str | None, findings: Iterable[CheckResult]
             # Connecting follows a workspace that was moved.
             client = connection.connect(load_settings(root, {"tracking_uri": tracking_uri}), root)
             for lock in filter(abandoned, all_locks(client)):
-                with held(client, lock.name):  # whoever takes a lock that is left behind breaks it
+                with lock_model(
+                    client, lock.name
+                ):  # whoever takes a lock that is left behind breaks it
                     pass
     except LockstepError as error:
         return [str(error)]
@@ -100,7 +102,7 @@ def repair(root: Path, tracking_uri: str | None, findings: Iterable[CheckResult]
 
 def repair_model(client: Client, name: str) -> None:
     """End what a crash left, accept a damaged record, and bring tags and aliases in line with it."""
-    with held(client, name):
+    with lock_model(client, name):
         book = Journal(client, get_model(client, name), Who(default_who().actor, "doctor --fix"))
         if book.model.record.faults:
             # Also over what is open: without its end, an old event looks half done.

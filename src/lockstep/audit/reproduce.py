@@ -27,7 +27,7 @@ from lockstep.dvc.lineage import input_closure
 from lockstep.errors import ArtifactError, ConfigError, RegistryError
 from lockstep.features.matrix_columns import ROW
 from lockstep.io import read_json, read_parquet, sha256_json, write_parquet
-from lockstep.registry.artifact.loading import declared, locate, open_version
+from lockstep.registry.artifact.loading import golden_of, locate, open_version
 from lockstep.registry.publishing.run_files import INPUTS
 from lockstep.registry.store.artifact_store import fetch_run_folder
 from lockstep.registry.store.versions import Version
@@ -223,7 +223,7 @@ def compared(client: Client, version: Version, tree: Tree) -> tuple[dict[str, Co
 
 def _tables(located: Any, tree: Tree, version: Version) -> dict[str, Any]:
     """Return the golden rows and the raw rows of the rebuilt test part."""
-    schema, golden, _ = declared(located, where(version))
+    schema, golden, _ = golden_of(located)
     layout = ProblemLayout(tree.root, str(version.tag("problem")))
     rows = read_parquet(layout.matrix("test"), [ROW])[ROW].to_numpy()
     test = read_parquet(layout.tidy).iloc[rows]

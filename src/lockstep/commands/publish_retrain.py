@@ -19,23 +19,22 @@ from lockstep.errors import ArtifactError, ConfigError, RegistryError
 from lockstep.models.artifact import model_digest
 from lockstep.models.golden_rows import check_golden
 from lockstep.promotion.gates import Case, check_sections, floors, golden
-from lockstep.registry.artifact.loading import declared, locate
+from lockstep.registry.artifact.loading import golden_of, locate
 from lockstep.registry.artifact.released import release
+from lockstep.registry.publishing.new_versions import publish_anew
 from lockstep.registry.publishing.outputs import read_outputs
-from lockstep.registry.publishing.publish import line, publish_anew
-from lockstep.registry.publishing.run_content import data_parts, prefixed_metrics
+from lockstep.registry.publishing.parent_runs import parent_record, write_comparison
 from lockstep.registry.publishing.runs import Record, log_run
-from lockstep.registry.publishing.tags import PROBLEM, RETRAIN
 from lockstep.registry.record.registered_models import get_model
-from lockstep.registry.register_models import write_comparison
 from lockstep.registry.store import connection, uris
+from lockstep.registry.store.names import PROBLEM_TAG, RETRAIN_TAG
 
 if TYPE_CHECKING:
     from lockstep.models.scoring.prediction import Model as Loaded
     from lockstep.promotion.gates import Case
     from lockstep.registry.artifact.released import Released
     from lockstep.registry.publishing.outputs import Outputs
-    from lockstep.registry.publishing.publish import Published
+    from lockstep.registry.publishing.registration import Published
     from lockstep.registry.store.connection import Client
 
 STAGE = "Staging"
@@ -138,20 +137,14 @@ def end_open_runs(client: Client, experiment: str) -> None:
 
 def _record(
     problem: str, outputs: dict[str, Outputs], params: Mapping[str, Any], champion: str, metric: str
-) -> Any:
+) -> Record:
     """Return what a retrain's run logs: what was asked for, every model's metrics under its type, the champion."""
     found = list(outputs.values())
-    digests = {f"{one.type}.model_digest": one.digest for one in found}
     commit = found[0].lineage
     source = {"mlflow.source.name": "retrain_model.py", "mlflow.source.type": "PROJECT"}
     known = {"mlflow.source.git.commit": commit.commit} if commit.known else {}
-    return Record(
-        name=f"retrain {problem}",
-        tags={PROBLEM: problem, "lockstep.champion": champion, **source, **known},
-        params={**params, "champion": champion, "metric": metric, **digests},
-        metrics={"": prefixed_metrics(found)},
-        parts=data_parts(found[0]),
-    )
+    tags = {PROBLEM_TAG: problem, **source, **known}
+    return parent_record(f"retrain {problem}", found, tags, {**params, "metric": metric}, champion)
 
 
 def _make_versions(
@@ -163,9 +156,9 @@ def _make_versions(
 ) -> None:
     for name, one in outputs.items():
         done.versions[name] = publish_anew(
-            client, settings, one, experiment, {RETRAIN: done.run_id}
+            client, settings, one, experiment, {RETRAIN_TAG: done.run_id}
         )
-        print(line(done.versions[name]), flush=True)
+        print(done.versions[name].line, flush=True)
 
 
 def _tell(client: Client, done: Retrained) -> None:
@@ -228,7 +221,7 @@ def same_model(case: Case) -> Callable[[Loaded], None]:
     version = case.version
     where = f"{version.name} version {version.version}"
     located = locate(case.client, version, case.root)
-    _, rows, outputs = declared(located, where)
+    _, rows, outputs = golden_of(located)
 
     def check(model: Loaded) -> None:
         if model_digest(model.pipeline) != version.tag("model_digest"):

@@ -127,11 +127,11 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     root = project_root()
     from lockstep.models.artifact import import_skops
-    from lockstep.registry.publishing.publish import import_ahead, publish_training
+    from lockstep.registry.train_stage import importing_ahead, publish_training
 
     import_skops()
-    import_ahead(root)
-    timings = run(root, arguments.problem, arguments.type)
+    with importing_ahead(root):
+        timings = run(root, arguments.problem, arguments.type)
     publish_training(root, arguments.problem, arguments.type, timings=timings)
 
 

@@ -19,9 +19,14 @@ from lockstep.features.matrices import classes_of, encoded_target
 from lockstep.io import read_parquet, sha256_file, sha256_json
 from lockstep.problems.schema import load_schema
 from lockstep.promotion.best_production import inputs_of, scored_from
-from lockstep.registry.artifact.disk_cache import keep, read_kept
-from lockstep.registry.artifact.loading import locate, open_seen
-from lockstep.registry.artifact.training_rows import Seen, arrays_of, row_keys, seen_by_training
+from lockstep.registry.artifact.disk_cache import read_cached, write_cached
+from lockstep.registry.artifact.loading import locate, open_training_rows
+from lockstep.registry.artifact.training_rows import (
+    TrainingRows,
+    arrays_of,
+    row_keys,
+    rows_of_training,
+)
 from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
@@ -68,7 +73,7 @@ def holdout(
     root: Path,
     problem: str,
     versions: Sequence[Version],
-    also: Sequence[Seen] = (),
+    also: Sequence[TrainingRows] = (),
 ) -> Holdout:
     """Return the rows of this workspace's tidy table whose group none of the versions has seen.
 
@@ -80,7 +85,10 @@ def holdout(
 
 
 def unseen(
-    root: Path, problem: str, named: Sequence[tuple[str, Seen]], also: Sequence[Seen] = ()
+    root: Path,
+    problem: str,
+    named: Sequence[tuple[str, TrainingRows]],
+    also: Sequence[TrainingRows] = (),
 ) -> Holdout:
     """Return the rows of this workspace that are in no set, each of a version by its name; see ``holdout``."""
     rows = all_rows(root, problem)
@@ -116,7 +124,7 @@ def all_rows(root: Path, problem: str) -> Holdout:
     return Holdout(table, target, row_keys(table, schema).keys, classes, sha256_file(layout.tidy))
 
 
-def seen_by(client: Client, version: Version, root: Path) -> Seen:
+def seen_by(client: Client, version: Version, root: Path) -> TrainingRows:
     """Return the groups a version was fitted or tuned on, as its artifact holds them.
 
     Of a version that carries none, those of this workspace's training, where that has the very same data.
@@ -133,11 +141,11 @@ def seen_by(client: Client, version: Version, root: Path) -> Seen:
             raise RegistryError(str(error)) from error
 
 
-def _carried(client: Client, version: Version, root: Path) -> Seen:
-    return open_seen(locate(client, version, root))
+def _carried(client: Client, version: Version, root: Path) -> TrainingRows:
+    return open_training_rows(locate(client, version, root))
 
 
-def _seen_here(version: Version, root: Path) -> Seen:
+def _seen_here(version: Version, root: Path) -> TrainingRows:
     """Return what a training of this workspace saw on the data that a version names."""
     problem, kind, digest = version.tag("problem"), version.tag("type"), version.tag("data_digest")
     try:
@@ -145,7 +153,7 @@ def _seen_here(version: Version, root: Path) -> Seen:
     except ConfigError:  # a type or problem that this workspace does not declare
         here = None
     seen = (
-        seen_by_training(root, str(problem), here) if here and here.data_digest == digest else None
+        rows_of_training(root, str(problem), here) if here and here.data_digest == digest else None
     )
     if seen is None:
         raise RegistryError(
@@ -155,7 +163,7 @@ def _seen_here(version: Version, root: Path) -> Seen:
     return seen
 
 
-def _check_identity(seen: Seen, here: Seen, where: str, problem: str) -> None:
+def _check_identity(seen: TrainingRows, here: TrainingRows, where: str, problem: str) -> None:
     """Refuse to compare keys of different making: no row would ever be found again."""
     if seen.identity != here.identity:
         raise RegistryError(
@@ -186,7 +194,7 @@ def scored(model: Model, model_digest: str, rows: Holdout, root: Path) -> Scored
 
 def kept_scores(model_digest: str, rows: Holdout, root: Path) -> NDArray[Any] | None:
     """Return a model's scores of rows where this workspace keeps them; a damaged file of them is none."""
-    content = read_kept(_place(model_digest, rows, root))
+    content = read_cached(_place(model_digest, rows, root))
     if content is None:
         return None
     try:
@@ -203,4 +211,4 @@ def _place(model_digest: str, rows: Holdout, root: Path) -> Path:
 def _keep(path: Path, scores: NDArray[Any]) -> None:
     written = io.BytesIO()
     np.savez(written, scores=scores)
-    keep(path, written.getvalue(), MOST_BYTES)
+    write_cached(path, written.getvalue(), MOST_BYTES)

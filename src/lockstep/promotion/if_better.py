@@ -27,7 +27,7 @@ from lockstep.promotion.gates import (
 )
 from lockstep.promotion.holdout import Holdout, scored, unseen
 from lockstep.promotion.previous_versions import distinct, scores_of, seen_of, unfit
-from lockstep.registry.publishing.registration import ensure_model
+from lockstep.registry.publishing.registration import Decision, ensure_model
 from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store.versions import Version
@@ -51,17 +51,9 @@ class Answer:
     best: int | None = None
 
 
-@dataclass(frozen=True)
-class Judged:
-    """Why a trained model gets no version (empty: it may have one), and the versions it was judged against."""
-
-    refused: str
-    among: frozenset[int]
-
-
 def judged(
     client: Client, name: str, outputs: Outputs, run_id: str, sections: Mapping[str, Gates]
-) -> Judged:
+) -> Decision:
     """Judge a trained model against all versions of a name; a refusal is in one line and on record.
 
     What lost before against a version that is still there is not compared again. Where the comparison can't be
@@ -71,15 +63,15 @@ def judged(
     model = _model(client, name)
     among = frozenset(version.version for version in model.versions)
     if not among or any(v.tag("model_digest") == outputs.digest for v in model.versions):
-        return Judged("", among)
+        return Decision("", among)
     if known := lost_before(model, outputs.digest):
-        return Judged(known, among)
+        return Decision(known, among)
     answer = compare(client, model, outputs, sections)
     if answer.better:
-        return Judged("", among)
+        return Decision("", among)
     detail = summary_line(answer.detail)
     _record(client, name, outputs.digest, run_id, Answer(False, detail, answer.best))
-    return Judged(detail, among)
+    return Decision(detail, among)
 
 
 def _model(client: Client, name: str) -> Model:
@@ -114,7 +106,7 @@ def compare(
 
 
 def _compared(client: Client, model: Model, outputs: Outputs, gates: Gates) -> Answer:
-    if outputs.seen is None:
+    if outputs.training_rows is None:
         raise RegistryError("its own data are not in this workspace; run `dvc pull`")
     root, alone = outputs.root, distinct(model.versions)
     skipped = {v.version: why for v in alone if (why := unfit(client, root, v, outputs.schema))}
@@ -133,7 +125,12 @@ def _compared(client: Client, model: Model, outputs: Outputs, gates: Gates) -> A
 def _rows(client: Client, outputs: Outputs, versions: Sequence[Version], gates: Gates) -> Holdout:
     """Return the rows that neither the new model nor any of the versions has seen."""
     named = [(f"{v.name} version {v.version}", seen_of(client, outputs.root, v)) for v in versions]
-    rows = unseen(outputs.root, outputs.problem, named, also=[outputs.seen] if outputs.seen else [])
+    rows = unseen(
+        outputs.root,
+        outputs.problem,
+        named,
+        also=[outputs.training_rows] if outputs.training_rows else [],
+    )
     check_enough(rows, gates)
     return rows
 

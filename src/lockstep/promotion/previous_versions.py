@@ -17,9 +17,13 @@ from lockstep.errors import ArtifactError
 from lockstep.io import sha256_json
 from lockstep.promotion.best_production import scored_from
 from lockstep.promotion.holdout import Holdout, kept_scores, scored, seen_by
-from lockstep.registry.artifact.disk_cache import keep, read_kept
+from lockstep.registry.artifact.disk_cache import read_cached, write_cached
 from lockstep.registry.artifact.loading import costs_of, locate, open_version, schema_of
-from lockstep.registry.artifact.training_rows import Seen, keep_seen, kept_seen
+from lockstep.registry.artifact.training_rows import (
+    TrainingRows,
+    cache_training_rows,
+    cached_training_rows,
+)
 from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
@@ -64,14 +68,14 @@ def unfit(client: Client, root: Path, version: Version, schema: Schema) -> str:
     return f"it reads {', '.join(lacking[:3])}, which the schema lacks" if lacking else ""
 
 
-def seen_of(client: Client, root: Path, version: Version) -> Seen:
+def seen_of(client: Client, root: Path, version: Version) -> TrainingRows:
     """Return the groups a version has seen, as this workspace keeps them, else as ``holdout.seen_by`` does."""
     told = version.tag("seen_digest")
-    kept = kept_seen(root, told) if told else None
+    kept = cached_training_rows(root, told) if told else None
     if kept is not None:
         return kept
     found = seen_by(client, version, root)
-    keep_seen(root, found)
+    cache_training_rows(root, found)
     return found
 
 
@@ -80,7 +84,7 @@ def scores_of(client: Client, root: Path, version: Version, rows: Holdout) -> Sc
     digest, facts = str(version.tag("model_digest")), _kept_facts(root, version)
     scores = kept_scores(digest, rows, root) if facts else None
     if facts is not None and scores is not None:
-        costs = costs_of(version, f"{version.name} version {version.version}")
+        costs = costs_of(version)
         return scored_from(
             DecisionRule(facts.task, version.threshold, facts.classes, costs),
             scores,
@@ -89,17 +93,16 @@ def scores_of(client: Client, root: Path, version: Version, rows: Holdout) -> Sc
         )
     model = open_version(locate(client, version, root))
     found = scored(model, digest, rows, root)
-    keep(_place(root, version), json.dumps(asdict(_facts_of(model))).encode(), MOST_BYTES)
+    write_cached(_place(root, version), json.dumps(asdict(_facts_of(model))).encode(), MOST_BYTES)
     return found
 
 
 def _facts(client: Client, root: Path, version: Version) -> Facts:
     """Return what a version reads: as kept where its seen groups are kept too, else as its artifact's schema says."""
     told, facts = version.tag("seen_digest"), _kept_facts(root, version)
-    if facts is not None and (told is None or kept_seen(root, told) is not None):
+    if facts is not None and (told is None or cached_training_rows(root, told) is not None):
         return facts
-    folder = locate(client, version, root).folder
-    schema = schema_of(folder, version, f"{version.name} version {version.version}")
+    schema = schema_of(locate(client, version, root))
     return Facts(schema.task, schema.feature_names, [])
 
 
@@ -111,7 +114,7 @@ def _facts_of(model: Model) -> Facts:
 
 def _kept_facts(root: Path, version: Version) -> Facts | None:
     """Return what was kept of a version; None where nothing was, or it was damaged since."""
-    content = read_kept(_place(root, version))
+    content = read_cached(_place(root, version))
     try:
         return None if content is None else Facts(**json.loads(content))
     except (ValueError, TypeError):

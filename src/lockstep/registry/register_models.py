@@ -1,43 +1,46 @@
-"""Stage register: every model of the workspace has its version in the registry, whatever DVC took from its cache.
+"""Stage register: every model of the workspace has its version in the registry, also one from DVC's cache.
 
 It runs at every repro, asks the registry each time, publishes what is missing from the outputs alone, and ties the
-runs of a problem to one parent run. While the server can't be reached it fails.
+runs of a problem to one parent run. It fails if the server can't be reached.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.params import Params, Training, load_params
 from lockstep.config.settings import Settings, load_settings
+from lockstep.console import warn
 from lockstep.errors import RegistryError, run_command
 from lockstep.io import sha256_json
+from lockstep.registry.publishing.destinations import experiment_of, registers
+from lockstep.registry.publishing.outputs import Outputs, read_outputs
+from lockstep.registry.publishing.publish import Known, publish, versions_by_digest
+from lockstep.registry.publishing.registration import Decide, Published
+from lockstep.registry.store.connection import (
+    Client,
+    StoreError,
+    connect,
+    one_line,
+    raise_interrupt,
+)
+from lockstep.registry.store.names import PARENT_TAG, PROBLEM_TAG, RETRAIN_TAG
+from lockstep.registry.store.queries import find_run
 
-if TYPE_CHECKING:
-    from lockstep.registry.publishing.outputs import Outputs
-    from lockstep.registry.publishing.publish import Published
-    from lockstep.registry.store.connection import Client
-
-PARENT_KEY, PARENT = "lockstep.parent_of", "mlflow.parentRunId"
+PARENT_KEY = "lockstep.parent_of"
 
 
 def register_models(
     root: Path, problem: str | None = None, models: Sequence[str] | None = None
 ) -> list[Published]:
-    """Publish what the registry lacks of all declared trainings, or of those named; one line is printed a model.
+    """Publish what the registry lacks of the declared trainings, or of those named; print a line a model.
 
-    Raises RegistryError while the server can't be reached.
+    Raises RegistryError if the server can't be reached.
     """
-    import requests
-    from mlflow.exceptions import MlflowException
-
-    from lockstep.registry.store.connection import connect, one_line, raise_interrupt
-
     settings = load_settings(root)
     if not settings.publish:
         print(f"publishing is off ({settings.source_of('publish')}): nothing is registered")
@@ -48,26 +51,55 @@ def register_models(
     try:
         for name, trainings in _by_problem(params, problem, models).items():
             done += _register_problem(client, settings, root, name, trainings, params)
-    except (MlflowException, requests.RequestException) as error:
+    except StoreError as error:
         raise_interrupt(error)
         raise RegistryError(
-            f"the tracking store failed: {one_line(error)}; then run the command again, which goes on from here"
+            f"the tracking store failed: {one_line(error)}; then run the command again, which goes"
+            " on from here"
         ) from error
     return done
+
+
+def publish_or_warn(
+    settings: Settings, outputs: Outputs, timings: dict[str, float] | None
+) -> Published | None:
+    """Publish one training; if the store fails, warn and return None."""
+    try:
+        client = connect(settings, outputs.root)
+        known = versions_by_digest(client, outputs.problem)
+        published = publish(client, settings, outputs, known, _decide(settings), timings)
+    except (RegistryError, *StoreError, OSError) as error:
+        raise_interrupt(error)
+        warn(
+            f"WARNING {outputs.problem} {outputs.type} is trained and kept, but not in the registry:"
+            f" {one_line(error)}; the next `dvc repro` registers it"
+        )
+        return None
+    print(published.line, file=sys.stderr)
+    return published
+
+
+def _decide(settings: Settings) -> Decide | None:
+    """Return what decides whether a new model gets a version; None if every model does."""
+    if settings.registration_policy == "always":
+        return None
+    # Promotion is a room above this one: only the two stages that register may open it.
+    from lockstep.promotion.if_better import judged
+
+    return judged
 
 
 def _by_problem(
     params: Params, problem: str | None, models: Sequence[str] | None
 ) -> dict[str, list[Training]]:
-    """Return the declared trainings by problem; an unknown problem or type is a usage error."""
+    """Return the declared trainings by problem; UsageError for an unknown problem or type."""
     names = [problem] if problem else list(params.problems)
     chosen: dict[str, list[Training]] = {}
     for name in names:
-        declared = params.problem(name).model_types
-        wanted = (
-            declared if not models else models if problem else [m for m in models if m in declared]
-        )
-        chosen[name] = [params.training(name, kind) for kind in wanted]
+        types = params.problem(name).model_types
+        if models:
+            types = list(models) if problem else [m for m in models if m in types]
+        chosen[name] = [params.training(name, kind) for kind in types]
     if models and not any(chosen.values()):
         params.training(names[0], models[0])
     return chosen
@@ -81,42 +113,36 @@ def _register_problem(
     trainings: list[Training],
     params: Params,
 ) -> list[Published]:
-    from lockstep.registry.publishing.destinations import registers
-    from lockstep.registry.publishing.publish import line, publish, versions_by_digest
-
     outputs = [found for t in trainings if (found := _outputs(root, t))]
     if not outputs:
         return []
     known = versions_by_digest(client, problem)
     done = []
     for one in outputs:
-        done.append(publish(client, settings, one, known))
-        print(line(done[-1]), flush=True)
+        done.append(publish(client, settings, one, known, _decide(settings)))
+        print(done[-1].line, flush=True)
     section = params.problem(problem)
     whole = len(outputs) == len(section.model_types)
     asked_for = 1 < len(outputs) == len(trainings)
-    own = [one for one in done if one.new or not _of_retrain(known.get((one.name, one.digest)))]
-    if registers(settings) and own and (whole or (asked_for and _some_alone(client, own))):
+    own = [one for one in done if one.new or not _is_of_retrain(known, one)]
+    if registers(settings) and own and (whole or (asked_for and _lacks_parent(client, own))):
         tie_to_parent(client, settings, outputs, own, section.compare.metric if whole else None)
     return done
 
 
-def _of_retrain(version: Any) -> bool:
-    """Tell whether a version's run lies below a retrain's, where it stays."""
-    from lockstep.registry.publishing.tags import RETRAIN
+def _is_of_retrain(known: Known, published: Published) -> bool:
+    """Return whether a version's run belongs to a retrain's run, where it stays."""
+    version = known.get((published.name, published.digest))
+    return version is not None and RETRAIN_TAG in version.tags
 
-    return version is not None and RETRAIN in version.tags
 
-
-def _some_alone(client: Client, published: list[Published]) -> bool:
-    """Tell whether one of these models' runs has no parent yet: some types trained together get one of their own."""
-    return any(PARENT not in client.get_run(one.run_id).data.tags for one in published)
+def _lacks_parent(client: Client, published: list[Published]) -> bool:
+    """Return whether one of these models' runs has no parent: some types trained together get one."""
+    return any(PARENT_TAG not in client.get_run(one.run_id).data.tags for one in published)
 
 
 def _outputs(root: Path, training: Training) -> Outputs | None:
-    """Return a training's outputs, or None for one that was not run yet."""
-    from lockstep.registry.publishing.outputs import read_outputs
-
+    """Return a training's outputs; None for one that was not run yet."""
     if not ProblemLayout(root, training.problem).model_card(training.type).is_file():
         print(f"{training.problem} {training.type}: not trained yet")
         return None
@@ -130,79 +156,22 @@ def tie_to_parent(
     published: list[Published],
     metric: str | None,
 ) -> str:
-    """Return the id of the parent run of just these models, made and tied to its children where it is missing.
+    """Return the id of the parent run of just these models, created and tied to its children if missing.
 
-    It is keyed by the set of model digests, so the same models never get two. It holds the comparison by ``metric``;
+    Its key is the set of model digests, so the same models never get two. It holds the comparison by ``metric``;
     None for some of a problem's types, which the compare stage does not compare alone.
     """
-    from lockstep.registry.publishing.destinations import experiment_of
-    from lockstep.registry.publishing.runs import find_run, log_run
-    from lockstep.registry.publishing.tags import PROBLEM
-    from lockstep.registry.store import connection, uris
-
     root, problem = outputs[0].root, outputs[0].problem
     experiment = experiment_of(client, settings, root, problem)
     key = sha256_json(sorted(one.digest for one in outputs))
     found = find_run(client, experiment, {PARENT_KEY: key})
     if found is not None:
         return found.run_id
-    with connection.fluent(uris.resolve_uri(settings, root)), tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        if metric:
-            write_comparison(ProblemLayout(root, problem), folder, metric)
-        tags = {PARENT_KEY: key, PROBLEM: problem, "mlflow.source.name": "register"}
-        children = [one.run_id for one in published]
-        logged = log_run(
-            client,
-            experiment,
-            _parent_record(outputs, tags, compared=metric is not None),
-            folder if settings.log_artifacts else None,
-            None,
-            then=lambda run_id: _tie(client, run_id, children),
-        )
-    return logged.run_id
+    from lockstep.registry.publishing.parent_runs import log_parent
 
-
-def write_comparison(layout: ProblemLayout, folder: Path, metric: str) -> None:
-    """Write the comparison, the champion and their picture, as far as the compare stage made them."""
-    import shutil
-
-    import pandas as pd
-
-    from lockstep.reports import plots
-
-    for path in (layout.comparison, layout.champion):
-        if path.is_file():
-            shutil.copyfile(path, folder / path.name)
-    if not layout.comparison.is_file():
-        return
-    table = pd.read_csv(layout.comparison)
-    if {"type", metric} <= set(table.columns):
-        plots.save(plots.comparison(table, metric), folder / "model_comparison.png")
-
-
-def _parent_record(outputs: list[Outputs], tags: dict[str, str], compared: bool) -> Any:
-    """Return what the parent run logs: every model's metrics under its type, the champion."""
-    from lockstep.io import read_json
-    from lockstep.registry.publishing.run_content import data_parts, prefixed_metrics
-    from lockstep.registry.publishing.runs import Record
-
-    layout = outputs[0].layout
-    known = compared and layout.champion.is_file()
-    champion = read_json(layout.champion).get("type") if known else None
-    named = {"champion": str(champion)} if champion else {}
-    return Record(
-        name=f"{layout.problem} {len(outputs)} models",
-        tags=tags | {f"lockstep.{key}": value for key, value in named.items()},
-        params={**named, **{f"{one.type}.model_digest": one.digest for one in outputs}},
-        metrics={"": prefixed_metrics(outputs)},
-        parts=data_parts(outputs[0]),
-    )
-
-
-def _tie(client: Client, parent_id: str, children: list[str]) -> None:
-    for run_id in children:
-        client.set_tag(run_id, PARENT, parent_id)
+    tags = {PARENT_KEY: key, PROBLEM_TAG: problem, "mlflow.source.name": "register"}
+    children = [one.run_id for one in published]
+    return log_parent(client, settings, experiment, outputs, tags, children, metric)
 
 
 def main() -> None:

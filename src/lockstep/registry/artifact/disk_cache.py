@@ -17,7 +17,7 @@ _ABANDONED = 86_400.0
 """Seconds after which a half-written file is nobody's any more."""
 
 
-def keep(path: Path, content: bytes, most: int) -> None:
+def write_cached(path: Path, content: bytes, most: int) -> None:
     """Keep a file, and drop of its folder what was used longest ago until the rest has ``most`` bytes at most.
 
     The file just kept stays, however large. On a full or read-only disk nothing is kept: it would only save time.
@@ -28,7 +28,7 @@ def keep(path: Path, content: bytes, most: int) -> None:
         _drop_beyond(path, most)
 
 
-def read_kept(path: Path) -> bytes | None:
+def read_cached(path: Path) -> bytes | None:
     """Return a kept file's bytes, and note that it was used; None where there is none."""
     try:
         content = path.read_bytes()

@@ -1,52 +1,54 @@
-"""From a name in the registry to a model that was checked: digest, allowed types, golden rows, and only then use.
+"""From a name in the registry to a checked model: digest, allowed types, golden rows, and only then use.
 
-Nothing that an artifact ships is imported or unpickled. Downloads are kept below .lockstep/cache by digest
-and verified by it at each use. What is refused is noted there too, so that `register`, which does not download
-what the registry holds, looks at it closely.
+Nothing that an artifact ships is imported or unpickled. Downloads are cached below .lockstep/cache by digest and
+verified at each use. A refused artifact is noted there as suspect, so that `register`, which downloads nothing that
+the registry holds, checks it closely.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow.artifacts
 from mlflow.exceptions import MlflowException
 from requests import RequestException
 
-from lockstep.errors import ArtifactError, ConfigError, DataError, RegistryError
+from lockstep.errors import ArtifactError, DataError, RegistryError
 from lockstep.evaluation.intervals import check_interval
 from lockstep.io import read_json, sha256_file, whole_folder, write_json
-from lockstep.models.artifact import digest_of, read_artifact
-from lockstep.models.golden_rows import COUNT, check_golden, golden_from
+from lockstep.models.artifact import read_artifact
+from lockstep.models.golden_rows import check_golden
 from lockstep.models.scoring.prediction import Model
-from lockstep.problems.schema import Schema, read_schema
+from lockstep.problems.schema import Schema
+from lockstep.registry.artifact.files import SHIPPED_CODE, files_below
+from lockstep.registry.artifact.integrity import (
+    REGISTER_AGAIN,
+    check_digest,
+    check_golden_file,
+    check_schema,
+    check_training_rows,
+    explained,
+    model_file,
+    recorded_digest,
+)
 from lockstep.registry.artifact.mlflow_leftovers import drop_added_on_loading
-from lockstep.registry.artifact.packaging import GOLDEN, SCHEMA, SHIPPED_CODE, SKOPS
-from lockstep.registry.artifact.training_rows import Seen, read_seen
+from lockstep.registry.artifact.training_rows import TrainingRows
 from lockstep.registry.record.registered_models import get_model, newest_in
-from lockstep.registry.store.connection import fluent, one_line, translating_mlflow_errors
-from lockstep.registry.store.names import NotRegistered
+from lockstep.registry.store.connection import Client, fluent, one_line, translating_mlflow_errors
+from lockstep.registry.store.names import ROWS_TAG, NotRegistered
 from lockstep.registry.store.queries import versions_of_run
 from lockstep.registry.store.versions import Version, pruned_line
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from lockstep.registry.store.connection import Client
-
 CACHE = Path(".lockstep") / "cache" / "models"
-DOUBTED = Path(".lockstep") / "cache" / "doubted"
+SUSPECT = Path(".lockstep") / "cache" / "doubted"
 SUMS = ".cached.json"
-"""What was downloaded, in the cache only; the artifact has a list of its own (packaging.SUMS)."""
-PICKLES = (".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill")
+"""What was downloaded, in the cache only; the artifact has a list of its own (files.SUMS)."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def load_version(
     stage: str | None = None,
     run_id: str | None = None,
 ) -> Model:
-    """Load one version by number, stage or run, checked; ArtifactError where anything about it is off."""
+    """Load one version by number, stage or run; ArtifactError if a check fails."""
     found = find_version(client, name, version=version, stage=stage, run_id=run_id)
     return open_version(locate(client, found, root))
 
@@ -79,7 +81,7 @@ def find_version(
     stage: str | None = None,
     run_id: str | None = None,
 ) -> Version:
-    """Return the version that is meant: the one of a run, by number, or the newest in a stage (Production)."""
+    """Return a version by its run, by its number, or the newest in a stage (default Production)."""
     if run_id is not None:
         return _version_of_run(client, run_id)
     if name is None:
@@ -90,41 +92,28 @@ def find_version(
 
 
 def locate(client: Client, version: Version, root: Path) -> Located:
-    """Return a version's artifact folder from the cache, downloaded where it is not there or was changed."""
+    """Return a version's artifact folder in the cache, downloaded if missing or changed there."""
     if version.pruned is not None:
         raise ArtifactError(pruned_line(version))
-    digest = _digest(version)
-    folder = root / CACHE / digest
-    with _noted(folder):
-        if not _intact(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            _download(client, version, folder)
-    return Located(version, folder)
+    with explained(version):
+        return _locate(client, version, root)
 
 
 def open_version(located: Located) -> Model:
-    """Check an artifact against its version and load it: digest first, then types, then golden rows."""
-    with _noted(located.folder):
-        pipeline, schema = _checked(located)
-    return _model(located.version, pipeline, schema)
+    """Check an artifact and load it: its digest first, then types, then golden rows."""
+    with _refusing(located.folder):
+        return open_folder(located)
 
 
 def open_folder(located: Located) -> Model:
-    """Load an artifact that lies in a folder of the user's, checked as any; one that is refused stays where it is."""
-    return _model(located.version, *_checked(located))
-
-
-def _checked(located: Located) -> tuple[Any, Schema]:
+    """Load an artifact from a folder of the user's with the same checks; a refused one stays there."""
     version, folder = located.version, located.folder
-    where = f"{version.name} version {version.version}"
-    pipeline = read_artifact(_skops_file(folder, where), _digest(version), folder / SHIPPED_CODE)
-    schema, rows, outputs = declared(located, where)
-    check_golden(pipeline, rows, outputs, where)
-    return pipeline, schema
-
-
-def _model(version: Version, pipeline: Any, schema: Schema) -> Model:
-    where = f"{version.name} version {version.version}"
+    with explained(version):
+        file, digest = model_file(folder), recorded_digest(version)
+    pipeline = read_artifact(file, digest, folder / SHIPPED_CODE)
+    schema, rows, outputs = golden_of(located)
+    check_golden(pipeline, rows, outputs, version.title)
+    interval = version.tag("interval")
     return Model(
         pipeline=pipeline,
         schema=schema,
@@ -133,68 +122,70 @@ def _model(version: Version, pipeline: Any, schema: Schema) -> Model:
         version=version.version,
         stage=version.stage,
         run_id=version.run_id,
-        digest=_digest(version),
+        digest=digest,
         type=version.tag("type"),
-        interval=_interval(version, where),
-        costs=costs_of(version, where),
+        interval=None if interval is None else check_interval(_parsed(interval), version.title),
+        costs=costs_of(version),
     )
 
 
-def open_seen(located: Located) -> Seen:
-    """Return the groups a version was fitted or tuned on, checked by its tag; ArtifactError without tag or groups."""
-    version, folder = located.version, located.folder
-    where = f"{version.name} version {version.version}"
-    with _noted(folder):
-        try:
-            return read_seen(folder, version.tag("seen_digest") or "none")
-        except DataError as error:
-            raise ArtifactError(
-                f"{where}: {error}; register it again with `dvc repro register`"
-            ) from error
+def golden_of(located: Located) -> tuple[Schema, Any, list[Any]]:
+    """Return the schema, the golden rows and their outputs of an artifact; ArtifactError if damaged."""
+    with explained(located.version):
+        return check_golden_file(located.version, located.folder)
 
 
-def _interval(version: Version, where: str) -> dict[str, Any] | None:
-    """Return the prediction interval that a version of a regression carries."""
-    told = version.tag("interval")
-    if told is None:
-        return None
-    try:
-        content = json.loads(told)
-    except json.JSONDecodeError:
-        content = None
-    return check_interval(content, where)
+def schema_of(located: Located) -> Schema:
+    """Return the schema of an artifact; ArtifactError if it is missing or not the version's."""
+    with explained(located.version):
+        return check_schema(located.version, located.folder)
 
 
-def costs_of(version: Version, where: str) -> dict[str, dict[str, float]] | None:
+def open_training_rows(located: Located) -> TrainingRows:
+    """Return the groups a version was fitted or tuned on; ArtifactError if missing or damaged."""
+    with _refusing(located.folder), explained(located.version):
+        return check_training_rows(located.version, located.folder)
+
+
+def costs_of(version: Version) -> dict[str, dict[str, float]] | None:
     """Return the costs by which a version decides among several classes."""
-    told = version.tag("costs")
-    if told is None:
+    text = version.tag("costs")
+    if text is None:
         return None
     try:
         return {
             actual: {name: float(cost) for name, cost in row.items()}
-            for actual, row in json.loads(told).items()
+            for actual, row in json.loads(text).items()
         }
     except (ValueError, AttributeError, TypeError) as error:
         raise ArtifactError(
-            f"{where}: its tag lockstep.costs holds no costs by class; register it again with `dvc repro register`"
+            f"{version.title}: its tag lockstep.costs holds no costs by class; {REGISTER_AGAIN}"
         ) from error
 
 
-def declared(located: Located, where: str) -> tuple[Schema, pd.DataFrame, list[Any]]:
-    """Return schema, golden rows and their outputs as an artifact holds them; ArtifactError where one is off."""
-    schema = schema_of(located.folder, located.version, where)
-    rows, outputs = golden_from(_content(located.folder / GOLDEN, where), schema)
-    if len(rows) < COUNT:
-        raise ArtifactError(
-            f"{where} has {len(rows)} golden rows in place of {COUNT}; register it again"
-        )
-    return schema, rows, outputs
+def suspect_damage(client: Client, version: Version, root: Path) -> str:
+    """Return what is wrong in the registry with an artifact that this workspace refused; empty if nothing is.
+
+    It downloads the artifact. Golden outputs are not compared: they may differ with other package versions.
+    """
+    note = root / SUSPECT / (version.tag("model_digest") or "none")
+    if version.pruned is not None or not note.is_file():
+        return ""
+    try:
+        with _refusing(root / CACHE / note.name):
+            folder = _locate(client, version, root).folder
+            check_golden_file(version, folder)
+            if ROWS_TAG in version.tags:
+                check_training_rows(version, folder)
+    except ArtifactError as error:
+        return str(error)
+    note.unlink()
+    return ""
 
 
 @contextmanager
-def _noted(folder: Path) -> Iterator[None]:
-    """Note the digest of an artifact that is refused within the block, and keep no download of it.
+def _refusing(folder: Path) -> Iterator[None]:
+    """Note an artifact that a check refuses within the block as suspect, and drop its download.
 
     The same model registered anew has the same digest, and so the same place in the cache.
     """
@@ -202,36 +193,59 @@ def _noted(folder: Path) -> Iterator[None]:
         yield
     except ArtifactError:
         shutil.rmtree(folder, ignore_errors=True)
-        note = folder.parents[1] / DOUBTED.name / folder.name
-        with suppress(OSError):  # a read-only folder: the refusal itself is what matters
+        note = folder.parents[1] / SUSPECT.name / folder.name
+        with suppress(OSError):  # a read-only folder: the refusal matters, the note does not
             note.parent.mkdir(parents=True, exist_ok=True)
             note.touch()
         raise
 
 
-def doubted_fault(client: Client, version: Version, root: Path) -> str:
-    """Return why an artifact that was refused in this workspace is damaged in the registry too; empty if it isn't.
+def _locate(client: Client, version: Version, root: Path) -> Located:
+    folder = root / CACHE / recorded_digest(version)
+    with _refusing(folder):
+        if not _intact(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            _download(client, version, folder)
+    return Located(version, folder)
 
-    It is downloaded for that. Golden outputs are not compared: other package versions may differ in them.
-    """
-    note = root / DOUBTED / (version.tag("model_digest") or "none")
-    if not note.is_file():
-        return ""
-    where = f"{version.name} version {version.version}"
+
+def _download(client: Client, version: Version, folder: Path) -> None:
+    """Fetch a version's whole artifact and note each file's sum; a damaged one is not kept."""
+    uri = f"models:/{version.name}/{version.version}"
+    with whole_folder(folder) as part:
+        try:
+            # MLflow resolves models:/ by its global store, whatever tracking URI it is given.
+            with translating_mlflow_errors(), fluent(client.tracking_uri):
+                mlflow.artifacts.download_artifacts(
+                    uri, dst_path=str(part), tracking_uri=client.tracking_uri
+                )
+        except RequestException as error:
+            raise RegistryError(
+                f"the files of {version.title} cannot be fetched ({one_line(error)}); run the"
+                " command again when the server answers"
+            ) from error
+        except OSError as error:
+            raise ArtifactError(f"its files cannot be read ({error})") from error
+        drop_added_on_loading(part)
+        check_digest(version, part)
+        sums = {name: sha256_file(path) for name, path in files_below(part).items()}
+        write_json(part / SUMS, sums)
+
+
+def _intact(folder: Path) -> bool:
+    """Return whether a cached artifact holds exactly the files it was downloaded with."""
     try:
-        with _noted(root / CACHE / note.name):
-            located = locate(client, version, root)
-            declared(located, where)
-            if version.tag("seen_digest"):
-                open_seen(located)
-    except ArtifactError as error:
-        return str(error).partition("; register it again")[0].removeprefix(f"{where}: ")
-    note.unlink()
-    return ""
+        sums = read_json(folder / SUMS)
+    except DataError:
+        return False
+    files = files_below(folder)
+    del files[SUMS]
+    unchanged = (sha256_file(files[name]) == sums[name] for name in sums)
+    return sums.keys() == files.keys() and all(unchanged)
 
 
 def _version_of_run(client: Client, run_id: str) -> Version:
-    """Return the newest version that a run made; a run without one is an error that says what it is."""
+    """Return the newest version that a run made; an error names a run that made none."""
     found = versions_of_run(client, run_id)
     if found:
         return max(found, key=lambda v: (v.version, v.name))
@@ -247,107 +261,8 @@ def _version_of_run(client: Client, run_id: str) -> Version:
     )
 
 
-def _digest(version: Version) -> str:
-    digest = version.tag("model_digest") or ""
-    if not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise ArtifactError(
-            f"{version.name} version {version.version} carries no valid digest (tag lockstep.model_digest):"
-            " it was not registered by this project and is not loaded; register it with `dvc repro register`"
-        )
-    return digest
-
-
-def _download(client: Client, version: Version, folder: Path) -> None:
-    """Fetch a version's whole artifact and write down each file's sum; a wrong one is not kept."""
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    where = f"{version.name} version {version.version}"
-    uri = f"models:/{version.name}/{version.version}"
-    with whole_folder(folder) as part:
-        try:
-            # MLflow resolves models:/ by its global store, whatever tracking URI it is given
-            with translating_mlflow_errors(), fluent(client.tracking_uri):
-                mlflow.artifacts.download_artifacts(
-                    uri, dst_path=str(part), tracking_uri=client.tracking_uri
-                )
-        except RequestException as error:
-            raise RegistryError(
-                f"the files of {where} cannot be fetched ({one_line(error)}); run the command again when the server "
-                "answers"
-            ) from error
-        except OSError as error:
-            raise ArtifactError(
-                f"the files of {where} cannot be read ({error}); register it again with `dvc repro register`"
-            ) from error
-        drop_added_on_loading(part)
-        _check_digest(part, version, where)
-        write_json(part / SUMS, {str(f.relative_to(part)): sha256_file(f) for f in _files(part)})
-
-
-def _check_digest(folder: Path, version: Version, where: str) -> None:
-    content = _skops_file(folder, where).read_bytes()
-    found, told = digest_of(content, folder / SHIPPED_CODE), _digest(version)
-    if found != told:
-        raise ArtifactError(
-            f"{where}: its artifact has digest {found[:12]}…, its version says {told[:12]}…: changed or swapped"
-            " after it was registered; not loaded; register it again with `dvc repro register`"
-        )
-
-
-def _intact(folder: Path) -> bool:
-    """Tell whether a cached artifact holds exactly the files it was downloaded with."""
-    if not (folder / SUMS).is_file():
-        return False
+def _parsed(text: str) -> Any:
     try:
-        sums = read_json(folder / SUMS)
-    except DataError:
-        return False
-    files = {str(f.relative_to(folder)): f for f in _files(folder) if f.name != SUMS}
-    return bool(
-        sums.keys() == files.keys() and all(sha256_file(files[name]) == sums[name] for name in sums)
-    )
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(f for f in folder.rglob("*") if f.is_file())
-
-
-def _skops_file(folder: Path, where: str) -> Path:
-    file = folder / SKOPS
-    if file.is_file():
-        return file
-    pickles = [f.name for f in _files(folder) if f.suffix in PICKLES]
-    if pickles:
-        raise ArtifactError(
-            f"{where} holds a pickle ({pickles[0]}) in place of {SKOPS}; pickles are never loaded from a"
-            " registry; register it again with `dvc repro register`"
-        )
-    raise ArtifactError(f"{where} holds no {SKOPS}; register it again with `dvc repro register`")
-
-
-def schema_of(folder: Path, version: Version, where: str) -> Schema:
-    """Return the schema in an artifact; ArtifactError where it is missing or not the version's."""
-    if not (folder / SCHEMA).is_file():
-        raise ArtifactError(
-            f"{where} holds no {SCHEMA}; register it again with `dvc repro register`"
-        )
-    try:
-        schema = read_schema(folder / SCHEMA)
-    except ConfigError as error:
-        raise ArtifactError(f"{where}: {error}") from error
-    told = version.tag("schema_digest")
-    if told and told != schema.digest:
-        raise ArtifactError(
-            f"{where}: its {SCHEMA} is not the one it was registered with; register it again"
-        )
-    return schema
-
-
-def _content(file: Path, where: str) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = read_json(file)
-    except DataError as error:
-        raise ArtifactError(
-            f"{where}: its {file.name} cannot be read, so it cannot be checked; register it again with "
-            "`dvc repro register`"
-        ) from error
-    return content
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return None

@@ -26,18 +26,13 @@ from lockstep.io import sha256_file, write_json, write_text
 from lockstep.models.artifact import ALLOWED_TYPES, ENCODER_SOURCE, check_types, content_of
 from lockstep.models.golden_rows import golden_content, golden_outputs, golden_rows
 from lockstep.problems.schema import PROBLEMS, Schema
-from lockstep.registry.artifact.mlflow_leftovers import added_on_loading
+from lockstep.registry.artifact.files import CARD, GOLDEN, ROWS_FILE, SCHEMA, SKOPS, SUMS, sums_of
 from lockstep.registry.artifact.native_flavor import Native, native_of
-from lockstep.registry.artifact.training_rows import SEEN
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import Model, ModelSignature
 
-SKOPS, GOLDEN, SCHEMA, CARD = "model.skops", "golden.json", "schema.yaml", "model_card.json"
-SUMS = "sums.json"
-"""The SHA-256 of every other file of the folder, by path; its own digest is a tag of the version."""
-SHIPPED_CODE = Path("code") / "lockstep" / "features" / ENCODER_SOURCE.name
 _ALWAYS = ("mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy")
 _BOOSTERS = {"xgboost": ("xgboost-cpu", "xgboost"), "lightgbm": ("lightgbm",)}
 _PACKAGE_CODE = '''"""The part of the package that models need, beside the rest of it where that is installed."""
@@ -57,7 +52,7 @@ class Package:
     card: dict[str, Any]
     rows: pd.DataFrame
     outputs: list[Any]
-    seen: bytes | None = field(
+    training_rows: bytes | None = field(
         default=None, metadata={"note": "groups it was fitted or tuned on (seen.py)"}
     )
     native: Native | None = field(
@@ -87,14 +82,20 @@ class Package:
 
 
 def package(
-    pipeline: Any, schema: Schema, card: dict[str, Any], seen: bytes | None = None
+    pipeline: Any, schema: Schema, card: dict[str, Any], training_rows: bytes | None = None
 ) -> Package:
     """Make the content of a model folder; ArtifactError for a pipeline with types that are not allowed."""
     content = content_of(card["model_digest"], pipeline)
     check_types(content, f"the {card['type']} model of {card['problem']}")
     rows = golden_rows(schema)
     return Package(
-        content, schema, card, rows, golden_outputs(pipeline, rows), seen, native_of(pipeline)
+        content,
+        schema,
+        card,
+        rows,
+        golden_outputs(pipeline, rows),
+        training_rows,
+        native_of(pipeline),
     )
 
 
@@ -162,8 +163,8 @@ class Flavor:
             folder / GOLDEN, golden_content(self.packed.rows, self.packed.outputs), digits=None
         )
         write_json(folder / CARD, self.packed.told, digits=None)
-        if self.packed.seen is not None:
-            (folder / SEEN).write_bytes(self.packed.seen)
+        if self.packed.training_rows is not None:
+            (folder / ROWS_FILE).write_bytes(self.packed.training_rows)
         if self.packed.native is not None:
             _add_native(self.packed.native, folder, mlflow_model)
         shutil.copyfile(PROBLEMS / self.packed.schema.name / "schema.yaml", folder / SCHEMA)
@@ -181,13 +182,6 @@ def _add_native(native: Native, folder: Path, mlflow_model: Model) -> None:
     """Write the booster's own file, and name it in what becomes MLmodel."""
     (folder / native.file).write_bytes(native.content)
     mlflow_model.add_flavor(native.flavor, **native.declared)
-
-
-def sums_of(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of a model folder by its path; without their list, and what loading adds."""
-    left_out = {SUMS, *added_on_loading(folder)}
-    paths = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
-    return {name: sha256_file(paths[name]) for name in sorted(paths) if name not in left_out}
 
 
 def _mlflow_sklearn() -> Any:

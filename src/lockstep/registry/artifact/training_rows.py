@@ -24,7 +24,9 @@ from lockstep.features.matrix_columns import ROW
 from lockstep.features.split import group_codes, mixed
 from lockstep.io import read_parquet, sha256_json
 from lockstep.problems.schema import Schema, load_schema
-from lockstep.registry.artifact.disk_cache import keep, read_kept
+from lockstep.registry.artifact.disk_cache import read_cached, write_cached
+from lockstep.registry.artifact.files import ROWS_FILE
+from lockstep.registry.store.names import ROWS_TAG
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,10 +35,6 @@ if TYPE_CHECKING:
 
     Keys = NDArray[np.uint64]
 
-SEEN = "seen_groups.npz"
-"""The file of a model folder that holds them."""
-SEEN_DIGEST = "lockstep.seen_digest"
-"""The tag with their digest."""
 FITTED = ("train", "stop", "choose")
 """The parts that a model is fitted, stopped, calibrated or chosen on."""
 CACHE = Path(".lockstep") / "cache" / "seen"
@@ -53,7 +51,7 @@ _NOT_CONTENT = ("id", "group", "part", "truth")
 
 
 @dataclass(frozen=True)
-class Seen:
+class TrainingRows:
     """Sorted keys of the groups that were seen, and what a key is made of: others are compared with the like only."""
 
     keys: Keys
@@ -70,16 +68,16 @@ class Seen:
 # ---------------------------------------------------------------- what a row is known by
 
 
-def row_keys(table: pd.DataFrame, schema: Schema) -> Seen:
+def row_keys(table: pd.DataFrame, schema: Schema) -> TrainingRows:
     """Return every row's key, in the table's order, and what it is made of."""
     if (name := _telling_group(table, schema)) is not None:
         kind = "number" if table[name].dtype.kind in "iu" else "text"
-        return Seen(
+        return TrainingRows(
             group_codes(table, schema) >> np.uint64(_DROPPED_BITS), f"group {name} ({kind})"
         )
     columns = [c.name for c in schema.columns.values() if c.kind not in _NOT_CONTENT]
     keys = _content_keys(table[columns]) >> np.uint64(_DROPPED_BITS)
-    return Seen(keys, f"content of {', '.join(columns)}")
+    return TrainingRows(keys, f"content of {', '.join(columns)}")
 
 
 def _telling_group(table: pd.DataFrame, schema: Schema) -> str | None:
@@ -108,7 +106,7 @@ def _content_keys(table: pd.DataFrame) -> Keys:
 # ---------------------------------------------------------------- as bytes
 
 
-def to_bytes(seen: Seen) -> bytes:
+def to_bytes(seen: TrainingRows) -> bytes:
     """Return a set as a compressed NumPy file: the gaps between sorted keys, no pickle."""
     written = io.BytesIO()
     gaps = np.diff(seen.keys, prepend=np.uint64(0))
@@ -116,15 +114,15 @@ def to_bytes(seen: Seen) -> bytes:
     return written.getvalue()
 
 
-def from_bytes(content: bytes) -> Seen:
+def from_bytes(content: bytes) -> TrainingRows:
     """Read a set; what is none, or holds a pickle, is a DataError."""
     try:
         gaps, identity = arrays_of(content, "gaps", "identity")
     except DataError as error:
-        raise DataError(f"its {SEEN} {error}") from error
+        raise DataError(f"its {ROWS_FILE} {error}") from error
     if gaps.dtype != np.uint64 or gaps.ndim != 1 or identity.dtype.kind != "U" or identity.ndim:
-        raise DataError(f"its {SEEN} holds something else")
-    return Seen(np.cumsum(gaps, dtype=np.uint64), str(identity))
+        raise DataError(f"its {ROWS_FILE} holds something else")
+    return TrainingRows(np.cumsum(gaps, dtype=np.uint64), str(identity))
 
 
 def arrays_of(content: bytes, *names: str) -> list[NDArray[Any]]:
@@ -136,21 +134,21 @@ def arrays_of(content: bytes, *names: str) -> list[NDArray[Any]]:
         raise DataError(f"is damaged ({type(error).__name__})") from error
 
 
-def read_seen(folder: Path, told: str) -> Seen:
+def read_training_rows(folder: Path, told: str) -> TrainingRows:
     """Read a model folder's set; a DataError says what is wrong with one that is not of the digest it was told."""
-    path = folder / SEEN
+    path = folder / ROWS_FILE
     if not path.is_file():
-        raise DataError(f"its {SEEN} is gone")
+        raise DataError(f"its {ROWS_FILE} is gone")
     seen = from_bytes(path.read_bytes())
     if seen.digest != told:
-        raise DataError(f"its {SEEN} is not the one it was registered with")
+        raise DataError(f"its {ROWS_FILE} is not the one it was registered with")
     return seen
 
 
 # ---------------------------------------------------------------- of a training
 
 
-def seen_by_training(root: Path, problem: str, lineage: Lineage) -> Seen | None:
+def rows_of_training(root: Path, problem: str, lineage: Lineage) -> TrainingRows | None:
     """Return what a training of this workspace saw; None where its tidy table or matrices are not here.
 
     Kept by the digest of its data, as all types of a problem see the same.
@@ -173,26 +171,26 @@ def seen_by_training(root: Path, problem: str, lineage: Lineage) -> Seen | None:
         DataError
     ):  # matrices that are not here whole: a copy of the models alone may still be registered
         return None
-    keep(path, to_bytes(seen), MOST_BYTES)
+    write_cached(path, to_bytes(seen), MOST_BYTES)
     return seen
 
 
-def kept_seen(root: Path, told: str) -> Seen | None:
+def cached_training_rows(root: Path, told: str) -> TrainingRows | None:
     """Return the set of this digest where this workspace keeps it."""
     seen = _kept(_place(root, told))
     return seen if seen is not None and seen.digest == told else None
 
 
-def keep_seen(root: Path, seen: Seen) -> None:
+def cache_training_rows(root: Path, seen: TrainingRows) -> None:
     """Keep a set by its digest."""
-    keep(_place(root, seen.digest), to_bytes(seen), MOST_BYTES)
+    write_cached(_place(root, seen.digest), to_bytes(seen), MOST_BYTES)
 
 
 def _place(root: Path, told: str) -> Path:
-    return root / CACHE / f"{sha256_json([SEEN_DIGEST, told])}.npz"
+    return root / CACHE / f"{sha256_json([ROWS_TAG, told])}.npz"
 
 
-def _seen_in(layout: ProblemLayout, schema: Schema) -> Seen:
+def _seen_in(layout: ProblemLayout, schema: Schema) -> TrainingRows:
     """Return the groups of the rows that the matrices of fitting and choosing hold."""
     rows = np.concatenate(
         [read_parquet(layout.matrix(part), [ROW])[ROW].to_numpy() for part in FITTED]
@@ -202,7 +200,7 @@ def _seen_in(layout: ProblemLayout, schema: Schema) -> Seen:
         raise DataError(
             f"{layout.features} was made of another table; run `dvc repro features@{layout.problem}`"
         )
-    return Seen(np.unique(keys.keys[rows]), keys.identity)
+    return TrainingRows(np.unique(keys.keys[rows]), keys.identity)
 
 
 def _identifying(layout: ProblemLayout, schema: Schema) -> pd.DataFrame:
@@ -214,9 +212,9 @@ def _identifying(layout: ProblemLayout, schema: Schema) -> pd.DataFrame:
     return read_parquet(layout.tidy)
 
 
-def _kept(path: Path) -> Seen | None:
+def _kept(path: Path) -> TrainingRows | None:
     """Return a set that was kept; None where it wasn't, or was damaged since."""
-    content = read_kept(path)
+    content = read_cached(path)
     try:
         return None if content is None else from_bytes(content)
     except DataError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lockstep.errors import RegistryError, UsageError
 from lockstep.registry.record.events import Event, Step, Turn, Who, to_undo, turns
@@ -22,8 +22,26 @@ from lockstep.registry.store.names import check_stage, check_version, shortened
 from lockstep.registry.store.versions import Version, check_has_files
 
 if TYPE_CHECKING:
-    from lockstep.promotion.gate_report import Gate
     from lockstep.registry.store.connection import Client
+
+
+class Gate(Protocol):
+    """A verdict on a version, as a move takes it along."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether the move is forbidden."""
+
+    @property
+    def refusal(self) -> str:
+        """Why, in one line, and how to override it."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the move's event keeps."""
+
+    def check_still(self, model: Model, number: int) -> None:
+        """Raise RegistryError if the verdict is about another version or champion than the move."""
 
 
 @dataclass(frozen=True)

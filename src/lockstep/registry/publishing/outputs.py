@@ -15,7 +15,7 @@ from lockstep.dvc.lineage import TRAIN_STAGE, Lineage, kept_inputs, lineage
 from lockstep.errors import ArtifactError, DataError
 from lockstep.io import read_json, sha256_file
 from lockstep.problems.schema import Schema, load_schema
-from lockstep.registry.artifact.training_rows import Seen, seen_by_training
+from lockstep.registry.artifact.training_rows import TrainingRows, rows_of_training
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Outputs:
         return kept_inputs(self.root, self.lineage)
 
     @cached_property
-    def seen(self) -> Seen | None:
+    def training_rows(self) -> TrainingRows | None:
         """The groups it was fitted or tuned on; None where its data are not in this workspace."""
-        return seen_by_training(self.root, self.problem, self.lineage)
+        return rows_of_training(self.root, self.problem, self.lineage)
 
     @property
     def plots(self) -> list[Path]:

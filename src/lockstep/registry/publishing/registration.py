@@ -2,26 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlflow.exceptions import MlflowException
 
+from lockstep.config.gates import Gates
 from lockstep.errors import RegistryError
 from lockstep.registry.record.journal import EVENT_TAG
 from lockstep.registry.record.recovery import open_journal
-from lockstep.registry.record.registered_models import Model
-from lockstep.registry.store.connection import translating_mlflow_errors
+from lockstep.registry.store.connection import Client, translating_mlflow_errors
 from lockstep.registry.store.names import STAGE_TAG
 from lockstep.registry.store.versions import Version, version_from
 
 if TYPE_CHECKING:
+    from lockstep.registry.publishing.outputs import Outputs
     from lockstep.registry.record.events import Who
-    from lockstep.registry.store.connection import Client
+
+
+@dataclass(frozen=True)
+class Published:
+    """A model's place in the registry.
+
+    ``version`` is None for a run that registers nothing; ``refused`` says why the policy refused the model.
+    """
+
+    name: str
+    version: int | None
+    stage: str
+    run_id: str
+    digest: str
+    new: bool
+    refused: str = ""
+
+    @property
+    def line(self) -> str:
+        """One line for people: name, version, stage, new or known."""
+        if self.refused:
+            return f"{self.name}  not registered: {self.refused}  run {self.run_id}"
+        what = "new" if self.new else "known"
+        if self.version is None:
+            return f"{self.name}  not registered  run {self.run_id}  {what}"
+        return f"{self.name}  version {self.version}  {self.stage}  {what}"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Why a trained model gets no version (empty: it may), and the versions it was compared with."""
+
+    refused: str
+    among: frozenset[int]
+
+
+Decide = Callable[[Client, str, "Outputs", str, Mapping[str, Gates]], Decision]
+"""Decides about a trained model: given the client, the model's name, its outputs, its run and the gates."""
 
 
 class OthersCame(RegistryError):
-    """The versions of a model are not those any more that another was judged against."""
+    """The model's versions changed after another model was compared with them."""
 
 
 def register_version(
@@ -37,8 +76,8 @@ def register_version(
 ) -> tuple[Version, bool]:
     """Make a version of a logged model on record; return it, and whether it is new.
 
-    A version of the same digest (tag ``lockstep.model_digest``) is returned in its place, unless ``again``.
-    ``among`` are the versions it was judged against; OthersCame where those are not all there are.
+    An existing version of the same digest (tag ``lockstep.model_digest``) is returned instead, unless ``again``.
+    ``among`` are the versions it was compared with; OthersCame if the model has others now.
     """
     ensure_model(client, name)
     with open_journal(client, name, who) as book:
@@ -46,8 +85,11 @@ def register_version(
         twins = [v for v in book.model.versions if v.tag("model_digest") == digest]
         if twins and not again:
             return twins[-1], False
-        if among is not None:
-            _check_among(book.model, among)
+        if among is not None and (changed := {v.version for v in book.model.versions} ^ {*among}):
+            numbers = ", ".join(map(str, sorted(changed)))
+            raise OthersCame(
+                f"version {numbers} of {name} came or went while a new model was judged"
+            )
         details = {"model_digest": digest, "run_id": run_id}
         if sums := tags.get("lockstep.sums_digest"):
             details["sums_digest"] = sums
@@ -64,15 +106,6 @@ def register_version(
         if stage != "None":
             book.settle()
         return version_from(made), True
-
-
-def _check_among(model: Model, judged: Collection[int]) -> None:
-    there = {version.version for version in model.versions}
-    if there != set(judged):
-        told = ", ".join(map(str, sorted(there ^ set(judged))))
-        raise OthersCame(
-            f"version {told} of {model.name} came or went while a new model was judged"
-        )
 
 
 def ensure_model(client: Client, name: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,19 +16,17 @@ from mlflow.models import Model
 
 from lockstep.io import sha256_json
 from lockstep.registry.artifact.packaging import Flavor, Package
+from lockstep.registry.store.connection import Client, request_limits
+from lockstep.registry.store.names import BYTES_TAG, SUMS_TAG
+from lockstep.registry.store.queries import Logged
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
     from lockstep.registry.store.connection import Client
 
-ARTIFACT_BYTES = "lockstep.artifact_bytes"
-"""The tag of a logged model that says how long its model.skops is: a listing then shows where it was cut off."""
-SUMS_DIGEST = "lockstep.sums_digest"
-"""The tag of a logged model and its versions with the digest of the list of its files' sums."""
 BATCH = 1000
 PARAMS_BATCH = 100
-_TIMEOUT, _RETRIES = "MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 
 @dataclass(frozen=True)
@@ -53,14 +50,6 @@ class Record:
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     series: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     parts: dict[str, DataPart] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Logged:
-    """The ids of a run and of the model in it."""
-
-    run_id: str
-    model_id: str | None
 
 
 def log_run(
@@ -97,22 +86,6 @@ def log_run(
 
 
 @contextmanager
-def asked(timeout: int | None = None, retries: int = 0) -> Iterator[None]:
-    """Bound how long and how often MLflow asks a server within the block: it reads both at every request."""
-    bounds = {_RETRIES: str(retries), **({_TIMEOUT: str(timeout)} if timeout else {})}
-    before = {name: os.environ.get(name) for name in bounds}
-    os.environ.update(bounds)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
 def _hurried_on_failure(patience: ExitStack) -> Iterator[None]:
     """After a failure leave only a moment for marking the run FAILED: a server that hangs was waited for already.
 
@@ -121,31 +94,8 @@ def _hurried_on_failure(patience: ExitStack) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        patience.enter_context(asked(timeout=2))
+        patience.enter_context(request_limits(timeout=2))
         raise
-
-
-def find_run(client: Client, experiment_id: str, tags: dict[str, str | None]) -> Logged | None:
-    """Return the finished run with these tags (None: without that tag), and its model.
-
-    Runs that a crash left open are marked FAILED on the way.
-    """
-    condition = " and ".join(
-        f"tags.`{key}` = '{value}'" for key, value in tags.items() if value is not None
-    )
-    found = client.search_runs([experiment_id], condition, order_by=["attributes.start_time DESC"])
-    mine = [
-        run for run in found if all(run.data.tags.get(key) == value for key, value in tags.items())
-    ]
-    for run in mine:
-        if run.info.status == "RUNNING":
-            client.set_terminated(run.info.run_id, "FAILED")
-    finished = next((run.info.run_id for run in mine if run.info.status == "FINISHED"), None)
-    if finished is None:
-        return None
-    outputs = client.get_run(finished).outputs
-    models = outputs.model_outputs if outputs else []
-    return Logged(finished, models[0].model_id if models else None)
 
 
 def flattened(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -170,14 +120,14 @@ def _log_model(record: Record, packed: Package) -> str:
         artifact_path=None,
         name="model",
         flavor=flavor,
-        tags=record.tags | {ARTIFACT_BYTES: str(len(packed.content))},
+        tags=record.tags | {BYTES_TAG: str(len(packed.content))},
         model_type=packed.card["type"],
         serialization_format="skops",
         # Its example was predicted already, as one of the golden rows.
         validate_serving_input=False,
     )
     # Known only now: MLmodel, one of the files, names the model's id.
-    mlflow.set_logged_model_tags(info.model_id, {SUMS_DIGEST: flavor.sums_digest})
+    mlflow.set_logged_model_tags(info.model_id, {SUMS_TAG: flavor.sums_digest})
     return str(info.model_id)
 
 

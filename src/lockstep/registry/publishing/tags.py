@@ -1,4 +1,4 @@
-"""What a training's run and its version are tagged with, all of it read from the outputs."""
+"""The tags of a training's run and of its version, read from the outputs."""
 
 from __future__ import annotations
 
@@ -9,37 +9,23 @@ from lockstep.config.params import training_key
 from lockstep.decision.policies import costs_in
 from lockstep.dvc.lineage import TRAIN_STAGE
 from lockstep.io import sha256_json
-from lockstep.registry.artifact.training_rows import SEEN_DIGEST
 from lockstep.registry.publishing.destinations import dvc_experiment
-from lockstep.registry.publishing.runs import SUMS_DIGEST
+from lockstep.registry.store.names import EXPERIMENT_TAG, ROWS_TAG, SUMS_TAG
 
 if TYPE_CHECKING:
     from lockstep.registry.publishing.outputs import Outputs
     from lockstep.registry.store.connection import Client
 
-DIGEST, STAGE, PROBLEM, TYPE = (
-    "lockstep.model_digest",
-    "lockstep.stage",
-    "lockstep.problem",
-    "lockstep.type",
-)
-EXPERIMENT = "lockstep.experiment"
-CLOSURE, INPUTS_DIGEST = "lockstep.closure_digest", "lockstep.inputs_digest"
-RETRAIN = "lockstep.retrain"
-"""The tag of a version that a retrain made, and of its run: the id of the retrain's own run."""
-COMMITTED_AS = "lockstep.committed_as"
-"""A dirty version's tag with the commit in which its inputs were found later."""
-
 
 def run_tags(outputs: Outputs) -> dict[str, str]:
-    """Return what a run is tagged with: the version's own tags, and where it was made, named alike by every caller."""
+    """Return the tags of a run: those of its version, and where it was made."""
     experiment = dvc_experiment()
     key = training_key(outputs.problem, outputs.type)
     commit = {"mlflow.source.git.commit": outputs.lineage.commit} if outputs.lineage.known else {}
     return {
         **version_tags(outputs),
-        **({SEEN_DIGEST: outputs.seen.digest} if outputs.seen else {}),
-        **({EXPERIMENT: experiment} if experiment else {}),
+        **({ROWS_TAG: outputs.training_rows.digest} if outputs.training_rows else {}),
+        **({EXPERIMENT_TAG: experiment} if experiment else {}),
         **commit,
         "mlflow.source.name": f"{TRAIN_STAGE}@{key}",
         "mlflow.source.type": "PROJECT",
@@ -47,7 +33,7 @@ def run_tags(outputs: Outputs) -> dict[str, str]:
 
 
 def version_tags(outputs: Outputs) -> dict[str, str]:
-    """Return the tags a version carries, all below ``lockstep.``."""
+    """Return the tags of a version, all below ``lockstep.``."""
     card = outputs.card
     plain: dict[str, Any] = {
         "problem": outputs.problem,
@@ -73,17 +59,17 @@ def version_tags(outputs: Outputs) -> dict[str, str]:
 
 
 def class_tags(card: dict[str, Any]) -> dict[str, str]:
-    """Return the classes of a multiclass model and the costs that decide among them, if any do, as JSON."""
+    """Return the classes of a multiclass model and the costs by which it decides, if any, as JSON."""
     costs = costs_in(card)
-    told = {"classes": card["classes"], **({"costs": costs} if costs else {})}
+    content = {"classes": card["classes"], **({"costs": costs} if costs else {})}
     return {
         key: json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        for key, value in told.items()
+        for key, value in content.items()
     }
 
 
 def data_tags(outputs: Outputs) -> dict[str, str]:
-    """Return what the data set is called, where it came from, and DVC's hash of its raw files."""
+    """Return the name of the data set, its source, and DVC's hash of its raw files."""
     lineage = outputs.lineage
     return {
         "dataset": outputs.problem,
@@ -93,6 +79,6 @@ def data_tags(outputs: Outputs) -> dict[str, str]:
 
 
 def noted_tags(client: Client, model_id: str) -> dict[str, str]:
-    """Return the tags by which a version's files are checked, as they were noted with the logged model."""
+    """Return the tags by which a version's files are checked, as noted on the logged model."""
     noted = client.get_logged_model(model_id).tags
-    return {key: noted[key] for key in (SUMS_DIGEST, SEEN_DIGEST) if key in noted}
+    return {key: noted[key] for key in (SUMS_TAG, ROWS_TAG) if key in noted}

@@ -25,7 +25,7 @@ from lockstep.registry.record.events import (
     ended,
     head_tag,
 )
-from lockstep.registry.record.locking import Held, user_name
+from lockstep.registry.record.locking import HeldLock, user_name
 from lockstep.registry.record.pointers import settle
 from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store.connection import translating_mlflow_errors
@@ -47,7 +47,7 @@ class Journal:
     client: Client
     model: Model
     who: Who
-    lock: Held | None = None
+    lock: HeldLock | None = None
     mended: tuple[Event, ...] = ()
     """The events that a crash had left open and this journal ended first."""
 

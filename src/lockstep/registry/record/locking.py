@@ -73,7 +73,7 @@ class Lock:
 
 
 @dataclass
-class Held:
+class HeldLock:
     """A lock that this process holds; ``since`` is the moment, by its own clock, of its last sign of life."""
 
     client: Client
@@ -100,7 +100,7 @@ class Held:
 
 
 @contextmanager
-def held(client: Client, name: str) -> Iterator[Held]:
+def lock_model(client: Client, name: str) -> Iterator[HeldLock]:
     """Hold a registered model within the block, waiting for its turn; RegistryError after ``PATIENCE`` seconds."""
     with ExitStack() as stack:
         if path := _local_file(client.tracking_uri):
@@ -108,7 +108,7 @@ def held(client: Client, name: str) -> Iterator[Held]:
         token = uuid4().hex
         _take(client, name, token)
         stack.push(lambda error, *_: _let_go(client, name, token, failing=error is not None))
-        yield Held(client, name, token, time.monotonic())
+        yield HeldLock(client, name, token, time.monotonic())
 
 
 def find_lock(client: Client, name: str) -> Lock | None:

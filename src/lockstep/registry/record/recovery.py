@@ -14,7 +14,7 @@ from lockstep.registry.record.journal import (
     check_intact,
     default_who,
 )
-from lockstep.registry.record.locking import held
+from lockstep.registry.record.locking import lock_model
 from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store.versions import Version
 
@@ -28,7 +28,7 @@ ADOPTED_AT_ONCE = 50
 @contextmanager
 def open_journal(client: Client, name: str, who: Who | None = None) -> Iterator[Journal]:
     """Hold a model within the block, its record whole: what a crash left open is ended first."""
-    with held(client, name) as lock:
+    with lock_model(client, name) as lock:
         book = Journal(client, get_model(client, name), who or default_who(), lock)
         check_intact(book.model)
         book.mended = tuple(finish(book))

@@ -1,4 +1,4 @@
-"""The connection to MLflow: a client of the configured store, and what its errors mean."""
+"""The connection to MLflow: a client of the configured store, and what MLflow's errors mean."""
 
 from __future__ import annotations
 
@@ -32,150 +32,151 @@ if TYPE_CHECKING:
     from requests import PreparedRequest
 
 StoreError = (MlflowException, requests.RequestException)
-"""What MLflow's calls raise where the store refuses or cannot be reached."""
+"""What MLflow's calls raise when the store refuses or cannot be reached."""
 _CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+_TIMEOUT, _RETRIES = "MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 _POINTED: list[str] = []
-"""The stores that the blocks of ``fluent`` that are open point at, the innermost last."""
-_MEANINGS = (  # what MLflow wraps in a page of SQL or of connection pools, and the way out
-    ("database or disk is full", "the disk of its database is full; free some space"),
-    ("readonly database", "its database is read-only; make it writable for this user"),
-    (
-        "error code 401",
-        "it wants other credentials; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
-    ),
-    (
-        "error code 403",
-        "this user may not do that there; ask whoever runs the server for the permission",
-    ),
-    ("timed out", "it stopped answering; look at the server's log, or start it again"),
-    (
-        "too many 5",
-        "it answers with an error of its own (500 or the like); look at the server's log, or start it again",
-    ),
-    ("Connection refused", "it takes no connections any more; start the server again"),
-    (
-        "Connection aborted",
-        "it broke the connection off; look at the server's log, or start it again",
-    ),
-    (
-        "disk I/O error",
-        "its database cannot be written (a full disk, a quota, a damaged disk); make room for it",
-    ),
+"""The stores that the open blocks of ``fluent`` point at, the innermost last."""
+_OTHER_CREDENTIALS = (
+    "it wants other credentials; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 )
+_LOOK = "look at the server's log, or start it again"
+_MEANINGS = {  # part of a message that MLflow wraps in a page of SQL: its meaning and the fix
+    "database or disk is full": "the disk of its database is full; free some space",
+    "readonly database": "its database is read-only; make it writable for this user",
+    "error code 401": _OTHER_CREDENTIALS,
+    "error code 403": "this user may not do that there; ask whoever runs the server for the permission",
+    "timed out": f"it stopped answering; {_LOOK}",
+    "too many 5": f"it answers with an error of its own (500 or the like); {_LOOK}",
+    "Connection refused": "it takes no connections any more; start the server again",
+    "Connection aborted": f"it broke the connection off; {_LOOK}",
+    "disk I/O error": "its database cannot be written (a full disk, a quota, a damaged disk); make"
+    " room for it",
+}
 
 
 def connect(settings: Settings, root: Path) -> Client:
-    """Return a client of the configured store, checked to be there; RegistryError in one line otherwise.
+    """Return a client of the configured store; RegistryError if the store cannot be used.
 
-    A local database is initialised once, under a lock, and follows a workspace that was moved.
+    A local database is initialised once, under a lock, and repaired after its folder was moved.
     """
     uri = resolve_uri(settings, root)
     if uri.startswith(SQLITE):
         prepare_sqlite(Path(uri.removeprefix(SQLITE)), main_tree(root))
     elif is_http(uri):
         check_server(uri, settings)
-    _hand_credentials(settings)
+    for name in _CREDENTIALS:  # of .env: MLflow reads its environment only
+        if name in settings.environment:
+            os.environ[name] = settings.environment[name]
     try:
         client = Client(tracking_uri=uri)
-        client.get_experiment("0") if not is_http(uri) else None
+        if not is_http(uri):
+            client.get_experiment("0")
     except MlflowException as error:
         raise RegistryError(f"{without_password(uri)} cannot be used: {one_line(error)}") from error
     return client
 
 
 def check_server(uri: str, settings: Settings) -> None:
-    """Ask a server for its health; one that refuses, hangs, fails or is locked is a RegistryError in time."""
+    """Ask a server for its health; RegistryError if it refuses, hangs, fails or wants a login."""
     source = settings.source_of("tracking_uri")
-    told = f"tracking server {without_password(uri)} (from {source})"
-    half = settings.timeout_seconds / 2
+    server = f"tracking server {without_password(uri)} (from {source})"
     try:
-        answer = requests.get(
-            f"{uri.rstrip('/')}/health",
-            timeout=(half, half),
-            auth=_auth(settings),
-            allow_redirects=False,
-            stream=True,
-        )
-        answer.close()
+        status = _get(f"{uri.rstrip('/')}/health", settings, stream=True).status_code
     except requests.exceptions.Timeout:
         raise RegistryError(
-            f"{told} did not answer within {settings.timeout_seconds:g} s; start it or correct the address"
+            f"{server} did not answer within {settings.timeout_seconds:g} s; start it or correct"
+            " the address"
         ) from None
     except (requests.exceptions.RequestException, ValueError) as error:
-        reason = (
-            "refused the connection"
-            if "refused" in str(error)
-            else f"cannot be reached ({_cause(error)})"
-        )
+        refused = "refused" in str(error)
+        reason = "refused the connection" if refused else f"cannot be reached ({_cause(error)})"
         start = f"start it (`mlflow server --port {urlsplit(uri).port or 5000}`)"
-        raise RegistryError(f"{told} {reason}; {start} or correct the address") from None
-    if answer.status_code in (401, 403):
-        raise RegistryError(
-            f"{told} wants other credentials; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-        )
-    if answer.status_code >= 500:
-        raise RegistryError(
-            f"{told} answers {answer.status_code}; look at the server's log and run again"
-        )
+        raise RegistryError(f"{server} {reason}; {start} or correct the address") from None
+    if status in (401, 403):
+        raise RegistryError(f"{server} {_OTHER_CREDENTIALS.removeprefix('it ')}")
+    if status >= 500:
+        raise RegistryError(f"{server} answers {status}; look at the server's log and run again")
 
 
 def server_version(uri: str, settings: Settings) -> str:
-    """Return what a server says it is a version of; empty where it does not say."""
-    address, half = f"{uri.rstrip('/')}/version", settings.timeout_seconds / 2
+    """Return the version that a server names; empty if it names none."""
     try:
-        answer = requests.get(
-            address, timeout=(half, half), auth=_auth(settings), allow_redirects=False
-        )
+        answer = _get(f"{uri.rstrip('/')}/version", settings)
     except (requests.exceptions.RequestException, ValueError):
         return ""
     return answer.text if re.fullmatch(r"[\w.+-]{1,40}", answer.text) and answer.ok else ""
 
 
+def _get(address: str, settings: Settings, stream: bool = False) -> requests.Response:
+    half = settings.timeout_seconds / 2
+    with requests.get(
+        address,
+        timeout=(half, half),
+        auth=_auth(settings),
+        allow_redirects=False,
+        stream=stream,
+    ) as answer:
+        return answer
+
+
 def _auth(settings: Settings) -> Callable[[PreparedRequest], PreparedRequest] | None:
-    """Return what gives a request the credentials that MLflow's own requests carry; None where there are none."""
+    """Return what adds the credentials that MLflow's own requests carry; None if there are none."""
     user, password, token = (settings.environment.get(name, "") for name in _CREDENTIALS)
     if user:
         return HTTPBasicAuth(user, password)
-    return (lambda request: _with_token(request, token)) if token else None
 
+    def add_token(request: PreparedRequest) -> PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {token}"
+        return request
 
-def _with_token(request: PreparedRequest, token: str) -> PreparedRequest:
-    request.headers["Authorization"] = f"Bearer {token}"
-    return request
+    return add_token if token else None
 
 
 def _cause(error: Exception) -> str:
-    """Name the innermost cause of a requests error in a few words."""
     inner: BaseException = error
     while inner.__cause__ or inner.__context__:
         inner = inner.__cause__ or inner.__context__ or inner
     return " ".join(str(inner).split())[:120]
 
 
+@contextmanager
+def translating_mlflow_errors() -> Iterator[None]:
+    """Raise RegistryError with one line for an error of MLflow's."""
+    try:
+        yield
+    except MlflowException as error:
+        if meaning := _meaning_of(error):
+            raise RegistryError(f"the registry refused: {meaning}") from error
+        line = visible(" ".join(str(error).split()))
+        line = line if len(line) < 300 else line[:300] + "…"
+        fix = "check MLFLOW_TRACKING_URI and the server, then run the command again"
+        raise RegistryError(f"the registry refused: {line}; {fix}") from error
+
+
 def one_line(error: Exception) -> str:
-    """Return an error's message as one line, with the fix where it is known."""
-    return meaning_of(error) or " ".join(str(error).split())[:400]
+    """Return an error's message as one line, with the fix if it is known."""
+    return _meaning_of(error) or " ".join(str(error).split())[:400]
 
 
-def meaning_of(error: Exception) -> str:
-    """Return what an error of MLflow's means, with the fix; empty where that is not known."""
+def _meaning_of(error: Exception) -> str:
     text = " ".join(str(error).split())
-    return next((meaning for sign, meaning in _MEANINGS if sign in text), "")
+    return next((meaning for sign, meaning in _MEANINGS.items() if sign in text), "")
 
 
 def raise_interrupt(error: BaseException) -> None:
-    """Raise the Ctrl-C that an error hides: a store cut off in mid-write may fail once more while MLflow tidies up."""
-    before: list[BaseException | None] = [error]
-    while before:
-        one = before.pop()
-        if isinstance(one, KeyboardInterrupt):
-            raise one
-        if one is not None:
-            before += [one.__cause__, one.__context__]
+    """Raise the Ctrl-C behind an error: MLflow may fail once more while it cleans up after it."""
+    causes: list[BaseException | None] = [error]
+    while causes:
+        cause = causes.pop()
+        if isinstance(cause, KeyboardInterrupt):
+            raise cause
+        if cause is not None:
+            causes += [cause.__cause__, cause.__context__]
 
 
 def experiment_id(client: Client, uri: str, root: Path, name: str) -> str:
-    """Return the id of an experiment, made where it is missing, its artifacts anchored at the store."""
+    """Return the id of an experiment, created if missing with its artifacts beside the store."""
     found = client.get_experiment_by_name(name)
     if found is None:
         folder = artifact_root(uri, root)
@@ -197,9 +198,9 @@ def experiment_id(client: Client, uri: str, root: Path, name: str) -> str:
 
 @contextmanager
 def fluent(uri: str) -> Iterator[None]:
-    """Point MLflow's global functions at ``uri`` within the block, and leave no trace in the environment.
+    """Point MLflow's global functions at ``uri`` within the block; the environment stays as it is.
 
-    A block within another gives back what that one set.
+    Blocks may be nested.
     """
     before = os.environ.get("MLFLOW_TRACKING_URI")
     _POINTED.append(uri)
@@ -213,22 +214,17 @@ def fluent(uri: str) -> Iterator[None]:
             os.environ["MLFLOW_TRACKING_URI"] = before
 
 
-def _hand_credentials(settings: Settings) -> None:
-    """Give MLflow, which reads its environment only, the credentials that .env may hold."""
-    for name in _CREDENTIALS:
-        if name in settings.environment:
-            os.environ[name] = settings.environment[name]
-
-
 @contextmanager
-def translating_mlflow_errors() -> Iterator[None]:
-    """Turn a refusal of MLflow into one line of ours."""
+def request_limits(timeout: int | None = None, retries: int = 0) -> Iterator[None]:
+    """Limit how long (seconds) and how often MLflow asks a server within the block."""
+    limits = {_RETRIES: str(retries), **({_TIMEOUT: str(timeout)} if timeout else {})}
+    before = {name: os.environ.get(name) for name in limits}
+    os.environ.update(limits)
     try:
         yield
-    except MlflowException as error:
-        if meaning := meaning_of(error):
-            raise RegistryError(f"the registry refused: {meaning}") from error
-        line = visible(" ".join(str(error).split()))
-        shown = line if len(line) < 300 else line[:300] + "…"
-        fix = "check MLFLOW_TRACKING_URI and the server, then run the command again"
-        raise RegistryError(f"the registry refused: {shown}; {fix}") from error
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

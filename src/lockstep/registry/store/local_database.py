@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from filelock import FileLock
 
@@ -14,8 +15,8 @@ from lockstep.io import whole_file
 from lockstep.registry.store.uris import ARTIFACTS, SQLITE
 
 _PATIENCE = 20.0
-
-
+"""Seconds that sqlite waits for another process."""
+_PUBLISH_AGAIN = "run `dvc repro register`, which publishes the workspace's models again"
 _LOCATIONS = (  # every column of MLflow's schema that holds an absolute artifact location
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -26,7 +27,7 @@ _LOCATIONS = (  # every column of MLflow's schema that holds an absolute artifac
 
 
 def prepare_sqlite(database: Path, lock_root: Path) -> None:
-    """Initialise a database that is not there yet and correct its locations if it was moved."""
+    """Initialise a missing database; correct the locations in one that was moved."""
     if database.is_dir():
         raise RegistryError(
             f"{database} is a folder where MLflow's database should be; move it away"
@@ -44,7 +45,7 @@ def prepare_sqlite(database: Path, lock_root: Path) -> None:
 
 @contextmanager
 def _lock(root: Path) -> Iterator[None]:
-    """Hold the workspace's store lock: parallel initialisations would break a database for good."""
+    """Hold the workspace's store lock: parallel initialisations destroy a database."""
     path = root / ".lockstep" / "store.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path):
@@ -52,7 +53,6 @@ def _lock(root: Path) -> Iterator[None]:
 
 
 def _initialise(database: Path) -> None:
-    """Create the database whole or not at all; takes a few seconds once."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     with whole_file(database) as part:
@@ -61,23 +61,22 @@ def _initialise(database: Path) -> None:
 
 
 def _check_not_emptied(database: Path) -> None:
-    """Refuse to take a file of no bytes for a new store while there are artifacts: it was emptied by accident."""
+    """Refuse an empty file beside artifacts: it is no new store, it was emptied by accident."""
     if not database.is_file() or database.stat().st_size:
         return
     artifacts = database.parent / ARTIFACTS
     if any(path.is_file() for path in artifacts.rglob("*")):
         raise RegistryError(
-            f"{database} is empty (0 bytes) while {artifacts} holds artifacts: the record of runs, versions and "
-            "stages is gone; put a backup in its place, or remove it and run `dvc repro register`, which "
-            "publishes the workspace's models again"
+            f"{database} is empty (0 bytes) while {artifacts} holds artifacts: the record of runs,"
+            f" versions and stages is gone; put a backup in its place, or remove it and {_PUBLISH_AGAIN}"
         )
 
 
 def check_sqlite(database: Path) -> None:
-    """Refuse what is no whole MLflow database; a transaction that a killed process left open is rolled back."""
+    """Refuse what is no complete MLflow database; roll back what a killed process left open."""
     try:
-        # Only who may write can roll back; for a database that is read-only sqlite takes rw for ro.
-        uri = f"file:{_quoted(database)}?mode=rw"
+        # Rolling back needs write access; sqlite opens a read-only database with rw as ro.
+        uri = f"file:{quote(str(database))}?mode=rw"
         with closing(sqlite3.connect(uri, uri=True, timeout=_PATIENCE)) as connection:
             connection.execute("SELECT version_num FROM alembic_version").fetchone()
             connection.execute("SELECT 1 FROM registered_models LIMIT 1").fetchone()
@@ -94,35 +93,27 @@ def check_sqlite(database: Path) -> None:
 
 def _damaged(database: Path, reason: str) -> RegistryError:
     return RegistryError(
-        f"{database} is no complete MLflow database ({reason}); put a backup in its place, or move it aside "
-        "and run `dvc repro register`, which publishes the workspace's models again"
+        f"{database} is no complete MLflow database ({reason}); put a backup in its place, or move"
+        f" it aside and {_PUBLISH_AGAIN}"
     )
-
-
-def _quoted(path: Path) -> str:
-    from urllib.parse import quote
-
-    return quote(str(path))
 
 
 def moved_from(database: Path) -> list[str]:
-    """Return the artifact roots recorded in a database whose files now lie beside it (moved or copied)."""
+    """Return the recorded artifact roots whose files are now beside the database."""
     here = database.parent / ARTIFACTS
     with closing(sqlite3.connect(database)) as connection:
         rows = connection.execute("SELECT artifact_location FROM experiments").fetchall()
-    parted = [
-        path.rpartition(f"/{ARTIFACTS}/") for (path,) in rows if path and f"/{ARTIFACTS}/" in path
-    ]
-    elsewhere = [
-        (f"{head}/{ARTIFACTS}", rest) for head, _, rest in parted if Path(head) != database.parent
-    ]
-    return sorted(
-        {root for root, rest in elsewhere if root.startswith("/") and (here / rest).is_dir()}
-    )
+    roots = set()
+    for (location,) in rows:
+        parent, found, rest = (location or "").rpartition(f"/{ARTIFACTS}/")
+        moved = found and parent.startswith("/") and Path(parent) != database.parent
+        if moved and (here / rest).is_dir():
+            roots.add(f"{parent}/{ARTIFACTS}")
+    return sorted(roots)
 
 
 def repair_locations(database: Path) -> None:
-    """Point every recorded artifact location below a vanished root to the folder beside the database."""
+    """Point every recorded artifact location below a moved root to the folder beside the database."""
     here = str(database.parent / ARTIFACTS)
     with closing(sqlite3.connect(database, timeout=_PATIENCE)) as connection, connection:
         for old in moved_from(database):

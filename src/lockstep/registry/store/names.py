@@ -8,69 +8,66 @@ from lockstep.console import check_plain, visible
 from lockstep.errors import RegistryError, UsageError, unknown
 
 STAGES = ("None", "Staging", "Production", "Archived")
-"""Where a version can stand; its stage IS the tag of this name, MLflow's own stages are never read."""
-
-
-STAGE_TAG = "lockstep.stage"
-
-
 TAG_PREFIX = "lockstep."
-
-
+STAGE_TAG = "lockstep.stage"
+"""A version's stage; MLflow's own stages are never read."""
+DIGEST_TAG, TYPE_TAG, PROBLEM_TAG = "lockstep.model_digest", "lockstep.type", "lockstep.problem"
+EXPERIMENT_TAG = "lockstep.experiment"
+CLOSURE_TAG, INPUTS_TAG = "lockstep.closure_digest", "lockstep.inputs_digest"
+RETRAIN_TAG = "lockstep.retrain"
+"""On a version that a retrain made, and on its run: the id of the retrain's own run."""
+COMMITTED_TAG = "lockstep.committed_as"
+"""On a dirty version: the commit in which its inputs were found later."""
+ROWS_TAG = "lockstep.seen_digest"
+"""The digest of the training rows."""
+SUMS_TAG = "lockstep.sums_digest"
+"""On a logged model and its versions: the digest of the list of its files' sums."""
+BYTES_TAG = "lockstep.artifact_bytes"
+"""On a logged model: the size of its model.skops, so that a listing shows a file that was cut off."""
 PRUNED_TAG = "lockstep.pruned"
-"""A version's tag with the number of the event that deleted its files (prune.py)."""
-
-
+"""On a version: the number of the event that deleted its files."""
+PARENT_TAG = "mlflow.parentRunId"
 LOCK_PREFIX = "lockstep.lock."
-"""Registered models of this name are locks on others (locking.py)."""
-
-
+"""Registered models with this prefix are locks on other models."""
 LONGEST_NAME = 200
-"""Characters of a registered model's name: a database column of MLflow's takes 256, and its lock's name is longer."""
-
-
+"""MLflow's database column takes 256 characters, and the name of a model's lock is longer."""
 LONGEST_SHOWN = 60
-
-
 SCRIPT = "python scripts/manage_model_registry.py"
 
 
 class NotRegistered(RegistryError):
-    """The registry answers, and holds no such model, version or run."""
+    """The registry answers, but has no such model, version or run."""
 
 
 def check_stage(stage: str) -> str:
-    """Return ``stage`` when it is one; else say which was meant (stages are case-sensitive)."""
+    """Return ``stage`` if it is one; UsageError with the nearest stage otherwise (case matters)."""
     if stage not in STAGES:
         raise UsageError(unknown("stage", shortened(stage), STAGES))
     return stage
 
 
 def check_version(text: str | int) -> int:
-    """Return a version's number; ``latest``, 0 and text are errors that name the fix."""
+    """Return a version's number; UsageError for ``latest``, 0 and text."""
     if not re.fullmatch(r"0*[1-9][0-9]{0,17}", str(text)):
         raise UsageError(
-            f"version '{shortened(str(text))}' is no version number; give a whole number from 1 up, see list-versions"
+            f"version '{shortened(str(text))}' is no version number; give a whole number from 1 up,"
+            " see list-versions"
         )
     return int(text)
 
 
 def check_name(name: str) -> str:
-    """Return ``name`` when a registered model can have it; else say what is wrong with it."""
+    """Return ``name`` if a registered model can have it; UsageError otherwise."""
     check_plain("the model name", name)
-    if (
-        not name.strip()
-        or set("/:") & set(name)
-        or len(name) > LONGEST_NAME
-        or name.startswith(LOCK_PREFIX)
-    ):
+    forbidden = set("/:") & set(name) or name.startswith(LOCK_PREFIX)
+    if not name.strip() or forbidden or len(name) > LONGEST_NAME:
         raise UsageError(
-            f"'{shortened(name)}' is no registered model's name: those are of 1 to {LONGEST_NAME} characters without "
-            "'/' and ':'; list-models shows all there are"
+            f"'{shortened(name)}' is no registered model's name: those are of 1 to {LONGEST_NAME}"
+            " characters without '/' and ':'; list-models shows all there are"
         )
     return name
 
 
 def shortened(text: str) -> str:
-    """Return text as an error's line can show it: control characters spelt out, cut off where it is long."""
+    """Return text for one line of an error: control characters spelt out, long text cut off."""
     return visible(text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…")

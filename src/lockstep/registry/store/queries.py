@@ -12,7 +12,7 @@ from lockstep.errors import UsageError
 from lockstep.registry.store.connection import Client, translating_mlflow_errors
 from lockstep.registry.store.versions import Version, version_from
 
-PAGE = 200
+PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -70,3 +70,34 @@ def versions_of_run(client: Client, run_id: str) -> list[Version]:
     with translating_mlflow_errors():
         found = pages(client.search_model_versions, filter_string=f"run_id = '{run_id}'")
         return [version_from(raw) for raw in found]
+
+
+@dataclass(frozen=True)
+class Logged:
+    """The ids of a run and of the model logged in it."""
+
+    run_id: str
+    model_id: str | None
+
+
+def find_run(client: Client, experiment_id: str, tags: dict[str, str | None]) -> Logged | None:
+    """Return the finished run with these tags (None: without that tag), and its model.
+
+    Runs that a crash left open are marked FAILED.
+    """
+    condition = " and ".join(
+        f"tags.`{key}` = '{value}'" for key, value in tags.items() if value is not None
+    )
+    found = client.search_runs([experiment_id], condition, order_by=["attributes.start_time DESC"])
+    mine = [
+        run for run in found if all(run.data.tags.get(key) == value for key, value in tags.items())
+    ]
+    for run in mine:
+        if run.info.status == "RUNNING":
+            client.set_terminated(run.info.run_id, "FAILED")
+    finished = next((run.info.run_id for run in mine if run.info.status == "FINISHED"), None)
+    if finished is None:
+        return None
+    outputs = client.get_run(finished).outputs
+    models = outputs.model_outputs if outputs else []
+    return Logged(finished, models[0].model_id if models else None)

@@ -1,4 +1,4 @@
-"""Which tracking store is meant: its URI, checked, and where its artifacts lie."""
+"""Which tracking store is meant: its URI, checked, and where its artifacts are."""
 
 from __future__ import annotations
 
@@ -11,44 +11,33 @@ from lockstep.config.settings import Settings, main_tree
 from lockstep.errors import ConfigError
 
 DATABASE = "mlflow.db"
-
-
 ARTIFACTS = "mlruns"
-
-
 SQLITE = "sqlite:///"
-
-
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-
-
 _SERVER = re.compile(
     r"(?P<scheme>https?)(?::|[:;.,]?[/\\]+)[/\\]*(?P<rest>[^/\\:].*)", re.IGNORECASE
 )
-
-
 _HOST_AND_PORT = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*:\d{2,5}(/.*)?")
 
 
 def resolve_uri(settings: Settings, root: Path) -> str:
-    """Return the absolute tracking URI; plain file stores are refused with the way out."""
+    """Return the absolute tracking URI; ConfigError for a file store and for what is no URI."""
     main = main_tree(root)
     uri = settings.tracking_uri or f"{SQLITE}{DATABASE}"
-    told = f"tracking URI '{without_password(uri)}' (from {settings.source_of('tracking_uri')})"
+    where = f"tracking URI '{without_password(uri)}' (from {settings.source_of('tracking_uri')})"
     if meant := meant_uri(uri):
-        raise ConfigError(
-            f"{told} is no URI of a server or database; write {without_password(meant)}"
-        )
+        meant = without_password(meant)
+        raise ConfigError(f"{where} is no URI of a server or database; write {meant}")
     scheme = urlsplit(uri).scheme
     if scheme == "file" or _is_path(uri, main):
         raise ConfigError(
-            f"{told} is a plain file store, which "
-            f"MLflow refuses now; use {SQLITE}{DATABASE} (the default) and move old runs there with "
-            "`mlflow migrate-filestore`"
+            f"{where} is a plain file store, which MLflow refuses now; use {SQLITE}{DATABASE} (the"
+            " default) and move old runs there with `mlflow migrate-filestore`"
         )
     if not scheme or (is_http(uri) and not urlsplit(uri).netloc):
         raise ConfigError(
-            f"{told} is no URI; write http://HOST:PORT for a server, or {SQLITE}{DATABASE} (the default)"
+            f"{where} is no URI; write http://HOST:PORT for a server, or {SQLITE}{DATABASE} (the"
+            " default)"
         )
     if scheme == "sqlite":
         path = uri.removeprefix(SQLITE)
@@ -61,7 +50,10 @@ def resolve_uri(settings: Settings, root: Path) -> str:
 
 
 def meant_uri(uri: str) -> str:
-    """Return the URI a mistyped one seems to mean (colon, slash or letter missing, no scheme); empty for none."""
+    """Return the URI that a mistyped one seems to mean; empty if there is none.
+
+    It knows a wrong or missing colon, slash or letter, and HOST:PORT without a scheme.
+    """
     if _HOST_AND_PORT.fullmatch(uri):
         return f"http://{uri}"
     scheme, parted, rest = uri.partition("://")
@@ -74,21 +66,20 @@ def meant_uri(uri: str) -> str:
 
 
 def _is_path(uri: str, main: Path) -> bool:
-    """Tell whether a text without a scheme (or with a drive's letter) is a folder's name."""
+    """Return whether a text without a scheme, or with a drive's letter, names a folder."""
     if len(scheme := urlsplit(uri).scheme) == 1:
         return True
-    return not scheme and (
-        uri.startswith((".", "/", "~")) or ARTIFACTS in uri or (main / uri).is_dir()
-    )
+    names_folder = uri.startswith((".", "/", "~")) or ARTIFACTS in uri or (main / uri).is_dir()
+    return not scheme and names_folder
 
 
 def is_http(uri: str) -> bool:
-    """Tell whether a tracking URI names a server."""
+    """Return whether a tracking URI names a server."""
     return urlsplit(uri).scheme in ("http", "https")
 
 
 def artifact_root(uri: str, root: Path) -> Path | None:
-    """Return the folder of a database's artifacts: beside it for sqlite; None where a server keeps them."""
+    """Return the folder of a database's artifacts; None if a server keeps them."""
     if uri.startswith(SQLITE):
         return Path(uri.removeprefix(SQLITE)).parent / ARTIFACTS
     is_database = urlsplit(uri).scheme.split("+")[0] in _DATABASES
@@ -96,5 +87,5 @@ def artifact_root(uri: str, root: Path) -> Path | None:
 
 
 def without_password(uri: str) -> str:
-    """Return a URI without the password that it may carry."""
+    """Return a URI with its password, if any, replaced by ``***``."""
     return re.sub(r"(//[^/@:]*):[^/]*@", r"\1:***@", uri)

@@ -20,32 +20,33 @@ class Version:
     run_id: str | None
     source: str
     mirrored: str = field(
-        metadata={"note": "MLflow's own stage; only ever compared to mend the mirror"}
+        metadata={"note": "MLflow's own stage, compared to repair it, never read"}
     )
     tags: dict[str, str]
-    recorded: str | None = field(
-        default=None, metadata={"note": "what the model's record says of its stage"}
-    )
+    recorded: str | None = field(default=None, metadata={"note": "the stage by the model's record"})
 
     @property
     def stage(self) -> str:
-        """The version's stage: by the record, else its tag; one with neither, or another word, stands in None."""
-        told = self.recorded or self.tags.get(STAGE_TAG, "None")
-        return told if told in STAGES else "None"
+        """The version's stage, by the record or else by its tag; None for an unknown word."""
+        stage = self.recorded or self.tags.get(STAGE_TAG, "None")
+        return stage if stage in STAGES else "None"
+
+    @property
+    def title(self) -> str:
+        """The version as messages name it."""
+        return f"{self.name} version {self.version}"
 
     def tag(self, key: str) -> str | None:
-        """Return the value of the tag lockstep.KEY, if it was written."""
+        """Return the value of the tag lockstep.KEY, if it has one."""
         return self.tags.get(TAG_PREFIX + key)
 
     @property
     def scores(self) -> dict[str, float]:
-        """The metrics recorded when it was published, as ``validation_roc_auc``, by name."""
-        parts = ("validation_", "test_")
-        found = {
-            key.removeprefix(TAG_PREFIX): number(value) for key, value in sorted(self.tags.items())
-        }
+        """The metrics recorded when it was published, by name, as ``validation_roc_auc``."""
+        parts = tuple(f"{TAG_PREFIX}{part}_" for part in ("validation", "test"))
+        found = {key: number(text) for key, text in sorted(self.tags.items())}
         return {
-            key: value
+            key.removeprefix(TAG_PREFIX): value
             for key, value in found.items()
             if value is not None and key.startswith(parts)
         }
@@ -62,31 +63,31 @@ class Version:
 
     @property
     def dirty(self) -> bool | None:
-        """Whether a declared input differed from the commit; None where nobody recorded it."""
+        """Whether a declared input differed from the commit; None if nobody recorded it."""
         return was_dirty(self.tag("dirty"))
 
 
-def was_dirty(told: str | None) -> bool | None:
-    """Return what a tag ``dirty`` says; None for ``unknown``, and where there is none."""
-    return {"true": True, "false": False}.get(told or "")
+def was_dirty(text: str | None) -> bool | None:
+    """Return what a tag ``dirty`` says; None for ``unknown`` or no tag."""
+    return {"true": True, "false": False}.get(text or "")
 
 
 def check_has_files(version: Version, stage: str) -> None:
-    """Raise a RegistryError for a version whose files were pruned, where ``stage`` is one that is loaded from."""
+    """Raise RegistryError for a pruned version that is to go to a stage that is loaded from."""
     if version.pruned is not None and stage in ("Staging", "Production"):
         raise RegistryError(f"{pruned_line(version)}; it cannot go to {stage}")
 
 
 def pruned_line(version: Version) -> str:
-    """Say that a version's files were pruned, and how to have the model again."""
+    """Return a line that says that a version's files were pruned, and how to rebuild the model."""
     return (
-        f"the files of {version.name} version {version.version} were pruned (event {version.pruned}); rebuild it: "
+        f"the files of {version.title} were pruned (event {version.pruned}); rebuild it: "
         f"{SCRIPT} reproduce --model-name {version.name} --version {version.version}"
     )
 
 
 def number(text: str | None) -> float | None:
-    """Return the number a tag holds; None where it holds none."""
+    """Return the finite number in a tag; None if it holds none."""
     try:
         value = float(text or "")
     except ValueError:

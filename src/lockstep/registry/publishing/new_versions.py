@@ -1,0 +1,172 @@
+"""A model that the registry lacks: its run, its package and its version."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lockstep.config.settings import Settings
+from lockstep.console import warn
+from lockstep.errors import ArtifactError, RegistryError
+from lockstep.models.artifact import digest_of
+from lockstep.registry.artifact.packaging import Package, package
+from lockstep.registry.artifact.training_rows import to_bytes
+from lockstep.registry.publishing.destinations import experiment_of, model_name, registers
+from lockstep.registry.publishing.outputs import Outputs
+from lockstep.registry.publishing.registration import (
+    Decide,
+    OthersCame,
+    Published,
+    register_version,
+)
+from lockstep.registry.publishing.run_content import record
+from lockstep.registry.publishing.run_files import write_files
+from lockstep.registry.publishing.runs import log_run
+from lockstep.registry.publishing.tags import noted_tags, run_tags, version_tags
+from lockstep.registry.store.connection import Client, fluent, request_limits
+from lockstep.registry.store.names import (
+    CLOSURE_TAG,
+    DIGEST_TAG,
+    EXPERIMENT_TAG,
+    INPUTS_TAG,
+    TAG_PREFIX,
+    TYPE_TAG,
+)
+from lockstep.registry.store.queries import Logged, find_run
+
+_ROUNDS = 10
+"""Times that a model is judged again because others got their versions meanwhile."""
+_SAME_RUN = (DIGEST_TAG, TYPE_TAG, EXPERIMENT_TAG, CLOSURE_TAG, INPUTS_TAG)
+"""Tags that identify a training's run: the same model may come of other inputs."""
+
+
+def publish_new(
+    client: Client,
+    settings: Settings,
+    outputs: Outputs,
+    decide: Decide | None,
+    timings: dict[str, float] | None,
+    again: bool = False,
+) -> Published:
+    """Log a model's run, unless a crash left one without a version, and make its version.
+
+    A version that is made ``again``, in place of a damaged one, gets a new run and is not judged.
+    """
+    name = model_name(settings, outputs.problem, outputs.type)
+    experiment = experiment_of(client, settings, outputs.root, outputs.problem)
+    with fluent(client.tracking_uri):
+        tags = run_tags(outputs)
+        same = {key: tags.get(key) for key in _SAME_RUN}
+        logged = None if again else find_run(client, experiment, same)
+        if logged is None or (settings.log_model and logged.model_id is None):
+            logged = _log(client, experiment, settings, outputs, timings)
+        if logged.model_id is None or not registers(settings):
+            return Published(name, None, "None", logged.run_id, outputs.digest, new=True)
+        if again or decide is None:
+            return register(client, settings, name, outputs, logged, again)
+        return _register_if_allowed(client, settings, name, outputs, logged, decide)
+
+
+def _register_if_allowed(
+    client: Client,
+    settings: Settings,
+    name: str,
+    outputs: Outputs,
+    logged: Logged,
+    decide: Decide,
+) -> Published:
+    """Register a model if the policy allows it; decide again as long as others come meanwhile."""
+    for _ in range(_ROUNDS):
+        decision = decide(client, name, outputs, logged.run_id, settings.gates)
+        if refused := decision.refused:
+            run_id, digest = logged.run_id, outputs.digest
+            return Published(name, None, "None", run_id, digest, new=False, refused=refused)
+        try:
+            return register(client, settings, name, outputs, logged, among=decision.among)
+        except OthersCame as error:
+            warn(error)
+    raise RegistryError(
+        f"{name} got other versions each of {_ROUNDS} times it was judged; run the command again"
+    )
+
+
+def publish_anew(
+    client: Client,
+    settings: Settings,
+    outputs: Outputs,
+    experiment: str,
+    tags: Mapping[str, str],
+) -> Published:
+    """Log a model's run in an experiment and make a version, whether or not the registry has one.
+
+    It is an explicit act, so no registration policy applies. ``tags`` are added to the run; those of the project also
+    go to the version.
+    """
+    name = model_name(settings, outputs.problem, outputs.type)
+    with fluent(client.tracking_uri):
+        logged = _log(client, experiment, settings, outputs, None, tags)
+        return register(client, settings, name, outputs, logged, again=True, tags=tags)
+
+
+def register(
+    client: Client,
+    settings: Settings,
+    name: str,
+    outputs: Outputs,
+    logged: Logged,
+    again: bool = False,
+    among: Collection[int] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Published:
+    """Make the version of a logged model, on record, in its initial stage and with its tags.
+
+    A version that another process registered meanwhile is returned, unless ``again``. OthersCame if the versions
+    are not those it was compared with (``among``). Needs ``fluent``: MLflow resolves the model's address globally.
+    """
+    more = {key: value for key, value in (tags or {}).items() if key.startswith(TAG_PREFIX)}
+    with request_limits(retries=0):  # a second request to a slow server would make two versions
+        version, new = register_version(
+            client,
+            name,
+            model_id=str(logged.model_id),
+            run_id=logged.run_id,
+            tags=version_tags(outputs) | noted_tags(client, str(logged.model_id)) | more,
+            stage=settings.initial_stage,
+            again=again,
+            among=among,
+        )
+    run_id = version.run_id or ""
+    return Published(name, version.version, version.stage, run_id, outputs.digest, new)
+
+
+def _log(
+    client: Client,
+    experiment: str,
+    settings: Settings,
+    outputs: Outputs,
+    timings: dict[str, float] | None,
+    tags: Mapping[str, str] | None = None,
+) -> Logged:
+    pipeline = outputs.load_pipeline()
+    packed = _packed(outputs, pipeline) if settings.log_model else None
+    content = record(outputs, timings)
+    content = replace(content, tags={**content.tags, **(tags or {})})
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made) if settings.log_artifacts else None
+        if folder is not None:
+            write_files(outputs, folder, pipeline)
+        return log_run(client, experiment, content, folder, packed)
+
+
+def _packed(outputs: Outputs, pipeline: Any) -> Package:
+    rows = to_bytes(outputs.training_rows) if outputs.training_rows else None
+    packed = package(pipeline, outputs.schema, outputs.card, rows)
+    if (found := digest_of(packed.content)) != outputs.digest:
+        raise ArtifactError(
+            f"the {outputs.type} model of {outputs.problem} has digest {found[:12]}…, its card says"
+            f" {outputs.digest[:12]}…: trained with other code; run `dvc repro`"
+        )
+    return packed

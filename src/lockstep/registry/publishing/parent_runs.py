@@ -1,0 +1,84 @@
+"""The run above the runs of several models: their metrics, the comparison and the champion."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lockstep.config.layout import ProblemLayout
+from lockstep.config.settings import Settings
+from lockstep.io import read_json
+from lockstep.registry.publishing.outputs import Outputs
+from lockstep.registry.publishing.run_content import data_parts, prefixed_metrics
+from lockstep.registry.publishing.runs import Record, log_run
+from lockstep.registry.store.connection import Client, fluent
+from lockstep.registry.store.names import PARENT_TAG
+from lockstep.reports import plots
+
+
+def log_parent(
+    client: Client,
+    settings: Settings,
+    experiment: str,
+    outputs: Sequence[Outputs],
+    tags: dict[str, str],
+    children: Sequence[str],
+    metric: str | None,
+) -> str:
+    """Log a parent run with the comparison by ``metric`` (None: without), tie its children, return its id."""
+    layout = outputs[0].layout
+    known = metric is not None and layout.champion.is_file()
+    champion = read_json(layout.champion).get("type") if known else None
+    name = f"{layout.problem} {len(outputs)} models"
+    record = parent_record(name, outputs, tags, {}, str(champion) if champion else "")
+
+    def then(parent_id: str) -> None:
+        tie(client, parent_id, children)
+
+    with fluent(client.tracking_uri), tempfile.TemporaryDirectory() as made:
+        folder = Path(made) if settings.log_artifacts else None
+        if metric and folder:
+            write_comparison(layout, folder, metric)
+        return log_run(client, experiment, record, folder, None, then=then).run_id
+
+
+def tie(client: Client, parent_id: str, children: Sequence[str]) -> None:
+    """Put runs below a parent run."""
+    for run_id in children:
+        client.set_tag(run_id, PARENT_TAG, parent_id)
+
+
+def parent_record(
+    name: str,
+    outputs: Sequence[Outputs],
+    tags: Mapping[str, str],
+    params: Mapping[str, Any],
+    champion: str,
+) -> Record:
+    """Return what a parent run logs: every model's metrics and digest under its type, the champion."""
+    named = {"champion": champion} if champion else {}
+    digests = {f"{one.type}.model_digest": one.digest for one in outputs}
+    return Record(
+        name=name,
+        tags={**tags, **{f"lockstep.{key}": value for key, value in named.items()}},
+        params={**params, **named, **digests},
+        metrics={"": prefixed_metrics(outputs)},
+        parts=data_parts(outputs[0]),
+    )
+
+
+def write_comparison(layout: ProblemLayout, folder: Path, metric: str) -> None:
+    """Write the comparison, the champion and their picture, if the compare stage made them."""
+    for path in (layout.comparison, layout.champion):
+        if path.is_file():
+            shutil.copyfile(path, folder / path.name)
+    if not layout.comparison.is_file():
+        return
+    table = pd.read_csv(layout.comparison)
+    if {"type", metric} <= set(table.columns):
+        plots.save(plots.comparison(table, metric), folder / "model_comparison.png")
