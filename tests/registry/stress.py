@@ -24,7 +24,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -324,7 +324,6 @@ def record_tags(versions: int) -> dict[str, str]:
         Who,
         begin_tag,
         end_tag,
-        ended,
         head_tag,
     )
 
@@ -348,9 +347,8 @@ def record_tags(versions: int) -> dict[str, str]:
                 before,
                 **more,
             )
-            event = ended(
-                event, End("done", "2026-01-01T00:00:01Z", None if more.get("version") else version)
-            )
+            made = None if more.get("version") else version
+            event = replace(event, end=End("done", "2026-01-01T00:00:01Z", made))
             tags |= dict([begin_tag(event), end_tag(event), head_tag(event)])
             before = event.digest
     return tags

@@ -19,7 +19,6 @@ from lockstep.registry.record.events import (
     Who,
     begin_tag,
     end_tag,
-    ended,
     head_tag,
     read_record,
     to_undo,
@@ -53,7 +52,7 @@ def record_of(*moves: tuple[int, str], **content) -> dict[str, str]:
             tuple(steps),
             **content,
         )
-        event = ended(event, End("done", "t"))
+        event = replace(event, end=End("done", "t"))
         tags |= dict([begin_tag(event), end_tag(event), head_tag(event)])
         before = event.digest
     return tags
@@ -141,7 +140,7 @@ def test_an_accepted_fault_is_none_any_more():
     event = Event(
         4, "accept", Who("a"), "t", "x", "c", last.digest, steps=(Step(2, "None", "Production"),)
     )
-    event = ended(event, End("done", "t"))
+    event = replace(event, end=End("done", "t"))
     after = read_record({**tags, **dict([begin_tag(event), end_tag(event), head_tag(event)])})
     assert after.faults == ()
     assert after.stages[2] == "Production"
@@ -153,7 +152,7 @@ def test_undoing_goes_back_one_turn_each_time():
     )
     turn = to_undo(record, "Production")
     assert (turn.event.number, turn.before, turn.after) == (4, frozenset({2}), frozenset({3}))
-    undone = ended(replace(turn.event, number=5, undoes=4), End("done", "t"))
+    undone = replace(turn.event, number=5, undoes=4, end=End("done", "t"))
     turn = to_undo(replace(record, events=(*record.events, undone)), "Production")
     assert (turn.event.number, turn.before) == (2, frozenset({1}))
     assert to_undo(record, "Archived").event.number == 4

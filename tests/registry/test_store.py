@@ -104,7 +104,7 @@ def test_initialised_once_by_parallel_processes(tmp_path):
         "import sys, pathlib; from lockstep.config.settings import load_settings as s;"
         "from lockstep.registry.store.connection import connect, experiment_id as e;"
         "r = pathlib.Path(sys.argv[1]); c = connect(s(r, environ={}), r);"
-        "print(e(c, c.tracking_uri, r, 'one'))"
+        "print(e(c, r, 'one'))"
     )
     command = [sys.executable, "-W", "ignore", "-c", code, str(root)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -254,12 +254,12 @@ def test_artifacts_lie_beside_the_database_also_when_called_from_elsewhere(
     make.new_store(root, empty_database)
     monkeypatch.chdir(tmp_path)
     client = connection.connect(settings_for(root), root)
-    number = connection.experiment_id(client, client.tracking_uri, root, "cars")
-    assert connection.experiment_id(client, client.tracking_uri, root, "cars") == number
+    number = connection.experiment_id(client, root, "cars")
+    assert connection.experiment_id(client, root, "cars") == number
     assert client.get_experiment(number).artifact_location == f"{root}/mlruns/cars"
     client.delete_experiment(number)
     with pytest.raises(RegistryError, match=f"mlflow experiments restore -x {number}"):
-        connection.experiment_id(client, client.tracking_uri, root, "cars")
+        connection.experiment_id(client, root, "cars")
 
 
 @pytest.mark.parametrize("how", ["moved", "copied"])
@@ -268,7 +268,7 @@ def test_a_store_follows_its_folder(tmp_path, empty_database, make, how):
     old.mkdir()
     make.new_store(old, empty_database)
     client = connection.connect(settings_for(old), old)
-    number = connection.experiment_id(client, client.tracking_uri, old, "cars")
+    number = connection.experiment_id(client, old, "cars")
     run = client.create_run(number)
     client.log_text(run.info.run_id, "hello", "note.txt")
     {"moved": shutil.move, "copied": shutil.copytree}[how](old, new)

@@ -94,7 +94,7 @@ def test_a_store_that_fails_on_the_way_costs_the_log_and_says_so_once(project, c
     log.close({"depth": 3}, 0.8)
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 1
-    assert told[0].startswith("! the trials are not logged to MLflow: ")
+    assert told[0].startswith("⚠ the trials are not logged to MLflow: ")
     assert told[0].endswith("; search again to log them")
 
 

@@ -9,10 +9,14 @@ from lockstep.audit.findings import Told, compared, finding, named, tried
 from lockstep.checks import FAILED, NOT_CHECKED, NOT_RECORDED, OK, PRUNED, CheckResult
 from lockstep.errors import ArtifactError
 from lockstep.io import read_json, sha256_file
-from lockstep.models.artifact import check_types, digest_of, read_artifact
-from lockstep.models.golden_rows import check_golden
-from lockstep.registry.artifact.files import CARD, PICKLES, SHIPPED_CODE, SKOPS, SUMS, sums_of
-from lockstep.registry.artifact.integrity import check_golden_file, check_schema
+from lockstep.models.artifact import check_types
+from lockstep.registry.artifact.files import CARD, SKOPS, SUMS, sums_of
+from lockstep.registry.artifact.integrity import (
+    check_digest,
+    check_no_pickles,
+    check_schema,
+    load_checked,
+)
 from lockstep.registry.artifact.mlflow_leftovers import added_on_loading
 from lockstep.registry.record.registered_models import Model
 from lockstep.registry.store.artifact_store import fetch_version
@@ -99,43 +103,14 @@ def _beside(version: Version, folder: Path) -> list[CheckResult]:
 
 
 def _digest(version: Version, folder: Path) -> Told:
-    """Compare the model and the code it was made with with the digest the version carries."""
-    noted = version.tag("model_digest")
-    if noted is None:
-        return (
-            FAILED,
-            "the version carries no tag lockstep.model_digest: it was not registered by this project",
-        )
-    found = digest_of((folder / SKOPS).read_bytes(), folder / SHIPPED_CODE)
-    if found != noted:
-        return (
-            FAILED,
-            f"{SKOPS} or the code beside it has digest {found[:12]}…, the version says {noted[:12]}…",
-        )
-    return OK, f"{found[:12]}…"
+    return OK, f"{check_digest(version, folder)[:12]}…"
 
 
-def _types(version: Version, folder: Path) -> Told:
+def _types(_: Version, folder: Path) -> Told:
     """Look for pickles anywhere, and inside the model for types that are not allowed; nothing is loaded."""
-    pickles = [
-        path.relative_to(folder).as_posix()
-        for path in sorted(folder.rglob("*"))
-        if _is_pickle(path)
-    ]
-    if pickles:
-        return FAILED, f"{named(pickles)}: a pickle, which is never loaded"
+    check_no_pickles(folder)
     check_types((folder / SKOPS).read_bytes(), SKOPS)
     return OK, "only allowed ones"
-
-
-def _is_pickle(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        begins = stream.read(2)
-    return path.suffix in PICKLES or (
-        begins[:1] == b"\x80" and begins[1:] in (b"\2", b"\3", b"\4", b"\5")
-    )
 
 
 def _schema(version: Version, folder: Path) -> Told:
@@ -160,7 +135,4 @@ def _card(version: Version, folder: Path) -> Told:
 
 def _golden(version: Version, folder: Path) -> Told:
     """Load the model and let it repeat its golden rows."""
-    pipeline = read_artifact(folder / SKOPS, version.tag("model_digest"), folder / SHIPPED_CODE)
-    _, rows, outputs = check_golden_file(version, folder)
-    check_golden(pipeline, rows, outputs, "the model")
-    return OK, f"{len(rows)} rows repeated"
+    return OK, f"{len(load_checked(version, folder)[2])} rows repeated"

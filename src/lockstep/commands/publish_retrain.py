@@ -26,7 +26,7 @@ from lockstep.registry.publishing.outputs import read_outputs
 from lockstep.registry.publishing.parent_runs import parent_record, write_comparison
 from lockstep.registry.publishing.runs import Record, log_run
 from lockstep.registry.record.registered_models import get_model
-from lockstep.registry.store import connection, uris
+from lockstep.registry.store import connection
 from lockstep.registry.store.names import PROBLEM_TAG, RETRAIN_TAG
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ def publish_retrain(
     )
     outputs = {name: read_outputs(root, problem, name) for name in types}
     try:
-        with connection.fluent(uris.resolve_uri(settings, root)):
-            return _published(settings, root, problem, outputs, best_first, params)
+        return _published(settings, root, problem, outputs, best_first, params)
     except connection.StoreError as error:
         connection.raise_interrupt(error)
         raise RegistryError(
@@ -108,9 +107,7 @@ def _published(
     params: Mapping[str, Any],
 ) -> Retrained:
     client, done = connection.connect(settings, root), Retrained(experiment_name(problem))
-    experiment = connection.experiment_id(
-        client, uris.resolve_uri(settings, root), root, done.experiment
-    )
+    experiment = connection.experiment_id(client, root, done.experiment)
     end_open_runs(client, experiment)
     metric = load_params(root).problem(problem).compare.metric
     whole = set(outputs) == set(load_params(root).problem(problem).model_types)
@@ -121,7 +118,7 @@ def _published(
         _release_best(client, root, outputs, best_first, done)
         _tell(client, done)
 
-    with tempfile.TemporaryDirectory() as made:
+    with connection.fluent(client.tracking_uri), tempfile.TemporaryDirectory() as made:
         if whole and settings.log_artifacts:  # the compare stage compares all types together
             write_comparison(ProblemLayout(root, problem), Path(made), metric)
         record = _record(problem, outputs, params, best_first[0], metric)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.errors import ArtifactError, ConfigError, DataError
 from lockstep.io import read_json
-from lockstep.models.artifact import digest_of
-from lockstep.models.golden_rows import COUNT, golden_from
+from lockstep.models.artifact import digest_of, read_artifact
+from lockstep.models.golden_rows import COUNT, check_golden, golden_from
 from lockstep.problems.schema import Schema, read_schema
 from lockstep.registry.artifact.files import (
     GOLDEN,
@@ -68,7 +68,7 @@ def model_file(folder: Path) -> Path:
             f"it holds a pickle ({pickles[0]}) in place of {SKOPS}; pickles are never loaded from a"
             " registry"
         )
-    raise ArtifactError(f"its {SKOPS} is missing from {folder}")
+    raise ArtifactError(f"its {SKOPS} is missing")
 
 
 def check_digest(version: Version, folder: Path) -> str:
@@ -77,10 +77,27 @@ def check_digest(version: Version, folder: Path) -> str:
     found = digest_of(model_file(folder).read_bytes(), folder / SHIPPED_CODE)
     if found != recorded:
         raise ArtifactError(
-            f"its artifact has digest {found[:12]}…, its version says {recorded[:12]}…: changed or"
+            f"its artifact has digest {found[:12]}…, the version says {recorded[:12]}…: changed or"
             " swapped after it was registered; not loaded"
         )
     return found
+
+
+def check_no_pickles(folder: Path) -> None:
+    """Look for a pickle among all files of an artifact, by its name and by its first bytes."""
+    pickles = [name for name, path in files_below(folder).items() if _is_pickle(path)]
+    if pickles:
+        raise ArtifactError(f"{', '.join(pickles[:5])}: a pickle, which is never loaded")
+
+
+def _is_pickle(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return path.suffix in PICKLES or stream.read(2) in (
+            b"\x80\2",
+            b"\x80\3",
+            b"\x80\4",
+            b"\x80\5",
+        )
 
 
 def check_schema(version: Version, folder: Path) -> Schema:
@@ -107,6 +124,17 @@ def check_golden_file(version: Version, folder: Path) -> tuple[Schema, pd.DataFr
     if len(rows) < COUNT:
         raise ArtifactError(f"it has {len(rows)} golden rows in place of {COUNT}")
     return schema, rows, outputs
+
+
+def load_checked(version: Version, folder: Path) -> tuple[Any, Schema, pd.DataFrame]:
+    """Check digest, types, schema and golden rows; return the loaded pipeline, schema, golden rows."""
+    with explained(version):
+        file, digest = model_file(folder), recorded_digest(version)
+    pipeline = read_artifact(file, digest, folder / SHIPPED_CODE)
+    with explained(version):
+        schema, rows, outputs = check_golden_file(version, folder)
+    check_golden(pipeline, rows, outputs, version.title)
+    return pipeline, schema, rows
 
 
 def check_training_rows(version: Version, folder: Path) -> TrainingRows:
@@ -136,7 +164,7 @@ def stored_damage(client: Client, version: Version) -> str:
         if ROWS_TAG in version.tags:
             check_training_rows(version, folder)
     except ArtifactError as error:
-        return str(error)
+        return f"{error} (in {folder})"
     return ""
 
 

@@ -22,11 +22,9 @@ from requests import RequestException
 from lockstep.errors import ArtifactError, DataError, RegistryError
 from lockstep.evaluation.intervals import check_interval
 from lockstep.io import read_json, sha256_file, whole_folder, write_json
-from lockstep.models.artifact import read_artifact
-from lockstep.models.golden_rows import check_golden
 from lockstep.models.scoring.prediction import Model
 from lockstep.problems.schema import Schema
-from lockstep.registry.artifact.files import SHIPPED_CODE, files_below
+from lockstep.registry.artifact.files import files_below
 from lockstep.registry.artifact.integrity import (
     REGISTER_AGAIN,
     check_digest,
@@ -34,7 +32,7 @@ from lockstep.registry.artifact.integrity import (
     check_schema,
     check_training_rows,
     explained,
-    model_file,
+    load_checked,
     recorded_digest,
 )
 from lockstep.registry.artifact.mlflow_leftovers import drop_added_on_loading
@@ -107,12 +105,8 @@ def open_version(located: Located) -> Model:
 
 def open_folder(located: Located) -> Model:
     """Load an artifact from a folder of the user's with the same checks; a refused one stays there."""
-    version, folder = located.version, located.folder
-    with explained(version):
-        file, digest = model_file(folder), recorded_digest(version)
-    pipeline = read_artifact(file, digest, folder / SHIPPED_CODE)
-    schema, rows, outputs = golden_of(located)
-    check_golden(pipeline, rows, outputs, version.title)
+    version = located.version
+    pipeline, schema, _ = load_checked(version, located.folder)
     interval = version.tag("interval")
     return Model(
         pipeline=pipeline,
@@ -122,7 +116,7 @@ def open_folder(located: Located) -> Model:
         version=version.version,
         stage=version.stage,
         run_id=version.run_id,
-        digest=digest,
+        digest=version.tag("model_digest"),
         type=version.tag("type"),
         interval=None if interval is None else check_interval(_parsed(interval), version.title),
         costs=costs_of(version),

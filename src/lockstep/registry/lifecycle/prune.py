@@ -1,16 +1,14 @@
 """Delete the files of old Archived versions, on record; the versions, their tags and their lineage stay.
 
-Nothing is deleted that anything refers to: an alias, a stage other than Archived, what a rollback would bring back,
-another version of the same files, a run that names the version's run as its parent.
+Files stay if anything refers to them: an alias, a stage other than Archived, a possible rollback, another version with
+the same files, or a run that names the version's run as its parent.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.registry.record.deletions import carry_out
@@ -19,23 +17,21 @@ from lockstep.registry.record.journal import Journal, check_intact
 from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.record.registered_models import Model, get_model, list_models
 from lockstep.registry.store.artifact_store import sizes
-from lockstep.registry.store.connection import translating_mlflow_errors
+from lockstep.registry.store.connection import Client, translating_mlflow_errors
+from lockstep.registry.store.names import PARENT_TAG
 from lockstep.registry.store.versions import Version
-
-if TYPE_CHECKING:
-    from lockstep.registry.store.connection import Client
 
 ACTION = "prune"
 KEPT = 3
-"""Archived versions that keep their files when nobody says how many."""
+"""Archived versions that keep their files by default."""
 AT_ONCE = 8
-"""Versions of one event, and of one holding of the model: a lock that stands for long is broken."""
+"""Versions of one event and one lock: a lock that is held for long is broken."""
 _DAY = 86400.0
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One Archived version: why it keeps its files, or (empty) that they go, and how many they are."""
+    """One Archived version: why it keeps its files, or how many will be deleted (no reason)."""
 
     version: Version
     reason: str
@@ -50,7 +46,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What a prune found and did. ``done`` is false for a dry run."""
+    """What a prune found and did; ``done`` is False for a dry run."""
 
     name: str
     choices: tuple[Choice, ...]
@@ -59,7 +55,7 @@ class Pruned:
 
     @property
     def going(self) -> tuple[Choice, ...]:
-        """The versions whose files go, or went."""
+        """The versions whose files are or were to be deleted."""
         return tuple(choice for choice in self.choices if choice.goes)
 
 
@@ -71,7 +67,7 @@ def prune(
     yes: bool = False,
     who: Who | None = None,
 ) -> Pruned:
-    """Choose the Archived versions whose files nothing needs, and with ``yes`` delete these files, on record.
+    """Choose the Archived versions whose files nothing needs; with ``yes`` delete these files.
 
     ``keep`` of the newest Archived versions keep theirs, and those archived less than ``older_than`` days ago.
     """
@@ -85,34 +81,25 @@ def prune(
     going = [choice for choice in choices if choice.goes]
     events: list[int] = []
     for start in range(0, len(going), AT_ONCE):
-        with open_journal(client, name, who) as book:
-            events.append(_delete(book, going[start : start + AT_ONCE]).number)
+        with open_journal(client, name, who) as journal:
+            events.append(_delete(journal, going[start : start + AT_ONCE]).number)
     return Pruned(name, choices, done=True, events=tuple(events))
 
 
-# ---------------------------------------------------------------- which
-
-
 def choose(client: Client, model: Model, keep: int, older_than: float) -> list[Choice]:
-    """Return every Archived version that has its files, the newest first, each with the reason why they stay."""
+    """Return every Archived version that has its files, the newest first, with the reason to keep them."""
     archived = [v for v in model.in_stage("Archived")[::-1] if v.pruned is None]
-    newest = {v.version for v in archived[:keep]}
     before = time.time() - older_than * _DAY
-    needed = references(client, model)
     young = {v.version for v in archived if older_than and archived_at(model.record, v) > before}
-    return [_choice(client, v, _reason(v, newest, young, needed)) for v in archived]
-
-
-def _reason(version: Version, newest: set[int], young: set[int], needed: dict[int, str]) -> str:
-    if version.version in newest:
-        return "among the newest that are kept"
-    if version.version in young:
-        return "archived too recently"
-    return needed.get(version.version, "")
+    reasons = {
+        **references(client, model),
+        **dict.fromkeys(young, "archived too recently"),
+        **{v.version: "among the newest that are kept" for v in archived[:keep]},
+    }
+    return [_choice(client, v, reasons.get(v.version, "")) for v in archived]
 
 
 def _choice(client: Client, version: Version, reason: str) -> Choice:
-    """Complete a choice by what only the store can tell: files that can be reached, and no run that needs them."""
     reason = reason or own_files(version) or _child_of(client, version)
     if reason:
         return Choice(version, reason)
@@ -126,38 +113,25 @@ def _choice(client: Client, version: Version, reason: str) -> Choice:
 
 
 def references(client: Client, model: Model) -> dict[int, str]:
-    """Return the versions that something refers to, each with what that is."""
+    """Return the versions that something refers to, each with what refers to it."""
     found: dict[int, str] = {}
     for stage in ("Staging", "Production"):
         turn = to_undo(model.record, stage)
-        found |= dict.fromkeys(
-            turn.before if turn else (), f"what a rollback of {stage} brings back"
-        )
+        reason = f"what a rollback of {stage} brings back"
+        found |= dict.fromkeys(turn.before if turn else (), reason)
     found |= {number: f"alias {alias} names it" for alias, number in model.aliases.items()}
-    return found | _shared(model, list_models(client))
-
-
-def _shared(model: Model, models: Iterable[Model]) -> dict[int, str]:
-    """Return the versions whose files are those of another version too, of whatever model."""
     owners: dict[str, list[Version]] = {}
-    for version in (v for one in models for v in one.versions):
+    for version in (v for one in list_models(client) for v in one.versions):
         owners.setdefault(version.source, []).append(version)
-    found = {}
     for version in model.versions:
-        others = [
-            v
-            for v in owners.get(version.source, [])
-            if (v.name, v.version) != (model.name, version.version)
-        ]
+        others = [v for v in owners.get(version.source, []) if v.title != version.title]
         if others:
-            found[version.version] = (
-                f"its files are those of {others[0].name} version {others[0].version} too"
-            )
+            found[version.version] = f"its files are those of {others[0].title} too"
     return found
 
 
 def own_files(version: Version) -> str:
-    """Return why a version's files may be more than the model alone; empty for a model that was logged as one."""
+    """Return why a version's files may be more than its model; empty if they are the model alone."""
     if version.tag("model_digest") is None:
         return "not registered by this project"
     return (
@@ -171,32 +145,25 @@ def _child_of(client: Client, version: Version) -> str:
         return ""
     with translating_mlflow_errors():
         experiment = client.get_run(version.run_id).info.experiment_id
-        condition = f"tags.`mlflow.parentRunId` = '{version.run_id}'"
+        condition = f"tags.`{PARENT_TAG}` = '{version.run_id}'"
         children = client.search_runs([experiment], condition, max_results=1)
     return f"run {children[0].info.run_id} was made from it" if children else ""
 
 
 def archived_at(record: Record, version: Version) -> float:
-    """Return when a version was archived, in seconds since 1970: by the record, else when it was registered."""
-    times = [
-        e.time for e in record.events if e.done and changes(e).get(version.version) == "Archived"
-    ]
+    """Return when a version was archived, in seconds since 1970; else when it was registered."""
+    times = [e.time for e in record.events if changes(e).get(version.version) == "Archived"]
     return datetime.fromisoformat(times[-1]).timestamp() if times else version.created / 1000
 
 
-# ---------------------------------------------------------------- and away
-
-
-def _delete(book: Journal, choices: list[Choice]) -> Event:
-    """Delete the files of some versions: on record first, then each marked and deleted.
-
-    They were chosen before the model was held; one that is needed by now stops it.
-    """
-    needed = references(book.client, book.model)
+def _delete(journal: Journal, choices: list[Choice]) -> Event:
+    """Delete the files of some versions, on record; stop if one came into use since it was chosen."""
+    needed = references(journal.client, journal.model)
     for number in (c.version.version for c in choices):
-        if number in needed or book.model.version(number).stage != "Archived":
+        if number in needed or journal.model.version(number).stage != "Archived":
             raise RegistryError(
-                f"version {number} of {book.name} was taken into use meanwhile; run the command again"
+                f"version {number} of {journal.name} was taken into use meanwhile; run the command"
+                " again"
             )
     details = {str(c.version.version): c.version.tag("model_digest") or "" for c in choices}
-    return carry_out(book, book.begin(ACTION, details=details))
+    return carry_out(journal, journal.begin(ACTION, details=details))

@@ -1,35 +1,30 @@
-"""Where a problem's runs and versions go: experiment, model name, whether models get versions at all."""
+"""Where a problem's runs and versions go: experiment, model name, whether models get versions."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lockstep.config.settings import Settings
 from lockstep.models.naming import registered_name
 from lockstep.problems.schema import load_schema
-from lockstep.registry.store import connection, uris
-
-if TYPE_CHECKING:
-    from lockstep.registry.store.connection import Client
+from lockstep.registry.store.connection import Client, experiment_id
 
 _EXPERIMENT_VARIABLES = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
 
 
 def model_name(settings: Settings, problem: str, model_type: str) -> str:
-    """Return the registered model's name: the configured base, else the problem's, and (mostly) the type."""
+    """Return the registered model's name: the configured or the problem's base, and mostly the type."""
     return registered_name(problem, model_type, settings.registered_model_name)
 
 
 def experiment_of(client: Client, settings: Settings, root: Path, problem: str) -> str:
     """Return the id of the experiment a problem's runs go to."""
-    name = settings.experiment_name or load_schema(problem).experiment
-    return connection.experiment_id(client, uris.resolve_uri(settings, root), root, name)
+    return experiment_id(client, root, settings.experiment_name or load_schema(problem).experiment)
 
 
 def registers(settings: Settings) -> bool:
-    """Tell whether models get versions: a DVC experiment's do not, unless configured."""
+    """Return whether models get versions: those of a DVC experiment don't, unless configured."""
     return settings.publish_experiments or dvc_experiment() is None
 
 

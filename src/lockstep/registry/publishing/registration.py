@@ -6,13 +6,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlflow.exceptions import MlflowException
-
 from lockstep.config.gates import Gates
 from lockstep.errors import RegistryError
 from lockstep.registry.record.journal import EVENT_TAG
 from lockstep.registry.record.recovery import open_journal
-from lockstep.registry.store.connection import Client, translating_mlflow_errors
+from lockstep.registry.store.connection import Client, tolerating, translating_mlflow_errors
 from lockstep.registry.store.names import STAGE_TAG
 from lockstep.registry.store.versions import Version, version_from
 
@@ -110,9 +108,5 @@ def register_version(
 
 def ensure_model(client: Client, name: str) -> None:
     """Make a registered model where there is none."""
-    try:
+    with tolerating("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
         client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
-            with translating_mlflow_errors():
-                raise

@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import requests
 from mlflow.entities import Metric, Param
-from mlflow.exceptions import MlflowException
 
 from lockstep.config.settings import load_settings
+from lockstep.console import warn
 from lockstep.errors import RegistryError
 from lockstep.models.search import TrialResult
-from lockstep.problems.schema import load_schema
-from lockstep.registry.store import connection, uris
-
-if TYPE_CHECKING:
-    from lockstep.registry.store.connection import Client
+from lockstep.registry.publishing.destinations import experiment_of
+from lockstep.registry.store.connection import Client, StoreError, connect, one_line
+from lockstep.registry.store.names import PARENT_TAG
 
 SEARCH = "lockstep.search"
 TRIAL = "lockstep.trial"
-PARENT = "mlflow.parentRunId"
 
 
 @dataclass
 class SearchLog:
-    """Where one study's trials go: a parent run in the problem's experiment.
+    """The log of one study's trials: a parent run in the problem's experiment.
 
-    A server that fails on the way costs the log, not the search: it is told once, and nothing more is asked.
+    When the server fails, the search goes on without its log: it warns once and asks nothing more.
     """
 
     client: Client
     experiment_id: str
     parent_id: str
     study: str
-    lost: bool = False
+    failed: bool = False
 
     def add(self, result: TrialResult) -> None:
-        """Log one trial below the parent, unless it is there; one that a kill left open is made anew."""
+        """Log one trial below the parent, unless it is there; replace one that a kill left open."""
         self._attempt(lambda: self._add(result))
 
     def close(self, winner: dict[str, Any], value: float) -> None:
@@ -49,13 +44,13 @@ class SearchLog:
         self._attempt(lambda: self._close(winner, value))
 
     def _attempt(self, log: Callable[[], None]) -> None:
-        if self.lost:
+        if self.failed:
             return
         try:
             log()
-        except (MlflowException, requests.RequestException) as error:
-            self.lost = True
-            warn(connection.one_line(error))
+        except StoreError as error:
+            self.failed = True
+            _warn(error)
 
     def _add(self, result: TrialResult) -> None:
         chosen = f"tags.`{SEARCH}` = '{self.study}' and tags.`{TRIAL}` = '{result.number}'"
@@ -76,52 +71,46 @@ class SearchLog:
 
     def _log(self, result: TrialResult) -> None:
         now = int(time.time() * 1000)
-        tags = {SEARCH: self.study, TRIAL: str(result.number), PARENT: self.parent_id}
-        state = {
+        tags = {
+            SEARCH: self.study,
+            TRIAL: str(result.number),
+            PARENT_TAG: self.parent_id,
             "lockstep.pruned": str(result.pruned).lower(),
             "mlflow.runName": f"trial {result.number}",
         }
-        run = self.client.create_run(
-            self.experiment_id, start_time=now - int(result.seconds * 1000), tags={**tags, **state}
-        )
+        start = now - int(result.seconds * 1000)
+        run_id = self.client.create_run(self.experiment_id, start_time=start, tags=tags).info.run_id
         steps = [
             Metric("score", value, now, step) for step, value in sorted(result.history.items())
         ]
         if result.value is not None:
             steps.append(Metric("value", result.value, now, 0))
         params = [Param(name, str(value)) for name, value in result.params.items()]
-        self.client.log_batch(run.info.run_id, metrics=steps, params=params)
-        self.client.set_terminated(run.info.run_id, "FINISHED")
-
-
-def warn(reason: str) -> None:
-    """Say loudly that the search goes on without its log."""
-    print(
-        f"! the trials are not logged to MLflow: {reason}; search again to log them",
-        file=sys.stderr,
-    )
+        self.client.log_batch(run_id, metrics=steps, params=params)
+        self.client.set_terminated(run_id, "FINISHED")
 
 
 def open_search(root: Path, problem: str, model_type: str, study: str) -> SearchLog | None:
-    """Return the log of a study, its parent run made or found; None where publishing is off or the server is down."""
+    """Return the log of a study with its parent run; None if publishing is off or the server fails."""
     settings = load_settings(root)
     if not settings.publish:
         return None
     try:
-        client = connection.connect(settings, root)
-        name = settings.experiment_name or load_schema(problem).experiment
-        experiment = connection.experiment_id(client, uris.resolve_uri(settings, root), root, name)
+        client = connect(settings, root)
+        experiment = experiment_of(client, settings, root, problem)
         return SearchLog(client, experiment, _parent(client, experiment, model_type, study), study)
-    except (RegistryError, MlflowException, requests.RequestException) as error:
-        warn(connection.one_line(error))
+    except (RegistryError, *StoreError) as error:
+        _warn(error)
         return None
 
 
 def _parent(client: Client, experiment: str, model_type: str, study: str) -> str:
     tags = {SEARCH: study, TRIAL: "parent", "mlflow.runName": f"search {model_type}"}
-    found = client.search_runs(
-        [experiment], f"tags.`{SEARCH}` = '{study}' and tags.`{TRIAL}` = 'parent'", max_results=1
-    )
-    return str(
-        found[0].info.run_id if found else client.create_run(experiment, tags=tags).info.run_id
-    )
+    condition = f"tags.`{SEARCH}` = '{study}' and tags.`{TRIAL}` = 'parent'"
+    found = client.search_runs([experiment], condition, max_results=1)
+    run = found[0] if found else client.create_run(experiment, tags=tags)
+    return str(run.info.run_id)
+
+
+def _warn(error: Exception) -> None:
+    warn(f"the trials are not logged to MLflow: {one_line(error)}; search again to log them")

@@ -1,8 +1,8 @@
 """The record of a registered model: numbered events, chained by digest, and the stages that follow from them.
 
-An event is a tag of the registered model, written once before its move and never again; a second tag says how it
-ended. Each carries the digest of the one before with its end, so that one that was taken out or altered shows.
-Plain values in, plain values out: nothing here speaks to a registry.
+An event is a tag of the registered model, written once before its move and never changed; a second tag says how it
+ended. Each event carries the digest of the one before and its end, so a removed or altered event shows. All of it
+takes and returns plain values; nothing asks a registry.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -19,10 +19,10 @@ from lockstep.errors import UsageError
 from lockstep.io import sha256_json
 
 BEGUN, ENDED, HEAD = "lockstep.event.", "lockstep.ended.", "lockstep.head"
-"""Tags of a registered model: an event's begin and end by number, and the number and digest of the last that ended."""
+"""Tags of a registered model: begin and end of an event, and the last that ended."""
 LONGEST_REASON, LONGEST_ACTOR = 500, 100
 LONGEST_TAG = 5000
-"""What a database column of MLflow's takes."""
+"""Characters in a database column of MLflow's."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Who:
-    """Who asks for a move, and why."""
+    """Who makes a move, and why."""
 
     actor: str
     reason: str = ""
@@ -55,7 +55,7 @@ class Who:
 
 @dataclass(frozen=True)
 class End:
-    """How an event ended: ``done``, ``refused``, or ``dropped`` where a crash left nothing to go on with."""
+    """How an event ended: ``done``, ``refused``, or ``dropped`` after a crash that left nothing to finish."""
 
     outcome: str
     time: str
@@ -65,7 +65,7 @@ class End:
 
 @dataclass(frozen=True)
 class Event:
-    """One entry of the record. ``steps`` are all changes of stage it makes, in the order of writing."""
+    """One entry of the record; ``steps`` are its changes of stage, in the order of writing."""
 
     number: int
     action: str
@@ -84,50 +84,50 @@ class Event:
 
     @property
     def done(self) -> bool:
-        """Whether it happened."""
+        """Whether the move was made."""
         return self.end is not None and self.end.outcome == "done"
 
     @cached_property
     def digest(self) -> str:
-        """The digest of the event and its end; what the next event carries as ``before``."""
+        """The digest of the event and its end, which the next event carries as ``before``."""
         return sha256_json([content_of(self), None if self.end is None else end_content(self.end)])
 
     @property
     def of_version(self) -> int | None:
-        """The version it is about: for a registration the one it made."""
+        """The version it is about; for a registration the one it made."""
         return self.version if self.version is not None or self.end is None else self.end.version
 
 
 @dataclass(frozen=True)
 class Record:
-    """A model's events in order, and what is wrong with them: where, and one line each."""
+    """A model's events in order, and their faults: the event's number and one line each."""
 
     events: tuple[Event, ...] = ()
     found: tuple[tuple[int, str], ...] = ()
     highest: int = 0
-    """The highest number that shows anywhere: also of an event that cannot be read, or is gone."""
+    """The highest number seen, also of an event that is unreadable or missing."""
     head: int = 0
-    """The number of the event that the head names; one behind where a crash came between an end and it."""
+    """The number of the event that the head names; one behind if a crash came before it was written."""
 
     @property
     def headless(self) -> Event | None:
-        """The last event that ended, where the head does not name it yet."""
+        """The last event that ended, if the head does not name it yet."""
         ended = [event for event in self.events if event.end is not None]
         return ended[-1] if ended and ended[-1].number > self.head else None
 
     @property
     def next_number(self) -> int:
-        """The number of the next event; one that was ever given is not given again."""
+        """The number of the next event; no number is given twice."""
         return 1 + max(self.highest, self.last.number if self.last else 0)
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What is wrong and was not accepted since, one line each."""
+        """The faults that were not accepted since, one line each."""
         return tuple(text for number, text in self.found if number > self.accepted)
 
     @property
     def accepted(self) -> int:
-        """The number of the last event that accepted the record as it stood; what is open before it stays so."""
+        """The number of the last event that accepted the record; open events before it stay open."""
         numbers = (event.number for event in self.events if event.action == "accept" and event.done)
         return max(numbers, default=0)
 
@@ -138,7 +138,7 @@ class Record:
 
     @property
     def open(self) -> tuple[Event, ...]:
-        """Events that began and have no end: a crash left them, or they are under way."""
+        """Events without an end: a crash left them, or they are under way."""
         return tuple(e for e in self.events if e.end is None and e.number > self.accepted)
 
     @property
@@ -146,12 +146,14 @@ class Record:
         """Each version's stage after all events: the fold of the record."""
         found: dict[int, str] = {}
         for event in self.events:
-            found |= changes(event) if event.done else {}
+            found |= changes(event)
         return found
 
 
 def changes(event: Event) -> dict[int, str]:
-    """Return the stages that an event that is done gave, by version."""
+    """Return the stages that an event gave, by version; none unless it is done."""
+    if not event.done:
+        return {}
     given = {step.version: step.now for step in event.steps}
     if event.action == "register" and event.end and event.end.version is not None:
         given[event.end.version] = event.stage or "None"
@@ -160,7 +162,7 @@ def changes(event: Event) -> dict[int, str]:
 
 @dataclass(frozen=True)
 class Turn:
-    """An event that changed who stands in a stage: the versions there before and after, and all stages before."""
+    """An event that changed which versions are in a stage, with those before and after it."""
 
     event: Event
     before: frozenset[int]
@@ -168,10 +170,10 @@ class Turn:
 
 
 def turns(record: Record, stage: str) -> list[Turn]:
-    """Return every change of who stands in a stage, the oldest first."""
+    """Return every change of the versions in a stage, the oldest first."""
     found, there = [], frozenset[int]()
     for event in record.events:
-        given = changes(event) if event.done else {}
+        given = changes(event)
         came = {version for version, now in given.items() if now == stage}
         after = (there - given.keys()) | came
         if after != there:
@@ -181,7 +183,7 @@ def turns(record: Record, stage: str) -> list[Turn]:
 
 
 def to_undo(record: Record, stage: str) -> Turn | None:
-    """Return the last change of a stage that was not undone and undoes none itself; None where none is."""
+    """Return the last change of a stage that was not undone and undoes none; None if there is none."""
     undone = {event.undoes for event in record.events if event.done and event.undoes is not None}
     left = [
         t for t in turns(record, stage) if t.event.undoes is None and t.event.number not in undone
@@ -193,12 +195,12 @@ def to_undo(record: Record, stage: str) -> Turn | None:
 
 
 def begin_tag(event: Event) -> tuple[str, str]:
-    """Return the tag, name and value, that an event begins with."""
+    """Return the tag, name and value, with which an event begins."""
     return f"{BEGUN}{event.number:06d}", _packed(content_of(event))
 
 
 def end_tag(event: Event) -> tuple[str, str]:
-    """Return the tag that an event ends with."""
+    """Return the tag with which an event ends."""
     assert event.end is not None
     return f"{ENDED}{event.number:06d}", _packed(end_content(event.end))
 
@@ -209,7 +211,7 @@ def head_tag(event: Event) -> tuple[str, str]:
 
 
 def content_of(event: Event) -> dict[str, Any]:
-    """Return an event's begin as plain JSON values; what is empty is left out."""
+    """Return an event's begin as plain JSON values, without empty ones."""
     plain = {
         "number": event.number,
         "action": event.action,
@@ -241,7 +243,7 @@ def end_content(end: End) -> dict[str, Any]:
 
 
 def read_record(tags: Mapping[str, str]) -> Record:
-    """Return the record that a registered model's tags hold, checked: chain, numbers, head."""
+    """Return the record in a registered model's tags, its chain, numbers and head checked."""
     numbers = sorted(_numbers(BEGUN, tags))
     events: list[Event] = []
     unread: list[tuple[int, str]] = []
@@ -262,37 +264,36 @@ def _numbers(prefix: str, tags: Mapping[str, str]) -> list[int]:
 
 
 def _event(number: int, tags: Mapping[str, str]) -> Event:
-    told: dict[str, Any] = json.loads(tags[f"{BEGUN}{number:06d}"])
-    if told["number"] != number:
+    content: dict[str, Any] = json.loads(tags[f"{BEGUN}{number:06d}"])
+    if content["number"] != number:
         raise ValueError("another event's content")
     ended = tags.get(f"{ENDED}{number:06d}")
     end = json.loads(ended) if ended else None
     return Event(
         number=number,
-        action=str(told["action"]),
-        who=_who(told),
-        time=str(told["time"]),
-        token=str(told["token"]),
-        client=str(told["client"]),
-        before=str(told.get("before", "")),
-        version=told.get("version"),
+        action=str(content["action"]),
+        who=_who(content),
+        time=str(content["time"]),
+        token=str(content["token"]),
+        client=str(content["client"]),
+        before=str(content.get("before", "")),
+        version=content.get("version"),
         steps=tuple(
-            Step(int(version), str(was), str(now)) for version, was, now in told.get("steps", [])
+            Step(int(version), str(was), str(now)) for version, was, now in content.get("steps", [])
         ),
-        stage=told.get("stage"),
-        gate=told.get("gate", {}),
-        details=told.get("details", {}),
-        undoes=told.get("undoes"),
+        stage=content.get("stage"),
+        gate=content.get("gate", {}),
+        details=content.get("details", {}),
+        undoes=content.get("undoes"),
         end=End(end["outcome"], end["time"], end.get("version"), end.get("mended_by", ""))
         if end
         else None,
     )
 
 
-def _who(told: Mapping[str, Any]) -> Who:
-    """Return who stands in a record, whatever was written there: it is shown, not obeyed."""
+def _who(content: Mapping[str, Any]) -> Who:
     try:
-        return Who(str(told["actor"]), str(told.get("reason", "")))
+        return Who(str(content["actor"]), str(content.get("reason", "")))
     except UsageError as error:
         raise ValueError(str(error)) from error
 
@@ -318,7 +319,7 @@ def _chain_faults(events: Sequence[Event]) -> Iterable[tuple[int, str]]:
 
 
 def _head_faults(events: Sequence[Event], tags: Mapping[str, str]) -> Iterable[tuple[int, str]]:
-    """Yield what the head shows to be gone or altered; it may be one event behind, where a crash came between."""
+    """Yield what the head shows; after a crash it may be one event behind."""
     finished = {event.number: event for event in events if event.end is not None}
     last = max(finished, default=0)
     head, digest = _head(tags)
@@ -343,8 +344,3 @@ def _packed(content: Mapping[str, Any]) -> str:
     if len(text) > LONGEST_TAG:
         raise UsageError(f"this move's record has {len(text):,} characters; give a shorter reason")
     return text
-
-
-def ended(event: Event, end: End) -> Event:
-    """Return an event with its end."""
-    return replace(event, end=end)

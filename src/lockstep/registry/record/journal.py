@@ -1,6 +1,6 @@
-"""Writing the record: an event before its move, its end after it, and what a crash left between the two.
+"""Writing the record: an event before its move, its end after it.
 
-All of it happens while the model is held (``locking.held``); what is read is read under the lock.
+The model is locked meanwhile (``locking.lock_model``), and what is read is read under the lock.
 """
 
 from __future__ import annotations
@@ -11,45 +11,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version as package_version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from lockstep.errors import RegistryError
-from lockstep.registry.record.events import (
-    End,
-    Event,
-    Step,
-    Who,
-    begin_tag,
-    end_tag,
-    ended,
-    head_tag,
-)
+from lockstep.registry.record.events import End, Event, Step, Who, begin_tag, end_tag, head_tag
 from lockstep.registry.record.locking import HeldLock, user_name
 from lockstep.registry.record.pointers import settle
 from lockstep.registry.record.registered_models import Model, get_model
-from lockstep.registry.store.connection import translating_mlflow_errors
+from lockstep.registry.store.connection import Client, translating_mlflow_errors
 from lockstep.registry.store.names import STAGE_TAG
 
-if TYPE_CHECKING:
-    from lockstep.registry.store.connection import Client
-
 EVENT_TAG = "lockstep.registered_by"
-"""A version's tag with the token of the event that made it."""
+"""On a version: the token of the event that made it."""
 REFUSED = "refused"
 """The verdict of a gate that forbids a move."""
 
 
 @dataclass
 class Journal:
-    """A model that is held, and its record: events begin and end here."""
+    """A locked model and its record: events begin and end here."""
 
     client: Client
     model: Model
     who: Who
     lock: HeldLock | None = None
-    mended: tuple[Event, ...] = ()
-    """The events that a crash had left open and this journal ended first."""
+    repaired: tuple[Event, ...] = ()
+    """The events that a crash had left open and that were ended when the journal was opened."""
 
     @property
     def name(self) -> str:
@@ -75,7 +63,7 @@ class Journal:
 
     def end(self, event: Event, outcome: str = "done", **content: Any) -> Event:
         """Write how a move ended."""
-        whole = ended(event, End(outcome, now(), **content))
+        whole = replace(event, end=End(outcome, now(), **content))
         self.write(end_tag(whole))
         self.write(head_tag(whole))
         self._note(whole)
@@ -85,23 +73,24 @@ class Journal:
         """Write the stages that steps give, then bring aliases and MLflow's own stages in line."""
         with translating_mlflow_errors():
             for step in steps:
-                self._check_held()
+                self.check_locked()
                 self.client.set_model_version_tag(self.name, str(step.version), STAGE_TAG, step.now)
             self.model = with_stages(self.model, {step.version: step.now for step in steps})
             self.model = settle(self.client, self.model)
 
     def settle(self) -> None:
-        """Read the model again, with what was registered meanwhile, and bring aliases and mirror in line."""
+        """Read the model again, with new versions, and bring aliases and MLflow's stages in line."""
         self.model = get_model(self.client, self.name)
         self.apply([])
 
-    def _check_held(self) -> None:
+    def check_locked(self) -> None:
+        """Raise RegistryError if another process has broken the lock."""
         if self.lock:
             self.lock.check()
 
     def write(self, tag: tuple[str, str]) -> None:
-        """Write one tag of the record, if the model is still held."""
-        self._check_held()
+        """Write one tag of the record, if the model is still locked."""
+        self.check_locked()
         with translating_mlflow_errors():
             self.client.set_registered_model_tag(self.name, *tag)
 
@@ -112,7 +101,7 @@ class Journal:
 
 
 def with_stages(model: Model, stages: Mapping[int, str]) -> Model:
-    """Return a model as it stands after some versions got a stage."""
+    """Return a model after some versions got a stage."""
     moved = (
         replace(v, recorded=stages[v.version], tags={**v.tags, STAGE_TAG: stages[v.version]})
         if v.version in stages
@@ -123,22 +112,22 @@ def with_stages(model: Model, stages: Mapping[int, str]) -> Model:
 
 
 def default_who() -> Who:
-    """Return who acts where nobody is named: LOCKSTEP_ACTOR, else the user and the host."""
+    """Return who acts if nobody is named: LOCKSTEP_ACTOR, else the user and the host."""
     return Who(
         os.environ.get("LOCKSTEP_ACTOR", "").strip() or f"{user_name()}@{socket.gethostname()}"
     )
 
 
 def now() -> str:
-    """Return the time of day in UTC, to the millisecond; it orders nothing, numbers do."""
+    """Return the time in UTC to the millisecond, for people: events are ordered by their numbers."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def check_intact(model: Model) -> None:
-    """Raise a RegistryError where the record of a model has a fault: nothing is built upon it."""
+    """Raise RegistryError if a model's record has a fault: nothing is built upon it."""
     if model.record.faults:
         raise RegistryError(
             f"the record of {model.name} is damaged: {model.record.faults[0]}; look at it with "
-            f"`manage_model_registry.py verify --model-name {model.name}`, then accept what stands with "
-            "`doctor --fix`"
+            f"`manage_model_registry.py verify --model-name {model.name}`, then accept what stands"
+            " with `doctor --fix`"
         )

@@ -1,9 +1,9 @@
 """One move at a time on a registered model, over plain MLflow, which has no compare-and-swap.
 
-Creating a registered model with a taken name fails, and that is atomic: who makes ``lockstep.lock.NAME`` holds
-NAME. On sqlite a file's lock comes before it, so that processes of one machine queue without asking. A lock whose
-owner died on this machine is broken at once, any other once its owner has given no sign of life for ``LEASE`` seconds
-of the waiting process' own clock, which no change of the time of day moves. A long move gives signs as it writes.
+Creating a registered model with a taken name fails atomically: the process that creates ``lockstep.lock.NAME`` has the
+lock on NAME. On sqlite a file lock comes first, so that processes of one machine queue without asking. A lock whose
+owner died on this machine is broken at once, any other after ``LEASE`` seconds without a sign of life from its owner.
+The waiting process measures them by its own monotonic clock. A long move gives signs as it writes.
 """
 
 from __future__ import annotations
@@ -19,30 +19,26 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from getpass import getuser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
-from mlflow.exceptions import MlflowException
 
 from lockstep.errors import RegistryError
-from lockstep.registry.store.connection import translating_mlflow_errors
+from lockstep.registry.store.connection import Client, tolerating, translating_mlflow_errors
 from lockstep.registry.store.names import LOCK_PREFIX
 
-if TYPE_CHECKING:
-    from lockstep.registry.store.connection import Client
-
 MARK = "breaking."
-"""A lock of this name, and a lock's name after it, says that somebody is breaking that one."""
+"""Prefix of a lock on breaking the lock whose name follows."""
 LEASE = 45.0
-"""Seconds that a lock may stand unchanged before another process takes its owner for gone."""
+"""Seconds without a sign of life after which another process may break a lock."""
 PATIENCE = 120.0
-"""Seconds that a command waits for its turn."""
+"""Seconds that a command waits for a lock."""
 _SHORTEST = 0.02
-"""Seconds between two tries, at first."""
+"""Seconds between the first two tries."""
 _TOKEN, _OWNER, _BEAT = "lockstep.token", "lockstep.owner", "lockstep.beat"
 _TAKEN = ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
-"""What a create answers where the name is taken; the last where it was let go between two looks of the store."""
+"""Error codes of a create whose name is taken; the last if it was released meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +51,17 @@ class Lock:
     created: int = 0
     """Milliseconds since 1970, by the registry's clock."""
     beat: str = ""
-    """Its owner's last sign of life: another each time."""
+    """The owner's last sign of life, different each time."""
 
     @property
-    def told(self) -> str:
+    def owner_text(self) -> str:
         """Its owner for people: user, host, process."""
-        return f"{self.owner.get('user', '?')} on {self.owner.get('host', '?')} (pid {self.owner.get('pid', '?')})"
+        user, host, pid = (self.owner.get(key, "?") for key in ("user", "host", "pid"))
+        return f"{user} on {host} (pid {pid})"
 
     @property
     def dead(self) -> bool:
-        """Whether its owner was a process of this machine, since its last start, that is no more."""
+        """Whether its owner was a process of this machine, since its last boot, that has ended."""
         own = _me()
         if any(self.owner.get(key) != own[key] for key in ("host", "boot", "pids")):
             return False
@@ -74,7 +71,7 @@ class Lock:
 
 @dataclass
 class HeldLock:
-    """A lock that this process holds; ``since`` is the moment, by its own clock, of its last sign of life."""
+    """A lock of this process; ``since`` is the monotonic time of its last sign of life."""
 
     client: Client
     name: str
@@ -82,17 +79,17 @@ class HeldLock:
     since: float
 
     def check(self) -> None:
-        """Raise a RegistryError where the lock was broken, as it may be of a process that was stopped for long.
+        """Raise RegistryError if the lock was broken, as after a long stop of this process.
 
-        Asked before each write; now and then it also shows those who wait that this move goes on.
+        Called before each write; now and then it also gives a sign of life.
         """
         if time.monotonic() - self.since < LEASE / 4:
             return
         lock = find_lock(self.client, self.name)
         if not _is_of(lock, self.token):
             raise RegistryError(
-                f"this command was stopped for so long that another took over {self.name}; look at its history and "
-                "run the command again"
+                f"this command was stopped for so long that another took over {self.name}; look at"
+                " its history and run the command again"
             )
         with translating_mlflow_errors():
             self.client.set_registered_model_tag(f"{LOCK_PREFIX}{self.name}", _BEAT, uuid4().hex)
@@ -101,45 +98,41 @@ class HeldLock:
 
 @contextmanager
 def lock_model(client: Client, name: str) -> Iterator[HeldLock]:
-    """Hold a registered model within the block, waiting for its turn; RegistryError after ``PATIENCE`` seconds."""
+    """Lock a registered model within the block; RegistryError after ``PATIENCE`` seconds."""
     with ExitStack() as stack:
         if path := _local_file(client.tracking_uri):
             stack.enter_context(_file_held(path, name))
         token = uuid4().hex
         _take(client, name, token)
-        stack.push(lambda error, *_: _let_go(client, name, token, failing=error is not None))
+        stack.push(lambda error, *_: _release(client, name, token, failing=error is not None))
         yield HeldLock(client, name, token, time.monotonic())
 
 
 def find_lock(client: Client, name: str) -> Lock | None:
     """Return the lock on a model, if there is one."""
-    try:
+    with tolerating("RESOURCE_DOES_NOT_EXIST"):
         return _lock(client.get_registered_model(f"{LOCK_PREFIX}{name}"))
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
-        with translating_mlflow_errors():
-            raise
+    return None
 
 
 def all_locks(client: Client) -> list[Lock]:
-    """Return every lock that stands now, those of breaking ones among them."""
+    """Return every lock, including those on breaking one."""
     found = client.search_registered_models(f"name LIKE '{LOCK_PREFIX}%'", max_results=1000)
     return [_lock(model) for model in found]
 
 
 def break_lock(client: Client, lock: Lock) -> bool:
-    """Take away a lock whose owner is gone, unless it is another by now; tell whether it was taken away.
+    """Remove a lock whose owner is gone, unless it changed meanwhile; return whether it was removed.
 
-    Only one process may break one lock: it marks that first, and the mark is a lock like any other, so that the
-    mark of a process that died amid this is broken in the same way.
+    Only one process may break a lock: it sets a mark first. The mark is a lock like any other, so the mark of a
+    process that died meanwhile is broken in the same way.
     """
     mark, token, begun = f"{MARK}{lock.name}", uuid4().hex, time.monotonic()
     if not _create(client, mark, token) and not _is_of(find_lock(client, mark), token):
         return False
     try:
         now = find_lock(client, lock.name)
-        # Who was stopped in between for long may have lost the mark.
+        # A process that was stopped for long may have lost the mark.
         if now is None or _life(now) != _life(lock) or time.monotonic() - begun > LEASE / 2:
             return False
         _delete(client, f"{LOCK_PREFIX}{lock.name}")
@@ -149,17 +142,16 @@ def break_lock(client: Client, lock: Lock) -> bool:
 
 
 def _lock(model: Any) -> Lock:
-    """Return MLflow's entry as a lock; an owner that somebody else wrote is nobody."""
+    """Return MLflow's entry as a lock; an unreadable owner is empty."""
     try:
         owner = json.loads(model.tags.get(_OWNER, "{}"))
     except ValueError:
         owner = {}
-    told = owner if isinstance(owner, dict) else {}
     name = model.name.removeprefix(LOCK_PREFIX)
     return Lock(
         name,
         model.tags.get(_TOKEN, ""),
-        told,
+        owner if isinstance(owner, dict) else {},
         int(model.creation_timestamp or 0),
         model.tags.get(_BEAT, ""),
     )
@@ -170,7 +162,7 @@ def _is_of(lock: Lock | None, token: str) -> bool:
 
 
 def _life(lock: Lock) -> str:
-    """Return what stays the same for as long as a lock's owner gives no sign of life."""
+    """Return what stays the same until a lock's owner gives a sign of life."""
     return f"{lock.token} {lock.beat}"
 
 
@@ -180,7 +172,7 @@ def _take(client: Client, name: str, token: str) -> None:
     pause = _SHORTEST
     while not _create(client, name, token):
         lock = find_lock(client, name)
-        if _is_of(lock, token):  # MLflow asked twice, as the first answer was lost
+        if _is_of(lock, token):  # MLflow asked twice because the first answer was lost
             break
         if time.monotonic() - begun > PATIENCE:
             raise RegistryError(_impatient(name, lock))
@@ -190,23 +182,26 @@ def _take(client: Client, name: str, token: str) -> None:
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 1.5, 0.5)
     mark = find_lock(client, f"{MARK}{name}")
-    if mark is not None and mark.dead:  # of who died once the lock was broken
+    if mark is not None and mark.dead:  # of a process that died after it broke the lock
         _broken(client, mark, seen)
 
 
 def _impatient(name: str, lock: Lock | None) -> str:
     if lock is None:
-        return f"{name} cannot be held: the registry says its lock is taken, and shows none; look at its server"
+        return (
+            f"{name} cannot be held: the registry says its lock is taken, and shows none; look at"
+            " its server"
+        )
     return (
-        f"{name} is held by {lock.told} for another move; run the command again when that has ended, or "
-        "`python scripts/manage_model_registry.py doctor --fix` if it never does"
+        f"{name} is held by {lock.owner_text} for another move; run the command again when that has"
+        " ended, or `python scripts/manage_model_registry.py doctor --fix` if it never does"
     )
 
 
 def _broken(client: Client, lock: Lock, seen: dict[str, float]) -> bool:
-    """Break a lock, or the mark that hinders it, if its owner is gone; tell whether one was taken away.
+    """Break a lock, or the mark on it, if its owner is gone; return whether one was removed.
 
-    ``seen`` holds the moment at which each sign of life was met first.
+    ``seen`` holds the monotonic time at which each sign of life was first seen.
     """
     now = time.monotonic()
     if not lock.dead and now - seen.setdefault(_life(lock), now) <= LEASE:
@@ -218,44 +213,35 @@ def _broken(client: Client, lock: Lock, seen: dict[str, float]) -> bool:
 
 
 def _delete_own(client: Client, name: str, token: str) -> None:
-    """Take a lock away, unless it is another's by now."""
+    """Remove a lock, unless another process has it by now."""
     if _is_of(find_lock(client, name), token):
         _delete(client, f"{LOCK_PREFIX}{name}")
 
 
-def _let_go(client: Client, name: str, token: str, failing: bool) -> None:
-    """Take the lock away. Where the store fails now, the move stands: that is told, unless a failure is told anyway."""
+def _release(client: Client, name: str, token: str, failing: bool) -> None:
+    """Remove the lock; if the store fails now, warn that the move is done, unless it failed anyway."""
     try:
         _delete_own(client, name, token)
     except RegistryError as error:
         if not failing:
             wait = f"the next move of {name} waits up to {LEASE:g} s for it"
-            print(
-                f"WARNING the move is done, but its lock stands ({error}); {wait}", file=sys.stderr
-            )
+            warning = f"WARNING the move is done, but its lock stands ({error}); {wait}"
+            print(warning, file=sys.stderr)
 
 
 def _create(client: Client, name: str, token: str) -> bool:
     tags = {_TOKEN: token, _OWNER: json.dumps(_me(), sort_keys=True)}
-    try:
+    with tolerating(*_TAKEN):
         client.create_registered_model(
             f"{LOCK_PREFIX}{name}", tags=tags, description="one move at a time; goes with it"
         )
-    except MlflowException as error:
-        if error.error_code in _TAKEN:
-            return False
-        with translating_mlflow_errors():
-            raise
-    return True
+        return True
+    return False
 
 
 def _delete(client: Client, name: str) -> None:
-    try:
+    with tolerating("RESOURCE_DOES_NOT_EXIST"):
         client.delete_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            with translating_mlflow_errors():
-                raise
 
 
 def _local_file(uri: str) -> Path | None:
@@ -270,8 +256,8 @@ def _file_held(path: Path, name: str) -> Iterator[None]:
             yield
     except Timeout:
         raise RegistryError(
-            f"another command has been moving versions in {path.parent} for {PATIENCE:g} s; run {name}'s move again "
-            "when it has ended"
+            f"another command has been moving versions in {path.parent} for {PATIENCE:g} s; run"
+            f" {name}'s move again when it has ended"
         ) from None
 
 
@@ -288,7 +274,7 @@ def _me() -> dict[str, Any]:
 
 
 def user_name() -> str:
-    """Return this user's name, or the number of one that has none, as in some containers."""
+    """Return this user's name, or its number in a container without names."""
     try:
         return getuser()
     except (OSError, KeyError):
@@ -303,7 +289,7 @@ def _boot() -> str:
 
 
 def _process_namespace() -> str:
-    """Return which processes this one's numbers are of: containers of one host each have their own."""
+    """Return the namespace of this process' number: each container of a host has its own."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -311,7 +297,7 @@ def _process_namespace() -> str:
 
 
 def _started(pid: int) -> str:
-    """Return when a process started, in the kernel's own count; empty for one that is not there."""
+    """Return when a process started, in the kernel's ticks; empty if there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):

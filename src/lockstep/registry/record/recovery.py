@@ -1,11 +1,11 @@
-"""Opening a model's journal: take its lock, then end what a crash left open."""
+"""Opening a model's journal: lock the model, then finish what a crash left open."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
+from lockstep.registry.record.deletions import carry_out
 from lockstep.registry.record.events import Event, Step, Who, head_tag
 from lockstep.registry.record.journal import (
     EVENT_TAG,
@@ -16,81 +16,77 @@ from lockstep.registry.record.journal import (
 )
 from lockstep.registry.record.locking import lock_model
 from lockstep.registry.record.registered_models import Model, get_model
+from lockstep.registry.store.connection import Client
 from lockstep.registry.store.versions import Version
 
-if TYPE_CHECKING:
-    from lockstep.registry.store.connection import Client
-
 ADOPTED_AT_ONCE = 50
-"""Versions that one event takes over: a tag holds no more."""
+"""Versions that one event adopts: a tag has no room for more."""
 
 
 @contextmanager
 def open_journal(client: Client, name: str, who: Who | None = None) -> Iterator[Journal]:
-    """Hold a model within the block, its record whole: what a crash left open is ended first."""
+    """Lock a model within the block and complete its record: what a crash left open is ended first."""
     with lock_model(client, name) as lock:
-        book = Journal(client, get_model(client, name), who or default_who(), lock)
-        check_intact(book.model)
-        book.mended = tuple(finish(book))
-        adopt(book)
-        yield book
+        journal = Journal(client, get_model(client, name), who or default_who(), lock)
+        check_intact(journal.model)
+        journal.repaired = tuple(finish(journal))
+        adopt(journal)
+        yield journal
 
 
-def finish(book: Journal) -> list[Event]:
-    """End what a crash left open, by doing the rest of it; return those events."""
+def finish(journal: Journal) -> list[Event]:
+    """End what a crash left open by doing the rest of it; return those events."""
     # A second crash between an end and the head would look like a loss.
-    if event := book.model.record.headless:
-        book.write(head_tag(event))
-    return [_finished(book, event) for event in book.model.record.open]
+    if event := journal.model.record.headless:
+        journal.write(head_tag(event))
+    return [_finish(journal, event) for event in journal.model.record.open]
 
 
-def _finished(book: Journal, event: Event) -> Event:
-    by = book.who.actor
+def _finish(journal: Journal, event: Event) -> Event:
+    by = journal.who.actor
     if event.gate.get("verdict") == REFUSED:
-        return book.end(event, "refused", mended_by=by)
-    if event.action == "export":  # nobody can see from here whether its folder came to be
-        return book.end(event, "dropped", mended_by=by)
+        return journal.end(event, "refused", mended_by=by)
+    if event.action == "export":  # whether its folder was written cannot be seen from here
+        return journal.end(event, "dropped", mended_by=by)
     if event.action == "prune":
-        from lockstep.registry.record.deletions import carry_out
-
-        return carry_out(book, event, mended_by=by)
+        return carry_out(journal, event, mended_by=by)
     if event.action != "register":
-        return _moved(book, event, by)
-    made = next((v for v in book.model.versions if v.tags.get(EVENT_TAG) == event.token), None)
+        return _finish_move(journal, event, by)
+    versions = journal.model.versions
+    made = next((v for v in versions if v.tags.get(EVENT_TAG) == event.token), None)
     if made is None:
-        return book.end(event, "dropped", mended_by=by)
-    done = book.end(event, version=made.version, mended_by=by)
-    book.settle()
+        return journal.end(event, "dropped", mended_by=by)
+    done = journal.end(event, version=made.version, mended_by=by)
+    journal.settle()
     return done
 
 
-def _moved(book: Journal, event: Event, by: str) -> Event:
-    """End a move; nothing of one whose version was deleted meanwhile, as MLflow's own pages can."""
-    there = {version.version for version in book.model.versions}
-    if any(step.version not in there for step in event.steps):
-        done = book.end(event, "dropped", mended_by=by)
-        book.settle()
+def _finish_move(journal: Journal, event: Event, by: str) -> Event:
+    there = {version.version for version in journal.model.versions}
+    if any(step.version not in there for step in event.steps):  # deleted in MLflow's own pages
+        done = journal.end(event, "dropped", mended_by=by)
+        journal.settle()
         return done
-    book.apply(event.steps)
-    return book.end(event, mended_by=by)
+    journal.apply(event.steps)
+    return journal.end(event, mended_by=by)
 
 
-def adopt(book: Journal) -> None:
-    """Take versions into the record that it does not know: they were registered before it, or by another tool."""
-    known = book.model.record.stages
-    strange = [v for v in book.model.versions if v.version not in known]
+def adopt(journal: Journal) -> None:
+    """Take versions into the record that were registered before it or by another tool."""
+    known = journal.model.record.stages
+    strange = [v for v in journal.model.versions if v.version not in known]
     for start in range(0, len(strange), ADOPTED_AT_ONCE):
         some = strange[start : start + ADOPTED_AT_ONCE]
-        steps = tuple(Step(v.version, "None", adoptable(v, book.model)) for v in some)
-        event = book.begin("adopt", steps=steps, details={"note": "registered without a record"})
-        book.apply(steps)
-        book.end(event)
+        steps = tuple(Step(v.version, "None", adoptable(v, journal.model)) for v in some)
+        event = journal.begin("adopt", steps=steps, details={"note": "registered without a record"})
+        journal.apply(steps)
+        journal.end(event)
 
 
 def adoptable(version: Version, model: Model) -> str:
-    """Return the stage a version without a record is taken over in: its tag's, but no second Production.
+    """Return the stage in which a version is adopted: its tag's, but no second Production.
 
-    What stands there on record has passed its gates and stays.
+    A recorded Production has passed its gates and stays.
     """
     others = [v.version for v in model.versions if v.stage == "Production"]
     if version.stage != "Production" or len(others) == 1:

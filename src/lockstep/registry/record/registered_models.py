@@ -38,7 +38,7 @@ class Model:
         return tuple(v for v in self.versions if v.stage == stage)
 
     def version(self, number: int) -> Version:
-        """Return one version; an unknown number is an error that lists those there are."""
+        """Return one version; NotRegistered with the known numbers if there is none."""
         found = next((v for v in self.versions if v.version == number), None)
         if found is None:
             there = ", ".join(str(v.version) for v in self.versions[-10:]) or "none"
@@ -47,7 +47,7 @@ class Model:
         return found
 
     def newest_in(self, stage: str) -> Version:
-        """Return the newest version in a stage; an empty stage is an error that says how to fill it."""
+        """Return the newest version in a stage; RegistryError with the fix if it is empty."""
         found = self.in_stage(stage)
         if not found:
             stands = ", ".join(f"{v.version} ({v.stage})" for v in self.versions[-10:]) or "none"
@@ -64,7 +64,7 @@ def model_names(client: Registry) -> list[str]:
 
 
 def list_models(client: Registry) -> list[Model]:
-    """Return every registered model with its versions, by name; two queries in all."""
+    """Return every registered model with its versions, by name, in two queries."""
     entries = _entries(client)
     versions: dict[str, list[Version]] = {entry.name: [] for entry in entries}
     for raw in _source(client).versions():
@@ -74,10 +74,10 @@ def list_models(client: Registry) -> list[Model]:
 
 
 def get_model(client: Registry, name: str, stage: str | None = None) -> Model:
-    """Return one registered model; an unknown name is an error with the nearest known one.
+    """Return one registered model; NotRegistered with the nearest name if there is none.
 
-    With ``stage`` only the versions in it, by the record or (where it does not know them) by their tag: of a model
-    with many versions that is much faster.
+    With ``stage``, which is much faster for a model with many versions, only the versions in it: by the record, or by
+    their tag if the record does not know them.
     """
     entry, source = _entry(client, name), _source(client)
     record = read_record(entry.tags)
@@ -91,7 +91,7 @@ def get_model(client: Registry, name: str, stage: str | None = None) -> Model:
 
 
 def newest_in(client: Registry, name: str, stage: str) -> tuple[Model, Version]:
-    """Return a model and its newest version in a stage, without reading the versions in others."""
+    """Return a model and its newest version in a stage, reading no more versions than needed."""
     few = get_model(client, name, stage) if stage != "None" else None
     model = few if few and few.versions else get_model(client, name)
     return model, model.newest_in(stage)
@@ -103,43 +103,41 @@ def get_record(client: Registry, name: str) -> Record:
 
 
 def marks_of(client: Registry, name: str) -> tuple[dict[str, str], dict[str, int]]:
-    """Return a model's tags and aliases as they are: while both stay the same, no version of it was moved."""
+    """Return a model's tags and aliases; while both stay the same, no version was moved."""
     entry = _entry(client, name)
     return dict(entry.tags), {str(alias): int(number) for alias, number in entry.aliases.items()}
 
 
 def _entry(client: Registry, name: str) -> Any:
-    """Return the registry's entry of a model; an unknown name is an error with the nearest known one."""
     found = _source(client).entries(name)
-    if not found:
-        raise NotRegistered(_no_model(name, model_names(client)))
-    return found[0]
+    if found:
+        return found[0]
+    known = [visible(one) for one in model_names(client)]
+    if not known:
+        raise NotRegistered(
+            f"the registry holds no model yet, so no '{name}'; run `make run-train` to make some"
+        )
+    raise NotRegistered(
+        f"unknown model '{shortened(name)}'{nearest(name, known)}; registered: {', '.join(known)}"
+    )
 
 
 def _entries(client: Registry) -> list[Any]:
-    """Return the registry's entries of models but for the locks among them."""
+    """Return the registry's entries of models, without the locks among them."""
     return [entry for entry in _source(client).entries() if not entry.name.startswith(LOCK_PREFIX)]
 
 
 def _source(client: Registry) -> Tables | Queries:
     if isinstance(client, Tables):
         return client
+    # Listings of a local registry need no MLflow.
     from lockstep.registry.store.queries import Queries
 
     return Queries(client)
 
 
-def _no_model(name: str, known: list[str]) -> str:
-    if not known:
-        return f"the registry holds no model yet, so no '{name}'; run `make run-train` to make some"
-    shown = [visible(one) for one in known]
-    return (
-        f"unknown model '{shortened(name)}'{nearest(name, shown)}; registered: {', '.join(shown)}"
-    )
-
-
 def _model(entry: Any, record: Record, versions: list[Version]) -> Model:
     aliases = {str(alias): int(number) for alias, number in sorted(entry.aliases.items())}
     stages = record.stages
-    told = (replace(v, recorded=stages.get(v.version)) for v in versions)
-    return Model(entry.name, tuple(sorted(told, key=lambda v: v.version)), aliases, record)
+    recorded = (replace(v, recorded=stages.get(v.version)) for v in versions)
+    return Model(entry.name, tuple(sorted(recorded, key=lambda v: v.version)), aliases, record)

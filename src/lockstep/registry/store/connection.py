@@ -154,6 +154,17 @@ def translating_mlflow_errors() -> Iterator[None]:
         raise RegistryError(f"the registry refused: {line}; {fix}") from error
 
 
+@contextmanager
+def tolerating(*codes: str) -> Iterator[None]:
+    """End the block at an error of MLflow's with one of these codes; RegistryError for any other."""
+    with translating_mlflow_errors():
+        try:
+            yield
+        except MlflowException as error:
+            if error.error_code not in codes:
+                raise
+
+
 def one_line(error: Exception) -> str:
     """Return an error's message as one line, with the fix if it is known."""
     return _meaning_of(error) or " ".join(str(error).split())[:400]
@@ -175,11 +186,11 @@ def raise_interrupt(error: BaseException) -> None:
             causes += [cause.__cause__, cause.__context__]
 
 
-def experiment_id(client: Client, uri: str, root: Path, name: str) -> str:
+def experiment_id(client: Client, root: Path, name: str) -> str:
     """Return the id of an experiment, created if missing with its artifacts beside the store."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        folder = artifact_root(uri, root)
+        folder = artifact_root(client.tracking_uri, root)
         try:
             return client.create_experiment(
                 name, artifact_location=str(folder / name) if folder else None

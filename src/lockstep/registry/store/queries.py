@@ -1,35 +1,36 @@
-"""What MLflow answers about registered models and versions, page by page."""
+"""What MLflow answers about registered models, versions and runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlflow.exceptions import MlflowException
-
 from lockstep.errors import UsageError
-from lockstep.registry.store.connection import Client, translating_mlflow_errors
+from lockstep.registry.store.connection import Client, tolerating, translating_mlflow_errors
 from lockstep.registry.store.versions import Version, version_from
 
 PAGE = 1000
+_MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 @dataclass(frozen=True)
 class Queries:
-    """Answers of MLflow's client, with the methods of ``Tables``."""
+    """Answers of MLflow's client, with the methods of ``sql_tables.Tables``."""
 
     client: Client
 
     def entries(self, name: str | None = None) -> list[Any]:
-        """Return all registered models, or the one of a name."""
-        with translating_mlflow_errors():
-            if name is None:
+        """Return all registered models, or the one with a name."""
+        if name is None:
+            with translating_mlflow_errors():
                 return list(pages(self.client.search_registered_models))
-            return _unless_missing(lambda: self.client.get_registered_model(name))
+        with tolerating(*_MISSING):
+            return [self.client.get_registered_model(name)]
+        return []
 
     def versions(self, name: str | None = None, tag: tuple[str, str] | None = None) -> list[Any]:
-        """Return all versions, or those of a model, or of these those with a tag of that value."""
+        """Return all versions, or those of a model, or of these the ones with a tag's value."""
         words = [f"name = '{name}'"] if name else []
         words += [f"tags.`{tag[0]}` = '{tag[1]}'"] if tag else []
         query = {"filter_string": " AND ".join(words)} if words else {}
@@ -37,19 +38,18 @@ class Queries:
             return list(pages(self.client.search_model_versions, **query))
 
     def version(self, name: str, number: int) -> list[Any]:
-        """Return one version; nothing where somebody deleted it."""
-        with translating_mlflow_errors():
-            return _unless_missing(lambda: self.client.get_model_version(name, str(number)))
+        """Return one version; nothing if it was deleted."""
+        with tolerating(*_MISSING):
+            return [self.client.get_model_version(name, str(number))]
+        return []
 
 
-def _unless_missing(ask: Callable[[], Any]) -> list[Any]:
-    """Return what MLflow answers, in a list; an empty one where it knows no such thing."""
-    try:
-        return [ask()]
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return []
-        raise
+@dataclass(frozen=True)
+class Logged:
+    """The ids of a run and of the model logged in it."""
+
+    run_id: str
+    model_id: str | None
 
 
 def pages(search: Callable[..., Any], **query: Any) -> Iterator[Any]:
@@ -72,30 +72,21 @@ def versions_of_run(client: Client, run_id: str) -> list[Version]:
         return [version_from(raw) for raw in found]
 
 
-@dataclass(frozen=True)
-class Logged:
-    """The ids of a run and of the model logged in it."""
-
-    run_id: str
-    model_id: str | None
-
-
-def find_run(client: Client, experiment_id: str, tags: dict[str, str | None]) -> Logged | None:
-    """Return the finished run with these tags (None: without that tag), and its model.
+def find_run(client: Client, experiment_id: str, tags: Mapping[str, str | None]) -> Logged | None:
+    """Return the newest finished run with these tags (None: without the tag), and its model.
 
     Runs that a crash left open are marked FAILED.
     """
-    condition = " and ".join(
-        f"tags.`{key}` = '{value}'" for key, value in tags.items() if value is not None
-    )
+    known = {key: value for key, value in tags.items() if value is not None}
+    condition = " and ".join(f"tags.`{key}` = '{value}'" for key, value in known.items())
     found = client.search_runs([experiment_id], condition, order_by=["attributes.start_time DESC"])
-    mine = [
+    same = [
         run for run in found if all(run.data.tags.get(key) == value for key, value in tags.items())
     ]
-    for run in mine:
+    for run in same:
         if run.info.status == "RUNNING":
             client.set_terminated(run.info.run_id, "FAILED")
-    finished = next((run.info.run_id for run in mine if run.info.status == "FINISHED"), None)
+    finished = next((run.info.run_id for run in same if run.info.status == "FINISHED"), None)
     if finished is None:
         return None
     outputs = client.get_run(finished).outputs
