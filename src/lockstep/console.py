@@ -31,7 +31,8 @@ class Parser(argparse.ArgumentParser):
 def visible(text: str) -> str:
     """Return text with line breaks, ANSI escapes and other control characters spelt out, as in ``\\x1b``.
 
-    Whoever may write to a registry can put them in a tag or a name; printed, they would forge lines.
+    Whoever may write to a registry can put them in a tag or a name; printed, they would forge
+    lines.
     """
     return "".join(c if _plain(c) else c.encode("unicode_escape").decode() for c in text)
 

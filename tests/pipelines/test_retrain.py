@@ -25,8 +25,8 @@ from lockstep.io import read_json, write_json
 from lockstep.problems.schema import load_schema
 from lockstep.registry import train_stage
 from lockstep.registry.artifact.released import released_file
+from lockstep.registry.publish_models import register_models
 from lockstep.registry.publishing import new_versions
-from lockstep.registry.register_models import register_models
 
 ROOT = Path(__file__).parents[2]
 PARENT = "mlflow.parentRunId"

@@ -13,7 +13,7 @@ import pytest
 from lockstep.commands import train
 from lockstep.dvc import repro as dvc
 from lockstep.errors import ConfigError, UsageError
-from lockstep.registry import register_models
+from lockstep.registry import publish_models
 from lockstep.registry.store import opening
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ def asked(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     monkeypatch.setattr(dvc, "module", lambda _, *words: calls.append(words))
     monkeypatch.setattr(opening, "prepare_store", lambda _: None)
     monkeypatch.setattr(
-        register_models, "register_models", lambda _, problem: calls.append(("register", problem))
+        publish_models, "register_models", lambda _, problem: calls.append(("register", problem))
     )
     monkeypatch.setattr(
         "lockstep.models.compare_models.compare",

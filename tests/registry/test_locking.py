@@ -1,6 +1,5 @@
 """One holder at a time; who died is followed at once, who is silent after the lease; nothing else is broken."""
 
-import getpass
 import json
 import multiprocessing
 import os
@@ -323,7 +322,7 @@ def test_a_user_without_a_name_holds_and_acts_by_number(client, monkeypatch):
     def nameless():
         raise KeyError("getpwuid(): uid not found: 10001")
 
-    monkeypatch.setattr(getpass, "getuser", nameless)
+    monkeypatch.setattr(locking, "getuser", nameless)
     monkeypatch.delenv("LOCKSTEP_ACTOR", raising=False)
     with lock_model(client, NAME):
         assert find_lock(client, NAME).owner["user"] == f"uid {os.getuid()}"

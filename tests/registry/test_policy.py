@@ -21,9 +21,9 @@ from lockstep.promotion.gate_report import gate_of
 from lockstep.registry.artifact.files import SKOPS
 from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.lifecycle import moves as lifecycle
+from lockstep.registry.publish_models import register_models
 from lockstep.registry.publishing.outputs import read_outputs
 from lockstep.registry.record.registered_models import get_model
-from lockstep.registry.register_models import register_models
 from lockstep.registry.store import connection
 from lockstep.registry.train_stage import publish_training
 

@@ -337,7 +337,8 @@ def test_all_three_over_a_real_server(workspace, make, server, monkeypatch, tmp_
     assert list(client.list_logged_model_artifacts(made.source.removeprefix("models:/"))) == []
     assert manage.main(["verify", "--model-name", name, "--version", first]) == 0
     assert "pruned" in capsys.readouterr().out
-    golden = next((server.folder / "artifacts").rglob("golden.json"))
+    model_id = client.get_model_version(name, second).source.removeprefix("models:/")
+    (golden,) = (server.folder / "artifacts").rglob(f"{model_id}/artifacts/golden.json")
     golden.write_text(golden.read_text() + " ")
     assert manage.main(["verify", "--model-name", name, "--version", second]) == 1
     assert "changed: golden.json" in capsys.readouterr().out

@@ -18,7 +18,7 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import load_settings
 from lockstep.errors import RegistryError
 from lockstep.io import read_json
-from lockstep.registry.register_models import register_models
+from lockstep.registry.publish_models import register_models
 from lockstep.registry.store import connection
 from lockstep.registry.train_stage import publish_training
 

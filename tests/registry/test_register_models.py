@@ -13,8 +13,8 @@ from lockstep.errors import ArtifactError, DataError, RegistryError, UsageError
 from lockstep.io import write_csv, write_json
 from lockstep.registry.artifact import loading
 from lockstep.registry.artifact.files import SUMS
+from lockstep.registry.publish_models import register_models
 from lockstep.registry.publishing.outputs import Outputs
-from lockstep.registry.register_models import register_models
 from lockstep.registry.store import connection
 from lockstep.registry.store.names import PARENT_TAG
 from lockstep.registry.train_stage import publish_training

@@ -27,8 +27,8 @@ from lockstep.problems.schema import load_schema
 from lockstep.promotion.holdout import all_rows
 from lockstep.promotion.previous_versions import scores_of
 from lockstep.registry.artifact.loading import load_version
+from lockstep.registry.publish_models import register_models
 from lockstep.registry.record.registered_models import get_model
-from lockstep.registry.register_models import register_models
 from lockstep.registry.store.names import PARENT_TAG
 from lockstep.registry.store.opening import open_registry
 

@@ -173,7 +173,7 @@ def digest_or_refusal(content: bytes) -> str:
 
 
 def test_another_models_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=f"its {ROWS_FILE} is gone"):
+    with pytest.raises(DataError, match=f"its {ROWS_FILE} is missing"):
         read_training_rows(tmp_path, "0")
     (tmp_path / ROWS_FILE).write_bytes(
         to_bytes(TrainingRows(np.arange(3, dtype=np.uint64), "content"))

@@ -125,8 +125,10 @@ def test_costs_of_a_version_are_read_or_refused() -> None:
         tags = {} if told is None else {"lockstep.costs": told}
         return Version("S", 1, 0, None, "", "None", tags)
 
-    assert loading.costs_of(version(None), "S 1") is None
-    assert loading.costs_of(version('{"a": {"b": 2}}'), "S 1") == {"a": {"b": 2.0}}
+    assert loading.costs_of(version(None)) is None
+    assert loading.costs_of(version('{"a": {"b": 2}}')) == {"a": {"b": 2.0}}
     for broken in ("[]", "{", '{"a": 1}', '{"a": {"b": "x"}}'):
-        with pytest.raises(ArtifactError, match=r"S 1: its tag lockstep\.costs holds no costs"):
-            loading.costs_of(version(broken), "S 1")
+        with pytest.raises(
+            ArtifactError, match=r"S version 1: its tag lockstep\.costs holds no costs"
+        ):
+            loading.costs_of(version(broken))

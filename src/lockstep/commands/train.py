@@ -61,7 +61,7 @@ def _comparison(layout: ProblemLayout) -> str:
 
 
 def _train_all(root: Path, problem: str) -> None:
-    from lockstep.registry.register_models import register_models
+    from lockstep.registry.publish_models import register_models
     from lockstep.registry.store.opening import prepare_store
 
     with dvc.repro_beside(root, f"compare@{problem}"):

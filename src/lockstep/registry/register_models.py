@@ -1,177 +1,16 @@
-"""Stage register: every model of the workspace has its version in the registry, also one from DVC's cache.
+"""Stage register: every model of the workspace has its version in the registry.
 
-It runs at every repro, asks the registry each time, publishes what is missing from the outputs alone, and ties the
-runs of a problem to one parent run. It fails if the server can't be reached.
+It runs at every repro, asks the registry each time and publishes what is missing, also models that
+DVC took from its cache. It fails if the server can't be reached.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-from lockstep.config.layout import ProblemLayout, project_root
-from lockstep.config.params import Params, Training, load_params
-from lockstep.config.settings import Settings, load_settings
-from lockstep.console import warn
-from lockstep.errors import RegistryError, run_command
-from lockstep.io import sha256_json
-from lockstep.registry.publishing.destinations import experiment_of, registers
-from lockstep.registry.publishing.outputs import Outputs, read_outputs
-from lockstep.registry.publishing.publish import Known, publish, versions_by_digest
-from lockstep.registry.publishing.registration import Decide, Published
-from lockstep.registry.store.connection import (
-    Client,
-    StoreError,
-    connect,
-    one_line,
-    raise_interrupt,
-)
-from lockstep.registry.store.names import PARENT_TAG, PROBLEM_TAG, RETRAIN_TAG
-from lockstep.registry.store.queries import find_run
-
-PARENT_KEY = "lockstep.parent_of"
-
-
-def register_models(
-    root: Path, problem: str | None = None, models: Sequence[str] | None = None
-) -> list[Published]:
-    """Publish what the registry lacks of the declared trainings, or of those named; print a line a model.
-
-    Raises RegistryError if the server can't be reached.
-    """
-    settings = load_settings(root)
-    if not settings.publish:
-        print(f"publishing is off ({settings.source_of('publish')}): nothing is registered")
-        return []
-    params = load_params(root)
-    client = connect(settings, root)
-    done: list[Published] = []
-    try:
-        for name, trainings in _by_problem(params, problem, models).items():
-            done += _register_problem(client, settings, root, name, trainings, params)
-    except StoreError as error:
-        raise_interrupt(error)
-        raise RegistryError(
-            f"the tracking store failed: {one_line(error)}; then run the command again, which goes"
-            " on from here"
-        ) from error
-    return done
-
-
-def publish_or_warn(
-    settings: Settings, outputs: Outputs, timings: dict[str, float] | None
-) -> Published | None:
-    """Publish one training; if the store fails, warn and return None."""
-    try:
-        client = connect(settings, outputs.root)
-        known = versions_by_digest(client, outputs.problem)
-        published = publish(client, settings, outputs, known, _decide(settings), timings)
-    except (RegistryError, *StoreError, OSError) as error:
-        raise_interrupt(error)
-        warn(
-            f"WARNING {outputs.problem} {outputs.type} is trained and kept, but not in the registry:"
-            f" {one_line(error)}; the next `dvc repro` registers it"
-        )
-        return None
-    print(published.line, file=sys.stderr)
-    return published
-
-
-def _decide(settings: Settings) -> Decide | None:
-    """Return what decides whether a new model gets a version; None if every model does."""
-    if settings.registration_policy == "always":
-        return None
-    # Promotion is a room above this one: only the two stages that register may open it.
-    from lockstep.promotion.if_better import judged
-
-    return judged
-
-
-def _by_problem(
-    params: Params, problem: str | None, models: Sequence[str] | None
-) -> dict[str, list[Training]]:
-    """Return the declared trainings by problem; UsageError for an unknown problem or type."""
-    names = [problem] if problem else list(params.problems)
-    chosen: dict[str, list[Training]] = {}
-    for name in names:
-        types = params.problem(name).model_types
-        if models:
-            types = list(models) if problem else [m for m in models if m in types]
-        chosen[name] = [params.training(name, kind) for kind in types]
-    if models and not any(chosen.values()):
-        params.training(names[0], models[0])
-    return chosen
-
-
-def _register_problem(
-    client: Client,
-    settings: Settings,
-    root: Path,
-    problem: str,
-    trainings: list[Training],
-    params: Params,
-) -> list[Published]:
-    outputs = [found for t in trainings if (found := _outputs(root, t))]
-    if not outputs:
-        return []
-    known = versions_by_digest(client, problem)
-    done = []
-    for one in outputs:
-        done.append(publish(client, settings, one, known, _decide(settings)))
-        print(done[-1].line, flush=True)
-    section = params.problem(problem)
-    whole = len(outputs) == len(section.model_types)
-    asked_for = 1 < len(outputs) == len(trainings)
-    own = [one for one in done if one.new or not _is_of_retrain(known, one)]
-    if registers(settings) and own and (whole or (asked_for and _lacks_parent(client, own))):
-        tie_to_parent(client, settings, outputs, own, section.compare.metric if whole else None)
-    return done
-
-
-def _is_of_retrain(known: Known, published: Published) -> bool:
-    """Return whether a version's run belongs to a retrain's run, where it stays."""
-    version = known.get((published.name, published.digest))
-    return version is not None and RETRAIN_TAG in version.tags
-
-
-def _lacks_parent(client: Client, published: list[Published]) -> bool:
-    """Return whether one of these models' runs has no parent: some types trained together get one."""
-    return any(PARENT_TAG not in client.get_run(one.run_id).data.tags for one in published)
-
-
-def _outputs(root: Path, training: Training) -> Outputs | None:
-    """Return a training's outputs; None for one that was not run yet."""
-    if not ProblemLayout(root, training.problem).model_card(training.type).is_file():
-        print(f"{training.problem} {training.type}: not trained yet")
-        return None
-    return read_outputs(root, training.problem, training.type)
-
-
-def tie_to_parent(
-    client: Client,
-    settings: Settings,
-    outputs: list[Outputs],
-    published: list[Published],
-    metric: str | None,
-) -> str:
-    """Return the id of the parent run of just these models, created and tied to its children if missing.
-
-    Its key is the set of model digests, so the same models never get two. It holds the comparison by ``metric``;
-    None for some of a problem's types, which the compare stage does not compare alone.
-    """
-    root, problem = outputs[0].root, outputs[0].problem
-    experiment = experiment_of(client, settings, root, problem)
-    key = sha256_json(sorted(one.digest for one in outputs))
-    found = find_run(client, experiment, {PARENT_KEY: key})
-    if found is not None:
-        return found.run_id
-    from lockstep.registry.publishing.parent_runs import log_parent
-
-    tags = {PARENT_KEY: key, PROBLEM_TAG: problem, "mlflow.source.name": "register"}
-    children = [one.run_id for one in published]
-    return log_parent(client, settings, experiment, outputs, tags, children, metric)
+from lockstep.config.layout import project_root
+from lockstep.errors import run_command
+from lockstep.registry.store.opening import paused_collector
 
 
 def main() -> None:
@@ -184,6 +23,8 @@ def main() -> None:
         "--models", nargs="+", metavar="TYPE", help="only these model types (default: all declared)"
     )
     arguments = parser.parse_args()
+    with paused_collector():  # --help needs no MLflow
+        from lockstep.registry.publish_models import register_models
     register_models(project_root(), arguments.problem, arguments.models)
 
 

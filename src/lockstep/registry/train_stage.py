@@ -29,7 +29,8 @@ _SLOW_IMPORTS = (
 def importing_ahead(root: Path) -> Iterator[None]:
     """Import beside the block what publishing needs: it takes as long as a small model's fit.
 
-    The block's end waits for it: two threads in MLflow's circular imports would see half of its modules.
+    The block's end waits for it: two threads in MLflow's circular imports would see half of its
+    modules.
     """
     thread = Thread(target=lambda: [import_module(name) for name in _SLOW_IMPORTS], daemon=True)
     publishes = load_settings(root).publish
@@ -45,8 +46,8 @@ def publish_training(
 ) -> Published | None:
     """Log a training's run and register its model unless the registry has it; None if nothing was done.
 
-    A server that is down, or a full disk of the store, costs a warning only: the next `dvc repro` registers the model.
-    Raises ArtifactError or DataError for outputs that are damaged or missing.
+    A server that is down, or a full disk of the store, costs a warning only: the next `dvc repro`
+    registers the model. Raises ArtifactError or DataError for outputs that are damaged or missing.
     """
     settings = load_settings(root)
     outputs = read_outputs(root, problem, model_type)
@@ -58,6 +59,6 @@ def publish_training(
         warn(f"publishing is off ({settings.source_of('publish')}): {model} is not logged")
         return None
     # MLflow would cost a training that publishes nothing a second.
-    from lockstep.registry.register_models import publish_or_warn
+    from lockstep.registry.publish_models import publish_or_warn
 
     return publish_or_warn(settings, outputs, timings)

@@ -1,1 +1,1 @@
-"""A version's files: packed, loaded after its checks, exported, pruned."""
+"""A version's files: packed, checked, loaded, released."""

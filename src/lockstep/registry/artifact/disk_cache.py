@@ -1,6 +1,6 @@
-"""Small files that can be made again, kept in a folder up to a size: those used longest ago go first.
+"""A cache of small files in a folder, up to a size; the least recently used are removed first.
 
-Several processes may read, keep and drop at once: a file is whole or not there.
+Several processes may read, write and remove at once: a file is complete or missing.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 from lockstep.io import whole_file
 
 _ABANDONED = 86_400.0
-"""Seconds after which a half-written file is nobody's any more."""
+"""Seconds after which nobody writes a partial file any more."""
 
 
 def write_cached(path: Path, content: bytes, most: int) -> None:
-    """Keep a file, and drop of its folder what was used longest ago until the rest has ``most`` bytes at most.
+    """Write a file, and remove the least recently used until the folder has ``most`` bytes at most.
 
-    The file just kept stays, however large. On a full or read-only disk nothing is kept: it would only save time.
+    The new file stays, however large. On a full or read-only disk nothing is cached.
     """
     with suppress(OSError):
         with whole_file(path) as part:
@@ -29,20 +29,20 @@ def write_cached(path: Path, content: bytes, most: int) -> None:
 
 
 def read_cached(path: Path) -> bytes | None:
-    """Return a kept file's bytes, and note that it was used; None where there is none."""
+    """Return a cached file's bytes, and note its use; None if it is missing."""
     try:
         content = path.read_bytes()
     except OSError:
         return None
-    with suppress(OSError):  # dropped meanwhile, or the disk is read-only
+    with suppress(OSError):  # removed meanwhile, or the disk is read-only
         os.utime(path)
     return content
 
 
-def _drop_beyond(kept: Path, most: int) -> None:
-    total = kept.stat().st_size
-    for _, size, path in sorted(_files(kept.parent), reverse=True):
-        if path == kept:
+def _drop_beyond(newest: Path, most: int) -> None:
+    total = newest.stat().st_size
+    for _, size, path in sorted(_files(newest.parent), reverse=True):
+        if path == newest:
             continue
         total += size
         if total > most:
@@ -50,11 +50,11 @@ def _drop_beyond(kept: Path, most: int) -> None:
 
 
 def _files(folder: Path) -> Iterator[tuple[int, int, Path]]:
-    """Yield when each whole file was used last, its size, and where it is; halves left by a crash are removed."""
+    """Yield each file's last use, size and path; remove partial files that a crash left."""
     for path in folder.iterdir():
         try:
             found = path.stat()
-        except FileNotFoundError:  # dropped by another process
+        except FileNotFoundError:  # removed by another process
             continue
         if path.suffix != ".part":
             yield found.st_mtime_ns, found.st_size, path

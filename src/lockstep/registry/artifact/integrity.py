@@ -1,7 +1,7 @@
 """The checks of an artifact, for loading, publishing and the audit.
 
-Each takes a version and the folder of its files, returns what it read, and raises ArtifactError with what is wrong;
-``explained`` adds which version it is and how to repair it.
+Each takes a version and the folder of its files, returns what it read, and raises ArtifactError
+with what is wrong; ``explained`` adds which version it is and how to repair it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """From a name in the registry to a checked model: digest, allowed types, golden rows, and only then use.
 
-Nothing that an artifact ships is imported or unpickled. Downloads are cached below .lockstep/cache by digest and
-verified at each use. A refused artifact is noted there as suspect, so that `register`, which downloads nothing that
-the registry holds, checks it closely.
+Nothing that an artifact ships is imported or unpickled. Downloads are cached below .lockstep/cache
+by digest and verified at each use. A refused artifact is noted there as suspect, so that
+`register`, which downloads nothing that the registry holds, checks it closely.
 """
 
 from __future__ import annotations
@@ -160,7 +160,8 @@ def costs_of(version: Version) -> dict[str, dict[str, float]] | None:
 def suspect_damage(client: Client, version: Version, root: Path) -> str:
     """Return what is wrong in the registry with an artifact that this workspace refused; empty if nothing is.
 
-    It downloads the artifact. Golden outputs are not compared: they may differ with other package versions.
+    It downloads the artifact. Golden outputs are not compared: they may differ with other package
+    versions.
     """
     note = root / SUSPECT / (version.tag("model_digest") or "none")
     if version.pruned is not None or not note.is_file():

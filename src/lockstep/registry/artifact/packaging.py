@@ -1,6 +1,7 @@
-"""The model folder that MLflow keeps: one pickle-free artifact, its transformer's code, golden rows, schema, card.
+"""The model folder in the registry: a pickle-free artifact, its transformer's code, schema, card.
 
-Of xgboost and lightgbm also the booster alone, for their own loaders. The model digest covers artifact and code only.
+It also holds golden rows and, for xgboost and lightgbm, the booster alone for their own loaders.
+The model digest covers artifact and code only.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -52,12 +53,9 @@ class Package:
     card: dict[str, Any]
     rows: pd.DataFrame
     outputs: list[Any]
-    training_rows: bytes | None = field(
-        default=None, metadata={"note": "groups it was fitted or tuned on (seen.py)"}
-    )
-    native: Native | None = field(
-        default=None, metadata={"note": "the booster for its own loader (native.py)"}
-    )
+    training_rows: bytes | None = None
+    native: Native | None = None
+    """The booster for its own loader."""
 
     @property
     def predict_function(self) -> str:
@@ -65,16 +63,15 @@ class Package:
         return "predict" if self.schema.task == "regression" else "predict_proba"
 
     @property
-    def told(self) -> dict[str, Any]:
-        """The card as the folder holds it: the training's, and what there is for other loaders."""
-        native = self.native and {
-            "native": self.native.card(str(self.card.get("calibration", "none")))
-        }
-        return self.card | (native or {})
+    def full_card(self) -> dict[str, Any]:
+        """The card in the folder: the training's, and the file for other loaders."""
+        if self.native is None:
+            return self.card
+        return self.card | {"native": self.native.card(str(self.card.get("calibration", "none")))}
 
     @property
     def example(self) -> pd.DataFrame:
-        """One input row as a caller would send it, nothing missing where a golden row has everything."""
+        """One input row as a caller would send it, if possible without missing values."""
         complete = self.rows.dropna()
         row = (complete if len(complete) else self.rows).head(1)
         # MLflow compares column names in a way that pandas 3 deprecates for its own text type.
@@ -84,7 +81,7 @@ class Package:
 def package(
     pipeline: Any, schema: Schema, card: dict[str, Any], training_rows: bytes | None = None
 ) -> Package:
-    """Make the content of a model folder; ArtifactError for a pipeline with types that are not allowed."""
+    """Make the content of a model folder; ArtifactError if the pipeline holds a forbidden type."""
     content = content_of(card["model_digest"], pipeline)
     check_types(content, f"the {card['type']} model of {card['problem']}")
     rows = golden_rows(schema)
@@ -100,7 +97,7 @@ def package(
 
 
 def signature(packed: Package) -> ModelSignature:
-    """Return the signature the schema declares: float64 for numbers and integer codes, text else."""
+    """Return the signature that the schema declares: float64 for numbers and codes, else text."""
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(
             "double" if column.holds_numbers else "string", column.name, required=not column.missing
@@ -114,7 +111,7 @@ def signature(packed: Package) -> ModelSignature:
 
 
 def requirements(content: bytes) -> list[str]:
-    """Return the pinned packages an artifact needs, nothing of this project among them."""
+    """Return the pinned packages that an artifact needs, without this project."""
     names = list(_ALWAYS)
     for module, candidates in _BOOSTERS.items():
         if f'"{module}.'.encode() in content:
@@ -130,7 +127,7 @@ def _version(name: str) -> str | None:
 
 
 class Flavor:
-    """A stand-in for the module mlflow.sklearn whose ``save_model`` puts canonical bytes in its place."""
+    """A stand-in for the module mlflow.sklearn whose ``save_model`` writes canonical bytes."""
 
     __name__ = "mlflow.sklearn"
 
@@ -141,8 +138,8 @@ class Flavor:
     def save_model(self, path: str, mlflow_model: Model, **_: Any) -> None:
         """Write the model folder.
 
-        MLflow would dump and load the pipeline once more, and skops' own bytes differ from run to run;
-        so an empty model is saved for the folder's other files, and then replaced.
+        MLflow would dump and load the pipeline once more, and skops' own bytes differ from run to
+        run. So an empty model is saved for the folder's other files, and then replaced.
         """
         folder = Path(path)
         with _code_folder() as code:
@@ -162,11 +159,12 @@ class Flavor:
         write_json(
             folder / GOLDEN, golden_content(self.packed.rows, self.packed.outputs), digits=None
         )
-        write_json(folder / CARD, self.packed.told, digits=None)
+        write_json(folder / CARD, self.packed.full_card, digits=None)
         if self.packed.training_rows is not None:
             (folder / ROWS_FILE).write_bytes(self.packed.training_rows)
-        if self.packed.native is not None:
-            _add_native(self.packed.native, folder, mlflow_model)
+        if (native := self.packed.native) is not None:
+            (folder / native.file).write_bytes(native.content)
+            mlflow_model.add_flavor(native.flavor, **native.declared)
         shutil.copyfile(PROBLEMS / self.packed.schema.name / "schema.yaml", folder / SCHEMA)
         mlflow_model.model_size_bytes = sum(
             p.stat().st_size for p in folder.rglob("*") if p.is_file()
@@ -178,14 +176,8 @@ class Flavor:
         self.sums_digest = sha256_file(folder / SUMS)
 
 
-def _add_native(native: Native, folder: Path, mlflow_model: Model) -> None:
-    """Write the booster's own file, and name it in what becomes MLmodel."""
-    (folder / native.file).write_bytes(native.content)
-    mlflow_model.add_flavor(native.flavor, **native.declared)
-
-
 def _mlflow_sklearn() -> Any:
-    """Import mlflow.sklearn, and pyfunc whose import warns about MLflow's own type hints, in silence."""
+    """Import mlflow.sklearn without the warning of pyfunc about MLflow's own type hints."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
         import_module("mlflow.pyfunc")
@@ -194,7 +186,7 @@ def _mlflow_sklearn() -> Any:
 
 @contextmanager
 def _code_folder() -> Iterator[Path]:
-    """Yield a package folder with the transformer alone, which does not hide an installed package."""
+    """Yield a package folder with the transformer alone; it does not hide an installed package."""
     with tempfile.TemporaryDirectory() as made:
         package_folder = Path(made) / "lockstep"
         for folder in (package_folder, package_folder / "features"):

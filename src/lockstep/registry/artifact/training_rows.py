@@ -1,8 +1,8 @@
-"""Which rows a version was fitted or tuned on, as a compact set of hashed groups that travels with its artifact.
+"""The rows that a version was fitted or tuned on, as a compact set of hashed groups in its artifact.
 
-A row is known by its group, wherever that comes from. Where nothing but its place in a file tells rows apart (no group
-column, or one that only numbers the rows), it is known by its content, so that it is the same row in another workspace
-and in another order; copies of one content are counted, since one of them says nothing of the others.
+A row is identified by its group. Without a group column, or if that only numbers the rows, it is
+identified by its content, so that it is the same row in another workspace and in another order.
+Copies of one content are numbered, as one of them says nothing about the others.
 """
 
 from __future__ import annotations
@@ -36,41 +36,41 @@ if TYPE_CHECKING:
     Keys = NDArray[np.uint64]
 
 FITTED = ("train", "stop", "choose")
-"""The parts that a model is fitted, stopped, calibrated or chosen on."""
+"""The parts on which a model is fitted, stopped, calibrated or selected."""
 CACHE = Path(".lockstep") / "cache" / "seen"
 MOST_BYTES = 64 * 2**20
-"""How much of them a workspace keeps."""
+"""The size of a workspace's cache."""
 _DROPPED_BITS = 24
-"""Of each hash; 40 are enough to tell millions of groups apart, and take half the room."""
+"""Of each hash: 40 bits tell millions of groups apart and take half the room."""
 _UNREADABLE = (
     ValueError, KeyError, TypeError, OSError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-"""What NumPy and zipfile raise over bytes that were changed: one changed byte is enough for most."""
+"""What NumPy and zipfile raise for damaged bytes."""
 _NOT_CONTENT = ("id", "group", "part", "truth")
-"""Kinds of columns that say where a row stood or who made it, not what it is."""
+"""Kinds of columns that are no content of a row."""
 
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """Sorted keys of the groups that were seen, and what a key is made of: others are compared with the like only."""
+    """Sorted keys of groups, and what a key is made of: only sets of the same kind are compared."""
 
     keys: Keys
     identity: str
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the set and of what its keys are."""
-        told = hashlib.sha256(self.identity.encode())
-        told.update(self.keys.astype("<u8").tobytes())
-        return told.hexdigest()
+        """The SHA-256 of the set and of the kind of its keys."""
+        digest = hashlib.sha256(self.identity.encode())
+        digest.update(self.keys.astype("<u8").tobytes())
+        return digest.hexdigest()
 
 
 # ---------------------------------------------------------------- what a row is known by
 
 
 def row_keys(table: pd.DataFrame, schema: Schema) -> TrainingRows:
-    """Return every row's key, in the table's order, and what it is made of."""
-    if (name := _telling_group(table, schema)) is not None:
+    """Return every row's key, in the table's order, and what the keys are made of."""
+    if (name := _identifying_group(table, schema)) is not None:
         kind = "number" if table[name].dtype.kind in "iu" else "text"
         return TrainingRows(
             group_codes(table, schema) >> np.uint64(_DROPPED_BITS), f"group {name} ({kind})"
@@ -80,8 +80,8 @@ def row_keys(table: pd.DataFrame, schema: Schema) -> TrainingRows:
     return TrainingRows(keys, f"content of {', '.join(columns)}")
 
 
-def _telling_group(table: pd.DataFrame, schema: Schema) -> str | None:
-    """Return the group column, unless there is none or it only numbers the rows of its file."""
+def _identifying_group(table: pd.DataFrame, schema: Schema) -> str | None:
+    """Return the group column, unless it only numbers the rows of its file."""
     name = schema.group
     if name is None or table.empty:
         return name
@@ -96,7 +96,7 @@ def _telling_group(table: pd.DataFrame, schema: Schema) -> str | None:
 
 
 def _content_keys(table: pd.DataFrame) -> Keys:
-    """Return a hash of each row's content and of how many rows of that content came before it."""
+    """Return a hash of each row's content and of the number of equal rows before it."""
     content = pd.util.hash_pandas_object(table, index=False)
     copy = np.asarray(content.groupby(content).cumcount(), dtype=np.uint64)
     first = np.asarray(content, dtype=np.uint64)
@@ -107,7 +107,7 @@ def _content_keys(table: pd.DataFrame) -> Keys:
 
 
 def to_bytes(seen: TrainingRows) -> bytes:
-    """Return a set as a compressed NumPy file: the gaps between sorted keys, no pickle."""
+    """Return a set as a compressed NumPy file with the gaps between sorted keys, without pickle."""
     written = io.BytesIO()
     gaps = np.diff(seen.keys, prepend=np.uint64(0))
     np.savez_compressed(written, gaps=gaps, identity=np.array(seen.identity))
@@ -115,7 +115,7 @@ def to_bytes(seen: TrainingRows) -> bytes:
 
 
 def from_bytes(content: bytes) -> TrainingRows:
-    """Read a set; what is none, or holds a pickle, is a DataError."""
+    """Read a set; DataError for anything else, also for a pickle."""
     try:
         gaps, identity = arrays_of(content, "gaps", "identity")
     except DataError as error:
@@ -126,7 +126,7 @@ def from_bytes(content: bytes) -> TrainingRows:
 
 
 def arrays_of(content: bytes, *names: str) -> list[NDArray[Any]]:
-    """Return named arrays of an .npz file's bytes; DataError for whatever is no whole one, or holds a pickle."""
+    """Return named arrays of an .npz file's bytes; DataError if damaged or with a pickle."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as held:
             return [held[name] for name in names]
@@ -134,64 +134,59 @@ def arrays_of(content: bytes, *names: str) -> list[NDArray[Any]]:
         raise DataError(f"is damaged ({type(error).__name__})") from error
 
 
-def read_training_rows(folder: Path, told: str) -> TrainingRows:
-    """Read a model folder's set; a DataError says what is wrong with one that is not of the digest it was told."""
+def read_training_rows(folder: Path, digest: str) -> TrainingRows:
+    """Read a model folder's set; DataError if it is missing, damaged or of another digest."""
     path = folder / ROWS_FILE
     if not path.is_file():
-        raise DataError(f"its {ROWS_FILE} is gone")
-    seen = from_bytes(path.read_bytes())
-    if seen.digest != told:
+        raise DataError(f"its {ROWS_FILE} is missing")
+    rows = from_bytes(path.read_bytes())
+    if rows.digest != digest:
         raise DataError(f"its {ROWS_FILE} is not the one it was registered with")
-    return seen
+    return rows
 
 
 # ---------------------------------------------------------------- of a training
 
 
 def rows_of_training(root: Path, problem: str, lineage: Lineage) -> TrainingRows | None:
-    """Return what a training of this workspace saw; None where its tidy table or matrices are not here.
+    """Return the rows of a training of this workspace; None if its tidy table or matrices are missing.
 
-    Kept by the digest of its data, as all types of a problem see the same.
+    They are cached by the digest of the data, as all types of a problem use the same.
     """
-    layout = ProblemLayout(root, problem)
-    told = _told_of_tidy(lineage, layout)
-    path = (
-        root
-        / CACHE
-        / f"{sha256_json([lineage.data_digest, told, load_schema(problem).digest])}.npz"
-    )
-    kept = _kept(path)
-    if kept is not None:
-        return kept
-    if not layout.tidy.is_file() or (told and told != _md5(layout.tidy)):
+    layout, schema = ProblemLayout(root, problem), load_schema(problem)
+    tidy_sum = _tidy_sum(lineage, layout)
+    name = sha256_json([lineage.data_digest, tidy_sum, schema.digest])
+    path = root / CACHE / f"{name}.npz"
+    cached = _read(path)
+    if cached is not None:
+        return cached
+    if not layout.tidy.is_file() or (tidy_sum and tidy_sum != _md5(layout.tidy)):
         return None
     try:
-        seen = _seen_in(layout, load_schema(problem))
-    except (
-        DataError
-    ):  # matrices that are not here whole: a copy of the models alone may still be registered
+        rows = _rows_in(layout, schema)
+    except DataError:  # incomplete matrices: a copy of the models alone may still be registered
         return None
-    write_cached(path, to_bytes(seen), MOST_BYTES)
-    return seen
+    write_cached(path, to_bytes(rows), MOST_BYTES)
+    return rows
 
 
-def cached_training_rows(root: Path, told: str) -> TrainingRows | None:
-    """Return the set of this digest where this workspace keeps it."""
-    seen = _kept(_place(root, told))
-    return seen if seen is not None and seen.digest == told else None
+def cached_training_rows(root: Path, digest: str) -> TrainingRows | None:
+    """Return the set with this digest from this workspace's cache; None if it is not there."""
+    rows = _read(_path(root, digest))
+    return rows if rows is not None and rows.digest == digest else None
 
 
-def cache_training_rows(root: Path, seen: TrainingRows) -> None:
-    """Keep a set by its digest."""
-    write_cached(_place(root, seen.digest), to_bytes(seen), MOST_BYTES)
+def cache_training_rows(root: Path, rows: TrainingRows) -> None:
+    """Cache a set by its digest."""
+    write_cached(_path(root, rows.digest), to_bytes(rows), MOST_BYTES)
 
 
-def _place(root: Path, told: str) -> Path:
-    return root / CACHE / f"{sha256_json([ROWS_TAG, told])}.npz"
+def _path(root: Path, digest: str) -> Path:
+    return root / CACHE / f"{sha256_json([ROWS_TAG, digest])}.npz"
 
 
-def _seen_in(layout: ProblemLayout, schema: Schema) -> TrainingRows:
-    """Return the groups of the rows that the matrices of fitting and choosing hold."""
+def _rows_in(layout: ProblemLayout, schema: Schema) -> TrainingRows:
+    """Return the groups of the rows in the matrices of fitting and selection."""
     rows = np.concatenate(
         [read_parquet(layout.matrix(part), [ROW])[ROW].to_numpy() for part in FITTED]
     )
@@ -204,29 +199,27 @@ def _seen_in(layout: ProblemLayout, schema: Schema) -> TrainingRows:
 
 
 def _identifying(layout: ProblemLayout, schema: Schema) -> pd.DataFrame:
-    """Return the tidy table, of its columns only the group where that tells rows apart."""
+    """Return the tidy table, with its group column only if that identifies rows."""
     if schema.group is not None:
         table = read_parquet(layout.tidy, [schema.group])
-        if _telling_group(table, schema) is not None:
+        if _identifying_group(table, schema) is not None:
             return table
     return read_parquet(layout.tidy)
 
 
-def _kept(path: Path) -> TrainingRows | None:
-    """Return a set that was kept; None where it wasn't, or was damaged since."""
+def _read(path: Path) -> TrainingRows | None:
     content = read_cached(path)
     try:
         return None if content is None else from_bytes(content)
-    except DataError:
+    except DataError:  # damaged in the cache
         return None
 
 
-def _told_of_tidy(lineage: Lineage, layout: ProblemLayout) -> str:
-    """Return DVC's sum of the tidy table that the matrices were made of; empty where it knows none."""
-    stages: dict[str, Any] = lineage.closure["stages"]
+def _tidy_sum(lineage: Lineage, layout: ProblemLayout) -> str:
+    """Return DVC's sum of the tidy table behind the matrices; empty if it is unknown."""
     name = layout.tidy.relative_to(layout.root).as_posix()
-    made = stages.get(f"features@{layout.problem}", {})
-    return str(made.get("deps", {}).get(name, ""))
+    stage = lineage.closure["stages"].get(f"features@{layout.problem}", {})
+    return str(stage.get("deps", {}).get(name, ""))
 
 
 def _md5(path: Path) -> str:

@@ -1,9 +1,10 @@
 """Moves of versions between stages, each on record before it is made.
 
-A version's stage is what the model's record says; the tag ``lockstep.stage`` repeats it. Many versions may be in
-Staging or Archived, one at most in Production. The aliases ``production`` and ``staging`` (the newest in Staging)
-follow from the stages, and so do MLflow's own as long as they exist. A move locks the model and first ends what a
-crash left open, so the command after a crash repairs.
+A version's stage is what the model's record says; the tag ``lockstep.stage`` repeats it. Many
+versions may be in Staging or Archived, one at most in Production. The aliases ``production`` and
+``staging`` (the newest in Staging) follow from the stages, and so do MLflow's own as long as they
+exist. A move locks the model and first ends what a crash left open, so the command after a crash
+repairs.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ def promote(
 ) -> Move:
     """Put a version (default: the newest) into Production or Staging.
 
-    The previous Production goes to ``aside``. A refusal by ``gate`` is recorded and raised as RegistryError.
+    The previous Production goes to ``aside``. A refusal by ``gate`` is recorded and raised as
+    RegistryError.
     """
     if check_stage(stage) not in ("Staging", "Production"):
         raise UsageError(f"promote goes to Staging or Production; for {stage} use transition")
@@ -113,7 +115,8 @@ def rollback(
 ) -> Move:
     """Undo the last change of a stage, or bring back a version that was once in it.
 
-    Repeated, it goes back one change further. A version that leaves goes where it was before that change.
+    Repeated, it goes back one change further. A version that leaves goes where it was before that
+    change.
     """
     if check_stage(stage) not in ("Staging", "Production"):
         raise UsageError(f"rollback is of Staging or Production; for {stage} use transition")

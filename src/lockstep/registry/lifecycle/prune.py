@@ -1,7 +1,7 @@
 """Delete the files of old Archived versions, on record; the versions, their tags and their lineage stay.
 
-Files stay if anything refers to them: an alias, a stage other than Archived, a possible rollback, another version with
-the same files, or a run that names the version's run as its parent.
+Files stay if anything refers to them: an alias, a stage other than Archived, a possible rollback,
+another version with the same files, or a run that names the version's run as its parent.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def prune(
 ) -> Pruned:
     """Choose the Archived versions whose files nothing needs; with ``yes`` delete these files.
 
-    ``keep`` of the newest Archived versions keep theirs, and those archived less than ``older_than`` days ago.
+    ``keep`` of the newest Archived versions keep theirs, and those archived less than
+    ``older_than`` days ago.
     """
     if keep < 0 or older_than < 0:
         raise UsageError("--keep and --older-than take no negative number")

@@ -102,8 +102,8 @@ def publish_anew(
 ) -> Published:
     """Log a model's run in an experiment and make a version, whether or not the registry has one.
 
-    It is an explicit act, so no registration policy applies. ``tags`` are added to the run; those of the project also
-    go to the version.
+    It is an explicit act, so no registration policy applies. ``tags`` are added to the run; those
+    of the project also go to the version.
     """
     name = model_name(settings, outputs.problem, outputs.type)
     with fluent(client.tracking_uri):
@@ -123,8 +123,9 @@ def register(
 ) -> Published:
     """Make the version of a logged model, on record, in its initial stage and with its tags.
 
-    A version that another process registered meanwhile is returned, unless ``again``. OthersCame if the versions
-    are not those it was compared with (``among``). Needs ``fluent``: MLflow resolves the model's address globally.
+    A version that another process registered meanwhile is returned, unless ``again``. OthersCame if
+    the versions are not those it was compared with (``among``). Needs ``fluent``: MLflow resolves
+    the model's address globally.
     """
     more = {key: value for key, value in (tags or {}).items() if key.startswith(TAG_PREFIX)}
     with request_limits(retries=0):  # a second request to a slow server would make two versions

@@ -1,4 +1,4 @@
-"""What one training left in the workspace, and where it comes from."""
+"""The outputs of one training in the workspace, and their lineage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lockstep.registry.artifact.training_rows import TrainingRows, rows_of_train
 
 @dataclass(frozen=True)
 class Outputs:
-    """What one training left in the workspace."""
+    """The outputs of one training in the workspace."""
 
     root: Path
     problem: str
@@ -29,7 +29,7 @@ class Outputs:
 
     @property
     def layout(self) -> ProblemLayout:
-        """Where its files lie."""
+        """The paths of its files."""
         return ProblemLayout(self.root, self.problem)
 
     @property
@@ -49,26 +49,26 @@ class Outputs:
 
     @cached_property
     def lineage(self) -> Lineage:
-        """Where the model comes from."""
+        """The model's lineage."""
         return lineage(self.root, self.problem, self.type)
 
     @cached_property
     def kept_inputs(self) -> dict[str, str | None]:
-        """The files by which the workspace differs from its commit, with their sums; none of a clean one."""
+        """The files in which the workspace differs from its commit, with their sums."""
         return kept_inputs(self.root, self.lineage)
 
     @cached_property
     def training_rows(self) -> TrainingRows | None:
-        """The groups it was fitted or tuned on; None where its data are not in this workspace."""
+        """The groups it was fitted or tuned on; None if its data are not in this workspace."""
         return rows_of_training(self.root, self.problem, self.lineage)
 
     @property
     def plots(self) -> list[Path]:
-        """The tables behind its plots."""
+        """The tables of its plots."""
         return sorted((self.layout.type_folder(self.type) / "plots").glob("*.csv"))
 
     def load_pipeline(self) -> Any:
-        """Load the pipeline from joblib, only if the file is the one its card describes."""
+        """Load the pipeline from joblib; ArtifactError if the file is not the one in its card."""
         path = self.layout.model(self.type)
         if sha256_file(path) != self.card["file_sha256"]:
             raise ArtifactError(
@@ -79,7 +79,7 @@ class Outputs:
 
 
 def read_outputs(root: Path, problem: str, model_type: str) -> Outputs:
-    """Read the card of a training; a missing output is a DataError that says how to make it."""
+    """Read a training's outputs; DataError with the fix if one is missing or outdated."""
     layout = ProblemLayout(root, problem)
     stage = f"{TRAIN_STAGE}@{training_key(problem, model_type)}"
     needed = (
@@ -93,6 +93,7 @@ def read_outputs(root: Path, problem: str, model_type: str) -> Outputs:
     outputs = Outputs(root, problem, model_type, read_json(needed[0]))
     if outputs.card["schema_digest"] != outputs.schema.digest:
         raise DataError(
-            f"the schema of {problem} was changed after {model_type} was trained; run `dvc repro {stage}`"
+            f"the schema of {problem} was changed after {model_type} was trained; run"
+            f" `dvc repro {stage}`"
         )
     return outputs

@@ -1,7 +1,7 @@
 """One idempotent way from a training's outputs to its version in the registry.
 
-Everything is read from the outputs on disk, so `register` makes what the train stage logs (timings excepted). A model
-is known by its digest: a model that the registry has is not registered twice.
+Everything is read from the outputs on disk, so `register` makes what the train stage logs (timings
+excepted). A model is known by its digest: a model that the registry has is not registered twice.
 """
 
 from __future__ import annotations

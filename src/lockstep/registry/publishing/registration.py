@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Published:
     """A model's place in the registry.
 
-    ``version`` is None for a run that registers nothing; ``refused`` says why the policy refused the model.
+    ``version`` is None for a run that registers nothing; ``refused`` says why the policy refused
+    the model.
     """
 
     name: str
@@ -74,8 +75,9 @@ def register_version(
 ) -> tuple[Version, bool]:
     """Make a version of a logged model on record; return it, and whether it is new.
 
-    An existing version of the same digest (tag ``lockstep.model_digest``) is returned instead, unless ``again``.
-    ``among`` are the versions it was compared with; OthersCame if the model has others now.
+    An existing version of the same digest (tag ``lockstep.model_digest``) is returned instead,
+    unless ``again``. ``among`` are the versions it was compared with; OthersCame if the model has
+    others now.
     """
     ensure_model(client, name)
     with open_journal(client, name, who) as book:

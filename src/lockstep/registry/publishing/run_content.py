@@ -1,4 +1,4 @@
-"""What a training's run logs besides its files and its model: parameters, metrics, series, data sets."""
+"""The parameters, metrics, series and data sets that a training's run logs."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 PARTS = {"train": "training", "validation": "validation", "test": "test"}
 _OF_CLASS = ("precision", "recall", "f1", "roc_auc")
 _UNNAMEABLE = re.compile(r"[^\w .\-]|^[. ]+|[. ]+$")
-"""What a label holds that MLflow takes in no metric's name."""
+"""Parts of a label that MLflow allows in no metric's name."""
 _CARD_PARAMS = (
     "seed", "score_scale", "positive_weight", "calibration", "monotone", "best_iteration", "threshold", "decision"
 )  # fmt: skip
 _SHORT = {"val_auc": "roc_auc", "val_ks": "ks"}
-"""Names that many look for, and the validation metrics they stand for."""
+"""Short names of validation metrics that many look for."""
 
 
 def record(outputs: Outputs, timings: dict[str, float] | None) -> Record:
-    """Return everything a training's run logs besides its files and its model."""
+    """Return what a training's run logs besides its files and its model."""
     card, metrics = outputs.card, outputs.metrics
     by_part = part_metrics(metrics)
     by_part["test"] |= interval_metrics(metrics) | class_metrics(outputs)
@@ -58,9 +58,7 @@ def record(outputs: Outputs, timings: dict[str, float] | None) -> Record:
 
 
 def prefixed_metrics(outputs: Iterable[Outputs]) -> dict[str, float]:
-    """Return several models' metrics by part and over the folds, and the rates of their decisions, as a run above
-    theirs logs them: each under its type.
-    """
+    """Return several models' metrics, each under its type, as their parent run logs them."""
     found: dict[str, float] = {}
     for one in outputs:
         for named in (*part_metrics(one.metrics).values(), fold_metrics(one.metrics)):
@@ -69,7 +67,7 @@ def prefixed_metrics(outputs: Iterable[Outputs]) -> dict[str, float]:
 
 
 def part_metrics(metrics: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Return by part its metrics and the rates of its decisions, each named after it, as test_roc_auc."""
+    """Return the metrics and decision rates by part, with its prefix, as test_roc_auc."""
     decided = metrics.get("decided", {})
     return {
         part: {
@@ -81,7 +79,7 @@ def part_metrics(metrics: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def fold_metrics(metrics: dict[str, Any]) -> dict[str, float]:
-    """Return what cross-validation gave, as cv_roc_auc and cv_roc_auc_std; nothing of a training without folds."""
+    """Return cross-validation's metrics, as cv_roc_auc and cv_roc_auc_std; empty without folds."""
     means = {f"cv_{name}": float(value) for name, value in metrics.get("cv", {}).items()}
     return means | {
         f"cv_{name}_std": float(value) for name, value in metrics.get("cv_std", {}).items()
@@ -89,21 +87,21 @@ def fold_metrics(metrics: dict[str, Any]) -> dict[str, float]:
 
 
 def interval_metrics(metrics: dict[str, Any]) -> dict[str, float]:
-    """Return what a regression's prediction intervals hold of the test part, under the names of its run."""
+    """Return coverage and width of a regression's prediction intervals on the test part."""
     held = metrics.get("interval", {})
     named = {"coverage": "test_interval_coverage", "mean_width": "test_interval_width"}
     return {name: float(held[key]) for key, name in named.items() if key in held}
 
 
 def class_metrics(outputs: Outputs) -> dict[str, float]:
-    """Return each class's figures on the test part, as test_f1/LABEL, from a multiclass model's report."""
+    """Return each class's metrics on the test part, as test_f1/LABEL, of a multiclass model."""
     path = outputs.layout.type_folder(outputs.type) / "plots" / "classes.csv"
     if not path.is_file():
         return {}
     found: dict[str, float] = {}
     for place, row in read_points(path).iterrows():
         label = _UNNAMEABLE.sub("_", row["class"])[:100]
-        # Two labels may differ only in what MLflow's names have no room for.
+        # Two labels may differ only in characters that MLflow's names don't allow.
         label = f"{label}-{place}" if f"test_f1/{label}" in found else label
         found |= {
             f"test_{name}/{label}": float(row[name]) for name in _OF_CLASS if row[name] == row[name]
@@ -112,7 +110,7 @@ def class_metrics(outputs: Outputs) -> dict[str, float]:
 
 
 def _series(tables: Iterable[Path]) -> dict[str, list[tuple[int, float]]]:
-    """Return the values by iteration and by fold from the tables that hold them."""
+    """Return the values by iteration and by fold from their tables."""
     series: dict[str, list[tuple[int, float]]] = {}
     for path in tables:
         if path.stem not in ("history", "folds"):
@@ -126,14 +124,10 @@ def _series(tables: Iterable[Path]) -> dict[str, list[tuple[int, float]]]:
 
 
 def data_parts(outputs: Outputs) -> dict[str, DataPart]:
-    """Return the problem's data sets by what they are used for, each with its digest."""
+    """Return the problem's data sets by their part, each with its digest."""
     digest = outputs.lineage.data_digest
     rows = outputs.card.get("rows", {})
-    counts = {
-        "train": rows.get("train"),
-        "validation": rows.get("choose"),
-        "test": rows.get("test"),
-    }
+    files = {"train": "train", "validation": "choose", "test": "test"}
     features = outputs.layout.features.relative_to(outputs.root).as_posix()
     source = {
         "tags": {
@@ -148,7 +142,7 @@ def data_parts(outputs: Outputs) -> dict[str, DataPart]:
             context,
             part_digest(digest, part),
             source,
-            {"rows": counts[part]},
+            {"rows": rows.get(files[part])},
         )
         for part, context in PARTS.items()
     }

@@ -1,4 +1,4 @@
-"""The files of a training's run: metrics, plots as tables and pictures, lineage, changed inputs, preprocessing."""
+"""The files of a training's run: metrics, plots, lineage, changed inputs, preprocessing."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from lockstep.registry.publishing.outputs import Outputs
 
 INPUTS = "changed.json"
-"""The file with the sums of a dirty version's changed inputs; the tag ``lockstep.inputs_digest`` is its digest."""
+"""The sums of a dirty version's changed inputs; its digest is the tag lockstep.inputs_digest."""
 
 
 def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:
-    """Write the files of a run: metrics, plots as tables and pictures, lineage, changed inputs, preprocessing."""
+    """Write the files of a run; plots as tables and pictures."""
     shutil.copyfile(outputs.layout.type_metrics(outputs.type), folder / "metrics.json")
     write_json(folder / "model_card.json", outputs.card, digits=None)
     _copy(outputs.layout.label_encoder, folder / "label_encoder.json")
@@ -40,7 +40,7 @@ def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:
 
 
 def _write_cv_summary(outputs: Outputs, path: Path) -> None:
-    """Write mean, spread and extremes over the folds, a row a metric, where there are folds."""
+    """Write mean, spread and extremes over the folds, if any, a row a metric."""
     folds = next((table for table in outputs.plots if table.stem == "folds"), None)
     if folds is None:
         return
@@ -49,7 +49,7 @@ def _write_cv_summary(outputs: Outputs, path: Path) -> None:
 
 
 def _write_inputs(outputs: Outputs, folder: Path) -> None:
-    """Write the files by which a dirty workspace differs from its commit, and their sums."""
+    """Write the files in which a dirty workspace differs from its commit, and their sums."""
     if not outputs.kept_inputs:
         return
     write_json(folder / INPUTS, outputs.kept_inputs)
@@ -58,14 +58,14 @@ def _write_inputs(outputs: Outputs, folder: Path) -> None:
 
 
 def _write_preprocessing(outputs: Outputs, folder: Path, pipeline: Any) -> None:
-    """Write what comes before the estimator: the fitted encoder as skops, and the schema it was made from."""
+    """Write the fitted encoder as skops, and its schema."""
     folder.mkdir()
     (folder / "encoder.skops").write_bytes(canonical_bytes(pipeline.named_steps["encoder"]))
     shutil.copyfile(PROBLEMS / outputs.problem / "schema.yaml", folder / "schema.yaml")
 
 
 def read_points(path: Path) -> pd.DataFrame:
-    """Read a table behind a plot; labels of classes stay text, also ones like None and NA."""
+    """Read the table of a plot; class labels stay text, also None and NA."""
     labels = ("actual", "predicted") if path.stem == "confusion_matrix" else ("class",)
     others = [str(name) for name in pd.read_csv(path, nrows=0) if name not in labels]
     return pd.read_csv(

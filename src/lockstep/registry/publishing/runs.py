@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
@@ -19,11 +19,6 @@ from lockstep.registry.artifact.packaging import Flavor, Package
 from lockstep.registry.store.connection import Client, request_limits
 from lockstep.registry.store.names import BYTES_TAG, SUMS_TAG
 from lockstep.registry.store.queries import Logged
-
-if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput
-
-    from lockstep.registry.store.connection import Client
 
 BATCH = 1000
 PARAMS_BATCH = 100
@@ -42,7 +37,7 @@ class DataPart:
 
 @dataclass(frozen=True)
 class Record:
-    """Everything one run logs. ``metrics`` are by the data part they were measured on ("" for none)."""
+    """Everything one run logs; ``metrics`` by the data part they were measured on ("" for none)."""
 
     name: str
     tags: dict[str, str]
@@ -60,10 +55,10 @@ def log_run(
     packed: Package | None,
     then: Callable[[str], None] | None = None,
 ) -> Logged:
-    """Log one run with its files and its model; a failure inside leaves the run marked FAILED.
+    """Log one run with its files and its model; after an error the run is marked FAILED.
 
-    ``then`` is called with the run's id before it counts as finished; a run that it logs lies below this one.
-    Needs MLflow's global functions pointed at the client's store (``store.fluent``).
+    ``then`` is called with the run's id before it counts as finished; runs that it logs become
+    children of this one. Needs ``connection.fluent``.
     """
     with (
         ExitStack() as patience,
@@ -87,9 +82,9 @@ def log_run(
 
 @contextmanager
 def _hurried_on_failure(patience: ExitStack) -> Iterator[None]:
-    """After a failure leave only a moment for marking the run FAILED: a server that hangs was waited for already.
+    """After an error, allow only a moment to mark the run FAILED: a hanging server has had its time.
 
-    A run that stays open is marked by ``find_run`` at the next publishing.
+    ``find_run`` marks a run that stays open at the next publishing.
     """
     try:
         yield
@@ -99,7 +94,7 @@ def _hurried_on_failure(patience: ExitStack) -> Iterator[None]:
 
 
 def flattened(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested dictionaries under joined names, as MLflow's params want them."""
+    """Yield the leaves of nested dictionaries under joined names, as MLflow's params need."""
     for key, value in content.items():
         if isinstance(value, dict):
             yield from flattened(value, f"{prefix}{key}.")
@@ -123,16 +118,16 @@ def _log_model(record: Record, packed: Package) -> str:
         tags=record.tags | {BYTES_TAG: str(len(packed.content))},
         model_type=packed.card["type"],
         serialization_format="skops",
-        # Its example was predicted already, as one of the golden rows.
+        # The example is a golden row, and so was predicted already.
         validate_serving_input=False,
     )
-    # Known only now: MLmodel, one of the files, names the model's id.
+    # The sums are known only now: MLmodel, one of the files, holds the model's id.
     mlflow.set_logged_model_tags(info.model_id, {SUMS_TAG: flavor.sums_digest})
     return str(info.model_id)
 
 
 def _log_metrics(client: Client, run_id: str, model_id: str | None, record: Record) -> None:
-    """Log metrics against the model and the data they were measured on, and series step by step."""
+    """Log metrics against their model and data, and series step by step."""
     now = int(time.time() * 1000)
     logged = []
     for label, values in record.metrics.items():
@@ -158,5 +153,5 @@ def _input(part: DataPart) -> DatasetInput:
 
 
 def part_digest(data_digest: str, part: str) -> str:
-    """Return the digest of one part of a data set, in the 32 characters that MLflow has room for."""
+    """Return the digest of one part of a data set, in MLflow's 32 characters."""
     return sha256_json([data_digest, part])[:32]

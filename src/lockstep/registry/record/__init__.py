@@ -1,1 +1,1 @@
-"""The record of moves: events, the lock they are numbered under, and what follows from them."""
+"""Registered models and the record of their moves: events, locks, and what follows from them."""

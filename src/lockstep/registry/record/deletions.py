@@ -14,7 +14,8 @@ from lockstep.registry.store.versions import Version
 def carry_out(journal: Journal, event: Event, mended_by: str = "") -> Event:
     """Delete the files of an event's versions and end it; ``mended_by`` continues it after a crash.
 
-    If the store refuses, the event ends as dropped: an error, unless a crash is repaired, which must hinder no move.
+    If the store refuses, the event ends as dropped: an error, unless a crash is repaired, which
+    must hinder no move.
     """
     there = {version.version: version for version in journal.model.versions}
     for number in sorted(map(int, event.details)):

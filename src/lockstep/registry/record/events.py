@@ -1,8 +1,8 @@
 """The record of a registered model: numbered events, chained by digest, and the stages that follow from them.
 
-An event is a tag of the registered model, written once before its move and never changed; a second tag says how it
-ended. Each event carries the digest of the one before and its end, so a removed or altered event shows. All of it
-takes and returns plain values; nothing asks a registry.
+An event is a tag of the registered model, written once before its move and never changed; a second
+tag says how it ended. Each event carries the digest of the one before and its end, so a removed or
+altered event shows. All of it takes and returns plain values; nothing asks a registry.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """One move at a time on a registered model, over plain MLflow, which has no compare-and-swap.
 
-Creating a registered model with a taken name fails atomically: the process that creates ``lockstep.lock.NAME`` has the
-lock on NAME. On sqlite a file lock comes first, so that processes of one machine queue without asking. A lock whose
-owner died on this machine is broken at once, any other after ``LEASE`` seconds without a sign of life from its owner.
-The waiting process measures them by its own monotonic clock. A long move gives signs as it writes.
+Creating a registered model with a taken name fails atomically: the process that creates
+``lockstep.lock.NAME`` has the lock on NAME. On sqlite a file lock comes first, so that processes of
+one machine queue without asking. A lock whose owner died on this machine is broken at once, any
+other after ``LEASE`` seconds without a sign of life from its owner. The waiting process measures
+them by its own monotonic clock. A long move gives signs as it writes.
 """
 
 from __future__ import annotations
@@ -124,8 +125,8 @@ def all_locks(client: Client) -> list[Lock]:
 def break_lock(client: Client, lock: Lock) -> bool:
     """Remove a lock whose owner is gone, unless it changed meanwhile; return whether it was removed.
 
-    Only one process may break a lock: it sets a mark first. The mark is a lock like any other, so the mark of a
-    process that died meanwhile is broken in the same way.
+    Only one process may break a lock: it sets a mark first. The mark is a lock like any other, so
+    the mark of a process that died meanwhile is broken in the same way.
     """
     mark, token, begun = f"{MARK}{lock.name}", uuid4().hex, time.monotonic()
     if not _create(client, mark, token) and not _is_of(find_lock(client, mark), token):

@@ -76,8 +76,8 @@ def list_models(client: Registry) -> list[Model]:
 def get_model(client: Registry, name: str, stage: str | None = None) -> Model:
     """Return one registered model; NotRegistered with the nearest name if there is none.
 
-    With ``stage``, which is much faster for a model with many versions, only the versions in it: by the record, or by
-    their tag if the record does not know them.
+    With ``stage``, which is much faster for a model with many versions, only the versions in it: by
+    the record, or by their tag if the record does not know them.
     """
     entry, source = _entry(client, name), _source(client)
     record = read_record(entry.tags)

@@ -1,1 +1,1 @@
-"""The connection to MLflow's tracking store."""
+"""MLflow's tracking store: the connection, names, versions, queries, files."""

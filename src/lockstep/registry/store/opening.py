@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def open_registry(root: Path, tracking_uri: str | None = None) -> Client:
-    """Connect to the configured registry; one that was never made is an error that says how to make it."""
+    """Connect to the configured registry; RegistryError with the fix if it was never made."""
     settings, _ = _configured(root, tracking_uri)
     return _connect(settings, root)
 
