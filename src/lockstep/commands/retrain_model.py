@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from lockstep.commands.train_models import declared_types
 from lockstep.commands.training_checks import check_trainings, problem_options
 from lockstep.config.layout import PARTS, ProblemLayout, project_root
@@ -30,6 +32,7 @@ from lockstep.config.settings import LATER, PUBLISH
 from lockstep.dvc import repro as dvc
 from lockstep.errors import LockstepError, UsageError, run_command
 from lockstep.io import read_json, write_text
+from lockstep.models import compare_models
 from lockstep.termination import terminated_as_error
 
 if TYPE_CHECKING:
@@ -89,8 +92,6 @@ def retrain(root: Path, asked: Asked) -> Retrained:
 @contextmanager
 def only_one(root: Path, problem: str) -> Iterator[None]:
     """Hold a workspace's retrains of a problem within the block; a second one at once is a usage error."""
-    from filelock import FileLock, Timeout
-
     path = root / ".lockstep" / f"retrain-{problem}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -178,11 +179,12 @@ def not_published() -> Iterator[None]:
 def best_first(root: Path, params: Params, problem: str, types: Sequence[str]) -> list[str]:
     """Return the types by the metric of the comparison on the validation rows, the champion first."""
     from lockstep.evaluation.metrics import LOWER_IS_BETTER
-    from lockstep.models.compare_models import compare
 
     layout, metric = ProblemLayout(root, problem), params.problem(problem).compare.metric
     whole = is_whole(params, problem, types)
-    champion = (read_json(layout.champion) if whole else compare(root, problem, types)[1])["type"]
+    champion = (
+        read_json(layout.champion) if whole else compare_models.compare(root, problem, types)[1]
+    )["type"]
     values = {name: read_json(layout.type_metrics(name))["validation"][metric] for name in types}
     ordered = sorted(types, key=values.__getitem__, reverse=metric not in LOWER_IS_BETTER)
     return [champion, *(name for name in ordered if name != champion)]

@@ -6,27 +6,18 @@ Nothing is registered from a search: the normal graph trains the winners, so tha
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.commands.training_checks import check_trainings
 from lockstep.config.layout import PARTS, ProblemLayout, project_root
-from lockstep.config.params import (
-    Decision,
-    Params,
-    Search,
-    Training,
-    load_params,
-    read_params_text,
-    training_key,
-)
+from lockstep.config.params import Params, Search, load_params, read_params_text, training_key
 from lockstep.config.params_file import with_values
 from lockstep.dvc import repro as dvc
 from lockstep.errors import ConfigError, UsageError, run_command
 from lockstep.io import sha256_file, sha256_json, write_text
 from lockstep.models.search import (
-    Evaluate,
     Report,
     TrialResult,
     finished,
@@ -38,9 +29,6 @@ from lockstep.models.search import (
 
 if TYPE_CHECKING:
     from lockstep.registry.publishing.trials import SearchLog
-
-STEPS = 10
-"""How often a trial may be judged while it trains."""
 
 
 def search_problem(root: Path, problem: str, model_types: list[str]) -> None:
@@ -71,125 +59,59 @@ def searched_types(params: Params, problem: str, wanted: list[str]) -> list[str]
 
 def search_type(root: Path, params: Params, problem: str, model_type: str) -> dict[str, Any]:
     """Run what is left of one type's search and return the winner's hyperparameters."""
+    from lockstep.models.search_objective import objective, sign_of
     from lockstep.registry.publishing.trials import open_search
 
     key = training_key(problem, model_type)
     training, search, layout = params.train[key], params.search[key], ProblemLayout(root, problem)
     decision, metric = params.problem(problem).decision, params.problem(problem).compare.metric
-    name = study_name(key, search, training, decision, metric, data_digest(layout))
+    data_digest = sha256_json([sha256_file(layout.matrix(part)) for part in PARTS])
+    name, sign = study_name(key, search, training, decision, metric, data_digest), sign_of(metric)
     storage = root / ".lockstep" / "search.db"
     with usable(storage):
         study = open_study(storage, name, training.params, search)
         log = open_search(root, problem, model_type, name)
+        log_trial = partial(report, log, key, search, sign)
         done = finished(study)
         for result in done:
-            tell(log, key, search, result, metric)
-        objective = (
-            evaluation(layout, training, decision, metric) if len(done) < search.trials else never
+            log_trial(result)
+        evaluate = (
+            objective(layout, training, decision, metric) if len(done) < search.trials else never
         )
-        winner = run_study(
-            study, search, objective, lambda result: tell(log, key, search, result, metric)
-        )
+        winner = run_study(study, search, evaluate, log_trial)
         best = study.best_value
-    print(
-        f"{key}: best validation {metric} {as_metric(metric, best):.5f} with {winner}", flush=True
-    )
+    print(f"{key}: best validation {metric} {sign * best:.5f} with {winner}", flush=True)
     if log:
         log.close(winner, best)
     return winner
 
 
-def data_digest(layout: ProblemLayout) -> str:
-    """Return one digest of all encoded matrices."""
-    return sha256_json([sha256_file(layout.matrix(part)) for part in PARTS])
-
-
-def as_metric(metric: str, value: float) -> float:
-    """Return what the search makes as large as it can as the metric itself, which may be one to make small."""
-    from lockstep.evaluation.metrics import LOWER_IS_BETTER
-
-    return -value if metric in LOWER_IS_BETTER else value
-
-
-def tell(log: SearchLog | None, key: str, search: Search, result: TrialResult, metric: str) -> None:
+def report(log: SearchLog | None, key: str, search: Search, sign: int, result: TrialResult) -> None:
     """Print a finished trial and log its run."""
     pruned = result.pruned or result.value is None
-    outcome = "pruned" if pruned else f"{as_metric(metric, result.value or 0.0):.5f}"
-    chosen = ", ".join(f"{k}={_short(v)}" for k, v in result.params.items())
-    print(
-        f"{key}  trial {result.number + 1}/{search.trials}  {outcome}  {result.seconds:.1f} s  {chosen}",
-        flush=True,
+    outcome = "pruned" if pruned else f"{sign * (result.value or 0.0):.5f}"
+    chosen = ", ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in result.params.items()
     )
+    trial = f"trial {result.number + 1}/{search.trials}"
+    print(f"{key}  {trial}  {outcome}  {result.seconds:.1f} s  {chosen}", flush=True)
     if log:
         log.add(result)
 
 
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def never(params: dict[str, Any], report: Report) -> float:
-    """Stand for the evaluation of a search that is finished."""
+    """Stand for the objective of a search that is finished."""
     raise AssertionError("a finished search evaluates nothing")
-
-
-def evaluation(
-    layout: ProblemLayout, training: Training, decision: Decision, metric: str
-) -> Evaluate:
-    """Return the objective: fitted on train, stopped on stop, scored and decided as in a training, on choose.
-
-    The test part is never read.
-    """
-    from lockstep.evaluation.metrics import LOWER_IS_BETTER, evaluate
-    from lockstep.models.matrices import read_matrix
-    from lockstep.models.train_multi_model import read_encoder
-    from lockstep.models.training import fit, scores
-    from lockstep.models.training_run import Job, scored_rows, threshold_of
-    from lockstep.problems.schema import load_schema
-
-    parts = {part: read_matrix(layout, part) for part in ("train", "stop", "choose")}
-    job = Job(
-        training, decision, load_schema(training.problem), read_encoder(layout.encoder), parts
-    )
-    choose, task, recipe = parts["choose"], job.schema.task, job.recipe
-    sign = -1 if metric in LOWER_IS_BETTER else 1
-
-    def score(params: dict[str, Any], report: Report) -> float:
-        tried = replace(recipe, params={**recipe.params, **params})
-        rounds = training.early_stopping_rounds
-        fitted = fit(training.type, tried, parts["train"], parts["stop"], rounds, judged(report))
-        found = scores(fitted.estimator, choose.features, task)
-        return (
-            sign
-            * evaluate(scored_rows(job, threshold_of(job, found), choose.target, found))[metric]
-        )
-
-    return score
-
-
-def judged(report: Report) -> Any:
-    """Return a step callback that reports the loss so far, ``STEPS`` times a training."""
-    reported = {0}
-
-    def on_step(done: int, total: int, loss: float | None) -> None:
-        step = done * STEPS // total
-        if loss is not None and step not in reported:
-            reported.add(step)
-            report(step, -loss)
-
-    return on_step
 
 
 def write_winner(root: Path, key: str, winner: dict[str, Any]) -> None:
     """Put a winner's hyperparameters into train.KEY.params, comments and order of the file kept."""
     values: dict[tuple[str, ...], Any] = {
-        ("train", key, "params", name): _settled(value) for name, value in winner.items()
+        ("train", key, "params", name): float(f"{value:.6g}") if isinstance(value, float) else value
+        for name, value in winner.items()
     }
     write_text(root / "params.yaml", with_values(read_params_text(root), values))
-
-
-def _settled(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def main() -> None:

@@ -13,9 +13,12 @@ from lockstep.commands.overrides import FORMS, with_overrides
 from lockstep.commands.train_models import declared_types, train_types
 from lockstep.commands.training_checks import check_trainings, problem_options
 from lockstep.config.layout import ProblemLayout, project_root
+from lockstep.config.settings import load_settings
 from lockstep.dvc import repro as dvc
 from lockstep.errors import run_command
 from lockstep.io import read_json, write_text
+from lockstep.models import compare_models
+from lockstep.registry.store import opening
 
 
 def train(
@@ -39,9 +42,7 @@ def train(
         told = _comparison(layout) if _written(layout) == before else ""
         return read_json(layout.champion)["type"], told
     train_types(root, problem, types)
-    from lockstep.models.compare_models import compare
-
-    _, best, comparison = compare(root, problem, types)
+    _, best, comparison = compare_models.compare(root, problem, types)
     return best["type"], comparison
 
 
@@ -61,17 +62,15 @@ def _comparison(layout: ProblemLayout) -> str:
 
 
 def _train_all(root: Path, problem: str) -> None:
-    from lockstep.registry.publish_models import register_models
-    from lockstep.registry.store.opening import prepare_store
+    from lockstep.registry import publish_models
 
     with dvc.repro_beside(root, f"compare@{problem}"):
-        prepare_store(root)
-    register_models(root, problem)
+        opening.prepare_store(root)
+    publish_models.register_models(root, problem)
 
 
 def next_steps(root: Path, problem: str, champion: str) -> str:
     """Return what a person does after a training, with names that work as typed."""
-    from lockstep.config.settings import load_settings
     from lockstep.registry.publishing.destinations import model_name
 
     name = model_name(load_settings(root), problem, champion)

@@ -11,6 +11,8 @@ from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.params import Params, load_params, training_key
 from lockstep.dvc import repro as dvc
 from lockstep.errors import run_command
+from lockstep.io import read_json
+from lockstep.models.train_multi_model import summary
 
 
 def train_models(
@@ -41,9 +43,6 @@ def declared_types(params: Params, problem: str, wanted: Sequence[str]) -> list[
 
 def results(root: Path, problem: str, types: list[str]) -> str:
     """Return the trained types' validation figures and what a person does next."""
-    from lockstep.io import read_json
-    from lockstep.models.train_multi_model import summary
-
     layout, width = ProblemLayout(root, problem), max(map(len, types))
     lines = [
         f"  {name:<{width}}  {summary(read_json(layout.type_metrics(name)))}" for name in types
