@@ -62,10 +62,10 @@ def _comparison(layout: ProblemLayout) -> str:
 
 
 def _train_all(root: Path, problem: str) -> None:
-    from lockstep.registry import publish_models
-
     with dvc.repro_beside(root, f"compare@{problem}"):
         opening.prepare_store(root)
+        # Its import of MLflow takes a second, in which DVC starts.
+        from lockstep.registry import publish_models
     publish_models.register_models(root, problem)
 
 
