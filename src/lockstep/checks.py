@@ -1,4 +1,4 @@
-"""The result of one check, whatever was checked: a gate, a file of an artifact, a lock, a step of the checklist."""
+"""The result of one check: of a gate, a file of an artifact, a lock, a step of the checklist."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _Made = TypeVar("_Made")
 class CheckResult:
     """One check: its verdict and what it found.
 
-    ``subject`` is the model, file or setting, ``version`` None where the check is about no single version. ``fix`` says
-    how to correct a failure, ``repair`` what ``doctor --fix`` does about it.
+    ``subject`` is the model, file or setting; ``version`` is None where the check is about no
+    single version. ``fix`` says how to correct a failure, ``repair`` what ``doctor --fix`` does.
     """
 
     name: str

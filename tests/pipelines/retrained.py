@@ -16,7 +16,7 @@ from tests.models.conftest import make_workspace
 
 from lockstep.commands import retrain_model as retrain
 from lockstep.commands.publish_retrain import Retrained
-from lockstep.commands.retrain_model import Asked
+from lockstep.commands.retrain_model import RetrainOptions
 from lockstep.config.layout import PARTS, ProblemLayout
 from lockstep.config.settings import load_settings
 from lockstep.dvc import repro as dvc
@@ -80,7 +80,7 @@ class Project:
         return {v.version: v.stage for v in get_model(self.client, NAME).versions}
 
     def retrain(self, **asked: Any) -> Retrained:
-        return retrain.retrain(self.root, Asked("accidents", **asked))
+        return retrain.retrain(self.root, RetrainOptions("accidents", **asked))
 
     def parent(self, done: Retrained) -> Any:
         return self.client.get_run(done.run_id)

@@ -15,7 +15,7 @@ from tests.pipelines.retrained import NAME, TYPES, Project, make_project
 
 from lockstep.commands import publish_retrain
 from lockstep.commands import retrain_model as retrain
-from lockstep.commands.retrain_model import Asked
+from lockstep.commands.retrain_model import RetrainOptions
 from lockstep.config.layout import PARTS, ProblemLayout
 from lockstep.config.params import Source, load_params
 from lockstep.config.settings import CONFIG_FILE
@@ -289,7 +289,7 @@ def test_the_stages_publish_nothing_meanwhile(
     )
     monkeypatch.setenv("LOCKSTEP_PUBLISH", "1")
     params = load_params(project.root)
-    retrain.train(project.root, Asked("accidents"), params, TYPES)
+    retrain.train(project.root, RetrainOptions("accidents"), params, TYPES)
     assert (seen, os.environ["LOCKSTEP_PUBLISH"]) == (["later"], "1")
 
 
@@ -372,7 +372,7 @@ def test_what_cannot_be_meant_is_told_before_anything_is_trained(untrained: Proj
 )
 def test_options_that_do_not_fit_are_usage_errors(options: dict, match: str) -> None:
     with pytest.raises(UsageError, match=match):
-        retrain.check_asked(Asked(**options))
+        retrain.check_options(RetrainOptions(**options))
 
 
 @pytest.mark.parametrize(
@@ -381,13 +381,13 @@ def test_options_that_do_not_fit_are_usage_errors(options: dict, match: str) -> 
         ({"kind": "table"}, "make add-data PROBLEM=credit_risk"),
         (
             {"kind": "sample", "sample": {"years": [2021]}},
-            "the sample of credit_risk does not go by months",
+            "the sample of credit_risk has no months",
         ),
     ],
 )
 def test_only_a_sample_by_months_has_another_window(source: dict, match: str) -> None:
     params = load_params(ROOT)
-    asked, section = Asked("credit_risk"), params.problem("credit_risk")
+    asked, section = RetrainOptions("credit_risk"), params.problem("credit_risk")
     assert retrain.last_month(params, asked)[-3:] == ("source", "sample", "last_month")
     changed = section.model_copy(update={"source": Source(**source)})
     other = params.model_copy(update={"problems": {"credit_risk": changed}})

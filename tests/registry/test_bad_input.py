@@ -511,7 +511,7 @@ def half_way(shop: Shop, faulty: Faulty, arguments: tuple[str, ...], mode: str, 
         return False
     *warnings, last = told.err.splitlines()
     assert "Traceback" not in told.err
-    assert all(line.startswith("⚠ WARNING the verdict cannot be kept") for line in warnings), (
+    assert all(line.startswith("⚠ WARNING the verdict cannot be stored") for line in warnings), (
         told.err
     )
     if told.code:

@@ -94,7 +94,7 @@ def test_different_rows_are_scored_anew_on_the_workspaces(
     write_choose_rows(home.root, lambda row: (row["vma"] > 300) == fast_is_dangerous)
     found = best(home)
     assert found.version.name == winner
-    assert "scored anew on 256 rows of this workspace" in found.reason
+    assert "scored again on 256 rows of this workspace" in found.reason
 
 
 def test_a_lower_loss_is_better(home, pipeline):

@@ -172,7 +172,7 @@ def test_an_export_is_on_record_with_the_digest_of_its_sums(shop, exported):
 def test_a_folder_that_is_there_is_refused_and_left_alone(shop, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious").touch()
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         export(shop.client, shop.root, NAME, tmp_path / "out", version=1)
     assert files(tmp_path / "out") == ["precious"]
 

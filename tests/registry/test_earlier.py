@@ -11,9 +11,9 @@ import pytest
 
 from lockstep.models.scoring.prediction import Model
 from lockstep.problems.schema import Schema
+from lockstep.promotion import previous_versions
 from lockstep.promotion.holdout import Holdout
 from lockstep.promotion.previous_versions import CACHE, distinct, scores_of
-from lockstep.registry.artifact import loading
 from lockstep.registry.store.versions import Version
 
 CHANCES = np.array([[0.5, 0.3, 0.2], [0.1, 0.5, 0.4], [0.3, 0.3, 0.4]])
@@ -54,10 +54,12 @@ def test_kept_scores_mean_what_the_models_own_do(
     rows = Holdout(
         pd.DataFrame({"a": [1.0, 2.0, 3.0]}), np.array([0, 1, 2]), np.arange(3), classes, "rows"
     )
-    monkeypatch.setattr(loading, "locate", lambda *_: None)
-    monkeypatch.setattr(loading, "open_version", lambda _: model_of(labels, costs or None))
+    monkeypatch.setattr(previous_versions, "locate", lambda *_: None)
+    monkeypatch.setattr(
+        previous_versions, "open_version", lambda _: model_of(labels, costs or None)
+    )
     opened = scores_of(None, tmp_path, version, rows)
-    monkeypatch.setattr(loading, "open_version", None)
+    monkeypatch.setattr(previous_versions, "open_version", None)
     kept = scores_of(None, tmp_path, version, rows)
     assert kept.score.tolist() == opened.score.tolist()
     assert kept.decision.tolist() == opened.decision.tolist()
@@ -71,8 +73,10 @@ def test_damaged_facts_are_made_anew(
     rows = Holdout(
         pd.DataFrame({"a": [1.0, 2.0]}), np.array([0, 1]), np.arange(2), ["a", "b", "c"], "rows"
     )
-    monkeypatch.setattr(loading, "locate", lambda *_: None)
-    monkeypatch.setattr(loading, "open_version", lambda _: model_of(["a", "b", "c"], None))
+    monkeypatch.setattr(previous_versions, "locate", lambda *_: None)
+    monkeypatch.setattr(
+        previous_versions, "open_version", lambda _: model_of(["a", "b", "c"], None)
+    )
     first = scores_of(None, tmp_path, version_of(model_digest="m"), rows)
     (path,) = (tmp_path / CACHE).iterdir()
     whole = path.read_bytes()

@@ -278,7 +278,7 @@ def test_a_floor_that_is_not_met_refuses_and_one_that_was_never_measured_too(reg
 def test_must_have_been_in_staging_by_the_record(registry):
     configure(registry.root, "accidents: {must_have_been_in_staging: true}")
     enter(registry, NAME, STRONG)
-    refused(match=r"staging: it never was in Staging; move it there first")
+    refused(match=r"staging: it was never in Staging; move it there first")
     lifecycle.transition(registry.client, NAME, 1, "Staging")
     lifecycle.archive(registry.client, NAME, 1)
     promote()
@@ -346,12 +346,14 @@ def test_a_verdict_that_cannot_be_kept_stops_all_but_a_forced_move(registry, mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("mlflow.MlflowClient.log_text", full)
-    with pytest.raises(RegistryError, match=r"the verdict cannot be kept with run .*No space left"):
+    with pytest.raises(
+        RegistryError, match=r"the verdict cannot be stored with run .*No space left"
+    ):
         promote()
     assert record(registry) == ()
     promote("--force", "--reason", "the disk is full")
     assert production(registry) == [1]
-    assert "WARNING the verdict cannot be kept" in capsys.readouterr().err
+    assert "WARNING the verdict cannot be stored" in capsys.readouterr().err
 
 
 def test_a_refusal_that_a_crash_left_open_is_ended_as_one(registry):

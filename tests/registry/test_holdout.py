@@ -196,6 +196,6 @@ def test_a_table_that_lacks_a_column_is_told(home, model):
     rows = all_rows(home.root, "accidents")
     short = replace(rows, table=rows.table.drop(columns=["vma", "lum"]))
     with pytest.raises(
-        RegistryError, match=f"{NAME} 1 wants vma, lum, which this workspace's table lacks"
+        RegistryError, match=f"{NAME} 1 needs vma, lum, which this workspace's table lacks"
     ):
         scored(model, "m", short, home.root)

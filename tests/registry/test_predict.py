@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from lockstep.commands import predict_model as predict
+from lockstep.commands import predict_records
+from lockstep.commands.dispatch import load
 from lockstep.errors import (
     ArtifactError,
     ConfigError,
@@ -32,7 +34,7 @@ def _here(monkeypatch):
     monkeypatch.delenv("USE_BEST_MODEL", raising=False)
     monkeypatch.delenv("USE_MLFLOW_PRODUCTION", raising=False)
     monkeypatch.setattr(
-        predict, "beside_imports", lambda function, *arguments: function(*arguments)
+        predict_records, "beside_imports", lambda place, *given: load(place)(*given)
     )
 
 

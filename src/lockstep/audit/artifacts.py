@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lockstep.audit.findings import Told, compared, finding, named, tried
+from lockstep.audit.findings import Found, compared, finding, named, tried
 from lockstep.checks import FAILED, NOT_CHECKED, NOT_RECORDED, OK, PRUNED, CheckResult
 from lockstep.errors import ArtifactError
 from lockstep.io import read_json, sha256_file
@@ -48,7 +48,7 @@ def check_stored(client: Client, model: Model, version: Version, folder: Path) -
     return check_artifact(version, folder)
 
 
-def _pruned(version: Version, record: Record) -> Told:
+def _pruned(version: Version, record: Record) -> Found:
     known = [e for e in record.events if e.action == "prune" and str(version.version) in e.details]
     event = next((e for e in known if str(e.number) == version.pruned), None)
     if event is None:
@@ -76,7 +76,7 @@ def check_artifact(version: Version, folder: Path) -> list[CheckResult]:
     return [*first, tried(version, "golden rows", _golden, folder)]
 
 
-def _files(version: Version, folder: Path) -> Told:
+def _files(version: Version, folder: Path) -> Found:
     """Compare every file with the sums noted when the artifact was packaged."""
     noted, path = version.tag("sums_digest"), folder / SUMS
     if not path.is_file():
@@ -102,24 +102,24 @@ def _beside(version: Version, folder: Path) -> list[CheckResult]:
     return [finding(version, "beside", NOT_CHECKED, told)] if added else []
 
 
-def _digest(version: Version, folder: Path) -> Told:
+def _digest(version: Version, folder: Path) -> Found:
     return OK, f"{check_digest(version, folder)[:12]}…"
 
 
-def _types(_: Version, folder: Path) -> Told:
+def _types(_: Version, folder: Path) -> Found:
     """Look for pickles anywhere, and inside the model for types that are not allowed; nothing is loaded."""
     check_no_pickles(folder)
     check_types((folder / SKOPS).read_bytes(), SKOPS)
     return OK, "only allowed ones"
 
 
-def _schema(version: Version, folder: Path) -> Told:
+def _schema(version: Version, folder: Path) -> Found:
     if version.tag("schema_digest") is None:
         return NOT_RECORDED, "the version carries no tag lockstep.schema_digest"
     return OK, f"{check_schema(version, folder).digest[:12]}…"
 
 
-def _card(version: Version, folder: Path) -> Told:
+def _card(version: Version, folder: Path) -> Found:
     """Compare the tags that decide how the model is used with the card inside the artifact."""
     if not (folder / CARD).is_file():
         return NOT_RECORDED, f"the artifact holds no {CARD}"
@@ -133,6 +133,6 @@ def _card(version: Version, folder: Path) -> Told:
     return (FAILED, "; ".join(wrong)) if wrong else (OK, "agrees with the tags")
 
 
-def _golden(version: Version, folder: Path) -> Told:
+def _golden(version: Version, folder: Path) -> Found:
     """Load the model and let it repeat its golden rows."""
     return OK, f"{len(load_checked(version, folder)[2])} rows repeated"

@@ -1,7 +1,7 @@
-"""A version as a folder of its own: the artifact as it was stored, what it is, where it comes from, and all sums.
+"""A version as a folder of its own: the stored artifact, its description and lineage, and all sums.
 
-A bundle needs no registry and nothing of this project: its requirements are the artifact's own, with all that these
-need in turn, and MLflow serves it.
+A bundle needs no registry and nothing of this project: its requirements are the artifact's own,
+with all that these need in turn, and MLflow serves it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.io import sha256_file, write_json, write_text
 from lockstep.registry.artifact.files import SCHEMA
 from lockstep.registry.artifact.mlflow_leftovers import drop_added_on_loading
-from lockstep.registry.record.events import Event, Who
+from lockstep.registry.record.events import Who
 from lockstep.registry.record.journal import Journal, default_who, now
 from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.record.registered_models import Model, get_model
@@ -58,7 +58,7 @@ CMD ["mlflow", "models", "serve", "--model-uri", "model", "--env-manager", "loca
 
 @dataclass(frozen=True)
 class Exported:
-    """What was exported: from where, the digest of the list of its sums, and the number of its event."""
+    """An export; ``sums_digest`` is of the list of its sums, ``event`` the number of its event."""
 
     version: Version
     folder: Path
@@ -79,13 +79,13 @@ def export(
 ) -> Exported:
     """Write a version's bundle, whole or not at all; one that fails its checks is not exported.
 
-    Raises UsageError for a folder that is there already, ArtifactError for a version that is damaged or pruned.
+    UsageError for a folder that exists already, ArtifactError for a damaged or pruned version.
     """
     check_asked(output, stage, version)
     chosen = chosen_version(get_model(client, name), stage, version)
     with building(output) as folder:
         assemble(client, root, chosen, folder, who)
-        # All that takes long is done: a lock that stands for long is broken.
+        # What takes long comes before the lock: one that is kept for long gets broken.
         with open_journal(client, name, who) as book:
             return _put(book, chosen, folder, output)
 
@@ -93,14 +93,14 @@ def export(
 def assemble(
     client: Client, root: Path, version: Version, folder: Path, who: Who | None = None
 ) -> None:
-    """Make a version's bundle in ``folder``, off the record; ArtifactError where a check of its files fails."""
+    """Make a version's bundle in ``folder``, off the record; ArtifactError where a check fails."""
     _gather(client, root, version, folder)
     describe(folder, version, who or default_who())
 
 
 @contextmanager
 def building(output: Path) -> Iterator[Path]:
-    """Yield a folder to build ``output`` in, on the same disk, that goes unless it is renamed to it."""
+    """Yield a folder on the same disk to build ``output`` in; it is removed at the end."""
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
         dir=output.parent, prefix=f".{output.name}.", suffix=".part"
@@ -109,19 +109,19 @@ def building(output: Path) -> Iterator[Path]:
 
 
 def check_asked(output: Path, stage: str | None, version: int | str | None) -> None:
-    """Refuse what cannot be exported before anything is asked of a server."""
+    """Refuse what cannot be exported before a server is asked."""
     if (stage is None) == (version is None):
         raise UsageError("export takes either --stage STAGE or --version N")
     if stage is not None:
         check_stage(stage)
     if output.exists() or output.is_symlink():
         raise UsageError(
-            f"{output} is there already; name a folder that is not, or remove it first"
+            f"{output} exists already; name a folder that does not, or remove it first"
         )
 
 
 def chosen_version(model: Model, stage: str | None, version: int | str | None) -> Version:
-    """Return the version that is meant; ArtifactError for one without files."""
+    """Return the version to export; ArtifactError for one without files."""
     chosen = (
         model.newest_in(str(stage)) if version is None else model.version(check_version(version))
     )
@@ -131,7 +131,7 @@ def chosen_version(model: Model, stage: str | None, version: int | str | None) -
 
 
 def _gather(client: Client, root: Path, version: Version, folder: Path) -> None:
-    """Fetch artifact and lineage from the store, checked, into a bundle's folder."""
+    """Download artifact and lineage into a bundle's folder, and check them."""
     model = folder / MODEL_FOLDER
     model.mkdir(parents=True)
     fetch_version(client, version, model)
@@ -141,14 +141,14 @@ def _gather(client: Client, root: Path, version: Version, folder: Path) -> None:
     shutil.copyfile(model / SCHEMA, folder / SCHEMA)
     if not (model / REQUIREMENTS).is_file():
         raise ArtifactError(
-            f"{version.name} version {version.version} holds no {REQUIREMENTS}: nobody could load it elsewhere; "
-            "register it again with `dvc repro register`"
+            f"{version.name} version {version.version} has no {REQUIREMENTS}: nobody could load it "
+            "elsewhere; register it again with `dvc repro register`"
         )
     _pin(root, version, folder)
 
 
 def _pin(root: Path, version: Version, folder: Path) -> None:
-    """Write what to install: the artifact's packages with all that they need, so that a later build is the same."""
+    """Write the pins of the artifact's packages and their dependencies: builds stay the same."""
     text = (folder / MODEL_FOLDER / REQUIREMENTS).read_text(encoding="utf-8")
     lock = recorded_lock(root, version, folder)
     pins = closed(text.split(), lock) if lock is not None else []
@@ -167,7 +167,7 @@ def refuse_damaged(findings: list[CheckResult]) -> None:
 
 
 def describe(folder: Path, version: Version, who: Who) -> None:
-    """Write what a bundle says of itself, its Dockerfile, and last of all the sums of its files."""
+    """Write a bundle's description, its Dockerfile, and last the sums of its files."""
     own, all_ = ((place / REQUIREMENTS).read_bytes() for place in (folder / MODEL_FOLDER, folder))
     pinned = "direct only: the lock it was made with was not found" if own == all_ else "all"
     write_json(folder / BUNDLE, {**description(version, who), "requirements": pinned}, digits=None)
@@ -178,8 +178,8 @@ def describe(folder: Path, version: Version, who: Who) -> None:
 
 def dockerfile(version: Version, environment: Path) -> str:
     """Return the Dockerfile of a bundle, over the Python that the artifact was made with."""
-    told = environment.read_text(encoding="utf-8") if environment.is_file() else ""
-    python = re.search(r"^python: *'?(\d+\.\d+)", told, re.MULTILINE)
+    text = environment.read_text(encoding="utf-8") if environment.is_file() else ""
+    python = re.search(r"^python: *'?(\d+\.\d+)", text, re.MULTILINE)
     tag = re.sub(r"[^a-z0-9]+", "-", version.name.lower()).strip("-") or "model"
     return _DOCKERFILE.format(
         name=version.name,
@@ -190,7 +190,7 @@ def dockerfile(version: Version, environment: Path) -> str:
 
 
 def description(version: Version, who: Who) -> dict[str, Any]:
-    """Return what bundle.json says: which version it is, what it needs to decide, its lineage, who exported it."""
+    """Return the content of bundle.json: version, decision, lineage, who exported it."""
     return {
         "format": 1,
         "name": version.name,
@@ -226,24 +226,13 @@ def _put(book: Journal, version: Version, made: Path, output: Path) -> Exported:
             f"{version.name} version {version.version} was moved meanwhile; run the command again"
         )
     files = [path for path in made.rglob("*") if path.is_file()]
-    count, size, digest = (
-        len(files),
-        sum(p.stat().st_size for p in files),
-        sha256_file(made / BUNDLE_SUMS),
-    )
+    size, digest = sum(p.stat().st_size for p in files), sha256_file(made / BUNDLE_SUMS)
     details = {"bundle_digest": digest, "model_digest": version.tag("model_digest") or ""}
     event = book.begin("export", version=version.version, details=details)
-    with _dropped_on_failure(book, event):
-        made.rename(output)  # fails where something came there meanwhile
-    book.end(event)
-    return Exported(version, output, count, size, digest, event.number)
-
-
-@contextmanager
-def _dropped_on_failure(book: Journal, event: Event) -> Iterator[None]:
-    """End an event as dropped when its block fails: what it announced has not happened."""
     try:
-        yield
+        made.rename(output)  # fails where something else was put there meanwhile
     except OSError:
         book.end(event, "dropped")
         raise
+    book.end(event)
+    return Exported(version, output, len(files), size, digest, event.number)

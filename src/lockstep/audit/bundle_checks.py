@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lockstep.audit.artifacts import check_artifact
-from lockstep.audit.findings import BROKEN, Told, compared, sums_below, told_of, tried
+from lockstep.audit.findings import BROKEN, Found, compared, fault_line, sums_below, tried
 from lockstep.audit.provenance import check_lineage_folder
 from lockstep.checks import FAILED, OK, CheckResult
 from lockstep.errors import ArtifactError, DataError
@@ -14,13 +14,13 @@ from lockstep.registry.artifact.mlflow_leftovers import added_on_loading
 from lockstep.registry.store.versions import Version
 
 BUNDLE, BUNDLE_SUMS, MODEL_FOLDER = "bundle.json", "SHA256SUMS", "model"
-"""What an exported bundle holds: what it is, the sums of all its files, and the artifact as it was stored."""
+"""Parts of a bundle: its description, the sums of all its files, the stored artifact."""
 
 
 def verify_folder(folder: Path, root: Path | None = None) -> list[CheckResult]:
-    """Check an exported bundle: every file by its sum, then the artifact and its lineage as in a registry.
+    """Check an exported bundle: the sums of all files, then artifact and lineage as in a registry.
 
-    Raises DataError for a folder that is none.
+    DataError for a folder that is no bundle.
     """
     if not (folder / BUNDLE_SUMS).is_file():
         raise DataError(
@@ -31,7 +31,7 @@ def verify_folder(folder: Path, root: Path | None = None) -> list[CheckResult]:
     except BROKEN as error:
         unread = Version(str(folder), 0, 0, None, "", "None", {})
         sums = tried(unread, "bundle", _bundle_files, folder)
-        return [sums, CheckResult(BUNDLE, FAILED, told_of(error, folder), unread.name)]
+        return [sums, CheckResult(BUNDLE, FAILED, fault_line(error, folder), unread.name)]
     return [
         tried(version, "bundle", _bundle_files, folder),
         *check_artifact(version, folder / MODEL_FOLDER),
@@ -41,22 +41,21 @@ def verify_folder(folder: Path, root: Path | None = None) -> list[CheckResult]:
 
 def version_of(folder: Path) -> Version:
     """Return the version that a bundle was made of, as it says itself."""
-    told = read_json(folder / BUNDLE)
-    tags = {str(key): str(value) for key, value in told["tags"].items()}
-    return Version(str(told["name"]), int(told["version"]), 0, told.get("run_id"), "", "None", tags)
+    content = read_json(folder / BUNDLE)
+    tags = {str(key): str(value) for key, value in content["tags"].items()}
+    name, version, run_id = content["name"], content["version"], content.get("run_id")
+    return Version(str(name), int(version), 0, run_id, "", "None", tags)
 
 
-def _bundle_files(version: Version, folder: Path) -> Told:
+def _bundle_files(version: Version, folder: Path) -> Found:
     faults = compared(listed_sums(folder), bundle_sums(folder))
-    return (
-        (FAILED, "; ".join(faults))
-        if faults
-        else (OK, f"{BUNDLE_SUMS} {sha256_file(folder / BUNDLE_SUMS)[:12]}…")
-    )
+    if faults:
+        return FAILED, "; ".join(faults)
+    return OK, f"{BUNDLE_SUMS} {sha256_file(folder / BUNDLE_SUMS)[:12]}…"
 
 
 def listed_sums(folder: Path) -> dict[str, str]:
-    """Return the sums that a bundle's list holds, by path; ArtifactError for a line that is none."""
+    """Return the sums in a bundle's list, by path; ArtifactError for a line that is no sum."""
     sums: dict[str, str] = {}
     for line in (folder / BUNDLE_SUMS).read_text(encoding="utf-8").splitlines():
         digest, parted, name = line.partition("  ")
@@ -67,9 +66,7 @@ def listed_sums(folder: Path) -> dict[str, str]:
 
 
 def bundle_sums(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of a bundle by path; without their list, and what loading it adds."""
-    left_out = {
-        BUNDLE_SUMS,
-        *(f"{MODEL_FOLDER}/{name}" for name in added_on_loading(folder / MODEL_FOLDER)),
-    }
-    return {name: digest for name, digest in sums_below(folder).items() if name not in left_out}
+    """Return the SHA-256 of a bundle's files by path, but for the list and loading's leftovers."""
+    added = {f"{MODEL_FOLDER}/{name}" for name in added_on_loading(folder / MODEL_FOLDER)}
+    sums = sums_below(folder)
+    return {name: sums[name] for name in sums if name != BUNDLE_SUMS and name not in added}

@@ -146,7 +146,7 @@ def _installed(package: str) -> str:
 
 
 def _of_database(uri: str, facts: dict[str, Any]) -> Iterator[CheckResult]:
-    """Yield what is wrong with a database before MLflow opens it; RegistryError where it must not."""
+    """Yield what is wrong with a database; RegistryError where MLflow must not open it."""
     if uris.is_http(uri):
         return
     path = Path(uri.removeprefix(uris.SQLITE))

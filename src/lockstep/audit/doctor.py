@@ -101,7 +101,7 @@ def repair(root: Path, tracking_uri: str | None, findings: Iterable[CheckResult]
 
 
 def repair_model(client: Client, name: str) -> None:
-    """End what a crash left, accept a damaged record, and bring tags and aliases in line with it."""
+    """End what a crash left, accept a damaged record, and align tags and aliases with it."""
     with lock_model(client, name):
         book = Journal(client, get_model(client, name), Who(default_who().actor, "doctor --fix"))
         if book.model.record.faults:

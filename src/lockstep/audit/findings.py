@@ -1,4 +1,4 @@
-"""What checks find: one finding a check, how it is told, and how a check over damaged content ends as one too."""
+"""Checks of stored content, of which damage is a finding and not a crash; and their report."""
 
 from __future__ import annotations
 
@@ -40,64 +40,61 @@ BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What readers raise over bytes that somebody changed; here it is a finding, not a crash."""
+"""What readers raise over bytes that somebody changed."""
 
-Told = tuple[str, str]
-"""A check's verdict, and what it is about."""
+Found = tuple[str, str]
+"""A check's verdict, and what it found."""
 
 
 # ---------------------------------------------------------------- one check
 
 
-def tried(version: Version, check: str, run: Callable[..., Told], *arguments: Any) -> CheckResult:
-    """Run one check; whatever damaged content makes it raise is its finding."""
+def tried(version: Version, check: str, run: Callable[..., Found], *arguments: Any) -> CheckResult:
+    """Run one check; an error that damaged content causes is its finding."""
     try:
-        verdict, what = run(version, *arguments)
+        verdict, message = run(version, *arguments)
     except BROKEN as error:
         folder = next((a for a in arguments if isinstance(a, Path)), None)
-        verdict, what = FAILED, told_of(error, folder)
-    return finding(version, check, verdict, what)
+        verdict, message = FAILED, fault_line(error, folder)
+    return finding(version, check, verdict, message)
 
 
-def finding(version: Version, check: str, verdict: str, what: str) -> CheckResult:
-    """Return what a check of one version found."""
-    return CheckResult(check, verdict, what, version.name, version.version)
+def finding(version: Version, check: str, verdict: str, message: str) -> CheckResult:
+    """Return the result of a check of one version."""
+    return CheckResult(check, verdict, message, version.name, version.version)
 
 
-def told_of(error: Exception, folder: Path | None) -> str:
-    """Return an error as one line, without the temporary folder in which it was met."""
+def fault_line(error: Exception, folder: Path | None) -> str:
+    """Return an error as one line, without the temporary folder in which it occurred."""
     if isinstance(error, FileNotFoundError) and folder is not None:
         return f"missing: {Path(str(error.filename)).name}"
     text = " ".join(str(error).split()) or type(error).__name__
-    return (
-        text.replace(f"{folder}/", "")
-        if isinstance(error, LockstepError)
-        else f"unreadable ({text[:200]})"
-    )
+    if isinstance(error, LockstepError):
+        return text.replace(f"{folder}/", "")
+    return f"unreadable ({text[:200]})"
 
 
-def compared(told: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    """Name the files that were changed, are missing or came on top, in one line a kind."""
+def compared(noted: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """Name the files that were changed, are missing or were added, one line a kind."""
     kinds = {
-        "changed": [name for name in told if name in found and found[name] != told[name]],
-        "missing": [name for name in told if name not in found],
-        "added": [name for name in found if name not in told],
+        "changed": [name for name in noted if name in found and found[name] != noted[name]],
+        "missing": [name for name in noted if name not in found],
+        "added": [name for name in found if name not in noted],
     }
     return [f"{kind}: {named(names)}" for kind, names in kinds.items() if names]
 
 
 def sums_below(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file below a folder by its path there; a dangling link is an error that names it."""
-    files = {
-        p.relative_to(folder).as_posix(): p
-        for p in folder.rglob("*")
-        if p.is_file() or p.is_symlink()
-    }
-    return {name: sha256_file(files[name]) for name in sorted(files)}
+    """Return the SHA-256 of every file below a folder by its path there.
+
+    A dangling link is an error that names it.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in paths}
 
 
 def named(names: list[str]) -> str:
-    """Name some files, the rest of many by their number."""
+    """Name the first files, and count the rest."""
     more = f" and {len(names) - _SHOWN_FILES} more" if len(names) > _SHOWN_FILES else ""
     return ", ".join(sorted(names)[:_SHOWN_FILES]) + more
 
@@ -106,44 +103,35 @@ def named(names: list[str]) -> str:
 
 
 def healthy(findings: Sequence[CheckResult]) -> bool:
-    """Tell whether no check failed; what was never recorded, or cannot be known here, is no fault."""
+    """Tell whether no check failed; what was not recorded, or is unknown here, is no failure."""
     return not failures(findings)
 
 
 def report(findings: Sequence[CheckResult]) -> str:
-    """Return findings as a table for people, with one line that sums them up."""
-    wrong = failures(findings)
+    """Return findings as a table for people, with a line that sums them up."""
+    if not findings:
+        return "there is nothing to verify yet"
+    failed = len(failures(findings))
     subjects = len({(f.subject, f.version) for f in findings if f.version is not None})
     count = f"{len(findings)} checks of {subjects} version{'s' * (subjects != 1)}"
-    last = (
-        f"✗ {len(wrong)} of {count} failed"
-        if wrong
-        else f"✓ {count}: none failed{_left_open(findings)}"
-    )
+    last = f"✗ {failed} of {count} failed" if failed else f"✓ {count}: none failed{_open(findings)}"
     rows = findings if subjects == 1 else _shortened(findings)
-    return (
-        "\n".join([aligned(contents(rows, KEYS)), last])
-        if findings
-        else "there is nothing to verify yet"
-    )
+    return f"{aligned(contents(rows, KEYS))}\n{last}"
 
 
-def _left_open(findings: Sequence[CheckResult]) -> str:
-    """Say how many checks neither passed nor failed."""
+def _open(findings: Sequence[CheckResult]) -> str:
+    """Count the checks that neither passed nor failed."""
     counts = Counter(f.verdict for f in findings if f.verdict not in (OK, FAILED))
-    return (
-        f" ({', '.join(f'{count} {verdict}' for verdict, count in counts.items())})"
-        if counts
-        else ""
-    )
+    shown = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return f" ({shown})" if shown else ""
 
 
 def _shortened(findings: Sequence[CheckResult]) -> list[CheckResult]:
-    """Return findings with those that are well in one line a version."""
+    """Return findings with all passed checks of a version in one line."""
     rows: list[CheckResult] = []
-    for (name, version), some in groupby(findings, key=lambda f: (f.subject, f.version)):
-        told = list(some)
-        well = [f.name for f in told if f.passed]
-        rows += [CheckResult(", ".join(well), OK, "", name, version)] if well else []
-        rows += [f for f in told if not f.passed]
+    for (name, version), group in groupby(findings, key=lambda f: (f.subject, f.version)):
+        results = list(group)
+        passed = ", ".join(result.name for result in results if result.passed)
+        rows += [CheckResult(passed, OK, "", name, version)] if passed else []
+        rows += [result for result in results if not result.passed]
     return rows

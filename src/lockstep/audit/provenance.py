@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lockstep.audit.findings import Told, compared, sums_below, tried
+from lockstep.audit.findings import Found, compared, sums_below, tried
 from lockstep.checks import FAILED, NOT_KNOWN, NOT_RECORDED, OK, CheckResult
 from lockstep.dvc.git import NO_COMMIT, NO_REPOSITORY, git
 from lockstep.errors import LockstepError
@@ -42,7 +42,7 @@ def _rest(version: Version, root: Path | None, folder: Path) -> list[CheckResult
 # ---------------------------------------------------------------- what went into it
 
 
-def _closure_of_run(version: Version, client: Client, folder: Path) -> Told:
+def _closure_of_run(version: Version, client: Client, folder: Path) -> Found:
     """Fetch what the run keeps of the version's origin, and check the closure."""
     vouched = version.tag("closure_digest") or version.tag("inputs_digest")
     if vouched is None or version.run_id is None:
@@ -63,7 +63,7 @@ def _closure_of_run(version: Version, client: Client, folder: Path) -> Told:
     return _closure(version, folder)
 
 
-def _closure(version: Version, folder: Path) -> Told:
+def _closure(version: Version, folder: Path) -> Found:
     noted, path = version.tag("closure_digest"), folder / LINEAGE / CLOSURE
     if noted is None:
         return NOT_RECORDED, "the version carries no closure"
@@ -74,7 +74,7 @@ def _closure(version: Version, folder: Path) -> Told:
     return (OK, f"{found[:12]}…") if found == noted else (FAILED, wrong)
 
 
-def _inputs(version: Version, folder: Path) -> Told:
+def _inputs(version: Version, folder: Path) -> Found:
     """Compare what the run keeps of uncommitted inputs with the list that the version vouches for, file by file."""
     noted, path = version.tag("inputs_digest"), folder / LINEAGE / INPUTS
     if noted is None:
@@ -102,7 +102,7 @@ def _inputs(version: Version, folder: Path) -> Told:
     )
 
 
-def _unvouched(version: Version, path: Path) -> Told:
+def _unvouched(version: Version, path: Path) -> Found:
     """Tell of a version that vouches for no changed input: whether there were any, or its run holds some."""
     if version.dirty and path.is_file():
         return (
@@ -118,7 +118,7 @@ def _unvouched(version: Version, path: Path) -> Told:
     return OK, "none was changed" if version.dirty is False else "none was kept"
 
 
-def _commit(version: Version, root: Path | None) -> Told:
+def _commit(version: Version, root: Path | None) -> Found:
     """Look the commit up in the repository here: one that is not is told, and no fault of the version."""
     commit, later = version.tag("git_commit"), version.tag("committed_as")
     if commit in (None, NO_REPOSITORY, NO_COMMIT):
@@ -147,7 +147,7 @@ def check_gates(client: Client, record: Record, version: Version, folder: Path) 
     return tried(version, "gates", _gates, client, record, folder)
 
 
-def _gates(version: Version, client: Client, record: Record, folder: Path) -> Told:
+def _gates(version: Version, client: Client, record: Record, folder: Path) -> Found:
     """Compare each verdict that the run keeps with the digest in the event that rests on it."""
     judged = [event for event in record.events if event.gate and event.version == version.version]
     kept = [event for event in judged if event.gate.get("file")]

@@ -1,4 +1,4 @@
-"""What is wrong with the record of a model's moves: locks left behind, damage, tags and aliases that differ."""
+"""Checks of the record of moves: abandoned locks, damage, tags and aliases that differ from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lockstep.registry.store.names import STAGE_TAG
 from lockstep.registry.store.versions import Version
 
 ABANDONED = 600.0
-"""Seconds after which a lock counts as left behind, whoever owns it: far more than any move takes."""
+"""Seconds after which a lock counts as abandoned: far more than any move takes."""
 FIXED_BY = "run `doctor --fix`"
 OR_NEXT_MOVE = f"{FIXED_BY}, or make the next move"
 ALIASES = ("production", "staging")
@@ -40,7 +40,7 @@ def of_locks(locks: Iterable[Lock]) -> Iterator[CheckResult]:
 
 
 def of_model(model: Model, moving: bool = False) -> Iterator[CheckResult]:
-    """Yield where a model's record is damaged or half done, and where tags or aliases differ from it.
+    """Yield where a model's record is damaged or half done, and where tags or aliases differ.
 
     During a move (``moving``) half of it is written, which says nothing.
     """

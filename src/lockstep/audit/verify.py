@@ -1,7 +1,7 @@
-"""Check what the registry holds: every file of an artifact, what is inside, where it comes from, and the record.
+"""Check what the registry holds: the files of each artifact, their content and lineage, the record.
 
-The files are fetched from the store afresh, past the cache. Nothing they hold is imported or unpickled, and a model is
-loaded only after its digest and the types inside it were found right.
+The files are downloaded past the cache. Nothing in them is imported or unpickled; a model is loaded
+only after its digest and the types inside it were found right.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lockstep.audit.artifacts import check_stored
-from lockstep.audit.findings import Told, tried
+from lockstep.audit.findings import Found, tried
 from lockstep.audit.provenance import check_gates, check_lineage
 from lockstep.audit.record_checks import alias_faults, stage_faults
 from lockstep.checks import FAILED, NOT_RECORDED, OK, CheckResult
@@ -41,34 +41,31 @@ def verify(
 
 def check_model(model: Model) -> list[CheckResult]:
     """Check a model's record and its aliases."""
+    checks = {"record": _record_faults(model), "aliases": alias_faults(model)}
+    nothing = "" if model.record.events else "no event yet"
     return [
-        _of_model(model, "record", _record_faults(model)),
-        _of_model(model, "aliases", alias_faults(model)),
+        CheckResult(check, FAILED if faults else OK, "; ".join(faults) or nothing, model.name)
+        for check, faults in checks.items()
     ]
-
-
-def _of_model(model: Model, check: str, faults: list[str]) -> CheckResult:
-    told = "; ".join(faults) or ("no event yet" if not model.record.events else "")
-    return CheckResult(check, FAILED if faults else OK, told, model.name)
 
 
 def _record_faults(model: Model) -> list[str]:
-    """Return what is wrong with the record: its chain, moves half done, versions it knows and that are gone."""
-    there = {version.version for version in model.versions}
-    gone = sorted(model.record.stages.keys() - there)
-    half = [
-        f"event {event.number} ({event.action}) has no end: under way, or a crash left it; the next move ends it"
+    """Return what is wrong with the record: its chain, half-done moves, missing versions."""
+    open_events = [
+        f"event {event.number} ({event.action}) has no end: it is under way, or a crash left it; "
+        "the next move ends it"
         for event in model.record.open
     ]
-    lost = [f"version {number} is on record and gone from the registry" for number in gone]
-    return [*model.record.faults, *half, *lost]
+    missing = sorted(model.record.stages.keys() - {v.version for v in model.versions})
+    versions = [f"version {number} is on record and not in the registry" for number in missing]
+    return [*model.record.faults, *open_events, *versions]
 
 
 # ---------------------------------------------------------------- a version
 
 
 def check_version(client: Client, root: Path, model: Model, version: Version) -> list[CheckResult]:
-    """Check one version: its files, fetched afresh, its lineage, and that its tags agree with the record."""
+    """Check one version: its files, its lineage, and that its tags agree with the record."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         return [
@@ -79,8 +76,8 @@ def check_version(client: Client, root: Path, model: Model, version: Version) ->
         ]
 
 
-def _stage(version: Version, record: Record) -> Told:
-    """Compare what is written at the version with what the record says of it."""
+def _stage(version: Version, record: Record) -> Found:
+    """Compare the version's stages and digests with the record's."""
     if version.recorded is None:
         return NOT_RECORDED, "the record does not know this version; the next move takes it over"
     wrong = [*stage_faults(version), *_registered_otherwise(version, record)]
@@ -88,15 +85,13 @@ def _stage(version: Version, record: Record) -> Told:
 
 
 def _registered_otherwise(version: Version, record: Record) -> list[str]:
-    """Name the tags that are not those the event of the version's registration holds."""
-    made = next(
-        (e for e in record.events if e.action == "register" and e.of_version == version.version),
-        None,
-    )
-    told = {} if made is None else made.details
-    keys = [
-        key
+    """Name the tags that differ from the event of the version's registration."""
+    events = (e for e in record.events if e.action == "register")
+    event = next((e for e in events if e.of_version == version.version), None)
+    if event is None:
+        return []
+    return [
+        f"tag lockstep.{key} is not the one of event {event.number}"
         for key in ("model_digest", "sums_digest")
-        if key in told and told[key] != version.tag(key)
+        if key in event.details and event.details[key] != version.tag(key)
     ]
-    return [f"tag lockstep.{key} is not the one of event {made.number}" for key in keys if made]

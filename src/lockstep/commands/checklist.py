@@ -1,7 +1,7 @@
-"""The promotion checklist: every step run on the version as it would be deployed, and what each found.
+"""The promotion checklist: every step run on the version as it would be deployed.
 
-Nothing is moved, and nothing goes on record. What is served is tried on an exported bundle, by the API's own code and
-under its configuration, so the threshold, the scale and both answers are those that callers would get.
+Nothing is moved or recorded. Serving is tried on an exported bundle, by the API's own code and
+configuration, so that threshold, scale and both answers are those that callers would get.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def gates(case: Deployment) -> Answer:
 
 
 def export(case: Deployment) -> Answer:
-    """Check that its bundle is whole: every file by its sum, the artifact, its lineage, its requirements."""
+    """Check that its bundle is complete: sums, artifact, lineage, requirements."""
     findings = failures(verify_folder(case.bundle, case.root))
     wrong = [f"{one.name}: {one.message}" for one in findings]
     files = sum(path.is_file() for path in case.bundle.rglob("*"))
@@ -125,12 +125,9 @@ def export(case: Deployment) -> Answer:
 
 
 def golden_rows(case: Deployment) -> Answer:
-    """Check that the bundle's model loads: digest, allowed types, the outputs of its golden rows."""
-    model = case.opened.model
-    return (
-        True,
-        f"the bundle's model loads, digest {str(model.digest)[:12]}, and repeats its golden rows",
-    )
+    """Check that the bundle's model loads: digest, allowed types, outputs of its golden rows."""
+    digest = str(case.opened.model.digest)[:12]
+    return True, f"the bundle's model loads, digest {digest}, and repeats its golden rows"
 
 
 def configuration(case: Deployment) -> Answer:
@@ -148,7 +145,7 @@ def configuration(case: Deployment) -> Answer:
 
 
 def logged_rates(case: Deployment) -> dict[str, float]:
-    """Return the rates of the decisions on the test rows that a version's run logged, by their names there."""
+    """Return the rates of decisions on the test rows, as the version's run logged them."""
     if case.version.run_id is None:
         return {}
     with translating_mlflow_errors():
@@ -157,14 +154,16 @@ def logged_rates(case: Deployment) -> dict[str, float]:
 
 
 def rates_told(rates: Mapping[str, float], words: tuple[str, str], positive: str) -> str:
-    """Return in words what is decided of the test rows, and how many positives are in either part, if known."""
+    """Return the shares of both decisions on the test rows in words, and of positives if known."""
     if not {"approval_rate", "reject_rate"} <= set(rates):
         return ""
-    told = f"{words[0]} {rates['approval_rate']:.1%} of the test rows, {words[1]} {rates['reject_rate']:.1%}"
+    approval, rejection = rates["approval_rate"], rates["reject_rate"]
+    told = f"{words[0]} {approval:.1%} of the test rows, {words[1]} {rejection:.1%}"
     if not set(RATES) <= set(rates):
         return told
     approved, rejected = rates["positive_rate_approved"], rates["positive_rate_rejected"]
-    return f"{told}; {positive or 'positives'}: {approved:.1%} of the former, {rejected:.1%} of the latter"
+    shares = f"{approved:.1%} of the former, {rejected:.1%} of the latter"
+    return f"{told}; {positive or 'positives'}: {shares}"
 
 
 def predict(case: Deployment) -> Answer:
@@ -183,7 +182,7 @@ def predict(case: Deployment) -> Answer:
 
 
 def explain(case: Deployment) -> Answer:
-    """Ask the packaged model for an explanation as /explain does; its parts must add up to the margin."""
+    """Ask the packaged model for an explanation as /explain does; its parts must add up."""
     told = explained(case.served, example_of(case), 1).content
     apart = gap_of(told)
     parts = told["contributions"]

@@ -18,7 +18,7 @@ from lockstep.registry.store.opening import open_registry, open_to_read
 
 @dataclass(frozen=True)
 class Command:
-    """One command: ``place`` is where ``load`` finds its work; ``options`` in brackets are optional.
+    """One command: ``place`` is where ``load`` finds its work; bracketed ``options`` are optional.
 
     The work returns plain JSON values, a text for people, and an exit code where it isn't 0.
     """
@@ -29,7 +29,7 @@ class Command:
 
     @property
     def only_lists(self) -> bool:
-        """Whether it only reads models and versions, for which a local database is read directly."""
+        """Whether it only reads models and versions, for which a local database suffices."""
         return self.place.startswith("registry_listings:")
 
 
@@ -145,7 +145,7 @@ COMMANDS = {
     ),
     "compare": Command(
         "registry_checks:compare",
-        "two versions on rows that neither was fitted or tuned on, and which of their inputs differ",
+        "two versions on rows that neither was fitted or tuned on, and their inputs that differ",
         "--model-name --version --against [--against-name]",
     ),
     "history": Command(

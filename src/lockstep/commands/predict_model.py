@@ -1,7 +1,8 @@
-"""Predict from a file of records with a registered model, or (for development) with a file of this workspace.
+"""Predict from a file of records with a registered model, or (development) one of this workspace.
 
-FILE holds one record, a list of records, JSON Lines or CSV; - reads standard input. One option says which model;
-USE_BEST_MODEL=true or USE_MLFLOW_PRODUCTION=true in the environment or .env say it where no option does.
+FILE holds one record, a list of records, JSON Lines or CSV; - reads standard input. One option says
+which model; without one, USE_BEST_MODEL=true or USE_MLFLOW_PRODUCTION=true in the environment or
+.env do.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ WAYS = (
 
 @dataclass(frozen=True)
 class Choice:
-    """Which model of a registry is meant: ``best`` over a problem's types, or one by type, name or run."""
+    """A model of a registry: ``best`` over a problem's types, or one by type, name or run."""
 
     problem: str
     best: bool = False
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parser() -> Parser:
-    """Return the command line's parser; building it imports nothing heavy."""
+    """Return the command line's parser."""
     top = Parser(
         prog="predict_model.py",
         description=__doc__,
@@ -108,7 +109,7 @@ def parser() -> Parser:
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """Refuse options that can't be meant, before anything is read or asked."""
+    """Refuse impossible options before anything is read."""
     if (options.stage or options.version) and not options.model_name:
         raise UsageError(
             "--stage and --version say which version of --model-name NAME; give that too"
@@ -126,7 +127,7 @@ def check_options(options: argparse.Namespace) -> None:
 
 
 def choose(options: argparse.Namespace, variables: Mapping[str, str]) -> Choice:
-    """Return the model that is meant: by an option, else by the environment, BEST before PRODUCTION."""
+    """Return the model to use: by an option, else by the environment, BEST before PRODUCTION."""
     problem = load_schema(options.problem).name
     if options.model_name or options.run_id:
         number = None if options.version is None else check_version(options.version)

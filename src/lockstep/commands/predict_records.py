@@ -1,4 +1,4 @@
-"""Read records, find and check the model, predict, and write the answer: the work of predict_model."""
+"""The work of predict_model: read records, find and check the model, predict, write the answer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lockstep.commands.predict_model import Choice
 
 _ONCE = ("run_id", "model_digest")
-"""What is the same in every row, and is told people once."""
+"""What is the same in every row, and shown to people once."""
 _MOST_CLASSES = 3
 
 
@@ -43,13 +43,10 @@ def predict_records(options: argparse.Namespace, choice: Choice | None, root: Pa
 
 
 def read_text(file: str) -> str:
-    """Return what a file or standard input (-) holds, as UTF-8."""
+    """Return the content of a file or of standard input (-), which must be UTF-8."""
     try:
-        return (
-            sys.stdin.buffer.read().decode()
-            if file == "-"
-            else Path(file).read_text(encoding="utf-8")
-        )
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return content.decode()
     except FileNotFoundError:
         raise DataError(
             f"{file} is missing; give a file of records, e.g. src/models/test_features.json"
@@ -93,7 +90,7 @@ def beside_imports(place: str, *arguments: Any) -> Any:
 
 
 def _call(place: str, *arguments: Any) -> Any:
-    """Call the function, and skip this process's last garbage collections: its end is waited for."""
+    """Call the function, and skip this process's last garbage collections, which take long."""
     found = load(place)(*arguments)
     leave_objects_to_the_system()
     return found
@@ -114,7 +111,7 @@ def report(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
 
 
 def _for_people(rows: list[dict[str, Any]]) -> str:
-    """Return a table; the model's digest and the run are there once, the rest in each row."""
+    """Return a table; the model's digest and run come once, the rest in each row."""
     short = [
         {k: _likeliest(v) if k == "probabilities" else v for k, v in row.items() if k not in _ONCE}
         for row in rows
@@ -127,9 +124,8 @@ def _likeliest(probabilities: dict[str, float]) -> str:
     """Return the most probable classes with their probabilities, and how many more there are."""
     ordered = sorted(probabilities.items(), key=lambda item: -item[1])
     shown = ", ".join(f"{label} {chance:.4f}" for label, chance in ordered[:_MOST_CLASSES])
-    return shown + (
-        f", {len(ordered) - _MOST_CLASSES} more" if len(ordered) > _MOST_CLASSES else ""
-    )
+    more = len(ordered) - _MOST_CLASSES
+    return f"{shown}, {more} more" if more > 0 else shown
 
 
 def _jsonl(rows: list[dict[str, Any]]) -> str:

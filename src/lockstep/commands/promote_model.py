@@ -1,7 +1,7 @@
-"""Put a version into Production, by a person: its gates decide whether it may, the record says who and why.
+"""Put a version into Production: its gates may forbid it, and the record says who did it and why.
 
     python scripts/promote_model.py --version 5 --archive-current
-    python scripts/promote_model.py --version 5 --check        (the promotion checklist, step by step; moves nothing)
+    python scripts/promote_model.py --version 5 --check        (the promotion checklist; moves nothing)
 
 The previous Production is archived with --archive-current; without it, it goes back to None.
 """
@@ -32,7 +32,7 @@ def main() -> int:
 
 
 def parser() -> Parser:
-    """Return the command line's parser; building it imports nothing heavy."""
+    """Return the command line's parser."""
     top = Parser(prog="promote_model.py", description=__doc__)
     top.formatter_class = argparse.RawDescriptionHelpFormatter
     top.add_argument(
@@ -65,7 +65,7 @@ def parser() -> Parser:
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """Refuse what cannot be meant before anything is asked of a server."""
+    """Refuse impossible options before a server is asked."""
     manage.check_options(options)
     if options.check and (options.force or options.aside != "None"):
         raise UsageError("--check moves nothing; leave out --force and --archive-current")

@@ -1,4 +1,4 @@
-"""Commands that judge versions and move none: verify, compare, doctor, reproduce. Exit code 1: a check failed."""
+"""Commands that judge versions and move none: verify, compare, doctor, reproduce."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def verify(client: Client | None, options: argparse.Namespace) -> Answer:
 
 
 def _root() -> Path | None:
-    """Return the project's folder, whose repository may know a bundle's commit; None outside of any."""
+    """Return the project's folder, whose repository may know the commit; None outside of any."""
     try:
         return project_root()
     except ConfigError:

@@ -39,8 +39,8 @@ def export(client: Client, options: argparse.Namespace) -> Answer:
         "event": done.event,
     }
     lines = [
-        f"✓ {done.version.name} version {done.version.version} ({done.version.stage}) is in {done.folder}: "
-        f"{done.files} files, {amount(done.bytes)}",
+        f"✓ {done.version.name} version {done.version.version} ({done.version.stage}) is in "
+        f"{done.folder}: {done.files} files, {amount(done.bytes)}",
         f"  digest of its sums  {done.sums_digest}",
         f"  check it            python scripts/manage_model_registry.py verify --folder {done.folder}",
         "  serve it            PYTHONDONTWRITEBYTECODE=1 mlflow models serve --env-manager local "
@@ -98,21 +98,18 @@ def _lines(done: Pruned) -> list[str]:
         }
         for c in done.choices
     ]
-    total = f"{len(done.going)} version{'s' * (len(done.going) != 1)}, {amount(sum(c.bytes for c in done.going))}"
+    count, size = len(done.going), amount(sum(c.bytes for c in done.going))
+    total = f"{count} version{'s' * (count != 1)}, {size}"
+    last = f"nothing was deleted; with --yes: {total}"
     if done.done:
-        return [
-            aligned(rows),
-            f"✓ files deleted: {total}; the versions, their tags and their record stay",
-        ]
-    return [aligned(rows), f"nothing was deleted; with --yes: {total}"]
+        last = f"✓ files deleted: {total}; the versions, their tags and their record stay"
+    return [aligned(rows), last]
 
 
 def amount(count: float) -> str:
     """Return a number of bytes as people read it."""
-    for unit in _UNITS[:-1]:
-        if count < 1000:
-            return (
-                f"{count:.0f} {unit}" if unit == "bytes" or count >= 10 else f"{count:.1f} {unit}"
-            )
-        count /= 1000
-    return f"{count:.1f} {_UNITS[-1]}"
+    unit = 0
+    while count >= 1000 and unit < len(_UNITS) - 1:
+        count, unit = count / 1000, unit + 1
+    digits = 0 if unit == 0 or (count >= 10 and unit < len(_UNITS) - 1) else 1
+    return f"{count:.{digits}f} {_UNITS[unit]}"

@@ -41,10 +41,8 @@ def promote(client: Client, options: argparse.Namespace) -> Answer:
     aside = getattr(options, "aside", "Archived")
     done = lifecycle.promote(client, options.model_name, options.version, stage, who, gate, aside)
     if options.version is None:
-        print(
-            _newest_note(get_model(client, options.model_name).version(done.step.version)),
-            file=sys.stderr,
-        )
+        newest = get_model(client, options.model_name).version(done.step.version)
+        print(_newest_note(newest), file=sys.stderr)
     return _moved(done, gate)
 
 
@@ -54,7 +52,7 @@ def archive(client: Client, options: argparse.Namespace) -> Answer:
 
 
 def rollback(client: Client, options: argparse.Namespace) -> Answer:
-    """Bring back what stood in a stage before."""
+    """Bring back the version that was in a stage before."""
     stage, version, run_id = options.stage or "Production", options.to, options.run_id
     return _moved(
         lifecycle.rollback(client, options.model_name, stage, version, run_id, who_of(options))
@@ -62,9 +60,9 @@ def rollback(client: Client, options: argparse.Namespace) -> Answer:
 
 
 def _gate(client: Client, options: argparse.Namespace, stage: str) -> Gate | None:
-    """Return the verdict on a version that is to go into Production; what refuses is shown before the move is."""
-    asked = options.model_name, options.version, stage, options.force, options.reason or ""
-    gate = gate_of(client, project_root(), *asked)
+    """Return the verdict on a version that is to go into Production, and print a refusal."""
+    name, version, reason = options.model_name, options.version, options.reason or ""
+    gate = gate_of(client, project_root(), name, version, stage, options.force, reason)
     if gate is not None and gate.refused:
         print(as_json({"gate": gate.content}) if options.json else gate.table)
     return gate
@@ -97,10 +95,10 @@ def _move_lines(done: Move) -> list[str]:
 
 
 def _newest_note(version: Version) -> str:
-    """Say which version the newest is, and whether it is another model than the workspace's."""
+    """Return which version the newest is, and whether it is another model than the workspace's."""
     note = f"no --version given: took the newest, {version.version}"
-    held = _workspace_digest(version)
-    if held and held != version.tag("model_digest"):
+    digest = _workspace_digest(version)
+    if digest and digest != version.tag("model_digest"):
         return f"{note}; it is not the model in this workspace (see list-versions for the digests)"
     return note
 

@@ -1,13 +1,15 @@
-"""Retrain a problem's models: one run, each model a new version in Staging, the best of them released.
+"""Retrain a problem's models: one run, each model a new version in Staging, the best released.
 
-    python scripts/retrain_model.py                      (the models of credit_risk, on the data params.yaml names)
+    python scripts/retrain_model.py                      (credit_risk, on the data in params.yaml)
     python scripts/retrain_model.py --through 2026-01    (on a sample's window up to that month)
     python scripts/retrain_model.py --tuning --cv-folds 5 --models lightgbm xgboost
 
-Data move on by a person's word alone: those of a sample by --through, a table's or files' by `make add-data` before.
+The data change only when a person says so: a sample's by --through, a table's or files' by
+`make add-data` before.
 
-DVC trains, the registry keeps, and models/PROBLEM/production.pkl names an immutable copy of the best model that
-passed its checks. Nothing goes into Production: scripts/promote_model.py does that, by a person.
+DVC trains, the registry stores, and models/PROBLEM/production.pkl names an immutable copy of the
+best model that passed its checks. Nothing goes into Production: a person does that with
+scripts/promote_model.py.
 """
 
 from __future__ import annotations
@@ -43,12 +45,12 @@ MODES = {
     FULL: "all stages that are not up to date, from the raw files on",
     MODELS: "the models alone, on the matrices as they are",
 }
-KEPT = "the trained models are kept, and what is served is a whole one; run the command again"
+TERMINATED = "the trained models are kept, and what is served is complete; run the command again"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a retrain is asked for. ``cv_folds`` and ``through`` None: as params.yaml says."""
+class RetrainOptions:
+    """The options of a retrain; ``cv_folds`` and ``through`` None: as params.yaml says."""
 
     problem: str = "credit_risk"
     models: tuple[str, ...] = ()
@@ -59,11 +61,11 @@ class Asked:
 
 
 def main() -> int | None:
-    """Parse the command line, retrain, and say what there is; 1 where no model was fit to be released."""
-    asked = read_arguments()
+    """Parse the command line, retrain, print the result; LockstepError if none was released."""
+    options = read_arguments()
     root = project_root()
-    done = retrain(root, asked)
-    print(report(root, asked.problem, done))
+    done = retrain(root, options)
+    print(report(root, options.problem, done))
     if done.released is None:
         raise LockstepError(
             "no model of this retrain passed its checks, so what is served stays as it was"
@@ -71,27 +73,27 @@ def main() -> int | None:
     return None
 
 
-def retrain(root: Path, asked: Asked) -> Retrained:
-    """Train what was asked for through DVC, register it, and release the best."""
+def retrain(root: Path, options: RetrainOptions) -> Retrained:
+    """Train through DVC, register the models, and release the best."""
     from lockstep.commands.publish_retrain import check_ready, publish_retrain
 
-    with only_one(root, asked.problem):
-        text, params = new_params(root, asked)
-        types = declared_types(params, asked.problem, asked.models)
-        check_trainings(params, asked.problem, types)
+    with only_one(root, options.problem):
+        text, params = new_params(root, options)
+        types = declared_types(params, options.problem, options.models)
+        check_trainings(params, options.problem, types)
         check_ready(root)
-        write_params(root, text)
-        params = train(root, asked, params, types)
-        ordered = best_first(root, params, asked.problem, types)
-        with terminated_as_error(KEPT):
-            return publish_retrain(
-                root, asked.problem, types, ordered, logged_params(root, asked, params, types)
-            )
+        if text != read_params_text(root):
+            write_text(root / "params.yaml", text)
+        params = train(root, options, params, types)
+        ordered = best_first(root, params, options.problem, types)
+        logged = logged_params(root, options, params, types)
+        with terminated_as_error(TERMINATED):
+            return publish_retrain(root, options.problem, types, ordered, logged)
 
 
 @contextmanager
 def only_one(root: Path, problem: str) -> Iterator[None]:
-    """Hold a workspace's retrains of a problem within the block; a second one at once is a usage error."""
+    """Allow one retrain of a problem in a workspace at a time; UsageError for a second one."""
     path = root / ".lockstep" / f"retrain-{problem}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -103,55 +105,51 @@ def only_one(root: Path, problem: str) -> Iterator[None]:
         ) from None
 
 
-def new_params(root: Path, asked: Asked) -> tuple[str, Params]:
-    """Return params.yaml's text with what was asked for, and what it says then; nothing is written."""
+def new_params(root: Path, options: RetrainOptions) -> tuple[str, Params]:
+    """Return params.yaml's text with the options in it, and its parameters; nothing is written."""
     text = read_params_text(root)
     params = parsed(text)
-    types = declared_types(params, asked.problem, asked.models)
+    types = declared_types(params, options.problem, options.models)
     values: dict[KeyPath, Any] = {}
-    if asked.cv_folds is not None:
-        values |= {
-            ("train", training_key(asked.problem, name), "cv_folds"): asked.cv_folds
-            for name in types
-        }
-    if asked.through is not None:
-        values[last_month(params, asked)] = asked.through
+    if options.cv_folds is not None:
+        for name in types:
+            values["train", training_key(options.problem, name), "cv_folds"] = options.cv_folds
+    if options.through is not None:
+        values[last_month(params, options)] = options.through
     changed = with_values(text, values)
     return changed, parsed(changed)
 
 
-def last_month(params: Params, asked: Asked) -> KeyPath:
-    """Return where params.yaml says up to which month the data go; only a sample by months has another window."""
-    source = params.problem(asked.problem).source
+def last_month(params: Params, options: RetrainOptions) -> KeyPath:
+    """Return the place of a sample's last month in params.yaml; UsageError where it has none."""
+    source = params.problem(options.problem).source
     if source.kind != "sample":
         raise UsageError(
-            f"--through moves the window of a sample; {asked.problem} comes from source {source.kind}: bring its new "
-            f"rows in with `make add-data PROBLEM={asked.problem} FROM=…`, then retrain without --through"
+            f"--through moves the window of a sample; {options.problem} comes from source "
+            f"{source.kind}: bring its new rows in with `make add-data PROBLEM={options.problem} "
+            "FROM=…`, then retrain without --through"
         )
-    place: KeyPath = ("problems", asked.problem, "source", "sample", "last_month")
+    place: KeyPath = ("problems", options.problem, "source", "sample", "last_month")
     if place[-1] not in source.sample.model_fields_set:
         raise UsageError(
-            f"--through moves the last month of a sample, and params.yaml has no {'.'.join(place)}: "
-            f"the sample of {asked.problem} does not go by months; retrain without --through"
+            "--through moves the last month of a sample, and params.yaml has no "
+            f"{'.'.join(place)}: the sample of {options.problem} has no months; retrain without "
+            "--through"
         )
     return place
 
 
-def write_params(root: Path, text: str) -> None:
-    """Write params.yaml, if it says something new."""
-    if text != read_params_text(root):
-        write_text(root / "params.yaml", text)
-
-
-def train(root: Path, asked: Asked, params: Params, types: Sequence[str]) -> Params:
-    """Have DVC bring the models up to date, and their comparison where it is of all types; return the parameters."""
-    if asked.tuning:
-        dvc.module(root, "lockstep.commands.search", "--problem", asked.problem, "--models", *types)
+def train(root: Path, options: RetrainOptions, params: Params, types: Sequence[str]) -> Params:
+    """Have DVC update the models, and for all types their comparison; return the parameters."""
+    if options.tuning:
+        dvc.module(
+            root, "lockstep.commands.search", "--problem", options.problem, "--models", *types
+        )
         params = parsed(read_params_text(root))
-    stages = [f"train_multi_model@{training_key(asked.problem, name)}" for name in types]
-    if is_whole(params, asked.problem, types):
-        stages.append(f"compare@{asked.problem}")
-    alone = ["--single-item"] if asked.mode == MODELS else []
+    stages = [f"train_multi_model@{training_key(options.problem, name)}" for name in types]
+    if is_whole(params, options.problem, types):
+        stages.append(f"compare@{options.problem}")
+    alone = ["--single-item"] if options.mode == MODELS else []
     with not_published():
         dvc.repro(root, *alone, *stages)
     return params
@@ -164,7 +162,7 @@ def is_whole(params: Params, problem: str, types: Sequence[str]) -> bool:
 
 @contextmanager
 def not_published() -> Iterator[None]:
-    """Keep the train stages within the block from making versions: the retrain makes one of each model itself."""
+    """Keep the train stages from making versions: the retrain makes one of each model itself."""
     print("the models get their versions when all of them are trained", flush=True)
     before = os.environ.get(PUBLISH)
     os.environ[PUBLISH] = LATER
@@ -177,7 +175,7 @@ def not_published() -> Iterator[None]:
 
 
 def best_first(root: Path, params: Params, problem: str, types: Sequence[str]) -> list[str]:
-    """Return the types by the metric of the comparison on the validation rows, the champion first."""
+    """Return the types by the comparison's metric on the validation rows, the champion first."""
     from lockstep.evaluation.metrics import LOWER_IS_BETTER
 
     layout, metric = ProblemLayout(root, problem), params.problem(problem).compare.metric
@@ -190,41 +188,40 @@ def best_first(root: Path, params: Params, problem: str, types: Sequence[str]) -
     return [champion, *(name for name in ordered if name != champion)]
 
 
-def logged_params(root: Path, asked: Asked, params: Params, types: Sequence[str]) -> dict[str, Any]:
-    """Return what the retrain's run says was asked for, and on which data.
+def logged_params(
+    root: Path, options: RetrainOptions, params: Params, types: Sequence[str]
+) -> dict[str, Any]:
+    """Return the options and data that the retrain's run logs.
 
-    Of a sample's settings those that params.yaml names: each problem's sample has its own.
+    Of a sample's settings those in params.yaml: each problem's sample has its own.
     """
-    trainings = [params.training(asked.problem, name) for name in types]
-    source = params.problem(asked.problem).source
+    trainings = [params.training(options.problem, name) for name in types]
+    source = params.problem(options.problem).source
     sample = source.sample.model_dump(exclude_unset=True) if source.kind == "sample" else {}
     return {
-        "mode": asked.mode,
+        "mode": options.mode,
         "models": ",".join(types),
-        "tuning": str(asked.tuning).lower(),
+        "tuning": str(options.tuning).lower(),
         "cv_folds": ",".join(dict.fromkeys(str(one.cv_folds) for one in trainings)),
         "source": source.kind,
         **{f"sample.{key}": value for key, value in sample.items()},
-        **{f"data.{key}": value for key, value in data_window(root, asked.problem).items()},
+        **{f"data.{key}": value for key, value in data_window(root, options.problem).items()},
     }
 
 
 def data_window(root: Path, problem: str) -> dict[str, Any]:
-    """Return how many rows a problem's data have, how many are trained on, and from when to when they go, if known."""
+    """Return the number of rows, of training rows, and the first and last date, if known."""
     summary = read_json(ProblemLayout(root, problem).features_summary)
     parts = [summary[part] for part in PARTS]
-    told = {"rows": sum(part["rows"] for part in parts), "train_rows": summary["train"]["rows"]}
-    dated = [part for part in parts if "from" in part]
-    if dated:
-        told |= {
-            "from": min(part["from"] for part in dated),
-            "to": max(part["to"] for part in dated),
-        }
-    return told
+    window = {"rows": sum(part["rows"] for part in parts), "train_rows": summary["train"]["rows"]}
+    if dated := [part for part in parts if "from" in part]:
+        window["from"] = min(part["from"] for part in dated)
+        window["to"] = max(part["to"] for part in dated)
+    return window
 
 
 def report(root: Path, problem: str, done: Retrained) -> str:
-    """Return what was made, what is served now, and what a person does next."""
+    """Return the new versions, the released model, and the next commands."""
     lines = [
         f"Retrained {problem}: run {done.run_id} in experiment {done.experiment}",
         data_line(root, problem),
@@ -252,14 +249,14 @@ def report(root: Path, problem: str, done: Retrained) -> str:
 
 
 def data_line(root: Path, problem: str) -> str:
-    """Return in a line which data the models were trained on."""
-    told = data_window(root, problem)
-    window = f", {told['from']} to {told['to']}" if "from" in told else ""
-    return f"data: {told['rows']:,} rows{window}; {told['train_rows']:,} of them to train on"
+    """Return in one line which data the models were trained on."""
+    found = data_window(root, problem)
+    window = f", {found['from']} to {found['to']}" if "from" in found else ""
+    return f"data: {found['rows']:,} rows{window}; {found['train_rows']:,} of them to train on"
 
 
-def read_arguments() -> Asked:
-    """Return what the command line asks for; what cannot be is a usage error."""
+def read_arguments() -> RetrainOptions:
+    """Return the command line's options; UsageError for impossible ones."""
     parser = argparse.ArgumentParser(prog="python scripts/retrain_model.py", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     problem_options(parser, "credit_risk")
@@ -281,25 +278,26 @@ def read_arguments() -> Asked:
     parser.add_argument(
         "--through",
         metavar="YYYY-MM",
-        help="the last month of the sample's window, into params.yaml (default: as params.yaml says)",
+        help="the last month of the sample's window, into params.yaml (default: as it says)",
     )
     given = parser.parse_args()
-    asked = Asked(
+    options = RetrainOptions(
         given.problem, tuple(given.models), given.tuning, given.cv_folds, given.mode, given.through
     )
-    check_asked(asked)
-    return asked
+    check_options(options)
+    return options
 
 
-def check_asked(asked: Asked) -> None:
-    """Refuse what cannot be meant before anything is read."""
-    if asked.cv_folds is not None and (asked.cv_folds < 0 or asked.cv_folds == 1):
-        raise UsageError(f"--cv-folds {asked.cv_folds}: give 2 or more, or 0 for none")
-    if asked.through is not None and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", asked.through):
-        raise UsageError(f"--through {asked.through} is no month; give YYYY-MM, as 2024-06")
-    if asked.mode == MODELS and (asked.through is not None or asked.tuning):
+def check_options(options: RetrainOptions) -> None:
+    """Refuse impossible options before anything is read."""
+    if options.cv_folds is not None and (options.cv_folds < 0 or options.cv_folds == 1):
+        raise UsageError(f"--cv-folds {options.cv_folds}: give 2 or more, or 0 for none")
+    if options.through is not None and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", options.through):
+        raise UsageError(f"--through {options.through} is no month; give YYYY-MM, as 2024-06")
+    if options.mode == MODELS and (options.through is not None or options.tuning):
         raise UsageError(
-            "--mode models leaves the data as they are; leave out --through and --tuning, or use --mode full"
+            "--mode models leaves the data as they are; leave out --through and --tuning, or use "
+            "--mode full"
         )
 
 

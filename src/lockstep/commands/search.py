@@ -1,6 +1,7 @@
 """Search hyperparameters as declared under `search:` in params.yaml, and write the winners there.
 
-Nothing is registered from a search: the normal graph trains the winners, so that every version has its lock entry.
+A search registers nothing: the normal graph trains the winners, so that every version has its lock
+entry.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def searched_types(params: Params, problem: str, wanted: list[str]) -> list[str]
     if missing or not chosen:
         key = training_key(problem, (missing or declared)[0])
         raise ConfigError(
-            f"params.yaml has no section search.{key}; give it trials and a space of hyperparameters"
+            f"params.yaml has no section search.{key}; give it trials and a space of "
+            "hyperparameters"
         )
     return chosen
 

@@ -1,6 +1,7 @@
 """The main job: one problem from its raw files to registered models.
 
-Everything goes through the stages of dvc.yaml: load, preprocess, features, train, evaluate, log, register.
+Everything goes through the stages of dvc.yaml: load, preprocess, features, train, evaluate, log,
+register.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from lockstep.registry.store import opening
 def train(
     root: Path, problem: str, wanted: Sequence[str] = (), given: Sequence[str] = ()
 ) -> tuple[str, str]:
-    """Bring a problem's models (none named: all) and their versions up to date; return the champion, how they compare.
+    """Update a problem's models (none named: all) and versions; return champion and comparison.
 
-    ``given`` are KEY=VALUE pairs for params.yaml, which is written once all of it holds. All types go through the
-    compare stage; some of them are compared here, and the files of the comparison stay as they are.
+    ``given`` are KEY=VALUE pairs, written to params.yaml when all are valid. All types go through
+    the compare stage; some of them are compared here, and its files stay as they are.
     """
     text, params = with_overrides(root, problem, given)
     types = declared_types(params, problem, wanted)
@@ -37,22 +38,26 @@ def train(
     if set(types) == set(params.problem(problem).model_types):
         layout = ProblemLayout(root, problem)
         before = _written(layout)
-        _train_all(root, problem)
-        # A compare stage that ran has printed its table; DVC skips it where the committed one holds.
-        told = _comparison(layout) if _written(layout) == before else ""
-        return read_json(layout.champion)["type"], told
+        with dvc.repro_beside(root, f"compare@{problem}"):
+            opening.prepare_store(root)
+            # Its import of MLflow takes a second, in which DVC starts.
+            from lockstep.registry import publish_models
+        publish_models.register_models(root, problem)
+        # The compare stage prints its table; DVC skips the stage if the committed one is valid.
+        text = _comparison(layout) if _written(layout) == before else ""
+        return read_json(layout.champion)["type"], text
     train_types(root, problem, types)
     _, best, comparison = compare_models.compare(root, problem, types)
     return best["type"], comparison
 
 
 def _written(layout: ProblemLayout) -> int:
-    """Return when the comparison was written (ns); 0 where there is none."""
+    """Return when the comparison was written, in ns; 0 where there is none."""
     return layout.comparison.stat().st_mtime_ns if layout.comparison.is_file() else 0
 
 
 def _comparison(layout: ProblemLayout) -> str:
-    """Return the table for people of the comparison that is there."""
+    """Return the stored comparison as a table for people."""
     import pandas as pd
 
     from lockstep.evaluation.comparison import readable
@@ -61,42 +66,35 @@ def _comparison(layout: ProblemLayout) -> str:
     return readable(pd.read_csv(layout.comparison), best["metric"], best.get("best_reachable"))
 
 
-def _train_all(root: Path, problem: str) -> None:
-    with dvc.repro_beside(root, f"compare@{problem}"):
-        opening.prepare_store(root)
-        # Its import of MLflow takes a second, in which DVC starts.
-        from lockstep.registry import publish_models
-    publish_models.register_models(root, problem)
-
-
 def next_steps(root: Path, problem: str, champion: str) -> str:
-    """Return what a person does after a training, with names that work as typed."""
+    """Return the commands to run after a training, as they can be typed."""
     from lockstep.registry.publishing.destinations import model_name
 
     name = model_name(load_settings(root), problem, champion)
     script = "python scripts/manage_model_registry.py"
-    of_problem = "" if problem == "accidents" else f" --problem {problem}"
+    predict = f"python src/models/predict_model.py {example_file(root, problem)} --use-best-model"
+    predict += "" if problem == "accidents" else f" --problem {problem}"
     return f"""
 What to do next (after: source .venv/bin/activate)
   see the runs         mlflow ui --backend-store-uri sqlite:///mlflow.db
   see the versions     {script} list-versions --model-name {name}
   try in Staging       {script} transition --model-name {name} --version N --stage Staging
   put in Production    {script} promote --model-name {name} --stage Production
-  predict              python src/models/predict_model.py {example_file(root, problem)} --use-best-model{of_problem}
+  predict              {predict}
   serve                make serve PROBLEM={problem}
   retrain              python scripts/retrain_model.py --problem {problem}
   plots, metrics       dvc plots show · dvc metrics show"""
 
 
 def example_file(root: Path, problem: str) -> str:
-    """Return a file of one record to predict from, where the project ships one for the problem."""
+    """Return a file with one record of the problem, if the project ships one."""
     own = f"src/models/test_features{'' if problem == 'accidents' else f'_{problem}'}.json"
     drafted = f"src/lockstep/problems/{problem}/example.json"
     return next((file for file in (own, drafted) if (root / file).is_file()), "RECORDS.json")
 
 
 def parser(problem: str) -> argparse.ArgumentParser:
-    """Return the command line's parser, with the problem that is meant where none is named."""
+    """Return the command line's parser; ``problem`` is the default."""
     top = argparse.ArgumentParser(prog="python -m lockstep.commands.train", description=__doc__)
     top.formatter_class = argparse.RawDescriptionHelpFormatter
     problem_options(top, problem)
@@ -111,7 +109,7 @@ def parser(problem: str) -> argparse.ArgumentParser:
 
 
 def main(problem: str = "accidents") -> None:
-    """Parse the command line and train; ``problem`` is the one meant where none is named."""
+    """Parse the command line and train; ``problem`` is the default."""
     options = parser(problem).parse_args()
     root = project_root()
     champion, comparison = train(root, options.problem, options.models, options.param)

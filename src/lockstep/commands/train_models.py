@@ -1,4 +1,4 @@
-"""Train some model types of a problem, through DVC: the command behind src/models/train_multi_model.py."""
+"""Train some model types of a problem through DVC: the work of src/models/train_multi_model.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lockstep.models.train_multi_model import summary
 def train_models(
     root: Path, problem: str, wanted: list[str], grid_search: bool = False
 ) -> list[str]:
-    """Bring the wanted types (none: all) up to date and into the registry; return those trained."""
+    """Update the wanted types (none: all) and register them; return those trained."""
     params = load_params(root)
     types = declared_types(params, problem, wanted)
     check_trainings(params, problem, types)
@@ -29,20 +29,20 @@ def train_models(
 
 
 def train_types(root: Path, problem: str, types: Sequence[str]) -> None:
-    """Bring some types up to date and into the registry."""
+    """Update some types and register them."""
     dvc.repro(root, *(f"train_multi_model@{training_key(problem, name)}" for name in types))
     dvc.module(root, "lockstep.registry.register_models", "--problem", problem, "--models", *types)
 
 
 def declared_types(params: Params, problem: str, wanted: Sequence[str]) -> list[str]:
-    """Return the wanted types once each, or all declared; an undeclared one is a UsageError with the nearest."""
+    """Return the wanted types once each, else all; UsageError for an undeclared one."""
     for name in wanted:
         params.training(problem, name)
     return list(dict.fromkeys(wanted)) or list(params.problem(problem).model_types)
 
 
 def results(root: Path, problem: str, types: list[str]) -> str:
-    """Return the trained types' validation figures and what a person does next."""
+    """Return the trained types' validation figures and the next commands."""
     layout, width = ProblemLayout(root, problem), max(map(len, types))
     lines = [
         f"  {name:<{width}}  {summary(read_json(layout.type_metrics(name)))}" for name in types
@@ -54,14 +54,15 @@ def results(root: Path, problem: str, types: list[str]) -> str:
             "What to do next",
             f"  compare all types    dvc repro compare@{problem}",
             "  see the versions     python scripts/manage_model_registry.py list-models",
-            "  predict              python src/models/predict_model.py src/models/test_features.json --use-best-model",
+            "  predict              python src/models/predict_model.py "
+            "src/models/test_features.json --use-best-model",
             "  plots, metrics       dvc plots show · dvc metrics show",
         ]
     )
 
 
 def main() -> None:
-    """Parse the command line, train, and say what there is."""
+    """Parse the command line, train, print the result."""
     parser = argparse.ArgumentParser(
         prog="python src/models/train_multi_model.py", description=__doc__
     )

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import load_params
-from lockstep.decision.decision_rule import DecisionRule
 from lockstep.errors import RegistryError
 from lockstep.evaluation.metrics import Scored, better, evaluate
 from lockstep.features.matrix_columns import ROW, TARGET
 from lockstep.io import read_json, read_parquet
+from lockstep.promotion.scoring import inputs_of, scored_from
 from lockstep.registry.artifact.loading import locate, open_version
 from lockstep.registry.record.registered_models import list_models
 from lockstep.registry.store.names import SCRIPT
@@ -31,32 +29,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Best:
-    """The best version and how it was found, in one line."""
+    """The best version and, in one line, how it was found."""
 
     version: Version
     reason: str
 
 
 def best_production(client: Client, root: Path, problem: str) -> Best:
-    """Return the best of a problem's Production versions by the metric of params.yaml's ``compare``.
+    """Return the best of a problem's Production versions by the metric of its ``compare`` section.
 
-    Scores recorded at training are compared where all versions were scored on the same rows (equal data
-    digest); otherwise each model scores the rows this workspace holds for choosing. Equal scores: first by name.
+    Where all versions were scored on the same rows at training (equal data digest), those scores
+    are compared. Otherwise each model scores the rows that this workspace chooses champions by.
+    Of equal scores the first by name wins.
     """
     metric = load_params(root).problem(problem).compare.metric
     versions = production_versions(client, problem)
     if len(versions) == 1:
         return Best(versions[0], f"the only one of {problem} in Production")
-    recorded = recorded_scores(versions, metric)
-    if recorded is not None:
-        return _best(
-            versions, recorded, metric, f"{len(versions)} in Production, recorded on the same rows"
+    scores, how = recorded_scores(versions, metric), "recorded on the same rows"
+    if scores is None:
+        scores, rows = rescore(client, root, problem, versions, metric)
+        how = (
+            f"scored again on {rows} rows of this workspace, since they were trained on different "
+            "data"
         )
-    rescored, count = rescore(client, root, problem, versions, metric)
-    how = (
-        f"scored anew on {count} rows of this workspace, since they were trained on different data"
-    )
-    return _best(versions, rescored, metric, f"{len(versions)} in Production, {how}")
+    best = 0
+    for number in range(1, len(versions)):
+        if better(metric, scores[number], scores[best]):
+            best = number
+    among = f"{len(versions)} in Production, {how}"
+    return Best(versions[best], f"best {metric} {scores[best]:.4f} of {among}")
 
 
 def production_versions(client: Client, problem: str) -> list[Version]:
@@ -71,12 +73,13 @@ def production_versions(client: Client, problem: str) -> list[Version]:
             f"no model of {problem} is registered; run `make run-train PROBLEM={problem}`"
         )
     raise RegistryError(
-        f"no model of {problem} is in Production; promote one: {SCRIPT} promote --model-name {names[-1]}"
+        f"no model of {problem} is in Production; promote one: {SCRIPT} promote "
+        f"--model-name {names[-1]}"
     )
 
 
 def recorded_scores(versions: list[Version], metric: str) -> list[float] | None:
-    """Return each version's validation score, or None unless all were scored on the same rows."""
+    """Return each version's validation score; None unless all were scored on the same rows."""
     rows = {v.tag("data_digest") for v in versions}
     scores = [v.scores.get(f"validation_{metric}") for v in versions]
     known = [score for score in scores if score is not None]
@@ -86,7 +89,7 @@ def recorded_scores(versions: list[Version], metric: str) -> list[float] | None:
 def rescore(
     client: Client, root: Path, problem: str, versions: list[Version], metric: str
 ) -> tuple[list[float], int]:
-    """Score every version on the rows this workspace chooses champions by; return the scores and the row count."""
+    """Return every version's score on the rows that choose champions here, and their number."""
     table, target = choose_rows(root, problem, versions)
     models = [open_version(locate(client, version, root)) for version in versions]
     several = any(model.schema.task == "multiclass" for model in models)
@@ -102,8 +105,9 @@ def choose_rows(
     if not (layout.matrix("choose").is_file() and layout.tidy.is_file()):
         names = ", ".join(f"{v.name} {v.version}" for v in versions)
         raise RegistryError(
-            f"{names} were scored on different rows, and this workspace holds none to score them again;"
-            f" run `dvc repro features@{problem}` (or `dvc pull`), or name one with --model-name"
+            f"{names} were scored on different rows, and this workspace has none to score them "
+            f"again; run `dvc repro features@{problem}` (or `dvc pull`), or name one with "
+            "--model-name"
         )
     chosen = read_parquet(layout.matrix("choose"), [ROW, TARGET])
     return read_parquet(layout.tidy).iloc[chosen[ROW].to_numpy()], chosen[TARGET].to_numpy()
@@ -120,51 +124,8 @@ def score_on(
     return evaluate(scored_by(model, inputs_of(model, table), target, classes))[metric]
 
 
-def inputs_of(model: Model, table: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns of a table that a model reads; RegistryError where it lacks one."""
-    lacking = [name for name in model.schema.feature_names if name not in table]
-    if lacking:
-        columns = ", ".join(lacking)
-        raise RegistryError(
-            f"{model.name} {model.version} wants {columns}, which this workspace's table lacks"
-        )
-    return table[model.schema.feature_names]
-
-
 def scored_by(
-    model: Model, table: pd.DataFrame, target: NDArray[Any], classes: Sequence[Any]
+    model: Model, inputs: pd.DataFrame, target: NDArray[Any], classes: Sequence[Any]
 ) -> Scored:
     """Return rows with a model's scores, and of several classes its decisions."""
-    return scored_from(model.decision_rule, model.score(table), target, classes)
-
-
-def scored_from(
-    rule: DecisionRule, scores: NDArray[Any], target: NDArray[Any], classes: Sequence[Any]
-) -> Scored:
-    """Return rows with a model's scores of them, and of several classes its decisions."""
-    if rule.task != "multiclass":
-        return Scored(target, scores, rule.evaluation_threshold)
-    places, known = class_places(rule.classes, classes)
-    decision = rule.apply(scores)
-    spread = np.zeros((len(scores), known))
-    spread[:, places] = scores
-    return Scored(target, spread, decision=np.asarray(places)[decision])
-
-
-def class_places(labels: Sequence[Any], classes: Sequence[Any]) -> tuple[list[int], int]:
-    """Return where a model's labels stand among this workspace's, and how many there are of both together.
-
-    A model trained on other data may know a class that has no row here, or lack one: that one has no chance with it.
-    """
-    names = [str(label) for label in classes]
-    own = [str(label) for label in labels]
-    names += [name for name in own if name not in names]
-    return [names.index(name) for name in own], len(names)
-
-
-def _best(versions: list[Version], scores: list[float], metric: str, how: str) -> Best:
-    first = 0
-    for number in range(1, len(versions)):
-        if better(metric, scores[number], scores[first]):
-            first = number
-    return Best(versions[first], f"best {metric} {scores[first]:.4f} of {how}")
+    return scored_from(model.decision_rule, model.score(inputs), target, classes)

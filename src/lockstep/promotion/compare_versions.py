@@ -1,11 +1,10 @@
-"""Two versions side by side: what they score on rows new to both, and what went into them that differs."""
+"""Two versions side by side: their scores on rows new to both, and which of their inputs differ."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +27,11 @@ from lockstep.registry.store.versions import Version
 if TYPE_CHECKING:
     from lockstep.evaluation.paired_comparison import Difference
     from lockstep.evaluation.scored_rows import Scored
-    from lockstep.promotion.holdout import Holdout
     from lockstep.registry.artifact.loading import Located
     from lockstep.registry.store.connection import Client
 
 Pair = tuple[Any, Any]
-"""What the version asked for has, and what the other has; None: it has no such thing, or nobody recorded it."""
+"""A version's value and the other's; None where it has none, or where it was not recorded."""
 REQUIREMENTS = "requirements.txt"
 _HASH = 12
 _MOST_LINES, _WIDEST = 40, 40
@@ -50,7 +48,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two versions on the same rows. ``differences`` and ``figures`` are by metric, ``differs`` by what differs."""
+    """Two versions on the same rows, by metric; ``differs`` holds the inputs that differ."""
 
     version: Version
     against: Version
@@ -61,47 +59,40 @@ class Comparison:
 
     @property
     def difference(self) -> Difference:
-        """The difference in the metric that the problem goes by."""
+        """The difference in the metric that the problem compares models by."""
         return self.differences[self.metric]
 
 
 def compare_versions(client: Client, root: Path, version: Version, against: Version) -> Comparison:
-    """Score two versions on the rows new to both, and tell what went into them that differs.
+    """Score two versions on the rows new to both, and find which of their inputs differ.
 
-    RegistryError for versions of different problems, and where such rows can't be told or there are none.
+    RegistryError for versions of different problems, and where such rows are unknown or none.
     """
-    problem = _problem(version, against)
+    problem = version.tag("problem")
+    if problem is None or problem != against.tag("problem"):
+        raise RegistryError(
+            f"{version.name} is a model of {problem}, {against.name} of {against.tag('problem')}; "
+            "compare versions of one problem"
+        )
     settings = load_params(root).problem(problem).compare
     rows = holdout(client, root, problem, [version, against])
     located = locate(client, version, root), locate(client, against, root)
-    sides = _scored(located[0], rows, root), _scored(located[1], rows, root)
-    figures, differences = measured(*sides, rows.groups, settings.resamples, settings.seed)
+    models = open_version(located[0]), open_version(located[1])
+    one, other = (scored(model, str(model.digest), rows, root) for model in models)
+    figures, differences = measured(one, other, rows.groups, settings.resamples, settings.seed)
     if settings.metric not in figures:
         raise RegistryError(
-            f"compare.metric of {problem} is {settings.metric}, which these models have not: {', '.join(figures)}"
+            f"compare.metric of {problem} is {settings.metric}, which these models don't have: "
+            f"{', '.join(figures)}"
         )
     differs = what_differs(client, located)
     return Comparison(version, against, settings.metric, figures, differences, differs)
 
 
-def _problem(version: Version, against: Version) -> str:
-    one, other = version.tag("problem"), against.tag("problem")
-    if one is None or one != other:
-        raise RegistryError(
-            f"{version.name} is a model of {one}, {against.name} of {other}; compare versions of one problem"
-        )
-    return one
-
-
-def _scored(located: Located, rows: Holdout, root: Path) -> Scored:
-    model = open_version(located)
-    return scored(model, str(model.digest), rows, root)
-
-
 def measured(
     one: Scored, other: Scored, groups: Any, resamples: int, seed: int
 ) -> tuple[dict[str, tuple[Figure, Figure]], dict[str, Difference]]:
-    """Return every metric of both sides with its interval, and the paired differences, by metric."""
+    """Return both sides' metrics with their intervals, and the paired differences, by metric."""
     check_sides(one, other, groups)
     values = evaluate(one), evaluate(other)
     drawn = resampled({"one": one, "other": other}, groups, resamples, seed)
@@ -121,30 +112,24 @@ def measured(
 
 
 def what_differs(client: Client, located: tuple[Located, Located]) -> dict[str, dict[str, Pair]]:
-    """Return what differs between two versions: parameters, data, code, environment; each by name."""
-    one, other = located[0].version, located[1].version
-    read = closure_of(client, one), closure_of(client, other)
-    told: Pair = ("recorded" if read[0] else None, "recorded" if read[1] else None)
-    lacking = {} if all(read) else {"input closure": told}
-    # Where one is not known, all that stands in the other would seem to differ.
-    closures = read if all(read) else (None, None)
-    pairs = {
-        "parameters": (_params_of(client, one), _params_of(client, other)),
-        "data": (_data_of(one, closures[0]), _data_of(other, closures[1])),
-        "code": (_code_of(one, closures[0]), _code_of(other, closures[1])),
-        "environment": (
-            _environment_of(located[0], closures[0]),
-            _environment_of(located[1], closures[1]),
-        ),
-    }
+    """Return which parameters, data, code and environment differ between two versions, by name."""
+    versions = [one.version for one in located]
+    found = [closure_of(client, version) for version in versions]
+    # Without one of them, everything in the other would seem to differ.
+    known = all(found)
+    closures = found if known else [None, None]
+    one, other = ("recorded" if closure else None for closure in found)
+    missing = {} if known else {"input closure": (one, other)}
     return {
-        what: _differing(*sides) | (lacking if what != "parameters" else {})
-        for what, sides in pairs.items()
+        "parameters": _differing(*(_params_of(client, version) for version in versions)),
+        "data": _differing(*map(_data_of, versions, closures)) | missing,
+        "code": _differing(*map(_code_of, versions, closures)) | missing,
+        "environment": _differing(*map(_environment_of, located, closures)) | missing,
     }
 
 
 def closure_of(client: Client, version: Version) -> dict[str, Any] | None:
-    """Return the input closure that was logged with a version's run; None where it is gone or was altered."""
+    """Return the input closure that a version's run logged; None where it is missing or altered."""
     if version.run_id is None or version.tag("closure_digest") is None:
         return None
     with tempfile.TemporaryDirectory() as made:
@@ -175,7 +160,7 @@ def _params_of(client: Client, version: Version) -> dict[str, Any]:
 
 
 def _data_of(version: Version, closure: dict[str, Any] | None) -> dict[str, Any]:
-    """Return where the data came from, and what each stage before the training was given and made."""
+    """Return where the data came from, and the parameters and outputs of the stages before."""
     tags = {"source": "data_source", "raw files": "data_dvc_hash", "schema": "schema_digest"}
     found: dict[str, Any] = {what: _short(version.tag(tag)) for what, tag in tags.items()}
     found["split, encoder and matrices"] = _short(version.tag("data_digest"))
@@ -188,7 +173,7 @@ def _data_of(version: Version, closure: dict[str, Any] | None) -> dict[str, Any]
 
 
 def _code_of(version: Version, closure: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the commit, whether inputs differed from it, and every file of code and configuration by its sum."""
+    """Return the commit, whether inputs differed from it, and each code file's sum."""
     found: dict[str, Any] = {
         "commit": _short(version.tag("git_commit")),
         "uncommitted inputs": version.dirty,
@@ -268,35 +253,31 @@ def _metric_facts(found: Comparison, metric: str) -> dict[str, Any]:
 
 def readable(found: Comparison) -> str:
     """Return a comparison for people: the verdict, the metrics, and what differs, a line each."""
-    told, (one, other) = found.difference, _titles(found)
+    difference, (one, other) = found.difference, _titles(found)
     head = (
-        f"{found.version.name} version {found.version.version} against {found.against.name} version "
-        f"{found.against.version}, on {told.rows:,} rows ({told.groups:,} groups) that neither was fitted or tuned on"
+        f"{found.version.name} version {found.version.version} against {found.against.name} "
+        f"version {found.against.version}, on {difference.rows:,} rows "
+        f"({difference.groups:,} groups) that neither was fitted or tuned on"
     )
-    verdict = (
-        f"{one} is {told.verdict}"
-        if told.wins or told.loses
-        else f"{told.verdict} between {one} and {other}"
-    )
-    gap = f"{found.metric} {told.estimate:+.4f}, 95 % interval {told.low:+.4f} … {told.high:+.4f}"
+    verdict = f"{one} is {difference.verdict}"
+    if not (difference.wins or difference.loses):
+        verdict = f"{difference.verdict} between {one} and {other}"
+    interval = f"{difference.low:+.4f} … {difference.high:+.4f}"
+    gap = f"{found.metric} {difference.estimate:+.4f}, 95 % interval {interval}"
     metrics = aligned([_metric_row(found, metric, one, other) for metric in found.figures])
     sections = [_section(what, pairs, one, other) for what, pairs in found.differs.items()]
     return "\n\n".join([f"{head}\n{verdict}: {gap}", metrics, *sections])
 
 
 def _titles(found: Comparison) -> tuple[str, str]:
-    """Return what the two are called in a column's title: of two names what they don't have in common."""
+    """Return the two columns' titles: of two names the part that they don't have in common."""
     one, other = found.version, found.against
     if one.name == other.name:
         return f"version {one.version}", f"version {other.version}"
     here, there = one.name.split("_"), other.name.split("_")
-    same = sum(
-        1
-        for _ in takewhile(
-            lambda pair: pair[0] == pair[1], zip(here[:-1], there[:-1], strict=False)
-        )
-    )
-    return f"{'_'.join(here[same:])} {one.version}", f"{'_'.join(there[same:])} {other.version}"
+    while len(here) > 1 and len(there) > 1 and here[0] == there[0]:
+        del here[0], there[0]
+    return f"{'_'.join(here)} {one.version}", f"{'_'.join(there)} {other.version}"
 
 
 def _metric_row(found: Comparison, metric: str, one: str, other: str) -> dict[str, str]:
@@ -314,12 +295,9 @@ def _section(what: str, pairs: dict[str, Pair], one: str, other: str) -> str:
     if not pairs:
         return f"{what}: the same"
     rows = [{what: name, one: _cell(a), other: _cell(b)} for name, (a, b) in pairs.items()]
-    more = (
-        f"\n… and {len(rows) - _MOST_LINES} more; --json shows all"
-        if len(rows) > _MOST_LINES
-        else ""
-    )
-    return aligned(rows[:_MOST_LINES]) + more
+    more = len(rows) - _MOST_LINES
+    table = aligned(rows[:_MOST_LINES])
+    return f"{table}\n… and {more} more; --json shows all" if more > 0 else table
 
 
 def _cell(value: Any) -> Any:

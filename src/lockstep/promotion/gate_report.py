@@ -1,6 +1,7 @@
-"""Moves into Production behind their gates: judged and kept before the model is held, checked again while it is.
+"""The verdict of the gates on a move into Production, as the move carries and stores it.
 
-The verdict is an artifact of the version's run; the record keeps its digest and a line.
+Gates run before the lock is taken and are checked again under it. The verdict is an artifact of the
+version's run; the record keeps its digest and a line.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ TABLE_KEYS = {"check": "name", "verdict": "verdict", "found": "message"}
 
 @dataclass(frozen=True)
 class Gate:
-    """A verdict as a move takes it along; ``forced`` where a person overrides it."""
+    """A verdict and the file that holds it; ``forced`` where a person overrides it."""
 
     verdict: Verdict
     file: str
@@ -47,7 +48,7 @@ class Gate:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What the record keeps: the outcome, a line, and where the whole verdict is."""
+        """What the record keeps: the outcome, a line, and the file of the whole verdict."""
         found = self.verdict
         return {
             "verdict": self.outcome,
@@ -73,18 +74,18 @@ class Gate:
         """One line: the first check that refuses, and how to override."""
         found = self.verdict
         return (
-            f"{found.name} version {found.version} does not go into {found.stage}: {found.summary}; "
-            "to move it all the same: --force --reason TEXT"
+            f"{found.name} version {found.version} does not go into {found.stage}: "
+            f"{found.summary}; to move it all the same: --force --reason TEXT"
         )
 
     def check_still(self, model: Model, number: int) -> None:
-        """Raise a RegistryError where another version is meant, or has become the champion, since it was judged."""
+        """Raise a RegistryError where the version or the champion is another than was judged."""
         champion = champion_of(model)
         now = champion.version if champion else None
         if number != self.verdict.version or now != self.verdict.champion:
             raise RegistryError(
-                f"{model.name} changed while version {self.verdict.version} was judged: the champion is version "
-                f"{now}, the version asked for {number}; run the command again"
+                f"{model.name} changed while version {self.verdict.version} was judged: the "
+                f"champion is version {now}, the version asked for {number}; run the command again"
             )
 
 
@@ -97,10 +98,10 @@ def gate_of(
     force: bool = False,
     reason: str = "",
 ) -> Gate | None:
-    """Judge a version (unnamed: the newest) for a stage and keep the verdict with its run; None where none is needed.
+    """Judge a version (unnamed: the newest) for a stage; None where no gate applies.
 
-    The caller hands the gate to ``lifecycle.promote`` or ``transition``, which refuses and records. A verdict that
-    cannot be kept is a RegistryError, unless the move is forced.
+    The caller passes the gate to ``lifecycle.promote`` or ``transition``, which refuses and
+    records. RegistryError for a verdict that cannot be stored, unless the move is forced.
     """
     check_force(force, reason)
     model = get_model(client, name)
@@ -108,26 +109,24 @@ def gate_of(
     if not needs_gate(model, found, stage):
         return None
     verdict = judge(client, root, model, found, stage)
-    return Gate(verdict, _kept(client, verdict, found.run_id, force), force)
+    return Gate(verdict, _store(client, verdict, found.run_id, force), force)
 
 
-def _kept(client: Client, verdict: Verdict, run_id: str | None, force: bool) -> str:
-    """Keep a verdict with the run and return the file's name; empty for a version that has no run."""
+def _store(client: Client, verdict: Verdict, run_id: str | None, force: bool) -> str:
+    """Store a verdict with the run and return the file's name; empty for a version without run."""
     if run_id is None:
         return ""
     name = f"{FOLDER}/{verdict.version}-{verdict.digest[:12]}"
     try:
         with translating_mlflow_errors():
-            client.log_text(
-                run_id,
-                json.dumps(verdict.content, indent=2, ensure_ascii=False) + "\n",
-                f"{name}.json",
-            )
+            content = json.dumps(verdict.content, indent=2, ensure_ascii=False)
+            client.log_text(run_id, f"{content}\n", f"{name}.json")
             client.log_text(run_id, page(verdict), f"{name}.md")
     except (RegistryError, OSError) as error:
+        message = f"the verdict cannot be stored with run {run_id}: {error}"
         if not force:
-            raise RegistryError(f"the verdict cannot be kept with run {run_id}: {error}") from error
-        print(f"⚠ WARNING the verdict cannot be kept with run {run_id}: {error}", file=sys.stderr)
+            raise RegistryError(message) from error
+        print(f"⚠ WARNING {message}", file=sys.stderr)
         return ""
     return f"{name}.json"
 
@@ -135,7 +134,8 @@ def _kept(client: Client, verdict: Verdict, run_id: str | None, force: bool) -> 
 def table(verdict: Verdict, outcome: str) -> str:
     """Return a verdict as people read it in a terminal."""
     against = f"against version {verdict.champion}" if verdict.champion else "the first there"
-    head = f"gates of {verdict.name} version {verdict.version} into {verdict.stage}, {against}: {outcome}"
+    version = f"{verdict.name} version {verdict.version}"
+    head = f"gates of {version} into {verdict.stage}, {against}: {outcome}"
     return f"{head}\n{aligned(contents(verdict.checks, TABLE_KEYS))}"
 
 

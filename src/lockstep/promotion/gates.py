@@ -1,7 +1,7 @@
-"""What stands between a version and Production: checks by configuration, each with a verdict and what it found.
+"""The checks between a version and Production, by configuration.
 
-A check that cannot be computed refuses. The first version of a name to go into Production is not compared with
-another; who goes there again, or comes back by a rollback, is not judged.
+A check that cannot be computed refuses. The first version of a name in Production is not compared
+with another. The champion itself, and a version that a rollback brings back, are not judged.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from lockstep.evaluation.paired_comparison import paired_difference
 from lockstep.io import rounded, sha256_json
 from lockstep.problems.schema import Schema, load_schema, problem_names
 from lockstep.promotion.holdout import holdout, scored
-from lockstep.promotion.slices import IN_TARGETS_UNIT, Slice, judged_slices
+from lockstep.promotion.slices import IN_TARGETS_UNIT, judged_slices
 from lockstep.registry.artifact.loading import locate, open_version
 from lockstep.registry.record.events import turns
 from lockstep.registry.record.registered_models import Model
@@ -61,7 +61,7 @@ CHECK_KEYS = {"name": "name", "verdict": "verdict", "detail": "message"}
 
 @dataclass(frozen=True)
 class Verdict:
-    """What all checks say of a version that is to go into a stage in place of the champion (None: the first)."""
+    """All checks of a version that is to replace the champion (None: the first) in a stage."""
 
     name: str
     version: int
@@ -82,7 +82,7 @@ class Verdict:
 
     @property
     def summary(self) -> str:
-        """The verdict in one line: the first check that refuses, else that of the champion or of the floors."""
+        """One line: the first check that refuses, else the champion's, else the floors'."""
         shown = self.failed or [c for c in self.checks if c.name == "champion"] or self.checks
         return summary_line(f"{shown[0].name}: {shown[0].message}")
 
@@ -104,17 +104,14 @@ def summary_line(text: str) -> str:
 
 
 def champion_of(model: Model) -> Version | None:
-    """Return who stands in Production, or where nobody does the last that stood there and still exists."""
-    standing = model.in_stage("Production")
-    if standing:
+    """Return the version in Production, else the last that was there and still exists."""
+    if standing := model.in_stage("Production"):
         return standing[-1]
-    there = {version.version: version for version in model.versions}
-    stood = (
-        n
-        for turn in reversed(turns(model.record, "Production"))
-        for n in sorted(turn.after, reverse=True)
-    )
-    return next((there[number] for number in stood if number in there), None)
+    existing = {version.version: version for version in model.versions}
+    for turn in reversed(turns(model.record, "Production")):
+        if stood := existing.keys() & turn.after:
+            return existing[max(stood)]
+    return None
 
 
 def needs_gate(model: Model, version: Version, stage: str) -> bool:
@@ -126,8 +123,8 @@ def needs_gate(model: Model, version: Version, stage: str) -> bool:
 def judge(client: Client, root: Path, model: Model, version: Version, stage: str) -> Verdict:
     """Return what the configured checks say of a version that is to go into ``stage``.
 
-    Nothing is moved or written. A ConfigError for gates of an unknown problem or metric; whatever else keeps a check
-    from being computed is its refusal.
+    Nothing is moved or written. ConfigError for gates of an unknown problem or metric; whatever
+    else keeps a check from being computed is its refusal.
     """
     sections = load_settings(root).gates
     check_sections(sections)
@@ -138,7 +135,7 @@ def judge(client: Client, root: Path, model: Model, version: Version, stage: str
 
 
 def check_sections(sections: Mapping[str, Gates]) -> None:
-    """Raise a ConfigError where gates name a problem or a metric that there is not, with the nearest known one."""
+    """Raise a ConfigError where gates name an unknown problem or metric."""
     known = [DEFAULT, *problem_names()]
     metrics = sorted({*BINARY, *MULTICLASS, *REGRESSION})
     where = f"{CONFIG_FILE}: mlflow.model_registry.gates"
@@ -164,7 +161,7 @@ class Sides:
 
 @dataclass
 class Case:
-    """A version that is to go into Production, and what its checks share, each made once."""
+    """A version that is to go into Production, and what its checks share, each computed once."""
 
     client: Client
     root: Path
@@ -210,7 +207,7 @@ class Case:
 
     @computed_once
     def sides(self) -> Sides:
-        """Both models' scores of rows that neither was fitted or tuned on; RegistryError for too few."""
+        """Both models' scores of rows that neither has seen; RegistryError for too few."""
         models = (self.challenger_model, self.champion_model)
         rows = holdout(self.client, self.root, self.problem, [self.version, _champion(self)])
         check_enough(rows, self.gates)
@@ -227,7 +224,7 @@ def _champion(case: Case) -> Version:
 
 
 def check_finite(rows: Scored, model: Loaded) -> Scored:
-    """Return scored rows; a score that is no number is a RegistryError: nothing can be compared with it."""
+    """Return scored rows; RegistryError for a score that is no number: it can't be compared."""
     if not is_finite(rows):
         where = f"{model.name} version {model.version}" if model.version else model.name
         raise RegistryError(f"{where} gives scores that are no finite numbers")
@@ -247,8 +244,8 @@ def check_enough(rows: Holdout, gates: Gates) -> None:
     ):
         if count < least:
             raise RegistryError(
-                f"only {count:,} {what} are left that no side has seen, fewer than champion.min_{what} "
-                f"{least:,}; bring in new data"
+                f"only {count:,} {what} are left that no side has seen, fewer than "
+                f"champion.min_{what} {least:,}; bring in new data"
             )
 
 
@@ -273,40 +270,38 @@ def _checks_of(case: Case) -> dict[str, Callable[[Case], Answer]]:
 def floors(case: Case) -> Answer:
     """Check the metrics that were recorded on the test part against their floors."""
     task = case.schema.task
-    asked = {name: floor for name, floor in case.gates.floors.items() if name in metric_names(task)}
-    told = {name: case.version.scores.get(f"test_{name}") for name in asked}
-    case.figures["floors"] = {
-        name: {"value": told[name], "floor": floor} for name, floor in asked.items()
+    floors = {
+        name: floor for name, floor in case.gates.floors.items() if name in metric_names(task)
     }
-    lines = [_floor_line(name, told[name], floor) for name, floor in asked.items()]
-    below = [line for fine, line in lines if not fine]
-    return not below, "; ".join(
-        below or [line for _, line in lines]
-    ) or f"none is set for a {task} problem"
+    values = {name: case.version.scores.get(f"test_{name}") for name in floors}
+    case.figures["floors"] = {
+        name: {"value": values[name], "floor": floor} for name, floor in floors.items()
+    }
+    lines = [_floor_line(name, values[name], floor) for name, floor in floors.items()]
+    below = [line for passed, line in lines if not passed]
+    shown = below or [line for _, line in lines] or [f"none is set for a {task} problem"]
+    return not below, "; ".join(shown)
 
 
 def _floor_line(name: str, value: float | None, floor: float) -> Answer:
     if value is None:
         return False, f"test_{name} was never recorded with the version"
-    fine = not better(name, floor, value)
+    if not better(name, floor, value):
+        return True, f"test_{name} {value:.4g} (floor {floor:g})"
     side = "above" if name in LOWER_IS_BETTER else "below"
-    return fine, f"test_{name} {value:.4g}" + (
-        f" (floor {floor:g})" if fine else f" is {side} its floor {floor:g}"
-    )
+    return False, f"test_{name} {value:.4g} is {side} its floor {floor:g}"
 
 
 def golden(case: Case) -> Answer:
     """Check that the version loads: its digest, its types, the outputs of its golden rows."""
-    return (
-        True,
-        f"digest {str(case.challenger_model.digest)[:12]}, types and golden rows are as registered",
-    )
+    digest = str(case.challenger_model.digest)[:12]
+    return True, f"digest {digest}, types and golden rows are as registered"
 
 
 def staging(case: Case) -> Answer:
     """Check that the version was in Staging once."""
     was = any(case.version.version in turn.after for turn in turns(case.model.record, "Staging"))
-    return was, "it was in Staging" if was else "it never was in Staging; move it there first"
+    return was, "it was in Staging" if was else "it was never in Staging; move it there first"
 
 
 def champion(case: Case) -> Answer:
@@ -319,15 +314,12 @@ def champion(case: Case) -> Answer:
     margin = gate.margin * (abs(found.champion) if found.metric in IN_TARGETS_UNIT else 1.0)
     bound = -found.high if found.metric in LOWER_IS_BETTER else found.low
     wins = found.wins and bound > margin
-    return wins, f"{_told(found, _champion(case).version)}{'' if wins else _why_not(found, margin)}"
-
-
-def _told(found: Difference, champion: int) -> str:
-    return (
-        f"{found.metric} {found.challenger:.4f} against {found.champion:.4f} of version {champion}: "
-        f"{found.estimate:+.4f} [{found.low:+.4f}, {found.high:+.4f}] on {found.rows:,} rows in {found.groups:,} "
-        "groups that neither has seen"
+    message = (
+        f"{found.metric} {found.challenger:.4f} against {found.champion:.4f} of version "
+        f"{_champion(case).version}: {found.estimate:+.4f} [{found.low:+.4f}, {found.high:+.4f}] "
+        f"on {found.rows:,} rows in {found.groups:,} groups that neither has seen"
     )
+    return wins, message if wins else message + _why_not(found, margin)
 
 
 def _why_not(found: Difference, margin: float) -> str:
@@ -343,7 +335,7 @@ def _figures(found: Difference) -> dict[str, Any]:
 
 
 def slices(case: Case) -> Answer:
-    """Check that no slice of enough rows fares worse by more than allowed, and by more than noise."""
+    """Check that no slice of enough rows is worse by more than allowed, beyond noise."""
     names = case.schema.slices
     if not names:
         return True, "the schema declares none (slice: true)"
@@ -357,18 +349,14 @@ def slices(case: Case) -> Answer:
     if worse:
         shown = "; ".join(str(one) for one in sorted(worse, key=lambda one: -one.worse)[:3])
         return False, f"{len(worse)} of {len(found)} slices are worse: {shown}"
-    return True, _slices_told(found, case.gates)
-
-
-def _slices_told(found: list[Slice], gates: Gates) -> str:
-    columns = len({one.column for one in found})
-    told = f"none of {len(found)} slices of {columns} columns is worse by more than {gates.slices.worse_by:g}"
-    noise = sum(one.worse > gates.slices.worse_by for one in found)
-    return f"{told}; {noise} within noise" if noise else told
+    allowed, within = case.gates.slices.worse_by, len({one.column for one in found})
+    message = f"none of {len(found)} slices of {within} columns is worse by more than {allowed:g}"
+    noise = sum(one.worse > allowed for one in found)
+    return True, f"{message}; {noise} within noise" if noise else message
 
 
 def calibration(case: Case) -> Answer:
-    """Check that probabilities are as far off as allowed at most, and no further than the champion's."""
+    """Check that probabilities are not too far off, and no further than the champion's."""
     if case.schema.task == "regression":
         return True, "a regression gives no probabilities"
     sides, gate = case.sides, case.gates.calibration
@@ -379,45 +367,40 @@ def calibration(case: Case) -> Answer:
         challenger, against, groups, "calibration_error", case.gates.champion.resamples
     )
     case.figures["calibration"] = _figures(found)
-    told = f"error {found.challenger:.4f} against {found.champion:.4f} of the champion"
+    message = f"error {found.challenger:.4f} against {found.champion:.4f} of the champion"
     if found.challenger > gate.max_error:
-        return False, f"{told}; at most {gate.max_error:g} is allowed"
+        return False, f"{message}; at most {gate.max_error:g} is allowed"
     worse = found.estimate > gate.worse_by and found.loses
-    return not worse, f"{told}; worse by more than {gate.worse_by:g}" if worse else told
+    return not worse, f"{message}; worse by more than {gate.worse_by:g}" if worse else message
 
 
 def as_probabilities(rows: Scored, version: Version) -> Scored:
-    """Return scored rows with probabilities for scores: those of classes that were weighted are none by themselves."""
+    """Return scored rows with probabilities: scores of a model with class weights are none."""
     weight = float(version.tag("positive_weight") or 1.0)
     return replace(rows, score=to_probability(rows.score, weight)) if weight != 1.0 else rows
 
 
 def signature(case: Case) -> Answer:
-    """Check that what calls the champion can call the challenger, and gets the same kind of answer."""
+    """Check that callers of the champion can call the challenger and get the same answer."""
     faults = signature_faults(case.challenger_model, case.champion_model)
     return not faults, "; ".join(faults[:5]) or "every request that the champion takes fits"
 
 
 def signature_faults(challenger: Loaded, champion: Loaded) -> list[str]:
-    """Return where a model can't take another's place, by their schemas: inputs, then what they answer."""
+    """Return why a model can't take another's place, by their schemas: inputs, then answers."""
     old = {column.name: column for column in champion.schema.features}
     faults = []
     for column in challenger.schema.features:
-        before = old.get(column.name)
-        if before is None and not column.missing:
-            faults.append(f"{column.name} is new and may not be missing")
-        elif before is not None and before.holds_numbers != column.holds_numbers:
-            faults.append(
-                f"{column.name} was {_kind(before.holds_numbers)}, is {_kind(column.holds_numbers)}"
-            )
-        elif before is not None and before.missing and not column.missing:
-            faults.append(f"{column.name} may not be missing any more")
+        name, before = column.name, old.get(column.name)
+        if before is None:
+            faults += [] if column.missing else [f"{name} is new and may not be missing"]
+        elif before.holds_numbers != column.holds_numbers:
+            was, now = ("a number" if c.holds_numbers else "text" for c in (before, column))
+            faults.append(f"{name} was {was}, is {now}")
+        elif before.missing and not column.missing:
+            faults.append(f"{name} may not be missing any more")
     if challenger.schema.task != champion.schema.task:
         faults.append(f"a {champion.schema.task} model became a {challenger.schema.task} one")
     elif challenger.schema.task == "multiclass" and challenger.classes != champion.classes:
         faults.append(f"its classes are {challenger.classes}, the champion's {champion.classes}")
     return faults
-
-
-def _kind(numbers: bool) -> str:
-    return "a number" if numbers else "text"

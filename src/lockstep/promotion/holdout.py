@@ -1,10 +1,11 @@
-"""The rows of this workspace that none of some versions was fitted or tuned on, and what models score on them."""
+"""The rows of this workspace that some versions have not seen, and models' scores of them."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from lockstep.evaluation.scored_rows import Scored
 from lockstep.features.matrices import classes_of, encoded_target
 from lockstep.io import read_parquet, sha256_file, sha256_json
 from lockstep.problems.schema import load_schema
-from lockstep.promotion.best_production import inputs_of, scored_from
+from lockstep.promotion.scoring import inputs_of, scored_from
 from lockstep.registry.artifact.disk_cache import read_cached, write_cached
 from lockstep.registry.artifact.loading import locate, open_training_rows
 from lockstep.registry.artifact.training_rows import (
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 CACHE = Path(".lockstep") / "cache" / "scores"
 MOST_BYTES = 256 * 2**20
-"""How much of them a workspace keeps: a thousand models' scores of 30,000 rows."""
+"""The size of this cache: a thousand models' scores of 30,000 rows."""
 NEW_MODEL = "the new model"
 
 
@@ -46,8 +47,9 @@ NEW_MODEL = "the new model"
 class Holdout:
     """Rows that are new to all sides of a comparison.
 
-    ``table`` has the tidy table's columns, a row each, numbered from 0; ``target`` (rows,) is the place among
-    ``classes`` (a number for regression); ``groups`` (rows,) are uint64 hashes of what is drawn as a whole.
+    ``table`` has the tidy table's columns, a row each, numbered from 0. ``target`` (rows,) is the
+    place among ``classes`` (a number for regression). ``groups`` (rows,) are uint64 hashes of what
+    is drawn as a whole.
     """
 
     table: pd.DataFrame
@@ -57,14 +59,14 @@ class Holdout:
     digest: str
 
     def take(self, chosen: NDArray[np.bool_]) -> Holdout:
-        """Return the rows that are chosen, in their order."""
-        told = hashlib.sha256(np.packbits(chosen).tobytes()).hexdigest()
+        """Return the chosen rows, in their order."""
+        places = hashlib.sha256(np.packbits(chosen).tobytes()).hexdigest()
         return Holdout(
             self.table[chosen].reset_index(drop=True),
             self.target[chosen],
             self.groups[chosen],
             self.classes,
-            sha256_json([self.digest, told]),
+            sha256_json([self.digest, places]),
         )
 
 
@@ -77,8 +79,8 @@ def holdout(
 ) -> Holdout:
     """Return the rows of this workspace's tidy table whose group none of the versions has seen.
 
-    ``also`` are sets of models that are no version yet (``Outputs.seen``). RegistryError where the seen groups of a
-    version are unknown or damaged, where this workspace has no tidy table, or where no row is left.
+    ``also`` are the sets of unregistered models. RegistryError where the seen groups of a version
+    are unknown or damaged, where this workspace has no tidy table, or where no row is left.
     """
     named = [(_where(version), seen_by(client, version, root)) for version in versions]
     return unseen(root, problem, named, also)
@@ -90,7 +92,7 @@ def unseen(
     named: Sequence[tuple[str, TrainingRows]],
     also: Sequence[TrainingRows] = (),
 ) -> Holdout:
-    """Return the rows of this workspace that are in no set, each of a version by its name; see ``holdout``."""
+    """Return the rows that no model has seen: no version of ``named``, no model of ``also``."""
     rows = all_rows(root, problem)
     keys = row_keys(rows.table, load_schema(problem))
     sets = {
@@ -104,8 +106,9 @@ def unseen(
     if not new.any():
         names = " and ".join(dict.fromkeys(where for where, _ in named)) or NEW_MODEL
         raise RegistryError(
-            f"{names} were fitted or tuned on every row of {problem} in this workspace; bring in rows that are new "
-            f"to them: `make add-data PROBLEM={problem} FROM=…`, or a larger problems.{problem}.split.test"
+            f"{names} were fitted or tuned on every row of {problem} in this workspace; bring in "
+            f"rows that are new to them: `make add-data PROBLEM={problem} FROM=…`, or a larger "
+            f"problems.{problem}.split.test"
         )
     return rows.take(new)
 
@@ -127,26 +130,22 @@ def all_rows(root: Path, problem: str) -> Holdout:
 def seen_by(client: Client, version: Version, root: Path) -> TrainingRows:
     """Return the groups a version was fitted or tuned on, as its artifact holds them.
 
-    Of a version that carries none, those of this workspace's training, where that has the very same data.
+    For a version that carries none: those of this workspace's training on the very same data.
     """
     if version.tag("seen_digest") is None:
         return _seen_here(version, root)
+    # A damaged download is removed when it is found, and may be of a version of the same model
+    # with other groups: the second attempt downloads this version's.
+    with suppress(ArtifactError):
+        return open_training_rows(locate(client, version, root))
     try:
-        return _carried(client, version, root)
-    except ArtifactError:
-        # The download that was kept, and is removed now, may be of a version of the same model with other groups.
-        try:
-            return _carried(client, version, root)
-        except ArtifactError as error:
-            raise RegistryError(str(error)) from error
-
-
-def _carried(client: Client, version: Version, root: Path) -> TrainingRows:
-    return open_training_rows(locate(client, version, root))
+        return open_training_rows(locate(client, version, root))
+    except ArtifactError as error:
+        raise RegistryError(str(error)) from error
 
 
 def _seen_here(version: Version, root: Path) -> TrainingRows:
-    """Return what a training of this workspace saw on the data that a version names."""
+    """Return the groups that this workspace's training saw on the data that a version names."""
     problem, kind, digest = version.tag("problem"), version.tag("type"), version.tag("data_digest")
     try:
         here = lineage(root, problem, kind) if problem and kind and digest else None
@@ -157,8 +156,9 @@ def _seen_here(version: Version, root: Path) -> TrainingRows:
     )
     if seen is None:
         raise RegistryError(
-            f"{_where(version)} does not say which rows it was fitted on: it was registered without its data; "
-            "bring those into this workspace (`git checkout` of its commit, `dvc pull`), or train a new version here"
+            f"{_where(version)} does not say which rows it was fitted on: it was registered "
+            "without its data; bring those into this workspace (`git checkout` of its commit, "
+            "`dvc pull`), or train a new version here"
         )
     return seen
 
@@ -167,8 +167,9 @@ def _check_identity(seen: TrainingRows, here: TrainingRows, where: str, problem:
     """Refuse to compare keys of different making: no row would ever be found again."""
     if seen.identity != here.identity:
         raise RegistryError(
-            f"{where} knows its rows by the {seen.identity}, the table of {problem} here by the {here.identity}; "
-            "which rows are new to it can't be told: train a new version on this table"
+            f"{where} identifies its rows by the {seen.identity}, the table of {problem} here by "
+            f"the {here.identity}; which rows are new to it can't be known: train a new version on "
+            "this table"
         )
 
 
@@ -180,20 +181,22 @@ def _where(version: Version) -> str:
 
 
 def scored(model: Model, model_digest: str, rows: Holdout, root: Path) -> Scored:
-    """Return rows with a model's scores, which are kept by the digests of model and rows.
+    """Return rows with a model's scores, cached by the digests of model and rows.
 
-    A model that wants columns this table lacks is a RegistryError.
+    RegistryError for a model that reads columns this table lacks.
     """
     inputs = inputs_of(model, rows.table)
     scores = kept_scores(model_digest, rows, root)
     if scores is None:
         scores = model.score(inputs)
-        _keep(_place(model_digest, rows, root), scores)
+        written = io.BytesIO()
+        np.savez(written, scores=scores)
+        write_cached(_place(model_digest, rows, root), written.getvalue(), MOST_BYTES)
     return scored_from(model.decision_rule, scores, rows.target, rows.classes)
 
 
 def kept_scores(model_digest: str, rows: Holdout, root: Path) -> NDArray[Any] | None:
-    """Return a model's scores of rows where this workspace keeps them; a damaged file of them is none."""
+    """Return a model's cached scores of rows; None where there are none, or the file is damaged."""
     content = read_cached(_place(model_digest, rows, root))
     if content is None:
         return None
@@ -206,9 +209,3 @@ def kept_scores(model_digest: str, rows: Holdout, root: Path) -> NDArray[Any] | 
 
 def _place(model_digest: str, rows: Holdout, root: Path) -> Path:
     return root / CACHE / f"{sha256_json([model_digest, rows.digest])}.npz"
-
-
-def _keep(path: Path, scores: NDArray[Any]) -> None:
-    written = io.BytesIO()
-    np.savez(written, scores=scores)
-    write_cached(path, written.getvalue(), MOST_BYTES)

@@ -1,6 +1,7 @@
-"""The registration policy ``if_better``: a model gets a version only when it beats all earlier ones of its name.
+"""The registration policy ``if_better``: only a model that beats all earlier versions becomes one.
 
-All score the same rows, which none of them was fitted or tuned on. Who does not win is refused, once, on record.
+All score the same rows, which none of them has seen. A model that does not win is refused, once, on
+record.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _MOST_SHOWN = 10
 
 @dataclass(frozen=True)
 class Answer:
-    """Whether a model is better than all earlier ones, in words, and the version that is best of those."""
+    """Whether a model beats all earlier versions, why, and which of those is best."""
 
     better: bool
     detail: str
@@ -54,13 +55,14 @@ class Answer:
 def judged(
     client: Client, name: str, outputs: Outputs, run_id: str, sections: Mapping[str, Gates]
 ) -> Decision:
-    """Judge a trained model against all versions of a name; a refusal is in one line and on record.
+    """Judge a trained model against all versions of a name; a refusal is one line, on record.
 
-    What lost before against a version that is still there is not compared again. Where the comparison can't be
-    made the model is refused too, and compared anew the next time. The model is not held meanwhile: whoever makes
-    the version checks, while it is, that the versions judged against are still all there are.
+    A model that lost against a version that still exists is not compared again. One that can't be
+    compared is refused too, but compared again the next time. No lock is held meanwhile: who makes
+    the version checks, under the lock, that no other version came since.
     """
-    model = _model(client, name)
+    ensure_model(client, name)
+    model = get_model(client, name)
     among = frozenset(version.version for version in model.versions)
     if not among or any(v.tag("model_digest") == outputs.digest for v in model.versions):
         return Decision("", among)
@@ -74,14 +76,8 @@ def judged(
     return Decision(detail, among)
 
 
-def _model(client: Client, name: str) -> Model:
-    """Return the registered model, made where it is none yet."""
-    ensure_model(client, name)
-    return get_model(client, name)
-
-
 def lost_before(model: Model, digest: str) -> str:
-    """Return why a model was refused when it lost against a version that still exists; empty where it wasn't."""
+    """Return why a model lost before against a version that still exists; empty where it didn't."""
     there = {version.version for version in model.versions}
     found = [
         str(event.gate.get("summary", ""))
@@ -108,31 +104,22 @@ def compare(
 def _compared(client: Client, model: Model, outputs: Outputs, gates: Gates) -> Answer:
     if outputs.training_rows is None:
         raise RegistryError("its own data are not in this workspace; run `dvc pull`")
-    root, alone = outputs.root, distinct(model.versions)
-    skipped = {v.version: why for v in alone if (why := unfit(client, root, v, outputs.schema))}
-    able = [version for version in alone if version.version not in skipped]
+    root, versions = outputs.root, distinct(model.versions)
+    skipped = {v.version: why for v in versions if (why := unfit(client, root, v, outputs.schema))}
+    able = [version for version in versions if version.version not in skipped]
     answer = Answer(True, NONE_ABLE)
     if able:
-        rows = _rows(client, outputs, able, gates)
+        named = [(f"{v.name} version {v.version}", seen_of(client, root, v)) for v in able]
+        rows = unseen(root, outputs.problem, named, also=[outputs.training_rows])
+        check_enough(rows, gates)
         metric = load_params(root).problem(outputs.problem).compare.metric
         values = _values(client, root, able, rows, metric, skipped)
-        own = _value(trained(outputs), rows, metric, root)
-        answer = _best_of(values, own, metric, len(rows.target)) if values else answer
-    _tell_skipped(model.name, skipped)
+        own = trained(outputs)
+        found = evaluate(check_finite(scored(own, str(own.digest), rows, root), own))
+        if values:
+            answer = _best_of(values, found[metric], metric, len(rows.target))
+    _warn_of_skipped(model.name, skipped)
     return answer
-
-
-def _rows(client: Client, outputs: Outputs, versions: Sequence[Version], gates: Gates) -> Holdout:
-    """Return the rows that neither the new model nor any of the versions has seen."""
-    named = [(f"{v.name} version {v.version}", seen_of(client, outputs.root, v)) for v in versions]
-    rows = unseen(
-        outputs.root,
-        outputs.problem,
-        named,
-        also=[outputs.training_rows] if outputs.training_rows else [],
-    )
-    check_enough(rows, gates)
-    return rows
 
 
 def _values(
@@ -143,45 +130,45 @@ def _values(
     metric: str,
     skipped: dict[int, str],
 ) -> dict[int, float]:
-    """Return the metric by version; one that turns out to be no use is noted among the ``skipped``."""
+    """Return the metric by version; add those that can't be scored to the ``skipped``."""
     found: dict[int, float] = {}
     for version in versions:
         try:
-            told = scores_of(client, root, version, rows)
+            scores = scores_of(client, root, version, rows)
         except ArtifactError:
             skipped[version.version] = "its files are damaged or gone"
             continue
-        if not is_finite(told):
+        if not is_finite(scores):
             skipped[version.version] = "its scores are no finite numbers"
             continue
-        found[version.version] = evaluate(told)[metric]
+        found[version.version] = evaluate(scores)[metric]
     return found
 
 
-def _tell_skipped(name: str, skipped: Mapping[int, str]) -> None:
-    """Say which versions were not compared, those of one reason together."""
+def _warn_of_skipped(name: str, skipped: Mapping[int, str]) -> None:
+    """Print which versions were not compared, those with the same reason together."""
     for why in dict.fromkeys(skipped.values()):
-        numbers = sorted(number for number, told in skipped.items() if told == why)
-        shown = ", ".join(map(str, numbers[:_MOST_SHOWN])) + (
-            ", …" if len(numbers) > _MOST_SHOWN else ""
-        )
+        numbers = sorted(number for number, reason in skipped.items() if reason == why)
+        shown = [*map(str, numbers[:_MOST_SHOWN]), *(["…"] if len(numbers) > _MOST_SHOWN else [])]
         several = "versions" if len(numbers) > 1 else "version"
-        print(f"⚠ {name}: {several} {shown} not compared: {why}", file=sys.stderr)
+        print(f"⚠ {name}: {several} {', '.join(shown)} not compared: {why}", file=sys.stderr)
 
 
 def _best_of(values: Mapping[int, float], own: float, metric: str, rows: int) -> Answer:
-    """Judge a model's value by the best of the earlier ones', of equals the first."""
+    """Compare a model's value with the best of the earlier versions', of equal ones the first."""
     best, *others = values
     for number in others:
         best = number if better(metric, values[number], values[best]) else best
     wins = better(metric, own, values[best])
-    told = f"{metric} {own:.4f} against {values[best]:.4f} of version {best}"
-    rest = f"on {rows:,} rows that none of {len(values)} earlier versions has seen"
-    return Answer(wins, f"{told} {rest}{'' if wins else ': not better'}", best)
+    detail = (
+        f"{metric} {own:.4f} against {values[best]:.4f} of version {best} on {rows:,} rows that "
+        f"none of {len(values)} earlier versions has seen"
+    )
+    return Answer(wins, detail if wins else f"{detail}: not better", best)
 
 
 def trained(outputs: Outputs) -> Loaded:
-    """Return a trained model of this workspace as what predicts."""
+    """Return a trained model of this workspace, ready to predict."""
     return Loaded(
         pipeline=outputs.load_pipeline(),
         schema=outputs.schema,
@@ -192,18 +179,14 @@ def trained(outputs: Outputs) -> Loaded:
     )
 
 
-def _value(model: Loaded, rows: Holdout, metric: str, root: Path) -> float:
-    return evaluate(check_finite(scored(model, str(model.digest), rows, root), model))[metric]
-
-
 def _record(client: Client, name: str, digest: str, run_id: str, answer: Answer) -> None:
-    """Put a refusal on record, unless the same one is there."""
+    """Record a refusal, unless the model's last event is the same one."""
     gate: dict[str, Any] = {"verdict": REFUSED, "policy": IF_BETTER, "summary": answer.detail}
     gate |= {"champion": answer.best} if answer.best is not None else {}
     details = {"model_digest": digest, "run_id": run_id}
     with open_journal(client, name) as book:
-        told = [e for e in book.model.record.events if e.details.get("model_digest") == digest]
-        if told and told[-1].gate == gate:
+        events = [e for e in book.model.record.events if e.details.get("model_digest") == digest]
+        if events and events[-1].gate == gate:
             return
         event = book.begin("register", gate=gate, details=details)
         book.end(event, REFUSED)

@@ -1,7 +1,8 @@
-"""Earlier versions as the registration policy compares them: by what is kept of them, opened where nothing is.
+"""Earlier versions for the registration policy: from a cache, else from their artifacts.
 
-What is kept was computed from an artifact that had passed all its checks, and is found again by the digests that the
-version carries. So it is what the registered model scores, whatever became of its files since.
+The cache was computed from an artifact that had passed all its checks, and is found by the digests
+that the version carries. So it is what the registered model scores, whatever became of its files
+since.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING
 from lockstep.decision.decision_rule import DecisionRule
 from lockstep.errors import ArtifactError
 from lockstep.io import sha256_json
-from lockstep.promotion.best_production import scored_from
 from lockstep.promotion.holdout import Holdout, kept_scores, scored, seen_by
+from lockstep.promotion.scoring import scored_from
 from lockstep.registry.artifact.disk_cache import read_cached, write_cached
 from lockstep.registry.artifact.loading import costs_of, locate, open_version, schema_of
 from lockstep.registry.artifact.training_rows import (
@@ -28,18 +29,17 @@ from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
     from lockstep.evaluation.scored_rows import Scored
-    from lockstep.models.scoring.prediction import Model
     from lockstep.problems.schema import Schema
     from lockstep.registry.store.connection import Client
 
 CACHE = Path(".lockstep") / "cache" / "facts"
 MOST_BYTES = 8 * 2**20
-"""How much a workspace keeps of what models read and tell apart."""
+"""The size of this cache."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a model reads and predicts; ``classes`` are a multiclass model's labels, once it was opened."""
+    """What a model reads and predicts; ``classes`` are a multiclass model's labels, once opened."""
 
     task: str
     features: list[str]
@@ -48,10 +48,7 @@ class Facts:
 
 def distinct(versions: Sequence[Version]) -> list[Version]:
     """Return the versions, of those with the same model the newest."""
-    found = {
-        version.tag("model_digest") or f"version {version.version}": version for version in versions
-    }
-    return list(found.values())
+    return list({v.tag("model_digest") or f"version {v.version}": v for v in versions}.values())
 
 
 def unfit(client: Client, root: Path, version: Version, schema: Schema) -> str:
@@ -64,56 +61,48 @@ def unfit(client: Client, root: Path, version: Version, schema: Schema) -> str:
         return "its files are damaged or gone"
     if facts.task != schema.task:
         return f"it is a model for {facts.task}"
-    lacking = [name for name in facts.features if name not in schema.columns]
-    return f"it reads {', '.join(lacking[:3])}, which the schema lacks" if lacking else ""
+    missing = [name for name in facts.features if name not in schema.columns]
+    return f"it reads {', '.join(missing[:3])}, which the schema lacks" if missing else ""
 
 
 def seen_of(client: Client, root: Path, version: Version) -> TrainingRows:
-    """Return the groups a version has seen, as this workspace keeps them, else as ``holdout.seen_by`` does."""
-    told = version.tag("seen_digest")
-    kept = cached_training_rows(root, told) if told else None
-    if kept is not None:
-        return kept
-    found = seen_by(client, version, root)
-    cache_training_rows(root, found)
-    return found
+    """Return the groups a version has seen: this workspace's cache, else ``holdout.seen_by``."""
+    digest = version.tag("seen_digest")
+    seen = cached_training_rows(root, digest) if digest else None
+    if seen is None:
+        seen = seen_by(client, version, root)
+        cache_training_rows(root, seen)
+    return seen
 
 
 def scores_of(client: Client, root: Path, version: Version, rows: Holdout) -> Scored:
-    """Return rows with a version's scores, kept ones where there are any; ArtifactError for one that doesn't open."""
+    """Return rows with a version's scores, cached or computed; ArtifactError if it can't load."""
     digest, facts = str(version.tag("model_digest")), _kept_facts(root, version)
     scores = kept_scores(digest, rows, root) if facts else None
     if facts is not None and scores is not None:
         costs = costs_of(version)
-        return scored_from(
-            DecisionRule(facts.task, version.threshold, facts.classes, costs),
-            scores,
-            rows.target,
-            rows.classes,
-        )
+        rule = DecisionRule(facts.task, version.threshold, facts.classes, costs)
+        return scored_from(rule, scores, rows.target, rows.classes)
     model = open_version(locate(client, version, root))
     found = scored(model, digest, rows, root)
-    write_cached(_place(root, version), json.dumps(asdict(_facts_of(model))).encode(), MOST_BYTES)
+    task = model.schema.task
+    labels = [str(label) for label in model.classes] if task == "multiclass" else []
+    content = json.dumps(asdict(Facts(task, model.schema.feature_names, labels)))
+    write_cached(_place(root, version), content.encode(), MOST_BYTES)
     return found
 
 
 def _facts(client: Client, root: Path, version: Version) -> Facts:
-    """Return what a version reads: as kept where its seen groups are kept too, else as its artifact's schema says."""
-    told, facts = version.tag("seen_digest"), _kept_facts(root, version)
-    if facts is not None and (told is None or cached_training_rows(root, told) is not None):
+    """Return what a version reads: cached, if its seen groups are too, else by its artifact."""
+    digest, facts = version.tag("seen_digest"), _kept_facts(root, version)
+    if facts is not None and (digest is None or cached_training_rows(root, digest) is not None):
         return facts
     schema = schema_of(locate(client, version, root))
     return Facts(schema.task, schema.feature_names, [])
 
 
-def _facts_of(model: Model) -> Facts:
-    task = model.schema.task
-    labels = [str(label) for label in model.classes] if task == "multiclass" else []
-    return Facts(task, model.schema.feature_names, labels)
-
-
 def _kept_facts(root: Path, version: Version) -> Facts | None:
-    """Return what was kept of a version; None where nothing was, or it was damaged since."""
+    """Return the cached facts of a version; None where there are none, or they are damaged."""
     content = read_cached(_place(root, version))
     try:
         return None if content is None else Facts(**json.loads(content))
@@ -122,8 +111,5 @@ def _kept_facts(root: Path, version: Version) -> Facts | None:
 
 
 def _place(root: Path, version: Version) -> Path:
-    return (
-        root
-        / CACHE
-        / f"{sha256_json([version.tag('model_digest'), version.tag('schema_digest')])}.json"
-    )
+    digest = sha256_json([version.tag("model_digest"), version.tag("schema_digest")])
+    return root / CACHE / f"{digest}.json"

@@ -1,7 +1,7 @@
-"""Whether a version is the one to promote: the best of those trained on the same data, evenly so over its folds,
-with its run on record, and with a way back from it.
+"""Whether a version is the one to promote.
 
-Every answer is whether that is so, and what was found, in words.
+It must be the best of those trained on the same data, stable over its folds, with its run recorded
+and with a way back. Every check returns whether that is so, and what it found, in words.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 KS = "ks"
 MOST_SPREAD = 0.05
-"""The standard deviation over the folds, as a share of their mean, up to which a metric counts as stable."""
+"""Up to this standard deviation over the folds, as a share of their mean, a metric is stable."""
 
 
 def winning(client: Client, root: Path, model: Model, version: Version) -> Answer:
-    """Tell whether no version of the same data is better on the validation rows, nor KS, and the folds agree."""
+    """Tell whether no version of the same data has a better metric or KS, and the folds agree."""
     problem = version.tag("problem")
     if not problem:
         raise RegistryError(
@@ -43,7 +43,7 @@ def winning(client: Client, root: Path, model: Model, version: Version) -> Answe
     if f"validation_{KS}" in version.scores and metric != KS:
         spread = folds_of(client, version, KS)
         answers.insert(1, best_of(version, rivals, KS, stdev(spread) if len(spread) > 1 else 0.0))
-    return all(fine for fine, _ in answers), "; ".join(found for _, found in answers)
+    return all(passed for passed, _ in answers), "; ".join(message for _, message in answers)
 
 
 def best_of(version: Version, rivals: Sequence[Version], metric: str, slack: float = 0.0) -> Answer:
@@ -61,12 +61,12 @@ def best_of(version: Version, rivals: Sequence[Version], metric: str, slack: flo
         return True, f"{name} {own:.4f}, of the only version trained on these data"
     if best is version:
         return True, f"{name} {own:.4f} is the best of {len(rivals)} versions trained on these data"
-    told = f"{name} {own:.4f}, version {best.version} has {best.scores[name]:.4f}"
-    return gap <= slack, told + (f", within a fold's {slack:.4f}" if gap <= slack else "")
+    message = f"{name} {own:.4f}, version {best.version} has {best.scores[name]:.4f}"
+    return gap <= slack, f"{message}, within a fold's {slack:.4f}" if gap <= slack else message
 
 
 def folds_of(client: Client, version: Version, metric: str) -> list[float]:
-    """Return a metric of a version's training, fold by fold, as its run logged it; none where it has no folds."""
+    """Return a metric fold by fold, as the version's run logged it; empty without folds."""
     if version.run_id is None:
         return []
     with translating_mlflow_errors():
@@ -77,14 +77,12 @@ def folds_of(client: Client, version: Version, metric: str) -> list[float]:
 def stable(metric: str, folds: Sequence[float]) -> Answer:
     """Tell whether a metric varies little over the folds of the cross-validation."""
     if len(folds) < 2:
-        return (
-            False,
-            f"no {metric} fold by fold was logged; train with cv_folds (retrain_model.py --cv-folds 5)",
-        )
+        message = f"no {metric} fold by fold was logged; train with cv_folds"
+        return False, f"{message} (retrain_model.py --cv-folds 5)"
     mean, spread = fmean(folds), stdev(folds)
-    told = f"over {len(folds)} folds {metric} {mean:.4f} ± {spread:.4f}"
-    fine = spread <= MOST_SPREAD * abs(mean)
-    return fine, told if fine else f"{told}, more than {MOST_SPREAD:.0%} of it"
+    message = f"over {len(folds)} folds {metric} {mean:.4f} ± {spread:.4f}"
+    passed = spread <= MOST_SPREAD * abs(mean)
+    return passed, message if passed else f"{message}, more than {MOST_SPREAD:.0%} of it"
 
 
 def run_recorded(client: Client, version: Version) -> Answer:
@@ -93,17 +91,17 @@ def run_recorded(client: Client, version: Version) -> Answer:
         return False, "the version names no run"
     with translating_mlflow_errors():
         run = client.get_run(version.run_id)
-    told = f"run {version.run_id} of commit {(version.tag('git_commit') or 'unknown')[:9]}"
+    origin = f"run {version.run_id} of commit {(version.tag('git_commit') or 'unknown')[:9]}"
     if run.info.status != "FINISHED":
-        return False, f"{told} is {run.info.status}, not FINISHED"
+        return False, f"{origin} is {run.info.status}, not FINISHED"
     digest = version.tag("model_digest")
     if digest is None or run.data.tags.get("lockstep.model_digest") != digest:
-        return False, f"{told} logged another model than the version holds"
-    return True, f"{told}, model digest {digest[:12]}"
+        return False, f"{origin} logged another model than the version holds"
+    return True, f"{origin}, model digest {digest[:12]}"
 
 
 def way_back(client: Client, root: Path, model: Model, version: Version) -> Answer:
-    """Tell which version a rollback would bring back, and whether that one still loads with all its checks."""
+    """Tell which version a rollback brings back, and whether it still loads with all its checks."""
     stands = [v.version for v in model.in_stage("Production")]
     before = stands
     if version.version in stands:
@@ -114,6 +112,6 @@ def way_back(client: Client, root: Path, model: Model, version: Version) -> Answ
     earlier = model.version(before[-1])
     loaded = open_version(locate(client, earlier, root))
     return True, (
-        f"`rollback` brings version {earlier.version} back (run {earlier.run_id}), digest {str(loaded.digest)[:12]}, "
-        "which loads and repeats its golden rows"
+        f"`rollback` brings version {earlier.version} back (run {earlier.run_id}), digest "
+        f"{str(loaded.digest)[:12]}, which loads and repeats its golden rows"
     )

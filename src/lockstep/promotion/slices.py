@@ -27,12 +27,12 @@ IN_TARGETS_UNIT = frozenset({"rmse", "mae"})
 """Metrics of which worse counts as a share of the champion's value."""
 _TINY = 1e-12
 OF_ONE_CLASS = "brier"
-"""What rows of one class only are judged by: they have no ranking."""
+"""The metric for rows of one class, which have no ranking."""
 
 
 @dataclass(frozen=True)
 class Slice:
-    """One part of the rows under both models; ``worse`` by how much, in the metric or (rmse, mae) as a share."""
+    """One part of the rows under both models; ``worse`` is a share for rmse and mae."""
 
     column: str
     label: str
@@ -58,7 +58,10 @@ def judged_slices(
     metric: str,
     gates: Gates,
 ) -> list[Slice]:
-    """Return every slice of at least ``slices.min_rows`` rows; a column that the rows lack is a RegistryError."""
+    """Return every slice of at least ``slices.min_rows`` rows.
+
+    RegistryError for a column that the rows lack.
+    """
     found = []
     for column in columns:
         if column.name not in holdout.table:
@@ -95,7 +98,7 @@ def _judged(
 
 
 def how_much_worse(metric: str, challenger: float, champion: float) -> float:
-    """Return by how much the challenger is worse; errors in the target's unit as a share of the champion's."""
+    """Return by how much the challenger is worse; rmse and mae as a share of the champion's."""
     worse = challenger - champion if metric in LOWER_IS_BETTER else champion - challenger
     if metric not in IN_TARGETS_UNIT or worse <= 0:
         return worse
@@ -103,14 +106,14 @@ def how_much_worse(metric: str, challenger: float, champion: float) -> float:
 
 
 def value_of(rows: Scored, metric: str) -> float:
-    """Return a metric of some rows; those of one class only have a Brier score all the same."""
+    """Return a metric of some rows; the Brier score is defined for rows of one class too."""
     if metric == OF_ONE_CLASS:
         return float(_squares(rows).mean())
     return evaluate(rows)[metric]
 
 
 def _squares(rows: Scored) -> Any:
-    """Return each row's Brier score: squared gaps to the truth, of several classes added up."""
+    """Return each row's Brier score: squared gaps to the truth, added up over several classes."""
     if rows.task == "multiclass":
         truth = np.eye(rows.score.shape[1])[rows.target.astype(np.int64)]
         return ((rows.score - truth) ** 2).sum(axis=1)
@@ -120,7 +123,7 @@ def _squares(rows: Scored) -> Any:
 def _beyond_noise(
     one: Scored, other: Scored, groups: NDArray[Any], metric: str, resamples: int
 ) -> bool:
-    """Tell whether the challenger is worse by more than noise, by the paired bootstrap over groups."""
+    """Tell whether the challenger is worse beyond noise, by the paired bootstrap over groups."""
     if metric != OF_ONE_CLASS:
         return paired_difference(one, other, groups, metric, resamples).loses
     gaps = _squares(one) - _squares(other)
@@ -131,26 +134,26 @@ def _beyond_noise(
 
 
 def levels(values: pd.Series, column: Column) -> Iterator[tuple[str, Mask]]:
-    """Yield each level's label and rows: of numbers their quartiles, else each code; missing ones are a level too."""
-    gone = values.isna().to_numpy()
-    if gone.any():
-        yield "missing", gone
+    """Yield each level's label and rows: quartiles of numbers or each code; also missing ones."""
+    missing = values.isna().to_numpy()
+    if missing.any():
+        yield "missing", missing
     if column.kind in ("numeric", "ordered") and column.holds_numbers:
-        yield from _quartiles(values, gone)
+        yield from _quartiles(values, missing)
         return
-    for level in sorted(values[~gone].unique(), key=str):
+    for level in sorted(values[~missing].unique(), key=str):
         yield _label(level, column), (values == level).fillna(False).to_numpy(dtype=bool)
 
 
-def _quartiles(values: pd.Series, gone: Mask) -> Iterator[tuple[str, Mask]]:
+def _quartiles(values: pd.Series, missing: Mask) -> Iterator[tuple[str, Mask]]:
     numbers = values.to_numpy(dtype=np.float64)
-    if gone.all():
+    if missing.all():
         return
-    edges = np.unique(np.quantile(numbers[~gone], [0, 0.25, 0.5, 0.75, 1]))
+    edges = np.unique(np.quantile(numbers[~missing], [0, 0.25, 0.5, 0.75, 1]))
     place = np.clip(np.searchsorted(edges, numbers, side="left") - 1, 0, max(len(edges) - 2, 0))
     for number in range(max(len(edges) - 1, 1)):
         high = edges[min(number + 1, len(edges) - 1)]
-        mask = (place == number) & ~gone
+        mask = (place == number) & ~missing
         if mask.any():
             yield f"{edges[number]:g} to {high:g}", mask
 

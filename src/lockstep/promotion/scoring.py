@@ -1,0 +1,54 @@
+"""A model's scores of rows with a known target, whatever data it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lockstep.decision.decision_rule import DecisionRule
+from lockstep.errors import RegistryError
+from lockstep.evaluation.metrics import Scored
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from lockstep.models.scoring.prediction import Model
+
+
+def inputs_of(model: Model, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of a table that a model reads; RegistryError where it lacks one."""
+    missing = [name for name in model.schema.feature_names if name not in table]
+    if missing:
+        raise RegistryError(
+            f"{model.name} {model.version} needs {', '.join(missing)}, which this workspace's "
+            "table lacks"
+        )
+    return table[model.schema.feature_names]
+
+
+def scored_from(
+    rule: DecisionRule, scores: NDArray[Any], target: NDArray[Any], classes: Sequence[Any]
+) -> Scored:
+    """Return rows with a model's scores, and of several classes its decisions."""
+    if rule.task != "multiclass":
+        return Scored(target, scores, rule.evaluation_threshold)
+    places, known = _class_places(rule.classes, classes)
+    decision = rule.apply(scores)
+    spread = np.zeros((len(scores), known))
+    spread[:, places] = scores
+    return Scored(target, spread, decision=np.asarray(places)[decision])
+
+
+def _class_places(labels: Sequence[Any], classes: Sequence[Any]) -> tuple[list[int], int]:
+    """Return the places of a model's labels among this workspace's, and the number of all labels.
+
+    A model trained on other data may know a class that has no row here, or lack one, which then
+    has no chance with it.
+    """
+    names = [str(label) for label in classes]
+    own = [str(label) for label in labels]
+    names += [name for name in own if name not in names]
+    return [names.index(name) for name in own], len(names)
