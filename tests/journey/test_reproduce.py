@@ -84,7 +84,7 @@ def test_uncommitted_changes_are_kept_or_missed(own, tmp_path):
     kept = next((own.folder / "mlruns").rglob(f"lineage/inputs/{NOTE}"))
     kept.write_text("raise SystemExit('run from the registry')\n")
     refused = own.run(f"{REPRODUCE} --version 2", code=1, TMPDIR=str(tmp_path / "tmp"))
-    assert f"{NOTE}, and what its run keeps of it is gone or altered" in fault(refused)
+    assert f"{NOTE}, and its run's copy of it is missing or altered" in fault(refused)
 
     # From the commit alone it is another model, and the answer says in what.
     tag(own, "dirty", "false")

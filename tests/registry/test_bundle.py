@@ -133,7 +133,7 @@ def test_a_missing_and_an_added_file_are_found(exported):
     (exported / "lineage" / "closure.json").unlink()
     assert failed(exported) == {
         "bundle": "missing: lineage/closure.json",
-        "closure": "lineage/closure.json is gone",
+        "closure": "lineage/closure.json is missing",
     }
 
 

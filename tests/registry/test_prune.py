@@ -189,7 +189,7 @@ def test_publishing_a_pruned_model_again_takes_nothing_for_damage(archived, make
 def test_files_deleted_without_a_prune_on_record_are_found(archived):
     archived.client.set_model_version_tag(NAME, "1", "lockstep.pruned", "3")
     shutil.rmtree(archived.folder(1))
-    assert "the record knows of no such prune" in archived.failed(1)["files"]
+    assert "which the record doesn't have" in archived.failed(1)["files"]
 
 
 class Killed(BaseException):

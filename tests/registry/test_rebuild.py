@@ -142,7 +142,9 @@ def test_a_publisher_s_files_come_from_the_cache_before_they_are_fetched_again(p
     downloads.mkdir(parents=True)
     (downloads / "x").write_text("kept\n")
     with rebuild.clean_tree(project, commit) as tree:
-        assert rebuild.fetch_data(tree, project, "cars", closure) == "source download, fetched anew"
+        assert (
+            rebuild.fetch_data(tree, project, "cars", closure) == "source download, fetched again"
+        )
         assert not (tree.root / "dvc.lock").exists()
         assert (tree.root / ".lockstep/downloads/x").read_text() == "kept\n"
 
@@ -266,7 +268,7 @@ def test_kept_inputs_are_put_over_the_commit_only_where_their_sums_hold(project,
             rebuild.put_inputs(tree, {"../../x": good["src/new.py"]}, kept, "cars 1")
         (kept / "src/new.py").write_text("2\n")
         with pytest.raises(
-            DataError, match=r"src/new\.py, and what its run keeps of it is gone or altered"
+            DataError, match=r"src/new\.py, and its run's copy of it is missing or altered"
         ):
             rebuild.put_inputs(tree, good, kept, "cars 1")
 

@@ -79,14 +79,14 @@ def test_the_verdict(same, equal, verdict):
         ([CODE, MATRIX], "features@cars: its code src/build.py is another"),
         (
             [TABLE, CODE, MATRIX],
-            "preprocess@cars: it made another data/cars/tidy, though nothing it was given differs",
+            "preprocess@cars: it made another data/cars/tidy, though none of its inputs differs",
         ),
         (
             [ENVIRONMENT, MATRIX],
-            "features@cars: it made another data/cars/features, though nothing it was given differs; "
+            "features@cars: it made another data/cars/features, though none of its inputs differs; "
             "the environment does",
         ),
-        ([], "train_multi_model: it made another model, though nothing it was given differs"),
+        ([], "train_multi_model: it made another model, though none of its inputs differs"),
     ],
 )
 def test_where_two_part_ways_first(differs, told):

@@ -245,7 +245,7 @@ def test_a_move_half_done_and_a_version_that_is_gone_are_told(shop):
     shop.client.delete_registered_model_tag(NAME, "lockstep.ended.000005")
     assert "event 5 (archive) has no end" in shop.failed()["record"]
     shop.client.delete_model_version(NAME, "3")
-    assert "version 3 is on record and gone" in shop.failed()["record"]
+    assert "version 3 is on record and not in the registry" in shop.failed()["record"]
 
 
 def test_a_version_that_the_record_does_not_know_is_told_as_that(shop):

@@ -1,4 +1,4 @@
-"""Checks of an artifact, file by file and inside; the model is loaded only where all before it was found right."""
+"""Checks of an artifact: its files, its content, and last the loaded model."""
 
 from __future__ import annotations
 
@@ -52,15 +52,12 @@ def _pruned(version: Version, record: Record) -> Found:
     known = [e for e in record.events if e.action == "prune" and str(version.version) in e.details]
     event = next((e for e in known if str(e.number) == version.pruned), None)
     if event is None:
-        return (
-            FAILED,
-            f"marked as pruned by event {version.pruned}, and the record knows of no such prune",
-        )
+        return FAILED, f"marked as pruned by event {version.pruned}, which the record doesn't have"
     return PRUNED, f"deleted by {event.who.actor} at {event.time} (event {event.number})"
 
 
 def check_artifact(version: Version, folder: Path) -> list[CheckResult]:
-    """Check an artifact's folder against its version; the model is loaded only where all before it is right."""
+    """Check an artifact's folder; load the model only where digest and types are right."""
     first = [
         tried(version, "files", _files, folder),
         *_beside(version, folder),
@@ -107,7 +104,7 @@ def _digest(version: Version, folder: Path) -> Found:
 
 
 def _types(_: Version, folder: Path) -> Found:
-    """Look for pickles anywhere, and inside the model for types that are not allowed; nothing is loaded."""
+    """Look for pickles, and for types in the model that are not allowed; load nothing."""
     check_no_pickles(folder)
     check_types((folder / SKOPS).read_bytes(), SKOPS)
     return OK, "only allowed ones"

@@ -38,10 +38,12 @@ if TYPE_CHECKING:
 
 REQUIREMENTS, PYTHON, DOCKERFILE = "requirements.txt", "python_env.yaml", "Dockerfile"
 _DOCKERFILE = """\
-# {name} version {version}: answers POST /invocations on port 8080, and GET /ping. Nothing is fetched at start.
+# {name} version {version}: answers POST /invocations on port 8080, and GET /ping. \
+Nothing is fetched at start.
 #   docker build -t {tag} . && docker run --rm -p 8080:8080 {tag}
 FROM python:{python}-slim
-RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 \
+&& rm -rf /var/lib/apt/lists/*
 WORKDIR /bundle
 COPY requirements.txt .
 RUN pip install --no-cache-dir --compile -r requirements.txt
@@ -50,7 +52,8 @@ RUN sha256sum --check --quiet SHA256SUMS && useradd --uid 10001 --create-home mo
 USER model
 ENV MLFLOW_DISABLE_TELEMETRY=true PYTHONUNBUFFERED=1
 EXPOSE 8080
-HEALTHCHECK CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/ping')"]
+HEALTHCHECK CMD ["python", "-c", \
+"from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/ping')"]
 CMD ["mlflow", "models", "serve", "--model-uri", "model", "--env-manager", "local", \
 "--host", "0.0.0.0", "--port", "8080"]
 """

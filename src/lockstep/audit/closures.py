@@ -1,4 +1,4 @@
-"""Two input closures of one training side by side, and one beside the files of a folder: what differs, and where."""
+"""What differs between two input closures of one training, or between one and a folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENVIRONMENT, PARAMETER, CODE, DATA, COMMAND, OUTPUT = (
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that differs: in which stage, of what kind, by name; None: there is none of that name."""
+    """One difference: stage, kind and name; a side without that name has None."""
 
     stage: str
     kind: str
@@ -38,10 +38,10 @@ class Difference:
 
 
 def differences(recorded: dict[str, Any], rebuilt: dict[str, Any]) -> list[Difference]:
-    """Return what differs between two closures: the environment, then stage by stage in the graph's order.
+    """Return what differs between two closures: environment, then stages in the graph's order.
 
-    Within a stage: command, parameters and what people wrote, then what it made. What a stage reads from an
-    earlier one is told there.
+    Within a stage: command, parameters and what people wrote, then what it made. What a stage reads
+    from an earlier one is listed there.
     """
     found = [*_pairs("", ENVIRONMENT, recorded["environment"], rebuilt["environment"])]
     both = {**rebuilt["stages"], **recorded["stages"]}
@@ -51,7 +51,7 @@ def differences(recorded: dict[str, Any], rebuilt: dict[str, Any]) -> list[Diffe
 
 
 def graph_order(stages: Mapping[str, Any]) -> list[str]:
-    """Return the names of stages so that each comes after those whose outputs it reads; ties by name."""
+    """Return the stages so that each comes after those whose outputs it reads; ties by name."""
     order: list[str] = []
     left = sorted(stages)
     while left:
@@ -66,7 +66,7 @@ def graph_order(stages: Mapping[str, Any]) -> list[str]:
 
 
 def differing_inputs(root: Path, closure: dict[str, Any]) -> list[str]:
-    """Return the declared inputs below ``root`` that are not what a closure recorded: files, then parameters."""
+    """Return the declared inputs that differ from a closure: files, then parameters."""
     return [*_differing_files(root, closure), *differing_params(root, closure)]
 
 
@@ -86,7 +86,7 @@ def _differing_files(root: Path, closure: dict[str, Any]) -> list[str]:
 
 
 def _differing_code(root: Path, closure: dict[str, Any]) -> set[str]:
-    """Return the parts of the code that mean something else below ``root``, by what its stage `code` wrote there."""
+    """Return the parts of the code that differ below ``root``, by its stage `code`."""
     graph = Graph.read(root)
     stages = [graph.one(name) for name in graph.names]
     files = {stage.cmd: root / stage.code for stage in stages if stage.code}
@@ -112,7 +112,7 @@ def environment_differs(root: Path, requirements: Path) -> bool:
 def _of_stage(
     stage: str, one: dict[str, Any] | None, other: dict[str, Any] | None, stages: dict[str, Any]
 ) -> Iterator[Difference]:
-    """Yield what differs in one stage; a stage that only one side has differs in its command alone."""
+    """Yield what differs in one stage; of a stage that one side lacks the command alone."""
     if one is None or other is None:
         yield Difference(stage, COMMAND, "cmd", one and one["cmd"], other and other["cmd"])
         return

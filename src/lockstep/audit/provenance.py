@@ -1,4 +1,4 @@
-"""Checks of where a version comes from: its closure, what its tree had changed, its commit, the verdicts on it."""
+"""Checks of a version's lineage: its closure, its changed inputs, its commit, its verdicts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from lockstep.registry.store.connection import Client
 
 LINEAGE, CLOSURE, KEPT = "lineage", "closure.json", "inputs"
-"""The folder of a run that tells where its model comes from, and what lies in it besides the changed inputs' sums."""
+"""The folder of a run with its model's lineage, the closure in it, and the changed inputs."""
 
 
 def check_lineage(client: Client, root: Path, version: Version, folder: Path) -> list[CheckResult]:
-    """Check a version's closure, its changed inputs and its commit; what its run keeps is put into ``folder``."""
+    """Check closure, changed inputs and commit; download the run's lineage into ``folder``."""
     first = tried(version, "closure", _closure_of_run, client, folder)
     return [first, *_rest(version, root, folder)]
 
@@ -50,11 +50,9 @@ def _closure_of_run(version: Version, client: Client, folder: Path) -> Found:
     try:
         run = client.get_run(version.run_id)
     except StoreError as error:
-        gone = getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST"
-        return (
-            FAILED,
-            f"its run {version.run_id} {'is gone' if gone else f'cannot be read ({one_line(error)})'}",
-        )
+        missing = getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST"
+        state = "is missing" if missing else f"cannot be read ({one_line(error)})"
+        return FAILED, f"its run {version.run_id} {state}"
     folder.mkdir(exist_ok=True)
     if run.info.lifecycle_stage != "active":
         return FAILED, f"its run is deleted; `mlflow runs restore --run-id {version.run_id}`"
@@ -68,14 +66,14 @@ def _closure(version: Version, folder: Path) -> Found:
     if noted is None:
         return NOT_RECORDED, "the version carries no closure"
     if not path.is_file():
-        return FAILED, f"{LINEAGE}/{CLOSURE} is gone"
+        return FAILED, f"{LINEAGE}/{CLOSURE} is missing"
     found = sha256_json(read_json(path))
     wrong = f"{LINEAGE}/{CLOSURE} has digest {found[:12]}…, the version says {noted[:12]}…"
     return (OK, f"{found[:12]}…") if found == noted else (FAILED, wrong)
 
 
 def _inputs(version: Version, folder: Path) -> Found:
-    """Compare what the run keeps of uncommitted inputs with the list that the version vouches for, file by file."""
+    """Compare the run's copies of uncommitted inputs with the list whose digest the version has."""
     noted, path = version.tag("inputs_digest"), folder / LINEAGE / INPUTS
     if noted is None:
         return _unvouched(version, path)
@@ -85,7 +83,7 @@ def _inputs(version: Version, folder: Path) -> Found:
             "tag lockstep.dirty says none were changed, tag lockstep.inputs_digest that some were",
         )
     if not path.is_file():
-        return FAILED, f"{LINEAGE}/{INPUTS} is gone"
+        return FAILED, f"{LINEAGE}/{INPUTS} is missing"
     listed = read_json(path)
     found = sha256_json(listed)
     if found != noted:
@@ -103,7 +101,7 @@ def _inputs(version: Version, folder: Path) -> Found:
 
 
 def _unvouched(version: Version, path: Path) -> Found:
-    """Tell of a version that vouches for no changed input: whether there were any, or its run holds some."""
+    """Check a version without a digest of changed inputs: were there any, or has its run some?"""
     if version.dirty and path.is_file():
         return (
             FAILED,
@@ -119,7 +117,7 @@ def _unvouched(version: Version, path: Path) -> Found:
 
 
 def _commit(version: Version, root: Path | None) -> Found:
-    """Look the commit up in the repository here: one that is not is told, and no fault of the version."""
+    """Look the commit up in the repository here; a missing one is no fault of the version."""
     commit, later = version.tag("git_commit"), version.tag("committed_as")
     if commit in (None, NO_REPOSITORY, NO_COMMIT):
         return NOT_RECORDED, commit or "the version carries no tag lockstep.git_commit"

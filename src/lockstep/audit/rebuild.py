@@ -1,7 +1,8 @@
 """A clean copy of a commit in a temporary folder, and one training made anew in it through DVC.
 
-The copy shares git's objects with the project and nothing else: it has a cache of its own, so that everything is
-made again, and it goes when the work ends, is interrupted or fails. The project itself is only read.
+The copy shares git's objects with the project and nothing else: it has a cache of its own, so that
+everything is made again. It is removed when the work ends, is interrupted or fails. The project
+itself is only read.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Tree:
     environment: str = "this one: its requirements.lock is the recorded one"
 
     def run(self, *command: str, seconds: float | None = None) -> int:
-        """Run a command there, its output on stderr; return its exit code. It ends with this process."""
+        """Run a command there, its output on stderr, and return its exit code."""
         return _watched(list(command), self.root, self.variables, seconds)
 
     def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
@@ -77,10 +78,10 @@ class Tree:
 
 @contextmanager
 def clean_tree(root: Path, commit: str, keep: bool = False) -> Iterator[Tree]:
-    """Yield a clean copy of a commit with an empty DVC cache; it goes at the end, unless it is to be kept."""
+    """Yield a clean copy of a commit with an empty DVC cache; remove it at the end unless ``keep``."""
     top = Path(tempfile.mkdtemp(prefix="lockstep-reproduce-")).resolve()
     if keep:
-        tell(f"the copy is made in {top} and stays there")
+        progress(f"the copy is made in {top} and stays there")
     try:
         with terminated_as_error("nothing of the copy was kept"):
             yield _checked_out(root, commit, top)
@@ -90,23 +91,24 @@ def clean_tree(root: Path, commit: str, keep: bool = False) -> Iterator[Tree]:
 
 
 def check_commit(root: Path, commit: str | None, where: str) -> str:
-    """Return a version's commit where the repository here has it; else one line that says how to get it."""
+    """Return a version's commit; ConfigError with the fix where the repository here lacks it."""
     if git(root, "rev-parse", "--git-dir") is None:
         raise ConfigError(
-            f"{root} is in no git repository; run reproduce in a clone of the one that {where} was trained in"
+            f"{root} is in no git repository; run reproduce in a clone of the one that {where} was "
+            "trained in"
         )
     if commit is None or not commit.isalnum():
-        told = commit or "it carries no tag lockstep.git_commit"
+        reason = commit or "it carries no tag lockstep.git_commit"
         raise ConfigError(
-            f"{where} was made outside of git's history ({told}), so there is no commit to rebuild it from; "
-            "commit its inputs and train it again"
+            f"{where} was made outside of git's history ({reason}), so there is no commit to "
+            "rebuild it from; commit its inputs and train it again"
         )
     if git(root, "cat-file", "-e", f"{commit}^{{commit}}") is None:
         shallow = git(root, "rev-parse", "--is-shallow-repository") == "true"
         fetch = "git fetch --unshallow" if shallow else "git fetch"
         raise ConfigError(
-            f"the repository here has no commit {commit}, which {where} was made from; `{fetch}` may bring it, "
-            "or run reproduce in the clone that it was trained in"
+            f"the repository here has no commit {commit}, which {where} was made from; `{fetch}` "
+            "may bring it, or run reproduce in the clone that it was trained in"
         )
     return commit
 
@@ -114,83 +116,75 @@ def check_commit(root: Path, commit: str | None, where: str) -> str:
 def _checked_out(root: Path, commit: str, top: Path) -> Tree:
     """Clone the repository without copying its objects, and check the commit out."""
     above = Path(git(root, "rev-parse", "--show-toplevel") or root)
-    copy, quiet = (
-        top / "tree",
-        ("-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false"),
-    )
-    tree = Tree(top, copy, Path(sys.executable))
-    top_tree = replace(tree, root=top)
-    for command in (
-        ("git", *quiet, "clone", "--quiet", "--shared", "--no-checkout", str(above), str(copy)),
-        ("git", *quiet, "-C", str(copy), "checkout", "--quiet", "--detach", commit),
+    copy, outside = top / "tree", Tree(top, top, Path(sys.executable))
+    command = ("git", "-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false")
+    for arguments in (
+        ("clone", "--quiet", "--shared", "--no-checkout", str(above), str(copy)),
+        ("-C", str(copy), "checkout", "--quiet", "--detach", commit),
     ):
-        done = top_tree.ask(*command)
+        done = outside.ask(*command, *arguments)
         if done.returncode:
             raise ConfigError(f"git can't copy commit {commit[:12]}: {_last_line(done.stderr)}")
-    tree = replace(tree, root=copy / root.relative_to(above.resolve()))
+    tree = replace(outside, root=copy / root.relative_to(above.resolve()))
     if not (tree.root / "dvc.yaml").is_file():
         raise ConfigError(
             f"commit {commit[:12]} has no dvc.yaml, so nothing can be rebuilt from it"
         )
-    (tree.root / "dvc.lock").unlink(missing_ok=True)  # everything is to be made
-    _dvc_settings(root, tree)
-    return tree
-
-
-def _dvc_settings(root: Path, tree: Tree) -> None:
-    """Give the copy the project's DVC settings (a remote may have moved since), but a cache of its own."""
+    (tree.root / "dvc.lock").unlink(missing_ok=True)  # without it DVC makes everything
+    # The project's settings, as a remote may have moved since, but with a cache of its own.
     for name in ("config", "config.local"):
         if (root / ".dvc" / name).is_file():
             shutil.copyfile(root / ".dvc" / name, tree.root / ".dvc" / name)
     _set(tree, "config", "--local", "cache.dir", str(tree.top / "cache"))
+    return tree
 
 
 # ---------------------------------------------------------------- what goes into it
 
 
 def put_inputs(tree: Tree, kept: dict[str, str | None], folder: Path, where: str) -> None:
-    """Put a dirty version's changed files over the commit's, each checked by its sum; those it deleted go.
+    """Put a dirty version's changed files over the commit's, and remove those that it had deleted.
 
-    Code that the version does not vouch for is not run: DataError.
+    DataError for a file whose sum is not the version's: altered code is not run.
     """
-    for name, told in kept.items():
+    for name, digest in kept.items():
         source, target = folder / name, tree.root / name
         if not target.resolve().is_relative_to(tree.root.resolve()):
             raise DataError(
-                f"{where} keeps a file outside of the project ({name}); it is not rebuilt"
+                f"{where} has a file outside of the project ({name}); it is not rebuilt"
             )
-        if told is None:
+        if digest is None:
             target.unlink(missing_ok=True)
             continue
-        if not source.is_file() or sha256_file(source) != told:
+        if not source.is_file() or sha256_file(source) != digest:
             raise DataError(
-                f"{where} was made with a changed {name}, and what its run keeps of it is gone or altered; commit "
-                "those inputs and train it again"
+                f"{where} was made with a changed {name}, and its run's copy of it is missing or "
+                "altered; commit those inputs and train it again"
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
 
 
 def put_params(tree: Tree, closure: dict[str, Any]) -> None:
-    """Give the parameters that the training depends on their recorded values, where they have others."""
+    """Set the parameters that the training depends on to their recorded values."""
     path = tree.root / "params.yaml"
     before = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     after = with_params(before, used_params(closure))
     if after != before:
-        path.write_text(
-            yaml.safe_dump(after, sort_keys=False, allow_unicode=True), encoding="utf-8"
-        )
+        text = yaml.safe_dump(after, sort_keys=False, allow_unicode=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def with_environment(tree: Tree, root: Path) -> Tree:
-    """Return the tree with the Python to run: this one where requirements.lock is the project's, else one built there.
+    """Return the tree with its Python: this one if requirements.lock is the same, else a new one.
 
-    Building takes minutes and is told; it is the commit's own `make env`.
+    Building that takes minutes; it is the commit's own `make env`.
     """
     if not environment_differs(tree.root, root / "requirements.lock"):
         return tree
-    tell(
-        "requirements.lock is another than this project's: building that environment with `make env` …"
+    progress(
+        "requirements.lock is another than this project's: building that environment with "
+        "`make env` …"
     )
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     base = Path(sys.base_prefix) / "bin" / version
@@ -199,14 +193,15 @@ def with_environment(tree: Tree, root: Path) -> Tree:
     built = tree.root / ".venv" / "bin" / "python"
     if failed or not built.exists():
         raise ConfigError(
-            f"the environment of that commit can't be built (`make env` ended with exit code {failed}, its message is "
-            "above); where its packages are gone from the index, check the commit out where they are installed"
+            "the environment of that commit can't be built (`make env` ended with exit code "
+            f"{failed}, its message is above); if its packages are no longer in the index, check the "
+            "commit out where they are installed"
         )
     return replace(tree, python=built, environment="built from that commit's own requirements.lock")
 
 
 def fetch_data(tree: Tree, root: Path, problem: str, closure: dict[str, Any] | None) -> str:
-    """Bring in what no stage can make: data tracked by DVC, from the cache here or the remote; say where from."""
+    """Fetch the data that no stage can make from the cache or the remote; return from where."""
     graph = Graph.read(tree.root)
     stage = graph.one(f"import_raw@{problem}")
     targets = [name for path in stage.deps if (name := tracked(tree.root, path))]
@@ -216,27 +211,28 @@ def fetch_data(tree: Tree, root: Path, problem: str, closure: dict[str, Any] | N
     kind = str(sources[0]["kind"]) if sources else "unknown"
     if kind == "download":
         return _raw_files(tree, root, problem, closure)
-    return f"source {kind}, made anew"
+    return f"source {kind}, made again"
 
 
 def _pulled(tree: Tree, root: Path, targets: list[str]) -> str:
-    """Pull tracked files from the project's cache, else from its remote."""
+    """Pull tracked files from the project's cache, else from its remote; DataError without them."""
     if found := _pull(tree, root, targets):
         return found
     names = ", ".join(target.removesuffix(".dvc") for target in targets)
-    remote = default_remote(root)
     fix = (
-        f"run `dvc push` where they are, or put them back with `make add-data` (remote: {remote})"
-        if remote
-        else "there is no DVC remote either: set one with `make dvc-remote URL=…`, or run `dvc pull` where there is"
+        "there is no DVC remote either: set one with `make dvc-remote URL=…`, or run `dvc pull` "
+        "where there is"
     )
+    if remote := default_remote(root):
+        fix = "run `dvc push` where they are, or put them back with `make add-data`"
+        fix += f" (remote: {remote})"
     raise DataError(
         f"the data of that commit ({names}) are not in DVC's cache here; {fix}, then run this again"
     )
 
 
 def _pull(tree: Tree, root: Path, targets: list[str]) -> str:
-    """Pull targets from the project's cache, else from its remote; return which had them, empty if none."""
+    """Pull targets from the project's cache, else from its remote; return which had them, or ""."""
     cache = run_dvc(root, "cache", "dir")
     _set(tree, "remote", "add", "--local", "--force", CACHE_REMOTE, cache)
     if not tree.dvc("pull", "--quiet", "--remote", CACHE_REMOTE, *targets).returncode:
@@ -245,24 +241,14 @@ def _pull(tree: Tree, root: Path, targets: list[str]) -> str:
     if remote is None:
         return ""
     # A path is relative to the project, not to the copy.
-    _set(
-        tree,
-        "remote",
-        "modify",
-        "--local",
-        remote,
-        "url",
-        run_dvc(root, "config", f"remote.{remote}.url"),
-    )
-    return (
-        ""
-        if tree.dvc("pull", "--quiet", "--remote", remote, *targets).returncode
-        else "the DVC remote"
-    )
+    url = run_dvc(root, "config", f"remote.{remote}.url")
+    _set(tree, "remote", "modify", "--local", remote, "url", url)
+    failed = tree.dvc("pull", "--quiet", "--remote", remote, *targets).returncode
+    return "" if failed else "the DVC remote"
 
 
 def _raw_files(tree: Tree, root: Path, problem: str, closure: dict[str, Any] | None) -> str:
-    """Take a publisher's files from DVC's cache or remote, else leave the stage to fetch them again."""
+    """Take a publisher's files from DVC's cache or remote, else the stage downloads them again."""
     name = f"import_raw@{problem}"
     entry = (closure or {}).get("stages", {}).get(name)
     lock = tree.root / "dvc.lock"
@@ -276,20 +262,20 @@ def _raw_files(tree: Tree, root: Path, problem: str, closure: dict[str, Any] | N
     downloads = Path(".lockstep") / "downloads"
     if (root / downloads).is_dir():
         shutil.copytree(root / downloads, tree.root / downloads)
-    return "source download, fetched anew"
+    return "source download, fetched again"
 
 
 # ---------------------------------------------------------------- the work
 
 
 def write_code(tree: Tree) -> None:
-    """Let the copy's own stage `code` write what its code means; older commits have no such stage."""
+    """Run the copy's own stage `code`, which older commits don't have."""
     if CODE in Graph.read(tree.root).names:
         _repro(tree, CODE)
 
 
 def repro(tree: Tree, key: str) -> None:
-    """Make one training anew, and all that it needs."""
+    """Run one training again, and all that it needs."""
     _repro(tree, f"{TRAIN_STAGE}@{key}")
 
 
@@ -297,15 +283,15 @@ def _repro(tree: Tree, stage: str) -> None:
     code = tree.run(str(tree.python), "-m", "dvc", "repro", "--quiet", "--no-run-cache", stage)
     if code:
         raise LockstepError(
-            f"`dvc repro {stage}` ended with exit code {code} in a clean copy of the commit; its own message is above "
-            "(--keep keeps the copy)"
+            f"`dvc repro {stage}` ended with exit code {code} in a clean copy of the commit; its "
+            "own message is above (--keep keeps the copy)"
         )
 
 
 def _watched(
     command: list[str], folder: Path, variables: dict[str, str], seconds: float | None
 ) -> int:
-    """Run a command in a session of its own; whatever ends this call ends it and all it started."""
+    """Run a command in a session of its own, which ends with this call, with all it started."""
     process = subprocess.Popen(
         command,
         cwd=folder,
@@ -325,7 +311,7 @@ def _watched(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process that still runs and those it started, politely first."""
+    """Terminate a process and those it started; kill what has not ended in time."""
     if process.poll() is not None:
         return
     with suppress(subprocess.TimeoutExpired):
@@ -347,6 +333,6 @@ def _last_line(text: str) -> str:
     return lines[-1] if lines else "it gave no reason"
 
 
-def tell(text: str) -> None:
-    """Say something on stderr: stdout is the command's answer."""
+def progress(text: str) -> None:
+    """Print progress on stderr: stdout is for the command's answer."""
     print(text, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Command reproduce: one version made again from its recorded inputs, in a clean copy of its commit, and compared."""
+"""Train a version again from its recorded inputs, in a clean copy of its commit, and compare."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 IDENTICAL, EQUAL, DIFFERENT = "bit-identical", "equal predictions", "different"
 TOLERANCE = 1e-9
-"""How far predictions may be apart and still count as equal; of values above 1, as a share of them."""
+"""The greatest difference of equal predictions; of values above 1, as a share of them."""
 _MOST_LINES = 20
 _HASH = 12
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a version is rebuilt from: a commit, and what was changed over it, with its input closure."""
+    """What a version is rebuilt from: a commit, its uncommitted changes, and its input closure."""
 
     commit: str
     closure: dict[str, Any] | None
@@ -64,7 +64,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """A version made again. ``predictions`` are by the rows they were compared on; empty where they were not."""
+    """A version trained again; ``predictions`` are by compared rows, empty where not compared."""
 
     version: Version
     origin: Origin
@@ -81,28 +81,28 @@ class Rebuilt:
 
     @property
     def where(self) -> str:
-        """Where the two part ways first, in a sentence; empty where nothing is known to differ."""
-        made = next((d for d in self.differs if d.kind == OUTPUT), None)
-        given = next((d for d in self.differs if d.kind not in (OUTPUT, ENVIRONMENT)), None)
-        if given is not None and (
-            made is None or self.differs.index(given) < self.differs.index(made)
-        ):
-            return f"{given.stage}: its {given.kind} {given.name} is another"
-        cause = any(d.kind == ENVIRONMENT for d in self.differs)
-        why = "; the environment does" if cause else ""
-        if made is not None:
-            return f"{made.stage}: it made another {made.name}, though nothing it was given differs{why}"
-        return f"train_multi_model: it made another model, though nothing it was given differs{why}"
+        """Where the two differ first, in a sentence."""
+        first = next((d for d in self.differs if d.kind != ENVIRONMENT), None)
+        if first is not None and first.kind != OUTPUT:
+            return f"{first.stage}: its {first.kind} {first.name} is another"
+        stage, made = (first.stage, first.name) if first else ("train_multi_model", "model")
+        cause = any(difference.kind == ENVIRONMENT for difference in self.differs)
+        but = "; the environment does" if cause else ""
+        return f"{stage}: it made another {made}, though none of its inputs differs{but}"
 
 
 def reproduce(client: Client, root: Path, version: Version, keep: bool = False) -> Rebuilt:
-    """Make a version's training anew in a clean copy of its commit and compare the models.
+    """Run a version's training again in a clean copy of its commit and compare the models.
 
-    Nothing of this workspace, its cache or the registry is changed. Raises a LockstepError where the commit, the
-    changed inputs or the data can't be had, and where the training itself fails.
+    Nothing of this workspace, its cache or the registry is changed. LockstepError where the commit,
+    the changed inputs or the data are missing, and where the training itself fails.
     """
     started = time.monotonic()
-    problem, kind = _training_of(version)
+    problem, kind = version.tag("problem"), version.tag("type")
+    if not problem or not kind or not version.tag("model_digest"):
+        raise RegistryError(
+            f"{where(version)} was not registered by this project, so how it was made is unknown"
+        )
     commit, patched = start_of(root, version)
     with rebuild.clean_tree(root, commit, keep) as tree:
         origin = restore(client, version, commit, patched, tree)
@@ -110,11 +110,14 @@ def reproduce(client: Client, root: Path, version: Version, keep: bool = False) 
         rebuild.write_code(tree)
         data = rebuild.fetch_data(tree, root, problem, origin.closure)
         inputs = differing_inputs(tree.root, origin.closure) if origin.closure else []
-        rebuild.tell(_plan(version, origin, data, inputs))
+        rebuild.progress(_plan(version, origin, data, inputs))
         rebuild.repro(tree, training_key(problem, kind))
         digest = str(read_json(ProblemLayout(tree.root, problem).model_card(kind))["model_digest"])
         same = digest == version.tag("model_digest")
         predictions, why_not = ({}, "") if same else compared(client, version, tree)
+        differs: list[Difference] = []
+        if origin.closure is not None:
+            differs = differences(origin.closure, input_closure(tree.root, problem, kind))
         return Rebuilt(
             version,
             origin,
@@ -123,7 +126,7 @@ def reproduce(client: Client, root: Path, version: Version, keep: bool = False) 
             data,
             tree.environment,
             inputs,
-            [] if origin.closure is None else _differences(tree, origin.closure, problem, kind),
+            differs,
             predictions,
             why_not,
             time.monotonic() - started,
@@ -136,33 +139,23 @@ def where(version: Version) -> str:
     return f"{version.name} version {version.version}"
 
 
-def _training_of(version: Version) -> tuple[str, str]:
-    problem, kind = version.tag("problem"), version.tag("type")
-    if not problem or not kind or not version.tag("model_digest"):
-        raise RegistryError(
-            f"{where(version)} was not registered by this project, so how it was made is not known"
-        )
-    return problem, kind
-
-
 # ---------------------------------------------------------------- what it was made from
 
 
 def start_of(root: Path, version: Version) -> tuple[str, bool]:
-    """Return the commit to begin with, and whether what the version's run kept is to be put over it.
+    """Return the commit to start from, and whether the run's changed inputs are to be put over it.
 
-    A version with uncommitted inputs that were found committed later begins with that commit, where it is here.
+    They are not, where a later commit has them that is in the repository here.
     """
     later = version.tag("committed_as")
     if later and git(root, "cat-file", "-e", f"{later}^{{commit}}") is not None:
         return later, False
-    return rebuild.check_commit(root, version.tag("git_commit"), where(version)), bool(
-        version.dirty
-    )
+    commit = rebuild.check_commit(root, version.tag("git_commit"), where(version))
+    return commit, bool(version.dirty)
 
 
 def restore(client: Client, version: Version, commit: str, patched: bool, tree: Tree) -> Origin:
-    """Put a version's inputs into the copy of its commit, what was changed over the commit included."""
+    """Put a version's inputs into the copy of its commit, with its uncommitted changes."""
     kept = tree.top / "run"
     if version.run_id is not None:
         fetch_run_folder(client, version.run_id, "lineage", kept)
@@ -172,8 +165,8 @@ def restore(client: Client, version: Version, commit: str, patched: bool, tree: 
     changed = _checked(kept / "lineage" / INPUTS, version.tag("inputs_digest"))
     if closure is None or changed is None:
         raise RegistryError(
-            f"{where(version)} was made with uncommitted changes, and what its run kept of them is gone or altered; "
-            "commit those inputs and train it again"
+            f"{where(version)} was made with uncommitted changes, and its run's copy of them is "
+            "missing or altered; commit those inputs and train it again"
         )
     rebuild.put_inputs(tree, changed, kept / "lineage" / "inputs", where(version))
     rebuild.put_params(tree, closure)
@@ -181,42 +174,34 @@ def restore(client: Client, version: Version, commit: str, patched: bool, tree: 
 
 
 def _checked(path: Path, digest: str | None) -> dict[str, Any] | None:
-    """Return a JSON file's content if it is the one a tag vouches for."""
+    """Return a JSON file's content if it has the digest that a tag gives."""
     if digest is None or not path.is_file():
         return None
     content: dict[str, Any] = read_json(path)
     return content if sha256_json(content) == digest else None
 
 
-def _differences(tree: Tree, recorded: dict[str, Any], problem: str, kind: str) -> list[Difference]:
-    """Return what differs between the recorded closure and the rebuilt one."""
-    return differences(recorded, input_closure(tree.root, problem, kind))
-
-
 def _plan(version: Version, origin: Origin, data: str, inputs: Sequence[str]) -> str:
     changes = f" with {len(origin.changed)} changed files" if origin.patched else ""
-    line = (
-        f"{where(version)} is made again from commit {origin.commit[:_HASH]}{changes}; data: {data}"
-    )
+    commit = f"commit {origin.commit[:_HASH]}{changes}"
+    lines = [f"{where(version)} is trained again from {commit}; data: {data}"]
     if origin.closure is None:
-        line += "\n⚠ its input closure was not kept or was altered, so only the commit says what went into it"
+        lines.append("⚠ its input closure is missing or altered: only the commit tells its inputs")
     if inputs:
-        line += f"\n⚠ inputs that are not what it was made from: {', '.join(inputs)}"
-    return line
+        lines.append(f"⚠ inputs that are not what it was made from: {', '.join(inputs)}")
+    return "\n".join(lines)
 
 
 # ---------------------------------------------------------------- the two models
 
 
 def compared(client: Client, version: Version, tree: Tree) -> tuple[dict[str, Compared], str]:
-    """Return how far both models' predictions are apart, by rows, or why they could not be compared."""
+    """Return how far both models' predictions are apart, by rows, or why that is unknown."""
     try:
         located = locate(client, version, tree.top)
-        model = open_version(located)
-        return {
-            name: _apart(table, model.pipeline, tree, version)
-            for name, table in _tables(located, tree, version).items()
-        }, ""
+        pipeline = open_version(located).pipeline
+        tables = _tables(located, tree, version)
+        return {name: _apart(tables[name], pipeline, tree, version) for name in tables}, ""
     except (ArtifactError, ConfigError) as error:
         return {}, str(error)
 
@@ -227,9 +212,9 @@ def _tables(located: Any, tree: Tree, version: Version) -> dict[str, Any]:
     layout = ProblemLayout(tree.root, str(version.tag("problem")))
     rows = read_parquet(layout.matrix("test"), [ROW])[ROW].to_numpy()
     test = read_parquet(layout.tidy).iloc[rows]
-    if lacking := [name for name in schema.feature_names if name not in test]:
+    if missing := [name for name in schema.feature_names if name not in test]:
         raise ConfigError(
-            f"the rebuilt table lacks columns that the version reads: {', '.join(lacking)}"
+            f"the rebuilt table lacks columns that the version reads: {', '.join(missing)}"
         )
     return {"golden rows": golden, "test rows": test[schema.feature_names]}
 
@@ -240,22 +225,17 @@ def _apart(table: Any, pipeline: Any, tree: Tree, version: Version) -> Compared:
     write_parquet(path, table.reset_index(drop=True))
     table = read_parquet(path)
     predict = getattr(pipeline, "predict_proba", pipeline.predict)
-    return apart(predict(table), _scored_there(tree, version, path))
-
-
-def _scored_there(tree: Tree, version: Version, rows: Path) -> Any:
-    layout = ProblemLayout(tree.root, str(version.tag("problem")))
-    model, found = layout.model(str(version.tag("type"))), tree.top / "scores.npy"
-    command = (str(tree.python), "-P", str(score_rows.__file__), str(model), str(rows), str(found))
-    if code := tree.run(*command):
+    model = ProblemLayout(tree.root, str(version.tag("problem"))).model(str(version.tag("type")))
+    scores, script = tree.top / "scores.npy", str(score_rows.__file__)
+    if code := tree.run(str(tree.python), "-P", script, str(model), str(path), str(scores)):
         raise ConfigError(
-            f"the rebuilt model can't be asked (exit code {code}; the message is above)"
+            f"the rebuilt model can't predict (exit code {code}; the message is above)"
         )
-    return np.load(found, allow_pickle=False)
+    return apart(predict(table), np.load(scores, allow_pickle=False))
 
 
 def apart(one: Any, other: Any) -> Compared:
-    """Return how far two tables of predictions are apart; of different shape, or with NaN in one, infinitely."""
+    """Return how far two tables of predictions are apart: infinitely for other shapes or a NaN."""
     one, other = np.asarray(one, dtype="float64"), np.asarray(other, dtype="float64")
     if one.shape != other.shape:
         return Compared(len(one), float("inf"), equal=False)
@@ -269,16 +249,15 @@ def verdict_of(same_digest: bool, predictions: dict[str, Compared]) -> str:
     """Return the verdict on two models."""
     if same_digest:
         return IDENTICAL
-    return (
-        EQUAL if predictions and all(found.equal for found in predictions.values()) else DIFFERENT
-    )
+    equal = predictions and all(found.equal for found in predictions.values())
+    return EQUAL if equal else DIFFERENT
 
 
-# ---------------------------------------------------------------- told
+# ---------------------------------------------------------------- report
 
 
 def facts(done: Rebuilt) -> dict[str, Any]:
-    """Return what came of it as plain JSON values."""
+    """Return the result as plain JSON values."""
     return {
         "name": done.version.name,
         "version": done.version.version,
@@ -292,10 +271,7 @@ def facts(done: Rebuilt) -> dict[str, Any]:
         "first_difference": None if done.verdict == IDENTICAL else done.where,
         "differences": [one.content for one in done.differs],
         "predictions": {
-            name: {
-                **asdict(found),
-                "largest": found.largest if math.isfinite(found.largest) else None,
-            }
+            name: asdict(found) | ({} if math.isfinite(found.largest) else {"largest": None})
             for name, found in done.predictions.items()
         },
         "seconds": round(done.seconds, 1),
@@ -304,34 +280,29 @@ def facts(done: Rebuilt) -> dict[str, Any]:
 
 
 def readable(done: Rebuilt) -> str:
-    """Return what came of it for people: the verdict, what it rests on, and where the two part ways."""
+    """Return the result for people: the verdict, its reasons, and where the two differ first."""
     head = {
         IDENTICAL: f"✓ {where(done.version)} is reproduced: bit-identical",
         EQUAL: f"✓ {where(done.version)} is reproduced: equal predictions",
         DIFFERENT: f"✗ {where(done.version)} is not reproduced: another model came of it",
     }[done.verdict]
-    same = done.verdict == IDENTICAL
-    told = {
-        "model digest": f"{done.digest[:_HASH]}…, as recorded" if same else _digests(done),
+    same, recorded = done.verdict == IDENTICAL, str(done.version.tag("model_digest"))[:_HASH]
+    source = f"commit {done.origin.commit[:_HASH]}"
+    if done.origin.patched:
+        source += f" with {len(done.origin.changed)} changed files kept by its run"
+    shown = {
+        "model digest": f"{done.digest[:_HASH]}…, "
+        + ("as recorded" if same else f"recorded {recorded}…"),
         "predictions": _predictions(done),
-        "made from": f"commit {done.origin.commit[:_HASH]}"
-        + (
-            f" with {len(done.origin.changed)} changed files kept by its run"
-            if done.origin.patched
-            else ""
-        ),
+        "made from": source,
         "data": done.data,
         "environment": done.environment,
         "parted at": "" if same else done.where,
         "copy kept in": str(done.folder or ""),
         "took": f"{done.seconds:.0f} s",
     }
-    text = listed({f"  {name}": value for name, value in told.items() if value})
+    text = listed({f"  {name}": value for name, value in shown.items() if value})
     return "\n".join([head, text, *_table(done.differs)])
-
-
-def _digests(done: Rebuilt) -> str:
-    return f"{done.digest[:_HASH]}…, recorded {str(done.version.tag('model_digest'))[:_HASH]}…"
 
 
 def _predictions(done: Rebuilt) -> str:
@@ -346,20 +317,18 @@ def _predictions(done: Rebuilt) -> str:
 def _table(differs: Sequence[Difference]) -> list[str]:
     if not differs:
         return []
-    rows = [_row(one) for one in differs[:_MOST_LINES]]
+    rows = [
+        {
+            "stage": one.stage,
+            "differs": one.kind,
+            "what": one.name,
+            "recorded": _cell(one.recorded),
+            "rebuilt": _cell(one.rebuilt),
+        }
+        for one in differs[:_MOST_LINES]
+    ]
     more = len(differs) - _MOST_LINES
     return ["", aligned(rows), *([f"… and {more} more; --json shows all"] if more > 0 else [])]
-
-
-def _row(one: Difference) -> dict[str, str]:
-    values = _cell(one.recorded), _cell(one.rebuilt)
-    return {
-        "stage": one.stage,
-        "differs": one.kind,
-        "what": one.name,
-        "recorded": values[0],
-        "rebuilt": values[1],
-    }
 
 
 def _cell(value: Any) -> str:

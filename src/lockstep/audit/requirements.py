@@ -1,7 +1,7 @@
-"""The packages that an artifact needs, and all that these need in turn, as its version's requirements.lock has them.
+"""The packages that an artifact needs, with their dependencies, by its version's requirements.lock.
 
-What needs what is told by the lock's notes (``# via``), not by what is installed here: that may be another environment
-by now. The notes cover every extra that the lock resolved.
+The dependencies come from the lock's notes (``# via``), not from what is installed here, which may
+be another environment by now. The notes cover every extra that the lock resolved.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _VIA = re.compile(r"\s+#\s+(?:via\s+)?([A-Za-z0-9][\w.-]*)")
 
 @dataclass
 class Locked:
-    """One package of a lock: its pins (several where they depend on the platform), and who needs it."""
+    """One package of a lock: its pins, several if they depend on the platform, and who needs it."""
 
     pins: list[str] = field(default_factory=list)
     needed_by: set[str] = field(default_factory=set)
 
 
 def closed(wanted: Sequence[str], lock: str) -> list[str]:
-    """Return pins of the wanted packages and of all that they need, by name, with the lock's markers.
+    """Return the pins of the wanted packages and all they need, by name, with the lock's markers.
 
-    Nothing where the lock has not just these versions of the wanted ones, or does not note what needs what.
+    Empty where the lock has other versions of the wanted ones, or no notes of dependencies.
     """
     packages, asked = read_lock(lock), [_name(line.partition("==")[0]) for line in wanted]
     if not all(name in packages for name in asked) or not any(
@@ -66,7 +66,7 @@ def read_lock(lock: str) -> dict[str, Locked]:
 
 
 def recorded_lock(root: Path, version: Version, folder: Path) -> str | None:
-    """Return the lock that a version was made with, known by its digest: from its run's folder, here, or its commit."""
+    """Return the lock with the version's digest: from its run's folder, here, or its commit."""
     closure = folder / LINEAGE / CLOSURE
     if not closure.is_file():
         return None

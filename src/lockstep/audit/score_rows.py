@@ -1,4 +1,4 @@
-"""Score a table with a model file, run by path with another environment's Python and another commit's package.
+"""Score a table with a model file, with another environment's Python and another commit's package.
 
     python -P score_rows.py model.joblib rows.parquet scores.npy
 
