@@ -1,7 +1,7 @@
-"""The API with all that is on, beside `mlflow models serve` with the same model and beside an empty route.
+"""The API beside `mlflow models serve` with the same model, and beside an empty route.
 
-Closed-loop clients over loopback: each sends its next request when the last was answered. One run measures all three on
-the same machine; `make bench-serve`.
+Closed-loop clients over loopback send their next request when the last is answered. One run
+measures all three on one machine: `make bench-serve`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-GOALS = "single row at least 20 times mlflow; p50 <= 1 ms; 8 clients p99 <= 12 ms; 1,000 rows at least 2.5 times"
+GOALS = (
+    "single row at least 20 times mlflow; p50 <= 1 ms; 8 clients p99 <= 12 ms; "
+    "1,000 rows at least 2.5 times"
+)
 MLFLOW = "mlflow models serve"
 CASES = ((1, 1), (1, 8), (1000, 1))
-"""Records a request, and clients."""
+"""Records a request, and number of clients."""
 WARM_UP = 0.25
 Case = tuple[str, int, int]
 
@@ -76,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def request_rows(schema: Any, count: int) -> list[dict[str, Any]]:
-    """Return records that fit: golden rows whose codes and values are all known."""
+    """Return valid records: golden rows whose codes and values are all known."""
     from lockstep.data.records import check_record
     from lockstep.errors import DataError
     from lockstep.models.golden_rows import golden_rows
@@ -101,7 +104,7 @@ def request_rows(schema: Any, count: int) -> list[dict[str, Any]]:
 
 
 def split(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return rows in the form that MLflow's server reads fastest."""
+    """Return rows in the format that MLflow's server reads fastest."""
     data = [[float(v) if isinstance(v, int) else v for v in row.values()] for row in rows]
     return {"dataframe_split": {"columns": list(rows[0]), "data": data}}
 
@@ -128,14 +131,14 @@ def process(command: list[str], ready: Callable[[], bool], **variables: str) -> 
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
 
 
-def answers(port: int, path: str) -> Callable[[], bool]:
-    """Return what tells whether a path is answered with 200."""
+def responds(port: int, path: str) -> Callable[[], bool]:
+    """Return a function that tells whether a path answers 200."""
 
     def ready() -> bool:
         try:
@@ -149,9 +152,9 @@ def answers(port: int, path: str) -> Callable[[], bool]:
 
 @contextmanager
 def own_server(problem: str, model: Path, folder: Path) -> Iterator[int]:
-    """The API as `make serve` starts it: validation, prediction log, request log to a file, metrics."""
+    """Run the API as `make serve` does, with prediction log, request log and metrics."""
     port = free_port()
-    told = {
+    variables = {
         "PROBLEM": problem,
         "MODEL_PATH": str(model),
         "PORT": str(port),
@@ -162,9 +165,8 @@ def own_server(problem: str, model: Path, folder: Path) -> Iterator[int]:
         "MLFLOW_MODEL_NAME": "",
         "MODEL_URI": "",
     }
-    with process(
-        [sys.executable, "-m", "lockstep.serving"], answers(port, "/health/ready"), **told
-    ):
+    command = [sys.executable, "-m", "lockstep.serving"]
+    with process(command, responds(port, "/health/ready"), **variables):
         yield port
 
 
@@ -173,13 +175,13 @@ def empty_server(problem: str) -> Iterator[int]:
     """Run the empty route in a process of its own."""
     port = free_port()
     command = [sys.executable, __file__, "--problem", problem, "--empty-route", str(port)]
-    with process(command, answers(port, "/health")):
+    with process(command, responds(port, "/health")):
         yield port
 
 
 @contextmanager
 def mlflow_server(model: Path, folder: Path, schema: Any) -> Iterator[int]:
-    """`mlflow models serve` with the artifact that a registration would write, and one worker."""
+    """Run `mlflow models serve`, one worker, with the artifact that a registration would write."""
     import joblib
     from mlflow.models import Model
 
@@ -191,24 +193,14 @@ def mlflow_server(model: Path, folder: Path, schema: Any) -> Iterator[int]:
         str(artifact), mlflow_model=Model()
     )
     port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "models",
-        "serve",
-        "--model-uri",
-        str(artifact),
-        "--port",
-        str(port),
-    ]
-    command += ["--env-manager", "local", "--host", "127.0.0.1", "--workers", "1"]
-    with process(command, answers(port, "/ping"), MLFLOW_DISABLE_TELEMETRY="true"):
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(artifact)]
+    command += f"--port {port} --env-manager local --host 127.0.0.1 --workers 1".split()
+    with process(command, responds(port, "/ping"), MLFLOW_DISABLE_TELEMETRY="true"):
         yield port
 
 
 def serve_empty(problem: str, port: int) -> int:
-    """A FastAPI route with the same request model that answers nothing."""
+    """Serve a FastAPI route with the same request model and an empty answer."""
     import uvicorn
     from fastapi import FastAPI
     from pydantic import Field, create_model
@@ -218,11 +210,8 @@ def serve_empty(problem: str, port: int) -> int:
     fields: dict[str, Any] = {}
     for column in load_schema(problem).features:
         kind: Any = float if column.holds_numbers else str
-        bounds = (
-            {}
-            if column.codes or not column.holds_numbers
-            else {"ge": column.low, "le": column.high}
-        )
+        is_range = column.holds_numbers and not column.codes
+        bounds = {"ge": column.low, "le": column.high} if is_range else {}
         fields[column.name] = (kind | None if column.missing else kind, Field(..., **bounds))
     record = create_model("Record", **fields)
     app = FastAPI()
@@ -243,17 +232,15 @@ def serve_empty(problem: str, port: int) -> int:
 
 
 def check_equal(ours: int, theirs: int, records: list[dict[str, Any]]) -> None:
-    """Stop unless both servers answer the same probabilities."""
-    found = [
-        one.get("probability", one.get("prediction"))
-        for one in posted(ours, "/predict", records)["predictions"]
-    ]
+    """Stop unless both servers answer with the same probabilities."""
+    predictions = posted(ours, "/predict", records)["predictions"]
+    found = [one.get("probability", one.get("prediction")) for one in predictions]
     other = np.asarray(posted(theirs, "/invocations", split(records))["predictions"], dtype=float)
-    told = other[:, 1] if other.ndim == 2 else other
-    apart = float(np.abs(np.asarray(found) - told).max())
-    if apart > 1e-7:
-        raise SystemExit(f"the servers answer differently, by up to {apart:g}: nothing to compare")
-    print(f"both servers answer alike: {len(found)} probabilities apart by at most {apart:.2g}")
+    expected = other[:, 1] if other.ndim == 2 else other
+    gap = float(np.abs(np.asarray(found) - expected).max())
+    if gap > 1e-7:
+        raise SystemExit(f"the servers' answers differ by up to {gap:g}: nothing to compare")
+    print(f"both servers answer alike: {len(found)} probabilities differ by at most {gap:.2g}")
 
 
 def posted(port: int, path: str, content: Any) -> Any:
@@ -270,8 +257,8 @@ def posted(port: int, path: str, content: Any) -> Any:
 def request_bytes(path: str, content: Any) -> bytes:
     """Return a whole request, ready to send."""
     body = json.dumps(content, separators=(",", ":")).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 class Client:
@@ -292,7 +279,7 @@ class Client:
         self.next += 1
 
     def receive(self) -> None:
-        """Take what has come; where the answer is whole, send the next request."""
+        """Take what has arrived; after a whole answer send the next request."""
         self.got += self.socket.recv(1 << 20)
         if not self.wanted and (end := self.got.find(b"\r\n\r\n")) >= 0:
             head = bytes(self.got[:end]).lower()
@@ -309,7 +296,7 @@ class Client:
 def closed_loop(
     port: int, messages: list[bytes], clients: int, seconds: float, first: int
 ) -> list[float]:
-    """Return the seconds that each request took, of so many clients, after a quarter of a second to warm up."""
+    """Return each request's seconds, after a quarter of a second to warm up."""
     waiting = selectors.DefaultSelector()
     all_ = [Client(port, messages, first + number * 7) for number in range(clients)]
     for client in all_:
@@ -331,7 +318,7 @@ def closed_loop(
 def measured(
     sides: dict[str, Any], records: list[dict[str, Any]], seconds: float
 ) -> dict[Case, list[float]]:
-    """Measure every side in every way; the sides take turns of a second, so that slow seconds meet them all."""
+    """Measure every side in every case, in turns of a second, so slow seconds hit all alike."""
     found: dict[Case, list[float]] = {}
     for rows, clients in CASES:
         parts = [records[i : i + rows] for i in range(0, min(len(records), 200 * rows), rows)]
@@ -347,7 +334,7 @@ def measured(
 
 
 def report(found: dict[Case, list[float]], seconds: float) -> None:
-    """Print what was measured, and the ratios that count."""
+    """Print the measurements and the ratios to the goals."""
     print(f"{'':44}  requests/s    rows/s   p50 ms   p99 ms")
     speeds = {case: len(times) / round(seconds) for case, times in found.items()}
     for (name, rows, clients), speed in speeds.items():

@@ -1,7 +1,8 @@
-"""A long run under load while versions are promoted and rolled back: no failure, no mixed answer, flat memory.
+"""A long run under load while versions are promoted and rolled back.
 
-Works in a copy of a workspace's registry: `python benchmarks/soak.py --model-name NAME` needs two versions there whose
-models differ. Every answer's version, threshold and probability must belong together.
+No request may fail, no answer may mix versions, and memory must stay flat. It works in a copy of a
+workspace's registry: `python benchmarks/soak.py --model-name NAME` needs two versions there whose
+models differ. Version, threshold and probability of every answer must belong together.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 class Clients:
-    """Closed loops over connections that stay open; what was answered is counted by what belongs together."""
+    """Closed loops over open connections; answers are counted by what belongs together."""
 
     def __init__(self, port: int, bodies: list[bytes], count: int) -> None:
         self.port, self.bodies = port, bodies
@@ -88,15 +89,10 @@ class Clients:
         except (OSError, http.client.HTTPException) as error:
             self.errors.append(repr(error))
 
-    def note(self, number: int, status: int, told: dict[str, Any]) -> None:
+    def note(self, number: int, status: int, answer: dict[str, Any]) -> None:
         """Count an answer."""
-        key = (
-            number,
-            told.get("version"),
-            told.get("threshold"),
-            told.get("probability"),
-            told.get("model_digest"),
-        )
+        names = ("version", "threshold", "probability", "model_digest")
+        key = (number, *(answer.get(name) for name in names))
         with self.lock:
             self.done += 1
             self.statuses[status] = self.statuses.get(status, 0) + 1
@@ -104,7 +100,7 @@ class Clients:
 
 
 def soak(root: Path, options: argparse.Namespace) -> int:
-    """Serve, ask and move versions; return 1 where a request failed, answers were mixed, or memory grew."""
+    """Serve, ask and move versions; return 1 if a request failed, answers mixed or memory grew."""
     from lockstep.config.settings import load_settings
     from lockstep.problems.schema import load_schema
     from lockstep.registry.lifecycle.moves import promote, rollback
@@ -118,10 +114,15 @@ def soak(root: Path, options: argparse.Namespace) -> int:
     promote(client, options.model_name, first)
     bodies = [json.dumps(row).encode() for row in request_rows(load_schema(options.problem), 20)]
     port = free_port()
-    told = {"PORT": str(port), "PROBLEM": options.problem, "MLFLOW_MODEL_NAME": options.model_name,
-            "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db", "SERVING_LOG": "requests.jsonl"}  # fmt: skip
+    variables = {
+        "PORT": str(port),
+        "PROBLEM": options.problem,
+        "MLFLOW_MODEL_NAME": options.model_name,
+        "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db",
+        "SERVING_LOG": "requests.jsonl",
+    }
     command = [sys.executable, "-m", "lockstep.serving"]
-    with subprocess.Popen(command, cwd=root, env={**os.environ, **told}) as server:
+    with subprocess.Popen(command, cwd=root, env={**os.environ, **variables}) as server:
         try:
             wait_ready(port, server)
             process = psutil.Process(server.pid)
@@ -161,23 +162,22 @@ def wait_ready(port: int, server: subprocess.Popen[bytes]) -> None:
 
 
 def wait_for(clients: Clients, count: int) -> None:
-    """Wait until so many requests were answered."""
+    """Wait until ``count`` requests are answered."""
     while clients.done < count and not clients.errors:
         time.sleep(0.05)
 
 
 def report(clients: Clients, sizes: list[int], code: int) -> int:
-    """Print what happened and judge it."""
+    """Print the results and return the exit code."""
     versions: dict[tuple[int, Any], set[Any]] = {}
     for number, version, *rest in clients.seen:
         versions.setdefault((number, version), set()).add(tuple(rest))
     mixed = [key for key, found in versions.items() if len(found) > 1]
-    settled = sizes[len(sizes) // 3 :]  # the first loads warm caches up
+    settled = sizes[len(sizes) // 3 :]  # the first loads fill caches
     growth = max(settled) / settled[0] - 1
     print(f"{clients.done:,} requests, statuses {clients.statuses}, errors {clients.errors[:3]}")
-    print(
-        f"versions that answered: {sorted({version for _, version in versions})}; mixed answers: {len(mixed)}"
-    )
+    answering = sorted({version for _, version in versions})
+    print(f"versions that answered: {answering}; mixed answers: {len(mixed)}")
     start, then, most = (f"{size / 1e6:.0f} MB" for size in (sizes[0], settled[0], max(settled)))
     print(f"memory: {start}, then {then}, at most {most} ({growth:+.1%})")
     print(f"the server ended with code {code}")
