@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lockstep.decision.policies import Costs, matrix
+from lockstep.decision.policies import Array, Costs, matrix
 from lockstep.decision.score_scale import PROBABILITY, Scale
 from lockstep.errors import DataError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.floating[Any]]
 
 DEFAULT_THRESHOLD = 0.5
 """Evaluates a binary model that records no threshold. Predictions of such a model are refused."""

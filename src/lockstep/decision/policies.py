@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lockstep.config.params import Decision
 from lockstep.errors import ConfigError, unknown
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.floating[Any]]
 
 POLICIES = {
     "binary": ("f1", "fixed", "approval_rate", "cost"),
@@ -22,6 +18,7 @@ POLICIES = {
 }
 """The policies of each task, its default first."""
 
+Array = NDArray[np.floating[Any]]
 Costs = dict[Any, dict[Any, float]]
 """Actual class → predicted class → cost."""
 

@@ -5,18 +5,14 @@ A candidate threshold takes the rows at it and above it, as ``DecisionRule.apply
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lockstep.config.params import Decision
-from lockstep.decision.policies import policy_of
+from lockstep.decision.policies import Array, policy_of
 from lockstep.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.floating[Any]]
 
 DIGITS = 6
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lockstep.evaluation.metrics import Scored, weighted_metrics
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.floating[Any]]
+from lockstep.evaluation.metrics import weighted_metrics
+from lockstep.evaluation.scored_rows import Array, Scored
 
 CHUNK_CELLS = 1_000_000
 """Resamples x rows in memory at once."""

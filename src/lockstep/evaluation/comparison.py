@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from numpy.typing import NDArray
 
 from lockstep.config.params import Compare
 from lockstep.errors import DataError
 from lockstep.evaluation.bootstrap import interval, resampled
 from lockstep.evaluation.metrics import Scored, better, evaluate
 from lockstep.features.matrix_columns import DECISION, GROUP, ROW, SCORE, TARGET, TRUTH
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 SHOWN = (
     "average_precision", "f1", "macro_f1", "macro_roc_auc", "balanced_accuracy", "log_loss", "rmse",

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lockstep.evaluation.plot_data import confusions, thinned
 from lockstep.evaluation.scored_rows import Scored
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 CALIBRATION_GROUPS = 15
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lockstep.evaluation.intervals import Interval, coverage_of, groups
-from lockstep.evaluation.scored_rows import Scored
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from lockstep.evaluation.scored_rows import Array
+from lockstep.evaluation.scored_rows import Array, Scored
 
 DOTS = 500
 """Most rows that are drawn one by one."""

@@ -9,18 +9,13 @@ tags can hold it.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lockstep.errors import ArtifactError, DataError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from lockstep.evaluation.scored_rows import Scored
-
-    Array = NDArray[np.floating[Any]]
+from lockstep.evaluation.scored_rows import Array, Scored
 
 COVERAGE = 0.9
 """The share of rows an interval holds by default."""

@@ -6,8 +6,6 @@ come from the same lines. Weights are whole numbers, so their sums are exact.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from lockstep.errors import ConfigError, DataError, unknown
@@ -15,10 +13,7 @@ from lockstep.evaluation import metrics_binary, metrics_multiclass, metrics_regr
 from lockstep.evaluation.metrics_binary import BINARY
 from lockstep.evaluation.metrics_multiclass import MULTICLASS
 from lockstep.evaluation.metrics_regression import REGRESSION
-from lockstep.evaluation.scored_rows import Scored
-
-if TYPE_CHECKING:
-    from lockstep.evaluation.scored_rows import Weighted
+from lockstep.evaluation.scored_rows import Scored, Weighted
 
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "calibration_error", "rmse", "mae"})
 SCORE_DECIMALS = 8

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from lockstep.evaluation.scored_rows import Scored, ratio
-
-if TYPE_CHECKING:
-    from lockstep.evaluation.scored_rows import Array, Weighted
+from lockstep.evaluation.scored_rows import Array, Scored, Weighted, ratio
 
 BINARY = (
     "roc_auc",

@@ -7,17 +7,13 @@ a mean leaves out a class that neither occurs nor is decided among the weighted 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lockstep.evaluation.metrics_binary import CALIBRATION_BINS
-from lockstep.evaluation.scored_rows import Scored, ratio
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from lockstep.evaluation.scored_rows import Array, Weighted
+from lockstep.evaluation.scored_rows import Array, Scored, Weighted, ratio
 
 MULTICLASS = (
     "accuracy",

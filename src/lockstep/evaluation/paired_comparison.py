@@ -9,20 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lockstep.errors import DataError
 from lockstep.evaluation.bootstrap import group_weights, interval
 from lockstep.evaluation.metrics import LOWER_IS_BETTER, check_metric, weighted_metrics
 from lockstep.evaluation.metrics_multiclass import areas
-from lockstep.evaluation.scored_rows import Scored
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.floating[Any]]
+from lockstep.evaluation.scored_rows import Array, Scored
 
 LEVEL = 0.95
 """Level of the two-sided interval; each end is that of a one-sided 97.5 % interval."""

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lockstep.decision.decision_rule import DecisionRule
+from lockstep.decision.policies import Array
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.floating[Any]]
-    Weighted = Callable[[Array], dict[str, Array]]
-    """From weights (rows, resamples) to metrics by name (resamples,)."""
+Weighted = Callable[[Array], dict[str, Array]]
+"""From weights (rows, resamples) to metrics by name (resamples,)."""
 
 
 @dataclass(frozen=True)

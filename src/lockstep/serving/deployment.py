@@ -16,7 +16,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -237,18 +237,12 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
     """Return the address of a server once it is ready."""
     end = time.monotonic() + _START_SECONDS
     while time.monotonic() < end and process.poll() is None:
-        found = re.search(r"at (http://\S+)", log.read_text(encoding="utf-8"))
-        if found and _is_ready(found[1]):
-            return found[1]
+        if found := re.search(r"at (http://\S+)", log.read_text(encoding="utf-8")):
+            with suppress(OSError):
+                ask(f"{found[1]}/health/ready")
+                return found[1]
         time.sleep(0.1)
     raise LockstepError(f"the server did not start: {_last_line(log)}")
-
-
-def _is_ready(address: str) -> bool:
-    try:
-        return bool(ask(f"{address}/health/ready"))
-    except OSError:
-        return False
 
 
 def _last_line(log: Path) -> str:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from lockstep.models.scoring.scorer import Scorer
-    from lockstep.serving.request_parsing import Read
+from lockstep.models.scoring.scorer import Scorer
+from lockstep.serving.request_parsing import Read
 
 
 class _Part(NamedTuple):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lockstep.audit.bundle_checks import MODEL_FOLDER, bundle_sums, listed_sums, version_of
 from lockstep.audit.findings import compared
@@ -29,11 +29,9 @@ from lockstep.registry.publishing.destinations import model_name
 from lockstep.registry.record.registered_models import marks_of, newest_in
 from lockstep.registry.store.names import TAG_PREFIX, NotRegistered
 from lockstep.registry.store.opening import open_registry, open_to_read
+from lockstep.registry.store.versions import Version
 from lockstep.serving.loaded_model import CheckedModel, ServedModel, prepare
 from lockstep.serving.settings import ServingSettings
-
-if TYPE_CHECKING:
-    from lockstep.registry.store.versions import Version
 
 _RUN = re.compile(r"runs:/(?P<run>[0-9A-Za-z]+)(?:/model)?/?")
 _VERSION = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>[1-9][0-9]*)")

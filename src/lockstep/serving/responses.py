@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from lockstep.models.scoring.contributions import reasons, record_at
+from lockstep.models.scoring.contributions import Contributions, reasons, record_at
 from lockstep.models.scoring.fast_scoring import AskedForest
 from lockstep.models.scoring.prediction import OUTCOMES
 from lockstep.serving.loaded_model import ServedModel
-
-if TYPE_CHECKING:
-    from lockstep.models.scoring.contributions import Contributions
-    from lockstep.serving.request_parsing import Read
+from lockstep.serving.request_parsing import Read
 
 
 class Answer(NamedTuple):
