@@ -1,4 +1,4 @@
-"""What the registry's commands share: a parser whose errors are one line, and tables for people."""
+"""What commands share: a parser with one-line errors, tables for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def visible(text: str) -> str:
-    """Return text with line breaks, ANSI escapes and other control characters spelt out, as in ``\\x1b``.
+    """Return text with line breaks, ANSI escapes and other control characters as ``\\x1b``.
 
     Whoever may write to a registry can put them in a tag or a name; printed, they would forge
     lines.
@@ -44,7 +44,7 @@ def check_plain(what: str, text: str) -> None:
 
 
 def _plain(character: str) -> bool:
-    """Tell whether a character only shows; Python takes French's narrow and fixed spaces for unprintable."""
+    """Return whether a character is shown; for Python, French's narrow spaces are unprintable."""
     return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
@@ -52,7 +52,8 @@ def common_options(parser: argparse.ArgumentParser, default: Any = argparse.SUPP
     """Add the options every command of the registry has, before or after a subcommand."""
     parser.add_argument(
         "--tracking-uri", metavar="URI", default=default,
-        help="registry to talk to; before MLFLOW_TRACKING_URI, DAGSHUB_REPO, .env and model_config.yaml",
+        help="registry to talk to; before MLFLOW_TRACKING_URI, DAGSHUB_REPO, .env and"
+        " model_config.yaml",
     )  # fmt: skip
     plain = False if default is None else default
     parser.add_argument(
@@ -61,7 +62,7 @@ def common_options(parser: argparse.ArgumentParser, default: Any = argparse.SUPP
 
 
 def aligned(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as a table with aligned columns; a column that is empty in every row is left out."""
+    """Return rows as a table with aligned columns, without columns that are empty in every row."""
     heads = [h for h in rows[0] if any(row.get(h) not in (None, "") for row in rows)]
     cells = [[h.upper() for h in heads], *([_cell(row.get(h)) for h in heads] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(heads))]
@@ -70,7 +71,7 @@ def aligned(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def listed(facts: Mapping[str, Any]) -> str:
-    """Return facts one a line, values aligned, groups indented below their name; what was never written is left out."""
+    """Return facts one a line, values aligned, groups indented, without empty facts."""
     flat: dict[str, Any] = {}
     for key, value in facts.items():
         inner = value if isinstance(value, dict) else {}

@@ -36,7 +36,7 @@ PARENT_KEY = "lockstep.parent_of"
 def register_models(
     root: Path, problem: str | None = None, models: Sequence[str] | None = None
 ) -> list[Published]:
-    """Publish what the registry lacks of the declared trainings, or of those named; print a line a model.
+    """Publish what the registry lacks of the declared or the named trainings; print a line a model.
 
     Raises RegistryError if the server can't be reached.
     """
@@ -70,8 +70,8 @@ def publish_or_warn(
     except (RegistryError, *StoreError, OSError) as error:
         raise_interrupt(error)
         warn(
-            f"WARNING {outputs.problem} {outputs.type} is trained and kept, but not in the registry:"
-            f" {one_line(error)}; the next `dvc repro` registers it"
+            f"WARNING {outputs.problem} {outputs.type} is trained and kept, but not in the"
+            f" registry: {one_line(error)}; the next `dvc repro` registers it"
         )
         return None
     print(published.line, file=sys.stderr)
@@ -136,7 +136,7 @@ def _is_of_retrain(known: Known, published: Published) -> bool:
 
 
 def _lacks_parent(client: Client, published: list[Published]) -> bool:
-    """Return whether one of these models' runs has no parent: some types trained together get one."""
+    """Return whether a model's run has no parent: some types trained together get one."""
     return any(PARENT_TAG not in client.get_run(one.run_id).data.tags for one in published)
 
 
@@ -155,7 +155,7 @@ def tie_to_parent(
     published: list[Published],
     metric: str | None,
 ) -> str:
-    """Return the id of the parent run of just these models, created and tied to its children if missing.
+    """Return the id of the parent run of just these models, created and tied if missing.
 
     Its key is the set of model digests, so the same models never get two. It holds the comparison
     by ``metric``; None for some of a problem's types, which the compare stage does not compare

@@ -1,4 +1,4 @@
-"""What the train stage does with the registry: it imports MLflow beside the training, then publishes."""
+"""The train stage's use of the registry: import MLflow beside the training, then publish."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def importing_ahead(root: Path) -> Iterator[None]:
 def publish_training(
     root: Path, problem: str, model_type: str, timings: dict[str, float] | None = None
 ) -> Published | None:
-    """Log a training's run and register its model unless the registry has it; None if nothing was done.
+    """Log a training's run and register its model, unless the registry has it; None if neither.
 
     A server that is down, or a full disk of the store, costs a warning only: the next `dvc repro`
     registers the model. Raises ArtifactError or DataError for outputs that are damaged or missing.

@@ -10,7 +10,7 @@ from lockstep.registry.artifact.mlflow_leftovers import added_on_loading
 
 SKOPS, GOLDEN, SCHEMA, CARD = "model.skops", "golden.json", "schema.yaml", "model_card.json"
 SUMS = "sums.json"
-"""The SHA-256 of every other file of the folder, by path; its own digest is a tag of the version."""
+"""The SHA-256 of every other file by path; its own digest is a tag of the version."""
 ROWS_FILE = "seen_groups.npz"
 """The training rows."""
 SHIPPED_CODE = Path("code") / "lockstep" / "features" / ENCODER_SOURCE.name
@@ -24,7 +24,7 @@ def files_below(folder: Path) -> dict[str, Path]:
 
 
 def sums_of(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of a model folder, except of SUMS and of what loading adds."""
+    """Return the SHA-256 of a model folder's files, without SUMS and what loading adds."""
     left_out = {SUMS, *added_on_loading(folder)}
     files = files_below(folder)
     return {name: sha256_file(files[name]) for name in files if name not in left_out}

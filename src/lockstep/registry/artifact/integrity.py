@@ -72,7 +72,7 @@ def model_file(folder: Path) -> Path:
 
 
 def check_digest(version: Version, folder: Path) -> str:
-    """Compare the model and the code shipped with it with the version's digest; return the digest."""
+    """Compare the model and its shipped code with the version's digest; return the digest."""
     recorded = recorded_digest(version)
     found = digest_of(model_file(folder).read_bytes(), folder / SHIPPED_CODE)
     if found != recorded:
@@ -127,7 +127,7 @@ def check_golden_file(version: Version, folder: Path) -> tuple[Schema, pd.DataFr
 
 
 def load_checked(version: Version, folder: Path) -> tuple[Any, Schema, pd.DataFrame]:
-    """Check digest, types, schema and golden rows; return the loaded pipeline, schema, golden rows."""
+    """Check digest, types, schema, golden rows; return pipeline, schema, golden rows."""
     with explained(version):
         file, digest = model_file(folder), recorded_digest(version)
     pipeline = read_artifact(file, digest, folder / SHIPPED_CODE)
@@ -138,7 +138,7 @@ def load_checked(version: Version, folder: Path) -> tuple[Any, Schema, pd.DataFr
 
 
 def check_training_rows(version: Version, folder: Path) -> TrainingRows:
-    """Return the groups that a version was fitted or tuned on, compared with the digest in its tag."""
+    """Return the groups that a version was fitted or tuned on, compared with its tag."""
     try:
         return read_training_rows(folder, version.tags.get(ROWS_TAG, "none"))
     except DataError as error:

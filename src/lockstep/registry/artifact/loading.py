@@ -1,4 +1,4 @@
-"""From a name in the registry to a checked model: digest, allowed types, golden rows, and only then use.
+"""From a name in the registry to a model whose digest, types and golden rows were checked.
 
 Nothing that an artifact ships is imported or unpickled. Downloads are cached below .lockstep/cache
 by digest and verified at each use. A refused artifact is noted there as suspect, so that
@@ -104,7 +104,7 @@ def open_version(located: Located) -> Model:
 
 
 def open_folder(located: Located) -> Model:
-    """Load an artifact from a folder of the user's with the same checks; a refused one stays there."""
+    """Load an artifact from a user's folder with the same checks; a refused one stays there."""
     version = located.version
     pipeline, schema, _ = load_checked(version, located.folder)
     interval = version.tag("interval")
@@ -124,7 +124,7 @@ def open_folder(located: Located) -> Model:
 
 
 def golden_of(located: Located) -> tuple[Schema, Any, list[Any]]:
-    """Return the schema, the golden rows and their outputs of an artifact; ArtifactError if damaged."""
+    """Return an artifact's schema, golden rows and their outputs; ArtifactError if damaged."""
     with explained(located.version):
         return check_golden_file(located.version, located.folder)
 
@@ -158,7 +158,7 @@ def costs_of(version: Version) -> dict[str, dict[str, float]] | None:
 
 
 def suspect_damage(client: Client, version: Version, root: Path) -> str:
-    """Return what is wrong in the registry with an artifact that this workspace refused; empty if nothing is.
+    """Return what is wrong in the registry with an artifact that this workspace refused.
 
     It downloads the artifact. Golden outputs are not compared: they may differ with other package
     versions.

@@ -1,4 +1,4 @@
-"""Files that MLflow and Python write into a model folder when they load it: no part of it, no damage.
+"""Files that MLflow and Python add to a model folder when they load it: no part of it, no damage.
 
 MLflow's own loaders open a model of a local store in place. They note which version was asked for,
 and Python caches the shipped code compiled beside it. This project reads and runs neither.

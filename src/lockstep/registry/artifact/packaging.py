@@ -36,12 +36,10 @@ if TYPE_CHECKING:
 
 _ALWAYS = ("mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy")
 _BOOSTERS = {"xgboost": ("xgboost-cpu", "xgboost"), "lightgbm": ("lightgbm",)}
-_PACKAGE_CODE = '''"""The part of the package that models need, beside the rest of it where that is installed."""
-
-from pkgutil import extend_path
-
-__path__ = extend_path(__path__, __name__)
-'''
+_PACKAGE_CODE = (
+    '"""The part of the package that models need, beside the rest of it where that is installed."""'
+    "\n\nfrom pkgutil import extend_path\n\n__path__ = extend_path(__path__, __name__)\n"
+)
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def _copy(layout: ProblemLayout, model_type: str, facts: dict[str, Any], folder:
 
 
 def _put_all(copy: Path, folder: Path) -> Path:
-    """Move a copy, its card and its schema to its digest's name, read-only; return the model's path.
+    """Link a copy, its card and its schema by its digest, read-only; return the model's path.
 
     If another card has the name (the same model with another threshold, or an earlier retrain), the
     card's own digest is appended.

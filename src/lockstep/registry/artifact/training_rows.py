@@ -1,4 +1,4 @@
-"""The rows that a version was fitted or tuned on, as a compact set of hashed groups in its artifact.
+"""The rows that a version was fitted or tuned on, as a compact set of hashed groups.
 
 A row is identified by its group. Without a group column, or if that only numbers the rows, it is
 identified by its content, so that it is the same row in another workspace and in another order.
@@ -43,7 +43,8 @@ MOST_BYTES = 64 * 2**20
 _DROPPED_BITS = 24
 """Of each hash: 40 bits tell millions of groups apart and take half the room."""
 _UNREADABLE = (
-    ValueError, KeyError, TypeError, OSError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
+    ValueError, KeyError, TypeError, OSError, EOFError, RuntimeError, MemoryError,
+    zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 """What NumPy and zipfile raise for damaged bytes."""
 _NOT_CONTENT = ("id", "group", "part", "truth")
@@ -149,7 +150,7 @@ def read_training_rows(folder: Path, digest: str) -> TrainingRows:
 
 
 def rows_of_training(root: Path, problem: str, lineage: Lineage) -> TrainingRows | None:
-    """Return the rows of a training of this workspace; None if its tidy table or matrices are missing.
+    """Return the rows of a training of this workspace; None if its tables are missing.
 
     They are cached by the digest of the data, as all types of a problem use the same.
     """
@@ -193,7 +194,8 @@ def _rows_in(layout: ProblemLayout, schema: Schema) -> TrainingRows:
     keys = row_keys(_identifying(layout, schema), schema)
     if len(rows) and not 0 <= rows.min() <= rows.max() < len(keys.keys):
         raise DataError(
-            f"{layout.features} was made of another table; run `dvc repro features@{layout.problem}`"
+            f"{layout.features} was made of another table; run"
+            f" `dvc repro features@{layout.problem}`"
         )
     return TrainingRows(np.unique(keys.keys[rows]), keys.identity)
 

@@ -71,7 +71,7 @@ def transition(
     action: str = "transition",
     gate: Gate | None = None,
 ) -> Move:
-    """Put a version into a stage, if it is not there; a refusal by ``gate`` is recorded and raised."""
+    """Put a version into a stage; a refusal by ``gate`` is recorded and raised."""
     check_stage(stage)
     number = check_version(version)
     with open_journal(client, name, who) as journal:
@@ -238,7 +238,8 @@ def _of_run(model: Model, run_id: str) -> int:
     found = [v.version for v in model.versions if v.run_id == run_id]
     if not found:
         raise RegistryError(
-            f"{model.name} has no version of run '{shortened(run_id)}'; list-versions shows the runs"
+            f"{model.name} has no version of run '{shortened(run_id)}'; list-versions shows the"
+            " runs"
         )
     return found[-1]
 

@@ -1,4 +1,4 @@
-"""Delete the files of old Archived versions, on record; the versions, their tags and their lineage stay.
+"""Delete the files of old Archived versions, on record; versions, tags and lineage stay.
 
 Files stay if anything refers to them: an alias, a stage other than Archived, a possible rollback,
 another version with the same files, or a run that names the version's run as its parent.
@@ -88,7 +88,7 @@ def prune(
 
 
 def choose(client: Client, model: Model, keep: int, older_than: float) -> list[Choice]:
-    """Return every Archived version that has its files, the newest first, with the reason to keep them."""
+    """Return every Archived version with files, the newest first, with the reason to keep them."""
     archived = [v for v in model.in_stage("Archived")[::-1] if v.pruned is None]
     before = time.time() - older_than * _DAY
     young = {v.version for v in archived if older_than and archived_at(model.record, v) > before}
@@ -132,7 +132,7 @@ def references(client: Client, model: Model) -> dict[int, str]:
 
 
 def own_files(version: Version) -> str:
-    """Return why a version's files may be more than its model; empty if they are the model alone."""
+    """Return why a version's files may be more than its model; empty if they are not."""
     if version.tag("model_digest") is None:
         return "not registered by this project"
     return (
@@ -158,7 +158,7 @@ def archived_at(record: Record, version: Version) -> float:
 
 
 def _delete(journal: Journal, choices: list[Choice]) -> Event:
-    """Delete the files of some versions, on record; stop if one came into use since it was chosen."""
+    """Delete the files of some versions, on record; RegistryError if one came into use since."""
     needed = references(journal.client, journal.model)
     for number in (c.version.version for c in choices):
         if number in needed or journal.model.version(number).stage != "Archived":

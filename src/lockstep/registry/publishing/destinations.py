@@ -14,7 +14,7 @@ _EXPERIMENT_VARIABLES = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
 
 
 def model_name(settings: Settings, problem: str, model_type: str) -> str:
-    """Return the registered model's name: the configured or the problem's base, and mostly the type."""
+    """Return the registered model's name: the configured or the problem's, mostly with the type."""
     return registered_name(problem, model_type, settings.registered_model_name)
 
 

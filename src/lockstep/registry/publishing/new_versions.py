@@ -71,12 +71,7 @@ def publish_new(
 
 
 def _register_if_allowed(
-    client: Client,
-    settings: Settings,
-    name: str,
-    outputs: Outputs,
-    logged: Logged,
-    decide: Decide,
+    client: Client, settings: Settings, name: str, outputs: Outputs, logged: Logged, decide: Decide
 ) -> Published:
     """Register a model if the policy allows it; decide again as long as others come meanwhile."""
     for _ in range(_ROUNDS):
@@ -94,11 +89,7 @@ def _register_if_allowed(
 
 
 def publish_anew(
-    client: Client,
-    settings: Settings,
-    outputs: Outputs,
-    experiment: str,
-    tags: Mapping[str, str],
+    client: Client, settings: Settings, outputs: Outputs, experiment: str, tags: Mapping[str, str]
 ) -> Published:
     """Log a model's run in an experiment and make a version, whether or not the registry has one.
 

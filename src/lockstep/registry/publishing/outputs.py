@@ -71,9 +71,10 @@ class Outputs:
         """Load the pipeline from joblib; ArtifactError if the file is not the one in its card."""
         path = self.layout.model(self.type)
         if sha256_file(path) != self.card["file_sha256"]:
+            card = self.layout.model_card(self.type).name
             raise ArtifactError(
-                f"{path} is not the file its card {self.layout.model_card(self.type).name} describes; "
-                "run `dvc checkout` or `dvc repro` to have both again"
+                f"{path} is not the file its card {card} describes; run `dvc checkout` or"
+                " `dvc repro` to have both again"
             )
         return joblib.load(path)
 

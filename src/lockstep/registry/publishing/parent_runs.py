@@ -30,7 +30,7 @@ def log_parent(
     children: Sequence[str],
     metric: str | None,
 ) -> str:
-    """Log a parent run with the comparison by ``metric`` (None: without), tie its children, return its id."""
+    """Log a parent run with the comparison by ``metric`` (None: without); return its id."""
     layout = outputs[0].layout
     known = metric is not None and layout.champion.is_file()
     champion = read_json(layout.champion).get("type") if known else None
@@ -60,7 +60,7 @@ def parent_record(
     params: Mapping[str, Any],
     champion: str,
 ) -> Record:
-    """Return what a parent run logs: every model's metrics and digest under its type, the champion."""
+    """Return what a parent run logs: the champion, and each model's metrics and digest."""
     named = {"champion": champion} if champion else {}
     digests = {f"{one.type}.model_digest": one.digest for one in outputs}
     return Record(

@@ -48,14 +48,14 @@ class Published:
 
 @dataclass(frozen=True)
 class Decision:
-    """Why a trained model gets no version (empty: it may), and the versions it was compared with."""
+    """Why a model gets no version (empty: it may), and the versions it was compared with."""
 
     refused: str
     among: frozenset[int]
 
 
 Decide = Callable[[Client, str, "Outputs", str, Mapping[str, Gates]], Decision]
-"""Decides about a trained model: given the client, the model's name, its outputs, its run and the gates."""
+"""Decides about a trained model by the client, its name, outputs, run id, and the gates."""
 
 
 class OthersCame(RegistryError):

@@ -22,7 +22,8 @@ _OF_CLASS = ("precision", "recall", "f1", "roc_auc")
 _UNNAMEABLE = re.compile(r"[^\w .\-]|^[. ]+|[. ]+$")
 """Parts of a label that MLflow allows in no metric's name."""
 _CARD_PARAMS = (
-    "seed", "score_scale", "positive_weight", "calibration", "monotone", "best_iteration", "threshold", "decision"
+    "seed", "score_scale", "positive_weight", "calibration", "monotone", "best_iteration",
+    "threshold", "decision",
 )  # fmt: skip
 _SHORT = {"val_auc": "roc_auc", "val_ks": "ks"}
 """Short names of validation metrics that many look for."""

@@ -82,7 +82,7 @@ def log_run(
 
 @contextmanager
 def _hurried_on_failure(patience: ExitStack) -> Iterator[None]:
-    """After an error, allow only a moment to mark the run FAILED: a hanging server has had its time.
+    """After an error, wait only a moment for marking the run FAILED, as the server may hang.
 
     ``find_run`` marks a run that stays open at the next publishing.
     """

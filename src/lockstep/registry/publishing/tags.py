@@ -59,7 +59,7 @@ def version_tags(outputs: Outputs) -> dict[str, str]:
 
 
 def class_tags(card: dict[str, Any]) -> dict[str, str]:
-    """Return the classes of a multiclass model and the costs by which it decides, if any, as JSON."""
+    """Return the classes of a multiclass model, and the costs by which it decides, as JSON."""
     costs = costs_in(card)
     content = {"classes": card["classes"], **({"costs": costs} if costs else {})}
     return {

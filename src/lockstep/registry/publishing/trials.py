@@ -91,7 +91,7 @@ class SearchLog:
 
 
 def open_search(root: Path, problem: str, model_type: str, study: str) -> SearchLog | None:
-    """Return the log of a study with its parent run; None if publishing is off or the server fails."""
+    """Return the log of a study, with its parent run; None without publishing or server."""
     settings = load_settings(root)
     if not settings.publish:
         return None

@@ -1,4 +1,4 @@
-"""The record of a registered model: numbered events, chained by digest, and the stages that follow from them.
+"""The record of a registered model: numbered events, chained by digest, and the stages they give.
 
 An event is a tag of the registered model, written once before its move and never changed; a second
 tag says how it ended. Each event carries the digest of the one before and its end, so a removed or
@@ -55,7 +55,7 @@ class Who:
 
 @dataclass(frozen=True)
 class End:
-    """How an event ended: ``done``, ``refused``, or ``dropped`` after a crash that left nothing to finish."""
+    """How an event ended: ``done``, ``refused``, or ``dropped`` after a crash."""
 
     outcome: str
     time: str
@@ -107,7 +107,7 @@ class Record:
     highest: int = 0
     """The highest number seen, also of an event that is unreadable or missing."""
     head: int = 0
-    """The number of the event that the head names; one behind if a crash came before it was written."""
+    """The number of the event that the head names; after a crash it may be one behind."""
 
     @property
     def headless(self) -> Event | None:
@@ -127,7 +127,7 @@ class Record:
 
     @property
     def accepted(self) -> int:
-        """The number of the last event that accepted the record; open events before it stay open."""
+        """The number of the last event that accepted the record; open events before it stay."""
         numbers = (event.number for event in self.events if event.action == "accept" and event.done)
         return max(numbers, default=0)
 
@@ -183,7 +183,7 @@ def turns(record: Record, stage: str) -> list[Turn]:
 
 
 def to_undo(record: Record, stage: str) -> Turn | None:
-    """Return the last change of a stage that was not undone and undoes none; None if there is none."""
+    """Return the last change of a stage that was not undone and undoes none, if any."""
     undone = {event.undoes for event in record.events if event.done and event.undoes is not None}
     left = [
         t for t in turns(record, stage) if t.event.undoes is None and t.event.number not in undone

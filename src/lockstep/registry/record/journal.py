@@ -79,7 +79,7 @@ class Journal:
             self.model = settle(self.client, self.model)
 
     def settle(self) -> None:
-        """Read the model again, with new versions, and bring aliases and MLflow's stages in line."""
+        """Read the model again and bring tags, aliases and MLflow's stages in line."""
         self.model = get_model(self.client, self.name)
         self.apply([])
 
@@ -119,7 +119,7 @@ def default_who() -> Who:
 
 
 def now() -> str:
-    """Return the time in UTC to the millisecond, for people: events are ordered by their numbers."""
+    """Return the time in UTC to the millisecond, for people: numbers order the events."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -123,7 +123,7 @@ def all_locks(client: Client) -> list[Lock]:
 
 
 def break_lock(client: Client, lock: Lock) -> bool:
-    """Remove a lock whose owner is gone, unless it changed meanwhile; return whether it was removed.
+    """Remove a lock whose owner is gone, unless it changed since; return whether it was removed.
 
     Only one process may break a lock: it sets a mark first. The mark is a lock like any other, so
     the mark of a process that died meanwhile is broken in the same way.
@@ -220,7 +220,7 @@ def _delete_own(client: Client, name: str, token: str) -> None:
 
 
 def _release(client: Client, name: str, token: str, failing: bool) -> None:
-    """Remove the lock; if the store fails now, warn that the move is done, unless it failed anyway."""
+    """Remove the lock; if the store fails now, warn that the move is done (unless it failed)."""
     try:
         _delete_own(client, name, token)
     except RegistryError as error:

@@ -12,13 +12,13 @@ from lockstep.registry.store.versions import Version
 
 
 def aliases_of(model: Model) -> dict[str, int]:
-    """Return the aliases that follow from the stages: ``production``, and ``staging``, the newest."""
+    """Return the aliases that follow from the stages; ``staging`` is the newest there."""
     pointed = {"production": model.in_stage("Production"), "staging": model.in_stage("Staging")}
     return {alias: versions[-1].version for alias, versions in pointed.items() if versions}
 
 
 def settle(client: Client, model: Model) -> Model:
-    """Bring tags, MLflow's own stages and the aliases in line with the stages; write only changes."""
+    """Bring tags, aliases and MLflow's own stages in line with the stages; write only changes."""
     for version in model.versions:
         if version.tags.get(STAGE_TAG) != version.stage:
             client.set_model_version_tag(model.name, str(version.version), STAGE_TAG, version.stage)

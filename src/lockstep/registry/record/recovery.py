@@ -7,13 +7,7 @@ from contextlib import contextmanager
 
 from lockstep.registry.record.deletions import carry_out
 from lockstep.registry.record.events import Event, Step, Who, head_tag
-from lockstep.registry.record.journal import (
-    EVENT_TAG,
-    REFUSED,
-    Journal,
-    check_intact,
-    default_who,
-)
+from lockstep.registry.record.journal import EVENT_TAG, REFUSED, Journal, check_intact, default_who
 from lockstep.registry.record.locking import lock_model
 from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store.connection import Client
@@ -25,7 +19,7 @@ ADOPTED_AT_ONCE = 50
 
 @contextmanager
 def open_journal(client: Client, name: str, who: Who | None = None) -> Iterator[Journal]:
-    """Lock a model within the block and complete its record: what a crash left open is ended first."""
+    """Lock a model within the block; first end what a crash left open in its record."""
     with lock_model(client, name) as lock:
         journal = Journal(client, get_model(client, name), who or default_who(), lock)
         check_intact(journal.model)

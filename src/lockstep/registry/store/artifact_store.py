@@ -27,7 +27,7 @@ def fetch_version(client: Client, version: Version, folder: Path) -> None:
 
 
 def fetch_run_folder(client: Client, run_id: str, path: str, folder: Path) -> bool:
-    """Copy a folder of a run's artifacts into ``folder``; return False if the run has no such folder."""
+    """Copy a folder of a run's artifacts into ``folder``; return False if the run has none."""
     uri = client.tracking_uri
     with _translating(f"the files of run {run_id} cannot be read"), fluent(uri):
         if not any(item.path == path for item in client.list_artifacts(run_id)):
@@ -39,7 +39,7 @@ def fetch_run_folder(client: Client, run_id: str, path: str, folder: Path) -> bo
 
 
 def sizes(client: Client, version: Version) -> dict[str, int]:
-    """Return the bytes of every file of a version by path; ArtifactError if they can't be listed."""
+    """Return the bytes of a version's files by path; ArtifactError if they can't be listed."""
     with _repository(client, version, "the files of {} cannot be listed") as repository:
         return {item.path: int(item.file_size or 0) for item in _items(repository, "")}
 

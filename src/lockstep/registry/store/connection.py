@@ -45,7 +45,8 @@ _MEANINGS = {  # part of a message that MLflow wraps in a page of SQL: its meani
     "database or disk is full": "the disk of its database is full; free some space",
     "readonly database": "its database is read-only; make it writable for this user",
     "error code 401": _OTHER_CREDENTIALS,
-    "error code 403": "this user may not do that there; ask whoever runs the server for the permission",
+    "error code 403": "this user may not do that there; ask whoever runs the server for the"
+    " permission",
     "timed out": f"it stopped answering; {_LOOK}",
     "too many 5": f"it answers with an error of its own (500 or the like); {_LOOK}",
     "Connection refused": "it takes no connections any more; start the server again",
@@ -111,11 +112,7 @@ def server_version(uri: str, settings: Settings) -> str:
 def _get(address: str, settings: Settings, stream: bool = False) -> requests.Response:
     half = settings.timeout_seconds / 2
     with requests.get(
-        address,
-        timeout=(half, half),
-        auth=_auth(settings),
-        allow_redirects=False,
-        stream=stream,
+        address, timeout=(half, half), auth=_auth(settings), allow_redirects=False, stream=stream
     ) as answer:
         return answer
 
@@ -156,7 +153,7 @@ def translating_mlflow_errors() -> Iterator[None]:
 
 @contextmanager
 def tolerating(*codes: str) -> Iterator[None]:
-    """End the block at an error of MLflow's with one of these codes; RegistryError for any other."""
+    """Ignore MLflow's errors with these codes, which end the block; RegistryError for others."""
     with translating_mlflow_errors():
         try:
             yield

@@ -68,7 +68,8 @@ def _check_not_emptied(database: Path) -> None:
     if any(path.is_file() for path in artifacts.rglob("*")):
         raise RegistryError(
             f"{database} is empty (0 bytes) while {artifacts} holds artifacts: the record of runs,"
-            f" versions and stages is gone; put a backup in its place, or remove it and {_PUBLISH_AGAIN}"
+            " versions and stages is gone; put a backup in its place, or remove it and"
+            f" {_PUBLISH_AGAIN}"
         )
 
 
@@ -113,7 +114,7 @@ def moved_from(database: Path) -> list[str]:
 
 
 def repair_locations(database: Path) -> None:
-    """Point every recorded artifact location below a moved root to the folder beside the database."""
+    """Point recorded artifact locations below a moved root to the folder beside the database."""
     here = str(database.parent / ARTIFACTS)
     with closing(sqlite3.connect(database, timeout=_PATIENCE)) as connection, connection:
         for old in moved_from(database):
