@@ -1,26 +1,27 @@
-"""From what a table is like to a draft of its problem: which column is what, and what a person must decide."""
+"""A draft of a problem from a table's profile: the role of each column, and what a person must decide."""
 
 from __future__ import annotations
 
 import math
 import re
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from lockstep.drafting.draft_task import infer_task
 from lockstep.drafting.evidence import ID_NAME, Target, groups, leaks, time_parts
-from lockstep.drafting.profile import LARGEST, Column, Profile, profile
-from lockstep.errors import DataError, UsageError, nearest
+from lockstep.drafting.profile import Column, Profile, profile
+from lockstep.errors import DataError, UsageError, listed, nearest
 from lockstep.problems.schema import Task, safe_name
 from lockstep.problems.text_tables import TextTable
 
 MOST_CODES = 30
 """Levels that are all listed."""
 MOST_NATIVE = 100
-"""Levels that models see as they are; of more, the target's rate and the number of rows are derived."""
+"""Levels that models see as such; for more, the target's rate and the number of rows are derived."""
 MOST_OF_SLICE, MOST_SLICES, FEWEST_SLICES = 12, 5, 3
-"""Levels of a column that gates look at one by one; how many such columns a draft marks, and how many at least."""
+"""Levels of a column that is a slice; how many slices a draft marks at most and at least."""
 FEWEST_ROWS, FEWEST_OF_CLASS = 100, 20
 _LONGEST_CODE = 60
 _HUGE = 1e30
@@ -40,7 +41,7 @@ _CODE_NAME = re.compile(
 
 @dataclass
 class Planned:
-    """One column of the draft: its keys in the schema, its codes with their counts, what to say of it."""
+    """One column of the draft: its keys in the schema, its codes with counts, facts and questions."""
 
     source: str
     name: str
@@ -79,100 +80,93 @@ class Draft:
 
     @property
     def example(self) -> dict[str, Any]:
-        """A record of typical values, no row of the table."""
+        """A record of typical values; it is no row of the table."""
         return {c.name: c.typical for c in self.features}
 
 
 def draft(text: TextTable, problem: str, target: str, task: str = "") -> Draft:
-    """Draft a problem from a table; a target or a table that nothing can be learned from is an error."""
+    """Draft a problem from a table; a target or table that nothing can be learned from is an error."""
     found = profile(text)
     if found.rows < FEWEST_ROWS:
-        raise DataError(
-            f"{text.path.name} has {found.rows} rows; at least {FEWEST_ROWS} are needed to learn from"
-        )
+        needed = f"at least {FEWEST_ROWS} are needed to learn from"
+        raise DataError(f"{text.path.name} has {found.rows} rows; {needed}")
     name = target_name(target, found, text.path.name)
     chosen, why = infer_task(found.columns[name], task)
     return _Drafter(text, found, Target(found.columns[name], chosen), problem, why).draft()
 
 
-def target_name(told: str, found: Profile, where: str) -> str:
+def target_name(given: str, found: Profile, where: str) -> str:
     """Return the target's column in the file; none or an unknown one is a UsageError with the nearest."""
     names = list(found.columns)
-    shown = ", ".join(names[:12]) + (" …" if len(names) > 12 else "")
-    if not told:
+    shown = listed(names, 12)
+    if not given:
         raise UsageError(
             f"say which column of {where} is to be predicted: TARGET=…; it has {shown}"
         )
-    safe = [name for name in names if told in (name, safe_name(name))]
+    if given in names:
+        return given
+    safe = [name for name in names if given == safe_name(name)]
     if not safe:
         raise UsageError(
-            f"{where} has no column '{told}'{nearest(told, names)}; it has {shown}; give another TARGET=…"
+            f"{where} has no column '{given}'{nearest(given, names)}; it has {shown}; "
+            "give another TARGET=…"
         )
-    return told if told in names else safe[0]
+    return safe[0]
 
 
 # ---------------------------------------------------------------- the columns
 
 
 class _Drafter:
-    """Goes through a table's columns and decides what each is."""
+    """Decides the role of each of a table's columns."""
 
     def __init__(
         self, text: TextTable, found: Profile, target: Target, problem: str, why: str
     ) -> None:
         self.text, self.found, self.target = text, found, target
         self.problem, self.why = problem, why
-        self.taken: set[str] = set()
         self.left_out: dict[str, str] = {}
         self.derived: list[dict[str, Any]] = []
         self.decide: list[str] = []
-        self.has: set[str] = set()
+        self.roles: set[str] = set()
         self.why_split = "no column says when a row came to be"
 
     def draft(self) -> Draft:
         self.names = self._names()
+        self.taken = {name.lower() for name in self.names.values()}
         self.leaks = leaks(self.text, self.found, self.target)
-        self.groups = {
-            n: e
-            for n, e in groups(self.text, self.found, self.target).items()
-            if n not in self.leaks
-        }
+        found = groups(self.text, self.found, self.target)
+        self.groups = {name: why for name, why in found.items() if name not in self.leaks}
         target = self._target()
         planned = [self._plan(c) for c in self.found.columns.values() if c.name != self.target.name]
         columns = [p for p in planned if p]
         if not any(c.keys["kind"] in ("categorical", "numeric") for c in columns):
             raise DataError(
-                f"{self.text.path.name} has no column to predict '{self.target.name}' from; give one with more"
+                f"{self.text.path.name} has no column to predict '{self.target.name}' from; "
+                "give one with more"
             )
         mark_slices(columns)
-        split = "given" if "part" in self.has else "time" if "date" in self.has else "group"
-        lost = self.found.rows - self.target.column.present
+        split = "given" if "part" in self.roles else "time" if "date" in self.roles else "group"
         duplicates = self._duplicates()
-        lost += self.found.copies if duplicates == "drop" else 0
+        dropped = self.found.rows - self.target.column.present
+        dropped += self.found.copies if duplicates == "drop" else 0
         return Draft(
-            self.problem, self.text.path.name, self._task(), self.why, target, columns, self.left_out, self.derived,
+            self.problem, self.text.path.name, self.target.task, self.why, target, columns, self.left_out, self.derived,
             split, self.why_split, duplicates, self.found.copies, self.found.rows, len(self.found.columns),
-            max(0.2, min(0.99, math.ceil(lost / self.found.rows * 20 + 1) / 20)), self.decide,
+            max(0.2, min(0.99, math.ceil(dropped / self.found.rows * 20 + 1) / 20)), self.decide,
         )  # fmt: skip
 
-    def _task(self) -> Task:
-        return self.target.task  # type: ignore[return-value]
-
     def _names(self) -> dict[str, str]:
-        """Return a safe name for each column, those of good names first, none twice."""
-        good = {n: n for n in self.found.columns if safe_name(n) == n}
-        used = {n.lower() for n in good}
+        """Return a safe name for each column, those of good names first, no name twice."""
+        names = {n: n for n in self.found.columns if safe_name(n) == n}
+        used = {n.lower() for n in names}
         for name in self.found.columns:
-            if name not in good:
-                base, number = safe_name(name), 1
-                safe = base
-                while safe.lower() in used:
-                    number += 1
-                    safe = f"{base}_{number}"
-                used.add(safe.lower())
-                good[name] = safe
-        self.taken = used
-        return good
+            if name not in names:
+                base = safe_name(name)
+                numbered = (base if number == 1 else f"{base}_{number}" for number in count(1))
+                names[name] = next(safe for safe in numbered if safe.lower() not in used)
+                used.add(names[name].lower())
+        return names
 
     def _planned(self, column: Column, as_number: bool = False, **keys: Any) -> Planned:
         name = self.names[column.name]
@@ -182,18 +176,15 @@ class _Drafter:
         may_miss = {"missing": True} if column.missing or words else {}
         planned = Planned(column.name, name, {**keys, **aliases, **absent, **may_miss})
         if words:
-            told = ", ".join(f"{word!r} ({count}×)" for word, count in list(words.items())[:5])
-            self._decide(
-                planned, f"among its numbers stand {told}: read as missing; is that what they mean?"
-            )
+            shown = ", ".join(f"{word!r} ({rows}×)" for word, rows in list(words.items())[:5])
+            what = f"among its numbers stand {shown}: read as missing; is that what they mean?"
+            self._decide(planned, what)
         return planned
 
     def _decide(self, planned: Planned | None, what: str) -> None:
         if planned:
             planned.decide.append(what)
-            self.decide.append(f"{planned.source}: {what}")
-        else:
-            self.decide.append(what)
+        self.decide.append(f"{planned.source}: {what}" if planned else what)
 
     def _target(self) -> Planned:
         column = self.target.column
@@ -201,7 +192,7 @@ class _Drafter:
             planned = self._planned(column, kind="target", as_number=True, **_reading(column))
             planned.facts = _range_facts(column)
             return planned
-        planned = self._planned(column, kind="target", as_number=_whole_codes(column))
+        planned = self._planned(column, kind="target", as_number=column.whole_codes)
         planned.keys.pop("missing", None)
         planned.codes = self._classes(column)
         planned.facts = f"{len(planned.codes)} classes"
@@ -209,16 +200,17 @@ class _Drafter:
         return planned
 
     def _classes(self, column: Column) -> dict[int | str, int]:
-        codes: dict[int | str, int] = (
-            _codes(column, int) if _whole_codes(column) else _as_codes(column.levels)
+        levels = (
+            self._all_levels(column) if len(column.levels) != column.distinct else column.levels
         )
-        if len(codes) != column.distinct and not _whole_codes(column):
-            codes = _as_codes(self._all_levels(column))
+        codes: dict[int | str, int] = dict(levels.items())
+        if column.whole_codes:
+            codes = _codes(column)
         if self.target.task != "binary":
             return dict(sorted(codes.items(), key=lambda pair: (str(type(pair[0])), pair[0])))
         known = [code for code in codes if str(code).strip().lower() in _POSITIVE]
         rare = min(codes, key=lambda code: (codes[code], str(code)))
-        positive = max(codes) if _whole_codes(column) else known[0] if len(known) == 1 else rare
+        positive = max(codes) if column.whole_codes else known[0] if len(known) == 1 else rare
         return {code: codes[code] for code in sorted(codes, key=lambda code: code == positive)}
 
     def _all_levels(self, column: Column) -> dict[str, int]:
@@ -227,40 +219,29 @@ class _Drafter:
 
     def _check_classes(self, planned: Planned) -> None:
         few = {code: count for code, count in planned.codes.items() if count < FEWEST_OF_CLASS}
-        told = ", ".join(f"'{code}' {count}" for code, count in list(few.items())[:5])
+        shown = ", ".join(f"'{code}' {rows}" for code, rows in list(few.items())[:5])
         if few and (self.target.task == "binary" or len(planned.codes) - len(few) < 2):
             raise DataError(
-                f"the target '{planned.source}' has classes of very few rows ({told}): each part of the split needs "
-                f"some, {FEWEST_OF_CLASS} at least in all; give more rows, or another TARGET=…"
+                f"the target '{planned.source}' has classes of very few rows ({shown}): each part of the "
+                f"split needs some, {FEWEST_OF_CLASS} at least in all; give more rows, or another TARGET=…"
             )
+        fix = "put them together in the file, or leave them out"
         if few:
-            self._decide(
-                planned,
-                f"classes of very few rows ({told}): put them together in the file, or leave them out",
-            )
-        if self.target.task == "binary":
-            positive = list(planned.codes)[-1]
-            if str(positive) != "1":
-                self._decide(
-                    planned, f"'{positive}' is taken for the positive class, the one listed last"
-                )
-        elif self.target.column.numbers:
-            self._decide(
-                planned, "whole numbers are taken for classes; if it is an amount: TASK=regression"
-            )
+            self._decide(planned, f"classes of very few rows ({shown}): {fix}")
+        positive = list(planned.codes)[-1]
+        if self.target.task == "binary" and str(positive) != "1":
+            what = f"'{positive}' is taken for the positive class, the one listed last"
+            self._decide(planned, what)
+        elif self.target.task != "binary" and self.target.column.numbers:
+            what = "whole numbers are taken for classes; if it is an amount: TASK=regression"
+            self._decide(planned, what)
 
     def _plan(self, column: Column) -> Planned | None:
         """Return what a column is in the schema, None where it is left out."""
-        for rule in (
-            self._useless,
-            self._leak,
-            self._part,
-            self._date,
-            self._group,
-            self._id,
-            self._text,
-            self._number,
-        ):
+        rules = (
+            self._useless, self._leak, self._part, self._date, self._group, self._id, self._text, self._number
+        )  # fmt: skip
+        for rule in rules:
             planned = rule(column)
             if planned or column.name in self.left_out:
                 return planned
@@ -280,138 +261,111 @@ class _Drafter:
         wholly, how = self.leaks.get(column.name, (False, ""))
         if wholly:
             self._leave(column, f"suspected leak: {how}")
-            what = f"{how}: a leak? It is left out; if it is known before the target is, declare it under columns"
-            self._decide(None, f"{column.name}: {what}")
+            fix = "if it is known before the target is, declare it under columns"
+            self._decide(None, f"{column.name}: {how}: a leak? It is left out; {fix}")
 
     def _part(self, column: Column) -> Planned | None:
         levels = {level.lower() for level in column.levels}
         if levels != {"train", "test"} or column.missing or set(column.levels) != levels:
             return None
-        if "part" in self.has:
+        if "part" in self.roles:
             return self._leave(column, "a second column of parts")
-        self.has.add("part")
+        self.roles.add("part")
         self.why_split = f"'{column.name}' says which rows are for training and which for testing"
         return self._planned(column, kind="part")
 
     def _date(self, column: Column) -> Planned | None:
         if column.dates is None:
             return None
-        told = f"dates from {column.dates.first} to {column.dates.last}"
+        span = f"dates from {column.dates.first} to {column.dates.last}"
         if column.dates.others:
-            self._leave(
-                column,
-                f"{told}, but {column.dates.others} values are none (e.g. {_clip(column.dates.example)})",
-            )
-            self._decide(
-                None,
-                f"{column.name}: {self.left_out[column.name]}; correct them, and it can part the rows by time",
-            )
+            example = f"{column.dates.others} values are none (e.g. {_clip(column.dates.example)})"
+            self._leave(column, f"{span}, but {example}")
+            fix = "correct them, and it can part the rows by time"
+            self._decide(None, f"{column.name}: {self.left_out[column.name]}; {fix}")
             return None
         why_not = time_parts(self.text, column, self.target)
-        if why_not or "date" in self.has or "part" in self.has:
-            return self._leave(column, f"{told}; {why_not or 'another column parts the rows'}")
-        self.has.add("date")
+        if why_not or self.roles & {"date", "part"}:
+            return self._leave(column, f"{span}; {why_not or 'another column parts the rows'}")
+        self.roles.add("date")
         planned = self._planned(column, kind="date")
         planned.keys |= {"format": column.dates.format} if column.dates.format else {}
-        planned.facts = told
-        self.why_split = f"the newest rows by '{column.name}' are the test, as in use; kind: group for a random split"
-        self._decide(
-            planned,
-            "rows are parted by time; set split.kind: group if new rows won't come after these",
-        )
+        planned.facts = span
+        newest = f"the newest rows by '{column.name}' are the test, as in use"
+        self.why_split = f"{newest}; kind: group for a random split"
+        what = "rows are parted by time; set split.kind: group if new rows won't come after these"
+        self._decide(planned, what)
         if column.dates.both_ways:
-            self._decide(
-                planned,
-                f"read as {column.dates.format}; day and month could be the other way round",
-            )
+            what = f"read as {column.dates.format}; day and month could be the other way round"
+            self._decide(planned, what)
         return planned
 
     def _group(self, column: Column) -> Planned | None:
-        if column.name not in self.groups or "group" in self.has:
+        if column.name not in self.groups or "group" in self.roles:
             return None
-        self.has.add("group")
+        self.roles.add("group")
         planned = self._planned(column, kind="group")
         planned.facts = f"{column.distinct:,} groups"
         self._decide(planned, f"its rows are kept in one part: {self.groups[column.name]}")
         return planned
 
     def _id(self, column: Column) -> Planned | None:
-        whole = bool(
-            column.numbers and column.numbers.whole and not column.numbers.words
-        ) or _long_digits(column)
+        whole = bool(column.numbers and column.numbers.whole and not column.numbers.words)
         text = column.numbers is None and column.dates is None
         named = ID_NAME.search(column.name) is not None
-        if column.all_different and (
-            text or (whole and (named or column.runs)) or _long_digits(column)
-        ):
-            if "id" in self.has or column.missing or column.longest > _LONGEST_CODE:
+        is_name = text or column.long_digits
+        if column.all_different and (is_name or (whole and (named or column.runs))):
+            if "id" in self.roles or column.missing or column.longest > _LONGEST_CODE:
                 return self._leave(column, "different in every row")
-            self.has.add("id")
+            self.roles.add("id")
             planned = self._planned(column, kind="id")
             planned.facts = "different in every row"
             return planned
         mostly = column.distinct > 0.5 * column.present and column.distinct > MOST_NATIVE
-        if mostly and (text or (named and whole) or _long_digits(column)):
-            return self._leave(
-                column,
-                f"{column.distinct:,} different values in {column.present:,}: an id or free text",
-            )
+        if mostly and (is_name or (named and whole)):
+            shares = f"{column.distinct:,} different values in {column.present:,}"
+            return self._leave(column, f"{shares}: an id or free text")
         return None
 
     def _text(self, column: Column) -> Planned | None:
-        numbers = column.numbers
-        if numbers and not _long_digits(column) and not self._codes_by_name(column):
+        if column.numbers and not column.long_digits and not self._codes_by_name(column):
             return None
-        as_number = bool(
-            numbers and numbers.whole and not numbers.decimal and not _long_digits(column)
-        )
+        as_number = column.whole_codes
+        words = column.numbers.words if column.numbers and as_number else {}
         planned = self._planned(column, kind="categorical", as_number=as_number)
-        levels = column.distinct - (len(numbers.words) if numbers and as_number else 0)
+        levels = column.distinct - len(words)
         planned.facts = f"{'codes' if as_number else 'text'}, {levels:,} levels{_missing(column)}"
-        top = next(
-            level
-            for level in column.levels
-            if not (as_number and numbers and level in numbers.words)
-        )
+        top = next(level for level in column.levels if level not in words)
         planned.typical = int(float(top)) if as_number else top
         if levels <= MOST_CODES and column.longest <= _LONGEST_CODE:
-            planned.codes = _codes(column, int) if as_number else _as_codes(column.levels)
+            planned.codes = _codes(column) if as_number else dict(column.levels.items())
         elif as_number:
             planned.keys["integer"] = True
         if levels > MOST_NATIVE:
             self._derive(planned)
         if as_number and levels > 2:
-            self._decide(
-                planned,
-                "whole numbers read as codes; if they are amounts: kind: numeric, without codes",
-            )
+            what = "whole numbers read as codes; if they are amounts: kind: numeric, without codes"
+            self._decide(planned, what)
         return planned
 
     def _codes_by_name(self, column: Column) -> bool:
-        """Tell whether whole numbers are codes: of two values, or called so."""
+        """Tell whether whole numbers are codes: by their number of values, two, or by the name."""
         numbers = column.numbers
         if numbers is None or not numbers.whole or numbers.decimal:
             return False
         if column.distinct - len(numbers.words) <= 2:
-            return not any(
-                mark in level
-                for level in column.levels
-                for mark in ".,eE"
-                if level not in numbers.words
-            )
-        return (
-            bool(_CODE_NAME.search(column.name) or ID_NAME.search(column.name))
-            and column.distinct < self.found.rows / 5
-        )
+            plain = [level for level in column.levels if level not in numbers.words]
+            return not any(re.search("[.,eE]", level) for level in plain)
+        named = _CODE_NAME.search(column.name) or ID_NAME.search(column.name)
+        return bool(named) and column.distinct < self.found.rows / 5
 
     def _derive(self, planned: Planned) -> None:
-        """Let models see of many levels the target's rate and the number of rows, not the levels."""
+        """Let models see the target's rate and the number of rows of many levels, not the levels."""
         planned.keys["encode"] = False
         for kind, what in (("target_encoded", "rate"), ("frequency", "rows")):
-            name, number = f"{planned.name}_{what}", 1
-            while any(other.startswith(name.lower()) for other in self.taken):
-                number += 1
-                name = f"{planned.name}_{what}{number}"
+            base = f"{planned.name}_{what}"
+            names = (base if number == 1 else f"{base}{number}" for number in count(1))
+            name = next(n for n in names if not any(t.startswith(n.lower()) for t in self.taken))
             self.taken.add(name.lower())
             self.derived.append({"name": name, "kind": kind, "of": [planned.name]})
 
@@ -425,9 +379,8 @@ class _Drafter:
         planned.facts = _range_facts(column)
         planned.typical = int(numbers.middle) if numbers.whole else float(f"{numbers.middle:.6g}")
         if max(abs(numbers.low), abs(numbers.high)) > _HUGE:
-            self._decide(
-                planned, f"numbers beyond {_HUGE:g} become missing: not every model type takes them"
-            )
+            what = f"numbers beyond {_HUGE:g} become missing: not every model type takes them"
+            self._decide(planned, what)
         if numbers.both_ways:
             example = next((level for level in column.levels if re.search("[.,]", level)), "")
             sign = "part thousands" if numbers.decimal else "begin the decimals"
@@ -439,28 +392,20 @@ class _Drafter:
 
     def _duplicates(self) -> str:
         """Return whether copies of rows are dropped: where numbers of many values make chance unlikely."""
-        many = [
-            c
-            for c in self.found.columns.values()
-            if c.numbers and c.distinct > 0.05 * c.present > 5
-        ]
         if not self.found.copies:
             return "keep"
-        choice = "drop" if len(many) >= 2 else "keep"
-        done = (
-            "all but the first are dropped"
-            if choice == "drop"
-            else "they are kept, as chance can make them"
-        )
-        self._decide(
-            None,
-            f"{self.found.copies:,} rows are exact copies of others; {done} (preprocess.duplicates)",
-        )
+        columns = self.found.columns.values()
+        many = [c for c in columns if c.numbers and c.distinct > 0.05 * c.present > 5]
+        choice, done = "keep", "they are kept, as chance can make them"
+        if len(many) >= 2:
+            choice, done = "drop", "all but the first are dropped"
+        copies = f"{self.found.copies:,} rows are exact copies of others"
+        self._decide(None, f"{copies}; {done} (preprocess.duplicates)")
         return choice
 
 
 def mark_slices(columns: list[Planned]) -> None:
-    """Mark what gates look at part by part: columns of few levels, and numbers (their quartiles) where they are few."""
+    """Mark the slices of gates: columns of few levels, else the quartiles of numbers."""
     few = [
         c for c in columns if c.keys["kind"] == "categorical" and 2 <= len(c.codes) <= MOST_OF_SLICE
     ]
@@ -471,45 +416,23 @@ def mark_slices(columns: list[Planned]) -> None:
 
 def _reading(column: Column) -> dict[str, Any]:
     numbers = column.numbers
-    if numbers is None:
-        return {}
-    unit = {"unit": numbers.unit} if numbers.unit else {}
-    return {**({"decimal": numbers.decimal} if numbers.decimal else {}), **unit}
+    keys = {"decimal": numbers.decimal, "unit": numbers.unit} if numbers else {}
+    return {key: value for key, value in keys.items() if value}
 
 
-def _whole_codes(column: Column) -> bool:
-    """Tell whether a target's classes are whole numbers."""
-    return bool(
-        column.numbers and column.numbers.whole and not column.numbers.decimal
-    ) and not _long_digits(column)
-
-
-def _codes(column: Column, kind: type[int]) -> dict[int | str, int]:
-    """Return whole-number codes with their counts, texts of the same number together, in their order."""
+def _codes(column: Column) -> dict[int | str, int]:
+    """Return whole-number codes with their counts, in their order: 1 and 1.0 are one code."""
     words = column.numbers.words if column.numbers else {}
     found: dict[int | str, int] = {}
-    for level, count in column.levels.items():
+    for level, rows in column.levels.items():
         if level not in words:
-            code = kind(float(level.replace(",", ".")))
-            found[code] = found.get(code, 0) + count
+            code = int(float(level.replace(",", ".")))
+            found[code] = found.get(code, 0) + rows
     return dict(sorted(found.items()))
 
 
-def _as_codes(levels: dict[str, int]) -> dict[int | str, int]:
-    return dict(levels.items())
-
-
-def _long_digits(column: Column) -> bool:
-    """Tell whether whole numbers are too long for a float64: they are names then, not amounts."""
-    numbers = column.numbers
-    if numbers is None or max(abs(numbers.low), abs(numbers.high)) < LARGEST:
-        return False
-    long = [level for level in column.levels if re.fullmatch(r"[+-]?\d{16,40}", level)]
-    return len(long) > len(column.levels) / 2
-
-
 def bounds(low: float, high: float) -> tuple[float, float]:
-    """Return a range around the values seen with room for new ones: from 0 where none is below it."""
+    """Return a range around the values seen with room for new ones: from 0 where none is below 0."""
     span = max(high - low, abs(high), 1.0 if low == high == 0 else 0.0)
     wide = 0.0 if low >= 0 else -_rounded_up(min(-low + span, _HUGE))
     return wide, _rounded_up(min(high + span, _HUGE)) if high > 0 else 0.0
@@ -538,11 +461,11 @@ def _clip(text: str) -> str:
 
 
 def known_file(path: Path, suffixes: tuple[str, ...]) -> None:
-    """Refuse what is no readable table file, with the fix."""
+    """Refuse a path that is no readable table file, with the fix."""
+    if not path.exists():
+        raise UsageError(f"{path} is not there; give FILE=… a CSV, TSV or Parquet file")
     if not path.is_file():
-        raise UsageError(f"{path} is not there; give FILE=… a CSV, TSV or Parquet file" if not path.exists() else
-                         f"{path} is a folder; give FILE=… one file in it")  # fmt: skip
+        raise UsageError(f"{path} is a folder; give FILE=… one file in it")
     if path.suffix.lower() not in suffixes:
-        raise UsageError(
-            f"{path.name}: a name that ends in {', '.join(suffixes)} is needed; rename or convert the file"
-        )
+        needed = f"a name that ends in {', '.join(suffixes)} is needed"
+        raise UsageError(f"{path.name}: {needed}; rename or convert the file")

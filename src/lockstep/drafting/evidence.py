@@ -1,12 +1,11 @@
-"""What a table's columns say of each other: leaks of the target, groups, and whether time parts it well.
+"""Evidence across a table's columns: leaks of the target, groups, and whether a split by time works.
 
-Looked at on at most ``SAMPLE`` rows (or pairs of rows), which is enough for shares; nothing here needs to be exact.
+At most ``SAMPLE`` rows (or pairs of rows) are examined: shares need not be exact.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from lockstep.drafting.profile import Column, Profile, as_numbers
+from lockstep.problems.schema import Task
 from lockstep.problems.text_tables import MISSING, TextTable
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Target:
     """The target of a table and how it is read."""
 
     column: Column
-    task: str
+    task: Task
 
     @property
     def name(self) -> str:
@@ -66,51 +66,45 @@ def _numbers(coded: Any, column: Column) -> NDArray[np.float64]:
 
 
 def leaks(text: TextTable, profile: Profile, target: Target) -> dict[str, tuple[bool, str]]:
-    """Return the columns that tell the target by themselves: whether wholly, and how that showed."""
+    """Return the columns that alone predict the target: whether wholly, and the evidence."""
     rows = np.random.Generator(np.random.PCG64(0)).permutation(text.rows)[:SAMPLE]
     wanted = target.values(text.columns[target.name].take(rows).dictionary_encode())
     rows, wanted = rows[~np.isnan(wanted)], wanted[~np.isnan(wanted)]
+    score = _regression_evidence if target.task == "regression" else _class_evidence
     found = {}
     for column in profile.columns.values():
         if column.name == target.name or column.distinct < 2:
             continue
         coded = text.columns[column.name].take(rows).dictionary_encode()
-        levels = _levels(coded, column)
-        told = (
-            _told_regression(levels, wanted)
-            if target.task == "regression"
-            else _told(levels, wanted)
-        )
-        if target.task == "regression" and column.numbers and not told:
-            told = _told_by_line(_numbers(coded, column), wanted)
-        if told:
-            found[column.name] = told
+        evidence = score(_levels(coded, column), wanted)
+        if target.task == "regression" and column.numbers and not evidence:
+            evidence = _line_evidence(_numbers(coded, column), wanted)
+        if evidence:
+            found[column.name] = evidence
     return found
 
 
 def _levels(coded: Any, column: Column) -> NDArray[np.int64]:
     """Return each row's level: the text, or for numbers of many values the bin."""
     if column.numbers is None or column.distinct <= _BINS:
-        return (
-            coded.indices.fill_null(len(coded.dictionary))
-            .to_numpy(zero_copy_only=False)
-            .astype(np.int64)
-        )
+        codes = coded.indices.fill_null(len(coded.dictionary))
+        return codes.to_numpy(zero_copy_only=False).astype(np.int64)
     values = _numbers(coded, column)
     good = values[np.isfinite(values)]
     edges = np.unique(np.quantile(good, np.linspace(0, 1, _BINS + 1)[1:-1])) if len(good) else good
     return np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="right"))
 
 
-def _halves(levels: NDArray[np.int64]) -> Iterator[Any]:
+def _halves(levels: NDArray[np.int64]) -> tuple[slice, slice]:
     """Return the rows to learn from and to try on (they are in random order)."""
     half = len(levels) // 2
-    yield slice(0, half)
-    yield slice(half, None)
+    return slice(0, half), slice(half, None)
 
 
-def _told(levels: NDArray[np.int64], wanted: NDArray[np.float64]) -> tuple[bool, str] | None:
-    """Say whether a level's most frequent class in one half of the rows is right in the other half."""
+def _class_evidence(
+    levels: NDArray[np.int64], wanted: NDArray[np.float64]
+) -> tuple[bool, str] | None:
+    """Return how often a level's most frequent class in one half is right in the other half."""
     classes, place = np.unique(wanted, return_inverse=True)
     learn, attempt = _halves(levels)
     counts = np.zeros((int(levels.max()) + 1, len(classes)))
@@ -124,10 +118,10 @@ def _told(levels: NDArray[np.int64], wanted: NDArray[np.float64]) -> tuple[bool,
     return wrong <= _DETERMINED * base, f"alone it tells the target in {right:.2%} of the rows"
 
 
-def _told_regression(
+def _regression_evidence(
     levels: NDArray[np.int64], wanted: NDArray[np.float64]
 ) -> tuple[bool, str] | None:
-    """Say whether a level's mean in one half of the rows explains the other half."""
+    """Return how well a level's mean in one half of the rows explains the other half."""
     learn, attempt = _halves(levels)
     width = int(levels.max()) + 1
     count = np.bincount(levels[learn], minlength=width)
@@ -140,19 +134,17 @@ def _told_regression(
     return True, f"alone it explains {1 - error / spread:.1%} of the target's variance"
 
 
-def _told_by_line(
+def _line_evidence(
     values: NDArray[np.float64], wanted: NDArray[np.float64]
 ) -> tuple[bool, str] | None:
-    """Say whether the target is the column, but for a factor and a constant."""
+    """Return how well a line in the column explains the target."""
     both = np.isfinite(values)
     if both.sum() < _FEWEST or values[both].std() == 0 or wanted[both].std() == 0:
         return None
     share = float(np.corrcoef(values[both], wanted[both])[0, 1]) ** 2
-    return (
-        (True, f"a line explains {share:.1%} of the target by it")
-        if share > _DETERMINED_R2
-        else None
-    )
+    if share <= _DETERMINED_R2:
+        return None
+    return True, f"a line explains {share:.1%} of the target by it"
 
 
 def groups(text: TextTable, profile: Profile, target: Target) -> dict[str, str]:
@@ -169,23 +161,21 @@ def groups(text: TextTable, profile: Profile, target: Target) -> dict[str, str]:
 
 
 def _belong(text: TextTable, profile: Profile, target: Target, column: Column) -> str:
-    """Return how rows with the same identifier agree beyond chance, empty where they don't."""
+    """Return how rows of one identifier agree beyond chance, empty where they don't."""
     first, second = _pairs(text.columns[column.name])
     if len(first) < 20:
         return ""
-    told: list[str] = []
+    evidence: list[str] = []
     for other in profile.columns.values():
         if other.name == column.name or other.distinct < 2 or other.all_different:
             continue
         share, chance = _agreement(text.columns[other.name], other, first, second)
         if other.name == target.name and target.task != "regression" and share - chance > 0.1:
-            told.insert(
-                0,
-                f"rows of one have the same target in {share:.0%} of the pairs, by chance {chance:.0%}",
-            )
+            agree = f"rows of one have the same target in {share:.0%} of the pairs"
+            evidence.insert(0, f"{agree}, by chance {chance:.0%}")
         elif other.name != target.name and share > 0.98 and chance < 0.8:
-            told.append(f"'{other.name}' is the same in all rows of one")
-    return "; ".join(told[:3])
+            evidence.append(f"'{other.name}' is the same in all rows of one")
+    return "; ".join(evidence[:3])
 
 
 def _pairs(values: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -193,11 +183,8 @@ def _pairs(values: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     codes = values.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
     order = np.argsort(codes, kind="stable")
     same = np.flatnonzero(codes[order][1:] == codes[order][:-1])
-    same = (
-        same[np.linspace(0, len(same) - 1, min(len(same), SAMPLE)).astype(np.int64)]
-        if len(same)
-        else same
-    )
+    if len(same) > SAMPLE:
+        same = same[np.linspace(0, len(same) - 1, SAMPLE).astype(np.int64)]
     return order[same], order[same + 1]
 
 
@@ -210,36 +197,31 @@ def _agreement(
 
 
 def time_parts(text: TextTable, column: Column, target: Target) -> str:
-    """Return why a split by this date would not do; empty where it would."""
+    """Return why a split by this date is not possible; empty where it is."""
     if column.dates is None or column.dates.others or column.missing:
         return "not every row has a date"
     if _DATE_OF_OTHERS.search(column.name):
         return "by its name not the time at which a row came to be"
     if column.dates.days < _MANY_DAYS:
         return f"{column.dates.days} different days only"
-    return _uneven(text, column, target)
-
-
-def _uneven(text: TextTable, column: Column, target: Target) -> str:
-    """Return which part of a split by time would lack a class."""
-    assert column.dates is not None
-    coded = text.columns[column.name].dictionary_encode()
-    told = pd.Series(coded.dictionary.to_pylist(), dtype="str")
-    days = pd.to_datetime(told, format=column.dates.format or "ISO8601", utc=True).to_numpy()
-    order = np.argsort(days[coded.indices.to_numpy(zero_copy_only=False)], kind="stable")
     if target.task == "regression":
         return ""
+    coded = text.columns[column.name].dictionary_encode()
+    texts = pd.Series(coded.dictionary.to_pylist(), dtype="str")
+    days = pd.to_datetime(texts, format=column.dates.format or "ISO8601", utc=True).to_numpy()
+    order = np.argsort(days[coded.indices.to_numpy(zero_copy_only=False)], kind="stable")
+    return _part_without_class(target, order, text)
+
+
+def _part_without_class(target: Target, order: NDArray[np.int64], text: TextTable) -> str:
+    """Return which part of a split in this order would lack a class."""
     wanted = target.values(text.columns[target.name].dictionary_encode())[order]
     ends = [round(end * len(wanted)) for end in _PART_ENDS]
-    for part, start, stop in zip(
-        ("train", "stop", "choose", "test"), [0, *ends], ends, strict=False
-    ):
-        counts = np.unique(wanted[start:stop][~np.isnan(wanted[start:stop])], return_counts=True)[1]
-        lacks = (
-            len(counts) < 2
-            if target.task == "multiclass"
-            else len(counts) < 2 or counts.min() < _FEWEST
-        )
-        if lacks:
+    parts = zip(("train", "stop", "choose", "test"), [0, *ends], ends, strict=False)
+    for part, start, stop in parts:
+        rows = wanted[start:stop]
+        counts = np.unique(rows[~np.isnan(rows)], return_counts=True)[1]
+        is_rare = target.task == "binary" and len(counts) and counts.min() < _FEWEST
+        if len(counts) < 2 or is_rare:
             return f"the part '{part}' would hold too few rows of a class"
     return ""

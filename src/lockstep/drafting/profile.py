@@ -1,7 +1,7 @@
-"""What a table is like, column by column: facts only, counted over every row.
+"""The profile of a table, column by column: facts only, counted over every row.
 
-A column's distinct texts are looked at, each with its count, so that a column of a few levels costs little and no
-copy of the table is made: one column's dictionary is held at a time, besides the table itself.
+A column's distinct texts are examined, each with its count. So a column of a few levels costs little
+and the table is not copied: one column's dictionary is in memory at a time, besides the table.
 """
 
 from __future__ import annotations
@@ -105,6 +105,20 @@ class Column:
         """Whether no value is there twice."""
         return self.distinct == self.present > 1
 
+    @property
+    def long_digits(self) -> bool:
+        """Whether whole numbers are too long for a float64: they are names then, no amounts."""
+        if self.numbers is None or max(abs(self.numbers.low), abs(self.numbers.high)) < LARGEST:
+            return False
+        long = [level for level in self.levels if re.fullmatch(r"[+-]?\d{16,40}", level)]
+        return len(long) > len(self.levels) / 2
+
+    @property
+    def whole_codes(self) -> bool:
+        """Whether its values can be codes of whole numbers."""
+        numbers = self.numbers
+        return bool(numbers and numbers.whole and not numbers.decimal) and not self.long_digits
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -116,124 +130,112 @@ class Profile:
 
 
 def profile(text: TextTable) -> Profile:
-    """Look at every column of a table; rows that repeat another in all columns (but ids) are counted."""
+    """Profile every column of a table; count rows that repeat another in all columns except ids."""
     seen = np.zeros(text.rows, dtype=np.uint64)
     columns = {}
     for name, values in text.columns.items():
         coded = values.dictionary_encode()
-        columns[name] = look_at(name, coded, text.separator)
+        columns[name] = profile_column(name, coded, text.separator)
         if columns[name].distinct < text.rows:
             seen = seen * np.uint64(0x9E3779B97F4A7C15) + _hashed(coded)
-    copies = (
-        text.rows - len(np.unique(seen)) if any(c.distinct > 1 for c in columns.values()) else 0
-    )
+    informative = any(c.distinct > 1 for c in columns.values())
+    copies = text.rows - len(np.unique(seen)) if informative else 0
     return Profile(columns, text.rows, copies)
 
 
 def _hashed(coded: Any) -> NDArray[np.uint64]:
     texts = np.array([v or "" for v in coded.dictionary.to_pylist()], dtype=object)
     hashes = np.asarray(pd.util.hash_array(texts, categorize=False), dtype=np.uint64)
-    return hashes[_codes(coded)] if len(hashes) else np.zeros(len(coded), dtype=np.uint64)
+    codes = coded.indices.fill_null(0).to_numpy(zero_copy_only=False)
+    return hashes[codes] if len(hashes) else np.zeros(len(coded), dtype=np.uint64)
 
 
-def _codes(coded: Any) -> NDArray[Any]:
-    return coded.indices.fill_null(0).to_numpy(zero_copy_only=False)
-
-
-def look_at(name: str, coded: Any, separator: str = ",") -> Column:
+def profile_column(name: str, coded: Any, separator: str = ",") -> Column:
     """Return the facts of one column, a pyarrow dictionary array of texts."""
     present = coded.indices.drop_null().to_numpy(zero_copy_only=False)
     counts = np.bincount(present, minlength=len(coded.dictionary))
-    absent = pc.is_in(coded.dictionary, value_set=pa.array(sorted(MISSING))).to_numpy(
-        zero_copy_only=False
-    )
-    told = coded.dictionary.filter(pa.array(~absent))
-    held = counts[~absent]
+    absent = pc.is_in(coded.dictionary, value_set=pa.array(sorted(MISSING)))
+    known = ~absent.to_numpy(zero_copy_only=False)
+    texts, counts = coded.dictionary.filter(pa.array(known)), counts[known]
     rows = len(coded)
-    lengths = pc.max(pc.utf8_length(told)).as_py() if len(told) else 0
-    found = Column(name, rows, rows - int(held.sum()), len(told), _levels(told, held), lengths or 0)
-    return _typed(found, told, held, separator)
+    longest = pc.max(pc.utf8_length(texts)).as_py() or 0
+    missing = rows - int(counts.sum())
+    found = Column(name, rows, missing, len(texts), _levels(texts, counts), longest)
+    return _typed(found, texts, counts, separator) if len(texts) else found
 
 
-def _levels(told: Any, counts: NDArray[Any]) -> dict[str, int]:
+def _levels(texts: Any, counts: NDArray[Any]) -> dict[str, int]:
     """Return the most frequent levels with their counts, equal counts by name."""
-    if len(told) > MOST_LISTED:
+    if len(texts) > MOST_LISTED:
         top = np.argsort(-counts, kind="stable")[:MOST_LISTED]
-        told, counts = told.take(top), counts[top]
-    pairs = zip(told.to_pylist(), counts.tolist(), strict=True)
+        texts, counts = texts.take(top), counts[top]
+    pairs = zip(texts.to_pylist(), counts.tolist(), strict=True)
     return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
 
 
-def _typed(column: Column, told: Any, counts: NDArray[Any], separator: str) -> Column:
-    """Return a column with what its texts are: dates, numbers, or neither."""
-    if not column.distinct:
-        return column
-    zeros = _matches(told, r"^[+-]?0\d").any()
-    dates = find_dates(told, counts, column.name)
+def _typed(column: Column, texts: Any, counts: NDArray[Any], separator: str) -> Column:
+    """Return a column with the type of its texts: dates, numbers, or neither."""
+    has_zeros = bool(_matches(texts, r"^[+-]?0\d").any())
+    dates = find_dates(texts, counts, column.name)
     if dates and not dates.others:
         return replace(column, dates=dates)
-    found = None if zeros else find_numbers(told, counts, separator)
-    runs = bool(
-        found and found.whole and found.high - found.low + 1 == column.present == column.distinct
-    )
-    return replace(column, numbers=found, dates=dates, leading_zeros=bool(zeros), runs=runs)
+    numbers = None if has_zeros else find_numbers(texts, counts, separator)
+    span = numbers.high - numbers.low + 1 if numbers and numbers.whole else 0
+    runs = bool(span == column.present == column.distinct)
+    return replace(column, numbers=numbers, dates=dates, leading_zeros=has_zeros, runs=runs)
 
 
-def _matches(told: Any, pattern: str) -> NDArray[np.bool_]:
-    return pc.match_substring_regex(told, pattern).to_numpy(zero_copy_only=False)
+def _matches(texts: Any, pattern: str) -> NDArray[np.bool_]:
+    return pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False)
 
 
 # ---------------------------------------------------------------- numbers
 
 
-def find_numbers(told: Any, counts: NDArray[Any], separator: str = ",") -> Numbers | None:
+def find_numbers(texts: Any, counts: NDArray[Any], separator: str = ",") -> Numbers | None:
     """Return how distinct texts are numbers, a few words among them allowed; None where they are no numbers.
 
     Where they can be read in two ways (1,234), a file with semicolons has decimal commas, another has not.
     """
-    ways = _ways(told)
+    ways = _ways(texts)
     rows = {way: int(counts[read].sum()) for way, read in ways.items()}
-    best = [way for way in _preferred(separator) if rows.get(way) == max(rows.values())]
+    preferred = (",", "", ".") if separator == ";" else (".", "", ",")
+    best = [way for way in preferred if rows.get(way) == max(rows.values())]
     others = np.flatnonzero(~ways[best[0]])
-    words = {told[i].as_py(): int(counts[i]) for i in others[: MOST_WORDS + 1].tolist()}
+    words = {texts[i].as_py(): int(counts[i]) for i in others[: MOST_WORDS + 1].tolist()}
     if len(words) > MOST_WORDS or sum(words.values()) > MOST_WORD_SHARE * counts.sum():
         return None
-    first = as_numbers(told, best[0], words)
-    alike = [
-        way for way in best if np.array_equal(first, as_numbers(told, way, words), equal_nan=True)
-    ]
-    return _summed(told, counts, min(alike, key=len), words, both_ways=len(alike) < len(best))
+    first = as_numbers(texts, best[0], words)
+    read = {way: as_numbers(texts, way, words) for way in best}
+    alike = [way for way in best if np.array_equal(first, read[way], equal_nan=True)]
+    return _summed(texts, counts, min(alike, key=len), words, both_ways=len(alike) < len(best))
 
 
-def _preferred(separator: str) -> tuple[str, ...]:
-    return (",", "", ".") if separator == ";" else (".", "", ",")
-
-
-def _ways(told: Any) -> dict[str, NDArray[np.bool_]]:
-    """Return which texts are numbers by each way of reading them: as they are, or with signs to leave out."""
-    plain = _finite(told, _matches(told, PLAIN_NUMBER))
+def _ways(texts: Any) -> dict[str, NDArray[np.bool_]]:
+    """Return which texts are numbers by each way of reading them: as they are, or without signs."""
+    plain = _finite(texts, _matches(texts, PLAIN_NUMBER))
     if plain.all():
         return {"": plain}
-    if not _matches(told, ",").any() and not _matches(told, UNIT).any():
+    if not _matches(texts, ",").any() and not _matches(texts, UNIT).any():
         return {"": plain}
-    comma = _matches(told, r"^[+-]?(?:\d+,\d*|,\d+)(?:[eE][+-]?\d+)?$")
-    marked = {sign: _matches(told, number_pattern(sign)) for sign in (".", ",")}
+    comma = _matches(texts, r"^[+-]?(?:\d+,\d*|,\d+)(?:[eE][+-]?\d+)?$")
+    marked = {sign: _matches(texts, number_pattern(sign)) for sign in (".", ",")}
     return {"": plain | comma, ".": plain | marked["."], ",": marked[","]}
 
 
-def _finite(told: Any, plain: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _finite(texts: Any, plain: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which plain numbers a float64 holds: 1e400 is none."""
     good = plain.copy()
-    values = told.filter(pa.array(plain)).cast(pa.float64()).to_numpy(zero_copy_only=False)
+    values = texts.filter(pa.array(plain)).cast(pa.float64()).to_numpy(zero_copy_only=False)
     good[plain] = np.isfinite(values)
     return good
 
 
 def _summed(
-    told: Any, counts: NDArray[Any], decimal: str, words: dict[str, int], both_ways: bool
+    texts: Any, counts: NDArray[Any], decimal: str, words: dict[str, int], both_ways: bool
 ) -> Numbers | None:
     """Return the range of numbers read in one way; None where none is finite."""
-    values = as_numbers(told, decimal, words)
+    values = as_numbers(texts, decimal, words)
     good = np.isfinite(values)
     if not good.any():
         return None
@@ -242,7 +244,7 @@ def _summed(
     half = int(np.searchsorted(np.cumsum(counts[order]), counts.sum() / 2))
     middle = float(values[order[min(half, len(order) - 1)]])
     whole = bool((np.floor(values) == values).all()) and float(np.abs(values).max()) < LARGEST
-    units = {m.group() for t in told[:50].to_pylist() for m in re.finditer(UNIT, t)}
+    units = {m.group() for t in texts[:50].to_pylist() for m in re.finditer(UNIT, t)}
     unit = units.pop() if len(units) == 1 else ""
     return Numbers(
         decimal, whole, float(values.min()), middle, float(values.max()), words, both_ways, unit
@@ -250,28 +252,28 @@ def _summed(
 
 
 def as_numbers(
-    told: Any, decimal: str, words: Sequence[str] | dict[str, int]
+    texts: Any, decimal: str, words: Sequence[str] | dict[str, int]
 ) -> NDArray[np.float64]:
     """Return texts as float64, NaN for missing ones and words, by the same code as a table is read."""
     prepare = partial(bare_numbers, decimal=decimal) if decimal else None
-    text = TextTable(Path("column"), "", {"": told})
+    text = TextTable(Path("column"), "", {"": texts})
     return numbers(text, "", missing=MISSING | set(words), prepare=prepare)
 
 
 # ---------------------------------------------------------------- dates
 
 
-def find_dates(told: Any, counts: NDArray[Any], name: str) -> Dates | None:
+def find_dates(texts: Any, counts: NDArray[Any], name: str) -> Dates | None:
     """Return how distinct texts are dates, most of them at least; None where they are not."""
-    few = told[:_FEW_LOOKED_AT]
+    few = texts[:_FEW_LOOKED_AT]
     if _matches(few, _ISO).mean() > 0.5:
-        return _dates(told, counts, [""])
+        return _dates(texts, counts, [""])
     compact = (
         _matches(few, _COMPACT).all() and re.search(r"(?i)dat|day|jour|tag|fecha", name) is not None
     )
     if not compact and _matches(few, _DATE_LIKE).mean() <= 0.5:
         return None
-    return _dates(told, counts, _formats(few))
+    return _dates(texts, counts, _formats(few))
 
 
 def _formats(few: Any) -> list[str]:
@@ -285,9 +287,9 @@ def _formats(few: Any) -> list[str]:
     return sorted(found, key=lambda format: -found[format])
 
 
-def _dates(told: Any, counts: NDArray[Any], formats: list[str]) -> Dates | None:
+def _dates(texts: Any, counts: NDArray[Any], formats: list[str]) -> Dates | None:
     """Return the dates by the first format that reads all texts, else by the one that reads most."""
-    texts = pd.Series(told.to_pylist(), dtype="str")
+    texts = pd.Series(texts.to_pylist(), dtype="str")
     best, fitting = None, []
     for format in formats:
         read = pd.to_datetime(texts, format=format or "ISO8601", errors="coerce", utc=True)
@@ -303,12 +305,5 @@ def _dates(told: Any, counts: NDArray[Any], formats: list[str]) -> Dates | None:
     example = texts[read.isna()].iloc[0] if others else ""
     days = read.dropna().dt.tz_localize(None).dt.normalize()
     both = len(fitting) == 2 and bool((fitting[0] != fitting[1]).any())
-    return Dates(
-        format,
-        str(days.min().date()),
-        str(days.max().date()),
-        days.nunique(),
-        others,
-        example,
-        both,
-    )
+    first, last = str(days.min().date()), str(days.max().date())
+    return Dates(format, first, last, days.nunique(), others, example, both)
