@@ -57,7 +57,7 @@ def _part(node: ast.AST, name: str) -> Any:
         return statements(part)
     if name == "values" and isinstance(node, ast.JoinedStr):
         return _joined(node.values)
-    if name == "format_spec" and isinstance(part, ast.JoinedStr) and not part.values:
+    if name == "format_spec" and isinstance(part, ast.JoinedStr) and not _joined(part.values):
         return None
     return part
 
@@ -84,10 +84,12 @@ def _is_type_checking(test: ast.expr) -> bool:
 
 
 def _joined(values: list[ast.expr]) -> list[ast.expr]:
-    """Return an f-string's parts with neighbouring texts joined, as Python versions cut them differently."""
+    """Return an f-string's parts as all Python versions cut them: no two texts in a row, and none empty."""
     joined: list[ast.expr] = []
     for value in values:
         last = joined[-1] if joined else None
+        if isinstance(value, ast.Constant) and value.value == "":
+            continue
         if isinstance(value, ast.Constant) and isinstance(last, ast.Constant):
             joined[-1] = ast.Constant(str(last.value) + str(value.value))
         else:
