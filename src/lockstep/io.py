@@ -19,6 +19,9 @@ from lockstep.errors import ConfigError, DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The same as SafeLoader, ten times as fast, wherever PyYAML was built with libyaml."""
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -116,7 +119,7 @@ def _missing(path: Path) -> DataError:
 def parse_yaml(text: str, where: str) -> Any:
     """Return the content of a YAML text; a broken one is a ConfigError that names it."""
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_LOADER)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where} is no valid YAML: {' '.join(str(error).split())}") from error
 

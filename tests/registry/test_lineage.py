@@ -1,12 +1,13 @@
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from lockstep.dvc.git import NO_COMMIT, NO_REPOSITORY
-from lockstep.dvc.graph import Graph
+from lockstep.dvc.graph import Graph, Lock, dvc_sum
 from lockstep.dvc.lineage import input_closure, kept_inputs, lineage, sources
 from lockstep.errors import ConfigError
 
@@ -251,6 +252,115 @@ def test_without_dvc_lock_the_files_themselves_count(plain):
     assert first["stages"] == {}
     (plain / "data/cars/tidy").write_text("u\n")
     assert input_closure(plain, "cars", "a") != first
+
+
+CODED = {
+    "dvc.yaml": DVC.replace("requirements.lock, data/", "'code/preprocess@${key}.json', data/")
+    .replace('[requirements.lock, "data', '["code/train_multi_model@${key}.json", "data')
+    .replace(", src/prepare]", "]")
+    .replace(", src/train.py]", "]")
+    .replace("cmd: prepare ${key}", "cmd: python -m lockstep.prepare --problem ${key}")
+    .replace("cmd: train ${item.problem}", "cmd: python -m lockstep.train"),
+    "src/lockstep/__init__.py": "",
+    "src/lockstep/prepare.py": "from lockstep.io import READ\n",
+    "src/lockstep/io.py": "READ = 1  # a comment\n",
+    "src/lockstep/train.py": "import numpy\nfrom lockstep.io import READ\n",
+    "requirements.lock": "numpy==1\n    # via pandas\nuvicorn==1\n",
+    ".gitignore": "/data/cars\n/data/external/raw\n/code\n",
+}
+
+
+@pytest.fixture
+def coded(plain):
+    """A project whose stages depend on what their code means, with what its first `dvc repro` left."""
+    for name, text in CODED.items():
+        (plain / name).parent.mkdir(parents=True, exist_ok=True)
+        (plain / name).write_text(text)
+    write_code(plain)
+    locked = yaml.safe_load(LOCK)
+    entry = locked["stages"]["preprocess@cars"]
+    path = "code/preprocess@cars.json"
+    entry["cmd"] = "python -m lockstep.prepare --problem cars"
+    entry["deps"] = [entry["deps"][0], {"path": path, "md5": dvc_sum(plain / path)}]
+    (plain / "dvc.lock").write_text(yaml.safe_dump(locked))
+    git(plain, "init", "-q", "-b", "trunk")
+    git(plain, "add", ".")
+    git(plain, "commit", "-qm", "first")
+    return plain
+
+
+def write_code(root):
+    subprocess.run([sys.executable, "-m", "lockstep.dvc.write_code"], cwd=root, check=True)
+
+
+def test_a_closure_says_what_the_code_of_each_stage_means(coded):
+    closure = input_closure(coded, "cars", "a")
+    assert list(closure["training"]["code"]) == [
+        "requirements.lock:numpy",
+        "src/lockstep/io.py",
+        "src/lockstep/train.py",
+    ]
+    prepare = closure["stages"]["preprocess@cars"]
+    assert list(prepare["code"]) == ["src/lockstep/io.py", "src/lockstep/prepare.py"]
+    assert not [
+        path for path in {**prepare["deps"], **closure["training"]["deps"]} if "code" in path
+    ]
+    assert sources(closure) == ["data/external/raw", "requirements.lock"]
+
+
+def test_a_fresh_clone_finds_the_same_code_before_its_first_repro(coded):
+    before = input_closure(coded, "cars", "a")
+    shutil.rmtree(coded / "code")
+    assert input_closure(coded, "cars", "a") == before
+
+
+def test_code_that_was_edited_after_its_stage_ran_is_known_by_its_sum_alone(coded):
+    recorded = Lock.read(coded).entries["preprocess@cars"]["deps"]["code/preprocess@cars.json"]
+    (coded / "src/lockstep/io.py").write_text("READ = 2\n")
+    write_code(coded)
+    found = input_closure(coded, "cars", "a")["stages"]["preprocess@cars"]["code"]
+    assert found == {"code/preprocess@cars.json": recorded}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "changed"),
+    [
+        ("src/lockstep/io.py", "# another comment\nREAD = 1\n", ()),
+        ("src/lockstep/new.py", "VALUE = 1\n", ()),
+        ("src/lockstep/io.py", "READ = 2\n", ("src/lockstep/io.py",)),
+        (
+            "src/lockstep/train.py",
+            "import numpy\n",
+            ("src/lockstep/io.py", "src/lockstep/train.py"),
+        ),
+        (
+            "requirements.lock",
+            CODED["requirements.lock"].replace("numpy==1", "numpy==2"),
+            ("requirements.lock", "requirements.lock:numpy"),
+        ),
+    ],
+)
+def test_code_is_dirty_where_it_means_something_else_than_at_head(coded, name, text, changed):
+    if name.endswith("train.py"):
+        (coded / "dvc.lock").write_text("stages: {}\n")
+    (coded / name).write_text(text)
+    write_code(coded)
+    found = lineage(coded, "cars", "a")
+    assert found.changed == changed
+    assert (name in kept_inputs(coded, found)) == bool(changed)
+    git(coded, "add", "-A")
+    git(coded, "commit", "-qm", "edited")
+    after = lineage(coded, "cars", "a")
+    assert (after.dirty, after.closure_digest) == ("false", found.closure_digest)
+
+
+def test_a_commit_whose_code_cannot_be_read_differs_in_all_of_it(coded):
+    good = (coded / "src/lockstep/io.py").read_text()
+    (coded / "src/lockstep/io.py").write_text("def (\n")
+    git(coded, "commit", "-qam", "broken")
+    (coded / "src/lockstep/io.py").write_text(good)
+    changed = lineage(coded, "cars", "a").changed
+    assert {"src/lockstep/io.py", "src/lockstep/train.py"} <= set(changed)
 
 
 def test_the_projects_own_graph_is_understood():

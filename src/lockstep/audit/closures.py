@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.dvc.graph import Graph, dvc_sum, overlap
-from lockstep.dvc.lineage import TRAIN_STAGE, differing, differing_params, input_sum, sources
-from lockstep.io import read_json, sha256_file
+from lockstep.dvc.lineage import TRAIN_STAGE, differing_code, differing_params, input_sum, sources
+from lockstep.io import sha256_file
 
 ENVIRONMENT, PARAMETER, CODE, DATA, COMMAND, OUTPUT = (
     "environment",
@@ -94,8 +94,8 @@ def _differing_code(root: Path, closure: dict[str, Any]) -> set[str]:
     for entry in (*closure["stages"].values(), closure["training"]):
         if "code" in entry:
             file = files.get(entry["cmd"])
-            written = read_json(file) if file and file.is_file() else {}
-            found |= differing(entry["code"], written)
+            text = file.read_text(encoding="utf-8") if file and file.is_file() else ""
+            found |= differing_code(entry["code"], text)
     return found
 
 

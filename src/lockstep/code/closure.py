@@ -15,6 +15,7 @@ from lockstep.code.files import LOCK, SOURCE, Files
 from lockstep.code.module import Import, Module, read_module
 from lockstep.code.pins import Pins, is_standard, read_pins
 from lockstep.errors import ConfigError, nearest
+from lockstep.io import parse_yaml
 
 PACKAGE = "lockstep"
 _COMMAND = re.compile(r"python -m (?P<module>[\w.]+)")
@@ -134,7 +135,8 @@ class Code:
         if (path, left_out) not in self._sums:
             content = self.files.read(path) or b""
             if path.endswith((".yaml", ".yml")):
-                values = _without(_values(content, path), [one.split(".") for one in left_out])
+                values = parse_yaml(content.decode(), path)
+                values = _without(values, [one.split(".") for one in left_out])
                 content = ascii(values).encode()
             self._sums[path, left_out] = hashlib.sha256(content).hexdigest()
         return self._sums[path, left_out]
@@ -196,15 +198,6 @@ def _path(module: str) -> str:
 
 def _filled(text: str, options: Mapping[str, str]) -> str:
     return _PLACE.sub(lambda place: options.get(place[1], place[0]), text)
-
-
-def _values(content: bytes, path: str) -> Any:
-    import yaml
-
-    try:
-        return yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
 
 
 def _without(value: Any, paths: list[list[str]]) -> Any:

@@ -15,6 +15,7 @@ import yaml
 
 from lockstep.dvc.git import git
 from lockstep.errors import ConfigError
+from lockstep.io import parse_yaml
 
 CODE = "code"
 """The stage that writes what the code of each stage means, and the folder that it writes into."""
@@ -178,25 +179,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Return a YAML file's content; what is not there is empty, no YAML is a ConfigError."""
     if not path.is_file():
         return {}
-    try:
-        return _parsed(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(
-            f"{path.name} is no valid YAML: {' '.join(str(error).split())}"
-        ) from error
+    return parse_yaml(path.read_text(encoding="utf-8"), path.name) or {}
 
 
 def committed_yaml(root: Path, name: str) -> dict[str, Any]:
     """Return a YAML file of HEAD; what is not there, or no YAML, is empty."""
     try:
-        content = _parsed(git(root, "show", f"HEAD:./{name}") or "")
-    except yaml.YAMLError:
+        content = parse_yaml(git(root, "show", f"HEAD:./{name}") or "", name)
+    except ConfigError:
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _parsed(text: str) -> Any:
-    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def _plain_entry(locked: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from lockstep.code.files import LOCK, SOURCE, CommittedFiles, FolderFiles
 from lockstep.config.params import training_key
 from lockstep.dvc.git import NO_COMMIT, NO_REPOSITORY, changed_files, head_commit
 from lockstep.dvc.graph import (
+    CODE,
     Graph,
     Lock,
     Stage,
@@ -143,8 +144,7 @@ def _code(
     if path is None:
         return {}
     text = _code_text(root, command, path)
-    found = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-    if not text or (md5 is not None and found != md5):
+    if not text or md5 not in (None, _md5(text)):
         return {"code": {path: md5 or "absent"}}
     return {"code": json.loads(text)}
 
@@ -185,15 +185,23 @@ def _changed_code(root: Path, closure: dict[str, Any]) -> set[str]:
     try:
         committed = Code(CommittedFiles.of(root, "HEAD"))
         for entry in entries:
-            changed |= differing(entry["code"], committed.of_command(entry["cmd"]))
+            text = code_text(committed.of_command(entry["cmd"]))
+            changed |= differing_code(entry["code"], text)
     except ConfigError:  # HEAD has no code that could run these stages
         return {part for entry in entries for part in entry["code"]}
     return changed
 
 
-def differing(one: dict[str, str], other: dict[str, str]) -> set[str]:
-    """Return the names whose values differ, or that only one side has."""
-    return {name for name in {*one, *other} if one.get(name) != other.get(name)}
+def differing_code(recorded: dict[str, str], text: str) -> set[str]:
+    """Return the parts of a stage's recorded code that differ from a file of ``code/`` with this text."""
+    parts = json.loads(text) if text else {}
+    if any(name.startswith(f"{CODE}/") for name in recorded):  # known by its sum alone
+        parts = dict.fromkeys(recorded, _md5(text))
+    return {name for name in {*recorded, *parts} if recorded.get(name) != parts.get(name)}
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _changed_stages(root: Path, names: list[str]) -> list[str]:
