@@ -22,8 +22,8 @@ from lockstep.evaluation.bootstrap import interval, resampled
 from lockstep.evaluation.metrics import Scored, evaluate
 from lockstep.features.encoder import encoder_of, input_columns
 from lockstep.models.matrices import Matrix, columns_of
-from lockstep.models.training import fit, scores
-from lockstep.models.zoo import Recipe, cores
+from lockstep.models.model_type import Recipe
+from lockstep.models.training import cores, fit, scores
 from lockstep.problems.schema import PROBLEMS, Schema, load_schema
 
 FOLDS, SEED, RESAMPLES = 5, 0, 2000

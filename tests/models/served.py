@@ -13,7 +13,8 @@ from lockstep.models import training
 from lockstep.models.calibration import calibrated
 from lockstep.models.golden_rows import golden_rows
 from lockstep.models.matrices import Matrix, columns_of
-from lockstep.models.zoo import Recipe
+from lockstep.models.model_type import Recipe
+from lockstep.models.types import model_type
 from lockstep.problems.schema import Schema
 
 NUMBER = {"kind": "numeric", "missing": True}
@@ -91,8 +92,11 @@ PARAMS: dict[str, dict[str, Any]] = {
     "random_forest": {"n_estimators": 15, "min_samples_leaf": 4},
     "xgboost": {"n_estimators": 20, "learning_rate": 0.3, "max_depth": 3},
     "lightgbm": {"n_estimators": 20, "learning_rate": 0.2, "num_leaves": 7, "min_child_samples": 5},
+    "extra_trees": {"n_estimators": 15, "min_samples_leaf": 4},
+    "hist_gradient_boosting": {"max_iter": 20, "learning_rate": 0.2, "max_leaf_nodes": 7},
 }
-CLASSIFIERS = ("logistic_regression", "random_forest", "xgboost", "lightgbm")
+CLASSIFIERS = tuple(name for name in PARAMS if "binary" in model_type(name).tasks)
+REGRESSORS = tuple(name for name in PARAMS if "regression" in model_type(name).tasks)
 KINDS = [
     *(
         ("binary", name, method)
@@ -104,7 +108,7 @@ KINDS = [
         for name in CLASSIFIERS
         for how in ("none", "sigmoid", "isotonic", "temperature")
     ),
-    *(("regression", name, "none") for name in ("ridge", "random_forest", "xgboost", "lightgbm")),
+    *(("regression", name, "none") for name in REGRESSORS),
 ]
 """Every task, type and calibration there is."""
 LABELS = [3, 5, 8, 13]

@@ -10,7 +10,7 @@ from lockstep.evaluation.metrics import Scored, evaluate
 from lockstep.models import calibration as calibrate
 from lockstep.models import training
 from lockstep.models.linear import significant
-from lockstep.models.zoo import Recipe
+from lockstep.models.model_type import Recipe
 
 
 @pytest.fixture(scope="module")

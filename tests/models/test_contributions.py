@@ -48,12 +48,14 @@ def test_base_and_contributions_sum_to_the_margin(kind):
     assert isinstance(found.base, float) == (kind[0] != "multiclass")
 
 
-@pytest.mark.parametrize("name", ["logistic_regression", "random_forest", "xgboost", "lightgbm"])
+@pytest.mark.parametrize("name", served.CLASSIFIERS)
 def test_the_margin_is_what_the_model_itself_says_before_calibration(name):
     found, _, _ = explained("binary", name, "none")
     table = served.rows_of("binary", ROWS, 3)
     chance = served.pipeline_of("binary", name, "none").predict_proba(table)[:, 1].astype(float)
-    expected = chance if name == "random_forest" else np.log(chance / (1 - chance))
+    forest = explainer("binary", name, "none").scorer.model.fast.margin_scale == "probability"
+    assert forest == (name in ("random_forest", "extra_trees"))
+    expected = chance if forest else np.log(chance / (1 - chance))
     assert found.margin == pytest.approx(expected, abs=1e-4)
 
 

@@ -8,13 +8,16 @@ from sklearn.linear_model import Ridge
 
 from lockstep.models import linear
 from lockstep.models.matrices import Columns
-from lockstep.models.zoo import Recipe
+from lockstep.models.model_type import Recipe
+from lockstep.models.rounding import significant
+from lockstep.models.types import model_type
 
 
 @pytest.fixture(scope="module")
 def model(columns, train):
+    recipe = Recipe("binary", columns, {"C": 0.3})
     return linear.fit_linear(
-        "logistic_regression", Recipe("binary", columns, {"C": 0.3}), train.features, train.target
+        model_type("logistic_regression"), recipe, train.features, train.target
     )
 
 
@@ -24,9 +27,9 @@ def test_the_view_is_sparse_so_that_scores_need_no_blas(model, choose) -> None:
 
 def test_coefficients_and_statistics_are_rounded(model) -> None:
     coefficients = model.named_steps["estimator"].coef_
-    assert (coefficients == linear.significant(coefficients, 6)).all()
+    assert (coefficients == significant(coefficients, 6)).all()
     scale = model.named_steps["view"].named_transformers_["line"].named_steps["scale"].scale_
-    assert (scale == linear.significant(scale, 8)).all()
+    assert (scale == significant(scale, 8)).all()
 
 
 def test_the_solver_has_converged(model, train) -> None:
@@ -50,14 +53,14 @@ def test_constant_and_empty_columns_are_left_out(train) -> None:
     features = train.features.assign(constant=1.0, empty=np.nan)
     columns = Columns({**dict.fromkeys(features, "numeric")})
     model = linear.fit_linear(
-        "logistic_regression", Recipe("binary", columns), features, train.target
+        model_type("logistic_regression"), Recipe("binary", columns), features, train.target
     )
     names = model.named_steps["view"].get_feature_names_out()
     assert not [name for name in names if "constant" in name or "empty" in name]
 
 
 def test_contributions_belong_to_the_columns_they_come_from(model, choose) -> None:
-    added = linear.contributions(model, choose.features)
+    added = linear.spreads(model, choose.features)
     assert set(added) == set(choose.features)
     alone = {}
     for name in choose.features:  # hold all others still: what varies is this column's share
@@ -82,7 +85,7 @@ def test_owner_is_the_longest_name_that_fits(column: str, owner: str) -> None:
 
 
 def test_significant_digits() -> None:
-    assert linear.significant(np.array([[123456.7, -0.000123456789]]), 3).tolist() == [
+    assert significant(np.array([[123456.7, -0.000123456789]]), 3).tolist() == [
         [123000.0, -0.000123]
     ]
 

@@ -11,11 +11,14 @@ from lockstep.decision.score_scale import (
     balance,
     check_scale,
     equivalent,
-    resolved_weights,
     scale_of,
     to_probability,
 )
 from lockstep.errors import ConfigError
+from lockstep.models.matrices import Columns
+from lockstep.models.model_type import Recipe
+from lockstep.models.types import model_type
+from lockstep.models.types.xgboost import Type as Xgboost
 
 TARGET = np.array([0] * 80 + [1] * 20)
 SHARES = st.floats(0.001, 0.999)
@@ -26,8 +29,12 @@ def training(kind: str = "lightgbm", calibration: str = "none", **params: object
     return Training(problem="credit_risk", type=kind, calibration=calibration, params=params)
 
 
+def scale(row: Training, task: str = "binary") -> Scale:
+    return scale_of(row, task, TARGET, model_type(row.type).positive_weight)
+
+
 @pytest.mark.parametrize(
-    ("row", "scale"),
+    ("row", "expected"),
     [
         (training(is_unbalance=True), Scale("balanced", 4.0, 4.0)),
         (training("xgboost", scale_pos_weight="balanced"), Scale("balanced", 4.0, 4.0)),
@@ -41,22 +48,24 @@ def training(kind: str = "lightgbm", calibration: str = "none", **params: object
         (training(calibration="sigmoid", is_unbalance=True), Scale("probability", 1.0, 4.0)),
     ],
 )
-def test_weights_and_calibration_say_what_the_scores_mean(row: Training, scale: Scale) -> None:
-    assert scale_of(row, "binary", TARGET) == scale
+def test_weights_and_calibration_say_what_the_scores_mean(row: Training, expected: Scale) -> None:
+    assert scale(row) == expected
 
 
 def test_numbers_have_no_scale_and_several_classes_have_probabilities() -> None:
-    assert scale_of(training(is_unbalance=True), "regression", TARGET).name == "raw"
-    assert scale_of(training(), "multiclass", TARGET).name == "probability"
+    assert scale(training(is_unbalance=True), "regression").name == "raw"
+    assert scale(training(), "multiclass").name == "probability"
 
 
 def test_balanced_becomes_a_number_by_the_training_rows() -> None:
     assert balance(TARGET) == 4.0
-    assert resolved_weights({"scale_pos_weight": "balanced", "max_depth": 3}, TARGET) == {
-        "scale_pos_weight": 4.0,
-        "max_depth": 3,
-    }
-    assert resolved_weights({"scale_pos_weight": 2}, TARGET) == {"scale_pos_weight": 2}
+
+    def weighted(**params: object) -> dict[str, object]:
+        return Xgboost().with_weight(Recipe("binary", Columns({}), params), TARGET).params
+
+    declared = {"scale_pos_weight": "balanced", "max_depth": 3}
+    assert weighted(**declared) == {"scale_pos_weight": 4.0, "max_depth": 3}
+    assert weighted(scale_pos_weight=2) == {"scale_pos_weight": 2}
 
 
 @given(SHARES, WEIGHTS)
@@ -85,7 +94,7 @@ def test_a_fixed_threshold_of_another_scale_is_refused_with_its_equivalent() -> 
     with pytest.raises(
         ConfigError, match=r"equivalent is 0\.172215.*threshold: 0\.172215 with scale: probab"
     ):
-        check_scale(decision, row, scale_of(row, "binary", TARGET), balance(TARGET))
+        check_scale(decision, row, scale(row), balance(TARGET))
     back = Decision(policy="fixed", threshold=0.172215, scale="probability")
     with pytest.raises(ConfigError, match=r"equivalent is 0\.4542"):
         check_scale(back, training(is_unbalance=True), Scale("balanced", 4.0), 4.0)

@@ -13,13 +13,16 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from tests.models import served
 
 from lockstep.errors import DataError
+from lockstep.evaluation.metrics import SCORE_DECIMALS
 from lockstep.models.artifact import canonical_bytes
 from lockstep.models.linear import fit_linear
 from lockstep.models.matrices import Columns as EncodedColumns
-from lockstep.models.scoring.fast_scoring import WIDE, answering
-from lockstep.models.scoring.prediction import Model
-from lockstep.models.scoring.scorer import Scorer, columns_of
-from lockstep.models.zoo import Recipe
+from lockstep.models.model_type import Recipe
+from lockstep.models.scoring.linear_scorer import LinearScorer
+from lockstep.models.scoring.scorer import EncodedScorer, Scorer, columns_of
+from lockstep.models.types import model_type, type_of
+from lockstep.models.types._booster import WIDE
+from lockstep.models.types.xgboost import dense_prediction
 from lockstep.problems.schema import Column
 
 ROWS = WIDE + 20
@@ -32,10 +35,12 @@ def scorer(task, name, method):
 
 
 def scored(task, name, method, rows):
-    """Return what the pipeline itself says of a table."""
-    return Model(served.pipeline_of(task, name, method), served.schema_of(task), 0.5, "m").score(
-        rows
-    )
+    """Return what the pipeline itself says of a table, rounded."""
+    pipeline = served.pipeline_of(task, name, method)
+    if task == "regression":
+        return np.asarray(pipeline.predict(rows), dtype=np.float64)
+    chances = np.asarray(pipeline.predict_proba(rows), dtype=np.float64)
+    return np.round(chances[:, 1] if task == "binary" else chances, SCORE_DECIMALS)
 
 
 @pytest.mark.parametrize("kind", served.KINDS, ids="-".join)
@@ -177,10 +182,10 @@ def test_a_linear_model_refuses_what_is_infinite(name):
 def test_a_forest_with_directions_takes_no_missing_value():
     rows = np.random.default_rng(0).random((50, 2))
     forest = RandomForestRegressor(5, monotonic_cst=[1, 0], random_state=0).fit(rows, rows[:, 0])
-    asked = answering(forest, "regression")
-    assert np.array_equal(asked.outputs(rows), forest.predict(rows))
+    scorer = type_of(forest).scorer(forest, "regression")
+    assert np.array_equal(scorer.outputs(rows), forest.predict(rows))
     with pytest.raises(DataError, match="takes no missing value"):
-        asked.outputs(np.array([[np.nan, 0.5]]))
+        scorer.outputs(np.array([[np.nan, 0.5]]))
 
 
 LINEAR = [
@@ -209,17 +214,34 @@ def test_linear_models_of_any_columns_are_asked_alike(task, names):
     target = {"regression": x, "binary": x > 0, "multiclass": np.digitize(x, [-0.5, 0.5])}[task]
     kinds = {name: "numeric" if name in "xz" else "categorical" for name in names}
     name = "ridge" if task == "regression" else "logistic_regression"
-    model = fit_linear(name, Recipe(task, EncodedColumns(kinds), {}), table, target)
+    model = fit_linear(model_type(name), Recipe(task, EncodedColumns(kinds), {}), table, target)
     new = pd.concat([table, table.assign(**{n: [77.0] * 300 for n in names})], ignore_index=True)
-    asked = answering(model, task)
+    scorer = LinearScorer(model, task)
     expected = model.predict(new) if task == "regression" else model.predict_proba(new)
-    found = asked.outputs(new.to_numpy())
+    found = scorer.outputs(new.to_numpy())
     assert np.array_equal(found, expected[:, 1] if task == "binary" else expected)
-    bases, parts = asked.parts(new.to_numpy())
-    sums = (bases + parts.sum(axis=2)).reshape(asked.margins(new.to_numpy()).shape)
-    assert sums == pytest.approx(asked.margins(new.to_numpy()), abs=1e-9)
+    bases, parts = scorer.parts(new.to_numpy())
+    sums = (bases + parts.sum(axis=2)).reshape(scorer.margins(new.to_numpy()).shape)
+    assert sums == pytest.approx(scorer.margins(new.to_numpy()), abs=1e-9)
 
 
-def test_an_estimator_that_is_not_of_the_zoo_is_refused():
-    with pytest.raises(DataError, match="a dict can't be served; types that can: LGBMClassifier"):
-        answering({}, "binary")
+def test_an_estimator_of_no_model_type_is_refused():
+    with pytest.raises(DataError, match="a dict can't be served; types that can: ExtraTreesClass"):
+        EncodedScorer({}, "binary")
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("count", [1, ROWS])
+def test_the_direct_call_of_xgboost_gives_the_bits_of_its_public_function(task, count):
+    """The one use of xgboost's private names, against ``Booster.inplace_predict``."""
+    booster = served.pipeline_of(task, "xgboost", "none").named_steps["model"].get_booster()
+    columns = columns_of(served.schema_of(task), served.rows_of(task, ROWS, seed=6))
+    rows = scorer(task, "xgboost", "none").encode(columns, ROWS)[:count].astype(np.float32, "C")
+    predict = dense_prediction((0, 0))
+    for margin in (False, True):
+        public = booster.inplace_predict(
+            rows, predict_type="margin" if margin else "value", validate_features=False
+        )
+        found = predict(booster.handle, rows, margin)
+        assert np.array_equal(found, public)
+        assert found.shape == public.shape

@@ -13,14 +13,14 @@ from sklearn.preprocessing import FunctionTransformer
 from tests.models.conftest import KINDS, make_matrix
 
 from lockstep.errors import ConfigError, DataError
-from lockstep.evaluation import curves
 from lockstep.evaluation.metrics import Scored, evaluate
 from lockstep.models import training
 from lockstep.models.artifact import model_digest, read_artifact, write_artifact
 from lockstep.models.calibration import TEMPERATURES, calibrated
 from lockstep.models.linear import significant
 from lockstep.models.matrices import Columns, Matrix
-from lockstep.models.zoo import Recipe, build
+from lockstep.models.model_type import Recipe
+from lockstep.models.types import build, model_type
 
 PARAMS = {
     "logistic_regression": {"C": 0.1, "bins": 6},
@@ -80,7 +80,7 @@ def test_every_type_learns_and_tells_its_history(name: str, models, parts) -> No
     assert (
         name == "logistic_regression" or history["stop_log_loss"][-1] < history["stop_log_loss"][0]
     )
-    shares = curves.importance(model, choose.features)
+    shares = model_type(name).importance(model, choose.features)
     assert max(shares, key=shares.get) in ("speed", "road", "light")
 
 
@@ -140,7 +140,7 @@ def test_what_does_not_fit_is_refused_with_the_fix(parts) -> None:
     with pytest.raises(ConfigError, match="temperature is for three classes"):
         calibrated("temperature", None, parts["stop"].features, parts["stop"].target, "binary")
     rising = Columns(KINDS, {"speed": 1})
-    with pytest.raises(ConfigError, match="take it from speed in the problem's schema"):
+    with pytest.raises(ConfigError, match="remove it from speed in the problem's schema"):
         build("xgboost", Recipe("multiclass", rising, {}))
 
 

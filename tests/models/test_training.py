@@ -13,14 +13,20 @@ from lockstep.config.params import Training
 from lockstep.evaluation.metrics import Scored, evaluate
 from lockstep.models import training
 from lockstep.models.matrices import Columns, Matrix
-from lockstep.models.zoo import Recipe
+from lockstep.models.model_type import Recipe
+from lockstep.models.types import model_types
 
 PARAMS = {
     "logistic_regression": {"C": 0.5, "bins": 6},
     "random_forest": {"n_estimators": 15, "min_samples_leaf": 5},
     "xgboost": {"n_estimators": 80, "learning_rate": 0.2, "max_depth": 3},
     "lightgbm": {"n_estimators": 80, "learning_rate": 0.2, "num_leaves": 7},
+    "extra_trees": {"n_estimators": 15, "min_samples_leaf": 5},
+    "hist_gradient_boosting": {"max_iter": 80, "learning_rate": 0.2, "max_leaf_nodes": 7},
 }
+
+
+REGRESSORS = [kind.name for kind in model_types() if "regression" in kind.tasks]
 
 
 def _fit(
@@ -59,6 +65,20 @@ def test_every_type_learns_something(name: str, columns, train, stop, choose) ->
 def test_thread_counts_leave_no_trace(name: str, columns, train, stop) -> None:
     one, two = (_fit(name, columns, train, stop, n_jobs=n).estimator for n in (1, 2))
     assert _bytes(one) == _bytes(two)
+
+
+def test_a_models_bytes_do_not_depend_on_names_that_are_literals_somewhere(
+    columns, train, stop
+) -> None:
+    """LightGBM stores further names twice; pickle stores one object once and equal ones twice."""
+
+    def fitted(names: list[str]) -> object:
+        params = dict(zip(names, (5, 3, 4), strict=True))
+        return training.fit("lightgbm", Recipe("binary", columns, params), train, stop).estimator
+
+    literal = ["n_estimators", "cat_l2", "max_cat_to_onehot"]
+    read = ["".join(list(name)) for name in literal]
+    assert _bytes(fitted(literal)) == _bytes(fitted(read))
 
 
 @pytest.mark.parametrize("name", PARAMS)
@@ -108,14 +128,15 @@ def test_the_forest_tells_its_loss_batch_by_batch(columns, train, stop) -> None:
     assert fitted.history["stop_log_loss"][-1] == pytest.approx(plain, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", ["ridge", "random_forest", "xgboost", "lightgbm"])
+@pytest.mark.parametrize("name", REGRESSORS)
 def test_regression_is_learned_too(name: str, columns, train, stop, choose) -> None:
     def numbers(matrix: Matrix) -> Matrix:
         return Matrix(
             matrix.features, matrix.features["speed"].to_numpy() / 10, matrix.group, matrix.row
         )
 
-    params = {} if name == "ridge" else {"n_estimators": 40}
+    steps = "max_iter" if name == "hist_gradient_boosting" else "n_estimators"
+    params = {} if name == "ridge" else {steps: 40}
     fitted = training.fit(
         name, Recipe("regression", columns, params), numbers(train), numbers(stop), 5
     )
@@ -126,6 +147,24 @@ def test_regression_is_learned_too(name: str, columns, train, stop, choose) -> N
         )["r2"]
         > 0.9
     )
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_hist_gradient_boosting_keeps_the_trees_up_to_its_best_iteration(
+    task: str, columns, train, stop
+) -> None:
+    params = {"max_iter": 300, "learning_rate": 0.3, "max_leaf_nodes": 7, "max_features": 0.5}
+    fitted = training.fit(
+        "hist_gradient_boosting", Recipe(task, columns, params, seed=3), train, stop, 5
+    )
+    losses = fitted.history["stop_rmse" if task == "regression" else "stop_log_loss"]
+    assert fitted.best_iteration == int(np.argmin(losses)) + 1 == fitted.estimator.n_iter_ < 300
+    staged = "staged_predict" if task == "regression" else "staged_predict_proba"
+    last = list(getattr(fitted.estimator, staged)(stop.features))[-1]
+    gap = np.sqrt(np.mean((stop.target - last) ** 2)) if task == "regression" else None
+    chance = None if task == "regression" else last[np.arange(len(stop)), stop.target]
+    found = gap if task == "regression" else -np.log(chance).mean()
+    assert found == pytest.approx(min(losses))
 
 
 @given(

@@ -35,11 +35,11 @@ from lockstep.models.artifact import digest_of, model_digest
 from lockstep.models.calibration import base_estimator, calibrated
 from lockstep.models.golden_rows import golden_rows
 from lockstep.models.matrices import Columns, Matrix
-from lockstep.models.zoo import Recipe
+from lockstep.models.model_type import Recipe
 from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact import files, packaging
 from lockstep.registry.artifact.loading import load_version
-from lockstep.registry.artifact.native_flavor import native_of
+from lockstep.registry.artifact.packaging import native_of
 from lockstep.registry.publishing.runs import Record, log_run
 from lockstep.registry.store import connection
 from lockstep.registry.train_stage import publish_training
@@ -215,7 +215,7 @@ def test_other_types_have_no_flavor_of_their_own(make: Any, kind: str) -> None:
 
 ELSEWHERE = """
 import hashlib, sys, joblib
-from lockstep.registry.artifact.native_flavor import native_of
+from lockstep.registry.artifact.packaging import native_of
 for path in sys.argv[1:]:
     print(hashlib.sha256(native_of(joblib.load(path)).content).hexdigest())
 """

@@ -22,6 +22,7 @@ from lockstep.config.params import load_params
 from lockstep.config.settings import Settings, environment, load_settings, main_tree
 from lockstep.errors import ArtifactError, LockstepError, RegistryError
 from lockstep.io import read_json
+from lockstep.models.types import model_types
 from lockstep.registry.artifact.files import SKOPS
 from lockstep.registry.publishing.destinations import model_name
 from lockstep.registry.record.locking import all_locks
@@ -39,8 +40,7 @@ TOOLS = {
     "dvc": "dvc",
     "mlflow": "mlflow",
     "scikit-learn": "scikit-learn",
-    "xgboost": "xgboost-cpu",
-    "lightgbm": "lightgbm",
+    **{kind.library: kind.distributions[0] for kind in model_types() if kind.distributions},
     "skops": "skops",
 }
 """The tools that decide what is trained and stored, and the names they are installed under."""

@@ -134,16 +134,17 @@ def write(root: Path, draft: Draft, found: Found) -> None:
     from lockstep.commands.add_data import store, track
     from lockstep.config.params import read_params_text
     from lockstep.config.params_file import parsed, with_block, with_sections
-    from lockstep.drafting.draft_text import MODEL_TYPES, params_text
+    from lockstep.drafting.draft_text import drafted_types, params_text
     from lockstep.io import write_text
 
-    types = MODEL_TYPES[draft.task]
+    kinds = drafted_types(draft.task)
+    types, curved = [k.name for k in kinds], [k.name for k in kinds if k.has_history]
     params = with_sections(read_params_text(root), params_text(draft))
     parsed(params)
     text = (root / "dvc.yaml").read_text(encoding="utf-8")
     text = with_sections(text, artifacts(draft.problem, draft.problem, types))
     shown = (root / PLOTS).read_text(encoding="utf-8")
-    section = plots(draft.problem, draft.task, types).splitlines()[1:]
+    section = plots(draft.problem, draft.task, types, curved).splitlines()[1:]
     write_folder(root / PROBLEMS / draft.problem, draft)
     store(found, root / EXTERNAL / draft.problem)
     track(root, root / EXTERNAL / draft.problem)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lockstep.commands.dispatch import load
 from lockstep.config.layout import project_root
-from lockstep.config.settings import environment, is_on
+from lockstep.config.settings import DEFAULT_MODEL_TYPE, environment, is_on
 from lockstep.console import Parser, common_options
 from lockstep.errors import UsageError, run_command
 from lockstep.problems.schema import load_schema
@@ -22,8 +22,6 @@ from lockstep.registry.store.names import check_stage, check_version
 
 FORMATS = (".json", ".jsonl", ".csv")
 """How predictions can be written to a file."""
-DEFAULT_TYPE = "xgboost"
-"""The type that --use-mlflow-production means."""
 WAYS = (
     "--use-best-model, --use-mlflow-production, --model-name NAME, --run-id ID or --model-path FILE"
 )
@@ -145,7 +143,7 @@ def choose(options: argparse.Namespace, variables: Mapping[str, str]) -> Choice:
     if options.use_best_model or (not options.use_mlflow_production and on("USE_BEST_MODEL")):
         return Choice(problem, best=True)
     if options.use_mlflow_production or on("USE_MLFLOW_PRODUCTION"):
-        return Choice(problem, type=DEFAULT_TYPE, stage="Production")
+        return Choice(problem, type=DEFAULT_MODEL_TYPE, stage="Production")
     raise UsageError(f"say which model: {WAYS} (or USE_BEST_MODEL=true in the environment)")
 
 

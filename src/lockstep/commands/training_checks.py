@@ -6,6 +6,8 @@ from argparse import ArgumentParser
 from collections.abc import Iterable, Sequence
 
 from lockstep.config.params import Params, training_key
+from lockstep.models.types import model_type
+from lockstep.problems.schema import load_schema
 
 
 def problem_options(parser: ArgumentParser, problem: str) -> None:
@@ -23,11 +25,10 @@ def problem_options(parser: ArgumentParser, problem: str) -> None:
 
 
 def check_trainings(params: Params, problem: str, model_types: Sequence[str]) -> None:
-    """Refuse what does not exist or fit the task: a metric, a decision policy, a calibration, a hyperparameter."""
+    """Raise for a metric, policy, calibration, type or hyperparameter that the task doesn't support."""
     from lockstep.decision.policies import policy_of
     from lockstep.evaluation.metrics import check_metric
     from lockstep.models.calibration import check_calibration
-    from lockstep.problems.schema import load_schema
 
     section, task = params.problem(problem), load_schema(problem).task
     check_metric(section.compare.metric, task)
@@ -37,16 +38,10 @@ def check_trainings(params: Params, problem: str, model_types: Sequence[str]) ->
     check_hyperparameters(params, problem, model_types)
 
 
-def check_hyperparameters(params: Params, problem: str, model_types: Iterable[str]) -> None:
-    """Refuse a hyperparameter of these trainings, or of their search spaces, that its model type has not."""
-    from lockstep.models.matrices import Columns
-    from lockstep.models.zoo import Recipe, check_params
-    from lockstep.problems.schema import load_schema
-
+def check_hyperparameters(params: Params, problem: str, names: Iterable[str]) -> None:
+    """Raise for a hyperparameter, also of a search space, that its model type doesn't have."""
     task = load_schema(problem).task
-    for name in model_types:
+    for name in names:
         search = params.search.get(training_key(problem, name))
         space = search.space if search else {}
-        check_params(
-            name, Recipe(task, Columns({}), {**params.training(problem, name).params, **space})
-        )
+        model_type(name).check_params(task, {**params.training(problem, name).params, **space})

@@ -23,6 +23,8 @@ URI, DAGSHUB, EXPERIMENT, PUBLISH = (
     "MLFLOW_EXPERIMENT_NAME",
     "LOCKSTEP_PUBLISH",
 )
+DEFAULT_MODEL_TYPE = "xgboost"
+"""The type that ``--use-mlflow-production`` loads, and that is served before any comparison."""
 LATER = "later"
 """The switch's value while a retrain runs the stages: it registers their models itself, when all are trained."""
 _OFF = ("0", "false", "no", "off")

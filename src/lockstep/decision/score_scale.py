@@ -7,7 +7,7 @@ is negatives / positives of the training rows. Calibration removes any weight: i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,14 +46,23 @@ class Scale:
         return cls(RAW if name == RAW else PROBABILITY, class_ratio=ratio)
 
 
-def scale_of(training: Training, task: str, target: NDArray[Any]) -> Scale:
-    """Return the scale of a training's scores; ``target`` (rows,) is that of its training rows."""
+def scale_of(
+    training: Training,
+    task: str,
+    target: NDArray[Any],
+    positive_weight: Callable[[Mapping[str, Any], float], float],
+) -> Scale:
+    """Return the scale of a training's scores; ``target`` (rows,) is that of its training rows.
+
+    ``positive_weight`` is the model type's: hyperparameters and class ratio → weight.
+    """
     if task == "regression":
         return Scale(RAW)
     if task == "multiclass":
         return Scale(PROBABILITY)
     balanced = balance(target)
-    weight = 1.0 if training.calibration != "none" else _declared_weight(training.params, balanced)
+    calibrated = training.calibration != "none"
+    weight = 1.0 if calibrated else positive_weight(training.params, balanced)
     if weight == 1.0:
         return Scale(PROBABILITY, class_ratio=balanced)
     return Scale(BALANCED if weight == balanced else WEIGHTED, weight, balanced)
@@ -63,25 +72,6 @@ def balance(target: NDArray[Any]) -> float:
     """Return negatives / positives, the weight of a positive row that balances both classes."""
     positives = int((target == 1).sum())
     return round((len(target) - positives) / max(positives, 1), DIGITS)
-
-
-def _declared_weight(params: dict[str, Any], balanced: float) -> float:
-    declared, classes = params.get("scale_pos_weight"), params.get("class_weight")
-    if params.get("is_unbalance") or declared == BALANCED:
-        return balanced
-    if isinstance(classes, str):  # balanced, or balanced_subsample
-        return balanced
-    if isinstance(classes, dict):
-        weights = {str(label): float(weight) for label, weight in classes.items()}
-        return weights.get("1", 1.0) / weights.get("0", 1.0)
-    return float(declared or 1.0)
-
-
-def resolved_weights(params: dict[str, Any], target: NDArray[Any]) -> dict[str, Any]:
-    """Return hyperparameters with ``scale_pos_weight: balanced`` replaced by its number."""
-    if params.get("scale_pos_weight") != BALANCED:
-        return params
-    return {**params, "scale_pos_weight": balance(target)}
 
 
 def equivalent(threshold: float, from_weight: float, to_weight: float) -> float:

@@ -3,58 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from lockstep.drafting.draft import Draft, Planned
+from lockstep.models.model_type import ModelType
+from lockstep.models.types import model_types
 
-MODEL_TYPES = {
-    "binary": ("logistic_regression", "random_forest", "xgboost", "lightgbm"),
-    "multiclass": ("logistic_regression", "random_forest", "xgboost", "lightgbm"),
-    "regression": ("ridge", "random_forest", "xgboost", "lightgbm"),
-}
 _METRIC = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
 _DECISION = {
     "binary": "{policy: f1}",
     "multiclass": "{policy: argmax}",
     "regression": "{policy: interval, coverage: 0.9}",
 }
-_PARAMS = {
-    "logistic_regression": "{C: 0.1, bins: 16, min_frequency: 10}",
-    "ridge": "{alpha: 1.0, bins: 16, min_frequency: 10}",
-    "random_forest": "{n_estimators: 100, min_samples_leaf: 5, max_leaf_nodes: 1500, max_features: 0.3}",
-    "xgboost": "{n_estimators: 1000, learning_rate: 0.06, max_depth: 5, min_child_weight: 5, subsample: 0.8, "
-    "colsample_bytree: 0.5, reg_lambda: 10.0, max_cat_to_onehot: 4}",
-    "lightgbm": "{n_estimators: 1000, learning_rate: 0.06, num_leaves: 15, min_child_samples: 20, subsample: 0.8, "
-    "subsample_freq: 1, colsample_bytree: 0.5, reg_lambda: 10.0, cat_smooth: 40, cat_l2: 20, max_cat_to_onehot: 12}",
-}
-_TREE_ROWS = 200_000
-"""Rows that a forest's tree sees at most: more make it slower in proportion and hardly better."""
 _TRAIN_SHARE = 0.64
-"""Of all rows those that are trained on: what test, then validation leave (`_problem`)."""
-_SPACES = {
-    "logistic_regression": ("C: {low: 0.001, high: 10.0, log: true}", "bins: {low: 6, high: 32}"),
-    "ridge": ("alpha: {low: 0.01, high: 100.0, log: true}", "bins: {low: 6, high: 32}"),
-    "random_forest": (
-        "min_samples_leaf: {low: 2, high: 20}",
-        "max_leaf_nodes: {low: 300, high: 2000, log: true}",
-        "max_features: {low: 0.1, high: 0.7}",
-    ),
-    "xgboost": (
-        "learning_rate: {low: 0.02, high: 0.2, log: true}",
-        "max_depth: {low: 3, high: 8}",
-        "min_child_weight: {low: 1.0, high: 50.0, log: true}",
-        "colsample_bytree: {low: 0.2, high: 0.9}",
-        "reg_lambda: {low: 1.0, high: 100.0, log: true}",
-    ),
-    "lightgbm": (
-        "learning_rate: {low: 0.02, high: 0.2, log: true}",
-        "num_leaves: {low: 7, high: 63, log: true}",
-        "min_child_samples: {low: 10, high: 200, log: true}",
-        "colsample_bytree: {low: 0.2, high: 0.9}",
-        "reg_lambda: {low: 1.0, high: 100.0, log: true}",
-    ),
-}
-_TRIALS = {"logistic_regression": 8, "ridge": 8, "random_forest": 8, "xgboost": 12, "lightgbm": 12}
+"""The share of training rows: what test, then validation leave (`_problem`)."""
+
+
+def drafted_types(task: str) -> list[ModelType]:
+    """Return the model types that a new problem of this task gets."""
+    return [kind for kind in model_types() if kind.draft.included and task in kind.tasks]
 
 
 def title_of(problem: str) -> str:
@@ -188,18 +156,19 @@ def _remark(text: str) -> str:
 
 def params_text(draft: Draft) -> str:
     """Return the sections of params.yaml: problems, train (a row a model type), search."""
-    types = MODEL_TYPES[draft.task]
-    lines = [*_problem(draft, types), "train:"]
-    for name in types:
-        lines += _training(draft, name)
+    types = drafted_types(draft.task)
+    lines = [*_problem(draft, [kind.name for kind in types]), "train:"]
+    for kind in types:
+        lines += _training(draft, kind)
     lines.append("search:")
-    for name in types:
-        lines += [f"  {draft.problem}-{name}:", f"    trials: {_TRIALS[name]}", "    space:"]
-        lines += [f"      {line}" for line in _SPACES[name]]
+    for kind in types:
+        lines += [f"  {draft.problem}-{kind.name}:", f"    trials: {kind.draft.trials}"]
+        space = kind.draft.space.items()
+        lines += ["    space:", *(f"      {name}: {_mapping(way)}" for name, way in space)]
     return "\n".join(lines) + "\n"
 
 
-def _problem(draft: Draft, types: tuple[str, ...]) -> list[str]:
+def _problem(draft: Draft, types: list[str]) -> list[str]:
     lost = draft.max_dropped
     rows = f"    # {lost:.0%}: rows without a target, or copies, are dropped" if lost > 0.2 else ""
     metric, decision = _METRIC[draft.task], _DECISION[draft.task]
@@ -219,29 +188,21 @@ def _problem(draft: Draft, types: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _training(draft: Draft, name: str) -> list[str]:
-    boosted = name in ("xgboost", "lightgbm")
-    calibration = "sigmoid" if draft.task == "binary" and name == "random_forest" else "none"
+def _training(draft: Draft, kind: ModelType) -> list[str]:
+    params, remark = kind.draft_params(draft.task, draft.rows * _TRAIN_SHARE)
+    rounds = kind.draft.early_stopping_rounds
     return [
-        f"  {draft.problem}-{name}:",
+        f"  {draft.problem}-{kind.name}:",
         f"    problem: {draft.problem}",
-        f"    type: {name}",
+        f"    type: {kind.name}",
         "    seed: 0",
-        f"    calibration: {calibration}",
-        *(["    early_stopping_rounds: 30"] if boosted else []),
-        f"    params: {_params(draft, name)}",
+        f"    calibration: {kind.draft.calibration.get(draft.task, 'none')}",
+        *([f"    early_stopping_rounds: {rounds}"] if rounds else []),
+        f"    params: {_mapping(params)}{f'    # {remark}' if remark else ''}",
     ]
 
 
-def _params(draft: Draft, name: str) -> str:
-    """Return a type's first hyperparameters: fewer, larger steps for several classes, part of many rows a tree."""
-    params = _PARAMS[name]
-    trained = draft.rows * _TRAIN_SHARE
-    if name == "random_forest" and trained > _TREE_ROWS:
-        share = f", max_samples: {_TREE_ROWS / trained:.2g}}}    # a tree sees {_TREE_ROWS:,} rows"
-        return params.replace("}", share)
-    if draft.task == "multiclass":
-        return params.replace(
-            "n_estimators: 1000, learning_rate: 0.06", "n_estimators: 400, learning_rate: 0.1"
-        )
-    return params
+def _mapping(values: Mapping[str, Any]) -> str:
+    """Return plain values as a YAML mapping on one line; numbers as Python writes them."""
+    shown = {name: str(v).lower() if isinstance(v, bool) else repr(v) for name, v in values.items()}
+    return f"{{{', '.join(f'{name}: {value}' for name, value in shown.items())}}}"

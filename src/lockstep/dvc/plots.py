@@ -66,7 +66,6 @@ _OF_TYPE = {
     "regression": (_IMPORTANCE,),
 }
 """Drawings of one model type."""
-_LINEAR = ("logistic_regression", "ridge")
 
 
 def artifacts(problem: str, what: str, types: Iterable[str]) -> str:
@@ -82,16 +81,16 @@ def artifacts(problem: str, what: str, types: Iterable[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def plots(problem: str, task: str, types: Iterable[str]) -> str:
-    """Return the section ``plots:`` of a problem: curves with a line a type, then bars and matrices a type.
+def plots(problem: str, task: str, types: Iterable[str], curved: Iterable[str]) -> str:
+    """Return the section ``plots:`` of a problem: curves by type, then bars and matrices of each.
 
-    Its paths begin below metrics/.
+    Its paths begin below metrics/. ``curved`` are the types with a learning curve.
     """
     known = list(types)
     lines = ["plots:"]
     for curve in _CURVES[task]:
         lines += _entry(problem, curve, known)
-    lines += _entry(problem, _history(task), [name for name in known if name not in _LINEAR])
+    lines += _entry(problem, _history(task), list(curved))
     for name in known:
         for curve in _OF_TYPE[task]:
             lines += _entry(problem, curve, [name], suffix=f" {name}")

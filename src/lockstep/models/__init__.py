@@ -1,1 +1,1 @@
-"""The zoo, training, evaluation, thresholds, prediction."""
+"""Model types, training, calibration, scoring, search."""

@@ -1,4 +1,4 @@
-"""The one model artifact: canonical skops bytes, their digest, and a loader that checks before it loads."""
+"""The one model artifact: canonical skops bytes, their digest, a loader that checks first."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ import io
 import json
 import zipfile
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from lockstep.errors import ArtifactError
 from lockstep.io import whole_file
+from lockstep.models.types import model_types
 
 ENCODER_SOURCE = Path(__file__).parents[1] / "features" / "columns_v1.py"
-"""The transformer's code: it travels inside every artifact and is covered by its digest."""
+"""The transformer's code: it travels inside every artifact, and the digest covers it."""
 CODE_FILES = {"../features/columns_v1.py": ()}
 """So it counts by its bytes, comments and layout too."""
 
-ALLOWED_TYPES: tuple[str, ...] = (
-    "collections.OrderedDict",
-    "lightgbm.basic.Booster",
-    "lightgbm.sklearn.LGBMClassifier",
-    "lightgbm.sklearn.LGBMRegressor",
+COMMON_TYPES = (
     "lockstep.features.columns_v1.ColumnEncoder",
     "numpy.dtype",
     "scipy._lib.array_api_compat.numpy._aliases.asarray",
@@ -31,56 +29,49 @@ ALLOWED_TYPES: tuple[str, ...] = (
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.calibration._TemperatureScaling",
-    "sklearn.compose._column_transformer.ColumnTransformer",
-    "sklearn.ensemble._forest.RandomForestClassifier",
-    "sklearn.ensemble._forest.RandomForestRegressor",
     "sklearn.frozen._frozen.FrozenEstimator",
-    "sklearn.impute._base.MissingIndicator",
-    "sklearn.impute._base.SimpleImputer",
     "sklearn.isotonic.IsotonicRegression",
-    "sklearn.linear_model._logistic.LogisticRegression",
-    "sklearn.linear_model._ridge.Ridge",
     "sklearn.pipeline.Pipeline",
-    "sklearn.preprocessing._data.StandardScaler",
-    "sklearn.preprocessing._discretization.KBinsDiscretizer",
-    "sklearn.preprocessing._encoders.OneHotEncoder",
     "sklearn.preprocessing._label.LabelEncoder",
-    "sklearn.tree._classes.DecisionTreeClassifier",
-    "sklearn.tree._classes.DecisionTreeRegressor",
-    "sklearn.tree._tree.Tree",
-    "xgboost.core.Booster",
-    "xgboost.sklearn.XGBClassifier",
-    "xgboost.sklearn.XGBRegressor",
 )
-"""Every type an artifact may hold besides plain values and arrays: fixed here, never read from the file."""
+"""The types that the artifacts of all model types may hold besides plain values and arrays."""
 
 _SHARED = ("ObjectNode", "TreeNode")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _LAST: dict[str, bytes] = {}
-"""The canonical bytes that the last digest was taken of, by that digest."""
+"""The canonical bytes of the last digest, by that digest."""
+
+
+@cache
+def allowed_types() -> tuple[str, ...]:
+    """Return every type that an artifact may hold, sorted: fixed by code, never read from a file."""
+    own = {path for kind in model_types() for path in (*kind.estimators, *kind.classes)}
+    return tuple(sorted({*COMMON_TYPES, *own}))
 
 
 def import_skops() -> Any:
     """Return the module skops.io, without the scikit-learn estimators it would trust by itself.
 
-    ALLOWED_TYPES names the few there can be; to list them all skops imports the whole of scikit-learn. It also looks
-    each of numpy's functions up in every module loaded so far: a process that needs it soon imports it first.
-    Both together take longer than a prediction.
+    To list those, skops would import all of scikit-learn; ``allowed_types`` names the possible ones.
+    skops also looks up each of numpy's functions in every loaded module, so import it early. Both
+    together take longer than a prediction.
     """
-    from unittest.mock import patch
-
     import sklearn.utils
 
-    with patch.object(sklearn.utils, "all_estimators", list):
+    listing, sklearn.utils.all_estimators = sklearn.utils.all_estimators, list
+    try:
         import skops.io
+    finally:
+        sklearn.utils.all_estimators = listing
     return skops.io
 
 
 def canonical_bytes(pipeline: Any) -> bytes:
     """Return the pipeline as skops bytes that are the same in every process.
 
-    skops names arrays by memory address, and zip files carry dates; here members are numbered by first appearance,
-    equal ones stored once, identities kept for estimators only (interned strings differ between processes).
+    skops names arrays by memory address, and zip files store dates. Here members are numbered by
+    first appearance, and equal ones are stored once. Only estimators have identities, because
+    interned strings differ between processes.
     """
     skops = import_skops()
     with zipfile.ZipFile(io.BytesIO(skops.dumps(pipeline))) as archive:
@@ -99,9 +90,9 @@ def model_digest(pipeline: Any) -> str:
 
 
 def content_of(digest: str, pipeline: Any) -> bytes:
-    """Return the canonical bytes of ``pipeline``, those of the last digest taken where it is the same one.
+    """Return the canonical bytes of the pipeline with this digest, without repeating the last dump.
 
-    A training takes the digest and is logged in one process; a forest's bytes are slow to make twice.
+    A training takes the digest and logs in one process, and a forest's bytes are slow to make.
     """
     return _LAST.get(digest) or canonical_bytes(pipeline)
 
@@ -122,23 +113,23 @@ def write_artifact(pipeline: Any, path: Path) -> str:
 
 
 def read_artifact(path: Path, expected_digest: str | None, code: Path = ENCODER_SOURCE) -> Any:
-    """Check an artifact and load its pipeline: first the digest, then the types inside, and only then the content.
+    """Check an artifact's digest, then the types inside, and then load its pipeline.
 
-    ``code`` is the transformer's source that the digest covers: the artifact's own copy, which is never imported.
-    Raises ArtifactError for a damaged or foreign file, a pickle, or a type that is not allowed.
+    ``code`` is the transformer's source that the digest covers: the artifact's own copy, which is
+    never imported. Raise ArtifactError for a damaged or foreign file, a pickle, or a foreign type.
     """
     content = _read(path)
     if expected_digest is not None and (found := digest_of(content, code)) != expected_digest:
         raise ArtifactError(
-            f"{path} has digest {found[:12]}…, expected {expected_digest[:12]}…: the file was changed or damaged; "
-            "register the model again with `dvc repro register`"
+            f"{path} has digest {found[:12]}…, expected {expected_digest[:12]}…: the file was changed "
+            "or damaged; register the model again with `dvc repro register`"
         )
     check_types(content, str(path))
     return _loaded(content, str(path))
 
 
 def check_types(content: bytes, where: str) -> None:
-    """Raise an ArtifactError if skops bytes hold a type that is not on the fixed list, naming it."""
+    """Raise ArtifactError, naming it, for a type in skops bytes that is not allowed."""
     skops = import_skops()
     _check_kind(content, where)
     try:
@@ -147,7 +138,7 @@ def check_types(content: bytes, where: str) -> None:
         raise ArtifactError(
             f"{where} is no readable skops file ({error}); register the model again"
         ) from error
-    foreign = sorted(set(found) - set(ALLOWED_TYPES))
+    foreign = sorted(set(found) - set(allowed_types()))
     if foreign:
         raise ArtifactError(
             f"{where} holds types that are not allowed: {', '.join(foreign[:5])}; "
@@ -157,7 +148,7 @@ def check_types(content: bytes, where: str) -> None:
 
 def _loaded(content: bytes, where: str) -> Any:
     try:
-        return import_skops().loads(content, trusted=list(ALLOWED_TYPES))
+        return import_skops().loads(content, trusted=list(allowed_types()))
     except (
         zipfile.BadZipFile,
         KeyError,
@@ -168,7 +159,8 @@ def _loaded(content: bytes, where: str) -> Any:
         AttributeError,
     ) as error:
         raise ArtifactError(
-            f"{where} cannot be loaded ({type(error).__name__}: {error}); was it written with other package versions?"
+            f"{where} cannot be loaded ({type(error).__name__}: {error}); "
+            "was it written with other package versions?"
         ) from error
 
 
@@ -188,7 +180,8 @@ def _check_kind(content: bytes, where: str) -> None:
         return
     if content[:1] == b"\x80" or content[:2] in (b"\x1f\x8b", b"x\x9c", b"BZ"):
         raise ArtifactError(
-            f"{where} is a pickle (or a compressed one), which is never loaded; expected a skops file"
+            f"{where} is a pickle (or a compressed one), which is never loaded; "
+            "expected a skops file"
         )
     raise ArtifactError(
         f"{where} is no skops file or is cut short; register the model again with `dvc repro register`"
@@ -226,7 +219,7 @@ class _Canonical:
         return {"__id__": self.numbers[identity], **self.fields(node)}
 
     def fields(self, node: dict[str, Any]) -> dict[str, Any]:
-        """Return a node's own fields, visited in their order; a set's items sorted, since it has none."""
+        """Return a node's fields, visited in their order; a set has no order, so its items are sorted."""
         kept = {key: value for key, value in node.items() if key != "__id__"}
         done = {
             key: self.member(value) if key == "file" else self.visit(value)
@@ -263,7 +256,7 @@ def _sort_key(node: Any) -> str:
 
 
 def _without_padding(content: bytes) -> bytes:
-    """Zero the bytes between the fields of a record array (a tree's nodes): nothing sets them."""
+    """Zero the bytes between the fields of a record array (a tree's nodes), which nothing sets."""
     import numpy as np
 
     array = np.load(io.BytesIO(content), allow_pickle=False)

@@ -13,7 +13,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import KFold
 
 from lockstep.errors import ConfigError
-from lockstep.models.linear import significant
+from lockstep.models.rounding import significant
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

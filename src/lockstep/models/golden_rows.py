@@ -1,4 +1,4 @@
-"""Golden rows: raw inputs drawn from the schema alone, and the outputs a model must repeat wherever it is loaded."""
+"""Golden rows: raw inputs drawn from the schema, and the outputs a loaded model must repeat."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pandas as pd
 
 from lockstep.data.values import typed_column
 from lockstep.errors import ArtifactError
+from lockstep.evaluation.metrics import SCORE_DECIMALS
+from lockstep.models.scoring.scorer import Scorer, columns_of
 from lockstep.problems.schema import Column, Schema
 
 COUNT = 256
@@ -16,11 +18,11 @@ TOLERANCE = 1e-6
 _MISSING_SHARE = 0.05
 UNKNOWN_TEXT = "__never_seen__"
 _OPEN_CODES = (1.0, 13.0, 75.0, 201.0, 971.0, 75056.0)
-"""A few integers for categories whose codes the schema leaves open."""
+"""Integers for categories whose codes the schema does not list."""
 
 
 def golden_rows(schema: Schema, count: int = COUNT, seed: int = 0) -> pd.DataFrame:
-    """Draw raw feature rows from the schema by seed: every code, missing, unknown, both ends of ranges.
+    """Draw raw feature rows from the schema by seed: every code, missing, unknown, range ends.
 
     Returns a table of the features in their declared order: float64 for numbers and integer codes, str for text.
     At least ``count`` rows; more where a column has more codes than that.
@@ -37,7 +39,7 @@ def golden_rows(schema: Schema, count: int = COUNT, seed: int = 0) -> pd.DataFra
 
 
 def golden_outputs(pipeline: Any, rows: pd.DataFrame) -> list[Any]:
-    """Return the model's outputs: the positive class's probability, all classes' where there are more, or a value."""
+    """Return the pipeline's outputs: the positive class's probability, all classes', or a value."""
     if not hasattr(pipeline, "predict_proba"):
         return [float(value) for value in pipeline.predict(rows)]
     probabilities = np.asarray(pipeline.predict_proba(rows), dtype="float64")
@@ -45,12 +47,38 @@ def golden_outputs(pipeline: Any, rows: pd.DataFrame) -> list[Any]:
     return list(outputs.tolist())
 
 
-def check_golden(
-    pipeline: Any, rows: pd.DataFrame, outputs: list[Any], where: str = "the model"
-) -> None:
-    """Raise an ArtifactError unless the model repeats its golden outputs to within 1e-6."""
+def checked_outputs(
+    pipeline: Any, schema: Schema, rows: pd.DataFrame, where: str = "the model"
+) -> list[Any]:
+    """Return the pipeline's outputs; ArtifactError unless the scorer's are the same to the bit."""
+    outputs = golden_outputs(pipeline, rows)
+    found = Scorer(pipeline, schema).score(columns_of(schema, rows), len(rows))
     expected = np.asarray(outputs, dtype="float64")
-    found = np.asarray(golden_outputs(pipeline, rows), dtype="float64")
+    if schema.task != "regression":
+        expected = np.round(expected, SCORE_DECIMALS)
+    if not np.array_equal(found, expected):
+        raise ArtifactError(
+            f"{where}: scores differ from the scikit-learn pipeline's by up to "
+            f"{np.abs(found - expected).max():.3g}; use the package versions it was made with"
+        )
+    return outputs
+
+
+def check_golden(
+    pipeline: Any,
+    rows: pd.DataFrame,
+    outputs: list[Any],
+    where: str = "the model",
+    schema: Schema | None = None,
+) -> None:
+    """Raise ArtifactError unless the pipeline repeats its golden outputs to within 1e-6.
+
+    With a schema the scorer's outputs must also be the pipeline's, to the bit.
+    """
+    made = (
+        checked_outputs(pipeline, schema, rows, where) if schema else golden_outputs(pipeline, rows)
+    )
+    expected, found = (np.asarray(values, dtype="float64") for values in (outputs, made))
     if found.shape != expected.shape:
         raise ArtifactError(
             f"{where}: {found.shape} golden outputs in place of {expected.shape}; "
@@ -79,7 +107,7 @@ def golden_content(rows: pd.DataFrame, outputs: list[Any]) -> dict[str, Any]:
 
 
 def golden_from(content: dict[str, Any], schema: Schema) -> tuple[pd.DataFrame, list[Any]]:
-    """Return rows and outputs of a golden file's content; ArtifactError where it fits no such file."""
+    """Return rows and outputs of a golden file's content; ArtifactError if it is damaged."""
     try:
         names, listed, outputs = content["columns"], content["rows"], content["outputs"]
         by_name = dict(zip(names, zip(*listed, strict=True), strict=True))

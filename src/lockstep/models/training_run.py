@@ -30,9 +30,10 @@ from lockstep.features.matrix_columns import (
 from lockstep.models.artifact import model_digest
 from lockstep.models.calibration import calibrated
 from lockstep.models.matrices import Matrix, columns_of
+from lockstep.models.model_type import ModelType, OnStep, Recipe
 from lockstep.models.naming import registered_name
 from lockstep.models.training import (
-    OnStep,
+    cores,
     fit,
     fold_metrics,
     pipeline_of,
@@ -40,7 +41,7 @@ from lockstep.models.training import (
     scores,
     silent,
 )
-from lockstep.models.zoo import Recipe, cores
+from lockstep.models.types import model_type
 from lockstep.problems.schema import Schema
 
 if TYPE_CHECKING:
@@ -67,6 +68,11 @@ class Job:
     parts: dict[str, Matrix]
 
     @property
+    def kind(self) -> ModelType:
+        """The model type."""
+        return model_type(self.training.type)
+
+    @property
     def recipe(self) -> Recipe:
         """What the estimator is built from."""
         columns = columns_of(self.encoder, self.schema)
@@ -80,7 +86,8 @@ class Job:
     @property
     def scale(self) -> Scale:
         """The scale its scores are on."""
-        return scale_of(self.training, self.schema.task, self.parts["train"].target)
+        target = self.parts["train"].target
+        return scale_of(self.training, self.schema.task, target, self.kind.positive_weight)
 
     @property
     def costs(self) -> Costs | None:
@@ -115,7 +122,9 @@ def train(job: Job, on_step: OnStep = silent) -> Trained:
     rounds = job.training.early_stopping_rounds
     fitted = fit(job.training.type, job.recipe, job.parts["train"], stop, rounds, on_step)
     model = calibrated(job.training.calibration, fitted.estimator, stop.features, stop.target, task)
-    found = {part: scores(model, job.parts[part].features, task) for part in job.evaluated}
+    found = {
+        part: scores(model, job.parts[part].features, task, job.kind) for part in job.evaluated
+    }
     threshold = threshold_of(job, found["choose"])
     return Trained(
         pipeline=pipeline_of(job.encoder, model),
@@ -224,7 +233,7 @@ def _score_columns(rows: Scored) -> dict[str, NDArray[Any]]:
 
 def plot_tables(job: Job, trained: Trained) -> dict[str, pd.DataFrame]:
     """Return the tables behind the plots; those of scores are of the test part."""
-    importance = curves.importance(trained.estimator, job.parts["choose"].features)
+    importance = job.kind.importance(trained.estimator, job.parts["choose"].features)
     tables = curves.tables(scored(job, trained, "test"), importance, trained.history, job.classes)
     if trained.interval:
         tables["coverage"] = curves_regression.coverage(

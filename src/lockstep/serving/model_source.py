@@ -13,7 +13,7 @@ from typing import Any
 from lockstep.audit.bundle_checks import MODEL_FOLDER, bundle_sums, listed_sums, version_of
 from lockstep.audit.findings import compared
 from lockstep.config.layout import ProblemLayout
-from lockstep.config.settings import load_settings
+from lockstep.config.settings import DEFAULT_MODEL_TYPE, load_settings
 from lockstep.errors import ArtifactError, ConfigError, LockstepError, RegistryError
 from lockstep.io import read_json
 from lockstep.models.workspace import load_file
@@ -279,7 +279,7 @@ def _fixed(settings: ServingSettings, root: Path) -> Callable[[Any], Version]:
 
 def registered_name(settings: ServingSettings, root: Path) -> str:
     """Return the problem's registered model; if each type has its own, the champion's."""
-    champion = champion_type(root, settings.problem) or "xgboost"
+    champion = champion_type(root, settings.problem) or DEFAULT_MODEL_TYPE
     return model_name(load_settings(root), settings.problem, champion)
 
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lockstep.models.scoring.contributions import Contributions, reasons, record_at
-from lockstep.models.scoring.fast_scoring import AskedForest
 from lockstep.models.scoring.prediction import OUTCOMES
 from lockstep.serving.loaded_model import ServedModel
 from lockstep.serving.request_parsing import Read
@@ -52,11 +51,9 @@ def explained(served: ServedModel, body: bytes, most_rows: int) -> Answer:
 def _explanation(served: ServedModel, read: Read, found: Contributions, row: int) -> dict[str, Any]:
     """Return one row's margin, the contributions that add up to it, and reasons in words."""
     label = {} if found.classes is None else {"explained_class": found.classes[row]}
-    schema, scale = served.model.schema, "log-odds"
-    if schema.task == "regression":
-        scale = "value"
-    elif isinstance(served.scorer.answering, AskedForest):
-        scale = "probability"
+    schema = served.model.schema
+    margin_scale = served.scorer.model.fast.margin_scale
+    scale = "value" if schema.task == "regression" else margin_scale
     return {
         **label,
         "base": found.base_of(row),

@@ -1,46 +1,30 @@
-"""What each feature of a record adds to the model's margin: exact parts that sum up to it, and the reasons in words.
+"""What each feature of a record adds to the model's margin, and the reasons in words.
 
-The margin is the raw score before any calibration: log-odds of boosters and logistic regression, the probability of a
-forest, the value of a regression. Trees are told apart by exact tree SHAP along their own paths (Lundberg et al. 2020):
-xgboost's and lightgbm's own, shap's for forests. xgboost's are float32, so its sums hold to about 1e-4, others to 1e-9.
+The margin is the raw score before any calibration: log-odds of boosters and logistic regression,
+the probability of a forest, the value of a regression. The parts add up to it: each model type
+splits its own margins (``FastScorer.explainer``). xgboost's parts are float32, so its sums hold to
+about 1e-4, others to 1e-9.
 
-A linear model's part is coefficient x (value - baseline) over the columns of its view. The baseline of a standardised
-line, or of its column of missing values, is the training mean, which is 0 there; of one-hot levels and steps it is the
-same share of each (steps hold about as many training rows each). So a level adds what its coefficient exceeds the mean
-of its column's coefficients by, and the base is the intercept and these means.
-
-Parts of derived columns go to the features they are made of: in equal shares to each column named in ``of``, which
-passes its share on in the same way where it is derived itself.
+The parts of a derived column go in equal shares to the columns named in its ``of``, which pass them
+on if they are derived themselves.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from xgboost import DMatrix
 
 from lockstep.features.matrix_columns import CLASSES
-from lockstep.models.calibration import base_estimator
-from lockstep.models.scoring.fast_scoring import (
-    AskedFilledForest,
-    AskedForest,
-    AskedLightGBM,
-    AskedLinear,
-    AskedXGBoost,
-)
 from lockstep.models.scoring.scorer import Columns, Scorer
 
 if TYPE_CHECKING:
     from lockstep.problems.schema import Column, Schema
 
 Floats = NDArray[np.float64]
-Parts = tuple[Floats, Floats]
-"""Bases (classes,), and what each encoded column adds (rows, classes, encoded columns); one class but for several."""
 
 MOST_REASONS = 4
 
@@ -49,7 +33,7 @@ MOST_REASONS = 4
 class Contributions:
     """What each feature adds: base + values.sum(axis=1) is the margin, row by row.
 
-    Of several classes it is told of one a row, whose label ``classes`` holds; ``base`` is then an array (rows,).
+    For several classes each row explains one, whose label ``classes`` holds; ``base`` is (rows,).
     """
 
     base: float | Floats
@@ -57,7 +41,7 @@ class Contributions:
     values: Floats
     margin: Floats
     calibrated: Floats | None
-    """The score that calibration makes of the margin, (rows,); None for a model without calibration."""
+    """The calibrated score, (rows,); None for a model without calibration."""
     classes: NDArray[Any] | None = None
 
     def base_of(self, row: int) -> float:
@@ -74,22 +58,21 @@ class Explainer:
         self.labels = np.asarray(getattr(self.scorer.encoder, CLASSES, [])).tolist()
         self.features = tuple(self.scorer.inputs)
         self.shares = _shares(self.scorer)
-        self._parts = _parts_of(
-            self.scorer.answering, base_estimator(pipeline.named_steps["model"])
-        )
+        self._parts = self.scorer.model.fast.explainer()
 
     def explain(
         self, columns: Columns, rows: int, chosen: NDArray[np.intp] | None = None
     ) -> Contributions:
         """Return what each feature adds to the margin of each row.
 
-        Of several classes ``chosen`` is the place of the one to tell of, a row each: the most probable if None.
+        For several classes ``chosen`` (rows,) is the place of the class to explain, by default the
+        most probable one.
         """
         encoded = self.scorer.encode(columns, rows)
         bases, parts = self._parts(encoded)
-        margins = np.asarray(self.scorer.answering.margins(encoded), dtype=np.float64)
-        scores = self.scorer.score_encoded(encoded)
-        calibrated = None if self.scorer.calibrate is None else scores
+        margins = np.asarray(self.scorer.model.fast.margins(encoded), dtype=np.float64)
+        scores = self.scorer.model.score(encoded)
+        calibrated = None if self.scorer.model.calibrate is None else scores
         if self.schema.task != "multiclass":
             return Contributions(
                 float(bases[0]), self.features, parts[:, 0] @ self.shares, margins, calibrated
@@ -107,7 +90,7 @@ class Explainer:
 
 
 def _shares(scorer: Scorer) -> Floats:
-    """Return which share of each encoded column goes to each feature: (encoded columns, features), rows sum to 1."""
+    """Return each encoded column's shares of the features: (encoded columns, features)."""
     of = scorer.sources()
     shares = np.zeros((len(scorer.names), len(scorer.inputs)))
 
@@ -121,70 +104,6 @@ def _shares(scorer: Scorer) -> Floats:
     for name, row in zip(scorer.names, shares, strict=True):
         give(name, 1.0, row)
     return shares
-
-
-def _parts_of(asked: Any, estimator: Any) -> Callable[[Floats], Parts]:
-    """Return how the margin of encoded rows is taken apart."""
-    if isinstance(asked, AskedXGBoost):
-        return lambda encoded: _split(_xgboost_parts(asked, encoded))
-    if isinstance(asked, AskedLightGBM):
-        width = asked.booster.num_feature() + 1
-        return lambda encoded: _split(
-            asked.booster.predict(encoded, pred_contrib=True, num_threads=1).reshape(
-                len(encoded), -1, width
-            )
-        )
-    if isinstance(asked, AskedForest):
-        return _forest_parts(asked, estimator)
-    assert isinstance(asked, AskedLinear)
-    return asked.parts
-
-
-def _split(values: NDArray[Any]) -> Parts:
-    """Split a booster's own contributions, (rows, classes, columns and the base)."""
-    values = np.asarray(values, dtype=np.float64)
-    return values[0, :, -1], values[:, :, :-1]
-
-
-def _xgboost_parts(asked: AskedXGBoost, encoded: Floats) -> NDArray[Any]:
-    kinds = asked.booster.feature_types
-    rows = DMatrix(asked.rows(encoded), feature_types=kinds, enable_categorical=True, nthread=1)
-    return asked.booster.predict(
-        rows,
-        pred_contribs=True,
-        strict_shape=True,
-        validate_features=False,
-        iteration_range=asked.rounds,
-    )
-
-
-def _forest_parts(asked: AskedForest, forest: Any) -> Callable[[Floats], Parts]:
-    told = asked.told if isinstance(asked, AskedFilledForest) else ()
-    forest = forest.named_steps["estimator"] if isinstance(asked, AskedFilledForest) else forest
-    explainer = _import_shap().TreeExplainer(forest, feature_perturbation="tree_path_dependent")
-    bases = np.atleast_1d(np.asarray(explainer.expected_value, dtype=np.float64))
-    first = 1 if len(bases) == 2 else 0  # of two classes the positive one
-
-    def parts(encoded: Floats) -> Parts:
-        found = np.asarray(explainer.shap_values(asked.rows(encoded), check_additivity=False))
-        found = found[:, :, np.newaxis] if found.ndim == 2 else found
-        found = found.transpose(0, 2, 1)[:, first:]
-        own = found[:, :, : encoded.shape[1]].copy()
-        for place, column in enumerate(
-            told, start=encoded.shape[1]
-        ):  # that it is missing belongs to the column
-            own[:, :, column] += found[:, :, place]
-        return bases[first:], own
-
-    return parts
-
-
-def _import_shap() -> Any:
-    with warnings.catch_warnings():
-        # On its import matplotlib's colour maps are registered in a way that is to end.
-        warnings.simplefilter("ignore", PendingDeprecationWarning)
-        import shap
-    return shap
 
 
 def record_at(columns: Columns, row: int) -> dict[str, Any]:
@@ -203,10 +122,10 @@ def reasons(
     row: int = 0,
     most: int = MOST_REASONS,
 ) -> list[str]:
-    """Return the features that speak most for the outcome, in words, the strongest first.
+    """Return the features that contribute most to the outcome, in words, the strongest first.
 
-    Of two classes those that raise the risk, of several those that speak for the class told of, of a number those that
-    raise or lower it. ``record`` holds the row's values under the schema's names.
+    For two classes these raise the risk, for several they speak for the explained class, for a
+    value they raise or lower it. ``record`` holds the row's values under the schema's names.
     """
     values = contributions.values[row]
     regression = schema.task == "regression"
@@ -242,7 +161,7 @@ def described(column: Column, value: Any) -> str:
 
 
 def _phrase(column: Column) -> str:
-    """Return what a column is called amid a sentence: its description up to any comment, or its name."""
+    """Return a column's name within a sentence: its description up to any comment."""
     text = column.description
     for mark in (" (", ";", ":", ", ", ". "):
         text = text.split(mark)[0]

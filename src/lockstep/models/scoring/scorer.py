@@ -1,8 +1,9 @@
-"""Scores of validated columns, with the bits of the pipeline's own, and without its DataFrames.
+"""The one way to score: the same bits as the scikit-learn pipeline, without its tables.
 
-A pipeline's ``predict_proba`` spends most of a single row's time on tables. Here columns stay arrays: they are
-encoded by the transformer's own functions, given to the estimator as it reads them, and calibrated by the fitted
-calibrators.
+A pipeline's ``predict_proba`` spends most of a single row's time on tables. Here columns stay
+arrays: the transformer's functions encode them, the model type scores them, and the fitted
+calibrators calibrate them. ``golden_rows.check_scores`` compares both whenever a model is packed or
+loaded. ``_Arrays`` is the only use of the transformer's private names.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from lockstep.errors import DataError
 from lockstep.evaluation.metrics import SCORE_DECIMALS
 from lockstep.features import columns_v1
 from lockstep.models.calibration import base_estimator
-from lockstep.models.scoring.fast_scoring import Answering, answering
+from lockstep.models.model_type import FastScorer, ModelType
+from lockstep.models.types import type_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +34,7 @@ Columns = Mapping[str, NDArray[Any]]
 
 _SCORE_SCALE = 10.0**SCORE_DECIMALS
 FEW = 64
-"""Up to so many rows a code is found faster by a dictionary than by a search in an array."""
+"""Up to this many rows a dictionary finds a code faster than a search in an array."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,11 @@ class _Known:
     encoder: Any
     texts: frozenset[str]
     codes: dict[str, dict[Any, int]]
-    """Of each column with levels its code by level, None's too: 0 missing, 1 unknown, 2.. the levels."""
+    """By column the code of each level: 0 missing (None), 1 unknown, 2.. the levels."""
 
 
 class _Arrays(columns_v1._Frame):
-    """Columns as the transformer's functions take them, made from arrays; codes are looked up in dictionaries."""
+    """Arrays as the columns that the transformer's functions take, with codes by dictionary."""
 
     def __init__(self, columns: Columns, rows: int, known: _Known) -> None:
         self.table: Any = columns
@@ -101,7 +103,7 @@ def _known(encoder: Any) -> _Known:
 
 
 def _ways(encoder: Any) -> list[Callable[[_Arrays, str], Any]]:
-    """Return for each encoded column how it is read from the frame, as the transformer reads it."""
+    """Return how each encoded column is read from the frame, as the transformer reads it."""
     declared = {column["name"]: column for column in encoder.columns}
 
     def way(name: str, kind: str) -> Callable[[_Arrays, str], Any]:
@@ -117,7 +119,7 @@ def _ways(encoder: Any) -> list[Callable[[_Arrays, str], Any]]:
 
 
 def columns_of(schema: Schema, table: pd.DataFrame) -> dict[str, NDArray[Any]]:
-    """Return a table's features as columns: float64 with NaN, or objects with None, for missing values."""
+    """Return a table's features as columns: float64 with NaN, or objects with None if missing."""
     found: dict[str, NDArray[Any]] = {}
     for column in schema.features:
         values = table[column.name]
@@ -130,18 +132,33 @@ def columns_of(schema: Schema, table: pd.DataFrame) -> dict[str, NDArray[Any]]:
     return found
 
 
-class Scorer:
-    """Scores columns as ``prediction.Model.score`` scores a table: equal to the last bit.
+class EncodedScorer:
+    """Scores encoded rows: estimator, calibration and rounding."""
 
-    Made once a model and used by many threads; the pipeline stays as it is.
+    def __init__(self, model: Any, task: str, kind: ModelType | None = None) -> None:
+        estimator = base_estimator(model)
+        self.task = task
+        self.fast: FastScorer = (kind or type_of(estimator)).scorer(estimator, task)
+        self.calibrate = _calibration(model)
+
+    def score(self, encoded: Floats) -> Floats:
+        """Return each row's score, float64; see ``Scorer.score``."""
+        if self.calibrate is not None:
+            return _rounded(self.calibrate(self.fast.responses(encoded)))
+        found = np.asarray(self.fast.outputs(encoded), dtype=np.float64)
+        return found if self.task == "regression" else _rounded(found)
+
+
+class Scorer:
+    """Scores columns of validated rows: the same bits as the pipeline, rounded.
+
+    It is made once for a model and used by many threads; it leaves the pipeline as it is.
     """
 
     def __init__(self, pipeline: Any, schema: Schema) -> None:
         self.task = schema.task
         self.encoder = pipeline.named_steps["encoder"]
-        model = pipeline.named_steps["model"]
-        self.answering: Answering = answering(base_estimator(model), self.task)
-        self.calibrate = _calibration(model)
+        self.model = EncodedScorer(pipeline.named_steps["model"], self.task)
         self.names = list(self.encoder.feature_kinds_)
         self.inputs = [column["name"] for column in self.encoder.columns]
         self._known, self._ways = _known(self.encoder), _ways(self.encoder)
@@ -152,21 +169,23 @@ class Scorer:
         self.score(self.nothing(), 1)  # what is made lazily is made now
 
     def nothing(self) -> dict[str, NDArray[Any]]:
-        """Return the columns of one row of which nothing is known."""
+        """Return the columns of one row in which every value is missing."""
         objects = {c["name"] for c in self.encoder.columns if c.get("text") or c["kind"] == "date"}
         none, unknown = np.array([None], dtype=object), np.array([np.nan])
         return {name: none if name in objects else unknown for name in self.inputs}
 
     def encode(self, columns: Columns, rows: int) -> Floats:
         """Return encoded rows, float64 (rows, encoded columns), equal to the transformer's."""
-        frame = self.frame(columns, rows)
+        frame = _Arrays(columns, rows, self._known)
+        for kind, spec, state in self._derivations:
+            frame.add(kind.apply(frame, spec, state), kind.result == "categorical")
         block = np.empty((len(self.names), rows), dtype=np.float64)
         for place, (name, way) in enumerate(zip(self.names, self._ways, strict=True)):
             block[place] = way(frame, name)
         return block.T
 
     def sources(self) -> dict[str, list[str]]:
-        """Return of each derived column what it is made of: input columns, or columns derived before."""
+        """Return what each derived column is made of: input columns, or columns derived before."""
         frame = _Arrays(self.nothing(), 1, self._known)
         made_of: dict[str, list[str]] = {}
         for kind, spec, state in self._derivations:
@@ -175,35 +194,22 @@ class Scorer:
             made_of |= {name: list(spec["of"]) for name in made}
         return made_of
 
-    def frame(self, columns: Columns, rows: int) -> _Arrays:
-        """Return the columns with those derived from them."""
-        frame = _Arrays(columns, rows, self._known)
-        for kind, spec, state in self._derivations:
-            frame.add(kind.apply(frame, spec, state), kind.result == "categorical")
-        return frame
-
     def score(self, columns: Columns, rows: int) -> Floats:
-        """Return each row's score, float64, as ``prediction.Model.score`` does.
+        """Return each row's score, float64; probabilities have ``SCORE_DECIMALS`` decimals.
 
-        The positive class's probability (rows,), those of several classes (rows, classes), or the prediction (rows,).
+        The positive class's probability (rows,), those of several classes (rows, classes), or the
+        predicted value (rows,).
         """
-        return self.score_encoded(self.encode(columns, rows))
-
-    def score_encoded(self, encoded: Floats) -> Floats:
-        """Return the scores of rows that are encoded already."""
-        if self.calibrate is not None:
-            return _rounded(self.calibrate(self.answering.responses(encoded)))
-        found = np.asarray(self.answering.outputs(encoded), dtype=np.float64)
-        return found if self.task == "regression" else _rounded(found)
+        return self.model.score(self.encode(columns, rows))
 
 
 def _rounded(scores: Floats) -> Floats:
-    """Return what ``numpy.round`` returns, by its own three steps: its wrapping takes longer than they do."""
+    """Return what ``numpy.round`` returns, by its three steps: its wrapping takes longer."""
     return np.rint(scores * _SCORE_SCALE) / _SCORE_SCALE
 
 
 def _calibration(model: Any) -> Callable[[NDArray[Any]], Floats] | None:
-    """Return what a fitted calibration makes of an estimator's responses; None where there is none."""
+    """Return a fitted calibration as a function of responses, None if there is none."""
     if not hasattr(model, "calibrated_classifiers_"):
         return None
     (fitted,) = model.calibrated_classifiers_
@@ -217,7 +223,7 @@ def _calibration(model: Any) -> Callable[[NDArray[Any]], Floats] | None:
 
 
 def _calibrated(calibrators: list[Any], responses: NDArray[Any]) -> Floats:
-    """Return calibrated probabilities: of two classes (rows,), of more (rows, classes), each against the others."""
+    """Return calibrated probabilities: (rows,), or (rows, classes) of each against the others."""
     if len(calibrators) == 1:
         return _at_most_one(
             np.asarray(_calibrated_one(calibrators[0], responses), dtype=np.float64)
@@ -226,12 +232,12 @@ def _calibrated(calibrators: list[Any], responses: NDArray[Any]) -> Floats:
     for place, calibrator in enumerate(calibrators):
         found[:, place] = _calibrated_one(calibrator, responses[:, place])
     total = np.sum(found, axis=1)[:, np.newaxis]
-    alike = np.full_like(found, 1 / len(calibrators))  # where each calibrator says none
+    alike = np.full_like(found, 1 / len(calibrators))  # where every calibrator gives 0
     return _at_most_one(np.divide(found, total, out=alike, where=total != 0))
 
 
 def _calibrated_one(calibrator: Any, responses: NDArray[Any]) -> NDArray[Any]:
-    """Return what the calibrator's ``predict`` returns, by the same arithmetic and without its checks."""
+    """Return what the calibrator's ``predict`` returns, without its checks."""
     if hasattr(calibrator, "a_"):
         return expit(-(calibrator.a_ * responses + calibrator.b_))
     values = np.asarray(responses, dtype=calibrator.X_thresholds_.dtype)

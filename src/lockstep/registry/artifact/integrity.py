@@ -133,7 +133,7 @@ def load_checked(version: Version, folder: Path) -> tuple[Any, Schema, pd.DataFr
     pipeline = read_artifact(file, digest, folder / SHIPPED_CODE)
     with explained(version):
         schema, rows, outputs = check_golden_file(version, folder)
-    check_golden(pipeline, rows, outputs, version.title)
+    check_golden(pipeline, rows, outputs, version.title, schema)
     return pipeline, schema, rows
 
 

@@ -1,7 +1,7 @@
 """The model folder in the registry: a pickle-free artifact, its transformer's code, schema, card.
 
-It also holds golden rows and, for xgboost and lightgbm, the booster alone for their own loaders.
-The model digest covers artifact and code only.
+It also holds golden rows and, for a booster, the booster alone for its own loader. The model digest
+covers artifact and code only.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ from mlflow.types import Schema as Columns
 from sklearn.linear_model import LogisticRegression
 
 from lockstep.io import sha256_file, write_json, write_text
-from lockstep.models.artifact import ALLOWED_TYPES, ENCODER_SOURCE, check_types, content_of
-from lockstep.models.golden_rows import golden_content, golden_outputs, golden_rows
+from lockstep.models.artifact import ENCODER_SOURCE, allowed_types, check_types, content_of
+from lockstep.models.calibration import base_estimator
+from lockstep.models.golden_rows import checked_outputs, golden_content, golden_rows
+from lockstep.models.model_type import Native
+from lockstep.models.types import model_types, type_of
 from lockstep.problems.schema import PROBLEMS, Schema
 from lockstep.registry.artifact.files import CARD, GOLDEN, ROWS_FILE, SCHEMA, SKOPS, SUMS, sums_of
-from lockstep.registry.artifact.native_flavor import Native, native_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import Model, ModelSignature
 
 _ALWAYS = ("mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy")
-_BOOSTERS = {"xgboost": ("xgboost-cpu", "xgboost"), "lightgbm": ("lightgbm",)}
 _PACKAGE_CODE = (
     '"""The part of the package that models need, beside the rest of it where that is installed."""'
     "\n\nfrom pkgutil import extend_path\n\n__path__ = extend_path(__path__, __name__)\n"
@@ -83,15 +84,14 @@ def package(
     content = content_of(card["model_digest"], pipeline)
     check_types(content, f"the {card['type']} model of {card['problem']}")
     rows = golden_rows(schema)
-    return Package(
-        content,
-        schema,
-        card,
-        rows,
-        golden_outputs(pipeline, rows),
-        training_rows,
-        native_of(pipeline),
-    )
+    outputs = checked_outputs(pipeline, schema, rows)
+    return Package(content, schema, card, rows, outputs, training_rows, native_of(pipeline))
+
+
+def native_of(pipeline: Any) -> Native | None:
+    """Return the native form of a pipeline's estimator, the same bytes in every process, if any."""
+    estimator = base_estimator(pipeline.steps[-1][1])
+    return type_of(estimator).native(estimator)
 
 
 def signature(packed: Package) -> ModelSignature:
@@ -111,9 +111,10 @@ def signature(packed: Package) -> ModelSignature:
 def requirements(content: bytes) -> list[str]:
     """Return the pinned packages that an artifact needs, without this project."""
     names = list(_ALWAYS)
-    for module, candidates in _BOOSTERS.items():
-        if f'"{module}.'.encode() in content:
-            names.append(next(name for name in candidates if _version(name)))
+    used = [kind for kind in model_types() if f'"{kind.library}.'.encode() in content]
+    names += [
+        next(d for d in kind.distributions if _version(d)) for kind in used if kind.distributions
+    ]
     return [f"{name}=={_version(name)}" for name in names]
 
 
@@ -147,7 +148,7 @@ class Flavor:
                 mlflow_model=mlflow_model,
                 code_paths=[str(code)],
                 serialization_format="skops",
-                skops_trusted_types=list(ALLOWED_TYPES),
+                skops_trusted_types=list(allowed_types()),
                 signature=signature(self.packed),
                 input_example=self.packed.example,
                 pyfunc_predict_fn=self.packed.predict_function,

@@ -1,0 +1,231 @@
+"""XGBoost, by its scikit-learn classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Set
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from lockstep.models.matrices import Matrix
+from lockstep.models.model_type import (
+    Draft,
+    FastScorer,
+    Fitted,
+    Native,
+    OnStep,
+    Recipe,
+    class_path,
+    constructor_names,
+    history,
+)
+from lockstep.models.types._booster import WIDE, Booster
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from lockstep.models.model_type import Floats, Parts
+
+FIXED = frozenset(
+    "callbacks enable_categorical feature_types eval_metric tree_method device verbosity".split()  # noqa: SIM905
+)
+"""Arguments of the constructor that a training sets."""
+
+
+class Type(Booster):
+    """Histogram boosting with native categories."""
+
+    place = 4
+    registered_part = "XGBoost"
+    short_name = "xgb"
+    estimators = ("xgboost.sklearn.XGBClassifier", "xgboost.sklearn.XGBRegressor")
+    classes = ("xgboost.core.Booster",)
+    distributions = ("xgboost-cpu", "xgboost")
+    draft = Draft(
+        params={
+            "n_estimators": 1000,
+            "learning_rate": 0.06,
+            "max_depth": 5,
+            "min_child_weight": 5,
+            "subsample": 0.8,
+            "colsample_bytree": 0.5,
+            "reg_lambda": 10.0,
+            "max_cat_to_onehot": 4,
+        },
+        space={
+            "learning_rate": {"low": 0.02, "high": 0.2, "log": True},
+            "max_depth": {"low": 3, "high": 8},
+            "min_child_weight": {"low": 1.0, "high": 50.0, "log": True},
+            "colsample_bytree": {"low": 0.2, "high": 0.9},
+            "reg_lambda": {"low": 1.0, "high": 100.0, "log": True},
+        },
+        trials=12,
+        early_stopping_rounds=30,
+    )
+
+    def known(self, task: str) -> Set[str]:
+        """Return the constructor's names without those that a training sets."""
+        return constructor_names("xgboost", "sklearn.py", "XGBModel") - FIXED
+
+    def build(self, recipe: Recipe) -> Any:
+        """Return the estimator, with the schema's categories and directions."""
+        from xgboost import XGBClassifier, XGBRegressor
+
+        kind, metric = {
+            "regression": (XGBRegressor, "rmse"),
+            "binary": (XGBClassifier, "logloss"),
+            "multiclass": (XGBClassifier, "mlogloss"),
+        }[recipe.task]
+        ways = recipe.columns.directions
+        return kind(
+            tree_method="hist",
+            enable_categorical=True,
+            feature_types=[
+                "c" if k == "categorical" else "q" for k in recipe.columns.kinds.values()
+            ],
+            monotone_constraints=f"({','.join(map(str, ways))})" if any(ways) else None,
+            eval_metric=metric,
+            random_state=recipe.seed,
+            n_jobs=recipe.n_jobs,
+            **recipe.params,
+        )
+
+    def fit(
+        self, recipe: Recipe, train: Matrix, stop: Matrix, rounds: int, on_step: OnStep
+    ) -> Fitted:
+        """Boost until the loss on ``stop`` has not fallen for ``rounds`` iterations."""
+        from xgboost.callback import EarlyStopping, TrainingCallback
+
+        model = self.build(self.with_weight(recipe, train.target))
+        metric, total = model.eval_metric, model.n_estimators or 100
+
+        class Progress(TrainingCallback):
+            def after_iteration(self, _: Any, epoch: int, evals_log: dict[str, Any]) -> bool:
+                on_step(epoch + 1, total, float(evals_log["validation_1"][metric][-1]))
+                return False
+
+        callbacks: list[TrainingCallback] = [Progress()]
+        if rounds:
+            watched = {"data_name": "validation_1", "metric_name": metric}
+            callbacks.append(EarlyStopping(rounds=rounds, save_best=True, **watched))
+        model.set_params(callbacks=callbacks)
+        parts = [(part.features, part.target) for part in (train, stop)]
+        model.fit(train.features, train.target, eval_set=parts, verbose=False)
+        losses = [model.evals_result()[f"validation_{k}"][metric] for k in (0, 1)]
+        best = int(model.best_iteration) + 1 if rounds else None
+        _keep_trees_only(model)
+        return Fitted(model, best, history(losses[0], losses[1], recipe.task))
+
+    def importance(self, estimator: Any, features: pd.DataFrame) -> dict[str, float]:
+        """Return each column's total gain."""
+        gains = estimator.get_booster().get_score(importance_type="total_gain")
+        return {str(name): float(gains.get(str(name), 0.0)) for name in features}
+
+    def scorer(self, estimator: Any, task: str) -> FastScorer:
+        """Return predictions of two boosters: few rows on one thread, many on all.
+
+        They are copies, as the given booster's settings are part of its digest. Each row's sum is
+        its own, so the thread count changes no bit.
+        """
+        import numpy as np
+        from xgboost import DMatrix
+
+        given = estimator.get_booster()
+        content, best = given.save_raw("ubj"), given.attr("best_iteration")
+        one_thread, all_threads = _booster_of(content, 1), _booster_of(content, 0)
+        rounds = (0, int(best) + 1) if best is not None else (0, 0)
+        predict = dense_prediction(rounds)
+
+        def as_read(encoded: Floats) -> NDArray[np.float32]:
+            with np.errstate(over="ignore"):  # the booster too takes what is too large as infinite
+                return np.ascontiguousarray(encoded, dtype=np.float32)
+
+        def outputs(encoded: Floats, margin: bool = False) -> NDArray[np.float32]:
+            booster = one_thread if len(encoded) < WIDE else all_threads
+            return predict(booster.handle, as_read(encoded), margin)
+
+        def parts(encoded: Floats) -> Parts:
+            kinds = one_thread.feature_types
+            rows = DMatrix(
+                as_read(encoded), feature_types=kinds, enable_categorical=True, nthread=1
+            )
+            options = {"strict_shape": True, "validate_features": False, "iteration_range": rounds}
+            found = one_thread.predict(rows, pred_contribs=True, **options).astype(np.float64)
+            return found[0, :, -1], found[:, :, :-1]
+
+        return FastScorer(
+            outputs, outputs, lambda encoded: outputs(encoded, margin=True), lambda: parts
+        )
+
+    def native(self, estimator: Any) -> Native:
+        """Return the booster's own JSON, of which MLflow's loader makes the class again."""
+        import xgboost
+
+        content = bytes(estimator.get_booster().save_raw("json"))
+        options = {"xgb_version": xgboost.__version__, "model_format": "json"}
+        return Native("xgboost", "xgboost.json", content, class_path(estimator), options)
+
+
+def _keep_trees_only(model: Any) -> None:
+    """Remove thread count, callbacks and history."""
+    from xgboost import Booster as Trees
+
+    bare = Trees()
+    bare.load_model(model.get_booster().save_raw("ubj"))
+    model._Booster = bare
+    model.evals_result_ = {}
+    model.set_params(callbacks=None, n_jobs=None)
+
+
+def _booster_of(content: bytearray, threads: int) -> Any:
+    """Return the booster of these bytes, to work on so many threads (0: all)."""
+    from xgboost import Booster as Trees
+
+    booster = Trees({"nthread": threads})
+    booster.load_model(content)
+    booster.set_param({"nthread": threads})
+    return booster
+
+
+def dense_prediction(
+    rounds: tuple[int, int],
+) -> Callable[[Any, NDArray[np.float32], bool], NDArray[np.float32]]:
+    """Return a function of a booster's handle, C-contiguous rows, and whether margins are wanted.
+
+    It calls the C function of ``Booster.inplace_predict``, whose wrapping takes about as long as
+    400 trees of one row. This is the only use of xgboost's private names.
+    """
+    from ctypes import POINTER, byref, c_float, c_uint64, c_void_p, string_at
+
+    import numpy as np
+    from xgboost.core import _LIB, _check_call
+
+    settings: dict[str, Any] = {
+        "training": False,
+        "iteration_begin": rounds[0],
+        "iteration_end": rounds[1],
+    }
+    settings |= {"missing": float("nan"), "strict_shape": False, "cache_id": 0}
+    options = [json.dumps({"type": kind, **settings}).encode() for kind in (0, 1)]
+    call, nothing = _LIB.XGBoosterPredictFromDense, c_void_p()
+    float_pointer, size_pointer = POINTER(c_float), POINTER(c_uint64)
+
+    def predict(handle: Any, rows: NDArray[np.float32], margin: bool) -> NDArray[np.float32]:
+        found, shape, dimensions = float_pointer(), size_pointer(), c_uint64()
+        out = (byref(shape), byref(dimensions), byref(found))
+        _check_call(call(handle, _array_interface(rows), options[margin], nothing, *out))
+        sizes = shape[: dimensions.value]
+        # The booster uses its memory again, so the result is a copy.
+        copy = bytearray(string_at(found, 4 * prod(sizes)))
+        return np.frombuffer(copy, dtype=np.float32).reshape(sizes)
+
+    return predict
+
+
+def _array_interface(rows: NDArray[np.float32]) -> bytes:
+    """Return where a C-contiguous array lies, in numpy's array interface protocol as JSON."""
+    place, (height, width) = rows.__array_interface__["data"][0], rows.shape
+    layout = f'"typestr": "{rows.dtype.str}", "shape": [{height}, {width}]'
+    return f'{{"data": [{place}, true], "strides": null, {layout}, "version": 3}}'.encode()
