@@ -165,14 +165,23 @@ def _interruptible() -> None:
 def _pipeline(sign: float) -> Any:
     """Fit a small model of accidents: ``sign`` says which way it goes by the speed limit."""
     import numpy as np
-    from sklearn.tree import DecisionTreeClassifier
+    from sklearn.ensemble import RandomForestClassifier
 
+    from lockstep.config.params import Features
+    from lockstep.features.encoder import encoder_of
     from lockstep.models.golden_rows import golden_rows
+    from lockstep.models.training import pipeline_of
     from lockstep.problems.schema import load_schema
 
-    rows = golden_rows(load_schema("accidents"), seed=3)
+    schema = load_schema("accidents")
+    rows = golden_rows(schema, seed=3)
     target = (sign * np.nan_to_num(rows["vma"].to_numpy()) > sign * 300).astype(int)
-    return DecisionTreeClassifier(max_depth=3, random_state=0).fit(rows, target)
+    encoder = encoder_of(schema.model_copy(update={"derived": []}), Features())
+    encoded = encoder.fit_transform(rows, target)
+    tree = RandomForestClassifier(
+        1, max_depth=3, bootstrap=False, max_features=None, random_state=0
+    )
+    return pipeline_of(encoder, tree.fit(encoded, target))
 
 
 @pytest.fixture(scope="session")

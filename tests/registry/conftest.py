@@ -20,18 +20,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.frozen import FrozenEstimator
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from lockstep.config.layout import ProblemLayout
+from lockstep.config.params import Features
+from lockstep.features.encoder import encoder_of
 from lockstep.io import sha256_file, write_csv, write_json
 from lockstep.models.artifact import model_digest
+from lockstep.models.calibration import calibrated
 from lockstep.models.golden_rows import golden_rows
+from lockstep.models.matrices import Matrix, columns_of
+from lockstep.models.model_type import Recipe
+from lockstep.models.training import fit, pipeline_of
 from lockstep.problems.schema import load_schema
 
 PROJECT = Path(__file__).parents[2]
@@ -100,20 +100,18 @@ def new_store(root: Path, database: Path) -> None:
 
 @cache
 def small_pipeline(model_type: str, seed: int = 0) -> Pipeline:
-    """A fitted pipeline over the raw features of the accidents, of scikit-learn's own types."""
-    rows = golden_rows(load_schema("accidents"), seed=seed + 1)
-    target = (rows["hour"].fillna(0) + rows["lum"].fillna(0) > 12).astype(int)
-    encoder = ColumnTransformer([("all", SimpleImputer(), list(rows.columns))]).set_output(
-        transform="pandas"
-    )
-    encoded = encoder.fit_transform(rows)
-    if model_type == "logistic_regression":
-        model: Any = LogisticRegression(C=0.1, max_iter=20, solver="newton-cholesky")
-        model.fit(encoded, target)
-    else:
-        forest = RandomForestClassifier(n_estimators=5, random_state=seed).fit(encoded, target)
-        model = CalibratedClassifierCV(FrozenEstimator(forest)).fit(encoded, target)
-    return Pipeline([("encoder", encoder), ("model", model)])
+    """A small fitted pipeline over the raw features of the accidents; the forest is calibrated."""
+    schema = load_schema("accidents")
+    rows = golden_rows(schema, seed=seed + 1)
+    target = (rows["hour"].fillna(0) + rows["lum"].fillna(0) > 12).to_numpy().astype(int)
+    encoder = encoder_of(schema.model_copy(update={"derived": []}), Features())
+    encoded, row = encoder.fit_transform(rows, target), np.arange(len(rows))
+    part = Matrix(encoded, target, row, row)
+    params = {"C": 0.1, "bins": 4} if model_type == SMALL[0] else {"n_estimators": 5}
+    recipe = Recipe("binary", columns_of(encoder, schema), params, seed)
+    model = fit(model_type, recipe, part, part).estimator
+    method = "none" if model_type == SMALL[0] else "sigmoid"
+    return pipeline_of(encoder, calibrated(method, model, encoded, target, "binary"))
 
 
 def write_training(root: Path, model_type: str, seed: int = 0) -> None:

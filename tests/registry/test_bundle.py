@@ -365,8 +365,8 @@ def test_what_only_resembles_what_loading_adds_stays_damage(exported):
 @pytest.fixture
 def encoded():
     """Return what publishes, as version 5, a pipeline with this project's own transformer inside."""
+    from sklearn.ensemble import RandomForestClassifier
     from sklearn.pipeline import Pipeline
-    from sklearn.tree import DecisionTreeClassifier
 
     from lockstep.config.layout import ProblemLayout
     from lockstep.config.params import load_params
@@ -383,7 +383,10 @@ def encoded():
         target = (rows["hour"].fillna(0) > 12).astype(int)
         encoder = encoder_of(schema, load_params(shop.root).problem("accidents").features)
         pipeline = Pipeline(
-            [("encoder", encoder), ("model", DecisionTreeClassifier(max_depth=3, random_state=0))]
+            [
+                ("encoder", encoder),
+                ("model", RandomForestClassifier(1, max_depth=3, random_state=0)),
+            ]
         )
         pipeline.fit(rows, target)
         layout = ProblemLayout(shop.root, "accidents")

@@ -285,7 +285,7 @@ def trained(workspace: Path, make: Any, monkeypatch: pytest.MonkeyPatch) -> Path
 
 def failed(root: Path) -> dict[str, str]:
     client = connection.connect(load_settings(root), root)
-    return {f.check: f.what for f in verify(client, root, NAME) if f.verdict == FAILED}
+    return {f.name: f.message for f in verify(client, root, NAME) if f.verdict == FAILED}
 
 
 def stored(root: Path) -> Path:
