@@ -8,17 +8,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from lockstep.config.layout import ProblemLayout
+from lockstep.config.params import Features
 from lockstep.config.settings import CONFIG_FILE
+from lockstep.features.columns_v1 import ColumnEncoder
+from lockstep.features.encoder import encoder_of
 from lockstep.features.matrix_columns import GROUP, ROW, TARGET
 from lockstep.io import write_json, write_parquet
 from lockstep.models.golden_rows import golden_rows
+from lockstep.models.matrices import Matrix, columns_of
+from lockstep.models.model_type import Recipe
+from lockstep.models.training import fit, pipeline_of
 from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact.files import ROWS_FILE
 from lockstep.registry.artifact.training_rows import TrainingRows, row_keys, to_bytes
@@ -73,13 +75,16 @@ def model(kind: str) -> Pipeline:
     if kind == NIGHT_BLIND:
         target = np.where(rows["lum"] == NIGHT, 1 - target, target)
     used = {WEAK: ["hour"]}.get(kind, ["agg_", "hour", "catv", "lum"])
-    encoder = ColumnTransformer([("used", SimpleImputer(), used)]).set_output(transform="pandas")
-    estimator: Any = RandomForestClassifier(
-        20, min_samples_leaf=20, random_state=SEEDS.get(kind, 0)
-    )
+    schema = load_schema("accidents")
+    declared = encoder_of(schema, Features()).columns
+    encoder = ColumnEncoder([column for column in declared if column["name"] in used], ())
+    encoded, row = encoder.fit_transform(rows[names], target), np.arange(len(rows))
+    part = Matrix(encoded, target, row, row)
+    name, params = "random_forest", {"n_estimators": 20, "min_samples_leaf": 20}
     if kind == WEAK:
-        estimator = LogisticRegression()
-    return Pipeline([("encoder", encoder), ("model", estimator)]).fit(rows[names], target)
+        name, params = "logistic_regression", {}
+    recipe = Recipe("binary", columns_of(encoder, schema), params, SEEDS.get(kind, 0))
+    return pipeline_of(encoder, fit(name, recipe, part, part).estimator)
 
 
 def enter(home: Any, name: str, kind: str, seen: str = "train", **tags: Any) -> int:

@@ -30,7 +30,7 @@ LABELS = ["à rénover", "None", "a/b", "a:b"]
 
 @dataclass
 class Steps:
-    """A pipeline that gives what it was told, with the labels where a real one keeps them."""
+    """A pipeline with labels where a real one has them, and a scorer of given probabilities."""
 
     chances: np.ndarray
     labels: list[Any]
@@ -39,8 +39,8 @@ class Steps:
     def named_steps(self) -> dict[str, Any]:
         return {"encoder": SimpleNamespace(target_classes_=self.labels)}
 
-    def predict_proba(self, table: pd.DataFrame) -> np.ndarray:
-        return self.chances[: len(table)]
+    def score(self, columns: dict[str, np.ndarray], rows: int) -> np.ndarray:
+        return self.chances[:rows]
 
 
 @pytest.fixture
@@ -50,7 +50,10 @@ def model() -> Model:
     content = {"name": "s", "title": "", "task": "multiclass", "unit": "row", "registered_name": "S",
                "experiment": "s", "columns": columns}  # fmt: skip
     chances = np.array([[0.5, 0.3, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4]])
-    return Model(Steps(chances, LABELS), Schema.model_validate(content), None, "S_XGBoost", 3)
+    steps = Steps(chances, LABELS)
+    made = Model(steps, Schema.model_validate(content), None, "S_XGBoost", 3)
+    vars(made)["scorer"] = steps
+    return made
 
 
 def test_a_prediction_names_each_class_and_decides_by_costs(model) -> None:

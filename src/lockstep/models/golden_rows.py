@@ -48,11 +48,16 @@ def golden_outputs(pipeline: Any, rows: pd.DataFrame) -> list[Any]:
 
 
 def checked_outputs(
-    pipeline: Any, schema: Schema, rows: pd.DataFrame, where: str = "the model"
+    pipeline: Any,
+    schema: Schema,
+    rows: pd.DataFrame,
+    where: str = "the model",
+    scorer: Scorer | None = None,
 ) -> list[Any]:
     """Return the pipeline's outputs; ArtifactError unless the scorer's are the same to the bit."""
     outputs = golden_outputs(pipeline, rows)
-    found = Scorer(pipeline, schema).score(columns_of(schema, rows), len(rows))
+    scorer = scorer or Scorer(pipeline, schema)
+    found = scorer.score(columns_of(schema, rows), len(rows))
     expected = np.asarray(outputs, dtype="float64")
     if schema.task != "regression":
         expected = np.round(expected, SCORE_DECIMALS)

@@ -13,7 +13,7 @@ import orjson
 from lockstep.decision.decision_rule import DecisionRule
 from lockstep.decision.score_scale import BALANCED, Scale, equivalent
 from lockstep.errors import ArtifactError, ConfigError
-from lockstep.models.golden_rows import golden_rows
+from lockstep.models.golden_rows import checked_outputs, golden_rows
 from lockstep.models.scoring.contributions import Explainer
 from lockstep.models.scoring.prediction import Model
 from lockstep.models.scoring.scorer import Scorer, columns_of
@@ -90,7 +90,7 @@ def prepare(
     if previous is not None:
         _check_signature(checked, previous)
     decision = decision_of(checked, settings.decision_for(model.schema.name))
-    scorer = Scorer(model.pipeline, model.schema)
+    scorer = model.scorer
     explainer = Explainer(model.pipeline, model.schema, scorer)
     check_fast_path(checked, scorer, explainer)
     return ServedModel(
@@ -180,16 +180,9 @@ def check_fast_path(checked: CheckedModel, scorer: Scorer, explainer: Explainer)
 
     Explains one row too: that warms both up.
     """
-    table = golden_rows(checked.model.schema)
-    columns = columns_of(checked.model.schema, table)
-    fast, expected = scorer.score(columns, len(table)), checked.model.score(table)
-    if not np.array_equal(fast, expected):
-        gap = float(np.nanmax(np.abs(fast - expected)))
-        raise ArtifactError(
-            f"{checked.title}: its fast path scores otherwise than the model itself "
-            f"(difference {gap:.3g}); it is not served"
-        )
-    explainer.explain({name: values[:1] for name, values in columns.items()}, 1)
+    model, rows = checked.model, golden_rows(checked.model.schema)
+    checked_outputs(model.pipeline, model.schema, rows, checked.title, scorer)
+    explainer.explain(columns_of(model.schema, rows.head(1)), 1)
 
 
 def _origin(model: Model, decision: ServedDecision | None) -> dict[str, Any]:

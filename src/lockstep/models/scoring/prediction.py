@@ -14,8 +14,8 @@ from lockstep.decision.decision_rule import DecisionRule
 from lockstep.decision.policies import Costs
 from lockstep.errors import DataError
 from lockstep.evaluation.intervals import bounds
-from lockstep.evaluation.metrics import SCORE_DECIMALS
 from lockstep.features.matrix_columns import CLASSES
+from lockstep.models.scoring.scorer import Scorer, columns_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +45,11 @@ class Model:
         return list(getattr(self.pipeline.named_steps["encoder"], CLASSES))
 
     @cached_property
+    def scorer(self) -> Scorer:
+        """What scores: the one that training and the API use."""
+        return Scorer(self.pipeline, self.schema)
+
+    @cached_property
     def decision_rule(self) -> DecisionRule:
         """How its scores become classes."""
         task = self.schema.task
@@ -57,10 +62,7 @@ class Model:
         Binary: the positive class's probability (rows,). Multiclass: probabilities (rows, classes).
         Regression: the prediction (rows,).
         """
-        if self.schema.task == "regression":
-            return np.asarray(self.pipeline.predict(table), dtype=np.float64)
-        scores = np.asarray(self.pipeline.predict_proba(table), dtype=np.float64)
-        return np.round(scores[:, 1] if self.schema.task == "binary" else scores, SCORE_DECIMALS)
+        return self.scorer.score(columns_of(self.schema, table), len(table))
 
 
 def predict(
