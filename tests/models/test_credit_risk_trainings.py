@@ -16,7 +16,14 @@ from lockstep.features.matrices import classes_of, encode_parts
 from lockstep.features.split import split_rows
 from lockstep.models import artifact
 from lockstep.models.matrices import Matrix, matrix_of
-from lockstep.models.training_run import Job, Trained, card_of, metrics_of, plot_tables, train
+from lockstep.models.training_run import (
+    Trained,
+    TrainingInput,
+    card_of,
+    metrics_of,
+    plot_tables,
+    train,
+)
 from lockstep.problems.credit_risk.sample.write import applications
 from lockstep.problems.schema import Schema, load_schema
 
@@ -51,17 +58,17 @@ def data(
     )
 
 
-def job_of(name: str, flipped: bool = False, **changed: Any) -> Job:
+def job_of(name: str, flipped: bool = False, **changed: Any) -> TrainingInput:
     schema, encoder, parts, _ = data(flipped=flipped)
     row = PARAMS.training("credit_risk", name)
     row = row.model_copy(
         update={"cv_folds": 0, **changed, "params": row.params | SMALLER.get(name, {})}
     )
-    return Job(row, PARAMS.problem("credit_risk").decision, schema, encoder, parts)
+    return TrainingInput(row, PARAMS.problem("credit_risk").decision, schema, encoder, parts)
 
 
 @cache
-def trained(name: str, flipped: bool = False) -> tuple[Job, Trained]:
+def trained(name: str, flipped: bool = False) -> tuple[TrainingInput, Trained]:
     job = job_of(name, flipped)
     return job, train(job)
 
@@ -91,7 +98,7 @@ def test_without_the_constraint_some_scores_rise(name: str) -> None:
     content["columns"]["credit_score"]["monotone"] = 0
     free = Schema.model_validate(content)
     row = job_of(name).training
-    found = train(Job(row, PARAMS.problem("credit_risk").decision, free, encoder, parts))
+    found = train(TrainingInput(row, PARAMS.problem("credit_risk").decision, free, encoder, parts))
     grid = over_scores(found.pipeline, table.sample(60, random_state=1)[schema.feature_names])
     assert np.diff(grid, axis=0).max() > 1e-3
 
@@ -124,7 +131,7 @@ def test_the_artifact_with_its_constraint_survives_the_round_trip(
 
 def test_the_business_threshold_approves_most_and_their_defaults_are_far_fewer() -> None:
     schema, encoder, _, _ = data()
-    job = Job(
+    job = TrainingInput(
         PARAMS.training("credit_risk", "lightgbm").model_copy(update={"cv_folds": 5}),
         PARAMS.problem("credit_risk").decision,
         schema,
@@ -173,7 +180,7 @@ def test_a_calibrated_training_at_the_equivalent_threshold_approves_about_as_man
     job, found = trained("lightgbm")
     same = equivalent(0.4542, job.scale.positive_weight, 1.0)
     fixed = Decision(policy="fixed", threshold=same, scale="probability")
-    other = Job(
+    other = TrainingInput(
         job_of("lightgbm", calibration="sigmoid").training,
         fixed,
         job.schema,

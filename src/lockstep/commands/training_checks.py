@@ -1,4 +1,4 @@
-"""What params.yaml says of some trainings, checked before anything runs: a slip costs a moment, not the stages."""
+"""The trainings of params.yaml, checked before any stage runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lockstep.problems.schema import load_schema
 
 
 def problem_options(parser: ArgumentParser, problem: str) -> None:
-    """Add the options that say what is trained: a problem (``problem`` by default) and some of its model types."""
+    """Add the options for what is trained: a problem, by default ``problem``, and model types."""
     parser.add_argument(
         "--problem", default=problem, help=f"a problem of params.yaml (default: {problem})"
     )
@@ -25,7 +25,7 @@ def problem_options(parser: ArgumentParser, problem: str) -> None:
 
 
 def check_trainings(params: Params, problem: str, model_types: Sequence[str]) -> None:
-    """Raise for a metric, policy, calibration, type or hyperparameter that the task doesn't support."""
+    """Raise for a metric, policy, calibration, type or hyperparameter that doesn't fit the task."""
     from lockstep.decision.policies import policy_of
     from lockstep.evaluation.metrics import check_metric
     from lockstep.models.calibration import check_calibration

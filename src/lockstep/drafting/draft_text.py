@@ -37,11 +37,14 @@ def schema_text(draft: Draft) -> str:
     """Return the text of schema.yaml; ``decide:`` marks what a person must look at."""
     head = [
         f"# Drafted from {_remark(draft.source)} ({draft.rows:,} rows, {draft.width} columns).",
-        "# A comment with `decide:` wants a person's word; the rest may stay. Descriptions and units are shown to",
-        "# the models' users. Behind a number stand its least, middle and greatest value, behind a code its rows.",
+        "# A comment with `decide:` wants a person's word; the rest may stay. Descriptions and units "
+        "are shown to",
+        "# the models' users. Behind a number stand its least, middle and greatest value, behind a "
+        "code its rows.",
         f"name: {draft.problem}",
         f"title: {title_of(draft.problem).replace('_', ' ')}",
-        f"task: {draft.task}    # {_remark(draft.why_task)}; TASK=binary, multiclass or regression says it otherwise",
+        f"task: {draft.task}    # {_remark(draft.why_task)}; "
+        "TASK=binary, multiclass or regression says it otherwise",
         "unit: row    # what a row is: a customer, a loan …",
         f"registered_name: {title_of(draft.problem)}",
         f"experiment: {draft.problem}",
@@ -89,10 +92,12 @@ def _derived(draft: Draft) -> list[str]:
 def _left_out(draft: Draft) -> list[str]:
     if not draft.left_out:
         return [
-            "left_out: {}    # columns of the file that are not used, and why; any other new column is refused"
+            "left_out: {}    # columns of the file that are not used, and why; "
+            "any other new column is refused"
         ]
     lines = [
-        "left_out:    # columns of the file that are not used, and why; to use one, declare it under columns"
+        "left_out:    # columns of the file that are not used, and why; "
+        "to use one, declare it under columns"
     ]
     for name, why in draft.left_out.items():
         decide = (
@@ -118,7 +123,7 @@ def _flow(value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    """Return a number as YAML 1.1 and 1.2 both read it: whole ones without a point, exponents with one."""
+    """Return a number as YAML 1.1 and 1.2 read it: whole without a point, exponents with one."""
     if value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     told = repr(value)
@@ -132,7 +137,7 @@ _WORDS = frozenset(
 
 
 def _scalar(text: str) -> str:
-    """Return a text as a YAML scalar, quoted unless it is plain words that YAML takes for nothing else."""
+    """Return a text as a YAML scalar, quoted unless YAML can read it only as that text."""
     if _BARE.fullmatch(text) and text.lower() not in _WORDS and text.isprintable():
         return text
     return '"' + "".join(_escaped(sign) for sign in text) + '"'
@@ -178,7 +183,8 @@ def _problem(draft: Draft, types: list[str]) -> list[str]:
         "    source:",
         "      kind: table",
         f"      external: data/external/{draft.problem}",
-        f"    preprocess: {{max_unknown_codes: 0.02, max_dropped: {lost:g}, duplicates: {draft.duplicates}}}{rows}",
+        f"    preprocess: {{max_unknown_codes: 0.02, max_dropped: {lost:g}, "
+        f"duplicates: {draft.duplicates}}}{rows}",
         f"    # decide: time, group or given? {_remark(draft.why_split)}",
         f"    split: {{kind: {draft.split}, test: 0.2, validation: 0.2, seed: 0}}",
         "    features: {seed: 0, folds: 5}",

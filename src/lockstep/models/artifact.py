@@ -52,7 +52,7 @@ def allowed_types() -> tuple[str, ...]:
 def import_skops() -> Any:
     """Return the module skops.io, without the scikit-learn estimators it would trust by itself.
 
-    To list those, skops would import all of scikit-learn; ``allowed_types`` names the possible ones.
+    To list those, skops would import all of scikit-learn; ``allowed_types`` names what is possible.
     skops also looks up each of numpy's functions in every loaded module, so import it early. Both
     together take longer than a prediction.
     """
@@ -81,7 +81,7 @@ def canonical_bytes(pipeline: Any) -> bytes:
 
 
 def model_digest(pipeline: Any) -> str:
-    """Return the SHA-256 over the pipeline's canonical bytes and its transformer's code, in hexadecimal."""
+    """Return the SHA-256, in hexadecimal, of the canonical bytes and the transformer's code."""
     content = canonical_bytes(pipeline)
     digest = digest_of(content)
     _LAST.clear()
@@ -184,7 +184,8 @@ def _check_kind(content: bytes, where: str) -> None:
             "expected a skops file"
         )
     raise ArtifactError(
-        f"{where} is no skops file or is cut short; register the model again with `dvc repro register`"
+        f"{where} is no skops file or is cut short; "
+        "register the model again with `dvc repro register`"
     )
 
 
@@ -219,7 +220,7 @@ class _Canonical:
         return {"__id__": self.numbers[identity], **self.fields(node)}
 
     def fields(self, node: dict[str, Any]) -> dict[str, Any]:
-        """Return a node's fields, visited in their order; a set has no order, so its items are sorted."""
+        """Return a node's fields, visited in their order; the items of a set are sorted."""
         kept = {key: value for key, value in node.items() if key != "__id__"}
         done = {
             key: self.member(value) if key == "file" else self.visit(value)

@@ -26,22 +26,23 @@ TEMPERATURES = (0.05, 20.0)
 def calibrated(
     method: str, estimator: Any, features: pd.DataFrame, target: NDArray[Any], task: str
 ) -> Any:
-    """Return the estimator as it is (``none``), or inside a CalibratedClassifierCV fitted on these rows.
+    """Return the estimator itself (``none``), or a CalibratedClassifierCV of it fitted on these rows.
 
-    Of several classes ``sigmoid`` and ``isotonic`` calibrate each against the others, ``temperature`` all with one
-    figure, which also works where some classes hardly occur. The calibrator's figures are rounded, the sigmoid's and
-    the temperature after a run to their exact optimum, because the optimizer of scikit-learn stops wherever the last
-    bits of the processor let it.
+    For several classes ``sigmoid`` and ``isotonic`` calibrate each against the others.
+    ``temperature`` calibrates all with one number, which also works for rare classes. All numbers
+    are rounded. Sigmoid and temperature are first refined to their optimum, because scikit-learn's
+    optimizer stops where the last bits of the processor let it.
     """
     if method == "none":
         return estimator
     check_calibration(method, task)
     rows = _with_every_class(features, target, len(estimator.classes_))
-    # Predictions of what is fitted already are the same in any folds; the default's want five rows of every class.
+    # The estimator is fitted, so any folds give the same predictions; the default folds need five
+    # rows of every class.
     folds = list(KFold(2).split(rows[0])) if task == "multiclass" else None
     model = CalibratedClassifierCV(FrozenEstimator(estimator), method=method, cv=folds)
     with warnings.catch_warnings():
-        # Nor does it take weights then, which is as it should be.
+        # It then ignores weights, as it should.
         warnings.filterwarnings("ignore", message="Since FrozenEstimator does not appear to accept")
         model.fit(*rows)
     model.cv = None
@@ -55,7 +56,7 @@ def calibrated(
 
 
 def check_calibration(method: str, task: str) -> None:
-    """Raise a ConfigError for a calibration that the task has not."""
+    """Raise ConfigError for a calibration that the task doesn't support."""
     if task == "regression" and method != "none":
         raise ConfigError(f"calibration {method} needs classes; set calibration: none")
     if task == "binary" and method == "temperature":
@@ -67,9 +68,9 @@ def check_calibration(method: str, task: str) -> None:
 def _with_every_class(
     features: pd.DataFrame, target: NDArray[Any], classes: int
 ) -> tuple[pd.DataFrame, NDArray[Any]] | tuple[pd.DataFrame, NDArray[Any], NDArray[Any]]:
-    """Return rows, target and, where a class is missing among them, weights: such a class gets a row without weight.
+    """Return rows, target and, if a class is missing, weights: it gets a row of weight 0.
 
-    scikit-learn would take the classes it sees for all there are.
+    Otherwise scikit-learn would not know the class.
     """
     missing = np.setdiff1d(np.arange(classes), target)
     if not len(missing):
@@ -82,14 +83,14 @@ def _with_every_class(
 
 
 def base_estimator(model: Any) -> Any:
-    """Return the estimator below the calibration, if there is any."""
+    """Return the estimator without its calibration."""
     return model.estimator.estimator if isinstance(model, CalibratedClassifierCV) else model
 
 
 def _settle(
     method: str, calibrators: list[Any], scores: NDArray[np.float64], target: NDArray[Any]
 ) -> None:
-    """Round the fitted calibrators: one of two classes, one a class of more, or one temperature."""
+    """Refine and round the fitted calibrators: one, one a class, or one temperature."""
     if method == "temperature":
         _settle_temperature(calibrators[0], scores, target)
         return
@@ -103,9 +104,9 @@ def _settle(
 
 
 def _input_scores(estimator: Any, features: pd.DataFrame) -> NDArray[np.float64]:
-    """Return what scikit-learn calibrates: the decision function where there is one, else the probabilities.
+    """Return what scikit-learn calibrates: the decision function, or else probabilities.
 
-    Of two classes the positive one's, of more all: (rows, classes).
+    Binary: the positive class's (rows,). Multiclass: (rows, classes).
     """
     if hasattr(estimator, "decision_function"):
         return np.asarray(estimator.decision_function(features), dtype=np.float64)
@@ -114,7 +115,7 @@ def _input_scores(estimator: Any, features: pd.DataFrame) -> NDArray[np.float64]
 
 
 def _settle_sigmoid(calibrator: Any, scores: NDArray[np.float64], target: NDArray[Any]) -> None:
-    """Run Newton's method from where the optimizer stopped: Platt (2000), P = 1 / (1 + exp(a s + b))."""
+    """Refine Platt's sigmoid (2000), P = 1 / (1 + exp(a s + b)), by Newton's method."""
     positives = float((target == 1).sum())
     negatives = len(target) - positives
     goal = np.where(target == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
@@ -129,7 +130,7 @@ def _settle_sigmoid(calibrator: Any, scores: NDArray[np.float64], target: NDArra
             float(spread.sum()),
         )
         det = h_aa * h_bb - h_ab**2
-        if det <= 0:  # scores without spread: what the optimizer found stands
+        if det <= 0:  # the scores don't vary: keep what the optimizer found
             break
         a, b = a - (h_bb * g_a - h_ab * g_b) / det, b - (h_aa * g_b - h_ab * g_a) / det
     calibrator.a_, calibrator.b_ = (np.float64(v) for v in significant(np.array([a, b]), DIGITS))
@@ -141,9 +142,9 @@ def _round_isotonic(calibrator: Any) -> None:
 
 
 def _settle_temperature(calibrator: Any, scores: NDArray[np.float64], target: NDArray[Any]) -> None:
-    """Run Newton's method to the inverse temperature of the least log loss (Guo et al. 2017), within bounds.
+    """Refine the inverse temperature of the least log loss (Guo et al. 2017) by Newton's method.
 
-    The bounds hold where the rows tell the classes apart without a fault: the loss then has no least value.
+    Without bounds there is no least loss if the scores separate the classes perfectly.
     """
     logits = _convert_to_logits(scores)
     right = logits[np.arange(len(target)), target]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def run(root: Path, problem: str) -> str:
-    """Compare one problem's declared types, write comparison and champion, return the table for people."""
+    """Compare a problem's types, write comparison and champion, return the table for people."""
     layout = ProblemLayout(root, problem)
     table, champion, text = compare(root, problem, load_params(root).problem(problem).model_types)
     write_csv(layout.comparison, table)
@@ -31,7 +31,7 @@ def run(root: Path, problem: str) -> str:
 def compare(
     root: Path, problem: str, types: Sequence[str]
 ) -> tuple[pd.DataFrame, dict[str, Any], str]:
-    """Return the comparison of some trained types, the champion among them and why, and the table for people."""
+    """Return the comparison of trained types, the champion and why, and the table for people."""
     from lockstep.evaluation.comparison import (
         best_reachable,
         champion_of,
@@ -54,7 +54,7 @@ def compare(
 
 
 def read_candidate(layout: ProblemLayout, model_type: str) -> Candidate:
-    """Read one type's scores and threshold; a type that was not trained is a DataError with the command."""
+    """Read a type's scores and threshold; DataError, with the command, if it was not trained."""
     from lockstep.evaluation.comparison import Candidate
 
     missing = [
@@ -70,7 +70,7 @@ def read_candidate(layout: ProblemLayout, model_type: str) -> Candidate:
 
 
 def _more(metrics: dict[str, Any]) -> dict[str, float]:
-    """Return what a type's metrics say that its scores do not: the training rows' figures, the intervals'."""
+    """Return metrics that don't follow from the scores: of training rows and intervals."""
     held = metrics.get("interval", {})
     found = {f"train_{name}": value for name, value in metrics.get("train", {}).items()}
     wanted = {"interval_coverage": held.get("coverage"), "interval_width": held.get("mean_width")}

@@ -24,7 +24,8 @@ _OPEN_CODES = (1.0, 13.0, 75.0, 201.0, 971.0, 75056.0)
 def golden_rows(schema: Schema, count: int = COUNT, seed: int = 0) -> pd.DataFrame:
     """Draw raw feature rows from the schema by seed: every code, missing, unknown, range ends.
 
-    Returns a table of the features in their declared order: float64 for numbers and integer codes, str for text.
+    Returns the features in their declared order: float64 for numbers and integer codes, str for
+    text.
     At least ``count`` rows; more where a column has more codes than that.
     """
     must = {column.name: _must_appear(column) for column in schema.features}
@@ -95,8 +96,8 @@ def check_golden(
         rows_apart = int(np.any(wrong.reshape(len(expected), -1), axis=1).sum())
         raise ArtifactError(
             f"{where} does not repeat its golden rows: {rows_apart} of {len(expected)} differ, "
-            f"by up to {np.nan_to_num(apart, nan=np.inf).max():.3g}; use the package versions it was made with "
-            "(requirements.txt beside it)"
+            f"by up to {np.nan_to_num(apart, nan=np.inf).max():.3g}; use the package versions it was "
+            "made with (requirements.txt beside it)"
         )
 
 

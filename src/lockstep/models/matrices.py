@@ -1,4 +1,4 @@
-"""The encoded matrices as the models see them: features, target, groups, and what is known of each column."""
+"""The encoded matrices as the models see them: features, target, groups, column kinds."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Matrix:
-    """One part's rows: features (float64), target, and each row's group, number and true probability."""
+    """One part's rows: features (float64), target, group, row number and true probability."""
 
     features: pd.DataFrame
     target: NDArray[Any]
@@ -76,7 +76,8 @@ def read_matrix(layout: ProblemLayout, part: str) -> Matrix:
     lacking = {TARGET, GROUP, ROW} - set(table.columns)
     if lacking:
         raise DataError(
-            f"{path} has no column {', '.join(sorted(lacking))}; run `dvc repro features@{layout.problem}`"
+            f"{path} has no column {', '.join(sorted(lacking))}; "
+            f"run `dvc repro features@{layout.problem}`"
         )
     if table.empty:
         raise DataError(

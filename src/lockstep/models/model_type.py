@@ -179,7 +179,7 @@ class ModelType(ABC):
         return None
 
     def positive_weight(self, params: Mapping[str, Any], balanced: float) -> float:
-        """Return the weight of a positive row; a negative one weighs 1, ``balanced`` is their ratio."""
+        """Return a positive row's weight; a negative row weighs 1, ``balanced`` is their ratio."""
         weights = params.get("class_weight")
         if isinstance(weights, str):  # balanced, or balanced_subsample
             return balanced

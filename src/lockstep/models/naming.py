@@ -17,7 +17,7 @@ def registered_name(problem: str, type_name: str, base: str | None = None) -> st
 
 
 def run_name(problem: str, type_name: str) -> str:
-    """Return a training run's name: its type, or ``lgb_credit_risk`` if all types share one name."""
+    """Return a training run's name: the type, or ``lgb_credit_risk`` if types share one name."""
     if not load_schema(problem).one_name:
         return type_name
     return f"{model_type(type_name).short_name}_{problem}"

@@ -1,4 +1,4 @@
-"""One line that tells how a training goes: rewritten in a terminal, now and then a plain one elsewhere."""
+"""The progress of a training as one line: rewritten in a terminal, repeated elsewhere."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Hyperparameter search that ends the same whether or not it was killed on the way.
+"""Hyperparameter search with the same result whether or not it was killed on the way.
 
-Each trial's sampler is seeded by how many trials were finished before it, and sees only those: a search that is
-started again goes on as the uninterrupted one would have.
+Each trial's sampler is seeded by the number of finished trials and sees only those, so a search that
+is started again continues as the uninterrupted one would have.
 """
 
 from __future__ import annotations
@@ -63,15 +63,16 @@ def study_name(
 
 @contextmanager
 def usable(storage: Path) -> Iterator[None]:
-    """Turn what a full, read-only or damaged file of trials raises within the block into one line with the fix."""
+    """Translate errors of a full, read-only or damaged file of trials into one line with the fix."""
     from optuna.exceptions import StorageInternalError
 
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
         raise LockstepError(
-            f"{storage} keeps the search's trials and can't be used ({_innermost(error)}); free some space or make "
-            "it writable and search again: it goes on from the last whole trial. A damaged file: move it away"
+            f"{storage} keeps the search's trials and can't be used ({_innermost(error)}); free some "
+            "space or make it writable and search again: it goes on from the last whole trial. "
+            "A damaged file: move it away"
         ) from error
 
 
@@ -82,7 +83,7 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def open_study(storage: Path, name: str, current: dict[str, Any], search: Search) -> Study:
-    """Open the study of that name in the sqlite file, or begin it with the hyperparameters in use now."""
+    """Open a study in the sqlite file, or begin it with the current hyperparameters."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -103,7 +104,7 @@ def open_study(storage: Path, name: str, current: dict[str, Any], search: Search
 
 
 def _forget_killed(study: Study) -> None:
-    """A trial that a killed process left running never ended: mark it failed, its turn comes again."""
+    """Mark trials of a killed process as failed, so that they run again."""
     from optuna.trial import TrialState
 
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
@@ -121,7 +122,7 @@ def run_study(
 ) -> dict[str, Any]:
     """Run what is left of a study and return the winner's hyperparameters.
 
-    ``evaluate`` gives a trial's score, higher is better; ``ended`` is told each trial when it is done.
+    ``evaluate`` returns a trial's score, higher is better; ``ended`` is called after each trial.
     """
     for number in range(len(finished(study)), search.trials):
         study.sampler = _sampler(search.seed, number)
@@ -178,12 +179,12 @@ def _distribution(name: str, space: Space) -> Any:
 
 
 def _result(number: int, trial: FrozenTrial) -> TrialResult:
-    seconds = (trial.datetime_complete - trial.datetime_start).total_seconds()  # type: ignore[operator]
+    took = trial.datetime_complete - trial.datetime_start  # type: ignore[operator]
     return TrialResult(
         number,
         dict(trial.params),
         trial.value,
         trial.state.name == "PRUNED",
         dict(trial.intermediate_values),
-        seconds,
+        took.total_seconds(),
     )

@@ -1,4 +1,4 @@
-"""What a hyperparameter search maximises: a metric on the validation rows of a fit on the training rows."""
+"""The objective of a hyperparameter search: a metric of a fit on validation rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lockstep.models.matrices import read_matrix
 from lockstep.models.search import Evaluate, Report
 from lockstep.models.train_multi_model import read_encoder
 from lockstep.models.training import fit, scores
-from lockstep.models.training_run import Job, scored_rows, threshold_of
+from lockstep.models.training_run import TrainingInput, scored_rows, threshold_of
 from lockstep.problems.schema import load_schema
 
 STEPS = 10
@@ -33,7 +33,7 @@ def objective(
     The test part is never read.
     """
     parts = {part: read_matrix(layout, part) for part in ("train", "stop", "choose")}
-    job = Job(
+    job = TrainingInput(
         training, decision, load_schema(training.problem), read_encoder(layout.encoder), parts
     )
     choose, task, recipe = parts["choose"], job.schema.task, job.recipe

@@ -1,4 +1,4 @@
-"""Stage train_multi_model: one model type of one problem, fitted, calibrated, evaluated, written, logged."""
+"""Stage train_multi_model: fit, calibrate, evaluate, write and log one model type of a problem."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from lockstep.config.layout import PARTS, ProblemLayout, project_root
 from lockstep.config.params import load_params
 from lockstep.errors import ArtifactError, DataError, UsageError, run_command
 from lockstep.io import sha256_file, whole_file, whole_folder, write_csv, write_json, write_parquet
+from lockstep.models import types
 from lockstep.models.matrices import read_matrix
 from lockstep.models.progress import ProgressLine
 from lockstep.problems.schema import load_schema
 
 if TYPE_CHECKING:
-    from lockstep.models.training_run import Job, Trained
+    from lockstep.models.training_run import Trained, TrainingInput
 
 CODE_MODULES = ("lockstep.features.columns_v1", "lz4")
 """What joblib imports by name: of the encoder it reads, and for the model it writes."""
@@ -26,7 +27,7 @@ CODE_LEFT_OUT = ("lockstep.registry",)
 
 
 def run(root: Path, problem: str, model_type: str) -> dict[str, float]:
-    """Train one type from a workspace's files into its outputs; return how long each step took, in seconds."""
+    """Train one type from a workspace's files into its outputs; return each step's seconds."""
     from lockstep.models.training_run import metrics_of, train
 
     started = time.monotonic()
@@ -47,12 +48,13 @@ def run(root: Path, problem: str, model_type: str) -> dict[str, float]:
     }
 
 
-def read_job(layout: ProblemLayout, model_type: str) -> Job:
+def read_job(layout: ProblemLayout, model_type: str) -> TrainingInput:
     """Read everything one training is made from."""
-    from lockstep.models.training_run import Job
+    from lockstep.models.training_run import TrainingInput
 
     params = load_params(layout.root)
-    return Job(
+    types.model_type(model_type)  # before any matrix is read
+    return TrainingInput(
         training=params.training(layout.problem, model_type),
         decision=params.problem(layout.problem).decision,
         schema=load_schema(layout.problem),
@@ -78,7 +80,7 @@ def read_encoder(path: Path) -> Any:
 
 
 def write_outputs(
-    layout: ProblemLayout, job: Job, trained: Trained, metrics: dict[str, Any]
+    layout: ProblemLayout, job: TrainingInput, trained: Trained, metrics: dict[str, Any]
 ) -> None:
     """Write model, card, scores, metrics and plots of one type."""
     from lockstep.models.training_run import card_of, plot_tables, scores_table
@@ -123,7 +125,7 @@ def main() -> None:
             "only DVC trains: run `python src/models/train_multi_model.py "
             f"--problem {arguments.problem} --models {arguments.type}` or `dvc repro`"
         )
-    # Threads that spin while they wait take the processor from the ones they wait for, on a machine that is busy.
+    # On a busy machine, threads that spin while they wait slow down the threads they wait for.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     root = project_root()
     from lockstep.models.artifact import import_skops

@@ -76,7 +76,7 @@ def resolved_params(estimator: Any) -> dict[str, Any]:
 
 
 def fold_ids(group: NDArray[Any], folds: int) -> NDArray[np.int64]:
-    """Return each row's fold: blocks of whole groups in the order of the table, that is, of time."""
+    """Return each row's fold: blocks of whole groups in the table's order, that of time."""
     _, first, index = np.unique(group, return_index=True, return_inverse=True)
     place = np.empty(len(first), dtype=np.int64)
     place[np.argsort(first)] = np.arange(len(first))
@@ -86,7 +86,7 @@ def fold_ids(group: NDArray[Any], folds: int) -> NDArray[np.int64]:
 def dealt_fold_ids(group: NDArray[Any], target: NDArray[Any], folds: int) -> NDArray[np.int64]:
     """Return each row's fold: whole groups in turn, sorted by class.
 
-    A group counts as the rarest class among its rows, so that class is in as many folds as possible.
+    A group counts as the rarest class among its rows, so this class is in most folds.
     """
     _, index = np.unique(group, return_inverse=True)
     rarity = np.argsort(np.argsort(np.bincount(target.astype(np.int64)), kind="stable"))
@@ -109,8 +109,8 @@ def folds_of(train: Matrix, folds: int, task: str) -> NDArray[np.int64]:
     dealt = dealt_fold_ids(train.group, train.target, folds)
     if not _all_learned(train.target, dealt):
         raise DataError(
-            "a class has training rows in one group only, so cross-validation can't learn it without "
-            "them; set cv_folds: 0, or merge or drop the class"
+            "a class has training rows in one group only, so cross-validation can't learn it "
+            "without them; set cv_folds: 0, or merge or drop the class"
         )
     return dealt
 

@@ -1,4 +1,4 @@
-"""One training as values: what goes in, what comes out, and the content of every file that is made of it."""
+"""One training as values: its input, its result, and the content of each output file."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ if TYPE_CHECKING:
 CODE_FILES = {"../problems/{problem}/schema.yaml": ()}
 """The card holds the digest of the whole schema, its texts for people too."""
 EVALUATED = {"choose": "validation", "test": "test"}
-"""The parts whose scores are kept, and what their metrics are called."""
+"""The parts whose scores are stored, and the names of their metrics."""
 RATED = ("fixed", "approval_rate")
-"""The policies of two classes that are about how many are let through: their metrics tell that."""
-TOLD_OF_FOLDS = ("roc_auc", "ks")
-"""The metrics that are told fold by fold."""
+"""The binary policies about how many rows pass: their metrics include that."""
+FOLD_METRICS = ("roc_auc", "ks")
+"""The metrics that are reported fold by fold."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """All that one training is made from."""
+class TrainingInput:
+    """The input of one training."""
 
     training: Training
     decision: Decision
@@ -80,7 +80,7 @@ class Job:
 
     @property
     def classes(self) -> list[Any]:
-        """The labels of a multiclass problem's classes in their encoded order; none for other tasks."""
+        """The class labels of a multiclass problem in their encoded order, else none."""
         return list(getattr(self.encoder, CLASSES, []))
 
     @property
@@ -91,18 +91,18 @@ class Job:
 
     @property
     def costs(self) -> Costs | None:
-        """The costs that decide among several classes, None where the most probable one is decided for."""
+        """The costs that decide among several classes, None for the most probable class."""
         return costs_of(self.decision, self.classes) if self.schema.task == "multiclass" else None
 
     @property
     def evaluated(self) -> dict[str, str]:
-        """The parts that are scored, and what their metrics are called: of two classes not the training rows."""
+        """The parts that are scored and the names of their metrics; binary: no training rows."""
         return EVALUATED if self.schema.task == "binary" else {"train": "train", **EVALUATED}
 
 
 @dataclass(frozen=True)
 class Trained:
-    """All that one training makes; ``threshold`` is None for regression, ``interval`` for classes."""
+    """The result of one training; regression has no threshold, classes have no interval."""
 
     pipeline: Any
     estimator: Any
@@ -114,7 +114,7 @@ class Trained:
     interval: Interval | None = None
 
 
-def train(job: Job, on_step: OnStep = silent) -> Trained:
+def train(job: TrainingInput, on_step: OnStep = silent) -> Trained:
     """Fit, calibrate, choose threshold or prediction interval, and score the evaluated parts."""
     task, stop = job.schema.task, job.parts["stop"]
     policy_of(job.decision, task)
@@ -140,14 +140,14 @@ def train(job: Job, on_step: OnStep = silent) -> Trained:
     )
 
 
-def threshold_of(job: Job, score: NDArray[Any]) -> float | None:
-    """Return the policy's threshold for scores of the ``choose`` part; None where nothing is decided by one."""
+def threshold_of(job: TrainingInput, score: NDArray[Any]) -> float | None:
+    """Return the policy's threshold for scores of the ``choose`` part; None if not binary."""
     if job.schema.task != "binary":
         return None
     return choose_threshold(job.decision, job.parts["choose"].target, score)
 
 
-def _interval(job: Job, score: NDArray[Any]) -> Interval | None:
+def _interval(job: TrainingInput, score: NDArray[Any]) -> Interval | None:
     if job.schema.task != "regression":
         return None
     target, coverage = job.schema.columns[job.schema.target], job.decision.coverage or COVERAGE
@@ -156,23 +156,23 @@ def _interval(job: Job, score: NDArray[Any]) -> Interval | None:
     )
 
 
-def scored(job: Job, trained: Trained, part: str) -> Scored:
+def scored(job: TrainingInput, trained: Trained, part: str) -> Scored:
     """Return the rows of an evaluated part with their scores and the threshold or the decisions."""
     return scored_rows(job, trained.threshold, job.parts[part].target, trained.scores[part])
 
 
 def scored_rows(
-    job: Job, threshold: float | None, target: NDArray[Any], score: NDArray[Any]
+    job: TrainingInput, threshold: float | None, target: NDArray[Any], score: NDArray[Any]
 ) -> Scored:
-    """Return rows with their scores and the threshold, or of several classes with what is decided for each."""
+    """Return rows with their scores and the threshold, or for several classes the decisions."""
     rule = DecisionRule(job.schema.task, threshold, job.classes, job.costs, job.scale)
     return Scored(target, score, threshold, rule.apply(score) if score.ndim == 2 else None)
 
 
-def metrics_of(job: Job, trained: Trained) -> dict[str, Any]:
-    """Return the content of metrics.json: metrics by part, their mean over folds, threshold, best iteration.
+def metrics_of(job: TrainingInput, trained: Trained) -> dict[str, Any]:
+    """Return the content of metrics.json: metrics by part, fold means, threshold, best iteration.
 
-    Of a regression also what the prediction intervals hold of the test part.
+    A regression also has the coverage of its prediction intervals on the test part.
     """
     found: dict[str, Any] = {
         label: evaluate(scored(job, trained, part)) for part, label in job.evaluated.items()
@@ -182,7 +182,7 @@ def metrics_of(job: Job, trained: Trained) -> dict[str, Any]:
         found["cv"] = {
             name: sum(fold[name] for fold in trained.folds) / len(trained.folds) for name in names
         }
-        found |= told_folds(trained.folds)
+        found |= fold_summary(trained.folds)
     if job.schema.task == "binary" and policy_of(job.decision, "binary") in RATED:
         evaluated = {label: scored(job, trained, part) for part, label in EVALUATED.items()}
         found["decided"] = {
@@ -195,9 +195,9 @@ def metrics_of(job: Job, trained: Trained) -> dict[str, Any]:
     return found | {name: value for name, value in known.items() if value is not None}
 
 
-def told_folds(folds: list[dict[str, float]]) -> dict[str, Any]:
-    """Return AUC and KS a fold and how far they spread (standard deviation), where the task has them."""
-    names = [name for name in TOLD_OF_FOLDS if name in folds[0]]
+def fold_summary(folds: list[dict[str, float]]) -> dict[str, Any]:
+    """Return AUC and KS by fold and their standard deviations, if the task has them."""
+    names = [name for name in FOLD_METRICS if name in folds[0]]
     if not names:
         return {}
     return {
@@ -206,10 +206,10 @@ def told_folds(folds: list[dict[str, float]]) -> dict[str, Any]:
     }
 
 
-def scores_table(job: Job, trained: Trained) -> pd.DataFrame:
-    """Return every evaluated row: number, group, part, target, score, and the true probability where known.
+def scores_table(job: TrainingInput, trained: Trained) -> pd.DataFrame:
+    """Return every evaluated row: number, group, part, target, score, true probability if known.
 
-    Of several classes: ``score_0`` and so on, one a class, and ``decision``, the place of the class decided for.
+    Several classes have ``score_0`` and so on, and ``decision``, the place of the decided class.
     """
     tables = []
     for part in EVALUATED:
@@ -231,8 +231,8 @@ def _score_columns(rows: Scored) -> dict[str, NDArray[Any]]:
     }
 
 
-def plot_tables(job: Job, trained: Trained) -> dict[str, pd.DataFrame]:
-    """Return the tables behind the plots; those of scores are of the test part."""
+def plot_tables(job: TrainingInput, trained: Trained) -> dict[str, pd.DataFrame]:
+    """Return the tables behind the plots; scores are those of the test part."""
     importance = job.kind.importance(trained.estimator, job.parts["choose"].features)
     tables = curves.tables(scored(job, trained, "test"), importance, trained.history, job.classes)
     if trained.interval:
@@ -242,7 +242,7 @@ def plot_tables(job: Job, trained: Trained) -> dict[str, pd.DataFrame]:
     return {**tables, "folds": pd.DataFrame(trained.folds)} if trained.folds else tables
 
 
-def card_of(job: Job, trained: Trained, file_sha256: str) -> dict[str, Any]:
+def card_of(job: TrainingInput, trained: Trained, file_sha256: str) -> dict[str, Any]:
     """Return what the model is: names, digests, threshold, score scale, hyperparameters, rows."""
     training, policy = job.training, policy_of(job.decision, job.schema.task)
     return {

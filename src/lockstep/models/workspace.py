@@ -1,4 +1,4 @@
-"""Models of this workspace, opened for development: only those whose card says they are what they were."""
+"""Models of this workspace, loaded for development if their card identifies them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from lockstep.models.scoring.prediction import Model
 from lockstep.problems.schema import Schema, load_schema, read_schema
 
 NEEDED = ("problem", "type", "file_sha256", "model_digest", "schema_digest", "threshold")
-"""What a card must say before its model is opened."""
+"""What a card must hold before its model is loaded."""
 CARD_SUFFIX, SCHEMA_SUFFIX = ".json", ".yaml"
-"""What lies beside a model file under its name: its card, and of a released one the schema it was trained with."""
+"""The files beside a model file: its card, and for a released model its schema."""
 RELEASE = "release"
-"""Where the card of a released model says which version of the registry it is, and of which run."""
+"""The card's key for a released model's version and run in the registry."""
 
 
 def load_file(path: Path, root: Path) -> Model:
     """Load a model file of this workspace (development only), checked against the card beside it.
 
-    A joblib file is a pickle: it is opened only when its SHA-256 is the one that the card next to the file
-    (``T_model.json``, links followed) recorded when it was trained here.
+    A joblib file is a pickle: it is loaded only if its SHA-256 is the one that the card beside it
+    (``T_model.json``, links followed) recorded at training.
     """
     file = _workspace_file(path, root)
     card = _card(file)
@@ -66,7 +66,7 @@ def _workspace_file(path: Path, root: Path) -> Path:
 
 
 def _schema(file: Path, card: dict[str, Any]) -> Schema:
-    """Return the schema beside a released model, which outlives a change of the package's; else the package's."""
+    """Return the schema beside a released model, which the package's may outdate, or that one."""
     own = file.with_suffix(SCHEMA_SUFFIX)
     return read_schema(own) if own.is_file() else load_schema(card["problem"])
 

@@ -149,7 +149,7 @@ def _effect(schema: Schema, contributions: Contributions, row: int, value: float
 
 
 def described(column: Column, value: Any) -> str:
-    """Return a feature's value in words, by the column's description and the meaning of its codes."""
+    """Return a feature's value in words, from the column's description and codes."""
     name = _phrase(column)
     if value is None or value != value:
         return f"missing {name}"

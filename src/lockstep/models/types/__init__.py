@@ -55,7 +55,7 @@ def model_types() -> tuple[ModelType, ...]:
 
 
 def type_of(estimator: Any) -> ModelType:
-    """Return the type of a fitted estimator without its calibration; DataError for a foreign one."""
+    """Return a fitted estimator's type; DataError for an estimator of no type."""
     own = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
     for kind in model_types():
         if class_path(own) in kind.estimators:
@@ -65,7 +65,7 @@ def type_of(estimator: Any) -> ModelType:
 
 
 def check_recipe(kind: ModelType, recipe: Recipe) -> None:
-    """Raise ConfigError, with the fix, for a task or hyperparameter that the type doesn't support."""
+    """Raise ConfigError, with the fix, for what the type doesn't support."""
     if recipe.task not in kind.tasks:
         able = [other.name for other in model_types() if recipe.task in other.tasks]
         raise ConfigError(f"{kind.name} can't do {recipe.task}; types that can: {', '.join(able)}")

@@ -148,5 +148,5 @@ class Type(ModelType):
 
 
 def _losses(scores: NDArray[Any], task: str) -> list[float]:
-    """Return log losses or RMSE of scikit-learn's scores: negative losses, of numbers half squares."""
+    """Return log losses or RMSE of scikit-learn's scores: minus log losses or half squares."""
     return [(-2 * score) ** 0.5 if task == "regression" else -score for score in scores.tolist()]

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from lockstep.models.model_type import Floats, Parts
 
 FIXED = frozenset(
-    "callbacks enable_categorical feature_types eval_metric tree_method device verbosity".split()  # noqa: SIM905
+    """
+    callbacks device enable_categorical eval_metric feature_types tree_method verbosity
+    """.split()  # noqa: SIM905
 )
 """Arguments of the constructor that a training sets."""
 
