@@ -16,7 +16,7 @@ from tests.models.conftest import PARAMS, make_rows, make_workspace
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import load_settings
-from lockstep.data.checks import records_to_table
+from lockstep.data.records import records_to_table
 from lockstep.io import read_json
 from lockstep.models import train_multi_model
 from lockstep.models.artifact import model_digest
@@ -24,9 +24,9 @@ from lockstep.models.naming import registered_name
 from lockstep.models.scoring.prediction import predict
 from lockstep.models.workspace import load_file
 from lockstep.registry.artifact.loading import load_version
-from lockstep.registry.publishing.publish import publish_training
 from lockstep.registry.store import connection
-from lockstep.serving.loaded_model import Opened, prepare
+from lockstep.registry.train_stage import publish_training
+from lockstep.serving.loaded_model import CheckedModel, prepare
 from lockstep.serving.settings import load_serving
 
 PROJECT = Path(__file__).parents[2]
@@ -75,7 +75,7 @@ def test_a_training_is_registered_loaded_predicted_and_served(
     record = json.loads((PROJECT / "src/models/test_features.json").read_text())
     table = records_to_table(here.schema, [record])
     assert predict(registered, [record])[0]["probability"] == here.score(table)[0]
-    served = prepare(Opened(registered, "registry", ""), load_serving(root))
+    served = prepare(CheckedModel(registered, "registry", ""), load_serving(root))
     columns = {column: rows[column].to_numpy(dtype=float) for column in rows}
     assert np.array_equal(served.scorer.score(columns, len(rows)), here.score(rows))
     found = served.explainer.explain(columns, len(rows))

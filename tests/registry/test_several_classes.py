@@ -63,6 +63,7 @@ def test_a_prediction_names_each_class_and_decides_by_costs(model) -> None:
     assert [row["decision"] for row in found] == ["à rénover", "a:b"]
     assert found[1]["meaning"] == "it is a:b"
     careful = replace(model, costs={"None": {other: 50.0 for other in LABELS if other != "None"}})
+    vars(careful)["scorer"] = model.scorer
     assert [row["decision"] for row in predict(careful, records)] == ["None", "None"]
     with pytest.raises(DataError, match="decides among 4 classes, not by a threshold"):
         predict(model, records, threshold=0.5)
