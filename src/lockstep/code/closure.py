@@ -64,7 +64,7 @@ class Code:
         check_cycles(found.modules)
         parts = {m.path: m.sum for m in found.modules.values() if m.sum}
         parts |= {path: self._file(path, left_out) for path, left_out in found.files.items()}
-        pinned = self._pins.with_needs(found.packages)
+        pinned = self._pins.with_needs(found.packages) if found.packages else {}
         parts |= {f"{LOCK}:{name}": version for name, version in pinned.items()}
         return dict(sorted(parts.items()))
 
