@@ -1,4 +1,4 @@
-"""Run one stage in a folder that holds only what its code means; print the distributions it loaded, as JSON.
+"""Run a stage in a folder that holds only its closure; print the distributions it loaded, as JSON.
 
 python code_alone.py STATEMENT
 """

@@ -1,4 +1,4 @@
-"""A stage runs in a folder that holds only what its code means: imports, files and packages are complete."""
+"""A stage runs in a folder with its closure alone: its imports, files and packages are complete."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A file's meaning: the same whatever its comments and layout, another for every other change of it."""
+"""A file's meaning stays under changes of comments and layout, and changes under all others."""
 
 import ast
 import hashlib

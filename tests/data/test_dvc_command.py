@@ -9,7 +9,7 @@ from threading import Thread
 
 import pytest
 
-from lockstep.dvc.command import mend_locks, run_dvc, show_dvc
+from lockstep.dvc.command import repair_locks, run_dvc, show_dvc
 
 
 @pytest.fixture
@@ -43,11 +43,11 @@ def test_a_list_of_locks_that_was_cut_off_stops_nobody(project: Path, left: str,
 
 def test_a_list_that_can_be_read_is_left_alone(tmp_path: Path) -> None:
     listed = tmp_path / ".dvc" / "tmp" / "rwlock"
-    mend_locks(tmp_path)
+    repair_locks(tmp_path)
     assert not listed.parent.exists()
     listed.parent.mkdir(parents=True)
     listed.write_text('{"write": {"out.txt": {"pid": 1, "cmd": "dvc repro"}}}')
-    mend_locks(tmp_path)
+    repair_locks(tmp_path)
     assert json.loads(listed.read_text())["write"]["out.txt"]["pid"] == 1
 
 
@@ -57,7 +57,7 @@ def test_a_list_that_is_just_being_written_is_waited_for(tmp_path: Path) -> None
     listed.write_text("")
     with listed.with_name("rwlock.lock").open("a") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
-        mending = Thread(target=mend_locks, args=[tmp_path])
+        mending = Thread(target=repair_locks, args=[tmp_path])
         mending.start()
         mending.join(0.1)
         assert mending.is_alive()

@@ -1,3 +1,4 @@
+import hashlib
 import subprocess
 import sys
 from copy import deepcopy
@@ -7,8 +8,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.audit.closures import differences, graph_order
+from lockstep.audit.closures import differences, differing_inputs, graph_order
+from lockstep.code.closure import code_text
 from lockstep.dvc.graph import dvc_sum
+from lockstep.dvc.lineage import differing_code
 
 CLOSURE = {
     "training": {
@@ -62,6 +65,55 @@ def test_one_change_is_one_difference_with_its_kind_and_place(path, kind):
     stage = {"stages": path[1], "training": "train_multi_model", "environment": ""}[path[0]]
     assert found.stage == stage
     assert differences(CLOSURE, CLOSURE) == []
+
+
+def with_code(**parts):
+    """The closure above as versions record it since stages depend on what their code means."""
+    closure = deepcopy(CLOSURE)
+    del closure["training"]["deps"]["src/train.py"]
+    closure["training"]["code"] = {"src/train.py": "t1", "requirements.lock:numpy": "1.0", **parts}
+    return closure
+
+
+def test_code_differs_part_by_part():
+    found = differences(with_code(), with_code(**{"requirements.lock:numpy": "2.0"}))
+    assert [(d.kind, d.name, d.recorded, d.rebuilt) for d in found] == [
+        ("code", "requirements.lock:numpy", "1.0", "2.0")
+    ]
+    assert [d.name for d in differences(with_code(), with_code(new="n1"))] == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("written", "differing"),
+    [
+        ({"src/train.py": "t1", "requirements.lock:numpy": "1.0"}, []),
+        ({"src/train.py": "t2", "requirements.lock:numpy": "1.0"}, ["src/train.py"]),
+        ({"src/train.py": "t1"}, ["requirements.lock:numpy"]),
+        (None, ["requirements.lock:numpy", "src/train.py"]),
+    ],
+)
+def test_a_folder_is_compared_by_what_its_own_code_stage_wrote(tmp_path, written, differing):
+    deps = '["code/train_multi_model@cars-a.json", data/cars/features]'
+    (tmp_path / "dvc.yaml").write_text(
+        f"stages: {{train_multi_model: {{foreach: '${{train}}', do: {{cmd: train, deps: {deps}}}}}}}"
+    )
+    (tmp_path / "params.yaml").write_text("train: {cars-a: {depth: 3}}\n")
+    (tmp_path / "code").mkdir()
+    if written is not None:
+        (tmp_path / "code/train_multi_model@cars-a.json").write_text(code_text(written))
+    closure = with_code() | {"stages": {}}
+    closure["training"]["deps"] = {}
+    closure["training"]["params"] = {}
+    found = [name for name in differing_inputs(tmp_path, closure) if name != "requirements.lock"]
+    assert found == differing
+
+
+def test_code_that_is_known_by_its_sum_alone_is_compared_by_it():
+    text = code_text({"src/train.py": "t1"})
+    path = "code/train_multi_model@cars-a.json"
+    recorded = {path: hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}
+    assert differing_code(recorded, text) == set()
+    assert differing_code(recorded, code_text({"src/train.py": "t2"})) == {path}
 
 
 def test_what_comes_first_in_the_graph_is_told_first():

@@ -272,7 +272,7 @@ CODED = {
 
 @pytest.fixture
 def coded(plain):
-    """A project whose stages depend on what their code means, with what its first `dvc repro` left."""
+    """A project whose stages depend on what their code means, after its first `dvc repro`."""
     for name, text in CODED.items():
         (plain / name).parent.mkdir(parents=True, exist_ok=True)
         (plain / name).write_text(text)

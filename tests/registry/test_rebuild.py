@@ -1,5 +1,6 @@
 """A clean copy of a commit: what is put into it, where its data come from, what environment runs in it."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,9 @@ import pytest
 import yaml
 
 from lockstep.audit import rebuild
+from lockstep.audit.closures import differing_inputs
 from lockstep.audit.reproduce import start_of
-from lockstep.dvc.graph import dvc_sum
+from lockstep.dvc.graph import Lock, dvc_sum
 from lockstep.dvc.lineage import with_params
 from lockstep.errors import ConfigError, DataError, LockstepError
 from lockstep.io import sha256_file
@@ -147,6 +149,52 @@ def test_a_publisher_s_files_come_from_the_cache_before_they_are_fetched_again(p
         )
         assert not (tree.root / "dvc.lock").exists()
         assert (tree.root / ".lockstep/downloads/x").read_text() == "kept\n"
+
+
+CODE_STAGE = f"""
+stages:
+  code:
+    cmd: {sys.executable} -m lockstep.dvc.write_code
+    always_changed: true
+    outs: [code: {{cache: false}}]
+"""
+
+
+def test_the_copy_s_own_code_stage_says_what_its_code_means(project):
+    """And a publisher's files are then as little fetched again as before."""
+    stage = "cp data/external/cars/x.csv data-cars # python -m lockstep.get --problem cars"
+    graph = DVC.replace("cp ${item.source.external}/x.csv data-${key}", f"'{stage}'")
+    graph = graph.replace('["${item', '["code/import_raw@${key}.json", "${item')
+    (project / "dvc.yaml").write_text(graph.replace("\nstages:\n", CODE_STAGE))
+    (project / "src/lockstep").mkdir(parents=True)
+    (project / "src/lockstep/get.py").write_text("VALUE = 1\n")
+    (project / ".gitignore").write_text("/code\n")
+    (project / "params.yaml").write_text(PARAMS.replace("files", "download"))
+    dvc(project, "repro", "-q", "import_raw@cars")
+    entry = Lock.read(project).entries["import_raw@cars"]
+    code = json.loads((project / entry_code(entry)).read_text())
+    assert list(code) == ["src/lockstep/get.py"]
+    deps = {path: told for path, told in entry["deps"].items() if not path.startswith("code/")}
+    closure = {"stages": {"import_raw@cars": {**entry, "deps": deps, "code": code}}}
+    closure["training"] = {"cmd": "", "deps": {}, "params": {}}
+    git(project, "rm", "-q", "--cached", "data/external/cars.dvc")
+    (project / "data/external/.gitignore").unlink()
+    git(project, "add", "-A")
+    git(project, "rm", "-q", "--cached", "data/external/cars.dvc")
+    git(project, "commit", "-qm", "downloaded")
+    with rebuild.clean_tree(project, git(project, "rev-parse", "HEAD")) as tree:
+        rebuild.write_code(tree)
+        assert differing_inputs(tree.root, closure) == []
+        assert rebuild.fetch_data(tree, project, "cars", closure) == "DVC's cache"
+        told = tree.dvc("repro", "import_raw@cars")
+        assert "Stage 'import_raw@cars' didn't change, skipping" in told.stdout
+        (tree.root / "src/lockstep/get.py").write_text("VALUE = 2\n")
+        rebuild.write_code(tree)
+        assert differing_inputs(tree.root, closure) == ["src/lockstep/get.py"]
+
+
+def entry_code(entry):
+    return next(path for path in entry["deps"] if path.startswith("code/"))
 
 
 def test_a_stage_that_fails_is_one_line_and_leaves_nothing(project):

@@ -78,7 +78,7 @@ class Tree:
 
 @contextmanager
 def clean_tree(root: Path, commit: str, keep: bool = False) -> Iterator[Tree]:
-    """Yield a clean copy of a commit with an empty DVC cache; remove it at the end unless ``keep``."""
+    """Yield a clean copy of a commit with an empty DVC cache; it is removed unless ``keep``."""
     top = Path(tempfile.mkdtemp(prefix="lockstep-reproduce-")).resolve()
     if keep:
         progress(f"the copy is made in {top} and stays there")

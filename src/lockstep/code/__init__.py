@@ -1,1 +1,1 @@
-"""What a stage's code means: the modules it imports, the files they read, the packages they need."""
+"""What a stage's code means: its modules, the files they read, and the packages they need."""

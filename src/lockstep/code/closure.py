@@ -1,4 +1,7 @@
-"""What running a module means: every module it may import, every file these read, every pinned package they need."""
+"""The closure of a module: what it may import, the files these modules read, the packages they need.
+
+Each part of it has a sum or a version that changes only where its meaning does.
+"""
 
 from __future__ import annotations
 
@@ -41,10 +44,10 @@ class Code:
     _sums: dict[tuple[str, tuple[str, ...]], str] = field(default_factory=dict)
 
     def of_command(self, command: str) -> dict[str, str]:
-        """Return what a stage's command runs: a SHA-256 a file, a version a pinned package, sorted by name.
+        """Return what a stage's command runs: a SHA-256 per file, a version per package, by name.
 
-        Raises ConfigError for a module or file that is missing, a syntax error, an import cycle, and a package
-        without a pin.
+        A missing module or file, a syntax error, an import cycle and a package without a pin are
+        ConfigErrors.
         """
         run = _COMMAND.search(command)
         if run is None:
@@ -64,7 +67,7 @@ class Code:
         check_cycles(found.modules)
         parts = {m.path: m.sum for m in found.modules.values() if m.sum}
         parts |= {path: self._file(path, left_out) for path, left_out in found.files.items()}
-        pinned = self._pins.with_needs(found.packages)
+        pinned = self._pins.with_needs(found.packages) if found.packages else {}
         parts |= {f"{LOCK}:{name}": version for name, version in pinned.items()}
         return dict(sorted(parts.items()))
 
@@ -105,7 +108,7 @@ class Code:
         return nearest(last, self.files.modules_in(_path(above)))
 
     def _declared(self, module: Module, options: Mapping[str, str], found: _Found) -> list[str]:
-        """Add the packages that a module imports by name; return the modules of this project that it does."""
+        """Add the packages that a module imports by name; return this project's modules."""
         names: list[str] = []
         for declared in module.modules:
             name = _filled(declared.removesuffix("?"), options)
@@ -163,7 +166,7 @@ def code_text(parts: dict[str, str]) -> str:
 
 
 def check_cycles(modules: Mapping[str, Module]) -> None:
-    """Raise a ConfigError for modules that import each other while they are imported, naming the way round."""
+    """Raise a ConfigError that names the circle, if modules import each other at their start."""
     edges = {name: sorted(_at_start(module, modules)) for name, module in modules.items()}
     done: set[str] = set()
     for start in sorted(edges):
@@ -183,7 +186,7 @@ def check_cycles(modules: Mapping[str, Module]) -> None:
 
 
 def _at_start(module: Module, modules: Mapping[str, Module]) -> set[str]:
-    """Return the modules that a module imports when it is imported, without the packages it lies in."""
+    """Return the modules that a module imports at its start, without the packages it lies in."""
     names = (i.name if i.name in modules else i.within for i in module.imports if i.at_start)
     return {n for n in names if n in modules and not f"{module.name}.".startswith(f"{n}.")}
 

@@ -1,4 +1,4 @@
-"""The files of a project, in its folder or at a commit: what the meaning of its code is read from."""
+"""The files of a project, read from its folder or from a commit."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class CommittedFiles:
             reason = done.stderr.decode(errors="replace").strip()
             raise ConfigError(f"the code of commit {commit} can't be read: {reason}")
         with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-            members = [member for member in archive.getmembers() if member.isfile()]
-            return cls({m.name: archive.extractfile(m).read() for m in members})  # type: ignore[union-attr]
+            opened = {member.name: archive.extractfile(member) for member in archive.getmembers()}
+            return cls({name: file.read() for name, file in opened.items() if file})
 
     def read(self, path: str) -> bytes | None:
         """Return a file's content; None where there is none of that name."""

@@ -1,17 +1,18 @@
-"""One module, read without running it: what it means, what it imports, and what it declares beside that.
+"""One module, read without running it: its meaning, its imports, and what it declares about them.
 
-Imports count wherever they stand, but for those under `if TYPE_CHECKING:`. What they do not show, a module declares in
-constants of its own, each a plain literal:
+Every import counts, except under `if TYPE_CHECKING:`. A module declares what its imports don't show
+in constants of its own, each a plain literal:
 
     CODE_MODULES = ("lockstep.problems.{problem}.raw?",)
-        modules that it imports by name; `?`: only where there is one
+        The modules that it imports by name (`?`: if there is one).
     CODE_FILES = {"{problem}/schema.yaml": ("columns.*.description",)}
-        files that it reads, from its own folder: YAML counts by its values, without those listed, others by their bytes
+        The files that it reads; paths start in its own folder. A YAML file counts by its values,
+        except those listed; any other file counts by its bytes.
     CODE_LEFT_OUT = ("lockstep.registry",)
-        imports of its own that change no result
+        The imports of this module that change no result.
 
-A name in braces is an option of the stage's command (`--problem accidents`). A command without that option has all
-modules that fit.
+A name in braces is an option of the stage's command (`--problem accidents`). If the command has no
+such option, `CODE_MODULES` stands for all modules of that folder.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Import:
 
 @dataclass(frozen=True)
 class Module:
-    """What is known of one module. ``sum`` is the SHA-256 of its meaning, empty where it has no code."""
+    """One module. ``sum`` is the SHA-256 of its meaning, empty if it has no code."""
 
     name: str
     path: str

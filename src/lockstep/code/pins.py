@@ -1,6 +1,6 @@
 """requirements.lock: the pinned version of each distribution, and which others it needs.
 
-Only the file counts, never what is installed: it gives the same answer on every machine.
+Only the file counts, not what is installed, so every machine gets the same answer.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class Pins:
     needs: dict[str, set[str]] = field(default_factory=dict)
 
     def of(self, imported: str, importer: str) -> str:
-        """Return the distribution that an import name comes from; one without a pin is a ConfigError."""
+        """Return the distribution of an import name; one without a pin is a ConfigError."""
         name = DISTRIBUTIONS.get(imported, normalized(imported))
         if name in self.versions:
             return name
         raise ConfigError(
             f"{importer} imports {imported}, but requirements.lock has no pin of {name}"
-            f"{nearest(name, self.versions)}; add it to pyproject.toml and run `make lock`, or add its "
-            "distribution's name to DISTRIBUTIONS in lockstep/code/pins.py"
+            f"{nearest(name, self.versions)}; add it to pyproject.toml and run `make lock`, or add "
+            "its distribution's name to DISTRIBUTIONS in lockstep/code/pins.py"
         )
 
     def with_needs(self, names: Iterable[str]) -> dict[str, str]:
@@ -70,7 +70,7 @@ def is_standard(imported: str) -> bool:
 
 
 def read_pins(text: str) -> Pins:
-    """Read a lock file as `uv pip compile` writes it: pins, each followed by `# via` and what needs it."""
+    """Read a lock file of `uv pip compile`, where `# via` says what needs each pin."""
     versions: dict[str, list[str]] = defaultdict(list)
     needs: dict[str, set[str]] = defaultdict(set)
     name = ""

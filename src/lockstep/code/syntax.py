@@ -1,7 +1,8 @@
-"""A Python file as its syntax tree, written so that only what changes its meaning changes the text.
+"""A Python file as its syntax tree, in a text that changes only with the file's meaning.
 
-Comments, layout, docstrings, `pass`-like bare texts and what stands under `if TYPE_CHECKING:` do not count. The text
-is the same on every Python version that parses the file: `ast.dump` is not, as it shows empty fields differently.
+Comments, layout, docstrings and what stands under `if TYPE_CHECKING:` do not count. The text is the
+same on every Python version that parses the file. `ast.dump` is not: its versions differ in how they
+show empty fields.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def parse(content: bytes, path: str) -> ast.Module:
 
 
 def meaning(tree: ast.AST) -> str:
-    """Return a syntax tree as a text: equal for files that mean the same, empty for one without code."""
+    """Return a syntax tree as a text; a file without code has an empty one."""
     written: list[str] = []
     _write(tree, written)
     text = "".join(written)
@@ -84,7 +85,7 @@ def _is_type_checking(test: ast.expr) -> bool:
 
 
 def _joined(values: list[ast.expr]) -> list[ast.expr]:
-    """Return an f-string's parts as all Python versions cut them: no two texts in a row, and none empty."""
+    """Return an f-string's parts with neighbouring texts joined: Python versions cut them differently."""
     joined: list[ast.expr] = []
     for value in values:
         last = joined[-1] if joined else None

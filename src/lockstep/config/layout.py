@@ -9,13 +9,13 @@ from pathlib import Path
 from lockstep.errors import ConfigError
 
 PARTS = ("train", "stop", "choose", "test")
-"""The parts of a split: fitted on, stops and calibrates, chooses threshold and champion, reported."""
+"""The parts of a split: fit; stop and calibrate; choose threshold and champion; report."""
 
 
 def project_root() -> Path:
-    """Return the folder of the dvc.yaml that this call belongs to: the one DVC names, else the nearest above.
+    """Return the project's folder: the one that DVC names, else the nearest above with a dvc.yaml.
 
-    In the temporary tree of `dvc exp run --temp`, DVC still names the repository itself: there the tree counts.
+    In the temporary tree of `dvc exp run --temp`, DVC names the repository; there the tree counts.
     """
     named, here = os.environ.get("DVC_ROOT"), Path.cwd()
     is_temporary = named is None or here.is_relative_to(Path(named).resolve() / ".dvc" / "tmp")
@@ -54,7 +54,7 @@ class ProblemLayout:
         return self.data / "features"
 
     def matrix(self, part: str) -> Path:
-        """The encoded matrix of one part: feature columns, then target, group (and truth, where known)."""
+        """The encoded matrix of one part: features, then target, group and, if known, truth."""
         return self.features / f"{part}.parquet"
 
     @property

@@ -1,4 +1,4 @@
-"""DVC's own commands, run by ours: the same interpreter, in the project's folder, without analytics."""
+"""DVC's own commands: same interpreter, in the project's folder, without analytics."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lockstep.errors import ConfigError
 
 
 def run_dvc(root: Path, *arguments: str) -> str:
-    """Run a DVC command below ``root`` and return what it prints; its failure is one ConfigError."""
-    mend_locks(root)
+    """Run a DVC command below ``root`` and return its output; a failure is a ConfigError."""
+    repair_locks(root)
     done = subprocess.run(
         _command(arguments),
         cwd=root,
@@ -35,24 +35,27 @@ def show_dvc(root: Path, *arguments: str) -> int:
 
 def begin_dvc(root: Path, *arguments: str) -> subprocess.Popen[bytes]:
     """Start a DVC command below ``root`` on the caller's own terminal; the caller waits for it."""
-    mend_locks(root)
+    repair_locks(root)
     return subprocess.Popen(_command(arguments), cwd=root, env=_environment())
 
 
 def end_dvc(root: Path, process: subprocess.Popen[bytes]) -> int:
-    """Wait for a DVC command and return its exit code; interrupted, it first ends its stage and frees its locks."""
+    """Wait for a DVC command and return its exit code.
+
+    Interrupted, this waits until DVC has ended its stage, and repairs its locks.
+    """
     try:
         return process.wait()
     finally:
         process.wait()
-        mend_locks(root)
+        repair_locks(root)
 
 
-def mend_locks(root: Path) -> None:
-    """Remove DVC's list of locks where an interruption or a full disk cut it off: DVC would refuse to run for ever.
+def repair_locks(root: Path) -> None:
+    """Remove DVC's list of locks if an interruption or a full disk cut it off.
 
-    DVC rewrites `.dvc/tmp/rwlock` in place, guarded by a lock of its own that is taken here too; a list that can't
-    be read holds nobody's lock.
+    DVC would refuse to run for ever. It rewrites `.dvc/tmp/rwlock` in place under a lock of its own,
+    which is taken here too. A list that can't be read holds nobody's lock.
     """
     listed = root / ".dvc" / "tmp" / "rwlock"
     if not _cut_off(listed):
@@ -91,7 +94,7 @@ def _environment() -> dict[str, str]:
 
 
 def _last_words(stderr: str) -> str:
-    """Return DVC's own error in one line: from its first ERROR on, without the links to its manual."""
+    """Return DVC's error in one line: from its first ERROR on, without links to its manual."""
     lines = [
         line.strip() for line in stderr.splitlines() if line.strip() and "https://" not in line
     ]

@@ -1,4 +1,4 @@
-"""What DVC's files say: the stages of dvc.yaml, filled with params.yaml, and dvc.lock's entries of them."""
+"""DVC's files: the stages of dvc.yaml, filled with params.yaml, and their entries in dvc.lock."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Stage:
 
     @property
     def code(self) -> str | None:
-        """The file that says what its code means; None for a stage that lists files of code itself."""
+        """The file that says what its code means; None for a stage that lists files of code."""
         return next((dep for dep in self.deps if dep.startswith(f"{CODE}/")), None)
 
 
@@ -106,7 +106,7 @@ class Lock:
         return cls({name: _plain_entry(entry) for name, entry in stages.items()})
 
     def before(self, deps: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """Return the entries of all stages that make one of ``deps``, or what those need, and so on, by name."""
+        """Return the entries of all stages before ``deps``: those that make one, and theirs in turn."""
         found: dict[str, dict[str, Any]] = {}
         waiting = list(deps)
         while waiting:
@@ -147,7 +147,7 @@ def tracked(root: Path, path: str) -> str | None:
 
 
 def dvc_sum(path: Path) -> str:
-    """Return DVC's hash of a file (MD5) or folder (MD5 over its list of files, `.dir`); empty where it is not."""
+    """Return DVC's MD5 of a file, or of a folder's list of files (`.dir`); empty if it is missing."""
     if path.is_file():
         return _md5(path)
     files = {file.relative_to(path): file for file in sorted(path.rglob("*")) if file.is_file()}

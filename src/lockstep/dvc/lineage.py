@@ -35,7 +35,7 @@ _IGNORED = ("__pycache__", ".DS_Store")
 
 @dataclass(frozen=True)
 class Lineage:
-    """What a version records of its origin. ``closure`` holds everything the training depended on."""
+    """What a version records of its origin; ``closure`` is all that its training depended on."""
 
     closure: dict[str, Any]
     commit: str
@@ -44,7 +44,7 @@ class Lineage:
 
     @property
     def dirty(self) -> str:
-        """``true`` where a declared input differs from the commit, ``false`` where none does, else ``unknown``."""
+        """``true`` if a declared input differs from the commit, ``false`` if none, or ``unknown``."""
         return str(bool(self.changed)).lower() if self.known else "unknown"
 
     @property
@@ -54,7 +54,7 @@ class Lineage:
 
     @property
     def data_digest(self) -> str:
-        """The SHA-256 over what the training read from earlier stages: split, encoder and matrices."""
+        """The SHA-256 over what earlier stages made for it: split, encoder and matrices."""
         made = {
             path: sum_ for path, sum_ in self.closure["training"]["deps"].items() if _is_made(path)
         }
@@ -70,7 +70,7 @@ class Lineage:
 
     @property
     def raw_hash(self) -> str:
-        """DVC's hash of the raw files, or ``unknown`` where no stage of this workspace brought them in."""
+        """DVC's hash of the raw files; ``unknown`` if no stage of this workspace made them."""
         return next(iter(self._import.get("outs", {}).values()), "") or "unknown"
 
     @property
@@ -90,7 +90,7 @@ class Lineage:
 
 
 def lineage(root: Path, problem: str, model_type: str) -> Lineage:
-    """Return the lineage of one training of the workspace; the same within its stage and after it."""
+    """Return the lineage of a training; it is the same within its stage and afterwards."""
     closure = input_closure(root, problem, model_type)
     commit = head_commit(root)
     known = commit not in (NO_REPOSITORY, NO_COMMIT)
@@ -106,9 +106,9 @@ def training_stage(problem: str, model_type: str) -> str:
 def input_closure(root: Path, problem: str, model_type: str) -> dict[str, Any]:
     """Return everything a training depends on, as plain values.
 
-    The training itself is resolved from dvc.yaml, because dvc.lock has no entry of a stage while it runs;
-    the stages before it are dvc.lock's entries, followed through their outputs. Closures of older versions have no
-    `code`: their `deps` list the files of code instead.
+    The training itself is resolved from dvc.yaml: dvc.lock has no entry of a stage while it runs. The
+    stages before it are dvc.lock's entries, followed through their outputs. Older closures have no
+    ``code``: their ``deps`` list the files of code.
     """
     graph, lock = Graph.read(root), Lock.read(root)
     training = graph.one(training_stage(problem, model_type))
@@ -130,7 +130,7 @@ def input_closure(root: Path, problem: str, model_type: str) -> dict[str, Any]:
 
 
 def _entry(root: Path, locked: dict[str, Any]) -> dict[str, Any]:
-    """Return a stage's entry of dvc.lock with what its code means in place of the file that says it."""
+    """Return a stage's entry of dvc.lock, the file of ``code/`` replaced by its content."""
     deps = dict(locked["deps"])
     path = Stage(locked["cmd"], tuple(deps), ()).code
     code = _code(root, locked["cmd"], path, deps.pop(path, None) if path else None)
@@ -140,7 +140,7 @@ def _entry(root: Path, locked: dict[str, Any]) -> dict[str, Any]:
 def _code(
     root: Path, command: str, path: str | None, md5: str | None = None
 ) -> dict[str, dict[str, str]]:
-    """Return what a stage's code means, as it was written when the stage ran; nothing for one that lists files."""
+    """Return what a stage's code meant when the stage ran; nothing if it lists files of code."""
     if path is None:
         return {}
     text = _code_text(root, command, path)
@@ -150,7 +150,7 @@ def _code(
 
 
 def _code_text(root: Path, command: str, path: str) -> str:
-    """Return the file that says what a stage's code means; empty in a folder that holds no code at all."""
+    """Return the text of a stage's file in ``code/``; empty in a folder without any code."""
     if (root / path).is_file():
         return (root / path).read_text(encoding="utf-8")
     if not (root / SOURCE / PACKAGE).is_dir():
@@ -160,9 +160,9 @@ def _code_text(root: Path, command: str, path: str) -> str:
 
 
 def changed_inputs(root: Path, closure: dict[str, Any], training: str) -> tuple[str, ...]:
-    """Return the declared inputs that differ from HEAD: data by content, code by meaning, parameters by value.
+    """Return the declared inputs that differ from HEAD, and the stages that are declared otherwise.
 
-    A stage that is declared otherwise counts too.
+    Data count by content, code by meaning, parameters by value.
     """
     paths = sources(closure)
     paths += [name for path in paths if (name := tracked(root, path))]
@@ -193,7 +193,7 @@ def _changed_code(root: Path, closure: dict[str, Any]) -> set[str]:
 
 
 def differing_code(recorded: dict[str, str], text: str) -> set[str]:
-    """Return the parts of a stage's recorded code that differ from a file of ``code/`` with this text."""
+    """Return the parts of a stage's recorded code that differ from a text of ``code/``."""
     parts = json.loads(text) if text else {}
     if any(name.startswith(f"{CODE}/") for name in recorded):  # known by its sum alone
         parts = dict.fromkeys(recorded, _md5(text))
@@ -207,7 +207,7 @@ def _md5(text: str) -> str:
 def _changed_stages(root: Path, names: list[str]) -> list[str]:
     """Return the stages whose command, dependencies or parameters are declared otherwise at HEAD.
 
-    Both are filled with the parameters of the workspace, as changed parameters are named themselves.
+    Both are filled with the workspace's parameters: changed parameters are listed by themselves.
     """
     here = Graph.read(root)
     there = Graph.committed(root, here.params)
@@ -223,10 +223,11 @@ def _unordered(stage: Stage | None) -> tuple[Any, ...] | None:
 
 
 def kept_inputs(root: Path, found: Lineage) -> dict[str, str | None]:
-    """Return the files by which a dirty workspace differs from its commit, each with its SHA-256; None: deleted.
+    """Return the files by which a dirty workspace differs from its commit, with their SHA-256.
 
-    Besides the declared inputs: the stages' definitions, all parameters, and all of the code, also what no stage's
-    result depends on, as the rest may not run without it. Of a clean workspace nothing.
+    A deleted file has None; a clean workspace has no files. They are the declared inputs, the stages'
+    definitions, all parameters, and all of the code: without the parts that change no result, the rest
+    may not run.
     """
     if not found.changed:
         return {}
@@ -263,7 +264,7 @@ def _other_params(content: dict[str, Any], closure: dict[str, Any]) -> list[str]
 
 
 def with_params(content: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Return parameters with values at dotted keys; those that have them already stay as they are."""
+    """Return parameters with values at dotted keys; equal ones stay as they are."""
     changed = deepcopy(content)
     for dotted, value in values.items():
         if value_at(changed, dotted) == value:
@@ -277,7 +278,7 @@ def with_params(content: dict[str, Any], values: dict[str, Any]) -> dict[str, An
 
 
 def input_sum(root: Path, path: str, outs: dict[str, str] | None = None) -> str:
-    """Return DVC's sum of what a stage made, else a SHA-256 over the file or over a folder's files."""
+    """Return DVC's sum of what a stage made, else the SHA-256 of a file or of a folder's files."""
     if outs and path in outs:
         return outs[path]
     place = root / path

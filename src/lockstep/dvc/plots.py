@@ -1,4 +1,4 @@
-"""The sections of DVC's files that name one problem's files: artifacts in dvc.yaml, plots in metrics/dvc.yaml."""
+"""A problem's sections in DVC's files: artifacts in dvc.yaml, plots in metrics/dvc.yaml."""
 
 from __future__ import annotations
 
@@ -25,19 +25,25 @@ class Curve:
 _CURVES = {
     "binary": (
         Curve("ROC", "fpr", "roc.csv", "tpr", "false positive rate", "true positive rate"),
-        Curve("KS", "score", "ks.csv", "difference", "score", "share of negatives below it less that of positives"),
+        Curve(
+            "KS", "score", "ks.csv", "difference", "score",
+            "share of negatives below it less that of positives",
+        ),
         Curve("precision and recall", "recall", "pr.csv", "precision", "recall", "precision"),
-        Curve("calibration", "predicted", "calibration.csv", "observed", "mean predicted probability", "observed rate"),
+        Curve(
+            "calibration", "predicted", "calibration.csv", "observed",
+            "mean predicted probability", "observed rate",
+        ),
     ),
     "multiclass": (),
     "regression": (
         Curve(
-            "predicted and actual", "predicted", "predicted_actual.csv", "actual", "predicted value", "actual value",
-            "scatter",
+            "predicted and actual", "predicted", "predicted_actual.csv", "actual",
+            "predicted value", "actual value", "scatter",
         ),
         Curve(
-            "residuals", "predicted", "residuals.csv", "residual", "predicted value", "actual minus predicted",
-            "scatter",
+            "residuals", "predicted", "residuals.csv", "residual",
+            "predicted value", "actual minus predicted", "scatter",
         ),
         Curve(
             "interval coverage", "predicted", "coverage.csv", "coverage", "predicted value",
@@ -66,6 +72,7 @@ _OF_TYPE = {
     "regression": (_IMPORTANCE,),
 }
 """Drawings of one model type."""
+_COPY = "development copy, production loads from the registry"
 
 
 def artifacts(problem: str, what: str, types: Iterable[str]) -> str:
@@ -76,15 +83,16 @@ def artifacts(problem: str, what: str, types: Iterable[str]) -> str:
             f"  {problem}-{name}:",
             f"    path: models/{problem}/{name}_model.joblib",
             "    type: model",
-            f"    desc: {what}, {name.replace('_', ' ')}; development copy, production loads from the registry",
+            f"    desc: {what}, {name.replace('_', ' ')}; {_COPY}",
         ]
     return "\n".join(lines) + "\n"
 
 
 def plots(problem: str, task: str, types: Iterable[str], curved: Iterable[str]) -> str:
-    """Return the section ``plots:`` of a problem: curves by type, then bars and matrices of each.
+    """Return the section ``plots:`` of a problem; its paths start in metrics/.
 
-    Its paths begin below metrics/. ``curved`` are the types with a learning curve.
+    First come curves with a line per model type, then bars and matrices of each type. ``curved``
+    are the types with a learning curve.
     """
     known = list(types)
     lines = ["plots:"]
@@ -98,14 +106,14 @@ def plots(problem: str, task: str, types: Iterable[str], curved: Iterable[str]) 
 
 
 def _history(task: str) -> Curve:
-    column, told = ("stop_rmse", "RMSE") if task == "regression" else ("stop_log_loss", "log loss")
+    column, loss = ("stop_rmse", "RMSE") if task == "regression" else ("stop_log_loss", "log loss")
     return Curve(
         "loss by iteration",
         "iteration",
         "history.csv",
         column,
         "iteration",
-        f"{told} of the stop part",
+        f"{loss} of the stop part",
     )
 
 

@@ -13,7 +13,7 @@ from lockstep.errors import LockstepError
 
 
 def repro(root: Path, *targets: str) -> None:
-    """Run `dvc repro` on the stages named; its output is the user's, its failure one line of ours."""
+    """Run `dvc repro` on stages, its output on the terminal; a failure is a LockstepError."""
     _check(show_dvc(root, "repro", *targets), "dvc", "repro", *targets)
 
 
@@ -25,7 +25,7 @@ def module(root: Path, name: str, *arguments: str) -> None:
 
 @contextmanager
 def repro_beside(root: Path, *targets: str) -> Iterator[None]:
-    """Run `dvc repro` while the block runs, and wait for it; its failure is the same line as ``repro``'s."""
+    """Run `dvc repro` while the block runs, and wait for it; a failure is a LockstepError."""
     process = begin_dvc(root, "repro", *targets)
     try:
         yield
