@@ -99,13 +99,13 @@ def to_probability(score: Array, positive_weight: float) -> Array:
     return score / (score + positive_weight * (1 - score))
 
 
-def check_scale(decision: Decision, training: Training, scale: Scale, balanced: float) -> None:
+def check_scale(decision: Decision, training: Training, scale: Scale) -> None:
     """Raise ConfigError, with the equivalent, for a fixed threshold that assumes another scale."""
     meant = decision.scale
     if decision.policy != "fixed" or decision.threshold is None or meant in (None, scale.name):
         return
-    weight = balanced if meant == BALANCED else 1.0
-    same = round(equivalent(decision.threshold, weight, scale.positive_weight), 6)
+    weight = scale.class_ratio if meant == BALANCED else None
+    same = round(equivalent(decision.threshold, weight or 1.0, scale.positive_weight), 6)
     remedy = (
         "set equal class weights (is_unbalance: true; class_weight, scale_pos_weight: balanced) "
         "and calibration: none"
