@@ -45,6 +45,13 @@ class Scale:
             return cls(name, float(facts.get("positive_weight") or 1.0), ratio)
         return cls(RAW if name == RAW else PROBABILITY, class_ratio=ratio)
 
+    def equivalent(self, threshold: float, meant: str) -> float | None:
+        """Return a threshold of the scale ``meant`` on this one; None if a weight is unknown."""
+        weight = self.class_ratio if meant == BALANCED else 1.0
+        if weight is None or (meant != BALANCED and self.positive_weight == 1.0):
+            return None
+        return equivalent(threshold, weight, self.positive_weight)
+
 
 def scale_of(training: Training, task: str, target: NDArray[Any]) -> Scale:
     """Return the scale of a training's scores; ``target`` (rows,) is that of its training rows."""
@@ -102,10 +109,15 @@ def to_probability(score: Array, positive_weight: float) -> Array:
 def check_scale(decision: Decision, training: Training, scale: Scale) -> None:
     """Raise ConfigError, with the equivalent, for a fixed threshold that assumes another scale."""
     meant = decision.scale
-    if decision.policy != "fixed" or decision.threshold is None or meant in (None, scale.name):
+    if (
+        decision.policy != "fixed"
+        or decision.threshold is None
+        or meant is None
+        or meant == scale.name
+    ):
         return
-    weight = scale.class_ratio if meant == BALANCED else None
-    same = round(equivalent(decision.threshold, weight or 1.0, scale.positive_weight), 6)
+    same = scale.equivalent(decision.threshold, meant)
+    assert same is not None, "a training knows its weights"
     remedy = (
         "set equal class weights (is_unbalance: true; class_weight, scale_pos_weight: balanced) "
         "and calibration: none"
@@ -114,10 +126,12 @@ def check_scale(decision: Decision, training: Training, scale: Scale) -> None:
         remedy = "remove the class weights, or set calibration: sigmoid"
     own = f"problems.{training.problem}.decision"
     move = (
-        f"set {own}.threshold: {same:g} with scale: {scale.name}" if scale.name != WEIGHTED else ""
+        f"set {own}.threshold: {same:.6g} with scale: {scale.name}"
+        if scale.name != WEIGHTED
+        else ""
     )
     raise ConfigError(
         f"{own}.threshold {decision.threshold:g} assumes the {meant} scale, but {training.type} of "
-        f"{training.problem} gives {scale.name} scores, where its equivalent is {same:g}: in "
+        f"{training.problem} gives {scale.name} scores, where its equivalent is {same:.6g}: in "
         f"train.{training.problem}-{training.type} {remedy}{f', or {move}' if move else ''}"
     )
