@@ -108,30 +108,22 @@ def to_probability(score: Array, positive_weight: float) -> Array:
 
 def check_scale(decision: Decision, training: Training, scale: Scale) -> None:
     """Raise ConfigError, with the equivalent, for a fixed threshold that assumes another scale."""
-    meant = decision.scale
-    if (
-        decision.policy != "fixed"
-        or decision.threshold is None
-        or meant is None
-        or meant == scale.name
-    ):
+    meant = decision.scale or scale.name
+    if decision.policy != "fixed" or decision.threshold is None or meant == scale.name:
         return
     same = scale.equivalent(decision.threshold, meant)
     assert same is not None, "a training knows its weights"
-    remedy = (
-        "set equal class weights (is_unbalance: true; class_weight, scale_pos_weight: balanced) "
-        "and calibration: none"
-    )
-    if meant == PROBABILITY:
-        remedy = "remove the class weights, or set calibration: sigmoid"
+    remedy = "remove the class weights, or set calibration: sigmoid"
+    if meant == BALANCED:
+        remedy = (
+            "set equal class weights (is_unbalance: true; class_weight, scale_pos_weight: "
+            "balanced) and calibration: none"
+        )
     own = f"problems.{training.problem}.decision"
-    move = (
-        f"set {own}.threshold: {same:.6g} with scale: {scale.name}"
-        if scale.name != WEIGHTED
-        else ""
-    )
+    if scale.name != WEIGHTED:
+        remedy += f", or set {own}.threshold: {same:.6g} with scale: {scale.name}"
     raise ConfigError(
         f"{own}.threshold {decision.threshold:g} assumes the {meant} scale, but {training.type} of "
         f"{training.problem} gives {scale.name} scores, where its equivalent is {same:.6g}: in "
-        f"train.{training.problem}-{training.type} {remedy}{f', or {move}' if move else ''}"
+        f"train.{training.problem}-{training.type} {remedy}"
     )

@@ -183,7 +183,6 @@ def check_fast_path(checked: CheckedModel, scorer: Scorer, explainer: Explainer)
 
 
 def _origin(model: Model, decision: ServedDecision | None) -> dict[str, Any]:
-    """Return the fields about the model in every answer."""
     threshold = {} if decision is None else {"threshold": decision.threshold}
     return {
         **threshold,

@@ -168,7 +168,6 @@ class ModelSource:
         return refused is not None and refused["key"] == key and not _due(refused)
 
     def _take(self, version: Version) -> ServedModel:
-        """Fetch, check and prepare a version."""
         assert self.registry is not None
         self._trying = version
         previous = None if self.state.fallback else self.served

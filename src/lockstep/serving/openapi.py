@@ -200,7 +200,6 @@ def field(column: Column) -> dict[str, Any]:
 
 
 def _codes(column: Column) -> list[Any]:
-    """Return a column's codes as JSON holds them."""
     return [code if column.holds_numbers else str(code) for code in column.codes]
 
 
