@@ -10,6 +10,7 @@ from lockstep.errors import ConfigError
 from lockstep.evaluation.metrics import (
     BINARY,
     Scored,
+    best_of,
     better,
     check_metric,
     evaluate,
@@ -109,3 +110,9 @@ def test_better_knows_the_direction() -> None:
     assert better("roc_auc", 0.9, 0.8)
     assert better("log_loss", 0.3, 0.4)
     assert not better("roc_auc", 0.8, 0.8)
+
+
+def test_the_best_of_values_goes_by_the_metric_and_ties_to_the_first() -> None:
+    values = {"one": 0.2, "two": 0.3, "three": 0.3}
+    assert best_of(values, "roc_auc") == "two"
+    assert best_of(values, "log_loss") == "one"

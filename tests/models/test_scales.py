@@ -94,10 +94,10 @@ def test_a_fixed_threshold_of_another_scale_is_refused_with_its_equivalent() -> 
     with pytest.raises(
         ConfigError, match=r"equivalent is 0\.172215.*threshold: 0\.172215 with scale: probab"
     ):
-        check_scale(decision, row, scale(row), balance(TARGET))
+        check_scale(decision, row, scale(row))
     back = Decision(policy="fixed", threshold=0.172215, scale="probability")
     with pytest.raises(ConfigError, match=r"equivalent is 0\.4542"):
-        check_scale(back, training(is_unbalance=True), Scale("balanced", 4.0), 4.0)
+        check_scale(back, training(is_unbalance=True), Scale("balanced", 4.0, 4.0))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_fixed_threshold_of_another_scale_is_refused_with_its_equivalent() -> 
     ],
 )
 def test_a_threshold_that_fits_or_names_no_scale_passes(decision: Decision) -> None:
-    check_scale(decision, training(is_unbalance=True), Scale("balanced", 4.0), 4.0)
+    check_scale(decision, training(is_unbalance=True), Scale("balanced", 4.0, 4.0))
 
 
 def test_a_scale_is_read_from_a_card_or_from_the_tags_of_a_version() -> None:

@@ -48,13 +48,17 @@ def version_of(folder: Path) -> Version:
 
 
 def _bundle_files(version: Version, folder: Path) -> Found:
-    faults = compared(listed_sums(folder), bundle_sums(folder))
-    if faults:
+    if faults := bundle_faults(folder):
         return FAILED, "; ".join(faults)
     return OK, f"{BUNDLE_SUMS} {sha256_file(folder / BUNDLE_SUMS)[:12]}…"
 
 
-def listed_sums(folder: Path) -> dict[str, str]:
+def bundle_faults(folder: Path) -> list[str]:
+    """Return how a bundle's files differ from its list of sums, a line for each kind."""
+    return compared(_listed_sums(folder), bundle_sums(folder))
+
+
+def _listed_sums(folder: Path) -> dict[str, str]:
     """Return the sums in a bundle's list, by path; ArtifactError for a line that is no sum."""
     sums: dict[str, str] = {}
     for line in (folder / BUNDLE_SUMS).read_text(encoding="utf-8").splitlines():

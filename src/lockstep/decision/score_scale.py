@@ -45,6 +45,13 @@ class Scale:
             return cls(name, float(facts.get("positive_weight") or 1.0), ratio)
         return cls(RAW if name == RAW else PROBABILITY, class_ratio=ratio)
 
+    def equivalent(self, threshold: float, meant: str) -> float | None:
+        """Return a threshold of the scale ``meant`` on this one; None if a weight is unknown."""
+        weight = self.class_ratio if meant == BALANCED else 1.0
+        if weight is None or (meant != BALANCED and self.positive_weight == 1.0):
+            return None
+        return equivalent(threshold, weight, self.positive_weight)
+
 
 def scale_of(
     training: Training,
@@ -89,25 +96,24 @@ def to_probability(score: Array, positive_weight: float) -> Array:
     return score / (score + positive_weight * (1 - score))
 
 
-def check_scale(decision: Decision, training: Training, scale: Scale, balanced: float) -> None:
+def check_scale(decision: Decision, training: Training, scale: Scale) -> None:
     """Raise ConfigError, with the equivalent, for a fixed threshold that assumes another scale."""
-    meant = decision.scale
-    if decision.policy != "fixed" or decision.threshold is None or meant in (None, scale.name):
+    meant = decision.scale or scale.name
+    if decision.policy != "fixed" or decision.threshold is None or meant == scale.name:
         return
-    weight = balanced if meant == BALANCED else 1.0
-    same = round(equivalent(decision.threshold, weight, scale.positive_weight), 6)
-    remedy = (
-        "set equal class weights (is_unbalance: true; class_weight, scale_pos_weight: balanced) "
-        "and calibration: none"
-    )
-    if meant == PROBABILITY:
-        remedy = "remove the class weights, or set calibration: sigmoid"
+    same = scale.equivalent(decision.threshold, meant)
+    assert same is not None, "a training knows its weights"
+    remedy = "remove the class weights, or set calibration: sigmoid"
+    if meant == BALANCED:
+        remedy = (
+            "set equal class weights (is_unbalance: true; class_weight, scale_pos_weight: "
+            "balanced) and calibration: none"
+        )
     own = f"problems.{training.problem}.decision"
-    move = (
-        f"set {own}.threshold: {same:g} with scale: {scale.name}" if scale.name != WEIGHTED else ""
-    )
+    if scale.name != WEIGHTED:
+        remedy += f", or set {own}.threshold: {same:.6g} with scale: {scale.name}"
     raise ConfigError(
         f"{own}.threshold {decision.threshold:g} assumes the {meant} scale, but {training.type} of "
-        f"{training.problem} gives {scale.name} scores, where its equivalent is {same:g}: in "
-        f"train.{training.problem}-{training.type} {remedy}{f', or {move}' if move else ''}"
+        f"{training.problem} gives {scale.name} scores, where its equivalent is {same:.6g}: in "
+        f"train.{training.problem}-{training.type} {remedy}"
     )

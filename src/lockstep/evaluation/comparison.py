@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lockstep.config.params import Compare
 from lockstep.errors import DataError
 from lockstep.evaluation.bootstrap import interval, resampled
-from lockstep.evaluation.metrics import Scored, better, evaluate
+from lockstep.evaluation.metrics import Scored, best_of, evaluate
 from lockstep.features.matrix_columns import DECISION, GROUP, ROW, SCORE, TARGET, TRUTH
 
 SHOWN = (
@@ -62,10 +62,7 @@ def check_same_rows(candidates: list[Candidate]) -> None:
 def champion_of(candidates: list[Candidate], metric: str) -> tuple[str, float]:
     """Return the best type by a metric of the choose part, and its value; of ties the first."""
     values = {c.model_type: evaluate(c.rows("choose"))[metric] for c in candidates}
-    best = next(iter(values))
-    for name, value in values.items():
-        if better(metric, value, values[best]):
-            best = name
+    best = best_of(values, metric)
     return best, values[best]
 
 

@@ -6,6 +6,9 @@ come from the same lines. Weights are whole numbers, so their sums are exact.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 import numpy as np
 
 from lockstep.errors import ConfigError, DataError, unknown
@@ -14,6 +17,8 @@ from lockstep.evaluation.metrics_binary import BINARY
 from lockstep.evaluation.metrics_multiclass import MULTICLASS
 from lockstep.evaluation.metrics_regression import REGRESSION
 from lockstep.evaluation.scored_rows import Scored, Weighted
+
+Key = TypeVar("Key")
 
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "calibration_error", "rmse", "mae"})
 SCORE_DECIMALS = 8
@@ -43,6 +48,12 @@ def check_metric(metric: str, task: str) -> str:
 def better(metric: str, one: float, other: float) -> bool:
     """Return whether ``one`` is the better value of a metric."""
     return one < other if metric in LOWER_IS_BETTER else one > other
+
+
+def best_of(values: Mapping[Key, float], metric: str) -> Key:
+    """Return the key of the best value of a metric; of ties the first."""
+    choose = min if metric in LOWER_IS_BETTER else max
+    return choose(values, key=values.__getitem__)
 
 
 def evaluate(rows: Scored) -> dict[str, float]:

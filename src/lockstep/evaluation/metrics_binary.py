@@ -83,7 +83,7 @@ def _linear(rows: Scored) -> Weighted:
     clipped = np.clip(p, eps, 1 - eps)
     loss = -np.where(y == 1, np.log(clipped), np.log(1 - clipped))
     columns = np.column_stack(
-        [np.ones_like(p), y, chosen, y * chosen, loss, (p - y) ** 2, _gaps_by_bin(y, p)]
+        [np.ones_like(p), y, chosen, y * chosen, loss, (p - y) ** 2, gaps_by_bin(y, p)]
     )
     return lambda weights: _from_sums(weights.T @ columns)
 
@@ -102,9 +102,12 @@ def _from_sums(sums: Array) -> dict[str, Array]:
     }
 
 
-def _gaps_by_bin(y: Array, p: Array) -> Array:
-    """Return (rows, bins): target minus score in the score's bin of equal widths, else 0."""
-    bins = np.minimum((p * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    gaps = np.zeros((len(p), CALIBRATION_BINS))
-    gaps[np.arange(len(p)), bins] = y - p
+def gaps_by_bin(hit: Array, chance: Array) -> Array:
+    """Return (rows, bins): hit minus its probability in that probability's bin, else 0.
+
+    Both arguments have the shape (rows,); the bins have equal widths.
+    """
+    bins = np.minimum((chance * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    gaps = np.zeros((len(chance), CALIBRATION_BINS))
+    gaps[np.arange(len(chance)), bins] = hit - chance
     return gaps

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.evaluation.metrics_binary import CALIBRATION_BINS
+from lockstep.evaluation.metrics_binary import gaps_by_bin
 from lockstep.evaluation.scored_rows import Array, Scored, Weighted, ratio
 
 MULTICLASS = (
@@ -156,7 +156,9 @@ def _of_chances(rows: Scored) -> Weighted:
     eps = np.finfo(np.float64).eps
     loss = -np.log(np.clip(right, eps, 1 - eps))
     squared = (rows.score**2).sum(axis=1) - 2 * right + 1
-    columns = np.column_stack([np.ones(len(place)), loss, squared, _gaps_by_bin(rows)])
+    top = rows.score.argmax(axis=1)
+    gaps = gaps_by_bin((top == rows.target).astype(np.float64), rows.score[place, top])
+    columns = np.column_stack([np.ones(len(place)), loss, squared, gaps])
 
     def weighted(weights: Array) -> dict[str, Array]:
         sums = weights.T @ columns
@@ -168,16 +170,6 @@ def _of_chances(rows: Scored) -> Weighted:
         }
 
     return weighted
-
-
-def _gaps_by_bin(rows: Scored) -> Array:
-    """Return (rows, bins): hit minus probability of the top class in its bin, else 0."""
-    place, top = np.arange(len(rows.target)), rows.score.argmax(axis=1)
-    confidence = rows.score[place, top]
-    bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    gaps = np.zeros((len(place), CALIBRATION_BINS))
-    gaps[place, bins] = (top == rows.target) - confidence
-    return gaps
 
 
 def _one_hot(classes: NDArray[Any], rows: Scored) -> Array:

@@ -13,7 +13,7 @@ from lockstep.config.layout import PARTS
 from lockstep.config.params import Decision, Training
 from lockstep.decision.decision_rule import DecisionRule
 from lockstep.decision.policies import Costs, costs_of, policy_of
-from lockstep.decision.score_scale import Scale, balance, check_scale, scale_of
+from lockstep.decision.score_scale import Scale, check_scale, scale_of
 from lockstep.decision.thresholds import choose_threshold, rates
 from lockstep.evaluation import curves, curves_regression
 from lockstep.evaluation.intervals import COVERAGE, Interval, coverage_of, fit_interval
@@ -118,7 +118,7 @@ def train(job: TrainingInput, on_step: OnStep = silent) -> Trained:
     """Fit, calibrate, choose threshold or prediction interval, and score the evaluated parts."""
     task, stop = job.schema.task, job.parts["stop"]
     policy_of(job.decision, task)
-    check_scale(job.decision, job.training, job.scale, balance(job.parts["train"].target))
+    check_scale(job.decision, job.training, job.scale)
     rounds = job.training.early_stopping_rounds
     fitted = fit(job.training.type, job.recipe, job.parts["train"], stop, rounds, on_step)
     model = calibrated(job.training.calibration, fitted.estimator, stop.features, stop.target, task)

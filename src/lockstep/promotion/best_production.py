@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import load_params
 from lockstep.errors import RegistryError
-from lockstep.evaluation.metrics import Scored, better, evaluate
+from lockstep.evaluation.metrics import Scored, best_of, evaluate
 from lockstep.features.matrix_columns import ROW, TARGET
 from lockstep.io import read_json, read_parquet
 from lockstep.promotion.scoring import inputs_of, scored_from
@@ -53,10 +53,7 @@ def best_production(client: Client, root: Path, problem: str) -> Best:
             f"scored again on {rows} rows of this workspace, since they were trained on different "
             "data"
         )
-    best = 0
-    for number in range(1, len(versions)):
-        if better(metric, scores[number], scores[best]):
-            best = number
+    best = best_of(dict(enumerate(scores)), metric)
     among = f"{len(versions)} in Production, {how}"
     return Best(versions[best], f"best {metric} {scores[best]:.4f} of {among}")
 

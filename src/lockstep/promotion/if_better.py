@@ -17,7 +17,7 @@ from lockstep.config.gates import Gates, gates_of
 from lockstep.config.params import load_params
 from lockstep.decision.policies import costs_in
 from lockstep.errors import ArtifactError, LockstepError, RegistryError
-from lockstep.evaluation.metrics import better, evaluate
+from lockstep.evaluation.metrics import best_of, better, evaluate
 from lockstep.models.scoring.prediction import Model as Loaded
 from lockstep.promotion.gates import (
     check_enough,
@@ -156,9 +156,7 @@ def _warn_of_skipped(name: str, skipped: Mapping[int, str]) -> None:
 
 def _best_of(values: Mapping[int, float], own: float, metric: str, rows: int) -> Answer:
     """Compare a model's value with the best of the earlier versions', of equal ones the first."""
-    best, *others = values
-    for number in others:
-        best = number if better(metric, values[number], values[best]) else best
+    best = best_of(values, metric)
     wins = better(metric, own, values[best])
     detail = (
         f"{metric} {own:.4f} against {values[best]:.4f} of version {best} on {rows:,} rows that "

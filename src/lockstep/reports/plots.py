@@ -166,7 +166,6 @@ def _name_axes(axes: Axes, x: str, y: str) -> None:
 
 
 def _roc(axes: Axes, table: pd.DataFrame, facts: Facts) -> None:
-    """Draw the curve with its area, and the threshold on it."""
     auc = facts.metrics.get("roc_auc")
     axes.plot(table["fpr"], table["tpr"], label="model" if auc is None else f"AUC {auc:.3f}")
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey", label="by chance")
@@ -179,7 +178,6 @@ def _roc(axes: Axes, table: pd.DataFrame, facts: Facts) -> None:
 
 
 def _ks(axes: Axes, table: pd.DataFrame, threshold: float | None) -> None:
-    """Draw both shares below a score, their difference, its maximum (the KS) and the threshold."""
     best = table.iloc[int(table["difference"].argmax())]
     axes.plot(table["score"], table["positives"], label="positives below")
     axes.plot(table["score"], table["negatives"], label="negatives below")
@@ -241,7 +239,6 @@ def _class_curves(axes: Axes, table: pd.DataFrame, name: str, facts: Facts) -> N
 
 
 def _class_bars(axes: Axes, table: pd.DataFrame) -> None:
-    """Draw each class's figures, the most frequent class on top."""
     top = table.sort_values("rows", ascending=False, kind="stable").head(_MOST_BARS)[::-1]
     places = range(len(top))
     for name, marker in zip(_OF_CLASSES, "o^sD", strict=True):
@@ -253,7 +250,6 @@ def _class_bars(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def _short(label: object) -> str:
-    """Return a label shortened to its room; dollar signs are escaped."""
     text = str(label).replace("$", r"\$")
     return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"
 
@@ -276,7 +272,6 @@ def _bars(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def _matrix(axes: Axes, table: pd.DataFrame) -> None:
-    """Draw the counts of actual against predicted classes."""
     labels = sorted(set(table["actual"]) | set(table["predicted"]))
     counts = table.pivot(index="actual", columns="predicted", values="rows")
     counts = counts.reindex(index=labels, columns=labels).fillna(0).astype(int)

@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from lockstep.errors import ConfigError
@@ -58,19 +57,13 @@ def read_keys(path: Path) -> dict[str, str]:
     return found
 
 
-@dataclass
 class ApiKeys:
     """The keys of a file; an unreadable change keeps the previous keys and sets ``fault``."""
 
-    path: Path
-    fault: str = ""
-    _known: dict[str, str] = field(default_factory=dict)
-    _seen: tuple[int, int, int] = (0, 0, 0)
-    _looked: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._seen = self._stamp()
-        self._known = read_keys(self.path)
+    def __init__(self, path: Path) -> None:
+        self.path, self.fault = path, ""
+        self._stamp = self._current_stamp()
+        self._known = read_keys(path)
         self._looked = time.monotonic()
 
     def name_of(self, key: str) -> str | None:
@@ -81,17 +74,15 @@ class ApiKeys:
 
     def _look(self) -> None:
         self._looked = time.monotonic()
-        stamp = self._stamp()
-        if stamp == self._seen:
+        previous, self._stamp = self._stamp, self._current_stamp()
+        if self._stamp == previous:
             return
-        self._seen = stamp
         try:
-            self._known = read_keys(self.path)
-            self.fault = ""
+            self._known, self.fault = read_keys(self.path), ""
         except ConfigError as error:
             self.fault = f"{error}; the previous keys stay valid"
 
-    def _stamp(self) -> tuple[int, int, int]:
+    def _current_stamp(self) -> tuple[int, int, int]:
         try:
             stat = os.stat(self.path)
         except OSError:

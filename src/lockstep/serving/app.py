@@ -291,7 +291,6 @@ class Api(FastAPI):
         self.log.writer.close()
 
     def _faults(self) -> list[str]:
-        """Return what is wrong besides the model."""
         faults = [self.keys.fault] if self.keys and self.keys.fault else []
         if self.log.writer.fault:
             faults.append(f"the log is not written: {self.log.writer.fault}")

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from lockstep.decision.decision_rule import DecisionRule
-from lockstep.decision.score_scale import BALANCED, Scale, equivalent
+from lockstep.decision.score_scale import Scale
 from lockstep.errors import ArtifactError, ConfigError
 from lockstep.models.golden_rows import checked_outputs, golden_rows
 from lockstep.models.scoring.contributions import Explainer
@@ -137,8 +137,15 @@ def decision_of(checked: CheckedModel, settings: DecisionSettings) -> ServedDeci
         threshold, source = model.threshold, "the model"
         if threshold is None:
             raise ConfigError(f"{checked.title} records no threshold; set DECISION_THRESHOLD")
-    elif settings.scale not in (None, scale.name):
-        raise ConfigError(_other_scale(checked, settings, threshold, scale))
+    elif settings.scale is not None and settings.scale != scale.name:
+        fix = f"set DECISION_THRESHOLD and DECISION_SCALE={scale.name} to match them"
+        same = scale.equivalent(threshold, settings.scale)
+        if same is not None:
+            fix = f"set DECISION_THRESHOLD={same:.6g} DECISION_SCALE={scale.name}, its equivalent"
+        raise ConfigError(
+            f"threshold {threshold:g} (from {source}) assumes the {settings.scale} scale, "
+            f"but {checked.title} gives {scale.name} scores; {fix}"
+        )
     return ServedDecision(
         task="binary",
         threshold=threshold,
@@ -147,23 +154,6 @@ def decision_of(checked: CheckedModel, settings: DecisionSettings) -> ServedDeci
         words=words_of(model),
         source=source,
     )
-
-
-def _other_scale(
-    checked: CheckedModel, settings: DecisionSettings, threshold: float, scale: Scale
-) -> str:
-    fault = (
-        f"threshold {threshold:g} (from {settings.source}) assumes the {settings.scale} scale, "
-        f"but {checked.title} gives {scale.name} scores"
-    )
-    weight = 1.0
-    if settings.scale == BALANCED:
-        weight = scale.class_ratio or 1.0
-    if (weight if settings.scale == BALANCED else scale.positive_weight) == 1.0:
-        return f"{fault}; set DECISION_THRESHOLD and DECISION_SCALE={scale.name} to match them"
-    same = equivalent(threshold, weight, scale.positive_weight)
-    fix = f"set DECISION_THRESHOLD={same:.6g} DECISION_SCALE={scale.name}"
-    return f"{fault}, where its equivalent is {same:.6g}: {fix}"
 
 
 def words_of(model: Model) -> tuple[str, str]:
@@ -186,7 +176,6 @@ def check_fast_path(checked: CheckedModel, scorer: Scorer, explainer: Explainer)
 
 
 def _origin(model: Model, decision: ServedDecision | None) -> dict[str, Any]:
-    """Return the fields about the model in every answer."""
     threshold = {} if decision is None else {"threshold": decision.threshold}
     return {
         **threshold,

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lockstep.audit.bundle_checks import MODEL_FOLDER, bundle_sums, listed_sums, version_of
-from lockstep.audit.findings import compared
+from lockstep.audit.bundle_checks import MODEL_FOLDER, bundle_faults, version_of
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import DEFAULT_MODEL_TYPE, load_settings
 from lockstep.errors import ArtifactError, ConfigError, LockstepError, RegistryError
@@ -169,7 +168,6 @@ class ModelSource:
         return refused is not None and refused["key"] == key and not _due(refused)
 
     def _take(self, version: Version) -> ServedModel:
-        """Fetch, check and prepare a version."""
         assert self.registry is not None
         self._trying = version
         previous = None if self.state.fallback else self.served
@@ -323,8 +321,7 @@ def model_path(settings: ServingSettings, root: Path) -> Path:
 
 def _open_bundle(folder: Path) -> CheckedModel:
     """Open an exported bundle: check every file by its sum, then load it as any artifact."""
-    faults = compared(listed_sums(folder), bundle_sums(folder))
-    if faults:
+    if faults := bundle_faults(folder):
         raise ArtifactError(
             f"{folder} is not the bundle that was exported: {'; '.join(faults[:5])}; "
             "export it again"

@@ -22,6 +22,26 @@ _STATUSES = {
     "503": "too busy, too slow, or no model yet; try again",
 }
 _TEXT, _NUMBER, _WHOLE = {"type": "string"}, {"type": "number"}, {"type": "integer"}
+_REQUEST_ID = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "required": False,
+    "description": "your own id for this request, up to 64 letters, digits, '.', '_' and '-'; "
+    "anything else is replaced by a new one",
+    "schema": _TEXT,
+}
+_EXPLANATION = {
+    "base": {**_NUMBER, "description": "the margin if no feature is known"},
+    "contributions": {
+        "type": "object",
+        "additionalProperties": _NUMBER,
+        "description": "what each feature adds; with the base they sum to the margin",
+    },
+    "margin": _NUMBER,
+    "margin_scale": {"type": "string", "enum": ["log-odds", "probability", "value"]},
+    "calibrated": {**_NUMBER, "nullable": True, "description": "the margin after calibration"},
+    "reasons": {"type": "array", "items": _TEXT},
+}
 
 
 def openapi(schema: Schema, limits: LimitsSection) -> dict[str, Any]:
@@ -59,9 +79,12 @@ def _post(schema: Schema, name: str, text: str, answer: str, most: int) -> dict[
         "operationId": name.lower(),
         "summary": name,
         "description": text,
-        "parameters": [_request_id()],
+        "parameters": [_REQUEST_ID],
         "requestBody": {"required": True, "content": {"application/json": body}},
-        "responses": {"200": _json("the answer", {"oneOf": answers}), **_faults()},
+        "responses": {
+            "200": _json("the answer", {"oneOf": answers}),
+            **{status: _fault(status) for status in _STATUSES},
+        },
     }
 
 
@@ -72,9 +95,12 @@ def _other_paths(schema: Schema) -> dict[str, Any]:
         "operationId": "feedback",
         "summary": "Feedback",
         "description": "Send true outcomes later, by request id; kept for monitoring.",
-        "parameters": [_request_id()],
+        "parameters": [_REQUEST_ID],
         "requestBody": {"required": True, "content": content},
-        "responses": {"202": _json("taken", taken), **_faults()},
+        "responses": {
+            "202": _json("taken", taken),
+            **{status: _fault(status) for status in _STATUSES},
+        },
     }
     free = {"type": "object", "additionalProperties": True}
     ready = {"200": _json("ready", free), "503": _json("not ready", free)}
@@ -99,21 +125,6 @@ def _get(name: str, text: str, responses: dict[str, Any]) -> dict[str, Any]:
 def _one_or_list(name: str, most: int) -> dict[str, Any]:
     several = {**_array(_ref(name)), "minItems": 1, "maxItems": most}
     return {"oneOf": [_ref(name), several]}
-
-
-def _request_id() -> dict[str, Any]:
-    return {
-        "name": "X-Request-ID",
-        "in": "header",
-        "required": False,
-        "description": "your own id for this request, up to 64 letters, digits, '.', '_' and '-'; "
-        "anything else is replaced by a new one",
-        "schema": _TEXT,
-    }
-
-
-def _faults() -> dict[str, Any]:
-    return {status: _fault(status) for status in _STATUSES}
 
 
 def _fault(status: str) -> dict[str, Any]:
@@ -146,7 +157,7 @@ def _components(schema: Schema) -> dict[str, Any]:
     )
     faults = {"error": _TEXT, "request_id": _TEXT, "faults": _array(fault)}
     one, origin, row = _prediction(schema), _origin(schema), {"row": _WHOLE}
-    explained = {**one, **_explanation()}
+    explained = {**one, **_EXPLANATION}
     explanations = _array(_object(row | explained, ["row", "contributions"]))
     return {
         "Record": record(schema),
@@ -189,7 +200,6 @@ def field(column: Column) -> dict[str, Any]:
 
 
 def _codes(column: Column) -> list[Any]:
-    """Return a column's codes as JSON holds them."""
     return [code if column.holds_numbers else str(code) for code in column.codes]
 
 
@@ -241,39 +251,15 @@ def _prediction(schema: Schema) -> dict[str, Any]:
         return {"prediction": _NUMBER}
     if schema.task == "multiclass":
         chances = {"type": "object", "additionalProperties": chance}
-        return {
-            "probabilities": chances,
-            "decision": {"description": "the decided class"},
-            "meaning": _TEXT,
-        }
+        decision: dict[str, Any] = {"description": "the decided class"}
+        return {"probabilities": chances, "decision": decision, "meaning": _TEXT}
     text = "1 at or above the threshold, 0 below it, null within the band that a person reviews"
-    codes = {"type": "integer", "enum": [0, 1, None], "nullable": True}
-    decision = {**codes, "description": text}
+    decision = {"type": "integer", "enum": [0, 1, None], "nullable": True, "description": text}
     return {"probability": chance, "decision": decision, "meaning": _TEXT}
-
-
-def _explanation() -> dict[str, Any]:
-    text = "what each feature adds; with the base they sum to the margin"
-    numbers = {"type": "object", "additionalProperties": _NUMBER}
-    calibrated = {**_NUMBER, "nullable": True, "description": "the margin after calibration"}
-    return {
-        "base": {**_NUMBER, "description": "the margin if no feature is known"},
-        "contributions": {**numbers, "description": text},
-        "margin": _NUMBER,
-        "margin_scale": {"type": "string", "enum": ["log-odds", "probability", "value"]},
-        "calibrated": calibrated,
-        "reasons": _array(_TEXT),
-    }
 
 
 def _origin(schema: Schema) -> dict[str, Any]:
     threshold = {"threshold": _NUMBER} if schema.task == "binary" else {}
-    nullable = {"nullable": True}
-    return {
-        **threshold,
-        "model": _TEXT,
-        "version": {**_WHOLE, **nullable},
-        "run_id": {**_TEXT, **nullable},
-        "model_digest": {**_TEXT, **nullable},
-        "request_id": _TEXT,
-    }
+    version, text = {**_WHOLE, "nullable": True}, {**_TEXT, "nullable": True}
+    known = {"model": _TEXT, "version": version, "run_id": text, "model_digest": text}
+    return {**threshold, **known, "request_id": _TEXT}
