@@ -60,26 +60,20 @@ class Gates(Strict):
 
 def gates_of(sections: Mapping[str, Gates], problem: str) -> Gates:
     """Return the gates of one problem: the default section's, overridden by what its own section sets."""
-    told = [
-        sections[name].model_dump(exclude_unset=True)
-        for name in (DEFAULT, problem)
-        if name in sections
-    ]
     merged: dict[str, Any] = {}
-    for section in told:
-        merged = _merged(merged, section)
+    for name in (DEFAULT, problem):
+        if name in sections:
+            merged = _merged(merged, sections[name].model_dump(exclude_unset=True))
     return Gates.model_validate(merged)
 
 
 def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``one`` with what ``other`` sets, section by section."""
-    both = {
-        key: _merged(one[key], value)
-        if isinstance(value, dict) and isinstance(one.get(key), dict)
-        else value
-        for key, value in other.items()
-    }
-    return {**one, **both}
+    merged = dict(one)
+    for key, value in other.items():
+        is_section = isinstance(value, dict) and isinstance(one.get(key), dict)
+        merged[key] = _merged(one[key], value) if is_section else value
+    return merged
 
 
 def check_force(force: bool, reason: str) -> None:
