@@ -95,7 +95,7 @@ def given_path(root: Path, source: str, target: Path) -> Path:
 
 
 def look_at(problem: str, path: Path, kind: Kind | None) -> Found:
-    """Find the data files of a folder (or the one file) and decide by their names how to read them."""
+    """Find the data files of a folder (or the one file); their names decide how they are read."""
     links = sorted(path.rglob("*")) if path.is_dir() else []
     broken = [link for link in links if link.is_symlink() and not link.exists()]
     if broken:
@@ -160,7 +160,7 @@ def _has_own_split(path: Path, files: tuple[Path, ...]) -> bool:
 
 
 def store(found: Found, target: Path) -> bool:
-    """Copy the files into the target, replacing its content; return False if it has them already."""
+    """Replace the target by the files; return False if it has them already."""
     below = files_below(target) if target.is_dir() else []
     if below and _digest(found.files, found.base) == _digest(below, target):
         return False
@@ -222,7 +222,7 @@ def _split_kind(schema: Schema, found: Found, now: str) -> str:
 
 
 def suggested_sections(problem: str) -> str:
-    """Return the fragment of params.yaml in the problem's folder; without one, an empty fragment."""
+    """Return the params.yaml of the problem's folder; without one, an empty fragment."""
     path = PROBLEMS / problem / "params.yaml"
     return path.read_text(encoding="utf-8") if path.is_file() else "{}\n"
 

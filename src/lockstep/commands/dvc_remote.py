@@ -78,7 +78,7 @@ def pull(root: Path) -> None:
 
 
 def remote_address(root: Path, url: str) -> str:
-    """Return the address as DVC takes it: s3://BUCKET/PREFIX, or a folder (relative to ``root``)."""
+    """Return the address for DVC: s3://BUCKET/PREFIX, or a folder (relative to ``root``)."""
     if not url.strip():
         places = "a folder, or s3://BUCKET/PREFIX"
         raise UsageError(f"no address was given: make dvc-remote URL=… ({places})")

@@ -117,7 +117,7 @@ def touched(name: str) -> tuple[str, ...]:
 
 
 def write(root: Path, draft: Draft, found: Found) -> None:
-    """Write the problem's folder, bring the data in, and add its sections to params.yaml and both dvc.yaml."""
+    """Write the problem's folder, copy the data, extend params.yaml and both dvc.yaml."""
     from lockstep.drafting.draft_text import MODEL_TYPES, params_text
 
     types = MODEL_TYPES[draft.task]
@@ -157,13 +157,16 @@ def report(draft: Draft) -> str:
     kinds = [c.keys["kind"] for c in draft.columns]
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
     lines = [
-        f"drafted the problem {name} from {draft.source}: {draft.rows:,} rows, {draft.width} columns "
+        f"drafted the problem {name} from {draft.source}: {draft.rows:,} rows, {draft.width} "
+        "columns "
         "(all rows counted; leaks and groups judged on a sample)",
-        f"  task      {draft.task}: {draft.why_task} ('{draft.target.source}': {draft.target.facts})",
+        f"  task      {draft.task}: {draft.why_task} ('{draft.target.source}': "
+        f"{draft.target.facts})",
         f"  columns   {counts}; {len(draft.left_out)} left out",
         *(f"              {column}: {why}" for column, why in draft.left_out.items()),
         f"  split     {draft.split}: {draft.why_split}",
-        f"  written   {folder}/schema.yaml, {folder}/example.json; sections in params.yaml, dvc.yaml and {PLOTS}; "
+        f"  written   {folder}/schema.yaml, {folder}/example.json; sections in params.yaml, "
+        f"dvc.yaml and {PLOTS}; "
         f"{EXTERNAL}/{name}, tracked by DVC",
     ]
     if draft.decide:

@@ -1,4 +1,4 @@
-"""`--param KEY=VALUE`: values for params.yaml before a training, checked before they are written."""
+"""`--param KEY=VALUE`: values for params.yaml before a training, checked before writing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from lockstep.errors import UsageError, unknown
 
 KeyPath = tuple[str, ...]
 SECTIONS = ("problems", "train", "search")
-FORMS = "TYPE.NAME=VALUE (xgboost.max_depth=6), SECTION.KEY=VALUE (split.seed=1), or a full key of params.yaml"
+FORMS = (
+    "TYPE.NAME=VALUE (xgboost.max_depth=6), SECTION.KEY=VALUE (split.seed=1), "
+    "or a full key of params.yaml"
+)
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 

@@ -1,4 +1,4 @@
-"""What a version must show before it goes into Production: the section mlflow.model_registry.gates, typed."""
+"""The gates before Production: the section mlflow.model_registry.gates, typed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SliceGate(Strict):
     worse_by: NotNegative = 0.02
     beyond_noise: bool = Field(
         True,
-        description="whether a slice must also be worse by more than noise; false: the estimate decides",
+        description="whether a slice must be worse by more than noise; false: the estimate counts",
     )
 
 
@@ -59,7 +59,7 @@ class Gates(Strict):
 
 
 def gates_of(sections: Mapping[str, Gates], problem: str) -> Gates:
-    """Return the gates of one problem: the default section's, overridden by what its own section sets."""
+    """Return the gates of one problem: the default section's and, over them, its own section's."""
     merged: dict[str, Any] = {}
     for name in (DEFAULT, problem):
         if name in sections:

@@ -86,7 +86,7 @@ class Features(Strict):
 
 
 class Decision(Strict):
-    """How probabilities become decisions; without a policy the task's own default: f1, argmax, interval."""
+    """How probabilities become decisions; default policies: f1, argmax, interval by task."""
 
     policy: (
         Literal["f1", "fixed", "approval_rate", "cost", "argmax", "cost_matrix", "interval"] | None
@@ -143,7 +143,7 @@ class Training(Strict):
 
 
 class Space(Strict):
-    """Where one hyperparameter is searched: between two numbers (integers if both are), or among choices."""
+    """A hyperparameter's space: between two numbers (integers if both are), or choices."""
 
     low: int | float | None = None
     high: int | float | None = None
@@ -176,7 +176,7 @@ class Params(Strict):
     search: dict[str, Search] = Field(default_factory=dict)
 
     def problem(self, name: str) -> Problem:
-        """Return one problem's section; an unknown name is a usage error with the nearest known one."""
+        """Return one problem's section; an unknown name is a UsageError with the nearest one."""
         if name not in self.problems:
             raise UsageError(unknown("problem", name, self.problems))
         return self.problems[name]
@@ -195,7 +195,7 @@ def training_key(problem: str, model_type: str) -> str:
 
 
 def load_params(root: Path) -> Params:
-    """Read and check params.yaml below ``root``; every fault is one ConfigError that names key and fix."""
+    """Read and check params.yaml below ``root``; a fault is a ConfigError with key and fix."""
     return parse_params(parse_yaml(read_params_text(root), "params.yaml"))
 
 
@@ -232,7 +232,7 @@ def _check_seen(content: object, where: str) -> None:
 
 
 def validated(model: type[M], content: object, where: str) -> M:
-    """Validate ``content``; the first fault becomes one line that names key, value and the nearest known key."""
+    """Validate ``content``; the first fault becomes one line with key, value and nearest key."""
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -275,7 +275,8 @@ def _check_trainings(params: Params) -> None:
     for key, name in declared.items():
         if key not in params.train:
             raise ConfigError(
-                f"params.yaml: problems.{name}.model_types names '{key}', which has no section in train"
+                f"params.yaml: problems.{name}.model_types names '{key}', which has no section "
+                "in train"
                 f"{nearest(key, params.train)}"
             )
     for key, training in params.train.items():

@@ -43,7 +43,7 @@ def with_sections(text: str, fragment: str) -> str:
 
 
 def parsed(text: str) -> Params:
-    """Return the content of a params.yaml's text; a fault is a ConfigError that says where it is."""
+    """Return the content of a params.yaml's text; a fault is a ConfigError with its place."""
     return parse_params(parse_yaml(text, "params.yaml"))
 
 
@@ -123,7 +123,7 @@ def _bounds(lines: list[str], section: str) -> tuple[int, int] | None:
 
 
 def with_block(text: str, section: str, body: list[str]) -> str:
-    """Put lines at the end of a section, before the blanks and comments that belong to the next one.
+    """Put lines at the end of a section, before blanks and comments of the next one.
 
     A section that the text lacks altogether is begun at its end.
     """

@@ -123,7 +123,7 @@ class Settings:
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def source_of(self, name: str) -> str:
-        """Return where a value was set: an option, a variable, .env, model_config.yaml or the default."""
+        """Return where a value was set: option, variable, .env, model_config.yaml or default."""
         return self.sources.get(name, "the default")
 
     @property
@@ -184,7 +184,7 @@ def load_settings(
 
 
 def read_model_config(root: Path) -> tuple[ModelConfig, set[str]]:
-    """Read model_config.yaml below ``root`` (absent: defaults) and return it with the keys it sets."""
+    """Read model_config.yaml below ``root`` (absent: defaults); return it and the keys it sets."""
     path = root / CONFIG_FILE
     try:
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -196,7 +196,7 @@ def read_model_config(root: Path) -> tuple[ModelConfig, set[str]]:
 
 
 def environment(root: Path, environ: Mapping[str, str] | None = None) -> dict[str, Found]:
-    """Return the non-empty variables of .env and, before them, of the environment; .env is not exported."""
+    """Return the non-empty variables of .env and the environment, which wins; .env stays here."""
     from dotenv import dotenv_values
 
     path = main_tree(root) / ".env"
@@ -235,7 +235,7 @@ def main_tree(root: Path) -> Path:
 
 
 def _tree_of_worktree(link: Path) -> Path | None:
-    """Follow a worktree's .git file to the main tree; a submodule's has no commondir and stays itself."""
+    """Follow a worktree's .git file to the main tree; None for a submodule, without commondir."""
     target = link.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
     folder = (link.parent / target).resolve()
     common = folder / "commondir"
@@ -311,6 +311,7 @@ def _no_production(content: Any) -> None:
         content = content.get(section) if isinstance(content, dict) else None
     if isinstance(content, dict) and content.get("default_stage") == "Production":
         raise ConfigError(
-            f"{CONFIG_FILE}: default_stage Production is refused, nothing goes to Production unseen; "
+            f"{CONFIG_FILE}: default_stage Production is refused, nothing goes to Production "
+            "unseen; "
             "use None or Staging and promote with scripts/manage_model_registry.py"
         )

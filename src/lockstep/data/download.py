@@ -1,7 +1,7 @@
 """Fetch files over HTTP: interrupted downloads resume, and only complete files count.
 
-In the cache, a file NAME is a `.part` while it is fetched. A note beside each holds the server's ETag,
-date and length, so that a part never continues with the bytes of another revision.
+In the cache, a file NAME is a `.part` while it is fetched. A note beside each holds the server's
+ETag, date and length, so that a part never continues with the bytes of another revision.
 """
 
 from __future__ import annotations
@@ -78,9 +78,10 @@ def fetch_all(files: list[RemoteFile], cache: Path, patience: Patience | None = 
 
 
 def fetch(file: RemoteFile, cache: Path, session: Session, patience: Patience) -> Path:
-    """Return the cached copy of one file, complete and with the pinned sum; a failure is a DataError.
+    """Return the cached copy of one file, complete and with the pinned sum, or raise DataError.
 
-    A cached copy with the pinned sum costs no request; without a pin the server says whether it changed.
+    A cached copy with the pinned sum costs no request; without a pin the server says whether it
+    changed.
     """
     spot = spot_of(file, cache)
     if file.sha256 and spot.whole.exists() and sha256_file(spot.whole) == file.sha256:
@@ -107,7 +108,7 @@ def note_of(path: Path) -> Path:
 
 
 def _persist(file: RemoteFile, spot: Spot, patience: Patience, attempt: Callable[[], None]) -> None:
-    """Try until it is done or until enough tries in a row brought no byte; then raise the last Cut."""
+    """Try until it is done or enough tries in a row brought no byte; then raise the last Cut."""
     furthest, failures = spot.size, 0
     while True:
         try:
@@ -122,7 +123,7 @@ def _persist(file: RemoteFile, spot: Spot, patience: Patience, attempt: Callable
 
 
 def _settle_for_old_copy(file: RemoteFile, spot: Spot, cut: Cut) -> None:
-    """Accept the copy of an earlier run while the server is away, loudly; without one, raise a DataError."""
+    """Use an earlier run's copy while the server is away, with a warning; else raise DataError."""
     if not spot.whole.exists() or file.sha256:
         raise DataError(
             f"{file.name} could not be fetched from {file.url}: {cut}; "
@@ -204,7 +205,7 @@ def _check_status(file: RemoteFile, answer: Response) -> None:
 
 
 def _start(spot: Spot, answer: Response, have: int, note: dict[str, Any]) -> int:
-    """Return the offset of the answer's first byte: the end of the part, or 0 for the whole file."""
+    """Return the offset of the answer's first byte: the part's end, or 0 for the whole file."""
     if answer.status_code == 200:
         return 0
     expected = f"bytes {have}-{note.get('length', 0) - 1}/{note.get('length')}"
@@ -231,7 +232,7 @@ def _save(file: RemoteFile, spot: Spot, answer: Response, start: int) -> None:
 
 
 def _length(answer: Response, start: int) -> int | None:
-    """Return the length of the whole file in bytes, where the server gives it for the file itself."""
+    """Return the length of the whole file in bytes, where the server gives it."""
     length = answer.headers.get("Content-Length", "")
     if not length.isdigit() or answer.headers.get("Content-Encoding", "identity") != "identity":
         return None
@@ -242,8 +243,10 @@ def _refuse_markup(file: RemoteFile, seen: bytes) -> None:
     head = seen.lstrip(b"\xef\xbb\xbf \t\r\n")[:64].lower()
     if head.startswith((b"text/html", *_MARKUP)):
         raise DataError(
-            f"{file.name}: {file.url} sent a web page in place of the file (a portal, login or error "
-            "page); open the address in a browser to see it, set source.download.base_url to a mirror, "
+            f"{file.name}: {file.url} sent a web page in place of the file (a portal, login or "
+            "error "
+            "page); open the address in a browser to see it, set source.download.base_url to a "
+            "mirror, "
             f"or {BY_HAND}"
         )
 

@@ -59,14 +59,15 @@ def import_sample(root: Path, problem: str, source: Source, folder: Path) -> Non
     sample = problem_module(problem, "sample")
     if sample is None:
         raise ConfigError(
-            f"{problem} has no sample generator; set problems.{problem}.source.kind to table or files "
+            f"{problem} has no sample generator; set problems.{problem}.source.kind to table or "
+            "files "
             f"and run `make add-data PROBLEM={problem} FROM=…`"
         )
     sample.write_sample(source.sample, folder)
 
 
 def import_download(root: Path, problem: str, source: Source, folder: Path) -> None:
-    """Fetch the publisher's files through the cache; copy them, or the problem's version of them."""
+    """Fetch the publisher's files; copy them, or what the problem's code makes of them."""
     from lockstep.data.download import fetch_all
 
     files = remote_files(problem, source.download)
@@ -135,7 +136,7 @@ def _check_pins(problem: str, pins: dict[str, str], names: list[str]) -> None:
 
 
 def external_path(root: Path, problem: str, external: str) -> Path:
-    """Return the source's folder or file; outside the repository, unset or missing is a ConfigError."""
+    """Return the source's folder or file; ConfigError if unset, missing or outside the project."""
     add = f"`make add-data PROBLEM={problem} FROM=…`"
     key = f"params.yaml: problems.{problem}.source.external"
     path = root / external
@@ -151,7 +152,7 @@ def external_path(root: Path, problem: str, external: str) -> Path:
 
 
 def files_below(path: Path) -> list[Path]:
-    """Return the file, or all visible files below the folder, in a fixed order; links are followed."""
+    """Return the file, or all visible files below the folder, sorted; links are followed."""
     if path.is_file():
         return [path]
     found, seen = [], set()

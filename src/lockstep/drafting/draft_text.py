@@ -21,11 +21,15 @@ _DECISION = {
 _PARAMS = {
     "logistic_regression": "{C: 0.1, bins: 16, min_frequency: 10}",
     "ridge": "{alpha: 1.0, bins: 16, min_frequency: 10}",
-    "random_forest": "{n_estimators: 100, min_samples_leaf: 5, max_leaf_nodes: 1500, max_features: 0.3}",
-    "xgboost": "{n_estimators: 1000, learning_rate: 0.06, max_depth: 5, min_child_weight: 5, subsample: 0.8, "
+    "random_forest": "{n_estimators: 100, min_samples_leaf: 5, max_leaf_nodes: 1500, "
+    "max_features: 0.3}",
+    "xgboost": "{n_estimators: 1000, learning_rate: 0.06, max_depth: 5, min_child_weight: 5, "
+    "subsample: 0.8, "
     "colsample_bytree: 0.5, reg_lambda: 10.0, max_cat_to_onehot: 4}",
-    "lightgbm": "{n_estimators: 1000, learning_rate: 0.06, num_leaves: 15, min_child_samples: 20, subsample: 0.8, "
-    "subsample_freq: 1, colsample_bytree: 0.5, reg_lambda: 10.0, cat_smooth: 40, cat_l2: 20, max_cat_to_onehot: 12}",
+    "lightgbm": "{n_estimators: 1000, learning_rate: 0.06, num_leaves: 15, min_child_samples: "
+    "20, subsample: 0.8, "
+    "subsample_freq: 1, colsample_bytree: 0.5, reg_lambda: 10.0, cat_smooth: 40, cat_l2: 20, "
+    "max_cat_to_onehot: 12}",
 }
 _TREE_ROWS = 200_000
 """Rows that a forest's tree sees at most: more make it slower in proportion and hardly better."""
@@ -69,11 +73,14 @@ def schema_text(draft: Draft) -> str:
     """Return the text of schema.yaml; ``decide:`` marks what a person must look at."""
     head = [
         f"# Drafted from {_remark(draft.source)} ({draft.rows:,} rows, {draft.width} columns).",
-        "# A comment with `decide:` wants a person's word; the rest may stay. Descriptions and units are shown to",
-        "# the models' users. Behind a number stand its least, middle and greatest value, behind a code its rows.",
+        "# A comment with `decide:` wants a person's word; the rest may stay. Descriptions and "
+        "units are shown to",
+        "# the models' users. Behind a number stand its least, middle and greatest value, behind "
+        "a code its rows.",
         f"name: {draft.problem}",
         f"title: {title_of(draft.problem).replace('_', ' ')}",
-        f"task: {draft.task}    # {_remark(draft.why_task)}; TASK=binary, multiclass or regression says it otherwise",
+        f"task: {draft.task}    # {_remark(draft.why_task)}; TASK=binary, multiclass or "
+        "regression says it otherwise",
         "unit: row    # what a row is: a customer, a loan …",
         f"registered_name: {title_of(draft.problem)}",
         f"experiment: {draft.problem}",
@@ -121,10 +128,12 @@ def _derived(draft: Draft) -> list[str]:
 def _left_out(draft: Draft) -> list[str]:
     if not draft.left_out:
         return [
-            "left_out: {}    # columns of the file that are not used, and why; any other new column is refused"
+            "left_out: {}    # columns of the file that are not used, and why; any other new "
+            "column is refused"
         ]
     lines = [
-        "left_out:    # columns of the file that are not used, and why; to use one, declare it under columns"
+        "left_out:    # columns of the file that are not used, and why; to use one, declare it "
+        "under columns"
     ]
     for name, why in draft.left_out.items():
         decide = (
@@ -150,7 +159,7 @@ def _flow(value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    """Return a number as YAML 1.1 and 1.2 both read it: whole ones without a point, exponents with one."""
+    """Return a number for YAML 1.1 and 1.2: whole ones without a point, exponents with one."""
     if value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     told = repr(value)
@@ -164,7 +173,7 @@ _WORDS = frozenset(
 
 
 def _scalar(text: str) -> str:
-    """Return a text as a YAML scalar, quoted unless it is plain words that YAML takes for nothing else."""
+    """Return a text as a YAML scalar, quoted unless it is plain words."""
     if _BARE.fullmatch(text) and text.lower() not in _WORDS and text.isprintable():
         return text
     return '"' + "".join(_escaped(sign) for sign in text) + '"'
@@ -209,7 +218,8 @@ def _problem(draft: Draft, types: tuple[str, ...]) -> list[str]:
         "    source:",
         "      kind: table",
         f"      external: data/external/{draft.problem}",
-        f"    preprocess: {{max_unknown_codes: 0.02, max_dropped: {lost:g}, duplicates: {draft.duplicates}}}{rows}",
+        "    preprocess: "
+        f"{{max_unknown_codes: 0.02, max_dropped: {lost:g}, duplicates: {draft.duplicates}}}{rows}",
         f"    # decide: time, group or given? {_remark(draft.why_split)}",
         f"    split: {{kind: {draft.split}, test: 0.2, validation: 0.2, seed: 0}}",
         "    features: {seed: 0, folds: 5}",
@@ -234,7 +244,7 @@ def _training(draft: Draft, name: str) -> list[str]:
 
 
 def _params(draft: Draft, name: str) -> str:
-    """Return a type's first hyperparameters: fewer, larger steps for several classes, part of many rows a tree."""
+    """Return a type's first hyperparameters: fewer, larger steps for several classes."""
     params = _PARAMS[name]
     trained = draft.rows * _TRAIN_SHARE
     if name == "random_forest" and trained > _TREE_ROWS:

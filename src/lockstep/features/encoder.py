@@ -23,7 +23,7 @@ def encoder_of(schema: Schema, settings: Features) -> ColumnEncoder:
 
 
 def input_columns(schema: Schema) -> list[str]:
-    """Return the columns the transformer takes: features, and a date if a derived column uses it."""
+    """Return the transformer's columns: features, and a date if a derived column uses it."""
     used = {name for item in schema.derived for name in item.of}
     dates = [c.name for c in schema.columns.values() if c.kind == "date" and c.name in used]
     return schema.feature_names + dates

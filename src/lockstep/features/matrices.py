@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def classes_of(table: pd.DataFrame, schema: Schema) -> list[Any]:
-    """Return the target's classes in their encoded order, the positive one last; none for regression.
+    """Return the target's classes in encoded order, the positive one last; none for regression.
 
     For a multiclass target, those that occur: a model can't learn a class without rows.
     """
@@ -31,7 +31,8 @@ def classes_of(table: pd.DataFrame, schema: Schema) -> list[Any]:
     classes = list(codes) or sorted(table[schema.target].unique().tolist())
     if schema.task == "binary" and len(classes) != 2:
         raise DataError(
-            f"the target '{schema.target}' has {len(classes)} classes ({listed(classes)}); {schema.name} "
+            f"the target '{schema.target}' has {len(classes)} classes ({listed(classes)}); "
+            f"{schema.name} "
             "is binary and needs two: check the source, or set task in its schema.yaml"
         )
     if schema.task == "binary":
@@ -60,9 +61,9 @@ def encode_parts(
 ) -> dict[str, pd.DataFrame]:
     """Fit the encoder on the training rows and return every part's matrix, by part.
 
-    A matrix has the encoded columns (float64), then ``__target__`` (place among the classes as int8;
-    float64 for regression), ``__group__`` (uint64 hash), ``__row__`` (row of the tidy table, int64)
-    and, where known, ``__truth__``.
+    A matrix has the encoded columns (float64), then ``__target__`` (place among the classes as
+    int8; float64 for regression), ``__group__`` (uint64 hash), ``__row__`` (row of the tidy table,
+    int64) and, where known, ``__truth__``.
     """
     target = encoded_target(table, schema, classes)
     group = group_codes(table, schema)
@@ -86,7 +87,7 @@ def _fitted(
     encoder: ColumnEncoder, inputs: pd.DataFrame, target: Any, group: Any, schema: Schema
 ) -> pd.DataFrame:
     try:
-        # scikit-learn's TargetEncoder takes the place among several classes as a whole machine word only
+        # scikit-learn's TargetEncoder takes the places of several classes as int64 only
         wide = target.astype("int64") if schema.task == "multiclass" else target
         return encoder.fit_transform(inputs, wide, group)
     except ValueError as error:  # the encoder travels alone and knows no error of ours
@@ -139,8 +140,10 @@ def _check_learned(
         if not counts.get("train", 0):
             found = ", ".join(f"{part} {counts[part]}" for part in PARTS if part in counts)
             raise DataError(
-                f"the class '{label}' of '{schema.target}' has no training row ({found}), so no model "
-                f"can learn it; set problems.{schema.name}.split.kind: group, which deals every class to "
+                f"the class '{label}' of '{schema.target}' has no training row ({found}), so no "
+                "model "
+                f"can learn it; set problems.{schema.name}.split.kind: group, which deals every "
+                "class to "
                 "all parts, or merge it with another class, or drop its rows from the source"
             )
 
@@ -175,7 +178,7 @@ def _target_summary(target: pd.Series, schema: Schema, classes: list[Any]) -> di
 
 
 def _dates(rows: pd.DataFrame, schema: Schema) -> dict[str, str | int]:
-    """Return the first and last date, or position in time, of some rows where the problem knows them."""
+    """Return the first and last date, or position in time, where the problem has one."""
     if schema.date is None or rows[schema.date].isna().all():
         return {}
     first, last = rows[schema.date].min(), rows[schema.date].max()

@@ -1,4 +1,4 @@
-"""The split of rows into train, stop, choose and test: as the source gives it, by time, or by group.
+"""The split of rows into train, stop, choose and test: as given, by time, or by group.
 
 Rows of one group stay together. ``test`` is a share of all rows, ``validation`` of the others;
 validation is halved into ``stop`` and ``choose``. Nothing depends on the order of rows. A split by
@@ -123,7 +123,7 @@ def _cut_by_class(
     shares: dict[str, float],
     classes: NDArray[np.int64] | None,
 ) -> NDArray[np.object_]:
-    """Return the part of each row: the groups of each class are cut apart, by their rarest class."""
+    """Return each row's part: groups are cut apart by their rarest class."""
     if classes is None:
         return _cut(group, order, shares)
     _, place = np.unique(group, return_inverse=True)
