@@ -56,7 +56,7 @@ def listed(items: Iterable[object], most: int = 5) -> str:
 
 
 def unknown(what: str, name: object, known: Iterable[object]) -> str:
-    """Return one line that says ``name`` is no known ``what``, the nearest known and all of them."""
+    """Return one line: ``name`` is no known ``what``, the nearest known and all of them."""
     names = [str(k) for k in known]
     return f"unknown {what} '{name}'{nearest(name, names)}; known: {', '.join(names) or 'none'}"
 

@@ -97,7 +97,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any, digits: int | None = 6) -> None:
-    """Write JSON with keys in their order; floats to ``digits`` significant digits (None: as they are)."""
+    """Write JSON, keys in their order, floats to ``digits`` significant digits (None: as is)."""
     plain = content if digits is None else rounded(content, digits)
     write_text(path, json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 

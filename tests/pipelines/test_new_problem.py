@@ -164,14 +164,13 @@ def test_a_table_that_nothing_can_be_learned_from(root, monkeypatch, tmp_path, t
 def test_a_failure_half_way_leaves_the_project_as_it_was(
     root, monkeypatch, tmp_path, broken, fault
 ):
-    from lockstep.commands import add_data
 
     before = snapshot(root)
 
     def fail(*_):
         raise fault
 
-    monkeypatch.setattr(add_data, broken, fail)
+    monkeypatch.setattr(new_problem, broken, fail)
     with pytest.raises(type(fault)):
         run(monkeypatch, table(tmp_path))
     assert snapshot(root) == before
@@ -187,7 +186,7 @@ def test_a_failure_at_the_last_file_leaves_the_project_as_it_was(root, monkeypat
             raise ConfigError("no")
         write(path, text)
 
-    monkeypatch.setattr(io, "write_text", all_but_the_last)
+    monkeypatch.setattr(new_problem, "write_text", all_but_the_last)
     with pytest.raises(ConfigError):
         run(monkeypatch, table(tmp_path))
     assert snapshot(root) == before
@@ -196,13 +195,12 @@ def test_a_failure_at_the_last_file_leaves_the_project_as_it_was(root, monkeypat
 KILLED = """
 import os, signal
 from pathlib import Path
-from lockstep.commands import add_data
-from lockstep.errors import run_command
 from lockstep.commands import new_problem
+from lockstep.errors import run_command
 from lockstep.problems import schema
 
 schema.PROBLEMS = Path("src/lockstep/problems")
-add_data.track = lambda *_: os.kill(os.getpid(), signal.{signal})
+new_problem.track = lambda *_: os.kill(os.getpid(), signal.{signal})
 run_command(new_problem.main)
 """
 

@@ -1,9 +1,10 @@
 """Bring the user's own data in: copied below data/external, tracked by DVC, named in params.yaml.
 
-    python -m lockstep.commands.add_data --problem accidents --from DIR_OR_FILE     (make add-data PROBLEM=… FROM=…)
+    python -m lockstep.commands.add_data --problem accidents --from DIR_OR_FILE
+                                         (make add-data PROBLEM=… FROM=…)
 
-The data become an artifact of the repository like any other: no path outside of it reaches dvc.lock, and a
-colleague's clone with only the DVC remote reproduces what was trained on them.
+The data become an artifact of the repository like any other: no path outside of it reaches
+dvc.lock, and a colleague's clone with only the DVC remote reproduces the trainings on them.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import argparse
 import hashlib
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from lockstep.config.layout import project_root
 from lockstep.config.params import read_params_text
@@ -23,9 +25,7 @@ from lockstep.data.import_raw import files_below, problem_module, readable_size
 from lockstep.dvc.command import default_remote, run_dvc
 from lockstep.errors import ConfigError, DataError, UsageError, run_command
 from lockstep.io import sha256_file, whole_folder, write_text
-
-if TYPE_CHECKING:
-    from lockstep.problems.schema import Schema
+from lockstep.problems.schema import PROBLEMS, Schema, load_schema
 
 Kind = Literal["files", "table"]
 EXTERNAL = "data/external"
@@ -34,7 +34,7 @@ SUFFIXES = (".csv", ".tsv", ".parquet", ".txt", ".data")
 
 @dataclass(frozen=True)
 class Found:
-    """What was found in the given place: its data files, how they are read, whether they bring a split."""
+    """The data files of the given place, how they are read, and whether they bring a split."""
 
     base: Path
     files: tuple[Path, ...]
@@ -48,10 +48,9 @@ class Found:
 
 
 def main() -> int | None:
-    """Add data to one problem and say what was done and what comes next."""
+    """Add data to one problem and report what was done and what comes next."""
     given = _arguments()
-    schema = _schema(given.problem)
-    root = project_root()
+    schema, root = load_schema(given.problem), project_root()
     target = root / EXTERNAL / given.problem
     found = look_at(given.problem, given_path(root, given.source, target), given.kind or None)
     params = new_params(root, schema, found)  # a fault there must be seen before anything is copied
@@ -77,14 +76,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _schema(problem: str) -> Schema:
-    from lockstep.problems.schema import load_schema
-
-    return load_schema(problem)
-
-
 def given_path(root: Path, source: str, target: Path) -> Path:
-    """Return the folder or file to copy from; missing, unreadable or the target itself is a usage error."""
+    """Return the folder or file to copy from; UsageError if missing, unreadable or the target."""
     if not source.strip():
         raise UsageError("no data were named: make add-data PROBLEM=… FROM=FOLDER_OR_FILE")
     path = Path(source).expanduser()
@@ -95,15 +88,18 @@ def given_path(root: Path, source: str, target: Path) -> Path:
     real, held = path.resolve(), target.resolve()
     if real.is_relative_to(held) or held.is_relative_to(real):
         raise UsageError(
-            f"{source} holds, or lies in, {target.relative_to(root)}, where the data would go; give another FROM=…"
+            f"{source} holds, or lies in, {target.relative_to(root)}, where the data would go; "
+            "give another FROM=…"
         )
     return path
 
 
 def look_at(problem: str, path: Path, kind: Kind | None) -> Found:
-    """Find the data files of a folder (or the one file) and tell by their names how they are read."""
-    if path.is_dir():
-        _refuse_broken_links(path)
+    """Find the data files of a folder (or the one file); their names decide how they are read."""
+    links = sorted(path.rglob("*")) if path.is_dir() else []
+    broken = [link for link in links if link.is_symlink() and not link.exists()]
+    if broken:
+        raise DataError(f"{broken[0]} is a link to nothing; remove it or restore what it points to")
     files = files_below(path)
     data = _read_files(problem, _data_files(files))
     _check_files(path, files, data)
@@ -116,24 +112,18 @@ def look_at(problem: str, path: Path, kind: Kind | None) -> Found:
 
 
 def _data_files(files: list[Path]) -> tuple[Path, ...]:
-    """Return the files that may hold data; text files count where there is nothing else (they tend to explain)."""
+    """Return the files that may hold data; text files only where there is nothing else."""
     data = [file for file in files if file.suffix.lower() in SUFFIXES]
     tables = [file for file in data if file.suffix.lower() != ".txt"]
     return tuple(tables or data)
 
 
 def _read_files(problem: str, data: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Return the files without those that the publisher offers beside his raw tables and nothing reads."""
+    """Return the files without those of the publisher that nothing reads."""
     sources = problem_module(problem, "sources")
     if sources is None or not any(sources.is_raw_name(file.name) for file in data):
         return data
     return tuple(file for file in data if not sources.is_ignored_name(file.name))
-
-
-def _refuse_broken_links(path: Path) -> None:
-    broken = [link for link in sorted(path.rglob("*")) if link.is_symlink() and not link.exists()]
-    if broken:
-        raise DataError(f"{broken[0]} is a link to nothing; remove it or restore what it points to")
 
 
 def _check_files(path: Path, files: list[Path], data: tuple[Path, ...]) -> None:
@@ -150,32 +140,35 @@ def _check_files(path: Path, files: list[Path], data: tuple[Path, ...]) -> None:
 
 
 def _is_raw(problem: str, path: Path, names: list[str]) -> bool:
-    """Tell whether the files are the publisher's; a mixture of both kinds is a DataError."""
+    """Return whether the files are the publisher's; a mixture of both kinds is a DataError."""
     sources = problem_module(problem, "sources")
     raw = [name for name in names if sources is not None and sources.is_raw_name(name)]
     if raw and len(raw) < len(names):
         other = next(name for name in names if name not in raw)
         raise DataError(
-            f"{path} holds raw files of the publisher ({raw[0]}) and others ({other}); give a folder with one "
-            "kind only, or say which with KIND=files or KIND=table"
+            f"{path} holds raw files of the publisher ({raw[0]}) and others ({other}); "
+            "give a folder with one kind only, or say which with KIND=files or KIND=table"
         )
     return bool(raw)
 
 
 def _has_own_split(path: Path, files: tuple[Path, ...]) -> bool:
-    """Tell whether a table comes parted in train and test; names that make no table are a DataError."""
+    """Return whether a table has its own train and test rows; names of no table are a DataError."""
     from lockstep.data.tables import form_of
 
     return "all" not in form_of(files, path)
 
 
 def store(found: Found, target: Path) -> bool:
-    """Copy the files to the target, in the place of what is there; return False where they are there already."""
-    if _digest(found.files, found.base) == (
-        _digest(files_below(target), target) if target.is_dir() else None
-    ):
+    """Replace the target by the files; return False if it has them already."""
+    below = files_below(target) if target.is_dir() else []
+    if below and _digest(found.files, found.base) == _digest(below, target):
         return False
-    _refuse_untracked(target)
+    if below and not target.with_name(f"{target.name}.dvc").exists():
+        raise UsageError(
+            f"{target} holds files that DVC does not track and that would be lost; "
+            "move the folder away, then give its new place as FROM=…"
+        )
     with whole_folder(target) as folder:
         for file in found.files:
             copy = folder / found.target_name(file)
@@ -184,23 +177,9 @@ def store(found: Found, target: Path) -> bool:
     return True
 
 
-def _refuse_untracked(target: Path) -> None:
-    if (
-        target.exists()
-        and files_below(target)
-        and not target.with_name(f"{target.name}.dvc").exists()
-    ):
-        raise UsageError(
-            f"{target} holds files that DVC does not track and that would be lost; move the folder away, then "
-            "give its new place as FROM=…"
-        )
-
-
-def _digest(files: tuple[Path, ...] | list[Path], base: Path) -> str:
-    lines = [
-        f"{sha256_file(file)}  {file.relative_to(base).as_posix()}\n" for file in sorted(files)
-    ]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+def _digest(files: Sequence[Path], base: Path) -> str:
+    names = ((sha256_file(file), file.relative_to(base).as_posix()) for file in sorted(files))
+    return hashlib.sha256("".join(f"{sum}  {name}\n" for sum, name in names).encode()).hexdigest()
 
 
 def track(root: Path, target: Path) -> bool:
@@ -212,7 +191,7 @@ def track(root: Path, target: Path) -> bool:
 
 
 def new_params(root: Path, schema: Schema, found: Found) -> str:
-    """Return the text of params.yaml with the new source in it, comments and order kept, checked.
+    """Return the checked text of params.yaml with the new source, comments and order unchanged.
 
     A problem without a section gets the one that its own folder suggests.
     """
@@ -220,9 +199,8 @@ def new_params(root: Path, schema: Schema, found: Found) -> str:
     text = with_sections(read_params_text(root), suggested_sections(problem))
     params = parsed(text)
     if problem not in params.problems:
-        raise ConfigError(
-            f"params.yaml has no section problems.{problem}; write one like the others there"
-        )
+        fix = "write one like the others there"
+        raise ConfigError(f"params.yaml has no section problems.{problem}; {fix}")
     split_kind = _split_kind(schema, found, params.problem(problem).split.kind)
     keys = {
         ("source", "kind"): found.kind,
@@ -235,7 +213,7 @@ def new_params(root: Path, schema: Schema, found: Found) -> str:
 
 
 def _split_kind(schema: Schema, found: Found, now: str) -> str:
-    """Return how rows are to be parted: as the source has it, else as before, else as the schema allows."""
+    """Return how to split: as the source does, else as before, else as the schema allows."""
     if found.own_split and schema.part:
         return "given"
     if now != "given":
@@ -244,9 +222,7 @@ def _split_kind(schema: Schema, found: Found, now: str) -> str:
 
 
 def suggested_sections(problem: str) -> str:
-    """Return the fragment of params.yaml in the problem's folder; without one, an empty fragment."""
-    from lockstep.problems.schema import PROBLEMS
-
+    """Return the params.yaml of the problem's folder; without one, an empty fragment."""
     path = PROBLEMS / problem / "params.yaml"
     return path.read_text(encoding="utf-8") if path.is_file() else "{}\n"
 
@@ -265,15 +241,15 @@ def report(root: Path, problem: str, found: Found, changed: bool) -> str:
     size = readable_size(sum(file.stat().st_size for file in found.files))
     what = f"{len(found.files)} files ({size}) as source {found.kind}"
     if not changed:
-        return f"nothing to do: {folder} holds these {what} already\nnext: make run-train PROBLEM={problem}"
+        already = f"nothing to do: {folder} holds these {what} already"
+        return f"{already}\nnext: make run-train PROBLEM={problem}"
     split = " with its own train and test rows" if found.own_split else ""
     lines = [f"added {what}{split}: {folder}, tracked by {folder}.dvc, named in params.yaml"]
     if found.skipped:
         lines.append(f"left out: {', '.join(file.name for file in found.skipped[:5])}")
+    added = f"git add params.yaml {folder}.dvc {EXTERNAL}/.gitignore"
     lines += ["next:", f"  make run-train PROBLEM={problem}"]
-    lines += [
-        f"  git add params.yaml {folder}.dvc {EXTERNAL}/.gitignore && git commit -m 'Data of {problem}'"
-    ]
+    lines.append(f"  {added} && git commit -m 'Data of {problem}'")
     if default_remote(root):
         lines.append("  dvc push")
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from lockstep.config.layout import project_root
 from lockstep.dvc.command import default_remote, run_dvc, show_dvc
-from lockstep.errors import ConfigError, DataError, UsageError, run_command
+from lockstep.errors import ConfigError, DataError, UsageError, listed, run_command
 
 NAME = "storage"
 SET_IT = "set one with `make dvc-remote URL=…` (a folder, or s3://BUCKET/PREFIX)"
@@ -24,8 +24,7 @@ _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 
 def main() -> int | None:
     """Set the remote, or pull from it."""
-    given = _arguments()
-    root = project_root()
+    given, root = _arguments(), project_root()
     if given.action == "set":
         set_remote(root, given.url, given.endpoint_url)
     else:
@@ -47,7 +46,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def set_remote(root: Path, url: str, endpoint_url: str = "") -> None:
-    """Make ``url`` the default remote in .dvc/config, in the place of the one before."""
+    """Make ``url`` the default remote in .dvc/config, replacing the previous one."""
     address = remote_address(root, url)
     _check_endpoint(address, endpoint_url)
     run_dvc(root, "remote", "add", "--force", "--default", NAME, address)
@@ -63,31 +62,26 @@ def pull(root: Path) -> None:
     """Fetch everything dvc.lock and the .dvc files name; DVC's own messages pass through."""
     if default_remote(root) is None:
         raise ConfigError(f"no DVC remote is configured; {SET_IT}")
-    failed = show_dvc(
-        root, "pull", "--allow-missing"
-    )  # what no stage ever made is not there to be fetched
-    if lacking := _not_in_cache(root):
+    # what no stage ever made can't be fetched
+    failed = show_dvc(root, "pull", "--allow-missing")
+    status = json.loads(run_dvc(root, "data", "status", "--json") or "{}")
+    if lacking := status.get("not_in_cache"):
         raise DataError(
-            f"the remote lacks {', '.join(lacking[:5])}{' …' if len(lacking) > 5 else ''}; run `dvc push` where "
-            "they were made, or make them here with `dvc repro`"
+            f"the remote lacks {listed(lacking)}; run `dvc push` where they were made, "
+            "or make them here with `dvc repro`"
         )
     if failed:
         raise DataError(
-            "`dvc pull` failed (its message is above); check address and credentials of the remote in .dvc/config"
+            "`dvc pull` failed (its message is above); "
+            "check address and credentials of the remote in .dvc/config"
         )
-
-
-def _not_in_cache(root: Path) -> list[str]:
-    """Return what dvc.lock and the .dvc files name and neither cache nor remote held."""
-    return json.loads(run_dvc(root, "data", "status", "--json") or "{}").get("not_in_cache", [])
 
 
 def remote_address(root: Path, url: str) -> str:
-    """Return the address as DVC takes it: s3://BUCKET/PREFIX, or a folder, relative to ``root`` if given so."""
+    """Return the address for DVC: s3://BUCKET/PREFIX, or a folder (relative to ``root``)."""
     if not url.strip():
-        raise UsageError(
-            "no address was given: make dvc-remote URL=… (a folder, or s3://BUCKET/PREFIX)"
-        )
+        places = "a folder, or s3://BUCKET/PREFIX"
+        raise UsageError(f"no address was given: make dvc-remote URL=… ({places})")
     url = url.strip().removeprefix("file://")
     if _SCHEME.match(url):
         return _s3_address(url)

@@ -1,9 +1,9 @@
-"""Draft a new problem from a table: its schema, its sections of params.yaml and dvc.yaml, and the data themselves.
+"""Draft a new problem from a table: its schema, its sections of params.yaml and dvc.yaml, its data.
 
     python -m lockstep.commands.new_problem --name churn --file customers.csv --target churned
                                              (make new-problem NAME=… FILE=… TARGET=… TASK=…)
 
-All of it appears, or nothing does.
+All of it appears, or nothing.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lockstep.commands.add_data import EXTERNAL
+from lockstep.commands.add_data import EXTERNAL, Found, given_path, look_at, store, track
 from lockstep.commands.undo import all_or_nothing
 from lockstep.config.layout import ProblemLayout, project_root
-from lockstep.config.params import load_params
+from lockstep.config.params import load_params, read_params_text
+from lockstep.config.params_file import parsed, with_block, with_sections
 from lockstep.dvc.plots import PLOTS, artifacts, plots
 from lockstep.errors import ConfigError, UsageError, run_command
+from lockstep.io import whole_folder, write_json, write_text
+from lockstep.problems import schema as schemas
 
 if TYPE_CHECKING:
-    from lockstep.commands.add_data import Found
     from lockstep.drafting.draft import Draft
 
 TASKS = ("binary", "multiclass", "regression")
@@ -32,14 +34,14 @@ PROBLEMS = "src/lockstep/problems"
 
 
 def main() -> None:
-    """Look at the table, write the draft, and say what was found."""
+    """Profile the table, write the draft, and report what was found."""
     given = _arguments()
     root = project_root()
     with all_or_nothing(root) as undo:
         check_name(root, given.name)
         found = look_at_file(root, given.name, given.file)
         draft = draft_of(found.files[0], given.name, given.target, given.task)
-        undo.keep(*touched(given.name))
+        undo.note(*touched(given.name))
         write(root, draft, found)
     print(report(draft))
 
@@ -66,46 +68,31 @@ def check_name(root: Path, name: str) -> None:
         raise UsageError("give the new problem a name: make new-problem NAME=… FILE=… TARGET=…")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         fit = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_").lstrip("0123456789_")
+        example = f", e.g. NAME={fit}" if fit else ""
         raise UsageError(
-            f"NAME={name} must be small letters, digits and underscores, a letter first{_or(fit)}"
+            f"NAME={name} must be small letters, digits and underscores, a letter first{example}"
         )
     if keyword.iskeyword(name) or keyword.issoftkeyword(name):
-        raise UsageError(
-            f"NAME={name} is a word of Python's own; give another, e.g. {name}_problem"
-        )
+        fix = f"give another, e.g. {name}_problem"
+        raise UsageError(f"NAME={name} is a word of Python's own; {fix}")
     if name in load_params(root).problems or (root / PROBLEMS / name).exists():
         raise UsageError(
-            f"the problem {name} exists already; give another NAME=…, or bring new data to it with "
-            f"`make add-data PROBLEM={name} FROM=…`"
+            f"the problem {name} exists already; give another NAME=…, or bring new data to it "
+            f"with `make add-data PROBLEM={name} FROM=…`"
         )
     layout = ProblemLayout(root, name)
-    taken = [
-        p
-        for p in (layout.data, layout.metrics, root / "models" / name, root / EXTERNAL / name)
-        if p.exists()
-    ]
+    places = (layout.data, layout.metrics, root / "models" / name, root / EXTERNAL / name)
+    taken = [path.relative_to(root) for path in places if path.exists()]
     if taken:
-        raise UsageError(
-            f"{taken[0].relative_to(root)} is there already; give another NAME=…, or move it away"
-        )
-    _refuse_package(name)
-
-
-def _or(fit: str) -> str:
-    return f", e.g. NAME={fit}" if fit else ""
-
-
-def _refuse_package(name: str) -> None:
+        raise UsageError(f"{taken[0]} is there already; give another NAME=…, or move it away")
     spec = importlib.util.find_spec(name)
     if name in sys.stdlib_module_names or (spec is not None and spec.origin is not None):
-        raise UsageError(
-            f"NAME={name} is the name of an installed package; give another, e.g. {name}_problem"
-        )
+        fix = f"give another, e.g. {name}_problem"
+        raise UsageError(f"NAME={name} is the name of an installed package; {fix}")
 
 
 def look_at_file(root: Path, name: str, file: str) -> Found:
-    """Return the file as data to bring in; what is no readable table file is a usage error."""
-    from lockstep.commands.add_data import given_path, look_at
+    """Return the file as data to bring in; UsageError if it is no readable table file."""
     from lockstep.data.tables import SUFFIXES
     from lockstep.drafting.draft import known_file
 
@@ -124,18 +111,14 @@ def draft_of(path: Path, name: str, target: str, task: str) -> Draft:
 
 
 def touched(name: str) -> tuple[str, ...]:
-    """Return what a new problem changes or makes, relative to the project."""
+    """Return the paths that a new problem changes or creates, relative to the project."""
     made = (f"{PROBLEMS}/{name}", f"{EXTERNAL}/{name}", f"{EXTERNAL}/{name}.dvc")
     return ("params.yaml", "dvc.yaml", PLOTS, f"{EXTERNAL}/.gitignore", *made)
 
 
 def write(root: Path, draft: Draft, found: Found) -> None:
-    """Write the problem's folder, bring the data in, and add its sections to params.yaml and both dvc.yaml."""
-    from lockstep.commands.add_data import store, track
-    from lockstep.config.params import read_params_text
-    from lockstep.config.params_file import parsed, with_block, with_sections
+    """Write the problem's folder, copy the data, extend params.yaml and both dvc.yaml."""
     from lockstep.drafting.draft_text import drafted_types, params_text
-    from lockstep.io import write_text
 
     kinds = drafted_types(draft.task)
     types, curved = [k.name for k in kinds], [k.name for k in kinds if k.has_history]
@@ -154,46 +137,42 @@ def write(root: Path, draft: Draft, found: Found) -> None:
 
 
 def write_folder(folder: Path, draft: Draft) -> None:
-    """Write schema.yaml, an example record and the package's own line, and read the schema as every stage will."""
+    """Write schema.yaml, an example record and the package's file; read the schema as stages do."""
     from lockstep.drafting.draft_text import schema_text, title_of
-    from lockstep.io import whole_folder, write_json, write_text
-    from lockstep.problems.schema import PROBLEMS as KNOWN
-    from lockstep.problems.schema import read_schema
 
-    if folder.parent.resolve() != KNOWN.resolve():
-        raise ConfigError(
-            f"this command runs the package in {KNOWN.parent}; run it in that project, or `make env` here"
-        )
+    if folder.parent.resolve() != schemas.PROBLEMS.resolve():
+        fix = "run it in that project, or `make env` here"
+        raise ConfigError(f"this command runs the package in {schemas.PROBLEMS.parent}; {fix}")
     with whole_folder(folder) as part:
         write_text(part / "schema.yaml", schema_text(draft))
         write_json(part / "example.json", draft.example, digits=None)
         title = title_of(draft.problem).replace("_", " ")
-        write_text(
-            part / "__init__.py",
-            f'"""{title}: drafted from a table; schema.yaml says the rest."""\n',
-        )
-        read_schema(part / "schema.yaml")
+        line = f'"""{title}: drafted from a table; schema.yaml says the rest."""\n'
+        write_text(part / "__init__.py", line)
+        schemas.read_schema(part / "schema.yaml")
 
 
 def report(draft: Draft) -> str:
-    """Return what was found, what a person must decide, and the next commands."""
+    """Return a summary of the draft, what a person must decide, and the next commands."""
     name, folder = draft.problem, f"{PROBLEMS}/{draft.problem}"
     kinds = [c.keys["kind"] for c in draft.columns]
-    told = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
     lines = [
-        f"drafted the problem {name} from {draft.source}: {draft.rows:,} rows, {draft.width} columns "
+        f"drafted the problem {name} from {draft.source}: {draft.rows:,} rows, {draft.width} "
+        "columns "
         "(all rows counted; leaks and groups judged on a sample)",
-        f"  task      {draft.task}: {draft.why_task} ('{draft.target.source}': {draft.target.facts})",
-        f"  columns   {told}; {len(draft.left_out)} left out",
+        f"  task      {draft.task}: {draft.why_task} ('{draft.target.source}': "
+        f"{draft.target.facts})",
+        f"  columns   {counts}; {len(draft.left_out)} left out",
         *(f"              {column}: {why}" for column, why in draft.left_out.items()),
         f"  split     {draft.split}: {draft.why_split}",
-        f"  written   {folder}/schema.yaml, {folder}/example.json; sections in params.yaml, dvc.yaml and {PLOTS}; "
+        f"  written   {folder}/schema.yaml, {folder}/example.json; sections in params.yaml, "
+        f"dvc.yaml and {PLOTS}; "
         f"{EXTERNAL}/{name}, tracked by DVC",
     ]
     if draft.decide:
-        lines += [
-            "to decide (marked `decide:` in schema.yaml and params.yaml; the draft works as it is):"
-        ]
+        marked = "marked `decide:` in schema.yaml and params.yaml; the draft works as it is"
+        lines.append(f"to decide ({marked}):")
         lines += [f"  - {what}" for what in draft.decide]
     return "\n".join([*lines, "next:", f"  make run-train PROBLEM={name}"])
 

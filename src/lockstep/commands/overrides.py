@@ -1,4 +1,4 @@
-"""`--param KEY=VALUE`: values that go into params.yaml before a training, checked before anything is written."""
+"""`--param KEY=VALUE`: values for params.yaml before a training, checked before writing."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lockstep.config.params import Params, Problem, Training, read_params_text, training_key
 from lockstep.config.params_file import parsed, with_values
 from lockstep.errors import UsageError, unknown
 
 KeyPath = tuple[str, ...]
 SECTIONS = ("problems", "train", "search")
-FORMS = "TYPE.NAME=VALUE (xgboost.max_depth=6), SECTION.KEY=VALUE (split.seed=1), or a full key of params.yaml"
+FORMS = (
+    "TYPE.NAME=VALUE (xgboost.max_depth=6), SECTION.KEY=VALUE (split.seed=1), "
+    "or a full key of params.yaml"
+)
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
 def with_overrides(root: Path, problem: str, given: Sequence[str]) -> tuple[str, Params]:
-    """Return params.yaml's text with the values given and what it says then; the file is not touched.
+    """Return params.yaml's text with the given values and its content; the file is not changed.
 
-    A key that does not exist is a UsageError or ConfigError with the nearest that does.
+    An unknown key is a UsageError or ConfigError with the nearest known one.
     """
     text = read_params_text(root)
     params = parsed(text)
@@ -39,9 +44,7 @@ def override(params: Params, problem: str, given: str) -> tuple[KeyPath, Any]:
 
 
 def typed(value: str, given: str) -> Any:
-    """Return a value as YAML reads it, and 1e-3 as the number that people mean."""
-    import yaml
-
+    """Return a value as YAML reads it, but 1e-3 as a number."""
     if _EXPONENT.fullmatch(value.strip()):
         return float(value)
     try:

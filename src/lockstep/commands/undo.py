@@ -1,4 +1,4 @@
-"""Several files changed together or not at all, also where the process is killed half-way."""
+"""Several files change together or not at all, also if the process is killed half-way."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from lockstep.errors import UsageError
 from lockstep.io import write_json
 from lockstep.termination import terminated_as_error
 
 JOURNAL = Path(".lockstep/new-problem.json")
-KEPT = "nothing half-made was kept, run the command again"
+UNDONE = "nothing half-made was kept, run the command again"
 
 
 @dataclass
 class Undo:
-    """What is to be put back should the block fail."""
+    """The content to restore if the block fails."""
 
     root: Path
 
-    def keep(self, *names: str) -> None:
-        """Note each path's content, or that it is not there, before it is changed; folders must be new."""
-        before = {name: _content(self.root / name) for name in names}
-        write_json(self.root / JOURNAL, before)
+    def note(self, *names: str) -> None:
+        """Write each path's content, or that it is missing, to the journal; folders must be new."""
+        write_json(self.root / JOURNAL, {name: _content(self.root / name) for name in names})
 
     def back(self) -> bool:
-        """Put everything back as the journal says; return whether there was one."""
+        """Restore everything by the journal; return whether there was one."""
         journal = self.root / JOURNAL
         if not journal.is_file():
             return False
@@ -40,7 +41,7 @@ class Undo:
         return True
 
     def done(self) -> None:
-        """Forget what was noted: the change is whole."""
+        """Remove the journal: the change is complete."""
         (self.root / JOURNAL).unlink(missing_ok=True)
 
 
@@ -50,10 +51,10 @@ def _content(path: Path) -> str | None:
 
 def _restore(path: Path, content: str | None) -> None:
     if content is not None:
-        kept = base64.b64decode(content)
-        if not path.is_file() or path.read_bytes() != kept:
+        before = base64.b64decode(content)
+        if not path.is_file() or path.read_bytes() != before:
             part = path.with_name(f".{path.name}.undo.part")
-            part.write_bytes(kept)
+            part.write_bytes(before)
             part.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
             part.replace(path)
     elif path.is_dir():
@@ -64,16 +65,14 @@ def _restore(path: Path, content: str | None) -> None:
 
 @contextmanager
 def all_or_nothing(root: Path) -> Iterator[Undo]:
-    """Run the block; where it fails, is interrupted or terminated, put back what it noted.
+    """Run the block; if it fails, is interrupted or terminated, restore what it noted.
 
-    What an earlier one left behind because it was killed outright is put back first.
+    An earlier block that was killed outright is undone first.
     """
-    from filelock import FileLock, Timeout
-
     (root / JOURNAL).parent.mkdir(parents=True, exist_ok=True)
     undo = Undo(root)
     try:
-        with FileLock(root / JOURNAL.with_suffix(".lock"), timeout=0), terminated_as_error(KEPT):
+        with FileLock(root / JOURNAL.with_suffix(".lock"), timeout=0), terminated_as_error(UNDONE):
             if undo.back():
                 print("put back what an interrupted `make new-problem` had begun")
             with ExitStack() as failed:

@@ -1,1 +1,1 @@
-"""Typed settings (where to log; never changes a result) and typed params (what changes a result)."""
+"""Typed params (they change results) and settings (where to log; they don't)."""

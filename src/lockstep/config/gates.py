@@ -1,4 +1,4 @@
-"""What a version must show before it goes into Production: the section mlflow.model_registry.gates, typed."""
+"""The gates before Production: the section mlflow.model_registry.gates, typed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SliceGate(Strict):
     worse_by: NotNegative = 0.02
     beyond_noise: bool = Field(
         True,
-        description="whether a slice must also be worse by more than noise; false: the estimate decides",
+        description="whether a slice must be worse by more than noise; false: the estimate counts",
     )
 
 
@@ -59,27 +59,21 @@ class Gates(Strict):
 
 
 def gates_of(sections: Mapping[str, Gates], problem: str) -> Gates:
-    """Return the gates of one problem: the default section's, overridden by what its own section sets."""
-    told = [
-        sections[name].model_dump(exclude_unset=True)
-        for name in (DEFAULT, problem)
-        if name in sections
-    ]
+    """Return the gates of one problem: the default section's and, over them, its own section's."""
     merged: dict[str, Any] = {}
-    for section in told:
-        merged = _merged(merged, section)
+    for name in (DEFAULT, problem):
+        if name in sections:
+            merged = _merged(merged, sections[name].model_dump(exclude_unset=True))
     return Gates.model_validate(merged)
 
 
 def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``one`` with what ``other`` sets, section by section."""
-    both = {
-        key: _merged(one[key], value)
-        if isinstance(value, dict) and isinstance(one.get(key), dict)
-        else value
-        for key, value in other.items()
-    }
-    return {**one, **both}
+    merged = dict(one)
+    for key, value in other.items():
+        is_section = isinstance(value, dict) and isinstance(one.get(key), dict)
+        merged[key] = _merged(one[key], value) if is_section else value
+    return merged
 
 
 def check_force(force: bool, reason: str) -> None:

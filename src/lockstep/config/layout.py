@@ -9,13 +9,14 @@ from pathlib import Path
 from lockstep.errors import ConfigError
 
 PARTS = ("train", "stop", "choose", "test")
-"""The parts of a split: fit; stop and calibrate; choose threshold and champion; report."""
+"""Parts of a split: to fit, to stop and calibrate, to choose threshold and champion, to report."""
 
 
 def project_root() -> Path:
-    """Return the project's folder: the one that DVC names, else the nearest above with a dvc.yaml.
+    """Return the folder of the dvc.yaml of this call: the one DVC names, else the nearest above.
 
-    In the temporary tree of `dvc exp run --temp`, DVC names the repository; there the tree counts.
+    In the temporary tree of `dvc exp run --temp`, DVC still names the repository itself: there the
+    tree counts.
     """
     named, here = os.environ.get("DVC_ROOT"), Path.cwd()
     is_temporary = named is None or here.is_relative_to(Path(named).resolve() / ".dvc" / "tmp")
@@ -54,7 +55,7 @@ class ProblemLayout:
         return self.data / "features"
 
     def matrix(self, part: str) -> Path:
-        """The encoded matrix of one part: features, then target, group and, if known, truth."""
+        """The encoded matrix of one part: features, then target, group (and truth, where known)."""
         return self.features / f"{part}.parquet"
 
     @property

@@ -13,7 +13,7 @@ from lockstep.io import parse_yaml
 
 M = TypeVar("M", bound=BaseModel)
 UNSEEN = ("size", "nfiles")
-"""Keys that DVC takes for figures about files, at any depth, and leaves out where it looks a run up (3.67)."""
+"""Keys, at any depth, that DVC takes for facts about files and ignores in its run cache (3.67)."""
 
 SourceKind = Literal["sample", "download", "files", "table"]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -86,7 +86,7 @@ class Features(Strict):
 
 
 class Decision(Strict):
-    """How probabilities become decisions; without a policy the task's own default: f1, argmax, interval."""
+    """How probabilities become decisions; default policies: f1, argmax, interval by task."""
 
     policy: (
         Literal["f1", "fixed", "approval_rate", "cost", "argmax", "cost_matrix", "interval"] | None
@@ -94,14 +94,14 @@ class Decision(Strict):
     threshold: float | None = Field(None, ge=0, le=1)
     scale: Literal["probability", "balanced"] | None = Field(
         None,
-        description="fixed: the score scale the threshold is meant on; a training of another is refused",
+        description="fixed: the score scale of the threshold; a training on another is refused",
     )
     approval_rate: float | None = Field(None, gt=0, lt=1)
     cost_false_positive: float = Field(1.0, ge=0)
     cost_false_negative: float = Field(1.0, ge=0)
     costs: dict[int | str, dict[int | str, Annotated[float, Field(ge=0)]]] | None = Field(
         None,
-        description="cost_matrix: actual class → predicted class → cost; what is not named costs 1, right ones 0",
+        description="cost_matrix: actual class → predicted class → cost; default 1, and 0 if right",
     )
     coverage: float | None = Field(
         None, gt=0, lt=1, description="interval: share of the rows it shall hold"
@@ -143,7 +143,7 @@ class Training(Strict):
 
 
 class Space(Strict):
-    """Where one hyperparameter is searched: between two numbers (integers if both are), or among choices."""
+    """A hyperparameter's space: between two numbers (integers if both are), or choices."""
 
     low: int | float | None = None
     high: int | float | None = None
@@ -176,7 +176,7 @@ class Params(Strict):
     search: dict[str, Search] = Field(default_factory=dict)
 
     def problem(self, name: str) -> Problem:
-        """Return one problem's section; an unknown name is a usage error with the nearest known one."""
+        """Return one problem's section; an unknown name is a UsageError with the nearest one."""
         if name not in self.problems:
             raise UsageError(unknown("problem", name, self.problems))
         return self.problems[name]
@@ -195,7 +195,7 @@ def training_key(problem: str, model_type: str) -> str:
 
 
 def load_params(root: Path) -> Params:
-    """Read and check params.yaml below ``root``; every fault is one ConfigError that names key and fix."""
+    """Read and check params.yaml below ``root``; a fault is a ConfigError with key and fix."""
     return parse_params(parse_yaml(read_params_text(root), "params.yaml"))
 
 
@@ -221,19 +221,18 @@ def parse_params(content: object) -> Params:
 
 
 def _check_seen(content: object, where: str) -> None:
-    """Refuse a key that DVC's run cache leaves out of its hash: a change of it would bring old outputs back."""
+    """Refuse a key that DVC's run cache ignores: a change of it would bring old outputs back."""
     if not isinstance(content, dict):
         return
     for key, value in content.items():
         if key in UNSEEN:
-            raise ConfigError(
-                f"params.yaml: {where}{key}: DVC does not see a change of a key called {key}; rename it"
-            )
+            fault = f"DVC does not see a change of a key called {key}; rename it"
+            raise ConfigError(f"params.yaml: {where}{key}: {fault}")
         _check_seen(value, f"{where}{key}.")
 
 
 def validated(model: type[M], content: object, where: str) -> M:
-    """Validate ``content``; the first fault becomes one line that names key, value and the nearest known key."""
+    """Validate ``content``; the first fault becomes one line with key, value and nearest key."""
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -246,7 +245,8 @@ def _first_fault(model: type[BaseModel], error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"]) or "the file"
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     if first["type"] == "extra_forbidden":
-        return f"unknown key '{key}'{nearest(first['loc'][-1], _keys_at(model, first['loc'][:-1]))}{more}"
+        near = nearest(first["loc"][-1], _keys_at(model, first["loc"][:-1]))
+        return f"unknown key '{key}'{near}{more}"
     if first["type"] == "missing":
         return f"key '{key}' is missing{more}"
     hint = ""
@@ -256,49 +256,45 @@ def _first_fault(model: type[BaseModel], error: ValidationError) -> str:
 
 
 def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Return the keys a section at ``path`` may have; steps through mappings have no field of their own."""
+    """Return the keys that the section at ``path`` may have; steps into mappings have no field."""
     current: type[BaseModel] = model
     for step in path:
         field = current.model_fields.get(str(step))
-        inner = _section(field.annotation) if field else None
-        current = inner or current
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+        sections = (c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+        current = next(sections, current)
     return list(current.model_fields)
-
-
-def _section(annotation: Any) -> type[BaseModel] | None:
-    candidates = [annotation, *getattr(annotation, "__args__", ())]
-    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
 
 
 def _check_trainings(params: Params) -> None:
     declared = {
         training_key(name, kind): name
-        for name, p in params.problems.items()
-        for kind in p.model_types
+        for name, problem in params.problems.items()
+        for kind in problem.model_types
     }
-    for key, problem in declared.items():
+    for key, name in declared.items():
         if key not in params.train:
             raise ConfigError(
-                f"params.yaml: problems.{problem}.model_types names '{key}', which has no section in train"
+                f"params.yaml: problems.{name}.model_types names '{key}', which has no section "
+                "in train"
                 f"{nearest(key, params.train)}"
             )
     for key, training in params.train.items():
         _check_training(key, training, declared)
     for key in params.search:
         if key not in params.train:
-            raise ConfigError(
-                f"params.yaml: search.{key} names no training{nearest(key, params.train)}"
-            )
+            near = nearest(key, params.train)
+            raise ConfigError(f"params.yaml: search.{key} names no training{near}")
 
 
 def _check_training(key: str, training: Training, declared: dict[str, str]) -> None:
     name = training_key(training.problem, training.type)
     if name != key:
-        held = f"problem '{training.problem}' and type '{training.type}'"
+        content = f"problem '{training.problem}' and type '{training.type}'"
         fix = f"must be called {name}"
         if key in declared:
             fix = f"must hold what its name says{nearest(name, declared)}"
-        raise ConfigError(f"params.yaml: train.{key} holds {held}, but {fix}")
+        raise ConfigError(f"params.yaml: train.{key} holds {content}, but {fix}")
     if key not in declared:
         raise ConfigError(
             f"params.yaml: train.{key} is not among problems.{training.problem}.model_types; "

@@ -1,4 +1,4 @@
-"""params.yaml as a text that people keep: edits leave comments, order and layout as they are."""
+"""Edits of params.yaml that leave comments, order and layout as they are."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _TOP_KEY = re.compile(r"^(?P<key>[A-Za-z_][\w-]*):")
 
 
 def with_values(text: str, values: Mapping[KeyPath, Any]) -> str:
-    """Return the text with each key set to its value; mappings on the way are made where they are missing.
+    """Return the text with each key set to its value; missing mappings on the way are added.
 
-    Values that are so already leave the text as it is, to the byte.
+    A text that has these values already stays the same, to the byte.
     """
     content = _load(text)
     news = {path: value for path, value in values.items() if _get(content, path) != value}
@@ -28,18 +28,22 @@ def with_values(text: str, values: Mapping[KeyPath, Any]) -> str:
 
 
 def with_sections(text: str, fragment: str) -> str:
-    """Return the text with the entries of a fragment (problems:, train:) that it lacks, each block at its end."""
+    """Return the text with the entries of a fragment (problems:, train:) that it lacks."""
     have, more = _load(text), _load(fragment)
     for section, entries in more.items():
         present = [key for key in entries if key in (have.get(section) or {})]
-        if len(present) < len(entries):
-            block = fragment if not present else _without(fragment, section, present)
-            text = with_block(text, section, _body(block, section))
+        if len(present) == len(entries):
+            continue
+        for key in present:
+            del entries[key]
+        lines = (_dump(more) if present else fragment).splitlines()
+        bounds = _bounds(lines, section)
+        text = with_block(text, section, lines[slice(*bounds)] if bounds else [])
     return text
 
 
 def parsed(text: str) -> Params:
-    """Return the content of a params.yaml's text; a fault is a ConfigError that says where it is."""
+    """Return the content of a params.yaml's text; a fault is a ConfigError with its place."""
     return parse_params(parse_yaml(text, "params.yaml"))
 
 
@@ -63,7 +67,7 @@ def _yaml() -> Any:
 
 
 def _float_text(value: float) -> str:
-    """Return a number as every YAML reader knows it: 1e-05 without a point is a text to those of YAML 1.1."""
+    """Return a number as every YAML reader reads it: 1e-05 without a point is text in YAML 1.1."""
     special = {float("inf"): ".inf", float("-inf"): "-.inf"}
     text = ".nan" if value != value else special.get(value, repr(value))
     return text.replace("e", ".0e", 1) if "e" in text and "." not in text else text
@@ -107,15 +111,8 @@ def _set(content: Any, path: KeyPath, value: Any) -> None:
     content[path[-1]] = value
 
 
-def _without(fragment: str, section: str, keys: list[str]) -> str:
-    content = _load(fragment)
-    for key in keys:
-        del content[section][key]
-    return _dump(content)
-
-
 def _bounds(lines: list[str], section: str) -> tuple[int, int] | None:
-    """Return the first and last line (exclusive) of a section's indented block; None where it has none."""
+    """Return the first and last line (exclusive) of a section's indented block, or None."""
     tops = [i for i, line in enumerate(lines) if _TOP_KEY.match(line)]
     start = next((i for i in tops if lines[i].partition(":")[0] == section), None)
     if start is None:
@@ -125,14 +122,8 @@ def _bounds(lines: list[str], section: str) -> tuple[int, int] | None:
     return (start + 1, inside[-1] + 1) if inside else None
 
 
-def _body(fragment: str, section: str) -> list[str]:
-    lines = fragment.splitlines()
-    bounds = _bounds(lines, section)
-    return lines[slice(*bounds)] if bounds else []
-
-
 def with_block(text: str, section: str, body: list[str]) -> str:
-    """Put lines at the end of a section, before the blanks and comments that belong to the next one.
+    """Put lines at the end of a section, before blanks and comments of the next one.
 
     A section that the text lacks altogether is begun at its end.
     """
@@ -141,7 +132,6 @@ def with_block(text: str, section: str, body: list[str]) -> str:
     if bounds is None and section not in _load(text):
         return "\n".join([*lines, "", f"{section}:", *body]) + "\n"
     if bounds is None:
-        raise ConfigError(
-            f"params.yaml has no block `{section}:` to add to; write it as an indented block"
-        )
+        fix = "write it as an indented block"
+        raise ConfigError(f"params.yaml has no block `{section}:` to add to; {fix}")
     return "\n".join([*lines[: bounds[1]], *body, *lines[bounds[1] :]]) + "\n"

@@ -1,4 +1,4 @@
-"""Where to log and register: typed settings that never change a result, each with the place it came from."""
+"""Where to log and register: typed settings that never change a result, each with its source."""
 
 from __future__ import annotations
 
@@ -17,16 +17,12 @@ from lockstep.errors import ConfigError
 from lockstep.io import parse_yaml
 
 CONFIG_FILE = Path("src/config/model_config.yaml")
-URI, DAGSHUB, EXPERIMENT, PUBLISH = (
-    "MLFLOW_TRACKING_URI",
-    "DAGSHUB_REPO",
-    "MLFLOW_EXPERIMENT_NAME",
-    "LOCKSTEP_PUBLISH",
-)
+URI, DAGSHUB = "MLFLOW_TRACKING_URI", "DAGSHUB_REPO"
+EXPERIMENT, PUBLISH = "MLFLOW_EXPERIMENT_NAME", "LOCKSTEP_PUBLISH"
 DEFAULT_MODEL_TYPE = "xgboost"
 """The type that ``--use-mlflow-production`` loads, and that is served before any comparison."""
 LATER = "later"
-"""The switch's value while a retrain runs the stages: it registers their models itself, when all are trained."""
+"""PUBLISH while a retrain runs the stages: the retrain registers their models at the end."""
 _OFF = ("0", "false", "no", "off")
 _ON = ("1", "true", "yes", "on")
 
@@ -110,7 +106,7 @@ class ModelConfig(Strict):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the layers together say. ``sources`` tells for each value where it was set."""
+    """The values of all layers together; ``sources`` names the place where each was set."""
 
     tracking_uri: str | None
     experiment_name: str | None
@@ -129,12 +125,12 @@ class Settings:
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def source_of(self, name: str) -> str:
-        """Return where a value came from: an option, a variable, .env, model_config.yaml or the default."""
+        """Return where a value was set: option, variable, .env, model_config.yaml or default."""
         return self.sources.get(name, "the default")
 
     @property
     def publish_later(self) -> bool:
-        """Whether it is a retrain that runs the stages, and registers what they train."""
+        """Whether a retrain runs the stages, which registers their models itself."""
         return self.environment.get(PUBLISH) == LATER
 
     @property
@@ -161,46 +157,36 @@ def load_settings(
     ``options`` may hold ``tracking_uri`` and ``experiment_name``; an empty value counts as not set.
     """
     config, config_keys = read_model_config(root)
-    variables = environment(root, environ)
-    found = _uri(options or {}, variables, config.mlflow)
+    variables, given, mlflow = environment(root, environ), options or {}, config.mlflow
     experiment = _first(
-        _option(options or {}, "experiment_name", "--experiment-name"),
+        _option(given, "experiment_name", "--experiment-name"),
         variables.get(EXPERIMENT),
-        _from_config(config.mlflow.experiment_name, "mlflow.experiment_name"),
+        _from_config(mlflow.experiment_name, "mlflow.experiment_name"),
     )
-    publish = _publish(variables.get(PUBLISH), config.mlflow.enabled, "enabled" in config_keys)
-    sources = {key: str(CONFIG_FILE) for key in config_keys}
-    sources |= {
-        name: item.source
-        for name, item in (
-            ("tracking_uri", found),
-            ("experiment_name", experiment),
-            ("publish", publish),
-        )
-        if item
+    found = {
+        "tracking_uri": _uri(given, variables, mlflow),
+        "experiment_name": experiment,
+        "publish": _publish(variables.get(PUBLISH), mlflow.enabled, "enabled" in config_keys),
     }
-    registry = config.mlflow.model_registry
+    values = {name: item.value if item else None for name, item in found.items()}
+    sources = dict.fromkeys(config_keys, str(CONFIG_FILE))
+    sources |= {name: item.source for name, item in found.items() if item}
     return Settings(
-        tracking_uri=found.value if found else None,
-        experiment_name=experiment.value if experiment else None,
-        publish=publish.value == "1",
-        log_model=config.mlflow.log_model,
-        log_artifacts=config.mlflow.log_artifacts,
-        timeout_seconds=config.mlflow.timeout_seconds,
-        publish_experiments=config.mlflow.publish_experiments,
-        registered_model_name=registry.registered_model_name,
-        registration_policy=registry.registration_policy,
-        default_stage=registry.default_stage,
-        auto_transition_to_staging=registry.auto_transition_to_staging,
-        production_stage=registry.production_stage,
-        gates=registry.gates,
+        tracking_uri=values["tracking_uri"],
+        experiment_name=values["experiment_name"],
+        publish=values["publish"] == "1",
+        log_model=mlflow.log_model,
+        log_artifacts=mlflow.log_artifacts,
+        timeout_seconds=mlflow.timeout_seconds,
+        publish_experiments=mlflow.publish_experiments,
         environment={name: item.value for name, item in variables.items()},
         sources=sources,
+        **dict(mlflow.model_registry),
     )
 
 
 def read_model_config(root: Path) -> tuple[ModelConfig, set[str]]:
-    """Read model_config.yaml below ``root`` (absent: defaults) and return it with the keys it sets."""
+    """Read model_config.yaml below ``root`` (absent: defaults); return it and the keys it sets."""
     path = root / CONFIG_FILE
     try:
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -212,26 +198,25 @@ def read_model_config(root: Path) -> tuple[ModelConfig, set[str]]:
 
 
 def environment(root: Path, environ: Mapping[str, str] | None = None) -> dict[str, Found]:
-    """Return the non-empty variables of .env and, before them, of the environment; .env is not exported."""
+    """Return the non-empty variables of .env and the environment, which wins; .env stays here."""
     from dotenv import dotenv_values
 
     path = main_tree(root) / ".env"
     from_file = dotenv_values(path, interpolate=False) if path.is_file() else {}
     from_process = os.environ if environ is None else environ
-    found = {name: Found(value, ".env") for name, value in from_file.items() if value}
-    found |= {
-        name: Found(value, f"the variable {name}") for name, value in from_process.items() if value
+    in_file = {name: Found(value, ".env") for name, value in from_file.items() if value}
+    in_process = {
+        n: Found(value, f"the variable {n}") for n, value in from_process.items() if value
     }
-    return found
+    return in_file | in_process
 
 
 def is_on(value: str, name: str) -> bool:
     """Read a switch of the environment; anything but a yes or a no is a ConfigError."""
-    if value.strip().lower() in _ON:
-        return True
-    if value.strip().lower() in _OFF:
-        return False
-    raise ConfigError(f"{name}={value!r} is neither on nor off; use 1 or 0")
+    lowered = value.strip().lower()
+    if lowered not in (*_ON, *_OFF):
+        raise ConfigError(f"{name}={value!r} is neither on nor off; use 1 or 0")
+    return lowered in _ON
 
 
 def main_tree(root: Path) -> Path:
@@ -252,7 +237,7 @@ def main_tree(root: Path) -> Path:
 
 
 def _tree_of_worktree(link: Path) -> Path | None:
-    """Follow a worktree's .git file to the main tree; a submodule's has no commondir and stays itself."""
+    """Follow a worktree's .git file to the main tree; None for a submodule, without commondir."""
     target = link.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
     folder = (link.parent / target).resolve()
     common = folder / "commondir"
@@ -264,9 +249,8 @@ def _tree_of_worktree(link: Path) -> Path | None:
 def dagshub_uri(repository: str) -> str:
     """Return the tracking URI of a DagsHub repository USER/REPO."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", repository):
-        raise ConfigError(
-            f"{DAGSHUB}='{repository}' is not of the form USER/REPO; set it so, e.g. {DAGSHUB}=jane/accidents"
-        )
+        fix = f"set it so, e.g. {DAGSHUB}=jane/accidents"
+        raise ConfigError(f"{DAGSHUB}='{repository}' is not of the form USER/REPO; {fix}")
     return f"https://dagshub.com/{repository}.mlflow"
 
 
@@ -307,7 +291,7 @@ def _from_config(value: str | None, key: str) -> Found | None:
 
 
 def _first(*found: Found | None) -> Found | None:
-    return next((item for item in found if item), None)
+    return next(filter(None, found), None)
 
 
 def _without_empty(content: Any) -> Any:
@@ -319,17 +303,17 @@ def _without_empty(content: Any) -> Any:
 
 
 def _leaves(content: dict[str, Any]) -> list[str]:
-    names: list[str] = []
-    for key, value in content.items():
-        names += _leaves(value) if isinstance(value, dict) else [key]
-    return names
+    values = content.items()
+    nested = (_leaves(value) if isinstance(value, dict) else [key] for key, value in values)
+    return [name for names in nested for name in names]
 
 
 def _no_production(content: Any) -> None:
-    mlflow = content.get("mlflow") if isinstance(content, dict) else None
-    registry = mlflow.get("model_registry") if isinstance(mlflow, dict) else None
-    if isinstance(registry, dict) and registry.get("default_stage") == "Production":
+    for section in ("mlflow", "model_registry"):
+        content = content.get(section) if isinstance(content, dict) else None
+    if isinstance(content, dict) and content.get("default_stage") == "Production":
         raise ConfigError(
-            f"{CONFIG_FILE}: default_stage Production is refused, nothing goes to Production unseen; "
+            f"{CONFIG_FILE}: default_stage Production is refused, nothing goes to Production "
+            "unseen; "
             "use None or Staging and promote with scripts/manage_model_registry.py"
         )

@@ -1,4 +1,4 @@
-"""The check of a tidy table against its schema: faults are counted or refused, never passed over."""
+"""The check of a tidy table against its schema: every fault is counted or refused."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ class Checked:
 
 
 def check_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
-    """Return the tidy table: the schema's columns in its order and dtypes, rows by date, group and id.
+    """Return the tidy table: columns and dtypes of the schema, rows by date, group and id.
 
-    Unknown codes and values out of range become missing and are counted; rows that miss what may not be
-    missing are dropped and counted. Too many of either, no rows, or one class only: DataError.
+    Unknown codes and values out of range become missing and are counted; rows that miss what may
+    not be missing are dropped and counted. Too many of either, no rows, or one class only:
+    DataError.
     """
     require_columns(
         [*schema.feature_names, schema.target], raw.table.columns, f"the table of {schema.name}"
@@ -67,7 +68,7 @@ def _drop_copies(schema: Schema, checked: Checked) -> None:
 
 
 def _present(table: pd.DataFrame, column: Column) -> pd.Series:
-    """Return a column, or an empty one where the source lacks it: only part and truth may be absent."""
+    """Return a column, or an empty one: only a source's part and truth may be absent."""
     if column.name in table.columns:
         return table[column.name]
     if not column.missing:
@@ -120,7 +121,7 @@ def _in_range(values: pd.Series, column: Column, checked: Checked) -> pd.Series:
 
 
 def _complete_rows(table: pd.DataFrame, schema: Schema, checked: Checked) -> pd.DataFrame:
-    """Drop the rows that miss a value which may not be missing, counted by the first such column."""
+    """Drop rows that miss a required value, counted by the first such column."""
     for column in schema.columns.values():
         if not column.missing:
             lacks = table[column.name].isna()

@@ -1,7 +1,7 @@
-"""Fetch files over HTTP: an interrupted download goes on where it stopped, and only whole files count.
+"""Fetch files over HTTP: interrupted downloads resume, and only complete files count.
 
-In the cache a file NAME is a `.part` while it is fetched; beside each lies a note of what the server said of
-it (ETag, date, length), so that a part is never continued with the bytes of another revision.
+In the cache, a file NAME is a `.part` while it is fetched. A note beside each holds the server's
+ETag, date and length, so that a part never continues with the bytes of another revision.
 """
 
 from __future__ import annotations
@@ -28,12 +28,16 @@ if TYPE_CHECKING:
 BLOCK = 1 << 13
 LONGEST_PAUSE = 30.0
 BY_HAND = "fetch the files by hand and give them with `make add-data PROBLEM=… FROM=FOLDER`"
+_PASSING = (
+    requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError
+)  # fmt: skip
+"""Errors that another try may repair."""
 _MARKUP = (b"<!doctype html", b"<html", b"<?xml", b"<head")
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for a server, in seconds, and how often to try without getting one byte further."""
+    """How long to wait for a server, in seconds, and how many tries in a row may bring no byte."""
 
     connect: float = 10.0
     read: float = 30.0
@@ -49,7 +53,7 @@ class Spot:
 
     @property
     def part(self) -> Path:
-        """What has arrived so far."""
+        """The file with the bytes that have arrived."""
         return self.whole.with_name(self.whole.name + ".part")
 
     @property
@@ -58,13 +62,13 @@ class Spot:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def forget_part(self) -> None:
-        """Remove what has arrived, so that the next try starts anew."""
+        """Remove the bytes that have arrived, so that the next try starts anew."""
         self.part.unlink(missing_ok=True)
         note_of(self.part).unlink(missing_ok=True)
 
 
 class Cut(Exception):
-    """A try ended early, in a way that another try may mend."""
+    """A try ended early, for a reason that another try may repair."""
 
 
 def fetch_all(files: list[RemoteFile], cache: Path, patience: Patience | None = None) -> list[Path]:
@@ -74,17 +78,16 @@ def fetch_all(files: list[RemoteFile], cache: Path, patience: Patience | None = 
 
 
 def fetch(file: RemoteFile, cache: Path, session: Session, patience: Patience) -> Path:
-    """Return the cached copy of one file, whole and with the pinned sum; any failure is one DataError.
+    """Return the cached copy of one file, complete and with the pinned sum, or raise DataError.
 
-    A cached copy with the pinned sum costs no request; without a pin the server is asked whether it changed.
+    A cached copy with the pinned sum costs no request; without a pin the server says whether it
+    changed.
     """
     spot = spot_of(file, cache)
     if file.sha256 and spot.whole.exists() and sha256_file(spot.whole) == file.sha256:
         return spot.whole
     cache.mkdir(parents=True, exist_ok=True)
-    if (
-        spot.whole.exists() and not file.sha256
-    ):  # there is something to go on with: no need to insist
+    if spot.whole.exists() and not file.sha256:  # the old copy will do: no need to insist
         patience = replace(patience, tries=min(patience.tries, 2))
     try:
         _persist(file, spot, patience, lambda: _attempt(file, spot, session, patience))
@@ -100,12 +103,12 @@ def spot_of(file: RemoteFile, cache: Path) -> Spot:
 
 
 def note_of(path: Path) -> Path:
-    """Return where the server's word about a cached file lies."""
+    """Return the path of the note on a cached file."""
     return path.with_name(path.name + ".json")
 
 
 def _persist(file: RemoteFile, spot: Spot, patience: Patience, attempt: Callable[[], None]) -> None:
-    """Try until it is done or until enough tries in a row got no byte further; then raise the last Cut."""
+    """Try until it is done or enough tries in a row brought no byte; then raise the last Cut."""
     furthest, failures = spot.size, 0
     while True:
         try:
@@ -120,11 +123,11 @@ def _persist(file: RemoteFile, spot: Spot, patience: Patience, attempt: Callable
 
 
 def _settle_for_old_copy(file: RemoteFile, spot: Spot, cut: Cut) -> None:
-    """Accept the copy of an earlier run while the server is away, loudly; without one, raise a DataError."""
+    """Use an earlier run's copy while the server is away, with a warning; else raise DataError."""
     if not spot.whole.exists() or file.sha256:
         raise DataError(
-            f"{file.name} could not be fetched from {file.url}: {cut}; run the command again to go on where "
-            f"it stopped, or {BY_HAND}"
+            f"{file.name} could not be fetched from {file.url}: {cut}; "
+            f"run the command again to go on where it stopped, or {BY_HAND}"
         ) from None
     print(f"⚠ {file.name}: {cut}; going on with the copy fetched earlier", file=sys.stderr)
 
@@ -149,25 +152,20 @@ def _attempt(file: RemoteFile, spot: Spot, session: Session, patience: Patience)
 
 @contextmanager
 def _faults(file: RemoteFile, spot: Spot) -> Iterator[None]:
-    """Turn what requests raises into a Cut, where another try may help, or a DataError."""
+    """Translate errors of requests into a Cut, where another try may help, or a DataError."""
     try:
         yield
     except requests.exceptions.SSLError as error:
-        raise DataError(
-            f"{file.url}: its certificate is refused; set REQUESTS_CA_BUNDLE ({error})"
-        ) from error
-    except (
-        requests.ConnectionError,
-        requests.Timeout,
-        requests.exceptions.ChunkedEncodingError,
-    ) as error:
+        fix = f"set REQUESTS_CA_BUNDLE ({error})"
+        raise DataError(f"{file.url}: its certificate is refused; {fix}") from error
+    except _PASSING as error:
         raise Cut(_reason(error, spot)) from error
     except requests.RequestException as error:
         raise DataError(f"{file.url} is no address to fetch {file.name} from ({error})") from error
 
 
 def _resumable(spot: Spot) -> tuple[int, dict[str, Any]]:
-    """Return how many bytes may be kept, and what the server said of them; a part nobody knows is dropped."""
+    """Return how many bytes can be continued, and their note; a part without a note is removed."""
     note = _read_note(spot.part)
     if spot.size and note.get("length") and spot.size <= note["length"]:
         return spot.size, note
@@ -185,20 +183,15 @@ def _headers(have: int, note: dict[str, Any], old: dict[str, Any]) -> dict[str, 
     headers = {"Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-        validator = _strong(note)
+        etag = note.get("etag")  # If-Range takes a strong ETag or the date
+        validator = etag if etag and not etag.startswith("W/") else note.get("modified")
         return {**headers, "If-Range": validator} if validator else headers
     asked = {"If-None-Match": old.get("etag"), "If-Modified-Since": old.get("modified")}
     return headers | {name: value for name, value in asked.items() if value}
 
 
-def _strong(note: dict[str, Any]) -> str | None:
-    """Return what If-Range may hold: a strong ETag, else the date."""
-    etag = note.get("etag")
-    return etag if etag and not etag.startswith("W/") else note.get("modified")
-
-
 def _check_status(file: RemoteFile, answer: Response) -> None:
-    """Pass 200, 206 and 416; raise Cut for what may pass, DataError for what will not."""
+    """Pass 200, 206 and 416; raise Cut for temporary failures, DataError for lasting ones."""
     status = answer.status_code
     if status in (200, 206, 416):
         return
@@ -212,7 +205,7 @@ def _check_status(file: RemoteFile, answer: Response) -> None:
 
 
 def _start(spot: Spot, answer: Response, have: int, note: dict[str, Any]) -> int:
-    """Return the offset of the answer's first byte: where the part ends, or 0 when all of it is sent anew."""
+    """Return the offset of the answer's first byte: the part's end, or 0 for the whole file."""
     if answer.status_code == 200:
         return 0
     expected = f"bytes {have}-{note.get('length', 0) - 1}/{note.get('length')}"
@@ -227,12 +220,8 @@ def _save(file: RemoteFile, spot: Spot, answer: Response, start: int) -> None:
     _refuse_markup(file, answer.headers.get("Content-Type", "").encode())
     if start == 0:
         _note_answer(spot, answer, length)
-    with (
-        spot.part.open("ab" if start else "wb") as out,
-        tqdm(
-            total=length, initial=start, desc=file.name, unit="B", unit_scale=True, disable=None
-        ) as bar,
-    ):
+    bar = tqdm(total=length, initial=start, desc=file.name, unit="B", unit_scale=True, disable=None)
+    with bar, spot.part.open("ab" if start else "wb") as out:
         for block in answer.iter_content(BLOCK):
             if out.tell() == 0:
                 _refuse_markup(file, block)
@@ -243,19 +232,22 @@ def _save(file: RemoteFile, spot: Spot, answer: Response, start: int) -> None:
 
 
 def _length(answer: Response, start: int) -> int | None:
-    """Return the length of the whole file in bytes, where the server tells it in bytes of the file itself."""
-    told = answer.headers.get("Content-Length", "")
-    if not told.isdigit() or answer.headers.get("Content-Encoding", "identity") != "identity":
+    """Return the length of the whole file in bytes, where the server gives it."""
+    length = answer.headers.get("Content-Length", "")
+    if not length.isdigit() or answer.headers.get("Content-Encoding", "identity") != "identity":
         return None
-    return start + int(told)
+    return start + int(length)
 
 
 def _refuse_markup(file: RemoteFile, seen: bytes) -> None:
     head = seen.lstrip(b"\xef\xbb\xbf \t\r\n")[:64].lower()
     if head.startswith((b"text/html", *_MARKUP)):
         raise DataError(
-            f"{file.name}: {file.url} sent a web page in place of the file (a portal, login or error page); "
-            f"open the address in a browser to see it, set source.download.base_url to a mirror, or {BY_HAND}"
+            f"{file.name}: {file.url} sent a web page in place of the file (a portal, login or "
+            "error "
+            "page); open the address in a browser to see it, set source.download.base_url to a "
+            "mirror, "
+            f"or {BY_HAND}"
         )
 
 
@@ -263,23 +255,23 @@ def _note_answer(spot: Spot, answer: Response, length: int | None) -> None:
     # The note goes first: bytes without a note are dropped, a note without bytes does no harm.
     spot.forget_part()
     headers = answer.headers
-    said = {"etag": headers.get("ETag"), "modified": headers.get("Last-Modified"), "length": length}
-    write_json(note_of(spot.part), said)
+    note = {"etag": headers.get("ETag"), "modified": headers.get("Last-Modified"), "length": length}
+    write_json(note_of(spot.part), note)
 
 
 def _finish(file: RemoteFile, spot: Spot) -> None:
     """Check the sum and give the part its name; a wrong sum removes it."""
     if not spot.size:
         spot.forget_part()
-        raise DataError(
-            f"{file.name}: {file.url} sent an empty file; look at the address, then run it again"
-        )
+        fix = "look at the address, then run it again"
+        raise DataError(f"{file.name}: {file.url} sent an empty file; {fix}")
     got = sha256_file(spot.part) if file.sha256 else None
     if got != file.sha256:
         spot.forget_part()
         raise DataError(
-            f"{file.name} has the SHA-256 {got}, pinned is {file.sha256}; it was removed: run this again, "
-            "and if the sum stays, the publisher revised it: pin the new one in source.download.sha256"
+            f"{file.name} has the SHA-256 {got}, pinned is {file.sha256}; it was removed: run this "
+            "again, and if the sum stays, the publisher revised it: pin the new one in "
+            "source.download.sha256"
         )
     note_of(spot.whole).unlink(missing_ok=True)
     spot.part.replace(spot.whole)

@@ -2,8 +2,8 @@
 
     python -m lockstep.data.import_raw --problem accidents
 
-Sources: sample (the problem's own generator), download (the publisher's files), files and table (a folder of
-the repository that DVC tracks, put there by `make add-data`).
+Sources: sample (the problem's own generator), download (the publisher's files), files and table (a
+folder of the repository that DVC tracks, created by `make add-data`).
 """
 
 from __future__ import annotations
@@ -37,15 +37,13 @@ CODE_MODULES = ("lockstep.problems.{problem}.sample?", "lockstep.problems.{probl
 
 def main() -> int | None:
     """Write the raw folder of one problem."""
-    problem = _arguments().problem
-    root = project_root()
-    source = _source(root, problem)
+    problem, root = _arguments().problem, project_root()
+    source = load_params(root).problem(problem).source
     with whole_folder(ProblemLayout(root, problem).raw) as folder:
         IMPORTERS[source.kind](root, problem, source, folder)
         sizes = file_sizes(folder, source.kind)
-    print(
-        f"{problem}: {len(sizes)} raw files ({readable_size(sum(sizes))}) from source {source.kind}"
-    )
+    size = readable_size(sum(sizes))
+    print(f"{problem}: {len(sizes)} raw files ({size}) from source {source.kind}")
     return None
 
 
@@ -56,23 +54,20 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _source(root: Path, problem: str) -> Source:
-    return load_params(root).problem(problem).source
-
-
 def import_sample(root: Path, problem: str, source: Source, folder: Path) -> None:
-    """Let the problem's generator write its raw files."""
+    """Write the raw files of the problem's generator."""
     sample = problem_module(problem, "sample")
     if sample is None:
         raise ConfigError(
-            f"{problem} has no sample generator; set problems.{problem}.source.kind to table or files and run "
-            f"`make add-data PROBLEM={problem} FROM=…`"
+            f"{problem} has no sample generator; set problems.{problem}.source.kind to table or "
+            "files "
+            f"and run `make add-data PROBLEM={problem} FROM=…`"
         )
     sample.write_sample(source.sample, folder)
 
 
 def import_download(root: Path, problem: str, source: Source, folder: Path) -> None:
-    """Fetch the publisher's files through the cache; copy them, or what the problem makes of them."""
+    """Fetch the publisher's files; copy them, or what the problem's code makes of them."""
     from lockstep.data.download import fetch_all
 
     files = remote_files(problem, source.download)
@@ -104,31 +99,27 @@ IMPORTERS: dict[str, Callable[[Path, str, Source, Path], None]] = {
 
 def problem_module(problem: str, name: str) -> ModuleType | None:
     """Return the module ``name`` of a problem's own code, or None where it has none."""
-    full = f"lockstep.problems.{problem}.{name}"
-    known = importlib.util.find_spec(f"lockstep.problems.{problem}") and importlib.util.find_spec(
-        full
-    )
+    package = f"lockstep.problems.{problem}"
+    full = f"{package}.{name}"
+    known = importlib.util.find_spec(package) and importlib.util.find_spec(full)
     return importlib.import_module(full) if known else None
 
 
 def remote_files(problem: str, settings: Download) -> list[RemoteFile]:
-    """Return the publisher's files of all years, from the mirror and with the sums that params.yaml sets."""
+    """Return the publisher's files of all years, with mirror and sums of params.yaml."""
     sources = problem_module(problem, "sources")
     if sources is None:
-        raise ConfigError(
-            f"{problem} has no publisher to download from; set problems.{problem}.source.kind to table or files"
-        )
-    of_years = (
-        file for year in sorted(set(settings.years)) for file in sources.files_of_year(year)
-    )
-    files = list(dict.fromkeys(of_years))
+        fix = f"set problems.{problem}.source.kind to table or files"
+        raise ConfigError(f"{problem} has no publisher to download from; {fix}")
+    years = sorted(set(settings.years))
+    files = list(dict.fromkeys(file for year in years for file in sources.files_of_year(year)))
     _check_pins(problem, settings.sha256, [file.name for file in files])
-    base = settings.base_url and settings.base_url.rstrip("/")
+    base, pins = settings.base_url and settings.base_url.rstrip("/"), settings.sha256
     return [
         replace(
             file,
             url=f"{base}/{file.name}" if base else file.url,
-            sha256=settings.sha256.get(file.name, file.sha256 or "").lower() or None,
+            sha256=pins.get(file.name, file.sha256 or "").lower() or None,
         )
         for file in files
     ]
@@ -140,45 +131,41 @@ def _check_pins(problem: str, pins: dict[str, str], names: list[str]) -> None:
         if name not in names:
             raise ConfigError(f"{where}: {unknown('file of these years', name, names)}")
         if not re.fullmatch(r"[0-9a-fA-F]{64}", pin):
-            raise ConfigError(
-                f"{where}.{name} = {pin!r} is no SHA-256: 64 hexadecimal digits are needed"
-            )
+            fault = f"{where}.{name} = {pin!r} is no SHA-256"
+            raise ConfigError(f"{fault}: 64 hexadecimal digits are needed")
 
 
 def external_path(root: Path, problem: str, external: str) -> Path:
-    """Return the source's folder or file; outside the repository, unset or missing is a ConfigError."""
+    """Return the source's folder or file; ConfigError if unset, missing or outside the project."""
     add = f"`make add-data PROBLEM={problem} FROM=…`"
     key = f"params.yaml: problems.{problem}.source.external"
     path = root / external
     if path == root / NONE:
         raise ConfigError(f"{key} is not set; run {add} to bring the data in")
     if Path(external).is_absolute() or not path.resolve().is_relative_to(root.resolve()):
-        raise ConfigError(
-            f"{key} = {external} lies outside the repository; run {add} to copy the data in"
-        )
+        fault = f"{key} = {external} lies outside the repository"
+        raise ConfigError(f"{fault}; run {add} to copy the data in")
     if not path.exists():
-        raise ConfigError(
-            f"{external} is missing; run `make dvc-pull` to fetch it or {add} to bring it in"
-        )
+        fix = f"run `make dvc-pull` to fetch it or {add} to bring it in"
+        raise ConfigError(f"{external} is missing; {fix}")
     return path
 
 
 def files_below(path: Path) -> list[Path]:
-    """Return the file, or all files below the folder but hidden ones, in a fixed order; links are followed."""
+    """Return the file, or all visible files below the folder, sorted; links are followed."""
     if path.is_file():
         return [path]
     found, seen = [], set()
     for folder, inner, names in os.walk(path, followlinks=True):
         seen.add(os.path.realpath(folder))
-        inner[:] = [
-            d for d in inner if d[0] != "." and os.path.realpath(Path(folder, d)) not in seen
-        ]
+        visible = [name for name in inner if name[0] != "."]
+        inner[:] = [name for name in visible if os.path.realpath(Path(folder, name)) not in seen]
         found += [Path(folder, name) for name in names if name[0] != "."]
     return sorted(file for file in found if file.is_file())
 
 
 def file_sizes(folder: Path, kind: str) -> list[int]:
-    """Return the sizes in bytes of the files a source wrote; nothing written at all is a DataError."""
+    """Return the sizes in bytes of the files a source wrote; no content at all is a DataError."""
     sizes = [file.stat().st_size for file in files_below(folder)]
     if not any(sizes):
         raise DataError(f"source {kind} gave no data at all: its folder holds no file with content")

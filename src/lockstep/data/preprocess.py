@@ -73,7 +73,7 @@ def read_source(folder: Path, kind: str, schema: Schema) -> RawTable:
 
 
 def quality_of(raw: RawTable, checked: Checked, schema: Schema) -> dict[str, Any]:
-    """Return rows in, out and dropped by reason, values set to missing, and a summary of the table."""
+    """Return rows in, out and dropped, values set to missing, and a summary of the table."""
     table = checked.table
     missing = table.isna().sum()
     dropped = {reason: count for reason, count in sorted(checked.dropped.items()) if count}

@@ -1,4 +1,4 @@
-"""Records to predict: JSON, JSON Lines or CSV text to records, and records to a table by the schema."""
+"""Records to predict: from JSON, JSON Lines or CSV text, checked by the schema, to a table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ParsedRecords:
     is_text: bool = False
 
     def typed(self, schema: Schema) -> list[dict[str, Any]]:
-        """Return the records with numbers by the schema; text that is no number stays for the check."""
+        """Return records with numbers by the schema; other text stays for the check."""
         if not self.is_text:
             return self.records
         names = list(self.records[0])
@@ -47,7 +47,7 @@ def _numbers(column: Column, cells: list[Any]) -> list[Any]:
 
 
 def parse_records(text: str, where: str) -> ParsedRecords:
-    """Read one record, a list of them, JSON Lines or CSV; anything else is a DataError with the line."""
+    """Read one record, a list of them, JSON Lines or CSV; DataError with the line otherwise."""
     stripped = text.strip().removeprefix("\ufeff")
     if not stripped:
         raise DataError(f"{where} is empty; {_EXAMPLE}")

@@ -1,4 +1,4 @@
-"""A prepared table of any problem, read by its schema: one file, a train/test pair, or X and y of both.
+"""A prepared table, read by its schema: one file, a train/test pair, or X and y of both.
 
 File names alone tell which file is which (``form_of``): X_train, X_test, y_train and y_test, where
 one of them is there (others beside them are not read); else the only file, whatever its name; else
@@ -34,7 +34,8 @@ from lockstep.problems.text_tables import (
 SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".parquet")
 PARTS = ("train", "test")
 _FORMS = (
-    "X_train, X_test, y_train and y_test; or one file with 'train' and one with 'test' in its name; "
+    "X_train, X_test, y_train and y_test; or one file with 'train' and one with 'test' in its "
+    "name; "
     "or one file"
 )
 _PART_WORD = re.compile(r"(?<![a-z])(train|test)(?:ing)?(?![a-z])")
@@ -51,7 +52,7 @@ def read_table(folder: Path, schema: Schema) -> RawTable:
 
 
 def part_of(name: str) -> str | None:
-    """Return the part that a file's name says by the word train or test; None for neither or both."""
+    """Return the part that a file's name says by train or test; None for neither or both."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", Path(name).stem).lower()
     words = set(_PART_WORD.findall(spaced))
     return words.pop() if len(words) == 1 else None
@@ -79,7 +80,7 @@ def form_of(paths: Sequence[Path], where: Path) -> dict[str, Path]:
 def _one_each(
     paths: Sequence[Path], wanted: list[str], stems: list[str], where: Path
 ) -> dict[str, Path]:
-    """Return one path for each wanted name, in their order; a missing or a second one is a DataError."""
+    """Return one path for each wanted name, in order; DataError if it has none or two."""
     lacking = [name.replace("x_", "X_") for name in wanted if name not in stems]
     if lacking:
         raise DataError(f"{where} lacks {', '.join(lacking)}; a prepared table is {_FORMS}")
@@ -156,7 +157,7 @@ def _renamed(columns: dict[str, Any], schema: Schema) -> dict[str, Any]:
 
 
 def typed(text: TextTable, schema: Schema, part: str | None = None) -> pd.DataFrame:
-    """Return the schema's columns of one file with their dtypes; features and target must be there."""
+    """Return one file's columns by the schema, with dtypes; features and target are required."""
     named = TextTable(text.path, text.separator, _renamed(text.columns, schema))
     named.require(_needed(named, schema))
     _refuse_twins(text, schema)
@@ -209,7 +210,7 @@ def _needed(text: TextTable, schema: Schema) -> list[str]:
 
 
 def _values(text: TextTable, column: Column) -> Any:
-    """Return one column of the schema, made of others where the file lacks it; None if it can't be."""
+    """Return one column of the schema, made of others where the file lacks it, or None."""
     of = [column.name] if column.name in text.columns else column.made_of
     if not of:
         return None
@@ -245,7 +246,7 @@ def _keys(text: TextTable, name: str) -> pd.Series:
 
 
 def _dates(text: TextTable, of: list[str], column: Column) -> Any:
-    """Return days as datetime64[ms], or positions in time as int64 where the schema says integer."""
+    """Return days as datetime64[ms], or int64 positions in time where the schema says integer."""
     if column.integer:
         return _keys(text, of[0])
     if len(of) == 3:
@@ -259,7 +260,8 @@ def _dates(text: TextTable, of: list[str], column: Column) -> Any:
     if bad.any():
         row = int(bad.argmax())
         raise DataError(
-            f"{text.path.name}: column {of[0]}, row {row + 1}: '{written.iloc[row][:40]}' is no date; "
+            f"{text.path.name}: column {of[0]}, row {row + 1}: '{written.iloc[row][:40]}' is no "
+            "date; "
             f"write it as {column.format or 'YYYY-MM-DD'}, or empty it"
         )
     return dates.astype("datetime64[ms]")

@@ -1,6 +1,6 @@
 """The one reader of values: text cells, JSON values and typed columns, by a schema's column.
 
-Sources differ on the same value; each difference is a field of ``Dialect``, or stands in this table:
+Sources differ on the same value. Each difference is a field of ``Dialect``, or in this table:
 
 | source                  | missing                      | value that does not fit        |
 |-------------------------|------------------------------|--------------------------------|
@@ -91,7 +91,7 @@ def texts(cells: Any, missing: Set[str] = MISSING) -> pd.Series:
 
 
 def typed_column(column: Column, values: Sequence[Any]) -> pd.Series:
-    """Return plain values as a column of the tidy table's dtype, None as missing; nothing is checked."""
+    """Return plain values as a column of the tidy dtype, None as missing; nothing is checked."""
     if column.holds_numbers:
         return pd.Series([math.nan if v is None else float(v) for v in values], dtype="float64")
     return pd.Series([None if v is None else str(v) for v in values], dtype="str")
@@ -114,7 +114,7 @@ def unknown_codes(column: Column, values: pd.Series) -> pd.Series:
 
 
 def out_of_range(column: Column, values: Any, widest: float = math.inf) -> Any:
-    """Return which numbers (array or Series) exceed the column's range or are not whole; NaN is neither.
+    """Return which numbers (array or Series) are out of range or not whole; NaN is neither.
 
     ``widest`` is the end of a range that the schema leaves open.
     """
@@ -169,14 +169,14 @@ def fit_check(column: Column) -> FitCheck:
 
 
 def _rules(column: Column) -> tuple[frozenset[type], frozenset[Any] | None]:
-    """Return the types of a column's JSON values (bool is no number) and its codes, None included."""
+    """Return the types of a column's JSON values (bool is no number) and its codes, with None."""
     types = _NUMBERS if column.holds_numbers else _TEXTS
     known = known_codes(column) | {None} if column.codes else None
     return types | {type(None)} if column.missing else types, known
 
 
 def json_value(value: Any) -> Any:
-    """Return a Python value as JSON has it: NaN as None, numpy's scalars and the like as float or str."""
+    """Return a Python value as JSON has it: NaN as None, numpy's scalars as float or str."""
     if value is None or value != value:
         return None
     if isinstance(value, str):

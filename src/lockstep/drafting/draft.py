@@ -1,4 +1,4 @@
-"""A draft of a problem from a table's profile: the role of each column, and what a person must decide."""
+"""A draft of a problem from a table's profile: each column's role, and open questions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lockstep.problems.text_tables import TextTable
 MOST_CODES = 30
 """Levels that are all listed."""
 MOST_NATIVE = 100
-"""Levels that models see as such; for more, the target's rate and the number of rows are derived."""
+"""Levels that models see as such; for more, they see the target's rate and the number of rows."""
 MOST_OF_SLICE, MOST_SLICES, FEWEST_SLICES = 12, 5, 3
 """Levels of a column that is a slice; how many slices a draft marks at most and at least."""
 FEWEST_ROWS, FEWEST_OF_CLASS = 100, 20
@@ -30,8 +30,8 @@ _TINY = 1e-300
 """Powers of ten below lose their digits."""
 _POSITIVE = frozenset(
     """
-    1 yes y true t bad default defaulted positive pos churn churned fraud died dead fail failed failure spam malignant
-    sick ill late lost cancelled canceled oui ja si sí vrai wahr
+    1 yes y true t bad default defaulted positive pos churn churned fraud died dead fail failed
+    failure spam malignant sick ill late lost cancelled canceled oui ja si sí vrai wahr
     """.split()  # noqa: SIM905
 )
 _CODE_NAME = re.compile(
@@ -41,7 +41,7 @@ _CODE_NAME = re.compile(
 
 @dataclass
 class Planned:
-    """One column of the draft: its keys in the schema, its codes with counts, facts and questions."""
+    """One column of the draft: keys of the schema, codes with counts, facts and questions."""
 
     source: str
     name: str
@@ -85,7 +85,7 @@ class Draft:
 
 
 def draft(text: TextTable, problem: str, target: str, task: str = "") -> Draft:
-    """Draft a problem from a table; a target or table that nothing can be learned from is an error."""
+    """Draft a problem from a table; DataError where nothing can be learned from it."""
     found = profile(text)
     if found.rows < FEWEST_ROWS:
         needed = f"at least {FEWEST_ROWS} are needed to learn from"
@@ -96,7 +96,7 @@ def draft(text: TextTable, problem: str, target: str, task: str = "") -> Draft:
 
 
 def target_name(given: str, found: Profile, where: str) -> str:
-    """Return the target's column in the file; none or an unknown one is a UsageError with the nearest."""
+    """Return the target's column; none or an unknown one is a UsageError with the nearest."""
     names = list(found.columns)
     shown = listed(names, 12)
     if not given:
@@ -151,8 +151,9 @@ class _Drafter:
         dropped = self.found.rows - self.target.column.present
         dropped += self.found.copies if duplicates == "drop" else 0
         return Draft(
-            self.problem, self.text.path.name, self.target.task, self.why, target, columns, self.left_out, self.derived,
-            split, self.why_split, duplicates, self.found.copies, self.found.rows, len(self.found.columns),
+            self.problem, self.text.path.name, self.target.task, self.why, target, columns,
+            self.left_out, self.derived, split, self.why_split, duplicates, self.found.copies,
+            self.found.rows, len(self.found.columns),
             max(0.2, min(0.99, math.ceil(dropped / self.found.rows * 20 + 1) / 20)), self.decide,
         )  # fmt: skip
 
@@ -222,8 +223,10 @@ class _Drafter:
         shown = ", ".join(f"'{code}' {rows}" for code, rows in list(few.items())[:5])
         if few and (self.target.task == "binary" or len(planned.codes) - len(few) < 2):
             raise DataError(
-                f"the target '{planned.source}' has classes of very few rows ({shown}): each part of the "
-                f"split needs some, {FEWEST_OF_CLASS} at least in all; give more rows, or another TARGET=…"
+                f"the target '{planned.source}' has classes of very few rows ({shown}): each "
+                "part of the "
+                f"split needs some, {FEWEST_OF_CLASS} at least in all; give more rows, or "
+                "another TARGET=…"
             )
         fix = "put them together in the file, or leave them out"
         if few:
@@ -239,7 +242,8 @@ class _Drafter:
     def _plan(self, column: Column) -> Planned | None:
         """Return what a column is in the schema, None where it is left out."""
         rules = (
-            self._useless, self._leak, self._part, self._date, self._group, self._id, self._text, self._number
+            self._useless, self._leak, self._part, self._date,
+            self._group, self._id, self._text, self._number,
         )  # fmt: skip
         for rule in rules:
             planned = rule(column)
@@ -360,7 +364,7 @@ class _Drafter:
         return bool(named) and column.distinct < self.found.rows / 5
 
     def _derive(self, planned: Planned) -> None:
-        """Let models see the target's rate and the number of rows of many levels, not the levels."""
+        """Let models see rate and number of rows of many levels in place of the levels."""
         planned.keys["encode"] = False
         for kind, what in (("target_encoded", "rate"), ("frequency", "rows")):
             base = f"{planned.name}_{what}"
@@ -391,7 +395,7 @@ class _Drafter:
         return planned
 
     def _duplicates(self) -> str:
-        """Return whether copies of rows are dropped: where numbers of many values make chance unlikely."""
+        """Return whether to drop copies of rows: if many-valued numbers make chance unlikely."""
         if not self.found.copies:
             return "keep"
         columns = self.found.columns.values()
@@ -432,7 +436,7 @@ def _codes(column: Column) -> dict[int | str, int]:
 
 
 def bounds(low: float, high: float) -> tuple[float, float]:
-    """Return a range around the values seen with room for new ones: from 0 where none is below 0."""
+    """Return a range around the values seen with room for new ones: from 0 if none is below 0."""
     span = max(high - low, abs(high), 1.0 if low == high == 0 else 0.0)
     wide = 0.0 if low >= 0 else -_rounded_up(min(-low + span, _HUGE))
     return wide, _rounded_up(min(high + span, _HUGE)) if high > 0 else 0.0

@@ -1,4 +1,4 @@
-"""The task of a target: two classes, several, or a number; targets that can't be learned are refused."""
+"""The task of a target: two classes, several, or a number; hopeless targets are refused."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ MOST_WHOLE_CLASSES = 10
 
 
 def infer_task(target: Column, given: str) -> tuple[Task, str]:
-    """Return a target's task and why; one that nothing can be learned from is a DataError with the fix.
+    """Return a target's task and why; DataError where nothing can be learned.
 
-    Two values: binary. Text of a few values, or up to 10 whole numbers: multiclass. Other numbers: regression.
+    Two values: binary. Text of a few values, or up to 10 whole numbers: multiclass. Other numbers:
+    regression.
     """
     name, other = target.name, "give another TARGET=…"
     if not target.distinct:
@@ -41,7 +42,8 @@ def _given_task(target: Column, given: str) -> Task:
     if given == "regression" and target.numbers is None:
         example = next(iter(target.levels))[:40]
         raise DataError(
-            f"the target '{target.name}' holds text (e.g. '{example}'), so there is nothing to regress on; "
+            f"the target '{target.name}' holds text (e.g. '{example}'), so there is nothing to "
+            "regress on; "
             "leave TASK out, or give another TARGET=…"
         )
     if given == "binary" and target.distinct != 2:

@@ -1,4 +1,4 @@
-"""Evidence across a table's columns: leaks of the target, groups, and whether a split by time works.
+"""Evidence across columns: leaks of the target, groups, and whether a split by time works.
 
 At most ``SAMPLE`` rows (or pairs of rows) are examined: shares need not be exact.
 """

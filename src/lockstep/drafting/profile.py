@@ -1,7 +1,8 @@
 """The profile of a table, column by column: facts only, counted over every row.
 
-A column's distinct texts are examined, each with its count. So a column of a few levels costs little
-and the table is not copied: one column's dictionary is in memory at a time, besides the table.
+A column's distinct texts are examined, each with its count. So a column of a few levels costs
+little and the table is not copied: one column's dictionary is in memory at a time, besides the
+table.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ LARGEST = 2.0**53
 """The largest whole number that a float64 holds exactly."""
 FORMATS = (
     "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d",
-    "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y",
+    "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%d %B "
+    "%Y", "%B %d, %Y",
 )  # fmt: skip
 TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
 _ISO = r"^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?$"
@@ -193,9 +195,10 @@ def _matches(texts: Any, pattern: str) -> NDArray[np.bool_]:
 
 
 def find_numbers(texts: Any, counts: NDArray[Any], separator: str = ",") -> Numbers | None:
-    """Return how distinct texts are numbers, a few words among them allowed; None where they are no numbers.
+    """Return how distinct texts are numbers, a few words among them allowed, or None.
 
-    Where they can be read in two ways (1,234), a file with semicolons has decimal commas, another has not.
+    Where they can be read in two ways (1,234), a file with semicolons has decimal commas, another
+    has not.
     """
     ways = _ways(texts)
     rows = {way: int(counts[read].sum()) for way, read in ways.items()}
@@ -254,7 +257,7 @@ def _summed(
 def as_numbers(
     texts: Any, decimal: str, words: Sequence[str] | dict[str, int]
 ) -> NDArray[np.float64]:
-    """Return texts as float64, NaN for missing ones and words, by the same code as a table is read."""
+    """Return texts as float64, NaN for missing ones and words: read as tables are."""
     prepare = partial(bare_numbers, decimal=decimal) if decimal else None
     text = TextTable(Path("column"), "", {"": texts})
     return numbers(text, "", missing=MISSING | set(words), prepare=prepare)
@@ -288,7 +291,7 @@ def _formats(few: Any) -> list[str]:
 
 
 def _dates(texts: Any, counts: NDArray[Any], formats: list[str]) -> Dates | None:
-    """Return the dates by the first format that reads all texts, else by the one that reads most."""
+    """Return the dates by the first format that reads all texts, else the most."""
     texts = pd.Series(texts.to_pylist(), dtype="str")
     best, fitting = None, []
     for format in formats:

@@ -15,24 +15,22 @@ if TYPE_CHECKING:
 def encoder_of(schema: Schema, settings: Features) -> ColumnEncoder:
     """Return the unfitted transformer of a schema's features and derived columns."""
     columns = [_column(schema.columns[name]) for name in input_columns(schema)]
-    derived = [
-        _plain(item.model_dump(include={"name", "kind", "of", "options"}))
-        for item in schema.derived
-    ]
+    keys = {"name", "kind", "of", "options"}
+    derived = [_json_like(item.model_dump(include=keys)) for item in schema.derived]
     return ColumnEncoder(
         columns, derived, folds=settings.folds, seed=settings.seed, task=schema.task
     )
 
 
 def input_columns(schema: Schema) -> list[str]:
-    """Return the columns the transformer takes: the features, and a date where a derived column goes by it."""
+    """Return the transformer's columns: features, and a date if a derived column uses it."""
     used = {name for item in schema.derived for name in item.of}
     dates = [c.name for c in schema.columns.values() if c.kind == "date" and c.name in used]
     return schema.feature_names + dates
 
 
 def _column(column: Column) -> dict[str, Any]:
-    """Return what the transformer needs to know of a column, in plain values."""
+    """Return the properties of a column that the transformer uses."""
     return {
         "name": column.name,
         "kind": column.kind,
@@ -42,8 +40,8 @@ def _column(column: Column) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def _json_like(value: Any) -> Any:
     """Return JSON-like values only, tuples as lists."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {str(key): _json_like(item) for key, item in value.items()}
+    return [_json_like(item) for item in value] if isinstance(value, list | tuple) else value

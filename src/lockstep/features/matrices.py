@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lockstep.config.layout import PARTS
-from lockstep.errors import DataError
+from lockstep.errors import DataError, listed
 from lockstep.features.encoder import input_columns
 from lockstep.features.matrix_columns import CLASSES, GROUP, ROW, TARGET, TRUTH
 from lockstep.features.split import group_codes
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def classes_of(table: pd.DataFrame, schema: Schema) -> list[Any]:
-    """Return the target's classes in their encoded order, the positive one last; none for regression.
+    """Return the target's classes in encoded order, the positive one last; none for regression.
 
-    Of a multiclass target those that occur: a model can't learn one that is declared only.
+    For a multiclass target, those that occur: a model can't learn a class without rows.
     """
     if schema.task == "regression":
         return []
@@ -31,26 +31,23 @@ def classes_of(table: pd.DataFrame, schema: Schema) -> list[Any]:
     classes = list(codes) or sorted(table[schema.target].unique().tolist())
     if schema.task == "binary" and len(classes) != 2:
         raise DataError(
-            f"the target '{schema.target}' has {len(classes)} classes ({', '.join(map(str, classes[:5]))}); "
-            f"{schema.name} is binary and needs two: check the source, or set task in its schema.yaml"
+            f"the target '{schema.target}' has {len(classes)} classes ({listed(classes)}); "
+            f"{schema.name} "
+            "is binary and needs two: check the source, or set task in its schema.yaml"
         )
-    if schema.task == "multiclass":
-        return _occurring(classes, table, schema)
-    return classes
-
-
-def _occurring(classes: list[Any], table: pd.DataFrame, schema: Schema) -> list[Any]:
+    if schema.task == "binary":
+        return classes
     seen = set(table[schema.target].unique().tolist())
-    found = [_plain(label) for label in classes if label in seen]
+    found = [_as_whole(label) for label in classes if label in seen]
     if len(found) == 2:
         raise DataError(
-            f"the target '{schema.target}' has two classes ({found[0]}, {found[1]}); set task: binary in "
-            f"the schema.yaml of {schema.name}"
+            f"the target '{schema.target}' has two classes ({found[0]}, {found[1]}); "
+            f"set task: binary in the schema.yaml of {schema.name}"
         )
     return found
 
 
-def _plain(label: Any) -> Any:
+def _as_whole(label: Any) -> Any:
     """Return a class that was read as a float as the whole number it is."""
     return int(label) if isinstance(label, float) and label.is_integer() else label
 
@@ -64,9 +61,9 @@ def encode_parts(
 ) -> dict[str, pd.DataFrame]:
     """Fit the encoder on the training rows and return every part's matrix, by part.
 
-    A matrix has the encoded columns (float64), then ``__target__`` (place among the classes as int8; float64 for
-    regression), ``__group__`` (uint64 hash), ``__row__`` (row of the tidy table, int64) and, where known,
-    ``__truth__``.
+    A matrix has the encoded columns (float64), then ``__target__`` (place among the classes as
+    int8; float64 for regression), ``__group__`` (uint64 hash), ``__row__`` (row of the tidy table,
+    int64) and, where known, ``__truth__``.
     """
     target = encoded_target(table, schema, classes)
     group = group_codes(table, schema)
@@ -90,7 +87,7 @@ def _fitted(
     encoder: ColumnEncoder, inputs: pd.DataFrame, target: Any, group: Any, schema: Schema
 ) -> pd.DataFrame:
     try:
-        # scikit-learn's TargetEncoder takes the place among several classes as a whole machine word only
+        # scikit-learn's TargetEncoder takes the places of several classes as int64 only
         wide = target.astype("int64") if schema.task == "multiclass" else target
         return encoder.fit_transform(inputs, wide, group)
     except ValueError as error:  # the encoder travels alone and knows no error of ours
@@ -114,16 +111,12 @@ def encoded_target(table: pd.DataFrame, schema: Schema, classes: list[Any]) -> N
         target = values.to_numpy(dtype=np.float64)
         known = np.isfinite(target)
     else:
-        target = (
-            pd.Index(classes)
-            .get_indexer(pd.Index(values))
-            .astype(np.int8 if len(classes) < 128 else np.int16)
-        )
+        places = pd.Index(classes).get_indexer(pd.Index(values))
+        target = places.astype(np.int8 if len(classes) < 128 else np.int16)
         known = target >= 0
     if not known.all():
-        raise DataError(
-            f"{int((~known).sum())} rows have no valid target '{schema.target}'; run `dvc repro preprocess`"
-        )
+        fault = f"{int((~known).sum())} rows have no valid target '{schema.target}'"
+        raise DataError(f"{fault}; run `dvc repro preprocess`")
     return target
 
 
@@ -134,23 +127,24 @@ def _check_parts(parts: pd.Series, target: NDArray[Any], schema: Schema) -> None
         if not len(values):
             raise DataError(f"the part '{part}' of {schema.name} has no rows; {fix}")
         if schema.task != "regression" and len(np.unique(values)) < 2:
-            raise DataError(
-                f"the part '{part}' of {schema.name} holds one class of '{schema.target}' only; {fix}"
-            )
+            fault = f"holds one class of '{schema.target}' only"
+            raise DataError(f"the part '{part}' of {schema.name} {fault}; {fix}")
 
 
 def _check_learned(
     parts: pd.Series, target: NDArray[Any], classes: list[Any], schema: Schema
 ) -> None:
-    """Raise a DataError for a class without training rows, with its rows by part and what to do."""
+    """Raise a DataError for a class without training rows, with its rows by part and the fix."""
     for place, label in enumerate(classes):
         counts = parts[target == place].value_counts()
         if not counts.get("train", 0):
             found = ", ".join(f"{part} {counts[part]}" for part in PARTS if part in counts)
             raise DataError(
-                f"the class '{label}' of '{schema.target}' has no training row ({found}), so no model can learn it; "
-                f"set problems.{schema.name}.split.kind: group, which deals every class to all parts, or merge it "
-                "with another class, or drop its rows from the source"
+                f"the class '{label}' of '{schema.target}' has no training row ({found}), so no "
+                "model "
+                f"can learn it; set problems.{schema.name}.split.kind: group, which deals every "
+                "class to "
+                "all parts, or merge it with another class, or drop its rows from the source"
             )
 
 
@@ -178,16 +172,13 @@ def summary_of(
 def _target_summary(target: pd.Series, schema: Schema, classes: list[Any]) -> dict[str, Any]:
     if schema.task == "multiclass":
         shares = target.value_counts(normalize=True)
-        return {
-            "class_rates": {
-                str(label): float(shares.get(place, 0)) for place, label in enumerate(classes)
-            }
-        }
+        rates = {str(label): float(shares.get(i, 0)) for i, label in enumerate(classes)}
+        return {"class_rates": rates}
     return {"positive_rate" if schema.task == "binary" else "target_mean": float(target.mean())}
 
 
 def _dates(rows: pd.DataFrame, schema: Schema) -> dict[str, str | int]:
-    """Return the first and last date, or position in time, of some rows where the problem knows them."""
+    """Return the first and last date, or position in time, where the problem has one."""
     if schema.date is None or rows[schema.date].isna().all():
         return {}
     first, last = rows[schema.date].min(), rows[schema.date].max()

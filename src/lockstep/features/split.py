@@ -1,8 +1,9 @@
-"""Rows parted into train, stop, choose and test: as the source gives it, by time, or by group.
+"""The split of rows into train, stop, choose and test: as given, by time, or by group.
 
-The rows of one group are never parted. ``test`` is a share of all rows, ``validation`` of the others; validation is
-cut in two halves, ``stop`` and ``choose``. Nothing depends on the order of rows. A split by group is stratified by
-the target's class, so that a rare one is in every part it has groups for, and first of all in train.
+Rows of one group stay together. ``test`` is a share of all rows, ``validation`` of the others;
+validation is halved into ``stop`` and ``choose``. Nothing depends on the order of rows. A split by
+group is stratified by the target's class, so that a rare class is in every part it has groups for,
+and first of all in train.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 GIVEN = ("train", "test")
-"""What the source's own split may call a part."""
+"""Names of parts in a source's own split."""
 
 
 def split_rows(table: pd.DataFrame, schema: Schema, settings: Split) -> pd.Series:
@@ -35,7 +36,7 @@ def split_rows(table: pd.DataFrame, schema: Schema, settings: Split) -> pd.Serie
     elif settings.kind == "time":
         parts = _cut(group, _by_time(table, schema, group), _shares(settings))
     else:
-        order = _shuffled(group, settings.seed)
+        order = mixed(group, settings.seed)
         parts = _cut_by_class(group, order, _shares(settings), _classes(table, schema))
     return pd.Series(parts, index=table.index, name="part")
 
@@ -44,18 +45,19 @@ def group_codes(table: pd.DataFrame, schema: Schema) -> NDArray[np.uint64]:
     """Return a stable hash of each row's group; without a group column each row is its own."""
     values = pd.Series(np.arange(len(table))) if schema.group is None else table[schema.group]
     if values.isna().any():
-        raise DataError(
-            f"{int(values.isna().sum())} rows have no '{schema.group}'; every row needs its group"
-        )
+        fault = f"{int(values.isna().sum())} rows have no '{schema.group}'"
+        raise DataError(f"{fault}; every row needs its group")
     if values.dtype.kind in "iu":
         return mixed(values.to_numpy().astype(np.uint64))
-    return np.asarray(
-        pd.util.hash_array(values.astype(str).to_numpy(dtype=object), categorize=True)
-    )
+    texts = values.astype(str).to_numpy(dtype=object)
+    return np.asarray(pd.util.hash_array(texts, categorize=True))
 
 
 def mixed(values: NDArray[np.uint64], seed: int = 0) -> NDArray[np.uint64]:
-    """Return whole numbers scattered over 64 bits, distinct ones distinct (the finaliser of splitmix64)."""
+    """Return whole numbers mixed one-to-one over 64 bits (the finaliser of splitmix64).
+
+    As an order of groups, it depends on the group and the seed alone.
+    """
     z = values + np.uint64((0x9E3779B97F4A7C15 * (seed + 1)) % 2**64)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -69,17 +71,11 @@ def _shares(settings: Split) -> dict[str, float]:
     return {"train": rest - 2 * half, "stop": half, "choose": half, "test": settings.test}
 
 
-def _shuffled(group: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
-    """Return an order of groups that only the group and the seed decide."""
-    return mixed(group, seed)
-
-
 def _by_time(table: pd.DataFrame, schema: Schema, group: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Return each row's time: its group's first date."""
     if schema.date is None:
-        raise ConfigError(
-            f"{schema.name} has no column of kind date; set problems.{schema.name}.split.kind: group"
-        )
+        fix = f"set problems.{schema.name}.split.kind: group"
+        raise ConfigError(f"{schema.name} has no column of kind date; {fix}")
     dates = pd.Series(table[schema.date].to_numpy())
     if dates.isna().any():
         raise DataError(
@@ -110,15 +106,12 @@ def _cut(
 
 
 def _classes(table: pd.DataFrame, schema: Schema) -> NDArray[np.int64] | None:
-    """Return each row's class by its rank among all, the rarest 0; None where the target has no classes."""
+    """Return the rank of each row's class, the rarest 0; None where the target has no classes."""
     if schema.task == "regression":
         return None
     # Equally frequent classes rank by their name: nothing may depend on the order of rows.
-    _, place, rows = np.unique(
-        table[schema.target].astype(str).to_numpy(dtype=object),
-        return_inverse=True,
-        return_counts=True,
-    )
+    labels = table[schema.target].astype(str).to_numpy(dtype=object)
+    _, place, rows = np.unique(labels, return_inverse=True, return_counts=True)
     rank = np.empty(len(rows), dtype=np.int64)
     rank[np.argsort(rows, kind="stable")] = np.arange(len(rows))
     return rank[place]
@@ -130,7 +123,7 @@ def _cut_by_class(
     shares: dict[str, float],
     classes: NDArray[np.int64] | None,
 ) -> NDArray[np.object_]:
-    """Return the part of each row, the groups of each class cut on their own; a group counts for its rarest class."""
+    """Return each row's part: groups are cut apart by their rarest class."""
     if classes is None:
         return _cut(group, order, shares)
     _, place = np.unique(group, return_inverse=True)
@@ -153,7 +146,7 @@ def _given(
     parts = np.where(training, "train", "test").astype(object)
     shares = _shares(Split(kind="group", test=0, validation=settings.validation))
     del shares["test"]
-    order = _shuffled(group[training], settings.seed)
+    order = mixed(group[training], settings.seed)
     # Two classes are cut as they come, as they were before any other was known.
     classes = _classes(table[training], schema) if schema.task == "multiclass" else None
     parts[training] = _cut_by_class(group[training], order, shares, classes)
@@ -166,9 +159,8 @@ def _own_parts(table: pd.DataFrame, schema: Schema) -> pd.Series:
         raise DataError(f"the source of {schema.name} brings no split of its own; {other}")
     given = table[schema.part]
     if given.isna().any():
-        raise DataError(
-            f"{int(given.isna().sum())} rows have no '{schema.part}'; fill it in, or {other}"
-        )
+        fault = f"{int(given.isna().sum())} rows have no '{schema.part}'"
+        raise DataError(f"{fault}; fill it in, or {other}")
     for name in given.unique():
         if name not in GIVEN:
             raise DataError(unknown(f"part in column '{schema.part}'", name, GIVEN))
@@ -180,6 +172,6 @@ def _check_apart(given: pd.Series, group: NDArray[np.uint64]) -> None:
     both = np.intersect1d(group[test], group[~test])
     if len(both):
         raise DataError(
-            f"{len(both)} groups have rows in both parts of the source's own split; put each in one part, "
-            "or set split.kind: group"
+            f"{len(both)} groups have rows in both parts of the source's own split; "
+            "put each in one part, or set split.kind: group"
         )

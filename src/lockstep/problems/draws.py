@@ -35,7 +35,7 @@ class Draws:
         return np.random.Generator(bits).integers(0, MILLION, size)
 
     def normal(self, name: str, size: int) -> np.ndarray:
-        """Return ``size`` standard normal numbers (sums of twelve uniform ones: the same on every machine)."""
+        """Return ``size`` standard normal numbers: sums of twelve uniform ones."""
         parts = self.uniform(name, 12 * size).reshape(12, size)
         return parts.sum(axis=0) / MILLION - 6.0
 

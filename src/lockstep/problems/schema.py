@@ -56,15 +56,15 @@ class Column(Strict):
     )
     decimal: Literal["", ".", ","] = Field(
         "",
-        description="set: numbers of a prepared table have thousands separators, currency or percent signs",
+        description="set: numbers of a table have thousands separators, currency or percent signs",
     )
     format: str = Field(
         "", description="how a prepared table writes dates, as %d/%m/%Y; empty: ISO 8601"
     )
     made_of: list[str] = Field(
         default_factory=list,
-        description="what a prepared table makes it of: one column; of a number two, the first a unit of the second; "
-        "of a date year, month, day",
+        description="columns that a table makes it of: one; a number of two, first per second; "
+        "a date of year, month, day",
     )
     per: float = Field(
         1.0, gt=0, description="what a prepared table's number is divided by, where it is made"
@@ -77,7 +77,7 @@ class Column(Strict):
 
     @property
     def holds_numbers(self) -> bool:
-        """Whether the tidy table holds it as float64: numbers and integer codes; else it is text."""
+        """Whether the tidy table holds it as float64 (numbers, integer codes) or as text."""
         if self.kind in ("categorical", "ordered", "target") and self.codes:
             return all(isinstance(code, int) for code in self.codes)
         return self.kind in ("numeric", "truth", "target") or self.integer
@@ -199,7 +199,7 @@ def problem_names() -> list[str]:
 
 @lru_cache
 def load_schema(problem: str) -> Schema:
-    """Read problems/PROBLEM/schema.yaml; an unknown problem is a UsageError with the nearest one."""
+    """Read problems/PROBLEM/schema.yaml; UsageError with the nearest name if unknown."""
     path = PROBLEMS / problem / "schema.yaml"
     if not path.is_file():
         raise UsageError(unknown("problem", problem, problem_names()))
@@ -222,13 +222,15 @@ def _check_schema(schema: Schema, path: Path) -> None:
         if not _NAME.fullmatch(name):
             fix = f"call it {safe_name(name)} and put {name!r} among its aliases"
             raise ConfigError(
-                f"{path}: a column is called {name!r}; not every model type takes such a name: {fix}"
+                f"{path}: a column is called {name!r}; not every model type takes such a name: "
+                f"{fix}"
             )
     known = set(schema.columns)
     for derived in schema.derived:
         for name in derived.of:
             if name not in known:
                 raise ConfigError(
-                    f"{path}: derived column {derived.name} uses unknown column '{name}'{nearest(name, known)}"
+                    f"{path}: derived column {derived.name} uses unknown column "
+                    f"'{name}'{nearest(name, known)}"
                 )
         known.add(derived.name)

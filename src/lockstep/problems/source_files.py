@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file of a publisher: the name it gets, its address, and its SHA-256 where that is known."""
+    """One file of a publisher: its name here, its address, and its SHA-256 where known."""
 
     name: str
     url: str

@@ -82,11 +82,11 @@ class TextTable:
         return len(next(iter(self.columns.values())))
 
     def require(self, names: Iterable[str]) -> None:
-        """Raise a DataError with the difference and the nearest name when one of ``names`` is no column."""
+        """Raise a DataError with the difference and the nearest name if a column is missing."""
         require_columns(names, self.columns, self.path.name)
 
     def refuse_text(self, name: str, bad: np.ndarray) -> None:
-        """Raise a DataError that names file, column, row and value of the first cell that is bad."""
+        """Raise a DataError with file, column, row and value of the first bad cell."""
         if bad.any():
             row = int(bad.argmax())
             raise DataError(
@@ -205,7 +205,7 @@ def _bare(line: str) -> str:
 
 
 def _separator(header: str, lines: list[str], path: Path) -> str:
-    """Return the separator that splits header and first lines alike, else the header's most frequent."""
+    """Return the separator that splits header and first lines alike, else the most frequent."""
     bare = _bare(header)
     even = [s for s in SEPARATORS if all(_bare(line).count(s) == bare.count(s) for line in lines)]
     found = max([s for s in even if s in bare] or SEPARATORS, key=bare.count)
@@ -288,7 +288,7 @@ def numbers(
 
 
 def written_number(text: str) -> float | None:
-    """Return the number that a cell of a table says, a decimal comma counted as a point, or None."""
+    """Return the number in a cell of a table, a decimal comma as a point, or None."""
     value = python_number(text.replace(",", ".", 1).replace("_", "x"))  # float() takes "1_0" for 10
     return value if value is not None and np.isfinite(value) else None
 
@@ -307,7 +307,7 @@ def parse_numbers(
     prepare: Callable[[Any], Any] | None = None,
     number: Callable[[str], float | None] = written_number,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return cells (a pyarrow string array) as float64, NaN where missing, and which are no numbers.
+    """Return cells (pyarrow strings) as float64, NaN where missing, and which are no numbers.
 
     ``prepare`` reworks the distinct texts first; ``number`` reads those that are no plain numbers.
     """
@@ -334,7 +334,8 @@ def parse_numbers(
 def bare_numbers(values: Any, decimal: str) -> Any:
     """Return texts without thousands separators, currency and percent signs, with a decimal point.
 
-    ``decimal`` ("." or ",") is the sign before the decimals. Texts of another form become no numbers.
+    ``decimal`` ("." or ",") is the sign before the decimals. Texts of another form become no
+    numbers.
     """
     fits = pc.match_substring_regex(values, number_pattern(decimal))
     digits = pc.replace_substring_regex(values, f"[^0-9eE+{re.escape(decimal)}-]|EUR", "")
@@ -356,7 +357,7 @@ def number_pattern(decimal: str) -> str:
 
 
 def whole_numbers(text: TextTable, name: str) -> np.ndarray:
-    """Return a column of ids as int64, -1 where there is none; other text in it is a DataError with its row.
+    """Return a column of ids as int64, -1 where missing; other text is a DataError with its row.
 
     The publisher's ids have (no-break) spaces in the thousands, some of them decoded twice.
     """
@@ -369,7 +370,8 @@ def whole_numbers(text: TextTable, name: str) -> np.ndarray:
     if pc.any(bad).as_py():
         row = pc.index(bad, True).as_py()
         raise DataError(
-            f"{text.path.name}: column {name}, row {row + 1}: '{ids[row].as_py()[:40]}' is no whole number; "
+            f"{text.path.name}: column {name}, row {row + 1}: '{ids[row].as_py()[:40]}' is no "
+            "whole number; "
             "write the id out in digits"
         )
     return np.asarray(ids.cast(pa.int64()).to_numpy(zero_copy_only=False))

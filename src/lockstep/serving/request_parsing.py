@@ -135,7 +135,7 @@ class RecordReader:
         return 2 * (rows * len(self.names) + texts)
 
     def _under_own_names(self, record: Any) -> Any:
-        """Return a record under the schema's names, or as it is where one of them comes up twice."""
+        """Return a record under the schema's names, or as it is if one comes up twice."""
         names = self._aliases
         if not isinstance(record, dict) or names.keys().isdisjoint(record):
             return record
@@ -205,7 +205,7 @@ def _check_list(content: Any, most_rows: int) -> list[Any]:
 
 
 def _value_fault(column: Column, value: Any) -> str | None:
-    """Return what is wrong with one value, or None: in the words for files, except JSON's own types."""
+    """Return what is wrong with one value, or None; in words for files, except JSON types."""
     if isinstance(value, bool | list | dict):
         kind = "a number" if column.holds_numbers else "text"
         return f"{column.name} = {_shown(value)} must be {kind}"
@@ -256,7 +256,7 @@ def _broken(body: bytes, error: orjson.JSONDecodeError) -> str:
 
 
 def _refuse_repeated_names(body: bytes) -> None:
-    """Refuse a body in which a record names a feature twice: orjson keeps the last value silently."""
+    """Refuse a body that names a feature twice: orjson keeps the last value silently."""
     try:
         json.loads(body.removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=unique_names)
     except DataError as error:

@@ -45,7 +45,7 @@ def required_columns(kind: str, year: int | None) -> list[str]:
 
 
 def is_left_aside(name: str) -> bool:
-    """Tell whether a file is the publisher's but none of the four: he offers the registrations beside them."""
+    """Return whether a file is the publisher's fifth table, the registrations."""
     return bool(_OTHER.search(name.lower()))
 
 
@@ -58,7 +58,7 @@ def kind_of(name: str) -> str | None:
 
 
 def raw_files(folder: Path) -> dict[str, list[Path]]:
-    """Return the files of each table below ``folder``, sorted; a table that is missing is a DataError."""
+    """Return the files of each table below ``folder``, sorted; DataError if a table is missing."""
     found: dict[str, list[Path]] = {kind: [] for kind in KINDS}
     for path in sorted(folder.rglob("*"), key=lambda p: p.relative_to(folder).as_posix()):
         kind = kind_of(path.name) if path.is_file() else None
@@ -79,7 +79,8 @@ def _check_complete(found: dict[str, list[Path]], folder: Path) -> None:
         lacking = sorted(set().union(*years.values()) - have) if have else []
         if lacking:
             raise DataError(
-                f"{folder}: no {kind} file of {lacking[0]} {_beside(names)}; add it, or remove that year"
+                f"{folder}: no {kind} file of {lacking[0]} {_beside(names)}; add it, or remove "
+                "that year"
             )
 
 

@@ -1,4 +1,4 @@
-"""The publisher's raw files of any years in one folder → one row a person, in the columns of schema.yaml."""
+"""The publisher's raw files of any years in one folder → one row a person by schema.yaml."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TRUTH = "true_probability.csv"
 """Written by the generator beside its raw files: Num_Acc, id_usager, probability."""
 
 MAX_UNMATCHED = 0.05
-"""Most persons whose accident or vehicle another table may lack: beyond, that table is truncated."""
+"""Largest share of persons without accident or vehicle: beyond, that table is truncated."""
 
 _MISSING = MISSING | {"-1", "-1.0", "N/C", "NC", "#ERREUR", "#VALEURMULTI"}
 _VEHICLE_KEY = ["accident_id", "id_vehicule", "num_veh"]
@@ -117,7 +117,7 @@ def read_places(path: Path) -> pd.DataFrame:
 
 
 def read_vehicles(path: Path) -> pd.DataFrame:
-    """Read one vehicules file: a row a vehicle, keyed by accident, id_vehicule (-1 up to 2018) and num_veh."""
+    """Read one vehicules file: a row a vehicle, by accident, id_vehicule (-1 to 2018), num_veh."""
     text, ids = _open(path, "vehicules")
     columns = {
         "catv": recode.lookup(numbers(text, "catv", missing=_MISSING), recode.VEHICLE_GROUPS),
@@ -128,7 +128,7 @@ def read_vehicles(path: Path) -> pd.DataFrame:
 
 
 def read_people(path: Path) -> pd.DataFrame:
-    """Read one usagers file: a row a person, with the key of the vehicle it was in or was hit by."""
+    """Read one usagers file: a row a person, with the key of its vehicle or the one that hit it."""
     text, ids = _open(path, "usagers")
     number = partial(numbers, text, missing=_MISSING)
     catu = recode.pedestrian(number("catu"))
@@ -145,7 +145,7 @@ def _ids(text: TextTable, name: str) -> np.ndarray:
 
 
 def _vehicle_key(text: TextTable) -> dict[str, np.ndarray | pd.Series]:
-    """Return id_vehicule as int64 and num_veh as letters and digits only: it has junk such as "[01"."""
+    """Return id_vehicule as int64 and num_veh without junk such as "[": letters and digits."""
     coded = text.columns["num_veh"].dictionary_encode()
     bare = pc.replace_substring_regex(coded.dictionary, pattern="[^A-Za-z0-9]", replacement="")
     names = pc.utf8_upper(bare).take(coded.indices).to_pandas()
@@ -157,7 +157,8 @@ def join(
 ) -> tuple[pd.DataFrame, dict[str, int], dict[str, int]]:
     """Join four tables with unique keys on the person: (table, rows dropped by reason, counts).
 
-    Vehicle columns are those of the vehicle a person was in; for pedestrians, of the one that hit them.
+    Vehicle columns are those of the vehicle a person was in; for pedestrians, of the one that hit
+    them.
     """
     _check_people(accidents, people)
     for name, rows in (("nb_victim", people), ("nb_vehicules", vehicles)):
@@ -177,7 +178,8 @@ def join(
 def numbered(people: pd.DataFrame) -> pd.DataFrame:
     """Give each person an id: the publisher's (from 2021), else the number in the accident, from 1.
 
-    People are numbered by vehicle and what is known of them, missing last, so their order in the file is free.
+    People are numbered by vehicle and what is known of them, missing last, so their order in the
+    file is free.
     """
     people = people.sort_values(_PERSON_ORDER, kind="stable", ignore_index=True)
     number = people.groupby("accident_id").cumcount() + 1
@@ -189,7 +191,8 @@ def _check_people(accidents: pd.DataFrame, people: pd.DataFrame) -> None:
     if lacking.mean() > MAX_UNMATCHED:
         example = int(accidents.loc[lacking, "accident_id"].iloc[0])
         raise DataError(
-            f"{lacking.mean():.0%} of the accidents in caracteristiques have nobody in usagers (e.g. {example}): "
+            f"{lacking.mean():.0%} of the accidents in caracteristiques have nobody in usagers "
+            f"(e.g. {example}): "
             "the usagers file is truncated or of another year; fetch or copy it again"
         )
 
@@ -203,14 +206,15 @@ def _unmatched(table: pd.DataFrame) -> dict[str, int]:
         if lacking.mean() > MAX_UNMATCHED:
             example = int(table.loc[lacking, "accident_id"].iloc[0])
             raise DataError(
-                f"{lacking.mean():.0%} of the persons in usagers have no row in {kind} (e.g. accident {example}): "
+                f"{lacking.mean():.0%} of the persons in usagers have no row in {kind} (e.g. "
+                f"accident {example}): "
                 f"the {kind} file is truncated or of another year; fetch or copy it again"
             )
     return counts
 
 
 def _drop(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Drop rows without accident, date or severity, each counted under the first reason that holds."""
+    """Drop rows without accident, date or severity; the first reason counts."""
     reasons = {
         "accident_not_in_caracteristiques": table["_accident"].isna(),
         "impossible_date": table["date"].isna(),
@@ -225,7 +229,7 @@ def _drop(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
 
 
 def _true_probability(people: pd.DataFrame, path: Path) -> pd.Series:
-    """Return each person's true probability from the generator's file; missing where there is none."""
+    """Return each person's true probability by the generator's file; missing without one."""
     if not path.is_file():
         return pd.Series(float("nan"), index=people.index)
     text = read_text(path)

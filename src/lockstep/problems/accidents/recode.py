@@ -1,6 +1,7 @@
-"""The publisher's codes of every era as those of schema.yaml: functions over float64 arrays with NaN.
+"""The publisher's codes of every era as those of schema.yaml: float64 arrays with NaN.
 
-A code that has no meaning in any era stays, so that the check of the tidy table counts it as unknown.
+A code that has no meaning in any era stays, so that the check of the tidy table counts it as
+unknown.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ VEHICLE_GROUPS = {code: group for group, codes in _GROUPS.items() for code in co
     0: None,
     99: None,
 }
-"""catv → group; 80 (e-bike), 50 and 60 (scooters and the like) ride with the cycles, 41 to 43 with the scooters."""
+"""catv → group: 80 (e-bike), 50, 60 (scooters) are cycles, 41 to 43 go with the scooters."""
 
 WEATHER = {0: None, 1: 0, 8: 0, 9: 0} | dict.fromkeys(range(2, 8), 1)
 """atm → 0 normal, 1 adverse."""
@@ -44,7 +45,7 @@ def lookup(values: np.ndarray, table: dict[int, int | None]) -> np.ndarray:
 
 
 def severe(grav: np.ndarray) -> np.ndarray:
-    """Return 1 for killed (2) and hospitalised (3), 0 for unhurt (1) and slightly hurt (4), NaN for all else."""
+    """Return 1 for killed (2), hospitalised (3), 0 for unhurt (1), slightly hurt (4), else NaN."""
     out = np.full(grav.shape, np.nan)
     for code, value in _SEVERE.items():
         out[grav == code] = value
@@ -57,26 +58,26 @@ def full_year(an: np.ndarray) -> np.ndarray:
 
 
 def corsica_as_digits(codes: Any) -> Any:
-    """Return department or municipality codes (a pyarrow string array) with 2A as 201 and 2B as 202."""
+    """Return department or municipality codes (pyarrow strings), 2A as 201 and 2B as 202."""
     south = pc.replace_substring_regex(codes, pattern="^2[Aa]", replacement="201")
     return pc.replace_substring_regex(south, pattern="^2[Bb]", replacement="202")
 
 
 def clock_as_digits(hrmn: Any) -> Any:
-    """Return times of day (a pyarrow string array) as hours and minutes in digits: "06:05" as 0605."""
+    """Return times of day (pyarrow strings) in digits: "06:05" as 0605."""
     return pc.replace_substring_regex(
         hrmn, pattern="^([0-9]{1,2}):([0-9]{2})(:.*)?$", replacement=r"\1\2"
     )
 
 
 def department(dep: np.ndarray, year: np.ndarray) -> np.ndarray:
-    """Return departments: up to 2018 the files hold ten times the number, but for Corsica and overseas."""
+    """Return departments: to 2018 files hold ten times the number, except Corsica and overseas."""
     tenfold = (year < NEW_ERA) & ~np.isin(dep, (201, 202)) & (dep < 970)
     return np.where(tenfold, np.floor(dep / 10), dep)
 
 
 def municipality(com: np.ndarray, dep: np.ndarray, year: np.ndarray) -> np.ndarray:
-    """Return INSEE codes: up to 2018 the files hold the number within the department (``dep`` as recoded)."""
+    """Return INSEE codes: to 2018 files hold the number within the (recoded) department."""
     within = (year < NEW_ERA) & (com < 1000)
     return np.where(within, com + np.where(dep >= 970, dep * 100, dep * 1000), com)
 
@@ -98,9 +99,10 @@ def position(
 
 
 def safety_device(secu: np.ndarray) -> np.ndarray:
-    """Return secu1 codes for the two digits of the files up to 2018: device, then use (1 yes, 2 no, else unknown).
+    """Return secu1 for the two digits of files to 2018: device, then use (1 yes, 2 no).
 
-    Not used is 0 (none), use unknown is 8 (cannot be determined); a used device of unknown kind is missing.
+    Not used is 0 (none), use unknown is 8 (cannot be determined); a used device of unknown kind is
+    missing.
     """
     device, use = np.floor(secu / 10), secu % 10
     known = np.isin(device, (1, 2, 3, 4, 9))
@@ -109,10 +111,10 @@ def safety_device(secu: np.ndarray) -> np.ndarray:
 
 
 def pedestrian(catu: np.ndarray) -> np.ndarray:
-    """Return user categories; 4 (pedestrian on roller skates or scooter, up to 2017) is a pedestrian."""
+    """Return user categories; 4 (pedestrian on skates or scooter, to 2017) is a pedestrian."""
     return lookup(catu, {4: 3})
 
 
 def place_of(place: np.ndarray, catu: np.ndarray) -> np.ndarray:
-    """Return places: 10 for every pedestrian (the files up to 2017 leave it empty), 0 is missing."""
+    """Return places: 10 for every pedestrian (empty in files to 2017); 0 is missing."""
     return np.where(catu == 3, 10.0, lookup(place, {0: None}))

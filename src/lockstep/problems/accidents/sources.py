@@ -29,12 +29,14 @@ def known_years() -> list[int]:
 
 
 def files_of_year(year: int) -> list[RemoteFile]:
-    """Return the four files of one year; an unknown year is a usage error that lists the known ones."""
+    """Return the four files of one year; an unknown year is a UsageError with the known ones."""
     by_year = _files_by_year()
     if year not in by_year:
         raise UsageError(
-            f"no addresses are known for the accidents of {year} (known: {min(by_year)} to {max(by_year)}); "
-            f"fetch its four files from {DATASET} and run `make add-data PROBLEM=accidents FROM=FOLDER`"
+            f"no addresses are known for the accidents of {year} (known: {min(by_year)} to "
+            f"{max(by_year)}); "
+            f"fetch its four files from {DATASET} and run `make add-data PROBLEM=accidents "
+            "FROM=FOLDER`"
         )
     return by_year[year]
 
@@ -45,7 +47,7 @@ def is_raw_name(name: str) -> bool:
 
 
 def is_ignored_name(name: str) -> bool:
-    """Tell whether a file's name is that of a table the publisher offers beside the four, which nothing reads."""
+    """Return whether a file is the publisher's fifth table, which nothing reads."""
     return is_left_aside(name)
 
 

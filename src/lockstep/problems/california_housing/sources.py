@@ -16,27 +16,29 @@ FILE = "california_housing.csv"
 
 
 def files_of_year(_: int) -> list[RemoteFile]:
-    """Return the one archive there is, of the census of 1990: address and sum as scikit-learn has them."""
+    """Return the one archive of the census of 1990: address and sum of scikit-learn."""
     return [RemoteFile(fetcher.ARCHIVE.filename, fetcher.ARCHIVE.url, fetcher.ARCHIVE.checksum)]
 
 
 def is_raw_name(_: str) -> bool:
-    """Tell whether a file is read by code of this problem: none is, every form of the table is read by its schema."""
+    """Return whether this problem's code reads a file: never, the schema reads all forms."""
     return False
 
 
 def write_raw(archives: list[Path], folder: Path) -> None:
     """Write what ``fetch_california_housing`` makes of the archive: nine columns as CSV.
 
-    The fetcher takes an archive that lies in its data home with the right sum, so it asks no server; one with
-    another sum is a DataError.
+    The fetcher takes an archive that lies in its data home with the right sum, so it asks no
+    server; one with another sum is a DataError.
     """
     (archive,) = archives
     found, wanted = sha256_file(archive), fetcher.ARCHIVE.checksum
     if found != wanted:
         raise DataError(
-            f"{fetcher.ARCHIVE.filename} has the SHA-256 {found}, scikit-learn reads {wanted} only; remove the pin "
-            "from source.download.sha256, or give the table with `make add-data PROBLEM=california_housing FROM=FILE`"
+            f"{fetcher.ARCHIVE.filename} has the SHA-256 {found}, scikit-learn reads {wanted} "
+            "only; remove the pin "
+            "from source.download.sha256, or give the table with `make add-data "
+            "PROBLEM=california_housing FROM=FILE`"
         )
     with tempfile.TemporaryDirectory() as home:
         shutil.copyfile(archive, Path(home) / fetcher.ARCHIVE.filename)

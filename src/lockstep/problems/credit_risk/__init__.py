@@ -1,1 +1,1 @@
-"""Default on a consumer loan, one row an application: a binary problem whose threshold belongs to the business."""
+"""Default on a consumer loan, a row an application; the business sets the threshold."""

@@ -1,1 +1,1 @@
-"""A public table of 32,576 loans with the share of income they took: whether they defaulted, from a prepared table."""
+"""A public prepared table of 32,576 loans, with their share of income: default or not."""

@@ -28,7 +28,7 @@ COMMUNE_SPREAD = (0.008, 0.012)
 def draw_accidents(
     size: int, years: list[int], drift: float, world: World, draws: Draws
 ) -> Columns:
-    """Return ``size`` accidents; codes are the publisher's, columns in English are the generator's own."""
+    """Return ``size`` accidents; codes are the publisher's, English names the generator's."""
     accidents = _when(size, years, drift, draws) | _where(size, world, draws)
     accidents |= _road(accidents, draws)
     accidents |= _crash(accidents, draws)
@@ -88,7 +88,7 @@ def _where(size: int, world: World, draws: Draws) -> Columns:
 
 
 def _road(accidents: Columns, draws: Draws) -> Columns:
-    """Return the road: ``road`` and ``catr_level`` are levels of the figures, the others are codes."""
+    """Return the road: ``road`` and ``catr_level`` are levels of figures, the others codes."""
     figures, size = calibration(), len(accidents["zone"])
     table = Choice.named("catr")
     level = draws.code("catr", table, accidents["zone"])

@@ -37,7 +37,7 @@ class Draws(UniformDraws):
         return table.pick(level, self.uniform(name, len(level)))
 
     def value(self, name: str, level: np.ndarray, table: Choice | None = None) -> np.ndarray:
-        """Return for each row a code of ``table``, or of the figures' table ``name``; integers only."""
+        """Return for each row an integer code of ``table``, or of the figures' table ``name``."""
         table = table or Choice.named(name)
         return np.asarray(table.codes, dtype=np.int64)[self.code(name, table, level)]
 
@@ -52,7 +52,7 @@ class Choice:
 
     @classmethod
     def of(cls, codes: list[Any], shares: Any) -> Choice:
-        """Return the choice among ``codes`` with ``shares`` of shape (levels, codes); rows need not add up to 1."""
+        """Return the choice among ``codes``; ``shares`` (levels, codes) need not add up to 1."""
         upto = np.cumsum(np.asarray(shares, dtype=float), axis=1)
         parts = np.round(upto / upto[:, -1:] * MILLION).astype(np.int64)
         return cls(list(codes), (parts + MILLION * np.arange(len(parts))[:, None]).ravel())

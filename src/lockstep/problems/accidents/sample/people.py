@@ -29,7 +29,7 @@ PASSENGERS = (
     (0.860, 0.140, 0, 0, 0, 0, 0, 0, 0),
     (0.880, 0.090, 0.030, 0, 0, 0, 0, 0, 0),
 )
-"""Shares of 0 to 8 passengers by group; chosen so that people an accident and nb_victim come out as published."""
+"""Shares of 0 to 8 passengers by group: people an accident come out as published."""
 
 PEDESTRIANS = (0.925, 0.06, 0.015)
 LISTED_DRIVER = 0.985
@@ -107,7 +107,7 @@ def _crew(vehicles: Columns, draws: Draws) -> Columns:
 
 
 def _opponents(vehicles: Columns) -> np.ndarray:
-    """Return what each vehicle ran into: 0 pedestrian, 1 nothing, 2 light, 3 car, 4 heavy, 5 several."""
+    """Return what each vehicle hit: 0 pedestrian, 1 nothing, 2 light, 3 car, 4 heavy, 5 several."""
     scenario, number = vehicles["scenario"], vehicles["number"]
     # the other one of two
     other = np.clip(np.arange(len(number)) + 1 - 2 * number, 0, len(number) - 1)

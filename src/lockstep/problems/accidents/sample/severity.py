@@ -1,4 +1,4 @@
-"""How badly people are hurt: a model of known effects, so that the best reachable score is known."""
+"""Severity: a model of known effects, so that the best reachable score is known."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _accident_levels(accidents: Columns, world: World) -> Columns:
 
 
 def _sum(levels: Columns, model: dict[str, list[float]], size: int) -> np.ndarray:
-    """Return the sum of the effects in the model's own order, so that rounding is the same everywhere."""
+    """Return the sum of the effects in the model's order, so that rounding is always the same."""
     total = np.full(size, model["base"][0])
     for factor, by_level in model.items():
         if factor != "base":

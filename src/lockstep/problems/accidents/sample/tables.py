@@ -23,15 +23,16 @@ LAST_IDS = {
     2019: (138_306_524, 267_000_000), 2020: (154_742_274, 267_500_000), 2021: (201_764, 267_638),
     2022: (813_952, 1_099_700), 2023: (155_680_557, 203_851_184), 2024: (156_700_000, 205_100_000),
 }  # fmt: skip
-"""The largest id_vehicule and id_usager: the first accident's; they fall from there, as in the published files."""
+"""The largest id_vehicule and id_usager: the first accident's; they fall as published."""
 
 DIGITS = {2019: 7, 2020: 7, 2021: 10, 2022: 10}
 """Decimals of lat and long, where they are not 8."""
 
 STREETS = (
-    "RUE DE LA GARE", "AVENUE DE LA RÉPUBLIQUE", "ROUTE NATIONALE", "BOULEVARD VICTOR HUGO", "RUE DU GÉNÉRAL DE GAULLE",
-    "AV. DU GAL LECLERC", "CHEMIN DES ÉCOLES", "PLACE DE L'ÉGLISE", "RUE JEAN JAURÈS", "AVENUE DE PARIS",
-    "ROUTE DE LYON", "8 MAI 1945 (RUE DU)", "RUE PASTEUR ; ANGLE RUE CURIE", "LIEU-DIT \"LES CHAMPS\"",
+    "RUE DE LA GARE", "AVENUE DE LA RÉPUBLIQUE", "ROUTE NATIONALE", "BOULEVARD VICTOR HUGO",
+    "RUE DU GÉNÉRAL DE GAULLE", "AV. DU GAL LECLERC", "CHEMIN DES ÉCOLES", "PLACE DE L'ÉGLISE",
+    "RUE JEAN JAURÈS", "AVENUE DE PARIS", "ROUTE DE LYON", "8 MAI 1945 (RUE DU)",
+    "RUE PASTEUR ; ANGLE RUE CURIE", "LIEU-DIT \"LES CHAMPS\"",
 )  # fmt: skip
 """Made-up addresses with the published ones' accents, semicolons and quotation marks."""
 
@@ -41,7 +42,7 @@ SECOND_PLACE = 0.27
 
 @dataclass(frozen=True)
 class Year:
-    """One year's rows with their published numbers; ``vehicles`` and ``people`` also hold ``id`` and ``label``."""
+    """One year's rows, numbered as published; vehicles and people have ``id`` and ``label``."""
 
     year: int
     accidents: Columns
@@ -88,7 +89,7 @@ def _year(
 
 
 def file_names(year: int) -> list[str]:
-    """Return the publisher's names of a year's caracteristiques (odd from 2021), lieux, vehicules and usagers."""
+    """Return the publisher's names of a year's four files (odd from 2021)."""
     odd = {2021: "carcteristiques", 2022: "carcteristiques"}
     first = odd.get(year, "caracteristiques" if year < 2023 else "caract")
     return [f"{name}-{year}.csv" for name in (first, "lieux", "vehicules", "usagers")]
@@ -124,7 +125,7 @@ def _accident_extras(size: int, draws: Draws) -> Columns:
 
 
 def _labels(number: np.ndarray, draws: Draws) -> np.ndarray:
-    """Return each vehicle's place among the labels A01, B01 …, or, for a few, among the published junk."""
+    """Return each vehicle's place among the labels A01, B01 … or, for a few, published junk."""
     junk = draws.chance("odd num_veh", calibration()["num_veh_rare_rate"], len(number))
     picked = draws.code("num_veh", Choice.named("num_veh_rare"), np.zeros(len(number), np.int64))
     return np.where(
@@ -206,7 +207,7 @@ def _caracteristiques(rows: Year, world: World) -> pa.Table:
 
 
 def _lieux(rows: Year) -> pa.Table:
-    """Return the places; from 2023 some accidents have a second row, for the other road of a junction."""
+    """Return the places; from 2023 some accidents have a second row for a junction's other road."""
     accidents, year = rows.accidents, rows.year
     times = 1 + (accidents["second"] & (year >= 2023))
     order = np.repeat(np.arange(len(times)), times)
@@ -292,7 +293,7 @@ def _truth(rows: Year) -> pa.Table:
 
 
 def _rank(people: Columns) -> np.ndarray:
-    """Return each person's number in the accident, from 1, by what the file shows, whatever its rows' order.
+    """Return each person's number in the accident, from 1, whatever the order of the rows.
 
     The order is by id_vehicule, place, catu, sexe, an_nais, secu1, grav, with missing values last.
     """

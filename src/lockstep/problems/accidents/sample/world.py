@@ -1,4 +1,4 @@
-"""The country the accidents happen in: departments as published, municipalities drawn once, the same for every seed."""
+"""The country of the accidents: published departments, municipalities drawn once for all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WORLD_SEED = 1954
 PUBLISHED_ACCIDENTS = 54_698
 CAPITAL = ("75", "92", "93", "94")
 FLAT = {"75": 30, "92": 8, "93": 8, "94": 8}
-"""How evenly sized a department's municipalities are: shares fall as 1 / (rank + this), elsewhere 1."""
+"""How even a department's municipalities are: shares fall as 1 / (rank + this), elsewhere 1."""
 
 SIZE_STEPS = (1.5, 3, 6, 12, 24, 48, 96, 192)
 """Accidents a year that part municipalities into classes of size, 0 to 8."""
@@ -83,7 +83,7 @@ def build_world() -> World:
 
 
 def _communes(code: str, seen: int) -> int:
-    """Return how many municipalities a department has: more than one year shows, but for small and even ones."""
+    """Return how many municipalities a department has: more than one year shows, except few."""
     if code in CAPITAL or seen < 40:
         return seen
     return round(1.6 * seen)
@@ -106,7 +106,7 @@ def _shares(
 def _places(
     draws: Draws, dep: np.ndarray, rank: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return each municipality's canton and its place, in spreads of the department around its centre."""
+    """Return each municipality's canton and its place, in spreads around the centre."""
     key = dep * 1000 + rank % np.maximum(1, (np.bincount(dep)[dep] + CANTON - 1) // CANTON)
     canton = np.unique(key, return_inverse=True)[1]
     together = {way: draws.normal(f"canton {way}", len(key))[canton] for way in ("north", "east")}
@@ -117,7 +117,7 @@ def _places(
 def _inside(
     size: np.ndarray, weight: np.ndarray, dep: np.ndarray, target: np.ndarray
 ) -> np.ndarray:
-    """Return shares inside built-up areas that rise with size and average to each department's figure."""
+    """Return shares inside built-up areas: they rise with size and average to the figure."""
     base = np.array(INSIDE_BY_SIZE)[size]
     for _ in range(3):  # clipping moves the average a little
         mean = np.bincount(dep, base * weight)

@@ -1,4 +1,4 @@
-"""Write the sample as the publisher's four raw tables a year, quirks included, and the true probabilities."""
+"""Write the sample as the publisher's four tables a year, and the true probabilities."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ YEARS = tuple(range(2019, 2025))
 """Years whose format the generator writes."""
 
 TRUTH = "true_probability.csv"
-"""Num_Acc, id_usager, probability: id_usager without its thousands' spaces; for 2019 and 2020, which publish
-none, the person's number in the accident, from 1, sorted by id_vehicule, place, catu, sexe, an_nais, secu1, grav."""
+"""Num_Acc, id_usager, probability: id_usager without spaces in the thousands.
+
+2019 and 2020 publish no id_usager: there it is the person's number in the accident, from 1, sorted
+by id_vehicule, place, catu, sexe, an_nais, secu1, grav.
+"""
 
 
 def write_sample(settings: Sample, folder: Path) -> None:
-    """Write ``settings.units`` accidents into ``folder``: four tables a year and ``true_probability.csv``.
+    """Write ``settings.units`` accidents: four tables a year and ``true_probability.csv``.
 
     The same settings give the same bytes. Years outside 2019-2024 are a UsageError.
     """
@@ -51,13 +54,14 @@ def check_years(years: list[int]) -> None:
     if other:
         listed = ", ".join(map(str, other))
         raise UsageError(
-            f"the sample cannot be of {listed}: source.sample.years may name {YEARS[0]} to {YEARS[-1]}; "
+            f"the sample cannot be of {listed}: source.sample.years may name {YEARS[0]} to "
+            f"{YEARS[-1]}; "
             "for other years use source.kind download or files"
         )
 
 
 def write_table(path: Path, table: pa.Table, truth: bool = False) -> None:
-    """Write one table: quoted values and semicolons as the publisher does, or the truth as plain CSV."""
+    """Write one table: quoted values and semicolons as published, or the truth as plain CSV."""
     style, separator = ("none", ",") if truth else ("all_valid", ";")
     options = csv.WriteOptions(delimiter=separator, quoting_style=style, quoting_header=style)
     csv.write_csv(table, path, options)

@@ -1,4 +1,4 @@
-"""Districts drawn from a known model: where they lie, who lives there, and what their houses are worth."""
+"""Districts drawn from a known model: their places, people, and values of houses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lockstep.problems.draws import MILLION, Columns, Draws, figures
 QUARTERS, QUARTERS_SEED = 160, 1990
 """How many quarters make neighbourhoods dearer or cheaper; they are the same in every sample."""
 FACTORS = 64
-"""Equally likely factors between what a district's houses should be worth and what they are worth."""
+"""Equally likely factors between the expected and the actual value of houses."""
 FLOOR, CAP = 14_999, 500_001
 """Dollars: what StatLib's table has for less than 15,000 and for more than 500,000."""
 
@@ -29,7 +29,7 @@ def calibration() -> dict[str, Any]:
 
 
 def draw_districts(units: int, draws: Draws) -> Columns:
-    """Return every district's position, averages, median income, and value in dollars with its expectation."""
+    """Return each district's position, averages, income, value in dollars and its expectation."""
     place = draw_places(units, draws)
     people = draw_people(units, place["wealth"], draws)
     worth = expected_worth(place, people)
@@ -37,7 +37,7 @@ def draw_districts(units: int, draws: Draws) -> Columns:
 
 
 def draw_places(units: int, draws: Draws) -> Columns:
-    """Return positions to a hundredth of a degree, and how dear each is: ``price``, ``wealth`` by quarter."""
+    """Return positions in hundredths of a degree, ``price`` by place and ``wealth`` by quarter."""
     rows = calibration()["places"]["rows"]
     latitude, longitude, spread, share, price = (
         np.array([row[i] for row in rows], dtype=float) for i in range(1, 6)
@@ -53,7 +53,7 @@ def draw_places(units: int, draws: Draws) -> Columns:
 
 
 def quarters(north: np.ndarray, east: np.ndarray) -> np.ndarray:
-    """Return how dear the quarter is, beyond its city: hills and hollows of a few km, of mean about 0."""
+    """Return how dear a quarter is in its city: hills and hollows of a few km, mean about 0."""
     draws, rows = Draws(QUARTERS_SEED), calibration()["places"]["rows"]
     latitude, longitude, spread = (
         np.array([row[i] for row in rows], dtype=float) for i in range(1, 4)
@@ -71,7 +71,7 @@ def quarters(north: np.ndarray, east: np.ndarray) -> np.ndarray:
 
 
 def draw_people(units: int, wealth: np.ndarray, draws: Draws) -> Columns:
-    """Return income, age, rooms, bedrooms, people and occupancy: the table's marginals and rank correlations."""
+    """Return income, age, rooms, people …: the table's marginals and rank correlations."""
     names = ("income", "age", "rooms", "bedrooms", "people", "occupancy")
     one = {name: draws.normal(name, units) for name in names}
     income = 0.85 * one["income"] + 0.5 * wealth
@@ -99,19 +99,19 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 
 def expected_worth(place: Columns, people: Columns) -> np.ndarray:
-    """Return what the houses of each district should be worth, in 100,000 dollars, before noise and cap."""
+    """Return the expected value of each district's houses, in 100,000 dollars, before noise."""
     names = ("MedInc", "HouseAge", "AveOccup")
     income, age, crowding = (ranks(people[name]) - 0.5 for name in names)
     price = place["price"] + 0.45 * place["wealth"]
     dear = np.clip(price, -1, 1)
-    # Old houses are dear where the city is, and cheap elsewhere; income counts for more in dear places.
+    # Old houses are dear in dear cities, else cheap; income counts for more in dear places.
     score = 2.2 * income + 0.7 * price - 0.85 * crowding + 0.5 * age
     score = score + 0.4 * age * dear + 0.5 * income * dear
     return by_rank("value", score)
 
 
 def draw_values(worth: np.ndarray, draws: Draws) -> Columns:
-    """Return values in whole hundreds of dollars, floor and cap included, and their exact expectations."""
+    """Return values in hundreds of dollars, with floor and cap, and their exact expectations."""
     outcomes = np.round(worth[:, None] * noise()[None, :] * 1000).astype(np.int64) * 100
     outcomes = np.where(outcomes > CAP - 1, CAP, np.where(outcomes < FLOOR + 1, FLOOR, outcomes))
     taken = draws.uniform("noise", len(worth)) * FACTORS // MILLION
@@ -121,7 +121,7 @@ def draw_values(worth: np.ndarray, draws: Draws) -> Columns:
 
 @lru_cache
 def noise() -> np.ndarray:
-    """Return equally likely factors, log-normal but for their number, with four digits and a mean of about one."""
+    """Return equally likely log-normal factors, with four digits and a mean of about one."""
     sigma, normal = calibration()["noise"]["sigma"], NormalDist()
     steps = [normal.inv_cdf((i + 0.5) / FACTORS) for i in range(FACTORS)]
     return np.array([round(math.exp(sigma * step - sigma * sigma / 2), 4) for step in steps])

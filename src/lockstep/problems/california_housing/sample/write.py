@@ -1,4 +1,4 @@
-"""Write the sample as StatLib's table: totals in place of averages, dollars, blanks among the bedrooms."""
+"""Write the sample as StatLib's table: totals, dollars, blanks among the bedrooms."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BLANKS = 0.01
 
 
 def write_sample(settings: Sample, folder: Path) -> None:
-    """Write ``settings.units`` districts and the value expected of each; the same settings give the same bytes.
+    """Write ``settings.units`` districts and their expected values, the same bytes each time.
 
     A census has one day: a drift by month is a UsageError.
     """

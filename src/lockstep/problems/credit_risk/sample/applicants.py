@@ -1,4 +1,4 @@
-"""Who applies, and for what: the public tables' marginals, rank correlations and gaps, month by month."""
+"""Applicants and loans: the public tables' marginals, rank correlations and gaps, by month."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from lockstep.problems.draws import Columns, Draws, figures
 END = 3.6
 """Standard deviations that stand for the ends of a column's range."""
 HOUSING_BY_INCOME, EARLIER_BY_SCORE = 0.4, -0.35
-"""How far housing follows income (from renting to a mortgage), and an earlier default a low score."""
+"""Correlations of housing with income, and of an earlier default with the score."""
 DRIFT_SCORE, DRIFT_INQUIRIES, DRIFT_PURPOSE = -0.03, 0.03, 0.01
-"""What a drift of strength 1 moves a month: two columns in standard deviations, and a share of the purposes."""
+"""Changes a month at drift 1: two columns in standard deviations, a share of purposes."""
 STEPS = {
-    "credit_score": 1, "income": 100, "loan_amount": 25, "employment_years": 1, "revolving_balance": 1,
-    "revolving_utilisation": 0.1, "debt_to_income": 0.01, "credit_history_years": 0.1,
+    "credit_score": 1, "income": 100, "loan_amount": 25, "employment_years": 1,
+    "revolving_balance": 1, "revolving_utilisation": 0.1, "debt_to_income": 0.01,
+    "credit_history_years": 0.1,
 }  # fmt: skip
 """What the values of a column are whole multiples of."""
 
@@ -33,7 +34,7 @@ def calibration() -> dict[str, Any]:
 
 
 def draw_applicants(draws: Draws, month: str, units: int, drift: float) -> Columns:
-    """Return a month's applications, no value missing; ``drift`` is its strength times the months gone by."""
+    """Return a month's applications without gaps; ``drift`` is strength times months."""
     normal = draw_normal(draws, month, units)
     normal["credit_score"] = normal["credit_score"] + DRIFT_SCORE * drift
     normal["inquiries_6_months"] = normal["inquiries_6_months"] + DRIFT_INQUIRIES * drift
@@ -44,7 +45,7 @@ def draw_applicants(draws: Draws, month: str, units: int, drift: float) -> Colum
 
 
 def draw_normal(draws: Draws, month: str, units: int) -> Columns:
-    """Return a standard normal number a column with a rank, correlated as the tables' columns are."""
+    """Return a standard normal number a column, correlated as the tables' columns are."""
     names = calibration()["order"]
     own = [draws.normal(f"{month} {name}", units) for name in names]
     found = {}
@@ -58,7 +59,7 @@ def draw_normal(draws: Draws, month: str, units: int) -> Columns:
 
 @lru_cache
 def factor() -> list[list[float]]:
-    """Return the lower triangle whose rows make independent normal numbers correlated, with six decimals.
+    """Return the lower triangle that correlates independent normal numbers, six decimals.
 
     A rank correlation r is a correlation 2 sin(pi r / 6) of normal numbers (Pearson, 1907).
     """
@@ -85,7 +86,7 @@ def by_quantile(name: str, normal: np.ndarray) -> np.ndarray:
 
 @lru_cache
 def normal_levels(shares: tuple[float, ...]) -> list[float]:
-    """Return the standard deviations below which shares lie, with six decimals; the ends are ``END`` away."""
+    """Return the standard deviations below which shares lie, six decimals, within ±``END``."""
     inner = NormalDist()
     return [-END if s <= 0 else END if s >= 1 else round(inner.inv_cdf(s), 6) for s in shares]
 

@@ -24,7 +24,8 @@ def true_probability(applicants: Columns, gaps: Columns, drift: float) -> np.nda
 def logits(applicants: Columns, gaps: Columns) -> np.ndarray:
     """Return the log-odds of default: risks added up, and beyond a knee each weighs more.
 
-    Few applications lie beyond the knee, and most of them default: that is what the public table looks like.
+    Few applications lie beyond the knee, and most of them default: that is what the public table
+    looks like.
     """
     effects = calibration()["effects"]
     risk = numeric_risk(applicants) + burden(applicants)
@@ -38,7 +39,7 @@ def logits(applicants: Columns, gaps: Columns) -> np.ndarray:
 
 
 def numeric_risk(applicants: Columns) -> np.ndarray:
-    """Return the risk of every number but the loan's share of the income, in the score's standard deviations."""
+    """Return the risk of every number except the loan's share of income."""
     effects = calibration()["effects"]["numbers"]
     total = np.zeros(len(applicants["income"]))
     for name, (center, slope, most) in effects.items():
@@ -47,14 +48,14 @@ def numeric_risk(applicants: Columns) -> np.ndarray:
 
 
 def burden(applicants: Columns) -> np.ndarray:
-    """Return the risk of the share of a year's income that is asked for: small at first, steep from three tenths."""
+    """Return the risk of the loan's share of a year's income: steep from three tenths."""
     told = calibration()["effects"]["burden"]
     share = applicants["loan_amount"] / applicants["income"]
     return np.interp(share, told["share"], told["risk"])
 
 
 def probability(logit: np.ndarray) -> np.ndarray:
-    """Return probabilities of log-odds, read from a table of six decimals: the same on every machine."""
+    """Return probabilities of log-odds from a table of six decimals: equal on every machine."""
     levels, chances = table()
     return np.round(np.interp(logit, levels, chances) * MILLION) / MILLION
 

@@ -24,10 +24,10 @@ FIRST = "2024-01"
 
 
 def write_sample(settings: Sample, folder: Path) -> None:
-    """Write ``settings.units`` applications of ``settings.months`` months up to ``settings.last_month``.
+    """Write ``settings.units`` applications of so many months up to ``settings.last_month``.
 
-    The same settings give the same bytes. Where units are a multiple of months, a window that begins later has the
-    same rows of the months that both windows hold.
+    The same settings give the same bytes. Where units are a multiple of months, a window that
+    begins later has the same rows of the months that both windows hold.
     """
     with whole_folder(folder) as part:
         csv.write_csv(applications(settings), part / FILE)
@@ -55,7 +55,7 @@ def number_of(month: str) -> int:
 
 
 def month_table(draws: Draws, month: str, units: int, strength: float) -> pa.Table:
-    """Return one month's applications; they depend on the seed, the month, its units and the drift alone."""
+    """Return one month's applications, by seed, month, number of units and drift alone."""
     drift = strength * max(0, number_of(month) - number_of(FIRST))
     applicants, gaps = draw_applicants(draws, month, units, drift), draw_gaps(draws, month, units)
     truth = true_probability(applicants, gaps, drift)
@@ -65,7 +65,7 @@ def month_table(draws: Draws, month: str, units: int, strength: float) -> pa.Tab
 
 
 def as_published(draws: Draws, month: str, columns: Columns, gaps: Columns) -> pa.Table:
-    """Return the columns as the table has them: numbered by day, unknown values empty, counts whole."""
+    """Return the columns as published: numbered by day, unknown values empty, counts whole."""
     units = len(columns["income"])
     year, within = map(int, month.split("-"))
     in_month = monthrange(year, within)[1]
