@@ -24,6 +24,7 @@ import pytest
 import yaml
 from mlflow.exceptions import MlflowException
 from sklearn.pipeline import Pipeline
+from tests.registry.loaded import load_version
 
 from lockstep.audit.verify import FAILED, verify
 from lockstep.config.layout import ProblemLayout
@@ -38,7 +39,6 @@ from lockstep.models.matrices import Columns, Matrix
 from lockstep.models.zoo import Recipe
 from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact import files, packaging
-from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.artifact.native_flavor import native_of
 from lockstep.registry.publishing.runs import Record, log_run
 from lockstep.registry.store import connection

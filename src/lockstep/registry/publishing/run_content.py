@@ -89,9 +89,9 @@ def fold_metrics(metrics: dict[str, Any]) -> dict[str, float]:
 
 def interval_metrics(metrics: dict[str, Any]) -> dict[str, float]:
     """Return coverage and width of a regression's prediction intervals on the test part."""
-    held = metrics.get("interval", {})
+    interval = metrics.get("interval", {})
     named = {"coverage": "test_interval_coverage", "mean_width": "test_interval_width"}
-    return {name: float(held[key]) for key, name in named.items() if key in held}
+    return {name: float(interval[key]) for key, name in named.items() if key in interval}
 
 
 def class_metrics(outputs: Outputs) -> dict[str, float]:

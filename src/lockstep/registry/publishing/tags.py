@@ -45,8 +45,8 @@ def version_tags(outputs: Outputs) -> dict[str, str]:
         **outputs.lineage.tags,
         **data_tags(outputs),
     }
-    if outputs.kept_inputs:
-        plain["inputs_digest"] = sha256_json(outputs.kept_inputs)
+    if outputs.changed_inputs:
+        plain["inputs_digest"] = sha256_json(outputs.changed_inputs)
     if card.get("threshold") is not None:
         plain["threshold"] = card["threshold"]
     if card.get("interval"):

@@ -307,7 +307,7 @@ def _chain_faults(events: Sequence[Event]) -> Iterable[tuple[int, str]]:
                 if event.number == number + 2
                 else f"{number + 1} to {event.number - 1}"
             )
-            yield event.number, f"event {gone} is gone from the record"
+            yield event.number, f"event {gone} is missing from the record"
         elif event.before != before:
             altered = (
                 f"event {number} was altered: it is not the one that"
@@ -326,11 +326,11 @@ def _head_faults(events: Sequence[Event], tags: Mapping[str, str]) -> Iterable[t
     if head in finished and finished[head].digest != digest:
         yield head, f"event {head} was altered after it ended"
     elif head > last:
-        yield head, f"event {head}, the last that ended, is gone from the record"
+        yield head, f"event {head}, the last that ended, is missing from the record"
     elif head < last - 1:
         yield (
             last,
-            "the record has lost its head: whether events after the last are gone cannot be told",
+            "the record's head is missing: whether later events are missing cannot be known",
         )
 
 
