@@ -26,7 +26,7 @@ from mlflow.exceptions import MlflowException
 from sklearn.pipeline import Pipeline
 from tests.registry.loaded import load_version
 
-from lockstep.audit.verify import FAILED, verify
+from lockstep.audit.verify import verify
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import load_settings
 from lockstep.features.columns_v1 import ColumnEncoder
@@ -285,7 +285,7 @@ def trained(workspace: Path, make: Any, monkeypatch: pytest.MonkeyPatch) -> Path
 
 def failed(root: Path) -> dict[str, str]:
     client = connection.connect(load_settings(root), root)
-    return {f.check: f.what for f in verify(client, root, NAME) if f.verdict == FAILED}
+    return {f.name: f.message for f in verify(client, root, NAME) if f.failed}
 
 
 def stored(root: Path) -> Path:
