@@ -6,6 +6,7 @@ import sys
 from importlib.util import MAGIC_NUMBER, cache_from_source
 
 import pytest
+from tests.registry.loaded import load_version
 from tests.registry.shop import NAME, files, flip, stock
 
 import lockstep.features
@@ -22,7 +23,7 @@ from lockstep.io import sha256_file
 from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact.files import SHIPPED_CODE
-from lockstep.registry.artifact.loading import CACHE, Located, load_version, open_folder
+from lockstep.registry.artifact.loading import CACHE, Located, open_folder
 from lockstep.registry.artifact.mlflow_leftovers import added_on_loading
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.events import Who

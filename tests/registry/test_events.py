@@ -102,17 +102,17 @@ def test_an_event_taken_out_or_altered_shows(moves, data):
 def test_faults_name_what_is_wrong():
     tags = record_of((1, "Production"), (2, "Production"), (3, "Staging"), (3, "Archived"))
     without = {key: value for key, value in tags.items() if not key.endswith("000002")}
-    assert read_record(without).faults == ("event 2 is gone from the record",)
+    assert read_record(without).faults == ("event 2 is missing from the record",)
     forged = {**tags, f"{BEGUN}000002": tags[f"{BEGUN}000002"].replace('"a"', '"b"')}
     assert read_record(forged).faults == (
         "event 2 was altered: it is not the one that event 3 follows",
     )
     cut = {key: value for key, value in tags.items() if not key.endswith("000004")}
-    assert read_record(cut).faults == ("event 4, the last that ended, is gone from the record",)
+    assert read_record(cut).faults == ("event 4, the last that ended, is missing from the record",)
     broken = {**tags, f"{BEGUN}000003": "{"}
     assert read_record(broken).faults[0] == "event 3 cannot be read: it was altered"
     headless = {key: value for key, value in tags.items() if key != HEAD}
-    assert "lost its head" in read_record(headless).faults[0]
+    assert "head is missing" in read_record(headless).faults[0]
 
 
 def test_a_head_one_behind_is_a_crash_and_no_fault():

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.registry.loaded import load_version
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.errors import RegistryError
@@ -15,7 +16,6 @@ from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
 from lockstep.promotion.holdout import Holdout, all_rows, holdout, scored
 from lockstep.registry.artifact.files import ROWS_FILE
-from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.artifact.training_rows import TrainingRows, row_keys, to_bytes
 from lockstep.registry.record.registered_models import get_model
 

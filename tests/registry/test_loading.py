@@ -6,13 +6,14 @@ import shutil
 import numpy as np
 import pytest
 import requests
+from tests.registry.loaded import load_version
 
 from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.models.artifact import digest_of, write_artifact
 from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact import files, loading
-from lockstep.registry.artifact.loading import load_version, locate, open_version
+from lockstep.registry.artifact.loading import locate, open_version
 
 NAME = "Accident_Prediction_Logistic_Regression"
 

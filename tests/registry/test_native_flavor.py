@@ -24,8 +24,9 @@ import pytest
 import yaml
 from mlflow.exceptions import MlflowException
 from sklearn.pipeline import Pipeline
+from tests.registry.loaded import load_version
 
-from lockstep.audit.verify import FAILED, verify
+from lockstep.audit.verify import verify
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import load_settings
 from lockstep.features.columns_v1 import ColumnEncoder
@@ -38,7 +39,6 @@ from lockstep.models.matrices import Columns, Matrix
 from lockstep.models.model_type import Recipe
 from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact import files, packaging
-from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.artifact.packaging import native_of
 from lockstep.registry.publishing.runs import Record, log_run
 from lockstep.registry.store import connection
@@ -285,7 +285,7 @@ def trained(workspace: Path, make: Any, monkeypatch: pytest.MonkeyPatch) -> Path
 
 def failed(root: Path) -> dict[str, str]:
     client = connection.connect(load_settings(root), root)
-    return {f.name: f.message for f in verify(client, root, NAME) if f.verdict == FAILED}
+    return {f.name: f.message for f in verify(client, root, NAME) if f.failed}
 
 
 def stored(root: Path) -> Path:

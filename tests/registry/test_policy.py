@@ -11,6 +11,7 @@ import joblib
 import numpy as np
 import pytest
 from tests.registry.contest import NIGHT_BLIND, STRONG, TWIN, WEAK, configure, model, write_data
+from tests.registry.loaded import load_version
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import CONFIG_FILE, load_settings
@@ -19,7 +20,6 @@ from lockstep.models.artifact import model_digest
 from lockstep.promotion import if_better as policy
 from lockstep.promotion.gate_report import gate_of
 from lockstep.registry.artifact.files import SKOPS
-from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.publish_models import register_models
 from lockstep.registry.publishing.outputs import read_outputs

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from tests.registry.loaded import load_version
 from tests.registry.shop import NAME, files, stock
 
 from lockstep.audit.findings import healthy
 from lockstep.audit.verify import verify
 from lockstep.commands import manage_registry as manage
 from lockstep.errors import ArtifactError, RegistryError, UsageError
-from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.lifecycle import prune as pruning
 from lockstep.registry.lifecycle.prune import prune

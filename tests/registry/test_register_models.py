@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from tests.registry.loaded import load_version
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import load_settings
@@ -236,11 +237,11 @@ def test_an_artifact_damaged_on_a_server_is_registered_anew(
     with pytest.raises(
         ArtifactError, match=r"changed or swapped .* register it again with `dvc repro register`"
     ):
-        loading.load_version(client, workspace, name, version=3)
+        load_version(client, workspace, name, version=3)
     version, new, told = register()
     assert (version, new) == (4, True)
     assert "version 3: its artifact has digest" in told
-    assert loading.load_version(client, workspace, name, version=4).version == 4
+    assert load_version(client, workspace, name, version=4).version == 4
     assert register()[:2] == (4, False)
     assert list((workspace / loading.SUSPECT).iterdir()) == []
 
@@ -250,11 +251,11 @@ def test_golden_rows_damaged_in_a_folder_are_mended_after_they_were_refused(work
     (file,) = workspace.glob("mlruns/*/models/*/artifacts/golden.json")
     file.write_text(file.read_text()[:100])
     with pytest.raises(ArtifactError):
-        loading.load_version(client_of(workspace), workspace, first.name, version=1)
+        load_version(client_of(workspace), workspace, first.name, version=1)
     assert [
         one.version for one in register_models(workspace, "accidents", ["logistic_regression"])
     ] == [2]
-    assert loading.load_version(client_of(workspace), workspace, first.name, version=2).version == 2
+    assert load_version(client_of(workspace), workspace, first.name, version=2).version == 2
 
 
 def test_only_some_types_or_problems(workspace, capsys):

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from tests.registry.loaded import load_version
 
 from lockstep.commands.dispatch import load
 from lockstep.commands.manage_registry import main as manage
@@ -26,7 +27,6 @@ from lockstep.problems.california_housing.sample import write_sample
 from lockstep.problems.schema import load_schema
 from lockstep.promotion.holdout import all_rows
 from lockstep.promotion.previous_versions import scores_of
-from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.publish_models import register_models
 from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.store.names import PARENT_TAG

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.registry.loaded import load_version
 from tests.registry.shop import NAME, VERSIONS, files, flip, stock
 
 from lockstep.audit.artifacts import check_artifact
@@ -22,7 +23,6 @@ from lockstep.io import sha256_file, write_json
 from lockstep.models.artifact import digest_of, write_artifact
 from lockstep.promotion.gate_report import gate_of
 from lockstep.registry.artifact.files import SHIPPED_CODE, SUMS, sums_of
-from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.train_stage import publish_training
 
@@ -237,7 +237,7 @@ def test_an_event_that_was_altered_or_taken_out_is_found(shop):
     shop.client.set_registered_model_tag(NAME, key, content.replace('"actor":"', '"actor":"not '))
     assert "event 2 was altered" in shop.failed()["record"]
     shop.client.delete_registered_model_tag(NAME, key)
-    assert "event 2 is gone from the record" in shop.failed()["record"]
+    assert "event 2 is missing from the record" in shop.failed()["record"]
 
 
 def test_a_move_half_done_and_a_version_that_is_gone_are_told(shop):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.registry.loaded import load_version
 from tests.registry.shop import flip
 from tests.serving.conftest import (
     LOCAL,
@@ -34,7 +35,7 @@ from lockstep.data.records import records_to_table
 from lockstep.errors import ArtifactError, ConfigError
 from lockstep.models.workspace import load_file
 from lockstep.problems.schema import load_schema
-from lockstep.registry.artifact.loading import CACHE, load_version
+from lockstep.registry.artifact.loading import CACHE
 from lockstep.registry.lifecycle.moves import archive, promote, rollback
 from lockstep.serving.api_keys import new_key
 from lockstep.serving.prediction_log import predictions_table

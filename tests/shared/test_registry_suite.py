@@ -4,6 +4,7 @@ import contextlib
 import json
 
 import pytest
+from tests.registry.loaded import load_version
 from tests.registry.test_lifecycle import Crash, Crashing, add_model, agrees, stages
 from tests.shared.conftest import TYPE
 
@@ -35,7 +36,7 @@ def test_two_trainings_are_published_loaded_checked_and_served_in_turn(shared, c
     ]
     assert [p.version for p in register_models(shared.root)] == [2]
     lifecycle.promote(shared.client, shared.name, 1)
-    loaded = loading.load_version(shared.client, shared.root, shared.name, stage="Production")
+    loaded = load_version(shared.client, shared.root, shared.name, stage="Production")
     assert (loaded.version, loaded.digest) == (1, first.digest)
     lifecycle.promote(shared.client, shared.name)
     capsys.readouterr()
@@ -55,7 +56,7 @@ def test_an_artifact_that_is_not_the_registered_one_is_not_loaded(shared):
     with pytest.raises(
         loading.ArtifactError, match="changed or swapped after it was registered; not loaded"
     ):
-        loading.load_version(shared.client, shared.root, shared.name, version=1)
+        load_version(shared.client, shared.root, shared.name, version=1)
 
 
 def test_every_move_is_on_record_and_is_undone(shared, capsys):

@@ -23,11 +23,11 @@ from lockstep.registry.publishing.registration import Decide, Published
 from lockstep.registry.store.connection import (
     Client,
     StoreError,
-    connect,
     one_line,
     raise_interrupt,
 )
 from lockstep.registry.store.names import PARENT_TAG, PROBLEM_TAG, RETRAIN_TAG
+from lockstep.registry.store.opening import connect
 from lockstep.registry.store.queries import find_run
 
 PARENT_KEY = "lockstep.parent_of"

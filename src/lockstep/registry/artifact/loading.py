@@ -57,20 +57,6 @@ class Located:
     folder: Path
 
 
-def load_version(
-    client: Client,
-    root: Path,
-    name: str | None = None,
-    *,
-    version: int | None = None,
-    stage: str | None = None,
-    run_id: str | None = None,
-) -> Model:
-    """Load one version by number, stage or run; ArtifactError if a check fails."""
-    found = find_version(client, name, version=version, stage=stage, run_id=run_id)
-    return open_version(locate(client, found, root))
-
-
 def find_version(
     client: Client,
     name: str | None = None,

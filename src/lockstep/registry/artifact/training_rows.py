@@ -107,11 +107,11 @@ def _content_keys(table: pd.DataFrame) -> Keys:
 # ---------------------------------------------------------------- as bytes
 
 
-def to_bytes(seen: TrainingRows) -> bytes:
+def to_bytes(rows: TrainingRows) -> bytes:
     """Return a set as a compressed NumPy file with the gaps between sorted keys, without pickle."""
     written = io.BytesIO()
-    gaps = np.diff(seen.keys, prepend=np.uint64(0))
-    np.savez_compressed(written, gaps=gaps, identity=np.array(seen.identity))
+    gaps = np.diff(rows.keys, prepend=np.uint64(0))
+    np.savez_compressed(written, gaps=gaps, identity=np.array(rows.identity))
     return written.getvalue()
 
 
@@ -129,8 +129,8 @@ def from_bytes(content: bytes) -> TrainingRows:
 def arrays_of(content: bytes, *names: str) -> list[NDArray[Any]]:
     """Return named arrays of an .npz file's bytes; DataError if damaged or with a pickle."""
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as held:
-            return [held[name] for name in names]
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return [arrays[name] for name in names]
     except _UNREADABLE as error:
         raise DataError(f"is damaged ({type(error).__name__})") from error
 

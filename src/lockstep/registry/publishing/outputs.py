@@ -53,7 +53,7 @@ class Outputs:
         return lineage(self.root, self.problem, self.type)
 
     @cached_property
-    def kept_inputs(self) -> dict[str, str | None]:
+    def changed_inputs(self) -> dict[str, str | None]:
         """The files in which the workspace differs from its commit, with their sums."""
         return kept_inputs(self.root, self.lineage)
 

@@ -10,8 +10,9 @@ from lockstep.config.gates import Gates
 from lockstep.errors import RegistryError
 from lockstep.registry.record.journal import EVENT_TAG
 from lockstep.registry.record.recovery import open_journal
+from lockstep.registry.record.registered_models import Model
 from lockstep.registry.store.connection import Client, tolerating, translating_mlflow_errors
-from lockstep.registry.store.names import STAGE_TAG
+from lockstep.registry.store.names import DIGEST_TAG, STAGE_TAG, SUMS_TAG
 from lockstep.registry.store.versions import Version, version_from
 
 if TYPE_CHECKING:
@@ -75,25 +76,20 @@ def register_version(
 ) -> tuple[Version, bool]:
     """Make a version of a logged model on record; return it, and whether it is new.
 
-    An existing version of the same digest (tag ``lockstep.model_digest``) is returned instead,
-    unless ``again``. ``among`` are the versions it was compared with; OthersCame if the model has
-    others now.
+    An existing version of the same digest is returned instead, unless ``again``. ``among`` are the
+    versions it was compared with; OthersCame if the model has others now.
     """
     ensure_model(client, name)
-    with open_journal(client, name, who) as book:
-        digest = tags["lockstep.model_digest"]
-        twins = [v for v in book.model.versions if v.tag("model_digest") == digest]
+    with open_journal(client, name, who) as journal:
+        digest = tags[DIGEST_TAG]
+        twins = [v for v in journal.model.versions if v.tag("model_digest") == digest]
         if twins and not again:
             return twins[-1], False
-        if among is not None and (changed := {v.version for v in book.model.versions} ^ {*among}):
-            numbers = ", ".join(map(str, sorted(changed)))
-            raise OthersCame(
-                f"version {numbers} of {name} came or went while a new model was judged"
-            )
-        details = {"model_digest": digest, "run_id": run_id}
-        if sums := tags.get("lockstep.sums_digest"):
-            details["sums_digest"] = sums
-        event = book.begin("register", stage=stage, details=details)
+        if among is not None:
+            _check_among(journal.model, among)
+        sums = {"sums_digest": tags[SUMS_TAG]} if tags.get(SUMS_TAG) else {}
+        details = {"model_digest": digest, "run_id": run_id, **sums}
+        event = journal.begin("register", stage=stage, details=details)
         with translating_mlflow_errors():
             made = client.create_model_version(
                 name,
@@ -102,10 +98,18 @@ def register_version(
                 model_id=model_id,
                 tags={STAGE_TAG: stage, EVENT_TAG: event.token, **tags},
             )
-        book.end(event, version=int(made.version))
+        journal.end(event, version=int(made.version))
         if stage != "None":
-            book.settle()
+            journal.settle()
         return version_from(made), True
+
+
+def _check_among(model: Model, among: Collection[int]) -> None:
+    if changed := {version.version for version in model.versions} ^ {*among}:
+        numbers = ", ".join(map(str, sorted(changed)))
+        raise OthersCame(
+            f"version {numbers} of {model.name} came or went while a new model was judged"
+        )
 
 
 def ensure_model(client: Client, name: str) -> None:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from mlflow.entities import Dataset, DatasetInput, InputTag
 
+from lockstep.io import sha256_json
 from lockstep.models.naming import run_name
 from lockstep.registry.publishing.run_files import read_points
-from lockstep.registry.publishing.runs import DataPart, Record, flattened, part_digest
+from lockstep.registry.publishing.runs import Record, flattened
 from lockstep.registry.publishing.tags import run_tags
 
 if TYPE_CHECKING:
     from lockstep.registry.publishing.outputs import Outputs
 
-PARTS = {"train": "training", "validation": "validation", "test": "test"}
+PARTS = {
+    "train": ("training", "train"),
+    "validation": ("validation", "choose"),
+    "test": ("test", "test"),
+}
+"""What each part of the data is used for, and its matrix."""
 _OF_CLASS = ("precision", "recall", "f1", "roc_auc")
 _UNNAMEABLE = re.compile(r"[^\w .\-]|^[. ]+|[. ]+$")
 """Parts of a label that MLflow allows in no metric's name."""
@@ -89,9 +97,9 @@ def fold_metrics(metrics: dict[str, Any]) -> dict[str, float]:
 
 def interval_metrics(metrics: dict[str, Any]) -> dict[str, float]:
     """Return coverage and width of a regression's prediction intervals on the test part."""
-    held = metrics.get("interval", {})
+    interval = metrics.get("interval", {})
     named = {"coverage": "test_interval_coverage", "mean_width": "test_interval_width"}
-    return {name: float(held[key]) for key, name in named.items() if key in held}
+    return {name: float(interval[key]) for key, name in named.items() if key in interval}
 
 
 def class_metrics(outputs: Outputs) -> dict[str, float]:
@@ -124,26 +132,19 @@ def _series(tables: Iterable[Path]) -> dict[str, list[tuple[int, float]]]:
     return series
 
 
-def data_parts(outputs: Outputs) -> dict[str, DataPart]:
+def data_parts(outputs: Outputs) -> dict[str, DatasetInput]:
     """Return the problem's data sets by their part, each with its digest."""
-    digest = outputs.lineage.data_digest
-    rows = outputs.card.get("rows", {})
-    files = {"train": "train", "validation": "choose", "test": "test"}
+    lineage, rows = outputs.lineage, outputs.card.get("rows", {})
     features = outputs.layout.features.relative_to(outputs.root).as_posix()
-    source = {
-        "tags": {
-            "dvc": features,
-            "kind": outputs.lineage.source,
-            "raw_dvc_hash": outputs.lineage.raw_hash,
-        }
-    }
-    return {
-        part: DataPart(
-            f"{outputs.problem}-{part}",
-            context,
-            part_digest(digest, part),
-            source,
-            {"rows": rows.get(files[part])},
+    tags = {"dvc": features, "kind": lineage.source, "raw_dvc_hash": lineage.raw_hash}
+    found = {}
+    for part, (context, file) in PARTS.items():
+        data = Dataset(
+            name=f"{outputs.problem}-{part}",
+            digest=sha256_json([lineage.data_digest, part])[:32],  # MLflow takes no more
+            source_type="code",
+            source=json.dumps({"tags": tags}, sort_keys=True),
+            profile=json.dumps({"rows": rows.get(file)}),
         )
-        for part, context in PARTS.items()
-    }
+        found[part] = DatasetInput(data, tags=[InputTag("mlflow.data.context", context)])
+    return found

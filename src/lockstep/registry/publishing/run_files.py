@@ -50,10 +50,10 @@ def _write_cv_summary(outputs: Outputs, path: Path) -> None:
 
 def _write_inputs(outputs: Outputs, folder: Path) -> None:
     """Write the files in which a dirty workspace differs from its commit, and their sums."""
-    if not outputs.kept_inputs:
+    if not outputs.changed_inputs:
         return
-    write_json(folder / INPUTS, outputs.kept_inputs)
-    for name in outputs.kept_inputs:
+    write_json(folder / INPUTS, outputs.changed_inputs)
+    for name in outputs.changed_inputs:
         _copy(outputs.root / name, folder / "inputs" / name)
 
 

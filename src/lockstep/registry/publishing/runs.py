@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.entities import DatasetInput, Metric, Param
 from mlflow.models import Model
 
-from lockstep.io import sha256_json
 from lockstep.registry.artifact.packaging import Flavor, Package
 from lockstep.registry.store.connection import Client, request_limits
 from lockstep.registry.store.names import BYTES_TAG, SUMS_TAG
@@ -22,17 +20,6 @@ from lockstep.registry.store.queries import Logged
 
 BATCH = 1000
 PARAMS_BATCH = 100
-
-
-@dataclass(frozen=True)
-class DataPart:
-    """One part of a problem's data, as MLflow's data set."""
-
-    name: str
-    context: str
-    digest: str
-    source: dict[str, Any]
-    profile: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,7 +31,7 @@ class Record:
     params: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     series: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
-    parts: dict[str, DataPart] = field(default_factory=dict)
+    parts: dict[str, DatasetInput] = field(default_factory=dict)
 
 
 def log_run(
@@ -69,7 +56,7 @@ def log_run(
     ):
         run_id: str = run.info.run_id
         if record.parts:
-            client.log_inputs(run_id, datasets=[_input(part) for part in record.parts.values()])
+            client.log_inputs(run_id, datasets=list(record.parts.values()))
         _log_params(client, run_id, record.params)
         if folder is not None:
             mlflow.log_artifacts(str(folder))
@@ -131,8 +118,8 @@ def _log_metrics(client: Client, run_id: str, model_id: str | None, record: Reco
     now = int(time.time() * 1000)
     logged = []
     for label, values in record.metrics.items():
-        part = record.parts.get(label)
-        belongs = {"dataset_name": part.name, "dataset_digest": part.digest} if part else {}
+        data = record.parts[label].dataset if label in record.parts else None
+        belongs = {"dataset_name": data.name, "dataset_digest": data.digest} if data else {}
         logged += [
             Metric(key, value, now, 0, model_id=model_id, run_id=run_id, **belongs)
             for key, value in values.items()
@@ -141,17 +128,3 @@ def _log_metrics(client: Client, run_id: str, model_id: str | None, record: Reco
         logged += [Metric(key, value, now, step, run_id=run_id) for step, value in points]
     for start in range(0, len(logged), BATCH):
         client.log_batch(run_id, metrics=logged[start : start + BATCH])
-
-
-def _input(part: DataPart) -> DatasetInput:
-    content = {
-        "source": json.dumps(part.source, sort_keys=True),
-        "profile": json.dumps(part.profile),
-    }
-    data = Dataset(name=part.name, digest=part.digest, source_type="code", **content)
-    return DatasetInput(data, tags=[InputTag("mlflow.data.context", part.context)])
-
-
-def part_digest(data_digest: str, part: str) -> str:
-    """Return the digest of one part of a data set, in MLflow's 32 characters."""
-    return sha256_json([data_digest, part])[:32]

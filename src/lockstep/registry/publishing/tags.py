@@ -43,10 +43,12 @@ def version_tags(outputs: Outputs) -> dict[str, str]:
         "score_scale": card["score_scale"],
         **{key: card[key] for key in ("positive_weight", "class_ratio") if key in card},
         **outputs.lineage.tags,
-        **data_tags(outputs),
+        "dataset": outputs.problem,
+        "data_source": outputs.lineage.source,
+        "data_dvc_hash": outputs.lineage.raw_hash,
     }
-    if outputs.kept_inputs:
-        plain["inputs_digest"] = sha256_json(outputs.kept_inputs)
+    if outputs.changed_inputs:
+        plain["inputs_digest"] = sha256_json(outputs.changed_inputs)
     if card.get("threshold") is not None:
         plain["threshold"] = card["threshold"]
     if card.get("interval"):
@@ -65,16 +67,6 @@ def class_tags(card: dict[str, Any]) -> dict[str, str]:
     return {
         key: json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         for key, value in content.items()
-    }
-
-
-def data_tags(outputs: Outputs) -> dict[str, str]:
-    """Return the name of the data set, its source, and DVC's hash of its raw files."""
-    lineage = outputs.lineage
-    return {
-        "dataset": outputs.problem,
-        "data_source": lineage.source,
-        "data_dvc_hash": lineage.raw_hash,
     }
 
 

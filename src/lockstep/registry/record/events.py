@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,12 @@ from lockstep.io import sha256_json
 
 BEGUN, ENDED, HEAD = "lockstep.event.", "lockstep.ended.", "lockstep.head"
 """Tags of a registered model: begin and end of an event, and the last that ended."""
+_OPTIONAL = ("version", "stage", "gate", "details", "undoes")
+_KEYS = (
+    "number", "action", "actor", "reason", "time", "token", "client", "before", "version",
+    "steps", "stage", "gate", "details", "undoes",
+)  # fmt: skip
+"""The parts of an event's begin, in the order in which listings show them."""
 LONGEST_REASON, LONGEST_ACTOR = 500, 100
 LONGEST_TAG = 5000
 """Characters in a database column of MLflow's."""
@@ -212,34 +218,15 @@ def head_tag(event: Event) -> tuple[str, str]:
 
 def content_of(event: Event) -> dict[str, Any]:
     """Return an event's begin as plain JSON values, without empty ones."""
-    plain = {
-        "number": event.number,
-        "action": event.action,
-        "actor": event.who.actor,
-        "reason": event.who.reason,
-        "time": event.time,
-        "token": event.token,
-        "client": event.client,
-        "before": event.before,
-        "version": event.version,
-        "steps": [[step.version, step.was, step.now] for step in event.steps],
-        "stage": event.stage,
-        "gate": event.gate,
-        "details": event.details,
-        "undoes": event.undoes,
-    }
+    steps = [[step.version, step.was, step.now] for step in event.steps]
+    special = {"actor": event.who.actor, "reason": event.who.reason, "steps": steps}
+    plain = {key: special[key] if key in special else getattr(event, key) for key in _KEYS}
     return {key: value for key, value in plain.items() if value not in (None, "", [], {})}
 
 
 def end_content(end: End) -> dict[str, Any]:
-    """Return an event's end as plain JSON values."""
-    plain = {
-        "outcome": end.outcome,
-        "time": end.time,
-        "version": end.version,
-        "mended_by": end.mended_by,
-    }
-    return {key: value for key, value in plain.items() if value not in (None, "")}
+    """Return an event's end as plain JSON values, without empty ones."""
+    return {key: value for key, value in asdict(end).items() if value not in (None, "")}
 
 
 def read_record(tags: Mapping[str, str]) -> Record:
@@ -268,52 +255,36 @@ def _event(number: int, tags: Mapping[str, str]) -> Event:
     if content["number"] != number:
         raise ValueError("another event's content")
     ended = tags.get(f"{ENDED}{number:06d}")
-    end = json.loads(ended) if ended else None
-    return Event(
-        number=number,
-        action=str(content["action"]),
-        who=_who(content),
-        time=str(content["time"]),
-        token=str(content["token"]),
-        client=str(content["client"]),
-        before=str(content.get("before", "")),
-        version=content.get("version"),
-        steps=tuple(
-            Step(int(version), str(was), str(now)) for version, was, now in content.get("steps", [])
-        ),
-        stage=content.get("stage"),
-        gate=content.get("gate", {}),
-        details=content.get("details", {}),
-        undoes=content.get("undoes"),
-        end=End(end["outcome"], end["time"], end.get("version"), end.get("mended_by", ""))
-        if end
-        else None,
-    )
-
-
-def _who(content: Mapping[str, Any]) -> Who:
+    required: dict[str, Any] = {
+        key: str(content[key]) for key in ("action", "time", "token", "client")
+    }
+    optional = {key: content[key] for key in _OPTIONAL if key in content}
+    steps = ((int(version), str(was), str(now)) for version, was, now in content.get("steps", []))
     try:
-        return Who(str(content["actor"]), str(content.get("reason", "")))
+        who = Who(str(content["actor"]), str(content.get("reason", "")))
     except UsageError as error:
         raise ValueError(str(error)) from error
+    return Event(
+        number=number,
+        who=who,
+        before=str(content.get("before", "")),
+        steps=tuple(Step(*step) for step in steps),
+        end=End(**json.loads(ended)) if ended else None,
+        **required,
+        **optional,
+    )
 
 
 def _chain_faults(events: Sequence[Event]) -> Iterable[tuple[int, str]]:
     before, number = "", 0
     for event in events:
         if event.number != number + 1:
-            gone = (
-                f"{number + 1}"
-                if event.number == number + 2
-                else f"{number + 1} to {event.number - 1}"
-            )
-            yield event.number, f"event {gone} is gone from the record"
+            first, last = number + 1, event.number - 1
+            missing = f"{first}" if first == last else f"{first} to {last}"
+            yield event.number, f"event {missing} is missing from the record"
         elif event.before != before:
-            altered = (
-                f"event {number} was altered: it is not the one that"
-                if number
-                else "the first event is not one;"
-            )
+            altered = f"event {number} was altered: it is not the one that"
+            altered = altered if number else "the first event is not one;"
             yield event.number, f"{altered} event {event.number} follows"
         before, number = event.digest, event.number
 
@@ -326,11 +297,11 @@ def _head_faults(events: Sequence[Event], tags: Mapping[str, str]) -> Iterable[t
     if head in finished and finished[head].digest != digest:
         yield head, f"event {head} was altered after it ended"
     elif head > last:
-        yield head, f"event {head}, the last that ended, is gone from the record"
+        yield head, f"event {head}, the last that ended, is missing from the record"
     elif head < last - 1:
         yield (
             last,
-            "the record has lost its head: whether events after the last are gone cannot be told",
+            "the record's head is missing: whether later events are missing cannot be known",
         )
 
 

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 def open_registry(root: Path, tracking_uri: str | None = None) -> Client:
     """Connect to the configured registry; RegistryError with the fix if it was never made."""
     settings, _ = _configured(root, tracking_uri)
-    return _connect(settings, root)
+    return connect(settings, root)
 
 
 def open_to_read(root: Path, tracking_uri: str | None = None) -> Registry:
     """Open the configured registry for reading; a local one by its tables, ten times as fast."""
     settings, database = _configured(root, tracking_uri)
     if database is None:
-        return _connect(settings, root)
+        return connect(settings, root)
     prepare_sqlite(database, main_tree(root))
-    return local_tables(database) or _connect(settings, root)
+    return local_tables(database) or connect(settings, root)
 
 
 def prepare_store(root: Path) -> None:
@@ -43,7 +43,7 @@ def prepare_store(root: Path) -> None:
     settings = load_settings(root)
     with suppress(RegistryError):
         if settings.publish and not is_http(resolve_uri(settings, root)):
-            _connect(settings, root)
+            connect(settings, root)
 
 
 def _configured(root: Path, tracking_uri: str | None) -> tuple[Settings, Path | None]:
@@ -62,12 +62,12 @@ def _configured(root: Path, tracking_uri: str | None) -> tuple[Settings, Path | 
     return settings, database
 
 
-def _connect(settings: Settings, root: Path) -> Client:
-    """Connect, and import MLflow without the garbage collector: it takes a quarter of the time."""
+def connect(settings: Settings, root: Path) -> Client:
+    """Connect to the configured store; import MLflow without the garbage collector's delay."""
     with paused_collector():
-        from lockstep.registry.store.connection import connect
+        from lockstep.registry.store import connection
 
-        return connect(settings, root)
+        return connection.connect(settings, root)
 
 
 @contextmanager
