@@ -9,7 +9,7 @@ from tests.pipelines.retrained import NAME, Project
 
 from lockstep.checks import PASSED, REFUSED, CheckResult
 from lockstep.commands import promote_model as promote
-from lockstep.commands.checklist import STEPS, gap_of, go_through, rates_told, report
+from lockstep.commands.checklist import STEPS, gap_of, go_through, rates_text, report
 from lockstep.config.settings import CONFIG_FILE
 from lockstep.errors import RegistryError, UsageError
 from lockstep.registry.record.registered_models import get_model
@@ -223,11 +223,11 @@ def test_rates_are_told_as_far_as_they_are_known() -> None:
     both = shares | {"positive_rate_approved": 0.0444, "positive_rate_rejected": 0.72}
     told = "approve 84.4% of the test rows, reject 15.6%"
     assert (
-        rates_told(both, words, "default")
+        rates_text(both, words, "default")
         == f"{told}; default: 4.4% of the former, 72.0% of the latter"
     )
-    assert rates_told(shares, words, "default") == told
-    assert rates_told({}, words, "default") == ""
+    assert rates_text(shares, words, "default") == told
+    assert rates_text({}, words, "default") == ""
 
 
 def test_parts_that_do_not_add_up_show() -> None:

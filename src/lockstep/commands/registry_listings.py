@@ -136,9 +136,9 @@ def _model_facts(model: Model) -> dict[str, Any]:
 
 def _model_row(model: Model) -> dict[str, Any]:
     shown = ("Production", "Staging")
-    held = {stage.lower(): [v.version for v in model.in_stage(stage)] or "-" for stage in shown}
+    numbers = {stage.lower(): [v.version for v in model.in_stage(stage)] or "-" for stage in shown}
     facts = _model_facts(model)
-    return {"name": model.name, "versions": facts["versions"], "newest": facts["newest"], **held}
+    return {"name": model.name, "versions": facts["versions"], "newest": facts["newest"], **numbers}
 
 
 def _version_row(version: Version) -> dict[str, Any]:
