@@ -146,7 +146,7 @@ def test_a_threshold_of_another_scale_is_told_with_what_fits(
     monkeypatch.setenv("DECISION_SCALE", "balanced")
     found = failed(place, versions[0])
     assert set(found) == {"threshold", "predict", "explain"}
-    assert "scores on the probability scale" in found["threshold"]
+    assert "gives probability scores" in found["threshold"]
     monkeypatch.setenv("DECISION_SCALE", "probability")
     found = {step.name: step for step in go_through(place.client, place.root, NAME, versions[0])}
     assert all(step.passed for step in found.values())

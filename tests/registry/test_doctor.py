@@ -281,7 +281,7 @@ def test_a_lock_of_another_machine_is_left_alone_until_it_is_old(lifted, monkeyp
 def test_an_owner_that_another_tool_wrote_is_nobody(lifted):
     lifted.client.create_registered_model(f"{LOCK_PREFIX}x", tags={"lockstep.owner": "{"})
     assert diagnose(lifted.root).well
-    assert locking.all_locks(lifted.client)[0].told == "? on ? (pid ?)"
+    assert locking.all_locks(lifted.client)[0].owner_text == "? on ? (pid ?)"
 
 
 tampering = st.lists(
