@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lockstep.audit.findings import Found, compared, finding, named, tried
+from lockstep.audit.findings import Found, compared, finding, tried
 from lockstep.checks import FAILED, NOT_CHECKED, NOT_RECORDED, OK, PRUNED, CheckResult
-from lockstep.errors import ArtifactError
+from lockstep.errors import ArtifactError, listed
 from lockstep.io import read_json, sha256_file
 from lockstep.models.artifact import check_types
 from lockstep.registry.artifact.files import CARD, SKOPS, SUMS, sums_of
@@ -95,7 +95,7 @@ def _files(version: Version, folder: Path) -> Found:
 def _beside(version: Version, folder: Path) -> list[CheckResult]:
     """Name what loading in place added; nothing tells what it must be, and so it isn't compared."""
     added = added_on_loading(folder)
-    message = f"left by MLflow's loaders, no part of the model and never run here: {named(added)}"
+    message = f"left by MLflow's loaders, no part of the model and never run here: {listed(sorted(added))}"
     return [finding(version, "beside", NOT_CHECKED, message)] if added else []
 
 
