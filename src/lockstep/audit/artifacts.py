@@ -95,7 +95,8 @@ def _files(version: Version, folder: Path) -> Found:
 def _beside(version: Version, folder: Path) -> list[CheckResult]:
     """Name what loading in place added; nothing tells what it must be, and so it isn't compared."""
     added = added_on_loading(folder)
-    message = f"left by MLflow's loaders, no part of the model and never run here: {listed(sorted(added))}"
+    names = listed(sorted(added))
+    message = f"left by MLflow's loaders, no part of the model and never run here: {names}"
     return [finding(version, "beside", NOT_CHECKED, message)] if added else []
 
 

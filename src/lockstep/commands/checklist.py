@@ -136,7 +136,8 @@ def configuration(case: Deployment) -> Answer:
     decision = decision_of(case.opened, rule)
     if decision is None:
         return True, f"a {case.opened.model.schema.task} model is decided by no threshold"
-    fits = f"threshold {decision.threshold:g} on the {decision.scale.name} scale (from {decision.source}) fits"
+    threshold, scale = f"threshold {decision.threshold:g}", f"the {decision.scale.name} scale"
+    fits = f"{threshold} on {scale} (from {decision.source}) fits"
     rates = rates_text(logged_rates(case), decision.words, case.opened.model.schema.positive)
     own = case.opened.model.threshold
     if rates and own is not None and own != decision.threshold:

@@ -1,7 +1,7 @@
 """Put a version into Production: its gates may forbid it, and the record says who did it and why.
 
     python scripts/promote_model.py --version 5 --archive-current
-    python scripts/promote_model.py --version 5 --check        (the promotion checklist; moves nothing)
+    python scripts/promote_model.py --version 5 --check        (the checklist; moves nothing)
 
 The previous Production is archived with --archive-current; without it, it goes back to None.
 """

@@ -1,4 +1,4 @@
-"""A retrain in the registry: one run, each model a new version in Staging, and the best of them released.
+"""A retrain in the registry: one run, each model a new version in Staging, the best released.
 
 The models are those that DVC left in the workspace; nothing is trained here.
 """
@@ -91,8 +91,8 @@ def publish_retrain(
     except connection.StoreError as error:
         connection.raise_interrupt(error)
         raise RegistryError(
-            f"the tracking store failed: {connection.one_line(error)}; the trained models are kept, "
-            "run the command again"
+            f"the tracking store failed: {connection.one_line(error)}; the trained models are "
+            "kept, run the command again"
         ) from error
 
 
