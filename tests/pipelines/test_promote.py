@@ -200,11 +200,8 @@ def test_what_cannot_be_meant_is_a_usage_error(
 
 def test_the_default_is_the_credit_risk_model() -> None:
     options = promote.parser().parse_args(["--version", "5"])
-    assert (options.model_name, options.stage, options.aside) == (
-        "credit-risk-model",
-        "Production",
-        "None",
-    )
+    assert (options.model_name, options.stage) == ("credit-risk-model", "Production")
+    assert not options.archive_current
 
 
 def test_a_failed_step_is_counted_in_the_report() -> None:
