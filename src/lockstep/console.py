@@ -61,6 +61,20 @@ def common_options(parser: argparse.ArgumentParser, default: Any = argparse.SUPP
     )
 
 
+def add_options(
+    parser: argparse._ActionsContainer, options: Mapping[str, tuple[str, str, Any]]
+) -> list[argparse.Action]:
+    """Add options to a parser or group: by flag the metavariable, help and type of its value.
+
+    An option without a metavariable is a switch.
+    """
+    actions = []
+    for flag, (metavar, text, kind) in options.items():
+        settings = {"metavar": metavar, "type": kind} if metavar else {"action": "store_true"}
+        actions.append(parser.add_argument(flag, help=text, **settings))
+    return actions
+
+
 def aligned(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return rows as a table with aligned columns, without columns that are empty in every row."""
     heads = [h for h in rows[0] if any(row.get(h) not in (None, "") for row in rows)]

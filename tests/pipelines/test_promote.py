@@ -9,7 +9,7 @@ from tests.pipelines.retrained import NAME, Project
 
 from lockstep.checks import PASSED, REFUSED, CheckResult
 from lockstep.commands import promote_model as promote
-from lockstep.commands.checklist import STEPS, gap_of, go_through, rates_told, report
+from lockstep.commands.checklist import STEPS, gap_of, go_through, rates_text, report
 from lockstep.config.settings import CONFIG_FILE
 from lockstep.errors import RegistryError, UsageError
 from lockstep.registry.record.registered_models import get_model
@@ -146,7 +146,7 @@ def test_a_threshold_of_another_scale_is_told_with_what_fits(
     monkeypatch.setenv("DECISION_SCALE", "balanced")
     found = failed(place, versions[0])
     assert set(found) == {"threshold", "predict", "explain"}
-    assert "scores on the probability scale" in found["threshold"]
+    assert "gives probability scores" in found["threshold"]
     monkeypatch.setenv("DECISION_SCALE", "probability")
     found = {step.name: step for step in go_through(place.client, place.root, NAME, versions[0])}
     assert all(step.passed for step in found.values())
@@ -200,11 +200,8 @@ def test_what_cannot_be_meant_is_a_usage_error(
 
 def test_the_default_is_the_credit_risk_model() -> None:
     options = promote.parser().parse_args(["--version", "5"])
-    assert (options.model_name, options.stage, options.aside) == (
-        "credit-risk-model",
-        "Production",
-        "None",
-    )
+    assert (options.model_name, options.stage) == ("credit-risk-model", "Production")
+    assert not options.archive_current
 
 
 def test_a_failed_step_is_counted_in_the_report() -> None:
@@ -223,11 +220,11 @@ def test_rates_are_told_as_far_as_they_are_known() -> None:
     both = shares | {"positive_rate_approved": 0.0444, "positive_rate_rejected": 0.72}
     told = "approve 84.4% of the test rows, reject 15.6%"
     assert (
-        rates_told(both, words, "default")
+        rates_text(both, words, "default")
         == f"{told}; default: 4.4% of the former, 72.0% of the latter"
     )
-    assert rates_told(shares, words, "default") == told
-    assert rates_told({}, words, "default") == ""
+    assert rates_text(shares, words, "default") == told
+    assert rates_text({}, words, "default") == ""
 
 
 def test_parts_that_do_not_add_up_show() -> None:

@@ -196,14 +196,15 @@ def test_a_file_that_is_not_the_registered_model_is_not_served(
     project: Project, trained: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = released_file(project.layout)
-    make = publish_retrain._make_versions
+    make = publish_retrain.publish_anew
 
-    def then_changed(*arguments: Any) -> None:
-        make(*arguments)
+    def then_changed(*arguments: Any) -> Any:
+        made = make(*arguments)
         for kind in TYPES:
-            project.layout.model(kind).write_bytes(b"trained anew meanwhile")
+            project.layout.model(kind).write_bytes(b"trained again meanwhile")
+        return made
 
-    monkeypatch.setattr(publish_retrain, "_make_versions", then_changed)
+    monkeypatch.setattr(publish_retrain, "publish_anew", then_changed)
     done = project.retrain(models=TYPES[:1])
     assert done.released is None
     assert "is not the file its card describes" in done.unfit[TYPES[0]]
@@ -222,7 +223,7 @@ def test_a_store_that_fails_midway_leaves_a_failed_run_and_what_is_served(
         return real(*arguments, **named)
 
     monkeypatch.setattr(new_versions, "register", failing)
-    with pytest.raises(RegistryError, match=r"the server went away; what was trained is kept"):
+    with pytest.raises(RegistryError, match=r"the server went away; the trained models are kept"):
         project.retrain()
     experiment = project.client.get_experiment_by_name("accidents-retrain").experiment_id
     newest = project.client.search_runs([experiment], order_by=["attributes.start_time DESC"])

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from tests.models.conftest import PARAMS, make_rows, make_workspace
+from tests.registry.loaded import load_version
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import load_settings
@@ -23,7 +24,6 @@ from lockstep.models.artifact import model_digest
 from lockstep.models.naming import registered_name
 from lockstep.models.scoring.prediction import predict
 from lockstep.models.workspace import load_file
-from lockstep.registry.artifact.loading import load_version
 from lockstep.registry.store import connection
 from lockstep.registry.train_stage import publish_training
 from lockstep.serving.loaded_model import CheckedModel, prepare

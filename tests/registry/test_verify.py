@@ -306,7 +306,10 @@ def dirty(request, make, monkeypatch):
 
     def arrange(shop):
         code = shop.root / "src" / "lockstep"
-        code.mkdir(parents=True)
+        (code / "models").mkdir(parents=True)
+        for package in (code, code / "models"):
+            (package / "__init__.py").touch()
+        (code / "models" / "train_multi_model.py").write_text("from lockstep import new, old\n")
         (code / "old.py").write_text("1\n")
         (shop.root / ".gitignore").write_text("/ml*\n/.lockstep\n")
         git(shop, "init", "-q")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lockstep.audit.findings import Found, compared, finding, named, tried
+from lockstep.audit.findings import Found, compared, finding, tried
 from lockstep.checks import FAILED, NOT_CHECKED, NOT_RECORDED, OK, PRUNED, CheckResult
-from lockstep.errors import ArtifactError
+from lockstep.errors import ArtifactError, listed
 from lockstep.io import read_json, sha256_file
 from lockstep.models.artifact import check_types
 from lockstep.registry.artifact.files import CARD, SKOPS, SUMS, sums_of
@@ -68,8 +68,8 @@ def check_artifact(version: Version, folder: Path) -> list[CheckResult]:
     ]
     unsafe = [f.name for f in first if f.name in ("digest", "types") and not f.passed]
     if unsafe:
-        told = f"not loaded, because of its {' and '.join(unsafe)}"
-        return [*first, finding(version, "golden rows", NOT_CHECKED, told)]
+        message = f"not loaded, because of its {' and '.join(unsafe)}"
+        return [*first, finding(version, "golden rows", NOT_CHECKED, message)]
     return [*first, tried(version, "golden rows", _golden, folder)]
 
 
@@ -95,8 +95,9 @@ def _files(version: Version, folder: Path) -> Found:
 def _beside(version: Version, folder: Path) -> list[CheckResult]:
     """Name what loading in place added; nothing tells what it must be, and so it isn't compared."""
     added = added_on_loading(folder)
-    told = f"left by MLflow's loaders, no part of the model and never run here: {named(added)}"
-    return [finding(version, "beside", NOT_CHECKED, told)] if added else []
+    names = listed(sorted(added))
+    message = f"left by MLflow's loaders, no part of the model and never run here: {names}"
+    return [finding(version, "beside", NOT_CHECKED, message)] if added else []
 
 
 def _digest(version: Version, folder: Path) -> Found:
@@ -123,9 +124,9 @@ def _card(version: Version, folder: Path) -> Found:
     card = read_json(folder / CARD)
     pairs = [(key, card.get(key), version.tag(key)) for key in _CARD_TAGS]
     wrong = [
-        f"tag lockstep.{key} is {tag}, {CARD} says {told}"
-        for key, told, tag in pairs
-        if told is not None and tag != str(told)
+        f"tag lockstep.{key} is {tag}, {CARD} says {noted}"
+        for key, noted, tag in pairs
+        if noted is not None and tag != str(noted)
     ]
     return (FAILED, "; ".join(wrong)) if wrong else (OK, "agrees with the tags")
 

@@ -75,12 +75,12 @@ def _differing_files(root: Path, closure: dict[str, Any]) -> list[str]:
     found = {
         path
         for entry in closure["stages"].values()
-        for path, told in entry["deps"].items()
-        if path in people and told != dvc_sum(root / path)
+        for path, digest in entry["deps"].items()
+        if path in people and digest != dvc_sum(root / path)
     }
     read = closure["training"]["deps"]
     found |= {
-        path for path, told in read.items() if path in people and told != input_sum(root, path)
+        path for path, digest in read.items() if path in people and digest != input_sum(root, path)
     }
     return sorted(found | _differing_code(root, closure))
 

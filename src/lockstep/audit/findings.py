@@ -13,7 +13,7 @@ from typing import Any
 
 from lockstep.checks import FAILED, OK, CheckResult, contents, failures
 from lockstep.console import aligned
-from lockstep.errors import LockstepError
+from lockstep.errors import LockstepError, listed
 from lockstep.io import sha256_file
 from lockstep.registry.store.versions import Version
 
@@ -25,7 +25,6 @@ KEYS = {
     "what": "message",
 }
 """The keys of a finding in JSON and in the table."""
-_SHOWN_FILES = 5
 BROKEN = (
     LockstepError,
     AssertionError,
@@ -81,7 +80,7 @@ def compared(noted: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
         "missing": [name for name in noted if name not in found],
         "added": [name for name in found if name not in noted],
     }
-    return [f"{kind}: {named(names)}" for kind, names in kinds.items() if names]
+    return [f"{kind}: {listed(sorted(names))}" for kind, names in kinds.items() if names]
 
 
 def sums_below(folder: Path) -> dict[str, str]:
@@ -91,12 +90,6 @@ def sums_below(folder: Path) -> dict[str, str]:
     """
     paths = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
     return {path.relative_to(folder).as_posix(): sha256_file(path) for path in paths}
-
-
-def named(names: list[str]) -> str:
-    """Name the first files, and count the rest."""
-    more = f" and {len(names) - _SHOWN_FILES} more" if len(names) > _SHOWN_FILES else ""
-    return ", ".join(sorted(names)[:_SHOWN_FILES]) + more
 
 
 # ---------------------------------------------------------------- all of them

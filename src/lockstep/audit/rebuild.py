@@ -1,4 +1,4 @@
-"""A clean copy of a commit in a temporary folder, and one training made anew in it through DVC.
+"""A clean copy of a commit in a temporary folder, and one training run again in it through DVC.
 
 The copy shares git's objects with the project and nothing else: it has a cache of its own, so that
 everything is made again. It is removed when the work ends, is interrupted or fails. The project
@@ -194,8 +194,8 @@ def with_environment(tree: Tree, root: Path) -> Tree:
     if failed or not built.exists():
         raise ConfigError(
             "the environment of that commit can't be built (`make env` ended with exit code "
-            f"{failed}, its message is above); if its packages are no longer in the index, check the "
-            "commit out where they are installed"
+            f"{failed}, its message is above); if its packages are no longer in the index, check "
+            "the commit out where they are installed"
         )
     return replace(tree, python=built, environment="built from that commit's own requirements.lock")
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from lockstep.checks import FAILED, CheckResult
+from lockstep.errors import listed
 from lockstep.registry.record.locking import Lock
 from lockstep.registry.record.pointers import aliases_of
 from lockstep.registry.record.registered_models import Model
@@ -17,7 +18,6 @@ ABANDONED = 600.0
 FIXED_BY = "run `doctor --fix`"
 OR_NEXT_MOVE = f"{FIXED_BY}, or make the next move"
 ALIASES = ("production", "staging")
-_MOST_LISTED = 5
 
 
 def problem(name: str, subject: str, message: str, fix: str = "", repair: str = "") -> CheckResult:
@@ -104,6 +104,5 @@ def _numbered(version: int | None) -> str:
 
 
 def _versions(numbers: Sequence[int]) -> str:
-    more = len(numbers) - _MOST_LISTED
-    listed = ", ".join(map(str, numbers[:_MOST_LISTED])) + (f" and {more} more" if more > 0 else "")
-    return f"version {listed} is" if len(numbers) == 1 else f"versions {listed} are"
+    some = listed(numbers)
+    return f"version {some} is" if len(numbers) == 1 else f"versions {some} are"

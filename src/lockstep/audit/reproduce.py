@@ -98,11 +98,7 @@ def reproduce(client: Client, root: Path, version: Version, keep: bool = False) 
     the changed inputs or the data are missing, and where the training itself fails.
     """
     started = time.monotonic()
-    problem, kind = version.tag("problem"), version.tag("type")
-    if not problem or not kind or not version.tag("model_digest"):
-        raise RegistryError(
-            f"{where(version)} was not registered by this project, so how it was made is unknown"
-        )
+    problem, kind = _training_of(version)
     commit, patched = start_of(root, version)
     with rebuild.clean_tree(root, commit, keep) as tree:
         origin = restore(client, version, commit, patched, tree)
@@ -132,6 +128,15 @@ def reproduce(client: Client, root: Path, version: Version, keep: bool = False) 
             time.monotonic() - started,
             tree.root if keep else None,
         )
+
+
+def _training_of(version: Version) -> tuple[str, str]:
+    problem, kind = version.tag("problem"), version.tag("type")
+    if not problem or not kind or not version.tag("model_digest"):
+        raise RegistryError(
+            f"{where(version)} was not registered by this project, so how it was made is unknown"
+        )
+    return problem, kind
 
 
 def where(version: Version) -> str:

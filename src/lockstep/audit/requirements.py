@@ -7,27 +7,17 @@ be another environment by now. The notes cover every extra that the lock resolve
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from lockstep.audit.provenance import CLOSURE, KEPT, LINEAGE
+from lockstep.code.pins import normalized, read_pins
 from lockstep.dvc.git import git
+from lockstep.errors import ConfigError
 from lockstep.io import read_json
 from lockstep.registry.store.versions import Version
 
 LOCK = "requirements.lock"
-_PIN = re.compile(r"([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==([^\s;\\]+)\s*(?:;\s*([^\\]*[^\\\s]))?")
-_VIA = re.compile(r"\s+#\s+(?:via\s+)?([A-Za-z0-9][\w.-]*)")
-
-
-@dataclass
-class Locked:
-    """One package of a lock: its pins, several if they depend on the platform, and who needs it."""
-
-    pins: list[str] = field(default_factory=list)
-    needed_by: set[str] = field(default_factory=set)
 
 
 def closed(wanted: Sequence[str], lock: str) -> list[str]:
@@ -35,34 +25,19 @@ def closed(wanted: Sequence[str], lock: str) -> list[str]:
 
     Empty where the lock has other versions of the wanted ones, or no notes of dependencies.
     """
-    packages, asked = read_lock(lock), [_name(line.partition("==")[0]) for line in wanted]
-    if not all(name in packages for name in asked) or not any(
-        p.needed_by for p in packages.values()
-    ):
+    try:
+        pins = read_pins(lock)
+    except ConfigError:
         return []
-    if not {line.strip() for line in wanted} <= {
-        pin.partition(" ")[0] for p in packages.values() for pin in p.pins
-    }:
+    lines = {
+        name: [f"{name}=={pin}" for pin in versions.split(", ")]
+        for name, versions in pins.versions.items()
+    }
+    known = {line.partition(" ")[0] for locked in lines.values() for line in locked}
+    if not {line.strip() for line in wanted} <= known:
         return []
-    found, left = set[str](), set(asked)
-    while left:
-        found |= left
-        left = {name for name, package in packages.items() if package.needed_by & left} - found
-    return [pin for name in sorted(found) for pin in packages[name].pins]
-
-
-def read_lock(lock: str) -> dict[str, Locked]:
-    """Return a lock's packages by name."""
-    packages: dict[str, Locked] = {}
-    name = ""
-    for line in lock.splitlines():
-        if pin := _PIN.match(line):
-            name = _name(pin[1])
-            marker = f" ; {pin[3]}" if pin[3] else ""
-            packages.setdefault(name, Locked()).pins.append(f"{name}=={pin[2]}{marker}")
-        elif name and (via := _VIA.match(line)):
-            packages[name].needed_by.add(_name(via[1]))
-    return packages
+    names = (normalized(line.partition("==")[0]) for line in wanted)
+    return [line for name in pins.with_needs(names) for line in lines[name]]
 
 
 def recorded_lock(root: Path, version: Version, folder: Path) -> str | None:
@@ -76,8 +51,3 @@ def recorded_lock(root: Path, version: Version, folder: Path) -> str | None:
     if commit := version.tag("git_commit"):
         texts.append(f"{git(root, 'show', f'{commit}:./{LOCK}')}\n")
     return next((t for t in texts if hashlib.sha256(t.encode()).hexdigest() == digest), None)
-
-
-def _name(name: str) -> str:
-    """Return a package's name as an index spells it."""
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -136,12 +136,13 @@ def configuration(case: Deployment) -> Answer:
     decision = decision_of(case.opened, rule)
     if decision is None:
         return True, f"a {case.opened.model.schema.task} model is decided by no threshold"
-    fits = f"threshold {decision.threshold:g} on the {decision.scale.name} scale (from {decision.source}) fits"
-    told = rates_told(logged_rates(case), decision.words, case.opened.model.schema.positive)
+    threshold, scale = f"threshold {decision.threshold:g}", f"the {decision.scale.name} scale"
+    fits = f"{threshold} on {scale} (from {decision.source}) fits"
+    rates = rates_text(logged_rates(case), decision.words, case.opened.model.schema.positive)
     own = case.opened.model.threshold
-    if told and own is not None and own != decision.threshold:
-        told = f"the run logged no rates at it, only at the model's own {own:g}"
-    return True, "; ".join(filter(None, (fits, told)))
+    if rates and own is not None and own != decision.threshold:
+        rates = f"the run logged no rates at it, only at the model's own {own:g}"
+    return True, "; ".join(filter(None, (fits, rates)))
 
 
 def logged_rates(case: Deployment) -> dict[str, float]:
@@ -153,48 +154,49 @@ def logged_rates(case: Deployment) -> dict[str, float]:
     return {name: metrics[f"test_{name}"] for name in RATES if f"test_{name}" in metrics}
 
 
-def rates_told(rates: Mapping[str, float], words: tuple[str, str], positive: str) -> str:
+def rates_text(rates: Mapping[str, float], words: tuple[str, str], positive: str) -> str:
     """Return the shares of both decisions on the test rows in words, and of positives if known."""
     if not {"approval_rate", "reject_rate"} <= set(rates):
         return ""
     approval, rejection = rates["approval_rate"], rates["reject_rate"]
-    told = f"{words[0]} {approval:.1%} of the test rows, {words[1]} {rejection:.1%}"
+    decided = f"{words[0]} {approval:.1%} of the test rows, {words[1]} {rejection:.1%}"
     if not set(RATES) <= set(rates):
-        return told
+        return decided
     approved, rejected = rates["positive_rate_approved"], rates["positive_rate_rejected"]
     shares = f"{approved:.1%} of the former, {rejected:.1%} of the latter"
-    return f"{told}; {positive or 'positives'}: {shares}"
+    return f"{decided}; {positive or 'positives'}: {shares}"
 
 
 def predict(case: Deployment) -> Answer:
     """Ask the packaged model for a prediction as /predict does."""
     answered = predicted(case.served, example_of(case), 1)
-    told = answered.content
+    content = answered.content
     finite = bool(
         answered.rows == 1 and all(math.isfinite(one) for one in answered.scores.ravel().tolist())
     )
     shown = {
-        key: told[key]
+        key: content[key]
         for key in ("probability", "prediction", "decision", "meaning", "threshold")
-        if key in told
+        if key in content
     }
     return finite, ", ".join(f"{key} {value}" for key, value in shown.items())
 
 
 def explain(case: Deployment) -> Answer:
     """Ask the packaged model for an explanation as /explain does; its parts must add up."""
-    told = explained(case.served, example_of(case), 1).content
-    apart = gap_of(told)
-    parts = told["contributions"]
+    content = explained(case.served, example_of(case), 1).content
+    apart, parts = gap_of(content), content["contributions"]
     first = max(parts, key=lambda name: abs(parts[name]))
-    told_gap = f"{len(parts)} contributions add up to the margin within {apart:.1g}"
-    return apart <= CLOSE, f"{told_gap}; {first} weighs most ({parts[first]:+.4f})"
+    message = f"{len(parts)} contributions add up to the margin within {apart:.1g}"
+    return apart <= CLOSE, f"{message}; {first} weighs most ({parts[first]:+.4f})"
 
 
-def gap_of(told: Mapping[str, Any]) -> float:
+def gap_of(content: Mapping[str, Any]) -> float:
     """Return how far base and contributions are from the margin they explain."""
     return abs(
-        float(told["base"]) + math.fsum(told["contributions"].values()) - float(told["margin"])
+        float(content["base"])
+        + math.fsum(content["contributions"].values())
+        - float(content["margin"])
     )
 
 

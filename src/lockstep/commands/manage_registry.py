@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lockstep.commands.dispatch import load
 from lockstep.config.gates import check_force
 from lockstep.config.layout import project_root
-from lockstep.console import Parser, as_json, common_options
+from lockstep.console import Parser, add_options, as_json, common_options
 from lockstep.errors import run_command
 from lockstep.registry.store.names import STAGES, check_name, check_stage, check_version
 from lockstep.registry.store.opening import open_registry, open_to_read
@@ -80,40 +79,45 @@ def check_options(options: argparse.Namespace) -> None:
 def _add(sub: argparse.ArgumentParser, command: str, option: str, required: bool) -> None:
     """Add an option, with the command's own help text where it has one."""
     own, shared = f"{command} {option}", f"{option} (optional)"
-    metavar, text = OPTIONS.get(own) or (not required and OPTIONS.get(shared)) or OPTIONS[option]
-    settings: dict[str, Any] = {"metavar": metavar, "required": required}
-    sub.add_argument(option, help=text, **(settings if metavar else {"action": "store_true"}))
+    settings = OPTIONS.get(own) or (not required and OPTIONS.get(shared)) or OPTIONS[option]
+    (action,) = add_options(sub, {option: settings})
+    action.required = required
 
 
 OPTIONS = {
-    "--model-name": ("NAME", "registered model, as list-models shows it"),
-    "verify --model-name": ("NAME", "this registered model (default: all of them)"),
-    "--version": ("N", "its version"),
-    "--version (optional)": ("N", "its version (default: the newest)"),
-    "verify --version": ("N", "this version of it (default: all of them)"),
-    "export --version": ("N", "this version"),
-    "--stage": ("STAGE", ", ".join(STAGES)),
-    "--stage (optional)": ("STAGE", "Production (the default) or Staging"),
-    "export --stage": ("STAGE", f"the newest version there: {', '.join(STAGES)}"),
-    "--against": ("N", "the version to compare it with"),
+    "--model-name": ("NAME", "registered model, as list-models shows it", str),
+    "verify --model-name": ("NAME", "this registered model (default: all of them)", str),
+    "--version": ("N", "its version", str),
+    "--version (optional)": ("N", "its version (default: the newest)", str),
+    "verify --version": ("N", "this version of it (default: all of them)", str),
+    "export --version": ("N", "this version", str),
+    "--stage": ("STAGE", ", ".join(STAGES), str),
+    "--stage (optional)": ("STAGE", "Production (the default) or Staging", str),
+    "export --stage": ("STAGE", f"the newest version there: {', '.join(STAGES)}", str),
+    "--against": ("N", "the version to compare it with", str),
     "--against-name": (
         "NAME",
         "of another registered model of the same problem (default: the same model)",
+        str,
     ),
-    "--to": ("N", "the version to go back to (default: the one before)"),
-    "--run-id": ("ID", "the same by the run that made it"),
-    "--reason": ("TEXT", "why, for the record"),
-    "--actor": ("NAME", "who, for the record (default: LOCKSTEP_ACTOR, else user@host)"),
-    "--force": ("", "override what the gates refuse, on record; needs --reason"),
-    "--fix": ("", "repair what can be repaired, and print what was done"),
-    "--folder": ("DIR", "an exported bundle, in place of the registry"),
-    "--output": ("DIR", "the folder to make; it must not exist yet"),
-    "--keep": ("N", "so many of the newest Archived versions keep their files (default: 3)"),
-    "reproduce --keep": ("", "keep the copy in which it was trained again, and print where it is"),
-    "--older-than": ("DAYS", "only versions archived longer ago than this (default: 0)"),
-    "--yes": ("", "delete them; without it the command only shows which"),
+    "--to": ("N", "the version to go back to (default: the one before)", str),
+    "--run-id": ("ID", "the same by the run that made it", str),
+    "--reason": ("TEXT", "why, for the record", str),
+    "--actor": ("NAME", "who, for the record (default: LOCKSTEP_ACTOR, else user@host)", str),
+    "--force": ("", "override what the gates refuse, on record; needs --reason", None),
+    "--fix": ("", "repair what can be repaired, and print what was done", None),
+    "--folder": ("DIR", "an exported bundle, in place of the registry", str),
+    "--output": ("DIR", "the folder to make; it must not exist yet", str),
+    "--keep": ("N", "so many of the newest Archived versions keep their files (default: 3)", str),
+    "reproduce --keep": (
+        "",
+        "keep the copy in which it was trained again, and print where it is",
+        None,
+    ),
+    "--older-than": ("DAYS", "only versions archived longer ago than this (default: 0)", str),
+    "--yes": ("", "delete them; without it the command only shows which", None),
 }
-"""The metavariable and help of each option; without a metavariable it is a switch."""
+"""The metavariable, help and type of each option; without a metavariable it is a switch."""
 COMMANDS = {
     "list-models": Command(
         "registry_listings:show_models", "every registered model, and which versions are in use"

@@ -15,7 +15,7 @@ from pathlib import Path
 from lockstep.commands.dispatch import load
 from lockstep.config.layout import project_root
 from lockstep.config.settings import DEFAULT_MODEL_TYPE, environment, is_on
-from lockstep.console import Parser, common_options
+from lockstep.console import Parser, add_options, common_options
 from lockstep.errors import UsageError, run_command
 from lockstep.problems.schema import load_schema
 from lockstep.registry.store.names import check_stage, check_version
@@ -52,58 +52,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def parser() -> Parser:
     """Return the command line's parser."""
-    top = Parser(
-        prog="predict_model.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    top.add_argument(
-        "file", metavar="FILE", help="records: JSON, JSON Lines or CSV; - for standard input"
-    )
+    top = Parser(prog="predict_model.py", description=__doc__)
+    top.formatter_class = argparse.RawDescriptionHelpFormatter
+    records = "records: JSON, JSON Lines or CSV; - for standard input"
+    top.add_argument("file", metavar="FILE", help=records)
     which = top.add_argument_group("which model").add_mutually_exclusive_group()
-    which.add_argument(
-        "--use-best-model",
-        action="store_true",
-        help="the best Production model over all types of the problem",
-    )
-    which.add_argument(
-        "--use-mlflow-production",
-        action="store_true",
-        help="the Production model of the default type, XGBoost",
-    )
-    which.add_argument(
-        "--model-name",
-        metavar="NAME",
-        help="a registered model: its Production version, or --stage, or --version",
-    )
-    which.add_argument("--run-id", metavar="ID", help="the version that this run made")
-    which.add_argument(
-        "--model-path",
-        metavar="FILE",
-        type=Path,
-        help="a model file of this workspace (development only)",
-    )
+    add_options(which, MODEL_OPTIONS)
     part = top.add_argument_group("which of its versions").add_mutually_exclusive_group()
-    part.add_argument(
-        "--stage", metavar="STAGE", help="with --model-name: the newest version in this stage"
-    )
-    part.add_argument("--version", metavar="N", help="with --model-name: this version")
-    top.add_argument(
-        "--problem",
-        default="accidents",
-        help="with the two --use options: whose models (default: accidents)",
-    )
-    top.add_argument(
-        "--threshold", type=float, metavar="P", help="decide by this threshold, not the model's own"
-    )
-    top.add_argument(
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="write the predictions there (.json, .jsonl or .csv) and not to the terminal",
-    )
+    add_options(part, VERSION_OPTIONS)
+    problem = "with the two --use options: whose models (default: accidents)"
+    top.add_argument("--problem", default="accidents", help=problem)
+    add_options(top, OTHER_OPTIONS)
     common_options(top, default=None)
     return top
+
+
+MODEL_OPTIONS = {
+    "--use-best-model": ("", "the best Production model over all types of the problem", None),
+    "--use-mlflow-production": ("", "the Production model of the default type, XGBoost", None),
+    "--model-name": (
+        "NAME",
+        "a registered model: its Production version, or --stage, or --version",
+        str,
+    ),
+    "--run-id": ("ID", "the version that this run made", str),
+    "--model-path": ("FILE", "a model file of this workspace (development only)", Path),
+}
+VERSION_OPTIONS = {
+    "--stage": ("STAGE", "with --model-name: the newest version in this stage", str),
+    "--version": ("N", "with --model-name: this version", str),
+}
+OTHER_OPTIONS = {
+    "--threshold": ("P", "decide by this threshold, not the model's own", float),
+    "--output": (
+        "FILE",
+        "write the predictions there (.json, .jsonl or .csv) and not to the terminal",
+        Path,
+    ),
+}
 
 
 def check_options(options: argparse.Namespace) -> None:

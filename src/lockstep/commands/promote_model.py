@@ -1,7 +1,7 @@
 """Put a version into Production: its gates may forbid it, and the record says who did it and why.
 
     python scripts/promote_model.py --version 5 --archive-current
-    python scripts/promote_model.py --version 5 --check        (the promotion checklist; moves nothing)
+    python scripts/promote_model.py --version 5 --check        (the checklist; moves nothing)
 
 The previous Production is archived with --archive-current; without it, it goes back to None.
 """
@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 
-from lockstep.commands import manage_registry as manage
 from lockstep.commands.dispatch import load
+from lockstep.commands.manage_registry import OPTIONS
+from lockstep.commands.manage_registry import check_options as check_registry_options
 from lockstep.config.layout import project_root
-from lockstep.console import Parser, as_json, common_options
+from lockstep.console import Parser, add_options, as_json, common_options
 from lockstep.errors import UsageError, run_command
 from lockstep.registry.store.opening import open_registry
 
@@ -35,30 +36,15 @@ def parser() -> Parser:
     """Return the command line's parser."""
     top = Parser(prog="promote_model.py", description=__doc__)
     top.formatter_class = argparse.RawDescriptionHelpFormatter
-    top.add_argument(
-        "--version", metavar="N", required=True, help="the version, as list-versions shows it"
-    )
-    top.add_argument(
-        "--model-name", metavar="NAME", default=MODEL, help=f"registered model (default: {MODEL})"
-    )
-    top.add_argument(
-        "--archive-current", dest="aside", action="store_const", const="Archived", default="None",
-        help="archive the version that is in Production now; without, it goes back to None",
-    )  # fmt: skip
-    top.add_argument(
-        "--check", action="store_true", help="go through the promotion checklist, and move nothing"
-    )
-    top.add_argument(
-        "--force",
-        action="store_true",
-        help="override what the gates refuse, on record; needs --reason",
-    )
-    top.add_argument("--reason", metavar="TEXT", help="why, for the record")
-    top.add_argument(
-        "--actor",
-        metavar="NAME",
-        help="who, for the record (default: LOCKSTEP_ACTOR, else user@host)",
-    )
+    version = "the version, as list-versions shows it"
+    top.add_argument("--version", metavar="N", required=True, help=version)
+    name = f"registered model (default: {MODEL})"
+    top.add_argument("--model-name", metavar="NAME", default=MODEL, help=name)
+    aside = "archive the version that is in Production now; without, it goes back to None"
+    top.add_argument("--archive-current", action="store_true", help=aside)
+    check = "go through the promotion checklist, and move nothing"
+    top.add_argument("--check", action="store_true", help=check)
+    add_options(top, {flag: OPTIONS[flag] for flag in ("--force", "--reason", "--actor")})
     common_options(top, default=None)
     top.set_defaults(stage="Production")
     return top
@@ -66,8 +52,8 @@ def parser() -> Parser:
 
 def check_options(options: argparse.Namespace) -> None:
     """Refuse impossible options before a server is asked."""
-    manage.check_options(options)
-    if options.check and (options.force or options.aside != "None"):
+    check_registry_options(options)
+    if options.check and (options.force or options.archive_current):
         raise UsageError("--check moves nothing; leave out --force and --archive-current")
 
 

@@ -1,4 +1,4 @@
-"""A retrain in the registry: one run, each model a new version in Staging, and the best of them released.
+"""A retrain in the registry: one run, each model a new version in Staging, the best released.
 
 The models are those that DVC left in the workspace; nothing is trained here.
 """
@@ -44,7 +44,7 @@ RELEASED = "lockstep.released"
 
 @dataclass
 class Retrained:
-    """What a retrain left: its run, a version a type, what is served since; ``unfit`` tells why others are not."""
+    """A retrain's run, versions by type, and released model; ``unfit`` says why others aren't."""
 
     experiment: str
     run_id: str = ""
@@ -64,7 +64,8 @@ def check_ready(root: Path) -> None:
     settings = load_settings(root)
     if not settings.publish:
         raise ConfigError(
-            f"publishing is off ({settings.source_of('publish')}), and a retrain makes versions; turn it on"
+            f"publishing is off ({settings.source_of('publish')}), and a retrain makes versions; "
+            "turn it on"
         )
     if not settings.log_model:
         raise ConfigError("mlflow.log_model is false, and a retrain makes versions; set it to true")
@@ -79,22 +80,19 @@ def publish_retrain(
     best_first: Sequence[str],
     params: Mapping[str, Any],
 ) -> Retrained:
-    """Log a retrain's run, make a version of each type's model, and release the first of ``best_first`` that is fit.
+    """Log a retrain's run, make a version of each model, release the first fit of ``best_first``.
 
-    ``params`` say what was asked for. Where no model is fit, what is served stays.
+    ``params`` are the retrain's options. Where no model is fit, what is served stays.
     """
-    settings = replace(
-        load_settings(root),
-        default_stage=STAGE,
-        auto_transition_to_staging=False,
-    )
+    settings = replace(load_settings(root), default_stage=STAGE, auto_transition_to_staging=False)
     outputs = {name: read_outputs(root, problem, name) for name in types}
     try:
         return _published(settings, root, problem, outputs, best_first, params)
     except connection.StoreError as error:
         connection.raise_interrupt(error)
         raise RegistryError(
-            f"the tracking store failed: {connection.one_line(error)}; what was trained is kept, run the command again"
+            f"the tracking store failed: {connection.one_line(error)}; the trained models are "
+            "kept, run the command again"
         ) from error
 
 
@@ -114,9 +112,15 @@ def _published(
 
     def make_versions(run_id: str) -> None:
         done.run_id = run_id
-        _make_versions(client, settings, experiment, outputs, done)
+        for name, one in outputs.items():
+            tags = {RETRAIN_TAG: run_id}
+            done.versions[name] = publish_anew(client, settings, one, experiment, tags)
+            print(done.versions[name].line, flush=True)
         _release_best(client, root, outputs, best_first, done)
-        _tell(client, done)
+        made = ", ".join(f"{one.name} {one.version}" for one in done.versions.values())
+        client.set_tag(run_id, "lockstep.versions", made)
+        if done.released is not None:
+            client.set_tag(run_id, RELEASED, done.versions[done.released_type].digest)
 
     with connection.fluent(client.tracking_uri), tempfile.TemporaryDirectory() as made:
         if whole and settings.log_artifacts:  # the compare stage compares all types together
@@ -135,35 +139,13 @@ def end_open_runs(client: Client, experiment: str) -> None:
 def _record(
     problem: str, outputs: dict[str, Outputs], params: Mapping[str, Any], champion: str, metric: str
 ) -> Record:
-    """Return what a retrain's run logs: what was asked for, every model's metrics under its type, the champion."""
+    """Return what a retrain's run logs: its options, all models' metrics, the champion."""
     found = list(outputs.values())
     commit = found[0].lineage
     source = {"mlflow.source.name": "retrain_model.py", "mlflow.source.type": "PROJECT"}
     known = {"mlflow.source.git.commit": commit.commit} if commit.known else {}
     tags = {PROBLEM_TAG: problem, **source, **known}
     return parent_record(f"retrain {problem}", found, tags, {**params, "metric": metric}, champion)
-
-
-def _make_versions(
-    client: Client,
-    settings: Settings,
-    experiment: str,
-    outputs: dict[str, Outputs],
-    done: Retrained,
-) -> None:
-    for name, one in outputs.items():
-        done.versions[name] = publish_anew(
-            client, settings, one, experiment, {RETRAIN_TAG: done.run_id}
-        )
-        print(done.versions[name].line, flush=True)
-
-
-def _tell(client: Client, done: Retrained) -> None:
-    """Note on the retrain's run which versions it made and what it released."""
-    made = ", ".join(f"{one.name} {one.version}" for one in done.versions.values())
-    client.set_tag(done.run_id, "lockstep.versions", made)
-    if done.released is not None:
-        client.set_tag(done.run_id, RELEASED, done.versions[done.released_type].digest)
 
 
 def _release_best(
@@ -173,7 +155,7 @@ def _release_best(
     best_first: Sequence[str],
     done: Retrained,
 ) -> None:
-    """Release the best model that passes its checks; those before it are noted with what is wrong."""
+    """Release the best model that passes its checks; note why the ones before it don't."""
     for name in best_first:
         try:
             done.released = release_version(client, root, outputs[name], done.versions[name])
@@ -185,10 +167,10 @@ def _release_best(
 
 
 def release_version(client: Client, root: Path, outputs: Outputs, published: Published) -> Released:
-    """Let `production.pkl` name a copy of a workspace's model, which is this version of the registry.
+    """Let `production.pkl` name a copy of the workspace's model, which this version has registered.
 
-    ArtifactError or RegistryError where the version is below a floor, or does not load with its digest, types and
-    golden rows, or the workspace's file is another model.
+    ArtifactError or RegistryError where the version is below a floor, fails a check on loading, or
+    where the workspace's file is another model.
     """
     model = get_model(client, published.name)
     version = model.version(int(published.version or 0))
@@ -206,15 +188,15 @@ def release_version(client: Client, root: Path, outputs: Outputs, published: Pub
 
 
 def check_alone(case: Case) -> None:
-    """Raise an ArtifactError where a version fails a check that needs no champion: floors, digest, types, golden."""
+    """Raise an ArtifactError where a version fails a check that needs no champion."""
     for name, check in (("floors", floors), ("golden rows", golden)):
-        fine, found = check(case)
-        if not fine:
-            raise ArtifactError(f"{name}: {found}")
+        passed, message = check(case)
+        if not passed:
+            raise ArtifactError(f"{name}: {message}")
 
 
 def same_model(case: Case) -> Callable[[Loaded], None]:
-    """Return the check that a file holds a version's model: by its digest, and by its outputs of the golden rows."""
+    """Return a check that a file holds a version's model: by its digest and its golden rows."""
     version = case.version
     where = f"{version.name} version {version.version}"
     located = locate(case.client, version, case.root)

@@ -15,6 +15,7 @@ from lockstep.console import aligned
 from lockstep.errors import UsageError
 from lockstep.registry.lifecycle.prune import KEPT, Choice, Pruned
 from lockstep.registry.lifecycle.prune import prune as prune_files
+from lockstep.registry.store.names import SCRIPT
 
 if TYPE_CHECKING:
     from lockstep.registry.store.connection import Client
@@ -42,7 +43,7 @@ def export(client: Client, options: argparse.Namespace) -> Answer:
         f"✓ {done.version.name} version {done.version.version} ({done.version.stage}) is in "
         f"{done.folder}: {done.files} files, {amount(done.bytes)}",
         f"  digest of its sums  {done.sums_digest}",
-        f"  check it            python scripts/manage_model_registry.py verify --folder {done.folder}",
+        f"  check it            {SCRIPT} verify --folder {done.folder}",
         "  serve it            PYTHONDONTWRITEBYTECODE=1 mlflow models serve --env-manager local "
         f"-m {done.folder}/{MODEL_FOLDER}",
         f"  as a container      docker build -t model {done.folder}",

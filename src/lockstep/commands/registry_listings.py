@@ -41,21 +41,17 @@ EMPTY = "the registry holds no model yet; run `make run-train` to make some"
 def show_models(client: Registry, options: argparse.Namespace) -> Answer:
     """List every model."""
     models = list_models(client)
-    return [_model_facts(m) for m in models], aligned(
-        [_model_row(m) for m in models]
-    ) if models else EMPTY
+    text = aligned([_model_row(model) for model in models]) if models else EMPTY
+    return [_model_facts(model) for model in models], text
 
 
 def show_versions(client: Registry, options: argparse.Namespace) -> Answer:
     """List one model's versions, the newest first."""
     model = get_model(client, options.model_name)
-    versions = model.versions[::-1]
-    text = (
-        aligned([_version_row(v) for v in versions])
-        if versions
-        else f"{model.name} has no version yet"
-    )
-    return [version_facts(model, v) for v in versions], text
+    versions, text = model.versions[::-1], f"{model.name} has no version yet"
+    if versions:
+        text = aligned([_version_row(version) for version in versions])
+    return [version_facts(model, version) for version in versions], text
 
 
 def show_model(client: Registry, options: argparse.Namespace) -> Answer:
@@ -136,9 +132,9 @@ def _model_facts(model: Model) -> dict[str, Any]:
 
 def _model_row(model: Model) -> dict[str, Any]:
     shown = ("Production", "Staging")
-    held = {stage.lower(): [v.version for v in model.in_stage(stage)] or "-" for stage in shown}
+    numbers = {stage.lower(): [v.version for v in model.in_stage(stage)] or "-" for stage in shown}
     facts = _model_facts(model)
-    return {"name": model.name, "versions": facts["versions"], "newest": facts["newest"], **held}
+    return {"name": model.name, "versions": facts["versions"], "newest": facts["newest"], **numbers}
 
 
 def _version_row(version: Version) -> dict[str, Any]:

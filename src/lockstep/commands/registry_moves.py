@@ -38,7 +38,7 @@ def promote(client: Client, options: argparse.Namespace) -> Answer:
     """Move the newest version, or the one named, into Production or Staging."""
     stage = options.stage or "Production"
     who, gate = who_of(options), _gate(client, options, stage)
-    aside = getattr(options, "aside", "Archived")
+    aside = "Archived" if getattr(options, "archive_current", True) else "None"
     done = lifecycle.promote(client, options.model_name, options.version, stage, who, gate, aside)
     if options.version is None:
         newest = get_model(client, options.model_name).version(done.step.version)

@@ -31,6 +31,7 @@ from lockstep.config.layout import PARTS, ProblemLayout, project_root
 from lockstep.config.params import Params, read_params_text, training_key
 from lockstep.config.params_file import KeyPath, parsed, with_values
 from lockstep.config.settings import LATER, PUBLISH
+from lockstep.console import add_options
 from lockstep.dvc import repro as dvc
 from lockstep.errors import LockstepError, UsageError, run_command
 from lockstep.io import read_json, write_text
@@ -260,25 +261,10 @@ def read_arguments() -> RetrainOptions:
     parser = argparse.ArgumentParser(prog="python scripts/retrain_model.py", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     problem_options(parser, "credit_risk")
-    parser.add_argument(
-        "--tuning",
-        action="store_true",
-        help="search hyperparameters first; winners go into params.yaml",
-    )
-    parser.add_argument(
-        "--cv-folds",
-        type=int,
-        metavar="N",
-        help="folds of the cross-validation, into params.yaml; 0: none",
-    )
+    add_options(parser, OPTIONS)
     modes = "; ".join(f"{name}: {text}" for name, text in MODES.items())
     parser.add_argument(
         "--mode", default=FULL, choices=list(MODES), help=f"{modes} (default: {FULL})"
-    )
-    parser.add_argument(
-        "--through",
-        metavar="YYYY-MM",
-        help="the last month of the sample's window, into params.yaml (default: as it says)",
     )
     given = parser.parse_args()
     options = RetrainOptions(
@@ -286,6 +272,17 @@ def read_arguments() -> RetrainOptions:
     )
     check_options(options)
     return options
+
+
+OPTIONS = {
+    "--tuning": ("", "search hyperparameters first; winners go into params.yaml", None),
+    "--cv-folds": ("N", "folds of the cross-validation, into params.yaml; 0: none", int),
+    "--through": (
+        "YYYY-MM",
+        "the last month of the sample's window, into params.yaml (default: as it says)",
+        str,
+    ),
+}
 
 
 def check_options(options: RetrainOptions) -> None:

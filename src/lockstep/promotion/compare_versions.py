@@ -166,7 +166,9 @@ def _data_of(version: Version, closure: dict[str, Any] | None) -> dict[str, Any]
     found["split, encoder and matrices"] = _short(version.tag("data_digest"))
     for entry in (closure or {}).get("stages", {}).values():
         found |= {
-            path: _short(told) for path, told in entry["outs"].items() if path.startswith("data/")
+            path: _short(digest)
+            for path, digest in entry["outs"].items()
+            if path.startswith("data/")
         }
         found |= dict(flattened(entry["params"]))
     return found
@@ -178,52 +180,52 @@ def _code_of(version: Version, closure: dict[str, Any] | None) -> dict[str, Any]
         "commit": _short(version.tag("git_commit")),
         "uncommitted inputs": version.dirty,
     }
-    return found | {path: _short(told) for path, told in sorted(_sources(closure or {}))}
+    return found | {path: _short(digest) for path, digest in sorted(_sources(closure or {}))}
 
 
 def _sources(closure: dict[str, Any]) -> Iterator[tuple[str, str]]:
     made = ("data/", "models/", "metrics/", "requirements.lock")
     for entry in (*closure.get("stages", {}).values(), closure.get("training", {})):
         yield from (
-            (path, told)
-            for path, told in (entry.get("deps", {}) | entry.get("code", {})).items()
+            (path, digest)
+            for path, digest in (entry.get("deps", {}) | entry.get("code", {})).items()
             if not path.startswith(made)
         )
 
 
 def _environment_of(located: Located, closure: dict[str, Any] | None) -> dict[str, Any]:
     """Return Python, platform, the lock's sum, and the packages that the artifact needs."""
-    told = {name: _short(value) for name, value in (closure or {}).get("environment", {}).items()}
+    found = {name: _short(value) for name, value in (closure or {}).get("environment", {}).items()}
     path = located.folder / REQUIREMENTS
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return told | {
+    return found | {
         name: pinned for name, _, pinned in (line.partition("==") for line in sorted(lines)) if name
     }
 
 
-def _short(told: Any) -> Any:
+def _short(value: Any) -> Any:
     """Return a sum by its first digits, anything else as it is."""
-    text = str(told)
+    text = str(value)
     is_sum = len(text) >= 32 and all(
         sign in "0123456789abcdef" for sign in text.removesuffix(".dir")
     )
-    return text[:_HASH] if is_sum else told
+    return text[:_HASH] if is_sum else value
 
 
-# ---------------------------------------------------------------- told
+# ---------------------------------------------------------------- report
 
 
 def facts(found: Comparison) -> dict[str, Any]:
     """Return a comparison as plain JSON values."""
-    told = found.difference
+    difference = found.difference
     return {
         "version": _named(found.version),
         "against": _named(found.against),
-        "rows": told.rows,
-        "groups": told.groups,
+        "rows": difference.rows,
+        "groups": difference.groups,
         "metric": found.metric,
-        "verdict": told.verdict,
-        "difference": _difference_facts(told),
+        "verdict": difference.verdict,
+        "difference": _difference_facts(difference),
         "metrics": {metric: _metric_facts(found, metric) for metric in found.figures},
         "differs": {
             what: {name: {"version": one, "against": other} for name, (one, other) in pairs.items()}
@@ -241,8 +243,8 @@ def _named(version: Version) -> dict[str, Any]:
     }
 
 
-def _difference_facts(told: Difference) -> dict[str, float]:
-    return {"estimate": told.estimate, "low": told.low, "high": told.high}
+def _difference_facts(found: Difference) -> dict[str, float]:
+    return {"estimate": found.estimate, "low": found.low, "high": found.high}
 
 
 def _metric_facts(found: Comparison, metric: str) -> dict[str, Any]:

@@ -178,12 +178,7 @@ class Case:
     @property
     def problem(self) -> str:
         """The problem it belongs to."""
-        problem = self.version.tag("problem")
-        if not problem:
-            raise RegistryError(
-                "the version carries no tag lockstep.problem; it was registered by another tool"
-            )
-        return problem
+        return problem_of(self.version)
 
     @property
     def schema(self) -> Schema:
@@ -216,6 +211,16 @@ class Case:
             for model in models
         )
         return Sides(first, second, rows)
+
+
+def problem_of(version: Version) -> str:
+    """Return a version's problem; RegistryError where another tool registered it."""
+    problem = version.tag("problem")
+    if not problem:
+        raise RegistryError(
+            "the version carries no tag lockstep.problem; it was registered by another tool"
+        )
+    return problem
 
 
 def _champion(case: Case) -> Version:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from lockstep.checks import Answer
 from lockstep.config.params import load_params
-from lockstep.errors import RegistryError
 from lockstep.evaluation.metrics import better
+from lockstep.promotion.gates import problem_of
 from lockstep.registry.artifact.loading import locate, open_version
 from lockstep.registry.record.events import to_undo
 from lockstep.registry.record.registered_models import Model
@@ -31,12 +31,7 @@ MOST_SPREAD = 0.05
 
 def winning(client: Client, root: Path, model: Model, version: Version) -> Answer:
     """Tell whether no version of the same data has a better metric or KS, and the folds agree."""
-    problem = version.tag("problem")
-    if not problem:
-        raise RegistryError(
-            "the version carries no tag lockstep.problem; it was registered by another tool"
-        )
-    metric = load_params(root).problem(problem).compare.metric
+    metric = load_params(root).problem(problem_of(version)).compare.metric
     rivals = [v for v in model.versions if v.tag("data_digest") == version.tag("data_digest")]
     folds = folds_of(client, version, metric)
     answers = [best_of(version, rivals, metric), stable(metric, folds)]

@@ -23,7 +23,8 @@ from typing import Any
 import yaml
 
 from lockstep.audit.bundle import export
-from lockstep.audit.requirements import LOCK, closed, read_lock
+from lockstep.audit.requirements import LOCK, closed
+from lockstep.code.pins import normalized, read_pins
 from lockstep.config.settings import CONFIG_FILE
 from lockstep.errors import DataError, LockstepError, UsageError
 from lockstep.io import read_json, whole_folder, write_text
@@ -101,13 +102,13 @@ def requirements(bundle: Path, root: Path) -> list[str]:
     lines = (bundle / REQUIREMENTS).read_text(encoding="utf-8").splitlines()
     own = [line for line in lines if line.strip()]
     lock = (root / LOCK).read_text(encoding="utf-8")
-    locked = read_lock(lock)
+    locked = read_pins(lock).versions
     lacking = [name for name in PACKAGES if name not in locked]
     if lacking:
         raise DataError(f"{LOCK} does not hold {', '.join(lacking)}; run `make lock`")
-    wanted = [locked[name].pins[0].partition(" ")[0] for name in PACKAGES]
-    known = read_lock("\n".join(own)).keys()
-    more = [pin for pin in closed(wanted, lock) if not read_lock(pin).keys() & known]
+    wanted = [f"{name}=={locked[name].partition(' ')[0]}" for name in PACKAGES]
+    known = {normalized(pin.partition("==")[0]) for pin in own}
+    more = [pin for pin in closed(wanted, lock) if pin.partition("==")[0] not in known]
     return sorted([*own, *more])
 
 
