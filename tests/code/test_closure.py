@@ -3,7 +3,7 @@
 import pytest
 
 from lockstep.code.closure import Code
-from lockstep.code.files import CommittedFiles
+from lockstep.code.committed_files import CommittedFiles
 from lockstep.errors import ConfigError
 
 LOCK = b"""\

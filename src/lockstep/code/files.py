@@ -1,16 +1,10 @@
-"""The files of a project, read from its folder or from a commit."""
+"""The files of a project, read from its folder."""
 
 from __future__ import annotations
 
-import io
-import subprocess
-import tarfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-
-from lockstep.errors import ConfigError
 
 SOURCE, LOCK = "src", "requirements.lock"
 """Where a project's code and the pins of its packages lie."""
@@ -42,37 +36,4 @@ class FolderFiles:
     def modules_in(self, folder: str) -> list[str]:
         """Return the names of the modules in a folder, sorted; packages are left out."""
         names = (path.stem for path in (self.root / folder).glob("*.py"))
-        return sorted(name for name in names if name != "__init__")
-
-
-@dataclass(frozen=True)
-class CommittedFiles:
-    """The code and pins of a commit."""
-
-    content: Mapping[str, bytes]
-
-    @classmethod
-    def of(cls, root: Path, commit: str) -> CommittedFiles:
-        """Read them from git; a commit without them is a ConfigError."""
-        command = ["git", "archive", "--format=tar", commit, "--", SOURCE, LOCK]
-        done = subprocess.run(command, cwd=root, capture_output=True, check=False)
-        if done.returncode:
-            reason = done.stderr.decode(errors="replace").strip()
-            raise ConfigError(f"the code of commit {commit} can't be read: {reason}")
-        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-            opened = {member.name: archive.extractfile(member) for member in archive.getmembers()}
-            return cls({name: file.read() for name, file in opened.items() if file})
-
-    def read(self, path: str) -> bytes | None:
-        """Return a file's content; None where there is none of that name."""
-        return self.content.get(path)
-
-    def modules_in(self, folder: str) -> list[str]:
-        """Return the names of the modules in a folder, sorted; packages are left out."""
-        paths = (path.rpartition("/") for path in self.content)
-        names = (
-            name.removesuffix(".py")
-            for above, _, name in paths
-            if above == folder and name.endswith(".py")
-        )
         return sorted(name for name in names if name != "__init__")

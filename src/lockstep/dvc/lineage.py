@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.code.closure import PACKAGE, Code, code_text
-from lockstep.code.files import LOCK, SOURCE, CommittedFiles, FolderFiles
+from lockstep.code.committed_files import CommittedFiles
+from lockstep.code.files import LOCK, SOURCE, FolderFiles
 from lockstep.config.params import training_key
 from lockstep.dvc.git import NO_COMMIT, NO_REPOSITORY, changed_files, head_commit
 from lockstep.dvc.graph import (

@@ -5,6 +5,7 @@ It writes the file below `code/` that a stage of dvc.yaml names among its depend
 
 from __future__ import annotations
 
+import gc
 import sys
 
 try:
@@ -20,6 +21,7 @@ except SyntaxError as error:  # in a module that this stage itself needs
 
 def main() -> None:
     """Write one file a stage, all of them or none."""
+    gc.disable()  # all syntax trees live to the end
     root = project_root()
     graph, code = Graph.read(root), Code(FolderFiles(root))
     with whole_folder(root / CODE) as folder:
