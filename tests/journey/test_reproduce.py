@@ -73,7 +73,7 @@ def test_uncommitted_changes_are_kept_or_missed(own, tmp_path):
         "num_leaves: 7, min_child_samples: 30",
     )
     with (own.folder / NOTE).open("a") as file:
-        file.write("# changed, and not committed\n")
+        file.write("CHANGED = 'and not committed'\n")
     own.run(f"dvc repro -q {LIGHTGBM}")
     told = reproduced(own, 2, tmp_path / "tmp")
     assert told["verdict"] == "bit-identical"
