@@ -73,10 +73,10 @@ def test_a_models_bytes_do_not_depend_on_names_that_are_literals_somewhere(
     """LightGBM stores further names twice; pickle stores one object once and equal ones twice."""
 
     def fitted(names: list[str]) -> object:
-        params = dict(zip(names, (5, 3, 4), strict=True))
+        params = dict(zip(names, (5, 3, 4, True), strict=True))
         return training.fit("lightgbm", Recipe("binary", columns, params), train, stop).estimator
 
-    literal = ["n_estimators", "cat_l2", "max_cat_to_onehot"]
+    literal = ["n_estimators", "cat_l2", "max_cat_to_onehot", "is_unbalance"]
     read = ["".join(list(name)) for name in literal]
     assert _bytes(fitted(literal)) == _bytes(fitted(read))
 

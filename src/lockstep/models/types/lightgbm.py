@@ -37,6 +37,8 @@ MORE = frozenset(
     """.split()  # noqa: SIM905
 )
 """Hyperparameters beyond the signature of the scikit-learn class."""
+STORED_TWICE = ("is_unbalance", "scale_pos_weight")
+"""Names that every file so far holds twice."""
 
 
 class Type(Booster):
@@ -84,9 +86,12 @@ class Type(Booster):
         kind = LGBMRegressor if recipe.task == "regression" else LGBMClassifier
         ways = recipe.columns.directions
         constraints: dict[str, Any] = {"monotone_constraints": ways} if any(ways) else {}
-        # The estimator stores further names twice. Pickle stores them once if they are interned, as
-        # they are or aren't by what was imported before: the file's bytes must not depend on that.
-        params = {sys.intern(key): value for key, value in recipe.params.items()}
+        # The estimator stores further names twice, and pickle stores one object once. The file's
+        # bytes must not depend on which names are literals of modules imported before.
+        params = {
+            key.encode().decode() if key in STORED_TWICE else sys.intern(key): value
+            for key, value in recipe.params.items()
+        }
         return kind(
             deterministic=True,
             force_row_wise=True,
@@ -175,9 +180,9 @@ class Type(Booster):
 
 def _keep_trees_only(model: Any, best: int | None) -> None:
     """Remove trees after the best iteration, thread count and history."""
-    from lightgbm import Booster as Trees
-
-    text = model.booster_.model_to_string(num_iteration=best or -1)
-    model._Booster = Trees(model_str=re.sub(r"\[num_threads: \d+\]", "[num_threads: 0]", text))
+    trees = model.booster_
+    text = trees.model_to_string(num_iteration=best or -1)
+    text = re.sub(r"\[num_threads: \d+\]", "[num_threads: 0]", text)
+    model._Booster = type(trees)(model_str=text)
     model._evals_result, model._best_score = None, {}
     model.set_params(n_jobs=None)

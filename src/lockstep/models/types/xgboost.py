@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Set
+from ctypes import POINTER, byref, c_float, c_uint64, c_void_p, string_at
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -135,8 +136,8 @@ class Type(Booster):
         from xgboost import DMatrix
 
         given = estimator.get_booster()
-        content, best = given.save_raw("ubj"), given.attr("best_iteration")
-        one_thread, all_threads = _booster_of(content, 1), _booster_of(content, 0)
+        best = given.attr("best_iteration")
+        one_thread, all_threads = _copy_of(given, 1), _copy_of(given, 0)
         rounds = (0, int(best) + 1) if best is not None else (0, 0)
         predict = dense_prediction(rounds)
 
@@ -172,21 +173,18 @@ class Type(Booster):
 
 def _keep_trees_only(model: Any) -> None:
     """Remove thread count, callbacks and history."""
-    from xgboost import Booster as Trees
-
-    bare = Trees()
-    bare.load_model(model.get_booster().save_raw("ubj"))
+    trees = model.get_booster()
+    bare = type(trees)()
+    bare.load_model(trees.save_raw("ubj"))
     model._Booster = bare
     model.evals_result_ = {}
     model.set_params(callbacks=None, n_jobs=None)
 
 
-def _booster_of(content: bytearray, threads: int) -> Any:
-    """Return the booster of these bytes, to work on so many threads (0: all)."""
-    from xgboost import Booster as Trees
-
-    booster = Trees({"nthread": threads})
-    booster.load_model(content)
+def _copy_of(given: Any, threads: int) -> Any:
+    """Return a copy of a booster that works on so many threads (0: all)."""
+    booster = type(given)({"nthread": threads})
+    booster.load_model(given.save_raw("ubj"))
     booster.set_param({"nthread": threads})
     return booster
 
@@ -199,8 +197,6 @@ def dense_prediction(
     It calls the C function of ``Booster.inplace_predict``, whose wrapping takes about as long as
     400 trees of one row. This is the only use of xgboost's private names.
     """
-    from ctypes import POINTER, byref, c_float, c_uint64, c_void_p, string_at
-
     import numpy as np
     from xgboost.core import _LIB, _check_call
 
