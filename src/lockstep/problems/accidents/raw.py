@@ -183,7 +183,7 @@ def join(
 def numbered(people: pd.DataFrame) -> pd.DataFrame:
     """Give each person an id: the publisher's (from 2021), else the number in the accident, from 1.
 
-    Numbers go by vehicle and the known columns, missing last, so the order in the file is free.
+    The order is by vehicle and the known columns, missing last, so the order in the file is free.
     """
     people = people.sort_values(_PERSON_ORDER, kind="stable", ignore_index=True)
     number = people.groupby("accident_id").cumcount() + 1
@@ -206,12 +206,12 @@ def _drop(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
         "impossible_date": table["date"].isna(),
         "severity_unknown": table["grav"].isna(),
     }
-    gone = table["caracteristiques"].isna() & False
+    dropped_before = table["caracteristiques"].isna() & False
     dropped = {}
     for reason, holds in reasons.items():
-        dropped[reason] = int((holds & ~gone).sum())
-        gone |= holds
-    return table[~gone], dropped
+        dropped[reason] = int((holds & ~dropped_before).sum())
+        dropped_before |= holds
+    return table[~dropped_before], dropped
 
 
 def _true_probability(people: pd.DataFrame, path: Path) -> pd.Series:

@@ -124,6 +124,6 @@ def pick(shares: dict[str, float], normal: np.ndarray) -> np.ndarray:
 
 
 def draw_gaps(draws: Draws, month: str, units: int) -> Columns:
-    """Return by column which values the applicant or the credit bureau did not tell."""
+    """Return by column which values the applicant or the credit bureau left out."""
     gaps = calibration()["missing"]
     return {name: draws.chance(f"{month} gap {name}", share, units) for name, share in gaps.items()}
