@@ -98,12 +98,9 @@ def read_accidents(path: Path) -> pd.DataFrame:
     columns["com"] = recode.municipality(number("com", prepare=recode.corsica_as_digits), dep, year)
     columns["agg_"], columns["atm"] = number("agg"), recode.lookup(number("atm"), recode.WEATHER)
     columns["hour"] = number("hrmn", prepare=recode.clock_as_digits) // 100
-    return pd.DataFrame({"accident_id": ids, "date": _dates(columns), **columns})
-
-
-def _dates(columns: dict[str, np.ndarray]) -> pd.Series:
-    parts = {"year": columns["year_acc"], "month": columns["mois"], "day": columns["jour"]}
-    return pd.to_datetime(pd.DataFrame(parts), errors="coerce").astype("datetime64[ms]")
+    parts = {"year": year, "month": columns["mois"], "day": columns["jour"]}
+    dates = pd.to_datetime(pd.DataFrame(parts), errors="coerce").astype("datetime64[ms]")
+    return pd.DataFrame({"accident_id": ids, "date": dates, **columns})
 
 
 def read_places(path: Path) -> pd.DataFrame:
