@@ -11,11 +11,11 @@ from lockstep.errors import LockstepError
 
 
 @contextmanager
-def terminated_as_error(kept: str) -> Iterator[None]:
-    """Let SIGTERM raise within the block; the message says what was kept."""
+def terminated_as_error(outcome: str) -> Iterator[None]:
+    """Let SIGTERM raise within the block; its message ends with the outcome."""
 
     def terminate(*_: object) -> NoReturn:
-        raise LockstepError(f"terminated; {kept}")
+        raise LockstepError(f"terminated; {outcome}")
 
     before = signal.signal(signal.SIGTERM, terminate)
     try:

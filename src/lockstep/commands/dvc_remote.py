@@ -48,7 +48,10 @@ def _arguments() -> argparse.Namespace:
 def set_remote(root: Path, url: str, endpoint_url: str = "") -> None:
     """Make ``url`` the default remote in .dvc/config, replacing the previous one."""
     address = remote_address(root, url)
-    _check_endpoint(address, endpoint_url)
+    if endpoint_url and not address.startswith("s3://"):
+        raise UsageError("an endpoint is for s3:// addresses only; leave it out for a folder")
+    if endpoint_url and urlsplit(endpoint_url).scheme not in ("http", "https"):
+        raise UsageError(f"{endpoint_url} is no address of an S3 server; write http(s)://HOST:PORT")
     run_dvc(root, "remote", "add", "--force", "--default", NAME, address)
     if endpoint_url:
         run_dvc(root, "remote", "modify", NAME, "endpointurl", endpoint_url)
@@ -89,15 +92,6 @@ def remote_address(root: Path, url: str) -> str:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{url} is a file; a DVC remote needs a folder or s3://BUCKET/PREFIX")
     return str(folder) if folder.is_absolute() else os.path.relpath(folder, root)
-
-
-def _check_endpoint(address: str, endpoint_url: str) -> None:
-    if not endpoint_url:
-        return
-    if not address.startswith("s3://"):
-        raise UsageError("an endpoint is for s3:// addresses only; leave it out for a folder")
-    if urlsplit(endpoint_url).scheme not in ("http", "https"):
-        raise UsageError(f"{endpoint_url} is no address of an S3 server; write http(s)://HOST:PORT")
 
 
 def _s3_address(url: str) -> str:

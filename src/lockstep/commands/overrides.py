@@ -71,7 +71,7 @@ def path_of(params: Params, problem: str, key: str) -> KeyPath:
 
 
 def _full(params: Params, section: str, rest: list[str], key: str) -> KeyPath:
-    """Return a full key whose entry exists; what lies below it is checked with the whole file."""
+    """Return a full key whose entry exists; keys below it are checked with the whole file."""
     entries: Collection[str] = getattr(params, section)
     if len(rest) < 2:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Where every file of a workspace lies: the one place that spells paths."""
+"""The paths of all files of a workspace: no other module spells them."""
 
 from __future__ import annotations
 

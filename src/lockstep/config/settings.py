@@ -71,7 +71,7 @@ class LimitsSection(Strict):
 
 
 class PredictionLogSection(Strict):
-    """What was predicted, kept for monitoring: serving.prediction_log of model_config.yaml."""
+    """The log of predictions for monitoring: serving.prediction_log of model_config.yaml."""
 
     keep: bool = True
     folder: str = ".lockstep/predictions"

@@ -47,7 +47,7 @@ class Patience:
 
 @dataclass(frozen=True)
 class Spot:
-    """Where one file lies in the cache; one address, one spot."""
+    """Place of one file in the cache; one address, one spot."""
 
     whole: Path
 
@@ -97,7 +97,7 @@ def fetch(file: RemoteFile, cache: Path, session: Session, patience: Patience) -
 
 
 def spot_of(file: RemoteFile, cache: Path) -> Spot:
-    """Return where the file of this name from this address lies in the cache."""
+    """Return the place in the cache of the file of this name from this address."""
     address = hashlib.sha256(file.url.encode()).hexdigest()[:12]
     return Spot(cache / f"{address}-{file.name}")
 
@@ -186,8 +186,8 @@ def _headers(have: int, note: dict[str, Any], old: dict[str, Any]) -> dict[str, 
         etag = note.get("etag")  # If-Range takes a strong ETag or the date
         validator = etag if etag and not etag.startswith("W/") else note.get("modified")
         return {**headers, "If-Range": validator} if validator else headers
-    asked = {"If-None-Match": old.get("etag"), "If-Modified-Since": old.get("modified")}
-    return headers | {name: value for name, value in asked.items() if value}
+    conditions = {"If-None-Match": old.get("etag"), "If-Modified-Since": old.get("modified")}
+    return headers | {name: value for name, value in conditions.items() if value}
 
 
 def _check_status(file: RemoteFile, answer: Response) -> None:

@@ -79,10 +79,10 @@ def _column(column: Planned) -> list[str]:
 def _derived(draft: Draft) -> list[str]:
     if not draft.derived:
         return []
-    told = {"target_encoded": "mean of the target, out of fold", "frequency": "rows with the same"}
+    texts = {"target_encoded": "mean of the target, out of fold", "frequency": "rows with the same"}
     lines = ["derived:    # of texts of many levels, in place of the levels themselves"]
     for item in draft.derived:
-        keys = {**item, "description": told[item["kind"]]}
+        keys = {**item, "description": texts[item["kind"]]}
         lines.append(
             f"  - {{{', '.join(f'{key}: {_flow(value)}' for key, value in keys.items())}}}"
         )
@@ -126,8 +126,8 @@ def _number(value: float) -> str:
     """Return a number as YAML 1.1 and 1.2 read it: whole without a point, exponents with one."""
     if value.is_integer() and abs(value) < 1e15:
         return str(int(value))
-    told = repr(value)
-    return told.replace("e", ".0e") if "e" in told and "." not in told else told
+    text = repr(value)
+    return text.replace("e", ".0e") if "e" in text and "." not in text else text
 
 
 _BARE = re.compile(r"[^\W\d][\w]*(?: [\w]+)*")

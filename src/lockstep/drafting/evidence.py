@@ -53,8 +53,8 @@ class Target:
         if self.task == "regression" and self.column.numbers:
             return _numbers(coded, self.column)
         codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.float64)
-        gone = [i for i, text in enumerate(coded.dictionary.to_pylist()) if text in MISSING]
-        return np.where(np.isin(codes, [-1, *gone]), np.nan, codes)
+        missing = [i for i, text in enumerate(coded.dictionary.to_pylist()) if text in MISSING]
+        return np.where(np.isin(codes, [-1, *missing]), np.nan, codes)
 
 
 def _numbers(coded: Any, column: Column) -> NDArray[np.float64]:

@@ -37,7 +37,7 @@ MOST_WORDS = 20
 MOST_WORD_SHARE = 0.1
 """Share of a column's values that may be such texts."""
 MOST_LISTED = 60
-"""Levels of a column that are kept with their counts."""
+"""Most levels of a column that a profile lists with their counts."""
 LARGEST = 2.0**53
 """The largest whole number that a float64 holds exactly."""
 FORMATS = (

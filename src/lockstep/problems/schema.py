@@ -157,7 +157,7 @@ class Schema(Strict):
 
     @property
     def date(self) -> str | None:
-        """The column a split by time goes by."""
+        """The column of a split by time."""
         return self._one("date")
 
     @property

@@ -133,7 +133,8 @@ def read_text(path: Path, keep_twins: bool = False) -> TextTable:
     content = _read_bytes(path)
     _refuse_other_formats(content, path)
     encoding = _encoding(content, path)
-    header = re.split(rb"[\r\n]", content, maxsplit=1)[0].decode(encoding)
+    ends = (content.find(b"\r"), content.find(b"\n"))
+    header = content[: min(end for end in ends if end >= 0)].decode(encoding)
     separator = _separator(header, _next_lines(content, encoding), path)
     names, twins = _names(header, separator)
     if twins and not keep_twins:

@@ -1,7 +1,7 @@
 """Request bodies to columns: JSON is read and checked against the schema, every fault is named.
 
 The rules and words are those of ``data.values``, as for files of records. A body that fits is
-checked column by column, in microseconds; only one that does not is gone through value by value.
+checked column by column, in microseconds; only one that does not is checked value by value.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from lockstep.errors import DataError, listed
@@ -74,7 +73,10 @@ def _check_complete(found: dict[str, list[Path]], folder: Path) -> None:
         if not paths:
             fix = "add it, all four tables of a year are needed"
             raise DataError(f"{folder}: no {kind} file {_beside(names)}; {fix}")
-    years = {kind: _years(path.name for path in paths) for kind, paths in found.items()}
+    years = {
+        kind: {match.group() for path in paths if (match := _YEAR.search(path.name))}
+        for kind, paths in found.items()
+    }
     for kind, have in years.items():
         lacking = sorted(set().union(*years.values()) - have) if have else []
         if lacking:
@@ -82,10 +84,6 @@ def _check_complete(found: dict[str, list[Path]], folder: Path) -> None:
                 f"{folder}: no {kind} file of {lacking[0]} {_beside(names)}; add it, or remove "
                 "that year"
             )
-
-
-def _years(names: Iterable[str]) -> set[str]:
-    return {match.group() for name in names if (match := _YEAR.search(name))}
 
 
 def _beside(names: list[str]) -> str:

@@ -98,12 +98,9 @@ def read_accidents(path: Path) -> pd.DataFrame:
     columns["com"] = recode.municipality(number("com", prepare=recode.corsica_as_digits), dep, year)
     columns["agg_"], columns["atm"] = number("agg"), recode.lookup(number("atm"), recode.WEATHER)
     columns["hour"] = number("hrmn", prepare=recode.clock_as_digits) // 100
-    return pd.DataFrame({"accident_id": ids, "date": _dates(columns), **columns})
-
-
-def _dates(columns: dict[str, np.ndarray]) -> pd.Series:
-    parts = {"year": columns["year_acc"], "month": columns["mois"], "day": columns["jour"]}
-    return pd.to_datetime(pd.DataFrame(parts), errors="coerce").astype("datetime64[ms]")
+    parts = {"year": year, "month": columns["mois"], "day": columns["jour"]}
+    dates = pd.to_datetime(pd.DataFrame(parts), errors="coerce").astype("datetime64[ms]")
+    return pd.DataFrame({"accident_id": ids, "date": dates, **columns})
 
 
 def read_places(path: Path) -> pd.DataFrame:
@@ -157,19 +154,24 @@ def join(
 ) -> tuple[pd.DataFrame, dict[str, int], dict[str, int]]:
     """Join four tables with unique keys on the person: (table, rows dropped by reason, counts).
 
-    Vehicle columns are those of the vehicle a person was in; for pedestrians, of the one that hit
-    them.
+    Vehicle columns are of the vehicle a person was in, or that hit the pedestrian.
     """
-    _check_people(accidents, people)
+    alone = ~accidents["accident_id"].isin(people["accident_id"])
+    fault = "accidents in caracteristiques have nobody in usagers (e.g. "
+    _refuse_truncated(accidents["accident_id"], alone, fault, "usagers")
     for name, rows in (("nb_victim", people), ("nb_vehicules", vehicles)):
         in_accident = rows["accident_id"].value_counts().astype("float64")
         people = people.assign(**{name: people["accident_id"].map(in_accident)})
-    parts = {"_vehicle": vehicles, "_place": places, "_accident": accidents}
-    table = people
-    for mark, part in parts.items():
+    parts = {"vehicules": vehicles, "lieux": places, "caracteristiques": accidents}
+    table, counts = people, {}
+    for kind, part in parts.items():
         key = _VEHICLE_KEY if part is vehicles else ["accident_id"]
-        table = table.merge(part.assign(**{mark: True}), how="left", on=key, validate="m:1")
-    counts = _unmatched(table)
+        table = table.merge(part.assign(**{kind: True}), how="left", on=key, validate="m:1")
+    for kind in ("caracteristiques", "lieux", "vehicules"):
+        lacking = table[kind].isna()
+        counts[f"persons_without_{kind}"] = int(lacking.sum())
+        fault = f"persons in usagers have no row in {kind} (e.g. accident "
+        _refuse_truncated(table["accident_id"], lacking, fault, kind)
     table["grav"] = recode.severe(table["grav"].to_numpy())
     table["victim_age"] = table["year_acc"] - table["an_nais"]
     return *_drop(table), counts
@@ -178,54 +180,35 @@ def join(
 def numbered(people: pd.DataFrame) -> pd.DataFrame:
     """Give each person an id: the publisher's (from 2021), else the number in the accident, from 1.
 
-    People are numbered by vehicle and what is known of them, missing last, so their order in the
-    file is free.
+    The order is by vehicle and the known columns, missing last, so the order in the file is free.
     """
     people = people.sort_values(_PERSON_ORDER, kind="stable", ignore_index=True)
     number = people.groupby("accident_id").cumcount() + 1
     return people.assign(person_id=people["person_id"].where(people["person_id"] >= 0, number))
 
 
-def _check_people(accidents: pd.DataFrame, people: pd.DataFrame) -> None:
-    lacking = ~accidents["accident_id"].isin(people["accident_id"])
+def _refuse_truncated(ids: pd.Series, lacking: pd.Series, fault: str, kind: str) -> None:
+    """Raise a DataError where too many rows lack theirs in the file of ``kind``."""
     if lacking.mean() > MAX_UNMATCHED:
-        example = int(accidents.loc[lacking, "accident_id"].iloc[0])
         raise DataError(
-            f"{lacking.mean():.0%} of the accidents in caracteristiques have nobody in usagers "
-            f"(e.g. {example}): "
-            "the usagers file is truncated or of another year; fetch or copy it again"
+            f"{lacking.mean():.0%} of the {fault}{ids[lacking].iloc[0]}): "
+            f"the {kind} file is truncated or of another year; fetch or copy it again"
         )
-
-
-def _unmatched(table: pd.DataFrame) -> dict[str, int]:
-    counts = {}
-    marks = {"_accident": "caracteristiques", "_place": "lieux", "_vehicle": "vehicules"}
-    for mark, kind in marks.items():
-        lacking = table[mark].isna()
-        counts[f"persons_without_{kind}"] = int(lacking.sum())
-        if lacking.mean() > MAX_UNMATCHED:
-            example = int(table.loc[lacking, "accident_id"].iloc[0])
-            raise DataError(
-                f"{lacking.mean():.0%} of the persons in usagers have no row in {kind} (e.g. "
-                f"accident {example}): "
-                f"the {kind} file is truncated or of another year; fetch or copy it again"
-            )
-    return counts
 
 
 def _drop(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     """Drop rows without accident, date or severity; the first reason counts."""
     reasons = {
-        "accident_not_in_caracteristiques": table["_accident"].isna(),
+        "accident_not_in_caracteristiques": table["caracteristiques"].isna(),
         "impossible_date": table["date"].isna(),
         "severity_unknown": table["grav"].isna(),
     }
-    gone = table["_accident"].isna() & False
+    dropped_before = table["caracteristiques"].isna() & False
     dropped = {}
     for reason, holds in reasons.items():
-        dropped[reason] = int((holds & ~gone).sum())
-        gone |= holds
-    return table[~gone], dropped
+        dropped[reason] = int((holds & ~dropped_before).sum())
+        dropped_before |= holds
+    return table[~dropped_before], dropped
 
 
 def _true_probability(people: pd.DataFrame, path: Path) -> pd.Series:

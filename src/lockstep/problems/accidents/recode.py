@@ -85,7 +85,7 @@ def municipality(com: np.ndarray, dep: np.ndarray, year: np.ndarray) -> np.ndarr
 def position(
     lat: np.ndarray, long: np.ndarray, dep: np.ndarray, year: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return degrees; missing where either is 0, which the publisher writes for "not told".
+    """Return degrees; missing where either is 0, which the publisher writes for "unknown".
 
     Up to 2018 the files hold degrees x 1e5 and lose the sign of some overseas positions.
     """

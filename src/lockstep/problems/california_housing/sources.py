@@ -28,7 +28,7 @@ def is_raw_name(_: str) -> bool:
 def write_raw(archives: list[Path], folder: Path) -> None:
     """Write what ``fetch_california_housing`` makes of the archive: nine columns as CSV.
 
-    The fetcher takes an archive that lies in its data home with the right sum, so it asks no
+    The fetcher takes an archive in its data home with the right sum, so it asks no
     server; one with another sum is a DataError.
     """
     (archive,) = archives

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,10 @@ LOGIT_LIMIT = 12_000
 """Largest logit, in thousandths, that a probability is looked up for."""
 
 
-def calibration() -> dict[str, Any]:
-    """Return the published figures the sample is drawn from: shares by code, a row a level."""
-    return figures(FOLDER / "calibration.json")
-
-
-def effects() -> dict[str, Any]:
-    """Return the severity model's effects, in logits by level."""
-    return figures(FOLDER / "effects.json")
+calibration = partial(figures, FOLDER / "calibration.json")
+"""Returns the published figures that the sample is drawn from: shares by code, a row a level."""
+effects = partial(figures, FOLDER / "effects.json")
+"""Returns the severity model's effects, in logits by level."""
 
 
 class Draws(UniformDraws):

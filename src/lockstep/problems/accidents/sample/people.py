@@ -15,7 +15,7 @@ ROAD_KINDS = (0, 1, 1, 2, 2, 2, 2, 2)
 """Motorways, national and departmental roads, all others: by the level of catr."""
 
 CLASS_OF_GROUP = (0, 3, 1, 1, 2, 2, 3, 3, 4, 4)
-"""Car, motor two-wheeler, cycle, van or heavy, other: the levels that people's figures go by."""
+"""Car, motor two-wheeler, cycle, van or heavy, other: the levels of people's figures."""
 
 PASSENGERS = (
     (0.820, 0.110, 0.040, 0.019, 0.008, 0.002, 0.001, 0, 0),

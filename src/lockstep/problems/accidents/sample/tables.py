@@ -75,16 +75,16 @@ def _years(accidents: Columns, vehicles: Columns, people: Columns, draws: Draws)
 
 
 def _year(
-    year: int, accidents: Columns, vehicles: Columns, people: Columns, kept: np.ndarray
+    year: int, accidents: Columns, vehicles: Columns, people: Columns, own: np.ndarray
 ) -> Year:
-    """Number one year's vehicles and people; ``kept`` are its vehicles' rows in the whole table."""
+    """Number one year's vehicles and people; ``own`` are its vehicles' rows in the whole table."""
     last_vehicle, last_person = LAST_IDS[year]
     vehicles["Num_Acc"] = accidents["number"][vehicles["accident"]]
     vehicles["id"] = _falling(last_vehicle, vehicles["accident"])
-    own = np.searchsorted(kept, people["vehicle"])
+    place = np.searchsorted(own, people["vehicle"])
     people["Num_Acc"] = accidents["number"][people["accident"]]
     people["id"] = _falling(last_person, people["accident"])
-    people["vehicle_id"], people["label"] = vehicles["id"][own], vehicles["label"][own]
+    people["vehicle_id"], people["label"] = vehicles["id"][place], vehicles["label"][place]
     return Year(year, _rows(accidents, np.flatnonzero(accidents["an"] == year)), vehicles, people)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 
@@ -23,9 +22,8 @@ FLOOR, CAP = 14_999, 500_001
 CODE_FILES = {"calibration.json": ()}
 
 
-def calibration() -> dict[str, Any]:
-    """Return quantiles and places."""
-    return figures(Path(__file__).with_name("calibration.json"))
+calibration = partial(figures, Path(__file__).with_name("calibration.json"))
+"""Returns quantiles and places."""
 
 
 def draw_districts(units: int, draws: Draws) -> Columns:

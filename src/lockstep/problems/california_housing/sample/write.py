@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FILE = "cal_housing.csv"
 BLANKS = 0.01
-"""Share of the districts whose bedrooms are not told."""
+"""Share of the districts with unknown bedrooms."""
 
 
 def write_sample(settings: Sample, folder: Path) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 
@@ -28,9 +27,8 @@ STEPS = {
 CODE_FILES = {"calibration.json": ()}
 
 
-def calibration() -> dict[str, Any]:
-    """Return quantiles, shares, default rates, gaps and rank correlations."""
-    return figures(Path(__file__).with_name("calibration.json"))
+calibration = partial(figures, Path(__file__).with_name("calibration.json"))
+"""Returns quantiles, shares, default rates, gaps and rank correlations."""
 
 
 def draw_applicants(draws: Draws, month: str, units: int, drift: float) -> Columns:
@@ -124,6 +122,6 @@ def pick(shares: dict[str, float], normal: np.ndarray) -> np.ndarray:
 
 
 def draw_gaps(draws: Draws, month: str, units: int) -> Columns:
-    """Return by column which values the applicant or the credit bureau did not tell."""
+    """Return by column which values the applicant or the credit bureau left out."""
     gaps = calibration()["missing"]
     return {name: draws.chance(f"{month} gap {name}", share, units) for name, share in gaps.items()}

@@ -49,9 +49,9 @@ def numeric_risk(applicants: Columns) -> np.ndarray:
 
 def burden(applicants: Columns) -> np.ndarray:
     """Return the risk of the loan's share of a year's income: steep from three tenths."""
-    told = calibration()["effects"]["burden"]
+    effect = calibration()["effects"]["burden"]
     share = applicants["loan_amount"] / applicants["income"]
-    return np.interp(share, told["share"], told["risk"])
+    return np.interp(share, effect["share"], effect["risk"])
 
 
 def probability(logit: np.ndarray) -> np.ndarray:
