@@ -305,7 +305,6 @@ def dirty(request, make, monkeypatch):
     """A shop with one version more, from a tree with a changed, a new and a deleted file that are not committed."""
 
     def arrange(shop):
-        make.written_code(shop.root)
         code = shop.root / "src" / "lockstep"
         (code / "models").mkdir(parents=True)
         for package in (code, code / "models"):
