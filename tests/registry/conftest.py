@@ -87,9 +87,16 @@ def make() -> SimpleNamespace:
         plots=write_plots,
         declare=declare,
         new_store=new_store,
+        written_code=write_code,
         pipeline=small_pipeline,
         small=SMALL,
     )
+
+
+def write_code(root: Path) -> None:
+    """Write what the stage code leaves for the trainings: a folder with some code would need all of it."""
+    for model_type in SMALL:
+        write_json(root / "code" / f"train_multi_model@accidents-{model_type}.json", {})
 
 
 def new_store(root: Path, database: Path) -> None:

@@ -363,10 +363,9 @@ def change(workspace):
         stream.write("# another\n")
 
 
-def test_a_dirty_version_keeps_its_changed_inputs(workspace, git):
-    code = (
-        workspace / "src" / "lockstep" / "registry" / "old.py"
-    )  # needed to run, though no stage declares it
+def test_a_dirty_version_keeps_its_changed_inputs(workspace, git, make):
+    make.written_code(workspace)
+    code = workspace / "src" / "lockstep" / "registry" / "old.py"  # needed to run, in no stage
     code.parent.mkdir(parents=True)
     code.write_text("1\n")
     git("add", ".")

@@ -20,12 +20,7 @@ from lockstep.registry.publishing.destinations import experiment_of, registers
 from lockstep.registry.publishing.outputs import Outputs, read_outputs
 from lockstep.registry.publishing.publish import Known, publish, versions_by_digest
 from lockstep.registry.publishing.registration import Decide, Published
-from lockstep.registry.store.connection import (
-    Client,
-    StoreError,
-    one_line,
-    raise_interrupt,
-)
+from lockstep.registry.store.connection import Client, StoreError, one_line, raise_interrupt
 from lockstep.registry.store.names import PARENT_TAG, PROBLEM_TAG, RETRAIN_TAG
 from lockstep.registry.store.opening import connect
 from lockstep.registry.store.queries import find_run

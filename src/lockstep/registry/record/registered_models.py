@@ -9,12 +9,11 @@ from lockstep.console import visible
 from lockstep.errors import RegistryError, nearest
 from lockstep.registry.record.events import Record, read_record
 from lockstep.registry.store.names import LOCK_PREFIX, SCRIPT, STAGE_TAG, NotRegistered, shortened
-from lockstep.registry.store.sql_tables import Tables
+from lockstep.registry.store.opening import source_of
 from lockstep.registry.store.versions import Version, version_from
 
 if TYPE_CHECKING:
     from lockstep.registry.store.opening import Registry
-    from lockstep.registry.store.queries import Queries
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def list_models(client: Registry) -> list[Model]:
     """Return every registered model with its versions, by name, in two queries."""
     entries = _entries(client)
     versions: dict[str, list[Version]] = {entry.name: [] for entry in entries}
-    for raw in _source(client).versions():
+    for raw in source_of(client).versions():
         versions.setdefault(raw.name, []).append(version_from(raw))
     models = (_model(entry, read_record(entry.tags), versions[entry.name]) for entry in entries)
     return sorted(models, key=lambda m: m.name)
@@ -79,7 +78,7 @@ def get_model(client: Registry, name: str, stage: str | None = None) -> Model:
     With ``stage``, which is much faster for a model with many versions, only the versions in it: by
     the record, or by their tag if the record does not know them.
     """
-    entry, source = _entry(client, name), _source(client)
+    entry, source = _entry(client, name), source_of(client)
     record = read_record(entry.tags)
     found = source.versions(name, None if stage is None else (STAGE_TAG, stage))
     if stage is not None:
@@ -109,7 +108,7 @@ def marks_of(client: Registry, name: str) -> tuple[dict[str, str], dict[str, int
 
 
 def _entry(client: Registry, name: str) -> Any:
-    found = _source(client).entries(name)
+    found = source_of(client).entries(name)
     if found:
         return found[0]
     known = [visible(one) for one in model_names(client)]
@@ -124,16 +123,9 @@ def _entry(client: Registry, name: str) -> Any:
 
 def _entries(client: Registry) -> list[Any]:
     """Return the registry's entries of models, without the locks among them."""
-    return [entry for entry in _source(client).entries() if not entry.name.startswith(LOCK_PREFIX)]
-
-
-def _source(client: Registry) -> Tables | Queries:
-    if isinstance(client, Tables):
-        return client
-    # Listings of a local registry need no MLflow.
-    from lockstep.registry.store.queries import Queries
-
-    return Queries(client)
+    return [
+        entry for entry in source_of(client).entries() if not entry.name.startswith(LOCK_PREFIX)
+    ]
 
 
 def _model(entry: Any, record: Record, versions: list[Version]) -> Model:

@@ -16,6 +16,7 @@ from lockstep.registry.store.uris import SQLITE, is_http, resolve_uri
 
 if TYPE_CHECKING:
     from lockstep.registry.store.connection import Client
+    from lockstep.registry.store.queries import Queries
 
     Registry = Client | Tables
 
@@ -33,6 +34,16 @@ def open_to_read(root: Path, tracking_uri: str | None = None) -> Registry:
         return connect(settings, root)
     prepare_sqlite(database, main_tree(root))
     return local_tables(database) or connect(settings, root)
+
+
+def source_of(client: Registry) -> Tables | Queries:
+    """Return what answers questions about registered models: a local registry's tables, or MLflow."""
+    if isinstance(client, Tables):
+        return client
+    # Listings of a local registry need no MLflow.
+    from lockstep.registry.store.queries import Queries
+
+    return Queries(client)
 
 
 def prepare_store(root: Path) -> None:
