@@ -96,16 +96,6 @@ def go_through(client: Client, root: Path, name: str, number: int) -> tuple[Chec
         return run_checks(STEPS, Deployment(client, root, model, model.version(number), folder))
 
 
-def best(case: Deployment) -> Answer:
-    """Check that it is the winner: the best metric and KS, stable over the folds."""
-    return winning(case.client, case.root, case.model, case.version)
-
-
-def run_id(case: Deployment) -> Answer:
-    """Check that its run is on record."""
-    return run_recorded(case.client, case.version)
-
-
 def gates(case: Deployment) -> Answer:
     """Check that the gates before Production let it in."""
     if not needs_gate(case.model, case.version, "Production"):
@@ -119,9 +109,8 @@ def export(case: Deployment) -> Answer:
     findings = failures(verify_folder(case.bundle, case.root))
     wrong = [f"{one.name}: {one.message}" for one in findings]
     files = sum(path.is_file() for path in case.bundle.rglob("*"))
-    return not wrong, "; ".join(
-        wrong
-    ) or f"a bundle of {files} files, which names its run, digest, threshold and commit"
+    complete = f"a bundle of {files} files, which names its run, digest, threshold and commit"
+    return not wrong, "; ".join(wrong) or complete
 
 
 def golden_rows(case: Deployment) -> Answer:
@@ -205,21 +194,16 @@ def example_of(case: Deployment) -> bytes:
     return json.dumps(example(case.opened.model.schema)).encode()
 
 
-def rollback(case: Deployment) -> Answer:
-    """Check that there is a way back."""
-    return way_back(case.client, case.root, case.model, case.version)
-
-
 STEPS: dict[str, Callable[[Deployment], Answer]] = {
-    "winning run": best,
-    "run id": run_id,
+    "winning run": lambda case: winning(case.client, case.root, case.model, case.version),
+    "run id": lambda case: run_recorded(case.client, case.version),
     "gates": gates,
     "export": export,
     "golden rows": golden_rows,
     "threshold": configuration,
     "predict": predict,
     "explain": explain,
-    "rollback": rollback,
+    "rollback": lambda case: way_back(case.client, case.root, case.model, case.version),
 }
 """The steps by name, in their order."""
 
