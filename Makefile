@@ -103,8 +103,9 @@ gate-simulation: $(READY) ## measure how often the gates promote an equal model 
 
 # ---- care ---------------------------------------------------------------------------------------
 .PHONY: test
-test: $(READY) ## run the whole test suite
-	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: $(READY) ## run the whole test suite (COVERAGE=1 measures branch coverage)
+	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(if $(COVERAGE),--cov --cov-report=)
+	@$(if $(COVERAGE),python -m coverage report --precision=2 --skip-covered)
 
 .PHONY: stress
 stress: $(READY) ## stress the registry: 100 killed moves, 200 moves by 8 processes, 1,000 versions, sqlite and server (20 minutes)

@@ -13,10 +13,7 @@ import pytest
 from filelock import FileLock
 from tests import warm
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-MEANWHILE = "test_your_own_problem.py"
-"""The longest file whose tests make a project of their own."""
+ROOT = Path(__file__).parents[2]
 ACCIDENTS = 1500
 HOUSING = "california_housing"
 CREDIT = "credit_risk"
@@ -114,14 +111,6 @@ def lend_environment(folder: Path) -> None:
         "scripts/make_env.sh",
     ):
         os.utime(folder / name, (0, 0))
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let a second process do what needs no ``trained`` while the first makes it, in place of waiting for it."""
-    places = [place for place, item in enumerate(items) if item.path.parent == HERE]
-    here = sorted((items[place] for place in places), key=lambda item: item.path.name != MEANWHILE)
-    for place, item in zip(places, here, strict=True):
-        items[place] = item
 
 
 @pytest.fixture(scope="session")
