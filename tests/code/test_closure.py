@@ -27,6 +27,7 @@ def main():
 PARTS = """
 CODE_FILES = {"../problems/{problem}/schema.yaml": ("words", "columns.*.words")}
 """
+SCHEMA = "words: a\ncolumns: {words: {kind: numeric, words: b}}\n"
 FILES = {
     "requirements.lock": LOCK.decode(),
     "src/lockstep/__init__.py": '"""Words alone."""\n',
@@ -38,7 +39,7 @@ FILES = {
     "src/lockstep/models/types/forest.py": "import sklearn.ensemble\n",
     "src/lockstep/models/types/ridge.py": "VALUE = 2\n",
     "src/lockstep/problems/cars/raw.py": "import csv\n",
-    "src/lockstep/problems/cars/schema.yaml": "words: a\ncolumns: {words: {kind: numeric, words: b}}\n",
+    "src/lockstep/problems/cars/schema.yaml": SCHEMA,
     "src/lockstep/problems/toys/schema.yaml": "columns: {}\n",
     "src/lockstep/registry/publish.py": "import mlflow\n",
     "src/lockstep/unused.py": "def (\n",
@@ -102,7 +103,8 @@ def test_a_command_without_a_type_has_them_all():
         {"registry_publish_py": "import mlflow.other\n"},
         {"models_types_ridge_py": "VALUE = 3\n"},
         {
-            "problems_cars_schema_yaml": "words: c # d\ncolumns:\n  words: {words: e, kind: numeric}\n"
+            "problems_cars_schema_yaml": "words: c # d\n"
+            "columns:\n  words: {words: e, kind: numeric}\n"
         },
         {"requirements_lock": FILES["requirements.lock"] + "uvicorn==1\n"},
     ],

@@ -95,7 +95,9 @@ def test_code_differs_part_by_part():
 def test_a_folder_is_compared_by_what_its_own_code_stage_wrote(tmp_path, written, differing):
     deps = '["code/train_multi_model@cars-a.json", data/cars/features]'
     (tmp_path / "dvc.yaml").write_text(
-        f"stages: {{train_multi_model: {{foreach: '${{train}}', do: {{cmd: train, deps: {deps}}}}}}}"
+        "stages: {train_multi_model: {foreach: '${train}', do: {cmd: train, deps: DEPS}}}".replace(
+            "DEPS", deps
+        )
     )
     (tmp_path / "params.yaml").write_text("train: {cars-a: {depth: 3}}\n")
     (tmp_path / "code").mkdir()

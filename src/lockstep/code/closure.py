@@ -1,4 +1,4 @@
-"""The closure of a module: what it may import, the files these modules read, the packages they need.
+"""The closure of a module: what it may import, which files these read, which packages they need.
 
 Each part of it has a sum or a version that changes only where its meaning does.
 """

@@ -1,7 +1,7 @@
 """A Python file as its syntax tree, in a text that changes only with the file's meaning.
 
 Comments, layout, docstrings and what stands under `if TYPE_CHECKING:` do not count. The text is the
-same on every Python version that parses the file. `ast.dump` is not: its versions differ in how they
+same on every Python version that parses the file. `ast.dump` is not: versions differ in how they
 show empty fields.
 """
 
@@ -85,7 +85,7 @@ def _is_type_checking(test: ast.expr) -> bool:
 
 
 def _joined(values: list[ast.expr]) -> list[ast.expr]:
-    """Return an f-string's parts with neighbouring texts joined: Python versions cut them differently."""
+    """Return an f-string's parts with neighbouring texts joined, as Python versions cut them apart."""
     joined: list[ast.expr] = []
     for value in values:
         last = joined[-1] if joined else None

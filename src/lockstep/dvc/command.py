@@ -54,8 +54,8 @@ def end_dvc(root: Path, process: subprocess.Popen[bytes]) -> int:
 def repair_locks(root: Path) -> None:
     """Remove DVC's list of locks if an interruption or a full disk cut it off.
 
-    DVC would refuse to run for ever. It rewrites `.dvc/tmp/rwlock` in place under a lock of its own,
-    which is taken here too. A list that can't be read holds nobody's lock.
+    DVC would refuse to run for ever. It rewrites `.dvc/tmp/rwlock` in place, under a lock of its
+    own that is taken here too. A list that can't be read holds nobody's lock.
     """
     listed = root / ".dvc" / "tmp" / "rwlock"
     if not _cut_off(listed):

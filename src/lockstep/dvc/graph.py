@@ -106,7 +106,7 @@ class Lock:
         return cls({name: _plain_entry(entry) for name, entry in stages.items()})
 
     def before(self, deps: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """Return the entries of all stages before ``deps``: those that make one, and theirs in turn."""
+        """Return the entries of all stages that make one of ``deps``, and of those before them."""
         found: dict[str, dict[str, Any]] = {}
         waiting = list(deps)
         while waiting:
@@ -147,7 +147,7 @@ def tracked(root: Path, path: str) -> str | None:
 
 
 def dvc_sum(path: Path) -> str:
-    """Return DVC's MD5 of a file, or of a folder's list of files (`.dir`); empty if it is missing."""
+    """Return DVC's MD5 of a file or of a folder's list of files; empty if it is missing."""
     if path.is_file():
         return _md5(path)
     files = {file.relative_to(path): file for file in sorted(path.rglob("*")) if file.is_file()}

@@ -45,7 +45,7 @@ class Lineage:
 
     @property
     def dirty(self) -> str:
-        """``true`` if a declared input differs from the commit, ``false`` if none, or ``unknown``."""
+        """Whether a declared input differs from the commit: ``true``, ``false`` or ``unknown``."""
         return str(bool(self.changed)).lower() if self.known else "unknown"
 
     @property
@@ -107,8 +107,8 @@ def training_stage(problem: str, model_type: str) -> str:
 def input_closure(root: Path, problem: str, model_type: str) -> dict[str, Any]:
     """Return everything a training depends on, as plain values.
 
-    The training itself is resolved from dvc.yaml: dvc.lock has no entry of a stage while it runs. The
-    stages before it are dvc.lock's entries, followed through their outputs. Older closures have no
+    The training itself is resolved from dvc.yaml: dvc.lock has no entry of a stage while it runs.
+    The stages before it are dvc.lock's entries, followed through their outputs. Older closures have no
     ``code``: their ``deps`` list the files of code.
     """
     graph, lock = Graph.read(root), Lock.read(root)
@@ -226,9 +226,9 @@ def _unordered(stage: Stage | None) -> tuple[Any, ...] | None:
 def kept_inputs(root: Path, found: Lineage) -> dict[str, str | None]:
     """Return the files by which a dirty workspace differs from its commit, with their SHA-256.
 
-    A deleted file has None; a clean workspace has no files. They are the declared inputs, the stages'
-    definitions, all parameters, and all of the code: without the parts that change no result, the rest
-    may not run.
+    A deleted file has None; a clean workspace has no files. They are the declared inputs, the
+    stages' definitions, all parameters, and all of the code: without the parts that change no
+    result, the rest may not run.
     """
     if not found.changed:
         return {}
