@@ -44,7 +44,7 @@ _LAST: dict[str, bytes] = {}
 
 @cache
 def allowed_types() -> tuple[str, ...]:
-    """Return every type that an artifact may hold, sorted: fixed by code, never read from a file."""
+    """Return every type that an artifact may hold, sorted: fixed by code, not read from a file."""
     own = {path for kind in model_types() for path in (*kind.estimators, *kind.classes)}
     return tuple(sorted({*COMMON_TYPES, *own}))
 
@@ -121,8 +121,8 @@ def read_artifact(path: Path, expected_digest: str | None, code: Path = ENCODER_
     content = _read(path)
     if expected_digest is not None and (found := digest_of(content, code)) != expected_digest:
         raise ArtifactError(
-            f"{path} has digest {found[:12]}…, expected {expected_digest[:12]}…: the file was changed "
-            "or damaged; register the model again with `dvc repro register`"
+            f"{path} has digest {found[:12]}…, expected {expected_digest[:12]}…: the file was "
+            "changed or damaged; register the model again with `dvc repro register`"
         )
     check_types(content, str(path))
     return _loaded(content, str(path))

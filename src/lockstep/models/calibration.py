@@ -26,7 +26,7 @@ TEMPERATURES = (0.05, 20.0)
 def calibrated(
     method: str, estimator: Any, features: pd.DataFrame, target: NDArray[Any], task: str
 ) -> Any:
-    """Return the estimator itself (``none``), or a CalibratedClassifierCV of it fitted on these rows.
+    """Return the estimator (``none``), or a CalibratedClassifierCV of it fitted on these rows.
 
     For several classes ``sigmoid`` and ``isotonic`` calibrate each against the others.
     ``temperature`` calibrates all with one number, which also works for rare classes. All numbers

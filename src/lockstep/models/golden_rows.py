@@ -96,8 +96,8 @@ def check_golden(
         rows_apart = int(np.any(wrong.reshape(len(expected), -1), axis=1).sum())
         raise ArtifactError(
             f"{where} does not repeat its golden rows: {rows_apart} of {len(expected)} differ, "
-            f"by up to {np.nan_to_num(apart, nan=np.inf).max():.3g}; use the package versions it was "
-            "made with (requirements.txt beside it)"
+            f"by up to {np.nan_to_num(apart, nan=np.inf).max():.3g}; use the package versions "
+            "it was made with (requirements.txt beside it)"
         )
 
 

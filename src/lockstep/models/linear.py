@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COEFFICIENT_DIGITS = {"binary": 6, "regression": 6, "multiclass": 5}
-"""Significant digits of coefficients: processors differ by 6e-12 for several classes, else 1e-15."""
+"""Significant digits: processors differ by 6e-12 for several classes, else by 1e-15."""
 STATISTIC_DIGITS = 8
 LEAST_SHARE = 1e-9
 """The least coefficient, as a share of the largest: a smaller one is the solver's error."""

@@ -76,7 +76,7 @@ class FastScorer:
 
 @dataclass(frozen=True)
 class Native:
-    """A file that ``mlflow.FLAVOR.load_model`` reads: the estimator without encoder and calibration.
+    """A file for ``mlflow.FLAVOR.load_model``: the estimator without encoder and calibration.
 
     People and their tools use it. This project itself loads the whole artifact only.
     """

@@ -1,7 +1,7 @@
 """Hyperparameter search with the same result whether or not it was killed on the way.
 
-Each trial's sampler is seeded by the number of finished trials and sees only those, so a search that
-is started again continues as the uninterrupted one would have.
+Each trial's sampler is seeded by the number of finished trials and sees only those. So a search
+that is started again continues as the uninterrupted one would have.
 """
 
 from __future__ import annotations
@@ -63,15 +63,15 @@ def study_name(
 
 @contextmanager
 def usable(storage: Path) -> Iterator[None]:
-    """Translate errors of a full, read-only or damaged file of trials into one line with the fix."""
+    """Translate errors of a full, read-only or damaged file of trials into one line."""
     from optuna.exceptions import StorageInternalError
 
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
         raise LockstepError(
-            f"{storage} keeps the search's trials and can't be used ({_innermost(error)}); free some "
-            "space or make it writable and search again: it goes on from the last whole trial. "
+            f"{storage} keeps the search's trials and can't be used ({_innermost(error)}); "
+            "free some space or make it writable and search again: it goes on from the last whole trial. "
             "A damaged file: move it away"
         ) from error
 

