@@ -37,8 +37,9 @@ def schema_text(draft: Draft) -> str:
     """Return the text of schema.yaml; ``decide:`` marks what a person must look at."""
     head = [
         f"# Drafted from {_remark(draft.source)} ({draft.rows:,} rows, {draft.width} columns).",
-        "# A comment with `decide:` wants a person's word; the rest may stay. Descriptions and "
-        "units are shown to",
+        "# A comment with `decide:` wants a person's word; the rest may stay. "
+        "Descriptions and units "
+        "are shown to",
         "# the models' users. Behind a number stand its least, middle and greatest value, behind a "
         "code its rows.",
         f"name: {draft.problem}",
