@@ -13,7 +13,6 @@ from sklearn.pipeline import Pipeline
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import Features
 from lockstep.config.settings import CONFIG_FILE
-from lockstep.features.columns_v1 import ColumnEncoder
 from lockstep.features.encoder import encoder_of
 from lockstep.features.matrix_columns import GROUP, ROW, TARGET
 from lockstep.io import write_json, write_parquet
@@ -76,11 +75,15 @@ def model(kind: str) -> Pipeline:
         target = np.where(rows["lum"] == NIGHT, 1 - target, target)
     used = {WEAK: ["hour"]}.get(kind, ["agg_", "hour", "catv", "lum"])
     schema = load_schema("accidents")
-    declared = encoder_of(schema, Features()).columns
-    encoder = ColumnEncoder([column for column in declared if column["name"] in used], ())
-    encoded, row = encoder.fit_transform(rows[names], target), np.arange(len(rows))
+    # An encoder reads every declared column; one that never varies tells a model nothing.
+    fixed = {name: rows[name].iloc[0] for name in names if name not in used}
+    encoder = encoder_of(schema, Features())
+    encoded, row = encoder.fit_transform(rows[names].assign(**fixed), target), np.arange(len(rows))
     part = Matrix(encoded, target, row, row)
-    name, params = "random_forest", {"n_estimators": 20, "min_samples_leaf": 20}
+    name, params = (
+        "random_forest",
+        {"n_estimators": 20, "min_samples_leaf": 40, "max_features": 0.5},
+    )
     if kind == WEAK:
         name, params = "logistic_regression", {}
     recipe = Recipe("binary", columns_of(encoder, schema), params, SEEDS.get(kind, 0))
