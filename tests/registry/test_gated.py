@@ -168,7 +168,7 @@ def test_a_slice_that_fares_worse_is_caught(registry):
     assert by_name["champion"].verdict == "passed"
     assert by_name["slices"].verdict == "refused"
     assert "lum 5 (night with street lighting on)" in by_name["slices"].message
-    refused(match="slices: 2 of 13 slices are worse: lum 5")
+    refused(match="slices: 3 of 13 slices are worse: lum 5")
     assert {s["column"] for s in found.figures["slices"]} == {"lum", "agg_", "catu", "sexe", "catv"}
 
 

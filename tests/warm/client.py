@@ -88,7 +88,7 @@ def main() -> None:
         "executable": os.path.join(os.path.dirname(settings), "bin", "python"),
         "folder": os.getcwd(),
         "environment": dict(os.environ),
-        "ignored": [n for n in FORWARDED if signal.getsignal(n) is signal.SIG_IGN],
+        "ignored": [int(n) for n in FORWARDED if signal.getsignal(n) is signal.SIG_IGN],
     }
     end_like(asked(where, request))
 
