@@ -85,7 +85,7 @@ def _is_type_checking(test: ast.expr) -> bool:
 
 
 def _joined(values: list[ast.expr]) -> list[ast.expr]:
-    """Return an f-string's parts with neighbouring texts joined, as Python versions cut them apart."""
+    """Return an f-string's parts with neighbouring texts joined: Python versions cut them apart."""
     joined: list[ast.expr] = []
     for value in values:
         last = joined[-1] if joined else None

@@ -108,8 +108,8 @@ def input_closure(root: Path, problem: str, model_type: str) -> dict[str, Any]:
     """Return everything a training depends on, as plain values.
 
     The training itself is resolved from dvc.yaml: dvc.lock has no entry of a stage while it runs.
-    The stages before it are dvc.lock's entries, followed through their outputs. Older closures have no
-    ``code``: their ``deps`` list the files of code.
+    The stages before it are dvc.lock's entries, followed through their outputs. Older closures have
+    no ``code``: their ``deps`` list the files of code.
     """
     graph, lock = Graph.read(root), Lock.read(root)
     training = graph.one(training_stage(problem, model_type))

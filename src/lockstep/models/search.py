@@ -71,8 +71,8 @@ def usable(storage: Path) -> Iterator[None]:
     except (StorageInternalError, SQLAlchemyError) as error:
         raise LockstepError(
             f"{storage} keeps the search's trials and can't be used ({_innermost(error)}); "
-            "free some space or make it writable and search again: it goes on from the last whole trial. "
-            "A damaged file: move it away"
+            "free some space or make it writable and search again: it goes on from the last whole "
+            "trial. A damaged file: move it away"
         ) from error
 
 

@@ -37,7 +37,7 @@ def open_to_read(root: Path, tracking_uri: str | None = None) -> Registry:
 
 
 def source_of(client: Registry) -> Tables | Queries:
-    """Return what answers questions about registered models: a local registry's tables, or MLflow."""
+    """Return what answers questions on registered models: a local registry's tables, or MLflow."""
     if isinstance(client, Tables):
         return client
     # Listings of a local registry need no MLflow.
