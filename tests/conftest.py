@@ -29,6 +29,8 @@ VARIABLES = (
 # Spinning threads take the processor from the tests beside them. Read once, when the first
 # booster is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# In repositories that tests make, each command of DVC would leave a file of analytics behind.
+os.environ.setdefault("DVC_NO_ANALYTICS", "true")
 
 
 def pytest_configure(config: pytest.Config) -> None:

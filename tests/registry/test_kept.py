@@ -14,12 +14,12 @@ from lockstep.registry.artifact.disk_cache import read_cached, write_cached
 WRITER = """
 import sys
 from pathlib import Path
-from lockstep.registry.artifact.disk_cache import keep, read_kept
+from lockstep.registry.artifact.disk_cache import read_cached, write_cached
 folder, own = Path(sys.argv[1]), sys.argv[2]
 for number in range(300):
-    keep(folder / f"{own}{number % 7}", own.encode() * 100, 1000)
+    write_cached(folder / f"{own}{number % 7}", own.encode() * 100, 1000)
     for name in "ab":
-        found = read_kept(folder / f"{name}{number % 7}")
+        found = read_cached(folder / f"{name}{number % 7}")
         assert found in (None, name.encode() * 100), found
 """
 
