@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,8 @@ class Project:
 
     folder: Path
     home: Path
+    cold: bool = False
+    """Every command is a process of its own, as a user's are."""
 
     def environment(self, **more: str) -> dict[str, str]:
         path = f"{self.folder / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
@@ -40,6 +42,7 @@ class Project:
             "PATH": path,
             "HOME": str(self.home),
             "PYTHONPATH": str(self.folder / "src"),
+            **(warm.COLD if self.cold else {}),
             **more,
         }
 
@@ -68,10 +71,10 @@ class Project:
     def copy(self, folder: Path) -> Project:
         """Return an independent copy with all it has: data, cache, registry."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        return Project(folder, self.home)
+        return replace(self, folder=folder)
 
 
-def clone(folder: Path, home: Path) -> Project:
+def clone(folder: Path, home: Path, *, cold: bool = False) -> Project:
     """Copy the files that git knows or would take, into a repository of their own with another branch name."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -86,7 +89,7 @@ def clone(folder: Path, home: Path) -> Project:
             shutil.copy2(source, target, follow_symlinks=False)
     lend_environment(folder)
     home.mkdir(parents=True, exist_ok=True)
-    project = Project(folder, home)
+    project = Project(folder, home, cold)
     project.run(
         "git config --global user.name Tester && git config --global user.email tester@example.org"
     )

@@ -1,4 +1,7 @@
-"""docs/your-own-problem.md as typed: a table with everything amiss becomes registered models in three commands."""
+"""docs/your-own-problem.md as typed: a table with everything amiss becomes registered models.
+
+It is the one journey whose commands are all processes of their own, as a user's are.
+"""
 
 import re
 
@@ -30,7 +33,7 @@ def keep_two_types(path):
 
 
 def test_the_walk_through_runs_as_typed_and_says_what_it_says(tmp_path):
-    project = clone(tmp_path / "a clone", tmp_path / "home")
+    project = clone(tmp_path / "a clone", tmp_path / "home", cold=True)
     make_table, new_problem, train, predict, versions, *back = commands(DOC.read_text())
     project.run(make_table)
     told = project.run(new_problem)
