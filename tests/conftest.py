@@ -45,7 +45,7 @@ LONGEST = (
     "shared/test_registry_suite.py",
     "journey",
     "registry/test_register_models.py",
-    "registry/test_policy.py",
+    "promotion/test_if_better.py",
     "shared",
 )
 """Folders and files that take longest, in the order in which the processes take them up."""

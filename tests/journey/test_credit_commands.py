@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import yaml
 from tests.journey.conftest import CREDIT, ROOT, Project, clone
+from tests.journey.documented_commands import commands, section, shown, uncommented
 from tests.journey.faults import stopped
 from tests.journey.test_readme import elsewhere
-from tests.journey.typed import commands, section, shown, uncommented
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 README = section((ROOT / "README.md").read_text(), "Credit risk")

@@ -13,8 +13,8 @@ from tests.journey.conftest import (
     lend_environment,
     without,
 )
+from tests.journey.documented_commands import commands, section, shown, uncommented
 from tests.journey.faults import versions
-from tests.journey.typed import commands, section, shown, uncommented
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 from tests.journey.conftest import ROOT, clone
-from tests.journey.typed import commands
+from tests.journey.documented_commands import commands
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 DOC = ROOT / "docs" / "your-own-problem.md"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from tests.registry import stress
-from tests.registry.passing import PassingOn
+from tests.registry.tcp_proxy import PassingOn
 
 from lockstep.audit.doctor import line_of
 from lockstep.audit.record_checks import of_model

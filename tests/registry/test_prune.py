@@ -7,7 +7,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from tests.registry.loaded import load_version
-from tests.registry.shop import NAME, files, stock
+from tests.registry.populated_registry import NAME, files, stock
 
 from lockstep.audit.findings import healthy
 from lockstep.audit.verify import verify

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.journey.faults import mounted
-from tests.registry.passing import PassingOn
+from tests.registry.tcp_proxy import PassingOn
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import load_settings

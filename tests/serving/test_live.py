@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from tests.registry.loaded import load_version
-from tests.registry.shop import flip
+from tests.registry.populated_registry import flip
 from tests.serving.conftest import (
     LOCAL,
     NAME,

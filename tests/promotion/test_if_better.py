@@ -10,7 +10,15 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
-from tests.registry.contest import NIGHT_BLIND, STRONG, TWIN, WEAK, configure, model, write_data
+from tests.promotion.competing_models import (
+    NIGHT_BLIND,
+    STRONG,
+    TWIN,
+    WEAK,
+    configure,
+    model,
+    write_data,
+)
 from tests.registry.loaded import load_version
 
 from lockstep.config.layout import ProblemLayout

@@ -7,7 +7,7 @@ from importlib.util import MAGIC_NUMBER, cache_from_source
 
 import pytest
 from tests.registry.loaded import load_version
-from tests.registry.shop import NAME, files, flip, stock
+from tests.registry.populated_registry import NAME, files, flip, stock
 
 import lockstep.features
 from lockstep.audit import bundle

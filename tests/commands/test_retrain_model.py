@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
-from tests.pipelines.retrained import NAME, TYPES, Project, make_project
+from tests.commands.retrained_project import NAME, TYPES, Project, make_project
 
 from lockstep.commands import publish_retrain
 from lockstep.commands import retrain_model as retrain

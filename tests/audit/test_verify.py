@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.registry.loaded import load_version
-from tests.registry.shop import NAME, VERSIONS, files, flip, stock
+from tests.registry.populated_registry import NAME, VERSIONS, files, flip, stock
 
 from lockstep.audit.artifacts import check_artifact
 from lockstep.audit.bundle import export

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.pipelines.retrained import NAME, Project
+from tests.commands.retrained_project import NAME, Project
 
 from lockstep.checks import PASSED, REFUSED, CheckResult
 from lockstep.commands import promote_model as promote

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from mlflow.tracking._tracking_service import utils
-from tests.pipelines.retrained import Project, make_project, one_name
+from tests.commands.retrained_project import Project, make_project, one_name
 
 from lockstep.dvc import repro as dvc
 from lockstep.registry.artifact.released import pointer_of
 
 HERE = Path(__file__).parent
-LAST = "test_promote.py"
+LAST = "test_promote_model.py"
 """By then another process has made the project that these tests copy, and none waits for it."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from tests.registry.shop import NAME, stock
+from tests.registry.populated_registry import NAME, stock
 
 from lockstep.audit.bundle import export
 from lockstep.audit.requirements import closed

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score
-from tests.models.test_metrics_multiclass import make_rows
+from tests.evaluation.test_metrics_multiclass import make_rows
 
 from lockstep.evaluation import curves, curves_multiclass
 from lockstep.evaluation.metrics import Scored

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.registry.contest import (
+from tests.promotion.competing_models import (
     NIGHT_BLIND,
     STRONG,
     TWIN,
