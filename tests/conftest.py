@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 from tests import warm
+from tests.registry_workspace import empty_database, make, server, server_factory, workspace
+
+__all__ = ["empty_database", "make", "server", "server_factory", "workspace"]
 
 PROJECT = Path(__file__).parents[1]
 VARIABLES = (

@@ -1,19 +1,5 @@
-"""The registry's workspace, store and server, for what checks them."""
+"""The environment of tests of what checks a registry: none of the variables that settings read."""
 
-from tests.registry.conftest import (
-    _clean_environment,
-    empty_database,
-    make,
-    server,
-    server_factory,
-    workspace,
-)
+from tests.registry_workspace import _clean_environment
 
-__all__ = [
-    "_clean_environment",
-    "empty_database",
-    "make",
-    "server",
-    "server_factory",
-    "workspace",
-]
+__all__ = ["_clean_environment"]

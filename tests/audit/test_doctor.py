@@ -334,7 +334,7 @@ def half_the_files(root):
 
 
 def another_training(root):
-    from tests.registry.conftest import write_training
+    from tests.registry_workspace import write_training
 
     write_training(root, "logistic_regression", seed=1)
     return "not registered"

@@ -1,19 +1,5 @@
-"""The registry's workspace, store and server, for what is judged before a promotion."""
+"""The environment of tests of what is judged before a promotion: none of the variables that settings read."""
 
-from tests.registry.conftest import (
-    _clean_environment,
-    empty_database,
-    make,
-    server,
-    server_factory,
-    workspace,
-)
+from tests.registry_workspace import _clean_environment
 
-__all__ = [
-    "_clean_environment",
-    "empty_database",
-    "make",
-    "server",
-    "server_factory",
-    "workspace",
-]
+__all__ = ["_clean_environment"]

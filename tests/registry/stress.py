@@ -404,7 +404,7 @@ def everything(options: argparse.Namespace) -> None:
 
 def shared(options: argparse.Namespace, folder: Path) -> None:
     """Let many processes move versions through a server over PostgreSQL, then kill the server under moves."""
-    from tests.registry.conftest import Server
+    from tests.registry_workspace import Server
     from tests.shared.services import Postgres, need_postgres
 
     database = Postgres(need_postgres()).start()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.registry.conftest import Server, empty_database, server_factory
+from tests.registry_workspace import Server
 from tests.serving.conftest import NAME, RECORD, Running, train_and_publish, wait_until
 
 from lockstep.config.settings import load_settings
@@ -15,7 +15,6 @@ from lockstep.registry.lifecycle.moves import promote, rollback
 from lockstep.registry.store.connection import connect
 from lockstep.registry.train_stage import publish_training
 
-__all__ = ["empty_database", "server_factory"]
 FILE = "models/accidents/xgboost_model.joblib"
 
 

@@ -10,20 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.registry.conftest import (
+from tests.registry_workspace import (
     Server,
     _clean_environment,
     declare,
-    empty_database,
-    make,
-    workspace,
     write_training,
 )
 from tests.shared.services import CREDENTIALS, Colleague, Postgres, need_postgres
 
 from lockstep.config.settings import CONFIG_FILE, Settings, load_settings
 
-__all__ = ["_clean_environment", "empty_database", "make", "workspace"]
+__all__ = ["_clean_environment"]
 
 LOCAL = "sqlite"
 SHARED = ("postgresql", "s3", "password")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from tests.registry.conftest import free_port
+from tests.registry_workspace import free_port
 
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 REQUIRED = "LOCKSTEP_REQUIRE_SERVICES"
