@@ -1,4 +1,7 @@
-"""Compare every trained type with scikit-learn's HistGradientBoosting (defaults, raw columns) on the same test rows."""
+"""Compare every trained type with scikit-learn's HistGradientBoosting on the same test rows.
+
+The reference has its defaults and the raw columns.
+"""
 
 import sys
 from pathlib import Path

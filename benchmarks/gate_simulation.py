@@ -1,10 +1,11 @@
-"""How often the gate's statistics promote: a challenger that is equal to the champion, and one that is better.
+"""Simulate how often the gate promotes a challenger that is equal to the champion, and a better one.
 
-python benchmarks/gate_simulation.py [TRIALS] [RESAMPLES]      500 and 1,000 by default, a quarter of an hour
+python benchmarks/gate_simulation.py [TRIALS] [RESAMPLES]
 
-Scores of two models are drawn anew in every trial: normal within each class, correlated .9 over all rows, the champion
-with an AUC of .80. Wanted: equal ones promoted in at most 5 % of the trials, an AUC better by .01 in at
-least 90 %. Measured: 2.8 % and 93.2 % of 500 trials.
+The defaults are 500 and 1,000 and take a quarter of an hour. Each trial draws the scores of two
+models: normal within each class, correlated .9 over all rows; the champion's AUC is .80. Goals: an
+equal challenger is promoted in at most 5 % of the trials, one with an AUC better by .01 in at least
+90 %. Measured: 2.8 % and 93.2 % of 500 trials.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def promoted(trial: int, gain: float, resamples: int, rows: int = ROWS) -> bool:
 
 
 def two_models(rng: np.random.Generator, gain: float, rows: int) -> tuple[Scored, Scored]:
-    """Return challenger and champion: the same rows, scores of the AUCs and the correlation that are wanted."""
+    """Return challenger and champion: the same rows, scores with the given AUCs and correlation."""
     target = (rng.random(rows) < POSITIVES).astype(np.int8)
     apart = [separation(BASE + gain), separation(BASE)]
     noise = rng.multivariate_normal([0, 0], [[1, inner := within(*apart)], [inner, 1]], size=rows)
@@ -57,12 +58,12 @@ def two_models(rng: np.random.Generator, gain: float, rows: int) -> tuple[Scored
 
 
 def separation(auc: float) -> float:
-    """Return how far apart the means of two classes lie, in standard deviations, for an area under the curve."""
+    """Return the distance between the means of two classes, in standard deviations, for an AUC."""
     return NormalDist().inv_cdf(auc) * 2**0.5
 
 
 def within(one: float, other: float) -> float:
-    """Return the correlation within each class that makes ``CORRELATION`` of the margins of all rows."""
+    """Return the correlation within each class that gives ``CORRELATION`` over all rows."""
     spread = POSITIVES * (1 - POSITIVES)
     whole = CORRELATION * ((1 + spread * one**2) * (1 + spread * other**2)) ** 0.5
     return whole - spread * one * other

@@ -1,6 +1,8 @@
-"""Write a large CSV of mixed columns, to see what `make new-problem` and `make run-train` need for it.
+"""Write a large CSV of mixed columns: what do `make new-problem` and `make run-train` need for it?
 
-python benchmarks/large_table.py FILE [ROWS]      30 columns, 3,000,000 rows by default; the target is `outcome`
+python benchmarks/large_table.py FILE [ROWS]
+
+It has 30 columns, 3,000,000 rows by default, and the target `outcome`.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ def main() -> None:
 
 
 def table(start: int, rows: int) -> pd.DataFrame:
-    """Return some rows: numbers, texts of 3 to 5,000 levels, a date, missing values, a target of two classes."""
+    """Return rows of numbers, texts of 3 to 5,000 levels, dates, missing values, two classes."""
     rng = np.random.Generator(np.random.PCG64([7, start]))
     numbers = rng.normal(size=(rows, NUMBERS))
     levels = [int(3 * 2.9**place) for place in range(TEXTS - 1)] + [5000]

@@ -1,9 +1,10 @@
-"""Score every row of a credit table out of fold by every type, with and without its monotone columns, paired.
+"""Score every row of a credit table out of fold by every type, with and without monotone columns.
 
-    python benchmarks/out_of_fold.py credit_lendingclub ../shared/data/credit/lendingclub_loan_data.csv
+    python benchmarks/out_of_fold.py credit_lendingclub FILE
 
-Five folds by a fixed seed; the encoder is fitted on each fold's own training rows, an eighth of which stops boosting.
-The hyperparameters are those of the problem's own params.yaml. The interval is of 2,000 paired resamples of the rows.
+Five folds by a fixed seed. The encoder is fitted on each fold's own training rows, an eighth of
+which stops boosting. The hyperparameters are those of the problem's own params.yaml. The interval
+comes from 2,000 paired resamples of the rows.
 """
 
 import shutil
@@ -47,7 +48,7 @@ def without_directions(schema: Schema) -> Schema:
 def out_of_fold(
     table: pd.DataFrame, schema: Schema, settings: Problem, training: Training
 ) -> np.ndarray:
-    """Return each row's score by a model that was made without its fold; uncalibrated, which keeps a fold's order."""
+    """Return each row's score by a model fitted without its fold; uncalibrated: it keeps order."""
     draw = np.random.default_rng(SEED)
     ids, stops = draw.permutation(len(table)) % FOLDS, draw.random(len(table)) < 1 / 8
     target = table[schema.target].to_numpy().astype(np.int8)

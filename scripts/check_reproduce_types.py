@@ -1,9 +1,9 @@
-"""Train a problem in a clone of the last commit, then make each of its versions again from a further clone.
+"""Train a problem in a clone of the last commit, then rebuild each version from another clone.
 
     python scripts/check_reproduce_types.py [PROBLEM]
 
-No clone has more than what git holds: no cache, no data, no settings of whoever runs this. Exit code 1 where a
-version does not come out bit-identical.
+A clone has what git holds only: no cache, no data, no settings of the user. The exit code is 1 if a
+version is not bit-identical.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ IDENTICAL = "bit-identical"
 
 
 def clone(source: Path, folder: Path) -> Path:
-    """Clone a repository and lend it this project's environment, which `make` then takes for its own."""
+    """Clone a repository and give it this project's environment, which `make` takes for its own."""
     subprocess.run(["git", "clone", "-q", str(source), str(folder)], check=True)
     (folder / ".venv").symlink_to(ROOT / ".venv")
     for name in LOCKED:
@@ -34,7 +34,7 @@ def clone(source: Path, folder: Path) -> Path:
 
 
 def asked(folder: Path, *command: str, uri: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command in a clone with an environment that says nothing but where programs and its own code are."""
+    """Run a command in a clone; its variables name programs and the clone's own code only."""
     own = {
         "HOME": str(folder.parent),
         "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
@@ -46,7 +46,7 @@ def asked(folder: Path, *command: str, uri: str = "") -> subprocess.CompletedPro
 
 
 def trained(folder: Path, problem: str) -> list[dict[str, Any]]:
-    """Train a problem as a user does, leave no cache behind, and return the newest version of each of its models."""
+    """Train a problem as a user does, without a cache; return the newest version of each model."""
     done = asked(folder, "make", "run-train", f"PROBLEM={problem}")
     if done.returncode:
         sys.exit(
@@ -64,7 +64,7 @@ def trained(folder: Path, problem: str) -> list[dict[str, Any]]:
 
 
 def reproduced(work: Path, version: dict[str, Any]) -> tuple[str, float]:
-    """Make a version again from a clone of its own; return the verdict, or why there is none, and the seconds."""
+    """Rebuild a version from a clone of its own; return the verdict or the error, and seconds."""
     folder = clone(work / "trained", work / version["name"])
     which = ("--model-name", version["name"], "--version", str(version["version"]))
     started = time.monotonic()
