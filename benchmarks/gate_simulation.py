@@ -1,4 +1,4 @@
-"""Simulate how often the gate promotes a challenger that is equal to the champion, and a better one.
+"""Simulate how often the gate promotes a challenger equal to the champion, and a better one.
 
 python benchmarks/gate_simulation.py [TRIALS] [RESAMPLES]
 
