@@ -10,7 +10,6 @@ TESTS_WARM_ENVIRONMENT to the empty string to run every command in a process of 
 import marshal
 import os
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
@@ -66,11 +65,10 @@ class Warm:
                 (programs / path.name).symlink_to(path)
 
     def stop(self) -> None:
-        """End the process and whatever it still runs."""
+        """End the process and whatever it still runs; it removes the folder."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait(timeout=30)
-        shutil.rmtree(self.folder)
         del os.environ[VARIABLE]
 
 

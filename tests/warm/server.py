@@ -12,6 +12,7 @@ import marshal
 import os
 import runpy
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -174,7 +175,10 @@ class Server:
 
     def leave(self) -> NoReturn:
         for process in self.running:
-            os.killpg(process, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(process, signal.SIGKILL)
+        # Whoever started this may have been killed.
+        shutil.rmtree(os.path.dirname(self.listening.getsockname()), ignore_errors=True)
         os._exit(0)
 
     def accept(self) -> None:
