@@ -70,7 +70,10 @@ PREPARE, FOREST, RIDGE = (
 
 def run(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
     inherited = {k: v for k, v in os.environ.items() if k not in ("DVC_ROOT", "DVC_STAGE")}
-    environment = inherited | {"DVC_NO_ANALYTICS": "true"}
+    home = root.parent / "home"  # an experiment is a commit, whose author DVC takes from git
+    home.mkdir(exist_ok=True)
+    (home / ".gitconfig").write_text("[user]\nname = a\nemail = a@b\n")
+    environment = inherited | {"DVC_NO_ANALYTICS": "true", "HOME": str(home)}
     return subprocess.run(
         command, cwd=root, env=environment, capture_output=True, text=True, check=False
     )
