@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.config.layout import ProblemLayout
+from lockstep.dvc.graph import dvc_sum
 from lockstep.dvc.lineage import Lineage
 from lockstep.errors import DataError
 from lockstep.io import read_parquet, write_parquet
 from lockstep.problems.schema import load_schema
-from lockstep.registry.artifact import training_rows as module
 from lockstep.registry.artifact.files import ROWS_FILE
 from lockstep.registry.artifact.training_rows import (
     TrainingRows,
@@ -201,7 +201,7 @@ def lineage(layout: ProblemLayout, tidy: str) -> Lineage:
 
 @pytest.mark.parametrize("told", ["", "the table's own"])
 def test_a_training_saw_all_but_the_test_part(layout: ProblemLayout, told: str) -> None:
-    origin = lineage(layout, module._md5(layout.tidy) if told else "")
+    origin = lineage(layout, dvc_sum(layout.tidy) if told else "")
     found = rows_of_training(layout.root, layout.problem, origin)
     keys = row_keys(houses(100), HOUSING).keys
     rows = [10 * n + part for n in range(10) for part in range(3)]
@@ -209,7 +209,7 @@ def test_a_training_saw_all_but_the_test_part(layout: ProblemLayout, told: str) 
 
 
 def test_what_a_training_saw_is_kept_and_made_anew_when_damaged(layout: ProblemLayout) -> None:
-    origin = lineage(layout, module._md5(layout.tidy))
+    origin = lineage(layout, dvc_sum(layout.tidy))
     first = rows_of_training(layout.root, layout.problem, origin)
     (kept,) = layout.root.glob(".lockstep/cache/seen/*.npz")
     layout.matrix("train").unlink()
@@ -221,7 +221,7 @@ def test_what_a_training_saw_is_kept_and_made_anew_when_damaged(layout: ProblemL
 
 
 def test_a_table_that_the_matrices_were_not_made_of_says_nothing(layout: ProblemLayout) -> None:
-    origin = lineage(layout, module._md5(layout.tidy))
+    origin = lineage(layout, dvc_sum(layout.tidy))
     write_parquet(layout.tidy, houses(100, seed=1))
     assert rows_of_training(layout.root, layout.problem, origin) is None
     write_parquet(layout.tidy, houses(20))

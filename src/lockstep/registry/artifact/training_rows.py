@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from lockstep.config.layout import ProblemLayout
+from lockstep.dvc.graph import dvc_sum
 from lockstep.errors import DataError
 from lockstep.features.matrix_columns import ROW
 from lockstep.features.split import group_codes, mixed
@@ -161,7 +162,7 @@ def rows_of_training(root: Path, problem: str, lineage: Lineage) -> TrainingRows
     cached = _read(path)
     if cached is not None:
         return cached
-    if not layout.tidy.is_file() or (tidy_sum and tidy_sum != _md5(layout.tidy)):
+    if not layout.tidy.is_file() or (tidy_sum and tidy_sum != dvc_sum(layout.tidy)):
         return None
     try:
         rows = _rows_in(layout, schema)
@@ -222,8 +223,3 @@ def _tidy_sum(lineage: Lineage, layout: ProblemLayout) -> str:
     name = layout.tidy.relative_to(layout.root).as_posix()
     stage = lineage.closure["stages"].get(f"features@{layout.problem}", {})
     return str(stage.get("deps", {}).get(name, ""))
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "md5").hexdigest()
