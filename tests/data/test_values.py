@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lockstep.data.records import parse_records, records_to_table
+from lockstep.data.record_text import parse_records
+from lockstep.data.records import records_to_table, typed_records
 from lockstep.data.values import (
     PREDICTION_CSV,
     TABLE,
@@ -207,7 +208,7 @@ def test_what_sources_read_differently_today(column, cell, table, csv, json):
 
     values, bad = read_cells(column, pa.array([cell]), TABLE)
     assert (REFUSED if bad[0] else MISSING if pd.isna(values[0]) else values[0]) == table
-    given = parse_records(f'x,left\n"{cell}",1\n', "file").typed(schema)
+    given = typed_records(parse_records(f'x,left\n"{cell}",1\n', "file"), schema)
     assert read([{"x": record["x"]} for record in given]) == csv
     assert read([{"x": cell}]) == json
 
@@ -222,7 +223,7 @@ def test_two_other_names_of_one_feature_are_refused_by_the_api_alone():
 
 def test_a_number_under_another_name_stays_text_in_a_csv_file():
     column = Column(name="x", kind="numeric", aliases=["X"])
-    given = parse_records("X,left\n1,2\n", "file").typed(schema_of(column))
+    given = typed_records(parse_records("X,left\n1,2\n", "file"), schema_of(column))
     assert given == [{"X": "1", "left": "2"}]
 
 

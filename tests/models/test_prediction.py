@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockstep.data.records import parse_records
+from lockstep.data.record_text import parse_records
+from lockstep.data.records import typed_records
 from lockstep.errors import DataError
 from lockstep.models.scoring.prediction import Model, predict
 from lockstep.problems.schema import load_schema
@@ -111,14 +112,16 @@ def test_all_forms_of_input_say_the_same(given):
     ]
     if len(given) == 1:
         forms.append(json.dumps(given[0], indent=2))
-    read = [predict(model(), parse_records(form, "x").typed(SCHEMA)) for form in forms]
+    read = [predict(model(), typed_records(parse_records(form, "x"), SCHEMA)) for form in forms]
     assert all(rows == read[0] for rows in read)
 
 
 def test_csv_needs_no_order_and_quotes_are_read():
     shuffled = dict(sorted(RECORD.items()))
     text = csv_of([shuffled]).replace("80", '"80"')
-    assert predict(model(), parse_records(text, "x").typed(SCHEMA))[0]["probability"] == 0.08
+    assert (
+        predict(model(), typed_records(parse_records(text, "x"), SCHEMA))[0]["probability"] == 0.08
+    )
 
 
 @pytest.mark.parametrize(
@@ -148,4 +151,4 @@ def test_what_is_no_record_is_one_line(text, message):
 def test_text_in_a_number_of_a_csv_is_named():
     text = csv_of([{**RECORD, "vma": "fast"}])
     with pytest.raises(DataError, match="vma = 'fast' must be a number"):
-        predict(model(), parse_records(text, "x").typed(SCHEMA))
+        predict(model(), typed_records(parse_records(text, "x"), SCHEMA))

@@ -248,7 +248,7 @@ def test_versions_whose_scores_are_kept_are_not_opened(three, monkeypatch):
     first = judged(three, TWIN)
     assert (first.best, first.detail.count("none of 3 earlier versions")) == (2, 1)
     shutil.rmtree(three / ".lockstep" / "cache" / "models")
-    monkeypatch.setattr("lockstep.registry.artifact.loading._download", None)
+    monkeypatch.setattr("lockstep.registry.artifact.locating._download", None)
     assert judged(three, TWIN) == first
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from mlflow import MlflowClient
 
 from lockstep.models.scoring.prediction import Model
-from lockstep.registry.artifact.loading import find_version, locate, open_version
+from lockstep.registry.artifact.loading import open_version
+from lockstep.registry.artifact.locating import find_version, locate
 
 
 def load_version(client: MlflowClient, root: Path, name: str | None = None, **which: Any) -> Model:

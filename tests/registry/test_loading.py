@@ -12,8 +12,10 @@ from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.models.artifact import digest_of, write_artifact
 from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
-from lockstep.registry.artifact import files, loading
-from lockstep.registry.artifact.loading import locate, open_version
+from lockstep.registry.artifact import files, locating
+from lockstep.registry.artifact.loading import open_version
+from lockstep.registry.artifact.locating import find_version, locate
+from lockstep.registry.artifact.model_cache import CACHE, SUSPECT
 
 NAME = "Accident_Prediction_Logistic_Regression"
 
@@ -23,7 +25,7 @@ def load(home, **which):
 
 
 def cached(home):
-    return [f for f in (home.root / loading.CACHE).glob("*") if not f.name.startswith(".")]
+    return [f for f in (home.root / CACHE).glob("*") if not f.name.startswith(".")]
 
 
 def test_a_version_loads_as_it_was_registered(home, pipeline):
@@ -43,10 +45,10 @@ def test_the_store_is_the_clients_wherever_one_stands(home, pipeline, tmp_path, 
 
 
 def test_what_is_refused_is_noted_until_it_is_found_whole(home, pipeline):
-    from lockstep.registry.artifact.loading import suspect_damage
+    from lockstep.registry.artifact.damage import suspect_damage
 
     home.register(NAME, pipeline)
-    version = loading.find_version(home.client, NAME, version=1)
+    version = find_version(home.client, NAME, version=1)
     assert suspect_damage(home.client, version, home.root) == ""
     file = home.artifact(NAME, 1) / "model.skops"
     content = file.read_bytes()
@@ -56,7 +58,7 @@ def test_what_is_refused_is_noted_until_it_is_found_whole(home, pipeline):
     assert "changed or swapped" in suspect_damage(home.client, version, home.root)
     file.write_bytes(content)
     assert suspect_damage(home.client, version, home.root) == ""
-    assert list((home.root / loading.SUSPECT).iterdir()) == []
+    assert list((home.root / SUSPECT).iterdir()) == []
 
 
 def test_by_stage_the_newest_and_by_run_its_own(home, pipeline, other_pipeline):
@@ -70,7 +72,7 @@ def test_by_stage_the_newest_and_by_run_its_own(home, pipeline, other_pipeline):
 def test_the_second_time_nothing_is_downloaded(home, pipeline, monkeypatch):
     home.register(NAME, pipeline)
     load(home, version=1)
-    monkeypatch.setattr(loading, "_download", lambda *_: pytest.fail("downloaded again"))
+    monkeypatch.setattr(locating, "_download", lambda *_: pytest.fail("downloaded again"))
     assert load(home, version=1).version == 1
 
 
@@ -87,7 +89,7 @@ def test_a_server_that_does_not_answer_is_no_damaged_artifact(home, pipeline, mo
             RegistryError, match=r"cannot be fetched .*connection refused.*run the command again"
         ):
             load(home, version=1)
-    assert not list((home.root / loading.SUSPECT).glob("*"))
+    assert not list((home.root / SUSPECT).glob("*"))
     assert load(home, version=1).version == 1
 
 
@@ -248,6 +250,6 @@ def test_an_empty_stage_says_how_to_fill_it(home, pipeline):
 
 def test_what_is_located_may_be_opened_elsewhere(home, pipeline):
     home.register(NAME, pipeline)
-    found = loading.find_version(home.client, NAME, version=1)
+    found = find_version(home.client, NAME, version=1)
     located = pickle.loads(pickle.dumps(locate(home.client, found, home.root)))
     assert open_version(located).version == 1

@@ -12,8 +12,9 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import load_settings
 from lockstep.errors import ArtifactError, DataError, RegistryError, UsageError
 from lockstep.io import write_csv, write_json
-from lockstep.registry.artifact import loading
+from lockstep.registry.artifact import locating
 from lockstep.registry.artifact.files import SUMS
+from lockstep.registry.artifact.model_cache import SUSPECT
 from lockstep.registry.publish_models import register_models
 from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.store import connection
@@ -231,7 +232,7 @@ def test_an_artifact_damaged_on_a_server_is_registered_anew(
     artifact(3).write_bytes(content)
     with monkeypatch.context() as patch:
         patch.setattr(
-            loading, "_download", lambda *_: pytest.fail("downloaded what nobody suspects")
+            locating, "_download", lambda *_: pytest.fail("downloaded what nobody suspects")
         )
         assert register()[:2] == (3, False)
     with pytest.raises(
@@ -243,7 +244,7 @@ def test_an_artifact_damaged_on_a_server_is_registered_anew(
     assert "version 3: its artifact has digest" in told
     assert load_version(client, workspace, name, version=4).version == 4
     assert register()[:2] == (4, False)
-    assert list((workspace / loading.SUSPECT).iterdir()) == []
+    assert list((workspace / SUSPECT).iterdir()) == []
 
 
 def test_golden_rows_damaged_in_a_folder_are_mended_after_they_were_refused(workspace, capsys):

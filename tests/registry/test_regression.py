@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import mlflow
@@ -79,8 +80,8 @@ def bare(registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     for name in ("data", "models"):
         (registered / name).rename(tmp_path / name)
     monkeypatch.setattr(
-        "lockstep.commands.predict_records.beside_imports",
-        lambda place, *given: load(place)(*given),
+        "lockstep.commands.predict_model.started",
+        lambda place, *given: nullcontext(lambda: load(place)(*given)),
     )
     yield registered
     for name in ("data", "models"):
@@ -280,6 +281,6 @@ def test_kept_scores_of_a_regression_are_those_it_gave(
     version = get_model(client, NAME).version(1)
     first = evaluate(scores_of(client, tmp_path, version, rows))
     shutil.rmtree(tmp_path / ".lockstep" / "cache" / "models")
-    monkeypatch.setattr("lockstep.registry.artifact.loading._download", None)
+    monkeypatch.setattr("lockstep.registry.artifact.locating._download", None)
     assert evaluate(scores_of(client, tmp_path, version, rows)) == first
     assert 0 < first["rmse"] < 2

@@ -35,7 +35,7 @@ from lockstep.data.records import records_to_table
 from lockstep.errors import ArtifactError, ConfigError
 from lockstep.models.workspace import load_file
 from lockstep.problems.schema import load_schema
-from lockstep.registry.artifact.loading import CACHE
+from lockstep.registry.artifact.model_cache import CACHE
 from lockstep.registry.lifecycle.moves import archive, promote, rollback
 from lockstep.serving.api_keys import new_key
 from lockstep.serving.prediction_log import predictions_table

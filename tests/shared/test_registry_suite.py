@@ -9,8 +9,7 @@ from tests.registry.test_lifecycle import Crash, Crashing, add_model, agrees, st
 from tests.shared.conftest import TYPE
 
 from lockstep.commands import manage_registry as manage
-from lockstep.errors import RegistryError
-from lockstep.registry.artifact import loading
+from lockstep.errors import ArtifactError, RegistryError
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.publish_models import register_models
 from lockstep.registry.record import locking
@@ -54,7 +53,7 @@ def test_an_artifact_that_is_not_the_registered_one_is_not_loaded(shared):
     publish_training(shared.root, "accidents", TYPE)
     shared.client.set_model_version_tag(shared.name, "1", "lockstep.model_digest", "0" * 64)
     with pytest.raises(
-        loading.ArtifactError, match="changed or swapped after it was registered; not loaded"
+        ArtifactError, match="changed or swapped after it was registered; not loaded"
     ):
         load_version(shared.client, shared.root, shared.name, version=1)
 

@@ -10,13 +10,9 @@ from lockstep.checks import FAILED, NOT_CHECKED, NOT_RECORDED, OK, PRUNED, Check
 from lockstep.errors import ArtifactError, listed
 from lockstep.io import read_json, sha256_file
 from lockstep.models.artifact import check_types
+from lockstep.registry.artifact.content import check_schema, load_checked
 from lockstep.registry.artifact.files import CARD, SKOPS, SUMS, sums_of
-from lockstep.registry.artifact.integrity import (
-    check_digest,
-    check_no_pickles,
-    check_schema,
-    load_checked,
-)
+from lockstep.registry.artifact.integrity import check_digest, check_no_pickles
 from lockstep.registry.artifact.mlflow_leftovers import added_on_loading
 from lockstep.registry.record.registered_models import Model
 from lockstep.registry.store.artifact_store import fetch_version
@@ -82,14 +78,15 @@ def _files(version: Version, folder: Path) -> Found:
             if noted
             else (NOT_RECORDED, "registered before sums were kept")
         )
-    faults = compared(read_json(path), sums_of(folder))
+    found = sums_of(folder)
+    faults = compared(read_json(path), found)
     if noted is None:
         faults.append(
             f"the version has lost its tag lockstep.sums_digest, and so {SUMS} proves nothing"
         )
     elif sha256_file(path) != noted:
         faults.insert(0, f"changed: {SUMS}")
-    return (FAILED, "; ".join(faults)) if faults else (OK, f"{len(sums_of(folder)) + 1} files")
+    return (FAILED, "; ".join(faults)) if faults else (OK, f"{len(found) + 1} files")
 
 
 def _beside(version: Version, folder: Path) -> list[CheckResult]:

@@ -11,17 +11,19 @@ from lockstep.dvc.git import NO_COMMIT, NO_REPOSITORY, git
 from lockstep.errors import LockstepError
 from lockstep.io import read_json, sha256_json
 from lockstep.promotion.gate_report import FOLDER
-from lockstep.registry.publishing.run_files import INPUTS
-from lockstep.registry.store.artifact_store import fetch_run_folder
+from lockstep.registry.store.artifact_store import (
+    CLOSURE,
+    INPUTS,
+    KEPT_INPUTS,
+    LINEAGE,
+    fetch_run_folder,
+)
 from lockstep.registry.store.connection import StoreError, one_line
 from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
     from lockstep.registry.record.events import Event, Record
     from lockstep.registry.store.connection import Client
-
-LINEAGE, CLOSURE, KEPT = "lineage", "closure.json", "inputs"
-"""The folder of a run with its model's lineage, the closure in it, and the changed inputs."""
 
 
 def check_lineage(client: Client, root: Path, version: Version, folder: Path) -> list[CheckResult]:
@@ -62,19 +64,19 @@ def _closure_of_run(version: Version, client: Client, folder: Path) -> Found:
 
 
 def _closure(version: Version, folder: Path) -> Found:
-    noted, path = version.tag("closure_digest"), folder / LINEAGE / CLOSURE
+    noted, path = version.tag("closure_digest"), folder / CLOSURE
     if noted is None:
         return NOT_RECORDED, "the version carries no closure"
     if not path.is_file():
-        return FAILED, f"{LINEAGE}/{CLOSURE} is missing"
+        return FAILED, f"{CLOSURE} is missing"
     found = sha256_json(read_json(path))
-    wrong = f"{LINEAGE}/{CLOSURE} has digest {found[:12]}…, the version says {noted[:12]}…"
+    wrong = f"{CLOSURE} has digest {found[:12]}…, the version says {noted[:12]}…"
     return (OK, f"{found[:12]}…") if found == noted else (FAILED, wrong)
 
 
 def _inputs(version: Version, folder: Path) -> Found:
     """Compare the run's copies of uncommitted inputs with the list whose digest the version has."""
-    noted, path = version.tag("inputs_digest"), folder / LINEAGE / INPUTS
+    noted, path = version.tag("inputs_digest"), folder / INPUTS
     if noted is None:
         return _unvouched(version, path)
     if version.dirty is False:
@@ -83,16 +85,16 @@ def _inputs(version: Version, folder: Path) -> Found:
             "tag lockstep.dirty says none were changed, tag lockstep.inputs_digest that some were",
         )
     if not path.is_file():
-        return FAILED, f"{LINEAGE}/{INPUTS} is missing"
+        return FAILED, f"{INPUTS} is missing"
     listed = read_json(path)
     found = sha256_json(listed)
     if found != noted:
         return (
             FAILED,
-            f"{LINEAGE}/{INPUTS} has digest {found[:12]}…, the version says {noted[:12]}…",
+            f"{INPUTS} has digest {found[:12]}…, the version says {noted[:12]}…",
         )
     kept = {name: digest for name, digest in listed.items() if digest is not None}
-    faults = compared(kept, sums_below(folder / LINEAGE / KEPT))
+    faults = compared(kept, sums_below(folder / KEPT_INPUTS))
     return (
         (FAILED, "; ".join(faults))
         if faults
@@ -103,15 +105,12 @@ def _inputs(version: Version, folder: Path) -> Found:
 def _unvouched(version: Version, path: Path) -> Found:
     """Check a version without a digest of changed inputs: were there any, or has its run some?"""
     if version.dirty and path.is_file():
-        return (
-            FAILED,
-            f"the version has lost its tag lockstep.inputs_digest, and so {INPUTS} proves nothing",
-        )
+        lost = "the version has lost its tag lockstep.inputs_digest"
+        return FAILED, f"{lost}, and so {INPUTS.name} proves nothing"
     if version.dirty:
         return NOT_RECORDED, "some were changed and not committed, and none of them were kept"
-    if (
-        path.is_file()
-    ):  # of a training that a crash stopped before it was registered, and that was committed since
+    if path.is_file():
+        # Of a training that a crash stopped before it was registered, and committed since.
         return NOT_RECORDED, "its run keeps changed inputs, the version was made without any"
     return OK, "none was changed" if version.dirty is False else "none was kept"
 

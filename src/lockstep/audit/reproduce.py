@@ -27,9 +27,15 @@ from lockstep.dvc.lineage import input_closure
 from lockstep.errors import ArtifactError, ConfigError, RegistryError
 from lockstep.features.matrix_columns import ROW
 from lockstep.io import read_json, read_parquet, sha256_json, write_parquet
-from lockstep.registry.artifact.loading import golden_of, locate, open_version
-from lockstep.registry.publishing.run_files import INPUTS
-from lockstep.registry.store.artifact_store import fetch_run_folder
+from lockstep.registry.artifact.loading import golden_of, open_version
+from lockstep.registry.artifact.locating import locate
+from lockstep.registry.store.artifact_store import (
+    CLOSURE,
+    INPUTS,
+    KEPT_INPUTS,
+    LINEAGE,
+    fetch_run_folder,
+)
 from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
@@ -163,17 +169,17 @@ def restore(client: Client, version: Version, commit: str, patched: bool, tree: 
     """Put a version's inputs into the copy of its commit, with its uncommitted changes."""
     kept = tree.top / "run"
     if version.run_id is not None:
-        fetch_run_folder(client, version.run_id, "lineage", kept)
-    closure = _checked(kept / "lineage" / "closure.json", version.tag("closure_digest"))
+        fetch_run_folder(client, version.run_id, LINEAGE, kept)
+    closure = _checked(kept / CLOSURE, version.tag("closure_digest"))
     if not patched:
         return Origin(commit, closure)
-    changed = _checked(kept / "lineage" / INPUTS, version.tag("inputs_digest"))
+    changed = _checked(kept / INPUTS, version.tag("inputs_digest"))
     if closure is None or changed is None:
         raise RegistryError(
             f"{where(version)} was made with uncommitted changes, and its run's copy of them is "
             "missing or altered; commit those inputs and train it again"
         )
-    rebuild.put_inputs(tree, changed, kept / "lineage" / "inputs", where(version))
+    rebuild.put_inputs(tree, changed, kept / KEPT_INPUTS, where(version))
     rebuild.put_params(tree, closure)
     return Origin(commit, closure, changed, patched=True)
 

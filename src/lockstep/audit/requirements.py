@@ -10,11 +10,11 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from lockstep.audit.provenance import CLOSURE, KEPT, LINEAGE
 from lockstep.code.pins import normalized, read_pins
 from lockstep.dvc.git import git
 from lockstep.errors import ConfigError
 from lockstep.io import read_json
+from lockstep.registry.store.artifact_store import CLOSURE, KEPT_INPUTS
 from lockstep.registry.store.versions import Version
 
 LOCK = "requirements.lock"
@@ -42,11 +42,11 @@ def closed(wanted: Sequence[str], lock: str) -> list[str]:
 
 def recorded_lock(root: Path, version: Version, folder: Path) -> str | None:
     """Return the lock with the version's digest: from its run's folder, here, or its commit."""
-    closure = folder / LINEAGE / CLOSURE
+    closure = folder / CLOSURE
     if not closure.is_file():
         return None
     digest = read_json(closure)["environment"][LOCK]
-    places = (folder / LINEAGE / KEPT / LOCK, root / LOCK)
+    places = (folder / KEPT_INPUTS / LOCK, root / LOCK)
     texts = [path.read_text(encoding="utf-8") for path in places if path.is_file()]
     if commit := version.tag("git_commit"):
         texts.append(f"{git(root, 'show', f'{commit}:./{LOCK}')}\n")

@@ -148,7 +148,7 @@ COMMANDS = {
         "--model-name [--stage] [--to] [--run-id] [--reason] [--actor]",
     ),
     "compare": Command(
-        "registry_checks:compare",
+        "registry_compare:compare",
         "two versions on rows that neither was fitted or tuned on, and their inputs that differ",
         "--model-name --version --against [--against-name]",
     ),
@@ -158,7 +158,7 @@ COMMANDS = {
         "--model-name",
     ),
     "verify": Command(
-        "registry_checks:verify",
+        "registry_verify:verify",
         "check files in the store, lineage, tags, aliases and record, or an exported folder; "
         "exit code 1 if any fails",
         "[--model-name] [--version] [--folder]",
@@ -176,13 +176,13 @@ COMMANDS = {
         "--model-name [--keep] [--older-than] [--yes] [--reason] [--actor]",
     ),
     "doctor": Command(
-        "registry_checks:doctor",
+        "registry_doctor:doctor",
         "configuration, tools, store, locks, records, files, workspace: what is wrong, and how to "
         "repair it; exit code 1 if anything is",
         "[--fix]",
     ),
     "reproduce": Command(
-        "registry_checks:reproduce",
+        "registry_reproduce:reproduce",
         "train a version again from its recorded inputs in a clean copy of its commit, and compare "
         "the models",
         "--model-name --version [--keep]",

@@ -8,15 +8,18 @@ which model; without one, USE_BEST_MODEL=true or USE_MLFLOW_PRODUCTION=true in t
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lockstep.commands.dispatch import load
+from lockstep.commands.second_process import started
 from lockstep.config.layout import project_root
 from lockstep.config.settings import DEFAULT_MODEL_TYPE, environment, is_on
 from lockstep.console import Parser, add_options, common_options
-from lockstep.errors import UsageError, run_command
+from lockstep.data.record_text import parse_records
+from lockstep.errors import DataError, UsageError, run_command
 from lockstep.problems.schema import load_schema
 from lockstep.registry.store.names import check_stage, check_version
 
@@ -47,7 +50,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     root = project_root()
     variables = {name: found.value for name, found in environment(root).items()}
     choice = None if options.model_path else choose(options, variables)
-    load("predict_records:predict_records")(options, choice, root)
+    records = parse_records(read_text(options.file), str(options.file))
+    if choice is None:
+        load("predict_records:predict_by_file")(options, records, root)
+        return
+    with started("model_lookup:look_up", choice, root, options.tracking_uri) as look_up:
+        load("predict_records:predict_by_registry")(options, records, look_up)
+
+
+def read_text(file: str) -> str:
+    """Return the content of a file or of standard input (-), which must be UTF-8."""
+    try:
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return content.decode()
+    except FileNotFoundError:
+        raise DataError(
+            f"{file} is missing; give a file of records, e.g. src/models/test_features.json"
+        ) from None
+    except IsADirectoryError:
+        raise DataError(f"{file} is a folder; give a file of records") from None
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{file} is not UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from None
 
 
 def parser() -> Parser:

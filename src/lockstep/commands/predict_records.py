@@ -1,4 +1,4 @@
-"""The work of predict_model: read records, find and check the model, predict, write the answer."""
+"""The work of predict_model: check the model, predict, write the answer."""
 
 from __future__ import annotations
 
@@ -6,99 +6,45 @@ import argparse
 import csv
 import io
 import json
-import signal
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lockstep.commands.dispatch import load
 from lockstep.console import aligned, as_json
-from lockstep.data.records import parse_records
-from lockstep.errors import DataError, RegistryError, leave_objects_to_the_system
+from lockstep.data.record_text import ParsedRecords
+from lockstep.data.records import typed_records
 from lockstep.io import write_text
 from lockstep.models.artifact import import_skops
 from lockstep.models.scoring.prediction import Model, predict
 from lockstep.models.workspace import load_file
-
-if TYPE_CHECKING:
-    from lockstep.commands.predict_model import Choice
+from lockstep.registry.artifact.loading import open_version
+from lockstep.registry.artifact.model_cache import Located
 
 _ONCE = ("run_id", "model_digest")
 """What is the same in every row, and shown to people once."""
 _MOST_CLASSES = 3
 
 
-def predict_records(options: argparse.Namespace, choice: Choice | None, root: Path) -> None:
-    """Predict a file's records with a registry's model, or (no choice) with a file's model."""
-    given = parse_records(read_text(options.file), str(options.file))
-    if choice is None:
-        model = load_file(options.model_path, root)
-    else:
-        model = registered_model(choice, root, options.tracking_uri)
-    report(predict(model, given.typed(model.schema), options.threshold), options)
+def predict_by_file(options: argparse.Namespace, records: ParsedRecords, root: Path) -> None:
+    """Predict records with a model file of this workspace."""
+    _predict(options, records, load_file(options.model_path, root))
 
 
-def read_text(file: str) -> str:
-    """Return the content of a file or of standard input (-), which must be UTF-8."""
-    try:
-        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        return content.decode()
-    except FileNotFoundError:
-        raise DataError(
-            f"{file} is missing; give a file of records, e.g. src/models/test_features.json"
-        ) from None
-    except IsADirectoryError:
-        raise DataError(f"{file} is a folder; give a file of records") from None
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{file} is not UTF-8 text (byte {error.start}); save it as UTF-8"
-        ) from None
-
-
-def registered_model(choice: Choice, root: Path, tracking_uri: str | None) -> Model:
-    """Return the model that the registry holds for a choice, checked."""
-    located, reason = beside_imports("model_lookup:look_up", choice, root, tracking_uri)
+def predict_by_registry(
+    options: argparse.Namespace, records: ParsedRecords, look_up: Callable[[], tuple[Located, str]]
+) -> None:
+    """Predict records with the registry's model that ``look_up`` waits for, checked."""
+    import_skops()
+    located, reason = look_up()
     if reason:
         version = located.version
         print(f"{version.name} version {version.version}: {reason}", file=sys.stderr)
-    from lockstep.registry.artifact.loading import open_version
-
-    return open_version(located)
+    _predict(options, records, open_version(located))
 
 
-def beside_imports(place: str, *arguments: Any) -> Any:
-    """Call a function in a second process while this one imports what it needs afterwards.
-
-    MLflow and the model libraries take two seconds each to import: in parallel a prediction
-    starts sooner.
-    """
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_ignore_interrupts) as pool:
-        answer: Future[Any] = pool.submit(_call, place, *arguments)
-        import_skops()
-        import lockstep.features.columns_v1  # noqa: F401
-
-        try:
-            return answer.result()
-        except BrokenProcessPool:
-            raise RegistryError(
-                "the process that asked the registry was killed; run the command again"
-            ) from None
-
-
-def _call(place: str, *arguments: Any) -> Any:
-    """Call the function, and skip this process's last garbage collections, which take long."""
-    found = load(place)(*arguments)
-    leave_objects_to_the_system()
-    return found
-
-
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C to the main process, which then ends this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _predict(options: argparse.Namespace, records: ParsedRecords, model: Model) -> None:
+    report(predict(model, typed_records(records, model.schema), options.threshold), options)
 
 
 def report(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:

@@ -19,7 +19,8 @@ from lockstep.errors import ArtifactError, ConfigError, RegistryError
 from lockstep.models.artifact import model_digest
 from lockstep.models.golden_rows import check_golden
 from lockstep.promotion.gates import Case, check_sections, floors, golden
-from lockstep.registry.artifact.loading import golden_of, locate
+from lockstep.registry.artifact.loading import golden_of
+from lockstep.registry.artifact.locating import locate
 from lockstep.registry.artifact.released import release
 from lockstep.registry.publishing.new_versions import publish_anew
 from lockstep.registry.publishing.outputs import read_outputs

@@ -135,7 +135,10 @@ class ModelType(ABC):
     short_name: ClassVar[str]
     """How runs begin where all types of a problem share one registered name."""
     estimators: ClassVar[tuple[str, ...]]
-    """The classes of its fitted estimators, by which a loaded model's type is recognised."""
+    """The classes of its fitted estimators, by which a loaded model's type is recognised.
+
+    That of a regression is the last one.
+    """
     classes: ClassVar[tuple[str, ...]] = ()
     """Further classes an artifact of this type may hold (all types: ``artifact.COMMON_TYPES``)."""
     distributions: ClassVar[tuple[str, ...]] = ()
@@ -148,6 +151,10 @@ class ModelType(ABC):
     def library(self) -> str:
         """The module of its library."""
         return self.estimators[0].partition(".")[0]
+
+    def estimator_name(self, task: str) -> str:
+        """Return the name of the class that does a task."""
+        return self.estimators[-1 if task == "regression" else 0].rpartition(".")[2]
 
     @abstractmethod
     def known(self, task: str) -> Set[str]:

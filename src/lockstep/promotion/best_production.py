@@ -14,7 +14,8 @@ from lockstep.evaluation.metrics import Scored, best_of, evaluate
 from lockstep.features.matrix_columns import ROW, TARGET
 from lockstep.io import read_json, read_parquet
 from lockstep.promotion.scoring import inputs_of, scored_from
-from lockstep.registry.artifact.loading import locate, open_version
+from lockstep.registry.artifact.loading import open_version
+from lockstep.registry.artifact.locating import locate
 from lockstep.registry.record.registered_models import list_models
 from lockstep.registry.store.names import SCRIPT
 from lockstep.registry.store.versions import Version

@@ -18,9 +18,10 @@ from lockstep.evaluation.metrics import evaluate
 from lockstep.evaluation.paired_comparison import Difference, check_sides
 from lockstep.io import read_json, sha256_json
 from lockstep.promotion.holdout import holdout, scored
-from lockstep.registry.artifact.loading import locate, open_version
+from lockstep.registry.artifact.loading import open_version
+from lockstep.registry.artifact.locating import locate
 from lockstep.registry.publishing.runs import flattened
-from lockstep.registry.store.artifact_store import fetch_run_folder
+from lockstep.registry.store.artifact_store import CLOSURE, LINEAGE, fetch_run_folder
 from lockstep.registry.store.connection import translating_mlflow_errors
 from lockstep.registry.store.versions import Version
 
@@ -133,10 +134,10 @@ def closure_of(client: Client, version: Version) -> dict[str, Any] | None:
     if version.run_id is None or version.tag("closure_digest") is None:
         return None
     with tempfile.TemporaryDirectory() as made:
-        if not fetch_run_folder(client, version.run_id, "lineage", Path(made)):
+        if not fetch_run_folder(client, version.run_id, LINEAGE, Path(made)):
             return None
         try:
-            closure: dict[str, Any] = read_json(Path(made) / "lineage" / "closure.json")
+            closure: dict[str, Any] = read_json(Path(made) / CLOSURE)
         except DataError:
             return None
     return closure if sha256_json(closure) == version.tag("closure_digest") else None

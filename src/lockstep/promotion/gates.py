@@ -42,7 +42,8 @@ from lockstep.io import rounded, sha256_json
 from lockstep.problems.schema import Schema, load_schema, problem_names
 from lockstep.promotion.holdout import holdout, scored
 from lockstep.promotion.slices import IN_TARGETS_UNIT, judged_slices
-from lockstep.registry.artifact.loading import locate, open_version
+from lockstep.registry.artifact.loading import open_version
+from lockstep.registry.artifact.locating import locate
 from lockstep.registry.record.events import turns
 from lockstep.registry.record.registered_models import Model
 from lockstep.registry.store.versions import Version

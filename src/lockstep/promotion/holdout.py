@@ -21,7 +21,8 @@ from lockstep.io import read_parquet, sha256_file, sha256_json
 from lockstep.problems.schema import load_schema
 from lockstep.promotion.scoring import inputs_of, scored_from
 from lockstep.registry.artifact.disk_cache import read_cached, write_cached
-from lockstep.registry.artifact.loading import locate, open_training_rows
+from lockstep.registry.artifact.loading import open_training_rows
+from lockstep.registry.artifact.locating import locate
 from lockstep.registry.artifact.training_rows import (
     TrainingRows,
     arrays_of,

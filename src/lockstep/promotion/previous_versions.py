@@ -19,7 +19,8 @@ from lockstep.io import sha256_json
 from lockstep.promotion.holdout import Holdout, kept_scores, scored, seen_by
 from lockstep.promotion.scoring import scored_from
 from lockstep.registry.artifact.disk_cache import read_cached, write_cached
-from lockstep.registry.artifact.loading import costs_of, locate, open_version, schema_of
+from lockstep.registry.artifact.loading import costs_of, open_version, schema_of
+from lockstep.registry.artifact.locating import locate
 from lockstep.registry.artifact.training_rows import (
     TrainingRows,
     cache_training_rows,

@@ -15,7 +15,8 @@ from lockstep.checks import Answer
 from lockstep.config.params import load_params
 from lockstep.evaluation.metrics import better
 from lockstep.promotion.gates import problem_of
-from lockstep.registry.artifact.loading import locate, open_version
+from lockstep.registry.artifact.loading import open_version
+from lockstep.registry.artifact.locating import locate
 from lockstep.registry.record.events import to_undo
 from lockstep.registry.record.registered_models import Model
 from lockstep.registry.store.connection import translating_mlflow_errors

@@ -17,13 +17,8 @@ from lockstep.errors import ArtifactError, ConfigError, LockstepError, RegistryE
 from lockstep.io import read_json
 from lockstep.models.workspace import load_file
 from lockstep.problems.schema import load_schema
-from lockstep.registry.artifact.loading import (
-    Located,
-    find_version,
-    locate,
-    open_folder,
-    open_version,
-)
+from lockstep.registry.artifact.loading import Located, open_folder, open_version
+from lockstep.registry.artifact.locating import find_version, locate
 from lockstep.registry.publishing.destinations import model_name
 from lockstep.registry.record.registered_models import marks_of, newest_in
 from lockstep.registry.store.names import TAG_PREFIX, NotRegistered

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from lockstep.data.records import unique_names
+from lockstep.data.record_text import unique_names
 from lockstep.data.values import allowed, column_check, fault, fit_check
 from lockstep.errors import DataError, nearest
 from lockstep.problems.schema import Column, Schema

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from lockstep.models.matrices import Matrix
 from lockstep.models.model_type import (
@@ -27,15 +27,9 @@ TREE_ROWS = 200_000
 
 
 class Forest(ModelType):
-    """A forest of scikit-learn's trees; ``classifier`` and ``regressor`` name its classes."""
+    """A forest of scikit-learn's trees."""
 
-    classifier: ClassVar[str]
-    regressor: ClassVar[str]
     tasks = ("binary", "multiclass", "regression")
-
-    def estimator_name(self, task: str) -> str:
-        """Return the name of the task's class in sklearn.ensemble."""
-        return self.regressor if task == "regression" else self.classifier
 
     def known(self, task: str) -> Set[str]:
         """Return the constructor's names without those that a training sets."""

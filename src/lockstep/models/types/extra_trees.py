@@ -10,8 +10,6 @@ class Type(Forest):
     """Trees over all rows, with the best of some random splits (Geurts, Ernst, Wehenkel 2006)."""
 
     place = 6
-    classifier = "ExtraTreesClassifier"
-    regressor = "ExtraTreesRegressor"
     registered_part = "Extra_Trees"
     short_name = "et"
     estimators = (

@@ -72,16 +72,14 @@ class Type(ModelType):
 
     def known(self, task: str) -> Set[str]:
         """Return the constructor's names without those that a training sets."""
-        kind = "Regressor" if task == "regression" else "Classifier"
-        return constructor_names("sklearn", SOURCE, f"HistGradientBoosting{kind}") - FIXED
+        return constructor_names("sklearn", SOURCE, self.estimator_name(task)) - FIXED
 
     def build(self, recipe: Recipe) -> Any:
         """Return the estimator, with the schema's directions."""
         from sklearn import ensemble
 
-        kind = "Regressor" if recipe.task == "regression" else "Classifier"
         ways = recipe.columns.directions
-        return getattr(ensemble, f"HistGradientBoosting{kind}")(
+        return getattr(ensemble, self.estimator_name(recipe.task))(
             categorical_features=None,
             monotonic_cst=ways if any(ways) else None,
             early_stopping=False,

@@ -10,8 +10,6 @@ class Type(Forest):
     """Trees over bootstrap samples, with the best of some columns' splits."""
 
     place = 3
-    classifier = "RandomForestClassifier"
-    regressor = "RandomForestRegressor"
     registered_part = "Random_Forest"
     short_name = "rf"
     estimators = (

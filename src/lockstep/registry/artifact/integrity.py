@@ -1,7 +1,8 @@
-"""The checks of an artifact, for loading, publishing and the audit.
+"""The checks of an artifact's files by their bytes, for loading, publishing and the audit.
 
 Each takes a version and the folder of its files, returns what it read, and raises ArtifactError
-with what is wrong; ``explained`` adds which version it is and how to repair it.
+with what is wrong; ``explained`` adds which version it is and how to repair it. ``content`` checks
+what the files hold. These here import no library of models.
 """
 
 from __future__ import annotations
@@ -10,30 +11,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from lockstep.errors import ArtifactError, ConfigError, DataError
-from lockstep.io import read_json
-from lockstep.models.artifact import digest_of, read_artifact
-from lockstep.models.golden_rows import COUNT, check_golden, golden_from
-from lockstep.problems.schema import Schema, read_schema
-from lockstep.registry.artifact.files import (
-    GOLDEN,
-    PICKLES,
-    ROWS_FILE,
-    SCHEMA,
-    SHIPPED_CODE,
-    SKOPS,
-    files_below,
-)
-from lockstep.registry.artifact.training_rows import TrainingRows, read_training_rows
-from lockstep.registry.store.connection import Client
-from lockstep.registry.store.names import BYTES_TAG, ROWS_TAG
-from lockstep.registry.store.uris import is_http
+from lockstep.errors import ArtifactError
+from lockstep.models.artifact import digest_of
+from lockstep.registry.artifact.files import PICKLES, SHIPPED_CODE, SKOPS, files_below
 from lockstep.registry.store.versions import Version
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 REGISTER_AGAIN = "register it again with `dvc repro register`"
 
@@ -98,85 +80,3 @@ def _is_pickle(path: Path) -> bool:
             b"\x80\4",
             b"\x80\5",
         )
-
-
-def check_schema(version: Version, folder: Path) -> Schema:
-    """Return the schema in an artifact, compared with the version's digest of it."""
-    if not (folder / SCHEMA).is_file():
-        raise ArtifactError(f"its {SCHEMA} is missing")
-    try:
-        schema = read_schema(folder / SCHEMA)
-    except ConfigError as error:
-        raise ArtifactError(str(error)) from error
-    if version.tag("schema_digest") not in (None, "", schema.digest):
-        raise ArtifactError(f"its {SCHEMA} is not the one it was registered with")
-    return schema
-
-
-def check_golden_file(version: Version, folder: Path) -> tuple[Schema, pd.DataFrame, list[Any]]:
-    """Return the schema, the golden rows and their outputs as an artifact holds them."""
-    schema = check_schema(version, folder)
-    try:
-        content = read_json(folder / GOLDEN)
-    except DataError as error:
-        raise ArtifactError(f"its {GOLDEN} cannot be read, so it cannot be checked") from error
-    rows, outputs = golden_from(content, schema)
-    if len(rows) < COUNT:
-        raise ArtifactError(f"it has {len(rows)} golden rows in place of {COUNT}")
-    return schema, rows, outputs
-
-
-def load_checked(version: Version, folder: Path) -> tuple[Any, Schema, pd.DataFrame]:
-    """Check digest, types, schema, golden rows; return pipeline, schema, golden rows."""
-    with explained(version):
-        file, digest = model_file(folder), recorded_digest(version)
-    pipeline = read_artifact(file, digest, folder / SHIPPED_CODE)
-    with explained(version):
-        schema, rows, outputs = check_golden_file(version, folder)
-    check_golden(pipeline, rows, outputs, version.title, schema)
-    return pipeline, schema, rows
-
-
-def check_training_rows(version: Version, folder: Path) -> TrainingRows:
-    """Return the groups that a version was fitted or tuned on, compared with its tag."""
-    try:
-        return read_training_rows(folder, version.tags.get(ROWS_TAG, "none"))
-    except DataError as error:
-        raise ArtifactError(str(error)) from error
-
-
-def stored_damage(client: Client, version: Version) -> str:
-    """Return what is wrong with a version's artifact without a download; empty if nothing is found.
-
-    Files on this machine are read. Of a server's store, files and sizes are listed.
-    """
-    model_id = version.source.removeprefix("models:/")
-    if not model_id.startswith("m-") or version.pruned is not None:
-        return ""
-    model = client.get_logged_model(model_id)
-    folder = Path(model.artifact_location.removeprefix("file://"))
-    if not folder.is_absolute():
-        return _listed_damage(client, model)
-    if is_http(client.tracking_uri):  # a folder of the server's machine
-        return ""
-    try:
-        check_digest(version, folder)
-        if ROWS_TAG in version.tags:
-            check_training_rows(version, folder)
-    except ArtifactError as error:
-        return f"{error} (in {folder})"
-    return ""
-
-
-def _listed_damage(client: Client, model: Any) -> str:
-    """Return what a listing of a logged model's files shows: a missing file, or a model cut off."""
-    listed = {
-        item.path: item.file_size for item in client.list_logged_model_artifacts(model.model_id)
-    }
-    needed = (SKOPS, GOLDEN, SCHEMA, *([ROWS_FILE] if ROWS_TAG in model.tags else []))
-    if missing := next((name for name in needed if name not in listed), None):
-        return f"its {missing} is missing from {model.artifact_location}"
-    size, recorded = listed[SKOPS], model.tags.get(BYTES_TAG)
-    if None in (size, recorded) or str(size) == recorded:
-        return ""
-    return f"its {SKOPS} in {model.artifact_location} has {size} bytes in place of {recorded}"

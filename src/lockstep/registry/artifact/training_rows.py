@@ -20,7 +20,7 @@ import pandas as pd
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.dvc.graph import dvc_sum
-from lockstep.errors import DataError
+from lockstep.errors import ArtifactError, DataError
 from lockstep.features.matrix_columns import ROW
 from lockstep.features.split import group_codes, mixed
 from lockstep.io import read_parquet, sha256_json
@@ -28,6 +28,7 @@ from lockstep.problems.schema import Schema, load_schema
 from lockstep.registry.artifact.disk_cache import read_cached, write_cached
 from lockstep.registry.artifact.files import ROWS_FILE
 from lockstep.registry.store.names import ROWS_TAG
+from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -223,3 +224,11 @@ def _tidy_sum(lineage: Lineage, layout: ProblemLayout) -> str:
     name = layout.tidy.relative_to(layout.root).as_posix()
     stage = lineage.closure["stages"].get(f"features@{layout.problem}", {})
     return str(stage.get("deps", {}).get(name, ""))
+
+
+def check_training_rows(version: Version, folder: Path) -> TrainingRows:
+    """Return the groups that a version was fitted or tuned on, compared with its tag."""
+    try:
+        return read_training_rows(folder, version.tags.get(ROWS_TAG, "none"))
+    except DataError as error:
+        raise ArtifactError(str(error)) from error

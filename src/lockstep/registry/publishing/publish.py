@@ -10,8 +10,7 @@ import sys
 
 from lockstep.config.settings import Settings
 from lockstep.console import warn
-from lockstep.registry.artifact.integrity import stored_damage
-from lockstep.registry.artifact.loading import suspect_damage
+from lockstep.registry.artifact.damage import stored_damage, suspect_damage
 from lockstep.registry.publishing.destinations import model_name
 from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.registration import Decide, Published

@@ -11,13 +11,11 @@ import pandas as pd
 from lockstep.io import write_csv, write_json
 from lockstep.models.artifact import canonical_bytes
 from lockstep.problems.schema import PROBLEMS
+from lockstep.registry.store.artifact_store import CLOSURE, INPUTS, KEPT_INPUTS
 from lockstep.reports import plots
 
 if TYPE_CHECKING:
     from lockstep.registry.publishing.outputs import Outputs
-
-INPUTS = "changed.json"
-"""The sums of a dirty version's changed inputs; its digest is the tag lockstep.inputs_digest."""
 
 
 def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:
@@ -26,8 +24,8 @@ def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:
     write_json(folder / "model_card.json", outputs.card, digits=None)
     _copy(outputs.layout.label_encoder, folder / "label_encoder.json")
     _write_preprocessing(outputs, folder / "preprocessing", pipeline)
-    write_json(folder / "lineage" / "closure.json", outputs.lineage.closure, digits=None)
-    _write_inputs(outputs, folder / "lineage")
+    write_json(folder / CLOSURE, outputs.lineage.closure, digits=None)
+    _write_inputs(outputs, folder)
     _write_cv_summary(outputs, folder / "cv_summary.csv")
     (folder / "plots").mkdir()
     facts = plots.Facts.of(outputs.card, outputs.metrics.get("test", {}))
@@ -54,7 +52,7 @@ def _write_inputs(outputs: Outputs, folder: Path) -> None:
         return
     write_json(folder / INPUTS, outputs.changed_inputs)
     for name in outputs.changed_inputs:
-        _copy(outputs.root / name, folder / "inputs" / name)
+        _copy(outputs.root / name, folder / KEPT_INPUTS / name)
 
 
 def _write_preprocessing(outputs: Outputs, folder: Path, pipeline: Any) -> None:

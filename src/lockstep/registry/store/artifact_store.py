@@ -15,6 +15,13 @@ from lockstep.errors import ArtifactError
 from lockstep.registry.store.connection import Client, fluent, one_line
 from lockstep.registry.store.versions import Version
 
+LINEAGE = "lineage"
+"""The folder of a run that holds what its model was made from."""
+CLOSURE = Path(LINEAGE) / "closure.json"
+INPUTS = Path(LINEAGE) / "changed.json"
+"""The sums of a dirty version's changed inputs; its digest is the tag lockstep.inputs_digest."""
+KEPT_INPUTS = Path(LINEAGE) / "inputs"
+"""The changed inputs themselves."""
 _REGISTER_AGAIN = "register it again with `dvc repro register`"
 
 

@@ -1,0 +1,78 @@
+"""What is wrong with the artifact of a version that the registry holds, for publishing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lockstep.errors import ArtifactError
+from lockstep.registry.artifact.files import GOLDEN, ROWS_FILE, SCHEMA, SKOPS
+from lockstep.registry.artifact.integrity import check_digest
+from lockstep.registry.artifact.locating import fetched
+from lockstep.registry.artifact.model_cache import CACHE, SUSPECT, refusing
+from lockstep.registry.artifact.training_rows import check_training_rows
+from lockstep.registry.store.connection import Client
+from lockstep.registry.store.names import BYTES_TAG, ROWS_TAG
+from lockstep.registry.store.uris import is_http
+from lockstep.registry.store.versions import Version
+
+
+def suspect_damage(client: Client, version: Version, root: Path) -> str:
+    """Return what is wrong in the registry with an artifact that this workspace refused.
+
+    It downloads the artifact. Golden outputs are not compared: they may differ with other package
+    versions.
+    """
+    note = root / SUSPECT / (version.tag("model_digest") or "none")
+    if version.pruned is not None or not note.is_file():
+        return ""
+    # Golden rows need scikit-learn, and a suspect is rare.
+    from lockstep.registry.artifact.content import check_golden_file
+
+    try:
+        with refusing(root / CACHE / note.name):
+            folder = fetched(client, version, root).folder
+            check_golden_file(version, folder)
+            if ROWS_TAG in version.tags:
+                check_training_rows(version, folder)
+    except ArtifactError as error:
+        return str(error)
+    note.unlink()
+    return ""
+
+
+def stored_damage(client: Client, version: Version) -> str:
+    """Return what is wrong with a version's artifact without a download; empty if nothing is found.
+
+    Files on this machine are read. Of a server's store, files and sizes are listed.
+    """
+    model_id = version.source.removeprefix("models:/")
+    if not model_id.startswith("m-") or version.pruned is not None:
+        return ""
+    model = client.get_logged_model(model_id)
+    folder = Path(model.artifact_location.removeprefix("file://"))
+    if not folder.is_absolute():
+        return _listed_damage(client, model)
+    if is_http(client.tracking_uri):  # a folder of the server's machine
+        return ""
+    try:
+        check_digest(version, folder)
+        if ROWS_TAG in version.tags:
+            check_training_rows(version, folder)
+    except ArtifactError as error:
+        return f"{error} (in {folder})"
+    return ""
+
+
+def _listed_damage(client: Client, model: Any) -> str:
+    """Return what a listing of a logged model's files shows: a missing file, or a model cut off."""
+    listed = {
+        item.path: item.file_size for item in client.list_logged_model_artifacts(model.model_id)
+    }
+    needed = (SKOPS, GOLDEN, SCHEMA, *([ROWS_FILE] if ROWS_TAG in model.tags else []))
+    if missing := next((name for name in needed if name not in listed), None):
+        return f"its {missing} is missing from {model.artifact_location}"
+    size, recorded = listed[SKOPS], model.tags.get(BYTES_TAG)
+    if None in (size, recorded) or str(size) == recorded:
+        return ""
+    return f"its {SKOPS} in {model.artifact_location} has {size} bytes in place of {recorded}"
