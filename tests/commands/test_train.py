@@ -124,3 +124,9 @@ def test_the_door_means_california_housing() -> None:
     done = subprocess.run(command, cwd=ROOT / "src", capture_output=True, text=True, check=True)
     assert "default: california_housing" in " ".join(done.stdout.split())
     assert "--param KEY=VALUE" in done.stdout
+
+
+def test_the_earlier_name_of_the_command_still_works() -> None:
+    command = [sys.executable, "-m", "lockstep.pipelines.train", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "default: accidents" in " ".join(done.stdout.split())

@@ -1,0 +1,1 @@
+"""Earlier places of commands, kept for scripts of users that call them."""
