@@ -67,13 +67,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make one empty store for all processes of a test run, to be copied: making one takes seconds."""
+    """Make one empty store for all processes of a run to copy: making one takes seconds."""
     from filelock import FileLock
 
     from lockstep.registry.store.local_database import prepare_sqlite
 
     own = tmp_path_factory.getbasetemp()
-    # With xdist each worker's folder lies in the run's own; without, the parent is that of other runs too.
+    # With xdist each worker's folder lies in the run's own;
+    # without it, the parent is that of other runs too.
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "empty store"
     folder.mkdir(exist_ok=True)
     with FileLock(folder / "lock"):
@@ -83,7 +84,10 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @cache
 def _artifact(pipeline: Any) -> dict[str, bytes]:
-    """Return the files of a pipeline's artifact: made once, as most tests register the same two models."""
+    """Return the files of a pipeline's artifact.
+
+    They are made once, as most tests register the same two models.
+    """
     from lockstep.models.artifact import canonical_bytes
     from lockstep.models.golden_rows import golden_content, golden_outputs, golden_rows
     from lockstep.problems.schema import load_schema
@@ -105,7 +109,10 @@ class Workspace:
     client: Any
 
     def register(self, name: str, pipeline: Any, **tags: Any) -> int:
-        """Register a pipeline as a version of its own, as publish does: artifact, digest, schema, golden rows."""
+        """Register a pipeline as a version of its own, as publish does.
+
+        It has an artifact, a digest, a schema and golden rows.
+        """
         from lockstep.models.artifact import digest_of
 
         folder = self.root / "artifacts" / f"{name}-{len(list(self.root.glob('artifacts/*')))}"
@@ -137,7 +144,7 @@ class Workspace:
 
 @pytest.fixture(scope="session")
 def new_home() -> Callable[[Path, Path], Workspace]:
-    """Return what makes a workspace at a path with the project's own params and a copy of a store."""
+    """Return what makes a workspace at a path: the project's params and a copy of a store."""
     return _new_home
 
 
@@ -172,7 +179,7 @@ def home(
 def home_like(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _heard_nothing: None
 ) -> Callable[[Workspace], Workspace]:
-    """Go to a new workspace whose registry is a copy of another's, its artifacts left where they are."""
+    """Go to a new workspace whose registry copies another's; the artifacts stay where they are."""
 
     def copy(filled: Workspace) -> Workspace:
         made = _new_home(tmp_path / "a project", filled.root / "mlflow.db")
@@ -184,7 +191,7 @@ def home_like(
 
 @pytest.fixture(scope="session", autouse=True)
 def _interruptible() -> None:
-    """Let child processes hear SIGINT also where this run was started with it ignored, as `command &` does."""
+    """Let child processes hear SIGINT also where this run ignores it, as `command &` makes it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

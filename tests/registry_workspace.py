@@ -94,7 +94,7 @@ def make() -> SimpleNamespace:
 
 
 def write_code(root: Path) -> None:
-    """Write what the stage code leaves for the trainings: a folder with some code would need all of it."""
+    """Write what the stage code leaves for trainings: a folder with some code would need it all."""
     for model_type in SMALL:
         write_json(root / "code" / f"train_multi_model@accidents-{model_type}.json", {})
 
@@ -138,7 +138,7 @@ def write_training(root: Path, model_type: str, seed: int = 0) -> None:
 
 
 def write_plots(root: Path, model_type: str) -> None:
-    """Write the tables of all the other plots a train stage leaves; each picture drawn of one takes a while."""
+    """Write the tables of all other plots of a train stage; each picture drawn takes a while."""
     plots = ProblemLayout(root, "accidents").type_folder(model_type) / "plots"
     grid = np.linspace(0, 1, 5)
     write_csv(
@@ -224,12 +224,12 @@ def server_factory(
 
 @pytest.fixture(scope="session")
 def server(server_factory: Callable[[], Server]) -> Server:
-    """One running server for every test that needs any; starting one costs two imports of all of MLflow."""
+    """One running server for every test that needs any; a start costs two imports of all MLflow."""
     return server_factory().start()
 
 
 class Server:
-    """A `mlflow server` process over its own folder; ``options`` and ``variables`` come after its own."""
+    """A `mlflow server` process over its own folder; ``options`` and ``variables`` come last."""
 
     def __init__(
         self, folder: Path, options: Sequence[str] = (), variables: Mapping[str, str] | None = None

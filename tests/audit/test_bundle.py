@@ -250,7 +250,8 @@ assert importlib.util.find_spec("lockstep") is None, "this project must not be i
 import mlflow.pyfunc, mlflow.sklearn, pandas as pd
 golden = json.load(open({model!r} + "/golden.json"))
 rows = pd.DataFrame(golden["rows"], columns=golden["columns"])
-rows = rows.astype({{c: "float64" for c in rows.columns if pd.to_numeric(rows[c], errors="coerce").notna().any()}})
+rows = rows.astype({{c: "float64" for c in rows.columns \
+if pd.to_numeric(rows[c], errors="coerce").notna().any()}})
 pipeline = mlflow.sklearn.load_model({model!r})
 assert max(abs(pipeline.predict_proba(rows)[:, 1] - golden["outputs"])) <= 1e-6
 served = mlflow.pyfunc.load_model({model!r})
@@ -335,7 +336,7 @@ def test_planted_compiled_code_is_told_not_exported_and_never_run_here(
 
 
 def plant(folder, proof):
-    """Put compiled code that makes a folder in the place of a model's own; Python finds it up to date."""
+    """Replace a model's compiled code by code that makes a folder; Python finds it up to date."""
     source = folder / SHIPPED_CODE
     path = bundle.Path(cache_from_source(str(source)))
     path.parent.mkdir(exist_ok=True)
@@ -366,7 +367,7 @@ def test_what_only_resembles_what_loading_adds_stays_damage(exported):
 
 @pytest.fixture
 def encoded():
-    """Return what publishes, as version 5, a pipeline with this project's own transformer inside."""
+    """Return what publishes a pipeline with this project's own transformer, as version 5."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.pipeline import Pipeline
 

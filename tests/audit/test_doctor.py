@@ -34,7 +34,7 @@ ADDRESS = "lockstep.event.{:06d}"
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory):
-    """Where the first test leaves a copy of what it published, for all others: publishing takes seconds."""
+    """Where all tests find a copy of what the first published: publishing takes seconds."""
     return tmp_path_factory.mktemp("published") / "copy"
 
 

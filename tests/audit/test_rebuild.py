@@ -1,4 +1,4 @@
-"""A clean copy of a commit: what is put into it, where its data come from, what environment runs in it."""
+"""A clean copy of a commit: what goes into it, where its data come from, its environment."""
 
 import json
 import shutil
@@ -256,7 +256,8 @@ def wheel(folder, name, version):
     content = {
         f"{name}.py": f"VERSION = '{version}'\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\n"
+        "Root-Is-Purelib: true\nTag: py3-none-any\n",
     }
     content[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in [*content, f"{info}/RECORD"])
     path = folder / f"{name}-{version}-py3-none-any.whl"
@@ -269,10 +270,12 @@ def wheel(folder, name, version):
 MAKE_ENV = """\
 env:
 \t$(PYTHON) -m venv --without-pip .venv
-\t'{pip}' -m pip --python .venv install -q --no-index --find-links '{wheels}' --require-hashes -r requirements.lock
-\techo '{lent}' > "$$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lent.pth"
+\t'{pip}' -m pip --python .venv install -q --no-index --find-links '{wheels}' \
+--require-hashes -r requirements.lock
+\techo '{lent}' > "$$(.venv/bin/python -c \
+'import sysconfig; print(sysconfig.get_path("purelib"))')/lent.pth"
 """
-"""The lent packages come after the locked ones: DVC's hundred need not be installed anew for a test."""
+"""The lent packages come after the locked ones, so no test installs DVC's hundred anew."""
 ASK = "import sys, tinya, tinyb; print(tinya.VERSION, tinyb.VERSION, sys.prefix)"
 
 

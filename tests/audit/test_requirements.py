@@ -37,7 +37,7 @@ e==5
 
 
 def needed(pins):
-    """Return what the installed packages of these pins need, by their own metadata, extras followed."""
+    """Return what these pins' installed packages need by their own metadata, extras followed."""
     left = [(canonicalize_name(name), frozenset()) for name in pins]
     seen = set()
     while left:

@@ -39,7 +39,7 @@ def tag(shop, key, value, version=1):
 
 
 def accept(shop, version=1):
-    """Let tags, sums and record say that an artifact is right as it lies there: what only its inside can tell."""
+    """Make tags, sums and record agree with an artifact as it lies: only its inside can tell."""
     folder = shop.folder(version)
     write_json(folder / SUMS, sums_of(folder))
     tag(shop, "sums_digest", sha256_file(folder / SUMS), version)
@@ -302,7 +302,10 @@ LAST = VERSIONS + 1
 
 @pytest.fixture
 def dirty(request, make, monkeypatch):
-    """A shop with one version more, from a tree with a changed, a new and a deleted file that are not committed."""
+    """A shop with one more version.
+
+    Its tree has a changed, a new and a deleted file, none of them committed.
+    """
 
     def arrange(shop):
         code = shop.root / "src" / "lockstep"
@@ -398,7 +401,8 @@ def judged(request, make, monkeypatch):
 
     def arrange(shop):
         monkeypatch.chdir(shop.root)
-        # A run of its own: MLflow remembers in a process where the files of a run go, and the others are copies.
+        # A run of its own: the others are copies, and MLflow remembers in a process
+        # where the files of a run go.
         make.training(shop.root, "logistic_regression", seed=VERSIONS)
         publish_training(shop.root, "accidents", "logistic_regression")
         gate = gate_of(shop.client, shop.root, NAME, LAST)

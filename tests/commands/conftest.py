@@ -36,12 +36,14 @@ def _one_name() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def retrained(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
-    """A folder with a project that was retrained once and what that said; whoever needs it first makes it.
+    """A folder with a project retrained once and what that said; the first to need it makes it.
 
-    Its artifacts lie beside it: a store follows a copy only where nothing lies at the place it records.
+    Its artifacts lie beside it: a store follows a copy only where nothing lies at the place
+    it records.
     """
     own = tmp_path_factory.getbasetemp()
-    # With xdist each worker's folder lies in the run's own; without, the parent is that of other runs too.
+    # With xdist each worker's folder lies in the run's own;
+    # without it, the parent is that of other runs too.
     base = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "retrained"
     base.mkdir(exist_ok=True)
     with FileLock(base / "lock"), one_name():

@@ -1,4 +1,4 @@
-"""A project whose stages are real and small, with its registry, for tests of what comes after a training."""
+"""A project of real, small stages with its registry, for tests of what follows a training."""
 
 import shutil
 import sys
@@ -34,7 +34,8 @@ stages:
   train_multi_model:
     foreach: ${{train}}
     do:
-      cmd: {sys.executable} -m lockstep.models.train_multi_model --problem ${{item.problem}} --type ${{item.type}}
+      cmd: {sys.executable} -m lockstep.models.train_multi_model \
+--problem ${{item.problem}} --type ${{item.type}}
       deps:
         - data/${{item.problem}}/features
       params:
@@ -114,7 +115,7 @@ def make_project(root: Path, database: Path) -> Project:
 
 @contextmanager
 def one_name() -> Iterator[None]:
-    """Give all types of the accidents one registered name within the block, and hear no environment."""
+    """Give all types of the accidents one registered name in the block, and hear no environment."""
     shared = load_schema("accidents").model_copy(update={"one_name": True})
     with pytest.MonkeyPatch.context() as patch:
         for name in VARIABLES:

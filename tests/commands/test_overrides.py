@@ -1,4 +1,7 @@
-"""KEY=VALUE pairs go where they belong in params.yaml, typed as YAML; a wrong key is one line with the nearest."""
+"""KEY=VALUE pairs go where they belong in params.yaml, typed as YAML.
+
+A wrong key is answered by one line with the nearest key.
+"""
 
 from pathlib import Path
 

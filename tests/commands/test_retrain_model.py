@@ -1,4 +1,7 @@
-"""A retrain: DVC trains, each model becomes a new version below one run, and the best that is fit is served."""
+"""A retrain: DVC trains, and each model becomes a new version below one run.
+
+The best that is fit is served.
+"""
 
 import os
 import shutil

@@ -1,4 +1,7 @@
-"""The main job: which stages it asks DVC for, what it refuses before, and the door that means California housing."""
+"""The main job: which stages it asks DVC for, and what it refuses before that.
+
+Also the door that means California housing.
+"""
 
 import json
 import shutil
@@ -62,7 +65,10 @@ def test_all_types_go_through_the_compare_stage(root: Path, asked: list) -> None
 
 
 def test_a_comparison_that_dvc_left_as_it_is_is_shown_all_the_same(root: Path, asked: list) -> None:
-    """In a fresh clone the trainings make what is committed, and so the compare stage, which prints it, is skipped."""
+    """In a fresh clone the trainings make what is committed.
+
+    So the compare stage, which prints it, is skipped.
+    """
     shutil.copytree(ROOT / HOUSES, root / HOUSES)
     champion, told = train.train(root, "california_housing")
     lines = told.splitlines()

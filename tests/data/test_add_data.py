@@ -1,4 +1,4 @@
-"""Bringing data in, with real DVC and git repositories in temporary folders whose path has a space."""
+"""Bringing data in: real DVC and git repositories in temporary folders whose path has a space."""
 
 import os
 import shlex
@@ -25,7 +25,8 @@ STAGES = {
         "import_raw": {
             "foreach": "${problems}",
             "do": {
-                "cmd": f"{shlex.quote(sys.executable)} -m lockstep.data.import_raw --problem ${{key}}",
+                "cmd": f"{shlex.quote(sys.executable)} -m lockstep.data.import_raw "
+                "--problem ${key}",
                 "deps": ["${item.source.external}"],
                 "params": ["problems.${key}.source"],
                 "outs": ["data/${key}/raw"],
@@ -63,7 +64,7 @@ def git(root: Path, *arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with the project's params.yaml and its first stage: made once, copied for each test."""
+    """A repository with the project's params.yaml and first stage: made once, copied by tests."""
     root = tmp_path_factory.mktemp("template")
     git(root, "init", "-q")
     git(root, "config", "user.name", "somebody")

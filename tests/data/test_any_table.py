@@ -1,4 +1,7 @@
-"""Tables as people have them, read by a schema: numbers in words of their own, dates, twins, columns gone astray."""
+"""Tables as people have them, read by a schema.
+
+They hold numbers in words of their own, dates, twins and columns gone astray.
+"""
 
 import pytest
 
@@ -45,7 +48,10 @@ def read(tmp_path, text, **more):
 
 
 def test_numbers_dates_and_words_are_read_as_declared(tmp_path):
-    text = 'price [€],day,y,note\n"€1,234.50",31/12/2023,1,a\non request,,0,b\n"-1,000,000",01/02/2024,1,c\n12 %,,0,\n'
+    text = (
+        'price [€],day,y,note\n"€1,234.50",31/12/2023,1,a\non request,,0,b\n'
+        '"-1,000,000",01/02/2024,1,c\n12 %,,0,\n'
+    )
     table = read(tmp_path, text)
     assert table["price"].tolist()[::2] == [1234.5, -1e6]
     assert table["price"].isna().tolist() == [False, True, False, False]

@@ -101,7 +101,8 @@ def test_values_out_of_range_become_missing_and_are_counted():
 def test_a_column_in_another_unit_is_refused():
     with pytest.raises(
         DataError,
-        match=r"column size: 75% of the values \(e\.g\. 500\) are not numbers from 0 to 10; .* than m",
+        match=r"column size: 75% of the values \(e\.g\. 500\) "
+        r"are not numbers from 0 to 10; .* than m",
     ):
         check(rows(size=[500.0] * 15))
 

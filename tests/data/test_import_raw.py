@@ -92,7 +92,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_sample_calls_the_problems_generator_with_its_settings(run: Run, problem: Path) -> None:
     (problem / "sample.py").write_text(
-        "def write_sample(settings, folder):\n    (folder / 'a.csv').write_text(f'{settings.units}')\n"
+        "def write_sample(settings, folder):\n"
+        "    (folder / 'a.csv').write_text(f'{settings.units}')\n"
     )
     assert contents(run({"kind": "sample", "sample": {"units": 321}}, "pears")) == {"a.csv": b"321"}
 

@@ -44,7 +44,7 @@ def run(folder, problem="accidents", **env):
 
 
 def raw_folder(folder, people=40, grav=("1", "3")):
-    """Write the four raw tables of ``people`` accidents of one person each, in the format of 2023."""
+    """Write four raw tables of ``people`` accidents of one person each, in the format of 2023."""
     import csv
 
     ids = [f"2023{n:08d}" for n in range(1, people + 1)]
@@ -234,7 +234,10 @@ def test_a_missing_raw_folder_says_how_to_get_it(tmp_path):
 
 
 def test_help_imports_nothing_heavy():
-    code = "import sys, lockstep.data.preprocess; print({'pandas', 'numpy', 'pyarrow'} & set(sys.modules))"
+    code = (
+        "import sys, lockstep.data.preprocess; "
+        "print({'pandas', 'numpy', 'pyarrow'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 

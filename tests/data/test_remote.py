@@ -1,4 +1,7 @@
-"""The DVC remote, with real DVC and git repositories: a local folder, and S3 against a moto server on loopback."""
+"""The DVC remote, with real DVC and git repositories.
+
+It is a local folder, or S3 on a moto server on loopback.
+"""
 
 import subprocess
 import sys
@@ -24,7 +27,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     git(root, "config", "user.name", "somebody")
     git(root, "config", "user.email", "somebody@example.org")
     run_dvc(root, "init", "-q")
-    # A stage that never ran: what it would make is not there to be fetched, and no fault of the remote.
+    # A stage that never ran: what it would make is not there to be fetched,
+    # which is no fault of the remote.
     (root / "dvc.yaml").write_text("stages: {later: {cmd: touch later, outs: [later]}}\n")
     (root / "data").mkdir()
     (root / "data" / "people.csv").write_text("a,b\n1,2\n")

@@ -1,4 +1,4 @@
-"""Both speeds of the reader of values go by one set of rules; where sources differ, a table says so."""
+"""Both speeds of the value reader go by one set of rules; a table says where sources differ."""
 
 import math
 
@@ -32,7 +32,7 @@ from lockstep.serving.http_request import Refusal
 from lockstep.serving.request_parsing import RecordReader
 
 EXACT = 2**53
-"""Whole numbers beyond are not all float64: there one value is compared exactly, a column as float64."""
+"""Beyond, not all whole numbers are float64: a value is compared exactly, a column as float64."""
 
 ends = st.none() | st.integers(-5, 5) | st.floats(-5, 5)
 numeric = st.builds(
@@ -42,8 +42,11 @@ numeric = st.builds(
     *(ends, ends, st.booleans(), st.booleans()),
 )
 codes = st.one_of(
-    st.just({}), st.just({1: "", 2: "", -3: ""}), st.just({"a": "", "NA": ""}), st.just({"a": "", 3: ""})
-)  # fmt: skip
+    st.just({}),
+    st.just({1: "", 2: "", -3: ""}),
+    st.just({"a": "", "NA": ""}),
+    st.just({"a": "", 3: ""}),
+)
 coded = st.builds(
     lambda kind, codes, missing: Column(name="x", kind=kind, codes=codes, missing=missing),
     *(st.sampled_from(["categorical", "ordered"]), codes, st.booleans()),
@@ -60,14 +63,16 @@ json_scalars = st.one_of(
     st.sampled_from(["a", "NA", "", "3", "b", 0.5, -0.0, 2.0, 1e308]),
 )
 python_values = json_scalars | st.sampled_from(
-    [math.nan, math.inf, -math.inf, 10**400, np.float32(2), np.int64(1), np.str_("a"), np.float64("nan")]
+    [math.nan, math.inf, -math.inf, 10**400,
+     np.float32(2), np.int64(1), np.str_("a"), np.float64("nan")]
 )  # fmt: skip
 
 
 def same(one, other):
     return np.array_equal(
-        pd.Series(one, dtype=object).fillna("missing"), pd.Series(other, dtype=object).fillna("missing")
-    )  # fmt: skip
+        pd.Series(one, dtype=object).fillna("missing"),
+        pd.Series(other, dtype=object).fillna("missing"),
+    )
 
 
 def schema_of(column):

@@ -1,4 +1,4 @@
-"""Each task has its policies; of several classes the likeliest is decided for, or the one that costs least."""
+"""Each task has its policies; of several classes the likeliest or the cheapest is decided for."""
 
 from dataclasses import replace
 

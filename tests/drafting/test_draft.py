@@ -23,8 +23,8 @@ from lockstep.problems.schema import read_schema
 from lockstep.problems.text_tables import MISSING, RawTable
 
 ROWS = 120
-NAMES = ["age", "my column", "a[b]", "x<1", 'say "so"', "a,b", "{k: v}", "Âge", "日本", "", "", "__row__", "part",
-         "class", "no", "1", "a.b",
+NAMES = ["age", "my column", "a[b]", "x<1", 'say "so"', "a,b", "{k: v}", "Âge", "日本", "", "",
+         "__row__", "part", "class", "no", "1", "a.b",
          "A.B", "score", "target", "true"]  # fmt: skip
 WORDS = st.text(string.ascii_letters + "éß日 '\"#:-{}[]<>&%@!?*|\\", min_size=1, max_size=8).map(
     str.strip
@@ -34,17 +34,29 @@ FLAGS = [["True", "False"], ["yes", "no"], ["Y", "N"], ["0", "1"], ["1.0", "0.0"
 COLUMNS = st.one_of(
     st.tuples(st.just("text"), st.lists(WORDS.filter(bool), min_size=1, max_size=6)),
     st.tuples(st.just("number"), st.lists(NUMBERS, min_size=1, max_size=150)),
-    st.tuples(st.just("whole"), st.lists(st.integers(-(10**6), 10**6).map(str), min_size=1, max_size=150)),
+    st.tuples(
+        st.just("whole"), st.lists(st.integers(-(10**6), 10**6).map(str), min_size=1, max_size=150)
+    ),
     st.tuples(st.just("long"), st.lists(st.integers(0, 10**20).map(str), min_size=1, max_size=30)),
     st.tuples(st.just("coded"), st.lists(st.integers(-2, 5).map(str), min_size=1, max_size=8)),
-    st.tuples(st.just("money"), st.lists(st.floats(0, 1e6).map(lambda v: f"${v:,.2f}"), min_size=1, max_size=60)),
-    st.tuples(st.just("comma"), st.lists(st.floats(0, 1e3).map(lambda v: f"{v:.2f}".replace(".", ",")), min_size=1)),
-    st.tuples(st.just("share"), st.lists(st.floats(0, 100).map(lambda v: f"{v:.1f} %"), min_size=1)),
+    st.tuples(
+        st.just("money"),
+        st.lists(st.floats(0, 1e6).map(lambda v: f"${v:,.2f}"), min_size=1, max_size=60),
+    ),
+    st.tuples(
+        st.just("comma"),
+        st.lists(st.floats(0, 1e3).map(lambda v: f"{v:.2f}".replace(".", ",")), min_size=1),
+    ),
+    st.tuples(
+        st.just("share"), st.lists(st.floats(0, 100).map(lambda v: f"{v:.1f} %"), min_size=1)
+    ),
     st.tuples(st.just("day"), st.lists(st.dates().map(str), min_size=1, max_size=150)),
     st.tuples(st.just("flag"), st.sampled_from(FLAGS)),
     st.tuples(st.just("mixed"), st.just([*map(str, range(40)), "unknown", "inf", "-", "1e400"])),
-    st.tuples(st.just("zeros"), st.lists(st.integers(0, 999).map(lambda v: f"{v:04d}"), min_size=1)),
-)  # fmt: skip
+    st.tuples(
+        st.just("zeros"), st.lists(st.integers(0, 999).map(lambda v: f"{v:04d}"), min_size=1)
+    ),
+)
 TARGETS = st.sampled_from(
     [
         ["yes", "no"],
@@ -243,8 +255,9 @@ def test_every_text_of_the_draft_is_yaml_that_says_what_was_meant(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "is_id"),
-    [("id", True), ("customer_id", True), ("customerID", True), ("Patient", True), ("id number", True), ("row", True),
-     ("person_income", False), ("num_visits", False), ("paid", False), ("fluid", False), ("number of rooms", False)],
+    [("id", True), ("customer_id", True), ("customerID", True), ("Patient", True),
+     ("id number", True), ("row", True), ("person_income", False), ("num_visits", False),
+     ("paid", False), ("fluid", False), ("number of rooms", False)],
 )  # fmt: skip
 def test_names_of_identifiers(name, is_id):
     assert bool(ID_NAME.search(name)) == is_id

@@ -1,4 +1,4 @@
-"""The metrics of several classes agree with scikit-learn's, weighted or not, whatever the classes."""
+"""Metrics of several classes agree with scikit-learn's, weighted or not, whatever the classes."""
 
 import warnings
 

@@ -214,8 +214,10 @@ class TestRefusals:
 
 def small(task: str, target: dict) -> Schema:
     return Schema.model_validate(
-        {"name": "small", "title": "", "task": task, "unit": "row", "registered_name": "S", "experiment": "s",
-         "columns": {"y": {"kind": "target", **target}, "day": {"kind": "date"}, "a": {"kind": "numeric"}},
+        {"name": "small", "title": "", "task": task, "unit": "row",
+         "registered_name": "S", "experiment": "s",
+         "columns": {"y": {"kind": "target", **target}, "day": {"kind": "date"},
+                     "a": {"kind": "numeric"}},
          "derived": [{"name": "weekday", "kind": "weekday", "of": ["day"]}]}
     )  # fmt: skip
 

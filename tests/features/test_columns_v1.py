@@ -62,10 +62,15 @@ def people(rows: int = 240, seed: int = 1) -> tuple[pd.DataFrame, np.ndarray, np
     at = rng.normal(size=(rows // 2 + 1, 2))[group] * [1.0, 2.0] + [46.0, 2.0]
     table = pd.DataFrame({
         "sex": rng.choice([1.0, 2.0, NAN], rows), "dep": rng.choice([1.0, 75.0, 201.0], rows),
-        "town": pd.Series(rng.choice(np.array(["a", "b", "c", None], dtype=object), rows), dtype="str"),
-        "size": pd.Series(rng.choice(np.array(["small", "large", None], dtype=object), rows), dtype="str"),
+        "town": pd.Series(
+            rng.choice(np.array(["a", "b", "c", None], dtype=object), rows), dtype="str"
+        ),
+        "size": pd.Series(
+            rng.choice(np.array(["small", "large", None], dtype=object), rows), dtype="str"
+        ),
         "age": np.where(rng.random(rows) < 0.1, NAN, rng.integers(0, 100, rows)),
-        "year": 2021.0, "month": rng.integers(1, 13, rows) * 1.0, "day": rng.integers(1, 29, rows) * 1.0,
+        "year": 2021.0,
+        "month": rng.integers(1, 13, rows) * 1.0, "day": rng.integers(1, 29, rows) * 1.0,
         "hour": np.where(rng.random(rows) < 0.1, NAN, rng.integers(0, 24, rows)),
         "lat": at[:, 0], "long": at[:, 1],
     })  # fmt: skip
@@ -414,11 +419,13 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            (lambda t: t.rename(columns={"lat": "la"}), "missing 'lat' \\(near 'la'\\); unexpected 'la' \\(near"),
+            (lambda t: t.rename(columns={"lat": "la"}),
+             "missing 'lat' \\(near 'la'\\); unexpected 'la' \\(near"),
             (lambda t: t.drop(columns="town"), "missing 'town'"),
             (lambda t: t.assign(extra=1), "unexpected 'extra'"),
             (lambda t: pd.concat([t, t[["age"]]], axis=1), "unexpected 'age \\(twice\\)'"),
-            (lambda t: t.to_numpy(), "a pandas DataFrame with named columns is needed, got ndarray"),
+            (lambda t: t.to_numpy(),
+             "a pandas DataFrame with named columns is needed, got ndarray"),
         ],
     )  # fmt: skip
     def test_other_columns(self, fitted, change, message):
@@ -428,9 +435,11 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("derived", "message"),
         [
-            ({"kind": "ratios", "of": ["age"]}, "unknown kind 'ratios' \\(did you mean 'ratio'\\?\\)"),
+            ({"kind": "ratios", "of": ["age"]},
+             "unknown kind 'ratios' \\(did you mean 'ratio'\\?\\)"),
             ({"kind": "ratio", "of": ["age"]}, "ratio takes 2 columns, got 1"),
-            ({"kind": "clip", "of": ["age"], "options": {"hihg": 3}}, "unknown option 'hihg' \\(did you mean 'high'"),
+            ({"kind": "clip", "of": ["age"], "options": {"hihg": 3}},
+             "unknown option 'hihg' \\(did you mean 'high'"),
         ],
     )  # fmt: skip
     def test_wrong_declarations(self, derived, message):

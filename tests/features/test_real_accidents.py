@@ -1,4 +1,4 @@
-"""The derived columns of the accidents on the real table of 2021: worth what they claim, and no leak."""
+"""The accidents' derived columns on the real table of 2021: worth what they claim, and no leak."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def auc(parts: dict[str, tuple[pd.DataFrame, np.ndarray]], part: str, name: str)
 
 @pytest.mark.parametrize("name", RATES)
 def test_a_rate_tells_as_much_of_training_rows_as_of_new_ones(encoded, name):
-    """A leak would make it look better on the rows it was learned from; out of fold it sees 80 % of them."""
+    """A leak would look better on rows it was learned from; out of fold it sees 80 % of them."""
     on_training, on_test = auc(encoded, "train", name), auc(encoded, "test", name)
     assert on_test > 0.65
     assert abs(on_training - on_test) < 0.02

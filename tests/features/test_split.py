@@ -115,7 +115,7 @@ class TestLaws:
         assert len(np.unique(mixed(np.array(values, dtype=np.uint64), seed))) == len(values)
 
     def test_group_codes_are_settled(self):
-        """Codes reach the registry as the rows a version was fitted on, so they may never change."""
+        """Codes are in the registry as the rows a version was fitted on, so they never change."""
         assert group_codes(crashes([1], [0]), schema()).tolist() == [2092789425003139053]
         assert group_codes(crashes([1], [0], text=True), schema()).tolist() == [
             16533624784773925609

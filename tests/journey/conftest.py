@@ -33,10 +33,11 @@ class Project:
         plain = {
             k: v
             for k, v in os.environ.items()
-            # Without bytecode each of the hundreds of processes would compile this copy's source again.
+            # Without bytecode each of hundreds of processes would compile this copy's source.
             if not k.startswith(("MLFLOW_", "DAGSHUB", "LOCKSTEP", "DVC_", "PYTHON"))
         }
-        # The environment's editable install points at the tree under test; this copy has its own source.
+        # The environment's editable install points at the tree under test;
+        # this copy has its own source.
         return {
             **plain,
             "PATH": path,
@@ -75,7 +76,7 @@ class Project:
 
 
 def clone(folder: Path, home: Path, *, cold: bool = False) -> Project:
-    """Copy the files that git knows or would take, into a repository of their own with another branch name."""
+    """Copy what git knows or would take into a repository of its own with another branch name."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -118,12 +119,13 @@ def lend_environment(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project after `make run-train`, in a folder with spaces in its path. Not to be changed by tests.
+    """A project after `make run-train`, with spaces in its path. Tests are not to change it.
 
     All processes of a test run share one: the first to need it makes it.
     """
     own = tmp_path_factory.getbasetemp()
-    # With xdist each worker's folder lies in the run's own; without, the parent is that of other runs too.
+    # With xdist each worker's folder lies in the run's own;
+    # without it, the parent is that of other runs too.
     base = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "journey"
     base.mkdir(exist_ok=True)
     folder, home, log = base / "my projects" / "lock step", base / "home", base / "run-train.log"

@@ -1,4 +1,4 @@
-"""What the tests of faults share: a full disk, a key pressed at the right moment, what is printed and what is left."""
+"""What tests of faults share: a full disk, a key at the right moment, what is printed and left."""
 
 from __future__ import annotations
 
@@ -88,10 +88,10 @@ def stopped(
     sign: signal.Signals = signal.SIGINT,
     **env: str,
 ) -> tuple[int, str]:
-    """Run a command as on a terminal, signal its process group once ``ready``; return exit code and output.
+    """Run as on a terminal, signal the process group once ``ready``; return exit code and output.
 
-    No process of the group outlives it. The commands are processes of their own: a fork of the warm one
-    is in another group.
+    No process of the group outlives it. The commands are processes of their own: a fork of the warm
+    one is in another group.
     """
     with log.open("w") as terminal:
         run = subprocess.Popen(

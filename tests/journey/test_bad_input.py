@@ -1,4 +1,7 @@
-"""What a user meets when something is wrong: one clear line with the fix, nothing half-written, and a way on."""
+"""What a user meets when something is wrong.
+
+That is one clear line with the fix, nothing half-written, and a way on.
+"""
 
 import json
 import pickle

@@ -1,4 +1,7 @@
-"""Credit risk as the README and the docs have it typed: trained, retrained, checked, promoted, served, explained."""
+"""Credit risk, typed as the README and the docs have it.
+
+It is trained, retrained, checked, promoted, served and explained.
+"""
 
 import json
 import re
@@ -50,7 +53,7 @@ HEADER = (
 
 @pytest.fixture
 def credit(tmp_path: Path, empty_store: Path) -> Project:
-    """A fresh clone whose four credit models are small; its store is there, since making one takes seconds."""
+    """A fresh clone with four small credit models, and a store, as making one takes seconds."""
     project = clone(tmp_path / "a clone", tmp_path / "home")
     shutil.copyfile(empty_store, project.folder / "mlflow.db")
     path = project.folder / "params.yaml"
@@ -97,7 +100,7 @@ def test_the_commands_of_credit_risk_work_as_typed(credit: Project) -> None:
 
 
 def served(project: Project, serve: str, asked: list[str]) -> list[dict]:
-    """Serve as typed, on a free port; return what the commands are answered before Ctrl-C ends it."""
+    """Serve as typed, on a free port; return the commands' answers before Ctrl-C ends it."""
     if shutil.which("curl") is None:
         pytest.skip("curl is not here")
     log, answers = project.folder.parent / "terminal.txt", []
@@ -133,7 +136,7 @@ def put_back(project: Project, command: str) -> None:
 
 
 def verify_export_and_prune(project: Project, version: str) -> None:
-    """Do what the page shows, its optional words too, in one process: a start each would cost 20 seconds."""
+    """Do what the page shows, optional words too, in one process: starts would cost 20 seconds."""
     verify, of_one, of_folder, *exports, prune, pruned = shown(VERIFY)
     of_one, prune, pruned = (re.sub(r"[][]", "", line) for line in (of_one, prune, pruned))
     exports = [line.replace("DIR", f"../bundle{place}") for place, line in enumerate(exports)]
@@ -161,7 +164,7 @@ def test_a_public_table_starts_as_the_page_has_it_typed(credit: Project, tmp_pat
 
 
 def lending(path: Path) -> Path:
-    """Write a small table as the publisher does: dotted names, and bare carriage returns for line ends."""
+    """Write a small table as published: dotted names, and bare carriage returns for line ends."""
     rng = np.random.default_rng(0)
     rows = [",".join(HEADER)]
     for _ in range(ROWS - 1):

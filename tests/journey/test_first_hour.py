@@ -113,7 +113,8 @@ def test_metrics_and_plots_are_useful(trained, tmp_path):
 
 def test_data_and_models_travel_through_a_remote_and_fill_an_empty_store(own, tmp_path):
     own.run(
-        f"make dvc-remote URL='{tmp_path / 'storage'}' && git add -A && git commit -qm remote && dvc push"
+        f"make dvc-remote URL='{tmp_path / 'storage'}' "
+        "&& git add -A && git commit -qm remote && dvc push"
     )
     own.run(f"git clone -q . '{tmp_path / 'colleague'}'")
     colleague = type(own)(tmp_path / "colleague", own.home)

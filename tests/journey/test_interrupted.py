@@ -1,4 +1,7 @@
-"""A key pressed, a process killed, a disk full at any moment: nothing is half-done, the next run ends as if not."""
+"""A key pressed, a process killed or a disk full at any moment leaves nothing half-done.
+
+The next run ends as if it had not happened.
+"""
 
 import shutil
 import signal
@@ -66,7 +69,10 @@ def test_ctrl_c_in_a_stage_by_itself_keeps_what_was_there(own, tmp_path, command
     begun = [p.name for p in folder.parent.glob(".*")]
     log = tmp_path / "terminal.txt"
     # A slow disk: every file written is followed by a line that waits to be read.
-    slow = "import os, pathlib; r = pathlib.Path.replace; pathlib.Path.replace = lambda *a: (print('writes', "
+    slow = (
+        "import os, pathlib; r = pathlib.Path.replace; "
+        "pathlib.Path.replace = lambda *a: (print('writes', "
+    )
     slow += "flush=True), __import__('signal').pause(), r(*a))"
     module = command.split()[2]
     code = f"{slow}; import runpy, sys; sys.argv = ['x', '--problem', 'accidents']; "

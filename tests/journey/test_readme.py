@@ -1,4 +1,7 @@
-"""Every command of the README, in its order, as typed; those of its part on credit risk: test_credit_commands.py."""
+"""Every command of the README, in its order, as typed.
+
+Those of its part on credit risk are in test_credit_commands.py.
+"""
 
 import re
 import shutil
@@ -24,7 +27,8 @@ ELSEWHERE = {
     "make run-train    # builds": "the fixture runs it, and CI builds the environment from nothing",
     "make test": "this is it",
     "source .venv/bin/activate": "the fixture's PATH is what it sets",
-    "make deploy-check": "test_deploy.py starts one; its environment alone takes a minute and a package index",
+    "make deploy-check": "test_deploy.py starts one; "
+    "its environment alone takes a minute and a package index",
 }
 WALKED = {
     "api.md": "serving/test_documented.py",
@@ -62,7 +66,7 @@ def elsewhere(command: str) -> bool:
 
 
 def prepare(project: Project) -> None:
-    """Make what the README speaks of: the user's own raw files, and short searches over the two types it names.
+    """Make what the README names: the user's own raw files, and short searches over two types.
 
     The fixture trained all four; each further one costs a search, a training and a registration.
     """
@@ -161,7 +165,10 @@ def test_the_commands_left_out_are_in_the_readme():
 
 
 def test_each_command_that_the_docs_show_is_run_by_a_test():
-    """As the README has it, by the test that walks through its page, or with other values by the test named here."""
+    """As the README has it, by the test that walks through its page.
+
+    Else with other values, by the test named here.
+    """
     in_readme = {uncommented(c) for c in commands(README)}
     told = {
         page.name: [c for c in shown(page.read_text()) if c not in in_readme]

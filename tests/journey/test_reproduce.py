@@ -1,4 +1,7 @@
-"""Any version made again in a clean copy of its commit, and compared; nothing of the project is touched by it."""
+"""Any version is made again in a clean copy of its commit, and compared.
+
+Nothing of the project is touched by it.
+"""
 
 import json
 import signal
@@ -34,7 +37,7 @@ def reproduced(project, version, temporary, code=0, name=NAME, **env):
 
 
 def tag(project, key, value):
-    """Write a tag of version 2 into the store itself: a process that imports MLflow for it takes seconds."""
+    """Write a tag of version 2 into the store itself: importing MLflow for it takes seconds."""
     where = (value, NAME, 2, f"lockstep.{key}")
     with closing(sqlite3.connect(project.folder / "mlflow.db")) as store, store:
         update = (
@@ -46,7 +49,10 @@ def tag(project, key, value):
 def test_a_fresh_clone_with_an_empty_cache_makes_the_same_bits_on_another_machine(
     trained, tmp_path
 ):
-    """Of the type whose arithmetic is the BLAS kernel's; LightGBM's is below, all four `make check-reproduce-types`."""
+    """Of the type whose arithmetic is the BLAS kernel's.
+
+    LightGBM's is below; `make check-reproduce-types` has all four.
+    """
     colleague = bare(trained, tmp_path / "colleague")
     registry = f"sqlite:///{trained.folder}/mlflow.db"
     before = state(trained), state(colleague)

@@ -1,4 +1,4 @@
-"""A table with several classes, their labels with blanks and accents, from the file to predictions."""
+"""A table with several classes, labelled with blanks and accents, from file to predictions."""
 
 import json
 
@@ -16,7 +16,7 @@ MANAGE = "python scripts/manage_model_registry.py"
 
 
 def buildings(rows: int = 1500) -> pd.DataFrame:
-    """Buildings whose state the area, the age and the heating tell; five of them are of a class of their own."""
+    """Buildings whose state area, age and heating tell; five of them have a class of their own."""
     rng = np.random.default_rng(0)
     area, age = np.round(rng.lognormal(4.3, 0.4, rows), 1), rng.integers(0, 120, rows).astype(float)
     heating = rng.choice(["gaz", "électricité", "bois, granulés"], rows)
@@ -111,7 +111,8 @@ def test_a_prediction_names_every_class_and_mlflow_itself_says_the_same(trained)
     project.run(f"{MANAGE} promote --model-name Biens_XGBoost")
     best = json.loads(
         project.run(
-            f"python src/models/predict_model.py {example} --use-best-model --problem biens --json 2>/dev/null"
+            f"python src/models/predict_model.py {example} --use-best-model "
+            "--problem biens --json 2>/dev/null"
         )
     )[0]
     assert set(best["probabilities"]) == set(LABELS)
@@ -132,7 +133,10 @@ def test_a_prediction_names_every_class_and_mlflow_itself_says_the_same(trained)
 
 def test_two_versions_are_compared_by_the_metrics_of_all_classes(trained) -> None:
     project, _ = trained
-    command = f"{MANAGE} compare --model-name Biens_XGBoost --version 1 --against 1 --against-name {LINEAR}"
+    command = (
+        f"{MANAGE} compare --model-name Biens_XGBoost --version 1 "
+        f"--against 1 --against-name {LINEAR}"
+    )
     told = json.loads(project.run(f"{command} --json 2>/dev/null"))
     table = pd.read_csv(project.folder / "metrics/biens/model_comparison.csv").set_index("type")
     assert told["metric"] == "log_loss"

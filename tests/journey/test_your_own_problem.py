@@ -14,7 +14,7 @@ DOC = ROOT / "docs" / "your-own-problem.md"
 
 
 def keep_two_types(path):
-    """Train two of the four types: the others differ in nothing that is tried here, and cost half a minute."""
+    """Train two of four types: the others differ in nothing tried here and cost half a minute."""
     text = path.read_text()
     for section in ("train", "search"):
         for name in ("random_forest", "lightgbm"):

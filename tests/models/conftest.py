@@ -1,4 +1,4 @@
-"""A small synthetic problem: encoded matrices with categories, missing values and a numeric target side."""
+"""A small synthetic problem: encoded categories, missing values and a numeric target side."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -50,9 +50,11 @@ problems:
     model_types: [logistic_regression, random_forest, xgboost, lightgbm]
     compare: {resamples: 100}
 train:
-  accidents-logistic_regression: {problem: accidents, type: logistic_regression, params: {C: 0.1, bins: 6}}
+  accidents-logistic_regression: \
+{problem: accidents, type: logistic_regression, params: {C: 0.1, bins: 6}}
   accidents-random_forest:
-    {problem: accidents, type: random_forest, calibration: isotonic, params: {n_estimators: 12, min_samples_leaf: 5}}
+    {problem: accidents, type: random_forest, calibration: isotonic, \
+params: {n_estimators: 12, min_samples_leaf: 5}}
   accidents-xgboost:
     problem: accidents
     type: xgboost
@@ -78,7 +80,7 @@ def make_rows(rows: int, seed: int) -> pd.DataFrame:
 
 
 def make_workspace(root: Path) -> None:
-    """Write params.yaml, encoder and encoded matrices of a small accident problem below ``root``."""
+    """Write params.yaml, encoder and encoded matrices of a small accident problem in ``root``."""
     import joblib
 
     from lockstep.config.layout import PARTS, ProblemLayout

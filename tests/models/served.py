@@ -1,4 +1,4 @@
-"""Small fitted pipelines of every type, task and calibration over a schema with every kind of column."""
+"""Small fitted pipelines of every type, task and calibration over every kind of column."""
 
 from functools import cache
 from typing import Any

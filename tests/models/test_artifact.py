@@ -50,7 +50,8 @@ def pipeline(name):
         model = XGBClassifier(n_estimators=10, n_jobs=1)
     elif name == "lightgbm":
         from lightgbm import LGBMClassifier
-        model = LGBMClassifier(n_estimators=10, verbose=-1, deterministic=True, force_row_wise=True, n_jobs=1)
+        model = LGBMClassifier(n_estimators=10, verbose=-1, deterministic=True, \
+force_row_wise=True, n_jobs=1)
     else:
         from sklearn.linear_model import LogisticRegression
         model = LogisticRegression()

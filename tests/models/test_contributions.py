@@ -1,4 +1,4 @@
-"""Contributions add up to the margin, whatever the model, and their reasons are words of the schema."""
+"""Contributions add up to any model's margin, and their reasons are words of the schema."""
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor

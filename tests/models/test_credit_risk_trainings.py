@@ -1,4 +1,7 @@
-"""The trainings of credit_risk on a smaller sample: monotone in the score, one scale, approvals, what is told."""
+"""The trainings of credit_risk on a smaller sample.
+
+They are monotone in the score and of one scale; approvals and what is told are tested too.
+"""
 
 import os
 from functools import cache
@@ -159,8 +162,9 @@ def test_the_logged_hyperparameters_are_those_of_the_seed() -> None:
     job, found = trained("lightgbm")
     told = card_of(job, found, "0" * 64)["params"]
     wanted = {
-        "n_estimators": 100, "max_depth": 7, "num_leaves": 31, "learning_rate": 0.05, "subsample": 0.8,
-        "colsample_bytree": 0.8, "reg_alpha": 1.0, "reg_lambda": 1.0, "is_unbalance": True, "random_state": 42,
+        "n_estimators": 100, "max_depth": 7, "num_leaves": 31, "learning_rate": 0.05,
+        "subsample": 0.8, "colsample_bytree": 0.8, "reg_alpha": 1.0, "reg_lambda": 1.0,
+        "is_unbalance": True, "random_state": 42,
     }  # fmt: skip
     assert {key: told[key] for key in wanted} == wanted
     names = list(job.parts["train"].features)

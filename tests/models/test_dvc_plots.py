@@ -1,4 +1,4 @@
-"""`dvc plots show` draws every plot that metrics/dvc.yaml declares from the files that the stages write."""
+"""`dvc plots show` draws every plot of metrics/dvc.yaml from the files that the stages write."""
 
 import json
 import shutil

@@ -1,4 +1,7 @@
-"""The same inputs give the same bytes whatever the process, its hash seed, threads, clock, language or BLAS kernel."""
+"""The same inputs give the same bytes whatever the process.
+
+Its hash seed, threads, clock, language and BLAS kernel make no difference.
+"""
 
 import os
 import subprocess

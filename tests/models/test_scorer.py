@@ -1,4 +1,4 @@
-"""The scorer answers with the bits of the pipeline, whatever the type, the task, the calibration and the rows."""
+"""The scorer answers with the pipeline's bits, whatever the type, task, calibration and rows."""
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor

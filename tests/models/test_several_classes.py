@@ -1,4 +1,7 @@
-"""Every model type learns several classes, also hardly any rows of one, and to the same bits in every world."""
+"""Every model type learns several classes, also where one has hardly any rows.
+
+It does so to the same bits in every world.
+"""
 
 import json
 import os
@@ -175,7 +178,7 @@ def test_a_class_of_one_group_can_t_be_cross_validated(parts) -> None:
 
 
 def digests(threads: int) -> dict[str, str]:
-    """Train every type with every calibration; return the digests of the models and of their scores."""
+    """Train every type with every calibration; return digests of the models and their scores."""
     from lockstep.io import sha256_json
 
     train, stop, choose = make_several(1, 800, 8), make_several(2, 300, 0), make_several(3, 300)
@@ -202,7 +205,10 @@ def test_models_and_scores_are_the_same_bits_in_another_world() -> None:
 
 def _started(threads: str, kernel: str) -> subprocess.Popen[str]:
     """Start a process of its own with so many threads, a kernel, a hash seed and a time zone."""
-    code = f"import json; from tests.models.test_several_classes import digests; print(json.dumps(digests({threads})))"
+    code = (
+        "import json; from tests.models.test_several_classes import digests; "
+        f"print(json.dumps(digests({threads})))"
+    )
     world = {
         "OPENBLAS_CORETYPE": kernel,
         "OPENBLAS_NUM_THREADS": threads,

@@ -146,7 +146,8 @@ def test_help_imports_nothing_heavy(module: str) -> None:
     code = (
         f"import sys; sys.argv = ['x', '--help']\nfrom lockstep.models import {module}\n"
         f"try:\n    {module}.main()\nexcept SystemExit:\n    pass\n"
-        "print([m for m in ('numpy', 'pandas', 'sklearn', 'mlflow', 'xgboost', 'lightgbm') if m in sys.modules])"
+        "print([m for m in ('numpy', 'pandas', 'sklearn', 'mlflow', 'xgboost', 'lightgbm')"
+        " if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--problem" in done.stdout

@@ -178,7 +178,8 @@ def type_file(
         (
             "from lockstep.models.types.ridge import Type as Ridge\n"
             "from lockstep.models.model_type import ModelType\n"
-            "class Type(ModelType):\n    place = 9\n    tasks = Ridge.tasks\n    draft = Ridge.draft\n"
+            "class Type(ModelType):\n    place = 9\n"
+            "    tasks = Ridge.tasks\n    draft = Ridge.draft\n"
             "    build = Ridge.build\n    known = Ridge.known\n    scorer = Ridge.scorer\n",
             "toy.py: Type lacks registered_part, short_name, estimators, fit, importance;",
         ),
@@ -199,7 +200,8 @@ def test_a_file_is_all_that_a_new_type_needs(
     type_file(
         "toy",
         "from lockstep.models.types.xgboost import Type as Xgboost\n"
-        "class Type(Xgboost):\n    place = 9\n    registered_part = 'Toy'\n    short_name = 'toy'\n",
+        "class Type(Xgboost):\n    place = 9\n"
+        "    registered_part = 'Toy'\n    short_name = 'toy'\n",
     )
     type_file("_shared", "raise AssertionError('no type')\n")
     assert "toy" in type_names()

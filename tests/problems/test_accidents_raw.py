@@ -260,7 +260,7 @@ class TestRealFiles:
                 assert set(table[name].dropna()) == set(prepared[name]), name
 
     def test_2021_places_are_distributed_as_in_the_prepared_table(self, real_2021):
-        """Both have a row an accident: 1,820 accidents less (dropped there) may move 1 % of the mass."""
+        """Both have a row an accident; the 1,820 dropped there may move 1 % of the mass."""
         prepared, places, _ = real_2021
         for name, filled in (
             ("catr", False),
@@ -272,10 +272,10 @@ class TestRealFiles:
             assert distance(found(places[name], filled), prepared[name]) < 0.01, name
 
     def test_2021_vehicles_are_distributed_as_in_the_prepared_table(self, real_2021):
-        """Where an accident has one vehicle, the prepared row shows that one, whoever was chosen: 1 %.
+        """Where an accident has one vehicle, the prepared row shows it, whoever was chosen: 1 %.
 
-        Over all accidents the prepared table shows the vehicle of the worst-hurt person, so two-wheelers weigh
-        more there than among all vehicles: up to 20 % of the mass.
+        Over all accidents the prepared table shows the vehicle of the worst-hurt person, so
+        two-wheelers weigh more there than among all vehicles: up to 20 % of the mass.
         """
         prepared, _, vehicles = real_2021
         alone = vehicles[vehicles.groupby("accident_id")["catv"].transform("size") == 1]
@@ -298,7 +298,10 @@ def real_2021():
 
 
 def found(values, filled):
-    """Return the values there are; the prepared table fills surf, circ, col and motor with the mode."""
+    """Return the values there are, or all, missing ones ``filled`` with the mode.
+
+    The prepared table fills surf, circ, col and motor so.
+    """
     return values.fillna(values.mode()[0]) if filled else values.dropna()
 
 

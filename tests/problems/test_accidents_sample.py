@@ -1,4 +1,4 @@
-"""The embedded sample: the publisher's format, the published figures, a known truth, the same bytes everywhere."""
+"""The embedded sample: published format and figures, a known truth, the same bytes everywhere."""
 
 from __future__ import annotations
 
@@ -39,9 +39,12 @@ PUBLISHED = {
     "grav": {"1": 0.4267, "4": 0.4002, "3": 0.1478, "2": 0.0249},
     "agg": {"1": 0.3577, "2": 0.6423},
     "lum": {"1": 0.6937, "2": 0.0667, "3": 0.0882, "4": 0.0080, "5": 0.1434},
-    "col": {"1": 0.1026, "2": 0.1353, "3": 0.3137, "4": 0.0377, "5": 0.0288, "6": 0.2826, "7": 0.0994},
-    "catr": {"1": 0.0959, "2": 0.0624, "3": 0.3595, "4": 0.4186, "5": 0.0011, "6": 0.0070, "7": 0.0492, "9": 0.0063},
-    "obsm": {"-1": 0.0004, "0": 0.1806, "1": 0.0882, "2": 0.7095, "4": 0.0012, "5": 0.0009, "6": 0.0014, "9": 0.0179},
+    "col": {"1": 0.1026, "2": 0.1353, "3": 0.3137, "4": 0.0377,
+            "5": 0.0288, "6": 0.2826, "7": 0.0994},
+    "catr": {"1": 0.0959, "2": 0.0624, "3": 0.3595, "4": 0.4186,
+             "5": 0.0011, "6": 0.0070, "7": 0.0492, "9": 0.0063},
+    "obsm": {"-1": 0.0004, "0": 0.1806, "1": 0.0882, "2": 0.7095,
+             "4": 0.0012, "5": 0.0009, "6": 0.0014, "9": 0.0179},
     "surf": {"1": 0.8047, "2": 0.1786, "7": 0.0051},
 }  # fmt: skip
 
@@ -100,8 +103,10 @@ def test_same_bytes_in_other_processes(tmp_path: Path) -> None:
         "write_sample(Sample(units=1500, years=[2020, 2023], drift=0.5), Path(sys.argv[1]))"
     )
     worlds = [
-        {"PYTHONHASHSEED": "1", "OPENBLAS_CORETYPE": "Haswell", "OMP_NUM_THREADS": "1", "TZ": "Asia/Tokyo"},
-        {"PYTHONHASHSEED": "77", "OPENBLAS_CORETYPE": "SkylakeX", "OMP_NUM_THREADS": "2", "LANG": "tr_TR.UTF-8"},
+        {"PYTHONHASHSEED": "1", "OPENBLAS_CORETYPE": "Haswell",
+         "OMP_NUM_THREADS": "1", "TZ": "Asia/Tokyo"},
+        {"PYTHONHASHSEED": "77", "OPENBLAS_CORETYPE": "SkylakeX",
+         "OMP_NUM_THREADS": "2", "LANG": "tr_TR.UTF-8"},
         {"NPY_DISABLE_CPU_FEATURES": _vector_units(), "ARROW_USER_SIMD_LEVEL": "NONE"},
     ]  # fmt: skip
     found = []
@@ -116,7 +121,7 @@ def test_same_bytes_in_other_processes(tmp_path: Path) -> None:
 
 
 def _vector_units() -> str:
-    """Return the vector units that numpy may leave unused here, so that it takes its slower loops."""
+    """Return the vector units numpy may leave unused here, so that it takes its slower loops."""
     from numpy._core import _multiarray_umath as core
 
     return " ".join(name for name in core.__cpu_dispatch__ if core.__cpu_features__.get(name))
@@ -448,7 +453,8 @@ def test_columns_are_those_of_the_native_files(every_year: Path) -> None:
         assert ours == (native / f"{head}-2023.head30.csv").read_bytes().split(b"\n", 1)[0]
 
 
-# Total variation distance to the full year's figures; sampling alone makes up to .01 of it for 20,000 accidents.
+# Total variation distance to the full year's figures;
+# sampling alone makes up to .01 of it for 20,000 accidents.
 # Columns with hundreds of values, most of them left out of the generator, have more.
 FAR = {
     "pr": 0.06,
@@ -477,7 +483,7 @@ def test_marginals_of_the_full_year(tables: dict[str, pd.DataFrame], name: str) 
 @pytest.mark.real_data
 @real_data
 def test_rates_follow_the_real_ones(tables: dict[str, pd.DataFrame]) -> None:
-    """Rates of accidents that kill or hospitalise: as the prepared table's, somewhat nearer to the mean."""
+    """Rates of accidents that kill or hospitalise: the prepared table's, a bit nearer the mean."""
     figures = json.loads((REAL / "calibration.json").read_text(encoding="utf-8"))
     rates = figures["baac_2021_template_accident_level"]["positive_rate_by_level"]
     accidents = tables["accidents"].merge(tables["places"].drop_duplicates("Num_Acc"), on="Num_Acc")

@@ -1,4 +1,7 @@
-"""The housing problem: three forms of its table are one, its sample has the table's shape, its archive is read."""
+"""The housing problem.
+
+Three forms of its table are one, its sample has the table's shape, its archive is read.
+"""
 
 import io
 import shutil
@@ -126,8 +129,8 @@ def test_a_census_cannot_drift(tmp_path: Path) -> None:
 
 # ---- a table of one's own
 
-STATLIB = """longitude,latitude,housing_median_age,total_rooms,total_bedrooms,population,households,\
-median_income,median_house_value
+STATLIB = """longitude,latitude,housing_median_age,total_rooms,total_bedrooms,population,\
+households,median_income,median_house_value
 -122.23,37.88,41.0,880.0,129.0,322.0,126.0,8.3252,452600.0
 -122.22,37.86,21.0,7099.0,,2401.0,1138.0,8.3014,500001.0
 """
@@ -161,7 +164,9 @@ def test_the_three_real_files_are_one_table(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(first, statlib, check_exact=True)
     assert int(other["AveBedrms"].isna().sum()) == 207
     keys = ["Longitude", "Latitude", "MedInc", "Population", "HouseAge", "MedHouseVal", "AveRooms"]
-    sort = lambda table: table.drop(columns="AveBedrms").sort_values(keys, ignore_index=True)  # noqa: E731
+    sort = lambda table: (  # noqa: E731
+        table.drop(columns="AveBedrms").sort_values(keys, ignore_index=True)
+    )
     pd.testing.assert_frame_equal(sort(first), sort(other), check_exact=True)
 
 

@@ -1,4 +1,7 @@
-"""The sample of credit_risk: figures of the public tables, months that windows share, a known truth, a threshold."""
+"""The sample of credit_risk.
+
+It has figures of the public tables, months that windows share, a known truth and a threshold.
+"""
 
 import math
 from pathlib import Path

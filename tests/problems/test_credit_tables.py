@@ -1,4 +1,7 @@
-"""The two public credit tables: their files, where they lie beside the project, become tidy tables by their schemas."""
+"""The two public credit tables, where their files lie beside the project.
+
+The files become tidy tables by their schemas.
+"""
 
 import shutil
 import subprocess
@@ -19,12 +22,14 @@ NAMES = {
 }
 RULES = Preprocess(duplicates="drop", max_dropped=0.5)
 LENDING = (
-    "credit.policy,purpose,int.rate,installment,log.annual.inc,dti,fico,days.with.cr.line,revol.bal,revol.util,"
+    "credit.policy,purpose,int.rate,installment,log.annual.inc,dti,fico,"
+    "days.with.cr.line,revol.bal,revol.util,"
     "inq.last.6mths,delinq.2yrs,pub.rec,not.fully.paid"
 )
 RISK = (
-    "person_age,person_income,person_home_ownership,person_emp_length,loan_intent,loan_grade,loan_amnt,"
-    "loan_int_rate,loan_status,loan_percent_income,cb_person_default_on_file,cb_person_cred_hist_length"
+    "person_age,person_income,person_home_ownership,person_emp_length,"
+    "loan_intent,loan_grade,loan_amnt,loan_int_rate,loan_status,loan_percent_income,"
+    "cb_person_default_on_file,cb_person_cred_hist_length"
 )
 
 

@@ -1,4 +1,4 @@
-"""Rows of the accident problem and models of them, some really better than others, for tests that compare versions."""
+"""Accident rows and models of them, some really better, for tests that compare versions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SEEDS = {TWIN: 3}
 
 @cache
 def tidy() -> pd.DataFrame:
-    """Return rows of which agglomeration, hour and vehicle say a good deal about the target; two an accident."""
+    """Return rows, two an accident; agglomeration, hour and vehicle say much about the target."""
     rows = golden_rows(load_schema("accidents"), ROWS, 7).head(ROWS).reset_index(drop=True)
     rng = np.random.default_rng(0)
     rows["lum"] = np.where(rng.random(ROWS) < 0.12, float(NIGHT), 1.0)
@@ -95,7 +95,7 @@ def model(kind: str) -> Pipeline:
 
 
 def enter(home: Any, name: str, kind: str, seen: str = "train", **tags: Any) -> int:
-    """Register one of the models in a workspace's registry, with the rows of the parts it has seen."""
+    """Register a model in a workspace's registry, with the rows of the parts it has seen."""
     table = tidy()
     rows = table[parts(table).isin(seen.split()).to_numpy()]
     keys = row_keys(rows, load_schema("accidents"))

@@ -1,4 +1,4 @@
-"""The environment of tests of what is judged before a promotion: none of the variables that settings read."""
+"""What is judged before a promotion is tested without the variables that settings read."""
 
 from tests.registry_workspace import _clean_environment
 

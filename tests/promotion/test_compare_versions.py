@@ -96,8 +96,10 @@ def test_a_version_carries_what_it_was_fitted_and_tuned_on(root, client) -> None
     for version in get_model(client, NAME).versions:
         seen = seen_by(client, version, root)
         assert version.tag("seen_digest") == seen.digest
-        groups = {part: set(read_parquet(layout.matrix(part), [GROUP])[GROUP].to_numpy() >> 24) for part in
-                  ("train", "stop", "choose", "test")}  # fmt: skip
+        groups = {
+            part: set(read_parquet(layout.matrix(part), [GROUP])[GROUP].to_numpy() >> 24)
+            for part in ("train", "stop", "choose", "test")
+        }
         assert set(seen.keys.tolist()) == groups["train"] | groups["stop"] | groups["choose"]
     rows = holdout(client, root, ACCIDENTS, get_model(client, NAME).versions)
     assert set(rows.groups.tolist()) == groups["test"]

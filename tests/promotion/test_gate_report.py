@@ -1,4 +1,4 @@
-"""Real versions in a real store: what goes into Production, what is refused, and what the record says of it."""
+"""Real versions in a real store: what Production takes, what it refuses, what the record says."""
 
 import json
 from pathlib import Path

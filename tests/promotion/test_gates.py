@@ -1,4 +1,4 @@
-"""Each check on its own, on scores made for it; real versions in a real store are in test_gated.py."""
+"""Each check on its own, on scores made for it; test_gate_report.py has real versions."""
 
 import json
 from types import SimpleNamespace

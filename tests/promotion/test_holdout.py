@@ -42,7 +42,7 @@ def seen_of(accidents) -> TrainingRows:
 
 
 def register(home, name, pipeline, accidents=None, **tags):
-    """Register a version that was fitted on some accidents, by their place; None: it doesn't say on which."""
+    """Register a version fitted on the accidents at some places; None: it doesn't say which."""
     if accidents is None:
         number = home.register(name, pipeline, **tags)
         return get_model(home.client, name).version(number)

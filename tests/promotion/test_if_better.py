@@ -1,4 +1,4 @@
-"""Registering only what is better than all earlier versions, with real trainings' outputs in real stores."""
+"""Registering only what beats all earlier versions, with real trainings' outputs in real stores."""
 
 import os
 import shutil

@@ -31,8 +31,8 @@ class Steps:
 
 def model_of(labels: list[Any], costs: dict[str, dict[str, float]]) -> Model:
     columns = {"y": {"kind": "target"}, "a": {"kind": "numeric"}}
-    content = {"name": "s", "title": "", "task": "multiclass", "unit": "row", "registered_name": "S",
-               "experiment": "s", "columns": columns}  # fmt: skip
+    content = {"name": "s", "title": "", "task": "multiclass", "unit": "row",
+               "registered_name": "S", "experiment": "s", "columns": columns}  # fmt: skip
     steps = Steps(labels)
     made = Model(steps, Schema.model_validate(content), None, "S", 1, digest="m", costs=costs)
     vars(made)["scorer"] = steps

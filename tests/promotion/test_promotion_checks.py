@@ -54,12 +54,14 @@ def test_within_the_slack_it_is_as_good() -> None:
         (
             [],
             False,
-            "no roc_auc fold by fold was logged; train with cv_folds (retrain_model.py --cv-folds 5)",
+            "no roc_auc fold by fold was logged; "
+            "train with cv_folds (retrain_model.py --cv-folds 5)",
         ),
         (
             [0.7],
             False,
-            "no roc_auc fold by fold was logged; train with cv_folds (retrain_model.py --cv-folds 5)",
+            "no roc_auc fold by fold was logged; "
+            "train with cv_folds (retrain_model.py --cv-folds 5)",
         ),
     ],
 )

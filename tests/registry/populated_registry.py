@@ -1,4 +1,4 @@
-"""A registry with a few published versions, made once a test run and copied to each test that damages it."""
+"""A registry of a few published versions, made once a run; a test that damages it has a copy."""
 
 import shutil
 from collections.abc import Callable
@@ -46,7 +46,7 @@ class Shop:
 
 
 def stock(request: Any, kind: str = "plain", arrange: Callable[[Shop], None] | None = None) -> Shop:
-    """Return a shop of its own for a test; what ``arrange`` does to it is done once for all shops of a kind."""
+    """Return a test's own shop; what ``arrange`` does is done once for all shops of a kind."""
     if "plain" not in _MADE:
         _MADE["plain"] = _published(request)
     if arrange is not None and kind not in _MADE:

@@ -1,4 +1,4 @@
-"""Moves that are killed half-way, moves of many processes at once, and a server that dies under them.
+"""Moves killed half-way, moves of many processes at once, and a server that dies under them.
 
     python -m tests.registry.stress kill URI --trials 100
     python -m tests.registry.stress crowd URI --processes 8 --moves 200
@@ -6,8 +6,9 @@
     python -m tests.registry.stress shared
     python -m tests.registry.stress all
 
-URI is a store of its own, initialised. Each operation runs in a forked process of its own, so that MLflow is imported
-once; the coordinating process never opens the store. Used by the tests in a short form.
+URI is a store of its own, initialised. Each operation runs in a forked process of its own, so that
+MLflow is imported once; the coordinating process never opens the store. Used by the tests in a
+short form.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ STAGES = ("None", "Staging", "Production", "Archived")
 
 
 def forked(work: Callable[[], Any]) -> tuple[int, int]:
-    """Run a function in a forked process; return its pid and the end of a pipe with its JSON result."""
+    """Run a function in a forked process; return its pid and a pipe's end with its JSON result."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid:
@@ -43,7 +44,7 @@ def forked(work: Callable[[], Any]) -> tuple[int, int]:
     code = 0
     try:
         told: Any = {"result": work()}
-    except BaseException as error:  # noqa: BLE001 (a forked child has nobody above it; its parent raises it)
+    except BaseException as error:  # noqa: BLE001 (its parent raises it: a fork has nobody above)
         told, code = (
             {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()},
             1,
@@ -77,7 +78,7 @@ def client_of(uri: str) -> Any:
 
 
 def set_up(uri: str, versions: int = 3) -> str:
-    """Make a registered model with some versions; return the id of the logged model they all are of."""
+    """Make a registered model with some versions; return the id of their one logged model."""
 
     def work() -> str:
         client = client_of(uri)
@@ -221,7 +222,7 @@ def kill(uri: str, trials: int, seed: int = 0) -> Killed:
 
 
 def server_deaths(server: Any, options: argparse.Namespace) -> Killed:
-    """Kill the server under moves at random points, start it again, and check; the mover fails in one line."""
+    """Kill the server under moves at random points, restart it, check; movers fail in one line."""
     logged, draw, met = set_up(server.uri), random.Random(options.seed), Killed()
     counts = alone(lambda: check(server.uri))
     typical = timed(server.uri, logged, Move("promote", 1))
@@ -251,7 +252,7 @@ def timed(uri: str, logged: str, move: Move) -> float:
 
 
 def crowd(uri: str, processes: int, moves: int, seed: int = 0) -> dict[str, Any]:
-    """Let many processes move versions of one model at once; none may be lost, and all must agree in the end."""
+    """Let many processes move one model's versions at once; none may be lost, all must agree."""
     logged = set_up(uri, versions=6)
     before = alone(lambda: check(uri))
     each = moves // processes
@@ -388,7 +389,7 @@ def new_store(folder: Path) -> str:
 
 
 def everything(options: argparse.Namespace) -> None:
-    """Run all of it in its long form, each on a store of its own: on sqlite, and on a server over PostgreSQL."""
+    """Run all in the long form, each on its own store: on sqlite, and a server over PostgreSQL."""
     with tempfile.TemporaryDirectory() as made:
         folders = {name: Path(made) / name for name in ("kill", "crowd", "many")}
         for folder in folders.values():
@@ -403,7 +404,7 @@ def everything(options: argparse.Namespace) -> None:
 
 
 def shared(options: argparse.Namespace, folder: Path) -> None:
-    """Let many processes move versions through a server over PostgreSQL, then kill the server under moves."""
+    """Let many processes move versions on a server over PostgreSQL, then kill it under moves."""
     from tests.registry_workspace import Server
     from tests.shared.services import Postgres, need_postgres
 

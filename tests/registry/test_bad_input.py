@@ -1,4 +1,7 @@
-"""Bad input and bad surroundings of a move: one clear line, exit code 1 or 2, and the state as before or mended."""
+"""Bad input and bad surroundings of a move.
+
+Each ends in one clear line and exit code 1 or 2; the state is as before or mended.
+"""
 
 import itertools
 import json
@@ -62,7 +65,10 @@ class Shop:
     def start(
         self, *arguments: str, uri: str = "", first: Callable[[], object] = int
     ) -> tuple[int, Path]:
-        """Begin a command in a process of its own, which does ``first`` before; return its pid and what it writes."""
+        """Begin a command in a process of its own; return its pid and what it writes.
+
+        The process does ``first`` before.
+        """
         folder = Path(tempfile.mkdtemp(dir=self.root.parent))
         pid = os.fork()
         if not pid:
@@ -90,7 +96,7 @@ class Shop:
         return stress.alone(lambda: state_of(self.uri))
 
     def check(self) -> None:
-        """Assert that record, tags, aliases and MLflow's own stages agree, and that no lock stands."""
+        """Assert that record, tags, aliases and MLflow's stages agree, and no lock stands."""
         stress.alone(lambda: stress.check(self.uri))
 
 
@@ -161,7 +167,8 @@ def test_what_is_no_version_number(shop, version):
     for command in (("archive", *ONE, "--version"), ("rollback", *ONE, "--to")):
         line = refused(shop, *command, version)
         assert line == (
-            f"✗ version '{version}' is no version number; give a whole number from 1 up, see list-versions"
+            f"✗ version '{version}' is no version number; "
+            "give a whole number from 1 up, see list-versions"
         )
     assert shop.state == before
 
@@ -315,7 +322,8 @@ def test_what_somebody_wrote_into_the_registry_forges_no_line(shop):
 def test_two_commands_at_once(shop):
     begun = [shop.start("promote", *ONE, "--version", version, *FORCED) for version in ("2", "3")]
     told = [shop.ends(*one) for one in begun]
-    # Each was judged against version 1; who comes second is told that the champion is another by now.
+    # Each was judged against version 1;
+    # who comes second is told that the champion is another by now.
     assert sorted(one.code for one in told) == [0, 1] or [one.code for one in told] == [0, 0]
     for one in told:
         assert one.code == 0 or "changed while version" in one.fault
@@ -444,9 +452,10 @@ def test_a_clock_that_jumps_back(shop):
 
 
 class Faulty(ThreadingHTTPServer):
-    """Stands before a real server; from the request number ``fails_from`` on it does what ``mode`` says.
+    """Stands before a real server; from request number ``fails_from`` on it does as ``mode`` says.
 
-    ``refuses`` answers 500 and does nothing, ``loses`` does it and answers 500 all the same, ``hangs`` answers nothing.
+    ``refuses`` answers 500 and does nothing, ``loses`` does it and answers 500 all the same,
+    ``hangs`` answers nothing.
     """
 
     daemon_threads = True
@@ -503,7 +512,10 @@ def faulty(server, monkeypatch) -> Iterator[Faulty]:
 
 
 def half_way(shop: Shop, faulty: Faulty, arguments: tuple[str, ...], mode: str, start: int) -> bool:
-    """Let a command meet a server that fails; tell whether it did. What is said, and what is left, are checked."""
+    """Let a command meet a server that fails; tell whether it did.
+
+    What is said, and what is left, are checked.
+    """
     faulty.fail(mode, start)
     told = shop.told(*arguments, uri=faulty.uri)
     if faulty.met < start:

@@ -1,4 +1,4 @@
-"""The record is a fold of chained events: what was taken out or altered shows, and the stages follow."""
+"""The record is a fold of chained events: a removed or altered one shows, and stages follow."""
 
 import json
 from dataclasses import replace
@@ -28,7 +28,7 @@ from lockstep.registry.store.names import STAGES
 
 
 def record_of(*moves: tuple[int, str], **content) -> dict[str, str]:
-    """Return the tags of a record in which each version went to a stage in turn, Production's holder archived."""
+    """Return a record's tags: each version went to a stage in turn, Production's was archived."""
     tags: dict[str, str] = {}
     stages: dict[int, str] = {}
     before = ""

@@ -34,7 +34,7 @@ def stages(client, name=NAME):
 
 
 def agrees(client, name=NAME):
-    """Check what must hold after every completed move: one Production; tags, aliases, mirror as the record says."""
+    """Check what each completed move leaves: one Production; tags, aliases, mirror as recorded."""
     model = get_model(client, name)
     assert model.record.faults == ()
     assert model.record.open == ()

@@ -1,4 +1,7 @@
-"""One holder at a time; who died is followed at once, who is silent after the lease; nothing else is broken."""
+"""One holder at a time; a dead one is followed at once, a silent one after the lease.
+
+Nothing else is broken.
+"""
 
 import json
 import multiprocessing
@@ -186,7 +189,10 @@ def test_only_one_process_may_break_a_lock(client):
 
 
 def die_breaking(client, name, when):
-    """Break a lock in a process that is killed once it wants to write as told: after its mark, or after the lock."""
+    """Break a lock in a process that is killed once it wants to write as told.
+
+    That is after its mark, or after the lock.
+    """
 
     def work():
         before = locking._delete
@@ -251,7 +257,10 @@ def test_who_was_stopped_amid_breaking_a_lock_breaks_none(client, monkeypatch):
 def test_waiting_ends_with_who_holds_it_and_what_to_do(client, monkeypatch):
     stranger(client, host="elsewhere", user="ada", pid=7)
     monkeypatch.setattr(locking, "PATIENCE", 0.3)
-    told = rf"{NAME} is held by ada on elsewhere \(pid 7\) for another move; run the command again .*doctor --fix"
+    told = (
+        rf"{NAME} is held by ada on elsewhere \(pid 7\) for another move; "
+        "run the command again .*doctor --fix"
+    )
     with pytest.raises(RegistryError, match=told), lock_model(client, NAME):
         pass
 

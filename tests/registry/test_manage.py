@@ -170,14 +170,20 @@ def test_a_broken_card_in_the_workspace_hinders_no_promote(registry, capsys):
         (["list-version", "--model-name", "X"], UsageError, "invalid choice: 'list-version'"),
         ([], UsageError, "required: COMMAND; see `manage_model_registry.py --help`"),
         (["archive", "--model-name", NAME], UsageError, "required: --version"),
-        (["get-model", "--model-name", NAME, "--stage", "staging"], UsageError, "did you mean 'Staging'"),
-        (["archive", "--model-name", NAME, "--version", "latest"], UsageError, "'latest' is no version number"),
-        (["archive", "--model-name", NAME, "--version", "99"], NotRegistered, "no version 99; there are: 1, 2"),
+        (["get-model", "--model-name", NAME, "--stage", "staging"],
+         UsageError, "did you mean 'Staging'"),
+        (["archive", "--model-name", NAME, "--version", "latest"],
+         UsageError, "'latest' is no version number"),
+        (["archive", "--model-name", NAME, "--version", "99"],
+         NotRegistered, "no version 99; there are: 1, 2"),
         (["list-versions", "--model-name", "XGBoost"], NotRegistered, "unknown model 'XGBoost'"),
-        (["get-model", "--model-name", NAME, "--stage", "Production"], RegistryError, "no version in Production"),
+        (["get-model", "--model-name", NAME, "--stage", "Production"],
+         RegistryError, "no version in Production"),
         (["promote", "--model-name", NAME, "--stage", "Archived"], UsageError, "use transition"),
-        (["promote", "--model-name", NAME, "--force"], UsageError, "on record; say why with --reason TEXT"),
-        (["promote", "--model-name", NAME], RegistryError, "does not go into Production: floors: test_roc_auc was"),
+        (["promote", "--model-name", NAME, "--force"],
+         UsageError, "on record; say why with --reason TEXT"),
+        (["promote", "--model-name", NAME],
+         RegistryError, "does not go into Production: floors: test_roc_auc was"),
         (["archive", "--model", NAME, "--version", "1"], UsageError, "required: --model-name"),
     ],
 )  # fmt: skip
@@ -236,7 +242,8 @@ def test_help_from_another_folder_imports_nothing_heavy(tmp_path):
         "try:\n"
         f"    runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
         "except SystemExit as end:\n"
-        "    heavy = {'mlflow', 'pandas', 'numpy', 'sklearn', 'sqlalchemy', 'requests'} & set(sys.modules)\n"
+        "    heavy = {'mlflow', 'pandas', 'numpy', 'sklearn', 'sqlalchemy', 'requests'}"
+        " & set(sys.modules)\n"
         "    sys.exit(f'{end.code} {heavy}')\n"
     )
     done = subprocess.run(

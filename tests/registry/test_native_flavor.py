@@ -1,4 +1,7 @@
-"""xgboost and lightgbm models for the loaders of their own flavors: alone, to the same bits, covered by the sums."""
+"""xgboost and lightgbm models for the loaders of their own flavors.
+
+They load alone, to the same bits, and the sums cover them.
+"""
 
 import hashlib
 import os
@@ -58,7 +61,7 @@ NAME = "Accident_Prediction_LightGBM"
 
 @cache
 def boosted(name: str, task: str) -> Pipeline:
-    """A fitted pipeline over the features of the accidents: encoder, booster with native categories, calibration."""
+    """A fitted pipeline of the accidents: encoder, booster with native categories, calibration."""
     schema = load_schema("accidents")
     declared = [
         {"name": c.name, "kind": c.kind, "codes": list(c.codes), "encode": c.encode}
@@ -190,7 +193,7 @@ def test_a_json_record_reaches_pyfunc_as_the_docs_type_it(
 
 
 def whole_number(value: Any) -> Any:
-    """Return a value as JSON has it: null where there is none, and without a point where it is a whole number."""
+    """Return a value as JSON has it: null where there is none, a whole number without a point."""
     if pd.isna(value):
         return None
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,4 +1,7 @@
-"""Types that no shipped problem uses: trained, registered, loaded after checks, predicted, served, explained."""
+"""Types that no shipped problem uses.
+
+They are trained, registered, loaded after checks, predicted, served and explained.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +92,8 @@ from lockstep.models.artifact import model_digest
 from lockstep.models.train_multi_model import read_job
 from lockstep.models.training_run import train
 from lockstep.config.layout import ProblemLayout
-print(model_digest(train(read_job(ProblemLayout(Path(sys.argv[1]), "accidents"), sys.argv[2])).pipeline))
+print(model_digest(train(read_job(\
+ProblemLayout(Path(sys.argv[1]), "accidents"), sys.argv[2])).pipeline))
 """
 
 

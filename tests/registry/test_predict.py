@@ -40,7 +40,7 @@ def _here(monkeypatch):
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory, new_home, empty_store, pipeline, other_pipeline):
-    """Hold XGBoost version 1 (Production) and 2 (Staging), and a better Random_Forest in Production."""
+    """Hold XGBoost 1 (Production) and 2 (Staging), and a better Random_Forest in Production."""
     home = new_home(tmp_path_factory.mktemp("filled") / "a project", empty_store)
     same = {"data_digest": "same rows"}
     home.register(XGBOOST, pipeline, type="xgboost", validation_roc_auc=0.8, **same)
@@ -133,7 +133,8 @@ def test_text_for_people_names_model_and_run(registry, capsys):
     predict.main([RECORD, "--use-best-model"])
     out, err = capsys.readouterr()
     head, line, origin = out.splitlines()
-    assert head.split() == "ROW PROBABILITY DECISION MEANING THRESHOLD MODEL VERSION STAGE".split()  # noqa: SIM905
+    titles = ["ROW", "PROBABILITY", "DECISION", "MEANING", "THRESHOLD", "MODEL", "VERSION", "STAGE"]
+    assert head.split() == titles
     assert FOREST in line
     assert origin.startswith("run ")
     assert "best roc_auc 0.9000 of 2 in Production, recorded on the same rows" in err
@@ -272,7 +273,8 @@ def test_help_has_a_text_for_each_option_and_imports_nothing_heavy(tmp_path):
         "try:\n"
         f"    runpy.run_path({str(DOOR)!r}, run_name='__main__')\n"
         "except SystemExit as end:\n"
-        "    heavy = {'mlflow', 'pandas', 'numpy', 'sklearn', 'requests', 'skops'} & set(sys.modules)\n"
+        "    heavy = {'mlflow', 'pandas', 'numpy', 'sklearn', 'requests', 'skops'}"
+        " & set(sys.modules)\n"
         "    sys.exit(f'{end.code} {heavy}')\n"
     )
     done = subprocess.run(

@@ -147,7 +147,10 @@ def test_archived_at_is_what_the_record_says(archived):
 def test_a_pruned_version_is_neither_loaded_nor_moved_into_use(archived):
     load_version(archived.client, archived.root, NAME, version=1)
     prune(archived.client, NAME, keep=0, yes=True)
-    line = rf"the files of {NAME} version 1 were pruned \(event 9\); rebuild it: .* reproduce --model-name"
+    line = (
+        rf"the files of {NAME} version 1 were pruned \(event 9\); "
+        "rebuild it: .* reproduce --model-name"
+    )
     with pytest.raises(ArtifactError, match=line):
         load_version(archived.client, archived.root, NAME, version=1)
     for move in (

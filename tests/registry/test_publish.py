@@ -138,7 +138,7 @@ def test_a_failure_while_logging_is_marked_and_healed(workspace, monkeypatch, pl
 
 
 def killed_before_its_version(workspace, monkeypatch):
-    """Log a training's run in a process that dies before it registers the version; return the run's id."""
+    """Log a training's run in a process that dies before registering; return the run's id."""
 
     def killed(*_, **__):
         raise KeyboardInterrupt
@@ -212,7 +212,8 @@ def test_auto_transition_puts_a_version_in_staging_with_its_alias(workspace):
 def test_names_experiment_and_what_is_logged_follow_the_configuration(workspace):
     configure(
         workspace,
-        "mlflow: {experiment_name: mine, log_artifacts: false, model_registry: {registered_model_name: My}}",
+        "mlflow: {experiment_name: mine, log_artifacts: false, "
+        "model_registry: {registered_model_name: My}}",
     )
     published = publish_training(workspace, "accidents", "logistic_regression")
     assert published.name == "My_Logistic_Regression"
@@ -328,7 +329,10 @@ def test_it_loads_where_the_package_is_not_installed(workspace):
 def test_the_shipped_code_does_not_hide_the_installed_package(workspace, monkeypatch):
     publish_training(workspace, "accidents", "random_forest")
     folder = next(workspace.glob("mlruns/*/models/*/artifacts")) / "code"
-    code = "import lockstep.features, lockstep.errors, lockstep.config.settings; print(lockstep.__path__)"
+    code = (
+        "import lockstep.features, lockstep.errors, lockstep.config.settings; "
+        "print(lockstep.__path__)"
+    )
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True

@@ -1,4 +1,7 @@
-"""A server that falls silent while a model is published, a disk that fills: told in time, healed without a double."""
+"""A server falls silent while a model is published, or a disk fills.
+
+That is told in time, and healed without a double.
+"""
 
 import os
 import shutil
@@ -27,7 +30,7 @@ ONE = ["logistic_regression"]
 
 
 class Between(ThreadingHTTPServer):
-    """Stands before a real server; silent from the first request on whose path ``falls_silent`` names.
+    """Stands before a real server; silent from the first write to a path with ``falls_silent``.
 
     With ``hears`` what comes then is still passed on, only not answered: a server that is slow.
     """
@@ -61,7 +64,7 @@ class _Handler(PassingOn):
 
 @pytest.fixture
 def between(server, monkeypatch) -> Iterator[Callable[..., Between]]:
-    """Return what puts a server that falls silent before the real one, and the workspace onto it."""
+    """Return what puts a server that falls silent before the real one, the workspace onto it."""
     made: list[Between] = []
 
     def begin(falls_silent: str, hears: bool = False) -> Between:
@@ -136,7 +139,8 @@ def test_register_says_it_in_one_line_and_the_next_one_goes_on(
     told = told_by_register(workspace)
     assert silent.silent.is_set()
     assert told == [
-        "✗ the tracking store failed: it stopped answering; look at the server's log, or start it again; "
+        "✗ the tracking store failed: it stopped answering; "
+        "look at the server's log, or start it again; "
         "then run the command again, which goes on from here"
     ]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)

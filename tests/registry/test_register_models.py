@@ -22,7 +22,7 @@ from lockstep.registry.store.names import PARENT_TAG
 from lockstep.registry.train_stage import publish_training
 
 OWN = ("mlflow.user", "mlflow.modelVersions", "lockstep.sums_digest")
-"""Tags of a logged model that the server or the account writes by itself, or that sum up a file with its own id."""
+"""Tags of a logged model that server or account write, or that sum up a file with its own id."""
 
 
 def client_of(root):
@@ -101,7 +101,7 @@ def model_files(root):
 
 
 def without_its_own_id(path):
-    """Return a file's content; of the sums all but that of MLmodel, which names the model's id and the time."""
+    """Return a file's content; of sums all but MLmodel's, which has the model's id and the time."""
     if path.name != SUMS:
         return path.read_bytes()
     sums = json.loads(path.read_text())

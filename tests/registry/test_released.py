@@ -1,4 +1,4 @@
-"""What is served from a workspace: the old model or the new one, whole, whatever happens on the way."""
+"""A workspace serves the old model or the new one, whole, whatever happens on the way."""
 
 import os
 import shutil
@@ -40,7 +40,7 @@ def digest(layout: ProblemLayout, kind: str) -> str:
 
 
 def served(layout: ProblemLayout) -> str:
-    """Return the digest of what is served, read as a server does: whole, by its card, or a test fails."""
+    """Return the digest of what is served, read as a server does: whole, by its card, or fail."""
     file = pointer_of(layout).resolve(strict=True)
     card = read_json(file.with_suffix(".json"))
     assert sha256_file(file) == card["file_sha256"]
@@ -171,7 +171,7 @@ def test_somebodys_own_file_stays(layout: ProblemLayout) -> None:
 
 
 def steps_survived(layout: ProblemLayout, kind: str, step: int) -> bool:
-    """Release in a process of its own that dies before its ``step``-th touch of the disk; tell whether it got by."""
+    """Release in a process that dies before its ``step``-th touch of disk; tell if it got by."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

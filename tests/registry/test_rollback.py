@@ -1,4 +1,7 @@
-"""Rolling back: one step back each time, to a version that stood there, also after an archive; all on record."""
+"""Rolling back goes one step back each time, to a version that stood there.
+
+It does so also after an archive, all on record.
+"""
 
 import json
 
@@ -47,7 +50,10 @@ def test_again_and_again_it_goes_back_further_until_nothing_is_left(client):
     promoted(client, 1, 2, 3)
     assert lifecycle.rollback(client, NAME).step.version == 2
     assert lifecycle.rollback(client, NAME).step.version == 1
-    told = "no version stood in Production of Accident_Prediction_XGBoost before version 1; .*use archive"
+    told = (
+        "no version stood in Production of Accident_Prediction_XGBoost before version 1; "
+        ".*use archive"
+    )
     with pytest.raises(RegistryError, match=told):
         lifecycle.rollback(client, NAME)
     assert stages(client) == {1: "Production", 2: "None", 3: "None"}

@@ -1,4 +1,7 @@
-"""Models of several classes in the registry: their tags, figures by class, scores on other data, and how they read."""
+"""Models of several classes in the registry.
+
+Tested are their tags, figures by class, scores on other data, and how they read.
+"""
 
 import csv
 import io
@@ -47,8 +50,8 @@ class Steps:
 def model() -> Model:
     codes = {label: f"it is {label}" for label in LABELS}
     columns = {"y": {"kind": "target", "codes": codes}, "a": {"kind": "numeric"}}
-    content = {"name": "s", "title": "", "task": "multiclass", "unit": "row", "registered_name": "S",
-               "experiment": "s", "columns": columns}  # fmt: skip
+    content = {"name": "s", "title": "", "task": "multiclass", "unit": "row",
+               "registered_name": "S", "experiment": "s", "columns": columns}  # fmt: skip
     chances = np.array([[0.5, 0.3, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4]])
     steps = Steps(chances, LABELS)
     made = Model(steps, Schema.model_validate(content), None, "S_XGBoost", 3)

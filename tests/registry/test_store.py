@@ -325,7 +325,8 @@ print(get_telemetry_client(), utils._IS_IN_CI_ENV_OR_TESTING, utils._IS_MLFLOW_D
 
 
 def test_telemetry_is_off_whoever_imports_mlflow_first():
-    # MLflow keeps still in tests and CI by itself: without their variables only this package can have told it.
+    # MLflow keeps still in tests and CI by itself:
+    # without their variables only this package can have told it.
     bare = {
         name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ
     }

@@ -1,4 +1,4 @@
-"""Moves killed half-way and moves of many processes at once, in a short form; `make stress` is the long one."""
+"""Moves killed half-way and of many processes at once, in short; `make stress` is the long form."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def stressed(what: str, database: Path, folder: Path, *options: str) -> str:
-    """Run the stress script on a store of its own, in a process that has opened none before it forks."""
+    """Run the stress script on its own store, in a process that opened none before it forks."""
     store = folder / "mlflow.db"
     shutil.copyfile(database, store)
     command = [

@@ -1,4 +1,7 @@
-"""What a listing reads past MLflow is what MLflow answers, and where that is not sure MLflow is asked."""
+"""What a listing reads past MLflow is what MLflow answers.
+
+Where that is not sure MLflow is asked.
+"""
 
 import sqlite3
 import subprocess
@@ -27,7 +30,7 @@ NAME, OTHER = "Accident_Prediction_XGBoost", "another 100 %_forest"
 
 @pytest.fixture(scope="module")
 def made(empty_store, new_home, tmp_path_factory, pipeline):
-    """A registry with moves, an alias of a person's, a version deleted by hand, and a model that is empty."""
+    """A registry with moves, a person's alias, a version deleted by hand, and an empty model."""
     home = new_home(tmp_path_factory.mktemp("tables") / "made", empty_store)
     for number in range(4):
         home.register(NAME, pipeline, validation_roc_auc=0.8 + number / 100)
@@ -131,7 +134,10 @@ def test_a_table_that_is_gone_is_one_line(filled):
 
 
 def test_listings_of_a_local_registry_do_not_import_mlflow(filled):
-    code = "import sys; from lockstep.commands.manage_registry import main; [main(a.split()) for a in sys.argv[1:]]; "
+    code = (
+        "import sys; from lockstep.commands.manage_registry import main; "
+        "[main(a.split()) for a in sys.argv[1:]]; "
+    )
     code += "print('mlflow' in sys.modules)"
     lines = ("list-versions", "history", "get-model --stage Production")
     commands = ["list-models", *(f"{line} --model-name {NAME}" for line in lines)]

@@ -1,4 +1,4 @@
-"""Which rows were seen is known by what they are, in any order and workspace, and read without a pickle."""
+"""Rows seen are known by what they are, in any order and workspace, and read without a pickle."""
 
 import io
 import pickle
@@ -37,7 +37,7 @@ def houses(rows: int, seed: int = 0, levels: int = 1000) -> pd.DataFrame:
 
 
 def people(rows: int, numbered: bool) -> pd.DataFrame:
-    """Rows of a problem with groups: accidents of two people each, or numbers of rows where a file had none."""
+    """Rows of a problem with groups: accidents of two people, or row numbers if a file had none."""
     rng = np.random.default_rng(1)
     table = pd.DataFrame(
         {c.name: rng.integers(0, 50, rows).astype(float) for c in ACCIDENTS.columns.values()}

@@ -31,9 +31,10 @@ LOCAL = {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
 NAME = "Accident_Prediction_XGBoost"
 RECORD = json.loads((PROJECT / "src/models/test_features.json").read_text())
 UNSET = (
-    "API_KEYS_FILE", "APPROVAL_BAND", "DAGSHUB_REPO", "DECISION_SCALE", "DECISION_THRESHOLD", "DVC_ROOT", "DVC_STAGE",
-    "HOST", "LOCKSTEP_PUBLISH", "MAX_BODY_BYTES", "MAX_ROWS", "MLFLOW_MODEL_NAME", "MLFLOW_TRACKING_URI", "MODEL_PATH",
-    "MODEL_URI", "PORT", "PREDICTION_LOG", "PROBLEM", "REQUEST_SECONDS", "SERVING_LOG",
+    "API_KEYS_FILE", "APPROVAL_BAND", "DAGSHUB_REPO", "DECISION_SCALE", "DECISION_THRESHOLD",
+    "DVC_ROOT", "DVC_STAGE", "HOST", "LOCKSTEP_PUBLISH", "MAX_BODY_BYTES", "MAX_ROWS",
+    "MLFLOW_MODEL_NAME", "MLFLOW_TRACKING_URI", "MODEL_PATH", "MODEL_URI", "PORT",
+    "PREDICTION_LOG", "PROBLEM", "REQUEST_SECONDS", "SERVING_LOG",
 )  # fmt: skip
 
 
@@ -342,7 +343,10 @@ class Trained:
 
 @pytest.fixture(scope="session")
 def credit(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """The real stages of credit_risk over a small sample: text categories, derived columns, business threshold."""
+    """The real stages of credit_risk over a small sample.
+
+    It has text categories, derived columns and a business threshold.
+    """
     import yaml
 
     from lockstep.config.params import load_params

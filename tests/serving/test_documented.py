@@ -41,7 +41,7 @@ def run_curl(server: Running, command: str) -> Answer:
 
 
 def of_one_kind(told: Any, found: Any, where: str, free: frozenset[str] = frozenset()) -> None:
-    """Compare names and kinds, in their order for what every answer has; … stands for more of a kind."""
+    """Compare names and kinds, in order for what every answer has; … stands for more of a kind."""
     if where.rpartition(".")[2] in free and found is None:
         return
     assert type(told) is type(found), (where, told, found)

@@ -1,4 +1,7 @@
-"""The same rows by training's own path, the file prediction, the API and `mlflow models serve`: equal probabilities."""
+"""The same rows have equal probabilities by whatever path.
+
+The paths are training's own, the file prediction, the API and `mlflow models serve`.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def trained(running: Running, request: pytest.FixtureRequest) -> Trained:
 
 @pytest.fixture(scope="module")
 def records(trained: Trained) -> list[dict[str, Any]]:
-    """Rows that hold what every column may hold: each code, both ends of each range, nothing where that is allowed."""
+    """Rows of what each column may hold: each code, both ends of its range, nothing if allowed."""
     plain = request_rows(trained.schema, ROWS)
     found = plain + [
         {**plain[0], column.name: end}
@@ -72,7 +75,8 @@ def test_every_way_to_a_prediction_gives_equal_probabilities(
     assert [one["probability"] for one in answered] == wanted.tolist()
     assert [one["probability"] for one in explained] == wanted.tolist()
     assert singly == wanted[:50].tolist()
-    # MLflow calls predict_proba, which nobody rounds; everything of ours is rounded so that no platform shows.
+    # MLflow calls predict_proba, which nobody rounds;
+    # everything of ours is rounded so that no platform shows.
     assert np.round(theirs[:, 1], SCORE_DECIMALS).tolist() == wanted.tolist()
     assert np.abs(theirs[:, 1] - wanted).max() <= 0.5 * 10**-SCORE_DECIMALS + 1e-15
 

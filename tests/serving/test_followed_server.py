@@ -1,4 +1,7 @@
-"""The API over a real MLflow tracking server: what is promoted there is followed, also after the server was gone."""
+"""The API over a real MLflow tracking server.
+
+What is promoted there is followed, also after the server was gone.
+"""
 
 from __future__ import annotations
 

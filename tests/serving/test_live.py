@@ -1,4 +1,4 @@
-"""A server over a registry: promotions, refusals, a registry that is gone, keys, and the end of it all."""
+"""A server over a registry: promotions, refusals, a registry that is gone, keys, and the end."""
 
 from __future__ import annotations
 
@@ -208,8 +208,8 @@ def refused_to_start(root: Path, **variables: str) -> str:
     environment = {k: v for k, v in os.environ.items() if k not in UNSET}
     command = [sys.executable, "-m", "lockstep.serving"]
     ended = subprocess.run(
-        command, cwd=root, env={**environment, "PROBLEM": "accidents", "PORT": "0", **variables}, timeout=60,
-        capture_output=True, text=True, check=False,
+        command, cwd=root, env={**environment, "PROBLEM": "accidents", "PORT": "0", **variables},
+        timeout=60, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ended.returncode == 1, ended.stderr
     (line,) = ended.stderr.splitlines()
@@ -239,8 +239,8 @@ def test_a_port_that_is_taken_is_one_line_before_anything_is_loaded(root):
 def test_threshold_band_and_time_limit_belong_to_a_server_and_an_open_one_is_warned_of(run, root):
     near = float(load_file(root / FILE, root).score(records_to_table(ACCIDENTS, [RECORD]))[0])
     server = run(
-        HOST="0.0.0.0", DECISION_THRESHOLD=f"{near + 0.001}", APPROVAL_BAND="0.01", REQUEST_SECONDS="1",
-        PREDICTION_LOG="kept",
+        HOST="0.0.0.0", DECISION_THRESHOLD=f"{near + 0.001}", APPROVAL_BAND="0.01",
+        REQUEST_SECONDS="1", PREDICTION_LOG="kept",
     )  # fmt: skip
     assert "can use it without a key; set API_KEYS_FILE" in server.log.read_text()
     told = server.post("/predict", [RECORD, {**RECORD, "agg_": 3 - RECORD["agg_"]}]).json
@@ -312,7 +312,7 @@ def half_sent(server: Running, headers: Mapping[str, str] | None = None) -> Iter
 def ends_what_is_under_way_first(
     server: Running, number: int, headers: Mapping[str, str] | None = None
 ) -> None:
-    """Stop a server in the middle of a request, which is answered; with code 0, and its log complete."""
+    """Stop a server amid a request, which is answered; it ends with code 0, its log complete."""
     assert server.process is not None
     with half_sent(server, headers) as connection:
         time.sleep(0.2)  # nothing tells when the server has read it

@@ -1,4 +1,7 @@
-"""Requests that are scored in one call: each gets the bits it gets alone, by its own model, and its own fault."""
+"""Requests that are scored in one call.
+
+Each gets the bits it gets alone, by its own model, and its own fault.
+"""
 
 import asyncio
 from dataclasses import dataclass, field

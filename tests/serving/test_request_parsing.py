@@ -22,8 +22,9 @@ from lockstep.serving.request_parsing import MOST_FAULTS, RecordReader
 SCHEMA = served.schema_of("binary")
 READER = RecordReader(SCHEMA)
 GOOD = {
-    "amount": 250.5, "income": 1200, "age": 33, "grade": "B", "purpose": None, "employer": "a", "region": 2,
-    "rooms": 2.0, "town": 13, "hour": 0, "lat": 45.1, "lon": None, "year": 2010, "month": 5, "day": 6,
+    "amount": 250.5, "income": 1200, "age": 33, "grade": "B", "purpose": None, "employer": "a",
+    "region": 2, "rooms": 2.0, "town": 13, "hour": 0, "lat": 45.1, "lon": None,
+    "year": 2010, "month": 5, "day": 6,
 }  # fmt: skip
 
 

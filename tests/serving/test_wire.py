@@ -1,4 +1,7 @@
-"""What slow, hostile and merely odd clients send over one connection, and many: by a real server with small bounds."""
+"""What slow, hostile and merely odd clients send over one connection, and over many.
+
+They meet a real server with small bounds.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,10 @@ protocol.HEADER_SECONDS, protocol.STALL_SECONDS = 1.5, 1.5
 from lockstep.serving.__main__ import main
 sys.exit(main())
 """
-"""Starts the server with shorter bounds than anybody may configure: else each test of one would take ten seconds."""
+"""Starts the server with shorter bounds than anybody may configure.
+
+Else each test of one would take ten seconds.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +69,7 @@ def opened(server: Running, content: bytes = b"", seconds: float = 15) -> socket
 
 
 def answers(server: Running, content: bytes) -> list[tuple[int, dict]]:
-    """Send bytes over one connection; return status and content of each answer until the server closes."""
+    """Send bytes over one connection; return each answer's status and content until it closes."""
     with opened(server, content) as connection:
         text = rest_of(connection)
     found = []
@@ -75,7 +81,7 @@ def answers(server: Running, content: bytes) -> list[tuple[int, dict]]:
     return found
 
 
-# ---- several requests on one connection -----------------------------------------------------------
+# ---- several requests on one connection ----------------------------------------------------------
 def test_requests_sent_without_waiting_are_answered_in_their_order(bounded: Running):
     sent = [request(more=f"X-Request-ID: r-{number}\r\n") for number in range(40)]
     told = answers(bounded, b"".join(sent) + LAST)
@@ -119,7 +125,10 @@ def test_too_many_requests_in_a_row_are_refused_after_the_answers_to_the_first(b
 def test_a_wish_for_another_protocol_is_passed_over_with_the_body_kept(
     bounded: Running, protocol: str
 ):
-    wish = f"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {protocol}\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+    wish = (
+        f"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {protocol}\r\n"
+        "HTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+    )
     content = request(more=wish)
     told = answers(bounded, content + content + LAST)
     assert [status for status, _ in told] == [200] * 3
@@ -150,7 +159,7 @@ def test_a_head_that_came_whole_is_measured_too(bounded: Running):
     assert (told[0], told[1]["error"]) == (431, "the headers are longer than 32,768 bytes")
 
 
-# ---- slow clients ---------------------------------------------------------------------------------
+# ---- slow clients --------------------------------------------------------------------------------
 def test_slow_heads_bodies_and_leftovers_are_ended_in_time(bounded: Running):
     began = time.monotonic()
     with ExitStack() as stack:
@@ -222,7 +231,7 @@ def test_a_client_that_goes_away_in_the_middle_hinders_nobody(bounded: Running):
         leaving.join()
 
 
-# ---- more than the server takes -------------------------------------------------------------------
+# ---- more than the server takes ------------------------------------------------------------------
 def test_more_connections_than_are_answered_are_told_so_and_health_still_answers(bounded: Running):
     process = psutil.Process(bounded.process.pid)
     wait_until(lambda: not established(process), 10, "the connections of other tests to be gone")

@@ -1,4 +1,7 @@
-"""Every kind of store a registry can live in, each real, started once a run, and a workspace that talks to it."""
+"""Every kind of store a registry can live in, and a workspace that talks to it.
+
+Each store is real and started once a run.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ S3_KEYS = {
 
 @dataclass
 class Service:
-    """A running store that several workspaces share. ``files`` lists its artifacts, as keys or paths."""
+    """A running store several workspaces share. ``files`` lists its artifacts, as keys or paths."""
 
     uri: str
     files: Callable[[], list[str]]
@@ -74,7 +77,7 @@ TYPE = "logistic_regression"
 
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Service]]:
-    """Start every shared store at once: each costs seconds of imports, of which two can go on together."""
+    """Start all shared stores at once: each imports for seconds, and two can do so together."""
     programs = need_postgres()
     from moto.server import ThreadedMotoServer
 
@@ -100,7 +103,10 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ser
 
 
 def _servers(tmp: pytest.TempPathFactory, database: Postgres, s3: str) -> dict[str, Server]:
-    """Return the tracking servers, not started: on PostgreSQL all, one with its artifacts on S3, one with passwords."""
+    """Return the tracking servers, not started, all on PostgreSQL.
+
+    One has its artifacts on S3, one has passwords.
+    """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     empty = database.database("empty")
@@ -121,7 +127,8 @@ def _passwords(folder: Path) -> dict[str, str]:
     config = folder / "auth.ini"
     config.write_text(
         "[mlflow]\ndefault_permission = READ\n"
-        f"database_uri = sqlite:///{folder}/auth.db\nadmin_username = {ADMIN[0]}\nadmin_password = {ADMIN[1]}\n"
+        f"database_uri = sqlite:///{folder}/auth.db\n"
+        f"admin_username = {ADMIN[0]}\nadmin_password = {ADMIN[1]}\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
         "auth_cache_ttl_seconds = 60\n"  # else each request costs a slow hash
     )
@@ -169,7 +176,7 @@ def colleague() -> Iterator[Colleague]:
 def shared(
     request: pytest.FixtureRequest, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Shared:
-    """A workspace of one training, configured to a store of each kind; in shared ones under names of its own."""
+    """A workspace of one training on a store of each kind, in shared ones under its own names."""
     from lockstep.registry.store import connection, uris
 
     kind = request.param

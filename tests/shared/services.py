@@ -1,4 +1,4 @@
-"""Real services of shared registries: PostgreSQL, and another process; each is stopped by its id."""
+"""Real services of shared registries: PostgreSQL and another process, each stopped by its id."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DRIVERS = ("psycopg", "flask_wtf")
 
 
 def need_postgres() -> Path:
-    """Return the folder of PostgreSQL's programs; without it the test is skipped, or fails where it is required."""
+    """Return the folder of PostgreSQL's programs; without it skip, or fail where it is required."""
     lacking = [name for name in DRIVERS if find_spec(name) is None]
     if lacking:
         _do_without(f"{' and '.join(lacking)} cannot be imported; run `make env`")
@@ -48,7 +48,7 @@ def _do_without(reason: str) -> NoReturn:
 
 
 class Postgres:
-    """A PostgreSQL server on loopback with a data folder of its own, everything lost when it stops."""
+    """A PostgreSQL server on loopback with its own data folder; all is lost when it stops."""
 
     def __init__(self, programs: Path) -> None:
         self.programs = programs
@@ -111,7 +111,7 @@ class Postgres:
             connection.execute(statement)
 
     def database(self, name: str, like: str = "template1") -> str:
-        """Make a database, empty or a copy of another, and return its URI as SQLAlchemy takes it."""
+        """Make a database, empty or a copy of another; return its URI for SQLAlchemy."""
         self.ask(f'CREATE DATABASE "{name}" TEMPLATE "{like}"')
         return f"postgresql://{SERVICE_USER}@127.0.0.1:{self.port}/{name}"
 

@@ -1,4 +1,7 @@
-"""DagsHub's hosted registry, without a network: the addresses asked and the credentials sent, at the last step."""
+"""DagsHub's hosted registry, without a network.
+
+Tested are the addresses asked and the credentials sent, at the last step.
+"""
 
 import base64
 import io
@@ -20,7 +23,7 @@ BASIC = "Basic " + base64.b64encode(b"jane:a token").decode()
 
 
 class Hub:
-    """Stands in for the network: answers as a registry without models does, to who knows the password."""
+    """Stands in for the network: answers as an empty registry does, to who knows the password."""
 
     def __init__(self, wants=None):
         self.wants, self.asked = wants, []

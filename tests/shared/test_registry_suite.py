@@ -1,4 +1,7 @@
-"""One suite of the registry, run against every kind of store: what holds on sqlite holds on a shared server."""
+"""One suite of the registry, run against every kind of store.
+
+What holds on sqlite holds on a shared server.
+"""
 
 import contextlib
 import json

@@ -1,10 +1,10 @@
-"""Commands in tests through one warm process that forks: a start costs 30 ms, not an import's seconds.
+"""Commands in tests through forks of one warm process: a start costs 30 ms, not seconds of imports.
 
-Within the tests ``sys.executable`` is a client of that process, and the clones that journeys work in
-have an environment whose `python`, `dvc` and `mlflow` are. The client becomes the real interpreter for
-`-c` and all other options, and where variables differ that a process reads once, when it starts. It
-does so for all that is started with the variables ``COLD``: for tests of process groups. Set
-TESTS_WARM_ENVIRONMENT to the empty string to run every command in a process of its own.
+Within the tests ``sys.executable`` is a client of that process, and the clones that journeys work
+in have an environment whose `python`, `dvc` and `mlflow` are. The client becomes the real
+interpreter for `-c` and all other options, and where variables differ that a process reads once,
+when it starts. It does so for all that is started with the variables ``COLD``: for tests of process
+groups. Set TESTS_WARM_ENVIRONMENT to the empty string to run every command in a process of its own.
 """
 
 import marshal

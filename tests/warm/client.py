@@ -1,8 +1,8 @@
 """Stand in for `python`: let the warm process run a command, or become the real interpreter.
 
-Run by the real interpreter with ``-IS``, it imports nothing but builtins, so it starts in 15 ms. Its
-arguments: the server's socket, the interpreter, the name it stands in for, the server's environment,
-then the command's own.
+Run by the real interpreter with ``-IS``, it imports nothing but builtins, so it starts in 15 ms.
+Its arguments: the server's socket, the interpreter, the name it stands in for, the server's
+environment, then the command's own.
 """
 
 import _socket
@@ -43,7 +43,7 @@ def same_start(ours: dict[str, str], servers: dict[str, str]) -> bool:
 
 
 def asked(where: str, request: dict[str, object]) -> int:
-    """Send the server a command and this process's files, pass signals on, return the exit status."""
+    """Send the server a command and this process's files; pass on signals, return the status."""
     server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     server.connect(where)
     for number in FORWARDED:

@@ -1,8 +1,8 @@
 """A process that has imported the heavy libraries and runs each command in a fork of itself.
 
-It computes nothing and starts no thread, so a fork is as good as a new process. It imports nothing of
-Lockstep: a command takes that from its own PYTHONPATH. It imports at the first command, and ends with
-its standard input.
+It computes nothing and starts no thread, so a fork is as good as a new process. It imports nothing
+of Lockstep: a command takes that from its own PYTHONPATH. It imports at the first command, and ends
+with its standard input.
 """
 
 import atexit
