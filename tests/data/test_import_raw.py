@@ -262,8 +262,8 @@ def test_a_problem_without_publisher_cannot_download(problem: Path) -> None:
 
 
 def test_every_year_has_its_four_files_once() -> None:
-    files = [file for year in sources.known_years() for file in sources.files_of_year(year)]
-    assert sources.known_years() == list(range(2005, 2025))
+    files = [file for year in sources.files_by_year() for file in sources.files_of_year(year)]
+    assert sorted(sources.files_by_year()) == list(range(2005, 2025))
     assert len({f.url for f in files}) == len({f.name for f in files}) == 4 * 20
     assert all(sources.is_raw_name(f.name) for f in files)
 
@@ -293,7 +293,7 @@ def test_other_names_are_no_raw_names(name: str) -> None:
 def test_names_are_the_publishers_own() -> None:
     published = json.loads((REAL / "raw_files_by_year.json").read_text(encoding="utf-8"))
     names = {file["nom"] for table in published.values() for file in table["fichiers"]}
-    ours = {f.name for y in sources.known_years() for f in sources.files_of_year(y) if y <= 2023}
+    ours = {f.name for y in sources.files_by_year() for f in sources.files_of_year(y) if y <= 2023}
     assert ours == names
     samples = [p.name for folder in REAL.glob("raw_*") if folder.is_dir() for p in folder.iterdir()]
     assert samples

@@ -27,7 +27,7 @@ from lockstep.models.training_run import (
     plot_tables,
     train,
 )
-from lockstep.problems.credit_risk.sample.write import applications
+from lockstep.problems.credit_risk.sample import applications
 from lockstep.problems.schema import Schema, load_schema
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -12,9 +12,8 @@ import pytest
 
 from lockstep.config.params import Sample, load_params
 from lockstep.data.preprocess import tidy
-from lockstep.problems.credit_risk.sample import write_sample
+from lockstep.problems.credit_risk.sample import applications, months_of, write_sample
 from lockstep.problems.credit_risk.sample.applicants import calibration
-from lockstep.problems.credit_risk.sample.write import applications, months_of
 from lockstep.problems.schema import load_schema
 
 PROJECT = Path(__file__).parents[2]

@@ -8,6 +8,12 @@ from pathlib import Path
 from lockstep.errors import DataError, listed
 from lockstep.problems.accidents.recode import NEW_ERA
 
+TRUTH = "true_probability.csv"
+"""Written by the generator beside its raw files: Num_Acc, id_usager, probability.
+
+2019 and 2020 publish no id_usager: there it is the person's number in the accident, from 1, sorted
+by id_vehicule, place, catu, sexe, an_nais, secu1, grav.
+"""
 KINDS = ("caracteristiques", "lieux", "vehicules", "usagers")
 _NAMES = {
     # carcteristiques-2021 is the publisher's own slip, caract-2023 his abbreviation

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from lockstep.errors import DataError
 from lockstep.problems.accidents import recode
-from lockstep.problems.accidents.eras import raw_files, required_columns
+from lockstep.problems.accidents.eras import TRUTH, raw_files, required_columns
 from lockstep.problems.text_tables import (
     MISSING,
     RawTable,
@@ -21,9 +21,6 @@ from lockstep.problems.text_tables import (
     read_text,
     whole_numbers,
 )
-
-TRUTH = "true_probability.csv"
-"""Written by the generator beside its raw files: Num_Acc, id_usager, probability."""
 
 MAX_UNMATCHED = 0.05
 """Largest share of persons without accident or vehicle: beyond, that table is truncated."""
@@ -199,16 +196,16 @@ def _refuse_truncated(ids: pd.Series, lacking: pd.Series, fault: str, kind: str)
 def _drop(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     """Drop rows without accident, date or severity; the first reason counts."""
     reasons = {
-        "accident_not_in_caracteristiques": table["caracteristiques"].isna(),
-        "impossible_date": table["date"].isna(),
-        "severity_unknown": table["grav"].isna(),
+        "accident_not_in_caracteristiques": "caracteristiques",
+        "impossible_date": "date",
+        "severity_unknown": "grav",
     }
-    dropped_before = table["caracteristiques"].isna() & False
     dropped = {}
-    for reason, holds in reasons.items():
-        dropped[reason] = int((holds & ~dropped_before).sum())
-        dropped_before |= holds
-    return table[~dropped_before], dropped
+    for reason, name in reasons.items():
+        lacks = table[name].isna()
+        dropped[reason] = int(lacks.sum())
+        table = table[~lacks]
+    return table, dropped
 
 
 def _true_probability(people: pd.DataFrame, path: Path) -> pd.Series:

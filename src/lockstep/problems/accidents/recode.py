@@ -14,24 +14,21 @@ import pyarrow.compute as pc
 NEW_ERA = 2019
 """First year of the format with id_vehicule, secu1 to secu3, vma and motor."""
 
-_GROUPS = {
+_GROUPS: dict[int | None, tuple[int, ...]] = {
     1: (1, 2, 4, 5, 30, 31, 32, 33, 34, 41, 42, 43, 50, 60, 80),
     2: (3, 7),
     3: (18, 19, 37, 38, 39, 40),
     4: (13, 14, 15, 16, 17, 20, 21),
     5: (8, 9, 10, 11, 12),
     6: (6, 35, 36),
+    None: (0, 99),
 }
-VEHICLE_GROUPS = {code: group for group, codes in _GROUPS.items() for code in codes} | {
-    0: None,
-    99: None,
-}
+VEHICLE_GROUPS = {code: group for group, codes in _GROUPS.items() for code in codes}
 """catv → group: 80 (e-bike), 50, 60 (scooters) are cycles, 41 to 43 go with the scooters."""
 
 WEATHER = {0: None, 1: 0, 8: 0, 9: 0} | dict.fromkeys(range(2, 8), 1)
 """atm → 0 normal, 1 adverse."""
 
-_SEVERE = {2: 1, 3: 1, 1: 0, 4: 0}
 _SOUTH = (974, 976, 986, 987, 988)
 _WEST = (971, 972, 973, 975, 977, 978, 986, 987)
 
@@ -46,10 +43,7 @@ def lookup(values: np.ndarray, table: dict[int, int | None]) -> np.ndarray:
 
 def severe(grav: np.ndarray) -> np.ndarray:
     """Return 1 for killed (2), hospitalised (3), 0 for unhurt (1), slightly hurt (4), else NaN."""
-    out = np.full(grav.shape, np.nan)
-    for code, value in _SEVERE.items():
-        out[grav == code] = value
-    return out
+    return np.select([np.isin(grav, (2, 3)), np.isin(grav, (1, 4))], [1.0, 0.0], np.nan)
 
 
 def full_year(an: np.ndarray) -> np.ndarray:

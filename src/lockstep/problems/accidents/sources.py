@@ -23,20 +23,14 @@ CODE_FILES = {"sources.csv": ()}
 _RESOURCE = "https://www.data.gouv.fr/fr/datasets/r/{}"
 
 
-def known_years() -> list[int]:
-    """Return the years whose addresses are known."""
-    return sorted(_files_by_year())
-
-
 def files_of_year(year: int) -> list[RemoteFile]:
     """Return the four files of one year; an unknown year is a UsageError with the known ones."""
-    by_year = _files_by_year()
+    by_year = files_by_year()
     if year not in by_year:
         raise UsageError(
             f"no addresses are known for the accidents of {year} (known: {min(by_year)} to "
-            f"{max(by_year)}); "
-            f"fetch its four files from {DATASET} and run `make add-data PROBLEM=accidents "
-            "FROM=FOLDER`"
+            f"{max(by_year)}); fetch its four files from {DATASET} and run "
+            "`make add-data PROBLEM=accidents FROM=FOLDER`"
         )
     return by_year[year]
 
@@ -52,7 +46,8 @@ def is_ignored_name(name: str) -> bool:
 
 
 @cache
-def _files_by_year() -> dict[int, list[RemoteFile]]:
+def files_by_year() -> dict[int, list[RemoteFile]]:
+    """Return the four files of each year whose addresses are known."""
     by_year: dict[int, list[RemoteFile]] = {}
     with Path(__file__).with_name("sources.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):

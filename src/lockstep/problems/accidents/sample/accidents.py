@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import isleap, monthrange
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -37,17 +38,12 @@ def draw_accidents(
 
 def _calendar(years: list[int]) -> tuple[list[date], list[float]]:
     """Return every day of the years and its weight, by year, month and weekday."""
-    figures = calibration()
-    days, weights = [], []
-    for year in years:
-        first = date(year, 1, 1)
-        listed = [first + timedelta(k) for k in range((date(year + 1, 1, 1) - first).days)]
-        in_month = [sum(d.month == month for d in listed) for month in range(1, 13)]
-        a_year = figures["accidents"].get(str(year), figures["accidents"]["2022"])
-        for day in listed:
-            month = figures["month"][day.month - 1] / in_month[day.month - 1]
-            weights.append(a_year * month * figures["weekday"][day.weekday()])
-        days += listed
+    figures, weights = calibration(), []
+    days = [date(y, 1, 1) + timedelta(k) for y in years for k in range(365 + isleap(y))]
+    for day in days:
+        year = figures["accidents"].get(str(day.year), figures["accidents"]["2022"])
+        month = figures["month"][day.month - 1] / monthrange(day.year, day.month)[1]
+        weights.append(year * month * figures["weekday"][day.weekday()])
     return days, weights
 
 
@@ -57,8 +53,7 @@ def _when(size: int, years: list[int], drift: float, draws: Draws) -> Columns:
     parts = np.array([(d.year, d.month, d.day, d.weekday() >= 5) for d in days])
     year, month, day, weekend = parts[picked].T
     hour = draws.code("hour", Choice.named("hour"), weekend)
-    clock = Choice.of(list(CLOCK), [CLOCK_SHARES])
-    rounded = draws.value("clock", np.zeros(size, np.int64), clock)
+    rounded = draws.value("clock", np.zeros(size, np.int64), Choice.of(CLOCK, [CLOCK_SHARES]))
     exact = draws.uniform("minute", size) * 60 // 1_000_000
     minute = np.where(draws.chance("rounded minute", ROUND_MINUTES, size), rounded, exact)
     later = _drift_by_month(year * 12 + month, years, drift)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -13,15 +14,13 @@ import numpy as np
 from lockstep.problems.draws import MILLION, figures
 from lockstep.problems.draws import Draws as UniformDraws
 
-FOLDER = Path(__file__).parent
 CODE_FILES = {"calibration.json": (), "effects.json": ()}
 LOGIT_LIMIT = 12_000
 """Largest logit, in thousandths, that a probability is looked up for."""
 
-
-calibration = partial(figures, FOLDER / "calibration.json")
+calibration = partial(figures, Path(__file__).with_name("calibration.json"))
 """Returns the published figures that the sample is drawn from: shares by code, a row a level."""
-effects = partial(figures, FOLDER / "effects.json")
+effects = partial(figures, Path(__file__).with_name("effects.json"))
 """Returns the severity model's effects, in logits by level."""
 
 
@@ -35,7 +34,7 @@ class Draws(UniformDraws):
     def value(self, name: str, level: np.ndarray, table: Choice | None = None) -> np.ndarray:
         """Return for each row an integer code of ``table``, or of the figures' table ``name``."""
         table = table or Choice.named(name)
-        return np.asarray(table.codes, dtype=np.int64)[self.code(name, table, level)]
+        return table.values(self.code(name, table, level))
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Choice:
     """Upper ends in millionths plus a million a level, all levels in one ascending array."""
 
     @classmethod
-    def of(cls, codes: list[Any], shares: Any) -> Choice:
+    def of(cls, codes: Sequence[Any], shares: Any) -> Choice:
         """Return the choice among ``codes``; ``shares`` (levels, codes) need not add up to 1."""
         upto = np.cumsum(np.asarray(shares, dtype=float), axis=1)
         parts = np.round(upto / upto[:, -1:] * MILLION).astype(np.int64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lockstep.problems.accidents.sample.accidents import ALONE, MANY, TWO, WITH_PEDESTRIAN
+from lockstep.problems.accidents.sample.accidents import ALONE, TWO, WITH_PEDESTRIAN
 from lockstep.problems.accidents.sample.draws import MILLION, Choice, Draws, calibration, within
 from lockstep.problems.draws import Columns
 
@@ -45,48 +45,45 @@ CHILD = 10
 
 SECOND_DEVICE = (-1, 0, 6, 8, 5, 9)
 SECOND_SHARES = ((0.36, 0.52, 0.003, 0.105, 0.002, 0.01), (0.24, 0.22, 0.36, 0.14, 0.03, 0.01))
-TRIPS = (-1, 0, 1, 2, 3, 4, 5, 9)
-TRIP_SHARES = (0.012, 0.25, 0.13, 0.025, 0.027, 0.095, 0.36, 0.101)
 WALKS = (-1, 1, 2, 3, 4, 5, 6, 7, 8, 9)
-WALK_SHARES = (0.01, 0.12, 0.16, 0.40, 0.12, 0.09, 0.03, 0.005, 0.005, 0.06)
-ACTS = (-1, 1, 2, 3, 4, 5, 6, 7, 8, 9)
-"""What a pedestrian did; 7 and 8 stand for the letters A and B."""
-ACT_SHARES = (0.01, 0.10, 0.04, 0.66, 0.01, 0.04, 0.005, 0.004, 0.031, 0.10)
-ACCOMPANIED_SHARES = (0.08, 0.70, 0.16, 0.06)
+MOVEMENTS = {
+    "trajet": ((-1, 0, 1, 2, 3, 4, 5, 9), (0.012, 0.25, 0.13, 0.025, 0.027, 0.095, 0.36, 0.101)),
+    "locp": (WALKS, (0.01, 0.12, 0.16, 0.40, 0.12, 0.09, 0.03, 0.005, 0.005, 0.06)),
+    # what a pedestrian did; 7 and 8 stand for the letters A and B
+    "actp": (WALKS, (0.01, 0.10, 0.04, 0.66, 0.01, 0.04, 0.005, 0.004, 0.031, 0.10)),
+    "etatp": ((-1, 1, 2, 3), (0.08, 0.70, 0.16, 0.06)),
+}
+"""Codes of where people went and what they did, and their shares."""
 
 
 def draw_vehicles(accidents: Columns, draws: Draws) -> Columns:
     """Return a row a vehicle, those of an accident together."""
     acc = np.repeat(np.arange(len(accidents["vehicles"])), accidents["vehicles"])
-    scenario, number = accidents["scenario"][acc], within(acc)
-    first_group = _groups(accidents, acc, scenario, number, draws)
-    riders = draws.value("passengers", first_group, Choice.of(list(range(9)), PASSENGERS))
-    group = _modernise(first_group, riders, accidents["drift"][acc], draws)
-    vehicles = {"accident": acc, "number": number, "scenario": scenario}
-    vehicles |= {"group": group, "riders": riders}
+    vehicles = {"accident": acc, "number": within(acc), "scenario": accidents["scenario"][acc]}
+    group = _groups(accidents, vehicles, draws)
+    riders = draws.value("passengers", group, Choice.of(range(9), PASSENGERS))
+    electric = _electric(group, riders, accidents["drift"][acc], draws)
+    vehicles |= {"group": np.where(electric, SCOOTER, group), "riders": riders}
     vehicles |= _details(vehicles, draws)
     vehicles |= _crew(vehicles, draws)
     vehicles["opponent"] = _opponents(vehicles)
     return vehicles
 
 
-def _groups(
-    accidents: Columns, acc: np.ndarray, scenario: np.ndarray, number: np.ndarray, draws: Draws
-) -> np.ndarray:
+def _groups(accidents: Columns, vehicles: Columns, draws: Draws) -> np.ndarray:
     """Draw kinds of vehicles, those of an accident between two together."""
+    acc, scenario = vehicles["accident"], vehicles["scenario"]
     kind = np.array(ROAD_KINDS)[accidents["catr_level"]]
     pair = draws.value("pair", kind)[acc]
     alone = draws.value("group", 3 * np.array([0, 1, 1, 2])[scenario] + kind[acc])
-    return np.where(scenario == TWO, np.where(number == 0, pair // 10, pair % 10), alone)
+    of_two = np.where(vehicles["number"] == 0, pair // 10, pair % 10)
+    return np.where(scenario == TWO, of_two, alone)
 
 
-def _modernise(
-    group: np.ndarray, riders: np.ndarray, drift: np.ndarray, draws: Draws
-) -> np.ndarray:
-    """Turn some empty cars, mopeds and cycles of drifting months into personal electric devices."""
+def _electric(group: np.ndarray, riders: np.ndarray, drift: np.ndarray, draws: Draws) -> np.ndarray:
+    """Tell which empty cars, mopeds, cycles of drifting months become personal electric devices."""
     rate = np.array([0.06, 0, 0, 0.25, 0.15, 0, 0, 0, 0, 0])[group] * drift
-    turned = draws.chance("drift", np.minimum(rate, 0.9), len(group)) & (riders == 0)
-    return np.where(turned, SCOOTER, group)
+    return draws.chance("drift", np.minimum(rate, 0.9), len(group)) & (riders == 0)
 
 
 def _details(vehicles: Columns, draws: Draws) -> Columns:
@@ -112,10 +109,8 @@ def _opponents(vehicles: Columns) -> np.ndarray:
     # the other one of two
     other = np.clip(np.arange(len(number)) + 1 - 2 * number, 0, len(number) - 1)
     weight = np.array([3, 4, 2, 2, 2, 2, 4, 4, 3, 3])[vehicles["group"]]
-    known = {WITH_PEDESTRIAN: 0, ALONE: 1, MANY: 5}
-    return np.where(
-        scenario == TWO, weight[other], np.array([known.get(k, 0) for k in range(4)])[scenario]
-    )
+    by_scenario = np.select([scenario == WITH_PEDESTRIAN, scenario == ALONE], [0, 1], 5)
+    return np.where(scenario == TWO, weight[other], by_scenario)
 
 
 def draw_people(accidents: Columns, vehicles: Columns, draws: Draws) -> Columns:
@@ -166,28 +161,19 @@ def _ages(role: np.ndarray, uniform: np.ndarray) -> np.ndarray:
 def _equipment(people: Columns, kind: np.ndarray, draws: Draws) -> Columns:
     size, secu1 = len(kind), draws.value("secu1", people["role"])
     child = (people["role"] == 5) & (people["age"] < CHILD) & draws.chance("child seat", 0.6, size)
-    second = Choice.of(list(SECOND_DEVICE), SECOND_SHARES)
     motor = ((kind == 1) & (people["catu"] < 3)).astype(np.int64)
+    second = draws.value("secu2", motor, Choice.of(SECOND_DEVICE, SECOND_SHARES))
     third = np.where(draws.chance("third device", 0.985, size), -1, 0)
-    return {
-        "secu1": np.where(child, 3, secu1),
-        "secu2": draws.value("secu2", motor, second),
-        "secu3": third,
-    }
+    return {"secu1": np.where(child, 3, secu1), "secu2": second, "secu3": third}
 
 
 def _movements(people: Columns, draws: Draws) -> Columns:
     walking, nothing = people["catu"] == 3, np.zeros(len(people["catu"]), np.int64)
-    trip, where = Choice.of(list(TRIPS), [TRIP_SHARES]), Choice.of(list(WALKS), [WALK_SHARES])
-    act = Choice.of(list(ACTS), [ACT_SHARES])
-    company = Choice.of([-1, 1, 2, 3], [ACCOMPANIED_SHARES])
+    tables = {name: Choice.of(codes, [shares]) for name, (codes, shares) in MOVEMENTS.items()}
+    drawn = {name: draws.value(name, nothing, table) for name, table in tables.items()}
     seated = np.where(draws.chance("not walking", 0.55, len(nothing)), 0, -1)
-    return {
-        "trajet": draws.value("trajet", nothing, trip),
-        "locp": np.where(walking, draws.value("locp", nothing, where), seated),
-        "actp": np.where(walking, draws.value("actp", nothing, act), seated),
-        "etatp": np.where(walking, draws.value("etatp", nothing, company), -1),
-    }
+    others: Columns = {"locp": seated, "actp": seated, "etatp": np.full_like(seated, -1)}
+    return drawn | {name: np.where(walking, drawn[name], code) for name, code in others.items()}
 
 
 def _without_the_fled(people: Columns, draws: Draws) -> Columns:

@@ -51,20 +51,17 @@ def true_probability(
     acc = people["accident"]
     logit = _sum(levels, effects()["positive"], len(acc))
     logit += world.effect[accidents["com"]][acc]
-    logit += DRIFT_EFFECT * accidents["drift"][acc]
-    return sigmoid(logit)
+    return sigmoid(logit + DRIFT_EFFECT * accidents["drift"][acc])
 
 
 def factor_levels(accidents: Columns, vehicles: Columns, people: Columns, world: World) -> Columns:
     """Return each person's level of every factor of the model."""
     acc, veh = people["accident"], people["vehicle"]
-    by_accident = _accident_levels(accidents, world)
-    levels = {name: level[acc] for name, level in by_accident.items()}
+    levels = {name: level[acc] for name, level in _accident_levels(accidents, world).items()}
     victim = np.where(people["catu"] == 3, 6, np.array(VICTIM_OF_GROUP)[vehicles["group"]][veh])
     step = np.searchsorted(AGE_STEPS, people["age"], side="right")
-    age = np.where(people["an_nais"] < 0, len(AGE_STEPS) + 1, step)
     levels["victim"] = 6 * victim + vehicles["opponent"][veh]
-    levels["age"] = age
+    levels["age"] = np.where(people["an_nais"] < 0, len(AGE_STEPS) + 1, step)
     levels["sexe"] = np.maximum(people["sexe"], 0)
     levels["secu1"] = people["secu1"] + 1
     levels["catu"] = people["catu"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lockstep.problems.accidents.eras import TRUTH
 from lockstep.problems.accidents.sample.draws import MILLION, Choice, Draws, calibration, within
 from lockstep.problems.draws import Columns
 
@@ -40,52 +40,37 @@ SECOND_PLACE = 0.27
 """Share of accidents with a second row in lieux from 2023."""
 
 
-@dataclass(frozen=True)
-class Year:
-    """One year's rows, numbered as published; vehicles and people have ``id`` and ``label``."""
-
-    year: int
-    accidents: Columns
-    vehicles: Columns
-    people: Columns
-
-
 def raw_tables(
     accidents: Columns, vehicles: Columns, people: Columns, world: World, draws: Draws
 ) -> Iterator[tuple[str, pa.Table]]:
     """Yield file names and tables, a year after the other, and the true probabilities at last."""
-    truth = []
-    for rows in _years(accidents, vehicles, people, draws):
-        tables = _caracteristiques(rows, world), _lieux(rows), _vehicules(rows), _usagers(rows)
-        yield from zip(file_names(rows.year), tables, strict=True)
-        truth.append(_truth(rows))
-    yield "true_probability.csv", pa.concat_tables(truth)
-
-
-def _years(accidents: Columns, vehicles: Columns, people: Columns, draws: Draws) -> Iterator[Year]:
     accidents = accidents | _accident_extras(len(accidents["an"]), draws)
-    accidents["number"] = accident_numbers(accidents["an"])
     vehicles = vehicles | {"label": _labels(vehicles["number"], draws)}
+    truth = []
     for year in np.unique(accidents["an"]).tolist():
-        own, riders = (
-            np.flatnonzero(accidents["an"][table["accident"]] == year)
-            for table in (vehicles, people)
-        )
-        yield _year(year, accidents, _rows(vehicles, own), _rows(people, riders), own)
+        happened, involved, hurt = _of_year(year, accidents, vehicles, people)
+        first, second = _caracteristiques(year, happened, world), _lieux(year, happened)
+        tables = first, second, _vehicules(involved), _usagers(year, hurt)
+        yield from zip(file_names(year), tables, strict=True)
+        truth.append(_truth(year, hurt))
+    yield TRUTH, pa.concat_tables(truth)
 
 
-def _year(
-    year: int, accidents: Columns, vehicles: Columns, people: Columns, own: np.ndarray
-) -> Year:
-    """Number one year's vehicles and people; ``own`` are its vehicles' rows in the whole table."""
-    last_vehicle, last_person = LAST_IDS[year]
-    vehicles["Num_Acc"] = accidents["number"][vehicles["accident"]]
-    vehicles["id"] = _falling(last_vehicle, vehicles["accident"])
+def _of_year(
+    year: int, accidents: Columns, vehicles: Columns, people: Columns
+) -> tuple[Columns, Columns, Columns]:
+    """Return the three tables' rows of one year, numbered as published."""
+    rows = np.flatnonzero(accidents["an"] == year)
+    own = np.flatnonzero(np.isin(vehicles["accident"], rows))
+    accidents, vehicles = _rows(accidents, rows), _rows(vehicles, own)
+    people = _rows(people, np.isin(people["accident"], rows))
+    accidents["Num_Acc"] = year * 100_000_000 + 1 + np.arange(len(rows))
+    for table, last in zip((vehicles, people), LAST_IDS[year], strict=True):
+        table["Num_Acc"] = accidents["Num_Acc"][np.searchsorted(rows, table["accident"])]
+        table["id"] = _falling(last, table["accident"])
     place = np.searchsorted(own, people["vehicle"])
-    people["Num_Acc"] = accidents["number"][people["accident"]]
-    people["id"] = _falling(last_person, people["accident"])
     people["vehicle_id"], people["label"] = vehicles["id"][place], vehicles["label"][place]
-    return Year(year, _rows(accidents, np.flatnonzero(accidents["an"] == year)), vehicles, people)
+    return accidents, vehicles, people
 
 
 def file_names(year: int) -> list[str]:
@@ -93,15 +78,6 @@ def file_names(year: int) -> list[str]:
     odd = {2021: "carcteristiques", 2022: "carcteristiques"}
     first = odd.get(year, "caracteristiques" if year < 2023 else "caract")
     return [f"{name}-{year}.csv" for name in (first, "lieux", "vehicules", "usagers")]
-
-
-def accident_numbers(year: np.ndarray) -> np.ndarray:
-    """Return Num_Acc: the year and a running number of eight digits."""
-    number = np.zeros(len(year), np.int64)
-    for value in np.unique(year):
-        rows = np.flatnonzero(year == value)
-        number[rows] = value * 100_000_000 + 1 + np.arange(len(rows))
-    return number
 
 
 def _rows(table: Columns, rows: np.ndarray) -> Columns:
@@ -128,9 +104,8 @@ def _labels(number: np.ndarray, draws: Draws) -> np.ndarray:
     """Return each vehicle's place among the labels A01, B01 … or, for a few, published junk."""
     junk = draws.chance("odd num_veh", calibration()["num_veh_rare_rate"], len(number))
     picked = draws.code("num_veh", Choice.named("num_veh_rare"), np.zeros(len(number), np.int64))
-    return np.where(
-        junk, len(ascii_uppercase) + picked, np.minimum(number, len(ascii_uppercase) - 1)
-    )
+    letters = len(ascii_uppercase)
+    return np.where(junk, letters + picked, np.minimum(number, letters - 1))
 
 
 def _label_text(place: np.ndarray) -> pa.Array:
@@ -183,13 +158,12 @@ def decimal_comma(degrees: np.ndarray, digits: int) -> pa.Array:
     return pc.binary_join_element_wise(whole, fraction, ",")
 
 
-def _caracteristiques(rows: Year, world: World) -> pa.Table:
-    year, accidents = rows.year, rows.accidents
+def _caracteristiques(year: int, accidents: Columns, world: World) -> pa.Table:
     clock = [f"{minute // 60:02d}:{minute % 60:02d}" for minute in range(24 * 60)]
     departments = [code.lstrip("0") if year == 2019 else code for code in world.departments.codes]
     streets = _pick(list(STREETS), accidents["street"])
     columns = {
-        "Accident_Id" if year == 2022 else "Num_Acc": _plain(accidents["number"]),
+        "Accident_Id" if year == 2022 else "Num_Acc": _plain(accidents["Num_Acc"]),
         "jour": _text(accidents["jour"]),
         "mois": _text(accidents["mois"], width=2 if year >= 2023 else 1),
         "an": _text(accidents["an"]),
@@ -206,33 +180,27 @@ def _caracteristiques(rows: Year, world: World) -> pa.Table:
     return pa.table(columns)
 
 
-def _lieux(rows: Year) -> pa.Table:
+def _lieux(year: int, accidents: Columns) -> pa.Table:
     """Return the places; from 2023 some accidents have a second row for a junction's other road."""
-    accidents, year = rows.accidents, rows.year
     times = 1 + (accidents["second"] & (year >= 2023))
     order = np.repeat(np.arange(len(times)), times)
     places = _rows(accidents, order)
     catr = np.where(within(order) == 0, places["catr"], places["second catr"])
+    v2 = np.searchsorted([911_710, 967_690, 983_540, 987_520], places["v2"], side="right")
     columns = {
-        "Num_Acc": _plain(places["number"]),
+        "Num_Acc": _plain(places["Num_Acc"]),
         "catr": _text(catr),
         "voie": _voie(year, places),
         "v1": _text(np.where(places["v1"], -1, 0)),
-        "v2": _v2(year, places["v2"]),
+        "v2": _pick(["N/A" if year >= 2023 else "", "D", "A", "N", "C"], v2),
         **{name: _text(places[name]) for name in ("circ", "nbv", "vosp", "prof")},
-        "pr": _pr("pr", year, places),
-        "pr1": _pr("pr1", year, places),
+        **{name: _pr(name, year, places) for name in ("pr", "pr1")},
         "plan": _text(places["plan"]),
         "lartpc": _pick([""], np.zeros(len(order), np.int64)),
         "larrout": _larrout(year, places["larrout"]),
         **{name: _text(places[name]) for name in ("surf", "infra", "situ", "vma")},
     }
     return pa.table(columns)
-
-
-def _v2(year: int, uniform: np.ndarray) -> pa.Array:
-    place = np.searchsorted([911_710, 967_690, 983_540, 987_520], uniform, side="right")
-    return _pick(["N/A" if year >= 2023 else "", "D", "A", "N", "C"], place)
 
 
 def _voie(year: int, rows: Columns) -> pa.Array:
@@ -252,8 +220,7 @@ def _larrout(year: int, place: np.ndarray) -> pa.Array:
     return _pick(["" if year == 2019 and code == MISSING else code for code in labels], place)
 
 
-def _vehicules(rows: Year) -> pa.Table:
-    vehicles = rows.vehicles
+def _vehicules(vehicles: Columns) -> pa.Table:
     bus = np.isin(vehicles["catv"], (37, 38, 39, 40))
     codes = ("senc", "catv", "obs", "obsm", "choc", "manv", "motor")
     columns = {
@@ -266,13 +233,12 @@ def _vehicules(rows: Year) -> pa.Table:
     return pa.table(columns)
 
 
-def _usagers(rows: Year) -> pa.Table:
-    people = rows.people
+def _usagers(year: int, people: Columns) -> pa.Table:
     letters = {7: "A", 8: "B"}
     acts = _pick([letters.get(code, str(code)) for code in range(10)], people["actp"].clip(0))
     columns = {
         "Num_Acc": _plain(people["Num_Acc"]),
-        **({} if rows.year < 2021 else {"id_usager": grouped(people["id"])}),
+        **({} if year < 2021 else {"id_usager": grouped(people["id"])}),
         "id_vehicule": grouped(people["vehicle_id"]),
         "num_veh": _label_text(people["label"]),
         **{name: _text(people[name]) for name in ("place", "catu", "grav", "sexe")},
@@ -284,9 +250,8 @@ def _usagers(rows: Year) -> pa.Table:
     return pa.table(columns)
 
 
-def _truth(rows: Year) -> pa.Table:
-    people = rows.people
-    known = people["id"] if rows.year >= 2021 else _rank(people)
+def _truth(year: int, people: Columns) -> pa.Table:
+    known = people["id"] if year >= 2021 else _rank(people)
     return pa.table(
         {"Num_Acc": people["Num_Acc"], "id_usager": known, "probability": people["probability"]}
     )
@@ -298,9 +263,8 @@ def _rank(people: Columns) -> np.ndarray:
     The order is by id_vehicule, place, catu, sexe, an_nais, secu1, grav, with missing values last.
     """
     shown = [people[name] for name in ("place", "catu", "sexe", "an_nais", "secu1", "grav")]
-    sorted_by = [np.where(key < 0, 9999, key) for key in shown]
-    keys = [people["accident"], people["vehicle_id"], *sorted_by]
-    order = np.lexsort(keys[::-1])
+    keys = [np.where(key < 0, 9999, key) for key in reversed(shown)]
+    order = np.lexsort([*keys, people["vehicle_id"], people["accident"]])
     rank = np.empty(len(order), np.int64)
     rank[order] = 1 + within(people["accident"][order])
     return rank

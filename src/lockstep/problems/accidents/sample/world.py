@@ -61,7 +61,9 @@ def build_world() -> World:
     rows = calibration()["departments"]["rows"]
     columns = map(np.array, zip(*rows, strict=True))
     codes, share, lat, long, lat_spread, long_spread, seen, top, _, inside = columns
-    counts = np.array([_communes(code, int(k)) for code, k in zip(codes, seen, strict=True)])
+    capital = np.isin(codes, CAPITAL)
+    # a department has more municipalities than one year shows
+    counts = np.where(capital | (seen < 40), seen, np.round(1.6 * seen)).astype(np.int64)
     dep = np.repeat(np.arange(len(rows)), counts)
     rank = np.concatenate([np.arange(k) for k in counts])
     weight, bounds = _shares(codes, top, counts)
@@ -70,7 +72,7 @@ def build_world() -> World:
     canton, north, east = _places(draws, dep, rank)
     return World(
         departments=Choice.of(codes.tolist(), [share]),
-        capital=np.isin(codes, CAPITAL),
+        capital=capital,
         first=np.r_[0, np.cumsum(counts)[:-1]],
         bounds=bounds,
         code=_codes(codes, dep, rank),
@@ -80,13 +82,6 @@ def build_world() -> World:
         size_class=size,
         effect=_effects(draws, canton, size),
     )
-
-
-def _communes(code: str, seen: int) -> int:
-    """Return how many municipalities a department has: more than one year shows, except few."""
-    if code in CAPITAL or seen < 40:
-        return seen
-    return round(1.6 * seen)
 
 
 def _shares(

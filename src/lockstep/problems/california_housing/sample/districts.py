@@ -20,8 +20,6 @@ FLOOR, CAP = 14_999, 500_001
 
 
 CODE_FILES = {"calibration.json": ()}
-
-
 calibration = partial(figures, Path(__file__).with_name("calibration.json"))
 """Returns quantiles and places."""
 
@@ -36,27 +34,27 @@ def draw_districts(units: int, draws: Draws) -> Columns:
 
 def draw_places(units: int, draws: Draws) -> Columns:
     """Return positions in hundredths of a degree, ``price`` by place and ``wealth`` by quarter."""
-    rows = calibration()["places"]["rows"]
-    latitude, longitude, spread, share, price = (
-        np.array([row[i] for row in rows], dtype=float) for i in range(1, 6)
-    )
+    latitude, longitude, spread, share, price = _places()
     ends = np.cumsum(share)
     home = np.searchsorted(ends, draws.uniform("place", units) * (ends[-1] / MILLION), side="right")
     north = latitude[home] + spread[home] * draws.normal("latitude", units)
     east = longitude[home] + spread[home] * draws.normal("longitude", units)
     north = np.round(np.clip(north, 32.54, 41.95), 2)
     east = np.round(np.clip(east, -124.35, -114.31), 2)
-    found = {"Latitude": north, "Longitude": east, "price": price[home]}
-    return found | {"wealth": quarters(north, east)}
+    wealth = quarters(north, east)
+    return {"Latitude": north, "Longitude": east, "price": price[home], "wealth": wealth}
+
+
+def _places() -> list[np.ndarray]:
+    """Return latitude, longitude, spread, share and price by place."""
+    _, *columns = zip(*calibration()["places"]["rows"], strict=True)
+    return [np.array(column, dtype=float) for column in columns]
 
 
 def quarters(north: np.ndarray, east: np.ndarray) -> np.ndarray:
     """Return how dear a quarter is in its city: hills and hollows of a few km, mean about 0."""
-    draws, rows = Draws(QUARTERS_SEED), calibration()["places"]["rows"]
-    latitude, longitude, spread = (
-        np.array([row[i] for row in rows], dtype=float) for i in range(1, 4)
-    )
-    home = draws.uniform("home", QUARTERS) % len(rows)
+    draws, (latitude, longitude, spread, _, _) = Draws(QUARTERS_SEED), _places()
+    home = draws.uniform("home", QUARTERS) % len(spread)
     at_north = latitude[home] + spread[home] * draws.normal("latitude", QUARTERS)
     at_east = longitude[home] + spread[home] * draws.normal("longitude", QUARTERS)
     height = draws.normal("height", QUARTERS)

@@ -25,8 +25,6 @@ STEPS = {
 """What the values of a column are whole multiples of."""
 
 CODE_FILES = {"calibration.json": ()}
-
-
 calibration = partial(figures, Path(__file__).with_name("calibration.json"))
 """Returns quantiles, shares, default rates, gaps and rank correlations."""
 
