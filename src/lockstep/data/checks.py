@@ -33,12 +33,10 @@ def check_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
     not be missing are dropped and counted. Too many of either, no rows, or one class only:
     DataError.
     """
-    require_columns(
-        [*schema.feature_names, schema.target], raw.table.columns, f"the table of {schema.name}"
-    )
+    where = f"the table of {schema.name}"
+    require_columns([*schema.feature_names, schema.target], raw.table.columns, where)
     if raw.table.empty:
-        counts = f"{raw.rows_in} rows read, none left"
-        raise DataError(f"the table of {schema.name} is empty: {counts}; check the source")
+        raise DataError(f"{where} is empty: {raw.rows_in} rows read, none left; check the source")
     checked = Checked(raw.table, dict(raw.dropped))
     if rules.duplicates == "drop":
         _drop_copies(schema, checked)
@@ -72,8 +70,8 @@ def _present(table: pd.DataFrame, column: Column) -> pd.Series:
     if column.name in table.columns:
         return table[column.name]
     if not column.missing:
-        missing = f"the source has no '{column.name}' ({column.kind})"
-        raise DataError(f"{missing} and nothing to make it of; add it")
+        named = f"'{column.name}' ({column.kind})"
+        raise DataError(f"the source has no {named} and nothing to make it of; add it")
     return typed_column(column, [None] * len(table)).set_axis(table.index)
 
 
@@ -86,9 +84,8 @@ def _known_codes(
     if not count:
         return values
     if count > rules.max_unknown_codes * len(values):
-        examples = ", ".join(
-            _shown(v) for v in values[unknown].drop_duplicates().sort_values().head(EXAMPLES)
-        )
+        found = values[unknown].drop_duplicates().sort_values()
+        examples = ", ".join(map(_shown, found.head(EXAMPLES)))
         raise DataError(
             f"column {column.name}: {count / len(values):.1%} of the rows have unknown codes "
             f"(e.g. {examples}), more than preprocess.max_unknown_codes = "
@@ -165,6 +162,4 @@ def _final_types(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 def _sorted(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     kinds = ("date", "group", "id")
     by = [c.name for kind in kinds for c in schema.columns.values() if c.kind == kind]
-    if not by:
-        return table.reset_index(drop=True)
-    return table.sort_values(by, kind="stable", ignore_index=True)
+    return table.sort_values(by, kind="stable").reset_index(drop=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,7 +90,7 @@ def fetch(file: RemoteFile, cache: Path, session: Session, patience: Patience) -
     if spot.whole.exists() and not file.sha256:  # the old copy will do: no need to insist
         patience = replace(patience, tries=min(patience.tries, 2))
     try:
-        _persist(file, spot, patience, lambda: _attempt(file, spot, session, patience))
+        _persist(file, spot, session, patience)
     except Cut as cut:
         _settle_for_old_copy(file, spot, cut)
     return spot.whole
@@ -107,12 +107,12 @@ def note_of(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def _persist(file: RemoteFile, spot: Spot, patience: Patience, attempt: Callable[[], None]) -> None:
+def _persist(file: RemoteFile, spot: Spot, session: Session, patience: Patience) -> None:
     """Try until it is done or enough tries in a row brought no byte; then raise the last Cut."""
     furthest, failures = spot.size, 0
     while True:
         try:
-            return attempt()
+            return _attempt(file, spot, session, patience)
         except Cut as cut:
             failures = 1 if spot.size > furthest else failures + 1
             furthest = max(furthest, spot.size)
@@ -244,10 +244,8 @@ def _refuse_markup(file: RemoteFile, seen: bytes) -> None:
     if head.startswith((b"text/html", *_MARKUP)):
         raise DataError(
             f"{file.name}: {file.url} sent a web page in place of the file (a portal, login or "
-            "error "
-            "page); open the address in a browser to see it, set source.download.base_url to a "
-            "mirror, "
-            f"or {BY_HAND}"
+            "error page); open the address in a browser to see it, set source.download.base_url "
+            f"to a mirror, or {BY_HAND}"
         )
 
 
@@ -263,8 +261,8 @@ def _finish(file: RemoteFile, spot: Spot) -> None:
     """Check the sum and give the part its name; a wrong sum removes it."""
     if not spot.size:
         spot.forget_part()
-        fix = "look at the address, then run it again"
-        raise DataError(f"{file.name}: {file.url} sent an empty file; {fix}")
+        fault = "sent an empty file; look at the address, then run it again"
+        raise DataError(f"{file.name}: {file.url} {fault}")
     got = sha256_file(spot.part) if file.sha256 else None
     if got != file.sha256:
         spot.forget_part()

@@ -35,23 +35,18 @@ CODE_MODULES = ("lockstep.problems.{problem}.sample?", "lockstep.problems.{probl
 """What ``problem_module`` imports by name."""
 
 
-def main() -> int | None:
+def main() -> None:
     """Write the raw folder of one problem."""
-    problem, root = _arguments().problem, project_root()
+    parser = argparse.ArgumentParser(prog="python -m lockstep.data.import_raw", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--problem", required=True, help="a problem of params.yaml")
+    problem, root = parser.parse_args().problem, project_root()
     source = load_params(root).problem(problem).source
     with whole_folder(ProblemLayout(root, problem).raw) as folder:
         IMPORTERS[source.kind](root, problem, source, folder)
         sizes = file_sizes(folder, source.kind)
     size = readable_size(sum(sizes))
     print(f"{problem}: {len(sizes)} raw files ({size}) from source {source.kind}")
-    return None
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m lockstep.data.import_raw", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--problem", required=True, help="a problem of params.yaml")
-    return parser.parse_args()
 
 
 def import_sample(root: Path, problem: str, source: Source, folder: Path) -> None:
@@ -60,8 +55,7 @@ def import_sample(root: Path, problem: str, source: Source, folder: Path) -> Non
     if sample is None:
         raise ConfigError(
             f"{problem} has no sample generator; set problems.{problem}.source.kind to table or "
-            "files "
-            f"and run `make add-data PROBLEM={problem} FROM=…`"
+            f"files and run `make add-data PROBLEM={problem} FROM=…`"
         )
     sample.write_sample(source.sample, folder)
 
@@ -131,8 +125,8 @@ def _check_pins(problem: str, pins: dict[str, str], names: list[str]) -> None:
         if name not in names:
             raise ConfigError(f"{where}: {unknown('file of these years', name, names)}")
         if not re.fullmatch(r"[0-9a-fA-F]{64}", pin):
-            fault = f"{where}.{name} = {pin!r} is no SHA-256"
-            raise ConfigError(f"{fault}: 64 hexadecimal digits are needed")
+            fault = "is no SHA-256: 64 hexadecimal digits are needed"
+            raise ConfigError(f"{where}.{name} = {pin!r} {fault}")
 
 
 def external_path(root: Path, problem: str, external: str) -> Path:

@@ -23,14 +23,12 @@ CODE_MODULES = ("lockstep.problems.{problem}.raw?",)
 """What ``read_source`` imports by name."""
 
 
-def main() -> int | None:
+def main() -> None:
     """Run the stage for one problem."""
-    parser = argparse.ArgumentParser(
-        description="Make one tidy, checked table of a problem's raw files."
-    )
+    about = "Make one tidy, checked table of a problem's raw files."
+    parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--problem", required=True, help="a problem of params.yaml")
-    problem = parser.parse_args().problem
-    root = project_root()
+    problem, root = parser.parse_args().problem, project_root()
     section, schema = load_params(root).problem(problem), load_schema(problem)
     layout = ProblemLayout(root, problem)
     table, quality = tidy(layout.raw, section.source.kind, schema, section.preprocess)
@@ -38,7 +36,6 @@ def main() -> int | None:
     write_json(layout.data_quality, quality)
     rows = quality["rows"]
     print(f"{problem}: {rows['in']:,} rows in, {rows['out']:,} out → {layout.tidy}")
-    return None
 
 
 def tidy(
@@ -68,8 +65,7 @@ def read_source(folder: Path, kind: str, schema: Schema) -> RawTable:
     if not has_loader:
         fix = f"set problems.{schema.name}.source.kind to table"
         raise ConfigError(f"{schema.name} reads prepared tables only; {fix}")
-    raw: RawTable = importlib.import_module(name).read_raw(folder)
-    return raw
+    return importlib.import_module(name).read_raw(folder)
 
 
 def quality_of(raw: RawTable, checked: Checked, schema: Schema) -> dict[str, Any]:

@@ -51,10 +51,7 @@ def records_to_table(schema: Schema, records: Sequence[Record]) -> pd.DataFrame:
         values = column_check(column)(json_values([record[column.name] for record in records]))
         if values is None:
             _refuse_first(schema, records)
-        else:
-            columns[column.name] = (
-                values if column.holds_numbers else pd.Series(values, dtype="str")
-            )
+        columns[column.name] = values if column.holds_numbers else pd.Series(values, dtype="str")
     return pd.DataFrame(columns)
 
 

@@ -35,8 +35,7 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".parquet")
 PARTS = ("train", "test")
 _FORMS = (
     "X_train, X_test, y_train and y_test; or one file with 'train' and one with 'test' in its "
-    "name; "
-    "or one file"
+    "name; or one file"
 )
 _PART_WORD = re.compile(r"(?<![a-z])(train|test)(?:ing)?(?![a-z])")
 
@@ -66,7 +65,7 @@ def form_of(paths: Sequence[Path], where: Path) -> dict[str, Path]:
     sides = [f"{side}_{part}" for side in "xy" for part in PARTS]
     parted = [path for path in paths if path.stem.lower() in sides]
     if parted:
-        return _one_each(parted, sides, [path.stem.lower() for path in parted], where)
+        return _one_each(parted, sides, where)
     if len(paths) == 1:
         return {"all": paths[0]}
     parts = [part_of(path.name) or "" for path in paths]
@@ -77,10 +76,9 @@ def form_of(paths: Sequence[Path], where: Path) -> dict[str, Path]:
     )
 
 
-def _one_each(
-    paths: Sequence[Path], wanted: list[str], stems: list[str], where: Path
-) -> dict[str, Path]:
+def _one_each(paths: Sequence[Path], wanted: list[str], where: Path) -> dict[str, Path]:
     """Return one path for each wanted name, in order; DataError if it has none or two."""
+    stems = [path.stem.lower() for path in paths]
     lacking = [name.replace("x_", "X_") for name in wanted if name not in stems]
     if lacking:
         raise DataError(f"{where} lacks {', '.join(lacking)}; a prepared table is {_FORMS}")
@@ -132,9 +130,8 @@ def read_any(path: Path) -> TextTable:
     except FileNotFoundError:
         raise missing_source(path) from None
     except (pa.ArrowInvalid, OSError) as error:
-        reason = str(error).splitlines()[0]
-        fix = "make it again"
-        raise DataError(f"{path.name} is no readable Parquet file ({reason}); {fix}") from None
+        fault = f"is no readable Parquet file ({str(error).splitlines()[0]})"
+        raise DataError(f"{path.name} {fault}; make it again") from None
     columns = {name: _as_text(table[name], name, path) for name in table.column_names}
     return TextTable(path, "", columns)
 
@@ -222,7 +219,7 @@ def _values(text: TextTable, column: Column) -> Any:
     if column.holds_numbers and of != [column.name]:
         return _made(text, of, column)
     values, bad = read_cells(column, text.columns[of[0]], TABLE)
-    text.refuse_text(of[0], bad)
+    text.refuse(of[0], bad)
     return values
 
 
@@ -237,12 +234,11 @@ def _made(text: TextTable, of: list[str], column: Column) -> Any:
 
 def _keys(text: TextTable, name: str) -> pd.Series:
     """Return ids as int64 where all are whole numbers, else as text."""
+    cells = text.columns[name]
     try:
-        return pd.Series(
-            text.columns[name].cast(pa.int64()).to_numpy(zero_copy_only=False), dtype="int64"
-        )
+        return pd.Series(cells.cast(pa.int64()).to_numpy(zero_copy_only=False), dtype="int64")
     except (pa.ArrowInvalid, ValueError):
-        return texts(text.columns[name])
+        return texts(cells)
 
 
 def _dates(text: TextTable, of: list[str], column: Column) -> Any:
@@ -257,13 +253,7 @@ def _dates(text: TextTable, of: list[str], column: Column) -> Any:
     format = column.format or "ISO8601"
     dates = pd.to_datetime(written, format=format, errors="coerce", utc=True).dt.tz_localize(None)
     bad = (dates.isna() & written.notna()).to_numpy()
-    if bad.any():
-        row = int(bad.argmax())
-        raise DataError(
-            f"{text.path.name}: column {of[0]}, row {row + 1}: '{written.iloc[row][:40]}' is no "
-            "date; "
-            f"write it as {column.format or 'YYYY-MM-DD'}, or empty it"
-        )
+    text.refuse(of[0], bad, f"no date; write it as {column.format or 'YYYY-MM-DD'}, or empty it")
     return dates.astype("datetime64[ms]")
 
 

@@ -19,7 +19,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from operator import eq
 from typing import Any
 
@@ -44,9 +44,6 @@ MOST_CODES = 60
 _NUMBERS = frozenset({int, float})
 _TEXTS = frozenset({str})
 _JSON = frozenset({int, float, str, bool, type(None)})
-
-FitCheck = Callable[[Any], bool]
-ColumnCheck = Callable[[Sequence[Any]], "NDArray[Any] | None"]
 
 
 @dataclass(frozen=True)
@@ -97,19 +94,9 @@ def typed_column(column: Column, values: Sequence[Any]) -> pd.Series:
     return pd.Series([None if v is None else str(v) for v in values], dtype="str")
 
 
-@lru_cache(maxsize=1024)
-def _code_set(codes: tuple[int | str, ...], numbers: bool) -> frozenset[float | str]:
-    return frozenset(float(c) if numbers else str(c) for c in codes)
-
-
-def known_codes(column: Column) -> frozenset[float | str]:
-    """Return a column's codes as its values are: floats or texts."""
-    return _code_set(tuple(column.codes), column.holds_numbers)
-
-
 def unknown_codes(column: Column, values: pd.Series) -> pd.Series:
     """Return which values of a typed column are no code of it; missing ones are none of them."""
-    codes = pd.Series(list(known_codes(column)), dtype=values.dtype)
+    codes = pd.Series(list(column.known_codes), dtype=values.dtype)
     return values.notna() & ~values.isin(codes)
 
 
@@ -128,7 +115,7 @@ def _ends(column: Column, widest: float) -> tuple[float, float]:
     return -widest if low is None else low, widest if high is None else high
 
 
-def column_check(column: Column) -> ColumnCheck:
+def column_check(column: Column) -> Callable[[Sequence[Any]], NDArray[Any] | None]:
     """Return the check of many JSON values at once: their column, or None where one does not fit.
 
     The column is float64 with NaN, or objects with None. ``fit_check`` has the same rules.
@@ -153,7 +140,7 @@ def column_check(column: Column) -> ColumnCheck:
     return check
 
 
-def fit_check(column: Column) -> FitCheck:
+def fit_check(column: Column) -> Callable[[Any], bool]:
     """Return the check of one JSON value: whether it fits. ``column_check`` has the same rules."""
     types, known = _rules(column)
     if known is not None:
@@ -171,7 +158,7 @@ def fit_check(column: Column) -> FitCheck:
 def _rules(column: Column) -> tuple[frozenset[type], frozenset[Any] | None]:
     """Return the types of a column's JSON values (bool is no number) and its codes, with None."""
     types = _NUMBERS if column.holds_numbers else _TEXTS
-    known = known_codes(column) | {None} if column.codes else None
+    known = column.known_codes | {None} if column.codes else None
     return types | {type(None)} if column.missing else types, known
 
 

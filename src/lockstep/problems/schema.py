@@ -35,9 +35,7 @@ class Column(Strict):
     name: str = ""
     kind: ColumnKind
     description: str = ""
-    codes: dict[int | str, str] = Field(
-        default_factory=dict, description="allowed codes and their meaning"
-    )
+    codes: dict[int | str, str] = Field({}, description="allowed codes and their meaning")
     low: float | None = None
     high: float | None = None
     unit: str = ""
@@ -48,12 +46,8 @@ class Column(Strict):
     encode: bool = Field(
         True, description="whether models see it as it is, besides what is derived from it"
     )
-    aliases: list[str] = Field(
-        default_factory=list, description="other names a prepared table may use"
-    )
-    absent: list[str] = Field(
-        default_factory=list, description="texts of a prepared table that mean: missing"
-    )
+    aliases: list[str] = Field([], description="other names a prepared table may use")
+    absent: list[str] = Field([], description="texts of a prepared table that mean: missing")
     decimal: Literal["", ".", ","] = Field(
         "",
         description="set: numbers of a table have thousands separators, currency or percent signs",
@@ -62,7 +56,7 @@ class Column(Strict):
         "", description="how a prepared table writes dates, as %d/%m/%Y; empty: ISO 8601"
     )
     made_of: list[str] = Field(
-        default_factory=list,
+        [],
         description="columns that a table makes it of: one; a number of two, first per second; "
         "a date of year, month, day",
     )
@@ -82,6 +76,11 @@ class Column(Strict):
             return all(isinstance(code, int) for code in self.codes)
         return self.kind in ("numeric", "truth", "target") or self.integer
 
+    @cached_property
+    def known_codes(self) -> frozenset[float | str]:
+        """The codes as the column's values are: floats or texts."""
+        return frozenset(float(code) if self.holds_numbers else str(code) for code in self.codes)
+
 
 class Derived(Strict):
     """One derived column: a kind of the fixed vocabulary over columns of the table."""
@@ -89,7 +88,7 @@ class Derived(Strict):
     name: str
     kind: DerivedKind
     of: list[str] = Field(min_length=1)
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field({})
     description: str = ""
 
 
@@ -107,11 +106,10 @@ class Schema(Strict):
     experiment: str = Field(description="MLflow experiment of its runs")
     positive: str = Field("", description="what the positive class means")
     decisions: dict[int | str, str] = Field(
-        default_factory=dict,
-        description="what is done about each class, where that has a word of its own",
+        {}, description="what is done about each class, where that has a word of its own"
     )
     columns: dict[str, Column]
-    derived: list[Derived] = Field(default_factory=list)
+    derived: list[Derived] = Field([])
     left_out: dict[str, str] | None = Field(
         None,
         description="columns of a prepared table not used, and why; where set, others are refused",
@@ -220,10 +218,9 @@ def _check_schema(schema: Schema, path: Path) -> None:
         raise ConfigError(f"{path}: exactly one column must have kind target, found {len(targets)}")
     for name in [*schema.columns, *(derived.name for derived in schema.derived)]:
         if not _NAME.fullmatch(name):
-            fix = f"call it {safe_name(name)} and put {name!r} among its aliases"
             raise ConfigError(
                 f"{path}: a column is called {name!r}; not every model type takes such a name: "
-                f"{fix}"
+                f"call it {safe_name(name)} and put {name!r} among its aliases"
             )
     known = set(schema.columns)
     for derived in schema.derived:

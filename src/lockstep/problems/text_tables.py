@@ -85,14 +85,14 @@ class TextTable:
         """Raise a DataError with the difference and the nearest name if a column is missing."""
         require_columns(names, self.columns, self.path.name)
 
-    def refuse_text(self, name: str, bad: np.ndarray) -> None:
-        """Raise a DataError with file, column, row and value of the first bad cell."""
+    def refuse(
+        self, name: str, bad: np.ndarray, fault: str = "no number; correct or empty it"
+    ) -> None:
+        """Raise a DataError with file, column, row, value and fault of the first bad cell."""
         if bad.any():
             row = int(bad.argmax())
-            raise DataError(
-                f"{self.path.name}: column {name}, row {row + 1}: "
-                f"'{self.columns[name][row].as_py()[:40]}' is no number; correct or empty it"
-            )
+            where = f"{self.path.name}: column {name}, row {row + 1}"
+            raise DataError(f"{where}: '{self.columns[name][row].as_py()[:40]}' is {fault}")
 
 
 def require_columns(names: Iterable[str], found: Iterable[str], where: str) -> None:
@@ -239,22 +239,15 @@ def _names(header: str, separator: str) -> tuple[list[str], dict[str, str]]:
 
 
 def _parse(content: bytes, encoding: str, separator: str, names: list[str], path: Path) -> Any:
+    # one thread: only then do messages name the row
+    read = arrow_csv.ReadOptions(
+        use_threads=False, encoding=encoding, block_size=1 << 24, column_names=names, skip_rows=1
+    )
+    parse = arrow_csv.ParseOptions(delimiter=separator)
+    types = dict.fromkeys(names, pa.string())
+    convert = arrow_csv.ConvertOptions(column_types=types, strings_can_be_null=False)
     try:
-        return arrow_csv.read_csv(
-            io.BytesIO(content),
-            # one thread: only then do messages name the row
-            read_options=arrow_csv.ReadOptions(
-                use_threads=False,
-                encoding=encoding,
-                block_size=1 << 24,
-                column_names=names,
-                skip_rows=1,
-            ),
-            parse_options=arrow_csv.ParseOptions(delimiter=separator),
-            convert_options=arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-            ),
-        )
+        return arrow_csv.read_csv(io.BytesIO(content), read, parse, convert)
     except pa.ArrowInvalid as error:
         reason = str(error).splitlines()[0].removeprefix("CSV parse error: ")[:120]
         raise DataError(
@@ -284,7 +277,7 @@ def numbers(
     A decimal comma counts as a point. Other text is a DataError with file, column, row and value.
     """
     found, bad = parse_numbers(text.columns[name], missing, prepare)
-    text.refuse_text(name, bad)
+    text.refuse(name, bad)
     return found
 
 
@@ -365,14 +358,7 @@ def whole_numbers(text: TextTable, name: str) -> np.ndarray:
     solid = pc.replace_substring_regex(
         text.columns[name], pattern="[ \u00a0\u202f\u00c2]|[.]0$", replacement=""
     )
-    absent = pc.is_in(solid, value_set=pa.array(sorted(MISSING)))
-    ids = pc.if_else(absent, "-1", solid)
-    bad = pc.invert(pc.match_substring_regex(ids, pattern="^-1$|^[0-9]{1,18}$"))
-    if pc.any(bad).as_py():
-        row = pc.index(bad, True).as_py()
-        raise DataError(
-            f"{text.path.name}: column {name}, row {row + 1}: '{ids[row].as_py()[:40]}' is no "
-            "whole number; "
-            "write the id out in digits"
-        )
+    ids = pc.if_else(pc.is_in(solid, value_set=pa.array(sorted(MISSING))), "-1", solid)
+    is_id = pc.match_substring_regex(ids, "^-1$|^[0-9]{1,18}$").to_numpy(zero_copy_only=False)
+    text.refuse(name, ~is_id, "no whole number; write the id out in digits")
     return np.asarray(ids.cast(pa.int64()).to_numpy(zero_copy_only=False))

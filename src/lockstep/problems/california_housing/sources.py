@@ -36,9 +36,8 @@ def write_raw(archives: list[Path], folder: Path) -> None:
     if found != wanted:
         raise DataError(
             f"{fetcher.ARCHIVE.filename} has the SHA-256 {found}, scikit-learn reads {wanted} "
-            "only; remove the pin "
-            "from source.download.sha256, or give the table with `make add-data "
-            "PROBLEM=california_housing FROM=FILE`"
+            "only; remove the pin from source.download.sha256, or give the table with "
+            "`make add-data PROBLEM=california_housing FROM=FILE`"
         )
     with tempfile.TemporaryDirectory() as home:
         shutil.copyfile(archive, Path(home) / fetcher.ARCHIVE.filename)
