@@ -40,14 +40,10 @@ def check_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
     checked = Checked(raw.table, dict(raw.dropped))
     if rules.duplicates == "drop":
         _drop_copies(schema, checked)
-    columns = {}
-    for column in schema.columns.values():
-        values = _present(checked.table, column)
-        if column.codes:
-            values = _known_codes(values, column, rules, checked)
-        elif column.holds_numbers:
-            values = _in_range(values, column, checked)
-        columns[column.name] = values
+    columns = {
+        column.name: _fitting(_present(checked.table, column), column, rules, checked)
+        for column in schema.columns.values()
+    }
     checked.table = _complete_rows(pd.DataFrame(columns), schema, checked)
     _check_dropped(checked, raw.rows_in, rules, schema)
     _check_classes(checked.table, schema)
@@ -75,46 +71,40 @@ def _present(table: pd.DataFrame, column: Column) -> pd.Series:
     return typed_column(column, [None] * len(table)).set_axis(table.index)
 
 
-def _known_codes(
-    values: pd.Series, column: Column, rules: Preprocess, checked: Checked
-) -> pd.Series:
-    """Set unknown codes to missing, and count them."""
-    unknown = unknown_codes(column, values)
-    count = int(unknown.sum())
+def _fitting(values: pd.Series, column: Column, rules: Preprocess, checked: Checked) -> pd.Series:
+    """Set unknown codes, and numbers out of range or not whole, to missing, and count them."""
+    if column.codes:
+        bad, most = unknown_codes(column, values), rules.max_unknown_codes
+    elif column.holds_numbers:
+        bad, most = out_of_range(column, values), MOST_OUT_OF_RANGE
+    else:
+        return values
+    count = int(bad.sum())
     if not count:
         return values
-    if count > rules.max_unknown_codes * len(values):
-        found = values[unknown].drop_duplicates().sort_values()
-        examples = ", ".join(map(_shown, found.head(EXAMPLES)))
-        raise DataError(
-            f"column {column.name}: {count / len(values):.1%} of the rows have unknown codes "
-            f"(e.g. {examples}), more than preprocess.max_unknown_codes = "
-            f"{rules.max_unknown_codes:g}; known: {listed(column.codes, 12)}; "
-            "add them to the schema, or raise the limit"
+    if count > most * len(values):
+        raise DataError(_too_many(column, values[bad], count / len(values), most))
+    (checked.unknown_codes if column.codes else checked.out_of_range)[column.name] = count
+    return values.mask(bad)
+
+
+def _too_many(column: Column, bad: pd.Series, share: float, most: float) -> str:
+    if column.codes:
+        examples = map(_shown, bad.drop_duplicates().sort_values().head(EXAMPLES))
+        return (
+            f"column {column.name}: {share:.1%} of the rows have unknown codes "
+            f"(e.g. {', '.join(examples)}), more than preprocess.max_unknown_codes = {most:g}; "
+            f"known: {listed(column.codes, 12)}; add them to the schema, or raise the limit"
         )
-    checked.unknown_codes[column.name] = count
-    return values.mask(unknown)
+    unit = f" than {column.unit}" if column.unit else ""
+    return (
+        f"column {column.name}: {share:.0%} of the values (e.g. {_shown(float(bad.iloc[0]))}) "
+        f"are not {range_words(column)}; is it in another unit{unit}? Correct it, or the schema"
+    )
 
 
 def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _in_range(values: pd.Series, column: Column, checked: Checked) -> pd.Series:
-    """Set values out of range (or not whole where they must be) to missing, and count them."""
-    outside = out_of_range(column, values)
-    count = int(outside.sum())
-    if not count:
-        return values
-    if count > MOST_OUT_OF_RANGE * len(values):
-        example = _shown(float(values[outside].iloc[0]))
-        raise DataError(
-            f"column {column.name}: {count / len(values):.0%} of the values (e.g. {example}) "
-            f"are not {range_words(column)}; is it in another unit"
-            f"{f' than {column.unit}' if column.unit else ''}? Correct it, or the schema"
-        )
-    checked.out_of_range[column.name] = count
-    return values.mask(outside)
 
 
 def _complete_rows(table: pd.DataFrame, schema: Schema, checked: Checked) -> pd.DataFrame:

@@ -101,7 +101,5 @@ def _from_csv(text: str, where: str) -> list[dict[str, Any]]:
         if len(row) != len(header):
             raise DataError(f"{where}, line {number}: {len(row)} cells under {len(header)} names")
     names = [name.strip() for name in header]
-    return [
-        unique_names(list(zip(names, (cell.strip() or None for cell in row), strict=True)))
-        for _, row in rows
-    ]
+    cells = ([cell.strip() or None for cell in row] for _, row in rows)
+    return [unique_names(list(zip(names, row, strict=True))) for row in cells]

@@ -95,10 +95,8 @@ def _names(paths: Sequence[Path]) -> str:
 
 def _open(folder: Path, schema: Schema) -> list[tuple[TextTable, str | None]]:
     """Return the tables in ``folder``, each with its part."""
-    files = sorted(
-        p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
-    )
-    form = form_of(files, folder)
+    visible = [path for path in folder.rglob("*") if not path.name.startswith(".")]
+    form = form_of(sorted(p for p in visible if p.suffix.lower() in SUFFIXES), folder)
     if "all" in form:
         return [(read_any(form["all"]), None)]
     if "train" in form:

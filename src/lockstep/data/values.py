@@ -125,17 +125,14 @@ def column_check(column: Column) -> Callable[[Sequence[Any]], NDArray[Any] | Non
     has_range = column.holds_numbers and known is None
 
     def check(values: Sequence[Any]) -> NDArray[Any] | None:
-        if not types.issuperset(map(type, values)):
-            return None
-        if known is not None and not known.issuperset(values):
+        if not types.issuperset(map(type, values)) or (known and not known.issuperset(values)):
             return None
         try:
             found = np.array(values, dtype=dtype)  # None becomes NaN
         except OverflowError:
             return None
-        if has_range and out_of_range(column, found, sys.float_info.max).any():
-            return None
-        return found
+        is_out = has_range and out_of_range(column, found, sys.float_info.max).any()
+        return None if is_out else found
 
     return check
 

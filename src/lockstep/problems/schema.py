@@ -43,26 +43,20 @@ class Column(Strict):
     missing: bool = Field(False, description="whether the value may be missing")
     monotone: Literal[-1, 0, 1] = 0
     slice: bool = Field(False, description="whether gates look at each of its levels")
-    encode: bool = Field(
-        True, description="whether models see it as it is, besides what is derived from it"
-    )
+    encode: bool = Field(True, description="whether models see it itself, not only what is derived")
     aliases: list[str] = Field([], description="other names a prepared table may use")
     absent: list[str] = Field([], description="texts of a prepared table that mean: missing")
     decimal: Literal["", ".", ","] = Field(
         "",
         description="set: numbers of a table have thousands separators, currency or percent signs",
     )
-    format: str = Field(
-        "", description="how a prepared table writes dates, as %d/%m/%Y; empty: ISO 8601"
-    )
+    format: str = Field("", description="dates of a prepared table, as %d/%m/%Y; empty: ISO 8601")
     made_of: list[str] = Field(
         [],
         description="columns that a table makes it of: one; a number of two, first per second; "
         "a date of year, month, day",
     )
-    per: float = Field(
-        1.0, gt=0, description="what a prepared table's number is divided by, where it is made"
-    )
+    per: float = Field(1.0, gt=0, description="what a number that is made is divided by")
 
     @property
     def is_feature(self) -> bool:
@@ -100,9 +94,7 @@ class Schema(Strict):
     task: Task
     unit: str
     registered_name: str = Field(description="base of the registered models' names")
-    one_name: bool = Field(
-        False, description="whether all model types are versions of that one name"
-    )
+    one_name: bool = Field(False, description="whether all model types share that one name")
     experiment: str = Field(description="MLflow experiment of its runs")
     positive: str = Field("", description="what the positive class means")
     decisions: dict[int | str, str] = Field(

@@ -49,15 +49,15 @@ def required_columns(kind: str, year: int | None) -> list[str]:
     return _ALWAYS[kind] + (_NEW if year >= NEW_ERA else _OLD).get(kind, [])
 
 
-def is_left_aside(name: str) -> bool:
-    """Return whether a file is the publisher's fifth table, the registrations."""
+def is_ignored_name(name: str) -> bool:
+    """Return whether a file is the publisher's fifth table, the registrations: nothing reads it."""
     return bool(_OTHER.search(name.lower()))
 
 
 def kind_of(name: str) -> str | None:
     """Return which of the four tables a file name belongs to, or None."""
     lowered = name.lower()
-    if not lowered.endswith((".csv", ".txt")) or is_left_aside(lowered):
+    if not lowered.endswith((".csv", ".txt")) or is_ignored_name(lowered):
         return None
     return next((kind for kind, pattern in _NAMES.items() if pattern.search(lowered)), None)
 
@@ -75,10 +75,11 @@ def raw_files(folder: Path) -> dict[str, list[Path]]:
 
 def _check_complete(found: dict[str, list[Path]], folder: Path) -> None:
     names = [path.name for paths in found.values() for path in paths]
+    beside = f"beside {listed(names, 8)}" if names else f"(none of {', '.join(KINDS)} is there)"
     for kind, paths in found.items():
         if not paths:
             fix = "add it, all four tables of a year are needed"
-            raise DataError(f"{folder}: no {kind} file {_beside(names)}; {fix}")
+            raise DataError(f"{folder}: no {kind} file {beside}; {fix}")
     years = {
         kind: {match.group() for path in paths if (match := _YEAR.search(path.name))}
         for kind, paths in found.items()
@@ -86,11 +87,5 @@ def _check_complete(found: dict[str, list[Path]], folder: Path) -> None:
     for kind, have in years.items():
         lacking = sorted(set().union(*years.values()) - have) if have else []
         if lacking:
-            raise DataError(
-                f"{folder}: no {kind} file of {lacking[0]} {_beside(names)}; add it, or remove "
-                "that year"
-            )
-
-
-def _beside(names: list[str]) -> str:
-    return f"beside {listed(names, 8)}" if names else f"(none of {', '.join(KINDS)} is there)"
+            fix = "add it, or remove that year"
+            raise DataError(f"{folder}: no {kind} file of {lacking[0]} {beside}; {fix}")

@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 
 from lockstep.errors import UsageError
-from lockstep.problems.accidents.eras import is_left_aside, kind_of
+from lockstep.problems.accidents.eras import is_ignored_name as is_ignored_name
+from lockstep.problems.accidents.eras import kind_of
 from lockstep.problems.source_files import RemoteFile
 
 DATASET = (
@@ -38,11 +39,6 @@ def files_of_year(year: int) -> list[RemoteFile]:
 def is_raw_name(name: str) -> bool:
     """Tell whether a file's name is that of one of the publisher's four tables, of any year."""
     return kind_of(name) is not None
-
-
-def is_ignored_name(name: str) -> bool:
-    """Return whether a file is the publisher's fifth table, which nothing reads."""
-    return is_left_aside(name)
 
 
 @cache

@@ -88,11 +88,8 @@ def _accident_levels(accidents: Columns, world: World) -> Columns:
 
 def _sum(levels: Columns, model: dict[str, list[float]], size: int) -> np.ndarray:
     """Return the sum of the effects in the model's order, so that rounding is always the same."""
-    total = np.full(size, model["base"][0])
-    for factor, by_level in model.items():
-        if factor != "base":
-            total = total + np.array(by_level)[levels[factor]]
-    return total
+    added = (np.array(by_level)[levels[f]] for f, by_level in model.items() if f != "base")
+    return sum(added, start=np.full(size, model["base"][0]))
 
 
 def _someone_is_hurt(

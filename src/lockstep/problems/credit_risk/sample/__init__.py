@@ -42,8 +42,8 @@ def write_sample(settings: Sample, folder: Path) -> None:
 def applications(settings: Sample) -> pa.Table:
     """Return the applications month by month, with the true probability of default."""
     draws, months = Draws(settings.seed), months_of(settings.last_month, settings.months)
-    ends = [settings.units * (i + 1) // settings.months for i in range(settings.months)]
-    sizes = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+    ends = [settings.units * i // settings.months for i in range(settings.months + 1)]
+    sizes = np.diff(ends).tolist()
     sized = [(month, units) for month, units in zip(months, sizes, strict=True) if units]
     return pa.concat_tables(month_table(draws, *one, settings.drift) for one in sized)
 

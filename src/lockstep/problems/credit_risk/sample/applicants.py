@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache, partial
+from operator import mul
 from pathlib import Path
 from statistics import NormalDist
 
@@ -44,13 +45,8 @@ def draw_normal(draws: Draws, month: str, units: int) -> Columns:
     """Return a standard normal number a column, correlated as the tables' columns are."""
     names = calibration()["order"]
     own = [draws.normal(f"{month} {name}", units) for name in names]
-    found = {}
-    for name, weights in zip(names, factor(), strict=True):
-        total = np.zeros(units)
-        for weight, normal in zip(weights, own, strict=False):
-            total += weight * normal
-        found[name] = total
-    return found
+    rows, zero = zip(names, factor(), strict=True), np.zeros(units)
+    return {name: sum(map(mul, weights, own), start=zero) for name, weights in rows}
 
 
 @lru_cache
