@@ -25,6 +25,12 @@ class Checked:
     unknown_codes: dict[str, int] = field(default_factory=dict)
     out_of_range: dict[str, int] = field(default_factory=dict)
 
+    def drop(self, rows: pd.Series, reason: str) -> None:
+        """Drop these rows, and count them where there are any."""
+        if rows.any():
+            self.dropped[reason] = int(rows.sum())
+            self.table = self.table[~rows]
+
 
 def check_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
     """Return the tidy table: columns and dtypes of the schema, rows by date, group and id.
@@ -39,26 +45,21 @@ def check_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
         raise DataError(f"{where} is empty: {raw.rows_in} rows read, none left; check the source")
     checked = Checked(raw.table, dict(raw.dropped))
     if rules.duplicates == "drop":
-        _drop_copies(schema, checked)
+        names = [c.name for c in schema.columns.values() if c.kind != "id"]
+        present = checked.table.columns.intersection(names)
+        checked.drop(checked.table.duplicated(present), "duplicate")
     columns = {
         column.name: _fitting(_present(checked.table, column), column, rules, checked)
         for column in schema.columns.values()
     }
-    checked.table = _complete_rows(pd.DataFrame(columns), schema, checked)
+    checked.table = pd.DataFrame(columns)
+    for column in schema.columns.values():
+        if not column.missing:
+            checked.drop(checked.table[column.name].isna(), f"no_{column.name}")
     _check_dropped(checked, raw.rows_in, rules, schema)
     _check_classes(checked.table, schema)
-    checked.table = _sorted(_final_types(checked.table, schema), schema)
+    checked.table = _final(checked.table, schema)
     return checked
-
-
-def _drop_copies(schema: Schema, checked: Checked) -> None:
-    """Drop rows that repeat another in every column except the id, and count them."""
-    table = checked.table
-    names = [c.name for c in schema.columns.values() if c.kind != "id" and c.name in table]
-    copies = table.duplicated(names)
-    if copies.any():
-        checked.dropped["duplicate"] = int(copies.sum())
-        checked.table = table[~copies]
 
 
 def _present(table: pd.DataFrame, column: Column) -> pd.Series:
@@ -107,17 +108,6 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _complete_rows(table: pd.DataFrame, schema: Schema, checked: Checked) -> pd.DataFrame:
-    """Drop rows that miss a required value, counted by the first such column."""
-    for column in schema.columns.values():
-        if not column.missing:
-            lacks = table[column.name].isna()
-            if lacks.any():
-                checked.dropped[f"no_{column.name}"] = int(lacks.sum())
-                table = table[~lacks]
-    return table
-
-
 def _check_dropped(checked: Checked, rows_in: int, rules: Preprocess, schema: Schema) -> None:
     total = sum(checked.dropped.values())
     if total <= rules.max_dropped * rows_in:
@@ -142,14 +132,11 @@ def _check_classes(table: pd.DataFrame, schema: Schema) -> None:
     raise DataError(f"the target {schema.target} {found}; nothing can be learned: {fix}")
 
 
-def _final_types(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Return class codes as int64; the other columns have their dtypes already."""
+def _final(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Return class codes as int64, and the rows by date, group and id."""
     target = schema.columns[schema.target]
-    is_coded = target.codes and target.holds_numbers
-    return table.astype({schema.target: "int64"}) if is_coded else table
-
-
-def _sorted(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    if target.codes and target.holds_numbers:
+        table = table.astype({schema.target: "int64"})
     kinds = ("date", "group", "id")
     by = [c.name for kind in kinds for c in schema.columns.values() if c.kind == kind]
     return table.sort_values(by, kind="stable").reset_index(drop=True)

@@ -13,17 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import requests
+from requests import Response, Session
 from tqdm import tqdm
 
 from lockstep.errors import DataError
 from lockstep.io import read_json, sha256_file, write_json
 from lockstep.problems.source_files import RemoteFile
-
-if TYPE_CHECKING:
-    from requests import Response, Session
 
 BLOCK = 1 << 13
 LONGEST_PAUSE = 30.0

@@ -18,16 +18,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 from lockstep.config.layout import ProblemLayout, project_root
-from lockstep.config.params import load_params
+from lockstep.config.params import Download, Source, load_params
 from lockstep.errors import ConfigError, DataError, run_command, unknown
 from lockstep.io import whole_folder
-
-if TYPE_CHECKING:
-    from lockstep.config.params import Download, Source
-    from lockstep.problems.source_files import RemoteFile
+from lockstep.problems.source_files import RemoteFile
 
 NONE = "data/external/NONE"
 CACHE = ".lockstep/downloads"

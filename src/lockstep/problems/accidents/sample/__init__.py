@@ -13,10 +13,10 @@ model's as a sample of this size leaves it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyarrow import csv
 
+from lockstep.config.params import Sample
 from lockstep.errors import UsageError
 from lockstep.io import whole_folder
 from lockstep.problems.accidents.eras import TRUTH
@@ -26,9 +26,6 @@ from lockstep.problems.accidents.sample.people import draw_people, draw_vehicles
 from lockstep.problems.accidents.sample.severity import draw_severity
 from lockstep.problems.accidents.sample.tables import raw_tables
 from lockstep.problems.accidents.sample.world import build_world
-
-if TYPE_CHECKING:
-    from lockstep.config.params import Sample
 
 YEARS = range(2019, 2025)
 """Years whose format the generator writes."""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from calendar import isleap, monthrange
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lockstep.problems.accidents.sample.draws import Choice, Draws, calibration
+from lockstep.problems.accidents.sample.world import World
 from lockstep.problems.draws import Columns
-
-if TYPE_CHECKING:
-    from lockstep.problems.accidents.sample.world import World
 
 WITH_PEDESTRIAN, ALONE, TWO, MANY = range(4)
 """Scenarios: a vehicle and a pedestrian, one vehicle, two, more."""

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from lockstep.problems.accidents.sample.draws import MILLION, Draws, calibration, effects, sigmoid
+from lockstep.problems.accidents.sample.world import World
 from lockstep.problems.draws import Columns
-
-if TYPE_CHECKING:
-    from lockstep.problems.accidents.sample.world import World
 
 UNHURT, KILLED, HOSPITAL, SLIGHT, UNKNOWN = 1, 2, 3, 4, -1
 UNKNOWN_SHARE = 0.07

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from string import ascii_uppercase
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +11,8 @@ import pyarrow.compute as pc
 
 from lockstep.problems.accidents.eras import TRUTH
 from lockstep.problems.accidents.sample.draws import MILLION, Choice, Draws, calibration, within
+from lockstep.problems.accidents.sample.world import World
 from lockstep.problems.draws import Columns
-
-if TYPE_CHECKING:
-    from lockstep.problems.accidents.sample.world import World
 
 MISSING = " -1"
 NO_BREAK_SPACE = "\u00a0"

@@ -11,19 +11,16 @@ known of every row.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from lockstep.config.params import Sample
 from lockstep.errors import UsageError
 from lockstep.io import whole_folder
 from lockstep.problems.california_housing.sample.districts import draw_districts
 from lockstep.problems.draws import Columns, Draws
-
-if TYPE_CHECKING:
-    from lockstep.config.params import Sample
 
 FILE = "cal_housing.csv"
 BLANKS = 0.01

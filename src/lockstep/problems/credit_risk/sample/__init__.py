@@ -10,19 +10,16 @@ from __future__ import annotations
 
 from calendar import monthrange
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from lockstep.config.params import Sample
 from lockstep.io import whole_folder
 from lockstep.problems.credit_risk.sample.applicants import draw_applicants, draw_gaps
 from lockstep.problems.credit_risk.sample.repayment import true_probability
 from lockstep.problems.draws import MILLION, Columns, Draws
-
-if TYPE_CHECKING:
-    from lockstep.config.params import Sample
 
 FILE = "applications.csv"
 FIRST = np.datetime64("2024-01")
