@@ -155,8 +155,7 @@ def typed(text: TextTable, schema: Schema, part: str | None = None) -> pd.DataFr
     """Return one file's columns by the schema, with dtypes; features and target are required."""
     named = TextTable(text.path, text.separator, _renamed(text.columns, schema))
     named.require(_needed(named, schema))
-    _refuse_twins(text, schema)
-    _refuse_undeclared(named, schema)
+    _refuse_unclear(text, named, schema)
     read = {column.name: _values(named, column) for column in schema.columns.values()}
     columns = {name: values for name, values in read.items() if values is not None}
     if part and schema.part:
@@ -164,17 +163,13 @@ def typed(text: TextTable, schema: Schema, part: str | None = None) -> pd.DataFr
     return pd.DataFrame(columns)
 
 
-def _refuse_twins(text: TextTable, schema: Schema) -> None:
-    """Refuse a column that comes up twice where the schema uses the name and knows only one."""
-    used, known = _names_of(schema), _known_names(schema)
+def _refuse_unclear(text: TextTable, named: TextTable, schema: Schema) -> None:
+    """Refuse a used column that comes up twice, and one not declared where all must be."""
+    used = {n for c in schema.columns.values() for n in (c.name, *c.aliases, *c.made_of)}
+    known = used.union(schema.left_out or ())
     for twin, name in text.twins.items():
         if name in used and twin not in known:
             raise DataError(f"{text.path.name} has the column '{name}' twice; rename or remove one")
-
-
-def _refuse_undeclared(named: TextTable, schema: Schema) -> None:
-    """Refuse a column that the schema does not know, where the schema says which it leaves out."""
-    known = _known_names(schema)
     extra = [name for name in named.columns if name not in known]
     if schema.left_out is not None and extra:
         absent = [name for name in schema.columns if name not in named.columns]
@@ -183,15 +178,6 @@ def _refuse_undeclared(named: TextTable, schema: Schema) -> None:
             f"{named.path.name} has columns that the schema of {schema.name} does not know: "
             f"{unknown}; declare each under columns, as an alias of one, or under left_out"
         )
-
-
-def _names_of(schema: Schema) -> set[str]:
-    """Return all names of columns that the schema reads from a file."""
-    return {n for c in schema.columns.values() for n in (c.name, *c.aliases, *c.made_of)}
-
-
-def _known_names(schema: Schema) -> set[str]:
-    return _names_of(schema) | set(schema.left_out or {})
 
 
 def _needed(text: TextTable, schema: Schema) -> list[str]:

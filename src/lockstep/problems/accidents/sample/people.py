@@ -62,7 +62,9 @@ def draw_vehicles(accidents: Columns, draws: Draws) -> Columns:
     vehicles = {"accident": acc, "number": within(acc), "scenario": accidents["scenario"][acc]}
     group = _groups(accidents, vehicles, draws)
     riders = draws.value("passengers", group, Choice.of(range(9), PASSENGERS))
-    electric = _electric(group, riders, accidents["drift"][acc], draws)
+    # empty cars, mopeds and cycles of drifting months become personal electric devices
+    rate = np.array([0.06, 0, 0, 0.25, 0.15, 0, 0, 0, 0, 0])[group] * accidents["drift"][acc]
+    electric = draws.chance("drift", np.minimum(rate, 0.9), len(group)) & (riders == 0)
     vehicles |= {"group": np.where(electric, SCOOTER, group), "riders": riders}
     vehicles |= _details(vehicles, draws)
     vehicles |= _crew(vehicles, draws)
@@ -78,12 +80,6 @@ def _groups(accidents: Columns, vehicles: Columns, draws: Draws) -> np.ndarray:
     alone = draws.value("group", 3 * np.array([0, 1, 1, 2])[scenario] + kind[acc])
     of_two = np.where(vehicles["number"] == 0, pair // 10, pair % 10)
     return np.where(scenario == TWO, of_two, alone)
-
-
-def _electric(group: np.ndarray, riders: np.ndarray, drift: np.ndarray, draws: Draws) -> np.ndarray:
-    """Tell which empty cars, mopeds, cycles of drifting months become personal electric devices."""
-    rate = np.array([0.06, 0, 0, 0.25, 0.15, 0, 0, 0, 0, 0])[group] * drift
-    return draws.chance("drift", np.minimum(rate, 0.9), len(group)) & (riders == 0)
 
 
 def _details(vehicles: Columns, draws: Draws) -> Columns:

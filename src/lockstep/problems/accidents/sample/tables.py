@@ -83,14 +83,15 @@ def _rows(table: Columns, rows: np.ndarray) -> Columns:
 
 def _accident_extras(size: int, draws: Draws) -> Columns:
     """Return the columns that are there for their quirks alone."""
-    quirks, nothing = ("pr", "pr1", "larrout"), np.zeros(size, np.int64)
+    nothing, widths = np.zeros(size, np.int64), Choice.named("larrout")
     return {
-        "street": draws.uniform("street", size) % len(STREETS),
+        "street": np.array(STREETS)[draws.uniform("street", size) % len(STREETS)],
         "way": 1 + draws.uniform("way", size) ** 2 // (MILLION * 900),
         "no voie": draws.chance("no voie", 0.078, size),
         "v1": draws.chance("v1", 0.174, size),
         "v2": draws.uniform("v2", size),
-        **{name: draws.code(name, Choice.named(name), nothing) for name in quirks},
+        **{name: draws.value(name, nothing) for name in ("pr", "pr1")},
+        "larrout": np.array(widths.codes)[draws.code("larrout", widths, nothing)],
         "no pr": draws.chance("no pr", calibration()["pr_unknown"], size),
         "second": draws.chance("second place", SECOND_PLACE, size),
         "second catr": np.minimum(draws.uniform("second catr", size) * 6 // MILLION + 1, 4),
@@ -98,16 +99,12 @@ def _accident_extras(size: int, draws: Draws) -> Columns:
 
 
 def _labels(number: np.ndarray, draws: Draws) -> np.ndarray:
-    """Return each vehicle's place among the labels A01, B01 … or, for a few, published junk."""
-    junk = draws.chance("odd num_veh", calibration()["num_veh_rare_rate"], len(number))
-    picked = draws.code("num_veh", Choice.named("num_veh_rare"), np.zeros(len(number), np.int64))
-    letters = len(ascii_uppercase)
-    return np.where(junk, letters + picked, np.minimum(number, letters - 1))
-
-
-def _label_text(place: np.ndarray) -> pa.Array:
-    junk = [str(code) for code in calibration()["num_veh_rare"]["codes"]]
-    return _pick([f"{letter}01" for letter in ascii_uppercase] + junk, place)
+    """Return each vehicle's label: A01, B01 … or, for a few, published junk."""
+    junk, rare = Choice.named("num_veh_rare"), calibration()["num_veh_rare_rate"]
+    picked = draws.code("num_veh", junk, np.zeros(len(number), np.int64))
+    plain = np.array([f"{letter}01" for letter in ascii_uppercase])
+    is_junk = draws.chance("odd num_veh", rare, len(number))
+    return np.where(is_junk, np.array(junk.codes)[picked], plain[np.minimum(number, 25)])
 
 
 def _text(codes: np.ndarray, width: int = 1) -> pa.Array:
@@ -158,7 +155,6 @@ def decimal_comma(degrees: np.ndarray, digits: int) -> pa.Array:
 def _caracteristiques(year: int, accidents: Columns, world: World) -> pa.Table:
     clock = [f"{minute // 60:02d}:{minute % 60:02d}" for minute in range(24 * 60)]
     departments = [code.lstrip("0") if year == 2019 else code for code in world.departments.codes]
-    streets = _pick(list(STREETS), accidents["street"])
     columns = {
         "Accident_Id" if year == 2022 else "Num_Acc": _plain(accidents["Num_Acc"]),
         "jour": _text(accidents["jour"]),
@@ -170,7 +166,7 @@ def _caracteristiques(year: int, accidents: Columns, world: World) -> pa.Table:
         "com": _pick(world.code.tolist(), accidents["com"]),
         "agg": _text(1 + accidents["inside"]),
         **{name: _text(accidents[name]) for name in ("int", "atm", "col")},
-        "adr": _where(accidents["no voie"] & (year >= 2023), "N/A", streets),
+        "adr": _where(accidents["no voie"] & (year >= 2023), "N/A", pa.array(accidents["street"])),
         "lat": decimal_comma(accidents["lat"], DIGITS.get(year, 8)),
         "long": decimal_comma(accidents["long"], DIGITS.get(year, 8)),
     }
@@ -184,37 +180,23 @@ def _lieux(year: int, accidents: Columns) -> pa.Table:
     places = _rows(accidents, order)
     catr = np.where(within(order) == 0, places["catr"], places["second catr"])
     v2 = np.searchsorted([911_710, 967_690, 983_540, 987_520], places["v2"], side="right")
+    street, width = pa.array(places["street"]), pa.array(places["larrout"])
+    way = pc.if_else(pa.array(places["catr"] <= 3), _plain(places["way"]), street)
+    no_text, no_post = ("N/A", MISSING) if year >= 2023 else ("", "(1)")
     columns = {
         "Num_Acc": _plain(places["Num_Acc"]),
         "catr": _text(catr),
-        "voie": _voie(year, places),
+        "voie": _where(places["no voie"], no_text, way),
         "v1": _text(np.where(places["v1"], -1, 0)),
-        "v2": _pick(["N/A" if year >= 2023 else "", "D", "A", "N", "C"], v2),
+        "v2": _pick([no_text, "D", "A", "N", "C"], v2),
         **{name: _text(places[name]) for name in ("circ", "nbv", "vosp", "prof")},
-        **{name: _pr(name, year, places) for name in ("pr", "pr1")},
+        **{name: _where(places["no pr"], no_post, grouped(places[name])) for name in ("pr", "pr1")},
         "plan": _text(places["plan"]),
         "lartpc": _pick([""], np.zeros(len(order), np.int64)),
-        "larrout": _larrout(year, places["larrout"]),
+        "larrout": _where((places["larrout"] == MISSING) & (year == 2019), "", width),
         **{name: _text(places[name]) for name in ("surf", "infra", "situ", "vma")},
     }
     return pa.table(columns)
-
-
-def _voie(year: int, rows: Columns) -> pa.Array:
-    streets = _pick(list(STREETS), rows["street"])
-    numbered = pc.if_else(pa.array(rows["catr"] <= 3), _plain(rows["way"]), streets)
-    return _where(rows["no voie"], "N/A" if year >= 2023 else "", numbered)
-
-
-def _pr(name: str, year: int, rows: Columns) -> pa.Array:
-    """Return a kilometre post (pr) or the metres from it (pr1)."""
-    known = grouped(Choice.named(name).values(rows[name]))
-    return _where(rows["no pr"], "(1)" if year < 2023 else MISSING, known)
-
-
-def _larrout(year: int, place: np.ndarray) -> pa.Array:
-    labels = [str(code) for code in calibration()["larrout"]["codes"]]
-    return _pick(["" if year == 2019 and code == MISSING else code for code in labels], place)
 
 
 def _vehicules(vehicles: Columns) -> pa.Table:
@@ -223,7 +205,7 @@ def _vehicules(vehicles: Columns) -> pa.Table:
     columns = {
         "Num_Acc": _plain(vehicles["Num_Acc"]),
         "id_vehicule": grouped(vehicles["id"]),
-        "num_veh": _label_text(vehicles["label"]),
+        "num_veh": pa.array(vehicles["label"]),
         **{name: _text(vehicles[name]) for name in codes},
         "occutc": _where(~bus, "", _plain(vehicles["riders"])),
     }
@@ -237,7 +219,7 @@ def _usagers(year: int, people: Columns) -> pa.Table:
         "Num_Acc": _plain(people["Num_Acc"]),
         **({} if year < 2021 else {"id_usager": grouped(people["id"])}),
         "id_vehicule": grouped(people["vehicle_id"]),
-        "num_veh": _label_text(people["label"]),
+        "num_veh": pa.array(people["label"]),
         **{name: _text(people[name]) for name in ("place", "catu", "grav", "sexe")},
         "an_nais": _where(people["an_nais"] < 0, "", _text(people["an_nais"])),
         **{name: _text(people[name]) for name in ("trajet", "secu1", "secu2", "secu3", "locp")},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 
@@ -12,8 +11,9 @@ from lockstep.problems.draws import MILLION, Columns
 
 DRIFT_EFFECT = 0.02
 """Logits a month by which a drift of strength 1 raises every risk."""
-STEP = 0.01
-"""Logits between the points of the table of probabilities."""
+LEVELS = [round(-8 + 0.01 * i, 2) for i in range(1601)]
+CHANCES = [round(1 / (1 + math.exp(-level)), 6) for level in LEVELS]
+"""Log-odds from -8 to 8 and their probabilities."""
 
 
 def true_probability(applicants: Columns, gaps: Columns, drift: float) -> np.ndarray:
@@ -56,12 +56,4 @@ def burden(applicants: Columns) -> np.ndarray:
 
 def probability(logit: np.ndarray) -> np.ndarray:
     """Return probabilities of log-odds from a table of six decimals: equal on every machine."""
-    levels, chances = table()
-    return np.round(np.interp(logit, levels, chances) * MILLION) / MILLION
-
-
-@lru_cache
-def table() -> tuple[list[float], list[float]]:
-    """Return log-odds from -8 to 8 and their probabilities."""
-    levels = [round(-8 + STEP * i, 2) for i in range(round(16 / STEP) + 1)]
-    return levels, [round(1 / (1 + math.exp(-level)), 6) for level in levels]
+    return np.round(np.interp(logit, LEVELS, CHANCES) * MILLION) / MILLION
