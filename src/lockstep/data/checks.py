@@ -35,9 +35,8 @@ class Checked:
 def check_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
     """Return the tidy table: columns and dtypes of the schema, rows by date, group and id.
 
-    Unknown codes and values out of range become missing and are counted; rows that miss what may
-    not be missing are dropped and counted. Too many of either, no rows, or one class only:
-    DataError.
+    Unknown codes and values out of range become missing, rows without a required value are dropped;
+    both are counted. Too many of either, no rows, or one class only are a DataError.
     """
     where = f"the table of {schema.name}"
     require_columns([*schema.feature_names, schema.target], raw.table.columns, where)

@@ -17,6 +17,7 @@ from typing import Any
 
 import requests
 from requests import Response, Session
+from requests.exceptions import ChunkedEncodingError, SSLError
 from tqdm import tqdm
 
 from lockstep.errors import DataError
@@ -26,9 +27,7 @@ from lockstep.problems.source_files import RemoteFile
 BLOCK = 1 << 13
 LONGEST_PAUSE = 30.0
 BY_HAND = "fetch the files by hand and give them with `make add-data PROBLEM=… FROM=FOLDER`"
-_PASSING = (
-    requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError
-)  # fmt: skip
+_PASSING = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError)
 """Errors that another try may repair."""
 _MARKUP = (b"<!doctype html", b"<html", b"<?xml", b"<head")
 
@@ -78,8 +77,7 @@ def fetch_all(files: list[RemoteFile], cache: Path, patience: Patience | None = 
 def fetch(file: RemoteFile, cache: Path, session: Session, patience: Patience) -> Path:
     """Return the cached copy of one file, complete and with the pinned sum, or raise DataError.
 
-    A cached copy with the pinned sum costs no request; without a pin the server says whether it
-    changed.
+    A copy with the pinned sum costs no request; without a pin the server says if it changed.
     """
     spot = spot_of(file, cache)
     if file.sha256 and spot.whole.exists() and sha256_file(spot.whole) == file.sha256:
@@ -153,7 +151,7 @@ def _faults(file: RemoteFile, spot: Spot) -> Iterator[None]:
     """Translate errors of requests into a Cut, where another try may help, or a DataError."""
     try:
         yield
-    except requests.exceptions.SSLError as error:
+    except SSLError as error:
         fix = f"set REQUESTS_CA_BUNDLE ({error})"
         raise DataError(f"{file.url}: its certificate is refused; {fix}") from error
     except _PASSING as error:

@@ -33,6 +33,7 @@ from lockstep.errors import listed
 from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import (
     MISSING,
+    Number,
     bare_numbers,
     parse_numbers,
     python_number,
@@ -54,8 +55,7 @@ class Dialect:
     """Texts that mean a missing value in every column."""
     by_column: bool
     """Whether the column's own ``absent`` and ``decimal`` apply."""
-    number: Callable[[str], float | None]
-    """Reads a text that is no plain number; None where it is no number at all."""
+    number: Number
 
     def missing_in(self, column: Column) -> frozenset[str]:
         """Return the texts that mean a missing value in one column."""

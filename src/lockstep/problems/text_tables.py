@@ -53,6 +53,11 @@ PLAIN_NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 UNIT = "[$€£¥₹%‰]|EUR|USD|GBP|CHF"
 """Signs beside a number that are no part of it (RE2 and re alike)."""
 
+Prepare = Callable[[Any], Any]
+"""Reworks the distinct texts of a column (a pyarrow array)."""
+Number = Callable[[str], float | None]
+"""Reads a text that is no plain number; None where it is no number at all."""
+
 _BLANKS = " \t\r\n\u00a0\u202f\ufeff"
 
 
@@ -266,11 +271,7 @@ def trimmed(column: Any) -> Any:
 
 
 def numbers(
-    text: TextTable,
-    name: str,
-    *,
-    missing: Set[str] = MISSING,
-    prepare: Callable[[Any], Any] | None = None,
+    text: TextTable, name: str, *, missing: Set[str] = MISSING, prepare: Prepare | None = None
 ) -> np.ndarray:
     """Return a column as float64, NaN where missing; ``prepare`` reworks the distinct texts first.
 
@@ -296,10 +297,7 @@ def python_number(text: str) -> float | None:
 
 
 def parse_numbers(
-    cells: Any,
-    missing: Set[str],
-    prepare: Callable[[Any], Any] | None = None,
-    number: Callable[[str], float | None] = written_number,
+    cells: Any, missing: Set[str], prepare: Prepare | None = None, number: Number = written_number
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return cells (pyarrow strings) as float64, NaN where missing, and which are no numbers.
 
@@ -328,8 +326,7 @@ def parse_numbers(
 def bare_numbers(values: Any, decimal: str) -> Any:
     """Return texts without thousands separators, currency and percent signs, with a decimal point.
 
-    ``decimal`` ("." or ",") is the sign before the decimals. Texts of another form become no
-    numbers.
+    ``decimal`` ("." or ",") is the sign before the decimals. Other texts become no numbers.
     """
     fits = pc.match_substring_regex(values, number_pattern(decimal))
     digits = pc.replace_substring_regex(values, f"[^0-9eE+{re.escape(decimal)}-]|EUR", "")
@@ -339,10 +336,7 @@ def bare_numbers(values: Any, decimal: str) -> Any:
 
 
 def number_pattern(decimal: str) -> str:
-    """Return the pattern of numbers with thousands separators, currency or percent signs.
-
-    RE2 and re read it alike.
-    """
+    """Return a pattern (RE2, re) of numbers with thousands separators, currency, percent signs."""
     point, comma = (r"\.", ",") if decimal == "." else (",", r"\.")
     unit = rf"(?:{UNIT})?"
     blank = f"[{_BLANKS}]?"

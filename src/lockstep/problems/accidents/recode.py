@@ -1,7 +1,6 @@
 """The publisher's codes of every era as those of schema.yaml: float64 arrays with NaN.
 
-A code that has no meaning in any era stays, so that the check of the tidy table counts it as
-unknown.
+A code without a meaning in any era stays, so that the check of the table counts it as unknown.
 """
 
 from __future__ import annotations
@@ -95,8 +94,7 @@ def position(
 def safety_device(secu: np.ndarray) -> np.ndarray:
     """Return secu1 for the two digits of files to 2018: device, then use (1 yes, 2 no).
 
-    Not used is 0 (none), use unknown is 8 (cannot be determined); a used device of unknown kind is
-    missing.
+    Not used is 0 (none), use unknown is 8 (cannot be determined), used but unknown is missing.
     """
     device, use = np.floor(secu / 10), secu % 10
     known = np.isin(device, (1, 2, 3, 4, 9))

@@ -28,8 +28,8 @@ def is_raw_name(_: str) -> bool:
 def write_raw(archives: list[Path], folder: Path) -> None:
     """Write what ``fetch_california_housing`` makes of the archive: nine columns as CSV.
 
-    The fetcher takes an archive in its data home with the right sum, so it asks no
-    server; one with another sum is a DataError.
+    The fetcher asks no server where the archive in its data home has the right sum; another sum is
+    a DataError.
     """
     (archive,) = archives
     found, wanted = sha256_file(archive), fetcher.ARCHIVE.checksum

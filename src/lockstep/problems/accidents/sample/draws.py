@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from lockstep.problems.draws import Draws as UniformDraws
 CODE_FILES = {"calibration.json": (), "effects.json": ()}
 LOGIT_LIMIT = 12_000
 """Largest logit, in thousandths, that a probability is looked up for."""
+_LOGITS = range(-LOGIT_LIMIT, LOGIT_LIMIT + 1)
+SIGMOIDS = np.array([round(1 / (1 + math.exp(-logit / 1000)), 6) for logit in _LOGITS])
 
 calibration = partial(figures, Path(__file__).with_name("calibration.json"))
 """Returns the published figures that the sample is drawn from: shares by code, a row a level."""
@@ -68,16 +70,10 @@ class Choice:
         return np.asarray(self.codes, dtype=np.int64)[index]
 
 
-@lru_cache
-def _sigmoids() -> np.ndarray:
-    logits = range(-LOGIT_LIMIT, LOGIT_LIMIT + 1)
-    return np.array([round(1 / (1 + math.exp(-logit / 1000)), 6) for logit in logits])
-
-
 def sigmoid(logit: np.ndarray) -> np.ndarray:
     """Return probabilities with six digits, looked up by the logit in thousandths."""
     place = np.clip(np.round(logit * 1000), -LOGIT_LIMIT, LOGIT_LIMIT).astype(np.int64)
-    return _sigmoids()[place + LOGIT_LIMIT]
+    return SIGMOIDS[place + LOGIT_LIMIT]
 
 
 def within(group: np.ndarray) -> np.ndarray:

@@ -104,7 +104,9 @@ def _labels(number: np.ndarray, draws: Draws) -> np.ndarray:
     picked = draws.code("num_veh", junk, np.zeros(len(number), np.int64))
     plain = np.array([f"{letter}01" for letter in ascii_uppercase])
     is_junk = draws.chance("odd num_veh", rare, len(number))
-    return np.where(is_junk, np.array(junk.codes)[picked], plain[np.minimum(number, 25)])
+    return np.where(
+        is_junk, np.array(junk.codes)[picked], plain[np.minimum(number, len(plain) - 1)]
+    )
 
 
 def _text(codes: np.ndarray, width: int = 1) -> pa.Array:
@@ -167,8 +169,7 @@ def _caracteristiques(year: int, accidents: Columns, world: World) -> pa.Table:
         "agg": _text(1 + accidents["inside"]),
         **{name: _text(accidents[name]) for name in ("int", "atm", "col")},
         "adr": _where(accidents["no voie"] & (year >= 2023), "N/A", pa.array(accidents["street"])),
-        "lat": decimal_comma(accidents["lat"], DIGITS.get(year, 8)),
-        "long": decimal_comma(accidents["long"], DIGITS.get(year, 8)),
+        **{name: decimal_comma(accidents[name], DIGITS.get(year, 8)) for name in ("lat", "long")},
     }
     return pa.table(columns)
 

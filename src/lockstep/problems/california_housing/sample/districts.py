@@ -108,8 +108,8 @@ def expected_worth(place: Columns, people: Columns) -> np.ndarray:
 
 def draw_values(worth: np.ndarray, draws: Draws) -> Columns:
     """Return values in hundreds of dollars, with floor and cap, and their exact expectations."""
-    outcomes = np.round(worth[:, None] * noise()[None, :] * 1000).astype(np.int64) * 100
-    outcomes = np.where(outcomes > CAP - 1, CAP, np.where(outcomes < FLOOR + 1, FLOOR, outcomes))
+    hundreds = np.round(worth[:, None] * noise()[None, :] * 1000).astype(np.int64)
+    outcomes = np.clip(hundreds * 100, FLOOR, CAP)
     taken = draws.uniform("noise", len(worth)) * FACTORS // MILLION
     value = outcomes[np.arange(len(worth)), taken]
     return {"value": value, "expected": outcomes.sum(axis=1) / FACTORS}

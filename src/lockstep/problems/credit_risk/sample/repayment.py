@@ -24,8 +24,7 @@ def true_probability(applicants: Columns, gaps: Columns, drift: float) -> np.nda
 def logits(applicants: Columns, gaps: Columns) -> np.ndarray:
     """Return the log-odds of default: risks added up, and beyond a knee each weighs more.
 
-    Few applications lie beyond the knee, and most of them default: that is what the public table
-    looks like.
+    As in the public table, few applications lie beyond the knee, and most of them default.
     """
     effects = calibration()["effects"]
     risk = numeric_risk(applicants) + burden(applicants)
