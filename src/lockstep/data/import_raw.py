@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -105,14 +104,10 @@ def remote_files(problem: str, settings: Download) -> list[RemoteFile]:
     files = list(dict.fromkeys(file for year in years for file in sources.files_of_year(year)))
     _check_pins(problem, settings.sha256, [file.name for file in files])
     base, pins = settings.base_url and settings.base_url.rstrip("/"), settings.sha256
-    return [
-        replace(
-            file,
-            url=f"{base}/{file.name}" if base else file.url,
-            sha256=pins.get(file.name, file.sha256 or "").lower() or None,
-        )
-        for file in files
-    ]
+    urls = [f"{base}/{file.name}" if base else file.url for file in files]
+    sums = [pins.get(file.name, file.sha256 or "").lower() or None for file in files]
+    known = zip(files, urls, sums, strict=True)
+    return [RemoteFile(file.name, url, known_sum) for file, url, known_sum in known]
 
 
 def _check_pins(problem: str, pins: dict[str, str], names: list[str]) -> None:

@@ -71,14 +71,12 @@ def read_source(folder: Path, kind: str, schema: Schema) -> RawTable:
 def quality_of(raw: RawTable, checked: Checked, schema: Schema) -> dict[str, Any]:
     """Return rows in, out and dropped, values set to missing, and a summary of the table."""
     table = checked.table
-    missing = table.isna().sum()
-    dropped = {reason: count for reason, count in sorted(checked.dropped.items()) if count}
     quality = {
         "rows": {"in": raw.rows_in, "out": len(table), "dropped": raw.rows_in - len(table)},
-        "dropped": dropped,
+        "dropped": {reason: n for reason, n in sorted(checked.dropped.items()) if n},
         "unknown_codes": checked.unknown_codes,
         "out_of_range": checked.out_of_range,
-        "missing": {name: int(count) for name, count in missing.items() if count},
+        "missing": {name: int(n) for name, n in table.isna().sum().items() if n},
         "source": dict(sorted(raw.counts.items())),
     }
     return quality | _summary(table, schema)

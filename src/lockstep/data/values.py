@@ -89,9 +89,7 @@ def texts(cells: Any, missing: Set[str] = MISSING) -> pd.Series:
 
 def typed_column(column: Column, values: Sequence[Any]) -> pd.Series:
     """Return plain values as a column of the tidy dtype, None as missing; nothing is checked."""
-    if column.holds_numbers:
-        return pd.Series([math.nan if v is None else float(v) for v in values], dtype="float64")
-    return pd.Series([None if v is None else str(v) for v in values], dtype="str")
+    return pd.Series(values, dtype="float64" if column.holds_numbers else "str")
 
 
 def unknown_codes(column: Column, values: pd.Series) -> pd.Series:

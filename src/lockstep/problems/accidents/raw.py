@@ -113,11 +113,9 @@ def read_places(path: Path) -> pd.DataFrame:
 def read_vehicles(path: Path) -> pd.DataFrame:
     """Read one vehicules file: a row a vehicle, by accident, id_vehicule (-1 to 2018), num_veh."""
     text, ids = _open(path, "vehicules")
-    columns = {
-        "catv": recode.lookup(numbers(text, "catv", missing=_MISSING), recode.VEHICLE_GROUPS),
-        "obsm": numbers(text, "obsm", missing=_MISSING),
-        "motor": recode.lookup(_optional(text, "motor"), {0: None}),
-    }
+    number = partial(numbers, text, missing=_MISSING)
+    columns = {"catv": recode.lookup(number("catv"), recode.VEHICLE_GROUPS), "obsm": number("obsm")}
+    columns["motor"] = recode.lookup(_optional(text, "motor"), {0: None})
     return pd.DataFrame({"accident_id": ids, **_vehicle_key(text), **columns})
 
 

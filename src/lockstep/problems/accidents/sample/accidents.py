@@ -100,12 +100,9 @@ def _crash(accidents: Columns, draws: Draws) -> Columns:
     struck = draws.chance("pedestrian", np.array(calibration()["pedestrian"])[road], size)
     alone = np.where(struck, WITH_PEDESTRIAN, ALONE)
     scenario = np.where(vehicles == 1, alone, np.where(vehicles == 2, TWO, MANY))
-    return {
-        "vehicles": vehicles,
-        "scenario": scenario,
-        "col": draws.value("col", scenario),
-        "situ": draws.value("situ", 4 * accidents["catr_level"] + scenario),
-    }
+    collision = draws.value("col", scenario)
+    place = draws.value("situ", 4 * accidents["catr_level"] + scenario)
+    return {"vehicles": vehicles, "scenario": scenario, "col": collision, "situ": place}
 
 
 def _conditions(accidents: Columns, draws: Draws) -> Columns:
@@ -115,9 +112,6 @@ def _conditions(accidents: Columns, draws: Draws) -> Columns:
     adverse = draws.chance("adverse", np.array(figures["adverse"])[month - 1], size) * 1
     winter = ((month == 12) | (month <= 2)) * 1
     surf = draws.value("surf", 2 * adverse + winter)
-    return {
-        "int": draws.value("int", accidents["zone"]),
-        "lum": np.where(sky == 3, dark, sky),
-        "atm": draws.value("atm", adverse),
-        "surf": np.where(draws.chance("no surf", figures["surf_missing"], size), -1, surf),
-    }
+    surf = np.where(draws.chance("no surf", figures["surf_missing"], size), -1, surf)
+    junction, weather = draws.value("int", accidents["zone"]), draws.value("atm", adverse)
+    return {"int": junction, "lum": np.where(sky == 3, dark, sky), "atm": weather, "surf": surf}
