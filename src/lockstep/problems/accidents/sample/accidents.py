@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from lockstep.problems.accidents.sample.draws import Choice, Draws, calibration
+from lockstep.problems.accidents.sample.draws import MILLION, Choice, Draws, calibration
 from lockstep.problems.accidents.sample.world import World
 from lockstep.problems.draws import Columns
 
@@ -51,17 +51,12 @@ def _when(size: int, years: list[int], drift: float, draws: Draws) -> Columns:
     year, month, day, weekend = parts[picked].T
     hour = draws.code("hour", Choice.named("hour"), weekend)
     rounded = draws.value("clock", np.zeros(size, np.int64), Choice.of(CLOCK, [CLOCK_SHARES]))
-    exact = draws.uniform("minute", size) * 60 // 1_000_000
+    exact = draws.uniform("minute", size) * 60 // MILLION
     minute = np.where(draws.chance("rounded minute", ROUND_MINUTES, size), rounded, exact)
-    later = _drift_by_month(year * 12 + month, years, drift)
+    # no drift in the first half of the months, then steps up to the whole in the last one
+    passed = (year * 12 + month - min(years) * 12) / (12 * (max(years) - min(years) + 1))
+    later = drift * np.clip(2 * passed - 1, 0, 1)
     return {"an": year, "mois": month, "jour": day, "hour": hour, "minute": minute, "drift": later}
-
-
-def _drift_by_month(month: np.ndarray, years: list[int], strength: float) -> np.ndarray:
-    """Return 0 in the first half of the months, then steps up to ``strength`` in the last one."""
-    months = 12 * (max(years) - min(years) + 1)
-    place = (month - min(years) * 12) / months  # above 0, at most 1
-    return strength * np.clip(2 * place - 1, 0, 1)
 
 
 def _where(size: int, world: World, draws: Draws) -> Columns:

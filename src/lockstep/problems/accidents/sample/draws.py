@@ -57,8 +57,7 @@ class Choice:
     @classmethod
     def named(cls, name: str) -> Choice:
         """Return a table of the calibration figures."""
-        table = calibration()[name]
-        return cls.of(table["codes"], table["shares"])
+        return cls.of(**calibration()[name])
 
     def pick(self, level: np.ndarray, uniform: np.ndarray) -> np.ndarray:
         """Return the index of the code into whose share each uniform number falls."""

@@ -28,8 +28,7 @@ def draw_districts(units: int, draws: Draws) -> Columns:
     """Return each district's position, averages, income, value in dollars and its expectation."""
     place = draw_places(units, draws)
     people = draw_people(units, place["wealth"], draws)
-    worth = expected_worth(place, people)
-    return place | people | draw_values(worth, draws)
+    return place | people | draw_values(expected_worth(place, people), draws)
 
 
 def draw_places(units: int, draws: Draws) -> Columns:

@@ -17,8 +17,9 @@ CHANCES = [round(1 / (1 + math.exp(-level)), 6) for level in LEVELS]
 
 
 def true_probability(applicants: Columns, gaps: Columns, drift: float) -> np.ndarray:
-    """Return each application's probability of default, with six decimals."""
-    return probability(logits(applicants, gaps) + DRIFT_EFFECT * drift)
+    """Return each application's probability of default, looked up: equal on every machine."""
+    shifted = logits(applicants, gaps) + DRIFT_EFFECT * drift
+    return np.round(np.interp(shifted, LEVELS, CHANCES) * MILLION) / MILLION
 
 
 def logits(applicants: Columns, gaps: Columns) -> np.ndarray:
@@ -27,7 +28,7 @@ def logits(applicants: Columns, gaps: Columns) -> np.ndarray:
     As in the public table, few applications lie beyond the knee, and most of them default.
     """
     effects = calibration()["effects"]
-    risk = numeric_risk(applicants) + burden(applicants)
+    risk = numeric_risk(applicants)
     for column in ("purpose", "housing", "earlier_default"):
         for level, effect in effects[column].items():
             risk = risk + effect * (applicants[column] == level)
@@ -38,21 +39,9 @@ def logits(applicants: Columns, gaps: Columns) -> np.ndarray:
 
 
 def numeric_risk(applicants: Columns) -> np.ndarray:
-    """Return the risk of every number except the loan's share of income."""
-    effects = calibration()["effects"]["numbers"]
-    total = np.zeros(len(applicants["income"]))
-    for name, (center, slope, most) in effects.items():
+    """Return the risk of the numbers, and of the loan's share of income: steep from .3 on."""
+    effects, total = calibration()["effects"], np.zeros(len(applicants["income"]))
+    for name, (center, slope, most) in effects["numbers"].items():
         total = total + slope * np.clip((applicants[name] - center) / abs(most - center), -1.5, 1.0)
-    return total
-
-
-def burden(applicants: Columns) -> np.ndarray:
-    """Return the risk of the loan's share of a year's income: steep from three tenths."""
-    effect = calibration()["effects"]["burden"]
-    share = applicants["loan_amount"] / applicants["income"]
-    return np.interp(share, effect["share"], effect["risk"])
-
-
-def probability(logit: np.ndarray) -> np.ndarray:
-    """Return probabilities of log-odds from a table of six decimals: equal on every machine."""
-    return np.round(np.interp(logit, LEVELS, CHANCES) * MILLION) / MILLION
+    share, burden = applicants["loan_amount"] / applicants["income"], effects["burden"]
+    return total + np.interp(share, burden["share"], burden["risk"])
