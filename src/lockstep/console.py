@@ -48,6 +48,13 @@ def _plain(character: str) -> bool:
     return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
+def documented_parser(command: str, text: str | None) -> argparse.ArgumentParser:
+    """Return the parser of a command whose help keeps the line breaks of ``text``."""
+    return argparse.ArgumentParser(
+        prog=command, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
 def common_options(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
     """Add the options every command of the registry has, before or after a subcommand."""
     parser.add_argument(

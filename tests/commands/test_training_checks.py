@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lockstep.commands.training_checks import check_hyperparameters
+from lockstep.commands.train_models import check_hyperparameters
 from lockstep.config.params import load_params, parse_params
 from lockstep.errors import ConfigError
 from lockstep.problems.schema import PROBLEMS

@@ -21,6 +21,7 @@ from typing import Literal
 from lockstep.config.layout import project_root
 from lockstep.config.params import read_params_text
 from lockstep.config.params_file import parsed, with_sections, with_values
+from lockstep.console import documented_parser
 from lockstep.data.import_raw import files_below, problem_module, readable_size
 from lockstep.dvc.command import default_remote, run_dvc
 from lockstep.errors import ConfigError, DataError, UsageError, run_command
@@ -64,15 +65,11 @@ def main() -> int | None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m lockstep.commands.add_data", description=__doc__
-    )
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = documented_parser("python -m lockstep.commands.add_data", __doc__)
     parser.add_argument("--problem", required=True, help="a problem that has a schema")
     parser.add_argument("--from", dest="source", required=True, help="a folder or one file")
-    parser.add_argument(
-        "--kind", choices=["files", "table", ""], help="how it is read; default: by file names"
-    )
+    kind = "how it is read; default: by file names"
+    parser.add_argument("--kind", choices=["files", "table", ""], help=kind)
     return parser.parse_args()
 
 

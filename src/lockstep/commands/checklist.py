@@ -76,7 +76,7 @@ class Deployment:
 
 def check(client: Client, options: argparse.Namespace) -> tuple[Any, str, int]:
     """Go through the checklist; the exit code is 1 where a step failed."""
-    name, number = options.model_name, int(options.version)
+    name, number = options.model_name, options.version
     steps = go_through(client, project_root(), name, number)
     passed = not failures(steps)
     content = {

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lockstep.config.layout import project_root
+from lockstep.console import documented_parser
 from lockstep.dvc.command import default_remote, run_dvc, show_dvc
 from lockstep.errors import ConfigError, DataError, UsageError, listed, run_command
 
@@ -33,10 +34,7 @@ def main() -> int | None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m lockstep.commands.dvc_remote", description=__doc__
-    )
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = documented_parser("python -m lockstep.commands.dvc_remote", __doc__)
     actions = parser.add_subparsers(dest="action", required=True)
     setting = actions.add_parser("set", help="make URL the default remote")
     setting.add_argument("url", nargs="?", default="", help="a folder, or s3://BUCKET/PREFIX")

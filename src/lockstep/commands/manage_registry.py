@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lockstep.commands.dispatch import load
 from lockstep.config.gates import check_force
@@ -35,15 +36,19 @@ class Command:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, ask or move, print."""
     options = parser().parse_args(arguments)
-    check_options(options)
+    check_force(getattr(options, "force", False), getattr(options, "reason", None) or "")
     command: Command = options.command
     # An exported folder needs no registry, and doctor says itself why one can't be reached.
     alone = getattr(options, "folder", None) is not None or command is COMMANDS["doctor"]
     opened = open_to_read if command.only_lists else open_registry
     client = None if alone else opened(project_root(), options.tracking_uri)
-    content, text, *code = load(command.place)(client, options)
+    return shown(options, *load(command.place)(client, options))
+
+
+def shown(options: argparse.Namespace, content: Any, text: str, code: int = 0) -> int:
+    """Print a command's answer, as JSON where that is asked for; return the exit code."""
     print(as_json(content) if options.json else text)
-    return code[0] if code else 0
+    return code
 
 
 def parser() -> Parser:
@@ -61,21 +66,6 @@ def parser() -> Parser:
     return top
 
 
-def check_options(options: argparse.Namespace) -> None:
-    """Refuse an impossible name, stage, version or override before a server is asked."""
-    checks = {
-        check_name: ("model_name", "against_name"),
-        check_stage: ("stage",),
-        check_version: ("version", "against", "to"),
-    }
-    for check, names in checks.items():
-        for name in names:
-            if getattr(options, name, None) is not None:
-                check(getattr(options, name))
-    if getattr(options, "force", False):
-        check_force(options.force, options.reason or "")
-
-
 def _add(sub: argparse.ArgumentParser, command: str, option: str, required: bool) -> None:
     """Add an option, with the command's own help text where it has one."""
     own, shared = f"{command} {option}", f"{option} (optional)"
@@ -85,22 +75,22 @@ def _add(sub: argparse.ArgumentParser, command: str, option: str, required: bool
 
 
 OPTIONS = {
-    "--model-name": ("NAME", "registered model, as list-models shows it", str),
-    "verify --model-name": ("NAME", "this registered model (default: all of them)", str),
-    "--version": ("N", "its version", str),
-    "--version (optional)": ("N", "its version (default: the newest)", str),
-    "verify --version": ("N", "this version of it (default: all of them)", str),
-    "export --version": ("N", "this version", str),
-    "--stage": ("STAGE", ", ".join(STAGES), str),
-    "--stage (optional)": ("STAGE", "Production (the default) or Staging", str),
-    "export --stage": ("STAGE", f"the newest version there: {', '.join(STAGES)}", str),
-    "--against": ("N", "the version to compare it with", str),
+    "--model-name": ("NAME", "registered model, as list-models shows it", check_name),
+    "verify --model-name": ("NAME", "this registered model (default: all of them)", check_name),
+    "--version": ("N", "its version", check_version),
+    "--version (optional)": ("N", "its version (default: the newest)", check_version),
+    "verify --version": ("N", "this version of it (default: all of them)", check_version),
+    "export --version": ("N", "this version", check_version),
+    "--stage": ("STAGE", ", ".join(STAGES), check_stage),
+    "--stage (optional)": ("STAGE", "Production (the default) or Staging", check_stage),
+    "export --stage": ("STAGE", f"the newest version there: {', '.join(STAGES)}", check_stage),
+    "--against": ("N", "the version to compare it with", check_version),
     "--against-name": (
         "NAME",
         "of another registered model of the same problem (default: the same model)",
-        str,
+        check_name,
     ),
-    "--to": ("N", "the version to go back to (default: the one before)", str),
+    "--to": ("N", "the version to go back to (default: the one before)", check_version),
     "--run-id": ("ID", "the same by the run that made it", str),
     "--reason": ("TEXT", "why, for the record", str),
     "--actor": ("NAME", "who, for the record (default: LOCKSTEP_ACTOR, else user@host)", str),
@@ -148,7 +138,7 @@ COMMANDS = {
         "--model-name [--stage] [--to] [--run-id] [--reason] [--actor]",
     ),
     "compare": Command(
-        "registry_compare:compare",
+        "registry_versions:compare",
         "two versions on rows that neither was fitted or tuned on, and their inputs that differ",
         "--model-name --version --against [--against-name]",
     ),
@@ -158,7 +148,7 @@ COMMANDS = {
         "--model-name",
     ),
     "verify": Command(
-        "registry_verify:verify",
+        "registry_versions:verify",
         "check files in the store, lineage, tags, aliases and record, or an exported folder; "
         "exit code 1 if any fails",
         "[--model-name] [--version] [--folder]",
@@ -182,7 +172,7 @@ COMMANDS = {
         "[--fix]",
     ),
     "reproduce": Command(
-        "registry_reproduce:reproduce",
+        "registry_versions:reproduce",
         "train a version again from its recorded inputs in a clean copy of its commit, and compare "
         "the models",
         "--model-name --version [--keep]",

@@ -21,6 +21,7 @@ from lockstep.commands.undo import all_or_nothing
 from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.params import load_params, read_params_text
 from lockstep.config.params_file import parsed, with_block, with_sections
+from lockstep.console import documented_parser
 from lockstep.dvc.plots import PLOTS, artifacts, plots
 from lockstep.errors import ConfigError, UsageError, run_command
 from lockstep.io import whole_folder, write_json, write_text
@@ -47,18 +48,13 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m lockstep.commands.new_problem", description=__doc__
-    )
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "--name", required=True, help="the new problem's name, as in commands and folders"
-    )
+    parser = documented_parser("python -m lockstep.commands.new_problem", __doc__)
+    name = "the new problem's name, as in commands and folders"
+    parser.add_argument("--name", required=True, help=name)
     parser.add_argument("--file", required=True, help="one CSV, TSV or Parquet file")
     parser.add_argument("--target", required=True, help="the column to be predicted")
-    parser.add_argument(
-        "--task", default="", choices=[*TASKS, ""], help="default: by the target's values"
-    )
+    task = "default: by the target's values"
+    parser.add_argument("--task", default="", choices=[*TASKS, ""], help=task)
     return parser.parse_args()
 
 

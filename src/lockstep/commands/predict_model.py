@@ -104,8 +104,8 @@ MODEL_OPTIONS = {
     "--model-path": ("FILE", "a model file of this workspace (development only)", Path),
 }
 VERSION_OPTIONS = {
-    "--stage": ("STAGE", "with --model-name: the newest version in this stage", str),
-    "--version": ("N", "with --model-name: this version", str),
+    "--stage": ("STAGE", "with --model-name: the newest version in this stage", check_stage),
+    "--version": ("N", "with --model-name: this version", check_version),
 }
 OTHER_OPTIONS = {
     "--threshold": ("P", "decide by this threshold, not the model's own", float),
@@ -123,10 +123,6 @@ def check_options(options: argparse.Namespace) -> None:
         raise UsageError(
             "--stage and --version say which version of --model-name NAME; give that too"
         )
-    if options.stage is not None:
-        check_stage(options.stage)
-    if options.version is not None:
-        check_version(options.version)
     if options.threshold is not None and not 0 <= options.threshold <= 1:
         raise UsageError(
             f"--threshold {options.threshold:g} is no probability; give a number from 0 to 1"
@@ -139,14 +135,8 @@ def choose(options: argparse.Namespace, variables: Mapping[str, str]) -> Choice:
     """Return the model to use: by an option, else by the environment, BEST before PRODUCTION."""
     problem = load_schema(options.problem).name
     if options.model_name or options.run_id:
-        number = None if options.version is None else check_version(options.version)
-        return Choice(
-            problem,
-            name=options.model_name,
-            version=number,
-            stage=options.stage,
-            run_id=options.run_id,
-        )
+        name, version = options.model_name, options.version
+        return Choice(problem, False, None, name, version, options.stage, options.run_id)
 
     def on(name: str) -> bool:
         return name in variables and is_on(variables[name], name)

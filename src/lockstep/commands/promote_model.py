@@ -11,11 +11,12 @@ from __future__ import annotations
 import argparse
 
 from lockstep.commands.dispatch import load
-from lockstep.commands.manage_registry import OPTIONS
-from lockstep.commands.manage_registry import check_options as check_registry_options
+from lockstep.commands.manage_registry import OPTIONS, shown
+from lockstep.config.gates import check_force
 from lockstep.config.layout import project_root
-from lockstep.console import Parser, add_options, as_json, common_options
+from lockstep.console import Parser, add_options, common_options
 from lockstep.errors import UsageError, run_command
+from lockstep.registry.store.names import check_name, check_version
 from lockstep.registry.store.opening import open_registry
 
 MODEL = "credit-risk-model"
@@ -24,37 +25,36 @@ MODEL = "credit-risk-model"
 def main() -> int:
     """Parse the command line, promote or check, print."""
     options = parser().parse_args()
-    check_options(options)
+    check_force(options.force, options.reason or "")
+    if options.check and (options.force or options.archive_current):
+        raise UsageError("--check moves nothing; leave out --force and --archive-current")
     client = open_registry(project_root(), options.tracking_uri)
     run = load("checklist:check" if options.check else "registry_moves:promote")
-    content, text, *code = run(client, options)
-    print(as_json(content) if options.json else text)
-    return code[0] if code else 0
+    return shown(options, *run(client, options))
 
 
 def parser() -> Parser:
     """Return the command line's parser."""
     top = Parser(prog="promote_model.py", description=__doc__)
     top.formatter_class = argparse.RawDescriptionHelpFormatter
-    version = "the version, as list-versions shows it"
-    top.add_argument("--version", metavar="N", required=True, help=version)
-    name = f"registered model (default: {MODEL})"
-    top.add_argument("--model-name", metavar="NAME", default=MODEL, help=name)
-    aside = "archive the version that is in Production now; without, it goes back to None"
-    top.add_argument("--archive-current", action="store_true", help=aside)
-    check = "go through the promotion checklist, and move nothing"
-    top.add_argument("--check", action="store_true", help=check)
+    version, *_ = add_options(top, PROMOTE_OPTIONS)
+    version.required = True
     add_options(top, {flag: OPTIONS[flag] for flag in ("--force", "--reason", "--actor")})
     common_options(top, default=None)
-    top.set_defaults(stage="Production")
+    top.set_defaults(model_name=MODEL, stage="Production")
     return top
 
 
-def check_options(options: argparse.Namespace) -> None:
-    """Refuse impossible options before a server is asked."""
-    check_registry_options(options)
-    if options.check and (options.force or options.archive_current):
-        raise UsageError("--check moves nothing; leave out --force and --archive-current")
+PROMOTE_OPTIONS = {
+    "--version": ("N", "the version, as list-versions shows it", check_version),
+    "--model-name": ("NAME", f"registered model (default: {MODEL})", check_name),
+    "--archive-current": (
+        "",
+        "archive the version that is in Production now; without, it goes back to None",
+        None,
+    ),
+    "--check": ("", "go through the promotion checklist, and move nothing", None),
+}
 
 
 if __name__ == "__main__":

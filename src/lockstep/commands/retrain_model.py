@@ -14,7 +14,6 @@ scripts/promote_model.py.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -25,13 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from lockstep.commands.train_models import declared_types
-from lockstep.commands.training_checks import check_trainings, problem_options
+from lockstep.commands.train_models import checked_types, declared_types, problem_options
 from lockstep.config.layout import PARTS, ProblemLayout, project_root
 from lockstep.config.params import Params, read_params_text, training_key
 from lockstep.config.params_file import KeyPath, parsed, with_values
 from lockstep.config.settings import LATER, PUBLISH
-from lockstep.console import add_options
+from lockstep.console import add_options, documented_parser
 from lockstep.dvc import repro as dvc
 from lockstep.errors import LockstepError, UsageError, run_command
 from lockstep.io import read_json, write_text
@@ -54,7 +52,7 @@ class RetrainOptions:
     """The options of a retrain; ``cv_folds`` and ``through`` None: as params.yaml says."""
 
     problem: str = "credit_risk"
-    models: tuple[str, ...] = ()
+    models: Sequence[str] = ()
     tuning: bool = False
     cv_folds: int | None = None
     mode: str = FULL
@@ -80,8 +78,7 @@ def retrain(root: Path, options: RetrainOptions) -> Retrained:
 
     with only_one(root, options.problem):
         text, params = new_params(root, options)
-        types = declared_types(params, options.problem, options.models)
-        check_trainings(params, options.problem, types)
+        types = checked_types(params, options.problem, options.models)
         check_ready(root)
         if text != read_params_text(root):
             write_text(root / "params.yaml", text)
@@ -110,10 +107,9 @@ def new_params(root: Path, options: RetrainOptions) -> tuple[str, Params]:
     """Return params.yaml's text with the options in it, and its parameters; nothing is written."""
     text = read_params_text(root)
     params = parsed(text)
-    types = declared_types(params, options.problem, options.models)
     values: dict[KeyPath, Any] = {}
     if options.cv_folds is not None:
-        for name in types:
+        for name in declared_types(params, options.problem, options.models):
             values["train", training_key(options.problem, name), "cv_folds"] = options.cv_folds
     if options.through is not None:
         values[last_month(params, options)] = options.through
@@ -142,14 +138,13 @@ def last_month(params: Params, options: RetrainOptions) -> KeyPath:
 
 def train(root: Path, options: RetrainOptions, params: Params, types: Sequence[str]) -> Params:
     """Have DVC update the models, and for all types their comparison; return the parameters."""
+    problem = options.problem
     if options.tuning:
-        dvc.module(
-            root, "lockstep.commands.search", "--problem", options.problem, "--models", *types
-        )
+        dvc.module(root, "lockstep.commands.search", "--problem", problem, "--models", *types)
         params = parsed(read_params_text(root))
-    stages = [f"train_multi_model@{training_key(options.problem, name)}" for name in types]
-    if is_whole(params, options.problem, types):
-        stages.append(f"compare@{options.problem}")
+    stages = [f"train_multi_model@{training_key(problem, name)}" for name in types]
+    if is_whole(params, problem, types):
+        stages.append(f"compare@{problem}")
     alone = ["--single-item"] if options.mode == MODELS else []
     with not_published():
         dvc.repro(root, *alone, *stages)
@@ -223,10 +218,8 @@ def data_window(root: Path, problem: str) -> dict[str, Any]:
 
 def report(root: Path, problem: str, done: Retrained) -> str:
     """Return the new versions, the released model, and the next commands."""
-    lines = [
-        f"Retrained {problem}: run {done.run_id} in experiment {done.experiment}",
-        data_line(root, problem),
-    ]
+    head = f"Retrained {problem}: run {done.run_id} in experiment {done.experiment}"
+    lines = [head, data_line(root, problem)]
     width = max(map(len, done.versions))
     for name, one in done.versions.items():
         mark = "*" if name == done.released_type else " "
@@ -238,15 +231,13 @@ def report(root: Path, problem: str, done: Retrained) -> str:
     named = "" if best.name == "credit-risk-model" else f" --model-name {best.name}"
     promote = f"python scripts/promote_model.py --version {best.version}{named}"
     pointer, file = now.pointer.relative_to(root), now.file.relative_to(now.pointer.parent)
-    return "\n".join(
-        [
-            *lines,
-            f"served: {pointer} → {file} ({done.released_type})",
-            "What to do next",
-            f"  go through the checklist  {promote} --check",
-            f"  put it in Production      {promote} --archive-current",
-        ]
-    )
+    lines += [
+        f"served: {pointer} → {file} ({done.released_type})",
+        "What to do next",
+        f"  go through the checklist  {promote} --check",
+        f"  put it in Production      {promote} --archive-current",
+    ]
+    return "\n".join(lines)
 
 
 def data_line(root: Path, problem: str) -> str:
@@ -258,18 +249,13 @@ def data_line(root: Path, problem: str) -> str:
 
 def read_arguments() -> RetrainOptions:
     """Return the command line's options; UsageError for impossible ones."""
-    parser = argparse.ArgumentParser(prog="python scripts/retrain_model.py", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = documented_parser("python scripts/retrain_model.py", __doc__)
     problem_options(parser, "credit_risk")
     add_options(parser, OPTIONS)
     modes = "; ".join(f"{name}: {text}" for name, text in MODES.items())
-    parser.add_argument(
-        "--mode", default=FULL, choices=list(MODES), help=f"{modes} (default: {FULL})"
-    )
-    given = parser.parse_args()
-    options = RetrainOptions(
-        given.problem, tuple(given.models), given.tuning, given.cv_folds, given.mode, given.through
-    )
+    default = f"{modes} (default: {FULL})"
+    parser.add_argument("--mode", default=FULL, choices=list(MODES), help=default)
+    options = RetrainOptions(**vars(parser.parse_args()))
     check_options(options)
     return options
 

@@ -6,15 +6,15 @@ entry.
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.commands.training_checks import check_trainings
+from lockstep.commands.train_models import check_trainings
 from lockstep.config.layout import PARTS, ProblemLayout, project_root
 from lockstep.config.params import Params, Search, load_params, read_params_text, training_key
 from lockstep.config.params_file import with_values
+from lockstep.console import documented_parser
 from lockstep.dvc import repro as dvc
 from lockstep.errors import ConfigError, UsageError, run_command
 from lockstep.io import sha256_file, sha256_json, write_text
@@ -118,11 +118,9 @@ def write_winner(root: Path, key: str, winner: dict[str, Any]) -> None:
 
 def main() -> None:
     """Parse the command line and search."""
-    parser = argparse.ArgumentParser(prog="python -m lockstep.commands.search", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "--problem", default="accidents", help="a problem of params.yaml (default: accidents)"
-    )
+    parser = documented_parser("python -m lockstep.commands.search", __doc__)
+    problem = "a problem of params.yaml (default: accidents)"
+    parser.add_argument("--problem", default="accidents", help=problem)
     parser.add_argument("--models", nargs="*", default=[], metavar="TYPE", help="only these types")
     arguments = parser.parse_args()
     if any(not name for name in arguments.models):

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lockstep.commands.overrides import FORMS, with_overrides
-from lockstep.commands.train_models import declared_types, train_types
-from lockstep.commands.training_checks import check_trainings, problem_options
+from lockstep.commands.train_models import checked_types, problem_options, train_types
 from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.settings import load_settings
+from lockstep.console import documented_parser
 from lockstep.dvc import repro as dvc
 from lockstep.errors import run_command
 from lockstep.io import read_json, write_text
@@ -31,8 +31,7 @@ def train(
     the compare stage; some of them are compared here, and its files stay as they are.
     """
     text, params = with_overrides(root, problem, given)
-    types = declared_types(params, problem, wanted)
-    check_trainings(params, problem, types)
+    types = checked_types(params, problem, wanted)
     if given:
         write_text(root / "params.yaml", text)
     if set(types) == set(params.problem(problem).model_types):
@@ -95,16 +94,10 @@ def example_file(root: Path, problem: str) -> str:
 
 def parser(problem: str) -> argparse.ArgumentParser:
     """Return the command line's parser; ``problem`` is the default."""
-    top = argparse.ArgumentParser(prog="python -m lockstep.commands.train", description=__doc__)
-    top.formatter_class = argparse.RawDescriptionHelpFormatter
+    top = documented_parser("python -m lockstep.commands.train", __doc__)
     problem_options(top, problem)
-    top.add_argument(
-        "--param",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help=f"write a value into params.yaml first; may be given again: {FORMS}",
-    )
+    value = f"write a value into params.yaml first; may be given again: {FORMS}"
+    top.add_argument("--param", action="append", default=[], metavar="KEY=VALUE", help=value)
     return top
 
 

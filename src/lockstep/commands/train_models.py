@@ -1,18 +1,22 @@
-"""Train some model types of a problem through DVC: the work of src/models/train_multi_model.py."""
+"""Train some model types of a problem through DVC: the work of src/models/train_multi_model.py.
+
+The trainings of params.yaml are checked before any stage runs.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lockstep.commands.training_checks import check_trainings, problem_options
 from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.params import Params, load_params, training_key
 from lockstep.dvc import repro as dvc
 from lockstep.errors import run_command
 from lockstep.io import read_json
 from lockstep.models.train_multi_model import summary
+from lockstep.models.types import model_type
+from lockstep.problems.schema import load_schema
 
 
 def train_models(
@@ -20,8 +24,7 @@ def train_models(
 ) -> list[str]:
     """Update the wanted types (none: all) and register them; return those trained."""
     params = load_params(root)
-    types = declared_types(params, problem, wanted)
-    check_trainings(params, problem, types)
+    types = checked_types(params, problem, wanted)
     if grid_search:
         dvc.module(root, "lockstep.commands.search", "--problem", problem, "--models", *types)
     train_types(root, problem, types)
@@ -41,24 +44,57 @@ def declared_types(params: Params, problem: str, wanted: Sequence[str]) -> list[
     return list(dict.fromkeys(wanted)) or list(params.problem(problem).model_types)
 
 
+def checked_types(params: Params, problem: str, wanted: Sequence[str]) -> list[str]:
+    """Return the types to train; raise for one whose training doesn't fit the task."""
+    types = declared_types(params, problem, wanted)
+    check_trainings(params, problem, types)
+    return types
+
+
+def check_trainings(params: Params, problem: str, model_types: Sequence[str]) -> None:
+    """Raise for a metric, policy, calibration, type or hyperparameter that doesn't fit the task."""
+    from lockstep.decision.policies import policy_of
+    from lockstep.evaluation.metrics import check_metric
+    from lockstep.models.calibration import check_calibration
+
+    section, task = params.problem(problem), load_schema(problem).task
+    check_metric(section.compare.metric, task)
+    policy_of(section.decision, task)
+    for name in model_types:
+        check_calibration(params.training(problem, name).calibration, task)
+    check_hyperparameters(params, problem, model_types)
+
+
+def check_hyperparameters(params: Params, problem: str, names: Iterable[str]) -> None:
+    """Raise for a hyperparameter, also of a search space, that its model type doesn't have."""
+    task = load_schema(problem).task
+    for name in names:
+        search = params.search.get(training_key(problem, name))
+        space = search.space if search else {}
+        model_type(name).check_params(task, {**params.training(problem, name).params, **space})
+
+
 def results(root: Path, problem: str, types: list[str]) -> str:
     """Return the trained types' validation figures and the next commands."""
     layout, width = ProblemLayout(root, problem), max(map(len, types))
-    lines = [
-        f"  {name:<{width}}  {summary(read_json(layout.type_metrics(name)))}" for name in types
-    ]
-    return "\n".join(
-        [
-            f"Trained for {problem}:",
-            *lines,
-            "What to do next",
-            f"  compare all types    dvc repro compare@{problem}",
-            "  see the versions     python scripts/manage_model_registry.py list-models",
-            "  predict              python src/models/predict_model.py "
-            "src/models/test_features.json --use-best-model",
-            "  plots, metrics       dvc plots show · dvc metrics show",
-        ]
-    )
+    found = {name: summary(read_json(layout.type_metrics(name))) for name in types}
+    figures = "\n".join(f"  {name:<{width}}  {text}" for name, text in found.items())
+    predict = "python src/models/predict_model.py src/models/test_features.json --use-best-model"
+    return f"""Trained for {problem}:
+{figures}
+What to do next
+  compare all types    dvc repro compare@{problem}
+  see the versions     python scripts/manage_model_registry.py list-models
+  predict              {predict}
+  plots, metrics       dvc plots show · dvc metrics show"""
+
+
+def problem_options(parser: argparse.ArgumentParser, problem: str) -> None:
+    """Add the options for what is trained: a problem, by default ``problem``, and model types."""
+    shown = f"a problem of params.yaml (default: {problem})"
+    parser.add_argument("--problem", default=problem, help=shown)
+    types = "only these model types (default: all declared)"
+    parser.add_argument("--models", nargs="+", default=[], metavar="TYPE", help=types)
 
 
 def main() -> None:
@@ -67,11 +103,8 @@ def main() -> None:
         prog="python src/models/train_multi_model.py", description=__doc__
     )
     problem_options(parser, "accidents")
-    parser.add_argument(
-        "--grid-search",
-        action="store_true",
-        help="search hyperparameters first; winners go into params.yaml",
-    )
+    search = "search hyperparameters first; winners go into params.yaml"
+    parser.add_argument("--grid-search", action="store_true", help=search)
     arguments = parser.parse_args()
     root = project_root()
     types = train_models(root, arguments.problem, arguments.models, arguments.grid_search)

@@ -1,0 +1,64 @@
+"""Commands that load the models of versions: verify, compare, reproduce."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.audit import findings
+from lockstep.audit import reproduce as rebuild
+from lockstep.audit.bundle_checks import verify_folder
+from lockstep.audit.verify import verify as verify_registry
+from lockstep.checks import contents
+from lockstep.config.layout import project_root
+from lockstep.errors import ConfigError, UsageError
+from lockstep.promotion import compare_versions as comparison
+from lockstep.registry.record.registered_models import get_model
+
+if TYPE_CHECKING:
+    from lockstep.registry.store.connection import Client
+
+Answer = tuple[Any, str, int]
+
+
+def verify(client: Client | None, options: argparse.Namespace) -> Answer:
+    """Check the versions in the registry, or one exported folder."""
+    if options.folder is not None and (options.model_name or options.version):
+        raise UsageError("verify takes either --folder DIR or --model-name NAME (with --version N)")
+    if options.version is not None and options.model_name is None:
+        raise UsageError("--version needs --model-name NAME")
+    if client is None:
+        found = verify_folder(Path(options.folder), _root())
+    else:
+        found = verify_registry(client, project_root(), options.model_name, options.version)
+    code = 0 if findings.healthy(found) else 1
+    return contents(found, findings.KEYS), findings.report(found), code
+
+
+def _root() -> Path | None:
+    """Return the project's folder, whose repository may know the commit; None outside of any."""
+    try:
+        return project_root()
+    except ConfigError:
+        return None
+
+
+def compare(client: Client, options: argparse.Namespace) -> Answer:
+    """Compare two versions."""
+    name, other = options.model_name, options.against_name or options.model_name
+    version = get_model(client, name).version(options.version)
+    against = get_model(client, other).version(options.against)
+    if (version.name, version.version) == (against.name, against.version):
+        raise UsageError(
+            f"{name} version {version.version} is compared with itself; give another --against"
+        )
+    found = comparison.compare_versions(client, project_root(), version, against)
+    return comparison.facts(found), comparison.readable(found), 0
+
+
+def reproduce(client: Client, options: argparse.Namespace) -> Answer:
+    """Train a version again from its recorded inputs and compare the models."""
+    version = get_model(client, options.model_name).version(options.version)
+    done = rebuild.reproduce(client, project_root(), version, options.keep)
+    return rebuild.facts(done), rebuild.readable(done), int(done.verdict == rebuild.DIFFERENT)
