@@ -10,7 +10,14 @@ from lockstep.config.gates import Gates, SliceGate
 from lockstep.errors import RegistryError
 from lockstep.evaluation.metrics import Scored
 from lockstep.problems.schema import Column
-from lockstep.promotion.slices import how_much_worse, judged_slices, levels, part_of, value_of
+from lockstep.promotion.slices import (
+    Sides,
+    how_much_worse,
+    judged_slices,
+    levels,
+    part_of,
+    value_of,
+)
 
 LIGHT = Column(name="lum", kind="categorical", codes={1: "daylight", 5: "night"}, missing=True)
 AGE = Column(name="age", kind="numeric", missing=True)
@@ -37,7 +44,7 @@ def scored(rows, noise=0.0, where=None):
 
 def judged(rows, one, other, columns=(LIGHT, AGE), metric="roc_auc", **slices):
     gates = Gates(slices=SliceGate(**slices))
-    return judged_slices(one, other, rows, list(columns), metric, gates)
+    return judged_slices(Sides(one, other, rows), list(columns), metric, gates)
 
 
 def test_a_slice_that_fares_worse_refuses_and_the_others_do_not():

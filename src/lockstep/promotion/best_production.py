@@ -50,10 +50,8 @@ def best_production(client: Client, root: Path, problem: str) -> Best:
     scores, how = recorded_scores(versions, metric), "recorded on the same rows"
     if scores is None:
         scores, rows = rescore(client, root, problem, versions, metric)
-        how = (
-            f"scored again on {rows} rows of this workspace, since they were trained on different "
-            "data"
-        )
+        again = f"scored again on {rows} rows of this workspace"
+        how = f"{again}, since they were trained on different data"
     best = best_of(dict(enumerate(scores)), metric)
     among = f"{len(versions)} in Production, {how}"
     return Best(versions[best], f"best {metric} {scores[best]:.4f} of {among}")

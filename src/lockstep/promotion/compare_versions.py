@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,6 @@ from lockstep.registry.store.connection import translating_mlflow_errors
 from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
-    from lockstep.evaluation.paired_comparison import Difference
     from lockstep.evaluation.scored_rows import Scored
     from lockstep.registry.artifact.loading import Located
     from lockstep.registry.store.connection import Client
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Pair = tuple[Any, Any]
 """A version's value and the other's; None where it has none, or where it was not recorded."""
 REQUIREMENTS = "requirements.txt"
-_HASH = 12
+_HASH, _HEX = 12, frozenset("0123456789abcdef")
 _MOST_LINES, _WIDEST = 40, 40
 
 
@@ -103,9 +103,8 @@ def measured(
         first, second = drawn["one"][metric], drawn["other"][metric]
         here, there = values[0][metric], values[1][metric]
         figures[metric] = Figure(here, *interval(first)), Figure(there, *interval(second))
-        differences[metric] = Difference(
-            metric, here, there, *interval(first - second), rows, count
-        )
+        gap = interval(first - second)
+        differences[metric] = Difference(metric, here, there, *gap, rows, count)
     return figures, differences
 
 
@@ -117,10 +116,9 @@ def what_differs(client: Client, located: tuple[Located, Located]) -> dict[str, 
     versions = [one.version for one in located]
     found = [closure_of(client, version) for version in versions]
     # Without one of them, everything in the other would seem to differ.
-    known = all(found)
-    closures = found if known else [None, None]
+    closures = found if all(found) else [{}, {}]
     one, other = ("recorded" if closure else None for closure in found)
-    missing = {} if known else {"input closure": (one, other)}
+    missing = {} if all(found) else {"input closure": (one, other)}
     return {
         "parameters": _differing(*(_params_of(client, version) for version in versions)),
         "data": _differing(*map(_data_of, versions, closures)) | missing,
@@ -129,25 +127,21 @@ def what_differs(client: Client, located: tuple[Located, Located]) -> dict[str, 
     }
 
 
-def closure_of(client: Client, version: Version) -> dict[str, Any] | None:
-    """Return the input closure that a version's run logged; None where it is missing or altered."""
+def closure_of(client: Client, version: Version) -> dict[str, Any]:
+    """Return the input closure that a version's run logged; empty if it is missing or altered."""
+    closure: dict[str, Any] = {}
     if version.run_id is None or version.tag("closure_digest") is None:
-        return None
-    with tempfile.TemporaryDirectory() as made:
-        if not fetch_run_folder(client, version.run_id, LINEAGE, Path(made)):
-            return None
-        try:
-            closure: dict[str, Any] = read_json(Path(made) / CLOSURE)
-        except DataError:
-            return None
-    return closure if sha256_json(closure) == version.tag("closure_digest") else None
+        return closure
+    with tempfile.TemporaryDirectory() as made, suppress(DataError):
+        if fetch_run_folder(client, version.run_id, LINEAGE, Path(made)):
+            closure = read_json(Path(made) / CLOSURE)
+    return closure if sha256_json(closure) == version.tag("closure_digest") else {}
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Pair]:
     names = [*one, *(name for name in other if name not in one)]
-    return {
-        name: (one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)
-    }
+    pairs = {name: (one.get(name), other.get(name)) for name in names}
+    return {name: (own, its) for name, (own, its) in pairs.items() if own != its}
 
 
 def _params_of(client: Client, version: Version) -> dict[str, Any]:
@@ -160,43 +154,31 @@ def _params_of(client: Client, version: Version) -> dict[str, Any]:
     return own | dict(sorted(logged.items()))
 
 
-def _data_of(version: Version, closure: dict[str, Any] | None) -> dict[str, Any]:
+def _data_of(version: Version, closure: dict[str, Any]) -> dict[str, Any]:
     """Return where the data came from, and the parameters and outputs of the stages before."""
     tags = {"source": "data_source", "raw files": "data_dvc_hash", "schema": "schema_digest"}
     found: dict[str, Any] = {what: _short(version.tag(tag)) for what, tag in tags.items()}
     found["split, encoder and matrices"] = _short(version.tag("data_digest"))
-    for entry in (closure or {}).get("stages", {}).values():
-        found |= {
-            path: _short(digest)
-            for path, digest in entry["outs"].items()
-            if path.startswith("data/")
-        }
+    for entry in closure.get("stages", {}).values():
+        outs = entry["outs"].items()
+        found |= {path: _short(digest) for path, digest in outs if path.startswith("data/")}
         found |= dict(flattened(entry["params"]))
     return found
 
 
-def _code_of(version: Version, closure: dict[str, Any] | None) -> dict[str, Any]:
+def _code_of(version: Version, closure: dict[str, Any]) -> dict[str, Any]:
     """Return the commit, whether inputs differed from it, and each code file's sum."""
-    found: dict[str, Any] = {
-        "commit": _short(version.tag("git_commit")),
-        "uncommitted inputs": version.dirty,
-    }
-    return found | {path: _short(digest) for path, digest in sorted(_sources(closure or {}))}
-
-
-def _sources(closure: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    commit = {"commit": _short(version.tag("git_commit")), "uncommitted inputs": version.dirty}
     made = ("data/", "models/", "metrics/", "requirements.lock")
+    files: set[tuple[str, str]] = set()
     for entry in (*closure.get("stages", {}).values(), closure.get("training", {})):
-        yield from (
-            (path, digest)
-            for path, digest in (entry.get("deps", {}) | entry.get("code", {})).items()
-            if not path.startswith(made)
-        )
+        files.update((entry.get("deps", {}) | entry.get("code", {})).items())
+    return commit | {path: _short(sum) for path, sum in sorted(files) if not path.startswith(made)}
 
 
-def _environment_of(located: Located, closure: dict[str, Any] | None) -> dict[str, Any]:
+def _environment_of(located: Located, closure: dict[str, Any]) -> dict[str, Any]:
     """Return Python, platform, the lock's sum, and the packages that the artifact needs."""
-    found = {name: _short(value) for name, value in (closure or {}).get("environment", {}).items()}
+    found = {name: _short(value) for name, value in closure.get("environment", {}).items()}
     path = located.folder / REQUIREMENTS
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return found | {
@@ -206,11 +188,8 @@ def _environment_of(located: Located, closure: dict[str, Any] | None) -> dict[st
 
 def _short(value: Any) -> Any:
     """Return a sum by its first digits, anything else as it is."""
-    text = str(value)
-    is_sum = len(text) >= 32 and all(
-        sign in "0123456789abcdef" for sign in text.removesuffix(".dir")
-    )
-    return text[:_HASH] if is_sum else value
+    is_sum = len(str(value)) >= 32 and set(str(value).removesuffix(".dir")) <= _HEX
+    return str(value)[:_HASH] if is_sum else value
 
 
 # ---------------------------------------------------------------- report
@@ -258,8 +237,7 @@ def readable(found: Comparison) -> str:
     """Return a comparison for people: the verdict, the metrics, and what differs, a line each."""
     difference, (one, other) = found.difference, _titles(found)
     head = (
-        f"{found.version.name} version {found.version.version} against {found.against.name} "
-        f"version {found.against.version}, on {difference.rows:,} rows "
+        f"{found.version.title} against {found.against.title}, on {difference.rows:,} rows "
         f"({difference.groups:,} groups) that neither was fitted or tuned on"
     )
     verdict = f"{one} is {difference.verdict}"

@@ -7,14 +7,13 @@ version's run; the record keeps its digest and a line.
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.checks import FORCED, REFUSED, contents, markdown_table
 from lockstep.config.gates import check_force
-from lockstep.console import aligned
+from lockstep.console import aligned, warn
 from lockstep.errors import RegistryError
 from lockstep.promotion.gates import Verdict, champion_of, judge, needs_gate
 from lockstep.registry.record.registered_models import Model, get_model
@@ -67,15 +66,18 @@ class Gate:
     @property
     def table(self) -> str:
         """The verdict for people, a line a check."""
-        return table(self.verdict, self.outcome)
+        found = self.verdict
+        against = f"against version {found.champion}" if found.champion else "the first there"
+        head = f"gates of {found.title} into {found.stage}, {against}: {self.outcome}"
+        return f"{head}\n{aligned(contents(found.checks, TABLE_KEYS))}"
 
     @property
     def refusal(self) -> str:
         """One line: the first check that refuses, and how to override."""
         found = self.verdict
         return (
-            f"{found.name} version {found.version} does not go into {found.stage}: "
-            f"{found.summary}; to move it all the same: --force --reason TEXT"
+            f"{found.title} does not go into {found.stage}: {found.summary}; "
+            "to move it all the same: --force --reason TEXT"
         )
 
     def check_still(self, model: Model, number: int) -> None:
@@ -126,24 +128,16 @@ def _store(client: Client, verdict: Verdict, run_id: str | None, force: bool) ->
         message = f"the verdict cannot be stored with run {run_id}: {error}"
         if not force:
             raise RegistryError(message) from error
-        print(f"⚠ WARNING {message}", file=sys.stderr)
+        warn(f"WARNING {message}")
         return ""
     return f"{name}.json"
-
-
-def table(verdict: Verdict, outcome: str) -> str:
-    """Return a verdict as people read it in a terminal."""
-    against = f"against version {verdict.champion}" if verdict.champion else "the first there"
-    version = f"{verdict.name} version {verdict.version}"
-    head = f"gates of {version} into {verdict.stage}, {against}: {outcome}"
-    return f"{head}\n{aligned(contents(verdict.checks, TABLE_KEYS))}"
 
 
 def page(verdict: Verdict) -> str:
     """Return a verdict as a page in Markdown: its checks, then the slices that were judged."""
     against = f"version {verdict.champion}" if verdict.champion else "none, it is the first there"
     lines = [
-        f"# {verdict.name} version {verdict.version} into {verdict.stage}: {verdict.verdict}",
+        f"# {verdict.title} into {verdict.stage}: {verdict.verdict}",
         "",
         f"Champion: {against}. Digest of this verdict: `{verdict.digest}`.",
         "",

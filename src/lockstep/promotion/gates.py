@@ -41,7 +41,7 @@ from lockstep.evaluation.paired_comparison import paired_difference
 from lockstep.io import rounded, sha256_json
 from lockstep.problems.schema import Schema, load_schema, problem_names
 from lockstep.promotion.holdout import holdout, scored
-from lockstep.promotion.slices import IN_TARGETS_UNIT, judged_slices
+from lockstep.promotion.slices import IN_TARGETS_UNIT, Sides, judged_slices
 from lockstep.registry.artifact.loading import open_version
 from lockstep.registry.artifact.locating import locate
 from lockstep.registry.record.events import turns
@@ -70,6 +70,11 @@ class Verdict:
     champion: int | None
     checks: tuple[CheckResult, ...]
     figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The version as messages name it."""
+        return f"{self.name} version {self.version}"
 
     @property
     def failed(self) -> list[CheckResult]:
@@ -149,15 +154,6 @@ def check_sections(sections: Mapping[str, Gates]) -> None:
 
 
 # ---------------------------------------------------------------- what is judged
-
-
-@dataclass(frozen=True)
-class Sides:
-    """Both models' scores of the same rows, which neither has seen."""
-
-    challenger: Scored
-    champion: Scored
-    holdout: Holdout
 
 
 @dataclass
@@ -313,9 +309,8 @@ def staging(case: Case) -> Answer:
 def champion(case: Case) -> Answer:
     """Check that the challenger beats the champion on the same unseen rows by more than noise."""
     sides, gate = case.sides, case.gates.champion
-    found = paired_difference(
-        sides.challenger, sides.champion, sides.holdout.groups, case.metric, gate.resamples
-    )
+    challenger, groups = sides.challenger, sides.holdout.groups
+    found = paired_difference(challenger, sides.champion, groups, case.metric, gate.resamples)
     case.figures["champion"] = _figures(found)
     margin = gate.margin * (abs(found.champion) if found.metric in IN_TARGETS_UNIT else 1.0)
     bound = -found.high if found.metric in LOWER_IS_BETTER else found.low
@@ -345,11 +340,8 @@ def slices(case: Case) -> Answer:
     names = case.schema.slices
     if not names:
         return True, "the schema declares none (slice: true)"
-    sides = case.sides
     columns = [case.schema.columns[name] for name in names]
-    found = judged_slices(
-        sides.challenger, sides.champion, sides.holdout, columns, case.metric, case.gates
-    )
+    found = judged_slices(case.sides, columns, case.metric, case.gates)
     case.figures["slices"] = [asdict(one) for one in found]
     worse = [one for one in found if one.refuses]
     if worse:
@@ -365,13 +357,11 @@ def calibration(case: Case) -> Answer:
     """Check that probabilities are not too far off, and no further than the champion's."""
     if case.schema.task == "regression":
         return True, "a regression gives no probabilities"
-    sides, gate = case.sides, case.gates.calibration
-    groups = sides.holdout.groups
+    sides, gate, resamples = case.sides, case.gates.calibration, case.gates.champion.resamples
     challenger = as_probabilities(sides.challenger, case.version)
     against = as_probabilities(sides.champion, _champion(case))
-    found = paired_difference(
-        challenger, against, groups, "calibration_error", case.gates.champion.resamples
-    )
+    groups = sides.holdout.groups
+    found = paired_difference(challenger, against, groups, "calibration_error", resamples)
     case.figures["calibration"] = _figures(found)
     message = f"error {found.challenger:.4f} against {found.champion:.4f} of the champion"
     if found.challenger > gate.max_error:

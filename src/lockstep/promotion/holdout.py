@@ -83,7 +83,7 @@ def holdout(
     ``also`` are the sets of unregistered models. RegistryError where the seen groups of a version
     are unknown or damaged, where this workspace has no tidy table, or where no row is left.
     """
-    named = [(_where(version), seen_by(client, version, root)) for version in versions]
+    named = [(version.title, seen_by(client, version, root)) for version in versions]
     return unseen(root, problem, named, also)
 
 
@@ -96,12 +96,9 @@ def unseen(
     """Return the rows that no model has seen: no version of ``named``, no model of ``also``."""
     rows = all_rows(root, problem)
     keys = row_keys(rows.table, load_schema(problem))
-    sets = {
-        seen.digest: (where, seen)
-        for where, seen in [*named, *((NEW_MODEL, seen) for seen in also)]
-    }
+    unnamed = [(NEW_MODEL, seen) for seen in also]
     new = np.ones(len(rows.target), dtype=bool)
-    for where, seen in sets.values():
+    for where, seen in {seen.digest: (where, seen) for where, seen in [*named, *unnamed]}.values():
         _check_identity(seen, keys, where, problem)
         new &= ~np.isin(keys.keys, seen.keys)
     if not new.any():
@@ -157,7 +154,7 @@ def _seen_here(version: Version, root: Path) -> TrainingRows:
     )
     if seen is None:
         raise RegistryError(
-            f"{_where(version)} does not say which rows it was fitted on: it was registered "
+            f"{version.title} does not say which rows it was fitted on: it was registered "
             "without its data; bring those into this workspace (`git checkout` of its commit, "
             "`dvc pull`), or train a new version here"
         )
@@ -172,10 +169,6 @@ def _check_identity(seen: TrainingRows, here: TrainingRows, where: str, problem:
             f"the {here.identity}; which rows are new to it can't be known: train a new version on "
             "this table"
         )
-
-
-def _where(version: Version) -> str:
-    return f"{version.name} version {version.version}"
 
 
 # ---------------------------------------------------------------- scores

@@ -6,7 +6,6 @@ record.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lockstep.checks import REFUSED
 from lockstep.config.gates import Gates, gates_of
 from lockstep.config.params import load_params
+from lockstep.console import warn
 from lockstep.decision.policies import costs_in
 from lockstep.errors import ArtifactError, LockstepError, RegistryError
 from lockstep.evaluation.metrics import best_of, better, evaluate
@@ -34,7 +34,6 @@ from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
-    from lockstep.models.scoring.prediction import Model as Loaded
     from lockstep.registry.publishing.outputs import Outputs
     from lockstep.registry.store.connection import Client
 
@@ -109,7 +108,7 @@ def _compared(client: Client, model: Model, outputs: Outputs, gates: Gates) -> A
     able = [version for version in versions if version.version not in skipped]
     answer = Answer(True, NONE_ABLE)
     if able:
-        named = [(f"{v.name} version {v.version}", seen_of(client, root, v)) for v in able]
+        named = [(v.title, seen_of(client, root, v)) for v in able]
         rows = unseen(root, outputs.problem, named, also=[outputs.training_rows])
         check_enough(rows, gates)
         metric = load_params(root).problem(outputs.problem).compare.metric
@@ -151,7 +150,7 @@ def _warn_of_skipped(name: str, skipped: Mapping[int, str]) -> None:
         numbers = sorted(number for number, reason in skipped.items() if reason == why)
         shown = [*map(str, numbers[:_MOST_SHOWN]), *(["…"] if len(numbers) > _MOST_SHOWN else [])]
         several = "versions" if len(numbers) > 1 else "version"
-        print(f"⚠ {name}: {several} {', '.join(shown)} not compared: {why}", file=sys.stderr)
+        warn(f"{name}: {several} {', '.join(shown)} not compared: {why}")
 
 
 def _best_of(values: Mapping[int, float], own: float, metric: str, rows: int) -> Answer:

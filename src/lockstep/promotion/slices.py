@@ -50,45 +50,37 @@ class Slice:
         )
 
 
-def judged_slices(
-    challenger: Scored,
-    champion: Scored,
-    holdout: Holdout,
-    columns: list[Column],
-    metric: str,
-    gates: Gates,
-) -> list[Slice]:
+@dataclass(frozen=True)
+class Sides:
+    """Both models' scores of the same rows, which neither has seen."""
+
+    challenger: Scored
+    champion: Scored
+    holdout: Holdout
+
+
+def judged_slices(sides: Sides, columns: list[Column], metric: str, gates: Gates) -> list[Slice]:
     """Return every slice of at least ``slices.min_rows`` rows.
 
     RegistryError for a column that the rows lack.
     """
-    found = []
+    found, table = [], sides.holdout.table
     for column in columns:
-        if column.name not in holdout.table:
+        if column.name not in table:
             raise RegistryError(
                 f"the rows have no column {column.name}, which the schema declares as a slice"
             )
-        for label, mask in levels(holdout.table[column.name], column):
+        for label, mask in levels(table[column.name], column):
             if int(mask.sum()) >= gates.slices.min_rows:
-                sides = part_of(challenger, mask), part_of(champion, mask)
-                found.append(
-                    _judged(column.name, label, *sides, holdout.groups[mask], metric, gates)
-                )
+                found.append(_judged(sides, mask, column.name, label, metric, gates))
     return found
 
 
-def _judged(
-    column: str,
-    label: str,
-    one: Scored,
-    other: Scored,
-    groups: NDArray[Any],
-    metric: str,
-    gates: Gates,
-) -> Slice:
-    used = (
-        OF_ONE_CLASS if one.task != "regression" and len(set(one.target.tolist())) < 2 else metric
-    )
+def _judged(sides: Sides, mask: Mask, column: str, label: str, metric: str, gates: Gates) -> Slice:
+    one, other = part_of(sides.challenger, mask), part_of(sides.champion, mask)
+    groups = sides.holdout.groups[mask]
+    is_of_one_class = one.task != "regression" and len(set(one.target.tolist())) < 2
+    used = OF_ONE_CLASS if is_of_one_class else metric
     values = value_of(one, used), value_of(other, used)
     worse = how_much_worse(used, *values)
     refuses = worse > gates.slices.worse_by
