@@ -48,20 +48,17 @@ class Found:
         return file.relative_to(self.base)
 
 
-def main() -> int | None:
+def main() -> None:
     """Add data to one problem and report what was done and what comes next."""
     given = _arguments()
     schema, root = load_schema(given.problem), project_root()
     target = root / EXTERNAL / given.problem
     found = look_at(given.problem, given_path(root, given.source, target), given.kind or None)
     params = new_params(root, schema, found)  # a fault there must be seen before anything is copied
-    changed = [
-        store(found, target),
-        track(root, target),
-        write_if_new(root / "params.yaml", params),
-    ]
-    print(report(root, given.problem, found, any(changed)))
-    return None
+    changed = store(found, target)
+    changed |= track(root, target)
+    changed |= write_if_new(root / "params.yaml", params)
+    print(report(root, given.problem, found, changed))
 
 
 def _arguments() -> argparse.Namespace:

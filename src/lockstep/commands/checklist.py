@@ -79,12 +79,8 @@ def check(client: Client, options: argparse.Namespace) -> tuple[Any, str, int]:
     name, number = options.model_name, options.version
     steps = go_through(client, project_root(), name, number)
     passed = not failures(steps)
-    content = {
-        "name": name,
-        "version": number,
-        "passed": passed,
-        "steps": contents(steps, STEP_KEYS),
-    }
+    found = contents(steps, STEP_KEYS)
+    content = {"name": name, "version": number, "passed": passed, "steps": found}
     return content, report(name, number, steps), 0 if passed else 1
 
 
@@ -159,16 +155,10 @@ def rates_text(rates: Mapping[str, float], words: tuple[str, str], positive: str
 def predict(case: Deployment) -> Answer:
     """Ask the packaged model for a prediction as /predict does."""
     answered = predicted(case.served, example_of(case), 1)
-    content = answered.content
-    finite = bool(
-        answered.rows == 1 and all(math.isfinite(one) for one in answered.scores.ravel().tolist())
-    )
-    shown = {
-        key: content[key]
-        for key in ("probability", "prediction", "decision", "meaning", "threshold")
-        if key in content
-    }
-    return finite, ", ".join(f"{key} {value}" for key, value in shown.items())
+    content, scores = answered.content, answered.scores.ravel().tolist()
+    finite = answered.rows == 1 and all(map(math.isfinite, scores))
+    keys = ("probability", "prediction", "decision", "meaning", "threshold")
+    return finite, ", ".join(f"{key} {content[key]}" for key in keys if key in content)
 
 
 def explain(case: Deployment) -> Answer:
@@ -182,11 +172,8 @@ def explain(case: Deployment) -> Answer:
 
 def gap_of(content: Mapping[str, Any]) -> float:
     """Return how far base and contributions are from the margin they explain."""
-    return abs(
-        float(content["base"])
-        + math.fsum(content["contributions"].values())
-        - float(content["margin"])
-    )
+    total = float(content["base"]) + math.fsum(content["contributions"].values())
+    return abs(total - float(content["margin"]))
 
 
 def example_of(case: Deployment) -> bytes:

@@ -23,14 +23,13 @@ SET_IT = "set one with `make dvc-remote URL=…` (a folder, or s3://BUCKET/PREFI
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 
 
-def main() -> int | None:
+def main() -> None:
     """Set the remote, or pull from it."""
     given, root = _arguments(), project_root()
     if given.action == "set":
         set_remote(root, given.url, given.endpoint_url)
     else:
         pull(root)
-    return None
 
 
 def _arguments() -> argparse.Namespace:
@@ -67,15 +66,11 @@ def pull(root: Path) -> None:
     failed = show_dvc(root, "pull", "--allow-missing")
     status = json.loads(run_dvc(root, "data", "status", "--json") or "{}")
     if lacking := status.get("not_in_cache"):
-        raise DataError(
-            f"the remote lacks {listed(lacking)}; run `dvc push` where they were made, "
-            "or make them here with `dvc repro`"
-        )
+        fix = "run `dvc push` where they were made, or make them here with `dvc repro`"
+        raise DataError(f"the remote lacks {listed(lacking)}; {fix}")
     if failed:
-        raise DataError(
-            "`dvc pull` failed (its message is above); "
-            "check address and credentials of the remote in .dvc/config"
-        )
+        fix = "check address and credentials of the remote in .dvc/config"
+        raise DataError(f"`dvc pull` failed (its message is above); {fix}")
 
 
 def remote_address(root: Path, url: str) -> str:

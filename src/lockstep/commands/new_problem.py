@@ -38,11 +38,11 @@ def main() -> None:
     """Profile the table, write the draft, and report what was found."""
     given = _arguments()
     root = project_root()
-    with all_or_nothing(root) as undo:
+    with all_or_nothing(root) as note:
         check_name(root, given.name)
         found = look_at_file(root, given.name, given.file)
         draft = draft_of(found.files[0], given.name, given.target, given.task)
-        undo.note(*touched(given.name))
+        note(*touched(given.name))
         write(root, draft, found)
     print(report(draft))
 
@@ -153,17 +153,17 @@ def report(draft: Draft) -> str:
     name, folder = draft.problem, f"{PROBLEMS}/{draft.problem}"
     kinds = [c.keys["kind"] for c in draft.columns]
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    size = f"{draft.rows:,} rows, {draft.width} columns"
+    written = f"{folder}/schema.yaml, {folder}/example.json"
     lines = [
-        f"drafted the problem {name} from {draft.source}: {draft.rows:,} rows, {draft.width} "
-        "columns "
+        f"drafted the problem {name} from {draft.source}: {size} "
         "(all rows counted; leaks and groups judged on a sample)",
-        f"  task      {draft.task}: {draft.why_task} ('{draft.target.source}': "
-        f"{draft.target.facts})",
+        f"  task      {draft.task}: {draft.why_task} "
+        f"('{draft.target.source}': {draft.target.facts})",
         f"  columns   {counts}; {len(draft.left_out)} left out",
         *(f"              {column}: {why}" for column, why in draft.left_out.items()),
         f"  split     {draft.split}: {draft.why_split}",
-        f"  written   {folder}/schema.yaml, {folder}/example.json; sections in params.yaml, "
-        f"dvc.yaml and {PLOTS}; "
+        f"  written   {written}; sections in params.yaml, dvc.yaml and {PLOTS}; "
         f"{EXTERNAL}/{name}, tracked by DVC",
     ]
     if draft.decide:

@@ -10,10 +10,9 @@ from typing import Any
 import yaml
 
 from lockstep.config.params import Params, Problem, Training, read_params_text, training_key
-from lockstep.config.params_file import parsed, with_values
+from lockstep.config.params_file import KeyPath, parsed, with_values
 from lockstep.errors import UsageError, unknown
 
-KeyPath = tuple[str, ...]
 SECTIONS = ("problems", "train", "search")
 FORMS = (
     "TYPE.NAME=VALUE (xgboost.max_depth=6), SECTION.KEY=VALUE (split.seed=1), "

@@ -38,8 +38,7 @@ def predict_by_registry(
     import_skops()
     located, reason = look_up()
     if reason:
-        version = located.version
-        print(f"{version.name} version {version.version}: {reason}", file=sys.stderr)
+        print(f"{located.version.title}: {reason}", file=sys.stderr)
     _predict(options, records, open_version(located))
 
 

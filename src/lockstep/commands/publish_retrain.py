@@ -6,7 +6,8 @@ The models are those that DVC left in the workspace; nothing is trained here.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lockstep.config.gates import gates_of
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import load_params
-from lockstep.config.settings import Settings, load_settings
+from lockstep.config.settings import load_settings
 from lockstep.errors import ArtifactError, ConfigError, RegistryError
 from lockstep.models.artifact import model_digest
 from lockstep.models.golden_rows import check_golden
@@ -32,7 +33,6 @@ from lockstep.registry.store.names import PROBLEM_TAG, RETRAIN_TAG
 
 if TYPE_CHECKING:
     from lockstep.models.scoring.prediction import Model as Loaded
-    from lockstep.promotion.gates import Case
     from lockstep.registry.artifact.released import Released
     from lockstep.registry.publishing.outputs import Outputs
     from lockstep.registry.publishing.registration import Published
@@ -74,6 +74,20 @@ def check_ready(root: Path) -> None:
     connection.connect(settings, root)
 
 
+@contextmanager
+def _store_failures() -> Iterator[None]:
+    """Raise a failure of the tracking store as one line."""
+    try:
+        yield
+    except connection.StoreError as error:
+        connection.raise_interrupt(error)
+        raise RegistryError(
+            f"the tracking store failed: {connection.one_line(error)}; the trained models are "
+            "kept, run the command again"
+        ) from error
+
+
+@_store_failures()
 def publish_retrain(
     root: Path,
     problem: str,
@@ -87,24 +101,6 @@ def publish_retrain(
     """
     settings = replace(load_settings(root), default_stage=STAGE, auto_transition_to_staging=False)
     outputs = {name: read_outputs(root, problem, name) for name in types}
-    try:
-        return _published(settings, root, problem, outputs, best_first, params)
-    except connection.StoreError as error:
-        connection.raise_interrupt(error)
-        raise RegistryError(
-            f"the tracking store failed: {connection.one_line(error)}; the trained models are "
-            "kept, run the command again"
-        ) from error
-
-
-def _published(
-    settings: Settings,
-    root: Path,
-    problem: str,
-    outputs: dict[str, Outputs],
-    best_first: Sequence[str],
-    params: Mapping[str, Any],
-) -> Retrained:
     client, done = connection.connect(settings, root), Retrained(experiment_name(problem))
     experiment = connection.experiment_id(client, root, done.experiment)
     end_open_runs(client, experiment)
@@ -199,15 +195,13 @@ def check_alone(case: Case) -> None:
 def same_model(case: Case) -> Callable[[Loaded], None]:
     """Return a check that a file holds a version's model: by its digest and its golden rows."""
     version = case.version
-    where = f"{version.name} version {version.version}"
     located = locate(case.client, version, case.root)
     _, rows, outputs = golden_of(located)
 
     def check(model: Loaded) -> None:
         if model_digest(model.pipeline) != version.tag("model_digest"):
-            raise ArtifactError(
-                f"the workspace's file is another model than {where}; run `dvc repro`"
-            )
-        check_golden(model.pipeline, rows, outputs, where)
+            another = f"the workspace's file is another model than {version.title}"
+            raise ArtifactError(f"{another}; run `dvc repro`")
+        check_golden(model.pipeline, rows, outputs, version.title)
 
     return check

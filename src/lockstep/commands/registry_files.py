@@ -29,10 +29,11 @@ def export(client: Client, options: argparse.Namespace) -> Answer:
     output = Path(options.output)
     name, who = options.model_name, who_of(options)
     done = export_bundle(client, project_root(), name, output, options.stage, options.version, who)
+    version = done.version
     content = {
-        "name": done.version.name,
-        "version": done.version.version,
-        "stage": done.version.stage,
+        "name": version.name,
+        "version": version.version,
+        "stage": version.stage,
         "folder": str(done.folder),
         "files": done.files,
         "bytes": done.bytes,
@@ -40,8 +41,8 @@ def export(client: Client, options: argparse.Namespace) -> Answer:
         "event": done.event,
     }
     lines = [
-        f"✓ {done.version.name} version {done.version.version} ({done.version.stage}) is in "
-        f"{done.folder}: {done.files} files, {amount(done.bytes)}",
+        f"✓ {version.title} ({version.stage}) is in {done.folder}: {done.files} files, "
+        f"{amount(done.bytes)}",
         f"  digest of its sums  {done.sums_digest}",
         f"  check it            {SCRIPT} verify --folder {done.folder}",
         "  serve it            PYTHONDONTWRITEBYTECODE=1 mlflow models serve --env-manager local "

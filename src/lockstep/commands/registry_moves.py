@@ -27,10 +27,9 @@ Answer = tuple[Any, str]
 
 def transition(client: Client, options: argparse.Namespace) -> Answer:
     """Move one version."""
-    who, gate = who_of(options), _gate(client, options, options.stage)
-    done = lifecycle.transition(
-        client, options.model_name, options.version, options.stage, who, gate=gate
-    )
+    who, name, stage = who_of(options), options.model_name, options.stage
+    gate = _gate(client, options, stage)
+    done = lifecycle.transition(client, name, options.version, stage, who, gate=gate)
     return _moved(done, gate)
 
 
@@ -53,10 +52,8 @@ def archive(client: Client, options: argparse.Namespace) -> Answer:
 
 def rollback(client: Client, options: argparse.Namespace) -> Answer:
     """Bring back the version that was in a stage before."""
-    stage, version, run_id = options.stage or "Production", options.to, options.run_id
-    return _moved(
-        lifecycle.rollback(client, options.model_name, stage, version, run_id, who_of(options))
-    )
+    name, stage, who = options.model_name, options.stage or "Production", who_of(options)
+    return _moved(lifecycle.rollback(client, name, stage, options.to, options.run_id, who))
 
 
 def _gate(client: Client, options: argparse.Namespace, stage: str) -> Gate | None:
@@ -116,6 +113,5 @@ def _workspace_digest(version: Version) -> str | None:
 
 def who_of(options: argparse.Namespace) -> Who:
     """Return who asks and why, from the options or the environment."""
-    return Who(
-        default_who().actor if options.actor is None else options.actor, options.reason or ""
-    )
+    actor = default_who().actor if options.actor is None else options.actor
+    return Who(actor, options.reason or "")

@@ -59,7 +59,7 @@ class RetrainOptions:
     through: str | None = None
 
 
-def main() -> int | None:
+def main() -> None:
     """Parse the command line, retrain, print the result; LockstepError if none was released."""
     options = read_arguments()
     root = project_root()
@@ -69,7 +69,6 @@ def main() -> int | None:
         raise LockstepError(
             "no model of this retrain passed its checks, so what is served stays as it was"
         )
-    return None
 
 
 def retrain(root: Path, options: RetrainOptions) -> Retrained:

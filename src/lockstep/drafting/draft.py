@@ -13,7 +13,7 @@ from lockstep.drafting.draft_task import infer_task
 from lockstep.drafting.evidence import ID_NAME, Target, groups, leaks, time_parts
 from lockstep.drafting.profile import Column, Profile, profile
 from lockstep.errors import DataError, UsageError, listed, nearest
-from lockstep.problems.schema import Task, safe_name
+from lockstep.problems.schema import safe_name
 from lockstep.problems.text_tables import TextTable
 
 MOST_CODES = 30
@@ -52,38 +52,6 @@ class Planned:
     typical: Any = None
 
 
-@dataclass
-class Draft:
-    """A problem as a table suggests it."""
-
-    problem: str
-    source: str
-    task: Task
-    why_task: str
-    target: Planned
-    columns: list[Planned]
-    left_out: dict[str, str]
-    derived: list[dict[str, Any]]
-    split: str
-    why_split: str
-    duplicates: str
-    copies: int
-    rows: int
-    width: int
-    max_dropped: float
-    decide: list[str] = field(default_factory=list)
-
-    @property
-    def features(self) -> list[Planned]:
-        """The columns that a prediction carries."""
-        return [c for c in self.columns if c.keys["kind"] in ("categorical", "numeric")]
-
-    @property
-    def example(self) -> dict[str, Any]:
-        """A record of typical values; it is no row of the table."""
-        return {c.name: c.typical for c in self.features}
-
-
 def draft(text: TextTable, problem: str, target: str, task: str = "") -> Draft:
     """Draft a problem from a table; DataError where nothing can be learned from it."""
     found = profile(text)
@@ -92,7 +60,7 @@ def draft(text: TextTable, problem: str, target: str, task: str = "") -> Draft:
         raise DataError(f"{text.path.name} has {found.rows} rows; {needed}")
     name = target_name(target, found, text.path.name)
     chosen, why = infer_task(found.columns[name], task)
-    return _Drafter(text, found, Target(found.columns[name], chosen), problem, why).draft()
+    return Draft(text, found, Target(found.columns[name], chosen), problem, why)
 
 
 def target_name(given: str, found: Profile, where: str) -> str:
@@ -100,62 +68,62 @@ def target_name(given: str, found: Profile, where: str) -> str:
     names = list(found.columns)
     shown = listed(names, 12)
     if not given:
-        raise UsageError(
-            f"say which column of {where} is to be predicted: TARGET=…; it has {shown}"
-        )
+        ask = f"say which column of {where} is to be predicted: TARGET=…"
+        raise UsageError(f"{ask}; it has {shown}")
     if given in names:
         return given
     safe = [name for name in names if given == safe_name(name)]
     if not safe:
-        raise UsageError(
-            f"{where} has no column '{given}'{nearest(given, names)}; it has {shown}; "
-            "give another TARGET=…"
-        )
+        missing = f"{where} has no column '{given}'{nearest(given, names)}"
+        raise UsageError(f"{missing}; it has {shown}; give another TARGET=…")
     return safe[0]
 
 
 # ---------------------------------------------------------------- the columns
 
 
-class _Drafter:
-    """Decides the role of each of a table's columns."""
+class Draft:
+    """A problem as a table suggests it: the role of each column, and open questions."""
 
     def __init__(
-        self, text: TextTable, found: Profile, target: Target, problem: str, why: str
+        self, text: TextTable, found: Profile, aim: Target, problem: str, why_task: str
     ) -> None:
-        self.text, self.found, self.target = text, found, target
-        self.problem, self.why = problem, why
+        self.text, self.found, self.aim = text, found, aim
+        self.problem, self.source = problem, text.path.name
+        self.task, self.why_task = aim.task, why_task
+        self.rows, self.width = found.rows, len(found.columns)
         self.left_out: dict[str, str] = {}
         self.derived: list[dict[str, Any]] = []
         self.decide: list[str] = []
         self.roles: set[str] = set()
         self.why_split = "no column says when a row came to be"
-
-    def draft(self) -> Draft:
         self.names = self._names()
         self.taken = {name.lower() for name in self.names.values()}
-        self.leaks = leaks(self.text, self.found, self.target)
-        found = groups(self.text, self.found, self.target)
-        self.groups = {name: why for name, why in found.items() if name not in self.leaks}
-        target = self._target()
-        planned = [self._plan(c) for c in self.found.columns.values() if c.name != self.target.name]
-        columns = [p for p in planned if p]
-        if not any(c.keys["kind"] in ("categorical", "numeric") for c in columns):
-            raise DataError(
-                f"{self.text.path.name} has no column to predict '{self.target.name}' from; "
-                "give one with more"
-            )
-        mark_slices(columns)
-        split = "given" if "part" in self.roles else "time" if "date" in self.roles else "group"
-        duplicates = self._duplicates()
-        dropped = self.found.rows - self.target.column.present
-        dropped += self.found.copies if duplicates == "drop" else 0
-        return Draft(
-            self.problem, self.text.path.name, self.target.task, self.why, target, columns,
-            self.left_out, self.derived, split, self.why_split, duplicates, self.found.copies,
-            self.found.rows, len(self.found.columns),
-            max(0.2, min(0.99, math.ceil(dropped / self.found.rows * 20 + 1) / 20)), self.decide,
-        )  # fmt: skip
+        self.leaks = leaks(text, found, aim)
+        together = groups(text, found, aim)
+        self.groups = {name: why for name, why in together.items() if name not in self.leaks}
+        self.target = self._target()
+        planned = [self._plan(c) for c in found.columns.values() if c.name != aim.name]
+        self.columns = [p for p in planned if p]
+        read = [c for c in self.columns if c.keys["kind"] in ("categorical", "numeric")]
+        if not read:
+            missing = f"{self.source} has no column to predict '{aim.name}' from"
+            raise DataError(f"{missing}; give one with more")
+        self.example = {c.name: c.typical for c in read}  # typical values, no row of the table
+        mark_slices(self.columns)
+        self.duplicates = self._duplicates()
+
+    @property
+    def split(self) -> str:
+        """How the rows are parted."""
+        return "given" if "part" in self.roles else "time" if "date" in self.roles else "group"
+
+    @property
+    def max_dropped(self) -> float:
+        """The share of rows that may be dropped: those that are, and some more."""
+        dropped = self.found.rows - self.aim.column.present
+        dropped += self.found.copies if self.duplicates == "drop" else 0
+        return max(0.2, min(0.99, math.ceil(dropped / self.found.rows * 20 + 1) / 20))
 
     def _names(self) -> dict[str, str]:
         """Return a safe name for each column, those of good names first, no name twice."""
@@ -173,9 +141,9 @@ class _Drafter:
         name = self.names[column.name]
         aliases = {"aliases": [column.name]} if name != column.name else {}
         words = column.numbers.words if column.numbers and as_number else {}
-        absent = {"absent": list(words)} if words else {}
-        may_miss = {"missing": True} if column.missing or words else {}
-        planned = Planned(column.name, name, {**keys, **aliases, **absent, **may_miss})
+        keys |= aliases | ({"absent": list(words)} if words else {})
+        keys |= {"missing": True} if column.missing or words else {}
+        planned = Planned(column.name, name, keys)
         if words:
             shown = ", ".join(f"{word!r} ({rows}×)" for word, rows in list(words.items())[:5])
             what = f"among its numbers stand {shown}: read as missing; is that what they mean?"
@@ -188,8 +156,8 @@ class _Drafter:
         self.decide.append(f"{planned.source}: {what}" if planned else what)
 
     def _target(self) -> Planned:
-        column = self.target.column
-        if self.target.task == "regression":
+        column = self.aim.column
+        if self.task == "regression":
             planned = self._planned(column, kind="target", as_number=True, **_reading(column))
             planned.facts = _range_facts(column)
             return planned
@@ -201,13 +169,11 @@ class _Drafter:
         return planned
 
     def _classes(self, column: Column) -> dict[int | str, int]:
-        levels = (
-            self._all_levels(column) if len(column.levels) != column.distinct else column.levels
-        )
-        codes: dict[int | str, int] = dict(levels.items())
-        if column.whole_codes:
-            codes = _codes(column)
-        if self.target.task != "binary":
+        is_complete = len(column.levels) == column.distinct
+        levels = column.levels if is_complete else self._all_levels(column)
+        codes: dict[int | str, int]
+        codes = _codes(column) if column.whole_codes else dict(levels.items())
+        if self.task != "binary":
             return dict(sorted(codes.items(), key=lambda pair: (str(type(pair[0])), pair[0])))
         known = [code for code in codes if str(code).strip().lower() in _POSITIVE]
         rare = min(codes, key=lambda code: (codes[code], str(code)))
@@ -221,21 +187,20 @@ class _Drafter:
     def _check_classes(self, planned: Planned) -> None:
         few = {code: count for code, count in planned.codes.items() if count < FEWEST_OF_CLASS}
         shown = ", ".join(f"'{code}' {rows}" for code, rows in list(few.items())[:5])
-        if few and (self.target.task == "binary" or len(planned.codes) - len(few) < 2):
+        if few and (self.task == "binary" or len(planned.codes) - len(few) < 2):
             raise DataError(
-                f"the target '{planned.source}' has classes of very few rows ({shown}): each "
-                "part of the "
-                f"split needs some, {FEWEST_OF_CLASS} at least in all; give more rows, or "
+                f"the target '{planned.source}' has classes of very few rows ({shown}): each part "
+                f"of the split needs some, {FEWEST_OF_CLASS} at least in all; give more rows, or "
                 "another TARGET=…"
             )
         fix = "put them together in the file, or leave them out"
         if few:
             self._decide(planned, f"classes of very few rows ({shown}): {fix}")
         positive = list(planned.codes)[-1]
-        if self.target.task == "binary" and str(positive) != "1":
+        if self.task == "binary" and str(positive) != "1":
             what = f"'{positive}' is taken for the positive class, the one listed last"
             self._decide(planned, what)
-        elif self.target.task != "binary" and self.target.column.numbers:
+        elif self.task != "binary" and self.aim.column.numbers:
             what = "whole numbers are taken for classes; if it is an amount: TASK=regression"
             self._decide(planned, what)
 
@@ -288,7 +253,7 @@ class _Drafter:
             fix = "correct them, and it can part the rows by time"
             self._decide(None, f"{column.name}: {self.left_out[column.name]}; {fix}")
             return None
-        why_not = time_parts(self.text, column, self.target)
+        why_not = time_parts(self.text, column, self.aim)
         if why_not or self.roles & {"date", "part"}:
             return self._leave(column, f"{span}; {why_not or 'another column parts the rows'}")
         self.roles.add("date")
@@ -410,9 +375,8 @@ class _Drafter:
 
 def mark_slices(columns: list[Planned]) -> None:
     """Mark the slices of gates: columns of few levels, else the quartiles of numbers."""
-    few = [
-        c for c in columns if c.keys["kind"] == "categorical" and 2 <= len(c.codes) <= MOST_OF_SLICE
-    ]
+    texts = [c for c in columns if c.keys["kind"] == "categorical"]
+    few = [c for c in texts if 2 <= len(c.codes) <= MOST_OF_SLICE]
     numbers = [c for c in columns if c.keys["kind"] == "numeric"]
     for column in [*few[:MOST_SLICES], *numbers[: max(0, FEWEST_SLICES - len(few))]]:
         column.keys["slice"] = True

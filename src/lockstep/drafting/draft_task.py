@@ -9,6 +9,7 @@ from lockstep.problems.schema import Task
 MOST_CLASSES = 100
 MOST_WHOLE_CLASSES = 10
 """Different whole numbers up to which a target is taken for classes."""
+OTHER = "give another TARGET=…"
 
 
 def infer_task(target: Column, given: str) -> tuple[Task, str]:
@@ -17,41 +18,34 @@ def infer_task(target: Column, given: str) -> tuple[Task, str]:
     Two values: binary. Text of a few values, or up to 10 whole numbers: multiclass. Other numbers:
     regression.
     """
-    name, other = target.name, "give another TARGET=…"
-    if not target.distinct:
-        raise DataError(f"the target '{name}' is empty in every row; {other}")
-    if target.distinct == 1:
+    numbers, distinct = target.numbers, target.distinct
+    if not distinct:
+        raise _hopeless(target, f"is empty in every row; {OTHER}")
+    if distinct == 1:
         only = next(iter(target.levels))
-        alike = f"the target '{name}' is '{only}' in every row"
-        raise DataError(f"{alike}: nothing can be learned; {other}")
+        raise _hopeless(target, f"is '{only}' in every row: nothing can be learned; {OTHER}")
     if given:
         return _given_task(target, given), "as told by TASK"
-    if target.distinct == 2:
+    if distinct == 2:
         return "binary", "the target has two values"
     if target.dates:
-        fix = "give another TARGET=…, or a number of days as a column"
-        raise DataError(f"the target '{name}' holds dates; {fix}")
-    if target.numbers and not (target.numbers.whole and target.distinct <= MOST_WHOLE_CLASSES):
+        raise _hopeless(target, f"holds dates; {OTHER}, or a number of days as a column")
+    if numbers and not (numbers.whole and distinct <= MOST_WHOLE_CLASSES):
         return "regression", "the target's values are numbers"
-    _check_classes(target, f"{other}, or correct it if numbers were meant")
-    kind = f"{target.distinct} different " + ("whole numbers" if target.numbers else "texts")
-    return "multiclass", f"the target has {kind}"
+    _check_classes(target, f"{OTHER}, or correct it if numbers were meant")
+    kind = "whole numbers" if numbers else "texts"
+    return "multiclass", f"the target has {distinct} different {kind}"
 
 
 def _given_task(target: Column, given: str) -> Task:
     if given == "regression" and target.numbers is None:
-        example = next(iter(target.levels))[:40]
-        raise DataError(
-            f"the target '{target.name}' holds text (e.g. '{example}'), so there is nothing to "
-            "regress on; "
-            "leave TASK out, or give another TARGET=…"
-        )
+        text = f"holds text (e.g. '{next(iter(target.levels))[:40]}')"
+        fix = "leave TASK out, or give another TARGET=…"
+        raise _hopeless(target, f"{text}, so there is nothing to regress on; {fix}")
     if given == "binary" and target.distinct != 2:
-        values = f"{target.distinct} different values, not two"
-        raise DataError(f"the target '{target.name}' has {values}; leave TASK out")
+        raise _hopeless(target, f"has {target.distinct} different values, not two; leave TASK out")
     if given == "multiclass" and target.distinct == 2:
-        fix = "TASK=binary is meant, or leave TASK out"
-        raise DataError(f"the target '{target.name}' has two values; {fix}")
+        raise _hopeless(target, "has two values; TASK=binary is meant, or leave TASK out")
     if given == "multiclass":
         _check_classes(target, "TASK=regression if it is an amount, or another TARGET=…")
     return given  # type: ignore[return-value]
@@ -59,9 +53,12 @@ def _given_task(target: Column, given: str) -> Task:
 
 def _check_classes(target: Column, fix: str) -> None:
     if target.all_different:
-        raise DataError(f"the target '{target.name}' is different in every row: no classes; {fix}")
+        raise _hopeless(target, f"is different in every row: no classes; {fix}")
     if target.distinct > MOST_CLASSES or target.distinct > target.present / 10:
-        raise DataError(
-            f"the target '{target.name}' has {target.distinct:,} different values in "
-            f"{target.present:,} rows, too many for classes (at most {MOST_CLASSES}); {fix}"
-        )
+        values = f"{target.distinct:,} different values in {target.present:,} rows"
+        many = f"too many for classes (at most {MOST_CLASSES})"
+        raise _hopeless(target, f"has {values}, {many}; {fix}")
+
+
+def _hopeless(target: Column, why: str) -> DataError:
+    return DataError(f"the target '{target.name}' {why}")

@@ -37,9 +37,8 @@ def schema_text(draft: Draft) -> str:
     """Return the text of schema.yaml; ``decide:`` marks what a person must look at."""
     head = [
         f"# Drafted from {_remark(draft.source)} ({draft.rows:,} rows, {draft.width} columns).",
-        "# A comment with `decide:` wants a person's word; the rest may stay. "
-        "Descriptions and units "
-        "are shown to",
+        "# A comment with `decide:` wants a person's word; the rest may stay. Descriptions and "
+        "units are shown to",
         "# the models' users. Behind a number stand its least, middle and greatest value, behind a "
         "code its rows.",
         f"name: {draft.problem}",
@@ -66,8 +65,7 @@ def _column(column: Planned) -> list[str]:
     keys = {**column.keys, "description": column.source}
     facts = f"    # {_remark(column.facts)}" if column.facts else ""
     if not column.codes:
-        inside = ", ".join(f"{key}: {_flow(value)}" for key, value in keys.items())
-        return [*decide, f"  {_scalar(column.name)}: {{{inside}}}{facts}"]
+        return [*decide, f"  {_scalar(column.name)}: {_inline(keys)}{facts}"]
     lines = [*decide, f"  {_scalar(column.name)}:{facts}"]
     lines += [f"    {key}: {_flow(value)}" for key, value in keys.items()]
     codes = [
@@ -81,33 +79,25 @@ def _derived(draft: Draft) -> list[str]:
     if not draft.derived:
         return []
     texts = {"target_encoded": "mean of the target, out of fold", "frequency": "rows with the same"}
-    lines = ["derived:    # of texts of many levels, in place of the levels themselves"]
-    for item in draft.derived:
-        keys = {**item, "description": texts[item["kind"]]}
-        lines.append(
-            f"  - {{{', '.join(f'{key}: {_flow(value)}' for key, value in keys.items())}}}"
-        )
-    return lines
+    rows = [{**item, "description": texts[item["kind"]]} for item in draft.derived]
+    head = "derived:    # of texts of many levels, in place of the levels themselves"
+    return [head, *(f"  - {_inline(row)}" for row in rows)]
 
 
 def _left_out(draft: Draft) -> list[str]:
+    what = "columns of the file that are not used, and why"
     if not draft.left_out:
-        return [
-            "left_out: {}    # columns of the file that are not used, and why; "
-            "any other new column is refused"
-        ]
-    lines = [
-        "left_out:    # columns of the file that are not used, and why; "
-        "to use one, declare it under columns"
-    ]
+        return [f"left_out: {{}}    # {what}; any other new column is refused"]
+    lines = [f"left_out:    # {what}; to use one, declare it under columns"]
     for name, why in draft.left_out.items():
-        decide = (
-            ["  # decide: known before the target is? Then it is no leak"]
-            if why.startswith("suspected")
-            else []
-        )
-        lines += [*decide, f"  {_scalar(name)}: {_scalar(why)}"]
+        if why.startswith("suspected"):
+            lines.append("  # decide: known before the target is? Then it is no leak")
+        lines.append(f"  {_scalar(name)}: {_scalar(why)}")
     return lines
+
+
+def _inline(keys: Mapping[str, Any]) -> str:
+    return f"{{{', '.join(f'{key}: {_flow(value)}' for key, value in keys.items())}}}"
 
 
 def _flow(value: Any) -> str:

@@ -20,6 +20,11 @@ from lockstep.problems.text_tables import MISSING, TextTable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Floats = NDArray[np.float64]
+    Places = NDArray[np.int64]
+
+Evidence = tuple[bool, str]
+"""Whether a column wholly determines the target, and how well in words."""
 SAMPLE = 50_000
 ID_NAME = re.compile(
     r"(?i)(?:^|[\W_])(?:id|ids|uuid|guid)(?:$|[\W_])|(?-i:[a-z]I[dD]$)|^column \d+$"
@@ -48,7 +53,7 @@ class Target:
         """Its column in the file."""
         return self.column.name
 
-    def values(self, coded: Any) -> NDArray[np.float64]:
+    def values(self, coded: Any) -> Floats:
         """Return class numbers, or the numbers themselves for a regression; NaN where missing."""
         if self.task == "regression" and self.column.numbers:
             return _numbers(coded, self.column)
@@ -57,15 +62,14 @@ class Target:
         return np.where(np.isin(codes, [-1, *missing]), np.nan, codes)
 
 
-def _numbers(coded: Any, column: Column) -> NDArray[np.float64]:
+def _numbers(coded: Any, column: Column) -> Floats:
     assert column.numbers is not None
     known = as_numbers(coded.dictionary, column.numbers.decimal, column.numbers.words)
-    return np.append(known, np.nan)[
-        coded.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)
-    ]
+    places = coded.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)
+    return np.append(known, np.nan)[places]
 
 
-def leaks(text: TextTable, profile: Profile, target: Target) -> dict[str, tuple[bool, str]]:
+def leaks(text: TextTable, profile: Profile, target: Target) -> dict[str, Evidence]:
     """Return the columns that alone predict the target: whether wholly, and the evidence."""
     rows = np.random.Generator(np.random.PCG64(0)).permutation(text.rows)[:SAMPLE]
     wanted = target.values(text.columns[target.name].take(rows).dictionary_encode())
@@ -84,7 +88,7 @@ def leaks(text: TextTable, profile: Profile, target: Target) -> dict[str, tuple[
     return found
 
 
-def _levels(coded: Any, column: Column) -> NDArray[np.int64]:
+def _levels(coded: Any, column: Column) -> Places:
     """Return each row's level: the text, or for numbers of many values the bin."""
     if column.numbers is None or column.distinct <= _BINS:
         codes = coded.indices.fill_null(len(coded.dictionary))
@@ -95,15 +99,13 @@ def _levels(coded: Any, column: Column) -> NDArray[np.int64]:
     return np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="right"))
 
 
-def _halves(levels: NDArray[np.int64]) -> tuple[slice, slice]:
+def _halves(levels: Places) -> tuple[slice, slice]:
     """Return the rows to learn from and to try on (they are in random order)."""
     half = len(levels) // 2
     return slice(0, half), slice(half, None)
 
 
-def _class_evidence(
-    levels: NDArray[np.int64], wanted: NDArray[np.float64]
-) -> tuple[bool, str] | None:
+def _class_evidence(levels: Places, wanted: Floats) -> Evidence | None:
     """Return how often a level's most frequent class in one half is right in the other half."""
     classes, place = np.unique(wanted, return_inverse=True)
     learn, attempt = _halves(levels)
@@ -118,9 +120,7 @@ def _class_evidence(
     return wrong <= _DETERMINED * base, f"alone it tells the target in {right:.2%} of the rows"
 
 
-def _regression_evidence(
-    levels: NDArray[np.int64], wanted: NDArray[np.float64]
-) -> tuple[bool, str] | None:
+def _regression_evidence(levels: Places, wanted: Floats) -> Evidence | None:
     """Return how well a level's mean in one half of the rows explains the other half."""
     learn, attempt = _halves(levels)
     width = int(levels.max()) + 1
@@ -134,9 +134,7 @@ def _regression_evidence(
     return True, f"alone it explains {1 - error / spread:.1%} of the target's variance"
 
 
-def _line_evidence(
-    values: NDArray[np.float64], wanted: NDArray[np.float64]
-) -> tuple[bool, str] | None:
+def _line_evidence(values: Floats, wanted: Floats) -> Evidence | None:
     """Return how well a line in the column explains the target."""
     both = np.isfinite(values)
     if both.sum() < _FEWEST or values[both].std() == 0 or wanted[both].std() == 0:
@@ -178,7 +176,7 @@ def _belong(text: TextTable, profile: Profile, target: Target, column: Column) -
     return "; ".join(evidence[:3])
 
 
-def _pairs(values: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _pairs(values: Any) -> tuple[Places, Places]:
     """Return pairs of neighbouring rows with the same value, at most SAMPLE of them."""
     codes = values.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
     order = np.argsort(codes, kind="stable")
@@ -188,9 +186,7 @@ def _pairs(values: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return order[same], order[same + 1]
 
 
-def _agreement(
-    values: Any, column: Column, first: NDArray[np.int64], second: NDArray[np.int64]
-) -> tuple[float, float]:
+def _agreement(values: Any, column: Column, first: Places, second: Places) -> tuple[float, float]:
     """Return in which share of the pairs a column agrees, and in which it would by chance."""
     share = float(pc.mean(pc.equal(values.take(first), values.take(second))).as_py() or 0.0)
     return share, sum((count / max(column.present, 1)) ** 2 for count in column.levels.values())
@@ -213,7 +209,7 @@ def time_parts(text: TextTable, column: Column, target: Target) -> str:
     return _part_without_class(target, order, text)
 
 
-def _part_without_class(target: Target, order: NDArray[np.int64], text: TextTable) -> str:
+def _part_without_class(target: Target, order: Places, text: TextTable) -> str:
     """Return which part of a split in this order would lack a class."""
     wanted = target.values(text.columns[target.name].dictionary_encode())[order]
     ends = [round(end * len(wanted)) for end in _PART_ENDS]

@@ -8,7 +8,7 @@ table.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -217,9 +217,7 @@ def find_numbers(texts: Any, counts: NDArray[Any], separator: str = ",") -> Numb
 def _ways(texts: Any) -> dict[str, NDArray[np.bool_]]:
     """Return which texts are numbers by each way of reading them: as they are, or without signs."""
     plain = _finite(texts, _matches(texts, PLAIN_NUMBER))
-    if plain.all():
-        return {"": plain}
-    if not _matches(texts, ",").any() and not _matches(texts, UNIT).any():
+    if plain.all() or not (_matches(texts, ",").any() or _matches(texts, UNIT).any()):
         return {"": plain}
     comma = _matches(texts, r"^[+-]?(?:\d+,\d*|,\d+)(?:[eE][+-]?\d+)?$")
     marked = {sign: _matches(texts, number_pattern(sign)) for sign in (".", ",")}
@@ -249,14 +247,11 @@ def _summed(
     whole = bool((np.floor(values) == values).all()) and float(np.abs(values).max()) < LARGEST
     units = {m.group() for t in texts[:50].to_pylist() for m in re.finditer(UNIT, t)}
     unit = units.pop() if len(units) == 1 else ""
-    return Numbers(
-        decimal, whole, float(values.min()), middle, float(values.max()), words, both_ways, unit
-    )
+    low, high = float(values.min()), float(values.max())
+    return Numbers(decimal, whole, low, middle, high, words, both_ways, unit)
 
 
-def as_numbers(
-    texts: Any, decimal: str, words: Sequence[str] | dict[str, int]
-) -> NDArray[np.float64]:
+def as_numbers(texts: Any, decimal: str, words: Iterable[str]) -> NDArray[np.float64]:
     """Return texts as float64, NaN for missing ones and words: read as tables are."""
     prepare = partial(bare_numbers, decimal=decimal) if decimal else None
     text = TextTable(Path("column"), "", {"": texts})
@@ -271,9 +266,8 @@ def find_dates(texts: Any, counts: NDArray[Any], name: str) -> Dates | None:
     few = texts[:_FEW_LOOKED_AT]
     if _matches(few, _ISO).mean() > 0.5:
         return _dates(texts, counts, [""])
-    compact = (
-        _matches(few, _COMPACT).all() and re.search(r"(?i)dat|day|jour|tag|fecha", name) is not None
-    )
+    is_named = re.search(r"(?i)dat|day|jour|tag|fecha", name) is not None
+    compact = is_named and _matches(few, _COMPACT).all()
     if not compact and _matches(few, _DATE_LIKE).mean() <= 0.5:
         return None
     return _dates(texts, counts, _formats(few))
