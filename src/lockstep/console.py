@@ -69,15 +69,16 @@ def common_options(parser: argparse.ArgumentParser, default: Any = argparse.SUPP
 
 
 def add_options(
-    parser: argparse._ActionsContainer, options: Mapping[str, tuple[str, str, Any]]
+    parser: argparse._ActionsContainer, options: Mapping[str, tuple[Any, ...]]
 ) -> list[argparse.Action]:
     """Add options to a parser or group: by flag the metavariable, help and type of its value.
 
-    An option without a metavariable is a switch.
+    The type is text unless one is given. An option without a metavariable is a switch.
     """
     actions = []
-    for flag, (metavar, text, kind) in options.items():
-        settings = {"metavar": metavar, "type": kind} if metavar else {"action": "store_true"}
+    for flag, (metavar, text, *kind) in options.items():
+        settings = {"metavar": metavar} if metavar else {"action": "store_true"}
+        settings |= {"type": kind[0]} if kind else {}
         actions.append(parser.add_argument(flag, help=text, **settings))
     return actions
 

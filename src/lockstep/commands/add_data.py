@@ -81,10 +81,8 @@ def given_path(root: Path, source: str, target: Path) -> Path:
         raise UsageError(f"{source} cannot be read; give this user the permission to read it")
     real, held = path.resolve(), target.resolve()
     if real.is_relative_to(held) or held.is_relative_to(real):
-        raise UsageError(
-            f"{source} holds, or lies in, {target.relative_to(root)}, where the data would go; "
-            "give another FROM=…"
-        )
+        where = f"{target.relative_to(root)}, where the data would go"
+        raise UsageError(f"{source} holds, or lies in, {where}; give another FROM=…")
     return path
 
 
@@ -123,9 +121,8 @@ def _read_files(problem: str, data: tuple[Path, ...]) -> tuple[Path, ...]:
 def _check_files(path: Path, files: list[Path], data: tuple[Path, ...]) -> None:
     if not data:
         seen = f"; found {', '.join(f.name for f in files[:5])}" if files else "; it is empty"
-        raise DataError(
-            f"{path} holds no data file ({', '.join(SUFFIXES)}){seen}; unpack archives first"
-        )
+        missing = f"{path} holds no data file ({', '.join(SUFFIXES)})"
+        raise DataError(f"{missing}{seen}; unpack archives first")
     for file in data:
         if not os.access(file, os.R_OK):
             raise DataError(f"{file} cannot be read; give this user the permission to read it")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lockstep.audit.bundle import assemble
 from lockstep.audit.bundle_checks import verify_folder
@@ -23,16 +23,13 @@ from lockstep.config.layout import project_root
 from lockstep.promotion.gates import judge, needs_gate
 from lockstep.promotion.promotion_checks import run_recorded, way_back, winning
 from lockstep.registry.record.registered_models import Model, get_model
-from lockstep.registry.store.connection import translating_mlflow_errors
+from lockstep.registry.store.connection import Client, translating_mlflow_errors
 from lockstep.registry.store.versions import Version
 from lockstep.serving.loaded_model import CheckedModel, ServedModel, decision_of, prepare
 from lockstep.serving.model_source import open_path
 from lockstep.serving.openapi import example
 from lockstep.serving.responses import explained, predicted
 from lockstep.serving.settings import ServingSettings, load_serving
-
-if TYPE_CHECKING:
-    from lockstep.registry.store.connection import Client
 
 RATES = ("approval_rate", "reject_rate", "positive_rate_approved", "positive_rate_rejected")
 """The rates of decisions on the test rows, as runs log them after ``test_``."""

@@ -90,17 +90,14 @@ def remote_address(root: Path, url: str) -> str:
 def _s3_address(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme != "s3":
-        raise UsageError(
-            f"{parts.scheme}:// is not supported (requirements.lock has DVC's S3 client only); "
-            "use a folder or s3://BUCKET/PREFIX"
-        )
+        why = "requirements.lock has DVC's S3 client only"
+        fix = "use a folder or s3://BUCKET/PREFIX"
+        raise UsageError(f"{parts.scheme}:// is not supported ({why}); {fix}")
     if not parts.hostname:
         raise UsageError(f"{url} names no bucket; write s3://BUCKET/PREFIX")
     if "@" in parts.netloc:
-        raise UsageError(
-            "credentials do not belong into the address, which git keeps; put them into "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials"
-        )
+        fix = "put them into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials"
+        raise UsageError(f"credentials do not belong into the address, which git keeps; {fix}")
     return url
 
 

@@ -91,23 +91,19 @@ OPTIONS = {
         check_name,
     ),
     "--to": ("N", "the version to go back to (default: the one before)", check_version),
-    "--run-id": ("ID", "the same by the run that made it", str),
-    "--reason": ("TEXT", "why, for the record", str),
-    "--actor": ("NAME", "who, for the record (default: LOCKSTEP_ACTOR, else user@host)", str),
-    "--force": ("", "override what the gates refuse, on record; needs --reason", None),
-    "--fix": ("", "repair what can be repaired, and print what was done", None),
-    "--folder": ("DIR", "an exported bundle, in place of the registry", str),
-    "--output": ("DIR", "the folder to make; it must not exist yet", str),
-    "--keep": ("N", "so many of the newest Archived versions keep their files (default: 3)", str),
-    "reproduce --keep": (
-        "",
-        "keep the copy in which it was trained again, and print where it is",
-        None,
-    ),
-    "--older-than": ("DAYS", "only versions archived longer ago than this (default: 0)", str),
-    "--yes": ("", "delete them; without it the command only shows which", None),
+    "--run-id": ("ID", "the same by the run that made it"),
+    "--reason": ("TEXT", "why, for the record"),
+    "--actor": ("NAME", "who, for the record (default: LOCKSTEP_ACTOR, else user@host)"),
+    "--force": ("", "override what the gates refuse, on record; needs --reason"),
+    "--fix": ("", "repair what can be repaired, and print what was done"),
+    "--folder": ("DIR", "an exported bundle, in place of the registry"),
+    "--output": ("DIR", "the folder to make; it must not exist yet"),
+    "--keep": ("N", "so many of the newest Archived versions keep their files (default: 3)"),
+    "reproduce --keep": ("", "keep the copy in which it was trained again, and print where it is"),
+    "--older-than": ("DAYS", "only versions archived longer ago than this (default: 0)"),
+    "--yes": ("", "delete them; without it the command only shows which"),
 }
-"""The metavariable, help and type of each option; without a metavariable it is a switch."""
+"""The metavariable, help and check of each option; without a metavariable it is a switch."""
 COMMANDS = {
     "list-models": Command(
         "registry_listings:show_models", "every registered model, and which versions are in use"

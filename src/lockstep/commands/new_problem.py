@@ -40,8 +40,7 @@ def main() -> None:
     root = project_root()
     with all_or_nothing(root) as note:
         check_name(root, given.name)
-        found = look_at_file(root, given.name, given.file)
-        draft = draft_of(found.files[0], given.name, given.target, given.task)
+        found, draft = drafted(root, given)
         note(*touched(given.name))
         write(root, draft, found)
     print(report(draft))
@@ -65,17 +64,14 @@ def check_name(root: Path, name: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         fit = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_").lstrip("0123456789_")
         example = f", e.g. NAME={fit}" if fit else ""
-        raise UsageError(
-            f"NAME={name} must be small letters, digits and underscores, a letter first{example}"
-        )
+        needed = "small letters, digits and underscores, a letter first"
+        raise UsageError(f"NAME={name} must be {needed}{example}")
     if keyword.iskeyword(name) or keyword.issoftkeyword(name):
         fix = f"give another, e.g. {name}_problem"
         raise UsageError(f"NAME={name} is a word of Python's own; {fix}")
     if name in load_params(root).problems or (root / PROBLEMS / name).exists():
-        raise UsageError(
-            f"the problem {name} exists already; give another NAME=…, or bring new data to it "
-            f"with `make add-data PROBLEM={name} FROM=…`"
-        )
+        fix = f"bring new data to it with `make add-data PROBLEM={name} FROM=…`"
+        raise UsageError(f"the problem {name} exists already; give another NAME=…, or {fix}")
     layout = ProblemLayout(root, name)
     places = (layout.data, layout.metrics, root / "models" / name, root / EXTERNAL / name)
     taken = [path.relative_to(root) for path in places if path.exists()]
@@ -87,23 +83,17 @@ def check_name(root: Path, name: str) -> None:
         raise UsageError(f"NAME={name} is the name of an installed package; {fix}")
 
 
-def look_at_file(root: Path, name: str, file: str) -> Found:
-    """Return the file as data to bring in; UsageError if it is no readable table file."""
-    from lockstep.data.tables import SUFFIXES
-    from lockstep.drafting.draft import known_file
+def drafted(root: Path, given: argparse.Namespace) -> tuple[Found, Draft]:
+    """Return the file as data to bring in, and the draft; UsageError if it is no readable table."""
+    from lockstep.data.tables import SUFFIXES, read_any
+    from lockstep.drafting.draft import draft, known_file
 
+    name, file = given.name, given.file
     if not file.strip():
         raise UsageError("give the table: make new-problem NAME=… FILE=table.csv TARGET=…")
     known_file(Path(file).expanduser(), SUFFIXES)
-    return look_at(name, given_path(root, file, root / EXTERNAL / name), "table")
-
-
-def draft_of(path: Path, name: str, target: str, task: str) -> Draft:
-    """Read the file and draft the problem."""
-    from lockstep.data.tables import read_any
-    from lockstep.drafting.draft import draft
-
-    return draft(read_any(path), name, target, task)
+    found = look_at(name, given_path(root, file, root / EXTERNAL / name), "table")
+    return found, draft(read_any(found.files[0]), name, given.target, given.task)
 
 
 def touched(name: str) -> tuple[str, ...]:

@@ -93,14 +93,13 @@ def parser() -> Parser:
 
 
 MODEL_OPTIONS = {
-    "--use-best-model": ("", "the best Production model over all types of the problem", None),
-    "--use-mlflow-production": ("", "the Production model of the default type, XGBoost", None),
+    "--use-best-model": ("", "the best Production model over all types of the problem"),
+    "--use-mlflow-production": ("", "the Production model of the default type, XGBoost"),
     "--model-name": (
         "NAME",
         "a registered model: its Production version, or --stage, or --version",
-        str,
     ),
-    "--run-id": ("ID", "the version that this run made", str),
+    "--run-id": ("ID", "the version that this run made"),
     "--model-path": ("FILE", "a model file of this workspace (development only)", Path),
 }
 VERSION_OPTIONS = {

@@ -51,9 +51,8 @@ PROMOTE_OPTIONS = {
     "--archive-current": (
         "",
         "archive the version that is in Production now; without, it goes back to None",
-        None,
     ),
-    "--check": ("", "go through the promotion checklist, and move nothing", None),
+    "--check": ("", "go through the promotion checklist, and move nothing"),
 }
 
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lockstep.commands.train_models import is_whole
 from lockstep.config.gates import gates_of
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import load_params
@@ -19,24 +20,20 @@ from lockstep.config.settings import load_settings
 from lockstep.errors import ArtifactError, ConfigError, RegistryError
 from lockstep.models.artifact import model_digest
 from lockstep.models.golden_rows import check_golden
+from lockstep.models.scoring.prediction import Model as Loaded
 from lockstep.promotion.gates import Case, check_sections, floors, golden
 from lockstep.registry.artifact.loading import golden_of
 from lockstep.registry.artifact.locating import locate
-from lockstep.registry.artifact.released import release
+from lockstep.registry.artifact.released import Released, release
 from lockstep.registry.publishing.new_versions import publish_anew
-from lockstep.registry.publishing.outputs import read_outputs
+from lockstep.registry.publishing.outputs import Outputs, read_outputs
 from lockstep.registry.publishing.parent_runs import parent_record, write_comparison
+from lockstep.registry.publishing.registration import Published
 from lockstep.registry.publishing.runs import Record, log_run
 from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.store import connection
+from lockstep.registry.store.connection import Client
 from lockstep.registry.store.names import PROBLEM_TAG, RETRAIN_TAG
-
-if TYPE_CHECKING:
-    from lockstep.models.scoring.prediction import Model as Loaded
-    from lockstep.registry.artifact.released import Released
-    from lockstep.registry.publishing.outputs import Outputs
-    from lockstep.registry.publishing.registration import Published
-    from lockstep.registry.store.connection import Client
 
 STAGE = "Staging"
 RELEASED = "lockstep.released"
@@ -55,19 +52,12 @@ class Retrained:
     unfit: dict[str, str] = field(default_factory=dict)
 
 
-def experiment_name(problem: str) -> str:
-    """Return the experiment of a problem's retrains, as in ``credit-risk-retrain``."""
-    return f"{problem.replace('_', '-')}-retrain"
-
-
 def check_ready(root: Path) -> None:
     """Refuse a retrain whose models could not be registered, before anything is trained."""
     settings = load_settings(root)
     if not settings.publish:
-        raise ConfigError(
-            f"publishing is off ({settings.source_of('publish')}), and a retrain makes versions; "
-            "turn it on"
-        )
+        off = f"publishing is off ({settings.source_of('publish')})"
+        raise ConfigError(f"{off}, and a retrain makes versions; turn it on")
     if not settings.log_model:
         raise ConfigError("mlflow.log_model is false, and a retrain makes versions; set it to true")
     check_sections(settings.gates)
@@ -101,11 +91,14 @@ def publish_retrain(
     """
     settings = replace(load_settings(root), default_stage=STAGE, auto_transition_to_staging=False)
     outputs = {name: read_outputs(root, problem, name) for name in types}
-    client, done = connection.connect(settings, root), Retrained(experiment_name(problem))
+    client, done = (
+        connection.connect(settings, root),
+        Retrained(f"{problem.replace('_', '-')}-retrain"),
+    )
     experiment = connection.experiment_id(client, root, done.experiment)
     end_open_runs(client, experiment)
     metric = load_params(root).problem(problem).compare.metric
-    whole = set(outputs) == set(load_params(root).problem(problem).model_types)
+    whole = is_whole(load_params(root), problem, types)
 
     def make_versions(run_id: str) -> None:
         done.run_id = run_id

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lockstep.audit.doctor import diagnose, report
 from lockstep.config.layout import project_root
-
-if TYPE_CHECKING:
-    from lockstep.registry.store.connection import Client
+from lockstep.registry.store.connection import Client
 
 
 def doctor(client: Client | None, options: argparse.Namespace) -> tuple[Any, str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lockstep.audit.bundle import MODEL_FOLDER
 from lockstep.audit.bundle import export as export_bundle
@@ -15,10 +15,8 @@ from lockstep.console import aligned
 from lockstep.errors import UsageError
 from lockstep.registry.lifecycle.prune import KEPT, Choice, Pruned
 from lockstep.registry.lifecycle.prune import prune as prune_files
+from lockstep.registry.store.connection import Client
 from lockstep.registry.store.names import SCRIPT
-
-if TYPE_CHECKING:
-    from lockstep.registry.store.connection import Client
 
 Answer = tuple[Any, str]
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.console import as_json
@@ -17,10 +17,8 @@ from lockstep.registry.lifecycle.moves import Move
 from lockstep.registry.record.events import Who
 from lockstep.registry.record.journal import default_who
 from lockstep.registry.record.registered_models import get_model
+from lockstep.registry.store.connection import Client
 from lockstep.registry.store.versions import Version
-
-if TYPE_CHECKING:
-    from lockstep.registry.store.connection import Client
 
 Answer = tuple[Any, str]
 

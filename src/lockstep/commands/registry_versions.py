@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lockstep.audit import findings
 from lockstep.audit import reproduce as rebuild
@@ -15,9 +15,7 @@ from lockstep.config.layout import project_root
 from lockstep.errors import ConfigError, UsageError
 from lockstep.promotion import compare_versions as comparison
 from lockstep.registry.record.registered_models import get_model
-
-if TYPE_CHECKING:
-    from lockstep.registry.store.connection import Client
+from lockstep.registry.store.connection import Client
 
 Answer = tuple[Any, str, int]
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from lockstep.commands.train_models import checked_types, declared_types, problem_options
+from lockstep.commands.train_models import checked_types, declared_types, is_whole, problem_options
 from lockstep.config.layout import PARTS, ProblemLayout, project_root
 from lockstep.config.params import Params, read_params_text, training_key
 from lockstep.config.params_file import KeyPath, parsed, with_values
@@ -66,9 +66,8 @@ def main() -> None:
     done = retrain(root, options)
     print(report(root, options.problem, done))
     if done.released is None:
-        raise LockstepError(
-            "no model of this retrain passed its checks, so what is served stays as it was"
-        )
+        unfit = "no model of this retrain passed its checks"
+        raise LockstepError(f"{unfit}, so what is served stays as it was")
 
 
 def retrain(root: Path, options: RetrainOptions) -> Retrained:
@@ -118,19 +117,18 @@ def new_params(root: Path, options: RetrainOptions) -> tuple[str, Params]:
 
 def last_month(params: Params, options: RetrainOptions) -> KeyPath:
     """Return the place of a sample's last month in params.yaml; UsageError where it has none."""
-    source = params.problem(options.problem).source
+    problem, source = options.problem, params.problem(options.problem).source
     if source.kind != "sample":
+        fix = f"bring its new rows in with `make add-data PROBLEM={problem} FROM=…`"
         raise UsageError(
-            f"--through moves the window of a sample; {options.problem} comes from source "
-            f"{source.kind}: bring its new rows in with `make add-data PROBLEM={options.problem} "
-            "FROM=…`, then retrain without --through"
+            f"--through moves the window of a sample; {problem} comes from source {source.kind}: "
+            f"{fix}, then retrain without --through"
         )
-    place: KeyPath = ("problems", options.problem, "source", "sample", "last_month")
+    place: KeyPath = ("problems", problem, "source", "sample", "last_month")
     if place[-1] not in source.sample.model_fields_set:
+        missing = f"params.yaml has no {'.'.join(place)}: the sample of {problem} has no months"
         raise UsageError(
-            "--through moves the last month of a sample, and params.yaml has no "
-            f"{'.'.join(place)}: the sample of {options.problem} has no months; retrain without "
-            "--through"
+            f"--through moves the last month of a sample, and {missing}; retrain without --through"
         )
     return place
 
@@ -148,11 +146,6 @@ def train(root: Path, options: RetrainOptions, params: Params, types: Sequence[s
     with not_published():
         dvc.repro(root, *alone, *stages)
     return params
-
-
-def is_whole(params: Params, problem: str, types: Sequence[str]) -> bool:
-    """Tell whether these are all of a problem's types."""
-    return set(types) == set(params.problem(problem).model_types)
 
 
 @contextmanager
@@ -260,12 +253,11 @@ def read_arguments() -> RetrainOptions:
 
 
 OPTIONS = {
-    "--tuning": ("", "search hyperparameters first; winners go into params.yaml", None),
+    "--tuning": ("", "search hyperparameters first; winners go into params.yaml"),
     "--cv-folds": ("N", "folds of the cross-validation, into params.yaml; 0: none", int),
     "--through": (
         "YYYY-MM",
         "the last month of the sample's window, into params.yaml (default: as it says)",
-        str,
     ),
 }
 
@@ -277,10 +269,8 @@ def check_options(options: RetrainOptions) -> None:
     if options.through is not None and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", options.through):
         raise UsageError(f"--through {options.through} is no month; give YYYY-MM, as 2024-06")
     if options.mode == MODELS and (options.through is not None or options.tuning):
-        raise UsageError(
-            "--mode models leaves the data as they are; leave out --through and --tuning, or use "
-            "--mode full"
-        )
+        fix = "leave out --through and --tuning, or use --mode full"
+        raise UsageError(f"--mode models leaves the data as they are; {fix}")
 
 
 if __name__ == "__main__":

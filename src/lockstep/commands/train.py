@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lockstep.commands.overrides import FORMS, with_overrides
-from lockstep.commands.train_models import checked_types, problem_options, train_types
+from lockstep.commands.train_models import checked_types, is_whole, problem_options, train_types
 from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.settings import load_settings
 from lockstep.console import documented_parser
@@ -34,7 +34,7 @@ def train(
     types = checked_types(params, problem, wanted)
     if given:
         write_text(root / "params.yaml", text)
-    if set(types) == set(params.problem(problem).model_types):
+    if is_whole(params, problem, types):
         layout = ProblemLayout(root, problem)
         before = _written(layout)
         with dvc.repro_beside(root, f"compare@{problem}"):

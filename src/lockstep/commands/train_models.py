@@ -51,6 +51,11 @@ def checked_types(params: Params, problem: str, wanted: Sequence[str]) -> list[s
     return types
 
 
+def is_whole(params: Params, problem: str, types: Sequence[str]) -> bool:
+    """Tell whether these are all of a problem's types."""
+    return set(types) == set(params.problem(problem).model_types)
+
+
 def check_trainings(params: Params, problem: str, model_types: Sequence[str]) -> None:
     """Raise for a metric, policy, calibration, type or hyperparameter that doesn't fit the task."""
     from lockstep.decision.policies import policy_of

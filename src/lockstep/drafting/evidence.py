@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from lockstep.drafting.profile import Column, Profile, as_numbers
 from lockstep.problems.schema import Task
 from lockstep.problems.text_tables import MISSING, TextTable
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-    Places = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
 
 Evidence = tuple[bool, str]
 """Whether a column wholly determines the target, and how well in words."""

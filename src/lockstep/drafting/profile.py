@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from lockstep.problems.text_tables import (
     MISSING,
@@ -28,9 +29,6 @@ from lockstep.problems.text_tables import (
     number_pattern,
     numbers,
 )
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 MOST_WORDS = 20
 """Distinct texts that may stand among a column's numbers."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from numpy.typing import NDArray
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import load_params
@@ -13,19 +16,14 @@ from lockstep.errors import RegistryError
 from lockstep.evaluation.metrics import Scored, best_of, evaluate
 from lockstep.features.matrix_columns import ROW, TARGET
 from lockstep.io import read_json, read_parquet
+from lockstep.models.scoring.prediction import Model
 from lockstep.promotion.scoring import inputs_of, scored_from
 from lockstep.registry.artifact.loading import open_version
 from lockstep.registry.artifact.locating import locate
 from lockstep.registry.record.registered_models import list_models
+from lockstep.registry.store.connection import Client
 from lockstep.registry.store.names import SCRIPT
 from lockstep.registry.store.versions import Version
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
-
-    from lockstep.models.scoring.prediction import Model
-    from lockstep.registry.store.connection import Client
 
 
 @dataclass(frozen=True)
@@ -65,13 +63,10 @@ def production_versions(client: Client, problem: str) -> list[Version]:
         return found
     names = [m.name for m in models if any(v.tag("problem") == problem for v in m.versions)]
     if not names:
-        raise RegistryError(
-            f"no model of {problem} is registered; run `make run-train PROBLEM={problem}`"
-        )
-    raise RegistryError(
-        f"no model of {problem} is in Production; promote one: {SCRIPT} promote "
-        f"--model-name {names[-1]}"
-    )
+        fix = f"run `make run-train PROBLEM={problem}`"
+        raise RegistryError(f"no model of {problem} is registered; {fix}")
+    fix = f"promote one: {SCRIPT} promote --model-name {names[-1]}"
+    raise RegistryError(f"no model of {problem} is in Production; {fix}")
 
 
 def recorded_scores(versions: list[Version], metric: str) -> list[float] | None:

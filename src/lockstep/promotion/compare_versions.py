@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,19 +17,15 @@ from lockstep.errors import DataError, RegistryError
 from lockstep.evaluation.bootstrap import interval, resampled
 from lockstep.evaluation.metrics import evaluate
 from lockstep.evaluation.paired_comparison import Difference, check_sides
+from lockstep.evaluation.scored_rows import Scored
 from lockstep.io import read_json, sha256_json
 from lockstep.promotion.holdout import holdout, scored
-from lockstep.registry.artifact.loading import open_version
+from lockstep.registry.artifact.loading import Located, open_version
 from lockstep.registry.artifact.locating import locate
 from lockstep.registry.publishing.runs import flattened
 from lockstep.registry.store.artifact_store import CLOSURE, LINEAGE, fetch_run_folder
-from lockstep.registry.store.connection import translating_mlflow_errors
+from lockstep.registry.store.connection import Client, translating_mlflow_errors
 from lockstep.registry.store.versions import Version
-
-if TYPE_CHECKING:
-    from lockstep.evaluation.scored_rows import Scored
-    from lockstep.registry.artifact.loading import Located
-    from lockstep.registry.store.connection import Client
 
 Pair = tuple[Any, Any]
 """A version's value and the other's; None where it has none, or where it was not recorded."""
@@ -71,10 +67,9 @@ def compare_versions(client: Client, root: Path, version: Version, against: Vers
     """
     problem = version.tag("problem")
     if problem is None or problem != against.tag("problem"):
-        raise RegistryError(
-            f"{version.name} is a model of {problem}, {against.name} of {against.tag('problem')}; "
-            "compare versions of one problem"
-        )
+        its = f"{against.name} of {against.tag('problem')}"
+        differ = f"{version.name} is a model of {problem}, {its}"
+        raise RegistryError(f"{differ}; compare versions of one problem")
     settings = load_params(root).problem(problem).compare
     rows = holdout(client, root, problem, [version, against])
     located = locate(client, version, root), locate(client, against, root)
@@ -82,10 +77,8 @@ def compare_versions(client: Client, root: Path, version: Version, against: Vers
     one, other = (scored(model, str(model.digest), rows, root) for model in models)
     figures, differences = measured(one, other, rows.groups, settings.resamples, settings.seed)
     if settings.metric not in figures:
-        raise RegistryError(
-            f"compare.metric of {problem} is {settings.metric}, which these models don't have: "
-            f"{', '.join(figures)}"
-        )
+        lacking = f"{settings.metric}, which these models don't have"
+        raise RegistryError(f"compare.metric of {problem} is {lacking}: {', '.join(figures)}")
     differs = what_differs(client, located)
     return Comparison(version, against, settings.metric, figures, differences, differs)
 

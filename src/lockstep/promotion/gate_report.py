@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lockstep.checks import FORCED, REFUSED, contents, markdown_table
 from lockstep.config.gates import check_force
@@ -17,10 +17,7 @@ from lockstep.console import aligned, warn
 from lockstep.errors import RegistryError
 from lockstep.promotion.gates import Verdict, champion_of, judge, needs_gate
 from lockstep.registry.record.registered_models import Model, get_model
-from lockstep.registry.store.connection import translating_mlflow_errors
-
-if TYPE_CHECKING:
-    from lockstep.registry.store.connection import Client
+from lockstep.registry.store.connection import Client, translating_mlflow_errors
 
 FOLDER = "gates"
 """Where a version's run keeps the verdicts on it."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -34,26 +34,22 @@ from lockstep.evaluation.metrics import (
     LOWER_IS_BETTER,
     MULTICLASS,
     REGRESSION,
+    Scored,
     better,
     metric_names,
 )
-from lockstep.evaluation.paired_comparison import paired_difference
+from lockstep.evaluation.paired_comparison import Difference, paired_difference
 from lockstep.io import rounded, sha256_json
+from lockstep.models.scoring.prediction import Model as Loaded
 from lockstep.problems.schema import Schema, load_schema, problem_names
-from lockstep.promotion.holdout import holdout, scored
+from lockstep.promotion.holdout import Holdout, holdout, scored
 from lockstep.promotion.slices import IN_TARGETS_UNIT, Sides, judged_slices
 from lockstep.registry.artifact.loading import open_version
 from lockstep.registry.artifact.locating import locate
 from lockstep.registry.record.events import turns
 from lockstep.registry.record.registered_models import Model
+from lockstep.registry.store.connection import Client
 from lockstep.registry.store.versions import Version
-
-if TYPE_CHECKING:
-    from lockstep.evaluation.metrics import Scored
-    from lockstep.evaluation.paired_comparison import Difference
-    from lockstep.models.scoring.prediction import Model as Loaded
-    from lockstep.promotion.holdout import Holdout
-    from lockstep.registry.store.connection import Client
 
 LONGEST_SUMMARY = 400
 """Characters of the line that the record keeps; the artifact has all."""
@@ -214,9 +210,8 @@ def problem_of(version: Version) -> str:
     """Return a version's problem; RegistryError where another tool registered it."""
     problem = version.tag("problem")
     if not problem:
-        raise RegistryError(
-            "the version carries no tag lockstep.problem; it was registered by another tool"
-        )
+        untagged = "the version carries no tag lockstep.problem"
+        raise RegistryError(f"{untagged}; it was registered by another tool")
     return problem
 
 

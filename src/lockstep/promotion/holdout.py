@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.dvc.lineage import lineage
@@ -18,6 +20,7 @@ from lockstep.errors import ArtifactError, ConfigError, DataError, RegistryError
 from lockstep.evaluation.scored_rows import Scored
 from lockstep.features.matrices import classes_of, encoded_target
 from lockstep.io import read_parquet, sha256_file, sha256_json
+from lockstep.models.scoring.prediction import Model
 from lockstep.problems.schema import load_schema
 from lockstep.promotion.scoring import inputs_of, scored_from
 from lockstep.registry.artifact.disk_cache import read_cached, write_cached
@@ -29,14 +32,8 @@ from lockstep.registry.artifact.training_rows import (
     row_keys,
     rows_of_training,
 )
+from lockstep.registry.store.connection import Client
 from lockstep.registry.store.versions import Version
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
-
-    from lockstep.models.scoring.prediction import Model
-    from lockstep.registry.store.connection import Client
 
 CACHE = Path(".lockstep") / "cache" / "scores"
 MOST_BYTES = 256 * 2**20
@@ -115,10 +112,8 @@ def all_rows(root: Path, problem: str) -> Holdout:
     """Return every row of this workspace's tidy table with a known target."""
     layout, schema = ProblemLayout(root, problem), load_schema(problem)
     if not layout.tidy.is_file():
-        raise RegistryError(
-            f"this workspace has no {layout.tidy.relative_to(root)} to compare models on; run "
-            f"`dvc repro preprocess@{problem}` (or `dvc pull`)"
-        )
+        missing = f"this workspace has no {layout.tidy.relative_to(root)} to compare models on"
+        raise RegistryError(f"{missing}; run `dvc repro preprocess@{problem}` (or `dvc pull`)")
     table = read_parquet(layout.tidy)
     classes = classes_of(table, schema)
     target = encoded_target(table, schema, classes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lockstep.checks import REFUSED
 from lockstep.config.gates import Gates, gates_of
@@ -28,14 +28,12 @@ from lockstep.promotion.gates import (
 )
 from lockstep.promotion.holdout import Holdout, scored, unseen
 from lockstep.promotion.previous_versions import distinct, scores_of, seen_of, unfit
+from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.registration import Decision, ensure_model
 from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.record.registered_models import Model, get_model
+from lockstep.registry.store.connection import Client
 from lockstep.registry.store.versions import Version
-
-if TYPE_CHECKING:
-    from lockstep.registry.publishing.outputs import Outputs
-    from lockstep.registry.store.connection import Client
 
 IF_BETTER = "if_better"
 NONE_ABLE = "no earlier version can score today's rows"

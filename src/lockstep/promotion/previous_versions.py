@@ -11,11 +11,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lockstep.decision.decision_rule import DecisionRule
 from lockstep.errors import ArtifactError
+from lockstep.evaluation.scored_rows import Scored
 from lockstep.io import sha256_json
+from lockstep.problems.schema import Schema
 from lockstep.promotion.holdout import Holdout, kept_scores, scored, seen_by
 from lockstep.promotion.scoring import scored_from
 from lockstep.registry.artifact.disk_cache import read_cached, write_cached
@@ -26,12 +27,8 @@ from lockstep.registry.artifact.training_rows import (
     cache_training_rows,
     cached_training_rows,
 )
+from lockstep.registry.store.connection import Client
 from lockstep.registry.store.versions import Version
-
-if TYPE_CHECKING:
-    from lockstep.evaluation.scored_rows import Scored
-    from lockstep.problems.schema import Schema
-    from lockstep.registry.store.connection import Client
 
 CACHE = Path(".lockstep") / "cache" / "facts"
 MOST_BYTES = 8 * 2**20

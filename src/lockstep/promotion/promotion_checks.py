@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
 
 from lockstep.checks import Answer
 from lockstep.config.params import load_params
@@ -19,11 +18,8 @@ from lockstep.registry.artifact.loading import open_version
 from lockstep.registry.artifact.locating import locate
 from lockstep.registry.record.events import to_undo
 from lockstep.registry.record.registered_models import Model
-from lockstep.registry.store.connection import translating_mlflow_errors
+from lockstep.registry.store.connection import Client, translating_mlflow_errors
 from lockstep.registry.store.versions import Version
-
-if TYPE_CHECKING:
-    from lockstep.registry.store.connection import Client
 
 KS = "ks"
 MOST_SPREAD = 0.05

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from lockstep.decision.decision_rule import DecisionRule
 from lockstep.errors import RegistryError
 from lockstep.evaluation.metrics import Scored
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
-
-    from lockstep.models.scoring.prediction import Model
+from lockstep.models.scoring.prediction import Model
 
 
 def inputs_of(model: Model, table: pd.DataFrame) -> pd.DataFrame:
     """Return the columns of a table that a model reads; RegistryError where it lacks one."""
     missing = [name for name in model.schema.feature_names if name not in table]
     if missing:
-        raise RegistryError(
-            f"{model.name} {model.version} needs {', '.join(missing)}, which this workspace's "
-            "table lacks"
-        )
+        needed = f"{model.name} {model.version} needs {', '.join(missing)}"
+        raise RegistryError(f"{needed}, which this workspace's table lacks")
     return table[model.schema.feature_names]
 
 

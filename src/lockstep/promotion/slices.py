@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from lockstep.config.gates import Gates
 from lockstep.errors import RegistryError
@@ -14,14 +16,9 @@ from lockstep.evaluation.bootstrap import group_weights, interval
 from lockstep.evaluation.metrics import LOWER_IS_BETTER, Scored, evaluate
 from lockstep.evaluation.paired_comparison import paired_difference
 from lockstep.problems.schema import Column
+from lockstep.promotion.holdout import Holdout
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
-
-    from lockstep.promotion.holdout import Holdout
-
-    Mask = NDArray[np.bool_]
+Mask = NDArray[np.bool_]
 
 IN_TARGETS_UNIT = frozenset({"rmse", "mae"})
 """Metrics of which worse counts as a share of the champion's value."""
