@@ -359,7 +359,9 @@ def test_what_cannot_be_meant_is_told_before_anything_is_trained(untrained: Proj
     with pytest.raises(UsageError, match="did you mean 'random_forest'"):
         untrained.retrain(models=("random_forst",))
     with (
-        retrain.only_one(untrained.root, "accidents"),
+        retrain.only_one(
+            untrained.root / ".lockstep" / "retrain-accidents.lock", "retrain of accidents"
+        ),
         pytest.raises(UsageError, match="another retrain"),
     ):
         untrained.retrain()

@@ -14,7 +14,15 @@ from lockstep.errors import RegistryError
 from lockstep.io import write_parquet
 from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
-from lockstep.promotion.holdout import Holdout, all_rows, holdout, scored
+from lockstep.promotion.holdout import (
+    NEW_MODEL,
+    Holdout,
+    all_rows,
+    holdout,
+    scored,
+    seen_by,
+    unseen,
+)
 from lockstep.registry.artifact.files import ROWS_FILE
 from lockstep.registry.artifact.training_rows import TrainingRows, row_keys, to_bytes
 from lockstep.registry.record.registered_models import get_model
@@ -73,7 +81,8 @@ def test_rows_are_those_that_neither_side_has_seen(home, pipeline, other_pipelin
 def test_a_model_that_is_no_version_yet_counts_too(home, pipeline):
     write_tidy(home.root)
     version = register(home, NAME, pipeline, range(60))
-    found = holdout(home.client, home.root, "accidents", [version], also=[seen_of(range(60, 99))])
+    named = [(version.title, seen_by(home.client, version, home.root))]
+    found = unseen(home.root, "accidents", [*named, (NEW_MODEL, seen_of(range(60, 99)))])
     assert found.table["accident_id"].unique().tolist() == [FIRST + 99]
 
 

@@ -6,11 +6,11 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
 from lockstep.commands import predict_model as predict
-from lockstep.commands.dispatch import load
 from lockstep.errors import (
     ArtifactError,
     ConfigError,
@@ -34,7 +34,7 @@ def _here(monkeypatch):
     monkeypatch.delenv("USE_BEST_MODEL", raising=False)
     monkeypatch.delenv("USE_MLFLOW_PRODUCTION", raising=False)
     monkeypatch.setattr(
-        predict, "started", lambda place, *given: nullcontext(lambda: load(place)(*given))
+        predict, "started", lambda place, *given: nullcontext(lambda: resolve_name(place)(*given))
     )
 
 

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from pkgutil import resolve_name
 
 import mlflow
 import numpy as np
@@ -13,7 +14,6 @@ import pytest
 import yaml
 from tests.registry.loaded import load_version
 
-from lockstep.commands.dispatch import load
 from lockstep.commands.manage_registry import main as manage
 from lockstep.commands.predict_model import main as predict
 from lockstep.config.layout import ProblemLayout
@@ -81,7 +81,7 @@ def bare(registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
         (registered / name).rename(tmp_path / name)
     monkeypatch.setattr(
         "lockstep.commands.predict_model.started",
-        lambda place, *given: nullcontext(lambda: load(place)(*given)),
+        lambda place, *given: nullcontext(lambda: resolve_name(place)(*given)),
     )
     yield registered
     for name in ("data", "models"):

@@ -5,32 +5,28 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Any
 
-from lockstep.commands.dispatch import load
 from lockstep.config.gates import check_force
 from lockstep.config.layout import project_root
 from lockstep.console import Parser, add_options, as_json, common_options
-from lockstep.errors import run_command
 from lockstep.registry.store.names import STAGES, check_name, check_stage, check_version
 from lockstep.registry.store.opening import open_registry, open_to_read
 
 
 @dataclass(frozen=True)
 class Command:
-    """One command: ``place`` is where ``load`` finds its work; bracketed ``options`` are optional.
+    """One command; bracketed ``options`` are optional.
 
-    The work returns plain JSON values, a text for people, and an exit code where it isn't 0.
+    ``place`` is the module and function of its work, imported when the command runs, so that
+    --help and listings stay light. The work returns plain JSON values, a text for people, and an
+    exit code where it isn't 0.
     """
 
     place: str
     help: str
     options: str = ""
-
-    @property
-    def only_lists(self) -> bool:
-        """Whether it only reads models and versions, for which a local database suffices."""
-        return self.place.startswith("registry_listings:")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,9 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Command = options.command
     # An exported folder needs no registry, and doctor says itself why one can't be reached.
     alone = getattr(options, "folder", None) is not None or command is COMMANDS["doctor"]
-    opened = open_to_read if command.only_lists else open_registry
-    client = None if alone else opened(project_root(), options.tracking_uri)
-    return shown(options, *load(command.place)(client, options))
+    # To read models and versions a local database suffices.
+    opens = open_to_read if command.place.startswith("registry_listings:") else open_registry
+    client = None if alone else opens(project_root(), options.tracking_uri)
+    return shown(options, *resolve_name(f"lockstep.commands.{command.place}")(client, options))
 
 
 def shown(options: argparse.Namespace, content: Any, text: str, code: int = 0) -> int:
@@ -179,7 +176,3 @@ COMMANDS = {
         "--model-name --stage",
     ),
 }
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -66,12 +66,12 @@ def check_name(root: Path, name: str) -> None:
         example = f", e.g. NAME={fit}" if fit else ""
         needed = "small letters, digits and underscores, a letter first"
         raise UsageError(f"NAME={name} must be {needed}{example}")
+    fix = f"give another, e.g. {name}_problem"
     if keyword.iskeyword(name) or keyword.issoftkeyword(name):
-        fix = f"give another, e.g. {name}_problem"
         raise UsageError(f"NAME={name} is a word of Python's own; {fix}")
     if name in load_params(root).problems or (root / PROBLEMS / name).exists():
-        fix = f"bring new data to it with `make add-data PROBLEM={name} FROM=…`"
-        raise UsageError(f"the problem {name} exists already; give another NAME=…, or {fix}")
+        more = f"bring new data to it with `make add-data PROBLEM={name} FROM=…`"
+        raise UsageError(f"the problem {name} exists already; give another NAME=…, or {more}")
     layout = ProblemLayout(root, name)
     places = (layout.data, layout.metrics, root / "models" / name, root / EXTERNAL / name)
     taken = [path.relative_to(root) for path in places if path.exists()]
@@ -79,7 +79,6 @@ def check_name(root: Path, name: str) -> None:
         raise UsageError(f"{taken[0]} is there already; give another NAME=…, or move it away")
     spec = importlib.util.find_spec(name)
     if name in sys.stdlib_module_names or (spec is not None and spec.origin is not None):
-        fix = f"give another, e.g. {name}_problem"
         raise UsageError(f"NAME={name} is the name of an installed package; {fix}")
 
 

@@ -12,14 +12,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 
-from lockstep.commands.dispatch import load
 from lockstep.commands.second_process import started
 from lockstep.config.layout import project_root
 from lockstep.config.settings import DEFAULT_MODEL_TYPE, environment, is_on
 from lockstep.console import Parser, add_options, common_options
 from lockstep.data.record_text import parse_records
-from lockstep.errors import DataError, UsageError, run_command
+from lockstep.errors import DataError, UsageError
 from lockstep.problems.schema import load_schema
 from lockstep.registry.store.names import check_stage, check_version
 
@@ -51,11 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     variables = {name: found.value for name, found in environment(root).items()}
     choice = None if options.model_path else choose(options, variables)
     records = parse_records(read_text(options.file), str(options.file))
+    work = "lockstep.commands.predict_records"
     if choice is None:
-        load("predict_records:predict_by_file")(options, records, root)
+        resolve_name(f"{work}:predict_by_file")(options, records, root)
         return
-    with started("model_lookup:look_up", choice, root, options.tracking_uri) as look_up:
-        load("predict_records:predict_by_registry")(options, records, look_up)
+    place = "lockstep.commands.model_lookup:look_up"
+    with started(place, choice, root, options.tracking_uri) as look_up:
+        resolve_name(f"{work}:predict_by_registry")(options, records, look_up)
 
 
 def read_text(file: str) -> str:
@@ -145,7 +147,3 @@ def choose(options: argparse.Namespace, variables: Mapping[str, str]) -> Choice:
     if options.use_mlflow_production or on("USE_MLFLOW_PRODUCTION"):
         return Choice(problem, type=DEFAULT_MODEL_TYPE, stage="Production")
     raise UsageError(f"say which model: {WAYS} (or USE_BEST_MODEL=true in the environment)")
-
-
-if __name__ == "__main__":
-    run_command(main)

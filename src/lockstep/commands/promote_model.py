@@ -9,13 +9,13 @@ The previous Production is archived with --archive-current; without it, it goes 
 from __future__ import annotations
 
 import argparse
+from pkgutil import resolve_name
 
-from lockstep.commands.dispatch import load
 from lockstep.commands.manage_registry import OPTIONS, shown
 from lockstep.config.gates import check_force
 from lockstep.config.layout import project_root
 from lockstep.console import Parser, add_options, common_options
-from lockstep.errors import UsageError, run_command
+from lockstep.errors import UsageError
 from lockstep.registry.store.names import check_name, check_version
 from lockstep.registry.store.opening import open_registry
 
@@ -29,8 +29,8 @@ def main() -> int:
     if options.check and (options.force or options.archive_current):
         raise UsageError("--check moves nothing; leave out --force and --archive-current")
     client = open_registry(project_root(), options.tracking_uri)
-    run = load("checklist:check" if options.check else "registry_moves:promote")
-    return shown(options, *run(client, options))
+    place = "checklist:check" if options.check else "registry_moves:promote"
+    return shown(options, *resolve_name(f"lockstep.commands.{place}")(client, options))
 
 
 def parser() -> Parser:
@@ -54,7 +54,3 @@ PROMOTE_OPTIONS = {
     ),
     "--check": ("", "go through the promotion checklist, and move nothing"),
 }
-
-
-if __name__ == "__main__":
-    run_command(main)

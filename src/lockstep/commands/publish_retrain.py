@@ -91,10 +91,8 @@ def publish_retrain(
     """
     settings = replace(load_settings(root), default_stage=STAGE, auto_transition_to_staging=False)
     outputs = {name: read_outputs(root, problem, name) for name in types}
-    client, done = (
-        connection.connect(settings, root),
-        Retrained(f"{problem.replace('_', '-')}-retrain"),
-    )
+    client = connection.connect(settings, root)
+    done = Retrained(f"{problem.replace('_', '-')}-retrain")
     experiment = connection.experiment_id(client, root, done.experiment)
     end_open_runs(client, experiment)
     metric = load_params(root).problem(problem).compare.metric

@@ -80,24 +80,19 @@ def _facts(done: Pruned) -> dict[str, Any]:
 
 def _choice(choice: Choice) -> dict[str, Any]:
     plain = {"version": choice.version.version, "model_digest": choice.version.tag("model_digest")}
-    return plain | (
-        {"files": choice.files, "bytes": choice.bytes} if choice.goes else {"why": choice.reason}
-    )
+    size = {"files": choice.files, "bytes": choice.bytes}
+    return plain | (size if choice.goes else {"why": choice.reason})
 
 
 def _lines(done: Pruned) -> list[str]:
     if not done.choices:
         return [f"{done.name} has no Archived version with files"]
     verb = "deleted" if done.done else "would go"
-    rows = [
-        {
-            "version": c.version.version,
-            "files": verb if c.goes else "stay",
-            "size": amount(c.bytes) if c.goes else "",
-            "why": c.reason,
-        }
-        for c in done.choices
-    ]
+    rows = []
+    for choice in done.choices:
+        files, size = (verb, amount(choice.bytes)) if choice.goes else ("stay", "")
+        number = choice.version.version
+        rows.append({"version": number, "files": files, "size": size, "why": choice.reason})
     count, size = len(done.going), amount(sum(c.bytes for c in done.going))
     total = f"{count} version{'s' * (count != 1)}, {size}"
     last = f"nothing was deleted; with --yes: {total}"

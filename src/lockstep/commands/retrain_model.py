@@ -22,16 +22,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from lockstep.commands.train_models import checked_types, declared_types, is_whole, problem_options
+from lockstep.commands.undo import only_one
 from lockstep.config.layout import PARTS, ProblemLayout, project_root
 from lockstep.config.params import Params, read_params_text, training_key
 from lockstep.config.params_file import KeyPath, parsed, with_values
 from lockstep.config.settings import LATER, PUBLISH
 from lockstep.console import add_options, documented_parser
 from lockstep.dvc import repro as dvc
-from lockstep.errors import LockstepError, UsageError, run_command
+from lockstep.errors import LockstepError, UsageError
 from lockstep.io import read_json, write_text
 from lockstep.models import compare_models
 from lockstep.termination import terminated_as_error
@@ -74,7 +73,8 @@ def retrain(root: Path, options: RetrainOptions) -> Retrained:
     """Train through DVC, register the models, and release the best."""
     from lockstep.commands.publish_retrain import check_ready, publish_retrain
 
-    with only_one(root, options.problem):
+    lock = root / ".lockstep" / f"retrain-{options.problem}.lock"
+    with only_one(lock, f"retrain of {options.problem}"):
         text, params = new_params(root, options)
         types = checked_types(params, options.problem, options.models)
         check_ready(root)
@@ -85,20 +85,6 @@ def retrain(root: Path, options: RetrainOptions) -> Retrained:
         logged = logged_params(root, options, params, types)
         with terminated_as_error(TERMINATED):
             return publish_retrain(root, options.problem, types, ordered, logged)
-
-
-@contextmanager
-def only_one(root: Path, problem: str) -> Iterator[None]:
-    """Allow one retrain of a problem in a workspace at a time; UsageError for a second one."""
-    path = root / ".lockstep" / f"retrain-{problem}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(path, timeout=0):
-            yield
-    except Timeout:
-        raise UsageError(
-            f"another retrain of {problem} is running here; wait for it to end"
-        ) from None
 
 
 def new_params(root: Path, options: RetrainOptions) -> tuple[str, Params]:
@@ -271,7 +257,3 @@ def check_options(options: RetrainOptions) -> None:
     if options.mode == MODELS and (options.through is not None or options.tuning):
         fix = "leave out --through and --tuning, or use --mode full"
         raise UsageError(f"--mode models leaves the data as they are; {fix}")
-
-
-if __name__ == "__main__":
-    run_command(main)

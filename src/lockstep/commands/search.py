@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lockstep.commands.train_models import check_trainings
 from lockstep.config.layout import PARTS, ProblemLayout, project_root
 from lockstep.config.params import Params, Search, load_params, read_params_text, training_key
-from lockstep.config.params_file import with_values
+from lockstep.config.params_file import KeyPath, with_values
 from lockstep.console import documented_parser
 from lockstep.dvc import repro as dvc
 from lockstep.errors import ConfigError, UsageError, run_command
@@ -52,10 +52,8 @@ def searched_types(params: Params, problem: str, wanted: list[str]) -> list[str]
     missing = [t for t in wanted if t not in chosen]
     if missing or not chosen:
         key = training_key(problem, (missing or declared)[0])
-        raise ConfigError(
-            f"params.yaml has no section search.{key}; give it trials and a space of "
-            "hyperparameters"
-        )
+        fix = "give it trials and a space of hyperparameters"
+        raise ConfigError(f"params.yaml has no section search.{key}; {fix}")
     return chosen
 
 
@@ -77,9 +75,8 @@ def search_type(root: Path, params: Params, problem: str, model_type: str) -> di
         done = finished(study)
         for result in done:
             log_trial(result)
-        evaluate = (
-            objective(layout, training, decision, metric) if len(done) < search.trials else never
-        )
+        is_left = len(done) < search.trials
+        evaluate = objective(layout, training, decision, metric) if is_left else never
         winner = run_study(study, search, evaluate, log_trial)
         best = study.best_value
     print(f"{key}: best validation {metric} {sign * best:.5f} with {winner}", flush=True)
@@ -92,10 +89,9 @@ def report(log: SearchLog | None, key: str, search: Search, sign: int, result: T
     """Print a finished trial and log its run."""
     pruned = result.pruned or result.value is None
     outcome = "pruned" if pruned else f"{sign * (result.value or 0.0):.5f}"
-    chosen = ", ".join(
-        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
-        for name, value in result.params.items()
-    )
+    params = result.params.items()
+    shown = ((name, f"{v:.4g}" if isinstance(v, float) else v) for name, v in params)
+    chosen = ", ".join(f"{name}={value}" for name, value in shown)
     trial = f"trial {result.number + 1}/{search.trials}"
     print(f"{key}  {trial}  {outcome}  {result.seconds:.1f} s  {chosen}", flush=True)
     if log:
@@ -109,7 +105,7 @@ def never(params: dict[str, Any], report: Report) -> float:
 
 def write_winner(root: Path, key: str, winner: dict[str, Any]) -> None:
     """Put a winner's hyperparameters into train.KEY.params, comments and order of the file kept."""
-    values: dict[tuple[str, ...], Any] = {
+    values: dict[KeyPath, Any] = {
         ("train", key, "params", name): float(f"{value:.6g}") if isinstance(value, float) else value
         for name, value in winner.items()
     }

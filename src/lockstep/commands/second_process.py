@@ -12,16 +12,18 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
+from pkgutil import resolve_name
 from typing import Any
 
-from lockstep.commands.dispatch import load
 from lockstep.errors import RegistryError, leave_objects_to_the_system
 
 
 @contextmanager
 def started(place: str, *arguments: Any) -> Iterator[Callable[[], Any]]:
     """Call the function at ``place`` in a second process; yield what waits for its answer."""
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_ignore_interrupts) as pool:
+    # Ctrl-C is for the main process, which then ends this one.
+    ignore_interrupts = signal.signal, (signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(1, get_context("spawn"), *ignore_interrupts) as pool:
         answer: Future[Any] = pool.submit(_call, place, *arguments)
 
         def wait() -> Any:
@@ -37,11 +39,6 @@ def started(place: str, *arguments: Any) -> Iterator[Callable[[], Any]]:
 
 def _call(place: str, *arguments: Any) -> Any:
     """Call the function, and skip this process's last garbage collections, which take long."""
-    found = load(place)(*arguments)
+    found = resolve_name(place)(*arguments)
     leave_objects_to_the_system()
     return found
-
-
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C to the main process, which then ends this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Several files change together or not at all, also if the process is killed half-way."""
+"""One command at a time; its files change together or not at all, also if it is killed."""
 
 from __future__ import annotations
 
@@ -20,6 +20,17 @@ UNDONE = "nothing half-made was kept, run the command again"
 
 
 @contextmanager
+def only_one(lock: Path, what: str) -> Iterator[None]:
+    """Hold a lock file of this workspace; UsageError if another process holds it."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout:
+        raise UsageError(f"another {what} is running here; wait for it to end") from None
+
+
+@contextmanager
 def all_or_nothing(root: Path) -> Iterator[Callable[..., None]]:
     """Run the block; if it fails, is interrupted or terminated, restore what it noted.
 
@@ -27,22 +38,19 @@ def all_or_nothing(root: Path) -> Iterator[Callable[..., None]]:
     folders must be new. An earlier block that was killed outright is undone first.
     """
     journal = root / JOURNAL
-    journal.parent.mkdir(parents=True, exist_ok=True)
 
     def note(*names: str) -> None:
         write_json(journal, {name: _content(root / name) for name in names})
 
-    try:
-        with FileLock(journal.with_suffix(".lock"), timeout=0), terminated_as_error(UNDONE):
-            if _undone(root):
-                print("put back what an interrupted `make new-problem` had begun")
-            with ExitStack() as failed:
-                failed.callback(_undone, root)
-                yield note
-                failed.pop_all()
-            journal.unlink(missing_ok=True)
-    except Timeout:
-        raise UsageError("another `make new-problem` is running here; wait for it to end") from None
+    lock = journal.with_suffix(".lock")
+    with only_one(lock, "`make new-problem`"), terminated_as_error(UNDONE):
+        if _undone(root):
+            print("put back what an interrupted `make new-problem` had begun")
+        with ExitStack() as failed:
+            failed.callback(_undone, root)
+            yield note
+            failed.pop_all()
+        journal.unlink(missing_ok=True)
 
 
 def _content(path: Path) -> str | None:

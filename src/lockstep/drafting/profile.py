@@ -92,7 +92,6 @@ class Column:
     longest: int
     numbers: Numbers | None = None
     dates: Dates | None = None
-    leading_zeros: bool = False
     runs: bool = False
 
     @property
@@ -182,7 +181,7 @@ def _typed(column: Column, texts: Any, counts: NDArray[Any], separator: str) -> 
     numbers = None if has_zeros else find_numbers(texts, counts, separator)
     span = numbers.high - numbers.low + 1 if numbers and numbers.whole else 0
     runs = bool(span == column.present == column.distinct)
-    return replace(column, numbers=numbers, dates=dates, leading_zeros=has_zeros, runs=runs)
+    return replace(column, numbers=numbers, dates=dates, runs=runs)
 
 
 def _matches(texts: Any, pattern: str) -> NDArray[np.bool_]:

@@ -68,38 +68,27 @@ class Holdout:
         )
 
 
-def holdout(
-    client: Client,
-    root: Path,
-    problem: str,
-    versions: Sequence[Version],
-    also: Sequence[TrainingRows] = (),
-) -> Holdout:
+def holdout(client: Client, root: Path, problem: str, versions: Sequence[Version]) -> Holdout:
     """Return the rows of this workspace's tidy table whose group none of the versions has seen.
 
-    ``also`` are the sets of unregistered models. RegistryError where the seen groups of a version
-    are unknown or damaged, where this workspace has no tidy table, or where no row is left.
+    RegistryError where the seen groups of a version are unknown or damaged, where this workspace
+    has no tidy table, or where no row is left.
     """
     named = [(version.title, seen_by(client, version, root)) for version in versions]
-    return unseen(root, problem, named, also)
+    return unseen(root, problem, named)
 
 
-def unseen(
-    root: Path,
-    problem: str,
-    named: Sequence[tuple[str, TrainingRows]],
-    also: Sequence[TrainingRows] = (),
-) -> Holdout:
-    """Return the rows that no model has seen: no version of ``named``, no model of ``also``."""
+def unseen(root: Path, problem: str, named: Sequence[tuple[str, TrainingRows]]) -> Holdout:
+    """Return the rows that no model has seen; ``named`` are their titles and training rows."""
     rows = all_rows(root, problem)
     keys = row_keys(rows.table, load_schema(problem))
-    unnamed = [(NEW_MODEL, seen) for seen in also]
     new = np.ones(len(rows.target), dtype=bool)
-    for where, seen in {seen.digest: (where, seen) for where, seen in [*named, *unnamed]}.values():
+    for where, seen in {seen.digest: (where, seen) for where, seen in named}.values():
         _check_identity(seen, keys, where, problem)
         new &= ~np.isin(keys.keys, seen.keys)
     if not new.any():
-        names = " and ".join(dict.fromkeys(where for where, _ in named)) or NEW_MODEL
+        earlier = dict.fromkeys(where for where, _ in named if where != NEW_MODEL)
+        names = " and ".join(earlier) or NEW_MODEL
         raise RegistryError(
             f"{names} were fitted or tuned on every row of {problem} in this workspace; bring in "
             f"rows that are new to them: `make add-data PROBLEM={problem} FROM=…`, or a larger "

@@ -26,7 +26,7 @@ from lockstep.promotion.gates import (
     is_finite,
     summary_line,
 )
-from lockstep.promotion.holdout import Holdout, scored, unseen
+from lockstep.promotion.holdout import NEW_MODEL, Holdout, scored, unseen
 from lockstep.promotion.previous_versions import distinct, scores_of, seen_of, unfit
 from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.registration import Decision, ensure_model
@@ -107,7 +107,7 @@ def _compared(client: Client, model: Model, outputs: Outputs, gates: Gates) -> A
     answer = Answer(True, NONE_ABLE)
     if able:
         named = [(v.title, seen_of(client, root, v)) for v in able]
-        rows = unseen(root, outputs.problem, named, also=[outputs.training_rows])
+        rows = unseen(root, outputs.problem, [*named, (NEW_MODEL, outputs.training_rows)])
         check_enough(rows, gates)
         metric = load_params(root).problem(outputs.problem).compare.metric
         values = _values(client, root, able, rows, metric, skipped)

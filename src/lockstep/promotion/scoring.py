@@ -27,23 +27,16 @@ def inputs_of(model: Model, table: pd.DataFrame) -> pd.DataFrame:
 def scored_from(
     rule: DecisionRule, scores: NDArray[Any], target: NDArray[Any], classes: Sequence[Any]
 ) -> Scored:
-    """Return rows with a model's scores, and of several classes its decisions."""
-    if rule.task != "multiclass":
-        return Scored(target, scores, rule.evaluation_threshold)
-    places, known = _class_places(rule.classes, classes)
-    decision = rule.apply(scores)
-    spread = np.zeros((len(scores), known))
-    spread[:, places] = scores
-    return Scored(target, spread, decision=np.asarray(places)[decision])
-
-
-def _class_places(labels: Sequence[Any], classes: Sequence[Any]) -> tuple[list[int], int]:
-    """Return the places of a model's labels among this workspace's, and the number of all labels.
+    """Return rows with a model's scores, and of several classes its decisions.
 
     A model trained on other data may know a class that has no row here, or lack one, which then
     has no chance with it.
     """
-    names = [str(label) for label in classes]
-    own = [str(label) for label in labels]
+    if rule.task != "multiclass":
+        return Scored(target, scores, rule.evaluation_threshold)
+    names, own = [str(label) for label in classes], [str(label) for label in rule.classes]
     names += [name for name in own if name not in names]
-    return [names.index(name) for name in own], len(names)
+    places = np.array([names.index(name) for name in own])
+    spread = np.zeros((len(scores), len(names)))
+    spread[:, places] = scores
+    return Scored(target, spread, decision=places[rule.apply(scores)])
