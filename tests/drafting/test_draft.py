@@ -252,6 +252,11 @@ def test_every_text_of_the_draft_is_yaml_that_says_what_was_meant(tmp_path):
     assert codes == {code: code for code in codes}
 
 
+def test_whole_number_classes_are_all_listed_however_many(tmp_path):
+    columns = {"x": noise(3, 1681), "y": [*(i % 80 for i in range(1680)), "NA"]}
+    assert list(drafted_from(tmp_path, columns, task="multiclass").target.codes) == list(range(80))
+
+
 @pytest.mark.parametrize(
     ("name", "is_id"),
     [("id", True), ("customer_id", True), ("customerID", True), ("Patient", True),

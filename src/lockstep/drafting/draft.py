@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -14,7 +15,7 @@ from lockstep.drafting.evidence import ID_NAME, Target, groups, leaks, time_part
 from lockstep.drafting.profile import Column, Profile, profile
 from lockstep.errors import DataError, UsageError, listed, nearest
 from lockstep.problems.schema import safe_name
-from lockstep.problems.text_tables import TextTable
+from lockstep.problems.text_tables import MISSING, TextTable
 
 MOST_CODES = 30
 """Levels that are all listed."""
@@ -172,7 +173,7 @@ class Draft:
         is_complete = len(column.levels) == column.distinct
         levels = column.levels if is_complete else self._all_levels(column)
         codes: dict[int | str, int]
-        codes = _codes(column) if column.whole_codes else dict(levels.items())
+        codes = _codes(column, levels) if column.whole_codes else dict(levels.items())
         if self.task != "binary":
             return dict(sorted(codes.items(), key=lambda pair: (str(type(pair[0])), pair[0])))
         known = [code for code in codes if str(code).strip().lower() in _POSITIVE]
@@ -182,7 +183,7 @@ class Draft:
 
     def _all_levels(self, column: Column) -> dict[str, int]:
         counted = self.text.columns[column.name].value_counts().to_pylist()
-        return {c["values"]: c["counts"] for c in counted if c["values"] is not None}
+        return {c["values"]: c["counts"] for c in counted if c["values"] not in {None, *MISSING}}
 
     def _check_classes(self, planned: Planned) -> None:
         few = {code: count for code, count in planned.codes.items() if count < FEWEST_OF_CLASS}
@@ -307,7 +308,8 @@ class Draft:
         top = next(level for level in column.levels if level not in words)
         planned.typical = int(float(top)) if as_number else top
         if levels <= MOST_CODES and column.longest <= _LONGEST_CODE:
-            planned.codes = _codes(column) if as_number else dict(column.levels.items())
+            all_of_few = column.levels
+            planned.codes = _codes(column, all_of_few) if as_number else dict(all_of_few.items())
         elif as_number:
             planned.keys["integer"] = True
         if levels > MOST_NATIVE:
@@ -388,11 +390,11 @@ def _reading(column: Column) -> dict[str, Any]:
     return {key: value for key, value in keys.items() if value}
 
 
-def _codes(column: Column) -> dict[int | str, int]:
+def _codes(column: Column, levels: Mapping[str, int]) -> dict[int | str, int]:
     """Return whole-number codes with their counts, in their order: 1 and 1.0 are one code."""
     words = column.numbers.words if column.numbers else {}
     found: dict[int | str, int] = {}
-    for level, rows in column.levels.items():
+    for level, rows in levels.items():
         if level not in words:
             code = int(float(level.replace(",", ".")))
             found[code] = found.get(code, 0) + rows
