@@ -70,7 +70,7 @@ def client_of(root):
 
 
 def whats(found):
-    return [finding.name for finding in found.checkup.findings]
+    return [finding.name for finding in found.findings]
 
 
 def files(root):
@@ -214,7 +214,7 @@ def test_what_is_wrong_is_found_without_a_write_and_mended_with_fix(lifted, dama
     assert files(lifted.root) == before
     assert all(
         f.subject in line_of(f) and (f.fix or "; " in f.message) and f.repair
-        for f in found.checkup.findings
+        for f in found.findings
     )
     mended = diagnose(lifted.root, fix=True)
     assert mended.well, report(mended)
@@ -489,7 +489,7 @@ def test_a_server_that_fails_half_way_is_a_finding_in_time(
     found = diagnose(home.root, broken_server, fix)
     assert time.monotonic() - started < 12
     assert whats(found) == ["store"]
-    assert "\n" not in line_of(found.checkup.findings[0])
+    assert "\n" not in line_of(found.findings[0])
 
 
 def test_a_server_that_is_down_is_a_finding(home, capsys):

@@ -107,9 +107,9 @@ def test_the_doctor_names_the_address_where_it_came_from_and_no_password(project
         env.write("MLFLOW_TRACKING_USERNAME=jane\nMLFLOW_TRACKING_PASSWORD=wrong secret\n")
     hub.wants = BASIC
     found = diagnose(project)
-    assert ("tracking_uri", BASE, ".env") in found.checkup.settings
-    assert ("tracking_username", "jane", ".env") in found.checkup.settings
-    assert [f.name for f in found.checkup.findings] == ["store"]
+    assert ("tracking_uri", BASE, ".env") in found.settings
+    assert ("tracking_username", "jane", ".env") in found.settings
+    assert [f.name for f in found.findings] == ["store"]
     assert "wrong secret" not in json.dumps(found.content)
 
 

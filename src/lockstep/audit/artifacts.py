@@ -23,13 +23,8 @@ if TYPE_CHECKING:
     from lockstep.registry.store.connection import Client
 
 _CARD_TAGS = (
-    "model_digest",
-    "schema_digest",
-    "score_scale",
-    "positive_weight",
-    "class_ratio",
-    "threshold",
-)
+    "model_digest", "schema_digest", "score_scale", "positive_weight", "class_ratio", "threshold",
+)  # fmt: skip
 
 
 def check_stored(client: Client, model: Model, version: Version, folder: Path) -> list[CheckResult]:
@@ -73,17 +68,13 @@ def _files(version: Version, folder: Path) -> Found:
     """Compare every file with the sums noted when the artifact was packaged."""
     noted, path = version.tag("sums_digest"), folder / SUMS
     if not path.is_file():
-        return (
-            (FAILED, f"missing: {SUMS}")
-            if noted
-            else (NOT_RECORDED, "registered before sums were kept")
-        )
+        missing = FAILED, f"missing: {SUMS}"
+        return missing if noted else (NOT_RECORDED, "registered before sums were kept")
     found = sums_of(folder)
     faults = compared(read_json(path), found)
     if noted is None:
-        faults.append(
-            f"the version has lost its tag lockstep.sums_digest, and so {SUMS} proves nothing"
-        )
+        lost = "the version has lost its tag lockstep.sums_digest"
+        faults.append(f"{lost}, and so {SUMS} proves nothing")
     elif sha256_file(path) != noted:
         faults.insert(0, f"changed: {SUMS}")
     return (FAILED, "; ".join(faults)) if faults else (OK, f"{len(found) + 1} files")

@@ -30,12 +30,13 @@ from lockstep.registry.record.journal import Journal, default_who, now
 from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store.artifact_store import fetch_version
-from lockstep.registry.store.names import check_stage, check_version
+from lockstep.registry.store.names import TAG_PREFIX, check_stage, check_version
 from lockstep.registry.store.versions import Version, pruned_line
 
 if TYPE_CHECKING:
     from lockstep.registry.store.connection import Client
 
+_SCALE_TAGS = ("score_scale", "positive_weight", "class_ratio")
 REQUIREMENTS, PYTHON, DOCKERFILE = "requirements.txt", "python_env.yaml", "Dockerfile"
 _DOCKERFILE = """\
 # {name} version {version}: answers POST /invocations on port 8080, and GET /ping. \
@@ -105,9 +106,8 @@ def assemble(
 def building(output: Path) -> Iterator[Path]:
     """Yield a folder on the same disk to build ``output`` in; it is removed at the end."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=output.parent, prefix=f".{output.name}.", suffix=".part"
-    ) as made:
+    prefix = f".{output.name}."
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=prefix, suffix=".part") as made:
         yield Path(made) / "bundle"
 
 
@@ -125,9 +125,8 @@ def check_asked(output: Path, stage: str | None, version: int | str | None) -> N
 
 def chosen_version(model: Model, stage: str | None, version: int | str | None) -> Version:
     """Return the version to export; ArtifactError for one without files."""
-    chosen = (
-        model.newest_in(str(stage)) if version is None else model.version(check_version(version))
-    )
+    number = None if version is None else check_version(version)
+    chosen = model.newest_in(str(stage)) if number is None else model.version(number)
     if chosen.pruned is not None:
         raise ArtifactError(pruned_line(chosen))
     return chosen
@@ -140,11 +139,11 @@ def _gather(client: Client, root: Path, version: Version, folder: Path) -> None:
     fetch_version(client, version, model)
     drop_added_on_loading(model)
     refuse_damaged(check_artifact(version, model))
-    refuse_damaged(check_lineage(client, root, version, folder))
+    refuse_damaged(check_lineage(version, root, folder, client))
     shutil.copyfile(model / SCHEMA, folder / SCHEMA)
     if not (model / REQUIREMENTS).is_file():
         raise ArtifactError(
-            f"{version.name} version {version.version} has no {REQUIREMENTS}: nobody could load it "
+            f"{version.title} has no {REQUIREMENTS}: nobody could load it "
             "elsewhere; register it again with `dvc repro register`"
         )
     _pin(root, version, folder)
@@ -194,25 +193,19 @@ def dockerfile(version: Version, environment: Path) -> str:
 
 def description(version: Version, who: Who) -> dict[str, Any]:
     """Return the content of bundle.json: version, decision, lineage, who exported it."""
+    own_tags = ((key, text) for key, text in version.tags.items() if key.startswith(TAG_PREFIX))
     return {
         "format": 1,
         "name": version.name,
         "version": version.version,
         "stage": version.stage,
         "run_id": version.run_id,
-        "problem": version.tag("problem"),
-        "type": version.tag("type"),
-        "model_digest": version.tag("model_digest"),
+        **{key: version.tag(key) for key in ("problem", "type", "model_digest")},
         "threshold": version.threshold,
-        "score_scale": version.tag("score_scale"),
-        "positive_weight": version.tag("positive_weight"),
-        "class_ratio": version.tag("class_ratio"),
-        "git_commit": version.tag("git_commit"),
+        **{key: version.tag(key) for key in (*_SCALE_TAGS, "git_commit")},
         "dirty": version.dirty,
         "metrics": version.scores,
-        "tags": {
-            key: version.tags[key] for key in sorted(version.tags) if key.startswith("lockstep.")
-        },
+        "tags": dict(sorted(own_tags)),
         "exported": {
             "at": now(),
             "by": who.actor,
@@ -225,9 +218,7 @@ def description(version: Version, who: Who) -> dict[str, Any]:
 def _put(book: Journal, version: Version, made: Path, output: Path) -> Exported:
     """Put a finished bundle in its place, on record."""
     if book.model.version(version.version).stage != version.stage:
-        raise RegistryError(
-            f"{version.name} version {version.version} was moved meanwhile; run the command again"
-        )
+        raise RegistryError(f"{version.title} was moved meanwhile; run the command again")
     files = [path for path in made.rglob("*") if path.is_file()]
     size, digest = sum(p.stat().st_size for p in files), sha256_file(made / BUNDLE_SUMS)
     details = {"bundle_digest": digest, "model_digest": version.tag("model_digest") or ""}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lockstep.audit.artifacts import check_artifact
 from lockstep.audit.findings import BROKEN, Found, compared, fault_line, sums_below, tried
-from lockstep.audit.provenance import check_lineage_folder
+from lockstep.audit.provenance import check_lineage
 from lockstep.checks import FAILED, OK, CheckResult
 from lockstep.errors import ArtifactError, DataError
 from lockstep.io import read_json, sha256_file
@@ -35,7 +35,7 @@ def verify_folder(folder: Path, root: Path | None = None) -> list[CheckResult]:
     return [
         tried(version, "bundle", _bundle_files, folder),
         *check_artifact(version, folder / MODEL_FOLDER),
-        *check_lineage_folder(version, root, folder),
+        *check_lineage(version, root, folder),
     ]
 
 

@@ -36,6 +36,8 @@ from lockstep.registry.store.versions import Version
 if TYPE_CHECKING:
     from lockstep.registry.store.connection import Client
 
+KEYS = {"what": "name", "where": "subject", "fault": "message", "mend": "fix", "did": "repair"}
+"""The keys of a finding in JSON."""
 TOOLS = {
     "dvc": "dvc",
     "mlflow": "mlflow",
@@ -46,30 +48,53 @@ TOOLS = {
 """The tools that decide what is trained and stored, and the names they are installed under."""
 FILES_SECONDS = 1.5
 """How long versions' files are looked for; ``verify`` looks at all, and into them."""
+_PUT_BACK = (
+    "put them back from a backup; `dvc repro register` registers a model of this workspace again"
+)
 
 
 @dataclass(frozen=True)
-class Checkup:
-    """All that was looked at. ``settings`` are name, value and where it was set."""
+class Diagnosis:
+    """All that was looked at and found. ``settings`` are name, value and where it was set.
+
+    ``repaired`` is what --fix repaired, ``failed`` are its own failures.
+    """
 
     settings: tuple[tuple[str, str, str], ...] = ()
     tools: dict[str, str] = field(default_factory=dict)
     store: dict[str, Any] = field(default_factory=dict)
     findings: tuple[CheckResult, ...] = ()
+    repaired: tuple[CheckResult, ...] = ()
+    failed: tuple[str, ...] = ()
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing is wrong, or nothing is any more."""
+        return not self.findings and not self.failed
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The whole as plain JSON values."""
+        keys = ("name", "value", "source")
+        settings = [dict(zip(keys, row, strict=True)) for row in self.settings]
+        left = [{**one.content(KEYS), "mended": False} for one in self.findings]
+        done = [{**one.content(KEYS), "mended": True} for one in self.repaired]
+        facts = {"settings": settings, "tools": self.tools, "store": self.store}
+        return {"well": self.well, **facts, "findings": done + left, "failed": list(self.failed)}
 
 
-def examine(root: Path, tracking_uri: str | None = None) -> Checkup:
+def examine(root: Path, tracking_uri: str | None = None) -> Diagnosis:
     """Look at configuration, tools, store, registry and workspace; takes a few seconds at most."""
     tools, found = _tools(root)
     try:
         settings = load_settings(root, {"tracking_uri": tracking_uri})
     except LockstepError as error:
         found.append(problem("configuration", "settings", str(error), "correct it"))
-        return Checkup(tools=tools, findings=tuple(found))
+        return Diagnosis(tools=tools, findings=tuple(found))
     facts: dict[str, Any] = {}
     with request_limits(timeout=max(1, round(settings.timeout_seconds / 2))):
         found += list(_of_store(settings, root, facts))
-    return Checkup(_sources(settings, root), tools, facts, tuple(found))
+    return Diagnosis(_sources(settings, root), tools, facts, tuple(found))
 
 
 def _of_store(settings: Settings, root: Path, facts: dict[str, Any]) -> Iterator[CheckResult]:
@@ -90,11 +115,8 @@ def _of_store(settings: Settings, root: Path, facts: dict[str, Any]) -> Iterator
         message = f"it cannot be used: {connection.one_line(error)}"
         yield problem("store", facts["uri"], message, "correct the address")
         return
-    facts |= {
-        "reachable": True,
-        "models": len(models),
-        "versions": sum(len(m.versions) for m in models),
-    }
+    count = sum(len(model.versions) for model in models)
+    facts |= {"reachable": True, "models": len(models), "versions": count}
     yield from of_locks(locks)
     moving = {lock.name for lock in locks if not abandoned(lock)}
     for model in models:
@@ -111,13 +133,10 @@ def _sources(settings: Settings, root: Path) -> tuple[tuple[str, str, str], ...]
     names = [f.name for f in fields(settings) if f.name not in ("environment", "sources")]
     values = {name: getattr(settings, name) for name in names}
     values["tracking_uri"] = values["tracking_uri"] or f"{uris.SQLITE}{uris.DATABASE}"
-    rows = [(name, _shown(value), settings.source_of(name)) for name, value in values.items()]
+    shown = {key: "" if value is None else str(value) for key, value in values.items()}
+    rows = [(key, uris.without_password(shown[key]), settings.source_of(key)) for key in shown]
     user = environment(root).get("MLFLOW_TRACKING_USERNAME")
     return (*rows, ("tracking_username", user.value, user.source)) if user else tuple(rows)
-
-
-def _shown(value: Any) -> str:
-    return "" if value is None else uris.without_password(str(value))
 
 
 def _tools(root: Path) -> tuple[dict[str, str], list[CheckResult]]:
@@ -175,9 +194,8 @@ def _of_database(uri: str, facts: dict[str, Any]) -> Iterator[CheckResult]:
 
 def _client(settings: Settings, root: Path, uri: str, facts: dict[str, Any]) -> Client:
     """Return a client; the usual way to one would follow a moved workspace, which is for --fix."""
-    if uri.startswith(uris.SQLITE) and local_database.moved_from(
-        Path(uri.removeprefix(uris.SQLITE))
-    ):
+    database = Path(uri.removeprefix(uris.SQLITE))
+    if uri.startswith(uris.SQLITE) and local_database.moved_from(database):
         return connection.Client(tracking_uri=uri)
     client = connection.connect(settings, root)
     if uris.is_http(uri):
@@ -197,20 +215,12 @@ def of_files(
             break
         looked += 1
         if message := _missing_files(client, version):
-            where = f"{version.name} version {version.version}"
-            fix = (
-                "put them back from a backup; `dvc repro register` registers a model of this "
-                "workspace again"
-            )
-            yield problem("no files", where, message, fix)
+            yield problem("no files", version.title, message, _PUT_BACK)
     facts["files_looked_for"] = f"{looked} of {len(versions)} versions"
 
 
 def _missing_files(client: Client, version: Version) -> str:
-    """Return what is missing of a version's files.
-
-    Empty where nothing is, or where another machine's disk has them.
-    """
+    """Return what is missing; empty also if another machine's disk has the files."""
     try:
         place = client.get_model_version_download_uri(version.name, str(version.version))
         if uris.is_http(client.tracking_uri) and place.startswith(("/", "file:")):

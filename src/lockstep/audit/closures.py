@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lockstep.dvc.graph import Graph, dvc_sum, overlap
 from lockstep.dvc.lineage import TRAIN_STAGE, differing_code, differing_params, input_sum, sources
-from lockstep.io import sha256_file
 
-ENVIRONMENT, PARAMETER, CODE, DATA, COMMAND, OUTPUT = (
-    "environment",
-    "parameter",
-    "code",
-    "data",
-    "command",
-    "output",
-)
+ENVIRONMENT, COMMAND, PARAMETER = "environment", "command", "parameter"
+CODE, DATA, OUTPUT = "code", "data", "output"
 
 
 @dataclass(frozen=True)
@@ -30,11 +23,6 @@ class Difference:
     name: str
     recorded: Any
     rebuilt: Any
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """The same as plain values."""
-        return asdict(self)
 
 
 def differences(recorded: dict[str, Any], rebuilt: dict[str, Any]) -> list[Difference]:
@@ -67,22 +55,14 @@ def graph_order(stages: Mapping[str, Any]) -> list[str]:
 
 def differing_inputs(root: Path, closure: dict[str, Any]) -> list[str]:
     """Return the declared inputs that differ from a closure: files, then parameters."""
-    return [*_differing_files(root, closure), *differing_params(root, closure)]
-
-
-def _differing_files(root: Path, closure: dict[str, Any]) -> list[str]:
-    people = set(sources(closure))
-    found = {
-        path
-        for entry in closure["stages"].values()
-        for path, digest in entry["deps"].items()
-        if path in people and digest != dvc_sum(root / path)
-    }
-    read = closure["training"]["deps"]
+    people, training = set(sources(closure)), closure["training"]["deps"].items()
+    stages = [dep for entry in closure["stages"].values() for dep in entry["deps"].items()]
+    found = {path for path, digest in stages if path in people and digest != dvc_sum(root / path)}
     found |= {
-        path for path, digest in read.items() if path in people and digest != input_sum(root, path)
+        path for path, digest in training if path in people and digest != input_sum(root, path)
     }
-    return sorted(found | _differing_code(root, closure))
+    files = sorted(found | _differing_code(root, closure))
+    return [*files, *differing_params(root, closure)]
 
 
 def _differing_code(root: Path, closure: dict[str, Any]) -> set[str]:
@@ -99,16 +79,6 @@ def _differing_code(root: Path, closure: dict[str, Any]) -> set[str]:
     return found
 
 
-def environment_differs(root: Path, requirements: Path) -> bool:
-    """Tell whether a folder's requirements.lock is another than the one given."""
-    own = root / "requirements.lock"
-    return (
-        not own.is_file()
-        or not requirements.is_file()
-        or sha256_file(own) != sha256_file(requirements)
-    )
-
-
 def _of_stage(
     stage: str, one: dict[str, Any] | None, other: dict[str, Any] | None, stages: dict[str, Any]
 ) -> Iterator[Difference]:
@@ -122,7 +92,7 @@ def _of_stage(
     yield from _pairs(stage, CODE, one.get("code", {}), other.get("code", {}))
     for difference in _pairs(stage, CODE, one["deps"], other["deps"]):
         if difference.name.startswith("data/external/"):
-            yield Difference(stage, DATA, *list(asdict(difference).values())[2:])
+            yield replace(difference, kind=DATA)
         elif not any(overlap(difference.name, out) for out in made):
             yield difference
     yield from _pairs(stage, OUTPUT, one.get("outs", {}), other.get("outs", {}))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.audit.checkup import Checkup, examine
+from lockstep.audit.checkup import Diagnosis, examine
 from lockstep.audit.record_checks import abandoned
 from lockstep.checks import CheckResult
 from lockstep.config.settings import load_settings
@@ -25,8 +25,6 @@ from lockstep.registry.store.connection import translating_mlflow_errors
 if TYPE_CHECKING:
     from lockstep.registry.store.connection import Client
 
-KEYS = {"what": "name", "where": "subject", "fault": "message", "mend": "fix", "did": "repair"}
-"""The keys of a finding in JSON."""
 LONGEST_FAULTS = 2000
 OF_MODELS = ("damaged record", "half-done move", "no record", "disagreement", "two Productions")
 """Findings that are repaired a model at a time, in one go."""
@@ -37,32 +35,6 @@ _FACTS = {
 """Facts of the store whose name for programs says too little."""
 
 
-@dataclass(frozen=True)
-class Diagnosis:
-    """What was found, and what of it --fix repaired; ``failed`` are its own failures."""
-
-    checkup: Checkup
-    repaired: tuple[CheckResult, ...] = ()
-    failed: tuple[str, ...] = ()
-
-    @property
-    def well(self) -> bool:
-        """Whether nothing is wrong, or nothing is any more."""
-        return not self.checkup.findings and not self.failed
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """The whole as plain JSON values."""
-        settings = [
-            dict(zip(("name", "value", "source"), row, strict=True))
-            for row in self.checkup.settings
-        ]
-        left = [{**one.content(KEYS), "mended": False} for one in self.checkup.findings]
-        done = [{**one.content(KEYS), "mended": True} for one in self.repaired]
-        facts = {"settings": settings, "tools": self.checkup.tools, "store": self.checkup.store}
-        return {"well": self.well, **facts, "findings": done + left, "failed": list(self.failed)}
-
-
 def diagnose(root: Path, tracking_uri: str | None = None, fix: bool = False) -> Diagnosis:
     """Look at everything; with ``fix`` repair what can be repaired, and look again.
 
@@ -70,12 +42,12 @@ def diagnose(root: Path, tracking_uri: str | None = None, fix: bool = False) -> 
     """
     before = examine(root, tracking_uri)
     if not fix or not any(finding.repair for finding in before.findings):
-        return Diagnosis(before)
+        return before
     failed = repair(root, tracking_uri, before.findings)
     after = examine(root, tracking_uri)
     left = {(one.name, one.subject, one.message) for one in after.findings}
     repaired = (f for f in before.findings if (f.name, f.subject, f.message) not in left)
-    return Diagnosis(after, tuple(repaired), tuple(failed))
+    return replace(after, repaired=tuple(repaired), failed=tuple(failed))
 
 
 def repair(root: Path, tracking_uri: str | None, findings: Iterable[CheckResult]) -> list[str]:
@@ -86,9 +58,7 @@ def repair(root: Path, tracking_uri: str | None, findings: Iterable[CheckResult]
             # Connecting follows a workspace that was moved.
             client = connection.connect(load_settings(root, {"tracking_uri": tracking_uri}), root)
             for lock in filter(abandoned, all_locks(client)):
-                with lock_model(
-                    client, lock.name
-                ):  # whoever takes a lock that is left behind breaks it
+                with lock_model(client, lock.name):  # who takes a lock left behind breaks it
                     pass
     except LockstepError as error:
         return [str(error)]
@@ -137,10 +107,9 @@ def steps_to_tags(model: Model) -> tuple[Step, ...]:
     unrecorded = tuple(replace(version, recorded=None) for version in model.versions)
     tagged = replace(model, versions=unrecorded)
     folded = model.record.stages
-    steps = (
-        Step(v.version, folded.get(v.version, "None"), adoptable(v, tagged)) for v in unrecorded
-    )
-    return tuple(step for step in steps if folded.get(step.version) != step.now)
+    now = {v.version: adoptable(v, tagged) for v in unrecorded}
+    changed = (number for number in now if folded.get(number) != now[number])
+    return tuple(Step(number, folded.get(number, "None"), now[number]) for number in changed)
 
 
 def leave_one(book: Journal) -> None:
@@ -154,15 +123,15 @@ def leave_one(book: Journal) -> None:
 
 def report(found: Diagnosis) -> str:
     """Return a diagnosis as people read it."""
-    checkup = found.checkup
     settings = [
         {"setting": name, "value": value or "not set", "from": source}
-        for name, value, source in checkup.settings
+        for name, value, source in found.settings
     ]
-    tools = [{"tool": tool, "version": version} for tool, version in checkup.tools.items()]
-    facts = [f"{_fact_name(key)}: {_fact(value)}" for key, value in checkup.store.items()]
+    tools = [{"tool": tool, "version": version} for tool, version in found.tools.items()]
+    names = {key: _FACTS.get(key, key.replace("_", " ")) for key in found.store}
+    facts = [f"{names[key]}: {_fact(value)}" for key, value in found.store.items()]
     lines = [f"✓ repaired: {f.name}, {f.subject}: {f.message}; {f.repair}" for f in found.repaired]
-    lines += [f"✗ {line_of(f)}" for f in checkup.findings]
+    lines += [f"✗ {line_of(f)}" for f in found.findings]
     lines += [f"✗ {line}" for line in found.failed]
     parts = [aligned(settings) if settings else "", aligned(tools), "\n".join(facts)]
     return "\n\n".join([*filter(None, parts), "\n".join([*lines, _summary(found)])])
@@ -174,19 +143,15 @@ def line_of(finding: CheckResult) -> str:
     return visible(f"{finding.name}, {finding.subject}: {cause}")
 
 
-def _fact_name(key: str) -> str:
-    return _FACTS.get(key, key.replace("_", " "))
-
-
 def _fact(value: Any) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
 def _summary(found: Diagnosis) -> str:
-    left, repaired = len(found.checkup.findings) + len(found.failed), len(found.repaired)
+    left, repaired = len(found.findings) + len(found.failed), len(found.repaired)
     if found.well:
         return f"✓ all is well, {repaired} repaired" if repaired else "✓ all is well"
-    repairable = sum(bool(finding.repair) for finding in found.checkup.findings)
+    repairable = sum(bool(finding.repair) for finding in found.findings)
     if not repairable or repaired:
         return f"{left} to repair"
     return f"{left} to repair; --fix repairs {repairable if repairable < left else 'all'} of them"

@@ -18,27 +18,14 @@ from lockstep.io import sha256_file
 from lockstep.registry.store.versions import Version
 
 KEYS = {
-    "name": "subject",
-    "version": "version",
-    "check": "name",
-    "verdict": "verdict",
+    "name": "subject", "version": "version", "check": "name", "verdict": "verdict",
     "what": "message",
-}
+}  # fmt: skip
 """The keys of a finding in JSON and in the table."""
 BROKEN = (
-    LockstepError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+    LockstepError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError,
+    TypeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 """What readers raise over bytes that somebody changed."""
 
 Found = tuple[str, str]

@@ -26,26 +26,22 @@ if TYPE_CHECKING:
     from lockstep.registry.store.connection import Client
 
 
-def check_lineage(client: Client, root: Path, version: Version, folder: Path) -> list[CheckResult]:
-    """Check closure, changed inputs and commit; download the run's lineage into ``folder``."""
-    first = tried(version, "closure", _closure_of_run, client, folder)
-    return [first, *_rest(version, root, folder)]
-
-
-def check_lineage_folder(version: Version, root: Path | None, folder: Path) -> list[CheckResult]:
-    """Check the same of a folder that holds what the run keeps, without a registry."""
-    return [tried(version, "closure", _closure, folder), *_rest(version, root, folder)]
-
-
-def _rest(version: Version, root: Path | None, folder: Path) -> list[CheckResult]:
-    return [tried(version, "inputs", _inputs, folder), tried(version, "commit", _commit, root)]
+def check_lineage(
+    version: Version, root: Path | None, folder: Path, client: Client | None = None
+) -> list[CheckResult]:
+    """Check closure, changed inputs and commit; ``client`` fetches them into ``folder`` first."""
+    return [
+        tried(version, "closure", _closure, folder, client),
+        tried(version, "inputs", _inputs, folder),
+        tried(version, "commit", _commit, root),
+    ]
 
 
 # ---------------------------------------------------------------- what went into it
 
 
-def _closure_of_run(version: Version, client: Client, folder: Path) -> Found:
-    """Fetch what the run keeps of the version's origin, and check the closure."""
+def _fetch(version: Version, client: Client, folder: Path) -> Found | None:
+    """Fetch what the run keeps of the version's origin; return why that failed, if it did."""
     vouched = version.tag("closure_digest") or version.tag("inputs_digest")
     if vouched is None or version.run_id is None:
         return NOT_RECORDED, "the version carries no closure"
@@ -60,18 +56,19 @@ def _closure_of_run(version: Version, client: Client, folder: Path) -> Found:
         return FAILED, f"its run is deleted; `mlflow runs restore --run-id {version.run_id}`"
     if not fetch_run_folder(client, version.run_id, LINEAGE, folder):
         return NOT_RECORDED, f"its run {version.run_id} has no folder {LINEAGE}"
-    return _closure(version, folder)
+    return None
 
 
-def _closure(version: Version, folder: Path) -> Found:
+def _closure(version: Version, folder: Path, client: Client | None) -> Found:
+    if client is not None and (failure := _fetch(version, client, folder)):
+        return failure
     noted, path = version.tag("closure_digest"), folder / CLOSURE
     if noted is None:
         return NOT_RECORDED, "the version carries no closure"
     if not path.is_file():
         return FAILED, f"{CLOSURE} is missing"
     found = sha256_json(read_json(path))
-    wrong = f"{CLOSURE} has digest {found[:12]}…, the version says {noted[:12]}…"
-    return (OK, f"{found[:12]}…") if found == noted else (FAILED, wrong)
+    return (OK, f"{found[:12]}…") if found == noted else _other_digest(CLOSURE, found, noted)
 
 
 def _inputs(version: Version, folder: Path) -> Found:
@@ -80,26 +77,22 @@ def _inputs(version: Version, folder: Path) -> Found:
     if noted is None:
         return _unvouched(version, path)
     if version.dirty is False:
-        return (
-            FAILED,
-            "tag lockstep.dirty says none were changed, tag lockstep.inputs_digest that some were",
-        )
+        contrary = "tag lockstep.inputs_digest that some were"
+        return FAILED, f"tag lockstep.dirty says none were changed, {contrary}"
     if not path.is_file():
         return FAILED, f"{INPUTS} is missing"
     listed = read_json(path)
     found = sha256_json(listed)
     if found != noted:
-        return (
-            FAILED,
-            f"{INPUTS} has digest {found[:12]}…, the version says {noted[:12]}…",
-        )
+        return _other_digest(INPUTS, found, noted)
     kept = {name: digest for name, digest in listed.items() if digest is not None}
-    faults = compared(kept, sums_below(folder / KEPT_INPUTS))
-    return (
-        (FAILED, "; ".join(faults))
-        if faults
-        else (OK, f"{len(listed)} changed, as kept by the run")
-    )
+    if faults := compared(kept, sums_below(folder / KEPT_INPUTS)):
+        return FAILED, "; ".join(faults)
+    return OK, f"{len(listed)} changed, as kept by the run"
+
+
+def _other_digest(file: Path, found: str, noted: str) -> Found:
+    return FAILED, f"{file} has digest {found[:12]}…, the version says {noted[:12]}…"
 
 
 def _unvouched(version: Version, path: Path) -> Found:
@@ -139,13 +132,8 @@ def _is_known(root: Path | None, commit: str) -> bool:
 # ---------------------------------------------------------------- what was judged
 
 
-def check_gates(client: Client, record: Record, version: Version, folder: Path) -> CheckResult:
-    """Check the verdicts that moves of a version rest on; they are put into ``folder``."""
-    return tried(version, "gates", _gates, client, record, folder)
-
-
-def _gates(version: Version, client: Client, record: Record, folder: Path) -> Found:
-    """Compare each verdict that the run keeps with the digest in the event that rests on it."""
+def check_gates(version: Version, client: Client, record: Record, folder: Path) -> Found:
+    """Compare the verdicts that the run keeps, put into ``folder``, with their events' digests."""
     judged = [event for event in record.events if event.gate and event.version == version.version]
     kept = [event for event in judged if event.gate.get("file")]
     folder.mkdir(exist_ok=True)

@@ -7,6 +7,7 @@ itself is only read.
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 import signal
@@ -21,7 +22,6 @@ from typing import Any
 
 import yaml
 
-from lockstep.audit.closures import environment_differs
 from lockstep.dvc.command import default_remote, run_dvc
 from lockstep.dvc.git import git
 from lockstep.dvc.graph import CODE, Graph, dvc_sum, lock_text, tracked
@@ -180,7 +180,8 @@ def with_environment(tree: Tree, root: Path) -> Tree:
 
     Building that takes minutes; it is the commit's own `make env`.
     """
-    if not environment_differs(tree.root, root / "requirements.lock"):
+    theirs, ours = (folder / "requirements.lock" for folder in (tree.root, root))
+    if theirs.is_file() and ours.is_file() and filecmp.cmp(theirs, ours, shallow=False):
         return tree
     progress(
         "requirements.lock is another than this project's: building that environment with "
@@ -219,10 +220,8 @@ def _pulled(tree: Tree, root: Path, targets: list[str]) -> str:
     if found := _pull(tree, root, targets):
         return found
     names = ", ".join(target.removesuffix(".dvc") for target in targets)
-    fix = (
-        "there is no DVC remote either: set one with `make dvc-remote URL=…`, or run `dvc pull` "
-        "where there is"
-    )
+    fix = "there is no DVC remote either: set one with `make dvc-remote URL=…`"
+    fix += ", or run `dvc pull` where there is"
     if remote := default_remote(root):
         fix = "run `dvc push` where they are, or put them back with `make add-data`"
         fix += f" (remote: {remote})"

@@ -12,13 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lockstep.audit import rebuild, score_rows
-from lockstep.audit.closures import (
-    ENVIRONMENT,
-    OUTPUT,
-    Difference,
-    differences,
-    differing_inputs,
-)
+from lockstep.audit.closures import ENVIRONMENT, OUTPUT, Difference, differences, differing_inputs
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import training_key
 from lockstep.console import aligned, listed
@@ -57,6 +51,12 @@ class Origin:
     closure: dict[str, Any] | None
     changed: dict[str, str | None] = field(default_factory=dict)
     patched: bool = False
+
+    @property
+    def source(self) -> str:
+        """The commit and the number of changed files, in words."""
+        changes = f" with {len(self.changed)} changed files" if self.patched else ""
+        return f"commit {self.commit[:_HASH]}{changes}"
 
 
 @dataclass(frozen=True)
@@ -140,14 +140,9 @@ def _training_of(version: Version) -> tuple[str, str]:
     problem, kind = version.tag("problem"), version.tag("type")
     if not problem or not kind or not version.tag("model_digest"):
         raise RegistryError(
-            f"{where(version)} was not registered by this project, so how it was made is unknown"
+            f"{version.title} was not registered by this project, so how it was made is unknown"
         )
     return problem, kind
-
-
-def where(version: Version) -> str:
-    """Return a version as messages name it."""
-    return f"{version.name} version {version.version}"
 
 
 # ---------------------------------------------------------------- what it was made from
@@ -161,7 +156,7 @@ def start_of(root: Path, version: Version) -> tuple[str, bool]:
     later = version.tag("committed_as")
     if later and git(root, "cat-file", "-e", f"{later}^{{commit}}") is not None:
         return later, False
-    commit = rebuild.check_commit(root, version.tag("git_commit"), where(version))
+    commit = rebuild.check_commit(root, version.tag("git_commit"), version.title)
     return commit, bool(version.dirty)
 
 
@@ -176,10 +171,10 @@ def restore(client: Client, version: Version, commit: str, patched: bool, tree: 
     changed = _checked(kept / INPUTS, version.tag("inputs_digest"))
     if closure is None or changed is None:
         raise RegistryError(
-            f"{where(version)} was made with uncommitted changes, and its run's copy of them is "
+            f"{version.title} was made with uncommitted changes, and its run's copy of them is "
             "missing or altered; commit those inputs and train it again"
         )
-    rebuild.put_inputs(tree, changed, kept / KEPT_INPUTS, where(version))
+    rebuild.put_inputs(tree, changed, kept / KEPT_INPUTS, version.title)
     rebuild.put_params(tree, closure)
     return Origin(commit, closure, changed, patched=True)
 
@@ -193,9 +188,7 @@ def _checked(path: Path, digest: str | None) -> dict[str, Any] | None:
 
 
 def _plan(version: Version, origin: Origin, data: str, inputs: Sequence[str]) -> str:
-    changes = f" with {len(origin.changed)} changed files" if origin.patched else ""
-    commit = f"commit {origin.commit[:_HASH]}{changes}"
-    lines = [f"{where(version)} is trained again from {commit}; data: {data}"]
+    lines = [f"{version.title} is trained again from {origin.source}; data: {data}"]
     if origin.closure is None:
         lines.append("⚠ its input closure is missing or altered: only the commit tells its inputs")
     if inputs:
@@ -280,7 +273,7 @@ def facts(done: Rebuilt) -> dict[str, Any]:
         "data": done.data,
         "inputs_that_differ": done.inputs,
         "first_difference": None if done.verdict == IDENTICAL else done.where,
-        "differences": [one.content for one in done.differs],
+        "differences": [asdict(one) for one in done.differs],
         "predictions": {
             name: asdict(found) | ({} if math.isfinite(found.largest) else {"largest": None})
             for name, found in done.predictions.items()
@@ -293,19 +286,16 @@ def facts(done: Rebuilt) -> dict[str, Any]:
 def readable(done: Rebuilt) -> str:
     """Return the result for people: the verdict, its reasons, and where the two differ first."""
     head = {
-        IDENTICAL: f"✓ {where(done.version)} is reproduced: bit-identical",
-        EQUAL: f"✓ {where(done.version)} is reproduced: equal predictions",
-        DIFFERENT: f"✗ {where(done.version)} is not reproduced: another model came of it",
+        IDENTICAL: f"✓ {done.version.title} is reproduced: bit-identical",
+        EQUAL: f"✓ {done.version.title} is reproduced: equal predictions",
+        DIFFERENT: f"✗ {done.version.title} is not reproduced: another model came of it",
     }[done.verdict]
     same, recorded = done.verdict == IDENTICAL, str(done.version.tag("model_digest"))[:_HASH]
-    source = f"commit {done.origin.commit[:_HASH]}"
-    if done.origin.patched:
-        source += f" with {len(done.origin.changed)} changed files kept by its run"
+    compared_to = "as recorded" if same else f"recorded {recorded}…"
     shown = {
-        "model digest": f"{done.digest[:_HASH]}…, "
-        + ("as recorded" if same else f"recorded {recorded}…"),
+        "model digest": f"{done.digest[:_HASH]}…, {compared_to}",
         "predictions": _predictions(done),
-        "made from": source,
+        "made from": f"{done.origin.source}{' kept by its run' * done.origin.patched}",
         "data": done.data,
         "environment": done.environment,
         "parted at": "" if same else done.where,
@@ -329,13 +319,8 @@ def _table(differs: Sequence[Difference]) -> list[str]:
     if not differs:
         return []
     rows = [
-        {
-            "stage": one.stage,
-            "differs": one.kind,
-            "what": one.name,
-            "recorded": _cell(one.recorded),
-            "rebuilt": _cell(one.rebuilt),
-        }
+        {"stage": one.stage, "differs": one.kind, "what": one.name}
+        | {"recorded": _cell(one.recorded), "rebuilt": _cell(one.rebuilt)}
         for one in differs[:_MOST_LINES]
     ]
     more = len(differs) - _MOST_LINES

@@ -56,7 +56,7 @@ def _record_faults(model: Model) -> list[str]:
         "the next move ends it"
         for event in model.record.open
     ]
-    missing = sorted(model.record.stages.keys() - {v.version for v in model.versions})
+    missing = sorted(model.record.stages.keys() - model.numbers)
     versions = [f"version {number} is on record and not in the registry" for number in missing]
     return [*model.record.faults, *open_events, *versions]
 
@@ -70,8 +70,8 @@ def check_version(client: Client, root: Path, model: Model, version: Version) ->
         folder = Path(made)
         return [
             *check_stored(client, model, version, folder / "model"),
-            *check_lineage(client, root, version, folder / "run"),
-            check_gates(client, model.record, version, folder / "run"),
+            *check_lineage(version, root, folder / "run", client),
+            tried(version, "gates", check_gates, client, model.record, folder / "run"),
             tried(version, "stage", _stage, model.record),
         ]
 

@@ -60,7 +60,7 @@ def judged(
     """
     ensure_model(client, name)
     model = get_model(client, name)
-    among = frozenset(version.version for version in model.versions)
+    among = frozenset(model.numbers)
     if not among or any(v.tag("model_digest") == outputs.digest for v in model.versions):
         return Decision("", among)
     if known := lost_before(model, outputs.digest):
@@ -75,14 +75,13 @@ def judged(
 
 def lost_before(model: Model, digest: str) -> str:
     """Return why a model lost before against a version that still exists; empty where it didn't."""
-    there = {version.version for version in model.versions}
     found = [
         str(event.gate.get("summary", ""))
         for event in model.record.events
         if event.action == "register"
         and event.gate.get("verdict") == REFUSED
         and event.details.get("model_digest") == digest
-        and event.gate.get("champion") in there
+        and event.gate.get("champion") in model.numbers
     ]
     return found[-1] if found else ""
 

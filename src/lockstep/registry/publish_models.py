@@ -18,7 +18,7 @@ from lockstep.errors import RegistryError
 from lockstep.io import sha256_json
 from lockstep.registry.publishing.destinations import experiment_of, registers
 from lockstep.registry.publishing.outputs import Outputs, read_outputs
-from lockstep.registry.publishing.publish import Known, publish, versions_by_digest
+from lockstep.registry.publishing.publish import publish, versions_by_digest
 from lockstep.registry.publishing.registration import Decide, Published
 from lockstep.registry.store.connection import Client, StoreError, one_line, raise_interrupt
 from lockstep.registry.store.names import PARENT_TAG, PROBLEM_TAG, RETRAIN_TAG
@@ -118,16 +118,12 @@ def _register_problem(
     section = params.problem(problem)
     whole = len(outputs) == len(section.model_types)
     asked_for = 1 < len(outputs) == len(trainings)
-    own = [one for one in done if one.new or not _is_of_retrain(known, one)]
+    # Runs of a retrain stay below the retrain's own.
+    retrained = {key for key, version in known.items() if RETRAIN_TAG in version.tags}
+    own = [one for one in done if one.new or (one.name, one.digest) not in retrained]
     if registers(settings) and own and (whole or (asked_for and _lacks_parent(client, own))):
         tie_to_parent(client, settings, outputs, own, section.compare.metric if whole else None)
     return done
-
-
-def _is_of_retrain(known: Known, published: Published) -> bool:
-    """Return whether a version's run belongs to a retrain's run, where it stays."""
-    version = known.get((published.name, published.digest))
-    return version is not None and RETRAIN_TAG in version.tags
 
 
 def _lacks_parent(client: Client, published: list[Published]) -> bool:

@@ -152,9 +152,7 @@ def move(
     # No step, as for a move that a crash interrupted and this one ended, needs no permission.
     content = _permitted(journal, action, number, stage, gate) if steps else {}
     event = _write(journal, action, number, steps, **content)
-    made_way = tuple(step for step in steps if step.version != number)
-    step = Step(number, moved.stage, stage)
-    return Move(journal.name, step, made_way, aliases_of(journal.model), event)
+    return _made(journal, number, stage, steps, event)
 
 
 def _permitted(
@@ -186,7 +184,7 @@ def _write(
 def _undo(journal: Journal, stage: str) -> Move:
     model = journal.model
     if half := _half_undone(journal, stage):
-        return _undone(journal, half.version or 0, stage, half.steps, half.number)
+        return _made(journal, half.version or 0, stage, half.steps, half.number)
     turn = to_undo(model.record, stage)
     if turn is None:
         raise RegistryError(
@@ -206,7 +204,7 @@ def _undo(journal: Journal, stage: str) -> Move:
         check_has_files(model.version(step.version), step.now)
     number = max(turn.before, default=steps[-1].version)
     event = _write(journal, "rollback", number, steps, undoes=turn.event.number)
-    return _undone(journal, number, stage, steps, event)
+    return _made(journal, number, stage, steps, event)
 
 
 def _half_undone(journal: Journal, stage: str) -> Event | None:
@@ -217,9 +215,10 @@ def _half_undone(journal: Journal, stage: str) -> Event | None:
     return next(rollbacks, None)
 
 
-def _undone(
+def _made(
     journal: Journal, number: int, stage: str, steps: Sequence[Step], event: int | None
 ) -> Move:
+    """Return what steps did: that of the version asked for, and those that made way for it."""
     main = next((step for step in steps if step.version == number), Step(number, stage, stage))
     made_way = tuple(step for step in steps if step is not main)
     return Move(journal.name, main, made_way, aliases_of(journal.model), event)

@@ -64,7 +64,7 @@ def publish_new(
         if logged is None or (settings.log_model and logged.model_id is None):
             logged = _log(client, experiment, settings, outputs, timings)
         if logged.model_id is None or not registers(settings):
-            return Published(name, None, "None", logged.run_id, outputs.digest, new=True)
+            return Published(name, logged.run_id, outputs.digest, new=True)
         if again or decide is None:
             return register(client, settings, name, outputs, logged, again)
         return _register_if_allowed(client, settings, name, outputs, logged, decide)
@@ -77,8 +77,7 @@ def _register_if_allowed(
     for _ in range(_ROUNDS):
         decision = decide(client, name, outputs, logged.run_id, settings.gates)
         if refused := decision.refused:
-            run_id, digest = logged.run_id, outputs.digest
-            return Published(name, None, "None", run_id, digest, new=False, refused=refused)
+            return Published(name, logged.run_id, outputs.digest, new=False, refused=refused)
         try:
             return register(client, settings, name, outputs, logged, among=decision.among)
         except OthersCame as error:
@@ -130,8 +129,7 @@ def register(
             again=again,
             among=among,
         )
-    run_id = version.run_id or ""
-    return Published(name, version.version, version.stage, run_id, outputs.digest, new)
+    return Published.of(version, new)
 
 
 def _log(

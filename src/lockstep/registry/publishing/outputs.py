@@ -83,15 +83,11 @@ def read_outputs(root: Path, problem: str, model_type: str) -> Outputs:
     """Read a training's outputs; DataError with the fix if one is missing or outdated."""
     layout = ProblemLayout(root, problem)
     stage = f"{TRAIN_STAGE}@{training_key(problem, model_type)}"
-    needed = (
-        layout.model_card(model_type),
-        layout.model(model_type),
-        layout.type_metrics(model_type),
-    )
-    for path in needed:
+    card = layout.model_card(model_type)
+    for path in (card, layout.model(model_type), layout.type_metrics(model_type)):
         if not path.is_file():
             raise DataError(f"{path.relative_to(root)} is missing; run `dvc repro {stage}`")
-    outputs = Outputs(root, problem, model_type, read_json(needed[0]))
+    outputs = Outputs(root, problem, model_type, read_json(card))
     if outputs.card["schema_digest"] != outputs.schema.digest:
         raise DataError(
             f"the schema of {problem} was changed after {model_type} was trained; run"

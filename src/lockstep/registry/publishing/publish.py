@@ -42,8 +42,7 @@ def publish(
             damage = suspect_damage(client, found, outputs.root) or stored_damage(client, found)
         if not damage:
             note_commit(client, found, outputs)
-            stage, run_id = found.stage, found.run_id or ""
-            return Published(found.name, found.version, stage, run_id, outputs.digest, new=False)
+            return Published.of(found, new=False)
         warn(f"WARNING {found.title}: {damage}; it is registered anew")
     # Packaging and plots import scikit-learn and matplotlib, which a known model does not need.
     from lockstep.registry.publishing.new_versions import publish_new

@@ -10,14 +10,12 @@ from lockstep.config.gates import Gates
 from lockstep.errors import RegistryError
 from lockstep.registry.record.journal import EVENT_TAG
 from lockstep.registry.record.recovery import open_journal
-from lockstep.registry.record.registered_models import Model
 from lockstep.registry.store.connection import Client, tolerating, translating_mlflow_errors
 from lockstep.registry.store.names import DIGEST_TAG, STAGE_TAG, SUMS_TAG
 from lockstep.registry.store.versions import Version, version_from
 
 if TYPE_CHECKING:
     from lockstep.registry.publishing.outputs import Outputs
-    from lockstep.registry.record.events import Who
 
 
 @dataclass(frozen=True)
@@ -29,12 +27,18 @@ class Published:
     """
 
     name: str
-    version: int | None
-    stage: str
     run_id: str
     digest: str
     new: bool
+    version: int | None = None
+    stage: str = "None"
     refused: str = ""
+
+    @classmethod
+    def of(cls, found: Version, new: bool) -> Published:
+        """Return the place of a model that has a version."""
+        digest = found.tag("model_digest") or ""
+        return cls(found.name, found.run_id or "", digest, new, found.version, found.stage)
 
     @property
     def line(self) -> str:
@@ -71,7 +75,6 @@ def register_version(
     tags: dict[str, str],
     stage: str = "None",
     again: bool = False,
-    who: Who | None = None,
     among: Collection[int] | None = None,
 ) -> tuple[Version, bool]:
     """Make a version of a logged model on record; return it, and whether it is new.
@@ -80,13 +83,16 @@ def register_version(
     versions it was compared with; OthersCame if the model has others now.
     """
     ensure_model(client, name)
-    with open_journal(client, name, who) as journal:
+    with open_journal(client, name) as journal:
         digest = tags[DIGEST_TAG]
         twins = [v for v in journal.model.versions if v.tag("model_digest") == digest]
         if twins and not again:
             return twins[-1], False
-        if among is not None:
-            _check_among(journal.model, among)
+        if among is not None and (changed := {*journal.model.numbers} ^ {*among}):
+            numbers = ", ".join(map(str, sorted(changed)))
+            raise OthersCame(
+                f"version {numbers} of {name} came or went while a new model was judged"
+            )
         sums = {"sums_digest": tags[SUMS_TAG]} if tags.get(SUMS_TAG) else {}
         details = {"model_digest": digest, "run_id": run_id, **sums}
         event = journal.begin("register", stage=stage, details=details)
@@ -102,14 +108,6 @@ def register_version(
         if stage != "None":
             journal.settle()
         return version_from(made), True
-
-
-def _check_among(model: Model, among: Collection[int]) -> None:
-    if changed := {version.version for version in model.versions} ^ {*among}:
-        numbers = ", ".join(map(str, sorted(changed)))
-        raise OthersCame(
-            f"version {numbers} of {model.name} came or went while a new model was judged"
-        )
 
 
 def ensure_model(client: Client, name: str) -> None:

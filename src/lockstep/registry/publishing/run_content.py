@@ -33,6 +33,7 @@ _CARD_PARAMS = (
     "seed", "score_scale", "positive_weight", "calibration", "monotone", "best_iteration",
     "threshold", "decision",
 )  # fmt: skip
+_CARD_METRICS = ("threshold", "best_iteration")
 _SHORT = {"val_auc": "roc_auc", "val_ks": "ks"}
 """Short names of validation metrics that many look for."""
 
@@ -42,25 +43,17 @@ def record(outputs: Outputs, timings: dict[str, float] | None) -> Record:
     card, metrics = outputs.card, outputs.metrics
     by_part = part_metrics(metrics)
     by_part["test"] |= interval_metrics(metrics) | class_metrics(outputs)
+    validation = metrics.get("validation", {})
     by_part["validation"] |= {
-        short: float(metrics["validation"][name])
-        for short, name in _SHORT.items()
-        if name in metrics.get("validation", {})
+        short: float(validation[name]) for short, name in _SHORT.items() if name in validation
     }
-    folds = fold_metrics(metrics)
-    alone = {
-        key: float(card[key])
-        for key in ("threshold", "best_iteration")
-        if card.get(key) is not None
-    }
-    params = dict(card["params"]) | dict(
-        flattened({key: card[key] for key in _CARD_PARAMS if key in card})
-    )
+    alone = {key: float(card[key]) for key in _CARD_METRICS if card.get(key) is not None}
+    more = flattened({key: card[key] for key in _CARD_PARAMS if key in card})
     return Record(
         name=run_name(outputs.problem, outputs.type),
         tags=run_tags(outputs),
-        params=params,
-        metrics={**by_part, "": {**folds, **alone, **(timings or {})}},
+        params={**card["params"], **dict(more)},
+        metrics={**by_part, "": {**fold_metrics(metrics), **alone, **(timings or {})}},
         series=_series(outputs.plots),
         parts=data_parts(outputs),
     )
@@ -89,10 +82,9 @@ def part_metrics(metrics: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 def fold_metrics(metrics: dict[str, Any]) -> dict[str, float]:
     """Return cross-validation's metrics, as cv_roc_auc and cv_roc_auc_std; empty without folds."""
-    means = {f"cv_{name}": float(value) for name, value in metrics.get("cv", {}).items()}
-    return means | {
-        f"cv_{name}_std": float(value) for name, value in metrics.get("cv_std", {}).items()
-    }
+    means, spreads = metrics.get("cv", {}), metrics.get("cv_std", {})
+    found = {f"cv_{name}": float(value) for name, value in means.items()}
+    return found | {f"cv_{name}_std": float(value) for name, value in spreads.items()}
 
 
 def interval_metrics(metrics: dict[str, Any]) -> dict[str, float]:

@@ -31,9 +31,8 @@ def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:
     facts = plots.Facts.of(outputs.card, outputs.metrics.get("test", {}))
     for path in outputs.plots:
         shutil.copyfile(path, folder / "plots" / path.name)
-        figure = plots.draw(
-            path.stem, read_points(path), f"{outputs.problem} {outputs.type}", facts
-        )
+        title = f"{outputs.problem} {outputs.type}"
+        figure = plots.draw(path.stem, read_points(path), title, facts)
         plots.save(figure, folder / "plots" / f"{path.stem}.png")
 
 

@@ -18,9 +18,6 @@ from lockstep.registry.store.connection import Client, request_limits
 from lockstep.registry.store.names import BYTES_TAG, SUMS_TAG
 from lockstep.registry.store.queries import Logged
 
-BATCH = 1000
-PARAMS_BATCH = 100
-
 
 @dataclass(frozen=True)
 class Record:
@@ -90,9 +87,7 @@ def flattened(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _log_params(client: Client, run_id: str, params: dict[str, Any]) -> None:
-    listed = [Param(key, str(value)) for key, value in params.items()]
-    for start in range(0, len(listed), PARAMS_BATCH):
-        client.log_batch(run_id, params=listed[start : start + PARAMS_BATCH])
+    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
 
 
 def _log_model(record: Record, packed: Package) -> str:
@@ -126,5 +121,4 @@ def _log_metrics(client: Client, run_id: str, model_id: str | None, record: Reco
         ]
     for key, points in record.series.items():
         logged += [Metric(key, value, now, step, run_id=run_id) for step, value in points]
-    for start in range(0, len(logged), BATCH):
-        client.log_batch(run_id, metrics=logged[start : start + BATCH])
+    client.log_batch(run_id, metrics=logged)

@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 from lockstep.errors import RegistryError
 from lockstep.registry.store.connection import Client, tolerating, translating_mlflow_errors
 from lockstep.registry.store.names import LOCK_PREFIX
+from lockstep.registry.store.uris import SQLITE
 
 MARK = "breaking."
 """Prefix of a lock on breaking the lock whose name follows."""
@@ -53,6 +54,11 @@ class Lock:
     """Milliseconds since 1970, by the registry's clock."""
     beat: str = ""
     """The owner's last sign of life, different each time."""
+
+    @property
+    def life(self) -> str:
+        """What stays the same until its owner gives a sign of life."""
+        return f"{self.token} {self.beat}"
 
     @property
     def owner_text(self) -> str:
@@ -101,8 +107,8 @@ class HeldLock:
 def lock_model(client: Client, name: str) -> Iterator[HeldLock]:
     """Lock a registered model within the block; RegistryError after ``PATIENCE`` seconds."""
     with ExitStack() as stack:
-        if path := _local_file(client.tracking_uri):
-            stack.enter_context(_file_held(path, name))
+        if client.tracking_uri.startswith(SQLITE):
+            stack.enter_context(_file_held(Path(client.tracking_uri.removeprefix(SQLITE)), name))
         token = uuid4().hex
         _take(client, name, token)
         stack.push(lambda error, *_: _release(client, name, token, failing=error is not None))
@@ -134,7 +140,7 @@ def break_lock(client: Client, lock: Lock) -> bool:
     try:
         now = find_lock(client, lock.name)
         # A process that was stopped for long may have lost the mark.
-        if now is None or _life(now) != _life(lock) or time.monotonic() - begun > LEASE / 2:
+        if now is None or now.life != lock.life or time.monotonic() - begun > LEASE / 2:
             return False
         _delete(client, f"{LOCK_PREFIX}{lock.name}")
         return True
@@ -144,27 +150,18 @@ def break_lock(client: Client, lock: Lock) -> bool:
 
 def _lock(model: Any) -> Lock:
     """Return MLflow's entry as a lock; an unreadable owner is empty."""
+    tags, created = model.tags, int(model.creation_timestamp or 0)
     try:
-        owner = json.loads(model.tags.get(_OWNER, "{}"))
+        owner = json.loads(tags.get(_OWNER, "{}"))
     except ValueError:
         owner = {}
+    owner = owner if isinstance(owner, dict) else {}
     name = model.name.removeprefix(LOCK_PREFIX)
-    return Lock(
-        name,
-        model.tags.get(_TOKEN, ""),
-        owner if isinstance(owner, dict) else {},
-        int(model.creation_timestamp or 0),
-        model.tags.get(_BEAT, ""),
-    )
+    return Lock(name, tags.get(_TOKEN, ""), owner, created, tags.get(_BEAT, ""))
 
 
 def _is_of(lock: Lock | None, token: str) -> bool:
     return lock is not None and lock.token == token
-
-
-def _life(lock: Lock) -> str:
-    """Return what stays the same until a lock's owner gives a sign of life."""
-    return f"{lock.token} {lock.beat}"
 
 
 def _take(client: Client, name: str, token: str) -> None:
@@ -205,7 +202,7 @@ def _broken(client: Client, lock: Lock, seen: dict[str, float]) -> bool:
     ``seen`` holds the monotonic time at which each sign of life was first seen.
     """
     now = time.monotonic()
-    if not lock.dead and now - seen.setdefault(_life(lock), now) <= LEASE:
+    if not lock.dead and now - seen.setdefault(lock.life, now) <= LEASE:
         return False
     if break_lock(client, lock):
         return True
@@ -226,8 +223,8 @@ def _release(client: Client, name: str, token: str, failing: bool) -> None:
     except RegistryError as error:
         if not failing:
             wait = f"the next move of {name} waits up to {LEASE:g} s for it"
-            warning = f"WARNING the move is done, but its lock stands ({error}); {wait}"
-            print(warning, file=sys.stderr)
+            done = f"WARNING the move is done, but its lock stands ({error})"
+            print(f"{done}; {wait}", file=sys.stderr)
 
 
 def _create(client: Client, name: str, token: str) -> bool:
@@ -245,19 +242,14 @@ def _delete(client: Client, name: str) -> None:
         client.delete_registered_model(name)
 
 
-def _local_file(uri: str) -> Path | None:
-    database = uri.removeprefix("sqlite:///")
-    return Path(f"{database}.moves") if database != uri else None
-
-
 @contextmanager
-def _file_held(path: Path, name: str) -> Iterator[None]:
+def _file_held(database: Path, name: str) -> Iterator[None]:
     try:
-        with FileLock(f"{path}.lock", timeout=PATIENCE):
+        with FileLock(f"{database}.moves.lock", timeout=PATIENCE):
             yield
     except Timeout:
         raise RegistryError(
-            f"another command has been moving versions in {path.parent} for {PATIENCE:g} s; run"
+            f"another command has been moving versions in {database.parent} for {PATIENCE:g} s; run"
             f" {name}'s move again when it has ended"
         ) from None
 
@@ -267,7 +259,7 @@ def _me() -> dict[str, Any]:
     return {
         "user": user_name(),
         "host": socket.gethostname(),
-        "boot": _boot(),
+        "boot": _kernel_text("sys/kernel/random/boot_id").strip(),
         "pids": _process_namespace(),
         "pid": pid,
         "started": _started(pid),
@@ -282,13 +274,6 @@ def user_name() -> str:
         return f"uid {os.getuid()}"
 
 
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
 def _process_namespace() -> str:
     """Return the namespace of this process' number: each container of a host has its own."""
     try:
@@ -299,7 +284,12 @@ def _process_namespace() -> str:
 
 def _started(pid: int) -> str:
     """Return when a process started, in the kernel's ticks; empty if there is no such process."""
+    fields = _kernel_text(f"{pid}/stat").rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 else ""
+
+
+def _kernel_text(name: str) -> str:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
+        return Path("/proc", name).read_text()
+    except OSError:
         return ""

@@ -56,8 +56,7 @@ def _finish(journal: Journal, event: Event) -> Event:
 
 
 def _finish_move(journal: Journal, event: Event, by: str) -> Event:
-    there = {version.version for version in journal.model.versions}
-    if any(step.version not in there for step in event.steps):  # deleted in MLflow's own pages
+    if {step.version for step in event.steps} - journal.model.numbers:  # deleted by another tool
         done = journal.end(event, "dropped", mended_by=by)
         journal.settle()
         return done

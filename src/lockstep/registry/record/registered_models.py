@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from lockstep.console import visible
 from lockstep.errors import RegistryError, nearest
 from lockstep.registry.record.events import Record, read_record
-from lockstep.registry.store.names import LOCK_PREFIX, SCRIPT, STAGE_TAG, NotRegistered, shortened
+from lockstep.registry.store.names import LOCK_PREFIX, SCRIPT, NotRegistered, shortened
 from lockstep.registry.store.opening import source_of
-from lockstep.registry.store.versions import Version, version_from
+from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
     from lockstep.registry.store.opening import Registry
@@ -24,6 +24,11 @@ class Model:
     versions: tuple[Version, ...]
     aliases: dict[str, int]
     record: Record = field(default_factory=Record)
+
+    @property
+    def numbers(self) -> set[int]:
+        """The numbers of its versions."""
+        return {version.version for version in self.versions}
 
     @property
     def newest(self) -> Version:
@@ -66,8 +71,8 @@ def list_models(client: Registry) -> list[Model]:
     """Return every registered model with its versions, by name, in two queries."""
     entries = _entries(client)
     versions: dict[str, list[Version]] = {entry.name: [] for entry in entries}
-    for raw in source_of(client).versions():
-        versions.setdefault(raw.name, []).append(version_from(raw))
+    for version in source_of(client).versions():
+        versions.setdefault(version.name, []).append(version)
     models = (_model(entry, read_record(entry.tags), versions[entry.name]) for entry in entries)
     return sorted(models, key=lambda m: m.name)
 
@@ -80,12 +85,12 @@ def get_model(client: Registry, name: str, stage: str | None = None) -> Model:
     """
     entry, source = _entry(client, name), source_of(client)
     record = read_record(entry.tags)
-    found = source.versions(name, None if stage is None else (STAGE_TAG, stage))
+    found = source.versions(name, stage)
     if stage is not None:
-        there = {int(raw.version) for raw in found}
+        there = {version.version for version in found}
         lacking = [n for n, at in record.stages.items() if at == stage and n not in there]
-        found = [*found, *(raw for number in lacking for raw in source.version(name, number))]
-    model = _model(entry, record, [version_from(raw) for raw in found])
+        found += [version for number in lacking for version in source.version(name, number)]
+    model = _model(entry, record, found)
     return model if stage is None else replace(model, versions=model.in_stage(stage))
 
 
@@ -123,9 +128,8 @@ def _entry(client: Registry, name: str) -> Any:
 
 def _entries(client: Registry) -> list[Any]:
     """Return the registry's entries of models, without the locks among them."""
-    return [
-        entry for entry in source_of(client).entries() if not entry.name.startswith(LOCK_PREFIX)
-    ]
+    entries = source_of(client).entries()
+    return [entry for entry in entries if not entry.name.startswith(LOCK_PREFIX)]
 
 
 def _model(entry: Any, record: Record, versions: list[Version]) -> Model:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lockstep.errors import UsageError
 from lockstep.registry.store.connection import Client, tolerating, translating_mlflow_errors
+from lockstep.registry.store.names import STAGE_TAG
 from lockstep.registry.store.versions import Version, version_from
 
 PAGE = 1000
@@ -29,18 +30,18 @@ class Queries:
             return [self.client.get_registered_model(name)]
         return []
 
-    def versions(self, name: str | None = None, tag: tuple[str, str] | None = None) -> list[Any]:
-        """Return all versions, or those of a model, or of these the ones with a tag's value."""
+    def versions(self, name: str | None = None, stage: str | None = None) -> list[Version]:
+        """Return all versions, or those of a model, or of these the ones tagged with a stage."""
         words = [f"name = '{name}'"] if name else []
-        words += [f"tags.`{tag[0]}` = '{tag[1]}'"] if tag else []
+        words += [f"tags.`{STAGE_TAG}` = '{stage}'"] if stage else []
         query = {"filter_string": " AND ".join(words)} if words else {}
         with translating_mlflow_errors():
-            return list(pages(self.client.search_model_versions, **query))
+            return [version_from(raw) for raw in pages(self.client.search_model_versions, **query)]
 
-    def version(self, name: str, number: int) -> list[Any]:
+    def version(self, name: str, number: int) -> list[Version]:
         """Return one version; nothing if it was deleted."""
         with tolerating(*_MISSING):
-            return [self.client.get_model_version(name, str(number))]
+            return [version_from(self.client.get_model_version(name, str(number)))]
         return []
 
 
@@ -80,9 +81,7 @@ def find_run(client: Client, experiment_id: str, tags: Mapping[str, str | None])
     known = {key: value for key, value in tags.items() if value is not None}
     condition = " and ".join(f"tags.`{key}` = '{value}'" for key, value in known.items())
     found = client.search_runs([experiment_id], condition, order_by=["attributes.start_time DESC"])
-    same = [
-        run for run in found if all(run.data.tags.get(key) == value for key, value in tags.items())
-    ]
+    same = [run for run in found if all(run.data.tags.get(key) == tags[key] for key in tags)]
     for run in same:
         if run.info.status == "RUNNING":
             client.set_terminated(run.info.run_id, "FAILED")

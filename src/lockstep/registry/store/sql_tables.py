@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.errors import RegistryError
+from lockstep.registry.store.names import STAGE_TAG
+from lockstep.registry.store.versions import Version
 
 SCHEMAS = ("dc11669786a5",)
 """The known revisions of MLflow's schema; a test compares with the installed MLflow's answers."""
@@ -25,12 +27,12 @@ _UNUSUAL = """
     SELECT EXISTS (SELECT 1 FROM registered_models WHERE workspace <> 'default')
         OR EXISTS (SELECT 1 FROM registered_model_tags WHERE key = 'mlflow.prompt.is_prompt')
         OR EXISTS (SELECT 1 FROM model_version_tags WHERE key = 'mlflow.prompt.is_prompt')"""
-_TAGGED = (
-    "version IN (SELECT version FROM model_version_tags"
-    " WHERE {} AND name = ? AND key = ? AND value = ?)"
-)
 _HERE = "workspace = 'default'"
 """The workspace is the first column of every index."""
+_TAGGED = (
+    "version IN (SELECT version FROM model_version_tags"
+    f" WHERE {_HERE} AND name = ? AND key = ? AND value = ?)"
+)
 
 
 @dataclass(frozen=True)
@@ -43,19 +45,6 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A model version with MLflow's attributes."""
-
-    name: str
-    version: int
-    creation_timestamp: int
-    run_id: str | None
-    source: str
-    current_stage: str | None
-    tags: dict[str, str]
-
-
-@dataclass(frozen=True)
 class Tables:
     """The registry's tables in a database file."""
 
@@ -65,12 +54,8 @@ class Tables:
         """Return all registered models, or the one with a name."""
         where, values = ("WHERE name = ?", [name]) if name is not None else ("", [])
         with _open(self.database) as connection:
-            found = {
-                one: Entry(one, {}, {})
-                for (one,) in connection.execute(
-                    f"SELECT name FROM registered_models {where}", values
-                )
-            }
+            names = connection.execute(f"SELECT name FROM registered_models {where}", values)
+            found = {one: Entry(one, {}, {}) for (one,) in names}
             tags = f"SELECT name, key, value FROM registered_model_tags {where}"
             for one, key, value in connection.execute(tags, values):
                 found[one].tags[key] = value
@@ -79,28 +64,31 @@ class Tables:
                 found[one].aliases[alias] = version
         return list(found.values())
 
-    def versions(self, name: str | None = None, tag: tuple[str, str] | None = None) -> list[Row]:
-        """Return all versions, or those of a model, or of these the ones with a tag's value."""
+    def versions(self, name: str | None = None, stage: str | None = None) -> list[Version]:
+        """Return all versions, or those of a model, or of these the ones tagged with a stage."""
         if name is None:
             return self._rows("true", [])
-        if tag is None:
+        if stage is None:
             return self._rows("name = ?", [name])
-        return self._rows(f"name = ? AND {_TAGGED.format(_HERE)}", [name, name, *tag])
+        return self._rows(f"name = ? AND {_TAGGED}", [name, name, STAGE_TAG, stage])
 
-    def version(self, name: str, number: int) -> list[Row]:
+    def version(self, name: str, number: int) -> list[Version]:
         """Return one version; nothing if it was deleted."""
         return self._rows("name = ? AND version = ?", [name, number])
 
-    def _rows(self, where: str, values: Sequence[Any]) -> list[Row]:
+    def _rows(self, where: str, values: Sequence[Any]) -> list[Version]:
         where = f"WHERE {_HERE} AND {where}"
         rows = f"""
             SELECT name, version, creation_time, run_id, source, current_stage FROM model_versions
             {where} AND current_stage <> 'Deleted_Internal'"""
         tags = f"SELECT name, version, key, value FROM model_version_tags {where}"
-        found: dict[tuple[str, int], Row] = {}
+        found: dict[tuple[str, int], Version] = {}
         with _open(self.database) as connection:
             for name, version, created, run_id, source, stage in connection.execute(rows, values):
-                found[name, version] = Row(name, version, created, run_id, source, stage, {})
+                mirrored = stage or "None"
+                found[name, version] = Version(
+                    name, version, created, run_id or None, source, mirrored, tags={}
+                )
             for name, version, key, value in connection.execute(tags, values):
                 if (name, version) in found:
                     found[name, version].tags[key] = value

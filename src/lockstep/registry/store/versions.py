@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from lockstep.errors import RegistryError
@@ -16,14 +16,12 @@ class Version:
 
     name: str
     version: int
-    created: int = field(metadata={"unit": "ms since 1970, UTC"})
+    created: int  # milliseconds since 1970
     run_id: str | None
     source: str
-    mirrored: str = field(
-        metadata={"note": "MLflow's own stage, compared to repair it, never read"}
-    )
+    mirrored: str  # MLflow's own stage, compared to repair it, never read
     tags: dict[str, str]
-    recorded: str | None = field(default=None, metadata={"note": "the stage by the model's record"})
+    recorded: str | None = None  # the stage by the model's record
 
     @property
     def stage(self) -> str:
@@ -44,12 +42,9 @@ class Version:
     def scores(self) -> dict[str, float]:
         """The metrics recorded when it was published, by name, as ``validation_roc_auc``."""
         parts = tuple(f"{TAG_PREFIX}{part}_" for part in ("validation", "test"))
-        found = {key: number(text) for key, text in sorted(self.tags.items())}
-        return {
-            key.removeprefix(TAG_PREFIX): value
-            for key, value in found.items()
-            if value is not None and key.startswith(parts)
-        }
+        recorded = (key for key in sorted(self.tags) if key.startswith(parts))
+        found = {key.removeprefix(TAG_PREFIX): number(self.tags[key]) for key in recorded}
+        return {key: value for key, value in found.items() if value is not None}
 
     @property
     def threshold(self) -> float | None:
