@@ -185,13 +185,11 @@ def mlflow_server(model: Path, folder: Path, schema: Any) -> Iterator[int]:
     import joblib
     from mlflow.models import Model
 
-    from lockstep.registry.artifact.packaging import Flavor, package
+    from lockstep.registry.artifact.packaging import package
 
     card = json.loads(model.resolve().with_suffix(".json").read_text())
     artifact = folder / "artifact"
-    Flavor(package(joblib.load(model), schema, card)).save_model(
-        str(artifact), mlflow_model=Model()
-    )
+    package(joblib.load(model), schema, card).save_model(str(artifact), mlflow_model=Model())
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(artifact)]
     command += f"--port {port} --env-manager local --host 127.0.0.1 --workers 1".split()

@@ -30,7 +30,7 @@ from lockstep.registry.record.journal import Journal, default_who, now
 from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store.artifact_store import fetch_version
-from lockstep.registry.store.names import TAG_PREFIX, check_stage, check_version
+from lockstep.registry.store.names import REGISTER_AGAIN, TAG_PREFIX, check_stage, check_version
 from lockstep.registry.store.versions import Version, pruned_line
 
 if TYPE_CHECKING:
@@ -143,8 +143,8 @@ def _gather(client: Client, root: Path, version: Version, folder: Path) -> None:
     shutil.copyfile(model / SCHEMA, folder / SCHEMA)
     if not (model / REQUIREMENTS).is_file():
         raise ArtifactError(
-            f"{version.title} has no {REQUIREMENTS}: nobody could load it "
-            "elsewhere; register it again with `dvc repro register`"
+            f"{version.title} has no {REQUIREMENTS}: nobody could load it elsewhere; "
+            f"{REGISTER_AGAIN}"
         )
     _pin(root, version, folder)
 

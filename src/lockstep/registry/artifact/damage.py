@@ -66,9 +66,8 @@ def stored_damage(client: Client, version: Version) -> str:
 
 def _listed_damage(client: Client, model: Any) -> str:
     """Return what a listing of a logged model's files shows: a missing file, or a model cut off."""
-    listed = {
-        item.path: item.file_size for item in client.list_logged_model_artifacts(model.model_id)
-    }
+    items = client.list_logged_model_artifacts(model.model_id)
+    listed = {item.path: item.file_size for item in items}
     needed = (SKOPS, GOLDEN, SCHEMA, *([ROWS_FILE] if ROWS_TAG in model.tags else []))
     if missing := next((name for name in needed if name not in listed), None):
         return f"its {missing} is missing from {model.artifact_location}"

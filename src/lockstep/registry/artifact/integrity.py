@@ -15,9 +15,10 @@ from pathlib import Path
 from lockstep.errors import ArtifactError
 from lockstep.models.artifact import digest_of
 from lockstep.registry.artifact.files import PICKLES, SHIPPED_CODE, SKOPS, files_below
+from lockstep.registry.store.names import REGISTER_AGAIN
 from lockstep.registry.store.versions import Version
 
-REGISTER_AGAIN = "register it again with `dvc repro register`"
+_PICKLE_STARTS = (b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5")
 
 
 @contextmanager
@@ -74,9 +75,4 @@ def check_no_pickles(folder: Path) -> None:
 
 def _is_pickle(path: Path) -> bool:
     with path.open("rb") as stream:
-        return path.suffix in PICKLES or stream.read(2) in (
-            b"\x80\2",
-            b"\x80\3",
-            b"\x80\4",
-            b"\x80\5",
-        )
+        return path.suffix in PICKLES or stream.read(2) in _PICKLE_STARTS

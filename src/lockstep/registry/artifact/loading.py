@@ -14,9 +14,10 @@ from lockstep.evaluation.intervals import check_interval
 from lockstep.models.scoring.prediction import Model
 from lockstep.problems.schema import Schema
 from lockstep.registry.artifact.content import check_golden_file, check_schema, load_checked
-from lockstep.registry.artifact.integrity import REGISTER_AGAIN, explained
+from lockstep.registry.artifact.integrity import explained
 from lockstep.registry.artifact.model_cache import Located, refusing
 from lockstep.registry.artifact.training_rows import TrainingRows, check_training_rows
+from lockstep.registry.store.names import REGISTER_AGAIN
 from lockstep.registry.store.versions import Version
 
 

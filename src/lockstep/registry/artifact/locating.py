@@ -15,19 +15,9 @@ from requests import RequestException
 from lockstep.errors import ArtifactError, RegistryError
 from lockstep.io import sha256_file, whole_folder, write_json
 from lockstep.registry.artifact.files import files_below
-from lockstep.registry.artifact.integrity import (
-    check_digest,
-    explained,
-    recorded_digest,
-)
+from lockstep.registry.artifact.integrity import check_digest, explained, recorded_digest
 from lockstep.registry.artifact.mlflow_leftovers import drop_added_on_loading
-from lockstep.registry.artifact.model_cache import (
-    CACHE,
-    SUMS,
-    Located,
-    is_intact,
-    refusing,
-)
+from lockstep.registry.artifact.model_cache import CACHE, SUMS, Located, is_intact, refusing
 from lockstep.registry.record.registered_models import get_model, newest_in
 from lockstep.registry.store.connection import Client, fluent, one_line, translating_mlflow_errors
 from lockstep.registry.store.names import NotRegistered
@@ -73,14 +63,12 @@ def fetched(client: Client, version: Version, root: Path) -> Located:
 
 def _download(client: Client, version: Version, folder: Path) -> None:
     """Fetch a version's whole artifact and note each file's sum; a damaged one is not kept."""
-    uri = f"models:/{version.name}/{version.version}"
+    uri, store = f"models:/{version.name}/{version.version}", client.tracking_uri
     with whole_folder(folder) as part:
         try:
             # MLflow resolves models:/ by its global store, whatever tracking URI it is given.
-            with translating_mlflow_errors(), fluent(client.tracking_uri):
-                mlflow.artifacts.download_artifacts(
-                    uri, dst_path=str(part), tracking_uri=client.tracking_uri
-                )
+            with translating_mlflow_errors(), fluent(store):
+                mlflow.artifacts.download_artifacts(uri, dst_path=str(part), tracking_uri=store)
         except RequestException as error:
             raise RegistryError(
                 f"the files of {version.title} cannot be fetched ({one_line(error)}); run the"
@@ -96,16 +84,13 @@ def _download(client: Client, version: Version, folder: Path) -> None:
 
 def _version_of_run(client: Client, run_id: str) -> Version:
     """Return the newest version that a run made; an error names a run that made none."""
-    found = versions_of_run(client, run_id)
-    if found:
+    if found := versions_of_run(client, run_id):
         return max(found, key=lambda v: (v.version, v.name))
     try:
-        run = client.get_run(run_id)
+        kind = client.get_run(run_id).data.tags.get("mlflow.runName", "this run")
     except MlflowException:
-        raise NotRegistered(
-            f"no run '{run_id}' here; list-versions shows the runs of a model"
-        ) from None
-    kind = run.data.tags.get("mlflow.runName", "this run")
+        fix = "list-versions shows the runs of a model"
+        raise NotRegistered(f"no run '{run_id}' here; {fix}") from None
     raise NotRegistered(
         f"run {run_id} ({kind}) made no registered version; give one list-versions shows"
     )

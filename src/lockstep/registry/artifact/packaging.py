@@ -43,9 +43,11 @@ _PACKAGE_CODE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Package:
-    """Everything a model folder is made of."""
+    """Everything a model folder is made of; as a stand-in for ``mlflow.sklearn`` it writes one."""
+
+    __name__ = "mlflow.sklearn"
 
     content: bytes
     schema: Schema
@@ -55,6 +57,8 @@ class Package:
     training_rows: bytes | None = None
     native: Native | None = None
     """The booster for its own loader."""
+    sums_digest: str = ""
+    """The digest of the written folder's list of sums."""
 
     @property
     def predict_function(self) -> str:
@@ -76,6 +80,43 @@ class Package:
         # MLflow compares column names in a way that pandas 3 deprecates for its own text type.
         return row.set_axis(row.columns.astype(object), axis="columns")
 
+    def save_model(self, path: str, mlflow_model: Model, **_: Any) -> None:
+        """Write the model folder.
+
+        MLflow would dump and load the pipeline once more, and skops' own bytes differ from run to
+        run. So an empty model is saved for the folder's other files, and then replaced.
+        """
+        folder = Path(path)
+        with _code_folder() as code:
+            _mlflow_sklearn().save_model(
+                LogisticRegression(),
+                path,
+                mlflow_model=mlflow_model,
+                code_paths=[str(code)],
+                serialization_format="skops",
+                skops_trusted_types=list(allowed_types()),
+                signature=signature(self),
+                input_example=self.example,
+                pyfunc_predict_fn=self.predict_function,
+                pip_requirements=requirements(self.content),
+            )
+        (folder / SKOPS).write_bytes(self.content)
+        write_json(folder / GOLDEN, golden_content(self.rows, self.outputs), digits=None)
+        write_json(folder / CARD, self.full_card, digits=None)
+        if self.training_rows is not None:
+            (folder / ROWS_FILE).write_bytes(self.training_rows)
+        if (native := self.native) is not None:
+            (folder / native.file).write_bytes(native.content)
+            mlflow_model.add_flavor(native.flavor, **native.declared)
+        shutil.copyfile(PROBLEMS / self.schema.name / "schema.yaml", folder / SCHEMA)
+        files = (path for path in folder.rglob("*") if path.is_file())
+        mlflow_model.model_size_bytes = sum(path.stat().st_size for path in files)
+        mlflow_model.save(str(folder / "MLmodel"))
+        for compiled in list(folder.rglob("__pycache__")):  # MLflow would remove it after this
+            shutil.rmtree(compiled)
+        write_json(folder / SUMS, sums_of(folder))
+        self.sums_digest = sha256_file(folder / SUMS)
+
 
 def package(
     pipeline: Any, schema: Schema, card: dict[str, Any], training_rows: bytes | None = None
@@ -96,12 +137,10 @@ def native_of(pipeline: Any) -> Native | None:
 
 def signature(packed: Package) -> ModelSignature:
     """Return the signature that the schema declares: float64 for numbers and codes, else text."""
-    inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(
-            "double" if column.holds_numbers else "string", column.name, required=not column.missing
-        )
-        for column in packed.schema.features
-    ]
+    inputs: list[ColSpec | TensorSpec] = []
+    for column in packed.schema.features:
+        kind = "double" if column.holds_numbers else "string"
+        inputs.append(ColSpec(kind, column.name, required=not column.missing))
     shape = np.asarray(packed.outputs).shape[1:] if packed.schema.task == "multiclass" else ()
     classes = (2,) if packed.schema.task == "binary" else shape
     outputs = TensorSpec(np.dtype("float64"), (-1, *classes))
@@ -123,56 +162,6 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-class Flavor:
-    """A stand-in for the module mlflow.sklearn whose ``save_model`` writes canonical bytes."""
-
-    __name__ = "mlflow.sklearn"
-
-    def __init__(self, packed: Package) -> None:
-        self.packed = packed
-        self.sums_digest = ""
-
-    def save_model(self, path: str, mlflow_model: Model, **_: Any) -> None:
-        """Write the model folder.
-
-        MLflow would dump and load the pipeline once more, and skops' own bytes differ from run to
-        run. So an empty model is saved for the folder's other files, and then replaced.
-        """
-        folder = Path(path)
-        with _code_folder() as code:
-            _mlflow_sklearn().save_model(
-                LogisticRegression(),
-                path,
-                mlflow_model=mlflow_model,
-                code_paths=[str(code)],
-                serialization_format="skops",
-                skops_trusted_types=list(allowed_types()),
-                signature=signature(self.packed),
-                input_example=self.packed.example,
-                pyfunc_predict_fn=self.packed.predict_function,
-                pip_requirements=requirements(self.packed.content),
-            )
-        (folder / SKOPS).write_bytes(self.packed.content)
-        write_json(
-            folder / GOLDEN, golden_content(self.packed.rows, self.packed.outputs), digits=None
-        )
-        write_json(folder / CARD, self.packed.full_card, digits=None)
-        if self.packed.training_rows is not None:
-            (folder / ROWS_FILE).write_bytes(self.packed.training_rows)
-        if (native := self.packed.native) is not None:
-            (folder / native.file).write_bytes(native.content)
-            mlflow_model.add_flavor(native.flavor, **native.declared)
-        shutil.copyfile(PROBLEMS / self.packed.schema.name / "schema.yaml", folder / SCHEMA)
-        mlflow_model.model_size_bytes = sum(
-            p.stat().st_size for p in folder.rglob("*") if p.is_file()
-        )
-        mlflow_model.save(str(folder / "MLmodel"))
-        for compiled in list(folder.rglob("__pycache__")):  # MLflow would remove it after this
-            shutil.rmtree(compiled)
-        write_json(folder / SUMS, sums_of(folder))
-        self.sums_digest = sha256_file(folder / SUMS)
 
 
 def _mlflow_sklearn() -> Any:

@@ -75,9 +75,8 @@ def row_keys(table: pd.DataFrame, schema: Schema) -> TrainingRows:
     """Return every row's key, in the table's order, and what the keys are made of."""
     if (name := _identifying_group(table, schema)) is not None:
         kind = "number" if table[name].dtype.kind in "iu" else "text"
-        return TrainingRows(
-            group_codes(table, schema) >> np.uint64(_DROPPED_BITS), f"group {name} ({kind})"
-        )
+        keys = group_codes(table, schema) >> np.uint64(_DROPPED_BITS)
+        return TrainingRows(keys, f"group {name} ({kind})")
     columns = [c.name for c in schema.columns.values() if c.kind not in _NOT_CONTENT]
     keys = _content_keys(table[columns]) >> np.uint64(_DROPPED_BITS)
     return TrainingRows(keys, f"content of {', '.join(columns)}")
@@ -190,15 +189,12 @@ def _path(root: Path, digest: str) -> Path:
 
 def _rows_in(layout: ProblemLayout, schema: Schema) -> TrainingRows:
     """Return the groups of the rows in the matrices of fitting and selection."""
-    rows = np.concatenate(
-        [read_parquet(layout.matrix(part), [ROW])[ROW].to_numpy() for part in FITTED]
-    )
+    fitted = (read_parquet(layout.matrix(part), [ROW])[ROW] for part in FITTED)
+    rows = np.concatenate([numbers.to_numpy() for numbers in fitted])
     keys = row_keys(_identifying(layout, schema), schema)
     if len(rows) and not 0 <= rows.min() <= rows.max() < len(keys.keys):
-        raise DataError(
-            f"{layout.features} was made of another table; run"
-            f" `dvc repro features@{layout.problem}`"
-        )
+        fix = f"run `dvc repro features@{layout.problem}`"
+        raise DataError(f"{layout.features} was made of another table; {fix}")
     return TrainingRows(np.unique(keys.keys[rows]), keys.identity)
 
 

@@ -13,7 +13,7 @@ import mlflow
 from mlflow.entities import DatasetInput, Metric, Param
 from mlflow.models import Model
 
-from lockstep.registry.artifact.packaging import Flavor, Package
+from lockstep.registry.artifact.packaging import Package
 from lockstep.registry.store.connection import Client, request_limits
 from lockstep.registry.store.names import BYTES_TAG, SUMS_TAG
 from lockstep.registry.store.queries import Logged
@@ -92,11 +92,10 @@ def _log_params(client: Client, run_id: str, params: dict[str, Any]) -> None:
 
 def _log_model(record: Record, packed: Package) -> str:
     """Log the model folder against the active run; return the logged model's id."""
-    flavor = Flavor(packed)
     info = Model.log(
         artifact_path=None,
         name="model",
-        flavor=flavor,
+        flavor=packed,
         tags=record.tags | {BYTES_TAG: str(len(packed.content))},
         model_type=packed.card["type"],
         serialization_format="skops",
@@ -104,7 +103,7 @@ def _log_model(record: Record, packed: Package) -> str:
         validate_serving_input=False,
     )
     # The sums are known only now: MLmodel, one of the files, holds the model's id.
-    mlflow.set_logged_model_tags(info.model_id, {SUMS_TAG: flavor.sums_digest})
+    mlflow.set_logged_model_tags(info.model_id, {SUMS_TAG: packed.sums_digest})
     return str(info.model_id)
 
 

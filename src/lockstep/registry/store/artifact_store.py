@@ -13,6 +13,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from lockstep.errors import ArtifactError
 from lockstep.registry.store.connection import Client, fluent, one_line
+from lockstep.registry.store.names import REGISTER_AGAIN
 from lockstep.registry.store.versions import Version
 
 LINEAGE = "lineage"
@@ -22,7 +23,6 @@ INPUTS = Path(LINEAGE) / "changed.json"
 """The sums of a dirty version's changed inputs; its digest is the tag lockstep.inputs_digest."""
 KEPT_INPUTS = Path(LINEAGE) / "inputs"
 """The changed inputs themselves."""
-_REGISTER_AGAIN = "register it again with `dvc repro register`"
 
 
 def fetch_version(client: Client, version: Version, folder: Path) -> None:
@@ -30,7 +30,7 @@ def fetch_version(client: Client, version: Version, folder: Path) -> None:
     with _repository(client, version, "the files of {} cannot be read") as repository:
         repository.download_artifacts("", dst_path=str(folder))
     if not any(path.is_file() for path in folder.rglob("*")):
-        raise ArtifactError(f"{version.title} has no files in the store; {_REGISTER_AGAIN}")
+        raise ArtifactError(f"{version.title} has no files in the store; {REGISTER_AGAIN}")
 
 
 def fetch_run_folder(client: Client, run_id: str, path: str, folder: Path) -> bool:

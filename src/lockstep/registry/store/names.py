@@ -33,6 +33,7 @@ LONGEST_NAME = 200
 """MLflow's database column takes 256 characters, and the name of a model's lock is longer."""
 LONGEST_SHOWN = 60
 SCRIPT = "python scripts/manage_model_registry.py"
+REGISTER_AGAIN = "register it again with `dvc repro register`"
 
 
 class NotRegistered(RegistryError):
