@@ -22,9 +22,8 @@ from lockstep.features import columns_v1
 from lockstep.io import sha256_file
 from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
-from lockstep.registry.artifact.files import SHIPPED_CODE
+from lockstep.registry.artifact.files import SHIPPED_CODE, added_on_loading
 from lockstep.registry.artifact.loading import open_folder
-from lockstep.registry.artifact.mlflow_leftovers import added_on_loading
 from lockstep.registry.artifact.model_cache import CACHE, Located
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.events import Who

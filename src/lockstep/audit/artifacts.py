@@ -10,10 +10,9 @@ from lockstep.checks import FAILED, NOT_CHECKED, NOT_RECORDED, OK, PRUNED, Check
 from lockstep.errors import ArtifactError, listed
 from lockstep.io import read_json, sha256_file
 from lockstep.models.artifact import check_types
-from lockstep.registry.artifact.content import check_schema, load_checked
-from lockstep.registry.artifact.files import CARD, SKOPS, SUMS, sums_of
+from lockstep.registry.artifact.files import CARD, SKOPS, SUMS, added_on_loading, sums_of
 from lockstep.registry.artifact.integrity import check_digest, check_no_pickles
-from lockstep.registry.artifact.mlflow_leftovers import added_on_loading
+from lockstep.registry.artifact.loading import check_schema, load_checked
 from lockstep.registry.record.registered_models import Model
 from lockstep.registry.store.artifact_store import fetch_version
 from lockstep.registry.store.versions import Version

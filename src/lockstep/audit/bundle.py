@@ -23,8 +23,7 @@ from lockstep.audit.requirements import closed, recorded_lock
 from lockstep.checks import FAILED, NOT_CHECKED, CheckResult
 from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.io import sha256_file, write_json, write_text
-from lockstep.registry.artifact.files import SCHEMA
-from lockstep.registry.artifact.mlflow_leftovers import drop_added_on_loading
+from lockstep.registry.artifact.files import SCHEMA, drop_added_on_loading
 from lockstep.registry.record.events import Who
 from lockstep.registry.record.journal import Journal, default_who, now
 from lockstep.registry.record.recovery import open_journal

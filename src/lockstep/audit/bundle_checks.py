@@ -10,7 +10,7 @@ from lockstep.audit.provenance import check_lineage
 from lockstep.checks import FAILED, OK, CheckResult
 from lockstep.errors import ArtifactError, DataError
 from lockstep.io import read_json, sha256_file
-from lockstep.registry.artifact.mlflow_leftovers import added_on_loading
+from lockstep.registry.artifact.files import added_on_loading
 from lockstep.registry.store.versions import Version
 
 BUNDLE, BUNDLE_SUMS, MODEL_FOLDER = "bundle.json", "SHA256SUMS", "model"

@@ -115,14 +115,14 @@ def _commit(version: Version, root: Path | None) -> Found:
         return NOT_RECORDED, commit or "the version carries no tag lockstep.git_commit"
     dirty = ", with changes that its closure holds" if version.dirty else ""
     dirty += f", committed as {later}" if later else ""
-    if not _is_known(root, str(commit)):
+    if not has_commit(root, str(commit)):
         return NOT_KNOWN, f"{commit} is not in the repository here; `git fetch` may bring it{dirty}"
-    if later and not _is_known(root, later):
+    if later and not has_commit(root, later):
         dirty += ", which is not in the repository here"
     return OK, f"{str(commit)[:12]}{dirty}"
 
 
-def _is_known(root: Path | None, commit: str) -> bool:
+def has_commit(root: Path | None, commit: str) -> bool:
     """Tell whether the repository here has a commit; a tag that holds anything else is none."""
     if root is None or not commit.isalnum():
         return False

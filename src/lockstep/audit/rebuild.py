@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from lockstep.audit.provenance import has_commit
 from lockstep.dvc.command import default_remote, run_dvc
 from lockstep.dvc.git import git
 from lockstep.dvc.graph import CODE, Graph, dvc_sum, lock_text, tracked
@@ -48,8 +49,25 @@ class Tree:
     environment: str = "this one: its requirements.lock is the recorded one"
 
     def run(self, *command: str, seconds: float | None = None) -> int:
-        """Run a command there, its output on stderr, and return its exit code."""
-        return _watched(list(command), self.root, self.variables, seconds)
+        """Run a command there, its output on stderr, and return its exit code.
+
+        It has a session of its own, which ends with this call, with all that it started.
+        """
+        process = subprocess.Popen(
+            command,
+            cwd=self.root,
+            env=self.variables,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            start_new_session=True,
+        )
+        try:
+            return process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired as error:
+            took = f"took longer than {seconds:.0f} s and was ended"
+            raise ConfigError(f"`{' '.join(command)}` {took}") from error
+        finally:
+            _end(process)
 
     def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command there and return what it printed."""
@@ -103,7 +121,7 @@ def check_commit(root: Path, commit: str | None, where: str) -> str:
             f"{where} was made outside of git's history ({reason}), so there is no commit to "
             "rebuild it from; commit its inputs and train it again"
         )
-    if git(root, "cat-file", "-e", f"{commit}^{{commit}}") is None:
+    if not has_commit(root, commit):
         shallow = git(root, "rev-parse", "--is-shallow-repository") == "true"
         fetch = "git fetch --unshallow" if shallow else "git fetch"
         raise ConfigError(
@@ -285,28 +303,6 @@ def _repro(tree: Tree, stage: str) -> None:
             f"`dvc repro {stage}` ended with exit code {code} in a clean copy of the commit; its "
             "own message is above (--keep keeps the copy)"
         )
-
-
-def _watched(
-    command: list[str], folder: Path, variables: dict[str, str], seconds: float | None
-) -> int:
-    """Run a command in a session of its own, which ends with this call, with all it started."""
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=variables,
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr,
-        start_new_session=True,
-    )
-    try:
-        return process.wait(timeout=seconds)
-    except subprocess.TimeoutExpired as error:
-        raise ConfigError(
-            f"`{' '.join(command)}` took longer than {seconds:.0f} s and was ended"
-        ) from error
-    finally:
-        _end(process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from lockstep.checks import FAILED, CheckResult
 from lockstep.errors import listed
 from lockstep.registry.record.locking import Lock
-from lockstep.registry.record.pointers import aliases_of
-from lockstep.registry.record.registered_models import Model
+from lockstep.registry.record.registered_models import Model, aliases_of
 from lockstep.registry.store.names import STAGE_TAG
 from lockstep.registry.store.versions import Version
 

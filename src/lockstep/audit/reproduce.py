@@ -13,10 +13,10 @@ import numpy as np
 
 from lockstep.audit import rebuild, score_rows
 from lockstep.audit.closures import ENVIRONMENT, OUTPUT, Difference, differences, differing_inputs
+from lockstep.audit.provenance import has_commit
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import training_key
 from lockstep.console import aligned, listed
-from lockstep.dvc.git import git
 from lockstep.dvc.lineage import input_closure
 from lockstep.errors import ArtifactError, ConfigError, RegistryError
 from lockstep.features.matrix_columns import ROW
@@ -154,7 +154,7 @@ def start_of(root: Path, version: Version) -> tuple[str, bool]:
     They are not, where a later commit has them that is in the repository here.
     """
     later = version.tag("committed_as")
-    if later and git(root, "cat-file", "-e", f"{later}^{{commit}}") is not None:
+    if later and has_commit(root, later):
         return later, False
     commit = rebuild.check_commit(root, version.tag("git_commit"), version.title)
     return commit, bool(version.dirty)

@@ -17,12 +17,8 @@ import pandas as pd
 def main(model: str, rows: str, scores: str) -> None:
     """Write the model's probabilities (regression: values) of all rows, float64."""
     pipeline, table = joblib.load(model), pd.read_parquet(rows)
-    found = (
-        pipeline.predict_proba(table)
-        if hasattr(pipeline, "predict_proba")
-        else pipeline.predict(table)
-    )
-    np.save(scores, np.asarray(found, dtype="float64"))
+    predict = getattr(pipeline, "predict_proba", pipeline.predict)
+    np.save(scores, np.asarray(predict(table), dtype="float64"))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def suspect_damage(client: Client, version: Version, root: Path) -> str:
     if version.pruned is not None or not note.is_file():
         return ""
     # Golden rows need scikit-learn, and a suspect is rare.
-    from lockstep.registry.artifact.content import check_golden_file
+    from lockstep.registry.artifact.loading import check_golden_file
 
     try:
         with refusing(root / CACHE / note.name):

@@ -1,12 +1,17 @@
-"""The files of a model folder in the registry, and their sums."""
+"""The files of a model folder in the registry, their sums, and what loading adds to them.
+
+MLflow's own loaders open a model of a local store in place. They note which version was asked for,
+and Python caches the shipped code compiled beside it. This project reads and runs neither: they are
+no part of the model, and no damage.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 
 from lockstep.io import sha256_file
 from lockstep.models.artifact import ENCODER_SOURCE
-from lockstep.registry.artifact.mlflow_leftovers import added_on_loading
 
 SKOPS, GOLDEN, SCHEMA, CARD = "model.skops", "golden.json", "schema.yaml", "model_card.json"
 SUMS = "sums.json"
@@ -15,6 +20,11 @@ ROWS_FILE = "seen_groups.npz"
 """The training rows."""
 SHIPPED_CODE = Path("code") / "lockstep" / "features" / ENCODER_SOURCE.name
 PICKLES = (".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill")
+REGISTERED_META = "registered_model_meta"
+"""MLflow's note of the version as which a folder was loaded."""
+_CODE, _COMPILED = "code", "__pycache__"
+_COMPILED_NAME = re.compile(r"(?P<module>\w+)\.[a-z]+-?\d+(\.opt-[12])?\.pyc(\.\d+)?")
+"""A name by importlib; while it writes, and after a kill then, a number follows."""
 
 
 def files_below(folder: Path) -> dict[str, Path]:
@@ -28,3 +38,29 @@ def sums_of(folder: Path) -> dict[str, str]:
     left_out = {SUMS, *added_on_loading(folder)}
     files = files_below(folder)
     return {name: sha256_file(files[name]) for name in files if name not in left_out}
+
+
+def added_on_loading(folder: Path) -> list[str]:
+    """Return the paths that loading in place added: MLflow's note, and compiled code with a source.
+
+    Compiled code without its source, or in another place than Python's, is not included, nor is a
+    link.
+    """
+    found = [folder / REGISTERED_META, *(folder / _CODE).rglob(f"{_COMPILED}/*")]
+    names = [p.relative_to(folder).as_posix() for p in found if p.is_file() and not p.is_symlink()]
+    return sorted(name for name in names if name == REGISTERED_META or _has_source(folder, name))
+
+
+def drop_added_on_loading(folder: Path) -> None:
+    """Remove from a copy of a model folder what loading the original in place added."""
+    for path in (folder / name for name in added_on_loading(folder)):
+        path.unlink()
+        if path.parent.name == _COMPILED and not any(path.parent.iterdir()):
+            path.parent.rmdir()
+
+
+def _has_source(folder: Path, name: str) -> bool:
+    """Return whether a file in ``__pycache__`` belongs to a source file beside that folder."""
+    path = PurePosixPath(name)
+    parts = _COMPILED_NAME.fullmatch(path.name)
+    return parts is not None and (folder / path.parents[1] / f"{parts['module']}.py").is_file()

@@ -1,7 +1,7 @@
 """The checks of an artifact's files by their bytes, for loading, publishing and the audit.
 
 Each takes a version and the folder of its files, returns what it read, and raises ArtifactError
-with what is wrong; ``explained`` adds which version it is and how to repair it. ``content`` checks
+with what is wrong; ``explained`` adds which version it is and how to repair it. ``loading`` checks
 what the files hold. These here import no library of models.
 """
 

@@ -14,9 +14,8 @@ from requests import RequestException
 
 from lockstep.errors import ArtifactError, RegistryError
 from lockstep.io import sha256_file, whole_folder, write_json
-from lockstep.registry.artifact.files import files_below
+from lockstep.registry.artifact.files import drop_added_on_loading, files_below
 from lockstep.registry.artifact.integrity import check_digest, explained, recorded_digest
-from lockstep.registry.artifact.mlflow_leftovers import drop_added_on_loading
 from lockstep.registry.artifact.model_cache import CACHE, SUMS, Located, is_intact, refusing
 from lockstep.registry.record.registered_models import get_model, newest_in
 from lockstep.registry.store.connection import Client, fluent, one_line, translating_mlflow_errors

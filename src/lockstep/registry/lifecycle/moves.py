@@ -16,9 +16,8 @@ from typing import Any, Protocol
 from lockstep.errors import RegistryError, UsageError
 from lockstep.registry.record.events import Event, Step, Turn, Who, to_undo, turns
 from lockstep.registry.record.journal import REFUSED, Journal
-from lockstep.registry.record.pointers import aliases_of
 from lockstep.registry.record.recovery import open_journal
-from lockstep.registry.record.registered_models import Model
+from lockstep.registry.record.registered_models import Model, aliases_of
 from lockstep.registry.store.connection import Client
 from lockstep.registry.store.names import check_stage, check_version, shortened
 from lockstep.registry.store.versions import Version, check_has_files

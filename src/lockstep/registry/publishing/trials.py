@@ -37,17 +37,16 @@ class SearchLog:
 
     def add(self, result: TrialResult) -> None:
         """Log one trial below the parent, unless it is there; replace one that a kill left open."""
-        self._attempt(lambda: self._add(result))
+        self._attempt(self._add, result)
 
     def close(self, winner: dict[str, Any], value: float) -> None:
         """Write the winner on the parent run and end it."""
-        self._attempt(lambda: self._close(winner, value))
+        self._attempt(self._close, winner, value)
 
-    def _attempt(self, log: Callable[[], None]) -> None:
-        if self.failed:
-            return
+    def _attempt(self, log: Callable[..., None], *arguments: Any) -> None:
         try:
-            log()
+            if not self.failed:
+                log(*arguments)
         except StoreError as error:
             self.failed = True
             _warn(error)

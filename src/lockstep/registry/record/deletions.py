@@ -44,14 +44,13 @@ def _delete(journal: Journal, version: Version, event: Event) -> None:
 
     If the store refuses and no file is missing, the mark is removed.
     """
-    before = sizes(journal.client, version)
-    names = (version.name, str(version.version), PRUNED_TAG)
+    client, before = journal.client, sizes(journal.client, version)
+    mark = (version.name, str(version.version), PRUNED_TAG)
     with translating_mlflow_errors():
-        journal.client.set_model_version_tag(*names, str(event.number))
-    try:
-        delete_files(journal.client, version)
-    except ArtifactError:
-        if sizes(journal.client, version) == before:
-            with translating_mlflow_errors():
-                journal.client.delete_model_version_tag(*names)
-        raise
+        client.set_model_version_tag(*mark, str(event.number))
+        try:
+            delete_files(client, version)
+        except ArtifactError:
+            if sizes(client, version) == before:
+                client.delete_model_version_tag(*mark)
+            raise

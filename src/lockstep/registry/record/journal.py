@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,10 +18,10 @@ from uuid import uuid4
 from lockstep.errors import RegistryError
 from lockstep.registry.record.events import End, Event, Step, Who, begin_tag, end_tag, head_tag
 from lockstep.registry.record.locking import HeldLock, user_name
-from lockstep.registry.record.pointers import settle
-from lockstep.registry.record.registered_models import Model, get_model
+from lockstep.registry.record.registered_models import Model, aliases_of, get_model
 from lockstep.registry.store.connection import Client, translating_mlflow_errors
 from lockstep.registry.store.names import STAGE_TAG
+from lockstep.registry.store.versions import Version
 
 EVENT_TAG = "lockstep.registered_by"
 """On a version: the token of the event that made it."""
@@ -76,7 +77,7 @@ class Journal:
                 self.check_locked()
                 self.client.set_model_version_tag(self.name, str(step.version), STAGE_TAG, step.now)
             self.model = with_stages(self.model, {step.version: step.now for step in steps})
-            self.model = settle(self.client, self.model)
+            self.model = _aligned(self.client, self.model)
 
     def settle(self) -> None:
         """Read the model again and bring tags, aliases and MLflow's stages in line."""
@@ -109,6 +110,38 @@ def with_stages(model: Model, stages: Mapping[int, str]) -> Model:
         for v in model.versions
     )
     return replace(model, versions=tuple(moved))
+
+
+def _aligned(client: Client, model: Model) -> Model:
+    """Bring tags, aliases and MLflow's own stages in line with the stages; write only changes."""
+    for version in model.versions:
+        if version.tags.get(STAGE_TAG) != version.stage:
+            client.set_model_version_tag(model.name, str(version.version), STAGE_TAG, version.stage)
+        if version.mirrored != version.stage:
+            _mirror(client, version)
+    aliases = dict(model.aliases)
+    wanted = aliases_of(model)
+    for alias in ("production", "staging"):
+        if alias not in wanted and alias in aliases:
+            client.delete_registered_model_alias(model.name, alias)
+            del aliases[alias]
+        elif alias in wanted and aliases.get(alias) != wanted[alias]:
+            # An upsert: without a delete before it, one version can be loaded at any moment.
+            client.set_registered_model_alias(model.name, alias, str(wanted[alias]))
+            aliases[alias] = wanted[alias]
+    settled = (
+        replace(v, mirrored=v.stage, tags={**v.tags, STAGE_TAG: v.stage}) for v in model.versions
+    )
+    return replace(model, versions=tuple(settled), aliases=aliases)
+
+
+def _mirror(client: Client, version: Version) -> None:
+    if not hasattr(client, "transition_model_version_stage"):
+        return
+    with warnings.catch_warnings():
+        deprecated = r".*transition_model_version_stage`` is deprecated"
+        warnings.filterwarnings("ignore", deprecated, FutureWarning)
+        client.transition_model_version_stage(version.name, str(version.version), version.stage)
 
 
 def default_who() -> Who:

@@ -62,6 +62,12 @@ class Model:
         return found[-1]
 
 
+def aliases_of(model: Model) -> dict[str, int]:
+    """Return the aliases that follow from the stages; ``staging`` is the newest there."""
+    pointed = {"production": model.in_stage("Production"), "staging": model.in_stage("Staging")}
+    return {alias: versions[-1].version for alias, versions in pointed.items() if versions}
+
+
 def model_names(client: Registry) -> list[str]:
     """Return the names of all registered models, sorted."""
     return sorted(entry.name for entry in _entries(client))
