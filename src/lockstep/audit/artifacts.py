@@ -40,10 +40,10 @@ def check_stored(client: Client, model: Model, version: Version, folder: Path) -
 
 def _pruned(version: Version, record: Record) -> Found:
     known = [e for e in record.events if e.action == "prune" and str(version.version) in e.details]
-    event = next((e for e in known if str(e.number) == version.pruned), None)
-    if event is None:
-        return FAILED, f"marked as pruned by event {version.pruned}, which the record doesn't have"
-    return PRUNED, f"deleted by {event.who.actor} at {event.time} (event {event.number})"
+    for event in known:
+        if str(event.number) == version.pruned:
+            return PRUNED, f"deleted by {event.who.actor} at {event.time} (event {event.number})"
+    return FAILED, f"marked as pruned by event {version.pruned}, which the record doesn't have"
 
 
 def check_artifact(version: Version, folder: Path) -> list[CheckResult]:
@@ -92,7 +92,6 @@ def _digest(version: Version, folder: Path) -> Found:
 
 
 def _types(_: Version, folder: Path) -> Found:
-    """Look for pickles, and for types in the model that are not allowed; load nothing."""
     check_no_pickles(folder)
     check_types((folder / SKOPS).read_bytes(), SKOPS)
     return OK, "only allowed ones"
@@ -109,15 +108,11 @@ def _card(version: Version, folder: Path) -> Found:
     if not (folder / CARD).is_file():
         return NOT_RECORDED, f"the artifact holds no {CARD}"
     card = read_json(folder / CARD)
-    pairs = [(key, card.get(key), version.tag(key)) for key in _CARD_TAGS]
-    wrong = [
-        f"tag lockstep.{key} is {tag}, {CARD} says {noted}"
-        for key, noted, tag in pairs
-        if noted is not None and tag != str(noted)
-    ]
+    noted = {key: card[key] for key in _CARD_TAGS if card.get(key) is not None}
+    other = {key: tag for key in noted if (tag := version.tag(key)) != str(noted[key])}
+    wrong = [f"tag lockstep.{key} is {other[key]}, {CARD} says {noted[key]}" for key in other]
     return (FAILED, "; ".join(wrong)) if wrong else (OK, "agrees with the tags")
 
 
 def _golden(version: Version, folder: Path) -> Found:
-    """Load the model and let it repeat its golden rows."""
     return OK, f"{len(load_checked(version, folder)[2])} rows repeated"

@@ -117,9 +117,8 @@ def check_asked(output: Path, stage: str | None, version: int | str | None) -> N
     if stage is not None:
         check_stage(stage)
     if output.exists() or output.is_symlink():
-        raise UsageError(
-            f"{output} exists already; name a folder that does not, or remove it first"
-        )
+        fix = "name a folder that does not, or remove it first"
+        raise UsageError(f"{output} exists already; {fix}")
 
 
 def chosen_version(model: Model, stage: str | None, version: int | str | None) -> Version:
@@ -132,7 +131,6 @@ def chosen_version(model: Model, stage: str | None, version: int | str | None) -
 
 
 def _gather(client: Client, root: Path, version: Version, folder: Path) -> None:
-    """Download artifact and lineage into a bundle's folder, and check them."""
     model = folder / MODEL_FOLDER
     model.mkdir(parents=True)
     fetch_version(client, version, model)
@@ -160,10 +158,10 @@ def refuse_damaged(findings: list[CheckResult]) -> None:
     """Raise an ArtifactError with the first check that failed."""
     wrong = next((f for f in findings if f.verdict in (FAILED, NOT_CHECKED)), None)
     if wrong is not None:
+        command = f"verify --model-name {wrong.subject} --version {wrong.version}"
         raise ArtifactError(
             f"{wrong.subject} version {wrong.version} is not exported: its {wrong.name} failed "
-            f"({wrong.message}); see `manage_model_registry.py verify --model-name {wrong.subject} "
-            f"--version {wrong.version}`"
+            f"({wrong.message}); see `manage_model_registry.py {command}`"
         )
 
 
@@ -215,7 +213,6 @@ def description(version: Version, who: Who) -> dict[str, Any]:
 
 
 def _put(book: Journal, version: Version, made: Path, output: Path) -> Exported:
-    """Put a finished bundle in its place, on record."""
     if book.model.version(version.version).stage != version.stage:
         raise RegistryError(f"{version.title} was moved meanwhile; run the command again")
     files = [path for path in made.rglob("*") if path.is_file()]

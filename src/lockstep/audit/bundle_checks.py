@@ -23,9 +23,8 @@ def verify_folder(folder: Path, root: Path | None = None) -> list[CheckResult]:
     DataError for a folder that is no bundle.
     """
     if not (folder / BUNDLE_SUMS).is_file():
-        raise DataError(
-            f"{folder} is no exported bundle: it holds no {BUNDLE_SUMS}; make one with `export`"
-        )
+        missing = f"it holds no {BUNDLE_SUMS}; make one with `export`"
+        raise DataError(f"{folder} is no exported bundle: {missing}")
     try:
         version = version_of(folder)
     except BROKEN as error:

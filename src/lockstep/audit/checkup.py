@@ -172,10 +172,8 @@ def _of_database(uri: str, facts: dict[str, Any]) -> Iterator[CheckResult]:
     if uri.startswith(uris.SQLITE):
         if not path.is_file() or not path.stat().st_size:
             state = "is empty (0 bytes)" if path.is_file() else "is missing"
-            raise RegistryError(
-                f"no registry yet: {path} {state}; run `make run-train`, or `dvc repro register` "
-                "for models that are trained"
-            )
+            fix = "run `make run-train`, or `dvc repro register` for models that are trained"
+            raise RegistryError(f"no registry yet: {path} {state}; {fix}")
         local_database.check_sqlite(path)
         for old in local_database.moved_from(path):
             here = path.parent / uris.ARTIFACTS
@@ -185,11 +183,9 @@ def _of_database(uri: str, facts: dict[str, Any]) -> Iterator[CheckResult]:
     has, wants = schema_of(uri), newest_schema()
     facts["schema"] = has
     if has != wants:
-        raise RegistryError(
-            f"its schema is {has}, the installed MLflow's is {wants}; keep a copy and run "
-            f"`mlflow db upgrade {uris.without_password(uri)}`, or `make env` if a newer MLflow "
-            "wrote it"
-        )
+        upgrade = f"keep a copy and run `mlflow db upgrade {uris.without_password(uri)}`"
+        fix = f"{upgrade}, or `make env` if a newer MLflow wrote it"
+        raise RegistryError(f"its schema is {has}, the installed MLflow's is {wants}; {fix}")
 
 
 def _client(settings: Settings, root: Path, uri: str, facts: dict[str, Any]) -> Client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ class Difference:
 def differences(recorded: dict[str, Any], rebuilt: dict[str, Any]) -> list[Difference]:
     """Return what differs between two closures: environment, then stages in the graph's order.
 
-    Within a stage: command, parameters and what people wrote, then what it made. What a stage reads
-    from an earlier one is listed there.
+    Within a stage: command, parameters, what people wrote, then what it made, but not what it reads
+    from an earlier one.
     """
     found = [*_pairs("", ENVIRONMENT, recorded["environment"], rebuilt["environment"])]
     both = {**rebuilt["stages"], **recorded["stages"]}
@@ -43,11 +44,8 @@ def graph_order(stages: Mapping[str, Any]) -> list[str]:
     order: list[str] = []
     left = sorted(stages)
     while left:
-        ready = [
-            name
-            for name in left
-            if not any(_reads(stages[name], stages[o]) for o in left if o != name)
-        ]
+        waiting = {a for a, b in permutations(left, 2) if _reads(stages[a], stages[b])}
+        ready = [name for name in left if name not in waiting]
         order += ready or left  # a circle, which DVC refuses, would go round for ever
         left = [name for name in left if name not in order]
     return order

@@ -111,10 +111,8 @@ def clean_tree(root: Path, commit: str, keep: bool = False) -> Iterator[Tree]:
 def check_commit(root: Path, commit: str | None, where: str) -> str:
     """Return a version's commit; ConfigError with the fix where the repository here lacks it."""
     if git(root, "rev-parse", "--git-dir") is None:
-        raise ConfigError(
-            f"{root} is in no git repository; run reproduce in a clone of the one that {where} was "
-            "trained in"
-        )
+        fix = f"run reproduce in a clone of the one that {where} was trained in"
+        raise ConfigError(f"{root} is in no git repository; {fix}")
     if commit is None or not commit.isalnum():
         reason = commit or "it carries no tag lockstep.git_commit"
         raise ConfigError(
@@ -201,10 +199,8 @@ def with_environment(tree: Tree, root: Path) -> Tree:
     theirs, ours = (folder / "requirements.lock" for folder in (tree.root, root))
     if theirs.is_file() and ours.is_file() and filecmp.cmp(theirs, ours, shallow=False):
         return tree
-    progress(
-        "requirements.lock is another than this project's: building that environment with "
-        "`make env` …"
-    )
+    building = "building that environment with `make env` …"
+    progress(f"requirements.lock is another than this project's: {building}")
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     base = Path(sys.base_prefix) / "bin" / version
     python = f"PYTHON={base if base.exists() else version}"
@@ -324,8 +320,8 @@ def _set(tree: Tree, *arguments: str) -> None:
 
 
 def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it gave no reason"
+    lines = text.strip().splitlines()
+    return lines[-1].strip() if lines else "it gave no reason"
 
 
 def progress(text: str) -> None:

@@ -51,20 +51,17 @@ def of_model(model: Model, moving: bool = False) -> Iterator[CheckResult]:
     if moving:
         return
     for event in record.open:
-        begun = (
-            f"event {event.number} ({event.action}) by {event.who.actor} of {event.time} "
-            "has begun and not ended"
-        )
-        yield problem("half-done move", name, begun, OR_NEXT_MOVE, "ended it")
+        begun = f"event {event.number} ({event.action}) by {event.who.actor} of {event.time}"
+        message = f"{begun} has begun and not ended"
+        yield problem("half-done move", name, message, OR_NEXT_MOVE, "ended it")
     if unknown := [v.version for v in model.versions if v.recorded is None]:
         message = f"{_versions(unknown)} not on record: registered without it, or by another tool"
         yield problem("no record", name, message, OR_NEXT_MOVE, "took over")
     for message in disagreements(model):
         yield problem("disagreement", name, message, OR_NEXT_MOVE, "wrote what the record says")
-    if len(model.in_stage("Production")) > 1:
-        twice = _versions([v.version for v in model.in_stage("Production")])
-        repair = "archived all but the alias's"
-        yield problem("two Productions", name, f"{twice} in Production at once", FIXED_BY, repair)
+    if len(twice := [v.version for v in model.in_stage("Production")]) > 1:
+        message = f"{_versions(twice)} in Production at once"
+        yield problem("two Productions", name, message, FIXED_BY, "archived all but the alias's")
 
 
 def disagreements(model: Model) -> list[str]:
@@ -76,25 +73,20 @@ def disagreements(model: Model) -> list[str]:
 
 def stage_faults(version: Version) -> list[str]:
     """Return which of a version's two stages in the store are not the one on record."""
-    stored = {
-        f"tag {STAGE_TAG}": version.tags.get(STAGE_TAG),
-        "MLflow's own stage": version.mirrored,
-    }
-    return [
-        f"{place} is {stage}, the record says {version.stage}"
-        for place, stage in stored.items()
-        if stage != version.stage
-    ]
+    tag, right = version.tags.get(STAGE_TAG), version.stage
+    stored = {f"tag {STAGE_TAG}": tag, "MLflow's own stage": version.mirrored}
+    wrong = {place: stage for place, stage in stored.items() if stage != right}
+    return [f"{place} is {wrong[place]}, the record says {right}" for place in wrong]
 
 
 def alias_faults(model: Model) -> list[str]:
     """Return which aliases do not name the version that the stages give."""
-    wanted = aliases_of(model)
-    pairs = {alias: (model.aliases.get(alias), wanted.get(alias)) for alias in ALIASES}
+    found, right = model.aliases, aliases_of(model)
+    wrong = [alias for alias in ALIASES if found.get(alias) != right.get(alias)]
     return [
-        f"alias {alias} names {_numbered(found)}, the stages say {_numbered(right)}"
-        for alias, (found, right) in pairs.items()
-        if found != right
+        f"alias {alias} names {_numbered(found.get(alias))}, "
+        f"the stages say {_numbered(right.get(alias))}"
+        for alias in wrong
     ]
 
 

@@ -100,8 +100,7 @@ class Rebuilt:
 def reproduce(client: Client, root: Path, version: Version, keep: bool = False) -> Rebuilt:
     """Run a version's training again in a clean copy of its commit and compare the models.
 
-    Nothing of this workspace, its cache or the registry is changed. LockstepError where the commit,
-    the changed inputs or the data are missing, and where the training itself fails.
+    It changes nothing here. LockstepError where inputs are missing, or the training itself fails.
     """
     started = time.monotonic()
     problem, kind = _training_of(version)
@@ -139,9 +138,8 @@ def reproduce(client: Client, root: Path, version: Version, keep: bool = False) 
 def _training_of(version: Version) -> tuple[str, str]:
     problem, kind = version.tag("problem"), version.tag("type")
     if not problem or not kind or not version.tag("model_digest"):
-        raise RegistryError(
-            f"{version.title} was not registered by this project, so how it was made is unknown"
-        )
+        unknown = "was not registered by this project, so how it was made is unknown"
+        raise RegistryError(f"{version.title} {unknown}")
     return problem, kind
 
 
@@ -211,15 +209,12 @@ def compared(client: Client, version: Version, tree: Tree) -> tuple[dict[str, Co
 
 
 def _tables(located: Any, tree: Tree, version: Version) -> dict[str, Any]:
-    """Return the golden rows and the raw rows of the rebuilt test part."""
     schema, golden, _ = golden_of(located)
     layout = ProblemLayout(tree.root, str(version.tag("problem")))
     rows = read_parquet(layout.matrix("test"), [ROW])[ROW].to_numpy()
     test = read_parquet(layout.tidy).iloc[rows]
-    if missing := [name for name in schema.feature_names if name not in test]:
-        raise ConfigError(
-            f"the rebuilt table lacks columns that the version reads: {', '.join(missing)}"
-        )
+    if missing := ", ".join(name for name in schema.feature_names if name not in test):
+        raise ConfigError(f"the rebuilt table lacks columns that the version reads: {missing}")
     return {"golden rows": golden, "test rows": test[schema.feature_names]}
 
 
@@ -232,9 +227,8 @@ def _apart(table: Any, pipeline: Any, tree: Tree, version: Version) -> Compared:
     model = ProblemLayout(tree.root, str(version.tag("problem"))).model(str(version.tag("type")))
     scores, script = tree.top / "scores.npy", str(score_rows.__file__)
     if code := tree.run(str(tree.python), "-P", script, str(model), str(path), str(scores)):
-        raise ConfigError(
-            f"the rebuilt model can't predict (exit code {code}; the message is above)"
-        )
+        why = f"exit code {code}; the message is above"
+        raise ConfigError(f"the rebuilt model can't predict ({why})")
     return apart(predict(table), np.load(scores, allow_pickle=False))
 
 
@@ -285,11 +279,9 @@ def facts(done: Rebuilt) -> dict[str, Any]:
 
 def readable(done: Rebuilt) -> str:
     """Return the result for people: the verdict, its reasons, and where the two differ first."""
-    head = {
-        IDENTICAL: f"✓ {done.version.title} is reproduced: bit-identical",
-        EQUAL: f"✓ {done.version.title} is reproduced: equal predictions",
-        DIFFERENT: f"✗ {done.version.title} is not reproduced: another model came of it",
-    }[done.verdict]
+    head = f"✓ {done.version.title} is reproduced: {done.verdict}"
+    if done.verdict == DIFFERENT:
+        head = f"✗ {done.version.title} is not reproduced: another model came of it"
     same, recorded = done.verdict == IDENTICAL, str(done.version.tag("model_digest"))[:_HASH]
     compared_to = "as recorded" if same else f"recorded {recorded}…"
     shown = {
@@ -309,10 +301,8 @@ def readable(done: Rebuilt) -> str:
 def _predictions(done: Rebuilt) -> str:
     if done.why_not:
         return f"not compared: {done.why_not}"
-    parts = [
-        f"{f.rows:,} {name} apart by up to {f.largest:.3g}" for name, f in done.predictions.items()
-    ]
-    return ", ".join(parts)
+    found = done.predictions.items()
+    return ", ".join(f"{f.rows:,} {name} apart by up to {f.largest:.3g}" for name, f in found)
 
 
 def _table(differs: Sequence[Difference]) -> list[str]:

@@ -29,10 +29,8 @@ def closed(wanted: Sequence[str], lock: str) -> list[str]:
         pins = read_pins(lock)
     except ConfigError:
         return []
-    lines = {
-        name: [f"{name}=={pin}" for pin in versions.split(", ")]
-        for name, versions in pins.versions.items()
-    }
+    split = {name: versions.split(", ") for name, versions in pins.versions.items()}
+    lines = {name: [f"{name}=={pin}" for pin in split[name]] for name in split}
     known = {line.partition(" ")[0] for locked in lines.values() for line in locked}
     if not {line.strip() for line in wanted} <= known:
         return []

@@ -50,7 +50,6 @@ def check_model(model: Model) -> list[CheckResult]:
 
 
 def _record_faults(model: Model) -> list[str]:
-    """Return what is wrong with the record: its chain, half-done moves, missing versions."""
     open_events = [
         f"event {event.number} ({event.action}) has no end: it is under way, or a crash left it; "
         "the next move ends it"
@@ -77,7 +76,6 @@ def check_version(client: Client, root: Path, model: Model, version: Version) ->
 
 
 def _stage(version: Version, record: Record) -> Found:
-    """Compare the version's stages and digests with the record's."""
     if version.recorded is None:
         return NOT_RECORDED, "the record does not know this version; the next move takes it over"
     wrong = [*stage_faults(version), *_registered_otherwise(version, record)]

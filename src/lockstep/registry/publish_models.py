@@ -74,7 +74,6 @@ def publish_or_warn(
 
 
 def _decide(settings: Settings) -> Decide | None:
-    """Return what decides whether a new model gets a version; None if every model does."""
     if settings.registration_policy == "always":
         return None
     # Promotion is a room above this one: only the two stages that register may open it.
@@ -132,7 +131,6 @@ def _lacks_parent(client: Client, published: list[Published]) -> bool:
 
 
 def _outputs(root: Path, training: Training) -> Outputs | None:
-    """Return a training's outputs; None for one that was not run yet."""
     if not ProblemLayout(root, training.problem).model_card(training.type).is_file():
         print(f"{training.problem} {training.type}: not trained yet")
         return None

@@ -65,7 +65,6 @@ def stored_damage(client: Client, version: Version) -> str:
 
 
 def _listed_damage(client: Client, model: Any) -> str:
-    """Return what a listing of a logged model's files shows: a missing file, or a model cut off."""
     items = client.list_logged_model_artifacts(model.model_id)
     listed = {item.path: item.file_size for item in items}
     needed = (SKOPS, GOLDEN, SCHEMA, *([ROWS_FILE] if ROWS_TAG in model.tags else []))

@@ -47,10 +47,8 @@ def model_file(folder: Path) -> Path:
         return folder / SKOPS
     pickles = [name for name, path in files_below(folder).items() if path.suffix in PICKLES]
     if pickles:
-        raise ArtifactError(
-            f"it holds a pickle ({pickles[0]}) in place of {SKOPS}; pickles are never loaded from a"
-            " registry"
-        )
+        holds = f"it holds a pickle ({pickles[0]}) in place of {SKOPS}"
+        raise ArtifactError(f"{holds}; pickles are never loaded from a registry")
     raise ArtifactError(f"its {SKOPS} is missing")
 
 
@@ -59,10 +57,8 @@ def check_digest(version: Version, folder: Path) -> str:
     recorded = recorded_digest(version)
     found = digest_of(model_file(folder).read_bytes(), folder / SHIPPED_CODE)
     if found != recorded:
-        raise ArtifactError(
-            f"its artifact has digest {found[:12]}…, the version says {recorded[:12]}…: changed or"
-            " swapped after it was registered; not loaded"
-        )
+        differ = f"its artifact has digest {found[:12]}…, the version says {recorded[:12]}…"
+        raise ArtifactError(f"{differ}: changed or swapped after it was registered; not loaded")
     return found
 
 

@@ -82,7 +82,6 @@ def _download(client: Client, version: Version, folder: Path) -> None:
 
 
 def _version_of_run(client: Client, run_id: str) -> Version:
-    """Return the newest version that a run made; an error names a run that made none."""
     if found := versions_of_run(client, run_id):
         return max(found, key=lambda v: (v.version, v.name))
     try:

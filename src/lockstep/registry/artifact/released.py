@@ -66,9 +66,8 @@ def release(
     """
     pointer = pointer_of(layout)
     if pointer.exists() and not pointer.is_symlink():
-        raise UsageError(
-            f"{pointer} is no link but somebody's own file; move it away and run the command again"
-        )
+        fix = "move it away and run the command again"
+        raise UsageError(f"{pointer} is no link but somebody's own file; {fix}")
     folder = pointer.parent / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".part") as made:
@@ -84,15 +83,12 @@ def release(
 
 
 def _copy(layout: ProblemLayout, model_type: str, facts: dict[str, Any], folder: Path) -> Path:
-    """Copy a model with its card and schema into ``folder``, if it is the file in its card."""
     copy = folder / f"model{MODEL_SUFFIX}"
     card = read_json(layout.model_card(model_type))
     shutil.copyfile(layout.model(model_type), copy)
     if sha256_file(copy) != card["file_sha256"]:
-        raise ArtifactError(
-            f"{layout.model(model_type)} is not the file its card describes; run `dvc checkout` or"
-            " `dvc repro`"
-        )
+        other = f"{layout.model(model_type)} is not the file its card describes"
+        raise ArtifactError(f"{other}; run `dvc checkout` or `dvc repro`")
     write_json(copy.with_suffix(CARD_SUFFIX), {**card, RELEASE: facts}, digits=None)
     shutil.copyfile(PROBLEMS / layout.problem / "schema.yaml", copy.with_suffix(SCHEMA_SUFFIX))
     return copy
@@ -132,7 +128,6 @@ def _put(part: Path, path: Path) -> bool:
 
 
 def _sync(path: Path) -> None:
-    """Write a file's content, or a folder's names, to the disk now."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

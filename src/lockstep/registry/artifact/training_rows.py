@@ -98,7 +98,6 @@ def _identifying_group(table: pd.DataFrame, schema: Schema) -> str | None:
 
 
 def _content_keys(table: pd.DataFrame) -> Keys:
-    """Return a hash of each row's content and of the number of equal rows before it."""
     content = pd.util.hash_pandas_object(table, index=False)
     copy = np.asarray(content.groupby(content).cumcount(), dtype=np.uint64)
     first = np.asarray(content, dtype=np.uint64)
@@ -188,7 +187,6 @@ def _path(root: Path, digest: str) -> Path:
 
 
 def _rows_in(layout: ProblemLayout, schema: Schema) -> TrainingRows:
-    """Return the groups of the rows in the matrices of fitting and selection."""
     fitted = (read_parquet(layout.matrix(part), [ROW])[ROW] for part in FITTED)
     rows = np.concatenate([numbers.to_numpy() for numbers in fitted])
     keys = row_keys(_identifying(layout, schema), schema)

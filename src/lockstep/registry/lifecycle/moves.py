@@ -44,10 +44,7 @@ class Gate(Protocol):
 
 @dataclass(frozen=True)
 class Move:
-    """What a command changed: the version asked for, and those that made way for it.
-
-    ``event`` is the number of the move's event; None if nothing changed.
-    """
+    """What a command changed (``event`` None: nothing), and the versions that made way for it."""
 
     name: str
     step: Step
@@ -88,8 +85,7 @@ def promote(
 ) -> Move:
     """Put a version (default: the newest) into Production or Staging.
 
-    The previous Production goes to ``aside``. A refusal by ``gate`` is recorded and raised as
-    RegistryError.
+    The previous Production goes to ``aside``; a refusal by ``gate`` is recorded and raised.
     """
     if check_stage(stage) not in ("Staging", "Production"):
         raise UsageError(f"promote goes to Staging or Production; for {stage} use transition")
@@ -114,8 +110,7 @@ def rollback(
 ) -> Move:
     """Undo the last change of a stage, or bring back a version that was once in it.
 
-    Repeated, it goes back one change further. A version that leaves goes where it was before that
-    change.
+    Repeated, it goes one change further. A version that leaves goes where it was before.
     """
     if check_stage(stage) not in ("Staging", "Production"):
         raise UsageError(f"rollback is of Staging or Production; for {stage} use transition")
@@ -208,10 +203,8 @@ def _undo(journal: Journal, stage: str) -> Move:
 
 def _half_undone(journal: Journal, stage: str) -> Event | None:
     """Return the rollback that a crash interrupted and that was just ended: it is not repeated."""
-    rollbacks = (
-        e for e in journal.repaired if e.undoes is not None and stage in {s.now for s in e.steps}
-    )
-    return next(rollbacks, None)
+    undone = (event for event in journal.repaired if event.undoes is not None)
+    return next((e for e in undone if any(step.now == stage for step in e.steps)), None)
 
 
 def _made(
@@ -235,20 +228,18 @@ def _steps_back(model: Model, turn: Turn, stage: str) -> list[Step]:
 def _of_run(model: Model, run_id: str) -> int:
     found = [v.version for v in model.versions if v.run_id == run_id]
     if not found:
-        raise RegistryError(
-            f"{model.name} has no version of run '{shortened(run_id)}'; list-versions shows the"
-            " runs"
-        )
+        run = f"run '{shortened(run_id)}'"
+        raise RegistryError(f"{model.name} has no version of {run}; list-versions shows the runs")
     return found[-1]
 
 
 def _check_was_in(model: Model, number: int, stage: str) -> None:
-    model.version(number)
+    title = f"version {number} of {model.version(number).name}"
     stood = sorted({n for turn in turns(model.record, stage) for n in turn.after})
     if number not in stood:
+        those = ", ".join(map(str, stood)) or "none"
         raise RegistryError(
-            f"version {number} of {model.name} never stood in {stage} (those that did:"
-            f" {', '.join(map(str, stood)) or 'none'}); use promote"
+            f"{title} never stood in {stage} (those that did: {those}); use promote"
         )
 
 

@@ -135,13 +135,11 @@ def own_files(version: Version) -> str:
     """Return why a version's files may be more than its model; empty if they are not."""
     if version.tag("model_digest") is None:
         return "not registered by this project"
-    return (
-        "" if version.source.startswith("models:/m-") else "its files may be more than the model's"
-    )
+    own = version.source.startswith("models:/m-")
+    return "" if own else "its files may be more than the model's"
 
 
 def _child_of(client: Client, version: Version) -> str:
-    """Return which run names the version's run as its parent, if one does."""
     if version.run_id is None:
         return ""
     with translating_mlflow_errors():
@@ -162,9 +160,7 @@ def _delete(journal: Journal, choices: list[Choice]) -> Event:
     needed = references(journal.client, journal.model)
     for number in (c.version.version for c in choices):
         if number in needed or journal.model.version(number).stage != "Archived":
-            raise RegistryError(
-                f"version {number} of {journal.name} was taken into use meanwhile; run the command"
-                " again"
-            )
+            title = f"version {number} of {journal.name}"
+            raise RegistryError(f"{title} was taken into use meanwhile; run the command again")
     details = {str(c.version.version): c.version.tag("model_digest") or "" for c in choices}
     return carry_out(journal, journal.begin(ACTION, details=details))

@@ -73,7 +73,6 @@ def publish_new(
 def _register_if_allowed(
     client: Client, settings: Settings, name: str, outputs: Outputs, logged: Logged, decide: Decide
 ) -> Published:
-    """Register a model if the policy allows it; decide again as long as others come meanwhile."""
     for _ in range(_ROUNDS):
         decision = decide(client, name, outputs, logged.run_id, settings.gates)
         if refused := decision.refused:
@@ -92,8 +91,7 @@ def publish_anew(
 ) -> Published:
     """Log a model's run in an experiment and make a version, whether or not the registry has one.
 
-    It is an explicit act, so no registration policy applies. ``tags`` are added to the run; those
-    of the project also go to the version.
+    No registration policy applies. ``tags`` go to the run, and the project's also to the version.
     """
     name = model_name(settings, outputs.problem, outputs.type)
     with fluent(client.tracking_uri):

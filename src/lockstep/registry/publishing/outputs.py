@@ -72,25 +72,21 @@ class Outputs:
         path = self.layout.model(self.type)
         if sha256_file(path) != self.card["file_sha256"]:
             card = self.layout.model_card(self.type).name
-            raise ArtifactError(
-                f"{path} is not the file its card {card} describes; run `dvc checkout` or"
-                " `dvc repro` to have both again"
-            )
+            fix = "run `dvc checkout` or `dvc repro` to have both again"
+            raise ArtifactError(f"{path} is not the file its card {card} describes; {fix}")
         return joblib.load(path)
 
 
 def read_outputs(root: Path, problem: str, model_type: str) -> Outputs:
     """Read a training's outputs; DataError with the fix if one is missing or outdated."""
     layout = ProblemLayout(root, problem)
-    stage = f"{TRAIN_STAGE}@{training_key(problem, model_type)}"
+    repro = f"run `dvc repro {TRAIN_STAGE}@{training_key(problem, model_type)}`"
     card = layout.model_card(model_type)
     for path in (card, layout.model(model_type), layout.type_metrics(model_type)):
         if not path.is_file():
-            raise DataError(f"{path.relative_to(root)} is missing; run `dvc repro {stage}`")
+            raise DataError(f"{path.relative_to(root)} is missing; {repro}")
     outputs = Outputs(root, problem, model_type, read_json(card))
     if outputs.card["schema_digest"] != outputs.schema.digest:
-        raise DataError(
-            f"the schema of {problem} was changed after {model_type} was trained; run"
-            f" `dvc repro {stage}`"
-        )
+        changed = f"the schema of {problem} was changed after {model_type} was trained"
+        raise DataError(f"{changed}; {repro}")
     return outputs

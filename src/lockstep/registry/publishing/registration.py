@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Published:
-    """A model's place in the registry.
-
-    ``version`` is None for a run that registers nothing; ``refused`` says why the policy refused
-    the model.
-    """
+    """A model's place in the registry; ``refused`` says why the policy gave it no version."""
 
     name: str
     run_id: str

@@ -71,12 +71,10 @@ def prefixed_metrics(outputs: Iterable[Outputs]) -> dict[str, float]:
 def part_metrics(metrics: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Return the metrics and decision rates by part, with its prefix, as test_roc_auc."""
     decided = metrics.get("decided", {})
+    found = {part: metrics.get(part, {}) | decided.get(part, {}) for part in PARTS}
     return {
-        part: {
-            f"{part}_{name}": float(value)
-            for name, value in (metrics.get(part, {}) | decided.get(part, {})).items()
-        }
-        for part in PARTS
+        part: {f"{part}_{name}": float(value) for name, value in found[part].items()}
+        for part in found
     }
 
 
@@ -104,14 +102,12 @@ def class_metrics(outputs: Outputs) -> dict[str, float]:
         label = _UNNAMEABLE.sub("_", row["class"])[:100]
         # Two labels may differ only in characters that MLflow's names don't allow.
         label = f"{label}-{place}" if f"test_f1/{label}" in found else label
-        found |= {
-            f"test_{name}/{label}": float(row[name]) for name in _OF_CLASS if row[name] == row[name]
-        }
+        measured = (name for name in _OF_CLASS if row[name] == row[name])
+        found |= {f"test_{name}/{label}": float(row[name]) for name in measured}
     return found
 
 
 def _series(tables: Iterable[Path]) -> dict[str, list[tuple[int, float]]]:
-    """Return the values by iteration and by fold from their tables."""
     series: dict[str, list[tuple[int, float]]] = {}
     for path in tables:
         if path.stem not in ("history", "folds"):

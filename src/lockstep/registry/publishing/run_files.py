@@ -46,7 +46,6 @@ def _write_cv_summary(outputs: Outputs, path: Path) -> None:
 
 
 def _write_inputs(outputs: Outputs, folder: Path) -> None:
-    """Write the files in which a dirty workspace differs from its commit, and their sums."""
     if not outputs.changed_inputs:
         return
     write_json(folder / INPUTS, outputs.changed_inputs)
@@ -55,7 +54,6 @@ def _write_inputs(outputs: Outputs, folder: Path) -> None:
 
 
 def _write_preprocessing(outputs: Outputs, folder: Path, pipeline: Any) -> None:
-    """Write the fitted encoder as skops, and its schema."""
     folder.mkdir()
     (folder / "encoder.skops").write_bytes(canonical_bytes(pipeline.named_steps["encoder"]))
     shutil.copyfile(PROBLEMS / outputs.problem / "schema.yaml", folder / "schema.yaml")

@@ -108,7 +108,6 @@ def _log_model(record: Record, packed: Package) -> str:
 
 
 def _log_metrics(client: Client, run_id: str, model_id: str | None, record: Record) -> None:
-    """Log metrics against their model and data, and series step by step."""
     now = int(time.time() * 1000)
     logged = []
     for label, values in record.metrics.items():

@@ -20,6 +20,7 @@ from lockstep.io import sha256_json
 
 BEGUN, ENDED, HEAD = "lockstep.event.", "lockstep.ended.", "lockstep.head"
 """Tags of a registered model: begin and end of an event, and the last that ended."""
+_REQUIRED = ("action", "time", "token", "client")
 _OPTIONAL = ("version", "stage", "gate", "details", "undoes")
 _KEYS = (
     "number", "action", "actor", "reason", "time", "token", "client", "before", "version",
@@ -191,9 +192,8 @@ def turns(record: Record, stage: str) -> list[Turn]:
 def to_undo(record: Record, stage: str) -> Turn | None:
     """Return the last change of a stage that was not undone and undoes none, if any."""
     undone = {event.undoes for event in record.events if event.done and event.undoes is not None}
-    left = [
-        t for t in turns(record, stage) if t.event.undoes is None and t.event.number not in undone
-    ]
+    made = [turn for turn in turns(record, stage) if turn.event.undoes is None]
+    left = [turn for turn in made if turn.event.number not in undone]
     return left[-1] if left else None
 
 
@@ -255,9 +255,7 @@ def _event(number: int, tags: Mapping[str, str]) -> Event:
     if content["number"] != number:
         raise ValueError("another event's content")
     ended = tags.get(f"{ENDED}{number:06d}")
-    required: dict[str, Any] = {
-        key: str(content[key]) for key in ("action", "time", "token", "client")
-    }
+    required: dict[str, Any] = {key: str(content[key]) for key in _REQUIRED}
     optional = {key: content[key] for key in _OPTIONAL if key in content}
     steps = ((int(version), str(was), str(now)) for version, was, now in content.get("steps", []))
     try:
@@ -299,10 +297,8 @@ def _head_faults(events: Sequence[Event], tags: Mapping[str, str]) -> Iterable[t
     elif head > last:
         yield head, f"event {head}, the last that ended, is missing from the record"
     elif head < last - 1:
-        yield (
-            last,
-            "the record's head is missing: whether later events are missing cannot be known",
-        )
+        lost = "whether later events are missing cannot be known"
+        yield last, f"the record's head is missing: {lost}"
 
 
 def _head(tags: Mapping[str, str]) -> tuple[int, str]:

@@ -211,7 +211,6 @@ def _broken(client: Client, lock: Lock, seen: dict[str, float]) -> bool:
 
 
 def _delete_own(client: Client, name: str, token: str) -> None:
-    """Remove a lock, unless another process has it by now."""
     if _is_of(find_lock(client, name), token):
         _delete(client, f"{LOCK_PREFIX}{name}")
 
@@ -230,9 +229,8 @@ def _release(client: Client, name: str, token: str, failing: bool) -> None:
 def _create(client: Client, name: str, token: str) -> bool:
     tags = {_TOKEN: token, _OWNER: json.dumps(_me(), sort_keys=True)}
     with tolerating(*_TAKEN):
-        client.create_registered_model(
-            f"{LOCK_PREFIX}{name}", tags=tags, description="one move at a time; goes with it"
-        )
+        description = "one move at a time; goes with it"
+        client.create_registered_model(f"{LOCK_PREFIX}{name}", tags, description)
         return True
     return False
 

@@ -43,23 +43,21 @@ class Model:
 
     def version(self, number: int) -> Version:
         """Return one version; NotRegistered with the known numbers if there is none."""
-        found = next((v for v in self.versions if v.version == number), None)
-        if found is None:
-            there = ", ".join(str(v.version) for v in self.versions[-10:]) or "none"
-            more = "…, " if len(self.versions) > 10 else ""
-            raise NotRegistered(f"{self.name} has no version {number}; there are: {more}{there}")
-        return found
+        if found := [v for v in self.versions if v.version == number]:
+            return found[0]
+        there = ", ".join(str(v.version) for v in self.versions[-10:]) or "none"
+        more = "…, " if len(self.versions) > 10 else ""
+        raise NotRegistered(f"{self.name} has no version {number}; there are: {more}{there}")
 
     def newest_in(self, stage: str) -> Version:
         """Return the newest version in a stage; RegistryError with the fix if it is empty."""
-        found = self.in_stage(stage)
-        if not found:
-            stands = ", ".join(f"{v.version} ({v.stage})" for v in self.versions[-10:]) or "none"
-            command = f"{SCRIPT} transition --model-name {self.name} --version N --stage {stage}"
-            raise RegistryError(
-                f"{self.name} has no version in {stage}; versions: {stands}; move one: {command}"
-            )
-        return found[-1]
+        if found := self.in_stage(stage):
+            return found[-1]
+        stands = ", ".join(f"{v.version} ({v.stage})" for v in self.versions[-10:]) or "none"
+        command = f"{SCRIPT} transition --model-name {self.name} --version N --stage {stage}"
+        raise RegistryError(
+            f"{self.name} has no version in {stage}; versions: {stands}; move one: {command}"
+        )
 
 
 def aliases_of(model: Model) -> dict[str, int]:
@@ -119,21 +117,16 @@ def marks_of(client: Registry, name: str) -> tuple[dict[str, str], dict[str, int
 
 
 def _entry(client: Registry, name: str) -> Any:
-    found = source_of(client).entries(name)
-    if found:
+    if found := source_of(client).entries(name):
         return found[0]
-    known = [visible(one) for one in model_names(client)]
-    if not known:
-        raise NotRegistered(
-            f"the registry holds no model yet, so no '{name}'; run `make run-train` to make some"
-        )
-    raise NotRegistered(
-        f"unknown model '{shortened(name)}'{nearest(name, known)}; registered: {', '.join(known)}"
-    )
+    fault = f"the registry holds no model yet, so no '{name}'; run `make run-train` to make some"
+    if known := [visible(one) for one in model_names(client)]:
+        fault = f"unknown model '{shortened(name)}'{nearest(name, known)}"
+        fault += f"; registered: {', '.join(known)}"
+    raise NotRegistered(fault)
 
 
 def _entries(client: Registry) -> list[Any]:
-    """Return the registry's entries of models, without the locks among them."""
     entries = source_of(client).entries()
     return [entry for entry in entries if not entry.name.startswith(LOCK_PREFIX)]
 

@@ -68,7 +68,6 @@ def delete_files(client: Client, version: Version) -> None:
 
 @contextmanager
 def _repository(client: Client, version: Version, failure: str) -> Iterator[Any]:
-    """Yield MLflow's access to a version's folder."""
     with _translating(failure.format(version.title)), fluent(client.tracking_uri):
         uri = client.get_model_version_download_uri(version.name, str(version.version))
         yield get_artifact_repository(uri, tracking_uri=client.tracking_uri)

@@ -85,10 +85,8 @@ def check_server(uri: str, settings: Settings) -> None:
     try:
         status = _get(f"{uri.rstrip('/')}/health", settings, stream=True).status_code
     except requests.exceptions.Timeout:
-        raise RegistryError(
-            f"{server} did not answer within {settings.timeout_seconds:g} s; start it or correct"
-            " the address"
-        ) from None
+        silent = f"did not answer within {settings.timeout_seconds:g} s"
+        raise RegistryError(f"{server} {silent}; start it or correct the address") from None
     except (requests.exceptions.RequestException, ValueError) as error:
         refused = "refused" in str(error)
         reason = "refused the connection" if refused else f"cannot be reached ({_cause(error)})"
@@ -132,8 +130,8 @@ def _auth(settings: Settings) -> Callable[[PreparedRequest], PreparedRequest] | 
 
 def _cause(error: Exception) -> str:
     inner: BaseException = error
-    while inner.__cause__ or inner.__context__:
-        inner = inner.__cause__ or inner.__context__ or inner
+    while under := inner.__cause__ or inner.__context__:
+        inner = under
     return " ".join(str(inner).split())[:120]
 
 
@@ -188,28 +186,22 @@ def experiment_id(client: Client, root: Path, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         folder = artifact_root(client.tracking_uri, root)
+        place = str(folder / name) if folder else None
         try:
-            return client.create_experiment(
-                name, artifact_location=str(folder / name) if folder else None
-            )
+            return client.create_experiment(name, artifact_location=place)
         except MlflowException:  # another process was faster
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
     if found.lifecycle_stage == "deleted":
-        raise RegistryError(
-            f"experiment '{name}' is deleted; restore it with "
-            f"`mlflow experiments restore -x {found.experiment_id}`"
-        )
+        command = f"`mlflow experiments restore -x {found.experiment_id}`"
+        raise RegistryError(f"experiment '{name}' is deleted; restore it with {command}")
     return found.experiment_id
 
 
 @contextmanager
 def fluent(uri: str) -> Iterator[None]:
-    """Point MLflow's global functions at ``uri`` within the block; the environment stays as it is.
-
-    Blocks may be nested.
-    """
+    """Point MLflow's global functions at ``uri`` within the block, which may be nested."""
     before = os.environ.get("MLFLOW_TRACKING_URI")
     _POINTED.append(uri)
     mlflow.set_tracking_uri(uri)

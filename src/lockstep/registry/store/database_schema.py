@@ -39,13 +39,11 @@ def newest_schema() -> str:
     """
     scripts = (Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions").glob("*.py")
     lines = [line for path in scripts for line in path.read_text(encoding="utf-8").splitlines()]
-    named, before = (
-        {
-            name
-            for line in lines
-            if re.match(rf"{key}\b.*=", line)
-            for name in re.findall(r"[\"'](\w+)[\"']", line)
-        }
-        for key in ("revision", "down_revision")
-    )
+    named, before = _named(lines, "revision"), _named(lines, "down_revision")
     return " ".join(sorted(named - before))
+
+
+def _named(lines: list[str], key: str) -> set[str]:
+    """Return the revisions that the scripts assign to a name."""
+    found = (line for line in lines if re.match(rf"{key}\b.*=", line))
+    return {name for line in found for name in re.findall(r"[\"'](\w+)[\"']", line)}

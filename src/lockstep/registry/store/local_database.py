@@ -84,9 +84,8 @@ def check_sqlite(database: Path) -> None:
             (page,) = connection.execute("PRAGMA page_size").fetchone()
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-            raise RegistryError(
-                f"{database} is locked by another process; end it and run again"
-            ) from error
+            fix = "end it and run again"
+            raise RegistryError(f"{database} is locked by another process; {fix}") from error
         raise _damaged(database, str(error)) from error
     if database.stat().st_size % page:
         raise _damaged(database, "its last page is cut off")

@@ -42,9 +42,8 @@ def resolve_uri(settings: Settings, root: Path) -> str:
     if scheme == "sqlite":
         path = uri.removeprefix(SQLITE)
         if path == uri or path in ("", ":memory:"):
-            raise ConfigError(
-                f"tracking URI '{uri}' names no database file; write {SQLITE}{DATABASE}"
-            )
+            fix = f"write {SQLITE}{DATABASE}"
+            raise ConfigError(f"tracking URI '{uri}' names no database file; {fix}")
         return f"{SQLITE}{main / path}"
     return uri
 
