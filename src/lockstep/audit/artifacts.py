@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lockstep.audit.findings import Found, compared, finding, tried
 from lockstep.checks import FAILED, NOT_CHECKED, NOT_RECORDED, OK, PRUNED, CheckResult
@@ -13,13 +12,11 @@ from lockstep.models.artifact import check_types
 from lockstep.registry.artifact.files import CARD, SKOPS, SUMS, added_on_loading, sums_of
 from lockstep.registry.artifact.integrity import check_digest, check_no_pickles
 from lockstep.registry.artifact.loading import check_schema, load_checked
+from lockstep.registry.record.events import Record
 from lockstep.registry.record.registered_models import Model
 from lockstep.registry.store.artifact_store import fetch_version
+from lockstep.registry.store.connection import Client
 from lockstep.registry.store.versions import Version
-
-if TYPE_CHECKING:
-    from lockstep.registry.record.events import Record
-    from lockstep.registry.store.connection import Client
 
 _CARD_TAGS = (
     "model_digest", "schema_digest", "score_scale", "positive_weight", "class_ratio", "threshold",

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lockstep.audit.artifacts import check_artifact
 from lockstep.audit.bundle_checks import BUNDLE, BUNDLE_SUMS, MODEL_FOLDER, bundle_sums
@@ -29,11 +29,9 @@ from lockstep.registry.record.journal import Journal, default_who, now
 from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store.artifact_store import fetch_version
+from lockstep.registry.store.connection import Client
 from lockstep.registry.store.names import REGISTER_AGAIN, TAG_PREFIX, check_stage, check_version
 from lockstep.registry.store.versions import Version, pruned_line
-
-if TYPE_CHECKING:
-    from lockstep.registry.store.connection import Client
 
 _SCALE_TAGS = ("score_scale", "positive_weight", "class_ratio")
 REQUIREMENTS, PYTHON, DOCKERFILE = "requirements.txt", "python_env.yaml", "Dockerfile"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lockstep.audit.record_checks import FIXED_BY, abandoned, of_locks, of_model, problem
 from lockstep.checks import CheckResult
@@ -29,12 +29,9 @@ from lockstep.registry.record.locking import all_locks
 from lockstep.registry.record.registered_models import Model, list_models
 from lockstep.registry.store import connection, local_database, uris
 from lockstep.registry.store.artifact_store import sizes
-from lockstep.registry.store.connection import request_limits, translating_mlflow_errors
+from lockstep.registry.store.connection import Client, request_limits, translating_mlflow_errors
 from lockstep.registry.store.database_schema import newest_schema, schema_of
 from lockstep.registry.store.versions import Version
-
-if TYPE_CHECKING:
-    from lockstep.registry.store.connection import Client
 
 KEYS = {"what": "name", "where": "subject", "fault": "message", "mend": "fix", "did": "repair"}
 """The keys of a finding in JSON."""
@@ -168,8 +165,7 @@ def _of_database(uri: str, facts: dict[str, Any]) -> Iterator[CheckResult]:
     """Yield what is wrong with a database; RegistryError where MLflow must not open it."""
     if uris.is_http(uri):
         return
-    path = Path(uri.removeprefix(uris.SQLITE))
-    if uri.startswith(uris.SQLITE):
+    if path := uris.sqlite_file(uri):
         if not path.is_file() or not path.stat().st_size:
             state = "is empty (0 bytes)" if path.is_file() else "is missing"
             fix = "run `make run-train`, or `dvc repro register` for models that are trained"
@@ -190,8 +186,8 @@ def _of_database(uri: str, facts: dict[str, Any]) -> Iterator[CheckResult]:
 
 def _client(settings: Settings, root: Path, uri: str, facts: dict[str, Any]) -> Client:
     """Return a client; the usual way to one would follow a moved workspace, which is for --fix."""
-    database = Path(uri.removeprefix(uris.SQLITE))
-    if uri.startswith(uris.SQLITE) and local_database.moved_from(database):
+    database = uris.sqlite_file(uri)
+    if database and local_database.moved_from(database):
         return connection.Client(tracking_uri=uri)
     client = connection.connect(settings, root)
     if uris.is_http(uri):

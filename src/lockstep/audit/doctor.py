@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lockstep.audit.checkup import Diagnosis, examine
 from lockstep.audit.record_checks import abandoned
@@ -20,10 +20,7 @@ from lockstep.registry.record.locking import all_locks, lock_model
 from lockstep.registry.record.recovery import ADOPTED_AT_ONCE, adopt, adoptable, finish
 from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store import connection
-from lockstep.registry.store.connection import translating_mlflow_errors
-
-if TYPE_CHECKING:
-    from lockstep.registry.store.connection import Client
+from lockstep.registry.store.connection import Client, translating_mlflow_errors
 
 LONGEST_FAULTS = 2000
 OF_MODELS = ("damaged record", "half-done move", "no record", "disagreement", "two Productions")

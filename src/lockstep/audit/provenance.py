@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lockstep.audit.findings import Found, compared, sums_below, tried
 from lockstep.checks import FAILED, NOT_KNOWN, NOT_RECORDED, OK, CheckResult
@@ -11,19 +10,11 @@ from lockstep.dvc.git import NO_COMMIT, NO_REPOSITORY, git
 from lockstep.errors import LockstepError
 from lockstep.io import read_json, sha256_json
 from lockstep.promotion.gate_report import FOLDER
-from lockstep.registry.store.artifact_store import (
-    CLOSURE,
-    INPUTS,
-    KEPT_INPUTS,
-    LINEAGE,
-    fetch_run_folder,
-)
-from lockstep.registry.store.connection import StoreError, one_line
+from lockstep.registry.record.events import Event, Record
+from lockstep.registry.store.artifact_store import fetch_run_folder
+from lockstep.registry.store.connection import Client, StoreError, one_line
+from lockstep.registry.store.names import CLOSURE, INPUTS, KEPT_INPUTS, LINEAGE
 from lockstep.registry.store.versions import Version
-
-if TYPE_CHECKING:
-    from lockstep.registry.record.events import Event, Record
-    from lockstep.registry.store.connection import Client
 
 
 def check_lineage(

@@ -7,13 +7,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lockstep.audit import rebuild, score_rows
 from lockstep.audit.closures import ENVIRONMENT, OUTPUT, Difference, differences, differing_inputs
 from lockstep.audit.provenance import has_commit
+from lockstep.audit.rebuild import Tree
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import training_key
 from lockstep.console import aligned, listed
@@ -23,18 +24,10 @@ from lockstep.features.matrix_columns import ROW
 from lockstep.io import read_json, read_parquet, sha256_json, write_parquet
 from lockstep.registry.artifact.loading import golden_of, open_version
 from lockstep.registry.artifact.locating import locate
-from lockstep.registry.store.artifact_store import (
-    CLOSURE,
-    INPUTS,
-    KEPT_INPUTS,
-    LINEAGE,
-    fetch_run_folder,
-)
+from lockstep.registry.store.artifact_store import fetch_run_folder
+from lockstep.registry.store.connection import Client
+from lockstep.registry.store.names import CLOSURE, INPUTS, KEPT_INPUTS, LINEAGE
 from lockstep.registry.store.versions import Version
-
-if TYPE_CHECKING:
-    from lockstep.audit.rebuild import Tree
-    from lockstep.registry.store.connection import Client
 
 IDENTICAL, EQUAL, DIFFERENT = "bit-identical", "equal predictions", "different"
 TOLERANCE = 1e-9

@@ -14,7 +14,7 @@ from lockstep.code.pins import normalized, read_pins
 from lockstep.dvc.git import git
 from lockstep.errors import ConfigError
 from lockstep.io import read_json
-from lockstep.registry.store.artifact_store import CLOSURE, KEPT_INPUTS
+from lockstep.registry.store.names import CLOSURE, KEPT_INPUTS
 from lockstep.registry.store.versions import Version
 
 LOCK = "requirements.lock"

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lockstep.audit.artifacts import check_stored
 from lockstep.audit.findings import Found, tried
 from lockstep.audit.provenance import check_gates, check_lineage
 from lockstep.audit.record_checks import alias_faults, stage_faults
 from lockstep.checks import FAILED, NOT_RECORDED, OK, CheckResult
+from lockstep.registry.record.events import Record
 from lockstep.registry.record.registered_models import Model, get_model, list_models
+from lockstep.registry.store.connection import Client
 from lockstep.registry.store.versions import Version
-
-if TYPE_CHECKING:
-    from lockstep.registry.record.events import Record
-    from lockstep.registry.store.connection import Client
 
 
 def verify(

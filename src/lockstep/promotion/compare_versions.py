@@ -23,8 +23,9 @@ from lockstep.promotion.holdout import holdout, scored
 from lockstep.registry.artifact.loading import Located, open_version
 from lockstep.registry.artifact.locating import locate
 from lockstep.registry.publishing.runs import flattened
-from lockstep.registry.store.artifact_store import CLOSURE, LINEAGE, fetch_run_folder
+from lockstep.registry.store.artifact_store import fetch_run_folder
 from lockstep.registry.store.connection import Client, translating_mlflow_errors
+from lockstep.registry.store.names import CLOSURE, LINEAGE
 from lockstep.registry.store.versions import Version
 
 Pair = tuple[Any, Any]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from lockstep.errors import ArtifactError, ConfigError, DataError
 from lockstep.evaluation.intervals import check_interval
@@ -23,9 +25,6 @@ from lockstep.registry.artifact.model_cache import Located, refusing
 from lockstep.registry.artifact.training_rows import TrainingRows, check_training_rows
 from lockstep.registry.store.names import REGISTER_AGAIN
 from lockstep.registry.store.versions import Version
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def open_version(located: Located) -> Model:

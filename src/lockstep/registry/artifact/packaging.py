@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from mlflow.models import ModelSignature
+import pandas as pd
+from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, TensorSpec
 from mlflow.types import Schema as Columns
 from sklearn.linear_model import LogisticRegression
@@ -31,10 +32,6 @@ from lockstep.models.model_type import Native
 from lockstep.models.types import model_types, type_of
 from lockstep.problems.schema import PROBLEMS, Schema
 from lockstep.registry.artifact.files import CARD, GOLDEN, ROWS_FILE, SCHEMA, SKOPS, SUMS, sums_of
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from mlflow.models import Model, ModelSignature
 
 _ALWAYS = ("mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy")
 _PACKAGE_CODE = (

@@ -14,16 +14,14 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.errors import ArtifactError, UsageError
 from lockstep.io import read_json, sha256_file, sha256_json, write_json
+from lockstep.models.scoring.prediction import Model
 from lockstep.models.workspace import CARD_SUFFIX, RELEASE, SCHEMA_SUFFIX, load_file
 from lockstep.problems.schema import PROBLEMS
-
-if TYPE_CHECKING:
-    from lockstep.models.scoring.prediction import Model
 
 POINTER, FOLDER, MODEL_SUFFIX = "production.pkl", "released", ".joblib"
 BESIDE = (SCHEMA_SUFFIX, MODEL_SUFFIX)

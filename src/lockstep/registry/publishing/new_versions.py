@@ -27,20 +27,11 @@ from lockstep.registry.publishing.run_files import write_files
 from lockstep.registry.publishing.runs import log_run
 from lockstep.registry.publishing.tags import noted_tags, run_tags, version_tags
 from lockstep.registry.store.connection import Client, fluent, request_limits
-from lockstep.registry.store.names import (
-    CLOSURE_TAG,
-    DIGEST_TAG,
-    EXPERIMENT_TAG,
-    INPUTS_TAG,
-    TAG_PREFIX,
-    TYPE_TAG,
-)
+from lockstep.registry.store.names import SAME_RUN, TAG_PREFIX
 from lockstep.registry.store.queries import Logged, find_run
 
 _ROUNDS = 10
 """Times that a model is judged again because others got their versions meanwhile."""
-_SAME_RUN = (DIGEST_TAG, TYPE_TAG, EXPERIMENT_TAG, CLOSURE_TAG, INPUTS_TAG)
-"""Tags that identify a training's run: the same model may come of other inputs."""
 
 
 def publish_new(
@@ -59,7 +50,7 @@ def publish_new(
     experiment = experiment_of(client, settings, outputs.root, outputs.problem)
     with fluent(client.tracking_uri):
         tags = run_tags(outputs)
-        same = {key: tags.get(key) for key in _SAME_RUN}
+        same = {key: tags.get(key) for key in SAME_RUN}
         logged = None if again else find_run(client, experiment, same)
         if logged is None or (settings.log_model and logged.model_id is None):
             logged = _log(client, experiment, settings, outputs, timings)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from lockstep.config.gates import Gates
 from lockstep.errors import RegistryError
+from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.record.journal import EVENT_TAG
 from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.store.connection import Client, tolerating, translating_mlflow_errors
 from lockstep.registry.store.names import DIGEST_TAG, STAGE_TAG, SUMS_TAG
 from lockstep.registry.store.versions import Version, version_from
-
-if TYPE_CHECKING:
-    from lockstep.registry.publishing.outputs import Outputs
 
 
 @dataclass(frozen=True)

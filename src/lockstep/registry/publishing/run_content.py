@@ -6,19 +6,17 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
 from lockstep.io import sha256_json
 from lockstep.models.naming import run_name
+from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.run_files import read_points
 from lockstep.registry.publishing.runs import Record, flattened
 from lockstep.registry.publishing.tags import run_tags
-
-if TYPE_CHECKING:
-    from lockstep.registry.publishing.outputs import Outputs
 
 PARTS = {
     "train": ("training", "train"),

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from lockstep.io import write_csv, write_json
 from lockstep.models.artifact import canonical_bytes
 from lockstep.problems.schema import PROBLEMS
-from lockstep.registry.store.artifact_store import CLOSURE, INPUTS, KEPT_INPUTS
+from lockstep.registry.publishing.outputs import Outputs
+from lockstep.registry.store.names import CLOSURE, INPUTS, KEPT_INPUTS
 from lockstep.reports import plots
-
-if TYPE_CHECKING:
-    from lockstep.registry.publishing.outputs import Outputs
 
 
 def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lockstep.config.params import training_key
 from lockstep.decision.policies import costs_in
 from lockstep.dvc.lineage import TRAIN_STAGE
 from lockstep.io import sha256_json
 from lockstep.registry.publishing.destinations import dvc_experiment
+from lockstep.registry.publishing.outputs import Outputs
+from lockstep.registry.store.connection import Client
 from lockstep.registry.store.names import EXPERIMENT_TAG, ROWS_TAG, SUMS_TAG
-
-if TYPE_CHECKING:
-    from lockstep.registry.publishing.outputs import Outputs
-    from lockstep.registry.store.connection import Client
 
 
 def run_tags(outputs: Outputs) -> dict[str, str]:

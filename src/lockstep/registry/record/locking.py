@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from lockstep.errors import RegistryError
 from lockstep.registry.store.connection import Client, tolerating, translating_mlflow_errors
 from lockstep.registry.store.names import LOCK_PREFIX
-from lockstep.registry.store.uris import SQLITE
+from lockstep.registry.store.uris import sqlite_file
 
 MARK = "breaking."
 """Prefix of a lock on breaking the lock whose name follows."""
@@ -107,8 +107,8 @@ class HeldLock:
 def lock_model(client: Client, name: str) -> Iterator[HeldLock]:
     """Lock a registered model within the block; RegistryError after ``PATIENCE`` seconds."""
     with ExitStack() as stack:
-        if client.tracking_uri.startswith(SQLITE):
-            stack.enter_context(_file_held(Path(client.tracking_uri.removeprefix(SQLITE)), name))
+        if database := sqlite_file(client.tracking_uri):
+            stack.enter_context(_file_held(database, name))
         token = uuid4().hex
         _take(client, name, token)
         stack.push(lambda error, *_: _release(client, name, token, failing=error is not None))
@@ -229,8 +229,8 @@ def _release(client: Client, name: str, token: str, failing: bool) -> None:
 def _create(client: Client, name: str, token: str) -> bool:
     tags = {_TOKEN: token, _OWNER: json.dumps(_me(), sort_keys=True)}
     with tolerating(*_TAKEN):
-        description = "one move at a time; goes with it"
-        client.create_registered_model(f"{LOCK_PREFIX}{name}", tags, description)
+        text = "one move at a time; goes with it"
+        client.create_registered_model(f"{LOCK_PREFIX}{name}", tags=tags, description=text)
         return True
     return False
 

@@ -16,14 +16,6 @@ from lockstep.registry.store.connection import Client, fluent, one_line
 from lockstep.registry.store.names import REGISTER_AGAIN
 from lockstep.registry.store.versions import Version
 
-LINEAGE = "lineage"
-"""The folder of a run that holds what its model was made from."""
-CLOSURE = Path(LINEAGE) / "closure.json"
-INPUTS = Path(LINEAGE) / "changed.json"
-"""The sums of a dirty version's changed inputs; its digest is the tag lockstep.inputs_digest."""
-KEPT_INPUTS = Path(LINEAGE) / "inputs"
-"""The changed inputs themselves."""
-
 
 def fetch_version(client: Client, version: Version, folder: Path) -> None:
     """Copy all files of a version from the store into ``folder``; ArtifactError if it has none."""

@@ -7,29 +7,20 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import mlflow
 import requests
 from mlflow import MlflowClient as Client
 from mlflow.exceptions import MlflowException
+from requests import PreparedRequest
 from requests.auth import HTTPBasicAuth
 
 from lockstep.config.settings import Settings, main_tree
 from lockstep.console import visible
 from lockstep.errors import RegistryError
+from lockstep.registry.store import uris
 from lockstep.registry.store.local_database import prepare_sqlite
-from lockstep.registry.store.uris import (
-    SQLITE,
-    artifact_root,
-    is_http,
-    resolve_uri,
-    without_password,
-)
-
-if TYPE_CHECKING:
-    from requests import PreparedRequest
 
 StoreError = (MlflowException, requests.RequestException)
 """What MLflow's calls raise when the store refuses or cannot be reached."""
@@ -61,27 +52,29 @@ def connect(settings: Settings, root: Path) -> Client:
 
     A local database is initialised once, under a lock, and repaired after its folder was moved.
     """
-    uri = resolve_uri(settings, root)
-    if uri.startswith(SQLITE):
-        prepare_sqlite(Path(uri.removeprefix(SQLITE)), main_tree(root))
-    elif is_http(uri):
+    uri = uris.resolve_uri(settings, root)
+    if database := uris.sqlite_file(uri):
+        prepare_sqlite(database, main_tree(root))
+    elif uris.is_http(uri):
         check_server(uri, settings)
     for name in _CREDENTIALS:  # of .env: MLflow reads its environment only
         if name in settings.environment:
             os.environ[name] = settings.environment[name]
     try:
         client = Client(tracking_uri=uri)
-        if not is_http(uri):
+        if not uris.is_http(uri):
             client.get_experiment("0")
     except MlflowException as error:
-        raise RegistryError(f"{without_password(uri)} cannot be used: {one_line(error)}") from error
+        raise RegistryError(
+            f"{uris.without_password(uri)} cannot be used: {one_line(error)}"
+        ) from error
     return client
 
 
 def check_server(uri: str, settings: Settings) -> None:
     """Ask a server for its health; RegistryError if it refuses, hangs, fails or wants a login."""
     source = settings.source_of("tracking_uri")
-    server = f"tracking server {without_password(uri)} (from {source})"
+    server = f"tracking server {uris.without_password(uri)} (from {source})"
     try:
         status = _get(f"{uri.rstrip('/')}/health", settings, stream=True).status_code
     except requests.exceptions.Timeout:
@@ -185,7 +178,7 @@ def experiment_id(client: Client, root: Path, name: str) -> str:
     """Return the id of an experiment, created if missing with its artifacts beside the store."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        folder = artifact_root(client.tracking_uri, root)
+        folder = uris.artifact_root(client.tracking_uri, root)
         place = str(folder / name) if folder else None
         try:
             return client.create_experiment(name, artifact_location=place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from lockstep.console import check_plain, visible
 from lockstep.errors import RegistryError, UsageError, unknown
@@ -14,6 +15,8 @@ STAGE_TAG = "lockstep.stage"
 DIGEST_TAG, TYPE_TAG, PROBLEM_TAG = "lockstep.model_digest", "lockstep.type", "lockstep.problem"
 EXPERIMENT_TAG = "lockstep.experiment"
 CLOSURE_TAG, INPUTS_TAG = "lockstep.closure_digest", "lockstep.inputs_digest"
+SAME_RUN = (DIGEST_TAG, TYPE_TAG, EXPERIMENT_TAG, CLOSURE_TAG, INPUTS_TAG)
+"""Tags that identify a training's run: the same model may come of other inputs."""
 RETRAIN_TAG = "lockstep.retrain"
 """On a version that a retrain made, and on its run: the id of the retrain's own run."""
 COMMITTED_TAG = "lockstep.committed_as"
@@ -32,6 +35,13 @@ LOCK_PREFIX = "lockstep.lock."
 LONGEST_NAME = 200
 """MLflow's database column takes 256 characters, and the name of a model's lock is longer."""
 LONGEST_SHOWN = 60
+LINEAGE = "lineage"
+"""The folder of a run that holds what its model was made from."""
+CLOSURE = Path(LINEAGE) / "closure.json"
+INPUTS = Path(LINEAGE) / "changed.json"
+"""The sums of a dirty version's changed inputs; its digest is the tag lockstep.inputs_digest."""
+KEPT_INPUTS = Path(LINEAGE) / "inputs"
+"""The changed inputs themselves."""
 SCRIPT = "python scripts/manage_model_registry.py"
 REGISTER_AGAIN = "register it again with `dvc repro register`"
 

@@ -12,7 +12,7 @@ from lockstep.config.settings import Settings, load_settings, main_tree
 from lockstep.errors import RegistryError
 from lockstep.registry.store.local_database import prepare_sqlite
 from lockstep.registry.store.sql_tables import Tables, local_tables
-from lockstep.registry.store.uris import SQLITE, is_http, resolve_uri
+from lockstep.registry.store.uris import is_http, resolve_uri, sqlite_file
 
 if TYPE_CHECKING:
     from lockstep.registry.store.connection import Client
@@ -60,11 +60,8 @@ def prepare_store(root: Path) -> None:
 def _configured(root: Path, tracking_uri: str | None) -> tuple[Settings, Path | None]:
     """Return the settings and the file of a local registry's database, which must exist."""
     settings = load_settings(root, {"tracking_uri": tracking_uri})
-    uri = resolve_uri(settings, root)
-    if not uri.startswith(SQLITE):
-        return settings, None
-    database = Path(uri.removeprefix(SQLITE))
-    if not database.is_file():
+    database = sqlite_file(resolve_uri(settings, root))
+    if database is not None and not database.is_file():
         source = settings.source_of("tracking_uri")
         raise RegistryError(
             f"no registry yet: {database} is missing (tracking URI from {source});"

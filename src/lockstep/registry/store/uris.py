@@ -72,6 +72,11 @@ def _is_path(uri: str, main: Path) -> bool:
     return not scheme and names_folder
 
 
+def sqlite_file(uri: str) -> Path | None:
+    """Return the file of a local database; None for any other store."""
+    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
+
+
 def is_http(uri: str) -> bool:
     """Return whether a tracking URI names a server."""
     return urlsplit(uri).scheme in ("http", "https")
@@ -79,8 +84,8 @@ def is_http(uri: str) -> bool:
 
 def artifact_root(uri: str, root: Path) -> Path | None:
     """Return the folder of a database's artifacts; None if a server keeps them."""
-    if uri.startswith(SQLITE):
-        return Path(uri.removeprefix(SQLITE)).parent / ARTIFACTS
+    if database := sqlite_file(uri):
+        return database.parent / ARTIFACTS
     is_database = urlsplit(uri).scheme.split("+")[0] in _DATABASES
     return main_tree(root) / ARTIFACTS if is_database else None
 
