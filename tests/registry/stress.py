@@ -95,10 +95,12 @@ def set_up(uri: str, versions: int = 3) -> str:
 def register(client: Any, model_id: str, digest: str) -> Any:
     from lockstep.registry.publishing.registration import register_version
     from lockstep.registry.store.connection import fluent
+    from lockstep.registry.store.queries import Logged
 
     run_id = client.get_logged_model(model_id).source_run_id
     with fluent(client.tracking_uri):  # MLflow resolves the model's address by its global store
-        return register_version(client, NAME, model_id, run_id, {"lockstep.model_digest": digest})
+        logged = Logged(run_id, model_id)
+        return register_version(client, NAME, logged, {"lockstep.model_digest": digest})
 
 
 @dataclass

@@ -84,8 +84,8 @@ def repair_model(client: Client, name: str) -> None:
 def accept(book: Journal) -> None:
     """Write what the tags say into a damaged record, as an event that names its faults.
 
-    There are several events where one tag has no room. All but the last only adopt stages, so that
-    a crash between them leaves the faults standing.
+    One tag may have no room for all. All events but the last only adopt stages, so that a crash
+    between them leaves the faults standing.
     """
     steps = steps_to_tags(book.model)
     starts = range(0, len(steps), ADOPTED_AT_ONCE)

@@ -71,10 +71,7 @@ def compared(noted: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
 
 
 def sums_below(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file below a folder by its path there.
-
-    A dangling link is an error that names it.
-    """
+    """Return the SHA-256 of every file below a folder; a dangling link is an error."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
     return {path.relative_to(folder).as_posix(): sha256_file(path) for path in paths}
 

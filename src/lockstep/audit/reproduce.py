@@ -140,10 +140,7 @@ def _training_of(version: Version) -> tuple[str, str]:
 
 
 def start_of(root: Path, version: Version) -> tuple[str, bool]:
-    """Return the commit to start from, and whether the run's changed inputs are to be put over it.
-
-    They are not, where a later commit has them that is in the repository here.
-    """
+    """Return the commit to start from, and whether the run's changed inputs go over it."""
     later = version.tag("committed_as")
     if later and has_commit(root, later):
         return later, False

@@ -31,10 +31,7 @@ PARENT_KEY = "lockstep.parent_of"
 def register_models(
     root: Path, problem: str | None = None, models: Sequence[str] | None = None
 ) -> list[Published]:
-    """Publish what the registry lacks of the declared or the named trainings; print a line a model.
-
-    Raises RegistryError if the server can't be reached.
-    """
+    """Publish what the registry lacks of the declared or named trainings; print a line a model."""
     settings = load_settings(root)
     if not settings.publish:
         print(f"publishing is off ({settings.source_of('publish')}): nothing is registered")
@@ -47,10 +44,8 @@ def register_models(
             done += _register_problem(client, settings, root, name, trainings, params)
     except StoreError as error:
         raise_interrupt(error)
-        raise RegistryError(
-            f"the tracking store failed: {one_line(error)}; then run the command again, which goes"
-            " on from here"
-        ) from error
+        fix = "then run the command again, which goes on from here"
+        raise RegistryError(f"the tracking store failed: {one_line(error)}; {fix}") from error
     return done
 
 
@@ -64,10 +59,8 @@ def publish_or_warn(
         published = publish(client, settings, outputs, known, _decide(settings), timings)
     except (RegistryError, *StoreError, OSError) as error:
         raise_interrupt(error)
-        warn(
-            f"WARNING {outputs.problem} {outputs.type} is trained and kept, but not in the"
-            f" registry: {one_line(error)}; the next `dvc repro` registers it"
-        )
+        kept = f"{outputs.problem} {outputs.type} is trained and kept, but not in the registry"
+        warn(f"WARNING {kept}: {one_line(error)}; the next `dvc repro` registers it")
         return None
     print(published.line, file=sys.stderr)
     return published
@@ -146,9 +139,8 @@ def tie_to_parent(
 ) -> str:
     """Return the id of the parent run of just these models, created and tied if missing.
 
-    Its key is the set of model digests, so the same models never get two. It holds the comparison
-    by ``metric``; None for some of a problem's types, which the compare stage does not compare
-    alone.
+    Its key is the set of model digests. It holds the comparison by ``metric``; None for some of a
+    problem's types, which the compare stage does not compare alone.
     """
     root, problem = outputs[0].root, outputs[0].problem
     experiment = experiment_of(client, settings, root, problem)

@@ -43,8 +43,7 @@ def sums_of(folder: Path) -> dict[str, str]:
 def added_on_loading(folder: Path) -> list[str]:
     """Return the paths that loading in place added: MLflow's note, and compiled code with a source.
 
-    Compiled code without its source, or in another place than Python's, is not included, nor is a
-    link.
+    Links, and compiled code without its source or in another place than Python's, are no part.
     """
     found = [folder / REGISTERED_META, *(folder / _CODE).rglob(f"{_COMPILED}/*")]
     names = [p.relative_to(folder).as_posix() for p in found if p.is_file() and not p.is_symlink()]

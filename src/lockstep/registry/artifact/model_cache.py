@@ -32,14 +32,11 @@ class Located:
 
 @contextmanager
 def refusing(folder: Path) -> Iterator[None]:
-    """Note an artifact that a check refuses within the block as suspect, and drop its download.
-
-    The same model registered anew has the same digest, and so the same place in the cache.
-    """
+    """Note an artifact that a check refuses within the block as suspect, and drop its download."""
     try:
         yield
     except ArtifactError:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)  # the model registered anew has the same place
         note = folder.parents[1] / SUSPECT.name / folder.name
         with suppress(OSError):  # a read-only folder: the refusal matters, the note does not
             note.parent.mkdir(parents=True, exist_ok=True)

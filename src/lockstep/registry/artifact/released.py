@@ -93,13 +93,10 @@ def _copy(layout: ProblemLayout, model_type: str, facts: dict[str, Any], folder:
 
 
 def _put_all(copy: Path, folder: Path) -> Path:
-    """Link a copy, its card and its schema by its digest, read-only; return the model's path.
-
-    If another card has the name (the same model with another threshold, or an earlier retrain), the
-    card's own digest is appended.
-    """
+    """Link a copy, its card and its schema by its digest, read-only; return the model's path."""
     card = read_json(copy.with_suffix(CARD_SUFFIX))
     digest = card["model_digest"]
+    # Another card may have the name: the same model with another threshold, or an earlier retrain.
     for name in (digest, f"{digest}-{sha256_json(card)[:12]}"):
         file = folder / f"{name}{MODEL_SUFFIX}"
         if _put(copy.with_suffix(CARD_SUFFIX), file.with_suffix(CARD_SUFFIX)):
@@ -109,9 +106,8 @@ def _put_all(copy: Path, folder: Path) -> Path:
                     part.replace(path)
             _sync(folder)
             return file
-    raise ArtifactError(
-        f"{folder} holds a damaged card {name}{CARD_SUFFIX}; remove it and run the command again"
-    )
+    fix = "remove it and run the command again"
+    raise ArtifactError(f"{folder} holds a damaged card {name}{CARD_SUFFIX}; {fix}")
 
 
 def _put(part: Path, path: Path) -> bool:

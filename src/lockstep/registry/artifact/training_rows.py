@@ -150,12 +150,10 @@ def read_training_rows(folder: Path, digest: str) -> TrainingRows:
 
 
 def rows_of_training(root: Path, problem: str, lineage: Lineage) -> TrainingRows | None:
-    """Return the rows of a training of this workspace; None if its tables are missing.
-
-    They are cached by the digest of the data, as all types of a problem use the same.
-    """
+    """Return the rows of a training of this workspace; None if its tables are missing."""
     layout, schema = ProblemLayout(root, problem), load_schema(problem)
     tidy_sum = _tidy_sum(lineage, layout)
+    # All types of a problem use the same.
     name = sha256_json([lineage.data_digest, tidy_sum, schema.digest])
     path = root / CACHE / f"{name}.npz"
     cached = _read(path)

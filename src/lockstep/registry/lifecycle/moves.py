@@ -134,10 +134,7 @@ def move(
     gate: Gate | None = None,
     aside: str = "Archived",
 ) -> Move:
-    """Make one move: the versions that leave Production, then the version, then the pointers.
-
-    At no moment two versions are in Production. A move that changes nothing makes no event.
-    """
+    """Make one move: the versions that leave Production, then the version, then the pointers."""
     moved = journal.model.version(number)
     check_has_files(moved, stage)
     steps = [Step(v.version, v.stage, aside) for v in leaving(journal.model, number, stage)]

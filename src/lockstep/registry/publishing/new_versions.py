@@ -72,9 +72,8 @@ def _register_if_allowed(
             return register(client, settings, name, outputs, logged, among=decision.among)
         except OthersCame as error:
             warn(error)
-    raise RegistryError(
-        f"{name} got other versions each of {_ROUNDS} times it was judged; run the command again"
-    )
+    judged = f"each of {_ROUNDS} times it was judged"
+    raise RegistryError(f"{name} got other versions {judged}; run the command again")
 
 
 def publish_anew(
@@ -87,7 +86,7 @@ def publish_anew(
     name = model_name(settings, outputs.problem, outputs.type)
     with fluent(client.tracking_uri):
         logged = _log(client, experiment, settings, outputs, None, tags)
-        return register(client, settings, name, outputs, logged, again=True, tags=tags)
+        return register(client, settings, name, outputs, logged, again=True, added=tags)
 
 
 def register(
@@ -98,26 +97,18 @@ def register(
     logged: Logged,
     again: bool = False,
     among: Collection[int] | None = None,
-    tags: Mapping[str, str] | None = None,
+    added: Mapping[str, str] | None = None,
 ) -> Published:
     """Make the version of a logged model, on record, in its initial stage and with its tags.
 
-    A version that another process registered meanwhile is returned, unless ``again``. OthersCame if
-    the versions are not those it was compared with (``among``). Needs ``fluent``: MLflow resolves
-    the model's address globally.
+    See ``register_version`` for ``again`` and ``among``. Needs ``fluent``: MLflow resolves the
+    model's address globally.
     """
-    more = {key: value for key, value in (tags or {}).items() if key.startswith(TAG_PREFIX)}
+    more = {key: value for key, value in (added or {}).items() if key.startswith(TAG_PREFIX)}
+    tags, stage = version_tags(outputs), settings.initial_stage
+    tags |= noted_tags(client, str(logged.model_id)) | more
     with request_limits(retries=0):  # a second request to a slow server would make two versions
-        version, new = register_version(
-            client,
-            name,
-            model_id=str(logged.model_id),
-            run_id=logged.run_id,
-            tags=version_tags(outputs) | noted_tags(client, str(logged.model_id)) | more,
-            stage=settings.initial_stage,
-            again=again,
-            among=among,
-        )
+        version, new = register_version(client, name, logged, tags, stage, again, among)
     return Published.of(version, new)
 
 

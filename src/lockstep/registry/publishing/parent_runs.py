@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,9 @@ def log_parent(
     """Log a parent run with the comparison by ``metric`` (None: without); return its id."""
     layout = outputs[0].layout
     known = metric is not None and layout.champion.is_file()
-    champion = read_json(layout.champion).get("type") if known else None
-    name = f"{layout.problem} {len(outputs)} models"
-    record = parent_record(name, outputs, tags, {}, str(champion) if champion else "")
-
-    def then(parent_id: str) -> None:
-        tie(client, parent_id, children)
-
+    champion = str(read_json(layout.champion).get("type") or "") if known else ""
+    record = parent_record(f"{layout.problem} {len(outputs)} models", outputs, tags, {}, champion)
+    then = partial(tie, client, children)
     with fluent(client.tracking_uri), tempfile.TemporaryDirectory() as made:
         folder = Path(made) if settings.log_artifacts else None
         if metric and folder:
@@ -47,7 +44,7 @@ def log_parent(
         return log_run(client, experiment, record, folder, None, then=then).run_id
 
 
-def tie(client: Client, parent_id: str, children: Sequence[str]) -> None:
+def tie(client: Client, children: Sequence[str], parent_id: str) -> None:
     """Put runs below a parent run."""
     for run_id in children:
         client.set_tag(run_id, PARENT_TAG, parent_id)

@@ -31,10 +31,7 @@ def publish(
     decide: Decide | None = None,
     timings: dict[str, float] | None = None,
 ) -> Published:
-    """Return a model's version, made if ``known`` lacks it or its artifact is damaged.
-
-    ``decide`` decides whether a new model gets a version; without it every model does.
-    """
+    """Return a model's version, made if ``known`` lacks it or its artifact is damaged."""
     found = known.get((model_name(settings, outputs.problem, outputs.type), outputs.digest))
     damage = ""
     if found is not None:

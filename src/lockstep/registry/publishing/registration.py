@@ -12,6 +12,7 @@ from lockstep.registry.record.journal import EVENT_TAG
 from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.store.connection import Client, tolerating, translating_mlflow_errors
 from lockstep.registry.store.names import DIGEST_TAG, STAGE_TAG, SUMS_TAG
+from lockstep.registry.store.queries import Logged
 from lockstep.registry.store.versions import Version, version_from
 
 
@@ -53,7 +54,7 @@ class Decision:
 
 
 Decide = Callable[[Client, str, "Outputs", str, Mapping[str, Gates]], Decision]
-"""Decides about a trained model by the client, its name, outputs, run id, and the gates."""
+"""Decides whether a new model gets a version; without it every model does."""
 
 
 class OthersCame(RegistryError):
@@ -63,8 +64,7 @@ class OthersCame(RegistryError):
 def register_version(
     client: Client,
     name: str,
-    model_id: str,
-    run_id: str,
+    logged: Logged,
     tags: dict[str, str],
     stage: str = "None",
     again: bool = False,
@@ -72,8 +72,8 @@ def register_version(
 ) -> tuple[Version, bool]:
     """Make a version of a logged model on record; return it, and whether it is new.
 
-    An existing version of the same digest is returned instead, unless ``again``. ``among`` are the
-    versions it was compared with; OthersCame if the model has others now.
+    An existing version of the same digest is returned instead, unless ``again``. OthersCame if the
+    model's versions are not those it was compared with (``among``).
     """
     ensure_model(client, name)
     with open_journal(client, name) as journal:
@@ -87,14 +87,14 @@ def register_version(
                 f"version {numbers} of {name} came or went while a new model was judged"
             )
         sums = {"sums_digest": tags[SUMS_TAG]} if tags.get(SUMS_TAG) else {}
-        details = {"model_digest": digest, "run_id": run_id, **sums}
+        details = {"model_digest": digest, "run_id": logged.run_id, **sums}
         event = journal.begin("register", stage=stage, details=details)
         with translating_mlflow_errors():
             made = client.create_model_version(
                 name,
-                source=f"models:/{model_id}",
-                run_id=run_id,
-                model_id=model_id,
+                source=f"models:/{logged.model_id}",
+                run_id=logged.run_id,
+                model_id=logged.model_id,
                 tags={STAGE_TAG: stage, EVENT_TAG: event.token, **tags},
             )
         journal.end(event, version=int(made.version))

@@ -66,10 +66,7 @@ def log_run(
 
 @contextmanager
 def _hurried_on_failure(patience: ExitStack) -> Iterator[None]:
-    """After an error, wait only a moment for marking the run FAILED, as the server may hang.
-
-    ``find_run`` marks a run that stays open at the next publishing.
-    """
+    """After an error, mark the run FAILED only if that is quick: ``find_run`` marks it else."""
     try:
         yield
     except BaseException:

@@ -14,8 +14,7 @@ from lockstep.registry.store.versions import Version
 def carry_out(journal: Journal, event: Event, mended_by: str = "") -> Event:
     """Delete the files of an event's versions and end it; ``mended_by`` continues it after a crash.
 
-    If the store refuses, the event ends as dropped: an error, unless a crash is repaired, which
-    must hinder no move.
+    If the store refuses, the event ends as dropped: an error, unless a crash is being repaired.
     """
     there = {version.version: version for version in journal.model.versions}
     for number in sorted(map(int, event.details)):
@@ -32,18 +31,14 @@ def carry_out(journal: Journal, event: Event, mended_by: str = "") -> Event:
             whole = journal.end(event, "dropped", mended_by=mended_by)
             if mended_by:
                 return whole
-            raise RegistryError(
-                f"{error}; it keeps its files, as do the versions after it; delete them where the"
-                " store is, or let its server allow it"
-            ) from error
+            keeps = "it keeps its files, as do the versions after it"
+            fix = "delete them where the store is, or let its server allow it"
+            raise RegistryError(f"{error}; {keeps}; {fix}") from error
     return journal.end(event, mended_by=mended_by)
 
 
 def _delete(journal: Journal, version: Version, event: Event) -> None:
-    """Mark a version, then delete its files: unmarked, missing files would count as damage.
-
-    If the store refuses and no file is missing, the mark is removed.
-    """
+    """Mark a version, then delete its files: unmarked, missing files would count as damage."""
     client, before = journal.client, sizes(journal.client, version)
     mark = (version.name, str(version.version), PRUNED_TAG)
     with translating_mlflow_errors():

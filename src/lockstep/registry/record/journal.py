@@ -159,8 +159,6 @@ def now() -> str:
 def check_intact(model: Model) -> None:
     """Raise RegistryError if a model's record has a fault: nothing is built upon it."""
     if model.record.faults:
-        raise RegistryError(
-            f"the record of {model.name} is damaged: {model.record.faults[0]}; look at it with "
-            f"`manage_model_registry.py verify --model-name {model.name}`, then accept what stands"
-            " with `doctor --fix`"
-        )
+        damage = f"the record of {model.name} is damaged: {model.record.faults[0]}"
+        look = f"look at it with `manage_model_registry.py verify --model-name {model.name}`"
+        raise RegistryError(f"{damage}; {look}, then accept what stands with `doctor --fix`")

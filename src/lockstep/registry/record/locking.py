@@ -86,18 +86,13 @@ class HeldLock:
     since: float
 
     def check(self) -> None:
-        """Raise RegistryError if the lock was broken, as after a long stop of this process.
-
-        Called before each write; now and then it also gives a sign of life.
-        """
+        """Raise RegistryError if another process broke the lock; now and then show life."""
         if time.monotonic() - self.since < LEASE / 4:
             return
         lock = find_lock(self.client, self.name)
         if not _is_of(lock, self.token):
-            raise RegistryError(
-                f"this command was stopped for so long that another took over {self.name}; look at"
-                " its history and run the command again"
-            )
+            fault = f"this command was stopped for so long that another took over {self.name}"
+            raise RegistryError(f"{fault}; look at its history and run the command again")
         with translating_mlflow_errors():
             self.client.set_registered_model_tag(f"{LOCK_PREFIX}{self.name}", _BEAT, uuid4().hex)
         self.since = time.monotonic()
@@ -246,10 +241,8 @@ def _file_held(database: Path, name: str) -> Iterator[None]:
         with FileLock(f"{database}.moves.lock", timeout=PATIENCE):
             yield
     except Timeout:
-        raise RegistryError(
-            f"another command has been moving versions in {database.parent} for {PATIENCE:g} s; run"
-            f" {name}'s move again when it has ended"
-        ) from None
+        fault = f"another command has been moving versions in {database.parent} for {PATIENCE:g} s"
+        raise RegistryError(f"{fault}; run {name}'s move again when it has ended") from None
 
 
 def _me() -> dict[str, Any]:

@@ -77,14 +77,11 @@ def adopt(journal: Journal) -> None:
 
 
 def adoptable(version: Version, model: Model) -> str:
-    """Return the stage in which a version is adopted: its tag's, but no second Production.
-
-    A recorded Production has passed its gates and stays.
-    """
+    """Return the stage in which a version is adopted: its tag's, but no second Production."""
     others = [v.version for v in model.versions if v.stage == "Production"]
     if version.stage != "Production" or len(others) == 1:
         return version.stage
-    if any(v.recorded == "Production" for v in model.versions):
+    if any(v.recorded == "Production" for v in model.versions):  # which has passed its gates
         return "Archived"
     pointed = model.aliases.get("production")
     keep = pointed if pointed in others else others[-1]

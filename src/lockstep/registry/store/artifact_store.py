@@ -44,15 +44,12 @@ def sizes(client: Client, version: Version) -> dict[str, int]:
 
 
 def delete_files(client: Client, version: Version) -> None:
-    """Delete the files of a version, if there are any; ArtifactError if the store refuses.
-
-    The store is asked again afterwards: some answer and delete nothing.
-    """
+    """Delete the files of a version, if there are any; ArtifactError if the store refuses."""
     if not sizes(client, version):
         return
     with _repository(client, version, "the store does not delete the files of {}") as repository:
         repository.delete_artifacts()
-    if sizes(client, version):
+    if sizes(client, version):  # some stores answer and delete nothing
         raise ArtifactError(
             f"the store kept files of {version.title} that it was told to delete; look at its log"
         )

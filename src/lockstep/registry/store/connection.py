@@ -48,10 +48,7 @@ _MEANINGS = {  # part of a message that MLflow wraps in a page of SQL: its meani
 
 
 def connect(settings: Settings, root: Path) -> Client:
-    """Return a client of the configured store; RegistryError if the store cannot be used.
-
-    A local database is initialised once, under a lock, and repaired after its folder was moved.
-    """
+    """Return a client of the configured store; RegistryError if the store cannot be used."""
     uri = uris.resolve_uri(settings, root)
     if database := uris.sqlite_file(uri):
         prepare_sqlite(database, main_tree(root))

@@ -33,10 +33,7 @@ def schema_of(uri: str) -> str:
 
 
 def newest_schema() -> str:
-    """Return the revision that the installed MLflow needs.
-
-    Its migration scripts are read as text: importing them all takes long.
-    """
+    """Return the revision that the installed MLflow needs, by the text of its migration scripts."""
     scripts = (Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions").glob("*.py")
     lines = [line for path in scripts for line in path.read_text(encoding="utf-8").splitlines()]
     named, before = _named(lines, "revision"), _named(lines, "down_revision")

@@ -60,10 +60,8 @@ def check_stage(stage: str) -> str:
 def check_version(text: str | int) -> int:
     """Return a version's number; UsageError for ``latest``, 0 and text."""
     if not re.fullmatch(r"0*[1-9][0-9]{0,17}", str(text)):
-        raise UsageError(
-            f"version '{shortened(str(text))}' is no version number; give a whole number from 1 up,"
-            " see list-versions"
-        )
+        fix = "give a whole number from 1 up, see list-versions"
+        raise UsageError(f"version '{shortened(str(text))}' is no version number; {fix}")
     return int(text)
 
 
@@ -72,10 +70,9 @@ def check_name(name: str) -> str:
     check_plain("the model name", name)
     forbidden = set("/:") & set(name) or name.startswith(LOCK_PREFIX)
     if not name.strip() or forbidden or len(name) > LONGEST_NAME:
-        raise UsageError(
-            f"'{shortened(name)}' is no registered model's name: those are of 1 to {LONGEST_NAME}"
-            " characters without '/' and ':'; list-models shows all there are"
-        )
+        form = f"those are of 1 to {LONGEST_NAME} characters without '/' and ':'"
+        fault = f"'{shortened(name)}' is no registered model's name: {form}"
+        raise UsageError(f"{fault}; list-models shows all there are")
     return name
 
 

@@ -47,12 +47,9 @@ def source_of(client: Registry) -> Tables | Queries:
 
 
 def prepare_store(root: Path) -> None:
-    """Initialise the configured store if it is a local database: its first start takes seconds.
-
-    Errors are ignored here: whoever publishes meets them again and reports them.
-    """
+    """Initialise the configured store if it is a local database: its first start takes seconds."""
     settings = load_settings(root)
-    with suppress(RegistryError):
+    with suppress(RegistryError):  # whoever publishes meets it again and reports it
         if settings.publish and not is_http(resolve_uri(settings, root)):
             connect(settings, root)
 

@@ -28,17 +28,14 @@ def resolve_uri(settings: Settings, root: Path) -> str:
     if meant := meant_uri(uri):
         meant = without_password(meant)
         raise ConfigError(f"{where} is no URI of a server or database; write {meant}")
-    scheme = urlsplit(uri).scheme
+    scheme, default = urlsplit(uri).scheme, f"{SQLITE}{DATABASE} (the default)"
     if scheme == "file" or _is_path(uri, main):
         raise ConfigError(
-            f"{where} is a plain file store, which MLflow refuses now; use {SQLITE}{DATABASE} (the"
-            " default) and move old runs there with `mlflow migrate-filestore`"
+            f"{where} is a plain file store, which MLflow refuses now; use {default} and move old"
+            " runs there with `mlflow migrate-filestore`"
         )
     if not scheme or (is_http(uri) and not urlsplit(uri).netloc):
-        raise ConfigError(
-            f"{where} is no URI; write http://HOST:PORT for a server, or {SQLITE}{DATABASE} (the"
-            " default)"
-        )
+        raise ConfigError(f"{where} is no URI; write http://HOST:PORT for a server, or {default}")
     if scheme == "sqlite":
         path = uri.removeprefix(SQLITE)
         if path == uri or path in ("", ":memory:"):
