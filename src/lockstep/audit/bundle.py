@@ -137,10 +137,8 @@ def _gather(client: Client, root: Path, version: Version, folder: Path) -> None:
     refuse_damaged(check_lineage(version, root, folder, client))
     shutil.copyfile(model / SCHEMA, folder / SCHEMA)
     if not (model / REQUIREMENTS).is_file():
-        raise ArtifactError(
-            f"{version.title} has no {REQUIREMENTS}: nobody could load it elsewhere; "
-            f"{REGISTER_AGAIN}"
-        )
+        fault = f"{version.title} has no {REQUIREMENTS}: nobody could load it elsewhere"
+        raise ArtifactError(f"{fault}; {REGISTER_AGAIN}")
     _pin(root, version, folder)
 
 
@@ -156,11 +154,10 @@ def refuse_damaged(findings: list[CheckResult]) -> None:
     """Raise an ArtifactError with the first check that failed."""
     wrong = next((f for f in findings if f.verdict in (FAILED, NOT_CHECKED)), None)
     if wrong is not None:
+        fault = f"{wrong.subject} version {wrong.version} is not exported: its {wrong.name} failed"
         command = f"verify --model-name {wrong.subject} --version {wrong.version}"
-        raise ArtifactError(
-            f"{wrong.subject} version {wrong.version} is not exported: its {wrong.name} failed "
-            f"({wrong.message}); see `manage_model_registry.py {command}`"
-        )
+        see = f"see `manage_model_registry.py {command}`"
+        raise ArtifactError(f"{fault} ({wrong.message}); {see}")
 
 
 def describe(folder: Path, version: Version, who: Who) -> None:

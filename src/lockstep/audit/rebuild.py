@@ -115,10 +115,8 @@ def check_commit(root: Path, commit: str | None, where: str) -> str:
         raise ConfigError(f"{root} is in no git repository; {fix}")
     if commit is None or not commit.isalnum():
         reason = commit or "it carries no tag lockstep.git_commit"
-        raise ConfigError(
-            f"{where} was made outside of git's history ({reason}), so there is no commit to "
-            "rebuild it from; commit its inputs and train it again"
-        )
+        fault = f"{where} was made outside of git's history ({reason}), so there is no commit"
+        raise ConfigError(f"{fault} to rebuild it from; commit its inputs and train it again")
     if not has_commit(root, commit):
         shallow = git(root, "rev-parse", "--is-shallow-repository") == "true"
         fetch = "git fetch --unshallow" if shallow else "git fetch"
@@ -143,9 +141,8 @@ def _checked_out(root: Path, commit: str, top: Path) -> Tree:
             raise ConfigError(f"git can't copy commit {commit[:12]}: {_last_line(done.stderr)}")
     tree = replace(outside, root=copy / root.relative_to(above.resolve()))
     if not (tree.root / "dvc.yaml").is_file():
-        raise ConfigError(
-            f"commit {commit[:12]} has no dvc.yaml, so nothing can be rebuilt from it"
-        )
+        fault = f"commit {commit[:12]} has no dvc.yaml"
+        raise ConfigError(f"{fault}, so nothing can be rebuilt from it")
     (tree.root / "dvc.lock").unlink(missing_ok=True)  # without it DVC makes everything
     # The project's settings, as a remote may have moved since, but with a cache of its own.
     for name in ("config", "config.local"):
@@ -166,9 +163,8 @@ def put_inputs(tree: Tree, kept: dict[str, str | None], folder: Path, where: str
     for name, digest in kept.items():
         source, target = folder / name, tree.root / name
         if not target.resolve().is_relative_to(tree.root.resolve()):
-            raise DataError(
-                f"{where} has a file outside of the project ({name}); it is not rebuilt"
-            )
+            outside = f"a file outside of the project ({name})"
+            raise DataError(f"{where} has {outside}; it is not rebuilt")
         if digest is None:
             target.unlink(missing_ok=True)
             continue
@@ -239,9 +235,8 @@ def _pulled(tree: Tree, root: Path, targets: list[str]) -> str:
     if remote := default_remote(root):
         fix = "run `dvc push` where they are, or put them back with `make add-data`"
         fix += f" (remote: {remote})"
-    raise DataError(
-        f"the data of that commit ({names}) are not in DVC's cache here; {fix}, then run this again"
-    )
+    fault = f"the data of that commit ({names}) are not in DVC's cache here"
+    raise DataError(f"{fault}; {fix}, then run this again")
 
 
 def _pull(tree: Tree, root: Path, targets: list[str]) -> str:
@@ -295,10 +290,8 @@ def repro(tree: Tree, key: str) -> None:
 def _repro(tree: Tree, stage: str) -> None:
     code = tree.run(str(tree.python), "-m", "dvc", "repro", "--quiet", "--no-run-cache", stage)
     if code:
-        raise LockstepError(
-            f"`dvc repro {stage}` ended with exit code {code} in a clean copy of the commit; its "
-            "own message is above (--keep keeps the copy)"
-        )
+        fault = f"`dvc repro {stage}` ended with exit code {code} in a clean copy of the commit"
+        raise LockstepError(f"{fault}; its own message is above (--keep keeps the copy)")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from lockstep.checks import FAILED, CheckResult
 from lockstep.errors import listed
 from lockstep.registry.record.locking import Lock
-from lockstep.registry.record.registered_models import Model, aliases_of
+from lockstep.registry.record.registered_models import ALIASES, Model, aliases_of
 from lockstep.registry.store.names import STAGE_TAG
 from lockstep.registry.store.versions import Version
 
@@ -16,7 +16,6 @@ ABANDONED = 600.0
 """Seconds after which a lock counts as abandoned: far more than any move takes."""
 FIXED_BY = "run `doctor --fix`"
 OR_NEXT_MOVE = f"{FIXED_BY}, or make the next move"
-ALIASES = ("production", "staging")
 
 
 def problem(name: str, subject: str, message: str, fix: str = "", repair: str = "") -> CheckResult:

@@ -158,10 +158,9 @@ def restore(client: Client, version: Version, commit: str, patched: bool, tree: 
         return Origin(commit, closure)
     changed = _checked(kept / INPUTS, version.tag("inputs_digest"))
     if closure is None or changed is None:
-        raise RegistryError(
-            f"{version.title} was made with uncommitted changes, and its run's copy of them is "
-            "missing or altered; commit those inputs and train it again"
-        )
+        lost = "its run's copy of them is missing or altered"
+        fault = f"{version.title} was made with uncommitted changes, and {lost}"
+        raise RegistryError(f"{fault}; commit those inputs and train it again")
     rebuild.put_inputs(tree, changed, kept / KEPT_INPUTS, version.title)
     rebuild.put_params(tree, closure)
     return Origin(commit, closure, changed, patched=True)

@@ -11,21 +11,15 @@ from __future__ import annotations
 import logging
 import os
 
-
-def _quiet_mlflow() -> None:
-    """Turn telemetry and chatter off and limit MLflow's waiting, before it is imported."""
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
-    # Tracebacks of database errors, which are raised as well.
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    # Tracebacks of cursors that a Ctrl-C found open.
-    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-    chatty = ("mlflow.store.model_registry.abstract_store", "mlflow.store.artifact.artifact_repo")
-    for name in ("alembic", *chatty):
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
-_quiet_mlflow()
+# Turn telemetry and chatter off and limit MLflow's waiting, before it is imported.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+# Tracebacks of database errors, which are raised as well, and of cursors that a Ctrl-C found open.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
+logging.getLogger("alembic").setLevel(logging.WARNING)
+logging.getLogger("mlflow.store.model_registry.abstract_store").setLevel(logging.WARNING)
+logging.getLogger("mlflow.store.artifact.artifact_repo").setLevel(logging.WARNING)

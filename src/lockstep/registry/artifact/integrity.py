@@ -34,10 +34,8 @@ def recorded_digest(version: Version) -> str:
     """Return the model digest that a version carries."""
     digest = version.tag("model_digest") or ""
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise ArtifactError(
-            "it carries no valid digest (tag lockstep.model_digest), as it was not registered by"
-            " this project; not loaded"
-        )
+        fault = "it carries no valid digest (tag lockstep.model_digest)"
+        raise ArtifactError(f"{fault}, as it was not registered by this project; not loaded")
     return digest
 
 

@@ -69,10 +69,9 @@ def _download(client: Client, version: Version, folder: Path) -> None:
             with translating_mlflow_errors(), fluent(store):
                 mlflow.artifacts.download_artifacts(uri, dst_path=str(part), tracking_uri=store)
         except RequestException as error:
-            raise RegistryError(
-                f"the files of {version.title} cannot be fetched ({one_line(error)}); run the"
-                " command again when the server answers"
-            ) from error
+            fault = f"the files of {version.title} cannot be fetched ({one_line(error)})"
+            fix = "run the command again when the server answers"
+            raise RegistryError(f"{fault}; {fix}") from error
         except OSError as error:
             raise ArtifactError(f"its files cannot be read ({error})") from error
         drop_added_on_loading(part)
@@ -89,6 +88,5 @@ def _version_of_run(client: Client, run_id: str) -> Version:
     except MlflowException:
         fix = "list-versions shows the runs of a model"
         raise NotRegistered(f"no run '{run_id}' here; {fix}") from None
-    raise NotRegistered(
-        f"run {run_id} ({kind}) made no registered version; give one list-versions shows"
-    )
+    fix = "give one list-versions shows"
+    raise NotRegistered(f"run {run_id} ({kind}) made no registered version; {fix}")

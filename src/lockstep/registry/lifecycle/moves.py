@@ -178,19 +178,15 @@ def _undo(journal: Journal, stage: str) -> Move:
         return _made(journal, half.version or 0, stage, half.steps, half.number)
     turn = to_undo(model.record, stage)
     if turn is None:
-        raise RegistryError(
-            f"nothing ever stood in {stage} of {model.name}, so there is nothing to go back to"
-        )
+        never = f"nothing ever stood in {stage} of {model.name}"
+        raise RegistryError(f"{never}, so there is nothing to go back to")
     if stage == "Production" and not turn.before:
-        raise RegistryError(
-            f"no version stood in Production of {model.name} before version {max(turn.after)}; "
-            "to have none there, use archive"
-        )
+        none = f"no version stood in Production of {model.name} before version {max(turn.after)}"
+        raise RegistryError(f"{none}; to have none there, use archive")
     steps = _steps_back(model, turn, stage)
     if not steps:
-        raise RegistryError(
-            f"{stage} of {model.name} stands as it did before event {turn.event.number} already"
-        )
+        before = f"before event {turn.event.number} already"
+        raise RegistryError(f"{stage} of {model.name} stands as it did {before}")
     for step in steps:
         check_has_files(model.version(step.version), step.now)
     number = max(turn.before, default=steps[-1].version)

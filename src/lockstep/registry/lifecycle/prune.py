@@ -108,9 +108,8 @@ def _choice(client: Client, version: Version, reason: str) -> Choice:
         found = sizes(client, version)
     except ArtifactError as error:
         return Choice(version, str(error))
-    if not found:
-        return Choice(version, "no files of it can be seen from here")
-    return Choice(version, "", len(found), sum(found.values()))
+    reason = "" if found else "no files of it can be seen from here"
+    return Choice(version, reason, len(found), sum(found.values()))
 
 
 def references(client: Client, model: Model) -> dict[int, str]:

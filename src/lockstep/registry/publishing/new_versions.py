@@ -135,8 +135,7 @@ def _packed(outputs: Outputs, pipeline: Any) -> Package:
     rows = to_bytes(outputs.training_rows) if outputs.training_rows else None
     packed = package(pipeline, outputs.schema, outputs.card, rows)
     if (found := digest_of(packed.content)) != outputs.digest:
-        raise ArtifactError(
-            f"the {outputs.type} model of {outputs.problem} has digest {found[:12]}…, its card says"
-            f" {outputs.digest[:12]}…: trained with other code; run `dvc repro`"
-        )
+        has = f"the {outputs.type} model of {outputs.problem} has digest {found[:12]}…"
+        says = f"its card says {outputs.digest[:12]}…"
+        raise ArtifactError(f"{has}, {says}: trained with other code; run `dvc repro`")
     return packed

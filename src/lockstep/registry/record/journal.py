@@ -18,7 +18,7 @@ from uuid import uuid4
 from lockstep.errors import RegistryError
 from lockstep.registry.record.events import End, Event, Step, Who, begin_tag, end_tag, head_tag
 from lockstep.registry.record.locking import HeldLock, user_name
-from lockstep.registry.record.registered_models import Model, aliases_of, get_model
+from lockstep.registry.record.registered_models import ALIASES, Model, aliases_of, get_model
 from lockstep.registry.store.connection import Client, translating_mlflow_errors
 from lockstep.registry.store.names import STAGE_TAG
 from lockstep.registry.store.versions import Version
@@ -119,20 +119,18 @@ def _aligned(client: Client, model: Model) -> Model:
             client.set_model_version_tag(model.name, str(version.version), STAGE_TAG, version.stage)
         if version.mirrored != version.stage:
             _mirror(client, version)
-    aliases = dict(model.aliases)
     wanted = aliases_of(model)
-    for alias in ("production", "staging"):
-        if alias not in wanted and alias in aliases:
+    for alias in ALIASES:
+        if alias not in wanted and alias in model.aliases:
             client.delete_registered_model_alias(model.name, alias)
-            del aliases[alias]
-        elif alias in wanted and aliases.get(alias) != wanted[alias]:
+        elif alias in wanted and model.aliases.get(alias) != wanted[alias]:
             # An upsert: without a delete before it, one version can be loaded at any moment.
             client.set_registered_model_alias(model.name, alias, str(wanted[alias]))
-            aliases[alias] = wanted[alias]
+    others = {alias: model.aliases[alias] for alias in model.aliases if alias not in ALIASES}
     settled = (
         replace(v, mirrored=v.stage, tags={**v.tags, STAGE_TAG: v.stage}) for v in model.versions
     )
-    return replace(model, versions=tuple(settled), aliases=aliases)
+    return replace(model, versions=tuple(settled), aliases=others | wanted)
 
 
 def _mirror(client: Client, version: Version) -> None:
@@ -146,9 +144,8 @@ def _mirror(client: Client, version: Version) -> None:
 
 def default_who() -> Who:
     """Return who acts if nobody is named: LOCKSTEP_ACTOR, else the user and the host."""
-    return Who(
-        os.environ.get("LOCKSTEP_ACTOR", "").strip() or f"{user_name()}@{socket.gethostname()}"
-    )
+    named = os.environ.get("LOCKSTEP_ACTOR", "").strip()
+    return Who(named or f"{user_name()}@{socket.gethostname()}")
 
 
 def now() -> str:

@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 
 from lockstep.errors import RegistryError
 from lockstep.registry.store.connection import Client, tolerating, translating_mlflow_errors
-from lockstep.registry.store.names import LOCK_PREFIX
+from lockstep.registry.store.names import LOCK_PREFIX, SCRIPT
 from lockstep.registry.store.uris import sqlite_file
 
 MARK = "breaking."
@@ -181,14 +181,11 @@ def _take(client: Client, name: str, token: str) -> None:
 
 def _impatient(name: str, lock: Lock | None) -> str:
     if lock is None:
-        return (
-            f"{name} cannot be held: the registry says its lock is taken, and shows none; look at"
-            " its server"
-        )
-    return (
-        f"{name} is held by {lock.owner_text} for another move; run the command again when that has"
-        " ended, or `python scripts/manage_model_registry.py doctor --fix` if it never does"
-    )
+        strange = "the registry says its lock is taken, and shows none"
+        return f"{name} cannot be held: {strange}; look at its server"
+    held = f"{name} is held by {lock.owner_text} for another move"
+    repair = f"`{SCRIPT} doctor --fix` if it never does"
+    return f"{held}; run the command again when that has ended, or {repair}"
 
 
 def _broken(client: Client, lock: Lock, seen: dict[str, float]) -> bool:

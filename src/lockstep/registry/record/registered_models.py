@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from lockstep.registry.store.opening import Registry
 
 
+ALIASES = ("production", "staging")
+"""The aliases that follow from the stages."""
+
+
 @dataclass(frozen=True)
 class Model:
     """One registered model with all its versions, the oldest first."""

@@ -26,10 +26,9 @@ def schema_of(uri: str) -> str:
             return str(found.scalar())
     except sqlalchemy.exc.SQLAlchemyError as error:
         reason = " ".join(str(error).split())[:200]
-        raise RegistryError(
-            f"it cannot be read ({reason}); start it, correct the address, or make its tables with "
-            f"`mlflow db upgrade {without_password(uri)}`"
-        ) from error
+        command = f"`mlflow db upgrade {without_password(uri)}`"
+        fix = f"start it, correct the address, or make its tables with {command}"
+        raise RegistryError(f"it cannot be read ({reason}); {fix}") from error
 
 
 def newest_schema() -> str:

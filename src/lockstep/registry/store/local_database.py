@@ -29,9 +29,8 @@ _LOCATIONS = (  # every column of MLflow's schema that holds an absolute artifac
 def prepare_sqlite(database: Path, lock_root: Path) -> None:
     """Initialise a missing database; correct the locations in one that was moved."""
     if database.is_dir():
-        raise RegistryError(
-            f"{database} is a folder where MLflow's database should be; move it away"
-        )
+        fault = "is a folder where MLflow's database should be"
+        raise RegistryError(f"{database} {fault}; move it away")
     _check_not_emptied(database)
     if not (database.is_file() and database.stat().st_size):
         with _lock(lock_root):
@@ -66,11 +65,9 @@ def _check_not_emptied(database: Path) -> None:
         return
     artifacts = database.parent / ARTIFACTS
     if any(path.is_file() for path in artifacts.rglob("*")):
-        raise RegistryError(
-            f"{database} is empty (0 bytes) while {artifacts} holds artifacts: the record of runs,"
-            " versions and stages is gone; put a backup in its place, or remove it and"
-            f" {_PUBLISH_AGAIN}"
-        )
+        fault = f"{database} is empty (0 bytes) while {artifacts} holds artifacts"
+        fix = f"put a backup in its place, or remove it and {_PUBLISH_AGAIN}"
+        raise RegistryError(f"{fault}: the record of runs, versions and stages is gone; {fix}")
 
 
 def check_sqlite(database: Path) -> None:
@@ -92,10 +89,8 @@ def check_sqlite(database: Path) -> None:
 
 
 def _damaged(database: Path, reason: str) -> RegistryError:
-    return RegistryError(
-        f"{database} is no complete MLflow database ({reason}); put a backup in its place, or move"
-        f" it aside and {_PUBLISH_AGAIN}"
-    )
+    fix = f"put a backup in its place, or move it aside and {_PUBLISH_AGAIN}"
+    return RegistryError(f"{database} is no complete MLflow database ({reason}); {fix}")
 
 
 def moved_from(database: Path) -> list[str]:

@@ -59,11 +59,9 @@ def _configured(root: Path, tracking_uri: str | None) -> tuple[Settings, Path | 
     settings = load_settings(root, {"tracking_uri": tracking_uri})
     database = sqlite_file(resolve_uri(settings, root))
     if database is not None and not database.is_file():
-        source = settings.source_of("tracking_uri")
-        raise RegistryError(
-            f"no registry yet: {database} is missing (tracking URI from {source});"
-            " run `make run-train` to make it, or set MLFLOW_TRACKING_URI"
-        )
+        missing = f"{database} is missing (tracking URI from {settings.source_of('tracking_uri')})"
+        fix = "run `make run-train` to make it, or set MLFLOW_TRACKING_URI"
+        raise RegistryError(f"no registry yet: {missing}; {fix}")
     return settings, database
 
 
