@@ -93,10 +93,7 @@ def accept(book: Journal) -> None:
     details = {"faults": "; ".join(book.model.record.faults)[:LONGEST_FAULTS]}
     for place, part in enumerate(parts, start=1):
         last = place == len(parts)
-        action = "accept" if last else "adopt"
-        event = book.begin(action, steps=part, details=details if last else {})
-        book.apply(part)
-        book.end(event)
+        book.move("accept" if last else "adopt", part, details=details if last else {})
 
 
 def steps_to_tags(model: Model) -> tuple[Step, ...]:
@@ -111,11 +108,9 @@ def steps_to_tags(model: Model) -> tuple[Step, ...]:
 
 def leave_one(book: Journal) -> None:
     """Leave one version in Production, the alias's, where a record says that there are two."""
-    steps = tuple(Step(v.version, v.stage, "Archived") for v in leaving(book.model, 0, "None"))
+    steps = [Step(v.version, v.stage, "Archived") for v in leaving(book.model, 0, "None")]
     if steps:
-        event = book.begin("archive", version=steps[-1].version, steps=steps)
-        book.apply(steps)
-        book.end(event)
+        book.move("archive", steps, version=steps[-1].version)
 
 
 def report(found: Diagnosis) -> str:

@@ -32,9 +32,6 @@ Found = tuple[str, str]
 """A check's verdict, and what it found."""
 
 
-# ---------------------------------------------------------------- one check
-
-
 def tried(version: Version, check: str, run: Callable[..., Found], *arguments: Any) -> CheckResult:
     """Run one check; an error that damaged content causes is its finding."""
     try:
@@ -74,9 +71,6 @@ def sums_below(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file below a folder; a dangling link is an error."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
     return {path.relative_to(folder).as_posix(): sha256_file(path) for path in paths}
-
-
-# ---------------------------------------------------------------- all of them
 
 
 def healthy(findings: Sequence[CheckResult]) -> bool:

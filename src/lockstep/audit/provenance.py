@@ -28,9 +28,6 @@ def check_lineage(
     ]
 
 
-# ---------------------------------------------------------------- what went into it
-
-
 def _fetch(version: Version, client: Client, folder: Path) -> Found | None:
     """Fetch what the run keeps of the version's origin; return why that failed, if it did."""
     vouched = version.tag("closure_digest") or version.tag("inputs_digest")
@@ -118,9 +115,6 @@ def has_commit(root: Path | None, commit: str) -> bool:
     if root is None or not commit.isalnum():
         return False
     return bool(git(root, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"))
-
-
-# ---------------------------------------------------------------- what was judged
 
 
 def check_gates(version: Version, client: Client, record: Record, folder: Path) -> Found:

@@ -169,10 +169,9 @@ def put_inputs(tree: Tree, kept: dict[str, str | None], folder: Path, where: str
             target.unlink(missing_ok=True)
             continue
         if not source.is_file() or sha256_file(source) != digest:
-            raise DataError(
-                f"{where} was made with a changed {name}, and its run's copy of it is missing or "
-                "altered; commit those inputs and train it again"
-            )
+            lost = "its run's copy of it is missing or altered"
+            fault = f"{where} was made with a changed {name}, and {lost}"
+            raise DataError(f"{fault}; commit those inputs and train it again")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
 

@@ -33,9 +33,6 @@ def verify(
     return found
 
 
-# ---------------------------------------------------------------- a model and its record
-
-
 def check_model(model: Model) -> list[CheckResult]:
     """Check a model's record and its aliases."""
     checks = {"record": _record_faults(model), "aliases": alias_faults(model)}
@@ -55,9 +52,6 @@ def _record_faults(model: Model) -> list[str]:
     missing = sorted(model.record.stages.keys() - model.numbers)
     versions = [f"version {number} is on record and not in the registry" for number in missing]
     return [*model.record.faults, *open_events, *versions]
-
-
-# ---------------------------------------------------------------- a version
 
 
 def check_version(client: Client, root: Path, model: Model, version: Version) -> list[CheckResult]:

@@ -136,8 +136,8 @@ def tie_to_parent(
     outputs: list[Outputs],
     published: list[Published],
     metric: str | None,
-) -> str:
-    """Return the id of the parent run of just these models, created and tied if missing.
+) -> None:
+    """Make a parent run of just these models, if it is missing.
 
     Its key is the set of model digests. It holds the comparison by ``metric``; None for some of a
     problem's types, which the compare stage does not compare alone.
@@ -145,11 +145,10 @@ def tie_to_parent(
     root, problem = outputs[0].root, outputs[0].problem
     experiment = experiment_of(client, settings, root, problem)
     key = sha256_json(sorted(one.digest for one in outputs))
-    found = find_run(client, experiment, {PARENT_KEY: key})
-    if found is not None:
-        return found.run_id
+    if find_run(client, experiment, {PARENT_KEY: key}) is not None:
+        return
     from lockstep.registry.publishing.parent_runs import log_parent
 
     tags = {PARENT_KEY: key, PROBLEM_TAG: problem, "mlflow.source.name": "register"}
     children = [one.run_id for one in published]
-    return log_parent(client, settings, experiment, outputs, tags, children, metric)
+    log_parent(client, settings, experiment, outputs, tags, children, metric)

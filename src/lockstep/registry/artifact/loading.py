@@ -82,9 +82,8 @@ def costs_of(version: Version) -> dict[str, dict[str, float]] | None:
             for actual, row in json.loads(text).items()
         }
     except (ValueError, AttributeError, TypeError) as error:
-        raise ArtifactError(
-            f"{version.title}: its tag lockstep.costs holds no costs by class; {REGISTER_AGAIN}"
-        ) from error
+        fault = f"{version.title}: its tag lockstep.costs holds no costs by class"
+        raise ArtifactError(f"{fault}; {REGISTER_AGAIN}") from error
 
 
 def _parsed(text: str) -> Any:

@@ -63,9 +63,8 @@ class TrainingRows:
     @property
     def digest(self) -> str:
         """The SHA-256 of the set and of the kind of its keys."""
-        digest = hashlib.sha256(self.identity.encode())
-        digest.update(self.keys.astype("<u8").tobytes())
-        return digest.hexdigest()
+        content = self.identity.encode() + self.keys.astype("<u8").tobytes()
+        return hashlib.sha256(content).hexdigest()
 
 
 # ---------------------------------------------------------------- what a row is known by

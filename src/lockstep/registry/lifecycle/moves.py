@@ -140,10 +140,12 @@ def move(
     steps = [Step(v.version, v.stage, aside) for v in leaving(journal.model, number, stage)]
     if moved.stage != stage:
         steps.append(Step(number, moved.stage, stage))
-    # No step, as for a move that a crash interrupted and this one ended, needs no permission.
-    content = _permitted(journal, action, number, stage, gate) if steps else {}
-    event = _write(journal, action, number, steps, **content)
-    return _made(journal, number, stage, steps, event)
+    if not steps:  # as for a move that a crash interrupted and this one ended: no permission needed
+        journal.apply([])
+        return _made(journal, number, stage, steps, None)
+    content = _permitted(journal, action, number, stage, gate)
+    event = journal.move(action, steps, version=number, **content)
+    return _made(journal, number, stage, steps, event.number)
 
 
 def _permitted(
@@ -158,18 +160,6 @@ def _permitted(
         journal.end(event, REFUSED)
         raise RegistryError(gate.refusal)
     return {"gate": gate.record}
-
-
-def _write(
-    journal: Journal, action: str, number: int, steps: Sequence[Step], **content: Any
-) -> int | None:
-    """Write steps as one event and return its number; without steps only repair the pointers."""
-    if not steps:
-        journal.apply([])
-        return None
-    event = journal.begin(action, version=number, steps=tuple(steps), **content)
-    journal.apply(steps)
-    return journal.end(event).number
 
 
 def _undo(journal: Journal, stage: str) -> Move:
@@ -190,8 +180,8 @@ def _undo(journal: Journal, stage: str) -> Move:
     for step in steps:
         check_has_files(model.version(step.version), step.now)
     number = max(turn.before, default=steps[-1].version)
-    event = _write(journal, "rollback", number, steps, undoes=turn.event.number)
-    return _made(journal, number, stage, steps, event)
+    event = journal.move("rollback", steps, version=number, undoes=turn.event.number)
+    return _made(journal, number, stage, steps, event.number)
 
 
 def _half_undone(journal: Journal, stage: str) -> Event | None:

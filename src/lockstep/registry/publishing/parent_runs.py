@@ -30,8 +30,8 @@ def log_parent(
     tags: dict[str, str],
     children: Sequence[str],
     metric: str | None,
-) -> str:
-    """Log a parent run with the comparison by ``metric`` (None: without); return its id."""
+) -> None:
+    """Log a parent run with the comparison by ``metric`` (None: without)."""
     layout = outputs[0].layout
     known = metric is not None and layout.champion.is_file()
     champion = str(read_json(layout.champion).get("type") or "") if known else ""
@@ -41,7 +41,7 @@ def log_parent(
         folder = Path(made) if settings.log_artifacts else None
         if metric and folder:
             write_comparison(layout, folder, metric)
-        return log_run(client, experiment, record, folder, None, then=then).run_id
+        log_run(client, experiment, record, folder, None, then=then)
 
 
 def tie(client: Client, children: Sequence[str], parent_id: str) -> None:

@@ -70,6 +70,12 @@ class Journal:
         self._note(whole)
         return whole
 
+    def move(self, action: str, steps: Sequence[Step], **content: Any) -> Event:
+        """Make some steps as one event."""
+        event = self.begin(action, steps=tuple(steps), **content)
+        self.apply(steps)
+        return self.end(event)
+
     def apply(self, steps: Sequence[Step]) -> None:
         """Write the stages that steps give, then bring aliases and MLflow's own stages in line."""
         with translating_mlflow_errors():

@@ -70,10 +70,8 @@ def adopt(journal: Journal) -> None:
     strange = [v for v in journal.model.versions if v.version not in known]
     for start in range(0, len(strange), ADOPTED_AT_ONCE):
         some = strange[start : start + ADOPTED_AT_ONCE]
-        steps = tuple(Step(v.version, "None", adoptable(v, journal.model)) for v in some)
-        event = journal.begin("adopt", steps=steps, details={"note": "registered without a record"})
-        journal.apply(steps)
-        journal.end(event)
+        steps = [Step(v.version, "None", adoptable(v, journal.model)) for v in some]
+        journal.move("adopt", steps, details={"note": "registered without a record"})
 
 
 def adoptable(version: Version, model: Model) -> str:

@@ -27,13 +27,11 @@ def fetch_version(client: Client, version: Version, folder: Path) -> None:
 
 def fetch_run_folder(client: Client, run_id: str, path: str, folder: Path) -> bool:
     """Copy a folder of a run's artifacts into ``folder``; return False if the run has none."""
-    uri = client.tracking_uri
+    uri, target = client.tracking_uri, str(folder)
     with _translating(f"the files of run {run_id} cannot be read"), fluent(uri):
         if not any(item.path == path for item in client.list_artifacts(run_id)):
             return False
-        download_artifacts(
-            run_id=run_id, artifact_path=path, dst_path=str(folder), tracking_uri=uri
-        )
+        download_artifacts(run_id=run_id, artifact_path=path, dst_path=target, tracking_uri=uri)
     return True
 
 
@@ -50,9 +48,8 @@ def delete_files(client: Client, version: Version) -> None:
     with _repository(client, version, "the store does not delete the files of {}") as repository:
         repository.delete_artifacts()
     if sizes(client, version):  # some stores answer and delete nothing
-        raise ArtifactError(
-            f"the store kept files of {version.title} that it was told to delete; look at its log"
-        )
+        kept = f"the store kept files of {version.title} that it was told to delete"
+        raise ArtifactError(f"{kept}; look at its log")
 
 
 @contextmanager

@@ -75,10 +75,9 @@ def check_has_files(version: Version, stage: str) -> None:
 
 def pruned_line(version: Version) -> str:
     """Return a line that says that a version's files were pruned, and how to rebuild the model."""
-    return (
-        f"the files of {version.title} were pruned (event {version.pruned}); rebuild it: "
-        f"{SCRIPT} reproduce --model-name {version.name} --version {version.version}"
-    )
+    command = f"{SCRIPT} reproduce --model-name {version.name} --version {version.version}"
+    pruned = f"the files of {version.title} were pruned (event {version.pruned})"
+    return f"{pruned}; rebuild it: {command}"
 
 
 def number(text: str | None) -> float | None:
