@@ -175,12 +175,9 @@ def dockerfile(version: Version, environment: Path) -> str:
     text = environment.read_text(encoding="utf-8") if environment.is_file() else ""
     python = re.search(r"^python: *'?(\d+\.\d+)", text, re.MULTILINE)
     tag = re.sub(r"[^a-z0-9]+", "-", version.name.lower()).strip("-") or "model"
-    return _DOCKERFILE.format(
-        name=version.name,
-        version=version.version,
-        tag=f"{tag}:{version.version}",
-        python=python[1] if python else "3.11",
-    )
+    number, found = version.version, python[1] if python else "3.11"
+    tag = f"{tag}:{number}"
+    return _DOCKERFILE.format(name=version.name, version=number, tag=tag, python=found)
 
 
 def description(version: Version, who: Who) -> dict[str, Any]:

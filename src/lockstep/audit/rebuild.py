@@ -120,10 +120,9 @@ def check_commit(root: Path, commit: str | None, where: str) -> str:
     if not has_commit(root, commit):
         shallow = git(root, "rev-parse", "--is-shallow-repository") == "true"
         fetch = "git fetch --unshallow" if shallow else "git fetch"
-        raise ConfigError(
-            f"the repository here has no commit {commit}, which {where} was made from; `{fetch}` "
-            "may bring it, or run reproduce in the clone that it was trained in"
-        )
+        fault = f"the repository here has no commit {commit}, which {where} was made from"
+        fix = f"`{fetch}` may bring it, or run reproduce in the clone that it was trained in"
+        raise ConfigError(f"{fault}; {fix}")
     return commit
 
 

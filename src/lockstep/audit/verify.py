@@ -44,14 +44,11 @@ def check_model(model: Model) -> list[CheckResult]:
 
 
 def _record_faults(model: Model) -> list[str]:
-    open_events = [
-        f"event {event.number} ({event.action}) has no end: it is under way, or a crash left it; "
-        "the next move ends it"
-        for event in model.record.open
-    ]
+    why = "it is under way, or a crash left it; the next move ends it"
+    opened = [f"event {e.number} ({e.action}) has no end: {why}" for e in model.record.open]
     missing = sorted(model.record.stages.keys() - model.numbers)
     versions = [f"version {number} is on record and not in the registry" for number in missing]
-    return [*model.record.faults, *open_events, *versions]
+    return [*model.record.faults, *opened, *versions]
 
 
 def check_version(client: Client, root: Path, model: Model, version: Version) -> list[CheckResult]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lockstep.config.layout import ProblemLayout
-from lockstep.config.params import Params, Training, load_params
+from lockstep.config.params import Params, Problem, Training, load_params
 from lockstep.config.settings import Settings, load_settings
 from lockstep.console import warn
 from lockstep.errors import RegistryError
@@ -41,7 +41,10 @@ def register_models(
     done: list[Published] = []
     try:
         for name, trainings in _by_problem(params, problem, models).items():
-            done += _register_problem(client, settings, root, name, trainings, params)
+            outputs = [found for t in trainings if (found := _outputs(root, t))]
+            asked_for = 1 < len(outputs) == len(trainings)
+            section = params.problem(name)
+            done += _register_problem(client, settings, outputs, section, asked_for)
     except StoreError as error:
         raise_interrupt(error)
         fix = "then run the command again, which goes on from here"
@@ -92,29 +95,23 @@ def _by_problem(
 
 
 def _register_problem(
-    client: Client,
-    settings: Settings,
-    root: Path,
-    problem: str,
-    trainings: list[Training],
-    params: Params,
+    client: Client, settings: Settings, outputs: list[Outputs], section: Problem, asked_for: bool
 ) -> list[Published]:
-    outputs = [found for t in trainings if (found := _outputs(root, t))]
+    """Publish a problem's models, and give those that were trained together a parent run."""
     if not outputs:
         return []
-    known = versions_by_digest(client, problem)
+    known = versions_by_digest(client, outputs[0].problem)
     done = []
     for one in outputs:
         done.append(publish(client, settings, one, known, _decide(settings)))
         print(done[-1].line, flush=True)
-    section = params.problem(problem)
     whole = len(outputs) == len(section.model_types)
-    asked_for = 1 < len(outputs) == len(trainings)
     # Runs of a retrain stay below the retrain's own.
     retrained = {key for key, version in known.items() if RETRAIN_TAG in version.tags}
     own = [one for one in done if one.new or (one.name, one.digest) not in retrained]
     if registers(settings) and own and (whole or (asked_for and _lacks_parent(client, own))):
-        tie_to_parent(client, settings, outputs, own, section.compare.metric if whole else None)
+        children = [one.run_id for one in own]
+        tie_to_parent(client, settings, outputs, children, section.compare.metric if whole else "")
     return done
 
 
@@ -131,15 +128,11 @@ def _outputs(root: Path, training: Training) -> Outputs | None:
 
 
 def tie_to_parent(
-    client: Client,
-    settings: Settings,
-    outputs: list[Outputs],
-    published: list[Published],
-    metric: str | None,
+    client: Client, settings: Settings, outputs: list[Outputs], children: list[str], metric: str
 ) -> None:
     """Make a parent run of just these models, if it is missing.
 
-    Its key is the set of model digests. It holds the comparison by ``metric``; None for some of a
+    Its key is the set of model digests. It holds the comparison by ``metric``; empty for some of a
     problem's types, which the compare stage does not compare alone.
     """
     root, problem = outputs[0].root, outputs[0].problem
@@ -150,5 +143,4 @@ def tie_to_parent(
     from lockstep.registry.publishing.parent_runs import log_parent
 
     tags = {PARENT_KEY: key, PROBLEM_TAG: problem, "mlflow.source.name": "register"}
-    children = [one.run_id for one in published]
     log_parent(client, settings, experiment, outputs, tags, children, metric)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.dvc.graph import dvc_sum
@@ -31,12 +32,9 @@ from lockstep.registry.store.names import ROWS_TAG
 from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from lockstep.dvc.lineage import Lineage
 
-    Keys = NDArray[np.uint64]
-
+Keys = NDArray[np.uint64]
 FITTED = ("train", "stop", "choose")
 """The parts on which a model is fitted, stopped, calibrated or selected."""
 CACHE = Path(".lockstep") / "cache" / "seen"

@@ -221,9 +221,8 @@ def _check_was_in(model: Model, number: int, stage: str) -> None:
     stood = sorted({n for turn in turns(model.record, stage) for n in turn.after})
     if number not in stood:
         those = ", ".join(map(str, stood)) or "none"
-        raise RegistryError(
-            f"{title} never stood in {stage} (those that did: {those}); use promote"
-        )
+        never = f"{title} never stood in {stage} (those that did: {those})"
+        raise RegistryError(f"{never}; use promote")
 
 
 def leaving(model: Model, number: int, stage: str) -> list[Version]:

@@ -29,11 +29,11 @@ def log_parent(
     outputs: Sequence[Outputs],
     tags: dict[str, str],
     children: Sequence[str],
-    metric: str | None,
+    metric: str,
 ) -> None:
-    """Log a parent run with the comparison by ``metric`` (None: without)."""
+    """Log a parent run with the comparison by ``metric`` (empty: without)."""
     layout = outputs[0].layout
-    known = metric is not None and layout.champion.is_file()
+    known = metric and layout.champion.is_file()
     champion = str(read_json(layout.champion).get("type") or "") if known else ""
     record = parent_record(f"{layout.problem} {len(outputs)} models", outputs, tags, {}, champion)
     then = partial(tie, client, children)

@@ -83,9 +83,8 @@ def register_version(
             return twins[-1], False
         if among is not None and (changed := {*journal.model.numbers} ^ {*among}):
             numbers = ", ".join(map(str, sorted(changed)))
-            raise OthersCame(
-                f"version {numbers} of {name} came or went while a new model was judged"
-            )
+            title = f"version {numbers} of {name}"
+            raise OthersCame(f"{title} came or went while a new model was judged")
         sums = {"sums_digest": tags[SUMS_TAG]} if tags.get(SUMS_TAG) else {}
         details = {"model_digest": digest, "run_id": logged.run_id, **sums}
         event = journal.begin("register", stage=stage, details=details)

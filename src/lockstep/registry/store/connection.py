@@ -62,9 +62,8 @@ def connect(settings: Settings, root: Path) -> Client:
         if not uris.is_http(uri):
             client.get_experiment("0")
     except MlflowException as error:
-        raise RegistryError(
-            f"{uris.without_password(uri)} cannot be used: {one_line(error)}"
-        ) from error
+        store = uris.without_password(uri)
+        raise RegistryError(f"{store} cannot be used: {one_line(error)}") from error
     return client
 
 
