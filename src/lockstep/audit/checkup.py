@@ -52,12 +52,9 @@ _PUT_BACK = (
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All that was looked at and found. ``settings`` are name, value and where it was set.
+    """All that was looked at and found, what --fix repaired, and what it failed to repair."""
 
-    ``repaired`` is what --fix repaired, ``failed`` are its own failures.
-    """
-
-    settings: tuple[tuple[str, str, str], ...] = ()
+    settings: tuple[tuple[str, str, str], ...] = ()  # name, value and where it was set
     tools: dict[str, str] = field(default_factory=dict)
     store: dict[str, Any] = field(default_factory=dict)
     findings: tuple[CheckResult, ...] = ()

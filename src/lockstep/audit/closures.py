@@ -59,8 +59,8 @@ def differing_inputs(root: Path, closure: dict[str, Any]) -> list[str]:
     found |= {
         path for path, digest in training if path in people and digest != input_sum(root, path)
     }
-    files = sorted(found | _differing_code(root, closure))
-    return [*files, *differing_params(root, closure)]
+    found |= _differing_code(root, closure)
+    return [*sorted(found), *differing_params(root, closure)]
 
 
 def _differing_code(root: Path, closure: dict[str, Any]) -> set[str]:

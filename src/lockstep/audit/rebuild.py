@@ -49,10 +49,7 @@ class Tree:
     environment: str = "this one: its requirements.lock is the recorded one"
 
     def run(self, *command: str, seconds: float | None = None) -> int:
-        """Run a command there, its output on stderr, and return its exit code.
-
-        It has a session of its own, which ends with this call, with all that it started.
-        """
+        """Run a command, and end all that it started; its output goes to stderr."""
         process = subprocess.Popen(
             command,
             cwd=self.root,

@@ -146,12 +146,9 @@ def signature(packed: Package) -> ModelSignature:
 
 def requirements(content: bytes) -> list[str]:
     """Return the pinned packages that an artifact needs, without this project."""
-    names = list(_ALWAYS)
     used = [kind for kind in model_types() if f'"{kind.library}.'.encode() in content]
-    names += [
-        next(d for d in kind.distributions if _version(d)) for kind in used if kind.distributions
-    ]
-    return [f"{name}=={_version(name)}" for name in names]
+    own = [next(filter(_version, kind.distributions)) for kind in used if kind.distributions]
+    return [f"{name}=={_version(name)}" for name in (*_ALWAYS, *own)]
 
 
 def _version(name: str) -> str | None:

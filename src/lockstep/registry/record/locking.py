@@ -86,7 +86,7 @@ class HeldLock:
     since: float
 
     def check(self) -> None:
-        """Raise RegistryError if another process broke the lock; now and then show life."""
+        """Raise RegistryError if another process broke the lock; also give a sign of life."""
         if time.monotonic() - self.since < LEASE / 4:
             return
         lock = find_lock(self.client, self.name)
