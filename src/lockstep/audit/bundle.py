@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.io import sha256_file, write_json, write_text
 from lockstep.registry.artifact.files import SCHEMA, drop_added_on_loading
 from lockstep.registry.record.events import Who
-from lockstep.registry.record.journal import Journal, default_who, now
+from lockstep.registry.record.journal import CLIENT, Journal, default_who, now
 from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store.artifact_store import fetch_version
@@ -182,6 +181,7 @@ def dockerfile(version: Version, environment: Path) -> str:
 
 def description(version: Version, who: Who) -> dict[str, Any]:
     """Return the content of bundle.json: version, decision, lineage, who exported it."""
+    exported = {"at": now(), "by": who.actor, "reason": who.reason, "client": CLIENT}
     own_tags = ((key, text) for key, text in version.tags.items() if key.startswith(TAG_PREFIX))
     return {
         "format": 1,
@@ -195,12 +195,7 @@ def description(version: Version, who: Who) -> dict[str, Any]:
         "dirty": version.dirty,
         "metrics": version.scores,
         "tags": dict(sorted(own_tags)),
-        "exported": {
-            "at": now(),
-            "by": who.actor,
-            "reason": who.reason,
-            "client": f"lockstep {package_version('lockstep')}",
-        },
+        "exported": exported,
     }
 
 

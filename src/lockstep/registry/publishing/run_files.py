@@ -27,9 +27,9 @@ def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:
     _write_cv_summary(outputs, folder / "cv_summary.csv")
     (folder / "plots").mkdir()
     facts = plots.Facts.of(outputs.card, outputs.metrics.get("test", {}))
+    title = f"{outputs.problem} {outputs.type}"
     for path in outputs.plots:
         shutil.copyfile(path, folder / "plots" / path.name)
-        title = f"{outputs.problem} {outputs.type}"
         figure = plots.draw(path.stem, read_points(path), title, facts)
         plots.save(figure, folder / "plots" / f"{path.stem}.png")
 

@@ -79,8 +79,8 @@ class SearchLog:
         }
         start = now - int(result.seconds * 1000)
         run_id = self.client.create_run(self.experiment_id, start_time=start, tags=tags).info.run_id
-        history = sorted(result.history.items())
-        steps = [Metric("score", value, now, step) for step, value in history]
+        scores = sorted(result.history.items())
+        steps = [Metric("score", score, now, step) for step, score in scores]
         if result.value is not None:
             steps.append(Metric("value", result.value, now, 0))
         params = [Param(name, str(value)) for name, value in result.params.items()]

@@ -25,6 +25,8 @@ from lockstep.registry.store.versions import Version
 
 EVENT_TAG = "lockstep.registered_by"
 """On a version: the token of the event that made it."""
+CLIENT = f"lockstep {package_version('lockstep')}"
+"""The program that writes an event."""
 REFUSED = "refused"
 """The verdict of a gate that forbids a move."""
 
@@ -47,17 +49,9 @@ class Journal:
 
     def begin(self, action: str, **content: Any) -> Event:
         """Write that a move begins."""
-        last = self.model.record.last
-        event = Event(
-            number=self.model.record.next_number,
-            action=action,
-            who=self.who,
-            time=now(),
-            token=uuid4().hex,
-            client=f"lockstep {package_version('lockstep')}",
-            before="" if last is None else last.digest,
-            **content,
-        )
+        number, last = self.model.record.next_number, self.model.record.last
+        before, token = "" if last is None else last.digest, uuid4().hex
+        event = Event(number, action, self.who, now(), token, CLIENT, before, **content)
         self.write(begin_tag(event))
         self._note(event)
         return event
