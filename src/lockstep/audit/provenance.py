@@ -70,8 +70,7 @@ def _inputs(version: Version, folder: Path) -> Found:
     if not path.is_file():
         return FAILED, f"{INPUTS} is missing"
     listed = read_json(path)
-    found = sha256_json(listed)
-    if found != noted:
+    if (found := sha256_json(listed)) != noted:
         return _other_digest(INPUTS, found, noted)
     kept = {name: digest for name, digest in listed.items() if digest is not None}
     if faults := compared(kept, sums_below(folder / KEPT_INPUTS)):

@@ -34,6 +34,7 @@ from lockstep.termination import terminated_as_error
 ENVIRONMENT_SECONDS = 3600
 """How long the building of an environment may take."""
 CACHE_REMOTE = "lockstep-cache"
+LOST = "is missing or altered; commit those inputs and train it again"
 _OURS = ("DVC_", "MLFLOW_", "LOCKSTEP_", "DAGSHUB_", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 """Variables of the caller that must not reach the copy."""
 _END_SECONDS = 10
@@ -165,9 +166,8 @@ def put_inputs(tree: Tree, kept: dict[str, str | None], folder: Path, where: str
             target.unlink(missing_ok=True)
             continue
         if not source.is_file() or sha256_file(source) != digest:
-            lost = "its run's copy of it is missing or altered"
-            fault = f"{where} was made with a changed {name}, and {lost}"
-            raise DataError(f"{fault}; commit those inputs and train it again")
+            made = f"{where} was made with a changed {name}"
+            raise DataError(f"{made}, and its run's copy of it {LOST}")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
 

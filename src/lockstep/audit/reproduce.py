@@ -158,9 +158,8 @@ def restore(client: Client, version: Version, commit: str, patched: bool, tree: 
         return Origin(commit, closure)
     changed = _checked(kept / INPUTS, version.tag("inputs_digest"))
     if closure is None or changed is None:
-        lost = "its run's copy of them is missing or altered"
-        fault = f"{version.title} was made with uncommitted changes, and {lost}"
-        raise RegistryError(f"{fault}; commit those inputs and train it again")
+        made = f"{version.title} was made with uncommitted changes"
+        raise RegistryError(f"{made}, and its run's copy of them {rebuild.LOST}")
     rebuild.put_inputs(tree, changed, kept / KEPT_INPUTS, version.title)
     rebuild.put_params(tree, closure)
     return Origin(commit, closure, changed, patched=True)

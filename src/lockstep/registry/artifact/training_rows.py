@@ -153,8 +153,7 @@ def rows_of_training(root: Path, problem: str, lineage: Lineage) -> TrainingRows
     # All types of a problem use the same.
     name = sha256_json([lineage.data_digest, tidy_sum, schema.digest])
     path = root / CACHE / f"{name}.npz"
-    cached = _read(path)
-    if cached is not None:
+    if (cached := _read(path)) is not None:
         return cached
     if not layout.tidy.is_file() or (tidy_sum and tidy_sum != dvc_sum(layout.tidy)):
         return None

@@ -124,8 +124,7 @@ def references(client: Client, model: Model) -> dict[int, str]:
     for version in (v for one in list_models(client) for v in one.versions):
         owners.setdefault(version.source, []).append(version)
     for version in model.versions:
-        others = [v for v in owners.get(version.source, []) if v.title != version.title]
-        if others:
+        if others := [v for v in owners.get(version.source, []) if v.title != version.title]:
             found[version.version] = f"its files are those of {others[0].title} too"
     return found
 

@@ -40,15 +40,12 @@ def _finish(journal: Journal, event: Event) -> Event:
     by = journal.who.actor
     if event.gate.get("verdict") == REFUSED:
         return journal.end(event, "refused", mended_by=by)
-    if event.action == "export":  # whether its folder was written cannot be seen from here
-        return journal.end(event, "dropped", mended_by=by)
     if event.action == "prune":
         return carry_out(journal, event, mended_by=by)
-    if event.action != "register":
+    if event.action not in ("register", "export"):
         return _finish_move(journal, event, by)
-    versions = journal.model.versions
-    made = next((v for v in versions if v.tags.get(EVENT_TAG) == event.token), None)
-    if made is None:
+    made = next((v for v in journal.model.versions if v.tags.get(EVENT_TAG) == event.token), None)
+    if made is None:  # as of an export: whether its folder was written cannot be seen from here
         return journal.end(event, "dropped", mended_by=by)
     done = journal.end(event, version=made.version, mended_by=by)
     journal.settle()
