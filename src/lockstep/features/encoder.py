@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lockstep.config.params import Features
 from lockstep.features.columns_v1 import ColumnEncoder
 from lockstep.problems.schema import Column, Schema
-
-if TYPE_CHECKING:
-    from lockstep.features.columns_v1 import ColumnEncoder
 
 
 def encoder_of(schema: Schema, settings: Features) -> ColumnEncoder:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lockstep.config.layout import PARTS
 from lockstep.errors import DataError, listed
+from lockstep.features.columns_v1 import ColumnEncoder
 from lockstep.features.encoder import input_columns
 from lockstep.features.matrix_columns import CLASSES, GROUP, ROW, TARGET, TRUTH
 from lockstep.features.split import group_codes
 from lockstep.problems.schema import Schema
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from lockstep.features.columns_v1 import ColumnEncoder
 
 
 def classes_of(table: pd.DataFrame, schema: Schema) -> list[Any]:

@@ -8,18 +8,13 @@ and first of all in train.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lockstep.config.params import Split
 from lockstep.errors import ConfigError, DataError, unknown
 from lockstep.problems.schema import Schema
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 GIVEN = ("train", "test")
 """Names of parts in a source's own split."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from sklearn.calibration import CalibratedClassifierCV, _convert_to_logits
 from sklearn.frozen import FrozenEstimator
@@ -14,9 +15,6 @@ from sklearn.model_selection import KFold
 
 from lockstep.errors import ConfigError
 from lockstep.models.rounding import significant
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 DIGITS = 8
 TEMPERATURES = (0.05, 20.0)

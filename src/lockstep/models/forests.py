@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from lockstep.errors import DataError
 from lockstep.models.matrices import Matrix
-from lockstep.models.model_type import FastScorer, Fitted, OnStep, loss_name
-
-if TYPE_CHECKING:
-    from lockstep.models.model_type import Floats, Parts
+from lockstep.models.model_type import FastScorer, Fitted, Floats, OnStep, Parts, loss_name
 
 BATCHES = 10
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -24,10 +26,6 @@ from lockstep.models.matrices import Columns
 from lockstep.models.model_type import Recipe
 from lockstep.models.rounding import significant
 from lockstep.models.types._linear import VIEW_DEFAULTS, Linear
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
 
 COEFFICIENT_DIGITS = {"binary": 6, "regression": 6, "multiclass": 5}
 """Significant digits: processors differ by 6e-12 for several classes, else by 1e-15."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from lockstep.errors import ConfigError, nearest
 from lockstep.models.matrices import Columns, Matrix
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
-    Parts = tuple[Floats, Floats]
-
+Floats: TypeAlias = "NDArray[np.float64]"
+Parts: TypeAlias = "tuple[Floats, Floats]"
 OnStep = Callable[[int, int, float | None], None]
 """Called during a fit: iterations done, all iterations, and the early stopping loss if known."""
 

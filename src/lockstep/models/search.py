@@ -10,28 +10,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import optuna
+from optuna import Study
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from lockstep.config.params import Decision, Search, Space, Training
 from lockstep.errors import ConfigError, LockstepError
 from lockstep.io import sha256_json
 
-if TYPE_CHECKING:
-    from optuna import Study
-    from optuna.trial import FrozenTrial, Trial
-
 STARTUP_TRIALS = 6
 """Trials drawn at random before the sampler learns, and before any trial is pruned."""
 
 
-class Pruned(Exception):
-    """Raised inside an evaluation to stop a trial that is behind."""
-
-
 Report = Callable[[int, float], None]
-"""Called with a step and the score so far; raises Pruned where going on is not worth it."""
+"""Called with a step and the score so far; raises TrialPruned where going on is not worth it."""
 Evaluate = Callable[[dict[str, Any], Report], float]
 
 
@@ -64,11 +60,9 @@ def study_name(
 @contextmanager
 def usable(storage: Path) -> Iterator[None]:
     """Translate errors of a full, read-only or damaged file of trials into one line."""
-    from optuna.exceptions import StorageInternalError
-
     try:
         yield
-    except (StorageInternalError, SQLAlchemyError) as error:
+    except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
         raise LockstepError(
             f"{storage} keeps the search's trials and can't be used ({_innermost(error)}); "
             "free some space or make it writable and search again: it goes on from the last whole "
@@ -84,8 +78,6 @@ def _innermost(error: BaseException) -> BaseException:
 
 def open_study(storage: Path, name: str, current: dict[str, Any], search: Search) -> Study:
     """Open a study in the sqlite file, or begin it with the current hyperparameters."""
-    import optuna
-
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage.parent.mkdir(parents=True, exist_ok=True)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=1)
@@ -96,25 +88,13 @@ def open_study(storage: Path, name: str, current: dict[str, Any], search: Search
         pruner=pruner,
         load_if_exists=True,
     )
-    _forget_killed(study)
+    for killed in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(killed.number, state=TrialState.FAIL)  # so that it runs again
     inside = {k: current[k] for k in search.space if k in current}
-    if not finished(study) and not _waiting(study) and len(inside) == len(search.space):
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    if not finished(study) and not waiting and len(inside) == len(search.space):
         study.enqueue_trial(inside)
     return study
-
-
-def _forget_killed(study: Study) -> None:
-    """Mark trials of a killed process as failed, so that they run again."""
-    from optuna.trial import TrialState
-
-    for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)
-
-
-def _waiting(study: Study) -> bool:
-    from optuna.trial import TrialState
-
-    return bool(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
 
 def run_study(
@@ -125,7 +105,8 @@ def run_study(
     ``evaluate`` returns a trial's score, higher is better; ``ended`` is called after each trial.
     """
     for number in range(len(finished(study)), search.trials):
-        study.sampler = _sampler(search.seed, number)
+        seed = search.seed * 100_003 + number
+        study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
         _run_trial(study, {k: _distribution(k, s) for k, s in search.space.items()}, evaluate)
         ended(finished(study)[-1])
     return dict(study.best_params)
@@ -133,25 +114,15 @@ def run_study(
 
 def finished(study: Study) -> list[TrialResult]:
     """Return the trials that ended, in their order, numbered without gaps."""
-    from optuna.trial import TrialState
-
     ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
     return [_result(number, trial) for number, trial in enumerate(ended)]
 
 
-def _sampler(seed: int, number: int) -> Any:
-    from optuna.samplers import TPESampler
-
-    return TPESampler(seed=seed * 100_003 + number, n_startup_trials=STARTUP_TRIALS)
-
-
 def _run_trial(study: Study, space: dict[str, Any], evaluate: Evaluate) -> None:
-    from optuna.trial import TrialState
-
     trial = study.ask(space)
     try:
         study.tell(trial, evaluate(dict(trial.params), _reporter(trial)))
-    except Pruned:
+    except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
 
 
@@ -159,14 +130,12 @@ def _reporter(trial: Trial) -> Report:
     def report(step: int, value: float) -> None:
         trial.report(value, step)
         if trial.should_prune():
-            raise Pruned
+            raise optuna.TrialPruned
 
     return report
 
 
 def _distribution(name: str, space: Space) -> Any:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
     if space.choice is not None:
         return CategoricalDistribution(space.choice)
     if isinstance(space.low, int) and isinstance(space.high, int):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
@@ -17,9 +18,6 @@ from lockstep.models.matrices import Matrix
 from lockstep.models.model_type import Fitted, ModelType, OnStep, Recipe
 from lockstep.models.scoring.scorer import EncodedScorer
 from lockstep.models.types import check_recipe, model_type
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def cores() -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from statistics import stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from numpy.typing import NDArray
 
 from lockstep.config.layout import PARTS
 from lockstep.config.params import Decision, Training
@@ -43,9 +44,6 @@ from lockstep.models.training import (
 )
 from lockstep.models.types import model_type
 from lockstep.problems.schema import Schema
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 CODE_FILES = {"../problems/{problem}/schema.yaml": ()}
 """The card holds the digest of the whole schema, its texts for people too."""

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.models.model_type import Parts
 
 with warnings.catch_warnings():
     # Its import registers matplotlib's colour maps by a deprecated call.
     warnings.simplefilter("ignore", PendingDeprecationWarning)
     import shap
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from lockstep.models.model_type import Parts
 
 
 def tree_explainer(estimator: Any) -> Callable[[NDArray[Any]], Parts]:

@@ -6,9 +6,11 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -16,11 +18,6 @@ from lockstep.decision.score_scale import Scale, to_probability
 from lockstep.errors import DataError
 from lockstep.evaluation.metrics import LOWER_IS_BETTER
 from lockstep.io import whole_file
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 TITLES = {
     "roc": "ROC curve",

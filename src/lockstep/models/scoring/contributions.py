@@ -13,18 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.features.matrix_columns import CLASSES
+from lockstep.models.model_type import Floats
 from lockstep.models.scoring.scorer import Columns, Scorer
-
-if TYPE_CHECKING:
-    from lockstep.problems.schema import Column, Schema
-
-Floats = NDArray[np.float64]
+from lockstep.problems.schema import Column, Schema
 
 MOST_REASONS = 4
 

@@ -8,21 +8,17 @@ have the same bits.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 from sklearn.utils.extmath import softmax
 
 from lockstep.errors import DataError
-from lockstep.models.model_type import FastScorer
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from lockstep.models.model_type import Floats, Parts
+from lockstep.models.model_type import FastScorer, Floats, Parts
 
 
 class LinearScorer:

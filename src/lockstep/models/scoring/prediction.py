@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from lockstep.data.records import Record, records_to_table
 from lockstep.decision.decision_rule import DecisionRule
@@ -16,11 +17,7 @@ from lockstep.errors import DataError
 from lockstep.evaluation.intervals import bounds
 from lockstep.features.matrix_columns import CLASSES
 from lockstep.models.scoring.scorer import Scorer, columns_of
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from lockstep.problems.schema import Schema
+from lockstep.problems.schema import Schema
 
 
 @dataclass(frozen=True)

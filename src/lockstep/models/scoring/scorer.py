@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
@@ -20,15 +21,10 @@ from lockstep.errors import DataError
 from lockstep.evaluation.metrics import SCORE_DECIMALS
 from lockstep.features import columns_v1
 from lockstep.models.calibration import base_estimator
-from lockstep.models.model_type import FastScorer, ModelType
+from lockstep.models.model_type import FastScorer, Floats, ModelType
 from lockstep.models.types import type_of
+from lockstep.problems.schema import Schema
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from lockstep.problems.schema import Schema
-
-Floats = NDArray[np.float64]
 Columns = Mapping[str, NDArray[Any]]
 """Columns by name, all of one length: float64 with NaN for missing, or objects, str or None."""
 

@@ -14,6 +14,7 @@ from lockstep.models.model_type import (
     Draft,
     FastScorer,
     Fitted,
+    Floats,
     ModelType,
     OnStep,
     Recipe,
@@ -24,8 +25,6 @@ from lockstep.models.model_type import (
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
-
-    from lockstep.models.model_type import Floats
 
 SOURCE = "ensemble/_hist_gradient_boosting/gradient_boosting.py"
 FIXED = frozenset(

@@ -13,8 +13,10 @@ from lockstep.models.model_type import (
     Draft,
     FastScorer,
     Fitted,
+    Floats,
     Native,
     OnStep,
+    Parts,
     Recipe,
     class_path,
     constructor_names,
@@ -25,8 +27,6 @@ from lockstep.models.types._booster import Booster
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
-
-    from lockstep.models.model_type import Floats, Parts
 
 MORE = frozenset(
     """

@@ -13,8 +13,10 @@ from lockstep.models.model_type import (
     Draft,
     FastScorer,
     Fitted,
+    Floats,
     Native,
     OnStep,
+    Parts,
     Recipe,
     class_path,
     constructor_names,
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
-
-    from lockstep.models.model_type import Floats, Parts
 
 FIXED = frozenset(
     """
