@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ POLICIES = {
 """The policies of each task, its default first."""
 
 Array = NDArray[np.floating[Any]]
+Value = TypeVar("Value")
 Costs = dict[Any, dict[Any, float]]
 """Actual class → predicted class → cost."""
 
@@ -42,12 +43,18 @@ def costs_of(decision: Decision, classes: Sequence[Any]) -> Costs | None:
     """
     if policy_of(decision, "multiclass") == "argmax":
         return None
-    if not decision.costs:
+    costs = declared(decision.costs or None, "cost_matrix", "costs")
+    matrix(costs, classes)
+    return costs
+
+
+def declared(value: Value | None, policy: str, key: str) -> Value:
+    """Return a setting that a policy needs; ConfigError if it is missing."""
+    if value is None:
         raise ConfigError(
-            "decision.policy cost_matrix needs decision.costs; set problems.NAME.decision.costs"
+            f"decision.policy {policy} needs decision.{key}; set problems.NAME.decision.{key}"
         )
-    matrix(decision.costs, classes)
-    return decision.costs
+    return value
 
 
 def costs_in(card: dict[str, Any]) -> Costs | None:

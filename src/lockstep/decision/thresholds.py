@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.config.params import Decision
-from lockstep.decision.policies import Array, policy_of
-from lockstep.errors import ConfigError, DataError
+from lockstep.decision.policies import Array, declared, policy_of
+from lockstep.errors import DataError
 
 DIGITS = 6
 
@@ -25,11 +25,11 @@ def choose_threshold(decision: Decision, target: NDArray[Any], score: Array) -> 
     """
     policy = policy_of(decision, "binary")
     if policy == "fixed":
-        return _declared(decision.threshold, "fixed", "threshold")
+        return declared(decision.threshold, "fixed", "threshold")
     if len(score) == 0:
         raise DataError("no rows to choose a threshold on; raise problems.NAME.split.validation")
     if policy == "approval_rate":
-        rate = _declared(decision.approval_rate, "approval_rate", "approval_rate")
+        rate = declared(decision.approval_rate, "approval_rate", "approval_rate")
         cuts, _, taken = _cuts(np.zeros_like(score), score)
         return float(cuts[np.argmin(np.abs(1 - taken / len(score) - rate))])
     cuts, hits, taken = _cuts(target == 1, score)
@@ -51,14 +51,6 @@ def rates(target: NDArray[Any], decided: NDArray[Any]) -> dict[str, float]:
         "positive_rate_approved": float(np.mean(positive[~rejected])) if share < 1 else 0.0,
         "positive_rate_rejected": float(np.mean(positive[rejected])) if share > 0 else 0.0,
     }
-
-
-def _declared(value: float | None, policy: str, key: str) -> float:
-    if value is None:
-        raise ConfigError(
-            f"decision.policy {policy} needs decision.{key}; set problems.NAME.decision.{key}"
-        )
-    return value
 
 
 def _cuts(target: NDArray[Any], score: Array) -> tuple[Array, Array, Array]:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from lockstep.evaluation.metrics import weighted_metrics
 from lockstep.evaluation.scored_rows import Array, Scored
 
+LEVEL = 0.95
+"""Each end of an interval is that of a one-sided 97.5 % interval."""
 CHUNK_CELLS = 1_000_000
 """Resamples x rows in memory at once."""
 
@@ -46,8 +48,8 @@ def group_weights(groups: NDArray[Any], resamples: int, seed: int) -> Iterator[A
         yield np.ascontiguousarray(by_group.T, dtype=np.float64)[index]
 
 
-def interval(values: Array, level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile interval of a metric's resamples."""
-    tail = (1 - level) / 2
+def interval(values: Array) -> tuple[float, float]:
+    """Return the two-sided percentile interval of a metric's resamples at ``LEVEL``."""
+    tail = (1 - LEVEL) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)

@@ -36,10 +36,12 @@ def prepared(rows: Scored) -> Weighted:
     ``brier`` sums squared gaps over classes, from 0 to 2. ``calibration_error`` is that of the top
     label: the gap between its probability and its accuracy, over bins of that probability.
     """
-    kinds = (_of_decisions(rows), _of_areas(rows), _of_chances(rows))
+    figures, area, of_chances = by_class(rows), areas(rows), _of_chances(rows)
 
     def weighted(weights: Array) -> dict[str, Array]:
-        by_name = {name: value for of_kind in kinds for name, value in of_kind(weights).items()}
+        found = figures(weights)
+        of_areas = _of_areas(found["rows"], area(weights))
+        by_name = _of_decisions(found) | of_areas | of_chances(weights)
         return {name: by_name[name] for name in MULTICLASS}
 
     return weighted
@@ -117,36 +119,24 @@ def _area(score: Array, positive: NDArray[np.bool_]) -> Callable[[Array], Array]
     return weighted
 
 
-def _of_decisions(rows: Scored) -> Weighted:
-    figures = by_class(rows)
-
-    def weighted(weights: Array) -> dict[str, Array]:
-        found = figures(weights)
-        actual, seen = found["rows"], (found["rows"] + found["decided"]) > 0
-        return {
-            "accuracy": ratio(found["hit"].sum(axis=0), actual.sum(axis=0)),
-            "balanced_accuracy": _mean(found["recall"], actual > 0),
-            "macro_f1": _mean(found["f1"], seen),
-            "weighted_f1": _mean(found["f1"], actual),
-            "macro_precision": _mean(found["precision"], seen),
-            "macro_recall": _mean(found["recall"], seen),
-        }
-
-    return weighted
+def _of_decisions(found: dict[str, Array]) -> dict[str, Array]:
+    actual, seen = found["rows"], (found["rows"] + found["decided"]) > 0
+    return {
+        "accuracy": ratio(found["hit"].sum(axis=0), actual.sum(axis=0)),
+        "balanced_accuracy": _mean(found["recall"], actual > 0),
+        "macro_f1": _mean(found["f1"], seen),
+        "weighted_f1": _mean(found["f1"], actual),
+        "macro_precision": _mean(found["precision"], seen),
+        "macro_recall": _mean(found["recall"], seen),
+    }
 
 
-def _of_areas(rows: Scored) -> Weighted:
-    target, found_by = _one_hot(rows.target, rows), areas(rows)
-
-    def weighted(weights: Array) -> dict[str, Array]:
-        actual, found = target.T @ weights, found_by(weights)
-        defined = (actual > 0) & (actual < actual.sum(axis=0))
-        return {
-            "macro_roc_auc": _mean(found, defined),
-            "weighted_roc_auc": _mean(found, actual * defined),
-        }
-
-    return weighted
+def _of_areas(actual: Array, area: Array) -> dict[str, Array]:
+    defined = (actual > 0) & (actual < actual.sum(axis=0))
+    return {
+        "macro_roc_auc": _mean(area, defined),
+        "weighted_roc_auc": _mean(area, actual * defined),
+    }
 
 
 def _of_chances(rows: Scored) -> Weighted:

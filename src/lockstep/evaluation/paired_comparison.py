@@ -20,9 +20,6 @@ from lockstep.evaluation.metrics import LOWER_IS_BETTER, check_metric, weighted_
 from lockstep.evaluation.metrics_multiclass import areas
 from lockstep.evaluation.scored_rows import Array, Scored
 
-LEVEL = 0.95
-"""Level of the two-sided interval; each end is that of a one-sided 97.5 % interval."""
-
 
 @dataclass(frozen=True)
 class Difference:
@@ -77,7 +74,7 @@ def paired_difference(
     first, second = _measure(challenger, metric), _measure(champion, metric)
     once = np.ones((len(groups), 1))
     drawn = [first(weights) - second(weights) for weights in group_weights(groups, resamples, seed)]
-    low, high = interval(np.concatenate(drawn), LEVEL)
+    low, high = interval(np.concatenate(drawn))
     return Difference(
         metric,
         challenger=float(first(once)[0]),

@@ -26,20 +26,16 @@ class ProgressLine:
         every = TERMINAL_SECONDS if self.stream.isatty() else PLAIN_SECONDS
         if now - self.shown >= every:
             self.shown = now
-            self._show(self.line(done, total, loss))
-
-    def line(self, done: int, total: int, loss: float | None) -> str:
-        """Return the line for a step."""
-        steps = f"{done}/{total}" if total > 1 else "fitting"
-        score = "" if loss is None else f"  stop loss {loss:.4f}"
-        return f"{self.name}  {steps}{score}  {time.monotonic() - self.started:.1f} s"
+            steps = f"{done}/{total}" if total > 1 else "fitting"
+            self._show(steps if loss is None else f"{steps}  stop loss {loss:.4f}")
 
     def end(self, text: str) -> None:
         """Print the last line for good."""
-        self._show(f"{self.name}  {text}  {time.monotonic() - self.started:.1f} s")
+        self._show(text)
         if self.stream.isatty():
             self.stream.write("\n")
 
-    def _show(self, text: str) -> None:
+    def _show(self, news: str) -> None:
+        text = f"{self.name}  {news}  {time.monotonic() - self.started:.1f} s"
         self.stream.write(f"\r\x1b[K{text}" if self.stream.isatty() else f"{text}\n")
         self.stream.flush()

@@ -82,22 +82,10 @@ def draw(name: str, table: pd.DataFrame, subject: str = "", facts: Facts | None 
     figure, axes = _canvas(4.5, wide_labels=name in _WIDE, legend_beside=name in _BESIDE)
     if table.empty or table.shape[1] < 2:
         raise DataError(f"no points to draw in {name}; run `dvc repro` to make them again")
-    if name == "classes":
-        _class_bars(axes, table)
-    elif name in _DIAGONAL and "class" in table:
+    if name in _DIAGONAL and "class" in table:
         _class_curves(axes, table, name, facts)
-    elif name == "roc":
-        _roc(axes, table, facts)
-    elif name == "ks":
-        _ks(axes, table, facts.threshold)
-    elif name == "calibration":
-        _calibration(axes, table, facts)
-    elif name == "folds":
-        _folds(axes, table)
-    elif name == "confusion_matrix":
-        _matrix(axes, table)
-    elif name == "importance":
-        _bars(axes, table)
+    elif name in _OWN:
+        _OWN[name](axes, table, facts)
     elif name in _DOTS:
         _dots(axes, table, ideal_slope=_DOTS[name])
     else:
@@ -174,7 +162,7 @@ def _roc(axes: Axes, table: pd.DataFrame, facts: Facts) -> None:
     axes.legend(loc="lower right")
 
 
-def _ks(axes: Axes, table: pd.DataFrame, threshold: float | None) -> None:
+def _ks(axes: Axes, table: pd.DataFrame, facts: Facts) -> None:
     best = table.iloc[int(table["difference"].argmax())]
     axes.plot(table["score"], table["positives"], label="positives below")
     axes.plot(table["score"], table["negatives"], label="negatives below")
@@ -184,8 +172,9 @@ def _ks(axes: Axes, table: pd.DataFrame, threshold: float | None) -> None:
         label=f"KS {best['difference']:.3f} at {best['score']:.3f}",
     )  # fmt: skip
     axes.plot(best["score"], best["difference"], "o", color="black")
-    if threshold is not None:
-        axes.axvline(threshold, linestyle="--", color="grey", label=f"threshold {threshold:.4g}")
+    if facts.threshold is not None:
+        label = f"threshold {facts.threshold:.4g}"
+        axes.axvline(facts.threshold, linestyle="--", color="grey", label=label)
     _name_axes(axes, "score", "share of the class")
     _legend_beside(axes)
 
@@ -204,7 +193,7 @@ def _calibration(axes: Axes, table: pd.DataFrame, facts: Facts) -> None:
     axes.legend(loc="upper left", fontsize=8)
 
 
-def _folds(axes: Axes, table: pd.DataFrame) -> None:
+def _folds(axes: Axes, table: pd.DataFrame, _: Facts) -> None:
     """Draw every metric by fold; the legend gives means and spreads, the highest mean first."""
     means = table.drop(columns="fold").mean().sort_values(ascending=False, kind="stable")
     for place, (name, mean) in enumerate(means.items()):
@@ -235,7 +224,7 @@ def _class_curves(axes: Axes, table: pd.DataFrame, name: str, facts: Facts) -> N
         legend.set_title(f"mean AUC {auc:.3f}")
 
 
-def _class_bars(axes: Axes, table: pd.DataFrame) -> None:
+def _class_bars(axes: Axes, table: pd.DataFrame, _: Facts) -> None:
     top = table.sort_values("rows", ascending=False, kind="stable").head(_MOST_BARS)[::-1]
     places = range(len(top))
     for name, marker in zip(_OF_CLASSES, "o^sD", strict=True):
@@ -260,7 +249,7 @@ def _dots(axes: Axes, table: pd.DataFrame, ideal_slope: int) -> None:
     axes.set_ylabel(y)
 
 
-def _bars(axes: Axes, table: pd.DataFrame) -> None:
+def _bars(axes: Axes, table: pd.DataFrame, _: Facts) -> None:
     ordered = table.sort_values(["importance", "feature"], ascending=[False, True])
     top = ordered.head(_MOST_BARS)[::-1]
     axes.barh(list(top["feature"].astype(str)), list(top["importance"]))
@@ -268,7 +257,7 @@ def _bars(axes: Axes, table: pd.DataFrame) -> None:
     axes.set_xlabel("importance")
 
 
-def _matrix(axes: Axes, table: pd.DataFrame) -> None:
+def _matrix(axes: Axes, table: pd.DataFrame, _: Facts) -> None:
     labels = sorted(set(table["actual"]) | set(table["predicted"]))
     counts = table.pivot(index="actual", columns="predicted", values="rows")
     counts = counts.reindex(index=labels, columns=labels).fillna(0).astype(int)
@@ -284,3 +273,15 @@ def _matrix(axes: Axes, table: pd.DataFrame) -> None:
     upright = len(labels) > 3
     axes.set_xticks(range(len(labels)), [_short(label) for label in labels], rotation=20 * upright)
     axes.set_yticks(range(len(labels)), [_short(label) for label in labels])
+
+
+_OWN = {
+    "classes": _class_bars,
+    "roc": _roc,
+    "ks": _ks,
+    "calibration": _calibration,
+    "folds": _folds,
+    "confusion_matrix": _matrix,
+    "importance": _bars,
+}
+"""Tables with a drawing of their own."""

@@ -9,7 +9,6 @@ loaded. ``_Arrays`` is the only use of the transformer's private names.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,22 +32,12 @@ FEW = 64
 """Up to this many rows a dictionary finds a code faster than a search in an array."""
 
 
-@dataclass(frozen=True)
-class _Known:
-    """What is known of an encoder's columns before any row comes."""
-
-    encoder: Any
-    texts: frozenset[str]
-    codes: dict[str, dict[Any, int]]
-    """By column the code of each level: 0 missing (None), 1 unknown, 2.. the levels."""
-
-
 class _Arrays(columns_v1._Frame):
     """Arrays as the columns that the transformer's functions take, with codes by dictionary."""
 
-    def __init__(self, columns: Columns, rows: int, known: _Known) -> None:
+    def __init__(self, columns: Columns, rows: int, scorer: Scorer) -> None:
         self.table: Any = columns
-        self.rows, self.known, self.encoder = rows, known, known.encoder
+        self.rows, self.scorer, self.encoder = rows, scorer, scorer.encoder
         self.made: columns_v1.Made = {}
         self.near: dict[str, Any] = {}
         self._codes: dict[str, columns_v1.Codes] = {}
@@ -62,21 +51,15 @@ class _Arrays(columns_v1._Frame):
 
     def values(self, name: str) -> Any:
         """Return a column as it is compared with its levels: texts as objects, else numbers."""
-        return self.table[name] if name in self.known.texts else self.number(name)
+        return self.table[name] if name in self.scorer.texts else self.number(name)
 
     def codes(self, name: str) -> columns_v1.Codes:
         """Return a column as codes: 0 missing, 1 unknown, 2.. its levels."""
-        found = self._codes.get(name)
-        if found is None:
-            in_dictionary = self.rows <= FEW or name in self.known.texts
-            found = self._looked_up(name) if in_dictionary else super().codes(name)
-            self._codes[name] = found
-        return found
-
-    def _looked_up(self, name: str) -> columns_v1.Codes:
-        known = self.known.codes[name]
-        values = self.values(name).tolist()
-        return np.array([known.get(v, 1) if v == v else 0 for v in values], dtype=np.int64)
+        if name not in self._codes and (self.rows <= FEW or name in self.scorer.texts):
+            known, values = self.scorer.level_codes[name], self.values(name).tolist()
+            found = [known.get(v, 1) if v == v else 0 for v in values]
+            self._codes[name] = np.array(found, dtype=np.int64)
+        return super().codes(name)
 
     def ranks(self, name: str) -> Floats:
         """Return an ordered column as ranks among its levels, NaN for missing and unknown."""
@@ -88,14 +71,10 @@ class _Arrays(columns_v1._Frame):
         return self.made[name]
 
 
-def _known(encoder: Any) -> _Known:
-    texts = frozenset(column["name"] for column in encoder.columns if column.get("text"))
+def _level_codes(encoder: Any) -> dict[str, dict[Any, int]]:
+    """Return by column the code of each level: 0 missing (None), 1 unknown, 2.. the levels."""
     levels = {name: known.tolist() for name, known in encoder.known_levels_.items()}
-    codes = {
-        name: {None: 0, **{v: code for code, v in enumerate(found, 2)}}
-        for name, found in levels.items()
-    }
-    return _Known(encoder, texts, codes)
+    return {name: {None: 0, **{v: k for k, v in enumerate(of, 2)}} for name, of in levels.items()}
 
 
 def _ways(encoder: Any) -> list[Callable[[_Arrays, str], Any]]:
@@ -107,9 +86,8 @@ def _ways(encoder: Any) -> list[Callable[[_Arrays, str], Any]]:
             return _Arrays.derived
         if kind == "categorical":
             return _Arrays.codes
-        return (
-            _Arrays.ranks if kind == "ordered" and declared[name].get("codes") else _Arrays.number
-        )
+        ranked = kind == "ordered" and declared[name].get("codes")
+        return _Arrays.ranks if ranked else _Arrays.number
 
     return [way(name, kind) for name, kind in encoder.feature_kinds_.items()]
 
@@ -122,9 +100,8 @@ def columns_of(schema: Schema, table: pd.DataFrame) -> dict[str, NDArray[Any]]:
         if column.holds_numbers:
             found[column.name] = values.to_numpy(dtype=np.float64)
         else:
-            found[column.name] = (
-                values.astype(object).where(values.notna(), None).to_numpy(dtype=object)
-            )
+            texts = values.astype(object).where(values.notna(), None)
+            found[column.name] = texts.to_numpy(dtype=object)
     return found
 
 
@@ -157,7 +134,8 @@ class Scorer:
         self.model = EncodedScorer(pipeline.named_steps["model"], self.task)
         self.names = list(self.encoder.feature_kinds_)
         self.inputs = [column["name"] for column in self.encoder.columns]
-        self._known, self._ways = _known(self.encoder), _ways(self.encoder)
+        self.texts = frozenset(c["name"] for c in self.encoder.columns if c.get("text"))
+        self.level_codes, self._ways = _level_codes(self.encoder), _ways(self.encoder)
         self._derivations = [
             (columns_v1._KINDS[spec["kind"]], spec, self.encoder.state_[spec["name"]])
             for spec in self.encoder._specs
@@ -172,7 +150,7 @@ class Scorer:
 
     def encode(self, columns: Columns, rows: int) -> Floats:
         """Return encoded rows, float64 (rows, encoded columns), equal to the transformer's."""
-        frame = _Arrays(columns, rows, self._known)
+        frame = _Arrays(columns, rows, self)
         for kind, spec, state in self._derivations:
             frame.add(kind.apply(frame, spec, state), kind.result == "categorical")
         block = np.empty((len(self.names), rows), dtype=np.float64)
@@ -182,7 +160,7 @@ class Scorer:
 
     def sources(self) -> dict[str, list[str]]:
         """Return what each derived column is made of: input columns, or columns derived before."""
-        frame = _Arrays(self.nothing(), 1, self._known)
+        frame = _Arrays(self.nothing(), 1, self)
         made_of: dict[str, list[str]] = {}
         for kind, spec, state in self._derivations:
             made = kind.apply(frame, spec, state)
@@ -221,9 +199,8 @@ def _calibration(model: Any) -> Callable[[NDArray[Any]], Floats] | None:
 def _calibrated(calibrators: list[Any], responses: NDArray[Any]) -> Floats:
     """Return calibrated probabilities: (rows,), or (rows, classes) of each against the others."""
     if len(calibrators) == 1:
-        return _at_most_one(
-            np.asarray(_calibrated_one(calibrators[0], responses), dtype=np.float64)
-        )
+        found = np.asarray(_calibrated_one(calibrators[0], responses), dtype=np.float64)
+        return _at_most_one(found)
     found = np.empty(responses.shape, dtype=np.float64)
     for place, calibrator in enumerate(calibrators):
         found[:, place] = _calibrated_one(calibrator, responses[:, place])
