@@ -29,8 +29,8 @@ def classes_of(table: pd.DataFrame, schema: Schema) -> list[Any]:
     if schema.task == "binary" and len(classes) != 2:
         raise DataError(
             f"the target '{schema.target}' has {len(classes)} classes ({listed(classes)}); "
-            f"{schema.name} "
-            "is binary and needs two: check the source, or set task in its schema.yaml"
+            f"{schema.name} is binary and needs two: check the source, or set task in its "
+            "schema.yaml"
         )
     if schema.task == "binary":
         return classes
@@ -62,8 +62,7 @@ def encode_parts(
     int8; float64 for regression), ``__group__`` (uint64 hash), ``__row__`` (row of the tidy table,
     int64) and, where known, ``__truth__``.
     """
-    target = encoded_target(table, schema, classes)
-    group = group_codes(table, schema)
+    target, group = encoded_target(table, schema, classes), group_codes(table, schema)
     _check_parts(parts, target, schema)
     _check_learned(parts, target, classes, schema)
     if schema.task == "multiclass":
@@ -138,10 +137,9 @@ def _check_learned(
             found = ", ".join(f"{part} {counts[part]}" for part in PARTS if part in counts)
             raise DataError(
                 f"the class '{label}' of '{schema.target}' has no training row ({found}), so no "
-                "model "
-                f"can learn it; set problems.{schema.name}.split.kind: group, which deals every "
-                "class to "
-                "all parts, or merge it with another class, or drop its rows from the source"
+                f"model can learn it; set problems.{schema.name}.split.kind: group, which deals "
+                "every class to all parts, or merge it with another class, or drop its rows from "
+                "the source"
             )
 
 

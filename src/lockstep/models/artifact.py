@@ -36,6 +36,9 @@ COMMON_TYPES = (
 )
 """The types that the artifacts of all model types may hold besides plain values and arrays."""
 
+_UNREADABLE = (zipfile.BadZipFile, KeyError, TypeError, ValueError, EOFError, AttributeError)
+"""What skops raises for a damaged file."""
+_AGAIN = "register the model again with `dvc repro register`"
 _SHARED = ("ObjectNode", "TreeNode")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _LAST: dict[str, bytes] = {}
@@ -122,7 +125,7 @@ def read_artifact(path: Path, expected_digest: str | None, code: Path = ENCODER_
     if expected_digest is not None and (found := digest_of(content, code)) != expected_digest:
         raise ArtifactError(
             f"{path} has digest {found[:12]}…, expected {expected_digest[:12]}…: the file was "
-            "changed or damaged; register the model again with `dvc repro register`"
+            f"changed or damaged; {_AGAIN}"
         )
     check_types(content, str(path))
     return _loaded(content, str(path))
@@ -134,7 +137,7 @@ def check_types(content: bytes, where: str) -> None:
     _check_kind(content, where)
     try:
         found = skops.get_untrusted_types(data=content)
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, EOFError, AttributeError) as error:
+    except _UNREADABLE as error:
         raise ArtifactError(
             f"{where} is no readable skops file ({error}); register the model again"
         ) from error
@@ -149,15 +152,7 @@ def check_types(content: bytes, where: str) -> None:
 def _loaded(content: bytes, where: str) -> Any:
     try:
         return import_skops().loads(content, trusted=list(allowed_types()))
-    except (
-        zipfile.BadZipFile,
-        KeyError,
-        TypeError,
-        ValueError,
-        EOFError,
-        ImportError,
-        AttributeError,
-    ) as error:
+    except (*_UNREADABLE, ImportError) as error:
         raise ArtifactError(
             f"{where} cannot be loaded ({type(error).__name__}: {error}); "
             "was it written with other package versions?"
@@ -168,9 +163,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise ArtifactError(
-            f"{path} is missing; register the model again with `dvc repro register`"
-        ) from None
+        raise ArtifactError(f"{path} is missing; {_AGAIN}") from None
     except IsADirectoryError:
         raise ArtifactError(f"{path} is a folder, not a model file") from None
 
@@ -183,10 +176,7 @@ def _check_kind(content: bytes, where: str) -> None:
             f"{where} is a pickle (or a compressed one), which is never loaded; "
             "expected a skops file"
         )
-    raise ArtifactError(
-        f"{where} is no skops file or is cut short; "
-        "register the model again with `dvc repro register`"
-    )
+    raise ArtifactError(f"{where} is no skops file or is cut short; {_AGAIN}")
 
 
 class _Canonical:
@@ -221,24 +211,22 @@ class _Canonical:
 
     def fields(self, node: dict[str, Any]) -> dict[str, Any]:
         """Return a node's fields, visited in their order; the items of a set are sorted."""
-        kept = {key: value for key, value in node.items() if key != "__id__"}
         done = {
             key: self.member(value) if key == "file" else self.visit(value)
-            for key, value in kept.items()
+            for key, value in node.items()
+            if key != "__id__"
         }
         if node.get("__loader__") == "SetNode":
-            done["content"] = sorted(done["content"], key=_sort_key)
+            done["content"].sort(key=lambda item: json.dumps(item, sort_keys=True))
         return done
 
     def member(self, name: Any) -> Any:
         """Return the new name of a member; equal contents share one."""
-        if (
-            not isinstance(name, str) or name not in self.members
-        ):  # an attribute that happens to be called "file"
-            return self.visit(name)
-        content = (
-            _without_padding(self.members[name]) if name.endswith(".npy") else self.members[name]
-        )
+        if not isinstance(name, str) or name not in self.members:
+            return self.visit(name)  # an attribute that happens to be called "file"
+        content = self.members[name]
+        if name.endswith(".npy"):
+            content = _without_padding(content)
         return self.names.setdefault(content, f"{len(self.names):05d}{Path(name).suffix}")
 
 
@@ -250,10 +238,6 @@ def _ids(node: Any) -> list[int]:
         return []
     own = [node["__id__"]] if node.get("__loader__") in _SHARED and "__id__" in node else []
     return own + [i for value in node.values() for i in _ids(value)]
-
-
-def _sort_key(node: Any) -> str:
-    return json.dumps(node, sort_keys=True)
 
 
 def _without_padding(content: bytes) -> bytes:

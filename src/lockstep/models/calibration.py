@@ -44,12 +44,8 @@ def calibrated(
         warnings.filterwarnings("ignore", message="Since FrozenEstimator does not appear to accept")
         model.fit(*rows)
     model.cv = None
-    _settle(
-        method,
-        model.calibrated_classifiers_[0].calibrators,
-        _input_scores(estimator, features),
-        target,
-    )
+    fitted = model.calibrated_classifiers_[0].calibrators
+    _settle(method, fitted, _input_scores(estimator, features), target)
     return model
 
 
@@ -73,9 +69,8 @@ def _with_every_class(
     missing = np.setdiff1d(np.arange(classes), target)
     if not len(missing):
         return features, target
-    rows = pd.concat(
-        [features, features.iloc[np.zeros(len(missing), dtype=int)]], ignore_index=True
-    )
+    added = features.iloc[np.zeros(len(missing), dtype=int)]
+    rows = pd.concat([features, added], ignore_index=True)
     weights = np.append(np.ones(len(target)), np.zeros(len(missing)))
     return rows, np.append(target, missing.astype(target.dtype)), weights
 
@@ -122,11 +117,8 @@ def _settle_sigmoid(calibrator: Any, scores: NDArray[np.float64], target: NDArra
         chance = expit(-(a * scores + b))
         gap, spread = goal - chance, chance * (1 - chance)
         g_a, g_b = float((gap * scores).sum()), float(gap.sum())
-        h_aa, h_ab, h_bb = (
-            float((spread * scores**2).sum()),
-            float((spread * scores).sum()),
-            float(spread.sum()),
-        )
+        h_aa, h_ab = float((spread * scores**2).sum()), float((spread * scores).sum())
+        h_bb = float(spread.sum())
         det = h_aa * h_bb - h_ab**2
         if det <= 0:  # the scores don't vary: keep what the optimizer found
             break

@@ -57,9 +57,8 @@ def read_candidate(layout: ProblemLayout, model_type: str) -> Candidate:
     """Read a type's scores and threshold; DataError, with the command, if it was not trained."""
     from lockstep.evaluation.comparison import Candidate
 
-    missing = [
-        p for p in (layout.scores(model_type), layout.type_metrics(model_type)) if not p.is_file()
-    ]
+    needed = layout.scores(model_type), layout.type_metrics(model_type)
+    missing = [path for path in needed if not path.is_file()]
     if missing:
         stage = f"train_multi_model@{training_key(layout.problem, model_type)}"
         where = missing[0].relative_to(layout.root)

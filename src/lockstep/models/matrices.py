@@ -107,11 +107,5 @@ def columns_of(encoder: Any, schema: Schema) -> Columns:
     kinds = {
         str(name): str(encoder.feature_kinds_[name]) for name in encoder.get_feature_names_out()
     }
-    return Columns(
-        kinds,
-        {
-            name: way
-            for name, way in monotone.items()
-            if kinds.get(name) not in (None, "categorical")
-        },
-    )
+    ordered = {name for name, kind in kinds.items() if kind != "categorical"}
+    return Columns(kinds, {name: way for name, way in monotone.items() if name in ordered})

@@ -87,9 +87,8 @@ def write_outputs(
 
     kind = job.training.type
     write_model(layout.model(kind), trained.pipeline)
-    write_json(
-        layout.model_card(kind), card_of(job, trained, sha256_file(layout.model(kind))), digits=None
-    )
+    card = card_of(job, trained, sha256_file(layout.model(kind)))
+    write_json(layout.model_card(kind), card, digits=None)
     write_parquet(layout.scores(kind), scores_table(job, trained))
     write_json(layout.type_metrics(kind), metrics)
     with whole_folder(layout.type_folder(kind) / "plots") as folder:

@@ -64,13 +64,9 @@ def pipeline_of(encoder: Any, model: Any) -> Any:
 def resolved_params(estimator: Any) -> dict[str, Any]:
     """Return an estimator's hyperparameters as JSON values, unset ones left out."""
     own = estimator.named_steps["estimator"] if hasattr(estimator, "named_steps") else estimator
-    found = {
-        key: value
-        for key, value in own.get_params(deep=False).items()
-        if key not in ("n_jobs", "callbacks")
-    }
-    plain = (bool, int, float, str, list)
-    return {k: v for k, v in sorted(found.items()) if isinstance(v, plain) and v == v}
+    found, plain = own.get_params(deep=False), (bool, int, float, str, list)
+    settings = sorted(found.keys() - {"n_jobs", "callbacks"})
+    return {k: found[k] for k in settings if isinstance(found[k], plain) and found[k] == found[k]}
 
 
 def fold_ids(group: NDArray[Any], folds: int) -> NDArray[np.int64]:

@@ -120,10 +120,10 @@ def train(job: TrainingInput, on_step: OnStep = silent) -> Trained:
     rounds = job.training.early_stopping_rounds
     fitted = fit(job.training.type, job.recipe, job.parts["train"], stop, rounds, on_step)
     model = calibrated(job.training.calibration, fitted.estimator, stop.features, stop.target, task)
-    found = {
-        part: scores(model, job.parts[part].features, task, job.kind) for part in job.evaluated
-    }
+    rows = {part: job.parts[part].features for part in job.evaluated}
+    found = {part: scores(model, features, task, job.kind) for part, features in rows.items()}
     threshold = threshold_of(job, found["choose"])
+    decided = partial(scored_rows, job, threshold)
     return Trained(
         pipeline=pipeline_of(job.encoder, model),
         estimator=fitted.estimator,
@@ -131,9 +131,7 @@ def train(job: TrainingInput, on_step: OnStep = silent) -> Trained:
         best_iteration=fitted.best_iteration,
         history=fitted.history,
         scores=found,
-        folds=fold_metrics(
-            job.training, job.recipe, job.parts, partial(scored_rows, job, threshold)
-        ),
+        folds=fold_metrics(job.training, job.recipe, job.parts, decided),
         interval=_interval(job, found["choose"]),
     )
 
@@ -149,9 +147,8 @@ def _interval(job: TrainingInput, score: NDArray[Any]) -> Interval | None:
     if job.schema.task != "regression":
         return None
     target, coverage = job.schema.columns[job.schema.target], job.decision.coverage or COVERAGE
-    return fit_interval(
-        Scored(job.parts["choose"].target, score), coverage, target.low, target.high
-    )
+    rows = Scored(job.parts["choose"].target, score)
+    return fit_interval(rows, coverage, target.low, target.high)
 
 
 def scored(job: TrainingInput, trained: Trained, part: str) -> Scored:
@@ -177,15 +174,12 @@ def metrics_of(job: TrainingInput, trained: Trained) -> dict[str, Any]:
     }
     if trained.folds:
         names = [name for name in trained.folds[0] if name != "fold"]
-        found["cv"] = {
-            name: sum(fold[name] for fold in trained.folds) / len(trained.folds) for name in names
-        }
+        count = len(trained.folds)
+        found["cv"] = {name: sum(fold[name] for fold in trained.folds) / count for name in names}
         found |= fold_summary(trained.folds)
     if job.schema.task == "binary" and policy_of(job.decision, "binary") in RATED:
         evaluated = {label: scored(job, trained, part) for part, label in EVALUATED.items()}
-        found["decided"] = {
-            label: rates(rows.target, rows.decided) for label, rows in evaluated.items()
-        }
+        found["decided"] = {k: rates(rows.target, rows.decided) for k, rows in evaluated.items()}
     if trained.interval:
         held = coverage_of(trained.interval, scored(job, trained, "test"))
         found["interval"] = {"declared": trained.interval["coverage"], **held}
@@ -213,10 +207,9 @@ def scores_table(job: TrainingInput, trained: Trained) -> pd.DataFrame:
     for part in EVALUATED:
         matrix = job.parts[part]
         content = {ROW: matrix.row, GROUP: matrix.group, "part": part, TARGET: matrix.target}
-        truth = {} if matrix.truth is None else {TRUTH: matrix.truth}
-        tables.append(
-            pd.DataFrame({**content, **_score_columns(scored(job, trained, part)), **truth})
-        )
+        content |= _score_columns(scored(job, trained, part))
+        content |= {} if matrix.truth is None else {TRUTH: matrix.truth}
+        tables.append(pd.DataFrame(content))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -232,11 +225,10 @@ def _score_columns(rows: Scored) -> dict[str, NDArray[Any]]:
 def plot_tables(job: TrainingInput, trained: Trained) -> dict[str, pd.DataFrame]:
     """Return the tables behind the plots; scores are those of the test part."""
     importance = job.kind.importance(trained.estimator, job.parts["choose"].features)
-    tables = curves.tables(scored(job, trained, "test"), importance, trained.history, job.classes)
+    tested = scored(job, trained, "test")
+    tables = curves.tables(tested, importance, trained.history, job.classes)
     if trained.interval:
-        tables["coverage"] = curves_regression.coverage(
-            scored(job, trained, "test"), trained.interval
-        )
+        tables["coverage"] = curves_regression.coverage(tested, trained.interval)
     return {**tables, "folds": pd.DataFrame(trained.folds)} if trained.folds else tables
 
 

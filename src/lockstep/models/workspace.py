@@ -11,7 +11,7 @@ from lockstep.decision.policies import costs_in
 from lockstep.errors import ArtifactError
 from lockstep.io import read_json, sha256_file
 from lockstep.models.scoring.prediction import Model
-from lockstep.problems.schema import Schema, load_schema, read_schema
+from lockstep.problems.schema import load_schema, read_schema
 
 NEEDED = ("problem", "type", "file_sha256", "model_digest", "schema_digest", "threshold")
 """What a card must hold before its model is loaded."""
@@ -34,7 +34,9 @@ def load_file(path: Path, root: Path) -> Model:
             f"{path} is not the file its card {file.with_suffix('.json').name} describes "
             "(SHA-256 differs); not opened; run `dvc repro` or `dvc checkout` to have both again"
         )
-    schema = _schema(file, card)
+    # A released model's own schema stands beside it, which the package's may outdate.
+    own = file.with_suffix(SCHEMA_SUFFIX)
+    schema = read_schema(own) if own.is_file() else load_schema(card["problem"])
     if schema.digest != card["schema_digest"]:
         raise ArtifactError(
             f"{path} was trained with another schema of {schema.name}; run `dvc repro`"
@@ -63,12 +65,6 @@ def _workspace_file(path: Path, root: Path) -> Path:
             )
         raise ArtifactError(f"{path} is missing; run `dvc repro` (or `dvc checkout`) to make it")
     return found.resolve()
-
-
-def _schema(file: Path, card: dict[str, Any]) -> Schema:
-    """Return the schema beside a released model, which the package's may outdate, or that one."""
-    own = file.with_suffix(SCHEMA_SUFFIX)
-    return read_schema(own) if own.is_file() else load_schema(card["problem"])
 
 
 def _card(file: Path) -> dict[str, Any]:

@@ -42,9 +42,8 @@ class Forest(ModelType):
 
         kind = getattr(ensemble, self.estimator_name(recipe.task))
         ways = recipe.columns.directions if any(recipe.columns.directions) else None
-        return kind(
-            random_state=recipe.seed, n_jobs=recipe.n_jobs, monotonic_cst=ways, **recipe.params
-        )
+        settings = {"random_state": recipe.seed, "n_jobs": recipe.n_jobs, "monotonic_cst": ways}
+        return kind(**settings, **recipe.params)
 
     def fit(
         self, recipe: Recipe, train: Matrix, stop: Matrix, rounds: int, on_step: OnStep

@@ -81,13 +81,11 @@ class Type(Booster):
             "binary": (XGBClassifier, "logloss"),
             "multiclass": (XGBClassifier, "mlogloss"),
         }[recipe.task]
-        ways = recipe.columns.directions
+        ways, kinds = recipe.columns.directions, recipe.columns.kinds.values()
         return kind(
             tree_method="hist",
             enable_categorical=True,
-            feature_types=[
-                "c" if k == "categorical" else "q" for k in recipe.columns.kinds.values()
-            ],
+            feature_types=["c" if one == "categorical" else "q" for one in kinds],
             monotone_constraints=f"({','.join(map(str, ways))})" if any(ways) else None,
             eval_metric=metric,
             random_state=recipe.seed,
@@ -151,9 +149,8 @@ class Type(Booster):
 
         def parts(encoded: Floats) -> Parts:
             kinds = one_thread.feature_types
-            rows = DMatrix(
-                as_read(encoded), feature_types=kinds, enable_categorical=True, nthread=1
-            )
+            settings = {"feature_types": kinds, "enable_categorical": True, "nthread": 1}
+            rows = DMatrix(as_read(encoded), **settings)
             options = {"strict_shape": True, "validate_features": False, "iteration_range": rounds}
             found = one_thread.predict(rows, pred_contribs=True, **options).astype(np.float64)
             return found[0, :, -1], found[:, :, :-1]
