@@ -3,7 +3,7 @@
 import pytest
 
 from lockstep.code.closure import Code
-from lockstep.code.committed_files import CommittedFiles
+from lockstep.code.files import Files
 from lockstep.errors import ConfigError
 
 LOCK = b"""\
@@ -55,7 +55,7 @@ def code(**changes: str | None) -> Code:
     }
     changed = {short[name]: text for name, text in changes.items()}
     files = {path: text for path, text in (FILES | changed).items() if text is not None}
-    return Code(CommittedFiles({path: text.encode() for path, text in files.items()}))
+    return Code(Files({path: text.encode() for path, text in files.items()}))
 
 
 def test_everything_that_is_imported_read_and_needed_counts_and_nothing_else():

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from lockstep.code.closure import Code
-from lockstep.code.files import FolderFiles
+from lockstep.code.files import Files
 from lockstep.dvc.graph import Graph
 
 PROJECT = Path(__file__).parents[2]
@@ -48,7 +48,7 @@ def workspace(tmp_path_factory) -> Path:
 
 
 def test_each_stage_runs_with_its_code_alone(workspace):
-    code, graph = Code(FolderFiles(PROJECT)), Graph.read(PROJECT)
+    code, graph = Code(Files.of_folder(PROJECT)), Graph.read(PROJECT)
     for stage, statement in STAGES.items():
         parts = code.of_command(graph.one(stage).cmd)
         put_code(workspace, parts)
@@ -80,7 +80,7 @@ def put_code(root: Path, parts: dict[str, str]) -> None:
 
 
 def test_where_a_run_is_logged_is_no_part_of_a_training():
-    code = Code(FolderFiles(PROJECT))
+    code = Code(Files.of_folder(PROJECT))
     graph = Graph.read(PROJECT)
     for stage in (graph.one(name) for name in graph.names):
         if stage.code:

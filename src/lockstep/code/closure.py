@@ -9,14 +9,16 @@ import hashlib
 import json
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from lockstep.code.files import LOCK, SOURCE, Files
 from lockstep.code.module import Import, Module, read_module
-from lockstep.code.pins import Pins, is_standard, read_pins
+from lockstep.code.pins import Pins, read_pins
 from lockstep.errors import ConfigError, nearest
 from lockstep.io import parse_yaml
 
@@ -51,12 +53,9 @@ class Code:
         """
         run = _COMMAND.search(command)
         if run is None:
-            raise ConfigError(
-                f"a stage depends on its code but runs no module of Python: {command}"
-            )
-        return self.of_module(
-            run["module"], {o["name"]: o["value"] for o in _OPTION.finditer(command)}
-        )
+            fault = "a stage depends on its code but runs no module of Python"
+            raise ConfigError(f"{fault}: {command}")
+        return self.of_module(run["module"], dict(_OPTION.findall(command)))
 
     def of_module(self, module: str, options: Mapping[str, str]) -> dict[str, str]:
         """Return the same for a module, run with options."""
@@ -82,7 +81,7 @@ class Code:
             root = imported.name.partition(".")[0]
             if _is_own(imported.name):
                 more.append(self._inside(imported, module.path))
-            elif not is_standard(root):
+            elif root not in sys.stdlib_module_names:
                 found.packages.add(self._pins.of(root, module.path))
         more += self._declared(module, options, found)
         for path, left_out in module.files.items():
@@ -91,21 +90,15 @@ class Code:
 
     def _inside(self, imported: Import, importer: str) -> str:
         """Return the module that an import loads."""
-        if self._module(imported.name):
-            return imported.name
-        return self._known(imported.within, importer)
+        found = self._module(imported.name)
+        return found.name if found else self._known(imported.within, importer)
 
     def _known(self, name: str, importer: str) -> str:
         if self._module(name) is None:
-            path = f"{_path(name)}.py"
-            raise ConfigError(
-                f"{importer} needs the module {name}, and there is no {path}{self._near(name)}"
-            )
+            above, _, last = name.rpartition(".")
+            there = f"{_path(name)}.py{nearest(last, self.files.modules_in(_path(above)))}"
+            raise ConfigError(f"{importer} needs the module {name}, and there is no {there}")
         return name
-
-    def _near(self, name: str) -> str:
-        above, _, last = name.rpartition(".")
-        return nearest(last, self.files.modules_in(_path(above)))
 
     def _declared(self, module: Module, options: Mapping[str, str], found: _Found) -> list[str]:
         """Add the packages that a module imports by name; return this project's modules."""
@@ -114,9 +107,8 @@ class Code:
             name = _filled(declared.removesuffix("?"), options)
             above, _, last = name.rpartition(".")
             if place := _PLACE.search(above):
-                raise ConfigError(
-                    f"{module.path} imports {declared}, but the stage's command has no --{place[1]}"
-                )
+                fault = f"the stage's command has no --{place[1]}"
+                raise ConfigError(f"{module.path} imports {declared}, but {fault}")
             if _PLACE.fullmatch(last):
                 names += [f"{above}.{one}" for one in self.files.modules_in(_path(above))]
             elif not _is_own(name):
@@ -129,14 +121,14 @@ class Code:
         self, name: str, left_out: tuple[str, ...], module: Module, found: _Found
     ) -> None:
         path = posixpath.normpath(posixpath.join(posixpath.dirname(module.path), name))
-        if self.files.read(path) is None:
+        if path not in self.files.content:
             raise ConfigError(f"{module.path} reads {path}, which is missing; restore it with git")
         before = found.files.get(path, left_out)
         found.files[path] = tuple(one for one in left_out if one in before)
 
     def _file(self, path: str, left_out: tuple[str, ...]) -> str:
         if (path, left_out) not in self._sums:
-            content = self.files.read(path) or b""
+            content = self.files.content[path]
             if path.endswith((".yaml", ".yml")):
                 values = parse_yaml(content.decode(), path)
                 values = _without(values, [one.split(".") for one in left_out])
@@ -146,18 +138,16 @@ class Code:
 
     def _module(self, name: str) -> Module | None:
         if name not in self._modules:
-            paths = (f"{_path(name)}.py", f"{_path(name)}/__init__.py")
-            texts = ((path, self.files.read(path)) for path in paths if name)
-            read = next(((path, text) for path, text in texts if text is not None), None)
-            self._modules[name] = read and read_module(name, *read)
+            paths, content = (f"{_path(name)}.py", f"{_path(name)}/__init__.py"), self.files.content
+            found = (read_module(name, path, content[path]) for path in paths if path in content)
+            self._modules[name] = next(found, None)
         return self._modules[name]
 
     @cached_property
     def _pins(self) -> Pins:
-        content = self.files.read(LOCK)
-        if content is None:
+        if LOCK not in self.files.content:
             raise ConfigError(f"{LOCK} is missing; restore it with `git checkout {LOCK}`")
-        return read_pins(content.decode())
+        return read_pins(self.files.content[LOCK].decode())
 
 
 def code_text(parts: dict[str, str]) -> str:
@@ -167,22 +157,12 @@ def code_text(parts: dict[str, str]) -> str:
 
 def check_cycles(modules: Mapping[str, Module]) -> None:
     """Raise a ConfigError that names the circle, if modules import each other at their start."""
-    edges = {name: sorted(_at_start(module, modules)) for name, module in modules.items()}
-    done: set[str] = set()
-    for start in sorted(edges):
-        way: dict[str, Iterable[str]] = {start: iter(edges[start])}
-        while way and start not in done:
-            here = next(reversed(way))
-            there = next(iter(way[here]), None)
-            if there is None:
-                done.add(here)
-                del way[here]
-            elif there in way:
-                names = list(way)
-                circle = [*names[names.index(there) :], there]
-                raise ConfigError(f"modules import each other in a circle: {' → '.join(circle)}")
-            elif there not in done:
-                way[there] = iter(edges[there])
+    needed = {name: sorted(_at_start(modules[name], modules)) for name in sorted(modules)}
+    try:
+        TopologicalSorter(needed).prepare()
+    except CycleError as error:
+        circle = " → ".join(reversed(error.args[1]))
+        raise ConfigError(f"modules import each other in a circle: {circle}") from None
 
 
 def _at_start(module: Module, modules: Mapping[str, Module]) -> set[str]:

@@ -6,8 +6,8 @@ in constants of its own, each a plain literal:
     CODE_MODULES = ("lockstep.problems.{problem}.raw?",)
         The modules that it imports by name (`?`: if there is one).
     CODE_FILES = {"{problem}/schema.yaml": ("columns.*.description",)}
-        The files that it reads; paths start in its own folder. A YAML file counts by its values,
-        except those listed; any other file counts by its bytes.
+        The files below `src` that it reads; paths start in its own folder. A YAML file counts by
+        its values, except those listed; any other file counts by its bytes.
     CODE_LEFT_OUT = ("lockstep.registry",)
         The imports of this module that change no result.
 
@@ -19,14 +19,15 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lockstep.code.syntax import meaning, parse, statements
 from lockstep.errors import ConfigError
 
-_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+_BLOCKS = (ast.stmt, ast.ExceptHandler, ast.match_case)
+"""What may hold imports."""
 _KINDS: dict[str, type] = {"CODE_MODULES": tuple, "CODE_FILES": dict, "CODE_LEFT_OUT": tuple}
 
 
@@ -81,14 +82,12 @@ def _declared(tree: ast.Module, constant: str, path: str) -> Any:
             value = None
         if isinstance(value, _KINDS[constant]):
             return value
-        kind = _KINDS[constant].__name__
-        raise ConfigError(
-            f"{path}: {constant} must be a plain {kind} of texts; see lockstep/code/module.py"
-        )
+        wanted = f"a plain {_KINDS[constant].__name__} of texts; see lockstep/code/module.py"
+        raise ConfigError(f"{path}: {constant} must be {wanted}")
     return _KINDS[constant]()
 
 
-def _imports(body: list[ast.stmt], package: str, at_start: bool = True) -> Iterator[Import]:
+def _imports(body: Iterable[ast.AST], package: str, at_start: bool = True) -> Iterator[Import]:
     for node in statements(body):
         if isinstance(node, ast.Import):
             yield from (Import(alias.name, alias.name, at_start) for alias in node.names)
@@ -97,17 +96,8 @@ def _imports(body: list[ast.stmt], package: str, at_start: bool = True) -> Itera
             yield from (Import(f"{within}.{alias.name}", within, at_start) for alias in node.names)
         else:
             later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            for block in _blocks(node):
-                yield from _imports(block, package, at_start and not later)
-
-
-def _blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
-    for name in _BLOCKS:
-        for part in (inner := getattr(node, name, None) or []):
-            if not isinstance(part, ast.stmt):
-                yield from _blocks(part)
-        if inner and isinstance(inner[0], ast.stmt):
-            yield inner
+            inner = (part for part in ast.iter_child_nodes(node) if isinstance(part, _BLOCKS))
+            yield from _imports(inner, package, at_start and not later)
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:

@@ -6,7 +6,6 @@ Only the file counts, not what is installed, so every machine gets the same answ
 from __future__ import annotations
 
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -41,10 +40,10 @@ class Pins:
         name = DISTRIBUTIONS.get(imported, normalized(imported))
         if name in self.versions:
             return name
+        fault = f"{importer} imports {imported}, but requirements.lock has no pin of {name}"
         raise ConfigError(
-            f"{importer} imports {imported}, but requirements.lock has no pin of {name}"
-            f"{nearest(name, self.versions)}; add it to pyproject.toml and run `make lock`, or add "
-            "its distribution's name to DISTRIBUTIONS in lockstep/code/pins.py"
+            f"{fault}{nearest(name, self.versions)}; add it to pyproject.toml and run `make lock`, "
+            "or add its distribution's name to DISTRIBUTIONS in lockstep/code/pins.py"
         )
 
     def with_needs(self, names: Iterable[str]) -> dict[str, str]:
@@ -64,11 +63,6 @@ def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def is_standard(imported: str) -> bool:
-    """Return whether an import name belongs to Python itself."""
-    return imported in sys.stdlib_module_names
-
-
 def read_pins(text: str) -> Pins:
     """Read a lock file of `uv pip compile`, where `# via` says what needs each pin."""
     versions: dict[str, list[str]] = defaultdict(list)
@@ -81,7 +75,6 @@ def read_pins(text: str) -> Pins:
         elif via := _VIA.match(line):
             needs[normalized(via["name"])].add(name)
     if versions and not needs:
-        raise ConfigError(
-            "requirements.lock does not say what needs each pin (`# via`); run `make lock`"
-        )
+        fault = "requirements.lock does not say what needs each pin (`# via`)"
+        raise ConfigError(f"{fault}; run `make lock`")
     return Pins({name: ", ".join(sorted(pins)) for name, pins in versions.items()}, dict(needs))

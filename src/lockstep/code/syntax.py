@@ -8,6 +8,7 @@ show empty fields.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from typing import Any
 
 from lockstep.errors import ConfigError
@@ -63,9 +64,9 @@ def _part(node: ast.AST, name: str) -> Any:
     return part
 
 
-def statements(body: list[ast.stmt]) -> list[ast.stmt]:
+def statements(body: Iterable[ast.AST]) -> list[ast.AST]:
     """Return the statements that do something when they run."""
-    kept: list[ast.stmt] = []
+    kept: list[ast.AST] = []
     for statement in body:
         if isinstance(statement, ast.If) and _is_type_checking(statement.test):
             kept += statements(statement.orelse)
@@ -74,7 +75,7 @@ def statements(body: list[ast.stmt]) -> list[ast.stmt]:
     return kept
 
 
-def _is_text(statement: ast.stmt) -> bool:
+def _is_text(statement: ast.AST) -> bool:
     value = statement.value if isinstance(statement, ast.Expr) else None
     return isinstance(value, ast.Constant) and isinstance(value.value, str)
 

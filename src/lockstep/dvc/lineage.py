@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.code.closure import PACKAGE, Code, code_text
-from lockstep.code.committed_files import CommittedFiles
-from lockstep.code.files import LOCK, SOURCE, FolderFiles
+from lockstep.code.files import LOCK, SOURCE, Files
 from lockstep.config.params import training_key
 from lockstep.dvc.git import NO_COMMIT, NO_REPOSITORY, changed_files, head_commit
 from lockstep.dvc.graph import (
@@ -157,7 +156,7 @@ def _code_text(root: Path, command: str, path: str) -> str:
     if not (root / SOURCE / PACKAGE).is_dir():
         return ""
     # Git ignores the file, so a fresh clone has none before its first `dvc repro`.
-    return code_text(Code(FolderFiles(root)).of_command(command))
+    return code_text(Code(Files.of_folder(root)).of_command(command))
 
 
 def changed_inputs(root: Path, closure: dict[str, Any], training: str) -> tuple[str, ...]:
@@ -184,7 +183,7 @@ def _changed_code(root: Path, closure: dict[str, Any]) -> set[str]:
         return set()
     changed: set[str] = set()
     try:
-        committed = Code(CommittedFiles.of(root, "HEAD"))
+        committed = Code(Files.of_commit(root, "HEAD"))
         for entry in entries:
             text = code_text(committed.of_command(entry["cmd"]))
             changed |= differing_code(entry["code"], text)

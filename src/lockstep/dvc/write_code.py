@@ -10,7 +10,7 @@ import sys
 
 try:
     from lockstep.code.closure import Code, code_text
-    from lockstep.code.files import FolderFiles
+    from lockstep.code.files import Files
     from lockstep.config.layout import project_root
     from lockstep.dvc.graph import CODE, Graph
     from lockstep.errors import ConfigError, run_command
@@ -23,7 +23,7 @@ def main() -> None:
     """Write one file a stage, all of them or none."""
     gc.disable()  # all syntax trees live to the end
     root = project_root()
-    graph, code = Graph.read(root), Code(FolderFiles(root))
+    graph, code = Graph.read(root), Code(Files.of_folder(root))
     with whole_folder(root / CODE) as folder:
         for name in graph.names:
             stage = graph.one(name)
