@@ -205,9 +205,8 @@ def read_params_text(root: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(
-            f"{path} is missing; restore it with `git checkout params.yaml`"
-        ) from None
+        fix = "restore it with `git checkout params.yaml`"
+        raise ConfigError(f"{path} is missing; {fix}") from None
 
 
 def parse_params(content: object) -> Params:
@@ -274,11 +273,8 @@ def _check_trainings(params: Params) -> None:
     }
     for key, name in declared.items():
         if key not in params.train:
-            raise ConfigError(
-                f"params.yaml: problems.{name}.model_types names '{key}', which has no section "
-                "in train"
-                f"{nearest(key, params.train)}"
-            )
+            fault = f"names '{key}', which has no section in train{nearest(key, params.train)}"
+            raise ConfigError(f"params.yaml: problems.{name}.model_types {fault}")
     for key, training in params.train.items():
         _check_training(key, training, declared)
     for key in params.search:
@@ -296,7 +292,6 @@ def _check_training(key: str, training: Training, declared: dict[str, str]) -> N
             fix = f"must hold what its name says{nearest(name, declared)}"
         raise ConfigError(f"params.yaml: train.{key} holds {content}, but {fix}")
     if key not in declared:
-        raise ConfigError(
-            f"params.yaml: train.{key} is not among problems.{training.problem}.model_types; "
-            f"add '{training.type}' there{nearest(key, declared)}"
-        )
+        fix = f"add '{training.type}' there{nearest(key, declared)}"
+        place = f"problems.{training.problem}.model_types"
+        raise ConfigError(f"params.yaml: train.{key} is not among {place}; {fix}")

@@ -12,6 +12,7 @@ from lockstep.errors import ConfigError
 from lockstep.io import parse_yaml
 
 KeyPath = tuple[str, ...]
+_TAG = "tag:yaml.org,2002"
 _TOP_KEY = re.compile(r"^(?P<key>[A-Za-z_][\w-]*):")
 
 
@@ -54,15 +55,9 @@ def _yaml() -> Any:
     yaml.width = 1 << 16  # never fold a line
     yaml.preserve_quotes = True
     yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.representer.add_representer(
-        type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
-    yaml.representer.add_representer(
-        float,
-        lambda writer, value: writer.represent_scalar(
-            "tag:yaml.org,2002:float", _float_text(value)
-        ),
-    )
+    add = yaml.representer.add_representer
+    add(type(None), lambda writer, _: writer.represent_scalar(f"{_TAG}:null", "null"))
+    add(float, lambda writer, value: writer.represent_scalar(f"{_TAG}:float", _float_text(value)))
     return yaml
 
 
@@ -79,13 +74,11 @@ def _load(text: str) -> Any:
     try:
         content = _yaml().load(text)
     except YAMLError as error:
-        raise ConfigError(
-            f"params.yaml is no valid YAML: {' '.join(str(error).split())}"
-        ) from error
+        fault = " ".join(str(error).split())
+        raise ConfigError(f"params.yaml is no valid YAML: {fault}") from error
     if not isinstance(content, Mapping):
-        raise ConfigError(
-            "params.yaml holds no sections; restore it with `git checkout params.yaml`"
-        )
+        fix = "restore it with `git checkout params.yaml`"
+        raise ConfigError(f"params.yaml holds no sections; {fix}")
     return content
 
 

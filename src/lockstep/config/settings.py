@@ -204,11 +204,11 @@ def environment(root: Path, environ: Mapping[str, str] | None = None) -> dict[st
     path = main_tree(root) / ".env"
     from_file = dotenv_values(path, interpolate=False) if path.is_file() else {}
     from_process = os.environ if environ is None else environ
-    in_file = {name: Found(value, ".env") for name, value in from_file.items() if value}
-    in_process = {
-        n: Found(value, f"the variable {n}") for n, value in from_process.items() if value
-    }
-    return in_file | in_process
+    found = {name: Found(value, ".env") for name, value in from_file.items() if value}
+    for name, value in from_process.items():
+        if value:
+            found[name] = Found(value, f"the variable {name}")
+    return found
 
 
 def is_on(value: str, name: str) -> bool:
@@ -314,6 +314,5 @@ def _no_production(content: Any) -> None:
     if isinstance(content, dict) and content.get("default_stage") == "Production":
         raise ConfigError(
             f"{CONFIG_FILE}: default_stage Production is refused, nothing goes to Production "
-            "unseen; "
-            "use None or Staging and promote with scripts/manage_model_registry.py"
+            "unseen; use None or Staging and promote with scripts/manage_model_registry.py"
         )

@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lockstep.errors import ConfigError
@@ -30,22 +32,21 @@ def run_dvc(root: Path, *arguments: str) -> str:
 
 def show_dvc(root: Path, *arguments: str) -> int:
     """Run a DVC command below ``root`` on the caller's own terminal and return its exit code."""
-    return end_dvc(root, begin_dvc(root, *arguments))
+    with dvc_beside(root, *arguments) as process:
+        return process.wait()
 
 
-def begin_dvc(root: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    """Start a DVC command below ``root`` on the caller's own terminal; the caller waits for it."""
-    repair_locks(root)
-    return subprocess.Popen(_command(arguments), cwd=root, env=_environment())
-
-
-def end_dvc(root: Path, process: subprocess.Popen[bytes]) -> int:
-    """Wait for a DVC command and return its exit code.
+@contextmanager
+def dvc_beside(root: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a DVC command on the caller's own terminal while the block runs, and wait for it.
 
     Interrupted, this waits until DVC has ended its stage, and repairs its locks.
     """
+    repair_locks(root)
+    process = subprocess.Popen(_command(arguments), cwd=root, env=_environment())
     try:
-        return process.wait()
+        with process:
+            yield process
     finally:
         process.wait()
         repair_locks(root)
@@ -87,18 +88,15 @@ def _command(arguments: tuple[str, ...]) -> list[str]:
 
 def _environment() -> dict[str, str]:
     # Called from within a stage, DVC would take the stage's tree for its own.
-    inherited = {
-        name: value for name, value in os.environ.items() if name not in ("DVC_ROOT", "DVC_STAGE")
-    }
+    own = {"DVC_ROOT", "DVC_STAGE"}
+    inherited = {name: os.environ[name] for name in os.environ.keys() - own}
     return {**inherited, "DVC_NO_ANALYTICS": "true"}
 
 
 def _last_words(stderr: str) -> str:
     """Return DVC's error in one line: from its first ERROR on, without links to its manual."""
-    lines = [
-        line.strip() for line in stderr.splitlines() if line.strip() and "https://" not in line
-    ]
-    first = next(
-        (i for i, line in enumerate(lines) if line.startswith("ERROR:")), max(len(lines) - 1, 0)
-    )
-    return " ".join(lines[first:]).removeprefix("ERROR: ") or "it gave no reason"
+    lines = [line.strip() for line in stderr.splitlines() if "https://" not in line]
+    words = [line for line in lines if line]
+    errors = [number for number, line in enumerate(words) if line.startswith("ERROR:")]
+    shown = words[errors[0] :] if errors else words[-1:]
+    return " ".join(shown).removeprefix("ERROR: ") or "it gave no reason"

@@ -7,7 +7,8 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,6 @@ class Graph:
     def read(cls, root: Path) -> Graph:
         """Read both files below ``root``; what is not there is empty."""
         return cls(read_yaml(root / "dvc.yaml"), read_yaml(root / "params.yaml"))
-
-    @classmethod
-    def committed(cls, root: Path, params: dict[str, Any]) -> Graph:
-        """Read dvc.yaml at HEAD, filled with other parameters."""
-        return cls(committed_yaml(root, "dvc.yaml"), params)
 
     @property
     def names(self) -> list[str]:
@@ -121,9 +117,7 @@ class Lock:
     @cached_property
     def outs(self) -> dict[str, str]:
         """DVC's sum of every output."""
-        return {
-            path: sum_ for entry in self.entries.values() for path, sum_ in entry["outs"].items()
-        }
+        return reduce(or_, (entry["outs"] for entry in self.entries.values()), {})
 
 
 def lock_text(entries: dict[str, dict[str, Any]]) -> str:
@@ -192,9 +186,7 @@ def committed_yaml(root: Path, name: str) -> dict[str, Any]:
 
 
 def _plain_entry(locked: dict[str, Any]) -> dict[str, Any]:
-    params = {
-        key: value for group in locked.get("params", {}).values() for key, value in group.items()
-    }
+    params: dict[str, Any] = reduce(or_, locked.get("params", {}).values(), {})
     return {
         "cmd": locked.get("cmd", ""),
         "deps": {dep["path"]: _sum(dep) for dep in locked.get("deps", [])},

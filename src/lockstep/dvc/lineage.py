@@ -30,7 +30,8 @@ from lockstep.errors import ConfigError
 from lockstep.io import sha256_file, sha256_json
 
 TRAIN_STAGE = "train_multi_model"
-_IGNORED = ("__pycache__", ".DS_Store")
+_IGNORED = {"__pycache__", ".DS_Store"}
+_MADE = ("data/", "models/", "metrics/")
 
 
 @dataclass(frozen=True)
@@ -55,18 +56,14 @@ class Lineage:
     @property
     def data_digest(self) -> str:
         """The SHA-256 over what earlier stages made for it: split, encoder and matrices."""
-        made = {
-            path: sum_ for path, sum_ in self.closure["training"]["deps"].items() if _is_made(path)
-        }
-        return sha256_json(made)
+        deps = self.closure["training"]["deps"]
+        return sha256_json({path: deps[path] for path in deps if path.startswith(_MADE)})
 
     @property
     def source(self) -> str:
         """The kind of source the raw files came from: sample, download, files or table."""
-        params = self._import.get("params", {})
-        return next(
-            (str(value["kind"]) for value in params.values() if "kind" in (value or {})), "unknown"
-        )
+        sections = filter(None, self._import.get("params", {}).values())
+        return next((str(one["kind"]) for one in sections if "kind" in one), "unknown")
 
     @property
     def raw_hash(self) -> str:
@@ -210,12 +207,10 @@ def _changed_stages(root: Path, names: list[str]) -> list[str]:
     Both are filled with the workspace's parameters: changed parameters are listed by themselves.
     """
     here = Graph.read(root)
-    there = Graph.committed(root, here.params)
-    return [
-        f"dvc.yaml:{name}"
-        for name in names
-        if _unordered(here.stage(name)) != _unordered(there.stage(name))
-    ]
+    there = Graph(committed_yaml(root, "dvc.yaml"), here.params)
+    stages = {name: (here.stage(name), there.stage(name)) for name in names}
+    changed = (n for n, (one, other) in stages.items() if _unordered(one) != _unordered(other))
+    return [f"dvc.yaml:{name}" for name in changed]
 
 
 def _unordered(stage: Stage | None) -> tuple[Any, ...] | None:
@@ -284,15 +279,7 @@ def input_sum(root: Path, path: str, outs: dict[str, str] | None = None) -> str:
     place = root / path
     if place.is_file():
         return sha256_file(place)
-    files = sorted(p for p in place.rglob("*") if p.is_file() and not _is_ignored(p))
+    files = sorted(p for p in place.rglob("*") if p.is_file() and _IGNORED.isdisjoint(p.parts))
     if not files:
         return "absent"
     return sha256_json({p.relative_to(place).as_posix(): sha256_file(p) for p in files})
-
-
-def _is_ignored(path: Path) -> bool:
-    return any(part in _IGNORED for part in path.parts)
-
-
-def _is_made(path: str) -> bool:
-    return path.startswith(("data/", "models/", "metrics/"))

@@ -53,14 +53,9 @@ _CURVES = {
 }  # fmt: skip
 """Drawings with a line (or dots) a model type."""
 _CONFUSION = Curve(
-    "confusion",
-    "actual",
-    "confusion_matrix.csv",
-    "predicted",
-    "actual",
-    "predicted",
+    "confusion", "actual", "confusion_matrix.csv", "predicted", "actual", "predicted",
     "counted_confusion",
-)
+)  # fmt: skip
 _CLASSES = Curve("F1 by class", "f1", "classes.csv", "class", "F1", "class", "bar_horizontal")
 _IMPORTANCE = Curve(
     "importance", "importance", "importance.csv", "feature", "share of the importance", "column",
@@ -107,14 +102,8 @@ def plots(problem: str, task: str, types: Iterable[str], curved: Iterable[str]) 
 
 def _history(task: str) -> Curve:
     column, loss = ("stop_rmse", "RMSE") if task == "regression" else ("stop_log_loss", "log loss")
-    return Curve(
-        "loss by iteration",
-        "iteration",
-        "history.csv",
-        column,
-        "iteration",
-        f"{loss} of the stop part",
-    )
+    label = f"{loss} of the stop part"
+    return Curve("loss by iteration", "iteration", "history.csv", column, "iteration", label)
 
 
 def _entry(problem: str, curve: Curve, types: list[str], suffix: str = "") -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lockstep.dvc.command import begin_dvc, end_dvc, show_dvc
+from lockstep.dvc.command import dvc_beside, show_dvc
 from lockstep.errors import LockstepError
 
 
@@ -26,16 +26,12 @@ def module(root: Path, name: str, *arguments: str) -> None:
 @contextmanager
 def repro_beside(root: Path, *targets: str) -> Iterator[None]:
     """Run `dvc repro` while the block runs, and wait for it; a failure is a LockstepError."""
-    process = begin_dvc(root, "repro", *targets)
-    try:
+    with dvc_beside(root, "repro", *targets) as process:
         yield
-    finally:
-        code = end_dvc(root, process)
-    _check(code, "dvc", "repro", *targets)
+    _check(process.returncode, "dvc", "repro", *targets)
 
 
 def _check(code: int, *words: str) -> None:
     if code:
-        raise LockstepError(
-            f"`{' '.join(words)}` ended with exit code {code}; its own message is above"
-        )
+        ended = f"ended with exit code {code}; its own message is above"
+        raise LockstepError(f"`{' '.join(words)}` {ended}")

@@ -55,9 +55,8 @@ def take_port(settings: ServingSettings) -> socket.socket:
     except OSError as error:
         host = f"HOST={settings.host} (from {settings.source_of('host')})"
         port = f"PORT={settings.port} (from {settings.source_of('port')})"
-        raise ConfigError(
-            f"cannot listen at {host}, {port}: {error.strerror or error}; set another"
-        ) from None
+        fault = f"cannot listen at {host}, {port}: {error.strerror or error}"
+        raise ConfigError(f"{fault}; set another") from None
     return listening
 
 

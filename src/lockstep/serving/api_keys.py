@@ -21,9 +21,8 @@ def new_key(name: str) -> tuple[str, str]:
     key = f"lk_{secrets.token_urlsafe(32)}"
     line = f"{name}:{hashed(key)}"
     if not _LINE.fullmatch(line):
-        raise ConfigError(
-            f"'{name}' is no key name; use up to 64 letters, digits, '.', '_' and '-'"
-        )
+        fix = "use up to 64 letters, digits, '.', '_' and '-'"
+        raise ConfigError(f"'{name}' is no key name; {fix}")
     return key, line
 
 
@@ -37,10 +36,8 @@ def read_keys(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise ConfigError(
-            f"API_KEYS_FILE {path} is missing; "
-            "`python -m lockstep.serving --new-key NAME` makes a key"
-        ) from None
+        fix = "`python -m lockstep.serving --new-key NAME` makes a key"
+        raise ConfigError(f"API_KEYS_FILE {path} is missing; {fix}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"API_KEYS_FILE {path} cannot be read: {error}") from error
     found: dict[str, str] = {}

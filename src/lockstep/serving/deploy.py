@@ -14,14 +14,11 @@ def main() -> int | None:
     """Write a deployment folder; with --check build its environment, start it and ask it."""
     options = parser().parse_args()
     if (options.stage is None) == (options.version is None) and options.bundle is None:
-        raise UsageError(
-            "say which version: --stage STAGE or --version N (or --bundle DIR of an exported one)"
-        )
+        choices = "--stage STAGE or --version N (or --bundle DIR of an exported one)"
+        raise UsageError(f"say which version: {choices}")
     if options.bundle is not None and not (options.bundle / "bundle.json").is_file():
-        raise DataError(
-            f"{options.bundle} is no exported bundle; "
-            "make one with `manage_model_registry.py export`"
-        )
+        fix = "make one with `manage_model_registry.py export`"
+        raise DataError(f"{options.bundle} is no exported bundle; {fix}")
     from lockstep.serving.deployment import check, export_served, report, write_deployment
 
     root = project_root()

@@ -99,8 +99,7 @@ def write_deployment(bundle: Path, output: Path, root: Path) -> None:
 
 def requirements(bundle: Path, root: Path) -> list[str]:
     """Return the bundle's pins and, from this project's lock, those that the API needs besides."""
-    lines = (bundle / REQUIREMENTS).read_text(encoding="utf-8").splitlines()
-    own = [line for line in lines if line.strip()]
+    own = list(filter(str.strip, (bundle / REQUIREMENTS).read_text(encoding="utf-8").splitlines()))
     lock = (root / LOCK).read_text(encoding="utf-8")
     locked = read_pins(lock).versions
     lacking = [name for name in PACKAGES if name not in locked]
@@ -119,12 +118,9 @@ def configuration(root: Path, problem: str) -> str:
     """
     settings = load_serving(root)
     decision = settings.decision_for(problem)
-    values = {
-        "threshold": decision.threshold,
-        "scale": decision.scale,
-        "approval_band": decision.band,
-    }
-    known = {key: value for key, value in values.items() if value is not None}
+    rule = {"threshold": decision.threshold, "scale": decision.scale}
+    known = {key: value for key, value in rule.items() if value is not None}
+    known["approval_band"] = decision.band
     content = {"serving": {"limits": settings.limits.model_dump(), "decisions": {problem: known}}}
     return yaml.safe_dump(content, sort_keys=False)
 
@@ -164,9 +160,8 @@ def check_answers(
 ) -> None:
     """Raise LockstepError unless the answers agree and are those of the exported version."""
     if version["model_digest"] != facts["model_digest"] or predicted["run_id"] != facts["run_id"]:
-        raise LockstepError(
-            "the deployment answers with another model than was exported; export it again"
-        )
+        fault = "the deployment answers with another model than was exported"
+        raise LockstepError(f"{fault}; export it again")
     keys = [key for key in ("probability", "probabilities", "prediction") if key in predicted]
     if not keys or any(predicted[key] != explained[key] for key in keys):
         raise LockstepError("/predict and /explain give different answers; see the server's log")
@@ -180,10 +175,8 @@ def check_decision(version: dict[str, Any], deployment: Path) -> None:
     wanted = load_serving(deployment, {}).decision_for(version["problem"])
     found = version.get("threshold"), version.get("approval_band")
     if wanted.threshold is not None and found != (wanted.threshold, wanted.band):
-        raise LockstepError(
-            f"the deployment decides by {found[0]} and {found[1]}, "
-            f"not by threshold {wanted.threshold:g} and band {wanted.band:g}"
-        )
+        right = f"threshold {wanted.threshold:g} and band {wanted.band:g}"
+        raise LockstepError(f"the deployment decides by {found[0]} and {found[1]}, not by {right}")
 
 
 def build(environment: Path, pins: Path) -> Path:
@@ -226,9 +219,8 @@ def started(deployment: Path, python: Path) -> Iterator[str]:
             yield _address(process, log)
             process.terminate()
             if process.wait(timeout=_START_SECONDS):
-                raise LockstepError(
-                    f"the server ended with code {process.returncode}: {_last_line(log)}"
-                )
+                ended = f"the server ended with code {process.returncode}"
+                raise LockstepError(f"{ended}: {_last_line(log)}")
         finally:
             process.kill()
             process.wait()

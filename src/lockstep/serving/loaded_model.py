@@ -112,16 +112,13 @@ def _check_signature(checked: CheckedModel, previous: ServedModel) -> None:
     """Raise ArtifactError for a model that would not take the requests of its predecessor."""
     problem = checked.model.schema.name
     if problem != previous.model.schema.name:
-        raise ArtifactError(
-            f"{checked.title} is a model of {problem}, this server serves one of "
-            f"{previous.model.schema.name}; start another server for it"
-        )
-    faults = signature_faults(checked.model, previous.model)
-    if faults:
-        raise ArtifactError(
-            f"{checked.title} does not take the requests that {previous.checked.title} takes: "
-            f"{'; '.join(faults[:5])}; restart the server to serve it anyway"
-        )
+        served = f"this server serves one of {previous.model.schema.name}"
+        fix = "start another server for it"
+        raise ArtifactError(f"{checked.title} is a model of {problem}, {served}; {fix}")
+    if faults := signature_faults(checked.model, previous.model):
+        fault = f"does not take the requests that {previous.checked.title} takes"
+        listed, fix = "; ".join(faults[:5]), "restart the server to serve it anyway"
+        raise ArtifactError(f"{checked.title} {fault}: {listed}; {fix}")
 
 
 def decision_of(checked: CheckedModel, settings: DecisionSettings) -> ServedDecision | None:
@@ -142,26 +139,17 @@ def decision_of(checked: CheckedModel, settings: DecisionSettings) -> ServedDeci
         same = scale.equivalent(threshold, settings.scale)
         if same is not None:
             fix = f"set DECISION_THRESHOLD={same:.6g} DECISION_SCALE={scale.name}, its equivalent"
-        raise ConfigError(
-            f"threshold {threshold:g} (from {source}) assumes the {settings.scale} scale, "
-            f"but {checked.title} gives {scale.name} scores; {fix}"
-        )
-    return ServedDecision(
-        task="binary",
-        threshold=threshold,
-        scale=scale,
-        band=settings.band,
-        words=words_of(model),
-        source=source,
-    )
+        given = f"threshold {threshold:g} (from {source}) assumes the {settings.scale} scale"
+        raise ConfigError(f"{given}, but {checked.title} gives {scale.name} scores; {fix}")
+    words, band = words_of(model), settings.band
+    return ServedDecision("binary", threshold, scale=scale, band=band, words=words, source=source)
 
 
 def words_of(model: Model) -> tuple[str, str]:
     """Return the names of the classes 0 and 1: the schema's decisions, else the codes' meanings."""
     codes = model.schema.columns[model.schema.target].codes
-    words = [
-        model.schema.decisions.get(code) or meaning or str(code) for code, meaning in codes.items()
-    ]
+    decisions = model.schema.decisions
+    words = [decisions.get(code) or meaning or str(code) for code, meaning in codes.items()]
     return (words[0], words[1]) if len(words) == 2 else ("0", "1")
 
 

@@ -74,9 +74,8 @@ class ModelSource:
             try:
                 self.served = self._prepared_path()
             except LockstepError as second:
-                raise type(error)(
-                    f"{error}; and there is no other model to serve meanwhile: {second}"
-                ) from error
+                more = f"there is no other model to serve meanwhile: {second}"
+                raise type(error)(f"{error}; and {more}") from error
             self.state.fallback = True
         return self.served
 
@@ -264,10 +263,8 @@ def _fixed(settings: ServingSettings, root: Path) -> Callable[[Any], Version]:
         return lambda _: find_version(open_registry(root), run_id=run["run"])
     if one := _VERSION.fullmatch(uri):
         return lambda _: find_version(open_registry(root), one["name"], version=int(one["version"]))
-    raise ConfigError(
-        f"MODEL_URI={uri} (from {settings.source_of('model_uri')}) is neither runs:/ID/model "
-        "nor models:/NAME/VERSION"
-    )
+    given = f"MODEL_URI={uri} (from {settings.source_of('model_uri')})"
+    raise ConfigError(f"{given} is neither runs:/ID/model nor models:/NAME/VERSION")
 
 
 def registered_name(settings: ServingSettings, root: Path) -> str:
@@ -307,9 +304,9 @@ def model_path(settings: ServingSettings, root: Path) -> Path:
         return released
     champion = champion_type(root, problem)
     if champion is None:
+        fix = f"or make one with `make run-train PROBLEM={problem}`"
         raise ConfigError(
-            f"no model of {problem} here: set MODEL_PATH or MLFLOW_TRACKING_URI, or make one with "
-            f"`make run-train PROBLEM={problem}`"
+            f"no model of {problem} here: set MODEL_PATH or MLFLOW_TRACKING_URI, {fix}"
         )
     return ProblemLayout(root, problem).model(champion).relative_to(root)
 
@@ -317,11 +314,9 @@ def model_path(settings: ServingSettings, root: Path) -> Path:
 def _open_bundle(folder: Path) -> CheckedModel:
     """Open an exported bundle: check every file by its sum, then load it as any artifact."""
     if faults := bundle_faults(folder):
-        raise ArtifactError(
-            f"{folder} is not the bundle that was exported: {'; '.join(faults[:5])}; "
-            "export it again"
-        )
+        listed = "; ".join(faults[:5])
+        fault = f"{folder} is not the bundle that was exported: {listed}"
+        raise ArtifactError(f"{fault}; export it again")
     version = version_of(folder)
     model = open_folder(Located(version, folder / MODEL_FOLDER))
-    _, tags = _described(version)
-    return CheckedModel(model, "bundle", str(folder), tags)
+    return CheckedModel(model, "bundle", str(folder), _described(version)[1])

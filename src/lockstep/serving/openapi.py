@@ -46,21 +46,12 @@ _EXPLANATION = {
 
 def openapi(schema: Schema, limits: LimitsSection) -> dict[str, Any]:
     """Return the description of ``schema``; OpenAPI 3.0, as the page /docs reads no later one."""
-    predict = ("Predict", "Score one record or a list of records.", "Answer", limits.rows)
-    text = "Return the contribution of each feature to the score of one record or of a list."
-    explain = ("Explain", text, "Explained", limits.explain_rows)
-    about = (
-        f"Predictions for one {schema.unit}. "
-        "Every answer names the model's version and carries the request's id."
-    )
+    about = "Every answer names the model's version and carries the request's id."
+    description = f"Predictions for one {schema.unit}. {about}"
     return {
         "openapi": "3.0.3",
-        "info": {"title": schema.title, "version": "1", "description": about},
-        "paths": {
-            "/predict": {"post": _post(schema, *predict)},
-            "/explain": {"post": _post(schema, *explain)},
-            **_other_paths(schema),
-        },
+        "info": {"title": schema.title, "version": "1", "description": description},
+        "paths": {**_post_paths(schema, limits), **_get_paths()},
         "components": {
             "schemas": _components(schema),
             "securitySchemes": {
@@ -72,44 +63,44 @@ def openapi(schema: Schema, limits: LimitsSection) -> dict[str, Any]:
     }
 
 
-def _post(schema: Schema, name: str, text: str, answer: str, most: int) -> dict[str, Any]:
-    body = {"schema": _one_or_list("Record", most), "example": example(schema)}
-    answers = [_ref(answer), _ref(f"{answer}List")]
+def _post_paths(schema: Schema, limits: LimitsSection) -> dict[str, Any]:
+    given, one = {"example": example(schema)}, "Score one record or a list of records."
+    why = "Return the contribution of each feature to the score of one record or of a list."
+    later = "Send true outcomes later, by request id; kept for monitoring."
+    scored = {"schema": _one_or_list("Record", limits.rows), **given}
+    explained = {"schema": _one_or_list("Record", limits.explain_rows), **given}
+    labels = {"schema": _one_or_list("Label", MOST_LABELS)}
+    taken = {"202": _json("taken", _object({"accepted": _WHOLE, "request_id": _TEXT}))}
     return {
+        "/predict": _post("Predict", one, scored, _answers("Answer")),
+        "/explain": _post("Explain", why, explained, _answers("Explained")),
+        "/feedback": _post("Feedback", later, labels, taken),
+    }
+
+
+def _post(name: str, text: str, body: dict[str, Any], success: dict[str, Any]) -> dict[str, Any]:
+    operation = {
         "operationId": name.lower(),
         "summary": name,
         "description": text,
         "parameters": [_REQUEST_ID],
         "requestBody": {"required": True, "content": {"application/json": body}},
-        "responses": {
-            "200": _json("the answer", {"oneOf": answers}),
-            **{status: _fault(status) for status in _STATUSES},
-        },
+        "responses": {**success, **_faults(*_STATUSES)},
     }
+    return {"post": operation}
 
 
-def _other_paths(schema: Schema) -> dict[str, Any]:
-    content = {"application/json": {"schema": _one_or_list("Label", MOST_LABELS)}}
-    taken = _object({"accepted": _WHOLE, "request_id": _TEXT})
-    feedback = {
-        "operationId": "feedback",
-        "summary": "Feedback",
-        "description": "Send true outcomes later, by request id; kept for monitoring.",
-        "parameters": [_REQUEST_ID],
-        "requestBody": {"required": True, "content": content},
-        "responses": {
-            "202": _json("taken", taken),
-            **{status: _fault(status) for status in _STATUSES},
-        },
-    }
+def _answers(name: str) -> dict[str, Any]:
+    return {"200": _json("the answer", {"oneOf": [_ref(name), _ref(f"{name}List")]})}
+
+
+def _get_paths() -> dict[str, Any]:
     free = {"type": "object", "additionalProperties": True}
     ready = {"200": _json("ready", free), "503": _json("not ready", free)}
-    answers = {"200": _json("the model that answers", free)}
-    version = answers | {status: _fault(status) for status in ("401", "503")}
+    version = {"200": _json("the model that answers", free), **_faults("401", "503")}
     alive = {"200": _json("alive", free)}
     counters = {"200": {"description": "text", "content": {"text/plain": {"schema": _TEXT}}}}
     return {
-        "/feedback": {"post": feedback},
         "/version": _get("version", "Model, version, run, commit, digest, threshold", version),
         "/health": _get("health", "Health with details", ready),
         "/health/live": _get("live", "Whether the process answers", alive),
@@ -127,8 +118,8 @@ def _one_or_list(name: str, most: int) -> dict[str, Any]:
     return {"oneOf": [_ref(name), several]}
 
 
-def _fault(status: str) -> dict[str, Any]:
-    return _json(_STATUSES[status], _ref("Fault"))
+def _faults(*statuses: str) -> dict[str, Any]:
+    return {status: _json(_STATUSES[status], _ref("Fault")) for status in statuses}
 
 
 def _json(text: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -108,18 +108,16 @@ class PredictionLog:
             for first in range(0, len(rows), _ROWS_AT_ONCE):
                 some = rows[first : first + _ROWS_AT_ONCE]
                 marks = ", ".join([f"({', '.join('?' * width)})"] * len(some))
-                file.connection.execute(
-                    f"INSERT INTO {table} VALUES {marks}", [*itertools.chain(*some)]
-                )
+                values = [*itertools.chain(*some)]
+                file.connection.execute(f"INSERT INTO {table} VALUES {marks}", values)
 
     def _current(self, table: str) -> _File:
         """Return the file to write to: a new one if the last is too large, too old or deleted."""
         file = self._files.get(table)
-        if file is not None and not self._is_full(file):
-            return file
-        if file is not None:
+        if file is not None and self._is_full(file):
             file.connection.close()
-        self._files[table] = self._open(table)
+            file = None
+        self._files[table] = file or self._open(table)
         return self._files[table]
 
     def _is_full(self, file: _File) -> bool:
@@ -174,8 +172,7 @@ def _size(path: Path) -> int:
 
 def read_entries(folder: Path, since_ms: int = 0, until_ms: int = 2**62) -> Iterator[Entry]:
     """Yield the requests answered from ``since_ms`` to before ``until_ms``, in written order."""
-    where = "WHERE time_ms >= ? AND time_ms < ? ORDER BY rowid"
-    query = f"SELECT * FROM predictions {where}"
+    query = "SELECT * FROM predictions WHERE time_ms >= ? AND time_ms < ? ORDER BY rowid"
     for row in _rows(folder, PREDICTIONS, query, (since_ms, until_ms)):
         entry = Entry(*row)
         values = np.frombuffer(row[6], dtype="<f8")

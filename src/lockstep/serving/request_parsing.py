@@ -90,9 +90,8 @@ class RecordReader:
             values = self._by_column(records)
             if values is None:
                 return None
-            found = {
-                name: check(part) for (name, check), part in zip(self._checks, values, strict=True)
-            }
+            checks = zip(self._checks, values, strict=True)
+            found = {name: check(part) for (name, check), part in checks}
         except (KeyError, TypeError, IndexError):
             return None
         columns = {name: part for name, part in found.items() if part is not None}
@@ -192,15 +191,13 @@ class RecordReader:
 def _check_list(content: Any, most_rows: int) -> list[Any]:
     """Return the records of a body that holds no single one."""
     if not isinstance(content, list):
-        raise Refusal(
-            422, f"the body is {_kind(content)}; send an object of features, or a list of them"
-        )
+        fix = "send an object of features, or a list of them"
+        raise Refusal(422, f"the body is {_kind(content)}; {fix}")
     if not content:
         raise Refusal(422, "no records: send at least one")
     if len(content) > most_rows:
-        raise Refusal(
-            413, f"{len(content):,} records are more than {most_rows:,}; send fewer at a time"
-        )
+        fault = f"{len(content):,} records are more than {most_rows:,}"
+        raise Refusal(413, f"{fault}; send fewer at a time")
     return content
 
 
@@ -249,9 +246,8 @@ def _broken(body: bytes, error: orjson.JSONDecodeError) -> str:
     rest = error.doc[error.pos : error.pos + 9].encode() if isinstance(error.doc, str) else b""
     constant = next((name for name in _NO_JSON if rest.startswith(name)), None)
     if constant:
-        return (
-            f"{constant.decode()} at {place} is no JSON value; send null where a value is not known"
-        )
+        fix = "send null where a value is not known"
+        return f"{constant.decode()} at {place} is no JSON value; {fix}"
     return f"the body is no valid JSON: {error.msg.split(':')[0]} at {place}"
 
 

@@ -141,11 +141,9 @@ class _Reader:
         if value is None:
             return None
         if not (low < value if open_low else low <= value) or not value < high:
-            least = "more than" if open_low else "at least"
-            raise ConfigError(
-                f"{variable}={value:g} (from {self.sources[name]}): "
-                f"give {least} {low:g} and less than {high:g}"
-            )
+            least = f"more than {low:g}" if open_low else f"at least {low:g}"
+            given = f"{variable}={value:g} (from {self.sources[name]})"
+            raise ConfigError(f"{given}: give {least} and less than {high:g}")
         return float(value)
 
     def _parsed(self, name: str, variable: str, configured: Any, kind: Callable[[Any], Any]) -> Any:

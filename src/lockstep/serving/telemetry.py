@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -125,9 +126,8 @@ def _opened(path: Path) -> IO[bytes]:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("ab")
     except OSError as error:
-        raise ConfigError(
-            f"SERVING_LOG {path} cannot be written: {error.strerror}; name another file"
-        ) from error
+        fault = f"cannot be written: {error.strerror}; name another file"
+        raise ConfigError(f"SERVING_LOG {path} {fault}") from error
 
 
 def utc(seconds: float) -> str:
@@ -148,9 +148,6 @@ class JsonLogHandler(logging.Handler):
         details: dict[str, Any] = {"logger": record.name, "message": record.getMessage()}
         if record.exc_info and record.exc_info[0] is not None:
             details["exception"] = record.exc_info[0].__name__
-            trace = record.exc_info[2]
-            while trace is not None and trace.tb_next is not None:
-                trace = trace.tb_next
-            if trace is not None:
-                details["at"] = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+            if frames := traceback.extract_tb(record.exc_info[2]):
+                details["at"] = f"{frames[-1].filename}:{frames[-1].lineno}"
         self.log.event("library", record.levelname.lower(), **details)
