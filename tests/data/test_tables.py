@@ -87,6 +87,14 @@ def test_x_and_y_of_both_parts_are_put_together(tmp_path):
     assert table["part"].tolist() == ["train", "train", "test", "test"]
 
 
+def test_a_column_that_is_twice_in_x_is_refused_as_in_one_table(tmp_path):
+    x = [f"{line.rsplit(',', 2)[0]},{line.split(',')[0]}" for line in LINES]
+    y = ["not.paid", "0", "1"]
+    folder = written(tmp_path / "raw", X_train=x, y_train=y, X_test=x, y_test=y)
+    with pytest.raises(DataError, match=r"X_train.csv has the column '.*' twice"):
+        read_table(folder, SCHEMA)
+
+
 def test_x_and_y_of_other_lengths_are_refused(tmp_path):
     folder = written(
         tmp_path / "raw",

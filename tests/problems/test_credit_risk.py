@@ -55,6 +55,10 @@ def test_a_later_window_keeps_the_rows_of_the_months_that_both_hold() -> None:
     assert set(late.application_date.astype(str).str[:7]) == set(months_of("2025-08", 24))
 
 
+def test_few_units_a_month_make_a_table_too() -> None:
+    assert all(len(table_of(units=100, seed=seed)) == 100 for seed in range(5))
+
+
 def test_every_unit_is_there_and_months_are_about_equal() -> None:
     found = table_of(units=1003, months=7)
     assert len(found) == 1003

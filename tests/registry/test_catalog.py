@@ -66,6 +66,13 @@ def test_aliases_are_those_of_the_registered_model(home):
     assert list_models(home.client)[0].aliases == {"production": 2}
 
 
+@pytest.mark.parametrize("name", ["O'Brien's model", 'the "new" model'])
+def test_a_name_may_hold_quotes(home, name):
+    add(home.client, name, 2)
+    assert [v.version for v in get_model(home.client, name).versions] == [1, 2]
+    assert {v.version for v in queries.Queries(home.client).versions(name)} == {1, 2}
+
+
 def test_models_without_versions_are_listed(home):
     add(home.client, XGBOOST, 0)
     (model,) = list_models(home.client)

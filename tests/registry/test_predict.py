@@ -281,3 +281,13 @@ def test_help_has_a_text_for_each_option_and_imports_nothing_heavy(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.stderr.strip() == "0 set()"
+
+
+def test_what_loads_a_model_leaves_mlflow_to_the_process_that_asks_the_registry():
+    code = (
+        "import sys\n"
+        "import lockstep.commands.predict_records, lockstep.registry.artifact.loading\n"
+        "sys.exit(f\"{'mlflow' in sys.modules} {'sklearn' in sys.modules}\")\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip() == "False True"

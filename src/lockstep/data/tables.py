@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def _features_and_target(x_path: Path, y_path: Path, schema: Schema) -> TextTabl
         named = {schema.target: next(iter(named.values()))}
     require_columns([schema.target], named, target.path.name)
     columns = features.columns | {schema.target: named[schema.target]}
-    return TextTable(features.path, features.separator, columns)
+    return replace(features, columns=columns)
 
 
 def read_any(path: Path) -> TextTable:

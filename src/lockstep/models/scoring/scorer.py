@@ -2,8 +2,8 @@
 
 A pipeline's ``predict_proba`` spends most of a single row's time on tables. Here columns stay
 arrays: the transformer's functions encode them, the model type scores them, and the fitted
-calibrators calibrate them. ``golden_rows.check_scores`` compares both whenever a model is packed or
-loaded. ``_Arrays`` is the only use of the transformer's private names.
+calibrators calibrate them. ``golden_rows.checked_outputs`` compares both whenever a model is packed
+or loaded. ``_Arrays`` is the only use of the transformer's private names.
 """
 
 from __future__ import annotations

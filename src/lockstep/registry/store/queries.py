@@ -32,7 +32,8 @@ class Queries:
 
     def versions(self, name: str | None = None, stage: str | None = None) -> list[Version]:
         """Return all versions, or those of a model, or of these the ones tagged with a stage."""
-        words = [f"name = '{name}'"] if name else []
+        quote = '"' if name and "'" in name else "'"  # MLflow's filters know no escape
+        words = [f"name = {quote}{name}{quote}"] if name else []
         words += [f"tags.`{STAGE_TAG}` = '{stage}'"] if stage else []
         query = {"filter_string": " AND ".join(words)} if words else {}
         with translating_mlflow_errors():

@@ -42,7 +42,9 @@ def applications(settings: Sample) -> pa.Table:
     ends = [settings.units * i // settings.months for i in range(settings.months + 1)]
     sizes = np.diff(ends).tolist()
     sized = [(month, units) for month, units in zip(months, sizes, strict=True) if units]
-    return pa.concat_tables(month_table(draws, *one, settings.drift) for one in sized)
+    tables = [month_table(draws, *one, settings.drift) for one in sized]
+    # The amounts of a month of few units can all be whole, and are whole numbers there.
+    return pa.concat_tables(tables, promote_options="permissive")
 
 
 def months_of(last: str, count: int) -> list[str]:
