@@ -181,7 +181,7 @@ def test_the_true_probability_comes_with_its_person(new_era):
             "202100000009",
             r"50% of the persons .* no row in lieux .*truncated",
         ),
-        ("carcteristiques-2021.csv", ";", "|", "no known separator"),
+        ("carcteristiques-2021.csv", ";", "^", "no known separator"),
         (
             "carcteristiques-2021.csv",
             "202100000002;25",

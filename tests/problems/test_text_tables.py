@@ -19,9 +19,9 @@ def column_of(tmp_path, values):
     return TextTable(tmp_path / "t.csv", ";", {"x": trimmed(pa.array(values, pa.string()))})
 
 
-@pytest.mark.parametrize("separator", [";", ",", "\t"])
+@pytest.mark.parametrize("separator", [";", ",", "\t", "|"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16"])
 def test_any_separator_line_end_and_encoding_reads_the_same(tmp_path, separator, end, encoding):
     text = (
         end.join(
@@ -44,10 +44,10 @@ def test_any_separator_line_end_and_encoding_reads_the_same(tmp_path, separator,
         (b"a,b\n1,2\n3", "truncated"),
         (b'"a";"b"\n"1";"2"\n"3";"x', "inside a quoted value"),
         (b'a,b\n1,"x\n2,y\n', "inside a quoted value"),
-        (b"a|b\n1|2\n", "no known separator"),
-        ("a,b\n1,2\n".encode("utf-16"), "UTF-16"),
+        (b"a^b\n1^2\n", "no known separator"),
+        ("a,b\n1,2\n".encode("utf-16")[:-1], "UTF-16"),
         (b"a,a\n1,2\n", "twice"),
-        (b"a;b\n1,2\n", "truncated or damaged"),
+        (b"a;b\n1,2\n", "parted by the semicolon, its rows by the comma"),
     ],
 )
 def test_a_damaged_file_is_refused_by_name(tmp_path, content, says):

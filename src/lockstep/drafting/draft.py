@@ -95,7 +95,7 @@ class Draft:
         self.rows, self.width = found.rows, len(found.columns)
         self.left_out: dict[str, str] = {}
         self.derived: list[dict[str, Any]] = []
-        self.decide: list[str] = []
+        self.decide: list[str] = [f"{self.source}: {asked}" for asked in text.questions]
         self.roles: set[str] = set()
         self.why_split = "no column says when a row came to be"
         self.names = self._names()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +15,30 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from lockstep.errors import DataError, listed, nearest
+from lockstep.problems.dialects import (
+    Header,
+    even_rows,
+    find_header,
+    find_separator,
+    next_lines,
+    title_above,
+    unwrapped,
+)
+from lockstep.problems.encodings import decoded
+from lockstep.problems.headers import (
+    BLANKS,
+    clean_name,
+    empty_rows,
+    has_second_line,
+    refuse_values,
+    repeated_lines,
+    unique_names,
+    without,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SEPARATORS = {";": "semicolon", ",": "comma", "\t": "TAB"}
 MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"})
 """What stands for a missing value in any table."""
 EXAMPLES = 5
@@ -43,6 +60,8 @@ _STARTS = {
     b"7z\xbc\xaf": "a 7z archive",
     b"%PDF-": "a PDF document",
     b"SQLite format 3": "an sqlite database",
+    b"\x00\x05\x16\x07": "macOS's notes on a file (AppleDouble)",
+    b"\x00\x05\x16\x00": "macOS's notes on a file (AppleSingle)",
     b"version https://git-lfs": "a pointer of Git LFS (run `git lfs pull`)",
 }
 """How other formats begin (text in lower case), and what they are."""
@@ -57,8 +76,6 @@ Prepare = Callable[[Any], Any]
 """Reworks the distinct texts of a column (a pyarrow array)."""
 Number = Callable[[str], float | None]
 """Reads a text that is no plain number; None where it is no number at all."""
-
-_BLANKS = " \t\r\n\u00a0\u202f\ufeff"
 
 
 @dataclass(frozen=True)
@@ -80,6 +97,21 @@ class TextTable:
     columns: dict[str, Any]
     twins: dict[str, str] = field(default_factory=dict)
     """Columns whose header name came up before: their names here, with that of the header."""
+    encoding: str = "UTF-8"
+    empty_rows: int = 0
+    """Rows without any value, which were passed over."""
+    header_rows: int = 0
+    """Lines below the first that hold names or units, which were passed over."""
+    notes: tuple[str, ...] = ()
+    """What was done to read the file, where it is no plain table in UTF-8."""
+    questions: tuple[str, ...] = ()
+    """What a person must decide about the reading."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The rows that were passed over, by reason; none that is zero."""
+        counts = {"empty_rows": self.empty_rows, "header_rows": self.header_rows}
+        return {reason: rows for reason, rows in counts.items() if rows}
 
     @property
     def rows(self) -> int:
@@ -130,45 +162,128 @@ def _foreign(wanted: list[str], there: list[str], where: str) -> str:
 
 
 def read_text(path: Path, keep_twins: bool = False) -> TextTable:
-    """Read a delimited file (`;`, `,` or TAB; UTF-8 or latin-1; LF, CRLF or CR) as text.
-
-    A name that stands in the header twice is refused, or (``keep_twins``) gets a number. A missing,
-    empty or truncated file, or another separator or encoding, is a DataError with the fix.
-    """
-    content = _read_bytes(path)
-    _refuse_other_formats(content, path)
-    encoding = _encoding(content, path)
-    ends = (content.find(b"\r"), content.find(b"\n"))
-    header = content[: min(end for end in ends if end >= 0)].decode(encoding)
-    separator = _separator(header, _next_lines(content, encoding), path)
-    names, twins = _names(header, separator)
-    if twins and not keep_twins:
-        raise DataError(
-            f"{path.name} has the column '{next(iter(twins.values()))}' twice; rename or remove one"
-        )
-    table = _parse(content, encoding, separator, names, path)
-    # a quote that is opened and never closed swallows lines; one within a value is text
-    if content.count(b'"') % 2 and (header.startswith('"') or _holds_line_ends(table)):
-        raise DataError(
-            f"{path.name} ends inside a quoted value: it is truncated; fetch or copy it again"
-        )
-    del content
-    columns = {}
-    for name in names:  # each column leaves the table as it is trimmed, so the file is held once
-        columns[name] = trimmed(table[name])
-        table = table.drop_columns([name])
-    return TextTable(path, separator, columns, twins)
-
-
-def _read_bytes(path: Path) -> bytes:
+    """Read a delimited file as text (``read_content``); a missing one is a DataError."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         raise missing_source(path) from None
-    content = content.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    return read_content(content, path, keep_twins)
+
+
+def read_content(content: bytes, path: Path, keep_twins: bool = False) -> TextTable:
+    """Read delimited text (`;`, `,`, TAB or `|`; any code page; LF, CRLF or CR).
+
+    A name that stands in the header twice is refused, or (``keep_twins``) gets a number. An empty
+    or truncated file, or one that can't be read for certain, is a DataError with the fix.
+    """
+    _refuse_other_formats(content, path)
+    found = decoded(content, path.name)
+    notes = [found.note] if found.note else []
+    content = found.content.lstrip(b"\r\n")
     if not content.strip():
         raise DataError(f"{path.name} is empty; fetch or copy it again")
-    return content if content.endswith((b"\r", b"\n")) else content + b"\n"
+    above = found.content[: len(found.content) - len(content)]
+    header = find_header(content, 1 + len(above.splitlines()))
+    inner = unwrapped(content, header)
+    if inner is not None:
+        notes.append("each line is quoted as a whole; its values were read from within")
+        content, header = inner, find_header(inner, header.line)
+    separator = find_separator(header, next_lines(content, header.end), path.name)
+    written, columns, more = _cells(content, header, separator, path)
+    read = _rows(written, columns, header, separator, path)
+    _refuse_open_quote(content, header, read.columns, path)
+    question = refuse_values(read.written, read.columns, path.name)
+    names, twins = unique_names(read.written)
+    if twins and not keep_twins:
+        raise DataError(
+            f"{path.name} has the column '{next(iter(twins.values()))}' twice; rename or remove one"
+        )
+    return TextTable(
+        path,
+        separator,
+        dict(zip(names, read.columns, strict=True)),
+        twins,
+        found.encoding,
+        read.empty,
+        read.headers,
+        (*notes, *header.notes, *more, *read.notes),
+        tuple(asked for asked in (found.question, question) if asked),
+    )
+
+
+def _cells(
+    content: bytes, header: Header, separator: str, path: Path
+) -> tuple[list[str], list[Any], list[str]]:
+    """Return the names as written, the columns, and how rows of another length were read."""
+    written = next(csv.reader([header.text], delimiter=separator))
+    try:
+        table = _parse(content, header, separator, len(written))
+    except pa.ArrowInvalid:
+        rows = even_rows(content, header, written, separator, path.name)
+        columns = [trimmed(pa.array(cells, pa.string())) for cells in rows.columns]
+        return rows.names, columns, rows.notes
+    columns = []
+    for name in table.column_names:  # each leaves the table as it is trimmed: one copy at a time
+        columns.append(trimmed(table[name]))
+        table = table.drop_columns([name])
+    return written, columns, []
+
+
+@dataclass
+class _Read:
+    """Columns with their names as written, without rows that are none; what was passed over."""
+
+    written: list[str]
+    columns: list[Any]
+    empty: int = 0
+    headers: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def _rows(
+    written: list[str], columns: list[Any], header: Header, separator: str, path: Path
+) -> _Read:
+    """Return the columns without empty ones at the end, empty rows and further header lines."""
+    read = _Read([clean_name(name) for name in written], columns)
+    while not read.written[-1] and len(read.written) > 1 and not _has_values(read.columns[-1]):
+        read.written, read.columns = read.written[:-1], read.columns[:-1]
+    if len(read.written) < len(written):
+        read.notes.append(
+            f"{len(written) - len(read.written)} empty columns without a name left out"
+        )
+    empty = empty_rows(read.columns)
+    if empty is not None:
+        read.columns, read.empty = without(read.columns, empty), int(empty.sum())
+        read.notes.append(f"{read.empty} empty rows passed over")
+    again = repeated_lines(read.columns, read.written)
+    if again is not None:
+        read.columns, read.headers = without(read.columns, again), int(again.sum())
+        read.notes.append(f"{read.headers} rows that repeat the header passed over")
+    if has_second_line(read.columns):
+        _pass_second_line(read, header, separator, path)
+    return read
+
+
+def _pass_second_line(read: _Read, header: Header, separator: str, path: Path) -> None:
+    """Leave out a second header line; if the first has few names it is a title: a DataError."""
+    first = [column[0].as_py() for column in read.columns]
+    if sum(not name for name in read.written) > len(first) / 2:
+        raise title_above(header, path.name, separator.join(first), header.line + 1)
+    shown = listed([f"'{name}'" for name in first], EXAMPLES)
+    read.notes.append(f"a second header line below the first ({shown}) passed over")
+    read.columns, read.headers = [column.slice(1) for column in read.columns], read.headers + 1
+
+
+def _has_values(column: Any) -> bool:
+    return bool(pc.any(pc.not_equal(column, "")).as_py())
+
+
+def _refuse_open_quote(content: bytes, header: Header, columns: list[Any], path: Path) -> None:
+    """Refuse a quote that is never closed and swallows lines; one within a value is text."""
+    if content.count(b'"') % 2 and (header.text.startswith('"') or _holds_line_ends(columns)):
+        raise DataError(
+            f"{path.name} ends inside a quoted value: it is truncated; fetch or copy it again"
+        )
 
 
 def missing_source(path: Path) -> DataError:
@@ -185,89 +300,27 @@ def _refuse_other_formats(content: bytes, path: Path) -> None:
             raise DataError(f"{path.name} is no delimited text but {what}; {fix}")
 
 
-def _encoding(content: bytes, path: Path) -> str:
-    """Return UTF-8 or else latin-1, which decodes anything: wide encodings are refused first."""
-    if b"\x00" in content[:4096] or content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError(
-            f"{path.name} is no text in UTF-8 or latin-1 (UTF-16 or binary?); save it as UTF-8"
-        )
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        return "latin-1"
-    return "utf-8"
-
-
-def _next_lines(content: bytes, encoding: str, most: int = 5) -> list[str]:
-    """Return the first lines below the header, without the cut-off last one of a long beginning."""
-    lines = content[: 1 << 16].splitlines()
-    end = min(most + 1, max(len(lines) - 1, 2))
-    return [line.decode(encoding, "replace") for line in lines[1:end]]
-
-
-def _bare(line: str) -> str:
-    """Return a line without its quoted values, which may hold anything."""
-    return re.sub(r'"[^"]*"', "", line)
-
-
-def _separator(header: str, lines: list[str], path: Path) -> str:
-    """Return the separator that splits header and first lines alike, else the most frequent."""
-    bare = _bare(header)
-    even = [s for s in SEPARATORS if all(_bare(line).count(s) == bare.count(s) for line in lines)]
-    found = max([s for s in even if s in bare] or SEPARATORS, key=bare.count)
-    if bare.count(found):
-        return found
-    if any(odd in bare for odd in "|:^~"):
-        known = ", ".join(SEPARATORS.values())
-        raise DataError(
-            f"{path.name}: no known separator in its header '{header[:60]}'; use one of {known}"
-        )
-    return ","  # a single column, as in y_train.csv
-
-
-def _names(header: str, separator: str) -> tuple[list[str], dict[str, str]]:
-    """Return the columns' names, and which repeat another: ``x (2)`` is the second ``x``.
-
-    A column without a name is called by its place: ``column 1``.
-    """
-    written = [name.strip(_BLANKS) for name in next(csv.reader([header], delimiter=separator))]
-    names: list[str] = []
-    twins = {}
-    for place, bare in enumerate(written, start=1):
-        name = bare or f"column {place}"
-        if name in names:
-            numbered = (f"{name} ({number})" for number in count(2))
-            twin = next(new for new in numbered if new not in (*names, *written))
-            twins[twin], name = name, twin
-        names.append(name)
-    return names, twins
-
-
-def _parse(content: bytes, encoding: str, separator: str, names: list[str], path: Path) -> Any:
-    # one thread: only then do messages name the row
-    read = arrow_csv.ReadOptions(
-        use_threads=False, encoding=encoding, block_size=1 << 24, column_names=names, skip_rows=1
-    )
+def _parse(content: bytes, header: Header, separator: str, width: int) -> Any:
+    """Return the rows as text columns; pyarrow.ArrowInvalid if they differ in length."""
+    names = [str(place) for place in range(width)]
+    read = arrow_csv.ReadOptions(use_threads=False, block_size=1 << 24, column_names=names)
     parse = arrow_csv.ParseOptions(delimiter=separator)
     types = dict.fromkeys(names, pa.string())
     convert = arrow_csv.ConvertOptions(column_types=types, strings_can_be_null=False)
-    try:
-        return arrow_csv.read_csv(io.BytesIO(content), read, parse, convert)
-    except pa.ArrowInvalid as error:
-        reason = str(error).splitlines()[0].removeprefix("CSV parse error: ")[:120]
-        raise DataError(
-            f"{path.name} is truncated or damaged ({reason}); fetch or copy it again"
-        ) from None
+    rows = memoryview(content)[header.end :]
+    if not rows.nbytes:
+        return pa.table({name: pa.array([], pa.string()) for name in names})
+    return arrow_csv.read_csv(pa.BufferReader(rows), read, parse, convert)
 
 
-def _holds_line_ends(table: Any) -> bool:
-    return any(pc.any(pc.match_substring_regex(c, "[\r\n]")).as_py() for c in table.columns)
+def _holds_line_ends(columns: list[Any]) -> bool:
+    return any(pc.any(pc.match_substring_regex(c, "[\r\n]")).as_py() for c in columns)
 
 
 def trimmed(column: Any) -> Any:
     """Return a pyarrow string array without the blanks around its values."""
     whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return pc.utf8_trim(whole.cast(pa.string()), characters=_BLANKS)
+    return pc.utf8_trim(whole.cast(pa.string()), characters=BLANKS)
 
 
 def numbers(
@@ -339,8 +392,8 @@ def number_pattern(decimal: str) -> str:
     """Return a pattern (RE2, re) of numbers with thousands separators, currency, percent signs."""
     point, comma = (r"\.", ",") if decimal == "." else (",", r"\.")
     unit = rf"(?:{UNIT})?"
-    blank = f"[{_BLANKS}]?"
-    digits = rf"(?:\d+|[1-9]\d{{0,2}}(?:[{comma}'’{_BLANKS}]\d{{3}})+)(?:{point}\d*)?|{point}\d+"
+    blank = f"[{BLANKS}]?"
+    digits = rf"(?:\d+|[1-9]\d{{0,2}}(?:[{comma}'’{BLANKS}]\d{{3}})+)(?:{point}\d*)?|{point}\d+"
     return rf"^[+-]?{unit}{blank}[+-]?(?:{digits}){blank}{unit}$"
 
 
