@@ -7,6 +7,7 @@ import re
 import unicodedata
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 
 from lockstep.errors import DataError
 
@@ -144,10 +145,14 @@ CODE_PAGES = (
 )
 """What a file without a mark that is no UTF-8 may be; of equals the first is taken."""
 
+_LATIN = bytes([*range(0xC6), *range(0xF5, 0x100)])
+"""The bytes of UTF-8 up to U+017F, where each letter is one sign."""
 _PADDING = b"\x00\x1a"
 """What some tools put behind a text: zeros, and the end of file of DOS."""
-_WORDS, _CLOSE, _LEAST = 2000, 0.15, 0.15
-"""Words that are judged at most; scores that are about equal; the least of a plausible reading."""
+_BEGIN, _WORDS, _CLOSE, _LEAST = 1 << 16, 200, 0.15, 0.15
+"""Bytes looked at first; words judged at most; a difference of scores that tells nothing; the
+least score of a plausible reading."""
+_LINES = 10_000
 _WORD = re.compile(rb"[^\x00-\x1f,;|\"]*[\x80-\xff][^\x00-\x1f,;|\"]*")
 
 
@@ -218,7 +223,7 @@ def _utf8(content: bytes, name: str) -> Decoded | None:
     except UnicodeDecodeError as error:
         text = content.decode("utf-8", "replace")
         bad = text.count("\ufffd")
-        if sum(not c.isascii() for c in text) - bad > 3 * bad:
+        if len(text) - len(text.encode("ascii", "ignore")) > 4 * bad:
             line = content.count(b"\n", 0, error.start) + 1
             what = f"is UTF-8, but for {bad} bytes, the first in line {line}"
             raise DataError(f"{name} {what}: it mixes code pages; save it as UTF-8") from None
@@ -228,7 +233,8 @@ def _utf8(content: bytes, name: str) -> Decoded | None:
 
 def _by_words(content: bytes, name: str) -> Decoded:
     """Read the text in the code page under which its words are the most plausible."""
-    words = sorted(set(_WORD.findall(content[: 1 << 24])))[:_WORDS]
+    words = _words(content[:_BEGIN])
+    words = words if len(words) > _WORDS // 4 else _words(content)
     readings = [(page, text) for page in CODE_PAGES if (text := _decode(words, page.codec))]
     scored = [(_score(text, page), page, text) for page, text in readings]
     scored.sort(key=lambda found: -found[0])  # a stable sort: of equals the earlier page is taken
@@ -244,6 +250,12 @@ def _by_words(content: bytes, name: str) -> Decoded:
     raise DataError(
         f"{name} is no UTF-8, and its code page can't be told by its words; save it as UTF-8"
     )
+
+
+def _words(content: bytes) -> list[bytes]:
+    """Return the first different cells, or parts of them, that are not ASCII."""
+    lines = islice((line for line in content.splitlines() if not line.isascii()), _LINES)
+    return list(dict.fromkeys(_WORD.findall(b"\n".join(lines))))[:_WORDS]
 
 
 def _told(
@@ -333,7 +345,7 @@ def _script(sign: str) -> str:
 
 def _composed(content: bytes) -> bytes:
     """Return UTF-8 with composed letters (NFC); only texts beyond Latin letters are looked at."""
-    if content.isascii() or not re.search(rb"[\xc6-\xf4]", content):
+    if content.isascii() or not content.translate(None, _LATIN):
         return content
     text = content.decode()
     if unicodedata.is_normalized("NFC", text):

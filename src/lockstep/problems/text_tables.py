@@ -180,7 +180,7 @@ def read_content(content: bytes, path: Path, keep_twins: bool = False) -> TextTa
     found = decoded(content, path.name)
     notes = [found.note] if found.note else []
     content = found.content.lstrip(b"\r\n")
-    if not content.strip():
+    if not content or content.isspace():
         raise DataError(f"{path.name} is empty; fetch or copy it again")
     above = found.content[: len(found.content) - len(content)]
     header = find_header(content, 1 + len(above.splitlines()))
