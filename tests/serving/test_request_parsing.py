@@ -49,7 +49,7 @@ def test_one_record_is_columns_of_one_row():
     ("change", "field", "message"),
     [
         ({"amount": 1001}, "amount", "amount = 1001 is not among numbers from 0 to 1000"),
-        ({"amount": "3"}, "amount", "amount = '3' must be a number, not str"),
+        ({"amount": "3x"}, "amount", "amount = '3x' must be a number, not str"),
         ({"amount": True}, "amount", "amount = true must be a number"),
         ({"amount": [1, 2]}, "amount", "amount = a list of 2 must be a number"),
         ({"age": None}, "age", "age must not be missing"),

@@ -1,8 +1,9 @@
 """Predict from a file of records with a registered model, or (development) one of this workspace.
 
-FILE holds one record, a list of records, JSON Lines or CSV; - reads standard input. One option says
-which model; without one, USE_BEST_MODEL=true or USE_MLFLOW_PRODUCTION=true in the environment or
-.env do.
+FILE holds one record, a list of records or JSON Lines, or it is a table: CSV, TSV or Parquet, read
+as the file that was trained on; - reads standard input. Columns of that file that are no features
+are named and ignored. One option says which model; without one, USE_BEST_MODEL=true or
+USE_MLFLOW_PRODUCTION=true in the environment or .env do.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from lockstep.commands.second_process import started
 from lockstep.config.layout import project_root
 from lockstep.config.settings import DEFAULT_MODEL_TYPE, environment, is_on
 from lockstep.console import Parser, add_options, common_options
-from lockstep.data.record_text import parse_records
+from lockstep.data.record_text import Given, given
 from lockstep.errors import DataError, UsageError
 from lockstep.problems.schema import load_schema
 from lockstep.registry.store.names import check_stage, check_version
@@ -50,38 +51,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
     root = project_root()
     variables = {name: found.value for name, found in environment(root).items()}
     choice = None if options.model_path else choose(options, variables)
-    records = parse_records(read_text(options.file), str(options.file))
+    content = read_given(options.file)
     work = "lockstep.commands.predict_records"
     if choice is None:
-        resolve_name(f"{work}:predict_by_file")(options, records, root)
+        resolve_name(f"{work}:predict_by_file")(options, content, root)
         return
     place = "lockstep.commands.model_lookup:look_up"
     with started(place, choice, root, options.tracking_uri) as look_up:
-        resolve_name(f"{work}:predict_by_registry")(options, records, look_up)
+        resolve_name(f"{work}:predict_by_registry")(options, content, look_up)
 
 
-def read_text(file: str) -> str:
-    """Return the content of a file or of standard input (-), which must be UTF-8."""
+def read_given(file: str) -> Given:
+    """Return what a file or standard input (-) holds; records in JSON are parsed at once."""
+    where = "standard input" if file == "-" else file
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        return content.decode()
     except FileNotFoundError:
         raise DataError(
             f"{file} is missing; give a file of records, e.g. src/models/test_features.json"
         ) from None
     except IsADirectoryError:
         raise DataError(f"{file} is a folder; give a file of records") from None
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{file} is not UTF-8 text (byte {error.start}); save it as UTF-8"
-        ) from None
+    path = Path(file) if file != "-" and Path(file).is_file() else None
+    return given(content, where, path)
 
 
 def parser() -> Parser:
     """Return the command line's parser."""
     top = Parser(prog="predict_model.py", description=__doc__)
     top.formatter_class = argparse.RawDescriptionHelpFormatter
-    records = "records: JSON, JSON Lines or CSV; - for standard input"
+    records = "records: JSON, JSON Lines, CSV, TSV or Parquet; - for standard input"
     top.add_argument("file", metavar="FILE", help=records)
     which = top.add_argument_group("which model").add_mutually_exclusive_group()
     add_options(which, MODEL_OPTIONS)

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.console import aligned, as_json
-from lockstep.data.record_text import ParsedRecords
-from lockstep.data.records import typed_records
+from lockstep.data.record_text import Given
+from lockstep.data.records import RowReader, given_records
+from lockstep.errors import listed
 from lockstep.io import write_text
 from lockstep.models.artifact import import_skops
 from lockstep.models.scoring.prediction import Model, predict
@@ -26,24 +27,29 @@ _ONCE = ("run_id", "model_digest")
 _MOST_CLASSES = 3
 
 
-def predict_by_file(options: argparse.Namespace, records: ParsedRecords, root: Path) -> None:
-    """Predict records with a model file of this workspace."""
-    _predict(options, records, load_file(options.model_path, root))
+def predict_by_file(options: argparse.Namespace, given: Given, root: Path) -> None:
+    """Predict what is given with a model file of this workspace."""
+    _predict(options, given, load_file(options.model_path, root))
 
 
 def predict_by_registry(
-    options: argparse.Namespace, records: ParsedRecords, look_up: Callable[[], tuple[Located, str]]
+    options: argparse.Namespace, given: Given, look_up: Callable[[], tuple[Located, str]]
 ) -> None:
-    """Predict records with the registry's model that ``look_up`` waits for, checked."""
+    """Predict what is given with the registry's model that ``look_up`` waits for, checked."""
     import_skops()
     located, reason = look_up()
     if reason:
         print(f"{located.version.title}: {reason}", file=sys.stderr)
-    _predict(options, records, open_version(located))
+    _predict(options, given, open_version(located))
 
 
-def _predict(options: argparse.Namespace, records: ParsedRecords, model: Model) -> None:
-    report(predict(model, typed_records(records, model.schema), options.threshold), options)
+def _predict(options: argparse.Namespace, given: Given, model: Model) -> None:
+    records = given_records(given, model.schema)
+    predictions = predict(model, records, options.threshold)
+    if ignored := RowReader(model.schema).ignored(records):
+        names = listed(f"{name} ({what})" for name, what in ignored.items())
+        print(f"ignored, as no features: {names}", file=sys.stderr)
+    report(predictions, options)
 
 
 def report(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:

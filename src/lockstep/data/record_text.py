@@ -1,36 +1,47 @@
-"""Records from text: JSON, JSON Lines or CSV, as they were written; light, for fast errors."""
+"""Records from text: JSON or JSON Lines, as they were written; light, for fast errors."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from lockstep.errors import DataError, listed
 
 _EXAMPLE = "give a record as in src/models/test_features.json"
+_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
-class ParsedRecords:
-    """Records as they were written; those of a CSV file are text until a schema gives the types."""
+class Given:
+    """What is to be predicted: records in JSON, or else a table, as a file or its content."""
 
-    records: list[dict[str, Any]]
-    is_text: bool = False
+    where: str
+    records: list[dict[str, Any]] | None
+    path: Path | None = None
+    content: bytes = b""
 
 
-def parse_records(text: str, where: str) -> ParsedRecords:
-    """Read one record, a list of them, JSON Lines or CSV; DataError with the line otherwise."""
-    stripped = text.strip().removeprefix("\ufeff")
-    if not stripped:
+def given(content: bytes, where: str, path: Path | None = None) -> Given:
+    """Return what content is; JSON is parsed at once. ``path`` is where it can be read again."""
+    start = content.removeprefix(_BOM).lstrip()[:1]
+    if not start:
         raise DataError(f"{where} is empty; {_EXAMPLE}")
-    if stripped[0] == "[":
-        return ParsedRecords(_objects(_json(stripped, where), where))
-    if stripped[0] == "{":
-        return ParsedRecords(_one_or_lines(stripped, where))
-    return ParsedRecords(_from_csv(stripped, where), is_text=True)
+    if start in b"[{":
+        return Given(where, parse_records(content, where))
+    return Given(where, None, path, b"" if path else content)
+
+
+def parse_records(content: bytes, where: str) -> list[dict[str, Any]]:
+    """Read one record, a list of them or JSON Lines; DataError with the line otherwise."""
+    try:
+        text = content.removeprefix(_BOM).decode().strip()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where} is not UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from None
+    return _objects(_json(text, where), where) if text[0] == "[" else _one_or_lines(text, where)
 
 
 def _one_or_lines(text: str, where: str) -> list[dict[str, Any]]:
@@ -85,21 +96,3 @@ def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = sorted({name for name in names if names.count(name) > 1})
         raise DataError(f"a record names {listed(twice, 12)} twice; keep one value")
     return found
-
-
-def _from_csv(text: str, where: str) -> list[dict[str, Any]]:
-    """Read CSV with a header line; an empty cell is a missing value."""
-    head = text.splitlines()[0]
-    separator = max(",;\t", key=head.count)
-    lines = list(csv.reader(io.StringIO(text), delimiter=separator))
-    header, rows = lines[0], [(n, row) for n, row in enumerate(lines[1:], start=2) if row]
-    if len(header) < 2 or not rows:
-        raise DataError(
-            f"{where} is neither JSON nor CSV with a header line and rows; give one of the two"
-        )
-    for number, row in rows:
-        if len(row) != len(header):
-            raise DataError(f"{where}, line {number}: {len(row)} cells under {len(header)} names")
-    names = [name.strip() for name in header]
-    cells = ([cell.strip() or None for cell in row] for _, row in rows)
-    return [unique_names(list(zip(names, row, strict=True))) for row in cells]

@@ -1,15 +1,19 @@
-"""Records to predict: checked by the schema, to a table."""
+"""Records to predict, read as rows of the file that was trained on: by its names and its cells."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pandas as pd
-import pyarrow as pa
 
-from lockstep.data.record_text import ParsedRecords
-from lockstep.data.values import PREDICTION_CSV, column_check, fault, json_values, read_cells
+from lockstep.data.record_text import Given
+from lockstep.data.tables import read_any
+from lockstep.data.values import column_check, fault, json_values, read_texts
 from lockstep.errors import DataError, listed, nearest
 from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import EXAMPLES
@@ -17,22 +21,136 @@ from lockstep.problems.text_tables import EXAMPLES
 Record = Mapping[str, Any]
 
 
-def typed_records(parsed: ParsedRecords, schema: Schema) -> list[dict[str, Any]]:
-    """Return records with numbers by the schema; other text stays for the check."""
-    if not parsed.is_text:
-        return parsed.records
-    names = list(parsed.records[0])
-    numeric = {c.name: c for c in schema.features if c.holds_numbers}
-    cells = {name: [record[name] for record in parsed.records] for name in names}
-    for name in numeric.keys() & cells.keys():
-        cells[name] = _numbers(numeric[name], cells[name])
-    return [dict(zip(names, row, strict=True)) for row in zip(*cells.values(), strict=True)]
+@dataclass(frozen=True)
+class _Names:
+    """What becomes of the names of a record."""
+
+    kept: list[tuple[str, str]]
+    """Names as given, and the schema's."""
+    made: list[Column]
+    """Features that are made of other columns."""
+    ignored: list[str]
 
 
-def _numbers(column: Column, cells: list[Any]) -> list[Any]:
-    found, bad = read_cells(column, pa.array(cells, pa.string()), PREDICTION_CSV)
-    read = zip(cells, found.tolist(), bad.tolist(), strict=True)
-    return [cell if cell is None or is_bad else number for cell, number, is_bad in read]
+class RowReader:
+    """Reads records as rows of the file that was trained on. Built once from the schema.
+
+    Aliases become the schema's names, texts are read as cells, features that the file lacks are
+    made of its columns, and its columns that are no features are ignored.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self._features = schema.features
+        self._own_names = frozenset(schema.feature_names)
+        self._aliases = schema.feature_aliases
+        self._made = [column for column in schema.features if column.made_of]
+        self._others = other_columns(schema)
+
+    def read(self, records: Sequence[Any]) -> list[Any]:
+        """Return records with plain values; what does not fit stays, for a check to refuse."""
+        names: dict[tuple[Any, ...], _Names] = {}
+        rows = [self._row(r, names) if isinstance(r, Mapping) else r for r in records]
+        for column in self._features if names else ():
+            _read_column(column, rows)
+        return rows
+
+    def ignored(self, records: Iterable[Any]) -> dict[str, str]:
+        """Return the columns of records that are no features, each with what it is."""
+        keys = dict.fromkeys(tuple(record) for record in records if isinstance(record, Mapping))
+        return {name: self._others[name] for one in keys for name in self._names_of(one).ignored}
+
+    def _row(self, record: Record, known: dict[tuple[Any, ...], _Names]) -> dict[str, Any]:
+        names = known.get(keys := tuple(record))
+        if names is None:
+            names = known[keys] = self._names_of(keys)
+        row = {own: record[name] for name, own in names.kept}
+        for column in names.made:
+            row[column.name] = _made(column, [record[name] for name in column.made_of])
+        return row
+
+    def _names_of(self, keys: tuple[Any, ...]) -> _Names:
+        own = {name: self._aliases.get(name, name) for name in keys}
+        count = Counter(own.values())
+        # two names of one feature stay as they are, to be refused
+        own = {name: name if count[given] > 1 else given for name, given in own.items()}
+        made = [
+            column
+            for column in self._made
+            if column.name not in own.values() and own.keys() >= set(column.made_of)
+        ]
+        others = self._others.keys() - self._own_names
+        used = {name for column in made for name in column.made_of}
+        kept = [(name, given) for name, given in own.items() if given not in others]
+        return _Names(kept, made, [n for n in keys if own[n] in others and n not in used])
+
+
+def other_columns(schema: Schema) -> dict[str, str]:
+    """Return the columns that a file may have beside its features, each with what it is."""
+    found = dict.fromkeys(schema.left_out or (), "left out")
+    for column in schema.columns.values():
+        found |= dict.fromkeys(column.made_of, f"makes {column.name}")
+        if not column.is_feature:
+            found |= dict.fromkeys((column.name, *column.aliases), column.kind)
+    return {name: what for name, what in found.items() if name not in schema.feature_aliases}
+
+
+def _read_column(column: Column, rows: Sequence[Any]) -> None:
+    """Read one column's texts in place; each distinct one is read once."""
+    name = column.name
+    having = [row for row in rows if isinstance(row, dict) and isinstance(row.get(name), str)]
+    if having:
+        read = read_texts(column, {row[name] for row in having})
+        for row in having:
+            row[name] = read[row[name]]
+
+
+def _made(column: Column, of: list[Any]) -> Any:
+    """Return a feature's value out of those of its columns, as a table makes it (0 divides none).
+
+    A value that is no number is returned itself, to be refused.
+    """
+    if not column.holds_numbers:
+        return of[0]
+    source = Column(name=column.name, kind="numeric")
+    parts = [read_texts(source, [one])[one] if isinstance(one, str) else one for one in of]
+    for part in parts:
+        if part is not None and type(part) not in (int, float):
+            return part
+    if None in parts or 0 in parts[1:]:
+        return None
+    first, second = [*parts, 1][:2]
+    try:
+        return first / second / column.per
+    except OverflowError:
+        return first
+
+
+def given_records(given: Given, schema: Schema) -> list[dict[str, Any]]:
+    """Return records as they were given; a table that came through a pipe becomes a file first."""
+    if given.records is not None:
+        return given.records
+    if given.path:
+        return table_records(given.path, schema)
+    suffix = ".parquet" if given.content.startswith(b"PAR1") else ""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, Path(given.where).name + suffix)
+        path.write_bytes(given.content)
+        return table_records(path, schema)
+
+
+def table_records(path: Path, schema: Schema) -> list[dict[str, Any]]:
+    """Return the rows of a delimited or Parquet file as records of its cells."""
+    text = read_any(path)
+    for twin, name in text.twins.items():
+        if twin not in (schema.left_out or ()):
+            raise DataError(f"{path.name} has the column '{name}' twice; rename or remove one")
+    if not text.rows:
+        raise DataError(
+            f"{path.name} is neither JSON nor a table with a header line and rows; "
+            "give one of the two"
+        )
+    rows = zip(*(values.to_pylist() for values in text.columns.values()), strict=True)
+    return [dict(zip(text.columns, row, strict=True)) for row in rows]
 
 
 def records_to_table(schema: Schema, records: Sequence[Record]) -> pd.DataFrame:
@@ -42,38 +160,22 @@ def records_to_table(schema: Schema, records: Sequence[Record]) -> pd.DataFrame:
     """
     if not records:
         raise DataError("no records: give at least one")
-    records = _under_own_names(schema, records)
+    rows = RowReader(schema).read(records)
     names = set(schema.feature_names)
-    if any(not isinstance(record, Mapping) or record.keys() != names for record in records):
-        _refuse_first(schema, records)
+    if any(not isinstance(row, dict) or row.keys() != names for row in rows):
+        _refuse_first(schema, rows)
     columns: dict[str, Any] = {}
     for column in schema.features:
-        values = column_check(column)(json_values([record[column.name] for record in records]))
+        values = column_check(column)(json_values([row[column.name] for row in rows]))
         if values is None:
-            _refuse_first(schema, records)
+            _refuse_first(schema, rows)
         columns[column.name] = values if column.holds_numbers else pd.Series(values, dtype="str")
     return pd.DataFrame(columns)
 
 
-def _under_own_names(schema: Schema, records: Sequence[Record]) -> Sequence[Record]:
-    """Return records under the schema's names instead of those of the file (aliases).
-
-    A record that has a value under both names keeps the alias, which is refused later.
-    """
-    names = schema.feature_aliases
-    if not any(isinstance(r, Mapping) and names.keys() & r.keys() for r in records):
-        return records
-    return [
-        {names[k] if k in names and names[k] not in r else k: value for k, value in r.items()}
-        if isinstance(r, Mapping)
-        else r
-        for r in records
-    ]
-
-
-def _refuse_first(schema: Schema, records: Sequence[Record]) -> NoReturn:
-    for number, record in enumerate(records, start=1):
-        check_record(schema, record, f"record {number}" if len(records) > 1 else "the record")
+def _refuse_first(schema: Schema, rows: Sequence[Any]) -> NoReturn:
+    for number, row in enumerate(rows, start=1):
+        _check_row(schema, row, f"record {number}" if len(rows) > 1 else "the record")
     raise AssertionError("the check of columns refused what the check of values passes")
 
 
@@ -81,8 +183,12 @@ def check_record(schema: Schema, record: Record, where: str = "the record") -> N
     """Raise a DataError that lists what a record misses, has too much, or has out of bounds.
 
     Every feature must be there; None (or NaN) is a missing value where the schema allows one.
-    2.0 passes for the code 2, the text "2" does not.
+    A text is a cell: "2" and 2.0 pass for the code 2.
     """
+    _check_row(schema, RowReader(schema).read([record])[0], where)
+
+
+def _check_row(schema: Schema, record: Any, where: str) -> None:
     if not isinstance(record, Mapping):
         raise DataError(
             f"{where} is no object of feature names and values; give one like the input example"

@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from lockstep.data.values import TABLE, read_cells, texts
+from lockstep.data.values import read_cells, texts
 from lockstep.errors import DataError, listed, nearest
 from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import (
@@ -203,7 +203,7 @@ def _values(text: TextTable, column: Column) -> Any:
         return _keys(text, of[0])
     if column.holds_numbers and of != [column.name]:
         return _made(text, of, column)
-    values, bad = read_cells(column, text.columns[of[0]], TABLE)
+    values, bad = read_cells(column, text.columns[of[0]])
     text.refuse(of[0], bad)
     return values
 

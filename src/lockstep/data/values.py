@@ -1,14 +1,15 @@
 """The one reader of values: text cells, JSON values and typed columns, by a schema's column.
 
-Sources differ on the same value. Each difference is a field of ``Dialect``, or in this table:
+A cell means the same in the file trained on, in a file to predict and as a JSON text of the API:
+blanks around it are cut, ``missing_texts`` are missing, numbers follow the column's `decimal`.
+Sources differ in what happens to a value that does not fit, and in what is no text:
 
-| source                  | missing                      | value that does not fit        |
-|-------------------------|------------------------------|--------------------------------|
-| prepared table          | ``TABLE``, column's `absent` | set to missing and counted     |
-| CSV file to predict     | empty cell                   | refused                        |
-| JSON file, API          | null (in Python also NaN)    | refused                        |
-| label of the API        | never                        | refused; 1.0 is no class       |
-| golden rows             | null                         | stays: they hold unknown codes |
+| source                        | missing                    | value that does not fit        |
+|-------------------------------|----------------------------|--------------------------------|
+| prepared table                | ``missing_texts``          | set to missing and counted     |
+| file to predict, API          | also null (Python: NaN)    | refused                        |
+| label of the API              | never                      | refused; a number 1.0: no class|
+| golden rows                   | null                       | stays: they hold unknown codes |
 
 An infinite number can only arise in a table, from a ratio; it stays there. Elsewhere it is refused.
 """
@@ -17,8 +18,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence, Set
 from functools import partial
 from operator import eq
 from typing import Any
@@ -33,52 +33,48 @@ from lockstep.errors import listed
 from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import (
     MISSING,
-    Number,
     bare_numbers,
     parse_numbers,
-    python_number,
-    written_number,
+    trimmed,
+    trimmed_text,
 )
 
 MOST_CODES = 60
 """How many codes ``allowed`` lists at most."""
+_AS_WRITTEN = {".": "1,234.5", ",": "1.234,5"}
 _NUMBERS = frozenset({int, float})
 _TEXTS = frozenset({str})
 _JSON = frozenset({int, float, str, bool, type(None)})
 
 
-@dataclass(frozen=True)
-class Dialect:
-    """How one source of text writes values."""
-
-    missing: frozenset[str]
-    """Texts that mean a missing value in every column."""
-    by_column: bool
-    """Whether the column's own ``absent`` and ``decimal`` apply."""
-    number: Number
-
-    def missing_in(self, column: Column) -> frozenset[str]:
-        """Return the texts that mean a missing value in one column."""
-        return self.missing.union(column.absent) if self.by_column else self.missing
+def missing_texts(column: Column) -> frozenset[str]:
+    """Return the cells that mean a missing value in a column; a declared code is a level."""
+    return MISSING.difference(map(str, column.codes)).union(column.absent)
 
 
-TABLE = Dialect(MISSING, by_column=True, number=written_number)
-"""A prepared table: `1,5` is 1.5, `1_0` and `inf` are no numbers, `NA` is missing."""
-PREDICTION_CSV = Dialect(frozenset({""}), by_column=False, number=python_number)
-"""A CSV file to predict: what Python's float() reads is a number, `NA` is a text."""
-
-
-def read_cells(column: Column, cells: Any, dialect: Dialect) -> tuple[Any, NDArray[np.bool_]]:
+def read_cells(column: Column, cells: Any) -> tuple[Any, NDArray[np.bool_]]:
     """Return cells (a pyarrow string array, trimmed) as a column, and which of them are no numbers.
 
     The column is float64 with NaN, or a Series of str with missing values; nothing is checked yet.
     """
-    missing = dialect.missing_in(column)
+    missing = missing_texts(column)
     if not column.holds_numbers:
         return texts(cells, missing), np.zeros(len(cells), dtype=bool)
-    decimal = column.decimal if dialect.by_column else ""
-    prepare = partial(bare_numbers, decimal=decimal) if decimal else None
-    return parse_numbers(cells, missing, prepare, dialect.number)
+    prepare = partial(bare_numbers, decimal=column.decimal) if column.decimal else None
+    return parse_numbers(cells, missing, prepare)
+
+
+def read_texts(column: Column, given: Iterable[str]) -> dict[str, Any]:
+    """Return JSON texts, each with what it means as a cell of the column: float, str or None.
+
+    A text among numbers that is none stays as it is, for the check to refuse.
+    """
+    cells = list(dict.fromkeys(given))
+    values, bad = read_cells(column, trimmed(pa.array(cells, pa.string())))
+    found = zip(cells, values.tolist(), bad.tolist(), strict=True)
+    return {
+        cell: cell if is_bad else None if value != value else value for cell, value, is_bad in found
+    }
 
 
 def texts(cells: Any, missing: Set[str] = MISSING) -> pd.Series:
@@ -121,9 +117,12 @@ def column_check(column: Column) -> Callable[[Sequence[Any]], NDArray[Any] | Non
     types, known = _rules(column)
     dtype = np.float64 if column.holds_numbers else object
     has_range = column.holds_numbers and known is None
+    is_text, missing = not column.holds_numbers and known is None, missing_texts(column)
 
     def check(values: Sequence[Any]) -> NDArray[Any] | None:
         if not types.issuperset(map(type, values)) or (known and not known.issuperset(values)):
+            return None
+        if is_text and not _are_read(values, missing):
             return None
         try:
             found = np.array(values, dtype=dtype)  # None becomes NaN
@@ -135,13 +134,23 @@ def column_check(column: Column) -> Callable[[Sequence[Any]], NDArray[Any] | Non
     return check
 
 
+def _are_read(values: Iterable[str | None], missing: Set[str]) -> bool:
+    """Return whether texts are what ``read_texts`` makes of them: trimmed, and not missing."""
+    distinct = {value for value in values if value is not None}
+    return distinct.isdisjoint(missing) and all(map(eq, distinct, map(trimmed_text, distinct)))
+
+
 def fit_check(column: Column) -> Callable[[Any], bool]:
     """Return the check of one JSON value: whether it fits. ``column_check`` has the same rules."""
     types, known = _rules(column)
     if known is not None:
         return lambda value: type(value) in types and value in known
     if not column.holds_numbers:
-        return lambda value: type(value) in types
+        missing = missing_texts(column)
+        return lambda value: (
+            type(value) in types
+            and (value is None or (value not in missing and value == trimmed_text(value)))
+        )
     low, high = _ends(column, sys.float_info.max)
     if column.integer:
         return lambda value: (
@@ -186,12 +195,15 @@ def fault(column: Column, value: Any) -> str | None:
         return f"{column.name} = {value!r} must be text"
     shown = f"{column.name} = {_clipped(value)}"
     if column.holds_numbers and type(plain) not in _NUMBERS:
-        return f"{shown} must be a number, not {type(value).__name__}"
+        form = f", written as {_AS_WRITTEN[column.decimal]}" if column.decimal else ""
+        return f"{shown} must be a number, not {type(value).__name__}{form}"
     if column.holds_numbers and abs(plain) > sys.float_info.max:
         return f"{shown} must be finite"
     if column.codes:
         null = ", or null" if column.missing else ""
         return f"{shown} is no known code ({listed(column.codes, 12)}{null})"
+    if not column.holds_numbers:
+        return f"{shown} is not trimmed, or means a missing value; read it as a cell first"
     return f"{column.name} = {float(plain):.12g} is not among {range_words(column)}"
 
 

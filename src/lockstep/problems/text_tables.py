@@ -323,6 +323,11 @@ def trimmed(column: Any) -> Any:
     return pc.utf8_trim(whole.cast(pa.string()), characters=BLANKS)
 
 
+def trimmed_text(text: str) -> str:
+    """Return one text without the blanks around it, as ``trimmed`` cuts them."""
+    return text.strip(_BLANKS)
+
+
 def numbers(
     text: TextTable, name: str, *, missing: Set[str] = MISSING, prepare: Prepare | None = None
 ) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Request bodies to columns: JSON is read and checked against the schema, every fault is named.
 
-The rules and words are those of ``data.values``, as for files of records. A body that fits is
-checked column by column, in microseconds; only one that does not is checked value by value.
+The rules and words are those of ``data.values``, as for files of records. A body that holds plain
+values of all features is checked column by column, in microseconds. Only one that does not is read
+as rows of a file (texts as cells, aliases, columns that are no features), and checked again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import orjson
 
 from lockstep.data.record_text import unique_names
+from lockstep.data.records import RowReader
 from lockstep.data.values import allowed, column_check, fault, fit_check
 from lockstep.errors import DataError, nearest
 from lockstep.problems.schema import Column, Schema
@@ -36,13 +38,14 @@ _NO_JSON = (b"NaN", b"Infinity")
 class Read:
     """Checked records as columns: float64 with NaN, or objects with None, for missing values.
 
-    ``body`` is their JSON, under the schema's own names.
+    ``body`` is their JSON, under the schema's own names; ``ignored`` are names of no features.
     """
 
     columns: dict[str, NDArray[Any]]
     rows: int
     single: bool
     body: bytes
+    ignored: tuple[str, ...] = ()
 
 
 class RecordReader:
@@ -59,6 +62,7 @@ class RecordReader:
         self._numbers = [column.name for column in schema.features if column.holds_numbers]
         self._texts = [column.name for column in schema.features if not column.holds_numbers]
         self._aliases = schema.feature_aliases
+        self._rows = RowReader(schema)
 
     def read(self, body: bytes, most_rows: int) -> Read:
         """Return a body's records as columns.
@@ -72,15 +76,17 @@ class RecordReader:
         records = [content] if single else _check_list(content, most_rows)
         columns = self._columns(records)
         sent = body
-        if columns is None and self._aliases:
-            records = [self._under_own_names(record) for record in records]
-            columns = self._columns(records)
-            sent = orjson.dumps(records[0] if single else records)
+        ignored: tuple[str, ...] = ()
         if columns is None:
-            raise self._refusal(records)
+            ignored = tuple(self._rows.ignored(records))
+            records = self._rows.read(records)
+            columns = self._columns(records)
+            if columns is None:
+                raise self._refusal(records)
+            sent = orjson.dumps(records[0] if single else records)
         if b"\\" in body or body.count(b'"') != self._quotes(columns, len(records)):
             _refuse_repeated_names(body)
-        return Read(columns, len(records), single, sent)
+        return Read(columns, len(records), single, sent, ignored)
 
     def _columns(self, records: list[Any]) -> dict[str, NDArray[Any]] | None:
         """Return the records' columns, or None where one does not fit."""
@@ -132,14 +138,6 @@ class RecordReader:
         """Return how many quotes a body of these columns has: no name twice, none escaped."""
         texts = sum(rows - columns[name].tolist().count(None) for name in self._texts)
         return 2 * (rows * len(self.names) + texts)
-
-    def _under_own_names(self, record: Any) -> Any:
-        """Return a record under the schema's names, or as it is if one comes up twice."""
-        names = self._aliases
-        if not isinstance(record, dict) or names.keys().isdisjoint(record):
-            return record
-        renamed = {names.get(key, key): value for key, value in record.items()}
-        return renamed if len(renamed) == len(record) else record
 
     def _refusal(self, records: list[Any]) -> Refusal:
         """Return the refusal of records that do not fit: the first faults in full, all counted."""

@@ -92,4 +92,6 @@ def _answer(
         content = {key: value for key, value in shown[0].items() if key != "row"} | served.origin
     else:
         content = {name: shown, **served.origin}
+    if read.ignored:
+        content["ignored"] = read.ignored
     return Answer(content, read.rows, scores, decisions, read.body)

@@ -1,0 +1,243 @@
+"""A row of the file that was trained on means the same in every form in which it is predicted."""
+
+import csv
+import io
+import json
+
+import orjson
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lockstep.data.record_text import given as given_content
+from lockstep.data.records import RowReader, given_records, other_columns, records_to_table
+from lockstep.data.tables import read_table
+from lockstep.errors import DataError
+from lockstep.problems.schema import Schema
+from lockstep.serving.http_request import Refusal
+from lockstep.serving.request_parsing import RecordReader
+
+COLUMNS = {
+    "Loan_ID": {"kind": "id"},
+    "client": {"kind": "group", "aliases": ["Client No."]},
+    "day": {"kind": "date", "made_of": ["y", "m", "d"]},
+    "y_n": {"kind": "target", "codes": {"N": "", "Y": ""}, "aliases": ["Y/N"]},
+    "town": {"kind": "categorical", "missing": True},
+    "level": {"kind": "ordered", "codes": {"None": "", "low": "", "NA": ""}, "missing": True},
+    "zone": {"kind": "categorical", "codes": {1: "", 2: ""}, "missing": True},
+    "children": {"kind": "numeric", "integer": True, "missing": True, "absent": ["3+"]},
+    "price": {"kind": "numeric", "missing": True, "aliases": ["Price (€)"]},
+    "size": {"kind": "numeric", "missing": True},
+    "rooms_each": {"kind": "numeric", "missing": True, "made_of": ["rooms", "houses"], "per": 2.0},
+}
+
+
+def schema_of(columns=COLUMNS, left_out=("note",), **price):
+    """Return a schema whose price is written as ``price`` says."""
+    columns = {n: c | price if n == "price" else c for n, c in columns.items()}
+    content = {"name": "loans", "title": "Loans", "task": "binary", "unit": "loan"}
+    content |= {"registered_name": "Loans", "experiment": "loans", "columns": columns}
+    return Schema.model_validate(content | {"left_out": dict.fromkeys(left_out, "unused")})
+
+
+def rows_of(content, schema, where="piped"):
+    return given_records(given_content(content, where), schema)
+
+
+def assert_same(found, expected):
+    pd.testing.assert_frame_equal(found, expected, check_exact=True, check_dtype=False)
+
+
+def text_of(rows, separator=",", quoting=csv.QUOTE_MINIMAL):
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(rows[0]), delimiter=separator, quoting=quoting)
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+missing_words = st.sampled_from(["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"])
+blanks = st.sampled_from(["", "", " ", "\u00a0", "\u202f "])
+amounts = st.integers(0, 10**7).map(lambda cents: cents / 100)
+
+
+def german(number):
+    return f"{number:,.2f}".translate(str.maketrans(",.", ".,"))
+
+
+WRITERS = {
+    "": lambda number: str(number).replace(".", ","),
+    ".": lambda number: f"$ {number:,.2f}",
+    ",": lambda number: f"{german(number)} €",
+}
+"""How a price is written under each `decimal` of its column."""
+
+
+@st.composite
+def files(draw):
+    """Return a schema, and rows of cells in the dialect of its file."""
+    decimal = draw(st.sampled_from(list(WRITERS)))
+
+    def number(write):
+        return st.one_of(amounts.map(write), missing_words, st.integers(0, 999).map(str))
+
+    town = st.one_of(
+        missing_words, st.sampled_from(["Town 3", 'the "old" one', "a, b", "c;d", "é", "12", "-"])
+    )
+    of_column = {
+        "Loan_ID": st.integers(0, 99).map(lambda n: f"LP{n}"),
+        "Client No.": st.integers(0, 9).map(str),
+        "y": st.just("2019"),
+        "m": st.integers(1, 12).map(str),
+        "d": st.integers(1, 28).map(str),
+        "Y/N": st.sampled_from(["N", "Y"]),
+        "town": town,
+        "level": st.sampled_from(["None", "low", "NA", "NULL", ""]),
+        "zone": st.sampled_from(["1", "2", "2.0", "", "NA"]),
+        "children": st.sampled_from(["0", "1", "2", "3+", "", "nan"]),
+        "Price (€)": number(WRITERS[decimal]),
+        "size": number(str),
+        "rooms": st.sampled_from(["0", "7", "2,5", "NA"]),
+        "houses": st.sampled_from(["0", "3", "8", ""]),
+        "note": st.text("abc ", max_size=4),
+    }
+    row = st.fixed_dictionaries(of_column)
+    rows = draw(st.lists(row, min_size=1, max_size=5))
+    padded = {name for name in of_column if draw(st.booleans())}
+    for one in rows:
+        for name in padded:
+            one[name] = draw(blanks) + one[name] + draw(blanks)
+    return schema_of(decimal=decimal), rows
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    file=files(),
+    separator=st.sampled_from([",", ";", "\t"]),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig"]),
+)
+def test_any_row_of_the_file_trained_on_is_predicted_as_it_was_trained_on(
+    file, separator, quoting, encoding, tmp_path_factory
+):
+    schema, rows = file
+    folder = tmp_path_factory.mktemp("file")
+    content = text_of(rows, separator, quoting).encode(encoding)
+    path = folder / "loans.csv"
+    path.write_bytes(content)
+    trained = read_table(folder, schema).table[schema.feature_names]
+    parquet = folder / "rows.parquet"
+    pd.DataFrame(rows).to_parquet(parquet)
+    body = orjson.dumps(rows)
+    forms = {
+        "file": given_records(given_content(content, "x", path), schema),
+        "pipe": rows_of(content, schema),
+        "parquet": given_records(given_content(b"PAR1", "x", parquet), schema),
+        "piped parquet": rows_of(parquet.read_bytes(), schema),
+        "json": rows_of(body, schema),
+        "lines": rows_of("\n".join(map(json.dumps, rows)).encode(), schema),
+        "typed": trained.astype(object).where(trained.notna(), None).to_dict("records"),
+    }
+    for records in forms.values():
+        assert_same(records_to_table(schema, records), trained)
+    reader = RecordReader(schema)
+    assert_same(pd.DataFrame(reader.read(body, 9).columns)[schema.feature_names], trained)
+    for place, row in enumerate(rows):
+        alone = pd.DataFrame(reader.read(orjson.dumps(row), 1).columns)[schema.feature_names]
+        assert_same(alone, trained.iloc[[place]].reset_index(drop=True))
+
+
+ROW = {
+    "Loan_ID": "LP1", "Client No.": "7", "y": "2020", "m": "1", "d": "2", "Y/N": "N",
+    "town": "NA", "level": "low", "zone": "2", "children": "3+", "Price (€)": "84.015,07 €",
+    "size": "68,1", "rooms": "7", "houses": "2", "note": "",
+}  # fmt: skip
+OWN = {"town": None, "level": "low", "zone": 2.0, "children": None, "price": 84015.07,
+       "size": 68.1, "rooms_each": 1.75}  # fmt: skip
+
+
+def test_columns_that_are_no_features_are_named():
+    schema = schema_of(decimal=",")
+    ignored = RowReader(schema).ignored([ROW])
+    assert ignored == {
+        "Loan_ID": "id", "Client No.": "group", "y": "makes day", "m": "makes day",
+        "d": "makes day", "Y/N": "target", "note": "left out",
+    }  # fmt: skip
+    read = RecordReader(schema).read(orjson.dumps(ROW), 1)
+    assert read.ignored == tuple(ignored)
+    assert orjson.loads(read.body) == OWN  # what the prediction log keeps
+    assert RecordReader(schema).read(orjson.dumps(OWN), 1).ignored == ()
+
+
+def test_the_columns_of_a_feature_that_is_there_are_ignored_too():
+    schema = schema_of(decimal=",")
+    both = ROW | {"rooms_each": "1,75"}
+    assert RowReader(schema).ignored([both]).keys() >= {"rooms", "houses"}
+    assert RowReader(schema).read([both]) == [OWN]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"LoanID": "x"}, "no feature is called LoanID"),
+        ({"Towns": "x"}, r"no feature is called Towns \(did you mean 'town'\?\)"),
+        ({"children": "4+"}, r"children = '4\+' must be a number"),
+        ({"rooms": "many"}, "rooms_each = 'many' must be a number"),
+        ({"rooms": True}, "rooms_each = [Tt]rue must be a number"),
+        ({"price": "3"}, r"no feature is called Price \(€\)|another name of price"),
+        ({"level": "high"}, "level = 'high' is no known code"),
+    ],
+)
+def test_what_the_file_did_not_have_is_refused_by_name(change, said):
+    schema = schema_of(decimal=",")
+    with pytest.raises(DataError, match=said):
+        records_to_table(schema, [ROW, ROW | change])
+    with pytest.raises(Refusal) as caught:
+        RecordReader(schema).read(orjson.dumps([ROW, ROW | change]), 2)
+    messages = [fault["message"] for fault in caught.value.faults]
+    assert pd.Series(messages).str.contains(said).any(), messages
+    assert {fault["row"] for fault in caught.value.faults} == {2}
+
+
+def test_records_may_have_other_names_each():
+    schema = schema_of(decimal=",")
+    records = [ROW, OWN, {**OWN, "Loan_ID": 3}, dict(reversed(ROW.items()))]
+    table = records_to_table(schema, records)
+    assert len(table.drop_duplicates()) == 1
+    assert RowReader(schema).read(records) == [OWN] * 4
+
+
+def test_a_feature_that_another_is_made_of_is_no_column_to_ignore():
+    columns = COLUMNS | {"rooms": {"kind": "numeric"}}
+    schema = schema_of(columns, decimal=",")
+    assert "rooms" not in other_columns(schema) or "rooms" not in RowReader(schema).ignored([ROW])
+    assert RowReader(schema).read([ROW]) == [OWN | {"rooms": 7.0}]
+
+
+def test_numbers_too_large_to_divide_are_refused():
+    with pytest.raises(DataError, match=r"rooms_each = 1000.* must be finite"):
+        records_to_table(schema_of(decimal=","), [ROW | {"rooms": 10**400, "houses": 1}])
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".txt", ""])
+def test_a_table_may_have_any_name_but_parquets(tmp_path, suffix):
+    schema = schema_of(decimal=",")
+    path = tmp_path / f"rows{suffix}"
+    content = text_of([ROW], "\t").encode()
+    path.write_bytes(content)
+    records = given_records(given_content(content, str(path), path), schema)
+    assert RowReader(schema).read(records) == [OWN]
+
+
+def test_a_column_twice_is_refused_but_where_it_was_left_out_of_the_training():
+    content = b"a;town;town\n1;x;y\n"
+    with pytest.raises(DataError, match="piped has the column 'town' twice"):
+        rows_of(content, schema_of())
+    records = rows_of(content, schema_of(left_out=["town (2)"]))
+    assert records == [{"a": "1", "town": "x", "town (2)": "y"}]
+
+
+def test_a_header_alone_is_no_table():
+    with pytest.raises(DataError, match="piped is neither JSON nor a table with a header line"):
+        rows_of(b"town;price\n", schema_of())
