@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from lockstep.problems.schema import load_schema
+from lockstep.problems.schema import Schema, load_schema
 from lockstep.serving.feedback import read_labels
 from lockstep.serving.http_request import Refusal
 
@@ -52,3 +52,50 @@ def test_more_than_a_thousand_are_too_many():
     with pytest.raises(Refusal, match="1,000 at most") as caught:
         read_labels(ACCIDENTS, json.dumps([{"request_id": "a", "label": 1}] * 1001).encode())
     assert caught.value.status == 413
+
+
+def schema_with(task, **target):
+    """Return a schema with one feature and this target."""
+    columns = {"x": {"kind": "numeric"}, "y": {"kind": "target", **target}}
+    content = {"name": "toy", "title": "Toy", "task": task, "unit": "row", "columns": columns}
+    content |= {"registered_name": "toy", "experiment": "toy"}
+    return Schema.model_validate(content)
+
+
+EUROS = schema_with("regression", decimal=",", absent=["?"])
+CODES = schema_with("binary", codes={0: "", 1: ""})
+WORDS = schema_with("multiclass", codes={"None": "", "NA": "", "3": ""})
+REFUSED = "refused"
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "meant"),
+    [
+        (EUROS, "84.015,07 €", 84015.07),
+        (EUROS, " 84.015", 84015.0),
+        (EUROS, "12", 12.0),
+        (EUROS, "?", REFUSED),
+        (EUROS, "NA", REFUSED),
+        (EUROS, "much", REFUSED),
+        (CODES, "1", 1),
+        (CODES, "1.0", 1),
+        (CODES, "", REFUSED),
+        (CODES, "0.5", REFUSED),
+        (CODES, "2", REFUSED),
+        (WORDS, " None ", "None"),
+        (WORDS, "NA", "NA"),
+        (WORDS, "3", "3"),
+        (WORDS, "3.0", REFUSED),
+        (WORDS, "null", REFUSED),
+    ],
+)
+def test_a_text_is_a_cell_of_the_targets_column(schema, text, meant):
+    body = json.dumps([{"request_id": "a", "label": text}] * 2).encode()
+    if meant == REFUSED:
+        with pytest.raises(Refusal, match="label must be") as caught:
+            read_labels(schema, body)
+        assert [fault["field"] for fault in caught.value.faults] == ["label", "label"]
+        return
+    found = [one.label for one in read_labels(schema, body)]
+    assert found == [meant, meant]
+    assert type(found[0]) is type(meant)

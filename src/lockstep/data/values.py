@@ -238,6 +238,18 @@ def is_label(schema: Schema, value: Any) -> bool:
     return isinstance(value, kinds) and (isinstance(value, str) or abs(value) < 2**63)
 
 
+def read_label_texts(schema: Schema, given: Iterable[str]) -> dict[str, Any]:
+    """Return texts, each with the label that it means as a cell of the target: a class of numbers
+    is an integer."""
+    read = read_texts(schema.columns[schema.target], given)
+    if schema.task == "regression":
+        return read
+    return {
+        text: int(label) if isinstance(label, float) and label.is_integer() else label
+        for text, label in read.items()
+    }
+
+
 def _listed_codes(column: Column) -> list[Any]:
     return list(column.codes) if column.holds_numbers else [str(code) for code in column.codes]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from lockstep.data.values import allowed_labels, is_label
+from lockstep.data.values import allowed_labels, is_label, read_label_texts
 from lockstep.problems.schema import Schema
 from lockstep.serving.http_request import REQUEST_ID, Refusal
 from lockstep.serving.openapi import MOST_LABELS, MOST_ROW
@@ -28,6 +28,7 @@ def read_labels(schema: Schema, body: bytes) -> list[Label]:
         raise Refusal(400, "send an object with request_id and label, or a list of them")
     if len(items) > MOST_LABELS:
         raise Refusal(413, f"{len(items):,} labels at once; send {MOST_LABELS:,} at most")
+    items = _read(schema, items)
     faults = [
         {"row": number, "field": field, "value": _short(item.get(field)), "message": message}
         | {"allowed": allowed}
@@ -39,6 +40,18 @@ def read_labels(schema: Schema, body: bytes) -> list[Label]:
         raise Refusal(422, f"{faults[0]['message']}{more}", faults[:100])
     now = time.time_ns() // 1_000_000
     return [Label(item["request_id"], item.get("row", 1), item["label"], now) for item in items]
+
+
+def _read(schema: Schema, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return labels as plain values; a text is a cell of the target's column."""
+    texts = {item["label"] for item in items if isinstance(item.get("label"), str)}
+    if not texts:
+        return items
+    read = read_label_texts(schema, texts)
+    return [
+        item | {"label": read[item["label"]]} if isinstance(item.get("label"), str) else item
+        for item in items
+    ]
 
 
 def _faults(schema: Schema, item: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
