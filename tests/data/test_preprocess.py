@@ -198,7 +198,7 @@ def test_bad_input_ends_in_one_line_and_no_output(tmp_path, monkeypatch, capsys,
     raw = raw_folder(tmp_path / "raw")
     break_it(raw)
     folder = project(tmp_path / "p", raw)
-    monkeypatch.setenv("DVC_ROOT", str(folder))
+    monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", ["preprocess", "--problem", "accidents"])
     with pytest.raises(SystemExit) as left:
         run_command(main)

@@ -122,7 +122,7 @@ class TestStage:
         """Hash seed, threads, BLAS kernel, time zone and language change nothing."""
         layout = workspace(tmp_path, accidents())
         environment = {
-            **os.environ, "DVC_ROOT": str(tmp_path), "PYTHONHASHSEED": "77", "OMP_NUM_THREADS": "1",
+            **os.environ, "PYTHONHASHSEED": "77", "OMP_NUM_THREADS": "1",
             "OPENBLAS_CORETYPE": "Haswell", "TZ": "Asia/Tokyo", "LANG": "tr_TR.UTF-8",
         }  # fmt: skip
         command = [
@@ -132,7 +132,9 @@ class TestStage:
             "--problem",
             "accidents",
         ]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         assert "36 encoded columns" in done.stdout
         assert digests(layout) == digests(built)
@@ -199,7 +201,7 @@ class TestRefusals:
         ]
         done = subprocess.run(
             command,
-            env={**os.environ, "DVC_ROOT": str(tmp_path)},
+            cwd=tmp_path,
             capture_output=True,
             text=True,
             check=False,

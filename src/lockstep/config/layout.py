@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,21 +11,51 @@ from lockstep.errors import ConfigError
 
 PARTS = ("train", "stop", "choose", "test")
 """Parts of a split: to fit, to stop and calibrate, to choose threshold and champion, to report."""
+PROJECT = ("dvc.yaml", "params.yaml")
+"""The files by which a project's folder is known."""
+_OWN = Path(__file__).resolve().parents
 
 
 def project_root() -> Path:
-    """Return the folder of the dvc.yaml of this call: the one DVC names, else the nearest above.
+    """Return the project's folder: the nearest with dvc.yaml and params.yaml, from here upwards.
 
-    In the temporary tree of `dvc exp run --temp`, DVC still names the repository itself: there the
-    tree counts.
+    The folder that a stage runs in decides, not DVC_ROOT. That names the repository itself, also in
+    the temporary trees of `dvc exp run --temp` and `--queue`, and the folder above for a project in
+    a subfolder. A folder of plots, as metrics/, has a dvc.yaml but no params.yaml.
     """
-    named, here = os.environ.get("DVC_ROOT"), Path.cwd()
-    is_temporary = named is None or here.is_relative_to(Path(named).resolve() / ".dvc" / "tmp")
-    start = here if named is None or is_temporary else Path(named)
-    for folder in (start, *start.resolve().parents, *Path(__file__).resolve().parents):
-        if (folder / "dvc.yaml").is_file():
-            return folder.resolve()
+    here = Path.cwd()
+    above = (here, *here.parents)
+    for folders, names in ((above, PROJECT), (above, PROJECT[:1]), (_OWN, PROJECT[:1])):
+        for folder in folders:
+            if all((folder / name).is_file() for name in names):
+                return folder.resolve()
     raise ConfigError("no dvc.yaml here or above; change into the project's folder")
+
+
+def stage_root() -> Path:
+    """Return the project's folder for a stage, which runs the code of that folder.
+
+    An environment knows one copy of the package. In a temporary tree of DVC or in a git worktree
+    that is another copy than the tree's: the stage then starts anew with the tree's own.
+    """
+    root = project_root()
+    module = getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", "")
+    if module.startswith("lockstep.") and (source := _other_source(root)):
+        paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+        if paths[:1] == [source]:  # it was started anew, to no effect
+            fix = "run `make env` in the project's folder"
+            raise ConfigError(f"{_OWN[1]} is run in place of the code in {source}; {fix}")
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join((source, *paths))}
+        os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], environment)
+    return root
+
+
+def _other_source(root: Path) -> str:
+    """Return a project's folder of source if it is not the one this package is from, else ""."""
+    package = root / "src" / "lockstep"
+    if not (package / "__init__.py").is_file() or package.samefile(_OWN[1]):
+        return ""
+    return str(package.parent)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from lockstep.config.layout import ProblemLayout, project_root
+from lockstep.config.layout import ProblemLayout, stage_root
 from lockstep.config.params import Download, Source, load_params
 from lockstep.errors import ConfigError, DataError, run_command, unknown
 from lockstep.io import whole_folder
@@ -35,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lockstep.data.import_raw", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--problem", required=True, help="a problem of params.yaml")
-    problem, root = parser.parse_args().problem, project_root()
+    problem, root = parser.parse_args().problem, stage_root()
     source = load_params(root).problem(problem).source
     with whole_folder(ProblemLayout(root, problem).raw) as folder:
         IMPORTERS[source.kind](root, problem, source, folder)

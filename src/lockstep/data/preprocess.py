@@ -7,7 +7,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.config.layout import ProblemLayout, project_root
+from lockstep.config.layout import ProblemLayout, stage_root
 from lockstep.config.params import Preprocess, load_params
 from lockstep.errors import ConfigError, DataError, run_command
 from lockstep.io import write_json, write_parquet
@@ -28,7 +28,7 @@ def main() -> None:
     about = "Make one tidy, checked table of a problem's raw files."
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--problem", required=True, help="a problem of params.yaml")
-    problem, root = parser.parse_args().problem, project_root()
+    problem, root = parser.parse_args().problem, stage_root()
     section, schema = load_params(root).problem(problem), load_schema(problem)
     layout = ProblemLayout(root, problem)
     table, quality = tidy(layout.raw, section.source.kind, schema, section.preprocess)

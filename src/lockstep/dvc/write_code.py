@@ -11,7 +11,7 @@ import sys
 try:
     from lockstep.code.closure import Code, code_text
     from lockstep.code.files import Files
-    from lockstep.config.layout import project_root
+    from lockstep.config.layout import stage_root
     from lockstep.dvc.graph import CODE, Graph
     from lockstep.errors import ConfigError, run_command
     from lockstep.io import whole_folder
@@ -22,7 +22,7 @@ except SyntaxError as error:  # in a module that this stage itself needs
 def main() -> None:
     """Write one file a stage, all of them or none."""
     gc.disable()  # all syntax trees live to the end
-    root = project_root()
+    root = stage_root()
     graph, code = Graph.read(root), Code(Files.of_folder(root))
     with whole_folder(root / CODE) as folder:
         for name in graph.names:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.config.layout import PARTS, ProblemLayout, project_root
+from lockstep.config.layout import PARTS, ProblemLayout, stage_root
 from lockstep.config.params import load_params
 from lockstep.errors import run_command
 from lockstep.io import read_parquet, whole_file, whole_folder, write_json, write_parquet
@@ -65,7 +65,7 @@ def main() -> int | None:
     """Read the command line and run the stage."""
     parser = argparse.ArgumentParser(prog="build_features", description=__doc__)
     parser.add_argument("--problem", required=True, help="name of the problem, as in params.yaml")
-    print(report(run(project_root(), parser.parse_args().problem)))
+    print(report(run(stage_root(), parser.parse_args().problem)))
     return 0
 
 

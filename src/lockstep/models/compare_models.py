@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.config.layout import ProblemLayout, project_root
+from lockstep.config.layout import ProblemLayout, stage_root
 from lockstep.config.params import load_params, training_key
 from lockstep.errors import DataError, run_command
 from lockstep.io import read_json, read_parquet, write_csv, write_json
@@ -82,7 +82,7 @@ def main() -> None:
         prog="python -m lockstep.models.compare_models", description=__doc__
     )
     parser.add_argument("--problem", required=True, help="a problem of params.yaml")
-    print(run(project_root(), parser.parse_args().problem))
+    print(run(stage_root(), parser.parse_args().problem))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.config.layout import PARTS, ProblemLayout, project_root
+from lockstep.config.layout import PARTS, ProblemLayout, stage_root
 from lockstep.config.params import load_params
 from lockstep.errors import ArtifactError, DataError, UsageError, run_command
 from lockstep.io import sha256_file, whole_file, whole_folder, write_csv, write_json, write_parquet
@@ -126,7 +126,7 @@ def main() -> None:
         )
     # On a busy machine, threads that spin while they wait slow down the threads they wait for.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    root = project_root()
+    root = stage_root()
     from lockstep.models.artifact import import_skops
     from lockstep.registry.train_stage import importing_ahead, publish_training
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from lockstep.config.layout import project_root
+from lockstep.config.layout import stage_root
 from lockstep.errors import run_command
 from lockstep.registry.store.opening import paused_collector
 
@@ -25,7 +25,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with paused_collector():  # --help needs no MLflow
         from lockstep.registry.publish_models import register_models
-    register_models(project_root(), arguments.problem, arguments.models)
+    register_models(stage_root(), arguments.problem, arguments.models)
 
 
 if __name__ == "__main__":
