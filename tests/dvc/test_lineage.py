@@ -246,6 +246,18 @@ def test_without_a_repository_or_a_commit_the_tags_say_so(plain):
     assert (found.commit, found.dirty) == (NO_COMMIT, "unknown")
 
 
+def test_a_repository_that_git_refuses_or_cannot_read_is_never_clean(root, monkeypatch):
+    commit = lineage(root, "cars", "a").commit
+    (root / ".git/index").write_bytes(b"cut off")
+    found = lineage(root, "cars", "a")
+    assert (found.commit, found.dirty, found.known) == (commit, "unknown", False)
+    assert "index file smaller than expected" in found.reason
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    found = lineage(root, "cars", "a")
+    assert (found.commit, found.dirty) == ("git refuses", "unknown")
+    assert "git config --global --add safe.directory" in found.reason
+
+
 def test_without_dvc_lock_the_files_themselves_count(plain):
     (plain / "dvc.lock").unlink()
     first = input_closure(plain, "cars", "a")

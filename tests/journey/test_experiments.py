@@ -30,7 +30,7 @@ def experiments(project: Project) -> dict[str, dict[str, str]]:
 
 def versions(project: Project) -> list[int]:
     command = "python scripts/manage_model_registry.py list-versions --json --model-name"
-    listed = json.loads(project.run(f"{command} Accidents_Logistic_Regression"))
+    listed = json.loads(project.run(f"{command} Accident_Prediction_Logistic_Regression"))
     return [version["version"] for version in listed]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from mlflow.exceptions import MlflowException
 
+from lockstep.commands.registry_listings import _version_row
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import CONFIG_FILE, load_settings
 from lockstep.errors import ArtifactError, DataError
@@ -18,6 +19,7 @@ from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
 from lockstep.registry.publishing import new_versions
 from lockstep.registry.store import connection
+from lockstep.registry.store.versions import version_from
 from lockstep.registry.train_stage import publish_training
 
 LINEAR = "Accident_Prediction_Logistic_Regression"
@@ -393,6 +395,49 @@ def test_a_dirty_version_keeps_its_changed_inputs(workspace, git, make):
         "src/lockstep/registry/old.py": None,
     }
     assert client.get_model_version(LINEAR, "1").tags["lockstep.inputs_digest"] == sha256_json(sums)
+
+
+def refused(workspace, monkeypatch):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+
+
+def without_git(workspace, monkeypatch):
+    monkeypatch.setenv("PATH", str(workspace))
+
+
+@pytest.mark.parametrize(
+    ("fault", "commit", "warned"),
+    [
+        (refused, "git refuses", "run `git config --global --add safe.directory"),
+        (without_git, "git is not installed", "install it"),
+        (lambda root, _: shutil.rmtree(root / ".git"), "no git repository", "run `git init`"),
+        (lambda root, _: (root / ".git/HEAD").unlink(), "git fails", "not a git repository"),
+    ],
+)
+def test_no_version_lacks_its_commit_without_a_warning(
+    workspace, git, monkeypatch, capsys, fault, commit, warned
+):
+    fault(workspace, monkeypatch)
+    publish_training(workspace, "accidents", "logistic_regression")
+    told = [line for line in capsys.readouterr().err.splitlines() if "WARNING" in line]
+    assert len(told) == 1
+    assert f"{LINEAR} version 1 is registered without its commit: " in told[0]
+    assert warned in told[0]
+    version = connected(workspace).get_model_version(LINEAR, "1")
+    assert version.tags["lockstep.git_commit"] == commit
+    assert version.tags["lockstep.dirty"] == "unknown"
+    assert _version_row(version_from(version))["commit"] == commit
+    publish_training(workspace, "accidents", "logistic_regression")
+    assert "WARNING" not in capsys.readouterr().err, "a known version is not registered again"
+
+
+def test_a_commit_that_could_not_be_compared_is_told(workspace, git, capsys):
+    (workspace / ".git/index").write_bytes(b"cut off")
+    publish_training(workspace, "accidents", "logistic_regression")
+    told = capsys.readouterr().err
+    assert "is registered with its commit unchecked: git can't read the repository" in told
+    version = connected(workspace).get_model_version(LINEAR, "1")
+    assert version.tags["lockstep.dirty"] == "unknown"
 
 
 def test_a_dirty_version_is_tagged_with_the_commit_that_has_its_inputs(workspace, git):

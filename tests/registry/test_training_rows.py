@@ -196,7 +196,7 @@ def lineage(layout: ProblemLayout, tidy: str) -> Lineage:
     deps = {"data/california_housing/tidy.parquet": tidy} if tidy else {}
     stages = {"features@california_housing": {"deps": deps, "params": {}, "outs": {}}}
     training = {"deps": {"data/california_housing/features": "a sum"}, "params": {}}
-    return Lineage({"training": training, "stages": stages}, "commit", (), True)
+    return Lineage({"training": training, "stages": stages}, "commit", ())
 
 
 @pytest.mark.parametrize("told", ["", "the table's own"])

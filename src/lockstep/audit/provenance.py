@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lockstep.audit.findings import Found, compared, sums_below, tried
 from lockstep.checks import FAILED, NOT_KNOWN, NOT_RECORDED, OK, CheckResult
-from lockstep.dvc.git import NO_COMMIT, NO_REPOSITORY, git
+from lockstep.dvc.git import UNREADABLE, git, read_head
 from lockstep.errors import LockstepError
 from lockstep.io import read_json, sha256_json
 from lockstep.promotion.gate_report import FOLDER
@@ -98,15 +98,17 @@ def _unvouched(version: Version, path: Path) -> Found:
 def _commit(version: Version, root: Path | None) -> Found:
     """Look the commit up in the repository here; a missing one is no fault of the version."""
     commit, later = version.tag("git_commit"), version.tag("committed_as")
-    if commit in (None, NO_REPOSITORY, NO_COMMIT):
+    if commit is None or not commit.isalnum():
         return NOT_RECORDED, commit or "the version carries no tag lockstep.git_commit"
     dirty = ", with changes that its closure holds" if version.dirty else ""
     dirty += f", committed as {later}" if later else ""
-    if not has_commit(root, str(commit)):
+    if root is not None and (head := read_head(root)).commit in UNREADABLE:
+        return NOT_KNOWN, f"{commit}: {head.reason}{dirty}"
+    if not has_commit(root, commit):
         return NOT_KNOWN, f"{commit} is not in the repository here; `git fetch` may bring it{dirty}"
     if later and not has_commit(root, later):
         dirty += ", which is not in the repository here"
-    return OK, f"{str(commit)[:12]}{dirty}"
+    return OK, f"{commit[:12]}{dirty}"
 
 
 def has_commit(root: Path | None, commit: str) -> bool:

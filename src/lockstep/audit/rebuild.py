@@ -24,7 +24,7 @@ import yaml
 
 from lockstep.audit.provenance import has_commit
 from lockstep.dvc.command import default_remote, run_dvc
-from lockstep.dvc.git import git
+from lockstep.dvc.git import NO_REPOSITORY, UNREADABLE, git, read_head
 from lockstep.dvc.graph import CODE, Graph, dvc_sum, lock_text, tracked
 from lockstep.dvc.lineage import TRAIN_STAGE, used_params, with_params
 from lockstep.errors import ConfigError, DataError, LockstepError
@@ -108,7 +108,10 @@ def clean_tree(root: Path, commit: str, keep: bool = False) -> Iterator[Tree]:
 
 def check_commit(root: Path, commit: str | None, where: str) -> str:
     """Return a version's commit; ConfigError with the fix where the repository here lacks it."""
-    if git(root, "rev-parse", "--git-dir") is None:
+    head = read_head(root)
+    if head.commit in UNREADABLE:
+        raise ConfigError(head.reason)
+    if head.commit == NO_REPOSITORY:
         fix = f"run reproduce in a clone of the one that {where} was trained in"
         raise ConfigError(f"{root} is in no git repository; {fix}")
     if commit is None or not commit.isalnum():

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lockstep.console import aligned, listed
+from lockstep.dvc.git import short
 from lockstep.registry.record.events import Event, content_of, end_content
 from lockstep.registry.record.registered_models import (
     Model,
@@ -139,7 +140,7 @@ def _model_row(model: Model) -> dict[str, Any]:
 
 def _version_row(version: Version) -> dict[str, Any]:
     scores = {name: version.scores.get(f"validation_{name}") for name in SHOWN_SCORES}
-    commit = (version.tag("git_commit") or "")[:9]
+    commit = short(version.tag("git_commit") or "")
     return {
         "version": version.version,
         "stage": version.stage,

@@ -40,7 +40,7 @@ def stage_root() -> Path:
     """
     root = project_root()
     module = getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", "")
-    if module.startswith("lockstep.") and (source := _other_source(root)):
+    if source := _other_source(root, module):
         paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
         if paths[:1] == [source]:  # it was started anew, to no effect
             fix = "run `make env` in the project's folder"
@@ -50,12 +50,13 @@ def stage_root() -> Path:
     return root
 
 
-def _other_source(root: Path) -> str:
-    """Return a project's folder of source if it is not the one this package is from, else ""."""
-    package = root / "src" / "lockstep"
-    if not (package / "__init__.py").is_file() or package.samefile(_OWN[1]):
+def _other_source(root: Path, module: str) -> str:
+    """Return a project's folder of source if it has another copy of this package's module."""
+    source = root / "src"
+    copy = source.joinpath(*module.split(".")).with_suffix(".py")
+    if not module.startswith("lockstep.") or not copy.is_file():
         return ""
-    return str(package.parent)
+    return "" if (source / "lockstep").samefile(_OWN[1]) else str(source)
 
 
 @dataclass(frozen=True)

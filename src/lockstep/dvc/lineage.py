@@ -14,7 +14,7 @@ from typing import Any
 from lockstep.code.closure import PACKAGE, Code, code_text
 from lockstep.code.files import LOCK, SOURCE, Files
 from lockstep.config.params import training_key
-from lockstep.dvc.git import NO_COMMIT, NO_REPOSITORY, changed_files, head_commit
+from lockstep.dvc.git import GitError, changed_files, read_head
 from lockstep.dvc.graph import (
     CODE,
     Graph,
@@ -36,12 +36,20 @@ _MADE = ("data/", "models/", "metrics/")
 
 @dataclass(frozen=True)
 class Lineage:
-    """What a version records of its origin; ``closure`` is all that its training depended on."""
+    """What a version records of its origin; ``closure`` is all that its training depended on.
+
+    ``reason`` says, with the fix, why git can't tell the commit or what differs from it.
+    """
 
     closure: dict[str, Any]
     commit: str
     changed: tuple[str, ...]
-    known: bool
+    reason: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether the commit is known, and what differs from it."""
+        return not self.reason
 
     @property
     def dirty(self) -> str:
@@ -89,10 +97,14 @@ class Lineage:
 def lineage(root: Path, problem: str, model_type: str) -> Lineage:
     """Return the lineage of a training; it is the same within its stage and afterwards."""
     closure = input_closure(root, problem, model_type)
-    commit = head_commit(root)
-    known = commit not in (NO_REPOSITORY, NO_COMMIT)
-    changed = changed_inputs(root, closure, training_stage(problem, model_type)) if known else ()
-    return Lineage(closure, commit, changed, known)
+    head = read_head(root)
+    if head.reason:
+        return Lineage(closure, head.commit, (), head.reason)
+    try:
+        changed = changed_inputs(root, closure, training_stage(problem, model_type))
+    except GitError as error:
+        return Lineage(closure, head.commit, (), str(error))
+    return Lineage(closure, head.commit, changed)
 
 
 def training_stage(problem: str, model_type: str) -> str:

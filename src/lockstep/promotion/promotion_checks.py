@@ -12,6 +12,7 @@ from statistics import fmean, stdev
 
 from lockstep.checks import Answer
 from lockstep.config.params import load_params
+from lockstep.dvc.git import short
 from lockstep.evaluation.metrics import better
 from lockstep.promotion.gates import problem_of
 from lockstep.registry.artifact.loading import open_version
@@ -83,7 +84,7 @@ def run_recorded(client: Client, version: Version) -> Answer:
         return False, "the version names no run"
     with translating_mlflow_errors():
         run = client.get_run(version.run_id)
-    origin = f"run {version.run_id} of commit {(version.tag('git_commit') or 'unknown')[:9]}"
+    origin = f"run {version.run_id} of commit {short(version.tag('git_commit') or 'unknown')}"
     if run.info.status != "FINISHED":
         return False, f"{origin} is {run.info.status}, not FINISHED"
     digest = version.tag("model_digest")

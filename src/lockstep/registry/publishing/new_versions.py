@@ -109,6 +109,13 @@ def register(
     tags |= noted_tags(client, str(logged.model_id)) | more
     with request_limits(retries=0):  # a second request to a slow server would make two versions
         version, new = register_version(client, name, logged, tags, stage, again, among)
+    if new and (reason := outputs.lineage.reason):
+        commit = (
+            "with its commit unchecked"
+            if outputs.lineage.commit.isalnum()
+            else "without its commit"
+        )
+        warn(f"WARNING {version.title} is registered {commit}: {reason}")
     return Published.of(version, new)
 
 
