@@ -80,6 +80,16 @@ def test_markers_stay_circles_end_and_others_are_left_out():
     ]
 
 
+@pytest.mark.parametrize("registered", ["xgboost-cpu==3", "xgboost==3"])
+def test_a_package_with_a_build_for_some_systems_is_pinned_for_all(registered):
+    mac, other = (
+        "xgboost==3 ; sys_platform == 'darwin'",
+        "xgboost-cpu==3 ; sys_platform != 'darwin'",
+    )
+    lock = f"{mac} \\\n    --hash=sha256:00\n    # via p\n{other}\n    # via p\n"
+    assert closed([registered], lock) == [mac, other]
+
+
 @pytest.mark.parametrize(
     ("wanted", "lock"),
     [("a==2", SMALL), ("x==1", SMALL), ("a==1", "a==1\nd==4\n"), ("a==1", "")],

@@ -36,11 +36,9 @@ from lockstep.registry.store.versions import Version
 KEYS = {"what": "name", "where": "subject", "fault": "message", "mend": "fix", "did": "repair"}
 """The keys of a finding in JSON."""
 TOOLS = {
-    "dvc": "dvc",
-    "mlflow": "mlflow",
-    "scikit-learn": "scikit-learn",
-    **{kind.library: kind.distributions[0] for kind in model_types() if kind.distributions},
-    "skops": "skops",
+    **{name: (name,) for name in ("dvc", "mlflow", "scikit-learn")},
+    **{kind.library: kind.distributions for kind in model_types() if kind.distributions},
+    "skops": ("skops",),
 }
 """The tools that decide what is trained and stored, and the names they are installed under."""
 FILES_SECONDS = 1.5
@@ -139,8 +137,9 @@ def _tools(root: Path) -> tuple[dict[str, str], list[CheckResult]]:
     text = lock.read_text(encoding="utf-8", errors="replace") if lock.is_file() else ""
     locked = dict(re.findall(r"^([a-z0-9-]+)==([^\s;\\]+)", text, re.MULTILINE))
     versions, found = {"python": platform.python_version()}, []
-    for tool, package in TOOLS.items():
-        versions[tool] = _installed(package)
+    for tool, packages in TOOLS.items():
+        package = next(filter(_installed, packages), packages[0])
+        versions[tool] = _installed(package) or "none"
         wanted = locked.get(package)
         if wanted and versions[tool] != wanted:
             message = f"{versions[tool]} is installed, {lock.name} has {wanted}"
@@ -148,11 +147,11 @@ def _tools(root: Path) -> tuple[dict[str, str], list[CheckResult]]:
     return versions, found
 
 
-def _installed(package: str) -> str:
+def _installed(package: str) -> str | None:
     try:
         return installed(package)
     except PackageNotFoundError:
-        return "none"
+        return None
 
 
 # ---------------------------------------------------------------- the store

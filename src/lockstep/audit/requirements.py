@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from lockstep.code.pins import normalized, read_pins
+from lockstep.code.pins import distribution, read_pins
 from lockstep.dvc.git import git
 from lockstep.errors import ConfigError
 from lockstep.io import read_json
@@ -23,19 +23,19 @@ LOCK = "requirements.lock"
 def closed(wanted: Sequence[str], lock: str) -> list[str]:
     """Return the pins of the wanted packages and all they need, by name, with the lock's markers.
 
+    A package with a build of its own for some systems has a pin for each.
+
     Empty where the lock has other versions of the wanted ones, or no notes of dependencies.
     """
     try:
         pins = read_pins(lock)
     except ConfigError:
         return []
-    split = {name: versions.split(", ") for name, versions in pins.versions.items()}
-    lines = {name: [f"{name}=={pin}" for pin in split[name]] for name in split}
-    known = {line.partition(" ")[0] for locked in lines.values() for line in locked}
+    known = {line.partition(" ")[0] for locked in pins.lines.values() for line in locked}
     if not {line.strip() for line in wanted} <= known:
         return []
-    names = (normalized(line.partition("==")[0]) for line in wanted)
-    return [line for name in pins.with_needs(names) for line in lines[name]]
+    names = (distribution(line.partition("==")[0]) for line in wanted)
+    return [line for name in pins.with_needs(names) for line in pins.lines[name]]
 
 
 def recorded_lock(root: Path, version: Version, folder: Path) -> str | None:
