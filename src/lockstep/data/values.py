@@ -49,7 +49,7 @@ _JSON = frozenset({int, float, str, bool, type(None)})
 
 def missing_texts(column: Column) -> frozenset[str]:
     """Return the cells that mean a missing value in a column; a declared code is a level."""
-    return MISSING.difference(map(str, column.codes)).union(column.absent)
+    return MISSING.union(column.absent).difference(map(str, column.codes))
 
 
 def read_cells(column: Column, cells: Any) -> tuple[Any, NDArray[np.bool_]]:
@@ -59,7 +59,7 @@ def read_cells(column: Column, cells: Any) -> tuple[Any, NDArray[np.bool_]]:
     """
     missing = missing_texts(column)
     if not column.holds_numbers:
-        return texts(cells, missing), np.zeros(len(cells), dtype=bool)
+        return texts(_respelt(cells, column), missing), np.zeros(len(cells), dtype=bool)
     prepare = partial(bare_numbers, decimal=column.decimal) if column.decimal else None
     return parse_numbers(cells, missing, prepare)
 
@@ -75,6 +75,15 @@ def read_texts(column: Column, given: Iterable[str]) -> dict[str, Any]:
     return {
         cell: cell if is_bad else None if value != value else value for cell, value, is_bad in found
     }
+
+
+def _respelt(cells: Any, column: Column) -> Any:
+    """Return cells with the other spellings of a code replaced by the code."""
+    if not column.spellings:
+        return cells
+    coded = cells.dictionary_encode()
+    codes = [column.spellings.get(text, text) for text in coded.dictionary.to_pylist()]
+    return pa.array(codes, pa.string()).take(coded.indices)
 
 
 def texts(cells: Any, missing: Set[str] = MISSING) -> pd.Series:

@@ -12,10 +12,12 @@ from typing import Any
 
 from lockstep.drafting.draft_task import infer_task
 from lockstep.drafting.evidence import ID_NAME, Target, groups, leaks, time_parts
+from lockstep.drafting.positive import positive_class, positive_question
 from lockstep.drafting.profile import Column, Profile, profile
+from lockstep.drafting.target import read_target, spelling_question
 from lockstep.errors import DataError, UsageError, listed, nearest
 from lockstep.problems.schema import safe_name
-from lockstep.problems.text_tables import MISSING, TextTable
+from lockstep.problems.text_tables import TextTable
 
 MOST_CODES = 30
 """Levels that are all listed."""
@@ -29,12 +31,6 @@ _HUGE = 1e30
 """Numbers beyond do not fit the float32 of some model types."""
 _TINY = 1e-300
 """Powers of ten below lose their digits."""
-_POSITIVE = frozenset(
-    """
-    1 yes y true t bad default defaulted positive pos churn churned fraud died dead fail failed
-    failure spam malignant sick ill late lost cancelled canceled oui ja si sí vrai wahr
-    """.split()  # noqa: SIM905
-)
 _CODE_NAME = re.compile(
     r"(?i)(?:^|[\W_])(?:zip|postal|postcode|plz|code|type|kind|class|cat|category|status|region|cluster|segment)(?:$|[\W_])"
 )
@@ -60,8 +56,9 @@ def draft(text: TextTable, problem: str, target: str, task: str = "") -> Draft:
         needed = f"at least {FEWEST_ROWS} are needed to learn from"
         raise DataError(f"{text.path.name} has {found.rows} rows; {needed}")
     name = target_name(target, found, text.path.name)
-    chosen, why = infer_task(found.columns[name], task)
-    return Draft(text, found, Target(found.columns[name], chosen), problem, why)
+    reading = read_target(text, found.columns[name], task)
+    chosen, why = infer_task(reading.column, task)
+    return Draft(text, found, Target(reading, chosen), problem, why)
 
 
 def target_name(given: str, found: Profile, where: str) -> str:
@@ -97,6 +94,7 @@ class Draft:
         self.derived: list[dict[str, Any]] = []
         self.decide: list[str] = [f"{self.source}: {asked}" for asked in text.questions]
         self.roles: set[str] = set()
+        self.why_positive = ""
         self.why_split = "no column says when a row came to be"
         self.names = self._names()
         self.taken = {name.lower() for name in self.names.values()}
@@ -157,33 +155,30 @@ class Draft:
         self.decide.append(f"{planned.source}: {what}" if planned else what)
 
     def _target(self) -> Planned:
-        column = self.aim.column
+        column, reading = self.aim.column, self.aim.reading
+        planned = self._planned(column, kind="target")
+        keys = {"absent": list(reading.absent), "spellings": reading.spellings}
+        planned.keys |= {key: value for key, value in keys.items() if value}
+        planned.keys.pop("missing", None)  # rows without a target are dropped
+        for note in reading.notes:
+            self._decide(planned, note)
         if self.task == "regression":
-            planned = self._planned(column, kind="target", as_number=True, **_reading(column))
+            planned.keys |= _reading(column)
             planned.facts = _range_facts(column)
             return planned
-        planned = self._planned(column, kind="target", as_number=column.whole_codes)
-        planned.keys.pop("missing", None)
         planned.codes = self._classes(column)
         planned.facts = f"{len(planned.codes)} classes"
         self._check_classes(planned)
         return planned
 
     def _classes(self, column: Column) -> dict[int | str, int]:
-        is_complete = len(column.levels) == column.distinct
-        levels = column.levels if is_complete else self._all_levels(column)
+        levels = self.aim.reading.levels
         codes: dict[int | str, int]
         codes = _codes(column, levels) if column.whole_codes else dict(levels.items())
         if self.task != "binary":
             return dict(sorted(codes.items(), key=lambda pair: (str(type(pair[0])), pair[0])))
-        known = [code for code in codes if str(code).strip().lower() in _POSITIVE]
-        rare = min(codes, key=lambda code: (codes[code], str(code)))
-        positive = max(codes) if column.whole_codes else known[0] if len(known) == 1 else rare
+        positive, self.why_positive = positive_class(codes)
         return {code: codes[code] for code in sorted(codes, key=lambda code: code == positive)}
-
-    def _all_levels(self, column: Column) -> dict[str, int]:
-        counted = self.text.columns[column.name].value_counts().to_pylist()
-        return {c["values"]: c["counts"] for c in counted if c["values"] not in {None, *MISSING}}
 
     def _check_classes(self, planned: Planned) -> None:
         few = {code: count for code, count in planned.codes.items() if count < FEWEST_OF_CLASS}
@@ -197,10 +192,9 @@ class Draft:
         fix = "put them together in the file, or leave them out"
         if few:
             self._decide(planned, f"classes of very few rows ({shown}): {fix}")
-        positive = list(planned.codes)[-1]
-        if self.task == "binary" and str(positive) != "1":
-            what = f"'{positive}' is taken for the positive class, the one listed last"
-            self._decide(planned, what)
+        if self.task == "binary":
+            positive = list(planned.codes)[-1]
+            self._decide(planned, positive_question(positive, self.why_positive, planned.codes))
         elif self.task != "binary" and self.aim.column.numbers:
             what = "whole numbers are taken for classes; if it is an amount: TASK=regression"
             self._decide(planned, what)
@@ -314,6 +308,9 @@ class Draft:
             planned.keys["integer"] = True
         if levels > MOST_NATIVE:
             self._derive(planned)
+        alike = "" if as_number else spelling_question(column.levels)
+        if alike:
+            self._decide(planned, alike)
         if as_number and levels > 2:
             what = "whole numbers read as codes; if they are amounts: kind: numeric, without codes"
             self._decide(planned, what)

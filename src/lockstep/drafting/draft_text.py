@@ -108,6 +108,8 @@ def _flow(value: Any) -> str:
         return _number(value)
     if isinstance(value, int):
         return str(value)
+    if isinstance(value, dict):
+        return _inline({_scalar(str(key)): item for key, item in value.items()})
     if isinstance(value, list):
         return f"[{', '.join(_flow(item) for item in value)}]"
     return _scalar(str(value))

@@ -6,6 +6,7 @@ At most ``SAMPLE`` rows (or pairs of rows) are examined: shares need not be exac
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lockstep.drafting.profile import Column, Profile, as_numbers
+from lockstep.drafting.target import Reading, class_places
 from lockstep.problems.schema import Task
-from lockstep.problems.text_tables import MISSING, TextTable
+from lockstep.problems.text_tables import TextTable
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -43,8 +45,13 @@ _PART_ENDS = (0.64, 0.72, 0.8, 1.0)
 class Target:
     """The target of a table and how it is read."""
 
-    column: Column
+    reading: Reading
     task: Task
+
+    @property
+    def column(self) -> Column:
+        """The facts of its labels."""
+        return self.reading.column
 
     @property
     def name(self) -> str:
@@ -54,15 +61,16 @@ class Target:
     def values(self, coded: Any) -> Floats:
         """Return class numbers, or the numbers themselves for a regression; NaN where missing."""
         if self.task == "regression" and self.column.numbers:
-            return _numbers(coded, self.column)
-        codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.float64)
-        missing = [i for i, text in enumerate(coded.dictionary.to_pylist()) if text in MISSING]
-        return np.where(np.isin(codes, [-1, *missing]), np.nan, codes)
+            return _numbers(coded, self.column, self.reading.absent)
+        classes = class_places(coded.dictionary.to_pylist(), self.reading)
+        places = coded.indices.fill_null(len(classes)).to_numpy(zero_copy_only=False)
+        return np.append(classes, np.nan)[places]
 
 
-def _numbers(coded: Any, column: Column) -> Floats:
+def _numbers(coded: Any, column: Column, absent: Iterable[str] = ()) -> Floats:
     assert column.numbers is not None
-    known = as_numbers(coded.dictionary, column.numbers.decimal, column.numbers.words)
+    words = {*column.numbers.words, *absent}
+    known = as_numbers(coded.dictionary, column.numbers.decimal, words)
     places = coded.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)
     return np.append(known, np.nan)[places]
 

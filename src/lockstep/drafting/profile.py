@@ -149,17 +149,19 @@ def _hashed(coded: Any) -> NDArray[np.uint64]:
     return hashes[codes] if len(hashes) else np.zeros(len(coded), dtype=np.uint64)
 
 
-def profile_column(name: str, coded: Any, separator: str = ",") -> Column:
+def profile_column(
+    name: str, coded: Any, separator: str = ",", missing: frozenset[str] = MISSING
+) -> Column:
     """Return the facts of one column, a pyarrow dictionary array of texts."""
     present = coded.indices.drop_null().to_numpy(zero_copy_only=False)
     counts = np.bincount(present, minlength=len(coded.dictionary))
-    absent = pc.is_in(coded.dictionary, value_set=pa.array(sorted(MISSING)))
+    absent = pc.is_in(coded.dictionary, value_set=pa.array(sorted(missing)))
     known = ~absent.to_numpy(zero_copy_only=False)
     texts, counts = coded.dictionary.filter(pa.array(known)), counts[known]
     rows = len(coded)
     longest = pc.max(pc.utf8_length(texts)).as_py() or 0
-    missing = rows - int(counts.sum())
-    found = Column(name, rows, missing, len(texts), _levels(texts, counts), longest)
+    lacking = rows - int(counts.sum())
+    found = Column(name, rows, lacking, len(texts), _levels(texts, counts), longest)
     return _typed(found, texts, counts, separator) if len(texts) else found
 
 

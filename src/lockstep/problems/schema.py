@@ -46,6 +46,9 @@ class Column(Strict):
     encode: bool = Field(True, description="whether models see it itself, not only what is derived")
     aliases: list[str] = Field([], description="other names a prepared table may use")
     absent: list[str] = Field([], description="texts of a prepared table that mean: missing")
+    spellings: dict[str, str] = Field(
+        {}, description="other spellings of a text code in files, each with its code"
+    )
     decimal: Literal["", ".", ","] = Field(
         "",
         description="set: numbers of a table have thousands separators, currency or percent signs",
