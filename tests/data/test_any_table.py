@@ -8,10 +8,9 @@ import pytest
 from lockstep.config.params import Preprocess
 from lockstep.data.checks import check_table
 from lockstep.data.records import records_to_table
-from lockstep.data.tables import read_any, typed
+from lockstep.data.tables import read_any, read_table, typed
 from lockstep.errors import ConfigError, DataError
 from lockstep.problems.schema import Schema, read_schema, safe_name
-from lockstep.problems.text_tables import RawTable
 
 HEAD = {
     "name": "toy",
@@ -116,12 +115,13 @@ def test_a_name_not_every_model_takes_is_refused_with_one_that_is(tmp_path, name
 
 def test_copies_are_dropped_and_counted_where_the_rules_say_so(tmp_path):
     columns = {"id": {"kind": "id"}, "x": {"kind": "numeric"}, "y": COLUMNS["y"]}
-    table = read(tmp_path, "id,x,y\n1,5,0\n2,5,0\n3,5,1\n4,6,1\n", columns=columns)
-    raw, kept = RawTable(table, {}, 4, {}), schema(columns=columns)
+    (tmp_path / "t.csv").write_text("id,x,y,note\n1,5,0,a\n1,5,0,a\n2,5,0,a\n2,5,0,b\n4,6,1,\n")
+    kept = schema(columns=columns)
+    raw = read_table(tmp_path, kept, mark_copies=True)
     checked = check_table(kept, raw, Preprocess(duplicates="drop", max_dropped=0.3))
     assert checked.dropped == {"duplicate": 1}
-    assert checked.table["id"].tolist() == [1, 3, 4]
-    assert len(check_table(kept, raw, Preprocess()).table) == 4
+    assert checked.table["id"].tolist() == [1, 2, 2, 4]  # an id or a note apart: no copy
+    assert len(check_table(kept, raw, Preprocess()).table) == 5
 
 
 def test_records_may_use_the_files_names(tmp_path):

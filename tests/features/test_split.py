@@ -210,3 +210,32 @@ class TestClasses:
         mixed_up = table.sample(frac=1, random_state=0)
         again = split_rows(mixed_up, schema("date", "part"), Split(kind="group"))
         assert (again.loc[table.index] == parts).all()
+
+
+class TestAlike:
+    """``alike: together`` keeps rows of the same features, and their groups, in one part."""
+
+    @settings(max_examples=40, deadline=None)
+    @given(tables(), st.integers(0, 3), st.integers(2, 200))
+    def test_no_pattern_and_no_group_stands_in_two_parts(self, table, seed, patterns):
+        table["age"] = np.arange(len(table)) * 7919 % patterns / 2
+        keep = Split(kind="group", seed=seed, alike="together")
+        for known in (schema(), schema("crash")):
+            parts = split_rows(table, known, keep)
+            assert parts.groupby(table["age"]).nunique().max() == 1
+            if known.group:
+                assert parts.groupby(table["crash"]).nunique().max() == 1
+
+    def test_the_default_lets_alike_rows_apart(self):
+        table = crashes([1] * 200, [0] * 200)
+        assert split_rows(table, schema(), Split(kind="group")).nunique() == 4
+        together = split_rows(table, schema(), Split(kind="group", alike="together"))
+        assert together.nunique() == 1
+
+    def test_the_order_of_rows_says_nothing(self):
+        table = crashes([1] * 300, [0] * 300)
+        table["age"] = np.arange(300) % 90
+        keep = Split(kind="group", alike="together")
+        parts = split_rows(table, schema("crash"), keep)
+        turned = split_rows(table[::-1], schema("crash"), keep)
+        assert parts.sort_index().tolist() == turned.sort_index().tolist()

@@ -73,6 +73,10 @@ class Split(Strict):
     """How rows are parted: given in the source, by time, or by group."""
 
     kind: Literal["given", "time", "group"] = "time"
+    alike: Literal["apart", "together"] = Field(
+        "apart",
+        description="kind group: whether rows alike in every feature may stand in different parts",
+    )
     test: Fraction = 0.2
     validation: Fraction = 0.2
     seed: int = 0

@@ -44,9 +44,7 @@ def check_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
         raise DataError(f"{where} is empty: {raw.rows_in} rows read, none left; check the source")
     checked = Checked(raw.table, dict(raw.dropped))
     if rules.duplicates == "drop":
-        names = [c.name for c in schema.columns.values() if c.kind != "id"]
-        present = checked.table.columns.intersection(names)
-        checked.drop(checked.table.duplicated(present), "duplicate")
+        checked.drop(_copies(raw), "duplicate")
     columns = {
         column.name: _fitting(_present(checked.table, column), column, rules, checked)
         for column in schema.columns.values()
@@ -59,6 +57,13 @@ def check_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
     _check_classes(checked.table, schema)
     checked.table = _final(checked.table, schema)
     return checked
+
+
+def _copies(raw: RawTable) -> pd.Series:
+    """Return which rows repeat an earlier one in every column there is."""
+    if raw.copies is None:
+        return raw.table.duplicated()
+    return pd.Series(raw.copies, index=raw.table.index)
 
 
 def _present(table: pd.DataFrame, column: Column) -> pd.Series:

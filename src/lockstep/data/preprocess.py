@@ -44,12 +44,12 @@ def tidy(
     """Return the tidy table of the raw files in ``folder`` and its quality figures."""
     from lockstep.data.checks import check_table
 
-    raw = read_source(folder, kind, schema)
+    raw = read_source(folder, kind, schema, mark_copies=rules.duplicates == "drop")
     checked = check_table(schema, raw, rules)
     return checked.table, quality_of(raw, checked, schema)
 
 
-def read_source(folder: Path, kind: str, schema: Schema) -> RawTable:
+def read_source(folder: Path, kind: str, schema: Schema, mark_copies: bool = False) -> RawTable:
     """Read a table by the schema, or raw files by the problem's own loader.
 
     Files of a generator or publisher are a table too, where the problem has no loader.
@@ -61,7 +61,7 @@ def read_source(folder: Path, kind: str, schema: Schema) -> RawTable:
     if kind == "table" or (kind != "files" and not has_loader):
         from lockstep.data.tables import read_table
 
-        return read_table(folder, schema)
+        return read_table(folder, schema, mark_copies)
     if not has_loader:
         fix = f"set problems.{schema.name}.source.kind to table"
         raise ConfigError(f"{schema.name} reads prepared tables only; {fix}")

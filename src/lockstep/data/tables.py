@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
+from lockstep.data.copies import repeats, row_hashes
 from lockstep.data.values import read_cells, texts
 from lockstep.errors import DataError, listed, nearest
 from lockstep.problems.schema import Column, Schema
@@ -41,14 +42,19 @@ _FORMS = (
 _PART_WORD = re.compile(r"(?<![a-z])(train|test)(?:ing)?(?![a-z])")
 
 
-def read_table(folder: Path, schema: Schema) -> RawTable:
+def read_table(folder: Path, schema: Schema, mark_copies: bool = False) -> RawTable:
     """Read the prepared table in ``folder`` into the columns of ``schema``, none dropped.
 
     Its own split becomes the column of kind part; group, id and date are made where it has none.
+    Copies are marked file by file: only there every column can be compared.
     """
-    pieces = [typed(text, schema, part) for text, part in _open(folder, schema)]
+    texts = _open(folder, schema)
+    pieces = [typed(text, schema, part) for text, part in texts]
     table = _with_ids(pd.concat(pieces, ignore_index=True), schema)
-    return RawTable(table, {}, len(table), {})
+    copies = None
+    if mark_copies:
+        copies = np.concatenate([repeats(row_hashes(text.columns.values())) for text, _ in texts])
+    return RawTable(table, {}, len(table), {}, copies)
 
 
 def part_of(name: str) -> str | None:

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from lockstep.data.copies import cell_hashes, repeats
 from lockstep.problems.text_tables import (
     MISSING,
     PLAIN_NUMBER,
@@ -126,27 +127,19 @@ class Profile:
     columns: dict[str, Column]
     rows: int
     copies: int
+    hashes: NDArray[np.uint64]
+    """A hash of each row over all columns."""
 
 
 def profile(text: TextTable) -> Profile:
-    """Profile every column of a table; count rows that repeat another in all columns except ids."""
+    """Profile every column of a table; count rows that repeat another in every column."""
     seen = np.zeros(text.rows, dtype=np.uint64)
     columns = {}
-    for name, values in text.columns.items():
+    for place, (name, values) in enumerate(text.columns.items()):
         coded = values.dictionary_encode()
         columns[name] = profile_column(name, coded, text.separator)
-        if columns[name].distinct < text.rows:
-            seen = seen * np.uint64(0x9E3779B97F4A7C15) + _hashed(coded)
-    informative = any(c.distinct > 1 for c in columns.values())
-    copies = text.rows - len(np.unique(seen)) if informative else 0
-    return Profile(columns, text.rows, copies)
-
-
-def _hashed(coded: Any) -> NDArray[np.uint64]:
-    texts = np.array([v or "" for v in coded.dictionary.to_pylist()], dtype=object)
-    hashes = np.asarray(pd.util.hash_array(texts, categorize=False), dtype=np.uint64)
-    codes = coded.indices.fill_null(0).to_numpy(zero_copy_only=False)
-    return hashes[codes] if len(hashes) else np.zeros(len(coded), dtype=np.uint64)
+        seen += cell_hashes(coded, place)
+    return Profile(columns, text.rows, int(repeats(seen).sum()), seen)
 
 
 def profile_column(

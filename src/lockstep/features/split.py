@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from lockstep.config.params import Split
 from lockstep.errors import ConfigError, DataError, unknown
@@ -31,6 +33,8 @@ def split_rows(table: pd.DataFrame, schema: Schema, settings: Split) -> pd.Serie
     elif settings.kind == "time":
         parts = _cut(group, _by_time(table, schema, group), _shares(settings))
     else:
+        if settings.alike == "together":
+            group = joined(group, feature_hashes(table, schema))
         order = mixed(group, settings.seed)
         parts = _cut_by_class(group, order, _shares(settings), _classes(table, schema))
     return pd.Series(parts, index=table.index, name="part")
@@ -46,6 +50,28 @@ def group_codes(table: pd.DataFrame, schema: Schema) -> NDArray[np.uint64]:
         return mixed(values.to_numpy().astype(np.uint64))
     texts = values.astype(str).to_numpy(dtype=object)
     return np.asarray(pd.util.hash_array(texts, categorize=True))
+
+
+def feature_hashes(table: pd.DataFrame, schema: Schema) -> NDArray[np.uint64]:
+    """Return a hash of each row's features; rows alike in every feature have the same."""
+    features = table[schema.feature_names]
+    return pd.util.hash_pandas_object(features, index=False).to_numpy()
+
+
+def joined(group: NDArray[np.uint64], pattern: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return groups that hold whole groups and whole patterns: what either joins stays together.
+
+    A joined group is named by its least pattern, so nothing depends on the order of rows.
+    """
+    groups, group_place = np.unique(group, return_inverse=True)
+    patterns, pattern_place = np.unique(pattern, return_inverse=True)
+    places = (group_place, pattern_place + len(groups))
+    size = len(groups) + len(patterns)
+    edges = coo_array((np.ones(len(group), dtype=np.int8), places), shape=(size, size))
+    _, component = connected_components(edges, directed=False)
+    names = np.full(size, np.iinfo(np.uint64).max, dtype=np.uint64)
+    np.minimum.at(names, component[len(groups) :], patterns)
+    return names[component[group_place]]
 
 
 def mixed(values: NDArray[np.uint64], seed: int = 0) -> NDArray[np.uint64]:

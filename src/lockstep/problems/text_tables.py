@@ -86,6 +86,8 @@ class RawTable:
     dropped: dict[str, int]
     rows_in: int
     counts: dict[str, int]
+    copies: np.ndarray | None = None
+    """Which rows repeat an earlier one in every column of the file; None where nobody asked."""
 
 
 @dataclass(frozen=True)
