@@ -55,7 +55,8 @@ def group_codes(table: pd.DataFrame, schema: Schema) -> NDArray[np.uint64]:
 def feature_hashes(table: pd.DataFrame, schema: Schema) -> NDArray[np.uint64]:
     """Return a hash of each row's features; rows alike in every feature have the same."""
     features = table[schema.feature_names]
-    return pd.util.hash_pandas_object(features, index=False).to_numpy()
+    hashes = pd.util.hash_pandas_object(features, index=False)
+    return np.asarray(hashes, dtype=np.uint64)
 
 
 def joined(group: NDArray[np.uint64], pattern: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -327,7 +327,7 @@ def trimmed(column: Any) -> Any:
 
 def trimmed_text(text: str) -> str:
     """Return one text without the blanks around it, as ``trimmed`` cuts them."""
-    return text.strip(_BLANKS)
+    return text.strip(BLANKS)
 
 
 def numbers(
