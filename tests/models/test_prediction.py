@@ -140,7 +140,7 @@ def test_csv_needs_no_order_and_quotes_are_read():
         ('{"a": 1, "a": 2}', "names a twice"),
         ("hello", "x is neither JSON nor a table with a header line and rows"),
         ("a,b", "x is neither JSON nor a table with a header line and rows"),
-        ("a,b\n1,2\n1\n", "x is truncated or damaged"),
+        ("a,b\n1,2\n1\n", "x: line 3 has 1 value, the header 2"),
         ("a,a\n1,2\n", "x has the column 'a' twice; rename or remove one"),
     ],
 )
