@@ -169,6 +169,24 @@ def test_files_beside_x_and_y_are_not_read(tmp_path):
     assert set(form_of(paths, tmp_path).values()) == {p for p in paths if p.stem != "notes"}
 
 
+LEFTOVERS = ["._loans.csv", ".DS_Store", "Thumbs.db", "desktop.ini", "~$loans.csv"]
+
+
+@pytest.mark.parametrize("name", [*LEFTOVERS, "__MACOSX/loans.csv", ".ipynb_checkpoints/l.csv"])
+def test_what_other_programs_leave_in_a_folder_is_no_table(tmp_path, name):
+    folder = written(tmp_path / "raw", loans=LINES)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"\x00\x05\x16\x07\x00")
+    assert len(read_table(folder, SCHEMA).table) == 2
+
+
+def test_rows_that_are_none_are_counted_over_both_parts(tmp_path):
+    train, test = [*LINES, ",,,,", ",,,,"], [*LINES[:2], LINES[0], *LINES[2:], " ,,,,"]
+    raw = read_table(written(tmp_path / "raw", train=train, test=test), SCHEMA)
+    assert len(raw.table) == raw.rows_in == 4
+    assert raw.counts == {"empty_rows": 3, "header_rows": 1}
+
+
 def test_one_part_in_two_formats_is_refused(tmp_path):
     paths = [tmp_path / f"{stem}.csv" for stem in ("X_train", "X_test", "y_train", "y_test")]
     with pytest.raises(

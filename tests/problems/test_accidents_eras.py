@@ -64,3 +64,10 @@ def test_a_missing_table_of_one_year_among_several_is_named(tmp_path):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match="none of caracteristiques, lieux, vehicules, usagers"):
         raw_files(tmp_path)
+
+
+def test_leftovers_of_macos_and_office_are_no_tables(tmp_path):
+    names = [f"{kind}-2023.csv" for kind in KINDS]
+    for name in [*names, *(f"._{name}" for name in names), f"~${names[0]}"]:
+        (tmp_path / name).write_text("x\n")
+    assert raw_files(tmp_path) == {kind: [tmp_path / f"{kind}-2023.csv"] for kind in KINDS}

@@ -22,7 +22,7 @@ from lockstep.config.layout import ProblemLayout, stage_root
 from lockstep.config.params import Download, Source, load_params
 from lockstep.errors import ConfigError, DataError, run_command, unknown
 from lockstep.io import whole_folder
-from lockstep.problems.source_files import RemoteFile
+from lockstep.problems.source_files import RemoteFile, is_leftover
 
 NONE = "data/external/NONE"
 CACHE = ".lockstep/downloads"
@@ -143,9 +143,9 @@ def files_below(path: Path) -> list[Path]:
     found, seen = [], set()
     for folder, inner, names in os.walk(path, followlinks=True):
         seen.add(os.path.realpath(folder))
-        visible = [name for name in inner if name[0] != "."]
+        visible = [name for name in inner if not is_leftover(name)]
         inner[:] = [name for name in visible if os.path.realpath(Path(folder, name)) not in seen]
-        found += [Path(folder, name) for name in names if name[0] != "."]
+        found += [Path(folder, name) for name in names if not is_leftover(name)]
     return sorted(file for file in found if file.is_file())
 
 

@@ -9,6 +9,7 @@ refused: a name with both words (train_test.csv) says nothing.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from lockstep.data.copies import repeats, row_hashes
 from lockstep.data.values import read_cells, texts
 from lockstep.errors import DataError, listed, nearest
 from lockstep.problems.schema import Column, Schema
+from lockstep.problems.source_files import is_leftover
 from lockstep.problems.text_tables import (
     RawTable,
     TextTable,
@@ -48,13 +50,14 @@ def read_table(folder: Path, schema: Schema, mark_copies: bool = False) -> RawTa
     Its own split becomes the column of kind part; group, id and date are made where it has none.
     Copies are marked file by file: only there every column can be compared.
     """
-    texts = _open(folder, schema)
-    pieces = [typed(text, schema, part) for text, part in texts]
+    opened = _open(folder, schema)
+    pieces = [typed(text, schema, part) for text, part in opened]
     table = _with_ids(pd.concat(pieces, ignore_index=True), schema)
+    counts = sum((Counter(text.counts) for text, _ in opened), Counter[str]())
     copies = None
     if mark_copies:
-        copies = np.concatenate([repeats(row_hashes(text.columns.values())) for text, _ in texts])
-    return RawTable(table, {}, len(table), {}, copies)
+        copies = np.concatenate([repeats(row_hashes(text.columns.values())) for text, _ in opened])
+    return RawTable(table, {}, len(table), dict(counts), copies)
 
 
 def part_of(name: str) -> str | None:
@@ -102,8 +105,9 @@ def _names(paths: Sequence[Path]) -> str:
 
 def _open(folder: Path, schema: Schema) -> list[tuple[TextTable, str | None]]:
     """Return the tables in ``folder``, each with its part."""
-    visible = [path for path in folder.rglob("*") if not path.name.startswith(".")]
-    form = form_of(sorted(p for p in visible if p.suffix.lower() in SUFFIXES), folder)
+    below = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
+    visible = [p for p in below if not any(map(is_leftover, p.relative_to(folder).parts))]
+    form = form_of(sorted(visible), folder)
     if "all" in form:
         return [(read_any(form["all"]), None)]
     if "train" in form:

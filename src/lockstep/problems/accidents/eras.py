@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lockstep.errors import DataError, listed
 from lockstep.problems.accidents.recode import NEW_ERA
+from lockstep.problems.source_files import is_leftover
 
 TRUTH = "true_probability.csv"
 """Written by the generator beside its raw files: Num_Acc, id_usager, probability.
@@ -66,8 +67,8 @@ def raw_files(folder: Path) -> dict[str, list[Path]]:
     """Return the files of each table below ``folder``, sorted; DataError if a table is missing."""
     found: dict[str, list[Path]] = {kind: [] for kind in KINDS}
     for path in sorted(folder.rglob("*"), key=lambda p: p.relative_to(folder).as_posix()):
-        kind = kind_of(path.name) if path.is_file() else None
-        if kind:
+        is_data = path.is_file() and not any(map(is_leftover, path.relative_to(folder).parts))
+        if is_data and (kind := kind_of(path.name)):
             found[kind].append(path)
     _check_complete(found, folder)
     return found
