@@ -179,6 +179,10 @@ def test_row_names_without_a_name_above_are_read_as_a_column():
         ("a,b,c,d\n1,2,3\n4,5,6\n", r"a name too many in line 1: it has 4 names .* rows 3 values"),
         ("a,b\n1,2,3,4\n4,5,6,7\n", "line 1: it has 2 names .* the rows 4 values"),
         ("a,b\n1,2\n3,4,5\n6,7\n", "line 3 has 3 values, the header 2: quote a value that holds"),
+        ("a,b\n1,5,2\n1,7,3\n", "a name too few in line 1: .* quote values that hold a comma"),
+        ("a,b,c\n1,2,3\nSource: me\n", "line 3 has 1 value, .* remove it if it is a remark"),
+        ("a,b,c\n1 2 3\n4 5 6\n", "parted by the comma, its rows by blanks"),
+        ("'a','b'\n'1','x'\n", "in single quotes .* write double quotes"),
         ("a,b\n1,2\n\n3,4,5\n6,7\n", "line 4 has 3 values"),
         ('a,b\n1,"2\n2"\n3,4,5\n6,7\n', "line 4 has 3 values"),
         ("a,b,c\n1,2,3\n4,5\n6,7,8\n", "line 3 has 2 values, the header 3: add"),
@@ -230,12 +234,29 @@ def test_one_column_of_texts_with_blanks_is_one_column():
         b"x;y\n1;a,b\n2;c\n\x1a",
         b"x;y\n1;a,b\n2;c\n" + bytes(300),
         b'"x;y"\n"1;a,b"\n"2;""c"""\n',
+        b'x;y\n1;"a,b"\n2;c\n;\n',
         b'x;y\n"1;a,b"\n"2;""c"""\n',
         b'"x\n";"\xef\xbb\xbfy"\n1;a,b\n2;c\n',
     ],
 )
 def test_what_other_programs_leave_is_passed_over(content):
     assert cells(read(content)) == {"x": ["1", "2"], "y": ["a,b", "c"]}
+
+
+def test_quotes_after_a_backslash_are_quotes():
+    table = read(b'x,y\n1,"a \\"b\\", c"\n2,d\n')
+    assert cells(table) == {"x": ["1", "2"], "y": ['a "b", c', "d"]}
+    assert cells(read(b'x,y\n1,"C:\\"\n2,"d"\n'))["y"] == ["C:\\", "d"]
+
+
+def test_arff_is_named():
+    with pytest.raises(DataError, match="no delimited text but ARFF"):
+        read("@relation x\n@attribute a numeric\n@data\n1,2\n")
+
+
+def test_utf8_that_ends_within_a_letter_is_truncated():
+    with pytest.raises(DataError, match="ends within a letter: it is truncated"):
+        read("a,b\n1,forêt\n2,él".encode() + b"\xc3")
 
 
 def test_a_number_sign_may_begin_the_header():
@@ -269,6 +290,8 @@ def test_notes_of_macos_are_named():
         ["7.4,0.7,5", "7.8,0.88,5", "7.8,0.76,5", "11.2,0.28,6"],
         ["p,x,s", "e,x,s", "e,b,w", "p,x,y"],
         ["3,?,gas", "3,?,gas", "1,164,gas", "2,158,diesel"],
+        ["2020-01-01,5", "2020-01-02,6", "2020-01-03,7"],
+        ["A11,6,A34", "A12,48,A32", "A14,12,A34"],
         ["30,64,1,1", "30,62,3,1", "31,65,0,1", "30,64,4,2"],
     ],
 )
@@ -284,6 +307,8 @@ def test_a_first_line_of_values_is_refused(rows):
         ["0,1,2,3", "0,5,2,9", "4,1,8,3"],
         ["400.5,401.0,401.5", "0.1,0.2,0.3", "0.4,0.5,0.6"],
         ["x,y", "o,x", "x,o"],
+        ["name,2019,2018", "a,1,2", "b,3,4"],
+        ["q1,q2", "yes,", "no,"],
         ["0", "0", "1"],
     ],
 )
@@ -293,7 +318,7 @@ def test_a_header_of_years_or_codes_is_a_header(rows):
 
 def test_names_that_are_numbers_are_a_question():
     (question,) = read(lines("10,7,20", "1,2,3", "4,5,6")).questions
-    assert "names of the columns are numbers (10, 7, 20), and 0 of 3" in question
+    assert "3 of the 3 names are numbers (10, 7, 20), and 0 names come up in" in question
 
 
 # ---------------------------------------------------------------- the law

@@ -147,7 +147,7 @@ def report(draft: Draft) -> str:
     lines = [
         f"drafted the problem {name} from {draft.source}: {size} "
         "(all rows counted; leaks and groups judged on a sample)",
-        *(f"  read      {note}" for note in draft.text.notes),
+        *(f"  file      {note}" for note in draft.text.notes),
         f"  task      {draft.task}: {draft.why_task} "
         f"('{draft.target.source}': {draft.target.facts})",
         f"  columns   {counts}; {len(draft.left_out)} left out",

@@ -13,6 +13,8 @@ from lockstep.errors import DataError
 SEPARATORS = {";": "semicolon", ",": "comma", "\t": "TAB", "|": "vertical bar"}
 _EXCEL = re.compile(r'^"?sep=(.)"?$', re.IGNORECASE)
 """A first line that tells Excel the separator."""
+_ESCAPED = re.compile(rb'\\"(?![,;|\t\r\n"])[^"\r\n]*"')
+"""A quote after a backslash that ends no value, as the one of a folder (C:\\)."""
 _WHOLE = re.compile('"(?:[^"]|"")*"')
 """A line that is one quoted value."""
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?")
@@ -97,6 +99,11 @@ def next_lines(content: bytes, place: int, most: int = 5) -> list[str]:
     return [line.decode("utf-8", "replace") for line in lines[:end]]
 
 
+def escapes_quotes(content: bytes) -> bool:
+    """Return whether quotes within values have a backslash before them, as MySQL writes them."""
+    return b'\\"' in content and bool(_ESCAPED.search(content))
+
+
 def unquoted(line: str) -> str:
     """Return a line without its quoted values, which may hold anything."""
     return re.sub(r'"[^"]*"', "", line)
@@ -171,7 +178,8 @@ def even_rows(content: bytes, header: Header, names: list[str], separator: str, 
         rows, surplus = _cut(rows, len(names))
         notes += [f"{surplus} rows end with a separator too many"] if surplus else []
     widths = Counter(len(row) for _, row in rows)
-    if set(widths) == {len(names) + 1} and not _begins_with_names(rows):
+    is_named = len({row[0] for _, row in rows}) == len(rows) and not _begins_with_names(rows)
+    if set(widths) == {len(names) + 1} and is_named:
         notes.append("each row begins with a row name that has no name above it")
         names = ["", *names]
     if set(widths) != {len(names)}:
@@ -184,7 +192,8 @@ def _numbered(
 ) -> list[tuple[int, list[str]]]:
     """Return the rows with their lines; blank lines are left out, quoted lines are split again."""
     text = content[header.end :].decode()
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    escape = "\\" if escapes_quotes(content) else None
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, escapechar=escape)
     above = header.line - 1 + max(1, len(header.text.splitlines()))
     found, line = [], above + 1
     for row in reader:
@@ -222,7 +231,8 @@ def _uneven(
         return DataError(f"{counts}: quote a value that holds a {_name_of(separator)}")
     if line == rows[-1][0] and not content.endswith((b"\n", b"\r")):
         return DataError(f"{counts}: the file is truncated; fetch or copy it again")
-    return DataError(f"{counts}: add the separators or values that it lacks")
+    remark = ", or remove it if it is a remark" if len(row) == 1 else ""
+    return DataError(f"{counts}: add the separators or values that it lacks{remark}")
 
 
 def _odd_header(
@@ -242,11 +252,15 @@ def _odd_header(
         return DataError(f"{where}: {parted} {_name_of(other)}; use one of them")
     if usual > width and _begins_with_names(rows):
         return title_above(header, where, separator.join(first), line)
+    if usual == 1 and len(by_blanks(first[0])) == width:
+        parted = f"its names are parted by the {_name_of(separator)}, its rows by blanks"
+        return DataError(f"{where}: {parted}; save it with commas")
     which = "a name too many" if width == usual + 1 else "a name too few"
+    quote = f", or quote values that hold a {_name_of(separator)}" if usual > width else ""
     which = which if abs(width - usual) == 1 else "other names than the rows have values"
     return DataError(
         f"{where}: {which} in line {header.line}: it has {width} names ({shown}), "
-        f"the rows {_values(usual)}; correct that line"
+        f"the rows {_values(usual)}; correct that line{quote}"
     )
 
 

@@ -221,6 +221,9 @@ def _utf8(content: bytes, name: str) -> Decoded | None:
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
+        if error.reason == "unexpected end of data":
+            fix = "it is truncated; fetch or copy it again"
+            raise DataError(f"{name} is UTF-8, but ends within a letter: {fix}") from None
         text = content.decode("utf-8", "replace")
         bad = text.count("\ufffd")
         if len(text) - len(text.encode("ascii", "ignore")) > 4 * bad:

@@ -15,6 +15,7 @@ from lockstep.errors import DataError, listed
 
 BLANKS = " \t\r\n\u00a0\u202f\ufeff"
 _NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?")
+_YEAR = re.compile(r"(?:19|20)\d\d")
 _WORD = re.compile(r"[^\W\d_]")
 _LOOKED_AT = 50
 """Rows below the header that tell which columns hold numbers."""
@@ -108,8 +109,8 @@ def refuse_values(written: Sequence[str], columns: Sequence[Any], where: str) ->
     """Raise a DataError if the first line holds values; return a question if it only may.
 
     Words above a column of numbers are names. Numbers above all such columns are values if they, or
-    the words beside them, come up in their columns, or have decimals; in rising order, as years,
-    they may be names.
+    the words beside them, come up in their columns or look like the cells there (dates, codes), or
+    have decimals. Numbers in rising order and years are names.
     """
     if len(written) < 2 or not len(columns[0]):
         return ""
@@ -120,18 +121,27 @@ def refuse_values(written: Sequence[str], columns: Sequence[Any], where: str) ->
     shown = listed([name or "''" for name in written], 5)
     given = [(name, column) for name, column in zip(written, columns, strict=True) if name]
     seen = sum(pc.any(pc.equal(column, name)).as_py() for name, column in given)
-    if seen >= max(2, len(given) / 2) and not _rises(above):
-        fix = "put the columns' names above them"
-        raise DataError(f"line 1 of {where} seems to hold values ({shown}): {fix}")
-    if not above or not any(map(_is_number, above)):
+    fix = "put the columns' names above them"
+    has_decimals = any(re.search(r"\d[.,]\d", name) for name in above)
+    looks_alike = any(_looks_alike(name, column) for name, column in given)
+    if _rises(above):
         return ""
-    if any(re.search(r"\d[.,]\d", name) for name in above) and not _rises(above):
-        fix = "put the columns' names above them"
+    if seen >= max(2, len(given) / 2) or has_decimals or looks_alike:
         raise DataError(f"line 1 of {where} seems to hold values ({shown}): {fix}")
+    count = sum(map(_is_number, above))
+    if not count or (count > 1 and all(_YEAR.fullmatch(name) for name in above)):
+        return ""
     return (
-        f"the names of the columns are numbers ({shown}), and {seen} of {len(given)} names come up "
-        "in their own columns: if line 1 holds values, put the columns' names above them"
+        f"{count} of the {len(given)} names are numbers ({shown}), and {seen} names come up in "
+        f"their own columns: if line 1 holds values, {fix}"
     )
+
+
+def _looks_alike(name: str, column: Any) -> bool:
+    """Return whether a name has digits and signs in the places where all cells have them."""
+    shape, cells = re.sub(r"\d", "0", name), column.slice(0, _LOOKED_AT).to_pylist()
+    shapes = {re.sub(r"\d", "0", cell) for cell in cells if cell}
+    return "0" in shape and not _is_number(name) and shapes == {shape}
 
 
 def _rises(names: Sequence[str]) -> bool:

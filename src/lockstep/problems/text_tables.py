@@ -17,6 +17,7 @@ from pyarrow import csv as arrow_csv
 from lockstep.errors import DataError, listed, nearest
 from lockstep.problems.dialects import (
     Header,
+    escapes_quotes,
     even_rows,
     find_header,
     find_separator,
@@ -53,6 +54,7 @@ _STARTS = {
     b"[[": "JSON",
     b"PK\x03\x04": "a zip archive or an Excel workbook",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"@relation": "ARFF (Weka)",
     b"PAR1": "Parquet under another name",
     b"\x1f\x8b": "compressed by gzip",
     b"BZh": "compressed by bzip2",
@@ -71,6 +73,8 @@ PLAIN_NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 
 UNIT = "[$€£¥₹%‰]|EUR|USD|GBP|CHF"
 """Signs beside a number that are no part of it (RE2 and re alike)."""
+
+_IN_SINGLE_QUOTES = re.compile("'.*'")
 
 Prepare = Callable[[Any], Any]
 """Reworks the distinct texts of a column (a pyarrow array)."""
@@ -191,6 +195,8 @@ def read_content(content: bytes, path: Path, keep_twins: bool = False) -> TextTa
         notes.append("each line is quoted as a whole; its values were read from within")
         content, header = inner, find_header(inner, header.line)
     separator = find_separator(header, next_lines(content, header.end), path.name)
+    if escapes_quotes(content):
+        notes.append('a backslash before a quote (\\") is read as the quote')
     written, columns, more = _cells(content, header, separator, path)
     read = _rows(written, columns, header, separator, path)
     _refuse_open_quote(content, header, read.columns, path)
@@ -218,6 +224,9 @@ def _cells(
 ) -> tuple[list[str], list[Any], list[str]]:
     """Return the names as written, the columns, and how rows of another length were read."""
     written = next(csv.reader([header.text], delimiter=separator))
+    if len(written) > 1 and all(_IN_SINGLE_QUOTES.fullmatch(name.strip()) for name in written):
+        where = f"{path.name}: names and values are in single quotes ({header.text.strip()[:60]})"
+        raise DataError(f"{where}; write double quotes, or none")
     try:
         table = _parse(content, header, separator, len(written))
     except pa.ArrowInvalid:
@@ -282,6 +291,8 @@ def _has_values(column: Any) -> bool:
 
 def _refuse_open_quote(content: bytes, header: Header, columns: list[Any], path: Path) -> None:
     """Refuse a quote that is never closed and swallows lines; one within a value is text."""
+    if escapes_quotes(content):
+        return
     if content.count(b'"') % 2 and (header.text.startswith('"') or _holds_line_ends(columns)):
         raise DataError(
             f"{path.name} ends inside a quoted value: it is truncated; fetch or copy it again"
@@ -306,7 +317,8 @@ def _parse(content: bytes, header: Header, separator: str, width: int) -> Any:
     """Return the rows as text columns; pyarrow.ArrowInvalid if they differ in length."""
     names = [str(place) for place in range(width)]
     read = arrow_csv.ReadOptions(use_threads=False, block_size=1 << 24, column_names=names)
-    parse = arrow_csv.ParseOptions(delimiter=separator)
+    escape = "\\" if escapes_quotes(content) else False
+    parse = arrow_csv.ParseOptions(delimiter=separator, escape_char=escape)
     types = dict.fromkeys(names, pa.string())
     convert = arrow_csv.ConvertOptions(column_types=types, strings_can_be_null=False)
     rows = memoryview(content)[header.end :]
