@@ -56,6 +56,20 @@ CODE_PAGES = [
 ]
 
 
+def test_a_blank_that_does_not_break_is_no_letter():
+    text = lines("x,make", "1,\u00a0Mercedes-Benz", "2,\u00a0Volvo", "3,Opel")
+    assert cells(read(text.encode("cp1252")))["make"] == ["Mercedes-Benz", "Volvo", "Opel"]
+
+
+def test_comments_are_counted():
+    assert read("# a\n# b\nx,y\n1,2\n").notes == ("2 comments above the header passed over",)
+
+
+def test_a_cell_as_long_as_a_file_is_refused():
+    with pytest.raises(DataError, match=r"can't be read as columns .* a quote is never closed"):
+        read('x,y\n1,2,"' + "a" * 200_000 + '"\n')
+
+
 @pytest.mark.parametrize(("codec", "places"), CODE_PAGES)
 def test_a_code_page_is_told_by_what_is_plausible_text(codec, places):
     text = lines("x,place", *(f"{number},{place}" for number, place in enumerate(places)))
@@ -155,10 +169,10 @@ def test_one_word_among_numbers_is_no_header_line():
     ("text", "told"),
     [
         ("x,z,y,\n1,b,0\n2,c,1\n", "line 1 ends with a separator"),
-        ("x,z,y\n1,b,0,\n2,c,1,\n", "2 rows end with a separator too many"),
-        ("x,z,y,\n1,b,0,\n2,c,1,\n", "1 empty columns without a name"),
-        ("x,z,y\n1,b,0\n2,c,1,\n", "1 rows end with a separator too many"),
-        ("x;z;y\n1;b;0;;\n2;c;1;;\n", "2 rows end with a separator too many"),
+        ("x,z,y\n1,b,0,\n2,c,1,\n", "too many at the end of 2 rows passed over"),
+        ("x,z,y,\n1,b,0,\n2,c,1,\n", "1 empty column without a name"),
+        ("x,z,y\n1,b,0\n2,c,1,\n", "too many at the end of 1 row passed over"),
+        ("x;z;y\n1;b;0;;\n2;c;1;;\n", "too many at the end of 2 rows passed over"),
     ],
 )
 def test_a_separator_too_many_is_read_and_told(text, told):
@@ -324,14 +338,14 @@ def test_names_that_are_numbers_are_a_question():
 # ---------------------------------------------------------------- the law
 
 TEXTS = st.text(
-    st.sampled_from("abcxyz ABC.-_/'()éèàüñ0123456789,;|\t\"\n"), min_size=1, max_size=12
+    st.sampled_from("abcxyz ABC.-_/'()0123456789,;|\t\"\n"), min_size=1, max_size=12
 ).map(lambda text: " ".join(text.split(" ")).strip())
 
 
 @given(
     rows=st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=8),
     separator=st.sampled_from(";,\t|"),
-    end=st.sampled_from(["\n", "\r\n"]),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "latin-1", "cp1252"]),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
 )
@@ -339,6 +353,9 @@ def test_a_table_written_in_any_dialect_gives_the_same_cells(
     rows, separator, end, encoding, quoting
 ):
     assume(all(any(cell.strip() for cell in row) for row in rows))
+    assume(
+        end != "\r" or not any("\n" in cell for row in rows for cell in row)
+    )  # csv would not quote it
     numbered = [(f"n{place}", *row) for place, row in enumerate(rows)]
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=separator, lineterminator=end, quoting=quoting)

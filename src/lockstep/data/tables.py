@@ -164,7 +164,7 @@ def _renamed(columns: dict[str, Any], schema: Schema) -> dict[str, Any]:
 
 def typed(text: TextTable, schema: Schema, part: str | None = None) -> pd.DataFrame:
     """Return one file's columns by the schema, with dtypes; features and target are required."""
-    named = TextTable(text.path, text.separator, _renamed(text.columns, schema))
+    named = replace(text, columns=_renamed(text.columns, schema))
     named.require(_needed(named, schema))
     _refuse_unclear(text, named, schema)
     read = {column.name: _values(named, column) for column in schema.columns.values()}

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from lockstep.errors import DataError
@@ -47,7 +48,7 @@ def find_header(content: bytes, line: int = 1) -> Header:
 
     ``line`` is the number of the first line of the content in its file.
     """
-    place, separator, notes = 0, "", list[str]()
+    place, separator, notes, comments = 0, "", list[str](), list[str]()
     while True:
         text, end = _record(content, place)
         told = _EXCEL.match(text.strip())
@@ -56,9 +57,9 @@ def find_header(content: bytes, line: int = 1) -> Header:
             separator = told[1]
             notes.append(f"line {line} ('{text.strip()}') is passed over")
         elif is_comment:
-            notes.append(f"line {line} ('{text.strip()[:40]}') is passed over as a comment")
+            comments.append(f"{counted(len(comments) + 1, 'comment')} above the header passed over")
         elif text.strip(' \t;,|"\r\n') or end >= len(content):
-            return Header(text, line, end, separator, tuple(notes))
+            return Header(text, line, end, separator, (*notes, *comments[-1:]))
         line += _lines(content[place:end])
         place = end
 
@@ -166,7 +167,7 @@ def even_rows(content: bytes, header: Header, names: list[str], separator: str, 
     Blank lines, empty cells beyond the header, and lines quoted as a whole are no fault; one value
     more in every row is a row name.
     """
-    rows = _numbered(content, header, separator, len(names))
+    rows = _numbered(content, header, separator, len(names), where)
     if not rows:
         return Rows(names, [() for _ in names])
     names, notes = list(names), []
@@ -176,7 +177,8 @@ def even_rows(content: bytes, header: Header, names: list[str], separator: str, 
         names = names[:width]
     if any(len(row) > len(names) for _, row in rows):
         rows, surplus = _cut(rows, len(names))
-        notes += [f"{surplus} rows end with a separator too many"] if surplus else []
+        too_many = f"separators too many at the end of {counted(surplus, 'row')} passed over"
+        notes += [too_many] if surplus else []
     widths = Counter(len(row) for _, row in rows)
     is_named = len({row[0] for _, row in rows}) == len(rows) and not _begins_with_names(rows)
     if set(widths) == {len(names) + 1} and is_named:
@@ -188,7 +190,7 @@ def even_rows(content: bytes, header: Header, names: list[str], separator: str, 
 
 
 def _numbered(
-    content: bytes, header: Header, separator: str, width: int
+    content: bytes, header: Header, separator: str, width: int, where: str
 ) -> list[tuple[int, list[str]]]:
     """Return the rows with their lines; blank lines are left out, quoted lines are split again."""
     text = content[header.end :].decode()
@@ -196,13 +198,27 @@ def _numbered(
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, escapechar=escape)
     above = header.line - 1 + max(1, len(header.text.splitlines()))
     found, line = [], above + 1
-    for row in reader:
+    for row in _whole(reader, where):
         if len(row) == 1 < width and separator in row[0]:
             row = next(csv.reader([row[0]], delimiter=separator))
         if any(cell.strip() for cell in row) or len(row) == width:
             found.append((line, row))
         line = above + reader.line_num + 1
     return found
+
+
+def _whole(reader: Iterator[list[str]], where: str) -> Iterator[list[str]]:
+    """Yield what a CSV reader reads; a cell that is as long as a file is a DataError."""
+    try:
+        yield from reader
+    except csv.Error as error:
+        fix = "a quote is never closed, or it is no table"
+        raise DataError(f"{where} can't be read as columns ({error}): {fix}") from None
+
+
+def split_names(header: Header, separator: str, where: str) -> list[str]:
+    """Return the names of the header as written."""
+    return next(_whole(csv.reader([header.text], delimiter=separator), where))
 
 
 def _cut(rows: list[tuple[int, list[str]]], width: int) -> tuple[list[tuple[int, list[str]]], int]:
@@ -278,8 +294,13 @@ def title_above(header: Header, where: str, below: str, line: int) -> DataError:
     )
 
 
+def counted(count: int, what: str) -> str:
+    """Return a number of things, as 1 row or 2 rows."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def _values(count: int) -> str:
-    return f"{count} value" if count == 1 else f"{count} values"
+    return counted(count, "value")
 
 
 def _name_of(separator: str) -> str:

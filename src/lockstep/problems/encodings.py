@@ -310,7 +310,7 @@ def _shape_score(word: str, place: int) -> float:
     for other in (before, after):
         if other.isalpha() and _script(other) != _script(sign):
             return -3.0  # no language mixes letters within a word
-    if sign.isupper() and before.islower():
+    if (sign.isupper() and before.islower()) or (sign.islower() and after.isupper()):
         return -1.0
     is_latin = _script(sign) == "LATIN"
     if is_latin and all(c.isalpha() and not c.isascii() for c in (before, after)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
@@ -17,11 +16,13 @@ from pyarrow import csv as arrow_csv
 from lockstep.errors import DataError, listed, nearest
 from lockstep.problems.dialects import (
     Header,
+    counted,
     escapes_quotes,
     even_rows,
     find_header,
     find_separator,
     next_lines,
+    split_names,
     title_above,
     unwrapped,
 )
@@ -134,7 +135,8 @@ class TextTable:
         """Raise a DataError with file, column, row, value and fault of the first bad cell."""
         if bad.any():
             row = int(bad.argmax())
-            where = f"{self.path.name}: column {name}, row {row + 1}"
+            over = " (not counting those passed over)" if self.counts else ""
+            where = f"{self.path.name}: column {name}, row {row + 1}{over}"
             raise DataError(f"{where}: '{self.columns[name][row].as_py()[:40]}' is {fault}")
 
 
@@ -223,7 +225,7 @@ def _cells(
     content: bytes, header: Header, separator: str, path: Path
 ) -> tuple[list[str], list[Any], list[str]]:
     """Return the names as written, the columns, and how rows of another length were read."""
-    written = next(csv.reader([header.text], delimiter=separator))
+    written = split_names(header, separator, path.name)
     if len(written) > 1 and all(_IN_SINGLE_QUOTES.fullmatch(name.strip()) for name in written):
         where = f"{path.name}: names and values are in single quotes ({header.text.strip()[:60]})"
         raise DataError(f"{where}; write double quotes, or none")
@@ -259,17 +261,16 @@ def _rows(
     while not read.written[-1] and len(read.written) > 1 and not _has_values(read.columns[-1]):
         read.written, read.columns = read.written[:-1], read.columns[:-1]
     if len(read.written) < len(written):
-        read.notes.append(
-            f"{len(written) - len(read.written)} empty columns without a name left out"
-        )
+        left_out = counted(len(written) - len(read.written), "empty column")
+        read.notes.append(f"{left_out} without a name left out")
     empty = empty_rows(read.columns)
     if empty is not None:
         read.columns, read.empty = without(read.columns, empty), int(empty.sum())
-        read.notes.append(f"{read.empty} empty rows passed over")
+        read.notes.append(f"{counted(read.empty, 'empty row')} passed over")
     again = repeated_lines(read.columns, read.written)
     if again is not None:
         read.columns, read.headers = without(read.columns, again), int(again.sum())
-        read.notes.append(f"{read.headers} rows that repeat the header passed over")
+        read.notes.append(f"the header comes up again: {counted(read.headers, 'row')} passed over")
     if has_second_line(read.columns):
         _pass_second_line(read, header, separator, path)
     return read
