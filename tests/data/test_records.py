@@ -211,7 +211,7 @@ def test_records_may_have_other_names_each():
 def test_a_feature_that_another_is_made_of_is_no_column_to_ignore():
     columns = COLUMNS | {"rooms": {"kind": "numeric"}}
     schema = schema_of(columns, decimal=",")
-    assert "rooms" not in other_columns(schema) or "rooms" not in RowReader(schema).ignored([ROW])
+    assert "rooms" not in other_columns(schema)
     assert RowReader(schema).read([ROW]) == [OWN | {"rooms": 7.0}]
 
 
@@ -230,12 +230,16 @@ def test_a_table_may_have_any_name_but_parquets(tmp_path, suffix):
     assert RowReader(schema).read(records) == [OWN]
 
 
-def test_a_column_twice_is_refused_but_where_it_was_left_out_of_the_training():
+def test_a_column_twice_is_refused_but_where_the_schema_knows_both():
     content = b"a;town;town\n1;x;y\n"
     with pytest.raises(DataError, match="piped has the column 'town' twice"):
         rows_of(content, schema_of())
     records = rows_of(content, schema_of(left_out=["town (2)"]))
     assert records == [{"a": "1", "town": "x", "town (2)": "y"}]
+    columns = COLUMNS | {"town_2": {"kind": "categorical", "aliases": ["town (2)"]}}
+    assert RowReader(schema_of(columns)).read(rows_of(content, schema_of(columns))) == [
+        {"a": "1", "town": "x", "town_2": "y"}
+    ]
 
 
 def test_a_header_alone_is_no_table():

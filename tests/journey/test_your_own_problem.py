@@ -34,7 +34,7 @@ def keep_two_types(path):
 
 def test_the_walk_through_runs_as_typed_and_says_what_it_says(tmp_path):
     project = clone(tmp_path / "a clone", tmp_path / "home", cold=True)
-    make_table, new_problem, train, predict, versions, *back = commands(DOC.read_text())
+    make_table, new_problem, train, predict, versions, file, *back = commands(DOC.read_text())
     project.run(make_table)
     told = project.run(new_problem)
     shown = re.search(r"^```\n(drafted .*?)^```", DOC.read_text(), re.MULTILINE | re.DOTALL)[1]
@@ -45,6 +45,8 @@ def test_the_walk_through_runs_as_typed_and_says_what_it_says(tmp_path):
     assert "src/lockstep/problems/churn/example.json" in trained
     assert "left" in project.run(predict) or "stayed" in project.run(predict)
     assert "ROC_AUC" in project.run(versions)
+    assert "customer id (" in project.run(f"{file} 2>&1")
+    assert len((project.folder / "predictions.csv").read_text().splitlines()) == 3021
     for command in back:
         project.run(command)
     assert "churn" not in project.run(

@@ -141,7 +141,7 @@ def test_csv_needs_no_order_and_quotes_are_read():
         ("hello", "x is neither JSON nor a table with a header line and rows"),
         ("a,b", "x is neither JSON nor a table with a header line and rows"),
         ("a,b\n1,2\n1\n", "x: line 3 has 1 value, the header 2"),
-        ("a,a\n1,2\n", "x has the column 'a' twice; rename or remove one"),
+        ("vma,vma\n1,2\n", "x has the column 'vma' twice; rename or remove one"),
     ],
 )
 def test_what_is_no_record_is_one_line(text, message):

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from pkgutil import resolve_name
 
+import pandas as pd
 import pytest
 
 from lockstep.commands import predict_model as predict
@@ -238,6 +239,29 @@ def test_a_record_that_does_not_fit_is_refused_before_anything_is_written(regist
     with pytest.raises(DataError, match=r"missing lum .*no feature is called lumi .*vma = -5"):
         predict.main([str(bad), "--use-best-model", "--output", str(registry.root / "out.json")])
     assert not (registry.root / "out.json").exists()
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "parquet", "json", "-", "- parquet"])
+def test_a_table_is_predicted_as_it_stands_and_its_other_columns_are_named(
+    registry, capsys, monkeypatch, form
+):
+    record = json.loads(Path(RECORD).read_text())
+    (expected,) = answer(capsys, "--use-best-model")
+    cells = {name: "NA" if value is None else str(value) for name, value in record.items()}
+    table = pd.DataFrame([{"accident_id": "7", **cells, "grav": "1"}])
+    path = registry.root / f"rows.{form.split()[-1]}"
+    if form.endswith("parquet"):
+        table.to_parquet(path)
+    elif form == "json":
+        table.to_json(path, orient="records")
+    else:
+        table.to_csv(path, sep="\t" if form == "tsv" else ";", index=False)
+    if form.startswith("-"):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+    predict.main(["-" if form.startswith("-") else str(path), "--use-best-model", "--json"])
+    told = capsys.readouterr()
+    assert json.loads(told.out) == [expected]
+    assert "ignored, as no features: accident_id (group), grav (target)" in told.err.splitlines()
 
 
 def test_no_registry_says_how_to_make_one(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from lockstep.config.settings import LimitsSection
-from lockstep.data.records import check_record
+from lockstep.data.records import check_record, other_columns
 from lockstep.problems.schema import load_schema, problem_names
 from lockstep.serving.form_page import form_page
 from lockstep.serving.openapi import example, openapi
@@ -43,3 +43,17 @@ def test_the_page_has_a_field_a_feature_and_fetches_nothing_from_elsewhere(probl
     assert re.findall(r'<(?:input|select) name="(\w+)"', text) == schema.feature_names
     assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", text)
     assert "@" not in re.sub(r"@media", "", text.split("<script>")[0])
+
+
+def test_what_a_record_may_hold_beside_the_features_is_described():
+    schema = load_schema("california_housing")
+    parts = openapi(schema, LimitsSection())["components"]["schemas"]
+    told = parts["Record"]["description"]
+    assert "A text is read as a cell of the file" in told
+    names, ignored = told.split("Columns of the file that are no features are ignored: ")
+    for alias, name in schema.feature_aliases.items():
+        assert f"{alias} for {name}" in names
+    assert sorted(ignored.rstrip(".").split(", ")) == sorted(other_columns(schema))
+    for answer in ("Answer", "AnswerList", "Explained", "ExplainedList"):
+        assert parts[answer]["properties"]["ignored"]["type"] == "array"
+        assert "ignored" not in parts[answer]["required"]

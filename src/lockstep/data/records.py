@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import pandas as pd
 
 from lockstep.data.record_text import Given
-from lockstep.data.tables import read_any
+from lockstep.data.tables import read_any, refuse_twins
 from lockstep.data.values import column_check, fault, json_values, read_texts
 from lockstep.errors import DataError, listed, nearest
 from lockstep.problems.schema import Column, Schema
@@ -41,7 +41,6 @@ class RowReader:
 
     def __init__(self, schema: Schema) -> None:
         self._features = schema.features
-        self._own_names = frozenset(schema.feature_names)
         self._aliases = schema.feature_aliases
         self._made = [column for column in schema.features if column.made_of]
         self._others = other_columns(schema)
@@ -78,10 +77,9 @@ class RowReader:
             for column in self._made
             if column.name not in own.values() and own.keys() >= set(column.made_of)
         ]
-        others = self._others.keys() - self._own_names
         used = {name for column in made for name in column.made_of}
-        kept = [(name, given) for name, given in own.items() if given not in others]
-        return _Names(kept, made, [n for n in keys if own[n] in others and n not in used])
+        kept = [(name, given) for name, given in own.items() if given not in self._others]
+        return _Names(kept, made, [n for n in keys if own[n] in self._others and n not in used])
 
 
 def other_columns(schema: Schema) -> dict[str, str]:
@@ -91,7 +89,8 @@ def other_columns(schema: Schema) -> dict[str, str]:
         found |= dict.fromkeys(column.made_of, f"makes {column.name}")
         if not column.is_feature:
             found |= dict.fromkeys((column.name, *column.aliases), column.kind)
-    return {name: what for name, what in found.items() if name not in schema.feature_aliases}
+    features = {*schema.feature_names, *schema.feature_aliases}
+    return {name: what for name, what in found.items() if name not in features}
 
 
 def _read_column(column: Column, rows: Sequence[Any]) -> None:
@@ -141,9 +140,7 @@ def given_records(given: Given, schema: Schema) -> list[dict[str, Any]]:
 def table_records(path: Path, schema: Schema) -> list[dict[str, Any]]:
     """Return the rows of a delimited or Parquet file as records of its cells."""
     text = read_any(path)
-    for twin, name in text.twins.items():
-        if twin not in (schema.left_out or ()):
-            raise DataError(f"{path.name} has the column '{name}' twice; rename or remove one")
+    refuse_twins(text, schema)
     if not text.rows:
         raise DataError(
             f"{path.name} is neither JSON nor a table with a header line and rows; "

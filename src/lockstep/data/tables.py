@@ -176,11 +176,8 @@ def typed(text: TextTable, schema: Schema, part: str | None = None) -> pd.DataFr
 
 def _refuse_unclear(text: TextTable, named: TextTable, schema: Schema) -> None:
     """Refuse a used column that comes up twice, and one not declared where all must be."""
-    used = {n for c in schema.columns.values() for n in (c.name, *c.aliases, *c.made_of)}
-    known = used.union(schema.left_out or ())
-    for twin, name in text.twins.items():
-        if name in used and twin not in known:
-            raise DataError(f"{text.path.name} has the column '{name}' twice; rename or remove one")
+    refuse_twins(text, schema)
+    known = _used(schema).union(schema.left_out or ())
     extra = [name for name in named.columns if name not in known]
     if schema.left_out is not None and extra:
         absent = [name for name in schema.columns if name not in named.columns]
@@ -189,6 +186,18 @@ def _refuse_unclear(text: TextTable, named: TextTable, schema: Schema) -> None:
             f"{named.path.name} has columns that the schema of {schema.name} does not know: "
             f"{unknown}; declare each under columns, as an alias of one, or under left_out"
         )
+
+
+def refuse_twins(text: TextTable, schema: Schema) -> None:
+    """Refuse a file in which a name that the schema uses stands twice, unless it knows both."""
+    used = _used(schema)
+    for twin, name in text.twins.items():
+        if name in used and twin not in used.union(schema.left_out or ()):
+            raise DataError(f"{text.path.name} has the column '{name}' twice; rename or remove one")
+
+
+def _used(schema: Schema) -> set[str]:
+    return {n for c in schema.columns.values() for n in (c.name, *c.aliases, *c.made_of)}
 
 
 def _needed(text: TextTable, schema: Schema) -> list[str]:

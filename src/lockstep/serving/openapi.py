@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from lockstep.config.settings import LimitsSection
+from lockstep.data.records import other_columns
+from lockstep.errors import listed
 from lockstep.problems.schema import Column, Schema
 from lockstep.serving.http_request import REQUEST_ID
 
 MOST_LABELS = 1000
+MOST_NAMES = 60
+"""How many names of columns the description of a record lists at most."""
 MOST_ROW = 2**31 - 1
 """The highest row number that a label may name."""
 _STATUSES = {
@@ -29,6 +34,19 @@ _REQUEST_ID = {
     "description": "your own id for this request, up to 64 letters, digits, '.', '_' and '-'; "
     "anything else is replaced by a new one",
     "schema": _TEXT,
+}
+_CELLS = (
+    "A text is read as a cell of the file that the model was trained on: blanks around it are cut, "
+    "words such as NA and the empty text are missing unless they are a code, and a number is "
+    "written as in that file. Numbers and null mean themselves."
+)
+_LABEL_CELLS = "A label given as text is read as a cell of the target's column."
+_IGNORED = {
+    "ignored": {
+        "type": "array",
+        "items": _TEXT,
+        "description": "names in the records that are no features; absent if there are none",
+    }
 }
 _EXPLANATION = {
     "base": {**_NUMBER, "description": "the margin if no feature is known"},
@@ -66,7 +84,7 @@ def openapi(schema: Schema, limits: LimitsSection) -> dict[str, Any]:
 def _post_paths(schema: Schema, limits: LimitsSection) -> dict[str, Any]:
     given, one = {"example": example(schema)}, "Score one record or a list of records."
     why = "Return the contribution of each feature to the score of one record or of a list."
-    later = "Send true outcomes later, by request id; kept for monitoring."
+    later = f"Send true outcomes later, by request id; kept for monitoring. {_LABEL_CELLS}"
     scored = {"schema": _one_or_list("Record", limits.rows), **given}
     explained = {"schema": _one_or_list("Record", limits.explain_rows), **given}
     labels = {"schema": _one_or_list("Label", MOST_LABELS)}
@@ -148,16 +166,21 @@ def _components(schema: Schema) -> dict[str, Any]:
     )
     faults = {"error": _TEXT, "request_id": _TEXT, "faults": _array(fault)}
     one, origin, row = _prediction(schema), _origin(schema), {"row": _WHOLE}
+    always, origin = list(origin), origin | _IGNORED
     explained = {**one, **_EXPLANATION}
     explanations = _array(_object(row | explained, ["row", "contributions"]))
     return {
         "Record": record(schema),
         "Fault": _object(faults, required=["error", "request_id"]),
         "Label": label(schema),
-        "Answer": _object(one | origin),
-        "AnswerList": _object({"predictions": _array(_object(row | one)), **origin}),
+        "Answer": _object(one | origin, required=[*one, *always]),
+        "AnswerList": _object(
+            {"predictions": _array(_object(row | one)), **origin}, required=["predictions", *always]
+        ),
         "Explained": _object(explained | origin, required=["contributions", "base", "margin"]),
-        "ExplainedList": _object({"explanations": explanations, **origin}),
+        "ExplainedList": _object(
+            {"explanations": explanations, **origin}, required=["explanations", *always]
+        ),
     }
 
 
@@ -166,14 +189,29 @@ def _array(items: dict[str, Any]) -> dict[str, Any]:
 
 
 def record(schema: Schema) -> dict[str, Any]:
-    """Return the JSON schema of one record: every feature, nothing else."""
+    """Return the JSON schema of one record: every feature as a plain value.
+
+    What is accepted beside that is said in words: clients are made for the plain form.
+    """
     return {
         "type": "object",
+        "description": " ".join([_CELLS, *_other_names(schema)]),
         "properties": {column.name: field(column) for column in schema.features},
         "required": schema.feature_names,
         "additionalProperties": False,
         "example": example(schema),
     }
+
+
+def _other_names(schema: Schema) -> Iterator[str]:
+    """Yield what may stand in a record beside the features, if anything."""
+    others = listed(other_columns(schema), MOST_NAMES)
+    aliases = schema.feature_aliases.items()
+    if aliases:
+        named = listed([f"{alias} for {name}" for alias, name in aliases], MOST_NAMES)
+        yield f"Other names of features: {named}."
+    if others:
+        yield f"Columns of the file that are no features are ignored: {others}."
 
 
 def field(column: Column) -> dict[str, Any]:
