@@ -37,6 +37,11 @@ def visible(text: str) -> str:
     return "".join(c if _plain(c) else c.encode("unicode_escape").decode() for c in text)
 
 
+def without_password(uri: str) -> str:
+    """Return a URI with its password, if any, replaced by ``***``."""
+    return re.sub(r"(//[^/@:]*):[^/]*@", r"\1:***@", uri)
+
+
 def check_plain(what: str, text: str) -> None:
     """Raise a UsageError for text that could move a terminal's cursor or begin a line."""
     if not all(map(_plain, text)):

@@ -6,10 +6,11 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from lockstep.config.settings import load_settings
 from lockstep.errors import ConfigError, RegistryError
@@ -210,6 +211,94 @@ def test_a_server_that_refuses_is_named(tmp_path):
         uri = f"http://127.0.0.1:{closed.getsockname()[1]}"
         with pytest.raises(RegistryError, match="refused the connection; start it"):
             connection.connect(settings_for(tmp_path, uri), tmp_path)
+
+
+def answering(answer: bytes):
+    """Return a socket that answers each of some connections with these bytes."""
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+
+    def serve():
+        with suppress(OSError):  # closed by the test
+            while True:
+                with listening.accept()[0] as connection:
+                    connection.recv(4096)
+                    connection.sendall(answer)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return listening
+
+
+@pytest.fixture
+def through(monkeypatch):
+    """Set a proxy's variable, and no other."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    return lambda name, port: monkeypatch.setenv(name, f"http://jane:secret@127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+def test_a_proxy_that_refuses_is_named_and_not_the_server(tmp_path, through, variable):
+    with socket.socket() as closed, answering(b"HTTP/1.1 200 OK\r\n\r\n") as server:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        through(variable, port)
+        uri = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(RegistryError) as caught:
+            connection.connect(settings_for(tmp_path, uri), tmp_path)
+    assert str(caught.value) == (
+        f"tracking server {uri} (from the option --tracking-uri) cannot be reached: the proxy "
+        f"http://jane:***@127.0.0.1:{port} (from the variable {variable}) refused the connection; "
+        f"correct or unset {variable}, or add 127.0.0.1 to no_proxy"
+    )
+
+
+def test_a_proxy_that_does_not_apply_is_not_named(tmp_path, through, monkeypatch):
+    through("http_proxy", 9)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(RegistryError, match="refused the connection; start it") as caught:
+            connection.connect(settings_for(tmp_path, uri), tmp_path)
+    assert "proxy" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [403, 407, 502, 503])
+def test_a_proxy_may_have_answered_in_the_servers_place(tmp_path, through, status):
+    text = f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n"
+    with answering(text.encode()) as proxy:
+        through("http_proxy", proxy.getsockname()[1])
+        with pytest.raises(RegistryError, match=f"answers {status} through the proxy ") as caught:
+            connection.connect(settings_for(tmp_path, "http://models.example:5000"), tmp_path)
+    assert "add models.example to no_proxy" in str(caught.value)
+
+
+def test_a_proxy_that_hangs_is_named(tmp_path, through):
+    with socket.socket() as hanging:
+        hanging.bind(("127.0.0.1", 0))
+        hanging.listen()
+        through("http_proxy", hanging.getsockname()[1])
+        with pytest.raises(RegistryError, match="did not answer within 5 s through the proxy"):
+            connection.connect(settings_for(tmp_path, "http://models.example:5000"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "HTTPConnectionPool(host='a', port=9): Max retries exceeded (Caused by ProxyError('Unable to"
+        " connect to proxy', NewConnectionError('[Errno 111] Connection refused')))",
+        'Failed to connect to proxy URL: "http://127.0.0.1:9"',
+        "(Caused by ProxyError('Unable to connect to proxy', OSError('Tunnel connection failed: 403"
+        " Forbidden')))",
+    ],
+)
+def test_a_proxy_that_dies_later_is_named_in_mlflows_errors(through, text):
+    through("https_proxy", 9)
+    line = connection.one_line(MlflowException(text))
+    assert line.startswith("the proxy that the environment names (https_proxy=http://jane:***@127.")
+    assert "no_proxy" in line
 
 
 def test_a_server_that_hangs_costs_five_seconds_at_most(tmp_path):

@@ -20,6 +20,7 @@ from lockstep.checks import CheckResult
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import load_params
 from lockstep.config.settings import Settings, environment, load_settings, main_tree
+from lockstep.console import without_password
 from lockstep.errors import ArtifactError, LockstepError, RegistryError
 from lockstep.io import read_json
 from lockstep.models.types import model_types
@@ -94,7 +95,7 @@ def _of_store(settings: Settings, root: Path, facts: dict[str, Any]) -> Iterator
     client = None
     try:
         uri = uris.resolve_uri(settings, root)
-        facts["uri"] = uris.without_password(uri)
+        facts["uri"] = without_password(uri)
         yield from _of_database(uri, facts)
         client = _client(settings, root, uri, facts)
         with translating_mlflow_errors():
@@ -126,7 +127,7 @@ def _sources(settings: Settings, root: Path) -> tuple[tuple[str, str, str], ...]
     values = {name: getattr(settings, name) for name in names}
     values["tracking_uri"] = values["tracking_uri"] or f"{uris.SQLITE}{uris.DATABASE}"
     shown = {key: "" if value is None else str(value) for key, value in values.items()}
-    rows = [(key, uris.without_password(shown[key]), settings.source_of(key)) for key in shown]
+    rows = [(key, without_password(shown[key]), settings.source_of(key)) for key in shown]
     user = environment(root).get("MLFLOW_TRACKING_USERNAME")
     return (*rows, ("tracking_username", user.value, user.source)) if user else tuple(rows)
 
@@ -175,7 +176,7 @@ def _of_database(uri: str, facts: dict[str, Any]) -> Iterator[CheckResult]:
     has, wants = schema_of(uri), newest_schema()
     facts["schema"] = has
     if has != wants:
-        upgrade = f"keep a copy and run `mlflow db upgrade {uris.without_password(uri)}`"
+        upgrade = f"keep a copy and run `mlflow db upgrade {without_password(uri)}`"
         fix = f"{upgrade}, or `make env` if a newer MLflow wrote it"
         raise RegistryError(f"its schema is {has}, the installed MLflow's is {wants}; {fix}")
 
@@ -217,7 +218,7 @@ def _missing_files(client: Client, version: Version) -> str:
     except (ArtifactError, *connection.StoreError) as error:
         return connection.one_line(error)
     if not listed:
-        return f"there are none in {uris.without_password(place)}"
+        return f"there are none in {without_password(place)}"
     found = SKOPS in listed or not version.tag("model_digest")
     return "" if found else f"{SKOPS} is missing from {place}"
 

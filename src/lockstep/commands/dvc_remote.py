@@ -20,6 +20,7 @@ from lockstep.errors import ConfigError, DataError, UsageError, listed, run_comm
 
 NAME = "storage"
 SET_IT = "set one with `make dvc-remote URL=…` (a folder, or s3://BUCKET/PREFIX)"
+AMAZON = "https://s3.amazonaws.com"
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 
 
@@ -69,8 +70,27 @@ def pull(root: Path) -> None:
         fix = "run `dvc push` where they were made, or make them here with `dvc repro`"
         raise DataError(f"the remote lacks {listed(lacking)}; {fix}")
     if failed:
-        fix = "check address and credentials of the remote in .dvc/config"
+        fix = f"check address and credentials of the remote in .dvc/config{_proxy_hint(root)}"
         raise DataError(f"`dvc pull` failed (its message is above); {fix}")
+
+
+def _proxy_hint(root: Path) -> str:
+    """Return which proxy stands before an S3 remote, as a further thing to check; empty if none."""
+    name = f"remote.{default_remote(root)}"
+    if not run_dvc(root, "config", f"{name}.url").startswith("s3://"):
+        return ""
+    # `--help` and `set` need no HTTP client.
+    from lockstep.network import proxy_of
+
+    proxy = proxy_of(_endpoint(root, name) or AMAZON)
+    return f". It is reached through {proxy}: {proxy.fix}" if proxy else ""
+
+
+def _endpoint(root: Path, name: str) -> str:
+    try:
+        return run_dvc(root, "config", f"{name}.endpointurl")
+    except ConfigError:  # DVC fails for a setting that is not there
+        return ""
 
 
 def remote_address(root: Path, url: str) -> str:

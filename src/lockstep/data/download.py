@@ -17,11 +17,12 @@ from typing import Any
 
 import requests
 from requests import Response, Session
-from requests.exceptions import ChunkedEncodingError, SSLError
+from requests.exceptions import ChunkedEncodingError, ProxyError, SSLError
 from tqdm import tqdm
 
 from lockstep.errors import DataError
 from lockstep.io import read_json, sha256_file, write_json
+from lockstep.network import Proxy, proxy_of
 from lockstep.problems.source_files import RemoteFile
 
 BLOCK = 1 << 13
@@ -155,7 +156,7 @@ def _faults(file: RemoteFile, spot: Spot) -> Iterator[None]:
         fix = f"set REQUESTS_CA_BUNDLE ({error})"
         raise DataError(f"{file.url}: its certificate is refused; {fix}") from error
     except _PASSING as error:
-        raise Cut(_reason(error, spot)) from error
+        raise Cut(_reason(error, spot, proxy_of(file.url))) from error
     except requests.RequestException as error:
         raise DataError(f"{file.url} is no address to fetch {file.name} from ({error})") from error
 
@@ -272,7 +273,9 @@ def _finish(file: RemoteFile, spot: Spot) -> None:
     note_of(spot.part).replace(note_of(spot.whole))
 
 
-def _reason(error: Exception, spot: Spot) -> str:
+def _reason(error: Exception, spot: Spot, proxy: Proxy | None) -> str:
+    if proxy and (isinstance(error, ProxyError) or not spot.size):
+        return f"{proxy} cannot be reached, or does not reach the server; {proxy.fix}"
     if isinstance(error, requests.ConnectTimeout):
         return "the server cannot be reached in time"
     if isinstance(error, requests.Timeout) or "timed out" in str(error):

@@ -17,8 +17,9 @@ from requests import PreparedRequest
 from requests.auth import HTTPBasicAuth
 
 from lockstep.config.settings import Settings, main_tree
-from lockstep.console import visible
+from lockstep.console import visible, without_password
 from lockstep.errors import RegistryError
+from lockstep.network import PROXY_FAILED, Proxy, proxies_set, proxy_of
 from lockstep.registry.store import uris
 from lockstep.registry.store.local_database import prepare_sqlite
 
@@ -62,7 +63,7 @@ def connect(settings: Settings, root: Path) -> Client:
         if not uris.is_http(uri):
             client.get_experiment("0")
     except MlflowException as error:
-        store = uris.without_password(uri)
+        store = without_password(uri)
         raise RegistryError(f"{store} cannot be used: {one_line(error)}") from error
     return client
 
@@ -70,21 +71,34 @@ def connect(settings: Settings, root: Path) -> Client:
 def check_server(uri: str, settings: Settings) -> None:
     """Ask a server for its health; RegistryError if it refuses, hangs, fails or wants a login."""
     source = settings.source_of("tracking_uri")
-    server = f"tracking server {uris.without_password(uri)} (from {source})"
+    server = f"tracking server {without_password(uri)} (from {source})"
+    proxy = proxy_of(uri)
     try:
         status = _get(f"{uri.rstrip('/')}/health", settings, stream=True).status_code
     except requests.exceptions.Timeout:
         silent = f"did not answer within {settings.timeout_seconds:g} s"
-        raise RegistryError(f"{server} {silent}; start it or correct the address") from None
+        fix = f"start it, {proxy.fix}" if proxy else "start it or correct the address"
+        raise RegistryError(f"{server} {silent}{_through(proxy)}; {fix}") from None
     except (requests.exceptions.RequestException, ValueError) as error:
         refused = "refused" in str(error)
         reason = "refused the connection" if refused else f"cannot be reached ({_cause(error)})"
+        if proxy:
+            fault = f"{server} cannot be reached: {proxy} {reason}"
+            raise RegistryError(f"{fault}; {proxy.fix}") from None
         start = f"start it (`mlflow server --port {urlsplit(uri).port or 5000}`)"
         raise RegistryError(f"{server} {reason}; {start} or correct the address") from None
-    if status in (401, 403):
+    refused = status in (401, 403, 407)
+    if proxy and (refused or status >= 500):  # the proxy may have answered in its place
+        fix = f"look at the server's log, {proxy.fix}"
+        raise RegistryError(f"{server} answers {status}{_through(proxy)}; {fix}")
+    if refused:
         raise RegistryError(f"{server} {_OTHER_CREDENTIALS.removeprefix('it ')}")
     if status >= 500:
         raise RegistryError(f"{server} answers {status}; look at the server's log and run again")
+
+
+def _through(proxy: Proxy | None) -> str:
+    return f" through {proxy}" if proxy else ""
 
 
 def server_version(uri: str, settings: Settings) -> str:
@@ -156,6 +170,9 @@ def one_line(error: Exception) -> str:
 
 def _meaning_of(error: Exception) -> str:
     text = " ".join(str(error).split())
+    if any(sign in text for sign in PROXY_FAILED) and (named := proxies_set()):
+        fix = "correct or unset it, or add the server's host to no_proxy"
+        return f"the proxy that the environment names ({named}) does not answer; {fix}"
     return next((meaning for sign, meaning in _MEANINGS.items() if sign in text), "")
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import mlflow
 import sqlalchemy
 
+from lockstep.console import without_password
 from lockstep.errors import RegistryError
-from lockstep.registry.store.uris import without_password
 
 DATABASE_SECONDS = 3
 """How long a database server may take to answer."""

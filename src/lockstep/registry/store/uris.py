@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lockstep.config.settings import Settings, main_tree
+from lockstep.console import without_password
 from lockstep.errors import ConfigError
 
 DATABASE = "mlflow.db"
@@ -85,8 +86,3 @@ def artifact_root(uri: str, root: Path) -> Path | None:
         return database.parent / ARTIFACTS
     is_database = urlsplit(uri).scheme.split("+")[0] in _DATABASES
     return main_tree(root) / ARTIFACTS if is_database else None
-
-
-def without_password(uri: str) -> str:
-    """Return a URI with its password, if any, replaced by ``***``."""
-    return re.sub(r"(//[^/@:]*):[^/]*@", r"\1:***@", uri)
