@@ -303,6 +303,20 @@ def test_nobody_listening_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_proxy_that_does_not_answer_is_named(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    named = r"the proxy http://127\.0\.0\.1:9 \(from the variable http_proxy\) cannot be reached"
+    with pytest.raises(DataError, match=named + r".*add 127\.0\.0\.1 to no_proxy") as caught:
+        fetch(server, tmp_path)
+    assert "\n" not in str(caught.value)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert fetch(server, tmp_path).read_bytes() == BODY
+
+
 def test_a_wrong_address_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no address to fetch"):
         fetch_all([RemoteFile("file.csv", "data.example/file.csv")], tmp_path, QUICK)

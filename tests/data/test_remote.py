@@ -144,6 +144,27 @@ def test_pull_of_what_nobody_pushed_passes_on_dvcs_message_and_names_it(
     assert "Missing cache files" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("proxied", [True, False])
+def test_a_remote_out_of_reach_is_not_one_that_lacks_files(
+    project: Path, monkeypatch: pytest.MonkeyPatch, proxied: bool
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "" if proxied else "127.0.0.1")
+    call(monkeypatch, "set", "s3://accidents/store", "--endpoint-url", "http://127.0.0.1:1")
+    monkeypatch.chdir(clone(project))
+    with pytest.raises(DataError, match=r"`dvc pull` failed \(its message is above\)") as caught:
+        call(monkeypatch, "pull")
+    named = (
+        "the proxy http://127.0.0.1:9 (from the variable http_proxy): correct or unset http_proxy"
+    )
+    assert (named in str(caught.value)) is proxied
+
+
 def test_a_failing_dvc_command_is_one_line_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not inside of a DVC repository") as caught:
         run_dvc(tmp_path, "add", "x")

@@ -287,8 +287,8 @@ def test_a_proxy_that_hangs_is_named(tmp_path, through):
 @pytest.mark.parametrize(
     "text",
     [
-        "HTTPConnectionPool(host='a', port=9): Max retries exceeded (Caused by ProxyError('Unable to"
-        " connect to proxy', NewConnectionError('[Errno 111] Connection refused')))",
+        "HTTPConnectionPool(host='a', port=9): Max retries exceeded (Caused by ProxyError('Unable "
+        "to connect to proxy', NewConnectionError('[Errno 111] Connection refused')))",
         'Failed to connect to proxy URL: "http://127.0.0.1:9"',
         "(Caused by ProxyError('Unable to connect to proxy', OSError('Tunnel connection failed: 403"
         " Forbidden')))",

@@ -65,13 +65,13 @@ def pull(root: Path) -> None:
         raise ConfigError(f"no DVC remote is configured; {SET_IT}")
     # what no stage ever made can't be fetched
     failed = show_dvc(root, "pull", "--allow-missing")
+    if failed:  # what the remote only lacks is no failure for DVC
+        fix = f"check address and credentials of the remote in .dvc/config{_proxy_hint(root)}"
+        raise DataError(f"`dvc pull` failed (its message is above); {fix}")
     status = json.loads(run_dvc(root, "data", "status", "--json") or "{}")
     if lacking := status.get("not_in_cache"):
         fix = "run `dvc push` where they were made, or make them here with `dvc repro`"
         raise DataError(f"the remote lacks {listed(lacking)}; {fix}")
-    if failed:
-        fix = f"check address and credentials of the remote in .dvc/config{_proxy_hint(root)}"
-        raise DataError(f"`dvc pull` failed (its message is above); {fix}")
 
 
 def _proxy_hint(root: Path) -> str:
