@@ -154,6 +154,26 @@ def test_a_stage_runs_the_code_of_its_own_tree(copy_of_the_code, path):
     assert (done.returncode, done.stdout) == (0, "the code of this tree\n"), done.stderr
 
 
+def test_a_script_of_another_tree_runs_that_trees_code(copy_of_the_code):
+    """As in a git worktree, with the main tree's environment."""
+    script = copy_of_the_code / "scripts" / "one.py"
+    script.parent.mkdir()
+    script.write_text(
+        "from lockstep.config.layout import stage_root\n"
+        "import lockstep, sys\nprint(stage_root())\nprint(lockstep.__file__, sys.argv[1:])\n"
+    )
+    command = [sys.executable, str(script), "--problem", "a b"]
+    known = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        command, cwd=copy_of_the_code, env=known, capture_output=True, text=True, check=True
+    )
+    own = copy_of_the_code.resolve()
+    assert done.stdout.splitlines() == [
+        str(own),
+        f"{own}/src/lockstep/__init__.py ['--problem', 'a b']",
+    ]
+
+
 def test_a_python_that_ignores_the_path_is_refused(copy_of_the_code):
     done = run_stage(copy_of_the_code, "-E", PYTHONPATH=str((copy_of_the_code / "src").resolve()))
     assert done.returncode == 1

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.commands.train_models import checked_types, declared_types, is_whole, problem_options
 from lockstep.commands.undo import only_one
-from lockstep.config.layout import PARTS, ProblemLayout, project_root
+from lockstep.config.layout import PARTS, ProblemLayout, stage_root
 from lockstep.config.params import Params, read_params_text, training_key
 from lockstep.config.params_file import KeyPath, parsed, with_values
 from lockstep.config.settings import LATER, PUBLISH
@@ -61,7 +61,7 @@ class RetrainOptions:
 def main() -> None:
     """Parse the command line, retrain, print the result; LockstepError if none was released."""
     options = read_arguments()
-    root = project_root()
+    root = stage_root()
     done = retrain(root, options)
     print(report(root, options.problem, done))
     if done.released is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.commands.train_models import check_trainings
-from lockstep.config.layout import PARTS, ProblemLayout, project_root
+from lockstep.config.layout import PARTS, ProblemLayout, stage_root
 from lockstep.config.params import Params, Search, load_params, read_params_text, training_key
 from lockstep.config.params_file import KeyPath, with_values
 from lockstep.console import documented_parser
@@ -121,7 +121,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if any(not name for name in arguments.models):
         raise UsageError("--models wants names of model types")
-    search_problem(project_root(), arguments.problem, arguments.models)
+    search_problem(stage_root(), arguments.problem, arguments.models)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lockstep.commands.overrides import FORMS, with_overrides
 from lockstep.commands.train_models import checked_types, is_whole, problem_options, train_types
-from lockstep.config.layout import ProblemLayout, project_root
+from lockstep.config.layout import ProblemLayout, stage_root
 from lockstep.config.settings import load_settings
 from lockstep.console import documented_parser
 from lockstep.dvc import repro as dvc
@@ -104,7 +104,7 @@ def parser(problem: str) -> argparse.ArgumentParser:
 def main(problem: str = "accidents") -> None:
     """Parse the command line and train; ``problem`` is the default."""
     options = parser(problem).parse_args()
-    root = project_root()
+    root = stage_root()
     champion, comparison = train(root, options.problem, options.models, options.param)
     print(comparison + next_steps(root, options.problem, champion))
 

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lockstep.config.layout import ProblemLayout, project_root
+from lockstep.config.layout import ProblemLayout, stage_root
 from lockstep.config.params import Params, load_params, training_key
 from lockstep.dvc import repro as dvc
 from lockstep.errors import run_command
@@ -111,7 +111,7 @@ def main() -> None:
     search = "search hyperparameters first; winners go into params.yaml"
     parser.add_argument("--grid-search", action="store_true", help=search)
     arguments = parser.parse_args()
-    root = project_root()
+    root = stage_root()
     types = train_models(root, arguments.problem, arguments.models, arguments.grid_search)
     print(results(root, arguments.problem, types))
 

@@ -33,30 +33,38 @@ def project_root() -> Path:
 
 
 def stage_root() -> Path:
-    """Return the project's folder for a stage, which runs the code of that folder.
+    """Return the project's folder for what trains or registers, which runs the code of that folder.
 
     An environment knows one copy of the package. In a temporary tree of DVC or in a git worktree
-    that is another copy than the tree's: the stage then starts anew with the tree's own.
+    that is another copy than the tree's: the command then starts anew with the tree's own.
     """
     root = project_root()
-    module = getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", "")
-    if source := _other_source(root, module):
-        paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-        if paths[:1] == [source]:  # it was started anew, to no effect
-            fix = "run `make env` in the project's folder"
-            raise ConfigError(f"{_OWN[1]} is run in place of the code in {source}; {fix}")
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join((source, *paths))}
-        os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], environment)
+    command, copy = _command(root), root / "src" / "lockstep" / "config" / "layout.py"
+    if command and copy.is_file() and not copy.samefile(__file__):
+        _start_anew(command, root / "src")
     return root
 
 
-def _other_source(root: Path, module: str) -> str:
-    """Return a project's folder of source if it has another copy of this package's module."""
-    source = root / "src"
-    copy = source.joinpath(*module.split(".")).with_suffix(".py")
-    if not module.startswith("lockstep.") or not copy.is_file():
-        return ""
-    return "" if (source / "lockstep").samefile(_OWN[1]) else str(source)
+def _start_anew(command: list[str], source: Path) -> None:
+    """Replace this process by one that takes the package from ``source``."""
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    if paths[:1] == [str(source)]:  # it was started anew, to no effect
+        fix = "run `make env` in the project's folder"
+        raise ConfigError(f"{_OWN[1]} is run in place of the code in {source}; {fix}")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(source), *paths))}
+    os.execve(sys.executable, [sys.executable, *command], environment)
+
+
+def _command(root: Path) -> list[str]:
+    """Return what runs this command: a module of ours or a script of the project; else nothing."""
+    main = sys.modules["__main__"]
+    module = getattr(main.__spec__, "name", "")
+    if module.startswith("lockstep."):
+        return ["-m", module, *sys.argv[1:]]
+    script = Path(getattr(main, "__file__", None) or "/").resolve()
+    folders = (root / "src", root / "scripts")
+    is_ours = not module and any(script.is_relative_to(folder) for folder in folders)
+    return [str(script), *sys.argv[1:]] if is_ours else []
 
 
 @dataclass(frozen=True)

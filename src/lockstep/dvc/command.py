@@ -58,7 +58,9 @@ def repair_locks(root: Path) -> None:
     DVC would refuse to run for ever. It rewrites `.dvc/tmp/rwlock` in place, under a lock of its
     own that is taken here too. A list that can't be read holds nobody's lock.
     """
-    listed = root / ".dvc" / "tmp" / "rwlock"
+    above = (folder / ".dvc" for folder in (root, *root.parents))
+    own = next((folder for folder in above if folder.is_dir()), root / ".dvc")
+    listed = own / "tmp" / "rwlock"
     if not _cut_off(listed):
         return
     with listed.with_name("rwlock.lock").open("a") as guard:
