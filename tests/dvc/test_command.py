@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from threading import Thread
 import pytest
 
 from lockstep.dvc.command import repair_locks, run_dvc, show_dvc
+from lockstep.errors import ConfigError
 
 
 @pytest.fixture
@@ -39,6 +41,27 @@ def test_a_list_of_locks_that_was_cut_off_stops_nobody(project: Path, left: str,
     assert (project / "out.txt").read_text() == "made\n"
     listed.write_text(left)
     run_dvc(project, "repro", "-f")
+
+
+def test_the_locks_of_a_project_in_a_subfolder_lie_above_it(tmp_path: Path) -> None:
+    listed = tmp_path / ".dvc" / "tmp" / "rwlock"
+    listed.parent.mkdir(parents=True)
+    listed.write_text("")
+    (tmp_path / "sub").mkdir()
+    repair_locks(tmp_path / "sub")
+    assert not listed.exists()
+
+
+@pytest.mark.parametrize("place", [".", ".dvc", ".dvc/tmp"])
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch, place) -> None:
+    """A mount that is read-only also for root, for whom a folder's mode means nothing."""
+    (tmp_path / ".dvc" / "tmp").mkdir(parents=True)
+    allowed = os.access
+    locked = tmp_path / place
+    monkeypatch.setattr(os, "access", lambda path, mode: path != locked and allowed(path, mode))
+    with pytest.raises(ConfigError, match="can't be written by this user") as caught:
+        show_dvc(tmp_path, "repro")
+    assert str(locked) in str(caught.value)
 
 
 def test_a_list_that_can_be_read_is_left_alone(tmp_path: Path) -> None:

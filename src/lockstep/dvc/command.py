@@ -40,8 +40,10 @@ def show_dvc(root: Path, *arguments: str) -> int:
 def dvc_beside(root: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a DVC command on the caller's own terminal while the block runs, and wait for it.
 
-    Interrupted, this waits until DVC has ended its stage, and repairs its locks.
+    Interrupted, this waits until DVC has ended its stage, and repairs its locks. ConfigError for a
+    folder that can't be written: DVC needs several lines to say so.
     """
+    _check_writable(root)
     repair_locks(root)
     process = subprocess.Popen(_command(arguments), cwd=root, env=_environment())
     try:
@@ -52,15 +54,27 @@ def dvc_beside(root: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]
         repair_locks(root)
 
 
+def _check_writable(root: Path) -> None:
+    own = _dvc_folder(root)
+    for folder in (root, own, own / "tmp"):
+        if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+            fault = f"{folder} can't be written by this user, and `dvc` works there"
+            raise ConfigError(f"{fault}; make it writable, or work in a clone of your own")
+
+
+def _dvc_folder(root: Path) -> Path:
+    """Return DVC's own folder: the nearest from the project's folder upwards."""
+    above = (folder / ".dvc" for folder in (root, *root.parents))
+    return next((folder for folder in above if folder.is_dir()), root / ".dvc")
+
+
 def repair_locks(root: Path) -> None:
     """Remove DVC's list of locks if an interruption or a full disk cut it off.
 
     DVC would refuse to run for ever. It rewrites `.dvc/tmp/rwlock` in place, under a lock of its
     own that is taken here too. A list that can't be read holds nobody's lock.
     """
-    above = (folder / ".dvc" for folder in (root, *root.parents))
-    own = next((folder for folder in above if folder.is_dir()), root / ".dvc")
-    listed = own / "tmp" / "rwlock"
+    listed = _dvc_folder(root) / "tmp" / "rwlock"
     if not _cut_off(listed):
         return
     with listed.with_name("rwlock.lock").open("a") as guard:
