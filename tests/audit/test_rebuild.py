@@ -7,11 +7,12 @@ import sys
 import sysconfig
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from lockstep.audit import rebuild
+from lockstep.audit import provenance, rebuild
 from lockstep.audit.closures import differing_inputs
 from lockstep.audit.reproduce import start_of
 from lockstep.dvc.graph import Lock, dvc_sum
@@ -371,6 +372,17 @@ def test_a_version_whose_inputs_were_committed_later_begins_with_that_commit(pro
     later = git(project, "rev-parse", "HEAD")
     assert start(**{"lockstep.committed_as": later}) == (later, False)
     assert start(**{"lockstep.committed_as": "f" * 40}) == (head, True)  # of another clone
+
+
+def test_a_repository_that_git_refuses_is_not_one_that_lacks_the_commit(project, monkeypatch):
+    head = git(project, "rev-parse", "HEAD")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(ConfigError, match=r"^git refuses this folder.*safe\.directory"):
+        rebuild.check_commit(project, head, "cars version 1")
+    version = SimpleNamespace(tag={"git_commit": head}.get, dirty=False)
+    verdict, message = provenance._commit(version, project)
+    assert verdict == "not known"
+    assert message.startswith(f"{head}: git refuses this folder")
 
 
 def test_outside_of_a_repository_nothing_is_rebuilt(tmp_path):
