@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lockstep.audit.findings import Found, compared, sums_below, tried
 from lockstep.checks import FAILED, NOT_KNOWN, NOT_RECORDED, OK, CheckResult
-from lockstep.dvc.git import UNREADABLE, git, read_head
+from lockstep.dvc.git import ABSENT, UNREADABLE, git, read_head
 from lockstep.errors import LockstepError
 from lockstep.io import read_json, sha256_json
 from lockstep.promotion.gate_report import FOLDER
@@ -98,7 +98,7 @@ def _unvouched(version: Version, path: Path) -> Found:
 def _commit(version: Version, root: Path | None) -> Found:
     """Look the commit up in the repository here; a missing one is no fault of the version."""
     commit, later = version.tag("git_commit"), version.tag("committed_as")
-    if commit is None or not commit.isalnum():
+    if commit is None or commit in ABSENT:
         return NOT_RECORDED, commit or "the version carries no tag lockstep.git_commit"
     dirty = ", with changes that its closure holds" if version.dirty else ""
     dirty += f", committed as {later}" if later else ""

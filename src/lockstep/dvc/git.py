@@ -14,6 +14,8 @@ NO_REPOSITORY, NO_COMMIT = "no git repository", "no commit yet"
 REFUSED, NO_GIT, FAILED = "git refuses", "git is not installed", "git fails"
 UNREADABLE = (REFUSED, NO_GIT, FAILED)
 """Words for a repository that may be there, but that git can't read."""
+ABSENT = (NO_REPOSITORY, NO_COMMIT, *UNREADABLE)
+"""All words that are recorded in place of a commit."""
 _FIX = re.compile(r"git config --global --add safe\.directory .+")
 
 
