@@ -1,6 +1,6 @@
 # Every command of a user, by name. `make help` lists the targets.
+# GNU make 3.81 and bash 3.2, which macOS has, must do for all of it (docs/platforms.md).
 SHELL := /bin/bash
-.SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 # Some images keep Python from writing compiled modules, which makes every start slower.
@@ -13,7 +13,7 @@ READY := .venv/.ready
 
 .PHONY: help
 help: ## list every target
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-22s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | while IFS= read -r line; do printf '  make %-22s %s\n' "$${line%%:*}" "$${line#*## }"; done
 
 # ---- set-up -------------------------------------------------------------------------------------
 .PHONY: env

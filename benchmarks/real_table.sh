@@ -5,7 +5,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 problem=$1
-from=$(realpath "$2")
+from=$(cd "$(dirname "$2")" && pwd -P)/$(basename "$2")
 shift 2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -2,13 +2,17 @@
 # Clone the last commit into an empty folder, run `dvc repro` from nothing under another BLAS kernel, thread count,
 # time zone and language each time, and fail unless dvc.lock and the metrics end up as committed, byte for byte.
 set -euo pipefail
+if [ "$(uname -sm)" != "Linux x86_64" ]; then
+    echo "✗ the committed results are those of Linux x86-64, and this is $(uname -sm): run this there" >&2
+    exit 1
+fi
 root=$(cd "$(dirname "$0")/.." && pwd)
 kernels=${*:-Haswell SkylakeX}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 for kernel in $kernels; do
-    if [ "$kernel" = SkylakeX ] && ! grep -q avx512f /proc/cpuinfo; then
+    if [ "$kernel" = SkylakeX ] && ! grep -qs avx512f /proc/cpuinfo; then
         echo "== $kernel left out: this processor has no AVX-512"
         continue
     fi

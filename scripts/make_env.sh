@@ -24,4 +24,10 @@ sed -n '/^uv==/,/^    #/p' requirements-dev.lock > "$uv_lock"
     .venv/bin/python -m pip install -q --require-hashes -r requirements-dev.lock
 .venv/bin/python -m pip install -q --no-deps --no-build-isolation --editable .
 env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m compileall -q src/lockstep
+fault=$(.venv/bin/python -c 'import lightgbm, xgboost' 2>&1) || {
+    echo "✗ ${fault##*$'\n'}" >&2
+    echo "  If that is the OpenMP library (libgomp, libomp), install it (Debian: apt install libgomp1," >&2
+    echo "  macOS: brew install libomp), then run: make env" >&2
+    exit 1
+}
 (cd .venv && pwd -P) > .venv/.ready

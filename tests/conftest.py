@@ -38,7 +38,8 @@ os.environ.setdefault("DVC_NO_ANALYTICS", "true")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the process that runs the tests' commands, once for all workers."""
-    if "PYTEST_XDIST_WORKER" not in os.environ and warm.VARIABLE not in os.environ:
+    first = "PYTEST_XDIST_WORKER" not in os.environ and warm.VARIABLE not in os.environ
+    if first and warm.POSSIBLE:
         config.add_cleanup(warm.Warm().stop)
     warm.adopt()
 

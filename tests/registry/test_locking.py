@@ -89,6 +89,46 @@ def test_a_dead_owner_of_this_machine_is_followed_at_once(client):
     assert time.monotonic() - begun < 5
 
 
+@pytest.fixture
+def without_proc(monkeypatch):
+    """A system without Linux's /proc, such as macOS."""
+
+    monkeypatch.setattr(locking, "_kernel_text", lambda name: "")
+    monkeypatch.setattr(locking, "_process_namespace", lambda: "")
+
+
+def test_without_proc_only_an_owner_that_has_ended_is_dead(client, without_proc, monkeypatch):
+    stranger(client)
+    assert not find_lock(client, NAME).dead, "this very process"
+    gone = multiprocessing.get_context("spawn").Process(target=print)
+    gone.start()
+    gone.join()
+    stranger(client, "Other", pid=gone.pid)
+    assert find_lock(client, "Other").dead
+    monkeypatch.setattr(locking.os, "kill", raising(PermissionError))
+    assert not find_lock(client, "Other").dead, "a process of another user"
+
+
+def test_without_proc_a_host_of_the_same_name_is_another_one(client, without_proc, monkeypatch):
+    monkeypatch.setattr(locking, "getnode", lambda: 1)
+    gone = multiprocessing.get_context("spawn").Process(target=print)
+    gone.start()
+    gone.join()
+    stranger(client, pid=gone.pid)
+    assert find_lock(client, NAME).dead
+    monkeypatch.setattr(locking, "getnode", lambda: 2)
+    assert not find_lock(client, NAME).dead
+
+
+def raising(error):
+    """Return a function that raises."""
+
+    def fail(*_):
+        raise error
+
+    return fail
+
+
 def test_a_process_number_used_again_is_another_process(client):
     stranger(client, started="1")
     assert find_lock(client, NAME).dead

@@ -21,6 +21,8 @@ PREFIX = Path(sys.prefix)
 CONSOLE = ("dvc", "mlflow")
 VARIABLE = "TESTS_WARM_ENVIRONMENT"
 """Names the folder of the run's warm process; empty where there is none."""
+POSSIBLE = hasattr(os, "pidfd_open")
+"""Elsewhere than on Linux every command is a process of its own."""
 COLD = {"TESTS_COLD": "1"}
 """The variables under which every command is a process of its own."""
 UNSEEN = ("COVERAGE_", "DAGSHUB", "DVC_", "LOCKSTEP_", "MLFLOW_", "PYTEST_", VARIABLE)

@@ -299,7 +299,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with suppress(subprocess.TimeoutExpired):
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=_END_SECONDS)
-    with suppress(ProcessLookupError):
+    with suppress(ProcessLookupError, PermissionError):  # macOS may not signal what has ended
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -21,8 +21,8 @@ from lockstep.models.types import check_recipe, model_type
 
 
 def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Return how many processors this process may use, by its affinity and its container."""
+    return int(joblib.cpu_count())
 
 
 def silent(done: int, total: int, loss: float | None) -> None:

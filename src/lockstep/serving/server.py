@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import sys
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -86,9 +87,13 @@ def run(api: Api, listening: socket.socket) -> None:
 
 
 def _allow_files(connections: int) -> None:
-    """Raise the limit of open files, where allowed, so that connections run out first."""
+    """Raise the limit of open files, where allowed, so that connections run out first.
+
+    macOS names no limit and refuses numbers above one of its own.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + _OTHER_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:
         highest = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from getpass import getuser
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import getnode, uuid4
 
 from filelock import FileLock, Timeout
 
@@ -247,7 +247,7 @@ def _me() -> dict[str, Any]:
     return {
         "user": user_name(),
         "host": socket.gethostname(),
-        "boot": _kernel_text("sys/kernel/random/boot_id").strip(),
+        "boot": _boot(),
         "pids": _process_namespace(),
         "pid": pid,
         "started": _started(pid),
@@ -270,10 +270,34 @@ def _process_namespace() -> str:
         return ""
 
 
+def _boot() -> str:
+    """Return this machine's last boot; without Linux's /proc the machine, by its network address.
+
+    That is enough: no process outlives a boot. Hosts may share a name, and a registry.
+    """
+    return _kernel_text("sys/kernel/random/boot_id").strip() or f"machine {getnode():012x}"
+
+
 def _started(pid: int) -> str:
-    """Return when a process started, in the kernel's ticks; empty if there is no such process."""
+    """Return when a process started, in the kernel's ticks; empty if there is no such process.
+
+    Without Linux's /proc, only whether it runs: a number that was used again looks alive, and its
+    lock is broken after the lease.
+    """
     fields = _kernel_text(f"{pid}/stat").rpartition(")")[2].split()
-    return fields[19] if len(fields) > 19 else ""
+    if len(fields) > 19:
+        return fields[19]
+    return "running" if not _kernel_text("self/stat") and _runs(pid) else ""
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
 
 
 def _kernel_text(name: str) -> str:
