@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.drafting.draft_task import infer_task
-from lockstep.drafting.evidence import ID_NAME, Target, groups, leaks, time_parts
+from lockstep.drafting.evidence import ID_NAME, Target, groups, time_parts
+from lockstep.drafting.leaks import leaks
 from lockstep.drafting.positive import positive_class, positive_question
 from lockstep.drafting.profile import Column, Profile, profile
 from lockstep.drafting.target import read_target, spelling_question
@@ -107,7 +108,10 @@ class Draft:
         read = [c for c in self.columns if c.keys["kind"] in ("categorical", "numeric")]
         if not read:
             missing = f"{self.source} has no column to predict '{aim.name}' from"
-            raise DataError(f"{missing}; give one with more")
+            out = listed([f"{name} ({why})" for name, why in self.left_out.items()], 4)
+            raise DataError(
+                f"{missing}{f': left out are {out}' if out else ''}; give one with more"
+            )
         self.example = {c.name: c.typical for c in read}  # typical values, no row of the table
         mark_slices(self.columns)
         self.duplicates = self._duplicates()

@@ -1,4 +1,4 @@
-"""Evidence across columns: leaks of the target, groups, and whether a split by time works.
+"""Evidence across columns: groups, and whether a split by time works.
 
 At most ``SAMPLE`` rows (or pairs of rows) are examined: shares need not be exact.
 """
@@ -33,9 +33,6 @@ ID_NAME = re.compile(
 )
 """Names that columns of identifiers have."""
 _DATE_OF_OTHERS = re.compile(r"(?i)birth|born|dob|naiss|geburt|nacim|expir|valid|due|end|until")
-_BINS = 200
-_DETERMINED, _STRONG = 0.02, 0.1
-_DETERMINED_R2 = 0.99
 _MANY_DAYS = 20
 _FEWEST = 5
 _PART_ENDS = (0.64, 0.72, 0.8, 1.0)
@@ -61,94 +58,19 @@ class Target:
     def values(self, coded: Any) -> Floats:
         """Return class numbers, or the numbers themselves for a regression; NaN where missing."""
         if self.task == "regression" and self.column.numbers:
-            return _numbers(coded, self.column, self.reading.absent)
+            return column_numbers(coded, self.column, self.reading.absent)
         classes = class_places(coded.dictionary.to_pylist(), self.reading)
         places = coded.indices.fill_null(len(classes)).to_numpy(zero_copy_only=False)
         return np.append(classes, np.nan)[places]
 
 
-def _numbers(coded: Any, column: Column, absent: Iterable[str] = ()) -> Floats:
+def column_numbers(coded: Any, column: Column, absent: Iterable[str] = ()) -> Floats:
+    """Return the numbers of a dictionary array, NaN where missing or a word."""
     assert column.numbers is not None
     words = {*column.numbers.words, *absent}
     known = as_numbers(coded.dictionary, column.numbers.decimal, words)
     places = coded.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)
     return np.append(known, np.nan)[places]
-
-
-def leaks(text: TextTable, profile: Profile, target: Target) -> dict[str, Evidence]:
-    """Return the columns that alone predict the target: whether wholly, and the evidence."""
-    rows = np.random.Generator(np.random.PCG64(0)).permutation(text.rows)[:SAMPLE]
-    wanted = target.values(text.columns[target.name].take(rows).dictionary_encode())
-    rows, wanted = rows[~np.isnan(wanted)], wanted[~np.isnan(wanted)]
-    score = _regression_evidence if target.task == "regression" else _class_evidence
-    found = {}
-    for column in profile.columns.values():
-        if column.name == target.name or column.distinct < 2:
-            continue
-        coded = text.columns[column.name].take(rows).dictionary_encode()
-        evidence = score(_levels(coded, column), wanted)
-        if target.task == "regression" and column.numbers and not evidence:
-            evidence = _line_evidence(_numbers(coded, column), wanted)
-        if evidence:
-            found[column.name] = evidence
-    return found
-
-
-def _levels(coded: Any, column: Column) -> Places:
-    """Return each row's level: the text, or for numbers of many values the bin."""
-    if column.numbers is None or column.distinct <= _BINS:
-        codes = coded.indices.fill_null(len(coded.dictionary))
-        return codes.to_numpy(zero_copy_only=False).astype(np.int64)
-    values = _numbers(coded, column)
-    good = values[np.isfinite(values)]
-    edges = np.unique(np.quantile(good, np.linspace(0, 1, _BINS + 1)[1:-1])) if len(good) else good
-    return np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="right"))
-
-
-def _halves(levels: Places) -> tuple[slice, slice]:
-    """Return the rows to learn from and to try on (they are in random order)."""
-    half = len(levels) // 2
-    return slice(0, half), slice(half, None)
-
-
-def _class_evidence(levels: Places, wanted: Floats) -> Evidence | None:
-    """Return how often a level's most frequent class in one half is right in the other half."""
-    classes, place = np.unique(wanted, return_inverse=True)
-    learn, attempt = _halves(levels)
-    counts = np.zeros((int(levels.max()) + 1, len(classes)))
-    np.add.at(counts, (levels[learn], place[learn]), 1)
-    usual = int(counts.sum(axis=0).argmax())
-    guess = np.where(counts.sum(axis=1) > 0, counts.argmax(axis=1), usual)[levels[attempt]]
-    wrong, base = int((guess != place[attempt]).sum()), int((place[attempt] != usual).sum())
-    if base < _FEWEST or wrong > _STRONG * base:
-        return None
-    right = 1 - wrong / len(guess)
-    return wrong <= _DETERMINED * base, f"alone it tells the target in {right:.2%} of the rows"
-
-
-def _regression_evidence(levels: Places, wanted: Floats) -> Evidence | None:
-    """Return how well a level's mean in one half of the rows explains the other half."""
-    learn, attempt = _halves(levels)
-    width = int(levels.max()) + 1
-    count = np.bincount(levels[learn], minlength=width)
-    sums = np.bincount(levels[learn], weights=wanted[learn], minlength=width)
-    mean = np.where(count > 0, sums / np.maximum(count, 1), wanted[learn].mean())
-    error = ((wanted[attempt] - mean[levels[attempt]]) ** 2).sum()
-    spread = ((wanted[attempt] - wanted[learn].mean()) ** 2).sum()
-    if spread == 0 or 1 - error / spread < _DETERMINED_R2:
-        return None
-    return True, f"alone it explains {1 - error / spread:.1%} of the target's variance"
-
-
-def _line_evidence(values: Floats, wanted: Floats) -> Evidence | None:
-    """Return how well a line in the column explains the target."""
-    both = np.isfinite(values)
-    if both.sum() < _FEWEST or values[both].std() == 0 or wanted[both].std() == 0:
-        return None
-    share = float(np.corrcoef(values[both], wanted[both])[0, 1]) ** 2
-    if share <= _DETERMINED_R2:
-        return None
-    return True, f"a line explains {share:.1%} of the target by it"
 
 
 def groups(text: TextTable, profile: Profile, target: Target) -> dict[str, str]:
