@@ -22,7 +22,7 @@ from lockstep.config.layout import project_root
 from lockstep.config.params import read_params_text
 from lockstep.config.params_file import parsed, with_sections, with_values
 from lockstep.console import documented_parser
-from lockstep.data.import_raw import files_below, problem_module, readable_size
+from lockstep.data.import_raw import files_below, problem_module, readable_size, refuse_twice
 from lockstep.dvc.command import default_remote, run_dvc
 from lockstep.errors import ConfigError, DataError, UsageError, run_command
 from lockstep.io import sha256_file, whole_folder, write_text
@@ -98,6 +98,9 @@ def look_at(problem: str, path: Path, kind: Kind | None) -> Found:
     base = path if path.is_dir() else path.parent
     names = [file.name for file in data]
     is_table = kind == "table" or (kind is None and not _is_raw(problem, path, names))
+    if is_table:
+        _refuse_copies(data)
+    refuse_twice(problem, data, "table" if is_table else "files")
     own_split = is_table and _has_own_split(path, data)
     skipped = tuple(file for file in files if file not in data)
     return Found(base, data, skipped, "table" if is_table else "files", own_split)
@@ -128,6 +131,15 @@ def _check_files(path: Path, files: list[Path], data: tuple[Path, ...]) -> None:
             raise DataError(f"{file} cannot be read; give this user the permission to read it")
         if not file.stat().st_size:
             raise DataError(f"{file} is empty; get it again")
+
+
+def _refuse_copies(data: tuple[Path, ...]) -> None:
+    """Refuse a table that is there twice under two names: their bytes are the same."""
+    seen: dict[str, Path] = {}
+    for file in data:
+        twin = seen.setdefault(sha256_file(file), file)
+        if twin is not file:
+            raise DataError(f"{twin} and {file} are the same file (byte for byte); keep one")
 
 
 def _is_raw(problem: str, path: Path, names: list[str]) -> bool:

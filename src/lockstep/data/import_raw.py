@@ -14,7 +14,7 @@ import importlib.util
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -72,6 +72,7 @@ def import_download(root: Path, problem: str, source: Source, folder: Path) -> N
 def import_external(root: Path, problem: str, source: Source, folder: Path) -> None:
     """Copy the tracked folder (or the one file) of the source."""
     external = external_path(root, problem, source.external)
+    refuse_twice(problem, files_below(external), source.kind)
     for file in files_below(external):
         target = folder / (file.relative_to(external) if external.is_dir() else file.name)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -147,6 +148,13 @@ def files_below(path: Path) -> list[Path]:
         inner[:] = [name for name in visible if os.path.realpath(Path(folder, name)) not in seen]
         found += [Path(folder, name) for name in names if not is_leftover(name)]
     return sorted(file for file in found if file.is_file())
+
+
+def refuse_twice(problem: str, files: Sequence[Path], kind: str) -> None:
+    """Raise a DataError with both names if two of the publisher's files hold the same data."""
+    refuse = getattr(problem_module(problem, "sources"), "refuse_twice", None)
+    if kind == "files" and refuse is not None:
+        refuse(files)
 
 
 def file_sizes(folder: Path, kind: str) -> list[int]:

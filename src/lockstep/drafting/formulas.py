@@ -77,8 +77,8 @@ def _sum(
     design = np.column_stack([table[rows][:, used], np.ones(rows.sum())])
     weights = _trimmed_fit(design, wanted[rows])
     weights = np.array([_short(weight) for weight in weights])
-    spread = wanted[rows].std()
-    weights[-1] = 0.0 if abs(weights[-1]) < _EXACT * spread + half / 10 else weights[-1]
+    if abs(weights[-1]) < _slack(wanted[rows]) + half / 10:
+        weights[-1] = 0.0
     off = np.abs(design @ weights - wanted[rows])
     share = _share(off, wanted[rows], _allowed(weights[:-1], rounding[used], half, wanted[rows]))
     if share < LEAST_SHARE:

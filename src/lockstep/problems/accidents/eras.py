@@ -16,6 +16,8 @@ TRUTH = "true_probability.csv"
 by id_vehicule, place, catu, sexe, an_nais, secu1, grav.
 """
 KINDS = ("caracteristiques", "lieux", "vehicules", "usagers")
+KEYS = ("Num_Acc", "Accident_Id")
+"""The accident's id; the second is the publisher's name for it in 2022."""
 _NAMES = {
     # carcteristiques-2021 is the publisher's own slip, caract-2023 his abbreviation
     "caracteristiques": re.compile(r"(?<![a-z])(carac|carct)"),
@@ -61,6 +63,12 @@ def kind_of(name: str) -> str | None:
     if not lowered.endswith((".csv", ".txt")) or is_ignored_name(lowered):
         return None
     return next((kind for kind, pattern in _NAMES.items() if pattern.search(lowered)), None)
+
+
+def year_in(name: str) -> int | None:
+    """Return the year in a file's name, if there is one."""
+    match = _YEAR.search(name)
+    return int(match.group()) if match else None
 
 
 def raw_files(folder: Path) -> dict[str, list[Path]]:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from lockstep.errors import DataError
 from lockstep.problems.accidents import recode
 from lockstep.problems.accidents.eras import TRUTH, raw_files, required_columns
+from lockstep.problems.accidents.twice import refuse_twice
 from lockstep.problems.text_tables import (
     MISSING,
     RawTable,
@@ -36,10 +37,13 @@ def read_raw(folder: Path) -> RawTable:
     Faulty, missing or truncated files are DataErrors that name the file.
     """
     files, key = raw_files(folder), ["accident_id"]
+    refuse_twice([path for paths in files.values() for path in paths])
     accidents, repeated = _first_rows(files["caracteristiques"], read_accidents, key)
     places, repeated_places = _first_rows(files["lieux"], read_places, key)
     vehicles, repeated_vehicles = _first_rows(files["vehicules"], read_vehicles, _VEHICLE_KEY)
-    people = numbered(_read_all(files["usagers"], read_people))
+    people = _read_all(files["usagers"], read_people)
+    rows_in, again = len(people), repeated_people(people)
+    people = numbered(people[~again])
     people["true_probability"] = _true_probability(people, folder / TRUTH)
     table, dropped, counts = join(accidents, places, vehicles, people)
     repeats = {
@@ -48,7 +52,9 @@ def read_raw(folder: Path) -> RawTable:
         "repeated_vehicules": int(repeated_vehicles.sum()),
         "multiplied_rows_avoided": int(people["accident_id"].map(repeated_places).fillna(0).sum()),
     }
-    return RawTable(table, dropped, len(people), repeats | counts)
+    if again.any():
+        dropped["repeated_usagers"] = repeats["repeated_usagers"] = int(again.sum())
+    return RawTable(table, dropped, rows_in, repeats | counts)
 
 
 def _read_all(paths: list[Path], read: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
@@ -62,6 +68,15 @@ def _first_rows(
     table = _read_all(paths, read)
     again = table.duplicated(key)
     return table[~again], table.loc[again, "accident_id"].value_counts()
+
+
+def repeated_people(people: pd.DataFrame) -> pd.Series:
+    """Return which rows are a person again: the same id_usager (from 2021) in one accident.
+
+    Without that id two rows alike may be two people, as on two seats of one bench.
+    """
+    known = people["person_id"] >= 0
+    return known & people.duplicated(["accident_id", "person_id"])
 
 
 def _open(path: Path, kind: str) -> tuple[TextTable, np.ndarray]:

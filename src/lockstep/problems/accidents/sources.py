@@ -14,6 +14,7 @@ from pathlib import Path
 from lockstep.errors import UsageError
 from lockstep.problems.accidents.eras import is_ignored_name as is_ignored_name
 from lockstep.problems.accidents.eras import kind_of
+from lockstep.problems.accidents.twice import refuse_twice as refuse_twice
 from lockstep.problems.source_files import RemoteFile
 
 DATASET = (
