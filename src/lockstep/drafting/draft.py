@@ -10,15 +10,16 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from lockstep.drafting.draft_task import infer_task
+from lockstep.drafting.draft_task import AS_TOLD, infer_task
 from lockstep.drafting.evidence import ID_NAME, Target, groups, time_parts
 from lockstep.drafting.leaks import leaks
 from lockstep.drafting.positive import positive_class, positive_question
 from lockstep.drafting.profile import Column, Profile, profile
+from lockstep.drafting.stand_ins import class_stand_in, stand_in
 from lockstep.drafting.target import read_target, spelling_question
 from lockstep.errors import DataError, UsageError, listed, nearest
 from lockstep.problems.schema import safe_name
-from lockstep.problems.text_tables import TextTable
+from lockstep.problems.text_tables import MISSING, TextTable
 
 MOST_CODES = 30
 """Levels that are all listed."""
@@ -90,6 +91,7 @@ class Draft:
         self.text, self.found, self.aim = text, found, aim
         self.problem, self.source = problem, text.path.name
         self.task, self.why_task = aim.task, why_task
+        self.is_task_given = why_task == AS_TOLD
         self.rows, self.width = found.rows, len(found.columns)
         self.left_out: dict[str, str] = {}
         self.derived: list[dict[str, Any]] = []
@@ -169,11 +171,25 @@ class Draft:
         if self.task == "regression":
             planned.keys |= _reading(column)
             planned.facts = _range_facts(column)
+            self._check_stand_in(planned, column)
             return planned
         planned.codes = self._classes(column)
         planned.facts = f"{len(planned.codes)} classes"
         self._check_classes(planned)
         return planned
+
+    def _check_stand_in(self, planned: Planned, column: Column) -> None:
+        """Refuse an amount where a far-off value may mean missing, unless TASK says it is one."""
+        apart = stand_in(column, self.aim.reading.levels)
+        if apart and apart.far and not self.is_task_given:
+            shown = ", ".join(f"{text} ({rows:,} rows)" for text, rows in apart.texts.items())
+            raise DataError(
+                f"the target '{column.name}' is {shown}, far from its other values "
+                f"({apart.low:g} … {apart.high:g}): empty these cells if it means missing, or say "
+                "with TASK=regression that it is an amount"
+            )
+        if apart:
+            self._decide(planned, apart.question)
 
     def _classes(self, column: Column) -> dict[int | str, int]:
         levels = self.aim.reading.levels
@@ -199,9 +215,21 @@ class Draft:
         if self.task == "binary":
             positive = list(planned.codes)[-1]
             self._decide(planned, positive_question(positive, self.why_positive, planned.codes))
-        elif self.task != "binary" and self.aim.column.numbers:
+        self._check_class_stand_in(planned)
+        if self.task != "binary" and self.aim.column.numbers:
             what = "whole numbers are taken for classes; if it is an amount: TASK=regression"
             self._decide(planned, what)
+
+    def _check_class_stand_in(self, planned: Planned) -> None:
+        """Refuse a third code that may mean missing, unless TASK says it is a class."""
+        third = class_stand_in(planned.codes)
+        if third and not self.is_task_given:
+            raise DataError(
+                f"the target '{planned.source}' is {third}: empty these cells if it means "
+                "missing, or say with TASK=multiclass that it is a class"
+            )
+        if third:
+            self._decide(planned, f"{third}: taken for a class; does it mean missing?")
 
     def _plan(self, column: Column) -> Planned | None:
         """Return what a column is in the schema, None where it is left out."""
@@ -357,10 +385,20 @@ class Draft:
             example = next((level for level in column.levels if re.search("[.,]", level)), "")
             sign = "part thousands" if numbers.decimal else "begin the decimals"
             self._decide(planned, f"signs as in '{example}' are taken to {sign}")
+        apart = stand_in(column, self._counted(column))
+        if apart:
+            self._decide(planned, apart.question)
         strong = self.leaks.get(column.name)
         if strong:
             self._decide(planned, f"{strong[1]}; is it known before the target is?")
         return planned
+
+    def _counted(self, column: Column) -> dict[str, int]:
+        """Return every distinct text of a column with its rows."""
+        if len(column.levels) == column.distinct:
+            return column.levels
+        counted = self.text.columns[column.name].value_counts().to_pylist()
+        return {c["values"]: c["counts"] for c in counted if c["values"] not in {None, *MISSING}}
 
     def _duplicates(self) -> str:
         """Return whether to drop copies of rows: if many-valued numbers make chance unlikely."""

@@ -9,6 +9,7 @@ from lockstep.problems.schema import Task
 MOST_CLASSES = 100
 MOST_WHOLE_CLASSES = 10
 """Different whole numbers up to which a target is taken for classes."""
+AS_TOLD = "as told by TASK"
 OTHER = "give another TARGET=…"
 
 
@@ -25,7 +26,7 @@ def infer_task(target: Column, given: str) -> tuple[Task, str]:
         only = next(iter(target.levels))
         raise _hopeless(target, f"is '{only}' in every row: nothing can be learned; {OTHER}")
     if given:
-        return _given_task(target, given), "as told by TASK"
+        return _given_task(target, given), AS_TOLD
     if distinct == 2:
         return "binary", "the target has two values"
     if target.dates:
