@@ -9,19 +9,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-_MIX = 0x9E3779B97F4A7C15
-"""An odd constant: its odd multiples give each column its own factor, so order counts."""
-
 
 def cell_hashes(coded: Any, place: int) -> NDArray[np.uint64]:
-    """Return a hash of each cell of a column (a dictionary-encoded array), salted by its place.
+    """Return a hash of each cell of a column (a dictionary-encoded array), keyed by its place.
 
     The sum of a row's cell hashes is the row's hash; a column is left out by subtracting its own.
+    Each place has its own key: multiples of one hash would add up to the same sum too often.
     """
     texts = np.array([text or "" for text in (*coded.dictionary.to_pylist(), "")], dtype=object)
-    hashes = np.asarray(pd.util.hash_array(texts, categorize=False), dtype=np.uint64)
+    hashes = np.asarray(pd.util.hash_array(texts, hash_key=f"{place:016d}", categorize=False))
     codes = coded.indices.fill_null(len(texts) - 1).to_numpy(zero_copy_only=False)
-    return (hashes * np.uint64((2 * place + 1) * _MIX % 2**64))[codes]
+    return hashes[codes]
 
 
 def row_hashes(columns: Iterable[Any]) -> NDArray[np.uint64]:

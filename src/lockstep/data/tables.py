@@ -21,6 +21,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from lockstep.data.copies import repeats, row_hashes
+from lockstep.data.dates import parse_dates
 from lockstep.data.values import read_cells, texts
 from lockstep.errors import DataError, listed, nearest
 from lockstep.problems.schema import Column, Schema
@@ -249,13 +250,13 @@ def _dates(text: TextTable, of: list[str], column: Column) -> Any:
     """Return days as datetime64[ms], or int64 positions in time where the schema says integer."""
     if column.integer:
         return _keys(text, of[0])
-    if len(of) == 3:
-        parts = zip(("year", "month", "day"), of, strict=True)
+    if len(of) > 1:
+        parts = zip(("year", "month", "day"), of, strict=False)
         table = pd.DataFrame({part: numbers(text, name) for part, name in parts})
+        table = table if len(of) == 3 else table.assign(day=1)
         return pd.to_datetime(table, errors="coerce").astype("datetime64[ms]")
     written = texts(text.columns[of[0]])
-    format = column.format or "ISO8601"
-    dates = pd.to_datetime(written, format=format, errors="coerce", utc=True).dt.tz_localize(None)
+    dates = parse_dates(written, column.format)
     bad = (dates.isna() & written.notna()).to_numpy()
     text.refuse(of[0], bad, f"no date; write it as {column.format or 'YYYY-MM-DD'}, or empty it")
     return dates.astype("datetime64[ms]")

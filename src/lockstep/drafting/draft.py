@@ -5,18 +5,35 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.data.copies import repeats
+from lockstep.drafting.copies import Hashes, count_alike, feature_hashes, why_no_copies
 from lockstep.drafting.draft_task import AS_TOLD, infer_task
-from lockstep.drafting.evidence import ID_NAME, Target, groups, time_parts
+from lockstep.drafting.evidence import ID_NAME, Evidence, Target
+from lockstep.drafting.identity import Unit, counters, one_row_each, units
 from lockstep.drafting.leaks import leaks
 from lockstep.drafting.positive import positive_class, positive_question
 from lockstep.drafting.profile import Column, Profile, profile
 from lockstep.drafting.stand_ins import class_stand_in, stand_in
 from lockstep.drafting.target import read_target, spelling_question
+from lockstep.drafting.time_order import (
+    MOST_OVERLAP,
+    date_of_parts,
+    in_order,
+    made_dates,
+    overlap,
+    parts_in_time,
+    row_dates,
+    why_not_by_time,
+    year_dates,
+)  # fmt: skip
 from lockstep.errors import DataError, UsageError, listed, nearest
 from lockstep.problems.schema import safe_name
 from lockstep.problems.text_tables import MISSING, TextTable
@@ -101,34 +118,48 @@ class Draft:
         self.why_split = "no column says when a row came to be"
         self.names = self._names()
         self.taken = {name.lower() for name in self.names.values()}
-        self.leaks = leaks(text, found, aim)
-        together = groups(text, found, aim)
-        self.groups = {name: why for name, why in together.items() if name not in self.leaks}
+        self.counters = counters(text, found, aim)
+        passed = {name for name, counter in self.counters.items() if counter.certain}
+        self.units = {unit.name: unit for unit in units(text, found, aim, passed)}
+        self.unit = next((unit for unit in self.units.values() if unit.can_part), None)
+        self.leaks = self._leaks()
+        self.parts = date_of_parts(found)
         self.target = self._target()
         planned = [self._plan(c) for c in found.columns.values() if c.name != aim.name]
         self.columns = [p for p in planned if p]
+        made = self._made_date()
+        self.columns += [made] if made else []
         read = [c for c in self.columns if c.keys["kind"] in ("categorical", "numeric")]
         if not read:
-            missing = f"{self.source} has no column to predict '{aim.name}' from"
-            out = listed([f"{name} ({why})" for name, why in self.left_out.items()], 4)
-            raise DataError(
-                f"{missing}{f': left out are {out}' if out else ''}; give one with more"
-            )
+            raise DataError(self._nothing_to_predict_from())
         self.example = {c.name: c.typical for c in read}  # typical values, no row of the table
         mark_slices(self.columns)
         self.duplicates = self._duplicates()
+        self.by_time = "date" in self.roles and "part" not in self.roles
+        self.alike, self.undated = False, 0
+        self._settle_split(read)
 
     @property
     def split(self) -> str:
         """How the rows are parted."""
-        return "given" if "part" in self.roles else "time" if "date" in self.roles else "group"
+        return "given" if "part" in self.roles else "time" if self.by_time else "group"
 
     @property
     def max_dropped(self) -> float:
         """The share of rows that may be dropped: those that are, and some more."""
         dropped = self.found.rows - self.aim.column.present
         dropped += self.found.copies if self.duplicates == "drop" else 0
+        dropped += self.undated
         return max(0.2, min(0.99, math.ceil(dropped / self.found.rows * 20 + 1) / 20))
+
+    def _nothing_to_predict_from(self) -> str:
+        others = [f"'{c.source}' is the {c.keys['kind']}" for c in self.columns]
+        others += [f"'{name}' is left out ({why})" for name, why in self.left_out.items()]
+        missing = f"{self.source} has no column to predict '{self.aim.name}' from"
+        fix = "add columns that are known before the target is"
+        if "date" in self.roles:
+            fix += ", such as the target's own values of earlier dates"
+        return f"{missing}: {listed(others, 5) or 'it is the only one'}; {fix}"
 
     def _names(self) -> dict[str, str]:
         """Return a safe name for each column, those of good names first, no name twice."""
@@ -234,8 +265,8 @@ class Draft:
     def _plan(self, column: Column) -> Planned | None:
         """Return what a column is in the schema, None where it is left out."""
         rules = (
-            self._useless, self._leak, self._part, self._date,
-            self._group, self._id, self._text, self._number,
+            self._useless, self._row_number, self._group, self._leak, self._part, self._date,
+            self._id, self._text, self._number,
         )  # fmt: skip
         for rule in rules:
             planned = rule(column)
@@ -272,6 +303,8 @@ class Draft:
 
     def _date(self, column: Column) -> Planned | None:
         if column.dates is None:
+            column = self._of_years(column)
+        if column.dates is None:
             return None
         span = f"dates from {column.dates.first} to {column.dates.last}"
         if column.dates.others:
@@ -280,30 +313,99 @@ class Draft:
             fix = "correct them, and it can part the rows by time"
             self._decide(None, f"{column.name}: {self.left_out[column.name]}; {fix}")
             return None
-        why_not = time_parts(self.text, column, self.aim)
+        dates, coarse = row_dates(self.text, column), column.dates.coarse
+        why_not = why_not_by_time(self.text, self.aim, column.name, dates, coarse)
         if why_not or self.roles & {"date", "part"}:
             return self._leave(column, f"{span}; {why_not or 'another column parts the rows'}")
         self.roles.add("date")
         planned = self._planned(column, kind="date")
         planned.keys |= {"format": column.dates.format} if column.dates.format else {}
         planned.facts = span
-        newest = f"the newest rows by '{column.name}' are the test, as in use"
-        self.why_split = f"{newest}; kind: group for a random split"
-        what = "rows are parted by time; set split.kind: group if new rows won't come after these"
-        self._decide(planned, what)
+        planned.keys.pop("missing", None)  # rows without a date are dropped
+        self.dates = dates
         if column.dates.both_ways:
-            what = f"read as {column.dates.format}; day and month could be the other way round"
-            self._decide(planned, what)
+            self._decide(planned, f"{column.dates.both_ways}; which is meant?")
         return planned
 
+    def _of_years(self, column: Column) -> Column:
+        """Return a column of years as dates where the rows stand in their order, else ask."""
+        years = year_dates(column)
+        others = any(other.dates for other in self.found.columns.values())
+        if years is None or others or self.parts or self.roles & {"date", "part"}:
+            return column
+        as_dates = replace(column, dates=years)
+        dates = row_dates(self.text, as_dates)
+        if in_order(dates) and not why_not_by_time(self.text, self.aim, "", dates, years.coarse):
+            return as_dates
+        what = f"{column.name}: years from {years.first} to {years.last}, a number to learn from"
+        fix = 'if new rows come from later years: kind: date, format: "%Y", and split.kind: time'
+        self._decide(None, f"{what}; {fix}")
+        return column
+
+    def _made_date(self) -> Planned | None:
+        """Return the date that columns of year, month and day make together, if it parts rows."""
+        if not self.parts or self.roles & {"date", "part"}:
+            return None
+        dates = made_dates(self.text, self.parts)
+        source, coarse = ", ".join(self.parts), len(self.parts) == 2
+        why_not = why_not_by_time(self.text, self.aim, self.parts[0], dates, coarse)
+        if why_not:
+            return None
+        self.roles.add("date")
+        self.dates = dates
+        known = {c.source: c.name for c in self.columns}
+        name = next(n for n in ("date", "made_date", "row_date") if n not in self.taken)
+        self.taken.add(name)
+        keys = {"kind": "date", "made_of": [known.get(part, part) for part in self.parts]}
+        span = f"dates from {dates.min().date()} to {dates.max().date()}"
+        return Planned(source, name, keys, facts=span)
+
+    def _row_number(self, column: Column) -> None:
+        counter = self.counters.get(column.name)
+        if counter and counter.certain:
+            self._leave(column, counter.words)
+        elif counter:
+            what = f"{column.name}: {counter.words}: if it only numbers rows, leave it out"
+            self._decide(None, f"{what}; it stays a feature, as if it counted days or steps")
+
     def _group(self, column: Column) -> Planned | None:
-        if column.name not in self.groups or "group" in self.roles:
+        unit = self.units.get(column.name)
+        if unit is None:
+            return None
+        if unit is not self.unit:
+            self._another_unit(column, unit)
             return None
         self.roles.add("group")
         planned = self._planned(column, kind="group")
         planned.facts = f"{column.distinct:,} groups"
-        self._decide(planned, f"its rows are kept in one part: {self.groups[column.name]}")
+        what = "names what a row belongs to, so its rows stay in one part and it is no feature"
+        fix = "the figures are those of new ones; if only known ones come, make it categorical"
+        self._decide(planned, f"{what}: {unit.words}; {fix}")
         return planned
+
+    def _another_unit(self, column: Column, unit: Unit) -> None:
+        """Leave out a second name of things; ask about a few large groups and places."""
+        if self.unit and unit.can_part and not unit.place:
+            kept = f"; the rows are kept together by '{self.unit.name}'"
+            self._leave(column, f"names what a row belongs to: {unit.words}{kept}")
+        elif not self.unit:
+            what = f"may name what a row belongs to: {unit.words}, too few or too large to part"
+            fix = "it stays a feature, so the figures are those of known ones"
+            self._decide(None, f"{column.name}: {what}; {fix}")
+
+    def _leaks(self) -> dict[str, Evidence]:
+        """Return the leaks; what is constant within a unit is judged by one row of each.
+
+        Within a unit such a column only says which one it is, and so tells the target of others.
+        """
+        told = leaks(self.text, self.found, self.aim)
+        within = {self.unit.name, *self.unit.constant} & told.keys() if self.unit else set()
+        if not self.unit or not within:
+            return told
+        across = leaks(one_row_each(self.text, self.unit.name), self.found, self.aim)
+        kept = {n: e for n, e in told.items() if n not in within or n in across}
+        kept.pop(self.unit.name, None)
+        return kept
 
     def _id(self, column: Column) -> Planned | None:
         whole = bool(column.numbers and column.numbers.whole and not column.numbers.words)
@@ -401,17 +503,98 @@ class Draft:
         return {c["values"]: c["counts"] for c in counted if c["values"] not in {None, *MISSING}}
 
     def _duplicates(self) -> str:
-        """Return whether to drop copies of rows: if many-valued numbers make chance unlikely."""
-        if not self.found.copies:
+        """Return whether to drop copies of rows: if the same rows are there twice."""
+        copies = self.found.copies
+        if not copies:
             return "keep"
-        columns = self.found.columns.values()
-        many = [c for c in columns if c.numbers and c.distinct > 0.05 * c.present > 5]
-        choice, done = "keep", "they are kept, as chance can make them"
-        if len(many) >= 2:
-            choice, done = "drop", "all but the first are dropped"
-        copies = f"{self.found.copies:,} rows are exact copies of others"
-        self._decide(None, f"{copies}; {done} (preprocess.duplicates)")
+        why = why_no_copies(self.text, self.found)
+        choice = "keep" if why else "drop"
+        done = f"they are kept, as {why}" if why else "all but the first are dropped"
+        what = f"{copies:,} rows are exact copies of others; {done} (preprocess.duplicates)"
+        self._decide(None, what)
         return choice
+
+    def _settle_split(self, read: list[Planned]) -> None:
+        """Decide between time and groups, and whether rows alike in every feature stay together."""
+        columns = [self.found.columns[planned.source] for planned in read]
+        kinds = feature_hashes(self.text, columns)
+        group = (
+            feature_hashes(self.text, [self.found.columns[self.unit.name]])
+            if self.unit
+            else (np.arange(self.rows, dtype=np.uint64))
+        )
+        if self.by_time:
+            self._settle_time(group, kinds)
+        elif self.split == "group":
+            if self.unit:
+                together = f"the rows of one '{self.unit.name}' stay together"
+                self.why_split = f"{together}; {self.why_split}"
+            self._settle_alike(group, kinds)
+
+    def _settle_time(self, group: Hashes, kinds: Hashes) -> None:
+        parts = parts_in_time(self.dates, group)
+        later = overlap(self.dates, parts)
+        self.by_time = later <= MOST_OVERLAP
+        planned = next(c for c in self.columns if c.keys["kind"] == "date")
+        name = planned.source
+        self.undated = int(self.dates.isna().sum())
+        if self.undated:
+            self._decide(planned, f"{self.undated:,} rows have no date; they are dropped")
+        if not self.by_time:
+            self._keep_groups(planned, later)
+            self._settle_alike(group, kinds)
+            return
+        newest = f"the newest rows by '{name}' are the test, as in use"
+        if self.unit:
+            shares = f"{later:.1%} of the training rows are later than the first test row"
+            newest = f"the newest '{self.unit.name}' by '{name}' are the test ({shares})"
+        self.why_split = f"{newest}; kind: group for a random split"
+        fix = "set split.kind: group if new rows won't come after these"
+        self._decide(planned, f"{planned.facts}; rows are parted by time; {fix}")
+        known = np.isin(kinds[parts == "test"], kinds[(parts != "test") & (parts != "")])
+        if known.any():
+            self._decide(
+                None,
+                f"{int(known.sum()):,} test rows ({known.mean():.1%}) are alike in every "
+                "feature with an earlier row; they stay where their date puts them",
+            )
+
+    def _keep_groups(self, date: Planned, later: float) -> None:
+        """Explain why rows of one unit stay together rather than in the order of time."""
+        name = self.unit.name if self.unit else ""
+        self.why_split = (
+            f"the rows of one '{name}' stay together, and not in time: parted by '{date.source}', "
+            f"{later:.0%} of the training rows would be later than the first test row"
+        )
+        fix = f"for the newest rows as the test, leave '{name}' out and set split.kind: time"
+        self._decide(date, f"{self.why_split}; {fix}")
+
+    def _settle_alike(self, group: Hashes, kinds: Hashes) -> None:
+        """Keep rows alike in every feature in one part, where there are enough kinds of rows."""
+        used = self._used_rows()
+        labels = feature_hashes(self.text, [self.aim.column])
+        alike = count_alike(kinds[used], labels[used], group[used])
+        if not alike.twins:
+            return
+        label = "value of the target" if self.task == "regression" else "label"
+        shares = (
+            f"{alike.twins:,} of {alike.rows:,} rows ({alike.twins / alike.rows:.1%}) are alike in "
+            f"every feature with another row, {alike.other_label:,} "
+            f"({alike.other_label / alike.rows:.1%}) with a row of another {label}"
+        )
+        self.alike = alike.can_part
+        if self.alike:
+            self._decide(None, f"{shares}; they stay in one part (split.alike: together)")
+        else:
+            few = f"{alike.kinds:,} sets of rows, the largest of {alike.largest:,}, are too few"
+            what = "or too large to part, so rows alike may stand in training and test"
+            self._decide(None, f"{shares}; {few} {what}")
+
+    def _used_rows(self) -> NDArray[np.bool_]:
+        """Return the rows that training keeps: those with a target, copies dropped if they are."""
+        wanted = self.aim.values(self.text.columns[self.aim.name].dictionary_encode())
+        used = ~np.isnan(wanted)
+        return used & ~repeats(self.found.hashes) if self.duplicates == "drop" else used
 
 
 def mark_slices(columns: list[Planned]) -> None:

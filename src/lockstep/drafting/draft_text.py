@@ -169,6 +169,7 @@ def params_text(draft: Draft) -> str:
 def _problem(draft: Draft, types: list[str]) -> list[str]:
     lost = draft.max_dropped
     rows = f"    # {lost:.0%}: rows without a target, or copies, are dropped" if lost > 0.2 else ""
+    alike = ", alike: together" if draft.alike else ""
     metric, decision = _METRIC[draft.task], _DECISION[draft.task]
     return [
         "problems:",
@@ -179,7 +180,7 @@ def _problem(draft: Draft, types: list[str]) -> list[str]:
         f"    preprocess: {{max_unknown_codes: 0.02, max_dropped: {lost:g}, "
         f"duplicates: {draft.duplicates}}}{rows}",
         f"    # decide: time, group or given? {_remark(draft.why_split)}",
-        f"    split: {{kind: {draft.split}, test: 0.2, validation: 0.2, seed: 0}}",
+        f"    split: {{kind: {draft.split}, test: 0.2, validation: 0.2, seed: 0{alike}}}",
         "    features: {seed: 0, folds: 5}",
         f"    decision: {decision}    # decide: what errors cost, where that is known",
         f"    compare: {{metric: {metric}, resamples: 1000, seed: 0}}",

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lockstep.data.copies import cell_hashes, repeats
+from lockstep.drafting.dates import Dates, find_dates
 from lockstep.problems.text_tables import (
     MISSING,
     PLAIN_NUMBER,
@@ -39,19 +39,6 @@ MOST_LISTED = 60
 """Most levels of a column that a profile lists with their counts."""
 LARGEST = 2.0**53
 """The largest whole number that a float64 holds exactly."""
-FORMATS = (
-    "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d",
-    "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%d %B "
-    "%Y", "%B %d, %Y",
-)  # fmt: skip
-TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
-_ISO = r"^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?$"
-_DATE_LIKE = (
-    r"^\d{1,4}[/.-]\d{1,2}[/.-]\d{1,4}\b"
-    r"|^\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{2,4}\b|^[A-Za-z]{3,9} \d{1,2}, \d{4}\b"
-)
-_COMPACT = r"^(?:19|20)\d{6}$"
-_FEW_LOOKED_AT = 300
 
 
 @dataclass(frozen=True)
@@ -66,19 +53,6 @@ class Numbers:
     words: dict[str, int] = field(default_factory=dict)
     both_ways: bool = False
     unit: str = ""
-
-
-@dataclass(frozen=True)
-class Dates:
-    """How a column's texts are dates; ``format`` is empty for ISO 8601."""
-
-    format: str
-    first: str
-    last: str
-    days: int
-    others: int = 0
-    example: str = ""
-    both_ways: bool = False
 
 
 @dataclass(frozen=True)
@@ -248,51 +222,3 @@ def as_numbers(texts: Any, decimal: str, words: Iterable[str]) -> NDArray[np.flo
     prepare = partial(bare_numbers, decimal=decimal) if decimal else None
     text = TextTable(Path("column"), "", {"": texts})
     return numbers(text, "", missing=MISSING | set(words), prepare=prepare)
-
-
-# ---------------------------------------------------------------- dates
-
-
-def find_dates(texts: Any, counts: NDArray[Any], name: str) -> Dates | None:
-    """Return how distinct texts are dates, most of them at least; None where they are not."""
-    few = texts[:_FEW_LOOKED_AT]
-    if _matches(few, _ISO).mean() > 0.5:
-        return _dates(texts, counts, [""])
-    is_named = re.search(r"(?i)dat|day|jour|tag|fecha", name) is not None
-    compact = is_named and _matches(few, _COMPACT).all()
-    if not compact and _matches(few, _DATE_LIKE).mean() <= 0.5:
-        return None
-    return _dates(texts, counts, _formats(few))
-
-
-def _formats(few: Any) -> list[str]:
-    """Return the formats that read most of a few texts, the best first."""
-    texts = pd.Series(few.to_pylist(), dtype="str")
-    found = {}
-    for format in (day + time for day in FORMATS for time in TIMES):
-        read = pd.to_datetime(texts, format=format, errors="coerce", utc=True).notna().mean()
-        if read > 0.5:
-            found[format] = read
-    return sorted(found, key=lambda format: -found[format])
-
-
-def _dates(texts: Any, counts: NDArray[Any], formats: list[str]) -> Dates | None:
-    """Return the dates by the first format that reads all texts, else the most."""
-    texts = pd.Series(texts.to_pylist(), dtype="str")
-    best, fitting = None, []
-    for format in formats:
-        read = pd.to_datetime(texts, format=format or "ISO8601", errors="coerce", utc=True)
-        others = int(counts[read.isna().to_numpy()].sum())
-        if best is None or others < best[0]:
-            best = (others, format, read)
-        fitting += [read] if not others else []
-        if len(fitting) == 2 or (format == "" and not others):
-            break
-    if best is None or best[0] > 0.5 * counts.sum():
-        return None
-    others, format, read = best
-    example = texts[read.isna()].iloc[0] if others else ""
-    days = read.dropna().dt.tz_localize(None).dt.normalize()
-    both = len(fitting) == 2 and bool((fitting[0] != fitting[1]).any())
-    first, last = str(days.min().date()), str(days.max().date())
-    return Dates(format, first, last, days.nunique(), others, example, both)

@@ -21,10 +21,10 @@ _TIMES_OFTENER = 3
 """How many times oftener than the other values it is, at least."""
 _FAR, _NEAR, _STEPS = 1.0, 0.4, 5.0
 """Distances to the others: in interquartile ranges (far; for known stand-ins), in usual steps."""
-_KNOWN = frozenset(
-    float(sign * (10**digits - 1)) for digits in range(2, 10) for sign in (1, -1)
-) | frozenset({0.0, -1.0, 9.0, -9.0, -88.0, -77.0, 88.0, 77.0, 888.0, 777.0, 8888.0, 32767.0, -32768.0,
-               65535.0, 2147483647.0, -2147483648.0, 99.9, 999.9, 9999.9})  # fmt: skip
+_NINES = (float(sign * (10**digits - 1)) for digits in range(2, 10) for sign in (1, -1))
+_OTHERS = (0, -1, 9, -9, -88, -77, 88, 77, 888, 777, 8888, 99.9, 999.9, 9999.9)
+_WIDEST = (32767, -32768, 65535, 2147483647, -2147483648)
+_KNOWN = frozenset({*_NINES, *map(float, _OTHERS), *map(float, _WIDEST)})
 """Numbers that people and programs write where a value is missing."""
 Floats = NDArray[np.float64]
 

@@ -31,7 +31,7 @@ def split_rows(table: pd.DataFrame, schema: Schema, settings: Split) -> pd.Serie
     if settings.kind == "given":
         parts = _given(table, schema, settings, group)
     elif settings.kind == "time":
-        parts = _cut(group, _by_time(table, schema, group), _shares(settings))
+        parts = parts_by_time(_dates(table, schema), group, settings)
     else:
         if settings.alike == "together":
             group = joined(group, feature_hashes(table, schema))
@@ -93,8 +93,16 @@ def _shares(settings: Split) -> dict[str, float]:
     return {"train": rest - 2 * half, "stop": half, "choose": half, "test": settings.test}
 
 
-def _by_time(table: pd.DataFrame, schema: Schema, group: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Return each row's time: its group's first date."""
+def parts_by_time(
+    dates: pd.Series, group: NDArray[np.uint64], settings: Split
+) -> NDArray[np.object_]:
+    """Return each row's part, by its group's first date."""
+    first = dates.groupby(group).transform("min").to_numpy()
+    return _cut(group, first.astype("datetime64[s]").astype("int64"), _shares(settings))
+
+
+def _dates(table: pd.DataFrame, schema: Schema) -> pd.Series:
+    """Return each row's date; DataError where one has none."""
     if schema.date is None:
         fix = f"set problems.{schema.name}.split.kind: group"
         raise ConfigError(f"{schema.name} has no column of kind date; {fix}")
@@ -104,7 +112,7 @@ def _by_time(table: pd.DataFrame, schema: Schema, group: NDArray[np.uint64]) -> 
             f"{int(dates.isna().sum())} rows have no '{schema.date}'; fill it in, or set "
             f"problems.{schema.name}.split.kind: group"
         )
-    return dates.groupby(group).transform("min").to_numpy().astype("datetime64[s]").astype("int64")
+    return dates
 
 
 def _cut(

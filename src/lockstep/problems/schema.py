@@ -53,11 +53,15 @@ class Column(Strict):
         "",
         description="set: numbers of a table have thousands separators, currency or percent signs",
     )
-    format: str = Field("", description="dates of a prepared table, as %d/%m/%Y; empty: ISO 8601")
+    format: str = Field(
+        "",
+        description="dates of a prepared table, as %d/%m/%Y; epoch_s, epoch_ms: (milli)seconds "
+        "since 1970; empty: ISO 8601",
+    )
     made_of: list[str] = Field(
         [],
         description="columns that a table makes it of: one; a number of two, first per second; "
-        "a date of year, month, day",
+        "a date of year, month, day (or of year and month)",
     )
     per: float = Field(1.0, gt=0, description="what a number that is made is divided by")
 

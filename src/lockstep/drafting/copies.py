@@ -1,0 +1,89 @@
+"""Copies in a table: rows equal in every column, and rows alike in every feature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.data.copies import cell_hashes, repeats
+from lockstep.drafting.profile import Column, Profile, as_numbers
+from lockstep.features.split import joined, mixed
+from lockstep.problems.text_tables import MISSING, TextTable
+
+Hashes = NDArray[np.uint64]
+FEWEST_KINDS = 100
+"""Fewer different kinds of rows cannot be parted by kind: each part needs some of each class."""
+LARGEST_SHARE = 0.1
+"""A kind with a larger share of the rows would fill a part."""
+
+
+@dataclass(frozen=True)
+class Alike:
+    """How many rows are alike in every feature with another row, and what parting them needs."""
+
+    rows: int
+    twins: int
+    """Rows that are alike in every feature with another row."""
+    other_label: int
+    """Rows that are alike with a row of another label."""
+    kinds: int
+    largest: int
+    """Rows of the largest set that must stay together, its groups included."""
+
+    @property
+    def can_part(self) -> bool:
+        """Whether whole kinds can be parted into train, stop, choose and test."""
+        return self.kinds >= FEWEST_KINDS and self.largest <= LARGEST_SHARE * self.rows
+
+
+def why_no_copies(text: TextTable, found: Profile) -> str:
+    """Return why exact copies can be different things that look alike; empty if hardly so.
+
+    Things that only look alike come with more that differ in one column. Copied rows do not, if
+    there are columns of many values.
+    """
+    columns = found.columns.values()
+    many = [c for c in columns if c.numbers and c.distinct > 0.05 * c.present > 5]
+    if len(many) < 2:
+        few = f"{len(many)} of {len(found.columns)} columns hold numbers of many values"
+        return f"they may be different things: {few}"
+    for place, name in enumerate(found.columns):
+        cells = cell_hashes(text.columns[name].dictionary_encode(), place)
+        more = int(repeats(found.hashes - cells).sum()) - found.copies
+        if more > found.copies:
+            return f"{more:,} more rows differ from another in '{name}' alone"
+    return ""
+
+
+def feature_hashes(text: TextTable, columns: Iterable[Column]) -> Hashes:
+    """Return a hash of each row over these columns: numbers by value, missing ones alike."""
+    seen = np.zeros(text.rows, dtype=np.uint64)
+    for place, column in enumerate(columns):
+        coded = text.columns[column.name].dictionary_encode()
+        if column.numbers:
+            read = as_numbers(coded.dictionary, column.numbers.decimal, column.numbers.words)
+            _, known = np.unique(np.append(read, np.nan), return_inverse=True)
+        else:
+            absent = np.isin(coded.dictionary.to_pylist(), list(MISSING))
+            known = np.append(np.where(absent, 0, np.arange(1, len(absent) + 1)), 0)
+        codes = known[coded.indices.fill_null(len(known) - 1).to_numpy(zero_copy_only=False)]
+        seen = mixed(seen ^ codes.astype(np.uint64), place)
+    return seen
+
+
+def count_alike(kinds: Hashes, labels: Hashes, groups: Hashes) -> Alike:
+    """Count rows that share their kind (hash of the features) with others, and their labels."""
+    _, place, size = np.unique(kinds, return_inverse=True, return_counts=True)
+    _, label = np.unique(labels, return_inverse=True)
+    first = np.full(len(size), -1)
+    first[place] = label
+    differs = np.zeros(len(size), dtype=bool)
+    np.logical_or.at(differs, place, label != first[place])
+    _, together = np.unique(joined(groups, kinds), return_counts=True)
+    return Alike(
+        len(kinds), int((size[place] > 1).sum()), int(differs[place].sum()),
+        len(together), int(together.max(initial=0)),
+    )  # fmt: skip

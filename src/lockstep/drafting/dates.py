@@ -1,0 +1,214 @@
+"""Dates in a column: tried against many ways of writing them; what fits in two ways is shown so."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from lockstep.data.dates import parse_dates
+
+_FULL = (
+    "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d",
+    "%d/%m/%y", "%m/%d/%y", "%y/%m/%d", "%d.%m.%y", "%d-%m-%y", "%m-%d-%y", "%y-%m-%d",
+    "%d %b %Y", "%d %b %y", "%d-%b-%Y", "%d-%b-%y", "%d/%b/%Y", "%d%b%Y", "%d. %b %Y", "%d %b. %Y",
+    "%d %b, %Y", "%d. %b. %Y", "%d-%b.-%Y", "%b %d, %Y", "%b %d %Y", "%b. %d, %Y", "%b. %d %Y",
+    "%b-%d-%Y", "%Y-%b-%d", "%Y %b %d",
+    "%d %B %Y", "%d. %B %Y", "%d-%B-%Y", "%d %B, %Y", "%B %d, %Y", "%B %d %Y", "%Y %B %d",
+)  # fmt: skip
+_MONTHS = (
+    "%Y-%m", "%m/%Y", "%Y/%m", "%m-%Y", "%b-%Y", "%b-%y", "%b %Y", "%b %y", "%b/%Y", "%b. %Y",
+    "%b, %Y", "%b'%y", "%b %Y", "%Y-%b", "%Y %b", "%B %Y", "%B-%Y", "%B, %Y", "%B %y", "%B-%y",
+    "%Y %B", "%Y-%B",
+)  # fmt: skip
+_DIGITS = {8: ("%Y%m%d", "%d%m%Y", "%m%d%Y"), 12: ("%Y%m%d%H%M",), 14: ("%Y%m%d%H%M%S",),
+           6: ("%Y%m",)}  # fmt: skip
+_SPECIAL = (
+    "%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S UTC %Y",
+    "%d/%b/%Y:%H:%M:%S %z", "%d%b%Y:%H:%M:%S", "%d%b%Y:%H:%M:%S.%f",
+)  # fmt: skip
+_SHAPES = {
+    "%d": r"\d{1,2}", "%m": r"\d{1,2}", "%y": r"\d{2}", "%Y": r"\d{4}", "%b": r"[A-Za-z]{3}",
+    "%B": r"[A-Za-z]{3,9}", "%a": r"[A-Za-z]{3}", "%H": r"\d{1,2}", "%M": r"\d{2}",
+    "%S": r"\d{2}", "%z": r"(?:Z|[+-]\d{2}:?\d{2})", "%f": r"\d{1,6}",
+}  # fmt: skip
+_ISO = (
+    r"^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}(?::?\d{2})?)?)?$"
+    r"|^\d{8}T\d{4}(?:\d{2})?(?:Z|[+-]\d{2}:?\d{2})?$"
+)
+_WEEKDAY = re.compile(r"(?i)^(mon|tue|wed|thu|fri|sat|sun)(day|sday|nesday|rsday|urday)?(\.?,? )")
+_TIME = re.compile(
+    r"(?P<gap>,? ?T?)(?P<hour>\d{1,2}):\d{2}(?P<second>:\d{2})?(?P<part>\.\d{1,9})?"
+    r"(?P<half> ?[AaPp][Mm])?(?P<zone> ?(?:UTC|GMT|Z|[+-]\d{2}:?\d{2}))?$"
+)
+_NAMED = re.compile(r"(?i)dat|day|jour|tag|fecha|month|mois|monat|mes$|period|when|time|stamp")
+_CLOCK = re.compile(
+    r"(?i)time|stamp|date|epoch|unix|when|created|updated|posted|(?:^|[\W_])(?:ts|at|on)$"
+)
+_IDENTITY = re.compile(r"(?i)id$|(?:^|[\W_])(?:id|no|nr|num|number|key|code)s?$")
+_EPOCH = (631_152_000, 2_051_222_400)
+"""1990 and 2035 in seconds since 1970."""
+_FEW_LOOKED_AT = 300
+_MOST_TRIED = 6
+_FEWEST_COMPACT = 6
+"""Different numbers that must all be plausible days before a name is no longer needed."""
+
+
+@dataclass(frozen=True)
+class Dates:
+    """How a column's texts are dates; ``format`` is empty for ISO 8601."""
+
+    format: str
+    first: str
+    last: str
+    days: int
+    others: int = 0
+    example: str = ""
+    both_ways: str = ""
+    """An example that reads otherwise in another format, in words."""
+
+    @property
+    def coarse(self) -> bool:
+        """Whether they name months or years, no days."""
+        return bool(self.format) and not re.search("%d|epoch", self.format)
+
+
+def find_dates(texts: Any, counts: NDArray[Any], name: str) -> Dates | None:
+    """Return how distinct texts are dates, most of them at least; None where they are not.
+
+    The texts stand in the order in which the file first has them.
+    """
+    few = texts[:_FEW_LOOKED_AT]
+    if _matches(few, _ISO).mean() > 0.5:
+        return _dates(texts, counts, [""])
+    if _matches(few, r"^\d{6,14}(?:\.0)?$").all():
+        return _of_digits(texts, counts, name)
+    if not _matches(few, r"\d").any() or not _matches(few, r"[/.\s'-]|[A-Za-z]\d|\d[A-Za-z]").any():
+        return None
+    formats = _formats(few.to_pylist())
+    return _dates(texts, counts, formats) if formats else None
+
+
+def _matches(texts: Any, pattern: str) -> NDArray[np.bool_]:
+    return pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False)
+
+
+def _formats(few: list[str]) -> list[str]:
+    """Return the formats whose shape fits most of a few texts and that read most of them."""
+    endings = Counter(_ending(text) for text in few)
+    found = {}
+    texts = pd.Series(few, dtype="str")
+    for before, after in (ending for ending, _ in endings.most_common(3)):
+        days = _FULL if before or after else _FULL + _MONTHS
+        for format in dict.fromkeys([*(before + day + after for day in days), *_SPECIAL]):
+            if _fits(format, few):
+                found[format] = parse_dates(texts, format).notna().mean()
+    good = (format for format in found if found[format] > 0.5)
+    return sorted(good, key=lambda format: -found[format])[:_MOST_TRIED]
+
+
+def _fits(format: str, few: list[str]) -> bool:
+    """Tell whether more than half of the first texts have the shape of a format."""
+    shape = re.escape(format).replace("\\ ", " ").replace("%p", "[AaPp][Mm]")
+    shape = shape.replace("%A", "[A-Za-z]+").replace("%I", r"\d{1,2}")
+    for sign, digits in _SHAPES.items():
+        shape = shape.replace(sign, digits)
+    looked_at = few[:40]
+    return sum(re.fullmatch(shape, text) is not None for text in looked_at) > len(looked_at) / 2
+
+
+def _ending(text: str) -> tuple[str, str]:
+    """Return what stands before and after the day, as parts of a format: weekday, time and zone."""
+    weekday, time = _WEEKDAY.match(text), _TIME.search(text)
+    before = ""
+    if weekday:
+        before = ("%A" if weekday[2] else "%a") + weekday[3]
+    if not time:
+        return before, ""
+    hour = "%I" if time["half"] else "%H"
+    half = re.sub("[AaPp][Mm]", "%p", time["half"] or "")
+    second = ":%S" if time["second"] else ""
+    part = ".%f" if time["part"] else ""
+    zone = time["zone"] or ""
+    if zone and zone.strip() not in ("UTC", "GMT"):
+        zone = zone.replace(zone.strip(), "%z")
+    return before, f"{time['gap']}{hour}:%M{second}{part}{half}{zone}"
+
+
+def _of_digits(texts: Any, counts: NDArray[Any], name: str) -> Dates | None:
+    """Return how whole numbers are dates: compact ones, or seconds since 1970; all or none."""
+    bare = pc.replace_substring_regex(texts, r"\.0$", "")
+    lengths = set(pc.utf8_length(bare).to_pylist())
+    if not _matches(bare, r"^\d+$").all():
+        return None
+    formats = [f for f in _DIGITS.get(lengths.pop(), ()) if f] if len(lengths) == 1 else []
+    is_named = _NAMED.search(name) is not None
+    formats = [f for f in formats if is_named or f.startswith("%Y")]
+    if formats and (is_named or len(texts) >= _FEWEST_COMPACT):
+        found = _dates(texts, counts, formats)
+        if found and not found.others and found.first >= "1900" and found.last < "2100":
+            return found
+    return _since_1970(texts, counts, name)
+
+
+def _since_1970(texts: Any, counts: NDArray[Any], name: str) -> Dates | None:
+    """Return seconds or milliseconds since 1970, if the name or the order supports it."""
+    values = pd.to_numeric(pd.Series(texts.to_pylist()), errors="coerce").to_numpy(np.float64)
+    rises = bool((np.diff(values) > 0).all() or (np.diff(values) < 0).all())
+    is_clock = _CLOCK.search(name) is not None or (rises and not _IDENTITY.search(name))
+    if not is_clock or len(values) < _FEWEST_COMPACT:
+        return None
+    for format, unit in (("epoch_s", 1), ("epoch_ms", 1000)):
+        low, high = (end * unit for end in _EPOCH)
+        if ((values >= low) & (values < high)).all():
+            return _dates(texts, counts, [format])
+    return None
+
+
+def _dates(texts: Any, counts: NDArray[Any], formats: list[str]) -> Dates | None:
+    """Return the dates by the formats that read all texts, else by the one that reads the most."""
+    texts = pd.Series(texts.to_pylist(), dtype="str")
+    read = {format: parse_dates(texts, format) for format in formats}
+    lost = {format: int(counts[read[format].isna().to_numpy()].sum()) for format in formats}
+    if not formats or min(lost.values()) > 0.5 * counts.sum():
+        return None
+    least = min(lost.values())
+    fitting = [format for format in formats if lost[format] == least]
+    fitting.sort(key=lambda format: _unlikely(read[format]))
+    best = fitting[0]
+    found = read[best]
+    example = texts[found.isna()].iloc[0] if least else ""
+    days = found.dropna().dt.normalize()
+    first, last = str(days.min().date()), str(days.max().date())
+    others = islice((_both(texts, found, read[f], best, f) for f in fitting[1:]), 3)
+    both = next((words for words in others if words), "") if not least else ""
+    return Dates(best, first, last, days.nunique(), least, example, both)
+
+
+def _unlikely(read: pd.Series) -> tuple[bool, bool, float]:
+    """Return how unlikely a reading is: in no order in the file, in the future, in odd steps."""
+    values = read.dropna()
+    steps = values.diff().dropna().dt.total_seconds()
+    in_order = bool((steps >= 0).all() or (steps <= 0).all())
+    apart = values.drop_duplicates().sort_values().diff().dropna().dt.total_seconds()
+    uneven = float(apart.std() / apart.mean()) if len(apart) > 1 else 0.0
+    return not in_order, bool((values.dt.year > 2100).any()), round(uneven, 3)
+
+
+def _both(texts: pd.Series, one: pd.Series, other: pd.Series, format: str, second: str) -> str:
+    """Return the first text that two formats read differently, with both readings."""
+    differ = (one != other).to_numpy() & one.notna().to_numpy() & other.notna().to_numpy()
+    if not differ.any():
+        return ""
+    place = int(differ.argmax())
+    days = one.iloc[place].date(), other.iloc[place].date()
+    return (
+        f"'{texts.iloc[place]}' is read as {days[0]} ({format}); it could be {days[1]} ({second})"
+    )

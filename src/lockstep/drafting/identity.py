@@ -1,0 +1,307 @@
+"""Columns that say which row it is, or which thing a row belongs to: found by what they do.
+
+A row number counts the rows of the file. A unit (a patient, a shop, an auction) has several rows:
+other columns never change within it, or the target hardly does.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from lockstep.drafting.evidence import ID_NAME, SAMPLE, Target
+from lockstep.drafting.profile import Column, Profile, as_numbers
+from lockstep.problems.text_tables import TextTable
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+_COUNTER = re.compile(
+    r"(?i)(?:unnamed: ?\d+(?:_level_\d+)?|__index_level_\d+__|column \d+|level_\d+|_?index|idx|"
+    r"rows?[\W_]*(?:names?|no|nr|num|numbers?|index|id)?|no\.?|nr\.?|num|numbers?|n|s[\W_]*no\.?|"
+    r"sr[\W_]*no\.?|serial|seq|lfd[\W_]*nr\.?|#)"
+)
+"""Names (or none) of columns that only number rows."""
+_THING = re.compile(
+    r"(?i)(?:^|[\W_])(?:subject|patient|person|people|user|customer|client|member|household|account|"
+    r"session|auction|animal|chick|rat|mouse|pupil|student|school|firm|company|farm|shop|store|plot|"
+    r"site|station|device|machine|sensor|engine|unit|stratum|batch|participant|"
+    r"respondent|employee|driver|player|team|hospital|market|sid|pid|uid|country|state|case|group)"
+    r"s?[\W_]*(?:id|no|nr|num|number|name|code|key)?[\W_]*$"
+)
+"""Names of things that have several rows."""
+_PLACE = re.compile(r"(?i)country|state|county|city|town|region|zip|postal")
+"""New rows of a place that is known are usual: it takes more than a name to make it a unit."""
+FEWEST_GROUPS = 10
+_LARGEST_SHARE = 0.2
+_CONSTANT, _BY_CHANCE = 0.98, 0.8
+_SOME, _HALF, _MOST = 0.1, 0.5, 0.8
+_BALANCED = 0.1
+_MANY_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Counter:
+    """A column that numbers rows."""
+
+    words: str
+    certain: bool
+    """Whether it is known to be no more than that."""
+
+
+def counters(text: TextTable, found: Profile, aim: Target) -> dict[str, Counter]:
+    """Return the columns that number the rows in the file's order, over and over or throughout."""
+    whole = (c for c in found.columns.values() if c.name != aim.name and c.whole_codes)
+    counted = {c.name: _counter(text, c) for c in whole if not c.missing and c.distinct > 2}
+    return {name: counter for name, counter in counted.items() if counter}
+
+
+def _counter(text: TextTable, column: Column) -> Counter | None:
+    """Return how a column numbers rows; None where it doesn't, or where it is a unique id."""
+    assert column.numbers is not None
+    if column.numbers.words:
+        return None
+    named = _COUNTER.fullmatch(column.name.strip()) is not None
+    is_id = not named and ID_NAME.search(column.name) is not None
+    if is_id and column.all_different:
+        return None
+    values = _spread_out(text, column)
+    steps = np.diff(values)
+    low, high = int(column.numbers.low), int(column.numbers.high)
+    rounds = 1 + int((steps != 1).sum())
+    if rounds == 1 and (named or values[0] in (0, 1)):
+        return Counter(f"numbers the rows {low:,} to {high:,} in the file's order", True)
+    if column.all_different and named:
+        return Counter(f"numbers {column.rows:,} rows, from {low:,} to {high:,}", True)
+    restarts = ((steps == 1) | (values[1:] == values[0])).all()
+    if restarts and values[0] in (0, 1) and rounds < column.rows / 2:
+        words = f"counts from {low:,} in the file's order, {rounds:,} times, up to {high:,}"
+        return Counter(words, named)
+    if named and rounds < 0.1 * column.rows:
+        share = 1 - (rounds - 1) / len(steps)
+        return Counter(f"is one more than in the row before in {share:.1%} of the rows", True)
+    return None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A column that may name the thing a row belongs to, and what it does."""
+
+    name: str
+    named: bool
+    place: bool
+    numeric: bool
+    groups: int
+    rows_each: float
+    largest: float
+    """Share of the rows that the largest group holds."""
+    constant: dict[str, float]
+    """Columns that agree between two rows of one beyond chance: in which share of the pairs."""
+    varied: bool
+    """Whether one of them has more than a few values."""
+    explained: float
+    """Share of the target's variance that the mean of a unit's other rows explains."""
+    nearby: float
+    """The same by the units of the next lower and next higher number; 0 for texts."""
+    balanced: str
+    """A column of whose values each unit has the same number of rows."""
+
+    @property
+    def beyond(self) -> float:
+        """What the unit itself explains, not its place among numbers of which it is one."""
+        return self.explained - max(self.nearby, 0.0)
+
+    @property
+    def shown(self) -> bool:
+        """Whether what the column does, helped by its name, shows that it names a thing."""
+        if self.place:
+            is_more = any(not _PLACE.search(name) for name in self.constant)
+            return is_more or self.beyond >= _HALF
+        if self.named:
+            return bool(self.constant or self.balanced) or self.beyond > _SOME
+        if self.varied and self.explained >= _HALF and self.beyond >= 0.3:
+            return True
+        is_apart = self.explained >= _MOST and self.beyond >= _HALF
+        is_apart &= self.numeric and self.rows_each >= _MANY_ROWS
+        return is_apart or (len(self.constant) >= 2 and self.varied)
+
+    @property
+    def can_part(self) -> bool:
+        """Whether there are enough groups for four parts."""
+        return self.groups >= FEWEST_GROUPS and self.largest <= _LARGEST_SHARE
+
+    @property
+    def words(self) -> str:
+        """What was counted, in words."""
+        said = [f"{self.groups:,} groups of {self.rows_each:.3g} rows each on average"]
+        for name, share in list(self.constant.items())[:3]:
+            said.append(f"'{name}' is the same in {share:.1%} of the pairs of rows of one")
+        if self.balanced:
+            said.append(f"each has about equally many rows of every '{self.balanced}'")
+        said.append(
+            f"the mean of its other rows explains {max(self.explained, 0):.0%} of the target's "
+            "variance"
+        )
+        return "; ".join(said)
+
+
+def units(text: TextTable, found: Profile, aim: Target, passed: set[str]) -> list[Unit]:
+    """Return the columns that name a unit, the surest first; ``passed`` ones are none."""
+    columns = [c for c in found.columns.values() if c.name not in (aim.name, *passed)]
+    candidates = [c for c in columns if _repeats(c, aim)]
+    others = [c for c in columns if c.distinct > 1 and not c.all_different]
+    measured = (_measure(text, others, aim, column) for column in candidates)
+    return sorted(
+        (unit for unit in measured if unit.shown),
+        key=lambda u: (-u.can_part, -u.named, u.place, -len(u.constant), -u.groups),
+    )
+
+
+def _repeats(column: Column, aim: Target) -> bool:
+    """Tell whether a column can name units: several rows of each, and several of them."""
+    if column.missing or column.dates or column.distinct < 5 or column.longest > 60:
+        return False
+    is_name = column.numbers is None or (column.numbers.whole and not column.numbers.words)
+    return is_name and column.present >= 1.2 * column.distinct
+
+
+def _measure(text: TextTable, others: list[Column], aim: Target, column: Column) -> Unit:
+    coded = text.columns[column.name].dictionary_encode()
+    place = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    wanted = aim.values(text.columns[aim.name].dictionary_encode())
+    values = wanted[:, None] if aim.task == "regression" else _one_hot(wanted)
+    explained, nearby = _explained(place, values, _order(coded, column))
+    rows = np.bincount(place)
+    beside = [other for other in others if other.name != column.name]
+    constant = _constant(text, beside, column, place)
+    named = bool(ID_NAME.search(column.name) or _THING.search(column.name))
+    return Unit(
+        column.name, named, bool(_PLACE.search(column.name)), column.numbers is not None,
+        column.distinct, float(np.mean(rows)), float(rows.max() / len(place)), constant,
+        any(c.distinct > 10 for c in beside if c.name in constant), explained, nearby,
+        _balanced(text, beside, place) if named else "",
+    )  # fmt: skip
+
+
+def _order(coded: Any, column: Column) -> Places | None:
+    """Return the units in the order of their numbers; None for texts."""
+    if column.numbers is None:
+        return None
+    return np.argsort(_values(coded, column), kind="stable")
+
+
+def _values(coded: Any, column: Column) -> Floats:
+    assert column.numbers is not None
+    return as_numbers(coded.dictionary, column.numbers.decimal, column.numbers.words)
+
+
+def _one_hot(classes: Floats) -> Floats:
+    _, place = np.unique(classes, return_inverse=True)
+    return np.where(np.isnan(classes)[:, None], np.nan, np.eye(place.max() + 1)[place])
+
+
+def _explained(place: Places, values: Floats, order: Places | None) -> tuple[float, float]:
+    """Return how much of the target a unit's other rows explain, and how much its neighbours do."""
+    good = ~np.isnan(values[:, 0])
+    units = int(place.max()) + 1
+    place, values = place[good], values[good]
+    size = np.bincount(place, minlength=units).astype(float)
+    sums = np.stack([np.bincount(place, weights=v, minlength=units) for v in values.T], axis=1)
+    several = size[place] > 1
+    place, values = place[several], values[several]
+    spread = ((values - values.mean(axis=0)) ** 2).sum() if len(values) else 0.0
+    if not spread:
+        return 0.0, 0.0
+    others = (sums[place] - values) / (size[place] - 1)[:, None]
+    explained = float(1 - ((values - others) ** 2).sum() / spread)
+    if order is None:
+        return explained, 0.0
+    order = order[size[order] > 0]
+    mean = (sums / np.maximum(size, 1)[:, None])[order]
+    guess = np.zeros_like(sums)
+    guess[order] = (np.vstack([mean[1:2], mean[:-1]]) + np.vstack([mean[1:], mean[-2:-1]])) / 2
+    return explained, float(1 - ((values - guess[place]) ** 2).sum() / spread)
+
+
+def _pairs(place: Places) -> tuple[Places, Places]:
+    """Return pairs of rows of one unit, half its rows apart: neighbours in time may agree anyway.
+
+    At most ``SAMPLE`` pairs.
+    """
+    order = np.argsort(place, kind="stable")
+    size = np.bincount(place)
+    start = (np.cumsum(size) - size)[place[order]]
+    own = size[place[order]]
+    second = start + (np.arange(len(order)) - start + np.maximum(own // 2, 1)) % own
+    chosen = np.flatnonzero(own > 1)
+    if len(chosen) > SAMPLE:
+        chosen = chosen[np.linspace(0, len(chosen) - 1, SAMPLE).astype(np.int64)]
+    return order[chosen], order[second[chosen]]
+
+
+def _constant(
+    text: TextTable, others: list[Column], column: Column, place: Places
+) -> dict[str, float]:
+    """Return the columns that agree between two rows of a unit beyond chance, and how often.
+
+    A column that only says the same in other words, or that orders the units, shows nothing.
+    """
+    first, second = _pairs(place)
+    if len(first) < 20:
+        return {}
+    found = {}
+    for other in others:
+        chance = sum((count / max(other.present, 1)) ** 2 for count in other.levels.values())
+        is_amount = bool(other.numbers and not other.numbers.whole)
+        if chance >= _BY_CHANCE or (other.distinct > 0.9 * column.distinct and not is_amount):
+            continue
+        values = text.columns[other.name]
+        share = float(pc.mean(pc.equal(values.take(first), values.take(second))).as_py() or 0.0)
+        if share > _CONSTANT and not _in_order(text, column, other):
+            found[other.name] = share
+    return found
+
+
+def _in_order(text: TextTable, column: Column, other: Column) -> bool:
+    """Tell whether a number rises or falls with the column's own number."""
+    if column.numbers is None or other.numbers is None:
+        return False
+    both = [_spread_out(text, c) for c in (column, other)]
+    good = np.isfinite(both[0]) & np.isfinite(both[1])
+    ranks = [np.unique(values[good], return_inverse=True)[1] for values in both]
+    return abs(float(np.corrcoef(ranks[0], ranks[1])[0, 1])) > 0.95
+
+
+def _spread_out(text: TextTable, column: Column) -> Floats:
+    coded = text.columns[column.name].dictionary_encode()
+    known = np.append(_values(coded, column), np.nan)
+    return known[coded.indices.fill_null(len(known) - 1).to_numpy(zero_copy_only=False)]
+
+
+def _balanced(text: TextTable, others: list[Column], place: Places) -> str:
+    """Return a column of whose values each unit has the same number of rows, unlike by chance."""
+    units = int(place.max()) + 1
+    for other in others:
+        if other.missing or not 5 <= other.distinct <= 200 or units * other.distinct > 10**7:
+            continue
+        coded = text.columns[other.name].dictionary_encode()
+        level = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        counts = np.bincount(place * other.distinct + level, minlength=units * other.distinct)
+        counts = counts.reshape(units, other.distinct)
+        expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
+        surplus = ((counts - expected) ** 2 / expected).sum()
+        if surplus < _BALANCED * (units - 1) * (other.distinct - 1):
+            return other.name
+    return ""
+
+
+def one_row_each(text: TextTable, name: str) -> TextTable:
+    """Return the first row of each unit."""
+    place = text.columns[name].dictionary_encode().indices.fill_null(-1)
+    rows = np.unique(place.to_numpy(zero_copy_only=False), return_index=True)[1]
+    return replace(text, columns={n: values.take(rows) for n, values in text.columns.items()})

@@ -1,0 +1,133 @@
+"""Whether rows can be parted by time, and how well that keeps them apart."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lockstep.config.params import Split
+from lockstep.data.dates import parse_dates
+from lockstep.drafting.dates import Dates
+from lockstep.drafting.evidence import Target
+from lockstep.drafting.profile import Column, Profile
+from lockstep.features.split import parts_by_time
+from lockstep.problems.text_tables import TextTable, numbers
+
+MOST_UNDATED = 0.05
+"""A larger share of rows without a date costs the split by time."""
+MOST_OVERLAP = 0.01
+"""A larger share of training rows later than the first test row is no order in time."""
+_DATE_OF_OTHERS = re.compile(
+    r"(?i)birth|born|dob|naiss|geburt|nacim|expir|valid|due|end(?!or)|until"
+)
+_FEWEST_DAYS, _FEWEST_MONTHS = 20, 10
+_FEWEST = 5
+_PART_ENDS = (0.64, 0.72, 0.8, 1.0)
+_YEAR = re.compile(r"(?i)(?:year|yr|jahr|ann[ée]e|a[ñn]o|anno|jaar)")
+_PARTS = ("year", "month", "day")
+
+
+def row_dates(text: TextTable, column: Column) -> pd.Series:
+    """Return each row's date; NaT where it has none."""
+    assert column.dates is not None
+    coded = text.columns[column.name].dictionary_encode()
+    texts = pd.Series([*coded.dictionary.to_pylist(), None], dtype="str")
+    codes = coded.indices.fill_null(len(texts) - 1).to_numpy(zero_copy_only=False)
+    return parse_dates(texts, column.dates.format).iloc[codes].reset_index(drop=True)
+
+
+def made_dates(text: TextTable, parts: list[str]) -> pd.Series:
+    """Return each row's date of year, month and day, the first of the month without a day."""
+    values = {part: numbers(text, name) for part, name in zip(_PARTS, parts, strict=False)}
+    table = pd.DataFrame({"day": 1} | values, index=range(text.rows))
+    return pd.to_datetime(table, errors="coerce")
+
+
+def why_not_by_time(
+    text: TextTable, aim: Target, name: str, dates: pd.Series, is_coarse: bool
+) -> str:
+    """Return why a split by these dates is not possible; empty where it is."""
+    if _DATE_OF_OTHERS.search(name):
+        return "by its name not the time at which a row came to be"
+    wanted = aim.values(text.columns[aim.name].dictionary_encode())
+    used = ~np.isnan(wanted)
+    undated = int((dates.isna().to_numpy() & used).sum())
+    if undated > MOST_UNDATED * used.sum():
+        return f"{undated:,} of {int(used.sum()):,} rows have no date"
+    unit, needed = ("months or years", _FEWEST_MONTHS) if is_coarse else ("days", _FEWEST_DAYS)
+    different = dates.dt.normalize().nunique()
+    if different < needed:
+        return f"{different} different {unit} only"
+    if aim.task == "regression":
+        return ""
+    order = np.argsort(dates[used].to_numpy(), kind="stable")
+    return _part_without_class(wanted[used][order], aim.task == "binary")
+
+
+def _part_without_class(wanted: NDArray[np.float64], is_binary: bool) -> str:
+    """Return which part of a split in this order would lack a class."""
+    ends = [round(end * len(wanted)) for end in _PART_ENDS]
+    parts = zip(("train", "stop", "choose", "test"), [0, *ends], ends, strict=False)
+    for part, start, stop in parts:
+        counts = np.unique(wanted[start:stop], return_counts=True)[1]
+        is_rare = is_binary and len(counts) and counts.min() < _FEWEST
+        if len(counts) < 2 or is_rare:
+            return f"the part '{part}' would hold too few rows of a class"
+    return ""
+
+
+def parts_in_time(dates: pd.Series, group: NDArray[np.uint64]) -> NDArray[np.object_]:
+    """Return the parts of a split by time, empty texts for rows without a date."""
+    parts = np.full(len(dates), "", dtype=object)
+    known = dates.notna().to_numpy()
+    dated = dates[known].reset_index(drop=True)
+    parts[known] = parts_by_time(dated, group[known], Split(kind="time"))
+    return parts
+
+
+def overlap(dates: pd.Series, parts: NDArray[np.object_]) -> float:
+    """Return the share of training rows that are later than the first test row."""
+    train, test = dates[parts == "train"], dates[parts == "test"]
+    return float((train > test.min()).mean()) if len(train) and len(test) else 0.0
+
+
+def year_dates(column: Column) -> Dates | None:
+    """Return a column of years as dates, by its name and its numbers; None where it is none."""
+    years = column.numbers
+    if years is None or not _YEAR.fullmatch(column.name.strip()) or column.longest != 4:
+        return None
+    if not _within(column, 1500, 2100):
+        return None
+    return Dates("%Y", f"{years.low:.0f}", f"{years.high:.0f}", column.distinct)
+
+
+def in_order(dates: pd.Series) -> bool:
+    """Tell whether the file's rows stand in the order of time, or the other way round."""
+    return dates.is_monotonic_increasing or dates.is_monotonic_decreasing
+
+
+def date_of_parts(found: Profile) -> list[str]:
+    """Return columns that hold year, month and day (or year and month) of one date, or none."""
+    for name, column in found.columns.items():
+        if not name.lower().endswith("year") or not _within(column, 1500, 2100):
+            continue
+        stem = name[: -len("year")].lower()
+        named = {other.lower(): other for other in found.columns}
+        month, day = (_part(named, stem, part) for part in _PARTS[1:])
+        if month and _within(found.columns[month], 1, 12):
+            has_days = bool(day) and _within(found.columns[day], 1, 31)
+            return [name, month, *([day] if has_days else [])]
+    return []
+
+
+def _part(named: dict[str, str], stem: str, part: str) -> str:
+    return named.get(stem + part) or named.get(f"{stem}{part}_of_month") or ""
+
+
+def _within(column: Column, low: int, high: int) -> bool:
+    found = column.numbers
+    is_whole = bool(found and found.whole and not found.words) and not column.missing
+    return bool(is_whole and found and low <= found.low and found.high <= high)

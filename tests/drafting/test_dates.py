@@ -1,0 +1,159 @@
+"""Dates in the ways in which people write them; each is read by the format that the draft gives."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lockstep.data.dates import parse_dates
+from lockstep.data.tables import read_any, read_table
+from lockstep.drafting.draft import draft
+from lockstep.drafting.draft_text import schema_text
+from lockstep.drafting.profile import profile_column
+from lockstep.problems.schema import read_schema
+
+TIMES = pd.date_range("2015-01-05 10:00", periods=300, freq="31h")
+DAYS = (
+    "%Y-%m-%d", "%Y%m%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%y", "%y-%m-%d", "%m/%d/%y",
+    "%a, %d %b %Y", "%A, %B %d, %Y", "%b %d, %Y", "%b. %d, %Y", "%d. %B %Y", "%d %B %Y", "%d%b%Y",
+    "%d-%b-%y", "%Y/%m/%d",
+)  # fmt: skip
+MONTHS = ("%b-%Y", "%b-%y", "%Y-%m", "%m/%Y", "%B %Y", "%Y%m", "%b %Y", "%Y/%m")
+MOMENTS = (
+    "%Y%m%dT%H%M%S", "%Y%m%d%H%M%S", "%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%dT%H:%M:%SZ",
+    "%a, %d %b %Y %H:%M:%S GMT", "%d/%m/%Y %H:%M", "%m/%d/%Y %I:%M:%S %p", "%d/%b/%Y:%H:%M:%S +0000",
+    "%a %b %d %H:%M:%S %Y", "%Y-%m-%d %H:%M:%S.%f", "%m/%d/%Y, %H:%M",
+)  # fmt: skip
+
+
+def found_in(texts, name="c"):
+    return profile_column(name, pa.array(texts).dictionary_encode()).dates
+
+
+@pytest.mark.parametrize(
+    ("way", "truth"),
+    [
+        *((way, "D") for way in DAYS),
+        *((way, "M") for way in MONTHS),
+        *((way, "min") for way in MOMENTS),
+    ],
+)
+def test_a_way_of_writing_dates_is_found_and_read_right(way, truth):
+    texts = list(TIMES.strftime(way))
+    found = found_in(texts)
+    read = parse_dates(pd.Series(texts, dtype="str"), found.format)
+    right = TIMES.to_period("M").to_timestamp() if truth == "M" else TIMES.floor(truth)
+    assert (read.dt.floor("min").to_numpy() == right.to_numpy()).all()
+    assert (found.first, found.others) == (str(right[0].date()), 0)
+
+
+@pytest.mark.parametrize(("unit", "format"), [("s", "epoch_s"), ("ms", "epoch_ms")])
+def test_seconds_since_1970_are_found_by_their_order_or_name(unit, format):
+    counted = [str(v) for v in TIMES.as_unit(unit).astype("int64")]
+    assert found_in(counted).format == format
+    mixed = list(np.random.Generator(np.random.PCG64(0)).permutation(counted))
+    assert found_in(mixed, "amount") is None
+    assert found_in(mixed, "created_at").format == format
+    assert found_in(counted, "auctionid") is None
+    assert parse_dates(pd.Series(counted, dtype="str"), format).iloc[0] == TIMES[0]
+
+
+@pytest.mark.parametrize("zone", ["+01:00", "+0100"])
+def test_zones_are_read_to_utc(zone):
+    texts = [*TIMES.strftime(f"%Y-%m-%d %H:%M:%S{zone}")]
+    found = found_in(texts)
+    assert parse_dates(pd.Series(texts, dtype="str"), found.format).iloc[0] == pd.Timestamp(
+        "2015-01-05 09:00"
+    )
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [f"{i / 7:.4f}" for i in range(300)],
+        [f"{i}-{i + 5}" for i in range(300)],
+        [f"kind {i}" for i in range(300)],
+        [f"{i % 12}.{i % 30}" for i in range(300)],
+        [f"192.168.{i}.1" for i in range(250)],
+        [str(20_000_000 + i * 37) for i in range(300)],
+        [str(100_000 + i * 37) for i in range(300)],
+        [f"+1 555-0{i:03d}" for i in range(300)],
+        [f"{i % 24}:{i % 60:02d}" for i in range(300)],
+    ],
+)
+def test_what_only_looks_like_dates_is_none(texts):
+    assert found_in(texts) is None
+
+
+def test_day_and_month_that_can_be_exchanged_are_shown_both_ways():
+    found = found_in([f"{i % 12 + 1:02d}/{i * 5 % 12 + 1:02d}/2015" for i in range(300)])
+    assert "is read as 2015-0" in found.both_ways
+    assert "; it could be 2015-0" in found.both_ways
+
+
+def write(folder, columns):
+    pd.DataFrame(columns).to_csv(folder / "t.csv", index=False)
+    return read_any(folder / "t.csv")
+
+
+def noise(seed, rows=300):
+    return np.random.Generator(np.random.PCG64(seed)).normal(size=rows).round(3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(way=st.sampled_from([*DAYS, *MONTHS, *MOMENTS]), gone=st.integers(0, 10))
+def test_the_schema_reads_the_dates_that_the_draft_found(way, gone, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("t")
+    texts = [*TIMES.strftime(way)]
+    texts[:gone] = [""] * gone
+    found = draft(write(folder, {"when": texts, "x": noise(1), "y": noise(2)}), "toy", "y")
+    assert found.split == "time"
+    assert any(f"{gone} rows have no date" in w for w in found.decide) == (gone > 0)
+    (folder / "schema.yaml").write_text(schema_text(found))
+    (data := folder / "data").mkdir()
+    (folder / "t.csv").rename(data / "t.csv")
+    table = read_table(data, read_schema(folder / "schema.yaml")).table
+    assert table["when"].isna().sum() == gone
+    assert abs(table["when"].max() - TIMES[-1]) < pd.Timedelta(days=31)
+
+
+def test_many_missing_dates_cost_the_split_by_time_and_are_told(tmp_path):
+    texts = [*TIMES.strftime("%Y-%m-%d")]
+    texts[:40] = [""] * 40
+    found = draft(write(tmp_path, {"when": texts, "x": noise(1), "y": noise(2)}), "toy", "y")
+    assert found.split == "group"
+    assert found.left_out["when"].endswith("40 of 300 rows have no date")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("year", "month", "day"),
+        ("arrival_year", "arrival_month", "arrival_day_of_month"),
+        ("Year", "Month"),
+    ],
+)
+def test_a_date_in_several_columns_is_put_together(tmp_path, names):
+    values = (TIMES.year, TIMES.month, TIMES.day)
+    columns = dict(zip(names, values, strict=False)) | {"x": noise(1), "y": noise(2)}
+    found = draft(write(tmp_path, columns), "toy", "y")
+    assert found.split == "time"
+    (tmp_path / "schema.yaml").write_text(schema_text(found))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "t.csv").rename(tmp_path / "data/t.csv")
+    table = read_table(tmp_path / "data", read_schema(tmp_path / "schema.yaml")).table
+    assert table["date"].iloc[-1] == TIMES[-1].floor("D").replace(
+        day=TIMES[-1].day if len(names) == 3 else 1
+    )
+
+
+def test_years_part_rows_that_stand_in_their_order_and_are_asked_otherwise(tmp_path):
+    years = np.sort(1985 + np.arange(300) % 30)
+    columns = {"Year": years, "x": noise(1), "y": noise(2)}
+    assert draft(write(tmp_path, columns), "toy", "y").split == "time"
+    columns["Year"] = 1985 + np.arange(300) * 7 % 30
+    found = draft(write(tmp_path, columns), "toy", "y")
+    assert found.split == "group"
+    assert any("Year: years from 1985 to 2014, a number to learn from" in w for w in found.decide)

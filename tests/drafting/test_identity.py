@@ -1,0 +1,235 @@
+"""What names a row or a thing is found by what it does, and told with its numbers."""
+
+import csv
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lockstep.data.tables import read_any
+from lockstep.drafting.draft import draft
+from lockstep.errors import DataError
+
+ROWS = 600
+
+
+def random(seed=0):
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+def drafted(folder, columns, target="y"):
+    path = folder / "t.csv"
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return draft(read_any(path), "toy", target)
+
+
+def kinds(found):
+    return {c.source: c.keys["kind"] for c in found.columns}
+
+
+def panel(seed=0, things=60, each=10):
+    """Rows of things in mixed order: a trait and a level of their own, and noise."""
+    generator = random(seed)
+    thing = generator.permutation(np.repeat(np.arange(things), each))
+    level = generator.normal(0, 3, things)[thing]
+    return {
+        "thing": generator.permutation(things)[thing] * 13 + 100,
+        "trait": generator.integers(20, 80, things)[thing],
+        "x": generator.normal(size=len(thing)).round(3),
+        "y": (level + generator.normal(0, 0.5, len(thing))).round(3),
+    }
+
+
+class TestRowNumbers:
+    @pytest.mark.parametrize("name", ["Unnamed: 0", "__index_level_0__", "", "index", "rownames"])
+    @pytest.mark.parametrize("start", [0, 1, 5000])
+    def test_a_name_of_row_numbers_is_left_out_however_it_counts(self, tmp_path, name, start):
+        x = random().normal(size=ROWS).round(3)
+        base = {"x": x, "y": (x + random(1).normal(size=ROWS)).round(3)}
+        ways = {
+            "throughout": np.arange(ROWS) + start,
+            "over and over": np.arange(ROWS) % 40 + start,
+            "with gaps": np.sort(random(2).permutation(2 * ROWS)[:ROWS]) + start,
+            "mixed": random(3).permutation(ROWS) + start,
+        }
+        for way, values in ways.items():
+            if way == "over and over" and start == 5000:
+                continue
+            found = drafted(tmp_path, {name: values, **base})
+            assert list(kinds(found)) == ["x"], way
+
+    def test_the_rows_order_is_no_feature_under_any_name(self, tmp_path):
+        found = drafted(tmp_path, {"amount": np.arange(ROWS), **panel()})
+        assert found.left_out["amount"] == "numbers the rows 0 to 599 in the file's order"
+
+    def test_a_unique_number_named_as_an_id_is_the_id(self, tmp_path):
+        assert kinds(drafted(tmp_path, {"customer_id": np.arange(ROWS), **panel()}))[
+            "customer_id"
+        ] == "id"  # fmt: skip
+
+    def test_a_count_that_may_be_days_is_asked(self, tmp_path):
+        found = drafted(tmp_path, {"days": np.arange(ROWS) % 20, **panel()})
+        assert kinds(found)["days"] == "numeric"
+        assert any(
+            "counts from 0 in the file's order, 30 times, up to 19" in w for w in found.decide
+        )
+
+    @pytest.mark.parametrize(
+        "values", [np.arange(ROWS) * 2, 1700 + np.arange(ROWS), np.arange(ROWS) // 2]
+    )
+    def test_what_does_not_count_rows_stays(self, tmp_path, values):
+        assert "amount" in kinds(drafted(tmp_path, {"amount": values, **panel()}))
+
+
+class TestUnits:
+    @pytest.mark.parametrize("name", ["subject#", "PatientNo", "auctionid", "Chick", "code", "ref"])
+    def test_a_thing_of_many_rows_is_the_group(self, tmp_path, name):
+        columns = {name if n == "thing" else n: values for n, values in panel().items()}
+        found = drafted(tmp_path, columns)
+        assert kinds(found)[name] == "group"
+        (told,) = [w for w in found.decide if w.startswith(f"{name}: names what")]
+        assert "60 groups of 10 rows each on average" in told
+        assert "'trait' is the same in 100.0% of the pairs of rows of one" in told
+
+    def test_a_thing_that_tells_the_target_is_a_group_and_no_leak(self, tmp_path):
+        columns = panel()
+        price = random(5).uniform(1, 900, 60).round(2)
+        code = np.unique(columns["thing"], return_inverse=True)[1]
+        columns |= {
+            "y": price[code],
+            "opened": (price / 3 + random(6).normal(size=60))[code].round(2),
+        }
+        found = drafted(tmp_path, columns)
+        assert kinds(found) == {
+            "thing": "group",
+            "trait": "numeric",
+            "x": "numeric",
+            "opened": "numeric",
+        }
+        assert found.left_out == {}
+
+    def test_texts_name_things_too(self, tmp_path):
+        columns = panel()
+        columns["thing"] = [f"firm {v}" for v in columns["thing"]]
+        assert kinds(drafted(tmp_path, columns))["thing"] == "group"
+
+    def test_classes_are_nearly_constant_within_a_thing(self, tmp_path):
+        columns = panel()
+        columns["y"] = np.where(columns["y"] > 0, "ill", "well")
+        assert kinds(drafted(tmp_path, columns))["thing"] == "group"
+
+    def test_repeated_measures_by_design_show_the_unit(self, tmp_path):
+        order = random(7).permutation(20 * 30)
+        columns = {"subject": order // 30, "step": order % 30 * 3}
+        columns |= {
+            "x": random(8).normal(size=ROWS).round(3),
+            "y": random(9).normal(size=ROWS).round(3),
+        }
+        found = drafted(tmp_path, columns)
+        assert kinds(found)["subject"] == "group"
+        assert any("about equally many rows of every 'step'" in w for w in found.decide)
+
+    def test_a_few_large_groups_are_asked_and_stay_a_feature(self, tmp_path):
+        columns = panel(things=6, each=100)
+        columns = {"subject" if n == "thing" else n: values for n, values in columns.items()}
+        found = drafted(tmp_path, columns)
+        assert "group" not in kinds(found).values()
+        assert any(
+            w.startswith("subject: may name what a row belongs to: 6 groups") for w in found.decide
+        )
+
+    @settings(max_examples=15, deadline=None)
+    @given(seed=st.integers(0, 999), levels=st.integers(5, 100))
+    def test_columns_without_bearing_are_no_groups(self, seed, levels, tmp_path_factory):
+        generator = random(seed)
+        columns = {
+            "customer_id": generator.integers(0, levels, ROWS),
+            "part": [f"kind {v}" for v in generator.integers(0, levels, ROWS)],
+            "x": generator.normal(size=ROWS).round(3),
+            "y": generator.normal(size=ROWS).round(3),
+        }
+        found = drafted(tmp_path_factory.mktemp("t"), columns)
+        assert "group" not in kinds(found).values()
+
+    def test_a_number_that_explains_the_target_smoothly_stays_a_feature(self, tmp_path):
+        age = random(1).integers(18, 90, ROWS)
+        columns = {
+            "age": age,
+            "band": age // 10,
+            "y": (age * 2.0 + random(2).normal(size=ROWS)).round(2),
+        }
+        assert "group" not in kinds(drafted(tmp_path, columns)).values()
+
+
+class TestTimeAndGroups:
+    def test_things_that_span_time_stay_together_and_the_overlap_is_told(self, tmp_path):
+        day = np.datetime64("2020-01-01") + random(3).integers(0, 700, ROWS)
+        found = drafted(tmp_path, {"day": day, **panel()})
+        assert found.split == "group"
+        assert "of the training rows would be later than the first test row" in found.why_split
+        assert "newest rows" not in found.why_split
+
+    def test_things_of_a_day_are_parted_by_time(self, tmp_path):
+        columns = panel()
+        day = np.datetime64("2020-01-01") + (columns["thing"] - 100) // 13 * 5
+        found = drafted(tmp_path, {"day": day, **columns})
+        assert found.split == "time"
+        assert "the newest 'thing' by 'day' are the test (0.0% of the training" in found.why_split
+
+
+class TestCopies:
+    def test_people_apart_by_a_name_are_no_copies(self, tmp_path):
+        age = random(1).integers(20, 26, ROWS)
+        columns = {
+            "name": [f"N {i}" for i in range(ROWS)],
+            "age": age,
+            "fare": age % 3,
+            "y": age % 2,
+        }
+        found = drafted(tmp_path, columns | {"y": random(2).integers(0, 2, ROWS)})
+        assert found.found.copies == 0
+        assert found.duplicates == "keep"
+        assert not any("exact copies" in w for w in found.decide)
+
+    def test_a_copied_row_is_dropped_where_chance_is_out(self, tmp_path):
+        columns = {n: random(i).normal(size=ROWS).round(4) for i, n in enumerate("abcy")}
+        copied = {n: [*values, *values[:15]] for n, values in columns.items()}
+        found = drafted(tmp_path, copied)
+        assert (found.duplicates, found.alike) == ("drop", False)
+        assert (
+            "15 rows are exact copies of others; all but the first are dropped" in found.decide[-1]
+        )
+
+    def test_alike_rows_stay_together_and_their_share_is_told(self, tmp_path):
+        kind = random(1).integers(0, 200, ROWS)
+        columns = {
+            "id": [f"A{i}" for i in range(ROWS)],
+            "a": kind * 17 % 200 / 4,
+            "b": kind * 3 % 50,
+        }
+        found = drafted(tmp_path, columns | {"y": np.where(kind % 7 < 2, "bad", "good")})
+        alike = int((np.bincount(kind)[kind] > 1).sum())
+        assert found.alike
+        told = (
+            f"{alike} of 600 rows ({alike / 600:.1%}) are alike in every feature with another row"
+        )
+        assert any(
+            told in w and ", 0 (0.0%) with a row of another label" in w for w in found.decide
+        )
+
+    def test_too_few_kinds_of_rows_are_told_and_not_joined(self, tmp_path):
+        found = drafted(
+            tmp_path, {"a": [i % 7 * 3 for i in range(ROWS)], "y": random().normal(size=ROWS)}
+        )
+        assert not found.alike
+        assert any("600 of 600 rows (100.0%)" in w and "7 sets of rows" in w for w in found.decide)
+
+
+def test_a_series_without_other_columns_says_what_is_missing(tmp_path):
+    day = np.datetime64("2020-01-01") + np.arange(ROWS)
+    with pytest.raises(DataError, match="'day' is the date; add columns .* of earlier dates"):
+        drafted(tmp_path, {"day": day, "y": random().normal(size=ROWS).round(2)})
