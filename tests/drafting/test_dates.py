@@ -23,8 +23,8 @@ DAYS = (
 MONTHS = ("%b-%Y", "%b-%y", "%Y-%m", "%m/%Y", "%B %Y", "%Y%m", "%b %Y", "%Y/%m")
 MOMENTS = (
     "%Y%m%dT%H%M%S", "%Y%m%d%H%M%S", "%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%dT%H:%M:%SZ",
-    "%a, %d %b %Y %H:%M:%S GMT", "%d/%m/%Y %H:%M", "%m/%d/%Y %I:%M:%S %p", "%d/%b/%Y:%H:%M:%S +0000",
-    "%a %b %d %H:%M:%S %Y", "%Y-%m-%d %H:%M:%S.%f", "%m/%d/%Y, %H:%M",
+    "%a, %d %b %Y %H:%M:%S GMT", "%d/%m/%Y %H:%M", "%m/%d/%Y %I:%M:%S %p",
+    "%d/%b/%Y:%H:%M:%S +0000", "%a %b %d %H:%M:%S %Y", "%Y-%m-%d %H:%M:%S.%f", "%m/%d/%Y, %H:%M",
 )  # fmt: skip
 
 

@@ -99,10 +99,8 @@ class TestUnits:
         columns = panel()
         price = random(5).uniform(1, 900, 60).round(2)
         code = np.unique(columns["thing"], return_inverse=True)[1]
-        columns |= {
-            "y": price[code],
-            "opened": (price / 3 + random(6).normal(size=60))[code].round(2),
-        }
+        opened = random(6).uniform(1, 50, 60).round(2)
+        columns |= {"y": price[code], "opened": opened[code]}
         found = drafted(tmp_path, columns)
         assert kinds(found) == {
             "thing": "group",
@@ -231,5 +229,5 @@ class TestCopies:
 
 def test_a_series_without_other_columns_says_what_is_missing(tmp_path):
     day = np.datetime64("2020-01-01") + np.arange(ROWS)
-    with pytest.raises(DataError, match="'day' is the date; add columns .* of earlier dates"):
+    with pytest.raises(DataError, match=r"'day' is the date; add columns .* of earlier dates"):
         drafted(tmp_path, {"day": day, "y": random().normal(size=ROWS).round(2)})
