@@ -21,11 +21,11 @@ _TIMES_OFTENER = 3
 """How many times oftener than the other values it is, at least."""
 _FAR, _NEAR, _STEPS = 1.0, 0.4, 5.0
 """Distances to the others: in interquartile ranges (far; for known stand-ins), in usual steps."""
-_NINES = (float(sign * (10**digits - 1)) for digits in range(2, 10) for sign in (1, -1))
-_OTHERS = (0, -1, 9, -9, -88, -77, 88, 77, 888, 777, 8888, 99.9, 999.9, 9999.9)
-_WIDEST = (32767, -32768, 65535, 2147483647, -2147483648)
-_KNOWN = frozenset({*_NINES, *map(float, _OTHERS), *map(float, _WIDEST)})
-"""Numbers that people and programs write where a value is missing."""
+_OTHERS = (0, -1, 7, 77, 777, 7777, 8, 88, 888, 8888, 99.9, 999.9, 9999.9)
+_WIDEST = (32767, 65535, 2147483647)
+_NINES = (float(10**digits - 1) for digits in range(1, 10))
+_KNOWN = frozenset(map(float, (*_OTHERS, *_WIDEST))).union(_NINES)
+"""Numbers that people and programs write where a value is missing, with either sign but -1."""
 Floats = NDArray[np.float64]
 
 
@@ -97,13 +97,13 @@ def _how_far(values: Floats, counts: NDArray[np.int64], size: int) -> bool | Non
         return _below_zero(values, size)
     if gap >= _FAR * spread:
         return True
-    is_known = bool(set(np.abs(values[:size])) & {abs(known) for known in _KNOWN})
+    is_known = bool(set(np.abs(values[:size])) & _KNOWN)
     return False if is_known and gap >= _NEAR * spread else _below_zero(values, size)
 
 
 def _below_zero(values: Floats, size: int) -> bool | None:
     """Return True for one known value below 0 where all others are not below 0."""
-    is_one = size == 1 and values[0] in _KNOWN and values[0] < 0 <= values[1]
+    is_one = size == 1 and _is_known(values[0]) and values[0] < 0 <= values[1]
     return True if is_one else None
 
 
@@ -111,8 +111,12 @@ def class_stand_in(codes: Mapping[int | str, int]) -> str:
     """Return which code beside two others may stand for missing (0, 1 and 9), empty without."""
     for two in ({0, 1}, {1, 2}):
         more = codes.keys() - two
-        is_known = len(more) == 1 and all(isinstance(c, int) and float(c) in _KNOWN for c in more)
+        is_known = len(more) == 1 and all(isinstance(c, int) and _is_known(c) for c in more)
         if two < codes.keys() and is_known and 0 not in more:
             code = more.pop()
             return f"{code} ({codes[code]:,} rows) beside {min(two)} and {max(two)}"
     return ""
+
+
+def _is_known(value: float) -> bool:
+    return value in _KNOWN or -value in _KNOWN
