@@ -273,6 +273,36 @@ def test_numbers_and_booleans_of_json_are_no_cells(column, value):
         RecordReader(schema_of(column)).read(orjson.dumps({"x": value}), 1)
 
 
+BOOLEANS = Column(name="x", kind="categorical", codes={"FALSE": "", "TRUE": "", "?": ""})
+BITS = Column(name="x", kind="categorical", codes={0: "", 1: ""})
+TWICE = Column(name="x", kind="categorical", codes={"True": "", "true": ""})
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "meant"),
+    [
+        (BOOLEANS, True, "TRUE"),
+        (BOOLEANS, False, "FALSE"),
+        (BOOLEANS, "True", REFUSED),
+        (BITS, True, 1.0),
+        (BITS, False, 0.0),
+        (TWICE, True, REFUSED),
+        (TEXT, True, REFUSED),
+    ],
+)
+def test_booleans_are_the_codes_that_a_file_has_for_them(column, value, meant, tmp_path):
+    schema, body = schema_of(column), orjson.dumps([{"x": value}])
+    assert predicted(schema, [{"x": value}]) == meant
+    if meant == REFUSED:
+        with pytest.raises(Refusal):
+            RecordReader(schema).read(body, 1)
+    else:
+        assert RecordReader(schema).read(body, 1).columns["x"].tolist() == [meant]
+    path = tmp_path / "x.parquet"
+    pd.DataFrame({"x": [value]}).to_parquet(path)
+    assert predicted(schema, given_records(given_content(b"PAR1", "p", path), schema)) == meant
+
+
 def test_a_number_of_json_is_not_read_by_the_columns_decimal_sign():
     assert predicted(schema_of(EUROS), [{"x": 84.015}]) == 84.015
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
 
 from lockstep.data.record_text import Given
 from lockstep.data.tables import read_any, refuse_twins
-from lockstep.data.values import column_check, fault, json_values, read_texts
+from lockstep.data.values import boolean_values, column_check, fault, json_values, read_texts
 from lockstep.errors import DataError, listed, nearest
 from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import EXAMPLES
@@ -94,13 +96,17 @@ def other_columns(schema: Schema) -> dict[str, str]:
 
 
 def _read_column(column: Column, rows: Sequence[Any]) -> None:
-    """Read one column's texts in place; each distinct one is read once."""
+    """Read one column's texts and booleans in place; each distinct text is read once."""
     name = column.name
     having = [row for row in rows if isinstance(row, dict) and isinstance(row.get(name), str)]
     if having:
         read = read_texts(column, {row[name] for row in having})
         for row in having:
             row[name] = read[row[name]]
+    if meant := boolean_values(column):
+        for row in rows:
+            if isinstance(row, dict) and isinstance(row.get(name), bool):
+                row[name] = meant.get(row[name], row[name])
 
 
 def _made(column: Column, of: list[Any]) -> Any:
@@ -146,8 +152,23 @@ def table_records(path: Path, schema: Schema) -> list[dict[str, Any]]:
             f"{path.name} is neither JSON nor a table with a header line and rows; "
             "give one of the two"
         )
-    rows = zip(*(values.to_pylist() for values in text.columns.values()), strict=True)
+    cells = {name: values.to_pylist() for name, values in text.columns.items()}
+    for name in _booleans(path, schema):
+        cells[name] = [None if cell is None else cell == "1" for cell in cells[name]]
+    rows = zip(*cells.values(), strict=True)
     return [dict(zip(text.columns, row, strict=True)) for row in rows]
+
+
+def _booleans(path: Path, schema: Schema) -> list[str]:
+    """Return the boolean columns of a Parquet file that are texts in the file trained on."""
+    if path.suffix.lower() != ".parquet":
+        return []
+    texts = {c.name for c in schema.features if not c.holds_numbers}
+    own = schema.feature_aliases
+    fields = parquet.read_schema(path)
+    return [
+        f.name for f in fields if pa.types.is_boolean(f.type) and own.get(f.name, f.name) in texts
+    ]
 
 
 def records_to_table(schema: Schema, records: Sequence[Record]) -> pd.DataFrame:

@@ -42,6 +42,7 @@ from lockstep.problems.text_tables import (
 MOST_CODES = 60
 """How many codes ``allowed`` lists at most."""
 _AS_WRITTEN = {".": "1,234.5", ",": "1.234,5"}
+_BOOLEANS = {True: "true", False: "false"}
 _NUMBERS = frozenset({int, float})
 _TEXTS = frozenset({str})
 _JSON = frozenset({int, float, str, bool, type(None)})
@@ -90,6 +91,18 @@ def texts(cells: Any, missing: Set[str] = MISSING) -> pd.Series:
     """Return cells (a pyarrow string array) as a Series of str, missing where a text means so."""
     absent = pc.is_in(cells, value_set=pa.array(sorted(missing)))
     return pd.Series(pc.if_else(absent, None, cells).to_pandas(), dtype="str")
+
+
+def boolean_values(column: Column) -> dict[bool, float | str]:
+    """Return what true and false mean in a column: its codes True and False, or its only two, 0, 1.
+
+    Tools write such a column of a CSV file as booleans, once they have read it.
+    """
+    if column.holds_numbers:
+        return {False: 0.0, True: 1.0} if set(column.codes) == {0, 1} else {}
+    written = {str(code).lower(): str(code) for code in column.codes}
+    is_clear = len(written) == len(column.codes)
+    return {b: written[w] for b, w in _BOOLEANS.items() if is_clear and w in written}
 
 
 def typed_column(column: Column, values: Sequence[Any]) -> pd.Series:
@@ -248,8 +261,10 @@ def is_label(schema: Schema, value: Any) -> bool:
 
 
 def read_label_texts(schema: Schema, given: Iterable[str]) -> dict[str, Any]:
-    """Return texts, each with the label that it means as a cell of the target: a class of numbers
-    is an integer."""
+    """Return texts, each with the label that it means as a cell of the target.
+
+    A class that is a number is an int.
+    """
     read = read_texts(schema.columns[schema.target], given)
     if schema.task == "regression":
         return read
