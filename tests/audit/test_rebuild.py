@@ -7,7 +7,6 @@ import sys
 import sysconfig
 import zipfile
 from contextlib import suppress
-from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
