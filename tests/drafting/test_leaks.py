@@ -80,7 +80,7 @@ def test_with_as_many_columns_as_rows_nothing_is_a_formula():
 
 def test_where_only_leaks_remain_the_message_names_them(tmp_path):
     table = {name: values for name, values in counts().items() if name in "ab"}
-    says = r"no column to predict 'y' from: left out are a \(suspected leak: y = a \+ b in 100"
+    says = r"no column to predict 'y' from: 'a' is left out \(suspected leak: y = a \+ b in 100"
     with pytest.raises(DataError, match=says):
         drafted(tmp_path, {**table, "y": table["a"] + table["b"]})
 

@@ -572,8 +572,8 @@ class Draft:
     def _settle_alike(self, group: Hashes, kinds: Hashes) -> None:
         """Keep rows alike in every feature in one part, where there are enough kinds of rows."""
         used = self._used_rows()
-        labels = feature_hashes(self.text, [self.aim.column])
-        alike = count_alike(kinds[used], labels[used], group[used])
+        labels = self.aim.values(self.text.columns[self.aim.name].dictionary_encode())
+        alike = count_alike(kinds[used], labels[used].view(np.uint64), group[used])
         if not alike.twins:
             return
         label = "value of the target" if self.task == "regression" else "label"
