@@ -138,6 +138,7 @@ def test_csv_needs_no_order_and_quotes_are_read():
         ('{"a": 1}\n[1]\n', "x: record 2 is a list"),
         ('{"a": NaN}', "NaN is no JSON value; write null"),
         ('{"a": 1, "a": 2}', "names a twice"),
+        ('{"a": "\\ud83d"}', r"x holds half a letter \(\\ud83d\); write the whole one"),
         ("hello", "x is neither JSON nor a table with a header line and rows"),
         ("a,b", "x is neither JSON nor a table with a header line and rows"),
         ("a,b\n1,2\n1\n", "x: line 3 has 1 value, the header 2"),
@@ -148,6 +149,10 @@ def test_what_is_no_record_is_one_line(text, message):
     with pytest.raises(DataError, match=message) as caught:
         read(text)
     assert "\n" not in str(caught.value)
+
+
+def test_a_letter_of_two_halves_is_read():
+    assert read('{"a": "\\ud83d\\ude00"}') == [{"a": "\U0001f600"}]
 
 
 def test_text_in_a_number_of_a_csv_is_named():

@@ -41,7 +41,20 @@ def parse_records(content: bytes, where: str) -> list[dict[str, Any]]:
         raise DataError(
             f"{where} is not UTF-8 text (byte {error.start}); save it as UTF-8"
         ) from None
-    return _objects(_json(text, where), where) if text[0] == "[" else _one_or_lines(text, where)
+    is_list = text[0] == "["
+    found = _objects(_json(text, where), where) if is_list else _one_or_lines(text, where)
+    if "\\ud" in text.lower():
+        _refuse_half_letters(found, where)
+    return found
+
+
+def _refuse_half_letters(records: list[dict[str, Any]], where: str) -> None:
+    """Refuse a surrogate without its other half, which no text can hold."""
+    try:
+        json.dumps(records, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])[1:-1]
+        raise DataError(f"{where} holds half a letter ({half}); write the whole one") from None
 
 
 def _one_or_lines(text: str, where: str) -> list[dict[str, Any]]:
