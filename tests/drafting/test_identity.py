@@ -179,6 +179,15 @@ class TestTimeAndGroups:
         assert "the newest 'thing' by 'day' are the test (0.0% of the training" in found.why_split
 
 
+def test_things_in_both_given_parts_are_told_and_left_out(tmp_path):
+    part = np.where(random(4).random(ROWS) < 0.2, "test", "train")
+    found = drafted(tmp_path, {"part": part, **panel()})
+    assert found.split == "given"
+    assert "group" not in kinds(found).values()
+    assert "thing" in found.left_out
+    assert any("'thing' have rows in both parts of 'part'" in what for what in found.decide)
+
+
 class TestCopies:
     def test_people_apart_by_a_name_are_no_copies(self, tmp_path):
         age = random(1).integers(20, 26, ROWS)

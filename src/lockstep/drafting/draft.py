@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lockstep.data.copies import repeats
@@ -523,13 +524,27 @@ class Draft:
             if self.unit
             else (np.arange(self.rows, dtype=np.uint64))
         )
-        if self.by_time:
+        if self.split == "given" and self.unit:
+            self._settle_given(self.unit, group)
+        elif self.by_time:
             self._settle_time(group, kinds)
         elif self.split == "group":
             if self.unit:
                 together = f"the rows of one '{self.unit.name}' stay together"
                 self.why_split = f"{together}; {self.why_split}"
             self._settle_alike(group, kinds)
+
+    def _settle_given(self, unit: Unit, group: Hashes) -> None:
+        """Leave a unit out that has rows in both parts of the file's own split, and say so."""
+        part = next(c.source for c in self.columns if c.keys["kind"] == "part")
+        is_test = pc.equal(self.text.columns[part], "test").to_numpy(zero_copy_only=False)
+        both = len(np.intersect1d(group[is_test], group[~is_test]))
+        if both:
+            self.columns = [c for c in self.columns if c.source != unit.name]
+            self.left_out[unit.name] = f"names what a row belongs to: {unit.words}"
+            what = f"{both:,} of {unit.groups:,} '{unit.name}' have rows in both parts of '{part}'"
+            fix = "the figures are those of known ones; kind: group parts them anew"
+            self._decide(None, f"{what}; {fix}")
 
     def _settle_time(self, group: Hashes, kinds: Hashes) -> None:
         parts = parts_in_time(self.dates, group)

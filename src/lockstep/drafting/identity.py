@@ -43,6 +43,7 @@ _CONSTANT, _BY_CHANCE = 0.98, 0.8
 _SOME, _HALF, _MOST = 0.1, 0.5, 0.8
 _BALANCED = 0.1
 _MANY_ROWS = 5
+_MOST_CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -201,8 +202,12 @@ def _values(coded: Any, column: Column) -> Floats:
 
 
 def _one_hot(classes: Floats) -> Floats:
-    _, place = np.unique(classes, return_inverse=True)
-    return np.where(np.isnan(classes)[:, None], np.nan, np.eye(place.max() + 1)[place])
+    """Return a column of 0 and 1 for each of the most frequent classes, NaN where missing."""
+    known, rows = np.unique(classes[~np.isnan(classes)], return_counts=True)
+    frequent = known[np.argsort(-rows, kind="stable")[:_MOST_CLASSES]]
+    columns = (classes[:, None] == frequent).astype(float)
+    columns[np.isnan(classes)] = np.nan
+    return columns
 
 
 def _explained(place: Places, values: Floats, order: Places | None) -> tuple[float, float]:
