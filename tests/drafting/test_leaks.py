@@ -60,6 +60,29 @@ def test_a_target_that_columns_give_is_named_with_its_formula(tmp_path, name, sp
     assert sum("a leak?" in line for line in found.decide) == len(used)
 
 
+def test_a_part_that_is_a_leak_alone_hides_no_formula(tmp_path):
+    before, change = generator(1).normal(20, 8, 250).round(2), generator(2).normal(1, 0.4, 250)
+    change = change.round(2)
+    found = drafted(
+        tmp_path,
+        {
+            "x": generator(3).normal(size=250),
+            "before": before,
+            "change": change,
+            "y": (before + change).round(2),
+        },
+    )
+    assert set(found.left_out) == {"before", "change"}
+    assert all("y = before + change in 100.0%" in why for why in found.left_out.values())
+
+
+def test_a_copy_of_the_target_hides_no_formula(tmp_path):
+    table = counts()
+    wanted = table["a"] + table["b"]
+    found = drafted(tmp_path, {**table, "copy": wanted * 2, "y": wanted})
+    assert set(found.left_out) == {"a", "b", "copy"}
+
+
 def test_a_target_with_other_causes_has_no_formula(tmp_path):
     table = counts()
     wanted = table["a"] + table["b"] + generator(9).normal(0, 2, 300)

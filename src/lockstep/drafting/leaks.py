@@ -52,9 +52,13 @@ def leaks(text: TextTable, profile: Profile, target: Target) -> dict[str, Eviden
         evidence = judge(_levels(coded, column), values, wanted)
         if evidence:
             found[column.name] = evidence
-        elif values is not None:
+        if values is not None:
             numbers[column.name] = values
-    return found | _by_formula(numbers, wanted, profile, target)
+    weak = {name: values for name, values in numbers.items() if name not in found}
+    formula = _by_formula(numbers, wanted, profile, target)
+    if not formula and len(weak) < len(numbers):  # a column that is the target hides the others
+        formula = _by_formula(weak, wanted, profile, target)
+    return found | formula
 
 
 def _by_formula(
