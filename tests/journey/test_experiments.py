@@ -4,13 +4,15 @@ import csv
 import hashlib
 import json
 import re
+import shutil
 import time
+from dataclasses import replace
 
+import pytest
 from tests.journey.conftest import Project
 
 STAGE = "train_multi_model@accidents-logistic_regression"
 KEY = "train.accidents-logistic_regression.params.C"
-MODEL = "models/accidents/logistic_regression_model.joblib"
 
 
 def sums(project: Project) -> dict[str, str]:
@@ -24,7 +26,8 @@ def sums(project: Project) -> dict[str, str]:
 
 def experiments(project: Project) -> dict[str, dict[str, str]]:
     """Return DVC's table of experiments by name; the workspace has no name."""
-    rows = csv.DictReader(project.run("dvc exp show --csv 2>/dev/null").splitlines())
+    listed = project.run("dvc exp show --csv 2>/dev/null")
+    rows = csv.DictReader(listed.splitlines())
     return {row["Experiment"] or row["rev"]: row for row in rows}
 
 
@@ -79,3 +82,42 @@ def test_experiments_in_trees_of_their_own(own):
     own.run("dvc exp remove strong")
     assert sorted(asked.keys() & experiments(own).keys()) == ["one", "two"]
     assert sums(own) == before
+
+
+@pytest.mark.parametrize("dvc", ["sub", "."], ids=["own .dvc", ".dvc above, beside a pipeline"])
+def test_a_project_in_a_subfolder_of_its_repository(own, tmp_path, dvc):
+    top = tmp_path / "a repository"
+    project = replace(own, folder=top / "sub")
+    shutil.rmtree(own.folder / ".git")
+    top.mkdir()
+    own.folder.rename(project.folder)
+    if dvc == ".":
+        (project.folder / ".dvc").rename(top / ".dvc")
+        (top / "dvc.yaml").write_text("stages:\n  top:\n    cmd: echo top\n")
+        (top / "params.yaml").write_text("a: 1\n")
+    commit = "git init -q -b trunk && git add -A && git commit -q -m 'all of it'"
+    project.run(commit, folder=top)
+    before, registered = sums(project), versions(project)
+    project.run(f"dvc exp run --temp -n strong -S {KEY}=0.0001 {STAGE}")
+    assert sums(project) == before
+    assert versions(project) == registered
+    found = experiments(project)
+    assert validation(found["strong"]) not in ("", validation(found["workspace"]))
+    assert [p.parent for p in top.rglob("mlflow.db")] == [project.folder]
+
+
+def test_a_worktree_trains_its_own_parameters_and_code_into_the_main_store(own, tmp_path):
+    tree = replace(own, folder=tmp_path / "other tree")
+    own.run(f"git worktree add -q --detach '{tree.folder}'")
+    before = sums(own)
+    tree.edit("params.yaml", r"params: \{C: 0\.1, bins", "params: {C: 0.0001, bins")
+    code = "src/lockstep/models/train_multi_model.py"
+    tree.edit(code, r"^def run\(", 'print("the code of the worktree")\n\n\ndef run(')
+    # The environment, and the path of the source, are the main tree's.
+    source = str(own.folder / "src")
+    told = tree.run(f"dvc repro {STAGE}", PYTHONPATH=source)
+    assert "the code of the worktree" in told
+    assert "version 2" in told
+    assert sums(own) == before
+    assert versions(own) == [2, 1]
+    assert not (tree.folder / "mlflow.db").exists()
