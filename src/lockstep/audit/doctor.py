@@ -23,7 +23,10 @@ from lockstep.registry.store import connection
 from lockstep.registry.store.connection import Client, translating_mlflow_errors
 
 LONGEST_FAULTS = 2000
-OF_MODELS = ("damaged record", "half-done move", "no record", "disagreement", "two Productions")
+OF_MODELS = (
+    "damaged record", "half-done move", "no record", "disagreement", "two Productions",
+    "description",
+)  # fmt: skip
 """Findings that are repaired a model at a time, in one go."""
 _FACTS = {
     "schema": "database schema",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from lockstep.checks import FAILED, CheckResult
 from lockstep.errors import listed
+from lockstep.registry.record.descriptions import outdated
 from lockstep.registry.record.locking import Lock
 from lockstep.registry.record.registered_models import ALIASES, Model, aliases_of
 from lockstep.registry.store.names import STAGE_TAG
@@ -58,6 +59,9 @@ def of_model(model: Model, moving: bool = False) -> Iterator[CheckResult]:
         yield problem("no record", name, message, OR_NEXT_MOVE, "took over")
     for message in disagreements(model):
         yield problem("disagreement", name, message, OR_NEXT_MOVE, "wrote what the record says")
+    if old := outdated(model):
+        message = f"the descriptions of {' and '.join(old)} are missing or outdated"
+        yield problem("description", name, message, OR_NEXT_MOVE, "wrote them")
     if len(twice := [v.version for v in model.in_stage("Production")]) > 1:
         message = f"{_versions(twice)} in Production at once"
         yield problem("two Productions", name, message, FIXED_BY, "archived all but the alias's")

@@ -15,6 +15,7 @@ from lockstep.models.artifact import digest_of
 from lockstep.registry.artifact.packaging import Package, package
 from lockstep.registry.artifact.training_rows import to_bytes
 from lockstep.registry.publishing.destinations import experiment_of, model_name, registers
+from lockstep.registry.publishing.intervals import interval_tags
 from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.registration import (
     Decide,
@@ -106,7 +107,7 @@ def register(
     """
     more = {key: value for key, value in (added or {}).items() if key.startswith(TAG_PREFIX)}
     tags, stage = version_tags(outputs), settings.initial_stage
-    tags |= noted_tags(client, str(logged.model_id)) | more
+    tags |= interval_tags(outputs) | noted_tags(client, str(logged.model_id)) | more
     with request_limits(retries=0):  # a second request to a slow server would make two versions
         version, new = register_version(client, name, logged, tags, stage, again, among)
     if new and (reason := outputs.lineage.reason):

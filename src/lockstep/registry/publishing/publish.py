@@ -14,6 +14,7 @@ from lockstep.registry.artifact.damage import stored_damage, suspect_damage
 from lockstep.registry.publishing.destinations import model_name
 from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.registration import Decide, Published
+from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.store.connection import Client
 from lockstep.registry.store.names import CLOSURE_TAG, COMMITTED_TAG, PROBLEM_TAG
 from lockstep.registry.store.queries import pages
@@ -54,6 +55,8 @@ def note_commit(client: Client, version: Version, outputs: Outputs) -> None:
     here = outputs.lineage
     if here.dirty == "false" and here.closure_digest == version.tags.get(CLOSURE_TAG):
         client.set_model_version_tag(version.name, str(version.version), COMMITTED_TAG, here.commit)
+        with open_journal(client, version.name) as journal:
+            journal.settle()  # its description names the commit
         print(f"{version.title} is committed as {here.commit}", file=sys.stderr)
 
 

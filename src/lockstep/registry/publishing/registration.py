@@ -97,8 +97,7 @@ def register_version(
                 tags={STAGE_TAG: stage, EVENT_TAG: event.token, **tags},
             )
         journal.end(event, version=int(made.version))
-        if stage != "None":
-            journal.settle()
+        journal.settle()
         return version_from(made), True
 
 

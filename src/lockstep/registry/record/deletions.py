@@ -34,7 +34,9 @@ def carry_out(journal: Journal, event: Event, mended_by: str = "") -> Event:
             keeps = "it keeps its files, as do the versions after it"
             fix = "delete them where the store is, or let its server allow it"
             raise RegistryError(f"{error}; {keeps}; {fix}") from error
-    return journal.end(event, mended_by=mended_by)
+    done = journal.end(event, mended_by=mended_by)
+    journal.settle()
+    return done
 
 
 def _delete(journal: Journal, version: Version, event: Event) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from lockstep.errors import RegistryError
+from lockstep.registry.record.descriptions import model_description, version_description
 from lockstep.registry.record.events import End, Event, Step, Who, begin_tag, end_tag, head_tag
 from lockstep.registry.record.locking import HeldLock, user_name
 from lockstep.registry.record.registered_models import ALIASES, Model, aliases_of, get_model
@@ -71,7 +72,7 @@ class Journal:
         return self.end(event)
 
     def apply(self, steps: Sequence[Step]) -> None:
-        """Write the stages that steps give, then bring aliases and MLflow's own stages in line."""
+        """Write the stages that steps give, then bring what repeats them in line."""
         with translating_mlflow_errors():
             for step in steps:
                 self.check_locked()
@@ -130,7 +131,21 @@ def _aligned(client: Client, model: Model) -> Model:
     settled = (
         replace(v, mirrored=v.stage, tags={**v.tags, STAGE_TAG: v.stage}) for v in model.versions
     )
-    return replace(model, versions=tuple(settled), aliases=others | wanted)
+    return _described(client, replace(model, versions=tuple(settled), aliases=others | wanted))
+
+
+def _described(client: Client, model: Model) -> Model:
+    """Write the descriptions that stages and tags contradict."""
+    versions = []
+    for version in model.versions:
+        text = version_description(version)
+        if text != version.description:
+            client.update_model_version(version.name, str(version.version), text)
+        versions.append(replace(version, description=text))
+    text = model_description(model)
+    if text != model.description:
+        client.update_registered_model(model.name, text)
+    return replace(model, versions=tuple(versions), description=text)
 
 
 def _mirror(client: Client, version: Version) -> None:

@@ -28,6 +28,7 @@ class Model:
     versions: tuple[Version, ...]
     aliases: dict[str, int]
     record: Record = field(default_factory=Record)
+    description: str = ""
 
     @property
     def numbers(self) -> set[int]:
@@ -139,4 +140,5 @@ def _model(entry: Any, record: Record, versions: list[Version]) -> Model:
     aliases = {str(alias): int(number) for alias, number in sorted(entry.aliases.items())}
     stages = record.stages
     recorded = (replace(v, recorded=stages.get(v.version)) for v in versions)
-    return Model(entry.name, tuple(sorted(recorded, key=lambda v: v.version)), aliases, record)
+    ordered = tuple(sorted(recorded, key=lambda v: v.version))
+    return Model(entry.name, ordered, aliases, record, entry.description or "")

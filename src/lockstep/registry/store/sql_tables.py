@@ -42,6 +42,7 @@ class Entry:
     name: str
     tags: dict[str, str]
     aliases: dict[str, int]
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,10 @@ class Tables:
         """Return all registered models, or the one with a name."""
         where, values = ("WHERE name = ?", [name]) if name is not None else ("", [])
         with _open(self.database) as connection:
-            names = connection.execute(f"SELECT name FROM registered_models {where}", values)
-            found = {one: Entry(one, {}, {}) for (one,) in names}
+            names = connection.execute(
+                f"SELECT name, description FROM registered_models {where}", values
+            )
+            found = {one: Entry(one, {}, {}, text or "") for one, text in names}
             tags = f"SELECT name, key, value FROM registered_model_tags {where}"
             for one, key, value in connection.execute(tags, values):
                 found[one].tags[key] = value
@@ -79,15 +82,24 @@ class Tables:
     def _rows(self, where: str, values: Sequence[Any]) -> list[Version]:
         where = f"WHERE {_HERE} AND {where}"
         rows = f"""
-            SELECT name, version, creation_time, run_id, source, current_stage FROM model_versions
-            {where} AND current_stage <> 'Deleted_Internal'"""
+            SELECT name, version, creation_time, run_id, source, current_stage, description
+            FROM model_versions {where} AND current_stage <> 'Deleted_Internal'"""
         tags = f"SELECT name, version, key, value FROM model_version_tags {where}"
         found: dict[tuple[str, int], Version] = {}
         with _open(self.database) as connection:
-            for name, version, created, run_id, source, stage in connection.execute(rows, values):
+            for name, version, created, run_id, source, stage, text in connection.execute(
+                rows, values
+            ):
                 mirrored = stage or "None"
                 found[name, version] = Version(
-                    name, version, created, run_id or None, source, mirrored, tags={}
+                    name,
+                    version,
+                    created,
+                    run_id or None,
+                    source,
+                    mirrored,
+                    tags={},
+                    description=text or "",
                 )
             for name, version, key, value in connection.execute(tags, values):
                 if (name, version) in found:

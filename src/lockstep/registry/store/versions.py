@@ -22,6 +22,7 @@ class Version:
     mirrored: str  # MLflow's own stage, compared to repair it, never read
     tags: dict[str, str]
     recorded: str | None = None  # the stage by the model's record
+    description: str = ""
 
     @property
     def stage(self) -> str:
@@ -99,4 +100,5 @@ def version_from(raw: Any) -> Version:
         source=raw.source,
         mirrored=raw.current_stage or "None",
         tags=dict(raw.tags),
+        description=raw.description or "",
     )
