@@ -18,7 +18,7 @@ from lockstep.problems import schema as schemas
 
 PROJECT = Path(__file__).parents[2]
 ROWS = [
-    f"{i},{20 + i * 7 % 50},{['red', 'green', 'blue'][i % 3]},{'yes' if i * 13 % 10 < 3 else 'no'}"
+    f"{i},{20 + i * 7 % 47},{['red', 'green', 'blue'][i % 3]},{'yes' if i * 13 % 10 < 3 else 'no'}"
     for i in range(200)
 ]
 TABLE = "\n".join(["customer,age,colour,bought", *ROWS]) + "\n"
