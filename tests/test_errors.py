@@ -5,6 +5,7 @@ import gc
 
 import pytest
 
+from lockstep import errors
 from lockstep.errors import DataError, LockstepError, UsageError, nearest, run_command, unknown
 
 
@@ -66,6 +67,28 @@ def test_a_traceback_only_on_request(capsys, monkeypatch):
     monkeypatch.setenv("LOCKSTEP_TRACEBACK", "1")
     ends(DataError("broken"))
     assert "Traceback" in capsys.readouterr().err
+
+
+def without_home(monkeypatch):
+    monkeypatch.setattr(errors.os.path, "expanduser", lambda path: path)
+
+
+def test_a_user_without_a_home_folder_is_told_to_set_one(capsys, monkeypatch):
+    without_home(monkeypatch)
+    assert ends(RuntimeError("Could not determine home directory.")) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("✗ this user has no home folder,")
+    assert "set HOME" in told
+    assert len(told.splitlines()) == 1
+
+
+def test_with_a_home_folder_another_error_is_not_swallowed():
+    with pytest.raises(RuntimeError, match="another"):
+        run_command(lambda: raising(RuntimeError("another")))
+
+
+def raising(error):
+    raise error
 
 
 def test_an_unexpected_error_is_not_swallowed():

@@ -10,6 +10,11 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 
+NO_HOME = (
+    "this user has no home folder, and DVC and MLflow look for settings there; set HOME to a "
+    "folder that this user may write to"
+)
+
 
 class LockstepError(Exception):
     """Base of every expected failure; the message names the fix."""
@@ -71,6 +76,11 @@ def _os_error_line(error: OSError) -> str:
     return f"{error.strerror or error}{where}"
 
 
+def has_home() -> bool:
+    """Return whether this user has a home folder: by HOME, or by the system's list of users."""
+    return os.path.expanduser("~") != "~"
+
+
 def run_command(main: Callable[[], int | None]) -> None:
     """Run a command's main function and leave the process with its exit code.
 
@@ -88,6 +98,10 @@ def run_command(main: Callable[[], int | None]) -> None:
         code = 0
     except OSError as error:
         code = _fail(_os_error_line(error), 1)
+    except RuntimeError:
+        if has_home():
+            raise
+        code = _fail(NO_HOME, 1)
     leave_objects_to_the_system()
     sys.exit(code)
 

@@ -10,6 +10,7 @@ from threading import Thread
 
 import pytest
 
+from lockstep.dvc import command
 from lockstep.dvc.command import repair_locks, run_dvc, show_dvc
 from lockstep.errors import ConfigError
 
@@ -87,3 +88,32 @@ def test_a_list_that_is_just_being_written_is_waited_for(tmp_path: Path) -> None
         listed.write_text("{}")
     mending.join(5)
     assert listed.read_text() == "{}"
+
+
+def test_a_user_without_a_name_runs_dvc_under_its_number(project: Path, monkeypatch) -> None:
+    """As in a container that is started with --user 12345."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def nameless(*_: object) -> None:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr(command, "getuser", nameless)
+    assert command._environment()["USER"] == f"uid-{os.getuid()}"
+    monkeypatch.setenv("USER", "ann")
+    assert command._environment()["USER"] == "ann"
+
+
+def test_a_user_without_a_home_folder_is_told_before_dvc_starts(project: Path, monkeypatch) -> None:
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    with pytest.raises(ConfigError, match="set HOME to a folder"):
+        show_dvc(project, "repro")
+    assert not (project / "out.txt").exists()
+
+
+def test_a_folder_that_may_not_be_written_is_named_before_dvc_starts(project, monkeypatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(PermissionError) as raised:
+        show_dvc(project, "repro")
+    assert raised.value.filename == str(project / ".dvc" / "tmp")
+    assert not (project / "out.txt").exists()

@@ -9,9 +9,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from getpass import getuser
 from pathlib import Path
 
-from lockstep.errors import ConfigError
+from lockstep.errors import NO_HOME, ConfigError, has_home
 
 
 def run_dvc(root: Path, *arguments: str) -> str:
@@ -103,10 +104,21 @@ def _command(arguments: tuple[str, ...]) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
+    if not has_home():
+        raise ConfigError(NO_HOME)
     # Called from within a stage, DVC would take the stage's tree for its own.
     own = {"DVC_ROOT", "DVC_STAGE"}
     inherited = {name: os.environ[name] for name in os.environ.keys() - own}
-    return {**inherited, "DVC_NO_ANALYTICS": "true"}
+    return {**_user(), **inherited, "DVC_NO_ANALYTICS": "true"}
+
+
+def _user() -> dict[str, str]:
+    """Return a name for a user that has a number only, as in containers: DVC asks for one."""
+    try:
+        getuser()
+    except (OSError, KeyError):
+        return {"USER": f"uid-{os.getuid()}"}
+    return {}
 
 
 def _last_words(stderr: str) -> str:
