@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from lockstep.config.settings import load_settings
 from lockstep.console import warn
 from lockstep.registry.publishing.outputs import read_outputs
+from lockstep.registry.publishing.spans import note_span
 
 if TYPE_CHECKING:
     from lockstep.registry.publishing.registration import Published
@@ -51,6 +52,8 @@ def publish_training(
     """
     settings = load_settings(root)
     outputs = read_outputs(root, problem, model_type)
+    if timings:
+        note_span(outputs, timings)
     model = f"{problem} {model_type}"
     if settings.publish_later:
         print(f"{model} is trained; the retrain registers it", file=sys.stderr)

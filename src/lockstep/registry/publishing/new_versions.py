@@ -54,7 +54,7 @@ def publish_new(
         same = {key: tags.get(key) for key in SAME_RUN}
         logged = None if again else find_run(client, experiment, same)
         if logged is None or (settings.log_model and logged.model_id is None):
-            logged = _log(client, experiment, settings, outputs, timings)
+            logged = _log(client, experiment, settings, outputs, timings, again=again)
         if logged.model_id is None or not registers(settings):
             return Published(name, logged.run_id, outputs.digest, new=True)
         if again or decide is None:
@@ -127,11 +127,14 @@ def _log(
     outputs: Outputs,
     timings: dict[str, float] | None,
     tags: Mapping[str, str] | None = None,
+    again: bool = False,
 ) -> Logged:
     pipeline = outputs.load_pipeline()
     packed = _packed(outputs, pipeline) if settings.log_model else None
     content = record(outputs, timings)
     content = replace(content, tags={**content.tags, **(tags or {})})
+    if again:  # `find_run` takes the newest of the runs of one training
+        content = replace(content, span=None)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made) if settings.log_artifacts else None
         if folder is not None:

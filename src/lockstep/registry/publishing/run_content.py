@@ -16,6 +16,7 @@ from lockstep.models.naming import run_name
 from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.run_files import read_points
 from lockstep.registry.publishing.runs import Record, flattened
+from lockstep.registry.publishing.spans import span_of
 from lockstep.registry.publishing.tags import run_tags
 
 PARTS = {
@@ -54,6 +55,7 @@ def record(outputs: Outputs, timings: dict[str, float] | None) -> Record:
         metrics={**by_part, "": {**fold_metrics(metrics), **alone, **(timings or {})}},
         series=_series(outputs.plots),
         parts=data_parts(outputs),
+        span=span_of(outputs),
     )
 
 

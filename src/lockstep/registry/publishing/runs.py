@@ -12,10 +12,12 @@ from typing import Any
 import mlflow
 from mlflow.entities import DatasetInput, Metric, Param
 from mlflow.models import Model
+from mlflow.tracking.context.registry import resolve_tags
 
 from lockstep.registry.artifact.packaging import Package
+from lockstep.registry.publishing.spans import Span
 from lockstep.registry.store.connection import Client, request_limits
-from lockstep.registry.store.names import BYTES_TAG, SUMS_TAG
+from lockstep.registry.store.names import BYTES_TAG, PARENT_TAG, SUMS_TAG
 from lockstep.registry.store.queries import Logged
 
 
@@ -29,6 +31,8 @@ class Record:
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     series: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     parts: dict[str, DatasetInput] = field(default_factory=dict)
+    span: Span | None = None
+    """When that happened which it is about; None: while it is logged."""
 
 
 def log_run(
@@ -46,9 +50,7 @@ def log_run(
     """
     with (
         ExitStack() as patience,
-        mlflow.start_run(
-            experiment_id=experiment_id, run_name=record.name, tags=record.tags, nested=True
-        ) as run,
+        _started(client, experiment_id, record) as run,
         _hurried_on_failure(patience),
     ):
         run_id: str = run.info.run_id
@@ -61,7 +63,22 @@ def log_run(
         _log_metrics(client, run_id, model_id, record)
         if then is not None:
             then(run_id)
+    if record.span is not None:
+        client.set_terminated(run_id, "FINISHED", record.span.end)
     return Logged(run_id, model_id)
+
+
+def _started(client: Client, experiment_id: str, record: Record) -> mlflow.ActiveRun:
+    """Start a run and make it the active one; only MLflow's client can give it another start."""
+    if record.span is None:
+        return mlflow.start_run(
+            experiment_id=experiment_id, run_name=record.name, tags=record.tags, nested=True
+        )
+    above = mlflow.active_run()
+    parent = {PARENT_TAG: above.info.run_id} if above else {}
+    tags = resolve_tags({**record.tags, **parent, "mlflow.runName": record.name})
+    made = client.create_run(experiment_id, record.span.start, tags, record.name)
+    return mlflow.start_run(run_id=made.info.run_id, nested=True)
 
 
 @contextmanager

@@ -1,0 +1,55 @@
+"""When a model was trained: DVC's outputs hold no timings, so a file of this workspace does.
+
+A run may be logged later than its training, because a server was down or a retrain registers all
+models at the end.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lockstep.errors import DataError
+from lockstep.io import read_json, write_json
+from lockstep.registry.publishing.outputs import Outputs
+
+FOLDER = Path(".lockstep") / "trainings"
+
+
+@dataclass(frozen=True)
+class Span:
+    """Start and end in milliseconds since 1970."""
+
+    start: int
+    end: int
+
+
+def note_span(outputs: Outputs, timings: dict[str, float]) -> None:
+    """Note that a model's training ended now and took the seconds of its steps.
+
+    A disk without room for the note costs a run only its time.
+    """
+    end = int(time.time() * 1000)
+    span = Span(end - int(sum(timings.values()) * 1000), end)
+    with suppress(OSError):
+        _file(outputs).parent.mkdir(parents=True, exist_ok=True)
+        write_json(_file(outputs), {"model_digest": outputs.digest, **asdict(span)}, digits=None)
+
+
+def span_of(outputs: Outputs) -> Span | None:
+    """Return when a model was trained; None for one that came from elsewhere, as by `dvc pull`."""
+    try:
+        noted = read_json(_file(outputs))
+        return Span(int(noted["start"]), int(noted["end"])) if _is_of(noted, outputs) else None
+    except (DataError, OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _is_of(noted: dict[str, object], outputs: Outputs) -> bool:
+    return noted["model_digest"] == outputs.digest
+
+
+def _file(outputs: Outputs) -> Path:
+    return outputs.root / FOLDER / f"{outputs.problem}-{outputs.type}.json"
