@@ -39,6 +39,18 @@ def of_locks(locks: Iterable[Lock]) -> Iterator[CheckResult]:
 
 
 def of_model(model: Model, moving: bool = False) -> Iterator[CheckResult]:
+    """Yield what is wrong with a model's record, tags and aliases, else with its descriptions.
+
+    They follow from the others, so whoever repairs those writes them too.
+    """
+    found = list(_of_record(model, moving))
+    yield from found
+    if not found and not moving and (old := outdated(model)):
+        message = f"the descriptions of {' and '.join(old)} are missing or outdated"
+        yield problem("description", model.name, message, OR_NEXT_MOVE, "wrote them")
+
+
+def _of_record(model: Model, moving: bool) -> Iterator[CheckResult]:
     """Yield where a model's record is damaged or half done, and where tags or aliases differ.
 
     During a move (``moving``) half of it is written, which says nothing.
@@ -59,9 +71,6 @@ def of_model(model: Model, moving: bool = False) -> Iterator[CheckResult]:
         yield problem("no record", name, message, OR_NEXT_MOVE, "took over")
     for message in disagreements(model):
         yield problem("disagreement", name, message, OR_NEXT_MOVE, "wrote what the record says")
-    if old := outdated(model):
-        message = f"the descriptions of {' and '.join(old)} are missing or outdated"
-        yield problem("description", name, message, OR_NEXT_MOVE, "wrote them")
     if len(twice := [v.version for v in model.in_stage("Production")]) > 1:
         message = f"{_versions(twice)} in Production at once"
         yield problem("two Productions", name, message, FIXED_BY, "archived all but the alias's")

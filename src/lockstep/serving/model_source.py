@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,16 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import DEFAULT_MODEL_TYPE, load_settings
 from lockstep.errors import ArtifactError, ConfigError, LockstepError, RegistryError
 from lockstep.io import read_json
+from lockstep.models.scoring.prediction import Model
 from lockstep.models.workspace import load_file
 from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact.loading import Located, open_folder, open_version
 from lockstep.registry.artifact.locating import find_version, locate
 from lockstep.registry.publishing.destinations import model_name
 from lockstep.registry.record.registered_models import marks_of, newest_in
+from lockstep.registry.store.connection import StoreError, request_limits
 from lockstep.registry.store.names import TAG_PREFIX, NotRegistered
-from lockstep.registry.store.opening import open_registry, open_to_read
+from lockstep.registry.store.opening import open_registry, open_to_read, source_of
 from lockstep.registry.store.versions import Version
 from lockstep.serving.loaded_model import CheckedModel, ServedModel, prepare
 from lockstep.serving.settings import ServingSettings
@@ -31,6 +33,9 @@ _RUN = re.compile(r"runs:/(?P<run>[0-9A-Za-z]+)(?:/model)?/?")
 _VERSION = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>[1-9][0-9]*)")
 _CARD_TAGS = ("score_scale", "positive_weight", "class_ratio", "schema_digest")
 _RELEASE_TAGS = ("git_commit", "dirty", "data_digest", "data_dvc_hash")
+_KNOWN = {"name", "version", "run_id", "git_commit"}
+"""What names a released model."""
+_PATIENCE_SECONDS = 2
 _IDENTITY_TAGS = ("model_digest", "threshold", "score_scale", "positive_weight")
 _RETRY_SECONDS = 60.0
 """Time until a refused version is tried again: its files may have been repaired in place."""
@@ -80,7 +85,8 @@ class ModelSource:
         return self.served
 
     def _prepared_path(self) -> ServedModel:
-        return prepare(open_path(self.settings, self.root), self.settings)
+        ask = not self.state.error  # a registry that has just failed is not asked again
+        return prepare(open_path(self.settings, self.root, ask), self.settings)
 
     def _is_permanent(self, error: LockstepError) -> bool:
         """Tell whether waiting can't help: a malformed address, an unknown model by name."""
@@ -279,8 +285,11 @@ def champion_type(root: Path, problem: str) -> str | None:
     return str(read_json(file)["type"]) if file.is_file() else None
 
 
-def open_path(settings: ServingSettings, root: Path) -> CheckedModel:
-    """Open MODEL_PATH: an exported bundle, or a model file with its card beside it."""
+def open_path(settings: ServingSettings, root: Path, ask: bool = True) -> CheckedModel:
+    """Open MODEL_PATH: an exported bundle, or a model file with its card beside it.
+
+    With ``ask`` the registry names the version of a file whose card does not.
+    """
     path = model_path(settings, root)
     found = path if path.exists() else root / path
     if (found / "bundle.json").is_file():
@@ -290,8 +299,27 @@ def open_path(settings: ServingSettings, root: Path) -> CheckedModel:
     release = card.get("release", {})
     facts = {key: card.get(key) for key in _CARD_TAGS}
     facts |= {key: release.get(key) for key in _RELEASE_TAGS}
+    if ask and not release.keys() >= _KNOWN and (known := _version_of_file(model, root)):
+        model = replace(model, name=known.name, version=known.version, run_id=known.run_id)
+        facts |= {key: known.tag(key) for key in _RELEASE_TAGS}
     tags = {key: str(value) for key, value in facts.items() if value is not None}
     return CheckedModel(model, "path", str(path), tags)
+
+
+def _version_of_file(model: Model, root: Path) -> Version | None:
+    """Return the newest version of a file's model and threshold; None if no registry knows it.
+
+    A file is served without a registry too, so one that fails or is slow only leaves this out.
+    """
+    try:
+        name = model_name(load_settings(root), model.schema.name, str(model.type))
+        with request_limits(timeout=_PATIENCE_SECONDS):
+            found = source_of(open_to_read(root)).versions(name)
+    except (LockstepError, *StoreError, OSError):
+        return None
+    same = (v for v in found if v.tag("model_digest") == model.digest)
+    alike = (v for v in same if v.threshold == model.threshold)
+    return max(alike, key=lambda v: v.version, default=None)
 
 
 def model_path(settings: ServingSettings, root: Path) -> Path:

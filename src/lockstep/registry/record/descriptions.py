@@ -15,7 +15,7 @@ from typing import Any
 from lockstep.errors import listed
 from lockstep.registry.record.events import LONGEST_TAG
 from lockstep.registry.record.registered_models import Model
-from lockstep.registry.store.names import COMMITTED_TAG, INTERVALS_TAG, SCRIPT, STAGES
+from lockstep.registry.store.names import COMMITTED_TAG, INTERVALS_TAG, SCRIPT
 from lockstep.registry.store.versions import Version
 
 BEGIN = "<!-- lockstep: each move writes this again; your own text goes below the end mark -->"
@@ -24,6 +24,7 @@ LONGEST = LONGEST_TAG
 _BLOCK = re.compile(r"<!-- lockstep: each move.*?<!-- lockstep: end -->", re.DOTALL)
 _PARTS = ("validation", "test")
 _MOST_METRICS = 20
+_ORDER = ("Production", "Staging", "None", "Archived")
 
 
 def model_description(model: Model) -> str:
@@ -58,7 +59,7 @@ def _of_model(model: Model) -> Iterator[str]:
     about = f": {' and '.join(types)} for the problem {' and '.join(problems)}" if problems else ""
     yield f"**{model.name}**{about}."
     yield from ("", "| stage | versions |", "|---|---|")
-    for stage in reversed(STAGES):
+    for stage in _ORDER:
         if there := [v.version for v in model.in_stage(stage)]:
             yield f"| {stage} | {listed(there[::-1])} |"
     name = shlex.quote(model.name)
