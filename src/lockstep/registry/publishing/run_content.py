@@ -17,7 +17,7 @@ from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.run_files import read_points
 from lockstep.registry.publishing.runs import Record, flattened
 from lockstep.registry.publishing.spans import span_of
-from lockstep.registry.publishing.tags import run_tags
+from lockstep.registry.publishing.tags import model_tags, run_tags
 
 PARTS = {
     "train": ("training", "train"),
@@ -51,6 +51,7 @@ def record(outputs: Outputs, timings: dict[str, float] | None) -> Record:
     return Record(
         name=run_name(outputs.problem, outputs.type),
         tags=run_tags(outputs),
+        model_tags=model_tags(outputs),
         params={**card["params"], **dict(more)},
         metrics={**by_part, "": {**fold_metrics(metrics), **alone, **(timings or {})}},
         series=_series(outputs.plots),

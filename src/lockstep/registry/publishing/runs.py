@@ -27,6 +27,8 @@ class Record:
 
     name: str
     tags: dict[str, str]
+    model_tags: dict[str, str] = field(default_factory=dict)
+    """What the logged model has besides ``tags``."""
     params: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     series: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
@@ -110,7 +112,7 @@ def _log_model(record: Record, packed: Package) -> str:
         artifact_path=None,
         name="model",
         flavor=packed,
-        tags=record.tags | {BYTES_TAG: str(len(packed.content))},
+        tags=record.model_tags | record.tags | {BYTES_TAG: str(len(packed.content))},
         model_type=packed.card["type"],
         serialization_format="skops",
         # The example is a golden row, and so was predicted already.

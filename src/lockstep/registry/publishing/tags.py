@@ -14,20 +14,37 @@ from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.store.connection import Client
 from lockstep.registry.store.names import EXPERIMENT_TAG, ROWS_TAG, SUMS_TAG
 
+OF_RUN = frozenset(
+    f"lockstep.{key}"
+    for key in (
+        "problem", "type", "model_digest", "closure_digest", "inputs_digest", "git_commit", "dirty",
+        "dataset", "data_source", "data_dvc_hash", "data_digest",
+    )
+)  # fmt: skip
+"""The tags of a version that its run has too; with those of a retrain at most a dozen."""
+
 
 def run_tags(outputs: Outputs) -> dict[str, str]:
-    """Return the tags of a run: those of its version, and where it was made."""
+    """Return the tags of a run, which a person reads: what it made, of what, and where.
+
+    Digests and metrics that only listings need are on its model and its version.
+    """
     experiment = dvc_experiment()
     key = training_key(outputs.problem, outputs.type)
     commit = {"mlflow.source.git.commit": outputs.lineage.commit} if outputs.lineage.known else {}
     return {
-        **version_tags(outputs),
-        **({ROWS_TAG: outputs.training_rows.digest} if outputs.training_rows else {}),
+        **{key: value for key, value in version_tags(outputs).items() if key in OF_RUN},
         **({EXPERIMENT_TAG: experiment} if experiment else {}),
         **commit,
         "mlflow.source.name": f"{TRAIN_STAGE}@{key}",
         "mlflow.source.type": "PROJECT",
     }
+
+
+def model_tags(outputs: Outputs) -> dict[str, str]:
+    """Return the tags of a logged model: those of its version, and the digest of its rows."""
+    rows = {ROWS_TAG: outputs.training_rows.digest} if outputs.training_rows else {}
+    return version_tags(outputs) | rows
 
 
 def version_tags(outputs: Outputs) -> dict[str, str]:
