@@ -18,7 +18,7 @@ from lockstep.io import read_json
 from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.run_content import data_parts, prefixed_metrics
 from lockstep.registry.publishing.runs import Record, log_run
-from lockstep.registry.publishing.spans import Span
+from lockstep.registry.publishing.spans import span_over
 from lockstep.registry.store.connection import Client, fluent
 from lockstep.registry.store.names import PARENT_TAG
 from lockstep.reports import plots
@@ -38,22 +38,13 @@ def log_parent(
     known = metric and layout.champion.is_file()
     champion = str(read_json(layout.champion).get("type") or "") if known else ""
     record = parent_record(f"{layout.problem} {len(outputs)} models", outputs, tags, {}, champion)
-    record = replace(record, span=_span_over(client, children))
+    record = replace(record, span=span_over(outputs))
     then = partial(tie, client, children)
     with fluent(client.tracking_uri), tempfile.TemporaryDirectory() as made:
         folder = Path(made) if settings.log_artifacts else None
         if metric and folder:
             write_comparison(layout, folder, metric)
         log_run(client, experiment, record, folder, None, then=then)
-
-
-def _span_over(client: Client, children: Sequence[str]) -> Span | None:
-    """Return the time from the first start to the last end of some runs."""
-    runs = [client.get_run(run_id).info for run_id in children]
-    if not runs:
-        return None
-    ends = (run.end_time or run.start_time for run in runs)
-    return Span(min(run.start_time for run in runs), max(ends))
 
 
 def tie(client: Client, children: Sequence[str], parent_id: str) -> None:

@@ -7,6 +7,7 @@ models at the end.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,6 +46,14 @@ def span_of(outputs: Outputs) -> Span | None:
         return Span(int(noted["start"]), int(noted["end"])) if _is_of(noted, outputs) else None
     except (DataError, OSError, KeyError, TypeError, ValueError):
         return None
+
+
+def span_over(several: Iterable[Outputs]) -> Span | None:
+    """Return the time from the first start to the last end of the trainings that are known."""
+    spans = [span for one in several if (span := span_of(one))]
+    if not spans:
+        return None
+    return Span(min(span.start for span in spans), max(span.end for span in spans))
 
 
 def _is_of(noted: dict[str, object], outputs: Outputs) -> bool:
