@@ -109,11 +109,3 @@ def test_a_user_without_a_home_folder_is_told_before_dvc_starts(project: Path, m
     with pytest.raises(ConfigError, match="set HOME to a folder"):
         show_dvc(project, "repro")
     assert not (project / "out.txt").exists()
-
-
-def test_a_folder_that_may_not_be_written_is_named_before_dvc_starts(project, monkeypatch) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
-    with pytest.raises(PermissionError) as raised:
-        show_dvc(project, "repro")
-    assert raised.value.filename == str(project / ".dvc" / "tmp")
-    assert not (project / "out.txt").exists()
