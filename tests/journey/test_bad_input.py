@@ -87,7 +87,7 @@ RAW_FAULTS = {
         lambda b: b.replace(b'"grav"', b'"gravite"', 1),
         "'grav' (did you mean 'gravite'?)",
     ),
-    "truncated": (lambda b: b[: len(b) // 2], "usagers-2021.csv is truncated or damaged"),
+    "truncated": (lambda b: b[: len(b) // 2], "the file is truncated; fetch or copy it again"),
 }
 
 

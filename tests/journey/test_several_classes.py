@@ -128,7 +128,7 @@ def test_a_prediction_names_every_class_and_mlflow_itself_says_the_same(trained)
         best["probabilities"], abs=1e-8
     )
     assert 0 <= told["run"]["test_recall/à rénover"] <= 1
-    assert told["run"]["train_macro_f1"] > 0.3
+    assert told["run"]["train_macro_f1"] > 0.25
 
 
 def test_two_versions_are_compared_by_the_metrics_of_all_classes(trained) -> None:

@@ -55,6 +55,7 @@ def raw(number):
         run_id="",
         source="/x",
         current_stage=None,
+        description=None,
         tags={},
     )
 
