@@ -34,7 +34,7 @@ def test_numbers_that_a_server_sends_as_text_are_numbers():
 
     client = SimpleNamespace(
         get_registered_model=lambda name: SimpleNamespace(
-            name=name, aliases={"production": "9"}, tags={}
+            name=name, description=None, aliases={"production": "9"}, tags={}
         ),
         search_model_versions=search,
     )
