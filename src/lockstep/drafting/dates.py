@@ -86,17 +86,18 @@ def find_dates(texts: Any, counts: NDArray[Any], name: str) -> Dates | None:
     The texts stand in the order in which the file first has them.
     """
     few = texts[:_FEW_LOOKED_AT]
-    if _matches(few, _ISO).mean() > 0.5:
+    if matches(few, _ISO).mean() > 0.5:
         return _dates(texts, counts, [""])
-    if _matches(few, r"^\d{6,14}(?:\.0)?$").all():
+    if matches(few, r"^\d{6,14}(?:\.0)?$").all():
         return _of_digits(texts, counts, name)
-    if not _matches(few, r"\d").any() or not _matches(few, r"[/.\s'-]|[A-Za-z]\d|\d[A-Za-z]").any():
+    if not matches(few, r"\d").any() or not matches(few, r"[/.\s'-]|[A-Za-z]\d|\d[A-Za-z]").any():
         return None
     formats = _formats(few.to_pylist())
     return _dates(texts, counts, formats) if formats else None
 
 
-def _matches(texts: Any, pattern: str) -> NDArray[np.bool_]:
+def matches(texts: Any, pattern: str) -> NDArray[np.bool_]:
+    """Return which texts a pattern (RE2) is found in."""
     return pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False)
 
 
@@ -146,7 +147,7 @@ def _of_digits(texts: Any, counts: NDArray[Any], name: str) -> Dates | None:
     """Return how whole numbers are dates: compact ones, or seconds since 1970; all or none."""
     bare = pc.replace_substring_regex(texts, r"\.0$", "")
     lengths = set(pc.utf8_length(bare).to_pylist())
-    if not _matches(bare, r"^\d+$").all():
+    if not matches(bare, r"^\d+$").all():
         return None
     formats = [f for f in _DIGITS.get(lengths.pop(), ()) if f] if len(lengths) == 1 else []
     is_named = _NAMED.search(name) is not None

@@ -587,7 +587,7 @@ class Draft:
     def _settle_alike(self, group: Hashes, kinds: Hashes) -> None:
         """Keep rows alike in every feature in one part, where there are enough kinds of rows."""
         used = self._used_rows()
-        labels = self.aim.values(self.text.columns[self.aim.name].dictionary_encode())
+        labels = self.aim.of(self.text)
         alike = count_alike(kinds[used], labels[used].view(np.uint64), group[used])
         if not alike.twins:
             return
@@ -607,7 +607,7 @@ class Draft:
 
     def _used_rows(self) -> NDArray[np.bool_]:
         """Return the rows that training keeps: those with a target, copies dropped if they are."""
-        wanted = self.aim.values(self.text.columns[self.aim.name].dictionary_encode())
+        wanted = self.aim.of(self.text)
         used = ~np.isnan(wanted)
         return used & ~repeats(self.found.hashes) if self.duplicates == "drop" else used
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lockstep.drafting.profile import Column, as_numbers
 from lockstep.drafting.target import Reading, class_places
 from lockstep.problems.schema import Task
+from lockstep.problems.text_tables import TextTable
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -45,6 +46,10 @@ class Target:
     def name(self) -> str:
         """Its column in the file."""
         return self.column.name
+
+    def of(self, text: TextTable) -> Floats:
+        """Return the ``values`` of all rows of a table."""
+        return self.values(text.columns[self.name].dictionary_encode())
 
     def values(self, coded: Any) -> Floats:
         """Return class numbers, or the numbers themselves for a regression; NaN where missing."""

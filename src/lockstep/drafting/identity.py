@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from lockstep.drafting.evidence import ID_NAME, SAMPLE, Target
+from lockstep.drafting.evidence import ID_NAME, SAMPLE, Target, column_numbers
 from lockstep.drafting.profile import Column, Profile, as_numbers
 from lockstep.problems.text_tables import TextTable
 
@@ -28,8 +28,8 @@ _COUNTER = re.compile(
 )
 """Names (or none) of columns that only number rows."""
 _THING = re.compile(
-    r"(?i)(?:^|[\W_])(?:subject|patient|person|people|user|customer|client|member|household|account|"
-    r"session|auction|animal|chick|rat|mouse|pupil|student|school|firm|company|farm|shop|store|plot|"
+    r"(?i)(?:^|[\W_])(?:subject|patient|person|people|user|customer|client|member|household|"
+    r"account|session|auction|animal|chick|rat|mouse|pupil|student|school|firm|company|farm|shop|store|plot|"
     r"site|station|device|machine|sensor|engine|unit|stratum|batch|participant|"
     r"respondent|employee|driver|player|team|hospital|market|sid|pid|uid|country|state|case|group)"
     r"s?[\W_]*(?:id|no|nr|num|number|name|code|key)?[\W_]*$"
@@ -71,7 +71,7 @@ def _counter(text: TextTable, column: Column) -> Counter | None:
     is_id = not named and ID_NAME.search(column.name) is not None
     if is_id and column.all_different:
         return None
-    values = _spread_out(text, column)
+    values = column_numbers(text.columns[column.name].dictionary_encode(), column)
     steps = np.diff(values)
     low, high = int(column.numbers.low), int(column.numbers.high)
     rounds = 1 + int((steps != 1).sum())
@@ -156,7 +156,9 @@ def units(text: TextTable, found: Profile, aim: Target, passed: set[str]) -> lis
     columns = [c for c in found.columns.values() if c.name not in (aim.name, *passed)]
     candidates = [c for c in columns if _repeats(c, aim)]
     others = [c for c in columns if c.distinct > 1 and not c.all_different]
-    measured = (_measure(text, others, aim, column) for column in candidates)
+    wanted = aim.of(text)
+    values = wanted[:, None] if aim.task == "regression" else _one_hot(wanted)
+    measured = (_measure(text, others, values, column) for column in candidates)
     return sorted(
         (unit for unit in measured if unit.shown),
         key=lambda u: (-u.can_part, -u.named, u.place, -len(u.constant), -u.groups),
@@ -171,11 +173,9 @@ def _repeats(column: Column, aim: Target) -> bool:
     return is_name and column.present >= 1.2 * column.distinct
 
 
-def _measure(text: TextTable, others: list[Column], aim: Target, column: Column) -> Unit:
+def _measure(text: TextTable, others: list[Column], values: Floats, column: Column) -> Unit:
     coded = text.columns[column.name].dictionary_encode()
     place = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    wanted = aim.values(text.columns[aim.name].dictionary_encode())
-    values = wanted[:, None] if aim.task == "regression" else _one_hot(wanted)
     explained, nearby = _explained(place, values, _order(coded, column))
     rows = np.bincount(place)
     beside = [other for other in others if other.name != column.name]
@@ -276,16 +276,10 @@ def _in_order(text: TextTable, column: Column, other: Column) -> bool:
     """Tell whether a number rises or falls with the column's own number."""
     if column.numbers is None or other.numbers is None:
         return False
-    both = [_spread_out(text, c) for c in (column, other)]
+    both = [column_numbers(text.columns[c.name].dictionary_encode(), c) for c in (column, other)]
     good = np.isfinite(both[0]) & np.isfinite(both[1])
     ranks = [np.unique(values[good], return_inverse=True)[1] for values in both]
     return abs(float(np.corrcoef(ranks[0], ranks[1])[0, 1])) > 0.95
-
-
-def _spread_out(text: TextTable, column: Column) -> Floats:
-    coded = text.columns[column.name].dictionary_encode()
-    known = np.append(_values(coded, column), np.nan)
-    return known[coded.indices.fill_null(len(known) - 1).to_numpy(zero_copy_only=False)]
 
 
 def _balanced(text: TextTable, others: list[Column], place: Places) -> str:

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lockstep.data.copies import cell_hashes, repeats
-from lockstep.drafting.dates import Dates, find_dates
+from lockstep.drafting.dates import Dates, find_dates, matches
 from lockstep.problems.text_tables import (
     MISSING,
     PLAIN_NUMBER,
@@ -143,7 +143,7 @@ def _levels(texts: Any, counts: NDArray[Any]) -> dict[str, int]:
 
 def _typed(column: Column, texts: Any, counts: NDArray[Any], separator: str) -> Column:
     """Return a column with the type of its texts: dates, numbers, or neither."""
-    has_zeros = bool(_matches(texts, r"^[+-]?0\d").any())
+    has_zeros = bool(matches(texts, r"^[+-]?0\d").any())
     dates = find_dates(texts, counts, column.name)
     if dates and not dates.others:
         return replace(column, dates=dates)
@@ -151,10 +151,6 @@ def _typed(column: Column, texts: Any, counts: NDArray[Any], separator: str) -> 
     span = numbers.high - numbers.low + 1 if numbers and numbers.whole else 0
     runs = bool(span == column.present == column.distinct)
     return replace(column, numbers=numbers, dates=dates, runs=runs)
-
-
-def _matches(texts: Any, pattern: str) -> NDArray[np.bool_]:
-    return pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False)
 
 
 # ---------------------------------------------------------------- numbers
@@ -182,11 +178,11 @@ def find_numbers(texts: Any, counts: NDArray[Any], separator: str = ",") -> Numb
 
 def _ways(texts: Any) -> dict[str, NDArray[np.bool_]]:
     """Return which texts are numbers by each way of reading them: as they are, or without signs."""
-    plain = _finite(texts, _matches(texts, PLAIN_NUMBER))
-    if plain.all() or not (_matches(texts, ",").any() or _matches(texts, UNIT).any()):
+    plain = _finite(texts, matches(texts, PLAIN_NUMBER))
+    if plain.all() or not (matches(texts, ",").any() or matches(texts, UNIT).any()):
         return {"": plain}
-    comma = _matches(texts, r"^[+-]?(?:\d+,\d*|,\d+)(?:[eE][+-]?\d+)?$")
-    marked = {sign: _matches(texts, number_pattern(sign)) for sign in (".", ",")}
+    comma = matches(texts, r"^[+-]?(?:\d+,\d*|,\d+)(?:[eE][+-]?\d+)?$")
+    marked = {sign: matches(texts, number_pattern(sign)) for sign in (".", ",")}
     return {"": plain | comma, ".": plain | marked["."], ",": marked[","]}
 
 

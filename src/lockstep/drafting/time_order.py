@@ -52,7 +52,7 @@ def why_not_by_time(
     """Return why a split by these dates is not possible; empty where it is."""
     if _DATE_OF_OTHERS.search(name):
         return "by its name not the time at which a row came to be"
-    wanted = aim.values(text.columns[aim.name].dictionary_encode())
+    wanted = aim.of(text)
     used = ~np.isnan(wanted)
     undated = int((dates.isna().to_numpy() & used).sum())
     if undated > MOST_UNDATED * used.sum():
