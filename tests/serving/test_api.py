@@ -208,6 +208,25 @@ def test_no_request_that_the_description_allows_or_forbids_meets_an_undocumented
     assert server.lives()
 
 
+def test_each_field_refuses_what_is_no_value_of_it_under_its_own_name(server: Running):
+    schema = load_schema("accidents")
+    for column in schema.features:
+        bad = [[], {}, [RECORD[column.name]], "☃", "1e999"]
+        bad += [1e300, "1e300"] if column.codes or column.high is not None else []
+        bad += [-1e300, "-1e300"] if column.codes or column.low is not None else []
+        bad += [0.123456789, "0.123456789"] if column.codes or column.integer else []
+        bad += [True, False] if set(column.codes) != {0, 1} else []
+        bad += [] if column.missing else [None, "", "NA"]
+        for value in bad:
+            told = server.post("/predict", RECORD | {column.name: value})
+            assert told.status == 422, (column.name, value)
+            assert column.name in told.json["error"], (column.name, value)
+        without = {name: value for name, value in RECORD.items() if name != column.name}
+        assert server.post("/predict", without).status == 422, column.name
+    assert server.post("/predict", RECORD | {"no such column": 1}).status == 422
+    assert server.post("/predict", RECORD).status == 200
+
+
 def test_version_and_health_name_the_model(server: Running):
     version, health = server.get("/version").json, server.get("/health").json
     assert (health["status"], health["ready"], health["source"]["served_from"]) == (
