@@ -4,6 +4,10 @@ set -eu
 cd "$(dirname "$0")/.."
 python=${1:-python3}
 
+# make puts .venv/bin first: a python3 from there would delete itself below.
+PATH=$(printf '%s\n' "$PATH" | tr ':' '\n' | while IFS= read -r folder; do
+    [ "$folder" -ef .venv/bin ] || printf '%s:' "$folder"
+done)
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
     echo "✗ $python is missing or older than 3.11; install Python 3.11 or newer, or run: make PYTHON=/path/to/python3 $*" >&2
     exit 1

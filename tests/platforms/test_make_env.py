@@ -1,0 +1,32 @@
+"""`make env` builds a moved or damaged environment again."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def project_without_packages(folder: Path) -> Path:
+    """Return a folder whose `make env` has no package to install."""
+    (folder / "scripts").mkdir(parents=True)
+    shutil.copyfile(ROOT / "Makefile", folder / "Makefile")
+    shutil.copy(ROOT / "scripts" / "make_env.sh", folder / "scripts" / "make_env.sh")
+    for name in ("requirements.lock", "requirements-dev.lock", "pyproject.toml"):
+        (folder / name).touch()
+    return folder
+
+
+def test_a_damaged_environment_is_not_built_with_its_own_python(tmp_path):
+    project = project_without_packages(tmp_path / "project")
+    programs = project / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "python3").symlink_to(Path(sys.executable).resolve())
+
+    subprocess.run(["make", "env"], cwd=project, capture_output=True, timeout=300, check=False)
+
+    assert (programs / "python").resolve() == Path(shutil.which("python3")).resolve()
+    version = [programs / "python", "-m", "pip", "--version"]
+    found = subprocess.run(version, capture_output=True, text=True, timeout=60, check=True)
+    assert found.stdout.startswith("pip ")
