@@ -4,7 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +13,7 @@ from lockstep.errors import ArtifactError, ConfigError, DataError, UsageError
 from lockstep.evaluation.metrics import BINARY, Scored, evaluate
 from lockstep.io import read_json, sha256_file
 from lockstep.models import train_multi_model
+from lockstep.models.model_file import read_pipeline
 
 TYPES = ["logistic_regression", "random_forest", "xgboost", "lightgbm"]
 
@@ -27,7 +27,7 @@ def layout(trained_workspace: Path) -> ProblemLayout:
 def test_the_saved_pipeline_predicts_from_raw_rows_what_was_evaluated(
     name: str, layout: ProblemLayout, raw_rows
 ) -> None:
-    pipeline = joblib.load(layout.model(name))
+    pipeline = read_pipeline(layout.model(name))
     kept = pd.read_parquet(layout.scores(name))
     for number, part in ((2, "choose"), (3, "test")):
         raw = raw_rows(300, number)
@@ -55,7 +55,7 @@ def test_the_card_tells_of_this_very_model(name: str, layout: ProblemLayout) -> 
 
     card = read_json(layout.model_card(name))
     assert card["file_sha256"] == sha256_file(layout.model(name))
-    assert card["model_digest"] == model_digest(joblib.load(layout.model(name)))
+    assert card["model_digest"] == model_digest(read_pipeline(layout.model(name)))
     assert card["threshold"] == read_json(layout.type_metrics(name))["threshold"]
     methods = {"random_forest": "isotonic", "xgboost": "sigmoid"}
     assert card["calibration"] == methods.get(name, "none")

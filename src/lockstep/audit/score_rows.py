@@ -16,7 +16,10 @@ import pandas as pd
 
 def main(model: str, rows: str, scores: str) -> None:
     """Write the model's probabilities (regression: values) of all rows, float64."""
-    pipeline, table = joblib.load(model), pd.read_parquet(rows)
+    # joblib closes what it opens before lz4 flushes it, which Python 3.13 prints as an error.
+    with open(model, "rb") as file:
+        pipeline = joblib.load(file)
+    table = pd.read_parquet(rows)
     predict = getattr(pipeline, "predict_proba", pipeline.predict)
     np.save(scores, np.asarray(predict(table), dtype="float64"))
 

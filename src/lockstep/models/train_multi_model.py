@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lockstep.config.layout import PARTS, ProblemLayout, stage_root
 from lockstep.config.params import load_params
 from lockstep.errors import ArtifactError, DataError, UsageError, run_command
-from lockstep.io import sha256_file, whole_file, whole_folder, write_csv, write_json, write_parquet
+from lockstep.io import sha256_file, whole_folder, write_csv, write_json, write_parquet
 from lockstep.models import types
 from lockstep.models.matrices import read_matrix
 from lockstep.models.progress import ProgressLine
@@ -83,10 +83,11 @@ def write_outputs(
     layout: ProblemLayout, job: TrainingInput, trained: Trained, metrics: dict[str, Any]
 ) -> None:
     """Write model, card, scores, metrics and plots of one type."""
+    from lockstep.models.model_file import write_pipeline
     from lockstep.models.training_run import card_of, plot_tables, scores_table
 
     kind = job.training.type
-    write_model(layout.model(kind), trained.pipeline)
+    write_pipeline(layout.model(kind), trained.pipeline)
     card = card_of(job, trained, sha256_file(layout.model(kind)))
     write_json(layout.model_card(kind), card, digits=None)
     write_parquet(layout.scores(kind), scores_table(job, trained))
@@ -94,14 +95,6 @@ def write_outputs(
     with whole_folder(layout.type_folder(kind) / "plots") as folder:
         for name, table in plot_tables(job, trained).items():
             write_csv(folder / f"{name}.csv", table)
-
-
-def write_model(path: Path, pipeline: Any) -> None:
-    """Write the pipeline as joblib: fixed protocol, fast compression."""
-    import joblib
-
-    with whole_file(path) as part:
-        joblib.dump(pipeline, part, compress=("lz4", 3), protocol=5)
 
 
 def summary(metrics: dict[str, Any]) -> str:

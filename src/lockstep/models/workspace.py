@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import joblib
-
 from lockstep.decision.policies import costs_in
 from lockstep.errors import ArtifactError
 from lockstep.io import read_json, sha256_file
+from lockstep.models.model_file import read_pipeline
 from lockstep.models.scoring.prediction import Model
 from lockstep.problems.schema import load_schema, read_schema
 
@@ -43,7 +42,7 @@ def load_file(path: Path, root: Path) -> Model:
         )
     release = card.get(RELEASE, {})
     return Model(
-        pipeline=joblib.load(file),
+        pipeline=read_pipeline(file),
         schema=schema,
         threshold=card["threshold"],
         name=release.get("name", str(path)),

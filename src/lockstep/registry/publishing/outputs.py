@@ -7,13 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import joblib
-
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import training_key
 from lockstep.dvc.lineage import TRAIN_STAGE, Lineage, kept_inputs, lineage
 from lockstep.errors import ArtifactError, DataError
 from lockstep.io import read_json, sha256_file
+from lockstep.models.model_file import read_pipeline
 from lockstep.problems.schema import Schema, load_schema
 from lockstep.registry.artifact.training_rows import TrainingRows, rows_of_training
 
@@ -74,7 +73,7 @@ class Outputs:
             card = self.layout.model_card(self.type).name
             fix = "run `dvc checkout` or `dvc repro` to have both again"
             raise ArtifactError(f"{path} is not the file its card {card} describes; {fix}")
-        return joblib.load(path)
+        return read_pipeline(path)
 
 
 def read_outputs(root: Path, problem: str, model_type: str) -> Outputs:
