@@ -2,7 +2,6 @@
 
 import io
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from lockstep.config.params import Training
 from lockstep.evaluation.metrics import Scored, evaluate
+from lockstep.joblib_files import write_joblib
 from lockstep.models import training
 from lockstep.models.matrices import Columns, Matrix
 from lockstep.models.model_type import Recipe
@@ -44,7 +44,7 @@ def _fit(
 
 def _bytes(estimator: object) -> bytes:
     buffer = io.BytesIO()
-    joblib.dump(estimator, buffer, protocol=5)
+    write_joblib(buffer, estimator)
     return buffer.getvalue()
 
 
@@ -70,7 +70,7 @@ def test_thread_counts_leave_no_trace(name: str, columns, train, stop) -> None:
 def test_a_models_bytes_do_not_depend_on_names_that_are_literals_somewhere(
     columns, train, stop
 ) -> None:
-    """LightGBM stores further names twice; pickle stores one object once and equal ones twice."""
+    """LightGBM stores further names twice, as one object or as equal ones."""
 
     def fitted(names: list[str]) -> object:
         params = dict(zip(names, (5, 3, 4, True), strict=True))

@@ -44,13 +44,13 @@ def write_outputs(
     summary: dict[str, Any],
 ) -> None:
     """Write matrices, encoder, classes and summary."""
-    import joblib
+    from lockstep.joblib_files import write_joblib
 
     with whole_folder(layout.features) as folder:
         for part, matrix in matrices.items():
             write_parquet(folder / layout.matrix(part).name, matrix)
-    with whole_file(layout.encoder) as path:
-        joblib.dump(encoder, path, compress=0, protocol=5)
+    with whole_file(layout.encoder) as path, path.open("wb") as file:
+        write_joblib(file, encoder)
     write_json(layout.label_encoder, labels, digits=None)
     write_json(layout.features_summary, summary)
 

@@ -1,19 +1,29 @@
-"""A model file: one pipeline as joblib, lz4 inside."""
+"""A model file: one pipeline as joblib, compressed by lz4."""
 
 from __future__ import annotations
 
+from io import BufferedWriter
 from pathlib import Path
 from typing import Any
 
 import joblib
+from lz4.frame import LZ4FrameFile
 
 from lockstep.io import whole_file
+from lockstep.joblib_files import write_joblib
+
+BUFFER = 2**20
+"""Bytes compressed at once."""
 
 
 def write_pipeline(path: Path, pipeline: Any) -> None:
     """Write the pipeline as joblib: fixed protocol, fast compression."""
-    with whole_file(path) as part:
-        joblib.dump(pipeline, part, compress=("lz4", 3), protocol=5)
+    with (
+        whole_file(path) as part,
+        LZ4FrameFile(part, "wb", compression_level=3) as packed,
+        BufferedWriter(packed, BUFFER) as file,
+    ):
+        write_joblib(file, pipeline)
 
 
 def read_pipeline(path: Path) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import warnings
 from collections.abc import Mapping, Set
 from typing import TYPE_CHECKING, Any
@@ -37,8 +36,6 @@ MORE = frozenset(
     """.split()  # noqa: SIM905
 )
 """Hyperparameters beyond the signature of the scikit-learn class."""
-STORED_TWICE = ("is_unbalance", "scale_pos_weight")
-"""Names that every file so far holds twice."""
 
 
 class Type(Booster):
@@ -86,12 +83,6 @@ class Type(Booster):
         kind = LGBMRegressor if recipe.task == "regression" else LGBMClassifier
         ways = recipe.columns.directions
         constraints: dict[str, Any] = {"monotone_constraints": ways} if any(ways) else {}
-        # The estimator stores further names twice, and pickle stores one object once. The file's
-        # bytes must not depend on which names are literals of modules imported before.
-        params = {
-            key.encode().decode() if key in STORED_TWICE else sys.intern(key): value
-            for key, value in recipe.params.items()
-        }
         return kind(
             deterministic=True,
             force_row_wise=True,
@@ -99,7 +90,7 @@ class Type(Booster):
             random_state=recipe.seed,
             n_jobs=recipe.n_jobs,
             **constraints,
-            **params,
+            **recipe.params,
         )
 
     def fit(
