@@ -91,7 +91,7 @@ def test_its_dockerfile_installs_checks_and_serves_as_a_user(exported):
     lines = (exported / "Dockerfile").read_text().splitlines()
     said = [line.split()[0] for line in lines if line and not line.startswith("#")]
     assert said[0] == "FROM"
-    assert lines[2] == "FROM python:3.11-slim"
+    assert lines[2] == "FROM python:{}.{}-slim".format(*sys.version_info)
     assert said.index("USER") > said.index("COPY")
     assert "sha256sum --check --quiet SHA256SUMS" in "\n".join(lines)
     command = json.loads(lines[-1].removeprefix("CMD "))
