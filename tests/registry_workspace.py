@@ -130,9 +130,8 @@ def write_training(root: Path, model_type: str, seed: int = 0) -> None:
     )
     write_json(layout.model_card(model_type), card(layout, model_type, seed), digits=None)
     metrics = {"roc_auc": 0.8 + seed / 100, "f1": 0.6}
-    write_json(
-        layout.type_metrics(model_type), {"validation": metrics, "test": metrics, "threshold": 0.4}
-    )
+    found = {"validation": metrics, "test": metrics, "threshold": 0.4}
+    write_json(layout.type_details(model_type), found)
     history = {"iteration": [1, 2, 3], "train": [0.6, 0.5, 0.4], "stop": [0.61, 0.55, 0.5]}
     write_csv(layout.type_folder(model_type) / "plots" / "history.csv", pd.DataFrame(history))
 

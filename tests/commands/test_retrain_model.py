@@ -25,6 +25,7 @@ from lockstep.config.settings import CONFIG_FILE
 from lockstep.dvc import repro as dvc
 from lockstep.errors import ArtifactError, ConfigError, LockstepError, RegistryError, UsageError
 from lockstep.io import read_json, write_json
+from lockstep.models.type_metrics import read_type_metrics
 from lockstep.problems.schema import load_schema
 from lockstep.registry import train_stage
 from lockstep.registry.artifact.released import released_file
@@ -59,7 +60,7 @@ def test_one_run_says_what_was_asked_for_and_every_models_metrics(first: Project
     }
     logged = run.data.metrics
     for kind in TYPES:
-        metrics = read_json(first.layout.type_metrics(kind))
+        metrics = read_type_metrics(first.layout, kind)
         assert logged[f"{kind}.test_roc_auc"] == metrics["test"]["roc_auc"]
         assert logged[f"{kind}.cv_roc_auc"] == metrics["cv"]["roc_auc"]
         assert logged[f"{kind}.cv_roc_auc_std"] == metrics["cv_std"]["roc_auc"]

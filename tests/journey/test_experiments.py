@@ -33,7 +33,7 @@ def experiments(project: Project) -> dict[str, dict[str, str]]:
 
 def validation(row: dict[str, str]) -> str:
     """Return an experiment's area under the ROC curve of the trained type; "" without one."""
-    ends = "logistic_regression/metrics.json:validation.roc_auc"
+    ends = "logistic_regression/metrics.json:val_roc_auc"
     return next((value for name, value in row.items() if name.endswith(ends)), "")
 
 

@@ -77,7 +77,7 @@ def test_the_comparison_shows_what_counts_for_several_classes(trained) -> None:
 
 def test_metrics_and_scores_are_of_all_classes_with_their_costs(trained) -> None:
     project, _ = trained
-    metrics = json.loads((project.folder / "metrics/biens/types/xgboost/metrics.json").read_text())
+    metrics = json.loads((project.folder / "metrics/biens/types/xgboost/details.json").read_text())
     assert set(metrics) == {"train", "validation", "test", "cv", "best_iteration"}
     report = pd.read_csv(
         project.folder / "metrics/biens/types/xgboost/plots/classes.csv"
@@ -169,6 +169,6 @@ def test_a_search_judges_by_the_declared_costs_like_the_training(trained) -> Non
     path.write_text(yaml.safe_dump(content, allow_unicode=True))
     told = project.run("python -m lockstep.commands.search --problem biens")
     found = json.loads(
-        (project.folder / "metrics/biens/types/logistic_regression/metrics.json").read_text()
+        (project.folder / "metrics/biens/types/logistic_regression/details.json").read_text()
     )
     assert f"best validation macro_f1 {found['validation']['macro_f1']:.5f} with" in told

@@ -14,6 +14,7 @@ from lockstep.evaluation.metrics import BINARY, Scored, evaluate
 from lockstep.io import read_json, sha256_file
 from lockstep.models import train_multi_model
 from lockstep.models.model_file import read_pipeline
+from lockstep.models.type_metrics import read_type_metrics
 
 TYPES = ["logistic_regression", "random_forest", "xgboost", "lightgbm"]
 
@@ -37,7 +38,7 @@ def test_the_saved_pipeline_predicts_from_raw_rows_what_was_evaluated(
 
 @pytest.mark.parametrize("name", TYPES)
 def test_metrics_are_those_of_the_kept_scores(name: str, layout: ProblemLayout) -> None:
-    metrics = read_json(layout.type_metrics(name))
+    metrics = read_type_metrics(layout, name)
     kept = pd.read_parquet(layout.scores(name))
     for part, label in (("choose", "validation"), ("test", "test")):
         rows = kept[kept["part"] == part]
@@ -56,7 +57,7 @@ def test_the_card_tells_of_this_very_model(name: str, layout: ProblemLayout) -> 
     card = read_json(layout.model_card(name))
     assert card["file_sha256"] == sha256_file(layout.model(name))
     assert card["model_digest"] == model_digest(read_pipeline(layout.model(name)))
-    assert card["threshold"] == read_json(layout.type_metrics(name))["threshold"]
+    assert card["threshold"] == read_type_metrics(layout, name)["threshold"]
     methods = {"random_forest": "isotonic", "xgboost": "sigmoid"}
     assert card["calibration"] == methods.get(name, "none")
     assert (card["score_scale"], card["positive_weight"]) == ("probability", 1.0)
@@ -76,7 +77,7 @@ def test_every_plot_has_its_table(name: str, layout: ProblemLayout) -> None:
 
 def test_folds_and_their_mean_are_kept_where_asked_for(layout: ProblemLayout) -> None:
     folds = pd.read_csv(layout.type_folder("xgboost") / "plots" / "folds.csv")
-    mean = read_json(layout.type_metrics("xgboost"))["cv"]["roc_auc"]
+    mean = read_type_metrics(layout, "xgboost")["cv"]["roc_auc"]
     assert folds["fold"].tolist() == [1, 2]
     assert mean == pytest.approx(folds["roc_auc"].mean(), rel=1e-5)
 

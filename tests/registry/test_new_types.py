@@ -26,6 +26,7 @@ from lockstep.models import train_multi_model
 from lockstep.models.artifact import model_digest
 from lockstep.models.naming import registered_name
 from lockstep.models.scoring.prediction import predict
+from lockstep.models.type_metrics import read_type_metrics
 from lockstep.models.workspace import load_file
 from lockstep.registry.store import connection
 from lockstep.registry.train_stage import publish_training
@@ -67,7 +68,7 @@ def test_a_training_is_registered_loaded_predicted_and_served(
     root, name = trained
     monkeypatch.chdir(root)
     layout = ProblemLayout(root, "accidents")
-    metrics = read_json(layout.type_metrics(name))
+    metrics = read_type_metrics(layout, name)
     assert metrics["validation"]["roc_auc"] > 0.6
     assert publish_training(root, "accidents", name).new
     client = connection.connect(load_settings(root), root)

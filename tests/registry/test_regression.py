@@ -24,6 +24,7 @@ from lockstep.evaluation.metrics import evaluate
 from lockstep.features import build_features
 from lockstep.io import read_json, write_parquet
 from lockstep.models import compare_models, train_multi_model
+from lockstep.models.type_metrics import read_type_metrics
 from lockstep.problems.california_housing.sample import write_sample
 from lockstep.problems.schema import load_schema
 from lockstep.promotion.holdout import all_rows
@@ -92,7 +93,7 @@ def bare(registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 def test_metrics_are_of_all_parts_and_say_what_the_intervals_hold(
     trained: Path, model_type: str
 ) -> None:
-    metrics = read_json(ProblemLayout(trained, HOUSING).type_metrics(model_type))
+    metrics = read_type_metrics(ProblemLayout(trained, HOUSING), model_type)
     for part in ("train", "validation", "test"):
         assert set(metrics[part]) == {"rmse", "mae", "r2"}
     assert metrics["train"]["rmse"] < metrics["test"]["rmse"]

@@ -18,7 +18,7 @@ from tests.serving.conftest import Running, Trained
 from lockstep.config.layout import ProblemLayout
 from lockstep.data.records import records_to_table
 from lockstep.evaluation.metrics import SCORE_DECIMALS
-from lockstep.io import read_json
+from lockstep.models.type_metrics import read_type_metrics
 
 ROWS = 200
 
@@ -107,7 +107,7 @@ def test_what_training_scored_encoded_is_what_the_whole_pipeline_scores_raw(cred
     ours = credit.model.score(raw[schema.feature_names])
     theirs = pipeline["model"].predict_proba(encoded)[:, 1]
     assert np.array_equal(ours, np.round(theirs, SCORE_DECIMALS))
-    told = read_json(layout.type_metrics("lightgbm"))["test"]["roc_auc"]
+    told = read_type_metrics(layout, "lightgbm")["test"]["roc_auc"]
     from sklearn.metrics import roc_auc_score
 
     assert roc_auc_score(matrix["__target__"], ours) == pytest.approx(told, abs=1e-5)

@@ -33,6 +33,7 @@ from lockstep.dvc import repro as dvc
 from lockstep.errors import LockstepError, UsageError
 from lockstep.io import read_json, write_text
 from lockstep.models import compare_models
+from lockstep.models.type_metrics import read_type_metrics
 from lockstep.termination import terminated_as_error
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def best_first(root: Path, params: Params, problem: str, types: Sequence[str]) -
     champion = (
         read_json(layout.champion) if whole else compare_models.compare(root, problem, types)[1]
     )["type"]
-    values = {name: read_json(layout.type_metrics(name))["validation"][metric] for name in types}
+    values = {name: read_type_metrics(layout, name)["validation"][metric] for name in types}
     ordered = sorted(types, key=values.__getitem__, reverse=metric not in LOWER_IS_BETTER)
     return [champion, *(name for name in ordered if name != champion)]
 

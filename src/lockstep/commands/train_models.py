@@ -13,8 +13,8 @@ from lockstep.config.layout import ProblemLayout, stage_root
 from lockstep.config.params import Params, load_params, training_key
 from lockstep.dvc import repro as dvc
 from lockstep.errors import run_command
-from lockstep.io import read_json
 from lockstep.models.train_multi_model import summary
+from lockstep.models.type_metrics import read_type_metrics
 from lockstep.models.types import model_type
 from lockstep.problems.schema import load_schema
 
@@ -82,7 +82,7 @@ def check_hyperparameters(params: Params, problem: str, names: Iterable[str]) ->
 def results(root: Path, problem: str, types: list[str]) -> str:
     """Return the trained types' validation figures and the next commands."""
     layout, width = ProblemLayout(root, problem), max(map(len, types))
-    found = {name: summary(read_json(layout.type_metrics(name))) for name in types}
+    found = {name: summary(read_type_metrics(layout, name)) for name in types}
     figures = "\n".join(f"  {name:<{width}}  {text}" for name, text in found.items())
     predict = "python src/models/predict_model.py src/models/test_features.json --use-best-model"
     return f"""Trained for {problem}:

@@ -140,8 +140,12 @@ class ProblemLayout:
         return self.metrics / "types" / model_type
 
     def type_metrics(self, model_type: str) -> Path:
-        """The metrics of one model type."""
+        """The headline metrics of one model type: metric of train_multi_model."""
         return self.type_folder(model_type) / "metrics.json"
+
+    def type_details(self, model_type: str) -> Path:
+        """All metrics of one model type, by part and fold: out of train_multi_model."""
+        return self.type_folder(model_type) / "details.json"
 
     @property
     def comparison(self) -> Path:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from lockstep.config.layout import ProblemLayout, stage_root
 from lockstep.config.params import load_params, training_key
 from lockstep.errors import DataError, run_command
-from lockstep.io import read_json, read_parquet, write_csv, write_json
+from lockstep.io import read_parquet, write_csv, write_json
+from lockstep.models.type_metrics import read_type_metrics, type_metrics_file
 from lockstep.problems.schema import load_schema
 
 if TYPE_CHECKING:
@@ -57,13 +58,13 @@ def read_candidate(layout: ProblemLayout, model_type: str) -> Candidate:
     """Read a type's scores and threshold; DataError, with the command, if it was not trained."""
     from lockstep.evaluation.comparison import Candidate
 
-    needed = layout.scores(model_type), layout.type_metrics(model_type)
+    needed = layout.scores(model_type), type_metrics_file(layout, model_type)
     missing = [path for path in needed if not path.is_file()]
     if missing:
         stage = f"train_multi_model@{training_key(layout.problem, model_type)}"
         where = missing[0].relative_to(layout.root)
         raise DataError(f"{model_type} has no {where}; run `dvc repro {stage}`")
-    metrics = read_json(layout.type_metrics(model_type))
+    metrics = read_type_metrics(layout, model_type)
     scores = read_parquet(layout.scores(model_type))
     return Candidate(model_type, metrics.get("threshold"), scores, _more(metrics))
 

@@ -15,6 +15,7 @@ from lockstep.io import sha256_file, whole_folder, write_csv, write_json, write_
 from lockstep.models import types
 from lockstep.models.matrices import read_matrix
 from lockstep.models.progress import ProgressLine
+from lockstep.models.type_metrics import write_type_metrics
 from lockstep.problems.schema import load_schema
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def write_outputs(
     card = card_of(job, trained, sha256_file(layout.model(kind)))
     write_json(layout.model_card(kind), card, digits=None)
     write_parquet(layout.scores(kind), scores_table(job, trained))
-    write_json(layout.type_metrics(kind), metrics)
+    write_type_metrics(layout, kind, metrics, job.schema.task)
     with whole_folder(layout.type_folder(kind) / "plots") as folder:
         for name, table in plot_tables(job, trained).items():
             write_csv(folder / f"{name}.csv", table)

@@ -165,7 +165,7 @@ def scored_rows(
 
 
 def metrics_of(job: TrainingInput, trained: Trained) -> dict[str, Any]:
-    """Return the content of metrics.json: metrics by part, fold means, threshold, best iteration.
+    """Return the content of details.json: metrics by part, fold means, threshold, best iteration.
 
     A regression also has the coverage of its prediction intervals on the test part.
     """

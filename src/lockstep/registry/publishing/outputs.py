@@ -13,6 +13,7 @@ from lockstep.dvc.lineage import TRAIN_STAGE, Lineage, kept_inputs, lineage
 from lockstep.errors import ArtifactError, DataError
 from lockstep.io import read_json, sha256_file
 from lockstep.models.model_file import read_pipeline
+from lockstep.models.type_metrics import read_type_metrics, type_metrics_file
 from lockstep.problems.schema import Schema, load_schema
 from lockstep.registry.artifact.training_rows import TrainingRows, rows_of_training
 
@@ -43,8 +44,8 @@ class Outputs:
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """The content of metrics.json."""
-        return dict(read_json(self.layout.type_metrics(self.type)))
+        """All metrics, the content of details.json."""
+        return read_type_metrics(self.layout, self.type)
 
     @cached_property
     def lineage(self) -> Lineage:
@@ -81,7 +82,7 @@ def read_outputs(root: Path, problem: str, model_type: str) -> Outputs:
     layout = ProblemLayout(root, problem)
     repro = f"run `dvc repro {TRAIN_STAGE}@{training_key(problem, model_type)}`"
     card = layout.model_card(model_type)
-    for path in (card, layout.model(model_type), layout.type_metrics(model_type)):
+    for path in (card, layout.model(model_type), type_metrics_file(layout, model_type)):
         if not path.is_file():
             raise DataError(f"{path.relative_to(root)} is missing; {repro}")
     outputs = Outputs(root, problem, model_type, read_json(card))

@@ -18,7 +18,7 @@ from lockstep.reports import plots
 
 def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:
     """Write the files of a run; plots as tables and pictures."""
-    shutil.copyfile(outputs.layout.type_metrics(outputs.type), folder / "metrics.json")
+    write_json(folder / "metrics.json", outputs.metrics)
     write_json(folder / "model_card.json", outputs.card, digits=None)
     _copy(outputs.layout.label_encoder, folder / "label_encoder.json")
     _write_preprocessing(outputs, folder / "preprocessing", pipeline)
