@@ -12,11 +12,11 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.io import read_json, write_json
 
 HEADLINE = {
-    "binary": ("roc_auc", "average_precision", "f1", "log_loss"),
-    "multiclass": ("macro_f1", "macro_roc_auc", "accuracy", "log_loss"),
+    "binary": ("roc_auc", "average_precision", "f1"),
+    "multiclass": ("macro_f1", "macro_roc_auc", "accuracy"),
     "regression": ("rmse", "mae", "r2"),
 }
-"""The test metrics of metrics.json by task."""
+"""The test metrics of metrics.json by task: the shipped problems' fit a line of 160 columns."""
 CHOSEN_BY = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
 """The metric that metrics.json also has of the validation part, to choose experiments by."""
 
