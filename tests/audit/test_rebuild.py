@@ -100,11 +100,20 @@ def test_the_training_is_made_anew_from_the_cache_of_the_project(project):
     assert git(project, "worktree", "list").count("\n") == 0
 
 
-def test_data_come_from_a_remote_named_from_the_project_or_are_said_to_be_missing(project):
+@pytest.mark.parametrize("where", [".", ".."], ids=["own .dvc", ".dvc above"])
+@pytest.mark.parametrize("level", [(), ("--local",)], ids=["config", "config.local"])
+def test_data_come_from_a_remote_named_from_the_project_or_are_said_to_be_missing(
+    project, where, level
+):
+    if where == "..":
+        (project / ".dvc").rename(project.parent / ".dvc")
+        git(project.parent, "add", "-A")
+        git(project.parent, "commit", "-qm", "one .dvc for the whole repository")
     commit = git(project, "rev-parse", "HEAD")
-    dvc(project, "remote", "add", "-d", "storage", "../../storage")  # relative, and not committed
+    # The remote is relative, and not committed.
+    dvc(project, "remote", "add", *level, "-d", "storage", "../../storage")
     dvc(project, "push", "-q")
-    shutil.rmtree(project / ".dvc/cache")
+    shutil.rmtree(project / where / ".dvc/cache")
     with rebuild.clean_tree(project, commit) as tree:
         assert rebuild.fetch_data(tree, project, "cars", None) == "the DVC remote"
         assert (tree.root / "data/external/cars/x.csv").read_text() == "1\n"
@@ -113,7 +122,7 @@ def test_data_come_from_a_remote_named_from_the_project_or_are_said_to_be_missin
         missing = r"data/external/cars\) are not in DVC's cache here; run `dvc push`"
         with pytest.raises(DataError, match=missing):
             rebuild.fetch_data(tree, project, "cars", None)
-        dvc(project, "remote", "remove", "storage")
+        dvc(project, "remote", "remove", *level, "storage")
         with pytest.raises(DataError, match="set one with `make dvc-remote"):
             rebuild.fetch_data(tree, project, "cars", None)
 

@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 
 from lockstep.audit.provenance import has_commit
-from lockstep.dvc.command import default_remote, run_dvc
+from lockstep.dvc.command import default_remote, dvc_folder, run_dvc
 from lockstep.dvc.git import NO_REPOSITORY, UNREADABLE, git, read_head
 from lockstep.dvc.graph import CODE, Graph, dvc_sum, lock_text, tracked
 from lockstep.dvc.lineage import TRAIN_STAGE, used_params, with_params
@@ -146,8 +146,8 @@ def _checked_out(root: Path, commit: str, top: Path) -> Tree:
     (tree.root / "dvc.lock").unlink(missing_ok=True)  # without it DVC makes everything
     # The project's settings, as a remote may have moved since, but with a cache of its own.
     for name in ("config", "config.local"):
-        if (root / ".dvc" / name).is_file():
-            shutil.copyfile(root / ".dvc" / name, tree.root / ".dvc" / name)
+        if (own := dvc_folder(root) / name).is_file():
+            shutil.copyfile(own, dvc_folder(tree.root) / name)
     _set(tree, "config", "--local", "cache.dir", str(tree.top / "cache"))
     return tree
 

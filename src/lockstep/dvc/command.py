@@ -56,14 +56,14 @@ def dvc_beside(root: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]
 
 
 def _check_writable(root: Path) -> None:
-    own = _dvc_folder(root)
+    own = dvc_folder(root)
     for folder in (root, own, own / "tmp"):
         if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
             fault = f"{folder} can't be written by this user, and `dvc` works there"
             raise ConfigError(f"{fault}; make it writable, or work in a clone of your own")
 
 
-def _dvc_folder(root: Path) -> Path:
+def dvc_folder(root: Path) -> Path:
     """Return DVC's own folder: the nearest from the project's folder upwards."""
     above = (folder / ".dvc" for folder in (root, *root.parents))
     return next((folder for folder in above if folder.is_dir()), root / ".dvc")
@@ -75,7 +75,7 @@ def repair_locks(root: Path) -> None:
     DVC would refuse to run for ever. It rewrites `.dvc/tmp/rwlock` in place, under a lock of its
     own that is taken here too. A list that can't be read holds nobody's lock.
     """
-    listed = _dvc_folder(root) / "tmp" / "rwlock"
+    listed = dvc_folder(root) / "tmp" / "rwlock"
     if not _cut_off(listed):
         return
     with listed.with_name("rwlock.lock").open("a") as guard:
