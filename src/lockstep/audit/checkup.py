@@ -38,7 +38,7 @@ KEYS = {"what": "name", "where": "subject", "fault": "message", "mend": "fix", "
 """The keys of a finding in JSON."""
 TOOLS = {
     **{name: (name,) for name in ("dvc", "mlflow", "scikit-learn")},
-    **{kind.library: kind.distributions for kind in model_types() if kind.distributions},
+    **{kind.library: tuple(kind.distributions) for kind in model_types() if kind.distributions},
     "skops": ("skops",),
 }
 """The tools that decide what is trained and stored, and the names they are installed under."""

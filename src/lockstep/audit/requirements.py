@@ -32,7 +32,7 @@ def closed(wanted: Sequence[str], lock: str) -> list[str]:
     except ConfigError:
         return []
     known = {line.partition(" ")[0] for locked in pins.lines.values() for line in locked}
-    if not {line.strip() for line in wanted} <= known:
+    if not {line.partition(";")[0].strip() for line in wanted} <= known:
         return []
     names = (distribution(line.partition("==")[0]) for line in wanted)
     return [line for name in pins.with_needs(names) for line in pins.lines[name]]

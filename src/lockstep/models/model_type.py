@@ -140,8 +140,11 @@ class ModelType(ABC):
     """
     classes: ClassVar[tuple[str, ...]] = ()
     """Further classes an artifact of this type may hold (all types: ``artifact.COMMON_TYPES``)."""
-    distributions: ClassVar[tuple[str, ...]] = ()
-    """The names its library may be installed under, the project's own first; scikit-learn: none."""
+    distributions: ClassVar[Mapping[str, str]] = {}
+    """The names its library is installed under, each with the marker of its systems ("": all).
+
+    scikit-learn's types have none.
+    """
     has_history: ClassVar[bool] = True
     """Whether a fit has a learning curve."""
     draft: ClassVar[Draft]

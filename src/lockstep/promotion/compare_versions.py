@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lockstep.code.pins import distribution
 from lockstep.config.params import load_params
 from lockstep.console import aligned
 from lockstep.errors import DataError, RegistryError
@@ -175,9 +176,13 @@ def _environment_of(located: Located, closure: dict[str, Any]) -> dict[str, Any]
     found = {name: _short(value) for name, value in closure.get("environment", {}).items()}
     path = located.folder / REQUIREMENTS
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return found | {
-        name: pinned for name, _, pinned in (line.partition("==") for line in sorted(lines)) if name
-    }
+    return found | dict(_pin(line) for line in sorted(lines) if line)
+
+
+def _pin(line: str) -> tuple[str, str]:
+    """Return the package and version of a pin; the builds of one package for systems are one."""
+    name, _, pinned = line.partition(";")[0].partition("==")
+    return distribution(name), pinned.strip()
 
 
 def _short(value: Any) -> Any:

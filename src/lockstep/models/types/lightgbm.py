@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Set
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lockstep.models.matrices import Matrix
 from lockstep.models.model_type import (
@@ -46,7 +46,7 @@ class Type(Booster):
     short_name = "lgb"
     estimators = ("lightgbm.sklearn.LGBMClassifier", "lightgbm.sklearn.LGBMRegressor")
     classes = ("collections.OrderedDict", "lightgbm.basic.Booster")
-    distributions = ("lightgbm",)
+    distributions: ClassVar[Mapping[str, str]] = {"lightgbm": ""}
     draft = Draft(
         params={
             "n_estimators": 1000,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from ctypes import POINTER, byref, c_float, c_uint64, c_void_p, string_at
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lockstep.models.matrices import Matrix
 from lockstep.models.model_type import (
@@ -45,7 +45,10 @@ class Type(Booster):
     short_name = "xgb"
     estimators = ("xgboost.sklearn.XGBClassifier", "xgboost.sklearn.XGBRegressor")
     classes = ("xgboost.core.Booster",)
-    distributions = ("xgboost-cpu", "xgboost")
+    distributions: ClassVar[Mapping[str, str]] = {
+        "xgboost-cpu": "sys_platform != 'darwin'",
+        "xgboost": "sys_platform == 'darwin'",
+    }
     draft = Draft(
         params={
             "n_estimators": 1000,

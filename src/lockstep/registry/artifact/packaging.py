@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -145,10 +145,19 @@ def signature(packed: Package) -> ModelSignature:
 
 
 def requirements(content: bytes) -> list[str]:
-    """Return the pinned packages that an artifact needs, without this project."""
+    """Return the pinned packages that an artifact needs on any system, without this project."""
     used = [kind for kind in model_types() if f'"{kind.library}.'.encode() in content]
-    own = [next(filter(_version, kind.distributions)) for kind in used if kind.distributions]
-    return [f"{name}=={_version(name)}" for name in (*_ALWAYS, *own)]
+    own = [pin for kind in used for pin in _pins(kind.distributions)]
+    return [*(f"{name}=={version(name)}" for name in _ALWAYS), *own]
+
+
+def _pins(distributions: Mapping[str, str]) -> list[str]:
+    """Return the pin of each build of a library, all at the version that is installed here."""
+    installed = next(filter(None, map(_version, distributions)), None)
+    return [
+        f"{name}=={installed} ; {marker}" if marker else f"{name}=={installed}"
+        for name, marker in distributions.items()
+    ]
 
 
 def _version(name: str) -> str | None:
