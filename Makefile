@@ -46,6 +46,10 @@ run-train-grid: $(READY) ## search hyperparameters, write the winners into param
 repro: $(READY) ## bring everything up to date: dvc repro
 	@dvc repro
 
+.PHONY: exp-show
+exp-show: $(READY) ## compare DVC's experiments: a table for each model that differs (PROBLEM=accidents: only its models)
+	@python -m lockstep.commands.experiments --problem "$(SERVED)"
+
 .PHONY: add-data
 add-data: $(READY) ## copy your own data in and track them with DVC: PROBLEM=accidents FROM=folder-or-file (KIND=files or table)
 	@python -m lockstep.commands.add_data --problem "$(PROBLEM)" --from "$(FROM)" --kind "$(KIND)"

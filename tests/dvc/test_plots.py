@@ -43,6 +43,14 @@ def test_the_shipped_artifacts_are_those_a_new_problem_gets():
     assert {k: v for k, v in shipped.items() if k.startswith("accidents-")} == drafted
 
 
+def test_every_drawing_has_a_template_of_the_project():
+    """DVC's own draw all models of both revisions in two colours, and bars over each other."""
+    own = {path.stem for path in (PROJECT / ".dvc" / "plots").glob("*.json")}
+    for task in ("binary", "multiclass", "regression"):
+        drafted = yaml.safe_load(plots("toy", task, ["xgboost"], ["xgboost"]))["plots"]
+        assert {one["template"] for entry in drafted for one in entry.values()} <= own
+
+
 def test_entries_are_added_and_the_rest_stays_to_the_byte():
     text = (PROJECT / "dvc.yaml").read_text()
     types = ["logistic_regression", "xgboost"]

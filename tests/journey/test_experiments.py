@@ -9,8 +9,10 @@ import time
 from dataclasses import replace
 
 import pytest
-from tests.journey.conftest import Project
+from tests.journey.conftest import ROOT, Project
+from tests.journey.documented_commands import shown
 
+PAGE = ROOT / "docs" / "experiments.md"
 STAGE = "train_multi_model@accidents-logistic_regression"
 KEY = "train.accidents-logistic_regression.params.C"
 
@@ -72,8 +74,28 @@ def test_experiments_in_trees_of_their_own(own):
     assert "" not in scores.values()
     assert len(set(scores.values())) == 4, scores
     assert not list((own.folder / ".dvc/tmp/exps").rglob("mlflow.db"))
+    compared = own.run("make exp-show").splitlines()
+    assert compared[0] == "accidents-logistic_regression", "only this model differs"
+    assert compared[2].split()[0] == "trunk"
+    assert {line.split()[0]: line.split()[-1] for line in compared[3:]} == {
+        name: f"C={value}" for name, value in asked.items()
+    }
+    assert max(map(len, compared)) <= 160
+
+    documented = next(c for c in shown(PAGE.read_text()) if c.startswith("dvc exp show "))
+    table = own.run(f"{documented} --no-pager", COLUMNS="160")
+    assert "logistic_regression/metrics.json:val_roc_auc" in table
+    assert KEY in table
+    assert all(name in table for name in asked)
+    assert "…" not in table
+    assert max(map(len, table.splitlines())) <= 160
 
     own.run("dvc exp apply one")
+    changes = own.run("dvc metrics diff").splitlines()
+    assert len(changes) == 1 + 4, "the headline figures of the trained type"
+    assert max(map(len, changes)) <= 160
+    assert KEY in own.run("dvc params diff")
+    own.run("dvc plots diff")
     assert "C: 0.001" in (own.folder / "params.yaml").read_text()
     assert validation(experiments(own)["workspace"]) == scores["one"]
     assert "version 2" in own.run(f"dvc repro {STAGE} register")

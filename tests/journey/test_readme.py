@@ -46,7 +46,14 @@ MOVES = {
     "history": "None → Staging",
     "archive": "→ Archived",
 }
+EXPERIMENTS = "journey/test_experiments.py::test_experiments_in_trees_of_their_own"
 OF_DOCS = {
+    "experiments.md": {
+        "make exp-show": EXPERIMENTS,
+        "dvc metrics diff": EXPERIMENTS,
+        "dvc plots diff": EXPERIMENTS,
+        "dvc exp show --only-changed --drop 'Created|data/|metrics/[^:]*$|.*:(?!val_)'": EXPERIMENTS,
+    },
     "reproduce.md": {
         f"{MANAGE} reproduce --model-name NAME --version N [--keep] [--json]": (
             "journey/test_reproduce.py::test_uncommitted_changes_are_kept_or_missed"

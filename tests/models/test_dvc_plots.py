@@ -39,6 +39,16 @@ def test_curves_compare_all_types(plot: str, drawn: dict[str, dict]) -> None:
     assert {point["filename"].split("/")[0] for point in points} == set(TYPES)
 
 
+@pytest.mark.parametrize("plot", ["ROC", "KS", "loss by iteration"])
+def test_curves_tell_models_by_colour_and_revisions_by_dashes(
+    plot: str, drawn: dict[str, dict]
+) -> None:
+    content = drawn[f"accidents {plot}"]
+    (transform,) = content["transform"]
+    assert transform["as"] == content["encoding"]["color"]["field"] == "model"
+    assert content["encoding"]["strokeDash"]["field"] == "rev"
+
+
 def test_losses_compare_the_types_that_have_iterations(drawn: dict[str, dict]) -> None:
     points = drawn["accidents loss by iteration"]["data"]["values"]
     assert {point["filename"].split("/")[0] for point in points} == set(TYPES) - {

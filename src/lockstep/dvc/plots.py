@@ -19,7 +19,7 @@ class Curve:
     y: str
     x_label: str
     y_label: str
-    template: str = "simple"
+    template: str = "lines_by_model"
 
 
 _CURVES = {
@@ -39,11 +39,11 @@ _CURVES = {
     "regression": (
         Curve(
             "predicted and actual", "predicted", "predicted_actual.csv", "actual",
-            "predicted value", "actual value", "scatter",
+            "predicted value", "actual value", "dots_by_model",
         ),
         Curve(
             "residuals", "predicted", "residuals.csv", "residual",
-            "predicted value", "actual minus predicted", "scatter",
+            "predicted value", "actual minus predicted", "dots_by_model",
         ),
         Curve(
             "interval coverage", "predicted", "coverage.csv", "coverage", "predicted value",
@@ -56,10 +56,10 @@ _CONFUSION = Curve(
     "confusion", "actual", "confusion_matrix.csv", "predicted", "actual", "predicted",
     "counted_confusion",
 )  # fmt: skip
-_CLASSES = Curve("F1 by class", "f1", "classes.csv", "class", "F1", "class", "bar_horizontal")
+_CLASSES = Curve("F1 by class", "f1", "classes.csv", "class", "F1", "class", "sorted_bars")
 _IMPORTANCE = Curve(
     "importance", "importance", "importance.csv", "feature", "share of the importance", "column",
-    "bar_horizontal_sorted",
+    "sorted_bars",
 )  # fmt: skip
 _OF_TYPE = {
     "binary": (_CONFUSION, _IMPORTANCE),
