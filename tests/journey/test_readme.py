@@ -47,12 +47,13 @@ MOVES = {
     "archive": "→ Archived",
 }
 EXPERIMENTS = "journey/test_experiments.py::test_experiments_in_trees_of_their_own"
+EXP_SHOW = "dvc exp show --only-changed --drop 'Created|State|Executor|code/|data/|metrics/[^:]*$|.*:(?!val_)'"
 OF_DOCS = {
     "experiments.md": {
         "make exp-show": EXPERIMENTS,
         "dvc metrics diff": EXPERIMENTS,
         "dvc plots diff": EXPERIMENTS,
-        "dvc exp show --only-changed --drop 'Created|data/|metrics/[^:]*$|.*:(?!val_)'": EXPERIMENTS,
+        EXP_SHOW: EXPERIMENTS,
     },
     "reproduce.md": {
         f"{MANAGE} reproduce --model-name NAME --version N [--keep] [--json]": (

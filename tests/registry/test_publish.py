@@ -262,6 +262,27 @@ def test_damaged_outputs_raise_and_are_not_published(workspace, make, what):
     assert runs(workspace) == []
 
 
+@pytest.mark.parametrize("earlier", [False, True], ids=["details.json", "an earlier metrics.json"])
+def test_a_run_s_metrics_json_has_all_metrics(workspace, earlier):
+    layout = ProblemLayout(workspace, "accidents")
+    details = layout.type_details("logistic_regression")
+    content = details.read_bytes()
+    if earlier:
+        details.rename(layout.type_metrics("logistic_regression"))
+    run_id = publish_training(workspace, "accidents", "logistic_regression").run_id
+    client = connected(workspace)
+    logged = Path(client.download_artifacts(run_id, "metrics.json", str(workspace)))
+    assert logged.read_bytes() == content
+    assert client.get_run(run_id).data.metrics["validation_roc_auc"] == 0.8
+
+
+def test_all_metrics_missing_names_the_stage(workspace):
+    ProblemLayout(workspace, "accidents").type_details("logistic_regression").unlink()
+    fix = r"details\.json is missing; run `dvc repro train_multi_model@accidents-logistic_reg"
+    with pytest.raises(DataError, match=fix):
+        publish_training(workspace, "accidents", "logistic_regression")
+
+
 def test_a_missing_output_names_the_stage(workspace):
     with pytest.raises(DataError, match="dvc repro train_multi_model@accidents-xgboost"):
         publish_training(workspace, "accidents", "xgboost")
