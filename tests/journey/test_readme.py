@@ -47,7 +47,10 @@ MOVES = {
     "archive": "→ Archived",
 }
 EXPERIMENTS = "journey/test_experiments.py::test_experiments_in_trees_of_their_own"
-EXP_SHOW = "dvc exp show --only-changed --drop 'Created|State|Executor|code/|data/|metrics/[^:]*$|.*:(?!val_)'"
+EXP_SHOW = (
+    "dvc exp show --only-changed --drop "
+    "'Created|State|Executor|code/|data/|metrics/[^:]*$|.*:(?!val_)'"
+)
 OF_DOCS = {
     "experiments.md": {
         "make exp-show": EXPERIMENTS,
