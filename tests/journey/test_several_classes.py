@@ -79,6 +79,9 @@ def test_metrics_and_scores_are_of_all_classes_with_their_costs(trained) -> None
     project, _ = trained
     metrics = json.loads((project.folder / "metrics/biens/types/xgboost/details.json").read_text())
     assert set(metrics) == {"train", "validation", "test", "cv", "best_iteration"}
+    header, *rows = project.run("dvc metrics show").splitlines()
+    assert header.split() == ["Path", "accuracy", "macro_f1", "macro_roc_auc", "val_log_loss"]
+    assert len(rows) == len(TYPES)
     report = pd.read_csv(
         project.folder / "metrics/biens/types/xgboost/plots/classes.csv"
     ).set_index("class")
