@@ -7,6 +7,7 @@ import pytest
 
 from lockstep.commands import experiments
 from lockstep.commands.experiments import differing_models, listed_states, table
+from lockstep.errors import ConfigError
 
 WIDTH = 160
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -67,13 +68,32 @@ def test_nothing_differs(states):
     assert differing_models(states(shown("the same"))) == []
 
 
-def test_what_waits_counts_by_its_parameters_alone(states):
-    waiting = shown("waiting", c=5.0, metrics=False, executor={"state": "queued"})
-    (found,) = differing_models(states(waiting))
+@pytest.mark.parametrize("state", ["queued", "running", "failed"])
+@pytest.mark.parametrize("metrics", [False, True], ids=["without metrics", "with the commit's"])
+def test_what_is_not_done_counts_by_its_parameters_alone(states, state, metrics):
+    (found,) = differing_models(
+        states(shown("one", c=5.0, metrics=metrics, executor={"state": state}))
+    )
     assert found["model"] == KEY
     head, _, row = table(found).splitlines()[1:]
     assert "STATE" in head
-    assert row.split() == ["waiting", "queued", "C=5.0"]
+    assert row.split() == ["one", state, "C=5.0"]
+
+
+def test_what_the_queue_has_done_is_as_any_other(states):
+    (found,) = differing_models(
+        states(shown("one", c=5.0, auc=0.75, executor={"state": "success"}))
+    )
+    assert "STATE" not in table(found)
+    assert found["experiments"][1]["metrics"]["roc_auc"] == 0.75
+
+
+def test_a_workspace_that_dvc_cannot_read_is_one_line(monkeypatch, tmp_path):
+    answer = listing()
+    answer[0] |= {"data": None, "error": {"msg": "unable to read: 'params.yaml'", "type": "X"}}
+    monkeypatch.setattr(experiments, "run_dvc", lambda *_: json.dumps(answer))
+    with pytest.raises(ConfigError, match=r"can't read workspace: unable to read: 'params.yaml'"):
+        listed_states(tmp_path)
 
 
 def test_a_parameter_of_the_problem_is_shown_with_each_of_its_models(states):

@@ -20,7 +20,7 @@ from lockstep.config.layout import project_root
 from lockstep.config.params import load_params, training_key
 from lockstep.console import aligned, as_json, documented_parser
 from lockstep.dvc.command import dvc_folder, run_dvc
-from lockstep.errors import run_command
+from lockstep.errors import ConfigError, run_command
 
 NOTHING = "no experiment differs from another; make one with `dvc exp run -n NAME -S KEY=VALUE`"
 PARAMETERS, PARAMETERS_WIDTH = "parameters that differ", 60
@@ -51,6 +51,10 @@ def listed_states(root: Path) -> list[dict[str, Any]]:
     Each has its name, its state in the queue, and the project's metrics and parameters.
     """
     baselines = json.loads(run_dvc(root, "exp", "show", "--json"))
+    for one in baselines:
+        if error := one.get("error"):
+            fault = f"DVC can't read {_name(one)}: {error.get('msg') or error.get('type')}"
+            raise ConfigError(f"{fault}; see `git diff params.yaml dvc.yaml dvc.lock metrics`")
     above = root.relative_to(dvc_folder(root).resolve().parent)
     prefix = "" if above == Path() else f"{above.as_posix()}/"
     return [_state(one, prefix) for baseline in baselines for one in _with_experiments(baseline)]
@@ -64,18 +68,29 @@ def _with_experiments(baseline: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _state(listed: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    data = listed.get("data") or {}
-    metrics, params = (
-        {
-            path.removeprefix(prefix): content.get("data") or {}
-            for path, content in (data.get(key) or {}).items()
-            if path.startswith(prefix)
-        }
-        for key in ("metrics", "params")
-    )
-    name = listed.get("name") or _SHA.sub(r"\1", listed["rev"])
     state = "failed" if listed.get("error") else listed.get("state", "")
-    return {"name": name, "state": state, "metrics": metrics, "params": params}
+    is_done = state in ("", "success")
+    return {
+        "name": _name(listed),
+        "state": "" if is_done else state,
+        # What waits, runs or failed still has the metrics of the commit.
+        "metrics": _files(listed, "metrics", prefix) if is_done else {},
+        "params": _files(listed, "params", prefix),
+    }
+
+
+def _name(listed: Mapping[str, Any]) -> str:
+    return listed.get("name") or _SHA.sub(r"\1", listed["rev"])
+
+
+def _files(listed: Mapping[str, Any], key: str, prefix: str) -> dict[str, Any]:
+    """Return the content of the project's own files, by their paths in it."""
+    files = (listed.get("data") or {}).get(key) or {}
+    return {
+        path.removeprefix(prefix): content.get("data") or {}
+        for path, content in files.items()
+        if path.startswith(prefix)
+    }
 
 
 def differing_models(
