@@ -105,6 +105,10 @@ registry-demo: $(READY) ## show the registry in a temporary clone: stage, promot
 gate-simulation: $(READY) ## measure how often the gates promote an equal model and a better one (15 minutes)
 	@python benchmarks/gate_simulation.py
 
+.PHONY: report-diff
+report-diff: $(READY) ## print what changes against BASE=main as Markdown: metrics, parameters, data, code (OUTPUT=file)
+	@python -m lockstep.commands.report_diff --base "$(or $(BASE),main)" $(if $(SERVED),--problem "$(SERVED)") $(if $(OUTPUT),--output "$(OUTPUT)")
+
 # ---- care ---------------------------------------------------------------------------------------
 .PHONY: test
 test: $(READY) ## run the whole test suite (COVERAGE=1 measures branch coverage)

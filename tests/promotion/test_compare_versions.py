@@ -13,13 +13,14 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import Preprocess, Sample
 from lockstep.data.preprocess import tidy
 from lockstep.errors import RegistryError, UsageError
+from lockstep.evaluation.paired_comparison import measured
 from lockstep.features import build_features
 from lockstep.features.matrix_columns import GROUP, TARGET
 from lockstep.io import read_json, read_parquet, write_json, write_parquet
 from lockstep.models import train_multi_model
 from lockstep.problems.accidents.sample import write_sample
 from lockstep.problems.schema import load_schema
-from lockstep.promotion.compare_versions import compare_versions, measured
+from lockstep.promotion.compare_versions import compare_versions
 from lockstep.promotion.holdout import holdout, seen_by
 from lockstep.registry.artifact.files import ROWS_FILE
 from lockstep.registry.publish_models import register_models

@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 
 from lockstep.audit.provenance import has_commit
-from lockstep.dvc.command import default_remote, dvc_folder, run_dvc
+from lockstep.dvc.command import cache_folder, default_remote, dvc_folder, run_dvc
 from lockstep.dvc.git import NO_REPOSITORY, UNREADABLE, git, read_head
 from lockstep.dvc.graph import CODE, Graph, dvc_sum, lock_text, tracked
 from lockstep.dvc.lineage import TRAIN_STAGE, used_params, with_params
@@ -239,7 +239,7 @@ def _pulled(tree: Tree, root: Path, targets: list[str]) -> str:
 
 def _pull(tree: Tree, root: Path, targets: list[str]) -> str:
     """Pull targets from the project's cache, else from its remote; return which had them, or ""."""
-    cache = run_dvc(root, "cache", "dir")
+    cache = str(cache_folder(root))
     _set(tree, "remote", "add", "--local", "--force", CACHE_REMOTE, cache)
     if not tree.dvc("pull", "--quiet", "--remote", CACHE_REMOTE, *targets).returncode:
         return "DVC's cache"

@@ -99,6 +99,11 @@ def default_remote(root: Path) -> str | None:
     return run_dvc(root, "config", "core.remote") or None
 
 
+def cache_folder(root: Path) -> Path:
+    """Return the folder of DVC's cache."""
+    return Path(run_dvc(root, "cache", "dir"))
+
+
 def _command(arguments: tuple[str, ...]) -> list[str]:
     return [sys.executable, "-m", "dvc", *arguments]
 

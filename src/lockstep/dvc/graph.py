@@ -98,7 +98,12 @@ class Lock:
     @classmethod
     def read(cls, root: Path) -> Lock:
         """Read dvc.lock below ``root``; without one there are no entries."""
-        stages = read_yaml(root / "dvc.lock").get("stages") or {}
+        return cls.of(read_yaml(root / "dvc.lock"))
+
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> Lock:
+        """Return the entries of a dvc.lock's content."""
+        stages = content.get("stages") or {}
         return cls({name: _plain_entry(entry) for name, entry in stages.items()})
 
     def before(self, deps: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.errors import DataError
-from lockstep.evaluation.bootstrap import group_weights, interval
-from lockstep.evaluation.metrics import LOWER_IS_BETTER, check_metric, weighted_metrics
+from lockstep.evaluation.bootstrap import group_weights, interval, resampled
+from lockstep.evaluation.metrics import LOWER_IS_BETTER, check_metric, evaluate, weighted_metrics
 from lockstep.evaluation.metrics_multiclass import areas
 from lockstep.evaluation.scored_rows import Array, Scored
 
@@ -56,6 +56,15 @@ class Difference:
         return "no difference beyond noise"
 
 
+@dataclass(frozen=True)
+class Figure:
+    """One metric of one model with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
 def paired_difference(
     challenger: Scored,
     champion: Scored,
@@ -84,6 +93,24 @@ def paired_difference(
         rows=len(groups),
         groups=len(np.unique(groups)),
     )
+
+
+def measured(
+    one: Scored, other: Scored, groups: Any, resamples: int, seed: int
+) -> tuple[dict[str, tuple[Figure, Figure]], dict[str, Difference]]:
+    """Return both sides' metrics with their intervals, and the paired differences, by metric."""
+    check_sides(one, other, groups)
+    values = evaluate(one), evaluate(other)
+    drawn = resampled({"one": one, "other": other}, groups, resamples, seed)
+    figures, differences = {}, {}
+    rows, count = len(groups), len(np.unique(groups))
+    for metric in values[0]:
+        first, second = drawn["one"][metric], drawn["other"][metric]
+        here, there = values[0][metric], values[1][metric]
+        figures[metric] = Figure(here, *interval(first)), Figure(there, *interval(second))
+        gap = interval(first - second)
+        differences[metric] = Difference(metric, here, there, *gap, rows, count)
+    return figures, differences
 
 
 def check_sides(challenger: Scored, champion: Scored, groups: NDArray[Any]) -> None:

@@ -9,16 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lockstep.code.pins import distribution
 from lockstep.config.params import load_params
 from lockstep.console import aligned
 from lockstep.errors import DataError, RegistryError
-from lockstep.evaluation.bootstrap import interval, resampled
-from lockstep.evaluation.metrics import evaluate
-from lockstep.evaluation.paired_comparison import Difference, check_sides
-from lockstep.evaluation.scored_rows import Scored
+from lockstep.evaluation.paired_comparison import Difference, Figure, measured
 from lockstep.io import read_json, sha256_json
 from lockstep.promotion.holdout import holdout, scored
 from lockstep.registry.artifact.loading import Located, open_version
@@ -34,15 +29,6 @@ Pair = tuple[Any, Any]
 REQUIREMENTS = "requirements.txt"
 _HASH, _HEX = 12, frozenset("0123456789abcdef")
 _MOST_LINES, _WIDEST = 40, 40
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One metric of one version with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -83,24 +69,6 @@ def compare_versions(client: Client, root: Path, version: Version, against: Vers
         raise RegistryError(f"compare.metric of {problem} is {lacking}: {', '.join(figures)}")
     differs = what_differs(client, located)
     return Comparison(version, against, settings.metric, figures, differences, differs)
-
-
-def measured(
-    one: Scored, other: Scored, groups: Any, resamples: int, seed: int
-) -> tuple[dict[str, tuple[Figure, Figure]], dict[str, Difference]]:
-    """Return both sides' metrics with their intervals, and the paired differences, by metric."""
-    check_sides(one, other, groups)
-    values = evaluate(one), evaluate(other)
-    drawn = resampled({"one": one, "other": other}, groups, resamples, seed)
-    figures, differences = {}, {}
-    rows, count = len(groups), len(np.unique(groups))
-    for metric in values[0]:
-        first, second = drawn["one"][metric], drawn["other"][metric]
-        here, there = values[0][metric], values[1][metric]
-        figures[metric] = Figure(here, *interval(first)), Figure(there, *interval(second))
-        gap = interval(first - second)
-        differences[metric] = Difference(metric, here, there, *gap, rows, count)
-    return figures, differences
 
 
 # ---------------------------------------------------------------- what went into them
