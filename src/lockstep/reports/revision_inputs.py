@@ -138,7 +138,7 @@ def _sum(data: Data | None) -> str:
 
 def _data_of(revision: Revision, problems: tuple[str, ...]) -> dict[str, Data]:
     stages = (revision.yaml("dvc.lock").get("stages") or {}).values()
-    items = [item for one in stages for item in (*one.get("deps", []), *one.get("outs", []))]
+    items = [item for kind in ("deps", "outs") for one in stages for item in one.get(kind, [])]
     found = {item["path"]: item for item in items} | revision.tracked()
     rows = _rows_of(revision, problems)
     return {

@@ -146,7 +146,8 @@ class Scores:
             return kept
         if own.is_file() and dvc_sum(own) == known:
             return own
-        raise DataError(f"DVC's cache here lacks the scores of {revision.name}")
+        fix = "`dvc fetch` brings them in, if they were pushed"
+        raise DataError(f"DVC's cache here lacks the scores of {revision.name} ({fix})")
 
     @cached_property
     def _cache(self) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ from lockstep.reports.revision_metrics import (
 NONE = "no change"
 MOST = 60
 """Rows of one table; the rest is counted."""
+LIMIT = 60_000
+"""Characters of a report: GitHub takes 65,536 in a comment."""
 _LONGEST = 60
 PAIRED = (
     "A change is better or worse if the 95 % interval of the paired difference leaves out zero. "
@@ -60,6 +62,8 @@ class Report:
     params: list[tuple[str, Any, Any]]
     data: DataChanges
     code: CodeChanges
+    details: bool = True
+    """Whether the tables of other metrics are shown."""
 
     @property
     def differs(self) -> bool:
@@ -97,7 +101,8 @@ def report(root: Path, base_name: str, problem: str = "") -> str:
         data_changes(base, now, scope),
         code_changes(base, now, scope),
     )
-    return page(found)
+    text = page(found)
+    return text if len(text) <= LIMIT else page(replace(found, details=False))
 
 
 def _check_trained(metrics: list[ProblemMetrics], base: Revision) -> None:
@@ -145,7 +150,8 @@ def _notes(found: Report) -> list[str]:
         fix = f"merge {_code(base.name)} for a report on your own changes alone"
         lacks = f"This branch lacks {_count(behind, 'commit')} of {_code(base.name)}"
         notes.append(f"⚠ {lacks}, so {its} here in reverse; {fix}.")
-    for revision, fix in ((now, "run `dvc repro`, then this again"), (base, "its metrics are old")):
+    older = "its metrics may be those of an earlier state"
+    for revision, fix in ((now, "run `dvc repro`, then this again"), (base, older)):
         if stages := outdated(revision, scope):
             where = "here" if revision is now else f"at {_code(base.name)}"
             names = listed([_code(name) for name in stages], 4)
@@ -184,14 +190,14 @@ def _metrics(found: Report) -> str:
     if not any(one.differs for one in problems):
         return ""
     declared = found.now.graph.params.get("problems") or {}
-    blocks = [_problem(one, one.problem in declared) for one in problems]
+    blocks = [_problem(one, one.problem in declared, found.details) for one in problems]
     changes = [change for one in problems for change in one.changes]
     rules = [PAIRED] if any(change.difference for change in changes) else []
     rules += [BY_INTERVAL] if any(one.unpaired for one in problems) else []
     return _joined([*rules, *blocks])
 
 
-def _problem(found: ProblemMetrics, declared: bool) -> str:
+def _problem(found: ProblemMetrics, declared: bool, details: bool) -> str:
     title, fix = f"### {_code(found.problem)}", f"run `make run-train PROBLEM={found.problem}`"
     if not found.now.rows and declared:
         return f"{title}\n\nNo metrics here: it was not trained yet; {fix}."
@@ -205,7 +211,7 @@ def _problem(found: ProblemMetrics, declared: bool) -> str:
         numbers=(1, 2, 3),
     )
     return _joined(
-        [title, " ".join([_champion(found), *_rows_note(found)]), table, _details(other)]
+        [title, " ".join([_champion(found), *_rows_note(found)]), table, _details(other, details)]
     )
 
 
@@ -247,23 +253,25 @@ def _marked(found: ProblemMetrics, change: Change) -> str:
     return f"{_code(change.model_type)}{' (champion)' if own else ''}"
 
 
-def _details(changes: list[Change]) -> str:
-    """Return the table of the other metrics, folded."""
+def _details(changes: list[Change], shown: bool) -> str:
+    """Return the table of the other metrics, folded, or how many there are."""
     if not changes:
         return ""
+    summary = f"{_count(len(changes), 'other figure')} with a change"
+    if not shown:
+        return f"{summary}; `--problem` shows them."
     heads = ("model type", "metric", "base", "now", "change (95 % interval)", "verdict")
     rows = [(_code(one.model_type), one.metric, *_cells(one)) for one in changes]
     table = _table(heads, rows, numbers=(2, 3, 4))
-    summary = f"{_count(len(changes), 'other figure')} with a change"
     return f"<details><summary>{summary}</summary>\n\n{table}\n\n</details>"
 
 
 def _cells(change: Change) -> tuple[str, str, str, str]:
     gap = ""
-    if change.base is not None and change.now is not None and change.verdict != SAME:
-        gap = f"{change.now - change.base:+.4f}"
     if found := change.difference:
-        gap += f" ({found.low:+.4f} … {found.high:+.4f})"
+        gap = f"{found.estimate:+.4f} ({found.low:+.4f} … {found.high:+.4f})"
+    elif change.base is not None and change.now is not None and change.verdict != SAME:
+        gap = f"{change.now - change.base:+.4f}"
     return _number(change.base), _number(change.now), gap, change.verdict
 
 
@@ -335,9 +343,10 @@ def _code_section(found: Report) -> str:
         blocks.append(f"dvc.yaml declares otherwise: {stages}.")
     if code.other:
         word = "other file" if code.parts else "file"
-        why = "" if code.unknown else ", with no change that a stage's code counts"
+        why = "" if code.unknown else ", without a change that counts for these problems' stages"
         names = listed([_code(path) for path in code.other], 4)
-        blocks.append(f"{_count(len(code.other), word)} below `src/` changed{why}: {names}.")
+        where = "`src/` and `requirements.lock`"
+        blocks.append(f"{_count(len(code.other), word)} of {where} changed{why}: {names}.")
     return _joined(blocks)
 
 
@@ -348,16 +357,20 @@ def _part(part: str, old: str | None, new: str | None) -> str:
 
 
 def _stages(names: Sequence[str], now: Revision) -> str:
-    """Return stages by name: those of one template together, with their number."""
+    """Return stages by name; those of one template together, if they are more than two."""
     by_template: dict[str, list[str]] = {}
     for name in names:
-        template, _, key = name.partition("@")
-        by_template.setdefault(template, []).append(key)
+        by_template.setdefault(name.partition("@")[0], []).append(name)
     every = [name.partition("@")[0] for name in now.graph.names]
-    return ", ".join(
-        f"{template} ({len(keys)} of {every.count(template)})"
-        for template, keys in by_template.items()
-    )
+    shown = []
+    for template, own in by_template.items():
+        if len(own) == every.count(template):
+            shown.append(template)
+        else:
+            shown += (
+                own if len(own) <= 2 else [f"{template} ({len(own)} of {every.count(template)})"]
+            )
+    return ", ".join(shown)
 
 
 # ---------------------------------------------------------------- Markdown
