@@ -77,10 +77,12 @@ def elsewhere(command: str) -> bool:
 
 
 def prepare(project: Project) -> None:
-    """Make what the README names: the user's own raw files, and short searches over two types.
+    """Make what the README names: raw files of the user's own, a branch `main`, short searches.
 
-    The fixture trained all four; each further one costs a search, a training and a registration.
+    The fixture trained all four types; each further one than two costs a search, a training and a
+    registration.
     """
+    project.run("git branch main")
     own = project.folder.parent / "my-accidents"
     shutil.copytree(project.folder / "data" / "accidents" / "raw", own)
     (own / "true_probability.csv").unlink()
@@ -128,6 +130,9 @@ def test_each_command_of_the_readme_works_as_typed(own):
         if command.startswith("dvc exp run"):
             assert "max_depth: 4" in (own.folder / "params.yaml").read_text()
             assert [v["version"] for v in versions(own)] == [1], "an experiment registers nothing"
+        if command.startswith("make report-diff"):
+            parameter = "`train.accidents-xgboost.params.max_depth`: `5` → `4`"
+            assert parameter in told[uncommented(command)]
     said = {word: next(told[c] for c in told if f"{MANAGE} {word} " in c) for word in MOVES}
     assert {word: MOVES[word] in text for word, text in said.items()} == dict.fromkeys(MOVES, True)
 
