@@ -82,6 +82,14 @@ def scores(problem: str, skill: float, seed: int, rows: int = ROWS) -> pd.DataFr
     """Return scored rows of the parts choose and test; a problem's rows and targets are fixed."""
     rng = np.random.default_rng(len(problem))
     group = rng.integers(0, rows // 3, rows)
+    part = np.where(np.arange(rows) < rows // 3, "choose", "test")
+    table = pd.DataFrame({ROW: np.arange(rows), GROUP: group, "part": part})
+    if problem == "colours":
+        target = rng.integers(0, 3, rows)
+        noise = np.random.default_rng(seed).normal(0, 1, (rows, 3))
+        odds = np.exp(skill * np.eye(3)[target] + noise)
+        classes = {f"score_{k}": column for k, column in enumerate(odds.T / odds.sum(1))}
+        return table.assign(**{TARGET: target}, **classes, decision=odds.argmax(1))
     if problem == "houses":
         target = rng.normal(5, 1, rows)
         score = target + np.random.default_rng(seed).normal(0, 1, rows) / skill
@@ -89,10 +97,7 @@ def scores(problem: str, skill: float, seed: int, rows: int = ROWS) -> pd.DataFr
         target = (rng.random(rows) < 0.4).astype(np.int8)
         odds = skill * target + np.random.default_rng(seed).normal(0, 1, rows)
         score = 1 / (1 + np.exp(1 - odds))
-    part = np.where(np.arange(rows) < rows // 3, "choose", "test")
-    return pd.DataFrame(
-        {ROW: np.arange(rows), GROUP: group, "part": part, TARGET: target, "score": score}
-    )
+    return table.assign(**{TARGET: target}, score=score)
 
 
 def repro(root: Path, rows: int = ROWS) -> None:
@@ -119,7 +124,7 @@ def compare(root: Path, problem: str, section: dict, trainings: dict, rows: int)
         kept = root / ".dvc/cache/files/md5" / known[:2] / known[2:]
         kept.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, kept)
-        threshold = None if problem == "houses" else 0.5
+        threshold = None if problem in ("houses", "colours") else 0.5
         candidates.append(Candidate(kind, threshold, table))
     settings = Compare(**section["compare"])
     champion, value = champion_of(candidates, settings.metric)

@@ -106,26 +106,82 @@ def test_the_interval_is_that_of_the_paired_difference(root, metric):
     assert verdict == right.verdict
 
 
-def test_lower_errors_are_better(root):
+def with_problem(root, name: str, kind: str, metric: str, skill: float):
+    """Retrain with a second problem, of one model type."""
     content = params(**OLD)
-    content["problems"]["houses"] = {
-        "compare": {"metric": "rmse", "resamples": 200, "seed": 0},
-        "model_types": ["ridge"],
-    }
-    content["train"]["houses-ridge"] = training("houses", "ridge", 1.0)
+    compare = {"metric": metric, "resamples": 200, "seed": 0}
+    content["problems"][name] = {"compare": compare, "model_types": [kind]}
+    content["train"][f"{name}-{kind}"] = training(name, kind, skill)
     set_params(root, content)
     repro(root)
+
+
+def test_lower_errors_are_better(root):
+    with_problem(root, "houses", "ridge", "rmse", 1.0)
     commit(root)
-    content["train"]["houses-ridge"] = training("houses", "ridge", 2.0)
-    set_params(root, content)
-    repro(root)
+    with_problem(root, "houses", "ridge", "rmse", 2.0)
     text = report(root, "HEAD")
     assert "### `cars`\n\nno change" in text
-    assert "Now: commit" in text
     row = cells(text, "`ridge` (champion)")[0]
     assert row[3].startswith("-")
     assert row[4] == "better"
     assert cells(text, "`ridge` | r2")[0][-1] == "better"
+
+
+def test_several_classes(root):
+    with_problem(root, "colours", "forest", "macro_f1", 2.0)
+    commit(root)
+    with_problem(root, "colours", "forest", "macro_f1", 1.0)
+    text = report(root, "HEAD", "colours")
+    assert cells(text, "`forest` (champion)")[0][-1] == "worse"
+    assert cells(text, "`forest` | log_loss")[0][-1] == "worse"
+    assert "threshold" not in text
+
+
+def test_another_metric_of_the_comparison(root):
+    content = params(**OLD)
+    content["problems"]["cars"]["compare"]["metric"] = "f1"
+    set_params(root, content)
+    repro(root)
+    text = report(root, "main")
+    assert "Champion: `boost` (validation roc_auc 0." in text
+    assert "(validation f1 0." in text
+    assert "f1 of base" in text
+
+
+def test_a_new_problem_that_was_not_trained(root):
+    content = params(**OLD)
+    content["problems"]["houses"] = {"model_types": ["ridge"]}
+    content["train"]["houses-ridge"] = training("houses", "ridge", 1.0)
+    set_params(root, content)
+    metrics = section(report(root, "main"), "Metrics")
+    assert "it was not trained yet; run `make run-train PROBLEM=houses`" in metrics
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (1, True, "`1` → `True`"),
+        ([*range(40)], [*range(39), 7], "38, 7]`"),
+        (None, "", "`None` → empty"),
+        (0.1, [0.1], "`0.1` → `[0.1]`"),
+        ({"a": 1}, 2, "a section of 1 key → `2`"),
+        (float("nan"), float("nan"), ""),
+    ],
+)
+def test_values_that_only_look_equal(root, old, new, line):
+    content = params(**OLD)
+    for value in (old, new):
+        content["train"]["cars-linear"]["params"]["own"] = value
+        set_params(root, content)
+        repro(root)
+        git(root, "add", "-A")
+        git(root, "commit", "-q", "--allow-empty", "-m", "another value")
+    text = report(root, "HEAD~1")
+    if line:
+        assert section(text, "Parameters").endswith(line)
+    else:
+        assert "No difference" in text
 
 
 def test_another_seed_on_the_same_rows_is_noise(root):
@@ -178,6 +234,10 @@ def test_data_that_a_dvc_file_tracks(root):
     assert cells(section(report(root, "main"), "Data"), "`data/external/cars`") == [
         ["`data/external/cars`", "1.2 kB", "2.4 kB"]
     ]
+    content["outs"][0] |= {"size": 1200}
+    (external / "cars.dvc").write_text(yaml.safe_dump(content))
+    (row,) = cells(section(report(root, "main"), "Data"), "`data/external/cars`")
+    assert row[1:] == ["1.2 kB", "1.2 kB, with other content"]
     (external / "cars.dvc").unlink()
     text = report(root, "main")
     assert cells(section(text, "Data"), "`data/external/cars`")[0][1:] == ["1.2 kB", "not there"]
@@ -356,6 +416,18 @@ BROKEN = {
     "conflict": (
         lambda root: write(root, "params.yaml", "<<<<<<< ours\na: [1\n"), "main", ConfigError,
         "params.yaml of the working tree is no valid YAML",
+    ),
+    "conflict in the metrics": (
+        lambda root: write(
+            root,
+            "metrics/cars/model_comparison.csv",
+            (root / "metrics/cars/model_comparison.csv").read_text().replace("\nf", "\n<<< a\nf"),
+        ),
+        "main", DataError, "metrics/cars of the working tree can't be read",
+    ),
+    "champions in a list": (
+        lambda root: write(root, "metrics/cars/champion.json", "[1]"), "main", DataError,
+        "metrics/cars of the working tree can't be read",
     ),
     "half a champion": (
         lambda root: write(root, "metrics/cars/champion.json", '{"type": '), "main", DataError,

@@ -86,7 +86,7 @@ def params_changes(base: Revision, now: Revision, scope: Scope) -> list[tuple[st
 def _differing(prefix: str, old: Any, new: Any, depth: int) -> Iterator[tuple[str, Any, Any]]:
     """Yield what differs between two dictionaries, down to some depth."""
     if not (depth and isinstance(old, dict) and isinstance(new, dict)):
-        if old != new:
+        if repr(old) != repr(new):  # 1 and true are equal, .nan and .nan are not
             yield prefix, old, new
         return
     for key in (*new, *(key for key in old if key not in new)):
@@ -155,23 +155,26 @@ def _rows_of(revision: Revision, problems: tuple[str, ...]) -> dict[str, str]:
     found = {}
     for problem in problems:
         layout = ProblemLayout(Path(), problem)
-        counted = _json(revision, layout.data_quality).get("rows", {})
-        if counted:
+        counted = _section(_json(revision, layout.data_quality).get("rows"))
+        if {"in", "out"} <= counted.keys():
             rows = f"{counted['out']:,} rows of {counted['in']:,}"
             found[layout.tidy.as_posix()] = rows
         parts = _json(revision, layout.features_summary).items()
-        held = [f"{name} {one['rows']:,}" for name, one in parts if isinstance(one, dict)]
+        held = [f"{name} {one['rows']:,}" for name, one in parts if "rows" in _section(one)]
         if held:
             found[layout.features.as_posix()] = f"{', '.join(held)} rows"
     return found
 
 
+def _section(content: Any) -> dict[str, Any]:
+    return content if isinstance(content, dict) else {}
+
+
 def _json(revision: Revision, path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(revision.text(path.as_posix()) or "{}")
+        return _section(json.loads(revision.text(path.as_posix()) or "{}"))
     except ValueError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 # ---------------------------------------------------------------- code

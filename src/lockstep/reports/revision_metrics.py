@@ -54,16 +54,17 @@ class Trained:
         layout = ProblemLayout(Path(), problem)
         text = revision.text(layout.champion.as_posix())
         table = revision.text(layout.comparison.as_posix())
-        rows = csv.DictReader(io.StringIO(table))
         try:
             champion = json.loads(text) if text else {}
-            return cls(champion, {row["type"]: row for row in rows})
-        except (ValueError, KeyError) as error:
+            rows = {row["type"]: row for row in csv.DictReader(io.StringIO(table))}
+            _check_numbers(champion, rows)
+        except (ValueError, TypeError, KeyError) as error:
             where = f"{layout.metrics.as_posix()} of {revision.name}"
             fault = f"{where} can't be read ({error})"
             raise DataError(
                 f"{fault}; restore it with `git checkout`, or run `dvc repro`"
             ) from None
+        return cls(champion, rows)
 
     def test_rows(self) -> str:
         """Return the number of test rows; empty where nothing was trained."""
@@ -79,6 +80,17 @@ class Trained:
         names = next((list(row) for row in self.rows.values()), [])
         metrics = [name for name in names if f"{name}_low" in names and name != "difference"]
         return metrics + [name for name in WITHOUT_INTERVAL if name in names]
+
+
+def _check_numbers(champion: dict[str, Any], rows: dict[str, Row]) -> None:
+    """Raise ValueError, TypeError or KeyError for files that hold something else, as a conflict."""
+    if champion:
+        float(champion["value"])
+        _ = champion["type"], champion["metric"]
+    for row in rows.values():
+        for column, cell in row.items():
+            if column not in ("type", "champion") and cell != "":
+                float(cell)
 
 
 @dataclass(frozen=True)
@@ -158,6 +170,8 @@ class Scores:
 
 
 def _same_rows(base: Candidate, now: Candidate) -> bool:
+    if not {"part", ROW, GROUP, TARGET} <= {*base.scores.columns} & {*now.scores.columns}:
+        raise DataError("the scores have other columns")
     one, other = base.part("test"), now.part("test")
     return len(one) == len(other) and all(
         np.array_equal(one[name].to_numpy(), other[name].to_numpy())

@@ -187,9 +187,10 @@ def _added_entries(base: Revision, now: Revision, scope: Scope) -> list[str]:
 
 def _metrics(found: Report) -> str:
     problems = found.metrics
-    if not any(one.differs for one in problems):
-        return ""
     declared = found.now.graph.params.get("problems") or {}
+    untrained = any(one.problem in declared and not one.now.rows for one in problems)
+    if not untrained and not any(one.differs for one in problems):
+        return ""
     blocks = [_problem(one, one.problem in declared, found.details) for one in problems]
     changes = [change for one in problems for change in one.changes]
     rules = [PAIRED] if any(change.difference for change in changes) else []
@@ -221,7 +222,7 @@ def _champion(found: ProblemMetrics) -> str:
         one = new or old
         word = "now" if new else "at base"
         return f"Champion {word}: {_named(one)}."
-    if old.get("type") == new.get("type"):
+    if (old["type"], old["metric"]) == (new["type"], new["metric"]):
         same = f"Champion as before: {_code(new['type'])}"
         values = _named(new, "") if old == new else f"{_named(old, '')} → {_number(new['value'])}"
         return f"{same}{values}."
@@ -230,8 +231,8 @@ def _champion(found: ProblemMetrics) -> str:
 
 def _named(champion: dict[str, Any], begin: str | None = None) -> str:
     """Return a champion with the value that made it one."""
-    name = _code(champion.get("type", "")) if begin is None else begin
-    return f"{name} (validation {champion.get('metric')} {_number(champion.get('value'))})"
+    name = _code(champion["type"]) if begin is None else begin
+    return f"{name} (validation {champion['metric']} {_number(champion['value'])})"
 
 
 def _rows_note(found: ProblemMetrics) -> list[str]:
@@ -283,30 +284,38 @@ def _number(value: float | None) -> str:
 
 
 def _params(changes: list[tuple[str, Any, Any]]) -> str:
-    return _bullets(
-        [
-            f"{_code(key)}: {_value(old, 'new')} → {_value(new, 'removed')}"
-            for key, old, new in changes
-        ]
-    )
+    return _bullets([f"{_code(key)}: {_old_and_new(old, new)}" for key, old, new in changes])
 
 
-def _value(value: Any, absent: str) -> str:
+def _old_and_new(old: Any, new: Any) -> str:
+    """Return both values; whole if they differ only where long ones are cut off."""
+    cut = _value(old, "new", _LONGEST), _value(new, "removed", _LONGEST)
+    if cut[0] != cut[1]:
+        return " → ".join(cut)
+    return f"{_value(old, 'new')} → {_value(new, 'removed')}"
+
+
+def _value(value: Any, absent: str, longest: int | None = None) -> str:
     if value is ABSENT:
         return absent
     if isinstance(value, dict):
         return f"a section of {_count(len(value), 'key')}"
-    return _code(value)
+    return _code(value, longest)
 
 
 # ---------------------------------------------------------------- data
 
 
 def _data(found: DataChanges) -> str:
-    rows = [(_code(path), _held(old), _held(new)) for path, (old, new) in found.paths.items()]
+    rows = [(_code(path), *_both_held(old, new)) for path, (old, new) in found.paths.items()]
     table = _table(("data", "base", "now"), rows) if rows else ""
     scores = f"The scores of {_count(found.scores, 'model')} differ." if found.scores else ""
     return _joined([table, scores])
+
+
+def _both_held(old: Data | None, new: Data | None) -> tuple[str, str]:
+    before, after = _held(old), _held(new)
+    return before, f"{after}, with other content" if before == after else after
 
 
 def _held(data: Data | None) -> str:
@@ -403,10 +412,10 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _code(value: object) -> str:
+def _code(value: object, longest: int | None = None) -> str:
     """Return a value as a code span, in which no Markdown, mention or HTML counts."""
     text = visible(str(value)).replace("`", "'")
-    text = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    text = text if longest is None or len(text) <= longest else f"{text[: longest - 1]}…"
     return f"`{text}`" if text else "empty"
 
 
