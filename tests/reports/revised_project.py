@@ -78,9 +78,11 @@ def write(root: Path, name: str, text: str) -> None:
     (root / name).write_text(text)
 
 
-def scores(problem: str, skill: float, seed: int, rows: int = ROWS) -> pd.DataFrame:
-    """Return scored rows of the parts choose and test; a problem's rows and targets are fixed."""
-    rng = np.random.default_rng(len(problem))
+def scores(
+    problem: str, skill: float, seed: int, rows: int = ROWS, sample: int = 0
+) -> pd.DataFrame:
+    """Return scored rows of the parts choose and test; the sample fixes their targets."""
+    rng = np.random.default_rng(len(problem) + sample)
     group = rng.integers(0, rows // 3, rows)
     part = np.where(np.arange(rows) < rows // 3, "choose", "test")
     table = pd.DataFrame({ROW: np.arange(rows), GROUP: group, "part": part})
@@ -100,24 +102,26 @@ def scores(problem: str, skill: float, seed: int, rows: int = ROWS) -> pd.DataFr
     return table.assign(**{TARGET: target}, score=score)
 
 
-def repro(root: Path, rows: int = ROWS) -> None:
+def repro(root: Path, rows: int = ROWS, sample: int = 0) -> None:
     """Write what `dvc repro` would: tidy tables, scores, comparisons, dvc.lock, and the cache."""
     graph = Graph.read(root)
     for problem, section in graph.params["problems"].items():
-        write(root, f"data/{problem}/raw", f"raw rows of {problem}, {rows}\n")
-        write(root, f"data/{problem}/tidy.parquet", f"tidy rows of {problem}, {rows}\n")
+        write(root, f"data/{problem}/raw", f"raw rows, {rows} of sample {sample}\n")
+        write(root, f"data/{problem}/tidy.parquet", f"tidy rows, {rows} of sample {sample}\n")
         write_json(
             root / f"metrics/{problem}/data_quality.json", {"rows": {"in": rows + 7, "out": rows}}
         )
-        compare(root, problem, section, graph.params["train"], rows)
+        compare(root, problem, section, graph.params["train"], rows, sample)
     write(root, "dvc.lock", yaml.safe_dump({"schema": "2.0", "stages": locked(root, graph)}))
 
 
-def compare(root: Path, problem: str, section: dict, trainings: dict, rows: int) -> None:
+def compare(
+    root: Path, problem: str, section: dict, trainings: dict, rows: int, sample: int
+) -> None:
     candidates = []
     for kind in section["model_types"]:
         one = trainings[f"{problem}-{kind}"]
-        table = scores(problem, one["params"]["skill"], one["seed"], rows)
+        table = scores(problem, one["params"]["skill"], one["seed"], rows, sample)
         path = root / f"data/{problem}/scores/{kind}.parquet"
         write_parquet(path, table)
         known = dvc_sum(path)

@@ -116,6 +116,16 @@ def with_problem(root, name: str, kind: str, metric: str, skill: float):
     repro(root)
 
 
+def test_the_same_champion_with_another_value(root):
+    retrain(root, **{**OLD, "boost": 2.5})
+    values = [f"{champion(root)['value']:.4f}"]
+    git(root, "stash", "-q")
+    values.insert(0, f"{champion(root)['value']:.4f}")
+    git(root, "stash", "pop", "-q")
+    same = f"Champion as before: `boost` (validation roc_auc {' → '.join(values)})."
+    assert same in report(root, "main")
+
+
 def test_lower_errors_are_better(root):
     with_problem(root, "houses", "ridge", "rmse", 1.0)
     commit(root)
@@ -224,6 +234,14 @@ def test_other_test_rows_are_no_pairs(root):
     assert f"600 test rows at base, 800 now. {unpaired}" in text
     (tidy,) = cells(section(text, "Data"), "`data/cars/tidy.parquet`")
     assert tidy[1:] == ["900 rows of 907, 2.5 MB", "1,200 rows of 1,207, 2.5 MB"]
+
+
+def test_as_many_other_rows_are_no_pairs(root):
+    repro(root, sample=1)
+    text = report(root, "main")
+    assert "600 test rows. No paired difference of `linear`, `forest`, `boost`: the test" in text
+    (row,) = cells(section(text, "Data"), "`data/cars/tidy.parquet`")
+    assert row[2] == f"{row[1]}, with other content"
 
 
 def test_data_that_a_dvc_file_tracks(root):

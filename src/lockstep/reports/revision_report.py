@@ -46,8 +46,8 @@ PAIRED = (
 )
 BY_INTERVAL = (
     "Without a paired difference, the verdict only says whether the new value lies inside the 95 % "
-    "interval of base. That is no test: the interval holds the noise of the test rows, which both "
-    "trainings share if the rows are the same. A real change can stay inside."
+    "interval of base. That is no test. On the same test rows, a real change can stay inside, as "
+    "both share the noise of the rows. On other test rows, noise alone can lead outside."
 )
 
 
@@ -223,16 +223,16 @@ def _champion(found: ProblemMetrics) -> str:
         word = "now" if new else "at base"
         return f"Champion {word}: {_named(one)}."
     if (old["type"], old["metric"]) == (new["type"], new["metric"]):
+        values = dict.fromkeys(_number(one["value"]) for one in (old, new))
         same = f"Champion as before: {_code(new['type'])}"
-        values = _named(new, "") if old == new else f"{_named(old, '')} → {_number(new['value'])}"
-        return f"{same}{values}."
+        return f"{same} (validation {new['metric']} {' → '.join(values)})."
     return f"Champion: {_named(old)} → {_named(new)}."
 
 
-def _named(champion: dict[str, Any], begin: str | None = None) -> str:
+def _named(champion: dict[str, Any]) -> str:
     """Return a champion with the value that made it one."""
-    name = _code(champion["type"]) if begin is None else begin
-    return f"{name} (validation {champion['metric']} {_number(champion['value'])})"
+    value = f"{champion['metric']} {_number(champion['value'])}"
+    return f"{_code(champion['type'])} (validation {value})"
 
 
 def _rows_note(found: ProblemMetrics) -> list[str]:
