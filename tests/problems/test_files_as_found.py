@@ -76,6 +76,18 @@ def test_a_code_page_is_told_by_what_is_plausible_text(codec, places):
     assert cells(read(text.encode(codec)))["place"] == places
 
 
+@pytest.mark.parametrize("codec", ["cp1252", "cp1250", "iso8859-15", "mac-roman"])
+@pytest.mark.parametrize("form", ["{} €", "{}€", "€{}", "€ {}", "{}\u00a0€", "({} €)", "-{} €"])
+def test_a_sign_of_money_alone_tells_the_code_page(codec, form):
+    prices = [form.format(number) for number in ("1.234,50", "980", "17,5")]
+    text = lines("x;price", *(f"{n};{price}" for n, price in enumerate(prices)))
+    table = read(text.encode(codec))
+    assert [" ".join(price.split()) for price in cells(table)["price"]] == [
+        " ".join(price.split()) for price in prices
+    ]
+    assert codec != "cp1252" or not table.questions
+
+
 def test_what_was_taken_for_the_code_page_is_told_with_a_cell():
     table = read(lines("x,place", "1,l’école", "2,Orléans").encode("cp1252"))
     assert table.encoding == "Windows-1252"

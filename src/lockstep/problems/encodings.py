@@ -153,6 +153,7 @@ _BEGIN, _WORDS, _CLOSE, _LEAST = 1 << 16, 200, 0.15, 0.15
 """Bytes looked at first; words judged at most; a difference of scores that tells nothing; the
 least score of a plausible reading."""
 _LINES = 10_000
+_MONEY = "€£¥₩₽₺"
 _WORD = re.compile(rb"[^\x00-\x1f,;|\"]*[\x80-\xff][^\x00-\x1f,;|\"]*")
 
 
@@ -305,6 +306,9 @@ def _score(words: list[str], page: CodePage) -> float:
 def _shape_score(word: str, place: int) -> float:
     """Return from -3 to 1 how plausible a sign is where it stands; 0 if its letter must tell."""
     sign, before, after = word[place], word[:place][-1:], word[place + 1 :][:1]
+    nearest = word[:place].rstrip()[-1:] + word[place + 1 :].lstrip()[:1]
+    if sign in _MONEY and any(c.isdigit() for c in nearest):
+        return 1.0
     if not sign.isalpha() and not unicodedata.category(sign).startswith("M"):
         return _symbol_score(sign, before, after)
     for other in (before, after):
@@ -328,8 +332,6 @@ def _symbol_score(sign: str, before: str, after: str) -> float:
     if between:
         return -1.0
     beside = before + after
-    if sign in "€£¥₩₽₺" and any(c.isdigit() for c in beside):
-        return 1.0
     if sign in "“„‘«":
         return 0.9 if after.isalnum() and not before.isalnum() else -0.5
     if sign in "”»":
