@@ -72,6 +72,36 @@ def test_a_year_saved_again_in_another_form_is_refused(folder):
         raw.read_raw(folder)
 
 
+@pytest.mark.parametrize("separator", ["|", ",", "\t", ";"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+def test_a_year_whose_file_does_not_show_it_is_refused(folder, separator, encoding):
+    lines = [line.replace(";", separator) for line in lines_of("lieux", 2021)]
+    write(folder / "lieux-2023.csv", lines, encoding)
+    for kind in HEADERS.keys() - {"lieux"}:
+        write(folder / f"{kind}-2023.csv", lines_of(kind, 2023))
+    for read in (raw.read_raw, lambda path: look_at("accidents", path, None)):
+        with pytest.raises(DataError, match=r"two lieux files of 2021: .*lieux-2023\.csv"):
+            read(folder)
+
+
+def test_a_year_between_others_in_one_file_is_refused(folder):
+    for kind in HEADERS:
+        (folder / f"{kind}-2022.csv").unlink()
+        first, *rows = lines_of(kind, 2022)
+        write(
+            folder / f"{kind}-2022.csv", [first, *rows[:20], *lines_of(kind, 2021)[1:9], *rows[20:]]
+        )
+    with pytest.raises(DataError, match=r"two caracteristiques files of 2021: .* the same 8 acc"):
+        raw.read_raw(folder)
+
+
+def test_one_accident_that_is_there_twice_is_named_in_the_singular(folder):
+    first, *rows = lines_of("lieux", 2021)
+    write(folder / "lieux bis.csv", [first, rows[3]])
+    with pytest.raises(DataError, match="hold the same 1 accident "):
+        raw.read_raw(folder)
+
+
 def test_parts_of_one_year_are_no_copies(folder):
     for kind in HEADERS:
         write(folder / f"{kind}-2021-part2.csv", lines_of(kind, 2021, start=41))
@@ -96,6 +126,26 @@ def test_a_persons_row_repeated_in_its_file_counts_once_and_is_reported(folder):
     assert again.dropped["repeated_usagers"] == again.counts["repeated_usagers"] == 7
     assert len(again.table) == len(whole.table)
     assert again.table["nb_victim"].mean() == whole.table["nb_victim"].mean()
+
+
+def without_ids(lines):
+    """Return rows of people without id_usager, as up to 2020."""
+    rows = [line.split(";") for line in lines]
+    return [";".join(row[:1] + row[2:]) for row in rows]
+
+
+def test_without_ids_people_alike_are_counted_and_too_many_are_refused(folder):
+    for kind in HEADERS:
+        write(folder / f"{kind}-2019.csv", lines_of(kind, 2019))
+    lines = without_ids(lines_of("usagers", 2019))
+    write(folder / "usagers-2019.csv", lines)
+    assert "alike_usagers" not in raw.read_raw(folder).counts
+    write(folder / "usagers-2019.csv", [*lines, lines[7]])
+    found = raw.read_raw(folder)
+    assert (found.rows_in, len(found.table), found.counts["alike_usagers"]) == (121, 121, 1)
+    write(folder / "usagers-2019.csv", [*lines, *lines[1:]])
+    with pytest.raises(DataError, match="40 of 80 rows in usagers of 2019 repeat a row of their"):
+        raw.read_raw(folder)
 
 
 @pytest.mark.parametrize("again", ["people (1).csv", "people_test.csv", "old/people.csv"])

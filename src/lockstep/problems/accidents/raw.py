@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from lockstep.errors import DataError
 from lockstep.problems.accidents import recode
 from lockstep.problems.accidents.eras import TRUTH, raw_files, required_columns
-from lockstep.problems.accidents.twice import refuse_twice
+from lockstep.problems.accidents.twice import refuse_same_accidents
 from lockstep.problems.text_tables import (
     MISSING,
     RawTable,
@@ -26,6 +26,9 @@ from lockstep.problems.text_tables import (
 MAX_UNMATCHED = 0.05
 """Largest share of persons without accident or vehicle: beyond, that table is truncated."""
 
+MAX_ALIKE = 0.05
+"""Largest share of rows alike in every column, where no id tells people apart."""
+
 _MISSING = MISSING | {"-1", "-1.0", "N/C", "NC", "#ERREUR", "#VALEURMULTI"}
 _VEHICLE_KEY = ["accident_id", "id_vehicule", "num_veh"]
 _PERSON_ORDER = [*_VEHICLE_KEY, "place", "catu", "sexe", "an_nais", "secu1", "grav"]
@@ -37,12 +40,11 @@ def read_raw(folder: Path) -> RawTable:
     Faulty, missing or truncated files are DataErrors that name the file.
     """
     files, key = raw_files(folder), ["accident_id"]
-    refuse_twice([path for paths in files.values() for path in paths])
-    accidents, repeated = _first_rows(files["caracteristiques"], read_accidents, key)
-    places, repeated_places = _first_rows(files["lieux"], read_places, key)
-    vehicles, repeated_vehicles = _first_rows(files["vehicules"], read_vehicles, _VEHICLE_KEY)
-    people = _read_all(files["usagers"], read_people)
-    rows_in, again = len(people), repeated_people(people)
+    accidents, repeated = _first_rows(files, "caracteristiques", read_accidents, key)
+    places, repeated_places = _first_rows(files, "lieux", read_places, key)
+    vehicles, repeated_vehicles = _first_rows(files, "vehicules", read_vehicles, _VEHICLE_KEY)
+    people = _read_all(files, "usagers", read_people)
+    rows_in, again, alike = len(people), repeated_people(people), alike_people(people)
     people = numbered(people[~again])
     people["true_probability"] = _true_probability(people, folder / TRUTH)
     table, dropped, counts = join(accidents, places, vehicles, people)
@@ -54,18 +56,28 @@ def read_raw(folder: Path) -> RawTable:
     }
     if again.any():
         dropped["repeated_usagers"] = repeats["repeated_usagers"] = int(again.sum())
+    if alike:
+        repeats["alike_usagers"] = alike
     return RawTable(table, dropped, rows_in, repeats | counts)
 
 
-def _read_all(paths: list[Path], read: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat([read(path) for path in paths], ignore_index=True)
+def _read_all(
+    files: dict[str, list[Path]], kind: str, read: Callable[[Path], pd.DataFrame]
+) -> pd.DataFrame:
+    """Return the rows of all files of a table; two that hold the same accidents are a DataError."""
+    tables = {path: read(path) for path in files[kind]}
+    refuse_same_accidents(kind, {p: np.unique(t["accident_id"]) for p, t in tables.items()})
+    return pd.concat(tables.values(), ignore_index=True)
 
 
 def _first_rows(
-    paths: list[Path], read: Callable[[Path], pd.DataFrame], key: list[str]
+    files: dict[str, list[Path]],
+    kind: str,
+    read: Callable[[Path], pd.DataFrame],
+    key: list[str],
 ) -> tuple[pd.DataFrame, pd.Series]:
     """Return the first row of each key, and how many rows too many each accident has."""
-    table = _read_all(paths, read)
+    table = _read_all(files, kind, read)
     again = table.duplicated(key)
     return table[~again], table.loc[again, "accident_id"].value_counts()
 
@@ -77,6 +89,24 @@ def repeated_people(people: pd.DataFrame) -> pd.Series:
     """
     known = people["person_id"] >= 0
     return known & people.duplicated(["accident_id", "person_id"])
+
+
+def alike_people(people: pd.DataFrame) -> int:
+    """Return how many rows without an id_usager repeat one of their accident in every column.
+
+    A few may be two people: they count. More than ``MAX_ALIKE`` of a year's are a DataError.
+    """
+    unknown = people[people["person_id"] < 0]
+    alike = unknown.duplicated()
+    for year, rows in alike.groupby(unknown["accident_id"] // 10**8):
+        if rows.mean() > MAX_ALIKE:
+            example = unknown.loc[rows.index[rows], "accident_id"].iloc[0]
+            raise DataError(
+                f"{int(rows.sum()):,} of {len(rows):,} rows in usagers of {year} repeat a row of "
+                f"their accident in every column (e.g. accident {example}): people are there "
+                "twice; fetch the file again"
+            )
+    return int(alike.sum())
 
 
 def _open(path: Path, kind: str) -> tuple[TextTable, np.ndarray]:
