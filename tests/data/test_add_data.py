@@ -7,7 +7,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -342,3 +345,56 @@ def test_an_empty_file_and_a_broken_link_are_named(tmp_path: Path) -> None:
 def test_real_folders_are_told_apart(name: str, kind: str, own_split: bool, files: int) -> None:
     found = look_at("accidents", REAL / name, None)
     assert (found.kind, found.own_split, len(found.files)) == (kind, own_split, files)
+
+
+def measured(rows: int, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.Generator(np.random.PCG64(seed))
+    size, sort = rng.normal(size=rows).round(3), rng.integers(0, 9, rows)
+    return pd.DataFrame({"size": size, "sort": sort, "y": rng.integers(0, 2, rows)})
+
+
+def written(table: pd.DataFrame, path: Path, form: str = "") -> None:
+    if form == "parquet":
+        table.to_parquet(path.with_suffix(".parquet"))
+        return
+    options: dict[str, Any] = {
+        "semicolons": {"sep": ";", "decimal": ","},
+        "CRLF": {"lineterminator": "\r\n"},
+        "columns": {"columns": list(table)[::-1]},
+    }.get(form, {})
+    table.to_csv(path, index=False, **options)
+
+
+@pytest.mark.parametrize("form", ["", "semicolons", "CRLF", "columns", "parquet"])
+def test_test_rows_that_are_training_rows_are_refused_in_any_form(tmp_path: Path, form: str):
+    table = measured(200)
+    written(table, tmp_path / "train.csv")
+    written(table.sample(60, random_state=1), tmp_path / "test.csv", form)
+    says = r"60 of 60 rows of test\.\w+ are rows of train\.csv too, equal in every column"
+    with pytest.raises(DataError, match=says):
+        look_at("california_housing", tmp_path, None)
+
+
+def test_features_and_targets_of_the_same_rows_are_refused(tmp_path: Path):
+    for part, table in (("train", measured(80)), ("test", measured(80).iloc[::-1])):
+        written(table[["size", "sort"]], tmp_path / f"X_{part}.csv")
+        written(table[["y"]], tmp_path / f"y_{part}.csv")
+    with pytest.raises(DataError, match=r"80 of 80 rows of X_test\.csv are rows of X_train\.csv"):
+        look_at("california_housing", tmp_path, None)
+
+
+def test_some_test_rows_that_are_training_rows_are_counted(tmp_path: Path):
+    table = measured(200)
+    written(table[:150], tmp_path / "train.csv")
+    written(table[120:], tmp_path / "test.csv")
+    found = look_at("california_housing", tmp_path, None)
+    assert found.note.startswith("30 of 80 rows of test.csv are rows of train.csv too")
+
+
+def test_a_few_coarse_columns_agree_by_chance(tmp_path: Path):
+    for part, seed in (("train", 1), ("test", 2)):
+        written(measured(300, seed)[["sort", "y"]], tmp_path / f"{part}.csv")
+    assert look_at("california_housing", tmp_path, None).note == ""
+    written(measured(300, 1)[["y", "sort"]], tmp_path / "test.csv")
+    with pytest.raises(DataError, match="300 of 300 rows"):
+        look_at("california_housing", tmp_path, None)

@@ -42,6 +42,8 @@ class Found:
     skipped: tuple[Path, ...]
     kind: Kind
     own_split: bool
+    note: str = ""
+    """What a person must know of the files."""
 
     def target_name(self, file: Path) -> Path:
         """Return where a file goes below the problem's external folder."""
@@ -101,9 +103,9 @@ def look_at(problem: str, path: Path, kind: Kind | None) -> Found:
     if is_table:
         _refuse_copies(data)
     refuse_twice(problem, data, "table" if is_table else "files")
-    own_split = is_table and _has_own_split(path, data)
+    own_split, note = _own_split(path, data) if is_table else (False, "")
     skipped = tuple(file for file in files if file not in data)
-    return Found(base, data, skipped, "table" if is_table else "files", own_split)
+    return Found(base, data, skipped, "table" if is_table else "files", own_split, note)
 
 
 def _data_files(files: list[Path]) -> tuple[Path, ...]:
@@ -155,11 +157,33 @@ def _is_raw(problem: str, path: Path, names: list[str]) -> bool:
     return bool(raw)
 
 
-def _has_own_split(path: Path, files: tuple[Path, ...]) -> bool:
-    """Return whether a table has its own train and test rows; names of no table are a DataError."""
+def _own_split(path: Path, files: tuple[Path, ...]) -> tuple[bool, str]:
+    """Return whether a table has its own train and test rows, and how many are in both files.
+
+    Names of no table are a DataError, and so are test rows that are all training rows.
+    """
     from lockstep.data.tables import form_of
 
-    return "all" not in form_of(files, path)
+    form = form_of(files, path)
+    if "all" in form:
+        return False, ""
+    side = "x_" if "x_test" in form else ""
+    return True, _shared_rows(form[f"{side}test"], form[f"{side}train"])
+
+
+def _shared_rows(test: Path, train: Path) -> str:
+    """Return how many test rows are training rows too; DataError if all are."""
+    from lockstep.data.copies import shared_rows
+    from lockstep.data.tables import read_any
+
+    table = read_any(test)
+    shared, is_copied = shared_rows(table, read_any(train))
+    if not shared or not is_copied:
+        return ""
+    said = f"{shared:,} of {table.rows:,} rows of {test.name} are rows of {train.name} too"
+    if shared == table.rows:
+        raise DataError(f"{said}, equal in every column; give test rows that training does not see")
+    return f"{said}, equal in every column: the figures on the test rows are too good"
 
 
 def store(found: Found, target: Path) -> bool:
@@ -250,6 +274,7 @@ def report(root: Path, problem: str, found: Found, changed: bool) -> str:
     lines = [f"added {what}{split}: {folder}, tracked by {folder}.dvc, named in params.yaml"]
     if found.skipped:
         lines.append(f"left out: {', '.join(file.name for file in found.skipped[:5])}")
+    lines += [f"note: {found.note}"] if found.note else []
     added = f"git add params.yaml {folder}.dvc {EXTERNAL}/.gitignore"
     lines += ["next:", f"  make run-train PROBLEM={problem}"]
     lines.append(f"  {added} && git commit -m 'Data of {problem}'")

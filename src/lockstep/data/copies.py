@@ -1,13 +1,20 @@
-"""Exact copies: rows of one file that are equal in every column, ids and unused ones included."""
+"""Exact copies: rows that are equal in every column, ids and unused ones included."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
+
+from lockstep.problems.text_tables import TextTable
+
+_MOSTLY = 0.5
+_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?")
 
 
 def cell_hashes(coded: Any, place: int) -> NDArray[np.uint64]:
@@ -31,3 +38,26 @@ def row_hashes(columns: Iterable[Any]) -> NDArray[np.uint64]:
 def repeats(hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Return which rows repeat an earlier one."""
     return pd.Series(hashes).duplicated().to_numpy()
+
+
+def shared_rows(one: TextTable, other: TextTable) -> tuple[int, bool]:
+    """Return how many rows of one file another one holds too, and whether chance can't make them.
+
+    Rows are equal in all columns that both files have, numbers by value. Chance can't make them if
+    most rows of the first file are different, or both files hold the same rows.
+    """
+    names = [name for name in one.columns if name in other.columns]
+    hashes = (
+        row_hashes(_by_value(table.columns[name]) for name in names) for table in (one, other)
+    )
+    rows, others = (pd.Series(found).value_counts() for found in hashes)
+    both = int(np.minimum(rows, others.reindex(rows.index, fill_value=0)).sum())
+    return both, len(rows) > _MOSTLY * one.rows or both == one.rows == other.rows
+
+
+def _by_value(column: Any) -> Any:
+    """Return a column's cells, numbers in one form: files may write them differently."""
+    coded = column.dictionary_encode()
+    texts = coded.dictionary.to_pylist()
+    plain = [f"{float(t.replace(',', '.')):.12g}" if _NUMBER.fullmatch(t) else t for t in texts]
+    return pa.array(plain, pa.string()).take(coded.indices)
