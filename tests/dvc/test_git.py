@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lockstep.code.files import Files
 from lockstep.dvc.git import (
     FAILED,
     NO_COMMIT,
@@ -65,6 +66,56 @@ def test_the_fix_is_one_that_git_accepts(root, tmp_path, monkeypatch):
     command = read_head(root).reason.partition("`")[2].removesuffix("`")
     subprocess.run(["bash", "-c", command], check=True)
     assert read_head(root).reason == ""
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Another repository, as a hook of it names it in GIT_DIR."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "trunk")
+    git(folder, "commit", "-q", "--allow-empty", "-m", "of the other one")
+    return folder
+
+
+@pytest.mark.parametrize("place", ["", "below"])
+def test_the_folder_says_which_repository_is_meant(root, other, monkeypatch, place):
+    (root / "below").mkdir()
+    head, folder = git(root, "rev-parse", "HEAD"), root / place
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(other))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git/index"))
+    assert read_head(folder).commit == head
+    assert changed_files(folder, ".") == []
+    (folder / "new.txt").write_text("new\n")
+    assert changed_files(folder, ".") == ["new.txt"]
+
+
+def test_in_a_hook_git_dir_is_relative(root, monkeypatch):
+    (root / "below").mkdir()
+    head = git(root, "rev-parse", "HEAD")
+    monkeypatch.setenv("GIT_DIR", ".git")
+    monkeypatch.setenv("GIT_PREFIX", "below/")
+    assert read_head(root / "below").commit == head
+
+
+def test_a_folder_without_a_repository_of_its_own_is_left_to_git_dir(root, tmp_path, monkeypatch):
+    head = git(root, "rev-parse", "HEAD")
+    (tmp_path / "plain").mkdir()
+    (root / ".git").rename(tmp_path / "kept elsewhere")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "kept elsewhere"))
+    assert read_head(tmp_path / "plain").commit == head
+
+
+def test_the_code_of_a_commit_is_that_of_the_folders_own_repository(root, other, monkeypatch):
+    for name in ("src/lockstep/a.py", "requirements.lock"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("1\n")
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "code")
+    head = git(root, "rev-parse", "HEAD")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    assert "src/lockstep/a.py" in Files.of_commit(root, head).content
 
 
 def test_without_a_repository(tmp_path):

@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 
 from lockstep.audit.provenance import has_commit
+from lockstep.code.files import REPOSITORY_VARIABLES
 from lockstep.dvc.command import cache_folder, default_remote, dvc_folder, run_dvc
 from lockstep.dvc.git import NO_REPOSITORY, UNREADABLE, git, read_head
 from lockstep.dvc.graph import CODE, Graph, dvc_sum, lock_text, tracked
@@ -35,7 +36,7 @@ ENVIRONMENT_SECONDS = 3600
 """How long the building of an environment may take."""
 CACHE_REMOTE = "lockstep-cache"
 LOST = "is missing or altered; commit those inputs and train it again"
-_OURS = ("DVC_", "MLFLOW_", "LOCKSTEP_", "DAGSHUB_", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
+_OURS = ("DVC_", "MLFLOW_", "LOCKSTEP_", "DAGSHUB_", *REPOSITORY_VARIABLES)
 """Variables of the caller that must not reach the copy."""
 _END_SECONDS = 10
 

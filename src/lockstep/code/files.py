@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import tarfile
 from collections.abc import Mapping
@@ -13,6 +14,33 @@ from lockstep.errors import ConfigError
 
 SOURCE, LOCK = "src", "requirements.lock"
 """Where a project's code and the pins of its packages lie."""
+
+
+REPOSITORY_VARIABLES = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+)
+"""Variables that name a repository: git sets them for its hooks, and a shell may have them."""
+
+
+def git_environment(root: Path) -> dict[str, str]:
+    """Return the environment for git below ``root``: the folder says which repository is meant.
+
+    Only a folder without a repository of its own is left to GIT_DIR and the like.
+    """
+    left_out = REPOSITORY_VARIABLES if has_git_folder(root) else ()
+    return {name: value for name, value in os.environ.items() if name not in left_out}
+
+
+def has_git_folder(root: Path) -> bool:
+    """Tell whether ``root`` lies in a folder that has a repository."""
+    return any((folder / ".git").exists() for folder in (root, *root.resolve().parents))
 
 
 @dataclass(frozen=True)
@@ -32,7 +60,8 @@ class Files:
     def of_commit(cls, root: Path, commit: str) -> Files:
         """Read them from git; a commit without them is a ConfigError."""
         command = ["git", "archive", "--format=tar", commit, "--", SOURCE, LOCK]
-        done = subprocess.run(command, cwd=root, capture_output=True, check=False)
+        own = git_environment(root)
+        done = subprocess.run(command, cwd=root, env=own, capture_output=True, check=False)
         if done.returncode:
             reason = done.stderr.decode(errors="replace").strip()
             raise ConfigError(f"the code of commit {commit} can't be read: {reason}")

@@ -172,12 +172,18 @@ def _own_split(path: Path, files: tuple[Path, ...]) -> tuple[bool, str]:
 
 
 def _shared_rows(test: Path, train: Path) -> str:
-    """Return how many test rows are training rows too; DataError if all are."""
+    """Return how many test rows are training rows too; DataError if all are.
+
+    A file that can't be read says nothing here: preprocess refuses it with its line.
+    """
     from lockstep.data.copies import shared_rows
     from lockstep.data.tables import read_any
 
-    table = read_any(test)
-    shared, is_copied = shared_rows(table, read_any(train))
+    try:
+        table, others = read_any(test), read_any(train)
+    except DataError:
+        return ""
+    shared, is_copied = shared_rows(table, others)
     if not shared or not is_copied:
         return ""
     said = f"{shared:,} of {table.rows:,} rows of {test.name} are rows of {train.name} too"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from lockstep.code.files import git_environment, has_git_folder
 from lockstep.errors import ConfigError
 
 NO_REPOSITORY, NO_COMMIT = "no git repository", "no commit yet"
@@ -47,7 +47,7 @@ def read_head(root: Path) -> Head:
     said = done.stderr.strip()
     if _is_refusal(said):
         return Head(REFUSED, _failure(root, said))
-    if "not a git repository" in said and not _has_git_folder(root):
+    if "not a git repository" in said and not has_git_folder(root):
         fix = "run `git init` and commit the project"
         return Head(NO_REPOSITORY, f"{root} is in {NO_REPOSITORY}; {fix}")
     # Of an empty branch, and of a damaged one, rev-parse says nothing.
@@ -79,7 +79,7 @@ def changed_files(root: Path, *paths: str) -> list[str]:
 
 def _run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
     """Run git in its own language; None where it is not installed."""
-    english = {**os.environ, "LC_ALL": "C", "LANGUAGE": "C"}
+    english = {**git_environment(root), "LC_ALL": "C", "LANGUAGE": "C"}
     command = ["git", *arguments]
     try:
         return subprocess.run(
@@ -109,7 +109,3 @@ def _failure(root: Path, said: str) -> str:
     reason = "; ".join(line.strip() for line in lines[-2:] if line.strip())[:200]
     fix = "see `git status` and `git fsck` there"
     return f"git can't read the repository of {root} ({reason}); {fix}"
-
-
-def _has_git_folder(root: Path) -> bool:
-    return any((folder / ".git").exists() for folder in (root, *root.resolve().parents))

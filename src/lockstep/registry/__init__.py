@@ -23,3 +23,6 @@ logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow.store.model_registry.abstract_store").setLevel(logging.WARNING)
 logging.getLogger("mlflow.store.artifact.artifact_repo").setLevel(logging.WARNING)
+# A machine without git or without a home folder: what follows from it is said in one line.
+logging.getLogger("mlflow.utils.git_utils").setLevel(logging.ERROR)
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
