@@ -32,6 +32,13 @@ class Proxy:
         return f"{wrong}, or add {self.host} to no_proxy"
 
     @property
+    def login(self) -> str:
+        """What to do if it wants a user and a password."""
+        place = self.variable or "the settings"
+        form = f"give its user and password in {place} (http://USER:PASSWORD@HOST:PORT)"
+        return f"{form}, or add {self.host} to no_proxy"
+
+    @property
     def _source(self) -> str:
         of_system = "from the system's settings"
         return f"from the variable {self.variable}" if self.variable else of_system

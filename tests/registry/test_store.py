@@ -58,6 +58,11 @@ def test_plain_file_stores_are_refused_with_the_way_out(tmp_path, uri):
         ("htp://host", "http://host"),
         ("postgres://host/db", "postgresql://host/db"),
         ("http//jane:secret@host", "http://jane:***@host"),
+        ("sqlit:///mlflow.db", "sqlite:///mlflow.db"),
+        ("sqllite:////data/mlflow.db", "sqlite:////data/mlflow.db"),
+        ('"http://host:5000"', "http://host:5000"),
+        (" https://host ", "https://host"),
+        ("'localhost:5000'", "http://localhost:5000"),
     ],
 )
 def test_a_mistyped_uri_comes_with_what_it_means(tmp_path, uri, meant):
@@ -68,7 +73,9 @@ def test_a_mistyped_uri_comes_with_what_it_means(tmp_path, uri, meant):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("uri", ["tracking", "http://", "http"])
+@pytest.mark.parametrize(
+    "uri", ["tracking", "http://", "http", "http://host:99999", "http://host:x", "https://:5000"]
+)
 def test_a_word_that_is_no_uri_comes_with_the_forms_there_are(tmp_path, uri):
     with pytest.raises(
         ConfigError, match=rf"'{uri}' .* is no URI; write http://HOST:PORT .* sqlite:///"
@@ -273,6 +280,76 @@ def test_a_proxy_may_have_answered_in_the_servers_place(tmp_path, through, statu
         with pytest.raises(RegistryError, match=f"answers {status} through the proxy ") as caught:
             connection.connect(settings_for(tmp_path, "http://models.example:5000"), tmp_path)
     assert "add models.example to no_proxy" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "fix"),
+    [
+        (
+            "407 Proxy Authentication Required",
+            "give its user and password in https_proxy (http://USER:",
+        ),
+        ("403 Forbidden", "add models.example to no_proxy"),
+        ("502 Bad Gateway", "correct or unset https_proxy"),
+    ],
+)
+def test_a_proxy_that_passes_no_request_on_is_one_that_was_reached(tmp_path, through, status, fix):
+    with answering(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode()) as proxy:
+        through("https_proxy", proxy.getsockname()[1])
+        with pytest.raises(
+            RegistryError, match=f"does not pass the request on .{status}"
+        ) as caught:
+            connection.connect(settings_for(tmp_path, "https://models.example"), tmp_path)
+    assert fix in str(caught.value)
+    assert "cannot be reached (" not in str(caught.value)
+
+
+PAGE = b"<html><body>Sign in</body></html>"
+
+
+@pytest.mark.parametrize("variable", ["", "http_proxy"])
+@pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
+def test_a_web_page_is_no_answer_of_a_tracking_server(tmp_path, through, status, variable):
+    head = f"HTTP/1.1 {status}\r\nContent-Type: text/html\r\nContent-Length: {len(PAGE)}\r\n"
+    with answering(head.encode() + b"\r\n" + PAGE) as page:
+        port = page.getsockname()[1]
+        if variable:
+            through(variable, port)
+        uri = "http://models.example" if variable else f"http://127.0.0.1:{port}"
+        client = connection.connect(settings_for(tmp_path, uri), tmp_path)
+        with (
+            pytest.raises(RegistryError, match="what answers is no tracking server") as caught,
+            connection.translating_mlflow_errors(),
+        ):
+            client.search_registered_models()
+    assert "correct MLFLOW_TRACKING_URI" in str(caught.value)
+    assert ("a proxy may answer (http_proxy=" in str(caught.value)) == bool(variable)
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("https://127.0.0.1:{port}", r"speaks no TLS; write http://127\.0\.0\.1:\d+$"),
+        ("http://models.invalid:5000", "correct the address, or look at the network"),
+    ],
+)
+def test_an_address_that_is_wrong_is_not_a_server_to_start(tmp_path, uri, says, through):
+    with answering(b"HTTP/1.1 200 OK\r\n\r\n") as server:
+        uri = uri.format(port=server.getsockname()[1])
+        with pytest.raises(RegistryError, match=says) as caught:
+            connection.connect(settings_for(tmp_path, uri), tmp_path)
+    assert "mlflow server" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "uri", ["postgresql://a:secret@127.0.0.1:9/d", "mysql+pymysql://127.0.0.1:9/d"]
+)
+def test_a_dead_database_is_named_at_once(tmp_path, uri):
+    started = time.monotonic()
+    with pytest.raises(RegistryError, match=r"cannot be reached at port 9 .*refused") as caught:
+        connection.connect(settings_for(tmp_path, uri), tmp_path)
+    assert time.monotonic() - started < 5
+    assert "secret" not in str(caught.value)
 
 
 def test_a_proxy_that_hangs_is_named(tmp_path, through):

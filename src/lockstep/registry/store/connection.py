@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,16 @@ _POINTED: list[str] = []
 _OTHER_CREDENTIALS = (
     "it wants other credentials; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 )
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_TUNNEL = "Tunnel connection failed"
+"""How a proxy's refusal to reach a server by TLS is reported; its status follows."""
+_UNKNOWN_HOST = re.compile(r"not known|name resolution|getaddrinfo|nodename")
+_NO_TRACKING_SERVER = (
+    "not in a valid JSON format",
+    "failed with error code 404",
+    "Exceeded 30 redirects",
+)
+"""What MLflow says of an answer that is no tracking server's."""
 _LOOK = "look at the server's log, or start it again"
 _MEANINGS = {  # part of a message that MLflow wraps in a page of SQL: its meaning and the fix
     "database or disk is full": "the disk of its database is full; free some space",
@@ -55,6 +66,8 @@ def connect(settings: Settings, root: Path) -> Client:
         prepare_sqlite(database, main_tree(root))
     elif uris.is_http(uri):
         check_server(uri, settings)
+    else:
+        check_database(uri, settings)
     for name in _CREDENTIALS:  # of .env: MLflow reads its environment only
         if name in settings.environment:
             os.environ[name] = settings.environment[name]
@@ -80,21 +93,63 @@ def check_server(uri: str, settings: Settings) -> None:
         fix = f"start it, {proxy.fix}" if proxy else "start it or correct the address"
         raise RegistryError(f"{server} {silent}{_through(proxy)}; {fix}") from None
     except (requests.exceptions.RequestException, ValueError) as error:
-        refused = "refused" in str(error)
-        reason = "refused the connection" if refused else f"cannot be reached ({_cause(error)})"
         if proxy:
-            fault = f"{server} cannot be reached: {proxy} {reason}"
-            raise RegistryError(f"{fault}; {proxy.fix}") from None
-        start = f"start it (`mlflow server --port {urlsplit(uri).port or 5000}`)"
-        raise RegistryError(f"{server} {reason}; {start} or correct the address") from None
+            fault = f"{server} cannot be reached: {_failed_proxy(proxy, _cause(error))}"
+        else:
+            fault = f"{server} {_failed_server(uri, _cause(error))}"
+        raise RegistryError(fault) from None
     refused = status in (401, 403, 407)
     if proxy and (refused or status >= 500):  # the proxy may have answered in its place
-        fix = f"look at the server's log, {proxy.fix}"
+        fix = proxy.login if status == 407 else f"look at the server's log, {proxy.fix}"
         raise RegistryError(f"{server} answers {status}{_through(proxy)}; {fix}")
     if refused:
         raise RegistryError(f"{server} {_OTHER_CREDENTIALS.removeprefix('it ')}")
     if status >= 500:
         raise RegistryError(f"{server} answers {status}; look at the server's log and run again")
+
+
+def check_database(uri: str, settings: Settings) -> None:
+    """Raise RegistryError if a database's server is unreachable, where MLflow tries for minutes."""
+    parts = urlsplit(uri)
+    port = parts.port or _PORTS.get(parts.scheme.partition("+")[0])
+    if not port or not parts.hostname or "," in parts.hostname or "host=" in parts.query:
+        return
+    try:
+        socket.create_connection((parts.hostname, port), settings.timeout_seconds).close()
+    except OSError as error:
+        source = settings.source_of("tracking_uri")
+        store = f"the database {without_password(uri)} (from {source})"
+        reason = f"cannot be reached at port {port} ({_cause(error)})"
+        raise RegistryError(f"{store} {reason}; start it or correct the address") from None
+
+
+def _failed_proxy(proxy: Proxy, cause: str) -> str:
+    """Say what a proxy did instead of passing a request on, and the fix."""
+    if _TUNNEL in cause:
+        refusal = cause.partition(_TUNNEL)[2].strip(": ")
+        fix = proxy.login if refusal.startswith("407") else proxy.fix
+        return f"{proxy} does not pass the request on ({refusal}); {fix}"
+    refused = "refused" in cause
+    return f"{proxy} {'refused the connection' if refused else _unreached(cause)}; {proxy.fix}"
+
+
+def _failed_server(uri: str, cause: str) -> str:
+    """Say why a server can't be reached without a proxy, and the fix."""
+    if "WRONG_VERSION_NUMBER" in cause:
+        return f"speaks no TLS; write http{uri.removeprefix('https')}"
+    if "CERTIFICATE_VERIFY_FAILED" in cause:
+        fix = "name the file of its authority in REQUESTS_CA_BUNDLE"
+        return f"has a certificate that is not trusted here ({cause}); {fix}"
+    if _UNKNOWN_HOST.search(cause):
+        return f"{_unreached(cause)}; correct the address, or look at the network"
+    refused = "refused" in cause
+    start = f"start it (`mlflow server --port {urlsplit(uri).port or 5000}`)"
+    reason = "refused the connection" if refused else _unreached(cause)
+    return f"{reason}; {start} or correct the address"
+
+
+def _unreached(cause: str) -> str:
+    return f"cannot be reached ({cause})"
 
 
 def _through(proxy: Proxy | None) -> str:
@@ -170,9 +225,15 @@ def one_line(error: Exception) -> str:
 
 def _meaning_of(error: Exception) -> str:
     text = " ".join(str(error).split())
-    if any(sign in text for sign in PROXY_FAILED) and (named := proxies_set()):
+    named = proxies_set()
+    if named and any(sign in text for sign in PROXY_FAILED):
+        fault = "does not pass requests on" if _TUNNEL in text else "does not answer"
         fix = "correct or unset it, or add the server's host to no_proxy"
-        return f"the proxy that the environment names ({named}) does not answer; {fix}"
+        return f"the proxy that the environment names ({named}) {fault}; {fix}"
+    if any(sign in text for sign in _NO_TRACKING_SERVER):
+        other = f", or add the server's host to no_proxy: a proxy may answer ({named})"
+        fault = "what answers is no tracking server (a web page, or no such address)"
+        return f"{fault}; correct MLFLOW_TRACKING_URI{other if named else ''}"
     return next((meaning for sign, meaning in _MEANINGS.items() if sign in text), "")
 
 

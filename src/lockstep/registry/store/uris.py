@@ -35,7 +35,7 @@ def resolve_uri(settings: Settings, root: Path) -> str:
             f"{where} is a plain file store, which MLflow refuses now; use {default} and move old"
             " runs there with `mlflow migrate-filestore`"
         )
-    if not scheme or (is_http(uri) and not urlsplit(uri).netloc):
+    if not scheme or (is_http(uri) and not urlsplit(uri).hostname) or not _has_port(uri):
         raise ConfigError(f"{where} is no URI; write http://HOST:PORT for a server, or {default}")
     if scheme == "sqlite":
         path = uri.removeprefix(SQLITE)
@@ -46,16 +46,29 @@ def resolve_uri(settings: Settings, root: Path) -> str:
     return uri
 
 
+def _has_port(uri: str) -> bool:
+    """Tell whether the port of a URI, if it has one, is a number up to 65535."""
+    try:
+        return urlsplit(uri).port != 0
+    except ValueError:
+        return False
+
+
 def meant_uri(uri: str) -> str:
     """Return the URI that a mistyped one seems to mean; empty if there is none.
 
-    It knows a wrong or missing colon, slash or letter, and HOST:PORT without a scheme.
+    It knows a wrong or missing colon, slash or letter, quotes and blanks around it, and HOST:PORT
+    without a scheme.
     """
+    bare = uri.strip(" \t\"'")
+    if bare != uri:
+        return meant_uri(bare) or bare
     if _HOST_AND_PORT.fullmatch(uri):
         return f"http://{uri}"
     scheme, parted, rest = uri.partition("://")
-    if parted and rest[:1] not in ("", "/"):
-        known = ("http", "https", *_DATABASES)
+    is_file = rest.startswith("/") and scheme.lower() not in ("http", "https")
+    if parted and (is_file or rest[:1] not in ("", "/")):
+        known = ("sqlite", "file") if is_file else ("http", "https", *_DATABASES)
         close = difflib.get_close_matches(scheme, known, n=1, cutoff=0.75)
         return f"{close[0]}://{rest}" if close and scheme.split("+")[0].lower() not in known else ""
     server = _SERVER.fullmatch(uri)
