@@ -75,7 +75,8 @@ class TestRowNumbers:
         found = drafted(tmp_path, {"days": np.arange(ROWS) % 20, **panel()})
         assert kinds(found)["days"] == "numeric"
         assert any(
-            "counts from 0 in the file's order, 30 times, up to 19" in w for w in found.decide
+            "The column counts from 0 in the file's order, 30 times, up to 19." in w
+            for w in found.decide
         )
 
     @pytest.mark.parametrize(
@@ -91,9 +92,9 @@ class TestUnits:
         columns = {name if n == "thing" else n: values for n, values in panel().items()}
         found = drafted(tmp_path, columns)
         assert kinds(found)[name] == "group"
-        (told,) = [w for w in found.decide if w.startswith(f"{name}: names what")]
-        assert "60 groups of 10 rows each on average" in told
-        assert "'trait' is the same in 100.0% of the pairs of rows of one" in told
+        (told,) = [w for w in found.decide if w.startswith(f"{name}: The column names what")]
+        assert "It has 60 values with 10 rows each on average." in told
+        assert "agree in 'trait' (100.0% of the pairs)" in told
 
     def test_a_thing_that_tells_the_target_is_a_group_and_no_leak(self, tmp_path):
         columns = panel()
@@ -137,7 +138,8 @@ class TestUnits:
         found = drafted(tmp_path, columns)
         assert "group" not in kinds(found).values()
         assert any(
-            w.startswith("subject: may name what a row belongs to: 6 groups") for w in found.decide
+            w.startswith("subject: The column may name what a row belongs to. It has 6 values")
+            for w in found.decide
         )
 
     @settings(max_examples=15, deadline=None)
@@ -176,7 +178,7 @@ class TestTimeAndGroups:
         day = np.datetime64("2020-01-01") + (columns["thing"] - 100) // 13 * 5
         found = drafted(tmp_path, {"day": day, **columns})
         assert found.split == "time"
-        assert "the newest 'thing' by 'day' are the test (0.0% of the training" in found.why_split
+        assert "the newest 'thing' by 'day' are the test; 0.0% of the training" in found.why_split
 
 
 def test_things_in_both_given_parts_are_told_and_left_out(tmp_path):
@@ -185,7 +187,9 @@ def test_things_in_both_given_parts_are_told_and_left_out(tmp_path):
     assert found.split == "given"
     assert "group" not in kinds(found).values()
     assert "thing" in found.left_out
-    assert any("'thing' have rows in both parts of 'part'" in what for what in found.decide)
+    assert any(
+        "values of 'thing' have rows in both parts of 'part'" in what for what in found.decide
+    )
 
 
 class TestCopies:
@@ -200,16 +204,15 @@ class TestCopies:
         found = drafted(tmp_path, columns | {"y": random(2).integers(0, 2, ROWS)})
         assert found.found.copies == 0
         assert found.duplicates == "keep"
-        assert not any("exact copies" in w for w in found.decide)
+        assert not any("in every column" in w for w in found.decide)
 
     def test_a_copied_row_is_dropped_where_chance_is_out(self, tmp_path):
         columns = {n: random(i).normal(size=ROWS).round(4) for i, n in enumerate("abcy")}
         copied = {n: [*values, *values[:15]] for n, values in columns.items()}
         found = drafted(tmp_path, copied)
         assert (found.duplicates, found.alike) == ("drop", False)
-        assert (
-            "15 rows are exact copies of others; all but the first are dropped" in found.decide[-1]
-        )
+        said = "15 rows equal an earlier row in every column. Such copies are dropped."
+        assert said in found.decide[-1]
 
     def test_alike_rows_stay_together_and_their_share_is_told(self, tmp_path):
         kind = random(1).integers(0, 200, ROWS)
@@ -221,11 +224,9 @@ class TestCopies:
         found = drafted(tmp_path, columns | {"y": np.where(kind % 7 < 2, "bad", "good")})
         alike = int((np.bincount(kind)[kind] > 1).sum())
         assert found.alike
-        told = (
-            f"{alike} of 600 rows ({alike / 600:.1%}) are alike in every feature with another row"
-        )
+        told = f"{alike} of 600 rows ({alike / 600:.1%}) equal another row in every feature"
         assert any(
-            told in w and ", 0 (0.0%) with a row of another label" in w for w in found.decide
+            told in w and "; 0 (0.0%) equal a row with another label" in w for w in found.decide
         )
 
     def test_too_few_kinds_of_rows_are_told_and_not_joined(self, tmp_path):
@@ -233,7 +234,9 @@ class TestCopies:
             tmp_path, {"a": [i % 7 * 3 for i in range(ROWS)], "y": random().normal(size=ROWS)}
         )
         assert not found.alike
-        assert any("600 of 600 rows (100.0%)" in w and "7 sets of rows" in w for w in found.decide)
+        assert any(
+            "600 of 600 rows (100.0%)" in w and "the rows form 7 sets" in w for w in found.decide
+        )
 
 
 def test_a_series_without_other_columns_says_what_is_missing(tmp_path):

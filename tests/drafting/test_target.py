@@ -58,7 +58,7 @@ def test_a_frequent_word_for_missing_is_a_class_of_its_own(tmp_path, word):
     assert found.target.codes == labels
     assert classes_read(tmp_path, found) == labels
     if word not in ("-", "?", "unknown"):
-        assert said(found, f"'{word}' is taken for a class of its own (233 rows)")
+        assert said(found, f"'{word}' (233 rows) is a class of its own")
 
 
 @pytest.mark.parametrize("word", ["None", "NA", "-", "?", "unknown", "the target"])
@@ -98,7 +98,8 @@ def test_a_stray_word_among_codes_changes_no_task(tmp_path, labels, task, classe
     assert found.task == task
     assert classes_read(tmp_path, found) == classes
     lost = sum(labels.values()) - sum(classes.values())
-    assert said(found, f"{lost} of {sum(labels.values())} rows have no target")
+    verb = "has" if lost == 1 else "have"
+    assert said(found, f"{lost} of {sum(labels.values())} rows {verb} no target")
 
 
 def test_a_stray_word_in_an_amount_is_missing_and_the_rows_go(tmp_path):
@@ -208,16 +209,16 @@ def test_the_positive_class_by_its_word_whichever_is_rarer(first, second):
 @pytest.mark.parametrize(
     ("labels", "positive", "why"),
     [
-        ({"Approved": 200, "Rejected": 100}, "Rejected", "neither word says which is meant"),
-        ({"A": 100, "B": 200}, "A", "neither word says which is meant"),
-        ({"1": 200, "2": 100}, "2", "numbers do not say which is meant"),
-        ({"0": 100, "1": 200}, "1", "1 mostly means"),
-        ({"bad": 100, "late": 200}, "bad", "neither word says which is meant"),
+        ({"Approved": 200, "Rejected": 100}, "Rejected", "neither word shows which one matters"),
+        ({"A": 100, "B": 200}, "A", "neither word shows which one matters"),
+        ({"1": 200, "2": 100}, "2", "numbers do not show which class matters"),
+        ({"0": 100, "1": 200}, "1", "1 usually means"),
+        ({"bad": 100, "late": 200}, "bad", "neither word shows which one matters"),
     ],
 )
 def test_the_choice_is_asked_with_both_consequences(tmp_path, labels, positive, why):
     found = drafted(tmp_path, labels)
     other = next(label for label in labels if label != positive)
     assert str(list(found.target.codes)[-1]) == positive
-    taken = f"'{positive}' ({labels[positive]} rows) is taken for the positive class"
-    assert said(found, taken, why, f"If '{other}' ({labels[other]} rows) is what is looked for")
+    taken = f"The positive class is '{positive}' ({labels[positive]} rows)"
+    assert said(found, taken, why, f"To predict '{other}' ({labels[other]} rows) instead")

@@ -145,8 +145,7 @@ def report(draft: Draft) -> str:
     size = f"{draft.rows:,} rows, {draft.width} columns"
     written = f"{folder}/schema.yaml, {folder}/example.json"
     lines = [
-        f"drafted the problem {name} from {draft.source}: {size} "
-        "(all rows counted; leaks and groups judged on a sample)",
+        f"drafted the problem {name} from {draft.source}: {size}{draft.sample_note}",
         *(f"  file      {note}" for note in draft.text.notes),
         f"  task      {draft.task}: {draft.why_task} "
         f"('{draft.target.source}': {draft.target.facts})",

@@ -1,4 +1,4 @@
-"""Copies in a table: rows equal in every column, and rows alike in every feature."""
+"""Copies in a table: rows equal in every column, and rows equal in every feature."""
 
 from __future__ import annotations
 
@@ -10,37 +10,55 @@ from numpy.typing import NDArray
 
 from lockstep.data.copies import cell_hashes, repeats
 from lockstep.drafting.profile import Column, Profile, as_numbers
+from lockstep.drafting.wording import rows_do, share
 from lockstep.features.split import joined, mixed
+from lockstep.problems.dialects import counted
 from lockstep.problems.text_tables import MISSING, TextTable
 
 Hashes = NDArray[np.uint64]
 FEWEST_KINDS = 100
-"""Fewer different kinds of rows cannot be parted by kind: each part needs some of each class."""
+"""With fewer different kinds of rows, some part may get no row of a class."""
 LARGEST_SHARE = 0.1
 """A kind with a larger share of the rows would fill a part."""
 
 
 @dataclass(frozen=True)
 class Alike:
-    """How many rows are alike in every feature with another row, and what parting them needs."""
+    """How many rows equal another row in every feature, and whether a split can join them."""
 
     rows: int
     twins: int
-    """Rows that are alike in every feature with another row."""
+    """Rows that equal another row in every feature."""
     other_label: int
-    """Rows that are alike with a row of another label."""
+    """Rows that equal a row of another label."""
     kinds: int
     largest: int
     """Rows of the largest set that must stay together, its groups included."""
 
     @property
     def can_part(self) -> bool:
-        """Whether whole kinds can be parted into train, stop, choose and test."""
+        """Whether whole kinds can be split into train, stop, choose and test."""
         return self.kinds >= FEWEST_KINDS and self.largest <= LARGEST_SHARE * self.rows
+
+    def question(self, label: str) -> str:
+        """Return how many rows are equal, with another label or not, and where they go."""
+        shares = (
+            f"{self.twins:,} of {self.rows:,} rows ({share(self.twins / self.rows)}) equal another "
+            f"row in every feature; {self.other_label:,} ({share(self.other_label / self.rows)}) "
+            f"equal a row with another {label}"
+        )
+        if self.can_part:
+            return f"{shares}. Equal rows stay in one part (split.alike: together)"
+        return (
+            f"{shares}. Equal rows may be in training and test, so the metrics may be too good. "
+            f"Kept together, the rows form {counted(self.kinds, 'set')}, the largest with "
+            f"{counted(self.largest, 'row')}. A split needs at least {FEWEST_KINDS} sets, none "
+            f"above {LARGEST_SHARE:.0%} of the rows"
+        )
 
 
 def why_no_copies(text: TextTable, found: Profile) -> str:
-    """Return why exact copies can be different things that look alike; empty if hardly so.
+    """Return why equal rows can be different things; empty if they hardly can.
 
     Things that only look alike come with more that differ in one column. Copied rows do not, if
     there are columns of many values.
@@ -48,13 +66,14 @@ def why_no_copies(text: TextTable, found: Profile) -> str:
     columns = found.columns.values()
     many = [c for c in columns if c.numbers and c.distinct > 0.05 * c.present > 5]
     if len(many) < 2:
-        few = f"{len(many)} of {len(found.columns)} columns hold numbers of many values"
-        return f"they may be different things: {few}"
+        numbers = "1 column holds" if many else "no column holds"
+        return f"of {counted(len(found.columns), 'column')}, {numbers} numbers of many values"
     for place, name in enumerate(found.columns):
         cells = cell_hashes(text.columns[name].dictionary_encode(), place)
         more = int(repeats(found.hashes - cells).sum()) - found.copies
         if more > found.copies:
-            return f"{more:,} more rows differ from another in '{name}' alone"
+            differ = rows_do(more, "differs", "differ", "more row")
+            return f"{differ} from another row in '{name}' alone"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Dates in a column: tried against many ways of writing them; what fits in two ways is shown so."""
+"""Dates in a column: tried against many ways of writing them; what fits in two ways is asked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lockstep.data.dates import parse_dates
 
+Unit = Literal["days", "months", "years"]
 _FULL = (
     "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d",
     "%d/%m/%y", "%m/%d/%y", "%y/%m/%d", "%d.%m.%y", "%d-%m-%y", "%m-%d-%y", "%y-%m-%d",
@@ -75,9 +76,11 @@ class Dates:
     """An example that reads otherwise in another format, in words."""
 
     @property
-    def coarse(self) -> bool:
-        """Whether they name months or years, no days."""
-        return bool(self.format) and not re.search("%d|epoch", self.format)
+    def unit(self) -> Unit:
+        """What they name at least: days, months or years."""
+        if not self.format or re.search("%d|epoch", self.format):
+            return "days"
+        return "months" if re.search("%[mbB]", self.format) else "years"
 
 
 def find_dates(texts: Any, counts: NDArray[Any], name: str) -> Dates | None:
@@ -211,5 +214,5 @@ def _both(texts: pd.Series, one: pd.Series, other: pd.Series, format: str, secon
     place = int(differ.argmax())
     days = one.iloc[place].date(), other.iloc[place].date()
     return (
-        f"'{texts.iloc[place]}' is read as {days[0]} ({format}); it could be {days[1]} ({second})"
+        f"'{texts.iloc[place]}' is read as {days[0]} ({format}). It could be {days[1]} ({second})"
     )

@@ -16,9 +16,17 @@ from numpy.typing import NDArray
 
 from lockstep.data.copies import repeats
 from lockstep.drafting.copies import Hashes, count_alike, feature_hashes, why_no_copies
+from lockstep.drafting.dates import Unit as DateUnit
 from lockstep.drafting.draft_task import AS_TOLD, infer_task
-from lockstep.drafting.evidence import ID_NAME, Evidence, Target
-from lockstep.drafting.identity import Unit, counters, one_row_each, units
+from lockstep.drafting.evidence import ID_NAME, SAMPLE, Evidence, Target
+from lockstep.drafting.identity import (
+    FEWEST_GROUPS,
+    LARGEST_SHARE,
+    Unit,
+    counters,
+    one_row_each,
+    units,
+)
 from lockstep.drafting.leaks import leaks
 from lockstep.drafting.positive import positive_class, positive_question
 from lockstep.drafting.profile import Column, Profile, profile
@@ -35,7 +43,9 @@ from lockstep.drafting.time_order import (
     why_not_by_time,
     year_dates,
 )  # fmt: skip
+from lockstep.drafting.wording import rows_do, share, with_rows, words_question
 from lockstep.errors import DataError, UsageError, listed, nearest
+from lockstep.problems.dialects import counted
 from lockstep.problems.schema import safe_name
 from lockstep.problems.text_tables import MISSING, TextTable
 
@@ -115,8 +125,10 @@ class Draft:
         self.derived: list[dict[str, Any]] = []
         self.decide: list[str] = [f"{self.source}: {asked}" for asked in text.questions]
         self.roles: set[str] = set()
+        self.part_name = self.date_name = ""
+        self.not_by_time = ""
         self.why_positive = ""
-        self.why_split = "no column says when a row came to be"
+        self.why_split = ""
         self.names = self._names()
         self.taken = {name.lower() for name in self.names.values()}
         self.counters = counters(text, found, aim)
@@ -142,8 +154,14 @@ class Draft:
 
     @property
     def split(self) -> str:
-        """How the rows are parted."""
+        """How the rows are split."""
         return "given" if "part" in self.roles else "time" if self.by_time else "group"
+
+    @property
+    def sample_note(self) -> str:
+        """What is judged on some of many rows; empty if all are looked at."""
+        is_large = self.rows > SAMPLE
+        return f" (leaks and groups are judged on {SAMPLE:,} of them)" if is_large else ""
 
     @property
     def max_dropped(self) -> float:
@@ -182,9 +200,7 @@ class Draft:
         keys |= {"missing": True} if column.missing or words else {}
         planned = Planned(column.name, name, keys)
         if words:
-            shown = ", ".join(f"{word!r} ({rows}×)" for word, rows in list(words.items())[:5])
-            what = f"among its numbers stand {shown}: read as missing; is that what they mean?"
-            self._decide(planned, what)
+            self._decide(planned, words_question(words, "numbers"))
         return planned
 
     def _decide(self, planned: Planned | None, what: str) -> None:
@@ -214,11 +230,10 @@ class Draft:
         """Refuse an amount where a far-off value may mean missing, unless TASK says it is one."""
         apart = stand_in(column, self.aim.reading.levels)
         if apart and apart.far and not self.is_task_given:
-            shown = ", ".join(f"{text} ({rows:,} rows)" for text, rows in apart.texts.items())
             raise DataError(
-                f"the target '{column.name}' is {shown}, far from its other values "
-                f"({apart.low:g} … {apart.high:g}): empty these cells if it means missing, or say "
-                "with TASK=regression that it is an amount"
+                f"the target '{column.name}' is {apart.shown}, far from its other values "
+                f"({apart.low:g} … {apart.high:g}); empty these cells if they mean missing, or "
+                "give TASK=regression if they are amounts"
             )
         if apart:
             self._decide(planned, apart.question)
@@ -234,34 +249,36 @@ class Draft:
 
     def _check_classes(self, planned: Planned) -> None:
         few = {code: count for code, count in planned.codes.items() if count < FEWEST_OF_CLASS}
-        shown = ", ".join(f"'{code}' {rows}" for code, rows in list(few.items())[:5])
+        shown = with_rows({str(code): rows for code, rows in few.items()})
         if few and (self.task == "binary" or len(planned.codes) - len(few) < 2):
             raise DataError(
-                f"the target '{planned.source}' has classes of very few rows ({shown}): each part "
-                f"of the split needs some, {FEWEST_OF_CLASS} at least in all; give more rows, or "
-                "another TARGET=…"
+                f"the target '{planned.source}' has too few rows of {shown}; a class needs at "
+                f"least {FEWEST_OF_CLASS}, as each part of the split needs some; give more rows, "
+                "or another TARGET=…"
             )
-        fix = "put them together in the file, or leave them out"
         if few:
-            self._decide(planned, f"classes of very few rows ({shown}): {fix}")
+            have = "1 class has" if len(few) == 1 else f"{len(few)} classes have"
+            what = f"{have} fewer than {FEWEST_OF_CLASS} rows: {shown}. Their metrics say little"
+            self._decide(planned, f"{what}. Merge such classes in the file, or remove their rows")
         if self.task == "binary":
             positive = list(planned.codes)[-1]
             self._decide(planned, positive_question(positive, self.why_positive, planned.codes))
         self._check_class_stand_in(planned)
         if self.task != "binary" and self.aim.column.numbers:
-            what = "whole numbers are taken for classes; if it is an amount: TASK=regression"
-            self._decide(planned, what)
+            what = f"The {len(planned.codes)} different whole numbers are read as classes"
+            self._decide(planned, f"{what}. If they are amounts, draft again with TASK=regression")
 
     def _check_class_stand_in(self, planned: Planned) -> None:
         """Refuse a third code that may mean missing, unless TASK says it is a class."""
         third = class_stand_in(planned.codes)
         if third and not self.is_task_given:
             raise DataError(
-                f"the target '{planned.source}' is {third}: empty these cells if it means "
-                "missing, or say with TASK=multiclass that it is a class"
+                f"the target '{planned.source}' is {third}; empty these cells if they mean "
+                "missing, or give TASK=multiclass if it is a class"
             )
         if third:
-            self._decide(planned, f"{third}: taken for a class; does it mean missing?")
+            what = f"The target is {third}. It is read as a class"
+            self._decide(planned, f"{what}. If it means missing, empty these cells in the file")
 
     def _plan(self, column: Column) -> Planned | None:
         """Return what a column is in the schema, None where it is left out."""
@@ -289,8 +306,9 @@ class Draft:
         wholly, how = self.leaks.get(column.name, (False, ""))
         if wholly:
             self._leave(column, f"suspected leak: {how}")
-            fix = "if it is known before the target is, declare it under columns"
-            self._decide(None, f"{column.name}: {how}: a leak? It is left out; {fix}")
+            said = f"{column.name}: Suspected leak: {how}. The column is left out"
+            fix = "If its value is known before the target, declare it under columns"
+            self._decide(None, f"{said}. {fix}")
 
     def _part(self, column: Column) -> Planned | None:
         levels = {level.lower() for level in column.levels}
@@ -299,7 +317,8 @@ class Draft:
         if "part" in self.roles:
             return self._leave(column, "a second column of parts")
         self.roles.add("part")
-        self.why_split = f"'{column.name}' says which rows are for training and which for testing"
+        self.part_name = column.name
+        self.why_split = f"'{column.name}' names the rows for training and for testing"
         return self._planned(column, kind="part")
 
     def _date(self, column: Column) -> Planned | None:
@@ -309,24 +328,35 @@ class Draft:
             return None
         span = f"dates from {column.dates.first} to {column.dates.last}"
         if column.dates.others:
-            example = f"{column.dates.others} values are none (e.g. {_clip(column.dates.example)})"
-            self._leave(column, f"{span}, but {example}")
-            fix = "correct them, and it can part the rows by time"
-            self._decide(None, f"{column.name}: {self.left_out[column.name]}; {fix}")
+            others = rows_do(column.dates.others, "holds", "hold")
+            example = f"'{_clip(column.dates.example)}'"
+            self._leave(column, f"{span}, but {others} another text, such as {example}")
+            self._not_by_time(column.name, f"{others} no date")
+            what = f"{column.name}: The column holds {self.left_out[column.name]}. It is left out"
+            fix = "Once these texts are dates, the column can split the rows by time"
+            self._decide(None, f"{what}. {fix}")
             return None
-        dates, coarse = row_dates(self.text, column), column.dates.coarse
-        why_not = why_not_by_time(self.text, self.aim, column.name, dates, coarse)
+        dates = row_dates(self.text, column)
+        why_not = why_not_by_time(self.text, self.aim, column.name, dates, column.dates.unit)
         if why_not or self.roles & {"date", "part"}:
-            return self._leave(column, f"{span}; {why_not or 'another column parts the rows'}")
+            if why_not:
+                self._not_by_time(column.name, why_not)
+            other = f"'{self.part_name or self.date_name}' splits the rows"
+            return self._leave(column, f"{span}; {why_not or other}")
         self.roles.add("date")
+        self.date_name = column.name
         planned = self._planned(column, kind="date")
         planned.keys |= {"format": column.dates.format} if column.dates.format else {}
         planned.facts = span
         planned.keys.pop("missing", None)  # rows without a date are dropped
         self.dates = dates
         if column.dates.both_ways:
-            self._decide(planned, f"{column.dates.both_ways}; which is meant?")
+            self._decide(planned, f"{column.dates.both_ways}. If so, change its format")
         return planned
+
+    def _not_by_time(self, name: str, why: str) -> None:
+        """Note why the first column of dates does not split the rows."""
+        self.not_by_time = self.not_by_time or f"'{name}' does not split them by time: {why}"
 
     def _of_years(self, column: Column) -> Column:
         """Return a column of years as dates where the rows stand in their order, else ask."""
@@ -336,11 +366,15 @@ class Draft:
             return column
         as_dates = replace(column, dates=years)
         dates = row_dates(self.text, as_dates)
-        if in_order(dates) and not why_not_by_time(self.text, self.aim, "", dates, years.coarse):
+        why_not = why_not_by_time(self.text, self.aim, "", dates, years.unit)
+        if in_order(dates) and not why_not:
             return as_dates
-        what = f"{column.name}: years from {years.first} to {years.last}, a number to learn from"
-        fix = 'if new rows come from later years: kind: date, format: "%Y", and split.kind: time'
-        self._decide(None, f"{what}; {fix}")
+        why_not = why_not or "its years are not in the order of the rows"
+        what = f"{column.name}: The column holds years from {years.first} to {years.last}"
+        self._not_by_time(column.name, why_not)
+        done = "It is a feature, and the test has rows of years that the training has too"
+        fix = 'To test on the newest years, use kind: date and format: "%Y", and split.kind: time'
+        self._decide(None, f"{what}. {done}. {fix}")
         return column
 
     def _made_date(self) -> Planned | None:
@@ -348,9 +382,11 @@ class Draft:
         if not self.parts or self.roles & {"date", "part"}:
             return None
         dates = made_dates(self.text, self.parts)
-        source, coarse = ", ".join(self.parts), len(self.parts) == 2
-        why_not = why_not_by_time(self.text, self.aim, self.parts[0], dates, coarse)
+        source = ", ".join(self.parts)
+        named: DateUnit = "months" if len(self.parts) == 2 else "days"
+        why_not = why_not_by_time(self.text, self.aim, self.parts[0], dates, named)
         if why_not:
+            self._not_by_time(source, why_not)
             return None
         self.roles.add("date")
         self.dates = dates
@@ -366,8 +402,9 @@ class Draft:
         if counter and counter.certain:
             self._leave(column, counter.words)
         elif counter:
-            what = f"{column.name}: {counter.words}: if it only numbers rows, leave it out"
-            self._decide(None, f"{what}; it stays a feature, as if it counted days or steps")
+            what = f"{column.name}: The column {counter.words}"
+            done = "It stays a feature, as a count of days or steps"
+            self._decide(None, f"{what}. {done}. If it only numbers rows, move it to left_out")
 
     def _group(self, column: Column) -> Planned | None:
         unit = self.units.get(column.name)
@@ -379,20 +416,25 @@ class Draft:
         self.roles.add("group")
         planned = self._planned(column, kind="group")
         planned.facts = f"{column.distinct:,} groups"
-        what = "names what a row belongs to, so its rows stay in one part and it is no feature"
-        fix = "the figures are those of new ones; if only known ones come, make it categorical"
-        self._decide(planned, f"{what}: {unit.words}; {fix}")
+        what = f"The column names what a row belongs to. {unit.words}"
+        done = "All rows of one value stay in one part, so the metrics describe new values"
+        fix = "If predictions are for known values only, use kind: categorical"
+        self._decide(planned, f"{what}. {done}. {fix}")
         return planned
 
     def _another_unit(self, column: Column, unit: Unit) -> None:
         """Leave out a second name of things; ask about a few large groups and places."""
         if self.unit and unit.can_part and not unit.place:
-            kept = f"; the rows are kept together by '{self.unit.name}'"
-            self._leave(column, f"names what a row belongs to: {unit.words}{kept}")
+            kept = f"The split keeps the rows of each '{self.unit.name}' together"
+            self._leave(column, f"names what a row belongs to. {unit.words}. {kept}")
         elif not self.unit:
-            what = f"may name what a row belongs to: {unit.words}, too few or too large to part"
-            fix = "it stays a feature, so the figures are those of known ones"
-            self._decide(None, f"{column.name}: {what}; {fix}")
+            what = f"{column.name}: The column may name what a row belongs to. {unit.words}"
+            why = (
+                f"A split by it needs {FEWEST_GROUPS} values, none with more than "
+                f"{LARGEST_SHARE:.0%} of the rows; the largest has {unit.largest:.0%}"
+            )
+            done = "It stays a feature, so the metrics describe known values, not new ones"
+            self._decide(None, f"{what}. {why}. {done}")
 
     def _leaks(self) -> dict[str, Evidence]:
         """Return the leaks; what is constant within a unit is judged by one row of each.
@@ -422,7 +464,7 @@ class Draft:
             return planned
         mostly = column.distinct > 0.5 * column.present and column.distinct > MOST_NATIVE
         if mostly and (is_name or (named and whole)):
-            shares = f"{column.distinct:,} different values in {column.present:,}"
+            shares = f"{column.distinct:,} different values in {column.present:,} rows"
             return self._leave(column, f"{shares}: an id or free text")
         return None
 
@@ -447,8 +489,8 @@ class Draft:
         if alike:
             self._decide(planned, alike)
         if as_number and levels > 2:
-            what = "whole numbers read as codes; if they are amounts: kind: numeric, without codes"
-            self._decide(planned, what)
+            what = f"The {levels:,} different whole numbers are read as codes"
+            self._decide(planned, f"{what}. If they are amounts, use kind: numeric without codes")
         return planned
 
     def _codes_by_name(self, column: Column) -> bool:
@@ -482,19 +524,32 @@ class Draft:
         planned.facts = _range_facts(column)
         planned.typical = int(numbers.middle) if numbers.whole else float(f"{numbers.middle:.6g}")
         if max(abs(numbers.low), abs(numbers.high)) > _HUGE:
-            what = f"numbers beyond {_HUGE:g} become missing: not every model type takes them"
-            self._decide(planned, what)
+            reach = f"The numbers reach from {numbers.low:g} to {numbers.high:g}"
+            what = f"Numbers beyond {_HUGE:g} become missing, as some model types reject them"
+            self._decide(planned, f"{reach}. {what}")
         if numbers.both_ways:
             example = next((level for level in column.levels if re.search("[.,]", level)), "")
-            sign = "part thousands" if numbers.decimal else "begin the decimals"
-            self._decide(planned, f"signs as in '{example}' are taken to {sign}")
+            self._decide(planned, self._ways(example, numbers.decimal))
         apart = stand_in(column, self._counted(column))
         if apart:
             self._decide(planned, apart.question)
         strong = self.leaks.get(column.name)
         if strong:
-            self._decide(planned, f"{strong[1]}; is it known before the target is?")
+            what = f"Suspected leak: {strong[1]}. It stays a feature"
+            fix = "If it arises after the target, the metrics are too good: move it to left_out"
+            self._decide(planned, f"{what}. {fix}")
         return planned
+
+    @staticmethod
+    def _ways(example: str, decimal: str) -> str:
+        """Ask whether a comma or a point separates thousands or starts the decimals."""
+        sign = "comma" if "," in example else "point"
+        what, other = "starts the decimals", "separates thousands"
+        if decimal and ("," in example) != (decimal == ","):
+            what, other = other, what
+        fix = "," if decimal != "," else "."
+        said = f"In '{example}' the {sign} {what}. If it {other} instead"
+        return f'{said}, declare decimal: "{fix}"'
 
     def _counted(self, column: Column) -> dict[str, int]:
         """Return every distinct text of a column with its rows."""
@@ -510,13 +565,15 @@ class Draft:
             return "keep"
         why = why_no_copies(self.text, self.found)
         choice = "keep" if why else "drop"
-        done = f"they are kept, as {why}" if why else "all but the first are dropped"
-        what = f"{copies:,} rows are exact copies of others; {done} (preprocess.duplicates)"
-        self._decide(None, what)
+        what = f"{rows_do(copies, 'equals', 'equal')} an earlier row in every column"
+        kept = f"Such rows are kept, as they may be different things: {why}"
+        done = kept if why else "Such copies are dropped"
+        other = "drop" if why else "keep"
+        self._decide(None, f"{what}. {done}. To {other} them, set preprocess.duplicates: {other}")
         return choice
 
     def _settle_split(self, read: list[Planned]) -> None:
-        """Decide between time and groups, and whether rows alike in every feature stay together."""
+        """Decide between time and groups, and whether rows equal in every feature stay together."""
         columns = [self.found.columns[planned.source] for planned in read]
         kinds = feature_hashes(self.text, columns)
         group = (
@@ -529,9 +586,9 @@ class Draft:
         elif self.by_time:
             self._settle_time(group, kinds)
         elif self.split == "group":
-            if self.unit:
-                together = f"the rows of one '{self.unit.name}' stay together"
-                self.why_split = f"{together}; {self.why_split}"
+            together = f"all rows of one '{self.unit.name}' stay in one part" if self.unit else ""
+            no_time = self.not_by_time or "no column tells when a row arose"
+            self.why_split = f"{together or 'rows are split at random'}; {no_time}"
             self._settle_alike(group, kinds)
 
     def _settle_given(self, unit: Unit, group: Hashes) -> None:
@@ -541,10 +598,12 @@ class Draft:
         both = len(np.intersect1d(group[is_test], group[~is_test]))
         if both:
             self.columns = [c for c in self.columns if c.source != unit.name]
-            self.left_out[unit.name] = f"names what a row belongs to: {unit.words}"
-            what = f"{both:,} of {unit.groups:,} '{unit.name}' have rows in both parts of '{part}'"
-            fix = "the figures are those of known ones; kind: group parts them anew"
-            self._decide(None, f"{what}; {fix}")
+            self.left_out[unit.name] = f"names what a row belongs to. {unit.words}"
+            values = f"{both:,} of {unit.groups:,} values of '{unit.name}'"
+            what = f"{values} have rows in both parts of '{part}'"
+            done = f"The metrics describe known values of '{unit.name}'"
+            fix = "For new ones, use kind: group for it and set split.kind: group"
+            self._decide(None, f"{what}. {done}. {fix}")
 
     def _settle_time(self, group: Hashes, kinds: Hashes) -> None:
         parts = parts_in_time(self.dates, group)
@@ -554,56 +613,49 @@ class Draft:
         name = planned.source
         self.undated = int(self.dates.isna().sum())
         if self.undated:
-            self._decide(planned, f"{self.undated:,} rows have no date; they are dropped")
+            verbs = ("has", "is") if self.undated == 1 else ("have", "are")
+            what = f"{counted(self.undated, 'row')} {verbs[0]} no date and {verbs[1]} dropped"
+            self._decide(planned, what)
         if not self.by_time:
             self._keep_groups(planned, later)
             self._settle_alike(group, kinds)
             return
-        newest = f"the newest rows by '{name}' are the test, as in use"
+        self.why_split = f"the newest rows by '{name}' are the test"
         if self.unit:
-            shares = f"{later:.1%} of the training rows are later than the first test row"
-            newest = f"the newest '{self.unit.name}' by '{name}' are the test ({shares})"
-        self.why_split = f"{newest}; kind: group for a random split"
-        fix = "set split.kind: group if new rows won't come after these"
-        self._decide(planned, f"{planned.facts}; rows are parted by time; {fix}")
+            shares = f"{share(later)} of the training rows are later than the first test row"
+            self.why_split = f"the newest '{self.unit.name}' by '{name}' are the test; {shares}"
+        newest = f"The newest {share(float((parts == 'test').mean()))} of the rows are the test"
+        fix = "If predictions are for the same period, set split.kind: group for a random split"
+        self._decide(planned, f"The rows have {planned.facts}. {newest}. {fix}")
         known = np.isin(kinds[parts == "test"], kinds[(parts != "test") & (parts != "")])
         if known.any():
-            self._decide(
-                None,
-                f"{int(known.sum()):,} test rows ({known.mean():.1%}) are alike in every "
-                "feature with an earlier row; they stay where their date puts them",
-            )
+            equal = rows_do(int(known.sum()), "equals", "equal", "test row")
+            part = share(float(known.mean()))
+            what = f"{equal} an earlier row in every feature ({part} of the test)"
+            self._decide(None, f"{what}. Such rows stay in the test, where their dates put them")
 
     def _keep_groups(self, date: Planned, later: float) -> None:
         """Explain why rows of one unit stay together rather than in the order of time."""
         name = self.unit.name if self.unit else ""
-        self.why_split = (
-            f"the rows of one '{name}' stay together, and not in time: parted by '{date.source}', "
-            f"{later:.0%} of the training rows would be later than the first test row"
+        overlap = (
+            f"in a split by '{date.source}', {share(later)} of the training rows would be later "
+            "than the first test row"
         )
-        fix = f"for the newest rows as the test, leave '{name}' out and set split.kind: time"
-        self._decide(date, f"{self.why_split}; {fix}")
+        self.why_split = f"all rows of one '{name}' stay in one part; {overlap}"
+        done = f"So all rows of one '{name}' stay in one part, whatever their dates"
+        fix = f"For the newest rows as the test, move '{name}' to left_out and set split.kind: time"
+        self._decide(date, f"I{overlap[1:]}. {done}. {fix}")
 
     def _settle_alike(self, group: Hashes, kinds: Hashes) -> None:
-        """Keep rows alike in every feature in one part, where there are enough kinds of rows."""
+        """Keep rows equal in every feature in one part, where there are enough kinds of rows."""
         used = self._used_rows()
         labels = self.aim.of(self.text)
         alike = count_alike(kinds[used], labels[used].view(np.uint64), group[used])
         if not alike.twins:
             return
-        label = "value of the target" if self.task == "regression" else "label"
-        shares = (
-            f"{alike.twins:,} of {alike.rows:,} rows ({alike.twins / alike.rows:.1%}) are alike in "
-            f"every feature with another row, {alike.other_label:,} "
-            f"({alike.other_label / alike.rows:.1%}) with a row of another {label}"
-        )
         self.alike = alike.can_part
-        if self.alike:
-            self._decide(None, f"{shares}; they stay in one part (split.alike: together)")
-        else:
-            few = f"{alike.kinds:,} sets of rows, the largest of {alike.largest:,}, are too few"
-            what = "or too large to part, so rows alike may stand in training and test"
-            self._decide(None, f"{shares}; {few} {what}")
+        label = "target value" if self.task == "regression" else "label"
+        self._decide(None, alike.question(label))
 
     def _used_rows(self) -> NDArray[np.bool_]:
         """Return the rows that training keeps: those with a target, copies dropped if they are."""

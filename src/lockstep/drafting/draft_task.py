@@ -9,7 +9,7 @@ from lockstep.problems.schema import Task
 MOST_CLASSES = 100
 MOST_WHOLE_CLASSES = 10
 """Different whole numbers up to which a target is taken for classes."""
-AS_TOLD = "as told by TASK"
+AS_TOLD = "TASK gives it"
 OTHER = "give another TARGET=…"
 
 

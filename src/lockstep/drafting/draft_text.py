@@ -37,14 +37,13 @@ def schema_text(draft: Draft) -> str:
     """Return the text of schema.yaml; ``decide:`` marks what a person must look at."""
     head = [
         f"# Drafted from {_remark(draft.source)} ({draft.rows:,} rows, {draft.width} columns).",
-        "# A comment with `decide:` wants a person's word; the rest may stay. Descriptions and "
-        "units are shown to",
-        "# the models' users. Behind a number stand its least, middle and greatest value, behind a "
-        "code its rows.",
+        "# Check every comment with `decide:`; the rest may stay. Users of the models see "
+        "descriptions and units.",
+        "# The comment after a number is its minimum, median and maximum; after a code, its rows.",
         f"name: {draft.problem}",
         f"title: {title_of(draft.problem).replace('_', ' ')}",
         f"task: {draft.task}    # {_remark(draft.why_task)}; "
-        "TASK=binary, multiclass or regression says it otherwise",
+        "draft again with TASK=binary, multiclass or regression to change it",
         "unit: row    # what a row is: a customer, a loan …",
         f"registered_name: {title_of(draft.problem)}",
         f"experiment: {draft.problem}",
@@ -78,9 +77,12 @@ def _column(column: Planned) -> list[str]:
 def _derived(draft: Draft) -> list[str]:
     if not draft.derived:
         return []
-    texts = {"target_encoded": "mean of the target, out of fold", "frequency": "rows with the same"}
+    texts = {
+        "target_encoded": "mean of the target, out of fold",
+        "frequency": "rows with the same value",
+    }
     rows = [{**item, "description": texts[item["kind"]]} for item in draft.derived]
-    head = "derived:    # of texts of many levels, in place of the levels themselves"
+    head = "derived:    # models see these in place of texts with many levels"
     return [head, *(f"  - {_inline(row)}" for row in rows)]
 
 
@@ -91,7 +93,7 @@ def _left_out(draft: Draft) -> list[str]:
     lines = [f"left_out:    # {what}; to use one, declare it under columns"]
     for name, why in draft.left_out.items():
         if why.startswith("suspected"):
-            lines.append("  # decide: known before the target is? Then it is no leak")
+            lines.append("  # decide: if its value is known before the target, it is no leak")
         lines.append(f"  {_scalar(name)}: {_scalar(why)}")
     return lines
 
@@ -168,7 +170,7 @@ def params_text(draft: Draft) -> str:
 
 def _problem(draft: Draft, types: list[str]) -> list[str]:
     lost = draft.max_dropped
-    rows = f"    # {lost:.0%}: rows without a target, or copies, are dropped" if lost > 0.2 else ""
+    rows = f"    # {lost:.0%}: rows without a target and copies are dropped" if lost > 0.2 else ""
     alike = ", alike: together" if draft.alike else ""
     metric, decision = _METRIC[draft.task], _DECISION[draft.task]
     return [
@@ -179,10 +181,10 @@ def _problem(draft: Draft, types: list[str]) -> list[str]:
         f"      external: data/external/{draft.problem}",
         f"    preprocess: {{max_unknown_codes: 0.02, max_dropped: {lost:g}, "
         f"duplicates: {draft.duplicates}}}{rows}",
-        f"    # decide: time, group or given? {_remark(draft.why_split)}",
+        f"    # decide: kind is time, group or given; {_remark(draft.why_split)}",
         f"    split: {{kind: {draft.split}, test: 0.2, validation: 0.2, seed: 0{alike}}}",
         "    features: {seed: 0, folds: 5}",
-        f"    decision: {decision}    # decide: what errors cost, where that is known",
+        f"    decision: {decision}    # decide: set the costs of errors if they are known",
         f"    compare: {{metric: {metric}, resamples: 1000, seed: 0}}",
         f"    model_types: [{', '.join(types)}]",
     ]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lockstep.drafting.evidence import ID_NAME, SAMPLE, Target, column_numbers
 from lockstep.drafting.profile import Column, Profile, as_numbers
+from lockstep.drafting.wording import both, share
 from lockstep.problems.text_tables import TextTable
 
 Floats = NDArray[np.float64]
@@ -38,7 +39,8 @@ _THING = re.compile(
 _PLACE = re.compile(r"(?i)country|state|county|city|town|region|zip|postal")
 """New rows of a place that is known are usual: it takes more than a name to make it a unit."""
 FEWEST_GROUPS = 10
-_LARGEST_SHARE = 0.2
+LARGEST_SHARE = 0.2
+"""A group with a larger share of the rows would be most of the test."""
 _CONSTANT, _BY_CHANCE = 0.98, 0.8
 _SOME, _HALF, _MOST = 0.1, 0.5, 0.8
 _BALANCED = 0.1
@@ -78,14 +80,14 @@ def _counter(text: TextTable, column: Column) -> Counter | None:
     if rounds == 1 and (named or values[0] in (0, 1)):
         return Counter(f"numbers the rows {low:,} to {high:,} in the file's order", True)
     if column.all_different and named:
-        return Counter(f"numbers {column.rows:,} rows, from {low:,} to {high:,}", True)
+        return Counter(f"numbers {column.rows:,} rows with values from {low:,} to {high:,}", True)
     restarts = ((steps == 1) | (values[1:] == values[0])).all()
     if restarts and values[0] in (0, 1) and rounds < column.rows / 2:
         words = f"counts from {low:,} in the file's order, {rounds:,} times, up to {high:,}"
         return Counter(words, named)
     if named and rounds < 0.1 * column.rows:
-        share = 1 - (rounds - 1) / len(steps)
-        return Counter(f"is one more than in the row before in {share:.1%} of the rows", True)
+        risen = share(1 - (rounds - 1) / len(steps))
+        return Counter(f"rises by one from row to row in {risen} of the rows", True)
     return None
 
 
@@ -134,21 +136,23 @@ class Unit:
     @property
     def can_part(self) -> bool:
         """Whether there are enough groups for four parts."""
-        return self.groups >= FEWEST_GROUPS and self.largest <= _LARGEST_SHARE
+        return self.groups >= FEWEST_GROUPS and self.largest <= LARGEST_SHARE
 
     @property
     def words(self) -> str:
         """What was counted, in words."""
-        said = [f"{self.groups:,} groups of {self.rows_each:.3g} rows each on average"]
-        for name, share in list(self.constant.items())[:3]:
-            said.append(f"'{name}' is the same in {share:.1%} of the pairs of rows of one")
+        said = [f"It has {self.groups:,} values with {self.rows_each:.3g} rows each on average"]
+        if self.constant:
+            shares = list(self.constant.items())[:3]
+            agree = both(f"'{name}' ({share(same)} of the pairs)" for name, same in shares)
+            said.append(f"Two rows of one value agree in {agree}")
         if self.balanced:
-            said.append(f"each has about equally many rows of every '{self.balanced}'")
+            said.append(f"Each value has about equally many rows of every '{self.balanced}'")
+        explained = share(max(self.explained, 0.0))
         said.append(
-            f"the mean of its other rows explains {max(self.explained, 0):.0%} of the target's "
-            "variance"
+            f"The mean of a value's other rows explains {explained} of the target's variance"
         )
-        return "; ".join(said)
+        return ". ".join(said)
 
 
 def units(text: TextTable, found: Profile, aim: Target, passed: set[str]) -> list[Unit]:
@@ -266,9 +270,9 @@ def _constant(
         if chance >= _BY_CHANCE or (other.distinct > 0.9 * column.distinct and not is_amount):
             continue
         values = text.columns[other.name]
-        share = float(pc.mean(pc.equal(values.take(first), values.take(second))).as_py() or 0.0)
-        if share > _CONSTANT and not _in_order(text, column, other):
-            found[other.name] = share
+        same = float(pc.mean(pc.equal(values.take(first), values.take(second))).as_py() or 0.0)
+        if same > _CONSTANT and not _in_order(text, column, other):
+            found[other.name] = same
     return found
 
 

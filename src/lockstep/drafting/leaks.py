@@ -15,6 +15,7 @@ from scipy import stats
 from lockstep.drafting.evidence import SAMPLE, Evidence, Floats, Places, Target, column_numbers
 from lockstep.drafting.formulas import find_formula
 from lockstep.drafting.profile import Column, Profile
+from lockstep.drafting.wording import at_least, share
 from lockstep.problems.text_tables import MISSING, TextTable
 
 FOLDS = 5
@@ -71,7 +72,7 @@ def _by_formula(
     found = find_formula(numbers, wanted, steps, step_of(target.column))
     if found is None:
         return {}
-    how = f"{target.name} = {found.text} in {found.share:.1%} of the rows"
+    how = f"{target.name} = {found.text} in {share(found.share)} of the rows"
     return dict.fromkeys(found.columns, (True, how))
 
 
@@ -112,8 +113,8 @@ def _by_classes(levels: Places, values: Floats | None, wanted: Floats) -> Eviden
     upper = stats.beta.ppf(0.975, wrong + 1, max(len(place) - wrong, 1)) * len(place)
     if base >= _FEWEST and wrong <= max(_STRONG * base, 2) and upper <= _MOST_UPPER * base:
         most = min(upper / len(place), 1)
-        right = f"{1 - wrong / len(place):.2%} of the rows (95 %: at least {1 - most:.1%})"
-        return wrong <= max(_DETERMINED * base, 2), f"alone it tells the target in {right}"
+        right = f"{share(1 - wrong / len(place))} of the rows ({at_least(1 - most)})"
+        return wrong <= max(_DETERMINED * base, 2), f"it alone predicts the target in {right}"
     if values is None or len(classes) != 2:
         return None
     return _by_area(values, place == 1)
@@ -180,7 +181,8 @@ def _by_area(values: Floats, positive: Any) -> Evidence | None:
     lower = area - _Z * math.sqrt(max(spread, 0.0) / (len(ill) * len(well)))
     if lower < _STRONG_AUC:
         return None
-    return False, f"alone it orders the target with an AUC of {area:.3f} (95 %: from {lower:.3f})"
+    interval = f"95% interval: at least {lower:.3f}"
+    return False, f"it alone ranks the two classes with an AUC of {area:.3f} ({interval})"
 
 
 # ---------------------------------------------------------------- amounts
@@ -196,13 +198,13 @@ def _by_ranks(levels: Places, values: Floats | None, wanted: Floats) -> Evidence
         present = np.isfinite(values)
         if present.sum() >= max(_FEWEST_ROWS, 0.5 * len(values)):
             shares.append(_in_order(values[present], wanted[present]))
-    share, rows = max(shares)
-    fisher = math.atanh(min(math.sqrt(max(share, 0.0)), 1 - 1e-12))
+    explained, rows = max(shares)
+    fisher = math.atanh(min(math.sqrt(max(explained, 0.0)), 1 - 1e-12))
     lower = math.tanh(fisher - _Z * _FISHER / math.sqrt(max(rows - 3, 1))) ** 2
-    if share < _DETERMINED_R2 or lower < _LEAST_R2:
+    if explained < _DETERMINED_R2 or lower < _LEAST_R2:
         return None
-    explained = f"alone it explains {share:.1%} of the order of the target's values"
-    return True, f"{explained} (95 %: at least {lower:.1%})"
+    how = f"its order alone explains {share(explained)} of the order of the target's values"
+    return True, f"{how} ({at_least(lower)})"
 
 
 def _level_means(levels: Places, ranks: Floats) -> Floats:

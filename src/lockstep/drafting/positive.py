@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 
 from lockstep.drafting.target import same_letters
+from lockstep.problems.dialects import counted
 
 Label = int | str
 _NEGATIONS = (
@@ -51,33 +52,36 @@ def positive_class(codes: Mapping[Label, int]) -> tuple[Label, str]:
     pairs = [(first, second), (second, first)]
     for taken, other in pairs:
         if _denies(other, taken) and not _is_word(taken, other, _BAD):
-            return taken, f"'{other}' denies it"
-    for words, why in ((_AFFIRMED, "it affirms"), (_BAD, "it names what is rare or bad")):
+            return taken, f"'{other}' is its negation"
+    for words, why in (
+        (_AFFIRMED, "the word means yes"),
+        (_BAD, "the word names a bad or rare event"),
+    ):
         taken_of = [taken for taken, other in pairs if _is_word(other, taken, words)]
         if len(taken_of) == 1:
             return taken_of[0], why
     rare = min(codes, key=lambda code: (codes[code], str(code)))
-    return rare, "the rarer, as neither word says which is meant"
+    return rare, "it is the rarer class, and neither word shows which one matters"
 
 
 def positive_question(positive: Label, why: str, codes: Mapping[Label, int]) -> str:
     """Return the question that tells which class is positive, and what the other choice does."""
     other = next(code for code in codes if code != positive)
     return (
-        f"'{positive}' ({codes[positive]:,} rows) is taken for the positive class, the one listed "
-        f"last: {why}; scores, precision and recall are those of '{positive}'. If '{other}' "
-        f"({codes[other]:,} rows) is what is looked for, list it last"
+        f"The positive class is '{positive}' ({counted(codes[positive], 'row')}): {why}. Scores, "
+        f"precision and recall describe it. To predict '{other}' ({counted(codes[other], 'row')}) "
+        f"instead, list '{other}' last under codes"
     )
 
 
 def _why_number(codes: set[int]) -> str:
     if codes == {0, 1}:
-        return "1 mostly means that the thing named by the column is so"
-    return "the greater number, as numbers do not say which is meant"
+        return "1 usually means yes"
+    return "it is the greater number, and numbers do not show which class matters"
 
 
 def _plain(label: Label) -> str:
-    """Return a label in small letters without accents, words parted by single blanks."""
+    """Return a label in small letters without accents, words separated by single blanks."""
     text = unicodedata.normalize("NFKD", same_letters(str(label)))
     bare = "".join(sign for sign in text if not unicodedata.combining(sign))
     return " ".join(re.sub(r"[\W_]+", " ", bare).split()) or bare

@@ -10,6 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lockstep.drafting.profile import Column, as_numbers
+from lockstep.drafting.wording import both
+from lockstep.problems.dialects import counted
 
 _FEWEST, _LEAST_SHARE = 5, 0.002
 """Rows, and the share of them, that a value needs to be frequent."""
@@ -42,13 +44,18 @@ class StandIn:
     @property
     def question(self) -> str:
         """Return the question with counts, and what to declare if the answer is yes."""
-        shown = ", ".join(f"{text} ({rows:,}×)" for text, rows in self.texts.items())
         absent = ", ".join(f'"{text}"' for text in self.texts)
+        is_one = len(self.texts) == 1
         return (
-            f"{shown} {'stand' if len(self.texts) > 1 else 'stands'} apart from the other values "
-            f"({self.low:g} … {self.high:g}): does it mean missing? It is read as a number; "
-            f"if it means missing: absent: [{absent}]"
+            f"{self.shown} {'is' if is_one else 'are'} apart from the other values "
+            f"({self.low:g} … {self.high:g}) and read as {'a number' if is_one else 'numbers'}. "
+            f"If {'it means' if is_one else 'they mean'} missing, declare absent: [{absent}]"
         )
+
+    @property
+    def shown(self) -> str:
+        """Return the values with their rows."""
+        return both(f"{text} ({counted(rows, 'row')})" for text, rows in self.texts.items())
 
 
 def stand_in(column: Column, levels: Mapping[str, int]) -> StandIn | None:
@@ -114,7 +121,7 @@ def class_stand_in(codes: Mapping[int | str, int]) -> str:
         is_known = len(more) == 1 and all(isinstance(c, int) and _is_known(c) for c in more)
         if two < codes.keys() and is_known and 0 not in more:
             code = more.pop()
-            return f"{code} ({codes[code]:,} rows) beside {min(two)} and {max(two)}"
+            return f"{code} in {counted(codes[code], 'row')}, beside {min(two)} and {max(two)}"
     return ""
 
 

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.drafting.profile import Column, profile_column
+from lockstep.drafting.wording import both, words_question
 from lockstep.errors import DataError
+from lockstep.problems.dialects import counted
 from lockstep.problems.text_tables import MISSING, TextTable
 
 FEWEST_OF_WORD = 20
@@ -129,20 +131,21 @@ def _notes(
 ) -> list[str]:
     """Return what was taken for a class, what for missing, and how many rows that leaves out."""
     notes = [
-        f"'{word}' is taken for a class of its own ({n:,} rows); if it means that the target is "
-        f"missing, remove that code: its rows are then dropped"
+        f"'{word}' ({counted(n, 'row')}) is a class of its own. If it means that the target is "
+        "missing, remove that code: training then drops these rows"
         for word, n in kept.items()
     ]
     if absent:
-        shown = ", ".join(f"{word!r} ({n}×)" for word, n in list(absent.items())[:5])
-        among = "numbers" if column.numbers else "labels"
-        notes.append(f"among its {among} stand {shown}: read as missing; is that what they mean?")
+        notes.append(words_question(absent, "numbers" if column.numbers else "labels"))
     empty = {word: n for word, n in rows.items() if word in MISSING and word not in kept}
     lost = sum(empty.values()) + sum(absent.values())
     if lost:
         shown = ", ".join(f"'{w}' {n:,}" if w else f"empty {n:,}" for w, n in empty.items())
         why = f" ({shown})" if empty else ""
-        notes.append(f"{lost:,} of {column.rows:,} rows have no target{why}; they are dropped")
+        verbs = ("has", "is") if lost == 1 else ("have", "are")
+        notes.append(
+            f"{lost:,} of {column.rows:,} rows {verbs[0]} no target{why} and {verbs[1]} dropped"
+        )
     return notes
 
 
@@ -166,8 +169,8 @@ def _spelt(reading: Reading, task: str) -> Reading:
         for label, n in reading.levels.items():
             levels[merged.get(label, label)] += n
         notes = tuple(
-            f"{_counted(group, reading.levels)} are read as one class, '{group[0]}' (spellings in "
-            "schema.yaml); if they differ, remove them there"
+            f"{_counted(group, reading.levels)} are read as one class, '{group[0]}'. If they "
+            "differ, remove them from spellings and list each under codes"
             for group in alike
         )
         column = replace(reading.column, distinct=len(levels), levels=dict(levels))
@@ -190,13 +193,16 @@ def _checked(reading: Reading, task: str) -> Reading:
             "each class in one way in the file, or say that they differ with TASK=multiclass "
             "(TASK=binary where there are two)"
         )
-    note = f"{shown} are taken for different classes; is that so?"
+    first, second = doubtful[0][:2]
+    note = (
+        f"{shown} are different classes. If they are one class, declare spellings: "
+        f'{{"{second}": "{first}"}} and remove that code'
+    )
     return replace(reading, notes=(note, *reading.notes))
 
 
 def _counted(group: list[str], levels: Mapping[str, int]) -> str:
-    *most, last = [f"'{label}' ({levels[label]:,})" for label in group]
-    return f"{', '.join(most)} and {last}"
+    return both(f"'{label}' ({levels[label]:,})" for label in group)
 
 
 def alike_labels(levels: Mapping[str, int], key: Callable[[str], str]) -> list[list[str]]:
@@ -237,8 +243,8 @@ def spelling_question(levels: Mapping[str, int]) -> str:
     more = f" and {len(alike) - 3} more such groups" if len(alike) > 3 else ""
     example = f'spellings: {{"{alike[0][1]}": "{alike[0][0]}"}}'
     return (
-        f"{shown}{more}: spellings of one level? They stay apart; to read them as one, declare "
-        f"{example} and remove that code"
+        f"{shown}{more} may be spellings of one level. They stay different levels. To read them "
+        f"as one, declare {example} and remove that code"
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether rows can be parted by time, and how well that keeps them apart."""
+"""Whether rows can be split by time, and how well that keeps them apart."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from lockstep.config.params import Split
 from lockstep.data.dates import parse_dates
-from lockstep.drafting.dates import Dates
+from lockstep.drafting.dates import Dates, Unit
 from lockstep.drafting.evidence import Target
 from lockstep.drafting.profile import Column, Profile
 from lockstep.features.split import parts_by_time
+from lockstep.problems.dialects import counted
 from lockstep.problems.text_tables import TextTable, numbers
 
 MOST_UNDATED = 0.05
@@ -46,21 +47,19 @@ def made_dates(text: TextTable, parts: list[str]) -> pd.Series:
     return pd.to_datetime(table, errors="coerce")
 
 
-def why_not_by_time(
-    text: TextTable, aim: Target, name: str, dates: pd.Series, is_coarse: bool
-) -> str:
+def why_not_by_time(text: TextTable, aim: Target, name: str, dates: pd.Series, unit: Unit) -> str:
     """Return why a split by these dates is not possible; empty where it is."""
     if _DATE_OF_OTHERS.search(name):
-        return "by its name not the time at which a row came to be"
+        return "its name says that it is not the time at which a row arose"
     wanted = aim.of(text)
     used = ~np.isnan(wanted)
     undated = int((dates.isna().to_numpy() & used).sum())
     if undated > MOST_UNDATED * used.sum():
-        return f"{undated:,} of {int(used.sum()):,} rows have no date"
-    unit, needed = ("months or years", _FEWEST_MONTHS) if is_coarse else ("days", _FEWEST_DAYS)
+        return f"{undated:,} of {int(used.sum()):,} rows have no date, too many for a split by time"
+    needed = _FEWEST_DAYS if unit == "days" else _FEWEST_MONTHS
     different = dates.dt.normalize().nunique()
     if different < needed:
-        return f"{different} different {unit} only"
+        return f"{different} different {unit}, fewer than the {needed} that a split by time needs"
     if aim.task == "regression":
         return ""
     order = np.argsort(dates[used].to_numpy(), kind="stable")
@@ -75,7 +74,10 @@ def _part_without_class(wanted: NDArray[np.float64], is_binary: bool) -> str:
         counts = np.unique(wanted[start:stop], return_counts=True)[1]
         is_rare = is_binary and len(counts) and counts.min() < _FEWEST
         if len(counts) < 2 or is_rare:
-            return f"the part '{part}' would hold too few rows of a class"
+            least = int(counts.min()) if len(counts) > 1 else 0
+            return (
+                f"a split by time would give the part '{part}' {counted(least, 'row')} of a class"
+            )
     return ""
 
 
