@@ -45,7 +45,9 @@ def panel(seed=0, things=60, each=10):
 
 
 class TestRowNumbers:
-    @pytest.mark.parametrize("name", ["Unnamed: 0", "__index_level_0__", "", "index", "rownames"])
+    @pytest.mark.parametrize(
+        "name", ["Unnamed: 0", "__index_level_0__", "", "index", "rownames", "№", "N°"]
+    )
     @pytest.mark.parametrize("start", [0, 1, 5000])
     def test_a_name_of_row_numbers_is_left_out_however_it_counts(self, tmp_path, name, start):
         x = random().normal(size=ROWS).round(3)
@@ -92,7 +94,9 @@ class TestUnits:
         columns = {name if n == "thing" else n: values for n, values in panel().items()}
         found = drafted(tmp_path, columns)
         assert kinds(found)[name] == "group"
-        (told,) = [w for w in found.decide if w.startswith(f"{name}: The column names what")]
+        (told,) = [
+            w for w in found.decide if w.startswith(f"{name}: The column seems to name what")
+        ]
         assert "It has 60 values with 10 rows each on average." in told
         assert "agree in 'trait' (100.0% of the pairs)" in told
 
@@ -163,6 +167,50 @@ class TestUnits:
             "y": (age * 2.0 + random(2).normal(size=ROWS)).round(2),
         }
         assert "group" not in kinds(drafted(tmp_path, columns)).values()
+
+    @pytest.mark.parametrize("name", ["customer_id", "patient", "MachineNo", "SubjectID"])
+    def test_a_name_of_things_without_evidence_is_asked(self, tmp_path, name):
+        columns = {
+            name: random(1).integers(1000, 1060, ROWS),
+            "x": random(2).normal(size=ROWS).round(3),
+            "y": random(3).normal(size=ROWS).round(3),
+        }
+        found = drafted(tmp_path, columns)
+        assert "group" not in kinds(found).values()
+        assert any(f"{name}: The column is named as an id is, and has 60 values" in w
+                   for w in found.decide)  # fmt: skip
+
+    @pytest.mark.parametrize("name", ["num_accounts", "number of cases", "state", "amount"])
+    def test_counts_and_places_are_no_ids(self, tmp_path, name):
+        columns = {name: random(1).integers(0, 60, ROWS), "y": random(3).normal(size=ROWS)}
+        assert not any("named as an id" in w for w in drafted(tmp_path, columns).decide)
+
+    def test_a_thing_that_some_rows_lack_is_asked(self, tmp_path):
+        columns = panel()
+        columns["thing"] = ["" if i % 40 == 3 else v for i, v in enumerate(columns["thing"])]
+        found = drafted(tmp_path, columns)
+        (told,) = [w for w in found.decide if w.startswith("thing: The column may name")]
+        assert "needs a value in every row; 15 rows have none" in told
+
+    def test_a_text_of_many_values_that_tells_the_target_is_a_group(self, tmp_path):
+        columns = panel(things=100, each=6)
+        thing = np.unique(columns.pop("thing"), return_inverse=True)[1]
+        del columns["trait"]
+        columns["sha"] = [f"{v * 7919:08x}" for v in thing]
+        columns["y"] = np.where(random(9).random(100) < 0.4, "a", "b")[thing]
+        found = drafted(tmp_path, columns)
+        assert kinds(found)["sha"] == "group"
+        assert found.left_out == {}
+
+
+def test_a_column_is_not_called_a_feature_and_left_out(tmp_path):
+    columns = panel()
+    columns |= {"ID": np.r_[np.arange(350), np.arange(250)], "shop": np.arange(ROWS) % 8}
+    columns["y"] = np.where(np.isin(columns["shop"], [1, 2]), "ill", "well")
+    found = drafted(tmp_path, columns)
+    assert {"ID", "shop"} <= found.left_out.keys()
+    for name in found.left_out:
+        assert not any("stays a feature" in w for w in found.decide if w.startswith(f"{name}:"))
 
 
 class TestTimeAndGroups:

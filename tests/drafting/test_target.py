@@ -57,8 +57,7 @@ def test_a_frequent_word_for_missing_is_a_class_of_its_own(tmp_path, word):
     assert found.task == "multiclass"
     assert found.target.codes == labels
     assert classes_read(tmp_path, found) == labels
-    if word not in ("-", "?", "unknown"):
-        assert said(found, f"'{word}' (233 rows) is a class of its own")
+    assert said(found, f"'{word}' (233 rows) is a class of its own")
 
 
 @pytest.mark.parametrize("word", ["None", "NA", "-", "?", "unknown", "the target"])
@@ -73,6 +72,25 @@ def test_one_label_and_a_word_for_missing_are_two_classes(tmp_path):
     found = drafted(tmp_path, {"damaged": 90, "None": 210})
     assert found.task == "binary"
     assert list(found.target.codes) == ["None", "damaged"]
+
+
+@pytest.mark.parametrize("word", ["unknown", "?", "not a word"])
+def test_a_word_that_may_mean_missing_is_dropped_where_two_classes_are_told(tmp_path, word):
+    labels = {"yes": 150, "no": 150, word: 40}
+    if word == "not a word":
+        with pytest.raises(DataError, match="has 3 different values, not two"):
+            drafted(tmp_path, labels, "binary")
+        return
+    assert said(drafted(tmp_path, labels), f'add absent: ["{word}"]')
+    found = drafted(tmp_path, labels, "binary")
+    assert classes_read(tmp_path, found) == {"yes": 150, "no": 150}
+
+
+def test_one_value_and_empty_cells_are_told_with_their_rows(tmp_path):
+    with pytest.raises(
+        DataError, match=r"is 'yes' in 200 rows and missing in 100: .* second class"
+    ):
+        drafted(tmp_path, {"yes": 200, "": 100})
 
 
 def test_a_task_of_two_classes_says_that_the_word_means_missing(tmp_path):
@@ -196,7 +214,12 @@ def test_spellings_of_a_feature_are_asked_with_their_rows():
         ("bad", "good"), ("sick", "negative"), ("tested_positive", "tested_negative"),
         ("Yes", "No"), ("oui", "non"), ("ja", "nein"), ("+", "-"), ("abnormal", "normal"),
         ("unhealthy", "healthy"), ("Attrited Customer", "Existing Customer"), ("décédé", "vivant"),
-        ("gekündigt", "aktiv"), ("inadimplente", "em dia"), ("True", "False"),
+        ("Unpaid", "Paid"), ("Unsafe", "Safe"), ("Charged Off", "Fully Paid"), ("NOK", "OK"),
+        ("O", "N"), ("J", "N"), ("S", "N"), ("on", "off"), ("Late", "On time"), ("fake", "real"),
+        ("disloyal customer", "Loyal customer"), ("Dropout", "Graduate"),
+        ("verspätet", "pünktlich"), ("en retard", "à l'heure"), ("inactive", "active"),
+        ("delayed", "on-time"), ("gekündigt", "aktiv"), ("inadimplente", "em dia"),
+        ("True", "False"),
     ],
 )  # fmt: skip
 def test_the_positive_class_by_its_word_whichever_is_rarer(first, second):

@@ -24,6 +24,11 @@ def lines(*rows):
     return "\n".join(rows) + "\n"
 
 
+def test_of_two_separators_that_are_as_frequent_the_tab_separates():
+    table = read(lines("name\ta,b", "x\t1,5", "y\t2,5"))
+    assert cells(table) == {"name": ["x", "y"], "a,b": ["1,5", "2,5"]}
+
+
 # ---------------------------------------------------------------- code pages
 
 CODE_PAGES = [

@@ -20,8 +20,9 @@ from lockstep.drafting.dates import Unit as DateUnit
 from lockstep.drafting.draft_task import AS_TOLD, infer_task
 from lockstep.drafting.evidence import ID_NAME, SAMPLE, Evidence, Target
 from lockstep.drafting.identity import (
-    FEWEST_GROUPS,
-    LARGEST_SHARE,
+    COUNT,
+    PLACE,
+    THING,
     Unit,
     counters,
     one_row_each,
@@ -127,6 +128,7 @@ class Draft:
         self.roles: set[str] = set()
         self.part_name = self.date_name = ""
         self.not_by_time = ""
+        self.years: dict[str, str] = {}
         self.why_positive = ""
         self.why_split = ""
         self.names = self._names()
@@ -258,7 +260,8 @@ class Draft:
             )
         if few:
             have = "1 class has" if len(few) == 1 else f"{len(few)} classes have"
-            what = f"{have} fewer than {FEWEST_OF_CLASS} rows: {shown}. Their metrics say little"
+            what = f"{have} fewer than {FEWEST_OF_CLASS} rows: {shown}"
+            what = f"{what}. Metrics of such a class say little"
             self._decide(planned, f"{what}. Merge such classes in the file, or remove their rows")
         if self.task == "binary":
             positive = list(planned.codes)[-1]
@@ -288,9 +291,34 @@ class Draft:
         )  # fmt: skip
         for rule in rules:
             planned = rule(column)
+            if planned and planned.keys["kind"] in ("categorical", "numeric"):
+                self._ask_feature(planned, column)
             if planned or column.name in self.left_out:
                 return planned
         raise AssertionError(f"no rule for the column {column.name}")
+
+    def _ask_feature(self, planned: Planned, column: Column) -> None:
+        """Ask about a feature that may number rows, name what a row belongs to, or be a date."""
+        unit, counter = self.units.get(column.name), self.counters.get(column.name)
+        if unit and not self.unit:
+            self._decide(planned, unit.question)
+        elif counter:
+            what = f"The column {counter.words}. It stays a feature, as a count of days or steps"
+            self._decide(planned, f"{what}. If it only numbers rows, move it to left_out")
+        elif self._is_named_id(column):
+            what = f"The column is named as an id is, and has {column.distinct:,} values"
+            done = "It stays a feature, so rows of one value may be in training and test"
+            fix = "To keep them together, use kind: group"
+            self._decide(planned, f"{what}. {done}. {fix}")
+        if column.name in self.years:
+            self._decide(planned, self.years[column.name])
+
+    def _is_named_id(self, column: Column) -> bool:
+        """Tell whether a feature is named as an id and has too many values for a property."""
+        named = ID_NAME.search(column.name) or THING.search(column.name)
+        is_name = column.numbers is None or column.numbers.whole
+        is_other = PLACE.search(column.name) or COUNT.match(column.name)
+        return bool(named and is_name) and not is_other and column.distinct > MOST_CODES
 
     def _leave(self, column: Column, why: str) -> Planned | None:
         self.left_out[column.name] = why
@@ -370,11 +398,11 @@ class Draft:
         if in_order(dates) and not why_not:
             return as_dates
         why_not = why_not or "its years are not in the order of the rows"
-        what = f"{column.name}: The column holds years from {years.first} to {years.last}"
+        what = f"The column holds years from {years.first} to {years.last}"
         self._not_by_time(column.name, why_not)
         done = "It is a feature, and the test has rows of years that the training has too"
         fix = 'To test on the newest years, use kind: date and format: "%Y", and split.kind: time'
-        self._decide(None, f"{what}. {done}. {fix}")
+        self.years[column.name] = f"{what}. {done}. {fix}"
         return column
 
     def _made_date(self) -> Planned | None:
@@ -401,10 +429,6 @@ class Draft:
         counter = self.counters.get(column.name)
         if counter and counter.certain:
             self._leave(column, counter.words)
-        elif counter:
-            what = f"{column.name}: The column {counter.words}"
-            done = "It stays a feature, as a count of days or steps"
-            self._decide(None, f"{what}. {done}. If it only numbers rows, move it to left_out")
 
     def _group(self, column: Column) -> Planned | None:
         unit = self.units.get(column.name)
@@ -416,25 +440,17 @@ class Draft:
         self.roles.add("group")
         planned = self._planned(column, kind="group")
         planned.facts = f"{column.distinct:,} groups"
-        what = f"The column names what a row belongs to. {unit.words}"
+        what = f"The column seems to name what a row belongs to. {unit.words}"
         done = "All rows of one value stay in one part, so the metrics describe new values"
         fix = "If predictions are for known values only, use kind: categorical"
         self._decide(planned, f"{what}. {done}. {fix}")
         return planned
 
     def _another_unit(self, column: Column, unit: Unit) -> None:
-        """Leave out a second name of things; ask about a few large groups and places."""
+        """Leave out a second name of things."""
         if self.unit and unit.can_part and not unit.place:
             kept = f"The split keeps the rows of each '{self.unit.name}' together"
-            self._leave(column, f"names what a row belongs to. {unit.words}. {kept}")
-        elif not self.unit:
-            what = f"{column.name}: The column may name what a row belongs to. {unit.words}"
-            why = (
-                f"A split by it needs {FEWEST_GROUPS} values, none with more than "
-                f"{LARGEST_SHARE:.0%} of the rows; the largest has {unit.largest:.0%}"
-            )
-            done = "It stays a feature, so the metrics describe known values, not new ones"
-            self._decide(None, f"{what}. {why}. {done}")
+            self._leave(column, f"seems to name what a row belongs to. {unit.words}. {kept}")
 
     def _leaks(self) -> dict[str, Evidence]:
         """Return the leaks; what is constant within a unit is judged by one row of each.
@@ -598,7 +614,7 @@ class Draft:
         both = len(np.intersect1d(group[is_test], group[~is_test]))
         if both:
             self.columns = [c for c in self.columns if c.source != unit.name]
-            self.left_out[unit.name] = f"names what a row belongs to. {unit.words}"
+            self.left_out[unit.name] = f"seems to name what a row belongs to. {unit.words}"
             values = f"{both:,} of {unit.groups:,} values of '{unit.name}'"
             what = f"{values} have rows in both parts of '{part}'"
             done = f"The metrics describe known values of '{unit.name}'"

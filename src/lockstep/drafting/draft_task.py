@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lockstep.drafting.profile import Column
 from lockstep.errors import DataError
+from lockstep.problems.dialects import counted
 from lockstep.problems.schema import Task
 
 MOST_CLASSES = 100
@@ -23,8 +24,7 @@ def infer_task(target: Column, given: str) -> tuple[Task, str]:
     if not distinct:
         raise _hopeless(target, f"is empty in every row; {OTHER}")
     if distinct == 1:
-        only = next(iter(target.levels))
-        raise _hopeless(target, f"is '{only}' in every row: nothing can be learned; {OTHER}")
+        raise _hopeless(target, _only_value(target))
     if given:
         return _given_task(target, given), AS_TOLD
     if distinct == 2:
@@ -36,6 +36,14 @@ def infer_task(target: Column, given: str) -> tuple[Task, str]:
     _check_classes(target, f"{OTHER}, or correct it if numbers were meant")
     kind = "whole numbers" if numbers else "texts"
     return "multiclass", f"the target has {distinct} different {kind}"
+
+
+def _only_value(target: Column) -> str:
+    only, rows = next(iter(target.levels)), counted(target.present, "row")
+    if not target.missing:
+        return f"is '{only}' in every row: nothing can be learned; {OTHER}"
+    empty = f"is '{only}' in {rows} and missing in {target.missing:,}: nothing can be learned"
+    return f"{empty}; if missing means a second class, write its name there, or {OTHER}"
 
 
 def _given_task(target: Column, given: str) -> Task:

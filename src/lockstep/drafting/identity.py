@@ -7,28 +7,30 @@ other columns never change within it, or the target hardly does.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lockstep.drafting.evidence import ID_NAME, SAMPLE, Target, column_numbers
 from lockstep.drafting.profile import Column, Profile, as_numbers
-from lockstep.drafting.wording import both, share
-from lockstep.problems.text_tables import TextTable
+from lockstep.drafting.wording import both, rows_do, share
+from lockstep.problems.text_tables import MISSING, TextTable
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 _COUNTER = re.compile(
     r"(?i)(?:unnamed: ?\d+(?:_level_\d+)?|__index_level_\d+__|column \d+|level_\d+|_?index|idx|"
-    r"rows?[\W_]*(?:names?|no|nr|num|numbers?|index|id)?|no\.?|nr\.?|num|numbers?|n|s[\W_]*no\.?|"
+    r"n[°º]|rows?[\W_]*(?:names?|no|nr|num|numbers?|index|id)?|no\.?|nr\.?|num|numbers?|n|s[\W_]*no\.?|"
     r"sr[\W_]*no\.?|serial|seq|lfd[\W_]*nr\.?|#)"
 )
 """Names (or none) of columns that only number rows."""
-_THING = re.compile(
+THING = re.compile(
     r"(?i)(?:^|[\W_])(?:subject|patient|person|people|user|customer|client|member|household|"
     r"account|session|auction|animal|chick|rat|mouse|pupil|student|school|firm|company|farm|shop|store|plot|"
     r"site|station|device|machine|sensor|engine|unit|stratum|batch|participant|"
@@ -36,7 +38,9 @@ _THING = re.compile(
     r"s?[\W_]*(?:id|no|nr|num|number|name|code|key)?[\W_]*$"
 )
 """Names of things that have several rows."""
-_PLACE = re.compile(r"(?i)country|state|county|city|town|region|zip|postal")
+COUNT = re.compile(r"(?i)(?:n|nb|num|nums|number|count|total|avg|mean)[\W_]+\w")
+"""The beginning of names that count things."""
+PLACE = re.compile(r"(?i)country|state|county|city|town|region|zip|postal")
 """New rows of a place that is known are usual: it takes more than a name to make it a unit."""
 FEWEST_GROUPS = 10
 LARGEST_SHARE = 0.2
@@ -45,7 +49,12 @@ _CONSTANT, _BY_CHANCE = 0.98, 0.8
 _SOME, _HALF, _MOST = 0.1, 0.5, 0.8
 _BALANCED = 0.1
 _MANY_ROWS = 5
+_MOST_UNNAMED = 0.2
+"""A larger share of rows without a value, and a column is no name of things."""
 _MOST_CLASSES = 10
+_MANY_THINGS = 4
+"""Times the rows that the square of a number of things is, at least: 100 things in 2,500 rows."""
+_MISSING = pa.array(sorted(MISSING))
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,7 @@ def _counter(text: TextTable, column: Column) -> Counter | None:
     assert column.numbers is not None
     if column.numbers.words:
         return None
-    named = _COUNTER.fullmatch(column.name.strip()) is not None
+    named = _COUNTER.fullmatch(unicodedata.normalize("NFKC", column.name).strip()) is not None
     is_id = not named and ID_NAME.search(column.name) is not None
     if is_id and column.all_different:
         return None
@@ -99,6 +108,8 @@ class Unit:
     named: bool
     place: bool
     numeric: bool
+    many: bool
+    """Whether there are more of them than a property of that many rows has levels."""
     groups: int
     rows_each: float
     largest: float
@@ -111,6 +122,8 @@ class Unit:
     """Share of the target's variance that the mean of a unit's other rows explains."""
     nearby: float
     """The same by the units of the next lower and next higher number; 0 for texts."""
+    unnamed: int
+    """Rows that have no value of it."""
     balanced: str
     """A column of whose values each unit has the same number of rows."""
 
@@ -123,20 +136,38 @@ class Unit:
     def shown(self) -> bool:
         """Whether what the column does, helped by its name, shows that it names a thing."""
         if self.place:
-            is_more = any(not _PLACE.search(name) for name in self.constant)
+            is_more = any(not PLACE.search(name) for name in self.constant)
             return is_more or self.beyond >= _HALF
         if self.named:
             return bool(self.constant or self.balanced) or self.beyond > _SOME
         if self.varied and self.explained >= _HALF and self.beyond >= 0.3:
             return True
         is_apart = self.explained >= _MOST and self.beyond >= _HALF
-        is_apart &= self.numeric and self.rows_each >= _MANY_ROWS
+        is_apart &= self.rows_each >= _MANY_ROWS and (self.numeric or self.many)
         return is_apart or (len(self.constant) >= 2 and self.varied)
 
     @property
     def can_part(self) -> bool:
+        """Whether every row has its group, and there are enough of them."""
+        return not self.unnamed and self.are_enough
+
+    @property
+    def are_enough(self) -> bool:
         """Whether there are enough groups for four parts."""
         return self.groups >= FEWEST_GROUPS and self.largest <= LARGEST_SHARE
+
+    @property
+    def question(self) -> str:
+        """Why a column stays a feature, and what that means for the metrics."""
+        why = (
+            f"A split by it needs {FEWEST_GROUPS} values, none with more than "
+            f"{LARGEST_SHARE:.0%} of the rows; the largest has {self.largest:.0%}"
+        )
+        if self.unnamed and self.are_enough:
+            none = rows_do(self.unnamed, "has", "have")
+            why = f"A split by it needs a value in every row; {none} none"
+        done = "It stays a feature, so the metrics describe known values, not new ones"
+        return f"The column may name what a row belongs to. {self.words}. {why}. {done}"
 
     @property
     def words(self) -> str:
@@ -171,26 +202,46 @@ def units(text: TextTable, found: Profile, aim: Target, passed: set[str]) -> lis
 
 def _repeats(column: Column, aim: Target) -> bool:
     """Tell whether a column can name units: several rows of each, and several of them."""
-    if column.missing or column.dates or column.distinct < 5 or column.longest > 60:
+    if (
+        column.missing > _MOST_UNNAMED * column.rows
+        or column.dates
+        or column.distinct < 5
+        or column.longest > 60
+    ):
         return False
     is_name = column.numbers is None or (column.numbers.whole and not column.numbers.words)
     return is_name and column.present >= 1.2 * column.distinct
 
 
 def _measure(text: TextTable, others: list[Column], values: Floats, column: Column) -> Unit:
+    if column.missing:
+        present = pc.invert(pc.is_in(text.columns[column.name], value_set=_MISSING))
+        kept = present.to_numpy(zero_copy_only=False)
+        columns = {name: cells.filter(present) for name, cells in text.columns.items()}
+        text, values = replace(text, columns=columns), values[kept]
     coded = text.columns[column.name].dictionary_encode()
     place = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     explained, nearby = _explained(place, values, _order(coded, column))
     rows = np.bincount(place)
     beside = [other for other in others if other.name != column.name]
     constant = _constant(text, beside, column, place)
-    named = bool(ID_NAME.search(column.name) or _THING.search(column.name))
+    named = bool(ID_NAME.search(column.name) or THING.search(column.name))
     return Unit(
-        column.name, named, bool(_PLACE.search(column.name)), column.numbers is not None,
-        column.distinct, float(np.mean(rows)), float(rows.max() / len(place)), constant,
-        any(c.distinct > 10 for c in beside if c.name in constant), explained, nearby,
-        _balanced(text, beside, place) if named else "",
-    )  # fmt: skip
+        name=column.name,
+        named=named,
+        place=bool(PLACE.search(column.name)),
+        numeric=column.numbers is not None,
+        many=column.distinct**2 >= _MANY_THINGS * len(place),
+        groups=column.distinct,
+        rows_each=float(np.mean(rows)),
+        largest=float(rows.max() / len(place)),
+        constant=constant,
+        varied=any(c.distinct > 10 for c in beside if c.name in constant),
+        explained=explained,
+        nearby=nearby,
+        unnamed=column.missing,
+        balanced=_balanced(text, beside, place) if named else "",
+    )
 
 
 def _order(coded: Any, column: Column) -> Places | None:

@@ -22,6 +22,8 @@ _AFFIRMED = frozenset(
     positiv positivo positief tested_positive present presence event case
     """.split()  # noqa: SIM905
 )
+_YES_BESIDE = frozenset({("o", "n"), ("j", "n"), ("s", "n"), ("on", "off")})
+"""What means yes only beside its opposite: first letters of oui, ja, sí and sim."""
 _BAD = frozenset(
     """
     bad default defaulted delinquent overdue late churn churned left lost cancelled canceled quit
@@ -30,10 +32,12 @@ _BAD = frozenset(
     phishing malware malignant sick ill disease diseased unhealthy infected cancer tumor tumour
     stroke relapse recurrence readmitted injured fatal severe unpaid bankrupt bankruptcy insolvent
     guilty poor risky damaged unsatisfied dissatisfied poisonous toxic
+    unsafe unemployed disloyal irregular invalid inactive delayed dropout dropped abandoned
+    counterfeit fake forged nok ko recidivist recid charged_off
     mauvais defaut impaye parti perdu resilie annule fraude frauduleux decede mort morte deces
-    echec panne malade malin grave blesse accident faillite
+    echec panne malade malin grave blesse accident faillite abandon abandonne retard retarde
     schlecht ausfall gekundigt verloren storniert betrug betrugerisch gestorben tot verstorben
-    fehler defekt krank bosartig schwer verletzt ausgefallen mahnung insolvenz
+    fehler defekt krank bosartig schwer verletzt ausgefallen mahnung insolvenz verspatet
     malo mala impago moroso baja perdido cancelado fallecido muerto muerte fallo averia enfermo
     enferma maligno
     cattivo insolvente perso annullato frode morto morta deceduto guasto malato malata
@@ -53,6 +57,8 @@ def positive_class(codes: Mapping[Label, int]) -> tuple[Label, str]:
     for taken, other in pairs:
         if _denies(other, taken) and not _is_word(taken, other, _BAD):
             return taken, f"'{other}' is its negation"
+        if (_plain(taken), _plain(other)) in _YES_BESIDE:
+            return taken, f"it means yes beside '{other}'"
     for words, why in (
         (_AFFIRMED, "the word means yes"),
         (_BAD, "the word names a bad or rare event"),
@@ -96,9 +102,9 @@ def _denies(label: Label, bare: Label) -> bool:
 
 def _is_word(other: Label, label: Label, words: frozenset[str]) -> bool:
     """Tell whether a label holds one of the words, not denied; the other label is not it denied."""
-    if str(label).strip() in words:
-        return True
     plain = _plain(label)
+    if {str(label).strip(), plain, plain.replace(" ", "_")} & words:
+        return True
     parts = set(plain.split())
     denied = parts & {negation for negation in _NEGATIONS if " " not in negation}
-    return bool((parts | {plain}) & words) and not denied and not _denies(label, other)
+    return bool(parts & words) and not denied and not _denies(label, other)

@@ -62,9 +62,10 @@ def read_target(text: TextTable, column: Column, task: str) -> Reading:
     """Return how a target's labels are read; DataError if spellings leave its classes open."""
     counted = text.columns[column.name].value_counts().to_pylist()
     rows = {c["values"]: c["counts"] for c in counted if c["values"] is not None}
-    kept, absent = _words(column, rows, task)
-    if not kept and not absent:
-        absent = _unclear_among_numbers(text, column, rows)
+    kept: dict[str, int] = {}
+    absent = _unclear_among_numbers(text, column, rows)
+    if not absent:
+        kept, absent = _words(column, rows, task)
     reading = _without(text, column, rows, kept, absent)
     if reading.column.numbers or len(reading.levels) > MOST_LABELS:
         return replace(reading, column=_whole_classes(reading))
@@ -84,9 +85,11 @@ def _words(
     stray = {word: n for word, n in few.items() if _is_stray(word, column.name)}
     if column.distinct - len(stray) < 2:
         stray = {}
-    is_told = task == "binary" and column.distinct - len(stray) == 2  # the words are no classes
-    kept = {} if is_told else {word: n for word, n in known.items() if n >= FEWEST_OF_WORD}
-    return kept, stray
+    unclear = {w: n for w, n in rows.items() if w.casefold() in UNCLEAR and w not in MISSING}
+    if task == "binary" and column.distinct - len(stray | unclear) == 2:  # they are no classes
+        return {}, stray | unclear
+    classes = known | unclear
+    return {word: n for word, n in classes.items() if n >= FEWEST_OF_WORD}, stray
 
 
 def _is_stray(word: str, name: str) -> bool:
@@ -132,7 +135,7 @@ def _notes(
     """Return what was taken for a class, what for missing, and how many rows that leaves out."""
     notes = [
         f"'{word}' ({counted(n, 'row')}) is a class of its own. If it means that the target is "
-        "missing, remove that code: training then drops these rows"
+        f"missing, {_fix(word)}: training then drops these rows"
         for word, n in kept.items()
     ]
     if absent:
@@ -147,6 +150,15 @@ def _notes(
             f"{lost:,} of {column.rows:,} rows {verbs[0]} no target{why} and {verbs[1]} dropped"
         )
     return notes
+
+
+def _fix(word: str) -> str:
+    """Return what to type if a word that is a class means missing."""
+    return (
+        "remove that code"
+        if word in MISSING
+        else f"""remove that code, and add absent: ["{word}"]"""
+    )
 
 
 def _whole_classes(reading: Reading) -> Column:

@@ -133,7 +133,9 @@ def find_separator(header: Header, lines: list[str], where: str) -> str:
     even = [
         s for s in SEPARATORS if all(unquoted(line).count(s) == bare.count(s) for line in lines)
     ]
-    found = max([s for s in even if s in bare] or SEPARATORS, key=bare.count)
+    # Of two that are as frequent, a TAB separates: cells hold commas, but hardly ever a TAB.
+    likely = [s for s in even if s in bare] or SEPARATORS
+    found = max(likely, key=lambda sign: (bare.count(sign), sign == "\t"))
     if bare.count(found):
         return found
     _refuse_odd_separators(header, lines, where)
