@@ -18,13 +18,14 @@ TIMES = pd.date_range("2015-01-05 10:00", periods=300, freq="31h")
 DAYS = (
     "%Y-%m-%d", "%Y%m%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%y", "%y-%m-%d", "%m/%d/%y",
     "%a, %d %b %Y", "%A, %B %d, %Y", "%b %d, %Y", "%b. %d, %Y", "%d. %B %Y", "%d %B %Y", "%d%b%Y",
-    "%d-%b-%y", "%Y/%m/%d",
+    "%d-%b-%y", "%Y/%m/%d", "%Y_%m_%d", "%d_%m_%Y", "%Y %m %d", "%Y年%m月%d日", "%Y. %m. %d",
 )  # fmt: skip
-MONTHS = ("%b-%Y", "%b-%y", "%Y-%m", "%m/%Y", "%B %Y", "%Y%m", "%b %Y", "%Y/%m")
+MONTHS = ("%b-%Y", "%b-%y", "%Y-%m", "%m/%Y", "%B %Y", "%Y%m", "%b %Y", "%Y/%m", "%m.%Y", "%YM%m")
 MOMENTS = (
     "%Y%m%dT%H%M%S", "%Y%m%d%H%M%S", "%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%dT%H:%M:%SZ",
     "%a, %d %b %Y %H:%M:%S GMT", "%d/%m/%Y %H:%M", "%m/%d/%Y %I:%M:%S %p",
     "%d/%b/%Y:%H:%M:%S +0000", "%a %b %d %H:%M:%S %Y", "%Y-%m-%d %H:%M:%S.%f", "%m/%d/%Y, %H:%M",
+    "%H:%M %d.%m.%Y", "%H:%M:%S %d/%m/%Y", "%Y%m%d %H:%M", "%Y%m%d-%H%M%S", "%Y-%m-%dT%H%M%SZ",
 )  # fmt: skip
 
 
@@ -49,7 +50,10 @@ def test_a_way_of_writing_dates_is_found_and_read_right(way, truth):
     assert (found.first, found.others) == (str(right[0].date()), 0)
 
 
-@pytest.mark.parametrize(("unit", "format"), [("s", "epoch_s"), ("ms", "epoch_ms")])
+@pytest.mark.parametrize(
+    ("unit", "format"),
+    [("s", "epoch_s"), ("ms", "epoch_ms"), ("us", "epoch_us"), ("ns", "epoch_ns")],
+)
 def test_seconds_since_1970_are_found_by_their_order_or_name(unit, format):
     counted = [str(v) for v in TIMES.as_unit(unit).astype("int64")]
     assert found_in(counted).format == format
@@ -80,11 +84,107 @@ def test_zones_are_read_to_utc(zone):
         [str(20_000_000 + i * 37) for i in range(300)],
         [str(100_000 + i * 37) for i in range(300)],
         [f"+1 555-0{i:03d}" for i in range(300)],
+        [f"{1 + i / 27.3:.4f}" for i in range(300)],
+        [f"T{i % 4 + 1} {i}" for i in range(300)],
+        [str(42_000 + i * 7) for i in range(300)],
         [f"{i % 24}:{i % 60:02d}" for i in range(300)],
     ],
 )
 def test_what_only_looks_like_dates_is_none(texts):
     assert found_in(texts) is None
+
+
+QUARTERS = TIMES.to_period("Q").to_timestamp()
+
+
+@pytest.mark.parametrize(
+    "way",
+    ["{y}Q{q}", "{y}-Q{q}", "Q{q} {y}", "Q{q}/{s}", "{q}Q{s}", "{q}T {y}", "T{q}-{y}",
+     "{y} Qtr {q}", "{q}er trimestre {y}", "{q}. Quartal {y}"],
+)  # fmt: skip
+def test_quarters_are_found_and_read_as_their_first_day(way):
+    texts = [way.format(y=t.year, s=f"{t.year % 100:02d}", q=t.quarter) for t in TIMES]
+    found = found_in(texts)
+    assert (found.format, found.unit, found.first) == ("quarter", "quarters", "2015-01-01")
+    read = parse_dates(pd.Series(texts, dtype="str"), "quarter")
+    assert (read.to_numpy() == QUARTERS.to_numpy()).all()
+
+
+@pytest.mark.parametrize("way", ["{0}-W{1:02d}", "{0}W{1:02d}", "W{1} {0}", "KW {1}/{0}"])
+def test_weeks_are_found_and_read_as_their_monday(way):
+    texts = [way.format(*t.isocalendar()[:2]) for t in TIMES]
+    found = found_in(texts)
+    assert (found.format, found.unit, found.others) == ("week", "weeks", 0)
+    read = parse_dates(pd.Series(texts, dtype="str"), "week")
+    mondays = TIMES.normalize() - pd.to_timedelta(TIMES.day_of_week, unit="D")
+    assert (read.to_numpy() == mondays.to_numpy()).all()
+
+
+def test_what_is_no_week_or_quarter_is_no_date():
+    for format, texts in (("week", ["2015-W54", "W1", "x"]), ("quarter", ["2015Q5", "Q1", "x"])):
+        assert parse_dates(pd.Series(texts, dtype="str"), format).isna().all()
+
+
+LANGUAGES = {
+    "en": "January February March April May June July August Sept October November December",
+    "fr": "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
+    "fr short": "janv. févr. mars avr. mai juin juil. août sept. oct. nov. déc.",
+    "de": "Januar Februar März April Mai Juni Juli August September Oktober November Dezember",
+    "es": "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre "
+    "diciembre",
+    "it": "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre "
+    "dicembre",
+    "pt": "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro "
+    "dezembro",
+    "nl": "januari februari maart april mei juni juli augustus september oktober november december",
+}
+
+
+@pytest.mark.parametrize("way", ["{d} {m} {y}", "{d}. {m} {y}", "{m} {y}", "{d} de {m} de {y}"])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_month_words_of_other_languages_are_read(language, way):
+    words = LANGUAGES[language].split()
+    texts = [way.format(d=t.day, m=words[t.month - 1], y=t.year) for t in TIMES]
+    found = found_in(texts)
+    assert found.others == 0
+    right = TIMES.normalize() if "{d}" in way else TIMES.to_period("M").to_timestamp()
+    read = parse_dates(pd.Series(texts, dtype="str"), found.format)
+    assert (read.to_numpy() == right.to_numpy()).all()
+
+
+def test_ordinals_and_short_months_beside_whole_ones_are_read():
+    texts = [f"{t.strftime('%B')} {t.day}{'st' if t.day == 1 else 'th'}, {t.year}" for t in TIMES]
+    assert found_in(texts).others == 0
+    mixed = [f"{t.day} {'Sept' if t.month == 9 else t.strftime('%b')} {t.year}" for t in TIMES]
+    assert found_in(mixed).others == 0
+
+
+@pytest.mark.parametrize("decimals", [0, 5])
+def test_days_of_a_spreadsheet_are_found_by_the_name(decimals):
+    days = (TIMES - pd.Timestamp("1899-12-30")) / pd.Timedelta("1D")
+    texts = [f"{v:.{decimals}f}" if decimals else str(int(v)) for v in days]
+    found = found_in(texts, "order_date")
+    assert (found.format, found.first) == ("excel_days", "2015-01-05")
+    assert found_in(texts, "amount") is None
+    assert found_in(texts, "updated_rows") is None
+
+
+def test_a_frequent_date_far_from_the_others_is_shown_with_its_rows():
+    texts = [
+        "9999-12-31" if i % 20 == 3 else day for i, day in enumerate(TIMES.strftime("%Y-%m-%d"))
+    ]
+    assert found_in(texts).far.startswith("'9999-12-31' (15 rows) is far from the other dates")
+    assert found_in(list(TIMES.strftime("%Y-%m-%d"))).far == ""
+
+
+def test_a_second_date_is_asked_with_the_one_that_splits(tmp_path):
+    days = {name: (TIMES + pd.Timedelta(days=d)).strftime("%Y-%m-%d") for name, d in
+            (("ordered", 0), ("delivered", 5), ("birth_date", -9000))}  # fmt: skip
+    found = draft(write(tmp_path, days | {"x": noise(1), "y": noise(2)}), "toy", "y")
+    assert found.why_split.startswith("the newest rows by 'ordered'")
+    (asked,) = [w for w in found.decide if w.startswith("delivered: ")]
+    assert "move 'ordered' to left_out" in asked
+    assert "the time at which a row arose" in found.left_out["birth_date"]
 
 
 def test_day_and_month_that_can_be_exchanged_are_shown_both_ways():
@@ -136,6 +236,10 @@ def test_many_missing_dates_cost_the_split_by_time_and_are_told(tmp_path):
         ("year", "month", "day"),
         ("arrival_year", "arrival_month", "arrival_day_of_month"),
         ("Year", "Month"),
+        ("annee", "mois", "jour"),
+        ("Jahr", "Monat"),
+        ("año", "mes", "día"),
+        ("yr", "mo", "dy"),
     ],
 )
 def test_a_date_in_several_columns_is_put_together(tmp_path, names):
@@ -150,6 +254,19 @@ def test_a_date_in_several_columns_is_put_together(tmp_path, names):
     assert table["date"].iloc[-1] == TIMES[-1].floor("D").replace(
         day=TIMES[-1].day if len(names) == 3 else 1
     )
+
+
+@pytest.mark.parametrize("way", ["%B", "%b"])
+def test_a_month_in_words_makes_a_date(tmp_path, way):
+    words = TIMES.strftime(way).where(TIMES.month != 3, "März")
+    columns = {"arrival_date_year": TIMES.year, "arrival_date_month": words}
+    found = draft(write(tmp_path, columns | {"x": noise(1), "y": noise(2)}), "toy", "y")
+    assert found.split == "time"
+    (tmp_path / "schema.yaml").write_text(schema_text(found))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "t.csv").rename(tmp_path / "data/t.csv")
+    table = read_table(tmp_path / "data", read_schema(tmp_path / "schema.yaml")).table
+    assert (table["date"].to_numpy() == TIMES.to_period("M").to_timestamp().to_numpy()).all()
 
 
 def test_years_part_rows_that_stand_in_their_order_and_are_asked_otherwise(tmp_path):

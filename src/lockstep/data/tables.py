@@ -21,7 +21,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from lockstep.data.copies import repeats, row_hashes
-from lockstep.data.dates import parse_dates
+from lockstep.data.dates import month_of, parse_dates
 from lockstep.data.values import read_cells, texts
 from lockstep.errors import DataError, listed, nearest
 from lockstep.problems.schema import Column, Schema
@@ -246,13 +246,23 @@ def _keys(text: TextTable, name: str) -> pd.Series:
         return texts(cells)
 
 
+def date_part(text: TextTable, part: str, name: str) -> Any:
+    """Return the years, months or days of a column; words for months become their numbers."""
+    if part == "month":
+        words = texts(text.columns[name])
+        months = {word: month_of(word) for word in words.dropna().unique()}
+        if any(months.values()):
+            return words.map(months).to_numpy(np.float64)
+    return numbers(text, name)
+
+
 def _dates(text: TextTable, of: list[str], column: Column) -> Any:
     """Return days as datetime64[ms], or int64 positions in time where the schema says integer."""
     if column.integer:
         return _keys(text, of[0])
     if len(of) > 1:
         parts = zip(("year", "month", "day"), of, strict=False)
-        table = pd.DataFrame({part: numbers(text, name) for part, name in parts})
+        table = pd.DataFrame({part: date_part(text, part, name) for part, name in parts})
         table = table if len(of) == 3 else table.assign(day=1)
         return pd.to_datetime(table, errors="coerce").astype("datetime64[ms]")
     written = texts(text.columns[of[0]])

@@ -13,9 +13,10 @@ import pandas as pd
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from lockstep.data.dates import parse_dates
+from lockstep.data.dates import EXCEL, in_english, parse_dates
+from lockstep.problems.dialects import counted
 
-Unit = Literal["days", "months", "years"]
+Unit = Literal["days", "weeks", "months", "quarters", "years"]
 _FULL = (
     "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d",
     "%d/%m/%y", "%m/%d/%y", "%y/%m/%d", "%d.%m.%y", "%d-%m-%y", "%m-%d-%y", "%y-%m-%d",
@@ -23,17 +24,20 @@ _FULL = (
     "%d %b, %Y", "%d. %b. %Y", "%d-%b.-%Y", "%b %d, %Y", "%b %d %Y", "%b. %d, %Y", "%b. %d %Y",
     "%b-%d-%Y", "%Y-%b-%d", "%Y %b %d",
     "%d %B %Y", "%d. %B %Y", "%d-%B-%Y", "%d %B, %Y", "%B %d, %Y", "%B %d %Y", "%Y %B %d",
+    "%Y_%m_%d", "%d_%m_%Y", "%Y %m %d", "%d %m %Y", "%Y年%m月%d日", "%Y. %m. %d", "%d.%m.%Y.",
 )  # fmt: skip
 _MONTHS = (
     "%Y-%m", "%m/%Y", "%Y/%m", "%m-%Y", "%b-%Y", "%b-%y", "%b %Y", "%b %y", "%b/%Y", "%b. %Y",
     "%b, %Y", "%b'%y", "%b %Y", "%Y-%b", "%Y %b", "%B %Y", "%B-%Y", "%B, %Y", "%B %y", "%B-%y",
-    "%Y %B", "%Y-%B",
+    "%Y %B", "%Y-%B", "%m.%Y", "%YM%m", "%Y M%m", "%Y-M%m", "%Y年%m月",
 )  # fmt: skip
 _DIGITS = {8: ("%Y%m%d", "%d%m%Y", "%m%d%Y"), 12: ("%Y%m%d%H%M",), 14: ("%Y%m%d%H%M%S",),
-           6: ("%Y%m",)}  # fmt: skip
+           6: ("%Y%m", "%y%m%d")}  # fmt: skip
+_COARSE: dict[str, Unit] = {"quarter": "quarters", "week": "weeks"}
 _SPECIAL = (
     "%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S UTC %Y",
-    "%d/%b/%Y:%H:%M:%S %z", "%d%b%Y:%H:%M:%S", "%d%b%Y:%H:%M:%S.%f",
+    "%d/%b/%Y:%H:%M:%S %z", "%d%b%Y:%H:%M:%S", "%d%b%Y:%H:%M:%S.%f", "%Y-%m-%dT%H%M%SZ",
+    "%Y%m%d-%H%M%S", "%Y%m%d_%H%M%S",
 )  # fmt: skip
 _SHAPES = {
     "%d": r"\d{1,2}", "%m": r"\d{1,2}", "%y": r"\d{2}", "%Y": r"\d{4}", "%b": r"[A-Za-z]{3}",
@@ -45,17 +49,26 @@ _ISO = (
     r"|^\d{8}T\d{4}(?:\d{2})?(?:Z|[+-]\d{2}:?\d{2})?$"
 )
 _WEEKDAY = re.compile(r"(?i)^(mon|tue|wed|thu|fri|sat|sun)(day|sday|nesday|rsday|urday)?(\.?,? )")
+_TIME_FIRST = re.compile(r"^\d{1,2}:\d{2}(?P<second>:\d{2})?(?P<gap>,? )")
 _TIME = re.compile(
     r"(?P<gap>,? ?T?)(?P<hour>\d{1,2}):\d{2}(?P<second>:\d{2})?(?P<part>\.\d{1,9})?"
     r"(?P<half> ?[AaPp][Mm])?(?P<zone> ?(?:UTC|GMT|Z|[+-]\d{2}:?\d{2}))?$"
 )
 _NAMED = re.compile(r"(?i)dat|day|jour|tag|fecha|month|mois|monat|mes$|period|when|time|stamp")
+_DATE_NAME = re.compile(
+    r"(?i)(?<!up)(?<!man)dat(?:e|um|a)?s?(?:$|[\W_])|^d(?:ate|atum|t)|fecha|^when$"
+)
 _CLOCK = re.compile(
     r"(?i)time|stamp|date|epoch|unix|when|created|updated|posted|(?:^|[\W_])(?:ts|at|on)$"
 )
 _IDENTITY = re.compile(r"(?i)id$|(?:^|[\W_])(?:id|no|nr|num|number|key|code)s?$")
 _EPOCH = (631_152_000, 2_051_222_400)
 """1990 and 2035 in seconds since 1970."""
+_YEARS = (1500, 2200)
+_EXCEL_DAYS = (21_916, 54_789)
+"""1960 and 2050 in days since 1899-12-30."""
+_FEWEST_OTHERS, _FEWEST_FAR = 10, 5
+"""Different days that show where dates end, and rows that make a date frequent."""
 _FEW_LOOKED_AT = 300
 _MOST_TRIED = 6
 _FEWEST_COMPACT = 6
@@ -74,11 +87,15 @@ class Dates:
     example: str = ""
     both_ways: str = ""
     """An example that reads otherwise in another format, in words."""
+    far: str = ""
+    """A frequent date that is far from all others, in words."""
 
     @property
     def unit(self) -> Unit:
-        """What they name at least: days, months or years."""
-        if not self.format or re.search("%d|epoch", self.format):
+        """What they name at least: days, weeks, months, quarters or years."""
+        if self.format in _COARSE:
+            return _COARSE[self.format]
+        if not self.format or re.search("%d|epoch|days", self.format):
             return "days"
         return "months" if re.search("%[mbB]", self.format) else "years"
 
@@ -91,11 +108,15 @@ def find_dates(texts: Any, counts: NDArray[Any], name: str) -> Dates | None:
     few = texts[:_FEW_LOOKED_AT]
     if matches(few, _ISO).mean() > 0.5:
         return _dates(texts, counts, [""])
-    if matches(few, r"^\d{6,14}(?:\.0)?$").all():
+    if matches(few, r"^\d{6,19}(?:\.0)?$").all():
         return _of_digits(texts, counts, name)
-    if not matches(few, r"\d").any() or not matches(few, r"[/.\s'-]|[A-Za-z]\d|\d[A-Za-z]").any():
+    if matches(few, r"^\d{5}(?:\.\d+)?$").all():
+        return _of_excel(texts, counts, name)
+    signs = r"[/.\s'_-]|[A-Za-z]\d|\d[A-Za-z年]"
+    if not matches(few, r"\d").any() or not matches(few, signs).any():
         return None
-    formats = _formats(few.to_pylist())
+    written = few.to_pylist()
+    formats = _formats(written) or _formats([in_english(text) for text in written])
     return _dates(texts, counts, formats) if formats else None
 
 
@@ -109,11 +130,13 @@ def _formats(few: list[str]) -> list[str]:
     endings = Counter(_ending(text) for text in few)
     found = {}
     texts = pd.Series(few, dtype="str")
+    for name in _COARSE:
+        found[name] = parse_dates(texts, name).notna().mean()
     for before, after in (ending for ending, _ in endings.most_common(3)):
-        days = _FULL if before or after else _FULL + _MONTHS
+        days = (*_FULL, "%Y%m%d") if before or after else _FULL + _MONTHS
         for format in dict.fromkeys([*(before + day + after for day in days), *_SPECIAL]):
             if _fits(format, few):
-                found[format] = parse_dates(texts, format).notna().mean()
+                found[format] = parse_dates(texts, format).dt.year.between(*_YEARS).mean()
     good = (format for format in found if found[format] > 0.5)
     return sorted(good, key=lambda format: -found[format])[:_MOST_TRIED]
 
@@ -132,6 +155,9 @@ def _ending(text: str) -> tuple[str, str]:
     """Return what stands before and after the day, as parts of a format: weekday, time and zone."""
     weekday, time = _WEEKDAY.match(text), _TIME.search(text)
     before = ""
+    first = _TIME_FIRST.match(text)
+    if first:
+        return f"%H:%M{':%S' if first['second'] else ''}{first['gap']}", ""
     if weekday:
         before = ("%A" if weekday[2] else "%a") + weekday[3]
     if not time:
@@ -155,11 +181,22 @@ def _of_digits(texts: Any, counts: NDArray[Any], name: str) -> Dates | None:
     formats = [f for f in _DIGITS.get(lengths.pop(), ()) if f] if len(lengths) == 1 else []
     is_named = _NAMED.search(name) is not None
     formats = [f for f in formats if is_named or f.startswith("%Y")]
-    if formats and (is_named or len(texts) >= _FEWEST_COMPACT):
-        found = _dates(texts, counts, formats)
+    if not is_named and len(texts) < _FEWEST_COMPACT:
+        formats = []
+    for chosen in (formats, *([format] for format in formats)):
+        found = _dates(texts, counts, chosen)
         if found and not found.others and found.first >= "1900" and found.last < "2100":
             return found
     return _since_1970(texts, counts, name)
+
+
+def _of_excel(texts: Any, counts: NDArray[Any], name: str) -> Dates | None:
+    """Return numbers of five digits as the days of a spreadsheet, if the name is that of dates."""
+    low, high = _EXCEL_DAYS
+    days = pd.to_numeric(pd.Series(texts.to_pylist()), errors="coerce")
+    if not _DATE_NAME.search(name) or not days.between(low, high).all():
+        return None
+    return _dates(texts, counts, [EXCEL])
 
 
 def _since_1970(texts: Any, counts: NDArray[Any], name: str) -> Dates | None:
@@ -169,7 +206,12 @@ def _since_1970(texts: Any, counts: NDArray[Any], name: str) -> Dates | None:
     is_clock = _CLOCK.search(name) is not None or (rises and not _IDENTITY.search(name))
     if not is_clock or len(values) < _FEWEST_COMPACT:
         return None
-    for format, unit in (("epoch_s", 1), ("epoch_ms", 1000)):
+    for format, unit in (
+        ("epoch_s", 1),
+        ("epoch_ms", 10**3),
+        ("epoch_us", 10**6),
+        ("epoch_ns", 10**9),
+    ):
         low, high = (end * unit for end in _EPOCH)
         if ((values >= low) & (values < high)).all():
             return _dates(texts, counts, [format])
@@ -193,7 +235,22 @@ def _dates(texts: Any, counts: NDArray[Any], formats: list[str]) -> Dates | None
     first, last = str(days.min().date()), str(days.max().date())
     others = islice((_both(texts, found, read[f], best, f) for f in fitting[1:]), 3)
     both = next((words for words in others if words), "") if not least else ""
-    return Dates(best, first, last, days.nunique(), least, example, both)
+    far = _far_date(texts, found.dt.normalize(), counts)
+    return Dates(best, first, last, days.nunique(), least, example, both, far)
+
+
+def _far_date(texts: pd.Series, days: pd.Series, counts: NDArray[Any]) -> str:
+    """Return which frequent first or last day is farther from the others than these are apart."""
+    rows = pd.Series(counts).groupby(days.to_numpy()).sum()
+    if len(rows) < _FEWEST_OTHERS:
+        return ""
+    for day, rest in ((rows.index[0], rows.index[1:]), (rows.index[-1], rows.index[:-1])):
+        gap = min(abs(day - rest[0]), abs(day - rest[-1]))
+        if gap > rest[-1] - rest[0] and rows[day] >= _FEWEST_FAR:
+            text, others = texts[days == day].iloc[0], f"{rest[0].date()} to {rest[-1].date()}"
+            shown = f"'{text}' ({counted(int(rows[day]), 'row')})"
+            return f"{shown} is far from the other dates, {others}"
+    return ""
 
 
 def _unlikely(read: pd.Series) -> tuple[bool, bool, float]:

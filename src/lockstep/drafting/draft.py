@@ -369,6 +369,10 @@ class Draft:
         if why_not or self.roles & {"date", "part"}:
             if why_not:
                 self._not_by_time(column.name, why_not)
+            elif self.date_name:
+                fix = f"use kind: date for it, and move '{self.date_name}' to left_out"
+                what = f"The column holds {span} too, but '{self.date_name}' splits the rows"
+                self._decide(None, f"{column.name}: {what}. To split by this column, {fix}")
             other = f"'{self.part_name or self.date_name}' splits the rows"
             return self._leave(column, f"{span}; {why_not or other}")
         self.roles.add("date")
@@ -378,6 +382,9 @@ class Draft:
         planned.facts = span
         planned.keys.pop("missing", None)  # rows without a date are dropped
         self.dates = dates
+        if column.dates.far:
+            fix = "If it means missing, empty these cells in the file"
+            self._decide(planned, f"{column.dates.far}. It counts as a date. {fix}")
         if column.dates.both_ways:
             self._decide(planned, f"{column.dates.both_ways}. If so, change its format")
         return planned

@@ -9,13 +9,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lockstep.config.params import Split
-from lockstep.data.dates import parse_dates
+from lockstep.data.dates import month_of, parse_dates
+from lockstep.data.tables import date_part
 from lockstep.drafting.dates import Dates, Unit
 from lockstep.drafting.evidence import Target
 from lockstep.drafting.profile import Column, Profile
 from lockstep.features.split import parts_by_time
 from lockstep.problems.dialects import counted
-from lockstep.problems.text_tables import TextTable, numbers
+from lockstep.problems.text_tables import TextTable
 
 MOST_UNDATED = 0.05
 """A larger share of rows without a date costs the split by time."""
@@ -27,8 +28,14 @@ _DATE_OF_OTHERS = re.compile(
 _FEWEST_DAYS, _FEWEST_MONTHS = 20, 10
 _FEWEST = 5
 _PART_ENDS = (0.64, 0.72, 0.8, 1.0)
-_YEAR = re.compile(r"(?i)(?:year|yr|jahr|ann[ée]e|a[ñn]o|anno|jaar)")
+_YEAR = re.compile(r"(?i)(?:year|yr|jahr|ann[ée]e|an|a[ñn]o|anno|jaar)")
 _PARTS = ("year", "month", "day")
+_PART_WORDS = {
+    "year": "year yr jahr année annee an año ano anno jaar",
+    "month": "month mnth mon mo mois monat mes mês mese maand",
+    "day": "day_of_month dayofmonth day dy jour tag dia día giorno dag",
+}
+"""Names of columns that hold a part of a date, in several languages."""
 
 
 def row_dates(text: TextTable, column: Column) -> pd.Series:
@@ -42,7 +49,8 @@ def row_dates(text: TextTable, column: Column) -> pd.Series:
 
 def made_dates(text: TextTable, parts: list[str]) -> pd.Series:
     """Return each row's date of year, month and day, the first of the month without a day."""
-    values = {part: numbers(text, name) for part, name in zip(_PARTS, parts, strict=False)}
+    named = zip(_PARTS, parts, strict=False)
+    values = {part: date_part(text, part, name) for part, name in named}
     table = pd.DataFrame({"day": 1} | values, index=range(text.rows))
     return pd.to_datetime(table, errors="coerce")
 
@@ -113,20 +121,33 @@ def in_order(dates: pd.Series) -> bool:
 
 def date_of_parts(found: Profile) -> list[str]:
     """Return columns that hold year, month and day (or year and month) of one date, or none."""
-    for name, column in found.columns.items():
-        if not name.lower().endswith("year") or not _within(column, 1500, 2100):
+    named = {part: _stems(found, part) for part in _PARTS}
+    for stem, name in named["year"].items():
+        month, day = named["month"].get(stem), named["day"].get(stem)
+        if not month or not _within(found.columns[name], 1500, 2100):
             continue
-        stem = name[: -len("year")].lower()
-        named = {other.lower(): other for other in found.columns}
-        month, day = (_part(named, stem, part) for part in _PARTS[1:])
-        if month and _within(found.columns[month], 1, 12):
-            has_days = bool(day) and _within(found.columns[day], 1, 31)
-            return [name, month, *([day] if has_days else [])]
+        if _within(found.columns[month], 1, 12) or _month_words(found.columns[month]):
+            has_days = day and _within(found.columns[day], 1, 31)
+            return [name, month, *([day] if day and has_days else [])]
     return []
 
 
-def _part(named: dict[str, str], stem: str, part: str) -> str:
-    return named.get(stem + part) or named.get(f"{stem}{part}_of_month") or ""
+def _stems(found: Profile, part: str) -> dict[str, str]:
+    """Return the columns whose names end in a word for a part, by what stands before it."""
+    stems: dict[str, str] = {}
+    for name in found.columns:
+        for word in _PART_WORDS[part].split():
+            stem = name.lower().removesuffix(word)
+            is_whole = stem == "" or not stem[-1].isalpha() or word in _PARTS
+            if name.lower().endswith(word) and is_whole:
+                stems.setdefault(stem, name)
+                break
+    return stems
+
+
+def _month_words(column: Column) -> bool:
+    """Tell whether all texts of a column are words for months."""
+    return 2 <= column.distinct <= 24 and all(month_of(level) for level in column.levels)
 
 
 def _within(column: Column, low: int, high: int) -> bool:

@@ -55,8 +55,9 @@ class Column(Strict):
     )
     format: str = Field(
         "",
-        description="dates of a prepared table, as %d/%m/%Y; epoch_s, epoch_ms: (milli)seconds "
-        "since 1970; empty: ISO 8601",
+        description="dates of a prepared table, as %d/%m/%Y; epoch_s, epoch_ms, epoch_us, "
+        "epoch_ns: since 1970; excel_days: since 1899-12-30; quarter: 2015Q1; week: 2015-W02; "
+        "empty: ISO 8601",
     )
     made_of: list[str] = Field(
         [],
