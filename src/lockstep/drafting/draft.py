@@ -407,7 +407,7 @@ class Draft:
         why_not = why_not or "its years are not in the order of the rows"
         what = f"The column holds years from {years.first} to {years.last}"
         self._not_by_time(column.name, why_not)
-        done = "It is a feature, and the test has rows of years that the training has too"
+        done = "It is a feature, and the test may have years that the training has too"
         fix = 'To test on the newest years, use kind: date and format: "%Y", and split.kind: time'
         self.years[column.name] = f"{what}. {done}. {fix}"
         return column
@@ -610,7 +610,7 @@ class Draft:
             self._settle_time(group, kinds)
         elif self.split == "group":
             together = f"all rows of one '{self.unit.name}' stay in one part" if self.unit else ""
-            no_time = self.not_by_time or "no column tells when a row arose"
+            no_time = self.not_by_time or "the table has no column of dates"
             self.why_split = f"{together or 'rows are split at random'}; {no_time}"
             self._settle_alike(group, kinds)
 
