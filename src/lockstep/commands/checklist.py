@@ -27,7 +27,6 @@ from lockstep.registry.store.connection import Client, translating_mlflow_errors
 from lockstep.registry.store.versions import Version
 from lockstep.serving.loaded_model import CheckedModel, ServedModel, decision_of, prepare
 from lockstep.serving.model_source import open_path
-from lockstep.serving.openapi import example
 from lockstep.serving.responses import explained, predicted
 from lockstep.serving.settings import ServingSettings, load_serving
 
@@ -174,8 +173,8 @@ def gap_of(content: Mapping[str, Any]) -> float:
 
 
 def example_of(case: Deployment) -> bytes:
-    """Return the body of a request for one record that the schema allows."""
-    return json.dumps(example(case.opened.model.schema)).encode()
+    """Return the body of a request for one record, typical of the training rows where known."""
+    return json.dumps(case.opened.example).encode()
 
 
 STEPS: dict[str, Callable[[Deployment], Answer]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from lockstep.serving.openapi import example
 _PAGE = Path(__file__).with_suffix(".html")
 
 
-def form_page(schema: Schema) -> str:
-    """Return the page of a problem: one field a feature, filled with an example."""
-    values = example(schema)
+def form_page(schema: Schema, given: Mapping[str, Any] | None = None) -> str:
+    """Return the page of a problem: one field a feature, filled with an example of a record."""
+    values = example(schema) if given is None else given
     fields = "\n".join(_field(column, values[column.name]) for column in schema.features)
     content = {"@TITLE@": escape(schema.title), "@UNIT@": escape(schema.unit), "@FIELDS@": fields}
     text = _PAGE.read_text(encoding="utf-8")
@@ -31,7 +32,8 @@ def _field(column: Column, value: Any) -> str:
     if column.codes:
         control = f"<select {name}>{_options(column, value)}</select>"
     else:
-        control = f'<input {name} {_input_type(column)} value="{escape(str(value))}">'
+        shown = "" if value is None else escape(str(value))
+        control = f'<input {name} {_input_type(column)} value="{shown}">'
     return f'<label>{label}{control}<span class="fault"></span></label>'
 
 

@@ -20,25 +20,34 @@ from lockstep.models.scoring.scorer import Scorer, columns_of
 from lockstep.promotion.gates import signature_faults
 from lockstep.registry.store.versions import was_dirty
 from lockstep.serving.form_page import form_page
-from lockstep.serving.openapi import openapi
+from lockstep.serving.openapi import example, openapi
 from lockstep.serving.request_parsing import RecordReader
 from lockstep.serving.settings import DecisionSettings, ServingSettings
 
 
 @dataclass(frozen=True)
 class CheckedModel:
-    """A model that passed its checks, with the tags of its version or card, and its source."""
+    """A model that passed its checks, with the tags of its version or card, and its source.
+
+    ``typical`` is the typical record that its card holds, as it was read; None if there is none.
+    """
 
     model: Model
     source: str
     place: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    typical: Any = None
 
     @property
     def title(self) -> str:
         """The model's name and version, for messages."""
         version = self.model.version
         return self.model.name if version is None else f"{self.model.name} version {version}"
+
+    @property
+    def example(self) -> dict[str, Any]:
+        """A record that it takes, typical of its training rows where they are known."""
+        return example(self.model.schema, self.typical)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +112,8 @@ def prepare(
         since=time.time(),
         origin=_origin(model, decision),
         version_body=_version_body(checked, decision),
-        openapi=orjson.dumps(openapi(model.schema, settings.limits)),
-        page=form_page(model.schema).encode(),
+        openapi=orjson.dumps(openapi(model.schema, settings.limits, checked.example)),
+        page=form_page(model.schema, checked.example).encode(),
     )
 
 

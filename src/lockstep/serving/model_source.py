@@ -16,9 +16,15 @@ from lockstep.config.settings import DEFAULT_MODEL_TYPE, load_settings
 from lockstep.errors import ArtifactError, ConfigError, LockstepError, RegistryError
 from lockstep.io import read_json
 from lockstep.models.scoring.prediction import Model
+from lockstep.models.typical_record import CARD_KEY, typical_of_training
 from lockstep.models.workspace import load_file
 from lockstep.problems.schema import load_schema
-from lockstep.registry.artifact.loading import Located, open_folder, open_version
+from lockstep.registry.artifact.loading import (
+    Located,
+    open_folder,
+    open_version,
+    typical_record_of,
+)
 from lockstep.registry.artifact.locating import find_version, locate
 from lockstep.registry.publishing.destinations import model_name
 from lockstep.registry.record.registered_models import marks_of, newest_in
@@ -242,8 +248,9 @@ class RegistrySource:
 
     def open(self, version: Version) -> CheckedModel:
         """Fetch a version and check it: digest, allowed types, golden rows."""
-        model = open_version(locate(open_registry(self.root), version, self.root))
-        return CheckedModel(model, "registry", *_described(version))
+        located = locate(open_registry(self.root), version, self.root)
+        model, typical = open_version(located), typical_record_of(located)
+        return CheckedModel(model, "registry", *_described(version), typical)
 
     def forget(self) -> None:
         """Reopen the registry at the next look."""
@@ -303,7 +310,10 @@ def open_path(settings: ServingSettings, root: Path, ask: bool = True) -> Checke
         model = replace(model, name=known.name, version=known.version, run_id=known.run_id)
         facts |= {key: known.tag(key) for key in _RELEASE_TAGS}
     tags = {key: str(value) for key, value in facts.items() if value is not None}
-    return CheckedModel(model, "path", str(path), tags)
+    typical = card.get(CARD_KEY) or typical_of_training(
+        ProblemLayout(root, model.schema.name), model.schema, card
+    )
+    return CheckedModel(model, "path", str(path), tags, typical)
 
 
 def _version_of_file(model: Model, root: Path) -> Version | None:
@@ -346,5 +356,6 @@ def _open_bundle(folder: Path) -> CheckedModel:
         fault = f"{folder} is not the bundle that was exported: {listed}"
         raise ArtifactError(f"{fault}; export it again")
     version = version_of(folder)
-    model = open_folder(Located(version, folder / MODEL_FOLDER))
-    return CheckedModel(model, "bundle", str(folder), _described(version)[1])
+    located = Located(version, folder / MODEL_FOLDER)
+    model, typical = open_folder(located), typical_record_of(located)
+    return CheckedModel(model, "bundle", str(folder), _described(version)[1], typical)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lockstep.config.settings import LimitsSection
 from lockstep.data.records import other_columns
 from lockstep.errors import listed
+from lockstep.models.typical_record import fitting
 from lockstep.problems.schema import Column, Schema
 from lockstep.serving.http_request import REQUEST_ID
 
@@ -62,16 +63,22 @@ _EXPLANATION = {
 }
 
 
-def openapi(schema: Schema, limits: LimitsSection) -> dict[str, Any]:
-    """Return the description of ``schema``; OpenAPI 3.0, as the page /docs reads no later one."""
+def openapi(
+    schema: Schema, limits: LimitsSection, given: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the description of ``schema``; OpenAPI 3.0, as the page /docs reads no later one.
+
+    ``given`` is the example of a record, by default the one that ``example`` makes of the schema.
+    """
+    shown = example(schema) if given is None else dict(given)
     about = "Every answer names the model's version and carries the request's id."
     description = f"Predictions for one {schema.unit}. {about}"
     return {
         "openapi": "3.0.3",
         "info": {"title": schema.title, "version": "1", "description": description},
-        "paths": {**_post_paths(schema, limits), **_get_paths()},
+        "paths": {**_post_paths(schema, limits, shown), **_get_paths()},
         "components": {
-            "schemas": _components(schema),
+            "schemas": _components(schema, shown),
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer"},
                 "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -81,8 +88,8 @@ def openapi(schema: Schema, limits: LimitsSection) -> dict[str, Any]:
     }
 
 
-def _post_paths(schema: Schema, limits: LimitsSection) -> dict[str, Any]:
-    given, one = {"example": example(schema)}, "Score one record or a list of records."
+def _post_paths(schema: Schema, limits: LimitsSection, shown: dict[str, Any]) -> dict[str, Any]:
+    given, one = {"example": shown}, "Score one record or a list of records."
     why = "Return the contribution of each feature to the score of one record or of a list."
     later = f"Send true outcomes later, by request id; kept for monitoring. {_LABEL_CELLS}"
     scored = {"schema": _one_or_list("Record", limits.rows), **given}
@@ -153,7 +160,7 @@ def _object(properties: dict[str, Any], required: list[str] | None = None) -> di
     return {"type": "object", "properties": properties, **({"required": needed} if needed else {})}
 
 
-def _components(schema: Schema) -> dict[str, Any]:
+def _components(schema: Schema, shown: dict[str, Any]) -> dict[str, Any]:
     fault = _object(
         {
             "row": _WHOLE,
@@ -170,7 +177,7 @@ def _components(schema: Schema) -> dict[str, Any]:
     explained = {**one, **_EXPLANATION}
     explanations = _array(_object(row | explained, ["row", "contributions"]))
     return {
-        "Record": record(schema),
+        "Record": record(schema, shown),
         "Fault": _object(faults, required=["error", "request_id"]),
         "Label": label(schema),
         "Answer": _object(one | origin, required=[*one, *always]),
@@ -188,8 +195,8 @@ def _array(items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": items}
 
 
-def record(schema: Schema) -> dict[str, Any]:
-    """Return the JSON schema of one record: every feature as a plain value.
+def record(schema: Schema, shown: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON schema of one record, with an example: every feature as a plain value.
 
     What is accepted beside that is said in words: clients are made for the plain form.
     """
@@ -199,7 +206,7 @@ def record(schema: Schema) -> dict[str, Any]:
         "properties": {column.name: field(column) for column in schema.features},
         "required": schema.feature_names,
         "additionalProperties": False,
-        "example": example(schema),
+        "example": shown,
     }
 
 
@@ -238,9 +245,13 @@ def _meaning(column: Column) -> str:
     return f"{column.description}{unit}{f' ({codes})' if codes else ''}"
 
 
-def example(schema: Schema) -> dict[str, Any]:
-    """Return a valid record: the middle of each range, the first of each code."""
-    return {column.name: _example(column) for column in schema.features}
+def example(schema: Schema, typical: Any = None) -> dict[str, Any]:
+    """Return a record that the schema takes: typical values as far as they are known and fit.
+
+    Other features have the middle of their range, or their first code.
+    """
+    known = fitting(schema, typical)
+    return {c.name: known[c.name] if c.name in known else _example(c) for c in schema.features}
 
 
 def _example(column: Column) -> Any:

@@ -18,8 +18,9 @@ from lockstep.io import read_json
 from lockstep.models.artifact import read_artifact
 from lockstep.models.golden_rows import COUNT, check_golden, golden_from
 from lockstep.models.scoring.prediction import Model
+from lockstep.models.typical_record import CARD_KEY
 from lockstep.problems.schema import Schema, read_schema
-from lockstep.registry.artifact.files import GOLDEN, SCHEMA, SHIPPED_CODE
+from lockstep.registry.artifact.files import CARD, GOLDEN, SCHEMA, SHIPPED_CODE
 from lockstep.registry.artifact.integrity import explained, model_file, recorded_digest
 from lockstep.registry.artifact.model_cache import Located, refusing
 from lockstep.registry.artifact.training_rows import TrainingRows, check_training_rows
@@ -51,6 +52,15 @@ def open_folder(located: Located) -> Model:
         interval=None if interval is None else check_interval(_parsed(interval), version.title),
         costs=costs_of(version),
     )
+
+
+def typical_record_of(located: Located) -> Any:
+    """Return the typical record in an artifact's card; None where an older version has none."""
+    try:
+        card = read_json(located.folder / CARD)
+    except DataError:
+        return None
+    return card.get(CARD_KEY) if isinstance(card, dict) else None
 
 
 def golden_of(located: Located) -> tuple[Schema, Any, list[Any]]:

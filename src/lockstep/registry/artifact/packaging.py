@@ -24,12 +24,14 @@ from mlflow.types import ColSpec, TensorSpec
 from mlflow.types import Schema as Columns
 from sklearn.linear_model import LogisticRegression
 
+from lockstep.data.values import typed_column
 from lockstep.io import sha256_file, write_json, write_text
 from lockstep.models.artifact import ENCODER_SOURCE, allowed_types, check_types, content_of
 from lockstep.models.calibration import base_estimator
 from lockstep.models.golden_rows import checked_outputs, golden_content, golden_rows
 from lockstep.models.model_type import Native
 from lockstep.models.types import model_types, type_of
+from lockstep.models.typical_record import CARD_KEY
 from lockstep.problems.schema import PROBLEMS, Schema
 from lockstep.registry.artifact.files import CARD, GOLDEN, ROWS_FILE, SCHEMA, SKOPS, SUMS, sums_of
 
@@ -54,6 +56,8 @@ class Package:
     training_rows: bytes | None = None
     native: Native | None = None
     """The booster for its own loader."""
+    typical_record: dict[str, Any] | None = None
+    """A typical value of each feature, as far as the training's data are known."""
     sums_digest: str = ""
     """The digest of the written folder's list of sums."""
 
@@ -64,16 +68,22 @@ class Package:
 
     @property
     def full_card(self) -> dict[str, Any]:
-        """The card in the folder: the training's, and the file for other loaders."""
-        if self.native is None:
-            return self.card
-        return self.card | {"native": self.native.card(str(self.card.get("calibration", "none")))}
+        """The card in the folder: the training's, a typical record, the file for other loaders."""
+        card = dict(self.card)
+        if self.typical_record is not None:
+            card[CARD_KEY] = self.typical_record
+        if self.native is not None:
+            card["native"] = self.native.card(str(self.card.get("calibration", "none")))
+        return card
 
     @property
     def example(self) -> pd.DataFrame:
         """One input row as a caller would send it, if possible without missing values."""
-        complete = self.rows.dropna()
-        row = (complete if len(complete) else self.rows).head(1)
+        known = self.typical_record or {}
+        features = self.schema.features
+        typical = pd.DataFrame({c.name: typed_column(c, [known.get(c.name)]) for c in features})
+        complete = (rows.dropna() for rows in (typical, self.rows))
+        row = next((rows for rows in complete if len(rows)), self.rows).head(1)
         # MLflow compares column names in a way that pandas 3 deprecates for its own text type.
         return row.set_axis(row.columns.astype(object), axis="columns")
 
@@ -116,14 +126,19 @@ class Package:
 
 
 def package(
-    pipeline: Any, schema: Schema, card: dict[str, Any], training_rows: bytes | None = None
+    pipeline: Any,
+    schema: Schema,
+    card: dict[str, Any],
+    training_rows: bytes | None = None,
+    typical_record: dict[str, Any] | None = None,
 ) -> Package:
     """Make the content of a model folder; ArtifactError if the pipeline holds a forbidden type."""
     content = content_of(card["model_digest"], pipeline)
     check_types(content, f"the {card['type']} model of {card['problem']}")
     rows = golden_rows(schema)
     outputs = checked_outputs(pipeline, schema, rows)
-    return Package(content, schema, card, rows, outputs, training_rows, native_of(pipeline))
+    native = native_of(pipeline)
+    return Package(content, schema, card, rows, outputs, training_rows, native, typical_record)
 
 
 def native_of(pipeline: Any) -> Native | None:

@@ -20,8 +20,9 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.errors import ArtifactError, UsageError
 from lockstep.io import read_json, sha256_file, sha256_json, write_json
 from lockstep.models.scoring.prediction import Model
+from lockstep.models.typical_record import CARD_KEY, typical_of_training
 from lockstep.models.workspace import CARD_SUFFIX, RELEASE, SCHEMA_SUFFIX, load_file
-from lockstep.problems.schema import PROBLEMS
+from lockstep.problems.schema import PROBLEMS, load_schema
 
 POINTER, FOLDER, MODEL_SUFFIX = "production.pkl", "released", ".joblib"
 BESIDE = (SCHEMA_SUFFIX, MODEL_SUFFIX)
@@ -87,7 +88,9 @@ def _copy(layout: ProblemLayout, model_type: str, facts: dict[str, Any], folder:
     if sha256_file(copy) != card["file_sha256"]:
         other = f"{layout.model(model_type)} is not the file its card describes"
         raise ArtifactError(f"{other}; run `dvc checkout` or `dvc repro`")
-    write_json(copy.with_suffix(CARD_SUFFIX), {**card, RELEASE: facts}, digits=None)
+    typical = typical_of_training(layout, load_schema(layout.problem), card)
+    more = {RELEASE: facts} | ({} if typical is None else {CARD_KEY: typical})
+    write_json(copy.with_suffix(CARD_SUFFIX), {**card, **more}, digits=None)
     shutil.copyfile(PROBLEMS / layout.problem / "schema.yaml", copy.with_suffix(SCHEMA_SUFFIX))
     return copy
 

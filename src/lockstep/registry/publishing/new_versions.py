@@ -144,7 +144,7 @@ def _log(
 
 def _packed(outputs: Outputs, pipeline: Any) -> Package:
     rows = to_bytes(outputs.training_rows) if outputs.training_rows else None
-    packed = package(pipeline, outputs.schema, outputs.card, rows)
+    packed = package(pipeline, outputs.schema, outputs.card, rows, outputs.typical_record)
     if (found := digest_of(packed.content)) != outputs.digest:
         has = f"the {outputs.type} model of {outputs.problem} has digest {found[:12]}…"
         says = f"its card says {outputs.digest[:12]}…"

@@ -14,6 +14,7 @@ from lockstep.errors import ArtifactError, DataError
 from lockstep.io import read_json, sha256_file
 from lockstep.models.model_file import read_pipeline
 from lockstep.models.type_metrics import read_type_metrics, type_metrics_file
+from lockstep.models.typical_record import typical_of_training
 from lockstep.problems.schema import Schema, load_schema
 from lockstep.registry.artifact.training_rows import TrainingRows, rows_of_training
 
@@ -61,6 +62,11 @@ class Outputs:
     def training_rows(self) -> TrainingRows | None:
         """The groups it was fitted or tuned on; None if its data are not in this workspace."""
         return rows_of_training(self.root, self.problem, self.lineage)
+
+    @cached_property
+    def typical_record(self) -> dict[str, Any] | None:
+        """A typical value of each feature; None if its data are not in this workspace."""
+        return typical_of_training(self.layout, self.schema, self.card)
 
     @property
     def plots(self) -> list[Path]:
