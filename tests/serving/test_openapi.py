@@ -5,7 +5,6 @@ import pytest
 from lockstep.config.settings import LimitsSection
 from lockstep.data.records import check_record, other_columns
 from lockstep.problems.schema import load_schema, problem_names
-from lockstep.serving.form_page import form_page
 from lockstep.serving.openapi import example, openapi
 
 
@@ -34,15 +33,6 @@ def test_types_ranges_and_codes_come_from_the_schema():
             assert all(meaning in told["description"] for meaning in column.codes.values())
         else:
             assert (told.get("minimum"), told.get("maximum")) == (column.low, column.high)
-
-
-@pytest.mark.parametrize("problem", problem_names())
-def test_the_page_has_a_field_a_feature_and_fetches_nothing_from_elsewhere(problem):
-    schema = load_schema(problem)
-    text = form_page(schema)
-    assert re.findall(r'<(?:input|select) name="(\w+)"', text) == schema.feature_names
-    assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", text)
-    assert "@" not in re.sub(r"@media", "", text.split("<script>")[0])
 
 
 def test_what_a_record_may_hold_beside_the_features_is_described():

@@ -45,7 +45,7 @@ def example_of(served: ServedModel | None) -> dict[str, object]:
     shown = told["components"]["schemas"]["Record"]["example"]
     asked = told["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
     assert asked["example"] == shown
-    assert served.page.decode() == form_page(served.model.schema, shown)
+    assert served.page.decode() == form_page(served.model.schema, served.checked.typical)
     return dict(shown)
 
 

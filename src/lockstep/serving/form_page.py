@@ -2,45 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from lockstep.decision.score_scale import PROBABILITY
+from lockstep.models.typical_record import fitting
 from lockstep.problems.schema import Column, Schema
 from lockstep.serving.openapi import example
 
 _PAGE = Path(__file__).with_suffix(".html")
 
 
-def form_page(schema: Schema, given: Mapping[str, Any] | None = None) -> str:
-    """Return the page of a problem: one field a feature, filled with an example of a record."""
-    values = example(schema) if given is None else given
-    fields = "\n".join(_field(column, values[column.name]) for column in schema.features)
-    content = {"@TITLE@": escape(schema.title), "@UNIT@": escape(schema.unit), "@FIELDS@": fields}
+def form_page(schema: Schema, typical: Any = None, scale: str = PROBABILITY) -> str:
+    """Return the page of a problem: one field a feature, filled with ``example``.
+
+    ``scale`` is that of the scores of two classes, so that the page says what an answer means.
+    """
+    values, known = example(schema, typical), fitting(schema, typical)
+    begins = "typical values of the model’s training rows" if known else "an invented record"
+    content = {
+        "TITLE": escape(schema.title),
+        "UNIT": escape(schema.unit),
+        "FIELDS": "\n".join(_field(column, values[column.name]) for column in schema.features),
+        "MEANING": _meaning(schema, scale),
+        "BEGINS": begins,
+    }
     text = _PAGE.read_text(encoding="utf-8")
-    for mark, value in content.items():
-        text = text.replace(mark, value)
-    return text
+    return re.sub("@([A-Z]+)@", lambda mark: content[mark[1]], text)
+
+
+def _meaning(schema: Schema, scale: str) -> str:
+    """Return attributes that say what answers mean: of which class, on which scale, in which unit.
+
+    ``data-classes`` has the meaning of each code of the target.
+    """
+    target = schema.columns[schema.target]
+    classes = {str(code): meaning for code, meaning in target.codes.items() if meaning}
+    facts = {
+        "positive": schema.positive or next(reversed(classes.values()), ""),
+        "target": target.description or target.name,
+        "unit": target.unit,
+        "scale": scale,
+        "classes": json.dumps(classes, ensure_ascii=False),
+    }
+    return " ".join(f'data-{name}="{escape(text)}"' for name, text in facts.items())
 
 
 def _field(column: Column, value: Any) -> str:
+    """Return a field: label with unit, control, what it takes, and room for a fault."""
+    name = escape(column.name)
+    about = escape(column.description or column.name)
     unit = f" ({escape(column.unit)})" if column.unit else ""
-    label = f"{escape(column.description or column.name)}{unit}"
+    key, hint, fault = (f"{part}-{name}" for part in ("field", "hint", "fault"))
+    control = _control(column, value, f'id="{key}" aria-describedby="{hint} {fault}"')
+    return (
+        f'<div class="field"><label for="{key}"><span class="about">{about}</span>{unit}</label>'
+        f"{control}"
+        f'<span class="hint" id="{hint}"><code>{name}</code> {_takes(column)}</span>'
+        f'<span class="fault" id="{fault}"></span></div>'
+    )
+
+
+def _control(column: Column, value: Any, more: str) -> str:
     kind = "number" if column.holds_numbers else "text"
-    name = f'name="{escape(column.name)}" data-kind="{kind}"'
+    needed = "" if column.missing else " required"
+    name = f'name="{escape(column.name)}" data-kind="{kind}" {more}{needed}'
     if column.codes:
-        control = f"<select {name}>{_options(column, value)}</select>"
-    else:
-        shown = "" if value is None else escape(str(value))
-        control = f'<input {name} {_input_type(column)} value="{shown}">'
-    return f'<label>{label}{control}<span class="fault"></span></label>'
+        return f"<select {name}>{_options(column, value)}</select>"
+    shown = "" if value is None else escape(str(value))
+    return f'<input {name} {_input_type(column)} value="{shown}">'
 
 
 def _options(column: Column, value: Any) -> str:
-    options = ['<option value="">unknown</option>'] if column.missing else []
+    options = ['<option value="">not known</option>'] if column.missing else []
     for code, meaning in column.codes.items():
-        chosen = " selected" if code == value else ""
+        chosen = " selected" if str(code) == str(value) else ""
         shown = escape(f"{code}: {meaning}" if meaning else str(code))
         options.append(f'<option value="{escape(str(code))}"{chosen}>{shown}</option>')
     return "".join(options)
@@ -50,5 +89,20 @@ def _input_type(column: Column) -> str:
     if not column.holds_numbers:
         return 'type="text"'
     bounds = {"min": column.low, "max": column.high}
-    limits = [f' {key}="{bound:g}"' for key, bound in bounds.items() if bound is not None]
+    limits = [f' {key}="{bound:.12g}"' for key, bound in bounds.items() if bound is not None]
     return f'type="number" step="{1 if column.integer else "any"}"{"".join(limits)}'
+
+
+def _takes(column: Column) -> str:
+    """Return in words which values a field takes, unless it lists them, and if it may be empty."""
+    kind = "whole number" if column.integer else "number" if column.holds_numbers else "text"
+    low, high = (None if bound is None else _grouped(bound) for bound in (column.low, column.high))
+    ends = f"{low} to {high}" if low and high else f"from {low}" if low else f"up to {high}"
+    range_ = ends if low or high else ""
+    words = ["" if column.codes else kind, range_, "optional" if column.missing else ""]
+    return ", ".join(filter(None, words))
+
+
+def _grouped(number: float) -> str:
+    """Return a number with commas, but for years and others of four digits."""
+    return f"{number:.12g}" if abs(number) < 10_000 else f"{number:,.12g}"

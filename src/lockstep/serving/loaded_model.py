@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from lockstep.decision.decision_rule import DecisionRule
-from lockstep.decision.score_scale import Scale
+from lockstep.decision.score_scale import PROBABILITY, Scale
 from lockstep.errors import ArtifactError, ConfigError
 from lockstep.models.golden_rows import checked_outputs, golden_rows
 from lockstep.models.scoring.contributions import Explainer
@@ -102,6 +102,7 @@ def prepare(
     scorer = model.scorer
     explainer = Explainer(model.pipeline, model.schema, scorer)
     check_fast_path(checked, scorer, explainer)
+    scale = PROBABILITY if decision is None else decision.scale.name
     return ServedModel(
         checked=checked,
         model=model,
@@ -113,7 +114,7 @@ def prepare(
         origin=_origin(model, decision),
         version_body=_version_body(checked, decision),
         openapi=orjson.dumps(openapi(model.schema, settings.limits, checked.example)),
-        page=form_page(model.schema, checked.example).encode(),
+        page=form_page(model.schema, checked.typical, scale).encode(),
     )
 
 
