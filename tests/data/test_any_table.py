@@ -127,7 +127,7 @@ def test_copies_are_dropped_and_counted_where_the_rules_say_so(tmp_path):
 def test_records_may_use_the_files_names(tmp_path):
     table = records_to_table(schema(), [{"price [€]": 3.5}, {"price": None}])
     assert table["price"].tolist()[0] == 3.5
-    with pytest.raises(DataError, match="no feature is called price"):
+    with pytest.raises(DataError, match="is another name of price, which is there, too; keep one"):
         records_to_table(schema(), [{"price": 1.0, "price [€]": 2.0}])
 
 

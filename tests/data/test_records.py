@@ -3,10 +3,13 @@
 import csv
 import io
 import json
+import unicodedata
+from functools import partial
 
 import orjson
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +17,8 @@ from lockstep.data.record_text import given as given_content
 from lockstep.data.records import RowReader, given_records, other_columns, records_to_table
 from lockstep.data.tables import read_table
 from lockstep.errors import DataError
-from lockstep.problems.schema import Schema
+from lockstep.problems.headers import clean_name
+from lockstep.problems.schema import Schema, read_schema
 from lockstep.serving.http_request import Refusal
 from lockstep.serving.request_parsing import RecordReader
 
@@ -180,7 +184,8 @@ def test_the_columns_of_a_feature_that_is_there_are_ignored_too():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"LoanID": "x"}, "no feature is called LoanID"),
+        ({"LoanID": "x"}, "no feature is called LoanID; leave it out"),
+        ({"price": "3"}, "price|Price \\(€\\) is another name of price, .* keep one"),
         ({"Towns": "x"}, r"no feature is called Towns \(did you mean 'town'\?\)"),
         ({"children": "4+"}, r"children = '4\+' must be a number"),
         ({"rooms": "many"}, "rooms_each = 'many' must be a number"),
@@ -245,3 +250,106 @@ def test_a_column_twice_is_refused_but_where_the_schema_knows_both():
 def test_a_header_alone_is_no_table():
     with pytest.raises(DataError, match="piped is neither JSON nor a table with a header line"):
         rows_of(b"town;price\n", schema_of())
+
+
+PLACES = {
+    "town": {"kind": "target", "codes": {"no": "", "oui": ""}},
+    "préfecture": {"kind": "categorical", "codes": {"Orléans": "", "Nîmes": ""}, "missing": True},
+    "côté": {"kind": "categorical", "aliases": ["Côté de l’île"]},
+    "été": {"kind": "numeric", "aliases": ["Été (°C)"], "made_of": ["éveil"]},
+    "clé": {"kind": "id"},
+}
+PLACE = {"préfecture": "Nîmes", "Côté de l’île": "à Évian", "éveil": "3", "clé": "ä1", "übrig": "x"}
+
+
+def decomposed(record):
+    """Return a record with letters and accents apart, as macOS and some browsers write them."""
+    apart = partial(unicodedata.normalize, "NFD")
+    assert apart("é") != "é"
+    return {apart(name): apart(cell) for name, cell in record.items()}
+
+
+def test_letters_that_are_composed_otherwise_are_the_same_in_every_form(tmp_path):
+    schema = schema_of(PLACES, left_out=("übrig",))
+    expected = pd.DataFrame({"préfecture": ["Nîmes"], "côté": ["à Évian"], "été": [3.0]})
+    for row in (PLACE, decomposed(PLACE)):
+        pd.DataFrame([row]).to_parquet(tmp_path / "rows.parquet")
+        lines = json.dumps(row, ensure_ascii=False)
+        for content in (text_of([row]), json.dumps([row]), f"{lines}\n{lines}"):
+            table = records_to_table(schema, rows_of(content.encode(), schema))
+            assert_same(table.head(1), expected)
+        parquet = rows_of((tmp_path / "rows.parquet").read_bytes(), schema)
+        assert_same(records_to_table(schema, parquet), expected)
+        read = RecordReader(schema).read(json.dumps(row).encode(), 1)
+        assert {name: column[0] for name, column in read.columns.items()} == {
+            "préfecture": "Nîmes", "côté": "à Évian", "été": 3.0
+        }  # fmt: skip
+        assert set(read.ignored) == {name for name in row if clean_name(name) in ("clé", "übrig")}
+
+
+def test_a_table_of_parquet_is_read_with_composed_letters_too(tmp_path):
+    schema = schema_of(PLACES, left_out=("übrig",))
+    for number, row in enumerate((PLACE, decomposed(PLACE))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        pd.DataFrame([row | {"town": "oui"}]).to_parquet(folder / "rows.parquet")
+        table = read_table(folder, schema).table
+        assert (table["préfecture"][0], table["côté"][0], table["été"][0]) == (
+            "Nîmes",
+            "à Évian",
+            3,
+        )
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text(st.characters(codec="utf-8", categories=["L", "M", "Nd"]), min_size=1))
+def test_any_text_of_an_open_category_means_the_same_in_both_forms(text):
+    schema = schema_of({"t": {"kind": "target"}, "name": {"kind": "categorical", "missing": True}})
+    found = [
+        RecordReader(schema).read(json.dumps({"name": form}).encode(), 1).columns["name"][0]
+        for form in (unicodedata.normalize(way, text) for way in ("NFC", "NFD"))
+    ]
+    assert found[0] == found[1]
+    table = records_to_table(schema, [{"name": unicodedata.normalize("NFD", text)}])
+    assert table["name"].to_list()[:1] == found[:1] or found[0] is None
+
+
+def test_one_feature_under_both_forms_of_its_name_is_refused_with_the_fix():
+    schema = schema_of(PLACES, left_out=("übrig",))
+    row = PLACE | {"préfecture": "Nîmes", unicodedata.normalize("NFD", "préfecture"): "Nîmes"}
+    with pytest.raises(DataError, match=r"is another name of préfecture, .* keep one"):
+        records_to_table(schema, [row])
+    with pytest.raises(Refusal, match=r"is another name of préfecture, .* keep one"):
+        RecordReader(schema).read(json.dumps(row).encode(), 1)
+
+
+def test_names_have_no_blanks_around_them_as_in_the_header_of_a_file():
+    schema = schema_of(decimal=",")
+    spaced = {f" {name}\t": cell for name, cell in ROW.items()}
+    assert RowReader(schema).read([spaced]) == [OWN]
+    assert set(RowReader(schema).ignored([spaced])) == {
+        f" {name}\t" for name in RowReader(schema).ignored([ROW])
+    }
+
+
+def test_a_schema_is_read_with_composed_letters(tmp_path):
+    content = {"name": "p", "title": "p", "task": "binary", "unit": "p", "registered_name": "P"}
+    content |= {"experiment": "p", "columns": PLACES}
+    path = tmp_path / "schema.yaml"
+    digests = set()
+    for way in ("NFC", "NFD"):
+        text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
+        path.write_text(unicodedata.normalize(way, text))
+        digests.add(read_schema(path).digest)
+        assert list(read_schema(path).columns["préfecture"].codes) == ["Orléans", "Nîmes"]
+    assert len(digests) == 1
+
+
+def test_columns_that_a_schema_without_left_out_does_not_know_are_refused_with_the_fix():
+    content = schema_of().model_dump(exclude_defaults=True) | {"left_out": None}
+    schema = Schema.model_validate(content)
+    own = {name: value for name, value in OWN.items() if name in schema.feature_names}
+    with pytest.raises(DataError, match="no feature is called remarks; leave it out"):
+        records_to_table(schema, [own | {"remarks": "late"}])
+    with pytest.raises(Refusal, match="no feature is called remarks; leave it out"):
+        RecordReader(schema).read(orjson.dumps(own | {"remarks": "late"}), 1)

@@ -16,11 +16,14 @@ from pyarrow import parquet
 from lockstep.data.record_text import Given
 from lockstep.data.tables import read_any, refuse_twins
 from lockstep.data.values import boolean_values, column_check, fault, json_values, read_texts
-from lockstep.errors import DataError, listed, nearest
+from lockstep.errors import DataError, nearest
+from lockstep.problems.headers import clean_name
 from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import EXAMPLES
 
 Record = Mapping[str, Any]
+MOST_LETTERS = 40
+"""How much of a text from outside a message repeats."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ class _Names:
 
     kept: list[tuple[str, str]]
     """Names as given, and the schema's."""
-    made: list[Column]
-    """Features that are made of other columns."""
+    made: list[tuple[Column, list[str]]]
+    """Features that are made of other columns, with the names of those as given."""
     ignored: list[str]
 
 
@@ -43,9 +46,10 @@ class RowReader:
 
     def __init__(self, schema: Schema) -> None:
         self._features = schema.features
-        self._aliases = schema.feature_aliases
-        self._made = [column for column in schema.features if column.made_of]
-        self._others = other_columns(schema)
+        self._aliases = {_clean(name): own for name, own in schema.feature_aliases.items()}
+        made = (column for column in schema.features if column.made_of)
+        self._made = [(column, [_clean(name) for name in column.made_of]) for column in made]
+        self._others = {_clean(name): what for name, what in other_columns(schema).items()}
 
     def read(self, records: Sequence[Any]) -> list[Any]:
         """Return records with plain values; what does not fit stays, for a check to refuse."""
@@ -58,30 +62,38 @@ class RowReader:
     def ignored(self, records: Iterable[Any]) -> dict[str, str]:
         """Return the columns of records that are no features, each with what it is."""
         keys = dict.fromkeys(tuple(record) for record in records if isinstance(record, Mapping))
-        return {name: self._others[name] for one in keys for name in self._names_of(one).ignored}
+        names = (name for one in keys for name in self._names_of(one).ignored)
+        return {name: self._others[_clean(name)] for name in names}
 
     def _row(self, record: Record, known: dict[tuple[Any, ...], _Names]) -> dict[str, Any]:
         names = known.get(keys := tuple(record))
         if names is None:
             names = known[keys] = self._names_of(keys)
         row = {own: record[name] for name, own in names.kept}
-        for column in names.made:
-            row[column.name] = _made(column, [record[name] for name in column.made_of])
+        for column, of in names.made:
+            row[column.name] = _made(column, [record[name] for name in of])
         return row
 
     def _names_of(self, keys: tuple[Any, ...]) -> _Names:
-        own = {name: self._aliases.get(name, name) for name in keys}
+        clean = {name: _clean(name) for name in keys}
+        own = {name: self._aliases.get(clean[name], clean[name]) for name in keys}
         count = Counter(own.values())
         # two names of one feature stay as they are, to be refused
-        own = {name: name if count[given] > 1 else given for name, given in own.items()}
+        own = {name: name if count[known] > 1 else known for name, known in own.items()}
+        given = {clean[name]: name for name in keys}
         made = [
-            column
-            for column in self._made
-            if column.name not in own.values() and own.keys() >= set(column.made_of)
+            (column, [given[name] for name in of])
+            for column, of in self._made
+            if column.name not in own.values() and given.keys() >= set(of)
         ]
-        used = {name for column in made for name in column.made_of}
-        kept = [(name, given) for name, given in own.items() if given not in self._others]
+        used = {name for _, of in made for name in of}
+        kept = [(name, known) for name, known in own.items() if known not in self._others]
         return _Names(kept, made, [n for n in keys if own[n] in self._others and n not in used])
+
+
+def _clean(name: Any) -> Any:
+    """Return a name as the header of a file is read; what is no text stays, to be refused."""
+    return clean_name(name) if isinstance(name, str) else name
 
 
 def other_columns(schema: Schema) -> dict[str, str]:
@@ -206,6 +218,15 @@ def check_record(schema: Schema, record: Record, where: str = "the record") -> N
     _check_row(schema, RowReader(schema).read([record])[0], where)
 
 
+def unknown_name(schema: Schema, name: Any, near: Iterable[str]) -> str:
+    """Return what is wrong with a name that is no feature, and what to do; long names are cut."""
+    shown = str(name) if len(str(name)) <= MOST_LETTERS else f"{str(name)[:MOST_LETTERS]}…"
+    own = schema.feature_aliases.get(_clean(name), _clean(name))
+    if own in schema.feature_names:
+        return f"{shown} is another name of {own}, which is there, too; keep one"
+    return f"no feature is called {shown}{nearest(shown, near) or '; leave it out'}"
+
+
 def _check_row(schema: Schema, record: Any, where: str) -> None:
     if not isinstance(record, Mapping):
         raise DataError(
@@ -218,8 +239,7 @@ def _check_row(schema: Schema, record: Any, where: str) -> None:
         faults.append(f"missing {', '.join(absent)} (null is allowed where unknown)")
     if extra:
         near = absent or schema.feature_names
-        named = listed([f"{name}{nearest(name, near)}" for name in extra], EXAMPLES)
-        faults.append(f"no feature is called {named}")
+        faults += [unknown_name(schema, name, near) for name in extra]
     found = (fault(c, record[c.name]) for c in schema.features if c.name in record)
     faults += [one for one in found if one]
     if faults:

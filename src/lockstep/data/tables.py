@@ -24,11 +24,13 @@ from lockstep.data.copies import repeats, row_hashes
 from lockstep.data.dates import month_of, parse_dates
 from lockstep.data.values import read_cells, texts
 from lockstep.errors import DataError, listed, nearest
+from lockstep.problems.headers import composed, unique_names
 from lockstep.problems.schema import Column, Schema
 from lockstep.problems.source_files import is_leftover
 from lockstep.problems.text_tables import (
     RawTable,
     TextTable,
+    composed_cells,
     missing_source,
     numbers,
     read_text,
@@ -142,13 +144,16 @@ def read_any(path: Path) -> TextTable:
     except (pa.ArrowInvalid, OSError) as error:
         fault = f"is no readable Parquet file ({str(error).splitlines()[0]})"
         raise DataError(f"{path.name} {fault}; make it again") from None
-    columns = {name: _as_text(table[name], name, path) for name in table.column_names}
-    return TextTable(path, "", columns)
+    names, twins = unique_names([composed(name) for name in table.column_names])
+    cells = (_as_text(table.column(i), name, path) for i, name in enumerate(names))
+    return TextTable(path, "", dict(zip(names, cells, strict=True)), twins)
 
 
 def _as_text(column: Any, name: str, path: Path) -> Any:
     try:
-        return trimmed(column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column)
+        if pa.types.is_boolean(column.type):
+            column = column.cast(pa.int8())
+        return composed_cells(trimmed(column))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise DataError(
             f"{path.name}: the column {name} holds {column.type}, no single values; "

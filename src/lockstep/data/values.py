@@ -1,7 +1,8 @@
 """The one reader of values: text cells, JSON values and typed columns, by a schema's column.
 
 A cell means the same in the file trained on, in a file to predict and as a JSON text of the API:
-blanks around it are cut, ``missing_texts`` are missing, numbers follow the column's `decimal`.
+letters are composed, blanks around it are cut, ``missing_texts`` are missing, and numbers follow
+the column's `decimal`.
 Sources differ in what happens to a value that does not fit, and in what is no text:
 
 | source                        | missing                    | value that does not fit        |
@@ -34,6 +35,7 @@ from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import (
     MISSING,
     bare_numbers,
+    composed_cells,
     parse_numbers,
     trimmed,
     trimmed_text,
@@ -71,7 +73,8 @@ def read_texts(column: Column, given: Iterable[str]) -> dict[str, Any]:
     A text among numbers that is none stays as it is, for the check to refuse.
     """
     cells = list(dict.fromkeys(given))
-    values, bad = read_cells(column, trimmed(pa.array(cells, pa.string())))
+    plain = composed_cells(trimmed(pa.array(cells, pa.string())))
+    values, bad = read_cells(column, plain)
     found = zip(cells, values.tolist(), bad.tolist(), strict=True)
     return {
         cell: cell if is_bad else None if value != value else value for cell, value, is_bad in found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from itertools import count, pairwise
 from typing import Any
@@ -23,9 +24,14 @@ _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "missing", "unknow
 
 
 def clean_name(written: str) -> str:
-    """Return a name on one line, without blanks around it or byte order marks."""
-    name = written.replace("\ufeff", "").strip(BLANKS)
+    """Return a name on one line, composed, without blanks around it or byte order marks."""
+    name = composed(written.replace("\ufeff", "").strip(BLANKS))
     return " ".join(name.split()) if re.search(r"[\r\n]", name) else name
+
+
+def composed(text: str) -> str:
+    """Return a text with composed letters (NFC), as every table and schema is read."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def unique_names(written: Sequence[str]) -> tuple[list[str], dict[str, str]]:

@@ -205,8 +205,9 @@ def load_schema(problem: str) -> Schema:
 
 
 def read_schema(path: Path) -> Schema:
-    """Read and check one schema file."""
-    content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    """Read and check one schema file; its letters are composed, as those of every table."""
+    text = path.read_text(encoding="utf-8")
+    content = parse_yaml(unicodedata.normalize("NFC", text), str(path))
     schema = validated(Schema, content, str(path))
     _check_schema(schema, path)
     return schema

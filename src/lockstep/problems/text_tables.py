@@ -30,6 +30,7 @@ from lockstep.problems.encodings import decoded
 from lockstep.problems.headers import (
     BLANKS,
     clean_name,
+    composed,
     empty_rows,
     has_second_line,
     refuse_values,
@@ -338,9 +339,18 @@ def trimmed(column: Any) -> Any:
     return pc.utf8_trim(whole.cast(pa.string()), characters=BLANKS)
 
 
+def composed_cells(cells: Any) -> Any:
+    """Return a pyarrow string array with composed letters, as files of text are read."""
+    if pc.all(pc.string_is_ascii(cells)).as_py() is not False:
+        return cells
+    coded = cells.dictionary_encode()  # pyarrow's utf8_normalize composes nothing
+    texts = [composed(text) for text in coded.dictionary.to_pylist()]
+    return pa.array(texts, pa.string()).take(coded.indices)
+
+
 def trimmed_text(text: str) -> str:
-    """Return one text without the blanks around it, as ``trimmed`` cuts them."""
-    return text.strip(BLANKS)
+    """Return one text as a cell is read: composed, without the blanks around it."""
+    return composed(text.strip(BLANKS))
 
 
 def numbers(

@@ -18,9 +18,9 @@ import numpy as np
 import orjson
 
 from lockstep.data.record_text import unique_names
-from lockstep.data.records import RowReader
+from lockstep.data.records import MOST_LETTERS, RowReader, unknown_name
 from lockstep.data.values import allowed, column_check, fault, fit_check
-from lockstep.errors import DataError, nearest
+from lockstep.errors import DataError
 from lockstep.problems.schema import Column, Schema
 from lockstep.serving.http_request import Refusal
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 MOST_FAULTS = 100
 """How many faults an answer lists; the rest are counted."""
-MOST_LETTERS = 40
-"""How much of a text an answer repeats."""
 _NO_JSON = (b"NaN", b"Infinity")
 
 
@@ -61,7 +59,6 @@ class RecordReader:
         self._fits = [fit_check(column) for column in schema.features]
         self._numbers = [column.name for column in schema.features if column.holds_numbers]
         self._texts = [column.name for column in schema.features if not column.holds_numbers]
-        self._aliases = schema.feature_aliases
         self._rows = RowReader(schema)
 
     def read(self, body: bytes, most_rows: int) -> Read:
@@ -166,17 +163,12 @@ class RecordReader:
         near = [column.name for column in absent] or self.names
         for name in record:
             if name not in self._known:
-                yield _fault(_cut(name), record[name], self._unknown(name, near), ", ".join(near))
+                message = unknown_name(self.schema, name, near)
+                yield _fault(_cut(name), record[name], message, ", ".join(near))
         for column in self.schema.features:
             value = record.get(column.name)
             if column.name in record and (found := _value_fault(column, value)):
                 yield _fault(column.name, value, found, allowed(column))
-
-    def _unknown(self, name: str, near: list[str]) -> str:
-        shown, own = _cut(name), self._aliases.get(name)
-        if own is not None:
-            return f"{shown} is another name of {own}, which is there, too; keep one"
-        return f"no feature is called {shown}{nearest(shown, near)}"
 
     def _fault_count(self, record: Any) -> int:
         if not isinstance(record, dict):
