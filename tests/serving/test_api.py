@@ -1,6 +1,7 @@
 """Requests and answers of a real server over one file."""
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -200,11 +201,16 @@ def test_no_request_that_the_description_allows_or_forbids_meets_an_undocumented
     config = str(Path(__file__).with_name("schemathesis.toml"))
     command = [str(Path(sys.executable).with_name("st")), "--config-file", config, "run", address]
     command += ["--max-examples", "15", "--seed", "1", "--no-color", "--workers", "1"]
+    hooks, judged = Path(__file__).with_name("schemathesis_hooks.py"), tmp_path / "judged"
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": str(hooks), "JUDGED": str(judged)}
     ended = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
-    )
+        command,
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
     assert ended.returncode == 0, ended.stdout[:6000]
     assert "5xx" not in ended.stdout
+    answers = judged.read_text().split()
+    assert min(answers.count("taken"), answers.count("refused")) > 100  # by API and file alike
     assert server.lives()
 
 
