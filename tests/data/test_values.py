@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from lockstep.data import values
 from lockstep.data.record_text import given as given_content
 from lockstep.data.records import given_records, records_to_table
 from lockstep.data.values import (
@@ -22,6 +23,7 @@ from lockstep.data.values import (
     missing_texts,
     out_of_range,
     read_cells,
+    read_texts,
     typed_column,
     unknown_codes,
 )
@@ -346,3 +348,40 @@ def test_a_label_is_an_integer_a_text_or_a_finite_number(target, task, good, bad
     assert all(is_label(schema, label) for label in good)
     assert not any(is_label(schema, label) for label in bad)
     assert allowed_labels(schema)
+
+
+cells = st.one_of(
+    st.text(max_size=6),
+    st.sampled_from(["NA", " nan", "null\t", "3+", "x", "é", "e\u0301", "1,5", "1.5.", "٣", "1_0"]),
+    st.from_regex(
+        r"[ \u00a0]?[+-]?[0-9]{0,4}[.,]?[0-9]{0,3}([eE][+-]?[0-9]{1,3})? ?", fullmatch=True
+    ),
+    st.floats().map(repr),
+    st.integers(-(10**20), 10**20).map(str),
+)
+read = columns | st.sampled_from(
+    [
+        Column(name="x", kind="numeric", absent=["3+", "-999", "1,5"]),
+        Column(name="x", kind="numeric", decimal=","),
+        Column(name="x", kind="categorical", spellings={"x": "a", "é": "NA"}, absent=["?", "a "]),
+        Column(name="x", kind="categorical", codes={"é": "", "x": ""}, spellings={"3+": "é"}),
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@example(column=Column(name="x", kind="numeric"), given_cells=["1e999", "-inf", "1,5", "1,5,5"])
+@given(column=read, given_cells=st.lists(cells, min_size=1, max_size=8))
+def test_few_texts_and_many_are_read_alike(column, given_cells):
+    few = read_texts(column, given_cells)
+    many = values._read_many(column, list(dict.fromkeys(given_cells)))
+    assert few == many
+    assert list(map(type, few.values())) == list(map(type, many.values()))
+
+
+def test_more_than_few_texts_are_read_at_once(monkeypatch):
+    monkeypatch.setattr(values, "trimmed_text", None)  # what reads texts one by one
+    many = [str(number) for number in range(values.FEW_TEXTS + 1)]
+    assert read_texts(Column(name="x", kind="numeric"), many)["100"] == 100
+    with pytest.raises(TypeError):
+        read_texts(Column(name="x", kind="numeric"), many[:-1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,15 +15,17 @@ from pyarrow import parquet
 
 from lockstep.data.record_text import Given
 from lockstep.data.tables import read_any, refuse_twins
-from lockstep.data.values import boolean_values, column_check, fault, json_values, read_texts
+from lockstep.data.values import boolean_values, column_check, fault, json_values, text_reader
 from lockstep.errors import DataError, nearest
 from lockstep.problems.headers import clean_name
 from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import EXAMPLES
 
 Record = Mapping[str, Any]
+TextReader = Callable[[Iterable[str]], dict[str, Any]]
 MOST_LETTERS = 40
 """How much of a text from outside a message repeats."""
+_PLAIN_NUMBERS = text_reader(Column(name="number", kind="numeric"))
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class RowReader:
     """
 
     def __init__(self, schema: Schema) -> None:
-        self._features = schema.features
+        self._own = frozenset(schema.feature_names)
+        self._readers = [(c.name, text_reader(c), boolean_values(c)) for c in schema.features]
         self._aliases = {_clean(name): own for name, own in schema.feature_aliases.items()}
         made = (column for column in schema.features if column.made_of)
         self._made = [(column, [_clean(name) for name in column.made_of]) for column in made]
@@ -55,8 +58,9 @@ class RowReader:
         """Return records with plain values; what does not fit stays, for a check to refuse."""
         names: dict[tuple[Any, ...], _Names] = {}
         rows = [self._row(r, names) if isinstance(r, Mapping) else r for r in records]
-        for column in self._features if names else ():
-            _read_column(column, rows)
+        read_rows = [row for row in rows if isinstance(row, dict)]
+        for name, read, meant in self._readers if names else ():
+            _read_column(name, read, meant, read_rows)
         return rows
 
     def ignored(self, records: Iterable[Any]) -> dict[str, str]:
@@ -75,7 +79,7 @@ class RowReader:
         return row
 
     def _names_of(self, keys: tuple[Any, ...]) -> _Names:
-        clean = {name: _clean(name) for name in keys}
+        clean = {name: name if name in self._own else _clean(name) for name in keys}
         own = {name: self._aliases.get(clean[name], clean[name]) for name in keys}
         count = Counter(own.values())
         # two names of one feature stay as they are, to be refused
@@ -107,18 +111,20 @@ def other_columns(schema: Schema) -> dict[str, str]:
     return {name: what for name, what in found.items() if name not in features}
 
 
-def _read_column(column: Column, rows: Sequence[Any]) -> None:
+def _read_column(
+    name: str, read: TextReader, meant: Mapping[bool, Any], rows: Sequence[dict[str, Any]]
+) -> None:
     """Read one column's texts and booleans in place; each distinct text is read once."""
-    name = column.name
-    having = [row for row in rows if isinstance(row, dict) and isinstance(row.get(name), str)]
-    if having:
-        read = read_texts(column, {row[name] for row in having})
-        for row in having:
-            row[name] = read[row[name]]
-    if meant := boolean_values(column):
-        for row in rows:
-            if isinstance(row, dict) and isinstance(row.get(name), bool):
-                row[name] = meant.get(row[name], row[name])
+    values = [row.get(name) for row in rows]
+    if texts := {value for value in values if isinstance(value, str)}:
+        found = read(texts)
+        for row, value in zip(rows, values, strict=True):
+            if isinstance(value, str):
+                row[name] = found[value]
+    if meant:
+        for row, value in zip(rows, values, strict=True):
+            if isinstance(value, bool):
+                row[name] = meant.get(value, value)
 
 
 def _made(column: Column, of: list[Any]) -> Any:
@@ -128,8 +134,7 @@ def _made(column: Column, of: list[Any]) -> Any:
     """
     if not column.holds_numbers:
         return of[0]
-    source = Column(name=column.name, kind="numeric")
-    parts = [read_texts(source, [one])[one] if isinstance(one, str) else one for one in of]
+    parts = [_PLAIN_NUMBERS([one])[one] if isinstance(one, str) else one for one in of]
     for part in parts:
         if part is not None and type(part) not in (int, float):
             return part

@@ -39,10 +39,13 @@ from lockstep.problems.text_tables import (
     parse_numbers,
     trimmed,
     trimmed_text,
+    written_number,
 )
 
 MOST_CODES = 60
 """How many codes ``allowed`` lists at most."""
+FEW_TEXTS = 100
+"""Up to how many texts are read one by one."""
 _AS_WRITTEN = {".": "1,234.5", ",": "1.234,5"}
 _BOOLEANS = {True: "true", False: "false"}
 _NUMBERS = frozenset({int, float})
@@ -72,7 +75,48 @@ def read_texts(column: Column, given: Iterable[str]) -> dict[str, Any]:
 
     A text among numbers that is none stays as it is, for the check to refuse.
     """
-    cells = list(dict.fromkeys(given))
+    return text_reader(column)(given)
+
+
+def text_reader(column: Column) -> Callable[[Iterable[str]], dict[str, Any]]:
+    """Return ``read_texts`` of one column, made once.
+
+    Few texts are read one by one, as a call of pyarrow takes as long as a hundred of them. Both
+    ways give the same.
+    """
+    read_one = _cell_reader(column)
+
+    def read(given: Iterable[str]) -> dict[str, Any]:
+        cells = list(dict.fromkeys(given))
+        if read_one is None or len(cells) > FEW_TEXTS:
+            return _read_many(column, cells)
+        return {cell: read_one(cell) for cell in cells}
+
+    return read
+
+
+def _cell_reader(column: Column) -> Callable[[str], Any] | None:
+    """Return what reads one text as ``_read_many`` does; None where numbers have a form of own."""
+    missing, spellings = missing_texts(column), column.spellings
+
+    def read_text(text: str) -> str | None:
+        cell = trimmed_text(text)
+        cell = spellings.get(cell, cell)
+        return None if cell in missing else cell
+
+    def read_number(text: str) -> float | str | None:
+        cell = trimmed_text(text)
+        if cell in missing:
+            return None
+        number = written_number(cell)
+        return text if number is None else number
+
+    if not column.holds_numbers:
+        return read_text
+    return None if column.decimal else read_number
+
+
+def _read_many(column: Column, cells: list[str]) -> dict[str, Any]:
     plain = composed_cells(trimmed(pa.array(cells, pa.string())))
     values, bad = read_cells(column, plain)
     found = zip(cells, values.tolist(), bad.tolist(), strict=True)
