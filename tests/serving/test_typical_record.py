@@ -14,9 +14,11 @@ from lockstep.audit.bundle import export
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import LimitsSection
 from lockstep.io import read_json, read_parquet, write_json, write_parquet
+from lockstep.models.golden_rows import golden_rows
 from lockstep.models.scoring.prediction import Model
 from lockstep.models.typical_record import CARD_KEY, typical_of_training, typical_record
 from lockstep.problems.schema import load_schema
+from lockstep.registry.artifact.packaging import Package
 from lockstep.registry.artifact.released import release
 from lockstep.registry.lifecycle.moves import promote
 from lockstep.serving.form_page import form_page
@@ -64,6 +66,17 @@ def test_it_travels_with_a_version_a_bundle_a_release_and_a_file(root, source_of
     released = "models/accidents/production.pkl"
     assert example_of(source_of(root, MODEL_PATH=released).served) == TYPICAL
     assert CARD_KEY not in read_json(layout.model_card("xgboost"))
+
+
+def test_mlflows_input_example_is_the_typical_record_if_no_value_is_missing():
+    rows, complete = golden_rows(ACCIDENTS), TYPICAL | {"motor": 3}
+    packed = Package(b"", ACCIDENTS, {}, rows, [], typical_record=complete)
+    assert packed.example.to_dict("records") == [complete]
+    assert packed.full_card == {CARD_KEY: complete}
+    golden = rows.dropna().head(1).to_dict("records")
+    for record in (TYPICAL, None, {"lum": 1}):
+        packed = Package(b"", ACCIDENTS, {}, rows, [], typical_record=record)
+        assert packed.example.to_dict("records") == golden
 
 
 def test_an_older_version_begins_with_the_middle_of_each_range(root, source_of):
