@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from lockstep.data.record_text import given as given_content
 from lockstep.data.records import RowReader, given_records, other_columns, records_to_table
 from lockstep.data.tables import read_table
+from lockstep.data.values import read_label_texts
 from lockstep.errors import DataError
 from lockstep.problems.headers import clean_name
 from lockstep.problems.schema import Schema, read_schema
@@ -353,3 +354,12 @@ def test_columns_that_a_schema_without_left_out_does_not_know_are_refused_with_t
         records_to_table(schema, [own | {"remarks": "late"}])
     with pytest.raises(Refusal, match="no feature is called remarks; leave it out"):
         RecordReader(schema).read(orjson.dumps(own | {"remarks": "late"}), 1)
+
+
+def test_a_label_means_the_same_however_its_letters_are_composed():
+    target = {"kind": "target", "codes": {"hiver": "", "été": ""}}
+    schema = schema_of({"season": target, "x": {"kind": "numeric"}})
+    apart = unicodedata.normalize("NFD", "été")
+    assert read_label_texts(schema, [apart, " été", "hiver"]) == {
+        apart: "été", " été": "été", "hiver": "hiver"
+    }  # fmt: skip
