@@ -14,7 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.data.record_text import given as given_content
-from lockstep.data.records import RowReader, given_records, other_columns, records_to_table
+from lockstep.data.records import (
+    RowReader,
+    given_records,
+    other_columns,
+    records_to_table,
+    table_records,
+)
 from lockstep.data.tables import read_table
 from lockstep.data.values import read_label_texts
 from lockstep.errors import DataError
@@ -88,7 +94,8 @@ def files(draw):
         return st.one_of(amounts.map(write), missing_words, st.integers(0, 999).map(str))
 
     town = st.one_of(
-        missing_words, st.sampled_from(["Town 3", 'the "old" one', "a, b", "c;d", "é", "12", "-"])
+        missing_words,
+        st.sampled_from(["Town 3", 'the "old" one', "a, b", "c;d", "e\u0301", "12", "-"]),
     )
     of_column = {
         "Loan_ID": st.integers(0, 99).map(lambda n: f"LP{n}"),
@@ -363,3 +370,71 @@ def test_a_label_means_the_same_however_its_letters_are_composed():
     assert read_label_texts(schema, [apart, " été", "hiver"]) == {
         apart: "été", " été": "été", "hiver": "hiver"
     }  # fmt: skip
+
+
+TOWN = {"kind": "categorical", "codes": {"école": "", "Łódź": ""}, "aliases": ["où"]}
+APART = "e\u0301cole"
+"""A code whose é is written as two signs, as macOS does."""
+
+
+@pytest.mark.parametrize("name", ["où", "ou\u0300", " où\u00a0", "\ufeffoù", "place"])
+def test_letters_of_two_signs_are_composed_wherever_a_record_comes_from(name, tmp_path):
+    schema = schema_of({"place": TOWN, "y": {"kind": "target", "codes": {0: "", 1: ""}}})
+    parquet = tmp_path / "rows.parquet"
+    pd.DataFrame([{name: APART}]).to_parquet(parquet)
+    csv_rows = rows_of(f"{name},y\n{APART},1\n".encode(), schema)
+    for records in ([{name: APART}], csv_rows, table_records(parquet, schema)):
+        assert records_to_table(schema, records)["place"].tolist() == ["école"]
+    read = RecordReader(schema).read(orjson.dumps([{name: APART}]), 1)
+    assert read.columns["place"].tolist() == ["école"]
+    assert orjson.loads(read.body) == [{"place": "école"}]
+
+
+def test_a_text_of_two_signs_a_letter_is_no_read_value():
+    open_text = schema_of({"place": {"kind": "categorical"}, "y": COLUMNS["y_n"]})
+    read = RecordReader(open_text).read(orjson.dumps({"place": APART}), 1)
+    assert read.columns["place"].tolist() == ["école"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "rest"),
+    [
+        (["où", "ou\u0300"], {}),
+        (["où", "place"], {}),
+        (["où", "lieu"], {"aliases": ["où", "lieu"]}),
+    ],
+)
+def test_two_names_of_one_column_are_refused_in_every_form(columns, rest, tmp_path):
+    target = {"kind": "target", "codes": {0: "", 1: ""}}
+    schema = schema_of({"place": TOWN | rest, "y": target})
+    record = dict.fromkeys(columns, "école") | {"y": "1"}
+    (tmp_path / "t.csv").write_text(text_of([record]))
+    with pytest.raises(DataError, match=r"two names of one column|column 'où' twice"):
+        read_table(tmp_path, schema)
+    pd.DataFrame([record]).to_parquet(tmp_path / "rows.parquet")
+    for read in (
+        lambda: [record],
+        lambda: table_records(tmp_path / "t.csv", schema),
+        lambda: table_records(tmp_path / "rows.parquet", schema),
+    ):
+        with pytest.raises(DataError, match=r"is another name of place|column 'où' twice"):
+            records_to_table(schema, read())
+
+
+@given(
+    parts=st.lists(st.none() | st.integers(-3, 3) | st.floats(-9, 9), min_size=1, max_size=2),
+    per=st.sampled_from([1.0, 2.0, 1000.0]),
+)
+def test_a_feature_is_made_of_others_as_a_table_makes_it(parts, per, tmp_path_factory):
+    names = ["rooms", "houses"][: len(parts)]
+    made = {"kind": "numeric", "missing": True, "made_of": names, "per": per}
+    schema = schema_of({"each": made, "y": {"kind": "target", "codes": {0: "", 1: ""}}})
+    folder = tmp_path_factory.mktemp("made")
+    record = dict(zip(names, parts, strict=True))
+    written = {name: "" if part is None else repr(part) for name, part in record.items()}
+    (folder / "t.csv").write_text(text_of([written | {"y": "1"}]))
+    trained = read_table(folder, schema).table[["each"]]
+    if trained["each"].abs().max() == float("inf"):
+        return  # a table may hold it, a record may not
+    assert_same(records_to_table(schema, [record]), trained)
+    assert_same(records_to_table(schema, [written]), trained)

@@ -15,7 +15,15 @@ from pyarrow import parquet
 
 from lockstep.data.record_text import Given
 from lockstep.data.tables import read_any, refuse_twins
-from lockstep.data.values import boolean_values, column_check, fault, json_values, text_reader
+from lockstep.data.values import (
+    boolean_values,
+    column_check,
+    fault,
+    json_value,
+    json_values,
+    made_numbers,
+    text_reader,
+)
 from lockstep.errors import DataError, nearest
 from lockstep.problems.headers import clean_name
 from lockstep.problems.schema import Column, Schema
@@ -138,13 +146,10 @@ def _made(column: Column, of: list[Any]) -> Any:
     for part in parts:
         if part is not None and type(part) not in (int, float):
             return part
-    if None in parts or 0 in parts[1:]:
-        return None
-    first, second = [*parts, 1][:2]
     try:
-        return first / second / column.per
+        return json_value(made_numbers(column, parts).item())
     except OverflowError:
-        return first
+        return parts[0]
 
 
 def given_records(given: Given, schema: Schema) -> list[dict[str, Any]]:

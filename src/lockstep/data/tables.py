@@ -22,9 +22,9 @@ from pyarrow import parquet
 
 from lockstep.data.copies import repeats, row_hashes
 from lockstep.data.dates import month_of, parse_dates
-from lockstep.data.values import read_cells, texts
+from lockstep.data.values import made_numbers, read_cells, texts
 from lockstep.errors import DataError, listed, nearest
-from lockstep.problems.headers import composed, unique_names
+from lockstep.problems.headers import clean_name, unique_names
 from lockstep.problems.schema import Column, Schema
 from lockstep.problems.source_files import is_leftover
 from lockstep.problems.text_tables import (
@@ -125,7 +125,7 @@ def _features_and_target(x_path: Path, y_path: Path, schema: Schema) -> TextTabl
     if features.rows != target.rows:
         both = f"{features.path.name} has {features.rows} rows and {target.path.name} {target.rows}"
         raise DataError(f"{both}: one is truncated")
-    named = _renamed(target.columns, schema)
+    named = _renamed(target.columns, schema, target.path.name)
     if schema.target not in named and len(named) == 1:
         named = {schema.target: next(iter(named.values()))}
     require_columns([schema.target], named, target.path.name)
@@ -144,7 +144,7 @@ def read_any(path: Path) -> TextTable:
     except (pa.ArrowInvalid, OSError) as error:
         fault = f"is no readable Parquet file ({str(error).splitlines()[0]})"
         raise DataError(f"{path.name} {fault}; make it again") from None
-    names, twins = unique_names([composed(name) for name in table.column_names])
+    names, twins = unique_names([clean_name(name) for name in table.column_names])
     cells = (_as_text(table.column(i), name, path) for i, name in enumerate(names))
     return TextTable(path, "", dict(zip(names, cells, strict=True)), twins)
 
@@ -161,16 +161,22 @@ def _as_text(column: Any, name: str, path: Path) -> Any:
         ) from None
 
 
-def _renamed(columns: dict[str, Any], schema: Schema) -> dict[str, Any]:
-    """Return the columns under the schema's names instead of their aliases."""
-    absent = [c for c in schema.columns.values() if c.name not in columns]
-    aliases = {alias: c.name for c in absent for alias in c.aliases}
-    return {aliases.get(name, name): values for name, values in columns.items()}
+def _renamed(columns: dict[str, Any], schema: Schema, where: str) -> dict[str, Any]:
+    """Return the columns under the schema's names; two names of one column are a DataError."""
+    own = {a: c.name for c in schema.columns.values() for a in c.aliases if a not in schema.columns}
+    found: dict[str, str] = {}
+    for given in columns:
+        name = own.get(given, given)
+        if name in found:
+            both = f"'{found[name]}' and '{given}'"
+            raise DataError(f"{where}: {both} are two names of one column ({name}); keep one")
+        found[name] = given
+    return {name: columns[given] for name, given in found.items()}
 
 
 def typed(text: TextTable, schema: Schema, part: str | None = None) -> pd.DataFrame:
     """Return one file's columns by the schema, with dtypes; features and target are required."""
-    named = replace(text, columns=_renamed(text.columns, schema))
+    named = replace(text, columns=_renamed(text.columns, schema, text.path.name))
     named.require(_needed(named, schema))
     _refuse_unclear(text, named, schema)
     read = {column.name: _values(named, column) for column in schema.columns.values()}
@@ -227,19 +233,10 @@ def _values(text: TextTable, column: Column) -> Any:
     if column.kind in ("group", "id"):
         return _keys(text, of[0])
     if column.holds_numbers and of != [column.name]:
-        return _made(text, of, column)
+        return made_numbers(column, [numbers(text, name) for name in of])
     values, bad = read_cells(column, text.columns[of[0]])
     text.refuse(of[0], bad)
     return values
-
-
-def _made(text: TextTable, of: list[str], column: Column) -> Any:
-    """Return one column, or the ratio of two (NaN over 0), in the schema's unit."""
-    first = numbers(text, of[0])
-    if len(of) == 2:
-        second = numbers(text, of[1])
-        first = first / np.where(second == 0, np.nan, second)
-    return first / column.per
 
 
 def _keys(text: TextTable, name: str) -> pd.Series:

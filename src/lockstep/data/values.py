@@ -152,6 +152,17 @@ def boolean_values(column: Column) -> dict[bool, float | str]:
     return {b: written[w] for b, w in _BOOLEANS.items() if is_clear and w in written}
 
 
+def made_numbers(column: Column, parts: Sequence[Any]) -> NDArray[np.float64]:
+    """Return the numbers that a column is made of: one, or the ratio of two, in the schema's unit.
+
+    A missing number (NaN) and a division by 0 make a missing one.
+    """
+    first, *others = (np.asarray(part, dtype=np.float64) for part in parts)
+    for second in others:
+        first = first / np.where(second == 0, np.nan, second)
+    return first / column.per
+
+
 def typed_column(column: Column, values: Sequence[Any]) -> pd.Series:
     """Return plain values as a column of the tidy dtype, None as missing; nothing is checked."""
     return pd.Series(values, dtype="float64" if column.holds_numbers else "str")
