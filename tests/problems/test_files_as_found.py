@@ -382,3 +382,145 @@ def test_a_table_written_in_any_dialect_gives_the_same_cells(
     strip = " \t\r\n\u00a0\u202f\ufeff"
     assert list(table.columns) == ["key", "first", "second", "élève"]
     assert found == [(*(cell.strip(strip) for cell in row), "forêt") for row in numbered]
+
+
+# ---------------------------------------------------------------- lines that are no rows
+
+BODY = [
+    f"{n}.5,{'Rome' if n % 3 else 'Oslo'},{n + 20},{'yes' if n % 2 else 'no'}" for n in range(30)
+]
+
+
+def body(*end, head="Size,Town,age,y", begin=(), middle=()):
+    return lines(head, *begin, *BODY[:15], *middle, *BODY[15:], *end)
+
+
+def assert_body(table, rows=30):
+    assert [len(values) for values in table.columns.values()] == [rows] * 4
+    assert table.columns["Size"][0].as_py() == "0.5"
+
+
+@pytest.mark.parametrize(
+    "again",
+    ["SIZE,TOWN,AGE,Y", "size,town,age,y", "Size,Town,Age,Y", "Size,Town,age,y", "sIZE,tOWN,aGE,Y"],
+)
+def test_a_header_that_comes_up_again_in_other_capitals_is_passed_over(again):
+    table = read(
+        body(head="Size,Town,age,y" if again[0] != "s" else "sIZE,Town,age,y", middle=[again])
+    )
+    assert [len(values) for values in table.columns.values()] == [30] * 4
+    assert table.header_rows == 1
+
+
+def test_a_row_that_is_the_header_in_part_is_a_row():
+    assert_body(read(body(middle=["Size,Town,,"])), 31)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        ["Total,,,"],
+        ["Total,,1035,"],
+        ["Grand total:,,1035,30"],
+        ["Summe,,1035,"],
+        [",Итого,1035,"],
+        ["Source: statistics office,,,"],
+        ["Total,30,,", "Source: x,,,"],
+        [",,,", "* provisional,,,"],
+        ["(30 rows affected),,,"],
+    ],
+)
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_totals_and_remarks_at_the_end_are_passed_over_and_counted(end, separator):
+    table = read(body(*end).replace(",", separator))
+    assert_body(table)
+    rows = [line for line in end if line.strip(",")]
+    assert table.footer_rows == table.counts["footer_rows"] == len(rows)
+    words = [line.strip(",").split(",")[0] for line in rows]
+    shown = ", ".join(f"'{word}'" for word in words)
+    assert f"at the end passed over as totals or remarks ({shown})" in table.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("end", "middle"),
+    [
+        (["Rome,,,"], []),  # a town that comes up above
+        (["Total,,1035,"], ["Total,,7,"]),  # a word that is one of several
+        (["Total,Rome,1035,yes"], []),  # a row with all values
+        ([",,50,"], []),  # a number alone
+        (["new,,,"], ["old,,,"]),  # rows with one value are usual
+        (["Total,Rome,,"], []),  # a total of no amounts
+    ],
+)
+def test_a_row_at_the_end_that_lacks_values_is_a_row(end, middle):
+    table = read(body(*end, middle=middle).replace("Rome,,,", ",Rome,,"))
+    assert_body(table, 31 + len(middle))
+    assert not table.footer_rows
+
+
+def test_a_small_table_has_no_remarks():
+    assert read(lines("a,b,c", "1,2,3", "Total,,")).rows == 2
+
+
+@pytest.mark.parametrize(
+    "line", ["----,----,---,-", "====,====,===,=", ":---,---:,:-:,---", "1,2,3,4"]
+)
+def test_a_line_below_the_header_that_is_drawn_or_counts_is_passed_over(line):
+    table = read(body(begin=[line]))
+    assert_body(table)
+    assert table.header_rows == 1
+
+
+@pytest.mark.parametrize("line", ["-,-,-,-", "1,2,3,no", "0.5,Rome,3,4"])
+def test_a_first_row_that_is_no_line_is_a_row(line):
+    assert read(body(begin=[line])).rows == 31
+
+
+@pytest.mark.parametrize("title", [["Sales 2024,,,"], ["Sales 2024,,,", "Region: North,,,"]])
+def test_a_padded_title_is_refused_with_the_line_of_the_names(title):
+    text = lines(*title, "Size,Town,age,y", *BODY)
+    number = len(title) + 1
+    with pytest.raises(
+        DataError, match=f"line 1 .* is no header; line {number} looks like it .'Size"
+    ):
+        read(text)
+
+
+@pytest.mark.parametrize("marks", ["“”", "„“", "«»", "‘’"])
+def test_quotes_of_another_form_are_refused(marks):
+    row = ",".join(f"{marks[0]}{cell}{marks[1]}" for cell in ("a", "b"))
+    with pytest.raises(DataError, match="quotes of another form .* write double quotes"):
+        read(lines(row, row))
+
+
+@pytest.mark.parametrize("sign", [":", "^", "~", "/", "&", "\x01"])
+def test_a_separator_that_is_not_read_is_refused(sign):
+    with pytest.raises(DataError, match="no known separator in its header 'a.b.c'; use one of"):
+        read(lines(*(sign.join(row) for row in ("abc", "123", "456"))))
+
+
+@pytest.mark.parametrize("name", ["km/h", "time: start", "R&D", "a^b"])
+def test_a_sign_in_the_name_of_the_only_column_parts_nothing(name):
+    assert cells(read(lines(name, "1", "2"))) == {name: ["1", "2"]}
+
+
+def test_a_name_that_comes_up_again_is_told_with_its_new_name():
+    table = read_content(b"a,b,a\n1,2,3\n", Path("t.csv"), keep_twins=True)
+    assert table.notes == ("columns of a name that came up before are called 'a (2)'",)
+
+
+@pytest.mark.parametrize(
+    ("begin", "what"),
+    [
+        (b"<table><tr>", "an HTML table"),
+        (b"INSERT INTO t VALUES (1);", "SQL commands"),
+        (b"ARROW1\0\0", "Arrow"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (b"<stata_dta>", "a file of Stata"),
+        (b"$FL2@(#) SPSS", "a file of SPSS"),
+        (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
+    ],
+)
+def test_other_programs_files_are_named(begin, what):
+    with pytest.raises(DataError, match=f"is no delimited text but {what}"):
+        read(begin + b" " * 40)

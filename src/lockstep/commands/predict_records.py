@@ -8,6 +8,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def predict_by_registry(
 
 
 def _predict(options: argparse.Namespace, given: Given, model: Model) -> None:
-    records = given_records(given, model.schema)
+    records = given_records(given, model.schema, partial(print, file=sys.stderr))
     predictions = predict(model, records, options.threshold)
     if ignored := RowReader(model.schema).ignored(records):
         names = listed(f"{name} ({what})" for name, what in ignored.items())

@@ -152,22 +152,31 @@ def _made(column: Column, of: list[Any]) -> Any:
         return parts[0]
 
 
-def given_records(given: Given, schema: Schema) -> list[dict[str, Any]]:
-    """Return records as they were given; a table that came through a pipe becomes a file first."""
+def given_records(
+    given: Given, schema: Schema, tell: Callable[[str], object] = str
+) -> list[dict[str, Any]]:
+    """Return records as they were given; a table that came through a pipe becomes a file first.
+
+    ``tell`` is called with each line to say about how a table was read.
+    """
     if given.records is not None:
         return given.records
     if given.path:
-        return table_records(given.path, schema)
+        return table_records(given.path, schema, tell)
     suffix = ".parquet" if given.content.startswith(b"PAR1") else ""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, Path(given.where).name + suffix)
         path.write_bytes(given.content)
-        return table_records(path, schema)
+        return table_records(path, schema, tell)
 
 
-def table_records(path: Path, schema: Schema) -> list[dict[str, Any]]:
+def table_records(
+    path: Path, schema: Schema, tell: Callable[[str], object] = str
+) -> list[dict[str, Any]]:
     """Return the rows of a delimited or Parquet file as records of its cells."""
     text = read_any(path)
+    for note in (*text.notes, *text.questions):
+        tell(f"{path.name}: {note}")
     refuse_twins(text, schema)
     if not text.rows:
         raise DataError(

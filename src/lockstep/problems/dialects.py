@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from lockstep.errors import DataError
 
 SEPARATORS = {";": "semicolon", ",": "comma", "\t": "TAB", "|": "vertical bar"}
+_ODD = ":^~/&§¦\x01\x1f"
+"""Signs that part the columns in some files, but not in those that are read."""
 _EXCEL = re.compile(r'^"?sep=(.)"?$', re.IGNORECASE)
 """A first line that tells Excel the separator."""
 _ESCAPED = re.compile(rb'\\"(?![,;|\t\r\n"])[^"\r\n]*"')
@@ -130,9 +132,7 @@ def find_separator(header: Header, lines: list[str], where: str) -> str:
     if header.separator:
         return header.separator
     bare = unquoted(header.text)
-    even = [
-        s for s in SEPARATORS if all(unquoted(line).count(s) == bare.count(s) for line in lines)
-    ]
+    even = [s for s in SEPARATORS if _is_even(s, bare, lines)]
     # Of two that are as frequent, a TAB separates: cells hold commas, but hardly ever a TAB.
     likely = [s for s in even if s in bare] or SEPARATORS
     found = max(likely, key=lambda sign: (bare.count(sign), sign == "\t"))
@@ -142,11 +142,17 @@ def find_separator(header: Header, lines: list[str], where: str) -> str:
     return ","  # a single column, as in y_train.csv
 
 
+def _is_even(sign: str, header: str, lines: list[str]) -> bool:
+    """Return whether a sign is as often in each of the first lines as in the header."""
+    return all(unquoted(line).count(sign) == header.count(sign) for line in lines)
+
+
 def _refuse_odd_separators(header: Header, lines: list[str], where: str) -> None:
     """Raise a DataError where blanks or a sign that is not known part the columns."""
-    shown = header.text.strip()[:60]
+    shown = "".join(c if c.isprintable() else "·" for c in header.text.strip()[:60])
     known = ", ".join(SEPARATORS.values())
-    if any(odd in unquoted(header.text) for odd in ":^~"):
+    bare = unquoted(header.text)
+    if any(bare.count(odd) and _is_even(odd, bare, lines) for odd in _ODD):
         raise DataError(f"{where}: no known separator in its header '{shown}'; use one of {known}")
     names, rows = by_blanks(header.text), [by_blanks(line) for line in lines]
     widths = {len(row) for row in rows}

@@ -1,4 +1,4 @@
-"""Names above columns: what a first line is, a second one below it, and one that comes up again."""
+"""Lines of names and lines of none: the first, one below it, one that comes up again, totals."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from lockstep.errors import DataError, listed
 
@@ -18,6 +19,16 @@ BLANKS = " \t\r\n\u00a0\u202f\ufeff"
 _NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _WORD = re.compile(r"[^\W\d_]")
+_RULE = re.compile(r":?[-=_+]+:?")
+_TOTAL = re.compile(
+    r"(?:grand |sub-?)?(?:totals?|sums?|averages?|summe|gesamt|insgesamt|mittelwert|somme"
+    r"|moyenne|suma|promedio|totale|totaal|summa|razem|ogółem|celkem|итого|всего"
+    r"|合计|合計|总计|總計|합계)(?:\W|$)",
+    re.IGNORECASE,
+)
+"""How the first word of a total begins, in the languages that occur."""
+_TITLES, _FOOTERS, _LEAST_ROWS = 10, 10, 20
+"""Rows of titles, and of totals and remarks, at most; rows that a table with such ones has."""
 _LOOKED_AT = 50
 """Rows below the header that tell which columns hold numbers."""
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "missing", "unknown", "nd", "inf"})
@@ -71,44 +82,102 @@ def _is_number(text: str) -> bool:
 
 
 def has_second_line(columns: Sequence[Any]) -> bool:
-    """Return whether the first row holds names or units: words above all columns of numbers."""
+    """Return whether the first row holds names or units: words above all columns of numbers.
+
+    Dashes in every column, and the columns' own numbers (1, 2, 3 …) above words, are none either.
+    """
     head = [(cells[0], _holds_numbers(cells[1:])) for cells in _head(columns) if len(cells) > 5]
+    all_firsts = [first for first, _ in head]
+    if _is_rule(all_firsts):
+        return True
     firsts = [first for first, holds_numbers in head if holds_numbers]
+    if len(firsts) < len(head) > 2 and all_firsts == [str(n + 1) for n in range(len(head))]:
+        return True
     is_name = [bool(_WORD.search(f)) and f.lower() not in _MISSING for f in firsts]
     return len(firsts) > 1 and all(is_name) and not any(map(_is_number, firsts))
 
 
-def repeated_lines(columns: Sequence[Any], written: Sequence[str]) -> np.ndarray | None:
-    """Return which rows are the header again, or None if there are none.
+def _is_rule(cells: Sequence[str]) -> bool:
+    """Return whether cells draw a line, as below the names in what a database prints."""
+    there = [cell for cell in cells if cell]
+    return any(len(cell) > 2 for cell in there) and all(map(_RULE.fullmatch, there))
+
+
+def row_of_names(columns: Sequence[Any]) -> int | None:
+    """Return which of the first rows holds a name for every column, and numbers below; or None."""
+    rows = list(zip(*(column.slice(0, _TITLES).to_pylist() for column in columns), strict=True))
+    for place, (row, below) in enumerate(pairwise(rows)):
+        if all(_WORD.search(cell) for cell in row) and any(map(_is_number, below)):
+            return place
+    return None
+
+
+def repeated_lines(columns: Sequence[Any], written: Sequence[str]) -> NDArray[np.bool_] | None:
+    """Return which rows are the header again, in any capitals, or None if there are none.
 
     A first line with numbers, unless they rise as years do, may hold values that come up again.
     """
     named = [place for place, name in enumerate(written) if name]
     if len(named) < 2 or (any(map(_is_number, written)) and not _rises(written)):
         return None
-    return _all_equal(columns, written, named[0])
-
-
-def empty_rows(columns: Sequence[Any]) -> np.ndarray | None:
-    """Return which rows have no value in any column, or None if there are none."""
-    return _all_equal(columns, [""] * len(columns), 0) if len(columns) > 1 else None
-
-
-def _all_equal(columns: Sequence[Any], texts: Sequence[str], first: int) -> np.ndarray | None:
-    """Return which rows hold these texts; one column decides first whether to look at all."""
-    found = pc.equal(columns[first], texts[first])
-    for column, text in zip(columns, texts, strict=True):
-        if not pc.any(found).as_py():
+    name = written[named[0]]
+    forms = {name, name.lower(), name.upper(), name.title(), name[:1].upper() + name[1:]}
+    found = pc.is_in(columns[named[0]], value_set=pa.array(sorted(forms)))
+    rows = np.flatnonzero(found.to_numpy(zero_copy_only=False))
+    for column, text in zip(columns, written, strict=True):
+        if not len(rows):
             return None
-        found = pc.and_(found, pc.equal(column, text))
-    rows = found.to_numpy(zero_copy_only=False)
-    return rows if rows.any() else None
+        cells = column.take(pa.array(rows)).to_pylist()
+        rows = rows[[cell.casefold() == text.casefold() for cell in cells]]
+    again = np.zeros(len(columns[0]), dtype=bool)
+    again[rows] = True
+    return again if len(rows) else None
 
 
-def without(columns: Sequence[Any], rows: np.ndarray) -> list[Any]:
-    """Return the columns without these rows."""
-    kept = pa.array(~rows)
-    return [column.filter(kept) for column in columns]
+def footer_rows(columns: Sequence[Any]) -> list[str]:
+    """Return the words of the rows at the end that are totals or remarks, in the file's order.
+
+    Such a row lacks values, begins with a word that comes up nowhere above, and either says that it
+    is a total, or holds nothing else while no row above holds one value only.
+    """
+    rows = len(columns[0])
+    if len(columns) < 3 or rows < _LEAST_ROWS:
+        return []
+    found: list[str] = []
+    while len(found) < _FOOTERS:
+        end = rows - len(found) - 1
+        there = [(n, c) for n, column in enumerate(columns) if (c := column[end].as_py())]
+        if not _is_footer(there, len(columns)) or _comes_up(columns[there[0][0]], there[0][1], end):
+            break
+        if len(there) == 1 and not found and _has_lone_values(columns, rows - _FOOTERS):
+            break
+        found.insert(0, there[0][1])
+    return found
+
+
+def _is_footer(there: Sequence[tuple[int, str]], width: int) -> bool:
+    """Return whether the values of a row (with their places) may be those of a total or remark."""
+    if not there or len(there) == width or not _WORD.search(there[0][1]):
+        return False
+    rest = [cell for _, cell in there[1:]]
+    return not rest or bool(_TOTAL.match(there[0][1]) and all(map(_is_amount, rest)))
+
+
+def _is_amount(cell: str) -> bool:
+    return bool(re.search(r"\d", cell)) and not _WORD.search(cell)
+
+
+def _comes_up(column: Any, text: str, end: int) -> bool:
+    return bool(pc.any(pc.equal(column.slice(0, end), text)).as_py())
+
+
+def _has_lone_values(columns: Sequence[Any], end: int) -> bool:
+    """Return whether any of the rows up to ``end`` holds one value only."""
+    filled = sum(
+        pc.not_equal(column.slice(0, end), "").to_numpy(zero_copy_only=False).astype(np.int64)
+        for column in columns
+    )
+    return bool(np.any(filled == 1))
 
 
 def refuse_values(written: Sequence[str], columns: Sequence[Any], where: str) -> str:

@@ -16,7 +16,6 @@ from pyarrow import csv as arrow_csv
 from lockstep.errors import DataError, listed, nearest
 from lockstep.problems.dialects import (
     Header,
-    counted,
     escapes_quotes,
     even_rows,
     find_header,
@@ -27,17 +26,8 @@ from lockstep.problems.dialects import (
     unwrapped,
 )
 from lockstep.problems.encodings import decoded
-from lockstep.problems.headers import (
-    BLANKS,
-    clean_name,
-    composed,
-    empty_rows,
-    has_second_line,
-    refuse_values,
-    repeated_lines,
-    unique_names,
-    without,
-)
+from lockstep.problems.headers import BLANKS, clean_name, composed, refuse_values, unique_names
+from lockstep.problems.table_rows import NamesBelow, Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,10 +47,22 @@ _STARTS = {
     b"PK\x03\x04": "a zip archive or an Excel workbook",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
     b"@relation": "ARFF (Weka)",
+    b"<table": "an HTML table",
+    b"{\\rtf": "a text of a word processor (RTF)",
+    b"create table": "SQL commands",
+    b"insert into": "SQL commands",
     b"PAR1": "Parquet under another name",
+    b"ARROW1": "Arrow (Feather)",
+    b"\x89HDF": "HDF5",
+    b"\x93NUMPY": "a numpy array",
+    b"<stata_dta>": "a file of Stata",
+    b"$FL": "a file of SPSS",
+    b"HEADER RECORD*": "a transport file of SAS",
+    b"RDX": "R data",
     b"\x1f\x8b": "compressed by gzip",
     b"BZh": "compressed by bzip2",
     b"\xfd7zXZ": "compressed by xz",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
     b"7z\xbc\xaf": "a 7z archive",
     b"%PDF-": "a PDF document",
     b"SQLite format 3": "an sqlite database",
@@ -76,7 +78,8 @@ PLAIN_NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 UNIT = "[$€£¥₹%‰]|EUR|USD|GBP|CHF"
 """Signs beside a number that are no part of it (RE2 and re alike)."""
 
-_IN_SINGLE_QUOTES = re.compile("'.*'")
+_OTHER_QUOTES = re.compile("'.*'|[‘’‚].*[’‘]|[“”„].*[”“]|«.*»", re.DOTALL)
+"""A name or value in quotes that are no quotes of a table."""
 
 Prepare = Callable[[Any], Any]
 """Reworks the distinct texts of a column (a pyarrow array)."""
@@ -110,6 +113,8 @@ class TextTable:
     """Rows without any value, which were passed over."""
     header_rows: int = 0
     """Lines below the first that hold names or units, which were passed over."""
+    footer_rows: int = 0
+    """Totals and remarks at the end, which were passed over."""
     notes: tuple[str, ...] = ()
     """What was done to read the file, where it is no plain table in UTF-8."""
     questions: tuple[str, ...] = ()
@@ -118,8 +123,8 @@ class TextTable:
     @property
     def counts(self) -> dict[str, int]:
         """The rows that were passed over, by reason; none that is zero."""
-        counts = {"empty_rows": self.empty_rows, "header_rows": self.header_rows}
-        return {reason: rows for reason, rows in counts.items() if rows}
+        reasons = ("empty_rows", "header_rows", "footer_rows")
+        return {reason: rows for reason in reasons if (rows := getattr(self, reason))}
 
     @property
     def rows(self) -> int:
@@ -187,55 +192,97 @@ def read_content(content: bytes, path: Path, keep_twins: bool = False) -> TextTa
     """
     _refuse_other_formats(content, path)
     found = decoded(content, path.name)
-    notes = [found.note] if found.note else []
-    content = found.content.lstrip(b"\r\n")
+    lines = _lines(found.content, path)
+    rows = _rows(lines)
+    _refuse_open_quote(lines, rows.columns)
+    question = refuse_values(rows.written, rows.columns, path.name)
+    names, twins = unique_names(rows.written)
+    if twins and not keep_twins:
+        raise DataError(f"{path.name} has the column '{_any(twins)}' twice; rename or remove one")
+    return TextTable(
+        path,
+        lines.separator,
+        dict(zip(names, rows.columns, strict=True)),
+        twins,
+        found.encoding,
+        notes=tuple(filter(None, [found.note, *lines.notes, *rows.notes, _twin_note(twins)])),
+        questions=tuple(filter(None, [found.question, question])),
+        **rows.counts,
+    )
+
+
+def _any(twins: dict[str, str]) -> str:
+    return next(iter(twins.values()))
+
+
+def _twin_note(twins: dict[str, str]) -> str:
+    """Return what to say of columns whose name came up before; nothing where there are none."""
+    shown = listed([f"'{twin}'" for twin in twins], EXAMPLES)
+    return f"columns of a name that came up before are called {shown}" if twins else ""
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """A file's text as UTF-8, its header, and what parts and quotes its cells."""
+
+    content: bytes
+    header: Header
+    separator: str
+    escape: bool
+    """Whether a backslash stands before the quotes within values."""
+    path: Path
+    notes: list[str]
+
+
+def _lines(text: bytes, path: Path) -> _Lines:
+    """Find the header and the separator; an empty file is a DataError."""
+    content = text.lstrip(b"\r\n")
     if not content or content.isspace():
         raise DataError(f"{path.name} is empty; fetch or copy it again")
-    above = found.content[: len(found.content) - len(content)]
+    above = text[: len(text) - len(content)]
     header = find_header(content, 1 + len(above.splitlines()))
+    notes = []
     inner = unwrapped(content, header)
     if inner is not None:
         notes.append("each line is quoted as a whole; its values were read from within")
         content, header = inner, find_header(inner, header.line)
     separator = find_separator(header, next_lines(content, header.end), path.name)
-    if escapes_quotes(content):
-        notes.append('a backslash before a quote (\\") is read as the quote')
-    written, columns, more = _cells(content, header, separator, path)
-    read = _rows(written, columns, header, separator, path)
-    _refuse_open_quote(content, header, read.columns, path)
-    question = refuse_values(read.written, read.columns, path.name)
-    names, twins = unique_names(read.written)
-    if twins and not keep_twins:
-        raise DataError(
-            f"{path.name} has the column '{next(iter(twins.values()))}' twice; rename or remove one"
-        )
-    return TextTable(
-        path,
-        separator,
-        dict(zip(names, read.columns, strict=True)),
-        twins,
-        found.encoding,
-        read.empty,
-        read.headers,
-        (*notes, *header.notes, *more, *read.notes),
-        tuple(asked for asked in (found.question, question) if asked),
-    )
+    escape = escapes_quotes(content)
+    notes += ['a backslash before a quote (\\") is read as the quote'] if escape else []
+    return _Lines(content, header, separator, escape, path, [*notes, *header.notes])
 
 
-def _cells(
-    content: bytes, header: Header, separator: str, path: Path
-) -> tuple[list[str], list[Any], list[str]]:
-    """Return the names as written, the columns, and how rows of another length were read."""
-    written = split_names(header, separator, path.name)
-    if len(written) > 1 and all(_IN_SINGLE_QUOTES.fullmatch(name.strip()) for name in written):
-        where = f"{path.name}: names and values are in single quotes ({header.text.strip()[:60]})"
-        raise DataError(f"{where}; write double quotes, or none")
+def _rows(lines: _Lines) -> Rows:
+    """Return the columns of text, without the rows that are none."""
+    written, columns, notes = _cells(lines)
+    rows = Rows([clean_name(name) for name in written], columns, notes)
     try:
-        table = _parse(content, header, separator, len(written))
+        rows.tidy()
+    except NamesBelow as error:
+        below = lines.separator.join(error.names)
+        line = lines.header.line + error.row + 1
+        raise title_above(lines.header, lines.path.name, below, line) from None
+    return rows
+
+
+def _cells(lines: _Lines) -> tuple[list[str], list[Any], list[str]]:
+    """Return the names as written, the columns, and how rows of another length were read."""
+    header, where = lines.header, lines.path.name
+    written = split_names(header, lines.separator, where)
+    if len(written) > 1 and all(_OTHER_QUOTES.fullmatch(name.strip()) for name in written):
+        shown = header.text.strip()[:60]
+        form = "single quotes" if written[0].strip()[0] == "'" else "quotes of another form"
+        fault = f"names and values are in {form} ({shown})"
+        raise DataError(f"{where}: {fault}; write double quotes, or none")
+    try:
+        table = _parse(lines, len(written))
     except pa.ArrowInvalid:
-        rows = even_rows(content, header, written, separator, path.name)
-        columns = [trimmed(pa.array(cells, pa.string())) for cells in rows.columns]
-        return rows.names, columns, rows.notes
+        even = even_rows(lines.content, header, written, lines.separator, where)
+        return (
+            even.names,
+            [trimmed(pa.array(cells, pa.string())) for cells in even.columns],
+            even.notes,
+        )
     columns = []
     for name in table.column_names:  # each leaves the table as it is trimmed: one copy at a time
         columns.append(trimmed(table[name]))
@@ -243,61 +290,13 @@ def _cells(
     return written, columns, []
 
 
-@dataclass
-class _Read:
-    """Columns with their names as written, without rows that are none; what was passed over."""
-
-    written: list[str]
-    columns: list[Any]
-    empty: int = 0
-    headers: int = 0
-    notes: list[str] = field(default_factory=list)
-
-
-def _rows(
-    written: list[str], columns: list[Any], header: Header, separator: str, path: Path
-) -> _Read:
-    """Return the columns without empty ones at the end, empty rows and further header lines."""
-    read = _Read([clean_name(name) for name in written], columns)
-    while not read.written[-1] and len(read.written) > 1 and not _has_values(read.columns[-1]):
-        read.written, read.columns = read.written[:-1], read.columns[:-1]
-    if len(read.written) < len(written):
-        left_out = counted(len(written) - len(read.written), "empty column")
-        read.notes.append(f"{left_out} without a name left out")
-    empty = empty_rows(read.columns)
-    if empty is not None:
-        read.columns, read.empty = without(read.columns, empty), int(empty.sum())
-        read.notes.append(f"{counted(read.empty, 'empty row')} passed over")
-    again = repeated_lines(read.columns, read.written)
-    if again is not None:
-        read.columns, read.headers = without(read.columns, again), int(again.sum())
-        read.notes.append(f"the header comes up again: {counted(read.headers, 'row')} passed over")
-    if has_second_line(read.columns):
-        _pass_second_line(read, header, separator, path)
-    return read
-
-
-def _pass_second_line(read: _Read, header: Header, separator: str, path: Path) -> None:
-    """Leave out a second header line; if the first has few names it is a title: a DataError."""
-    first = [column[0].as_py() for column in read.columns]
-    if sum(not name for name in read.written) > len(first) / 2:
-        raise title_above(header, path.name, separator.join(first), header.line + 1)
-    shown = listed([f"'{name}'" for name in first], EXAMPLES)
-    read.notes.append(f"a second header line below the first ({shown}) passed over")
-    read.columns, read.headers = [column.slice(1) for column in read.columns], read.headers + 1
-
-
-def _has_values(column: Any) -> bool:
-    return bool(pc.any(pc.not_equal(column, "")).as_py())
-
-
-def _refuse_open_quote(content: bytes, header: Header, columns: list[Any], path: Path) -> None:
+def _refuse_open_quote(lines: _Lines, columns: list[Any]) -> None:
     """Refuse a quote that is never closed and swallows lines; one within a value is text."""
-    if escapes_quotes(content):
+    if lines.escape or not lines.content.count(b'"') % 2:
         return
-    if content.count(b'"') % 2 and (header.text.startswith('"') or _holds_line_ends(columns)):
+    if lines.header.text.startswith('"') or _holds_line_ends(columns):
         raise DataError(
-            f"{path.name} ends inside a quoted value: it is truncated; fetch or copy it again"
+            f"{lines.path.name} ends inside a quoted value: it is truncated; fetch or copy it again"
         )
 
 
@@ -315,15 +314,15 @@ def _refuse_other_formats(content: bytes, path: Path) -> None:
             raise DataError(f"{path.name} is no delimited text but {what}; {fix}")
 
 
-def _parse(content: bytes, header: Header, separator: str, width: int) -> Any:
+def _parse(lines: _Lines, width: int) -> Any:
     """Return the rows as text columns; pyarrow.ArrowInvalid if they differ in length."""
     names = [str(place) for place in range(width)]
     read = arrow_csv.ReadOptions(use_threads=False, block_size=1 << 24, column_names=names)
-    escape = "\\" if escapes_quotes(content) else False
-    parse = arrow_csv.ParseOptions(delimiter=separator, escape_char=escape)
+    escape = "\\" if lines.escape else False
+    parse = arrow_csv.ParseOptions(delimiter=lines.separator, escape_char=escape)
     types = dict.fromkeys(names, pa.string())
     convert = arrow_csv.ConvertOptions(column_types=types, strings_can_be_null=False)
-    rows = memoryview(content)[header.end :]
+    rows = memoryview(lines.content)[lines.header.end :]
     if not rows.nbytes:
         return pa.table({name: pa.array([], pa.string()) for name in names})
     return arrow_csv.read_csv(pa.BufferReader(rows), read, parse, convert)
