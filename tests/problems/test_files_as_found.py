@@ -402,13 +402,11 @@ def assert_body(table, rows=30):
 
 @pytest.mark.parametrize(
     "again",
-    ["SIZE,TOWN,AGE,Y", "size,town,age,y", "Size,Town,Age,Y", "Size,Town,age,y", "sIZE,tOWN,aGE,Y"],
+    ["SIZE,TOWN,AGE,Y", "size,town,age,y", "Size,Town,Age,Y", "Size,Town,age,y", "Size,TOWN,aGe,Y"],
 )
 def test_a_header_that_comes_up_again_in_other_capitals_is_passed_over(again):
-    table = read(
-        body(head="Size,Town,age,y" if again[0] != "s" else "sIZE,Town,age,y", middle=[again])
-    )
-    assert [len(values) for values in table.columns.values()] == [30] * 4
+    table = read(body(middle=[again]))
+    assert_body(table)
     assert table.header_rows == 1
 
 
@@ -489,13 +487,13 @@ def test_a_padded_title_is_refused_with_the_line_of_the_names(title):
 @pytest.mark.parametrize("marks", ["“”", "„“", "«»", "‘’"])
 def test_quotes_of_another_form_are_refused(marks):
     row = ",".join(f"{marks[0]}{cell}{marks[1]}" for cell in ("a", "b"))
-    with pytest.raises(DataError, match="quotes of another form .* write double quotes"):
+    with pytest.raises(DataError, match=r"quotes of another form .* write double quotes"):
         read(lines(row, row))
 
 
 @pytest.mark.parametrize("sign", [":", "^", "~", "/", "&", "\x01"])
 def test_a_separator_that_is_not_read_is_refused(sign):
-    with pytest.raises(DataError, match="no known separator in its header 'a.b.c'; use one of"):
+    with pytest.raises(DataError, match=r"no known separator in its header 'a.b.c'; use one of"):
         read(lines(*(sign.join(row) for row in ("abc", "123", "456"))))
 
 
