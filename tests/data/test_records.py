@@ -438,3 +438,56 @@ def test_a_feature_is_made_of_others_as_a_table_makes_it(parts, per, tmp_path_fa
         return  # a table may hold it, a record may not
     assert_same(records_to_table(schema, [record]), trained)
     assert_same(records_to_table(schema, [written]), trained)
+
+
+@pytest.mark.parametrize(
+    ("codes", "cells"),
+    [
+        ({0: "", 1: ""}, {"true": 1.0, "False": 0.0, "TRUE": 1.0, "1": 1.0, " true ": 1.0}),
+        ({"TRUE": "", "FALSE": ""}, {"True": "TRUE", "false": "FALSE", "TRUE": "TRUE"}),
+        ({"false": "", "true": "", "unknown": ""}, {"True": "true", "unknown": "unknown"}),
+    ],
+)
+def test_true_and_false_mean_a_columns_codes_in_any_capitals(codes, cells, tmp_path):
+    target = {"kind": "target", "codes": {"a": "", "b": ""}}
+    schema = schema_of({"own": {"kind": "categorical", "codes": codes}, "y": target})
+    rows = [{"own": cell, "y": "a"} for cell in cells]
+    (tmp_path / "t.csv").write_text(text_of(rows))
+    assert read_table(tmp_path, schema).table["own"].tolist() == list(cells.values())
+    assert records_to_table(schema, rows)["own"].tolist() == list(cells.values())
+    read = RecordReader(schema).read(orjson.dumps(rows), 9)
+    assert read.columns["own"].tolist() == list(cells.values())
+
+
+@pytest.mark.parametrize("codes", [{1: "", 2: ""}, {0: "", 1: "", 2: ""}, {"True": "", "true": ""}])
+def test_other_columns_have_no_true_and_false(codes):
+    target = {"kind": "target", "codes": {"a": "", "b": ""}}
+    schema = schema_of({"own": {"kind": "categorical", "codes": codes}, "y": target})
+    with pytest.raises(DataError, match="own = 'TRUE'"):
+        records_to_table(schema, [{"own": "TRUE"}])
+
+
+def test_a_table_of_booleans_is_predicted_from_every_form_it_is_written_in(tmp_path):
+    frame = pd.DataFrame({"own": [True, False, True], "y": [True, False, False]})
+    frame.to_parquet(tmp_path / "t.parquet")
+    codes = {0: "", 1: ""}
+    schema = schema_of({"own": {"kind": "categorical", "codes": codes},
+                        "y": {"kind": "target", "codes": codes}})  # fmt: skip
+    trained = read_table(tmp_path, schema).table[["own"]]
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    for records in (
+        table_records(tmp_path / "t.parquet", schema),
+        table_records(tmp_path / "rows.csv", schema),
+        rows_of(frame.to_json(orient="records", lines=True).encode(), schema),
+    ):
+        assert_same(records_to_table(schema, records), trained)
+
+
+@pytest.mark.parametrize("name", ["Unnamed: 0", "__index_level_0__"])
+def test_the_row_numbers_that_pandas_writes_are_ignored_and_named(name):
+    record = {name: 7, **ROW}
+    schema = schema_of(decimal=",")
+    assert_same(records_to_table(schema, [record]), records_to_table(schema, [ROW]))
+    assert RowReader(schema).ignored([record])[name] == "row numbers"
+    used = schema_of({"n": {"kind": "numeric", "aliases": [name]}, "y": COLUMNS["y_n"]})
+    assert records_to_table(used, [{name: 7}]).to_dict("records") == [{"n": 7.0}]

@@ -285,7 +285,7 @@ TWICE = Column(name="x", kind="categorical", codes={"True": "", "true": ""})
     [
         (BOOLEANS, True, "TRUE"),
         (BOOLEANS, False, "FALSE"),
-        (BOOLEANS, "True", REFUSED),
+        (BOOLEANS, "True", "TRUE"),
         (BITS, True, 1.0),
         (BITS, False, 0.0),
         (TWICE, True, REFUSED),

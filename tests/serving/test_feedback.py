@@ -21,7 +21,7 @@ def test_one_label_or_a_list_of_them():
     ("label", "field"),
     [
         ({"request_id": "a", "label": 2}, "label"),
-        ({"request_id": "a", "label": True}, "label"),
+        ({"request_id": "a", "label": None}, "label"),
         ({"request_id": "a", "label": [1]}, "label"),
         ({"request_id": "a", "label": {"x": 1}}, "label"),
         ({"request_id": "a"}, "label"),
@@ -99,3 +99,27 @@ def test_a_text_is_a_cell_of_the_targets_column(schema, text, meant):
     found = [one.label for one in read_labels(schema, body)]
     assert found == [meant, meant]
     assert type(found[0]) is type(meant)
+
+
+@pytest.mark.parametrize(
+    ("codes", "label", "meant"),
+    [
+        ({0: "", 1: ""}, True, 1),
+        ({0: "", 1: ""}, False, 0),
+        ({0: "", 1: ""}, "TRUE", 1),
+        ({"FALSE": "", "TRUE": ""}, True, "TRUE"),
+        ({"FALSE": "", "TRUE": ""}, "False", "FALSE"),
+        ({"False": "", "True": "", "unsure": ""}, False, "False"),
+    ],
+)
+def test_true_and_false_are_the_labels_that_a_file_has_for_them(codes, label, meant):
+    schema = schema_with("multiclass" if len(codes) > 2 else "binary", codes=codes)
+    body = json.dumps({"request_id": "a", "label": label}).encode()
+    (found,) = read_labels(schema, body)
+    assert (found.label, type(found.label)) == (meant, type(meant))
+
+
+@pytest.mark.parametrize("codes", [{1: "", 2: ""}, {"no": "", "yes": ""}])
+def test_true_is_no_label_of_other_classes(codes):
+    with pytest.raises(Refusal, match="label must be one of"):
+        read_labels(schema_with("binary", codes=codes), b'{"request_id": "a", "label": true}')

@@ -35,6 +35,9 @@ MOST_LETTERS = 40
 """How much of a text from outside a message repeats."""
 _PLAIN_NUMBERS = text_reader(Column(name="number", kind="numeric"))
 
+_ROW_NUMBERS = ("Unnamed: 0", "__index_level_0__")
+"""How pandas calls the row numbers that it writes beside a table."""
+
 
 @dataclass(frozen=True)
 class _Names:
@@ -110,7 +113,8 @@ def _clean(name: Any) -> Any:
 
 def other_columns(schema: Schema) -> dict[str, str]:
     """Return the columns that a file may have beside its features, each with what it is."""
-    found = dict.fromkeys(schema.left_out or (), "left out")
+    found = dict.fromkeys(_ROW_NUMBERS, "row numbers")
+    found |= dict.fromkeys(schema.left_out or (), "left out")
     for column in schema.columns.values():
         found |= dict.fromkeys(column.made_of, f"makes {column.name}")
         if not column.is_feature:

@@ -63,9 +63,9 @@ def read_cells(column: Column, cells: Any) -> tuple[Any, NDArray[np.bool_]]:
 
     The column is float64 with NaN, or a Series of str with missing values; nothing is checked yet.
     """
-    missing = missing_texts(column)
+    missing, cells = missing_texts(column), _respelt(cells, column)
     if not column.holds_numbers:
-        return texts(_respelt(cells, column), missing), np.zeros(len(cells), dtype=bool)
+        return texts(cells, missing), np.zeros(len(cells), dtype=bool)
     prepare = partial(bare_numbers, decimal=column.decimal) if column.decimal else None
     return parse_numbers(cells, missing, prepare)
 
@@ -126,11 +126,16 @@ def _read_many(column: Column, cells: list[str]) -> dict[str, Any]:
 
 
 def _respelt(cells: Any, column: Column) -> Any:
-    """Return cells with the other spellings of a code replaced by the code."""
-    if not column.spellings:
+    """Return cells with the other spellings of a code, and true and false, replaced by the code."""
+    meant = boolean_values(column)
+    if not column.spellings and not meant:
         return cells
+    words = {_BOOLEANS[b]: str(int(b)) if column.holds_numbers else str(meant[b]) for b in meant}
     coded = cells.dictionary_encode()
-    codes = [column.spellings.get(text, text) for text in coded.dictionary.to_pylist()]
+    codes = [
+        column.spellings.get(text) or words.get(text.lower(), text)
+        for text in coded.dictionary.to_pylist()
+    ]
     return pa.array(codes, pa.string()).take(coded.indices)
 
 
@@ -143,7 +148,8 @@ def texts(cells: Any, missing: Set[str] = MISSING) -> pd.Series:
 def boolean_values(column: Column) -> dict[bool, float | str]:
     """Return what true and false mean in a column: its codes True and False, or its only two, 0, 1.
 
-    Tools write such a column of a CSV file as booleans, once they have read it.
+    Tools write such a column of a CSV file as booleans, once they have read it, and the words of a
+    boolean column in capitals of their own.
     """
     if column.holds_numbers:
         return {False: 0.0, True: 1.0} if set(column.codes) == {0, 1} else {}

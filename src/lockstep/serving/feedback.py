@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from lockstep.data.values import allowed_labels, is_label, read_label_texts
+from lockstep.data.values import allowed_labels, boolean_values, is_label, read_label_texts
 from lockstep.problems.schema import Schema
 from lockstep.serving.http_request import REQUEST_ID, Refusal
 from lockstep.serving.openapi import MOST_LABELS, MOST_ROW
@@ -43,7 +43,12 @@ def read_labels(schema: Schema, body: bytes) -> list[Label]:
 
 
 def _read(schema: Schema, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return labels as plain values; a text is a cell of the target's column."""
+    """Return labels as plain values; a text is a cell of the target's column.
+
+    So are true and false, where the column has these two values.
+    """
+    if boolean_values(schema.columns[schema.target]):
+        items = [item | _written_out(item.get("label")) for item in items]
     texts = {item["label"] for item in items if isinstance(item.get("label"), str)}
     if not texts:
         return items
@@ -52,6 +57,11 @@ def _read(schema: Schema, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
         item | {"label": read[item["label"]]} if isinstance(item.get("label"), str) else item
         for item in items
     ]
+
+
+def _written_out(label: Any) -> dict[str, str]:
+    """Return true and false as a table writes them; nothing of another label."""
+    return {"label": str(label).lower()} if isinstance(label, bool) else {}
 
 
 def _faults(schema: Schema, item: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
