@@ -3,14 +3,22 @@
 They hold numbers in words of their own, dates, twins and columns gone astray.
 """
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lockstep.config.params import Preprocess
 from lockstep.data.checks import check_table
-from lockstep.data.records import records_to_table
+from lockstep.data.records import mixed_decimals, records_to_table, table_records
 from lockstep.data.tables import read_any, read_table, typed
+from lockstep.drafting.draft import draft
+from lockstep.drafting.draft_text import schema_text
 from lockstep.errors import ConfigError, DataError
 from lockstep.problems.schema import Schema, read_schema, safe_name
+from lockstep.serving.http_request import Refusal
+from lockstep.serving.request_parsing import RecordReader
 
 HEAD = {
     "name": "toy",
@@ -138,3 +146,81 @@ def test_parquet_of_lists_is_refused_by_column(tmp_path):
     pd.DataFrame({"a": [[1], [2]]}).to_parquet(path)
     with pytest.raises(DataError, match="the column a holds list"):
         read_any(path)
+
+
+# ---------------------------------------------------------------- 1,234: a thousand or a decimal
+
+PLAIN = {"price": {"kind": "numeric"}, "y": COLUMNS["y"]}
+
+
+@pytest.mark.parametrize("cell", ["1,234", "-12,500", "+999,999", " 8,000 "])
+def test_a_number_of_two_meanings_is_refused_with_both_in_every_form(tmp_path, cell):
+    plain = schema(columns=PLAIN, left_out=None)
+    bare = cell.strip()
+    said = f"{bare.replace(',', '.')} or {bare.replace(',', '')}".replace("+", r"\+")
+    (tmp_path / "t.csv").write_text(f'price,y\n1.5,0\n"{cell}",1\n')
+    with pytest.raises(DataError, match=rf"row 2: '.*' is {said}; set `decimal` of price"):
+        read_table(tmp_path, plain)
+    fix = "write it without the comma"
+    for records in (table_records(tmp_path / "t.csv", plain), [{"price": cell}]):
+        with pytest.raises(DataError, match=f"price = '.*' is {said}; {fix}"):
+            records_to_table(plain, records)
+    with pytest.raises(Refusal, match=f"price = '.*' is {said}; {fix}"):
+        RecordReader(plain).read(json.dumps({"price": cell}).encode(), 1)
+
+
+@pytest.mark.parametrize(
+    ("cell", "number"),
+    [("1,2", 1.2), ("0,123", 0.123), ("1234,567", 1234.567), ("1,2345", 1.2345), ("01,234", 1.234),
+     ("1.234", 1.234), ("1,234e0", 1.234), (",234", 0.234)],
+)  # fmt: skip
+def test_a_decimal_comma_that_can_part_no_thousands_is_read(tmp_path, cell, number):
+    plain = schema(columns=PLAIN, left_out=None)
+    (tmp_path / "t.csv").write_text(f'price,y\n"{cell}",1\n')
+    assert read_table(tmp_path, plain).table["price"].tolist() == [number]
+    assert records_to_table(plain, [{"price": cell}])["price"].tolist() == [number]
+
+
+def test_a_feature_is_made_of_clear_numbers_only(tmp_path):
+    made = {"kind": "numeric", "missing": True, "made_of": ["rooms", "houses"]}
+    plain = schema(columns={"each": made, "y": COLUMNS["y"]}, left_out=None)
+    (tmp_path / "t.csv").write_text('rooms,houses,y\n"1,234",2,1\n')
+    with pytest.raises(DataError, match=r"column rooms, row 1: '1,234' is 1.234 or 1234"):
+        read_table(tmp_path, plain)
+    with pytest.raises(DataError, match=r"each = '1,234' is 1.234 or 1234"):
+        records_to_table(plain, [{"rooms": "1,234", "houses": "2"}])
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@given(digits=st.integers(1, 3), rows=st.integers(120, 140))
+def test_a_file_with_decimal_commas_is_read_as_drafted(tmp_path_factory, separator, digits, rows):
+    path = tmp_path_factory.mktemp("commas") / "t.csv"
+    cells = [f"{n + 1},{'5' * digits}" for n in range(rows)]
+    if digits == 3:
+        cells[0] = "0,5"  # at least one that parts no thousands
+    lines = [f'"{cell}"{separator}{n % 2}\n' for n, cell in enumerate(cells)]
+    path.write_text("".join([f"price{separator}y\n", *lines]))
+    file = path.with_name("schema.yaml")
+    file.write_text(schema_text(draft(read_any(path), "toy", "y")))
+    drafted = read_schema(file)
+    assert drafted.columns["price"].decimal == ","
+    expected = [float(cell.replace(",", ".")) for cell in cells]
+    assert typed(read_any(path), drafted)["price"].tolist() == expected
+    records = table_records(path, drafted)
+    assert records_to_table(drafted, records)["price"].tolist() == expected
+
+
+def test_points_of_both_meanings_in_one_input_are_told_with_their_number():
+    columns = {n: {"kind": "numeric", "decimal": ","} for n in ("price", "size")}
+    comma = schema(columns={**columns, "y": COLUMNS["y"]})
+    mixed = [{"price": "84.015", "size": "68.1"}, {"price": "9.000", "size": "1"}]
+    assert mixed_decimals(comma, mixed) == (
+        "2 numbers such as '84.015' read as 84015, as the file trained on has decimal commas; "
+        "'68.1' is written with a decimal point"
+    )
+    assert records_to_table(comma, mixed)["price"].tolist() == [84015, 9000]
+    for clear in ({"price": "84.015", "size": "68,1"}, {"price": "84.01", "size": "68.1"},
+                  {"price": "84.015", "size": 68.1}, {"price": 1.0, "size": None}):  # fmt: skip
+        assert mixed_decimals(comma, [clear]) == ""
+    points = schema(columns={"price": PRICE, "y": COLUMNS["y"]})
+    assert mixed_decimals(points, [{"price": "84.015"}, {"price": "1.5"}]) == ""

@@ -14,7 +14,7 @@ from typing import Any
 
 from lockstep.console import aligned, as_json
 from lockstep.data.record_text import Given
-from lockstep.data.records import RowReader, given_records
+from lockstep.data.records import RowReader, given_records, mixed_decimals
 from lockstep.errors import listed
 from lockstep.io import write_text
 from lockstep.models.artifact import import_skops
@@ -51,6 +51,9 @@ def _predict(options: argparse.Namespace, given: Given, model: Model) -> None:
         names = listed(f"{name} ({what})" for name, what in ignored.items())
         print(f"ignored, as no features: {names}", file=sys.stderr)
     report(predictions, options)
+    sys.stdout.flush()
+    if mixed := mixed_decimals(model.schema, records):
+        print(f"note: {mixed}", file=sys.stderr)
 
 
 def report(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:

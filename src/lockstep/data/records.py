@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ from lockstep.data.values import (
     text_reader,
 )
 from lockstep.errors import DataError, nearest
+from lockstep.problems.dialects import counted
 from lockstep.problems.headers import clean_name
 from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import EXAMPLES
@@ -35,6 +37,8 @@ MOST_LETTERS = 40
 """How much of a text from outside a message repeats."""
 _PLAIN_NUMBERS = text_reader(Column(name="number", kind="numeric"))
 
+_POINT = re.compile(r"[+-]?\d*\.\d+")
+_THOUSAND = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")
 _ROW_NUMBERS = ("Unnamed: 0", "__index_level_0__")
 """How pandas calls the row numbers that it writes beside a table."""
 
@@ -121,6 +125,24 @@ def other_columns(schema: Schema) -> dict[str, str]:
             found |= dict.fromkeys((column.name, *column.aliases), column.kind)
     features = {*schema.feature_names, *schema.feature_aliases}
     return {name: what for name, what in found.items() if name not in features}
+
+
+def mixed_decimals(schema: Schema, records: Iterable[Record]) -> str:
+    """Return what to say where texts have decimal points, and others points that part thousands.
+
+    In a column with decimal commas 84.015 is 84015, as in the file trained on, and 68.1 is 68.1.
+    """
+    names = {n for c in schema.features if c.decimal == "," for n in (c.name, *c.aliases)}
+    texts = [r[n].strip() for r in records if names for n in names & r.keys() if type(r[n]) is str]
+    thousands = list(filter(_THOUSAND.fullmatch, texts))
+    decimals = [t for t in texts if _POINT.fullmatch(t) and not _THOUSAND.fullmatch(t)]
+    if not thousands or not decimals:
+        return ""
+    shown = f"{counted(len(thousands), 'number')} such as '{thousands[0]}'"
+    return (
+        f"{shown} read as {thousands[0].replace('.', '')}, as the file trained on has decimal "
+        f"commas; '{decimals[0]}' is written with a decimal point"
+    )
 
 
 def _read_column(

@@ -34,6 +34,7 @@ from lockstep.problems.text_tables import (
     missing_source,
     numbers,
     read_text,
+    readings,
     require_columns,
     trimmed,
 )
@@ -233,9 +234,18 @@ def _values(text: TextTable, column: Column) -> Any:
     if column.kind in ("group", "id"):
         return _keys(text, of[0])
     if column.holds_numbers and of != [column.name]:
-        return made_numbers(column, [numbers(text, name) for name in of])
-    values, bad = read_cells(column, text.columns[of[0]])
-    text.refuse(of[0], bad)
+        parts = [Column(name=name, kind="numeric") for name in of]
+        return made_numbers(column, [_cells(text, part.name, part) for part in parts])
+    return _cells(text, of[0], column)
+
+
+def _cells(text: TextTable, name: str, column: Column) -> Any:
+    """Return a file's column as one of the schema; a cell that is no number is a DataError."""
+    values, bad = read_cells(column, text.columns[name])
+    if bad.any() and (meant := readings(text.columns[name][int(bad.argmax())].as_py())):
+        fix = f"set `decimal` of {column.name} in the schema to the sign before its decimals"
+        text.refuse(name, bad, f"{meant}; {fix}")
+    text.refuse(name, bad)
     return values
 
 

@@ -35,11 +35,12 @@ from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import (
     MISSING,
     bare_numbers,
+    clear_number,
     composed_cells,
     parse_numbers,
+    readings,
     trimmed,
     trimmed_text,
-    written_number,
 )
 
 MOST_CODES = 60
@@ -66,8 +67,9 @@ def read_cells(column: Column, cells: Any) -> tuple[Any, NDArray[np.bool_]]:
     missing, cells = missing_texts(column), _respelt(cells, column)
     if not column.holds_numbers:
         return texts(cells, missing), np.zeros(len(cells), dtype=bool)
-    prepare = partial(bare_numbers, decimal=column.decimal) if column.decimal else None
-    return parse_numbers(cells, missing, prepare)
+    if not column.decimal:
+        return parse_numbers(cells, missing, number=clear_number)
+    return parse_numbers(cells, missing, partial(bare_numbers, decimal=column.decimal))
 
 
 def read_texts(column: Column, given: Iterable[str]) -> dict[str, Any]:
@@ -97,18 +99,17 @@ def text_reader(column: Column) -> Callable[[Iterable[str]], dict[str, Any]]:
 
 def _cell_reader(column: Column) -> Callable[[str], Any] | None:
     """Return what reads one text as ``_read_many`` does; None where numbers have a form of own."""
-    missing, spellings = missing_texts(column), column.spellings
+    missing, respell = missing_texts(column), _spelling(column) or str
 
     def read_text(text: str) -> str | None:
-        cell = trimmed_text(text)
-        cell = spellings.get(cell, cell)
+        cell = respell(trimmed_text(text))
         return None if cell in missing else cell
 
     def read_number(text: str) -> float | str | None:
-        cell = trimmed_text(text)
+        cell = respell(trimmed_text(text))
         if cell in missing:
             return None
-        number = written_number(cell)
+        number = clear_number(cell)
         return text if number is None else number
 
     if not column.holds_numbers:
@@ -127,16 +128,21 @@ def _read_many(column: Column, cells: list[str]) -> dict[str, Any]:
 
 def _respelt(cells: Any, column: Column) -> Any:
     """Return cells with the other spellings of a code, and true and false, replaced by the code."""
-    meant = boolean_values(column)
-    if not column.spellings and not meant:
+    respell = _spelling(column)
+    if respell is None:
         return cells
-    words = {_BOOLEANS[b]: str(int(b)) if column.holds_numbers else str(meant[b]) for b in meant}
     coded = cells.dictionary_encode()
-    codes = [
-        column.spellings.get(text) or words.get(text.lower(), text)
-        for text in coded.dictionary.to_pylist()
-    ]
+    codes = [respell(text) for text in coded.dictionary.to_pylist()]
     return pa.array(codes, pa.string()).take(coded.indices)
+
+
+def _spelling(column: Column) -> Callable[[str], str] | None:
+    """Return what makes another spelling of a code, and true and false, the code; None if none."""
+    meant, other = boolean_values(column), column.spellings
+    if not other and not meant:
+        return None
+    words = {_BOOLEANS[b]: str(int(b)) if column.holds_numbers else str(meant[b]) for b in meant}
+    return lambda text: other.get(text) or words.get(text.lower(), text)
 
 
 def texts(cells: Any, missing: Set[str] = MISSING) -> pd.Series:
@@ -280,6 +286,8 @@ def fault(column: Column, value: Any) -> str | None:
     if not column.holds_numbers and not isinstance(plain, str):
         return f"{column.name} = {value!r} must be text"
     shown = f"{column.name} = {_clipped(value)}"
+    if column.holds_numbers and isinstance(plain, str) and (meant := readings(plain)):
+        return f"{shown} is {meant}; write it without the comma"
     if column.holds_numbers and type(plain) not in _NUMBERS:
         form = f", written as {_AS_WRITTEN[column.decimal]}" if column.decimal else ""
         return f"{shown} must be a number, not {type(value).__name__}{form}"

@@ -173,7 +173,9 @@ def find_numbers(texts: Any, counts: NDArray[Any], separator: str = ",") -> Numb
     first = as_numbers(texts, best[0], words)
     read = {way: as_numbers(texts, way, words) for way in best}
     alike = [way for way in best if np.array_equal(first, read[way], equal_nan=True)]
-    return _summed(texts, counts, min(alike, key=len), words, both_ways=len(alike) < len(best))
+    has_commas = "," in alike and bool(matches(texts, ",").any())
+    way = "," if has_commas else min(alike, key=len)
+    return _summed(texts, counts, way, words, both_ways=len(alike) < len(best))
 
 
 def _ways(texts: Any) -> dict[str, NDArray[np.bool_]]:

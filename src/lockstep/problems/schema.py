@@ -51,7 +51,8 @@ class Column(Strict):
     )
     decimal: Literal["", ".", ","] = Field(
         "",
-        description="set: numbers of a table have thousands separators, currency or percent signs",
+        description="sign before the decimals, where a table's numbers have decimal commas, "
+        "thousands separators, currency or percent signs",
     )
     format: str = Field(
         "",

@@ -78,6 +78,7 @@ PLAIN_NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 UNIT = "[$€£¥₹%‰]|EUR|USD|GBP|CHF"
 """Signs beside a number that are no part of it (RE2 and re alike)."""
 
+_TWO_WAYS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 _OTHER_QUOTES = re.compile("'.*'|[‘’‚].*[’‘]|[“”„].*[”“]|«.*»", re.DOTALL)
 """A name or value in quotes that are no quotes of a table."""
 
@@ -368,6 +369,19 @@ def written_number(text: str) -> float | None:
     """Return the number in a cell of a table, a decimal comma as a point, or None."""
     value = python_number(text.replace(",", ".", 1).replace("_", "x"))  # float() takes "1_0" for 10
     return value if value is not None and np.isfinite(value) else None
+
+
+def clear_number(text: str) -> float | None:
+    """Return the number in a cell, or None; 1,234 is none, as it may be a thousand."""
+    return None if readings(text) else written_number(text)
+
+
+def readings(text: str) -> str:
+    """Return the two numbers that a text such as 1,234 may be, in words, or nothing."""
+    bare = trimmed_text(text)
+    if not _TWO_WAYS.fullmatch(bare):
+        return ""
+    return f"{bare.replace(',', '.')} or {bare.replace(',', '')}"
 
 
 def python_number(text: str) -> float | None:
