@@ -14,11 +14,12 @@ from typing import Any
 
 from lockstep.console import aligned, as_json
 from lockstep.data.record_text import Given
-from lockstep.data.records import RowReader, given_records, mixed_decimals
+from lockstep.data.records import RowReader, given_records, mixed_decimals, records_to_table
 from lockstep.errors import listed
 from lockstep.io import write_text
 from lockstep.models.artifact import import_skops
-from lockstep.models.scoring.prediction import Model, predict
+from lockstep.models.scoring.prediction import Model, predict_table
+from lockstep.models.scoring.unseen import unseen_texts
 from lockstep.models.workspace import load_file
 from lockstep.registry.artifact.loading import open_version
 from lockstep.registry.artifact.model_cache import Located
@@ -46,14 +47,17 @@ def predict_by_registry(
 
 def _predict(options: argparse.Namespace, given: Given, model: Model) -> None:
     records = given_records(given, model.schema, partial(print, file=sys.stderr))
-    predictions = predict(model, records, options.threshold)
+    table = records_to_table(model.schema, records)
+    predictions = predict_table(model, table, options.threshold)
     if ignored := RowReader(model.schema).ignored(records):
         names = listed(f"{name} ({what})" for name, what in ignored.items())
         print(f"ignored, as no features: {names}", file=sys.stderr)
     report(predictions, options)
     sys.stdout.flush()
-    if mixed := mixed_decimals(model.schema, records):
-        print(f"note: {mixed}", file=sys.stderr)
+    encoder = model.pipeline.named_steps["encoder"]
+    mixed = mixed_decimals(model.schema, records)
+    for line in [mixed] * bool(mixed) + unseen_texts(encoder, model.schema, table):
+        print(f"note: {line}", file=sys.stderr)
 
 
 def report(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:

@@ -69,7 +69,13 @@ def predict(
 
     ``threshold`` replaces the model's own. A record that does not fit raises DataError.
     """
-    table = records_to_table(model.schema, records)
+    return predict_table(model, records_to_table(model.schema, records), threshold)
+
+
+def predict_table(
+    model: Model, table: pd.DataFrame, threshold: float | None = None
+) -> list[dict[str, Any]]:
+    """Return one plain dictionary for each row of a checked table of the schema's features."""
     outcomes = OUTCOMES[model.schema.task](model, model.score(table), threshold)
     origin = {
         "model": model.name,
