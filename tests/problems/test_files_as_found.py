@@ -2,6 +2,7 @@
 
 import csv
 import io
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lockstep.errors import DataError
+from lockstep.problems import encodings
 from lockstep.problems.text_tables import read_content
 
 
@@ -522,3 +524,23 @@ def test_a_name_that_comes_up_again_is_told_with_its_new_name():
 def test_other_programs_files_are_named(begin, what):
     with pytest.raises(DataError, match=f"is no delimited text but {what}"):
         read(begin + b" " * 40)
+
+
+def test_texts_that_need_no_composing_are_known_by_their_bytes():
+    """Every sign whose bytes pass the quick look is composed, and joins no other."""
+    signs = map(chr, (n for n in range(0x80, 0x110000) if not 0xD800 <= n < 0xE000))
+    passed = [s for s in signs if encodings.is_composed(s.encode())]
+    assert len(passed) > 20_000
+    assert unicodedata.is_normalized("NFC", "".join(passed))
+    assert not any(map(unicodedata.combining, passed))
+
+
+@pytest.mark.parametrize("name", ["l’école – 1 €", "Москва", "東京", "über"])
+def test_usual_texts_pass_the_quick_look(name):
+    assert encodings.is_composed(name.encode())
+
+
+@pytest.mark.parametrize("name", ["e\u0301", "\u212b", "\u1112\u1161", "か\u3099", "\u2126"])
+def test_a_letter_taken_apart_is_composed(name):
+    table = read(f"a,b\n{name},1\n")
+    assert table.columns["a"].to_pylist() == [unicodedata.normalize("NFC", name)]

@@ -35,12 +35,13 @@ from lockstep.problems.schema import Column, Schema
 from lockstep.problems.text_tables import (
     MISSING,
     bare_numbers,
-    clear_number,
+    clear_points,
     composed_cells,
     parse_numbers,
     readings,
     trimmed,
     trimmed_text,
+    written_number,
 )
 
 MOST_CODES = 60
@@ -67,9 +68,8 @@ def read_cells(column: Column, cells: Any) -> tuple[Any, NDArray[np.bool_]]:
     missing, cells = missing_texts(column), _respelt(cells, column)
     if not column.holds_numbers:
         return texts(cells, missing), np.zeros(len(cells), dtype=bool)
-    if not column.decimal:
-        return parse_numbers(cells, missing, number=clear_number)
-    return parse_numbers(cells, missing, partial(bare_numbers, decimal=column.decimal))
+    prepare = partial(bare_numbers, decimal=column.decimal) if column.decimal else clear_points
+    return parse_numbers(cells, missing, prepare)
 
 
 def read_texts(column: Column, given: Iterable[str]) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def _cell_reader(column: Column) -> Callable[[str], Any] | None:
         cell = respell(trimmed_text(text))
         if cell in missing:
             return None
-        number = clear_number(cell)
+        number = None if readings(cell) else written_number(cell)
         return text if number is None else number
 
     if not column.holds_numbers:

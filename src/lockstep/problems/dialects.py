@@ -104,7 +104,8 @@ def next_lines(content: bytes, place: int, most: int = 5) -> list[str]:
 
 def escapes_quotes(content: bytes) -> bool:
     """Return whether quotes within values have a backslash before them, as MySQL writes them."""
-    return b'\\"' in content and bool(_ESCAPED.search(content))
+    # one sign is found much faster than two
+    return b"\\" in content and b'\\"' in content and bool(_ESCAPED.search(content))
 
 
 def unquoted(line: str) -> str:

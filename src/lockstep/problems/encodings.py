@@ -145,11 +145,20 @@ CODE_PAGES = (
 )
 """What a file without a mark that is no UTF-8 may be; of equals the first is taken."""
 
-_LATIN = bytes([*range(0xC6), *range(0xF5, 0x100)])
-"""The bytes of UTF-8 up to U+017F, where each letter is one sign."""
+_COMPOSED = bytes([*range(0xCC), 0xD0, 0xD1, 0xE2, *range(0xE4, 0xEA), *range(0xF5, 0x100)])
+"""The bytes of UTF-8 of letters that are one sign: Latin, Cyrillic, Chinese; and of E2's signs."""
+_TAKEN_APART = re.compile(
+    rb"\xe2(?:\x80[\x80\x81]|\x83[\x90-\xbf]|\x84[\xa6\xaa\xab]|\x8c[\xa9\xaa]"
+    rb"|\xab\x9c|\xb3[\xaf-\xb1]|\xb5\xbf|\xb7[\xa0-\xbf])"
+)
+"""Signs between U+2000 and U+2FFF that another one stands for, or that join the one before."""
+_NO_CONTINUATION = bytes([*range(0x80), *range(0xC0, 0x100)])
+_NO_LEAD = bytes(range(0xC0))
+_NO_CONTROLS = bytes([*range(0x80), *range(0xA0, 0x100)])
+"""Bytes but those that continue a letter of UTF-8, that begin one, that control in ISO 8859-1."""
 _PADDING = b"\x00\x1a"
 """What some tools put behind a text: zeros, and the end of file of DOS."""
-_BEGIN, _WORDS, _CLOSE, _LEAST = 1 << 16, 200, 0.15, 0.15
+_BEGINS, _WORDS, _CLOSE, _LEAST = (1 << 16, 1 << 20), 200, 0.15, 0.15
 """Bytes looked at first; words judged at most; a difference of scores that tells nothing; the
 least score of a plausible reading."""
 _LINES = 10_000
@@ -196,7 +205,10 @@ def _by_mark(content: bytes, name: str) -> Decoded | None:
     """Read UTF-16 and UTF-32 by their marks, or UTF-16 by the zeros in every second byte."""
     for mark, codec in _MARKS:
         if content.startswith(mark):
-            return _wide(content[len(mark) :], codec, name)
+            bare = content[len(mark) :]
+            return (
+                Decoded(bare) if codec == "utf-8" and bare.isascii() else _wide(bare, codec, name)
+            )
     begin = content[:4096].rstrip(_PADDING)
     if b"\x00" not in begin:
         return None
@@ -213,18 +225,25 @@ def _wide(content: bytes, codec: str, name: str) -> Decoded:
     except UnicodeDecodeError as error:
         where = f"{name} is {shown}, but not at byte {error.start + 1}"
         raise DataError(f"{where}: it is truncated or damaged; save it as UTF-8") from None
-    example = "" if shown == "UTF-8" else text.lstrip().splitlines()[0][:40] if text.strip() else ""
+    if shown == "UTF-8":
+        return Decoded(content)
+    example = text.lstrip().splitlines()[0][:40] if text.strip() else ""
     return Decoded(text.encode(), shown, example)
 
 
 def _utf8(content: bytes, name: str) -> Decoded | None:
     """Return UTF-8 as it is; text that is UTF-8 but for a few bytes is a DataError."""
+    if content.isascii():
+        return Decoded(content)
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
         if error.reason == "unexpected end of data":
             fix = "it is truncated; fetch or copy it again"
             raise DataError(f"{name} is UTF-8, but ends within a letter: {fix}") from None
+        leads = len(content.translate(None, _NO_LEAD))
+        if 2 * len(content.translate(None, _NO_CONTINUATION)) < leads:
+            return None  # most letters lack what continues them: the count below takes longer
         text = content.decode("utf-8", "replace")
         bad = text.count("\ufffd")
         if len(text) - len(text.encode("ascii", "ignore")) > 4 * bad:
@@ -237,8 +256,10 @@ def _utf8(content: bytes, name: str) -> Decoded | None:
 
 def _by_words(content: bytes, name: str) -> Decoded:
     """Read the text in the code page under which its words are the most plausible."""
-    words = _words(content[:_BEGIN])
-    words = words if len(words) > _WORDS // 4 else _words(content)
+    for size in (*_BEGINS, len(content)):
+        words = _words(content[:size])
+        if len(words) > _WORDS // 4:
+            break
     readings = [(page, text) for page in CODE_PAGES if (text := _decode(words, page.codec))]
     scored = [(_score(text, page), page, text) for page, text in readings]
     scored.sort(key=lambda found: -found[0])  # a stable sort: of equals the earlier page is taken
@@ -246,7 +267,7 @@ def _by_words(content: bytes, name: str) -> Decoded:
         if score < _LEAST:
             break
         try:
-            whole = content.decode(page.codec)
+            whole = _whole(content, page.codec)
         except UnicodeDecodeError:
             continue
         rivals = [found for found in scored if found[0] > score - _CLOSE and found[2] != text]
@@ -254,6 +275,12 @@ def _by_words(content: bytes, name: str) -> Decoded:
     raise DataError(
         f"{name} is no UTF-8, and its code page can't be told by its words; save it as UTF-8"
     )
+
+
+def _whole(content: bytes, codec: str) -> str:
+    """Return a text decoded; without letters of Windows' own, ISO 8859-1 is the same and faster."""
+    is_latin = codec == "cp1252" and not content.translate(None, _NO_CONTROLS)
+    return content.decode("latin-1" if is_latin else codec)
 
 
 def _words(content: bytes) -> list[bytes]:
@@ -282,11 +309,11 @@ def _shown(word: str) -> str:
 def _decode(words: list[bytes], codec: str) -> list[str] | None:
     """Return the words in a code page; None where it lacks a byte or has controls or blanks."""
     try:
-        text = [word.decode(codec) for word in words]
+        text = b"\n".join(words).decode(codec)
     except UnicodeDecodeError:
         return None
-    is_odd = any(unicodedata.category(c) in ("Cc", "Co", "Cn") for word in text for c in word)
-    return None if is_odd and codec != "latin-1" else text
+    is_odd = any(unicodedata.category(c) in ("Cc", "Co", "Cn") for c in {*text} - {"\n"})
+    return None if is_odd and codec != "latin-1" else text.split("\n")
 
 
 def _score(words: list[str], page: CodePage) -> float:
@@ -348,9 +375,16 @@ def _script(sign: str) -> str:
     return "CJK" if script.startswith(("HIRAGANA", "KATAKANA")) else script
 
 
+def is_composed(content: bytes) -> bool:
+    """Return whether UTF-8 has composed letters (NFC) by a quick look; False may mean either."""
+    if content.isascii():
+        return True
+    return not content.translate(None, _COMPOSED) and not _TAKEN_APART.search(content)
+
+
 def _composed(content: bytes) -> bytes:
-    """Return UTF-8 with composed letters (NFC); only texts beyond Latin letters are looked at."""
-    if content.isascii() or not content.translate(None, _LATIN):
+    """Return UTF-8 with composed letters (NFC)."""
+    if is_composed(content):
         return content
     text = content.decode()
     if unicodedata.is_normalized("NFC", text):

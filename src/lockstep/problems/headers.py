@@ -62,9 +62,9 @@ def unique_names(written: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     return names, twins
 
 
-def _head(columns: Sequence[Any]) -> list[list[str]]:
-    """Return the first cells of each column."""
-    return [column.slice(0, _LOOKED_AT).to_pylist() for column in columns]
+def _is_numeric(column: Any) -> bool:
+    """Return whether a column holds numbers, by its first cells."""
+    return _holds_numbers(column.slice(0, _LOOKED_AT).to_pylist())
 
 
 def _holds_numbers(cells: Sequence[str]) -> bool:
@@ -86,15 +86,27 @@ def has_second_line(columns: Sequence[Any]) -> bool:
 
     Dashes in every column, and the columns' own numbers (1, 2, 3 …) above words, are none either.
     """
-    head = [(cells[0], _holds_numbers(cells[1:])) for cells in _head(columns) if len(cells) > 5]
-    all_firsts = [first for first, _ in head]
-    if _is_rule(all_firsts):
+    if len(columns[0]) < 6:
+        return False
+    firsts = [column[0].as_py() for column in columns]
+    if _is_rule(firsts):
         return True
-    firsts = [first for first, holds_numbers in head if holds_numbers]
-    if len(firsts) < len(head) > 2 and all_firsts == [str(n + 1) for n in range(len(head))]:
-        return True
-    is_name = [bool(_WORD.search(f)) and f.lower() not in _MISSING for f in firsts]
-    return len(firsts) > 1 and all(is_name) and not any(map(_is_number, firsts))
+    if len(firsts) > 2 and firsts == [str(n + 1) for n in range(len(firsts))]:
+        return not all(map(_is_below_numbers, columns))
+    others = (c for c, first in zip(columns, firsts, strict=True) if not _is_name(first))
+    if any(map(_is_below_numbers, others)):
+        return False
+    named = (c for c, first in zip(columns, firsts, strict=True) if _is_name(first))
+    return sum(map(_is_below_numbers, named)) > 1
+
+
+def _is_name(cell: str) -> bool:
+    return bool(_WORD.search(cell)) and cell.lower() not in _MISSING and not _is_number(cell)
+
+
+def _is_below_numbers(column: Any) -> bool:
+    """Return whether there are numbers below a column's first cell."""
+    return _holds_numbers(column.slice(1, _LOOKED_AT - 1).to_pylist())
 
 
 def _is_rule(cells: Sequence[str]) -> bool:
@@ -189,12 +201,13 @@ def refuse_values(written: Sequence[str], columns: Sequence[Any], where: str) ->
     """
     if len(written) < 2 or not len(columns[0]):
         return ""
-    numeric = [_holds_numbers(cells) for cells in _head(columns)]
-    above = [name for name, is_numeric in zip(written, numeric, strict=True) if is_numeric]
-    if any(name and not _is_number(name) and _is_word_or_number(name) for name in above):
+    pairs = list(zip(written, columns, strict=True))
+    words = (c for name, c in pairs if not _is_number(name) and _is_word_or_number(name))
+    if any(map(_is_numeric, words)):
         return ""
+    above = [name for name, column in pairs if _is_numeric(column)]
     shown = listed([name or "''" for name in written], 5)
-    given = [(name, column) for name, column in zip(written, columns, strict=True) if name]
+    given = [(name, column) for name, column in pairs if name]
     seen = sum(pc.any(pc.equal(column, name)).as_py() for name, column in given)
     fix = "put the columns' names above them"
     has_decimals = any(re.search(r"\d[.,]\d", name) for name in above)

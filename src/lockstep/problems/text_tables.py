@@ -84,8 +84,6 @@ _OTHER_QUOTES = re.compile("'.*'|[‘’‚].*[’‘]|[“”„].*[”“]|«.
 
 Prepare = Callable[[Any], Any]
 """Reworks the distinct texts of a column (a pyarrow array)."""
-Number = Callable[[str], float | None]
-"""Reads a text that is no plain number; None where it is no number at all."""
 
 
 @dataclass(frozen=True)
@@ -371,11 +369,6 @@ def written_number(text: str) -> float | None:
     return value if value is not None and np.isfinite(value) else None
 
 
-def clear_number(text: str) -> float | None:
-    """Return the number in a cell, or None; 1,234 is none, as it may be a thousand."""
-    return None if readings(text) else written_number(text)
-
-
 def readings(text: str) -> str:
     """Return the two numbers that a text such as 1,234 may be, in words, or nothing."""
     bare = trimmed_text(text)
@@ -393,30 +386,47 @@ def python_number(text: str) -> float | None:
 
 
 def parse_numbers(
-    cells: Any, missing: Set[str], prepare: Prepare | None = None, number: Number = written_number
+    cells: Any, missing: Set[str], prepare: Prepare | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return cells (pyarrow strings) as float64, NaN where missing, and which are no numbers.
 
-    ``prepare`` reworks the distinct texts first; ``number`` reads those that are no plain numbers.
+    ``prepare`` reworks the distinct texts first; without it a decimal comma counts as a point.
     """
     coded = cells.dictionary_encode()
     values = coded.dictionary
-    texts = prepare(values) if prepare else values
-    is_number = pc.and_not(
-        pc.match_substring_regex(texts, PLAIN_NUMBER),
-        pc.is_in(texts, value_set=pa.array(sorted(missing))),
-    )
+    texts = (prepare or with_points)(values)
+    absent = pa.array(sorted(missing))
+    is_absent = pc.or_(pc.is_in(texts, value_set=absent), pc.is_in(values, value_set=absent))
+    is_number = pc.and_not(pc.match_substring_regex(texts, PLAIN_NUMBER), is_absent)
     plain = pc.fill_null(is_number, False).to_numpy(zero_copy_only=False)
     found, bad = np.full(len(values) + 1, np.nan), np.zeros(len(values) + 1, dtype=bool)
     plain_numbers = texts.filter(pa.array(plain)).cast(pa.float64())
     found[:-1][plain] = plain_numbers.to_numpy(zero_copy_only=False)
-    for place in np.flatnonzero(~np.isfinite(found[:-1])).tolist():
+    others = ~np.isfinite(found[:-1]) & ~is_absent.to_numpy(zero_copy_only=False)
+    for place in np.flatnonzero(others).tolist():
         text = texts[place].as_py()
-        is_missing = text is None or text in missing or values[place].as_py() in missing
-        value = np.nan if is_missing else number(text)
-        bad[place], found[place] = value is None, np.nan if value is None else value
+        value = None if text is None else written_number(text)
+        bad[place] = value is None and text is not None
+        found[place] = np.nan if value is None else value
     codes = coded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
     return found[codes], bad[codes]
+
+
+def with_points(values: Any) -> Any:
+    """Return texts with a point for the first comma of each."""
+    has_comma = pc.any(pc.match_substring(values, ",")).as_py()
+    return pc.replace_substring(values, ",", ".", max_replacements=1) if has_comma else values
+
+
+def clear_points(values: Any) -> Any:
+    """Return texts as ``with_points`` does; 1,234 becomes no number, as it may be a thousand."""
+    points = with_points(values)
+    if points is values:
+        return values
+    spoilt = pc.replace_substring(values, ",", "?")
+    return pc.if_else(
+        pc.match_substring_regex(values, f"^(?:{_TWO_WAYS.pattern})$"), spoilt, points
+    )
 
 
 def bare_numbers(values: Any, decimal: str) -> Any:
