@@ -163,6 +163,8 @@ def test_tables_that_are_missing_or_of_another_training_give_none(layout):
     assert typical_of_training(layout, LENDING, {}) is None
     other = schema_with(more={"kind": "numeric"})
     assert typical_of_training(layout, other, {"rows": {"train": 2}}) is None
+    kinds = schema_with(amount={"kind": "categorical"}, employer={"kind": "numeric"})
+    assert typical_of_training(layout, kinds, {"rows": {"train": 2}}) is None
     write_parquet(layout.tidy, table(2))
     assert typical_of_training(layout, LENDING, {"rows": {"train": 2}}) is None
     layout.tidy.write_bytes(b"cut off")

@@ -84,6 +84,12 @@ def test_an_older_version_begins_with_the_middle_of_each_range(root, source_of):
         assert example_of(source_of(root, **variables).served) == example(ACCIDENTS)
 
 
+def test_an_older_version_whose_rows_are_in_the_workspace_begins_with_their_values(root, source_of):
+    write_tables(root)
+    source = source_of(root, **LOCAL, MODEL_URI=f"models:/{NAME}/1")
+    assert example_of(source.served) == TYPICAL
+
+
 @pytest.mark.parametrize("odd", ["text", ["list"], {"lum": 99, "victim_age": "old", "no": 1}])
 def test_a_card_that_holds_no_record_does_no_harm(root, source_of, odd):
     card = ProblemLayout(root, "accidents").model_card("xgboost")

@@ -54,11 +54,15 @@ def typical_of_training(
     except DataError:  # a copy of the models alone
         return None
     place = train[ROW].to_numpy()
-    if len(place) != card.get("rows", {}).get("train") or not len(place):
-        return None
-    if not 0 <= place.min() <= place.max() < len(table):
+    if len(place) != card.get("rows", {}).get("train") or not _is_in(table, place, schema):
         return None
     return typical_record(schema, table.iloc[place], train[GROUP].to_numpy())
+
+
+def _is_in(table: pd.DataFrame, place: NDArray[Any], schema: Schema) -> bool:
+    """Tell whether a tidy table has these rows, and the schema's kinds of values."""
+    kinds = [(table[c.name].dtype.kind in "fiu") == c.holds_numbers for c in schema.features]
+    return all(kinds) and len(place) > 0 and 0 <= place.min() <= place.max() < len(table)
 
 
 def fitting(schema: Schema, record: Any) -> dict[str, Any]:

@@ -19,12 +19,7 @@ from lockstep.models.scoring.prediction import Model
 from lockstep.models.typical_record import CARD_KEY, typical_of_training
 from lockstep.models.workspace import load_file
 from lockstep.problems.schema import load_schema
-from lockstep.registry.artifact.loading import (
-    Located,
-    open_folder,
-    open_version,
-    typical_record_of,
-)
+from lockstep.registry.artifact.loading import Located, card_of, open_folder, open_version
 from lockstep.registry.artifact.locating import find_version, locate
 from lockstep.registry.publishing.destinations import model_name
 from lockstep.registry.record.registered_models import marks_of, newest_in
@@ -249,7 +244,8 @@ class RegistrySource:
     def open(self, version: Version) -> CheckedModel:
         """Fetch a version and check it: digest, allowed types, golden rows."""
         located = locate(open_registry(self.root), version, self.root)
-        model, typical = open_version(located), typical_record_of(located)
+        model = open_version(located)
+        typical = _typical_record(model, card_of(located), self.root)
         return CheckedModel(model, "registry", *_described(version), typical)
 
     def forget(self) -> None:
@@ -300,7 +296,7 @@ def open_path(settings: ServingSettings, root: Path, ask: bool = True) -> Checke
     path = model_path(settings, root)
     found = path if path.exists() else root / path
     if (found / "bundle.json").is_file():
-        return _open_bundle(found)
+        return _open_bundle(found, root)
     model = load_file(path, root)
     card = read_json(found.resolve().with_suffix(".json"))
     release = card.get("release", {})
@@ -310,10 +306,14 @@ def open_path(settings: ServingSettings, root: Path, ask: bool = True) -> Checke
         model = replace(model, name=known.name, version=known.version, run_id=known.run_id)
         facts |= {key: known.tag(key) for key in _RELEASE_TAGS}
     tags = {key: str(value) for key, value in facts.items() if value is not None}
-    typical = card.get(CARD_KEY) or typical_of_training(
-        ProblemLayout(root, model.schema.name), model.schema, card
-    )
-    return CheckedModel(model, "path", str(path), tags, typical)
+    return CheckedModel(model, "path", str(path), tags, _typical_record(model, card, root))
+
+
+def _typical_record(model: Model, card: Mapping[str, Any], root: Path) -> Any:
+    """Return the typical record of a card, else that of the model's rows in this workspace."""
+    if (kept := card.get(CARD_KEY)) is not None:
+        return kept
+    return typical_of_training(ProblemLayout(root, model.schema.name), model.schema, card)
 
 
 def _version_of_file(model: Model, root: Path) -> Version | None:
@@ -349,7 +349,7 @@ def model_path(settings: ServingSettings, root: Path) -> Path:
     return ProblemLayout(root, problem).model(champion).relative_to(root)
 
 
-def _open_bundle(folder: Path) -> CheckedModel:
+def _open_bundle(folder: Path, root: Path) -> CheckedModel:
     """Open an exported bundle: check every file by its sum, then load it as any artifact."""
     if faults := bundle_faults(folder):
         listed = "; ".join(faults[:5])
@@ -357,5 +357,6 @@ def _open_bundle(folder: Path) -> CheckedModel:
         raise ArtifactError(f"{fault}; export it again")
     version = version_of(folder)
     located = Located(version, folder / MODEL_FOLDER)
-    model, typical = open_folder(located), typical_record_of(located)
+    model = open_folder(located)
+    typical = _typical_record(model, card_of(located), root)
     return CheckedModel(model, "bundle", str(folder), _described(version)[1], typical)

@@ -18,7 +18,6 @@ from lockstep.io import read_json
 from lockstep.models.artifact import read_artifact
 from lockstep.models.golden_rows import COUNT, check_golden, golden_from
 from lockstep.models.scoring.prediction import Model
-from lockstep.models.typical_record import CARD_KEY
 from lockstep.problems.schema import Schema, read_schema
 from lockstep.registry.artifact.files import CARD, GOLDEN, SCHEMA, SHIPPED_CODE
 from lockstep.registry.artifact.integrity import explained, model_file, recorded_digest
@@ -54,13 +53,13 @@ def open_folder(located: Located) -> Model:
     )
 
 
-def typical_record_of(located: Located) -> Any:
-    """Return the typical record in an artifact's card; None where an older version has none."""
+def card_of(located: Located) -> dict[str, Any]:
+    """Return an artifact's card; empty where an older version has none, or a damaged one."""
     try:
         card = read_json(located.folder / CARD)
     except DataError:
-        return None
-    return card.get(CARD_KEY) if isinstance(card, dict) else None
+        return {}
+    return card if isinstance(card, dict) else {}
 
 
 def golden_of(located: Located) -> tuple[Schema, Any, list[Any]]:
