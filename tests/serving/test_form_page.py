@@ -99,6 +99,19 @@ def test_the_page_says_whether_it_begins_with_typical_values():
     assert '<option value="MEDICAL" selected>' in page
 
 
+def test_names_and_codes_that_describe_themselves_are_shown_once():
+    columns = {
+        "y": {"kind": "target"},
+        "bill_mm": {"kind": "numeric", "low": 0, "description": "bill_mm"},
+        "sex": {"kind": "categorical", "codes": {"MALE": "MALE", "F": "", "X": "other"}},
+    }
+    content = {"name": "p", "title": "p", "task": "regression", "unit": "p", "columns": columns}
+    text = form_page(Schema.model_validate(content | {"registered_name": "P", "experiment": "p"}))
+    assert ">number, from 0<" in text
+    assert "<code>" not in text
+    assert re.findall(r"<option[^>]*>([^<]*)<", text) == ["MALE", "F", "X: other"]
+
+
 def test_what_a_schema_says_stays_text():
     odd = """"><script>alert('x')</script>&amp; @FIELDS@"""
     columns = {

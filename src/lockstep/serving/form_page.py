@@ -55,13 +55,15 @@ def _field(column: Column, value: Any) -> str:
     """Return a field: label with unit, control, what it takes, and room for a fault."""
     name = escape(column.name)
     about = escape(column.description or column.name)
+    is_named = about == name  # a draft's columns are described by their names
+    kind, shown = ("", "") if is_named else (' class="words"', f"<code>{name}</code> ")
     unit = f" ({escape(column.unit)})" if column.unit else ""
     key, hint, fault = (f"{part}-{name}" for part in ("field", "hint", "fault"))
     control = _control(column, value, f'id="{key}" aria-describedby="{hint} {fault}"')
     return (
-        f'<div class="field"><label for="{key}"><span class="about">{about}</span>{unit}</label>'
-        f"{control}"
-        f'<span class="hint" id="{hint}"><code>{name}</code> {_takes(column)}</span>'
+        f'<div class="field"><label for="{key}"{kind}><span class="about">{about}</span>{unit}'
+        f"</label>{control}"
+        f'<span class="hint" id="{hint}">{shown}{_takes(column)}</span>'
         f'<span class="fault" id="{fault}"></span></div>'
     )
 
@@ -80,7 +82,7 @@ def _options(column: Column, value: Any) -> str:
     options = ['<option value="">not known</option>'] if column.missing else []
     for code, meaning in column.codes.items():
         chosen = " selected" if str(code) == str(value) else ""
-        shown = escape(f"{code}: {meaning}" if meaning else str(code))
+        shown = escape(str(code) if meaning in ("", str(code)) else f"{code}: {meaning}")
         options.append(f'<option value="{escape(str(code))}"{chosen}>{shown}</option>')
     return "".join(options)
 
