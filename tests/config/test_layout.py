@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lockstep.config.layout import project_root
-from lockstep.config.settings import main_tree
+from lockstep.config.layout import main_tree, project_root
 from lockstep.errors import ConfigError
 
 PACKAGE = Path(__file__).parents[2] / "src" / "lockstep"

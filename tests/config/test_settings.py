@@ -4,13 +4,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lockstep.config.layout import main_tree
 from lockstep.config.settings import (
     CONFIG_FILE,
     dagshub_uri,
     environment,
     is_on,
     load_settings,
-    main_tree,
 )
 from lockstep.errors import ConfigError
 

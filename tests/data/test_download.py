@@ -8,6 +8,7 @@ import sys
 import termios
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -102,6 +103,13 @@ def test_a_file_arrives_whole_and_leaves_no_part(
     assert fetch(server, tmp_path, SHA).read_bytes() == BODY
     assert not part(server, tmp_path).exists()
     assert capfd.readouterr() == ("", "")  # no progress bar in a log
+
+
+def test_experiments_beside_each_other_fetch_a_file_once(server: Server, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        paths = list(pool.map(lambda _: fetch(server, tmp_path, SHA), range(4)))
+    assert {path.read_bytes() for path in paths} == {BODY}
+    assert len(server.requests) == 1
 
 
 def test_progress_is_shown_on_a_terminal(server: Server, tmp_path: Path) -> None:

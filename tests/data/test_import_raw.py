@@ -137,6 +137,26 @@ def test_download_fetches_the_years_files_from_the_mirror(
     assert contents(raw) == contents(folder)
 
 
+def test_a_temporary_tree_takes_what_the_workspace_has_fetched(
+    run: Run, mirror: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, url = mirror
+    kept = contents(folder)
+    pins = {name: sha256_file(folder / name) for name in kept}
+    source = {"kind": "download", "download": {"base_url": url, "sha256": pins}}
+    workspace = run(source).parents[2]
+    for name in kept:
+        (folder / name).unlink()
+    tree = workspace / ".dvc/tmp/exps/standalone/tmpabc"
+    tree.mkdir(parents=True)
+    (tree / "dvc.yaml").write_text("stages: {}\n")
+    write_params(tree, "accidents", source)
+    monkeypatch.chdir(tree)
+    import_raw.main()
+    assert contents(tree / "data/accidents/raw") == kept
+    assert not (tree / ".lockstep").exists()
+
+
 def test_download_with_one_file_missing_writes_no_raw_folder(
     run: Run, mirror: tuple[Path, str]
 ) -> None:

@@ -17,9 +17,9 @@ from typing import Any
 
 from lockstep.audit.record_checks import FIXED_BY, abandoned, of_locks, of_model, problem
 from lockstep.checks import CheckResult
-from lockstep.config.layout import ProblemLayout
+from lockstep.config.layout import ProblemLayout, main_tree
 from lockstep.config.params import load_params
-from lockstep.config.settings import Settings, environment, load_settings, main_tree
+from lockstep.config.settings import Settings, environment, load_settings
 from lockstep.console import without_password
 from lockstep.errors import ArtifactError, LockstepError, RegistryError
 from lockstep.io import read_json

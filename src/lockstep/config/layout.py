@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,61 @@ def _command(root: Path) -> list[str]:
     folders = (root / "src", root / "scripts")
     is_ours = not module and any(script.is_relative_to(folder) for folder in folders)
     return [str(script), *sys.argv[1:]] if is_ours else []
+
+
+def main_tree(root: Path) -> Path:
+    """Return the project's folder in the main working tree that ``root`` belongs to.
+
+    ``root`` may be in a worktree of git, or in one of DVC's temporary trees below .dvc/tmp/exps.
+    The tracking store, its artifacts, locks, .env and fetched files are there.
+    """
+    root = root.resolve()
+    top = _top_of(root)
+    above = next((f for f in root.parents if f.parts[-3:] == (".dvc", "tmp", "exps")), None)
+    if above is not None:
+        return _experiment_of(root, above, top)
+    if top is None or (top / ".git").is_dir():
+        return root
+    main = _tree_of_worktree(top / ".git")
+    candidate = main / root.relative_to(top) if main else root
+    return candidate if (candidate / "dvc.yaml").is_file() else root
+
+
+def _top_of(folder: Path) -> Path | None:
+    """Return the top of the git repository or worktree around a folder; None outside of any."""
+    return next((f for f in (folder, *folder.parents) if (f / ".git").exists()), None)
+
+
+def _experiment_of(root: Path, temporary: Path, top: Path | None) -> Path:
+    """Return where a project in one of DVC's temporary trees, copies of the repository, came from.
+
+    DVC's own folder may lie above the project, and git's above that.
+    """
+    owner = temporary.parents[2]
+    copied = _top_of(owner)
+    if top is None or copied is None or not top.is_relative_to(temporary):
+        return main_tree(owner)
+    origin = copied / root.relative_to(top)
+    return main_tree(origin if origin.is_dir() else owner)
+
+
+def _tree_of_worktree(link: Path) -> Path | None:
+    """Follow a worktree's .git file to the main tree.
+
+    None for a submodule or a separate git folder, which have no commondir, and for a worktree of a
+    bare repository, which has no main tree.
+    """
+    target = link.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+    folder = (link.parent / target).resolve()
+    if not (folder / "commondir").is_file():
+        return None
+    common = (folder / (folder / "commondir").read_text(encoding="utf-8").strip()).resolve()
+    config = common / "config"
+    text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""
+    # A submodule's git folder lies in that of the repository above and names its tree.
+    if named := re.search(r"^\s*worktree\s*=\s*(.+?)\s*$", text, re.MULTILINE):
+        return (common / named[1]).resolve()
+    return common.parent if common.name == ".git" else None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from filelock import FileLock
 from requests import Response, Session
 from requests.exceptions import ChunkedEncodingError, ProxyError, SSLError
 from tqdm import tqdm
@@ -70,8 +71,12 @@ class Cut(Exception):
 
 
 def fetch_all(files: list[RemoteFile], cache: Path, patience: Patience | None = None) -> list[Path]:
-    """Return the cached copies of all files, in their order, fetching what the cache lacks."""
-    with requests.Session() as session:
+    """Return the cached copies of all files, in their order, fetching what the cache lacks.
+
+    One process at a time: experiments that run beside each other share the cache.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache.with_suffix(".lock")), requests.Session() as session:
         return [fetch(file, cache, session, patience or Patience()) for file in files]
 
 
@@ -83,7 +88,6 @@ def fetch(file: RemoteFile, cache: Path, session: Session, patience: Patience) -
     spot = spot_of(file, cache)
     if file.sha256 and spot.whole.exists() and sha256_file(spot.whole) == file.sha256:
         return spot.whole
-    cache.mkdir(parents=True, exist_ok=True)
     if spot.whole.exists() and not file.sha256:  # the old copy will do: no need to insist
         patience = replace(patience, tries=min(patience.tries, 2))
     try:

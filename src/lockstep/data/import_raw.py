@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from lockstep.config.layout import ProblemLayout, stage_root
+from lockstep.config.layout import ProblemLayout, main_tree, stage_root
 from lockstep.config.params import Download, Source, load_params
 from lockstep.errors import ConfigError, DataError, run_command, unknown
 from lockstep.io import whole_folder
@@ -56,11 +56,14 @@ def import_sample(root: Path, problem: str, source: Source, folder: Path) -> Non
 
 
 def import_download(root: Path, problem: str, source: Source, folder: Path) -> None:
-    """Fetch the publisher's files; copy them, or what the problem's code makes of them."""
+    """Fetch the publisher's files; copy them, or what the problem's code makes of them.
+
+    Worktrees and DVC's temporary trees share the main working tree's cache.
+    """
     from lockstep.data.download import fetch_all
 
     files = remote_files(problem, source.download)
-    cached = fetch_all(files, root / CACHE)
+    cached = fetch_all(files, main_tree(root) / CACHE)
     write_raw = getattr(problem_module(problem, "sources"), "write_raw", None)
     if write_raw is not None:
         write_raw(cached, folder)

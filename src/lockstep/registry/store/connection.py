@@ -17,7 +17,8 @@ from mlflow.exceptions import MlflowException
 from requests import PreparedRequest
 from requests.auth import HTTPBasicAuth
 
-from lockstep.config.settings import Settings, main_tree
+from lockstep.config.layout import main_tree
+from lockstep.config.settings import Settings
 from lockstep.console import visible, without_password
 from lockstep.errors import RegistryError
 from lockstep.network import PROXY_FAILED, Proxy, proxies_set, proxy_of

@@ -8,7 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lockstep.config.settings import Settings, load_settings, main_tree
+from lockstep.config.layout import main_tree
+from lockstep.config.settings import Settings, load_settings
 from lockstep.errors import RegistryError
 from lockstep.registry.store.local_database import prepare_sqlite
 from lockstep.registry.store.sql_tables import Tables, local_tables

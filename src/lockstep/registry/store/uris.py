@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lockstep.config.settings import Settings, main_tree
+from lockstep.config.layout import main_tree
+from lockstep.config.settings import Settings
 from lockstep.console import without_password
 from lockstep.errors import ConfigError
 
