@@ -26,7 +26,7 @@ from lockstep.problems.text_tables import (
 MAX_UNMATCHED = 0.05
 """Largest share of persons without accident or vehicle: beyond, that table is truncated."""
 
-MAX_ALIKE = 0.05
+MAX_ALIKE = 0.1
 """Largest share of rows alike in every column, where no id tells people apart."""
 
 _MISSING = MISSING | {"-1", "-1.0", "N/C", "NC", "#ERREUR", "#VALEURMULTI"}
@@ -103,8 +103,8 @@ def alike_people(people: pd.DataFrame) -> int:
             example = unknown.loc[rows.index[rows], "accident_id"].iloc[0]
             raise DataError(
                 f"{int(rows.sum()):,} of {len(rows):,} rows in usagers of {year} repeat a row of "
-                f"their accident in every column (e.g. accident {example}): people are there "
-                "twice; fetch the file again"
+                f"their accident in every column that is read (e.g. accident {example}): people "
+                "are there twice; fetch the file again"
             )
     return int(alike.sum())
 
