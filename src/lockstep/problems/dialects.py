@@ -88,16 +88,21 @@ def _record(content: bytes, place: int) -> tuple[str, int]:
 
 def _line_end(content: bytes, place: int) -> int:
     """Return the place after the next line end (LF, CRLF or CR)."""
-    ends = [end for sign in (b"\n", b"\r") if (end := content.find(sign, place)) >= 0]
-    if not ends:
-        return len(content)
-    end = min(ends)
+    feed = content.find(b"\n", place)
+    last = feed if feed >= 0 else len(content)
+    end = content.find(b"\r", place, last)
+    if end < 0:
+        return min(last + 1, len(content))
     return end + (2 if content[end : end + 2] == b"\r\n" else 1)
 
 
 def next_lines(content: bytes, place: int, most: int = 5) -> list[str]:
     """Return the first lines from a place, without the cut-off last one of a long beginning."""
-    lines = content[place : place + (1 << 16)].splitlines()
+    begin, at = content[place : place + (1 << 16)], 0
+    lines: list[bytes] = []
+    while at < len(begin) and len(lines) <= most:
+        start, at = at, _line_end(begin, at)
+        lines.append(begin[start:at].rstrip(b"\r\n"))
     end = min(most, max(len(lines) - 1, 1))
     return [line.decode("utf-8", "replace") for line in lines[:end]]
 

@@ -396,7 +396,9 @@ def parse_numbers(
     values = coded.dictionary
     texts = (prepare or with_points)(values)
     absent = pa.array(sorted(missing))
-    is_absent = pc.or_(pc.is_in(texts, value_set=absent), pc.is_in(values, value_set=absent))
+    is_absent = pc.is_in(values, value_set=absent)
+    if texts is not values:
+        is_absent = pc.or_(is_absent, pc.is_in(texts, value_set=absent))
     is_number = pc.and_not(pc.match_substring_regex(texts, PLAIN_NUMBER), is_absent)
     plain = pc.fill_null(is_number, False).to_numpy(zero_copy_only=False)
     found, bad = np.full(len(values) + 1, np.nan), np.zeros(len(values) + 1, dtype=bool)
