@@ -209,3 +209,44 @@ def test_a_strong_number_is_asked_with_its_area(tmp_path):
     )
     assert found.left_out == {}
     assert any("calls" in line and "AUC of 0.99" in line for line in found.decide)
+
+
+def asked(found, name):
+    return [line for line in found.decide if line.startswith(f"{name}: Suspected leak")]
+
+
+def test_a_text_that_nearly_tells_the_target_is_asked(tmp_path):
+    ill = labels(600, share=0.3)
+    told = np.where(generator(4).random(600) < 0.02, ~ill, ill)
+    columns = {"x": generator(2).normal(size=600).round(3), "note": np.where(told, "b", "a")}
+    found = drafted(tmp_path, columns | {"y": np.where(ill, "s", "w")})
+    (line,) = asked(found, "note")
+    assert "It stays a feature. If it arises after the target, the metrics are too good" in line
+
+
+@pytest.mark.parametrize("level", ["ICU", "", "7"])
+def test_a_level_that_only_one_label_has_is_asked_with_its_rows(tmp_path, level):
+    ill = labels(300)
+    only = ill & (generator(4).random(300) < 0.6)
+    rest = generator(5).integers(1, 5, 300).astype(str)
+    columns = {"x": generator(2).normal(size=300).round(3), "note": np.where(only, level, rest)}
+    found = drafted(tmp_path, columns | {"y": np.where(ill, "s", "w")})
+    (line,) = asked(found, "note")
+    shown = f"with '{level}'" if level else "without a value"
+    part = f"{only.sum() / ill.sum():.1%}"
+    assert f"all {only.sum()} rows {shown} have the same label, and are {part} of" in line
+
+
+def test_a_level_of_one_label_among_many_classes_is_no_suspicion(tmp_path):
+    kind = generator(1).integers(0, 6, 400)
+    columns = {"x": generator(2).normal(size=400).round(3), "milk": np.where(kind == 2, "y", "n")}
+    found = drafted(tmp_path, columns | {"y": [f"k{v}" for v in kind]})
+    assert asked(found, "milk") == []
+
+
+@pytest.mark.parametrize(("factor", "digits"), [(100, 1), (0.05, 5), (1.2, 3), (2.54, 3)])
+def test_a_factor_is_shown_with_the_fewest_digits_that_fit(tmp_path, factor, digits):
+    table = counts(600)
+    wanted = (factor * table["a"] / table["b"]).round(digits + 1)
+    found = drafted(tmp_path, {**table, "y": wanted})
+    assert f"y = {factor:g} · a / b in" in found.left_out.get("a", "")

@@ -310,6 +310,11 @@ class Draft:
             done = "It stays a feature, so rows of one value may be in training and test"
             fix = "To keep them together, use kind: group"
             self._decide(planned, f"{what}. {done}. {fix}")
+        strong = self.leaks.get(column.name)
+        if strong:
+            what = f"Suspected leak: {strong[1]}. It stays a feature"
+            fix = "If it arises after the target, the metrics are too good: move it to left_out"
+            self._decide(planned, f"{what}. {fix}")
         if column.name in self.years:
             self._decide(planned, self.years[column.name])
 
@@ -556,11 +561,6 @@ class Draft:
         apart = stand_in(column, self._counted(column))
         if apart:
             self._decide(planned, apart.question)
-        strong = self.leaks.get(column.name)
-        if strong:
-            what = f"Suspected leak: {strong[1]}. It stays a feature"
-            fix = "If it arises after the target, the metrics are too good: move it to left_out"
-            self._decide(planned, f"{what}. {fix}")
         return planned
 
     @staticmethod

@@ -155,7 +155,7 @@ def _checked_product(
     parts, aim = table[rows][:, used], wanted[rows]
     made = np.prod(parts**power, axis=1)
     large = np.abs(aim) >= np.quantile(np.abs(aim), 0.8)  # rounding blurs the ratio least there
-    factor = _short(float(np.median((aim / made)[large])))
+    factor = _shortest(float(np.median((aim / made)[large])), made, aim, half)
     off = np.abs(factor * made - aim)
     inner = (np.abs(power) * rounding[used] / np.abs(parts)).sum(axis=1)
     relative = off / np.maximum(np.abs(aim), half)  # roundings of columns grow with the target
@@ -171,6 +171,16 @@ def _checked_product(
     above = " · ".join([*([f"{factor:.6g}"] if factor != 1 else []), *over]) or "1"
     text = " / ".join([above, *under])
     return Formula(text, tuple(names[i] for i in used), share)
+
+
+def _shortest(factor: float, made: Floats, aim: Floats, half: float) -> float:
+    """Return the factor of the fewest digits that fits as many rows, to the target's rounding."""
+
+    def fitting(value: float) -> float:
+        return float((np.abs(value * made - aim) <= _LEEWAY * half + _SINGLE * np.abs(aim)).mean())
+
+    shorter = (float(f"{factor:.{digits}g}") for digits in range(1, 7))
+    return next((f for f in shorter if fitting(f) >= fitting(factor)), _short(factor))
 
 
 def _power(name: str, power: float) -> str:

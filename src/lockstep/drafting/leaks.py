@@ -30,6 +30,9 @@ _DETERMINED_R2, _LEAST_R2 = 0.99, 0.98
 _TRIMMED = 0.02
 """The share of rows, those that fit worst, that are not looked at: an outlier hides nothing."""
 _FEWEST, _FEWEST_ROWS = 5, 30
+_FEW_CLASSES = 3
+_FEWEST_PURE, _PART_OF_LABEL, _MOST_USUAL = 20, 0.4, 0.6
+"""Rows of a level with one label: how many, which part of the label's; the label's share."""
 _Z = 1.96
 _FISHER = 1.06
 """The factor of Spearman's standard error on Fisher's scale (Fieller, Hartley, Pearson 1957)."""
@@ -50,7 +53,10 @@ def leaks(text: TextTable, profile: Profile, target: Target) -> dict[str, Eviden
             continue
         coded = text.columns[column.name].take(rows).dictionary_encode()
         values = column_numbers(coded, column) if column.numbers else None
-        evidence = judge(_levels(coded, column), values, wanted)
+        levels = _levels(coded, column)
+        evidence = judge(levels, values, wanted)
+        if not evidence and target.task != "regression":
+            evidence = _by_level(levels, coded.dictionary.to_pylist(), wanted)
         if evidence:
             found[column.name] = evidence
         if values is not None:
@@ -183,6 +189,28 @@ def _by_area(values: Floats, positive: Any) -> Evidence | None:
         return None
     interval = f"95% interval: at least {lower:.3f}"
     return False, f"it alone ranks the two classes with an AUC of {area:.3f} ({interval})"
+
+
+def _by_level(levels: Places, texts: list[str], wanted: Floats) -> Evidence | None:
+    """Return the level all of whose rows have one label, if they are much of that label's rows.
+
+    A column that is filled in only where the target is so is one of these. Of many classes, an
+    honest column tells one as well.
+    """
+    _, place = np.unique(wanted, return_inverse=True)
+    classes, width = int(place.max()) + 1, int(levels.max()) + 1
+    counts = np.bincount(levels * classes + place, minlength=width * classes)
+    counts = counts.reshape(width, classes)
+    of_label, rows, label = counts.sum(axis=0), counts.sum(axis=1), counts.argmax(axis=1)
+    part = counts.max(axis=1) / of_label[label]
+    pure = (counts.max(axis=1) == rows) & (rows >= _FEWEST_PURE) & (part >= _PART_OF_LABEL)
+    pure &= of_label[label] <= _MOST_USUAL * len(place)
+    if classes > _FEW_CLASSES or not pure.any():
+        return None
+    level = int(np.argmax(np.where(pure, rows, 0)))
+    held = f"with '{texts[level - 1]}'" if level else "without a value"
+    same = f"all {rows[level]:,} rows {held} have the same label"
+    return False, f"{same}, and are {share(float(part[level]))} of that label's rows"
 
 
 # ---------------------------------------------------------------- amounts
