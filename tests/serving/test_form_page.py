@@ -8,6 +8,7 @@ import pytest
 
 from lockstep.problems.schema import Schema, load_schema, problem_names
 from lockstep.serving.form_page import form_page
+from lockstep.serving.openapi import example
 
 
 class Page(HTMLParser):
@@ -94,7 +95,9 @@ def test_the_page_says_whether_it_begins_with_typical_values():
     for typical in ("damaged", {"income": -1}):
         assert "begins with an invented record." in form_page(schema, typical)
     page = form_page(schema, {"income": 54321, "purpose": "MEDICAL"})
-    assert "begins with typical values of the model’s training rows." in page
+    begins = "begins with typical values of the model’s training rows"
+    assert f"{begins}, where they are known." in page
+    assert f"{begins}." in form_page(schema, example(schema))
     assert Page(page).fields()["income"][1]["value"] == "54321"
     assert '<option value="MEDICAL" selected>' in page
 

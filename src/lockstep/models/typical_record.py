@@ -1,7 +1,7 @@
 """The typical record of a training: for each feature the median, or the most frequent value.
 
-Each value is that of its own column, so the record as a whole is no row of the data. The card that
-a model travels with holds it; the API's form, its description and the checklist begin with it.
+Each value is that of its own column: the record is copied from no row. The card that a model
+travels with holds it; the API's form, its description and the checklist begin with it.
 """
 
 from __future__ import annotations

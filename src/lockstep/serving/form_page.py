@@ -21,17 +21,25 @@ def form_page(schema: Schema, typical: Any = None, scale: str = PROBABILITY) -> 
 
     ``scale`` is that of the scores of two classes, so that the page says what an answer means.
     """
-    values, known = example(schema, typical), fitting(schema, typical)
-    begins = "typical values of the model’s training rows" if known else "an invented record"
+    values = example(schema, typical)
     content = {
         "TITLE": escape(schema.title),
         "UNIT": escape(schema.unit),
         "FIELDS": "\n".join(_field(column, values[column.name]) for column in schema.features),
         "MEANING": _meaning(schema, scale),
-        "BEGINS": begins,
+        "BEGINS": _begins(schema, typical),
     }
     text = _PAGE.read_text(encoding="utf-8")
     return re.sub("@([A-Z]+)@", lambda mark: content[mark[1]], text)
+
+
+def _begins(schema: Schema, typical: Any) -> str:
+    """Return in words what ``example`` is made of."""
+    known = len(fitting(schema, typical))
+    if not known:
+        return "an invented record"
+    where = "" if known == len(schema.features) else ", where they are known"
+    return f"typical values of the model’s training rows{where}"
 
 
 def _meaning(schema: Schema, scale: str) -> str:
