@@ -247,11 +247,19 @@ def _untracked(root: Path, paths: tuple[str, ...]) -> list[str]:
 
 
 def _declared_otherwise(base: Revision, now: Revision, scope: Scope) -> list[str]:
-    """Return the stages of both whose command, inputs or parameters are declared otherwise."""
+    """Return the stages whose command, inputs or parameters differ, or that one alone has."""
     # Both are filled with the same parameters: changed parameters are listed by themselves.
     old, new = Graph(base.graph.content, now.graph.params), now.graph
     names = [name for name in new.names if name in base.graph.names and scope.has_stage(name)]
-    return [name for name in names if old.stage(name) != new.stage(name)]
+    changed = [name for name in names if old.stage(name) != new.stage(name)]
+    return changed + _single_stages(base, now)
+
+
+def _single_stages(base: Revision, now: Revision) -> list[str]:
+    """Return the stages of dvc.yaml that only one revision has, whatever their instances."""
+    old, new = (one.graph.content.get("stages") or {} for one in (base, now))
+    added = [f"{name} (new)" for name in new if name not in old]
+    return added + [f"{name} (removed)" for name in old if name not in new]
 
 
 # ---------------------------------------------------------------- what is not up to date

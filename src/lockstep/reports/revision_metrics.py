@@ -14,6 +14,7 @@ import numpy as np
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import Compare, validated
+from lockstep.config.settings import main_tree
 from lockstep.dvc.command import cache_folder
 from lockstep.dvc.graph import dvc_sum, value_at
 from lockstep.dvc.revision import Revision
@@ -152,19 +153,22 @@ class Scores:
         known = revision.lock.outs.get(path, "")
         if not known:
             raise DataError(f"dvc.lock of {revision.name} has no scores")
-        kept = self._cache / "files" / "md5" / known[:2] / known[2:]
+        for cache in self._caches:
+            kept = cache / "files" / "md5" / known[:2] / known[2:]
+            if kept.is_file():
+                return kept
         own = self._now.root / path
-        if kept.is_file():
-            return kept
         if own.is_file() and dvc_sum(own) == known:
             return own
         fix = "`dvc fetch` brings them in, if they were pushed"
         raise DataError(f"DVC's cache here lacks the scores of {revision.name} ({fix})")
 
     @cached_property
-    def _cache(self) -> Path:
+    def _caches(self) -> list[Path]:
+        """DVC's cache here and, in a worktree of git, that of the main working tree."""
+        roots = dict.fromkeys((self._now.root, main_tree(self._now.root)))
         try:
-            return cache_folder(self._now.root)
+            return [cache_folder(root) for root in roots]
         except ConfigError as error:
             raise DataError(str(error)) from None
 
