@@ -250,3 +250,29 @@ def test_a_factor_is_shown_with_the_fewest_digits_that_fit(tmp_path, factor, dig
     wanted = (factor * table["a"] / table["b"]).round(digits + 1)
     found = drafted(tmp_path, {**table, "y": wanted})
     assert f"y = {factor:g} · a / b in" in found.left_out.get("a", "")
+
+
+THRESHOLDS = {
+    "sum": (lambda t: t["a"] + t["b"] > 130, {"a", "b"}),
+    "difference": (lambda t: t["b"] - 2 * t["a"] > 10, {"a", "b"}),
+    "ratio": (lambda t: t["a"] / t["b"] > 0.45, {"a", "b"}),
+    "of three": (lambda t: t["a"] + t["b"] + 3 * t["c"] > 190, {"a", "b", "c"}),
+}
+
+
+@pytest.mark.parametrize("name", THRESHOLDS)
+def test_a_label_made_by_a_threshold_of_a_sum_is_asked(tmp_path, name):
+    make, used = THRESHOLDS[name]
+    table = counts(1500)
+    found = drafted(tmp_path, {**table, "y": np.where(make(table), "yes", "no")})
+    lines = [line for line in found.decide if "a weighted sum of" in line]
+    assert {line.partition(":")[0] for line in lines} == used
+    assert all("It stays a feature" in line for line in lines)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_label_with_other_causes_is_no_threshold(tmp_path, seed):
+    table = counts(1500, seed)
+    margin = table["a"] + table["b"] + generator(seed + 9).normal(0, 3, 1500)
+    found = drafted(tmp_path, {**table, "y": np.where(margin > 130, "yes", "no")})
+    assert not any("weighted sum" in line for line in found.decide)

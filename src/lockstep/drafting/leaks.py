@@ -15,7 +15,8 @@ from scipy import stats
 from lockstep.drafting.evidence import SAMPLE, Evidence, Floats, Places, Target, column_numbers
 from lockstep.drafting.formulas import find_formula
 from lockstep.drafting.profile import Column, Profile
-from lockstep.drafting.wording import at_least, share
+from lockstep.drafting.thresholds import find_threshold
+from lockstep.drafting.wording import at_least, both, share
 from lockstep.problems.text_tables import MISSING, TextTable
 
 FOLDS = 5
@@ -65,7 +66,20 @@ def leaks(text: TextTable, profile: Profile, target: Target) -> dict[str, Eviden
     formula = _by_formula(numbers, wanted, profile, target)
     if not formula and len(weak) < len(numbers):  # a column that is the target hides the others
         formula = _by_formula(weak, wanted, profile, target)
-    return found | formula
+    return _by_threshold(weak, wanted, target) | found | formula
+
+
+def _by_threshold(
+    numbers: dict[str, Floats], wanted: Floats, target: Target
+) -> dict[str, Evidence]:
+    """Return the columns whose weighted sum tells two classes apart, each with the share."""
+    told = find_threshold(numbers, wanted) if target.task == "binary" else None
+    if told is None:
+        return {}
+    names, right = told
+    columns = both(f"'{name}'" for name in names)
+    how = f"a weighted sum of {columns} predicts the target"
+    return dict.fromkeys(names, (False, f"{how} in {share(right)} of rows not learned from"))
 
 
 def _by_formula(
