@@ -156,7 +156,7 @@ def report(draft: Draft) -> str:
         f"{EXTERNAL}/{name}, tracked by DVC",
     ]
     if draft.decide:
-        marked = "marked `decide:` in schema.yaml and params.yaml; the draft works as it is"
+        marked = "`decide:` marks most in schema.yaml and params.yaml; the draft works as it is"
         lines.append(f"to decide ({marked}):")
         lines += [f"  - {what}" for what in draft.decide]
     return "\n".join([*lines, "next:", f"  make run-train PROBLEM={name}"])
