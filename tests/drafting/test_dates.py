@@ -279,3 +279,11 @@ def test_years_part_rows_that_stand_in_their_order_and_are_asked_otherwise(tmp_p
     assert any(
         "Year: The column holds years from 1985 to 2014. It is a feature" in w for w in found.decide
     )
+
+
+@pytest.mark.parametrize("name", ["account_id", "ID", "customer", "deviceId"])
+@pytest.mark.parametrize(("first", "step"), [(1640000000, 4711), (20150105, 1), (201501, 1)])
+def test_numbers_of_things_are_no_dates(name, first, step):
+    texts = [str(first + step * (i // 5)) for i in range(60)]
+    assert found_in(texts, "moment") is not None
+    assert found_in(texts, name) is None

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lockstep.data.dates import EXCEL, in_english, parse_dates
+from lockstep.drafting.names import ID_NAME
 from lockstep.problems.dialects import counted
 
 Unit = Literal["days", "weeks", "months", "quarters", "years"]
@@ -180,6 +181,8 @@ def _of_digits(texts: Any, counts: NDArray[Any], name: str) -> Dates | None:
         return None
     formats = [f for f in _DIGITS.get(lengths.pop(), ()) if f] if len(lengths) == 1 else []
     is_named = _NAMED.search(name) is not None
+    if ID_NAME.search(name) and not is_named:
+        return None  # the numbers of things may look like days or seconds
     formats = [f for f in formats if is_named or f.startswith("%Y")]
     if not is_named and len(texts) < _FEWEST_COMPACT:
         formats = []

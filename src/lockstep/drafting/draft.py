@@ -18,7 +18,7 @@ from lockstep.data.copies import repeats
 from lockstep.drafting.copies import Hashes, count_alike, feature_hashes, why_no_copies
 from lockstep.drafting.dates import Unit as DateUnit
 from lockstep.drafting.draft_task import AS_TOLD, infer_task
-from lockstep.drafting.evidence import ID_NAME, SAMPLE, Evidence, Target
+from lockstep.drafting.evidence import SAMPLE, Evidence, Target
 from lockstep.drafting.identity import (
     COUNT,
     PLACE,
@@ -29,6 +29,7 @@ from lockstep.drafting.identity import (
     units,
 )
 from lockstep.drafting.leaks import leaks
+from lockstep.drafting.names import ID_NAME
 from lockstep.drafting.positive import positive_class, positive_question
 from lockstep.drafting.profile import Column, Profile, profile
 from lockstep.drafting.stand_ins import class_stand_in, stand_in

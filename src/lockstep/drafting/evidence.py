@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -22,12 +21,6 @@ Evidence = tuple[bool, str]
 """Whether a column wholly determines the target, and how well in words."""
 SAMPLE = 50_000
 """Rows examined at most: shares need not be exact."""
-ID_NAME = re.compile(
-    r"(?i)(?:^|[\W_])(?:id|ids|uuid|guid)(?:$|[\W_])|(?-i:[a-z]I[dD]$)|^column \d+$"
-    r"|(?:^|[\W_])(?:nr|no|num|number|key|index|idx|row|customer|client|user|patient|household|account|session|person|"
-    r"member|subject)$"
-)
-"""Names that columns of identifiers have."""
 
 
 @dataclass(frozen=True)

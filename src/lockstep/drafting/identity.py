@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from lockstep.drafting.evidence import ID_NAME, SAMPLE, Target, column_numbers
+from lockstep.drafting.evidence import SAMPLE, Target, column_numbers
+from lockstep.drafting.names import ID_NAME
 from lockstep.drafting.profile import Column, Profile, as_numbers
 from lockstep.drafting.wording import both, rows_do, share
 from lockstep.problems.text_tables import MISSING, TextTable
