@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from lockstep.config.layout import ProblemLayout
+from lockstep.config.layout import ProblemLayout, main_tree
 from lockstep.config.params import Compare, validated
-from lockstep.config.settings import main_tree
 from lockstep.dvc.command import cache_folder
 from lockstep.dvc.graph import dvc_sum, value_at
 from lockstep.dvc.revision import Revision
