@@ -138,7 +138,7 @@ def test_what_makes_no_problem_is_one_line_and_leaves_nothing(
         (
             "a,b\n" + "".join(f"1,{'x' if i else 'y'}\n" for i in range(200)),
             "b",
-            "classes of very few rows",
+            r"too few rows of 'y' \(1 row\); a class needs at least 20",
         ),
         ("a,b\n" + "".join(f"1,2020-01-{i % 28 + 1:02}\n" for i in range(200)), "b", "holds dates"),
         (

@@ -16,7 +16,7 @@ from lockstep.data.records import check_record
 from lockstep.data.tables import read_any, typed
 from lockstep.drafting.draft import bounds, draft
 from lockstep.drafting.draft_text import params_text, schema_text
-from lockstep.drafting.evidence import ID_NAME
+from lockstep.drafting.names import ID_NAME
 from lockstep.errors import DataError, UsageError
 from lockstep.problems.schema import read_schema
 from lockstep.problems.text_tables import MISSING, RawTable

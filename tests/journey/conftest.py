@@ -34,7 +34,8 @@ class Project:
             k: v
             for k, v in os.environ.items()
             # Without bytecode each of hundreds of processes would compile this copy's source.
-            if not k.startswith(("MLFLOW_", "DAGSHUB", "LOCKSTEP", "DVC_", "PYTHON"))
+            # A make below another one says which folder it enters.
+            if not k.startswith(("MLFLOW_", "DAGSHUB", "LOCKSTEP", "DVC_", "PYTHON", "MAKE"))
         }
         # The environment's editable install points at the tree under test;
         # this copy has its own source.
