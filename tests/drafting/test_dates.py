@@ -287,3 +287,23 @@ def test_numbers_of_things_are_no_dates(name, first, step):
     texts = [str(first + step * (i // 5)) for i in range(60)]
     assert found_in(texts, "moment") is not None
     assert found_in(texts, name) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["work_year", "Year of sale", "salesYear", "année_vente", "vintage"]
+)
+def test_years_under_other_names_are_asked_and_stay_features(tmp_path, name):
+    years = 2015 + np.arange(300) * 7 % 5
+    found = draft(write(tmp_path, {name: years, "x": noise(1), "y": noise(2)}), "toy", "y")
+    assert {c.source: c.keys["kind"] for c in found.columns}[name] != "date"
+    told = [w for w in found.decide if w.startswith(f"{name}: ")]
+    assert any(
+        "holds numbers from 2015 to 2019, which may be years. It is a feature" in w for w in told
+    )
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("size", 1000, 3000), ("Yearling", 2015, 9999)])
+def test_numbers_that_are_no_years_are_not_asked(tmp_path, name, low, high):
+    numbers = np.linspace(low, high, 300).round().astype(int)
+    found = draft(write(tmp_path, {name: numbers, "x": noise(1), "y": noise(2)}), "toy", "y")
+    assert not any("may be years" in w for w in found.decide)

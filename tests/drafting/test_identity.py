@@ -262,6 +262,14 @@ class TestCopies:
         said = "15 rows equal an earlier row in every column. Such copies are dropped."
         assert said in found.decide[-1]
 
+    def test_a_column_in_another_unit_does_not_rule_chance_out(self, tmp_path):
+        pay = random(1).integers(20, 140, ROWS) * 500
+        table = {"town": ["Rome", "Oslo", "Bern"] * 200, "pay": pay, "in_cents": pay * 100}
+        found = drafted(tmp_path, table | {"y": random(2).integers(0, 2, ROWS)})
+        assert found.duplicates == "keep"
+        said = "of 4 columns, 1 column holds numbers of many values that no other column gives"
+        assert any(said in line for line in found.decide)
+
     def test_one_copied_row_is_told_as_one(self, tmp_path):
         columns = {n: random(i).normal(size=ROWS).round(4) for i, n in enumerate("abcy")}
         found = drafted(tmp_path, {n: [*values, values[0]] for n, values in columns.items()})

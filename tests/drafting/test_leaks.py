@@ -276,3 +276,29 @@ def test_a_label_with_other_causes_is_no_threshold(tmp_path, seed):
     margin = table["a"] + table["b"] + generator(seed + 9).normal(0, 3, 1500)
     found = drafted(tmp_path, {**table, "y": np.where(margin > 130, "yes", "no")})
     assert not any("weighted sum" in line for line in found.decide)
+
+
+def paid(rows=400, at_par=0.6, seed=5):
+    noise = generator(seed)
+    amount = noise.integers(200, 2000, rows) * 50
+    rate = np.where(noise.random(rows) < at_par, 1.0, noise.choice([0.013, 0.74, 1.09], rows))
+    return noise, amount, (amount * rate).round().astype(int)
+
+
+def test_a_column_that_is_the_target_in_many_rows_is_left_out(tmp_path):
+    noise, amount, converted = paid()
+    table = {"amount": amount, "x": noise.normal(size=400).round(3), "y": converted}
+    found = drafted(tmp_path, table)
+    share = f"{(amount == converted).mean():.1%}"
+    assert "amount" not in {c.source for c in found.columns}
+    (said,) = asked(found, "amount")
+    assert f"it equals the target in {share} of the rows, by chance in 0.2%. The column" in said
+
+
+def test_few_equal_rows_and_equal_rows_by_chance_are_no_suspicion(tmp_path):
+    noise, amount, converted = paid(at_par=0.2)
+    few = {"amount": amount, "x": noise.normal(size=400).round(3), "y": converted}
+    small = {"a": noise.integers(0, 3, 400), "x": noise.normal(size=400).round(3)}
+    small["y"] = np.where(noise.random(400) < 0.5, small["a"], noise.integers(0, 40, 400))
+    for table, name in ((few, "amount"), (small, "a")):
+        assert name in {c.source for c in drafted(tmp_path, table).columns}

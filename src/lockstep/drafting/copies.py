@@ -21,6 +21,9 @@ FEWEST_KINDS = 100
 LARGEST_SHARE = 0.1
 """A kind with a larger share of the rows would fill a part."""
 
+_MOST_KNOWN, _FEW_PAIRS = 0.7, 1.15
+"""Distinct values as a share of the rows; distinct pairs of values as a multiple of the values."""
+
 
 @dataclass(frozen=True)
 class Alike:
@@ -65,9 +68,13 @@ def why_no_copies(text: TextTable, found: Profile) -> str:
     """
     columns = found.columns.values()
     many = [c for c in columns if c.numbers and c.distinct > 0.05 * c.present > 5]
-    if len(many) < 2:
-        numbers = "1 column holds" if many else "no column holds"
-        return f"of {counted(len(found.columns), 'column')}, {numbers} numbers of many values"
+    apart = _independent(text, many)
+    if len(apart) < 2:
+        numbers = "1 column holds" if apart else "no column holds"
+        known = " that no other column gives" if len(many) > len(apart) else ""
+        return (
+            f"of {counted(len(found.columns), 'column')}, {numbers} numbers of many values{known}"
+        )
     for place, name in enumerate(found.columns):
         cells = cell_hashes(text.columns[name].dictionary_encode(), place)
         more = int(repeats(found.hashes - cells).sum()) - found.copies
@@ -75,6 +82,25 @@ def why_no_copies(text: TextTable, found: Profile) -> str:
             differ = rows_do(more, "differs", "differ", "more row")
             return f"{differ} from another row in '{name}' alone"
     return ""
+
+
+def _independent(text: TextTable, columns: list[Column]) -> list[Column]:
+    """Return columns of many values without those that repeat another one, as in another unit."""
+    kept: list[tuple[Column, Hashes]] = []
+    for column in columns:
+        coded = text.columns[column.name].dictionary_encode()
+        second = cell_hashes(coded, 1)
+        if not any(_repeats(column, second, *other) for other in kept):
+            kept.append((column, cell_hashes(coded, 0)))
+    return [column for column, _ in kept]
+
+
+def _repeats(column: Column, cells: Hashes, other: Column, others: Hashes) -> bool:
+    """Tell whether two columns have hardly more pairs of values than values."""
+    most = max(column.distinct, other.distinct)
+    if most > _MOST_KNOWN * len(cells):  # values that differ in most rows pair up by chance
+        return False
+    return len(np.unique(cells + others)) <= _FEW_PAIRS * most
 
 
 def feature_hashes(text: TextTable, columns: Iterable[Column]) -> Hashes:

@@ -38,6 +38,7 @@ from lockstep.drafting.time_order import (
     MOST_OVERLAP,
     date_of_parts,
     in_order,
+    is_year,
     made_dates,
     overlap,
     parts_in_time,
@@ -405,14 +406,15 @@ class Draft:
         others = any(other.dates for other in self.found.columns.values())
         if years is None or others or self.parts or self.roles & {"date", "part"}:
             return column
-        as_dates = replace(column, dates=years)
-        dates = row_dates(self.text, as_dates)
-        why_not = why_not_by_time(self.text, self.aim, "", dates, years.unit)
-        if in_order(dates) and not why_not:
-            return as_dates
-        why_not = why_not or "its years are not in the order of the rows"
-        what = f"The column holds years from {years.first} to {years.last}"
-        self._not_by_time(column.name, why_not)
+        what = f"The column holds numbers from {years.first} to {years.last}, which may be years"
+        if is_year(column):
+            as_dates = replace(column, dates=years)
+            dates = row_dates(self.text, as_dates)
+            why_not = why_not_by_time(self.text, self.aim, "", dates, years.unit)
+            if in_order(dates) and not why_not:
+                return as_dates
+            self._not_by_time(column.name, why_not or "its years are not in the order of the rows")
+            what = f"The column holds years from {years.first} to {years.last}"
         done = "It is a feature, and the test may have years that the training has too"
         fix = 'To test on the newest years, use kind: date and format: "%Y", and split.kind: time'
         self.years[column.name] = f"{what}. {done}. {fix}"

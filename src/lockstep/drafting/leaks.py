@@ -34,6 +34,8 @@ _FEWEST, _FEWEST_ROWS = 5, 30
 _FEW_CLASSES = 3
 _FEWEST_PURE, _PART_OF_LABEL, _MOST_USUAL = 20, 0.4, 0.6
 """Rows of a level with one label: how many, which part of the label's; the label's share."""
+_EQUAL, _EQUAL_BY_CHANCE = 0.3, 0.05
+"""Share of the rows in which a column equals the target: at least, and at most by chance."""
 _Z = 1.96
 _FISHER = 1.06
 """The factor of Spearman's standard error on Fisher's scale (Fieller, Hartley, Pearson 1957)."""
@@ -235,6 +237,8 @@ def _by_ranks(levels: Places, values: Floats | None, wanted: Floats) -> Evidence
     ranks = stats.rankdata(wanted)
     if ranks.std() == 0:
         return None
+    if values is not None and (evidence := _by_equality(values, wanted)):
+        return evidence
     shares = [_explained(_level_means(levels, ranks), ranks)]
     if values is not None:
         present = np.isfinite(values)
@@ -247,6 +251,23 @@ def _by_ranks(levels: Places, values: Floats | None, wanted: Floats) -> Evidence
         return None
     how = f"its order alone explains {share(explained)} of the order of the target's values"
     return True, f"{how} ({at_least(lower)})"
+
+
+def _by_equality(values: Floats, wanted: Floats) -> Evidence | None:
+    """Return the share of rows in which a number is the target itself, more often than by chance.
+
+    Such a column is the target in another unit, or before a correction. A column that determines
+    the target is found by its ranks.
+    """
+    equal = float((values == wanted).mean())
+    if not _EQUAL <= equal < 1 - _TRIMMED:
+        return None
+    (own, count), (theirs, times) = (np.unique(v, return_counts=True) for v in (values, wanted))
+    _, here, there = np.intersect1d(own, theirs, return_indices=True)
+    chance = float(count[here] @ times[there]) / len(wanted) ** 2
+    if chance > _EQUAL_BY_CHANCE:
+        return None
+    return True, f"it equals the target in {share(equal)} of the rows, by chance in {share(chance)}"
 
 
 def _level_means(levels: Places, ranks: Floats) -> Floats:

@@ -28,7 +28,11 @@ _DATE_OF_OTHERS = re.compile(
 _FEWEST_DAYS, _FEWEST_MONTHS = 20, 10
 _FEWEST = 5
 _PART_ENDS = (0.64, 0.72, 0.8, 1.0)
-_YEAR = re.compile(r"(?i)(?:year|yr|jahr|ann[ée]e|an|a[ñn]o|anno|jaar)")
+_YEAR = re.compile(
+    r"(?i)(?<![^\W_])(?:year|yr|jahr|ann[ée]e|an|a[ñn]o|anno|jaar)(?![^\W_])|(?-i:(?<=[a-z])Year$)"
+)
+_ROWS_OF_A_YEAR = 5
+"""Rows that each whole number has on average, at least, to be asked as a year by itself."""
 _PARTS = ("year", "month", "day")
 _PART_WORDS = {
     "year": "year yr jahr année annee an año ano anno jaar",
@@ -106,12 +110,19 @@ def overlap(dates: pd.Series, parts: NDArray[np.object_]) -> float:
 
 def year_dates(column: Column) -> Dates | None:
     """Return a column of years as dates, by its name and its numbers; None where it is none."""
-    years = column.numbers
-    if years is None or not _YEAR.fullmatch(column.name.strip()) or column.longest != 4:
+    named = _YEAR.search(column.name) is not None
+    often = 3 <= column.distinct <= column.present / _ROWS_OF_A_YEAR
+    if column.longest != 4 or not (named or often):
         return None
-    if not _within(column, 1500, 2100):
+    if not _within(column, *((1500, 2100) if named else (1900, 2100)), may_miss=True):
         return None
-    return Dates("%Y", f"{years.low:.0f}", f"{years.high:.0f}", column.distinct)
+    assert column.numbers
+    return Dates("%Y", f"{column.numbers.low:.0f}", f"{column.numbers.high:.0f}", column.distinct)
+
+
+def is_year(column: Column) -> bool:
+    """Tell whether the whole name of a column says that it holds the years of the rows."""
+    return _YEAR.fullmatch(column.name.strip()) is not None and not column.missing
 
 
 def in_order(dates: pd.Series) -> bool:
@@ -150,7 +161,8 @@ def _month_words(column: Column) -> bool:
     return 2 <= column.distinct <= 24 and all(month_of(level) for level in column.levels)
 
 
-def _within(column: Column, low: int, high: int) -> bool:
+def _within(column: Column, low: int, high: int, may_miss: bool = False) -> bool:
     found = column.numbers
-    is_whole = bool(found and found.whole and not found.words) and not column.missing
-    return bool(is_whole and found and low <= found.low and found.high <= high)
+    if not found or not found.whole or (not may_miss and (found.words or column.missing)):
+        return False
+    return low <= found.low and found.high <= high
