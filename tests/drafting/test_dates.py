@@ -307,3 +307,27 @@ def test_numbers_that_are_no_years_are_not_asked(tmp_path, name, low, high):
     numbers = np.linspace(low, high, 300).round().astype(int)
     found = draft(write(tmp_path, {name: numbers, "x": noise(1), "y": noise(2)}), "toy", "y")
     assert not any("may be years" in w for w in found.decide)
+
+
+@pytest.mark.parametrize("words", [["11:34"], ["unknown", "n.d.", "unknown"], ["2015-02-30"]])
+def test_a_few_words_among_dates_cost_their_rows_alone(tmp_path, words):
+    texts = [*TIMES.strftime("%Y-%m-%d")]
+    texts[:: 300 // len(words)] = words
+    found = draft(write(tmp_path, {"day": texts, "x": noise(1), "y": noise(2)}), "toy", "y")
+    assert found.split == "time"
+    shown = f"'{words[0]}' ({words.count(words[0])} row"
+    assert any(shown in w and "among the dates" in w for w in found.decide)
+    (tmp_path / "schema.yaml").write_text(schema_text(found))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "t.csv").rename(tmp_path / "data/t.csv")
+    days = read_table(tmp_path / "data", read_schema(tmp_path / "schema.yaml")).table["day"]
+    assert days.isna().sum() == len(words)
+    assert days.notna().sum() == 300 - len(words)
+
+
+def test_many_words_among_dates_leave_the_column_out(tmp_path):
+    texts = [*TIMES.strftime("%Y-%m-%d")]
+    texts[::30] = [f"lot {place}" for place in range(10)]
+    found = draft(write(tmp_path, {"day": texts, "x": noise(1), "y": noise(2)}), "toy", "y")
+    assert found.split == "group"
+    assert "10 rows hold another text, such as 'lot 0'" in found.left_out["day"]

@@ -22,7 +22,7 @@ from pyarrow import parquet
 
 from lockstep.data.copies import repeats, row_hashes
 from lockstep.data.dates import month_of, parse_dates
-from lockstep.data.values import made_numbers, read_cells, texts
+from lockstep.data.values import made_numbers, missing_texts, read_cells, texts
 from lockstep.errors import DataError, listed, nearest
 from lockstep.problems.headers import clean_name, unique_names
 from lockstep.problems.schema import Column, Schema
@@ -277,7 +277,7 @@ def _dates(text: TextTable, of: list[str], column: Column) -> Any:
         table = pd.DataFrame({part: date_part(text, part, name) for part, name in parts})
         table = table if len(of) == 3 else table.assign(day=1)
         return pd.to_datetime(table, errors="coerce").astype("datetime64[ms]")
-    written = texts(text.columns[of[0]])
+    written = texts(text.columns[of[0]], missing_texts(column))
     dates = parse_dates(written, column.format)
     bad = (dates.isna() & written.notna()).to_numpy()
     text.refuse(of[0], bad, f"no date; write it as {column.format or 'YYYY-MM-DD'}, or empty it")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
@@ -72,6 +73,8 @@ _FEWEST_OTHERS, _FEWEST_FAR = 10, 5
 """Different days that show where dates end, and rows that make a date frequent."""
 _FEW_LOOKED_AT = 300
 _MOST_TRIED = 6
+_MOST_WORDS, _MOST_OTHERS = 5, 0.05
+"""Different texts that are no dates, and their share of the rows, that are read as missing."""
 _FEWEST_COMPACT = 6
 """Different numbers that must all be plausible days before a name is no longer needed."""
 
@@ -86,6 +89,8 @@ class Dates:
     days: int
     others: int = 0
     example: str = ""
+    words: Mapping[str, int] = field(default_factory=dict)
+    """All texts that are no dates, with their rows; empty where they are many."""
     both_ways: str = ""
     """An example that reads otherwise in another format, in words."""
     far: str = ""
@@ -233,13 +238,16 @@ def _dates(texts: Any, counts: NDArray[Any], formats: list[str]) -> Dates | None
     fitting.sort(key=lambda format: _unlikely(read[format]))
     best = fitting[0]
     found = read[best]
-    example = texts[found.isna()].iloc[0] if least else ""
+    other = found.isna().to_numpy()
+    example = texts[other].iloc[0] if least else ""
+    few = other.sum() <= _MOST_WORDS and least <= _MOST_OTHERS * counts.sum()
+    words = dict(zip(texts[other], counts[other].tolist(), strict=True)) if few else {}
     days = found.dropna().dt.normalize()
     first, last = str(days.min().date()), str(days.max().date())
     others = islice((_both(texts, found, read[f], best, f) for f in fitting[1:]), 3)
     both = next((words for words in others if words), "") if not least else ""
     far = _far_date(texts, found.dt.normalize(), counts)
-    return Dates(best, first, last, days.nunique(), least, example, both, far)
+    return Dates(best, first, last, days.nunique(), least, example, words, both, far)
 
 
 def _far_date(texts: pd.Series, days: pd.Series, counts: NDArray[Any]) -> str:

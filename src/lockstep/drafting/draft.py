@@ -362,7 +362,7 @@ class Draft:
         if column.dates is None:
             return None
         span = f"dates from {column.dates.first} to {column.dates.last}"
-        if column.dates.others:
+        if column.dates.others and not column.dates.words:
             others = rows_do(column.dates.others, "holds", "hold")
             example = f"'{_clip(column.dates.example)}'"
             self._leave(column, f"{span}, but {others} another text, such as {example}")
@@ -388,6 +388,9 @@ class Draft:
         planned.keys |= {"format": column.dates.format} if column.dates.format else {}
         planned.facts = span
         planned.keys.pop("missing", None)  # rows without a date are dropped
+        if column.dates.words:
+            planned.keys["absent"] = list(column.dates.words)
+            self._decide(planned, words_question(column.dates.words, "dates"))
         self.dates = dates
         if column.dates.far:
             fix = "If it means missing, empty these cells in the file"
