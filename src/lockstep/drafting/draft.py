@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lockstep.data.copies import repeats
 from lockstep.drafting.copies import Hashes, count_alike, feature_hashes, why_no_copies
+from lockstep.drafting.dates import Dates
 from lockstep.drafting.dates import Unit as DateUnit
 from lockstep.drafting.draft_task import AS_TOLD, infer_task
 from lockstep.drafting.evidence import SAMPLE, Evidence, Target
@@ -363,13 +364,7 @@ class Draft:
             return None
         span = f"dates from {column.dates.first} to {column.dates.last}"
         if column.dates.others and not column.dates.words:
-            others = rows_do(column.dates.others, "holds", "hold")
-            example = f"'{_clip(column.dates.example)}'"
-            self._leave(column, f"{span}, but {others} another text, such as {example}")
-            self._not_by_time(column.name, f"{others} no date")
-            what = f"{column.name}: The column holds {self.left_out[column.name]}. It is left out"
-            fix = "Once these texts are dates, the column can split the rows by time"
-            self._decide(None, f"{what}. {fix}")
+            self._leave_dates(column, column.dates, span)
             return None
         dates = row_dates(self.text, column)
         why_not = why_not_by_time(self.text, self.aim, column.name, dates, column.dates.unit)
@@ -383,20 +378,31 @@ class Draft:
             other = f"'{self.part_name or self.date_name}' splits the rows"
             return self._leave(column, f"{span}; {why_not or other}")
         self.roles.add("date")
-        self.date_name = column.name
+        self.date_name, self.dates = column.name, dates
+        return self._planned_date(column, column.dates, span)
+
+    def _leave_dates(self, column: Column, dates: Dates, span: str) -> None:
+        """Leave a column out many of whose texts are no dates."""
+        others = rows_do(dates.others, "holds", "hold")
+        self._leave(column, f"{span}, but {others} another text, such as '{_clip(dates.example)}'")
+        self._not_by_time(column.name, f"{others} no date")
+        what = f"{column.name}: The column holds {self.left_out[column.name]}. It is left out"
+        fix = "Once these texts are dates, the column can split the rows by time"
+        self._decide(None, f"{what}. {fix}")
+
+    def _planned_date(self, column: Column, dates: Dates, span: str) -> Planned:
         planned = self._planned(column, kind="date")
-        planned.keys |= {"format": column.dates.format} if column.dates.format else {}
+        planned.keys |= {"format": dates.format} if dates.format else {}
         planned.facts = span
         planned.keys.pop("missing", None)  # rows without a date are dropped
-        if column.dates.words:
-            planned.keys["absent"] = list(column.dates.words)
-            self._decide(planned, words_question(column.dates.words, "dates"))
-        self.dates = dates
-        if column.dates.far:
+        if dates.words:
+            planned.keys["absent"] = list(dates.words)
+            self._decide(planned, words_question(dates.words, "dates"))
+        if dates.far:
             fix = "If it means missing, empty these cells in the file"
-            self._decide(planned, f"{column.dates.far}. It counts as a date. {fix}")
-        if column.dates.both_ways:
-            self._decide(planned, f"{column.dates.both_ways}. If so, change its format")
+            self._decide(planned, f"{dates.far}. It counts as a date. {fix}")
+        if dates.both_ways:
+            self._decide(planned, f"{dates.both_ways}. If so, change its format")
         return planned
 
     def _not_by_time(self, name: str, why: str) -> None:
