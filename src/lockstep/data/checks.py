@@ -10,6 +10,7 @@ from lockstep.config.params import Preprocess
 from lockstep.data.values import out_of_range, range_words, typed_column, unknown_codes
 from lockstep.errors import DataError, listed
 from lockstep.problems.schema import Column, Schema
+from lockstep.problems.shares import Share, check_shares
 from lockstep.problems.text_tables import EXAMPLES, RawTable, require_columns
 
 MOST_OUT_OF_RANGE = 0.5
@@ -18,12 +19,14 @@ MOST_OUT_OF_RANGE = 0.5
 
 @dataclass
 class Checked:
-    """A tidy table, rows dropped by reason, and what was set to missing by column."""
+    """A tidy table, rows read and dropped, what was set to missing by column, and its shares."""
 
     table: pd.DataFrame
+    rows_in: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     unknown_codes: dict[str, int] = field(default_factory=dict)
     out_of_range: dict[str, int] = field(default_factory=dict)
+    shares: dict[str, Share] = field(default_factory=dict)
 
     def drop(self, rows: pd.Series, reason: str) -> None:
         """Drop these rows, and count them where there are any."""
@@ -38,11 +41,26 @@ def check_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
     Unknown codes and values out of range become missing, rows without a required value are dropped;
     both are counted. Too many of either, no rows, or one class only are a DataError.
     """
+    checked = counted(schema, raw, rules)
+    judge(checked, checked.table[schema.target].drop_duplicates(), schema, rules)
+    checked.table = _final(checked.table, schema)
+    return checked
+
+
+def part_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
+    """Return the same of one part of a source, before all parts are judged together."""
+    checked = counted(schema, raw, rules)
+    checked.table = _final(checked.table, schema)
+    return checked
+
+
+def counted(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
+    """Return the table's columns by the schema, with every fault counted and none judged."""
     where = f"the table of {schema.name}"
     require_columns([*schema.feature_names, schema.target], raw.table.columns, where)
     if raw.table.empty:
         raise DataError(f"{where} is empty: {raw.rows_in} rows read, none left; check the source")
-    checked = Checked(raw.table, dict(raw.dropped))
+    checked = Checked(raw.table, raw.rows_in, dict(raw.dropped), shares=dict(raw.shares))
     if rules.duplicates == "drop":
         checked.drop(_copies(raw), "duplicate")
     columns = {
@@ -53,10 +71,14 @@ def check_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
     for column in schema.columns.values():
         if not column.missing:
             checked.drop(checked.table[column.name].isna(), f"no_{column.name}")
-    _check_dropped(checked, raw.rows_in, rules, schema)
-    _check_classes(checked.table, schema)
-    checked.table = _final(checked.table, schema)
     return checked
+
+
+def judge(checked: Checked, classes: pd.Series, schema: Schema, rules: Preprocess) -> None:
+    """Raise a DataError for too many faults, too many dropped rows, or one class of the target."""
+    check_shares(checked.shares)
+    _check_dropped(checked, rules, schema)
+    _check_classes(classes, checked.rows_in - sum(checked.dropped.values()), schema)
 
 
 def _copies(raw: RawTable) -> pd.Series:
@@ -85,53 +107,60 @@ def _fitting(values: pd.Series, column: Column, rules: Preprocess, checked: Chec
     else:
         return values
     count = int(bad.sum())
+    checked.shares[column.name] = _share(column, values[bad], len(values), most)
     if not count:
         return values
-    if count > most * len(values):
-        raise DataError(_too_many(column, values[bad], count / len(values), most))
     (checked.unknown_codes if column.codes else checked.out_of_range)[column.name] = count
     return values.mask(bad)
 
 
-def _too_many(column: Column, bad: pd.Series, share: float, most: float) -> str:
+def _share(column: Column, bad: pd.Series, rows: int, most: float) -> Share:
+    """Return the share of a column's bad values, with the message for too many."""
     if column.codes:
         examples = map(_shown, bad.drop_duplicates().sort_values().head(EXAMPLES))
-        return (
-            f"column {column.name}: {share:.1%} of the rows have unknown codes "
-            f"(e.g. {', '.join(examples)}), more than preprocess.max_unknown_codes = {most:g}; "
-            f"known: {listed(column.codes, 12)}; add them to the schema, or raise the limit"
+        fault = (
+            f"column {_literal(column.name)}: {{share:.1%}} of the rows have unknown codes (e.g. "
+            f"{{examples}}), more than preprocess.max_unknown_codes = {most:g}; known: "
+            f"{_literal(listed(column.codes, 12))}; add them to the schema, or raise the limit"
         )
+        return Share(len(bad), rows, most, fault, tuple(examples))
     unit = f" than {column.unit}" if column.unit else ""
-    return (
-        f"column {column.name}: {share:.0%} of the values (e.g. {_shown(float(bad.iloc[0]))}) "
-        f"are not {range_words(column)}; is it in another unit{unit}? Correct it, or the schema"
+    words = _literal(f"{range_words(column)}; is it in another unit{unit}")
+    fault = (
+        f"column {_literal(column.name)}: {{share:.0%}} of the values (e.g. {{examples}}) are not {words}? "
+        "Correct it, or the schema"
     )
+    return Share(len(bad), rows, most, fault, tuple(_shown(float(v)) for v in bad.head(1)))
+
+
+def _literal(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _check_dropped(checked: Checked, rows_in: int, rules: Preprocess, schema: Schema) -> None:
+def _check_dropped(checked: Checked, rules: Preprocess, schema: Schema) -> None:
     total = sum(checked.dropped.values())
-    if total <= rules.max_dropped * rows_in:
+    if total <= rules.max_dropped * checked.rows_in:
         return
     reasons = ", ".join(f"{reason} {count}" for reason, count in checked.dropped.items() if count)
     raise DataError(
-        f"{total} of {rows_in} rows of {schema.name} would be dropped ({reasons}), more than "
-        f"preprocess.max_dropped = {rules.max_dropped:g}; correct the source, or raise the limit"
+        f"{total} of {checked.rows_in} rows of {schema.name} would be dropped ({reasons}), more "
+        f"than preprocess.max_dropped = {rules.max_dropped:g}; correct the source, or raise the "
+        "limit"
     )
 
 
-def _check_classes(table: pd.DataFrame, schema: Schema) -> None:
-    classes = table[schema.target].drop_duplicates()
+def _check_classes(classes: pd.Series, rows: int, schema: Schema) -> None:
     if len(classes) > 1:
         return
     only = _shown(classes.iloc[0]) if len(classes) else "none"
-    found = f"has one class only ({only}) in {len(table)} rows"
+    found = f"has one class only ({only}) in {rows} rows"
     fix = "add data of the other class, or check how the target is coded"
     if schema.task == "regression":
-        found = f"is {only} in all {len(table)} rows"
+        found = f"is {only} in all {rows} rows"
         fix = "check which column is the target, and that it was read whole"
     raise DataError(f"the target {schema.target} {found}; nothing can be learned: {fix}")
 

@@ -27,6 +27,7 @@ from lockstep.problems.dialects import (
 )
 from lockstep.problems.encodings import decoded
 from lockstep.problems.headers import BLANKS, clean_name, composed, refuse_values, unique_names
+from lockstep.problems.shares import Share
 from lockstep.problems.table_rows import NamesBelow, Rows
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ class RawTable:
     counts: dict[str, int]
     copies: np.ndarray | None = None
     """Which rows repeat an earlier one in every column of the file; None where nobody asked."""
+    shares: dict[str, Share] = field(default_factory=dict)
+    """Shares of faulty rows by name, to be judged when all parts of the source are read."""
 
 
 @dataclass(frozen=True)

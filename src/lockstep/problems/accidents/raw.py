@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 
 from lockstep.errors import DataError
 from lockstep.problems.accidents import recode
-from lockstep.problems.accidents.eras import TRUTH, raw_files, required_columns
+from lockstep.problems.accidents.eras import TRUTH, raw_files, required_columns, year_in
 from lockstep.problems.accidents.twice import refuse_same_accidents
+from lockstep.problems.shares import Share, check_shares
 from lockstep.problems.text_tables import (
     MISSING,
     RawTable,
@@ -39,15 +40,34 @@ def read_raw(folder: Path) -> RawTable:
 
     Faulty, missing or truncated files are DataErrors that name the file.
     """
-    files, key = raw_files(folder), ["accident_id"]
+    raw = read_files(raw_files(folder), folder / TRUTH)
+    check_shares(raw.shares)
+    return raw
+
+
+def pieces(folder: Path) -> list[dict[str, list[Path]]]:
+    """Return the files that can be read apart: those of each year, if all names have one."""
+    files = raw_files(folder)
+    years = {year_in(path.name) for paths in files.values() for path in paths}
+    if None in years:
+        return [files]
+    return [
+        {kind: [p for p in paths if year_in(p.name) == year] for kind, paths in files.items()}
+        for year in sorted(filter(None, years))
+    ]
+
+
+def read_files(files: dict[str, list[Path]], truth: Path) -> RawTable:
+    """Read and join some of the files by kind; shares of faulty rows are counted, not judged."""
+    key = ["accident_id"]
     accidents, repeated = _first_rows(files, "caracteristiques", read_accidents, key)
     places, repeated_places = _first_rows(files, "lieux", read_places, key)
     vehicles, repeated_vehicles = _first_rows(files, "vehicules", read_vehicles, _VEHICLE_KEY)
     people = _read_all(files, "usagers", read_people)
     rows_in, again, alike = len(people), repeated_people(people), alike_people(people)
     people = numbered(people[~again])
-    people["true_probability"] = _true_probability(people, folder / TRUTH)
-    table, dropped, counts = join(accidents, places, vehicles, people)
+    people["true_probability"] = _true_probability(people, truth)
+    table, dropped, counts, lacking = join(accidents, places, vehicles, people)
     repeats = {
         "repeated_caracteristiques": int(repeated.sum()),
         "repeated_lieux": int(repeated_places.sum()),
@@ -56,9 +76,9 @@ def read_raw(folder: Path) -> RawTable:
     }
     if again.any():
         dropped["repeated_usagers"] = repeats["repeated_usagers"] = int(again.sum())
-    if alike:
-        repeats["alike_usagers"] = alike
-    return RawTable(table, dropped, rows_in, repeats | counts)
+    if counted := sum(share.bad for share in alike.values()):
+        repeats["alike_usagers"] = counted
+    return RawTable(table, dropped, rows_in, repeats | counts, shares=alike | lacking)
 
 
 def _read_all(
@@ -92,22 +112,24 @@ def repeated_people(people: pd.DataFrame) -> pd.Series:
     return known & people.duplicated(["accident_id", "person_id"])
 
 
-def alike_people(people: pd.DataFrame) -> int:
-    """Return how many rows without an id_usager repeat one of their accident in every column.
+def alike_people(people: pd.DataFrame) -> dict[str, Share]:
+    """Return by year how many rows without an id_usager repeat one of their accident wholly.
 
-    A few may be two people: they count. More than ``MAX_ALIKE`` of a year's are a DataError.
+    A few may be two people: they count. More than ``MAX_ALIKE`` of a year's are refused.
     """
     unknown = people[people["person_id"] < 0]
     alike = unknown.duplicated()
+    found = {}
     for year, rows in alike.groupby(unknown["accident_id"] // 10**8):
-        if rows.mean() > MAX_ALIKE:
-            example = unknown.loc[rows.index[rows], "accident_id"].iloc[0]
-            raise DataError(
-                f"{int(rows.sum()):,} of {len(rows):,} rows in usagers of {year} repeat a row of "
-                f"their accident in every column that is read (e.g. accident {example}): people "
-                "are there twice; fetch the file again"
-            )
-    return int(alike.sum())
+        examples = tuple(str(unknown.loc[place, "accident_id"]) for place in rows.index[rows][:1])
+        fault = (
+            f"{{bad:,}} of {{rows:,}} rows in usagers of {year} repeat a row of their accident in "
+            "every column that is read (e.g. accident {examples}): people are there twice; fetch "
+            "the file again"
+        )
+        share = Share(int(rows.sum()), len(rows), MAX_ALIKE, fault, examples)
+        found[f"alike_usagers_{year}"] = share
+    return found
 
 
 def _open(path: Path, kind: str) -> tuple[TextTable, np.ndarray]:
@@ -192,14 +214,15 @@ def _vehicle_key(text: TextTable) -> dict[str, np.ndarray | pd.Series]:
 
 def join(
     accidents: pd.DataFrame, places: pd.DataFrame, vehicles: pd.DataFrame, people: pd.DataFrame
-) -> tuple[pd.DataFrame, dict[str, int], dict[str, int]]:
-    """Join four tables with unique keys on the person: (table, rows dropped by reason, counts).
+) -> tuple[pd.DataFrame, dict[str, int], dict[str, int], dict[str, Share]]:
+    """Join four tables with unique keys on the person.
 
-    Vehicle columns are of the vehicle a person was in, or that hit the pedestrian.
+    Return the table, rows dropped by reason, counts, and the shares of rows that lack theirs in
+    another table. Vehicle columns are of the vehicle a person was in, or that hit the pedestrian.
     """
     alone = ~accidents["accident_id"].isin(people["accident_id"])
     fault = "accidents in caracteristiques have nobody in usagers (e.g. "
-    _refuse_truncated(accidents["accident_id"], alone, fault, "usagers")
+    shares = {"usagers": _lacking(accidents["accident_id"], alone, fault, "usagers")}
     for name, rows in (("nb_victim", people), ("nb_vehicules", vehicles)):
         in_accident = rows["accident_id"].value_counts().astype("float64")
         people = people.assign(**{name: people["accident_id"].map(in_accident)})
@@ -212,10 +235,10 @@ def join(
         lacking = table[kind].isna()
         counts[f"persons_without_{kind}"] = int(lacking.sum())
         fault = f"persons in usagers have no row in {kind} (e.g. accident "
-        _refuse_truncated(table["accident_id"], lacking, fault, kind)
+        shares[kind] = _lacking(table["accident_id"], lacking, fault, kind)
     table["grav"] = recode.severe(table["grav"].to_numpy())
     table["victim_age"] = table["year_acc"] - table["an_nais"]
-    return *_drop(table), counts
+    return *_drop(table), counts, shares
 
 
 def numbered(people: pd.DataFrame) -> pd.DataFrame:
@@ -228,13 +251,14 @@ def numbered(people: pd.DataFrame) -> pd.DataFrame:
     return people.assign(person_id=people["person_id"].where(people["person_id"] >= 0, number))
 
 
-def _refuse_truncated(ids: pd.Series, lacking: pd.Series, fault: str, kind: str) -> None:
-    """Raise a DataError where too many rows lack theirs in the file of ``kind``."""
-    if lacking.mean() > MAX_UNMATCHED:
-        raise DataError(
-            f"{lacking.mean():.0%} of the {fault}{ids[lacking].iloc[0]}): "
-            f"the {kind} file is truncated or of another year; fetch or copy it again"
-        )
+def _lacking(ids: pd.Series, lacking: pd.Series, fault: str, kind: str) -> Share:
+    """Return the share of rows that lack theirs in the file of ``kind``."""
+    words = (
+        f"{{share:.0%}} of the {fault}{{examples}}): the {kind} file is truncated or of another "
+        "year; fetch or copy it again"
+    )
+    examples = tuple(map(str, ids[lacking].head(1)))
+    return Share(int(lacking.sum()), len(lacking), MAX_UNMATCHED, words, examples)
 
 
 def _drop(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
