@@ -127,8 +127,8 @@ def _share(column: Column, bad: pd.Series, rows: int, most: float) -> Share:
     unit = f" than {column.unit}" if column.unit else ""
     words = _literal(f"{range_words(column)}; is it in another unit{unit}")
     fault = (
-        f"column {_literal(column.name)}: {{share:.0%}} of the values (e.g. {{examples}}) are not {words}? "
-        "Correct it, or the schema"
+        f"column {_literal(column.name)}: {{share:.0%}} of the values (e.g. {{examples}}) are not "
+        f"{words}? Correct it, or the schema"
     )
     return Share(len(bad), rows, most, fault, tuple(_shown(float(v)) for v in bad.head(1)))
 

@@ -120,19 +120,29 @@ def _cut(
     order: NDArray[np.int64] | NDArray[np.uint64],
     shares: dict[str, float],
 ) -> NDArray[np.object_]:
-    """Return the part of each row: groups in order, cut where the parts' shares of the rows end.
-
-    A group goes where its middle row falls.
-    """
+    """Return the part of each row: groups in order, cut where the parts' shares of the rows end."""
     groups, first, place, rows = np.unique(
         group, return_index=True, return_inverse=True, return_counts=True
     )
-    queue = np.lexsort([groups, order[first]])
-    middle = (np.cumsum(rows[queue]) - rows[queue] / 2) / len(group)
+    return cut_groups(groups, order[first], rows, shares)[place]
+
+
+def cut_groups(
+    groups: NDArray[np.uint64],
+    order: NDArray[np.int64] | NDArray[np.uint64],
+    rows: NDArray[np.int64],
+    shares: dict[str, float],
+) -> NDArray[np.object_]:
+    """Return the part of each group, given its order and its rows.
+
+    A group goes where its middle row falls.
+    """
+    queue = np.lexsort([groups, order])
+    middle = (np.cumsum(rows[queue]) - rows[queue] / 2) / rows.sum()
     ends = np.cumsum(list(shares.values()))[:-1]
     part = np.empty(len(groups), dtype=np.int64)
     part[queue] = np.searchsorted(ends, middle, side="right")
-    return np.array(list(shares), dtype=object)[part[place]]
+    return np.array(list(shares), dtype=object)[part]
 
 
 def _classes(table: pd.DataFrame, schema: Schema) -> NDArray[np.int64] | None:
