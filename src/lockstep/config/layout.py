@@ -14,6 +14,8 @@ PARTS = ("train", "stop", "choose", "test")
 """Parts of a split: to fit, to stop and calibrate, to choose threshold and champion, to report."""
 PROJECT = ("dvc.yaml", "params.yaml")
 """The files by which a project's folder is known."""
+SPARK = "spark"
+"""The engine beside scikit-learn: the folder of what it makes, and how its model types begin."""
 _OWN = Path(__file__).resolve().parents
 
 
@@ -123,27 +125,43 @@ def _tree_of_worktree(link: Path) -> Path | None:
     return common.parent if common.name == ".git" else None
 
 
+def engine_of(model_type: str) -> tuple[str, str]:
+    """Return the engine of a model type, empty for scikit-learn, and the type's name there."""
+    begin = f"{SPARK}_"
+    own = model_type.removeprefix(begin)
+    return (SPARK if model_type.startswith(begin) else ""), own
+
+
 @dataclass(frozen=True)
 class ProblemLayout:
-    """The files of one problem below a project root."""
+    """The files of one problem below a project root; what Spark makes is in folders of its own.
+
+    ``engine`` says whose data are meant; that of a model or its scores follows from its type.
+    """
 
     root: Path
     problem: str
+    engine: str = ""
+
+    @classmethod
+    def of(cls, root: Path, problem: str, model_type: str) -> ProblemLayout:
+        """Return the files that a training of this type reads and writes."""
+        return cls(root, problem, engine_of(model_type)[0])
 
     @property
     def data(self) -> Path:
         """The folder of everything the data and feature stages write."""
-        return self.root / "data" / self.problem
+        return self.root / "data" / self.problem / self.engine
 
     @property
     def raw(self) -> Path:
         """The folder of raw files: out of import_raw."""
-        return self.data / "raw"
+        return self.root / "data" / self.problem / "raw"
 
     @property
     def tidy(self) -> Path:
-        """The one tidy table: out of preprocess."""
-        return self.data / "tidy.parquet"
+        """The one tidy table: out of preprocess; on Spark a folder: out of prepare_spark."""
+        return self.data / ("tidy" if self.engine else "tidy.parquet")
 
     @property
     def features(self) -> Path:
@@ -151,8 +169,11 @@ class ProblemLayout:
         return self.data / "features"
 
     def matrix(self, part: str) -> Path:
-        """The encoded matrix of one part: features, then target, group (and truth, where known)."""
-        return self.features / f"{part}.parquet"
+        """The encoded matrix of one part: features, then target, group (and truth, where known).
+
+        On Spark it is a folder.
+        """
+        return self.features / (part if self.engine else f"{part}.parquet")
 
     @property
     def encoder(self) -> Path:
@@ -166,20 +187,22 @@ class ProblemLayout:
 
     def scores(self, model_type: str) -> Path:
         """Every evaluated row's score by one model type: out of train_multi_model."""
-        return self.data / "scores" / f"{model_type}.parquet"
+        engine, name = engine_of(model_type)
+        return self.root / "data" / self.problem / engine / "scores" / f"{name}.parquet"
 
     def model(self, model_type: str) -> Path:
         """The pipeline of encoder, estimator and calibrator as joblib: out of train_multi_model."""
-        return self.root / "models" / self.problem / f"{model_type}_model.joblib"
+        engine, name = engine_of(model_type)
+        return self.root / "models" / self.problem / engine / f"{name}_model.joblib"
 
     def model_card(self, model_type: str) -> Path:
         """What the model is: digests, threshold, metrics' names; beside the model."""
-        return self.root / "models" / self.problem / f"{model_type}_model.json"
+        return self.model(model_type).with_suffix(".json")
 
     @property
     def metrics(self) -> Path:
         """The folder of everything written for git: metrics and plots."""
-        return self.root / "metrics" / self.problem
+        return self.root / "metrics" / self.problem / self.engine
 
     @property
     def data_quality(self) -> Path:
@@ -193,7 +216,8 @@ class ProblemLayout:
 
     def type_folder(self, model_type: str) -> Path:
         """The folder one train_multi_model instance writes metrics and plots into."""
-        return self.metrics / "types" / model_type
+        engine, name = engine_of(model_type)
+        return self.root / "metrics" / self.problem / engine / "types" / name
 
     def type_metrics(self, model_type: str) -> Path:
         """The headline metrics of one model type: metric of train_multi_model."""
@@ -205,7 +229,10 @@ class ProblemLayout:
 
     @property
     def comparison(self) -> Path:
-        """A row a declared type, every metric with its interval: out of compare."""
+        """A row a declared type, every metric with its interval: out of compare.
+
+        In Spark's folder: the types of both engines, out of compare_engines.
+        """
         return self.metrics / "model_comparison.csv"
 
     @property

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from lockstep.config.layout import SPARK, engine_of
 from lockstep.errors import ConfigError, UsageError, nearest, unknown
 from lockstep.io import parse_yaml
 
@@ -146,6 +147,14 @@ class Training(Strict):
     )
 
 
+class SparkData(Strict):
+    """How Spark makes a problem's matrices."""
+
+    partitions: int = Field(
+        2, ge=1, le=1000, description="parts of the training rows: tasks of a fit; part of a result"
+    )
+
+
 class Space(Strict):
     """A hyperparameter's space: between two numbers (integers if both are), or choices."""
 
@@ -178,6 +187,12 @@ class Params(Strict):
     problems: dict[str, Problem]
     train: dict[str, Training]
     search: dict[str, Search] = Field(default_factory=dict)
+    prepare_spark: dict[str, SparkData] = Field(
+        default_factory=dict, description="the problems whose data Spark prepares"
+    )
+    train_spark: dict[str, Training] = Field(
+        default_factory=dict, description="trainings on Spark, of types that begin with spark_"
+    )
 
     def problem(self, name: str) -> Problem:
         """Return one problem's section; an unknown name is a UsageError with the nearest one."""
@@ -187,15 +202,30 @@ class Params(Strict):
 
     def training(self, problem: str, model_type: str) -> Training:
         """Return the training of one declared type; an unknown type is a usage error."""
+        if engine_of(model_type)[0]:
+            return self._spark_training(problem, model_type)
         declared = self.problem(problem).model_types
         if model_type not in declared:
             raise UsageError(unknown(f"model type of {problem}", model_type, declared))
         return self.train[training_key(problem, model_type)]
 
 
+    def _spark_training(self, problem: str, model_type: str) -> Training:
+        self.problem(problem)
+        key = training_key(problem, model_type)
+        if key not in self.train_spark:
+            declared = [one.type for one in self.train_spark.values() if one.problem == problem]
+            raise UsageError(unknown(f"model type of {problem} on Spark", model_type, declared))
+        return self.train_spark[key]
+
+    def spark_types(self, problem: str) -> list[str]:
+        """Return the model types that are trained on Spark for a problem."""
+        return [one.type for one in self.train_spark.values() if one.problem == problem]
+
+
 def training_key(problem: str, model_type: str) -> str:
     """Return the name of a training in params.yaml and of its stage instance in dvc.yaml."""
-    return f"{problem}-{model_type}"
+    return f"{problem}-{engine_of(model_type)[1]}"
 
 
 def load_params(root: Path) -> Params:
@@ -281,6 +311,8 @@ def _check_trainings(params: Params) -> None:
             raise ConfigError(f"params.yaml: problems.{name}.model_types {fault}")
     for key, training in params.train.items():
         _check_training(key, training, declared)
+    for key, training in params.train_spark.items():
+        _check_spark_training(key, training, params)
     for key in params.search:
         if key not in params.train:
             near = nearest(key, params.train)
@@ -299,3 +331,17 @@ def _check_training(key: str, training: Training, declared: dict[str, str]) -> N
         fix = f"add '{training.type}' there{nearest(key, declared)}"
         place = f"problems.{training.problem}.model_types"
         raise ConfigError(f"params.yaml: train.{key} is not among {place}; {fix}")
+
+
+def _check_spark_training(key: str, training: Training, params: Params) -> None:
+    where, begin = f"params.yaml: train_spark.{key}", f"{SPARK}_"
+    if training_key(training.problem, training.type) != key or not engine_of(training.type)[0]:
+        fix = f"must be called {training_key(training.problem, training.type)}"
+        if not engine_of(training.type)[0]:
+            fix = f"needs a type that begins with {begin}: {begin}{training.type}"
+        raise ConfigError(f"{where} {fix}")
+    for section, known in (("problems", params.problems), ("prepare_spark", params.prepare_spark)):
+        if training.problem not in known:
+            raise ConfigError(f"{where} needs {section}.{training.problem}; add it")
+    if training.cv_folds:
+        raise ConfigError(f"{where}: cross-validation is not done on Spark; set cv_folds: 0")

@@ -46,7 +46,7 @@ def tidy(
 
     raw = read_source(folder, kind, schema, mark_copies=rules.duplicates == "drop")
     checked = check_table(schema, raw, rules)
-    return checked.table, quality_of(raw, checked, schema)
+    return checked.table, quality_of(checked, raw.counts, missing_values(checked.table), schema)
 
 
 def read_source(folder: Path, kind: str, schema: Schema, mark_copies: bool = False) -> RawTable:
@@ -68,16 +68,26 @@ def read_source(folder: Path, kind: str, schema: Schema, mark_copies: bool = Fal
     return importlib.import_module(name).read_raw(folder)
 
 
-def quality_of(raw: RawTable, checked: Checked, schema: Schema) -> dict[str, Any]:
-    """Return rows in, out and dropped, values set to missing, and a summary of the table."""
-    table = checked.table
+def missing_values(table: pd.DataFrame) -> dict[str, int]:
+    """Return how many values each column lacks."""
+    return {str(name): int(n) for name, n in table.isna().sum().items() if n}
+
+
+def quality_of(
+    checked: Checked, counts: dict[str, int], missing: dict[str, int], schema: Schema
+) -> dict[str, Any]:
+    """Return rows in, out and dropped, values set to missing, and a summary of the table.
+
+    ``counts`` are the source's own. Of the table, only what the summary names is read.
+    """
+    table, rows_in = checked.table, checked.rows_in
     quality = {
-        "rows": {"in": raw.rows_in, "out": len(table), "dropped": raw.rows_in - len(table)},
+        "rows": {"in": rows_in, "out": len(table), "dropped": rows_in - len(table)},
         "dropped": {reason: n for reason, n in sorted(checked.dropped.items()) if n},
         "unknown_codes": checked.unknown_codes,
         "out_of_range": checked.out_of_range,
-        "missing": {name: int(n) for name, n in table.isna().sum().items() if n},
-        "source": dict(sorted(raw.counts.items())),
+        "missing": missing,
+        "source": dict(sorted(counts.items())),
     }
     return quality | _summary(table, schema)
 

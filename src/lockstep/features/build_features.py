@@ -31,7 +31,9 @@ def run(root: Path, problem: str) -> dict[str, Any]:
     classes = classes_of(table, schema)
     encoder = encoder_of(schema, settings.features)
     matrices = encode_parts(table, parts, schema, classes, encoder)
-    summary = summary_of(table, parts, schema, classes, matrices)
+    summary = summary_of(
+        table, parts, schema, classes, matrices, len(encoder.get_feature_names_out())
+    )
     write_outputs(layout, matrices, encoder, {"column": schema.target, "classes": classes}, summary)
     return summary
 

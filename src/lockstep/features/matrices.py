@@ -63,8 +63,7 @@ def encode_parts(
     int64) and, where known, ``__truth__``.
     """
     target, group = encoded_target(table, schema, classes), group_codes(table, schema)
-    _check_parts(parts, target, schema)
-    _check_learned(parts, target, classes, schema)
+    check_parts(parts, target, classes, schema)
     if schema.task == "multiclass":
         setattr(encoder, CLASSES, classes)
     matrices = {}
@@ -116,6 +115,12 @@ def encoded_target(table: pd.DataFrame, schema: Schema, classes: list[Any]) -> N
     return target
 
 
+def check_parts(parts: pd.Series, target: NDArray[Any], classes: list[Any], schema: Schema) -> None:
+    """Raise a DataError for a part without rows or with one class, and for a class not learned."""
+    _check_parts(parts, target, schema)
+    _check_learned(parts, target, classes, schema)
+
+
 def _check_parts(parts: pd.Series, target: NDArray[Any], schema: Schema) -> None:
     fix = f"change problems.{schema.name}.split in params.yaml, or give more rows"
     for part in PARTS:
@@ -149,11 +154,13 @@ def summary_of(
     schema: Schema,
     classes: list[Any],
     matrices: dict[str, pd.DataFrame],
+    encoded_columns: int,
 ) -> dict[str, Any]:
-    """Return rows, groups, target and dates by part, and the number of encoded columns."""
-    apart = {TARGET, GROUP, ROW, TRUTH}
-    encoded = [name for name in matrices["train"].columns if name not in apart]
-    summary: dict[str, Any] = {"encoded_columns": len(encoded)}
+    """Return rows, groups, target and dates by part, and the number of encoded columns.
+
+    Of the matrices, only target and group are read.
+    """
+    summary: dict[str, Any] = {"encoded_columns": encoded_columns}
     for part, matrix in matrices.items():
         summary[part] = {
             "rows": len(matrix),

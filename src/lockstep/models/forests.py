@@ -44,6 +44,22 @@ def fit_forest(forest: Any, task: str, train: Matrix, stop: Matrix, on_step: OnS
     return Fitted(forest, None, curve)
 
 
+def growth_curve(
+    forest: Any, task: str, features: NDArray[Any], target: NDArray[Any]
+) -> dict[str, list[float]]:
+    """Return the loss on some rows by the number of trees, in ten steps."""
+    rows, total = np.ascontiguousarray(features, dtype=np.float32), len(forest.estimators_)
+    sizes = sorted({max(1, round(total * k / BATCHES)) for k in range(1, BATCHES + 1)})
+    ask = "predict" if task == "regression" else "predict_proba"
+    summed: Any = 0.0
+    losses = []
+    for before, size in zip([0, *sizes], sizes, strict=False):
+        grown = forest.estimators_[before:size]
+        summed = summed + sum(getattr(tree, ask)(rows, check_input=False) for tree in grown)
+        losses.append(_loss(target, summed / size, task))
+    return {"iteration": [float(size) for size in sizes], f"stop_{loss_name(task)}": losses}
+
+
 def fit_imputed_forest(
     forest: Any, task: str, train: Matrix, stop: Matrix, on_step: OnStep
 ) -> Fitted:

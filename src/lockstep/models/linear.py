@@ -9,6 +9,7 @@ product, which needs no BLAS. What BLAS contributes is rounded before anything i
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -35,13 +36,24 @@ LEAST_SHARE = 1e-9
 
 
 def fit_linear(kind: Linear, recipe: Recipe, features: pd.DataFrame, target: NDArray[Any]) -> Any:
-    """Return a fitted Pipeline(view, estimator) with rounded statistics and coefficients.
+    """Return a fitted Pipeline(view, estimator) with rounded statistics and coefficients."""
+
+    def solve(estimator: Any, view: Any) -> None:
+        kind.solve(estimator, view.transform(features), target)
+
+    return solved_linear(kind, recipe, features, solve)
+
+
+def solved_linear(
+    kind: Linear, recipe: Recipe, features: pd.DataFrame, solve: Callable[[Any, Any], None]
+) -> Any:
+    """Return the same; ``solve`` fits the estimator on the rows that a fitted view shows.
 
     A column with a direction is one standardised line. If its coefficient goes against the
     direction, the best allowed one is 0, so the column is left out.
     """
     estimator, view = kind.build(recipe), fit_view(recipe, features)
-    kind.solve(estimator, view.transform(features), target)
+    solve(estimator, view)
     estimator.coef_ = without_noise(estimator.coef_)
     for attribute in ("coef_", "intercept_"):
         rounded = significant(getattr(estimator, attribute), COEFFICIENT_DIGITS[recipe.task])
@@ -52,7 +64,7 @@ def fit_linear(kind: Linear, recipe: Recipe, features: pd.DataFrame, target: NDA
     if not contrary:
         return Pipeline([("view", view), ("estimator", estimator)])
     rest = {name: how for name, how in recipe.columns.kinds.items() if name not in contrary}
-    return fit_linear(kind, replace(recipe, columns=Columns(rest, monotone)), features, target)
+    return solved_linear(kind, replace(recipe, columns=Columns(rest, monotone)), features, solve)
 
 
 def without_noise(coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -68,11 +80,24 @@ def fit_ridge(estimator: Any, matrix: Any, target: NDArray[np.float64]) -> None:
     """
     rows = matrix.shape[0]
     center, level = np.asarray(matrix.sum(axis=0)).ravel() / rows, float(target.mean())
-    products = (matrix.T @ matrix).toarray() - rows * np.multiply.outer(center, center)
+    products, right = (matrix.T @ matrix).toarray(), matrix.T @ (target - level)
+    solve_ridge(estimator, rows, center, level, products, right)
+
+
+def solve_ridge(
+    estimator: Any,
+    rows: int,
+    center: NDArray[np.float64],
+    level: float,
+    products: NDArray[np.float64],
+    right: NDArray[np.float64],
+) -> None:
+    """Solve ridge from sums over the rows: column means, target mean, X'X and X'(y - mean)."""
+    products = products - rows * np.multiply.outer(center, center)
     np.fill_diagonal(products, products.diagonal() + estimator.alpha)
-    estimator.coef_ = refined_solution(products, matrix.T @ (target - level))
+    estimator.coef_ = refined_solution(products, right)
     estimator.intercept_ = level - float((center * estimator.coef_).sum())
-    estimator.n_features_in_ = matrix.shape[1]
+    estimator.n_features_in_ = len(center)
 
 
 def refined_solution(

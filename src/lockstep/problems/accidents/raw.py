@@ -57,6 +57,11 @@ def pieces(folder: Path) -> list[dict[str, list[Path]]]:
     ]
 
 
+def read_piece(folder: Path, piece: dict[str, list[Path]]) -> RawTable:
+    """Read one of the pieces; shares of faulty rows are counted, not judged."""
+    return read_files(piece, folder / TRUTH)
+
+
 def read_files(files: dict[str, list[Path]], truth: Path) -> RawTable:
     """Read and join some of the files by kind; shares of faulty rows are counted, not judged."""
     key = ["accident_id"]

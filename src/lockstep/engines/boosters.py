@@ -1,0 +1,111 @@
+"""xgboost and lightgbm on Spark: the type's own fit in tasks that run together and share sums.
+
+Each task fits on its partition of the training rows. The libraries add up histograms over the
+network of tasks, so every task ends with the same trees. One task alone is the fit of one machine.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from lockstep.engines.partitions import TrainingRows
+from lockstep.engines.tasks import Member, run_together
+from lockstep.models.model_type import Fitted, Recipe
+from lockstep.models.training import silent
+from lockstep.models.types import model_type
+
+NETWORK_MINUTES = 2
+"""How long lightgbm's tasks wait for each other."""
+_MADE_FOR_A_FIT = ("machines", "local_listen_port", "num_machines", "time_out", "pre_partition")
+
+
+def fit_booster(
+    spark: SparkSession, name: str, recipe: Recipe, rows: TrainingRows, rounds: int
+) -> Fitted:
+    """Fit a type in one task a partition; see ``ModelType.fit``."""
+    fit = {"xgboost": _fit_xgboost, "lightgbm": _fit_lightgbm}[model_type(name).library]
+    one_thread = replace(recipe, n_jobs=1)
+    work = partial(fit, name, one_thread, rows, rounds)
+    found = run_together(spark, work, len(rows.partitions))
+    return next(filter(None, found))
+
+
+def _fit_xgboost(
+    name: str, recipe: Recipe, rows: TrainingRows, rounds: int, member: Member
+) -> Fitted | None:
+    train, stop = rows.read_partition(member.rank), rows.read_stop()
+    network = _xgboost_network(member) if len(member.hosts) > 1 else nullcontext()
+    with network:
+        fitted = model_type(name).fit(recipe, train, stop, rounds, silent)
+    return fitted if member.rank == 0 else None
+
+
+@contextmanager
+def _xgboost_network(member: Member) -> Iterator[None]:
+    """Connect the tasks while the block runs: the first one's tracker tells each its place."""
+    from xgboost.collective import CommunicatorContext
+    from xgboost.tracker import RabitTracker
+
+    tracker = None
+    if member.rank == 0:
+        tracker = RabitTracker(len(member.hosts), host_ip=member.hosts[0], sortby="task")
+        tracker.start()
+    told = member.tell_all(json.dumps(tracker.worker_args() if tracker else {}))
+    with CommunicatorContext(**json.loads(told[0]), dmlc_task_id=f"{member.rank:06d}"):
+        yield
+    if tracker:
+        tracker.wait_for()
+
+
+def _fit_lightgbm(
+    name: str, recipe: Recipe, rows: TrainingRows, rounds: int, member: Member
+) -> Fitted | None:
+    train, stop = rows.read_partition(member.rank), rows.read_stop()
+    if len(member.hosts) == 1:
+        return model_type(name).fit(recipe, train, stop, rounds, silent)
+    own = replace(recipe, params={**recipe.params, **_lightgbm_network(member)})
+    fitted = model_type(name).fit(own, train, stop, rounds, silent)
+    if member.rank:
+        return None
+    _forget_network(fitted.estimator)
+    return fitted
+
+
+def _lightgbm_network(member: Member) -> dict[str, Any]:
+    """Return the hyperparameters by which lightgbm's tasks find each other."""
+    port = _free_port()
+    ports = member.tell_all(str(port))
+    places = [f"{host}:{place}" for host, place in zip(member.hosts, ports, strict=True)]
+    return {
+        "machines": ",".join(places),
+        "local_listen_port": port,
+        "num_machines": len(places),
+        "time_out": NETWORK_MINUTES,
+        "tree_learner": "data",
+        "pre_partition": True,
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
+
+
+def _forget_network(estimator: Any) -> None:
+    """Remove from an estimator and its trees' text where the tasks happened to run."""
+    for name in (*_MADE_FOR_A_FIT, "tree_learner"):
+        estimator._other_params.pop(name, None)
+        estimator.__dict__.pop(name, None)
+    trees = estimator.booster_
+    text = re.sub(r"\[(machines|local_listen_port): [^\]]*\]\n", "", trees.model_to_string())
+    estimator._Booster = type(trees)(model_str=text)

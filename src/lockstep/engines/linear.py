@@ -1,0 +1,296 @@
+"""Linear models on Spark: each task adds up its rows' derivatives, the driver takes the steps.
+
+The optimum is that of one machine, and coefficients are rounded as there. Sums are added in the
+order of the partitions, so the number of executors changes no bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial, reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyspark.sql import SparkSession
+from scipy.optimize import minimize
+from scipy.special import expit, logsumexp
+from sklearn.utils.class_weight import compute_class_weight
+
+from lockstep.engines.partitions import TrainingRows
+from lockstep.engines.tasks import run_tasks
+from lockstep.errors import DataError
+from lockstep.features.matrix_columns import TARGET
+from lockstep.io import sha256_json
+from lockstep.models.linear import refined_solution, solve_ridge, solved_linear
+from lockstep.models.model_type import Fitted, Recipe
+from lockstep.models.types._linear import Linear
+
+Floats = NDArray[np.float64]
+STEPS, HALVINGS = 100, 30
+TOLERANCE, LARGEST_SLOPE = 1e-11, 1e-7
+"""The slope of the mean loss that ends the search, and the largest one that is an optimum."""
+FLAT = 1e-12
+"""The share of the loss below which its rounding hides a step's gain."""
+_VIEWED: dict[Any, tuple[Any, Floats]] = {}
+"""In a worker: the view's matrix and the target of the partitions that it was last asked for."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over rows: loss and derivatives by the coefficients, the intercept last."""
+
+    loss: float
+    slope: Floats
+    curve: Floats = field(default_factory=lambda: np.zeros(()))
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(self.loss + other.loss, self.slope + other.slope, self.curve + other.curve)
+
+
+@dataclass(frozen=True)
+class Viewed:
+    """The training rows as a fitted view shows them, a partition at a time."""
+
+    rows: TrainingRows
+    view: Any
+    weights: Floats
+    """Weight of a row, by its class."""
+    token: str
+
+    def partition(self, number: int) -> tuple[Any, Floats]:
+        """Return the view's sparse matrix and the target of one partition, kept by the worker."""
+        key = self.token, number
+        if key not in _VIEWED:
+            for old in [known for known in _VIEWED if known[0] != self.token]:
+                del _VIEWED[old]
+            matrix = self.rows.read_partition(number)
+            _VIEWED[key] = self.view.transform(matrix.features), matrix.target
+        return _VIEWED[key]
+
+
+def fit_linear_on_spark(
+    spark: SparkSession, kind: Linear, recipe: Recipe, rows: TrainingRows
+) -> Fitted:
+    """Fit a linear type; see ``ModelType.fit``."""
+    features = rows.columns(recipe.columns.names)
+    target = rows.columns([TARGET])[TARGET].to_numpy()
+    solve = {"binary": _solve_binary, "multiclass": _solve_classes, "regression": _solve_ridge}
+
+    def solved(estimator: Any, view: Any) -> None:
+        names = view.get_feature_names_out().tolist()
+        weights = _class_weights(estimator, target)
+        viewed = Viewed(rows, view, weights, sha256_json([str(rows.train), names]))
+        shared = spark.sparkContext.broadcast(viewed)
+        ask = partial(_ask, spark, shared, range(len(rows.partitions)))
+        solve[recipe.task](estimator, Problem(ask, target, weights, len(names)))
+        shared.unpersist()
+
+    return Fitted(solved_linear(kind, recipe, features, solved))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a solver asks of the tasks, and what the driver knows itself."""
+
+    ask: Callable[..., Any]
+    target: NDArray[Any]
+    weights: Floats
+    width: int
+
+    @property
+    def total(self) -> float:
+        """The sum of the rows' weights."""
+        return float(self.weights[self.target].sum())
+
+
+def _class_weights(estimator: Any, target: NDArray[Any]) -> Floats:
+    """Return a row's weight by its class, as scikit-learn's ``class_weight`` means it."""
+    if target.dtype.kind == "f":
+        return np.ones(1)
+    classes = np.unique(target)
+    if estimator.class_weight is None:
+        return np.ones(len(classes))
+    return np.asarray(compute_class_weight(estimator.class_weight, classes=classes, y=target))
+
+
+def _ask(
+    spark: SparkSession, shared: Any, numbers: Iterable[int], sums: Callable[..., Any], *given: Any
+) -> Any:
+    """Return the sum of what each partition answers, in their order."""
+    found = run_tasks(spark, partial(_answer, shared, sums, given), numbers)
+    return reduce(lambda one, other: one + other, found)
+
+
+def _answer(shared: Any, sums: Callable[..., Any], given: tuple[Any, ...], number: int) -> Any:
+    viewed: Viewed = shared.value
+    return sums(*viewed.partition(number), viewed.weights, *given)
+
+
+# ---------------------------------------------------------------- two classes: Newton's method
+
+
+def _solve_binary(estimator: Any, problem: Problem) -> None:
+    """Find the optimum by Newton's steps, halved while the loss does not fall."""
+    penalty = np.full(problem.width + 1, 1.0 / (estimator.C * problem.total))
+    penalty[-1] = 0.0
+
+    def at(place: Floats, curve: bool = True) -> Sums:
+        return _penalised(problem.ask(_logistic, place, curve), place, penalty, problem.total)
+
+    place = np.zeros(problem.width + 1)
+    here = at(place)
+    for step_number in range(STEPS):
+        if np.abs(here.slope).max() <= TOLERANCE:
+            break
+        step = refined_solution(here.curve, here.slope)
+        size = _step_size(at, place, step, here)
+        if not size:
+            break
+        place = place - size * step
+        here = at(place)
+    if np.abs(here.slope).max() > LARGEST_SLOPE:
+        raise DataError("logistic regression did not converge on Spark; set a smaller C")
+    _set(estimator, problem, place[None, :], step_number)
+
+
+def _set(estimator: Any, problem: Problem, place: Floats, steps: int) -> None:
+    """Set what scikit-learn's fit sets, in its order: it is part of a model's digest."""
+    estimator.n_features_in_ = problem.width
+    estimator.classes_ = np.unique(problem.target)
+    estimator.n_iter_ = np.array([steps], dtype=np.int32)
+    estimator.coef_, estimator.intercept_ = place[:, :-1].copy(), place[:, -1].copy()
+
+
+def _step_size(at: Callable[..., Sums], place: Floats, step: Floats, here: Sums) -> float:
+    """Return how much of a step makes the loss smaller; 0 if nothing does, near the optimum."""
+    gain, size = float(here.slope @ step), 1.0
+    if gain <= FLAT * abs(here.loss):  # the loss can't tell, and the full step is right
+        return 1.0
+    for _ in range(HALVINGS):
+        if at(place - size * step, False).loss <= here.loss - 1e-4 * size * gain:
+            return size
+        size /= 2
+    return 0.0
+
+
+def _logistic(
+    matrix: Any, target: NDArray[Any], weights: Floats, place: Floats, curve: bool
+) -> Sums:
+    """Return loss and derivatives of two classes' log loss at ``place``."""
+    margin = matrix @ place[:-1] + place[-1]
+    weight, sign = weights[target], np.where(target == 1, 1.0, -1.0)
+    loss = float((weight * np.logaddexp(0.0, -sign * margin)).sum())
+    chance = expit(margin)
+    gap = weight * (chance - target)
+    slope = np.append(matrix.T @ gap, gap.sum())
+    if not curve:
+        return Sums(loss, slope)
+    bend = weight * chance * (1 - chance)
+    return Sums(loss, slope, _bordered(matrix, bend))
+
+
+def _bordered(matrix: Any, bend: Floats) -> Floats:
+    """Return X'WX of a matrix with a column of ones added."""
+    inner = (matrix.T @ matrix.multiply(bend[:, None]).tocsr()).toarray()
+    edge = matrix.T @ bend
+    return np.block([[inner, edge[:, None]], [edge[None, :], np.array([[bend.sum()]])]])
+
+
+def _penalised(sums: Sums, place: Floats, penalty: Floats, total: float) -> Sums:
+    """Return the mean loss with its penalty."""
+    curve = sums.curve / total
+    if curve.ndim:
+        np.fill_diagonal(curve, curve.diagonal() + penalty)
+    loss = sums.loss / total + 0.5 * float((penalty * place**2).sum())
+    return Sums(loss, sums.slope / total + penalty * place, curve)
+
+
+# ---------------------------------------------------------------- several classes
+
+
+def _solve_classes(estimator: Any, problem: Problem) -> None:
+    """Find the optimum by conjugate gradients, which never hold all second derivatives."""
+    classes = np.unique(problem.target)
+    shape = (len(classes), problem.width + 1)
+    penalty = np.full(shape, 1.0 / (estimator.C * problem.total))
+    penalty[:, -1] = 0.0
+
+    def value(flat: Floats) -> tuple[float, Floats]:
+        place = flat.reshape(shape)
+        found = _penalised(problem.ask(_softmax, place), place, penalty, problem.total)
+        return found.loss, found.slope.ravel()
+
+    def curved(flat: Floats, way: Floats) -> Floats:
+        found = problem.ask(_softmax_curve, flat.reshape(shape), way.reshape(shape))
+        return np.asarray(found / problem.total + penalty * way.reshape(shape)).ravel()
+
+    options = {"xtol": 1e-12, "maxiter": STEPS * 2}
+    found = minimize(
+        value, np.zeros(np.prod(shape)), jac=True, hessp=curved, method="Newton-CG", options=options
+    )
+    if np.abs(found.jac).max() > LARGEST_SLOPE:
+        raise DataError("logistic regression did not converge on Spark; set a smaller C")
+    _set(estimator, problem, found.x.reshape(shape), found.nit)
+
+
+def _chances(matrix: Any, place: Floats) -> tuple[Floats, Floats]:
+    """Return logits and probabilities, rows x classes."""
+    logits = matrix @ place[:, :-1].T + place[:, -1]
+    return logits, np.exp(logits - logsumexp(logits, axis=1, keepdims=True))
+
+
+def _gradient(matrix: Any, gap: Floats) -> Floats:
+    return np.column_stack([(matrix.T @ gap).T, gap.sum(axis=0)])
+
+
+def _softmax(matrix: Any, target: NDArray[Any], weights: Floats, place: Floats) -> Sums:
+    """Return loss and slope of several classes' log loss."""
+    logits, chance = _chances(matrix, place)
+    rows, weight = np.arange(len(target)), weights[target]
+    loss = float((weight * (logsumexp(logits, axis=1) - logits[rows, target])).sum())
+    chance[rows, target] -= 1.0
+    return Sums(loss, _gradient(matrix, weight[:, None] * chance))
+
+
+def _softmax_curve(
+    matrix: Any, target: NDArray[Any], weights: Floats, place: Floats, way: Floats
+) -> Floats:
+    """Return the second derivatives times a direction."""
+    _, chance = _chances(matrix, place)
+    moved = matrix @ way[:, :-1].T + way[:, -1]
+    bend = chance * (moved - (chance * moved).sum(axis=1, keepdims=True))
+    return _gradient(matrix, weights[target][:, None] * bend)
+
+
+# ---------------------------------------------------------------- numbers: ridge
+
+
+@dataclass(frozen=True)
+class Products:
+    """Sums of the rows, of their products, and of their products with the target."""
+
+    columns: Floats
+    products: Floats
+    right: Floats
+
+    def __add__(self, other: Products) -> Products:
+        parts = zip(
+            (self.columns, self.products, self.right),
+            (other.columns, other.products, other.right),
+            strict=True,
+        )
+        return Products(*(one + two for one, two in parts))
+
+
+def _solve_ridge(estimator: Any, problem: Problem) -> None:
+    """Solve the normal equations from the partitions' sums."""
+    level, rows = float(problem.target.mean()), len(problem.target)
+    sums: Products = problem.ask(_products, level)
+    solve_ridge(estimator, rows, sums.columns / rows, level, sums.products, sums.right)
+
+
+def _products(matrix: Any, target: NDArray[Any], weights: Floats, level: float) -> Products:
+    columns = np.asarray(matrix.sum(axis=0)).ravel()
+    return Products(columns, (matrix.T @ matrix).toarray(), matrix.T @ (target - level))
