@@ -1,0 +1,136 @@
+"""The master that a session is opened on: its address, and whether it can be reached."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Thread
+from urllib.parse import urlsplit
+
+import joblib
+
+from lockstep.errors import ConfigError
+
+VARIABLE = "LOCKSTEP_SPARK_MASTER"
+FORMS = "local, local[2], local[*], spark://HOST:7077, yarn or k8s://https://HOST:6443"
+_LOCAL = re.compile(r"local(?:\[(\d+|\*)(?:, *\d+)?\])?")
+_STANDALONE = re.compile(r"spark://(?P<hosts>[^/,\s:]+:\d+(?:,[^/,\s:]+:\d+)*)")
+Place = tuple[str, int]
+_SECONDS = 8
+"""How long an address is tried: a host that drops packets answers never."""
+
+
+@dataclass(frozen=True)
+class Master:
+    """A master's address; ``slots`` is how many tasks a local one runs at once, else 0."""
+
+    url: str
+    slots: int = 0
+
+    @property
+    def is_local(self) -> bool:
+        """Whether tasks run in this machine's own session."""
+        return self.slots > 0
+
+    @property
+    def is_standalone(self) -> bool:
+        """Whether it is Spark's own cluster manager."""
+        return self.url.startswith("spark://")
+
+    @property
+    def is_on_loopback(self) -> bool:
+        """Whether the cluster is this machine alone."""
+        return all(host in ("127.0.0.1", "localhost") for host, _ in _places(self))
+
+
+def find_master(given: str | None, environ: Mapping[str, str] = os.environ) -> Master:
+    """Return the master to use: the one given, else the variable's, else this machine's cores."""
+    url = given or environ.get(VARIABLE) or f"local[{joblib.cpu_count()}]"
+    return parse_master(url)
+
+
+def parse_master(url: str) -> Master:
+    """Read a master's address; ConfigError says what forms there are."""
+    local = _LOCAL.fullmatch(url)
+    if local:
+        count = joblib.cpu_count() if local[1] == "*" else int(local[1] or 1)
+        if count:
+            return Master(url, count)
+    elif _STANDALONE.fullmatch(url) or url == "yarn" or _is_kubernetes(url):
+        return Master(url)
+    hint = " (Spark Connect has no barrier tasks)" if url.startswith("sc://") else ""
+    raise ConfigError(f"{url!r} is no Spark master{hint}; give {FORMS} (option or {VARIABLE})")
+
+
+def _is_kubernetes(url: str) -> bool:
+    parts = urlsplit(url.removeprefix("k8s://"))
+    return url.startswith("k8s://") and parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def check_reachable(master: Master, environ: Mapping[str, str] = os.environ) -> None:
+    """Raise ConfigError within ten seconds if nothing listens at the master's address."""
+    if master.url == "yarn":
+        _check_yarn(environ)
+        return
+    if faults := _try_all(_places(master)):
+        reasons = "; ".join(f"{host}:{port}: {why}" for (host, port), why in faults.items())
+        raise ConfigError(
+            f"the Spark master {master.url} can't be reached ({reasons}); start it, or correct "
+            f"--master or {VARIABLE}"
+        )
+
+
+def _check_yarn(environ: Mapping[str, str]) -> None:
+    names = ("YARN_CONF_DIR", "HADOOP_CONF_DIR")
+    if not any(environ.get(n) and os.path.isdir(environ[n]) for n in names):
+        raise ConfigError(
+            "the master is yarn, but neither YARN_CONF_DIR nor HADOOP_CONF_DIR names a folder; "
+            "set one to the folder that holds yarn-site.xml"
+        )
+
+
+def _places(master: Master) -> list[Place]:
+    """Return the hosts and ports of which one must answer."""
+    standalone = _STANDALONE.fullmatch(master.url)
+    if standalone:
+        pairs = (place.rsplit(":", 1) for place in standalone["hosts"].split(","))
+        return [(host, int(port)) for host, port in pairs]
+    if not master.url.startswith("k8s://"):
+        return []
+    parts = urlsplit(master.url.removeprefix("k8s://"))
+    return [(str(parts.hostname), parts.port or (443 if parts.scheme == "https" else 80))]
+
+
+def _try_all(places: list[Place]) -> dict[Place, str]:
+    """Return why places can't be reached, empty as soon as one can.
+
+    Each is tried in a thread of its own, as looking up a name may hang.
+    """
+    answers: SimpleQueue[tuple[Place, str]] = SimpleQueue()
+    for place in places:
+        Thread(target=lambda p=place: answers.put((p, _fault(p))), daemon=True).start()
+    faults = dict.fromkeys(places, f"no answer within {_SECONDS} seconds")
+    deadline = time.monotonic() + _SECONDS
+    with suppress(Empty):
+        for _ in places:
+            place, faults[place] = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+            if not faults[place]:
+                return {}
+    return faults
+
+
+def _fault(place: Place) -> str:
+    """Return why a place takes no connection, empty if it does."""
+    try:
+        socket.create_connection(place, timeout=_SECONDS).close()
+    except TimeoutError:
+        return f"no answer within {_SECONDS} seconds"
+    except (OSError, OverflowError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return ""
