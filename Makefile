@@ -27,10 +27,17 @@ endif
 $(READY): requirements.lock requirements-dev.lock pyproject.toml scripts/make_env.sh
 	@scripts/make_env.sh "$(PYTHON)"
 
+.PHONY: setup-spark
+setup-spark: $(READY) ## add Spark to .venv and check Java (docs/spark.md)
+	@scripts/setup_spark.sh
+
 .PHONY: lock
 lock: $(READY) ## update the locked requirements (changes every stage's inputs)
 	uv pip compile --system-certs --universal --python-version 3.11 --generate-hashes --no-header -q pyproject.toml -o requirements.lock
 	uv pip compile --system-certs --universal --python-version 3.11 --generate-hashes --no-header -q pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+	@# The extra alone: what the other locks hold stays as it is.
+	python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['spark'], sep='\n')" | \
+		uv pip compile --system-certs --universal --python-version 3.11 --generate-hashes --no-header -q - -c requirements.lock -o requirements-spark.lock
 
 # ---- work ---------------------------------------------------------------------------------------
 .PHONY: run-train

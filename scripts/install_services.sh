@@ -1,14 +1,20 @@
 #!/usr/bin/env bash
-# Install what the tests of shared registries run besides Python's packages: PostgreSQL's programs. No cluster of the
-# system is needed or touched: the tests make their own, below the temporary folder, and remove it.
+# Install what the tests run besides Python's packages: PostgreSQL's programs, for shared registries, and Java, for
+# Spark. No cluster of the system is needed or touched: the tests make their own, below the temporary folder.
 set -eu
 
-if ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null; then
-    echo "✓ PostgreSQL is installed"
+has_postgres() { ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null; }
+has_java() { [ -x "${JAVA_HOME:-}/bin/java" ] || command -v java >/dev/null; }
+
+lacking=()
+has_postgres || lacking+=(postgresql)
+has_java || lacking+=(openjdk-17-jre-headless)
+if [ ${#lacking[@]} = 0 ]; then
+    echo "✓ PostgreSQL and Java are installed"
     exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-    echo "✗ no apt-get here; install PostgreSQL's server by your system's own means, so that initdb is found" >&2
+    echo "✗ no apt-get here; install PostgreSQL's server, so that initdb is found, and Java 17 by your system's own means" >&2
     exit 1
 fi
 as_root=
@@ -22,5 +28,5 @@ if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
     echo "create_main_cluster = false" | $as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
 fi
 $as_root apt-get update -q
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends postgresql
-echo "✓ PostgreSQL is installed"
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${lacking[@]}"
+echo "✓ PostgreSQL and Java are installed"

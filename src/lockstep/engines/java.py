@@ -7,8 +7,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
+from importlib.metadata import version
 
-from lockstep.errors import ConfigError
+from lockstep.errors import ConfigError, run_command
 
 OLDEST = 17
 """The oldest Java that Spark 4 runs on."""
@@ -17,16 +18,21 @@ INSTALL = (
 )
 
 
-def check_java(environ: Mapping[str, str] = os.environ) -> None:
-    """Raise ConfigError unless the Java that Spark would start is there and new enough."""
+def check_java(environ: Mapping[str, str] = os.environ) -> int:
+    """Return the version of the Java that Spark would start; ConfigError for none or an old one."""
     java = _java(environ)
-    version = _version(java)
-    if version < OLDEST:
-        where = "in JAVA_HOME" if environ.get("JAVA_HOME") else "on PATH"
-        raise ConfigError(
-            f"{java} is Java {version}, and Spark needs {OLDEST} or newer; {INSTALL} and put it "
-            f"{where}"
-        )
+    found = _version(java)
+    if found < OLDEST:
+        where = "name it in JAVA_HOME" if environ.get("JAVA_HOME") else "put it first on PATH"
+        fault = f"{java} is Java {found}, and Spark needs {OLDEST} or newer"
+        raise ConfigError(f"{fault}; {INSTALL} and {where}")
+    return found
+
+
+def main() -> None:
+    """Print that Spark can start here."""
+    java = check_java()
+    print(f"✓ Spark {version('pyspark')} and Java {java} are installed; next: docs/spark.md")
 
 
 def _java(environ: Mapping[str, str]) -> str:
@@ -55,3 +61,7 @@ def _version(java: str) -> int:
     if done.returncode or not found:
         raise ConfigError(f"`{java} -version` names no version; {INSTALL}")
     return int(found[1])
+
+
+if __name__ == "__main__":
+    run_command(main)
