@@ -23,7 +23,7 @@ from lockstep.config.settings import Settings, environment, load_settings
 from lockstep.console import without_password
 from lockstep.errors import ArtifactError, LockstepError, RegistryError
 from lockstep.io import read_json
-from lockstep.models.types import model_types
+from lockstep.models.types import local_types
 from lockstep.registry.artifact.files import SKOPS
 from lockstep.registry.publishing.destinations import model_name
 from lockstep.registry.record.locking import all_locks
@@ -38,7 +38,7 @@ KEYS = {"what": "name", "where": "subject", "fault": "message", "mend": "fix", "
 """The keys of a finding in JSON."""
 TOOLS = {
     **{name: (name,) for name in ("dvc", "mlflow", "scikit-learn")},
-    **{kind.library: tuple(kind.distributions) for kind in model_types() if kind.distributions},
+    **{kind.library: tuple(kind.distributions) for kind in local_types() if kind.distributions},
     "skops": ("skops",),
 }
 """The tools that decide what is trained and stored, and the names they are installed under."""

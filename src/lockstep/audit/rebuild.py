@@ -26,8 +26,8 @@ from lockstep.audit.provenance import has_commit
 from lockstep.code.files import REPOSITORY_VARIABLES
 from lockstep.dvc.command import cache_folder, default_remote, dvc_folder, run_dvc
 from lockstep.dvc.git import NO_REPOSITORY, UNREADABLE, git, read_head
-from lockstep.dvc.graph import CODE, Graph, dvc_sum, lock_text, tracked
-from lockstep.dvc.lineage import TRAIN_STAGE, used_params, with_params
+from lockstep.dvc.graph import CODE, SPARK_FOLDER, Graph, dvc_sum, lock_text, tracked
+from lockstep.dvc.lineage import used_params, with_params
 from lockstep.errors import ConfigError, DataError, LockstepError
 from lockstep.io import sha256_file
 from lockstep.termination import terminated_as_error
@@ -144,7 +144,8 @@ def _checked_out(root: Path, commit: str, top: Path) -> Tree:
     if not (tree.root / "dvc.yaml").is_file():
         fault = f"commit {commit[:12]} has no dvc.yaml"
         raise ConfigError(f"{fault}, so nothing can be rebuilt from it")
-    (tree.root / "dvc.lock").unlink(missing_ok=True)  # without it DVC makes everything
+    for lock in ("dvc.lock", f"{SPARK_FOLDER}/dvc.lock"):
+        (tree.root / lock).unlink(missing_ok=True)  # without it DVC makes everything
     # The project's settings, as a remote may have moved since, but with a cache of its own.
     for name in ("config", "config.local"):
         if (own := dvc_folder(root) / name).is_file():
@@ -281,9 +282,9 @@ def write_code(tree: Tree) -> None:
         _repro(tree, CODE)
 
 
-def repro(tree: Tree, key: str) -> None:
-    """Run one training again, and all that it needs."""
-    _repro(tree, f"{TRAIN_STAGE}@{key}")
+def repro(tree: Tree, stage: str) -> None:
+    """Run one training's stage again, and all that it needs."""
+    _repro(tree, stage)
 
 
 def _repro(tree: Tree, stage: str) -> None:

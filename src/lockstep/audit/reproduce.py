@@ -16,9 +16,8 @@ from lockstep.audit.closures import ENVIRONMENT, OUTPUT, Difference, differences
 from lockstep.audit.provenance import has_commit
 from lockstep.audit.rebuild import Tree
 from lockstep.config.layout import ProblemLayout
-from lockstep.config.params import training_key
 from lockstep.console import aligned, listed
-from lockstep.dvc.lineage import input_closure
+from lockstep.dvc.lineage import input_closure, stage_target
 from lockstep.errors import ArtifactError, ConfigError, RegistryError
 from lockstep.features.matrix_columns import ROW
 from lockstep.io import read_json, read_parquet, sha256_json, write_parquet
@@ -105,7 +104,7 @@ def reproduce(client: Client, root: Path, version: Version, keep: bool = False) 
         data = rebuild.fetch_data(tree, root, problem, origin.closure)
         inputs = differing_inputs(tree.root, origin.closure) if origin.closure else []
         rebuild.progress(_plan(version, origin, data, inputs))
-        rebuild.repro(tree, training_key(problem, kind))
+        rebuild.repro(tree, stage_target(problem, kind))
         digest = str(read_json(ProblemLayout(tree.root, problem).model_card(kind))["model_digest"])
         same = digest == version.tag("model_digest")
         predictions, why_not = ({}, "") if same else compared(client, version, tree)

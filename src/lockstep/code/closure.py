@@ -16,7 +16,7 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from lockstep.code.files import LOCK, SOURCE, Files
+from lockstep.code.files import LOCK, SOURCE, SPARK_LOCK, Files
 from lockstep.code.module import Import, Module, read_module
 from lockstep.code.pins import Pins, read_pins
 from lockstep.errors import ConfigError, nearest
@@ -147,7 +147,9 @@ class Code:
     def _pins(self) -> Pins:
         if LOCK not in self.files.content:
             raise ConfigError(f"{LOCK} is missing; restore it with `git checkout {LOCK}`")
-        return read_pins(self.files.content[LOCK].decode())
+        # An extra's own pins need the others, so both are read as one lock.
+        extra = self.files.content.get(SPARK_LOCK, b"")
+        return read_pins((self.files.content[LOCK] + b"\n" + extra).decode())
 
 
 def code_text(parts: dict[str, str]) -> str:

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from lockstep.errors import ConfigError
 
-SOURCE, LOCK = "src", "requirements.lock"
-"""Where a project's code and the pins of its packages lie."""
+SOURCE, LOCK, SPARK_LOCK = "src", "requirements.lock", "requirements-spark.lock"
+"""Where a project's code and the pins of its packages lie; the last are those of an extra."""
 
 
 REPOSITORY_VARIABLES = (
@@ -52,14 +52,17 @@ class Files:
     @classmethod
     def of_folder(cls, root: Path) -> Files:
         """Read them from a project's folder."""
-        paths = (path for path in (root / LOCK, *(root / SOURCE).rglob("*")) if path.is_file())
+        locks = (root / LOCK, root / SPARK_LOCK)
+        paths = (path for path in (*locks, *(root / SOURCE).rglob("*")) if path.is_file())
         sources = (path for path in paths if path.suffix != ".pyc")
         return cls({path.relative_to(root).as_posix(): path.read_bytes() for path in sources})
 
     @classmethod
     def of_commit(cls, root: Path, commit: str) -> Files:
         """Read them from git; a commit without them is a ConfigError."""
-        command = ["git", "archive", "--format=tar", commit, "--", SOURCE, LOCK]
+        # Older commits have one lock, and a name that git does not find is an error.
+        locks = ":(glob)requirements*.lock"
+        command = ["git", "archive", "--format=tar", commit, "--", SOURCE, locks]
         own = git_environment(root)
         done = subprocess.run(command, cwd=root, env=own, capture_output=True, check=False)
         if done.returncode:
@@ -67,7 +70,9 @@ class Files:
             raise ConfigError(f"the code of commit {commit} can't be read: {reason}")
         with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
             opened = {member.name: archive.extractfile(member) for member in archive.getmembers()}
-            return cls({name: file.read() for name, file in opened.items() if file})
+            content = {name: file.read() for name, file in opened.items() if file}
+        own = (LOCK, SPARK_LOCK)
+        return cls({n: text for n, text in content.items() if n.startswith(SOURCE) or n in own})
 
     def modules_in(self, folder: str) -> list[str]:
         """Return the names of the modules in a folder, sorted; packages are left out."""

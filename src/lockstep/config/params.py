@@ -191,7 +191,7 @@ class Params(Strict):
         default_factory=dict, description="the problems whose data Spark prepares"
     )
     train_spark: dict[str, Training] = Field(
-        default_factory=dict, description="trainings on Spark, of types that begin with spark_"
+        default_factory=dict, description="trainings on Spark, as in train"
     )
 
     def problem(self, name: str) -> Problem:
@@ -214,13 +214,14 @@ class Params(Strict):
         self.problem(problem)
         key = training_key(problem, model_type)
         if key not in self.train_spark:
-            declared = [one.type for one in self.train_spark.values() if one.problem == problem]
+            declared = self.spark_types(problem)
             raise UsageError(unknown(f"model type of {problem} on Spark", model_type, declared))
-        return self.train_spark[key]
+        return self.train_spark[key].model_copy(update={"type": model_type})
 
     def spark_types(self, problem: str) -> list[str]:
-        """Return the model types that are trained on Spark for a problem."""
-        return [one.type for one in self.train_spark.values() if one.problem == problem]
+        """Return the model types that are trained on Spark for a problem: spark_xgboost …."""
+        own = (one for one in self.train_spark.values() if one.problem == problem)
+        return [f"{SPARK}_{one.type}" for one in own]
 
 
 def training_key(problem: str, model_type: str) -> str:
@@ -334,12 +335,9 @@ def _check_training(key: str, training: Training, declared: dict[str, str]) -> N
 
 
 def _check_spark_training(key: str, training: Training, params: Params) -> None:
-    where, begin = f"params.yaml: train_spark.{key}", f"{SPARK}_"
-    if training_key(training.problem, training.type) != key or not engine_of(training.type)[0]:
-        fix = f"must be called {training_key(training.problem, training.type)}"
-        if not engine_of(training.type)[0]:
-            fix = f"needs a type that begins with {begin}: {begin}{training.type}"
-        raise ConfigError(f"{where} {fix}")
+    where, name = f"params.yaml: train_spark.{key}", training_key(training.problem, training.type)
+    if name != key:
+        raise ConfigError(f"{where} must be called {name}")
     for section, known in (("problems", params.problems), ("prepare_spark", params.prepare_spark)):
         if training.problem not in known:
             raise ConfigError(f"{where} needs {section}.{training.problem}; add it")

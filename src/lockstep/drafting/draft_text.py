@@ -8,7 +8,7 @@ from typing import Any
 
 from lockstep.drafting.draft import Draft, Planned
 from lockstep.models.model_type import ModelType
-from lockstep.models.types import model_types
+from lockstep.models.types import local_types
 
 _METRIC = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
 _DECISION = {
@@ -22,7 +22,7 @@ _TRAIN_SHARE = 0.64
 
 def drafted_types(task: str) -> list[ModelType]:
     """Return the model types that a new problem of this task gets."""
-    return [kind for kind in model_types() if kind.draft.included and task in kind.tasks]
+    return [kind for kind in local_types() if kind.draft.included and task in kind.tasks]
 
 
 def title_of(problem: str) -> str:

@@ -20,6 +20,8 @@ from lockstep.io import parse_yaml
 
 CODE = "code"
 """The stage that writes what the code of each stage means, and the folder that it writes into."""
+SPARK_FOLDER = "spark"
+"""The folder of the Spark stages' dvc.yaml and dvc.lock, which a plain `dvc repro` leaves alone."""
 _NO_CONTENT = (".gitignore", "__pycache__", ".DS_Store")
 
 
@@ -46,8 +48,11 @@ class Graph:
 
     @classmethod
     def read(cls, root: Path) -> Graph:
-        """Read both files below ``root``; what is not there is empty."""
-        return cls(read_yaml(root / "dvc.yaml"), read_yaml(root / "params.yaml"))
+        """Read both files below ``root``, and Spark's stages; what is not there is empty."""
+        content = read_yaml(root / "dvc.yaml")
+        spark = read_yaml(root / SPARK_FOLDER / "dvc.yaml").get("stages") or {}
+        stages = {**(content.get("stages") or {}), **spark}
+        return cls({**content, "stages": stages}, read_yaml(root / "params.yaml"))
 
     @property
     def names(self) -> list[str]:
@@ -97,8 +102,9 @@ class Lock:
 
     @classmethod
     def read(cls, root: Path) -> Lock:
-        """Read dvc.lock below ``root``; without one there are no entries."""
-        return cls.of(read_yaml(root / "dvc.lock"))
+        """Read dvc.lock below ``root``, and that of Spark; without one there are no entries."""
+        spark = cls.of(read_yaml(root / SPARK_FOLDER / "dvc.lock"))
+        return cls({**cls.of(read_yaml(root / "dvc.lock")).entries, **spark.entries})
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> Lock:

@@ -13,10 +13,12 @@ from typing import Any
 
 from lockstep.code.closure import PACKAGE, Code, code_text
 from lockstep.code.files import LOCK, SOURCE, Files
+from lockstep.config.layout import engine_of
 from lockstep.config.params import training_key
 from lockstep.dvc.git import GitError, changed_files, read_head
 from lockstep.dvc.graph import (
     CODE,
+    SPARK_FOLDER,
     Graph,
     Lock,
     Stage,
@@ -29,7 +31,7 @@ from lockstep.dvc.graph import (
 from lockstep.errors import ConfigError
 from lockstep.io import sha256_file, sha256_json
 
-TRAIN_STAGE = "train_multi_model"
+TRAIN_STAGE, SPARK_STAGE = "train_multi_model", "train_spark"
 _IGNORED = {"__pycache__", ".DS_Store"}
 _MADE = ("data/", "models/", "metrics/")
 
@@ -109,7 +111,14 @@ def lineage(root: Path, problem: str, model_type: str) -> Lineage:
 
 def training_stage(problem: str, model_type: str) -> str:
     """Return the name of the stage that trains a model type of a problem."""
-    return f"{TRAIN_STAGE}@{training_key(problem, model_type)}"
+    stage = SPARK_STAGE if engine_of(model_type)[0] else TRAIN_STAGE
+    return f"{stage}@{training_key(problem, model_type)}"
+
+
+def stage_target(problem: str, model_type: str) -> str:
+    """Return that stage as `dvc repro` takes it, with the folder of its dvc.yaml."""
+    folder = f"{SPARK_FOLDER}/dvc.yaml:" if engine_of(model_type)[0] else ""
+    return f"{folder}{training_stage(problem, model_type)}"
 
 
 def input_closure(root: Path, problem: str, model_type: str) -> dict[str, Any]:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from py4j.protocol import Py4JJavaError
 from pyspark import BarrierTaskContext
 from pyspark.sql import SparkSession
 
-from lockstep import errors
-from lockstep.errors import LockstepError
+from lockstep.engines.faults import one_line_faults
 
 T = TypeVar("T")
 R = TypeVar("R")
-_FAULT = re.compile(r"lockstep\.errors\.(\w+): (.+)")
-_LAST = re.compile(r"^(?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*(?:Error|Exception)): .+$", re.MULTILINE)
-_MOST_WORDS = 300
 
 
 @dataclass(frozen=True)
@@ -44,14 +38,13 @@ def run_tasks(spark: SparkSession, work: Callable[[T], R], items: Iterable[T]) -
 def run_together(spark: SparkSession, work: Callable[[Member], R], members: int) -> list[R]:
     """Call ``work`` in tasks that all run at the same time; return the results by rank."""
 
-    def call(_: Iterator[int]) -> list[R]:
+    def call(_: Iterable[int]) -> list[R]:
         context = BarrierTaskContext.get()
         hosts = [_address(info.address) for info in context.getTaskInfos()]
         return [work(Member(context.partitionId(), hosts, context.allGather))]
 
-    return _collected(
-        spark.sparkContext.parallelize(range(members), members).barrier().mapPartitions(call)
-    )
+    tasks = spark.sparkContext.parallelize(range(members), members)
+    return _collected(tasks.barrier().mapPartitions(call))
 
 
 def _address(place: str) -> str:
@@ -62,17 +55,5 @@ def _address(place: str) -> str:
 
 def _collected(work: Any) -> list[Any]:
     """Run the tasks; raise what a task raised as an error of this process, in one line."""
-    try:
+    with one_line_faults():
         return list(work.collect())
-    except Py4JJavaError as error:
-        raise task_error(str(error)) from None
-
-
-def task_error(text: str) -> LockstepError:
-    """Return the error that a task's traceback, within Java's, ends with."""
-    if found := _FAULT.search(text):
-        kind = getattr(errors, found[1], LockstepError)
-        return kind(found[2])  # type: ignore[no-any-return]
-    last = _LAST.findall(text)
-    words = last[0] if last else text.strip().splitlines()[0]
-    return LockstepError(f"a task on Spark failed: {words[:_MOST_WORDS]}")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import ProblemLayout, stage_root
-from lockstep.config.params import load_params, training_key
+from lockstep.config.params import load_params
+from lockstep.dvc.lineage import stage_target
 from lockstep.errors import DataError, run_command
 from lockstep.io import read_parquet, write_csv, write_json
 from lockstep.models.type_metrics import read_type_metrics, type_metrics_file
@@ -61,7 +62,7 @@ def read_candidate(layout: ProblemLayout, model_type: str) -> Candidate:
     needed = layout.scores(model_type), type_metrics_file(layout, model_type)
     missing = [path for path in needed if not path.is_file()]
     if missing:
-        stage = f"train_multi_model@{training_key(layout.problem, model_type)}"
+        stage = stage_target(layout.problem, model_type)
         where = missing[0].relative_to(layout.root)
         raise DataError(f"{model_type} has no {where}; run `dvc repro {stage}`")
     metrics = read_type_metrics(layout, model_type)

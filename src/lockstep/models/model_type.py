@@ -145,6 +145,8 @@ class ModelType(ABC):
 
     scikit-learn's types have none.
     """
+    engine: ClassVar[str] = ""
+    """What trains it; empty for this machine, by scikit-learn or its own library."""
     has_history: ClassVar[bool] = True
     """Whether a fit has a learning curve."""
     draft: ClassVar[Draft]
@@ -182,6 +184,15 @@ class ModelType(ABC):
     @abstractmethod
     def scorer(self, estimator: Any, task: str) -> FastScorer:
         """Return how a fitted estimator scores rows: the same bits as its own methods."""
+
+    def check_columns(self, recipe: Recipe) -> None:
+        """Raise ConfigError for columns that the type does not support."""
+        if recipe.task == "multiclass" and recipe.columns.monotone:
+            raise ConfigError(
+                "several classes have no single margin that could rise, so monotone is not "
+                f"supported; remove it from {', '.join(recipe.columns.monotone)} in the problem's "
+                "schema.yaml"
+            )
 
     def native(self, estimator: Any) -> Native | None:
         """Return the estimator as a file of its library's MLflow flavor, None without one."""

@@ -32,7 +32,7 @@ def model_type(name: str) -> ModelType:
     Raises UsageError for an unknown one, ConfigError for a file that is not a whole type.
     """
     if name not in type_names():
-        raise UsageError(unknown("model type", name, [kind.name for kind in model_types()]))
+        raise UsageError(unknown("model type", name, [kind.name for kind in local_types()]))
     file = f"models/types/{name}.py"
     try:
         module = import_module(f"{__name__}.{name}")
@@ -54,10 +54,15 @@ def model_types() -> tuple[ModelType, ...]:
     return tuple(sorted(map(model_type, type_names()), key=lambda kind: kind.place))
 
 
+def local_types() -> tuple[ModelType, ...]:
+    """Return the types that this machine trains without Spark."""
+    return tuple(kind for kind in model_types() if not kind.engine)
+
+
 def type_of(estimator: Any) -> ModelType:
     """Return a fitted estimator's type; DataError for an estimator of no type."""
     own = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
-    for kind in model_types():
+    for kind in local_types():
         if class_path(own) in kind.estimators:
             return kind
     known = sorted(path.rpartition(".")[2] for kind in model_types() for path in kind.estimators)
@@ -67,14 +72,10 @@ def type_of(estimator: Any) -> ModelType:
 def check_recipe(kind: ModelType, recipe: Recipe) -> None:
     """Raise ConfigError, with the fix, for what the type doesn't support."""
     if recipe.task not in kind.tasks:
-        able = [other.name for other in model_types() if recipe.task in other.tasks]
+        able = [other.name for other in local_types() if recipe.task in other.tasks]
         raise ConfigError(f"{kind.name} can't do {recipe.task}; types that can: {', '.join(able)}")
     kind.check_params(recipe.task, recipe.params)
-    if recipe.task == "multiclass" and recipe.columns.monotone:
-        raise ConfigError(
-            "several classes have no single margin that could rise, so monotone is not supported; "
-            f"remove it from {', '.join(recipe.columns.monotone)} in the problem's schema.yaml"
-        )
+    kind.check_columns(recipe)
 
 
 def build(name: str, recipe: Recipe) -> Any:

@@ -30,7 +30,7 @@ from lockstep.models.artifact import ENCODER_SOURCE, allowed_types, check_types,
 from lockstep.models.calibration import base_estimator
 from lockstep.models.golden_rows import checked_outputs, golden_content, golden_rows
 from lockstep.models.model_type import Native
-from lockstep.models.types import model_types, type_of
+from lockstep.models.types import local_types, type_of
 from lockstep.models.typical_record import CARD_KEY
 from lockstep.problems.schema import PROBLEMS, Schema
 from lockstep.registry.artifact.files import CARD, GOLDEN, ROWS_FILE, SCHEMA, SKOPS, SUMS, sums_of
@@ -161,7 +161,7 @@ def signature(packed: Package) -> ModelSignature:
 
 def requirements(content: bytes) -> list[str]:
     """Return the pinned packages that an artifact needs on any system, without this project."""
-    used = [kind for kind in model_types() if f'"{kind.library}.'.encode() in content]
+    used = [kind for kind in local_types() if f'"{kind.library}.'.encode() in content]
     own = [pin for kind in used for pin in _pins(kind.distributions)]
     return [*(f"{name}=={version(name)}" for name in _ALWAYS), *own]
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.config.layout import ProblemLayout
-from lockstep.config.params import training_key
-from lockstep.dvc.lineage import TRAIN_STAGE, Lineage, kept_inputs, lineage
+from lockstep.dvc.lineage import Lineage, kept_inputs, lineage, stage_target
 from lockstep.errors import ArtifactError, DataError
 from lockstep.io import read_json, sha256_file
 from lockstep.models.model_file import read_pipeline
@@ -31,7 +30,7 @@ class Outputs:
     @property
     def layout(self) -> ProblemLayout:
         """The paths of its files."""
-        return ProblemLayout(self.root, self.problem)
+        return ProblemLayout.of(self.root, self.problem, self.type)
 
     @property
     def digest(self) -> str:
@@ -85,8 +84,8 @@ class Outputs:
 
 def read_outputs(root: Path, problem: str, model_type: str) -> Outputs:
     """Read a training's outputs; DataError with the fix if one is missing or outdated."""
-    layout = ProblemLayout(root, problem)
-    repro = f"run `dvc repro {TRAIN_STAGE}@{training_key(problem, model_type)}`"
+    layout = ProblemLayout.of(root, problem, model_type)
+    repro = f"run `dvc repro {stage_target(problem, model_type)}`"
     card = layout.model_card(model_type)
     for path in (card, layout.model(model_type), type_metrics_file(layout, model_type)):
         if not path.is_file():

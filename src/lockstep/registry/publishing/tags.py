@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from lockstep.config.params import training_key
 from lockstep.decision.policies import costs_in
-from lockstep.dvc.lineage import TRAIN_STAGE
+from lockstep.dvc.lineage import training_stage
 from lockstep.io import sha256_json
 from lockstep.registry.publishing.destinations import dvc_experiment
 from lockstep.registry.publishing.outputs import Outputs
@@ -30,13 +29,12 @@ def run_tags(outputs: Outputs) -> dict[str, str]:
     Digests and metrics that only listings need are on its model and its version.
     """
     experiment = dvc_experiment()
-    key = training_key(outputs.problem, outputs.type)
     commit = {"mlflow.source.git.commit": outputs.lineage.commit} if outputs.lineage.known else {}
     return {
         **{key: value for key, value in version_tags(outputs).items() if key in OF_RUN},
         **({EXPERIMENT_TAG: experiment} if experiment else {}),
         **commit,
-        "mlflow.source.name": f"{TRAIN_STAGE}@{key}",
+        "mlflow.source.name": training_stage(outputs.problem, outputs.type),
         "mlflow.source.type": "PROJECT",
     }
 
