@@ -92,13 +92,20 @@ def _from_sums(sums: Array) -> dict[str, Array]:
     """Return metrics from weighted sums (resamples, columns); the columns are those of _linear."""
     total, positive, taken, hit, lost, squared = sums[:, :6].T
     return {
+        **of_counts(total, positive, taken, hit),
+        "log_loss": ratio(lost, total),
+        "brier": ratio(squared, total),
+        "calibration_error": ratio(np.abs(sums[:, 6:]).sum(axis=1), total),
+    }
+
+
+def of_counts(total: Array, positive: Array, taken: Array, hit: Array) -> dict[str, Array]:
+    """Return the metrics of decisions from counts of rows, of positives, of decided, of both."""
+    return {
         "f1": ratio(2 * hit, positive + taken),
         "precision": ratio(hit, taken),
         "recall": ratio(hit, positive),
         "accuracy": ratio(total - positive - taken + 2 * hit, total),
-        "log_loss": ratio(lost, total),
-        "brier": ratio(squared, total),
-        "calibration_error": ratio(np.abs(sums[:, 6:]).sum(axis=1), total),
     }
 
 

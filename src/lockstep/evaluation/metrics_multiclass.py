@@ -40,8 +40,8 @@ def prepared(rows: Scored) -> Weighted:
 
     def weighted(weights: Array) -> dict[str, Array]:
         found = figures(weights)
-        of_areas = _of_areas(found["rows"], area(weights))
-        by_name = _of_decisions(found) | of_areas | of_chances(weights)
+        by_area = of_areas(found["rows"], area(weights))
+        by_name = of_decisions(found) | by_area | of_chances(weights)
         return {name: by_name[name] for name in MULTICLASS}
 
     return weighted
@@ -57,17 +57,21 @@ def by_class(rows: Scored) -> Weighted:
     columns = (target, decision, target * decision)
 
     def weighted(weights: Array) -> dict[str, Array]:
-        actual, decided, hit = (one.T @ weights for one in columns)
-        return {
-            "rows": actual,
-            "decided": decided,
-            "precision": ratio(hit, decided),
-            "recall": ratio(hit, actual),
-            "f1": ratio(2 * hit, actual + decided),
-            "hit": np.asarray(hit),
-        }
+        return of_counts(*(np.asarray(one.T @ weights) for one in columns))
 
     return weighted
+
+
+def of_counts(actual: Array, decided: Array, hit: Array) -> dict[str, Array]:
+    """Return each class's figures, as ``by_class`` does, from counts (classes, resamples)."""
+    return {
+        "rows": actual,
+        "decided": decided,
+        "precision": ratio(hit, decided),
+        "recall": ratio(hit, actual),
+        "f1": ratio(2 * hit, actual + decided),
+        "hit": hit,
+    }
 
 
 def areas(rows: Scored) -> Callable[[Array], Array]:
@@ -119,7 +123,8 @@ def _area(score: Array, positive: NDArray[np.bool_]) -> Callable[[Array], Array]
     return weighted
 
 
-def _of_decisions(found: dict[str, Array]) -> dict[str, Array]:
+def of_decisions(found: dict[str, Array]) -> dict[str, Array]:
+    """Return the metrics of decisions from each class's figures."""
     actual, seen = found["rows"], (found["rows"] + found["decided"]) > 0
     return {
         "accuracy": ratio(found["hit"].sum(axis=0), actual.sum(axis=0)),
@@ -131,7 +136,8 @@ def _of_decisions(found: dict[str, Array]) -> dict[str, Array]:
     }
 
 
-def _of_areas(actual: Array, area: Array) -> dict[str, Array]:
+def of_areas(actual: Array, area: Array) -> dict[str, Array]:
+    """Return the mean ROC areas from each class's rows and area, both (classes, resamples)."""
     defined = (actual > 0) & (actual < actual.sum(axis=0))
     return {
         "macro_roc_auc": _mean(area, defined),
