@@ -65,3 +65,16 @@ def test_regression_has_no_curves_of_classes() -> None:
     found = set(curves.tables(rows, {"a": 1.0}, {}))
     assert "importance" in found
     assert not found & {"roc", "pr", "calibration", "confusion_matrix", "classes"}
+
+
+def test_the_calibration_curve_has_the_scores_before_it_beside(rows) -> None:
+    before = rows.score**2
+    table = curves_binary.calibration(rows, before)
+    assert list(table) == [
+        "predicted", "observed", "rows", "uncalibrated_predicted", "uncalibrated_observed",
+    ]  # fmt: skip
+    plain = curves_binary.calibration(rows)
+    assert (table[list(plain)] == plain).all(axis=None)
+    # A rising calibration leaves the groups as they are, apart from ties.
+    assert np.abs(table["uncalibrated_observed"] - table["observed"]).max() < 0.05
+    assert (table["uncalibrated_predicted"] < table["predicted"]).all()

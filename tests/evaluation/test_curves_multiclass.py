@@ -14,7 +14,7 @@ LABELS = ["à rénover", "None", "très bon état", "4"]
 def test_every_table_of_several_classes() -> None:
     rows = make_rows(0)
     found = curves.tables(rows, {"a": 1.0}, {}, LABELS)
-    assert set(found) == {"importance", "classes", "roc", "calibration", "confusion_matrix"}
+    assert set(found) == {"importance", "classes", "roc", "pr", "calibration", "confusion_matrix"}
 
 
 def test_the_report_has_a_row_a_class_and_no_area_where_none_is() -> None:
@@ -53,3 +53,16 @@ def test_curves_of_each_class_lie_below_each_other() -> None:
         assert area == pytest.approx(
             roc_auc_score(rows.target == place, rows.score[:, place]), abs=0.01
         )
+
+
+def test_precision_and_calibration_of_each_class_are_against_all_others() -> None:
+    rows = make_rows(5, rows=2000)
+    found = curves_multiclass.tables(rows, LABELS, rows.score / 2)
+    pr, calibration = found["pr"], found["calibration"]
+    assert set(pr["class"]) == set(calibration["class"]) == set(LABELS)
+    for place, label in enumerate(LABELS):
+        last = pr[pr["class"] == label].iloc[-1]
+        assert last["precision"] == pytest.approx((rows.target == place).mean())
+    halved = calibration["uncalibrated_predicted"].to_numpy()
+    assert halved == pytest.approx(calibration["predicted"].to_numpy() / 2)
+    assert "uncalibrated_predicted" not in curves_multiclass.tables(rows, LABELS)["calibration"]

@@ -4,6 +4,7 @@ They are monotone in the score and of one scale; approvals and what is told are 
 """
 
 import os
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from lockstep.config.params import Decision, Sample, load_params
 from lockstep.errors import ConfigError
+from lockstep.evaluation.metrics import evaluate
 from lockstep.features.encoder import encoder_of
 from lockstep.features.matrices import classes_of, encode_parts
 from lockstep.features.split import split_rows
@@ -25,6 +27,7 @@ from lockstep.models.training_run import (
     card_of,
     metrics_of,
     plot_tables,
+    scored_rows,
     train,
 )
 from lockstep.problems.credit_risk.sample import applications
@@ -196,6 +199,42 @@ def test_a_calibrated_training_at_the_equivalent_threshold_approves_about_as_man
         for j, t in ((job, found), (other, train(other)))
     ]
     assert approved[0] == pytest.approx(approved[1], abs=0.06)
+
+
+def test_details_have_the_figures_before_and_after_calibration() -> None:
+    job, found = trained("lightgbm")
+    policy = Decision(policy="f1")
+    plain = metrics_of(replace(job, decision=policy), found)
+    assert "calibration" not in plain
+    job = replace(job_of("lightgbm", calibration="sigmoid"), decision=policy)
+    found = train(job)
+    metrics = metrics_of(job, found)
+    figures = metrics["calibration"]
+    for part in ("validation", "test"):
+        names = set(figures["before"][part])
+        assert names == {"brier", "calibration_error", "log_loss"}
+        assert figures["after"][part] == {name: metrics[part][name] for name in names}
+        # The same estimator without calibration, whose scores are those of weighted classes.
+        assert figures["before"][part] == {name: plain[part][name] for name in names}
+        assert figures["after"][part]["brier"] < figures["before"][part]["brier"]
+    curve = plot_tables(job, found)["calibration"]
+    gaps = [
+        np.abs(curve[f"{when}predicted"] - curve[f"{when}observed"]).mean()
+        for when in ("uncalibrated_", "")
+    ]
+    assert gaps[1] < gaps[0] / 2
+
+
+def test_the_threshold_of_the_best_f1_is_known_whatever_the_policy_is() -> None:
+    job, found = trained("lightgbm")
+    best = metrics_of(job, found)["best_f1_threshold"]
+    by_f1 = replace(job, decision=Decision(policy="f1"))
+    assert best == train(by_f1).threshold != found.threshold
+    choose = job.parts["choose"].target
+    f1 = [
+        evaluate(scored_rows(job, t, choose, found.scores["choose"]))["f1"] for t in (best, 0.4542)
+    ]
+    assert f1[0] > f1[1]
 
 
 def test_the_ks_curve_peaks_at_the_metric() -> None:

@@ -6,6 +6,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from lockstep.decision.score_scale import Scale, equivalent
+from lockstep.evaluation import curves_multiclass
 from lockstep.evaluation.curves_binary import tables
 from lockstep.evaluation.metrics import evaluate
 from lockstep.evaluation.scored_rows import Scored
@@ -65,6 +66,35 @@ def test_scores_of_weighted_classes_have_a_diagonal_of_their_own(scored: Scored)
     model, own = lines["model"], lines[label]
     assert np.abs(model[:, 1] - np.interp(model[:, 0], *own.T)).max() < 0.06
     assert np.abs(model[:, 1] - model[:, 0]).max() > 0.3
+
+
+def test_a_calibrated_model_s_curve_has_what_was_before(scored: Scored) -> None:
+    before = scored.score**2
+    table = tables(scored, before)["calibration"]
+    (axes,) = plots.draw("calibration", table, "pears ridge").axes
+    lines = {str(line.get_label()): line.get_xydata() for line in axes.lines}
+    assert list(lines) == ["before calibration", "after calibration", "calibrated probabilities"]
+    columns = ["uncalibrated_predicted", "uncalibrated_observed"]
+    assert lines["before calibration"].tolist() == table[columns].to_numpy().tolist()
+
+
+def test_precision_and_recall_tell_the_threshold_and_what_chance_gives(scored: Scored) -> None:
+    axes, lines = drawn("pr", scored, Facts(0.4542, metrics={"average_precision": 0.8765}))
+    rate = scored.target.mean()
+    assert legend(axes) == ["average precision 0.876", f"by chance {rate:.3f}", "threshold 0.4542"]
+    rejected = scored.score >= 0.4542
+    hits = scored.target[rejected].sum()
+    expected = [hits / scored.target.sum(), hits / rejected.sum()]
+    assert lines["threshold 0.4542"][0] == pytest.approx(expected, abs=0.01)
+
+
+def test_curves_of_several_classes_have_a_line_a_class() -> None:
+    rng = np.random.default_rng(0)
+    rows = Scored(rng.integers(0, 3, 600), rng.dirichlet(np.ones(3), 600))
+    found = curves_multiclass.tables(rows, ["a", "b", "c"], rows.score**2)
+    for name, lines in (("roc", 4), ("pr", 3), ("calibration", 7)):
+        (axes,) = plots.draw(name, found[name], "pears ridge").axes
+        assert (legend(axes), len(axes.lines)) == (["a", "b", "c"], lines)
 
 
 def test_folds_are_whole_numbers_and_the_legend_stands_beside_them() -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lockstep.evaluation import curves_binary, curves_multiclass, curves_regression
 from lockstep.evaluation.plot_data import POINTS, thinned
-from lockstep.evaluation.scored_rows import Scored
+from lockstep.evaluation.scored_rows import Array, Scored
 
 
 def tables(
@@ -17,17 +17,20 @@ def tables(
     importance: dict[str, float],
     history: dict[str, list[float]],
     classes: Sequence[Any] = (),
+    uncalibrated: Array | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Return every table of a model type by its name: that of the file without ``.csv``.
 
-    ``classes`` are the labels of a multiclass target in their encoded order.
+    ``classes`` are the labels of a multiclass target in their encoded order, ``uncalibrated`` a
+    calibrated model's scores before calibration.
     """
     found = {"importance": importance_table(importance)}
     if rows.task == "multiclass":
-        found |= curves_multiclass.tables(rows, list(classes))
+        found |= curves_multiclass.tables(rows, list(classes), uncalibrated)
+    elif rows.task == "binary":
+        found |= curves_binary.tables(rows, uncalibrated)
     else:
-        of_task = {"binary": curves_binary, "regression": curves_regression}[rows.task]
-        found |= of_task.tables(rows)
+        found |= curves_regression.tables(rows)
     if history:
         found["history"] = history_table(history)
     return found

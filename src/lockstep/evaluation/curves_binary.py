@@ -9,18 +9,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lockstep.evaluation.plot_data import confusions, thinned
-from lockstep.evaluation.scored_rows import Scored
+from lockstep.evaluation.scored_rows import Array, Scored
 
 CALIBRATION_GROUPS = 15
 
 
-def tables(rows: Scored) -> dict[str, pd.DataFrame]:
-    """Return the curves of scored rows by name."""
+def tables(rows: Scored, uncalibrated: Array | None = None) -> dict[str, pd.DataFrame]:
+    """Return the curves of scored rows by name; ``uncalibrated`` are scores before calibration."""
     return {
         "roc": roc(rows),
         "ks": ks(rows),
         "pr": precision_recall(rows),
-        "calibration": calibration(rows),
+        "calibration": calibration(rows, uncalibrated),
         "confusion_matrix": confusion(rows),
     }
 
@@ -62,17 +62,32 @@ def precision_recall(rows: Scored) -> pd.DataFrame:
     return thinned(pd.DataFrame(curve))
 
 
-def calibration(rows: Scored) -> pd.DataFrame:
-    """Return a row for each of equal groups by score: columns predicted, observed, rows."""
-    order = np.argsort(rows.score, kind="stable")
-    groups = [part for part in np.array_split(order, CALIBRATION_GROUPS) if len(part)]
-    return pd.DataFrame(
-        {
-            "predicted": [float(rows.score[part].mean()) for part in groups],
-            "observed": [float((rows.target[part] == 1).mean()) for part in groups],
-            "rows": [len(part) for part in groups],
-        }
-    )
+def calibration(rows: Scored, uncalibrated: Array | None = None) -> pd.DataFrame:
+    """Return a row for each of equal groups by score: columns predicted, observed, rows.
+
+    With scores before calibration (rows,), uncalibrated_predicted and uncalibrated_observed are
+    those of as many groups by these.
+    """
+    means = {**_grouped(rows.target, rows.score), "rows": _sizes(len(rows.score))}
+    if uncalibrated is not None:
+        before = _grouped(rows.target, uncalibrated)
+        means |= {f"uncalibrated_{name}": values for name, values in before.items()}
+    return pd.DataFrame(means)
+
+
+def _grouped(target: NDArray[Any], score: Array) -> dict[str, list[float]]:
+    """Return mean score and rate of positives of equal groups by score."""
+    groups = np.split(np.argsort(score, kind="stable"), np.cumsum(_sizes(len(score)))[:-1])
+    return {
+        "predicted": [float(score[part].mean()) for part in groups],
+        "observed": [float((target[part] == 1).mean()) for part in groups],
+    }
+
+
+def _sizes(rows: int) -> list[int]:
+    """Return the rows of each group of a calibration curve."""
+    parts = np.array_split(np.arange(rows), min(CALIBRATION_GROUPS, rows))
+    return [len(part) for part in parts]
 
 
 def confusion(rows: Scored) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from statistics import stdev
 from typing import Any
@@ -51,6 +51,8 @@ EVALUATED = {"choose": "validation", "test": "test"}
 """The parts whose scores are stored, and the names of their metrics."""
 RATED = ("fixed", "approval_rate")
 """The binary policies about how many rows pass: their metrics include that."""
+OF_PROBABILITIES = ("brier", "calibration_error", "log_loss")
+"""The metrics of probabilities, whatever is decided by them."""
 FOLD_METRICS = ("roc_auc", "ks")
 """The metrics that are reported fold by fold."""
 
@@ -110,6 +112,8 @@ class Trained:
     scores: dict[str, NDArray[Any]]
     folds: list[dict[str, float]]
     interval: Interval | None = None
+    uncalibrated: dict[str, NDArray[Any]] = field(default_factory=dict)
+    """The scores of the parts in EVALUATED before calibration; empty without any."""
 
 
 def train(job: TrainingInput, on_step: OnStep = silent) -> Trained:
@@ -133,7 +137,16 @@ def train(job: TrainingInput, on_step: OnStep = silent) -> Trained:
         scores=found,
         folds=fold_metrics(job.training, job.recipe, job.parts, decided),
         interval=_interval(job, found["choose"]),
+        uncalibrated=uncalibrated_scores(job, fitted.estimator),
     )
+
+
+def uncalibrated_scores(job: TrainingInput, estimator: Any) -> dict[str, NDArray[Any]]:
+    """Return the scores of the parts in EVALUATED before calibration; empty without any."""
+    if job.training.calibration == "none":
+        return {}
+    task, parts = job.schema.task, job.parts
+    return {p: scores(estimator, parts[p].features, task, job.kind) for p in EVALUATED}
 
 
 def threshold_of(job: TrainingInput, score: NDArray[Any]) -> float | None:
@@ -167,7 +180,9 @@ def scored_rows(
 def metrics_of(job: TrainingInput, trained: Trained) -> dict[str, Any]:
     """Return the content of details.json: metrics by part, fold means, threshold, best iteration.
 
-    A regression also has the coverage of its prediction intervals on the test part.
+    Two classes also have the threshold of the best F1 on validation, whatever the policy's is, a
+    calibrated model the figures before and after calibration, and a regression the coverage of its
+    prediction intervals on the test part.
     """
     found: dict[str, Any] = {
         label: evaluate(scored(job, trained, part)) for part, label in job.evaluated.items()
@@ -183,8 +198,42 @@ def metrics_of(job: TrainingInput, trained: Trained) -> dict[str, Any]:
     if trained.interval:
         held = coverage_of(trained.interval, scored(job, trained, "test"))
         found["interval"] = {"declared": trained.interval["coverage"], **held}
+    if trained.uncalibrated:
+        found["calibration"] = calibration_figures(job, trained)
     known = {"threshold": trained.threshold, "best_iteration": trained.best_iteration}
+    known["best_f1_threshold"] = best_f1_threshold(job, trained)
     return found | {name: value for name, value in known.items() if value is not None}
+
+
+def best_f1_threshold(job: TrainingInput, trained: Trained) -> float | None:
+    """Return the threshold of the best F1 on the ``choose`` part; None if not binary."""
+    if job.schema.task != "binary":
+        return None
+    rows = job.parts["choose"].target, trained.scores["choose"]
+    return choose_threshold(Decision(policy="f1"), *rows)
+
+
+def calibration_figures(job: TrainingInput, trained: Trained) -> dict[str, dict[str, Any]]:
+    """Return what calibration changes: Brier score, error and log loss, before and after, by part.
+
+    ``before`` and ``after`` each have the metrics of the parts validation and test.
+    """
+    found = {"before": trained.uncalibrated, "after": trained.scores}
+    return {
+        when: {
+            label: _probability_metrics(job, trained, part, score[part])
+            for part, label in EVALUATED.items()
+        }
+        for when, score in found.items()
+    }
+
+
+def _probability_metrics(
+    job: TrainingInput, trained: Trained, part: str, score: NDArray[Any]
+) -> dict[str, float]:
+    rows = scored_rows(job, trained.threshold, job.parts[part].target, score)
+    found = evaluate(rows)
+    return {name: found[name] for name in OF_PROBABILITIES}
 
 
 def fold_summary(folds: list[dict[str, float]]) -> dict[str, Any]:
@@ -226,7 +275,8 @@ def plot_tables(job: TrainingInput, trained: Trained) -> dict[str, pd.DataFrame]
     """Return the tables behind the plots; scores are those of the test part."""
     importance = job.kind.importance(trained.estimator, job.parts["choose"].features)
     tested = scored(job, trained, "test")
-    tables = curves.tables(tested, importance, trained.history, job.classes)
+    before = trained.uncalibrated.get("test")
+    tables = curves.tables(tested, importance, trained.history, job.classes, before)
     if trained.interval:
         tables["coverage"] = curves_regression.coverage(tested, trained.interval)
     return {**tables, "folds": pd.DataFrame(trained.folds)} if trained.folds else tables

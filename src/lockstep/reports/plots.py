@@ -48,6 +48,10 @@ _NAMES = {
 }
 """Axis labels for columns with short names."""
 _DIAGONAL = ("roc", "calibration")
+_BY_CLASS = ("roc", "pr", "calibration")
+"""Curves that a model of several classes has a line a class of."""
+_BEFORE = "uncalibrated_"
+"""What the columns of scores before calibration begin with."""
 _BESIDE = ("ks", "folds")
 """Curves that leave no room for a legend; it stands beside them."""
 _WIDE = ("importance", "classes", "confusion_matrix")
@@ -82,7 +86,7 @@ def draw(name: str, table: pd.DataFrame, subject: str = "", facts: Facts | None 
     figure, axes = _canvas(4.5, wide_labels=name in _WIDE, legend_beside=name in _BESIDE)
     if table.empty or table.shape[1] < 2:
         raise DataError(f"no points to draw in {name}; run `dvc repro` to make them again")
-    if name in _DIAGONAL and "class" in table:
+    if name in _BY_CLASS and "class" in table:
         _class_curves(axes, table, name, facts)
     elif name in _OWN:
         _OWN[name](axes, table, facts)
@@ -155,11 +159,31 @@ def _roc(axes: Axes, table: pd.DataFrame, facts: Facts) -> None:
     axes.plot(table["fpr"], table["tpr"], label="model" if auc is None else f"AUC {auc:.3f}")
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey", label="by chance")
     if facts.threshold is not None:
-        rising = table[::-1]
-        place = [np.interp(facts.threshold, rising["threshold"], rising[x]) for x in ("fpr", "tpr")]
-        axes.plot(*place, "o", color="black", label=f"threshold {facts.threshold:.4g}")
+        _mark_threshold(axes, table[::-1], ("fpr", "tpr"), facts.threshold)
     _name_axes(axes, "fpr", "tpr")
     axes.legend(loc="lower right")
+
+
+def _mark_threshold(
+    axes: Axes, rising: pd.DataFrame, columns: tuple[str, str], threshold: float
+) -> None:
+    """Mark the point of a curve at a threshold; ``rising`` has its thresholds in that order."""
+    place = [np.interp(threshold, rising["threshold"], rising[column]) for column in columns]
+    axes.plot(*place, "o", color="black", label=f"threshold {threshold:.4g}")
+
+
+def _pr(axes: Axes, table: pd.DataFrame, facts: Facts) -> None:
+    precision = facts.metrics.get("average_precision")
+    label = "model" if precision is None else f"average precision {precision:.3f}"
+    axes.plot(table["recall"], table["precision"], label=label)
+    # The last point takes every row, so its precision is the rate of positives.
+    rate = table["precision"].iloc[-1]
+    axes.axhline(rate, linestyle=":", color="grey", label=f"by chance {rate:.3f}")
+    if facts.threshold is not None:
+        _mark_threshold(axes, table[::-1], ("recall", "precision"), facts.threshold)
+    axes.set_ylim(-0.02, 1.02)
+    _name_axes(axes, "recall", "precision")
+    axes.legend(loc="best")
 
 
 def _ks(axes: Axes, table: pd.DataFrame, facts: Facts) -> None:
@@ -181,7 +205,12 @@ def _ks(axes: Axes, table: pd.DataFrame, facts: Facts) -> None:
 
 def _calibration(axes: Axes, table: pd.DataFrame, facts: Facts) -> None:
     """Draw the observed rate by score, and a calibrated model's line on the score's scale."""
-    axes.plot(table["predicted"], table["observed"], marker=".", label="model")
+    calibrated = f"{_BEFORE}predicted" in table
+    if calibrated:
+        before = table[f"{_BEFORE}predicted"], table[f"{_BEFORE}observed"]
+        axes.plot(*before, marker=".", color="C1", alpha=0.7, label="before calibration")
+    label = "after calibration" if calibrated else "model"
+    axes.plot(table["predicted"], table["observed"], marker=".", color="C0", label=label)
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey", label="calibrated probabilities")
     weight = facts.scale.positive_weight
     if weight != 1.0:
@@ -211,13 +240,20 @@ def _legend_beside(axes: Axes) -> None:
 
 
 def _class_curves(axes: Axes, table: pd.DataFrame, name: str, facts: Facts) -> None:
-    """Draw a curve for each class, of many classes for the first ones."""
+    """Draw a curve for each class, of many classes for the first ones.
+
+    Of a calibrated model, what was before has the same colour and is dotted.
+    """
     x, ys = _AXES[name]
     shown = list(dict.fromkeys(table["class"].astype(str)))[:_MOST_LINES]
     for label in shown:
         points = table[table["class"].astype(str) == label]
-        axes.plot(points[x], points[ys[0]], label=_short(label))
-    axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
+        (line,) = axes.plot(points[x], points[ys[0]], label=_short(label))
+        if f"{_BEFORE}{x}" in points:
+            before = points[f"{_BEFORE}{x}"], points[f"{_BEFORE}{ys[0]}"]
+            axes.plot(*before, linestyle=":", linewidth=1, color=line.get_color())
+    if name in _DIAGONAL:
+        axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
     _name_axes(axes, x, ys[0])
     legend, auc = axes.legend(), facts.metrics.get("macro_roc_auc")
     if name == "roc" and auc is not None:
@@ -278,6 +314,7 @@ def _matrix(axes: Axes, table: pd.DataFrame, _: Facts) -> None:
 _OWN = {
     "classes": _class_bars,
     "roc": _roc,
+    "pr": _pr,
     "ks": _ks,
     "calibration": _calibration,
     "folds": _folds,
