@@ -37,11 +37,6 @@ def dates(days) -> np.ndarray:
     return np.datetime64("2021-02-20") + np.array(days)
 
 
-def taken(rows: Scored, chosen: np.ndarray) -> Scored:
-    decision = None if rows.decision is None else rows.decision[chosen]
-    return Scored(rows.target[chosen], rows.score[chosen], rows.threshold, decision)
-
-
 @tasks
 @given(drawn_days, st.integers(0, 99))
 @settings(max_examples=40, deadline=None)
@@ -52,7 +47,7 @@ def test_each_window_is_evaluated_as_its_rows_alone(task, days, seed) -> None:
     for _, window in table.iterrows():
         start, end = np.datetime64(window["window_start"]), np.datetime64(window["window_end"])
         assert end - start == np.timedelta64(6, "D")
-        inside = taken(rows, (day >= start) & (day <= end))
+        inside = rows.take((day >= start) & (day <= end))
         assert window["count"] == len(inside.target)
         if len(set(inside.target.tolist())) == 1:
             assert np.isnan(window[NOTED[task]])
@@ -70,7 +65,7 @@ def test_the_order_of_the_rows_changes_no_bit(task, days, random) -> None:
     day, rows = dates(days), make_rows(task, len(days), 7)
     mixed = list(range(len(days)))
     random.shuffle(mixed)
-    again = rolling_metrics(day[mixed], taken(rows, np.array(mixed)))
+    again = rolling_metrics(day[mixed], rows.take(np.array(mixed)))
     pd.testing.assert_frame_equal(rolling_metrics(day, rows), again, check_exact=True)
 
 
@@ -113,5 +108,5 @@ def test_half_a_million_rows_of_three_years_need_no_matrix_of_rows_by_windows() 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 0.2 * len(day) * len(table) * 8
-    last = taken(rows, day > day.max() - np.timedelta64(7, "D"))
+    last = rows.take(day > day.max() - np.timedelta64(7, "D"))
     assert table["roc_auc"].iloc[-1] == pytest.approx(evaluate(last)["roc_auc"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from tests.registry.loaded import load_version
+from tests.registry.test_run_artifacts import write_rows
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import load_settings
@@ -114,6 +115,7 @@ def test_a_run_that_register_rebuilds_equals_the_one_the_train_stage_logs(
 ):
     for model_type in make.small:
         make.plots(workspace, model_type)
+        write_rows(workspace, model_type)
         publish_training(workspace, "accidents", model_type, {"train_seconds": 3.0})
     trained, models = by_name(workspace), model_files(workspace)
     make.new_store(workspace, empty_database)
@@ -122,6 +124,7 @@ def test_a_run_that_register_rebuilds_equals_the_one_the_train_stage_logs(
     assert set(rebuilt) == set(make.small)
     for name in make.small:
         assert rebuilt[name] == trained[name]
+        assert "rolling_metrics.csv" in rebuilt[name]["files"]
     assert model_files(workspace) == models
 
 

@@ -30,6 +30,8 @@ from lockstep.problems.schema import load_schema
 from lockstep.promotion.holdout import all_rows
 from lockstep.promotion.previous_versions import scores_of
 from lockstep.registry.publish_models import register_models
+from lockstep.registry.publishing.outputs import read_outputs
+from lockstep.registry.publishing.rolling import rolling_table
 from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.store.names import PARENT_TAG
 from lockstep.registry.store.opening import open_registry
@@ -147,6 +149,19 @@ def test_a_run_names_its_data_and_holds_what_the_seed_asks_for(registered: Path)
     files = {file.path for file in client.list_artifacts(version.run_id, "preprocessing")}
     assert files == {"preprocessing/encoder.skops", "preprocessing/schema.yaml"}
     assert json.loads(version.tags["lockstep.interval"])["coverage"] == 0.9
+
+
+def test_a_regression_has_its_own_pictures_and_no_rolling_metrics_without_dates(
+    registered: Path,
+) -> None:
+    client = open_registry(registered)
+    run_id = client.get_model_version(NAME, "1").run_id
+    plots = {file.path for file in client.list_artifacts(run_id, "plots")}
+    assert {"plots/residuals.png", "plots/predicted_actual.png"} <= plots
+    names = {file.path for file in client.list_artifacts(run_id)}
+    assert not names & {"confusion_matrix.png", "classification_report.csv", "rolling_metrics.csv"}
+    told = rolling_table(read_outputs(registered, HOUSING, "lightgbm"))
+    assert told == f"{HOUSING} has no column of kind date"
 
 
 def test_types_trained_together_have_one_parent(registered: Path) -> None:

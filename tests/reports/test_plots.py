@@ -97,6 +97,13 @@ def test_curves_of_several_classes_have_a_line_a_class() -> None:
         assert (legend(axes), len(axes.lines)) == (["a", "b", "c"], lines)
 
 
+def test_a_confusion_matrix_has_counts_and_shares_of_the_actual_class() -> None:
+    table = pd.DataFrame({"actual": [0, 0, 1], "predicted": [0, 1, 1], "rows": [3000, 1000, 5]})
+    (axes,) = plots.draw("confusion_matrix", table, "pears ridge").axes
+    texts = [text.get_text() for text in axes.texts]
+    assert texts == ["3,000\n75.0%", "1,000\n25.0%", "0\n0.0%", "5\n100.0%"]
+
+
 def test_folds_are_whole_numbers_and_the_legend_stands_beside_them() -> None:
     table = pd.DataFrame({"fold": [1, 2, 3], "brier": [0.1, 0.2, 0.3], "roc_auc": [0.7, 0.8, 0.9]})
     figure = plots.draw("folds", table, "pears ridge")

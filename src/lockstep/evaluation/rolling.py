@@ -64,9 +64,7 @@ class Windows:
         ends, sorted_dates = np.unique(dates), dates[order]
         start = np.searchsorted(sorted_dates, ends - days + 1, side="left")
         stop = np.searchsorted(sorted_dates, ends, side="right")
-        decision = None if rows.decision is None else rows.decision[order]
-        taken = Scored(rows.target[order], rows.score[order], rows.threshold, decision)
-        return cls(taken, ends, start, stop)
+        return cls(rows.take(order), ends, start, stop)
 
     @property
     def count(self) -> NDArray[np.int64]:

@@ -38,6 +38,11 @@ class Scored:
             return "multiclass"
         return "regression" if self.threshold is None else "binary"
 
+    def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Scored:
+        """Return the chosen rows, by a mask or by their places."""
+        decision = None if self.decision is None else self.decision[chosen]
+        return Scored(self.target[chosen], self.score[chosen], self.threshold, decision)
+
     @property
     def decided(self) -> NDArray[Any]:
         """The decided class of each row: 0 or 1, or a place among several."""

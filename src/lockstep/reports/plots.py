@@ -60,6 +60,8 @@ _DOTS = {"predicted_actual": 1, "residuals": 0}
 _OF_CLASSES = ("precision", "recall", "f1", "roc_auc")
 _MOST_BARS = 25
 _MOST_LINES = 10
+_MOST_SHARES = 5
+"""Classes up to which a confusion matrix has room for shares below its counts."""
 _LONGEST_LABEL = 14
 
 
@@ -294,18 +296,22 @@ def _bars(axes: Axes, table: pd.DataFrame, _: Facts) -> None:
 
 
 def _matrix(axes: Axes, table: pd.DataFrame, _: Facts) -> None:
+    """Draw the counts of each pair of classes, coloured by their share of the actual class."""
     labels = sorted(set(table["actual"]) | set(table["predicted"]))
     counts = table.pivot(index="actual", columns="predicted", values="rows")
     counts = counts.reindex(index=labels, columns=labels).fillna(0).astype(int)
-    axes.imshow(counts.to_numpy(), cmap="Blues")
+    share = counts.to_numpy() / np.maximum(counts.to_numpy().sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("predicted")
     axes.set_ylabel("actual")
     if len(labels) > _MOST_BARS:  # numbers would overlap; the table beside the plot has them
         return
     for row, values in enumerate(counts.to_numpy()):
         for column, value in enumerate(values):
-            color = "white" if 2 * value > counts.to_numpy().max() else "black"
-            axes.text(column, row, f"{value:,}", ha="center", va="center", color=color)
+            part = share[row, column]
+            text = f"{value:,}\n{part:.1%}" if len(labels) <= _MOST_SHARES else f"{value:,}"
+            color = "white" if part > 0.5 else "black"
+            axes.text(column, row, text, ha="center", va="center", color=color)
     upright = len(labels) > 3
     axes.set_xticks(range(len(labels)), [_short(label) for label in labels], rotation=20 * upright)
     axes.set_yticks(range(len(labels)), [_short(label) for label in labels])

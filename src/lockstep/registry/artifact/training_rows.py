@@ -149,13 +149,13 @@ def read_training_rows(folder: Path, digest: str) -> TrainingRows:
 def rows_of_training(root: Path, problem: str, lineage: Lineage) -> TrainingRows | None:
     """Return the rows of a training of this workspace; None if its tables are missing."""
     layout, schema = ProblemLayout(root, problem), load_schema(problem)
-    tidy_sum = _tidy_sum(lineage, layout)
+    table_sum = tidy_sum(lineage, layout)
     # All types of a problem use the same.
-    name = sha256_json([lineage.data_digest, tidy_sum, schema.digest])
+    name = sha256_json([lineage.data_digest, table_sum, schema.digest])
     path = root / CACHE / f"{name}.npz"
     if (cached := _read(path)) is not None:
         return cached
-    if not layout.tidy.is_file() or (tidy_sum and tidy_sum != dvc_sum(layout.tidy)):
+    if not layout.tidy.is_file() or (table_sum and table_sum != dvc_sum(layout.tidy)):
         return None
     try:
         rows = _rows_in(layout, schema)
@@ -207,7 +207,7 @@ def _read(path: Path) -> TrainingRows | None:
         return None
 
 
-def _tidy_sum(lineage: Lineage, layout: ProblemLayout) -> str:
+def tidy_sum(lineage: Lineage, layout: ProblemLayout) -> str:
     """Return DVC's sum of the tidy table behind the matrices; empty if it is unknown."""
     name = layout.tidy.relative_to(layout.root).as_posix()
     stage = lineage.closure["stages"].get(f"features@{layout.problem}", {})

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 
-import pandas as pd
-
 from lockstep.evaluation.bootstrap import interval, resampled
-from lockstep.evaluation.comparison import Candidate
 from lockstep.features.matrix_columns import GROUP
 from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.store.names import INTERVALS_TAG
@@ -19,10 +16,9 @@ MOST_ROWS = 50_000
 
 def interval_tags(outputs: Outputs) -> dict[str, str]:
     """Return the tag that holds the intervals; none without the scores of its test part."""
-    path = outputs.layout.scores(outputs.type)
-    if not path.is_file():
+    scored = outputs.read_scores()
+    if scored is None:
         return {}
-    scored = Candidate(outputs.type, outputs.card.get("threshold"), pd.read_parquet(path))
     test = scored.part("test")
     if not 0 < len(test) <= MOST_ROWS:
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -23,6 +24,8 @@ from lockstep.registry.publishing.registration import (
     Published,
     register_version,
 )
+from lockstep.registry.publishing.rolling import FILE as ROLLING
+from lockstep.registry.publishing.rolling import rolling_table
 from lockstep.registry.publishing.run_content import record
 from lockstep.registry.publishing.run_files import write_files
 from lockstep.registry.publishing.runs import log_run
@@ -131,15 +134,20 @@ def _log(
 ) -> Logged:
     pipeline = outputs.load_pipeline()
     packed = _packed(outputs, pipeline) if settings.log_model else None
-    content = record(outputs, timings)
+    found = rolling_table(outputs)
+    rolled = None if isinstance(found, str) else found
+    content = record(outputs, timings, rolled)
     content = replace(content, tags={**content.tags, **(tags or {})})
     if again:  # `find_run` takes the newest of the runs of one training
         content = replace(content, span=None)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made) if settings.log_artifacts else None
         if folder is not None:
-            write_files(outputs, folder, pipeline)
-        return log_run(client, experiment, content, folder, packed)
+            write_files(outputs, folder, pipeline, rolled)
+        logged = log_run(client, experiment, content, folder, packed)
+    if rolled is None:
+        print(f"{outputs.problem} {outputs.type}: no {ROLLING}: {found}", file=sys.stderr)
+    return logged
 
 
 def _packed(outputs: Outputs, pipeline: Any) -> Package:

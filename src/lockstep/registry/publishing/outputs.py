@@ -10,7 +10,8 @@ from typing import Any
 from lockstep.config.layout import ProblemLayout
 from lockstep.dvc.lineage import Lineage, kept_inputs, lineage, stage_target
 from lockstep.errors import ArtifactError, DataError
-from lockstep.io import read_json, sha256_file
+from lockstep.evaluation.comparison import Candidate
+from lockstep.io import read_json, read_parquet, sha256_file
 from lockstep.models.model_file import read_pipeline
 from lockstep.models.type_metrics import read_type_metrics, type_metrics_file
 from lockstep.models.typical_record import typical_of_training
@@ -66,6 +67,13 @@ class Outputs:
     def typical_record(self) -> dict[str, Any] | None:
         """A typical value of each feature; None if its data are not in this workspace."""
         return typical_of_training(self.layout, self.schema, self.card)
+
+    def read_scores(self) -> Candidate | None:
+        """Read the scores of its evaluated rows; None if they are not in this workspace."""
+        path = self.layout.scores(self.type)
+        if not path.is_file():
+            return None
+        return Candidate(self.type, self.card.get("threshold"), read_parquet(path))
 
     @property
     def plots(self) -> list[Path]:

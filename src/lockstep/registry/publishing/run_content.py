@@ -11,9 +11,12 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
+from lockstep.config.params import training_key
+from lockstep.dvc.lineage import used_params
 from lockstep.io import sha256_json
 from lockstep.models.naming import run_name
 from lockstep.registry.publishing.outputs import Outputs
+from lockstep.registry.publishing.rolling import rolling_series
 from lockstep.registry.publishing.run_files import read_points
 from lockstep.registry.publishing.runs import Record, flattened
 from lockstep.registry.publishing.spans import span_of
@@ -32,12 +35,15 @@ _CARD_PARAMS = (
     "seed", "score_scale", "positive_weight", "calibration", "monotone", "best_iteration",
     "threshold", "decision",
 )  # fmt: skip
-_CARD_METRICS = ("threshold", "best_iteration")
+_ALONE = ("threshold", "best_f1_threshold", "best_iteration")
+"""Figures of no part of the data."""
 _SHORT = {"val_auc": "roc_auc", "val_ks": "ks"}
 """Short names of validation metrics that many look for."""
 
 
-def record(outputs: Outputs, timings: dict[str, float] | None) -> Record:
+def record(
+    outputs: Outputs, timings: dict[str, float] | None, rolled: pd.DataFrame | None = None
+) -> Record:
     """Return what a training's run logs besides its files and its model."""
     card, metrics = outputs.card, outputs.metrics
     by_part = part_metrics(metrics)
@@ -46,18 +52,50 @@ def record(outputs: Outputs, timings: dict[str, float] | None) -> Record:
     by_part["validation"] |= {
         short: float(validation[name]) for short, name in _SHORT.items() if name in validation
     }
-    alone = {key: float(card[key]) for key in _CARD_METRICS if card.get(key) is not None}
+    for part, figures in calibration_metrics(metrics).items():
+        by_part[part] |= figures
+    known = {**metrics, **card}
+    alone = {key: float(known[key]) for key in _ALONE if known.get(key) is not None}
     more = flattened({key: card[key] for key in _CARD_PARAMS if key in card})
     return Record(
         name=run_name(outputs.problem, outputs.type),
         tags=run_tags(outputs),
         model_tags=model_tags(outputs),
-        params={**card["params"], **dict(more)},
+        params={**yaml_params(outputs), **card["params"], **dict(more)},
         metrics={**by_part, "": {**fold_metrics(metrics), **alone, **(timings or {})}},
-        series=_series(outputs.plots),
+        series=_series(outputs.plots) | ({} if rolled is None else rolling_series(rolled)),
         parts=data_parts(outputs),
         span=span_of(outputs),
     )
+
+
+def yaml_params(outputs: Outputs) -> dict[str, Any]:
+    """Return all that the training and the stages before it read of params.yaml.
+
+    The sections of the problem have their own names, as split.kind; the training's is train.
+    """
+    used = used_params(outputs.lineage.closure)
+    names = {
+        f"problems.{outputs.problem}.": "",
+        f"train.{training_key(outputs.problem, outputs.type)}": "train",
+    }
+    found: dict[str, Any] = {}
+    for key, value in used.items():
+        start = next((start for start in names if key.startswith(start)), "")
+        found |= flattened({names.get(start, "") + key.removeprefix(start): value})
+    return found
+
+
+def calibration_metrics(metrics: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Return a calibrated model's figures by part, as test_brier_before_calibration."""
+    return {
+        part: {
+            f"{part}_{name}_{when}_calibration": float(value)
+            for when, by_part in metrics.get("calibration", {}).items()
+            for name, value in by_part[part].items()
+        }
+        for part in ("validation", "test")
+    }
 
 
 def prefixed_metrics(outputs: Iterable[Outputs]) -> dict[str, float]:

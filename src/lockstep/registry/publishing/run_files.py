@@ -8,16 +8,28 @@ from typing import Any
 
 import pandas as pd
 
+from lockstep.evaluation.classification_report import classification_report
 from lockstep.io import write_csv, write_json
 from lockstep.models.artifact import canonical_bytes
 from lockstep.problems.schema import PROBLEMS
 from lockstep.registry.publishing.outputs import Outputs
+from lockstep.registry.publishing.rolling import FILE as ROLLING
 from lockstep.registry.store.names import CLOSURE, INPUTS, KEPT_INPUTS
 from lockstep.reports import plots
 
+USUAL_NAMES = {
+    "confusion_matrix": "confusion_matrix.png",
+    "roc": "roc_curve.png",
+    "pr": "pr_curve.png",
+    "calibration": "calibration_curve.png",
+}
+"""Pictures that stand at the top of a run's artifacts too, where many look for them."""
 
-def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:
-    """Write the files of a run; plots as tables and pictures."""
+
+def write_files(
+    outputs: Outputs, folder: Path, pipeline: Any, rolled: pd.DataFrame | None = None
+) -> None:
+    """Write the files of a run; plots as tables and pictures; the rolling metrics if given."""
     write_json(folder / "metrics.json", outputs.metrics)
     write_json(folder / "model_card.json", outputs.card, digits=None)
     _copy(outputs.layout.label_encoder, folder / "label_encoder.json")
@@ -25,13 +37,27 @@ def write_files(outputs: Outputs, folder: Path, pipeline: Any) -> None:
     write_json(folder / CLOSURE, outputs.lineage.closure, digits=None)
     _write_inputs(outputs, folder)
     _write_cv_summary(outputs, folder / "cv_summary.csv")
+    if rolled is not None:
+        write_csv(folder / ROLLING, rolled)
+    _write_plots(outputs, folder)
+
+
+def _write_plots(outputs: Outputs, folder: Path) -> None:
+    """Write the tables of the plots and their pictures, some also under their usual names."""
     (folder / "plots").mkdir()
     facts = plots.Facts.of(outputs.card, outputs.metrics.get("test", {}))
     title = f"{outputs.problem} {outputs.type}"
     for path in outputs.plots:
         shutil.copyfile(path, folder / "plots" / path.name)
         figure = plots.draw(path.stem, read_points(path), title, facts)
-        plots.save(figure, folder / "plots" / f"{path.stem}.png")
+        picture = folder / "plots" / f"{path.stem}.png"
+        plots.save(figure, picture)
+        if path.stem in USUAL_NAMES:
+            _copy(picture, folder / USUAL_NAMES[path.stem])
+        if path.stem == "confusion_matrix":
+            classes = [str(label) for label in outputs.card.get("classes", (0, 1))]
+            report = classification_report(read_points(path), classes)
+            write_csv(folder / "classification_report.csv", report)
 
 
 def _write_cv_summary(outputs: Outputs, path: Path) -> None:

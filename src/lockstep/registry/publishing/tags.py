@@ -64,6 +64,8 @@ def version_tags(outputs: Outputs) -> dict[str, str]:
         plain["inputs_digest"] = sha256_json(outputs.changed_inputs)
     if card.get("threshold") is not None:
         plain["threshold"] = card["threshold"]
+    if "best_f1_threshold" in outputs.metrics:
+        plain["best_f1_threshold"] = outputs.metrics["best_f1_threshold"]
     if card.get("interval"):
         plain["interval"] = json.dumps(card["interval"], sort_keys=True, separators=(",", ":"))
     if card.get("classes"):
