@@ -71,8 +71,10 @@ class Files:
         with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
             opened = {member.name: archive.extractfile(member) for member in archive.getmembers()}
             content = {name: file.read() for name, file in opened.items() if file}
-        own = (LOCK, SPARK_LOCK)
-        return cls({n: text for n, text in content.items() if n.startswith(SOURCE) or n in own})
+        locks_read = (LOCK, SPARK_LOCK)
+        return cls(
+            {n: text for n, text in content.items() if n.startswith(SOURCE) or n in locks_read}
+        )
 
     def modules_in(self, folder: str) -> list[str]:
         """Return the names of the modules in a folder, sorted; packages are left out."""

@@ -209,7 +209,6 @@ class Params(Strict):
             raise UsageError(unknown(f"model type of {problem}", model_type, declared))
         return self.train[training_key(problem, model_type)]
 
-
     def _spark_training(self, problem: str, model_type: str) -> Training:
         self.problem(problem)
         key = training_key(problem, model_type)

@@ -17,7 +17,7 @@ from lockstep.io import whole_file
 
 CHUNK_ROWS = 100_000
 PART, FOLD = "__part__", "__fold__"
-"""Columns beside the tidy ones: number of the part in layout.PARTS, fold of a training row or -1."""
+"""Columns beside the tidy ones: place of the part in layout.PARTS; fold of training rows, or -1."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def write_chunks(path: Path, table: pd.DataFrame, rows: int) -> None:
 
 
 def chunks_of(tables: Iterable[Path], known: Path) -> list[Chunk]:
-    """Return the chunks of the tidy table's files, in order; ``known`` holds files of the same names."""
+    """Return the chunks of the tidy table's files, in order; ``known`` has the same file names."""
     found: list[Chunk] = []
     first = 0
     for path in tables:

@@ -7,7 +7,6 @@ rounded to float32 first, as scikit-learn's trees read them, so that both decide
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from pyspark.ml.classification import RandomForestClassifier
 from pyspark.ml.functions import array_to_vector
 from pyspark.ml.regression import RandomForestRegressor
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.functions import col
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.tree._tree import Tree
@@ -80,7 +80,7 @@ def _table(
     count = len(rows.partitions)
     read = partial(_read, rows, fill, weights)
     table = spark.range(0, count, 1, count).mapInArrow(read, _SCHEMA)
-    return table.withColumn("features", array_to_vector("features"))
+    return table.withColumn("features", array_to_vector(col("features")))
 
 
 def _read(
@@ -104,7 +104,11 @@ def _batches(
         block = np.ascontiguousarray(filled[start : start + step])
         offsets = np.arange(0, block.size + 1, filled.shape[1], dtype=np.int32)
         features = pa.ListArray.from_arrays(pa.array(offsets), pa.array(block.ravel()))
-        columns = [features, pa.array(label[start : start + step]), pa.array(weight[start : start + step])]
+        columns = [
+            features,
+            pa.array(label[start : start + step]),
+            pa.array(weight[start : start + step]),
+        ]
         yield pa.RecordBatch.from_arrays(columns, names=["features", "label", "weight"])
 
 
@@ -126,7 +130,7 @@ def _estimator(recipe: Recipe) -> Any:
     return kind(**made)
 
 
-# ---------------------------------------------------------------- Spark's nodes as scikit-learn's trees
+# ---------------------------------------------------------------- Spark's nodes to scikit-learn's
 
 
 def converted(
@@ -139,7 +143,7 @@ def converted(
     for number, tree in nodes.groupby("treeID"):
         made = Tree(width, np.array([1 if classes is None else len(classes)], dtype=np.intp), 1)
         made.__setstate__(tree_state(list(tree["nodeData"]), classes is not None))
-        forest.estimators_[int(number)].tree_ = made
+        forest.estimators_[int(str(number))].tree_ = made
     return forest
 
 
@@ -162,11 +166,19 @@ def tree_state(nodes: list[dict[str, Any]], classifies: bool) -> dict[str, Any]:
     leaf = np.array([node["leftChild"] < 0 for node in nodes])
     split = [node["split"] for node in nodes]
     thresholds = [one["leftCategoriesOrThreshold"] for one in split]
-    table = np.zeros(len(nodes), dtype=Tree(1, np.array([1], dtype=np.intp), 1).__getstate__()["nodes"].dtype)
-    table["left_child"] = [node["leftChild"] if node["leftChild"] >= 0 else NO_CHILD for node in nodes]
-    table["right_child"] = [node["rightChild"] if node["rightChild"] >= 0 else NO_CHILD for node in nodes]
+    table = np.zeros(
+        len(nodes), dtype=Tree(1, np.array([1], dtype=np.intp), 1).__getstate__()["nodes"].dtype
+    )
+    table["left_child"] = [
+        node["leftChild"] if node["leftChild"] >= 0 else NO_CHILD for node in nodes
+    ]
+    table["right_child"] = [
+        node["rightChild"] if node["rightChild"] >= 0 else NO_CHILD for node in nodes
+    ]
     table["feature"] = np.where(leaf, NO_FEATURE, [one["featureIndex"] for one in split])
-    table["threshold"] = [t[0] if len(t) and not end else -2.0 for t, end in zip(thresholds, leaf, strict=True)]
+    table["threshold"] = [
+        t[0] if len(t) and not end else -2.0 for t, end in zip(thresholds, leaf, strict=True)
+    ]
     table["impurity"] = [node["impurity"] for node in nodes]
     table["n_node_samples"] = [node["rawCount"] for node in nodes]
     table["weighted_n_node_samples"] = weight
@@ -181,7 +193,9 @@ def tree_state(nodes: list[dict[str, Any]], classifies: bool) -> dict[str, Any]:
 def _depth(table: NDArray[Any]) -> int:
     """Return how deep the deepest leaf lies; parents come before their children."""
     depth = np.zeros(len(table), dtype=np.int64)
-    for node, (left, right) in enumerate(zip(table["left_child"], table["right_child"], strict=True)):
+    for node, (left, right) in enumerate(
+        zip(table["left_child"], table["right_child"], strict=True)
+    ):
         if left >= 0:
             depth[[left, right]] = depth[node] + 1
     return int(depth.max())

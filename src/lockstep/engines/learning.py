@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -85,7 +85,8 @@ class Learned:
                 for name, state in self.encoder.state_.items()
             }
             self._runtime[fold] = encoder
-        return self._runtime[fold]  # type: ignore[no-any-return]
+        found: ColumnEncoder = self._runtime[fold]
+        return found
 
     def _state_of_fold(self, name: str, state: dict[str, Any], fold: int) -> dict[str, Any]:
         if name in self.rates:
@@ -96,7 +97,7 @@ class Learned:
         return state
 
     def _add_near(self, frame: Any, spec: dict[str, Any], fold: int) -> None:
-        """Add to a frame the rates of the points of other folds, and the distances to all others."""
+        """Add to a frame the rates of points of other folds, and the distances to all others."""
         key = columns._neighbour_key(spec)
         if key in frame.near:
             return
@@ -286,9 +287,9 @@ def _settle(asked: Asked, spark: SparkSession, chunks: list[Chunk], names: Itera
     declared = {name: encoder._declared.get(name, {}).get("codes") for name in wanted}
     asked.names = [name for name in wanted if not declared[name]]
     found = run_tasks(spark, asked.levels, chunks) if asked.names else []
-    for name in wanted:
-        if declared[name]:
-            levels = columns._as_levels(declared[name], encoder._is_text(name))
+    for name, codes in declared.items():
+        if codes:
+            levels = columns._as_levels(codes, encoder._is_text(name))
         else:
             levels = np.unique(np.concatenate([part[name] for parts in found for part in parts]))
         encoder.known_levels_[name] = levels
@@ -328,10 +329,10 @@ def _learn_spec(
         elif kind == "target_encoded":
             state |= _learn_rates(learned, spec, answers, keys, training, others)
         else:
-            state["levels"] = columns._key_names(_Known(encoder), spec, state)
+            state["levels"] = columns._key_names(cast("Any", _Known(encoder)), spec, state)
     else:
-        frame = _Values(answers) if _learns_quantiles(spec) else None
-        state = columns._KINDS[kind].fit(frame, spec, training)  # type: ignore[arg-type]
+        frame: Any = _Values(answers) if _learns_quantiles(spec) else None
+        state = columns._KINDS[kind].fit(frame, spec, training)
     if "levels" in state:
         encoder.known_levels_[spec["name"]] = np.array(state.pop("levels"))
     encoder.state_[spec["name"]] = state
@@ -390,7 +391,12 @@ def _rates(
 
 
 def shrunk(
-    rows: Floats, sums: Floats, squares: Floats, mean: float, variance: float, smooth: Any
+    rows: NDArray[Any],
+    sums: NDArray[Any],
+    squares: NDArray[Any],
+    mean: float,
+    variance: float,
+    smooth: Any,
 ) -> Floats:
     """Return means by key, shrunk towards the mean of all (Micci-Barreca 2001, as scikit-learn).
 
@@ -464,7 +470,7 @@ def _finish(encoder: ColumnEncoder, chunks: list[Chunk]) -> None:
 
 def _order_levels(encoder: ColumnEncoder) -> None:
     """Keep the levels that the encoder asks for, in its order: it is part of a model's digest."""
-    order = []
+    order: list[str] = []
     for spec in encoder._specs:
         order += spec["of"] if spec["kind"] in KEYED else []
         order += [spec["name"]]

@@ -141,18 +141,17 @@ def _solve_binary(estimator: Any, problem: Problem) -> None:
 
     place = np.zeros(problem.width + 1)
     here = at(place)
-    for step_number in range(STEPS):
-        if np.abs(here.slope).max() <= TOLERANCE:
-            break
+    steps = 0
+    while np.abs(here.slope).max() > TOLERANCE and steps < STEPS:
         step = refined_solution(here.curve, here.slope)
         size = _step_size(at, place, step, here)
         if not size:
             break
-        place = place - size * step
+        place, steps = place - size * step, steps + 1
         here = at(place)
     if np.abs(here.slope).max() > LARGEST_SLOPE:
         raise DataError("logistic regression did not converge on Spark; set a smaller C")
-    _set(estimator, problem, place[None, :], step_number)
+    _set(estimator, problem, place[None, :], steps)
 
 
 def _set(estimator: Any, problem: Problem, place: Floats, steps: int) -> None:

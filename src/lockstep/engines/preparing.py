@@ -1,4 +1,4 @@
-"""Raw files to encoded matrices in Spark tasks: a task a piece of the source, then a task a chunk."""
+"""Raw files to encoded matrices: a task a piece of the source, then a task a chunk of rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial, reduce
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pyspark.sql import SparkSession
 from lockstep.config.layout import PARTS
 from lockstep.config.params import Preprocess, Problem
 from lockstep.data.checks import Checked, judge, part_table
-from lockstep.data.preprocess import quality_of, read_source
+from lockstep.data.preprocess import missing_values, quality_of, read_source
 from lockstep.engines.chunks import (
     CHUNK_ROWS,
     FOLD,
@@ -33,11 +34,12 @@ from lockstep.engines.tasks import run_tasks
 from lockstep.errors import ConfigError
 from lockstep.features.columns_v1 import ColumnEncoder
 from lockstep.features.encoder import input_columns
-from lockstep.features.matrices import check_parts, encoded_target
+from lockstep.features.matrices import check_parts, classes_of, encoded_target
 from lockstep.features.matrix_columns import GROUP, ROW, TARGET, TRUTH
 from lockstep.features.split import group_codes, split_rows
 from lockstep.io import read_parquet, write_parquet
 from lockstep.problems.schema import Schema
+from lockstep.problems.shares import added
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ class Rows:
     classes: list[Any]
     target: np.ndarray
     group: np.ndarray
+
+    def by_part(self, columns: dict[str, np.ndarray]) -> dict[str, pd.DataFrame]:
+        """Return some columns of the rows of each part."""
+        table, parts = pd.DataFrame(columns), self.parts.to_numpy()
+        return {part: table[parts == part] for part in PARTS}
 
     @property
     def training(self) -> np.ndarray:
@@ -135,7 +142,7 @@ def _write_piece(
     path = into / f"rows-{number:04d}.parquet"
     write_chunks(path, checked.table, chunk_rows)
     ends = [_order_of(checked.table.iloc[place], schema) for place in (0, -1)]
-    missing = {str(name): int(n) for name, n in checked.table.isna().sum().items() if n}
+    missing = missing_values(checked.table)
     checked.table = checked.table.iloc[:0]
     return Piece(path, checked, read.counts, missing, *ends)
 
@@ -147,12 +154,11 @@ def _order_of(row: pd.Series, schema: Schema) -> tuple[Any, ...]:
 
 def _in_order(pieces: list[Piece]) -> bool:
     """Tell whether the pieces' rows follow each other as in one sorted table."""
-    return all(one.last < other.first for one, other in zip(pieces, pieces[1:], strict=False))
+    return all(one.last < other.first for one, other in pairwise(pieces))
 
 
 def _merged(one: Checked, other: Checked) -> Checked:
     """Return the counts of two pieces together."""
-    from lockstep.problems.shares import added
 
     def summed(first: dict[str, int], second: dict[str, int]) -> dict[str, int]:
         return dict(Counter(first) + Counter(second))
@@ -175,9 +181,7 @@ def _known_columns(schema: Schema) -> list[str]:
 # ---------------------------------------------------------------- tidy rows to matrices
 
 
-def known_rows(
-    tidy: Path, schema: Schema, settings: Problem, classes_of: Callable[..., Any]
-) -> Rows:
+def read_rows(tidy: Path, schema: Schema, settings: Problem) -> Rows:
     """Read what the driver needs of all rows, and split them as on one machine."""
     if settings.split.alike == "together":
         raise ConfigError(
@@ -201,7 +205,7 @@ def learn_encoder(
     training = encoder._training(range(len(wide)), wide, rows.group[chosen])  # type: ignore[arg-type]
     fold = np.full(len(chosen), -1, dtype=np.int8)
     fold[chosen] = training.fold
-    places = pd.Index(PARTS).get_indexer(rows.parts).astype(np.int8)
+    places = pd.Index(PARTS).get_indexer(pd.Index(rows.parts)).astype(np.int8)
     content = {PART: places, FOLD: fold, TARGET: rows.target, GROUP: rows.group}
     if schema.truth is not None and rows.table[schema.truth].notna().any():
         content[TRUTH] = rows.table[schema.truth].to_numpy(dtype=np.float64)

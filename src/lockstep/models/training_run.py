@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import stdev
@@ -31,7 +32,7 @@ from lockstep.features.matrix_columns import (
 from lockstep.models.artifact import model_digest
 from lockstep.models.calibration import calibrated
 from lockstep.models.matrices import Matrix, columns_of
-from lockstep.models.model_type import ModelType, OnStep, Recipe
+from lockstep.models.model_type import Fitted, ModelType, OnStep, Recipe
 from lockstep.models.naming import registered_name
 from lockstep.models.training import (
     cores,
@@ -118,14 +119,29 @@ class Trained:
 
 def train(job: TrainingInput, on_step: OnStep = silent) -> Trained:
     """Fit, calibrate, choose threshold or prediction interval, and score the evaluated parts."""
-    task, stop = job.schema.task, job.parts["stop"]
-    policy_of(job.decision, task)
+    check_decision(job)
+    train, stop, rounds = job.parts["train"], job.parts["stop"], job.training.early_stopping_rounds
+    fitted = fit(job.training.type, job.recipe, train, stop, rounds, on_step)
+    return evaluated(job, fitted, lambda model, part: _scored_part(job, model, part))
+
+
+def check_decision(job: TrainingInput) -> None:
+    """Raise ConfigError for a policy that does not fit the task or the scale of the scores."""
+    policy_of(job.decision, job.schema.task)
     check_scale(job.decision, job.training, job.scale)
-    rounds = job.training.early_stopping_rounds
-    fitted = fit(job.training.type, job.recipe, job.parts["train"], stop, rounds, on_step)
+
+
+def _scored_part(job: TrainingInput, model: Any, part: str) -> NDArray[Any]:
+    return scores(model, job.parts[part].features, job.schema.task, job.kind)
+
+
+def evaluated(
+    job: TrainingInput, fitted: Fitted, score: Callable[[Any, str], NDArray[Any]]
+) -> Trained:
+    """Calibrate, score and decide what was fitted; ``score`` scores a part by a model."""
+    task, stop = job.schema.task, job.parts["stop"]
     model = calibrated(job.training.calibration, fitted.estimator, stop.features, stop.target, task)
-    rows = {part: job.parts[part].features for part in job.evaluated}
-    found = {part: scores(model, features, task, job.kind) for part, features in rows.items()}
+    found = {part: score(model, part) for part in job.evaluated}
     threshold = threshold_of(job, found["choose"])
     decided = partial(scored_rows, job, threshold)
     return Trained(
