@@ -79,6 +79,19 @@ def check_hyperparameters(params: Params, problem: str, names: Iterable[str]) ->
         model_type(name).check_params(task, {**params.training(problem, name).params, **space})
 
 
+def check_spark_trainings(params: Params, problem: str, model_types: Sequence[str]) -> None:
+    """Raise for a policy, calibration or hyperparameter of a training on Spark that is wrong."""
+    from lockstep.decision.policies import policy_of
+    from lockstep.models.calibration import check_calibration
+
+    task = load_schema(problem).task
+    policy_of(params.problem(problem).decision, task)
+    for name in model_types:
+        training = params.training(problem, name)
+        check_calibration(training.calibration, task)
+        model_type(name).check_params(task, training.params)
+
+
 def results(root: Path, problem: str, types: list[str]) -> str:
     """Return the trained types' validation figures and the next commands."""
     layout, width = ProblemLayout(root, problem), max(map(len, types))

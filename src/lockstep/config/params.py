@@ -155,6 +155,25 @@ class SparkData(Strict):
     )
 
 
+class Environment(Strict):
+    """One way to train: by which engine, and what of params.yaml is another there."""
+
+    engine: Literal["sklearn", "spark"] = "sklearn"
+    apart: bool = Field(
+        False, description="train in a folder of its own and register nothing, as to try something"
+    )
+    set: dict[str, Any] = Field(
+        default_factory=dict,
+        description="dotted key of params.yaml → value; * stands for every name at its place",
+    )
+
+    @model_validator(mode="after")
+    def _values_need_a_folder(self) -> Environment:
+        if self.set and not self.apart:
+            raise ValueError("set needs apart: true, or the values would replace those above")
+        return self
+
+
 class Space(Strict):
     """A hyperparameter's space: between two numbers (integers if both are), or choices."""
 
@@ -193,6 +212,16 @@ class Params(Strict):
     train_spark: dict[str, Training] = Field(
         default_factory=dict, description="trainings on Spark, as in train"
     )
+
+    environments: dict[str, Environment] = Field(
+        default_factory=lambda: {"prod": Environment()}, description="by the name after --env"
+    )
+
+    def environment(self, name: str) -> Environment:
+        """Return an environment; an unknown name is a UsageError with the nearest one."""
+        if name not in self.environments:
+            raise UsageError(unknown("environment", name, self.environments))
+        return self.environments[name]
 
     def problem(self, name: str) -> Problem:
         """Return one problem's section; an unknown name is a UsageError with the nearest one."""

@@ -147,6 +147,7 @@ def learn(
             found = [part[spec["name"]] for answer in answers for part in answer]
             _learn_spec(learned, spec, [one for one in found if one], training, others)
         asked.done += specs
+        learned._runtime.clear()  # what was made of an earlier state
     _finish(encoder, chunks)
     return learned
 

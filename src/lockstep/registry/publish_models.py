@@ -85,7 +85,7 @@ def _by_problem(
     names = [problem] if problem else list(params.problems)
     chosen: dict[str, list[Training]] = {}
     for name in names:
-        types = params.problem(name).model_types
+        types = [*params.problem(name).model_types, *params.spark_types(name)]
         if models:
             types = list(models) if problem else [m for m in models if m in types]
         chosen[name] = [params.training(name, kind) for kind in types]
@@ -105,7 +105,7 @@ def _register_problem(
     for one in outputs:
         done.append(publish(client, settings, one, known, _decide(settings)))
         print(done[-1].line, flush=True)
-    whole = len(outputs) == len(section.model_types)
+    whole = {one.type for one in outputs} == set(section.model_types)
     # Runs of a retrain stay below the retrain's own.
     retrained = {key for key, version in known.items() if RETRAIN_TAG in version.tags}
     own = [one for one in done if one.new or (one.name, one.digest) not in retrained]

@@ -1,0 +1,114 @@
+"""Train model types of a problem on Spark through DVC: the work of src/models/train_spark.py."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lockstep.commands.train_models import check_spark_trainings
+from lockstep.config.layout import SPARK, ProblemLayout, engine_of
+from lockstep.config.params import Params, load_params, read_params_text, training_key
+from lockstep.config.params_file import KeyPath, with_values
+from lockstep.dvc import repro as dvc
+from lockstep.dvc.graph import SPARK_FOLDER
+from lockstep.dvc.lineage import stage_target
+from lockstep.errors import ConfigError, UsageError, unknown
+from lockstep.io import write_text
+from lockstep.models import compare_models
+from lockstep.models.type_metrics import type_metrics_file
+from lockstep.models.types import model_type, type_names
+from lockstep.models.types._spark import OnSpark
+from lockstep.problems.schema import load_schema
+
+MASTER = "LOCKSTEP_SPARK_MASTER"
+PARTITIONS = 2
+"""The parts of the training rows where params.yaml does not say."""
+
+
+def train_on_spark(root: Path, problem: str, wanted: Sequence[str]) -> str:
+    """Update a problem's models of Spark and their versions; return the comparison as a text."""
+    importlib.import_module("lockstep.engines")  # refuses before anything is written
+    params = declared(root, problem, wanted)
+    types = [spark_name(name) for name in wanted] or params.spark_types(problem)
+    check_spark_trainings(params, problem, types)
+    dvc.repro(root, *(stage_target(problem, name) for name in types))
+    dvc.module(root, "lockstep.registry.register_models", "--problem", problem, "--models", *types)
+    return _compared(root, params, problem, types)
+
+
+def spark_name(name: str) -> str:
+    """Return a model type's name on Spark; UsageError for a type that Spark does not train."""
+    full = f"{SPARK}_{engine_of(name)[1]}"
+    if full not in type_names():
+        raise UsageError(unknown("model type on Spark", engine_of(name)[1], _on_spark()))
+    return full
+
+
+def _on_spark() -> list[str]:
+    return [engine_of(name)[1] for name in type_names() if engine_of(name)[0]]
+
+
+def declared(root: Path, problem: str, wanted: Sequence[str]) -> Params:
+    """Return params.yaml's content, after writing the trainings on Spark that it lacks.
+
+    They begin as the trainings of one machine: the same hyperparameters, where Spark has them.
+    """
+    params = load_params(root)
+    names = [spark_name(name) for name in wanted] or params.spark_types(problem)
+    names = names or [
+        spark_name(t) for t in params.problem(problem).model_types if t in _on_spark()
+    ]
+    if not names:
+        raise ConfigError(f"no model type of {problem} is trained on Spark; known: {_on_spark()}")
+    values: dict[KeyPath, Any] = {}
+    for name in _without_monotone_forest(problem, names, bool(wanted)):
+        key = training_key(problem, name)
+        if key not in params.train_spark:
+            values["train_spark", key] = _first_training(params, problem, name)
+    if problem not in params.prepare_spark:
+        values["prepare_spark", problem] = {"partitions": PARTITIONS}
+    if not values:
+        return params
+    write_text(root / "params.yaml", with_values(read_params_text(root), values))
+    print(f"params.yaml: wrote {', '.join('.'.join(path) for path in values)}")
+    return load_params(root)
+
+
+def _without_monotone_forest(problem: str, names: list[str], asked: bool) -> list[str]:
+    """Leave out a forest that was not asked for where a column is monotone: it would be refused."""
+    monotone = [column.name for column in load_schema(problem).features if column.monotone]
+    forest = f"{SPARK}_random_forest"
+    if asked or not monotone or forest not in names:
+        return names
+    print(f"random_forest is left out: on Spark it knows no monotone columns ({monotone[0]})")
+    return [name for name in names if name != forest]
+
+
+def _first_training(params: Params, problem: str, name: str) -> dict[str, Any]:
+    own = engine_of(name)[1]
+    kind, local = model_type(name), params.train.get(training_key(problem, own))
+    if local is None or not isinstance(kind, OnSpark):
+        raise ConfigError(
+            f"params.yaml has no train.{training_key(problem, own)} to begin with; write "
+            f"train_spark.{training_key(problem, own)} yourself"
+        )
+    content = local.model_dump(exclude_defaults=True, exclude={"cv_folds", "params"})
+    return {**content, "problem": problem, "type": own, "params": kind.first_params(local.params)}
+
+
+def _compared(root: Path, params: Params, problem: str, types: Sequence[str]) -> str:
+    """Compare the models of both engines where both are trained, else those of Spark."""
+    layout = ProblemLayout(root, problem)
+    here, there = params.problem(problem).model_types, params.spark_types(problem)
+    trained = [t for t in [*here, *there] if type_metrics_file(layout, t).is_file()]
+    if trained == [*here, *there]:
+        stage = f"{SPARK_FOLDER}/dvc.yaml:compare_engines@{problem}"
+        dvc.repro(root, "--single-item", stage)
+        return f"Both engines on the same rows: {_place(root, layout)}"
+    return compare_models.compare(root, problem, [t for t in trained if t in types])[2]
+
+
+def _place(root: Path, layout: ProblemLayout) -> Path:
+    return ProblemLayout(root, layout.problem, SPARK).comparison.relative_to(root)
