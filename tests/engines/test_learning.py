@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("pyspark", reason="the extra spark is not installed (make setup-spark)")
 
+from sklearn.preprocessing import TargetEncoder
+
 from lockstep.engines import learning
 from lockstep.engines.chunks import FOLD, PART, chunks_of, write_chunks, write_known
 from lockstep.engines.learning import learn, shrunk
@@ -19,7 +21,6 @@ from lockstep.errors import DataError
 from lockstep.features.columns_v1 import ColumnEncoder
 from lockstep.features.matrix_columns import GROUP, TARGET
 from lockstep.joblib_files import write_joblib
-from sklearn.preprocessing import TargetEncoder
 
 COLUMNS = [
     {"name": "town", "kind": "categorical", "codes": [], "text": True},
@@ -175,7 +176,7 @@ def test_positions_in_one_fold_only_are_refused(tmp_path: Path) -> None:
 @settings(deadline=None)
 def test_rates_are_those_of_scikit_learn(keys: list[int], seed: int, smooth: Any) -> None:
     place, target = np.array(keys), np.random.default_rng(seed).normal(size=len(keys))
-    names, place = np.unique(place, return_inverse=True)
+    _, place = np.unique(place, return_inverse=True)
     rows = np.bincount(place)
     sums = np.bincount(place, weights=target)
     squares = np.bincount(place, weights=(target - (sums / rows)[place]) ** 2)

@@ -201,8 +201,11 @@ class ProblemLayout:
 
     @property
     def metrics(self) -> Path:
-        """The folder of everything written for git: metrics and plots."""
-        return self.root / "metrics" / self.problem / self.engine
+        """The folder of everything written for git: metrics and plots.
+
+        Spark's lies apart: `register` depends on the other one, and must not wait for Spark.
+        """
+        return self.root / self.engine / "metrics" / self.problem
 
     @property
     def data_quality(self) -> Path:
@@ -217,7 +220,7 @@ class ProblemLayout:
     def type_folder(self, model_type: str) -> Path:
         """The folder one train_multi_model instance writes metrics and plots into."""
         engine, name = engine_of(model_type)
-        return self.root / "metrics" / self.problem / engine / "types" / name
+        return self.root / engine / "metrics" / self.problem / "types" / name
 
     def type_metrics(self, model_type: str) -> Path:
         """The headline metrics of one model type: metric of train_multi_model."""

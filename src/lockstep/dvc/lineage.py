@@ -13,7 +13,7 @@ from typing import Any
 
 from lockstep.code.closure import PACKAGE, Code, code_text
 from lockstep.code.files import LOCK, SOURCE, Files
-from lockstep.config.layout import engine_of
+from lockstep.config.layout import ProblemLayout, engine_of
 from lockstep.config.params import training_key
 from lockstep.dvc.git import GitError, changed_files, read_head
 from lockstep.dvc.graph import (
@@ -23,6 +23,7 @@ from lockstep.dvc.graph import (
     Lock,
     Stage,
     committed_yaml,
+    dvc_sum,
     overlap,
     read_yaml,
     tracked,
@@ -119,6 +120,21 @@ def stage_target(problem: str, model_type: str) -> str:
     """Return that stage as `dvc repro` takes it, with the folder of its dvc.yaml."""
     folder = f"{SPARK_FOLDER}/dvc.yaml:" if engine_of(model_type)[0] else ""
     return f"{folder}{training_stage(problem, model_type)}"
+
+
+def is_current(root: Path, problem: str, model_type: str) -> bool:
+    """Tell whether a training's outputs are of today's parameters, data and code, by dvc.lock."""
+    graph, lock = Graph.read(root), Lock.read(root)
+    name = training_stage(problem, model_type)
+    entry, stage = lock.entries.get(name), graph.one(name)
+    if entry is None or entry["params"] != graph.values(stage):
+        return False
+    deps = {path: lock.outs[path] for path in entry["deps"] if path in lock.outs}
+    model = ProblemLayout(root, problem).model(model_type)
+    own = model.relative_to(root).as_posix()
+    return all(entry["deps"][path] == sum_ for path, sum_ in deps.items()) and (
+        entry["outs"].get(own) == dvc_sum(model)
+    )
 
 
 def input_closure(root: Path, problem: str, model_type: str) -> dict[str, Any]:

@@ -10,10 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lockstep.config.layout import ProblemLayout
+from lockstep.config.layout import ProblemLayout, engine_of
 from lockstep.config.params import Params, Problem, Training, load_params
 from lockstep.config.settings import Settings, load_settings
 from lockstep.console import warn
+from lockstep.dvc.lineage import is_current, stage_target
 from lockstep.errors import RegistryError
 from lockstep.io import sha256_json
 from lockstep.registry.publishing.destinations import experiment_of, registers
@@ -123,6 +124,13 @@ def _lacks_parent(client: Client, published: list[Published]) -> bool:
 def _outputs(root: Path, training: Training) -> Outputs | None:
     if not ProblemLayout(root, training.problem).model_card(training.type).is_file():
         print(f"{training.problem} {training.type}: not trained yet")
+        return None
+    # `dvc repro`, which leaves Spark's stages alone, did not bring these up to date.
+    if engine_of(training.type)[0] and not is_current(root, training.problem, training.type):
+        print(
+            f"{training.problem} {training.type} was trained with other parameters or data; run "
+            f"`dvc repro {stage_target(training.problem, training.type)}`"
+        )
         return None
     return read_outputs(root, training.problem, training.type)
 

@@ -146,16 +146,18 @@ def read_training_rows(folder: Path, digest: str) -> TrainingRows:
 # ---------------------------------------------------------------- of a training
 
 
-def rows_of_training(root: Path, problem: str, lineage: Lineage) -> TrainingRows | None:
+def rows_of_training(
+    root: Path, problem: str, lineage: Lineage, engine: str = ""
+) -> TrainingRows | None:
     """Return the rows of a training of this workspace; None if its tables are missing."""
-    layout, schema = ProblemLayout(root, problem), load_schema(problem)
+    layout, schema = ProblemLayout(root, problem, engine), load_schema(problem)
     table_sum = tidy_sum(lineage, layout)
     # All types of a problem use the same.
     name = sha256_json([lineage.data_digest, table_sum, schema.digest])
     path = root / CACHE / f"{name}.npz"
     if (cached := _read(path)) is not None:
         return cached
-    if not layout.tidy.is_file() or (table_sum and table_sum != dvc_sum(layout.tidy)):
+    if not layout.tidy.exists() or (table_sum and table_sum != dvc_sum(layout.tidy)):
         return None
     try:
         rows = _rows_in(layout, schema)
@@ -210,8 +212,10 @@ def _read(path: Path) -> TrainingRows | None:
 def tidy_sum(lineage: Lineage, layout: ProblemLayout) -> str:
     """Return DVC's sum of the tidy table behind the matrices; empty if it is unknown."""
     name = layout.tidy.relative_to(layout.root).as_posix()
-    stage = lineage.closure["stages"].get(f"features@{layout.problem}", {})
-    return str(stage.get("deps", {}).get(name, ""))
+    stages = lineage.closure["stages"]
+    if layout.engine:
+        return str(stages.get(f"prepare_spark@{layout.problem}", {}).get("outs", {}).get(name, ""))
+    return str(stages.get(f"features@{layout.problem}", {}).get("deps", {}).get(name, ""))
 
 
 def check_training_rows(version: Version, folder: Path) -> TrainingRows:

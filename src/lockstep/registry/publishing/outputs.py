@@ -61,7 +61,7 @@ class Outputs:
     @cached_property
     def training_rows(self) -> TrainingRows | None:
         """The groups it was fitted or tuned on; None if its data are not in this workspace."""
-        return rows_of_training(self.root, self.problem, self.lineage)
+        return rows_of_training(self.root, self.problem, self.lineage, self.layout.engine)
 
     @cached_property
     def typical_record(self) -> dict[str, Any] | None:

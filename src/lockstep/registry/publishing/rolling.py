@@ -54,7 +54,7 @@ def _dated_rows(outputs: Outputs) -> tuple[np.ndarray, Scored] | str:
     if schema.columns[schema.date].integer:
         return f"'{schema.date}' holds whole numbers, no days"
     scored = outputs.read_scores()
-    if scored is None or not layout.tidy.is_file():
+    if scored is None or not layout.tidy.exists():
         return "its scores or its rows are not in this workspace; `dvc pull` brings them"
     known = tidy_sum(outputs.lineage, layout)
     dates = read_parquet(layout.tidy, [schema.date])[schema.date].to_numpy()
