@@ -8,9 +8,14 @@ from contextlib import contextmanager
 
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
+from pyspark.logger import PySparkLogger
 
 from lockstep import errors
 from lockstep.errors import LockstepError
+
+# They print what is raised as well, as JSON of a hundred lines.
+for _name in ("DataFrameQueryContextLogger", "SQLQueryContextLogger"):
+    PySparkLogger.getLogger(_name).disabled = True
 
 
 class EngineError(LockstepError):
@@ -18,15 +23,29 @@ class EngineError(LockstepError):
 
 
 _OURS = re.compile(r"^lockstep\.errors\.(\w+): (.+)$", re.MULTILINE)
-_PYTHON = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit)\b.*$", re.MULTILINE)
-_LOST = re.compile(r"ExecutorLostFailure.*|Could not recover from a failed barrier.*")
-_GONE = ("Connection refused", "Answer from Java side is empty", "SparkContext was shut down")
+_TRACEBACK = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)+(\S.*)")
 _CAUSES = {
-    "All masters are unresponsive": "the Spark master is gone",
-    "Job aborted because SparkContext was shut down": "the Spark session was stopped",
-    "OutOfMemoryError": "Java ran out of memory; raise LOCKSTEP_SPARK_MEMORY",
-    "No space left on device": "the disk is full on an executor; free some space there",
+    r"Cannot run program \"([^\"]+)\"": (
+        "executors can't start {}; set PYSPARK_PYTHON to the Python there that has lockstep's "
+        "packages"
+    ),
+    r"ExecutorLostFailure \((executor \S+) ": (
+        "{} was lost while tasks ran; run the command again"
+    ),
+    r"\((\S+) (executor \S+)\): .*Python worker exited unexpectedly": (
+        "a Python worker crashed on {}, {}, perhaps for lack of memory"
+    ),
+    r"OutOfMemoryError": (
+        "Spark's Java ran out of memory; raise LOCKSTEP_SPARK_MEMORY, or spark.executor.memory in "
+        "LOCKSTEP_SPARK_CONF"
+    ),
+    r"No space left on device": "the disk is full where Spark runs; free some space there",
+    r"SPARK-24819": (
+        "more tasks must run at once than the executors that are left can run; add workers"
+    ),
+    r"SparkContext was shut down": "the Spark session was stopped, or its master is gone",
 }
+"""What Spark's texts hold, and what is said of it."""
 
 
 @contextmanager
@@ -41,15 +60,18 @@ def one_line_faults() -> Iterator[None]:
 def in_one_line(error: BaseException) -> LockstepError:
     """Return an error of Spark as one of ours, with its cause and no stack trace."""
     text = str(error)
-    ours = _OURS.search(text)
-    if ours:
+    if ours := _OURS.search(text):
         kind = getattr(errors, ours[1], EngineError)
         return kind(ours[2])
-    known = [line for sign, line in _CAUSES.items() if sign in text]
-    lost = _LOST.search(text)
-    if known:
-        return EngineError(known[0])
-    if lost:
-        return EngineError(f"an executor was lost while tasks ran ({lost[0][:200].strip()})")
-    python = _PYTHON.findall(text) if "Traceback (most recent call last)" in text else []
-    return EngineError(f"Spark failed: {(python or text.splitlines() or [''])[0][:300].strip()}")
+    for pattern, line in _CAUSES.items():
+        if found := re.search(pattern, text):
+            return EngineError(line.format(*found.groups()))
+    # The last of several was raised in the end; Java's own lines follow none.
+    cause = (_TRACEBACK.findall(text)[-1:] or _lines(text))[0]
+    return EngineError(f"Spark failed: {cause[:300].strip()}")
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines that may name a cause: py4j's own first line names its object only."""
+    lines = [line.removeprefix(": ") for line in text.splitlines() if line.strip()]
+    return [line for line in lines if not line.startswith("An error occurred while")] or [text]

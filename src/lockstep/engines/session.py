@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from subprocess import TimeoutExpired
-from threading import Timer
 from typing import Any
 
 from py4j.protocol import Py4JError
@@ -19,16 +21,19 @@ from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
+from pyspark.sql.utils import is_remote
 
 import lockstep
-from lockstep.engines.executors import check_executors, check_slots
-from lockstep.engines.faults import EngineError, one_line_faults
+from lockstep.engines.capacity import check_capacity, check_memory, check_slots
+from lockstep.engines.executors import check_executors
+from lockstep.engines.faults import EngineError, in_one_line, one_line_faults
 from lockstep.engines.java import check_java
-from lockstep.engines.master import Master, check_reachable, find_master, parse_master
-from lockstep.errors import ConfigError
+from lockstep.engines.master import Master, check_reachable, find_master
+from lockstep.errors import ConfigError, LockstepError
 
 MEMORY = "LOCKSTEP_SPARK_MEMORY"
 MORE = "LOCKSTEP_SPARK_CONF"
+_JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 _LOG = """
 rootLogger.level = error
 rootLogger.appenderRef.file.ref = console
@@ -38,7 +43,7 @@ appender.console.target = SYSTEM_ERR
 appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n
 """
-_STARTING, _STOPPING = 90, 20
+_STARTING, _STOPPING = 60, 20
 """Seconds after which a Java that neither registers nor stops is killed."""
 
 
@@ -52,31 +57,50 @@ def spark_session(
     ``master``, else on LOCKSTEP_SPARK_MASTER, else on this machine's cores, and stopped.
     Spark's own errors inside the block are raised as an EngineError of one line.
     """
-    with one_line_faults():
-        active = SparkContext._active_spark_context
-        if active is not None:
-            yield _adopted(active, master, slots)
-            return
-        with _opened(find_master(master), app, slots) as spark:
-            yield spark
+    if is_remote():
+        raise ConfigError(
+            "the active session is Spark Connect's, which has no barrier tasks; use a cluster "
+            "with dedicated access, or unset SPARK_REMOTE"
+        )
+    if SparkContext._active_spark_context is not None:
+        kind = _adopted(SparkContext._active_spark_context, master, slots)
+    elif "PYSPARK_GATEWAY_PORT" in os.environ:
+        kind = _submitted(app, slots)
+    else:
+        kind = _opened(find_master(master), app, slots)
+    with kind as spark:
+        yield spark
 
 
-def _adopted(context: SparkContext, master: str | None, slots: int) -> SparkSession:
-    """Return the session that is open already; ConfigError if another master is asked for."""
+@contextmanager
+def _adopted(context: SparkContext, master: str | None, slots: int) -> Iterator[SparkSession]:
+    """Yield the session that is open already; ConfigError if another master is asked for."""
     if master is not None and master != context.master:
         raise ConfigError(
             f"a Spark session on {context.master} is open, not on {master}; stop it or leave "
             "out the master"
         )
-    spark = SparkSession.builder.getOrCreate()
-    _check(spark, slots)
+    with one_line_faults():
+        yield _checked(SparkSession.builder.getOrCreate(), slots)
+
+
+def _checked(spark: SparkSession, slots: int, counted: bool = False) -> SparkSession:
+    """Return a session whose slots and executors are right."""
+    check_slots(spark, slots, counted)
+    if not str(spark.sparkContext.master).startswith("local"):
+        check_executors(spark)
     return spark
 
 
-def _check(spark: SparkSession, slots: int) -> None:
-    check_slots(spark, slots)
-    if not str(spark.sparkContext.master).startswith("local"):
-        check_executors(spark)
+@contextmanager
+def _submitted(app: str, slots: int) -> Iterator[SparkSession]:
+    """Yield the session of a program that spark-submit runs: its Java and settings are there."""
+    spark = SparkSession.builder.appName(app).getOrCreate()
+    try:
+        with one_line_faults():
+            yield _checked(spark, slots)
+    finally:
+        spark.stop()
 
 
 @contextmanager
@@ -91,23 +115,30 @@ def _opened(master: Master, app: str, slots: int) -> Iterator[SparkSession]:
     check_reachable(master)
     with tempfile.TemporaryDirectory(prefix="lockstep-spark-") as folder:
         conf = session_conf(master, app, slots, Path(folder))
-        with _interrupts_kept(), _python_of_tasks(master), _java(conf, Path(folder)) as gateway:
+        counted = check_capacity(master, slots, str(conf.get("spark.executor.memory", "1g")))
+        with (
+            _py4j_unlogged(),
+            _python_of_tasks(master),
+            _java(conf, Path(folder)) as gateway,
+        ):
             spark = _connected(conf, gateway, master)
             try:
-                _check(spark, slots)
-                yield spark
+                with _lost_java_told(gateway, Path(folder)), one_line_faults():
+                    yield _checked(spark, slots, counted)
             finally:
                 _stop(spark, gateway)
 
 
 def session_conf(master: Master, app: str, slots: int, folder: Path) -> SparkConf:
     """Return the settings of a session whose own files lie below ``folder``."""
+    memory = os.environ.get(MEMORY) or "2g"
+    check_memory(MEMORY, memory)
     log = folder / "log4j2.properties"
     log.write_text(_LOG, encoding="utf-8")
+    added = _added(os.environ)
+    java = f"-Dlog4j2.configurationFile={log} -Djava.io.tmpdir={folder} -XX:-UsePerfData"
     values = {
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log} "
-        f"-Djava.io.tmpdir={folder} -XX:-UsePerfData",
-        "spark.driver.memory": os.environ.get(MEMORY) or "2g",
+        "spark.driver.memory": memory,
         "spark.local.dir": str(folder),
         "spark.scheduler.barrier.maxConcurrentTasksCheck.interval": "5s",
         "spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures": "4",
@@ -118,7 +149,8 @@ def session_conf(master: Master, app: str, slots: int, folder: Path) -> SparkCon
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         **_of_master(master, slots),
-        **_asked_for(os.environ),
+        **added,
+        _JAVA_OPTIONS: f"{java} {added.get(_JAVA_OPTIONS, '')}".strip(),
     }
     return SparkConf().setMaster(master.url).setAppName(app).setAll(list(values.items()))
 
@@ -136,9 +168,12 @@ def _of_master(master: Master, slots: int) -> dict[str, str]:
     return {**fixed, **source, **(loopback if master.is_on_loopback else {})}
 
 
-def _asked_for(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings that a variable adds, as ``key=value`` separated by spaces."""
-    pairs = [part.partition("=") for part in shlex.split(environ.get(MORE, ""))]
+def _added(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of LOCKSTEP_SPARK_CONF: ``spark.KEY=VALUE``, separated by spaces."""
+    try:
+        pairs = [part.partition("=") for part in shlex.split(environ.get(MORE, ""))]
+    except ValueError as error:
+        raise ConfigError(f"{MORE} has a quote that is not closed") from error
     wrong = [key for key, sign, _ in pairs if not sign or not key.startswith("spark.")]
     if wrong:
         raise ConfigError(f"{MORE} holds {wrong[0]!r}; write spark.KEY=VALUE, separated by spaces")
@@ -147,13 +182,34 @@ def _asked_for(environ: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def _interrupts_kept() -> Iterator[None]:
-    """Give Ctrl-C back its meaning: Spark puts a handler of its own in its place."""
+    """Keep Ctrl-C as it is: Spark's own handler calls Java, which can't be done in a handler."""
     before = signal.getsignal(signal.SIGINT)
     try:
         yield
     finally:
-        with suppress(ValueError):  # not the main thread, where Spark puts none
+        if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _py4j_unlogged() -> Iterator[None]:
+    """Drop what py4j logs as root: it raises the same, and Ctrl-C is no error."""
+    root = logging.getLogger()
+    # Without a handler, logging would set one up for good.
+    added = [] if root.handlers or logging.lastResort is None else [logging.lastResort]
+
+    def foreign(record: logging.LogRecord) -> bool:
+        return "py4j" not in Path(record.pathname).parts
+
+    root.addFilter(foreign)
+    for handler in added:
+        root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeFilter(foreign)
+        for handler in added:
+            root.removeHandler(handler)
 
 
 @contextmanager
@@ -179,42 +235,77 @@ def _java(conf: SparkConf, folder: Path) -> Iterator[Any]:
         try:
             gateway = launch_gateway(conf, dict(shown))
         except PySparkException as error:
-            raise EngineError(f"Spark's Java did not start: {_last_line(log)}") from error
+            raise EngineError(f"Spark's Java did not start: {_first_fault(log)}") from error
     try:
         yield gateway
     finally:
         _end_java(gateway)
 
 
-def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text("utf-8", errors="replace").splitlines() if line.strip()]
-    faults = [line for line in lines if "Error" in line or "Exception" in line]
-    return (faults or lines or ["it printed nothing"])[0].strip()
+def _first_fault(log: Path) -> str:
+    """Return the first line of Java's output that names a fault."""
+    lines = log.read_text("utf-8", errors="replace").splitlines()
+    faults = [line.strip() for line in lines if "Error" in line or "Exception" in line]
+    return (faults or ["it printed no error"])[0]
+
+
+@contextmanager
+def _lost_java_told(gateway: Any, folder: Path) -> Iterator[None]:
+    """Raise one line if Java ends inside the block: py4j says it in many ways."""
+    try:
+        yield
+    except (LockstepError, OSError) as error:
+        if not isinstance(error.__cause__ or error, OSError | Py4JError) or not _ended(gateway):
+            raise
+        raise EngineError(
+            f"Spark's Java ended: {_first_fault(folder / 'java.log')}; it may have been killed for "
+            f"memory (see {MEMORY}): run the command again"
+        ) from error
+
+
+def _ended(gateway: Any) -> bool:
+    """Return whether Java has ended; its connections close a moment earlier."""
+    try:
+        gateway.proc.wait(1)
+    except TimeoutExpired:
+        return False
+    return True
 
 
 def _connected(conf: SparkConf, gateway: Any, master: Master) -> SparkSession:
     """Return a session of a new context; a master that never answers ends the waiting."""
-    watch = Timer(_STARTING, gateway.proc.kill)
+    try:
+        with _watched(gateway, _STARTING), _interrupts_kept():
+            return SparkSession(SparkContext(conf=conf, gateway=gateway))
+    except Py4JError as error:
+        if master.is_local:
+            raise in_one_line(error) from error
+        raise EngineError(
+            f"the Spark master {master.url} takes no application; compare Spark's version there "
+            f"with {version('pyspark')} here, and look into its log"
+        ) from error
+
+
+@contextmanager
+def _watched(gateway: Any, seconds: float) -> Iterator[None]:
+    """Kill Java if the block takes longer: Java's own waiting can't be interrupted."""
+    watch = threading.Timer(seconds, gateway.proc.kill)
     watch.start()
     try:
-        return SparkSession(SparkContext(conf=conf, gateway=gateway))
-    except Py4JError as error:
-        raise EngineError(
-            f"the Spark master {master.url} takes no application; look at its log, and at the "
-            f"versions of Spark there and here"
-        ) from error
+        yield
     finally:
         watch.cancel()
 
 
 def _stop(spark: SparkSession, gateway: Any) -> None:
-    """Stop a session; a Java that does not answer is killed."""
-    watch = Timer(_STOPPING, gateway.proc.kill)
-    watch.start()
-    try:
+    """Stop a session, also one whose Java has ended already."""
+    if gateway.proc.poll() is not None:
+        spark.sparkContext._jsc = None  # there is nothing to be asked to stop
+        spark.sparkContext.stop()
+        SparkSession._instantiatedSession = SparkSession._activeSession = None
+        return
+    with _watched(gateway, _STOPPING):
         spark.stop()
-    finally:
-        watch.cancel()
 
 
 def _end_java(gateway: Any) -> None:
@@ -228,6 +319,3 @@ def _end_java(gateway: Any) -> None:
     except TimeoutExpired:
         gateway.proc.kill()
         gateway.proc.wait()
-
-
-__all__ = ["parse_master", "session_conf", "spark_session"]

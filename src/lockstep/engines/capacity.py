@@ -1,0 +1,109 @@
+"""Whether a master has what a session needs, counted before executors are asked for."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from pyspark.sql import SparkSession
+
+from lockstep.engines.executors import executors
+from lockstep.engines.master import Master, parse_master
+from lockstep.errors import ConfigError
+
+PAGE = "LOCKSTEP_SPARK_MASTER_PAGE"
+FEWER = "ask for fewer partitions, or add workers"
+_MEGABYTES = {"k": 1 / 1024, "m": 1, "": 1, "g": 1024, "t": 1024**2}
+WAIT = "LOCKSTEP_SPARK_WAIT"
+_UNCOUNTED, _COUNTED = 25, 120
+"""Seconds that executors get to register: more where the master's page says that they can."""
+
+
+def check_memory(name: str, value: str) -> float:
+    """Return megabytes of a size as Spark writes it (512m, 4g); ConfigError for anything else."""
+    found = re.fullmatch(r"(\d+)([kmgt]?)b?", value.strip().lower())
+    if not found or not int(found[1]):
+        raise ConfigError(f"{name} is {value!r}; write a size such as 512m or 4g")
+    return int(found[1]) * _MEGABYTES[found[2]]
+
+
+def check_capacity(master: Master, slots: int, memory: str) -> bool:
+    """Return whether the master's page was there to count by; ConfigError if it has too little."""
+    page = _page(master) if master.is_standalone else None
+    if page is None:
+        return False
+    needed = check_memory("spark.executor.memory", memory)
+    workers = [worker for worker in page["workers"] if worker["state"] == "ALIVE"]
+    fit = [worker for worker in workers if worker["memory"] >= needed]
+    cores = sum(worker["cores"] for worker in fit)
+    if not workers:
+        raise ConfigError(f"{master.url} has no worker; start one")
+    if not fit:
+        most = max(worker["memory"] for worker in workers)
+        raise ConfigError(
+            f"an executor asks for {memory} of memory, and the largest worker of {master.url} has "
+            f"{most}m; lower spark.executor.memory in LOCKSTEP_SPARK_CONF, or add memory there"
+        )
+    if cores < slots:
+        raise ConfigError(
+            f"{slots} tasks must run at once, and the {len(fit)} workers of {master.url} that have "
+            f"{memory} of memory have {cores} cores; {FEWER}"
+        )
+    return True
+
+
+def _page(master: Master, environ: Mapping[str, str] = os.environ) -> dict[str, Any] | None:
+    """Return what a standalone master's page says as JSON; None if its page is elsewhere or off."""
+    host = urlsplit(master.url.partition(",")[0]).hostname
+    address = environ.get(PAGE) or f"http://{host}:8080"
+    with requests.Session() as session:
+        session.trust_env = False  # a cluster's own host: no proxy, no .netrc
+        try:
+            page = session.get(f"{address.rstrip('/')}/json/", timeout=3).json()
+        except (requests.RequestException, ValueError):
+            return None
+    # Another program, or another master, may have the usual port.
+    port = master.url.rpartition(":")[2]
+    return page if str(page.get("url", "")).endswith(f":{port}") else None
+
+
+def check_slots(spark: SparkSession, slots: int, counted: bool = False) -> None:
+    """Wait until ``slots`` tasks can run at once; ConfigError if they can't in time."""
+    master = str(spark.sparkContext.master)
+    if master.startswith("local"):
+        found = parse_master(master).slots
+    else:
+        found = _registered(spark, slots, _patience(counted))
+    if found < slots:
+        memory = spark.sparkContext.getConf().get("spark.executor.memory", "1g")
+        raise ConfigError(
+            f"{slots} tasks must run at once, and {master} gave cores for {found}: other "
+            f"applications hold the rest, or there are no more, or none with the {memory} of "
+            f"memory that an executor asks for; {FEWER}, lower spark.executor.memory, or give a "
+            f"busy cluster more than {_patience(counted)} seconds by {WAIT}"
+        )
+
+
+def _patience(counted: bool, environ: Mapping[str, str] = os.environ) -> int:
+    """Return how many seconds executors get to register."""
+    asked = environ.get(WAIT)
+    if not asked:
+        return _COUNTED if counted else _UNCOUNTED
+    if not asked.isdecimal():
+        raise ConfigError(f"{WAIT} is {asked!r}; write whole seconds")
+    return int(asked)
+
+
+def _registered(spark: SparkSession, slots: int, patience: float) -> int:
+    """Return how many tasks the executors run at once, as soon as they are enough."""
+    deadline = time.monotonic() + patience
+    while True:
+        count = sum(executor.slots for executor in executors(spark))
+        if count >= slots or time.monotonic() > deadline:
+            return count
+        time.sleep(0.1)
