@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import threading
 import time
 from pathlib import Path
@@ -85,15 +86,23 @@ def test_another_masters_page_does_not_count(cluster):
     assert check_capacity(find_master("spark://127.0.0.1:9"), 3, "2g") is False
 
 
-def test_an_executor_with_another_version(cluster, tmp_path, monkeypatch):
-    for name, line in (("numpy", "1.26.4"), ("pandas", "2.2.3")):
-        folder = tmp_path / f"{name}-{line}.dist-info"
-        folder.mkdir()
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {line}\n")
+def test_executors_with_other_versions_or_without_a_package(cluster, tmp_path, monkeypatch):
+    """A Python that sees one package, in an old version, and no lockstep."""
+    folder = tmp_path / "numpy-1.26.4.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 1.26.4\n")
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    bare.chmod(0o755)
+    monkeypatch.setenv("PYSPARK_PYTHON", str(bare))
     monkeypatch.setenv("LOCKSTEP_SPARK_CONF", f"{CONF} spark.executorEnv.PYTHONPATH={tmp_path}")
     told = opened(cluster.url, slots=2)
-    fault = r"the executor at 127.0.0.1:\d+ has numpy 1.26.4, the driver has 2\.\S+ "
-    assert re.match(rf"{fault}\(and 3 more differences\); install the driver's versions", told)
+    assert re.match(
+        r"the executor at 127\.0\.0\.1:\d+ has no lockstep \(driver: code \w{8}\), numpy 1\.26\.4 "
+        r"\(driver: 2\.\S+\), no pandas \(driver: 3\..*, no lightgbm .*; 2 of 2 "
+        r"executors differ: install the driver's versions there",
+        told,
+    ), told
 
 
 # ---- while tasks run: each test waits for two executors, as lost ones are replaced ---------------

@@ -17,7 +17,7 @@ from tests.engines.cluster import wait_for
 from tests.registry_workspace import free_port
 from tests.warm import COLD
 
-from lockstep.engines import capacity, master, session
+from lockstep.engines import capacity, conf, master, session
 from lockstep.engines.executors import differences
 from lockstep.engines.faults import EngineError, in_one_line, one_line_faults
 from lockstep.engines.master import find_master
@@ -265,7 +265,7 @@ def test_a_program_that_is_no_spark_master(monkeypatch):
     monkeypatch.setattr(session, "_STARTING", 5)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        with pytest.raises(EngineError, match=f"127.0.0.1:{port} takes no application; compare"):
+        with pytest.raises(ConfigError, match=f"127.0.0.1:{port} takes no application; compare"):
             opened(f"spark://127.0.0.1:{port}")
 
 
@@ -306,14 +306,14 @@ def test_settings_of_ones_own_win_and_options_of_java_are_added(tmp_path, monkey
     more = "spark.ui.enabled=true spark.driver.extraJavaOptions='-Da=1 -Db=2'"
     monkeypatch.setenv("LOCKSTEP_SPARK_CONF", more)
     monkeypatch.setenv("LOCKSTEP_SPARK_MEMORY", "3g")
-    conf = session.session_conf(find_master("spark://h:7077", {}), "app", 4, tmp_path)
-    assert conf.get("spark.ui.enabled") == "true"
-    assert conf.get("spark.driver.memory") == "3g"
-    options = conf.get("spark.driver.extraJavaOptions")
+    made = conf.session_conf(find_master("spark://h:7077", {}), "app", 4, tmp_path)
+    assert made.get("spark.ui.enabled") == "true"
+    assert made.get("spark.driver.memory") == "3g"
+    options = made.get("spark.driver.extraJavaOptions")
     assert options.startswith("-Dlog4j2.configurationFile=")
     assert options.endswith(" -Da=1 -Db=2")
-    assert conf.get("spark.driver.host") is None, "a cluster could not reach this machine"
-    assert session.session_conf(find_master("yarn", {}), "app", 4, tmp_path).get(
+    assert made.get("spark.driver.host") is None, "a cluster could not reach this machine"
+    assert conf.session_conf(find_master("yarn", {}), "app", 4, tmp_path).get(
         "spark.executor.instances"
     ) == "4"  # fmt: skip
 
@@ -328,14 +328,14 @@ def test_sizes_as_spark_writes_them(size, megabytes):
 # ---- what is said of faults ---------------------------------------------------------------------
 
 
-def test_differences_name_the_executor_the_package_and_both_versions():
+def test_differences_name_the_package_and_both_versions():
     own = {"numpy": "2.4.1", "pandas": "3.0.1", "lightgbm": "4.7.0", "Python": "3.11"}
     there = {"numpy": "2.4.1", "pandas": "2.2.3", "lightgbm": "", "Python": "3.11"}
-    assert differences("a", own, there) == [
-        "the executor at a has pandas 2.2.3, the driver has 3.0.1",
-        "the executor at a has no lightgbm, the driver has 4.7.0",
+    assert differences(own, there) == [
+        "pandas 2.2.3 (driver: 3.0.1)",
+        "no lightgbm (driver: 4.7.0)",
     ]
-    assert differences("a", own, own) == []
+    assert differences(own, own) == []
 
 
 CALLING = (

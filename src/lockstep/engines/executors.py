@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pyspark import BarrierTaskContext
 from pyspark.sql import SparkSession
 
-from lockstep.errors import ConfigError
+from lockstep.errors import ConfigError, listed
 
 PACKAGES = {
     "numpy": ("numpy",),
@@ -40,11 +40,14 @@ def executors(spark: SparkSession) -> list[Executor]:
 def check_executors(spark: SparkSession) -> None:
     """Raise ConfigError if an executor's Python, code or packages differ from the driver's."""
     own = _reader(PACKAGES)()
-    found = sorted(_versions_of_all(spark).items())
-    faults = [line for place, there in found for line in differences(place, own, there)]
+    found = _versions_of_all(spark)
+    faults = {place: differences(own, there) for place, there in found.items() if there != own}
     if faults:
-        more = f" (and {len(faults) - 1} more differences)" if faults[1:] else ""
-        raise ConfigError(f"{faults[0]}{more}; install the driver's versions there (docs/spark.md)")
+        place = min(faults)
+        raise ConfigError(
+            f"the executor at {place} has {listed(faults[place], 8)}; {len(faults)} of "
+            f"{len(found)} executors differ: install the driver's versions there (docs/spark.md)"
+        )
 
 
 def _versions_of_all(spark: SparkSession) -> dict[str, Versions]:
@@ -60,11 +63,10 @@ def _versions_of_all(spark: SparkSession) -> dict[str, Versions]:
     return dict(numbers.barrier().mapPartitions(task).collect())
 
 
-def differences(place: str, own: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
-    """Return one line for each package that an executor lacks or has in another version."""
+def differences(own: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
+    """Return what an executor lacks or has in another version, each with the driver's version."""
     return [
-        f"the executor at {place} has {f'{name} {there[name]}' if there[name] else f'no {name}'}, "
-        f"the driver has {version or 'none'}"
+        f"{f'{name} {there[name]}' if there[name] else f'no {name}'} (driver: {version or 'none'})"
         for name, version in own.items()
         if there[name] != version
     ]

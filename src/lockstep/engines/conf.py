@@ -1,0 +1,79 @@
+"""The settings of a session: ours, those of its master, and those that the user adds."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from pyspark import SparkConf
+
+import lockstep
+from lockstep.engines.capacity import check_memory
+from lockstep.engines.master import Master
+from lockstep.errors import ConfigError
+
+MEMORY = "LOCKSTEP_SPARK_MEMORY"
+MORE = "LOCKSTEP_SPARK_CONF"
+_JAVA_OPTIONS = "spark.driver.extraJavaOptions"
+_LOG = """
+rootLogger.level = error
+rootLogger.appenderRef.file.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.target = SYSTEM_ERR
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n
+"""
+
+
+def session_conf(master: Master, app: str, slots: int, folder: Path) -> SparkConf:
+    """Return the settings of a session whose own files lie below ``folder``."""
+    memory = os.environ.get(MEMORY) or "2g"
+    check_memory(MEMORY, memory)
+    log = folder / "log4j2.properties"
+    log.write_text(_LOG, encoding="utf-8")
+    added = _added(os.environ)
+    java = f"-Dlog4j2.configurationFile={log} -Djava.io.tmpdir={folder} -XX:-UsePerfData"
+    values = {
+        "spark.driver.memory": memory,
+        "spark.local.dir": str(folder),
+        "spark.scheduler.barrier.maxConcurrentTasksCheck.interval": "5s",
+        "spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures": "4",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.python.worker.reuse": "true",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        **_of_master(master, slots),
+        **added,
+        _JAVA_OPTIONS: f"{java} {added.get(_JAVA_OPTIONS, '')}".strip(),
+    }
+    return SparkConf().setMaster(master.url).setAppName(app).setAll(list(values.items()))
+
+
+def _of_master(master: Master, slots: int) -> dict[str, str]:
+    """Return the settings that depend on where tasks run."""
+    loopback = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+    if master.is_local:
+        return loopback
+    # Barrier tasks and executors that come and go exclude each other.
+    fixed = {"spark.dynamicAllocation.enabled": "false"}
+    if not master.is_standalone:
+        return {**fixed, "spark.executor.instances": str(slots)}
+    source = {"spark.executorEnv.PYTHONPATH": str(Path(lockstep.__file__).parents[1])}
+    return {**fixed, **source, **(loopback if master.is_on_loopback else {})}
+
+
+def _added(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of LOCKSTEP_SPARK_CONF: ``spark.KEY=VALUE``, separated by spaces."""
+    try:
+        pairs = [part.partition("=") for part in shlex.split(environ.get(MORE, ""))]
+    except ValueError as error:
+        raise ConfigError(f"{MORE} has a quote that is not closed") from error
+    wrong = [key for key, sign, _ in pairs if not sign or not key.startswith("spark.")]
+    if wrong:
+        raise ConfigError(f"{MORE} holds {wrong[0]!r}; write spark.KEY=VALUE, separated by spaces")
+    return {key: value for key, _, value in pairs}
