@@ -13,6 +13,7 @@ from pathlib import Path
 import joblib
 import psutil
 import pytest
+from tests.engines import conftest
 from tests.engines.cluster import wait_for
 from tests.registry_workspace import free_port
 from tests.warm import COLD
@@ -137,6 +138,26 @@ def test_java_never_outlives_its_command(tmp_path, number, to_java, told):
     assert command.returncode == (1 if told else -number)
     assert bool(told) != bool(list(tmp_path.glob("lockstep-spark-*")))
     wait_for(lambda: not alive(started), "the end of Java", 30)
+
+
+def test_ctrl_c_while_java_starts(tmp_path):
+    (tmp_path / "waits.py").write_text(WAITS)
+    command = subprocess.Popen(
+        [sys.executable, "waits.py"],
+        cwd=tmp_path,
+        env={**os.environ, **COLD, "TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process = psutil.Process(command.pid)
+    started = wait_for(
+        lambda: [p for p in process.children(recursive=True) if p.name() == "java"], "Java"
+    )
+    command.send_signal(signal.SIGINT)
+    _, lines = command.communicate(timeout=60)
+    assert (command.returncode, lines[:14]) == (1, "✗ interrupted;"), lines
+    assert not alive(started)
+    assert not list(tmp_path.glob("lockstep-spark-*"))
 
 
 # ---- a session that can't open ------------------------------------------------------------------
@@ -281,6 +302,18 @@ def test_spark_connect_is_refused(monkeypatch):
     monkeypatch.setenv("SPARK_CONNECT_MODE_ENABLED", "1")
     with pytest.raises(ConfigError, match=r"Spark Connect's, which has no barrier tasks"):
         opened()
+
+
+def test_tests_are_skipped_with_the_fix_or_fail_where_services_are_required(tmp_path, monkeypatch):
+    assert conftest.missing_for_spark() == ""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.delenv("LOCKSTEP_REQUIRE_SERVICES", raising=False)
+    with pytest.raises(pytest.skip.Exception, match=r"run scripts/install_services\.sh"):
+        conftest.NoSpark.collect(None)
+    monkeypatch.setenv("LOCKSTEP_REQUIRE_SERVICES", "1")
+    with pytest.raises(pytest.fail.Exception, match=r"Java is not installed.*forbids to skip"):
+        conftest.NoSpark.collect(None)
 
 
 # ---- settings -----------------------------------------------------------------------------------
