@@ -10,6 +10,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 from tests.promotion.competing_models import (
     NIGHT_BLIND,
     STRONG,
@@ -17,16 +18,21 @@ from tests.promotion.competing_models import (
     WEAK,
     configure,
     model,
+    parts,
+    tidy,
     write_data,
 )
 from tests.registry.loaded import load_version
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import CONFIG_FILE, load_settings
+from lockstep.errors import ConfigError
 from lockstep.io import read_json, sha256_file, write_json
 from lockstep.models.artifact import model_digest
+from lockstep.problems.schema import load_schema
 from lockstep.promotion import if_better as policy
 from lockstep.promotion.gate_report import gate_of
+from lockstep.promotion.holdout import unseen
 from lockstep.registry.artifact.files import SKOPS
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.publish_models import register_models
@@ -107,7 +113,7 @@ def test_the_first_is_registered_then_only_what_is_better(root):
 def test_what_is_not_better_is_logged_and_refused_on_record_once(root, capsys):
     published(root, STRONG)
     done = published(root, WEAK)
-    assert (done.version, done.refused.split()[0]) == (None, "roc_auc")
+    assert (done.version, done.refused.split()[0]) == (None, "f1")
     assert (
         "of version 1 on 2,500 rows that none of 1 earlier versions has seen: not better"
         in done.refused
@@ -123,7 +129,41 @@ def test_what_is_not_better_is_logged_and_refused_on_record_once(root, capsys):
     number = event.number
     assert register_models(root)[0] == publish_training(root, "accidents", TYPE) == done
     assert held(root).record.last.number == number, "one refusal, however often it is asked"
-    assert "not registered: roc_auc" in capsys.readouterr().out
+    assert "not registered: f1" in capsys.readouterr().out
+
+
+def test_the_run_says_what_was_compared_and_how_it_ended(root):
+    def noted(run_id):
+        run = connection.connect(load_settings(root), root).get_run(run_id)
+        named = {k: v for k, v in run.data.metrics.items() if k.startswith("registration_")}
+        return run.data.tags["lockstep.registration"], named
+
+    first, second = published(root, WEAK), published(root, STRONG)
+    assert noted(first.run_id) == ("registered: the first version of its name", {})
+    detail, figures = noted(second.run_id)
+    own, best = figures["registration_f1"], figures["registration_best_f1"]
+    assert detail == (
+        f"registered: f1 {own:.4f} against {best:.4f} of version 1 on 2,500 rows that none of 1 "
+        "earlier versions has seen"
+    )
+    assert own > best
+    third = published(root, TWIN)
+    detail, figures = noted(third.run_id)
+    assert detail == f"refused: {third.refused}"
+    assert figures["registration_best_f1"] == own >= figures["registration_f1"]
+
+
+def test_f1_is_that_of_each_model_s_own_threshold(root):
+    published(root, WEAK)
+    done = published(root, STRONG)
+    client = connection.connect(load_settings(root), root)
+    rows = unseen(root, "accidents", [])
+    tests = rows.take((parts(tidy()) == "test").to_numpy())
+    score = model(STRONG).predict_proba(tests.table[load_schema("accidents").feature_names])[:, 1]
+    threshold = read_json(ProblemLayout(root, "accidents").model_card(TYPE))["threshold"]
+    expected = f1_score(tests.target, score >= threshold)
+    logged = client.get_run(done.run_id).data.metrics["registration_f1"]
+    assert logged == pytest.approx(expected)
 
 
 def test_what_lost_is_not_compared_again(root, monkeypatch):
@@ -131,6 +171,36 @@ def test_what_lost_is_not_compared_again(root, monkeypatch):
     first = published(root, WEAK)
     monkeypatch.setattr("lockstep.promotion.if_better.unseen", None)
     assert publish_training(root, "accidents", TYPE).refused == first.refused
+
+
+def test_what_lost_by_another_metric_is_compared_again(root):
+    published(root, STRONG)
+    assert published(root, WEAK).refused.startswith("f1 ")
+    configure(root, policy="if_better, registration_metric: log_loss")
+    assert publish_training(root, "accidents", TYPE).refused.startswith("log_loss ")
+    event = held(root).record.events[-1]
+    assert (event.gate["metric"], event.gate["champion"]) == ("log_loss", 1)
+
+
+@pytest.mark.parametrize(
+    ("configured", "task", "metric"),
+    [
+        (None, "binary", "f1"),
+        (None, "multiclass", "macro_f1"),
+        (None, "regression", "rmse"),
+        ("roc_auc", "binary", "roc_auc"),
+        ("roc_auc", "regression", "rmse"),
+        ("r2", "regression", "r2"),
+    ],
+)
+def test_each_task_has_its_metric(configured, task, metric):
+    assert policy.metric_of(configured, task) == metric
+
+
+def test_a_metric_of_no_task_is_refused_with_the_nearest(root):
+    configure(root, policy="if_better, registration_metric: rocauc")
+    with pytest.raises(ConfigError, match=r"registration_metric: .*did you mean 'roc_auc'"):
+        published(root, WEAK)
 
 
 def test_it_must_beat_all_versions_not_the_newest(root):
@@ -152,8 +222,8 @@ def test_always_registers_what_if_better_refused(root):
 
 def test_what_cannot_be_compared_is_refused_and_tried_again(root):
     published(root, WEAK)
-    tidy = ProblemLayout(root, "accidents").tidy
-    away = tidy.rename(tidy.with_suffix(".away"))
+    table = ProblemLayout(root, "accidents").tidy
+    away = table.rename(table.with_suffix(".away"))
     for _ in range(2):
         done = published(root, STRONG)
         assert (
@@ -162,7 +232,7 @@ def test_what_cannot_be_compared_is_refused_and_tried_again(root):
         )
     refusals = [e for e in held(root).record.events if e.gate]
     assert len(refusals) == 1, "the same reason once"
-    away.rename(tidy)
+    away.rename(table)
     assert publish_training(root, "accidents", TYPE).version == 2
 
 
@@ -210,7 +280,7 @@ def test_of_two_at_once_the_second_is_judged_against_the_first(root, tmp_path):
     told = [process.communicate(timeout=200) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
     assert told[0][0] == "1|\n"
-    assert told[1][0].startswith("None|roc_auc 0.")
+    assert told[1][0].startswith("None|f1 0.")
     assert "version 1 of Accident_Prediction_Logistic_Regression came or went while" in told[1][1]
     found = held(root)
     assert [v.tag("model_digest") for v in found.versions] == [model_digest(model(STRONG))]
@@ -230,7 +300,7 @@ def judged(root, kind):
     train(root, kind)
     client = connection.connect(load_settings(root), root)
     return policy.compare(
-        client, get_model(client, NAME), read_outputs(root, "accidents", TYPE), {}
+        client, get_model(client, NAME), read_outputs(root, "accidents", TYPE), {}, "f1"
     )
 
 

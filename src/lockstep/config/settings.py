@@ -33,6 +33,7 @@ class ModelRegistrySection(Strict):
 
     registered_model_name: str | None = None
     registration_policy: Literal["always", "if_better"] = "always"
+    registration_metric: str | None = None
     default_stage: Literal["None", "Staging", "Archived", "Production"] = "None"
     auto_transition_to_staging: bool = False
     production_stage: Literal["Production"] = "Production"
@@ -118,6 +119,7 @@ class Settings:
     publish_experiments: bool
     registered_model_name: str | None
     registration_policy: str
+    registration_metric: str | None
     default_stage: str
     auto_transition_to_staging: bool
     production_stage: str

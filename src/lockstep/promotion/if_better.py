@@ -1,23 +1,22 @@
 """The registration policy ``if_better``: only a model that beats all earlier versions becomes one.
 
-All score the same rows, which none of them has seen. A model that does not win is refused, once, on
-record.
+All score the same rows, which none of them has seen, and each decides by its own threshold or
+costs. A model that does not win is refused, once, on record.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lockstep.checks import REFUSED
 from lockstep.config.gates import Gates, gates_of
-from lockstep.config.params import load_params
 from lockstep.console import warn
 from lockstep.decision.policies import costs_in
-from lockstep.errors import ArtifactError, LockstepError, RegistryError
-from lockstep.evaluation.metrics import best_of, better, evaluate
+from lockstep.errors import ArtifactError, ConfigError, LockstepError, RegistryError, unknown
+from lockstep.evaluation.metrics import best_of, better, evaluate, metric_names
 from lockstep.models.scoring.prediction import Model as Loaded
 from lockstep.promotion.gates import (
     check_enough,
@@ -36,6 +35,9 @@ from lockstep.registry.store.connection import Client
 from lockstep.registry.store.versions import Version
 
 IF_BETTER = "if_better"
+COMPARED_BY = {"binary": "f1", "multiclass": "macro_f1", "regression": "rmse"}
+"""The metric of each task, unless another one is configured."""
+FIRST = "the first version of its name"
 NONE_ABLE = "no earlier version can score today's rows"
 _MOST_SHOWN = 10
 
@@ -47,34 +49,59 @@ class Answer:
     better: bool
     detail: str
     best: int | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+def metric_of(configured: str | None, task: str) -> str:
+    """Return the metric that versions of a task are compared by: F1, or the configured one.
+
+    One of other tasks leaves this task its own; ConfigError for one of no task.
+    """
+    known = dict.fromkeys(name for one in COMPARED_BY for name in metric_names(one))
+    if configured and configured not in known:
+        where = "mlflow.model_registry.registration_metric"
+        raise ConfigError(f"{where}: {unknown('metric', configured, known)}")
+    return configured if configured in metric_names(task) else COMPARED_BY[task]
 
 
 def judged(
-    client: Client, name: str, outputs: Outputs, run_id: str, sections: Mapping[str, Gates]
+    client: Client,
+    name: str,
+    outputs: Outputs,
+    run_id: str,
+    sections: Mapping[str, Gates],
+    configured: str | None = None,
 ) -> Decision:
     """Judge a trained model against all versions of a name; a refusal is one line, on record.
 
     A model that lost against a version that still exists is not compared again. One that can't be
     compared is refused too, but compared again the next time. No lock is held meanwhile: who makes
-    the version checks, under the lock, that no other version came since.
+    the version checks, under the lock, that no other version came since. ``configured`` is the
+    metric of model_config.yaml.
     """
+    metric = metric_of(configured, outputs.schema.task)
     ensure_model(client, name)
     model = get_model(client, name)
     among = frozenset(model.numbers)
-    if not among or any(v.tag("model_digest") == outputs.digest for v in model.versions):
+    if not among:
+        return Decision("", among, FIRST)
+    if any(v.tag("model_digest") == outputs.digest for v in model.versions):
         return Decision("", among)
-    if known := lost_before(model, outputs.digest):
+    if known := lost_before(model, outputs.digest, metric):
         return Decision(known, among)
-    answer = compare(client, model, outputs, sections)
-    if answer.better:
-        return Decision("", among)
+    answer = compare(client, model, outputs, sections, metric)
     detail = summary_line(answer.detail)
-    _record(client, name, outputs.digest, run_id, Answer(False, detail, answer.best))
-    return Decision(detail, among)
+    if answer.better:
+        return Decision("", among, detail, answer.figures)
+    _record(client, name, outputs.digest, run_id, metric, replace(answer, detail=detail))
+    return Decision(detail, among, detail, answer.figures)
 
 
-def lost_before(model: Model, digest: str) -> str:
-    """Return why a model lost before against a version that still exists; empty where it didn't."""
+def lost_before(model: Model, digest: str, metric: str) -> str:
+    """Return why a model lost before against a version that still exists; empty where it didn't.
+
+    A comparison by another metric does not count, nor one of which the metric is unknown.
+    """
     found = [
         str(event.gate.get("summary", ""))
         for event in model.record.events
@@ -82,22 +109,23 @@ def lost_before(model: Model, digest: str) -> str:
         and event.gate.get("verdict") == REFUSED
         and event.details.get("model_digest") == digest
         and event.gate.get("champion") in model.numbers
+        and event.gate.get("metric") == metric
     ]
     return found[-1] if found else ""
 
 
 def compare(
-    client: Client, model: Model, outputs: Outputs, sections: Mapping[str, Gates]
+    client: Client, model: Model, outputs: Outputs, sections: Mapping[str, Gates], metric: str
 ) -> Answer:
     """Compare a trained model with all versions of a name that can score today's rows."""
     check_sections(sections)
     try:
-        return _compared(client, model, outputs, gates_of(sections, outputs.problem))
+        return _compared(client, model, outputs, gates_of(sections, outputs.problem), metric)
     except LockstepError as error:
         return Answer(False, f"it can't be compared with the earlier ones: {error}")
 
 
-def _compared(client: Client, model: Model, outputs: Outputs, gates: Gates) -> Answer:
+def _compared(client: Client, model: Model, outputs: Outputs, gates: Gates, metric: str) -> Answer:
     if outputs.training_rows is None:
         raise RegistryError("its own data are not in this workspace; run `dvc pull`")
     root, versions = outputs.root, distinct(model.versions)
@@ -108,7 +136,6 @@ def _compared(client: Client, model: Model, outputs: Outputs, gates: Gates) -> A
         named = [(v.title, seen_of(client, root, v)) for v in able]
         rows = unseen(root, outputs.problem, [*named, (NEW_MODEL, outputs.training_rows)])
         check_enough(rows, gates)
-        metric = load_params(root).problem(outputs.problem).compare.metric
         values = _values(client, root, able, rows, metric, skipped)
         own = trained(outputs)
         found = evaluate(check_finite(scored(own, str(own.digest), rows, root), own))
@@ -158,7 +185,8 @@ def _best_of(values: Mapping[int, float], own: float, metric: str, rows: int) ->
         f"{metric} {own:.4f} against {values[best]:.4f} of version {best} on {rows:,} rows that "
         f"none of {len(values)} earlier versions has seen"
     )
-    return Answer(wins, detail if wins else f"{detail}: not better", best)
+    figures = {f"registration_{metric}": own, f"registration_best_{metric}": values[best]}
+    return Answer(wins, detail if wins else f"{detail}: not better", best, figures)
 
 
 def trained(outputs: Outputs) -> Loaded:
@@ -173,10 +201,12 @@ def trained(outputs: Outputs) -> Loaded:
     )
 
 
-def _record(client: Client, name: str, digest: str, run_id: str, answer: Answer) -> None:
+def _record(
+    client: Client, name: str, digest: str, run_id: str, metric: str, answer: Answer
+) -> None:
     """Record a refusal, unless the model's last event is the same one."""
     gate: dict[str, Any] = {"verdict": REFUSED, "policy": IF_BETTER, "summary": answer.detail}
-    gate |= {"champion": answer.best} if answer.best is not None else {}
+    gate |= {"champion": answer.best, "metric": metric} if answer.best is not None else {}
     details = {"model_digest": digest, "run_id": run_id}
     with open_journal(client, name) as book:
         events = [e for e in book.model.record.events if e.details.get("model_digest") == digest]

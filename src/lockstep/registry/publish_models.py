@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from lockstep.config.layout import ProblemLayout, engine_of
@@ -76,7 +77,7 @@ def _decide(settings: Settings) -> Decide | None:
     # Promotion is a room above this one: only the two stages that register may open it.
     from lockstep.promotion.if_better import judged
 
-    return judged
+    return partial(judged, configured=settings.registration_metric)
 
 
 def _by_problem(

@@ -28,7 +28,7 @@ from lockstep.registry.publishing.rolling import FILE as ROLLING
 from lockstep.registry.publishing.rolling import rolling_table
 from lockstep.registry.publishing.run_content import record
 from lockstep.registry.publishing.run_files import write_files
-from lockstep.registry.publishing.runs import log_run
+from lockstep.registry.publishing.runs import log_run, note_decision
 from lockstep.registry.publishing.tags import noted_tags, run_tags, version_tags
 from lockstep.registry.store.connection import Client, fluent, request_limits
 from lockstep.registry.store.names import SAME_RUN, TAG_PREFIX
@@ -70,6 +70,7 @@ def _register_if_allowed(
 ) -> Published:
     for _ in range(_ROUNDS):
         decision = decide(client, name, outputs, logged.run_id, settings.gates)
+        note_decision(client, logged.run_id, decision)
         if refused := decision.refused:
             return Published(name, logged.run_id, outputs.digest, new=False, refused=refused)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lockstep.config.gates import Gates
 from lockstep.errors import RegistryError
@@ -47,10 +47,16 @@ class Published:
 
 @dataclass(frozen=True)
 class Decision:
-    """Why a model gets no version (empty: it may), and the versions it was compared with."""
+    """Why a model gets no version (empty: it may), and the versions it was compared with.
+
+    ``detail`` says what was compared, and ``figures`` are the compared values by name; both are
+    empty if nothing new was found out.
+    """
 
     refused: str
     among: frozenset[int]
+    detail: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 Decide = Callable[[Client, str, "Outputs", str, Mapping[str, Gates]], Decision]

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import DatasetInput, Metric, Param
+from mlflow.entities import DatasetInput, Metric, Param, RunTag
 from mlflow.models import Model
 from mlflow.tracking.context.registry import resolve_tags
 
 from lockstep.registry.artifact.packaging import Package
+from lockstep.registry.publishing.registration import Decision
 from lockstep.registry.publishing.spans import Span
 from lockstep.registry.store.connection import Client, request_limits
-from lockstep.registry.store.names import BYTES_TAG, PARENT_TAG, SUMS_TAG
+from lockstep.registry.store.names import BYTES_TAG, PARENT_TAG, REGISTRATION_TAG, SUMS_TAG
 from lockstep.registry.store.queries import Logged
 
 
@@ -91,6 +92,19 @@ def _hurried_on_failure(patience: ExitStack) -> Iterator[None]:
     except BaseException:
         patience.enter_context(request_limits(timeout=2))
         raise
+
+
+def note_decision(client: Client, run_id: str, decision: Decision) -> None:
+    """Note on a model's run whether it got a version, and the figures that were compared."""
+    if not decision.detail:
+        return
+    outcome = "refused" if decision.refused else "registered"
+    now = int(time.time() * 1000)
+    client.log_batch(
+        run_id,
+        metrics=[Metric(key, value, now, 0) for key, value in decision.figures.items()],
+        tags=[RunTag(REGISTRATION_TAG, f"{outcome}: {decision.detail}")],
+    )
 
 
 def flattened(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -19,6 +19,8 @@ SAME_RUN = (DIGEST_TAG, TYPE_TAG, EXPERIMENT_TAG, CLOSURE_TAG, INPUTS_TAG)
 """Tags that identify a training's run: the same model may come of other inputs."""
 RETRAIN_TAG = "lockstep.retrain"
 """On a version that a retrain made, and on its run: the id of the retrain's own run."""
+REGISTRATION_TAG = "lockstep.registration"
+"""On a run under the policy if_better: whether its model got a version, and what was compared."""
 COMMITTED_TAG = "lockstep.committed_as"
 """On a dirty version: the commit in which its inputs were found later."""
 ROWS_TAG = "lockstep.seen_digest"
