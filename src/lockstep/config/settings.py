@@ -48,6 +48,7 @@ class MlflowSection(Strict):
     experiment_name: str | None = None
     log_model: bool = True
     log_artifacts: bool = True
+    autolog: bool = False
     timeout_seconds: Annotated[float, Field(gt=0, le=5)] = 5
     publish_experiments: bool = False
     model_registry: ModelRegistrySection = ModelRegistrySection()
@@ -115,6 +116,7 @@ class Settings:
     publish: bool
     log_model: bool
     log_artifacts: bool
+    autolog: bool
     timeout_seconds: float
     publish_experiments: bool
     registered_model_name: str | None
@@ -180,6 +182,7 @@ def load_settings(
         publish=values["publish"] == "1",
         log_model=mlflow.log_model,
         log_artifacts=mlflow.log_artifacts,
+        autolog=mlflow.autolog,
         timeout_seconds=mlflow.timeout_seconds,
         publish_experiments=mlflow.publish_experiments,
         environment={name: item.value for name, item in variables.items()},

@@ -15,6 +15,7 @@ from lockstep.errors import ArtifactError, RegistryError
 from lockstep.models.artifact import digest_of
 from lockstep.registry.artifact.packaging import Package, package
 from lockstep.registry.artifact.training_rows import to_bytes
+from lockstep.registry.publishing.autolog import with_autolog
 from lockstep.registry.publishing.destinations import experiment_of, model_name, registers
 from lockstep.registry.publishing.intervals import interval_tags
 from lockstep.registry.publishing.outputs import Outputs
@@ -139,6 +140,8 @@ def _log(
     rolled = None if isinstance(found, str) else found
     content = record(outputs, timings, rolled)
     content = replace(content, tags={**content.tags, **(tags or {})})
+    if settings.autolog:
+        content = with_autolog(content, outputs, pipeline)
     if again:  # `find_run` takes the newest of the runs of one training
         content = replace(content, span=None)
     with tempfile.TemporaryDirectory() as made:
