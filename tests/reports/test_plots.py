@@ -95,6 +95,7 @@ def test_curves_of_several_classes_have_a_line_a_class() -> None:
     for name, lines in (("roc", 4), ("pr", 3), ("calibration", 7)):
         (axes,) = plots.draw(name, found[name], "pears ridge").axes
         assert (legend(axes), len(axes.lines)) == (["a", "b", "c"], lines)
+    assert axes.get_legend().get_title().get_text() == "dotted: before calibration"
 
 
 def test_a_confusion_matrix_has_counts_and_shares_of_the_actual_class() -> None:

@@ -260,6 +260,8 @@ def _class_curves(axes: Axes, table: pd.DataFrame, name: str, facts: Facts) -> N
     legend, auc = axes.legend(), facts.metrics.get("macro_roc_auc")
     if name == "roc" and auc is not None:
         legend.set_title(f"mean AUC {auc:.3f}")
+    if f"{_BEFORE}{x}" in table:
+        legend.set_title("dotted: before calibration")
 
 
 def _class_bars(axes: Axes, table: pd.DataFrame, _: Facts) -> None:
