@@ -11,7 +11,9 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import load_settings
 from lockstep.evaluation.rolling import rolling_metrics
 from lockstep.evaluation.scored_rows import Scored
+from lockstep.features.split import group_codes
 from lockstep.io import read_json, write_json, write_parquet
+from lockstep.problems.schema import load_schema
 from lockstep.registry.publishing import rolling
 from lockstep.registry.publishing.outputs import Outputs, read_outputs
 from lockstep.registry.store import connection
@@ -26,11 +28,13 @@ def write_rows(root: Path, model_type: str = MODEL[1]) -> tuple[np.ndarray, Scor
     rng = np.random.default_rng(0)
     layout = ProblemLayout(root, MODEL[0])
     day = np.datetime64("2021-03-01") + rng.integers(0, 30, ROWS)
-    write_parquet(layout.tidy, pd.DataFrame({"date": day.astype("datetime64[ms]")}))
+    tidy = pd.DataFrame({"date": day.astype("datetime64[ms]"), "accident_id": np.arange(ROWS)})
+    write_parquet(layout.tidy, tidy)
     score = rng.random(ROWS)
     target = (rng.random(ROWS) < score).astype(np.int8)
     part = np.where(np.arange(ROWS) < 100, "choose", "test")
-    scores = {"__row__": np.arange(ROWS)[::-1], "__group__": np.arange(ROWS), "part": part}
+    row, group = np.arange(ROWS)[::-1], group_codes(tidy, load_schema(MODEL[0]))
+    scores = {"__row__": row, "__group__": group[row], "part": part}
     scores |= {"__target__": target, "score": score}
     write_parquet(layout.scores(model_type), pd.DataFrame(scores))
     test = part == "test"
@@ -92,9 +96,11 @@ def test_without_the_rows_of_the_test_part_a_line_says_so(workspace, capsys):
     assert not [name for name in client.get_run(run_id).data.metrics if "rolling" in name]
 
 
-def test_rows_of_another_table_are_not_taken_for_its_own(workspace, monkeypatch):
+def test_rows_of_another_table_are_not_taken_for_its_own(workspace):
     write_rows(workspace)
-    monkeypatch.setattr(rolling, "tidy_sum", lambda *_: "another")
+    layout = ProblemLayout(workspace, MODEL[0])
+    table = pd.read_parquet(layout.tidy)
+    write_parquet(layout.tidy, table.assign(accident_id=table["accident_id"] + 1))
     told = "tidy.parquet is not the table it was trained on; run `dvc repro`"
     assert rolling.rolling_table(outputs_of(workspace)) == told
 
@@ -104,6 +110,16 @@ def test_a_table_with_fewer_rows_is_another_one(workspace):
     layout = ProblemLayout(workspace, MODEL[0])
     write_parquet(layout.tidy, pd.read_parquet(layout.tidy).head(ROWS // 2))
     assert "tidy.parquet is not the table" in rolling.rolling_table(outputs_of(workspace))
+
+
+def test_a_tidy_table_may_be_a_folder_of_several_files(workspace):
+    expected = rolling_metrics(*write_rows(workspace))
+    layout = ProblemLayout(workspace, MODEL[0])
+    table = pd.read_parquet(layout.tidy)
+    layout.tidy.unlink()
+    for number, rows in enumerate((table.head(150), table.tail(-150))):
+        write_parquet(layout.tidy / f"{number:02}.parquet", rows)
+    pd.testing.assert_frame_equal(rolling.rolling_table(outputs_of(workspace)), expected)
 
 
 def test_rows_without_a_date_are_in_no_window(workspace):

@@ -142,6 +142,8 @@ def evaluated(
     task, stop = job.schema.task, job.parts["stop"]
     model = calibrated(job.training.calibration, fitted.estimator, stop.features, stop.target, task)
     found = {part: score(model, part) for part in job.evaluated}
+    before_too = EVALUATED if job.training.calibration != "none" else ()
+    before = {part: score(fitted.estimator, part) for part in before_too}
     threshold = threshold_of(job, found["choose"])
     decided = partial(scored_rows, job, threshold)
     return Trained(
@@ -153,16 +155,8 @@ def evaluated(
         scores=found,
         folds=fold_metrics(job.training, job.recipe, job.parts, decided),
         interval=_interval(job, found["choose"]),
-        uncalibrated=uncalibrated_scores(job, fitted.estimator),
+        uncalibrated=before,
     )
-
-
-def uncalibrated_scores(job: TrainingInput, estimator: Any) -> dict[str, NDArray[Any]]:
-    """Return the scores of the parts in EVALUATED before calibration; empty without any."""
-    if job.training.calibration == "none":
-        return {}
-    task, parts = job.schema.task, job.parts
-    return {p: scores(estimator, parts[p].features, task, job.kind) for p in EVALUATED}
 
 
 def threshold_of(job: TrainingInput, score: NDArray[Any]) -> float | None:

@@ -151,7 +151,7 @@ def rows_of_training(
 ) -> TrainingRows | None:
     """Return the rows of a training of this workspace; None if its tables are missing."""
     layout, schema = ProblemLayout(root, problem, engine), load_schema(problem)
-    table_sum = tidy_sum(lineage, layout)
+    table_sum = _tidy_sum(lineage, layout)
     # All types of a problem use the same.
     name = sha256_json([lineage.data_digest, table_sum, schema.digest])
     path = root / CACHE / f"{name}.npz"
@@ -209,7 +209,7 @@ def _read(path: Path) -> TrainingRows | None:
         return None
 
 
-def tidy_sum(lineage: Lineage, layout: ProblemLayout) -> str:
+def _tidy_sum(lineage: Lineage, layout: ProblemLayout) -> str:
     """Return DVC's sum of the tidy table behind the matrices; empty if it is unknown."""
     name = layout.tidy.relative_to(layout.root).as_posix()
     stages = lineage.closure["stages"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lockstep.dvc.graph import dvc_sum
 from lockstep.evaluation.plot_data import thinned
 from lockstep.evaluation.rolling import rolling_metrics
 from lockstep.evaluation.scored_rows import Scored
-from lockstep.features.matrix_columns import ROW
+from lockstep.features.matrix_columns import GROUP, ROW
+from lockstep.features.split import group_codes
 from lockstep.io import read_parquet
-from lockstep.registry.artifact.training_rows import tidy_sum
+from lockstep.problems.schema import Schema
 from lockstep.registry.publishing.outputs import Outputs
 
 FILE = "rolling_metrics.csv"
@@ -56,12 +56,19 @@ def _dated_rows(outputs: Outputs) -> tuple[np.ndarray, Scored] | str:
     scored = outputs.read_scores()
     if scored is None or not layout.tidy.exists():
         return "its scores or its rows are not in this workspace; `dvc pull` brings them"
-    known = tidy_sum(outputs.lineage, layout)
-    dates = read_parquet(layout.tidy, [schema.date])[schema.date].to_numpy()
-    place = scored.part("test")[ROW].to_numpy()
-    if (known and known != dvc_sum(layout.tidy)) or place.max(initial=-1) >= len(dates):
+    table = read_parquet(layout.tidy, [name for name in (schema.date, schema.group) if name])
+    test, rows = scored.part("test"), scored.rows("test")
+    if not _has_rows(table, test, schema):
         return f"{layout.tidy.name} is not the table it was trained on; run `dvc repro`"
-    day, rows = dates[place], scored.rows("test")
+    day = table[schema.date].to_numpy()[test[ROW].to_numpy()]
     if np.isnat(day).all():
         return f"no row of the test part has '{schema.date}'"
     return day[~np.isnat(day)], rows.take(~np.isnat(day))
+
+
+def _has_rows(table: pd.DataFrame, scores: pd.DataFrame, schema: Schema) -> bool:
+    """Tell whether a tidy table has the scored rows, each in the same group."""
+    place = scores[ROW].to_numpy()
+    if place.max(initial=-1) >= len(table):
+        return False
+    return bool((group_codes(table, schema)[place] == scores[GROUP].to_numpy()).all())
