@@ -44,7 +44,7 @@ _ROW_NUMBERS = ("Unnamed: 0", "__index_level_0__")
 
 
 @dataclass(frozen=True)
-class _Names:
+class Names:
     """What becomes of the names of a record."""
 
     kept: list[tuple[str, str]]
@@ -71,7 +71,7 @@ class RowReader:
 
     def read(self, records: Sequence[Any]) -> list[Any]:
         """Return records with plain values; what does not fit stays, for a check to refuse."""
-        names: dict[tuple[Any, ...], _Names] = {}
+        names: dict[tuple[Any, ...], Names] = {}
         rows = [self._row(r, names) if isinstance(r, Mapping) else r for r in records]
         read_rows = [row for row in rows if isinstance(row, dict)]
         for name, read, meant in self._readers if names else ():
@@ -81,19 +81,20 @@ class RowReader:
     def ignored(self, records: Iterable[Any]) -> dict[str, str]:
         """Return the columns of records that are no features, each with what it is."""
         keys = dict.fromkeys(tuple(record) for record in records if isinstance(record, Mapping))
-        names = (name for one in keys for name in self._names_of(one).ignored)
+        names = (name for one in keys for name in self.names_of(one).ignored)
         return {name: self._others[_clean(name)] for name in names}
 
-    def _row(self, record: Record, known: dict[tuple[Any, ...], _Names]) -> dict[str, Any]:
+    def _row(self, record: Record, known: dict[tuple[Any, ...], Names]) -> dict[str, Any]:
         names = known.get(keys := tuple(record))
         if names is None:
-            names = known[keys] = self._names_of(keys)
+            names = known[keys] = self.names_of(keys)
         row = {own: record[name] for name, own in names.kept}
         for column, of in names.made:
             row[column.name] = _made(column, [record[name] for name in of])
         return row
 
-    def _names_of(self, keys: tuple[Any, ...]) -> _Names:
+    def names_of(self, keys: tuple[Any, ...]) -> Names:
+        """Return what becomes of a record's names."""
         clean = {name: name if name in self._own else _clean(name) for name in keys}
         own = {name: self._aliases.get(clean[name], clean[name]) for name in keys}
         count = Counter(own.values())
@@ -107,7 +108,7 @@ class RowReader:
         ]
         used = {name for _, of in made for name in of}
         kept = [(name, known) for name, known in own.items() if known not in self._others]
-        return _Names(kept, made, [n for n in keys if own[n] in self._others and n not in used])
+        return Names(kept, made, [n for n in keys if own[n] in self._others and n not in used])
 
 
 def _clean(name: Any) -> Any:
@@ -250,7 +251,7 @@ def records_to_table(schema: Schema, records: Sequence[Record]) -> pd.DataFrame:
 
 def _refuse_first(schema: Schema, rows: Sequence[Any]) -> NoReturn:
     for number, row in enumerate(rows, start=1):
-        _check_row(schema, row, f"record {number}" if len(rows) > 1 else "the record")
+        check_row(schema, row, f"record {number}" if len(rows) > 1 else "the record")
     raise AssertionError("the check of columns refused what the check of values passes")
 
 
@@ -260,7 +261,7 @@ def check_record(schema: Schema, record: Record, where: str = "the record") -> N
     Every feature must be there; None (or NaN) is a missing value where the schema allows one.
     A text is a cell: "2" and 2.0 pass for the code 2.
     """
-    _check_row(schema, RowReader(schema).read([record])[0], where)
+    check_row(schema, RowReader(schema).read([record])[0], where)
 
 
 def unknown_name(schema: Schema, name: Any, near: Iterable[str]) -> str:
@@ -272,7 +273,8 @@ def unknown_name(schema: Schema, name: Any, near: Iterable[str]) -> str:
     return f"no feature is called {shown}{nearest(shown, near) or '; leave it out'}"
 
 
-def _check_row(schema: Schema, record: Any, where: str) -> None:
+def check_row(schema: Schema, record: Any, where: str) -> None:
+    """Raise the DataError of ``check_record`` for a record that a ``RowReader`` read."""
     if not isinstance(record, Mapping):
         raise DataError(
             f"{where} is no object of feature names and values; give one like the input example"
