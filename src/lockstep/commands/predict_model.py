@@ -117,8 +117,8 @@ OTHER_OPTIONS = {
 }
 
 
-def check_options(options: argparse.Namespace) -> None:
-    """Refuse impossible options before anything is read."""
+def check_model_options(options: argparse.Namespace) -> None:
+    """Refuse impossible options of a model before anything is read."""
     if (options.stage or options.version) and not options.model_name:
         raise UsageError(
             "--stage and --version say which version of --model-name NAME; give that too"
@@ -127,6 +127,11 @@ def check_options(options: argparse.Namespace) -> None:
         raise UsageError(
             f"--threshold {options.threshold:g} is no probability; give a number from 0 to 1"
         )
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Refuse impossible options before anything is read."""
+    check_model_options(options)
     if options.output and options.output.suffix not in FORMATS:
         raise UsageError(f"--output {options.output}: the name must end in {', '.join(FORMATS)}")
 
