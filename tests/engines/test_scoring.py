@@ -232,7 +232,7 @@ def test_scores_of_two_models_or_settings_do_not_mix(spark, registry, source, tm
 
 def test_a_killed_command_goes_on_to_the_same_bytes(spark, registry, tmp_path):
     rows = accidents(2_000)
-    for number in range(60):
+    for number in range(40):
         written(rows, tmp_path / "in" / f"{number:03}.parquet")
     arguments = (tmp_path / "in", tmp_path / "killed", "--model-name", NAME)
     command = subprocess.Popen([sys.executable, str(DOOR), *map(str, arguments)],
@@ -243,7 +243,7 @@ def test_a_killed_command_goes_on_to_the_same_bytes(spark, registry, tmp_path):
     command.communicate()
     assert not psutil.wait_procs(children, timeout=30)[1]
     left = contents(tmp_path / "killed")
-    assert 0 < len(left) < 60
+    assert 0 < len(left) < 40
     assert not (tmp_path / "killed" / "_SUCCESS").exists()
     run(*arguments)
     run(tmp_path / "in", tmp_path / "whole", "--model-name", NAME)
@@ -268,9 +268,16 @@ def test_nothing_in_production_is_one_line(spark, registry, source, tmp_path):
         (["--stage", "Production"], "--model-name NAME; give that too"),
     ],
 )
-def test_impossible_options_are_usage_errors(registry, tmp_path, arguments, message):
+def test_impossible_options_are_usage_errors(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.delenv("USE_BEST_MODEL", raising=False)
+    monkeypatch.delenv("USE_MLFLOW_PRODUCTION", raising=False)
     with pytest.raises(UsageError, match=message):
         run(tmp_path, tmp_path / "out", *arguments)
+
+
+def test_an_address_is_no_path(tmp_path):
+    with pytest.raises(UsageError, match=r"s3://bucket/in is an address, no path; mount it"):
+        score_spark.main(["s3://bucket/in", str(tmp_path), "--model-name", NAME])
 
 
 def in_this_process(place: str, *given: Any) -> Any:
@@ -322,7 +329,7 @@ def rows() -> pd.DataFrame:
 
 def test_a_killed_worker_is_replaced_and_the_bytes_are_the_same(spark, scored, rows, tmp_path):
     many = pd.concat([rows] * 20)
-    for number in range(60):
+    for number in range(40):
         written(many, tmp_path / "in" / f"{number:02}.parquet")
     killed: list[int] = []
 
@@ -336,7 +343,7 @@ def test_a_killed_worker_is_replaced_and_the_bytes_are_the_same(spark, scored, r
 
     thread = threading.Thread(target=kill)
     thread.start()
-    assert scored()["files"] == 60
+    assert scored()["files"] == 40
     thread.join()
     assert killed
     after = contents(tmp_path / "out")

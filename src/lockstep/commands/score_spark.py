@@ -46,8 +46,8 @@ def parser() -> Parser:
     """Return the command line's parser."""
     top = Parser(prog="score_spark.py", description=__doc__)
     top.formatter_class = argparse.RawDescriptionHelpFormatter
-    top.add_argument("input", metavar="INPUT", help="a Parquet file or a folder of them", type=Path)
-    top.add_argument("output", metavar="OUTPUT", help="the folder of the scores", type=Path)
+    top.add_argument("input", metavar="INPUT", help="a Parquet file or a folder of them", type=path)
+    top.add_argument("output", metavar="OUTPUT", help="the folder of the scores", type=path)
     which = top.add_argument_group("which model").add_mutually_exclusive_group()
     add_options(which, MODEL_OPTIONS)
     part = top.add_argument_group("which of its versions").add_mutually_exclusive_group()
@@ -58,6 +58,14 @@ def parser() -> Parser:
     top.set_defaults(max_rejected=MOST_REJECTED)
     common_options(top, default=None)
     return top
+
+
+def path(text: str) -> Path:
+    """Return a path; UsageError for an address, which only Spark itself could read."""
+    if "://" in text:
+        fix = "mount it under one path for this machine and all executors, and give that"
+        raise UsageError(f"{text} is an address, no path; {fix}")
+    return Path(text)
 
 
 def names(text: str) -> list[str]:

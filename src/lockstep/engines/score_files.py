@@ -7,6 +7,7 @@ same bytes. Nothing here imports Spark.
 
 from __future__ import annotations
 
+import gc
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -103,6 +104,7 @@ def loaded(shipped: ShippedModel) -> Model:
     if (key := shipped.settings_digest) not in _LOADED:
         _LOADED.clear()
         _LOADED[key] = replace(shipped.model, pipeline=_load(shipped))
+        gc.freeze()  # Spark collects garbage after each task; all these modules would slow that
     return _LOADED[key]
 
 
