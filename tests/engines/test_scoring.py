@@ -216,8 +216,8 @@ def test_scores_of_two_models_or_settings_do_not_mix(spark, registry, source, tm
     before = contents(output)
     for extra, message in {
         ("--version", "2"): f"out holds scores of {NAME} version 1; choose another folder or",
-        ("--threshold", "0.9"): f"{NAME} version 1 with another threshold; choose another",
-        ("--keep", "row"): f"{NAME} version 1 with another columns; choose another folder",
+        ("--threshold", "0.9"): rf"{NAME} version 1 with other settings \(threshold\); choose",
+        ("--keep", "row"): rf"{NAME} version 1 with other settings \(columns\); choose",
     }.items():
         with pytest.raises(DataError, match=message):
             run(source, output, "--model-name", NAME, *extra)

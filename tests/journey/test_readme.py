@@ -52,6 +52,12 @@ EXP_SHOW = (
     "'Created|State|Executor|code/|data/|metrics/[^:]*$|.*:(?!val_)'"
 )
 OF_DOCS = {
+    "batch-scoring.md": {
+        "python src/models/score_spark.py INPUT OUTPUT --model-name Accident_Prediction_XGBoost "
+        "--stage Production": (
+            "engines/test_scoring.py::test_what_is_in_production_scores_hive_partitions"
+        )
+    },
     "experiments.md": {
         "make exp-show": EXPERIMENTS,
         "dvc metrics diff": EXPERIMENTS,

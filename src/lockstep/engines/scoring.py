@@ -34,8 +34,8 @@ from lockstep.io import read_json, write_json, write_text
 from lockstep.models.scoring.prediction import Model
 
 SUMMARY, SUCCESS, LOCK = "_lockstep.json", "_SUCCESS", ".lockstep.lock"
-_SETTINGS = ("model_digest", "threshold", "columns")
-"""The facts of a folder of scores that a person chooses."""
+_MODEL, _SETTINGS = ("model_name", "model_version", "model_digest"), ("threshold", "columns")
+"""The facts of a folder of scores that say which model, and what a person chose beside it."""
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -144,15 +144,15 @@ def _empty(output: Path) -> None:
 
 
 def _check_same(output: Path, before: Any, shipped: ShippedModel) -> None:
-    known = before if isinstance(before, dict) else {}
-    now = facts_of(shipped)
+    known, now = before if isinstance(before, dict) else {}, facts_of(shipped)
     if known.get("settings_digest") == now["settings_digest"]:
         return
     title = f"{known.get('model_name')} version {known.get('model_version')}"
-    differ = [key for key in now if known.get(key) != now[key] and key in _SETTINGS]
-    what = "" if "model_digest" in differ else f" with another {' and '.join(differ)}"
+    other = {key for key in now if known.get(key) != now[key]}
+    settings = "" if other.intersection(_MODEL) else " with other settings"
+    shown = f" ({', '.join(sorted(other.intersection(_SETTINGS)))})" if settings else ""
     fix = "choose another folder or --overwrite"
-    raise DataError(f"{output} holds scores of {title}{what}; {fix}")
+    raise DataError(f"{output} holds scores of {title}{settings}{shown}; {fix}")
 
 
 def facts_of(shipped: ShippedModel) -> dict[str, Any]:
@@ -207,8 +207,8 @@ def finish(
     summary = facts_of(shipped) | counts
     write_json(output / SUMMARY, summary, digits=None)
     if faults:
-        rest = f"; {len(faults)} of {len(found)} files failed, the others have their scores"
-        raise DataError(faults[0] + rest * (len(found) > 1))
+        others = ", the others have their scores" if len(faults) < len(found) else ""
+        raise DataError(f"{faults[0]}; {len(faults)} of {len(found)} files failed{others}")
     if rejected > most_rejected * rows:
         _refuse_rejected(output, found, rows, most_rejected)
     write_text(output / SUCCESS, "")
