@@ -36,6 +36,8 @@ _MONTHS = (
 _DIGITS = {8: ("%Y%m%d", "%d%m%Y", "%m%d%Y"), 12: ("%Y%m%d%H%M",), 14: ("%Y%m%d%H%M%S",),
            6: ("%Y%m", "%y%m%d")}  # fmt: skip
 _COARSE: dict[str, Unit] = {"quarter": "quarters", "week": "weeks"}
+_COARSE_LETTER = re.compile("[QTKW]", re.IGNORECASE)
+"""One of these stands in every quarter and week: Q1, 1T, 2e trim., KW 3, W02."""
 _SPECIAL = (
     "%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S UTC %Y",
     "%d/%b/%Y:%H:%M:%S %z", "%d%b%Y:%H:%M:%S", "%d%b%Y:%H:%M:%S.%f", "%Y-%m-%dT%H%M%SZ",
@@ -136,8 +138,10 @@ def _formats(few: list[str]) -> list[str]:
     endings = Counter(_ending(text) for text in few)
     found = {}
     texts = pd.Series(few, dtype="str")
-    for name in _COARSE:
-        found[name] = parse_dates(texts, name).notna().mean()
+    # Most columns are numbers, and reading a column as quarters or weeks takes long.
+    if sum(_COARSE_LETTER.search(text) is not None for text in few) > len(few) / 2:
+        for name in _COARSE:
+            found[name] = parse_dates(texts, name).notna().mean()
     for before, after in (ending for ending, _ in endings.most_common(3)):
         days = (*_FULL, "%Y%m%d") if before or after else _FULL + _MONTHS
         for format in dict.fromkeys([*(before + day + after for day in days), *_SPECIAL]):
