@@ -225,6 +225,8 @@ class Server:
             del self.running[process]
 
         def pass_on() -> None:
+            if self.running.get(process) is not connection:  # it ended in this round of events
+                return
             try:
                 signals = connection.recv(16)
             except ConnectionError:
