@@ -1,9 +1,11 @@
 """Shared by several rooms: a workspace with a real sqlite registry and small real models in it."""
 
+import gc
 import json
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -36,8 +38,28 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("DVC_NO_ANALYTICS", "true")
 
 
+MEMORY = Path("/dev/shm")
+"""Where Linux keeps files in memory: each of a registry's commits waits for a disk otherwise."""
+NEEDED = 8 * 2**30
+"""Bytes that must be free there."""
+
+
+def temporary_folder() -> Path | None:
+    """Return the folder in memory for temporary files; None where it is small or runs no program.
+
+    A folder that the user names by TMPDIR is used instead.
+    """
+    if "TMPDIR" in os.environ or not MEMORY.is_dir() or not os.access(MEMORY, os.W_OK):
+        return None
+    if os.statvfs(MEMORY).f_flag & os.ST_NOEXEC or shutil.disk_usage(MEMORY).free < NEEDED:
+        return None
+    return MEMORY
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Start the process that runs the tests' commands, once for all workers."""
+    if folder := temporary_folder():
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     first = "PYTEST_XDIST_WORKER" not in os.environ and warm.VARIABLE not in os.environ
     if first and warm.POSSIBLE:
         config.add_cleanup(warm.Warm().stop)
@@ -64,6 +86,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((n for n, name in enumerate(LONGEST) if path.startswith(name)), len(LONGEST))
 
     items.sort(key=place)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Spare the garbage collector what stays to the end: the libraries and the collected tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
