@@ -9,9 +9,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-pytest.importorskip("pyspark", reason="the extra spark is not installed (make setup-spark)")
-
 from sklearn.preprocessing import TargetEncoder
 
 from lockstep.engines import learning

@@ -4,9 +4,6 @@ import json
 
 import pytest
 import yaml
-
-pytest.importorskip("pyspark", reason="the extra spark is not installed (make setup-spark)")
-
 from tests.journey.conftest import Project, trained
 
 __all__ = ["trained"]

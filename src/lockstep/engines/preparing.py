@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -103,12 +102,10 @@ def write_tidy(
     checked = reduce(_merged, (piece.checked for piece in pieces))
     checked.table = read_parquet(into, _known_columns(schema))
     judge(checked, checked.table[schema.target].drop_duplicates(), schema, rules)
-    return quality_of(
-        checked,
-        dict(sum((Counter(piece.counts) for piece in pieces), Counter[str]())),
-        dict(sum((Counter(piece.missing) for piece in pieces), Counter[str]())),
-        schema,
-    )
+    counts = reduce(_summed, (piece.counts for piece in pieces))
+    missing = reduce(_summed, (piece.missing for piece in pieces))
+    order = [name for name in schema.columns if name in missing]
+    return quality_of(checked, counts, {name: missing[name] for name in order}, schema)
 
 
 def _pieces_of(raw: Path, kind: str, schema: Schema, rules: Preprocess) -> list[Any]:
@@ -159,18 +156,19 @@ def _in_order(pieces: list[Piece]) -> bool:
 
 def _merged(one: Checked, other: Checked) -> Checked:
     """Return the counts of two pieces together."""
-
-    def summed(first: dict[str, int], second: dict[str, int]) -> dict[str, int]:
-        return dict(Counter(first) + Counter(second))
-
     return Checked(
         one.table,
         one.rows_in + other.rows_in,
-        summed(one.dropped, other.dropped),
-        summed(one.unknown_codes, other.unknown_codes),
-        summed(one.out_of_range, other.out_of_range),
+        _summed(one.dropped, other.dropped),
+        _summed(one.unknown_codes, other.unknown_codes),
+        _summed(one.out_of_range, other.out_of_range),
         added([one.shares, other.shares]),
     )
+
+
+def _summed(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    """Return the sums of two counts by name, zeros too."""
+    return {name: one.get(name, 0) + other.get(name, 0) for name in [*one, *other]}
 
 
 def _known_columns(schema: Schema) -> list[str]:
