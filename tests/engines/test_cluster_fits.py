@@ -1,0 +1,41 @@
+"""All four types on a real cluster of two workers: the same models as on this machine's cores."""
+
+from pathlib import Path
+from typing import Any
+
+from tests.engines.prepared import Prepared, prepare
+
+from lockstep.engines.fitting import fit_on_spark
+from lockstep.engines.session import spark_session
+from lockstep.models.artifact import model_digest
+from lockstep.models.training import pipeline_of
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "logistic_regression": {},
+    "random_forest": {"n_estimators": 4, "max_depth": 5},
+    "xgboost": {"n_estimators": 8},
+    "lightgbm": {"n_estimators": 8},
+}
+
+
+def digests(spark: Any, found: Prepared) -> dict[str, str]:
+    """Return the digest of each type, fitted in this session."""
+    made = {}
+    for name, params in SETTINGS.items():
+        recipe = found.recipe(name, **params)
+        if name == "random_forest":
+            recipe = type(recipe)(recipe.task, recipe.columns, params, recipe.seed)
+        fitted = fit_on_spark(spark, f"spark_{name}", recipe, found.rows, 3)
+        made[name] = model_digest(pipeline_of(found.encoder, fitted.estimator))
+    return made
+
+
+def test_every_type_has_the_same_digest_on_a_cluster_and_on_two_cores(
+    whole_cluster: Any, tmp_path: Path
+) -> None:
+    with spark_session("local[2]", slots=2) as spark:
+        found = prepare(spark, "accidents", tmp_path)
+        here = digests(spark, found)
+    with spark_session(whole_cluster.url, slots=2) as spark:
+        assert spark.sparkContext.master == whole_cluster.url
+        assert digests(spark, found) == here
