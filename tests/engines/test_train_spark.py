@@ -74,7 +74,7 @@ def test_its_version_is_loaded_promoted_and_verified_like_any_other(
         f"python src/models/predict_model.py src/models/test_features.json --model-name {name} "
         "--stage Production"
     )
-    assert f"{name} version 1" in said
+    assert f"{name}  1        Production" in said
     assert "✗" not in own.run(f"{REGISTRY} verify --model-name {name} --version 1")
 
 

@@ -9,21 +9,30 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from pyspark.sql import SparkSession
 
+from lockstep.console import warn
+from lockstep.engines.capacity import check_slots
+from lockstep.engines.executors import executors
+from lockstep.engines.faults import EngineError
 from lockstep.engines.partitions import TrainingRows
 from lockstep.engines.tasks import Member, run_together
 from lockstep.models.model_type import Fitted, Recipe
 from lockstep.models.training import silent
 from lockstep.models.types import model_type
 
-NETWORK_MINUTES = 2
+T = TypeVar("T")
+MOST_LOSSES = 2
+NOTICED_SECONDS = 5.0
+"""How long a lost executor may still be listed after its task has failed."""
+NETWORK_MINUTES = 1
 """How long lightgbm's tasks wait for each other."""
 _MADE_FOR_A_FIT = ("machines", "local_listen_port", "num_machines", "time_out", "pre_partition")
 
@@ -35,8 +44,34 @@ def fit_booster(
     fit = {"xgboost": _fit_xgboost, "lightgbm": _fit_lightgbm}[model_type(name).library]
     one_thread = replace(recipe, n_jobs=1)
     work = partial(fit, name, one_thread, rows, rounds)
-    found = run_together(spark, work, len(rows.partitions))
-    return next(filter(None, found))
+    return next(filter(None, _together_again(spark, work, len(rows.partitions))))
+
+
+def _together_again(spark: SparkSession, work: Callable[[Member], T], members: int) -> list[T]:
+    """Run tasks together, anew if an executor is lost on the way: the same trees come out.
+
+    Tasks that share sums can't go on without one of them. Two losses are borne.
+    """
+    for _ in range(MOST_LOSSES):
+        before = {executor.place for executor in executors(spark)}
+        try:
+            return run_together(spark, work, members)
+        except EngineError as error:
+            if not _has_lost(spark, before):
+                raise
+            warn(f"WARNING an executor was lost; the fit begins anew ({error})")
+        check_slots(spark, members)
+    return run_together(spark, work, members)
+
+
+def _has_lost(spark: SparkSession, before: set[str]) -> bool:
+    """Tell whether executors are gone; Spark may notice it a little after its tasks failed."""
+    deadline = time.monotonic() + NOTICED_SECONDS
+    while before and time.monotonic() < deadline:
+        if before - {executor.place for executor in executors(spark)}:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def _fit_xgboost(
