@@ -6,10 +6,10 @@ set -eu
 has_postgres() { ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null; }
 has_java() { [ -x "${JAVA_HOME:-}/bin/java" ] || command -v java >/dev/null; }
 
-lacking=()
-has_postgres || lacking+=(postgresql)
-has_java || lacking+=(openjdk-17-jre-headless)
-if [ ${#lacking[@]} = 0 ]; then
+lacking=
+has_postgres || lacking="postgresql"
+has_java || lacking="$lacking openjdk-17-jre-headless"
+if [ -z "$lacking" ]; then
     echo "✓ PostgreSQL and Java are installed"
     exit 0
 fi
@@ -28,5 +28,5 @@ if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
     echo "create_main_cluster = false" | $as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
 fi
 $as_root apt-get update -q
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${lacking[@]}"
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $lacking
 echo "✓ PostgreSQL and Java are installed"

@@ -210,7 +210,7 @@ def test_a_java_that_does_not_start(tmp_path, monkeypatch):
     "url",
     [
         "lokal", "local[0]", "local[two]", "spark://host", "spark://:7077", "mesos://host:5050",
-        "k8s://host:6443", "k8s://https://", "sc://host:15002", "",
+        "k8s://host:6443", "k8s://https://", "k8s://https://host:port", "sc://host:15002", "",
     ],
 )  # fmt: skip
 def test_an_unknown_form_of_master(url):
@@ -245,6 +245,8 @@ def test_a_master_where_nothing_listens(scheme):
 def test_a_master_whose_name_is_unknown():
     with pytest.raises(ConfigError, match=r"can't be reached .no-such-host.invalid:7077: "):
         opened("spark://no-such-host.invalid:7077")
+    with pytest.raises(ConfigError, match=r"can't be reached .x+:7077: .*label"):
+        opened(f"spark://{'x' * 70}:7077")
 
 
 def test_a_master_behind_dropped_packets_and_a_name_server_that_hangs(monkeypatch):

@@ -13,7 +13,7 @@ import requests
 from pyspark.sql import SparkSession
 
 from lockstep.engines.executors import executors
-from lockstep.engines.master import Master, parse_master
+from lockstep.engines.master import Master, is_local, parse_master
 from lockstep.errors import ConfigError
 
 PAGE = "LOCKSTEP_SPARK_MASTER_PAGE"
@@ -69,13 +69,14 @@ def _page(master: Master, environ: Mapping[str, str] = os.environ) -> dict[str, 
             return None
     # Another program, or another master, may have the usual port.
     port = master.url.rpartition(":")[2]
-    return page if str(page.get("url", "")).endswith(f":{port}") else None
+    known = isinstance(page, dict) and str(page.get("url", "")).endswith(f":{port}")
+    return page if known else None
 
 
 def check_slots(spark: SparkSession, slots: int, counted: bool = False) -> None:
     """Wait until ``slots`` tasks can run at once; ConfigError if they can't in time."""
     master = str(spark.sparkContext.master)
-    if master.startswith("local"):
+    if is_local(master):
         found = parse_master(master).slots
     else:
         found = _registered(spark, slots, _patience(counted))

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
-from urllib.parse import urlsplit
 
 import joblib
 
@@ -21,9 +20,15 @@ VARIABLE = "LOCKSTEP_SPARK_MASTER"
 FORMS = "local, local[2], local[*], spark://HOST:7077, yarn or k8s://https://HOST:6443"
 _LOCAL = re.compile(r"local(?:\[(\d+|\*)(?:, *\d+)?\])?")
 _STANDALONE = re.compile(r"spark://(?P<hosts>[^/,\s:]+:\d+(?:,[^/,\s:]+:\d+)*)")
+_KUBERNETES = re.compile(r"k8s://(?P<scheme>https?)://(?P<host>[^/,\s:]+)(?::(?P<port>\d+))?/?")
 Place = tuple[str, int]
 _SECONDS = 8
 """How long an address is tried: a host that drops packets answers never."""
+
+
+def is_local(url: str) -> bool:
+    """Return whether a session's master runs tasks in the driver's own Java."""
+    return url.partition("[")[0] == "local"
 
 
 @dataclass(frozen=True)
@@ -62,15 +67,10 @@ def parse_master(url: str) -> Master:
         count = joblib.cpu_count() if local[1] == "*" else int(local[1] or 1)
         if count:
             return Master(url, count)
-    elif _STANDALONE.fullmatch(url) or url == "yarn" or _is_kubernetes(url):
+    elif url == "yarn" or _STANDALONE.fullmatch(url) or _KUBERNETES.fullmatch(url):
         return Master(url)
     hint = " (Spark Connect has no barrier tasks)" if url.startswith("sc://") else ""
     raise ConfigError(f"{url!r} is no Spark master{hint}; give {FORMS} (option or {VARIABLE})")
-
-
-def _is_kubernetes(url: str) -> bool:
-    parts = urlsplit(url.removeprefix("k8s://"))
-    return url.startswith("k8s://") and parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def check_reachable(master: Master, environ: Mapping[str, str] = os.environ) -> None:
@@ -101,10 +101,11 @@ def _places(master: Master) -> list[Place]:
     if standalone:
         pairs = (place.rsplit(":", 1) for place in standalone["hosts"].split(","))
         return [(host, int(port)) for host, port in pairs]
-    if not master.url.startswith("k8s://"):
+    kubernetes = _KUBERNETES.fullmatch(master.url)
+    if not kubernetes:
         return []
-    parts = urlsplit(master.url.removeprefix("k8s://"))
-    return [(str(parts.hostname), parts.port or (443 if parts.scheme == "https" else 80))]
+    usual = {"https": 443, "http": 80}[kubernetes["scheme"]]
+    return [(kubernetes["host"], int(kubernetes["port"] or usual))]
 
 
 def _try_all(places: list[Place]) -> dict[Place, str]:
@@ -131,6 +132,6 @@ def _fault(place: Place) -> str:
         socket.create_connection(place, timeout=_SECONDS).close()
     except TimeoutError:
         return f"no answer within {_SECONDS} seconds"
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         return getattr(error, "strerror", None) or str(error)
     return ""

@@ -24,7 +24,7 @@ from lockstep.engines.executors import check_executors
 from lockstep.engines.faults import in_one_line, one_line_faults
 from lockstep.engines.java import check_java
 from lockstep.engines.java_process import JavaProcess, java_process
-from lockstep.engines.master import Master, check_reachable, find_master
+from lockstep.engines.master import Master, check_reachable, find_master, is_local
 from lockstep.errors import ConfigError
 
 _STARTING, _STOPPING = 60, 20
@@ -71,7 +71,7 @@ def _adopted(context: SparkContext, master: str | None, slots: int) -> Iterator[
 def _checked(spark: SparkSession, slots: int, counted: bool = False) -> SparkSession:
     """Return a session whose slots and executors are right."""
     check_slots(spark, slots, counted)
-    if not str(spark.sparkContext.master).startswith("local"):
+    if not is_local(str(spark.sparkContext.master)):
         check_executors(spark)
     return spark
 
