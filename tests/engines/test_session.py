@@ -1,6 +1,8 @@
 """A session is checked before Java starts, is quiet, and leaves nothing behind."""
 
+import importlib.metadata
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -304,6 +306,21 @@ def test_spark_connect_is_refused(monkeypatch):
     monkeypatch.setenv("SPARK_CONNECT_MODE_ENABLED", "1")
     with pytest.raises(ConfigError, match=r"Spark Connect's, which has no barrier tasks"):
         opened()
+
+
+def test_make_setup_spark_can_be_repeated():
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        ["make", "setup-spark"], cwd=root, capture_output=True, text=True, check=False, timeout=200
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    version = importlib.metadata.version("pyspark")
+    assert re.search(
+        rf"^✓ Spark {re.escape(version)} and Java \d+ are installed", done.stdout, re.M
+    )
+    lock = (root / "requirements-spark.lock").read_text("utf-8")
+    assert re.findall(r"^(\S+)==(\S+)", lock, re.M)[1] == ("pyspark", version)
+    assert {name for name, _ in re.findall(r"^(\S+)==(\S+)", lock, re.M)} == {"py4j", "pyspark"}
 
 
 def test_tests_are_skipped_with_the_fix_or_fail_where_services_are_required(tmp_path, monkeypatch):

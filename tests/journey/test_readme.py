@@ -74,6 +74,9 @@ OF_DOCS = {
             "journey/test_readme.py::test_each_command_of_the_readme_works_as_typed"
         ),
     },
+    "spark.md": {
+        "make setup-spark": "engines/test_session.py::test_make_setup_spark_can_be_repeated",
+    },
 }
 """What the other pages show besides, and the test that does it with values of its own."""
 

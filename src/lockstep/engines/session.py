@@ -139,7 +139,7 @@ def _connected(conf: SparkConf, java: JavaProcess, gateway: Any, master: Master)
     try:
         with java.killed_after(_STARTING), _interrupts_kept():
             return SparkSession(SparkContext(conf=conf, gateway=gateway))
-    except Py4JError as error:
+    except (Py4JError, OSError) as error:
         if master.is_local:
             raise in_one_line(error) from error
         raise ConfigError(
