@@ -49,9 +49,9 @@ def shorten(project: Project) -> None:
     train = {f"biens-{kind}": content["train"][f"biens-{kind}"] for kind in TYPES}
     train["biens-xgboost"] |= {"calibration": "temperature", "cv_folds": 2}
     train["biens-xgboost"]["params"] |= {"n_estimators": 30, "learning_rate": 0.2, "max_depth": 3}
-    path.write_text(
-        yaml.safe_dump({"problems": {"biens": section}, "train": train}, allow_unicode=True)
-    )
+    spark: dict[str, dict] = {"prepare_spark": {}, "train_spark": {}}
+    small = {"problems": {"biens": section}, "train": train, **spark}
+    path.write_text(yaml.safe_dump(small, allow_unicode=True))
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +75,22 @@ def test_the_comparison_shows_what_counts_for_several_classes(trained) -> None:
     assert (table["log_loss"] < 1.2).all()
 
 
+def test_each_run_has_the_report_of_all_classes_and_their_curves(trained) -> None:
+    project, _ = trained
+    reports = list(project.folder.glob("mlruns/*/*/artifacts/classification_report.csv"))
+    assert len(reports) == len(TYPES)
+    for report in reports:
+        figures = pd.read_csv(report).set_index("class")
+        assert set(figures.index) == {*LABELS, "accuracy", "macro avg", "weighted avg"}
+        assert figures.loc[list(LABELS), "support"].sum() == figures.loc["accuracy", "support"]
+        for name in ("roc_curve.png", "pr_curve.png", "calibration_curve.png"):
+            assert report.with_name(name).is_file()
+
+
 def test_metrics_and_scores_are_of_all_classes_with_their_costs(trained) -> None:
     project, _ = trained
     metrics = json.loads((project.folder / "metrics/biens/types/xgboost/details.json").read_text())
-    assert set(metrics) == {"train", "validation", "test", "cv", "best_iteration"}
+    assert set(metrics) == {"train", "validation", "test", "cv", "calibration", "best_iteration"}
     header, *rows = project.run("dvc metrics show").splitlines()
     assert header.split() == ["Path", "accuracy", "macro_f1", "macro_roc_auc", "val_log_loss"]
     assert len(rows) == len(TYPES)
