@@ -346,6 +346,7 @@ def test_a_killed_worker_is_replaced_and_the_bytes_are_the_same(spark, scored, r
     assert scored()["files"] == 40
     thread.join()
     assert killed
+    assert not list((tmp_path / "out").rglob(".*.part"))
     after = contents(tmp_path / "out")
     shutil.rmtree(tmp_path / "out")
     assert scored()["files_done_before"] == 0
