@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from pkgutil import resolve_name
@@ -85,6 +85,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     """Return the bytes of all Parquet files below a folder."""
     paths = sorted(folder.rglob("*.parquet"))
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths}
+
+
+def is_worker(process: psutil.Process) -> bool:
+    """Return whether a process runs Python tasks; the first of them starts the others."""
+    return "pyspark.daemon" in process.cmdline()
 
 
 def any_scores(folder: Path) -> bool:
@@ -335,11 +340,11 @@ def test_a_killed_worker_is_replaced_and_the_bytes_are_the_same(spark, scored, r
 
     def kill() -> None:
         wait_until(lambda: any_scores(tmp_path / "out"))
-        java = psutil.Process(spark.sparkContext._gateway.proc.pid)
-        for process in java.children(recursive=True):
-            if process.parent() != java and not process.children():
-                killed.append(process.pid)
-                process.kill()
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # Spark starts short-lived helpers, too
+                if is_worker(process) and is_worker(process.parent()):
+                    process.kill()
+                    killed.append(process.pid)
 
     thread = threading.Thread(target=kill)
     thread.start()
