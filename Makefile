@@ -104,6 +104,10 @@ bench-serve: $(READY) ## compare the API's speed with `mlflow models serve` and 
 soak-serve: $(READY) ## send 100,000 requests while versions 1 and 2 of MODEL alternate (MODEL=credit-risk-model)
 	@python benchmarks/soak.py --model-name "$(or $(MODEL),credit-risk-model)" $(if $(SERVED),--problem "$(SERVED)")
 
+.PHONY: bench-spark
+bench-spark: $(READY) ## time both engines from raw files to four models at 50 k, 500 k and 2.6 M persons (an hour)
+	@python benchmarks/spark.py --output bench-spark.json
+
 .PHONY: registry-demo
 registry-demo: $(READY) ## show the registry in a temporary clone: stage, promote, refuse, roll back
 	@scripts/registry_demo.sh

@@ -25,7 +25,9 @@ FOREST = {"n_estimators": 6, "max_depth": 6, "min_samples_leaf": 5, "max_feature
 @pytest.fixture(scope="module")
 def prepared(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Prepared]:
     """Every problem, prepared both ways."""
-    return {name: prepare(spark, name, tmp_path_factory.mktemp(name)) for name in SAMPLES}
+    return {
+        name: prepare(spark, name, tmp_path_factory.mktemp(f"data of {name}")) for name in SAMPLES
+    }
 
 
 def digest(found: Prepared, estimator: Any) -> str:

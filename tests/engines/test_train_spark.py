@@ -14,7 +14,7 @@ REGISTRY = "python scripts/manage_model_registry.py"
 @pytest.fixture(scope="module")
 def project(trained: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     """A project whose models were trained by both engines, and what the command said."""
-    own = trained.copy(tmp_path_factory.mktemp("spark") / "project")
+    own = trained.copy(tmp_path_factory.mktemp("on spark") / "my project")
     # A few trees: the number of them is not what is tested.
     own.edit("params.yaml", r"(accidents-xgboost:\n(?:    .*\n)*?.*n_estimators: )3000", r"\g<1>40")
     return own, own.run(TRAIN)

@@ -47,6 +47,12 @@ MOVES = {
     "archive": "→ Archived",
 }
 EXPERIMENTS = "journey/test_experiments.py::test_experiments_in_trees_of_their_own"
+SPARK = (
+    "engines/test_train_spark.py::"
+    "test_the_first_run_writes_its_trainings_trains_registers_and_compares"
+)
+TRIAL = "journey/test_environments.py::test_a_trial_has_outputs_of_its_own_and_registers_nothing"
+SKLEARN = "journey/test_environments.py::test_train_sklearn_brings_the_project_up_to_date"
 EXP_SHOW = (
     "dvc exp show --only-changed --drop "
     "'Created|State|Executor|code/|data/|metrics/[^:]*$|.*:(?!val_)'"
@@ -76,6 +82,12 @@ OF_DOCS = {
     },
     "spark.md": {
         "make setup-spark": "engines/test_session.py::test_make_setup_spark_can_be_repeated",
+        "python src/models/train_spark.py": SPARK,
+        "python src/models/train_spark.py --models xgboost --master spark://HOST:7077": SPARK,
+        "dvc repro spark/dvc.yaml:train_spark@accidents-xgboost": SPARK,
+        "python src/models/train.py --env dev": TRIAL,
+        "python src/models/train.py --env prod": SKLEARN,
+        "python src/models/train_sklearn.py --env dev": SKLEARN,
     },
 }
 """What the other pages show besides, and the test that does it with values of its own."""

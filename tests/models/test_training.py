@@ -14,7 +14,7 @@ from lockstep.joblib_files import write_joblib
 from lockstep.models import training
 from lockstep.models.matrices import Columns, Matrix
 from lockstep.models.model_type import Recipe
-from lockstep.models.types import model_types
+from lockstep.models.types import local_types
 
 PARAMS = {
     "logistic_regression": {"C": 0.5, "bins": 6},
@@ -26,7 +26,7 @@ PARAMS = {
 }
 
 
-REGRESSORS = [kind.name for kind in model_types() if "regression" in kind.tasks]
+REGRESSORS = [kind.name for kind in local_types() if "regression" in kind.tasks]
 
 
 def _fit(

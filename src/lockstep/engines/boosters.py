@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from pyspark.sql import SparkSession
 
+from lockstep.config.layout import engine_of
 from lockstep.console import warn
 from lockstep.engines.capacity import check_slots
 from lockstep.engines.executors import executors
@@ -41,9 +42,10 @@ def fit_booster(
     spark: SparkSession, name: str, recipe: Recipe, rows: TrainingRows, rounds: int
 ) -> Fitted:
     """Fit a type in one task a partition; see ``ModelType.fit``."""
-    fit = {"xgboost": _fit_xgboost, "lightgbm": _fit_lightgbm}[model_type(name).library]
-    one_thread = replace(recipe, n_jobs=1)
-    work = partial(fit, name, one_thread, rows, rounds)
+    kind = model_type(name)
+    fit = {"collective": _fit_by_collective, "sockets": _fit_by_sockets}[kind.network]
+    one_thread, here = replace(recipe, n_jobs=1), engine_of(name)[1]
+    work = partial(fit, here, one_thread, rows, rounds)
     return next(filter(None, _together_again(spark, work, len(rows.partitions))))
 
 
@@ -74,7 +76,7 @@ def _has_lost(spark: SparkSession, before: set[str]) -> bool:
     return False
 
 
-def _fit_xgboost(
+def _fit_by_collective(
     name: str, recipe: Recipe, rows: TrainingRows, rounds: int, member: Member
 ) -> Fitted | None:
     train, stop = rows.read_partition(member.rank), rows.read_stop()
@@ -101,7 +103,7 @@ def _xgboost_network(member: Member) -> Iterator[None]:
         tracker.wait_for()
 
 
-def _fit_lightgbm(
+def _fit_by_sockets(
     name: str, recipe: Recipe, rows: TrainingRows, rounds: int, member: Member
 ) -> Fitted | None:
     train, stop = rows.read_partition(member.rank), rows.read_stop()

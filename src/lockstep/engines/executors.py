@@ -9,14 +9,14 @@ from pyspark import BarrierTaskContext
 from pyspark.sql import SparkSession
 
 from lockstep.errors import ConfigError, listed
+from lockstep.models.types import local_types
 
 PACKAGES = {
     "numpy": ("numpy",),
     "pandas": ("pandas",),
     "pyarrow": ("pyarrow",),
     "scikit-learn": ("scikit-learn",),
-    "xgboost": ("xgboost-cpu", "xgboost"),
-    "lightgbm": ("lightgbm",),
+    **{kind.library: tuple(kind.distributions) for kind in local_types() if kind.distributions},
 }
 """What tasks need, and the distributions that may bring it."""
 Versions = dict[str, str]

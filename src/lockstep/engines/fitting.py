@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from lockstep.config.layout import engine_of
 from lockstep.engines.boosters import fit_booster
 from lockstep.engines.forest import fit_forest
 from lockstep.engines.linear import fit_linear_on_spark
@@ -32,7 +31,7 @@ def fit_on_spark(
     check_recipe(kind, recipe)
     if isinstance(kind, Booster):
         weighted = kind.with_weight(recipe, rows.columns([TARGET])[TARGET].to_numpy())
-        return fit_booster(spark, engine_of(name)[1], weighted, rows, rounds)
+        return fit_booster(spark, name, weighted, rows, rounds)
     if isinstance(kind, Linear):
         return fit_linear_on_spark(spark, kind, recipe, rows)
     # Executors write the model there, so it lies beside the rows that they read.

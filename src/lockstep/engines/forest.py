@@ -44,7 +44,8 @@ def fit_forest(
     weights = _weights(recipe, target)
     table = _table(spark, rows, fill, weights)
     model = _estimator(recipe).fit(table)
-    model.write().overwrite().save(scratch.as_uri())
+    # Hadoop reads a plain path in a URI, so a space is one.
+    model.write().overwrite().save(f"file://{scratch}")
     forest = converted(kind, recipe, scratch, target, len(fill.get_feature_names_out()))
     stop = rows.read_stop()
     curve = growth_curve(forest, recipe.task, fill.transform(stop.features), stop.target)

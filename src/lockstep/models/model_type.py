@@ -147,6 +147,8 @@ class ModelType(ABC):
     """
     engine: ClassVar[str] = ""
     """What trains it; empty for this machine, by scikit-learn or its own library."""
+    network: ClassVar[str] = ""
+    """How tasks that fit it together share sums, named as in ``engines/boosters.py``."""
     has_history: ClassVar[bool] = True
     """Whether a fit has a learning curve."""
     draft: ClassVar[Draft]

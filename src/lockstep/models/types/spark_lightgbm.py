@@ -12,3 +12,4 @@ class Type(OnSpark, lightgbm.Type):
     place = 15
     registered_part = "Spark_LightGBM"
     short_name = "spark_lgb"
+    network = "sockets"

@@ -12,3 +12,4 @@ class Type(OnSpark, xgboost.Type):
     place = 14
     registered_part = "Spark_XGBoost"
     short_name = "spark_xgb"
+    network = "collective"
