@@ -46,11 +46,18 @@ def write_outputs(
     summary: dict[str, Any],
 ) -> None:
     """Write matrices, encoder, classes and summary."""
-    from lockstep.joblib_files import write_joblib
-
     with whole_folder(layout.features) as folder:
         for part, matrix in matrices.items():
             write_parquet(folder / layout.matrix(part).name, matrix)
+    write_encoder(layout, encoder, labels, summary)
+
+
+def write_encoder(
+    layout: ProblemLayout, encoder: ColumnEncoder, labels: dict[str, Any], summary: dict[str, Any]
+) -> None:
+    """Write encoder, classes and summary."""
+    from lockstep.joblib_files import write_joblib
+
     with whole_file(layout.encoder) as path, path.open("wb") as file:
         write_joblib(file, encoder)
     write_json(layout.label_encoder, labels, digits=None)
