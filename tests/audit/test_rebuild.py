@@ -39,6 +39,7 @@ stages:
       params: ["train.${key}"]
       outs: ["model-${key}"]
 """
+STAGE = "train_multi_model@cars-a"
 PARAMS = """
 problems: {cars: {source: {kind: files, external: data/external/cars}}}
 train: {cars-a: {problem: cars, depth: 3}}
@@ -91,7 +92,7 @@ def test_the_training_is_made_anew_from_the_cache_of_the_project(project):
     with rebuild.clean_tree(project, git(project, "rev-parse", "HEAD")) as tree:
         assert tree.root.name == "project"
         assert rebuild.fetch_data(tree, project, "cars", None) == "DVC's cache"
-        rebuild.repro(tree, "cars-a")
+        rebuild.repro(tree, STAGE)
         assert (tree.root / "model-cars-a").read_text() == "1\n"
         top = tree.top
     assert not top.exists()
@@ -147,7 +148,7 @@ def test_a_publisher_s_files_come_from_the_cache_before_they_are_fetched_again(p
     with rebuild.clean_tree(project, commit) as tree:
         assert rebuild.fetch_data(tree, project, "cars", closure) == "DVC's cache"
         assert (tree.root / "data-cars").read_text() == "1\n"
-        rebuild.repro(tree, "cars-a")
+        rebuild.repro(tree, STAGE)
         status = tree.dvc("status", "import_raw@cars")
         assert "up to date" in status.stdout
     shutil.rmtree(project / ".dvc/cache")
@@ -220,7 +221,7 @@ def test_a_stage_that_fails_is_one_line_and_leaves_nothing(project):
     ):
         tops.append(tree.top)
         rebuild.fetch_data(tree, project, "cars", None)
-        rebuild.repro(tree, "cars-a")
+        rebuild.repro(tree, STAGE)
     assert not tops[0].exists()
 
 
@@ -312,7 +313,7 @@ def test_the_commit_s_own_environment_is_built_and_runs_the_training(project, tm
     with rebuild.clean_tree(project, commit) as tree:
         built = rebuild.with_environment(tree, project)
         rebuild.fetch_data(built, project, "cars", None)
-        rebuild.repro(built, "cars-a")
+        rebuild.repro(built, STAGE)
         told = (built.root / "model-cars-a").read_text().split(maxsplit=2)
         assert told == ["1.0", "1.0", f"{built.root / '.venv'}\n"]
 

@@ -49,8 +49,8 @@ def shorten(project: Project) -> None:
     train = {f"biens-{kind}": content["train"][f"biens-{kind}"] for kind in TYPES}
     train["biens-xgboost"] |= {"calibration": "temperature", "cv_folds": 2}
     train["biens-xgboost"]["params"] |= {"n_estimators": 30, "learning_rate": 0.2, "max_depth": 3}
-    spark: dict[str, dict] = {"prepare_spark": {}, "train_spark": {}}
-    small = {"problems": {"biens": section}, "train": train, **spark}
+    # As an older params.yaml: it knows nothing of Spark.
+    small = {"problems": {"biens": section}, "train": train}
     path.write_text(yaml.safe_dump(small, allow_unicode=True))
 
 

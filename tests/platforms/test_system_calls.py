@@ -24,6 +24,7 @@ PYTHON = sorted(
 SCRIPTS = sorted([*ROOT.glob("scripts/*.sh"), *ROOT.glob("benchmarks/*.sh"), ROOT / ".ci" / "run"])
 WITH_ANOTHER_WAY = {
     "src/lockstep/registry/record/locking.py": {"/proc", "/proc/self/ns/pid"},
+    "tests/conftest.py": {"/dev/shm"},
     "tests/warm/server.py": {"os.pidfd_open"},
 }
 """Calls that only Linux has, and that are left alone elsewhere."""

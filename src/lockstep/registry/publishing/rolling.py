@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from lockstep.errors import DataError
 from lockstep.evaluation.plot_data import thinned
 from lockstep.evaluation.rolling import rolling_metrics
 from lockstep.evaluation.scored_rows import Scored
@@ -56,7 +57,10 @@ def _dated_rows(outputs: Outputs) -> tuple[np.ndarray, Scored] | str:
     scored = outputs.read_scores()
     if scored is None or not layout.tidy.exists():
         return "its scores or its rows are not in this workspace; `dvc pull` brings them"
-    table = read_parquet(layout.tidy, [name for name in (schema.date, schema.group) if name])
+    try:
+        table = read_parquet(layout.tidy, [name for name in (schema.date, schema.group) if name])
+    except DataError:
+        return f"{layout.tidy.name} can't be read by the schema; run `dvc repro`"
     test, rows = scored.part("test"), scored.rows("test")
     if not _has_rows(table, test, schema):
         return f"{layout.tidy.name} is not the table it was trained on; run `dvc repro`"
