@@ -23,6 +23,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "lightgbm": {"n_estimators": 8},
 }
 
+TREES = {"xgboost": 400, "lightgbm": 8000}
+"""Enough for a fit of some seconds, in which something can happen."""
+
 
 def digests(spark: Any, found: Prepared) -> dict[str, str]:
     """Return the digest of each type, fitted in this session."""
@@ -53,7 +56,7 @@ def test_an_executor_killed_amid_a_fit_costs_a_second_fit_with_the_same_digest(
 ) -> None:
     with spark_session(whole_cluster.url, slots=2) as spark:
         found = prepare(spark, "california_housing", tmp_path)
-        recipe = found.recipe(name, n_estimators=400)
+        recipe = found.recipe(name, n_estimators=TREES[name])
         fit = partial(fit_on_spark, spark, f"spark_{name}", recipe, found.rows)
         undisturbed, before = fit().estimator, {one.place for one in executors(spark)}
         killer = threading.Thread(target=kill_at_work, args=(spark, whole_cluster))

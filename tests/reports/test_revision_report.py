@@ -1,6 +1,7 @@
 """What a branch changes, as Markdown: read from git and the folder, true to what was computed."""
 
 import hashlib
+import json
 import shutil
 import sys
 from copy import deepcopy
@@ -562,7 +563,9 @@ def test_the_changes_lead_from_old_parameters_to_new_ones(old, new):
         else:
             place[last] = after
     assert led == new
-    assert bool(found) == (old != new)
+    # As text, 0 and false are two values, as they are in the file.
+    written = [json.dumps(content, sort_keys=True) for content in (old, new)]
+    assert bool(found) == (written[0] != written[1])
 
 
 def revision_of(content: dict) -> Revision:

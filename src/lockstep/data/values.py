@@ -167,12 +167,14 @@ def boolean_values(column: Column) -> dict[bool, float | str]:
 def made_numbers(column: Column, parts: Sequence[Any]) -> NDArray[np.float64]:
     """Return the numbers that a column is made of: one, or the ratio of two, in the schema's unit.
 
-    A missing number (NaN) and a division by 0 make a missing one.
+    A missing number (NaN) and a division by 0 make a missing one. By a tiny number it is infinite,
+    which no range holds.
     """
     first, *others = (np.asarray(part, dtype=np.float64) for part in parts)
-    for second in others:
-        first = first / np.where(second == 0, np.nan, second)
-    return first / column.per
+    with np.errstate(over="ignore"):
+        for second in others:
+            first = first / np.where(second == 0, np.nan, second)
+        return first / column.per
 
 
 def typed_column(column: Column, values: Sequence[Any]) -> pd.Series:
