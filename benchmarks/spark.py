@@ -73,7 +73,7 @@ def arrange(root: Path, persons: int) -> None:
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     section = params["problems"][PROBLEM]
     units = round(persons / PERSONS_A_UNIT)
-    years = list(range(2005, 2023)) if persons > 1_000_000 else [2019, 2020, 2021]
+    years = [2019, 2020, 2021, 2022]
     section["source"]["sample"] |= {"units": units, "years": years}
     train = {f"{PROBLEM}-{name}": params["train"][f"{PROBLEM}-{name}"] for name in TYPES}
     for name, trees in TREES.items():
