@@ -109,6 +109,18 @@ run_command(main)
 """
 
 
+def waiting_command(folder):
+    """Start a command whose tasks wait, in a folder that is also that of its temporary files."""
+    (folder / "waits.py").write_text(WAITS)
+    return subprocess.Popen(
+        [sys.executable, "waits.py"],
+        cwd=folder,
+        env={**os.environ, **COLD, "TMPDIR": str(folder)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 @pytest.mark.parametrize(
     ("number", "to_java", "told"),
     [
@@ -122,14 +134,7 @@ run_command(main)
     ],
 )
 def test_java_never_outlives_its_command(tmp_path, number, to_java, told):
-    (tmp_path / "waits.py").write_text(WAITS)
-    command = subprocess.Popen(
-        [sys.executable, "waits.py"],
-        cwd=tmp_path,
-        env={**os.environ, **COLD, "TMPDIR": str(tmp_path)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = waiting_command(tmp_path)
     wait_for((tmp_path / "waits").exists, "the task")
     started = psutil.Process(command.pid).children(recursive=True)
     (java,) = (process for process in started if process.name() == "java")
@@ -143,14 +148,7 @@ def test_java_never_outlives_its_command(tmp_path, number, to_java, told):
 
 
 def test_ctrl_c_while_java_starts(tmp_path):
-    (tmp_path / "waits.py").write_text(WAITS)
-    command = subprocess.Popen(
-        [sys.executable, "waits.py"],
-        cwd=tmp_path,
-        env={**os.environ, **COLD, "TMPDIR": str(tmp_path)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = waiting_command(tmp_path)
     process = psutil.Process(command.pid)
     started = wait_for(
         lambda: [p for p in process.children(recursive=True) if p.name() == "java"], "Java"

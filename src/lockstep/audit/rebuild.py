@@ -279,15 +279,11 @@ def _raw_files(tree: Tree, root: Path, problem: str, closure: dict[str, Any] | N
 def write_code(tree: Tree) -> None:
     """Run the copy's own stage `code`, which older commits don't have."""
     if CODE in Graph.read(tree.root).names:
-        _repro(tree, CODE)
+        repro(tree, CODE)
 
 
 def repro(tree: Tree, stage: str) -> None:
-    """Run one training's stage again, and all that it needs."""
-    _repro(tree, stage)
-
-
-def _repro(tree: Tree, stage: str) -> None:
+    """Run a stage again, and all that it needs."""
     code = tree.run(str(tree.python), "-m", "dvc", "repro", "--quiet", "--no-run-cache", stage)
     if code:
         fault = f"`dvc repro {stage}` ended with exit code {code} in a clean copy of the commit"

@@ -69,12 +69,11 @@ class Files:
             reason = done.stderr.decode(errors="replace").strip()
             raise ConfigError(f"the code of commit {commit} can't be read: {reason}")
         with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-            opened = {member.name: archive.extractfile(member) for member in archive.getmembers()}
-            content = {name: file.read() for name, file in opened.items() if file}
-        locks_read = (LOCK, SPARK_LOCK)
-        return cls(
-            {n: text for n, text in content.items() if n.startswith(SOURCE) or n in locks_read}
-        )
+            read = [
+                m for m in archive.getmembers() if "/" in m.name or m.name in (LOCK, SPARK_LOCK)
+            ]
+            opened = {member.name: archive.extractfile(member) for member in read}
+            return cls({name: file.read() for name, file in opened.items() if file})
 
     def modules_in(self, folder: str) -> list[str]:
         """Return the names of the modules in a folder, sorted; packages are left out."""

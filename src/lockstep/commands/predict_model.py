@@ -82,15 +82,20 @@ def parser() -> Parser:
     top.formatter_class = argparse.RawDescriptionHelpFormatter
     records = "records: JSON, JSON Lines, CSV, TSV or Parquet; - for standard input"
     top.add_argument("file", metavar="FILE", help=records)
+    add_model_choice(top)
+    add_options(top, OTHER_OPTIONS)
+    common_options(top, default=None)
+    return top
+
+
+def add_model_choice(top: argparse.ArgumentParser) -> None:
+    """Add the options that say which model, and which of its versions."""
     which = top.add_argument_group("which model").add_mutually_exclusive_group()
     add_options(which, MODEL_OPTIONS)
     part = top.add_argument_group("which of its versions").add_mutually_exclusive_group()
     add_options(part, VERSION_OPTIONS)
     problem = "with the two --use options: whose models (default: accidents)"
     top.add_argument("--problem", default="accidents", help=problem)
-    add_options(top, OTHER_OPTIONS)
-    common_options(top, default=None)
-    return top
 
 
 MODEL_OPTIONS = {

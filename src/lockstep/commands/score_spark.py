@@ -13,8 +13,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from lockstep.commands.predict_model import (
-    MODEL_OPTIONS,
-    VERSION_OPTIONS,
+    add_model_choice,
     check_model_options,
     choose,
 )
@@ -48,12 +47,7 @@ def parser() -> Parser:
     top.formatter_class = argparse.RawDescriptionHelpFormatter
     top.add_argument("input", metavar="INPUT", help="a Parquet file or a folder of them", type=path)
     top.add_argument("output", metavar="OUTPUT", help="the folder of the scores", type=path)
-    which = top.add_argument_group("which model").add_mutually_exclusive_group()
-    add_options(which, MODEL_OPTIONS)
-    part = top.add_argument_group("which of its versions").add_mutually_exclusive_group()
-    add_options(part, VERSION_OPTIONS)
-    problem = "with the two --use options: whose models (default: accidents)"
-    top.add_argument("--problem", default="accidents", help=problem)
+    add_model_choice(top)
     add_options(top, OTHER_OPTIONS)
     top.set_defaults(max_rejected=MOST_REJECTED)
     common_options(top, default=None)

@@ -13,9 +13,10 @@ from pathlib import Path
 from lockstep.commands.environments import root_of
 from lockstep.commands.train import next_steps, train
 from lockstep.commands.train_models import problem_options
-from lockstep.commands.train_spark import MASTER, train_on_spark
+from lockstep.commands.train_spark import train_on_spark
 from lockstep.config.layout import stage_root
 from lockstep.config.params import load_params
+from lockstep.config.settings import SPARK_MASTER
 from lockstep.errors import UsageError
 
 DOORS = {"sklearn": "train_sklearn", "spark": "train_spark", None: "train"}
@@ -34,7 +35,7 @@ def run(engine: str | None, options: argparse.Namespace) -> str:
         )
     where = root_of(root, options.env)
     if chosen == "spark":
-        os.environ.update({MASTER: options.master} if options.master else {})
+        os.environ.update({SPARK_MASTER: options.master} if options.master else {})
         return train_on_spark(where, options.problem, options.models)
     return _trained_here(root, where, options.problem, options.models, options.env)
 

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lockstep.config.layout import ProblemLayout, stage_root
+from lockstep.config.layout import ProblemLayout, engine_of, stage_root
 from lockstep.config.params import Params, load_params, training_key
 from lockstep.dvc import repro as dvc
 from lockstep.errors import run_command
@@ -74,22 +74,10 @@ def check_hyperparameters(params: Params, problem: str, names: Iterable[str]) ->
     """Raise for a hyperparameter, also of a search space, that its model type doesn't have."""
     task = load_schema(problem).task
     for name in names:
-        search = params.search.get(training_key(problem, name))
+        # The search is one machine's: Spark's types have hyperparameters of their own.
+        search = None if engine_of(name)[0] else params.search.get(training_key(problem, name))
         space = search.space if search else {}
         model_type(name).check_params(task, {**params.training(problem, name).params, **space})
-
-
-def check_spark_trainings(params: Params, problem: str, model_types: Sequence[str]) -> None:
-    """Raise for a policy, calibration or hyperparameter of a training on Spark that is wrong."""
-    from lockstep.decision.policies import policy_of
-    from lockstep.models.calibration import check_calibration
-
-    task = load_schema(problem).task
-    policy_of(params.problem(problem).decision, task)
-    for name in model_types:
-        training = params.training(problem, name)
-        check_calibration(training.calibration, task)
-        model_type(name).check_params(task, training.params)
 
 
 def results(root: Path, problem: str, types: list[str]) -> str:

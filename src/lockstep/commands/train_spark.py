@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lockstep.commands.train_models import check_spark_trainings
+from lockstep.commands.train_models import check_trainings
 from lockstep.config.layout import SPARK, ProblemLayout, engine_of
 from lockstep.config.params import Params, load_params, read_params_text, training_key
 from lockstep.config.params_file import KeyPath, with_values
@@ -22,7 +22,6 @@ from lockstep.models.types import model_type, type_names
 from lockstep.models.types._spark import OnSpark
 from lockstep.problems.schema import load_schema
 
-MASTER = "LOCKSTEP_SPARK_MASTER"
 PARTITIONS = 2
 """The parts of the training rows where params.yaml does not say."""
 
@@ -32,7 +31,7 @@ def train_on_spark(root: Path, problem: str, wanted: Sequence[str]) -> str:
     importlib.import_module("lockstep.engines")  # refuses before anything is written
     params = declared(root, problem, wanted)
     types = [spark_name(name) for name in wanted] or params.spark_types(problem)
-    check_spark_trainings(params, problem, types)
+    check_trainings(params, problem, types)
     dvc.repro(root, *(stage_target(problem, name) for name in types))
     dvc.module(root, "lockstep.registry.register_models", "--problem", problem, "--models", *types)
     return _compared(root, params, problem, types)
@@ -106,9 +105,6 @@ def _compared(root: Path, params: Params, problem: str, types: Sequence[str]) ->
     if trained == [*here, *there]:
         stage = f"{SPARK_FOLDER}/dvc.yaml:compare_engines@{problem}"
         dvc.repro(root, "--single-item", stage)
-        return f"Both engines on the same rows: {_place(root, layout)}"
+        table = ProblemLayout(root, problem, SPARK).comparison
+        return f"Both engines on the same rows: {table.relative_to(root)}"
     return compare_models.compare(root, problem, [t for t in trained if t in types])[2]
-
-
-def _place(root: Path, layout: ProblemLayout) -> Path:
-    return ProblemLayout(root, layout.problem, SPARK).comparison.relative_to(root)

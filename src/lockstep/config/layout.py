@@ -148,6 +148,10 @@ class ProblemLayout:
         """Return the files that a training of this type reads and writes."""
         return cls(root, problem, engine_of(model_type)[0])
 
+    def _of(self, model_type: str) -> tuple[ProblemLayout, str]:
+        """Return the layout of a type's own engine, and the type's name there."""
+        return self.of(self.root, self.problem, model_type), engine_of(model_type)[1]
+
     @property
     def data(self) -> Path:
         """The folder of everything the data and feature stages write."""
@@ -187,8 +191,8 @@ class ProblemLayout:
 
     def scores(self, model_type: str) -> Path:
         """Every evaluated row's score by one model type: out of train_multi_model."""
-        engine, name = engine_of(model_type)
-        return self.root / "data" / self.problem / engine / "scores" / f"{name}.parquet"
+        own, name = self._of(model_type)
+        return own.data / "scores" / f"{name}.parquet"
 
     def model(self, model_type: str) -> Path:
         """The pipeline of encoder, estimator and calibrator as joblib: out of train_multi_model."""
@@ -219,8 +223,8 @@ class ProblemLayout:
 
     def type_folder(self, model_type: str) -> Path:
         """The folder one train_multi_model instance writes metrics and plots into."""
-        engine, name = engine_of(model_type)
-        return self.root / engine / "metrics" / self.problem / "types" / name
+        own, name = self._of(model_type)
+        return own.metrics / "types" / name
 
     def type_metrics(self, model_type: str) -> Path:
         """The headline metrics of one model type: metric of train_multi_model."""

@@ -20,6 +20,8 @@ from lockstep.io import parse_yaml
 CONFIG_FILE = Path("src/config/model_config.yaml")
 URI, DAGSHUB = "MLFLOW_TRACKING_URI", "DAGSHUB_REPO"
 EXPERIMENT, PUBLISH = "MLFLOW_EXPERIMENT_NAME", "LOCKSTEP_PUBLISH"
+SPARK_MASTER = "LOCKSTEP_SPARK_MASTER"
+"""Where Spark runs its tasks, unless a command's --master says."""
 DEFAULT_MODEL_TYPE = "xgboost"
 """The type that ``--use-mlflow-production`` loads, and that is served before any comparison."""
 LATER = "later"

@@ -41,21 +41,13 @@ def check_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
     Unknown codes and values out of range become missing, rows without a required value are dropped;
     both are counted. Too many of either, no rows, or one class only are a DataError.
     """
-    checked = counted(schema, raw, rules)
+    checked = part_table(schema, raw, rules)
     judge(checked, checked.table[schema.target].drop_duplicates(), schema, rules)
-    checked.table = _final(checked.table, schema)
     return checked
 
 
 def part_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
-    """Return the same of one part of a source, before all parts are judged together."""
-    checked = counted(schema, raw, rules)
-    checked.table = _final(checked.table, schema)
-    return checked
-
-
-def counted(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
-    """Return the table's columns by the schema, with every fault counted and none judged."""
+    """Return the same of one part of a source: every fault is counted, and none is judged yet."""
     where = f"the table of {schema.name}"
     require_columns([*schema.feature_names, schema.target], raw.table.columns, where)
     if raw.table.empty:
@@ -71,6 +63,7 @@ def counted(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
     for column in schema.columns.values():
         if not column.missing:
             checked.drop(checked.table[column.name].isna(), f"no_{column.name}")
+    checked.table = _final(checked.table, schema)
     return checked
 
 

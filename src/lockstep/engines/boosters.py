@@ -11,7 +11,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -35,17 +35,14 @@ NOTICED_SECONDS = 5.0
 """How long a lost executor may still be listed after its task has failed."""
 NETWORK_MINUTES = 1
 """How long lightgbm's tasks wait for each other."""
-_MADE_FOR_A_FIT = ("machines", "local_listen_port", "num_machines", "time_out", "pre_partition")
 
 
 def fit_booster(
     spark: SparkSession, name: str, recipe: Recipe, rows: TrainingRows, rounds: int
 ) -> Fitted:
     """Fit a type in one task a partition; see ``ModelType.fit``."""
-    kind = model_type(name)
-    fit = {"collective": _fit_by_collective, "sockets": _fit_by_sockets}[kind.network]
-    one_thread, here = replace(recipe, n_jobs=1), engine_of(name)[1]
-    work = partial(fit, here, one_thread, rows, rounds)
+    one_thread, network = replace(recipe, n_jobs=1), model_type(name).network
+    work = partial(_fit, engine_of(name)[1], network, one_thread, rows, rounds)
     return next(filter(None, _together_again(spark, work, len(rows.partitions))))
 
 
@@ -76,19 +73,25 @@ def _has_lost(spark: SparkSession, before: set[str]) -> bool:
     return False
 
 
-def _fit_by_collective(
-    name: str, recipe: Recipe, rows: TrainingRows, rounds: int, member: Member
+def _fit(
+    name: str, network: str, recipe: Recipe, rows: TrainingRows, rounds: int, member: Member
 ) -> Fitted | None:
+    """Fit on one partition, in touch with the other tasks; the first one returns the model."""
     train, stop = rows.read_partition(member.rank), rows.read_stop()
-    network = _xgboost_network(member) if len(member.hosts) > 1 else nullcontext()
-    with network:
-        fitted = model_type(name).fit(recipe, train, stop, rounds, silent)
-    return fitted if member.rank == 0 else None
+    connected = NETWORKS[network](member) if len(member.hosts) > 1 else nullcontext({})
+    with connected as more:
+        own = replace(recipe, params={**recipe.params, **more})
+        fitted = model_type(name).fit(own, train, stop, rounds, silent)
+    if member.rank:
+        return None
+    if more:
+        _forget(fitted.estimator, more)
+    return fitted
 
 
 @contextmanager
-def _xgboost_network(member: Member) -> Iterator[None]:
-    """Connect the tasks while the block runs: the first one's tracker tells each its place."""
+def _collective(member: Member) -> Iterator[dict[str, Any]]:
+    """Connect xgboost's tasks while the block runs; the first one tells each its place."""
     from xgboost.collective import CommunicatorContext
     from xgboost.tracker import RabitTracker
 
@@ -98,31 +101,18 @@ def _xgboost_network(member: Member) -> Iterator[None]:
         tracker.start()
     told = member.tell_all(json.dumps(tracker.worker_args() if tracker else {}))
     with CommunicatorContext(**json.loads(told[0]), dmlc_task_id=f"{member.rank:06d}"):
-        yield
+        yield {}
     if tracker:
         tracker.wait_for()
 
 
-def _fit_by_sockets(
-    name: str, recipe: Recipe, rows: TrainingRows, rounds: int, member: Member
-) -> Fitted | None:
-    train, stop = rows.read_partition(member.rank), rows.read_stop()
-    if len(member.hosts) == 1:
-        return model_type(name).fit(recipe, train, stop, rounds, silent)
-    own = replace(recipe, params={**recipe.params, **_lightgbm_network(member)})
-    fitted = model_type(name).fit(own, train, stop, rounds, silent)
-    if member.rank:
-        return None
-    _forget_network(fitted.estimator)
-    return fitted
-
-
-def _lightgbm_network(member: Member) -> dict[str, Any]:
-    """Return the hyperparameters by which lightgbm's tasks find each other."""
+@contextmanager
+def _sockets(member: Member) -> Iterator[dict[str, Any]]:
+    """Yield the hyperparameters by which lightgbm's tasks find each other."""
     port = _free_port()
     ports = member.tell_all(str(port))
     places = [f"{host}:{place}" for host, place in zip(member.hosts, ports, strict=True)]
-    return {
+    yield {
         "machines": ",".join(places),
         "local_listen_port": port,
         "num_machines": len(places),
@@ -132,15 +122,22 @@ def _lightgbm_network(member: Member) -> dict[str, Any]:
     }
 
 
+NETWORKS: dict[str, Callable[[Member], AbstractContextManager[dict[str, Any]]]] = {
+    "collective": _collective,
+    "sockets": _sockets,
+}
+"""How tasks that fit together are connected, by ``ModelType.network``."""
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("", 0))
         return int(probe.getsockname()[1])
 
 
-def _forget_network(estimator: Any) -> None:
+def _forget(estimator: Any, network: dict[str, Any]) -> None:
     """Remove from an estimator and its trees' text where the tasks happened to run."""
-    for name in (*_MADE_FOR_A_FIT, "tree_learner"):
+    for name in network:
         estimator._other_params.pop(name, None)
         estimator.__dict__.pop(name, None)
     trees = estimator.booster_

@@ -11,7 +11,6 @@ from lockstep.engines.boosters import fit_booster
 from lockstep.engines.forest import fit_forest
 from lockstep.engines.linear import fit_linear_on_spark
 from lockstep.engines.partitions import TrainingRows
-from lockstep.features.matrix_columns import TARGET
 from lockstep.models.model_type import Fitted, Recipe
 from lockstep.models.types import check_recipe, model_type
 from lockstep.models.types._booster import Booster
@@ -30,7 +29,7 @@ def fit_on_spark(
     kind = model_type(name)
     check_recipe(kind, recipe)
     if isinstance(kind, Booster):
-        weighted = kind.with_weight(recipe, rows.columns([TARGET])[TARGET].to_numpy())
+        weighted = kind.with_weight(recipe, rows.target)
         return fit_booster(spark, name, weighted, rows, rounds)
     if isinstance(kind, Linear):
         return fit_linear_on_spark(spark, kind, recipe, rows)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.ml.classification import RandomForestClassifier
@@ -20,14 +19,12 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.ml.regression import RandomForestRegressor
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import col
-from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.tree._tree import Tree
 
-from lockstep.engines.partitions import TrainingRows
-from lockstep.features.matrix_columns import TARGET
+from lockstep.engines.partitions import TrainingRows, class_weights
 from lockstep.io import read_parquet
-from lockstep.models.forests import growth_curve
+from lockstep.models.forests import growth_curve, imputer
 from lockstep.models.model_type import Fitted, ModelType, Recipe
 
 NO_CHILD, NO_FEATURE = -1, -2
@@ -39,9 +36,8 @@ def fit_forest(
     spark: SparkSession, kind: ModelType, recipe: Recipe, rows: TrainingRows, scratch: Path
 ) -> Fitted:
     """Grow the forest on Spark; return scikit-learn's, which gives the same probabilities."""
-    fill = _fitted_imputer(rows, recipe.columns.names)
-    target = rows.columns([TARGET])[TARGET].to_numpy()
-    weights = _weights(recipe, target)
+    fill, target = imputer().fit(rows.columns(recipe.columns.names)), rows.target
+    weights = class_weights(recipe.params.get("class_weight"), target)
     table = _table(spark, rows, fill, weights)
     model = _estimator(recipe).fit(table)
     # Hadoop reads a plain path in a URI, so a space is one.
@@ -50,28 +46,6 @@ def fit_forest(
     stop = rows.read_stop()
     curve = growth_curve(forest, recipe.task, fill.transform(stop.features), stop.target)
     return Fitted(Pipeline([("fill", fill), ("estimator", forest)]), None, curve)
-
-
-def _fitted_imputer(rows: TrainingRows, names: list[str]) -> Any:
-    fill = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
-    return fit_imputer(fill, rows.columns(names))
-
-
-def fit_imputer(fill: Any, features: pd.DataFrame) -> Any:
-    """Fit an imputer on the training rows."""
-    return fill.fit(features)
-
-
-def _weights(recipe: Recipe, target: NDArray[Any]) -> NDArray[np.float64]:
-    """Return a row's weight by its class."""
-    from sklearn.utils.class_weight import compute_class_weight
-
-    if recipe.task == "regression":
-        return np.ones(1)
-    classes, chosen = np.unique(target), recipe.params.get("class_weight")
-    if chosen is None:
-        return np.ones(len(classes))
-    return np.asarray(compute_class_weight(chosen, classes=classes, y=target))
 
 
 def _table(

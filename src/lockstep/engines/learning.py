@@ -138,7 +138,7 @@ def learn(
     others = [training.outputs[training.fold != fold] for fold in folds]
     learned = Learned(encoder, means=columns.rounded([rows.mean(axis=0) for rows in others]))
     asked = Asked(learned, len(training.classes))
-    _settle(asked, spark, chunks, _declared_without_codes(encoder))
+    _settle(asked, spark, chunks, _coded(encoder))
     for specs in _rounds(encoder._specs):
         _settle(asked, spark, chunks, [n for s in specs if s["kind"] in KEYED for n in s["of"]])
         asked.specs = specs
@@ -162,13 +162,12 @@ def _rounds(specs: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return [[spec for spec in specs if place[spec["name"]] == number] for number in range(count)]
 
 
-def _declared_without_codes(encoder: ColumnEncoder) -> list[str]:
+def _coded(encoder: ColumnEncoder) -> list[str]:
+    """Return the columns of the table that are encoded by their levels."""
     return [
         column["name"]
         for column in encoder.columns
-        if column["kind"] in ("categorical", "ordered")
-        and not column.get("codes")
-        and column.get("encode", True)
+        if column["kind"] in ("categorical", "ordered") and column.get("encode", True)
     ]
 
 
@@ -475,13 +474,8 @@ def _order_levels(encoder: ColumnEncoder) -> None:
     for spec in encoder._specs:
         order += spec["of"] if spec["kind"] in KEYED else []
         order += [spec["name"]]
-    coded = [n for n, kind in encoder.feature_kinds_.items() if kind != "numeric"]
-    order += [name for name in coded if name in encoder._declared]
+    order += _coded(encoder)
     known = encoder.known_levels_
-    for name in order:
-        declared = encoder._declared.get(name, {}).get("codes")
-        if declared and name not in known:
-            known[name] = columns._as_levels(declared, encoder._is_text(name))
     encoder.known_levels_ = {name: known[name] for name in dict.fromkeys(order) if name in known}
     categorical = [n for n, kind in encoder.feature_kinds_.items() if kind == "categorical"]
     encoder.levels_ = {name: encoder._levels(name) for name in categorical}

@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 from scipy.optimize import minimize
 from scipy.special import expit, logsumexp
-from sklearn.utils.class_weight import compute_class_weight
 
-from lockstep.engines.partitions import TrainingRows
+from lockstep.engines.partitions import TrainingRows, class_weights
 from lockstep.engines.tasks import run_tasks
 from lockstep.errors import DataError
-from lockstep.features.matrix_columns import TARGET
 from lockstep.io import sha256_json
 from lockstep.models.linear import refined_solution, solve_ridge, solved_linear
 from lockstep.models.model_type import Fitted, Recipe
@@ -75,12 +73,12 @@ def fit_linear_on_spark(
 ) -> Fitted:
     """Fit a linear type; see ``ModelType.fit``."""
     features = rows.columns(recipe.columns.names)
-    target = rows.columns([TARGET])[TARGET].to_numpy()
+    target = rows.target
     solve = {"binary": _solve_binary, "multiclass": _solve_classes, "regression": _solve_ridge}
 
     def solved(estimator: Any, view: Any) -> None:
         names = view.get_feature_names_out().tolist()
-        weights = _class_weights(estimator, target)
+        weights = class_weights(getattr(estimator, "class_weight", None), target)
         viewed = Viewed(rows, view, weights, sha256_json([str(rows.train), names]))
         shared = spark.sparkContext.broadcast(viewed)
         ask = partial(_ask, spark, shared, range(len(rows.partitions)))
@@ -103,16 +101,6 @@ class Problem:
     def total(self) -> float:
         """The sum of the rows' weights."""
         return float(self.weights[self.target].sum())
-
-
-def _class_weights(estimator: Any, target: NDArray[Any]) -> Floats:
-    """Return a row's weight by its class, as scikit-learn's ``class_weight`` means it."""
-    if target.dtype.kind == "f":
-        return np.ones(1)
-    classes = np.unique(target)
-    if estimator.class_weight is None:
-        return np.ones(len(classes))
-    return np.asarray(compute_class_weight(estimator.class_weight, classes=classes, y=target))
 
 
 def _ask(

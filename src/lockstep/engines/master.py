@@ -14,9 +14,9 @@ from threading import Thread
 
 import joblib
 
+from lockstep.config.settings import SPARK_MASTER
 from lockstep.errors import ConfigError
 
-VARIABLE = "LOCKSTEP_SPARK_MASTER"
 FORMS = "local, local[2], local[*], spark://HOST:7077, yarn or k8s://https://HOST:6443"
 _LOCAL = re.compile(r"local(?:\[(\d+|\*)(?:, *\d+)?\])?")
 _STANDALONE = re.compile(r"spark://(?P<hosts>[^/,\s:]+:\d+(?:,[^/,\s:]+:\d+)*)")
@@ -56,7 +56,7 @@ class Master:
 
 def find_master(given: str | None, environ: Mapping[str, str] = os.environ) -> Master:
     """Return the master to use: the one given, else the variable's, else this machine's cores."""
-    url = given or environ.get(VARIABLE) or f"local[{joblib.cpu_count()}]"
+    url = given or environ.get(SPARK_MASTER) or f"local[{joblib.cpu_count()}]"
     return parse_master(url)
 
 
@@ -70,7 +70,7 @@ def parse_master(url: str) -> Master:
     elif url == "yarn" or _STANDALONE.fullmatch(url) or _KUBERNETES.fullmatch(url):
         return Master(url)
     hint = " (Spark Connect has no barrier tasks)" if url.startswith("sc://") else ""
-    raise ConfigError(f"{url!r} is no Spark master{hint}; give {FORMS} (option or {VARIABLE})")
+    raise ConfigError(f"{url!r} is no Spark master{hint}; give {FORMS} (option or {SPARK_MASTER})")
 
 
 def check_reachable(master: Master, environ: Mapping[str, str] = os.environ) -> None:
@@ -82,7 +82,7 @@ def check_reachable(master: Master, environ: Mapping[str, str] = os.environ) -> 
         reasons = "; ".join(f"{host}:{port}: {why}" for (host, port), why in faults.items())
         raise ConfigError(
             f"the Spark master {master.url} can't be reached ({reasons}); start it, or correct "
-            f"--master or {VARIABLE}"
+            f"--master or {SPARK_MASTER}"
         )
 
 

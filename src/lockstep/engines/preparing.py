@@ -200,7 +200,8 @@ def learn_encoder(
     chosen = rows.training
     target = rows.target[chosen]
     wide = target.astype("int64") if schema.task == "multiclass" else target
-    training = encoder._training(range(len(wide)), wide, rows.group[chosen])  # type: ignore[arg-type]
+    counted: Any = range(len(wide))  # of a frame, only its length is asked
+    training = encoder._training(counted, wide, rows.group[chosen])
     fold = np.full(len(chosen), -1, dtype=np.int8)
     fold[chosen] = training.fold
     places = pd.Index(PARTS).get_indexer(pd.Index(rows.parts)).astype(np.int8)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,14 +17,19 @@ from lockstep.engines.fitting import fit_on_spark, slots_of
 from lockstep.engines.partitions import TrainingRows
 from lockstep.engines.session import spark_session
 from lockstep.engines.tasks import run_tasks
-from lockstep.errors import UsageError, run_command
+from lockstep.errors import run_command
 from lockstep.features.matrix_columns import GROUP, ROW, TARGET
 from lockstep.io import read_parquet
 from lockstep.models import types
 from lockstep.models.artifact import import_skops
 from lockstep.models.matrices import Matrix, matrix_of
 from lockstep.models.model_type import Fitted
-from lockstep.models.train_multi_model import read_encoder, summary, write_outputs
+from lockstep.models.train_multi_model import (
+    read_encoder,
+    stage_arguments,
+    summary,
+    write_outputs,
+)
 from lockstep.models.training import scores
 from lockstep.models.training_run import (
     Trained,
@@ -110,17 +113,8 @@ def _scored(model: Any, rows: TrainingRows, task: str, name: str, number: int) -
 
 def main() -> None:
     """Parse the command line that DVC gives, train, and let the registry know."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lockstep.engines.train_spark", description=__doc__
-    )
-    parser.add_argument("--problem", required=True, help="a problem of params.yaml")
-    parser.add_argument("--type", required=True, help="a model type of train_spark")
-    arguments = parser.parse_args()
-    if "DVC_STAGE" not in os.environ:
-        raise UsageError(
-            "only DVC trains: run `python src/models/train_spark.py "
-            f"--problem {arguments.problem} --models {arguments.type}`"
-        )
+    script = "`python src/models/train_spark.py --problem {problem} --models {type}`"
+    arguments = stage_arguments("lockstep.engines.train_spark", __doc__, script)
     root, name = stage_root(), f"{SPARK}_{arguments.type}"
     import_skops()
     with importing_ahead(root):

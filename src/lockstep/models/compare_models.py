@@ -1,4 +1,4 @@
-"""Stage compare: the declared model types of one problem side by side, and the champion."""
+"""Stages compare and compare_engines: the types of one problem side by side, and the champion."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.config.layout import ProblemLayout, stage_root
+from lockstep.config.layout import SPARK, ProblemLayout, stage_root
 from lockstep.config.params import load_params
 from lockstep.dvc.lineage import stage_target
 from lockstep.errors import DataError, run_command
@@ -21,10 +21,15 @@ if TYPE_CHECKING:
     from lockstep.evaluation.comparison import Candidate
 
 
-def run(root: Path, problem: str) -> str:
-    """Compare a problem's types, write comparison and champion, return the table for people."""
-    layout = ProblemLayout(root, problem)
-    table, champion, text = compare(root, problem, load_params(root).problem(problem).model_types)
+def run(root: Path, problem: str, engine: str = "") -> str:
+    """Compare a problem's types, write comparison and champion, return the table for people.
+
+    With an engine named, its types stand beside those of this machine, in its own files.
+    """
+    layout, params = ProblemLayout(root, problem, engine), load_params(root)
+    more = params.spark_types(problem) if engine else []
+    types = [*params.problem(problem).model_types, *more]
+    table, champion, text = compare(root, problem, types)
     write_csv(layout.comparison, table)
     write_json(layout.champion, champion)
     return text
@@ -84,7 +89,9 @@ def main() -> None:
         prog="python -m lockstep.models.compare_models", description=__doc__
     )
     parser.add_argument("--problem", required=True, help="a problem of params.yaml")
-    print(run(stage_root(), parser.parse_args().problem))
+    parser.add_argument("--engine", default="", choices=[SPARK], help="compare its types too")
+    arguments = parser.parse_args()
+    print(run(stage_root(), arguments.problem, arguments.engine))
 
 
 if __name__ == "__main__":

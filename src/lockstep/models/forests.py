@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def fit_forest(forest: Any, task: str, train: Matrix, stop: Matrix, on_step: OnS
     total = forest.n_estimators
     rows = np.ascontiguousarray(stop.features, dtype=np.float32)
     summed: Any = 0.0
-    losses, sizes = [], sorted({max(1, round(total * k / BATCHES)) for k in range(1, BATCHES + 1)})
+    losses, sizes = [], _sizes(total)
     for size in sizes:
         forest.set_params(n_estimators=size, warm_start=True)
         before = len(getattr(forest, "estimators_", []))
@@ -34,30 +35,44 @@ def fit_forest(forest: Any, task: str, train: Matrix, stop: Matrix, on_step: OnS
                 "ignore", message="class_weight presets .* are not recommended for warm_start"
             )
             forest.fit(train.features, train.target)
-        ask = "predict" if task == "regression" else "predict_proba"
-        grown = forest.estimators_[before:]
-        summed = summed + sum(getattr(tree, ask)(rows, check_input=False) for tree in grown)
+        summed = summed + _outputs(forest.estimators_[before:], task, rows)
         losses.append(_loss(stop.target, summed / size, task))
         on_step(size, total, losses[-1])
     forest.set_params(n_estimators=total, warm_start=False, n_jobs=None)
-    curve = {"iteration": [float(size) for size in sizes], f"stop_{loss_name(task)}": losses}
-    return Fitted(forest, None, curve)
+    return Fitted(forest, None, _curve(sizes, losses, task))
 
 
 def growth_curve(
     forest: Any, task: str, features: NDArray[Any], target: NDArray[Any]
 ) -> dict[str, list[float]]:
     """Return the loss on some rows by the number of trees, in ten steps."""
-    rows, total = np.ascontiguousarray(features, dtype=np.float32), len(forest.estimators_)
-    sizes = sorted({max(1, round(total * k / BATCHES)) for k in range(1, BATCHES + 1)})
-    ask = "predict" if task == "regression" else "predict_proba"
+    rows, sizes = np.ascontiguousarray(features, dtype=np.float32), _sizes(len(forest.estimators_))
     summed: Any = 0.0
     losses = []
-    for before, size in zip([0, *sizes], sizes, strict=False):
-        grown = forest.estimators_[before:size]
-        summed = summed + sum(getattr(tree, ask)(rows, check_input=False) for tree in grown)
+    for before, size in pairwise([0, *sizes]):
+        summed = summed + _outputs(forest.estimators_[before:size], task, rows)
         losses.append(_loss(target, summed / size, task))
+    return _curve(sizes, losses, task)
+
+
+def _sizes(total: int) -> list[int]:
+    """Return the numbers of trees after which the loss is taken."""
+    return sorted({max(1, round(total * k / BATCHES)) for k in range(1, BATCHES + 1)})
+
+
+def _outputs(trees: list[Any], task: str, rows: NDArray[np.float32]) -> Any:
+    """Return the sum of what some trees answer."""
+    ask = "predict" if task == "regression" else "predict_proba"
+    return sum(getattr(tree, ask)(rows, check_input=False) for tree in trees)
+
+
+def _curve(sizes: list[int], losses: list[float], task: str) -> dict[str, list[float]]:
     return {"iteration": [float(size) for size in sizes], f"stop_{loss_name(task)}": losses}
+
+
+def imputer() -> Any:
+    """Return what replaces missing values by medians and flags them, not fitted."""
+    return SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
 
 
 def fit_imputed_forest(
@@ -68,8 +83,7 @@ def fit_imputed_forest(
     scikit-learn's forest rejects missing values under monotone constraints, so they are replaced by
     medians and flagged. The flags are not constrained.
     """
-    fill = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
-    fill.fit(train.features)
+    fill = imputer().fit(train.features)
     flags = len(fill.indicator_.features_)
     forest.set_params(monotonic_cst=[*forest.monotonic_cst, *[0] * flags])
     train, stop = (replace(part, features=fill.transform(part.features)) for part in (train, stop))

@@ -105,19 +105,23 @@ def summary(metrics: dict[str, Any]) -> str:
     return "validation  " + "  ".join(f"{name} {metrics['validation'][name]:.4f}" for name in shown)
 
 
-def main() -> None:
-    """Parse the command line that DVC gives, train, and let the registry know."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lockstep.models.train_multi_model", description=__doc__
-    )
+def stage_arguments(module: str, about: str | None, instead: str) -> argparse.Namespace:
+    """Return the command line that DVC gives a train stage; UsageError if a person calls it."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=about)
     parser.add_argument("--problem", required=True, help="a problem of params.yaml")
     parser.add_argument("--type", required=True, help="a model type the problem declares")
     arguments = parser.parse_args()
     if "DVC_STAGE" not in os.environ:
-        raise UsageError(
-            "only DVC trains: run `python src/models/train_multi_model.py "
-            f"--problem {arguments.problem} --models {arguments.type}` or `dvc repro`"
-        )
+        known = {"problem": arguments.problem, "type": arguments.type}
+        raise UsageError(f"only DVC trains: run {instead.format(**known)}")
+    return arguments
+
+
+def main() -> None:
+    """Parse the command line that DVC gives, train, and let the registry know."""
+    script = "`python src/models/train_multi_model.py --problem {problem} --models {type}`"
+    module = "lockstep.models.train_multi_model"
+    arguments = stage_arguments(module, __doc__, f"{script} or `dvc repro`")
     # On a busy machine, threads that spin while they wait slow down the threads they wait for.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     root = stage_root()
