@@ -77,7 +77,10 @@ def yaml_params(outputs: Outputs) -> dict[str, Any]:
     used = used_params(outputs.lineage.closure)
     names = {
         f"problems.{outputs.problem}.": "",
-        f"train.{training_key(outputs.problem, outputs.type)}": "train",
+        **{
+            f"{section}.{training_key(outputs.problem, outputs.type)}": "train"
+            for section in ("train", "train_spark")
+        },
     }
     found: dict[str, Any] = {}
     for key, value in used.items():
