@@ -1,6 +1,6 @@
 """Both engines from raw files to four models, at growing sizes: seconds and memory of each stage.
 
-python benchmarks/spark.py [--persons 50000 500000 2600000] [--output FILE.json]
+python benchmarks/spark.py [--persons 50000 500000 2600000] [--types TYPE …] [--output FILE.json]
 
 Each stage is a command of its own, as DVC runs it, in a temporary folder without a registry. Memory
 is the largest sum over the processes of a stage, Java and Python workers included, by what each
@@ -22,7 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow.parquet as pq
 import yaml
+
+from lockstep.config.layout import ProblemLayout
 
 ROOT = Path(__file__).parents[1]
 PROBLEM = "accidents"
@@ -31,13 +34,15 @@ PERSONS_A_UNIT = 2.28
 TYPES = ("logistic_regression", "random_forest", "xgboost", "lightgbm")
 TREES = {"random_forest": 20, "xgboost": 200, "lightgbm": 200}
 """Fewer trees than in params.yaml: the sizes are compared, not the models."""
+MEMORY = "4g"
+"""Of Java, which holds the rows of a forest and what is on its way to the workers of Python."""
 STEP_SECONDS = 0.25
 
 
 def main() -> None:
     """Measure, print a line a stage, and write all figures as JSON."""
     options = parser().parse_args()
-    found = [measure(persons, options.engines) for persons in options.persons]
+    found = [measure(persons, options.engines, options.types) for persons in options.persons]
     machine = {"cores": psutil.cpu_count(), "memory_gb": psutil.virtual_memory().total / 1e9}
     content = {"machine": machine, "python": platform.python_version(), "sizes": found}
     if options.output:
@@ -50,11 +55,12 @@ def parser() -> argparse.ArgumentParser:
     sizes = [50_000, 500_000, 2_600_000]
     top.add_argument("--persons", type=int, nargs="+", default=sizes, help="rows of the sample")
     top.add_argument("--engines", nargs="+", default=["sklearn", "spark"])
+    top.add_argument("--types", nargs="+", default=TYPES)
     top.add_argument("--output", type=Path, help="a JSON file for the figures")
     return top
 
 
-def measure(persons: int, engines: list[str]) -> dict[str, Any]:
+def measure(persons: int, engines: list[str], types: list[str]) -> dict[str, Any]:
     """Return the figures of each engine for one size."""
     with tempfile.TemporaryDirectory(prefix="bench-spark-") as name:
         root = Path(name)
@@ -62,8 +68,9 @@ def measure(persons: int, engines: list[str]) -> dict[str, Any]:
         stage(root, "lockstep.data.import_raw")
         found: dict[str, Any] = {"persons": persons}
         for engine in engines:
-            stages = {step: stage(root, *words) for step, words in commands(engine).items()}
-            found[engine] = {**total(stages), "stages": stages, "auc": aucs(root, engine)}
+            stages = {step: stage(root, *words) for step, words in commands(engine, types).items()}
+            own = {**total(stages), "rows": rows_of(root, engine), "auc": aucs(root, engine, types)}
+            found[engine] = {**own, "stages": stages}
             print(f"{persons:>9,} {engine:<8} {json.dumps(found[engine])}", flush=True)
         return found
 
@@ -95,19 +102,19 @@ def arrange(root: Path, persons: int) -> None:
     (root / "src").symlink_to(ROOT / "src")
 
 
-def commands(engine: str) -> dict[str, tuple[str, ...]]:
+def commands(engine: str, types: list[str]) -> dict[str, tuple[str, ...]]:
     """Return the modules of an engine's stages, with what follows --problem."""
     if engine == "spark":
-        fits = {n: ("lockstep.engines.train_spark", "--type", n) for n in TYPES}
+        fits = {n: ("lockstep.engines.train_spark", "--type", n) for n in types}
         return {"prepare": ("lockstep.engines.prepare_spark",), **fits}
-    fits = {n: ("lockstep.models.train_multi_model", "--type", n) for n in TYPES}
+    fits = {n: ("lockstep.models.train_multi_model", "--type", n) for n in types}
     prepared = ("lockstep.data.preprocess", "lockstep.features.build_features")
     return {"preprocess": prepared[:1], "features": prepared[1:], **fits}
 
 
 def stage(root: Path, module: str, *words: str) -> dict[str, float]:
     """Run one stage; return its seconds, and the largest memory of its processes in GB."""
-    own = {"LOCKSTEP_PUBLISH": "0", "DVC_STAGE": "bench", "LOCKSTEP_SPARK_MEMORY": "4g"}
+    own = {"LOCKSTEP_PUBLISH": "0", "DVC_STAGE": "bench", "LOCKSTEP_SPARK_MEMORY": MEMORY}
     command = [sys.executable, "-m", module, "--problem", PROBLEM, *words]
     started, most = time.monotonic(), 0.0
     process = subprocess.Popen(
@@ -139,10 +146,17 @@ def total(stages: dict[str, dict[str, float]]) -> dict[str, float]:
     return {"seconds": seconds, "gb": max(one["gb"] for one in stages.values())}
 
 
-def aucs(root: Path, engine: str) -> dict[str, float]:
+def rows_of(root: Path, engine: str) -> int:
+    """Return the rows of the tidy table: how many persons the sample really has."""
+    tidy = ProblemLayout(root, PROBLEM, "spark" if engine == "spark" else "").tidy
+    files = [tidy] if tidy.is_file() else sorted(tidy.glob("*.parquet"))
+    return sum(pq.read_metadata(file).num_rows for file in files)
+
+
+def aucs(root: Path, engine: str, types: list[str]) -> dict[str, float]:
     """Return the test AUC of each type."""
     folder = root / ("spark" if engine == "spark" else "") / "metrics" / PROBLEM / "types"
-    read = {n: json.loads((folder / n / "details.json").read_text()) for n in TYPES}
+    read = {n: json.loads((folder / n / "details.json").read_text()) for n in types}
     return {name: round(one["test"]["roc_auc"], 5) for name, one in read.items()}
 
 

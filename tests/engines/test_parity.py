@@ -12,12 +12,15 @@ from tests.engines.prepared import SAMPLES, Prepared, prepare
 
 from lockstep.config.layout import PARTS
 from lockstep.engines.fitting import fit_on_spark
-from lockstep.errors import ConfigError
+from lockstep.engines.spark_ml import check_predictions, spark_pipeline
+from lockstep.errors import ConfigError, UsageError
 from lockstep.io import read_parquet
 from lockstep.joblib_files import write_joblib
 from lockstep.models.artifact import model_digest
+from lockstep.models.scoring.prediction import Model
 from lockstep.models.training import fit, pipeline_of
 
+FOREST_TYPE = "spark_random_forest"
 FEW = {"n_estimators": 12}
 FOREST = {"n_estimators": 6, "max_depth": 6, "min_samples_leaf": 5, "max_features": 0.3}
 
@@ -98,7 +101,11 @@ def test_boosters_in_two_tasks_are_the_same_every_time(
 
 @pytest.mark.parametrize("problem", ["accidents", "california_housing"])
 def test_a_forest_of_spark_and_its_conversion_predict_alike(
-    spark: Any, prepared: dict[str, Prepared], problem: str, monkeypatch: pytest.MonkeyPatch
+    spark: Any,
+    prepared: dict[str, Prepared],
+    problem: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     from lockstep.engines import forest
 
@@ -130,6 +137,38 @@ def test_a_forest_of_spark_and_its_conversion_predict_alike(
     )
     np.testing.assert_allclose(ask(features), theirs, rtol=0, atol=1e-9)
     assert len(next(iter(fits[0].history.values()))) == FOREST["n_estimators"]
+
+    model = Model(
+        pipeline_of(found.encoder, fits[0].estimator),
+        found.schema,
+        None,
+        "a forest",
+        type=FOREST_TYPE,
+    )
+    pipeline = spark_pipeline(spark, model, tmp_path / "a forest")
+    check_predictions(spark, model, pipeline)
+    stop = found.rows.read_stop().features
+    rows = spark.read.parquet(str(found.layout.matrix("stop")))
+    own = np.array([row[0] for row in pipeline.transform(rows).select(column).collect()])
+    assert stop.isna().any(axis=None) or problem != "accidents"
+    asked = fits[0].estimator
+    ours = asked.predict(stop) if recipe.task == "regression" else asked.predict_proba(stop)
+    np.testing.assert_allclose(own, ours, rtol=0, atol=1e-9)
+
+
+def test_models_without_a_form_of_spark_ml_are_refused(
+    spark: Any, prepared: dict[str, Prepared], tmp_path: Path
+) -> None:
+    found = prepared["accidents"]
+    for name, params, told in (
+        ("logistic_regression", {}, "is no forest"),
+        ("random_forest", {"n_estimators": 2}, "decide on missing values themselves"),
+    ):
+        job = found.job(name, **params)
+        fitted = fit(name, job.recipe, job.parts["train"], job.parts["stop"]).estimator
+        model = Model(pipeline_of(found.encoder, fitted), found.schema, None, name, type=name)
+        with pytest.raises(UsageError, match=rf"{told}.*; use `mlflow.pyfunc.spark_udf`"):
+            spark_pipeline(spark, model, tmp_path / name)
 
 
 def test_a_forest_with_a_monotone_column_is_refused(

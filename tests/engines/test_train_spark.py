@@ -2,13 +2,19 @@
 
 import json
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from scipy.stats import rankdata
 from tests.journey.conftest import Project, trained
 
+from lockstep.io import read_parquet
+
 __all__ = ["trained"]
-TRAIN = "python src/models/train_spark.py --models logistic_regression xgboost"
+TRAIN = "python src/models/train_spark.py --models logistic_regression xgboost random_forest"
+FOREST = "Accident_Prediction_Spark_Random_Forest"
 REGISTRY = "python scripts/manage_model_registry.py"
 
 
@@ -17,7 +23,9 @@ def project(trained: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple
     """A project whose models were trained by both engines, and what the command said."""
     own = trained.copy(tmp_path_factory.mktemp("on spark") / "my project")
     # A few trees: the number of them is not what is tested.
-    own.edit("params.yaml", r"(accidents-xgboost:\n(?:    .*\n)*?.*n_estimators: )3000", r"\g<1>40")
+    for name, trees in (("random_forest", 8), ("xgboost", 40)):
+        pattern = rf"(accidents-{name}:\n(?:    .*\n)*?.*n_estimators: )\d+"
+        own.edit("params.yaml", pattern, rf"\g<1>{trees}")
     return own, own.run(TRAIN)
 
 
@@ -31,18 +39,19 @@ def test_the_first_run_writes_its_trainings_trains_registers_and_compares(
     own, said = project
     params = yaml.safe_load((own.folder / "params.yaml").read_text())
     assert params["prepare_spark"] == {"accidents": {"partitions": 2}}
-    assert set(params["train_spark"]) == {"accidents-logistic_regression", "accidents-xgboost"}
+    types = {"logistic_regression", "xgboost", "random_forest"}
+    assert set(params["train_spark"]) == {f"accidents-{name}" for name in types}
     assert (
         params["train_spark"]["accidents-xgboost"]["params"]
         == params["train"]["accidents-xgboost"]["params"]
     )
-    for name in ("Logistic_Regression", "XGBoost"):
+    for name in ("Logistic_Regression", "XGBoost", "Random_Forest"):
         assert f"Accident_Prediction_Spark_{name}  version 1  None  new" in said
     assert "Running stage 'spark/dvc.yaml:compare_engines@accidents'" in said
     table = (own.folder / "spark/metrics/accidents/model_comparison.csv").read_text()
     named = [line.partition(",")[0] for line in table.splitlines()[1:]]
-    assert named[-2:] == ["spark_logistic_regression", "spark_xgboost"]
-    assert set(named[:-2]) == set(params["problems"]["accidents"]["model_types"])
+    assert set(named[-3:]) == {f"spark_{name}" for name in types}
+    assert set(named[:-3]) == set(params["problems"]["accidents"]["model_types"])
 
 
 def test_both_engines_fit_the_same_logistic_regression(project: tuple[Project, str]) -> None:
@@ -88,3 +97,65 @@ def test_a_training_that_params_no_longer_declare_so_is_not_registered(
     said = own.run("python -m lockstep.registry.register_models --problem accidents")
     assert "spark_logistic_regression was trained with other parameters or data" in said
     assert "Accident_Prediction_Spark_XGBoost  version 1" in said
+
+
+def test_a_trial_on_spark_is_trained_apart_and_registers_nothing(
+    project: tuple[Project, str],
+) -> None:
+    own, _ = project
+    before = own.run("git status --short"), own.run(f"{REGISTRY} list-models")
+    said = own.run("python src/models/train_spark.py --env dev --models logistic_regression")
+    assert "Trained apart in .lockstep/dev (--env dev); nothing is registered." in said
+    apart = own.folder / ".lockstep" / "dev"
+    assert (apart / "models/accidents/spark/logistic_regression_model.joblib").is_file()
+    assert yaml.safe_load((apart / "params.yaml").read_text())["prepare_spark"]
+    assert (own.run("git status --short"), own.run(f"{REGISTRY} list-models")) == before
+
+
+LOADED = """
+import json, sys
+import mlflow.spark
+import numpy as np
+import pandas as pd
+from pyspark.sql.functions import col, struct
+from lockstep.engines.session import spark_session
+
+mlflow.set_tracking_uri("sqlite:///mlflow.db")
+with spark_session("local[1]") as spark:
+    rows = spark.read.parquet("data/accidents/spark/features/test")
+    model = mlflow.spark.load_model(sys.argv[1])
+    spread = model.transform(rows).orderBy("__row__").toPandas()["probability"]
+    record = json.load(open("src/models/test_features.json"))
+    records = spark.createDataFrame(pd.DataFrame([record]))
+    score = mlflow.pyfunc.spark_udf(
+        spark, "models:/Accident_Prediction_Spark_XGBoost/1", "array<double>", env_manager="local"
+    )
+    numbers = records.select(*[col(name).cast("double").alias(name) for name in records.columns])
+    scored = numbers.withColumn("probability", score(struct(*numbers.columns))[1])
+    found = {"forest": [row[1] for row in spread], "raw": scored.toPandas()["probability"].tolist()}
+    print("found", json.dumps(found))
+"""
+
+
+def test_other_spark_programs_load_versions(project: tuple[Project, str], tmp_path: Path) -> None:
+    own, _ = project
+    log = f"python src/models/log_spark_model.py --version 1 --model-name {FOREST}"
+    said = own.run(log)
+    address = re.fullmatch(rf"{FOREST} version 1 for Spark: .*\('(runs:/.*)'\)\n", said)[1]
+    assert own.run(log) == said  # it is there already
+    (tmp_path / "loaded.py").write_text(LOADED)
+    found = json.loads(
+        re.search(r"^found (.*)$", own.run(f"python {tmp_path}/loaded.py {address}"), re.M)[1]
+    )
+    scores = read_parquet(own.folder / "data/accidents/spark/scores/random_forest.parquet")
+    tested = scores.loc[scores["part"] == "test"].sort_values("__row__")
+    assert np.corrcoef(rankdata(found["forest"]), rankdata(tested["score"]))[0, 1] > 0.999
+    said = own.run(
+        "python src/models/predict_model.py src/models/test_features.json --json "
+        "--model-name Accident_Prediction_Spark_XGBoost --version 1"
+    )
+    assert found["raw"] == [
+        pytest.approx(json.loads(said)[0]["probability"], abs=1e-8)
+    ]  # it is printed so
+    refused = own.run(log.replace(FOREST, "Accident_Prediction_Spark_XGBoost"), code=2)
+    assert "is no forest, so spark.ml has no form of it; use `mlflow.pyfunc.spark_udf`" in refused

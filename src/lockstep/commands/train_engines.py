@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from lockstep.commands.environments import root_of
@@ -34,20 +33,23 @@ def run(engine: str | None, options: argparse.Namespace) -> str:
             f"{options.env}.engine: spark in params.yaml"
         )
     where = root_of(root, options.env)
-    if chosen == "spark":
-        os.environ.update({SPARK_MASTER: options.master} if options.master else {})
-        return train_on_spark(where, options.problem, options.models)
-    return _trained_here(root, where, options.problem, options.models, options.env)
-
-
-def _trained_here(
-    root: Path, where: Path, problem: str, types: Sequence[str], environment: str
-) -> str:
-    champion, comparison = train(where, problem, types)
-    if where == root:
-        return comparison + next_steps(root, problem, champion)
+    apart = where != root
+    spark = chosen == "spark"
+    found = _on_spark(where, options) if spark else _here(where, options, apart)
+    if not apart:
+        return found
     place = where.relative_to(root)
-    return f"{comparison}\nTrained apart in {place} (--env {environment}); nothing is registered."
+    return f"{found}\nTrained apart in {place} (--env {options.env}); nothing is registered."
+
+
+def _on_spark(where: Path, options: argparse.Namespace) -> str:
+    os.environ.update({SPARK_MASTER: options.master} if options.master else {})
+    return train_on_spark(where, options.problem, options.models)
+
+
+def _here(where: Path, options: argparse.Namespace, apart: bool) -> str:
+    champion, comparison = train(where, options.problem, options.models)
+    return comparison + ("" if apart else next_steps(where, options.problem, champion))
 
 
 def parser(engine: str | None) -> argparse.ArgumentParser:

@@ -101,7 +101,7 @@ def _loss(target: NDArray[Any], output: Any, task: str) -> float:
 
 def importance(forest: Any, names: list[str]) -> dict[str, float]:
     """Return each column's importance; a column's flag for missing values counts to the column."""
-    fill, forest = _parts(forest)
+    fill, forest = forest_parts(forest)
     shares = forest.feature_importances_.tolist()
     found = dict(zip(names, shares, strict=fill is None))
     flags = fill.indicator_.features_ if fill else ()
@@ -110,7 +110,7 @@ def importance(forest: Any, names: list[str]) -> dict[str, float]:
     return found
 
 
-def _parts(model: Any) -> tuple[Any, Any]:
+def forest_parts(model: Any) -> tuple[Any, Any]:
     """Return the imputer, if there is one, and the forest."""
     steps = getattr(model, "named_steps", {"estimator": model})
     return steps.get("fill"), steps["estimator"]
@@ -120,7 +120,7 @@ class ForestScorer:
     """A forest's trees, summed in their order as scikit-learn does in one job."""
 
     def __init__(self, model: Any, task: str) -> None:
-        self.fill, self.forest = _parts(model)
+        self.fill, self.forest = forest_parts(model)
         trees = [tree.tree_ for tree in self.forest.estimators_]
         self.apply = [tree.apply for tree in trees]
         picked = {
