@@ -1,26 +1,19 @@
 """What Spark prepares and fits is what one machine does: cells, encoders and models."""
 
-import io
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from tests.engines.prepared import SAMPLES, Prepared, prepare
+from tests.engines.prepared import SAMPLES, Prepared, check_conversion, digest, prepare, same_cells
 
-from lockstep.config.layout import PARTS
 from lockstep.engines.fitting import fit_on_spark
 from lockstep.engines.spark_ml import check_predictions, spark_pipeline
 from lockstep.errors import ConfigError, UsageError
-from lockstep.io import read_parquet
-from lockstep.joblib_files import write_joblib
-from lockstep.models.artifact import model_digest
 from lockstep.models.scoring.prediction import Model
 from lockstep.models.training import fit, pipeline_of
 
-FOREST_TYPE = "spark_random_forest"
 FEW = {"n_estimators": 12}
 FOREST = {"n_estimators": 6, "max_depth": 6, "min_samples_leaf": 5, "max_features": 0.3}
 
@@ -33,22 +26,9 @@ def prepared(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     }
 
 
-def digest(found: Prepared, estimator: Any) -> str:
-    return model_digest(pipeline_of(found.encoder, estimator))
-
-
 @pytest.mark.parametrize("problem", SAMPLES)
 def test_rows_cells_and_encoder_are_the_same(prepared: dict[str, Prepared], problem: str) -> None:
-    found = prepared[problem]
-    pd.testing.assert_frame_equal(read_parquet(found.layout.tidy), found.table, check_exact=True)
-    assert found.spark_quality == found.quality
-    for part in PARTS:
-        there = read_parquet(found.layout.matrix(part)).sort_values("__row__", ignore_index=True)
-        pd.testing.assert_frame_equal(there, found.matrices[part], check_exact=True)
-    streams = [io.BytesIO(), io.BytesIO()]
-    for stream, encoder in zip(streams, (found.encoder, found.spark_encoder), strict=True):
-        write_joblib(stream, encoder)
-    assert streams[0].getvalue() == streams[1].getvalue()
+    same_cells(prepared[problem])
 
 
 def test_the_source_of_two_years_is_read_in_two_tasks(prepared: dict[str, Prepared]) -> None:
@@ -107,53 +87,20 @@ def test_a_forest_of_spark_and_its_conversion_predict_alike(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    from lockstep.engines import forest
-
-    found, models = prepared[problem], []
-    build = forest._estimator
-
-    def kept(recipe: Any) -> Any:
-        estimator = build(recipe)
-        monkeypatch.setattr(
-            estimator,
-            "fit",
-            lambda table: models.append((e := type(estimator).fit(estimator, table), table)) or e,
-        )
-        return estimator
-
-    monkeypatch.setattr(forest, "_estimator", kept)
-    recipe = found.recipe("random_forest")
-    recipe = type(recipe)(recipe.task, recipe.columns, FOREST, recipe.seed)
-    fits = [fit_on_spark(spark, "spark_random_forest", recipe, found.rows) for _ in range(2)]
-    assert digest(found, fits[0].estimator) == digest(found, fits[1].estimator)
-    model, table = models[0]
-    column = "prediction" if recipe.task == "regression" else "probability"
-    theirs = np.array([row[0] for row in model.transform(table).select(column).collect()])
-    features = pd.concat([found.rows.read_partition(number).features for number in range(2)])
-    ask = (
-        fits[0].estimator.predict
-        if recipe.task == "regression"
-        else fits[0].estimator.predict_proba
-    )
-    np.testing.assert_allclose(ask(features), theirs, rtol=0, atol=1e-9)
-    assert len(next(iter(fits[0].history.values()))) == FOREST["n_estimators"]
-
-    model = Model(
-        pipeline_of(found.encoder, fits[0].estimator),
-        found.schema,
-        None,
-        "a forest",
-        type=FOREST_TYPE,
-    )
+    found = prepared[problem]
+    own = check_conversion(spark, found, FOREST, monkeypatch).estimator
+    whole = pipeline_of(found.encoder, own)
+    model = Model(whole, found.schema, None, "a forest", type="spark_random_forest")
     pipeline = spark_pipeline(spark, model, tmp_path / "a forest")
     check_predictions(spark, model, pipeline)
     stop = found.rows.read_stop().features
-    rows = spark.read.parquet(str(found.layout.matrix("stop")))
-    own = np.array([row[0] for row in pipeline.transform(rows).select(column).collect()])
     assert stop.isna().any(axis=None) or problem != "accidents"
-    asked = fits[0].estimator
-    ours = asked.predict(stop) if recipe.task == "regression" else asked.predict_proba(stop)
-    np.testing.assert_allclose(own, ours, rtol=0, atol=1e-9)
+    column, ask = "prediction", own.predict
+    if found.schema.task != "regression":
+        column, ask = "probability", own.predict_proba
+    rows = pipeline.transform(spark.read.parquet(str(found.layout.matrix("stop"))))
+    theirs = np.array([row[0] for row in rows.select(column).collect()])
+    np.testing.assert_allclose(theirs, ask(stop), rtol=0, atol=1e-9)
 
 
 def test_models_without_a_form_of_spark_ml_are_refused(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pyspark.sql import SparkSession
 
@@ -23,11 +23,12 @@ from lockstep.console import warn
 from lockstep.engines.capacity import check_slots
 from lockstep.engines.executors import executors
 from lockstep.engines.faults import EngineError
-from lockstep.engines.partitions import TrainingRows
+from lockstep.engines.partitions import TrainingRows, class_weights
 from lockstep.engines.tasks import Member, run_together
-from lockstep.models.model_type import Fitted, Recipe
+from lockstep.models.model_type import Fitted, ModelType, Recipe
 from lockstep.models.training import silent
 from lockstep.models.types import model_type
+from lockstep.models.types._spark import BoosterOnSpark
 
 T = TypeVar("T")
 MOST_LOSSES = 2
@@ -42,8 +43,16 @@ def fit_booster(
 ) -> Fitted:
     """Fit a type in one task a partition; see ``ModelType.fit``."""
     one_thread, network = replace(recipe, n_jobs=1), model_type(name).network
-    work = partial(_fit, engine_of(name)[1], network, one_thread, rows, rounds)
+    work = partial(_fit, _kind_of(name, recipe, rows), network, one_thread, rows, rounds)
     return next(filter(None, _together_again(spark, work, len(rows.partitions))))
+
+
+def _kind_of(name: str, recipe: Recipe, rows: TrainingRows) -> ModelType:
+    """Return the type that fits a partition, which may lack a class if there are several."""
+    if recipe.task == "regression" or len(rows.partitions) == 1:
+        return model_type(engine_of(name)[1])
+    weights = class_weights(recipe.params.get("class_weight"), rows.target).tolist()
+    return cast("BoosterOnSpark", model_type(name)).of_classes(weights)
 
 
 def _together_again(spark: SparkSession, work: Callable[[Member], T], members: int) -> list[T]:
@@ -74,14 +83,14 @@ def _has_lost(spark: SparkSession, before: set[str]) -> bool:
 
 
 def _fit(
-    name: str, network: str, recipe: Recipe, rows: TrainingRows, rounds: int, member: Member
+    kind: ModelType, network: str, recipe: Recipe, rows: TrainingRows, rounds: int, member: Member
 ) -> Fitted | None:
     """Fit on one partition, in touch with the other tasks; the first one returns the model."""
     train, stop = rows.read_partition(member.rank), rows.read_stop()
     connected = NETWORKS[network](member) if len(member.hosts) > 1 else nullcontext({})
     with connected as more:
         own = replace(recipe, params={**recipe.params, **more})
-        fitted = model_type(name).fit(own, train, stop, rounds, silent)
+        fitted = kind.fit(own, train, stop, rounds, silent)
     if member.rank:
         return None
     if more:

@@ -6,6 +6,7 @@ order of the partitions, so the number of executors changes no bit.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial, reduce
@@ -14,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pyspark.sql import SparkSession
-from scipy.optimize import minimize
 from scipy.special import expit, logsumexp
+from sklearn.utils.optimize import _newton_cg
 
 from lockstep.engines.partitions import TrainingRows, class_weights
 from lockstep.engines.tasks import run_tasks
@@ -31,6 +32,8 @@ TOLERANCE, LARGEST_SLOPE = 1e-11, 1e-7
 """The slope of the mean loss that ends the search, and the largest one that is an optimum."""
 FLAT = 1e-12
 """The share of the loss below which its rounding hides a step's gain."""
+MOST_UNKNOWNS = 3000
+"""The most coefficients of all classes whose second derivatives are held, as 72 MB a partition."""
 _VIEWED: dict[Any, tuple[Any, Floats]] = {}
 """In a worker: the view's matrix and the target of the partitions that it was last asked for."""
 
@@ -116,30 +119,41 @@ def _answer(shared: Any, sums: Callable[..., Any], given: tuple[Any, ...], numbe
     return sums(*viewed.partition(number), viewed.weights, *given)
 
 
-# ---------------------------------------------------------------- two classes: Newton's method
+# ---------------------------------------------------------------- Newton's method: two classes
 
 
 def _solve_binary(estimator: Any, problem: Problem) -> None:
-    """Find the optimum by Newton's steps, halved while the loss does not fall."""
+    """Find the optimum of two classes' log loss."""
     penalty = np.full(problem.width + 1, 1.0 / (estimator.C * problem.total))
     penalty[-1] = 0.0
 
     def at(place: Floats, curve: bool = True) -> Sums:
         return _penalised(problem.ask(_logistic, place, curve), place, penalty, problem.total)
 
-    place = np.zeros(problem.width + 1)
+    place, steps = _newton(at, len(penalty))
+    _set(estimator, problem, place[None, :], steps)
+
+
+def _newton(at: Callable[..., Sums], size: int) -> tuple[Floats, int]:
+    """Return optimum and number of Newton's steps, each halved while the loss does not fall."""
+    place = np.zeros(size)
     here = at(place)
     steps = 0
     while np.abs(here.slope).max() > TOLERANCE and steps < STEPS:
         step = refined_solution(here.curve, here.slope)
-        size = _step_size(at, place, step, here)
-        if not size:
+        share = _step_size(at, place, step, here)
+        if not share:
             break
-        place, steps = place - size * step, steps + 1
+        place, steps = place - share * step, steps + 1
         here = at(place)
-    if np.abs(here.slope).max() > LARGEST_SLOPE:
+    _check_slope(here.slope)
+    return place, steps
+
+
+def _check_slope(slope: Floats) -> None:
+    """Raise DataError if the slope that is left is not that of an optimum."""
+    if np.abs(slope).max() > LARGEST_SLOPE:
         raise DataError("logistic regression did not converge on Spark; set a smaller C")
-    _set(estimator, problem, place[None, :], steps)
 
 
 def _set(estimator: Any, problem: Problem, place: Floats, steps: int) -> None:
@@ -198,28 +212,70 @@ def _penalised(sums: Sums, place: Floats, penalty: Floats, total: float) -> Sums
 
 
 def _solve_classes(estimator: Any, problem: Problem) -> None:
-    """Find the optimum by conjugate gradients, which never hold all second derivatives."""
-    classes = np.unique(problem.target)
-    shape = (len(classes), problem.width + 1)
-    penalty = np.full(shape, 1.0 / (estimator.C * problem.total))
-    penalty[:, -1] = 0.0
+    """Find the optimum of several classes' log loss.
 
-    def value(flat: Floats) -> tuple[float, Floats]:
-        place = flat.reshape(shape)
-        found = _penalised(problem.ask(_softmax, place), place, penalty, problem.total)
-        return found.loss, found.slope.ravel()
+    Many coefficients take conjugate gradients, which never hold all second derivatives.
+    """
+    loss = ClassLoss(problem, len(np.unique(problem.target)), estimator.C)
+    small = loss.penalty.size <= MOST_UNKNOWNS
+    flat, steps = _newton(loss.at, loss.penalty.size) if small else _conjugate(loss, estimator)
+    _set(estimator, problem, flat.reshape(loss.shape), steps)
 
-    def curved(flat: Floats, way: Floats) -> Floats:
-        found = problem.ask(_softmax_curve, flat.reshape(shape), way.reshape(shape))
-        return np.asarray(found / problem.total + penalty * way.reshape(shape)).ravel()
 
-    options = {"xtol": 1e-12, "maxiter": STEPS * 2}
-    found = minimize(
-        value, np.zeros(np.prod(shape)), jac=True, hessp=curved, method="Newton-CG", options=options
-    )
-    if np.abs(found.jac).max() > LARGEST_SLOPE:
-        raise DataError("logistic regression did not converge on Spark; set a smaller C")
-    _set(estimator, problem, found.x.reshape(shape), found.nit)
+def _conjugate(loss: ClassLoss, estimator: Any) -> tuple[Floats, int]:
+    """Return optimum and number of steps by scikit-learn's solver for one machine."""
+    with warnings.catch_warnings():
+        # The slope that is left tells whether the place is right.
+        warnings.filterwarnings("ignore", message="Line Search failed")
+        ways = {"grad_hess": loss.curved, "func": loss.value, "grad": loss.slope}
+        limits = {"tol": estimator.tol, "maxiter": estimator.max_iter, "warn": False}
+        flat, steps = _newton_cg(**ways, **limits, x0=np.zeros(loss.penalty.size))
+    _check_slope(loss.slope(flat))
+    return flat, steps
+
+
+class ClassLoss:
+    """The mean log loss of several classes; a flat place is coefficients by class, then column."""
+
+    def __init__(self, problem: Problem, classes: int, inverse_penalty: float) -> None:
+        self.problem, self.shape = problem, (classes, problem.width + 1)
+        self.penalty = np.full(self.shape, 1.0 / (inverse_penalty * problem.total))
+        self.penalty[:, -1] = 0.0
+        self._last = b"", Sums(0.0, np.zeros(0))
+
+    def at(self, flat: Floats, curve: bool = True) -> Sums:
+        """Return the loss with its derivatives."""
+        found = self.problem.ask(_softmax, flat.reshape(self.shape), curve)
+        sums = _penalised(found, flat, self.penalty.ravel(), self.problem.total)
+        if curve:
+            # Intercepts that rise together change nothing, so the slope has no part that way.
+            level = slice(self.shape[1] - 1, None, self.shape[1])
+            sums.curve[level, level] += 1.0
+        return sums
+
+    def value(self, flat: Floats) -> float:
+        """Return the loss."""
+        return self._seen(flat).loss
+
+    def slope(self, flat: Floats) -> Floats:
+        """Return the first derivatives."""
+        return self._seen(flat).slope
+
+    def curved(self, flat: Floats) -> tuple[Floats, Callable[[Floats], Floats]]:
+        """Return the first derivatives, and the product of the second ones with a direction."""
+        place = flat.reshape(self.shape).copy()
+
+        def product(way: Floats) -> Floats:
+            found = self.problem.ask(_softmax_product, place, way.reshape(self.shape))
+            return np.asarray(found / self.problem.total + self.penalty.ravel() * way)
+
+        return self.slope(flat), product
+
+    def _seen(self, flat: Floats) -> Sums:
+        """Return loss and slope; the solver asks for both at the same place."""
+        if self._last[0] != flat.tobytes():
+            self._last = flat.tobytes(), self.at(flat, False)
+        return self._last[1]
 
 
 def _chances(matrix: Any, place: Floats) -> tuple[Floats, Floats]:
@@ -229,19 +285,33 @@ def _chances(matrix: Any, place: Floats) -> tuple[Floats, Floats]:
 
 
 def _gradient(matrix: Any, gap: Floats) -> Floats:
-    return np.column_stack([(matrix.T @ gap).T, gap.sum(axis=0)])
+    return np.column_stack([(matrix.T @ gap).T, gap.sum(axis=0)]).ravel()
 
 
-def _softmax(matrix: Any, target: NDArray[Any], weights: Floats, place: Floats) -> Sums:
-    """Return loss and slope of several classes' log loss."""
+def _softmax(
+    matrix: Any, target: NDArray[Any], weights: Floats, place: Floats, curve: bool
+) -> Sums:
+    """Return loss and derivatives of several classes' log loss at ``place``."""
     logits, chance = _chances(matrix, place)
     rows, weight = np.arange(len(target)), weights[target]
     loss = float((weight * (logsumexp(logits, axis=1) - logits[rows, target])).sum())
-    chance[rows, target] -= 1.0
-    return Sums(loss, _gradient(matrix, weight[:, None] * chance))
+    gap = chance.copy()
+    gap[rows, target] -= 1.0
+    slope = _gradient(matrix, weight[:, None] * gap)
+    return Sums(loss, slope, _softmax_curve(matrix, weight, chance)) if curve else Sums(loss, slope)
 
 
-def _softmax_curve(
+def _softmax_curve(matrix: Any, weight: Floats, chance: Floats) -> Floats:
+    """Return the second derivatives, a block for every pair of classes."""
+    classes, blocks = range(chance.shape[1]), {}
+    for one in classes:
+        for other in classes[one:]:
+            bend = weight * chance[:, one] * ((one == other) - chance[:, other])
+            blocks[one, other] = blocks[other, one] = _bordered(matrix, bend)
+    return np.block([[blocks[one, other] for other in classes] for one in classes])
+
+
+def _softmax_product(
     matrix: Any, target: NDArray[Any], weights: Floats, place: Floats, way: Floats
 ) -> Floats:
     """Return the second derivatives times a direction."""

@@ -21,7 +21,7 @@ from lockstep.errors import run_command
 from lockstep.features.build_features import report, write_encoder
 from lockstep.features.encoder import encoder_of
 from lockstep.features.matrices import summary_of
-from lockstep.features.matrix_columns import CLASSES, GROUP, TARGET
+from lockstep.features.matrix_columns import GROUP, TARGET
 from lockstep.io import whole_folder, write_json
 from lockstep.problems.schema import Schema, load_schema
 
@@ -44,8 +44,6 @@ def run(root: Path, problem: str) -> dict[str, Any]:
         source = section.source.kind
         quality = write_tidy(spark, layout.raw, source, schema, section.preprocess, tidy)
         rows = read_rows(tidy, schema, section)
-        if schema.task == "multiclass":
-            setattr(encoder, CLASSES, rows.classes)
         learned, chunks = learn_encoder(spark, encoder, rows, schema, tidy, Path(known))
         partitions = params.prepare_spark[problem].partitions
         write_matrices(spark, learned, chunks, schema, partitions, features)

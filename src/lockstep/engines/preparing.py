@@ -34,7 +34,7 @@ from lockstep.errors import ConfigError
 from lockstep.features.columns_v1 import ColumnEncoder
 from lockstep.features.encoder import input_columns
 from lockstep.features.matrices import check_parts, classes_of, encoded_target
-from lockstep.features.matrix_columns import GROUP, ROW, TARGET, TRUTH
+from lockstep.features.matrix_columns import CLASSES, GROUP, ROW, TARGET, TRUTH
 from lockstep.features.split import group_codes, split_rows
 from lockstep.io import read_parquet, write_parquet
 from lockstep.problems.schema import Schema
@@ -199,6 +199,8 @@ def learn_encoder(
     """Fit the encoder on the training rows, and write what is known of every row."""
     chosen = rows.training
     target = rows.target[chosen]
+    if schema.task == "multiclass":
+        setattr(encoder, CLASSES, rows.classes)
     wide = target.astype("int64") if schema.task == "multiclass" else target
     counted: Any = range(len(wide))  # of a frame, only its length is asked
     training = encoder._training(counted, wide, rows.group[chosen])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lockstep.errors import ConfigError
@@ -27,3 +28,14 @@ class OnSpark(ModelType):
     def first_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return the hyperparameters to begin with, from those of one machine's training."""
         return dict(params)
+
+
+class BoosterOnSpark(OnSpark):
+    """A type that several tasks fit together, each on its own part of the training rows."""
+
+    @abstractmethod
+    def of_classes(self, weights: Sequence[float]) -> ModelType:
+        """Return one machine's type for rows that may lack a class; ``weights`` are by class.
+
+        The libraries take the classes that occur for all there are, so their tasks would disagree.
+        """
