@@ -130,6 +130,10 @@ test: $(READY) ## run the whole test suite (COVERAGE=1 measures branch coverage)
 stress: $(READY) ## stress the registry: 100 killed moves, 200 moves by 8 processes, 1,000 versions, sqlite and server (20 minutes)
 	@python -W ignore -m tests.registry.stress all
 
+.PHONY: check-spark-quality
+check-spark-quality: $(READY) ## compare the test AUC of Spark's models with one machine's on the whole sample (some minutes)
+	@python -m pytest -q -s -p no:xdist tests/engines/quality.py
+
 .PHONY: lint
 lint: $(READY) ## check style, types and import contracts
 	@ruff check . && ruff format --check . && mypy && lint-imports --no-cache

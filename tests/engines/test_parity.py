@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from tests.engines.prepared import SAMPLES, Prepared, check_conversion, digest, prepare, same_cells
 
+from lockstep.engines import forest
 from lockstep.engines.fitting import fit_on_spark
 from lockstep.engines.spark_ml import check_predictions, spark_pipeline
 from lockstep.errors import ConfigError, UsageError
+from lockstep.models.matrices import Columns
+from lockstep.models.model_type import Recipe
 from lockstep.models.scoring.prediction import Model
 from lockstep.models.training import fit, pipeline_of
+from lockstep.models.types import model_type
 
 FEW = {"n_estimators": 12}
 FOREST = {"n_estimators": 6, "max_depth": 6, "min_samples_leaf": 5, "max_features": 0.3}
@@ -126,3 +130,26 @@ def test_a_forest_with_a_monotone_column_is_refused(
     recipe = type(recipe)(recipe.task, recipe.columns, FOREST, recipe.seed)
     with pytest.raises(ConfigError, match=r"knows no monotone columns \(credit_score\); leave it"):
         fit_on_spark(spark, "spark_random_forest", recipe, found.rows)
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"max_depth": None}, "max_depth is a number, at most 30"),
+        ({"max_depth": 31}, "max_depth is a number, at most 30"),
+        ({"min_samples_leaf": 0.01}, "min_samples_leaf is a number of rows"),
+        ({"max_samples": 500}, r"max_samples is a share above 0, at most 1\.0"),
+        ({"class_weight": "balanced_subsample"}, "class_weight is balanced, or a weight by class"),
+    ],
+)
+def test_values_that_only_scikit_learn_s_forest_takes_are_refused(
+    params: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"spark_random_forest: on Spark, {told}"):
+        model_type("spark_random_forest").check_params("binary", params)
+
+
+@pytest.mark.usefixtures("spark")
+def test_a_forest_of_all_columns_is_one_there_too() -> None:
+    recipe = Recipe("binary", Columns({}), {"max_features": None})
+    assert forest._estimator(recipe).getFeatureSubsetStrategy() == "all"

@@ -90,12 +90,13 @@ def _batches(
 def _estimator(recipe: Recipe) -> Any:
     """Return spark.ml's forest with the recipe's hyperparameters by their names there."""
     params = dict(recipe.params)
+    columns = params.get("max_features", "sqrt")
     made = {
         "numTrees": params.get("n_estimators", 100),
         "maxDepth": params.get("max_depth", 12),
         "minInstancesPerNode": params.get("min_samples_leaf", 1),
         "maxBins": params.get("max_bins", 64),
-        "featureSubsetStrategy": str(params.get("max_features", "sqrt")),
+        "featureSubsetStrategy": "all" if columns is None else str(columns),
         "subsamplingRate": float(params.get("max_samples", 1.0)),
         "seed": recipe.seed,
         "maxMemoryInMB": 512,

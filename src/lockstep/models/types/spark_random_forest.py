@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from lockstep.errors import ConfigError
@@ -18,6 +18,17 @@ KNOWN = frozenset(
 """scikit-learn's names of what spark.ml's forest has too, and its own ``max_bins``."""
 DEEPEST = 30
 """The deepest trees that spark.ml grows."""
+VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "max_depth": (lambda v: _is_whole(v) and v <= DEEPEST, f"a number, at most {DEEPEST}"),
+    "min_samples_leaf": (lambda v: _is_whole(v), "a number of rows"),
+    "max_samples": (lambda v: isinstance(v, float) and 0 < v <= 1, "a share above 0, at most 1.0"),
+    "class_weight": (lambda v: v != "balanced_subsample", "balanced, or a weight by class"),
+}
+"""Where spark.ml takes fewer values than scikit-learn: which, and how an error names them."""
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and value > 0
 
 
 class Type(OnSpark, random_forest.Type):
@@ -32,10 +43,11 @@ class Type(OnSpark, random_forest.Type):
         return KNOWN
 
     def check_params(self, task: str, params: Mapping[str, Any]) -> None:
-        """Raise ConfigError for an unknown hyperparameter or too deep trees."""
+        """Raise ConfigError for an unknown hyperparameter, or a value that spark.ml lacks."""
         super().check_params(task, params)
-        if params.get("max_depth", 0) > DEEPEST:
-            raise ConfigError(f"params.yaml: {self.name}: max_depth is at most {DEEPEST} on Spark")
+        for key, (is_known, known) in VALUES.items():
+            if key in params and not is_known(params[key]):
+                raise ConfigError(f"params.yaml: {self.name}: on Spark, {key} is {known}")
 
     def check_columns(self, recipe: Recipe) -> None:
         """Raise ConfigError for monotone columns, which spark.ml's trees don't know."""
