@@ -118,7 +118,7 @@ def prepare_given(
     layout.tidy.mkdir(parents=True)
     theirs = write_tidy(spark, *source, section.preprocess, layout.tidy, chunk_rows)
     own = encoder_of(schema, section.features)
-    rows = read_rows(layout.tidy, schema, section)
+    rows = read_rows(spark, layout.tidy, schema, section)
     (root / "known").mkdir()
     learned, chunks = learn_encoder(spark, own, rows, schema, layout.tidy, root / "known")
     write_matrices(spark, learned, chunks, schema, partitions, layout.features)
@@ -127,13 +127,14 @@ def prepare_given(
 
 
 def houses(rows: int = 1200) -> pd.DataFrame:
-    """Return houses whose state size, heating and place tell; a class in forty is the rarest."""
+    """Return houses whose state size, heating and place tell; one in forty is a ruin."""
     draw = np.random.default_rng(0)
     size, heating = draw.lognormal(4.3, 0.4, rows).round(1), draw.choice(["gas", "wood"], rows)
     place = draw.integers(0, 12, (rows, 2)) / 4
-    margin = [0.03 * size + (heating == "gas"), place.sum(axis=1) + 1, np.full(rows, 0.5)]
-    state = (np.column_stack(margin) + draw.gumbel(size=(rows, 3))).argmax(axis=1)
+    margin = [0.03 * size + (heating == "gas"), place.sum(axis=1) + 1, np.full(rows, 1.8)]
+    state = (2 * np.column_stack(margin) + draw.gumbel(size=(rows, 3))).argmax(axis=1)
     size[draw.random(rows) < 0.1] = np.nan
+    size[:200] = 50.0  # some of them are alike in every feature
     table = {"state": np.array(["à neuf", "bon état", "en ruine"])[state], "size": size}
     return pd.DataFrame({**table, "heating": heating, "lat": place[:, 0], "long": place[:, 1]})
 
@@ -163,7 +164,7 @@ HOUSES = {
 
 def prepare_houses(spark: Any, root: Path, partitions: int = 2) -> Prepared:
     """Prepare the problem of three classes both ways."""
-    section = Problem(split=Split(kind="group"), model_types=["lightgbm"])
+    section = Problem(split=Split(kind="group", alike="together"), model_types=["lightgbm"])
     given = Given(Schema.model_validate(HOUSES), section, root / "sample", "table")
     given.raw.mkdir(parents=True)
     houses().to_csv(given.raw / "houses.csv", index=False)

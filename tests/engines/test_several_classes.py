@@ -15,8 +15,8 @@ from lockstep.engines.fitting import fit_on_spark
 from lockstep.engines.linear import ClassLoss, Problem, _conjugate, _newton
 from lockstep.engines.partitions import TrainingRows, class_weights
 from lockstep.evaluation.metrics import Scored, evaluate
-from lockstep.features.matrix_columns import TARGET
-from lockstep.io import write_parquet
+from lockstep.features.matrix_columns import ROW, TARGET
+from lockstep.io import read_parquet, write_parquet
 from lockstep.models import linear
 from lockstep.models.training import Fitted, fit, scores, silent
 from lockstep.models.types import model_type
@@ -69,6 +69,19 @@ def log_loss(found: Prepared, fitted: Fitted) -> float:
 def test_rows_cells_and_encoder_are_the_same(found: Prepared) -> None:
     same_cells(found)
     assert len(np.unique(target_of(found))) == 3
+
+
+def test_houses_alike_in_every_feature_stay_in_one_part(found: Prepared) -> None:
+    names = found.schema.feature_names
+    parts = [set(map(str, matrix_rows(found, part, names))) for part in ("train", "test")]
+    assert not parts[0] & parts[1]
+    assert found.table.duplicated(names).sum() > 20
+
+
+def matrix_rows(found: Prepared, part: str, names: list[str]) -> list[list[Any]]:
+    """Return the features of a part's rows as Spark split them."""
+    rows = read_parquet(found.layout.matrix(part), [ROW])[ROW]
+    return found.table.loc[rows, names].to_numpy().tolist()
 
 
 @pytest.mark.parametrize("name", BOOSTERS)

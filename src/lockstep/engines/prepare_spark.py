@@ -43,7 +43,7 @@ def run(root: Path, problem: str) -> dict[str, Any]:
     ):
         source = section.source.kind
         quality = write_tidy(spark, layout.raw, source, schema, section.preprocess, tidy)
-        rows = read_rows(tidy, schema, section)
+        rows = read_rows(spark, tidy, schema, section)
         learned, chunks = learn_encoder(spark, encoder, rows, schema, tidy, Path(known))
         partitions = params.prepare_spark[problem].partitions
         write_matrices(spark, learned, chunks, schema, partitions, features)

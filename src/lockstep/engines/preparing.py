@@ -16,7 +16,7 @@ import pandas as pd
 from pyspark.sql import SparkSession
 
 from lockstep.config.layout import PARTS
-from lockstep.config.params import Preprocess, Problem
+from lockstep.config.params import Preprocess, Problem, Split
 from lockstep.data.checks import Checked, judge, part_table
 from lockstep.data.preprocess import missing_values, quality_of, read_source
 from lockstep.engines.chunks import (
@@ -30,12 +30,12 @@ from lockstep.engines.chunks import (
 )
 from lockstep.engines.learning import Learned, learn
 from lockstep.engines.tasks import run_tasks
-from lockstep.errors import ConfigError
+from lockstep.features import split
 from lockstep.features.columns_v1 import ColumnEncoder
 from lockstep.features.encoder import input_columns
 from lockstep.features.matrices import check_parts, classes_of, encoded_target
 from lockstep.features.matrix_columns import CLASSES, GROUP, ROW, TARGET, TRUTH
-from lockstep.features.split import group_codes, split_rows
+from lockstep.features.split import feature_hashes, group_codes, joined, mixed, split_rows
 from lockstep.io import read_parquet, write_parquet
 from lockstep.problems.schema import Schema
 from lockstep.problems.shares import added
@@ -179,18 +179,38 @@ def _known_columns(schema: Schema) -> list[str]:
 # ---------------------------------------------------------------- tidy rows to matrices
 
 
-def read_rows(tidy: Path, schema: Schema, settings: Problem) -> Rows:
+def read_rows(spark: SparkSession, tidy: Path, schema: Schema, settings: Problem) -> Rows:
     """Read what the driver needs of all rows, and split them as on one machine."""
-    if settings.split.alike == "together":
-        raise ConfigError(
-            f"problems.{schema.name}.split.alike: together compares all rows, which is not done "
-            "on Spark; set it to apart, or train with scikit-learn"
-        )
     table = read_parquet(tidy, _known_columns(schema))
-    parts, classes = split_rows(table, schema, settings.split), classes_of(table, schema)
+    is_together = settings.split.kind == "group" and settings.split.alike == "together"
+    parts = (
+        _split_together(spark, table, tidy, schema, settings.split)
+        if is_together
+        else split_rows(table, schema, settings.split)
+    )
+    classes = classes_of(table, schema)
     target = encoded_target(table, schema, classes)
     check_parts(parts, target, classes, schema)
     return Rows(table, parts, classes, target, group_codes(table, schema))
+
+
+def _split_together(
+    spark: SparkSession, table: pd.DataFrame, tidy: Path, schema: Schema, settings: Split
+) -> pd.Series:
+    """Split rows by group where rows alike stay together: tasks hash the features, 8 bytes a row.
+
+    The steps are those of ``split_rows``, which has all features at hand.
+    """
+    chunks = chunks_of(sorted(tidy.iterdir()), tidy)
+    hashes = np.concatenate(run_tasks(spark, partial(_hashes, schema), chunks))
+    group = joined(group_codes(table, schema), hashes)
+    order, classes = mixed(group, settings.seed), split._classes(table, schema)
+    parts = split._cut_by_class(group, order, split._shares(settings), classes)
+    return pd.Series(parts, index=table.index, name="part")
+
+
+def _hashes(schema: Schema, chunk: Chunk) -> np.ndarray:
+    return feature_hashes(chunk.read(schema.feature_names), schema)
 
 
 def learn_encoder(
