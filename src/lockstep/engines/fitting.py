@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from pyspark.sql import SparkSession
 
 from lockstep.engines.boosters import fit_booster
 from lockstep.engines.forest import fit_forest
 from lockstep.engines.linear import fit_linear_on_spark
 from lockstep.engines.partitions import TrainingRows
+from lockstep.engines.scratch import scratch_folder
 from lockstep.models.model_type import Fitted, Recipe
 from lockstep.models.types import check_recipe, model_type
 from lockstep.models.types._booster import Booster
 from lockstep.models.types._linear import Linear
-
-
-def slots_of(name: str, partitions: int) -> int:
-    """Return how many tasks of a fit must run at the same time."""
-    return partitions if isinstance(model_type(name), Booster) else 1
 
 
 def fit_on_spark(
@@ -34,5 +27,5 @@ def fit_on_spark(
     if isinstance(kind, Linear):
         return fit_linear_on_spark(spark, kind, recipe, rows)
     # Executors write the model there, so it lies beside the rows that they read.
-    with tempfile.TemporaryDirectory(prefix=".forest-", dir=rows.train.parent.parent) as folder:
-        return fit_forest(spark, kind, recipe, rows, Path(folder) / "model")
+    with scratch_folder(rows.train.parent.parent, "forest") as folder:
+        return fit_forest(spark, kind, recipe, rows, folder / "model")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,14 @@ from lockstep.engines.preparing import (
     write_matrices,
     write_tidy,
 )
+from lockstep.engines.scratch import output_folder, scratch_folder
 from lockstep.engines.session import spark_session
 from lockstep.errors import run_command
 from lockstep.features.build_features import report, write_encoder
 from lockstep.features.encoder import encoder_of
 from lockstep.features.matrices import summary_of
 from lockstep.features.matrix_columns import GROUP, TARGET
-from lockstep.io import whole_folder, write_json
+from lockstep.io import write_json
 from lockstep.problems.schema import Schema, load_schema
 
 CODE_MODULES = ("lockstep.problems.{problem}.raw?",)
@@ -35,16 +35,17 @@ def run(root: Path, problem: str) -> dict[str, Any]:
     schema, section = load_schema(problem), params.problem(problem)
     encoder = encoder_of(schema, section.features)
     with (
-        spark_session(app=f"prepare_spark {problem}") as spark,
-        whole_folder(layout.tidy) as tidy,
-        whole_folder(layout.features) as features,
+        # Tasks end with the session; only then are its folders renamed or removed.
+        output_folder(layout.tidy) as tidy,
+        output_folder(layout.features) as features,
         # Executors read it, so it lies beside what they write.
-        tempfile.TemporaryDirectory(prefix=".known-", dir=layout.data) as known,
+        scratch_folder(layout.data, "known") as known,
+        spark_session(app=f"prepare_spark {problem}") as spark,
     ):
         source = section.source.kind
         quality = write_tidy(spark, layout.raw, source, schema, section.preprocess, tidy)
         rows = read_rows(spark, tidy, schema, section)
-        learned, chunks = learn_encoder(spark, encoder, rows, schema, tidy, Path(known))
+        learned, chunks = learn_encoder(spark, encoder, rows, schema, tidy, known)
         partitions = params.prepare_spark[problem].partitions
         write_matrices(spark, learned, chunks, schema, partitions, features)
     summary = summary_of_rows(rows, schema, len(encoder.get_feature_names_out()))

@@ -230,7 +230,8 @@ def learn_encoder(
     content = {PART: places, FOLD: fold, TARGET: rows.target, GROUP: rows.group}
     if schema.truth is not None and rows.table[schema.truth].notna().any():
         content[TRUTH] = rows.table[schema.truth].to_numpy(dtype=np.float64)
-    chunks = chunks_of(sorted(tidy.iterdir()), known)
+    # Beside them may lie the partial file of an executor that was killed.
+    chunks = chunks_of(sorted(tidy.glob("rows-*.parquet")), known)
     write_known(chunks, pd.DataFrame(content))
     return learn(spark, encoder, chunks, training), chunks
 

@@ -28,6 +28,7 @@ from lockstep.engines.score_files import (
     outcome_fields,
     score_files,
 )
+from lockstep.engines.scratch import drop_partial
 from lockstep.engines.session import spark_session
 from lockstep.errors import DataError, listed
 from lockstep.io import read_json, write_json, write_text
@@ -123,15 +124,9 @@ def prepare_output(output: Path, shipped: ShippedModel, overwrite: bool) -> None
     if overwrite:
         _empty(output)
     (output / SUCCESS).unlink(missing_ok=True)
-    _drop_partial(output)
+    drop_partial(output)
     if not (output / SUMMARY).is_file():
         write_json(output / SUMMARY, facts_of(shipped), digits=None)
-
-
-def _drop_partial(output: Path) -> None:
-    """Remove the partial files of a command or an executor that was killed."""
-    for part in output.rglob(".*.part"):
-        part.unlink(missing_ok=True)
 
 
 def _held(output: Path) -> list[Path]:
@@ -210,7 +205,7 @@ def finish(
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     summary = facts_of(shipped) | counts
-    _drop_partial(output)
+    drop_partial(output)
     write_json(output / SUMMARY, summary, digits=None)
     if faults:
         others = ", the others have their scores" if len(faults) < len(found) else ""

@@ -13,9 +13,10 @@ from pyspark.sql import SparkSession
 
 from lockstep.config.layout import PARTS, SPARK, ProblemLayout, stage_root
 from lockstep.config.params import load_params
-from lockstep.engines.fitting import fit_on_spark, slots_of
+from lockstep.engines.fitting import fit_on_spark
 from lockstep.engines.partitions import TrainingRows
 from lockstep.engines.session import spark_session
+from lockstep.engines.slots import slots_of
 from lockstep.engines.tasks import run_tasks
 from lockstep.errors import run_command
 from lockstep.features.matrix_columns import GROUP, ROW, TARGET
