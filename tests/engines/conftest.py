@@ -71,9 +71,15 @@ def _clusters(_quick_java: None) -> Iterator[list[Any]]:
 
 
 @pytest.fixture(scope="module")
-def whole_cluster(_clusters: list[Any]) -> Any:
-    """Return a cluster of two workers: what an earlier test killed of it is started anew."""
-    return _whole(_clusters)
+def whole_cluster(_clusters: list[Any]) -> Iterator[Any]:
+    """Return a cluster of two workers: what an earlier test killed of it is started anew.
+
+    Sessions look at its master's page, so that a busy machine has time for its executors.
+    """
+    cluster = _whole(_clusters)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOCKSTEP_SPARK_MASTER_PAGE", cluster.page)
+        yield cluster
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from tests.engines.cluster import wait_for
 from tests.engines.conftest import CONF
+from tests.registry_workspace import free_port
 
 from lockstep.engines.capacity import check_capacity, check_slots
 from lockstep.engines.executors import executors
@@ -74,6 +75,11 @@ def test_more_slots_or_memory_than_there_are(cluster, monkeypatch):
     assert "3 tasks must run at once, and the 2 workers of" in opened(cluster.url, slots=3)
     monkeypatch.setenv("LOCKSTEP_SPARK_CONF", f"{CONF} spark.executor.memory=2g")
     assert "asks for 2g of memory, and the largest worker of" in opened(cluster.url)
+
+
+def test_one_of_several_masters_is_enough(cluster):
+    place = cluster.url.removeprefix("spark://")
+    check_reachable(find_master(f"spark://127.0.0.1:{free_port()},{place}"))
 
 
 @pytest.mark.parametrize("page", ["http://127.0.0.1:9", "{master}/no"])

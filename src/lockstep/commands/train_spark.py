@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from lockstep.commands.train_models import check_trainings
@@ -28,13 +28,25 @@ PARTITIONS = 2
 
 def train_on_spark(root: Path, problem: str, wanted: Sequence[str]) -> str:
     """Update a problem's models of Spark and their versions; return the comparison as a text."""
-    importlib.import_module("lockstep.engines")  # refuses before anything is written
+    resolve_name("lockstep.engines.session:check_start")()  # refuses before anything is written
     params = declared(root, problem, wanted)
     types = [spark_name(name) for name in wanted] or params.spark_types(problem)
     check_trainings(params, problem, types)
+    _check_room(params, problem, types)
     dvc.repro(root, *(stage_target(problem, name) for name in types))
     dvc.module(root, "lockstep.registry.register_models", "--problem", problem, "--models", *types)
     return _compared(root, params, problem, types)
+
+
+def _check_room(params: Params, problem: str, types: Sequence[str]) -> None:
+    """Raise ConfigError if a training needs more tasks at once than the master runs.
+
+    Otherwise it is said when the rows are prepared already.
+    """
+    slots_of = resolve_name("lockstep.engines.slots:slots_of")
+    partitions = params.prepare_spark[problem].partitions
+    slots = max(slots_of(name, partitions) for name in types)
+    resolve_name("lockstep.engines.session:check_room")(slots)
 
 
 def spark_name(name: str) -> str:
@@ -101,10 +113,15 @@ def _compared(root: Path, params: Params, problem: str, types: Sequence[str]) ->
     """Compare the models of both engines where both are trained, else those of Spark."""
     layout = ProblemLayout(root, problem)
     here, there = params.problem(problem).model_types, params.spark_types(problem)
-    trained = [t for t in [*here, *there] if type_metrics_file(layout, t).is_file()]
+    # A fresh clone has metrics of models that nobody trained there.
+    trained = [t for t in [*here, *there] if _is_trained(layout, t)]
     if trained == [*here, *there]:
         stage = f"{SPARK_FOLDER}/dvc.yaml:compare_engines@{problem}"
         dvc.repro(root, "--single-item", stage)
         table = ProblemLayout(root, problem, SPARK).comparison
         return f"Both engines on the same rows: {table.relative_to(root)}"
     return compare_models.compare(root, problem, [t for t in trained if t in types])[2]
+
+
+def _is_trained(layout: ProblemLayout, name: str) -> bool:
+    return type_metrics_file(layout, name).is_file() and layout.scores(name).is_file()

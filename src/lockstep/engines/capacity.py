@@ -20,8 +20,10 @@ PAGE = "LOCKSTEP_SPARK_MASTER_PAGE"
 FEWER = "ask for fewer partitions, or add workers"
 _MEGABYTES = {"k": 1 / 1024, "m": 1, "": 1, "g": 1024, "t": 1024**2}
 WAIT = "LOCKSTEP_SPARK_WAIT"
-_UNCOUNTED, _COUNTED = 25, 120
-"""Seconds that executors get to register: more where the master's page says that they can."""
+_STANDALONE, _LEAST, _CONTAINERS, _COUNTED = 20, 8, 25, 120
+"""Seconds that executors get to register. On a standalone cluster the start of Java counts in, up
+to a least time. Containers must start; and where the master's page says that there is room, there
+is no hurry."""
 
 
 def check_memory(name: str, value: str) -> float:
@@ -73,31 +75,35 @@ def _page(master: Master, environ: Mapping[str, str] = os.environ) -> dict[str, 
     return page if known else None
 
 
-def check_slots(spark: SparkSession, slots: int, counted: bool = False) -> None:
-    """Wait until ``slots`` tasks can run at once; ConfigError if they can't in time."""
+def check_slots(spark: SparkSession, slots: int, counted: bool = False, spent: float = 0.0) -> None:
+    """Wait until ``slots`` tasks can run at once; ConfigError if they can't in time.
+
+    ``spent`` is how many seconds the session took to open.
+    """
     master = str(spark.sparkContext.master)
-    if is_local(master):
-        found = parse_master(master).slots
-    else:
-        found = _registered(spark, slots, _patience(counted))
+    patience = _patience(master, counted, spent)
+    own = parse_master(master).slots if is_local(master) else 0
+    found = own or _registered(spark, slots, patience)
     if found < slots:
         memory = spark.sparkContext.getConf().get("spark.executor.memory", "1g")
         raise ConfigError(
             f"{slots} tasks must run at once, and {master} gave cores for {found}: other "
             f"applications hold the rest, or there are no more, or none with the {memory} of "
             f"memory that an executor asks for; {FEWER}, lower spark.executor.memory, or give a "
-            f"busy cluster more than {_patience(counted)} seconds by {WAIT}"
+            f"busy cluster more than {patience:.0f} seconds by {WAIT}"
         )
 
 
-def _patience(counted: bool, environ: Mapping[str, str] = os.environ) -> int:
-    """Return how many seconds executors get to register."""
+def _patience(
+    master: str, counted: bool, spent: float, environ: Mapping[str, str] = os.environ
+) -> float:
+    """Return how many seconds executors get to register from now on."""
     asked = environ.get(WAIT)
-    if not asked:
-        return _COUNTED if counted else _UNCOUNTED
-    if not asked.isdecimal():
+    if asked and not asked.isdecimal():
         raise ConfigError(f"{WAIT} is {asked!r}; write whole seconds")
-    return int(asked)
+    if asked or counted:
+        return int(asked or _COUNTED)
+    return max(_STANDALONE - spent, _LEAST) if Master(master).is_standalone else _CONTAINERS
 
 
 def _registered(spark: SparkSession, slots: int, patience: float) -> int:

@@ -30,14 +30,12 @@ appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n
 
 def session_conf(master: Master, app: str, slots: int, folder: Path) -> SparkConf:
     """Return the settings of a session whose own files lie below ``folder``."""
-    memory = os.environ.get(MEMORY) or "2g"
-    check_memory(MEMORY, memory)
     log = folder / "log4j2.properties"
     log.write_text(_LOG, encoding="utf-8")
     added = _added(os.environ)
     java = f"-Dlog4j2.configurationFile={log} -Djava.io.tmpdir={folder} -XX:-UsePerfData"
     values = {
-        "spark.driver.memory": memory,
+        "spark.driver.memory": driver_memory(os.environ),
         "spark.local.dir": str(folder),
         "spark.scheduler.barrier.maxConcurrentTasksCheck.interval": "5s",
         "spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures": "4",
@@ -52,6 +50,27 @@ def session_conf(master: Master, app: str, slots: int, folder: Path) -> SparkCon
         _JAVA_OPTIONS: f"{java} {added.get(_JAVA_OPTIONS, '')}".strip(),
     }
     return SparkConf().setMaster(master.url).setAppName(app).setAll(list(values.items()))
+
+
+def driver_memory(environ: Mapping[str, str]) -> str:
+    """Return the memory of the driver's Java; ConfigError if this machine has less.
+
+    Java itself would start, and be killed when it uses what is not there.
+    """
+    added = _added(environ).get("spark.driver.memory")
+    name = "spark.driver.memory" if added else MEMORY
+    value = added or environ.get(MEMORY) or "2g"
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024**2
+    if check_memory(name, value) > there:
+        raise ConfigError(f"{name} is {value!r}, and this machine has {there}m; lower it")
+    return value
+
+
+def executor_memory(environ: Mapping[str, str]) -> str:
+    """Return the memory that an executor asks for; ConfigError if it is no size."""
+    value = _added(environ).get("spark.executor.memory", "1g")
+    check_memory("spark.executor.memory", value)
+    return value
 
 
 def _of_master(master: Master, slots: int) -> dict[str, str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import socket
+import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -22,8 +23,20 @@ _LOCAL = re.compile(r"local(?:\[(\d+|\*)(?:, *\d+)?\])?")
 _STANDALONE = re.compile(r"spark://(?P<hosts>[^/,\s:]+:\d+(?:,[^/,\s:]+:\d+)*)")
 _KUBERNETES = re.compile(r"k8s://(?P<scheme>https?)://(?P<host>[^/,\s:]+)(?::(?P<port>\d+))?/?")
 Place = tuple[str, int]
-_SECONDS = 8
+_SECONDS = 4
 """How long an address is tried: a host that drops packets answers never."""
+_SILENT = f"no answer within {_SECONDS} seconds"
+_QUESTION = (
+    b"\x00\x00\x11endpoint-verifier\xac\xed\x00\x05sr\x00=org.apache.spark.rpc.netty."
+    b"RpcEndpointVerifier$CheckExistenceJ\xa5\x1e\x9e\xe4\xc1\x9a\xc4\x02\x00\x01L\x00\x04namet\x00"
+    b"\x12Ljava/lang/String;xpt\x00\x06Master"
+)
+"""What Spark's own clients ask first, in Java's serialization: is there an endpoint "Master"?"""
+_HEADER = struct.Struct(">qbqi")
+"""A message of Spark: bytes in all, kind, number, bytes of the body."""
+_ASKS, _ANSWERS = 3, (b"\x04", b"\x05")
+"""The kinds: a question, an answer and a refusal, which a master of another version may give."""
+_TLS_ALERT = 21
 
 
 def is_local(url: str) -> bool:
@@ -78,7 +91,8 @@ def check_reachable(master: Master, environ: Mapping[str, str] = os.environ) -> 
     if master.url == "yarn":
         _check_yarn(environ)
         return
-    if faults := _try_all(_places(master)):
+    speak = _asks_for_master if master.is_standalone else _says_nothing
+    if faults := _try_all(_places(master), speak):
         reasons = "; ".join(f"{host}:{port}: {why}" for (host, port), why in faults.items())
         raise ConfigError(
             f"the Spark master {master.url} can't be reached ({reasons}); start it, or correct "
@@ -108,15 +122,15 @@ def _places(master: Master) -> list[Place]:
     return [(kubernetes["host"], int(kubernetes["port"] or usual))]
 
 
-def _try_all(places: list[Place]) -> dict[Place, str]:
+def _try_all(places: list[Place], speak: Callable[[socket.socket], str]) -> dict[Place, str]:
     """Return why places can't be reached, empty as soon as one can.
 
     Each is tried in a thread of its own, as looking up a name may hang.
     """
     answers: SimpleQueue[tuple[Place, str]] = SimpleQueue()
     for place in places:
-        Thread(target=lambda p=place: answers.put((p, _fault(p))), daemon=True).start()
-    faults = dict.fromkeys(places, f"no answer within {_SECONDS} seconds")
+        Thread(target=lambda p=place: answers.put((p, _fault(p, speak))), daemon=True).start()
+    faults = dict.fromkeys(places, _SILENT)
     deadline = time.monotonic() + _SECONDS
     with suppress(Empty):
         for _ in places:
@@ -126,12 +140,30 @@ def _try_all(places: list[Place]) -> dict[Place, str]:
     return faults
 
 
-def _fault(place: Place) -> str:
-    """Return why a place takes no connection, empty if it does."""
+def _fault(place: Place, speak: Callable[[socket.socket], str]) -> str:
+    """Return why a place takes no connection or doesn't answer, empty if it does."""
     try:
-        socket.create_connection(place, timeout=_SECONDS).close()
+        with socket.create_connection(place, timeout=_SECONDS) as connection:
+            return speak(connection)
     except TimeoutError:
-        return f"no answer within {_SECONDS} seconds"
+        return _SILENT
     except (OSError, OverflowError, UnicodeError) as error:
         return getattr(error, "strerror", None) or str(error)
+
+
+def _says_nothing(connection: socket.socket) -> str:
+    """Ask nothing: Kubernetes takes connections from those only whom it knows."""
     return ""
+
+
+def _asks_for_master(connection: socket.socket) -> str:
+    """Ask as Spark's own clients do; return why what is there is no Spark master, else nothing.
+
+    A proxy or another program takes the connection as well. Spark would ask for over a minute.
+    """
+    length = _HEADER.size + len(_QUESTION)
+    connection.sendall(_HEADER.pack(length, _ASKS, 0, len(_QUESTION)) + _QUESTION)
+    answer = connection.recv(9, socket.MSG_WAITALL)
+    # Where connections are encrypted, this one is refused; Spark itself is told how to encrypt.
+    encrypted = not answer or answer[0] == _TLS_ALERT
+    return "" if encrypted or answer[8:] in _ANSWERS else "what listens there is no Spark master"

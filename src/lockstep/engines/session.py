@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -19,7 +20,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.utils import is_remote
 
 from lockstep.engines.capacity import check_capacity, check_slots
-from lockstep.engines.conf import session_conf
+from lockstep.engines.conf import driver_memory, executor_memory, session_conf
 from lockstep.engines.executors import check_executors
 from lockstep.engines.faults import in_one_line, one_line_faults
 from lockstep.engines.java import check_java
@@ -41,19 +42,65 @@ def spark_session(
     ``master``, else on LOCKSTEP_SPARK_MASTER, else on this machine's cores, and stopped.
     Spark's own errors inside the block are raised as an EngineError of one line.
     """
-    if is_remote():
-        raise ConfigError(
-            "the active session is Spark Connect's, which has no barrier tasks; use a cluster "
-            "with dedicated access, or unset SPARK_REMOTE"
-        )
+    _refuse_connect()
     if SparkContext._active_spark_context is not None:
         kind = _adopted(SparkContext._active_spark_context, master, slots)
-    elif "PYSPARK_GATEWAY_PORT" in os.environ:
+    elif _is_submitted():
         kind = _submitted(app, slots)
     else:
         kind = _opened(find_master(master), app, slots)
     with kind as spark:
         yield spark
+
+
+def check_start() -> None:
+    """Raise ConfigError for what keeps a session from opening, as far as it is known before Java.
+
+    A command calls it before it writes anything: its stages would find the fault much later.
+    """
+    _refuse_connect()
+    if not _is_submitted():
+        _before_java(find_master(None), 1)
+
+
+def check_room(slots: int) -> None:
+    """Raise ConfigError if the master can't run so many tasks at once.
+
+    Where a standalone master's page does not say, a session is opened to count its cores.
+    """
+    if _is_submitted():
+        return
+    master = find_master(None)
+    if not _before_java(master, slots) and master.is_standalone:
+        with spark_session(app="count the cores", slots=slots):
+            pass
+
+
+def _is_submitted() -> bool:
+    """Return whether spark-submit runs this program: its Java and settings are there."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def _refuse_connect() -> None:
+    if is_remote():
+        raise ConfigError(
+            "the active session is Spark Connect's, which has no barrier tasks; use a cluster "
+            "with dedicated access, or unset SPARK_REMOTE"
+        )
+
+
+def _before_java(master: Master, slots: int) -> bool:
+    """Raise ConfigError for what is wrong already; return whether the master's cores are known."""
+    if master.is_local and slots > master.slots:
+        raise ConfigError(
+            f"{slots} tasks must run at once, and {master.url} runs {master.slots}; "
+            f"give local[{slots}] or fewer partitions"
+        )
+    driver_memory(os.environ)
+    memory = executor_memory(os.environ)
+    check_java()
+    check_reachable(master)
+    return check_capacity(master, slots, memory)
 
 
 @contextmanager
@@ -68,9 +115,11 @@ def _adopted(context: SparkContext, master: str | None, slots: int) -> Iterator[
         yield _checked(SparkSession.builder.getOrCreate(), slots)
 
 
-def _checked(spark: SparkSession, slots: int, counted: bool = False) -> SparkSession:
-    """Return a session whose slots and executors are right."""
-    check_slots(spark, slots, counted)
+def _checked(
+    spark: SparkSession, slots: int, counted: bool = False, spent: float = 0.0
+) -> SparkSession:
+    """Return a session whose slots and executors are right; see ``check_slots``."""
+    check_slots(spark, slots, counted, spent)
     if not is_local(str(spark.sparkContext.master)):
         check_executors(spark)
     return spark
@@ -78,7 +127,7 @@ def _checked(spark: SparkSession, slots: int, counted: bool = False) -> SparkSes
 
 @contextmanager
 def _submitted(app: str, slots: int) -> Iterator[SparkSession]:
-    """Yield the session of a program that spark-submit runs: its Java and settings are there."""
+    """Yield the session of a program that spark-submit runs."""
     spark = SparkSession.builder.appName(app).getOrCreate()
     try:
         with one_line_faults():
@@ -90,21 +139,15 @@ def _submitted(app: str, slots: int) -> Iterator[SparkSession]:
 @contextmanager
 def _opened(master: Master, app: str, slots: int) -> Iterator[SparkSession]:
     """Yield a new session on a master, and end its Java afterwards, whatever happened."""
-    if master.is_local and slots > master.slots:
-        raise ConfigError(
-            f"{slots} tasks must run at once, and {master.url} runs {master.slots}; "
-            f"give local[{slots}] or fewer partitions"
-        )
-    check_java()
-    check_reachable(master)
+    counted = _before_java(master, slots)
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="lockstep-spark-") as folder:
         conf = session_conf(master, app, slots, Path(folder))
-        counted = check_capacity(master, slots, str(conf.get("spark.executor.memory", "1g")))
         with _python_of_tasks(master), java_process(conf, Path(folder)) as (java, gateway):
             spark = _connected(conf, java, gateway, master)
             try:
                 with one_line_faults():
-                    yield _checked(spark, slots, counted)
+                    yield _checked(spark, slots, counted, time.monotonic() - began)
             finally:
                 _stop(spark, java)
 
