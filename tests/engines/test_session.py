@@ -432,6 +432,13 @@ FAULTS = {
     f"{CALLING}: [SPARK-24819]: Barrier execution mode does not allow to run a barrier stage": (
         "more tasks must run at once than the executors that are left can run; add workers"
     ),
+    TRACEBACK.format("OSError: [Errno 28] No space left on device: '/data/a.parquet'"): (
+        "the disk is full: /data/a.parquet; free some space there"
+    ),
+    f"{ABORTED}java.io.IOException: No space left on device": (
+        "the disk is full where Spark works; free some space there, or name another folder by"
+        " spark.local.dir in LOCKSTEP_SPARK_CONF"
+    ),
     f"{ABORTED}java.lang.OutOfMemoryError: Java heap space": (
         "Spark's Java ran out of memory; raise LOCKSTEP_SPARK_MEMORY, or spark.executor.memory in"
         " LOCKSTEP_SPARK_CONF"

@@ -39,7 +39,11 @@ _CAUSES = {
         "Spark's Java ran out of memory; raise LOCKSTEP_SPARK_MEMORY, or spark.executor.memory in "
         "LOCKSTEP_SPARK_CONF"
     ),
-    r"No space left on device": "the disk is full where Spark runs; free some space there",
+    r"No space left on device: '([^']+)'": "the disk is full: {}; free some space there",
+    r"No space left on device": (
+        "the disk is full where Spark works; free some space there, or name another folder by "
+        "spark.local.dir in LOCKSTEP_SPARK_CONF"
+    ),
     r"SPARK-24819": (
         "more tasks must run at once than the executors that are left can run; add workers"
     ),
