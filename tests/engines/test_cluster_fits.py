@@ -1,6 +1,13 @@
-"""All four types on a real cluster of two workers: the same models as on this machine's cores."""
+"""All four types on a real cluster of two workers: the same models as on this machine's cores.
 
+Executors, workers and the master are lost meanwhile.
+"""
+
+import os
 import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,9 +17,11 @@ import pytest
 from tests.engines.cluster import wait_for
 from tests.engines.prepared import Prepared, prepare
 
+from lockstep.engines import boosters, forest, linear
 from lockstep.engines.executors import executors
 from lockstep.engines.fitting import fit_on_spark
 from lockstep.engines.session import spark_session
+from lockstep.errors import ConfigError
 from lockstep.models.artifact import model_digest
 from lockstep.models.training import pipeline_of
 
@@ -23,47 +32,61 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "lightgbm": {"n_estimators": 8},
 }
 
+SOON = 60
+"""Seconds within which a fit ends that can't go on; a busy machine's."""
 TREES = {"xgboost": 400, "lightgbm": 8000}
 """Enough for a fit of some seconds, in which something can happen."""
 
 
-def digests(spark: Any, found: Prepared) -> dict[str, str]:
-    """Return the digest of each type, fitted in this session."""
-    made = {}
-    for name, params in SETTINGS.items():
-        recipe = found.recipe(name, **params)
-        if name == "random_forest":
-            recipe = type(recipe)(recipe.task, recipe.columns, params, recipe.seed)
-        fitted = fit_on_spark(spark, f"spark_{name}", recipe, found.rows, 3)
-        made[name] = model_digest(pipeline_of(found.encoder, fitted.estimator))
-    return made
+Here = tuple[Prepared, dict[str, str]]
 
 
-def test_every_type_has_the_same_digest_on_a_cluster_and_on_two_cores(
-    whole_cluster: Any, tmp_path: Path
-) -> None:
+def digest(spark: Any, found: Prepared, name: str) -> str:
+    """Return the digest of a type that is fitted in this session."""
+    recipe = found.recipe(name, **SETTINGS[name])
+    if name == "random_forest":
+        recipe = type(recipe)(recipe.task, recipe.columns, SETTINGS[name], recipe.seed)
+    fitted = fit_on_spark(spark, f"spark_{name}", recipe, found.rows, 3)
+    return model_digest(pipeline_of(found.encoder, fitted.estimator))
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Here:
+    """Return prepared rows, and the digest of each type on two cores of this machine."""
     with spark_session("local[2]", slots=2) as spark:
-        found = prepare(spark, "accidents", tmp_path)
-        here = digests(spark, found)
+        found = prepare(spark, "accidents", tmp_path_factory.mktemp("prepared"))
+        return found, {name: digest(spark, found, name) for name in SETTINGS}
+
+
+@pytest.fixture(scope="module")
+def session(whole_cluster: Any, here: Here) -> Iterator[Any]:
+    """Return one session for all tests, one after the other: what they lose is replaced."""
     with spark_session(whole_cluster.url, slots=2) as spark:
-        assert spark.sparkContext.master == whole_cluster.url
-        assert digests(spark, found) == here
+        yield spark
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_type_has_the_same_digest_on_a_cluster_and_on_two_cores(
+    whole_cluster: Any, session: Any, here: Here, name: str
+) -> None:
+    assert session.sparkContext.master == whole_cluster.url
+    assert digest(session, here[0], name) == here[1][name]
 
 
 @pytest.mark.parametrize("name", ["xgboost", "lightgbm"])
 def test_an_executor_killed_amid_a_fit_costs_a_second_fit_with_the_same_digest(
-    whole_cluster: Any, tmp_path: Path, name: str
+    whole_cluster: Any, session: Any, tmp_path: Path, name: str
 ) -> None:
-    with spark_session(whole_cluster.url, slots=2) as spark:
-        found = prepare(spark, "california_housing", tmp_path)
-        recipe = found.recipe(name, n_estimators=TREES[name])
-        fit = partial(fit_on_spark, spark, f"spark_{name}", recipe, found.rows)
-        undisturbed, before = fit().estimator, {one.place for one in executors(spark)}
-        killer = threading.Thread(target=kill_at_work, args=(spark, whole_cluster))
-        killer.start()
-        disturbed = fit().estimator
-        killer.join()
-        assert before - {one.place for one in executors(spark)}, "no executor was lost"
+    two_executors(session)
+    found = prepare(session, "california_housing", tmp_path)
+    recipe = found.recipe(name, n_estimators=TREES[name])
+    fit = partial(fit_on_spark, session, f"spark_{name}", recipe, found.rows)
+    undisturbed, before = fit().estimator, {one.place for one in executors(session)}
+    killer = threading.Thread(target=kill_at_work, args=(session, whole_cluster))
+    killer.start()
+    disturbed = fit().estimator
+    killer.join()
+    assert before - {one.place for one in executors(session)}, "no executor was lost"
     assert model_digest(pipeline_of(found.encoder, disturbed)) == model_digest(
         pipeline_of(found.encoder, undisturbed)
     )
@@ -81,3 +104,92 @@ def kill_at_work(spark: Any, cluster: Any) -> None:
     worker = psutil.Process(cluster.workers[0].pid)
     for process in worker.children():
         process.kill()
+
+
+# ---- a worker or the master is lost while the tasks of a fit run ---------------------------------
+
+TASKS = {
+    "logistic_regression": (linear, "_answer"),
+    "random_forest": (forest, "_read"),
+    "xgboost": (boosters, "_fit"),
+}
+"""What runs in the tasks of a fit."""
+
+
+def two_executors(spark: Any) -> None:
+    wait_for(lambda: len(executors(spark)) == 2, "the registration of two executors")
+
+
+def held(original: Callable[..., Any], notes: str) -> Callable[..., Any]:
+    """Let tasks wait for their release, before they do their work."""
+
+    def work(*words: Any) -> Any:
+        Path(f"{notes}/started {os.getpid()}").touch()
+        while not Path(f"{notes}/released").exists():
+            time.sleep(0.05)
+        return original(*words)
+
+    return work
+
+
+@contextmanager
+def amid_a_fit(name: str, notes: Path, event: Callable[[], Any]) -> Iterator[None]:
+    """Let both tasks of the fit in the block begin, do something to the cluster, let them go on."""
+
+    def act() -> None:
+        wait_for(lambda: len(list(notes.glob("started *"))) >= 2, "the tasks")
+        event()
+        (notes / "released").touch()
+
+    thread = threading.Thread(target=act)
+    module, task = TASKS[name]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, task, held(getattr(module, task), str(notes)))
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_worker_is_lost_amid_a_fit_and_another_one_comes(
+    cluster: Any, session: Any, here: Here, tmp_path: Path, name: str
+) -> None:
+    two_executors(session)
+    before = {one.place for one in executors(session)}
+
+    def replace() -> None:
+        cluster.stop_worker()
+        cluster.add_worker()
+
+    with amid_a_fit(name, tmp_path, replace):
+        assert digest(session, here[0], name) == here[1][name]
+    assert before - {one.place for one in executors(session)}, "no executor was lost"
+
+
+def test_a_worker_is_lost_amid_the_fit_of_a_booster_and_there_is_no_other(
+    cluster: Any, session: Any, here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_executors(session)
+    monkeypatch.setenv("LOCKSTEP_SPARK_WAIT", "1")
+    lost: list[float] = []
+
+    def lose() -> None:
+        cluster.stop_worker()
+        lost.append(time.monotonic())
+
+    fault = "^2 tasks must run at once, and spark://.* gave cores for 1: .* add workers, "
+    with amid_a_fit("xgboost", tmp_path, lose), pytest.raises(ConfigError, match=fault):
+        digest(session, here[0], "xgboost")
+    assert time.monotonic() - lost[0] < SOON
+
+
+def test_the_master_is_lost_amid_a_fit_and_fits_go_on(
+    cluster: Any, session: Any, here: Here, tmp_path: Path
+) -> None:
+    two_executors(session)
+    with amid_a_fit("xgboost", tmp_path, cluster.stop_master):
+        assert digest(session, here[0], "xgboost") == here[1]["xgboost"]
+    assert cluster.master.poll() is not None
+    assert digest(session, here[0], "logistic_regression") == here[1]["logistic_regression"]
