@@ -143,7 +143,7 @@ def test_java_never_outlives_its_command(tmp_path, number, to_java, told):
     assert lines.startswith(told)
     assert lines.count("\n") == bool(told), lines
     assert command.returncode == (1 if told else -number)
-    assert bool(told) != bool(list(tmp_path.glob("lockstep-spark-*")))
+    assert bool(told) != bool(list(tmp_path.glob(".lockstep-spark.*")))
     wait_for(lambda: not alive(started), "the end of Java", 30)
 
 
@@ -157,7 +157,7 @@ def test_ctrl_c_while_java_starts(tmp_path):
     _, lines = command.communicate(timeout=60)
     assert (command.returncode, lines[:14]) == (1, "✗ interrupted;"), lines
     assert not alive(started)
-    assert not list(tmp_path.glob("lockstep-spark-*"))
+    assert not list(tmp_path.glob(".lockstep-spark.*"))
 
 
 # ---- a session that can't open ------------------------------------------------------------------

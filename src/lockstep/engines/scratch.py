@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lockstep.io import whole_folder
@@ -28,16 +28,19 @@ def output_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder(beside: Path, name: str) -> Iterator[Path]:
-    """Yield a temporary folder in ``beside``; git and DVC ignore its name."""
+    """Yield a temporary folder in ``beside``; git and DVC ignore its name.
+
+    It gets that name when it is locked, so that nobody takes it for abandoned.
+    """
     _remove_abandoned(beside, name)
-    with (
-        # A task that is being killed may still write there.
-        tempfile.TemporaryDirectory(
-            prefix=f".{name}.", suffix=".part", dir=beside, ignore_cleanup_errors=True
-        ) as made,
-        _locked(Path(made)),
-    ):
-        yield Path(made)
+    made = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=beside))
+    with _locked(made):
+        named = made.rename(beside / f".{name}{made.name}")
+        try:
+            yield named
+        finally:
+            # A task that is being killed may still write there.
+            shutil.rmtree(named, ignore_errors=True)
 
 
 def drop_partial(folder: Path) -> None:
@@ -56,14 +59,16 @@ def _remove_abandoned(folder: Path, name: str) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """Lock a folder while the block runs; False if another process has it, or locks fail there."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
+    """Lock a folder while the block runs.
+
+    False if another process has it, it is another user's, or its file system knows no locks.
+    """
+    with ExitStack() as stack:
         try:
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             alone = True
         except OSError:
             alone = False
         yield alone
-    finally:
-        os.close(handle)

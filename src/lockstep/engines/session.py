@@ -26,6 +26,7 @@ from lockstep.engines.faults import in_one_line, one_line_faults
 from lockstep.engines.java import check_java
 from lockstep.engines.java_process import JavaProcess, java_process
 from lockstep.engines.master import Master, check_reachable, find_master, is_local
+from lockstep.engines.scratch import scratch_folder
 from lockstep.errors import ConfigError
 
 _STARTING, _STOPPING = 60, 20
@@ -141,9 +142,9 @@ def _opened(master: Master, app: str, slots: int) -> Iterator[SparkSession]:
     """Yield a new session on a master, and end its Java afterwards, whatever happened."""
     counted = _before_java(master, slots)
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="lockstep-spark-") as folder:
-        conf = session_conf(master, app, slots, Path(folder))
-        with _python_of_tasks(master), java_process(conf, Path(folder)) as (java, gateway):
+    with scratch_folder(Path(tempfile.gettempdir()), "lockstep-spark") as folder:
+        conf = session_conf(master, app, slots, folder)
+        with _python_of_tasks(master), java_process(conf, folder) as (java, gateway):
             spark = _connected(conf, java, gateway, master)
             try:
                 with one_line_faults():
