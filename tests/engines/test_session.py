@@ -10,11 +10,13 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import joblib
 import psutil
 import pytest
+from py4j.protocol import Py4JNetworkError
 from tests.engines import conftest
 from tests.engines.cluster import wait_for
 from tests.registry_workspace import free_port
@@ -158,6 +160,18 @@ def test_ctrl_c_while_java_starts(tmp_path):
     assert (command.returncode, lines[:14]) == (1, "✗ interrupted;"), lines
     assert not alive(started)
     assert not list(tmp_path.glob(".lockstep-spark.*"))
+
+
+def test_ctrl_c_is_no_fault_of_java(monkeypatch):
+    """After an interrupt pyspark calls Java on the connection whose answer was not read."""
+    monkeypatch.setattr(session, "_opened", lambda *_: nullcontext())
+    with pytest.raises(KeyboardInterrupt), spark_session("local[1]"), one_line_faults():
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise Py4JNetworkError("Answer from Java side is empty")
+    with pytest.raises(EngineError, match="is empty"), spark_session("local[1]"), one_line_faults():
+        raise Py4JNetworkError("Answer from Java side is empty")
 
 
 # ---- a session that can't open ------------------------------------------------------------------

@@ -27,7 +27,7 @@ from lockstep.engines.java import check_java
 from lockstep.engines.java_process import JavaProcess, java_process
 from lockstep.engines.master import Master, check_reachable, find_master, is_local
 from lockstep.engines.scratch import scratch_folder
-from lockstep.errors import ConfigError
+from lockstep.errors import ConfigError, LockstepError
 
 _STARTING, _STOPPING = 60, 20
 """Seconds after which a Java that neither registers nor stops is killed."""
@@ -50,8 +50,20 @@ def spark_session(
         kind = _submitted(app, slots)
     else:
         kind = _opened(find_master(master), app, slots)
-    with kind as spark:
-        yield spark
+    try:
+        with kind as spark:
+            yield spark
+    except (LockstepError, Py4JError, OSError) as error:
+        if _follows_interrupt(error):
+            raise KeyboardInterrupt from error
+        raise
+
+
+def _follows_interrupt(error: BaseException | None) -> bool:
+    """Return whether Ctrl-C came first: pyspark then calls Java, which is amid another answer."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def check_start() -> None:
