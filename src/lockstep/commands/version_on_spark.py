@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
+from lockstep.engines.scratch import scratch_folder
 from lockstep.engines.session import spark_session
 from lockstep.engines.spark_ml import check_predictions, spark_pipeline
 from lockstep.registry.artifact.loading import open_version
@@ -17,9 +17,9 @@ def log(client: Client, located: Located, root: Path, master: str | None) -> str
     """Log a version's model as one of spark.ml; return its address."""
     model = open_version(located)
     with (
-        tempfile.TemporaryDirectory(prefix=".spark-model-", dir=root) as folder,
+        scratch_folder(root, "spark-model") as folder,
         spark_session(master, app="log_spark_model") as spark,
     ):
-        pipeline = spark_pipeline(spark, model, Path(folder) / "trees")
+        pipeline = spark_pipeline(spark, model, folder / "trees")
         check_predictions(spark, model, pipeline)
-        return log_spark_model(client, located.version, pipeline, Path(folder))
+        return log_spark_model(client, located.version, pipeline, folder)
