@@ -1,36 +1,66 @@
 """What Spark prepares and fits is what one machine does: cells, encoders and models."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.engines.prepared import SAMPLES, Prepared, check_conversion, digest, prepare, same_cells
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from sklearn.linear_model import LogisticRegression
+from tests.engines.prepared import (
+    SAMPLES,
+    Prepared,
+    check_conversion,
+    digest,
+    prepare,
+    prepare_houses,
+    same_cells,
+)
 
 from lockstep.engines import forest
 from lockstep.engines.fitting import fit_on_spark
+from lockstep.engines.linear import ClassLoss, Problem, _conjugate, _newton
+from lockstep.engines.partitions import TrainingRows, class_weights
 from lockstep.engines.spark_ml import check_predictions, spark_pipeline
 from lockstep.errors import ConfigError, UsageError
+from lockstep.evaluation.metrics import Scored, evaluate
+from lockstep.features.matrix_columns import ROW, TARGET
+from lockstep.io import read_parquet, write_parquet
+from lockstep.models import linear
 from lockstep.models.matrices import Columns
-from lockstep.models.model_type import Recipe
+from lockstep.models.model_type import Fitted, Recipe
 from lockstep.models.scoring.prediction import Model
-from lockstep.models.training import fit, pipeline_of
+from lockstep.models.training import fit, pipeline_of, scores, silent
 from lockstep.models.types import model_type
 
+HOUSES = "houses"
+"""The problem of three classes."""
+BOOSTERS = ("xgboost", "lightgbm")
 FEW = {"n_estimators": 12}
 FOREST = {"n_estimators": 6, "max_depth": 6, "min_samples_leaf": 5, "max_features": 0.3}
+FORESTS = {HOUSES: {"n_estimators": 2, "max_depth": 3, "class_weight": "balanced"}}
+QUICK = {"n_estimators": 8, "learning_rate": 0.2}
+RAREST = 1
+PLACES = {
+    "the rarest class in one task": lambda target: target == RAREST,
+    "no class in both tasks": lambda target: target != 0,
+}
+"""Which training rows a second task gets."""
 
 
 @pytest.fixture(scope="module")
 def prepared(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Prepared]:
     """Every problem, prepared both ways."""
-    return {
+    found = {
         name: prepare(spark, name, tmp_path_factory.mktemp(f"data of {name}")) for name in SAMPLES
     }
+    return {**found, HOUSES: prepare_houses(spark, tmp_path_factory.mktemp("data of houses"))}
 
 
-@pytest.mark.parametrize("problem", SAMPLES)
+@pytest.mark.parametrize("problem", [*SAMPLES, HOUSES])
 def test_rows_cells_and_encoder_are_the_same(prepared: dict[str, Prepared], problem: str) -> None:
     same_cells(prepared[problem])
 
@@ -58,7 +88,7 @@ def test_linear_models_are_the_same_to_the_bit(
     assert digest(found, here) == digest(found, there)
 
 
-@pytest.mark.parametrize("name", ["xgboost", "lightgbm"])
+@pytest.mark.parametrize("name", BOOSTERS)
 def test_boosters_in_one_task_are_the_same_to_the_bit(
     spark: Any, prepared: dict[str, Prepared], name: str, tmp_path: Path
 ) -> None:
@@ -69,7 +99,7 @@ def test_boosters_in_one_task_are_the_same_to_the_bit(
     assert digest(one, here) == digest(one, there)
 
 
-@pytest.mark.parametrize("name", ["xgboost", "lightgbm"])
+@pytest.mark.parametrize("name", BOOSTERS)
 def test_boosters_in_two_tasks_are_the_same_every_time(
     spark: Any, prepared: dict[str, Prepared], name: str
 ) -> None:
@@ -83,7 +113,7 @@ def test_boosters_in_two_tasks_are_the_same_every_time(
     assert losses[0] == pytest.approx(losses[1], abs=0.03)
 
 
-@pytest.mark.parametrize("problem", ["accidents", "california_housing"])
+@pytest.mark.parametrize("problem", ["accidents", "california_housing", HOUSES])
 def test_a_forest_of_spark_and_its_conversion_predict_alike(
     spark: Any,
     prepared: dict[str, Prepared],
@@ -92,7 +122,7 @@ def test_a_forest_of_spark_and_its_conversion_predict_alike(
     tmp_path: Path,
 ) -> None:
     found = prepared[problem]
-    own = check_conversion(spark, found, FOREST, monkeypatch).estimator
+    own = check_conversion(spark, found, FORESTS.get(problem, FOREST), monkeypatch).estimator
     whole = pipeline_of(found.encoder, own)
     model = Model(whole, found.schema, None, "a forest", type="spark_random_forest")
     pipeline = spark_pipeline(spark, model, tmp_path / "a forest")
@@ -153,3 +183,158 @@ def test_values_that_only_scikit_learn_s_forest_takes_are_refused(
 def test_a_forest_of_all_columns_is_one_there_too() -> None:
     recipe = Recipe("binary", Columns({}), {"max_features": None})
     assert forest._estimator(recipe).getFeatureSubsetStrategy() == "all"
+
+
+# ---------------------------------------------------------------- several classes
+
+
+@pytest.fixture
+def found(prepared: dict[str, Prepared]) -> Prepared:
+    """Houses of three states, in two partitions."""
+    return prepared[HOUSES]
+
+
+def parted(
+    found: Prepared, folder: Path, place: NDArray[np.bool_], target: NDArray[Any]
+) -> TrainingRows:
+    """Return the training rows with those of ``place`` in the second partition."""
+    matrix = found.matrices["train"].assign(**{TARGET: target})
+    for number in np.unique(place).astype(int):
+        path = folder / f"partition-{number:04d}" / "rows.parquet"
+        write_parquet(path, matrix[place == number])
+    return TrainingRows(folder, found.rows.stop)
+
+
+def target_of(found: Prepared) -> NDArray[Any]:
+    return found.matrices["train"][TARGET].to_numpy()
+
+
+def of_one_machine(found: Prepared, name: str, **params: Any) -> Fitted:
+    job = found.job(name, **params)
+    return fit(name, job.recipe, job.parts["train"], job.parts["stop"], 5)
+
+
+def chances(found: Prepared, fitted: Fitted) -> NDArray[np.float64]:
+    return scores(fitted.estimator, found.job("xgboost").parts["test"].features, "multiclass")
+
+
+def log_loss(found: Prepared, fitted: Fitted) -> float:
+    target = found.matrices["test"][TARGET].to_numpy()
+    return float(evaluate(Scored(target, chances(found, fitted)))["log_loss"])
+
+
+def test_houses_alike_in_every_feature_stay_in_one_part(found: Prepared) -> None:
+    names = found.schema.feature_names
+    parts = [set(map(str, matrix_rows(found, part, names))) for part in ("train", "test")]
+    assert not parts[0] & parts[1]
+    assert found.table.duplicated(names).sum() > 20
+
+
+def matrix_rows(found: Prepared, part: str, names: list[str]) -> list[list[Any]]:
+    """Return the features of a part's rows as Spark split them."""
+    rows = read_parquet(found.layout.matrix(part), [ROW])[ROW]
+    return found.table.loc[rows, names].to_numpy().tolist()
+
+
+@pytest.mark.parametrize("name", BOOSTERS)
+def test_boosters_of_several_classes_in_one_task_are_the_same_to_the_bit(
+    spark: Any, found: Prepared, name: str, tmp_path: Path
+) -> None:
+    target = target_of(found)
+    rows = parted(found, tmp_path, np.zeros(len(target), dtype=bool), target)
+    there = fit_on_spark(spark, f"spark_{name}", found.recipe(name, **QUICK), rows, 5)
+    here = of_one_machine(found, name, **QUICK)
+    assert digest(found, there.estimator) == digest(found, here.estimator)
+
+
+@pytest.mark.parametrize("name", BOOSTERS)
+@pytest.mark.parametrize("place", PLACES)
+def test_boosters_in_two_tasks_learn_a_class_that_one_of_them_lacks(
+    spark: Any, found: Prepared, name: str, place: str, tmp_path: Path
+) -> None:
+    target = target_of(found)
+    rows = parted(found, tmp_path, PLACES[place](target), target)
+    train = partial(fit_on_spark, spark, f"spark_{name}", found.recipe(name, **QUICK), rows, 5)
+    first, second = train(), train()
+    assert digest(found, first.estimator) == digest(found, second.estimator)
+    here = of_one_machine(found, name, **QUICK)
+    assert log_loss(found, first) == pytest.approx(log_loss(found, here), abs=0.03)
+    guessing = np.tile(np.bincount(target) / len(target), (len(found.matrices["test"]), 1))
+    plain = evaluate(Scored(found.matrices["test"][TARGET].to_numpy(), guessing))["log_loss"]
+    assert log_loss(found, first) < 0.9 * plain
+
+
+@pytest.mark.parametrize("name", BOOSTERS)
+def test_of_two_classes_each_may_lie_in_a_task_of_its_own(
+    spark: Any, found: Prepared, name: str, tmp_path: Path
+) -> None:
+    target, stop = (target_of(found) == 2).astype(np.int8), found.matrices["stop"]
+    rows = parted(found, tmp_path / "train", target == 1, target)
+    binary = stop.assign(**{TARGET: (stop[TARGET] == 2).astype(np.int8)})
+    write_parquet(tmp_path / "stop" / "rows.parquet", binary)
+    rows, recipe = replace(rows, stop=tmp_path / "stop"), found.recipe(name, **QUICK)
+    model = fit_on_spark(spark, f"spark_{name}", replace(recipe, task="binary"), rows, 5).estimator
+    score = model.predict_proba(found.job(name).parts["train"].features)[:, 1]
+    assert score[target == 1].mean() > score[target == 0].mean() + 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [("xgboost", {}), ("lightgbm", {}), ("lightgbm", {"class_weight": "balanced"})],
+)
+def test_a_fit_that_is_told_the_classes_is_the_fit_that_finds_them(
+    found: Prepared, name: str, params: dict[str, Any]
+) -> None:
+    job = found.job(name, **QUICK, **params)
+    weights = class_weights(params.get("class_weight"), target_of(found)).tolist()
+    told = model_type(f"spark_{name}").of_classes(weights)  # type: ignore[attr-defined]
+    fitted = told.fit(job.recipe, job.parts["train"], job.parts["stop"], 5, silent)
+    here = of_one_machine(found, name, **QUICK, **params)
+    assert digest(found, fitted.estimator) == digest(found, here.estimator)
+
+
+def test_logistic_regression_has_the_same_coefficients(
+    spark: Any, found: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its digest is another one: it holds how many steps the solver took."""
+    params = {"class_weight": "balanced", "bins": 4}
+    monkeypatch.setitem(linear.COEFFICIENT_DIGITS, "multiclass", 12)
+    name, recipe = "logistic_regression", found.recipe("logistic_regression", **params)
+    there, here = (
+        fit_on_spark(spark, f"spark_{name}", recipe, found.rows),
+        of_one_machine(found, name, **params),
+    )
+    own, theirs = (one.estimator.named_steps["estimator"] for one in (there, here))
+    for attribute in ("coef_", "intercept_"):
+        np.testing.assert_allclose(
+            getattr(own, attribute), getattr(theirs, attribute), rtol=0, atol=1e-6
+        )
+    features = found.job(name).parts["test"].features
+    ways = [one.estimator.predict_proba(features) for one in (there, here)]
+    np.testing.assert_allclose(*ways, rtol=0, atol=1e-8)
+
+
+def test_both_solvers_of_several_classes_find_scikit_learn_s_optimum() -> None:
+    draw = np.random.default_rng(2)
+    matrix, weights = draw.normal(size=(300, 6)), np.array([1.0, 0.5, 4.0])
+    target = (matrix[:, :3] + draw.gumbel(size=(300, 3))).argmax(axis=1).astype(np.int8)
+    estimator = LogisticRegression(C=0.5, solver="newton-cg", tol=1e-10, max_iter=200)
+    estimator.set_params(class_weight=dict(enumerate(weights))).fit(matrix, target)
+    expected = np.column_stack([estimator.coef_, estimator.intercept_])
+    loss = ClassLoss(problem_of(matrix, target, weights), 3, 0.5)
+    few, steps = _newton(loss.at, loss.penalty.size)
+    many, _ = _conjugate(loss, estimator)
+    assert steps < 10
+    for place in (few, many):
+        np.testing.assert_allclose(place.reshape(loss.shape), expected, rtol=0, atol=1e-8)
+
+
+def problem_of(matrix: Any, target: NDArray[Any], weights: NDArray[np.float64]) -> Problem:
+    """Return a problem whose two parts are asked in this process."""
+    parts = [(csr_matrix(matrix[rows]), target[rows]) for rows in (slice(90), slice(90, None))]
+
+    def ask(sums: Any, *given: Any) -> Any:
+        first, second = (sums(*part, weights, *given) for part in parts)
+        return first + second
+
+    return Problem(ask, target, weights, matrix.shape[1])
