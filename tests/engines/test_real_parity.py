@@ -19,7 +19,7 @@ from lockstep.errors import DataError
 from lockstep.problems.schema import PROBLEMS, load_schema
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data"
-ROWS = int(os.environ.get("PARITY_ROWS", "1500"))
+ROWS = int(os.environ.get("PARITY_ROWS", "1000"))
 """Rows of each file of a table; 0: all."""
 TABLES = {
     "accidents/onisr_2021_prepared": "accidents",
@@ -64,7 +64,7 @@ def test_a_prepared_table_becomes_the_same_cells(spark: Any, name: str, tmp_path
     given = Given(schema, section, first_rows(REAL / name, tmp_path / "raw"), "table")
     found = prepare_given(spark, given, tmp_path, chunk_rows=ROWS // 2 or 7000)
     same_cells(found)
-    assert len(found.table) > 1000
+    assert len(found.table) >= 900
 
 
 @pytest.mark.parametrize("name", RAW_FILES)
