@@ -22,6 +22,11 @@ UNREACHABLE, TOO_SMALL = 10, 30
 """Seconds within which a fault of an address, and of a cluster's size, is said."""
 
 
+def within(seconds):
+    """Return the bound: more only where over two processes wait for each of the cores."""
+    return seconds * max(1.0, os.getloadavg()[0] / (2 * (os.cpu_count() or 1)))
+
+
 @dataclass(frozen=True)
 class Said:
     """What a command said, and how long it took."""
@@ -87,7 +92,7 @@ def test_a_master_that_cannot_be_reached(train, addresses):
         assert said.code == 1
         assert said.text.startswith(f"✗ the Spark master spark://{place} can't be reached ({place}")
         assert reason in said.text
-        assert said.seconds < UNREACHABLE
+        assert said.seconds < within(UNREACHABLE)
 
 
 @pytest.mark.parametrize(
@@ -100,18 +105,18 @@ def test_a_master_that_cannot_be_reached(train, addresses):
 def test_a_setting_that_is_wrong(train, settings, told):
     said = train(**settings)
     assert (said.code, told in said.text) == (1, True), said.text
-    assert said.seconds < UNREACHABLE
+    assert said.seconds < within(UNREACHABLE)
 
 
 def test_more_tasks_or_memory_than_there_is_by_the_masters_page(train, whole_cluster):
     place = {"LOCKSTEP_SPARK_MASTER_PAGE": whole_cluster.page}
     said = train("--master", whole_cluster.url, **place)
     assert said.text.startswith("✗ 3 tasks must run at once, and the 2 workers of")
-    assert said.seconds < UNREACHABLE
+    assert said.seconds < within(UNREACHABLE)
     memory = {"LOCKSTEP_SPARK_CONF": f"{CONF} spark.executor.memory=2g"}
     said = train("--master", whole_cluster.url, **place, **memory)
     assert said.text.startswith("✗ an executor asks for 2g of memory, and the largest worker of")
-    assert said.seconds < UNREACHABLE
+    assert said.seconds < within(UNREACHABLE)
 
 
 def test_more_tasks_than_there_are_cores_without_the_masters_page(train, whole_cluster):
@@ -119,4 +124,4 @@ def test_more_tasks_than_there_are_cores_without_the_masters_page(train, whole_c
     said = train("--master", whole_cluster.url, LOCKSTEP_SPARK_MASTER_PAGE=NO_PAGE)
     assert said.text.startswith("✗ 3 tasks must run at once, and spark://127.0.0.1:")
     assert "gave cores for 2: " in said.text
-    assert said.seconds < TOO_SMALL, said
+    assert said.seconds < within(TOO_SMALL), said
