@@ -66,6 +66,10 @@ def test_a_session_works_says_nothing_and_leaves_nothing(tmp_path, monkeypatch, 
     with spark_session("local[2]", app="a test", slots=2) as spark:
         started = set(psutil.Process().children(recursive=True)) - own
         context = spark.sparkContext
+        # Java that ends cuts off what it says of its tasks.
+        with socket.create_connection(context._accumulatorServer.server_address, 30) as cut_off:
+            cut_off.shutdown(socket.SHUT_WR)
+            assert cut_off.recv(1) == b""
         barrier = context.parallelize(range(2), 2).barrier()
         assert len(set(barrier.mapPartitions(lambda _: [os.getpid()]).collect())) == 2
         assert spark.sql("select current_timezone()").first()[0] == "UTC"

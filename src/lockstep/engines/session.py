@@ -194,7 +194,10 @@ def _connected(conf: SparkConf, java: JavaProcess, gateway: Any, master: Master)
     """Return a session of a new context; a master that never answers ends the waiting."""
     try:
         with java.killed_after(_STARTING), _interrupts_kept():
-            return SparkSession(SparkContext(conf=conf, gateway=gateway))
+            context = SparkContext(conf=conf, gateway=gateway)
+        # It prints what the end of Java cuts off. What fails otherwise fails in Java, too.
+        context._accumulatorServer.handle_error = lambda *_: None  # type: ignore[method-assign]
+        return SparkSession(context)
     except (Py4JError, OSError) as error:
         if master.is_local:
             raise in_one_line(error) from error
