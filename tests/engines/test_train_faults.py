@@ -70,7 +70,7 @@ def test_the_disk_is_full_where_trees_are_written_or_shuffled(own, tmp_path, mon
     narrow, local = tmp_path / "narrow", tmp_path / "local"
     monkeypatch.setenv("LOCKSTEP_SPARK_CONF", f"{CONF} spark.local.dir={local}")
     with (
-        mounted(narrow, "size=400k"),
+        mounted(narrow, "size=304k"),
         mounted(local, "size=8m"),
         spark_session("local[2]") as spark,
     ):

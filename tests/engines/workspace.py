@@ -21,7 +21,7 @@ from lockstep.config.layout import SPARK, ProblemLayout
 from lockstep.problems.accidents import sample
 
 PROBLEM = "accidents"
-FOREST = {"n_estimators": 30, "max_depth": 8, "max_bins": 32, "max_features": "sqrt"}
+FOREST = {"n_estimators": 6, "max_depth": 5, "max_bins": 16, "max_features": "sqrt"}
 
 
 @dataclass(frozen=True)
