@@ -134,6 +134,10 @@ stress: $(READY) ## stress the registry: 100 killed moves, 200 moves by 8 proces
 check-spark-quality: $(READY) ## compare the test AUC of Spark's models with one machine's on the whole sample (some minutes)
 	@python -m pytest -q -s -p no:xdist tests/engines/quality.py
 
+.PHONY: soak-spark
+soak-spark: $(READY) ## lose workers, the master, the disk and the command amid every step on Spark (10 minutes)
+	@python -m pytest -m soak -p no:xdist tests/engines
+
 .PHONY: lint
 lint: $(READY) ## check style, types and import contracts
 	@ruff check . && ruff format --check . && mypy && lint-imports --no-cache

@@ -194,8 +194,11 @@ def check_conversion(
     found: Prepared,
     params: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Fit a forest twice; assert one digest, and the predictions of spark.ml's own model."""
+) -> Any:
+    """Fit a forest twice; assert one digest, and the predictions of spark.ml's own model.
+
+    Return it.
+    """
     models, build = [], forest._estimator
 
     def kept(recipe: Any) -> Any:
@@ -219,3 +222,4 @@ def check_conversion(
     ask = own.predict if recipe.task == "regression" else own.predict_proba
     np.testing.assert_allclose(ask(features), theirs, rtol=0, atol=1e-9)
     assert len(next(iter(fits[0].history.values()))) == params["n_estimators"]
+    return own

@@ -73,7 +73,7 @@ def test_every_type_has_the_same_digest_on_a_cluster_and_on_two_cores(
     assert digest(session, here[0], name) == here[1][name]
 
 
-@pytest.mark.parametrize("name", ["xgboost", "lightgbm"])
+@pytest.mark.parametrize("name", ["xgboost", pytest.param("lightgbm", marks=pytest.mark.soak)])
 def test_an_executor_killed_amid_a_fit_costs_a_second_fit_with_the_same_digest(
     whole_cluster: Any, session: Any, tmp_path: Path, name: str
 ) -> None:
@@ -152,7 +152,12 @@ def amid_a_fit(name: str, notes: Path, event: Callable[[], Any]) -> Iterator[Non
             thread.join()
 
 
-@pytest.mark.parametrize("name", TASKS)
+QUICK, *LONG = TASKS
+
+
+@pytest.mark.parametrize(
+    "name", [QUICK, *(pytest.param(name, marks=pytest.mark.soak) for name in LONG)]
+)
 def test_a_worker_is_lost_amid_a_fit_and_another_one_comes(
     cluster: Any, session: Any, here: Here, tmp_path: Path, name: str
 ) -> None:

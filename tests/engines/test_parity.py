@@ -122,7 +122,7 @@ def test_a_forest_of_spark_and_its_conversion_predict_alike(
     tmp_path: Path,
 ) -> None:
     found = prepared[problem]
-    own = check_conversion(spark, found, FORESTS.get(problem, FOREST), monkeypatch).estimator
+    own = check_conversion(spark, found, FORESTS.get(problem, FOREST), monkeypatch)
     whole = pipeline_of(found.encoder, own)
     model = Model(whole, found.schema, None, "a forest", type="spark_random_forest")
     pipeline = spark_pipeline(spark, model, tmp_path / "a forest")

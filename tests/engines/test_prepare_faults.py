@@ -62,6 +62,7 @@ def held(original, notes, what):
     return work
 
 
+@pytest.mark.soak
 def test_a_worker_and_then_the_master_are_lost(whole, own, cluster, tmp_path, monkeypatch):
     """The tasks of the lost worker run again elsewhere; the partial files they left are no rows."""
     expected = whole.files()
@@ -107,6 +108,7 @@ def test_ctrl_c_leaves_nothing(own):
     assert (own.files(), own.hidden()) == ({}, [])
 
 
+@pytest.mark.soak
 def test_what_a_kill_leaves_is_removed_by_the_next_run(whole, own):
     assert stopped_amid_its_tasks(own, signal.SIGKILL) == (KILLED, "")
     assert own.hidden()

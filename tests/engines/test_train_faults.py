@@ -52,6 +52,7 @@ def test_java_is_killed(own):
     assert own.hidden() == []
 
 
+@pytest.mark.soak
 def test_what_a_kill_leaves_is_removed_by_the_next_training(own):
     assert stopped_amid_its_fit(own, signal.SIGKILL, java=False) == (KILLED, "")
     assert own.hidden()
@@ -63,6 +64,7 @@ def test_what_a_kill_leaves_is_removed_by_the_next_training(own):
     assert own.hidden() == []
 
 
+@pytest.mark.soak
 def test_the_disk_is_full_where_trees_are_written_or_shuffled(own, tmp_path, monkeypatch):
     rows = TrainingRows.of(own.layout)
     recipe = read_job(own.layout, TYPE, rows).recipe

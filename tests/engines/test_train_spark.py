@@ -99,6 +99,7 @@ def test_a_training_that_params_no_longer_declare_so_is_not_registered(
     assert "Accident_Prediction_Spark_XGBoost  version 1" in said
 
 
+@pytest.mark.soak
 def test_a_trial_on_spark_is_trained_apart_and_registers_nothing(
     project: tuple[Project, str],
 ) -> None:

@@ -53,6 +53,10 @@ SPARK = (
 )
 TRIAL = "journey/test_environments.py::test_a_trial_has_outputs_of_its_own_and_registers_nothing"
 SKLEARN = "journey/test_environments.py::test_train_sklearn_brings_the_project_up_to_date"
+LOG_SPARK_MODEL = (
+    "python src/models/log_spark_model.py --model-name Accident_Prediction_Spark_Random_Forest "
+    "--version 1"
+)
 EXP_SHOW = (
     "dvc exp show --only-changed --drop "
     "'Created|State|Executor|code/|data/|metrics/[^:]*$|.*:(?!val_)'"
@@ -85,6 +89,7 @@ OF_DOCS = {
         "python src/models/train_spark.py": SPARK,
         "python src/models/train_spark.py --models xgboost --master spark://HOST:7077": SPARK,
         "dvc repro spark/dvc.yaml:train_spark@accidents-xgboost": SPARK,
+        LOG_SPARK_MODEL: "engines/test_train_spark.py::test_other_spark_programs_load_versions",
         "python src/models/train.py --env dev": TRIAL,
         "python src/models/train.py --env prod": SKLEARN,
         "python src/models/train_sklearn.py --env dev": SKLEARN,

@@ -38,7 +38,7 @@ def spark_pipeline(spark: SparkSession, model: Model, folder: Path) -> PipelineM
 
     It takes the encoder's columns. ``folder`` takes its trees, where all nodes can read them.
     """
-    fill, forest = _forest_of(model)
+    fill, forest = forest_of(model)
     names = [str(name) for name in model.pipeline.named_steps["encoder"].get_feature_names_out()]
     filled = [f"{FILLED}{name}" for name in names]
     flags = [f"{FLAG}{names[place]}" for place in fill.indicator_.features_]
@@ -63,7 +63,7 @@ def check_predictions(spark: SparkSession, model: Model, pipeline: PipelineModel
         )
 
 
-def _forest_of(model: Model) -> tuple[Any, Any]:
+def forest_of(model: Model) -> tuple[Any, Any]:
     """Return imputer and forest; UsageError for a model that spark.ml has no form of."""
     fix = "use `mlflow.pyfunc.spark_udf`, which takes every version"
     if not isinstance(model_type(str(model.type)), Forest):
