@@ -1,4 +1,4 @@
-"""SIGTERM as an error, so that a terminated command cleans up as after Ctrl-C."""
+"""SIGTERM as an error, so that a terminated command cleans up as after Ctrl-C; Ctrl-C in time."""
 
 from __future__ import annotations
 
@@ -22,3 +22,26 @@ def terminated_as_error(outcome: str) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def interrupt_held() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block; a second one does not wait.
+
+    Amid an import Python can lose an interrupt in a callback, or, where the import executes text,
+    end by the signal after the command has handled it.
+    """
+    held: list[int] = []
+
+    def hold(number: int, _: object) -> None:
+        if held:
+            raise KeyboardInterrupt
+        held.append(number)
+
+    before = signal.signal(signal.SIGINT, hold)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        raise KeyboardInterrupt

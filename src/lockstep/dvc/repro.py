@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lockstep.dvc.command import dvc_beside, show_dvc
 from lockstep.errors import LockstepError
+from lockstep.termination import interrupt_held
 
 
 def repro(root: Path, *targets: str) -> None:
@@ -25,8 +26,11 @@ def module(root: Path, name: str, *arguments: str) -> None:
 
 @contextmanager
 def repro_beside(root: Path, *targets: str) -> Iterator[None]:
-    """Run `dvc repro` while the block runs, and wait for it; a failure is a LockstepError."""
-    with dvc_beside(root, "repro", *targets) as process:
+    """Run `dvc repro` while the block runs, and wait for it; a failure is a LockstepError.
+
+    Ctrl-C reaches DVC at once. The block is there for imports, which it must not cut.
+    """
+    with dvc_beside(root, "repro", *targets) as process, interrupt_held():
         yield
     _check(process.returncode, "dvc", "repro", *targets)
 
