@@ -11,10 +11,11 @@ import argparse
 import importlib
 from pkgutil import resolve_name
 
+from lockstep.commands.predict_model import VERSION_OPTIONS
 from lockstep.config.layout import project_root
-from lockstep.console import Parser, add_options, common_options
+from lockstep.console import Parser, add_options, as_json, common_options
 from lockstep.registry.artifact.locating import find_version, locate
-from lockstep.registry.store.names import SPARK_MODEL_TAG, check_name, check_stage, check_version
+from lockstep.registry.store.names import SPARK_MODEL_TAG, check_name
 from lockstep.registry.store.opening import open_registry
 
 
@@ -30,22 +31,28 @@ def main() -> None:
     if address is None:
         log = resolve_name("lockstep.commands.version_on_spark:log")
         address = log(client, locate(client, found, root), root, options.master)
-    print(f"{found.title} for Spark: mlflow.spark.load_model('{address}')")
+    if options.json:
+        print(as_json({"name": found.name, "version": found.version, "address": address}))
+    else:
+        print(f"{found.title} for Spark: mlflow.spark.load_model('{address}')")
 
 
 def parser() -> Parser:
     """Return the command line's parser."""
     top = Parser(prog="log_spark_model.py", description=__doc__)
     top.formatter_class = argparse.RawDescriptionHelpFormatter
-    name, *_ = add_options(top, OPTIONS)
+    name, _ = add_options(top, OPTIONS)
     name.required = True
+    add_options(top.add_mutually_exclusive_group(), VERSION_OPTIONS)
     common_options(top, default=None)
     return top
 
 
 OPTIONS = {
-    "--model-name": ("NAME", "registered model of a random forest", check_name),
-    "--version": ("N", "this version (default: the newest in Production)", check_version),
-    "--stage": ("STAGE", "the newest version in this stage", check_stage),
+    "--model-name": (
+        "NAME",
+        "registered model of a random forest: its Production version",
+        check_name,
+    ),
     "--master": ("URL", "Spark's master (default: LOCKSTEP_SPARK_MASTER, or this machine)"),
 }

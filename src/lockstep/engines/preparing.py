@@ -16,7 +16,7 @@ import pandas as pd
 from pyspark.sql import SparkSession
 
 from lockstep.config.layout import PARTS
-from lockstep.config.params import Preprocess, Problem, Split
+from lockstep.config.params import Preprocess, Problem
 from lockstep.data.checks import Checked, judge, part_table
 from lockstep.data.preprocess import missing_values, quality_of, read_source
 from lockstep.engines.chunks import (
@@ -30,12 +30,11 @@ from lockstep.engines.chunks import (
 )
 from lockstep.engines.learning import Learned, learn
 from lockstep.engines.tasks import run_tasks
-from lockstep.features import split
 from lockstep.features.columns_v1 import ColumnEncoder
 from lockstep.features.encoder import input_columns
 from lockstep.features.matrices import check_parts, classes_of, encoded_target
 from lockstep.features.matrix_columns import CLASSES, GROUP, ROW, TARGET, TRUTH
-from lockstep.features.split import feature_hashes, group_codes, joined, mixed, split_rows
+from lockstep.features.split import feature_hashes, group_codes, split_rows
 from lockstep.io import read_parquet, write_parquet
 from lockstep.problems.schema import Schema
 from lockstep.problems.shares import added
@@ -182,35 +181,27 @@ def _known_columns(schema: Schema) -> list[str]:
 def read_rows(spark: SparkSession, tidy: Path, schema: Schema, settings: Problem) -> Rows:
     """Read what the driver needs of all rows, and split them as on one machine."""
     table = read_parquet(tidy, _known_columns(schema))
-    is_together = settings.split.kind == "group" and settings.split.alike == "together"
-    parts = (
-        _split_together(spark, table, tidy, schema, settings.split)
-        if is_together
-        else split_rows(table, schema, settings.split)
-    )
+    hashes = partial(_feature_hashes, spark, tidy, schema)
+    parts = split_rows(table, schema, settings.split, hashes)
     classes = classes_of(table, schema)
     target = encoded_target(table, schema, classes)
     check_parts(parts, target, classes, schema)
     return Rows(table, parts, classes, target, group_codes(table, schema))
 
 
-def _split_together(
-    spark: SparkSession, table: pd.DataFrame, tidy: Path, schema: Schema, settings: Split
-) -> pd.Series:
-    """Split rows by group where rows alike stay together: tasks hash the features, 8 bytes a row.
-
-    The steps are those of ``split_rows``, which has all features at hand.
-    """
-    chunks = chunks_of(sorted(tidy.iterdir()), tidy)
-    hashes = np.concatenate(run_tasks(spark, partial(_hashes, schema), chunks))
-    group = joined(group_codes(table, schema), hashes)
-    order, classes = mixed(group, settings.seed), split._classes(table, schema)
-    parts = split._cut_by_class(group, order, split._shares(settings), classes)
-    return pd.Series(parts, index=table.index, name="part")
+def _feature_hashes(spark: SparkSession, tidy: Path, schema: Schema) -> np.ndarray:
+    """Return a hash of each row's features, which only tasks read: 8 bytes a row."""
+    chunks = chunks_of(_tidy_files(tidy), tidy)
+    return np.concatenate(run_tasks(spark, partial(_hashes, schema), chunks))
 
 
 def _hashes(schema: Schema, chunk: Chunk) -> np.ndarray:
     return feature_hashes(chunk.read(schema.feature_names), schema)
+
+
+def _tidy_files(tidy: Path) -> list[Path]:
+    """Return the tidy files; beside them may lie a partial one of an executor that was killed."""
+    return sorted(tidy.glob("rows-*.parquet"))
 
 
 def learn_encoder(
@@ -230,8 +221,7 @@ def learn_encoder(
     content = {PART: places, FOLD: fold, TARGET: rows.target, GROUP: rows.group}
     if schema.truth is not None and rows.table[schema.truth].notna().any():
         content[TRUTH] = rows.table[schema.truth].to_numpy(dtype=np.float64)
-    # Beside them may lie the partial file of an executor that was killed.
-    chunks = chunks_of(sorted(tidy.glob("rows-*.parquet")), known)
+    chunks = chunks_of(_tidy_files(tidy), known)
     write_known(chunks, pd.DataFrame(content))
     return learn(spark, encoder, chunks, training), chunks
 

@@ -84,7 +84,7 @@ def check_room(slots: int) -> None:
     if _is_submitted():
         return
     master = find_master(None)
-    if not _before_java(master, slots) and master.is_standalone:
+    if not _count_cores(master, slots) and master.is_standalone:
         with spark_session(app="count the cores", slots=slots):
             pass
 
@@ -104,16 +104,21 @@ def _refuse_connect() -> None:
 
 def _before_java(master: Master, slots: int) -> bool:
     """Raise ConfigError for what is wrong already; return whether the master's cores are known."""
+    driver_memory(os.environ)
+    executor_memory(os.environ)
+    check_java()
+    check_reachable(master)
+    return _count_cores(master, slots)
+
+
+def _count_cores(master: Master, slots: int) -> bool:
+    """Raise ConfigError if too few cores or too little memory are known; return if they are."""
     if master.is_local and slots > master.slots:
         raise ConfigError(
             f"{slots} tasks must run at once, and {master.url} runs {master.slots}; "
             f"give local[{slots}] or fewer partitions"
         )
-    driver_memory(os.environ)
-    memory = executor_memory(os.environ)
-    check_java()
-    check_reachable(master)
-    return check_capacity(master, slots, memory)
+    return check_capacity(master, slots, executor_memory(os.environ))
 
 
 @contextmanager

@@ -8,6 +8,8 @@ and first of all in train.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -22,10 +24,16 @@ GIVEN = ("train", "test")
 """Names of parts in a source's own split."""
 
 
-def split_rows(table: pd.DataFrame, schema: Schema, settings: Split) -> pd.Series:
+def split_rows(
+    table: pd.DataFrame,
+    schema: Schema,
+    settings: Split,
+    hashes: Callable[[], NDArray[np.uint64]] | None = None,
+) -> pd.Series:
     """Return the part of each row, one of layout.PARTS, with the table's index.
 
-    A split that the data can't give is a DataError, one that the schema can't give a ConfigError.
+    ``hashes`` gives what ``feature_hashes`` would, for a table without its features. A split that
+    the data can't give is a DataError, one that the schema can't give a ConfigError.
     """
     group = group_codes(table, schema)
     if settings.kind == "given":
@@ -34,7 +42,7 @@ def split_rows(table: pd.DataFrame, schema: Schema, settings: Split) -> pd.Serie
         parts = parts_by_time(_dates(table, schema), group, settings)
     else:
         if settings.alike == "together":
-            group = joined(group, feature_hashes(table, schema))
+            group = joined(group, hashes() if hashes else feature_hashes(table, schema))
         order = mixed(group, settings.seed)
         parts = _cut_by_class(group, order, _shares(settings), _classes(table, schema))
     return pd.Series(parts, index=table.index, name="part")
