@@ -201,7 +201,8 @@ def _connected(conf: SparkConf, java: JavaProcess, gateway: Any, master: Master)
         with java.killed_after(_STARTING), _interrupts_kept():
             context = SparkContext(conf=conf, gateway=gateway)
         # It prints what the end of Java cuts off. What fails otherwise fails in Java, too.
-        context._accumulatorServer.handle_error = lambda *_: None  # type: ignore[method-assign]
+        server: Any = context._accumulatorServer
+        server.handle_error = lambda *_: None
         return SparkSession(context)
     except (Py4JError, OSError) as error:
         if master.is_local:
