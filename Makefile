@@ -123,7 +123,7 @@ report-diff: $(READY) ## print what changes against BASE=main as Markdown: metri
 # ---- care ---------------------------------------------------------------------------------------
 .PHONY: test
 test: $(READY) ## run the whole test suite (COVERAGE=1 measures branch coverage)
-	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(if $(COVERAGE),--cov --cov-report=)
+	@python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(if $(COVERAGE),--cov --cov-report=)
 	@$(if $(COVERAGE),python -m coverage report --precision=2 --skip-covered)
 
 .PHONY: stress

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,27 +35,38 @@ SETTINGS: dict[str, dict[str, Any]] = {
 SOON = 60
 """Seconds within which a fit ends that can't go on; a busy machine's."""
 TREES = {"xgboost": 400, "lightgbm": 8000}
-"""Enough for a fit of some seconds, in which something can happen."""
+"""Enough for a fit of a second or more, in which something can happen."""
+QUICK, BOOSTER, *LONG = "logistic_regression", "xgboost", "random_forest", "lightgbm"
+"""The types that the suite fits on a cluster, and those that `make soak-spark` adds."""
+TYPES = [QUICK, BOOSTER, *(pytest.param(name, marks=pytest.mark.soak) for name in LONG)]
 
 
-Here = tuple[Prepared, dict[str, str]]
+@dataclass(frozen=True)
+class Here:
+    """Prepared rows, and the digest of each type on two cores of this machine."""
+
+    found: Prepared
+    digests: dict[str, str]
 
 
-def digest(spark: Any, found: Prepared, name: str) -> str:
+def digest(spark: Any, found: Prepared, name: str, **params: Any) -> str:
     """Return the digest of a type that is fitted in this session."""
-    recipe = found.recipe(name, **SETTINGS[name])
+    settings = {**SETTINGS[name], **params}
+    recipe = found.recipe(name, **settings)
     if name == "random_forest":
-        recipe = type(recipe)(recipe.task, recipe.columns, SETTINGS[name], recipe.seed)
+        recipe = type(recipe)(recipe.task, recipe.columns, settings, recipe.seed)
     fitted = fit_on_spark(spark, f"spark_{name}", recipe, found.rows, 3)
     return model_digest(pipeline_of(found.encoder, fitted.estimator))
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Here:
-    """Return prepared rows, and the digest of each type on two cores of this machine."""
+def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Here:
+    """Return prepared rows, and the digests of the types that the chosen tests fit."""
+    own = [item for item in request.session.items if item.path == request.path]
+    asked = {item.callspec.params["name"] for item in own if hasattr(item, "callspec")}
     with spark_session("local[2]", slots=2) as spark:
         found = prepare(spark, "accidents", tmp_path_factory.mktemp("prepared"))
-        return found, {name: digest(spark, found, name) for name in SETTINGS}
+        return Here(found, {n: digest(spark, found, n) for n in sorted({QUICK, BOOSTER} | asked)})
 
 
 @pytest.fixture(scope="module")
@@ -65,53 +76,21 @@ def session(whole_cluster: Any, here: Here) -> Iterator[Any]:
         yield spark
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", TYPES)
 def test_every_type_has_the_same_digest_on_a_cluster_and_on_two_cores(
     whole_cluster: Any, session: Any, here: Here, name: str
 ) -> None:
     assert session.sparkContext.master == whole_cluster.url
-    assert digest(session, here[0], name) == here[1][name]
+    assert digest(session, here.found, name) == here.digests[name]
 
 
-@pytest.mark.parametrize("name", ["xgboost", pytest.param("lightgbm", marks=pytest.mark.soak)])
-def test_an_executor_killed_amid_a_fit_costs_a_second_fit_with_the_same_digest(
-    whole_cluster: Any, session: Any, tmp_path: Path, name: str
-) -> None:
-    two_executors(session)
-    found = prepare(session, "california_housing", tmp_path)
-    recipe = found.recipe(name, n_estimators=TREES[name])
-    fit = partial(fit_on_spark, session, f"spark_{name}", recipe, found.rows)
-    undisturbed, before = fit().estimator, {one.place for one in executors(session)}
-    killer = threading.Thread(target=kill_at_work, args=(session, whole_cluster))
-    killer.start()
-    disturbed = fit().estimator
-    killer.join()
-    assert before - {one.place for one in executors(session)}, "no executor was lost"
-    assert model_digest(pipeline_of(found.encoder, disturbed)) == model_digest(
-        pipeline_of(found.encoder, undisturbed)
-    )
-
-
-def kill_at_work(spark: Any, cluster: Any) -> None:
-    """Kill an executor as soon as two tasks run."""
-    status = spark.sparkContext.statusTracker()
-
-    def two_run() -> bool:
-        stages = [status.getStageInfo(stage) for stage in status.getActiveStageIds()]
-        return any(stage and stage.numActiveTasks == 2 for stage in stages)
-
-    wait_for(two_run, "the start of the tasks")
-    worker = psutil.Process(cluster.workers[0].pid)
-    for process in worker.children():
-        process.kill()
-
-
-# ---- a worker or the master is lost while the tasks of a fit run ---------------------------------
+# ---- an executor, a worker or the master is lost while the tasks of a fit run --------------------
 
 TASKS = {
     "logistic_regression": (linear, "_answer"),
     "random_forest": (forest, "_read"),
     "xgboost": (boosters, "_fit"),
+    "lightgbm": (boosters, "_fit"),
 }
 """What runs in the tasks of a fit."""
 
@@ -133,8 +112,15 @@ def held(original: Callable[..., Any], notes: str) -> Callable[..., Any]:
 
 
 @contextmanager
-def amid_a_fit(name: str, notes: Path, event: Callable[[], Any]) -> Iterator[None]:
-    """Let both tasks of the fit in the block begin, do something to the cluster, let them go on."""
+def amid_a_fit(
+    name: str, notes: Path, event: Callable[[], Any], hold: bool = True
+) -> Iterator[None]:
+    """Do something to the cluster as soon as both tasks of the fit in the block have begun.
+
+    They wait for it before they do their work, unless ``hold`` is false.
+    """
+    if not hold:
+        (notes / "released").touch()
 
     def act() -> None:
         wait_for(lambda: len(list(notes.glob("started *"))) >= 2, "the tasks")
@@ -152,11 +138,27 @@ def amid_a_fit(name: str, notes: Path, event: Callable[[], Any]) -> Iterator[Non
             thread.join()
 
 
-QUICK, *LONG = TASKS
+@pytest.mark.parametrize("name", [BOOSTER, pytest.param("lightgbm", marks=pytest.mark.soak)])
+def test_an_executor_killed_amid_a_fit_costs_a_second_fit_with_the_same_digest(
+    whole_cluster: Any, session: Any, here: Here, tmp_path: Path, name: str
+) -> None:
+    """Both tasks are amid their work, and talk to each other."""
+    two_executors(session)
+    before = {one.place for one in executors(session)}
+    undisturbed = digest(session, here.found, name, n_estimators=TREES[name])
+
+    def kill() -> None:
+        for process in psutil.Process(whole_cluster.workers[0].pid).children():
+            process.kill()
+
+    with amid_a_fit(name, tmp_path, kill, hold=False):
+        disturbed = digest(session, here.found, name, n_estimators=TREES[name])
+    assert before - {one.place for one in executors(session)}, "no executor was lost"
+    assert disturbed == undisturbed
 
 
 @pytest.mark.parametrize(
-    "name", [QUICK, *(pytest.param(name, marks=pytest.mark.soak) for name in LONG)]
+    "name", [QUICK, *(pytest.param(name, marks=pytest.mark.soak) for name in (BOOSTER, *LONG))]
 )
 def test_a_worker_is_lost_amid_a_fit_and_another_one_comes(
     cluster: Any, session: Any, here: Here, tmp_path: Path, name: str
@@ -169,7 +171,7 @@ def test_a_worker_is_lost_amid_a_fit_and_another_one_comes(
         cluster.add_worker()
 
     with amid_a_fit(name, tmp_path, replace):
-        assert digest(session, here[0], name) == here[1][name]
+        assert digest(session, here.found, name) == here.digests[name]
     assert before - {one.place for one in executors(session)}, "no executor was lost"
 
 
@@ -186,7 +188,7 @@ def test_a_worker_is_lost_amid_the_fit_of_a_booster_and_there_is_no_other(
 
     fault = "^2 tasks must run at once, and spark://.* gave cores for 1: .* add workers, "
     with amid_a_fit("xgboost", tmp_path, lose), pytest.raises(ConfigError, match=fault):
-        digest(session, here[0], "xgboost")
+        digest(session, here.found, "xgboost")
     assert time.monotonic() - lost[0] < SOON
 
 
@@ -195,6 +197,6 @@ def test_the_master_is_lost_amid_a_fit_and_fits_go_on(
 ) -> None:
     two_executors(session)
     with amid_a_fit("xgboost", tmp_path, cluster.stop_master):
-        assert digest(session, here[0], "xgboost") == here[1]["xgboost"]
+        assert digest(session, here.found, "xgboost") == here.digests["xgboost"]
     assert cluster.master.poll() is not None
-    assert digest(session, here[0], "logistic_regression") == here[1]["logistic_regression"]
+    assert digest(session, here.found, "logistic_regression") == here.digests["logistic_regression"]
