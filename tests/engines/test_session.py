@@ -22,7 +22,7 @@ from tests.engines.cluster import wait_for
 from tests.registry_workspace import free_port
 from tests.warm import COLD
 
-from lockstep.engines import capacity, conf, master, session
+from lockstep.engines import capacity, class_archive, conf, master, session
 from lockstep.engines.executors import differences
 from lockstep.engines.faults import EngineError, in_one_line, one_line_faults
 from lockstep.engines.master import find_master
@@ -354,6 +354,36 @@ def test_make_setup_spark_can_be_repeated():
     lock = (root / "requirements-spark.lock").read_text("utf-8")
     assert re.findall(r"^(\S+)==(\S+)", lock, re.M)[1] == ("pyspark", version)
     assert {name for name, _ in re.findall(r"^(\S+)==(\S+)", lock, re.M)} == {"py4j", "pyspark"}
+
+
+def options_of_java(spark):
+    """Return the options that a session's Java was started with."""
+    bean = spark._jvm.java.lang.management.ManagementFactory.getRuntimeMXBean()
+    return list(bean.getInputArguments())
+
+
+def test_sessions_share_the_archive_of_spark_s_classes(tmp_path, monkeypatch):
+    """Without one, with one that Java can't read, and in a folder with spaces."""
+    assert class_archive.archive().is_file()
+    place = tmp_path / "my project" / "classes.jsa"
+    place.parent.mkdir()
+    monkeypatch.setattr(class_archive, "archive", lambda: place)
+    monkeypatch.setenv("LOCKSTEP_SPARK_CONF", "")
+    assert class_archive.java_option() == ""
+    place.write_text("no archive")
+    with spark_session("local[1]") as spark:
+        assert f"-XX:SharedArchiveFile={place}" in options_of_java(spark)
+        assert spark.range(3).count() == 3
+
+
+def test_a_program_that_spark_can_t_run_leaves_no_archive(tmp_path, monkeypatch):
+    monkeypatch.setattr(class_archive, "archive", lambda: tmp_path / "share" / "classes.jsa")
+    monkeypatch.setattr(class_archive, "_PROGRAM", "raise ValueError('no')")
+    with pytest.raises(
+        ConfigError, match=r"^Spark can't run a small program here: ValueError: no$"
+    ):
+        class_archive.main()
+    assert list((tmp_path / "share").iterdir()) == []
 
 
 def test_tests_are_skipped_with_the_fix_or_fail_where_services_are_required(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from pyspark import SparkConf
 
 import lockstep
 from lockstep.engines.capacity import check_memory
+from lockstep.engines.class_archive import java_option
 from lockstep.engines.master import Master
 from lockstep.errors import ConfigError
 
@@ -34,6 +35,7 @@ def session_conf(master: Master, app: str, slots: int, folder: Path) -> SparkCon
     log.write_text(_LOG, encoding="utf-8")
     added = _added(os.environ)
     java = f"-Dlog4j2.configurationFile={log} -Djava.io.tmpdir={folder} -XX:-UsePerfData"
+    java = f"{java} {java_option()}".strip()
     values = {
         "spark.driver.memory": driver_memory(os.environ),
         "spark.local.dir": str(folder),
