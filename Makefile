@@ -105,7 +105,7 @@ soak-serve: $(READY) ## send 100,000 requests while versions 1 and 2 of MODEL al
 	@python benchmarks/soak.py --model-name "$(or $(MODEL),credit-risk-model)" $(if $(SERVED),--problem "$(SERVED)")
 
 .PHONY: bench-spark
-bench-spark: $(READY) ## time both engines from raw files to four models at 50 k, 500 k and 2.6 M persons (an hour)
+bench-spark: $(READY) ## time both engines from raw files to four models at 50 k, 500 k and 2.6 M persons (half an hour)
 	@python benchmarks/spark.py --output bench-spark.json
 
 .PHONY: registry-demo

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -25,6 +26,7 @@ spark = SparkSession.builder.getOrCreate()
 spark.range(0, 2, 1, 2).mapInArrow(lambda batches: batches, "id long").count()
 """
 """What loads the classes that every session needs."""
+_FAULT = re.compile(r"(Exception in |[\w.]*(Error|Exception):)")
 
 
 def archive() -> Path:
@@ -76,7 +78,7 @@ def _made(folder: Path) -> Path:
     )
     if done.returncode or not whole.is_file():
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines()]
-        faults = [line for line in lines if "Error" in line or "Exception" in line]
+        faults = [line for line in lines if _FAULT.match(line)]
         told = (faults or lines or ["it printed nothing"])[0]
         raise ConfigError(f"Spark can't run a small program here: {told}")
     return whole
