@@ -68,10 +68,11 @@ class Cluster:
             )
 
     def state(self) -> dict[str, Any] | None:
-        """Return the master's page as JSON; None while there is none."""
+        """Return the master's page as JSON; None while there is none, or not this one yet."""
         assert self.master.poll() is None, (self.folder / "log").read_text()
         try:
-            return requests.get(f"{self.page}/json/", timeout=5).json()
+            answer = requests.get(f"{self.page}/json/", timeout=5)
+            return answer.json() if answer.ok else None
         except requests.ConnectionError:
             return None
 
