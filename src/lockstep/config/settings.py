@@ -13,6 +13,7 @@ from pydantic import Field
 
 from lockstep.config.gates import Gates
 from lockstep.config.layout import main_tree
+from lockstep.config.monitoring import MonitoringSection
 from lockstep.config.params import Strict, validated
 from lockstep.errors import ConfigError
 from lockstep.io import parse_yaml
@@ -99,6 +100,7 @@ class ServingSection(Strict):
     poll_seconds: Annotated[float, Field(gt=0, le=5)] = 1
     limits: LimitsSection = LimitsSection()
     prediction_log: PredictionLogSection = PredictionLogSection()
+    shadow: Literal["", "Staging"] = ""
     decisions: dict[str, DecisionSection] = Field(default_factory=dict)
 
 
@@ -107,6 +109,7 @@ class ModelConfig(Strict):
 
     mlflow: MlflowSection = MlflowSection()
     serving: ServingSection = ServingSection()
+    monitoring: MonitoringSection = MonitoringSection()
 
 
 @dataclass(frozen=True)

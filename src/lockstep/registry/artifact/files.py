@@ -18,6 +18,8 @@ SUMS = "sums.json"
 """The SHA-256 of every other file by path; its own digest is a tag of the version."""
 ROWS_FILE = "seen_groups.npz"
 """The training rows."""
+REFERENCE = "monitoring_reference.json"
+"""Counts of features, scores and errors that monitoring compares with."""
 SHIPPED_CODE = Path("code") / "lockstep" / "features" / ENCODER_SOURCE.name
 PICKLES = (".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill")
 REGISTERED_META = "registered_model_meta"

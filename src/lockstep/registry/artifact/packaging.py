@@ -6,6 +6,7 @@ covers artifact and code only.
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import warnings
@@ -33,7 +34,16 @@ from lockstep.models.model_type import Native
 from lockstep.models.types import local_types, type_of
 from lockstep.models.typical_record import CARD_KEY
 from lockstep.problems.schema import PROBLEMS, Schema
-from lockstep.registry.artifact.files import CARD, GOLDEN, ROWS_FILE, SCHEMA, SKOPS, SUMS, sums_of
+from lockstep.registry.artifact.files import (
+    CARD,
+    GOLDEN,
+    REFERENCE,
+    ROWS_FILE,
+    SCHEMA,
+    SKOPS,
+    SUMS,
+    sums_of,
+)
 
 _ALWAYS = ("mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy")
 _PACKAGE_CODE = (
@@ -58,6 +68,8 @@ class Package:
     """The booster for its own loader."""
     typical_record: dict[str, Any] | None = None
     """A typical value of each feature, as far as the training's data are known."""
+    reference: dict[str, Any] | None = None
+    """The monitoring reference, where the training's rows and scores are known."""
     sums_digest: str = ""
     """The digest of the written folder's list of sums."""
 
@@ -110,6 +122,8 @@ class Package:
         (folder / SKOPS).write_bytes(self.content)
         write_json(folder / GOLDEN, golden_content(self.rows, self.outputs), digits=None)
         write_json(folder / CARD, self.full_card, digits=None)
+        if self.reference is not None:
+            write_text(folder / REFERENCE, json.dumps(self.reference, allow_nan=False) + "\n")
         if self.training_rows is not None:
             (folder / ROWS_FILE).write_bytes(self.training_rows)
         if (native := self.native) is not None:
@@ -131,6 +145,7 @@ def package(
     card: dict[str, Any],
     training_rows: bytes | None = None,
     typical_record: dict[str, Any] | None = None,
+    reference: dict[str, Any] | None = None,
 ) -> Package:
     """Make the content of a model folder; ArtifactError if the pipeline holds a forbidden type."""
     content = content_of(card["model_digest"], pipeline)
@@ -138,7 +153,9 @@ def package(
     rows = golden_rows(schema)
     outputs = checked_outputs(pipeline, schema, rows)
     native = native_of(pipeline)
-    return Package(content, schema, card, rows, outputs, training_rows, native, typical_record)
+    return Package(
+        content, schema, card, rows, outputs, training_rows, native, typical_record, reference
+    )
 
 
 def native_of(pipeline: Any) -> Native | None:

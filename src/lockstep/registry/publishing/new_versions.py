@@ -19,6 +19,7 @@ from lockstep.registry.publishing.autolog import with_autolog
 from lockstep.registry.publishing.destinations import experiment_of, model_name, registers
 from lockstep.registry.publishing.intervals import interval_tags
 from lockstep.registry.publishing.outputs import Outputs
+from lockstep.registry.publishing.reference import reference_content
 from lockstep.registry.publishing.registration import (
     Decide,
     OthersCame,
@@ -156,7 +157,11 @@ def _log(
 
 def _packed(outputs: Outputs, pipeline: Any) -> Package:
     rows = to_bytes(outputs.training_rows) if outputs.training_rows else None
-    packed = package(pipeline, outputs.schema, outputs.card, rows, outputs.typical_record)
+    reference = reference_content(outputs)
+    if isinstance(reference, str):
+        warn(f"{outputs.problem} {outputs.type}: no monitoring reference: {reference}")
+    content = None if isinstance(reference, str) else reference
+    packed = package(pipeline, outputs.schema, outputs.card, rows, outputs.typical_record, content)
     if (found := digest_of(packed.content)) != outputs.digest:
         has = f"the {outputs.type} model of {outputs.problem} has digest {found[:12]}…"
         says = f"its card says {outputs.digest[:12]}…"

@@ -62,7 +62,7 @@ def _dated_rows(outputs: Outputs) -> tuple[np.ndarray, Scored] | str:
     except DataError:
         return f"{layout.tidy.name} can't be read by the schema; run `dvc repro`"
     test, rows = scored.part("test"), scored.rows("test")
-    if not _has_rows(table, test, schema):
+    if not has_rows(table, test, schema):
         return f"{layout.tidy.name} is not the table it was trained on; run `dvc repro`"
     day = table[schema.date].to_numpy()[test[ROW].to_numpy()]
     if np.isnat(day).all():
@@ -70,7 +70,7 @@ def _dated_rows(outputs: Outputs) -> tuple[np.ndarray, Scored] | str:
     return day[~np.isnat(day)], rows.take(~np.isnat(day))
 
 
-def _has_rows(table: pd.DataFrame, scores: pd.DataFrame, schema: Schema) -> bool:
+def has_rows(table: pd.DataFrame, scores: pd.DataFrame, schema: Schema) -> bool:
     """Tell whether a tidy table has the scored rows, each in the same group."""
     place = scores[ROW].to_numpy()
     if place.max(initial=-1) >= len(table):
