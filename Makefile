@@ -104,6 +104,14 @@ bench-serve: $(READY) ## compare the API's speed with `mlflow models serve` and 
 soak-serve: $(READY) ## send 100,000 requests while versions 1 and 2 of MODEL alternate (MODEL=credit-risk-model)
 	@python benchmarks/soak.py --model-name "$(or $(MODEL),credit-risk-model)" $(if $(SERVED),--problem "$(SERVED)")
 
+.PHONY: monitor
+monitor: $(READY) ## compare the served model's answers with its reference: drift, performance, alarms (PROBLEM=credit_risk; docs/monitoring.md)
+	@python scripts/monitor.py $(if $(SERVED),--problem "$(SERVED)")
+
+.PHONY: alarm-simulation
+alarm-simulation: $(READY) ## simulate how often alarms find a known change, and how often they are false (some minutes)
+	@python benchmarks/alarms.py --output alarm-simulation.json
+
 .PHONY: bench-spark
 bench-spark: $(READY) ## time both engines from raw files to four models at 50 k, 500 k and 2.6 M persons (half an hour)
 	@python benchmarks/spark.py --output bench-spark.json

@@ -25,10 +25,16 @@ from lockstep.config.settings import PredictionLogSection
 from lockstep.serving.background_writer import BackgroundWriter
 
 PREDICTIONS, FEEDBACK = "predictions-*.sqlite", "feedback-*.sqlite"
+SHADOW = "shadow-*.sqlite"
+"""What a challenger in the shadow would have answered."""
 _TABLES = {
     "predictions": "request_id TEXT, time_ms INTEGER, model TEXT, version INTEGER, digest TEXT, "
-    "rows INTEGER, scores BLOB, decisions BLOB, records BLOB",
+    "rows INTEGER, scores BLOB, decisions BLOB, records BLOB, problem TEXT, threshold REAL, "
+    "scale TEXT",
     "feedback": "request_id TEXT, row INTEGER, label, time_ms INTEGER",
+    "shadow": "request_id TEXT, time_ms INTEGER, model TEXT, version INTEGER, digest TEXT, "
+    "rows INTEGER, scores BLOB, decisions BLOB, champion INTEGER, seconds REAL, problem TEXT, "
+    "threshold REAL, scale TEXT",
 }
 _ROWS_AT_ONCE = 100
 _GUARD = (
@@ -49,6 +55,27 @@ class Entry(NamedTuple):
     scores: np.ndarray
     decisions: Sequence[Any]
     records: bytes
+    problem: str | None = None
+    threshold: float | None = None
+    scale: str | None = None
+
+
+class ShadowEntry(NamedTuple):
+    """A request that a challenger scored, after version ``champion`` had answered it."""
+
+    request_id: str
+    time_ms: int
+    model: str
+    version: int | None
+    digest: str | None
+    rows: int
+    scores: np.ndarray
+    decisions: Sequence[Any]
+    champion: int | None
+    seconds: float
+    problem: str | None = None
+    threshold: float | None = None
+    scale: str | None = None
 
 
 class Label(NamedTuple):
@@ -89,6 +116,10 @@ class PredictionLog:
         """Queue an answered request; a full queue drops and counts it."""
         self.writer.put(entry, len(entry.records) + 16 * entry.rows + 300)
 
+    def add_shadow(self, entry: ShadowEntry) -> None:
+        """Queue what a challenger would have answered; a full queue drops and counts it."""
+        self.writer.put(entry, 16 * entry.rows + 300)
+
     def label(self, labels: list[Label]) -> bool:
         """Queue labels; False if the queue is full."""
         return self.writer.put(labels, 200 * len(labels))
@@ -96,7 +127,8 @@ class PredictionLog:
     def _write(self, batch: list[Any]) -> None:
         entries = [_stored(item) for item in batch if isinstance(item, Entry)]
         labels = [label for item in batch if isinstance(item, list) for label in item]
-        for table, rows in (("predictions", entries), ("feedback", labels)):
+        shadows = [_stored(item) for item in batch if isinstance(item, ShadowEntry)]
+        for table, rows in (("predictions", entries), ("feedback", labels), ("shadow", shadows)):
             if rows:
                 self._append(table, rows)
         self._prune()
@@ -143,10 +175,15 @@ class PredictionLog:
         return _File(connection, path, time.monotonic())
 
     def _prune(self) -> None:
-        """Delete the oldest files, except those in use, until the rest is within the limit."""
-        sizes = {path: _size(path) for path in self.folder.glob(PREDICTIONS)}
-        total, used = sum(sizes.values()), {file.path for file in self._files.values()}
-        for path in sorted(sizes):
+        """Delete the oldest files, except those in use, until the rest is within the limit.
+
+        Another process writes the challenger's scores, into the newest of its files.
+        """
+        kinds = [sorted(self.folder.glob(pattern)) for pattern in (PREDICTIONS, SHADOW)]
+        sizes = {path: _size(path) for kind in kinds for path in kind}
+        used = {file.path for file in self._files.values()} | {p for k in kinds for p in k[-1:]}
+        total = sum(sizes.values())
+        for path in sorted(sizes, key=_written):
             if total <= self.settings.total_bytes:
                 return
             if path not in used:
@@ -159,9 +196,15 @@ class PredictionLog:
             file.connection.close()
 
 
-def _stored(entry: Entry) -> tuple[Any, ...]:
+def _stored(entry: Entry | ShadowEntry) -> tuple[Any, ...]:
     decisions = orjson.dumps(entry.decisions, option=orjson.OPT_SERIALIZE_NUMPY)
-    return (*entry[:6], entry.scores.astype("<f8", copy=False).tobytes(), decisions, entry.records)
+    scores = entry.scores.astype("<f8", copy=False).tobytes()
+    return (*entry[:6], scores, decisions, *entry[8:])
+
+
+def _written(path: Path) -> str:
+    """Return when a file was begun, as its name says."""
+    return path.stem.partition("-")[2]
 
 
 def _size(path: Path) -> int:
@@ -174,10 +217,15 @@ def read_entries(folder: Path, since_ms: int = 0, until_ms: int = 2**62) -> Iter
     """Yield the requests answered from ``since_ms`` to before ``until_ms``, in written order."""
     query = "SELECT * FROM predictions WHERE time_ms >= ? AND time_ms < ? ORDER BY rowid"
     for row in _rows(folder, PREDICTIONS, query, (since_ms, until_ms)):
-        entry = Entry(*row)
-        values = np.frombuffer(row[6], dtype="<f8")
-        scores = values if len(values) == entry.rows else values.reshape(entry.rows, -1)
-        yield entry._replace(scores=scores, decisions=orjson.loads(row[7]))
+        yield read_entry(row)
+
+
+def read_entry(row: tuple[Any, ...]) -> Entry:
+    """Return the entry of a stored row; one of an earlier version lacks the last columns."""
+    entry = Entry(*row)
+    values = np.frombuffer(row[6], dtype="<f8")
+    scores = values if len(values) == entry.rows else values.reshape(entry.rows, -1)
+    return entry._replace(scores=scores, decisions=orjson.loads(row[7]))
 
 
 def read_labels(folder: Path) -> dict[tuple[str, int], Any]:

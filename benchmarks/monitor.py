@@ -1,0 +1,116 @@
+"""How long a million logged predictions take to analyse, and how much memory.
+
+python benchmarks/monitor.py [--rows 1000000] [--labels 0.5]
+
+The log is written as the API writes it, one record a request, into a temporary folder. The model is
+the workspace's version in Production; run it in a project with a registered accidents model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import orjson
+import psutil
+
+from lockstep.config.layout import ProblemLayout, project_root
+from lockstep.config.settings import PredictionLogSection
+from lockstep.data.values import json_values
+from lockstep.features.matrix_columns import ROW
+from lockstep.io import read_parquet
+from lockstep.registry.artifact.loading import open_version
+from lockstep.registry.artifact.locating import find_version, locate
+from lockstep.registry.store.opening import open_registry
+from lockstep.serving.prediction_log import Entry, Label, PredictionLog
+
+ROOT = Path(__file__).parents[1]
+DAYS = 180
+STEP_SECONDS = 0.2
+
+
+def main() -> None:
+    """Write a log, analyse it in a process of its own, print seconds and gigabytes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--labels", type=float, default=0.5, help="share of rows with a label")
+    parser.add_argument("--model-name", default="Accident_Prediction_XGBoost")
+    parser.add_argument("--version", type=int, default=1)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made) / "log"
+        began = time.monotonic()
+        write_log(folder, options)
+        written = time.monotonic()
+        words = ["--problem", "accidents", "--model-name", options.model_name]
+        words += ["--version", str(options.version)]
+        environ = {**os.environ, "PREDICTION_LOG": str(folder)}
+        code, most = watched(
+            [sys.executable, str(ROOT / "scripts" / "monitor.py"), *words], environ
+        )
+        ended = time.monotonic()
+    figures = {
+        "rows": options.rows,
+        "write_seconds": round(written - began, 1),
+        "seconds": round(ended - written, 1),
+        "gb": round(most, 2),
+        "exit_code": code,
+    }
+    print(json.dumps(figures))
+
+
+def watched(command: list[str], environ: dict[str, str]) -> tuple[int, float]:
+    """Run a command; return its exit code and the most memory of it, in GB."""
+    process, most = subprocess.Popen(command, env=environ), 0
+    seen = psutil.Process(process.pid)
+    while process.poll() is None:
+        with suppress(psutil.Error):
+            most = max(most, seen.memory_info().rss)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STEP_SECONDS)
+    return process.returncode, most / 1e9
+
+
+def write_log(folder: Path, options: argparse.Namespace) -> None:
+    """Write one entry a row, over half a year, and labels for some of them."""
+    root = project_root()
+    client = open_registry(root)
+    version = find_version(client, options.model_name, version=options.version)
+    model = open_version(locate(client, version, root))
+    layout = ProblemLayout(root, "accidents")
+    scored = read_parquet(layout.scores("xgboost"))
+    place = scored.loc[scored["part"] == "test", ROW].to_numpy()
+    table = read_parquet(layout.tidy).iloc[place]
+    rng = np.random.default_rng(0)
+    names, target = model.schema.feature_names, model.schema.target
+    columns = [json_values(table[name].tolist()) for name in names]
+    bodies = [orjson.dumps(dict(zip(names, r, strict=True))) for r in zip(*columns, strict=True)]
+    scores, labels = model.score(table), table[target].astype(int).tolist()
+    log = PredictionLog(folder, PredictionLogSection(total_bytes=2**40, waiting_bytes=2**40))
+    log.start()
+    start = 1_767_225_600_000
+    step = DAYS * 86_400_000 / options.rows
+    chosen = rng.integers(0, len(table), options.rows)
+    labelled = rng.random(options.rows) < options.labels
+    for number, place in enumerate(chosen.tolist()):
+        moment, request = start + int(number * step), f"{number:032x}"
+        score = scores[place : place + 1]
+        known = (request, moment, model.name, model.version, model.digest, 1, score)
+        decided = [int(score[0] >= model.threshold)]
+        last = ("accidents", model.threshold, "probability")
+        log.add(Entry(*known, decided, bodies[place], *last))
+        if labelled[number]:
+            log.label([Label(request, 1, labels[place], moment)])
+    log.writer.close(600)
+
+
+if __name__ == "__main__":
+    main()

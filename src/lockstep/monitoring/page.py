@@ -1,0 +1,214 @@
+"""The monitoring page: one self-contained HTML file, in the look of the project's other pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from lockstep.monitoring.alarms import ALARM
+from lockstep.monitoring.analysis import Analysis, Month
+from lockstep.monitoring.drift import LEFT_OUT, FeatureDrift
+from lockstep.monitoring.performance import Estimate
+
+_PAGE = Path(__file__).with_suffix(".html")
+_MOST_WEEKS = 400
+_WIDTH, _HEIGHT, _MARGIN = 720, 180, 34
+
+
+def page(
+    found: Analysis, facts: dict[str, str], actions: Sequence[str], words: Sequence[str]
+) -> str:
+    """Return the page.
+
+    ``facts`` are lines about version and span, ``actions`` commands to run, ``words`` what each
+    decision is called.
+    """
+    content = {
+        "TITLE": escape(facts["title"]),
+        "ABOUT": escape(facts["about"]),
+        "STATE": _state(found),
+        "ACTIONS": _actions(actions),
+        "CHART": _chart(found),
+        "MONTHS": _months(found, words),
+        "LABELS": escape(facts["labels"]),
+        "FEATURES": _features(found.months[-1] if found.months else found.whole),
+        "NOTES": _notes(facts["notes"].splitlines()),
+    }
+    return re.sub("@([A-Z]+)@", lambda mark: content[mark[1]], _PAGE.read_text(encoding="utf-8"))
+
+
+def _state(found: Analysis) -> str:
+    if not found.findings:
+        return '<p class="big good">No alarm</p>'
+    head = "Alarm" if found.alarms else "No alarm, but a warning"
+    kind = "bad" if found.alarms else "up"
+    lines = "".join(
+        f'<li class="{"bad" if one.level == ALARM else "up"}"><b>{one.level}: {one.rule}.</b> '
+        f"{escape(one.message)}.</li>"
+        for one in found.findings
+    )
+    return f'<p class="big {kind}">{head}</p><ul>{lines}</ul>'
+
+
+def _notes(lines: Sequence[str]) -> str:
+    if not lines:
+        return ""
+    items = "".join(f"<li>{escape(one)}</li>" for one in lines)
+    return f'<section class="panel"><h2>What the log holds besides</h2><ul>{items}</ul></section>'
+
+
+def _actions(actions: Sequence[str]) -> str:
+    if not actions:
+        return ""
+    lines = "".join(f"<pre>{escape(one)}</pre>" for one in actions)
+    return f'<section class="panel"><h2>What to do next</h2>{lines}</section>'
+
+
+def _decisions(found: Analysis) -> int:
+    """Return how many decisions have a column: a person's only if there are any."""
+    if found.reference.task != "binary":
+        return 0
+    return 3 if found.whole.decisions[2].value > 0 else 2
+
+
+def _months(found: Analysis, words: Sequence[str]) -> str:
+    if not found.months:
+        return "<p>No rows in this span.</p>"
+    names = list(dict.fromkeys(n for m in found.months for n in m.performance.figures))
+    shares = words[: _decisions(found)]
+    titles = ["month", "rows", "labels", *names, *shares, "changed features"]
+    head = "".join(f"<th{_right(n, 1)}>{escape(t)}</th>" for n, t in enumerate(titles))
+    reference = _reference_row(found, names, len(shares))
+    rows = "".join(_month_row(month, names, len(shares)) for month in found.months)
+    return f'<div class="scroll"><table><tr>{head}</tr>{rows}{reference}</table></div>'
+
+
+def _right(number: int, first: int) -> str:
+    return ' class="number"' if number >= first else ""
+
+
+def _month_row(month: Month, names: Sequence[str], shares: int) -> str:
+    own = month.performance
+    cells = [f"{month.window.rows:,}", f"{own.labelled:,}"]
+    cells += [_estimate(own.figures.get(name)) for name in names]
+    cells += [_share(one) for one in month.decisions[:shares]]
+    return _row(month.name, [*cells, escape(", ".join(month.warning)) or "none"])
+
+
+def _reference_row(found: Analysis, names: Sequence[str], shares: int) -> str:
+    known = next((m.performance.reference for m in found.months if m.performance.reference), {})
+    cells = [f"{found.reference.rows['scored']:,}", ""]
+    cells += [_estimate(known.get(name)) for name in names]
+    cells += [_share(one) for one in found.expected[:shares]] + [""] * (
+        shares - len(found.expected)
+    )
+    return _row("reference", [*cells, ""], "quiet")
+
+
+def _row(name: str, cells: Sequence[str], kind: str = "") -> str:
+    shown = "".join(f'<td class="number">{cell}</td>' for cell in cells)
+    return f'<tr class="{kind}"><td>{escape(name)}</td>{shown}</tr>'
+
+
+def _estimate(one: Estimate | None) -> str:
+    if one is None or not np.isfinite(one.value):
+        return "–"
+    if not one.known:
+        return f"{one.value:.4g}"
+    low, high = one.interval
+    return f'{one.value:.3f} <span class="quiet">{low:.3f} to {high:.3f}</span>'
+
+
+def _share(one: Estimate) -> str:
+    return f"{one.value:.1%}" if np.isfinite(one.value) else "–"
+
+
+# ---------------------------------------------------------------- features
+
+
+def _features(month: Month) -> str:
+    titles = (
+        "feature", "verdict", "compared with", "index", "limit", "gap", "moved by", "missing",
+        "not in the reference",
+    )  # fmt: skip
+    head = "".join(f"<th{_right(n, 3)}>{t}</th>" for n, t in enumerate(titles))
+    rows = "".join(_feature_row(one) for one in (month.score, *month.features))
+    return f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
+
+
+def _feature_row(one: FeatureDrift) -> str:
+    kind = "up" if one.warns else ""
+    name = f"<td><b>{escape(one.name)}</b></td>" if one.warns else f"<td>{escape(one.name)}</td>"
+    verdict = one.why if one.why and one.verdict == LEFT_OUT else one.verdict
+    numbers = [
+        _number(one.index),
+        _number(one.limit),
+        _number(one.gap),
+        f"{one.moved:.2f} sd" if np.isfinite(one.moved) else "–",
+        _change(one.missing),
+        escape(_new(one)),
+    ]
+    cells = "".join(f'<td class="number">{cell}</td>' for cell in numbers)
+    against = f"<td>{escape(one.against or '–')}</td>"
+    return f'<tr>{name}<td class="{kind}">{escape(verdict)}</td>{against}{cells}</tr>'
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if np.isfinite(value) else "–"
+
+
+def _change(pair: tuple[float, float]) -> str:
+    return f"{pair[0]:.1%} → {pair[1]:.1%}" if any(pair) else "–"
+
+
+def _new(one: FeatureDrift, most: int = 3) -> str:
+    named = [f"{value:g}" if isinstance(value, float) else str(value) for value in one.new]
+    shown = [
+        f"{name} ({many:,})" for name, many in zip(named[:most], one.new.values(), strict=False)
+    ]
+    more = f" and {len(named) - most} more" if len(named) > most else ""
+    return ", ".join(shown) + more or _change(one.other)
+
+
+# ---------------------------------------------------------------- the chart of a rolling week
+
+
+def _chart(found: Analysis) -> str:
+    weeks = found.rolling[-_MOST_WEEKS:]
+    metric = found.metric
+    points = [(n, p.figures[metric]) for n, (_, p) in enumerate(weeks) if metric in p.figures]
+    if len(points) < 2:
+        return f"<p>No week has enough labels for {metric} yet.</p>"
+    known = next(p.reference[metric] for _, p in weeks if metric in p.reference)
+    lows = [*(one.interval[0] for _, one in points), known.value]
+    highs = [*(one.interval[1] for _, one in points), known.value]
+    low, high = min(lows), max(highs)
+    span = (high - low) or 1.0
+    step = (_WIDTH - 2 * _MARGIN) / max(len(weeks) - 1, 1)
+
+    def place(number: int, value: float) -> str:
+        x = _MARGIN + number * step
+        y = _HEIGHT - _MARGIN + (value - low) / span * (2 * _MARGIN - _HEIGHT)
+        return f"{x:.1f},{y:.1f}"
+
+    band = [place(n, one.interval[1]) for n, one in points]
+    band += [place(n, one.interval[0]) for n, one in reversed(points)]
+    line = " ".join(place(n, one.value) for n, one in points)
+    last = len(weeks) - 1
+    ends = place(0, known.value), place(last, known.value)
+    label = f"{metric} of each week, with 95 % interval; dashed: the reference, {known.value:.3f}"
+    return (
+        f'<figure><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(label)}">'
+        f'<polygon class="band" points="{" ".join(band)}"/>'
+        f'<polyline class="line" points="{line}"/>'
+        f'<polyline class="known" points="{ends[0]} {ends[1]}"/>'
+        f'<text x="0" y="{_MARGIN}">{high:.3f}</text>'
+        f'<text x="0" y="{_HEIGHT - _MARGIN}">{low:.3f}</text>'
+        f'<text x="{_MARGIN}" y="{_HEIGHT - 8}">{weeks[0][0]}</text>'
+        f'<text x="{_WIDTH - _MARGIN}" y="{_HEIGHT - 8}" text-anchor="end">{weeks[-1][0]}</text>'
+        f"</svg><figcaption>{escape(label)}</figcaption></figure>"
+    )

@@ -1,0 +1,269 @@
+"""The prediction log read in pieces: many requests become the columns of one table at once."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas as pd
+from numpy.typing import NDArray
+
+from lockstep.monitoring.traffic import Pairs, joined
+from lockstep.monitoring.window import Rows
+from lockstep.problems.schema import Schema
+from lockstep.serving.http_request import Refusal
+from lockstep.serving.prediction_log import FEEDBACK, PREDICTIONS, SHADOW, Entry, read_entry
+from lockstep.serving.request_parsing import RecordReader
+
+PIECE_ROWS = 20_000
+_AT_ONCE = 500
+_BOM = b"\xef\xbb\xbf"
+_DAY_MS = 86_400_000
+_NO_TABLE = "no such table"
+"""SQLite's message while the server is just creating a file."""
+
+Key = tuple[str, int | None, str | None]
+"""Name, version and digest of the model that answered."""
+
+
+@dataclass
+class Notes:
+    """What was found in the log besides rows to analyse."""
+
+    damaged: dict[str, str] = field(default_factory=dict)
+    """Files that can't be read to their end, and why."""
+    unreadable: int = 0
+    """Requests whose records no longer fit the schema."""
+    others: Counter[Key] = field(default_factory=Counter)
+    """Rows that other models answered."""
+    repeated_ids: int = 0
+    """Request ids that several answers have: their labels can't be told apart, and are left out."""
+    repeated_labels: int = 0
+    labels: int = 0
+    matched_labels: int = 0
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The last label of each row of a request, by request id and row."""
+
+    table: pd.Series
+
+    def of(self, requests: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return each row's label as objects; None where there is none."""
+        if self.table.empty:
+            return np.full(len(rows), None, dtype=object)
+        place = self.table.index.get_indexer(pd.MultiIndex.from_arrays([requests, rows]))
+        found = self.table.to_numpy(dtype=object)[place]
+        found[place < 0] = None
+        return found
+
+
+def read_tables(
+    folder: Path, pattern: str, query: str, values: Sequence[Any], damaged: dict[str, str]
+) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield the rows of a log's files in lists; of a damaged file those before the damage."""
+    for path in sorted(folder.glob(pattern)):
+        address = f"{path.absolute().as_uri()}?mode=ro"
+        try:
+            with closing(sqlite3.connect(address, uri=True, timeout=5)) as connection:
+                cursor = connection.execute(query, values)
+                while found := cursor.fetchmany(_AT_ONCE):
+                    yield found
+        except sqlite3.DatabaseError as error:
+            if _NO_TABLE not in str(error):
+                damaged[path.name] = str(error)
+
+
+def read_labels(folder: Path, notes: Notes) -> Labels:
+    """Return the last label of each row of a request."""
+    query = "SELECT request_id, row, label FROM feedback ORDER BY rowid"
+    found = [
+        row for rows in read_tables(folder, FEEDBACK, query, (), notes.damaged) for row in rows
+    ]
+    table = pd.DataFrame(found, columns=["request", "row", "label"], dtype=object)
+    last = table.drop_duplicates(["request", "row"], keep="last")
+    notes.repeated_labels = len(table) - len(last)
+    if len(last):
+        twice = _repeated_ids(folder, notes)
+        last = last[~last["request"].isin(twice)]
+    notes.labels = len(last)
+    index = pd.MultiIndex.from_arrays([last["request"], last["row"].astype(np.int64)])
+    return Labels(pd.Series(last["label"].to_numpy(dtype=object), index=index))
+
+
+def _repeated_ids(folder: Path, notes: Notes) -> set[str]:
+    """Return the request ids that several answers have: clients may repeat their own."""
+    query = "SELECT request_id FROM predictions"
+    found = read_tables(folder, PREDICTIONS, query, (), notes.damaged)
+    ids = pd.Series([request for rows in found for (request,) in rows], dtype=object)
+    twice = set(ids[ids.duplicated()])
+    notes.repeated_ids = len(twice)
+    return twice
+
+
+def answered_by(folder: Path, since_ms: int, until_ms: int, notes: Notes) -> Counter[Key]:
+    """Return how many rows each model answered in a span."""
+    query = (
+        "SELECT model, version, digest, SUM(rows) FROM predictions "
+        "WHERE time_ms >= ? AND time_ms < ? GROUP BY model, version, digest"
+    )
+    found: Counter[Key] = Counter()
+    for rows in read_tables(folder, PREDICTIONS, query, (since_ms, until_ms), notes.damaged):
+        for name, version, digest, many in rows:
+            found[name, version, digest] += many
+    return found
+
+
+def read_pieces(
+    folder: Path, key: Key, since_ms: int, until_ms: int, notes: Notes
+) -> Iterator[list[Entry]]:
+    """Yield the entries of one model in a span, about PIECE_ROWS rows at a time."""
+    query = (
+        "SELECT * FROM predictions WHERE time_ms >= ? AND time_ms < ? "
+        "AND model IS ? AND version IS ? AND digest IS ? ORDER BY rowid"
+    )
+    piece: list[Entry] = []
+    many = 0
+    given = (since_ms, until_ms, *key)
+    for rows in read_tables(folder, PREDICTIONS, query, given, notes.damaged):
+        for row in rows:
+            piece.append(read_entry(row))
+            many += piece[-1].rows
+            if many >= PIECE_ROWS:
+                yield piece
+                piece, many = [], 0
+    if piece:
+        yield piece
+
+
+class LogReader:
+    """Turns entries into rows with their labels; built once for a problem."""
+
+    def __init__(
+        self, schema: Schema, classes: Sequence[Any], labels: Labels, notes: Notes
+    ) -> None:
+        self.schema, self.labels, self.notes = schema, labels, notes
+        self._reader = RecordReader(schema)
+        self._places: Mapping[Any, int] = {label: place for place, label in enumerate(classes)}
+
+    def rows(self, entries: list[Entry]) -> Rows | None:
+        """Return the entries' rows; None if no record is readable."""
+        columns = self._columns(entries)
+        if columns is None:
+            fitting = [one for one in entries if self._columns([one]) is not None]
+            self.notes.unreadable += len(entries) - len(fitting)
+            entries, columns = fitting, self._columns(fitting) if fitting else None
+        if columns is None:
+            return None
+        many = np.array([one.rows for one in entries])
+        number = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many) + 1
+        request = np.repeat(np.array([one.request_id for one in entries], dtype=object), many)
+        days = np.repeat([one.time_ms // _DAY_MS for one in entries], many)
+        score = np.concatenate([one.scores for one in entries])
+        decided = [decision for one in entries for decision in one.decisions]
+        return Rows(columns, score, self.decisions(decided), self._labels(request, number), days)
+
+    def _columns(self, entries: list[Entry]) -> dict[str, NDArray[Any]] | None:
+        body = b"[" + b",".join(_inner(one.records) for one in entries) + b"]"
+        try:
+            return self._reader.read(body, sum(one.rows for one in entries)).columns
+        except Refusal:
+            return None
+
+    def decisions(self, decided: list[Any]) -> NDArray[np.int64]:
+        """Return the place of each decided class; after the last one for a person's."""
+        if self.schema.task == "regression":
+            return np.zeros(len(decided), dtype=np.int64)
+        if self.schema.task == "binary":
+            return np.array([2 if one is None else one for one in decided], dtype=np.int64)
+        return np.array([self._places[one] for one in decided], dtype=np.int64)
+
+    def _labels(self, requests: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+        found = self.labels.of(requests, rows)
+        self.notes.matched_labels += sum(one is not None for one in found)
+        if self.schema.task == "regression":
+            return np.array([np.nan if one is None else one for one in found], dtype=np.float64)
+        places = self._places
+        return np.array([places.get(one, -1) for one in found], dtype=np.int64)
+
+
+def _inner(records: bytes) -> bytes:
+    """Return the records of a body as they stand in a list."""
+    text = records.removeprefix(_BOM).strip()
+    return text[1:-1] if text.startswith(b"[") else text
+
+
+# ---------------------------------------------------------------- a challenger in the shadow
+
+
+@dataclass(frozen=True)
+class Shadowed:
+    """What a challenger would have answered to one request."""
+
+    scores: NDArray[np.float64]
+    decisions: list[Any]
+    seconds: float
+    threshold: float | None
+
+
+def read_shadow(folder: Path, key: Key, champion: int, notes: Notes) -> dict[str, Shadowed]:
+    """Return a challenger's scores by request id; those of an id used twice are left out."""
+    query = (
+        "SELECT request_id, rows, scores, decisions, seconds, threshold FROM shadow "
+        "WHERE model IS ? AND version IS ? AND digest IS ? AND champion IS ? ORDER BY rowid"
+    )
+    found: dict[str, Shadowed] = {}
+    twice: set[str] = set()
+    for rows in read_tables(folder, SHADOW, query, (*key, champion), notes.damaged):
+        for request, many, scores, decisions, seconds, threshold in rows:
+            if request in found:
+                twice.add(request)
+            values = np.frombuffer(scores, dtype="<f8")
+            shaped = values if len(values) == many else values.reshape(many, -1)
+            answer = orjson.loads(decisions)
+            found[request] = Shadowed(shaped, answer, seconds / many, threshold)
+    notes.repeated_ids += len(twice)
+    return {request: one for request, one in found.items() if request not in twice}
+
+
+def read_pairs(
+    folder: Path, reader: LogReader, champion: Key, challenger: Key, notes: Notes
+) -> Pairs:
+    """Return the rows that a champion answered and a challenger scored in the shadow."""
+    shadow = read_shadow(folder, challenger, champion[1] or 0, notes)
+    parts: list[Pairs] = []
+    begun = 0
+    seen: Counter[str] = Counter()
+    for entries in read_pieces(folder, champion, 0, 2**62, notes):
+        own = [one for one in entries if one.request_id in shadow]
+        seen.update(one.request_id for one in own)
+        own = [one for one in own if seen[one.request_id] == 1]
+        rows = reader.rows(own) if own else None
+        if rows is None:
+            continue
+        others = [shadow[one.request_id] for one in own]
+        number = np.repeat(np.arange(begun, begun + len(own)), [one.rows for one in own])
+        begun += len(own)
+        parts.append(
+            Pairs(
+                reader.schema.task,
+                rows.score,
+                np.concatenate([one.scores for one in others]),
+                rows.decision,
+                reader.decisions([d for one in others for d in one.decisions]),
+                rows.label,
+                number,
+                {name: rows.columns[name] for name in reader.schema.slices},
+                (own[-1].threshold, others[-1].threshold),
+                np.array([one.seconds for one in others]),
+            )
+        )
+    return joined(parts, reader.schema.task)

@@ -1,0 +1,179 @@
+"""`python scripts/monitor.py` over a real log and registry: page, JSON, run, exit code, faults."""
+
+import sqlite3
+
+import numpy as np
+import pytest
+from tests.serving.conftest import NAME
+
+from lockstep.config.params import Sample
+from lockstep.config.settings import load_settings
+from lockstep.problems.accidents import sample
+from lockstep.registry.publishing import new_versions
+from lockstep.registry.publishing.monitor_run import SUFFIX
+from lockstep.registry.publishing.outputs import read_outputs
+from lockstep.serving.prediction_log import PREDICTIONS
+
+MONTHS = ("2026-01", "2026-02", "2026-03")
+
+
+def labels_of(served, month):
+    return served.new(month)["grav"].to_numpy().astype(int)
+
+
+def test_what_is_as_it_was_raises_no_alarm_and_is_written_down(served):
+    for month in MONTHS:
+        served.answer(month, labels=labels_of(served, month))
+    said = served.run()
+    rows = len(served.new("2026-03"))
+    assert said.startswith(
+        f"{NAME} version 1, 2026-01 to 2026-03\n2026-03: {rows:,} rows, {rows:,} labels\n"
+    )
+    assert "no alarm" in said
+    found = served.report
+    assert [month["month"] for month in found["months"]] == list(MONTHS)
+    newest = found["months"][-1]
+    own, there = (newest["performance"][of]["roc_auc"] for of in ("figures", "reference"))
+    assert abs(own["value"] - there["value"]) < 3 * np.hypot(own["error"], there["error"])
+    by_name = {one["name"]: one for one in newest["features"]}
+    assert by_name["mois"]["why"] == "it is the month of the date"
+    assert by_name["year_acc"]["verdict"] == by_name["jour"]["verdict"] == "left out"
+    page = (served.written / "page.html").read_text()
+    assert "No alarm" in page
+    assert "<svg" in page
+    text = (served.written / "metrics.prom").read_text()
+    assert f'lockstep_monitor_alarm{{model="{NAME}",rule="performance",version="1"}} 0.0' in text
+    run = served.client.get_run(said.split("run: ")[1].split()[0])
+    assert run.data.tags["lockstep.monitored"] == f"{NAME}/1"
+    assert served.client.get_experiment(run.info.experiment_id).name.endswith(SUFFIX)
+
+
+def test_a_model_that_got_worse_is_an_alarm_with_the_command_to_run(served):
+    for number, month in enumerate(MONTHS):
+        label = labels_of(served, month)
+        worse = np.random.default_rng(number).permutation(label)
+        served.answer(month, labels=worse if number else label)
+    said = served.run(code=3)
+    assert "alarm: performance: roc_auc is 0." in said
+    assert "python scripts/retrain_model.py --problem accidents" in said
+    assert served.report["alarm"] is True
+    assert 'rule="performance",version="1"} 1.0' in (served.written / "metrics.prom").read_text()
+    assert "no alarm" in served.run("--until", "2026-03-01")
+
+
+def test_inputs_that_changed_are_named(served):
+    rows = served.new("2026-05")
+    changed = rows.assign(victim_age=np.minimum(rows["victim_age"] + 30, 110), agg_=1.0)
+    served.answer("2026-05", changed)
+    said = served.run()
+    assert "features changed in 2026-05: " in said
+    assert "are decided as class 1, " in said
+    features = {one["name"]: one for one in served.report["months"][0]["features"]}
+    assert features["victim_age"]["verdict"] == features["agg_"]["verdict"] == "warn"
+    assert features["victim_age"]["moved"] > 1
+    assert features["sexe"]["verdict"] == "steady"
+    # A reference of a thousand rows is too small for the default limit.
+    config = served.root / "src" / "config" / "model_config.yaml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text("monitoring: {drift: {psi_rows: 500}}\n")
+    assert "alarm: drift: the scores of 2026-05 changed" in served.run(code=3)
+
+
+def test_rows_of_other_versions_are_counted_and_named(served):
+    served.answer("2026-01")
+    served.answer("2026-02", version=2)
+    served.run()
+    rows = len(served.new("2026-01"))
+    assert served.report["version"] == 2
+    assert served.report["notes"] == [f"{rows:,} rows were answered by {NAME} 1"]
+    served.run("--model-name", NAME, "--version", "1")
+    assert (served.report["version"], served.report["months"][0]["rows"]) == (1, rows)
+
+
+def test_days_that_the_log_deleted_are_still_known(served):
+    for month in MONTHS[:2]:
+        served.answer(month, labels=labels_of(served, month))
+    served.run()
+    before = [month["performance"] for month in served.report["months"]]
+    for path in served.folder.iterdir():
+        path.unlink()
+    served.answer(MONTHS[2], labels=labels_of(served, MONTHS[2]))
+    served.run()
+    months = served.report["months"]
+    assert [month["month"] for month in months] == list(MONTHS)
+    assert [month["performance"] for month in months[:2]] == before
+    served.run("--since", "2026-03-01")
+    assert [month["month"] for month in served.report["months"]] == [MONTHS[2]]
+
+
+def test_a_damaged_file_is_named_and_the_others_are_read(served):
+    served.answer("2026-01")
+    damaged = served.folder / PREDICTIONS.replace("*", "20260101T000000-1-0")
+    damaged.write_bytes(b"SQLite format 3\0" + bytes(2000))
+    served.run()
+    assert served.report["months"][0]["rows"] == len(served.new("2026-01"))
+    (note,) = served.report["notes"]
+    assert note.startswith(f"{damaged.name} is damaged, and was read up to there: ")
+
+
+def test_labels_that_are_wrong_are_counted(served):
+    entries = served.answer("2026-01")
+    feedback = sqlite3.connect(served.folder / "feedback-20260101T000000-1-0.sqlite")
+    feedback.execute("CREATE TABLE feedback (request_id TEXT, row INTEGER, label, time_ms INTEGER)")
+    rows = [
+        (entries[0].request_id, 1, 0, 1),
+        (entries[0].request_id, 1, 1, 2),
+        (entries[0].request_id, 99, 1, 3),
+        ("nobody", 1, 1, 4),
+    ]
+    feedback.executemany("INSERT INTO feedback VALUES (?, ?, ?, ?)", rows)
+    feedback.commit()
+    feedback.close()
+    served.run()
+    assert served.report["months"][0]["performance"]["labelled"] == 1
+    assert set(served.report["notes"]) == {
+        "labels replaced by a later one: 1",
+        "labels of no row of this version in this span: 2",
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--since", "2030-01-01"], "the log holds no answer of a version of accidents"),
+        (["--since", "2026-02-01", "--until", "2026-01-01"], "--until must be later than --since"),
+        (["--since", "yesterday"], "'yesterday' is no date; give YYYY-MM-DD"),
+        (["--version", "1"], "--version needs --model-name"),
+        (["--model-name", NAME, "--version", "7"], f"the log holds no answer of {NAME} in this"),
+    ],
+)
+def test_an_empty_span_and_impossible_options_are_one_line(served, words, told):
+    served.answer("2026-01")
+    code = 1 if "holds no answer" in told else 2
+    said = served.run(*words, code=code)
+    assert told in said
+    assert said.count("\n") == 1
+
+
+def test_a_folder_of_raw_files_is_scored_and_analysed(served, tmp_path):
+    sample.write_sample(Sample(units=9000, seed=78, years=[2021]), tmp_path / "raw files")
+    said = served.run("--input", str(tmp_path / "raw files"), "--model-name", NAME)
+    assert said.startswith(f"{NAME} version 1, 2021-01 to 2021-12\n")
+    months = served.report["months"]
+    assert len(months) == 12
+    assert sum(month["performance"]["labelled"] for month in months) > 18_000
+    assert served.report["alarm"] is False
+
+
+def test_without_a_log(served):
+    assert "start the API with `make serve`, or give --input FILE" in served.run(code=1)
+
+
+def test_a_version_without_a_reference_says_so(served, monkeypatch):
+    monkeypatch.setattr(new_versions, "reference_content", lambda _: "as before")
+    outputs = read_outputs(served.root, "accidents", "xgboost")
+    settings = load_settings(served.root)
+    new = new_versions.publish_new(served.client, settings, outputs, None, None, again=True)
+    served.answer("2026-01", version=new.version)
+    said = served.run(code=1)
+    assert f"{NAME} version {new.version} has no monitoring_reference.json: it was " in said
