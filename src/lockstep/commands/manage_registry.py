@@ -87,6 +87,10 @@ OPTIONS = {
         "of another registered model of the same problem (default: the same model)",
         check_name,
     ),
+    "--on-traffic": (
+        "",
+        "on live requests that --version scored in the shadow of --against (docs/monitoring.md)",
+    ),
     "--to": ("N", "the version to go back to (default: the one before)", check_version),
     "--run-id": ("ID", "the same by the run that made it"),
     "--reason": ("TEXT", "why, for the record"),
@@ -133,7 +137,7 @@ COMMANDS = {
     "compare": Command(
         "registry_versions:compare",
         "two versions on rows that neither was fitted or tuned on, and their inputs that differ",
-        "--model-name --version --against [--against-name]",
+        "--model-name --version --against [--against-name] [--on-traffic]",
     ),
     "history": Command(
         "registry_listings:history",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from lockstep.audit import findings
@@ -51,6 +52,9 @@ def compare(client: Client, options: argparse.Namespace) -> Answer:
         raise UsageError(
             f"{name} version {version.version} is compared with itself; give another --against"
         )
+    if options.on_traffic:
+        work = resolve_name("lockstep.commands.traffic:compare_on_traffic")
+        return work(client, project_root(), version, against)
     found = comparison.compare_versions(client, project_root(), version, against)
     return comparison.facts(found), comparison.readable(found), 0
 

@@ -20,6 +20,8 @@ from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from swagger_ui_bundle import swagger_ui_path
 
+from lockstep.config.monitoring import METRICS_FILE
+from lockstep.errors import ConfigError
 from lockstep.serving.api_keys import ApiKeys
 from lockstep.serving.connection_limits import FULL
 from lockstep.serving.feedback import read_labels
@@ -44,6 +46,7 @@ from lockstep.serving.model_source import ModelSource
 from lockstep.serving.prediction_log import Entry, PredictionLog
 from lockstep.serving.responses import Answer, explained, predicted, predictions
 from lockstep.serving.settings import ServingSettings
+from lockstep.serving.shadow import Shadow
 from lockstep.serving.telemetry import JsonLog, Metrics, utc
 
 Handler = Callable[[HttpRequest], Awaitable[Reply]]
@@ -59,6 +62,8 @@ _DOCS_FILES = {
     "favicon-32x32.png": b"image/png",
 }
 """The files that the page /docs loads, and their content types."""
+
+
 _CACHED: Headers = ((b"cache-control", b"max-age=86400"),)
 
 
@@ -74,6 +79,7 @@ class Api(FastAPI):
         self.predictions = (
             None if folder is None else PredictionLog(folder, settings.prediction_log)
         )
+        self.shadow = _shadow_of(settings, source)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="batches")
         self._waiting = 0
         self._batcher = MicroBatcher()
@@ -150,7 +156,7 @@ class Api(FastAPI):
         read = served.reader.read(body, self.limits.rows)
         scores = await self._batcher.score(served.scorer, read)
         answer = predictions(served, read, scores)
-        self._log_prediction(request, served, answer)
+        self._note(request, served, answer)
         return _answered(request, answer)
 
     async def _explain(self, request: HttpRequest) -> Reply:
@@ -194,11 +200,23 @@ class Api(FastAPI):
             "version": served and served.model.version,
             "source": self.source.health(),
             "faults": faults,
+            **({} if self.shadow is None else {"shadow": self.shadow.status}),
         }
         return Reply(503 if served is None else 200, orjson.dumps(content))
 
     async def _metrics(self, request: HttpRequest) -> Reply:
-        return Reply(200, self.metrics.text(), TEXT)
+        return Reply(200, self.metrics.text() + self._monitored(), TEXT)
+
+    def _monitored(self) -> bytes:
+        """Return what `make monitor` last wrote about this problem, if it did."""
+        served = self.source.served
+        if served is None:
+            return b""
+        path = self.settings.monitoring_folder / served.model.schema.name / METRICS_FILE
+        try:
+            return path.read_bytes()
+        except OSError:  # never written, or about to be replaced
+            return b""
 
     async def _openapi(self, request: HttpRequest) -> Reply:
         return Reply(200, self._served(request).openapi)
@@ -234,14 +252,19 @@ class Api(FastAPI):
         request.model, request.version = served.model.name, served.model.version
         return served
 
-    def _log_prediction(self, request: HttpRequest, served: ServedModel, answer: Answer) -> None:
+    def _note(self, request: HttpRequest, served: ServedModel, answer: Answer) -> None:
+        """Count the decisions of an answer, log it, and send it to the challenger."""
+        if served.model.schema.task != "regression":
+            self.metrics.decide(answer.decisions)
         if self.predictions is None:
             return
         model, now = served.model, time.time_ns() // 1_000_000
         origin = (request.request_id, now, model.name, model.version, model.digest)
-        self.predictions.add(
-            Entry(*origin, answer.rows, answer.scores, answer.decisions, answer.records)
-        )
+        given = (answer.rows, answer.scores, answer.decisions, answer.records)
+        entry = Entry(*origin, *given, *served.decided_by)
+        self.predictions.add(entry)
+        if self.shadow is not None:
+            self.shadow.add(entry)
 
     async def _in_thread(
         self,
@@ -254,7 +277,7 @@ class Api(FastAPI):
         def work() -> Reply:
             answer = function(served, body, most_rows)
             if function is predicted:
-                self._log_prediction(request, served, answer)
+                self._note(request, served, answer)
             return _answered(request, answer)
 
         if self._waiting >= _MOST_WAITING:
@@ -281,10 +304,14 @@ class Api(FastAPI):
         self.log.writer.start()
         if self.predictions is not None:
             self.predictions.start()
+        if self.shadow is not None:
+            self.shadow.start()
         self.source.follow()
         yield
         self.source.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if self.shadow is not None:
+            self.shadow.writer.close()
         if self.predictions is not None:
             self.predictions.writer.close()
         self.log.event("stopped")
@@ -306,8 +333,25 @@ class Api(FastAPI):
         if predictions is not None:
             text = "Entries of the prediction log dropped"
             watch("prediction_log_dropped", text, lambda: predictions.writer.dropped)
+        if (shadow := self.shadow) is not None:
+            text = "Requests that the challenger was not sent"
+            watch("shadow_dropped", text, lambda: shadow.writer.dropped)
+            text = "Rows that the challenger scored"
+            watch("shadow_rows", text, lambda: shadow.status.get("rows", 0))
         watch("ready", "Whether a model can answer", lambda: source.served is not None)
         watch("degraded", "Whether another model is served than wanted", lambda: source.degraded)
+
+
+def _shadow_of(settings: ServingSettings, source: ModelSource) -> Shadow | None:
+    """Return what sends requests to the challenger; ConfigError where it could not work."""
+    if not settings.shadow:
+        return None
+    given = f"SHADOW={settings.shadow} (from {settings.source_of('shadow')})"
+    if settings.prediction_folder is None:
+        raise ConfigError(f"{given} needs the prediction log; remove PREDICTION_LOG=0")
+    if source.registry is None or source.registry.kind == "fixed":
+        raise ConfigError(f"{given} needs a registered model to follow; set MLFLOW_MODEL_NAME")
+    return Shadow(source.root, settings.prediction_log)
 
 
 async def _live(request: HttpRequest) -> Reply:

@@ -85,6 +85,13 @@ class ServedModel:
     openapi: bytes
     page: bytes
 
+    @property
+    def decided_by(self) -> tuple[str, float | None, str | None]:
+        """The problem, the threshold in force and its score scale, for the prediction log."""
+        rule = self.decision
+        name = self.model.schema.name
+        return (name, None, None) if rule is None else (name, rule.threshold, rule.scale.name)
+
 
 def prepare(
     checked: CheckedModel, settings: ServingSettings, previous: ServedModel | None = None

@@ -57,12 +57,12 @@ class SourceState:
 class ModelSource:
     """Holds the model that answers, and runs the thread that replaces it."""
 
-    def __init__(self, settings: ServingSettings, root: Path) -> None:
+    def __init__(self, settings: ServingSettings, root: Path, stage: str = "Production") -> None:
         self.settings, self.root = settings, root
         self.served: ServedModel | None = None
         self.state = SourceState()
         self._trying: Version | None = None
-        self.registry = _registry_of(settings, root)
+        self.registry = _registry_of(settings, root, stage)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -253,7 +253,7 @@ class RegistrySource:
         self._reader = self._marks = None
 
 
-def _registry_of(settings: ServingSettings, root: Path) -> RegistrySource | None:
+def _registry_of(settings: ServingSettings, root: Path, stage: str) -> RegistrySource | None:
     """Return the wanted version of the registry; None if no setting names a registry."""
     if settings.model_uri is not None:
         return RegistrySource(root, _fixed(settings, root), "fixed", None)
@@ -261,7 +261,7 @@ def _registry_of(settings: ServingSettings, root: Path) -> RegistrySource | None
         return None
     name = settings.model_name or registered_name(settings, root)
     return RegistrySource(
-        root, lambda reader: newest_in(reader, name, "Production")[1], "production", name
+        root, lambda reader: newest_in(reader, name, stage)[1], stage.lower(), name
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lockstep.config.layout import main_tree
 from lockstep.config.settings import (
     CONFIG_FILE,
     DAGSHUB,
@@ -53,6 +54,8 @@ class ServingSettings:
     limits: LimitsSection
     prediction_log: PredictionLogSection
     prediction_folder: Path | None
+    shadow: str
+    monitoring_folder: Path
     threshold: float | None
     scale: str | None
     band: float | None
@@ -98,6 +101,8 @@ def load_serving(root: Path, environ: Mapping[str, str] | None = None) -> Servin
         limits=read.limits(section),
         prediction_log=section.prediction_log,
         prediction_folder=read.prediction_folder(section.prediction_log),
+        shadow=read.shadow(section.shadow),
+        monitoring_folder=main_tree(root) / config.monitoring.folder,
         threshold=read.number("threshold", "DECISION_THRESHOLD", 0, 1),
         scale=read.scale(),
         band=read.number("band", "APPROVAL_BAND", 0, 0.5, open_low=False),
@@ -160,6 +165,17 @@ class _Reader:
         if value is not None and value not in SCALES:
             raise ConfigError(f"DECISION_SCALE: {unknown('scale', value, SCALES)}")
         return value if value is None else str(value)
+
+    def shadow(self, configured: str) -> str:
+        """Return the stage whose newest version scores answered requests again; empty: none."""
+        value = str(self.value("shadow", "SHADOW", configured) or "")
+        if value.lower() in ("", "0", "false", "no", "off"):
+            return ""
+        if value != "Staging":
+            raise ConfigError(
+                f"SHADOW={value!r} (from {self.sources['shadow']}): give Staging, or 0 for none"
+            )
+        return value
 
     def limits(self, section: ServingSection) -> LimitsSection:
         most, limits = 2**31, section.limits

@@ -9,7 +9,8 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections import Counter as tally
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -50,6 +51,9 @@ class Metrics:
         self.model = Gauge("model_info", text, ["model", "version", "digest"], **own)
         text = "Number of the version that answers; 0 for a file"
         self.version = Gauge("model_version", text, **own)
+        text = "Decisions answered by /predict"
+        self.decisions = Counter("decisions", text, ["decision"], **own)
+        self.decided = cache(lambda decision: self.decisions.labels(decision).inc)
         self.labelled = cache(self._labelled)
 
     def _labelled(
@@ -73,6 +77,11 @@ class Metrics:
         observe(seconds)
         if rows:
             counted(rows)
+
+    def decide(self, decisions: Sequence[Any]) -> None:
+        """Count decisions; None is a person's."""
+        for decision, many in tally(decisions).items():
+            self.decided("review" if decision is None else str(decision))(many)
 
     def serve(self, model: str, version: int | None, digest: str | None) -> None:
         """Record which model answers from now on."""
