@@ -1,20 +1,23 @@
 #!/usr/bin/env bash
-# Install what the tests run besides Python's packages: PostgreSQL's programs, for shared registries, and Java, for
-# Spark. No cluster of the system is needed or touched: the tests make their own, below the temporary folder.
+# Install what the tests run besides Python's packages: PostgreSQL's programs, for shared registries, Java, for Spark, and
+# Prometheus, for the dashboards. The tests start their own, below the temporary folder; no service of the system is
+# needed or started.
 set -eu
 
 has_postgres() { ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null; }
+has_prometheus() { command -v prometheus >/dev/null && command -v promtool >/dev/null; }
 has_java() { [ -x "${JAVA_HOME:-}/bin/java" ] || command -v java >/dev/null; }
 
 lacking=
 has_postgres || lacking="postgresql"
 has_java || lacking="$lacking openjdk-17-jre-headless"
+has_prometheus || lacking="$lacking prometheus"
 if [ -z "$lacking" ]; then
-    echo "✓ PostgreSQL and Java are installed"
+    echo "✓ PostgreSQL, Java and Prometheus are installed"
     exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-    echo "✗ no apt-get here; install PostgreSQL's server, so that initdb is found, and Java 17 by your system's own means" >&2
+    echo "✗ no apt-get here; install PostgreSQL's server, so that initdb is found, Java 17 and Prometheus by your system's own means" >&2
     exit 1
 fi
 as_root=
@@ -27,6 +30,14 @@ if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
     $as_root mkdir -p /etc/postgresql-common
     echo "create_main_cluster = false" | $as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
 fi
+# Debian starts services as it installs them, unless a policy forbids it.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee $policy >/dev/null
+    $as_root chmod +x $policy
+    trap '$as_root rm -f $policy' EXIT
+fi
 $as_root apt-get update -q
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $lacking
-echo "✓ PostgreSQL and Java are installed"
+! command -v systemctl >/dev/null || $as_root systemctl disable -q prometheus 2>/dev/null || true
+echo "✓ PostgreSQL, Java and Prometheus are installed"

@@ -74,9 +74,8 @@ def credit(tmp_path: Path, empty_store: Path) -> Project:
 
 
 def test_the_commands_of_credit_risk_work_as_typed(credit: Project) -> None:
-    train, listed, predict, retrain, check, promote, serve, *asked, deploy, deploy_check = commands(
-        README
-    )
+    train, listed, predict, retrain, check, promote, serve, *asked = commands(README)
+    *asked, monitor, deploy, deploy_check = asked
     assert "credit-risk-model  version 4" in credit.run(train)
     assert "random_forest" in credit.run(listed)
     assert "PROBABILITY" in credit.run(predict)
@@ -90,6 +89,8 @@ def test_the_commands_of_credit_risk_work_as_typed(credit: Project) -> None:
     assert {"contributions", "base", "margin", "reasons"} <= set(answers[1])
     assert answers[0]["probability"] == answers[1]["probability"]
     assert answers[0]["version"] == int(best)
+    assert f"credit-risk-model version {best}, " in (said := credit.run(monitor))
+    assert "1 rows, 0 labels\nno alarm" in said
     assert "bundle, package, requirements and Dockerfile" in credit.run(deploy)
     assert f"version {best}:" in (credit.folder.parent / "deployment" / "Dockerfile").read_text()
     assert elsewhere(deploy_check)

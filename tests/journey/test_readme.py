@@ -61,6 +61,7 @@ EXP_SHOW = (
     "dvc exp show --only-changed --drop "
     "'Created|State|Executor|code/|data/|metrics/[^:]*$|.*:(?!val_)'"
 )
+SHADOW = "monitoring/test_shadow.py::test_each_request_is_scored_again_and_compared"
 OF_DOCS = {
     "batch-scoring.md": {
         "python src/models/score_spark.py INPUT OUTPUT --model-name Accident_Prediction_XGBoost "
@@ -73,6 +74,17 @@ OF_DOCS = {
         "dvc metrics diff": EXPERIMENTS,
         "dvc plots diff": EXPERIMENTS,
         EXP_SHOW: EXPERIMENTS,
+    },
+    "monitoring.md": {
+        "python scripts/monitor.py --problem credit_risk --since 2026-03-01 --until 2026-06-01": (
+            "monitoring/test_monitor.py::"
+            "test_a_model_that_got_worse_is_an_alarm_with_the_command_to_run"
+        ),
+        "python scripts/monitor.py --problem accidents --input rows.csv --model-name "
+        "Accident_Prediction_XGBoost --version 1": (
+            "monitoring/test_monitor.py::test_a_folder_of_raw_files_is_scored_and_analysed"
+        ),
+        f"{MANAGE} compare --model-name NAME --version 2 --against 1 --on-traffic": SHADOW,
     },
     "reproduce.md": {
         f"{MANAGE} reproduce --model-name NAME --version N [--keep] [--json]": (
