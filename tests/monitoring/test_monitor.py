@@ -7,12 +7,12 @@ import pytest
 from tests.serving.conftest import NAME
 
 from lockstep.config.params import Sample
-from lockstep.config.settings import load_settings
+from lockstep.config.settings import PredictionLogSection, load_settings
 from lockstep.problems.accidents import sample
 from lockstep.registry.publishing import new_versions
 from lockstep.registry.publishing.monitor_run import SUFFIX
 from lockstep.registry.publishing.outputs import read_outputs
-from lockstep.serving.prediction_log import PREDICTIONS
+from lockstep.serving.prediction_log import PREDICTIONS, PredictionLog
 
 MONTHS = ("2026-01", "2026-02", "2026-03")
 
@@ -88,6 +88,21 @@ def test_rows_of_other_versions_are_counted_and_named(served):
     assert served.report["notes"] == [f"{rows:,} rows were answered by {NAME} 1"]
     served.run("--model-name", NAME, "--version", "1")
     assert (served.report["version"], served.report["months"][0]["rows"]) == (1, rows)
+
+
+def test_answers_of_other_problems_and_of_versions_that_are_gone_are_counted(served):
+    (first, *_) = served.answer("2026-01")
+    log = PredictionLog(served.folder, PredictionLogSection())
+    log.start()
+    for name in ("Another_Model", "A_Gone_Model"):
+        log.add(first._replace(model=name, version=9, request_id=name))
+    log.writer.close()
+    served.run()
+    assert served.report["model"] == NAME
+    assert set(served.report["notes"]) == {
+        "25 rows were answered by Another_Model 9",
+        "25 rows were answered by A_Gone_Model 9",
+    }
 
 
 def test_days_that_the_log_deleted_are_still_known(served):

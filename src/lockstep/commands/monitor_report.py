@@ -36,6 +36,7 @@ from lockstep.registry.artifact.locating import find_version, locate
 from lockstep.registry.artifact.model_cache import Located
 from lockstep.registry.publishing.monitor_run import log_analysis
 from lockstep.registry.store.connection import Client
+from lockstep.registry.store.names import NotRegistered
 from lockstep.registry.store.opening import open_registry
 from lockstep.serving.logged_rows import (
     Key,
@@ -94,7 +95,7 @@ def monitor(root: Path, options: MonitorOptions) -> Monitored:
         days, threshold = days_of_table(root, watched, options.input), watched.threshold
     else:
         folder = log_folder(root)
-        key = answering(folder, options, notes)
+        key = answering(client, folder, options, notes)
         watched = watched_version(client, root, key)
         days, threshold = days_of_log(folder, watched, key, options, notes)
         kept = kept_folder(root, key)
@@ -154,8 +155,11 @@ def log_folder(root: Path) -> Path:
     return folder
 
 
-def answering(folder: Path, options: MonitorOptions, notes: Notes) -> Key:
-    """Return the model to analyse: as named, else the newest of the problem's that answered."""
+def answering(client: Client, folder: Path, options: MonitorOptions, notes: Notes) -> Key:
+    """Return the model to analyse: as named, else the newest of the problem's that answered.
+
+    Answers of other problems, and of versions that are gone, are only counted.
+    """
     counts = answered_by(folder, options.since, options.until, notes)
     fitting = {
         key: rows
@@ -163,6 +167,7 @@ def answering(folder: Path, options: MonitorOptions, notes: Notes) -> Key:
         if key[1] is not None
         and (options.model_name is None or key[0] == options.model_name)
         and (options.version is None or key[1] == options.version)
+        and problem_of(client, key) == options.problem
     }
     if not fitting:
         named = options.model_name or f"a version of {options.problem}"
@@ -170,6 +175,14 @@ def answering(folder: Path, options: MonitorOptions, notes: Notes) -> Key:
     chosen = max(fitting, key=lambda key: key[1] or 0)
     notes.others = Counter({key: rows for key, rows in counts.items() if key != chosen})
     return chosen
+
+
+def problem_of(client: Client, key: Key) -> str | None:
+    """Return the problem of a version that answered; None if it is gone."""
+    try:
+        return find_version(client, key[0], version=key[1]).tag("problem")
+    except NotRegistered:
+        return None
 
 
 def named_version(root: Path, options: MonitorOptions) -> Key:

@@ -2,7 +2,7 @@
 
 All windows are compared with one reference, so its error is the same in each of them: an unlucky
 reference would raise alarms month after month. The limit grows with the reference's share of the
-error, until noise alone raises at most one alarm in FALSE_IN windows.
+error, until noise alone raises at most MOST_FALSE alarms in FALSE_IN windows on average.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from lockstep.config.monitoring import PerformanceSettings
 from lockstep.monitoring.performance import Estimate, gap
 
 ALARM, WARNING = "alarm", "warning"
-FALSE_IN = 200
-"""Windows in which noise alone may raise one alarm on average."""
+FALSE_IN, MOST_FALSE = 200, 0.5
+"""How many alarms noise alone may raise in so many windows, on average."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ def limit_for(ratio: float, windows: int, of: int, least: float) -> float:
 
     ``ratio`` is the reference's standard error over a window's.
     """
-    if false_alarms(least, ratio, windows, of) <= 1:
+    if false_alarms(least, ratio, windows, of) <= MOST_FALSE:
         return least
-    return float(brentq(lambda z: false_alarms(z, ratio, windows, of) - 1, least, 12))
+    return float(brentq(lambda z: false_alarms(z, ratio, windows, of) - MOST_FALSE, least, 12))
 
 
 def false_alarms(z: float, ratio: float, windows: int, of: int) -> float:
