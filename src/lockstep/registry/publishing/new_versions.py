@@ -13,6 +13,7 @@ from lockstep.config.settings import Settings
 from lockstep.console import warn
 from lockstep.errors import ArtifactError, RegistryError
 from lockstep.models.artifact import digest_of
+from lockstep.registry.artifact.files import REFERENCE
 from lockstep.registry.artifact.packaging import Package, package
 from lockstep.registry.artifact.training_rows import to_bytes
 from lockstep.registry.publishing.autolog import with_autolog
@@ -136,7 +137,8 @@ def _log(
     again: bool = False,
 ) -> Logged:
     pipeline = outputs.load_pipeline()
-    packed = _packed(outputs, pipeline) if settings.log_model else None
+    reference = reference_content(outputs) if settings.log_model else None
+    packed = _packed(outputs, pipeline, reference) if settings.log_model else None
     found = rolling_table(outputs)
     rolled = None if isinstance(found, str) else found
     content = record(outputs, timings, rolled)
@@ -152,14 +154,13 @@ def _log(
         logged = log_run(client, experiment, content, folder, packed)
     if rolled is None:
         print(f"{outputs.problem} {outputs.type}: no {ROLLING}: {found}", file=sys.stderr)
+    if isinstance(reference, str):
+        print(f"{outputs.problem} {outputs.type}: no {REFERENCE}: {reference}", file=sys.stderr)
     return logged
 
 
-def _packed(outputs: Outputs, pipeline: Any) -> Package:
+def _packed(outputs: Outputs, pipeline: Any, reference: dict[str, Any] | str | None) -> Package:
     rows = to_bytes(outputs.training_rows) if outputs.training_rows else None
-    reference = reference_content(outputs)
-    if isinstance(reference, str):
-        warn(f"{outputs.problem} {outputs.type}: no monitoring reference: {reference}")
     content = None if isinstance(reference, str) else reference
     packed = package(pipeline, outputs.schema, outputs.card, rows, outputs.typical_record, content)
     if (found := digest_of(packed.content)) != outputs.digest:
