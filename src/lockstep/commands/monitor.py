@@ -18,6 +18,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from lockstep.config.layout import project_root
+from lockstep.config.monitoring import DAY_MS
 from lockstep.console import add_options, documented_parser
 from lockstep.errors import UsageError, unknown
 from lockstep.problems.schema import problem_names
@@ -26,7 +27,6 @@ from lockstep.serving.settings import load_serving
 
 ALARM_CODE = 3
 """The exit code of an alarm; a faulty command ends with 1 or 2."""
-DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True)

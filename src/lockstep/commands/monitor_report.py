@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from lockstep.commands.monitor import DAY_MS, MonitorOptions
+from lockstep.commands.monitor import MonitorOptions
 from lockstep.commands.webhook import post
-from lockstep.config.monitoring import METRICS_FILE
+from lockstep.config.monitoring import DAY_MS, METRICS_FILE
 from lockstep.config.params import load_params
 from lockstep.config.settings import environment, load_settings, read_model_config
 from lockstep.data.preprocess import tidy
@@ -38,6 +38,7 @@ from lockstep.registry.publishing.monitor_run import log_analysis
 from lockstep.registry.store.connection import Client
 from lockstep.registry.store.names import NotRegistered
 from lockstep.registry.store.opening import open_registry
+from lockstep.serving.loaded_model import words_of
 from lockstep.serving.logged_rows import (
     Key,
     LogReader,
@@ -47,7 +48,7 @@ from lockstep.serving.logged_rows import (
     read_pieces,
 )
 from lockstep.serving.model_source import registered_name
-from lockstep.serving.settings import load_serving
+from lockstep.serving.settings import ServingSettings, load_serving
 
 Days = dict[int, Window]
 PAGE, REPORT = "page.html", "report.json"
@@ -88,22 +89,22 @@ class Watched:
 
 def monitor(root: Path, options: MonitorOptions) -> Monitored:
     """Analyse a span of the log, or a table, and write what was found."""
-    settings = read_model_config(root)[0].monitoring
+    settings, serving = read_model_config(root)[0].monitoring, load_serving(root)
     client, notes = open_registry(root), Notes()
     if options.input is not None:
-        watched = watched_version(client, root, named_version(root, options))
+        watched = watched_version(client, root, named_version(root, serving, options))
         days, threshold = days_of_table(root, watched, options.input), watched.threshold
     else:
-        folder = log_folder(root)
+        folder = log_folder(serving)
         key = answering(client, folder, options, notes)
         watched = watched_version(client, root, key)
         days, threshold = days_of_log(folder, watched, key, options, notes)
-        kept = kept_folder(root, key)
+        kept = kept_folder(serving, key)
         days = in_span(with_kept(kept, watched.reference, days), options)
     if not days:
         raise DataError("no row lies in this span; give another --since or --until")
     found = analyse(watched.reference, days, threshold, settings)
-    done = written(client, root, watched, found, notes)
+    done = written(client, root, serving.monitoring_folder, watched, found, notes)
     if done.alarms and settings.webhook:
         post(settings.webhook, message(done, watched), variables(root))
     return done
@@ -137,16 +138,14 @@ def classes_in(located: Located, schema: Schema) -> list[Any]:
     return list(card_of(located).get("classes", ()))
 
 
-def decision_words(schema: Any) -> list[str]:
+def decision_words(schema: Schema) -> list[str]:
     """Return what each decision is called; the last one is a person's."""
-    codes = schema.columns[schema.target].codes
-    words = [schema.decisions.get(code) or meaning or str(code) for code, meaning in codes.items()]
-    return [*(words or ["0", "1"]), "review"]
+    return [*words_of(schema), "review"]
 
 
-def log_folder(root: Path) -> Path:
+def log_folder(serving: ServingSettings) -> Path:
     """Return the folder of the prediction log; DataError if there is none yet."""
-    folder = load_serving(root).prediction_folder
+    folder = serving.prediction_folder
     if folder is None or not folder.is_dir():
         where = "is off" if folder is None else f"{folder} is missing"
         raise DataError(
@@ -185,11 +184,9 @@ def problem_of(client: Client, key: Key) -> str | None:
         return None
 
 
-def named_version(root: Path, options: MonitorOptions) -> Key:
+def named_version(root: Path, serving: ServingSettings, options: MonitorOptions) -> Key:
     """Return the version that a table is scored with: as named, else the one in Production."""
-    name = options.model_name or registered_name(
-        replace(load_serving(root), problem=options.problem), root
-    )
+    name = options.model_name or registered_name(replace(serving, problem=options.problem), root)
     return name, options.version, None
 
 
@@ -228,9 +225,9 @@ def days_of_log(
     return days, threshold
 
 
-def kept_folder(root: Path, key: Key) -> Path:
+def kept_folder(serving: ServingSettings, key: Key) -> Path:
     """Return where the counts of a version's days are kept, also when the log deletes them."""
-    return load_serving(root).monitoring_folder / "kept" / f"{key[0]}-{key[1]}-{str(key[2])[:12]}"
+    return serving.monitoring_folder / "kept" / f"{key[0]}-{key[1]}-{str(key[2])[:12]}"
 
 
 def in_span(days: Days, options: MonitorOptions) -> Days:
@@ -281,20 +278,21 @@ def rows_of_table(model: Model, table: Any, classes: list[Any]) -> Rows:
 def written(
     client: Client,
     root: Path,
+    place: Path,
     watched: Watched,
     found: Analysis,
     notes: Notes,
 ) -> Monitored:
     """Write page, JSON and Prometheus' text, log a run, and return the lines for a terminal."""
     version, now = watched.located.version, time.time()
-    folder = load_serving(root).monitoring_folder / watched.schema.name
+    folder = place / watched.schema.name
     first, last = found.months[0].name, found.months[-1].name
     span = first if first == last else f"{first} to {last}"
     lines, words = list(noted(notes)), decision_words(watched.schema)
     title = f"{version.title}, {span}"
     facts = {
         "title": title,
-        "about": f"{found.whole.window.rows:,} rows of {watched.schema.title}",
+        "about": f"{found.whole.rows:,} rows of {watched.schema.title}",
         "notes": "\n".join(lines),
         "labels": labels_in_words(found, words),
     }

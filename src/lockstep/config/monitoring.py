@@ -8,6 +8,7 @@ from pydantic import Field
 
 from lockstep.config.params import Strict
 
+DAY_MS = 86_400_000
 METRICS_FILE = "metrics.prom"
 """What an analysis writes for Prometheus, in its problem's folder."""
 

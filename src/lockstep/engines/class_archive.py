@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -86,7 +85,7 @@ def _made(folder: Path) -> Path:
 
 def _option(name: str, path: Path) -> str:
     """Return an option of Java with a path, which may hold spaces."""
-    return f'"-XX:{name}={path}"' if shlex.quote(str(path)) != str(path) else f"-XX:{name}={path}"
+    return f'"-XX:{name}={path}"'
 
 
 if __name__ == "__main__":

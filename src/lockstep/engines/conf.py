@@ -34,8 +34,7 @@ def session_conf(master: Master, app: str, slots: int, folder: Path) -> SparkCon
     log = folder / "log4j2.properties"
     log.write_text(_LOG, encoding="utf-8")
     added = _added(os.environ)
-    java = f"-Dlog4j2.configurationFile={log} -Djava.io.tmpdir={folder} -XX:-UsePerfData"
-    java = f"{java} {java_option()}".strip()
+    own = f"-Dlog4j2.configurationFile={log} -Djava.io.tmpdir={folder} -XX:-UsePerfData"
     values = {
         "spark.driver.memory": driver_memory(os.environ),
         "spark.local.dir": str(folder),
@@ -49,7 +48,7 @@ def session_conf(master: Master, app: str, slots: int, folder: Path) -> SparkCon
         "spark.ui.showConsoleProgress": "false",
         **_of_master(master, slots),
         **added,
-        _JAVA_OPTIONS: f"{java} {added.get(_JAVA_OPTIONS, '')}".strip(),
+        _JAVA_OPTIONS: " ".join(filter(None, [own, java_option(), added.get(_JAVA_OPTIONS)])),
     }
     return SparkConf().setMaster(master.url).setAppName(app).setAll(list(values.items()))
 

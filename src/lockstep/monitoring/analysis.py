@@ -9,7 +9,7 @@ from operator import add
 
 import numpy as np
 
-from lockstep.config.monitoring import MonitoringSection
+from lockstep.config.monitoring import MonitoringSection, PerformanceSettings
 from lockstep.evaluation.metrics import LOWER_IS_BETTER
 from lockstep.monitoring.alarms import ALARM, WARNING, Finding, worse_windows
 from lockstep.monitoring.drift import FeatureDrift, feature_drifts, score_drift
@@ -22,7 +22,7 @@ from lockstep.monitoring.labelled import (
 )
 from lockstep.monitoring.performance import UNKNOWN, Estimate, share
 from lockstep.monitoring.reference import Reference
-from lockstep.monitoring.window import Window
+from lockstep.monitoring.window import Window, by_month
 
 ROLLING_DAYS = 7
 
@@ -51,7 +51,7 @@ class Analysis:
     reference: Reference
     threshold: float | None
     selected: bool
-    whole: Month
+    whole: Window
     months: tuple[Month, ...]
     rolling: tuple[tuple[str, Performance], ...]
     expected: tuple[Estimate, ...]
@@ -78,21 +78,20 @@ def analyse(
     threshold: float | None,
     settings: MonitoringSection,
 ) -> Analysis:
-    """Return what days (numbered since 1970) say, against a version's reference."""
+    """Return what days (numbered since 1970, at least one) say, against a version's reference."""
     whole = _summed(reference, [days[day] for day in sorted(days)])
     selected = reference.task == "binary" and is_selected(whole)
     months = [
         _month(reference, name, own, threshold, settings, selected)
-        for name, own in _by_month(days).items()
+        for name, own in by_month(days).items()
     ]
-    everything = _month(reference, "all", dict(days), threshold, settings, selected)
-    distances, limit, worse = _distances(months, settings)
+    distances, limit, worse = _distances(reference, months, settings)
     expected = _shares(_expected(reference, threshold))
     found = Analysis(
         reference,
         threshold,
         selected,
-        everything,
+        whole,
         tuple(months),
         tuple(_rolling(reference, days, threshold, settings, selected)),
         expected,
@@ -105,14 +104,6 @@ def analyse(
 
 def _summed(reference: Reference, windows: Sequence[Window]) -> Window:
     return reduce(add, windows, Window.empty(reference))
-
-
-def _by_month(days: Mapping[int, Window]) -> dict[str, dict[int, Window]]:
-    """Return the days of each calendar month, in order."""
-    found: dict[str, dict[int, Window]] = {}
-    for day in sorted(days):
-        found.setdefault(str(np.datetime64(day, "D"))[:7], {})[day] = days[day]
-    return found
 
 
 def _month(
@@ -177,13 +168,13 @@ def _rolling(
 
 
 def _distances(
-    months: Sequence[Month], settings: MonitoringSection
+    reference: Reference, months: Sequence[Month], settings: MonitoringSection
 ) -> tuple[list[float], float, bool]:
     """Return by how much each month's headline metric is worse, the limit, whether it alarms."""
     known = next((m.performance for m in reversed(months) if m.performance.figures), None)
     if known is None:
         return [np.nan] * len(months), settings.performance.z, False
-    metric = next(iter(known.figures))
+    metric = HEADLINE[reference.task]
     sign = -1 if metric in LOWER_IS_BETTER else 1
 
     def signed(one: Estimate) -> Estimate:
@@ -195,10 +186,8 @@ def _distances(
 
 def _findings(found: Analysis, worse: bool, settings: MonitoringSection) -> list[Finding]:
     """Return alarms, then warnings; only the newest month raises any."""
-    if not found.months:
-        return []
     made = [
-        _of_performance(found, worse),
+        _of_performance(found, worse, settings.performance),
         _of_outcomes(found, settings),
         _of_drift(found),
         *_of_decisions(found, settings),
@@ -208,7 +197,7 @@ def _findings(found: Analysis, worse: bool, settings: MonitoringSection) -> list
     return sorted(filter(None, made), key=lambda one: one.level != ALARM)
 
 
-def _of_performance(found: Analysis, worse: bool) -> Finding | None:
+def _of_performance(found: Analysis, worse: bool, rule: PerformanceSettings) -> Finding | None:
     if not worse:
         return None
     newest = found.months[-1]
@@ -220,7 +209,7 @@ def _of_performance(found: Analysis, worse: bool) -> Finding | None:
         "performance",
         f"{found.metric} is {own.value:.3f} in {newest.name}, {there.value:.3f} in the reference: "
         f"worse by {found.distances[-1]:.1f} standard errors (limit {found.limit:.2f}), "
-        "and so was the month before",
+        f"as in {rule.windows} of the last {rule.of} months",
         newest.warning,
     )
 

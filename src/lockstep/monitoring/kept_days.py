@@ -13,7 +13,7 @@ import numpy as np
 from lockstep.console import warn
 from lockstep.io import whole_file
 from lockstep.monitoring.reference import Reference
-from lockstep.monitoring.window import Window
+from lockstep.monitoring.window import Window, by_month
 
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError)
 
@@ -34,11 +34,8 @@ def with_kept(folder: Path, reference: Reference, days: dict[int, Window]) -> di
         day: kept[day] if day in kept and kept[day].rows > _rows(days, day) else days[day]
         for day in sorted(kept.keys() | days.keys())
     }
-    by_month: dict[str, dict[int, Window]] = {}
-    for day, window in found.items():
-        by_month.setdefault(str(np.datetime64(day, "D"))[:7], {})[day] = window
     folder.mkdir(parents=True, exist_ok=True)
-    for month, own in by_month.items():
+    for month, own in by_month(found).items():
         with whole_file(folder / f"{month}.npz") as part:
             part.write_bytes(_content(own))
     return found

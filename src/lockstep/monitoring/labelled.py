@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +104,7 @@ def performance(
     counts = Performance(labelled, window.rows, selected)
     if labelled < settings.min_rows:
         few = f"{labelled:,} labels, fewer than {settings.min_rows:,}"
-        return Performance(labelled, window.rows, selected, why=few)
+        return replace(counts, why=few)
     if reference.task == "regression":
         return _regression(reference, window, counts)
     if reference.task == "multiclass":
@@ -126,7 +126,7 @@ def _binary(
     rarest = int(min(negative.sum(), positive.sum()))
     if rarest < settings.min_of_a_class:
         few = f"{rarest:,} labelled rows of one class, fewer than {settings.min_of_a_class:,}"
-        return Performance(counts.labelled, counts.rows, counts.selected, why=few)
+        return replace(counts, why=few)
     figures, known = {"roc_auc": area(negative, positive)}, {"roc_auc": area(*there)}
     if drawn:
         figures |= _drawn(own, counts.selected)
@@ -134,7 +134,7 @@ def _binary(
     figures["positive_rate"] = share(float(positive.sum()), float(own.sum()))
     known["positive_rate"] = share(float(there[1].sum()), float(there.sum()))
     outcome = outcome_of(there, own.sum(axis=0))
-    return Performance(counts.labelled, counts.rows, counts.selected, figures, known, outcome)
+    return replace(counts, figures=figures, reference=known, outcome=outcome)
 
 
 def _decided(reference: Reference, threshold: float | None) -> Counts:
@@ -177,13 +177,8 @@ def outcome_of(reference: Counts, window: Counts) -> Outcome:
 
 
 def _multiclass(reference: Reference, window: Window, counts: Performance) -> Performance:
-    return Performance(
-        counts.labelled,
-        counts.rows,
-        False,
-        {"accuracy": _accuracy(window.labelled)},
-        {"accuracy": _accuracy(reference.scores)},
-    )
+    figures, known = ({"accuracy": _accuracy(c)} for c in (window.labelled, reference.scores))
+    return replace(counts, figures=figures, reference=known)
 
 
 def _accuracy(counts: Counts) -> Estimate:
@@ -209,4 +204,4 @@ def _regression(reference: Reference, window: Window, counts: Performance) -> Pe
     total = target_squared - target**2 / rows
     figures["r2"] = Estimate(float(1 - squared / total), np.nan) if total > 0 else UNKNOWN
     known = {n: Estimate(*reference.metrics[n]) for n in figures if n in reference.metrics}
-    return Performance(counts.labelled, counts.rows, False, figures, known)
+    return replace(counts, figures=figures, reference=known)

@@ -35,7 +35,7 @@ def page(
         "CHART": _chart(found),
         "MONTHS": _months(found, words),
         "LABELS": escape(facts["labels"]),
-        "FEATURES": _features(found.months[-1] if found.months else found.whole),
+        "FEATURES": _features(found.months[-1]),
         "NOTES": _notes(facts["notes"].splitlines()),
     }
     return re.sub("@([A-Z]+)@", lambda mark: content[mark[1]], _PAGE.read_text(encoding="utf-8"))
@@ -72,12 +72,10 @@ def _decisions(found: Analysis) -> int:
     """Return how many decisions have a column: a person's only if there are any."""
     if found.reference.task != "binary":
         return 0
-    return 3 if found.whole.decisions[2].value > 0 else 2
+    return 3 if found.whole.scores[2].any() else 2
 
 
 def _months(found: Analysis, words: Sequence[str]) -> str:
-    if not found.months:
-        return "<p>No rows in this span.</p>"
     names = list(dict.fromkeys(n for m in found.months for n in m.performance.figures))
     shares = words[: _decisions(found)]
     titles = ["month", "rows", "labels", *names, *shares, "changed features"]

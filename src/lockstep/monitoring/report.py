@@ -102,8 +102,6 @@ def prometheus(found: Analysis, name: str, version: int | None, seconds: float) 
     rules = {one.rule for one in found.alarms}
     for rule in ("performance", "outcomes", "drift"):
         alarm.labels(*model.values(), rule).set(rule in rules)
-    if not found.months:
-        return generate_latest(registry)
     newest = found.months[-1]
     gauge("rows", "Rows of the newest month").labels(*model.values()).set(newest.window.rows)
     labelled = gauge("labelled_rows", "Labelled rows of the newest month")

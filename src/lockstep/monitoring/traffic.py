@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lockstep.errors import DataError
 from lockstep.evaluation.paired_comparison import Difference, paired_difference
 from lockstep.evaluation.scored_rows import Scored
+from lockstep.monitoring.window import is_known
 
 MOST_SLICES = 8
 FEWEST_LABELS, FEWEST_ROWS = 200, 30
@@ -102,7 +103,7 @@ def compare_traffic(
         _changes(pairs, words),
         _slices(pairs, changed, cut),
         float(np.median(pairs.seconds) * 1000) if len(pairs.seconds) else float("nan"),
-        int(_is_known(pairs.label).sum()),
+        int(is_known(pairs.label).sum()),
         difference,
         why,
     )
@@ -129,7 +130,7 @@ def _slices(pairs: Pairs, changed: NDArray[np.bool_], cut: Cut) -> pd.DataFrame:
 
 
 def _difference(pairs: Pairs, metric: str, seed: int) -> tuple[Difference | None, str]:
-    known = _is_known(pairs.label)
+    known = is_known(pairs.label)
     if known.sum() < FEWEST_LABELS:
         return None, f"{int(known.sum())} labels, fewer than {FEWEST_LABELS}"
     label = pairs.label[known]
@@ -145,7 +146,3 @@ def _difference(pairs: Pairs, metric: str, seed: int) -> tuple[Difference | None
         return paired_difference(other, one, pairs.request[known], metric, seed=seed), ""
     except DataError as error:
         return None, str(error)
-
-
-def _is_known(label: NDArray[Any]) -> NDArray[np.bool_]:
-    return ~np.isnan(label) if label.dtype.kind == "f" else label >= 0

@@ -6,6 +6,7 @@ Counts of two spans add up, so that days become weeks and months without their r
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +72,14 @@ def shape_of(reference: Reference) -> tuple[int, int, int]:
     return decisions + (reference.task == "binary"), classes, bins
 
 
+def by_month(days: Mapping[int, Window]) -> dict[str, dict[int, Window]]:
+    """Return the days of each calendar month, as 2026-03, in order."""
+    found: dict[str, dict[int, Window]] = {}
+    for day in sorted(days):
+        found.setdefault(str(np.datetime64(day, "D"))[:7], {})[day] = days[day]
+    return found
+
+
 @dataclass(frozen=True)
 class Rows:
     """Answered rows: ``columns`` by feature, scores and decisions of the model that answered.
@@ -107,22 +116,23 @@ def counted_days(reference: Reference, rows: Rows) -> dict[int, Window]:
     scored = reference.score_bins.places(shown_scores(rows.score))
     kind = place * decisions + rows.decision
     all_scores = counted_by(kind, many * decisions, scored, bins).reshape(many, decisions, bins)
-    is_known = _is_known(rows.label)
+    known = is_known(rows.label)
     truth = np.zeros(len(kind), dtype=np.int64)
     if reference.task != "regression":
-        truth[is_known] = rows.label[is_known]
-    kind = (kind * classes + truth)[is_known]
-    labelled = counted_by(kind, many * decisions * classes, scored[is_known], bins)
+        truth[known] = rows.label[known]
+    kind = (kind * classes + truth)[known]
+    labelled = counted_by(kind, many * decisions * classes, scored[known], bins)
     labelled = labelled.reshape(many, decisions, classes, bins)
     for number, window in enumerate(windows):
         window.scores, window.labelled = all_scores[number], labelled[number]
         if reference.task == "regression":
-            own = is_known & (place == number)
+            own = known & (place == number)
             window.sums = error_sums(rows.label[own], rows.score[own])
     return found
 
 
-def _is_known(label: NDArray[Any]) -> NDArray[np.bool_]:
+def is_known(label: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which labels are known; see ``Rows``."""
     return ~np.isnan(label) if label.dtype.kind == "f" else label >= 0
 
 

@@ -17,6 +17,7 @@ from lockstep.models.golden_rows import checked_outputs, golden_rows
 from lockstep.models.scoring.contributions import Explainer
 from lockstep.models.scoring.prediction import Model
 from lockstep.models.scoring.scorer import Scorer, columns_of
+from lockstep.problems.schema import Schema
 from lockstep.promotion.gates import signature_faults
 from lockstep.registry.store.versions import was_dirty
 from lockstep.serving.form_page import form_page
@@ -158,15 +159,14 @@ def decision_of(checked: CheckedModel, settings: DecisionSettings) -> ServedDeci
             fix = f"set DECISION_THRESHOLD={same:.6g} DECISION_SCALE={scale.name}, its equivalent"
         given = f"threshold {threshold:g} (from {source}) assumes the {settings.scale} scale"
         raise ConfigError(f"{given}, but {checked.title} gives {scale.name} scores; {fix}")
-    words, band = words_of(model), settings.band
+    words, band = words_of(model.schema), settings.band
     return ServedDecision("binary", threshold, scale=scale, band=band, words=words, source=source)
 
 
-def words_of(model: Model) -> tuple[str, str]:
+def words_of(schema: Schema) -> tuple[str, str]:
     """Return the names of the classes 0 and 1: the schema's decisions, else the codes' meanings."""
-    codes = model.schema.columns[model.schema.target].codes
-    decisions = model.schema.decisions
-    words = [decisions.get(code) or meaning or str(code) for code, meaning in codes.items()]
+    codes = schema.columns[schema.target].codes
+    words = [schema.decisions.get(code) or meaning or str(code) for code, meaning in codes.items()]
     return (words[0], words[1]) if len(words) == 2 else ("0", "1")
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,19 +13,24 @@ import orjson
 import pandas as pd
 from numpy.typing import NDArray
 
+from lockstep.config.monitoring import DAY_MS
 from lockstep.monitoring.traffic import Pairs, joined
 from lockstep.monitoring.window import Rows
 from lockstep.problems.schema import Schema
 from lockstep.serving.http_request import Refusal
-from lockstep.serving.prediction_log import FEEDBACK, PREDICTIONS, SHADOW, Entry, read_entry
+from lockstep.serving.prediction_log import (
+    FEEDBACK,
+    PREDICTIONS,
+    SHADOW,
+    Entry,
+    read_entry,
+    read_scores,
+    read_tables,
+)
 from lockstep.serving.request_parsing import RecordReader
 
 PIECE_ROWS = 20_000
-_AT_ONCE = 500
 _BOM = b"\xef\xbb\xbf"
-_DAY_MS = 86_400_000
-_NO_TABLE = "no such table"
-"""SQLite's message while the server is just creating a file."""
 
 Key = tuple[str, int | None, str | None]
 """Name, version and digest of the model that answered."""
@@ -64,22 +67,6 @@ class Labels:
         found = self.table.to_numpy(dtype=object)[place]
         found[place < 0] = None
         return found
-
-
-def read_tables(
-    folder: Path, pattern: str, query: str, values: Sequence[Any], damaged: dict[str, str]
-) -> Iterator[list[tuple[Any, ...]]]:
-    """Yield the rows of a log's files in lists; of a damaged file those before the damage."""
-    for path in sorted(folder.glob(pattern)):
-        address = f"{path.absolute().as_uri()}?mode=ro"
-        try:
-            with closing(sqlite3.connect(address, uri=True, timeout=5)) as connection:
-                cursor = connection.execute(query, values)
-                while found := cursor.fetchmany(_AT_ONCE):
-                    yield found
-        except sqlite3.DatabaseError as error:
-            if _NO_TABLE not in str(error):
-                damaged[path.name] = str(error)
 
 
 def read_labels(folder: Path, notes: Notes) -> Labels:
@@ -166,7 +153,7 @@ class LogReader:
         many = np.array([one.rows for one in entries])
         number = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many) + 1
         request = np.repeat(np.array([one.request_id for one in entries], dtype=object), many)
-        days = np.repeat([one.time_ms // _DAY_MS for one in entries], many)
+        days = np.repeat([one.time_ms // DAY_MS for one in entries], many)
         score = np.concatenate([one.scores for one in entries])
         decided = [decision for one in entries for decision in one.decisions]
         return Rows(columns, score, self.decisions(decided), self._labels(request, number), days)
@@ -226,10 +213,8 @@ def read_shadow(folder: Path, key: Key, champion: int, notes: Notes) -> dict[str
         for request, many, scores, decisions, seconds, threshold in rows:
             if request in found:
                 twice.add(request)
-            values = np.frombuffer(scores, dtype="<f8")
-            shaped = values if len(values) == many else values.reshape(many, -1)
-            answer = orjson.loads(decisions)
-            found[request] = Shadowed(shaped, answer, seconds / many, threshold)
+            answer = read_scores(scores, many), orjson.loads(decisions)
+            found[request] = Shadowed(*answer, seconds / many, threshold)
     notes.repeated_ids += len(twice)
     return {request: one for request, one in found.items() if request not in twice}
 

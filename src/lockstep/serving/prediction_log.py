@@ -36,7 +36,7 @@ _TABLES = {
     "rows INTEGER, scores BLOB, decisions BLOB, champion INTEGER, seconds REAL, problem TEXT, "
     "threshold REAL, scale TEXT",
 }
-_ROWS_AT_ONCE = 100
+_ROWS_AT_ONCE, _READ_AT_ONCE = 100, 500
 _GUARD = (
     "CREATE TRIGGER IF NOT EXISTS {table}_{move} BEFORE {move} ON {table} "
     "BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END"
@@ -223,9 +223,14 @@ def read_entries(folder: Path, since_ms: int = 0, until_ms: int = 2**62) -> Iter
 def read_entry(row: tuple[Any, ...]) -> Entry:
     """Return the entry of a stored row; one of an earlier version lacks the last columns."""
     entry = Entry(*row)
-    values = np.frombuffer(row[6], dtype="<f8")
-    scores = values if len(values) == entry.rows else values.reshape(entry.rows, -1)
+    scores = read_scores(row[6], entry.rows)
     return entry._replace(scores=scores, decisions=orjson.loads(row[7]))
+
+
+def read_scores(stored: bytes, rows: int) -> np.ndarray:
+    """Return stored scores (rows,), or (rows, classes) of several classes."""
+    values = np.frombuffer(stored, dtype="<f8")
+    return values if len(values) == rows else values.reshape(rows, -1)
 
 
 def read_labels(folder: Path) -> dict[tuple[str, int], Any]:
@@ -267,16 +272,34 @@ def _expanded(entry: Entry, labels: Mapping[tuple[str, int], Any]) -> Iterator[d
         }
 
 
+def read_tables(
+    folder: Path,
+    pattern: str,
+    query: str,
+    values: Sequence[Any] = (),
+    damaged: dict[str, str] | None = None,
+) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield the rows of a log's files in lists.
+
+    A damaged file gives the rows before the damage, which ``damaged`` notes by the file's name;
+    without it, sqlite3.DatabaseError.
+    """
+    for path in sorted(folder.glob(pattern)):
+        address = f"{path.absolute().as_uri()}?mode=ro"
+        try:
+            with closing(sqlite3.connect(address, uri=True, timeout=5)) as connection:
+                cursor = connection.execute(query, values)
+                while found := cursor.fetchmany(_READ_AT_ONCE):
+                    yield found
+        except sqlite3.DatabaseError as error:
+            if "no such table" in str(error):  # the server is just creating it
+                continue
+            if damaged is None:
+                raise
+            damaged[path.name] = str(error)
+
+
 def _rows(
     folder: Path, pattern: str, query: str, values: tuple[Any, ...]
 ) -> Iterator[tuple[Any, ...]]:
-    for path in sorted(folder.glob(pattern)):
-        address = f"{path.absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True, timeout=5)) as connection:
-            try:
-                found = connection.execute(query, values).fetchall()
-            except sqlite3.OperationalError as error:
-                if "no such table" not in str(error):  # the server is just creating it
-                    raise
-                continue
-        yield from found
+    return itertools.chain.from_iterable(read_tables(folder, pattern, query, values))
