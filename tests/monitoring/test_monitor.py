@@ -8,11 +8,12 @@ from tests.serving.conftest import NAME
 
 from lockstep.config.params import Sample
 from lockstep.config.settings import PredictionLogSection, load_settings
+from lockstep.monitoring.log_files import PREDICTIONS
 from lockstep.problems.accidents import sample
 from lockstep.registry.publishing import new_versions
 from lockstep.registry.publishing.monitor_run import SUFFIX
 from lockstep.registry.publishing.outputs import read_outputs
-from lockstep.serving.prediction_log import PREDICTIONS, PredictionLog
+from lockstep.serving.prediction_log import PredictionLog
 
 MONTHS = ("2026-01", "2026-02", "2026-03")
 

@@ -19,11 +19,11 @@ from pkgutil import resolve_name
 
 from lockstep.config.layout import project_root
 from lockstep.config.monitoring import DAY_MS
+from lockstep.config.serving import load_serving
 from lockstep.console import add_options, documented_parser
 from lockstep.errors import UsageError, unknown
 from lockstep.problems.schema import problem_names
 from lockstep.registry.store.names import check_name, check_version
-from lockstep.serving.settings import load_serving
 
 ALARM_CODE = 3
 """The exit code of an alarm; a faulty command ends with 1 or 2."""

@@ -15,6 +15,7 @@ from lockstep.commands.monitor import MonitorOptions
 from lockstep.commands.webhook import post
 from lockstep.config.monitoring import DAY_MS, METRICS_FILE
 from lockstep.config.params import load_params
+from lockstep.config.serving import ServingSettings, load_serving
 from lockstep.config.settings import environment, load_settings, read_model_config
 from lockstep.data.preprocess import tidy
 from lockstep.decision.decision_rule import DecisionRule
@@ -25,6 +26,7 @@ from lockstep.models.scoring.prediction import Model
 from lockstep.monitoring.alarms import Finding
 from lockstep.monitoring.analysis import Analysis, analyse
 from lockstep.monitoring.kept_days import with_kept
+from lockstep.monitoring.log_files import Key
 from lockstep.monitoring.page import page
 from lockstep.monitoring.reference import Reference, read_reference
 from lockstep.monitoring.report import content, prometheus
@@ -40,7 +42,6 @@ from lockstep.registry.store.names import NotRegistered
 from lockstep.registry.store.opening import open_registry
 from lockstep.serving.loaded_model import words_of
 from lockstep.serving.logged_rows import (
-    Key,
     LogReader,
     Notes,
     answered_by,
@@ -48,7 +49,6 @@ from lockstep.serving.logged_rows import (
     read_pieces,
 )
 from lockstep.serving.model_source import registered_name
-from lockstep.serving.settings import ServingSettings, load_serving
 
 Days = dict[int, Window]
 PAGE, REPORT = "page.html", "report.json"

@@ -21,7 +21,9 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from swagger_ui_bundle import swagger_ui_path
 
 from lockstep.config.monitoring import METRICS_FILE
+from lockstep.config.serving import ServingSettings
 from lockstep.errors import ConfigError
+from lockstep.monitoring.log_files import Entry
 from lockstep.serving.api_keys import ApiKeys
 from lockstep.serving.connection_limits import FULL
 from lockstep.serving.feedback import read_labels
@@ -43,9 +45,8 @@ from lockstep.serving.http_request import (
 from lockstep.serving.loaded_model import ServedModel
 from lockstep.serving.microbatch import MicroBatcher
 from lockstep.serving.model_source import ModelSource
-from lockstep.serving.prediction_log import Entry, PredictionLog
+from lockstep.serving.prediction_log import PredictionLog
 from lockstep.serving.responses import Answer, explained, predicted, predictions
-from lockstep.serving.settings import ServingSettings
 from lockstep.serving.shadow import Shadow
 from lockstep.serving.telemetry import JsonLog, Metrics, utc
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from lockstep.audit.bundle_checks import MODEL_FOLDER, bundle_faults, version_of
 from lockstep.config.layout import ProblemLayout
+from lockstep.config.serving import ServingSettings
 from lockstep.config.settings import DEFAULT_MODEL_TYPE, load_settings
 from lockstep.errors import ArtifactError, ConfigError, LockstepError, RegistryError
 from lockstep.io import read_json
@@ -28,7 +29,6 @@ from lockstep.registry.store.names import TAG_PREFIX, NotRegistered
 from lockstep.registry.store.opening import open_registry, open_to_read, source_of
 from lockstep.registry.store.versions import Version
 from lockstep.serving.loaded_model import CheckedModel, ServedModel, prepare
-from lockstep.serving.settings import ServingSettings
 
 _RUN = re.compile(r"runs:/(?P<run>[0-9A-Za-z]+)(?:/model)?/?")
 _VERSION = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>[1-9][0-9]*)")

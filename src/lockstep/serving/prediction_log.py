@@ -11,22 +11,28 @@ import itertools
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import orjson
 import pandas as pd
 
 from lockstep.config.settings import PredictionLogSection
+from lockstep.monitoring.log_files import (
+    FEEDBACK,
+    PREDICTIONS,
+    SHADOW,
+    Entry,
+    Label,
+    ShadowEntry,
+    read_entry,
+    read_tables,
+)
 from lockstep.serving.background_writer import BackgroundWriter
 
-PREDICTIONS, FEEDBACK = "predictions-*.sqlite", "feedback-*.sqlite"
-SHADOW = "shadow-*.sqlite"
-"""What a challenger in the shadow would have answered."""
 _TABLES = {
     "predictions": "request_id TEXT, time_ms INTEGER, model TEXT, version INTEGER, digest TEXT, "
     "rows INTEGER, scores BLOB, decisions BLOB, records BLOB, problem TEXT, threshold REAL, "
@@ -36,55 +42,11 @@ _TABLES = {
     "rows INTEGER, scores BLOB, decisions BLOB, champion INTEGER, seconds REAL, problem TEXT, "
     "threshold REAL, scale TEXT",
 }
-_ROWS_AT_ONCE, _READ_AT_ONCE = 100, 500
+_ROWS_AT_ONCE = 100
 _GUARD = (
     "CREATE TRIGGER IF NOT EXISTS {table}_{move} BEFORE {move} ON {table} "
     "BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END"
 )
-
-
-class Entry(NamedTuple):
-    """One answered request: ``scores`` (rows,) or (rows, classes), ``decisions`` (rows,)."""
-
-    request_id: str
-    time_ms: int
-    model: str
-    version: int | None
-    digest: str | None
-    rows: int
-    scores: np.ndarray
-    decisions: Sequence[Any]
-    records: bytes
-    problem: str | None = None
-    threshold: float | None = None
-    scale: str | None = None
-
-
-class ShadowEntry(NamedTuple):
-    """A request that a challenger scored, after version ``champion`` had answered it."""
-
-    request_id: str
-    time_ms: int
-    model: str
-    version: int | None
-    digest: str | None
-    rows: int
-    scores: np.ndarray
-    decisions: Sequence[Any]
-    champion: int | None
-    seconds: float
-    problem: str | None = None
-    threshold: float | None = None
-    scale: str | None = None
-
-
-class Label(NamedTuple):
-    """The true outcome of a row (counted from 1) of an earlier request."""
-
-    request_id: str
-    row: int
-    label: Any
-    time_ms: int
 
 
 @dataclass
@@ -220,19 +182,6 @@ def read_entries(folder: Path, since_ms: int = 0, until_ms: int = 2**62) -> Iter
         yield read_entry(row)
 
 
-def read_entry(row: tuple[Any, ...]) -> Entry:
-    """Return the entry of a stored row; one of an earlier version lacks the last columns."""
-    entry = Entry(*row)
-    scores = read_scores(row[6], entry.rows)
-    return entry._replace(scores=scores, decisions=orjson.loads(row[7]))
-
-
-def read_scores(stored: bytes, rows: int) -> np.ndarray:
-    """Return stored scores (rows,), or (rows, classes) of several classes."""
-    values = np.frombuffer(stored, dtype="<f8")
-    return values if len(values) == rows else values.reshape(rows, -1)
-
-
 def read_labels(folder: Path) -> dict[tuple[str, int], Any]:
     """Return the last label of each request id and row (from 1)."""
     query = "SELECT request_id, row, label FROM feedback ORDER BY rowid"
@@ -270,33 +219,6 @@ def _expanded(entry: Entry, labels: Mapping[tuple[str, int], Any]) -> Iterator[d
             "label": labels.get((entry.request_id, number)),
             **record,
         }
-
-
-def read_tables(
-    folder: Path,
-    pattern: str,
-    query: str,
-    values: Sequence[Any] = (),
-    damaged: dict[str, str] | None = None,
-) -> Iterator[list[tuple[Any, ...]]]:
-    """Yield the rows of a log's files in lists.
-
-    A damaged file gives the rows before the damage, which ``damaged`` notes by the file's name;
-    without it, sqlite3.DatabaseError.
-    """
-    for path in sorted(folder.glob(pattern)):
-        address = f"{path.absolute().as_uri()}?mode=ro"
-        try:
-            with closing(sqlite3.connect(address, uri=True, timeout=5)) as connection:
-                cursor = connection.execute(query, values)
-                while found := cursor.fetchmany(_READ_AT_ONCE):
-                    yield found
-        except sqlite3.DatabaseError as error:
-            if "no such table" in str(error):  # the server is just creating it
-                continue
-            if damaged is None:
-                raise
-            damaged[path.name] = str(error)
 
 
 def _rows(

@@ -17,13 +17,14 @@ from typing import Any
 import orjson
 
 from lockstep.config.layout import project_root
+from lockstep.config.serving import ServingSettings, load_serving
 from lockstep.errors import ConfigError, LockstepError, run_command
+from lockstep.monitoring.log_files import ShadowEntry
 from lockstep.serving.http_request import Refusal
 from lockstep.serving.loaded_model import ServedModel
 from lockstep.serving.model_source import ModelSource
-from lockstep.serving.prediction_log import PredictionLog, ShadowEntry
+from lockstep.serving.prediction_log import PredictionLog
 from lockstep.serving.responses import predictions
-from lockstep.serving.settings import ServingSettings, load_serving
 from lockstep.serving.shadow import read_message
 
 _NICE = 10
