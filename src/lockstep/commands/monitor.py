@@ -3,6 +3,7 @@
     python scripts/monitor.py --problem credit_risk
     python scripts/monitor.py --problem credit_risk --since 2026-03-01 --until 2026-06-01
     python scripts/monitor.py --problem accidents --input rows.csv --model-name NAME
+    python scripts/monitor.py --problem credit_risk --retrain    (only after an alarm)
 
 It reads the API's prediction log, or a table of rows with --input, and compares them with the
 reference of the version that answered. It writes a page, JSON and Prometheus' text, and logs a run
@@ -39,6 +40,7 @@ class MonitorOptions:
     input: Path | None = None
     model_name: str | None = None
     version: int | None = None
+    retrain: bool = False
 
 
 def main() -> int:
@@ -46,7 +48,9 @@ def main() -> int:
     options = read_arguments()
     root = project_root()
     found = resolve_name("lockstep.commands.monitor_report:monitor")(root, options)
-    print(found.summary)
+    print(found.summary, flush=True)
+    if options.retrain:
+        print(resolve_name("lockstep.commands.monitor_report:retrained")(root, found))
     return ALARM_CODE if found.alarms else 0
 
 
@@ -87,4 +91,5 @@ OPTIONS = {
     "--input": ("FILE", "a table of rows to analyse in place of the log", Path),
     "--model-name": ("NAME", "registered model (default: the one that answered last)", check_name),
     "--version": ("N", "its version (default: the newest that answered)", check_version),
+    "--retrain": ("", "after an alarm, retrain on newer data; a person promotes"),
 }

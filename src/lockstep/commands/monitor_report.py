@@ -12,6 +12,11 @@ from typing import Any
 import numpy as np
 
 from lockstep.commands.monitor import MonitorOptions
+from lockstep.commands.monitor_actions import (
+    commands_for,
+    proposal_for,
+    retrain_on_new_data,
+)
 from lockstep.commands.webhook import post
 from lockstep.config.monitoring import DAY_MS, METRICS_FILE
 from lockstep.config.params import load_params
@@ -28,6 +33,7 @@ from lockstep.monitoring.analysis import Analysis, analyse
 from lockstep.monitoring.kept_days import with_kept
 from lockstep.monitoring.log_files import Key
 from lockstep.monitoring.page import page
+from lockstep.monitoring.proposal import Proposal
 from lockstep.monitoring.reference import Reference, read_reference
 from lockstep.monitoring.report import content, prometheus
 from lockstep.monitoring.window import Rows, Window, counted_days
@@ -59,8 +65,10 @@ class Monitored:
     """What the command found, and where it wrote it."""
 
     analysis: Analysis
+    watched: Watched
     summary: str
     folder: Path
+    proposal: Proposal | None
 
     @property
     def alarms(self) -> list[Finding]:
@@ -106,19 +114,29 @@ def monitor(root: Path, options: MonitorOptions) -> Monitored:
     found = analyse(watched.reference, days, threshold, settings)
     done = written(client, root, serving.monitoring_folder, watched, found, notes)
     if done.alarms and settings.webhook:
-        post(settings.webhook, message(done, watched), variables(root))
+        post(settings.webhook, message(done), variables(root))
     return done
 
 
-def message(done: Monitored, watched: Watched) -> dict[str, Any]:
-    """Return what a webhook is told: the version, and the alarms."""
-    version = watched.located.version
+def retrained(root: Path, done: Monitored) -> str:
+    """Retrain after an alarm; return the lines for a terminal."""
+    if not done.alarms:
+        return "no alarm, so nothing is retrained"
+    version, problem = done.watched.located.version, done.watched.schema.name
+    newest = done.analysis.months[-1].name
+    return retrain_on_new_data(open_registry(root), root, version, problem, newest)
+
+
+def message(done: Monitored) -> dict[str, Any]:
+    """Return what a webhook is told: the version, the alarms, what they call for."""
+    version = done.watched.located.version
     return {
-        "problem": watched.schema.name,
+        "problem": done.watched.schema.name,
         "model": version.name,
         "version": version.version,
         "month": done.analysis.months[-1].name,
         "alarms": [vars(one) for one in done.alarms],
+        "proposal": done.proposal and vars(done.proposal),
         "page": str(done.folder / PAGE),
     }
 
@@ -289,6 +307,8 @@ def written(
     first, last = found.months[0].name, found.months[-1].name
     span = first if first == last else f"{first} to {last}"
     lines, words = list(noted(notes)), decision_words(watched.schema)
+    proposal = proposal_for(client, found, version)
+    commands = commands_for(root, proposal, version, watched.schema.name, last)
     title = f"{version.title}, {span}"
     facts = {
         "title": title,
@@ -298,15 +318,19 @@ def written(
     }
     named = {"model": version.name, "version": version.version, "problem": watched.schema.name}
     with whole_folder(folder) as part:
-        write_text(part / PAGE, page(found, facts, actions(found, watched), words))
-        write_json(part / REPORT, content(found, {**named, "span": span}, lines), digits=None)
+        write_text(part / PAGE, page(found, facts, proposal, commands, words))
+        told = {**named, "span": span, "proposal": proposal and vars(proposal) | {"run": commands}}
+        write_json(part / REPORT, content(found, told, lines), digits=None)
         (part / METRICS_FILE).write_bytes(prometheus(found, version.name, version.version, now))
     experiment = load_settings(root).experiment_name or watched.schema.experiment
     tags = {"lockstep.alarm": str(bool(found.alarms)).lower()}
+    if proposal is not None:
+        tags["lockstep.proposal"] = proposal.action
     run_id = log_analysis(
         client, experiment, version, title, metrics_by_month(found), tags, folder, round(now * 1000)
     )
-    return Monitored(found, summary(found, title, folder, run_id, actions(found, watched)), folder)
+    lines = summary(found, title, folder, run_id, proposal, commands)
+    return Monitored(found, watched, "\n".join(lines), folder, proposal)
 
 
 def labels_in_words(found: Analysis, words: list[str]) -> str:
@@ -348,18 +372,14 @@ def metrics_by_month(found: Analysis) -> dict[str, dict[str, float]]:
     }
 
 
-def actions(found: Analysis, watched: Watched) -> list[str]:
-    """Return the commands that an alarm calls for."""
-    if not found.alarms:
-        return []
-    name = watched.located.version.name
-    return [
-        f"python scripts/retrain_model.py --problem {watched.schema.name}",
-        f"python scripts/manage_model_registry.py rollback --model-name {name}",
-    ]
-
-
-def summary(found: Analysis, title: str, folder: Path, run_id: str, commands: list[str]) -> str:
+def summary(
+    found: Analysis,
+    title: str,
+    folder: Path,
+    run_id: str,
+    proposal: Proposal | None,
+    commands: list[str],
+) -> list[str]:
     """Return the lines for a terminal."""
     newest = found.months[-1]
     lines = [
@@ -368,6 +388,7 @@ def summary(found: Analysis, title: str, folder: Path, run_id: str, commands: li
     ]
     lines += [f"{one.level}: {one.rule}: {one.message}" for one in found.findings] or ["no alarm"]
     lines += [f"page: {folder / PAGE}", f"run: {run_id}"]
-    if commands:
-        lines += ["What to do next", *(f"  {one}" for one in commands)]
-    return "\n".join(lines)
+    if proposal is not None:
+        lines += [f"What to do next: {proposal.action} ({proposal.why})"]
+        lines += [f"  {one}" for one in commands]
+    return lines
