@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pandas as pd
+import yaml
 
 from lockstep.monitoring.log_files import FEEDBACK, PREDICTIONS, read_tables
 
@@ -101,10 +102,8 @@ class Demo:
         subprocess.run(["git", "clone", "-q", ROOT, self.root], check=True)
         for key, value in (("name", "demo"), ("email", "demo@example.org")):
             subprocess.run(["git", "config", f"user.{key}", value], cwd=self.root, check=True)
-        given = [f"problems.{PROBLEM}.source.sample.{key}={own}" for key, own in SAMPLE.items()]
-        given += [f"problems.{PROBLEM}.model_types=[lightgbm]"]
-        given += [f"train.{PROBLEM}-lightgbm.cv_folds=0"]
-        self.quiet(ROOT / "benchmarks" / "set_params.py", *given)
+        params = yaml.safe_load((self.root / "params.yaml").read_text())
+        (self.root / "params.yaml").write_text(yaml.safe_dump(lightgbm_alone(params)))
         subprocess.run(["git", "commit", "-qam", "a drifting sample"], cwd=self.root, check=True)
         say("A model of 2024's applications is trained and put into Production")
         self.command("-m", "lockstep.commands.train", "--problem", PROBLEM, last=3)
@@ -225,6 +224,18 @@ class Demo:
         if done.returncode not in codes:
             raise SystemExit(f"{done.stdout}\n{done.stderr}\nthe demo failed: {words}")
         return done
+
+
+def lightgbm_alone(params: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters by which one type is trained, without folds, on the drifting sample."""
+    section, key = params["problems"][PROBLEM], f"{PROBLEM}-lightgbm"
+    section["source"]["sample"] = dict(SAMPLE)
+    section["model_types"] = ["lightgbm"]
+    for part in ("train", "search"):
+        known = params[part]
+        params[part] = {k: v for k, v in known.items() if not k.startswith(PROBLEM) or k == key}
+    params["train"][key]["cv_folds"] = 0
+    return params
 
 
 def applications(month: str) -> pd.DataFrame:

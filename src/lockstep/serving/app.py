@@ -351,7 +351,10 @@ def _shadow_of(settings: ServingSettings, source: ModelSource) -> Shadow | None:
     if settings.prediction_folder is None:
         raise ConfigError(f"{given} needs the prediction log; remove PREDICTION_LOG=0")
     if source.registry is None or source.registry.kind == "fixed":
-        raise ConfigError(f"{given} needs a registered model to follow; set MLFLOW_MODEL_NAME")
+        raise ConfigError(
+            f"{given} needs a registered model to follow; set MLFLOW_MODEL_NAME in place of "
+            "MODEL_PATH and MODEL_URI"
+        )
     return Shadow(source.root, settings.prediction_log)
 
 

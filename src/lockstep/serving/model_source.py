@@ -257,7 +257,8 @@ def _registry_of(settings: ServingSettings, root: Path, stage: str) -> RegistryS
     """Return the wanted version of the registry; None if no setting names a registry."""
     if settings.model_uri is not None:
         return RegistrySource(root, _fixed(settings, root), "fixed", None)
-    if settings.tracking_uri is None and settings.model_name is None:
+    shadowed = settings.shadow and settings.model_path is None  # a challenger needs a registry
+    if settings.tracking_uri is None and settings.model_name is None and not shadowed:
         return None
     name = settings.model_name or registered_name(settings, root)
     return RegistrySource(
