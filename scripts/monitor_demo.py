@@ -84,7 +84,7 @@ class Demo:
             say("After an alarm, --retrain trains on the window up to that month; gates judge it")
             self.monitor(alarm, "--retrain", show=("Retrained", "data:", "gates", "  "))
             say("The new version is in Staging, so it scores the next month in the shadow")
-            self.replay(next(months))
+            self.replay(next(months), shadowed=True)
             compare = "manage_model_registry.py compare --version 2 --against 1 --on-traffic"
             self.command(*f"{compare} --model-name {NAME}".split())
             say("A person promotes it; the API follows")
@@ -167,12 +167,14 @@ class Demo:
             found: dict[str, Any] = orjson.loads(got.read())
             return found
 
-    def replay(self, month: str) -> None:
-        """Send a month's applications, then the outcome of each approved one."""
+    def replay(self, month: str, shadowed: bool = False) -> None:
+        """Send a month's applications, then the outcome of each approved one.
+
+        With ``shadowed`` it waits until the version in Staging has scored all of them.
+        """
         table = applications(month)
         truth = table.pop("default").to_numpy()
         records = orjson.loads(table.to_json(orient="records"))
-        shadowed = self.health()["shadow"].get("rows", 0)
         for number, first in enumerate(range(0, len(records), A_REQUEST)):
             (self.folder / CLOCK).write_text(f"{month}-{1 + number % 28:02}")
             part, name = records[first : first + A_REQUEST], f"{month}-{number}"
@@ -185,8 +187,8 @@ class Demo:
             self.asked("/feedback", labels)
         self.requests += len(range(0, len(records), A_REQUEST))
         self.wait(lambda: self.logged(PREDICTIONS) == self.logged(FEEDBACK) == self.requests)
-        if self.health()["shadow"].get("version"):
-            self.wait(lambda: self.health()["shadow"]["rows"] >= shadowed + len(records))
+        if shadowed:
+            self.wait(lambda: self.health()["shadow"].get("rows") == len(records))
 
     def logged(self, pattern: str) -> int:
         """Return how many requests the prediction log holds of a kind."""
