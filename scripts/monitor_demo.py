@@ -3,7 +3,7 @@ promotes it, and the alarm ends.
 
     make monitor-demo
 
-Applications of a drifting sample are sent to the real API month by month; labels arrive for those
+Applications of a sample that drifts until the alarm are sent to the real API month by month; labels arrive for those
 that were approved. Everything happens in a clone in a temporary folder, which is removed. Only the
 clock of the demo's server is not real: it is set to the month that is replayed.
 """
@@ -62,12 +62,19 @@ def months_after(last: str, many: int) -> list[str]:
     return [str(np.datetime64(last, "M") + n) for n in range(1, many + 1)]
 
 
+def months_between(first: Any, last: str) -> int:
+    """Return how many months lie between two."""
+    return int((np.datetime64(last, "M") - first).astype(int))
+
+
 class Demo:
     """A clone, the API over its registry, and the months that are replayed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.root = folder, folder / "lockstep"
         self.port = self.requests = 0
+        self.settled: str | None = None
+        """The month after which nothing changes any more; None while things change."""
         kept = {name: value for name, value in os.environ.items() if name not in UNSET}
         self.variables = kept | {
             "PYTHONPATH": str(self.root / "src"),
@@ -91,7 +98,7 @@ class Demo:
             promote = "promote_model.py --version 2 --archive-current --reason"
             self.command(*promote.split(), "won on unseen rows and in the shadow", last=2)
             self.wait_for_version(2)
-            say("Version 2 answers: the alarm ends")
+            say("Nothing changes further; version 2 answers, and the alarm ends")
             for month in (next(months), next(months)):
                 self.replay(month)
             if self.monitor(month) != 0:
@@ -115,6 +122,7 @@ class Demo:
         for _ in range(MOST_MONTHS):
             self.replay(month := next(months))
             if self.monitor(month) == 3:
+                self.settled = month
                 return month
         raise SystemExit(f"the demo failed: no alarm in {MOST_MONTHS} months")
 
@@ -172,7 +180,7 @@ class Demo:
 
         With ``shadowed`` it waits until the version in Staging has scored all of them.
         """
-        table = applications(month)
+        table = applications(month, self.settled)
         truth = table.pop("default").to_numpy()
         records = orjson.loads(table.to_json(orient="records"))
         for number, first in enumerate(range(0, len(records), A_REQUEST)):
@@ -240,14 +248,20 @@ def lightgbm_alone(params: dict[str, Any]) -> dict[str, Any]:
     return params
 
 
-def applications(month: str) -> pd.DataFrame:
-    """Return a month's applications with their outcome, as the API takes them."""
-    from lockstep.problems.credit_risk.sample import month_table
+def applications(month: str, settled: str | None) -> pd.DataFrame:
+    """Return a month's applications with their outcome, as the API takes them.
+
+    They drift as the sample does, up to month ``settled``; those after it are like that month's.
+    """
+    from lockstep.problems.credit_risk.sample import FIRST, month_table
     from lockstep.problems.draws import Draws
     from lockstep.problems.schema import load_schema
 
     units = int(SAMPLE["units"]) // int(SAMPLE["months"])
-    table = month_table(Draws(int(SAMPLE["seed"])), month, units, float(SAMPLE["drift"]))
+    drift = float(SAMPLE["drift"])
+    if settled is not None:
+        drift *= months_between(FIRST, settled) / months_between(FIRST, month)
+    table = month_table(Draws(int(SAMPLE["seed"])), month, units, drift)
     names = load_schema(PROBLEM).feature_names
     return table.to_pandas()[[*names, "default"]]
 
