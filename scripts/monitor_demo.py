@@ -3,9 +3,9 @@ promotes it, and the alarm ends.
 
     make monitor-demo
 
-Applications of a sample that drifts until the alarm are sent to the real API month by month; labels arrive for those
-that were approved. Everything happens in a clone in a temporary folder, which is removed. Only the
-clock of the demo's server is not real: it is set to the month that is replayed.
+Applications of a sample that drifts until the alarm are sent to the real API month by month; labels
+arrive for those that were approved. Everything happens in a clone in a temporary folder, which is
+removed. Only the clock of the demo's server is not real: it is set to the month that is replayed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ UNSET = (
     "DVC_EXP_NAME", "DVC_ROOT", "DVC_STAGE", "PREDICTION_LOG", "MODEL_PATH", "MODEL_URI", "PORT",
     "MLFLOW_MODEL_NAME", "API_KEYS_FILE", "HOST", "DECISION_THRESHOLD", "APPROVAL_BAND",
 )  # fmt: skip
-SAMPLE = {"units": 24_000, "months": 12, "last_month": "2024-12", "drift": 2.0, "seed": 2025}
+SAMPLE = {"units": 24_000, "months": 12, "last_month": "2024-12", "drift": 1.0, "seed": 2025}
 MOST_MONTHS, MONTHS_AFTER = 9, 2
 A_REQUEST = 40
 CLOCK, PORT_FILE = "clock", "port"
