@@ -35,7 +35,7 @@ UNSET = (
     "DVC_EXP_NAME", "DVC_ROOT", "DVC_STAGE", "PREDICTION_LOG", "MODEL_PATH", "MODEL_URI", "PORT",
     "MLFLOW_MODEL_NAME", "API_KEYS_FILE", "HOST", "DECISION_THRESHOLD", "APPROVAL_BAND",
 )  # fmt: skip
-SAMPLE = {"units": 24_000, "months": 12, "last_month": "2024-12", "drift": 1.0, "seed": 2025}
+SAMPLE = {"units": 24_000, "months": 12, "last_month": "2024-12", "drift": 2.0, "seed": 2025}
 MOST_MONTHS, MONTHS_AFTER = 9, 2
 A_REQUEST = 40
 CLOCK, PORT_FILE = "clock", "port"
@@ -241,6 +241,7 @@ def lightgbm_alone(params: dict[str, Any]) -> dict[str, Any]:
     section, key = params["problems"][PROBLEM], f"{PROBLEM}-lightgbm"
     section["source"]["sample"] = dict(SAMPLE)
     section["model_types"] = ["lightgbm"]
+    section["split"] |= {"test": 0.1, "validation": 0.1}
     for part in ("train", "search"):
         known = params[part]
         params[part] = {k: v for k, v in known.items() if not k.startswith(PROBLEM) or k == key}
