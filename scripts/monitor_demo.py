@@ -89,7 +89,7 @@ class Demo:
         with self.api():
             alarm = self.until_alarm(months)
             say("After an alarm, --retrain trains on the window up to that month; gates judge it")
-            self.monitor(alarm, "--retrain", show=("Retrained", "data:", "gates", "  "))
+            self.monitor(alarm, "--retrain")
             say("The new version is in Staging, so it scores the next month in the shadow")
             self.replay(next(months), shadowed=True)
             compare = "manage_model_registry.py compare --version 2 --against 1 --on-traffic"
@@ -206,14 +206,16 @@ class Demo:
 
     # ---- commands -------------------------------------------------------------------------------
 
-    def monitor(self, month: str, *more: str, show: tuple[str, ...] = ()) -> int:
+    def monitor(self, month: str, *more: str) -> int:
         """Watch up to the end of a month; print the lines that matter, return the exit code."""
         until = months_after(month, 1)[0]
         words = f"monitor.py --problem {PROBLEM} --until {until}-01".split()
         done = self.quiet(ROOT / "scripts" / words[0], *words[1:], *more, codes=(0, 3))
-        shown = (*show, f"{month}:", "no alarm", "alarm:", "warning:", "What to do", "  python")
         print(f"$ python scripts/{' '.join([*words, *more])}   (exit code {done.returncode})")
-        lines = [line for line in done.stdout.splitlines() if line.startswith(shown)]
+        found, _, retrained = done.stdout.partition("Retrained ")
+        shown = (f"{month}:", "no alarm", "alarm:", "warning:", "What to do", "  python")
+        lines = [line for line in found.splitlines() if line.startswith(shown)]
+        lines = [f"Retrained {retrained.rstrip()}"] if retrained else lines
         print("\n".join(lines), flush=True)
         return done.returncode
 

@@ -84,6 +84,9 @@ OF_DOCS = {
         "Accident_Prediction_XGBoost --version 1": (
             "monitoring/test_monitor.py::test_a_folder_of_raw_files_is_scored_and_analysed"
         ),
+        "python scripts/monitor.py --problem credit_risk --retrain": (
+            "monitoring/test_demo.py::test_the_demo_tells_the_whole_story"
+        ),
         f"{MANAGE} compare --model-name NAME --version 2 --against 1 --on-traffic": SHADOW,
     },
     "reproduce.md": {

@@ -102,6 +102,4 @@ def verdict_on(client: Client, root: Path, name: str, number: int) -> list[str]:
     verdict = judge(client, root, model, version, "Production")
     against = "the first there" if verdict.champion is None else f"against {verdict.champion}"
     head = f"gates of {version.title}, {against}: {verdict.verdict}; {verdict.summary}"
-    if verdict.failed:
-        return [head, "  it stays in Staging; what serves, stays"]
-    return [head, "  nothing is promoted: a person does that"]
+    return [head, "  it stays in Staging; promotion is left to a person"]

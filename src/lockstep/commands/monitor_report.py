@@ -326,9 +326,8 @@ def written(
     tags = {"lockstep.alarm": str(bool(found.alarms)).lower()}
     if proposal is not None:
         tags["lockstep.proposal"] = proposal.action
-    run_id = log_analysis(
-        client, experiment, version, title, metrics_by_month(found), tags, folder, round(now * 1000)
-    )
+    months, ended = metrics_by_month(found), round(now * 1000)
+    run_id = log_analysis(client, root, experiment, version, title, months, tags, folder, ended)
     lines = summary(found, title, folder, run_id, proposal, commands)
     return Monitored(found, watched, "\n".join(lines), folder, proposal)
 
@@ -386,7 +385,8 @@ def summary(
         title,
         f"{newest.name}: {newest.window.rows:,} rows, {newest.performance.labelled:,} labels",
     ]
-    lines += [f"{one.level}: {one.rule}: {one.message}" for one in found.findings] or ["no alarm"]
+    lines += [] if found.alarms else ["no alarm"]
+    lines += [f"{one.level}: {one.rule}: {one.message}" for one in found.findings]
     lines += [f"page: {folder / PAGE}", f"run: {run_id}"]
     if proposal is not None:
         lines += [f"What to do next: {proposal.action} ({proposal.why})"]
