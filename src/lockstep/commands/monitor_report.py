@@ -178,20 +178,25 @@ def answering(client: Client, folder: Path, options: MonitorOptions, notes: Note
     Answers of other problems, and of versions that are gone, are only counted.
     """
     counts = answered_by(folder, options.since, options.until, notes)
-    fitting = {
-        key: rows
-        for key, rows in counts.items()
-        if key[1] is not None
-        and (options.model_name is None or key[0] == options.model_name)
-        and (options.version is None or key[1] == options.version)
-        and problem_of(client, key) == options.problem
-    }
+    fitting = fitting_models(client, counts, options)
     if not fitting:
         named = options.model_name or f"a version of {options.problem}"
         raise DataError(f"the log holds no answer of {named} in this span")
     chosen = max(fitting, key=lambda key: key[1] or 0)
     notes.others = Counter({key: rows for key, rows in counts.items() if key != chosen})
     return chosen
+
+
+def fitting_models(client: Client, counts: Iterable[Key], options: MonitorOptions) -> list[Key]:
+    """Return the registered models that the options mean, of those that answered."""
+    return [
+        key
+        for key in counts
+        if key[1] is not None
+        and (options.model_name is None or key[0] == options.model_name)
+        and (options.version is None or key[1] == options.version)
+        and problem_of(client, key) == options.problem
+    ]
 
 
 def problem_of(client: Client, key: Key) -> str | None:
@@ -288,6 +293,24 @@ def rows_of_table(model: Model, table: Any, classes: list[Any]) -> Rows:
     columns = {name: table[name].to_numpy() for name in schema.feature_names}
     label = encoded_target(table, schema, classes)
     return Rows(columns, score, decided, label, day.astype(np.int64))
+
+
+def keep_days(root: Path, options: MonitorOptions) -> str:
+    """Keep the counts of a span's days, for every version with a reference; return the lines."""
+    serving, client, notes = load_serving(root), open_registry(root), Notes()
+    folder = log_folder(serving)
+    counts = answered_by(folder, options.since, options.until, notes)
+    lines = []
+    for key in fitting_models(client, counts, options):
+        try:
+            watched = watched_version(client, root, key)
+        except ArtifactError as error:
+            lines.append(f"not kept: {error}")
+            continue
+        days, _ = days_of_log(folder, watched, key, options, notes)
+        with_kept(kept_folder(serving, key), watched.reference, days)
+        lines.append(f"{watched.located.version.title}: kept the counts of {len(days)} days")
+    return "\n".join([*lines, *noted(notes)]) or "the log holds nothing to keep in this span"
 
 
 # ---------------------------------------------------------------- what is written

@@ -26,6 +26,7 @@ from lockstep.errors import ConfigError
 from lockstep.monitoring.log_files import Entry
 from lockstep.serving.api_keys import ApiKeys
 from lockstep.serving.connection_limits import FULL
+from lockstep.serving.day_keeper import DayKeeper
 from lockstep.serving.feedback import read_labels
 from lockstep.serving.http_request import (
     CLOSE,
@@ -77,8 +78,10 @@ class Api(FastAPI):
         self.limits, self.metrics = settings.limits, Metrics()
         self.keys = None if settings.api_keys_file is None else ApiKeys(settings.api_keys_file)
         folder = settings.prediction_folder
+        # Only versions of a registry have a reference to count against.
+        keeper = DayKeeper(source.root, settings.problem) if source.registry else None
         self.predictions = (
-            None if folder is None else PredictionLog(folder, settings.prediction_log)
+            None if folder is None else PredictionLog(folder, settings.prediction_log, keeper)
         )
         self.shadow = _shadow_of(settings, source)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="batches")

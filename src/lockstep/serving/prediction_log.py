@@ -32,6 +32,7 @@ from lockstep.monitoring.log_files import (
     read_tables,
 )
 from lockstep.serving.background_writer import BackgroundWriter
+from lockstep.serving.day_keeper import DayKeeper
 
 _TABLES = {
     "predictions": "request_id TEXT, time_ms INTEGER, model TEXT, version INTEGER, digest TEXT, "
@@ -61,8 +62,10 @@ class _File:
 class PredictionLog:
     """Takes entries and labels from requests, and writes them in the background."""
 
-    def __init__(self, folder: Path, settings: PredictionLogSection) -> None:
-        self.folder, self.settings = folder, settings
+    def __init__(
+        self, folder: Path, settings: PredictionLogSection, keeper: DayKeeper | None = None
+    ) -> None:
+        self.folder, self.settings, self.keeper = folder, settings, keeper
         self._files: dict[str, _File] = {}
         self._numbers = itertools.count()
         self.writer = BackgroundWriter(
@@ -137,7 +140,16 @@ class PredictionLog:
         return _File(connection, path, time.monotonic())
 
     def _prune(self) -> None:
-        """Delete the oldest files, except those in use, until the rest is within the limit.
+        """Delete the oldest files beyond the limit, as soon as their days' counts are kept."""
+        paths = self._beyond_limit()
+        if paths and self.keeper is not None:
+            paths = self.keeper.kept(paths)
+        for path in paths:
+            for beside in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+                beside.unlink(missing_ok=True)
+
+    def _beyond_limit(self) -> list[Path]:
+        """Return the oldest files, except those in use, without which the rest is in the limit.
 
         Another process writes the challenger's scores, into the newest of its files.
         """
@@ -145,15 +157,18 @@ class PredictionLog:
         sizes = {path: _size(path) for kind in kinds for path in kind}
         used = {file.path for file in self._files.values()} | {p for k in kinds for p in k[-1:]}
         total = sum(sizes.values())
+        found = []
         for path in sorted(sizes, key=_written):
             if total <= self.settings.total_bytes:
-                return
+                break
             if path not in used:
                 total -= sizes[path]
-                for beside in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
-                    beside.unlink(missing_ok=True)
+                found.append(path)
+        return found
 
     def _close(self) -> None:
+        if self.keeper is not None:
+            self.keeper.close()
         for file in self._files.values():
             file.connection.close()
 

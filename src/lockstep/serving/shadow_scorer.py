@@ -130,7 +130,9 @@ def main() -> None:
     if settings.prediction_folder is None or not settings.shadow:
         raise ConfigError("a challenger needs SHADOW and the prediction log")
     # It follows the stage of the served model's name, never a file.
-    log = PredictionLog(settings.prediction_folder, settings.prediction_log)
+    # The API alone deletes files: it has the counts of their days kept first.
+    endless = settings.prediction_log.model_copy(update={"total_bytes": 2**62})
+    log = PredictionLog(settings.prediction_folder, endless)
     log.start()
     challenger = Challenger(replace(settings, model_path=None, model_uri=None), root, log)
     challenger.look()
