@@ -181,7 +181,11 @@ def answering(client: Client, folder: Path, options: MonitorOptions, notes: Note
     fitting = fitting_models(client, counts, options)
     if not fitting:
         named = options.model_name or f"a version of {options.problem}"
-        raise DataError(f"the log holds no answer of {named} in this span")
+        gone = [
+            f"{key[0]} {key[1]}" for key in counts if key[1] and problem_of(client, key) is None
+        ]
+        also = f"; no longer in the registry: {', '.join(gone)}" if gone else ""
+        raise DataError(f"the log holds no answer of {named} in this span{also}")
     chosen = max(fitting, key=lambda key: key[1] or 0)
     notes.others = Counter({key: rows for key, rows in counts.items() if key != chosen})
     return chosen
