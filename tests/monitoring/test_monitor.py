@@ -162,7 +162,7 @@ def test_a_month_in_which_everything_was_refused_has_decisions_and_no_performanc
     new = served.rows
     model = served.model()
     served.answer("2026-01", new[model.score(new) >= model.threshold])
-    said = served.run()
+    said = served.run(code=3)
     assert "are decided as class 1, " in said
     month = served.report["months"][0]
     assert month["decisions"][:2] == [0, 1]

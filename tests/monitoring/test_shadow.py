@@ -138,4 +138,6 @@ def test_decisions_and_monitoring_are_metrics(shadowed):
     counts = re.findall(r'^lockstep_decisions_total\{decision="(\w)"\} (\S+)$', text, re.M)
     assert sum(float(many) for _, many in counts) == 30
     assert re.search(rf'^lockstep_monitor_rows{{model="{NAME}",version="1"}} ', text, re.M)
+    (age,) = re.findall(r"^lockstep_monitor_age_seconds (\S+)$", text, re.M)
+    assert 0 <= float(age) < 60
     assert orjson.loads(server.get("/health").body)["status"] == "ok"
