@@ -86,6 +86,14 @@ class Watched:
         """The threshold of the version itself."""
         return self.located.version.threshold
 
+    @property
+    def positive_weight(self) -> float | None:
+        """What makes probabilities of scores; None if costs decide, not the most probable class."""
+        version = self.located.version
+        if version.tag("costs"):
+            return None
+        return float(version.tag("positive_weight") or 1.0)
+
 
 def monitor(root: Path, options: MonitorOptions) -> Monitored:
     """Analyse a span of the log, or a table, and write what was found."""
@@ -103,7 +111,7 @@ def monitor(root: Path, options: MonitorOptions) -> Monitored:
         days = in_span(with_kept(kept, watched.reference, days), options)
     if not days:
         raise DataError("no row lies in this span; give another --since or --until")
-    found = analyse(watched.reference, days, threshold, settings)
+    found = analyse(watched.reference, days, threshold, settings, watched.positive_weight)
     done = written(client, root, serving.monitoring_folder, watched, found, notes)
     if done.alarms and settings.webhook:
         post(settings.webhook, message(done, watched), variables(root))

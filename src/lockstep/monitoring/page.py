@@ -98,7 +98,8 @@ def _month_row(month: Month, names: Sequence[str], shares: int) -> str:
 
 
 def _reference_row(found: Analysis, names: Sequence[str], shares: int) -> str:
-    known = next((m.performance.reference for m in found.months if m.performance.reference), {})
+    newest = reversed(found.months)  # its calibration error is at the newest month's labels
+    known = next((m.performance.reference for m in newest if m.performance.reference), {})
     cells = [f"{found.reference.rows['scored']:,}", ""]
     cells += [_estimate(known.get(name)) for name in names]
     cells += [_share(one) for one in found.expected[:shares]] + [""] * (
