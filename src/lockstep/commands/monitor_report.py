@@ -306,7 +306,8 @@ def written(
     }
     named = {"model": version.name, "version": version.version, "problem": watched.schema.name}
     with whole_folder(folder) as part:
-        write_text(part / PAGE, page(found, facts, actions(found, watched), words))
+        codes = {column.name: column.codes for column in watched.schema.features}
+        write_text(part / PAGE, page(found, facts, actions(found, watched), words, codes))
         write_json(part / REPORT, content(found, {**named, "span": span}, lines), digits=None)
         (part / METRICS_FILE).write_bytes(prometheus(found, version.name, version.version, now))
     experiment = load_settings(root).experiment_name or watched.schema.experiment
