@@ -82,7 +82,8 @@ OF_DOCS = {
         ),
         "python scripts/monitor.py --problem accidents --input rows.csv --model-name "
         "Accident_Prediction_XGBoost --version 1": (
-            "monitoring/test_monitor.py::test_a_folder_of_raw_files_is_scored_and_analysed"
+            "journey/test_several_classes.py::"
+            "test_a_challenger_in_the_shadow_is_compared_and_months_are_monitored"
         ),
         f"{MANAGE} compare --model-name NAME --version 2 --against 1 --on-traffic": SHADOW,
     },

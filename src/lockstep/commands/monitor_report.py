@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -253,12 +254,17 @@ def add(days: Days, more: Days) -> None:
 def days_of_table(root: Path, watched: Watched, path: Path) -> Days:
     """Return the counts by day of a table's rows, scored by the version.
 
-    Rows without a date, or all of them where the problem has none, are of today.
+    A folder is read as the problem's own data are. Rows without a date, or all of them where the
+    problem has none, are of today.
     """
     model, schema = open_version(watched.located), watched.schema
     section = load_params(root).problem(schema.name)
-    kind = "files" if path.is_dir() else "table"
-    table, _ = tidy(path, kind, schema, section.preprocess)
+    if path.is_file():
+        with TemporaryDirectory() as alone:
+            (Path(alone) / path.name).symlink_to(path.absolute())
+            table, _ = tidy(Path(alone), "table", schema, section.preprocess)
+    else:
+        table, _ = tidy(path, section.source.kind, schema, section.preprocess)
     rows = rows_of_table(model, table, watched.classes)
     return counted_days(watched.reference, rows)
 
