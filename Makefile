@@ -108,6 +108,10 @@ soak-serve: $(READY) ## send 100,000 requests while versions 1 and 2 of MODEL al
 monitor: $(READY) ## compare the served model's answers with its reference: drift, performance, alarms (PROBLEM=credit_risk; docs/monitoring.md)
 	@python scripts/monitor.py $(if $(SERVED),--problem "$(SERVED)")
 
+.PHONY: monitor-demo
+monitor-demo: $(READY) ## show monitoring in a temporary clone: a model degrades, alarm, retrain, shadow, promotion (2 minutes)
+	@python scripts/monitor_demo.py
+
 .PHONY: alarm-simulation
 alarm-simulation: $(READY) ## simulate how often alarms find a known change, and how often they are false (some minutes)
 	@python benchmarks/alarms.py --output alarm-simulation.json

@@ -27,10 +27,11 @@ from lockstep.config.settings import PredictionLogSection
 from lockstep.data.values import json_values
 from lockstep.features.matrix_columns import ROW
 from lockstep.io import read_parquet
+from lockstep.monitoring.log_files import Entry, Label
 from lockstep.registry.artifact.loading import open_version
 from lockstep.registry.artifact.locating import find_version, locate
 from lockstep.registry.store.opening import open_registry
-from lockstep.serving.prediction_log import Entry, Label, PredictionLog
+from lockstep.serving.prediction_log import PredictionLog
 
 ROOT = Path(__file__).parents[1]
 DAYS = 180

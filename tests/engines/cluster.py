@@ -32,7 +32,7 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = SECONDS) 
 
 
 class Cluster:
-    """The processes of a cluster; each is ended by its own id."""
+    """The processes of a cluster; each is ended by its own id, also if the start fails."""
 
     def __init__(self, workers: int = 2) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="lockstep-cluster-"))
@@ -41,10 +41,14 @@ class Cluster:
         place = ["--host", "127.0.0.1", "--port", str(port), "--webui-port", str(page)]
         self.master = self._start("master.Master", *place)
         self.workers: list[subprocess.Popen[bytes]] = []
-        wait_for(self.state, "the start of the master")
-        for _ in range(workers):
-            self.add_worker()
-        self.wait_for_workers()
+        try:
+            wait_for(self.state, "the start of the master")
+            for _ in range(workers):
+                self.add_worker()
+            self.wait_for_workers()
+        except BaseException:
+            self.stop()
+            raise
 
     def add_worker(self) -> None:
         """Start one more worker, without waiting for it."""

@@ -3,13 +3,14 @@
 import os
 import re
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
 
 import psutil
 import pytest
-from tests.engines.cluster import wait_for
+from tests.engines.cluster import Cluster, wait_for
 from tests.engines.conftest import CONF
 from tests.registry_workspace import free_port
 
@@ -33,6 +34,26 @@ def session(whole_cluster):
     """One session for the tests that take something away from it, one after the other."""
     with spark_session(whole_cluster.url, slots=2) as spark:
         yield spark
+
+
+def started_in(folder):
+    """Return the processes that started below a folder and still run."""
+    found = ((process.pid, process.info["cwd"] or "") for process in psutil.process_iter(["cwd"]))
+    return [pid for pid, place in found if place.startswith(str(folder))]
+
+
+def test_a_cluster_whose_start_fails_ends_what_it_started(tmp_path, monkeypatch):
+    def fail(cluster):
+        assert len(started_in(tmp_path)) >= 2, "a master and a worker"
+        raise AssertionError("the worker is not registered")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(Cluster, "wait_for_workers", fail)
+    with pytest.raises(AssertionError, match="the worker is not registered"):
+        Cluster(workers=1)
+    # Spark's shell script starts Java twice; its first one ends by itself.
+    wait_for(lambda: not started_in(tmp_path), "the end of all processes", 30)
+    assert not [*tmp_path.iterdir()]
 
 
 def run_while(spark, folder, event, *, barrier=False):

@@ -85,6 +85,9 @@ OF_DOCS = {
             "journey/test_several_classes.py::"
             "test_a_challenger_in_the_shadow_is_compared_and_months_are_monitored"
         ),
+        "python scripts/monitor.py --problem credit_risk --retrain": (
+            "monitoring/test_demo.py::test_the_demo_tells_the_whole_story"
+        ),
         f"{MANAGE} compare --model-name NAME --version 2 --against 1 --on-traffic": SHADOW,
     },
     "reproduce.md": {

@@ -10,7 +10,7 @@ import yaml
 from tests.journey.conftest import Project, clone
 from tests.serving.conftest import Running, wait_until
 
-from lockstep.serving.prediction_log import SHADOW, read_tables
+from lockstep.monitoring.log_files import SHADOW, read_tables
 
 LABELS = ["à rénover", "très bon état", "moyen", "en ruine", "classé (rare)"]
 COSTS = {"en ruine": {"à rénover": 20.0, "très bon état": 20.0, "moyen": 20.0}}

@@ -26,13 +26,14 @@ from lockstep.data.values import json_values
 from lockstep.features import build_features
 from lockstep.io import write_json, write_parquet
 from lockstep.models import train_multi_model
+from lockstep.monitoring.log_files import Entry, Label
 from lockstep.problems.accidents import sample
 from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact.loading import open_version
 from lockstep.registry.artifact.locating import find_version, locate
 from lockstep.registry.lifecycle.moves import promote
 from lockstep.registry.train_stage import publish_training
-from lockstep.serving.prediction_log import Entry, Label, PredictionLog
+from lockstep.serving.prediction_log import PredictionLog
 
 PROJECT = Path(__file__).parents[2]
 SCRIPT = PROJECT / "scripts" / "monitor.py"

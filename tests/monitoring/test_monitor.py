@@ -8,11 +8,13 @@ from tests.serving.conftest import NAME
 
 from lockstep.config.params import Sample
 from lockstep.config.settings import PredictionLogSection, load_settings
+from lockstep.monitoring.log_files import PREDICTIONS
 from lockstep.problems.accidents import sample
+from lockstep.registry.lifecycle.moves import promote
 from lockstep.registry.publishing import new_versions
 from lockstep.registry.publishing.monitor_run import SUFFIX
 from lockstep.registry.publishing.outputs import read_outputs
-from lockstep.serving.prediction_log import PREDICTIONS, PredictionLog
+from lockstep.serving.prediction_log import PredictionLog
 
 MONTHS = ("2026-01", "2026-02", "2026-03")
 
@@ -24,7 +26,8 @@ def labels_of(served, month):
 def test_what_is_as_it_was_raises_no_alarm_and_is_written_down(served):
     for month in MONTHS:
         served.answer(month, labels=labels_of(served, month))
-    said = served.run()
+    said = served.run("--retrain")
+    assert said.endswith("no alarm, so nothing is retrained\n")
     rows = len(served.new("2026-03"))
     assert said.startswith(
         f"{NAME} version 1, 2026-01 to 2026-03\n2026-03: {rows:,} rows, {rows:,} labels\n"
@@ -58,10 +61,32 @@ def test_a_model_that_got_worse_is_an_alarm_with_the_command_to_run(served):
         served.answer(month, labels=worse if number else label)
     said = served.run(code=3)
     assert "alarm: performance: roc_auc is 0." in said
-    assert "python scripts/retrain_model.py --problem accidents" in said
+    assert (
+        "What to do next: retrain (no feature changed, so what they say of the target did)" in said
+    )
+    assert "  python scripts/retrain_model.py --problem accidents\n" in said
+    assert served.report["proposal"]["run"] == [
+        "python scripts/retrain_model.py --problem accidents"
+    ]
     assert served.report["alarm"] is True
     assert 'rule="performance",version="1"} 1.0' in (served.written / "metrics.prom").read_text()
     assert "no alarm" in served.run("--until", "2026-03-01")
+
+
+def test_a_version_that_was_never_good_goes_back_to_the_one_before(served):
+    promote(served.client, NAME, 2)
+    for number, month in enumerate(MONTHS):
+        worse = np.random.default_rng(number).permutation(labels_of(served, month))
+        served.answer(month, labels=worse, version=2)
+    said = served.run(code=3)
+    assert "What to do next: rollback (it was worse from its first labelled month on, " in said
+    command = f'manage_model_registry.py rollback --model-name {NAME} --reason "alarm"'
+    assert command in said
+    page = (served.written / "page.html").read_text()
+    assert "What to do next: rollback" in page
+    assert f"rollback --model-name {NAME}" in page
+    run = served.client.get_run(said.split("run: ")[1].split()[0])
+    assert run.data.tags["lockstep.proposal"] == "rollback"
 
 
 def test_inputs_that_changed_are_named(served):

@@ -149,7 +149,7 @@ def made():
         days |= counted_days(reference, Rows(columns, chance, decided, label, day))
     found = analyse(reference, days, 0.4, MonitoringSection())
     codes = {column.name: column.codes for column in schema.features}
-    return found, page(found, FACTS, [], ["no", "yes", "review"], codes)
+    return found, page(found, FACTS, None, [], ["no", "yes", "review"], codes)
 
 
 def test_what_changed_is_drawn_and_the_others_are_folded_in(made):
@@ -193,7 +193,9 @@ def test_reliability_is_drawn_with_both_errors(made):
 def test_without_labels_there_is_no_reliability(made):
     reference = made[0].reference
     none = {20_000: days_without_labels(reference)}
-    text = page(analyse(reference, none, 0.4, MonitoringSection()), FACTS, [], ["a", "b", "c"], {})
+    text = page(
+        analyse(reference, none, 0.4, MonitoringSection()), FACTS, None, [], ["a", "b", "c"], {}
+    )
     assert "<h2>Calibration</h2>" not in text
     assert "No week has enough labels" in text
 

@@ -9,17 +9,18 @@ import pytest
 from tests.models.served import LABELS, pipeline_of, rows_of, schema_of
 
 from lockstep.commands import traffic
+from lockstep.config.serving import load_serving
 from lockstep.config.settings import PredictionLogSection
 from lockstep.data.values import json_values
 from lockstep.errors import DataError
 from lockstep.evaluation.paired_comparison import paired_difference
 from lockstep.evaluation.scored_rows import Scored
 from lockstep.models.scoring.prediction import Model
+from lockstep.monitoring.log_files import Entry, Label
 from lockstep.monitoring.traffic import Pairs, compare_traffic
 from lockstep.serving.loaded_model import CheckedModel, prepare
-from lockstep.serving.prediction_log import Entry, Label, PredictionLog
+from lockstep.serving.prediction_log import PredictionLog
 from lockstep.serving.responses import predicted
-from lockstep.serving.settings import load_serving
 from lockstep.serving.shadow_scorer import Challenger
 
 ROWS, A_REQUEST, NAME = 1200, 4, "Lending"

@@ -144,6 +144,11 @@ def test_a_drift_grows_by_month_and_leaves_the_first_as_it_was() -> None:
     assert still[first].equals(moved[first])
     assert moved[last].credit_score.mean() < still[last].credit_score.mean() - 20
     assert moved[last].true_probability.mean() > 1.5 * still[last].true_probability.mean()
+    # A share of income that hardly anyone defaulted at has become a heavy one.
+    share = moved.loan_amount / moved.income
+    heavy = share.between(0.25, 0.29).to_numpy()
+    assert still[first & heavy].true_probability.mean() < 0.15
+    assert moved[last & heavy].true_probability.mean() > 0.5
 
 
 def test_the_tidy_table_takes_every_row(tmp_path: Path) -> None:

@@ -18,13 +18,17 @@ from tests.promotion.competing_models import (
 from tests.registry.test_lifecycle import Crash, Crashing
 
 from lockstep.commands import manage_registry as manage
+from lockstep.config.monitoring import DAY_MS
+from lockstep.config.settings import PredictionLogSection
 from lockstep.errors import ConfigError, RegistryError, UsageError
 from lockstep.io import sha256_json, write_parquet
+from lockstep.monitoring.log_files import ShadowEntry
 from lockstep.promotion.gate_report import Gate, gate_of
 from lockstep.promotion.gates import champion_of, judge
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.events import LONGEST_TAG, begin_tag
 from lockstep.registry.record.registered_models import get_model
+from lockstep.serving.prediction_log import PredictionLog
 
 NAME = "Accident_Prediction_XGBoost"
 
@@ -283,6 +287,51 @@ def test_must_have_been_in_staging_by_the_record(registry):
     lifecycle.archive(registry.client, NAME, 1)
     promote()
     assert production(registry) == [1]
+
+
+def shadowed(registry, days, rows, version=2, champion=1):
+    """Log live rows that a version scored after the champion had answered them, a request a day."""
+    known = get_model(registry.client, NAME).version(version)
+    log = PredictionLog(registry.root / ".lockstep" / "predictions", PredictionLogSection())
+    log.start()
+    for day in range(days):
+        told = (f"r{day}", day * DAY_MS, NAME, version, known.tag("model_digest"), rows)
+        log.add_shadow(ShadowEntry(*told, np.zeros(rows), [0] * rows, champion, 0.001))
+    log.writer.close()
+
+
+def test_must_have_shadowed_counts_live_rows_and_days_beside_the_champion(registry):
+    for kind in (WEAK, STRONG):
+        enter(registry, NAME, kind)
+    promote("--version", "1")
+    configure(registry.root, "accidents: {must_have_shadowed: {rows: 60, days: 3}}")
+    fix = "60 rows on 3 days are needed; put it in Staging and serve with SHADOW=Staging"
+    none = "shadow: it scored 0 live rows on 0 days beside version 1"
+    refused("--version", "2", match=f"{none}; {fix}")
+    shadowed(registry, 3, 20, champion=7)
+    shadowed(registry, 3, 20, version=1)
+    refused("--version", "2", match=none)
+    shadowed(registry, 2, 40)
+    refused("--version", "2", match="shadow: it scored 80 live rows on 2 days beside version 1")
+    shadowed(registry, 3, 20)
+    promote("--version", "2")
+    assert production(registry) == [2]
+
+
+def test_a_log_that_cannot_tell_what_was_shadowed_refuses(registry, monkeypatch):
+    for kind in (WEAK, STRONG):
+        enter(registry, NAME, kind)
+    promote("--version", "1")
+    configure(registry.root, "accidents: {must_have_shadowed: {rows: 1}}")
+    monkeypatch.setenv("PREDICTION_LOG", "0")
+    refused("--version", "2", match="shadow: cannot be computed: the prediction log is off")
+    monkeypatch.delenv("PREDICTION_LOG")
+    folder = registry.root / ".lockstep" / "predictions"
+    folder.mkdir(parents=True)
+    (folder / "shadow-20260101T000000-1-0.sqlite").write_bytes(b"SQLite format 3" + bytes(2000))
+    refused(
+        "--version", "2", match="shadow: cannot be computed: the prediction log in .* is damaged: "
+    )
 
 
 def test_the_champion_again_needs_no_gate_and_an_archived_one_stays_the_champion(registry):

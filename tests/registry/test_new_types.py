@@ -19,6 +19,7 @@ from tests.models.conftest import PARAMS, make_rows, make_workspace
 from tests.registry.loaded import load_version
 
 from lockstep.config.layout import ProblemLayout
+from lockstep.config.serving import load_serving
 from lockstep.config.settings import load_settings
 from lockstep.data.records import records_to_table
 from lockstep.io import read_json
@@ -31,7 +32,6 @@ from lockstep.models.workspace import load_file
 from lockstep.registry.store import connection
 from lockstep.registry.train_stage import publish_training
 from lockstep.serving.loaded_model import CheckedModel, prepare
-from lockstep.serving.settings import load_serving
 
 PROJECT = Path(__file__).parents[2]
 TYPES = {

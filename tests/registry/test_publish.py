@@ -18,6 +18,7 @@ from lockstep.io import sha256_file, sha256_json
 from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
 from lockstep.registry.publishing import new_versions
+from lockstep.registry.record.locking import all_locks
 from lockstep.registry.store import connection
 from lockstep.registry.store.versions import version_from
 from lockstep.registry.train_stage import publish_training
@@ -477,6 +478,23 @@ def test_a_dirty_version_is_tagged_with_the_commit_that_has_its_inputs(workspace
     assert committed_as() == head
     git("commit", "-q", "--allow-empty", "-m", "later")
     assert committed_as() == head
+
+
+def test_the_commit_is_tagged_while_the_model_is_locked(workspace, git, monkeypatch):
+    """Two commands that tag it at once would both insert the tag's row."""
+    change(workspace)
+    publish_training(workspace, "accidents", "logistic_regression")
+    git("commit", "-qam", "the inputs")
+    tag, locked = connection.Client.set_model_version_tag, []
+
+    def noting(client, name, version, key, value):
+        if key == "lockstep.committed_as":
+            locked.append([lock.name for lock in all_locks(client)])
+        tag(client, name, version, key, value)
+
+    monkeypatch.setattr(connection.Client, "set_model_version_tag", noting)
+    publish_training(workspace, "accidents", "logistic_regression")
+    assert locked == [[LINEAR]]
 
 
 def test_a_clean_version_keeps_no_inputs(workspace, git):

@@ -20,11 +20,11 @@ from typing import Any
 import pytest
 
 from lockstep.config.layout import ProblemLayout
+from lockstep.config.serving import load_serving
 from lockstep.models.scoring.prediction import Model
 from lockstep.models.workspace import load_file
 from lockstep.problems.schema import Schema, load_schema
 from lockstep.serving.model_source import ModelSource
-from lockstep.serving.settings import load_serving
 
 PROJECT = Path(__file__).parents[2]
 LOCAL = {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}

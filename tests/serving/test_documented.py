@@ -11,10 +11,10 @@ from typing import Any
 
 from tests.serving.conftest import PROJECT, Answer, Followed, Running
 
+from lockstep.config import serving as settings
 from lockstep.config.settings import LimitsSection
 from lockstep.problems.schema import load_schema
 from lockstep.serving import request_parsing as records
-from lockstep.serving import settings
 from lockstep.serving.connection_limits import HEADER_BYTES, HEADER_SECONDS
 from lockstep.serving.openapi import openapi
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lockstep.config.serving import DecisionSettings
 from lockstep.decision.score_scale import equivalent
 from lockstep.errors import ArtifactError, ConfigError
 from lockstep.models.scoring.prediction import Model
@@ -16,7 +17,6 @@ from lockstep.serving.loaded_model import (
     _check_signature,
     decision_of,
 )
-from lockstep.serving.settings import DecisionSettings
 
 ACCIDENTS = load_schema("accidents")
 MODEL = Model(pipeline=None, schema=ACCIDENTS, threshold=0.4, name="M", version=3)

@@ -5,11 +5,9 @@ import numpy as np
 import pytest
 
 from lockstep.config.settings import PredictionLogSection
+from lockstep.monitoring.log_files import PREDICTIONS, Entry, Label
 from lockstep.serving.background_writer import BackgroundWriter
 from lockstep.serving.prediction_log import (
-    PREDICTIONS,
-    Entry,
-    Label,
     PredictionLog,
     predictions_table,
     read_entries,

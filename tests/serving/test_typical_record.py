@@ -12,6 +12,7 @@ from tests.serving.conftest import LOCAL, NAME, Running, Trained, client_of, tra
 
 from lockstep.audit.bundle import export
 from lockstep.config.layout import ProblemLayout
+from lockstep.config.serving import load_serving
 from lockstep.config.settings import LimitsSection
 from lockstep.io import read_json, read_parquet, write_json, write_parquet
 from lockstep.models.golden_rows import golden_rows
@@ -25,7 +26,6 @@ from lockstep.serving.form_page import form_page
 from lockstep.serving.loaded_model import CheckedModel, ServedModel, prepare
 from lockstep.serving.openapi import example, openapi
 from lockstep.serving.responses import explained, predicted
-from lockstep.serving.settings import load_serving
 
 ACCIDENTS = load_schema("accidents")
 FILE = "models/accidents/xgboost_model.joblib"

@@ -20,6 +20,7 @@ from lockstep.audit.bundle import assemble
 from lockstep.audit.bundle_checks import verify_folder
 from lockstep.checks import Answer, CheckResult, computed_once, contents, failures, run_checks
 from lockstep.config.layout import project_root
+from lockstep.config.serving import ServingSettings, load_serving
 from lockstep.promotion.gates import judge, needs_gate
 from lockstep.promotion.promotion_checks import run_recorded, way_back, winning
 from lockstep.registry.record.registered_models import Model, get_model
@@ -28,7 +29,6 @@ from lockstep.registry.store.versions import Version
 from lockstep.serving.loaded_model import CheckedModel, ServedModel, decision_of, prepare
 from lockstep.serving.model_source import open_path
 from lockstep.serving.responses import explained, predicted
-from lockstep.serving.settings import ServingSettings, load_serving
 
 RATES = ("approval_rate", "reject_rate", "positive_rate_approved", "positive_rate_rejected")
 """The rates of decisions on the test rows, as runs log them after ``test_``."""

@@ -3,6 +3,7 @@
     python scripts/monitor.py --problem credit_risk
     python scripts/monitor.py --problem credit_risk --since 2026-03-01 --until 2026-06-01
     python scripts/monitor.py --problem accidents --input rows.csv --model-name NAME
+    python scripts/monitor.py --problem credit_risk --retrain    (only after an alarm)
 
 It reads the API's prediction log, or a table of rows with --input, and compares them with the
 reference of the version that answered. It writes a page, JSON and Prometheus' text, and logs a run
@@ -12,6 +13,7 @@ that is linked to the version. Times are UTC. Exit code 3: there is an alarm.
 from __future__ import annotations
 
 import datetime
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +21,11 @@ from pkgutil import resolve_name
 
 from lockstep.config.layout import project_root
 from lockstep.config.monitoring import DAY_MS
+from lockstep.config.serving import load_serving
 from lockstep.console import add_options, documented_parser
-from lockstep.errors import UsageError, unknown
+from lockstep.errors import UsageError, run_command, unknown
 from lockstep.problems.schema import problem_names
 from lockstep.registry.store.names import check_name, check_version
-from lockstep.serving.settings import load_serving
 
 ALARM_CODE = 3
 """The exit code of an alarm; a faulty command ends with 1 or 2."""
@@ -39,14 +41,22 @@ class MonitorOptions:
     input: Path | None = None
     model_name: str | None = None
     version: int | None = None
+    retrain: bool = False
+    keep: bool = False
 
 
 def main() -> int:
     """Parse the command line, analyse, write, print; return 3 if there is an alarm."""
     options = read_arguments()
     root = project_root()
+    if options.keep:
+        os.nice(10)  # the API starts it, and answers meanwhile
+        print(resolve_name("lockstep.commands.monitor_report:keep_days")(root, options))
+        return 0
     found = resolve_name("lockstep.commands.monitor_report:monitor")(root, options)
-    print(found.summary)
+    print(found.summary, flush=True)
+    if options.retrain:
+        print(resolve_name("lockstep.commands.monitor_report:retrained")(root, found))
     return ALARM_CODE if found.alarms else 0
 
 
@@ -87,4 +97,9 @@ OPTIONS = {
     "--input": ("FILE", "a table of rows to analyse in place of the log", Path),
     "--model-name": ("NAME", "registered model (default: the one that answered last)", check_name),
     "--version": ("N", "its version (default: the newest that answered)", check_version),
+    "--keep": ("", "keep the counts of the log's days, also if it deletes them; analyse nothing"),
+    "--retrain": ("", "after an alarm, retrain on newer data; a person promotes"),
 }
+
+if __name__ == "__main__":
+    run_command(main)

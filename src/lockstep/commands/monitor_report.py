@@ -13,9 +13,15 @@ from typing import Any
 import numpy as np
 
 from lockstep.commands.monitor import MonitorOptions
+from lockstep.commands.monitor_actions import (
+    commands_for,
+    proposal_for,
+    retrain_on_new_data,
+)
 from lockstep.commands.webhook import post
 from lockstep.config.monitoring import DAY_MS, METRICS_FILE
 from lockstep.config.params import load_params
+from lockstep.config.serving import ServingSettings, load_serving
 from lockstep.config.settings import environment, load_settings, read_model_config
 from lockstep.data.preprocess import tidy
 from lockstep.decision.decision_rule import DecisionRule
@@ -26,7 +32,9 @@ from lockstep.models.scoring.prediction import Model
 from lockstep.monitoring.alarms import Finding
 from lockstep.monitoring.analysis import Analysis, analyse
 from lockstep.monitoring.kept_days import with_kept
+from lockstep.monitoring.log_files import Key
 from lockstep.monitoring.page import page
+from lockstep.monitoring.proposal import Proposal
 from lockstep.monitoring.reference import Reference, read_reference
 from lockstep.monitoring.report import content, prometheus
 from lockstep.monitoring.window import Rows, Window, counted_days
@@ -41,7 +49,6 @@ from lockstep.registry.store.names import NotRegistered
 from lockstep.registry.store.opening import open_registry
 from lockstep.serving.loaded_model import words_of
 from lockstep.serving.logged_rows import (
-    Key,
     LogReader,
     Notes,
     answered_by,
@@ -49,7 +56,6 @@ from lockstep.serving.logged_rows import (
     read_pieces,
 )
 from lockstep.serving.model_source import registered_name
-from lockstep.serving.settings import ServingSettings, load_serving
 
 Days = dict[int, Window]
 PAGE, REPORT = "page.html", "report.json"
@@ -60,8 +66,10 @@ class Monitored:
     """What the command found, and where it wrote it."""
 
     analysis: Analysis
+    watched: Watched
     summary: str
     folder: Path
+    proposal: Proposal | None
 
     @property
     def alarms(self) -> list[Finding]:
@@ -115,19 +123,29 @@ def monitor(root: Path, options: MonitorOptions) -> Monitored:
     found = analyse(watched.reference, days, threshold, settings, watched.positive_weight)
     done = written(client, root, serving.monitoring_folder, watched, found, notes)
     if done.alarms and settings.webhook:
-        post(settings.webhook, message(done, watched), variables(root))
+        post(settings.webhook, message(done), variables(root))
     return done
 
 
-def message(done: Monitored, watched: Watched) -> dict[str, Any]:
-    """Return what a webhook is told: the version, and the alarms."""
-    version = watched.located.version
+def retrained(root: Path, done: Monitored) -> str:
+    """Retrain after an alarm; return the lines for a terminal."""
+    if not done.alarms:
+        return "no alarm, so nothing is retrained"
+    version, problem = done.watched.located.version, done.watched.schema.name
+    newest = done.analysis.months[-1].name
+    return retrain_on_new_data(open_registry(root), root, version, problem, newest)
+
+
+def message(done: Monitored) -> dict[str, Any]:
+    """Return what a webhook is told: the version, the alarms, what they call for."""
+    version = done.watched.located.version
     return {
-        "problem": watched.schema.name,
+        "problem": done.watched.schema.name,
         "model": version.name,
         "version": version.version,
         "month": done.analysis.months[-1].name,
         "alarms": [vars(one) for one in done.alarms],
+        "proposal": done.proposal and vars(done.proposal),
         "page": str(done.folder / PAGE),
     }
 
@@ -169,20 +187,25 @@ def answering(client: Client, folder: Path, options: MonitorOptions, notes: Note
     Answers of other problems, and of versions that are gone, are only counted.
     """
     counts = answered_by(folder, options.since, options.until, notes)
-    fitting = {
-        key: rows
-        for key, rows in counts.items()
-        if key[1] is not None
-        and (options.model_name is None or key[0] == options.model_name)
-        and (options.version is None or key[1] == options.version)
-        and problem_of(client, key) == options.problem
-    }
+    fitting = fitting_models(client, counts, options)
     if not fitting:
         named = options.model_name or f"a version of {options.problem}"
         raise DataError(f"the log holds no answer of {named} in this span")
     chosen = max(fitting, key=lambda key: key[1] or 0)
     notes.others = Counter({key: rows for key, rows in counts.items() if key != chosen})
     return chosen
+
+
+def fitting_models(client: Client, counts: Iterable[Key], options: MonitorOptions) -> list[Key]:
+    """Return the registered models that the options mean, of those that answered."""
+    return [
+        key
+        for key in counts
+        if key[1] is not None
+        and (options.model_name is None or key[0] == options.model_name)
+        and (options.version is None or key[1] == options.version)
+        and problem_of(client, key) == options.problem
+    ]
 
 
 def problem_of(client: Client, key: Key) -> str | None:
@@ -286,6 +309,24 @@ def rows_of_table(model: Model, table: Any, classes: list[Any]) -> Rows:
     return Rows(columns, score, decided, label, day.astype(np.int64))
 
 
+def keep_days(root: Path, options: MonitorOptions) -> str:
+    """Keep the counts of a span's days, for every version with a reference; return the lines."""
+    serving, client, notes = load_serving(root), open_registry(root), Notes()
+    folder = log_folder(serving)
+    counts = answered_by(folder, options.since, options.until, notes)
+    lines = []
+    for key in fitting_models(client, counts, options):
+        try:
+            watched = watched_version(client, root, key)
+        except ArtifactError as error:
+            lines.append(f"not kept: {error}")
+            continue
+        days, _ = days_of_log(folder, watched, key, options, notes)
+        with_kept(kept_folder(serving, key), watched.reference, days)
+        lines.append(f"{watched.located.version.title}: kept the counts of {len(days)} days")
+    return "\n".join([*lines, *noted(notes)]) or "the log holds nothing to keep in this span"
+
+
 # ---------------------------------------------------------------- what is written
 
 
@@ -303,6 +344,8 @@ def written(
     first, last = found.months[0].name, found.months[-1].name
     span = first if first == last else f"{first} to {last}"
     lines, words = list(noted(notes)), decision_words(watched.schema)
+    proposal = proposal_for(client, found, version)
+    commands = commands_for(root, proposal, version, watched.schema.name, last)
     title = f"{version.title}, {span}"
     facts = {
         "title": title,
@@ -313,15 +356,18 @@ def written(
     named = {"model": version.name, "version": version.version, "problem": watched.schema.name}
     with whole_folder(folder) as part:
         codes = {column.name: column.codes for column in watched.schema.features}
-        write_text(part / PAGE, page(found, facts, actions(found, watched), words, codes))
-        write_json(part / REPORT, content(found, {**named, "span": span}, lines), digits=None)
+        write_text(part / PAGE, page(found, facts, proposal, commands, words, codes))
+        told = {**named, "span": span, "proposal": proposal and vars(proposal) | {"run": commands}}
+        write_json(part / REPORT, content(found, told, lines), digits=None)
         (part / METRICS_FILE).write_bytes(prometheus(found, version.name, version.version, now))
     experiment = load_settings(root).experiment_name or watched.schema.experiment
     tags = {"lockstep.alarm": str(bool(found.alarms)).lower()}
-    run_id = log_analysis(
-        client, experiment, version, title, metrics_by_month(found), tags, folder, round(now * 1000)
-    )
-    return Monitored(found, summary(found, title, folder, run_id, actions(found, watched)), folder)
+    if proposal is not None:
+        tags["lockstep.proposal"] = proposal.action
+    months, ended = metrics_by_month(found), round(now * 1000)
+    run_id = log_analysis(client, root, experiment, version, title, months, tags, folder, ended)
+    lines = summary(found, title, folder, run_id, proposal, commands)
+    return Monitored(found, watched, "\n".join(lines), folder, proposal)
 
 
 def labels_in_words(found: Analysis, words: list[str]) -> str:
@@ -363,26 +409,24 @@ def metrics_by_month(found: Analysis) -> dict[str, dict[str, float]]:
     }
 
 
-def actions(found: Analysis, watched: Watched) -> list[str]:
-    """Return the commands that an alarm calls for."""
-    if not found.alarms:
-        return []
-    name = watched.located.version.name
-    return [
-        f"python scripts/retrain_model.py --problem {watched.schema.name}",
-        f"python scripts/manage_model_registry.py rollback --model-name {name}",
-    ]
-
-
-def summary(found: Analysis, title: str, folder: Path, run_id: str, commands: list[str]) -> str:
+def summary(
+    found: Analysis,
+    title: str,
+    folder: Path,
+    run_id: str,
+    proposal: Proposal | None,
+    commands: list[str],
+) -> list[str]:
     """Return the lines for a terminal."""
     newest = found.months[-1]
     lines = [
         title,
         f"{newest.name}: {newest.window.rows:,} rows, {newest.performance.labelled:,} labels",
     ]
-    lines += [f"{one.level}: {one.rule}: {one.message}" for one in found.findings] or ["no alarm"]
+    lines += [] if found.alarms else ["no alarm"]
+    lines += [f"{one.level}: {one.rule}: {one.message}" for one in found.findings]
     lines += [f"page: {folder / PAGE}", f"run: {run_id}"]
-    if commands:
-        lines += ["What to do next", *(f"  {one}" for one in commands)]
-    return "\n".join(lines)
+    if proposal is not None:
+        lines += [f"What to do next: {proposal.action} ({proposal.why})"]
+        lines += [f"  {one}" for one in commands]
+    return lines

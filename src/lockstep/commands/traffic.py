@@ -10,8 +10,10 @@ import pandas as pd
 
 from lockstep.commands.monitor_report import classes_in, decision_words
 from lockstep.config.params import load_params
+from lockstep.config.serving import load_serving
 from lockstep.console import aligned
 from lockstep.errors import DataError
+from lockstep.monitoring.log_files import Key
 from lockstep.monitoring.traffic import Traffic, compare_traffic
 from lockstep.problems.schema import Schema
 from lockstep.promotion.slices import levels
@@ -20,8 +22,7 @@ from lockstep.registry.artifact.locating import locate
 from lockstep.registry.artifact.model_cache import Located
 from lockstep.registry.store.connection import Client
 from lockstep.registry.store.versions import Version
-from lockstep.serving.logged_rows import Key, LogReader, Notes, read_labels, read_pairs
-from lockstep.serving.settings import load_serving
+from lockstep.serving.logged_rows import LogReader, Notes, read_labels, read_pairs
 
 
 def compare_on_traffic(

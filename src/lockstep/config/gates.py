@@ -46,6 +46,13 @@ class CalibrationGate(Strict):
     worse_by: NotNegative = Field(0.02, description="than the champion's, beyond noise")
 
 
+class ShadowGate(Strict):
+    """How much live traffic a challenger must have scored in the champion's shadow; 0: none."""
+
+    rows: int = Field(0, ge=0, description="rows that the champion answered")
+    days: int = Field(0, ge=0, description="days (UTC) with such rows")
+
+
 class Gates(Strict):
     """All gates before Production. ``floors`` are of the metrics recorded on the test part."""
 
@@ -56,6 +63,7 @@ class Gates(Strict):
     golden: bool = True
     signature: bool = True
     must_have_been_in_staging: bool = False
+    must_have_shadowed: ShadowGate = ShadowGate()
 
 
 def gates_of(sections: Mapping[str, Gates], problem: str) -> Gates:

@@ -27,6 +27,8 @@ DEFAULT_MODEL_TYPE = "xgboost"
 """The type that ``--use-mlflow-production`` loads, and that is served before any comparison."""
 LATER = "later"
 """PUBLISH while a retrain runs the stages: the retrain registers their models at the end."""
+ThresholdScale = Literal["probability", "balanced"]
+"""The score scales that a threshold may be on."""
 _OFF = ("0", "false", "no", "off")
 _ON = ("1", "true", "yes", "on")
 
@@ -61,7 +63,7 @@ class DecisionSection(Strict):
     """How the API decides for one problem: serving.decisions.PROBLEM of model_config.yaml."""
 
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
-    scale: Literal["probability", "balanced"] | None = None
+    scale: ThresholdScale | None = None
     approval_band: Annotated[float, Field(ge=0, lt=0.5)] = 0
 
 

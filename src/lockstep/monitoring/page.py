@@ -17,6 +17,7 @@ from lockstep.monitoring.charts import FEWEST, distribution, reliability_plot, w
 from lockstep.monitoring.drift import LEFT_OUT, FeatureDrift
 from lockstep.monitoring.histograms import histogram
 from lockstep.monitoring.performance import Estimate
+from lockstep.monitoring.proposal import Proposal
 
 _PAGE = Path(__file__).with_suffix(".html")
 _MOST_WEEKS = 400
@@ -31,20 +32,21 @@ Codes = Mapping[str, Mapping[Any, str]]
 def page(
     found: Analysis,
     facts: dict[str, str],
-    actions: Sequence[str],
+    proposal: Proposal | None,
+    commands: Sequence[str],
     words: Sequence[str],
     codes: Codes,
 ) -> str:
     """Return the page.
 
-    ``facts`` are lines about version and span, ``actions`` commands to run, ``words`` what each
-    decision is called, ``codes`` what the values of features mean.
+    ``facts`` are lines about version and span, ``commands`` those of the proposal, ``words`` what
+    each decision is called, ``codes`` what the values of features mean.
     """
     content = {
         "TITLE": escape(facts["title"]),
         "ABOUT": escape(facts["about"]),
         "STATE": _state(found),
-        "ACTIONS": _actions(actions),
+        "ACTIONS": _actions(proposal, commands),
         "CHART": _chart(found),
         "CALIBRATION": _calibration(found),
         "DISTRIBUTIONS": _distributions(found, codes),
@@ -76,11 +78,12 @@ def _notes(lines: Sequence[str]) -> str:
     return f'<section class="panel"><h2>What the log holds besides</h2><ul>{items}</ul></section>'
 
 
-def _actions(actions: Sequence[str]) -> str:
-    if not actions:
+def _actions(proposal: Proposal | None, commands: Sequence[str]) -> str:
+    if proposal is None:
         return ""
-    lines = "".join(f"<pre>{escape(one)}</pre>" for one in actions)
-    return f'<section class="panel"><h2>What to do next</h2>{lines}</section>'
+    lines = "".join(f"<pre>{escape(one)}</pre>" for one in commands)
+    head = f"<h2>What to do next: {proposal.action}</h2><p>{escape(proposal.why)}</p>"
+    return f'<section class="panel">{head}{lines}</section>'
 
 
 def _decisions(found: Analysis) -> int:

@@ -6,6 +6,8 @@ with another. The champion itself, and a version that a rollback brings back, ar
 
 from __future__ import annotations
 
+import sqlite3
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -24,8 +26,9 @@ from lockstep.checks import (
     failures,
     run_checks,
 )
-from lockstep.config.gates import DEFAULT, Gates, gates_of
+from lockstep.config.gates import DEFAULT, Gates, ShadowGate, gates_of
 from lockstep.config.params import load_params
+from lockstep.config.serving import load_serving
 from lockstep.config.settings import CONFIG_FILE, load_settings
 from lockstep.decision.score_scale import to_probability
 from lockstep.errors import ConfigError, RegistryError, unknown
@@ -41,6 +44,7 @@ from lockstep.evaluation.metrics import (
 from lockstep.evaluation.paired_comparison import Difference, paired_difference
 from lockstep.io import rounded, sha256_json
 from lockstep.models.scoring.prediction import Model as Loaded
+from lockstep.monitoring.log_files import shadowed_days
 from lockstep.problems.schema import Schema, load_schema, problem_names
 from lockstep.promotion.holdout import Holdout, holdout, scored
 from lockstep.promotion.slices import IN_TARGETS_UNIT, Sides, judged_slices
@@ -256,6 +260,7 @@ def _checks_of(case: Case) -> dict[str, Callable[[Case], Answer]]:
         ("floors", floors, True),
         ("golden", golden, gates.golden),
         ("staging", staging, gates.must_have_been_in_staging),
+        ("shadow", shadow, compared and gates.must_have_shadowed != ShadowGate()),
         ("champion", champion, compared),
         ("slices", slices, compared),
         ("calibration", calibration, compared),
@@ -299,6 +304,30 @@ def staging(case: Case) -> Answer:
     """Check that the version was in Staging once."""
     was = any(case.version.version in turn.after for turn in turns(case.model.record, "Staging"))
     return was, "it was in Staging" if was else "it was never in Staging; move it there first"
+
+
+def shadow(case: Case) -> Answer:
+    """Check that the version scored enough live rows, on enough days, beside the champion."""
+    gate, against = case.gates.must_have_shadowed, _champion(case).version
+    found = _shadowed_days(case)
+    rows, days = found.total(), len(found)
+    case.figures["shadow"] = {"rows": rows, "days": days}
+    enough = rows >= gate.rows and days >= gate.days
+    message = f"it scored {rows:,} live rows on {days} days beside version {against}"
+    wanted = f"{gate.rows:,} rows on {gate.days} days are needed; put it in Staging and serve"
+    return enough, message if enough else f"{message}; {wanted} with SHADOW=Staging"
+
+
+def _shadowed_days(case: Case) -> Counter[int]:
+    """Return the live rows by day; RegistryError where the prediction log can't tell."""
+    folder = load_serving(case.root).prediction_folder
+    if folder is None:
+        raise RegistryError("the prediction log is off, so nothing shows what it scored")
+    known = (case.version.name, case.version.version, case.version.tag("model_digest"))
+    try:
+        return shadowed_days(folder, known, _champion(case).version)
+    except sqlite3.DatabaseError as error:
+        raise RegistryError(f"the prediction log in {folder} is damaged: {error}") from error
 
 
 def champion(case: Case) -> Answer:

@@ -8,9 +8,9 @@ import socket
 from pathlib import Path
 
 from lockstep.config.layout import project_root
+from lockstep.config.serving import ServingSettings, load_serving
 from lockstep.errors import ConfigError, run_command
 from lockstep.serving.api_keys import new_key
-from lockstep.serving.settings import ServingSettings, load_serving
 
 
 def main() -> int | None:

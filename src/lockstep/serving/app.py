@@ -21,9 +21,12 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from swagger_ui_bundle import swagger_ui_path
 
 from lockstep.config.monitoring import METRICS_FILE
+from lockstep.config.serving import ServingSettings
 from lockstep.errors import ConfigError
+from lockstep.monitoring.log_files import Entry
 from lockstep.serving.api_keys import ApiKeys
 from lockstep.serving.connection_limits import FULL
+from lockstep.serving.day_keeper import DayKeeper
 from lockstep.serving.feedback import read_labels
 from lockstep.serving.http_request import (
     CLOSE,
@@ -43,9 +46,8 @@ from lockstep.serving.http_request import (
 from lockstep.serving.loaded_model import ServedModel
 from lockstep.serving.microbatch import MicroBatcher
 from lockstep.serving.model_source import ModelSource
-from lockstep.serving.prediction_log import Entry, PredictionLog
+from lockstep.serving.prediction_log import PredictionLog
 from lockstep.serving.responses import Answer, explained, predicted, predictions
-from lockstep.serving.settings import ServingSettings
 from lockstep.serving.shadow import Shadow
 from lockstep.serving.telemetry import JsonLog, Metrics, utc
 
@@ -76,8 +78,10 @@ class Api(FastAPI):
         self.limits, self.metrics = settings.limits, Metrics()
         self.keys = None if settings.api_keys_file is None else ApiKeys(settings.api_keys_file)
         folder = settings.prediction_folder
+        # Only versions of a registry have a reference to count against.
+        keeper = DayKeeper(source.root, settings.problem) if source.registry else None
         self.predictions = (
-            None if folder is None else PredictionLog(folder, settings.prediction_log)
+            None if folder is None else PredictionLog(folder, settings.prediction_log, keeper)
         )
         self.shadow = _shadow_of(settings, source)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="batches")
@@ -350,7 +354,10 @@ def _shadow_of(settings: ServingSettings, source: ModelSource) -> Shadow | None:
     if settings.prediction_folder is None:
         raise ConfigError(f"{given} needs the prediction log; remove PREDICTION_LOG=0")
     if source.registry is None or source.registry.kind == "fixed":
-        raise ConfigError(f"{given} needs a registered model to follow; set MLFLOW_MODEL_NAME")
+        raise ConfigError(
+            f"{given} needs a registered model to follow; set MLFLOW_MODEL_NAME in place of "
+            "MODEL_PATH and MODEL_URI"
+        )
     return Shadow(source.root, settings.prediction_log)
 
 

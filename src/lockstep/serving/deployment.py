@@ -25,12 +25,12 @@ import yaml
 from lockstep.audit.bundle import export
 from lockstep.audit.requirements import LOCK, closed
 from lockstep.code.pins import normalized, read_pins
+from lockstep.config.serving import load_serving
 from lockstep.config.settings import CONFIG_FILE
 from lockstep.errors import DataError, LockstepError, UsageError
 from lockstep.io import read_json, whole_folder, write_text
 from lockstep.registry.store.opening import open_registry
 from lockstep.serving.model_source import registered_name
-from lockstep.serving.settings import load_serving
 
 BUNDLE, APP, REQUIREMENTS, DOCKERFILE = "bundle", "app", "requirements.txt", "Dockerfile"
 CONFIG_FOLDER = CONFIG_FILE.parts[0]

@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 
 from lockstep.data.values import allowed_labels, boolean_values, is_label, read_label_texts
+from lockstep.monitoring.log_files import Label
 from lockstep.problems.schema import Schema
 from lockstep.serving.http_request import REQUEST_ID, Refusal
 from lockstep.serving.openapi import MOST_LABELS, MOST_ROW
-from lockstep.serving.prediction_log import Label
 
 _FIELDS = ("request_id", "row", "label")
 

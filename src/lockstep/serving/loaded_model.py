@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from lockstep.config.serving import DecisionSettings, ServingSettings
 from lockstep.decision.decision_rule import DecisionRule
 from lockstep.decision.score_scale import PROBABILITY, Scale
 from lockstep.errors import ArtifactError, ConfigError
@@ -23,7 +24,6 @@ from lockstep.registry.store.versions import was_dirty
 from lockstep.serving.form_page import form_page
 from lockstep.serving.openapi import example, openapi
 from lockstep.serving.request_parsing import RecordReader
-from lockstep.serving.settings import DecisionSettings, ServingSettings
 
 
 @dataclass(frozen=True)

@@ -14,26 +14,24 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lockstep.config.monitoring import DAY_MS
-from lockstep.monitoring.traffic import Pairs, joined
-from lockstep.monitoring.window import Rows
-from lockstep.problems.schema import Schema
-from lockstep.serving.http_request import Refusal
-from lockstep.serving.prediction_log import (
+from lockstep.monitoring.log_files import (
     FEEDBACK,
     PREDICTIONS,
     SHADOW,
     Entry,
+    Key,
     read_entry,
     read_scores,
     read_tables,
 )
+from lockstep.monitoring.traffic import Pairs, joined
+from lockstep.monitoring.window import Rows
+from lockstep.problems.schema import Schema
+from lockstep.serving.http_request import Refusal
 from lockstep.serving.request_parsing import RecordReader
 
 PIECE_ROWS = 20_000
 _BOM = b"\xef\xbb\xbf"
-
-Key = tuple[str, int | None, str | None]
-"""Name, version and digest of the model that answered."""
 
 
 @dataclass

@@ -12,6 +12,7 @@ from typing import Any
 
 from lockstep.audit.bundle_checks import MODEL_FOLDER, bundle_faults, version_of
 from lockstep.config.layout import ProblemLayout
+from lockstep.config.serving import ServingSettings
 from lockstep.config.settings import DEFAULT_MODEL_TYPE, load_settings
 from lockstep.errors import ArtifactError, ConfigError, LockstepError, RegistryError
 from lockstep.io import read_json
@@ -28,7 +29,6 @@ from lockstep.registry.store.names import TAG_PREFIX, NotRegistered
 from lockstep.registry.store.opening import open_registry, open_to_read, source_of
 from lockstep.registry.store.versions import Version
 from lockstep.serving.loaded_model import CheckedModel, ServedModel, prepare
-from lockstep.serving.settings import ServingSettings
 
 _RUN = re.compile(r"runs:/(?P<run>[0-9A-Za-z]+)(?:/model)?/?")
 _VERSION = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>[1-9][0-9]*)")
@@ -257,7 +257,8 @@ def _registry_of(settings: ServingSettings, root: Path, stage: str) -> RegistryS
     """Return the wanted version of the registry; None if no setting names a registry."""
     if settings.model_uri is not None:
         return RegistrySource(root, _fixed(settings, root), "fixed", None)
-    if settings.tracking_uri is None and settings.model_name is None:
+    shadowed = settings.shadow and settings.model_path is None  # a challenger needs a registry
+    if settings.tracking_uri is None and settings.model_name is None and not shadowed:
         return None
     name = settings.model_name or registered_name(settings, root)
     return RegistrySource(

@@ -11,22 +11,29 @@ import itertools
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import orjson
 import pandas as pd
 
 from lockstep.config.settings import PredictionLogSection
+from lockstep.monitoring.log_files import (
+    FEEDBACK,
+    PREDICTIONS,
+    SHADOW,
+    Entry,
+    Label,
+    ShadowEntry,
+    read_entry,
+    read_tables,
+)
 from lockstep.serving.background_writer import BackgroundWriter
+from lockstep.serving.day_keeper import DayKeeper
 
-PREDICTIONS, FEEDBACK = "predictions-*.sqlite", "feedback-*.sqlite"
-SHADOW = "shadow-*.sqlite"
-"""What a challenger in the shadow would have answered."""
 _TABLES = {
     "predictions": "request_id TEXT, time_ms INTEGER, model TEXT, version INTEGER, digest TEXT, "
     "rows INTEGER, scores BLOB, decisions BLOB, records BLOB, problem TEXT, threshold REAL, "
@@ -36,55 +43,11 @@ _TABLES = {
     "rows INTEGER, scores BLOB, decisions BLOB, champion INTEGER, seconds REAL, problem TEXT, "
     "threshold REAL, scale TEXT",
 }
-_ROWS_AT_ONCE, _READ_AT_ONCE = 100, 500
+_ROWS_AT_ONCE = 100
 _GUARD = (
     "CREATE TRIGGER IF NOT EXISTS {table}_{move} BEFORE {move} ON {table} "
     "BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END"
 )
-
-
-class Entry(NamedTuple):
-    """One answered request: ``scores`` (rows,) or (rows, classes), ``decisions`` (rows,)."""
-
-    request_id: str
-    time_ms: int
-    model: str
-    version: int | None
-    digest: str | None
-    rows: int
-    scores: np.ndarray
-    decisions: Sequence[Any]
-    records: bytes
-    problem: str | None = None
-    threshold: float | None = None
-    scale: str | None = None
-
-
-class ShadowEntry(NamedTuple):
-    """A request that a challenger scored, after version ``champion`` had answered it."""
-
-    request_id: str
-    time_ms: int
-    model: str
-    version: int | None
-    digest: str | None
-    rows: int
-    scores: np.ndarray
-    decisions: Sequence[Any]
-    champion: int | None
-    seconds: float
-    problem: str | None = None
-    threshold: float | None = None
-    scale: str | None = None
-
-
-class Label(NamedTuple):
-    """The true outcome of a row (counted from 1) of an earlier request."""
-
-    request_id: str
-    row: int
-    label: Any
-    time_ms: int
 
 
 @dataclass
@@ -99,8 +62,10 @@ class _File:
 class PredictionLog:
     """Takes entries and labels from requests, and writes them in the background."""
 
-    def __init__(self, folder: Path, settings: PredictionLogSection) -> None:
-        self.folder, self.settings = folder, settings
+    def __init__(
+        self, folder: Path, settings: PredictionLogSection, keeper: DayKeeper | None = None
+    ) -> None:
+        self.folder, self.settings, self.keeper = folder, settings, keeper
         self._files: dict[str, _File] = {}
         self._numbers = itertools.count()
         self.writer = BackgroundWriter(
@@ -175,7 +140,16 @@ class PredictionLog:
         return _File(connection, path, time.monotonic())
 
     def _prune(self) -> None:
-        """Delete the oldest files, except those in use, until the rest is within the limit.
+        """Delete the oldest files beyond the limit, as soon as their days' counts are kept."""
+        paths = self._beyond_limit()
+        if paths and self.keeper is not None:
+            paths = self.keeper.kept(paths)
+        for path in paths:
+            for beside in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+                beside.unlink(missing_ok=True)
+
+    def _beyond_limit(self) -> list[Path]:
+        """Return the oldest files, except those in use, without which the rest is in the limit.
 
         Another process writes the challenger's scores, into the newest of its files.
         """
@@ -183,15 +157,18 @@ class PredictionLog:
         sizes = {path: _size(path) for kind in kinds for path in kind}
         used = {file.path for file in self._files.values()} | {p for k in kinds for p in k[-1:]}
         total = sum(sizes.values())
+        found = []
         for path in sorted(sizes, key=_written):
             if total <= self.settings.total_bytes:
-                return
+                break
             if path not in used:
                 total -= sizes[path]
-                for beside in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
-                    beside.unlink(missing_ok=True)
+                found.append(path)
+        return found
 
     def _close(self) -> None:
+        if self.keeper is not None:
+            self.keeper.close()
         for file in self._files.values():
             file.connection.close()
 
@@ -218,19 +195,6 @@ def read_entries(folder: Path, since_ms: int = 0, until_ms: int = 2**62) -> Iter
     query = "SELECT * FROM predictions WHERE time_ms >= ? AND time_ms < ? ORDER BY rowid"
     for row in _rows(folder, PREDICTIONS, query, (since_ms, until_ms)):
         yield read_entry(row)
-
-
-def read_entry(row: tuple[Any, ...]) -> Entry:
-    """Return the entry of a stored row; one of an earlier version lacks the last columns."""
-    entry = Entry(*row)
-    scores = read_scores(row[6], entry.rows)
-    return entry._replace(scores=scores, decisions=orjson.loads(row[7]))
-
-
-def read_scores(stored: bytes, rows: int) -> np.ndarray:
-    """Return stored scores (rows,), or (rows, classes) of several classes."""
-    values = np.frombuffer(stored, dtype="<f8")
-    return values if len(values) == rows else values.reshape(rows, -1)
 
 
 def read_labels(folder: Path) -> dict[tuple[str, int], Any]:
@@ -270,33 +234,6 @@ def _expanded(entry: Entry, labels: Mapping[tuple[str, int], Any]) -> Iterator[d
             "label": labels.get((entry.request_id, number)),
             **record,
         }
-
-
-def read_tables(
-    folder: Path,
-    pattern: str,
-    query: str,
-    values: Sequence[Any] = (),
-    damaged: dict[str, str] | None = None,
-) -> Iterator[list[tuple[Any, ...]]]:
-    """Yield the rows of a log's files in lists.
-
-    A damaged file gives the rows before the damage, which ``damaged`` notes by the file's name;
-    without it, sqlite3.DatabaseError.
-    """
-    for path in sorted(folder.glob(pattern)):
-        address = f"{path.absolute().as_uri()}?mode=ro"
-        try:
-            with closing(sqlite3.connect(address, uri=True, timeout=5)) as connection:
-                cursor = connection.execute(query, values)
-                while found := cursor.fetchmany(_READ_AT_ONCE):
-                    yield found
-        except sqlite3.DatabaseError as error:
-            if "no such table" in str(error):  # the server is just creating it
-                continue
-            if damaged is None:
-                raise
-            damaged[path.name] = str(error)
 
 
 def _rows(

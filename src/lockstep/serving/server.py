@@ -15,10 +15,10 @@ from pathlib import Path
 
 from uvicorn import Config, Server
 
+from lockstep.config.serving import ServingSettings
 from lockstep.serving.app import Api
 from lockstep.serving.connection_limits import BoundedProtocol
 from lockstep.serving.model_source import ModelSource
-from lockstep.serving.settings import ServingSettings
 from lockstep.serving.telemetry import JsonLog, JsonLogHandler
 
 _SWITCH_SECONDS = 0.0005

@@ -19,8 +19,8 @@ from typing import IO, Any
 import orjson
 
 from lockstep.config.settings import PredictionLogSection
+from lockstep.monitoring.log_files import Entry
 from lockstep.serving.background_writer import BackgroundWriter
-from lockstep.serving.prediction_log import Entry
 
 MODULE = "lockstep.serving.shadow_scorer"
 LENGTH = struct.Struct("<I")

@@ -17,13 +17,14 @@ from typing import Any
 import orjson
 
 from lockstep.config.layout import project_root
+from lockstep.config.serving import ServingSettings, load_serving
 from lockstep.errors import ConfigError, LockstepError, run_command
+from lockstep.monitoring.log_files import ShadowEntry
 from lockstep.serving.http_request import Refusal
 from lockstep.serving.loaded_model import ServedModel
 from lockstep.serving.model_source import ModelSource
-from lockstep.serving.prediction_log import PredictionLog, ShadowEntry
+from lockstep.serving.prediction_log import PredictionLog
 from lockstep.serving.responses import predictions
-from lockstep.serving.settings import ServingSettings, load_serving
 from lockstep.serving.shadow import read_message
 
 _NICE = 10
@@ -129,7 +130,9 @@ def main() -> None:
     if settings.prediction_folder is None or not settings.shadow:
         raise ConfigError("a challenger needs SHADOW and the prediction log")
     # It follows the stage of the served model's name, never a file.
-    log = PredictionLog(settings.prediction_folder, settings.prediction_log)
+    # The API alone deletes files: it has the counts of their days kept first.
+    endless = settings.prediction_log.model_copy(update={"total_bytes": 2**62})
+    log = PredictionLog(settings.prediction_folder, endless)
     log.start()
     challenger = Challenger(replace(settings, model_path=None, model_uri=None), root, log)
     challenger.look()

@@ -7,7 +7,11 @@ from pathlib import Path
 
 from mlflow.entities import Metric, RunTag
 
-from lockstep.registry.store.connection import Client, translating_mlflow_errors
+from lockstep.registry.store.connection import (
+    Client,
+    experiment_id,
+    translating_mlflow_errors,
+)
 from lockstep.registry.store.names import MONITORED_TAG
 from lockstep.registry.store.versions import Version
 
@@ -17,6 +21,7 @@ SUFFIX = "_monitoring"
 
 def log_analysis(
     client: Client,
+    root: Path,
     experiment: str,
     version: Version,
     name: str,
@@ -26,10 +31,8 @@ def log_analysis(
     time_ms: int,
 ) -> str:
     """Log a run with the metrics of each month, in order, and the files of a folder."""
-    place = experiment + SUFFIX
     with translating_mlflow_errors():
-        known = client.get_experiment_by_name(place)
-        number = known.experiment_id if known else client.create_experiment(place)
+        number = experiment_id(client, root, experiment + SUFFIX)
         link = {MONITORED_TAG: f"{version.name}/{version.version}"}
         run = client.create_run(number, time_ms, {**tags, **link}, name)
         run_id = str(run.info.run_id)

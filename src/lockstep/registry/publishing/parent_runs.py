@@ -19,7 +19,7 @@ from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.run_content import data_parts, prefixed_metrics
 from lockstep.registry.publishing.runs import Record, log_run
 from lockstep.registry.publishing.spans import span_over
-from lockstep.registry.store.connection import Client, fluent
+from lockstep.registry.store.connection import Client, fluent, retry_conflicts
 from lockstep.registry.store.names import PARENT_TAG
 from lockstep.reports import plots
 
@@ -50,7 +50,7 @@ def log_parent(
 def tie(client: Client, children: Sequence[str], parent_id: str) -> None:
     """Put runs below a parent run."""
     for run_id in children:
-        client.set_tag(run_id, PARENT_TAG, parent_id)
+        retry_conflicts(partial(client.set_tag, run_id, PARENT_TAG, parent_id))
 
 
 def parent_record(

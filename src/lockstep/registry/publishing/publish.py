@@ -54,8 +54,9 @@ def note_commit(client: Client, version: Version, outputs: Outputs) -> None:
         return
     here = outputs.lineage
     if here.dirty == "false" and here.closure_digest == version.tags.get(CLOSURE_TAG):
-        client.set_model_version_tag(version.name, str(version.version), COMMITTED_TAG, here.commit)
+        tag = (version.name, str(version.version), COMMITTED_TAG, here.commit)
         with open_journal(client, version.name) as journal:
+            client.set_model_version_tag(*tag)
             journal.settle()  # its description names the commit
         print(f"{version.title} is committed as {here.commit}", file=sys.stderr)
 

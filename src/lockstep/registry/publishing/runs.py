@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mlflow.tracking.context.registry import resolve_tags
 from lockstep.registry.artifact.packaging import Package
 from lockstep.registry.publishing.registration import Decision
 from lockstep.registry.publishing.spans import Span
-from lockstep.registry.store.connection import Client, request_limits
+from lockstep.registry.store.connection import Client, request_limits, retry_conflicts
 from lockstep.registry.store.names import BYTES_TAG, PARENT_TAG, REGISTRATION_TAG, SUMS_TAG
 from lockstep.registry.store.queries import Logged
 
@@ -57,8 +58,8 @@ def log_run(
         _hurried_on_failure(patience),
     ):
         run_id: str = run.info.run_id
-        if record.parts:
-            client.log_inputs(run_id, datasets=list(record.parts.values()))
+        if parts := list(record.parts.values()):  # rows that other trainings of a problem share
+            retry_conflicts(partial(client.log_inputs, run_id, datasets=parts), rows=len(parts))
         _log_params(client, run_id, record.params)
         if folder is not None:
             mlflow.log_artifacts(str(folder))

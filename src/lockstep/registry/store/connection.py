@@ -37,6 +37,8 @@ _OTHER_CREDENTIALS = (
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _TUNNEL = "Tunnel connection failed"
 """How a proxy's refusal to reach a server by TLS is reported; its status follows."""
+_CONFLICT = re.compile(r"IntegrityError|UniqueViolation")
+"""How the databases' drivers name a row that exists; a server passes the text on."""
 _UNKNOWN_HOST = re.compile(r"not known|name resolution|getaddrinfo|nodename")
 _NO_TRACKING_SERVER = (
     "not in a valid JSON format",
@@ -217,6 +219,22 @@ def tolerating(*codes: str) -> Iterator[None]:
         except MlflowException as error:
             if error.error_code not in codes:
                 raise
+
+
+def retry_conflicts(write: Callable[[], object], rows: int = 1) -> None:
+    """Call ``write`` again if another process inserts one of its ``rows`` at the same time.
+
+    MLflow looks for a row before it inserts it, and fails if the row came in between. The next call
+    finds that row, so there are at most as many conflicts as rows. Other errors are raised at once.
+    """
+    for _ in range(rows):
+        try:
+            write()
+            return
+        except MlflowException as error:
+            if not _CONFLICT.search(str(error)):
+                raise
+    write()
 
 
 def one_line(error: Exception) -> str:

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from lockstep.config.serving import load_serving
 from lockstep.config.settings import CONFIG_FILE
 from lockstep.errors import ConfigError
-from lockstep.serving.settings import load_serving
 
 PROJECT = Path(__file__).parents[2]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from lockstep.config.layout import main_tree
 from lockstep.config.settings import (
@@ -17,15 +17,15 @@ from lockstep.config.settings import (
     LimitsSection,
     PredictionLogSection,
     ServingSection,
+    ThresholdScale,
     environment,
     is_on,
     load_settings,
     read_model_config,
 )
-from lockstep.decision.score_scale import BALANCED, PROBABILITY
 from lockstep.errors import ConfigError, unknown
 
-SCALES = (PROBABILITY, BALANCED)
+SCALES = get_args(ThresholdScale)
 
 
 @dataclass(frozen=True)
