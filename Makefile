@@ -116,6 +116,10 @@ monitor-demo: $(READY) ## show monitoring in a temporary clone: a model degrades
 alarm-simulation: $(READY) ## simulate how often alarms find a known change, and how often they are false (some minutes)
 	@python benchmarks/alarms.py --output alarm-simulation.json
 
+.PHONY: bench-evidently
+bench-evidently: $(READY) ## compare the distances of monitoring with evidently's, which gets an environment of its own
+	@python benchmarks/evidently_side.py
+
 .PHONY: bench-spark
 bench-spark: $(READY) ## time both engines from raw files to four models at 50 k, 500 k and 2.6 M persons (half an hour)
 	@python benchmarks/spark.py --output bench-spark.json

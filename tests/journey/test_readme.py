@@ -82,7 +82,8 @@ OF_DOCS = {
         ),
         "python scripts/monitor.py --problem accidents --input rows.csv --model-name "
         "Accident_Prediction_XGBoost --version 1": (
-            "monitoring/test_monitor.py::test_a_folder_of_raw_files_is_scored_and_analysed"
+            "journey/test_several_classes.py::"
+            "test_a_challenger_in_the_shadow_is_compared_and_months_are_monitored"
         ),
         "python scripts/monitor.py --problem credit_risk --retrain": (
             "monitoring/test_demo.py::test_the_demo_tells_the_whole_story"

@@ -1,23 +1,28 @@
 """A table with several classes, labelled with blanks and accents, from file to predictions."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from tests.journey.conftest import Project, clone
+from tests.serving.conftest import Running, wait_until
+
+from lockstep.monitoring.log_files import SHADOW, read_tables
 
 LABELS = ["à rénover", "très bon état", "moyen", "en ruine", "classé (rare)"]
 COSTS = {"en ruine": {"à rénover": 20.0, "très bon état": 20.0, "moyen": 20.0}}
 TYPES = ("logistic_regression", "xgboost")
 LINEAR = "Biens_Logistic_Regression"
+REQUESTS = 300
 MANAGE = "python scripts/manage_model_registry.py"
 
 
-def buildings(rows: int = 1500) -> pd.DataFrame:
+def buildings(rows: int = 1500, seed: int = 0) -> pd.DataFrame:
     """Buildings whose state area, age and heating tell; five of them have a class of their own."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     area, age = np.round(rng.lognormal(4.3, 0.4, rows), 1), rng.integers(0, 120, rows).astype(float)
     heating = rng.choice(["gaz", "électricité", "bois, granulés"], rows)
     margin = [
@@ -171,6 +176,84 @@ def test_two_versions_are_compared_by_the_metrics_of_all_classes(trained) -> Non
     gap = told["difference"]["estimate"]
     assert f"log_loss {gap:+.4f}, 95 % interval" in lines[1]
     assert any(line.split()[:2] == ["log_loss", "*"] for line in lines)
+
+
+def asked(server: Running, records: list[dict], labels: list[str]) -> list[dict]:
+    """Send records and then their labels; return the answers once the challenger has scored all."""
+
+    def shadow() -> dict:
+        return server.get("/health").json["shadow"]
+
+    wait_until(lambda: shadow().get("version") == 2, 30, "the challenger")
+    answers = []
+    for number in range(REQUESTS):
+        rows = slice(4 * number, 4 * number + 4)
+        found = server.post("/predict", records[rows], {"X-Request-ID": f"r{number}"})
+        answers += found.json["predictions"]
+        told = [
+            {"request_id": f"r{number}", "row": row, "label": label}
+            for row, label in enumerate(labels[rows], 1)
+        ]
+        assert server.post("/feedback", told).status == 202
+    wait_until(lambda: shadow_rows(server.root) == 4 * REQUESTS, 30, "the challenger's scores")
+    return answers
+
+
+def shadow_rows(root: Path) -> int:
+    """Return how many rows the log holds of a challenger."""
+    query = "SELECT rows FROM shadow"
+    found = read_tables(root / ".lockstep" / "predictions", SHADOW, query, (), {})
+    return sum(many for rows in found for (many,) in rows)
+
+
+def test_a_challenger_in_the_shadow_is_compared_and_months_are_monitored(trained, tmp_path) -> None:
+    project = trained[0].copy(tmp_path / "project")
+    path = project.folder / "params.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["problems"]["biens"]["decision"] = {"policy": "argmax"}
+    content["train"]["biens-xgboost"]["params"]["n_estimators"] = 12
+    path.write_text(yaml.safe_dump(content, allow_unicode=True))
+    project.run("make run-train PROBLEM=biens")
+    project.run(f"{MANAGE} promote --model-name Biens_XGBoost --version 1")
+    project.run(f"{MANAGE} transition --model-name Biens_XGBoost --version 2 --stage Staging")
+    table = buildings(rows=4 * REQUESTS, seed=5)
+    labels = table.pop("état du bien").tolist()
+    table.columns = json.loads(
+        (project.folder / "src/lockstep/problems/biens/example.json").read_text()
+    )
+    records = [
+        {name: None if value != value else value for name, value in record.items()}
+        for record in table.to_dict("records")
+    ]
+    env = {"PYTHONPATH": str(project.folder / "src"), "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
+    variables = {"PROBLEM": "biens", "SHADOW": "Staging", "MLFLOW_MODEL_NAME": "Biens_XGBoost"}
+    server = Running(project.folder, env | variables).start()
+    try:
+        answers = asked(server, records, labels)
+    finally:
+        assert server.stop() == 0
+    command = f"{MANAGE} compare --model-name Biens_XGBoost --version 2 --against 1 --on-traffic"
+    found = json.loads(project.run(f"{command} --json 2>/dev/null"))
+    assert (found["rows"], found["labelled"]) == (4 * REQUESTS, 4 * REQUESTS)
+    assert sum(found["changes"].values()) == round((1 - found["agreement"]) * 4 * REQUESTS) > 0
+    assert all(set(change.split(" → ")) <= set(LABELS) for change in found["changes"])
+    assert found["difference"]["metric"] == "log_loss"
+    for version, calibrated in ((1, False), (2, True)):
+        words = f"--model-name Biens_XGBoost --version {version}"
+        if version == 2:  # its rows as a table, as it answered none
+            buildings(rows=4 * REQUESTS, seed=5).to_csv(project.folder / "rows.csv", index=False)
+            words += " --input rows.csv"
+        project.run(f"python scripts/monitor.py --problem biens {words}")
+        written = project.folder / ".lockstep/monitoring/biens"
+        (month,) = json.loads((written / "report.json").read_text())["months"]
+        figures = month["performance"]["figures"]
+        assert ("calibration_error" in figures) is calibrated
+        assert ("<h2>Calibration</h2>" in (written / "page.html").read_text()) is calibrated
+    assert figures["calibration_error"]["value"] < 0.2
+    assert (
+        np.mean([one["decision"] == label for one, label in zip(answers, labels, strict=True)])
+        > 0.3
+    )
 
 
 def test_a_search_judges_by_the_declared_costs_like_the_training(trained) -> None:

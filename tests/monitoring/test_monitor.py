@@ -50,6 +50,9 @@ def test_what_is_as_it_was_raises_no_alarm_and_is_written_down(served):
     run = served.client.get_run(said.split("run: ")[1].split()[0])
     assert run.data.tags["lockstep.monitored"] == f"{NAME}/1"
     assert served.client.get_experiment(run.info.experiment_id).name.endswith(SUFFIX)
+    error = newest["performance"]["figures"]["calibration_error"]["value"]
+    assert run.data.metrics["calibration_error"] == pytest.approx(error)
+    assert '<th class="number">calibration_error</th>' in page
 
 
 def test_a_model_that_got_worse_is_an_alarm_with_the_command_to_run(served):

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,14 @@ class Watched:
         """The threshold of the version itself."""
         return self.located.version.threshold
 
+    @property
+    def positive_weight(self) -> float | None:
+        """What makes probabilities of scores; None if costs decide, not the most probable class."""
+        version = self.located.version
+        if version.tag("costs"):
+            return None
+        return float(version.tag("positive_weight") or 1.0)
+
 
 def monitor(root: Path, options: MonitorOptions) -> Monitored:
     """Analyse a span of the log, or a table, and write what was found."""
@@ -111,7 +120,7 @@ def monitor(root: Path, options: MonitorOptions) -> Monitored:
         days = in_span(with_kept(kept, watched.reference, days), options)
     if not days:
         raise DataError("no row lies in this span; give another --since or --until")
-    found = analyse(watched.reference, days, threshold, settings)
+    found = analyse(watched.reference, days, threshold, settings, watched.positive_weight)
     done = written(client, root, serving.monitoring_folder, watched, found, notes)
     if done.alarms and settings.webhook:
         post(settings.webhook, message(done), variables(root))
@@ -272,12 +281,17 @@ def add(days: Days, more: Days) -> None:
 def days_of_table(root: Path, watched: Watched, path: Path) -> Days:
     """Return the counts by day of a table's rows, scored by the version.
 
-    Rows without a date, or all of them where the problem has none, are of today.
+    A folder is read as the problem's own data are. Rows without a date, or all of them where the
+    problem has none, are of today.
     """
     model, schema = open_version(watched.located), watched.schema
     section = load_params(root).problem(schema.name)
-    kind = "files" if path.is_dir() else "table"
-    table, _ = tidy(path, kind, schema, section.preprocess)
+    if path.is_file():
+        with TemporaryDirectory() as alone:
+            (Path(alone) / path.name).symlink_to(path.absolute())
+            table, _ = tidy(Path(alone), "table", schema, section.preprocess)
+    else:
+        table, _ = tidy(path, section.source.kind, schema, section.preprocess)
     rows = rows_of_table(model, table, watched.classes)
     return counted_days(watched.reference, rows)
 
@@ -345,7 +359,8 @@ def written(
     }
     named = {"model": version.name, "version": version.version, "problem": watched.schema.name}
     with whole_folder(folder) as part:
-        write_text(part / PAGE, page(found, facts, proposal, commands, words))
+        codes = {column.name: column.codes for column in watched.schema.features}
+        write_text(part / PAGE, page(found, facts, proposal, commands, words, codes))
         told = {**named, "span": span, "proposal": proposal and vars(proposal) | {"run": commands}}
         write_json(part / REPORT, content(found, told, lines), digits=None)
         (part / METRICS_FILE).write_bytes(prometheus(found, version.name, version.version, now))

@@ -15,9 +15,11 @@ from lockstep.console import aligned
 from lockstep.errors import DataError
 from lockstep.monitoring.log_files import Key
 from lockstep.monitoring.traffic import Traffic, compare_traffic
+from lockstep.problems.schema import Schema
 from lockstep.promotion.slices import levels
 from lockstep.registry.artifact.loading import schema_of
 from lockstep.registry.artifact.locating import locate
+from lockstep.registry.artifact.model_cache import Located
 from lockstep.registry.store.connection import Client
 from lockstep.registry.store.versions import Version
 from lockstep.serving.logged_rows import LogReader, Notes, read_labels, read_pairs
@@ -34,9 +36,9 @@ def compare_on_traffic(
         )
     located, notes = locate(client, champion, root), Notes()
     schema = schema_of(located)
-    if schema.task == "multiclass":
-        raise DataError("comparing on traffic knows two classes and numbers, not several classes")
     classes = classes_in(located, schema)
+    if schema.task == "multiclass":
+        check_classes(classes, locate(client, challenger, root))
     reader = LogReader(schema, classes, read_labels(folder, notes), notes)
     pairs = read_pairs(folder, reader, key_of(champion), key_of(challenger), notes)
     metric = load_params(root).problem(schema.name).compare.metric
@@ -45,8 +47,26 @@ def compare_on_traffic(
         found = levels(values, schema.columns[name])
         return ((f"{name} {label}", mask) for label, mask in found)
 
-    found = compare_traffic(pairs, metric, decision_words(schema), cut)
+    found = compare_traffic(pairs, metric, class_words(schema, classes), cut)
     return facts(found, challenger, champion), readable(found, challenger, champion), 0
+
+
+def check_classes(classes: list[Any], challenger: Located) -> None:
+    """Raise DataError unless a challenger has these classes: scores are in their order."""
+    own = classes_in(challenger, schema_of(challenger))
+    if own != classes:
+        raise DataError(
+            f"the classes of {challenger.version.title} are {own}, the champion's {classes}; "
+            "only versions with the same classes can be compared on traffic"
+        )
+
+
+def class_words(schema: Schema, classes: list[Any]) -> list[str]:
+    """Return what each decision is called, in the order of its place."""
+    if schema.task != "multiclass":
+        return decision_words(schema)
+    codes = schema.columns[schema.target].codes
+    return [schema.decisions.get(one) or codes.get(one) or str(one) for one in classes]
 
 
 def key_of(version: Version) -> Key:

@@ -77,12 +77,17 @@ def analyse(
     days: Mapping[int, Window],
     threshold: float | None,
     settings: MonitoringSection,
+    positive_weight: float | None = 1.0,
 ) -> Analysis:
-    """Return what days (numbered since 1970, at least one) say, against a version's reference."""
+    """Return what days (numbered since 1970, at least one) say, against a version's reference.
+
+    The odds of a score of two classes are ``positive_weight`` times those of a probability; None:
+    the scores tell nothing about calibration.
+    """
     whole = _summed(reference, [days[day] for day in sorted(days)])
     selected = reference.task == "binary" and is_selected(whole)
     months = [
-        _month(reference, name, own, threshold, settings, selected)
+        _month(reference, name, own, threshold, settings, selected, positive_weight)
         for name, own in by_month(days).items()
     ]
     distances, limit, worse = _distances(reference, months, settings)
@@ -113,6 +118,7 @@ def _month(
     threshold: float | None,
     settings: MonitoringSection,
     selected: bool,
+    positive_weight: float | None,
 ) -> Month:
     window = _summed(reference, list(days.values()))
     calendar = {int(str(_date(day))[5:7]) for day in days}
@@ -122,7 +128,14 @@ def _month(
         tuple(feature_drifts(reference, window, calendar, settings.drift)),
         score_drift(reference, window, settings.drift),
         _shares(window.scores.sum(axis=1)),
-        performance(reference, window, threshold, settings.performance, selected),
+        performance(
+            reference,
+            window,
+            threshold,
+            settings.performance,
+            selected,
+            positive_weight=positive_weight,
+        ),
     )
 
 

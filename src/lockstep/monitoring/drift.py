@@ -63,6 +63,8 @@ class FeatureDrift:
     new: Mapping[Any, int] = field(default_factory=dict)
     """Values that the reference never had, with their rows."""
     why: str = ""
+    known: Counts | None = field(default=None, compare=False, repr=False)
+    """The reference's counts (bins,) that it is compared with."""
 
     @property
     def warns(self) -> bool:
@@ -104,13 +106,17 @@ def feature_drift(
     rows = int(counts.sum())
     if feature.calendar:
         return FeatureDrift(
-            feature.name, LEFT_OUT, rows, why=f"it is the {feature.calendar} of the date"
+            feature.name,
+            LEFT_OUT,
+            rows,
+            why=f"it is the {feature.calendar} of the date",
+            known=feature.total,
         )
     fewest = min(rows, int(feature.total.sum()))
     if fewest < settings.min_rows:
         which = "the reference has " if fewest < rows else ""
         why = f"{which}{fewest:,} rows, fewer than {settings.min_rows:,}"
-        return FeatureDrift(feature.name, FEW, rows, why=why)
+        return FeatureDrift(feature.name, FEW, rows, why=why, known=feature.total)
     own, against = seasonal_counts(feature, months, settings, alike)
     known, other = own.sum(), feature.bins.other
     index, limit = excess_index(feature.bins, own, counts, settings, alike)
@@ -131,6 +137,7 @@ def feature_drift(
         (float(own[at] / known), float(counts[at] / rows)),
         (float(unlisted[0]), float(unlisted[1])),
         unseen,
+        known=own,
     )
 
 

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.config.monitoring import PerformanceSettings
+from lockstep.monitoring import calibration
 from lockstep.monitoring.bins import Counts
+from lockstep.monitoring.calibration import Calibration, reliability
 from lockstep.monitoring.distances import coarse_groups, merged
 from lockstep.monitoring.performance import (
     UNKNOWN,
@@ -75,6 +77,7 @@ class Performance:
     figures: dict[str, Estimate] = field(default_factory=dict)
     reference: dict[str, Estimate] = field(default_factory=dict)
     outcome: Outcome | None = None
+    calibration: Calibration | None = None
     why: str = ""
 
 
@@ -95,10 +98,12 @@ def performance(
     settings: PerformanceSettings,
     selected: bool,
     drawn: bool = True,
+    positive_weight: float | None = 1.0,
 ) -> Performance:
     """Return the figures of a span; ``threshold`` is the one in force.
 
-    Without ``drawn`` only those whose errors need no drawing of rows.
+    Without ``drawn`` only those whose errors need no drawing of rows. ``positive_weight`` makes
+    probabilities of scores; None: they can't be made, and there is no calibration.
     """
     labelled = int(window.labelled.sum())
     counts = Performance(labelled, window.rows, selected)
@@ -108,8 +113,36 @@ def performance(
     if reference.task == "regression":
         return _regression(reference, window, counts)
     if reference.task == "multiclass":
-        return _multiclass(reference, window, counts)
-    return _binary(reference, window, threshold, settings, counts, drawn)
+        found = _multiclass(reference, window, counts)
+    else:
+        found = _binary(reference, window, threshold, settings, counts, drawn)
+    if not (drawn and found.figures) or positive_weight is None:
+        return found
+    return _with_calibration(found, reference, window, threshold, positive_weight)
+
+
+def _with_calibration(
+    found: Performance,
+    reference: Reference,
+    window: Window,
+    threshold: float | None,
+    positive_weight: float,
+) -> Performance:
+    """Return figures with the calibration error of the rows that have labels."""
+    decisions = slice(1) if found.selected else slice(None)
+    both = Calibration(
+        *(
+            reliability(reference.score_bins, counts[decisions], reference.task, positive_weight)
+            for counts in (window.labelled, _decided(reference, threshold))
+        )
+    )
+    own, there = both.estimates
+    return replace(
+        found,
+        figures={**found.figures, calibration.NAME: own},
+        reference={**found.reference, calibration.NAME: there},
+        calibration=both,
+    )
 
 
 def _binary(

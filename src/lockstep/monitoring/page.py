@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from lockstep.monitoring import calibration
 from lockstep.monitoring.alarms import ALARM
 from lockstep.monitoring.analysis import Analysis, Month
+from lockstep.monitoring.charts import FEWEST, distribution, reliability_plot, weeks_chart
 from lockstep.monitoring.drift import LEFT_OUT, FeatureDrift
+from lockstep.monitoring.histograms import histogram
 from lockstep.monitoring.performance import Estimate
 from lockstep.monitoring.proposal import Proposal
 
 _PAGE = Path(__file__).with_suffix(".html")
 _MOST_WEEKS = 400
-_WIDTH, _HEIGHT, _MARGIN = 720, 180, 34
+_MOST_FOLDED = 150
+SCORE = "\0score"
+"""The place of the scores among the features, whose names hold no such sign."""
+
+Codes = Mapping[str, Mapping[Any, str]]
+"""The meaning of each code, by feature."""
 
 
 def page(
@@ -26,11 +35,12 @@ def page(
     proposal: Proposal | None,
     commands: Sequence[str],
     words: Sequence[str],
+    codes: Codes,
 ) -> str:
     """Return the page.
 
     ``facts`` are lines about version and span, ``commands`` those of the proposal, ``words`` what
-    each decision is called.
+    each decision is called, ``codes`` what the values of features mean.
     """
     content = {
         "TITLE": escape(facts["title"]),
@@ -38,6 +48,8 @@ def page(
         "STATE": _state(found),
         "ACTIONS": _actions(proposal, commands),
         "CHART": _chart(found),
+        "CALIBRATION": _calibration(found),
+        "DISTRIBUTIONS": _distributions(found, codes),
         "MONTHS": _months(found, words),
         "LABELS": escape(facts["labels"]),
         "FEATURES": _features(found.months[-1]),
@@ -104,7 +116,8 @@ def _month_row(month: Month, names: Sequence[str], shares: int) -> str:
 
 
 def _reference_row(found: Analysis, names: Sequence[str], shares: int) -> str:
-    known = next((m.performance.reference for m in found.months if m.performance.reference), {})
+    newest = reversed(found.months)  # its calibration error is at the newest month's labels
+    known = next((m.performance.reference for m in newest if m.performance.reference), {})
     cells = [f"{found.reference.rows['scored']:,}", ""]
     cells += [_estimate(known.get(name)) for name in names]
     cells += [_share(one) for one in found.expected[:shares]] + [""] * (
@@ -157,7 +170,7 @@ def _feature_row(one: FeatureDrift) -> str:
         escape(_new(one)),
     ]
     cells = "".join(f'<td class="number">{cell}</td>' for cell in numbers)
-    against = f"<td>{escape(one.against or '–')}</td>"
+    against = f'<td class="whole">{escape(one.against or "–")}</td>'
     return f'<tr>{name}<td class="{kind}">{escape(verdict)}</td>{against}{cells}</tr>'
 
 
@@ -178,41 +191,78 @@ def _new(one: FeatureDrift, most: int = 3) -> str:
     return ", ".join(shown) + more or _change(one.other)
 
 
-# ---------------------------------------------------------------- the chart of a rolling week
+# ---------------------------------------------------------------- drawings
 
 
 def _chart(found: Analysis) -> str:
+    """Return the chart of the metric that alarms look at, by rolling week."""
     weeks = found.rolling[-_MOST_WEEKS:]
     metric = found.metric
     points = [(n, p.figures[metric]) for n, (_, p) in enumerate(weeks) if metric in p.figures]
     if len(points) < 2:
         return f"<p>No week has enough labels for {metric} yet.</p>"
-    known = next(p.reference[metric] for _, p in weeks if metric in p.reference)
-    lows = [*(one.interval[0] for _, one in points), known.value]
-    highs = [*(one.interval[1] for _, one in points), known.value]
-    low, high = min(lows), max(highs)
-    span = (high - low) or 1.0
-    step = (_WIDTH - 2 * _MARGIN) / max(len(weeks) - 1, 1)
+    known = next(p.reference[metric] for _, p in weeks if metric in p.reference).value
+    label = f"{metric} of each week, with 95 % interval; dashed: the reference, {known:.3f}"
+    return weeks_chart([day for day, _ in weeks], points, known, label)
 
-    def place(number: int, value: float) -> str:
-        x = _MARGIN + number * step
-        y = _HEIGHT - _MARGIN + (value - low) / span * (2 * _MARGIN - _HEIGHT)
-        return f"{x:.1f},{y:.1f}"
 
-    band = [place(n, one.interval[1]) for n, one in points]
-    band += [place(n, one.interval[0]) for n, one in reversed(points)]
-    line = " ".join(place(n, one.value) for n, one in points)
-    last = len(weeks) - 1
-    ends = place(0, known.value), place(last, known.value)
-    label = f"{metric} of each week, with 95 % interval; dashed: the reference, {known.value:.3f}"
-    return (
-        f'<figure><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(label)}">'
-        f'<polygon class="band" points="{" ".join(band)}"/>'
-        f'<polyline class="line" points="{line}"/>'
-        f'<polyline class="known" points="{ends[0]} {ends[1]}"/>'
-        f'<text x="0" y="{_MARGIN}">{high:.3f}</text>'
-        f'<text x="0" y="{_HEIGHT - _MARGIN}">{low:.3f}</text>'
-        f'<text x="{_MARGIN}" y="{_HEIGHT - 8}">{weeks[0][0]}</text>'
-        f'<text x="{_WIDTH - _MARGIN}" y="{_HEIGHT - 8}" text-anchor="end">{weeks[-1][0]}</text>'
-        f"</svg><figcaption>{escape(label)}</figcaption></figure>"
+def _calibration(found: Analysis) -> str:
+    """Return the section about calibration: of the newest month with enough labels."""
+    newest = next((m for m in reversed(found.months) if m.performance.calibration), None)
+    if newest is None or newest.performance.calibration is None:
+        return ""
+    own, there = (
+        _estimate(side[calibration.NAME])
+        for side in (newest.performance.figures, newest.performance.reference)
     )
+    seen = "positives" if found.reference.task == "binary" else "right answers"
+    label = (
+        f"Observed share of {seen} by probability: {newest.name} solid with 95 % intervals, the "
+        f"reference dashed. Bins of under {FEWEST} rows are left out."
+    )
+    rows = newest.performance.calibration.rows
+    return (
+        f'<section class="panel"><h2>Calibration</h2><p>Calibration error of {newest.name}: {own}; '
+        f'of the reference: {there}.</p><p class="quiet">Both at {rows:,} labels, as fewer labels '
+        "give a larger error by chance. Class weights are removed from scores.</p>"
+        f'<div class="plot">{reliability_plot(newest.performance.calibration, label)}</div>'
+        "</section>"
+    )
+
+
+def _distributions(found: Analysis, codes: Codes) -> str:
+    """Return the distributions of the score and of changed features, and the others folded in."""
+    newest = found.months[-1]
+    counts = newest.window.features | {SCORE: newest.window.scores.sum(axis=0)}
+    bins = {name: one.bins for name, one in found.reference.features.items()}
+    bins[SCORE] = found.reference.score_bins
+
+    def drawn(one: FeatureDrift, name: str) -> str:
+        assert one.known is not None
+        words = codes.get(name, {})
+        shown = histogram(bins[name], one.known, counts[name], lambda v: _value(v, words))
+        return distribution(one.name, _about(one), shown)
+
+    first = [drawn(newest.score, SCORE), *(drawn(f, f.name) for f in newest.features if f.warns)]
+    others = [one for one in newest.features if not one.warns]
+    folded = "".join(drawn(one, one.name) for one in others[:_MOST_FOLDED])
+    left = f"; the first {_MOST_FOLDED} are drawn" if len(others) > _MOST_FOLDED else ""
+    return (
+        f'<p class="quiet"><span class="key ref"></span> the reference '
+        f'<span class="key own"></span> {newest.name}</p>'
+        f'<div class="charts">{"".join(first)}</div><details><summary>'
+        f"Features that did not change ({len(others)}{left})</summary>"
+        f'<div class="charts">{folded}</div></details>'
+    )
+
+
+def _about(one: FeatureDrift) -> str:
+    index = f"index {one.index:.3f}" if np.isfinite(one.index) else one.verdict
+    missing = f", missing {_change(one.missing)}" if any(one.missing) else ""
+    against = f", compared with {one.against}" if one.against else ""
+    return f"{index}{against}{missing}"
+
+
+def _value(value: float | str, words: Mapping[float | str, str]) -> str:
+    shown = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{shown} {words[value]}" if words.get(value) else shown

@@ -9,6 +9,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from lockstep.monitoring.analysis import Analysis, Month
+from lockstep.monitoring.calibration import Calibration, Reliability
 from lockstep.monitoring.drift import FeatureDrift
 from lockstep.monitoring.labelled import Performance
 from lockstep.monitoring.performance import Estimate
@@ -57,8 +58,22 @@ def _performance(one: Performance) -> dict[str, Any]:
         "figures": {name: _estimate(own) for name, own in one.figures.items()},
         "reference": {name: _estimate(own) for name, own in one.reference.items()},
         "outcome": outcome,
+        "calibration": one.calibration and _calibration(one.calibration),
         **({"why": one.why} if one.why else {}),
     }
+
+
+def _calibration(one: Calibration) -> dict[str, Any]:
+    """Return the reliability of both sides by bin, and at how many labels they are compared."""
+
+    def side(own: Reliability) -> list[dict[str, Any]]:
+        return [
+            {"probability": _plain(chance), "rows": int(rows), "hits": int(hits)}
+            for chance, rows, hits in zip(own.chance, own.bins, own.hits, strict=True)
+            if rows
+        ]
+
+    return {"labels": one.rows, "own": side(one.own), "reference": side(one.reference)}
 
 
 def _estimate(one: Estimate) -> dict[str, Any]:

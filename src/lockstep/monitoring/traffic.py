@@ -27,7 +27,8 @@ Cut = Callable[[str, pd.Series], Iterable[tuple[str, NDArray[np.bool_]]]]
 class Pairs:
     """Rows that both scored. ``request`` (rows,) numbers their requests; label -1 is unknown.
 
-    Scores are probabilities of the positive class, or predictions of a regression.
+    Scores (rows,) are probabilities of the positive class, or predictions of a regression; of
+    several classes they are (rows, classes).
     """
 
     task: str
@@ -133,13 +134,16 @@ def _difference(pairs: Pairs, metric: str, seed: int) -> tuple[Difference | None
     known = is_known(pairs.label)
     if known.sum() < FEWEST_LABELS:
         return None, f"{int(known.sum())} labels, fewer than {FEWEST_LABELS}"
-    label = pairs.label[known]
+    label, several = pairs.label[known], pairs.task == "multiclass"
     if pairs.task == "binary":
         label = label.astype(np.int64)
     one, other = (
-        Scored(label, score[known], threshold)
-        for score, threshold in zip(
-            (pairs.champion, pairs.challenger), pairs.thresholds, strict=True
+        Scored(label, score[known], threshold, decided[known] if several else None)
+        for score, threshold, decided in zip(
+            (pairs.champion, pairs.challenger),
+            pairs.thresholds,
+            (pairs.decided, pairs.would_decide),
+            strict=True,
         )
     )
     try:
