@@ -119,6 +119,14 @@ def test_rows_of_other_versions_are_counted_and_named(served):
     assert (served.report["version"], served.report["months"][0]["rows"]) == (1, rows)
 
 
+def test_after_a_rollback_the_version_that_answers_now_is_analysed(served):
+    served.answer("2026-01", version=2)
+    served.answer("2026-02", version=1)
+    served.run()
+    assert served.report["version"] == 1
+    assert served.report["shadow"] is None
+
+
 def test_answers_of_other_problems_and_of_versions_that_are_gone_are_counted(served):
     (first, *_) = served.answer("2026-01")
     log = PredictionLog(served.folder, PredictionLogSection())

@@ -74,6 +74,13 @@ def test_each_request_is_scored_again_and_compared(shadowed):
     assert f"{2 * REQUESTS} rows of {REQUESTS} requests" in said
     assert re.search(r"agreement \d+\.\d\d%, \d+\.\d\d ms a row", said)
     assert "no comparison with labels: 0 labels, fewer than 200" in said
+    told = (
+        f"{NAME} version 2 in the shadow of version 1: {2 * REQUESTS} rows of {REQUESTS} requests"
+    )
+    assert told in served.run()
+    assert served.report["shadow"]["rows"] == 2 * REQUESTS
+    page = (served.written / "page.html").read_text()
+    assert f"<h2>The challenger in the shadow</h2><p>{told}</p>" in page
 
 
 def compare(served):
