@@ -14,6 +14,7 @@ from lockstep.config.monitoring import MonitoringSection
 from lockstep.evaluation.scored_rows import Scored
 from lockstep.monitoring.analysis import analyse
 from lockstep.monitoring.bins import Bins, counted, number_bins
+from lockstep.monitoring.charts import distribution
 from lockstep.monitoring.histograms import MOST_VALUES, Outline, histogram
 from lockstep.monitoring.page import PageFacts, page
 from lockstep.monitoring.reference import reference_of
@@ -77,6 +78,7 @@ def test_whole_numbers_are_not_split_between_bars():
 def test_an_amount_that_is_mostly_zero_has_its_zeros_in_one_bar():
     amounts = np.where(RNG.random(10_000) < 0.6, 0, RNG.gamma(2, 500, 10_000))
     found = drawn(amounts, amounts)
+    assert found.edges[0] == 0
     zero = np.flatnonzero(found.edges <= 0)[-1]
     assert found.reference[zero] == pytest.approx(0.6, abs=0.03)
     assert found.reference[:zero].sum() == 0
@@ -104,6 +106,15 @@ def test_the_most_frequent_values_of_either_side_are_shown_and_the_rest_together
     assert found.own[[0, -2]] == pytest.approx([0.75, 0.25])
     assert found.reference.sum() == pytest.approx(1)
     assert found.own.sum() == pytest.approx(1)
+
+
+def test_the_others_together_have_no_bar_where_it_would_dwarf_the_values():
+    bins = Bins(values=tuple(f"v{n}" for n in range(40)))
+    even = np.append(np.full(40, 5), [100, 0])
+    found = histogram(bins, even, even, str)
+    assert found.largest == pytest.approx(5 / 300)
+    assert found.own[-1] == pytest.approx((28 * 5 + 100) / 300)
+    assert distribution("com", "", found).count('<rect class="own"') == MOST_VALUES
 
 
 # ---- the page -----------------------------------------------------------------------------------
@@ -161,7 +172,7 @@ def test_what_changed_is_drawn_and_the_others_are_folded_in(made):
     shown, _, folded = section.partition("<details>")
     assert shown.count("<svg ") == 1 + len(changed)
     assert folded.count("<svg ") == FEATURES - len(changed)
-    assert f"Features that did not change ({FEATURES - len(changed)})" in folded
+    assert f"The other features ({FEATURES - len(changed)})" in folded
 
 
 def test_names_and_values_are_text_and_drawings_have_one(made):

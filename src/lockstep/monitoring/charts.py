@@ -18,7 +18,7 @@ from lockstep.monitoring.performance import Estimate, share
 
 _WIDTH, _HEIGHT, _MARGIN = 720, 180, 34
 _SMALL, _LOW, _TOP = 320, 130, 16
-_LABELS, _BARS, _ROW = 112, 128, 19
+_LABELS, _BARS, _ROW = 112, 118, 19
 _SIDE = 300
 _LONGEST = 17
 FEWEST = 10
@@ -76,7 +76,7 @@ def weeks_chart(
         f'<polyline class="line" points="{_points(line)}"/>',
         f'<polyline class="known" points="{_points(ends)}"/>',
         _text(0, _MARGIN - 8, f"{high:.3f}"),
-        _text(0, _HEIGHT - _MARGIN + 4, f"{low:.3f}"),
+        _text(0, _HEIGHT - _MARGIN - 4, f"{low:.3f}"),
         _text(_MARGIN, _HEIGHT - 8, days[0]),
         _text(_WIDTH - _MARGIN, _HEIGHT - 8, days[-1], "end"),
     ]
@@ -131,14 +131,18 @@ def _pair(reference: float, own: float) -> str:
 
 
 def _values(shown: Values, label: str) -> str:
-    most = float(max(shown.reference.max(initial=0), shown.own.max(initial=0))) or 1.0
+    most = max(shown.largest, 1e-9)
     parts = []
     for n, (text, a, b) in enumerate(zip(shown.labels, shown.reference, shown.own, strict=True)):
         y, pair = n * _ROW, _pair(a, b)
         parts += [
             _text(0, y + 13, text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"),
-            _bar("ref", y + 2, a / most),
-            _bar("own", y + 9, b / most),
+            # All other values together may be far more than any of those that are listed.
+            *(
+                [_bar("ref", y + 2, a / most), _bar("own", y + 9, b / most)]
+                if a <= most >= b
+                else []
+            ),
             _text(_SMALL, y + 13, pair, "end"),
             _titled(0, y, _SMALL, _ROW, f"{text}: {pair}"),
         ]

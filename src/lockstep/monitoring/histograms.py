@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lockstep.monitoring.bins import Bins, Counts
 
 MOST_BARS, MOST_VALUES = 30, 12
+OTHERS = "other values"
 FEW_NUMBERS = 12
 """A number with at most so many bins is shown by value."""
 _HEAVY = 3
@@ -37,6 +38,13 @@ class Values:
     labels: tuple[str, ...]
     reference: NDArray[np.float64]
     own: NDArray[np.float64]
+
+    @property
+    def largest(self) -> float:
+        """The largest share of one value; of all other values together only if there is no one."""
+        both = np.maximum(self.reference, self.own)
+        single = [share for name, share in zip(self.labels, both, strict=True) if name != OTHERS]
+        return float(max(single or both, default=0.0))
 
 
 def histogram(
@@ -81,7 +89,7 @@ def _values(bins: Bins, labels: list[str], there: Numbers, here: Numbers) -> Val
     rest = np.setdiff1d(np.arange(bins.missing), top)
     shown = [labels[place] for place in top]
     pairs = [(there[place], here[place]) for place in top]
-    for name, places in (("other values", rest), ("missing", [bins.missing])):
+    for name, places in ((OTHERS, rest), ("missing", [bins.missing])):
         both = float(there[places].sum()), float(here[places].sum())
         if any(both):
             shown.append(name)
@@ -114,11 +122,15 @@ def _extents(bins: Bins, first_is_heavy: bool) -> tuple[Numbers, Numbers, Number
     """Return each bin's low end, mean and high end; the outer two get ends of their own.
 
     A first bin that is heavy holds one value mostly, as the zeros of an amount: it has no width.
+    Below 0 a first bin only goes if its mean is there.
     """
     edges, centers = np.asarray(bins.edges), np.asarray(bins.centers)
     reach = (edges[-1] - edges[0]) * _TAIL
     first = max(2 * centers[0] - edges[0], edges[0] - reach)
-    first = centers[0] if first_is_heavy else first
+    if first_is_heavy or (_whole(bins) and centers[0] % 1 == 0):
+        first = centers[0]
+    elif centers[0] > 0:
+        first = max(first, 0.0)
     last = min(2 * centers[-1] - edges[-1], edges[-1] + reach)
     low, high = np.append(first, edges), np.append(edges, last)
     return low, np.clip(centers, low, high), high

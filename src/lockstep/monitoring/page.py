@@ -277,7 +277,7 @@ def _distributions(found: Analysis, codes: Codes) -> str:
         f'<p class="quiet"><span class="key ref"></span> the reference '
         f'<span class="key own"></span> {newest.name}</p>'
         f'<div class="charts">{"".join(first)}</div><details><summary>'
-        f"Features that did not change ({len(others)}{left})</summary>"
+        f"The other features ({len(others)}{left})</summary>"
         f'<div class="charts">{folded}</div></details>'
     )
 
