@@ -13,7 +13,7 @@ from lockstep.evaluation.metrics import evaluate
 from lockstep.evaluation.scored_rows import Scored
 from lockstep.monitoring.analysis import analyse
 from lockstep.monitoring.calibration import CALIBRATION_BINS, Reliability, reliability
-from lockstep.monitoring.labelled import performance
+from lockstep.monitoring.labelled import Against, performance
 from lockstep.monitoring.reference import reference_of, score_bins, score_counts
 from lockstep.monitoring.report import content, prometheus
 from lockstep.monitoring.window import Rows, Window, counted_days
@@ -102,7 +102,7 @@ def test_labels_of_one_decision_are_compared_on_the_same_part_of_the_scores(made
     table, score, label = rows_of(np.random.default_rng(3), 9000)
     days = days_of(made, table, score, np.where(score >= 0.4, -1, label))
     window = sum(days.values(), Window.empty(made))
-    found = performance(made, window, 0.4, SETTINGS.performance, selected=True)
+    found = performance(window, Against(made, 0.4, SETTINGS.performance, True))
     kept = score < 0.4
     exact = evaluate(Scored(label[kept], score[kept], 0.4))["calibration_error"]
     own, there = (side["calibration_error"] for side in (found.figures, found.reference))
@@ -133,6 +133,9 @@ def test_it_is_in_the_json_and_in_prometheus_text(made):
     assert sides["labels"] == 6000
     assert sum(one["rows"] for one in sides["own"]) == 6000
     assert sum(one["rows"] for one in sides["reference"]) == 12_000
+    week = content(found, {}, [])["weeks"][found.rolling[-1][0]]["figures"]
+    assert {"roc_auc", "ks", "f1", "positive_rate", "calibration_error"} <= set(week)
+    assert all(one["error"] > 0 for one in week.values())
     text = prometheus(found, "loan", 1, 0.0).decode()
     line = 'lockstep_monitor_performance{metric="calibration_error",model="loan",of="%s",version='
     assert line % "month" in text
@@ -158,12 +161,7 @@ def test_a_regression_has_none():
     days = counted_days(
         reference, Rows(columns, chance, np.zeros(3000, dtype=np.int64), target, day)
     )
-    found = performance(
-        reference,
-        sum(days.values(), Window.empty(reference)),
-        None,
-        SETTINGS.performance,
-        selected=False,
-    )
+    window = sum(days.values(), Window.empty(reference))
+    found = performance(window, Against(reference, None, SETTINGS.performance, False))
     assert "rmse" in found.figures
     assert "calibration_error" not in found.figures

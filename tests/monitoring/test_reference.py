@@ -11,7 +11,7 @@ from lockstep.config.monitoring import MonitoringSection
 from lockstep.errors import ArtifactError
 from lockstep.evaluation.scored_rows import Scored
 from lockstep.monitoring.drift import LEFT_OUT, STEADY, WARN, feature_drifts, score_drift
-from lockstep.monitoring.labelled import is_selected, outcome_of, performance
+from lockstep.monitoring.labelled import Against, is_selected, outcome_of, performance
 from lockstep.monitoring.performance import area
 from lockstep.monitoring.reference import read_reference, reference_of
 from lockstep.monitoring.window import Rows, Window, counted_days
@@ -166,7 +166,7 @@ def test_labels_of_one_decision_are_compared_with_the_same_cut(made):
     days = days_of(reference, table, score, selected)
     window = sum(days.values(), Window.empty(reference))
     assert is_selected(window)
-    found = performance(reference, window, 0.4, SETTINGS.performance, selected=True)
+    found = performance(window, Against(reference, 0.4, SETTINGS.performance, True))
     own, there = found.figures["roc_auc"], found.reference["roc_auc"]
     kept = score < 0.4
     assert own.value == pytest.approx(roc_auc_score(label[kept], score[kept]), abs=1e-3)

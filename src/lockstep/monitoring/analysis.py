@@ -15,6 +15,7 @@ from lockstep.monitoring.alarms import ALARM, WARNING, Finding, worse_windows
 from lockstep.monitoring.drift import FeatureDrift, feature_drifts, score_drift
 from lockstep.monitoring.labelled import (
     HEADLINE,
+    Against,
     Outcome,
     Performance,
     is_selected,
@@ -24,7 +25,7 @@ from lockstep.monitoring.performance import UNKNOWN, Estimate, share
 from lockstep.monitoring.reference import Reference
 from lockstep.monitoring.window import Window, by_month
 
-ROLLING_DAYS = 7
+ROLLING_DAYS, WEEK_RESAMPLES = 7, 50
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,8 @@ def analyse(
     """
     whole = _summed(reference, [days[day] for day in sorted(days)])
     selected = reference.task == "binary" and is_selected(whole)
-    months = [
-        _month(reference, name, own, threshold, settings, selected, positive_weight)
-        for name, own in by_month(days).items()
-    ]
+    against = Against(reference, threshold, settings.performance, selected, positive_weight)
+    months = [_month(name, own, against, settings) for name, own in by_month(days).items()]
     distances, limit, worse = _distances(reference, months, settings)
     expected = _shares(_expected(reference, threshold))
     found = Analysis(
@@ -98,7 +97,7 @@ def analyse(
         selected,
         whole,
         tuple(months),
-        tuple(_rolling(reference, days, threshold, settings, selected)),
+        tuple(_rolling(days, against)),
         expected,
         tuple(distances),
         limit,
@@ -112,14 +111,9 @@ def _summed(reference: Reference, windows: Sequence[Window]) -> Window:
 
 
 def _month(
-    reference: Reference,
-    name: str,
-    days: dict[int, Window],
-    threshold: float | None,
-    settings: MonitoringSection,
-    selected: bool,
-    positive_weight: float | None,
+    name: str, days: dict[int, Window], against: Against, settings: MonitoringSection
 ) -> Month:
+    reference = against.reference
     window = _summed(reference, list(days.values()))
     calendar = {int(str(_date(day))[5:7]) for day in days}
     return Month(
@@ -128,14 +122,7 @@ def _month(
         tuple(feature_drifts(reference, window, calendar, settings.drift)),
         score_drift(reference, window, settings.drift),
         _shares(window.scores.sum(axis=1)),
-        performance(
-            reference,
-            window,
-            threshold,
-            settings.performance,
-            selected,
-            positive_weight=positive_weight,
-        ),
+        performance(window, against),
     )
 
 
@@ -156,24 +143,18 @@ def _expected(reference: Reference, threshold: float | None) -> np.ndarray:
     return np.array([below.sum(), above.sum()])
 
 
-def _rolling(
-    reference: Reference,
-    days: Mapping[int, Window],
-    threshold: float | None,
-    settings: MonitoringSection,
-    selected: bool,
-) -> list[tuple[str, Performance]]:
+def _rolling(days: Mapping[int, Window], against: Against) -> list[tuple[str, Performance]]:
     """Return the performance of each week that ends with a day that has rows.
 
     A week is only shown, so it needs fewer labels than a month, which can raise an alarm.
     """
-    few = settings.performance.model_copy(update={"min_rows": settings.performance.min_of_a_class})
+    least = against.settings.min_of_a_class
+    few = replace(against, settings=against.settings.model_copy(update={"min_rows": least}))
     found = []
     for day in sorted(days):
         own = [days[d] for d in range(day - ROLLING_DAYS + 1, day + 1) if d in days]
-        week = _summed(reference, own)
-        figures = performance(reference, week, threshold, few, selected, drawn=False)
-        found.append((str(_date(day)), figures))
+        week = _summed(against.reference, own)
+        found.append((str(_date(day)), performance(week, few, WEEK_RESAMPLES)))
     return found
 
 

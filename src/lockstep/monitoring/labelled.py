@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,10 @@ from numpy.typing import NDArray
 from lockstep.config.monitoring import PerformanceSettings
 from lockstep.monitoring import calibration
 from lockstep.monitoring.bins import Counts
-from lockstep.monitoring.calibration import Calibration, reliability
+from lockstep.monitoring.calibration import Calibration, Reliability, reliability
 from lockstep.monitoring.distances import coarse_groups, merged
 from lockstep.monitoring.performance import (
+    RESAMPLES,
     UNKNOWN,
     Estimate,
     area,
@@ -91,51 +93,88 @@ def is_selected(window: Window) -> bool:
     return bool(shares[1] < _SELECTED * shares[0])
 
 
-def performance(
-    reference: Reference,
-    window: Window,
-    threshold: float | None,
-    settings: PerformanceSettings,
-    selected: bool,
-    drawn: bool = True,
-    positive_weight: float | None = 1.0,
-) -> Performance:
-    """Return the figures of a span; ``threshold`` is the one in force.
+@dataclass(frozen=True)
+class Against:
+    """What labelled rows are compared with; the reference's figures are computed once.
 
-    Without ``drawn`` only those whose errors need no drawing of rows. ``positive_weight`` makes
-    probabilities of scores; None: they can't be made, and there is no calibration.
+    ``threshold`` is the one in force. ``positive_weight`` makes probabilities of scores; None:
+    they can't be made, and there is no calibration. ``selected``: see Performance.
     """
-    labelled = int(window.labelled.sum())
-    counts = Performance(labelled, window.rows, selected)
+
+    reference: Reference
+    threshold: float | None
+    settings: PerformanceSettings
+    selected: bool
+    positive_weight: float | None = 1.0
+
+    @cached_property
+    def decided(self) -> Counts:
+        """The reference's counts (decisions, classes, bins) with the threshold in force."""
+        if self.threshold is None:
+            return self.reference.scores
+        return np.stack(self.reference.decided(self.threshold))
+
+    def labelled(self, counts: Counts) -> Counts:
+        """Return the decisions that have labels, of counts (decisions, classes, bins)."""
+        return counts[:1] if self.selected else counts
+
+    @cached_property
+    def known(self) -> dict[str, Estimate]:
+        """The reference's figures of two classes."""
+        return self.figures(self.decided, RESAMPLES)
+
+    def figures(self, counts: Counts, resamples: int) -> dict[str, Estimate]:
+        """Return the figures of counts; F1 only where all decisions have labels.
+
+        The errors of KS and F1 come from drawing rows anew.
+        """
+        own = self.labelled(counts)
+        negative, positive = own.sum(axis=0)
+        drawn = resampled(own, resamples=resamples)
+        spread = separation(drawn.sum(axis=1)[:, 0], drawn.sum(axis=1)[:, 1])
+        found = {
+            "roc_auc": area(negative, positive),
+            "ks": Estimate(float(separation(negative, positive)), float(np.std(spread))),
+        }
+        if not self.selected:
+            value, others = f1(own[:2].sum(axis=-1)), f1(drawn[:, :2].sum(axis=-1))
+            found["f1"] = Estimate(float(value), float(np.std(others)))
+        return found | {"positive_rate": share(float(positive.sum()), float(own.sum()))}
+
+    def reliability(self, counts: Counts, positive_weight: float) -> Reliability:
+        """Return counts by probability, those with labels."""
+        bins, task = self.reference.score_bins, self.reference.task
+        return reliability(bins, self.labelled(counts), task, positive_weight)
+
+    @cached_property
+    def known_reliability(self) -> Reliability:
+        """The reference by probability."""
+        assert self.positive_weight is not None
+        return self.reliability(self.decided, self.positive_weight)
+
+
+def performance(window: Window, against: Against, resamples: int = RESAMPLES) -> Performance:
+    """Return the figures of a span beside those of the reference."""
+    labelled, settings = int(window.labelled.sum()), against.settings
+    counts = Performance(labelled, window.rows, against.selected)
     if labelled < settings.min_rows:
         few = f"{labelled:,} labels, fewer than {settings.min_rows:,}"
         return replace(counts, why=few)
-    if reference.task == "regression":
-        return _regression(reference, window, counts)
-    if reference.task == "multiclass":
-        found = _multiclass(reference, window, counts)
+    task = against.reference.task
+    if task == "regression":
+        return _regression(against.reference, window, counts)
+    if task == "multiclass":
+        found = _multiclass(against.reference, window, counts)
     else:
-        found = _binary(reference, window, threshold, settings, counts, drawn)
-    if not (drawn and found.figures) or positive_weight is None:
+        found = _binary(window, against, counts, resamples)
+    if not found.figures or against.positive_weight is None:
         return found
-    return _with_calibration(found, reference, window, threshold, positive_weight)
+    own = against.reliability(window.labelled, against.positive_weight)
+    return _with_calibration(found, Calibration(own, against.known_reliability))
 
 
-def _with_calibration(
-    found: Performance,
-    reference: Reference,
-    window: Window,
-    threshold: float | None,
-    positive_weight: float,
-) -> Performance:
+def _with_calibration(found: Performance, both: Calibration) -> Performance:
     """Return figures with the calibration error of the rows that have labels."""
-    decisions = slice(1) if found.selected else slice(None)
-    both = Calibration(
-        *(
-            reliability(reference.score_bins, counts[decisions], reference.task, positive_weight)
-            for counts in (window.labelled, _decided(reference, threshold))
-        )
-    )
     own, there = both.estimates
     return replace(
         found,
@@ -145,55 +184,16 @@ def _with_calibration(
     )
 
 
-def _binary(
-    reference: Reference,
-    window: Window,
-    threshold: float | None,
-    settings: PerformanceSettings,
-    counts: Performance,
-    drawn: bool,
-) -> Performance:
-    own = window.labelled[:1] if counts.selected else window.labelled
-    there = _reference_counts(reference, threshold, counts.selected)
-    negative, positive = own.sum(axis=0)
-    rarest = int(min(negative.sum(), positive.sum()))
-    if rarest < settings.min_of_a_class:
-        few = f"{rarest:,} labelled rows of one class, fewer than {settings.min_of_a_class:,}"
+def _binary(window: Window, against: Against, counts: Performance, resamples: int) -> Performance:
+    own = against.labelled(window.labelled).sum(axis=0)
+    rarest = int(min(own.sum(axis=-1)))
+    if rarest < against.settings.min_of_a_class:
+        least = against.settings.min_of_a_class
+        few = f"{rarest:,} labelled rows of one class, fewer than {least:,}"
         return replace(counts, why=few)
-    figures, known = {"roc_auc": area(negative, positive)}, {"roc_auc": area(*there)}
-    if drawn:
-        figures |= _drawn(own, counts.selected)
-        known |= _drawn(_decided(reference, threshold), counts.selected)
-    figures["positive_rate"] = share(float(positive.sum()), float(own.sum()))
-    known["positive_rate"] = share(float(there[1].sum()), float(there.sum()))
-    outcome = outcome_of(there, own.sum(axis=0))
-    return replace(counts, figures=figures, reference=known, outcome=outcome)
-
-
-def _decided(reference: Reference, threshold: float | None) -> Counts:
-    """Return the reference's counts (decisions, classes, bins) with the threshold in force."""
-    if threshold is None:
-        return reference.scores
-    return np.stack(reference.decided(threshold))
-
-
-def _reference_counts(reference: Reference, threshold: float | None, selected: bool) -> Counts:
-    """Return the reference's counts (classes, bins) of the kind of rows that have labels."""
-    decided = _decided(reference, threshold)
-    return decided[0] if selected else decided.sum(axis=0)
-
-
-def _drawn(counts: Counts, selected: bool) -> dict[str, Estimate]:
-    """Return KS, and F1 where all decisions have labels, with errors from drawing rows anew."""
-    own = counts[:1] if selected else counts
-    drawn = resampled(own)
-    both = separation(own.sum(axis=0)[0], own.sum(axis=0)[1])
-    spread = separation(drawn.sum(axis=1)[:, 0], drawn.sum(axis=1)[:, 1])
-    found = {"ks": Estimate(float(both), float(np.std(spread)))}
-    if not selected:
-        value, others = f1(own[:2].sum(axis=-1)), f1(drawn[:, :2].sum(axis=-1))
-        found["f1"] = Estimate(float(value), float(np.std(others)))
-    return found
+    outcome = outcome_of(against.labelled(against.decided).sum(axis=0), own)
+    figures = against.figures(window.labelled, resamples)
+    return replace(counts, figures=figures, reference=against.known, outcome=outcome)
 
 
 def outcome_of(reference: Counts, window: Counts) -> Outcome:
