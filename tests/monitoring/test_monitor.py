@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tests.serving.conftest import NAME
 
+from lockstep.config.monitoring import DAY_MS
 from lockstep.config.params import Sample
 from lockstep.config.settings import PredictionLogSection, load_settings
 from lockstep.monitoring.log_files import PREDICTIONS
@@ -118,6 +119,14 @@ def test_rows_of_other_versions_are_counted_and_named(served):
     assert (served.report["version"], served.report["months"][0]["rows"]) == (1, rows)
 
 
+def test_after_a_rollback_the_version_that_answers_now_is_analysed(served):
+    served.answer("2026-01", version=2)
+    served.answer("2026-02", version=1)
+    served.run()
+    assert served.report["version"] == 1
+    assert served.report["shadow"] is None
+
+
 def test_answers_of_other_problems_and_of_versions_that_are_gone_are_counted(served):
     (first, *_) = served.answer("2026-01")
     log = PredictionLog(served.folder, PredictionLogSection())
@@ -131,6 +140,53 @@ def test_answers_of_other_problems_and_of_versions_that_are_gone_are_counted(ser
         "25 rows were answered by Another_Model 9",
         "25 rows were answered by A_Gone_Model 9",
     }
+
+
+def test_a_version_that_is_gone_is_named(served):
+    (entry, *_) = served.answer("2026-01")
+    for path in served.folder.iterdir():
+        path.unlink()
+    log = PredictionLog(served.folder, PredictionLogSection())
+    log.start()
+    log.add(entry._replace(version=9))
+    log.writer.close()
+    said = served.run(code=1)
+    assert f"of accidents in this span; no longer in the registry: {NAME} 9\n" in said
+
+
+def test_labels_of_a_request_id_that_two_clients_used_are_left_out(served):
+    first, second, *_ = served.answer("2026-01", labels=labels_of(served, "2026-01"))
+    log = PredictionLog(served.folder, PredictionLogSection())
+    log.start()
+    log.add(first._replace(time_ms=second.time_ms))
+    log.writer.close()
+    served.run()
+    month = served.report["months"][0]
+    assert month["rows"] == len(served.new("2026-01")) + first.rows
+    assert month["performance"]["labelled"] == len(served.new("2026-01")) - first.rows
+    assert served.report["notes"] == [
+        "request ids of several answers, whose labels are left out: 1"
+    ]
+
+
+def test_a_month_in_which_everything_was_refused_has_decisions_and_no_performance(served):
+    new = served.rows
+    model = served.model()
+    served.answer("2026-01", new[model.score(new) >= model.threshold])
+    said = served.run(code=3)
+    assert "are decided as class 1, " in said
+    month = served.report["months"][0]
+    assert month["decisions"][:2] == [0, 1]
+    assert month["performance"]["why"] == "0 labels, fewer than 1,000"
+
+
+def test_a_span_may_be_given_in_another_zone(served):
+    entries = served.answer("2026-01")
+    own = entries[1].time_ms
+    assert own - entries[0].time_ms == DAY_MS
+    served.run("--since", "2026-01-02T01:00+01:00", "--until", "2026-01-03T05:30+05:30")
+    rows = sum(entry.rows for entry in entries if entry.time_ms == own)
+    assert [month["rows"] for month in served.report["months"]] == [rows]
 
 
 def test_days_that_the_log_deleted_are_still_known(served):

@@ -1,6 +1,7 @@
 """The page's drawings: bars say what was counted, hostile names are text, the page stays small."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,14 +16,14 @@ from lockstep.monitoring.analysis import analyse
 from lockstep.monitoring.bins import Bins, counted, number_bins
 from lockstep.monitoring.charts import distribution
 from lockstep.monitoring.histograms import MOST_VALUES, Outline, histogram
-from lockstep.monitoring.page import page
+from lockstep.monitoring.page import PageFacts, page
 from lockstep.monitoring.reference import reference_of
 from lockstep.monitoring.window import Rows, counted_days
 from lockstep.problems.schema import Schema
 
 RNG = np.random.default_rng(3)
 HOSTILE = '</svg><script>alert("x")</script>'
-FACTS = {"title": "Loan 1", "about": "rows", "labels": "all", "notes": ""}
+FACTS = PageFacts("Loan 1", "rows", "all", ["no", "yes", "review"], {})
 FEATURES, MOST_BYTES = 30, 1_000_000
 
 
@@ -160,7 +161,7 @@ def made():
         days |= counted_days(reference, Rows(columns, chance, decided, label, day))
     found = analyse(reference, days, 0.4, MonitoringSection())
     codes = {column.name: column.codes for column in schema.features}
-    return found, page(found, FACTS, None, [], ["no", "yes", "review"], codes)
+    return found, page(found, replace(FACTS, codes=codes))
 
 
 def test_what_changed_is_drawn_and_the_others_are_folded_in(made):
@@ -204,9 +205,7 @@ def test_reliability_is_drawn_with_both_errors(made):
 def test_without_labels_there_is_no_reliability(made):
     reference = made[0].reference
     none = {20_000: days_without_labels(reference)}
-    text = page(
-        analyse(reference, none, 0.4, MonitoringSection()), FACTS, None, [], ["a", "b", "c"], {}
-    )
+    text = page(analyse(reference, none, 0.4, MonitoringSection()), FACTS)
     assert "<h2>Calibration</h2>" not in text
     assert "No week has enough labels" in text
 

@@ -74,6 +74,13 @@ def test_each_request_is_scored_again_and_compared(shadowed):
     assert f"{2 * REQUESTS} rows of {REQUESTS} requests" in said
     assert re.search(r"agreement \d+\.\d\d%, \d+\.\d\d ms a row", said)
     assert "no comparison with labels: 0 labels, fewer than 200" in said
+    told = (
+        f"{NAME} version 2 in the shadow of version 1: {2 * REQUESTS} rows of {REQUESTS} requests"
+    )
+    assert told in served.run()
+    assert served.report["shadow"]["rows"] == 2 * REQUESTS
+    page = (served.written / "page.html").read_text()
+    assert f"<h2>The challenger in the shadow</h2><p>{told}</p>" in page
 
 
 def compare(served):
@@ -138,4 +145,6 @@ def test_decisions_and_monitoring_are_metrics(shadowed):
     counts = re.findall(r'^lockstep_decisions_total\{decision="(\w)"\} (\S+)$', text, re.M)
     assert sum(float(many) for _, many in counts) == 30
     assert re.search(rf'^lockstep_monitor_rows{{model="{NAME}",version="1"}} ', text, re.M)
+    (age,) = re.findall(r"^lockstep_monitor_age_seconds (\S+)$", text, re.M)
+    assert 0 <= float(age) < 60
     assert orjson.loads(server.get("/health").body)["status"] == "ok"

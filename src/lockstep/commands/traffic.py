@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lockstep.commands.monitor_report import classes_in, decision_words
+from lockstep.commands.monitor import MonitorOptions
+from lockstep.commands.watched_version import Watched, classes_in, decision_words
 from lockstep.config.params import load_params
 from lockstep.config.serving import load_serving
 from lockstep.console import aligned
 from lockstep.errors import DataError
-from lockstep.monitoring.log_files import Key
-from lockstep.monitoring.traffic import Traffic, compare_traffic
+from lockstep.monitoring.log_files import Key, newest_challenger
+from lockstep.monitoring.traffic import Pairs, Traffic, compare_traffic
 from lockstep.problems.schema import Schema
 from lockstep.promotion.slices import levels
 from lockstep.registry.artifact.loading import schema_of
-from lockstep.registry.artifact.locating import locate
+from lockstep.registry.artifact.locating import find_version, locate
 from lockstep.registry.artifact.model_cache import Located
 from lockstep.registry.store.connection import Client
+from lockstep.registry.store.names import NotRegistered
 from lockstep.registry.store.versions import Version
-from lockstep.serving.logged_rows import LogReader, Notes, read_labels, read_pairs
+from lockstep.serving.logged_rows import Labels, LogReader, Notes, read_labels, read_pairs
 
 
 def compare_on_traffic(
@@ -40,15 +43,66 @@ def compare_on_traffic(
     if schema.task == "multiclass":
         check_classes(classes, locate(client, challenger, root))
     reader = LogReader(schema, classes, read_labels(folder, notes), notes)
-    pairs = read_pairs(folder, reader, key_of(champion), key_of(challenger), notes)
+    pairs = read_pairs(folder, reader, key_of(champion), key_of(challenger))
+    found = compared(root, schema, classes, pairs)
+    return facts(found, challenger, champion), readable(found, challenger, champion), 0
+
+
+def compared(root: Path, schema: Schema, classes: list[Any], pairs: Pairs) -> Traffic:
+    """Return what pairs of answers say, by the metric that the problem's models are compared by."""
     metric = load_params(root).problem(schema.name).compare.metric
 
     def cut(name: str, values: pd.Series) -> Iterator[tuple[str, Any]]:
         found = levels(values, schema.columns[name])
         return ((f"{name} {label}", mask) for label, mask in found)
 
-    found = compare_traffic(pairs, metric, class_words(schema, classes), cut)
-    return facts(found, challenger, champion), readable(found, challenger, champion), 0
+    return compare_traffic(pairs, metric, class_words(schema, classes), cut)
+
+
+@dataclass(frozen=True)
+class Shadowed:
+    """The challenger that scored a watched version's requests last, and what that says."""
+
+    challenger: Version
+    champion: Version
+    traffic: Traffic
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The comparison as plain JSON values."""
+        return facts(self.traffic, self.challenger, self.champion)
+
+    @property
+    def lines(self) -> list[str]:
+        """The comparison for people, without its slices."""
+        return lines_of(self.traffic, self.challenger, self.champion)
+
+
+def shadowed(
+    client: Client,
+    root: Path,
+    folder: Path,
+    watched: Watched,
+    labels: Labels,
+    options: MonitorOptions,
+) -> Shadowed | None:
+    """Return what the shadow says of a watched version in a span; None if nothing scored."""
+    span, notes = (options.since, options.until), Notes()
+    key = newest_challenger(folder, watched.key, *span, notes.damaged)
+    if key is None:
+        return None
+    try:
+        challenger = find_version(client, key[0], version=key[1])
+    except NotRegistered:
+        return None
+    if watched.schema.task == "multiclass":
+        check_classes(watched.classes, locate(client, challenger, root))
+    reader = LogReader(watched.schema, watched.classes, labels, notes)
+    pairs = read_pairs(folder, reader, watched.key, key, *span)
+    if not len(pairs.champion):  # the log has deleted the requests
+        return None
+    found = compared(root, watched.schema, watched.classes, pairs)
+    return Shadowed(challenger, watched.located.version, found)
 
 
 def check_classes(classes: list[Any], challenger: Located) -> None:
@@ -95,6 +149,16 @@ def facts(found: Traffic, challenger: Version, champion: Version) -> dict[str, A
 
 def readable(found: Traffic, challenger: Version, champion: Version) -> str:
     """Return a comparison for people."""
+    rows = [
+        {"slice": row["slice"], "rows": f"{row['rows']:,}", "changed": f"{row['changed']:.1%}"}
+        for row in found.slices.to_dict("records")
+    ]
+    lines = lines_of(found, challenger, champion)
+    return "\n".join([*lines, *(["", aligned(rows)] if rows else [])])
+
+
+def lines_of(found: Traffic, challenger: Version, champion: Version) -> list[str]:
+    """Return a comparison for people, without its slices."""
     lines = [
         f"{challenger.title} in the shadow of version {champion.version}: {found.rows:,} rows of "
         f"{found.requests:,} requests",
@@ -110,8 +174,4 @@ def readable(found: Traffic, challenger: Version, champion: Version) -> str:
             f"{found.labelled:,} labels: {gap.metric} {gap.estimate:+.4f} (95 % {interval}): "
             f"{gap.verdict}"
         )
-    rows = [
-        {"slice": row["slice"], "rows": f"{row['rows']:,}", "changed": f"{row['changed']:.1%}"}
-        for row in found.slices.to_dict("records")
-    ]
-    return "\n".join([*lines, *(["", aligned(rows)] if rows else [])])
+    return lines

@@ -124,3 +124,16 @@ def shadowed_days(folder: Path, challenger: Key, champion: int) -> Counter[int]:
         for day, many in rows:
             found[day] += many
     return found
+
+
+def newest_challenger(
+    folder: Path, champion: Key, since_ms: int, until_ms: int, damaged: dict[str, str]
+) -> Key | None:
+    """Return the model that scored a champion's requests of a span last; None if none did."""
+    query = (
+        "SELECT model, version, digest, MAX(time_ms) FROM shadow WHERE model IS ? "
+        "AND champion IS ? AND time_ms >= ? AND time_ms < ? GROUP BY model, version, digest"
+    )
+    given = (*champion[:2], since_ms, until_ms)
+    found = [row for rows in read_tables(folder, SHADOW, query, given, damaged) for row in rows]
+    return max(found, key=lambda row: row[3])[:3] if found else None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from lockstep.monitoring import calibration
 from lockstep.monitoring.alarms import ALARM
@@ -29,31 +31,41 @@ Codes = Mapping[str, Mapping[Any, str]]
 """The meaning of each code, by feature."""
 
 
-def page(
-    found: Analysis,
-    facts: dict[str, str],
-    proposal: Proposal | None,
-    commands: Sequence[str],
-    words: Sequence[str],
-    codes: Codes,
-) -> str:
-    """Return the page.
+@dataclass(frozen=True)
+class PageFacts:
+    """What the page says besides the analysis.
 
-    ``facts`` are lines about version and span, ``commands`` those of the proposal, ``words`` what
-    each decision is called, ``codes`` what the values of features mean.
+    ``words`` are what each decision is called, ``codes`` what the values of features mean,
+    ``commands`` those of the proposal. ``shadow`` are the lines about the challenger, and the
+    slices in which it decides differently.
     """
+
+    title: str
+    about: str
+    labels: str
+    words: Sequence[str]
+    codes: Codes
+    notes: Sequence[str] = ()
+    proposal: Proposal | None = None
+    commands: Sequence[str] = ()
+    shadow: tuple[Sequence[str], pd.DataFrame] | None = None
+
+
+def page(found: Analysis, facts: PageFacts) -> str:
+    """Return the page."""
     content = {
-        "TITLE": escape(facts["title"]),
-        "ABOUT": escape(facts["about"]),
+        "TITLE": escape(facts.title),
+        "ABOUT": escape(facts.about),
         "STATE": _state(found),
-        "ACTIONS": _actions(proposal, commands),
+        "ACTIONS": _actions(facts.proposal, facts.commands),
+        "SHADOW": _shadow(facts.shadow),
         "CHART": _chart(found),
         "CALIBRATION": _calibration(found),
-        "DISTRIBUTIONS": _distributions(found, codes),
-        "MONTHS": _months(found, words),
-        "LABELS": escape(facts["labels"]),
+        "DISTRIBUTIONS": _distributions(found, facts.codes),
+        "MONTHS": _months(found, facts.words),
+        "LABELS": escape(facts.labels),
         "FEATURES": _features(found.months[-1]),
-        "NOTES": _notes(facts["notes"].splitlines()),
+        "NOTES": _notes(facts.notes),
     }
     return re.sub("@([A-Z]+)@", lambda mark: content[mark[1]], _PAGE.read_text(encoding="utf-8"))
 
@@ -84,6 +96,20 @@ def _actions(proposal: Proposal | None, commands: Sequence[str]) -> str:
     lines = "".join(f"<pre>{escape(one)}</pre>" for one in commands)
     head = f"<h2>What to do next: {proposal.action}</h2><p>{escape(proposal.why)}</p>"
     return f'<section class="panel">{head}{lines}</section>'
+
+
+def _shadow(shadow: tuple[Sequence[str], pd.DataFrame] | None) -> str:
+    if shadow is None:
+        return ""
+    lines, slices = shadow
+    text = "".join(f"<p>{escape(line)}</p>" for line in lines)
+    rows = "".join(
+        _row(row["slice"], [f"{row['rows']:,}", f"{row['changed']:.1%}"])
+        for row in slices.to_dict("records")
+    )
+    titles = '<tr><th>slice</th><th class="number">rows</th><th class="number">changed</th></tr>'
+    table = f'<div class="scroll"><table>{titles}{rows}</table></div>' if rows else ""
+    return f'<section class="panel"><h2>The challenger in the shadow</h2>{text}{table}</section>'
 
 
 def _decisions(found: Analysis) -> int:

@@ -213,14 +213,25 @@ class Api(FastAPI):
 
     def _monitored(self) -> bytes:
         """Return what `make monitor` last wrote about this problem, if it did."""
-        served = self.source.served
-        if served is None:
-            return b""
-        path = self.settings.monitoring_folder / served.model.schema.name / METRICS_FILE
+        path = self._monitor_file()
         try:
-            return path.read_bytes()
+            return b"" if path is None else path.read_bytes()
         except OSError:  # never written, or about to be replaced
             return b""
+
+    def _monitor_file(self) -> Path | None:
+        served = self.source.served
+        if served is None:
+            return None
+        return self.settings.monitoring_folder / served.model.schema.name / METRICS_FILE
+
+    def _monitor_age(self) -> float:
+        """Return the seconds since `make monitor` wrote; NaN if it never did."""
+        path = self._monitor_file()
+        try:
+            return float("nan") if path is None else time.time() - path.stat().st_mtime
+        except OSError:
+            return float("nan")
 
     async def _openapi(self, request: HttpRequest) -> Reply:
         return Reply(200, self._served(request).openapi)
@@ -331,6 +342,7 @@ class Api(FastAPI):
 
     def _watch_others(self) -> None:
         source, predictions, watch = self.source, self.predictions, self.metrics.watch
+        watch("monitor_age_seconds", "Time since the log was analysed", self._monitor_age)
         watch("reloads", "Models put in place of another", lambda: source.state.reloads)
         watch("reload_failures", "Refused models, registry failures", lambda: source.state.failures)
         watch("log_dropped", "Log lines dropped", lambda: self.log.writer.dropped)

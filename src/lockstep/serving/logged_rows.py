@@ -94,16 +94,25 @@ def _repeated_ids(folder: Path, notes: Notes) -> set[str]:
     return twice
 
 
-def answered_by(folder: Path, since_ms: int, until_ms: int, notes: Notes) -> Counter[Key]:
-    """Return how many rows each model answered in a span."""
+@dataclass
+class Answers:
+    """What a model answered in a span: how many rows, and when the last of them."""
+
+    rows: int = 0
+    last_ms: int = 0
+
+
+def answered_by(folder: Path, since_ms: int, until_ms: int, notes: Notes) -> dict[Key, Answers]:
+    """Return what each model answered in a span."""
     query = (
-        "SELECT model, version, digest, SUM(rows) FROM predictions "
+        "SELECT model, version, digest, SUM(rows), MAX(time_ms) FROM predictions "
         "WHERE time_ms >= ? AND time_ms < ? GROUP BY model, version, digest"
     )
-    found: Counter[Key] = Counter()
+    found: dict[Key, Answers] = {}
     for rows in read_tables(folder, PREDICTIONS, query, (since_ms, until_ms), notes.damaged):
-        for name, version, digest, many in rows:
-            found[name, version, digest] += many
+        for name, version, digest, many, last in rows:
+            one = found.setdefault((name, version, digest), Answers())
+            one.rows, one.last_ms = one.rows + many, max(one.last_ms, last)
     return found
 
 
@@ -218,14 +227,20 @@ def read_shadow(folder: Path, key: Key, champion: int, notes: Notes) -> dict[str
 
 
 def read_pairs(
-    folder: Path, reader: LogReader, champion: Key, challenger: Key, notes: Notes
+    folder: Path,
+    reader: LogReader,
+    champion: Key,
+    challenger: Key,
+    since_ms: int = 0,
+    until_ms: int = 2**62,
 ) -> Pairs:
     """Return the rows that a champion answered and a challenger scored in the shadow."""
+    notes = reader.notes
     shadow = read_shadow(folder, challenger, champion[1] or 0, notes)
     parts: list[Pairs] = []
     begun = 0
     seen: Counter[str] = Counter()
-    for entries in read_pieces(folder, champion, 0, 2**62, notes):
+    for entries in read_pieces(folder, champion, since_ms, until_ms, notes):
         own = [one for one in entries if one.request_id in shadow]
         seen.update(one.request_id for one in own)
         own = [one for one in own if seen[one.request_id] == 1]
