@@ -80,13 +80,13 @@ OF_DOCS = {
             "monitoring/test_monitor.py::"
             "test_a_model_that_got_worse_is_an_alarm_with_the_command_to_run"
         ),
+        "python scripts/monitor.py --problem credit_risk --retrain": (
+            "monitoring/test_demo.py::test_the_demo_tells_the_whole_story"
+        ),
         "python scripts/monitor.py --problem accidents --input rows.csv --model-name "
         "Accident_Prediction_XGBoost --version 1": (
             "journey/test_several_classes.py::"
             "test_a_challenger_in_the_shadow_is_compared_and_months_are_monitored"
-        ),
-        "python scripts/monitor.py --problem credit_risk --retrain": (
-            "monitoring/test_demo.py::test_the_demo_tells_the_whole_story"
         ),
         f"{MANAGE} compare --model-name NAME --version 2 --against 1 --on-traffic": SHADOW,
     },
