@@ -221,8 +221,9 @@ def taken(waiting: bytearray) -> tuple[list[Request], int]:
         if records is None:
             break
         place = 0
-        for *origin, size in orjson.loads(known):
-            found.append(Request(*origin, records[place : place + size]))
+        for request_id, time_ms, version, digest, rows, size in orjson.loads(known):
+            own = records[place : place + size]
+            found.append(Request(request_id, time_ms, version, digest, rows, own))
             place += size
         start += 2 * LENGTH.size + len(known) + len(records)
     return found, start
