@@ -104,6 +104,14 @@ bench-serve: $(READY) ## compare the API's speed with `mlflow models serve` and 
 soak-serve: $(READY) ## send 100,000 requests while versions 1 and 2 of MODEL alternate (MODEL=credit-risk-model)
 	@python benchmarks/soak.py --model-name "$(or $(MODEL),credit-risk-model)" $(if $(SERVED),--problem "$(SERVED)")
 
+.PHONY: bench-shadow
+bench-shadow: $(READY) ## compare the API's speed with and without a challenger in the shadow (some minutes)
+	@python benchmarks/shadow.py $(if $(SERVED),--problem "$(SERVED)") --output bench-shadow.json
+
+.PHONY: soak-shadow
+soak-shadow: $(READY) ## send 20,000 requests while a challenger scores them again and versions move (some minutes)
+	@python benchmarks/shadow_soak.py $(if $(SERVED),--problem "$(SERVED)") --output soak-shadow.json
+
 .PHONY: monitor
 monitor: $(READY) ## compare the served model's answers with its reference: drift, performance, alarms (PROBLEM=credit_risk; docs/monitoring.md)
 	@python scripts/monitor.py $(if $(SERVED),--problem "$(SERVED)")

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,12 +110,14 @@ def split(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @contextmanager
-def process(command: list[str], ready: Callable[[], bool], **variables: str) -> Iterator[None]:
+def process(
+    command: list[str], ready: Callable[[], bool], cwd: Path = ROOT, **variables: str
+) -> Iterator[None]:
     """Run a server until the block ends."""
     with tempfile.TemporaryFile() as log:
         environment = {**os.environ, **variables}
         started = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
+            command, cwd=cwd, env=environment, stdout=log, stderr=log, start_new_session=True
         )
         try:
             end = time.monotonic() + 120
@@ -314,29 +316,39 @@ def closed_loop(
 
 
 def measured(
-    sides: dict[str, Any], records: list[dict[str, Any]], seconds: float
-) -> dict[Case, list[float]]:
-    """Measure every side in every case, in turns of a second, so slow seconds hit all alike."""
-    found: dict[Case, list[float]] = {}
-    for rows, clients in CASES:
+    sides: dict[str, Any],
+    records: list[dict[str, Any]],
+    seconds: float,
+    cases: Sequence[tuple[int, int]] = CASES,
+    settle: Callable[[], None] = lambda: None,
+) -> dict[Case, list[list[float]]]:
+    """Measure every side in every case, in turns of a second, so slow seconds hit all alike.
+
+    Every other round is in reverse, so each side comes first as often. Return the seconds of each
+    turn's requests. ``settle`` runs before each turn.
+    """
+    found: dict[Case, list[list[float]]] = {}
+    for rows, clients in cases:
         parts = [records[i : i + rows] for i in range(0, min(len(records), 200 * rows), rows)]
         messages = {
             name: [request_bytes(path, form(part)) for part in parts]
             for name, (_, path, form) in sides.items()
         }
         for turn in range(round(seconds)):
-            for name, (port, _, _) in sides.items():
+            for name, (port, _, _) in list(sides.items())[:: -1 if turn % 2 else 1]:
+                settle()
                 times = closed_loop(port, messages[name], clients, 1.0, turn)
-                found.setdefault((name, rows, clients), []).extend(times)
+                found.setdefault((name, rows, clients), []).append(times)
     return found
 
 
-def report(found: dict[Case, list[float]], seconds: float) -> None:
+def report(found: dict[Case, list[list[float]]], seconds: float) -> None:
     """Print the measurements and the ratios to the goals."""
     print(f"{'':44}  requests/s    rows/s   p50 ms   p99 ms")
-    speeds = {case: len(times) / round(seconds) for case, times in found.items()}
+    joined = {case: [one for turn in turns for one in turn] for case, turns in found.items()}
+    speeds = {case: len(times) / round(seconds) for case, times in joined.items()}
     for (name, rows, clients), speed in speeds.items():
-        p50, p99 = 1000 * np.quantile(found[name, rows, clients], [0.5, 0.99])
+        p50, p99 = 1000 * np.quantile(joined[name, rows, clients], [0.5, 0.99])
         title = f"{name}, {rows} rows, {clients} clients"
         print(f"{title:44}  {speed:10.1f}  {speed * rows:8.0f}  {p50:7.2f}  {p99:7.2f}")
     for rows, clients in CASES:

@@ -326,7 +326,7 @@ class Api(FastAPI):
         self.source.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self.shadow is not None:
-            self.shadow.writer.close()
+            self.shadow.close()
         if self.predictions is not None:
             self.predictions.writer.close()
         self.log.event("stopped")
@@ -351,9 +351,9 @@ class Api(FastAPI):
             watch("prediction_log_dropped", text, lambda: predictions.writer.dropped)
         if (shadow := self.shadow) is not None:
             text = "Requests that the challenger was not sent"
-            watch("shadow_dropped", text, lambda: shadow.writer.dropped)
+            watch("shadow_dropped", text, lambda: shadow.dropped)
             text = "Rows that the challenger scored"
-            watch("shadow_rows", text, lambda: shadow.status.get("rows", 0))
+            watch("shadow_rows", text, lambda: shadow.status["rows"])
         watch("ready", "Whether a model can answer", lambda: source.served is not None)
         watch("degraded", "Whether another model is served than wanted", lambda: source.degraded)
 

@@ -28,10 +28,9 @@ from lockstep.monitoring.traffic import Pairs, joined
 from lockstep.monitoring.window import Rows
 from lockstep.problems.schema import Schema
 from lockstep.serving.http_request import Refusal
-from lockstep.serving.request_parsing import RecordReader
+from lockstep.serving.request_parsing import RecordReader, joined_records
 
 PIECE_ROWS = 20_000
-_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass
@@ -166,7 +165,7 @@ class LogReader:
         return Rows(columns, score, self.decisions(decided), self._labels(request, number), days)
 
     def _columns(self, entries: list[Entry]) -> dict[str, NDArray[Any]] | None:
-        body = b"[" + b",".join(_inner(one.records) for one in entries) + b"]"
+        body = joined_records(one.records for one in entries)
         try:
             return self._reader.read(body, sum(one.rows for one in entries)).columns
         except Refusal:
@@ -187,12 +186,6 @@ class LogReader:
             return np.array([np.nan if one is None else one for one in found], dtype=np.float64)
         places = self._places
         return np.array([places.get(one, -1) for one in found], dtype=np.int64)
-
-
-def _inner(records: bytes) -> bytes:
-    """Return the records of a body as they stand in a list."""
-    text = records.removeprefix(_BOM).strip()
-    return text[1:-1] if text.startswith(b"[") else text
 
 
 # ---------------------------------------------------------------- a challenger in the shadow

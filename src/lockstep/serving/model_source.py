@@ -57,12 +57,12 @@ class SourceState:
 class ModelSource:
     """Holds the model that answers, and runs the thread that replaces it."""
 
-    def __init__(self, settings: ServingSettings, root: Path, stage: str = "Production") -> None:
+    def __init__(self, settings: ServingSettings, root: Path) -> None:
         self.settings, self.root = settings, root
         self.served: ServedModel | None = None
         self.state = SourceState()
         self._trying: Version | None = None
-        self.registry = _registry_of(settings, root, stage)
+        self.registry = registry_source(settings, root)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -161,7 +161,7 @@ class ModelSource:
 
     def _is_settled(self, version: Version) -> bool:
         """Tell whether a version is served already, or was refused and is unchanged since."""
-        served, refused, key = self.served, self.state.refused, _key(*_described(version))
+        served, refused, key = self.served, self.state.refused, identity_of(version)
         served_key = served and _key(served.checked.place, served.checked.tags)
         if key == served_key and not self.state.fallback:
             self.state.refused = None
@@ -194,7 +194,7 @@ class ModelSource:
         self.state.refused = {
             "version": None if version is None else version.version,
             "reason": str(error) if known else f"{type(error).__name__}: {error}",
-            "key": "" if version is None else _key(*_described(version)),
+            "key": "" if version is None else identity_of(version),
             "at": time.time(),
         }
 
@@ -208,6 +208,11 @@ def _described(version: Version) -> tuple[str, dict[str, str]]:
     """Return a version's place, and its tags without their prefix."""
     tags = {key.removeprefix(TAG_PREFIX): value for key, value in version.tags.items()}
     return f"models:/{version.name}/{version.version}", tags
+
+
+def identity_of(version: Version) -> str:
+    """Return what identifies a version: its place, model and threshold."""
+    return _key(*_described(version))
 
 
 def _key(place: str, tags: Mapping[str, str]) -> str:
@@ -253,7 +258,9 @@ class RegistrySource:
         self._reader = self._marks = None
 
 
-def _registry_of(settings: ServingSettings, root: Path, stage: str) -> RegistrySource | None:
+def registry_source(
+    settings: ServingSettings, root: Path, stage: str = "Production"
+) -> RegistrySource | None:
     """Return the wanted version of the registry; None if no setting names a registry."""
     if settings.model_uri is not None:
         return RegistrySource(root, _fixed(settings, root), "fixed", None)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MOST_FAULTS = 100
 """How many faults an answer lists; the rest are counted."""
 _NO_JSON = (b"NaN", b"Infinity")
+_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ def _kind(value: Any) -> str:
 
 def _parse_json(body: bytes) -> Any:
     try:
-        return orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))
+        return orjson.loads(body.removeprefix(_BOM))
     except orjson.JSONDecodeError as error:
         raise Refusal(400, _broken(body, error)) from None
 
@@ -244,6 +245,16 @@ def _broken(body: bytes, error: orjson.JSONDecodeError) -> str:
 def _refuse_repeated_names(body: bytes) -> None:
     """Refuse a body that names a feature twice: orjson keeps the last value silently."""
     try:
-        json.loads(body.removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=unique_names)
+        json.loads(body.removeprefix(_BOM), object_pairs_hook=unique_names)
     except DataError as error:
         raise Refusal(400, str(error)) from None
+
+
+def joined_records(bodies: Iterable[bytes]) -> bytes:
+    """Return the records of several bodies, lists or single ones, as one list."""
+    return b"[" + b",".join(map(_inner, bodies)) + b"]"
+
+
+def _inner(body: bytes) -> bytes:
+    text = body.removeprefix(_BOM).strip()
+    return text[1:-1] if text.startswith(b"[") else text

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lockstep.console import visible
 from lockstep.errors import RegistryError, nearest
 from lockstep.registry.record.events import Record, read_record
-from lockstep.registry.store.names import LOCK_PREFIX, SCRIPT, NotRegistered, shortened
+from lockstep.registry.store.names import LOCK_PREFIX, SCRIPT, EmptyStage, NotRegistered, shortened
 from lockstep.registry.store.opening import source_of
 from lockstep.registry.store.versions import Version
 
@@ -55,12 +55,12 @@ class Model:
         raise NotRegistered(f"{self.name} has no version {number}; there are: {more}{there}")
 
     def newest_in(self, stage: str) -> Version:
-        """Return the newest version in a stage; RegistryError with the fix if it is empty."""
+        """Return the newest version in a stage; EmptyStage with the fix if there is none."""
         if found := self.in_stage(stage):
             return found[-1]
         stands = ", ".join(f"{v.version} ({v.stage})" for v in self.versions[-10:]) or "none"
         command = f"{SCRIPT} transition --model-name {self.name} --version N --stage {stage}"
-        raise RegistryError(
+        raise EmptyStage(
             f"{self.name} has no version in {stage}; versions: {stands}; move one: {command}"
         )
 

@@ -58,6 +58,10 @@ class NotRegistered(RegistryError):
     """The registry answers, but has no such model, version or run."""
 
 
+class EmptyStage(RegistryError):
+    """The registry answers, but a model has no version in the stage."""
+
+
 def check_stage(stage: str) -> str:
     """Return ``stage`` if it is one; UsageError with the nearest stage otherwise (case matters)."""
     if stage not in STAGES:
