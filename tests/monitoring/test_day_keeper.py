@@ -35,7 +35,7 @@ def test_days_that_the_log_deletes_by_itself_stay_known(served):
         (entry, *_) = served.answer(month)
     old = files(served)
     entry = entry._replace(time_ms=pd.Timestamp("2026-04-01", tz="UTC").value // 10**6)
-    log = PredictionLog(served.folder, SMALL, DayKeeper(served.root, "accidents"))
+    log = PredictionLog(served.folder, SMALL, DayKeeper(served.root, lambda: "accidents"))
     log.start()
 
     def deleted():
@@ -54,7 +54,7 @@ def test_days_that_the_log_deletes_by_itself_stay_known(served):
 
 def test_without_a_version_that_is_known_nothing_is_kept_and_the_files_go(served, monkeypatch):
     served.answer("2026-01")
-    keeper = DayKeeper(served.root, "no problem of this name")
+    keeper = DayKeeper(served.root, lambda: "no problem of this name")
     assert keeper.kept(files(served)) == []
     keeper._process.wait(60)
     assert keeper.kept(files(served)) == files(served)
@@ -63,7 +63,7 @@ def test_without_a_version_that_is_known_nothing_is_kept_and_the_files_go(served
 
 def test_a_counting_that_hangs_is_ended(served, monkeypatch):
     served.answer("2026-01")
-    keeper = DayKeeper(served.root, "accidents")
+    keeper = DayKeeper(served.root, lambda: "accidents")
     monkeypatch.setattr(day_keeper.subprocess, "Popen", hanging(day_keeper.subprocess.Popen))
     paths = files(served)
     assert keeper.kept(paths) == []

@@ -79,7 +79,7 @@ class Api(FastAPI):
         self.keys = None if settings.api_keys_file is None else ApiKeys(settings.api_keys_file)
         folder = settings.prediction_folder
         # Only versions of a registry have a reference to count against.
-        keeper = DayKeeper(source.root, settings.problem) if source.registry else None
+        keeper = DayKeeper(source.root, self._problem) if source.registry else None
         self.predictions = (
             None if folder is None else PredictionLog(folder, settings.prediction_log, keeper)
         )
@@ -213,25 +213,26 @@ class Api(FastAPI):
 
     def _monitored(self) -> bytes:
         """Return what `make monitor` last wrote about this problem, if it did."""
-        path = self._monitor_file()
         try:
-            return b"" if path is None else path.read_bytes()
+            return self._monitor_file.read_bytes()
         except OSError:  # never written, or about to be replaced
             return b""
 
-    def _monitor_file(self) -> Path | None:
-        served = self.source.served
-        if served is None:
-            return None
-        return self.settings.monitoring_folder / served.model.schema.name / METRICS_FILE
-
     def _monitor_age(self) -> float:
         """Return the seconds since `make monitor` wrote; NaN if it never did."""
-        path = self._monitor_file()
         try:
-            return float("nan") if path is None else time.time() - path.stat().st_mtime
+            return time.time() - self._monitor_file.stat().st_mtime
         except OSError:
             return float("nan")
+
+    @property
+    def _monitor_file(self) -> Path:
+        return self.settings.monitoring_folder / self._problem() / METRICS_FILE
+
+    def _problem(self) -> str:
+        """Return the problem of the model that answers; before one does, that of the settings."""
+        served = self.source.served
+        return self.settings.problem if served is None else served.model.schema.name
 
     async def _openapi(self, request: HttpRequest) -> Reply:
         return Reply(200, self._served(request).openapi)

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,9 +21,9 @@ LONGEST_SECONDS = 600.0
 
 
 class DayKeeper:
-    """Starts `monitor --keep` for the problem that is served."""
+    """Starts `monitor --keep` for the problem that is served, as ``problem()`` names it."""
 
-    def __init__(self, root: Path, problem: str) -> None:
+    def __init__(self, root: Path, problem: Callable[[], str]) -> None:
         self.root, self.problem = root, problem
         self.failures = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -55,7 +55,7 @@ class DayKeeper:
 
     def _begin(self, paths: Sequence[Path]) -> None:
         self._paths, self._started = set(paths), time.monotonic()
-        words = ["--keep", "--problem", self.problem, "--until", day_after(paths)]
+        words = ["--keep", "--problem", self.problem(), "--until", day_after(paths)]
         self._process = subprocess.Popen(
             [sys.executable, "-m", MODULE, *words],
             cwd=self.root,
