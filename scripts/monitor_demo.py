@@ -91,6 +91,7 @@ class Demo:
             say("After an alarm, --retrain trains on the window up to that month; gates judge it")
             self.monitor(alarm, "--retrain")
             say("The new version is in Staging, so it scores the next month in the shadow")
+            self.wait(lambda: self.health()["shadow"].get("version") == 2)
             self.replay(next(months), shadowed=True)
             compare = "manage_model_registry.py compare --version 2 --against 1 --on-traffic"
             self.command(*f"{compare} --model-name {NAME}".split())
@@ -152,7 +153,8 @@ class Demo:
         end = time.monotonic() + 60
         while not ready():
             if time.monotonic() > end or (started is not None and started.poll() is not None):
-                raise SystemExit((self.folder / "api.log").read_text()[-2000:])
+                log = (self.folder / "api.log").read_text()
+                raise SystemExit(f"{log[:3000]}\n{self.health()}\nthe demo failed: the API")
             time.sleep(0.1)
 
     def health(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.warm import COLD
 
 ROOT = Path(__file__).parents[2]
@@ -14,6 +15,7 @@ MOST_GB = 2.5
 """Of all processes of one stage together, with a Java of 1 GB at most."""
 
 
+@pytest.mark.soak
 def test_both_engines_find_the_same_model_within_little_memory(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     words = f"--persons 4000 --types {LINEAR} --output {file}".split()

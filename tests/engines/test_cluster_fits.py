@@ -192,6 +192,7 @@ def test_a_worker_is_lost_amid_the_fit_of_a_booster_and_there_is_no_other(
     assert time.monotonic() - lost[0] < SOON
 
 
+@pytest.mark.soak
 def test_the_master_is_lost_amid_a_fit_and_fits_go_on(
     cluster: Any, session: Any, here: Here, tmp_path: Path
 ) -> None:

@@ -119,6 +119,7 @@ def test_more_tasks_or_memory_than_there_is_by_the_masters_page(train, whole_clu
     assert said.seconds < within(UNREACHABLE)
 
 
+@pytest.mark.soak
 def test_more_tasks_than_there_are_cores_without_the_masters_page(train, whole_cluster):
     """Only a session can tell; it is opened before any stage runs."""
     said = train("--master", whole_cluster.url, LOCKSTEP_SPARK_MASTER_PAGE=NO_PAGE)

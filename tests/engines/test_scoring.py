@@ -332,6 +332,7 @@ def rows() -> pd.DataFrame:
     return fitting(schema_of("binary"), rows_of("binary", 300, seed=6)).assign(id="é")
 
 
+@pytest.mark.soak
 def test_a_killed_worker_is_replaced_and_the_bytes_are_the_same(spark, scored, rows, tmp_path):
     many = pd.concat([rows] * 20)
     for number in range(40):

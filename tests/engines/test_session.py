@@ -362,6 +362,7 @@ def options_of_java(spark):
     return list(bean.getInputArguments())
 
 
+@pytest.mark.soak
 def test_sessions_share_the_archive_of_spark_s_classes(tmp_path, monkeypatch):
     """Without one, with one that Java can't read, and in a folder with spaces."""
     assert class_archive.archive().is_file()

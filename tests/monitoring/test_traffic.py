@@ -21,7 +21,7 @@ from lockstep.monitoring.traffic import Pairs, compare_traffic
 from lockstep.serving.loaded_model import CheckedModel, prepare
 from lockstep.serving.prediction_log import PredictionLog
 from lockstep.serving.responses import predicted
-from lockstep.serving.shadow_scorer import Challenger
+from lockstep.serving.shadow_scorer import Challenger, Request
 
 ROWS, A_REQUEST, NAME = 1200, 4, "Lending"
 WORDS = ["low", "middle", "high"]
@@ -129,8 +129,8 @@ def logged(tmp_path_factory):
     champion = served_model("lightgbm", "none", 1, settings)
     log = PredictionLog(root / "log", PredictionLogSection())
     log.start()
-    challenger = Challenger(load_serving(root, {"SHADOW": "Staging"}), root, log)
-    challenger.source.served = served_model("random_forest", "sigmoid", 2, settings)
+    challenger = Challenger(None, settings)
+    challenger.served = served_model("random_forest", "sigmoid", 2, settings)
     table = known_rows()
     names = champion.model.schema.feature_names
     columns = [json_values(table[name].tolist()) for name in names]
@@ -139,14 +139,13 @@ def logged(tmp_path_factory):
         answer = predicted(champion, orjson.dumps(records[first : first + A_REQUEST]), A_REQUEST)
         known = (f"r{number}", 1, NAME, 1, "d1", answer.rows)
         log.add(Entry(*known, *answer[2:], *champion.decided_by))
-        challenger.score([f"r{number}", 1, 1, "d1"], answer.records)
+        request = Request(f"r{number}", 1, 1, "d1", answer.rows, answer.records)
+        challenger.score([request], log)
         label = LABELS[number % len(LABELS)]
         log.label([Label(f"r{number}", row, label, 1) for row in range(1, A_REQUEST)])
     log.writer.close()
-    assert (challenger.fault, challenger.scored, log.writer.dropped) == ("", ROWS, 0)
-    return SimpleNamespace(
-        root=root, table=table, champion=champion, other=challenger.source.served
-    )
+    assert (challenger.refusal, challenger.counts["rows"], log.writer.dropped) == ("", ROWS, 0)
+    return SimpleNamespace(root=root, table=table, champion=champion, other=challenger.served)
 
 
 @pytest.fixture
