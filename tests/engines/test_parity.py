@@ -113,10 +113,10 @@ def test_boosters_in_two_tasks_are_the_same_every_time(
     assert losses[0] == pytest.approx(losses[1], abs=0.03)
 
 
-FORESTS = [pytest.param(name, marks=pytest.mark.soak) for name in ("california_housing", HOUSES)]
+REST = [pytest.param(name, marks=pytest.mark.soak) for name in ("california_housing", HOUSES)]
 
 
-@pytest.mark.parametrize("problem", ["accidents", *FORESTS])
+@pytest.mark.parametrize("problem", ["accidents", *REST])
 def test_a_forest_of_spark_and_its_conversion_predict_alike(
     spark: Any,
     prepared: dict[str, Prepared],
