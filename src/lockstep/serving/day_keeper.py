@@ -6,14 +6,14 @@ Until it has ended, the files stay, so the log may exceed its limit for a while.
 from __future__ import annotations
 
 import os
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from lockstep.monitoring.log_files import read_tables
 
 MODULE = "lockstep.commands.monitor"
 LONGEST_SECONDS = 600.0
@@ -65,17 +65,12 @@ class DayKeeper:
 
 
 def day_after(paths: Sequence[Path]) -> str:
-    """Return the day after the last prediction in files, as YYYY-MM-DD (UTC)."""
-    last = max((_last_ms(path) for path in paths), default=0)
-    moment = datetime.fromtimestamp(last / 1000, UTC) + timedelta(days=1)
+    """Return the day after the last prediction in files, as YYYY-MM-DD (UTC).
+
+    A damaged file, or one of another kind, has nothing that could be kept.
+    """
+    query = "SELECT MAX(time_ms) FROM predictions"
+    tables = [read_tables(path.parent, path.name, query, (), {}) for path in paths]
+    found = [last or 0 for table in tables for rows in table for (last,) in rows]
+    moment = datetime.fromtimestamp(max(found, default=0) / 1000, UTC) + timedelta(days=1)
     return moment.strftime("%Y-%m-%d")
-
-
-def _last_ms(path: Path) -> int:
-    """Return the time of a file's last prediction; 0 for a damaged one, or another kind."""
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
-            (last,) = connection.execute("SELECT MAX(time_ms) FROM predictions").fetchone()
-            return int(last or 0)
-    except sqlite3.DatabaseError:  # it has nothing that could be kept
-        return 0
