@@ -33,11 +33,15 @@ setup-spark: $(READY) ## add Spark to .venv and check Java (docs/spark.md)
 
 .PHONY: lock
 lock: $(READY) ## update the locked requirements (changes every stage's inputs)
-	uv pip compile --system-certs --universal --python-version 3.11 --generate-hashes --no-header -q pyproject.toml -o requirements.lock
-	uv pip compile --system-certs --universal --python-version 3.11 --generate-hashes --no-header -q pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+	uv pip compile --system-certs --universal --python-version 3.11 --generate-hashes --no-header -q pyproject.toml --extra serve --extra s3 -o requirements.lock
+	uv pip compile --system-certs --universal --python-version 3.11 --generate-hashes --no-header -q pyproject.toml --extra serve --extra s3 --extra dev -c requirements.lock -o requirements-dev.lock
 	@# The extra alone: what the other locks hold stays as it is.
 	python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['spark'], sep='\n')" | \
 		uv pip compile --system-certs --universal --python-version 3.11 --generate-hashes --no-header -q - -c requirements.lock -o requirements-spark.lock
+
+.PHONY: chart-script
+chart-script: $(READY) ## write the script that draws the pages' charts, from the pinned vl-convert
+	@python scripts/bundle_charts.py
 
 # ---- work ---------------------------------------------------------------------------------------
 .PHONY: run-train

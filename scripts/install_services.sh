@@ -1,23 +1,25 @@
 #!/usr/bin/env bash
-# Install what the tests run besides Python's packages: PostgreSQL's programs, for shared registries, Java, for Spark, and
-# Prometheus, for the dashboards. The tests start their own, below the temporary folder; no service of the system is
-# needed or started.
+# Install what the tests run besides Python's packages: PostgreSQL's programs, for shared registries, Java, for Spark,
+# Prometheus, for the dashboards, and Chromium, for the pages. The tests start their own, below the temporary folder; no
+# service of the system is needed or started.
 set -eu
 
 has_postgres() { ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null; }
 has_prometheus() { command -v prometheus >/dev/null && command -v promtool >/dev/null; }
+has_chromium() { command -v chromium >/dev/null || command -v chromium-browser >/dev/null; }
 has_java() { [ -x "${JAVA_HOME:-}/bin/java" ] || command -v java >/dev/null; }
 
 lacking=
 has_postgres || lacking="postgresql"
 has_java || lacking="$lacking openjdk-17-jre-headless"
 has_prometheus || lacking="$lacking prometheus"
+has_chromium || lacking="$lacking chromium"
 if [ -z "$lacking" ]; then
-    echo "✓ PostgreSQL, Java and Prometheus are installed"
+    echo "✓ PostgreSQL, Java, Prometheus and Chromium are installed"
     exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-    echo "✗ no apt-get here; install PostgreSQL's server, so that initdb is found, Java 17 and Prometheus by your system's own means" >&2
+    echo "✗ no apt-get here; install PostgreSQL's server, so that initdb is found, Java 17, Prometheus and Chromium by your system's own means" >&2
     exit 1
 fi
 as_root=
@@ -40,4 +42,4 @@ fi
 $as_root apt-get update -q
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $lacking
 ! command -v systemctl >/dev/null || $as_root systemctl disable -q prometheus 2>/dev/null || true
-echo "✓ PostgreSQL, Java and Prometheus are installed"
+echo "✓ PostgreSQL, Java, Prometheus and Chromium are installed"
