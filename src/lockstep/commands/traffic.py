@@ -15,10 +15,10 @@ from lockstep.config.params import load_params
 from lockstep.config.serving import load_serving
 from lockstep.console import aligned
 from lockstep.errors import DataError
+from lockstep.evaluation.slices import levels
 from lockstep.monitoring.log_files import Key, newest_challenger
 from lockstep.monitoring.traffic import Pairs, Traffic, compare_traffic
 from lockstep.problems.schema import Schema
-from lockstep.promotion.slices import levels
 from lockstep.registry.artifact.loading import schema_of
 from lockstep.registry.artifact.locating import find_version, locate
 from lockstep.registry.artifact.model_cache import Located
