@@ -24,6 +24,8 @@ USUAL_NAMES = {
     "calibration": "calibration_curve.png",
 }
 """Pictures that stand at the top of a run's artifacts too, where many look for them."""
+TEXTS = {"confusion_matrix": ("actual", "predicted"), "effects": ("feature", "value", "class")}
+"""The columns of text of some tables; of others ``class``."""
 
 
 def write_files(
@@ -84,8 +86,8 @@ def _write_preprocessing(outputs: Outputs, folder: Path, pipeline: Any) -> None:
 
 
 def read_points(path: Path) -> pd.DataFrame:
-    """Read the table of a plot; class labels stay text, also None and NA."""
-    labels = ("actual", "predicted") if path.stem == "confusion_matrix" else ("class",)
+    """Read the table of a plot; class labels and categories stay text, also None and NA."""
+    labels = TEXTS.get(path.stem, ("class",))
     others = [str(name) for name in pd.read_csv(path, nrows=0) if name not in labels]
     return pd.read_csv(
         path,
