@@ -337,26 +337,50 @@ def effect_charts(one: TypeFiles, title: str) -> list[tuple[str, Spec]]:
 
 
 def _effect_chart(table: pd.DataFrame, title: str) -> Spec:
-    is_number = table["kind"].iloc[0] == "number" and (table["value"] != "").all()
-    labels = table["class"].fillna("") if "class" in table else pd.Series("", index=table.index)
-    values = table["value"].astype(float) if is_number else table["value"].replace("", "missing")
+    labels = table["class"] if "class" in table else pd.Series("", index=table.index)
     rows = [
-        {"x": x, "y": y, "name": str(name)}
-        for x, y, name in zip(values, table["effect"], labels, strict=True)
+        {"x": value or "missing", "y": effect, "rows": count, "name": label}
+        for value, effect, count, label in zip(
+            table["value"], table["effect"], table["rows"], labels, strict=True
+        )
     ]
-    y = axis(title, field="y", scale={"zero": False})
     shown = specs.named(names(rows), legend=len(names(rows)) > 1)
-    facts = (("name", "", ""),) if len(names(rows)) > 1 else ()
-    if is_number:
-        x = axis("", scale={"zero": False})
-        mark: Spec = {"type": "line", "point": {"size": 30}}
-    else:
-        x = {"field": "x", "type": "nominal", "sort": None, "title": None,
-             "axis": {"labelAngle": -45, "labelLimit": 110}}  # fmt: skip
-        mark = {"type": "point", "size": 70, "opacity": 1}
-        shown.pop("strokeDash")
-    told = specs.tooltip(*facts, ("x", "value", ".4~g" if is_number else ""), ("y", title, ".4~g"))
-    return specs.spec(rows, 150, mark=mark, encoding={"x": x, "y": y, **shown, "tooltip": told})
+    draw = _number_effect if table["kind"].iloc[0] == "number" else _category_effect
+    return draw(rows, axis(title, field="y", scale={"zero": False}), shown)
+
+
+def _number_effect(rows: list[dict[str, Any]], y: Spec, shown: Spec) -> Spec:
+    """Return a line by value; what a missing value gives is a rule."""
+    known = [{**row, "x": float(row["x"])} for row in rows if row["x"] != "missing"]
+    missing = [row for row in rows if row["x"] == "missing"]
+    told = specs.tooltip(("name", "", ""), ("x", "value", ".4~g"), ("y", "mean", ".4~g"))
+    x = axis("", scale={"zero": False})
+    line = {
+        "mark": {"type": "line", "point": {"size": 30}},
+        "encoding": {"x": x, "y": y, **shown, "tooltip": told},
+    }
+    rules = [specs.level(row["y"], "missing", across=True) for row in missing[:1]]
+    return specs.spec(known, 160, layer=[*rules, line])
+
+
+def _category_effect(rows: list[dict[str, Any]], y: Spec, shown: Spec) -> Spec:
+    """Return a dot a category, which are below each other."""
+    order = list(dict.fromkeys(row["x"] for row in rows))
+    names_of = {"field": "x", "type": "nominal", "sort": order, "title": None}
+    told = specs.tooltip(
+        ("name", "", ""), ("x", "value", ""), ("y", "mean", ".4~g"), ("rows", "rows", ",d")
+    )
+    return specs.spec(
+        rows,
+        specs.stacked(len(order), 16),
+        mark={"type": "point", "opacity": 1},
+        encoding={
+            "y": {**names_of, "axis": {"labelLimit": 130, "ticks": False, "grid": True}},
+            "x": {**y, "field": "y"},
+            "color": shown["color"],
+            "tooltip": told,
+        },
+    )
 
 
 # ---------------------------------------------------------------- learning

@@ -20,6 +20,8 @@ from lockstep.problems.schema import Schema, load_schema
 
 _SAME = 1e-5
 """Metrics are written with 6 digits."""
+TEXTS = {"confusion_matrix": ("actual", "predicted"), "effects": ("feature", "value", "class")}
+"""The columns of text of some tables; of others ``class``."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,7 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def read_points(path: Path) -> pd.DataFrame:
     """Read the table of a plot; class labels and categories stay text, also None and NA."""
-    labels = {"confusion_matrix": ("actual", "predicted"), "effects": ("class", "value")}
-    texts = labels.get(path.stem, ("class",))
+    texts = TEXTS.get(path.stem, ("class",))
     others = [str(name) for name in pd.read_csv(path, nrows=0) if name not in texts]
     return pd.read_csv(
         path,
