@@ -164,12 +164,12 @@ def _comparison_section(files: ReportFiles) -> dict[str, Any]:
         }
         for row in records(table)
     ]
-    gaps = charts.difference_chart(files, f"{label}, difference to the champion")
+    gaps = f"{label}, difference to the champion"
     return {
         "comparison": rows,
         "metrics": [metric_name(m) for m in tested],
         "metric_chart": charts.metric_chart(files, f"{label}, test rows"),
-        "difference_chart": gaps if len(rows) > 1 else None,
+        "difference_chart": charts.difference_chart(files, gaps) if len(rows) > 1 else None,
     }
 
 
@@ -192,6 +192,7 @@ def _model_section(files: ReportFiles) -> dict[str, Any]:
     return {
         "importance_chart": charts.importance_chart(shown) if "importance" in shown.plots else None,
         "effects": charts.effect_charts(shown, _effect_title(files)),
+        "descriptions": _descriptions(files),
         "slices": slices,
         "slice_target": {"binary": "positives", "regression": "mean target"}.get(
             files.schema.task, ""
@@ -202,6 +203,13 @@ def _model_section(files: ReportFiles) -> dict[str, Any]:
         "folds": [one for one in folds if one[1] is not None],
         "trained": [(one, _made_of(one)) for one in files.types if one.card],
     }
+
+
+def _descriptions(files: ReportFiles) -> dict[str, str]:
+    """Return what the columns that a model sees mean, by name, where the schema says it."""
+    columns = {name: one.description for name, one in files.schema.columns.items()}
+    derived = {one.name: one.description for one in files.schema.derived}
+    return {name: text for name, text in (columns | derived).items() if text}
 
 
 def _effect_title(files: ReportFiles) -> str:

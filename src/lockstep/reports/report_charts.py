@@ -81,8 +81,14 @@ def metric_chart(files: ReportFiles, label: str) -> Spec:
         for row in records(files.comparison)
     ]  # fmt: skip
     reachable = files.reachable.get("test")
-    rules = [] if reachable is None else [specs.level(reachable, "best reachable")]
+    rules = [] if reachable is None else [_level_among(rows, reachable, "best reachable")]
     return specs.ranges(rows, names(rows), axis(label, scale={"zero": False}), rules)
+
+
+def _level_among(rows: Sequence[Mapping[str, Any]], value: float, text: str) -> Spec:
+    """Return a rule whose text stands on the side where there is room."""
+    low, high = min(row["low"] for row in rows), max(row["high"] for row in rows)
+    return specs.level(value, text, before=value > (low + high) / 2)
 
 
 def difference_chart(files: ReportFiles, label: str) -> Spec:
@@ -94,7 +100,7 @@ def difference_chart(files: ReportFiles, label: str) -> Spec:
          "high": row["difference_high"]}
         for row in records(files.comparison) if row["type"] != files.champion.name
     ]  # fmt: skip
-    return specs.ranges(rows, names(rows), axis(label), [specs.level(0, "champion")])
+    return specs.ranges(rows, names(rows), axis(label), [_level_among(rows, 0, "champion")])
 
 
 # ---------------------------------------------------------------- curves of two classes

@@ -136,11 +136,15 @@ def diagonal(x: Spec, y: Spec) -> Spec:
     }
 
 
-def level(value: float, text: str, across: bool = False) -> Spec:
-    """Return a rule at a value of x (``across``: of y), with its text."""
+def level(value: float, text: str, across: bool = False, before: bool = False) -> Spec:
+    """Return a rule at a value of x (``across``: of y), with its text, ``before``: left of it."""
     channel = "y" if across else "x"
     place = {channel: {"datum": value, "type": "quantitative"}}
-    at = {"align": "left", "dx": 4, "y": 8} if not across else {"align": "left", "x": 4, "dy": -6}
+    at: Spec = {"align": "left", "dx": 4, "y": 8}
+    if across:
+        at = {"align": "left", "x": 4, "dy": -6}
+    elif before:
+        at |= {"align": "right", "dx": -4}
     return {
         "data": {"values": [{"text": text}]},
         "layer": [
