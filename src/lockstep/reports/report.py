@@ -209,7 +209,7 @@ def _descriptions(files: ReportFiles) -> dict[str, str]:
     """Return what the columns that a model sees mean, by name, where the schema says it."""
     columns = {name: one.description for name, one in files.schema.columns.items()}
     derived = {one.name: one.description for one in files.schema.derived}
-    return {name: text for name, text in (columns | derived).items() if text}
+    return {name: text for name, text in (columns | derived).items() if text not in ("", name)}
 
 
 def _effect_title(files: ReportFiles) -> str:

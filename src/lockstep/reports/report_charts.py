@@ -366,7 +366,8 @@ def _number_effect(rows: list[dict[str, Any]], y: Spec, shown: Spec) -> Spec:
         "encoding": {"x": x, "y": y, **shown, "tooltip": told},
     }
     rules = [specs.level(row["y"], "missing", across=True) for row in missing[:1]]
-    return specs.spec(known, 160, layer=[*rules, line])
+    height = specs.with_legend(150, names(rows))
+    return specs.spec(known, height, layer=[*rules, line])
 
 
 def _category_effect(rows: list[dict[str, Any]], y: Spec, shown: Spec) -> Spec:
@@ -378,7 +379,7 @@ def _category_effect(rows: list[dict[str, Any]], y: Spec, shown: Spec) -> Spec:
     )
     return specs.spec(
         rows,
-        specs.stacked(len(order), 16),
+        specs.with_legend(specs.stacked(len(order), 16), names(rows)),
         mark={"type": "point", "opacity": 1},
         encoding={
             "y": {**names_of, "axis": {"labelLimit": 130, "ticks": False, "grid": True}},

@@ -14,7 +14,8 @@ Spec = dict[str, Any]
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 COLOURS = [f"var(--c{number})" for number in range(1, 9)]
-DASHES = [[1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 4], [1, 3], [6, 2, 1, 2]]
+DASHES = [[1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 4], [1, 3]]
+"""One fewer than colours, so that the ninth line differs from the first by its dash."""
 SHAPES = ["circle", "square", "diamond", "triangle-up", "triangle-down", "cross"]
 _FONT = "system-ui, sans-serif"
 _CONFIG: Spec = {
@@ -41,7 +42,6 @@ _CONFIG: Spec = {
         "labelLimit": 180,
         "orient": "bottom",
         "title": None,
-        "columns": 2,
         "symbolSize": 120,
     },
     "line": {"strokeWidth": 2},
@@ -76,7 +76,7 @@ def axis(title: str, kind: str = "quantitative", field: str = "x", **more: Any) 
 def named(names: Sequence[str], legend: bool = True) -> Spec:
     """Return colour and dash of lines by their name, in the order of ``names``."""
     domain = list(names)
-    shown: Spec = {} if legend else {"legend": None}
+    shown: Spec = {"legend": {"columns": _legend_columns(names)} if legend else None}
     return {
         "color": {
             "field": "name",
@@ -91,6 +91,16 @@ def named(names: Sequence[str], legend: bool = True) -> Spec:
             **shown,
         },
     }
+
+
+def _legend_columns(names: Sequence[str]) -> int:
+    return 5 if max(map(len, names), default=0) <= 4 else 2
+
+
+def with_legend(height: int, names: Sequence[str]) -> int:
+    """Return a chart's height with room for the legend of its lines, if it has more than one."""
+    rows = -(-len(names) // _legend_columns(names)) if len(names) > 1 else 0
+    return height + 18 * rows
 
 
 def cycle(values: Sequence[Any], count: int) -> list[Any]:
@@ -112,7 +122,7 @@ def lines(
     names: Sequence[str],
     x: Spec,
     y: Spec,
-    height: int = 260,
+    height: int = 230,
     beside: Sequence[Spec] = (),
     mark: Mapping[str, Any] | None = None,
 ) -> Spec:
@@ -124,7 +134,7 @@ def lines(
         "encoding": {"x": x, "y": y, **named(names), "tooltip": shown, "order": {"field": "order"}},
     }
     ordered = [{"order": place, **row} for place, row in enumerate(values)]
-    return spec(ordered, height, layer=[*beside, line])
+    return spec(ordered, with_legend(height, names), layer=[*beside, line])
 
 
 def diagonal(x: Spec, y: Spec) -> Spec:
