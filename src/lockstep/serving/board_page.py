@@ -26,7 +26,7 @@ from lockstep.serving.http_request import HTML, Headers, Refusal, Reply
 
 FRESH_SECONDS = 5.0
 """So long a board is answered again before the registry is asked."""
-PATIENCE_SECONDS = 6.0
+PATIENCE_SECONDS = 10.0
 """So long a request waits for the registry; then it gets the last known board."""
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src"
 HEADERS: Headers = (
