@@ -1,6 +1,7 @@
 """The board: what it gathers is what the registry holds, and it changes nothing there."""
 
 import shlex
+import subprocess
 import sys
 from dataclasses import replace
 from datetime import timedelta
@@ -197,6 +198,21 @@ def test_the_command_takes_another_registry_and_place(copied, monkeypatch, tmp_p
     assert "credit-risk-model" in (tmp_path / "a b" / "x.html").read_text("utf-8")
 
 
+def test_help_imports_nothing_heavy():
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['board', '--help']\n"
+        "try:\n"
+        "    runpy.run_module('lockstep.commands.board', run_name='__main__')\n"
+        "except SystemExit as end:\n"
+        "    heavy = {'mlflow', 'pandas', 'numpy', 'sklearn', 'requests'} & set(sys.modules)\n"
+        "    sys.exit(f'{end.code} {heavy}')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip() == "0 set()"
+    assert "--tracking-uri" in done.stdout
+
+
 def test_an_empty_registry_has_an_empty_board(home):
     board = read(home)
     assert (board.models, board.steps, board.timeline) == ((), [], ())
@@ -283,6 +299,8 @@ def test_a_challenger_that_came_after_an_alarm_is_judged_first():
     alarm = Analysis(NOW - timedelta(days=8.5), alarm=True, proposal="retrain")
     serving = version(1, "Production", analysis=alarm)
     assert only(model(serving, version(3, "Staging"))).kind == DECIDE
+    refused = version(3, "Staging", verdict=Verdict("refused", "champion: it loses", 1, NOW))
+    assert [one.kind for one in steps(model(serving, refused))["M"]] == [ALARM, DECIDE]
     late = replace(serving, analysis=replace(alarm, time=NOW))
     found = steps(model(late, version(3, "Staging")))["M"]
     assert [one.kind for one in found] == [ALARM, DECIDE]

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from pkgutil import resolve_name
 
 from lockstep.config.layout import project_root
 from lockstep.config.settings import load_settings
 from lockstep.console import add_options, documented_parser
 from lockstep.errors import run_command
 from lockstep.io import write_text
-from lockstep.promotion.board_facts import board_facts
 from lockstep.registry.store.opening import open_to_read
 from lockstep.registry.store.uris import resolve_uri
 from lockstep.reports.board_page import board_page
@@ -38,7 +38,8 @@ def main() -> None:
     options, root, now = parser.parse_args(), project_root(), datetime.now(UTC)
     client = open_to_read(root, options.tracking_uri)
     place = resolve_uri(load_settings(root, {"tracking_uri": options.tracking_uri}), root)
-    board = board_facts(client, root, place, now)
+    # Opened after --help, which needs no numpy.
+    board = resolve_name("lockstep.promotion.board_facts:board_facts")(client, root, place, now)
     output = options.output or root / OUTPUT
     write_text(output, board_page(board, now))
     print(f"{board.summary}\nboard: {output}")

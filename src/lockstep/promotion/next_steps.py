@@ -108,8 +108,7 @@ def alarm_of(now: Situation) -> NextStep | None:
     if serving is None or serving.analysis is None or not serving.analysis.alarm:
         return None
     found = serving.analysis
-    newer = [one for one in model.challengers if _is_after(one, serving)]
-    if newer:
+    if any(_is_after(one, serving) and not _refused(one) for one in model.challengers):
         return None
     goes_back = found.proposal == ROLLBACK and model.can_go_back
     action = ROLLBACK if goes_back else RETRAIN
@@ -129,10 +128,16 @@ def _is_after(challenger: BoardVersion, serving: BoardVersion) -> bool:
     return bool(made and analysed and made > analysed)
 
 
+def _refused(challenger: BoardVersion) -> bool:
+    """Tell whether the gates refused a challenger against today's champion."""
+    verdict = challenger.verdict
+    return verdict is not None and verdict.current and verdict.outcome == REFUSED
+
+
 def challenge(now: Situation, one: BoardVersion) -> NextStep:
     """Return the step for a version in Staging, by what the gates said of it."""
     number, verdict = one.number, one.verdict
-    if verdict is not None and verdict.current and verdict.outcome == REFUSED:
+    if verdict is not None and _refused(one):
         title = f"Version {number} was refused: archive it, or bring a better one"
         archived = f'{_named("archive", now.model)} --version {number} --reason "refused by gates"'
         return NextStep(DECIDE, title, verdict.summary, (archived,))
