@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from mlflow import MlflowClient
 from tests.promotion import told_registry
 from tests.promotion.told_registry import CREDIT, FOREST, NOW, XGBOOST, Story
 
@@ -18,6 +19,7 @@ from lockstep.io import sha256_file
 from lockstep.promotion.board_facts import MOST_MOVES, board_facts
 from lockstep.promotion.next_steps import with_steps
 from lockstep.registry.lifecycle import moves as lifecycle
+from lockstep.registry.record.events import Who
 from lockstep.registry.record.registered_models import get_model, list_models
 from lockstep.registry.store.opening import open_to_read
 from lockstep.reports.board import (
@@ -217,6 +219,30 @@ def test_an_empty_registry_has_an_empty_board(home):
     board = read(home)
     assert (board.models, board.steps, board.timeline) == ((), [], ())
     assert board.summary == "0 models, 0 versions: 0 in Production, 0 in Staging; nothing to do"
+
+
+def test_a_server_gives_stored_verdicts_and_analyses_too(server, home):
+    client, ana = MlflowClient(tracking_uri=server.uri), Who("ana")
+    # Its files go through the server, unlike those of the experiment that a store begins with.
+    story, name = Story(client, home.root, client.create_experiment("board")), "Board_Of_A_Server"
+    for number in range(2):
+        story.version(name, 9 - number, validation_roc_auc=0.7)
+    story.promote(name, 1, 7, ana)
+    story.stage(name, 2, 6, ana)
+    story.promote(name, 2, 5, ana, passes=False)
+    story.analysis(name, 1, 4, alarm=False)
+    shown = by_name(read(home, open_to_read(home.root, server.uri)))[name]
+    verdict = shown.challengers[0].verdict
+    assert [line.verdict for line in verdict.lines] == ["passed", "passed", "refused", "passed"]
+    assert (verdict.note, verdict.current) == ("", True)
+    assert shown.production.analysis.time == NOW - timedelta(days=4)
+    file = get_model(client, name).record.events[-1].gate["file"]
+    assert list(server.folder.glob(f"artifacts/**/{file}")) != []
+    for one in server.folder.glob(f"artifacts/**/{file}"):
+        one.unlink()
+    verdict = by_name(read(home, open_to_read(home.root, server.uri)))[name].challengers[0].verdict
+    assert "cannot be read" in verdict.note
+    assert "roc_auc 0.7512 against 0.7389" in verdict.summary
 
 
 def test_faulty_params_are_noted_and_the_registry_is_read_all_the_same(copied):

@@ -40,8 +40,8 @@ LONG = "x" * 480
 class Story:
     """Makes versions, moves and analyses in a registry, each a number of days before NOW."""
 
-    def __init__(self, client: Any, root: Path) -> None:
-        self.client, self.root = client, root
+    def __init__(self, client: Any, root: Path, experiment: str = "0") -> None:
+        self.client, self.root, self.experiment = client, root, experiment
         self.made: dict[str, tuple[str, str]] = {}
 
     def at(self, days: float, work: Callable[[], Any]) -> Any:
@@ -52,8 +52,8 @@ class Story:
 
     def version(self, name: str, days: float, problem: str = "credit_risk", **tags: Any) -> int:
         """Register a version; its model is empty, as nobody loads it."""
-        run = self.client.create_run("0").info.run_id
-        logged = self.client.create_logged_model("0", name="m", source_run_id=run)
+        run = self.client.create_run(self.experiment).info.run_id
+        logged = self.client.create_logged_model(self.experiment, name="m", source_run_id=run)
         self.client.finalize_logged_model(logged.model_id, "READY")
         number = len(self.made)
         told = {

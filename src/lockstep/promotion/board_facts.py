@@ -207,8 +207,8 @@ def moves_by_version(model: Model) -> dict[int, Event]:
 
 def gates_of(model: Model) -> dict[int, Event]:
     """Return for each version the last event that carries a verdict of the gates on it."""
-    gated = (event for event in model.record.events if gate_in(event) and event.version)
-    return {int(event.version or 0): event for event in gated}
+    gated = (event for event in model.record.events if gate_in(event))
+    return {event.version: event for event in gated if event.version is not None}
 
 
 def gate_in(event: Event) -> dict[str, Any]:
