@@ -140,6 +140,10 @@ bench-spark: $(READY) ## time both engines from raw files to four models at 50 k
 registry-demo: $(READY) ## show the registry in a temporary clone: stage, promote, refuse, roll back
 	@scripts/registry_demo.sh
 
+.PHONY: board
+board: $(READY) ## write the registry's board: models by stage, verdicts, moves, next commands (OUTPUT=reports/board.html)
+	@python -m lockstep.commands.board $(if $(OUTPUT),--output "$(OUTPUT)")
+
 .PHONY: gate-simulation
 gate-simulation: $(READY) ## measure how often the gates promote an equal model and a better one (15 minutes)
 	@python benchmarks/gate_simulation.py

@@ -69,6 +69,12 @@ OF_DOCS = {
             "engines/test_scoring.py::test_what_is_in_production_scores_hive_partitions"
         )
     },
+    "board.md": {
+        "make board": ("promotion/test_board.py::test_the_command_writes_a_page_and_nothing_else"),
+        "curl -s localhost:8000/board -H 'X-API-Key: KEY' > board.html": (
+            "serving/test_board_page.py::test_a_server_with_keys_asks_for_one"
+        ),
+    },
     "experiments.md": {
         "make exp-show": EXPERIMENTS,
         "dvc metrics diff": EXPERIMENTS,

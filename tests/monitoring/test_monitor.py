@@ -13,8 +13,8 @@ from lockstep.monitoring.log_files import PREDICTIONS
 from lockstep.problems.accidents import sample
 from lockstep.registry.lifecycle.moves import promote
 from lockstep.registry.publishing import new_versions
-from lockstep.registry.publishing.monitor_run import SUFFIX
 from lockstep.registry.publishing.outputs import read_outputs
+from lockstep.registry.store.names import MONITORING_SUFFIX
 from lockstep.serving.prediction_log import PredictionLog
 
 MONTHS = ("2026-01", "2026-02", "2026-03")
@@ -49,7 +49,7 @@ def test_what_is_as_it_was_raises_no_alarm_and_is_written_down(served):
     assert f'lockstep_monitor_alarm{{model="{NAME}",rule="performance",version="1"}} 0.0' in text
     run = served.client.get_run(said.split("run: ")[1].split()[0])
     assert run.data.tags["lockstep.monitored"] == f"{NAME}/1"
-    assert served.client.get_experiment(run.info.experiment_id).name.endswith(SUFFIX)
+    assert served.client.get_experiment(run.info.experiment_id).name.endswith(MONITORING_SUFFIX)
     error = newest["performance"]["figures"]["calibration_error"]["value"]
     assert run.data.metrics["calibration_error"] == pytest.approx(error)
     assert '<th class="number">calibration_error</th>' in page

@@ -5,12 +5,14 @@ from types import SimpleNamespace
 import pytest
 from tests.monitoring.conftest import PROJECT
 
-from lockstep.commands.monitor_actions import can_go_back, check_new_data, commands_for, through
+from lockstep.commands.monitor_actions import check_new_data, commands_for
 from lockstep.config.params import Params, load_params, read_params_text
 from lockstep.config.params_file import with_values
 from lockstep.errors import DataError
 from lockstep.io import write_text
 from lockstep.monitoring.proposal import RETRAIN, ROLLBACK, Proposal, propose
+from lockstep.monitoring.proposed_commands import through
+from lockstep.promotion.champion import can_go_back
 from lockstep.registry.record.events import End, Event, Record, Step, Who
 from lockstep.registry.record.registered_models import Model
 from lockstep.registry.store.versions import Version

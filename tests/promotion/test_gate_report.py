@@ -23,8 +23,9 @@ from lockstep.config.settings import PredictionLogSection
 from lockstep.errors import ConfigError, RegistryError, UsageError
 from lockstep.io import sha256_json, write_parquet
 from lockstep.monitoring.log_files import ShadowEntry
+from lockstep.promotion.champion import champion_of
 from lockstep.promotion.gate_report import Gate, gate_of
-from lockstep.promotion.gates import champion_of, judge
+from lockstep.promotion.gates import judge
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.events import LONGEST_TAG, begin_tag
 from lockstep.registry.record.registered_models import get_model

@@ -18,6 +18,7 @@ from lockstep.registry.lifecycle.moves import promote, rollback
 from lockstep.registry.store.connection import connect
 from lockstep.registry.train_stage import publish_training
 
+AWAY = "The registry can’t be read since"
 FILE = "models/accidents/xgboost_model.joblib"
 
 
@@ -54,6 +55,8 @@ def test_promotions_on_a_server_are_live_within_5_s_also_after_it_was_gone(
     assert (version(), status()) == (1, "ok")
     promote(client, NAME, 2)
     wait_until(lambda: version() == 2, 5, "version 2")
+    board = serving.get("/board")
+    assert (board.status, "version 2</p>" in board.body.decode()) == (200, True)
     before = serving.post("/predict", RECORD).json["probability"]
 
     tracking.kill()
@@ -68,9 +71,14 @@ def test_promotions_on_a_server_are_live_within_5_s_also_after_it_was_gone(
         (200, 2, before)
     }
     assert serving.get("/health/ready").status == 200
+    wait_until(lambda: AWAY in serving.get("/board").body.decode(), 15, "the board to say so")
+    assert serving.get("/board").status == 200
+    assert "version 2</p>" in serving.get("/board").body.decode()
 
     tracking.start()
     wait_until(lambda: status() == "ok", 15, "the server to be found again")
     rollback(client, NAME)
     wait_until(lambda: version() == 1, 5, "version 1")
     assert serving.post("/predict", RECORD).json["probability"] != before
+    wait_until(lambda: AWAY not in serving.get("/board").body.decode(), 15, "the board's return")
+    assert "version 1</p>" in serving.get("/board").body.decode()

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.commands.retrain_model import RetrainOptions, report, retrain
-from lockstep.config.params import Params, load_params
+from lockstep.config.params import load_params
 from lockstep.dvc import repro as dvc
 from lockstep.dvc.graph import Lock
 from lockstep.errors import DataError, LockstepError
 from lockstep.monitoring.analysis import Analysis
-from lockstep.monitoring.proposal import ROLLBACK, Proposal, propose
+from lockstep.monitoring.proposal import Proposal, propose
+from lockstep.monitoring.proposed_commands import proposed_commands, through
+from lockstep.promotion.champion import can_go_back
 from lockstep.promotion.gates import judge, needs_gate
-from lockstep.registry.record.events import to_undo
-from lockstep.registry.record.registered_models import Model, get_model
+from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.store.connection import Client
 from lockstep.registry.store.versions import Version
 
@@ -24,40 +25,13 @@ def proposal_for(client: Client, found: Analysis, version: Version) -> Proposal 
     return propose(found, can_go_back(get_model(client, version.name), version))
 
 
-def can_go_back(model: Model, version: Version) -> bool:
-    """Tell whether a rollback replaces this version: it is in Production, another was before."""
-    if version.version not in [one.version for one in model.in_stage("Production")]:
-        return False
-    turn = to_undo(model.record, "Production")
-    return turn is not None and bool(turn.before)
-
-
 def commands_for(
     root: Path, proposal: Proposal | None, version: Version, problem: str, newest: str
 ) -> list[str]:
     """Return the commands of a proposal; ``newest`` is the newest month, as 2026-03."""
     if proposal is None:
         return []
-    if proposal.action == ROLLBACK:
-        reason = '--reason "alarm"'
-        registry = "python scripts/manage_model_registry.py"
-        return [f"{registry} rollback --model-name {version.name} {reason}"]
-    params = load_params(root)
-    month = through(params, problem, newest)
-    command = f"python scripts/retrain_model.py --problem {problem}"
-    if month is not None:
-        return [f"{command} --through {month}"]
-    if params.problem(problem).source.kind == "sample":
-        return [command]
-    return [f"make add-data PROBLEM={problem} FROM=folder-or-file", command]
-
-
-def through(params: Params, problem: str, newest: str) -> str | None:
-    """Return the last month of a sample's new window; None where it needs no new one."""
-    source = params.problem(problem).source
-    if source.kind != "sample" or "last_month" not in source.sample.model_fields_set:
-        return None
-    return newest if newest > source.sample.last_month else None
+    return proposed_commands(load_params(root), proposal.action, version.name, problem, newest)
 
 
 def retrain_on_new_data(

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lockstep.monitoring.analysis import Analysis
-
-RETRAIN, ROLLBACK = "retrain", "rollback"
+from lockstep.monitoring.proposed_commands import RETRAIN, ROLLBACK
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from lockstep.checks import FORCED, REFUSED, contents, markdown_table
 from lockstep.config.gates import check_force
 from lockstep.console import aligned, warn
 from lockstep.errors import RegistryError
-from lockstep.promotion.gates import Verdict, champion_of, judge, needs_gate
+from lockstep.promotion.champion import champion_of
+from lockstep.promotion.gates import Verdict, judge, needs_gate
 from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store.connection import Client, translating_mlflow_errors
 

@@ -46,6 +46,7 @@ from lockstep.io import rounded, sha256_json
 from lockstep.models.scoring.prediction import Model as Loaded
 from lockstep.monitoring.log_files import shadowed_days
 from lockstep.problems.schema import Schema, load_schema, problem_names
+from lockstep.promotion.champion import champion_of
 from lockstep.promotion.holdout import Holdout, holdout, scored
 from lockstep.promotion.slices import IN_TARGETS_UNIT, Sides, judged_slices
 from lockstep.registry.artifact.loading import open_version
@@ -107,17 +108,6 @@ class Verdict:
 def summary_line(text: str) -> str:
     """Return text as the record keeps it: at most ``LONGEST_SUMMARY`` characters."""
     return text if len(text) <= LONGEST_SUMMARY else f"{text[: LONGEST_SUMMARY - 1]}…"
-
-
-def champion_of(model: Model) -> Version | None:
-    """Return the version in Production, else the last that was there and still exists."""
-    if standing := model.in_stage("Production"):
-        return standing[-1]
-    existing = {version.version: version for version in model.versions}
-    for turn in reversed(turns(model.record, "Production")):
-        if stood := existing.keys() & turn.after:
-            return existing[max(stood)]
-    return None
 
 
 def needs_gate(model: Model, version: Version, stage: str) -> bool:

@@ -25,6 +25,7 @@ from lockstep.config.serving import ServingSettings
 from lockstep.errors import ConfigError
 from lockstep.monitoring.log_files import Entry
 from lockstep.serving.api_keys import ApiKeys
+from lockstep.serving.board_page import BoardPage
 from lockstep.serving.connection_limits import FULL
 from lockstep.serving.day_keeper import DayKeeper
 from lockstep.serving.feedback import read_labels
@@ -84,6 +85,7 @@ class Api(FastAPI):
             None if folder is None else PredictionLog(folder, settings.prediction_log, keeper)
         )
         self.shadow = _shadow_of(settings, source)
+        self.board = BoardPage(source.root, source.registry is not None)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="batches")
         self._waiting = 0
         self._batcher = MicroBatcher()
@@ -100,6 +102,7 @@ class Api(FastAPI):
             "/metrics": {"GET": self._metrics},
             "/openapi.json": {"GET": self._openapi},
             "/": {"GET": self._page},
+            "/board": {"GET": self._board},
             "/docs": {"GET": _docs},
             **{f"/docs/files/{name}": {"GET": _docs_file} for name in _DOCS_FILES},
         }
@@ -239,6 +242,10 @@ class Api(FastAPI):
 
     async def _page(self, request: HttpRequest) -> Reply:
         return Reply(200, self._served(request).page, HTML)
+
+    async def _board(self, request: HttpRequest) -> Reply:
+        self._check_key(request)
+        return await self.board.reply()
 
     # ---- steps of a route -----------------------------------------------------------------------
     async def _checked_body(self, request: HttpRequest) -> bytes:

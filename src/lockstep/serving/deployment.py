@@ -35,8 +35,8 @@ from lockstep.serving.model_source import registered_name
 BUNDLE, APP, REQUIREMENTS, DOCKERFILE = "bundle", "app", "requirements.txt", "Dockerfile"
 CONFIG_FOLDER = CONFIG_FILE.parts[0]
 PACKAGES = (
-    "fastapi", "httptools", "orjson", "prometheus-client", "pydantic", "python-dotenv", "shap",
-    "swagger-ui-bundle", "uvicorn", "uvloop",
+    "fastapi", "httptools", "jinja2", "orjson", "prometheus-client", "pydantic", "python-dotenv",
+    "shap", "swagger-ui-bundle", "uvicorn", "uvloop",
 )  # fmt: skip
 """The packages that the API needs besides the artifact's own."""
 _PACKAGE = Path(__file__).parents[1]

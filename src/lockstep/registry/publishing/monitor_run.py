@@ -12,11 +12,8 @@ from lockstep.registry.store.connection import (
     experiment_id,
     translating_mlflow_errors,
 )
-from lockstep.registry.store.names import MONITORED_TAG
+from lockstep.registry.store.names import MONITORED_TAG, MONITORING_SUFFIX
 from lockstep.registry.store.versions import Version
-
-SUFFIX = "_monitoring"
-"""What follows the problem's experiment in the name of that of its analyses."""
 
 
 def log_analysis(
@@ -32,7 +29,7 @@ def log_analysis(
 ) -> str:
     """Log a run with the metrics of each month, in order, and the files of a folder."""
     with translating_mlflow_errors():
-        number = experiment_id(client, root, experiment + SUFFIX)
+        number = experiment_id(client, root, experiment + MONITORING_SUFFIX)
         link = {MONITORED_TAG: f"{version.name}/{version.version}"}
         run = client.create_run(number, time_ms, {**tags, **link}, name)
         run_id = str(run.info.run_id)

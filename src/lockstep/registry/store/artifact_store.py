@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+from lockstep.console import without_password
 from lockstep.errors import ArtifactError
 from lockstep.registry.store.connection import Client, fluent, one_line
 from lockstep.registry.store.names import REGISTER_AGAIN
@@ -33,6 +35,14 @@ def fetch_run_folder(client: Client, run_id: str, path: str, folder: Path) -> bo
             return False
         download_artifacts(run_id=run_id, artifact_path=path, dst_path=target, tracking_uri=uri)
     return True
+
+
+def fetched_text(uri: str, path: str, tracking_uri: str | None, read: Callable[[Path], str]) -> str:
+    """Return a file below an artifact's address; MLflow's global store stays as it is."""
+    failure = f"{path} below {without_password(uri)} cannot be read"
+    with TemporaryDirectory() as folder, _translating(failure):
+        repository = get_artifact_repository(uri, tracking_uri=tracking_uri)
+        return read(Path(repository.download_artifacts(path, dst_path=folder)))
 
 
 def sizes(client: Client, version: Version) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lockstep.errors import UsageError
 from lockstep.registry.store.connection import Client, tolerating, translating_mlflow_errors
-from lockstep.registry.store.names import STAGE_TAG
+from lockstep.registry.store.names import MONITORED_TAG, MONITORING_SUFFIX, STAGE_TAG
 from lockstep.registry.store.versions import Version, version_from
 
 PAGE = 1000
@@ -44,6 +44,27 @@ class Queries:
         with tolerating(*_MISSING):
             return [version_from(self.client.get_model_version(name, str(number)))]
         return []
+
+    def analyses(self) -> list[tuple[int, dict[str, str]]]:
+        """Return time and tags of the newest analyses of served versions."""
+        with translating_mlflow_errors():
+            named = {"filter_string": f"name LIKE '%{MONITORING_SUFFIX}'"}
+            found = pages(self.client.search_experiments, **named)
+            places = [one.experiment_id for one in found]
+            if not places:
+                return []
+            runs = self.client.search_runs(
+                places,
+                f"tags.`{MONITORED_TAG}` LIKE '%/%' AND attributes.status = 'FINISHED'",
+                max_results=PAGE,
+                order_by=["attributes.start_time DESC"],
+            )
+        return [(int(run.info.start_time), dict(run.data.tags)) for run in runs]
+
+    def artifact_uri(self, run_id: str) -> str:
+        """Return the address of a run's files."""
+        with translating_mlflow_errors():
+            return str(self.client.get_run(run_id).info.artifact_uri)
 
 
 @dataclass(frozen=True)

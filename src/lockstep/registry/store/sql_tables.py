@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.errors import RegistryError
-from lockstep.registry.store.names import STAGE_TAG
+from lockstep.registry.store.names import MONITORED_TAG, STAGE_TAG
 from lockstep.registry.store.versions import Version
 
 SCHEMAS = ("dc11669786a5",)
@@ -78,6 +78,28 @@ class Tables:
     def version(self, name: str, number: int) -> list[Version]:
         """Return one version; nothing if it was deleted."""
         return self._rows("name = ? AND version = ?", [name, number])
+
+    def analyses(self) -> list[tuple[int, dict[str, str]]]:
+        """Return time and tags of the newest analysis of each served version."""
+        runs = """
+            SELECT run_uuid, max(start_time) FROM runs JOIN tags USING (run_uuid)
+            WHERE key = ? AND status = 'FINISHED' AND lifecycle_stage = 'active' GROUP BY value"""
+        with _open(self.database) as connection:
+            found = connection.execute(runs, [MONITORED_TAG]).fetchall()
+            tags = "SELECT key, value FROM tags WHERE run_uuid = ?"
+            return [
+                (time, dict(connection.execute(tags, [run_id]).fetchall()))
+                for run_id, time in found
+            ]
+
+    def artifact_uri(self, run_id: str) -> str:
+        """Return the address of a run's files; RegistryError for an unknown run."""
+        with _open(self.database) as connection:
+            where = "SELECT artifact_uri FROM runs WHERE run_uuid = ?"
+            found = connection.execute(where, [run_id]).fetchone()
+        if found is None:
+            raise RegistryError(f"the registry has no run {run_id}")
+        return str(found[0])
 
     def _rows(self, where: str, values: Sequence[Any]) -> list[Version]:
         where = f"WHERE {_HERE} AND {where}"

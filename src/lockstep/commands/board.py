@@ -1,0 +1,49 @@
+"""Write the board of the registry: models by stage, verdicts, moves, and what to do next.
+
+    python -m lockstep.commands.board
+    python -m lockstep.commands.board --output board.html --tracking-uri http://127.0.0.1:5000
+
+It writes one HTML file that needs no network. It only reads the registry, and takes no lock.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from pkgutil import resolve_name
+
+from lockstep.config.layout import project_root
+from lockstep.config.settings import load_settings
+from lockstep.console import add_options, documented_parser
+from lockstep.errors import run_command
+from lockstep.io import write_text
+from lockstep.registry.store.opening import open_to_read
+from lockstep.registry.store.uris import resolve_uri
+from lockstep.reports.board_page import board_page
+
+OUTPUT = Path("reports") / "board.html"
+OPTIONS = {
+    "--output": ("FILE", f"the page to write (default: {OUTPUT})", Path),
+    "--tracking-uri": (
+        "URI",
+        "registry to read; before MLFLOW_TRACKING_URI, DAGSHUB_REPO, .env and model_config.yaml",
+    ),
+}
+
+
+def main() -> None:
+    """Parse the command line, read, write, print."""
+    parser = documented_parser("python -m lockstep.commands.board", __doc__)
+    add_options(parser, OPTIONS)
+    options, root, now = parser.parse_args(), project_root(), datetime.now(UTC)
+    client = open_to_read(root, options.tracking_uri)
+    place = resolve_uri(load_settings(root, {"tracking_uri": options.tracking_uri}), root)
+    # Opened after --help, which needs no numpy.
+    board = resolve_name("lockstep.promotion.board_facts:board_facts")(client, root, place, now)
+    output = options.output or root / OUTPUT
+    write_text(output, board_page(board, now))
+    print(f"{board.summary}\nboard: {output}")
+
+
+if __name__ == "__main__":
+    run_command(main)
