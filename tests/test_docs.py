@@ -17,6 +17,7 @@ FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)", re.DOTALL)
 INLINE = re.compile(r"(?<!\\)\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 DEFINED = re.compile(r"^\[(?!\^)[^\]]+\]:\s+<?(\S+?)>?(?:\s|$)", re.MULTILINE)
+OF_HTML = re.compile(r"<(?:a|img)\s[^>]*?(?:href|src)=\"([^\"]+)\"")
 FOOTNOTE = re.compile(r"\[(\^[\w-]+)\](:?)")
 HEADING = re.compile(r"^#{1,6} +(.*?) *#*$", re.MULTILINE)
 LINES = 120
@@ -28,7 +29,7 @@ def prose(text: str) -> str:
 
 
 def links(text: str) -> list[str]:
-    return INLINE.findall(prose(text)) + DEFINED.findall(prose(text))
+    return [link for form in (INLINE, DEFINED, OF_HTML) for link in form.findall(prose(text))]
 
 
 def anchors(text: str) -> set[str]:
@@ -125,6 +126,14 @@ def test_headings_have_githubs_names(heading, anchor):
 def test_headings_of_one_text_are_numbered():
     text = "# One\n## Two\n```\n# no heading\n```\n## Two\n"
     assert anchors(text) == {"one", "two", "two-1"}
+
+
+def test_links_of_every_form_are_found():
+    text = (
+        '[a](a.md "A") ![b](b.png) [c]: c.md\n[d]: d.md\n<a href="e.md"><img src="f.png" alt="F">'
+        "</a> `[g](g.md)`\n```\n[h](h.md)\n```\n"
+    )
+    assert links(text) == ["a.md", "b.png", "d.md", "e.md", "f.png"]
 
 
 def test_the_readme_stays_short():
