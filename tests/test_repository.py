@@ -1,6 +1,9 @@
 """The files that GitHub and others read: workflow, templates, citation, changelog."""
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -82,6 +85,31 @@ def test_the_changelog_begins_with_what_is_new_and_has_this_version():
     assert PROJECT["version"] == versions[1]
     kinds = set(re.findall(r"^### (.+)$", text, re.MULTILINE))
     assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_the_hooks_of_pre_commit_refuse_what_lint_refuses(tmp_path):
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    for name in (".pre-commit-config.yaml", "pyproject.toml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    # These two check the whole package, which is not here.
+    environment = {**os.environ, "SKIP": "mypy,imports", "PRE_COMMIT_HOME": str(tmp_path / "home")}
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    commit = ("git", "-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "-m", "one")
+    run("git", "init", "-q")
+    assert run(sys.executable, "-m", "pre_commit", "install").returncode == 0
+    (tmp_path / "one.py").write_text("import os\n")
+    run("git", "add", "one.py", ".pre-commit-config.yaml")
+    refused = run(*commit)
+    assert refused.returncode == 1
+    assert "F401" in refused.stdout + refused.stderr
+    (tmp_path / "one.py").write_text('"""One."""\n')
+    run("git", "add", "one.py")
+    assert (done := run(*commit)).returncode == 0, done.stderr
 
 
 def test_ten_lines_are_enough_to_contribute():
