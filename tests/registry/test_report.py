@@ -1,6 +1,9 @@
 """The report with the versions and moves of a real registry, in the parent run and by command."""
 
+import shutil
+
 import pytest
+from tests.browser import browser
 
 from lockstep.commands.report import main
 from lockstep.config.settings import load_settings
@@ -11,6 +14,8 @@ from lockstep.registry.publishing.report import registered_models
 from lockstep.registry.record.events import Who
 from lockstep.registry.store.opening import open_registry, open_to_read
 from lockstep.reports.report_files import read_report_files
+
+__all__ = ["browser"]
 
 NAME = "Accident_Prediction_Logistic_Regression"
 
@@ -85,11 +90,34 @@ def test_without_a_registry_the_report_says_so(workspace, monkeypatch, capsys):
 
 
 def test_without_metrics_the_command_fails_in_one_line(workspace, monkeypatch):
-    import shutil
-
     monkeypatch.chdir(workspace)
     shutil.rmtree(workspace / "metrics")
     monkeypatch.setattr("sys.argv", ["report", "--problem", "accidents"])
     with pytest.raises(DataError, match="no metrics yet"):
         main()
     assert not (workspace / "reports").exists()
+
+
+def test_mlflows_artifact_page_shows_the_report_with_its_charts(
+    workspace, monkeypatch, server, browser
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    register_models(workspace)
+    client = open_registry(workspace)
+    found = client.search_runs(
+        [e.experiment_id for e in client.search_experiments()],
+        "tags.`lockstep.parent_of` LIKE '%'",
+        order_by=["attributes.start_time DESC"],
+    )
+    run = found[0].info
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        place = f"#/experiments/{run.experiment_id}/runs/{run.run_id}/artifacts/report.html"
+        page.goto(f"{server.uri}/{place}")
+        frame = page.wait_for_selector("iframe", timeout=60_000).content_frame()
+        frame.wait_for_function("document.documentElement.dataset.charts === 'drawn'")
+        assert "Severity of French road accidents" in frame.inner_text("h1")
+        assert frame.locator("figure.chart svg").count() > 0
+    finally:
+        context.close()
