@@ -148,6 +148,10 @@ board: $(READY) ## write the registry's board: models by stage, verdicts, moves,
 gate-simulation: $(READY) ## measure how often the gates promote an equal model and a better one (15 minutes)
 	@python benchmarks/gate_simulation.py
 
+.PHONY: report
+report: $(READY) ## write a problem's report, one HTML file: reports/PROBLEM.html (PROBLEM=accidents, OUTPUT=file)
+	@python -m lockstep.commands.report --problem "$(PROBLEM)" $(if $(OUTPUT),--output "$(OUTPUT)")
+
 .PHONY: report-diff
 report-diff: $(READY) ## print what changes against BASE=main as Markdown: metrics, parameters, data, code (OUTPUT=file)
 	@python -m lockstep.commands.report_diff --base "$(or $(BASE),main)" $(if $(SERVED),--problem "$(SERVED)") $(if $(OUTPUT),--output "$(OUTPUT)")

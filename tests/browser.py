@@ -30,9 +30,12 @@ def need_chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Return one Chromium for all tests of a process."""
+    """Return one Chromium for the tests of a file.
+
+    While it is there, the thread counts as one with a running event loop: other files need none.
+    """
     program = need_chromium()
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])

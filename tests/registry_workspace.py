@@ -158,6 +158,18 @@ def write_plots(root: Path, model_type: str) -> None:
         plots / "importance.csv",
         pd.DataFrame({"feature": ["lat", "vma"], "importance": [0.7, 0.3]}),
     )
+    write_csv(
+        plots / "effects.csv",
+        pd.DataFrame(
+            {
+                "feature": ["vma", "vma", "lum", "lum"],
+                "kind": ["number", "number", "category", "category"],
+                "value": ["50", "", "NA", ""],
+                "rows": [8, 2, 9, 1],
+                "effect": [0.2, 0.3, 0.1, 0.4],
+            }
+        ),
+    )
 
 
 @cache

@@ -96,6 +96,9 @@ OF_DOCS = {
         ),
         f"{MANAGE} compare --model-name NAME --version 2 --against 1 --on-traffic": SHADOW,
     },
+    "report.md": {
+        "make report PROBLEM=accidents": "journey/test_report.py::test_make_report_works_as_typed",
+    },
     "reproduce.md": {
         f"{MANAGE} reproduce --model-name NAME --version N [--keep] [--json]": (
             "journey/test_reproduce.py::test_uncommitted_changes_are_kept_or_missed"

@@ -252,6 +252,25 @@ def test_importance_is_told_of_every_encoded_column(name: str) -> None:
     assert table["importance"].sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("calibration", ["none", "sigmoid"])
+@pytest.mark.parametrize("name", ["logistic_regression", "lightgbm"])
+def test_the_effects_are_those_of_the_model_that_is_served(name: str, calibration: str) -> None:
+    job = replace(job_of(name, calibration=calibration), decision=Decision(policy="f1"))
+    found = train(job)
+    table = plot_tables(job, found)["effects"]
+    model, choose = found.pipeline.named_steps["model"], job.parts["choose"].features
+    score = table[table["feature"] == "credit_score"]
+    known = score[score["value"] != ""]
+    assert (known["effect"].diff().dropna() < 0).all()  # as the schema says
+    sample = choose.iloc[np.unique(np.round(np.linspace(0, len(choose) - 1, 400)).astype(int))]
+    for one in known.itertuples():
+        alike = sample.assign(credit_score=float(one.value))
+        assert one.effect == pytest.approx(model.predict_proba(alike)[:, 1].mean(), abs=1e-7)
+    housing = table.loc[table["feature"] == "housing", "value"]
+    codes = job.schema.columns["housing"].codes
+    assert set(housing) <= {text or str(code) for code, text in codes.items()} | {""}
+
+
 @pytest.mark.parametrize("name", TYPES)
 def test_the_scorer_and_the_explanation_know_the_constrained_models(name: str) -> None:
     from lockstep.models.golden_rows import golden_rows

@@ -16,6 +16,7 @@ from sklearn.preprocessing import FunctionTransformer
 from tests.models.conftest import KINDS, make_matrix
 
 from lockstep.errors import ConfigError, DataError
+from lockstep.evaluation.effects import effects_table, frequent_classes, strongest
 from lockstep.evaluation.metrics import Scored, evaluate
 from lockstep.models import training
 from lockstep.models.artifact import model_digest, read_artifact, write_artifact
@@ -85,6 +86,22 @@ def test_every_type_learns_and_tells_its_history(name: str, models, parts) -> No
     )
     shares = model_type(name).importance(model, choose.features)
     assert max(shares, key=shares.get) in ("speed", "road", "light")
+
+
+@pytest.mark.parametrize("name", PARAMS)
+def test_the_effects_on_all_classes_add_up_to_one(name: str, models, parts) -> None:
+    choose, model, kind = parts["choose"], models[name].estimator, model_type(name)
+    table = effects_table(
+        choose.features,
+        strongest(kind.importance(model, choose.features), choose.features),
+        {},
+        lambda rows: training.scores(model, rows, "multiclass", kind),
+        frequent_classes(choose.target, [f"class {k}" for k in range(CLASSES)]),
+    )
+    assert table["class"].nunique() == CLASSES
+    sums = table.groupby(["feature", "value"])["effect"].sum()
+    assert sums.to_numpy() == pytest.approx(np.ones(len(sums)), abs=1e-6)
+    assert table.groupby("feature")["effect"].std().max() > 0.01
 
 
 @pytest.mark.parametrize("method", METHODS[1:])

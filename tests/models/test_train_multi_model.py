@@ -70,9 +70,21 @@ def test_the_card_tells_of_this_very_model(name: str, layout: ProblemLayout) -> 
 @pytest.mark.parametrize("name", TYPES)
 def test_every_plot_has_its_table(name: str, layout: ProblemLayout) -> None:
     found = {path.stem for path in (layout.type_folder(name) / "plots").iterdir()}
-    curves = {"roc", "ks", "pr", "calibration", "confusion_matrix", "importance"}
+    curves = {"roc", "ks", "pr", "calibration", "confusion_matrix", "importance", "effects"}
     history = set() if name == "logistic_regression" else {"history"}
     assert found == curves | history | ({"folds"} if name == "xgboost" else set())
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_the_strongest_effects_are_those_of_the_importance(
+    name: str, layout: ProblemLayout
+) -> None:
+    plots = layout.type_folder(name) / "plots"
+    importance = pd.read_csv(plots / "importance.csv")["feature"]
+    effects = pd.read_csv(plots / "effects.csv", keep_default_na=False)
+    assert list(dict.fromkeys(effects["feature"])) == importance[:6].tolist()
+    assert effects["effect"].between(0, 1).all()
+    assert (effects.groupby("feature")["rows"].sum() <= 300).all()
 
 
 def test_folds_and_their_mean_are_kept_where_asked_for(layout: ProblemLayout) -> None:
@@ -85,7 +97,9 @@ def test_folds_and_their_mean_are_kept_where_asked_for(layout: ProblemLayout) ->
 def test_a_second_training_writes_the_same_bytes(trained_workspace: Path, workspace: Path) -> None:
     train_multi_model.run(workspace, "accidents", "lightgbm")
     first, second = (ProblemLayout(root, "accidents") for root in (trained_workspace, workspace))
-    for path in (first.model("lightgbm"), first.model_card("lightgbm"), first.scores("lightgbm")):
+    effects = first.type_folder("lightgbm") / "plots" / "effects.csv"
+    outputs = (first.model("lightgbm"), first.model_card("lightgbm"), first.scores("lightgbm"))
+    for path in (*outputs, effects):
         assert path.read_bytes() == (second.root / path.relative_to(first.root)).read_bytes(), (
             path.name
         )

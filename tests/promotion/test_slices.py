@@ -9,15 +9,9 @@ from hypothesis import strategies as st
 from lockstep.config.gates import Gates, SliceGate
 from lockstep.errors import RegistryError
 from lockstep.evaluation.metrics import Scored
+from lockstep.evaluation.slices import levels
 from lockstep.problems.schema import Column
-from lockstep.promotion.slices import (
-    Sides,
-    how_much_worse,
-    judged_slices,
-    levels,
-    part_of,
-    value_of,
-)
+from lockstep.promotion.slices import Sides, how_much_worse, judged_slices, value_of
 
 LIGHT = Column(name="lum", kind="categorical", codes={1: "daylight", 5: "night"}, missing=True)
 AGE = Column(name="age", kind="numeric", missing=True)
@@ -165,6 +159,6 @@ def test_quartiles_hold_a_quarter_each():
 
 def test_a_part_keeps_threshold_and_decisions():
     rows = Scored(np.array([0, 1, 1]), np.array([0.1, 0.6, 0.7]), 0.65)
-    part = part_of(rows, np.array([True, False, True]))
+    part = rows.take(np.array([True, False, True]))
     assert (part.target.tolist(), part.threshold) == ([0, 1], 0.65)
     assert value_of(part, "accuracy") == 1

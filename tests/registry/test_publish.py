@@ -99,7 +99,8 @@ def test_the_models_page_is_not_empty(workspace, make):
     contexts = {tag.value for i in run.inputs.dataset_inputs for tag in i.tags}
     assert contexts == {"training", "validation", "test"}
     plots = {item.path for item in client.list_artifacts(published.run_id, "plots")}
-    for name in ("roc", "pr", "calibration", "confusion_matrix", "importance", "history"):
+    names = ("roc", "pr", "calibration", "confusion_matrix", "importance", "effects", "history")
+    for name in names:
         assert {f"plots/{name}.csv", f"plots/{name}.png"} <= plots
 
 

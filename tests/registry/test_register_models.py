@@ -178,7 +178,7 @@ def test_one_parent_a_set_of_models(workspace, make):
     assert parent.data.tags["lockstep.champion"] == "random_forest"
     assert parent.data.metrics["random_forest.validation_roc_auc"] == 0.8
     names = {item.path for item in client.list_artifacts(parent.info.run_id)}
-    assert names == {"champion.json", "model_comparison.csv", "model_comparison.png"}
+    assert names == {"champion.json", "model_comparison.csv", "model_comparison.png", "report.html"}
     make.training(workspace, "random_forest", seed=2)
     register_models(workspace)
     runs = client.search_runs([experiment.experiment_id])

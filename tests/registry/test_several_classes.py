@@ -18,6 +18,7 @@ import pytest
 from lockstep.commands import predict_records as command
 from lockstep.errors import ArtifactError, DataError
 from lockstep.evaluation.curves_multiclass import tables
+from lockstep.evaluation.effects import effects_table
 from lockstep.evaluation.metrics import Scored, evaluate
 from lockstep.io import write_csv
 from lockstep.models.scoring.prediction import Model, predict
@@ -125,6 +126,26 @@ def test_labels_are_drawn_as_they_are_written(tmp_path: Path) -> None:
         for label in LABELS:
             assert any(text.startswith(label) for text in shown), (name, label)
         plots.save(figure, tmp_path / f"{name}.png")
+
+
+def test_effects_of_classes_and_categories_keep_their_texts(tmp_path: Path) -> None:
+    names = {0.0: "", 1.0: "unknown", 2.0: "None", 3.0: "NA", 4.0: "07"}
+    rows = pd.DataFrame({"light": [0.0, 2.0, 3.0, 4.0]})
+    table = effects_table(
+        rows,
+        ["light"],
+        {"light": names},
+        lambda rows: np.full((len(rows), 4), 0.25),
+        dict(enumerate(LABELS)),
+    )
+    write_csv(tmp_path / "effects.csv", table)
+    found = run_files.read_points(tmp_path / "effects.csv")
+    assert found["value"].tolist() == ["None", "NA", "07", ""] * 4
+    assert found["class"].unique().tolist() == LABELS
+    (axes,) = plots.draw("effects", found, "s").axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == LABELS
+    shown = [text.get_text() for text in axes.get_yticklabels()]
+    assert shown == ["None", "NA", "07", "missing"]
 
 
 def test_costs_of_a_version_are_read_or_refused() -> None:

@@ -1,5 +1,7 @@
 """Pictures of regressions, and of types side by side."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -141,3 +143,45 @@ def test_rows_are_dots_beside_a_perfect_models_line(name: str, second: str) -> N
     assert dots.get_offsets().tolist() == table.to_numpy().tolist()
     assert len(axes.lines) == 1
     assert axes.get_ylabel() == second
+
+
+def effects(**columns: list[object]) -> pd.DataFrame:
+    """The effects of a number, missing in some rows, and of a category."""
+    table = {
+        "feature": ["age"] * 3 + ["light"] * 3,
+        "kind": ["number"] * 3 + ["category"] * 3,
+        "value": ["18", "90", "", "day", "$night$", ""],
+        "rows": [5, 4, 1, 3, 6, 1],
+        "effect": [0.1, 0.4, 0.2, 0.2, 0.3, 0.25],
+    }
+    return pd.DataFrame(table | columns)
+
+
+def test_effects_have_a_panel_an_input_on_one_scale() -> None:
+    figure = plots.draw("effects", effects(), "pears ridge")
+    number, category = figure.axes
+    assert figure.get_suptitle() == "Strongest effects, pears ridge"
+    assert [axes.get_title() for axes in figure.axes] == ["age", "light"]
+    line, missing = number.lines
+    assert line.get_xydata().tolist() == [[18, 0.1], [90, 0.4]]
+    assert set(missing.get_ydata()) == {0.2}
+    assert [text.get_text() for text in number.texts] == ["missing"]
+    (dots,) = category.lines
+    assert dots.get_xydata().tolist() == [[0.2, 0], [0.3, 1], [0.25, 2]]
+    labels = [label.get_text() for label in category.get_yticklabels()]
+    assert labels == ["day", r"\$night\$", "missing"]
+    assert number.get_ylim() == category.get_xlim()
+
+
+def test_effects_of_several_classes_have_a_line_a_class() -> None:
+    both = pd.concat([effects(**{"class": ["a"] * 6}), effects(**{"class": ["b"] * 6})])
+    figure = plots.draw("effects", both.sort_values("feature", kind="stable"))
+    number, category = figure.axes
+    assert legend(number) == ["a", "b"]
+    assert len(category.lines) == 2
+
+
+def test_effects_that_are_all_alike_are_drawn(tmp_path: Path) -> None:
+    table = effects(effect=[0.5] * 6, feature=[*"abcdef"]).assign(kind="category")
+    plots.save(plots.draw("effects", table), tmp_path / "effects.png")
+    assert (tmp_path / "effects.png").stat().st_size > 1000

@@ -15,10 +15,10 @@ from lockstep.config.params import load_params
 from lockstep.config.serving import load_serving
 from lockstep.console import aligned
 from lockstep.errors import DataError
-from lockstep.monitoring.log_files import Key, newest_challenger
+from lockstep.evaluation.slices import levels
+from lockstep.monitoring.log_files import newest_challenger
 from lockstep.monitoring.traffic import Pairs, Traffic, compare_traffic
 from lockstep.problems.schema import Schema
-from lockstep.promotion.slices import levels
 from lockstep.registry.artifact.loading import schema_of
 from lockstep.registry.artifact.locating import find_version, locate
 from lockstep.registry.artifact.model_cache import Located
@@ -43,7 +43,7 @@ def compare_on_traffic(
     if schema.task == "multiclass":
         check_classes(classes, locate(client, challenger, root))
     reader = LogReader(schema, classes, read_labels(folder, notes), notes)
-    pairs = read_pairs(folder, reader, key_of(champion), key_of(challenger))
+    pairs = read_pairs(folder, reader, champion.key, challenger.key)
     found = compared(root, schema, classes, pairs)
     return facts(found, challenger, champion), readable(found, challenger, champion), 0
 
@@ -121,11 +121,6 @@ def class_words(schema: Schema, classes: list[Any]) -> list[str]:
         return decision_words(schema)
     codes = schema.columns[schema.target].codes
     return [schema.decisions.get(one) or codes.get(one) or str(one) for one in classes]
-
-
-def key_of(version: Version) -> Key:
-    """Return what the log knows a version by."""
-    return version.name, version.version, version.tag("model_digest")
 
 
 def facts(found: Traffic, challenger: Version, champion: Version) -> dict[str, Any]:

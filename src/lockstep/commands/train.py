@@ -69,12 +69,13 @@ def next_steps(root: Path, problem: str, champion: str) -> str:
     """Return the commands to run after a training, as they can be typed."""
     from lockstep.registry.publishing.destinations import model_name
 
-    name = model_name(load_settings(root), problem, champion)
+    name, layout = model_name(load_settings(root), problem, champion), ProblemLayout(root, problem)
     script = "python scripts/manage_model_registry.py"
     predict = f"python src/models/predict_model.py {example_file(root, problem)} --use-best-model"
     predict += "" if problem == "accidents" else f" --problem {problem}"
     return f"""
 What to do next (after: source .venv/bin/activate)
+  see the report       {layout.report.relative_to(root)}, in a browser
   see the runs         mlflow ui --backend-store-uri sqlite:///mlflow.db
   see the versions     {script} list-versions --model-name {name}
   try in Staging       {script} transition --model-name {name} --version N --stage Staging
@@ -106,6 +107,10 @@ def main(problem: str = "accidents") -> None:
     options = parser(problem).parse_args()
     root = stage_root()
     champion, comparison = train(root, options.problem, options.models, options.param)
+    # Its modules take time to import, in which a fault of the options is told already.
+    from lockstep.commands.write_report import write_report
+
+    write_report(root, options.problem, ProblemLayout(root, options.problem).report)
     print(comparison + next_steps(root, options.problem, champion))
 
 

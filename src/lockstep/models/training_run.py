@@ -18,8 +18,10 @@ from lockstep.decision.policies import Costs, costs_of, policy_of
 from lockstep.decision.score_scale import Scale, check_scale, scale_of
 from lockstep.decision.thresholds import choose_threshold, rates
 from lockstep.evaluation import curves, curves_regression
+from lockstep.evaluation.effects import effects_table, frequent_classes, strongest
 from lockstep.evaluation.intervals import COVERAGE, Interval, coverage_of, fit_interval
 from lockstep.evaluation.metrics import Scored, evaluate
+from lockstep.features.level_names import level_names
 from lockstep.features.matrix_columns import (
     CLASSES,
     DECISION,
@@ -282,14 +284,27 @@ def _score_columns(rows: Scored) -> dict[str, NDArray[Any]]:
 
 
 def plot_tables(job: TrainingInput, trained: Trained) -> dict[str, pd.DataFrame]:
-    """Return the tables behind the plots; scores are those of the test part."""
+    """Return the tables behind the plots; scores are those of the test part, effects of choose."""
     importance = job.kind.importance(trained.estimator, job.parts["choose"].features)
     tested = scored(job, trained, "test")
     before = trained.uncalibrated.get("test")
     tables = curves.tables(tested, importance, trained.history, job.classes, before)
+    tables["effects"] = effects_of(job, trained.pipeline.named_steps["model"], importance)
     if trained.interval:
         tables["coverage"] = curves_regression.coverage(tested, trained.interval)
     return {**tables, "folds": pd.DataFrame(trained.folds)} if trained.folds else tables
+
+
+def effects_of(job: TrainingInput, model: Any, importance: dict[str, float]) -> pd.DataFrame:
+    """Return the strongest effects on the scores of the ``choose`` part; see ``effects_table``."""
+    choose = job.parts["choose"]
+    return effects_table(
+        choose.features,
+        strongest(importance, choose.features),
+        level_names(job.encoder, job.schema),
+        lambda rows: scores(model, rows, job.schema.task, job.kind),
+        frequent_classes(choose.target, job.classes) if job.classes else None,
+    )
 
 
 def card_of(job: TrainingInput, trained: Trained, file_sha256: str) -> dict[str, Any]:

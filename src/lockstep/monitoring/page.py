@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from lockstep.monitoring import calibration
 from lockstep.monitoring.alarms import ALARM
@@ -20,8 +19,8 @@ from lockstep.monitoring.drift import LEFT_OUT, FeatureDrift
 from lockstep.monitoring.histograms import histogram
 from lockstep.monitoring.performance import Estimate
 from lockstep.monitoring.proposal import Proposal
+from lockstep.reports import look
 
-_PAGE = Path(__file__).with_suffix(".html")
 _MOST_WEEKS = 400
 _MOST_FOLDED = 150
 SCORE = "\0score"
@@ -53,21 +52,20 @@ class PageFacts:
 
 def page(found: Analysis, facts: PageFacts) -> str:
     """Return the page."""
-    content = {
-        "TITLE": escape(facts.title),
-        "ABOUT": escape(facts.about),
-        "STATE": _state(found),
-        "ACTIONS": _actions(facts.proposal, facts.commands),
-        "SHADOW": _shadow(facts.shadow),
-        "CHART": _chart(found),
-        "CALIBRATION": _calibration(found),
-        "DISTRIBUTIONS": _distributions(found, facts.codes),
-        "MONTHS": _months(found, facts.words),
-        "LABELS": escape(facts.labels),
-        "FEATURES": _features(found.months[-1]),
-        "NOTES": _notes(facts.notes),
+    made = {
+        "state": _state(found),
+        "actions": _actions(facts.proposal, facts.commands),
+        "shadow": _shadow(facts.shadow),
+        "chart_of_weeks": _chart(found),
+        "calibration": _calibration(found),
+        "distributions": _distributions(found, facts.codes),
+        "months": _months(found, facts.words),
+        "features": _features(found.months[-1]),
+        "notes": _notes(facts.notes),
     }
-    return re.sub("@([A-Z]+)@", lambda mark: content[mark[1]], _PAGE.read_text(encoding="utf-8"))
+    texts = {"title": facts.title, "about": facts.about, "labels": facts.labels}
+    html = {name: Markup(text) for name, text in made.items()}
+    return look.render("monitoring/page.html", texts | html)
 
 
 def _state(found: Analysis) -> str:
@@ -108,7 +106,11 @@ def _shadow(shadow: tuple[Sequence[str], pd.DataFrame] | None) -> str:
         for row in slices.to_dict("records")
     )
     titles = '<tr><th>slice</th><th class="number">rows</th><th class="number">changed</th></tr>'
-    table = f'<div class="scroll"><table>{titles}{rows}</table></div>' if rows else ""
+    table = (
+        f"<div {look.scrolls('Changed decisions by slice')}><table>{titles}{rows}</table></div>"
+        if rows
+        else ""
+    )
     return f'<section class="panel"><h2>The challenger in the shadow</h2>{text}{table}</section>'
 
 
@@ -126,7 +128,7 @@ def _months(found: Analysis, words: Sequence[str]) -> str:
     head = "".join(f"<th{_right(n, 1)}>{escape(t)}</th>" for n, t in enumerate(titles))
     reference = _reference_row(found, names, len(shares))
     rows = "".join(_month_row(month, names, len(shares)) for month in found.months)
-    return f'<div class="scroll"><table><tr>{head}</tr>{rows}{reference}</table></div>'
+    return f"<div {look.scrolls('Months')}><table><tr>{head}</tr>{rows}{reference}</table></div>"
 
 
 def _right(number: int, first: int) -> str:
@@ -180,7 +182,7 @@ def _features(month: Month) -> str:
     )  # fmt: skip
     head = "".join(f"<th{_right(n, 3)}>{t}</th>" for n, t in enumerate(titles))
     rows = "".join(_feature_row(one) for one in (month.score, *month.features))
-    return f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
+    return f"<div {look.scrolls('Features')}><table><tr>{head}</tr>{rows}</table></div>"
 
 
 def _feature_row(one: FeatureDrift) -> str:

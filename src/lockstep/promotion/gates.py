@@ -313,9 +313,8 @@ def _shadowed_days(case: Case) -> Counter[int]:
     folder = load_serving(case.root).prediction_folder
     if folder is None:
         raise RegistryError("the prediction log is off, so nothing shows what it scored")
-    known = (case.version.name, case.version.version, case.version.tag("model_digest"))
     try:
-        return shadowed_days(folder, known, _champion(case).version)
+        return shadowed_days(folder, case.version.key, _champion(case).version)
     except sqlite3.DatabaseError as error:
         raise RegistryError(f"the prediction log in {folder} is damaged: {error}") from error
 

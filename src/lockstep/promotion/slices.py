@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from lockstep.config.gates import Gates
@@ -15,16 +13,13 @@ from lockstep.errors import RegistryError
 from lockstep.evaluation.bootstrap import group_weights, interval
 from lockstep.evaluation.metrics import LOWER_IS_BETTER, Scored, evaluate
 from lockstep.evaluation.paired_comparison import paired_difference
+from lockstep.evaluation.slices import OF_ONE_CLASS, Mask, levels
 from lockstep.problems.schema import Column
 from lockstep.promotion.holdout import Holdout
-
-Mask = NDArray[np.bool_]
 
 IN_TARGETS_UNIT = frozenset({"rmse", "mae"})
 """Metrics of which worse counts as a share of the champion's value."""
 _TINY = 1e-12
-OF_ONE_CLASS = "brier"
-"""The metric for rows of one class, which have no ranking."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,7 @@ def judged_slices(sides: Sides, columns: list[Column], metric: str, gates: Gates
 
 
 def _judged(sides: Sides, mask: Mask, column: str, label: str, metric: str, gates: Gates) -> Slice:
-    one, other = part_of(sides.challenger, mask), part_of(sides.champion, mask)
+    one, other = sides.challenger.take(mask), sides.champion.take(mask)
     groups = sides.holdout.groups[mask]
     is_of_one_class = one.task != "regression" and len(set(one.target.tolist())) < 2
     used = OF_ONE_CLASS if is_of_one_class else metric
@@ -120,40 +115,3 @@ def _beyond_noise(
         gaps @ weights / weights.sum(axis=0) for weights in group_weights(groups, resamples, 0)
     ]
     return interval(np.concatenate(drawn))[0] > 0
-
-
-def levels(values: pd.Series, column: Column) -> Iterator[tuple[str, Mask]]:
-    """Yield each level's label and rows: quartiles of numbers or each code; also missing ones."""
-    missing = values.isna().to_numpy()
-    if missing.any():
-        yield "missing", missing
-    if column.kind in ("numeric", "ordered") and column.holds_numbers:
-        yield from _quartiles(values, missing)
-        return
-    for level in sorted(values[~missing].unique(), key=str):
-        yield _label(level, column), (values == level).fillna(False).to_numpy(dtype=bool)
-
-
-def _quartiles(values: pd.Series, missing: Mask) -> Iterator[tuple[str, Mask]]:
-    numbers = values.to_numpy(dtype=np.float64)
-    if missing.all():
-        return
-    edges = np.unique(np.quantile(numbers[~missing], [0, 0.25, 0.5, 0.75, 1]))
-    place = np.clip(np.searchsorted(edges, numbers, side="left") - 1, 0, max(len(edges) - 2, 0))
-    for number in range(max(len(edges) - 1, 1)):
-        high = edges[min(number + 1, len(edges) - 1)]
-        mask = (place == number) & ~missing
-        if mask.any():
-            yield f"{edges[number]:g} to {high:g}", mask
-
-
-def _label(level: Any, column: Column) -> str:
-    code = int(level) if isinstance(level, float) and level.is_integer() else level
-    meaning = column.codes.get(code, "")
-    return f"{code} ({meaning})" if meaning and meaning != str(code) else str(code)
-
-
-def part_of(rows: Scored, mask: Mask) -> Scored:
-    """Return some of the scored rows."""
-    decision = None if rows.decision is None else rows.decision[mask]
-    return Scored(rows.target[mask], rows.score[mask], rows.threshold, decision)

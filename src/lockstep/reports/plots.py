@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from lockstep.decision.score_scale import Scale, to_probability
 from lockstep.errors import DataError
 from lockstep.evaluation.metrics import LOWER_IS_BETTER
+from lockstep.features.level_names import MISSING
 from lockstep.io import whole_file
 
 TITLES = {
@@ -27,6 +28,7 @@ TITLES = {
     "confusion_matrix": "Confusion matrix",
     "classes": "Report by class",
     "importance": "Feature importance",
+    "effects": "Strongest effects",
     "history": "Training history",
     "folds": "Cross-validation",
     "predicted_actual": "Predicted and actual",
@@ -63,6 +65,8 @@ _MOST_LINES = 10
 _MOST_SHARES = 5
 """Classes up to which a confusion matrix has room for shares below its counts."""
 _LONGEST_LABEL = 14
+_LONGEST_CATEGORY = 24
+_PANELS_IN_A_ROW = 3
 
 
 _UNKNOWN_SCALE = Scale.recorded({})
@@ -85,9 +89,13 @@ class Facts:
 def draw(name: str, table: pd.DataFrame, subject: str = "", facts: Facts | None = None) -> Figure:
     """Draw a table of points by its name, one of ``TITLES``; any other is drawn as curves."""
     facts = facts or Facts()
-    figure, axes = _canvas(4.5, wide_labels=name in _WIDE, legend_beside=name in _BESIDE)
     if table.empty or table.shape[1] < 2:
         raise DataError(f"no points to draw in {name}; run `dvc repro` to make them again")
+    title = TITLES.get(name, name.replace("_", " "))
+    title = f"{title}, {subject}" if subject else title
+    if name == "effects":
+        return _effects(table, title)
+    figure, axes = _canvas(4.5, wide_labels=name in _WIDE, legend_beside=name in _BESIDE)
     if name in _BY_CLASS and "class" in table:
         _class_curves(axes, table, name, facts)
     elif name in _OWN:
@@ -97,8 +105,7 @@ def draw(name: str, table: pd.DataFrame, subject: str = "", facts: Facts | None 
     else:
         x, ys = _AXES.get(name, (str(table.columns[0]), [str(c) for c in table.columns[1:]]))
         _curves(axes, table, x, ys)
-    title = TITLES.get(name, name.replace("_", " "))
-    axes.set_title(f"{title}, {subject}" if subject else title)
+    axes.set_title(title)
     return figure
 
 
@@ -275,9 +282,9 @@ def _class_bars(axes: Axes, table: pd.DataFrame, _: Facts) -> None:
     axes.legend()
 
 
-def _short(label: object) -> str:
+def _short(label: object, longest: int = _LONGEST_LABEL) -> str:
     text = str(label).replace("$", r"\$")
-    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _dots(axes: Axes, table: pd.DataFrame, ideal_slope: int) -> None:
@@ -295,6 +302,66 @@ def _bars(axes: Axes, table: pd.DataFrame, _: Facts) -> None:
     axes.barh(list(top["feature"].astype(str)), list(top["importance"]))
     axes.tick_params(axis="y", labelsize=7)
     axes.set_xlabel("importance")
+
+
+def _effects(table: pd.DataFrame, title: str) -> Figure:
+    """Draw the mean score by the value of each input, a panel an input, all on one scale.
+
+    ``table`` is that of ``evaluation/effects.py``, its values as text.
+    """
+    features = list(dict.fromkeys(table["feature"]))
+    rows, columns = -(-len(features) // _PANELS_IN_A_ROW), min(len(features), _PANELS_IN_A_ROW)
+    figure = Figure(figsize=(4 * columns, 3.2 * rows + 0.4), dpi=100, layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    low, high = table["effect"].min(), table["effect"].max()
+    room = 0.05 * (high - low) or 0.05
+    for axes, feature in zip(panels, features, strict=False):
+        own = table[table["feature"] == feature]
+        panel = _number_panel if own["kind"].iloc[0] == "number" else _category_panel
+        panel(axes, own, (low - room, high + room))
+        axes.set_title(str(feature), fontsize=9)
+        axes.tick_params(labelsize=7)
+    for unused in panels[len(features) :]:
+        unused.set_axis_off()
+    if "class" in table:
+        panels[0].legend(fontsize=7, title="class")
+    figure.suptitle(title)
+    return figure
+
+
+def _by_class(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return the rows of each class with its label, or all rows with none."""
+    if "class" not in table:
+        return [("", table)]
+    labels = dict.fromkeys(table["class"])
+    return [(_short(label), table[table["class"] == label]) for label in labels]
+
+
+def _number_panel(axes: Axes, table: pd.DataFrame, limits: tuple[float, float]) -> None:
+    """Draw a line of means by value; a dotted line has that of missing values."""
+    for label, own in _by_class(table):
+        known = own[own["value"] != MISSING]
+        (line,) = axes.plot(known["value"].astype(float), known["effect"], ".-", label=label)
+        for mean in own.loc[own["value"] == MISSING, "effect"]:
+            axes.axhline(mean, linestyle=":", color=line.get_color())
+            axes.annotate(
+                "missing", (1, mean), xycoords=("axes fraction", "data"), ha="right", va="bottom",
+                fontsize=7,
+            )  # fmt: skip
+    axes.set_ylim(limits)
+    axes.set_ylabel("mean score", fontsize=7)
+
+
+def _category_panel(axes: Axes, table: pd.DataFrame, limits: tuple[float, float]) -> None:
+    """Draw a dot a category, the first on top."""
+    for label, own in _by_class(table):
+        axes.plot(own["effect"], range(len(own)), "o", markersize=4, label=label)
+    texts = [_short(text or "missing", _LONGEST_CATEGORY) for text in own["value"]]
+    axes.set_yticks(range(len(texts)), texts)
+    axes.invert_yaxis()
+    axes.grid(axis="y", alpha=0.3)
+    axes.set_xlim(limits)
+    axes.set_xlabel("mean score", fontsize=7)
 
 
 def _matrix(axes: Axes, table: pd.DataFrame, _: Facts) -> None:

@@ -14,14 +14,18 @@ import pandas as pd
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import Settings
-from lockstep.io import read_json
+from lockstep.io import read_json, write_text
 from lockstep.registry.publishing.outputs import Outputs
+from lockstep.registry.publishing.report import report_with_versions
 from lockstep.registry.publishing.run_content import data_parts, prefixed_metrics
 from lockstep.registry.publishing.runs import Record, log_run
 from lockstep.registry.publishing.spans import span_over
 from lockstep.registry.store.connection import Client, fluent, retry_conflicts
 from lockstep.registry.store.names import PARENT_TAG
 from lockstep.reports import plots
+
+REPORT = "report.html"
+"""The report's name in the parent run, where MLflow shows it."""
 
 
 def log_parent(
@@ -44,6 +48,8 @@ def log_parent(
         folder = Path(made) if settings.log_artifacts else None
         if metric and folder:
             write_comparison(layout, folder, metric)
+            page = report_with_versions(client, settings, layout.root, layout.problem)
+            write_text(folder / REPORT, page)
         log_run(client, experiment, record, folder, None, then=then)
 
 

@@ -16,6 +16,7 @@ from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.rolling import FILE as ROLLING
 from lockstep.registry.store.names import CLOSURE, INPUTS, KEPT_INPUTS
 from lockstep.reports import plots
+from lockstep.reports.report_files import read_points
 
 USUAL_NAMES = {
     "confusion_matrix": "confusion_matrix.png",
@@ -81,18 +82,6 @@ def _write_preprocessing(outputs: Outputs, folder: Path, pipeline: Any) -> None:
     folder.mkdir()
     (folder / "encoder.skops").write_bytes(canonical_bytes(pipeline.named_steps["encoder"]))
     shutil.copyfile(PROBLEMS / outputs.problem / "schema.yaml", folder / "schema.yaml")
-
-
-def read_points(path: Path) -> pd.DataFrame:
-    """Read the table of a plot; class labels stay text, also None and NA."""
-    labels = ("actual", "predicted") if path.stem == "confusion_matrix" else ("class",)
-    others = [str(name) for name in pd.read_csv(path, nrows=0) if name not in labels]
-    return pd.read_csv(
-        path,
-        dtype=dict.fromkeys(labels, str),
-        keep_default_na=False,
-        na_values={name: [""] for name in others},
-    )
 
 
 def _copy(source: Path, target: Path) -> None:

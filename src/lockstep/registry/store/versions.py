@@ -35,6 +35,11 @@ class Version:
         """The version as messages name it."""
         return f"{self.name} version {self.version}"
 
+    @property
+    def key(self) -> tuple[str, int, str | None]:
+        """Its name, number and model digest: what the prediction log knows it by."""
+        return self.name, self.version, self.tag("model_digest")
+
     def tag(self, key: str) -> str | None:
         """Return the value of the tag lockstep.KEY, if it has one."""
         return self.tags.get(TAG_PREFIX + key)

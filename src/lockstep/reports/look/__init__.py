@@ -7,6 +7,7 @@ fetches nothing. Colours are CSS variables, also inside charts: dark mode needs 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+METRICS = {
+    "roc_auc": "ROC AUC", "average_precision": "average precision", "f1": "F1", "ks": "KS",
+    "log_loss": "log loss", "brier": "Brier score", "calibration_error": "calibration error",
+    "rmse": "RMSE", "mae": "MAE", "r2": "R²", "macro_f1": "macro F1",
+    "macro_roc_auc": "macro ROC AUC", "balanced_accuracy": "balanced accuracy",
+}  # fmt: skip
+"""What metrics are called on pages."""
 HERE = Path(__file__).parent
 ROOM = HERE.parents[1]
 
@@ -34,13 +42,46 @@ def _environment() -> Environment:
         "chart": chart,
         "as_json": as_json,
         "chart_scripts": chart_scripts,
+        "scrolls": scrolls,
+        "script": lambda place: Markup((ROOM / place).read_text(encoding="utf-8")),
     }
+    made.filters |= FILTERS
     return made
 
 
 @cache
 def _text(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
+
+
+def known(value: float | None) -> bool:
+    """Tell whether a number is there and finite."""
+    return value is not None and math.isfinite(value)
+
+
+def figure(value: float | None) -> str:
+    """Return a number for people: four digits, large ones with commas; a dash for none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def signed(value: float) -> str:
+    """Return a difference for people."""
+    return f"{value:+.4f}" if known(value) else "–"
+
+
+FILTERS = {
+    "known": known,
+    "figure": figure,
+    "signed": signed,
+    "count": lambda value: f"{value:,}",
+    "share": lambda value: f"{value:.1%}" if known(value) else "–",
+    "metric_name": lambda name: METRICS.get(name, name.replace("_", " ")),
+}
+"""What templates show numbers by."""
 
 
 def render(template: str, facts: Mapping[str, Any]) -> str:
@@ -64,6 +105,11 @@ def chart(name: str, spec: Mapping[str, Any], label: str, caption: str = "") -> 
     )
     below = Markup("<figcaption>{}</figcaption>").format(caption) if caption else ""
     return Markup(figure).format(name, label, as_json(spec), below)
+
+
+def scrolls(label: str) -> Markup:
+    """Return the attributes of an element that scrolls sideways, also by keyboard."""
+    return Markup('class="scroll" tabindex="0" role="region" aria-label="{}"').format(label)
 
 
 def chart_scripts() -> Markup:

@@ -1,0 +1,41 @@
+"""Write the report of a problem: one HTML file to look at, without a network or a server.
+
+    make report PROBLEM=accidents
+    python -m lockstep.commands.report --problem accidents [--output FILE]
+
+It is built from the files that the stages wrote; nothing is trained or scored. The registry adds
+the versions of the models and their moves.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from pkgutil import resolve_name
+
+from lockstep.config.layout import ProblemLayout, project_root
+from lockstep.console import documented_parser
+from lockstep.errors import run_command
+from lockstep.problems.schema import load_schema
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    top = documented_parser("python -m lockstep.commands.report", __doc__)
+    top.add_argument("--problem", required=True, metavar="NAME", help="a problem of params.yaml")
+    top.add_argument("--output", type=Path, metavar="FILE", help="default: reports/NAME.html")
+    uri = "registry to ask; before MLFLOW_TRACKING_URI, DAGSHUB_REPO, .env and model_config.yaml"
+    top.add_argument("--tracking-uri", metavar="URI", help=uri)
+    return top
+
+
+def main() -> None:
+    """Write the report and print where it is."""
+    given, root = parser().parse_args(), project_root()
+    output = given.output or ProblemLayout(root, load_schema(given.problem).name).report
+    write = resolve_name("lockstep.commands.write_report:write_report")
+    print(write(root, given.problem, output, given.tracking_uri))
+
+
+if __name__ == "__main__":
+    run_command(main)

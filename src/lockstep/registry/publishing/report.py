@@ -1,0 +1,78 @@
+"""The report of a problem with what the registry knows of its models: their versions and moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lockstep.config.settings import Settings
+from lockstep.registry.publishing.destinations import model_name
+from lockstep.registry.record.events import Event
+from lockstep.registry.record.registered_models import Model, get_model
+from lockstep.registry.store.names import NotRegistered
+from lockstep.registry.store.versions import Version
+from lockstep.reports.report import Move, Registered, VersionFacts, report
+from lockstep.reports.report_files import ReportFiles, read_report_files
+
+if TYPE_CHECKING:
+    from lockstep.registry.store.opening import Registry
+
+
+def report_with_versions(client: Registry, settings: Settings, root: Path, problem: str) -> str:
+    """Return the report of a problem, with the versions of the workspace's models."""
+    files = read_report_files(root, problem)
+    return report(files, registered_models(client, settings, files))
+
+
+def registered_models(client: Registry, settings: Settings, files: ReportFiles) -> Registered:
+    """Return the newest version of each of the workspace's models, and the moves of their names."""
+    problem = files.layout.problem
+    types = {one.name: one.card.get("model_digest") for one in files.types if one.card}
+    names = {kind: model_name(settings, problem, kind) for kind in types}
+    models = {name: _known(client, name) for name in dict.fromkeys(names.values())}
+    versions = []
+    for kind, digest in types.items():
+        model = models[names[kind]]
+        same = [v for v in model.versions if v.tag("model_digest") == digest] if model else []
+        if same:
+            versions.append(_version_facts(kind, same[-1]))
+    return Registered(versions, _moves(filter(None, models.values())))
+
+
+def _known(client: Registry, name: str) -> Model | None:
+    try:
+        return get_model(client, name)
+    except NotRegistered:
+        return None
+
+
+def _version_facts(kind: str, version: Version) -> VersionFacts:
+    commit = version.tag("git_commit") or "unknown"
+    created = datetime.fromtimestamp(version.created / 1000, UTC)
+    made_of = {
+        "commit": f"{commit} with uncommitted inputs" if version.dirty else commit,
+        "inputs digest": version.tag("closure_digest"),
+        "data digest": version.tag("data_digest"),
+        "raw data": version.tag("data_dvc_hash"),
+        "registered": f"{created:%Y-%m-%d %H:%M} UTC",
+        "run": version.run_id,
+    }
+    known = {key: str(value) for key, value in made_of.items() if value}
+    return VersionFacts(kind, version.name, version.version, version.stage, known)
+
+
+def _moves(models: Iterable[Model]) -> list[Move]:
+    """Return the events of all models, the newest first."""
+    found = [_move(model.name, event) for model in models for event in model.record.events]
+    return sorted(found, key=lambda move: move.time, reverse=True)
+
+
+def _move(name: str, event: Event) -> Move:
+    steps = [f"{step.version}: {step.was} → {step.now}" for step in event.steps]
+    if event.action == "register" and event.of_version:
+        steps = [f"{event.of_version}: new → {event.stage}"]
+    time, outcome = event.time[:19].replace("T", " "), event.end.outcome if event.end else "open"
+    who = event.who
+    return Move(time, name, event.action, ", ".join(steps), who.actor, who.reason, outcome)
