@@ -156,6 +156,10 @@ report: $(READY) ## write a problem's report, one HTML file: reports/PROBLEM.htm
 report-diff: $(READY) ## print what changes against BASE=main as Markdown: metrics, parameters, data, code (OUTPUT=file)
 	@python -m lockstep.commands.report_diff --base "$(or $(BASE),main)" $(if $(SERVED),--problem "$(SERVED)") $(if $(OUTPUT),--output "$(OUTPUT)")
 
+.PHONY: docs
+docs: $(READY) ## build docs/ as a site into site/ (open site/index.html)
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet && echo "✓ site/index.html"
+
 # ---- care ---------------------------------------------------------------------------------------
 .PHONY: test
 test: $(READY) ## run the whole test suite (COVERAGE=1 measures branch coverage)
@@ -192,4 +196,4 @@ format: $(READY) ## format the code
 
 .PHONY: clean
 clean: ## remove the environment and caches, but not data, models or the registry
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis site

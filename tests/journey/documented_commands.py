@@ -1,10 +1,17 @@
 """What a reader is told to type: the lines of the README and of the docs."""
 
 import re
+from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"^ {4,6}(.*\n)", re.MULTILINE)
 BEGINS = re.compile(r"(?:python|make|dvc|git|mlflow|curl|rm|ln|source) |PYTHONPATH=")
+
+
+def page(name: str) -> str:
+    """Return the text of a page of the docs."""
+    return (ROOT / "docs" / f"{name}.md").read_text()
 
 
 def commands(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Credit risk, typed as the README and the docs have it.
+"""Credit risk, typed as the docs have it.
 
 It is trained, retrained, checked, promoted, served and explained.
 """
@@ -7,24 +7,18 @@ import json
 import re
 import shlex
 import shutil
-import signal
-import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from tests.journey.conftest import CREDIT, ROOT, Project, clone
-from tests.journey.documented_commands import commands, section, shown, uncommented
-from tests.journey.faults import stopped
+from tests.journey.conftest import CREDIT, Project, clone
+from tests.journey.documented_commands import commands, page, section, shown, uncommented
+from tests.journey.served import answers_while_served
 from tests.journey.test_readme import elsewhere
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-README = section((ROOT / "README.md").read_text(), "Credit risk")
-RETRAIN, PAGE, VERIFY = (
-    (ROOT / "docs" / f"{name}.md").read_text()
-    for name in ("retrain", "credit-risk", "registry-verify")
-)
+RETRAIN, PAGE, VERIFY = map(page, ("retrain", "credit-risk", "registry-verify"))
 MANY = """
 import shlex, sys
 from lockstep.commands import manage_registry as manage
@@ -74,7 +68,9 @@ def credit(tmp_path: Path, empty_store: Path) -> Project:
 
 
 def test_the_commands_of_credit_risk_work_as_typed(credit: Project) -> None:
-    train, listed, predict, retrain, check, promote, serve, *asked = commands(README)
+    train, listed, predict, retrain, check, promote, serve, *asked = commands(
+        section(PAGE, "Train, retrain, serve")
+    )
     *asked, monitor, deploy, deploy_check = asked
     assert "credit-risk-model  version 4" in credit.run(train)
     assert "random_forest" in credit.run(listed)
@@ -84,7 +80,7 @@ def test_the_commands_of_credit_risk_work_as_typed(credit: Project) -> None:
     assert f"promote_model.py --version {best} --archive-current" in told
     assert f"promotion checklist of credit-risk-model version {best}\n✓" in credit.run(check)
     assert f"credit-risk-model version {best}" in credit.run(promote)
-    answers = served(credit, serve, asked)
+    answers = answers_while_served(credit, serve, asked)
     assert {"probability", "decision", "threshold"} <= set(answers[0])
     assert {"contributions", "base", "margin", "reasons"} <= set(answers[1])
     assert answers[0]["probability"] == answers[1]["probability"]
@@ -98,33 +94,6 @@ def test_the_commands_of_credit_risk_work_as_typed(credit: Project) -> None:
     assert typed == [uncommented(command) for command in (retrain, check, promote)]
     put_back(credit, back)
     verify_export_and_prune(credit, best)
-
-
-def served(project: Project, serve: str, asked: list[str]) -> list[dict]:
-    """Serve as typed, on a free port; return the commands' answers before Ctrl-C ends it."""
-    if shutil.which("curl") is None:
-        pytest.skip("curl is not here")
-    log, answers = project.folder.parent / "terminal.txt", []
-
-    def answered() -> bool:
-        found = re.search(r" at http://(127.0.0.1:(\d+))", log.read_text())
-        if not found or not listens(int(found[2])):
-            return False
-        answers.extend(
-            json.loads(project.run(c.replace("localhost:8000", found[1]))) for c in asked
-        )
-        return True
-
-    code, output = stopped(project, serve, log, answered, PORT="0")
-    assert code in (0, -signal.SIGINT)
-    assert output.splitlines()[-1].endswith('"event":"stopped"}')
-    return answers
-
-
-def listens(port: int) -> bool:
-    """Tell whether somebody takes connections: the address is printed a moment before."""
-    with socket.socket() as asking:
-        return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
 def put_back(project: Project, command: str) -> None:
@@ -151,7 +120,7 @@ def verify_export_and_prune(project: Project, version: str) -> None:
 
 
 def test_a_public_table_starts_as_the_page_has_it_typed(credit: Project, tmp_path: Path) -> None:
-    add, train = shown(PAGE)
+    add, train = shown(section(PAGE, "Public tables"))
     credit.run(add.replace("FILE", f"'{lending(tmp_path / 'loans.csv')}'"))
     path = credit.folder / "params.yaml"
     content = yaml.safe_load(path.read_text())

@@ -1,12 +1,15 @@
 """What a new user does in the first hour, typed as documented."""
 
 import json
+import re
 
 import pytest
 from tests.journey.conftest import ACCIDENTS, lend_environment
+from tests.journey.documented_commands import commands, page
+from tests.journey.served import answers_while_served
 
 TYPES = ["XGBoost", "Random_Forest", "Logistic_Regression", "LightGBM"]
-NAME = "Accident_Prediction_XGBoost"
+NAME, LIGHTGBM = "Accident_Prediction_XGBoost", "Accident_Prediction_LightGBM"
 MANAGE = "python scripts/manage_model_registry.py"
 PREDICT = "python src/models/predict_model.py src/models/test_features.json"
 
@@ -40,18 +43,35 @@ def test_a_second_repro_changes_nothing_also_where_runs_go_elsewhere(own):
     assert [int(v["version"]) for v in versions(own)] == [1]
 
 
-def test_one_parameter_retrains_one_type(own):
-    own.edit("params.yaml", "n_estimators: 3000", "n_estimators: 30")
-    output = own.run("dvc repro")
-    ran = [
-        line for line in output.splitlines() if line.startswith("Running stage 'train_multi_model")
+def test_the_tutorial_as_typed(own):
+    typed = commands(page("tutorial"))
+    train, _, *release, serve, ask = typed[:8]
+    again, differ, refuse, force, back, history, undo, restore, _ = typed[8:]
+    assert train == "make run-train", "what the fixture did"
+    listed, _, promoted, predicted = [own.run(command) for command in release]
+    assert listed.count("lightgbm") == 1
+    assert "the first there: passed" in promoted
+    assert f"{LIGHTGBM}        1  Production" in predicted
+    (answer,) = answers_while_served(own, serve, [ask])
+    assert (answer["model"], answer["version"]) == (LIGHTGBM, 1)
+    own.edit("params.yaml", "n_estimators: 2000", "n_estimators: 20")
+    assert trained_again(own.run(again)) == ["accidents-lightgbm"]
+    assert "val_roc_auc" in own.run(differ)
+    assert "version 2 does not go into Production" in own.run(refuse, code=1)
+    own.run(force)
+    assert "version 1: Archived → Production" in own.run(back)
+    assert "to try a rollback" in own.run(history)
+    own.run(f"{undo} && {restore}")
+    assert trained_again(own.run(again)) == []
+    assert [(v["version"], v["stage"]) for v in versions(own, LIGHTGBM)] == [
+        (2, "None"),
+        (1, "Production"),
     ]
-    assert ran == ["Running stage 'train_multi_model@accidents-xgboost':"]
-    assert [int(v["version"]) for v in sorted(versions(own), key=lambda v: int(v["version"]))] == [
-        1,
-        2,
-    ]
-    assert [int(v["version"]) for v in versions(own, "Accident_Prediction_LightGBM")] == [1]
+    assert [int(v["version"]) for v in versions(own)] == [1]
+
+
+def trained_again(output):
+    return re.findall("^Running stage 'train_multi_model@(.*)'", output, re.MULTILINE)
 
 
 def test_another_sample_is_another_sample_also_for_dvc_s_run_cache(own):

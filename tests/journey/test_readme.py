@@ -1,6 +1,6 @@
-"""Every command of the README, in its order, as typed.
+"""Every command of the README and of the pages that it leads to, in their order, as typed.
 
-Those of its part on credit risk are in test_credit_commands.py.
+The tutorial's are in test_first_hour.py, those of credit risk in test_credit_commands.py.
 """
 
 import re
@@ -16,13 +16,16 @@ from tests.journey.conftest import (
     lend_environment,
     without,
 )
-from tests.journey.documented_commands import commands, section, shown, uncommented
+from tests.journey.documented_commands import commands, page, shown, uncommented
 from tests.journey.faults import versions
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 README = (ROOT / "README.md").read_text()
-OTHERS = ("California housing", "Credit risk")
+PAGES = ("pipeline", "registry", "predicting", "your-data")
+"""The pages whose commands are typed one after the other in one project."""
+OF_OTHER_TESTS = ("tutorial", "california-housing", "credit-risk")
+"""The pages of which each is typed in a project of its own."""
 ELSEWHERE = {
     "make run-train    # builds": "the fixture runs it, and CI builds the environment from nothing",
     "make test": "this is it",
@@ -35,6 +38,7 @@ WALKED = {
     "credit-risk.md": "journey/test_credit_commands.py",
     "registry-verify.md": "journey/test_credit_commands.py",
     "retrain.md": "journey/test_credit_commands.py",
+    "tutorial.md": "journey/test_first_hour.py",
     "your-own-problem.md": "journey/test_your_own_problem.py",
 }
 """Pages that a test of their own reads and types all of."""
@@ -77,7 +81,6 @@ OF_DOCS = {
     },
     "experiments.md": {
         "make exp-show": EXPERIMENTS,
-        "dvc metrics diff": EXPERIMENTS,
         "dvc plots diff": EXPERIMENTS,
         EXP_SHOW: EXPERIMENTS,
     },
@@ -106,7 +109,7 @@ OF_DOCS = {
     },
     "results.md": {
         "make add-data PROBLEM=accidents FROM=FOLDER": (
-            "journey/test_readme.py::test_each_command_of_the_readme_works_as_typed"
+            "journey/test_readme.py::test_each_command_of_the_pages_works_as_typed"
         ),
     },
     "spark.md": {
@@ -128,7 +131,7 @@ def elsewhere(command: str) -> bool:
 
 
 def prepare(project: Project) -> None:
-    """Make what the README names: raw files of the user's own, a branch `main`, short searches.
+    """Make what the pages name: raw files of the user's own, a branch `main`, short searches.
 
     The fixture trained all four types; each further one than two costs a search, a training and a
     registration.
@@ -169,10 +172,10 @@ def as_colleague(project: Project) -> Project:
     return Project(folder, project.home)
 
 
-def test_each_command_of_the_readme_works_as_typed(own):
+def test_each_command_of_the_pages_works_as_typed(own):
     prepare(own)
-    of_others = [command for title in OTHERS for command in commands(section(README, title))]
-    typed = [c for c in commands(README) if not elsewhere(c) and c not in of_others]
+    told_to_type = commands("".join([README, *map(page, PAGES)]))
+    typed = [command for command in told_to_type if not elsewhere(command)]
     assert len(typed) > 20
     told = {}
     for command in typed:
@@ -190,7 +193,7 @@ def test_each_command_of_the_readme_works_as_typed(own):
 
 def test_the_commands_of_the_housing_problem_work_as_typed(own):
     prepare_housing(own)
-    outputs = [own.run(command) for command in commands(section(README, OTHERS[0]))]
+    outputs = [own.run(command) for command in commands(page("california-housing"))]
     assert "* champion by rmse" in outputs[0]
     assert "COVERAGE" in outputs[-1]
 
@@ -209,9 +212,10 @@ DVCS_OWN_WORDS = [
 ]
 
 
-def test_what_the_readme_says_of_failures_is_so(own):
+def test_what_the_docs_say_of_failures_is_so(own):
+    lines = [line.strip() for line in page("troubleshooting").splitlines()]
     for pattern, replacement, begin in DVCS_OWN_WORDS:
-        (quoted,) = [line.strip() for line in README.splitlines() if line.strip().startswith(begin)]
+        (quoted,) = [line for line in lines if line.startswith(begin)]
         own.edit("params.yaml", pattern, replacement)
         assert quoted in own.run("dvc repro compare@accidents", code=255)
         own.run("git checkout -q params.yaml")
@@ -226,28 +230,33 @@ def test_what_the_readme_says_of_failures_is_so(own):
     assert re.findall("Running stage '(.*)'", again) == ["code"]
 
 
-def test_the_commands_left_out_are_in_the_readme():
-    found = commands(README)
+def typed_somewhere() -> list[str]:
+    """Return the commands that a test types as they stand."""
+    return commands("".join([README, *map(page, PAGES + OF_OTHER_TESTS)]))
+
+
+def test_the_commands_left_out_are_documented():
+    found = typed_somewhere()
     assert [k for k in ELSEWHERE if not any(c.startswith(k) for c in found)] == []
 
 
 def test_each_command_that_the_docs_show_is_run_by_a_test():
-    """As the README has it, by the test that walks through its page.
+    """As it stands, by the test that walks through its page.
 
     Else with other values, by the test named here.
     """
-    in_readme = {uncommented(c) for c in commands(README)}
+    typed = {uncommented(c) for c in typed_somewhere()}
     told = {
-        page.name: [c for c in shown(page.read_text()) if c not in in_readme]
-        for page in sorted((ROOT / "docs").glob("*.md"))
-        if page.name not in WALKED
+        path.name: [c for c in shown(path.read_text()) if c not in typed]
+        for path in sorted((ROOT / "docs").glob("*.md"))
+        if path.name not in WALKED
     }
     assert {name: left for name, left in told.items() if left} == {
         n: list(d) for n, d in OF_DOCS.items()
     }
-    for page, file in WALKED.items():
-        assert page.removesuffix(".md") in (ROOT / "tests" / file).read_text(), (
-            f"{file} does not read {page}"
+    for name, file in WALKED.items():
+        assert name.removesuffix(".md") in (ROOT / "tests" / file).read_text(), (
+            f"{file} does not read {name}"
         )
     for where in {where for tests in OF_DOCS.values() for where in tests.values()}:
         file, _, test = where.partition("::")

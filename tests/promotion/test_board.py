@@ -283,6 +283,14 @@ def test_nothing_in_production_begins_with_the_best_model():
     assert "promote --model-name N --version 2" in found["N"][0].commands[1]
 
 
+def test_types_that_share_a_name_begin_with_the_best_of_the_newest_training():
+    old = replace(version(1), metric=0.99, rows="old")
+    shared = model(old, version(2), replace(version(3), metric=0.9), version(4))
+    assert only(shared).title == "Put version 3 into Production"
+    unknown = model(version(2), replace(version(3), metric=None))
+    assert only(unknown).title == "Put version 2 into Production"
+
+
 def test_a_lower_error_is_better_where_models_are_compared_by_it():
     one, two = model(version(1)), model(version(2), name="N")
     errors = [replace(each, metric="rmse") for each in (one, two)]

@@ -17,6 +17,7 @@ from lockstep.config.layout import project_root
 from lockstep.console import documented_parser
 from lockstep.dvc.command import default_remote, run_dvc, show_dvc
 from lockstep.errors import ConfigError, DataError, UsageError, listed, run_command
+from lockstep.extras import require_extra
 
 NAME = "storage"
 SET_IT = "set one with `make dvc-remote URL=…` (a folder, or s3://BUCKET/PREFIX)"
@@ -50,6 +51,7 @@ def set_remote(root: Path, url: str, endpoint_url: str = "") -> None:
         raise UsageError("an endpoint is for s3:// addresses only; leave it out for a folder")
     if endpoint_url and urlsplit(endpoint_url).scheme not in ("http", "https"):
         raise UsageError(f"{endpoint_url} is no address of an S3 server; write http(s)://HOST:PORT")
+    _check_client(address)
     run_dvc(root, "remote", "add", "--force", "--default", NAME, address)
     if endpoint_url:
         run_dvc(root, "remote", "modify", NAME, "endpointurl", endpoint_url)
@@ -63,6 +65,7 @@ def pull(root: Path) -> None:
     """Fetch everything dvc.lock and the .dvc files name; DVC's own messages pass through."""
     if default_remote(root) is None:
         raise ConfigError(f"no DVC remote is configured; {SET_IT}")
+    _check_client(_url(root))
     # what no stage ever made can't be fetched
     failed = show_dvc(root, "pull", "--allow-missing")
     if failed:  # what the remote only lacks is no failure for DVC
@@ -76,19 +79,28 @@ def pull(root: Path) -> None:
 
 def _proxy_hint(root: Path) -> str:
     """Return which proxy stands before an S3 remote, as a further thing to check; empty if none."""
-    name = f"remote.{default_remote(root)}"
-    if not run_dvc(root, "config", f"{name}.url").startswith("s3://"):
+    if not _url(root).startswith("s3://"):
         return ""
     # `--help` and `set` need no HTTP client.
     from lockstep.network import proxy_of
 
-    proxy = proxy_of(_endpoint(root, name) or AMAZON)
+    proxy = proxy_of(_endpoint(root) or AMAZON)
     return f". It is reached through {proxy}: {proxy.fix}" if proxy else ""
 
 
-def _endpoint(root: Path, name: str) -> str:
+def _check_client(address: str) -> None:
+    """Raise ConfigError if the address is on S3 and DVC's client for it is missing."""
+    if address.startswith("s3://"):
+        require_extra("s3", "a DVC remote on S3")
+
+
+def _url(root: Path) -> str:
+    return run_dvc(root, "config", f"remote.{default_remote(root)}.url")
+
+
+def _endpoint(root: Path) -> str:
     try:
-        return run_dvc(root, "config", f"{name}.endpointurl")
+        return run_dvc(root, "config", f"remote.{default_remote(root)}.endpointurl")
     except ConfigError:  # DVC fails for a setting that is not there
         return ""
 

@@ -74,9 +74,20 @@ def to_begin_with(models: Sequence[BoardModel]) -> BoardModel | None:
 
 
 def candidate_of(model: BoardModel) -> BoardVersion | None:
-    """Return the newest version that could go into Production first."""
+    """Return the version that could go into Production first.
+
+    That is the newest, or the best of those whose recorded metrics are of the same rows as its.
+    """
     waiting = [one for one in model.versions if one.stage == "None" and not one.pruned]
-    return waiting[-1] if waiting else None
+    if not waiting:
+        return None
+    rows = waiting[-1].rows
+    alike = [one for one in reversed(waiting) if rows and one.rows == rows]
+    metrics = {one.number: one.metric for one in alike if one.metric is not None}
+    if not metrics:
+        return waiting[-1]
+    best = best_of(metrics, model.metric)
+    return next(one for one in waiting if one.number == best)
 
 
 def steps_for(now: Situation) -> list[NextStep]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from lockstep.config.layout import project_root
 from lockstep.config.serving import ServingSettings, load_serving
 from lockstep.errors import ConfigError, run_command
+from lockstep.extras import require_extra
 from lockstep.serving.api_keys import new_key
 
 
@@ -27,6 +28,7 @@ def main() -> int | None:
     given = {"HOST": options.host, "PORT": options.port}
     environ = {**os.environ, **{name: value for name, value in given.items() if value}}
     settings = load_serving(root, environ)
+    require_extra("serve", "serving")
     listening = take_port(settings)
     from lockstep.serving.server import serve
 
