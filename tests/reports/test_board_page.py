@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.browser import SCHEMES, SIZES, browser, check_page, opened, wait_for_charts
+from tests.browser import SCHEMES, SIZES, check_page, opened, wait_for_charts
 from tests.promotion import told_registry
 from tests.promotion.told_registry import CREDIT, HOSTILE, LONG, NOW, RIGHT_TO_LEFT, SCRIPTS, Story
 
@@ -14,8 +14,6 @@ from lockstep.registry.store.opening import open_to_read
 from lockstep.reports.board import Away, Board, BoardModel, BoardVersion, Span
 from lockstep.reports.board_chart import production_chart
 from lockstep.reports.board_page import age, board_page
-
-__all__ = ["browser"]
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -51,7 +52,13 @@ def asked(page, times=1):
     async def ask():
         return await asyncio.gather(*(page.reply() for _ in range(times)))
 
-    return [(one.status, one.body.decode()) for one in asyncio.run(ask())]
+    return [(one.status, one.body.decode()) for one in in_a_loop(ask())]
+
+
+def in_a_loop(work):
+    """Run a coroutine in a thread: in that of a browser a loop is running."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(asyncio.run, work).result()
 
 
 def expire(monkeypatch):
@@ -106,7 +113,7 @@ def test_a_registry_that_hangs_keeps_no_request_waiting(page, registry, monkeypa
         await asyncio.wait_for(page._reading, 10)
         return first, second, await page.reply()
 
-    first, second, last = asyncio.run(ask())
+    first, second, last = in_a_loop(ask())
     assert (first.status, second.status, last.status) == (503, 503, 200)
     assert "it did not answer within 0.2 s" in first.body.decode()
     assert registry.asked <= 2

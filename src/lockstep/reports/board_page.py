@@ -23,7 +23,6 @@ def board_page(board: Board | None, now: datetime, away: Away | None = None) -> 
         "away": away,
         "age": lambda time: age(now, time),
         "stamp": stamp,
-        "figure": figure,
         "soft": soft,
         "tones": TONES,
         "chart_spec": None if board is None else production_chart(board, now),
@@ -35,11 +34,6 @@ def board_page(board: Board | None, now: datetime, away: Away | None = None) -> 
 def soft(name: str) -> Markup:
     """Return an escaped name that may break after its underscores."""
     return Markup("_<wbr>").join(name.split("_"))
-
-
-def figure(value: float | None) -> str:
-    """Return a metric as listings show it."""
-    return "–" if value is None else f"{value:.4f}"
 
 
 def age(now: datetime, time: datetime | None) -> str:
