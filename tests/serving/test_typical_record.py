@@ -22,10 +22,10 @@ from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact.packaging import Package
 from lockstep.registry.artifact.released import release
 from lockstep.registry.lifecycle.moves import promote
-from lockstep.serving.form_page import form_page
 from lockstep.serving.loaded_model import CheckedModel, ServedModel, prepare
 from lockstep.serving.openapi import example, openapi
 from lockstep.serving.responses import explained, predicted
+from lockstep.serving.what_if_page import what_if_page
 
 ACCIDENTS = load_schema("accidents")
 FILE = "models/accidents/xgboost_model.joblib"
@@ -47,7 +47,7 @@ def example_of(served: ServedModel | None) -> dict[str, object]:
     shown = told["components"]["schemas"]["Record"]["example"]
     asked = told["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
     assert asked["example"] == shown
-    assert served.page.decode() == form_page(served.model.schema, served.checked.typical)
+    assert served.page.decode() == what_if_page(served.model.schema, served.checked.typical)
     return dict(shown)
 
 

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 import pytest
 
 from lockstep.problems.schema import Schema, load_schema, problem_names
-from lockstep.serving.form_page import form_page
 from lockstep.serving.openapi import example
+from lockstep.serving.what_if_page import what_if_page
 
 
 class Page(HTMLParser):
@@ -36,7 +36,7 @@ class Page(HTMLParser):
 @pytest.mark.parametrize("problem", problem_names())
 def test_the_page_has_a_field_a_feature_and_fetches_nothing_from_elsewhere(problem):
     schema = load_schema(problem)
-    text = form_page(schema)
+    text = what_if_page(schema)
     assert re.findall(r'<(?:input|select) name="(\w+)"', text) == schema.feature_names
     assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", text)
     assert "@" not in re.sub(r"@media", "", text.split("<script>")[0])
@@ -45,7 +45,7 @@ def test_the_page_has_a_field_a_feature_and_fetches_nothing_from_elsewhere(probl
 @pytest.mark.parametrize("problem", problem_names())
 def test_each_field_has_a_label_what_it_takes_and_room_for_its_fault(problem):
     schema = load_schema(problem)
-    text = form_page(schema)
+    text = what_if_page(schema)
     page = Page(text)
     labels = {a["for"] for tag, a, _ in page.elements if tag == "label"}
     for column in schema.features:
@@ -63,9 +63,9 @@ def test_each_field_has_a_label_what_it_takes_and_room_for_its_fault(problem):
 
 
 def test_years_are_written_as_years_and_large_numbers_are_grouped():
-    words = form_page(load_schema("accidents"))
+    words = what_if_page(load_schema("accidents"))
     assert "whole number, 2005 to 2100<" in words
-    assert "number, 0 to 10,000,000<" in form_page(load_schema("credit_risk"))
+    assert "number, 0 to 10,000,000<" in what_if_page(load_schema("credit_risk"))
 
 
 @pytest.mark.parametrize(
@@ -77,27 +77,27 @@ def test_years_are_written_as_years_and_large_numbers_are_grouped():
 )
 def test_the_answer_says_of_what_and_on_which_scale(problem, scale, told):
     schema = load_schema(problem)
-    answer, _ = Page(form_page(schema, scale=scale)).of_id("answer")
+    answer, _ = Page(what_if_page(schema, scale=scale)).of_id("answer")
     codes = schema.columns[schema.target].codes
     assert json.loads(answer["data-classes"]) == {str(code): text for code, text in codes.items()}
     assert (answer["data-positive"], answer["data-scale"]) == (told, scale)
 
 
 def test_the_answer_of_a_number_has_its_unit():
-    answer, _ = Page(form_page(load_schema("california_housing"))).of_id("answer")
+    answer, _ = Page(what_if_page(load_schema("california_housing"))).of_id("answer")
     assert answer["data-unit"] == "100,000 dollars"
     assert answer["data-target"].startswith("median value of owner-occupied homes")
 
 
 def test_the_page_says_whether_it_begins_with_typical_values():
     schema = load_schema("credit_risk")
-    assert "begins with an invented record." in form_page(schema)
+    assert "begins with an invented record." in what_if_page(schema)
     for typical in ("damaged", {"income": -1}):
-        assert "begins with an invented record." in form_page(schema, typical)
-    page = form_page(schema, {"income": 54321, "purpose": "MEDICAL"})
+        assert "begins with an invented record." in what_if_page(schema, typical)
+    page = what_if_page(schema, {"income": 54321, "purpose": "MEDICAL"})
     begins = "begins with typical values of the model’s training rows"
     assert f"{begins}, where they are known." in page
-    assert f"{begins}." in form_page(schema, example(schema))
+    assert f"{begins}." in what_if_page(schema, example(schema))
     assert Page(page).fields()["income"][1]["value"] == "54321"
     assert '<option value="MEDICAL" selected>' in page
 
@@ -109,7 +109,9 @@ def test_names_and_codes_that_describe_themselves_are_shown_once():
         "sex": {"kind": "categorical", "codes": {"MALE": "MALE", "F": "", "X": "other"}},
     }
     content = {"name": "p", "title": "p", "task": "regression", "unit": "p", "columns": columns}
-    text = form_page(Schema.model_validate(content | {"registered_name": "P", "experiment": "p"}))
+    text = what_if_page(
+        Schema.model_validate(content | {"registered_name": "P", "experiment": "p"})
+    )
     assert ">number, from 0<" in text
     assert "<code>" not in text
     assert re.findall(r"<option[^>]*>([^<]*)<", text) == ["MALE", "F", "X: other"]
@@ -128,7 +130,7 @@ def test_what_a_schema_says_stays_text():
             "registered_name": "O", "experiment": "o", "columns": columns,
         }
     )  # fmt: skip
-    page = Page(form_page(schema))
+    page = Page(what_if_page(schema))
     assert sum(tag == "script" for tag, _, _ in page.elements) == 1
     assert list(page.fields()) == ["x", "z"]
     assert page.of_id("answer")[0]["data-positive"] == odd
@@ -145,7 +147,7 @@ CONTRASTS = [
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 @pytest.mark.parametrize(("above", "below", "least"), CONTRASTS)
 def test_colours_have_enough_contrast(scheme, above, below, least):
-    roots = re.findall(r":root \{([^}]*)\}", form_page(load_schema("accidents")))
+    roots = re.findall(r":root \{([^}]*)\}", what_if_page(load_schema("accidents")))
     colours = dict(re.findall(r"--(\w+): (#\w+)", roots[scheme]))
     first, second = sorted((luminance(colours[above]), luminance(colours[below])), reverse=True)
     assert (first + 0.05) / (second + 0.05) >= least
