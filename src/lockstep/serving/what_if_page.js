@@ -340,8 +340,8 @@ function tabulate(name) {
 const quiet = {labelColor: "var(--quiet)", titleColor: "var(--quiet)", domainColor: "var(--edge)", tickColor: "var(--edge)", gridColor: "var(--edge)", titleFontWeight: "normal", labelFontSize: 11, titleFontSize: 11};
 function spec(name, isLine, content) {
   const title = short(phrase(name) + (columns[name].unit ? ` (${columns[name].unit})` : ""), 60), score = scoreName + (facts.task === "regression" ? unit : "");
-  const x = {field: "x", type: "quantitative", title, scale: {zero: false, nice: false}, axis: {tickCount: 6, grid: false, format: columns[name].integer ? ".12~g" : ""}};
-  const y = {field: "y", type: "quantitative", title: short(score, 30), scale: {zero: false}, axis: {tickCount: 5, format: isPlain && facts.task !== "regression" ? "~%" : ""}};
+  const x = {field: "x", type: "quantitative", title, scale: {zero: false, nice: false}, axis: {tickCount: 6, grid: false, ...(columns[name].integer ? {format: ".12~g"} : {})}};
+  const y = {field: "y", type: "quantitative", title: short(score, 30), scale: {zero: false}, axis: {tickCount: 5, ...(isPlain && facts.task !== "regression" ? {format: "~%"} : {})}};
   const byLine = [
     {data: {name: "points"}, mark: {type: "area", color: "var(--c1)", opacity: .15}, encoding: {x, y: {...y, field: "low"}, y2: {field: "high"}}},
     {data: {name: "other"}, mark: {type: "line", color: "var(--c2)", strokeDash: [6, 3], strokeWidth: 1.5}, encoding: {x, y}},
