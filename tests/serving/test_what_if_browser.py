@@ -350,6 +350,33 @@ def test_the_command_gives_the_same_answer_in_a_shell(browser, sites, tmp_path):
     assert not (tmp_path / "made").exists()
 
 
+def test_the_link_and_the_command_can_be_copied(browser, sites):
+    with opened(browser, sites["binary"].address) as page:
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        settled(page)
+        for name, part in (("Copy the link", "link"), ("Copy the command", "curl")):
+            page.get_by_role("button", name=name).click()
+            expect(page.locator("#copied")).to_have_text("Copied.")
+            assert page.evaluate("navigator.clipboard.readText()") == page.inner_text(f"#{part}")
+
+
+def test_a_slow_version_in_staging_keeps_no_answer_waiting(browser, sites):
+    with opened(browser, sites["binary"].address) as page:
+        settled(page)
+        waiting = []
+        page.route("**/predict?stage=Staging", waiting.append)
+        page.evaluate("staging = 7")
+        for amount in ("100", "200"):
+            page.fill("#field-amount", amount)
+            page.wait_for_function(f"latest.given.amount === {amount}")
+        assert "7 in Staging is being loaded" in page.inner_text("#versions")
+        assert len(waiting) == 1
+        answer = {"version": 7, "probability": 0.5, "decision": 1, "meaning": "yes"}
+        waiting.pop().fulfill(json=answer)
+        page.wait_for_function("byId('versions').querySelector('table')")
+        page.unroute_all(behavior="ignoreErrors")
+
+
 def test_a_bad_value_is_told_at_its_field_and_the_old_answer_is_greyed(browser, sites):
     site = sites["binary"]
     with opened(browser, site.address) as page:

@@ -1,4 +1,4 @@
-"""The version in Staging, which answers requests that ask for it: loaded for them, then let go.
+"""The version in Staging answers requests that ask for it: loaded on demand, unloaded when idle.
 
 It stands beside the model that answers all other requests, so at most two models are in memory.
 It passes the same checks, and answers the same records by the threshold in force. Its answers are
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lockstep.serving.model_source import RegistrySource
 
 IDLE_SECONDS = 300.0
-"""Time without a request after which the model is let go."""
+"""Time without a request after which the model is unloaded."""
 RETRY_SECONDS = 60.0
 """Time until a version that failed its checks is tried again."""
 
@@ -55,7 +55,7 @@ class StagingModel:
             return self.served
 
     def unload_idle(self) -> None:
-        """Let the model go if nobody has asked for it for a while."""
+        """Unload the model if nobody has asked for it for a while."""
         if not self._lock.acquire(blocking=False):
             return  # it answers, or is being loaded
         try:
@@ -83,7 +83,7 @@ class StagingModel:
             self._refuse(f"{type(error).__name__}: {error}")
 
     def _take(self, version: Version) -> None:
-        """Load a version, unless it is the loaded one; the old one is let go before."""
+        """Load a version, unless it is the loaded one; the old one is unloaded before."""
         identity = _identity(version)
         if self.served is None or identity != self._loaded:
             self.served = None
@@ -95,7 +95,7 @@ class StagingModel:
         self._refusal = Refusal(503, f"the version in {STAGING} can't answer: {fault}")
 
     def _drop(self) -> None:
-        """Let the model go; the next look loads what is in the stage then."""
+        """Unload the model; the next look loads what is in the stage then."""
         self.served = None
         self.registry.forget()
 

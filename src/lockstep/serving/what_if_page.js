@@ -128,7 +128,7 @@ function refused(told, status) {
 }
 
 // ---- asking --------------------------------------------------------------------------------------
-let touched = false, timer = 0, asking = false, again = false, staging = null, latest = null, keyNeeded = false, healthAt = 0;
+let touched = false, firstDigest = null, stagingReady = false, timer = 0, asking = false, again = false, staging = null, latest = null, keyNeeded = false, healthAt = 0;
 const state = value => { document.documentElement.dataset.state = value; };
 function needKey(needed) { keyNeeded = needed; if (needed) byId("keys").hidden = false; }
 async function ask(path, content) {
@@ -144,7 +144,15 @@ async function health() {
   needKey(Boolean(told.needs_key));
   byId("model").textContent = told.model ? `Model: ${told.model}${told.version == null ? "" : ", version " + told.version}. ` : "";
 }
-// At most one request is under way; the newest record follows it, so the last answer is the last record's.
+// Runs work for the newest arguments only: those that come meanwhile replace each other. The promise ends with the last.
+function newestOnly(work) {
+  let busy = null, next = null;
+  const loop = async () => {
+    try { while (next) { const given = next; next = null; await work(...given); } } finally { busy = null; }
+  };
+  return (...given) => { next = given; busy ??= loop(); return busy; };
+}
+// At most one answer is asked for at a time; the newest record follows it, so the last answer is the last record's.
 function changed() {
   again = true;
   state("waiting");
@@ -162,13 +170,14 @@ async function follow() {
     const got = await ask("/explain", given);
     if (!got.ok) { refused(got.told, got.status); state("faulty"); return; }
     problem();
-    latest = {given, told: got.told};
+    const own = latest = {given, told: got.told};
     showAnswer(got.told, given);
-    await Promise.all([showVersions(got.told, given), showCurve()]);
-    if (!again) state("current");
-  } catch (error) { problem(`The server gave no answer: ${error.message}`); state("faulty"); }
+    const settled = () => { if (latest === own && !again && !asking && document.documentElement.dataset.state === "waiting") state("current"); };
+    Promise.all([versions(own), curves(own)]).then(settled, unanswered); // neither keeps the next answer waiting
+  } catch (error) { unanswered(error); }
   finally { asking = false; if (again && !timer) timer = setTimeout(follow, WAIT); }
 }
+const unanswered = error => { problem(`The server gave no answer: ${error.message}`); state("faulty"); };
 
 // ---- the answer ----------------------------------------------------------------------------------
 function meter(score, threshold) {
@@ -207,18 +216,22 @@ const decisionOf = told => told.probabilities ? className(told.decision) : told.
 function showAnswer(told, given) {
   const lines = told.probabilities ? ofSeveral(told) : told.prediction !== undefined ? ofValue(told) : ofTwo(told);
   const origin = make("p", "quiet spare", [told.model, told.version == null ? null : `version ${told.version}`, `request ${told.request_id}`].filter(Boolean).join(" · "));
-  const versions = byId("versions") || make("div");
-  versions.id = "versions";
-  byId("content").replaceChildren(...lines, versions, origin);
+  const beside = byId("versions") || make("div");
+  beside.id = "versions";
+  beside.dataset.lags = "1";
+  firstDigest ??= told.model_digest;
+  if (told.model_digest !== firstDigest) origin.append(" · the model has changed since this page was opened; reload it for its ranges and positions");
+  byId("content").replaceChildren(...lines, beside, origin);
   byId("said").textContent = `${decisionOf(told)} ${scoreName} ${scoreShown(scoreOf(told))}`.trim();
   byId("reasons").replaceChildren(...(told.reasons || []).map(reason => make("li", "", reason)));
   showFall(told, given);
 }
-async function showVersions(told, given) {
+const versions = newestOnly(async ({told, given}) => {
   const at = byId("versions");
-  if (staging === null) { at.replaceChildren(); return; }
+  if (staging === null) { at.replaceChildren(); stagingReady = false; return; }
+  if (!at.firstChild) at.append(make("p", "quiet", `Version ${staging} in Staging is being loaded …`));
   const got = await ask("/predict?stage=Staging", given);
-  if (!got.ok) { healthAt = 0; at.replaceChildren(make("p", "quiet", `Staging: ${got.told.error}`)); return; }
+  if (!got.ok) { healthAt = 0; stagingReady = false; at.replaceChildren(make("p", "quiet", `Staging: ${got.told.error}`)); return; }
   const label = told.probabilities ? told.decision : undefined, table = make("table"), head = table.createTHead().insertRow(), body = table.createTBody();
   const of = label === undefined ? "" : ` of ${className(label)}`, own = scoreOf(told, label), other = scoreOf(got.told, label);
   for (const [text, kind] of [["version", ""], [scoreName.toLowerCase() + of, "number"], ...(told.prediction === undefined ? [["decision", ""]] : []), ["difference", "number"]]) { const th = make("th", kind, text); th.scope = "col"; head.append(th); }
@@ -229,7 +242,9 @@ async function showVersions(told, given) {
     row.append(th, make("td", "number", score === undefined ? "no such class" : scoreShown(score)), ...(told.prediction === undefined ? [make("td", "", decisionOf(one))] : []), make("td", "number", score === undefined ? "" : more));
   }
   at.replaceChildren(make("div", "scroll", table));
-}
+  if (latest.told === told) delete at.dataset.lags;
+  if (!stagingReady) { stagingReady = true; await curves(latest); }
+});
 
 // ---- the waterfall -------------------------------------------------------------------------------
 // Rounds parts so that they add up to their rounded total: the largest remainders are rounded up.
@@ -296,8 +311,9 @@ function spread(low, high, column) {
 }
 function variants(name, now) {
   const column = columns[name], counts = column.counts;
-  if (column.slider || (column.number && !column.codes && !(counts && counts.values))) {
-    const far = Math.abs(now ?? 0) || 1, [low, high] = column.slider || [Math.max((now ?? 0) - far, column.low ?? -Infinity), Math.min((now ?? 0) + far, column.high ?? Infinity)];
+  if (column.slider || (column.number && !column.codes && !column.categorical)) {
+    const middle = typeof now === "number" ? now : 0, far = Math.abs(middle) || 1;
+    const [low, high] = column.slider || [Math.max(middle - far, column.low ?? -Infinity), Math.min(middle + far, column.high ?? Infinity)];
     const all = [...spread(low, high, column), ...(typeof now === "number" ? [now] : [])];
     return {values: [...new Set(all)].filter(v => !faultOf(name, v)).sort((a, b) => a - b), all: true};
   }
@@ -309,14 +325,14 @@ function variants(name, now) {
   const typed = ordered.map(code => column.number ? Number(code) : code);
   return {values: column.missing ? [...typed, null] : typed, all: frequent === codes, of: codes.length};
 }
-async function showCurve() {
-  const {given, told} = latest, name = curve.name, now = given[name], label = told.probabilities ? told.decision : undefined;
+const curves = newestOnly(async ({given, told}) => {
+  const name = curve.name, now = given[name], label = told.probabilities ? told.decision : undefined;
   const {values, all, of} = variants(name, now), isLine = Boolean(columns[name].slider) || all && of === undefined;
-  const key = JSON.stringify([name, {...given, [name]: isLine ? "" : now}, told.model_digest, told.threshold, staging, label]);
+  const key = JSON.stringify([name, {...given, [name]: isLine ? "" : now}, told.model_digest, told.threshold, stagingReady && staging, label]);
   const known = curve.points.length && curve.key === key;
   if (!known) {
     const records = values.map(value => ({...given, [name]: value}));
-    const both = await Promise.all([ask("/predict?log=0", records), staging === null ? null : ask("/predict?stage=Staging", records)]);
+    const both = await Promise.all([ask("/predict?log=0", records), stagingReady ? ask("/predict?stage=Staging", records) : null]);
     if (!both[0].ok) { byId("curve-caption").textContent = `No curve: ${both[0].told.error}`; return; }
     const read = got => got && got.ok ? got.told.predictions.map((one, i) => ({x: values[i], y: scoreOf(one, label), low: one.low, high: one.high})) : [];
     Object.assign(curve, {key, points: read(both[0]), other: read(both[1])});
@@ -327,7 +343,7 @@ async function showCurve() {
   byId("curve-caption").textContent = `All other features as in the record.${cut}${lines}${more}`;
   if (!known) tabulate(name);
   await draw(name, isLine, now, scoreOf(told, label), told.threshold);
-}
+});
 function tabulate(name) {
   const table = make("table"), head = table.createTHead().insertRow(), body = table.createTBody();
   for (const [text, kind] of [[phrase(name), ""], [scoreName.toLowerCase(), "number"], ...(curve.other.length ? [["in Staging", "number"]] : [])]) { const th = make("th", kind, text); th.scope = "col"; head.append(th); }

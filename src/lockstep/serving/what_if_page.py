@@ -116,6 +116,7 @@ def _control(column: Column, value: Any, known: tuple[Bins, Counts] | None) -> d
         "unit": column.unit,
         "number": column.holds_numbers,
         "missing": column.missing,
+        "categorical": column.kind == "categorical",
         "codes": _codes(column),
         "low": column.low,
         "high": column.high,
