@@ -115,7 +115,8 @@ def serving(root: Path, task: str, schema: Schema, keys: Path | None = None) -> 
     source = ModelSource(settings, root)
     source.served = prepare(checked(task, schema), settings)
     listening = socket.create_server(("127.0.0.1", 0))
-    api = Api(settings, source, JsonLog(root / "log"))
+    log = JsonLog(root / "log")
+    api = Api(settings, source, log)
     config = uvicorn.Config(api, http=BoundedProtocol, ws="none", lifespan="on", log_config=None)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -125,6 +126,7 @@ def serving(root: Path, task: str, schema: Schema, keys: Path | None = None) -> 
     server.should_exit = True
     thread.join(20)
     assert not thread.is_alive()
+    log.stream.close()
 
 
 @pytest.fixture(scope="module")
@@ -364,7 +366,7 @@ def test_a_slow_version_in_staging_keeps_no_answer_waiting(browser, sites):
     with opened(browser, sites["binary"].address) as page:
         settled(page)
         waiting = []
-        page.route("**/predict?stage=Staging", waiting.append)
+        page.route("**/predict?stage=Staging", lambda route: waiting.append(route))
         page.evaluate("staging = 7")
         for amount in ("100", "200"):
             page.fill("#field-amount", amount)
@@ -393,7 +395,8 @@ def test_a_bad_value_is_told_at_its_field_and_the_old_answer_is_greyed(browser, 
         record = shown_record(page)
     with pytest.raises(urllib.error.HTTPError, match="422") as refusal:
         site.ask("/predict", record)
-    (found,) = json.load(refusal.value)["faults"]
+    with refusal.value as refused:
+        (found,) = json.load(refused)["faults"]
     assert (found["field"], found["message"]) == ("age", fault)
 
 
