@@ -69,6 +69,9 @@ class Wanted(NamedTuple):
     noted: bool
 
 
+_PLAIN = Wanted(staging=False, noted=True)
+
+
 class Api(FastAPI):
     """The application over one source of models."""
 
@@ -422,7 +425,9 @@ async def _docs(request: HttpRequest) -> Reply:
 def _wanted(request: HttpRequest) -> Wanted:
     """Return what the query asks for; Refusal 400 for values of ours that are unknown."""
     query = request.scope["query_string"]
-    given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {}
+    if not query:
+        return _PLAIN
+    given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     stage, log = given.get("stage"), given.get("log", "1")
     if stage not in (None, STAGING):
         message = f"give stage={STAGING}, or no stage for the model that answers"
