@@ -1,4 +1,4 @@
-"""Form, description and checklist begin with a typical record, whatever a model is served from."""
+"""Page, description and checklist begin with a typical record, whatever a model is served from."""
 
 import json
 import re
@@ -22,7 +22,6 @@ from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact.packaging import Package
 from lockstep.registry.artifact.released import release
 from lockstep.registry.lifecycle.moves import promote
-from lockstep.serving.form_page import form_page
 from lockstep.serving.loaded_model import CheckedModel, ServedModel, prepare
 from lockstep.serving.openapi import example, openapi
 from lockstep.serving.responses import explained, predicted
@@ -41,13 +40,15 @@ def write_tables(root: Path) -> None:
 
 
 def example_of(served: ServedModel | None) -> dict[str, object]:
-    """Return the example of a model's description, which is also that of its form."""
+    """Return the example of a model's description, which is also that of its page."""
     assert served is not None
     told = json.loads(served.openapi)
     shown = told["components"]["schemas"]["Record"]["example"]
     asked = told["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
     assert asked["example"] == shown
-    assert served.page.decode() == form_page(served.model.schema, served.checked.typical)
+    facts = re.search(r'id="facts">(.*?)</script>', served.page.decode())
+    assert facts is not None
+    assert json.loads(facts[1])["begins"] == shown
     return dict(shown)
 
 
@@ -123,7 +124,7 @@ def test_a_users_table_of_any_task_begins_with_a_record_that_is_answered(task, n
     for answer in (predicted(served, body, 1), explained(served, body, 1)):
         assert answer.rows == 1
         assert np.isfinite(answer.scores).all()
-    assert 'name="hour" data-kind="number" ' in served.page.decode()
+    assert 'name="hour" id="field-hour" data-kind="number" ' in served.page.decode()
     assert not re.search(r'value="(None|nan|null)"', served.page.decode())
 
 

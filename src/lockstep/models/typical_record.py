@@ -1,7 +1,7 @@
 """The typical record of a training: for each feature the median, or the most frequent value.
 
 Each value is that of its own column: the record is copied from no row. The card that a model
-travels with holds it; the API's form, its description and the checklist begin with it.
+travels with holds it; the API's page, its description and the checklist begin with it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,15 @@ def typical_record(schema: Schema, rows: pd.DataFrame, groups: NDArray[Any]) -> 
 def typical_of_training(
     layout: ProblemLayout, schema: Schema, card: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Return the typical record of the training rows in this workspace.
+    """Return the typical record of the training rows in this workspace; None without them."""
+    found = training_rows(layout, schema, card)
+    return None if found is None else typical_record(schema, *found)
+
+
+def training_rows(
+    layout: ProblemLayout, schema: Schema, card: Mapping[str, Any]
+) -> tuple[pd.DataFrame, NDArray[Any]] | None:
+    """Return the tidy training rows in this workspace, and the group of each.
 
     None if its tables are missing, or are not those that the model of this card was trained on.
     """
@@ -56,7 +64,7 @@ def typical_of_training(
     place = train[ROW].to_numpy()
     if len(place) != card.get("rows", {}).get("train") or not _is_in(table, place, schema):
         return None
-    return typical_record(schema, table.iloc[place], train[GROUP].to_numpy())
+    return table.iloc[place], train[GROUP].to_numpy()
 
 
 def _is_in(table: pd.DataFrame, place: NDArray[Any], schema: Schema) -> bool:

@@ -12,13 +12,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import cache
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import parse_qsl
 
 import orjson
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from swagger_ui_bundle import swagger_ui_path
 
 from lockstep.config.monitoring import METRICS_FILE
 from lockstep.config.serving import ServingSettings
@@ -47,9 +47,11 @@ from lockstep.serving.http_request import (
 from lockstep.serving.loaded_model import ServedModel
 from lockstep.serving.microbatch import MicroBatcher
 from lockstep.serving.model_source import ModelSource
+from lockstep.serving.openapi import STAGING
 from lockstep.serving.prediction_log import PredictionLog
 from lockstep.serving.responses import Answer, explained, predicted, predictions
 from lockstep.serving.shadow import Shadow
+from lockstep.serving.static_files import PATHS, address_of, static_file
 from lockstep.serving.telemetry import JsonLog, Metrics, utc
 
 Handler = Callable[[HttpRequest], Awaitable[Reply]]
@@ -59,15 +61,16 @@ INLINE_BYTES = 64 * 1024
 """Bodies up to this size (about 200 records) are answered in the event loop, larger in a thread."""
 _THREADS, _MOST_WAITING = 2, 32
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
-_DOCS_FILES = {
-    "swagger-ui-bundle.js": b"text/javascript; charset=utf-8",
-    "swagger-ui.css": b"text/css; charset=utf-8",
-    "favicon-32x32.png": b"image/png",
-}
-"""The files that the page /docs loads, and their content types."""
 
 
-_CACHED: Headers = ((b"cache-control", b"max-age=86400"),)
+class Wanted(NamedTuple):
+    """What a request wants beside its answer: that of Staging; not to be noted as one given."""
+
+    staging: bool
+    noted: bool
+
+
+_PLAIN = Wanted(staging=False, noted=True)
 
 
 class Api(FastAPI):
@@ -87,6 +90,8 @@ class Api(FastAPI):
         self.shadow = _shadow_of(settings, source)
         self.board = BoardPage(source.root, source.registry is not None)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="batches")
+        # One thread: to load the version in Staging, or to score with it, takes no other's place.
+        self._staging_thread = ThreadPoolExecutor(1, thread_name_prefix="staging")
         self._waiting = 0
         self._batcher = MicroBatcher()
         self._announced: ServedModel | None = None
@@ -104,7 +109,7 @@ class Api(FastAPI):
             "/": {"GET": self._page},
             "/board": {"GET": self._board},
             "/docs": {"GET": _docs},
-            **{f"/docs/files/{name}": {"GET": _docs_file} for name in _DOCS_FILES},
+            **{path: {"GET": static_file} for path in PATHS},
         }
         self._watch_others()
 
@@ -157,19 +162,51 @@ class Api(FastAPI):
     # ---- routes ---------------------------------------------------------------------------------
     async def _predict(self, request: HttpRequest) -> Reply:
         body = await self._checked_body(request)
+        wanted = _wanted(request)
+        if wanted.staging:
+            return await self._by_staging(request, body, predicted, self.limits.rows)
         served = self._served(request)
         if len(body) > INLINE_BYTES:
-            return await self._in_thread(request, served, body, predicted, self.limits.rows)
+            return await self._in_thread(
+                request, lambda: self._work(request, served, body, wanted.noted)
+            )
         read = served.reader.read(body, self.limits.rows)
         scores = await self._batcher.score(served.scorer, read)
         answer = predictions(served, read, scores)
-        self._note(request, served, answer)
+        if wanted.noted:
+            self._note(request, served, answer)
+        return _answered(request, answer)
+
+    def _work(self, request: HttpRequest, served: ServedModel, body: bytes, noted: bool) -> Reply:
+        answer = predicted(served, body, self.limits.rows)
+        if noted:
+            self._note(request, served, answer)
         return _answered(request, answer)
 
     async def _explain(self, request: HttpRequest) -> Reply:
         body = await self._checked_body(request)
+        most_rows = self.limits.explain_rows
+        if _wanted(request).staging:
+            return await self._by_staging(request, body, explained, most_rows)
         served = self._served(request)
-        return await self._in_thread(request, served, body, explained, self.limits.explain_rows)
+        return await self._in_thread(
+            request, lambda: _answered(request, explained(served, body, most_rows))
+        )
+
+    async def _by_staging(
+        self, request: HttpRequest, body: bytes, function: AnswerFunction, most_rows: int
+    ) -> Reply:
+        """Answer with the version in Staging; Refusal 404 where no registry is followed."""
+        staging = self.source.staging
+        if staging is None:
+            raise Refusal(404, "this server follows no registered model, so it has no Staging")
+
+        def work() -> Reply:
+            served = staging.current()
+            request.model, request.version = served.model.name, served.model.version
+            return _answered(request, function(served, body, most_rows))
+
+        return await self._in_thread(request, work, self._staging_thread)
 
     async def _feedback(self, request: HttpRequest) -> Reply:
         body = await self._checked_body(request)
@@ -205,6 +242,7 @@ class Api(FastAPI):
             "ready": served is not None,
             "model": served and served.model.name,
             "version": served and served.model.version,
+            "needs_key": self.keys is not None,
             "source": self.source.health(),
             "faults": faults,
             **({} if self.shadow is None else {"shadow": self.shadow.status}),
@@ -241,7 +279,8 @@ class Api(FastAPI):
         return Reply(200, self._served(request).openapi)
 
     async def _page(self, request: HttpRequest) -> Reply:
-        return Reply(200, self._served(request).page, HTML)
+        served = self._served(request)
+        return await self._in_thread(request, lambda: Reply(200, served.page, HTML))
 
     async def _board(self, request: HttpRequest) -> Reply:
         self._check_key(request)
@@ -292,21 +331,14 @@ class Api(FastAPI):
     async def _in_thread(
         self,
         request: HttpRequest,
-        served: ServedModel,
-        body: bytes,
-        function: AnswerFunction,
-        most_rows: int,
+        work: Callable[[], Reply],
+        threads: ThreadPoolExecutor | None = None,
     ) -> Reply:
-        def work() -> Reply:
-            answer = function(served, body, most_rows)
-            if function is predicted:
-                self._note(request, served, answer)
-            return _answered(request, answer)
-
+        """Answer by what ``work`` returns in a thread; Refusal 503 where that takes too long."""
         if self._waiting >= _MOST_WAITING:
             raise _busy()
         self._waiting += 1
-        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        running = asyncio.get_running_loop().run_in_executor(threads or self._threads, work)
         running.add_done_callback(self._one_less)
         seconds = self.limits.request_seconds
         try:
@@ -332,7 +364,8 @@ class Api(FastAPI):
         self.source.follow()
         yield
         self.source.stop()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._staging_thread):
+            threads.shutdown(wait=False, cancel_futures=True)
         if self.shadow is not None:
             self.shadow.close()
         if self.predictions is not None:
@@ -389,21 +422,26 @@ async def _docs(request: HttpRequest) -> Reply:
     page = get_swagger_ui_html(
         openapi_url="/openapi.json",
         title="API description",
-        swagger_js_url="/docs/files/swagger-ui-bundle.js",
-        swagger_css_url="/docs/files/swagger-ui.css",
-        swagger_favicon_url="/docs/files/favicon-32x32.png",
+        swagger_js_url=address_of("swagger-ui-bundle.js"),
+        swagger_css_url=address_of("swagger-ui.css"),
+        swagger_favicon_url=address_of("favicon-32x32.png"),
     )
     return Reply(200, bytes(page.body), HTML)
 
 
-async def _docs_file(request: HttpRequest) -> Reply:
-    name = request.scope["path"].rpartition("/")[2]
-    return Reply(200, _docs_content(name), _DOCS_FILES[name], _CACHED)
-
-
-@cache
-def _docs_content(name: str) -> bytes:
-    return Path(swagger_ui_path, name).read_bytes()
+def _wanted(request: HttpRequest) -> Wanted:
+    """Return what the query asks for; Refusal 400 for values of ours that are unknown."""
+    query = request.scope["query_string"]
+    if not query:
+        return _PLAIN
+    given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    stage, log = given.get("stage"), given.get("log", "1")
+    if stage not in (None, STAGING):
+        message = f"give stage={STAGING}, or no stage for the model that answers"
+        raise Refusal(400, f"stage={stage[:40]!r} is unknown; {message}")
+    if log not in ("0", "1"):
+        raise Refusal(400, f"log={log[:40]!r} is unknown; give log=0, or no log to keep the answer")
+    return Wanted(stage is not None, log == "1")
 
 
 def _answered(request: HttpRequest, answer: Answer) -> Reply:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,14 @@ from lockstep.models.golden_rows import checked_outputs, golden_rows
 from lockstep.models.scoring.contributions import Explainer
 from lockstep.models.scoring.prediction import Model
 from lockstep.models.scoring.scorer import Scorer, columns_of
+from lockstep.monitoring.feature_counts import FeatureCounts
 from lockstep.problems.schema import Schema
 from lockstep.promotion.gates import signature_faults
 from lockstep.registry.store.versions import was_dirty
-from lockstep.serving.form_page import form_page
 from lockstep.serving.openapi import example, openapi
 from lockstep.serving.request_parsing import RecordReader
+from lockstep.serving.strongest_features import by_effect
+from lockstep.serving.what_if_page import what_if_page
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class CheckedModel:
     """A model that passed its checks, with the tags of its version or card, and its source.
 
     ``typical`` is the typical record that its card holds, as it was read; None if there is none.
+    ``counts`` returns how many rows have which values; None if that is not known.
     """
 
     model: Model
@@ -38,6 +42,7 @@ class CheckedModel:
     place: str
     tags: Mapping[str, str] = field(default_factory=dict)
     typical: Any = None
+    counts: Callable[[], FeatureCounts | None] = lambda: None
 
     @property
     def title(self) -> str:
@@ -84,7 +89,14 @@ class ServedModel:
     origin: dict[str, Any]
     version_body: dict[str, Any]
     openapi: bytes
-    page: bytes
+
+    @cached_property
+    def page(self) -> bytes:
+        """The page at /, made when it is first asked for: it may count the training rows."""
+        schema, counts = self.model.schema, self.checked.counts()
+        scale = PROBABILITY if self.decision is None else self.decision.scale.name
+        order = by_effect(self.scorer, self.reader, self.checked.example, counts)
+        return what_if_page(schema, self.checked.typical, scale, counts, order).encode()
 
     @property
     def decided_by(self) -> tuple[str, float | None, str | None]:
@@ -110,7 +122,6 @@ def prepare(
     scorer = model.scorer
     explainer = Explainer(model.pipeline, model.schema, scorer)
     check_fast_path(checked, scorer, explainer)
-    scale = PROBABILITY if decision is None else decision.scale.name
     return ServedModel(
         checked=checked,
         model=model,
@@ -122,7 +133,6 @@ def prepare(
         origin=_origin(model, decision),
         version_body=_version_body(checked, decision),
         openapi=orjson.dumps(openapi(model.schema, settings.limits, checked.example)),
-        page=form_page(model.schema, checked.typical, scale).encode(),
     )
 
 

@@ -19,7 +19,14 @@ from lockstep.io import read_json
 from lockstep.models.scoring.prediction import Model
 from lockstep.models.typical_record import CARD_KEY, typical_of_training
 from lockstep.models.workspace import load_file
-from lockstep.problems.schema import load_schema
+from lockstep.monitoring.feature_counts import (
+    FeatureCounts,
+    counts_of_reference,
+    counts_of_training,
+)
+from lockstep.monitoring.reference import Reference, read_reference
+from lockstep.problems.schema import Schema, load_schema
+from lockstep.registry.artifact.files import REFERENCE
 from lockstep.registry.artifact.loading import Located, card_of, open_folder, open_version
 from lockstep.registry.artifact.locating import find_version, locate
 from lockstep.registry.publishing.destinations import model_name
@@ -29,6 +36,8 @@ from lockstep.registry.store.names import TAG_PREFIX, NotRegistered
 from lockstep.registry.store.opening import open_registry, open_to_read, source_of
 from lockstep.registry.store.versions import Version
 from lockstep.serving.loaded_model import CheckedModel, ServedModel, prepare
+from lockstep.serving.openapi import STAGING
+from lockstep.serving.staging_model import StagingModel
 
 _RUN = re.compile(r"runs:/(?P<run>[0-9A-Za-z]+)(?:/model)?/?")
 _VERSION = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>[1-9][0-9]*)")
@@ -63,6 +72,7 @@ class ModelSource:
         self.state = SourceState()
         self._trying: Version | None = None
         self.registry = registry_source(settings, root)
+        self.staging = _staging_of(self.registry, settings, root)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -120,6 +130,8 @@ class ModelSource:
         if self.registry is not None:
             seconds = round(time.monotonic() - state.asked, 1) if state.asked else None
             report |= {"registry_reachable": not state.error, "seconds_since_asked": seconds}
+        if self.registry is not None and self.staging is not None:
+            report["staging"] = self.registry.staging
         if state.fallback:
             report["fallback"] = "serving MODEL_PATH until the registry gives a model"
         if state.error:
@@ -141,6 +153,8 @@ class ModelSource:
     def _watch(self) -> None:
         while not self._stop.wait(self.settings.poll_seconds):
             self.look()
+            if self.staging is not None:
+                self.staging.unload_idle()
 
     def look(self) -> None:
         """Ask the registry once; serve the version that was moved to Production, if any."""
@@ -250,12 +264,29 @@ class RegistrySource:
         """Fetch a version and check it: digest, allowed types, golden rows."""
         located = locate(open_registry(self.root), version, self.root)
         model = open_version(located)
-        typical = _typical_record(model, card_of(located), self.root)
-        return CheckedModel(model, "registry", *_described(version), typical)
+        card = card_of(located)
+        typical = _typical_record(model, card, self.root)
+        counts = _feature_counts(located.folder, model.schema, card, self.root)
+        return CheckedModel(model, "registry", *_described(version), typical, counts)
+
+    @property
+    def staging(self) -> int | None:
+        """The version in Staging at the last look; None if there was none."""
+        return None if self._marks is None else self._marks[1].get("staging")
 
     def forget(self) -> None:
         """Reopen the registry at the next look."""
         self._reader = self._marks = None
+
+
+def _staging_of(
+    followed: RegistrySource | None, settings: ServingSettings, root: Path
+) -> StagingModel | None:
+    """Return what answers with the version in Staging; None unless Production is followed."""
+    if followed is None or followed.kind == "fixed":
+        return None
+    staging = registry_source(settings, root, STAGING)
+    return None if staging is None else StagingModel(staging, settings)
 
 
 def registry_source(
@@ -314,7 +345,9 @@ def open_path(settings: ServingSettings, root: Path, ask: bool = True) -> Checke
         model = replace(model, name=known.name, version=known.version, run_id=known.run_id)
         facts |= {key: known.tag(key) for key in _RELEASE_TAGS}
     tags = {key: str(value) for key, value in facts.items() if value is not None}
-    return CheckedModel(model, "path", str(path), tags, _typical_record(model, card, root))
+    typical = _typical_record(model, card, root)
+    counts = _feature_counts(None, model.schema, card, root)
+    return CheckedModel(model, "path", str(path), tags, typical, counts)
 
 
 def _typical_record(model: Model, card: Mapping[str, Any], root: Path) -> Any:
@@ -322,6 +355,29 @@ def _typical_record(model: Model, card: Mapping[str, Any], root: Path) -> Any:
     if (kept := card.get(CARD_KEY)) is not None:
         return kept
     return typical_of_training(ProblemLayout(root, model.schema.name), model.schema, card)
+
+
+def _feature_counts(
+    folder: Path | None, schema: Schema, card: Mapping[str, Any], root: Path
+) -> Callable[[], FeatureCounts | None]:
+    """Return what counts a model's features: by its reference, else by this workspace's rows."""
+    reference = None if folder is None else _reference(folder / REFERENCE, schema)
+    if reference is not None:
+        known = counts_of_reference(reference)
+        return lambda: known
+    return lambda: counts_of_training(ProblemLayout(root, schema.name), schema, card)
+
+
+def _reference(file: Path, schema: Schema) -> Reference | None:
+    """Return the reference of a version; None without one, or with a damaged one.
+
+    No answer needs it: monitoring refuses a damaged one, and the page says that it knows none.
+    """
+    try:
+        found = read_reference(read_json(file), str(file)) if file.is_file() else None
+    except LockstepError:
+        return None
+    return found if found is not None and {*found.features} == {*schema.feature_names} else None
 
 
 def _version_of_file(model: Model, root: Path) -> Version | None:
@@ -366,5 +422,7 @@ def _open_bundle(folder: Path, root: Path) -> CheckedModel:
     version = version_of(folder)
     located = Located(version, folder / MODEL_FOLDER)
     model = open_folder(located)
-    typical = _typical_record(model, card_of(located), root)
-    return CheckedModel(model, "bundle", str(folder), _described(version)[1], typical)
+    card = card_of(located)
+    typical = _typical_record(model, card, root)
+    counts = _feature_counts(located.folder, model.schema, card, root)
+    return CheckedModel(model, "bundle", str(folder), _described(version)[1], typical, counts)

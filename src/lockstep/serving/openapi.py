@@ -12,6 +12,8 @@ from lockstep.models.typical_record import fitting
 from lockstep.problems.schema import Column, Schema
 from lockstep.serving.http_request import REQUEST_ID
 
+STAGING = "Staging"
+"""The value of the query parameter ``stage``."""
 MOST_LABELS = 1000
 MOST_NAMES = 60
 """How many names of columns the description of a record lists at most."""
@@ -20,6 +22,7 @@ MOST_ROW = 2**31 - 1
 _STATUSES = {
     "400": "the body is no valid JSON, or not an object or a list of objects",
     "401": "no valid API key, where the server asks for one",
+    "404": "there is no version in Staging, or no registry is followed",
     "408": "the body did not arrive in time",
     "413": "the body or the number of records is too large",
     "415": "the content type is not application/json",
@@ -35,6 +38,21 @@ _REQUEST_ID = {
     "description": "your own id for this request, up to 64 letters, digits, '.', '_' and '-'; "
     "anything else is replaced by a new one",
     "schema": _TEXT,
+}
+_STAGE = {
+    "name": "stage",
+    "in": "query",
+    "required": False,
+    "description": "let the version in Staging answer, for comparison; such an answer is not noted",
+    "schema": {"type": "string", "enum": [STAGING]},
+}
+_LOG = {
+    "name": "log",
+    "in": "query",
+    "required": False,
+    "description": "0: the answer is not noted, neither in the prediction log nor in the counts of "
+    "decisions; for trying records out",
+    "schema": {"type": "string", "enum": ["0", "1"]},
 }
 _CELLS = (
     "A text is read as a cell of the file that the model was trained on: blanks around it are cut, "
@@ -97,20 +115,27 @@ def _post_paths(schema: Schema, limits: LimitsSection, shown: dict[str, Any]) ->
     labels = {"schema": _one_or_list("Label", MOST_LABELS)}
     taken = {"202": _json("taken", _object({"accepted": _WHOLE, "request_id": _TEXT}))}
     return {
-        "/predict": _post("Predict", one, scored, _answers("Answer")),
-        "/explain": _post("Explain", why, explained, _answers("Explained")),
+        "/predict": _post("Predict", one, scored, _answers("Answer"), _STAGE, _LOG),
+        "/explain": _post("Explain", why, explained, _answers("Explained"), _STAGE),
         "/feedback": _post("Feedback", later, labels, taken),
     }
 
 
-def _post(name: str, text: str, body: dict[str, Any], success: dict[str, Any]) -> dict[str, Any]:
+def _post(
+    name: str,
+    text: str,
+    body: dict[str, Any],
+    success: dict[str, Any],
+    *query: dict[str, Any],
+) -> dict[str, Any]:
+    statuses = [status for status in _STATUSES if query or status != "404"]
     operation = {
         "operationId": name.lower(),
         "summary": name,
         "description": text,
-        "parameters": [_REQUEST_ID],
+        "parameters": [_REQUEST_ID, *query],
         "requestBody": {"required": True, "content": {"application/json": body}},
-        "responses": {**success, **_faults(*_STATUSES)},
+        "responses": {**success, **_faults(*statuses)},
     }
     return {"post": operation}
 

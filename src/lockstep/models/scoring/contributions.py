@@ -147,7 +147,7 @@ def _effect(schema: Schema, contributions: Contributions, row: int, value: float
 
 def described(column: Column, value: Any) -> str:
     """Return a feature's value in words, from the column's description and codes."""
-    name = _phrase(column)
+    name = phrase_of(column)
     if value is None or value != value:
         return f"missing {name}"
     code = int(value) if column.holds_numbers and float(value).is_integer() else value
@@ -157,7 +157,7 @@ def described(column: Column, value: Any) -> str:
     return f"{name} of {shown}{f' {column.unit}' if column.unit else ''}"
 
 
-def _phrase(column: Column) -> str:
+def phrase_of(column: Column) -> str:
     """Return a column's name within a sentence: its description up to any comment."""
     text = column.description
     for mark in (" (", ";", ":", ", ", ". "):
