@@ -13,6 +13,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from lockstep.config.layout import project_root
+from lockstep.config.pages import page_file
 from lockstep.config.settings import load_settings
 from lockstep.console import add_options, documented_parser
 from lockstep.errors import run_command
@@ -21,9 +22,8 @@ from lockstep.registry.store.opening import open_to_read
 from lockstep.registry.store.uris import resolve_uri
 from lockstep.reports.board_page import board_page
 
-OUTPUT = Path("reports") / "board.html"
 OPTIONS = {
-    "--output": ("FILE", f"the page to write (default: {OUTPUT})", Path),
+    "--output": ("FILE", "the page to write (default: reports/board.html)", Path),
     "--tracking-uri": (
         "URI",
         "registry to read; before MLFLOW_TRACKING_URI, DAGSHUB_REPO, .env and model_config.yaml",
@@ -40,9 +40,10 @@ def main() -> None:
     place = resolve_uri(load_settings(root, {"tracking_uri": options.tracking_uri}), root)
     # Opened after --help, which needs no numpy.
     board = resolve_name("lockstep.promotion.board_facts:board_facts")(client, root, place, now)
-    output = options.output or root / OUTPUT
+    output = options.output or page_file(root, "board")
     write_text(output, board_page(board, now))
-    print(f"{board.summary}\nboard: {output}")
+    shown = output.relative_to(root) if output.is_relative_to(root) else output
+    print(f"{board.summary}\nboard: {shown}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ import argparse
 from pathlib import Path
 from pkgutil import resolve_name
 
-from lockstep.config.layout import ProblemLayout, project_root
+from lockstep.config.layout import project_root
+from lockstep.config.pages import page_file
 from lockstep.console import documented_parser
 from lockstep.errors import run_command
 from lockstep.problems.schema import load_schema
@@ -32,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Write the report and print where it is."""
     given, root = parser().parse_args(), project_root()
-    output = given.output or ProblemLayout(root, load_schema(given.problem).name).report
+    output = given.output or page_file(root, load_schema(given.problem).name)
     write = resolve_name("lockstep.commands.write_report:write_report")
     print(write(root, given.problem, output, given.tracking_uri))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from lockstep.commands.overrides import FORMS, with_overrides
 from lockstep.commands.train_models import checked_types, is_whole, problem_options, train_types
 from lockstep.config.layout import ProblemLayout, stage_root
+from lockstep.config.pages import page_file
 from lockstep.config.settings import load_settings
 from lockstep.console import documented_parser
 from lockstep.dvc import repro as dvc
@@ -69,13 +70,13 @@ def next_steps(root: Path, problem: str, champion: str) -> str:
     """Return the commands to run after a training, as they can be typed."""
     from lockstep.registry.publishing.destinations import model_name
 
-    name, layout = model_name(load_settings(root), problem, champion), ProblemLayout(root, problem)
+    name = model_name(load_settings(root), problem, champion)
     script = "python scripts/manage_model_registry.py"
     predict = f"python src/models/predict_model.py {example_file(root, problem)} --use-best-model"
     predict += "" if problem == "accidents" else f" --problem {problem}"
     return f"""
 What to do next (after: source .venv/bin/activate)
-  see the report       {layout.report.relative_to(root)}, in a browser
+  see the report       {page_file(root, problem).relative_to(root)}, in a browser
   see the runs         mlflow ui --backend-store-uri sqlite:///mlflow.db
   see the versions     {script} list-versions --model-name {name}
   try in Staging       {script} transition --model-name {name} --version N --stage Staging
@@ -110,7 +111,7 @@ def main(problem: str = "accidents") -> None:
     # Its modules take time to import, in which a fault of the options is told already.
     from lockstep.commands.write_report import write_report
 
-    write_report(root, options.problem, ProblemLayout(root, options.problem).report)
+    write_report(root, options.problem, page_file(root, options.problem))
     print(comparison + next_steps(root, options.problem, champion))
 
 

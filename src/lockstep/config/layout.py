@@ -243,11 +243,6 @@ class ProblemLayout:
         return self.metrics / "model_comparison.csv"
 
     @property
-    def report(self) -> Path:
-        """The report, one HTML file for people; git and DVC leave it out."""
-        return self.root / "reports" / f"{self.problem}.html"
-
-    @property
     def champion(self) -> Path:
         """The champion and why: metric of compare."""
         return self.metrics / "champion.json"
