@@ -14,6 +14,7 @@ from lockstep.errors import ArtifactError, DataError
 from lockstep.io import read_json
 from lockstep.monitoring.log_files import Key
 from lockstep.monitoring.reference import Reference, read_reference
+from lockstep.problems import words
 from lockstep.problems.schema import Schema
 from lockstep.registry.artifact.files import REFERENCE
 from lockstep.registry.artifact.loading import card_of, schema_of
@@ -21,7 +22,6 @@ from lockstep.registry.artifact.locating import find_version, locate
 from lockstep.registry.artifact.model_cache import Located
 from lockstep.registry.store.connection import Client
 from lockstep.registry.store.names import NotRegistered
-from lockstep.serving.loaded_model import words_of
 from lockstep.serving.logged_rows import Notes, answered_by
 from lockstep.serving.model_source import registered_name
 
@@ -63,7 +63,7 @@ def classes_in(located: Located, schema: Schema) -> list[Any]:
 
 def decision_words(schema: Schema) -> list[str]:
     """Return what each decision is called; the last one is a person's."""
-    return [*words_of(schema), "review"]
+    return [*words.decision_words(schema), "review"]
 
 
 def log_folder(serving: ServingSettings) -> Path:

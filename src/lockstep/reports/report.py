@@ -12,9 +12,10 @@ from typing import Any
 
 from lockstep.config.params import Source
 from lockstep.evaluation.metrics import LOWER_IS_BETTER
+from lockstep.problems.words import class_words, decision_words
 from lockstep.reports import look
 from lockstep.reports import report_charts as charts
-from lockstep.reports.report_figures import class_words, decision_words, figures_of, slider_of
+from lockstep.reports.report_figures import figures_of, slider_of
 from lockstep.reports.report_files import ReportFiles, TypeFiles, records
 from lockstep.reports.report_rows import slice_rows, target_by_time
 
@@ -87,8 +88,8 @@ def report(files: ReportFiles, registered: Registered) -> str:
         **_model_section(files),
         "figures": figures_of(files),
         "slider": slider_of(files),
-        "words": decision_words(files),
-        "classes": class_words(files),
+        "words": decision_words(files.schema),
+        "classes": class_words(files.schema),
     }
     return look.render("reports/report.html", facts)
 

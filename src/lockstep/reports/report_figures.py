@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockstep.decision.score_scale import PROBABILITY
+from lockstep.problems.words import class_words, decision_words
 from lockstep.reports import report_charts as charts
 from lockstep.reports.look.specs import Spec
 from lockstep.reports.report_files import ReportFiles, TypeFiles
@@ -30,31 +31,12 @@ def figures_of(files: ReportFiles) -> list[Figure]:
     return kinds[files.schema.task](files)
 
 
-def decision_words(files: ReportFiles) -> tuple[str, str]:
-    """Return what the two decisions are called: the schema's words, or the classes' meanings."""
-    codes, meanings = _codes(files)
-    decided = [files.schema.decisions.get(code) for code in codes]
-    return decided[0] or meanings[0], decided[1] or meanings[1]
-
-
-def class_words(files: ReportFiles) -> tuple[str, str]:
-    """Return what the two classes are called."""
-    return _codes(files)[1]
-
-
-def _codes(files: ReportFiles) -> tuple[list[int | str], tuple[str, str]]:
-    target = files.schema.columns[files.schema.target]
-    codes: list[int | str] = list(target.codes) if len(target.codes) == 2 else [0, 1]
-    words = [target.codes.get(code) or str(code) for code in codes]
-    return codes, (words[0], words[1])
-
-
 def slider_of(files: ReportFiles) -> dict[str, Any] | None:
     """Return what the threshold's slider needs of each type; None if there is no threshold."""
     drawable = _drawable(files)
     if not drawable:
         return None
-    decided = f"decided: {decision_words(files)[1]}"
+    decided = f"decided: {decision_words(files.schema)[1]}"
     names = [one.name for one in drawable]
     return {
         "types": {one.name: _stops(one) for one in drawable},
@@ -90,7 +72,7 @@ def _binary(files: ReportFiles) -> list[Figure]:
     roc = charts.of_types(files, "roc", x="fpr", y="tpr")
     pr = charts.of_types(files, "pr", x="recall", y="precision")
     calibration = charts.of_types(files, "calibration", x="predicted", y="observed")
-    by_class = charts.class_score_rows(shown, class_words(files))
+    by_class = charts.class_score_rows(shown, class_words(files.schema))
     is_probability = shown.card.get("score_scale", PROBABILITY) == PROBABILITY
     groups = "Observed share of positives in groups of equal size by score."
     calibrated = charts.calibration_chart(calibration, "observed share of positives")

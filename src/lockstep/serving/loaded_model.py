@@ -20,7 +20,7 @@ from lockstep.models.scoring.contributions import Explainer
 from lockstep.models.scoring.prediction import Model
 from lockstep.models.scoring.scorer import Scorer, columns_of
 from lockstep.monitoring.feature_counts import FeatureCounts
-from lockstep.problems.schema import Schema
+from lockstep.problems.words import decision_words
 from lockstep.promotion.gates import signature_faults
 from lockstep.registry.store.versions import was_dirty
 from lockstep.serving.openapi import example, openapi
@@ -169,15 +169,8 @@ def decision_of(checked: CheckedModel, settings: DecisionSettings) -> ServedDeci
             fix = f"set DECISION_THRESHOLD={same:.6g} DECISION_SCALE={scale.name}, its equivalent"
         given = f"threshold {threshold:g} (from {source}) assumes the {settings.scale} scale"
         raise ConfigError(f"{given}, but {checked.title} gives {scale.name} scores; {fix}")
-    words, band = words_of(model.schema), settings.band
+    words, band = decision_words(model.schema), settings.band
     return ServedDecision("binary", threshold, scale=scale, band=band, words=words, source=source)
-
-
-def words_of(schema: Schema) -> tuple[str, str]:
-    """Return the names of the classes 0 and 1: the schema's decisions, else the codes' meanings."""
-    codes = schema.columns[schema.target].codes
-    words = [schema.decisions.get(code) or meaning or str(code) for code, meaning in codes.items()]
-    return (words[0], words[1]) if len(words) == 2 else ("0", "1")
 
 
 def check_fast_path(checked: CheckedModel, scorer: Scorer, explainer: Explainer) -> None:
