@@ -496,9 +496,10 @@ def test_positions_are_the_share_of_lower_rows(browser, sites):
 def test_the_keyboard_reaches_and_moves_everything(browser, sites):
     with opened(browser, sites["binary"].address) as page:
         settled(page)
+        assert not page.get_by_text("Board").is_visible()  # a file has no registry
         order = page.evaluate("Object.keys(columns)")
         seen, kinds = [], set()
-        page.locator("h1 ~ p a").last.focus()
+        page.locator("h1 ~ p a:visible").last.focus()
         for _ in range(100):
             page.keyboard.press("Tab")
             name, kind, tag = page.evaluate(FOCUSED)
@@ -558,6 +559,7 @@ def test_two_versions_stand_beside_each_other_while_one_is_in_staging(
     with opened(browser, address) as page:
         settled(page)
         assert page.inner_text("#versions") == ""
+        assert page.get_by_role("link", name="Board").is_visible()
         open_all(page)
         in_staging("Staging")
         page.evaluate("healthAt = 0")

@@ -247,6 +247,8 @@ async function health() {
   const told = await (await fetch("/health")).json();
   staging = told.source ? (told.source.staging ?? null) : null;
   needKey(Boolean(told.needs_key));
+  // A link sends no key, and a server without a registry has no board.
+  byId("board").hidden = Boolean(told.needs_key) || !("registry_reachable" in (told.source ?? {}));
   byId("model").textContent = told.model
     ? `Model: ${told.model}${told.version == null ? "" : ", version " + told.version}. `
     : "";
