@@ -157,6 +157,16 @@ def test_quartiles_hold_a_quarter_each():
     assert found[0][0] == "0 to 24.75"
 
 
+def test_no_two_levels_have_the_same_label():
+    """Gates and reports know a level by its label."""
+    texts = pd.Series(["missing", None, "missing", "a"], dtype=object)
+    column = Column(name="word", kind="categorical", missing=True)
+    assert [label for label, _ in levels(texts, column)] == ["missing (no value)", "a", "missing"]
+    days = pd.Series(np.linspace(20230101, 20231231, 200).round())
+    labels = [label for label, _ in levels(days, AGE)]
+    assert len(set(labels)) == len(labels) == 4
+
+
 def test_a_part_keeps_threshold_and_decisions():
     rows = Scored(np.array([0, 1, 1]), np.array([0.1, 0.6, 0.7]), 0.65)
     part = rows.take(np.array([True, False, True]))

@@ -15,7 +15,7 @@ from lockstep.evaluation.metrics import evaluate
 from lockstep.evaluation.scored_rows import Scored
 from lockstep.io import read_json, read_parquet, write_csv, write_json
 from lockstep.problems.schema import Schema
-from lockstep.reports import report_charts, report_files
+from lockstep.reports import report_charts, report_files, report_rows
 from lockstep.reports.report import Move, Registered, VersionFacts, report
 from lockstep.reports.report_figures import figures_of, slider_of
 from lockstep.reports.report_files import read_report_files
@@ -94,11 +94,28 @@ def test_an_interval_of_many_rows_is_that_of_fewer_scaled_down(monkeypatch):
     rng = np.random.default_rng(0)
     target = rng.integers(0, 2, 8000)
     rows = Scored(target, np.clip(rng.normal(target * 0.3 + 0.35, 0.2), 0, 1), 0.5)
-    from lockstep.reports import report_rows
 
-    whole = report_rows._spread(rows, np.arange(8000), "roc_auc")
+    def ends():
+        value = evaluate(rows)["roc_auc"]
+        found = report_rows._interval(rows, np.arange(8000), "roc_auc", value)
+        return [end - value for end in found]
+
+    whole = ends()
     monkeypatch.setattr(report_rows, "MOST_DRAWN", 2000)
-    assert report_rows._spread(rows, np.arange(8000), "roc_auc") == pytest.approx(whole, rel=0.3)
+    assert ends() == pytest.approx(whole, rel=0.5)
+    assert whole[0] < 0 < whole[1]
+
+
+def test_an_interval_stays_where_the_metric_can_be():
+    rows = Scored(np.array([0, 1] * 50), np.array([0.2, 0.8] * 49 + [0.5, 0.5]), 0.5)
+    low, high = report_rows._interval(rows, np.arange(100), "roc_auc", evaluate(rows)["roc_auc"])
+    assert low < high <= 1
+
+
+def test_a_share_of_nobody_has_an_interval_with_a_width():
+    """Wilson's, as in its paper's example: 0 of 10 reaches to .278."""
+    assert report_rows._share_interval(0.0, 10) == pytest.approx((0, 0.2775), abs=1e-3)
+    assert report_rows._share_interval(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-3)
 
 
 def test_the_target_by_month_is_that_of_the_tidy_rows(reported):
@@ -169,6 +186,21 @@ def test_without_its_comparison_there_are_metrics_but_no_champion(own, fault):
     page = report(files, Registered())
     assert "champion</span>" not in page
     assert "without a comparison there are no intervals" in page
+
+
+@pytest.mark.parametrize("lacking", ["difference_low", "roc_auc_low", "roc_auc"])
+def test_a_figure_that_is_not_known_is_a_dash(own, lacking):
+    layout = ProblemLayout(own, PROBLEM)
+    table = pd.read_csv(layout.comparison)
+    table.loc[table["type"] == "random_forest", lacking] = np.nan
+    table.to_csv(layout.comparison, index=False)
+    if lacking == "roc_auc":
+        details = read_json(layout.type_details("random_forest"))
+        del details["test"]["roc_auc"]
+        write_json(layout.type_details("random_forest"), details)
+    page = report(read_report_files(own, PROBLEM), Registered())
+    assert "random_forest" in page
+    assert ("not known" in page) == (lacking == "difference_low")
 
 
 def test_without_data_or_with_other_data_there_are_no_slices(own):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lockstep.config.params import Source
-from lockstep.evaluation.metrics import LOWER_IS_BETTER
+from lockstep.evaluation.paired_comparison import Difference
 from lockstep.problems.words import class_words, decision_words
 from lockstep.reports import look
 from lockstep.reports import report_charts as charts
@@ -178,10 +178,12 @@ def _verdict(files: ReportFiles, row: Mapping[str, Any]) -> str:
     """Return in words how a type compares with the champion on the test rows."""
     if files.champion is not None and row["type"] == files.champion.name:
         return "champion"
-    low, high = row["difference_low"], row["difference_high"]
-    if low <= 0 <= high:
-        return "tie"
-    return "better" if (high < 0) == (files.metric in LOWER_IS_BETTER) else "worse"
+    low, high = float(row["difference_low"]), float(row["difference_high"])
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "not known"
+    rows, gap = int(row["rows"]), float(row["difference"])
+    found = Difference(files.metric, gap, 0.0, low, high, rows, rows)
+    return found.verdict if found.wins or found.loses else "tie"
 
 
 # ---------------------------------------------------------------- the model

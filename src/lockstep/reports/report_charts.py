@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,11 @@ MOST_CLASSES = 10
 _SHARE: Spec = {"scale": {"domain": [0, 1]}}
 _BEFORE = "uncalibrated_"
 _OTHER = "var(--c2)"
+
+
+def _finite(value: float) -> float | None:
+    """Return a number, or nothing for what a chart can't draw."""
+    return value if math.isfinite(value) else None
 
 
 def rows_of(table: pd.DataFrame, name: str, **columns: str) -> list[dict[str, Any]]:
@@ -50,7 +56,7 @@ def target_chart(periods: Sequence[Period], title: str, is_share: bool) -> Spec:
     x = axis("", kind="temporal", field="x")
     y = axis(title, field="y", form=".0%" if is_share else ".3~g", scale={"zero": False})
     rows = [
-        {"x": one.start, "y": one.value, "low": one.value - one.half, "high": one.value + one.half,
+        {"x": one.start, "y": one.value, "low": _finite(one.low), "high": _finite(one.high),
          "name": one.name, "rows": one.rows}
         for one in periods
     ]  # fmt: skip
@@ -76,18 +82,26 @@ def metric_chart(files: ReportFiles, label: str) -> Spec:
     assert files.comparison is not None
     metric, champion = files.metric, files.champion
     rows = [
-        {"name": row["type"], "x": row[metric], "low": row[f"{metric}_low"],
-         "high": row[f"{metric}_high"], "marked": bool(champion and champion.name == row["type"])}
-        for row in records(files.comparison)
-    ]  # fmt: skip
+        {**one, "marked": bool(champion and champion.name == one["name"])}
+        for one in _range_rows(files.comparison, metric)
+    ]
     reachable = files.reachable.get("test")
     rules = [] if reachable is None else [_level_among(rows, reachable, "best reachable")]
     return specs.ranges(rows, names(rows), axis(label, scale={"zero": False}), rules)
 
 
+def _range_rows(table: pd.DataFrame, column: str) -> list[dict[str, Any]]:
+    """Return each type's value with the ends of its interval; without it, the value alone."""
+    known = table[np.isfinite(table[column])]
+    ends = {end: known[f"{column}_{end}"].fillna(known[column]) for end in ("low", "high")}
+    plain = pd.DataFrame({"name": known["type"], "x": known[column], **ends})
+    return records(plain)
+
+
 def _level_among(rows: Sequence[Mapping[str, Any]], value: float, text: str) -> Spec:
     """Return a rule whose text stands on the side where there is room."""
-    low, high = min(row["low"] for row in rows), max(row["high"] for row in rows)
+    low = min((row["low"] for row in rows), default=value)
+    high = max((row["high"] for row in rows), default=value)
     return specs.level(value, text, before=value > (low + high) / 2)
 
 
@@ -95,11 +109,8 @@ def difference_chart(files: ReportFiles, label: str) -> Spec:
     """Return each other type's paired difference to the champion with its interval, beside 0."""
     assert files.comparison is not None
     assert files.champion is not None
-    rows = [
-        {"name": row["type"], "x": row["difference"], "low": row["difference_low"],
-         "high": row["difference_high"]}
-        for row in records(files.comparison) if row["type"] != files.champion.name
-    ]  # fmt: skip
+    others = files.comparison[files.comparison["type"] != files.champion.name]
+    rows = _range_rows(others, "difference")
     return specs.ranges(rows, names(rows), axis(label), [_level_among(rows, 0, "champion")])
 
 
@@ -184,8 +195,9 @@ def score_chart(rows: Sequence[Mapping[str, Any]], threshold: float | None) -> S
 def threshold_rows(one: TypeFiles) -> list[tuple[float, int, int]]:
     """Return thresholds, rising, with the true and the false positives at or above each.
 
-    The counts are exact: the rates of the ROC curve times the rows of each class. The configured
-    threshold is among them, with the counts of the confusion matrix.
+    The counts are the rates of the ROC curve times the rows of each class: exact up to a million
+    rows of a class, as rates have six digits. The configured threshold is among them, with the
+    counts of the confusion matrix.
     """
     counts, curve = class_counts(one), one.plots["roc"]
     found = {
@@ -220,7 +232,10 @@ def rates_chart(one: TypeFiles, decided: str) -> Spec:
     x = axis("threshold", **_SHARE)
     y = axis("share", field="y", form=".0%", **_SHARE)
     drawn = specs.lines(rows, ["recall", "precision", decided], x, y, beside=[chosen], height=220)
-    return {**drawn, "params": [{"name": "threshold", "value": one.threshold or 0.5}]}
+    return {
+        **drawn,
+        "params": [{"name": "threshold", "value": 0.5 if one.threshold is None else one.threshold}],
+    }
 
 
 # ---------------------------------------------------------------- several classes, regression

@@ -27,16 +27,21 @@ FEWEST = 30
 MOST_LEVELS = 12
 MOST_PERIODS = 120
 MOST_CLASSES = 5
+_Z = 1.96
 
 
 @dataclass(frozen=True)
 class Period:
-    """The target in one period: its mean or a class's share, and half the width of its interval."""
+    """The target in one period: its mean or a class's share, with a 95 % interval.
+
+    The interval takes rows for independent; of one row alone there is none for a mean.
+    """
 
     start: str
     rows: int
     value: float
-    half: float
+    low: float
+    high: float
     name: str = ""
 
 
@@ -68,9 +73,24 @@ def target_by_time(files: ReportFiles) -> tuple[str, list[Period]]:
     for name, values in _indicators(files, table[schema.target]):
         by_period = pd.DataFrame({"start": start, "value": values}).groupby("start")["value"]
         for moment, rows, mean, spread in by_period.agg(["size", "mean", "std"]).itertuples():
-            half = 1.96 * (0.0 if np.isnan(spread) else spread) / np.sqrt(rows)
-            found.append(Period(f"{moment:%Y-%m-%d}", int(rows), float(mean), float(half), name))
+            ends = _mean_interval(mean, spread, rows)
+            if schema.task != "regression":
+                ends = _share_interval(mean, rows)
+            found.append(Period(f"{moment:%Y-%m-%d}", int(rows), float(mean), *ends, name))
     return length, found
+
+
+def _mean_interval(mean: float, spread: float, rows: int) -> tuple[float, float]:
+    half = _Z * spread / np.sqrt(rows) if rows > 1 else np.nan
+    return float(mean - half), float(mean + half)
+
+
+def _share_interval(share: float, rows: int) -> tuple[float, float]:
+    """Return Wilson's interval, which has a width at 0 and 1 too."""
+    middle = (share + _Z**2 / (2 * rows)) / (1 + _Z**2 / rows)
+    inner = share * (1 - share) / rows + _Z**2 / (4 * rows**2)
+    half = _Z * np.sqrt(inner) / (1 + _Z**2 / rows)
+    return float(middle - half), float(middle + half)
 
 
 def _period_length(dates: pd.Series) -> str:
@@ -105,9 +125,9 @@ def slice_rows(files: ReportFiles) -> list[SliceRow]:
     groups = part[GROUP].to_numpy()
     found = []
     for column in columns:
-        named = [(label, mask) for label, mask in levels(table[column.name], column)]
-        largest = sorted(named, key=lambda one: -int(one[1].sum()))[:MOST_LEVELS]
-        for label, mask in (one for one in named if one in largest):
+        named = dict(levels(table[column.name], column))
+        largest = sorted(named, key=lambda label: -int(named[label].sum()))[:MOST_LEVELS]
+        for label, mask in ((one, named[one]) for one in named if one in largest):
             found.append(_slice(column.name, label, rows.take(mask), groups[mask], files.metric))
     return found
 
@@ -121,20 +141,26 @@ def _slice(
     if count < FEWEST or has_one_class:
         return SliceRow(column, label, count, target, *[float("nan")] * 3)
     value = evaluate(rows)[metric]
-    half = 1.96 * _spread(rows, groups, metric)
-    return SliceRow(column, label, count, target, value, value - half, value + half)
+    return SliceRow(column, label, count, target, value, *_interval(rows, groups, metric, value))
 
 
-def _spread(rows: Scored, groups: NDArray[np.generic], metric: str) -> float:
-    """Return a metric's standard error by resampled groups; of many rows, by some of the groups."""
+def _interval(
+    rows: Scored, groups: NDArray[np.generic], metric: str, value: float
+) -> tuple[float, float]:
+    """Return a metric's 95 % interval by resampled groups.
+
+    Of many rows, some of the groups are drawn, and the distances to ``value`` are scaled down.
+    """
     count, scale = len(groups), 1.0
     if count > MOST_DRAWN:
         _, place = np.unique(groups, return_inverse=True)
         chosen = place % int(np.ceil(count / MOST_DRAWN)) == 0
         rows, groups = rows.take(chosen), groups[chosen]
-        scale = np.sqrt(chosen.sum() / count)
+        scale = float(np.sqrt(chosen.sum() / count))
     drawn = resampled({"": rows}, groups, RESAMPLES)[""][metric]
-    return float(np.nanstd(drawn) * scale)
+    middle = value if scale == 1.0 else evaluate(rows)[metric]
+    low, high = np.nanquantile(drawn, [0.025, 0.975]) - middle
+    return float(value + low * scale), float(value + high * scale)
 
 
 def _is_current(files: ReportFiles) -> bool:

@@ -24,14 +24,17 @@ if (panel) charts.then(() => {
     if (view) view.signal("threshold", threshold).runAsync();
   }
   function choose() {
-    const own = facts.types[choice.value];
+    const wanted = choice.value, own = facts.types[wanted];
     slider.max = own.points.length - 1;
     const start = own.configured === null ? own.points.findIndex(p => p[0] >= 0.5) : own.configured;
     slider.value = Math.max(start, 0);
     const ticks = document.getElementById("threshold-ticks");
     ticks.replaceChildren(...(own.configured === null ? [] : [new Option("", own.configured)]));
     document.getElementById("threshold-reset").disabled = own.configured === null;
-    drawChart(document.getElementById("rates"), facts.rates[choice.value]).then(made => { view = made.view; show(); panel.dataset.ready = choice.value; });
+    drawChart(document.getElementById("rates"), facts.rates[wanted]).then(made => {
+      if (choice.value !== wanted) return; // another type was chosen meanwhile
+      view = made.view; show(); panel.dataset.ready = wanted;
+    });
     show();
   }
   slider.addEventListener("input", show);
