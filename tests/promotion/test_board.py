@@ -14,9 +14,9 @@ from tests.promotion.told_registry import CREDIT, FOREST, NOW, XGBOOST, Story
 from lockstep.commands import board as command
 from lockstep.commands import manage_registry, promote_model
 from lockstep.config.params import load_params
-from lockstep.errors import RegistryError
+from lockstep.errors import ArtifactError, RegistryError
 from lockstep.io import sha256_file
-from lockstep.promotion.board_facts import MOST_MOVES, board_facts
+from lockstep.promotion.board_facts import MOST_MOVES, RETRY_SECONDS, VerdictFiles, board_facts
 from lockstep.promotion.next_steps import with_steps
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.events import Who
@@ -31,6 +31,7 @@ from lockstep.reports.board import (
     Analysis,
     BoardModel,
     BoardVersion,
+    Moved,
     Verdict,
 )
 
@@ -157,6 +158,43 @@ def test_an_altered_verdict_is_not_shown(copied):
         assert "cannot be read" in by_name(read(copied))[CREDIT].challengers[1].verdict.note
     finally:
         (folder / file).write_bytes(before)  # the folder is that of all tests
+
+
+class Store:
+    """A store of artifacts that answers after some seconds, on a clock of its own."""
+
+    def __init__(self, seconds):
+        self.now, self.seconds, self.asked = 0.0, seconds, []
+
+    def text(self, client, run_id, path):
+        self.asked.append(path)
+        self.now += self.seconds
+        raise ArtifactError("connection refused")
+
+    def read(self, home, files):
+        board = board_facts(open_to_read(home.root), home.root, PLACE, NOW, files)
+        verdicts = [v.verdict for m in board.models for v in m.versions if v.verdict]
+        assert len(verdicts) > 2
+        return [one.note for one in verdicts]
+
+
+@pytest.mark.parametrize(("seconds", "first"), [(0.1, 3), (30, 1)])
+def test_a_store_that_fails_is_left_alone_for_some_minutes(told, monkeypatch, seconds, first):
+    store = Store(seconds)
+    monkeypatch.setattr("lockstep.promotion.board_facts.run_text", store.text)
+    files = VerdictFiles(clock=lambda: store.now)
+    notes = store.read(told, files)
+    assert len(store.asked) == first
+    assert all("connection refused" in one for one in notes)
+    again = store.read(told, files)
+    assert len(store.asked) == first
+    assert all("connection refused" in one for one in again)
+    store.now += RETRY_SECONDS
+    store.read(told, files)
+    assert len(store.asked) == 2 * first
+    monkeypatch.undo()
+    store.now += RETRY_SECONDS
+    assert set(store.read(told, files)) == {""}
 
 
 def read_folder(client, run_id):
@@ -345,8 +383,69 @@ def test_a_passed_challenger_is_promoted():
     waiting = version(2, "Staging", verdict=passed)
     found = only(model(version(1, "Production"), waiting))
     assert found.commands == (
-        'python scripts/manage_model_registry.py promote --model-name M --version 2 --reason "why"',
+        "python scripts/manage_model_registry.py promote --model-name M --version 2",
     )
+    assert "Its gates passed on 2026-11-29 08:00 UTC: champion: it wins. Add --reason" in found.why
+
+
+def test_no_command_makes_up_a_reason_to_promote(told):
+    commands = [one for _, step in read(told).steps for one in step.commands if " promote " in one]
+    commands += only(model(version(1))).commands[1:]
+    assert len(commands) == 2
+    assert all("--reason" not in one for one in commands)
+
+
+def test_a_version_that_was_rolled_back_to_staging_is_not_promoted_again(home):
+    story, ana = Story(home.client, home.root), Who("ana", "weekly")
+    for days in (9, 8):
+        story.version("M", days, "accidents", validation_roc_auc=0.7)
+    story.promote("M", 1, 7, ana)
+    story.stage("M", 2, 6, ana)
+    story.promote("M", 2, 5, ana)
+    story.rollback("M", 4, Who("ben", "errors doubled"))
+    shown = by_name(read(home))["M"]
+    (waiting,) = shown.challengers
+    assert (waiting.number, waiting.verdict.outcome, waiting.verdict.current) == (2, "passed", True)
+    (found,) = shown.steps
+    assert found.title == "Version 2 was rolled back: archive it, or retrain"
+    assert "rolled back on 2026-11-25 08:00 UTC (ben, errors doubled)" in found.why
+    assert "archive --model-name M --version 2" in found.commands[0]
+    assert "retrain_model.py --problem accidents" in found.commands[-1]
+    assert not any(" promote " in one for one in found.commands)
+    story.promote("M", 2, 3, ana, passes=False)
+    assert "was refused" in by_name(read(home))["M"].steps[0].title
+    story.promote("M", 2, 2, ana)
+    assert by_name(read(home))["M"].production.rolled_back is None
+
+
+def test_a_forced_verdict_has_not_passed():
+    forced = Verdict("forced", "champion: it loses", 1, NOW)
+    found = only(model(version(1, "Production"), version(2, "Staging", verdict=forced)))
+    assert found.title.startswith("Version 2 was refused, then forced: archive it")
+    assert found.why.endswith("The gates had refused it: champion: it loses")
+    assert "passed" not in found.why
+    assert not any(" promote " in one for one in found.commands)
+
+
+def test_a_verdict_that_no_gate_gives_has_not_passed():
+    strange = Verdict("", "", 1, NOW)
+    found = only(model(version(1, "Production"), version(2, "Staging", verdict=strange)))
+    assert found.title == "Judge version 2"
+    assert "passed" not in found.why
+
+
+def test_a_version_that_was_judged_as_the_first_is_compared_with_the_one_that_came_since():
+    first = Verdict("passed", "no champion", None, NOW, current=False)
+    found = only(model(version(2, "Production"), version(1, "Staging", verdict=first)))
+    assert found.why.startswith("When it was judged, nothing was in Production.")
+    assert "champion any more" not in found.why
+    assert found.commands[0].endswith("--version 1 --against 2")
+
+
+def test_a_version_that_was_rolled_back_is_no_start():
+    back = Moved(NOW, "ana")
+    found = only(model(version(1), version(2, rolled_back=back)))
+    assert found.title == "Put version 1 into Production"
 
 
 def test_an_open_or_damaged_record_is_repaired_first():
@@ -360,6 +459,14 @@ def test_an_open_or_damaged_record_is_repaired_first():
 
 def test_models_of_other_tools_and_without_versions_are_left_alone():
     assert only(model(version(1), problem="")).kind == NOTHING
+    waiting = model(version(1, "Staging"), problem="")
+    serving = model(version(3, "Production"), name="N", problem="")
+    for found in steps(waiting, serving).values():
+        assert [(one.kind, one.commands) for one in found] == [(NOTHING, ())]
+        assert "Another tool registered it" in found[0].why
+    alarm = Analysis(NOW, alarm=True, proposal="retrain")
+    found = only(model(version(1, "Production", analysis=alarm), problem=""))
+    assert (found.title, found.commands) == ("Retrain M", ())
     assert only(model()).why == "It has no version yet."
 
 

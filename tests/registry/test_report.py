@@ -48,7 +48,7 @@ def test_moves_come_with_who_and_why_the_newest_first(registered):
     transition(open_registry(registered), NAME, 1, "Staging", who=Who("ada", "to look at"))
     move = asked(registered).moves[0]
     assert (move.what, move.actor, move.reason, move.outcome) == (
-        "1: None → Staging",
+        "version 1: None → Staging",
         "ada",
         "to look at",
         "done",

@@ -1,5 +1,6 @@
 """The board in a real browser: its figures are the registry's, and no text breaks it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from lockstep.io import write_text
 from lockstep.promotion.board_facts import board_facts
 from lockstep.registry.record.registered_models import get_record, list_models
 from lockstep.registry.store.opening import open_to_read
-from lockstep.reports.board import Away, Board, BoardModel, BoardVersion, Span
+from lockstep.reports.board import Away, Board, BoardModel, BoardVersion, Moved, Span
 from lockstep.reports.board_chart import production_chart
 from lockstep.reports.board_page import age, board_page
 
@@ -188,6 +189,36 @@ def test_the_chart_is_bounded_and_keeps_the_newest():
     values = production_chart(Board("x", NOW, models), NOW)["data"]["values"]
     assert len(values) == 30 * 200
     assert values[199]["version"] == "500"
+    page = board_page(Board("x", NOW, models), NOW)
+    assert "Not drawn: 10 models and 9,000 older bars." in page
+    few = tuple(replace(one, spans=spans[:3]) for one in models[:30])
+    assert "Not drawn" not in board_page(Board("x", NOW, few), NOW)
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        (("r", "r"), "All are of the same rows."),
+        (("r", "s"), "Each version’s own rows differ, so"),
+        (("r", ""), "They are not known to be of the same rows, so"),
+        (("", ""), "They are not known to be of the same rows, so"),
+    ],
+)
+def test_rows_that_are_not_on_record_are_not_said_to_differ(rows, text):
+    versions = tuple(
+        BoardVersion(number, "Staging", "xgboost", NOW, 0.5, {"validation_roc_auc": 0.5}, one)
+        for number, one in enumerate(rows, start=1)
+    )
+    page = board_page(Board("x", NOW, (BoardModel("M", "p", "roc_auc", versions),)), NOW)
+    assert text in page
+    assert ("rows differ" in page) == text.startswith("Each")
+
+
+def test_a_version_that_was_rolled_back_is_marked():
+    back = Moved(NOW, "ana", "errors doubled")
+    one = BoardVersion(1, "Staging", "xgboost", NOW, 0.5, rolled_back=back)
+    page = board_page(Board("x", NOW, (BoardModel("M", "p", "roc_auc", (one,)),)), NOW)
+    assert "rolled back 2026-11-29 08:00" in page
 
 
 @pytest.mark.parametrize(

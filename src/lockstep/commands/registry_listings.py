@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.console import aligned, listed
 from lockstep.dvc.git import short
+from lockstep.registry.record.event_text import stages_text, time_text
 from lockstep.registry.record.events import Event, content_of, end_content
 from lockstep.registry.record.registered_models import (
     Model,
@@ -102,18 +103,14 @@ def event_facts(event: Event) -> dict[str, Any]:
 
 def _event_row(event: Event) -> dict[str, Any]:
     """Return an event as people read it: what moved where, how it ended, who and why."""
-    moved = ", ".join(f"{step.version}: {step.was} → {step.now}" for step in event.steps[:4])
-    if not event.steps and event.of_version:
-        moved = f"{event.of_version}: stays"
-    if event.action == "register" and event.of_version:
-        moved = f"{event.of_version}: new → {event.stage}"
+    stays = f"{event.of_version}: stays" if event.of_version else ""
     outcome = event.end.outcome if event.end else "open"
     repaired = event.end is not None and bool(event.end.mended_by)
     return {
         "event": event.number,
-        "time (utc)": event.time[:19].replace("T", " "),
+        "time (utc)": time_text(event),
         "action": event.action,
-        "versions": moved + (", …" if len(event.steps) > 4 else ""),
+        "versions": stages_text(event, title="") or stays,
         "outcome": f"{outcome}, repaired" if repaired else outcome,
         "gate": event.gate.get("verdict", ""),
         "actor": event.who.actor,

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from lockstep.errors import ConfigError, LockstepError
 from lockstep.io import sha256_json
 from lockstep.promotion.champion import can_go_back, champion_of
 from lockstep.promotion.next_steps import with_steps
+from lockstep.registry.record.event_text import moved_text
 from lockstep.registry.record.events import Event, changes, turns
 from lockstep.registry.record.registered_models import Model, list_models
 from lockstep.registry.store.run_notes import AnalysisRun, newest_analyses, run_text
@@ -45,20 +47,36 @@ MOST_MOVES = 100
 """So many of the newest moves are on the timeline; earlier ones are counted."""
 MOST_JUDGED = 5
 """So many of a model's newest challengers have their stored verdict read."""
-MOST_STEPS = 4
-"""So many changes of stage of one event are spelt out."""
 USUAL = ("roc_auc", "macro_roc_auc", "rmse")
 """The metric of a version whose problem has no section in params.yaml."""
+RETRY_SECONDS = 300.0
+"""So long a verdict that can't be read is not asked for again."""
+SLOW_SECONDS = 2.0
+"""After a failure that took longer, nothing is asked of the store until it is tried again."""
 _FILE = re.compile(r"gates/[0-9]+-[0-9a-f]{12}\.json")
 Analyses = Mapping[tuple[str, int], AnalysisRun]
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why a verdict can't be read, and the time (of ``VerdictFiles.clock``) to try again."""
+
+    why: str
+    until: float
+
+
 @dataclass
 class VerdictFiles:
-    """Stored verdicts, each read once: a file's name holds its digest, so it never changes."""
+    """Stored verdicts, each read once: a file's name holds its digest, so it never changes.
+
+    A failure is remembered for a while, so that a store that is away does not delay every read.
+    """
 
     client: Registry | None = None
     read: dict[tuple[str, str], tuple[GateLine, ...]] = field(default_factory=dict)
+    clock: Callable[[], float] = time.monotonic
+    failed: dict[tuple[str, str], Failure] = field(default_factory=dict)
+    silent: Failure | None = None
 
     def lines(self, run_id: str | None, gate: Mapping[str, Any]) -> tuple[GateLine, ...]:
         """Return each check of a verdict; LockstepError where its file can't be read."""
@@ -67,9 +85,28 @@ class VerdictFiles:
             raise LockstepError("no file of it is on record")
         key = (run_id, file)
         if key not in self.read:
-            text = run_text(self.client, run_id, file)
-            self.read[key] = gate_lines(text, str(gate.get("digest")))
+            self.check_may_ask(key)
+            self.read[key] = self.asked(self.client, key, str(gate.get("digest")))
         return self.read[key]
+
+    def check_may_ask(self, key: tuple[str, str]) -> None:
+        """Raise LockstepError with the last failure where it is too early to try again."""
+        for failure in (self.failed.get(key), self.silent):
+            if failure is not None and self.clock() < failure.until:
+                raise LockstepError(failure.why)
+
+    def asked(self, client: Registry, key: tuple[str, str], digest: str) -> tuple[GateLine, ...]:
+        """Read a verdict from the store; remember a failure and raise it."""
+        began = self.clock()
+        try:
+            return gate_lines(run_text(client, *key), digest)
+        except LockstepError as error:
+            now = self.clock()
+            self.failed[key] = Failure(str(error), now + RETRY_SECONDS)
+            if now - began > SLOW_SECONDS:
+                why = f"the store of artifacts did not answer when it was asked last ({error})"
+                self.silent = Failure(why, now + RETRY_SECONDS)
+            raise
 
 
 def gate_lines(text: str, digest: str) -> tuple[GateLine, ...]:
@@ -127,16 +164,20 @@ def board_model(
     """Return what the board shows of a registered model."""
     problem = next((p for v in reversed(model.versions) if (p := v.tag("problem"))), "")
     metric = metric_of(problem, params, model)
-    champion, last_moves, gated = champion_of(model), moves_by_version(model), gates_of(model)
+    champion, gated = champion_of(model), gates_of(model)
+    last_moves, gone = moves_by_version(model), rolled_back(model)
     known = {
-        one.version: board_version(one, metric, last_moves.get(one.version), analyses)
+        one.version: replace(
+            board_version(one, metric, last_moves.get(one.version), analyses),
+            rolled_back=moved_by(event) if (event := gone.get(one.version)) else None,
+        )
         for one in model.versions
     }
     judged = [*model.in_stage("Staging")[-MOST_JUDGED:], *([champion] if champion else [])]
     for one in judged:
         if event := gated.get(one.version):
             verdict = verdict_of(event, one, champion, files)
-            known[one.version] = with_verdict(known[one.version], verdict)
+            known[one.version] = replace(known[one.version], verdict=verdict)
     return BoardModel(
         name=model.name,
         problem=problem,
@@ -185,11 +226,6 @@ def moved_by(event: Event) -> Moved:
     return Moved(time_of(event.time), event.who.actor, event.who.reason)
 
 
-def with_verdict(shown: BoardVersion, verdict: Verdict) -> BoardVersion:
-    """Return a version with the verdict on it."""
-    return BoardVersion(**{**vars(shown), "verdict": verdict})
-
-
 def analysis_of(run: AnalysisRun) -> Analysis:
     """Return what the board shows of a run of monitoring."""
     return Analysis(
@@ -203,6 +239,23 @@ def analysis_of(run: AnalysisRun) -> Analysis:
 def moves_by_version(model: Model) -> dict[int, Event]:
     """Return for each version the event that put it into the stage it is in."""
     return {number: event for event in model.record.events for number in changes(event)}
+
+
+def rolled_back(model: Model) -> dict[int, Event]:
+    """Return for each version the rollback that took it out of Production.
+
+    A version that came back, or that the gates judged again, is not among them.
+    """
+    found: dict[int, Event] = {}
+    for event in model.record.events:
+        if gate_in(event) and event.version is not None:
+            found.pop(event.version, None)
+        for step in event.steps if event.done else ():
+            if step.now == "Production":
+                found.pop(step.version, None)
+            elif event.action == "rollback" and step.was == "Production":
+                found[step.version] = event
+    return found
 
 
 def gates_of(model: Model) -> dict[int, Event]:
@@ -282,19 +335,6 @@ def timeline(model: Model) -> Iterable[TimelineEntry]:
             undoes=event.undoes,
             undone_by=undone.get(event.number),
         )
-
-
-def moved_text(event: Event) -> str:
-    """Return in words which version an event moved where."""
-    if event.action == "register" and event.of_version:
-        return f"version {event.of_version}: new → {event.stage or 'None'}"
-    moved = ", ".join(f"version {s.version}: {s.was} → {s.now}" for s in event.steps[:MOST_STEPS])
-    if moved:
-        return moved + (", …" if len(event.steps) > MOST_STEPS else "")
-    if not event.of_version:
-        return ""
-    wanted = event.details.get("to") if isinstance(event.details, dict) else None
-    return f"version {event.of_version}" + (f": stays, not in {wanted}" if wanted else "")
 
 
 def time_of(text: str) -> datetime | None:

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lockstep.checks import REFUSED
+from lockstep.checks import FORCED, PASSED, REFUSED
 from lockstep.config.params import Params
 from lockstep.errors import listed
 from lockstep.evaluation.metrics import best_of
@@ -23,12 +23,15 @@ from lockstep.reports.board import (
     START,
     BoardModel,
     BoardVersion,
+    Moved,
     NextStep,
+    Verdict,
     stamp,
 )
 
 MOST_CHALLENGERS = 3
 """So many of a model's newest challengers get a step each."""
+ADD_REASON = "Add --reason TEXT to promote, for the record."
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ def with_steps(models: Sequence[BoardModel], params: Params | None) -> tuple[Boa
     """Return models with their next steps."""
     found = []
     for model in models:
-        alike = [one for one in models if one.problem == model.problem]
+        # Models of other tools have no problem, so nothing is known to be an alternative.
+        alike = [one for one in models if one.problem == model.problem] if model.problem else []
         others = [one for one in alike if one is not model]
         situation = Situation(model, others, to_begin_with(alike), params)
         found.append(replace(model, steps=tuple(steps_for(situation))))
@@ -78,7 +82,7 @@ def candidate_of(model: BoardModel) -> BoardVersion | None:
 
     That is the newest, or the best of those whose recorded metrics are of the same rows as its.
     """
-    waiting = [one for one in model.versions if one.stage == "None" and not one.pruned]
+    waiting = [one for one in model.versions if one.stage == "None" and _usable(one)]
     if not waiting:
         return None
     rows = waiting[-1].rows
@@ -90,13 +94,18 @@ def candidate_of(model: BoardModel) -> BoardVersion | None:
     return next(one for one in waiting if one.number == best)
 
 
+def _usable(one: BoardVersion) -> bool:
+    return not one.pruned and one.rolled_back is None
+
+
 def steps_for(now: Situation) -> list[NextStep]:
     """Return a model's next steps; at least one, which may say that there is nothing to do."""
     model = now.model
     if model.open_events or model.faults:
         return [repair(model)]
     alarm = alarm_of(now)
-    challenges = [challenge(now, one) for one in model.challengers[:MOST_CHALLENGERS]]
+    waiting = model.challengers[:MOST_CHALLENGERS] if model.problem else ()
+    challenges = [challenge(now, one) for one in waiting]
     steps = [*([alarm] if alarm else []), *challenges]
     return steps or [begin(now) or nothing(now)]
 
@@ -119,12 +128,18 @@ def alarm_of(now: Situation) -> NextStep | None:
     if serving is None or serving.analysis is None or not serving.analysis.alarm:
         return None
     found = serving.analysis
-    if any(_is_after(one, serving) and not _refused(one) for one in model.challengers):
+    if any(_is_after(one, serving) and not _rejected(one) for one in model.challengers):
         return None
     goes_back = found.proposal == ROLLBACK and model.can_go_back
     action = ROLLBACK if goes_back else RETRAIN
-    title = f"Roll back version {serving.number}" if goes_back else f"Retrain {model.problem}"
+    title = (
+        f"Roll back version {serving.number}"
+        if goes_back
+        else f"Retrain {model.problem or model.name}"
+    )
     commands = proposed_commands(now.params, action, model.name, model.problem, found.newest_month)
+    if not goes_back and not model.problem:  # the tool that made it retrains it
+        commands = []
     month = f" of {found.newest_month}" if found.newest_month else ""
     why = (
         f"The analysis{month} raised an alarm about version {serving.number} "
@@ -139,30 +154,64 @@ def _is_after(challenger: BoardVersion, serving: BoardVersion) -> bool:
     return bool(made and analysed and made > analysed)
 
 
-def _refused(challenger: BoardVersion) -> bool:
-    """Tell whether the gates refused a challenger against today's champion."""
+def _rejected(challenger: BoardVersion) -> bool:
+    """Tell whether a challenger was rolled back, or refused against today's champion."""
     verdict = challenger.verdict
-    return verdict is not None and verdict.current and verdict.outcome == REFUSED
+    refused = verdict is not None and verdict.current and verdict.outcome in (REFUSED, FORCED)
+    return refused or challenger.rolled_back is not None
 
 
 def challenge(now: Situation, one: BoardVersion) -> NextStep:
-    """Return the step for a version in Staging, by what the gates said of it."""
+    """Return the step for a version in Staging, by what became of it and what the gates said."""
     number, verdict = one.number, one.verdict
-    if verdict is not None and _refused(one):
-        title = f"Version {number} was refused: archive it, or bring a better one"
-        archived = f'{_named("archive", now.model)} --version {number} --reason "refused by gates"'
-        return NextStep(DECIDE, title, verdict.summary, (archived,))
-    if verdict is not None and verdict.current:
-        why = f"Its gates passed on {stamp(verdict.time)} UTC: {verdict.summary}"
-        return NextStep(DECIDE, f"Promote version {number}", why, (promotion(now.model, number),))
-    why = "It waits in Staging, not compared yet."
-    if verdict is not None:
-        against = "no champion" if verdict.against is None else f"version {verdict.against}"
-        why = f"It was compared with {against}, which is not the champion any more."
+    if one.rolled_back is not None:
+        return after_rollback(now, one, one.rolled_back)
+    if verdict is not None and _rejected(one):
+        return after_refusal(now.model, number, verdict)
+    if verdict is not None and verdict.current and verdict.outcome == PASSED:
+        why = f"Its gates passed on {stamp(verdict.time)} UTC: {ended(verdict.summary)}"
+        promoted = (promotion(now.model, number),)
+        return NextStep(DECIDE, f"Promote version {number}", f"{why} {ADD_REASON}", promoted)
+    why = f"{not_judged(verdict)} {ADD_REASON}"
     commands = (check(now.model, number), promotion(now.model, number))
     if compared := comparison(now, number):
         return NextStep(DECIDE, f"Judge version {number}", why, (compared, *commands))
     return NextStep(DECIDE, f"Check version {number}", why, commands)
+
+
+def after_rollback(now: Situation, one: BoardVersion, back: Moved) -> NextStep:
+    """Return the step for a version that went back to Staging: it served, and was taken out."""
+    reason = f", {back.reason}" if back.reason else ""
+    why = (
+        f"Version {one.number} was rolled back on {stamp(back.time)} UTC ({back.actor}{reason}). "
+        "A verdict from before does not count any more."
+    )
+    retrain = proposed_commands(now.params, RETRAIN, now.model.name, now.model.problem, "")
+    commands = (archived(now.model, one.number, "rolled back"), *retrain)
+    title = f"Version {one.number} was rolled back: archive it, or retrain"
+    return NextStep(DECIDE, title, why, commands)
+
+
+def after_refusal(model: BoardModel, number: int, verdict: Verdict) -> NextStep:
+    """Return the step for a version that the gates refused, also if it was forced since."""
+    title, why = "refused", verdict.summary
+    if verdict.outcome == FORCED:
+        title = "refused, then forced"
+        why = f"It was forced on {stamp(verdict.time)} UTC. The gates had refused it: {why}"
+    commands = (archived(model, number, "refused by gates"),)
+    title = f"Version {number} was {title}: archive it, or bring a better one"
+    return NextStep(DECIDE, title, why, commands)
+
+
+def not_judged(verdict: Verdict | None) -> str:
+    """Return in a sentence why no verdict on a version counts today."""
+    if verdict is None:
+        return "It waits in Staging, not compared yet."
+    if verdict.current:
+        return "It waits in Staging, and its verdict on record is none that the gates give."
+    if verdict.against is None:
+        return "When it was judged, nothing was in Production."
+    return f"It was compared with version {verdict.against}, which is not the champion any more."
 
 
 def comparison(now: Situation, number: int) -> str:
@@ -187,7 +236,8 @@ def begin(now: Situation) -> NextStep | None:
     if one is None:
         return None
     score = "" if one.metric is None else f" (validation {model.metric} {one.metric:.4f})"
-    why = f"Nothing of {model.problem} is in Production. Version {one.number} is a start{score}."
+    start = f"Version {one.number} is a start{score}. {ADD_REASON}"
+    why = f"Nothing of {model.problem} is in Production. {start}"
     commands = (check(model, one.number), promotion(model, one.number))
     return NextStep(START, f"Put version {one.number} into Production", why, commands)
 
@@ -197,12 +247,12 @@ def nothing(now: Situation) -> NextStep:
     model, serving = now.model, now.model.production
     if not model.versions:
         return NextStep(NOTHING, "Nothing to do", "It has no version yet.")
+    if not model.problem:
+        why = "Another tool registered it: its versions carry no tag lockstep.problem."
+        return NextStep(NOTHING, "Nothing to do", why)
     if serving is not None:
         since = f" since {stamp(serving.moved.time)} UTC" if serving.moved else ""
         why = f"Version {serving.number} is in Production{since}, and no challenger waits."
-        return NextStep(NOTHING, "Nothing to do", why)
-    if not model.problem:
-        why = "Another tool registered it: its versions carry no tag lockstep.problem."
         return NextStep(NOTHING, "Nothing to do", why)
     why = "None of its versions is in Production, and none waits in Staging."
     if now.serving is not None and now.serving.production is not None:
@@ -217,8 +267,18 @@ def check(model: BoardModel, number: int) -> str:
 
 
 def promotion(model: BoardModel, number: int) -> str:
-    """Return the command that puts a version into Production."""
-    return f'{_named("promote", model)} --version {number} --reason "why"'
+    """Return the command that puts a version into Production; its reason is a person's to add."""
+    return f"{_named('promote', model)} --version {number}"
+
+
+def archived(model: BoardModel, number: int, reason: str) -> str:
+    """Return the command that archives a version."""
+    return f'{_named("archive", model)} --version {number} --reason "{reason}"'
+
+
+def ended(text: str) -> str:
+    """Return text with a full stop at its end."""
+    return text if text.endswith(".") else f"{text}."
 
 
 def _named(command: str, model: BoardModel) -> str:

@@ -68,7 +68,11 @@ class Moved:
 
 @dataclass(frozen=True)
 class BoardVersion:
-    """One version; ``rows`` names the rows that its metrics were computed on."""
+    """One version; ``rows`` names the rows that its metrics were computed on.
+
+    ``rolled_back`` is the rollback that took it out of Production, if it neither came back nor was
+    judged since.
+    """
 
     number: int
     stage: str
@@ -84,6 +88,7 @@ class BoardVersion:
     moved: Moved | None = None
     analysis: Analysis | None = None
     verdict: Verdict | None = None
+    rolled_back: Moved | None = None
 
 
 @dataclass(frozen=True)
@@ -158,10 +163,16 @@ class BoardModel:
         return [*(n for n in first if n in known), *(n for n in known if n not in first)]
 
     @property
-    def same_rows(self) -> bool:
-        """Whether their recorded metrics are of the same rows."""
+    def rows_text(self) -> str:
+        """Whether their recorded metrics are of the same rows, in a sentence."""
         rows = {one.rows for one in self.rivals}
-        return len(rows) == 1 and "" not in rows
+        if len(rows - {""}) > 1:
+            found = "Each version’s own rows differ"
+        elif "" in rows:
+            found = "They are not known to be of the same rows"
+        else:
+            return "All are of the same rows."
+        return f"{found}, so these figures don’t decide: the gates compare on the same rows."
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from lockstep.reports.board import Board, BoardModel, stamp
+from lockstep.reports.board import Board, BoardModel, many, stamp
 
 MOST_MODELS = 30
 """So many models have a line in the chart."""
@@ -116,6 +116,16 @@ def production_text(board: Board) -> str:
         for one in drawn_models(board)
     ]
     return f"Versions in Production over time. Now: {'; '.join(standing)}."
+
+
+def chart_caption(board: Board) -> str:
+    """Return how to read the chart, and how much it leaves out."""
+    models = sum(bool(one.spans) for one in board.models) - len(drawn_models(board))
+    older = sum(len(one.spans[:-MOST_SPANS]) for one in drawn_models(board))
+    counts = [many(models, "model")] if models else []
+    counts += [many(older, "older bar")] if older else []
+    left_out = f" Not drawn: {' and '.join(counts)}." if counts else ""
+    return f"Each bar is a version. The coloured one is in Production now.{left_out}"
 
 
 def drawn_models(board: Board) -> list[BoardModel]:

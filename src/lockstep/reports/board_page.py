@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from lockstep.reports.board import TONES, Away, Board, many, stamp
-from lockstep.reports.board_chart import production_chart, production_text
+from lockstep.reports.board_chart import chart_caption, production_chart, production_text
 from lockstep.reports.look import render
 
 _UNITS = (("year", 31_557_600), ("month", 2_629_800), ("day", 86_400), ("hour", 3600))
@@ -26,6 +26,7 @@ def board_page(board: Board | None, now: datetime, away: Away | None = None) -> 
         "soft": soft,
         "tones": TONES,
         "chart_spec": None if board is None else production_chart(board, now),
+        "chart_caption": "" if board is None else chart_caption(board),
         "chart_text": "" if board is None else production_text(board),
     }
     return render("reports/board.html", facts)

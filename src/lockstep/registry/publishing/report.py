@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lockstep.config.settings import Settings
 from lockstep.registry.publishing.destinations import model_name
+from lockstep.registry.record.event_text import moved_text, time_text
 from lockstep.registry.record.events import Event
 from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store.names import NotRegistered
@@ -70,9 +71,6 @@ def _moves(models: Iterable[Model]) -> list[Move]:
 
 
 def _move(name: str, event: Event) -> Move:
-    steps = [f"{step.version}: {step.was} → {step.now}" for step in event.steps]
-    if event.action == "register" and event.of_version:
-        steps = [f"{event.of_version}: new → {event.stage}"]
-    time, outcome = event.time[:19].replace("T", " "), event.end.outcome if event.end else "open"
-    who = event.who
-    return Move(time, name, event.action, ", ".join(steps), who.actor, who.reason, outcome)
+    who, outcome = event.who, event.end.outcome if event.end else "open"
+    what = moved_text(event)
+    return Move(time_text(event), name, event.action, what, who.actor, who.reason, outcome)
