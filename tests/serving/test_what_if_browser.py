@@ -8,7 +8,7 @@ import subprocess
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -369,6 +369,61 @@ def test_a_browser_that_refuses_to_change_its_address_keeps_no_answer_away(brows
         assert "age%22%3A59" in page.inner_text("#link")
 
 
+def test_without_a_curve_no_old_one_is_shown(browser, sites):
+    refused = {"status": 503, "content_type": "application/json", "body": '{"error": "too busy"}'}
+    # Not `opened`: a refused request is an error in the console.
+    with closing(browser.new_context()) as context:
+        page = context.new_page()
+        page.goto(sites["binary"].address)
+        settled(page)
+        page.wait_for_function("curve.drawn")
+        page.route("**/predict?log=0", lambda route: route.fulfill(**refused))
+        page.fill("#field-age", "33")
+        page.select_option("#pick", "hour")
+        expect(page.locator("#curve-caption")).to_have_text("No curve: too busy")
+        assert page.locator("#curve-place > *, #curve-values td").count() == 0
+        page.unroute("**/predict?log=0")
+        page.fill("#field-age", "34")
+        settled(page)
+        page.wait_for_function("curve.drawn && byId('curve-place').dataset.drawn === 'hour'")
+        assert page.locator("#curve-values td").count() > 0
+
+
+def test_a_curve_without_a_slider_follows_its_value(browser, sites):
+    with opened(browser, sites["binary"].address) as page:
+        settled(page)
+        page.select_option("#pick", "income")
+        page.evaluate("delete columns.income.slider")
+        for income in (1000, 2000):
+            page.fill("#field-income", str(income))
+            page.wait_for_function(f"latest.given.income === {income}")
+            settled(page)
+            assert page.evaluate("curve.points.at(-1).x") == 2 * income
+
+
+def test_a_fault_of_an_older_answer_does_not_mark_the_newer_one(browser, sites):
+    # Not `opened`: a refused request is an error in the console.
+    with closing(browser.new_context()) as context:
+        page = context.new_page()
+        page.goto(sites["binary"].address)
+        settled(page)
+        held = []
+        page.route(
+            "**/predict?log=0", lambda route: route.continue_() if held else held.append(route)
+        )
+        page.fill("#field-age", "33")
+        page.select_option("#pick", "hour")
+        page.wait_for_function("latest.given.age === 33")
+        while not held:
+            page.wait_for_timeout(20)
+        page.fill("#field-age", "34")
+        page.wait_for_function("latest.given.age === 34")
+        held[0].abort()
+        settled(page)
+        assert page.inner_text("#problem") == ""
+        assert page.get_attribute("#curve-place", "data-drawn") == "hour"
+
+
 def test_the_command_gives_the_same_answer_in_a_shell(browser, sites, tmp_path):
     site = sites["binary"]
     with opened(browser, site.address) as page:
@@ -558,6 +613,8 @@ def test_where_the_server_asks_for_a_key_the_page_asks_for_it_first(browser, tmp
     ):
         settled(page, "faulty")
         assert "Enter the API key first." in page.inner_text("#problem")
+        assert "is not shown: this server asks for an API key." in page.inner_text("#form")
+        assert not page.evaluate("Object.values(columns).some((one) => one.counts)")
         page.get_by_label("API key").fill(key)
         page.keyboard.press("Enter")
         settled(page)
