@@ -19,7 +19,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 import uvicorn
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from tests.browser import SCHEMES, SIZES, browser, check_page, opened
 from tests.models.served import pipeline_of, rows_of, schema_of
 from tests.serving.conftest import NAME, Followed, Running, wait_until
@@ -408,14 +408,15 @@ def test_a_fault_of_an_older_answer_does_not_mark_the_newer_one(browser, sites):
         page.goto(sites["binary"].address)
         settled(page)
         held = []
-        page.route(
-            "**/predict?log=0", lambda route: route.continue_() if held else held.append(route)
-        )
+
+        def hold_first(route: Route) -> None:
+            route.continue_() if held else held.append(route)
+
+        page.route("**/predict?log=0", hold_first)
         page.fill("#field-age", "33")
         page.select_option("#pick", "hour")
         page.wait_for_function("latest.given.age === 33")
-        while not held:
-            page.wait_for_timeout(20)
+        wait_until(lambda: page.evaluate("1") and held, 20, "the request for the curve")
         page.fill("#field-age", "34")
         page.wait_for_function("latest.given.age === 34")
         held[0].abort()
