@@ -119,6 +119,33 @@ def test_a_registry_that_hangs_keeps_no_request_waiting(page, registry, monkeypa
     assert registry.asked <= 2
 
 
+def test_a_read_that_never_returns_is_given_up_and_its_late_result_ignored(
+    page, registry, monkeypatch
+):
+    expire(monkeypatch)
+    monkeypatch.setattr(board_page, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(board_page, "ABANDON_SECONDS", 0.0)
+    late, hung = registry.answers, Registry()
+
+    async def ask():
+        late.clear()
+        first, old = await page.reply(), page._reading
+        page._read = hung.read
+        second = await page.reply()
+        monkeypatch.setattr(board_page, "FRESH_SECONDS", 60.0)
+        hung.fault = RegistryError("it is gone")
+        third = await page.reply()
+        late.set()
+        await asyncio.wait_for(old, 10)
+        return first, second, third, await page.reply()
+
+    first, second, third, last = in_a_loop(ask())
+    assert (first.status, second.status) == (503, 200)
+    assert AWAY in third.body.decode()
+    assert last is third  # the old reading found a board, but too late
+    assert (registry.asked, hung.asked) == (1, 2)
+
+
 def test_a_fault_of_ours_is_no_registry_that_is_away(page, registry):
     registry.fault = ZeroDivisionError("ours")
     with pytest.raises(ZeroDivisionError):

@@ -4,7 +4,7 @@ import pytest
 
 from lockstep.config.settings import LimitsSection
 from lockstep.data.records import check_record, other_columns
-from lockstep.problems.schema import load_schema, problem_names
+from lockstep.problems.schema import Schema, load_schema, problem_names
 from lockstep.serving.openapi import example, openapi
 
 
@@ -47,3 +47,21 @@ def test_what_a_record_may_hold_beside_the_features_is_described():
     for answer in ("Answer", "AnswerList", "Explained", "ExplainedList"):
         assert parts[answer]["properties"]["ignored"]["type"] == "array"
         assert "ignored" not in parts[answer]["required"]
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ({"low": 12344}, 12344),
+        ({"low": 12344.4, "high": 12344.6}, 12344.5),
+        ({"low": 2.5, "integer": True}, 3),
+        ({"high": 3.5, "integer": True}, 3),
+        ({"low": 0, "high": 2}, 1),
+    ],
+)
+def test_the_middle_of_a_range_is_rounded_only_where_it_stays_in_the_range(column, expected):
+    columns = {"y": {"kind": "target"}, "x": {"kind": "numeric", **column}}
+    content = {"name": "p", "title": "p", "task": "regression", "unit": "p", "columns": columns}
+    schema = Schema.model_validate({**content, "registered_name": "P", "experiment": "p"})
+    assert example(schema) == {"x": expected}
+    check_record(schema, example(schema))

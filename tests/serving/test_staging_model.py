@@ -13,7 +13,7 @@ from tests.serving.conftest import NAME, RECORD, Followed, Running, wait_until
 
 from lockstep.errors import ArtifactError, RegistryError
 from lockstep.registry.lifecycle.moves import transition
-from lockstep.registry.store.names import EmptyStage
+from lockstep.registry.store.names import TAG_PREFIX, EmptyStage
 from lockstep.serving import staging_model
 from lockstep.serving.http_request import Refusal
 from lockstep.serving.staging_model import IDLE_SECONDS, RETRY_SECONDS, StagingModel
@@ -126,8 +126,10 @@ class Registry:
         self.last = None
 
 
-def version(number: int) -> Any:
-    return SimpleNamespace(name="m", version=number, threshold=0.5, tag=lambda _: f"d{number}")
+def version(number: int, **more: str) -> Any:
+    tags = {"model_digest": f"d{number}", "threshold": "0.5", **more}
+    prefixed = {f"{TAG_PREFIX}{key}": value for key, value in tags.items()}
+    return SimpleNamespace(name="m", version=number, tags=prefixed)
 
 
 @pytest.fixture
@@ -153,6 +155,9 @@ def test_a_version_is_loaded_once_and_replaced_when_another_one_is_there(staging
     assert staging.later(0.5) == 1  # looked less than `poll_seconds` ago
     assert staging.later(1) == 2
     assert staging.registry.opened == [1, 2]
+    staging.registry.found = version(2, score_scale="balanced")
+    assert staging.later(2) == 2
+    assert staging.registry.opened == [1, 2, 2]
 
 
 def test_nothing_stays_in_memory_when_nobody_asks_or_the_stage_is_empty(staging):

@@ -46,7 +46,7 @@ def example_of(served: ServedModel | None) -> dict[str, object]:
     shown = told["components"]["schemas"]["Record"]["example"]
     asked = told["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
     assert asked["example"] == shown
-    facts = re.search(r'id="facts">(.*?)</script>', served.page.decode())
+    facts = re.search(r'id="facts">(.*?)</script>', served.page.begun().result(30).decode())
     assert facts is not None
     assert json.loads(facts[1])["begins"] == shown
     return dict(shown)
@@ -124,8 +124,9 @@ def test_a_users_table_of_any_task_begins_with_a_record_that_is_answered(task, n
     for answer in (predicted(served, body, 1), explained(served, body, 1)):
         assert answer.rows == 1
         assert np.isfinite(answer.scores).all()
-    assert 'name="hour" id="field-hour" data-kind="number" ' in served.page.decode()
-    assert not re.search(r'value="(None|nan|null)"', served.page.decode())
+    page = served.page.begun().result(30).decode()
+    assert 'name="hour" id="field-hour" data-kind="number" ' in page
+    assert not re.search(r'value="(None|nan|null)"', page)
 
 
 def test_a_server_over_real_stages_answers_the_record_that_its_form_begins_with(

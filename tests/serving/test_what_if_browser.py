@@ -8,7 +8,7 @@ import subprocess
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -19,7 +19,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 import uvicorn
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from tests.browser import SCHEMES, SIZES, browser, check_page, opened
 from tests.models.served import pipeline_of, rows_of, schema_of
 from tests.serving.conftest import NAME, Followed, Running, wait_until
@@ -48,10 +48,10 @@ TYPES = {
 INTERVAL = {"coverage": 0.9, "edges": [50.0], "half_widths": [20.0, 40.0]}
 HOSTILE = """"><img src=x onerror=alert(1)></script><script>alert(2)</script> & 'q' {{ x }} """
 FOCUSED = "(e => [e.name || e.id, e.type, e.tagName])(document.activeElement)"
-STRONGEST = """Object.entries(latest.told.contributions)
+STRONGEST = """Object.entries(latest.answer.contributions)
   .sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]))[0][0]"""
 DRAWN = """["now", "cut", "points"]
-  .map(set => set === "cut" && latest.told.threshold === undefined ? [] : curve.view.data(set))"""
+  .map(set => set === "cut" && latest.answer.threshold === undefined ? [] : curve.view.data(set))"""
 LONG = "\u202eright to left\u202c " + "unbroken" * 40
 
 
@@ -187,7 +187,7 @@ def test_moved_controls_show_the_answer_of_predict_and_explain(browser, sites, t
         record = shown_record(page)
         assert record == {**first, "amount": 812.5, "age": age + 3, "grade": "D", "income": None}
         explained, predicted = site.ask("/explain", record), site.ask("/predict", record)
-        assert plain(page.evaluate("latest.told")) == plain(explained)
+        assert plain(page.evaluate("latest.answer")) == plain(explained)
         assert predicted.items() >= plain(predicted).items()
         shown = page.inner_text("#content")
         if task == "binary":
@@ -219,7 +219,7 @@ def test_the_waterfall_adds_up_as_it_is_written(browser, sites, task):
     with opened(browser, sites[task].address) as page:
         settled(page)
         move_controls(page)
-        told = page.evaluate("latest.told")
+        told = page.evaluate("latest.answer")
         rows = page.locator("#fall tbody tr")
         texts = [
             (row.locator("th").inner_text(), row.locator("td.number").inner_text())
@@ -298,13 +298,13 @@ def test_a_link_opens_the_same_record_and_the_same_answer(browser, sites):
         record, link, answer = (
             shown_record(page),
             page.inner_text("#link"),
-            page.evaluate("latest.told"),
+            page.evaluate("latest.answer"),
         )
         assert page.url == link
     with opened(browser, link) as page:
         settled(page)
         assert shown_record(page) == record
-        assert plain(page.evaluate("latest.told")) == plain(answer)
+        assert plain(page.evaluate("latest.answer")) == plain(answer)
         page.get_by_role("button", name="Back to the first record").click()
         settled(page)
         assert shown_record(page) == page.evaluate("facts.begins")
@@ -329,10 +329,100 @@ def test_what_a_link_holds_that_does_not_fit_is_told_at_the_field(browser, sites
         settled(page)
         assert page.locator("[aria-invalid]").count() == 0
         assert page.locator("#field-grade option").count() == 5
+    inherited = {"constructor": 1, "__proto__x": 2, "age": 40}
+    address = sites["binary"].address
+    with opened(browser, f"{address}/#{quote(json.dumps(inherited))}") as page:
+        settled(page)
+        assert "no feature: constructor, __proto__x." in page.inner_text("#strangers")
+        assert shown_record(page) == page.evaluate("({...facts.begins, age: 40})")
+        assert page.evaluate("className('constructor')") == "constructor"
+        page.evaluate("location.hash = encodeURIComponent(JSON.stringify({grade: 'A'}))")
+        page.wait_for_function("latest.given.grade === 'A'")
+        settled(page)
+        assert shown_record(page) == page.evaluate("({...facts.begins, grade: 'A'})")
     for broken in ("{", "[1]", "%"):
         with opened(browser, f"{sites['binary'].address}/#{broken}") as page:
             settled(page)
             assert "The link holds no record" in page.inner_text("#strangers")
+
+
+def test_a_browser_that_refuses_to_change_its_address_keeps_no_answer_away(browser, sites):
+    with opened(browser, sites["binary"].address) as page:
+        settled(page)
+        page.evaluate("""() => {
+          window.calls = 0;
+          history.replaceState = () => {
+            calls += 1;
+            throw new DOMException("too many calls", "SecurityError");
+          };
+        }""")
+        page.evaluate("""() => {
+          const e = field("age");
+          for (let age = 20; age < 60; age += 1) {
+            e.value = String(age);
+            e.dispatchEvent(new Event("input", {bubbles: true}));
+          }
+        }""")
+        page.wait_for_function("latest.given.age === 59")
+        settled(page)
+        assert 1 <= page.evaluate("calls") < 40
+        assert "age%22%3A59" in page.inner_text("#link")
+
+
+def test_without_a_curve_no_old_one_is_shown(browser, sites):
+    refused = {"status": 503, "content_type": "application/json", "body": '{"error": "too busy"}'}
+    # Not `opened`: a refused request is an error in the console.
+    with closing(browser.new_context()) as context:
+        page = context.new_page()
+        page.goto(sites["binary"].address)
+        settled(page)
+        page.wait_for_function("curve.drawn")
+        page.route("**/predict?log=0", lambda route: route.fulfill(**refused))
+        page.fill("#field-age", "33")
+        page.select_option("#pick", "hour")
+        expect(page.locator("#curve-caption")).to_have_text("No curve: too busy")
+        assert page.locator("#curve-place > *, #curve-values td").count() == 0
+        page.unroute("**/predict?log=0")
+        page.fill("#field-age", "34")
+        settled(page)
+        page.wait_for_function("curve.drawn && byId('curve-place').dataset.drawn === 'hour'")
+        assert page.locator("#curve-values td").count() > 0
+
+
+def test_a_curve_without_a_slider_follows_its_value(browser, sites):
+    with opened(browser, sites["binary"].address) as page:
+        settled(page)
+        page.select_option("#pick", "income")
+        page.evaluate("delete columns.income.slider")
+        for income in (1000, 2000):
+            page.fill("#field-income", str(income))
+            page.wait_for_function(f"latest.given.income === {income}")
+            settled(page)
+            assert page.evaluate("curve.points.at(-1).x") == 2 * income
+
+
+def test_a_fault_of_an_older_answer_does_not_mark_the_newer_one(browser, sites):
+    # Not `opened`: a refused request is an error in the console.
+    with closing(browser.new_context()) as context:
+        page = context.new_page()
+        page.goto(sites["binary"].address)
+        settled(page)
+        held = []
+
+        def hold_first(route: Route) -> None:
+            route.continue_() if held else held.append(route)
+
+        page.route("**/predict?log=0", hold_first)
+        page.fill("#field-age", "33")
+        page.select_option("#pick", "hour")
+        page.wait_for_function("latest.given.age === 33")
+        wait_until(lambda: page.evaluate("1") and held, 20, "the request for the curve")
+        page.fill("#field-age", "34")
+        page.wait_for_function("latest.given.age === 34")
+        held[0].abort()
+        settled(page)
+        assert page.inner_text("#problem") == ""
+        assert page.get_attribute("#curve-place", "data-drawn") == "hour"
 
 
 def test_the_command_gives_the_same_answer_in_a_shell(browser, sites, tmp_path):
@@ -343,7 +433,7 @@ def test_the_command_gives_the_same_answer_in_a_shell(browser, sites, tmp_path):
         page.fill("#field-employer", """O'Neil's $(touch made) `touch made` "x" \\ ! #""")
         settled(page)
         command, record = page.inner_text("#curl"), shown_record(page)
-        answer = page.evaluate("latest.told")
+        answer = page.evaluate("latest.answer")
     done = subprocess.run(
         ["bash", "-c", command], cwd=tmp_path, capture_output=True, check=True, timeout=60
     )
@@ -524,6 +614,8 @@ def test_where_the_server_asks_for_a_key_the_page_asks_for_it_first(browser, tmp
     ):
         settled(page, "faulty")
         assert "Enter the API key first." in page.inner_text("#problem")
+        assert "is not shown: this server asks for an API key." in page.inner_text("#form")
+        assert not page.evaluate("Object.values(columns).some((one) => one.counts)")
         page.get_by_label("API key").fill(key)
         page.keyboard.press("Enter")
         settled(page)
@@ -533,7 +625,7 @@ def test_where_the_server_asks_for_a_key_the_page_asks_for_it_first(browser, tmp
             ["bash", "-c", command], env={"API_KEY": key, "PATH": "/usr/bin:/bin"},
             capture_output=True, check=True, timeout=60,
         )  # fmt: skip
-        assert json.loads(done.stdout)["probability"] == page.evaluate("latest.told.probability")
+        assert json.loads(done.stdout)["probability"] == page.evaluate("latest.answer.probability")
 
 
 @pytest.fixture

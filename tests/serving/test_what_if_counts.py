@@ -26,6 +26,7 @@ from lockstep.monitoring.reference import MONTHS, Feature, Reference
 from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact.files import GOLDEN, REFERENCE
 from lockstep.registry.lifecycle.moves import promote
+from lockstep.serving import strongest_features
 from lockstep.serving.model_source import ModelSource
 from lockstep.serving.openapi import example
 from lockstep.serving.request_parsing import RecordReader
@@ -104,8 +105,9 @@ def test_a_versions_page_counts_what_its_reference_counts(
     shipped(json.dumps(reference(900).content))
     served = source_of(root, **LOCAL).served
     assert served is not None
-    assert b"among the 900 rows of the model&#39;s data: training, validation" in served.page
-    counts = facts_of(served.page)["columns"]["lum"]["counts"]
+    page = served.page.begun().result(30)
+    assert "among the 900 rows of the model’s data: training, validation".encode() in page
+    counts = facts_of(page)["columns"]["lum"]["counts"]
     assert sum(counts["rows"]) + counts["missing"] == 900
 
 
@@ -121,7 +123,7 @@ def test_a_version_without_a_sound_reference_is_served_and_the_page_says_so(
     source = source_of(root, **LOCAL)
     assert source.served is not None
     assert not source.degraded
-    assert b"is not known here" in source.served.page
+    assert b"is not known here" in source.served.page.begun().result(30)
 
 
 def test_the_features_that_move_the_score_most_come_first(credit: Trained):
@@ -143,6 +145,20 @@ def test_the_features_that_move_the_score_most_come_first(credit: Trained):
     effects = [effect(name) for name in order]
     assert effects[0] == max(effects)
     assert effects[0] > 3 * effects[-1]
+
+
+def test_only_the_first_features_of_a_wide_table_are_tried(
+    credit: Trained, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(strongest_features, "MOST_FEATURES", 3)
+    names, rows = credit.schema.feature_names, []
+    reader = RecordReader(credit.schema)
+    read = reader.read
+    monkeypatch.setattr(reader, "read", lambda body, most: rows.append(most) or read(body, most))
+    order = by_effect(credit.model.scorer, reader, example(credit.schema))
+    assert sorted(order[:3]) == sorted(names[:3])
+    assert order[3:] == names[3:]
+    assert rows[0] <= 3 * strongest_features.TRIED + 1
 
 
 def tried(counts: FeatureCounts | None, name: str) -> list[Any]:

@@ -153,6 +153,31 @@ def test_positions_come_from_counts_and_the_page_says_of_which_rows():
     assert "counts" not in columns["loan_amount"]
 
 
+def test_where_answers_need_a_key_the_page_holds_no_counts():
+    schema = load_schema("credit_risk")
+    housing = Bins(values=("OWN", "SECRET"))
+    counts = FeatureCounts(9, "of a test", {"housing": (housing, np.array([5, 4, 0, 0]))})
+    assert "SECRET" in what_if_page(schema, counts=counts)
+    text = what_if_page(schema, counts=counts, withheld=True)
+    assert "is not shown: this server asks for an API key." in text
+    assert "SECRET" not in text
+    assert not any("counts" in column for column in Page(text).facts["columns"].values())
+
+
+def test_a_bound_of_zero_is_kept():
+    columns = {"y": {"kind": "target"}, "x": {"kind": "numeric", "low": 0, "missing": True}}
+    facts = Page(what_if_page(schema_with(columns))).facts["columns"]["x"]
+    assert (facts["low"], "high" in facts, "integer" in facts) == (0, False, False)
+    columns["x"] = {"kind": "numeric", "low": -5, "high": 0}
+    assert Page(what_if_page(schema_with(columns))).facts["columns"]["x"]["high"] == 0
+
+
+def test_the_score_is_that_of_class_1_by_its_code_where_it_has_no_meaning():
+    columns = {"y": {"kind": "target", "codes": {0: "stays", 1: ""}}, "x": {"kind": "numeric"}}
+    schema = schema_with(columns, task="binary")
+    assert Page(what_if_page(schema)).facts["positive"] == "1"
+
+
 @pytest.mark.parametrize(
     ("column", "value", "slider"),
     [

@@ -12,7 +12,7 @@ from lockstep.monitoring.bins import Bins, Counts, bins_of, counted
 from lockstep.monitoring.reference import Reference
 from lockstep.problems.schema import Schema
 
-OF_REFERENCE = "of the model's data: training, validation and test"
+OF_REFERENCE = "of the model’s data: training, validation and test"
 OF_TRAINING = "that the model was trained on"
 
 

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -53,6 +52,7 @@ from lockstep.serving.responses import Answer, explained, predicted, predictions
 from lockstep.serving.shadow import Shadow
 from lockstep.serving.static_files import PATHS, address_of, static_file
 from lockstep.serving.telemetry import JsonLog, Metrics, utc
+from lockstep.serving.worker_threads import WorkerThreads
 
 Handler = Callable[[HttpRequest], Awaitable[Reply]]
 AnswerFunction = Callable[[ServedModel, bytes, int], Answer]
@@ -60,6 +60,8 @@ AnswerFunction = Callable[[ServedModel, bytes, int], Answer]
 INLINE_BYTES = 64 * 1024
 """Bodies up to this size (about 200 records) are answered in the event loop, larger in a thread."""
 _THREADS, _MOST_WAITING = 2, 32
+_MOST_IN_STAGING = 4
+"""How many requests for Staging may be under way: they only compare, and a load keeps all."""
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -89,10 +91,9 @@ class Api(FastAPI):
         )
         self.shadow = _shadow_of(settings, source)
         self.board = BoardPage(source.root, source.registry is not None)
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="batches")
+        self._threads = WorkerThreads("batches", _THREADS, _MOST_WAITING)
         # One thread: to load the version in Staging, or to score with it, takes no other's place.
-        self._staging_thread = ThreadPoolExecutor(1, thread_name_prefix="staging")
-        self._waiting = 0
+        self._staging_thread = WorkerThreads("staging", 1, _MOST_IN_STAGING)
         self._batcher = MicroBatcher()
         self._announced: ServedModel | None = None
         self._fault_log = logging.getLogger("uvicorn.lockstep")
@@ -167,9 +168,7 @@ class Api(FastAPI):
             return await self._by_staging(request, body, predicted, self.limits.rows)
         served = self._served(request)
         if len(body) > INLINE_BYTES:
-            return await self._in_thread(
-                request, lambda: self._work(request, served, body, wanted.noted)
-            )
+            return await self._in_thread(lambda: self._work(request, served, body, wanted.noted))
         read = served.reader.read(body, self.limits.rows)
         scores = await self._batcher.score(served.scorer, read)
         answer = predictions(served, read, scores)
@@ -189,9 +188,7 @@ class Api(FastAPI):
         if _wanted(request).staging:
             return await self._by_staging(request, body, explained, most_rows)
         served = self._served(request)
-        return await self._in_thread(
-            request, lambda: _answered(request, explained(served, body, most_rows))
-        )
+        return await self._in_thread(lambda: _answered(request, explained(served, body, most_rows)))
 
     async def _by_staging(
         self, request: HttpRequest, body: bytes, function: AnswerFunction, most_rows: int
@@ -206,7 +203,7 @@ class Api(FastAPI):
             request.model, request.version = served.model.name, served.model.version
             return _answered(request, function(served, body, most_rows))
 
-        return await self._in_thread(request, work, self._staging_thread)
+        return await self._in_thread(work, self._staging_thread)
 
     async def _feedback(self, request: HttpRequest) -> Reply:
         body = await self._checked_body(request)
@@ -280,7 +277,13 @@ class Api(FastAPI):
 
     async def _page(self, request: HttpRequest) -> Reply:
         served = self._served(request)
-        return await self._in_thread(request, lambda: Reply(200, served.page, HTML))
+        page = asyncio.wrap_future(served.page.begun())
+        await asyncio.wait({page}, timeout=self.limits.request_seconds)
+        if not page.done():
+            raise Refusal(503, "the page is still being made; try again later")
+        if (fault := page.exception()) is not None:
+            raise RuntimeError("the page could not be made") from fault
+        return Reply(200, page.result(), HTML)
 
     async def _board(self, request: HttpRequest) -> Reply:
         self._check_key(request)
@@ -329,28 +332,17 @@ class Api(FastAPI):
             self.shadow.add(entry)
 
     async def _in_thread(
-        self,
-        request: HttpRequest,
-        work: Callable[[], Reply],
-        threads: ThreadPoolExecutor | None = None,
+        self, work: Callable[[], Reply], threads: WorkerThreads | None = None
     ) -> Reply:
         """Answer by what ``work`` returns in a thread; Refusal 503 where that takes too long."""
-        if self._waiting >= _MOST_WAITING:
+        threads, seconds = threads or self._threads, self.limits.request_seconds
+        if threads.are_full:
             raise _busy()
-        self._waiting += 1
-        running = asyncio.get_running_loop().run_in_executor(threads or self._threads, work)
-        running.add_done_callback(self._one_less)
-        seconds = self.limits.request_seconds
         try:
-            return await asyncio.wait_for(asyncio.shield(running), seconds)
+            return await asyncio.wait_for(asyncio.shield(threads.begin(work)), seconds)
         except TimeoutError:
             message = f"no answer within {seconds:g} s; send fewer records at a time"
             raise Refusal(503, message, headers=CLOSE) from None
-
-    def _one_less(self, work: asyncio.Future[Reply]) -> None:
-        self._waiting -= 1
-        if not work.cancelled():
-            work.exception()  # nobody waits for it any more: its request was answered with 503
 
     # ---- start, end and surroundings ------------------------------------------------------------
     @asynccontextmanager
@@ -365,7 +357,7 @@ class Api(FastAPI):
         yield
         self.source.stop()
         for threads in (self._threads, self._staging_thread):
-            threads.shutdown(wait=False, cancel_futures=True)
+            threads.end()
         if self.shadow is not None:
             self.shadow.close()
         if self.predictions is not None:

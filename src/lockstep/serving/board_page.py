@@ -28,6 +28,8 @@ FRESH_SECONDS = 5.0
 """So long a board is answered again before the registry is asked."""
 PATIENCE_SECONDS = 10.0
 """So long a request waits for the registry; then it gets the last known board."""
+ABANDON_SECONDS = 60.0
+"""After so long a reading is given up: another one begins, and its own result is ignored."""
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src"
 HEADERS: Headers = (
     (b"cache-control", b"no-store"),
@@ -60,12 +62,21 @@ class BoardPage:
             )
         if time.monotonic() < self._fresh_until:
             return self._page
-        if self._reading is None or self._reading.done():
+        if self._is_to_read():
             self._begin()
         if not await self._has_read():
             silent = f"it did not answer within {PATIENCE_SECONDS:g} s"
-            await asyncio.to_thread(self._is_away, silent)
+            await asyncio.to_thread(self._is_away, silent, self._reading)
         return self._page
+
+    def _is_to_read(self) -> bool:
+        """Tell whether no reading is under way, or only one that seems never to end."""
+        if self._reading is None or self._reading.done():
+            return True
+        if time.monotonic() - self._began < ABANDON_SECONDS:
+            return False
+        self._files = VerdictFiles()  # the old reading may still hold the others
+        return True
 
     async def _has_read(self) -> bool:
         """Wait for the registry as long as there is patience; raise what a fault of ours raised."""
@@ -85,7 +96,7 @@ class BoardPage:
         def work() -> None:
             fault: Exception | None = None
             try:
-                self._look()
+                self._look(reading)
             except Exception as error:  # noqa: BLE001  the request that waits raises it
                 fault = error
             with suppress(RuntimeError):  # the server has ended meanwhile
@@ -93,23 +104,27 @@ class BoardPage:
 
         threading.Thread(target=work, name="read the board", daemon=True).start()
 
-    def _look(self) -> None:
+    def _look(self, reading: asyncio.Future[None]) -> None:
+        """Read the registry; change nothing if this reading was given up meanwhile."""
         try:
             board = self._read()
         except StoreError as error:
-            self._is_away(one_line(error))
+            self._is_away(one_line(error), reading)
         except (LockstepError, OSError) as error:
-            self._is_away(str(error))
+            self._is_away(str(error), reading)
         else:
             body = board_page(board, datetime.now(UTC)).encode()
             with self._changing:
-                self._known, self._away_since = board, None
-                self._answer(Reply(200, body, HTML, HEADERS))
+                if reading is self._reading:
+                    self._known, self._away_since = board, None
+                    self._answer(Reply(200, body, HTML, HEADERS))
 
-    def _is_away(self, why: str) -> None:
+    def _is_away(self, why: str, reading: asyncio.Future[None] | None) -> None:
         """Answer what was known before, if anything was, with the reason why there is no more."""
         now = datetime.now(UTC)
         with self._changing:
+            if reading is not self._reading:
+                return
             self._away_since = self._away_since or now
             body = board_page(self._known, now, Away(why, self._away_since)).encode()
             status = 503 if self._known is None else 200

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,12 @@ from lockstep.problems.words import decision_words
 from lockstep.promotion.gates import signature_faults
 from lockstep.registry.store.versions import was_dirty
 from lockstep.serving.openapi import example, openapi
+from lockstep.serving.page_builder import PageBuilder
 from lockstep.serving.request_parsing import RecordReader
 from lockstep.serving.strongest_features import by_effect
 from lockstep.serving.what_if_page import what_if_page
+
+_LOG = logging.getLogger("uvicorn.lockstep")
 
 
 @dataclass(frozen=True)
@@ -89,14 +93,7 @@ class ServedModel:
     origin: dict[str, Any]
     version_body: dict[str, Any]
     openapi: bytes
-
-    @cached_property
-    def page(self) -> bytes:
-        """The page at /, made when it is first asked for: it may count the training rows."""
-        schema, counts = self.model.schema, self.checked.counts()
-        scale = PROBABILITY if self.decision is None else self.decision.scale.name
-        order = by_effect(self.scorer, self.reader, self.checked.example, counts)
-        return what_if_page(schema, self.checked.typical, scale, counts, order).encode()
+    page: PageBuilder
 
     @property
     def decided_by(self) -> tuple[str, float | None, str | None]:
@@ -122,18 +119,37 @@ def prepare(
     scorer = model.scorer
     explainer = Explainer(model.pipeline, model.schema, scorer)
     check_fast_path(checked, scorer, explainer)
+    reader, scale = RecordReader(model.schema), None if decision is None else decision.scale
+    # The page is open to all: where answers need a key, it holds no counts of the data.
+    page = partial(_page, checked, scorer, reader, scale, settings.api_keys_file is not None)
     return ServedModel(
         checked=checked,
         model=model,
         scorer=scorer,
         explainer=explainer,
-        reader=RecordReader(model.schema),
+        reader=reader,
         decision=decision,
         since=time.time(),
         origin=_origin(model, decision),
         version_body=_version_body(checked, decision),
         openapi=orjson.dumps(openapi(model.schema, settings.limits, checked.example)),
+        page=PageBuilder(page),
     )
+
+
+def _page(
+    checked: CheckedModel, scorer: Scorer, reader: RecordReader, scale: Scale | None, withheld: bool
+) -> bytes:
+    """Return the page at /; it may count the training rows, and scores some hundred records."""
+    counts, order = checked.counts(), []
+    try:
+        order = by_effect(scorer, reader, checked.example, counts)
+    except Exception:  # noqa: BLE001  the page works in the schema's order too; the log says why
+        _LOG.exception("the order of the page's controls is the schema's")
+    name = PROBABILITY if scale is None else scale.name
+    return what_if_page(
+        checked.model.schema, checked.typical, name, counts, order, withheld
+    ).encode()
 
 
 def _check_signature(checked: CheckedModel, previous: ServedModel) -> None:

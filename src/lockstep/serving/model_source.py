@@ -32,12 +32,13 @@ from lockstep.registry.artifact.locating import find_version, locate
 from lockstep.registry.publishing.destinations import model_name
 from lockstep.registry.record.registered_models import marks_of, newest_in
 from lockstep.registry.store.connection import StoreError, request_limits
-from lockstep.registry.store.names import TAG_PREFIX, NotRegistered
+from lockstep.registry.store.names import NotRegistered
 from lockstep.registry.store.opening import open_registry, open_to_read, source_of
 from lockstep.registry.store.versions import Version
 from lockstep.serving.loaded_model import CheckedModel, ServedModel, prepare
 from lockstep.serving.openapi import STAGING
 from lockstep.serving.staging_model import StagingModel
+from lockstep.serving.version_identity import described, identity, identity_of
 
 _RUN = re.compile(r"runs:/(?P<run>[0-9A-Za-z]+)(?:/model)?/?")
 _VERSION = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>[1-9][0-9]*)")
@@ -46,7 +47,6 @@ _RELEASE_TAGS = ("git_commit", "dirty", "data_digest", "data_dvc_hash")
 _KNOWN = {"name", "version", "run_id", "git_commit"}
 """What names a released model."""
 _PATIENCE_SECONDS = 2
-_IDENTITY_TAGS = ("model_digest", "threshold", "score_scale", "positive_weight")
 _RETRY_SECONDS = 60.0
 """Time until a refused version is tried again: its files may have been repaired in place."""
 
@@ -176,7 +176,7 @@ class ModelSource:
     def _is_settled(self, version: Version) -> bool:
         """Tell whether a version is served already, or was refused and is unchanged since."""
         served, refused, key = self.served, self.state.refused, identity_of(version)
-        served_key = served and _key(served.checked.place, served.checked.tags)
+        served_key = served and identity(served.checked.place, served.checked.tags)
         if key == served_key and not self.state.fallback:
             self.state.refused = None
             return True
@@ -218,22 +218,6 @@ def _due(refused: dict[str, Any] | None) -> bool:
     return refused is not None and bool(time.time() - refused["at"] > _RETRY_SECONDS)
 
 
-def _described(version: Version) -> tuple[str, dict[str, str]]:
-    """Return a version's place, and its tags without their prefix."""
-    tags = {key.removeprefix(TAG_PREFIX): value for key, value in version.tags.items()}
-    return f"models:/{version.name}/{version.version}", tags
-
-
-def identity_of(version: Version) -> str:
-    """Return what identifies a version: its place, model and threshold."""
-    return _key(*_described(version))
-
-
-def _key(place: str, tags: Mapping[str, str]) -> str:
-    """Return what identifies a version: its place, model and threshold."""
-    return " ".join([place, *(tags.get(key) or "" for key in _IDENTITY_TAGS)])
-
-
 class RegistrySource:
     """The version that is wanted from a registry, and how to open it."""
 
@@ -267,12 +251,13 @@ class RegistrySource:
         card = card_of(located)
         typical = _typical_record(model, card, self.root)
         counts = _feature_counts(located.folder, model.schema, card, self.root)
-        return CheckedModel(model, "registry", *_described(version), typical, counts)
+        return CheckedModel(model, "registry", *described(version), typical, counts)
 
     @property
     def staging(self) -> int | None:
         """The version in Staging at the last look; None if there was none."""
-        return None if self._marks is None else self._marks[1].get("staging")
+        marks = self._marks  # read once: another thread may forget them meanwhile
+        return None if marks is None else marks[1].get("staging")
 
     def forget(self) -> None:
         """Reopen the registry at the next look."""
@@ -425,4 +410,4 @@ def _open_bundle(folder: Path, root: Path) -> CheckedModel:
     card = card_of(located)
     typical = _typical_record(model, card, root)
     counts = _feature_counts(located.folder, model.schema, card, root)
-    return CheckedModel(model, "bundle", str(folder), _described(version)[1], typical, counts)
+    return CheckedModel(model, "bundle", str(folder), described(version)[1], typical, counts)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lockstep.config.settings import LimitsSection
 from lockstep.data.records import other_columns
+from lockstep.data.values import fit_check
 from lockstep.errors import listed
 from lockstep.models.typical_record import fitting
 from lockstep.problems.schema import Column, Schema
@@ -286,7 +288,9 @@ def _example(column: Column) -> Any:
         return "a"
     bounds = [bound for bound in (column.low, column.high) if bound is not None] or [1]
     middle = sum(bounds) / len(bounds)
-    return round(middle) if column.integer else float(f"{middle:.4g}")
+    whole = [round(middle), math.floor(middle), math.ceil(middle)]
+    tried = whole if column.integer else [float(f"{middle:.4g}")]
+    return next(filter(fit_check(column), tried), middle)  # a rounded one may leave the range
 
 
 def label(schema: Schema) -> dict[str, Any]:

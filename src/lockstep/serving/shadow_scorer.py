@@ -28,11 +28,12 @@ from lockstep.registry.store.names import EmptyStage
 from lockstep.registry.store.versions import Version
 from lockstep.serving.http_request import Refusal
 from lockstep.serving.loaded_model import ServedModel, prepare
-from lockstep.serving.model_source import RegistrySource, identity_of, registry_source
+from lockstep.serving.model_source import RegistrySource, registry_source
 from lockstep.serving.prediction_log import PredictionLog
 from lockstep.serving.request_parsing import joined_records
 from lockstep.serving.responses import outcomes_of
 from lockstep.serving.shadow import COUNTS, LENGTH
+from lockstep.serving.version_identity import identity_of
 
 _LOOK_SECONDS, _RETRY_SECONDS, _SAY_SECONDS, _TIME_SECONDS = 2.0, 60.0, 1.0, 1.0
 _READ_BYTES = 1024 * 1024

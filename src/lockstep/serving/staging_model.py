@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lockstep.config.serving import ServingSettings
 from lockstep.errors import ArtifactError, ConfigError, LockstepError
@@ -18,6 +18,7 @@ from lockstep.registry.store.versions import Version
 from lockstep.serving.http_request import Refusal
 from lockstep.serving.loaded_model import ServedModel, prepare
 from lockstep.serving.openapi import STAGING
+from lockstep.serving.version_identity import identity_of
 
 if TYPE_CHECKING:
     from lockstep.serving.model_source import RegistrySource
@@ -36,7 +37,7 @@ class StagingModel:
         self.served: ServedModel | None = None
         self._lock = threading.Lock()
         self._asked = self._looked = self._failed = float("-inf")
-        self._loaded: tuple[Any, ...] = ()
+        self._loaded = ""
         self._refusal: Refusal | None = None
 
     def current(self) -> ServedModel:
@@ -84,7 +85,7 @@ class StagingModel:
 
     def _take(self, version: Version) -> None:
         """Load a version, unless it is the loaded one; the old one is unloaded before."""
-        identity = _identity(version)
+        identity = identity_of(version)
         if self.served is None or identity != self._loaded:
             self.served = None
             self.served = prepare(self.registry.open(version), self.settings)
@@ -98,7 +99,3 @@ class StagingModel:
         """Unload the model; the next look loads what is in the stage then."""
         self.served = None
         self.registry.forget()
-
-
-def _identity(version: Version) -> tuple[str, int, str | None, float | None]:
-    return version.name, version.version, version.tag("model_digest"), version.threshold

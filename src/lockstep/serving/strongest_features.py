@@ -17,6 +17,8 @@ from lockstep.serving.request_parsing import RecordReader
 
 TRIED = 9
 """How many values of a feature are tried."""
+MOST_FEATURES = 60
+"""How many features are tried; each makes whole records, so more would cost their square."""
 
 
 def by_effect(
@@ -28,9 +30,11 @@ def by_effect(
     """Return the features, those first that alone change the score of a record most.
 
     Tried are values that rows have where ``counts`` knows them, else values of the schema's range.
+    Features after the first ``MOST_FEATURES`` are not tried: they follow in the schema's order.
     """
+    features = reader.schema.features
     known = {} if counts is None else counts.features
-    tried = {c.name: _tried(c, known.get(c.name)) for c in reader.schema.features}
+    tried = {c.name: _tried(c, known.get(c.name)) for c in features[:MOST_FEATURES]}
     records = [{**record, name: value} for name, values in tried.items() for value in values]
     records.append(dict(record))
     read = reader.read(orjson.dumps(records), len(records))
@@ -40,7 +44,8 @@ def by_effect(
     for name, values in tried.items():
         own = np.concatenate([scores[start : start + len(values)], scores[-1:]])
         effects[name], start = float(np.ptp(own, axis=0).max()), start + len(values)
-    return sorted(effects, key=lambda name: -effects[name])
+    first = sorted(effects, key=lambda name: -effects[name])
+    return first + [c.name for c in features[MOST_FEATURES:]]
 
 
 def _tried(column: Column, known: tuple[Bins, Counts] | None) -> list[Any]:

@@ -7,9 +7,14 @@ const make = (tag, kind, ...content) => {
   e.append(...content);
   return e;
 };
+// Names come from data: one such as "constructor" must not find what objects inherit.
+const bare = (object) => Object.assign(Object.create(null), object);
+const owned = (object, key) => (Object.hasOwn(object, key) ? object[key] : undefined);
 const facts = JSON.parse(byId("facts").textContent),
   form = byId("form"),
-  columns = facts.columns;
+  columns = bare(facts.columns),
+  classes = bare(facts.classes),
+  begins = bare(facts.begins);
 const WAIT = 150,
   SHOWN = 8,
   MOST_CODES = 12,
@@ -43,9 +48,7 @@ const scoreShown = (v) => (facts.task === "regression" || !isPlain ? shown(v) : 
 const scoreName = facts.task === "regression" ? "Value" : isPlain ? "Probability" : "Score";
 const unit = facts.unit ? ` (${facts.unit})` : "";
 const className = (label) =>
-  facts.classes[label] && facts.classes[label] !== label
-    ? `${label}: ${facts.classes[label]}`
-    : String(label);
+  classes[label] && classes[label] !== label ? `${label}: ${classes[label]}` : String(label);
 function meant(name, value) {
   if (value === null) return "not known";
   const column = columns[name],
@@ -62,12 +65,12 @@ function valueOf(name) {
   return columns[name].number && isFinite(Number(text)) ? Number(text) : text;
 }
 const record = () =>
-  Object.fromEntries(Object.keys(facts.begins).map((name) => [name, valueOf(name)]));
+  Object.fromEntries(Object.keys(begins).map((name) => [name, valueOf(name)]));
 function setValue(name, value) {
   const e = field(name),
     text = typeof value === "object" && value !== null ? JSON.stringify(value) : written(value);
   if (e.tagName === "SELECT" && ![...e.options].some((one) => one.value === text)) {
-    // A link's code that the schema doesn't have is shown, and told at the field.
+    // A link's code that the schema doesn't have is shown, with its fault at the field.
     const other = make("option", "", text === "" ? "(empty)" : short(text, 60));
     other.value = text;
     other.dataset.stranger = "1";
@@ -198,14 +201,14 @@ function ownFaults(given) {
   const found = Object.entries(given)
     .map(([name, value]) => [name, faultOf(name, value)])
     .filter(([, fault]) => fault);
-  return Object.fromEntries(found);
+  return bare(Object.fromEntries(found));
 }
 const corrected = (names) =>
   `No answer: ${names.length === 1 ? "one value does" : `${names.length} values do`} not fit (${short(names.map(phrase).join(", "), 120)}).`;
-function refused(told, status) {
-  const found = {},
+function refused(answer, status) {
+  const found = Object.create(null),
     others = [];
-  for (const f of told.faults || [])
+  for (const f of answer.faults || [])
     if (f.field && columns[f.field]) found[f.field] = f.message;
     else others.push(f.message);
   showFaults(found);
@@ -214,7 +217,7 @@ function refused(told, status) {
     byId("key").focus();
   }
   const named = Object.keys(found);
-  problem(named.length ? corrected(named) : told.error || "the request was refused", ...others);
+  problem(named.length ? corrected(named) : answer.error || "the request was refused", ...others);
 }
 
 // ---- asking -------------------------------------------------------------------------------------
@@ -240,17 +243,18 @@ async function ask(path, content) {
     key = byId("key").value;
   if (key) headers["X-API-Key"] = key;
   const got = await fetch(path, {method: "POST", headers, body: JSON.stringify(content)});
-  return {ok: got.ok, status: got.status, told: await got.json()};
+  return {ok: got.ok, status: got.status, answer: await got.json()};
 }
 async function health() {
   healthAt = Date.now();
-  const told = await (await fetch("/health")).json();
-  staging = told.source ? (told.source.staging ?? null) : null;
-  needKey(Boolean(told.needs_key));
+  const answer = await (await fetch("/health")).json();
+  staging = answer.source ? (answer.source.staging ?? null) : null;
+  needKey(Boolean(answer.needs_key));
   // A link sends no key, and a server without a registry has no board.
-  byId("board").hidden = Boolean(told.needs_key) || !("registry_reachable" in (told.source ?? {}));
-  byId("model").textContent = told.model
-    ? `Model: ${told.model}${told.version == null ? "" : ", version " + told.version}. `
+  const hasBoard = "registry_reachable" in (answer.source ?? {});
+  byId("board").hidden = Boolean(answer.needs_key) || !hasBoard;
+  byId("model").textContent = answer.model
+    ? `Model: ${answer.model}${answer.version == null ? "" : ", version " + answer.version}. `
     : "";
 }
 // Runs work for the newest arguments only: those that come meanwhile replace each other.
@@ -263,7 +267,11 @@ function newestOnly(work) {
       while (next) {
         const given = next;
         next = null;
-        await work(...given);
+        try {
+          await work(...given);
+        } catch (error) {
+          if (!next) throw error; // else a newer one replaces what failed
+        }
       }
     } finally {
       busy = null;
@@ -280,7 +288,6 @@ function newestOnly(work) {
 function changed() {
   again = true;
   state("waiting");
-  showElsewhere();
   if (!timer && !asking) timer = setTimeout(follow, WAIT);
 }
 async function follow() {
@@ -290,6 +297,7 @@ async function follow() {
   const given = record(),
     found = ownFaults(given);
   try {
+    showElsewhere(given);
     showFaults(found);
     if (Object.keys(found).length) {
       problem(corrected(Object.keys(found)));
@@ -304,24 +312,22 @@ async function follow() {
     }
     const got = await ask("/explain", given);
     if (!got.ok) {
-      refused(got.told, got.status);
+      refused(got.answer, got.status);
       state("faulty");
       return;
     }
     problem();
-    const own = (latest = {given, told: got.told});
-    showAnswer(got.told, given);
+    const own = (latest = {given, answer: got.answer});
+    showAnswer(got.answer, given);
+    const isNewest = () => latest === own && !again && !asking;
     const settled = () => {
-      if (
-        latest === own &&
-        !again &&
-        !asking &&
-        document.documentElement.dataset.state === "waiting"
-      )
-        state("current");
+      if (isNewest() && document.documentElement.dataset.state === "waiting") state("current");
+    };
+    const failed = (error) => {
+      if (isNewest()) unanswered(error);
     };
     // Neither keeps the next answer waiting.
-    Promise.all([versions(own), curves(own)]).then(settled, unanswered);
+    Promise.all([versions(own), curves(own)]).then(settled, failed);
   } catch (error) {
     unanswered(error);
   } finally {
@@ -347,78 +353,79 @@ function meter(score, threshold) {
   all.append(mark, label);
   return all;
 }
-function ofTwo(told) {
+function ofTwo(answer) {
   const of = facts.positive ? ` of “${facts.positive}”` : "";
-  const side = told.decision === null ? "near" : told.decision ? "at or above" : "below";
+  const side = answer.decision === null ? "near" : answer.decision ? "at or above" : "below";
   const head = make(
     "div",
     "verdict",
-    make("p", "big", told.meaning || shown(told.decision)),
-    make("p", "", `${scoreName} ${scoreShown(told.probability)}`),
+    make("p", "big", answer.meaning || shown(answer.decision)),
+    make("p", "", `${scoreName} ${scoreShown(answer.probability)}`),
   );
   const line = make(
     "p",
     "spare",
-    `${scoreName}${of}: ${side} the threshold of ${scoreShown(told.threshold)}.`,
+    `${scoreName}${of}: ${side} the threshold of ${scoreShown(answer.threshold)}.`,
   );
   const more = [
-    told.decision === null ? "A person decides about scores near the threshold." : "",
+    answer.decision === null ? "A person decides about scores near the threshold." : "",
     SCALES[facts.scale] || "",
   ].filter(Boolean);
   return [
     head,
-    meter(told.probability, told.threshold),
+    meter(answer.probability, answer.threshold),
     line,
     ...more.map((text) => make("p", "quiet spare", text)),
   ];
 }
-function ofSeveral(told) {
-  const rows = Object.entries(told.probabilities).sort((a, b) => b[1] - a[1]),
+function ofSeveral(answer) {
+  const rows = Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1]),
     all = make("div", "chances");
   for (const [label, chance] of rows) {
-    const bar = make("i", label === String(told.decision) ? "chosen" : "");
+    const bar = make("i", label === String(answer.decision) ? "chosen" : "");
     bar.style.width = width(chance);
     all.append(make("b", "", className(label)), bar, make("span", "number", percent(chance)));
   }
-  return [make("p", "big", told.meaning || shown(told.decision)), all];
+  return [make("p", "big", answer.meaning || shown(answer.decision)), all];
 }
-function ofValue(told) {
+function ofValue(answer) {
   const lines = [
     make(
       "div",
       "verdict",
-      make("p", "big", shown(told.prediction)),
+      make("p", "big", shown(answer.prediction)),
       ...(facts.unit ? [make("p", "", `in ${facts.unit}`)] : []),
     ),
   ];
-  if (told.low !== undefined)
+  if (answer.low !== undefined)
     lines.push(
       make(
         "p",
         "",
-        `${percent(told.coverage)} interval: ${shown(told.low)} to ${shown(told.high)}`,
+        `${percent(answer.coverage)} interval: ${shown(answer.low)} to ${shown(answer.high)}`,
       ),
     );
   return [...lines, make("p", "quiet spare", facts.target)];
 }
-const scoreOf = (told, label) =>
-  told.probabilities
-    ? told.probabilities[label ?? told.decision]
-    : (told.prediction ?? told.probability);
-const decisionOf = (told) => (told.probabilities ? className(told.decision) : (told.meaning ?? ""));
-function showAnswer(told, given) {
-  const lines = told.probabilities
-    ? ofSeveral(told)
-    : told.prediction !== undefined
-      ? ofValue(told)
-      : ofTwo(told);
+const scoreOf = (answer, label) =>
+  answer.probabilities
+    ? owned(answer.probabilities, label ?? answer.decision)
+    : (answer.prediction ?? answer.probability);
+const decisionOf = (answer) =>
+  answer.probabilities ? className(answer.decision) : (answer.meaning ?? "");
+function showAnswer(answer, given) {
+  const lines = answer.probabilities
+    ? ofSeveral(answer)
+    : answer.prediction !== undefined
+      ? ofValue(answer)
+      : ofTwo(answer);
   const origin = make(
     "p",
     "quiet spare",
     [
-      told.model,
-      told.version == null ? null : `version ${told.version}`,
-      `request ${told.request_id}`,
+      answer.model,
+      answer.version == null ? null : `version ${answer.version}`,
+      `request ${answer.request_id}`,
     ]
       .filter(Boolean)
       .join(" · "),
@@ -426,17 +433,19 @@ function showAnswer(told, given) {
   const beside = byId("versions") || make("div");
   beside.id = "versions";
   beside.dataset.lags = "1";
-  firstDigest ??= told.model_digest;
-  if (told.model_digest !== firstDigest)
+  firstDigest ??= answer.model_digest;
+  if (answer.model_digest !== firstDigest)
     origin.append(
       " · the model has changed since this page was opened; reload it for its ranges and positions",
     );
   byId("content").replaceChildren(...lines, beside, origin);
-  byId("said").textContent = `${decisionOf(told)} ${scoreName} ${scoreShown(scoreOf(told))}`.trim();
-  byId("reasons").replaceChildren(...(told.reasons || []).map((reason) => make("li", "", reason)));
-  showFall(told, given);
+  byId("said").textContent =
+    `${decisionOf(answer)} ${scoreName} ${scoreShown(scoreOf(answer))}`.trim();
+  const reasons = answer.reasons || [];
+  byId("reasons").replaceChildren(...reasons.map((reason) => make("li", "", reason)));
+  showFall(answer, given);
 }
-const versions = newestOnly(async ({told, given}) => {
+const versions = newestOnly(async ({answer, given}) => {
   const at = byId("versions");
   if (staging === null) {
     at.replaceChildren();
@@ -449,20 +458,20 @@ const versions = newestOnly(async ({told, given}) => {
   if (!got.ok) {
     healthAt = 0;
     stagingReady = false;
-    at.replaceChildren(make("p", "quiet", `Staging: ${got.told.error}`));
+    at.replaceChildren(make("p", "quiet", `Staging: ${got.answer.error}`));
     return;
   }
-  const label = told.probabilities ? told.decision : undefined,
+  const label = answer.probabilities ? answer.decision : undefined,
     table = make("table"),
     head = table.createTHead().insertRow(),
     body = table.createTBody();
   const of = label === undefined ? "" : ` of ${className(label)}`,
-    own = scoreOf(told, label),
-    other = scoreOf(got.told, label);
+    own = scoreOf(answer, label),
+    other = scoreOf(got.answer, label);
   for (const [text, kind] of [
     ["version", ""],
     [scoreName.toLowerCase() + of, "number"],
-    ...(told.prediction === undefined ? [["decision", ""]] : []),
+    ...(answer.prediction === undefined ? [["decision", ""]] : []),
     ["difference", "number"],
   ]) {
     const th = make("th", kind, text);
@@ -474,8 +483,8 @@ const versions = newestOnly(async ({told, given}) => {
       ? `${signed(trim((100 * (other - own)).toFixed(2)))} points`
       : signed(shown(other - own));
   for (const [stage, one, score, more] of [
-    ["Production", told, own, ""],
-    ["Staging", got.told, other, difference],
+    ["Production", answer, own, ""],
+    ["Staging", got.answer, other, difference],
   ]) {
     const row = body.insertRow(),
       th = make("th", "", `${stage} ${one.version ?? ""}`.trim());
@@ -483,12 +492,12 @@ const versions = newestOnly(async ({told, given}) => {
     row.append(
       th,
       make("td", "number", score === undefined ? "no such class" : scoreShown(score)),
-      ...(told.prediction === undefined ? [make("td", "", decisionOf(one))] : []),
+      ...(answer.prediction === undefined ? [make("td", "", decisionOf(one))] : []),
       make("td", "number", score === undefined ? "" : more),
     );
   }
   at.replaceChildren(make("div", "scroll", table));
-  if (latest.told === told) delete at.dataset.lags;
+  if (latest.answer === answer) delete at.dataset.lags;
   if (!stagingReady) {
     stagingReady = true;
     await curves(latest);
@@ -509,23 +518,25 @@ function addingUp(parts, total, digits) {
   return whole.map((v) => v / unit);
 }
 const SCORES = {"log-odds": "log-odds", probability: "probability", value: "value"};
-function showFall(told, given) {
-  const sorted = Object.entries(told.contributions).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
+function showFall(answer, given) {
+  const sorted = Object.entries(answer.contributions).sort(
+    (a, b) => Math.abs(b[1]) - Math.abs(a[1]),
+  );
   const first = sorted.length > SHOWN + 1 ? sorted.slice(0, SHOWN) : sorted,
     rest = sorted.slice(first.length);
   const most = Math.max(
-    Math.abs(told.base),
-    Math.abs(told.margin),
+    Math.abs(answer.base),
+    Math.abs(answer.margin),
     ...sorted.map(([, v]) => Math.abs(v)),
     1e-9,
   );
   const digits = Math.min(8, Math.max(0, 3 - Math.floor(Math.log10(most)) - (most >= 1 ? 0 : 1)));
   const values = [
-    told.base,
+    answer.base,
     ...first.map(([, v]) => v),
     ...(rest.length ? [sum(rest.map(([, v]) => v))] : []),
   ];
-  const parts = addingUp(values, told.margin, digits),
+  const parts = addingUp(values, answer.margin, digits),
     ends = [];
   parts.reduce((from, part) => {
     ends.push([from, from + part]);
@@ -534,8 +545,8 @@ function showFall(told, given) {
   const totals = ends.map(([, to]) => to),
     low = Math.min(...totals),
     span = Math.max(...totals) - low || 1;
-  const what = told.margin_scale === "value" ? `value${unit}` : told.margin_scale,
-    of = told.explained_class === undefined ? "" : ` of ${className(told.explained_class)}`;
+  const what = answer.margin_scale === "value" ? `value${unit}` : answer.margin_scale,
+    of = answer.explained_class === undefined ? "" : ` of ${className(answer.explained_class)}`;
   const table = make("table", "fall"),
     head = table.createTHead().insertRow(),
     body = table.createTBody();
@@ -596,21 +607,21 @@ function showFall(told, given) {
     "total",
     totals.at(-1),
     totals.at(-1),
-    told.margin.toFixed(digits).replace("-", "\u2212"),
+    answer.margin.toFixed(digits).replace("-", "\u2212"),
     "sum",
   );
-  const score = scoreOf(told, told.explained_class),
+  const score = scoreOf(answer, answer.explained_class),
     result = body.insertRow(),
     label = make(
       "th",
       "",
-      told.calibrated == null ? `As ${scoreName.toLowerCase()}` : "After calibration",
+      answer.calibrated == null ? `As ${scoreName.toLowerCase()}` : "After calibration",
     );
   label.scope = "row";
   label.colSpan = 2;
   result.className = "result";
-  result.append(label, make("td", "number", scoreShown(told.calibrated ?? score)));
-  if (facts.task === "regression" && told.calibrated == null) result.remove();
+  result.append(label, make("td", "number", scoreShown(answer.calibrated ?? score)));
+  if (facts.task === "regression" && answer.calibrated == null) result.remove();
   byId("fall").replaceChildren(table);
   if (!curve.name) choose(sorted[0][0], false);
 }
@@ -675,17 +686,17 @@ function variants(name, now) {
     of: codes.length,
   };
 }
-const curves = newestOnly(async ({given, told}) => {
+const curves = newestOnly(async ({given, answer}) => {
   const name = curve.name,
     now = given[name],
-    label = told.probabilities ? told.decision : undefined;
+    label = answer.probabilities ? answer.decision : undefined;
   const {values, all, of} = variants(name, now),
     isLine = Boolean(columns[name].slider) || (all && of === undefined);
   const key = JSON.stringify([
     name,
-    {...given, [name]: isLine ? "" : now},
-    told.model_digest,
-    told.threshold,
+    {...given, [name]: columns[name].slider ? "" : now}, // else the range depends on the value
+    answer.model_digest,
+    answer.threshold,
     stagingReady && staging,
     label,
   ]);
@@ -697,12 +708,12 @@ const curves = newestOnly(async ({given, told}) => {
       stagingReady ? ask("/predict?stage=Staging", records) : null,
     ]);
     if (!both[0].ok) {
-      byId("curve-caption").textContent = `No curve: ${both[0].told.error}`;
+      noCurve(`No curve: ${both[0].answer.error}`);
       return;
     }
     const read = (got) =>
       got && got.ok
-        ? got.told.predictions.map((one, i) => ({
+        ? got.answer.predictions.map((one, i) => ({
             x: values[i],
             y: scoreOf(one, label),
             low: one.low,
@@ -717,11 +728,21 @@ const curves = newestOnly(async ({given, told}) => {
     : isLine
       ? " Solid: Production; dashed: Staging."
       : " Bars: Production; small marks: Staging.";
-  const cut = told.threshold === undefined ? "" : " The dashed grey line is the threshold.";
+  const cut = answer.threshold === undefined ? "" : " The dashed grey line is the threshold.";
   byId("curve-caption").textContent = `All other features as in the record.${cut}${lines}${more}`;
   if (!known) tabulate(name);
-  await draw(name, isLine, now, scoreOf(told, label), told.threshold);
+  await draw(name, isLine, now, scoreOf(answer, label), answer.threshold);
 });
+function noCurve(message) {
+  curve.view?.finalize();
+  Object.assign(curve, {key: "", points: [], other: [], view: null, drawn: ""});
+  const at = byId("curve-place");
+  at.replaceChildren();
+  at.setAttribute("aria-label", "no curve");
+  delete at.dataset.drawn;
+  byId("curve-values").querySelector("div").replaceChildren();
+  byId("curve-caption").textContent = message;
+}
 function tabulate(name) {
   const table = make("table"),
     head = table.createTHead().insertRow(),
@@ -886,10 +907,17 @@ async function draw(name, isLine, now, score, threshold) {
 
 // ---- the record elsewhere -----------------------------------------------------------------------
 const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-function showElsewhere() {
-  const given = record(),
-    hash = "#" + encodeURIComponent(JSON.stringify(given));
-  if (touched) history.replaceState(null, "", hash);
+function showAddress(hash) {
+  try {
+    history.replaceState(null, "", hash);
+  } catch (error) {
+    // Browsers refuse many changes in a short time; a later one has the newest record.
+    if (error.name !== "SecurityError") throw error;
+  }
+}
+function showElsewhere(given) {
+  const hash = "#" + encodeURIComponent(JSON.stringify(given));
+  if (touched) showAddress(hash);
   byId("link").textContent = location.origin + location.pathname + hash;
   const key = keyNeeded || byId("key").value ? ` -H "X-API-Key: $API_KEY"` : "";
   byId("curl").textContent =
@@ -898,23 +926,26 @@ function showElsewhere() {
 function strangers(lines) {
   byId("strangers").replaceChildren(...lines.map((line) => make("p", "fault", line)));
 }
+function showFirst() {
+  for (const [name, value] of Object.entries(begins)) setValue(name, value);
+}
 function readLink() {
   strangers([]);
   if (location.hash.length < 2) return;
-  let told = null;
+  let linked = null;
   try {
-    told = JSON.parse(decodeURIComponent(location.hash.slice(1)));
+    linked = JSON.parse(decodeURIComponent(location.hash.slice(1)));
   } catch {
     strangers(["The link holds no record that can be read; the first record is shown."]);
     return;
   }
-  if (told === null || typeof told !== "object" || Array.isArray(told)) {
+  if (linked === null || typeof linked !== "object" || Array.isArray(linked)) {
     strangers(["The link holds no record; the first record is shown."]);
     return;
   }
-  const unknown = Object.keys(told).filter((name) => !columns[name]),
-    absent = Object.keys(columns).filter((name) => !(name in told));
-  for (const [name, value] of Object.entries(told)) if (columns[name]) setValue(name, value);
+  const unknown = Object.keys(linked).filter((name) => !columns[name]),
+    absent = Object.keys(columns).filter((name) => !Object.hasOwn(linked, name));
+  for (const [name, value] of Object.entries(linked)) if (columns[name]) setValue(name, value);
   const list = (names) => short(names.join(", "), 200);
   strangers([
     ...(unknown.length ? [`The link names what is no feature: ${list(unknown)}.`] : []),
@@ -948,7 +979,7 @@ form.addEventListener("input", (event) => {
       ? ""
       : written(
           lastKnown[name] ??
-            facts.begins[name] ??
+            begins[name] ??
             (columns[name].slider ? Number(own.querySelector("[type=range]").value) : null),
         );
   const value = valueOf(name);
@@ -958,12 +989,12 @@ form.addEventListener("input", (event) => {
   touched = true;
   changed();
 });
-const lastKnown = {...facts.begins};
+const lastKnown = bare(begins);
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("reset", (event) => {
   event.preventDefault();
   strangers([]);
-  for (const [name, value] of Object.entries(facts.begins)) setValue(name, value);
+  showFirst();
   touched = true;
   changed();
 });
@@ -986,6 +1017,7 @@ byId("key").addEventListener("change", () => changed());
 for (const button of document.querySelectorAll("[data-copies]"))
   button.addEventListener("click", () => copy(button));
 addEventListener("hashchange", () => {
+  showFirst();
   readLink();
   changed();
 });

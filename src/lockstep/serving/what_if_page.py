@@ -21,6 +21,7 @@ from lockstep.models.typical_record import fitting
 from lockstep.monitoring.bins import Bins, Counts
 from lockstep.monitoring.feature_counts import FeatureCounts
 from lockstep.problems.schema import Column, Schema
+from lockstep.problems.words import class_words
 from lockstep.reports.look import render
 from lockstep.serving.openapi import example
 from lockstep.serving.static_files import address_of
@@ -40,13 +41,16 @@ def what_if_page(
     scale: str = PROBABILITY,
     counts: FeatureCounts | None = None,
     order: Sequence[str] = (),
+    withheld: bool = False,
 ) -> str:
     """Return the page of a problem, which begins with the record of ``example``.
 
     ``scale`` is that of the scores of two classes, ``counts`` says where values lie among the rows,
-    and ``order`` is that of the controls, by default the schema's.
+    and ``order`` is that of the controls, by default the schema's. With ``withheld`` the page has
+    no counts and says so: anyone may read it.
     """
     values = example(schema, typical)
+    counts = None if withheld else counts
     known = {} if counts is None else counts.features
     names = list(order) or schema.feature_names
     controls = [_control(schema.columns[name], values[name], known.get(name)) for name in names]
@@ -56,6 +60,7 @@ def what_if_page(
         "begins": _begins(schema, typical),
         "ordered": bool(order),
         "counted": counts,
+        "withheld": withheld,
         "first": controls[:FIRST] if len(controls) > FIRST + 2 else controls,
         "more": controls[FIRST:] if len(controls) > FIRST + 2 else [],
         "task": schema.task,
@@ -95,7 +100,7 @@ def _facts(
     classes = {str(code): meaning for code, meaning in target.codes.items() if meaning}
     return {
         "task": schema.task,
-        "positive": schema.positive or next(reversed(classes.values()), ""),
+        "positive": schema.positive or (class_words(schema)[1] if schema.task == "binary" else ""),
         "target": target.description or target.name,
         "unit": target.unit,
         "scale": scale,
@@ -138,8 +143,13 @@ def _control(column: Column, value: Any, known: tuple[Bins, Counts] | None) -> d
         "known": [] if known is None or known[0].values is None else known[0].values,
         "slider": slider,
         "takes": _takes(column),
-        "facts": {key: fact for key, fact in facts.items() if fact not in (None, "", False)},
+        "facts": {key: fact for key, fact in facts.items() if _says_something(fact)},
     }
+
+
+def _says_something(fact: Any) -> bool:
+    """Tell whether the script needs a fact: a zero is one, though it equals False."""
+    return fact is not None and fact is not False and fact != ""
 
 
 def _codes(column: Column) -> list[tuple[str, str]] | None:
