@@ -13,10 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from tests import warm
 from tests.registry_workspace import empty_database, make, server, server_factory, workspace
 
 __all__ = ["empty_database", "make", "server", "server_factory", "workspace"]
+
+# A busy machine is no fault of an example; pytest's own timeout bounds the test.
+settings.register_profile("lockstep", deadline=None)
+settings.load_profile("lockstep")
 
 PROJECT = Path(__file__).parents[1]
 VARIABLES = (

@@ -63,6 +63,6 @@ def test_outputs_are_byte_identical_in_another_world(
     )
     found = _digests(workspace)
     assert (
-        len(found) == 4 * 2 + 4 + 4 * 8 + 3 + 1 + 2
+        len(found) == 4 * 2 + 4 + 4 * 9 + 3 + 1 + 2
     )  # models and cards, scores, metrics with details and plots, histories, folds
     assert found == _digests(trained_workspace)
