@@ -14,7 +14,8 @@ from playwright.sync_api import Browser, Page, Request, sync_playwright
 from tests.shared.services import REQUIRED
 
 SIZES = {"phone": (375, 812), "desk": (1600, 1000)}
-SCHEMES = ("light", "dark")
+VIEWS = (("phone", "dark"), ("desk", "light"))
+"""Both sizes and both colour schemes: contrast follows from the scheme, room from the size."""
 OWN = ("file:", "data:", "blob:", "http://127.0.0.1:")
 """How the address of each request must begin: a page fetches nothing from elsewhere."""
 

@@ -33,6 +33,8 @@ from lockstep.serving.shadow_scorer import Challenger, Request, scores_of, taken
 REQUESTS = 40
 FILE = "models/accidents/xgboost_model.joblib"
 SHADOW = {**LOCAL, "SHADOW": "Staging"}
+START = 90
+"""Seconds for the challenger's process, which starts at the lowest priority beside other tests."""
 SMALL_QUEUE = "serving: {prediction_log: {waiting_bytes: 65536}}"
 
 
@@ -53,7 +55,7 @@ def narrow(served):
     config.write_text(SMALL_QUEUE)
     transition(served.client, NAME, 2, "Staging")
     server = Running(served.root, SHADOW).start()
-    wait_until(lambda: status_of(server).get("version") == 2, 30, "the challenger")
+    wait_until(lambda: status_of(server).get("version") == 2, START, "the challenger")
     yield served, server
     assert server.stop() == 0
 
@@ -103,7 +105,7 @@ def scored_by(served):
 
 def test_each_request_is_scored_again_and_compared(shadowed):
     served, server = shadowed
-    wait_until(lambda: status_of(server).get("version") == 2, 30, "the challenger")
+    wait_until(lambda: status_of(server).get("version") == 2, START, "the challenger")
     records = records_of(served, 2 * REQUESTS)
     answers = [
         server.post("/predict", records[2 * n : 2 * n + 2], {"X-Request-ID": f"r{n}"}).json
@@ -142,12 +144,12 @@ def compare(served):
 
 def test_a_killed_challenger_changes_no_answer_and_comes_back(shadowed):
     served, server = shadowed
-    wait_until(lambda: status_of(server).get("version") == 2, 30, "the challenger")
+    wait_until(lambda: status_of(server).get("version") == 2, START, "the challenger")
     record = records_of(served, 1)[0]
     before = server.post("/predict", record).json["probability"]
     (process,) = scorers(served.root)
     process.kill()
-    wait_until(lambda: "ended (exit code -9)" in status_of(server)["fault"], 10, "its end")
+    wait_until(lambda: "ended (exit code -9)" in status_of(server).get("fault", ""), 10, "its end")
     sent = 1
 
     def ask():
@@ -205,7 +207,7 @@ def test_a_damaged_challenger_is_a_fault_in_health_and_changes_no_answer(served)
     flip(skops)
     transition(served.client, NAME, 2, "Staging")
     server = Running(served.root, SHADOW).start()
-    wait_until(lambda: "digest" in status_of(server).get("fault", ""), 30, "the refusal")
+    wait_until(lambda: "digest" in status_of(server).get("fault", ""), START, "the refusal")
     answers = [server.post("/predict", record).json for record in records_of(served, 20)]
     own = served.model(1).score(served.new("2026-04").head(20)).tolist()
     assert [one["probability"] for one in answers] == own

@@ -156,7 +156,11 @@ def command(logged, monkeypatch):
     section = SimpleNamespace(compare=SimpleNamespace(metric="macro_roc_auc"))
     versions = {
         number: SimpleNamespace(
-            name=NAME, version=number, title=f"{NAME} version {number}", tag=f"d{number}".format
+            name=NAME,
+            version=number,
+            title=f"{NAME} version {number}",
+            tag=f"d{number}".format,
+            key=(NAME, number, f"d{number}"),
         )
         for number in classes
     }

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.browser import SCHEMES, SIZES, check_page, opened, wait_for_charts
+from tests.browser import VIEWS, check_page, opened, wait_for_charts
 from tests.promotion import told_registry
 from tests.promotion.told_registry import CREDIT, HOSTILE, LONG, NOW, RIGHT_TO_LEFT, SCRIPTS, Story
 
@@ -45,8 +45,7 @@ def texts(place, selector):
     return [" ".join(text.split()) for text in place.locator(selector).all_inner_texts()]
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(("size", "scheme"), VIEWS)
 def test_the_board_passes_at_both_sizes_in_both_schemes(browser, told, size, scheme):
     with opened(browser, told[1], size, scheme) as page:
         wait_for_charts(page)

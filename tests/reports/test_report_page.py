@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from tests.browser import SCHEMES, SIZES, check_page, opened, wait_for_charts
+from tests.browser import SIZES, VIEWS, check_page, opened, wait_for_charts
 from tests.reports.test_report import HOSTILE, PROBLEM, hostile_classes, told
 
 from lockstep.reports.report import Registered, report
@@ -27,8 +27,7 @@ def outputs(page):
     }
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("size", "scheme"), VIEWS)
 def test_it_passes_axe_and_fits_at_every_size(browser, page_file, size, scheme):
     with opened(browser, page_file, size, scheme) as page:
         wait_for_charts(page)

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import uvicorn
 from playwright.sync_api import Page, Route, expect
-from tests.browser import SCHEMES, SIZES, browser, check_page, opened
+from tests.browser import VIEWS, browser, check_page, opened
 from tests.models.served import pipeline_of, rows_of, schema_of
 from tests.serving.conftest import NAME, Followed, Running, wait_until
 
@@ -524,7 +524,7 @@ def test_the_last_record_is_the_one_that_is_answered(browser, sites):
 @pytest.mark.parametrize(
     ("site", "size", "scheme"),
     [
-        *(("hostile", size, scheme) for size in SIZES for scheme in SCHEMES),
+        *(("hostile", size, scheme) for size, scheme in VIEWS),
         ("multiclass", "phone", "light"),
         ("regression", "desk", "dark"),
     ],

@@ -50,7 +50,7 @@ from lockstep.serving.openapi import STAGING
 from lockstep.serving.prediction_log import PredictionLog
 from lockstep.serving.responses import Answer, explained, predicted, predictions
 from lockstep.serving.shadow import Shadow
-from lockstep.serving.static_files import PATHS, address_of, static_file
+from lockstep.serving.static_files import PATHS, docs_file, static_file
 from lockstep.serving.telemetry import JsonLog, Metrics, utc
 from lockstep.serving.worker_threads import WorkerThreads
 
@@ -414,9 +414,9 @@ async def _docs(request: HttpRequest) -> Reply:
     page = get_swagger_ui_html(
         openapi_url="/openapi.json",
         title="API description",
-        swagger_js_url=address_of("swagger-ui-bundle.js"),
-        swagger_css_url=address_of("swagger-ui.css"),
-        swagger_favicon_url=address_of("favicon-32x32.png"),
+        swagger_js_url=docs_file("swagger-ui-bundle.js"),
+        swagger_css_url=docs_file("swagger-ui.css"),
+        swagger_favicon_url=docs_file("favicon-32x32.png"),
     )
     return Reply(200, bytes(page.body), HTML)
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
-from hashlib import sha256
 from pathlib import Path
 
 from swagger_ui_bundle import swagger_ui_path
 
 from lockstep.reports import look
+from lockstep.serving.file_addresses import PLACE, address_of, content_of
 from lockstep.serving.http_request import Headers, HttpRequest, Reply
 
-PLACE = "/docs/files/"
 CACHED: Headers = ((b"cache-control", b"max-age=86400"),)
 _SCRIPT = b"text/javascript; charset=utf-8"
 _SWAGGER = Path(swagger_ui_path)
@@ -25,17 +23,12 @@ _FILES = {
 PATHS = tuple(f"{PLACE}{name}" for name in _FILES)
 
 
-def address_of(name: str) -> str:
-    """Return the address of a file; it changes with the content, so that no cache is outdated."""
-    return f"{PLACE}{name}?{sha256(_content(name)).hexdigest()[:12]}"
+def docs_file(name: str) -> str:
+    """Return the address of a file by its name."""
+    return address_of(_FILES[name][0] / name)
 
 
 async def static_file(request: HttpRequest) -> Reply:
     """Return the file of a request's path."""
     name = request.scope["path"].removeprefix(PLACE)
-    return Reply(200, _content(name), _FILES[name][1], CACHED)
-
-
-@cache
-def _content(name: str) -> bytes:
-    return (_FILES[name][0] / name).read_bytes()
+    return Reply(200, content_of(_FILES[name][0] / name), _FILES[name][1], CACHED)

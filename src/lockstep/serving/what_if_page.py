@@ -22,9 +22,9 @@ from lockstep.monitoring.bins import Bins, Counts
 from lockstep.monitoring.feature_counts import FeatureCounts
 from lockstep.problems.schema import Column, Schema
 from lockstep.problems.words import class_words
-from lockstep.reports.look import render
+from lockstep.reports.look import HERE, render
+from lockstep.serving.file_addresses import address_of
 from lockstep.serving.openapi import example
-from lockstep.serving.static_files import address_of
 
 FIRST = 10
 """How many controls are shown at once; the others are in a section that can be opened."""
@@ -65,7 +65,7 @@ def what_if_page(
         "more": controls[FIRST:] if len(controls) > FIRST + 2 else [],
         "task": schema.task,
         "facts": _facts(schema, scale, values, controls, counts),
-        "charts_address": address_of("vega.js"),
+        "charts_address": address_of(HERE / "vega.js"),
         "script": _script(),
     }
     return render("serving/what_if_page.html", facts)
