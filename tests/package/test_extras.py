@@ -19,9 +19,10 @@ ROOT = Path(__file__).parents[2]
 OF_EXTRAS = ("uvloop", "httptools", "swagger_ui_bundle", "dvc_s3", "s3fs", "boto3", "pyspark")
 """fastapi and uvicorn come with MLflow, which needs them itself."""
 SERVE_ALONE = {
-    "lockstep.serving.app": "swagger_ui_bundle",
+    "lockstep.serving.app": "httptools",
     "lockstep.serving.connection_limits": "httptools",
-    "lockstep.serving.server": "swagger_ui_bundle",
+    "lockstep.serving.server": "httptools",
+    "lockstep.serving.static_files": "swagger_ui_bundle",
 }
 
 
