@@ -184,7 +184,7 @@ def asked(server: Running, records: list[dict], labels: list[str]) -> list[dict]
     def shadow() -> dict:
         return server.get("/health").json["shadow"]
 
-    wait_until(lambda: shadow().get("version") == 2, 30, "the challenger")
+    wait_until(lambda: shadow().get("version") == 2, 90, "the challenger")
     answers = []
     for number in range(REQUESTS):
         rows = slice(4 * number, 4 * number + 4)
@@ -195,7 +195,7 @@ def asked(server: Running, records: list[dict], labels: list[str]) -> list[dict]
             for row, label in enumerate(labels[rows], 1)
         ]
         assert server.post("/feedback", told).status == 202
-    wait_until(lambda: shadow_rows(server.root) == 4 * REQUESTS, 30, "the challenger's scores")
+    wait_until(lambda: shadow_rows(server.root) == 4 * REQUESTS, 90, "the challenger's scores")
     return answers
 
 
