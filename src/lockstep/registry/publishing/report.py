@@ -66,8 +66,10 @@ def _version_facts(kind: str, version: Version) -> VersionFacts:
 
 def _moves(models: Iterable[Model]) -> list[Move]:
     """Return the events of all models, the newest first."""
-    found = [_move(model.name, event) for model in models for event in model.record.events]
-    return sorted(found, key=lambda move: move.time, reverse=True)
+    found = [(model.name, event) for model in models for event in model.record.events]
+    # A move shows seconds, in which several may happen: the record's own time and number order.
+    found.sort(key=lambda one: (one[1].time, one[1].number), reverse=True)
+    return [_move(*one) for one in found]
 
 
 def _move(name: str, event: Event) -> Move:
