@@ -13,7 +13,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from lockstep.config.layout import project_root
-from lockstep.config.pages import page_file
+from lockstep.config.pages import page_file, shown_place
 from lockstep.config.settings import load_settings
 from lockstep.console import add_options, documented_parser
 from lockstep.errors import run_command
@@ -42,8 +42,7 @@ def main() -> None:
     board = resolve_name("lockstep.promotion.board_facts:board_facts")(client, root, place, now)
     output = options.output or page_file(root, "board")
     write_text(output, board_page(board, now))
-    shown = output.relative_to(root) if output.is_relative_to(root) else output
-    print(f"{board.summary}\nboard: {shown}")
+    print(f"{board.summary}\nboard: {shown_place(root, output)}")
 
 
 if __name__ == "__main__":

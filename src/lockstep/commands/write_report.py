@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lockstep.config.pages import shown_place
 from lockstep.config.settings import load_settings
 from lockstep.console import warn
 from lockstep.errors import RegistryError
@@ -22,8 +23,7 @@ def write_report(root: Path, problem: str, output: Path, tracking_uri: str | Non
         if line:
             warn(f"WARNING the report is incomplete: {line}")
     write_text(output, report(files, registered))
-    shown = output.relative_to(root) if output.is_relative_to(root) else output
-    return f"{problem}: report written to {shown}"
+    return f"{problem}: report written to {shown_place(root, output)}"
 
 
 def ask_registry(root: Path, files: ReportFiles, tracking_uri: str | None = None) -> Registered:

@@ -14,7 +14,7 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import Problem, load_params
 from lockstep.dvc.lineage import stage_target
 from lockstep.errors import DataError
-from lockstep.io import read_json
+from lockstep.io import read_json, read_parquet
 from lockstep.models.type_metrics import read_type_metrics, type_metrics_file
 from lockstep.problems.schema import Schema, load_schema
 
@@ -81,6 +81,17 @@ class ReportFiles:
     def classes(self) -> list[str]:
         """The labels of several classes in the order of the model's scores; else none."""
         return [str(label) for label in self.shown.card.get("classes", [])]
+
+    @cached_property
+    def has_rows(self) -> bool:
+        """Whether this workspace has the tidy table that the stages' figures are about."""
+        if not (self.layout.tidy.is_file() and self.layout.label_encoder.is_file()):
+            return False
+        try:
+            rows = len(read_parquet(self.layout.tidy, [self.schema.target]))
+            return bool(rows == self.quality["rows"]["out"])
+        except (DataError, KeyError):
+            return False
 
 
 def read_report_files(root: Path, problem: str) -> ReportFiles:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lockstep.errors import DataError
 from lockstep.evaluation.bootstrap import resampled
 from lockstep.evaluation.comparison import Candidate
 from lockstep.evaluation.metrics import evaluate
@@ -61,7 +60,7 @@ class SliceRow:
 def target_by_time(files: ReportFiles) -> tuple[str, list[Period]]:
     """Return the length of a period, and the target by period; empty without date or rows."""
     schema = files.schema
-    if schema.date is None or not _is_current(files):
+    if schema.date is None or not files.has_rows:
         return "", []
     table = read_parquet(files.layout.tidy, [schema.date, schema.target]).dropna()
     if table.empty:
@@ -117,7 +116,7 @@ def slice_rows(files: ReportFiles) -> list[SliceRow]:
     """Return the shown type's metric in each slice of the test rows; empty without the rows."""
     columns = [files.schema.columns[name] for name in files.schema.slices]
     shown, layout = files.shown, files.layout
-    if not columns or not _is_current(files) or not layout.scores(shown.name).is_file():
+    if not columns or not files.has_rows or not layout.scores(shown.name).is_file():
         return []
     candidate = Candidate(shown.name, shown.threshold, read_parquet(layout.scores(shown.name)))
     rows, part = candidate.rows("test"), candidate.part("test")
@@ -161,14 +160,3 @@ def _interval(
     middle = value if scale == 1.0 else evaluate(rows)[metric]
     low, high = np.nanquantile(drawn, [0.025, 0.975]) - middle
     return float(value + low * scale), float(value + high * scale)
-
-
-def _is_current(files: ReportFiles) -> bool:
-    """Tell whether this workspace has the tidy table that the stages' figures are about."""
-    if not (files.layout.tidy.is_file() and files.layout.label_encoder.is_file()):
-        return False
-    try:
-        column = files.schema.target
-        return len(read_parquet(files.layout.tidy, [column])) == files.quality["rows"]["out"]
-    except (DataError, KeyError):
-        return False

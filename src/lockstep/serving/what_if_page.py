@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
-
-from markupsafe import Markup
 
 from lockstep.data.values import range_words
 from lockstep.decision.score_scale import PROBABILITY
@@ -32,7 +28,6 @@ STEPS = 200
 """About how many places a slider has."""
 _WIDER = 3.0
 """How much wider than the values of the rows a schema's range may be, to be a slider's range."""
-_SCRIPT = Path(__file__).with_suffix(".js")
 
 
 def what_if_page(
@@ -66,14 +61,8 @@ def what_if_page(
         "task": schema.task,
         "facts": _facts(schema, scale, values, controls, counts),
         "charts_address": address_of(HERE / "vega.js"),
-        "script": _script(),
     }
     return render("serving/what_if_page.html", facts)
-
-
-@cache
-def _script() -> Markup:
-    return Markup(_SCRIPT.read_text(encoding="utf-8"))
 
 
 def _begins(schema: Schema, typical: Any) -> str:
