@@ -4,7 +4,7 @@ import os
 
 import pandas as pd
 import pytest
-from tests.serving.conftest import LOCAL, UNSET, wait_until
+from tests.serving.conftest import BUSY, LOCAL, UNSET, wait_until
 
 from lockstep.config.settings import PredictionLogSection
 from lockstep.monitoring.log_files import PREDICTIONS
@@ -56,7 +56,7 @@ def test_without_a_version_that_is_known_nothing_is_kept_and_the_files_go(served
     served.answer("2026-01")
     keeper = DayKeeper(served.root, lambda: "no problem of this name")
     assert keeper.kept(files(served)) == []
-    keeper._process.wait(60)
+    keeper._process.wait(BUSY * 60)
     assert keeper.kept(files(served)) == files(served)
     assert keeper.failures == 1
 

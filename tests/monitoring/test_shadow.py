@@ -33,7 +33,7 @@ from lockstep.serving.shadow_scorer import Challenger, Request, scores_of, taken
 REQUESTS = 40
 FILE = "models/accidents/xgboost_model.joblib"
 SHADOW = {**LOCAL, "SHADOW": "Staging"}
-START = 90
+START = 30
 """Seconds for the challenger's process, which starts at the lowest priority beside other tests."""
 SMALL_QUEUE = "serving: {prediction_log: {waiting_bytes: 65536}}"
 
