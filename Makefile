@@ -166,6 +166,10 @@ test: $(READY) ## run the whole test suite (COVERAGE=1 measures branch coverage)
 	@python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(if $(COVERAGE),--cov --cov-report=)
 	@$(if $(COVERAGE),python -m coverage report --precision=2 --skip-covered)
 
+.PHONY: test-again
+test-again: $(READY) ## run the tests that failed (at most 3) once more, alone, on a quieter machine
+	@python -m tests.again
+
 .PHONY: stress
 stress: $(READY) ## stress the registry: 100 killed moves, 200 moves by 8 processes, 1,000 versions, sqlite and server (20 minutes)
 	@python -W ignore -m tests.registry.stress all

@@ -147,6 +147,8 @@ def test_a_killed_challenger_changes_no_answer_and_comes_back(shadowed):
     wait_until(lambda: status_of(server).get("version") == 2, START, "the challenger")
     record = records_of(served, 1)[0]
     before = server.post("/predict", record).json["probability"]
+    # A request that waits for a process that has ended starts another one, and its status is new.
+    wait_until(lambda: accounted(status_of(server)) == 1, 20, "the first score")
     (process,) = scorers(served.root)
     process.kill()
     wait_until(lambda: "ended (exit code -9)" in status_of(server).get("fault", ""), 10, "its end")
