@@ -100,6 +100,10 @@ deploy: $(READY) ## write a folder with a Dockerfile that serves one version: OU
 deploy-check: $(READY) ## try a deployment: export, build its environment, start, predict, explain, stop (MODEL=…, STAGE=Production)
 	@PROBLEM="$(SERVED)" python -m lockstep.serving.deploy --check --stage "$(or $(STAGE),Production)" $(if $(MODEL),--model-name "$(MODEL)")
 
+.PHONY: bench
+bench: $(READY) ## compare make run-train with the same work in one process, without DVC and MLflow (some minutes)
+	@python benchmarks/governance.py --output bench.json
+
 .PHONY: bench-serve
 bench-serve: $(READY) ## compare the API's speed with `mlflow models serve` and an empty route
 	@python benchmarks/serve.py $(if $(SERVED),--problem "$(SERVED)")

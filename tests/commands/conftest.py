@@ -87,5 +87,5 @@ def project(retrained: Path, tmp_path: Path, _one_name: None) -> Project:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     """What DVC was asked for, while it has nothing to do."""
     asked: list[tuple] = []
-    monkeypatch.setattr(dvc, "repro", lambda root, *words: asked.append(words))
+    monkeypatch.setattr(dvc, "repro", lambda root, *words, **_: asked.append(words))
     return asked

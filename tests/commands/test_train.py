@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from lockstep.commands import train
+from lockstep.commands import train, train_beside
 from lockstep.dvc import repro as dvc
 from lockstep.errors import ConfigError, UsageError
 from lockstep.registry import publish_models
-from lockstep.registry.store import opening
 
 ROOT = Path(__file__).parents[2]
 HOUSES = "metrics/california_housing"
@@ -38,19 +37,25 @@ def asked(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     calls: list[tuple[str, ...]] = []
 
     @contextmanager
-    def beside(_: Path, *targets: str) -> Iterator[None]:
+    def beside(_: Path, *targets: str, variables: dict[str, str]) -> Iterator[None]:
+        assert variables == {"LOCKSTEP_PUBLISH": "later"}
         calls.append(("repro", *targets))
-        yield
+        yield None
         if not (root / HOUSES).exists():
             shutil.copytree(ROOT / HOUSES, root / HOUSES)
 
     monkeypatch.setattr(dvc, "repro_beside", beside)
     monkeypatch.setattr(dvc, "repro", lambda _, *targets: calls.append(("repro", *targets)))
     monkeypatch.setattr(dvc, "module", lambda _, *words: calls.append(words))
-    monkeypatch.setattr(opening, "prepare_store", lambda _: None)
+    monkeypatch.setattr(train_beside, "publish_beside", lambda *_: calls.append(("beside",)))
     monkeypatch.setattr(
         publish_models, "register_models", lambda _, problem: calls.append(("register", problem))
     )
+    monkeypatch.setattr(
+        "lockstep.commands.write_report.write_report",
+        lambda _, problem, output: calls.append(("report", problem, output.name)),
+    )
+    monkeypatch.setenv("LOCKSTEP_PRELOAD", "0")
     monkeypatch.setattr(
         "lockstep.models.compare_models.compare",
         lambda *_: (None, {"type": "ridge"}, "the comparison"),
@@ -60,7 +65,12 @@ def asked(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
 def test_all_types_go_through_the_compare_stage(root: Path, asked: list) -> None:
     assert train.train(root, "california_housing") == (CHAMPION, "")
-    assert asked == [("repro", "compare@california_housing"), ("register", "california_housing")]
+    assert asked == [
+        ("repro", "compare@california_housing"),
+        ("beside",),
+        ("register", "california_housing"),
+        ("report", "california_housing", "california_housing.html"),
+    ]
     assert (root / "params.yaml").read_text() == PARAMS
 
 
@@ -87,7 +97,11 @@ def test_some_types_are_trained_registered_and_compared_alone(root: Path, asked:
     assert train.train(root, "california_housing", types) == ("ridge", "the comparison")
     trained = [f"train_multi_model@california_housing-{name}" for name in ("ridge", "lightgbm")]
     register = ("lockstep.registry.register_models", "--problem", "california_housing")
-    assert asked == [("repro", *trained), (*register, "--models", "ridge", "lightgbm")]
+    assert asked == [
+        ("repro", *trained),
+        (*register, "--models", "ridge", "lightgbm"),
+        ("report", "california_housing", "california_housing.html"),
+    ]
 
 
 def test_values_are_in_params_yaml_before_the_stages_run(root: Path, asked: list) -> None:

@@ -97,7 +97,7 @@ def stopped(
         run = subprocess.Popen(
             shlex.split(command),
             cwd=project.folder,
-            env=project.environment(**COLD, **env),
+            env=project.environment(**{**COLD, **env}),
             stdout=terminal,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -272,7 +272,7 @@ def test_a_version_without_a_reference_says_so(served, monkeypatch):
     monkeypatch.setattr(new_versions, "reference_content", lambda _: "as before")
     outputs = read_outputs(served.root, "accidents", "xgboost")
     settings = load_settings(served.root)
-    new = new_versions.publish_new(served.client, settings, outputs, None, None, again=True)
+    new = new_versions.publish_new(served.client, settings, outputs, None, again=True)
     served.answer("2026-01", version=new.version)
     said = served.run(code=1)
     assert f"{NAME} version {new.version} has no monitoring_reference.json: it was " in said

@@ -1,4 +1,4 @@
-"""Commands in tests through forks of one warm process: a start costs 30 ms, not seconds of imports.
+"""Commands in tests through the preloaded process: a start costs 30 ms, not seconds of imports.
 
 Within the tests ``sys.executable`` is a client of that process, and the clones that journeys work
 in have an environment whose `python`, `dvc` and `mlflow` are. The client becomes the real
@@ -7,86 +7,97 @@ when it starts. It does so for all that is started with the variables ``COLD``: 
 groups. Set TESTS_WARM_ENVIRONMENT to the empty string to run every command in a process of its own.
 """
 
-import marshal
 import os
-import shlex
-import socket
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).parent
+from lockstep.preload.process import LIBRARIES, POSSIBLE, SWITCH, Preloaded
+
+__all__ = ["POSSIBLE"]
+
 PREFIX = Path(sys.prefix)
 CONSOLE = ("dvc", "mlflow")
+PACKAGES = ("lockstep", "dvc", "mlflow", "uvicorn", "pipelines", "models", ".py")
 VARIABLE = "TESTS_WARM_ENVIRONMENT"
-"""Names the folder of the run's warm process; empty where there is none."""
-POSSIBLE = hasattr(os, "pidfd_open")
-"""Elsewhere than on Linux every command is a process of its own."""
-COLD = {"TESTS_COLD": "1"}
+"""Names the folder of the run's preloaded process; empty where there is none."""
+COLD = {SWITCH: "0"}
 """The variables under which every command is a process of its own."""
 UNSEEN = ("COVERAGE_", "DAGSHUB", "DVC_", "LOCKSTEP_", "MLFLOW_", "PYTEST_", VARIABLE)
+MORE = (
+    "orjson",
+    "dotenv",
+    "filelock",
+    "sklearn.neighbors",
+    "shap",
+    "optuna",
+    "requests",
+    "tqdm",
+    "fastapi",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "prometheus_client",
+    "sqlalchemy",
+    "alembic",
+    "mlflow.server",
+    "mlflow.cli",
+    "dvc.cli",
+    "dvc.cli.parser",
+    "dvc.repo",
+    "dvc.repo.reproduce",
+    "dvc.repo.status",
+    "dvc.repo.experiments",
+    "dvc.stage.run",
+    "dvc.ignore",
+    "dvc.output",
+    "dvc.dependency",
+    "dvc.render",
+    "dvc.commands.repro",
+    "dvc.scm",
+    "scmrepo.git",
+    "dvc_data.index",
+)
+"""What commands import that train nothing."""
 
 
 class Warm:
-    """The warm process of a test run."""
+    """The preloaded process of a test run, in a folder that looks like `.venv`."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="warm-"))
-        listening = socket.socket(socket.AF_UNIX)
-        listening.bind(str(self.folder / "socket"))
-        listening.listen(64)
         environment = {k: v for k, v in os.environ.items() if not k.startswith(UNSEEN)}
-        (self.folder / "environment").write_bytes(marshal.dumps(environment))
-        self._lend()
-        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-        with (self.folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, str(HERE / "server.py"), str(listening.fileno())],
-                env={**environment, **quiet},
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                pass_fds=[listening.fileno()],
-            )
-        listening.close()
-        os.environ[VARIABLE] = str(self.folder)
+        self.process = Preloaded(
+            [*LIBRARIES, *MORE],
+            PACKAGES,
+            environment,
+            CONSOLE,
+            lends=True,
+            at_once=False,
+            kills=True,
+        )
+        self._lend(self.process.folder)
+        os.environ[VARIABLE] = str(self.process.folder)
 
-    def _lend(self) -> None:
+    def _lend(self, folder: Path) -> None:
         """Fill the folder like a virtual environment whose interpreter is the client."""
         for path in PREFIX.iterdir():
             if path.name not in ("bin", ".ready"):
-                (self.folder / path.name).symlink_to(path)
-        (self.folder / ".ready").write_text(f"{self.folder.resolve()}\n")
-        programs = self.folder / "bin"
-        programs.mkdir()
+                (folder / path.name).symlink_to(path)
+        (folder / ".ready").write_text(f"{folder.resolve()}\n")
         for path in (PREFIX / "bin").iterdir():
-            if path.name in ("python", "python3", *CONSOLE):
-                _write_client(programs / path.name, self.folder)
-            else:
-                (programs / path.name).symlink_to(path)
+            if not (folder / "bin" / path.name).exists():
+                (folder / "bin" / path.name).symlink_to(path)
 
     def stop(self) -> None:
         """End the process and whatever it still runs; it removes the folder."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(timeout=30)
+        self.process.stop()
         del os.environ[VARIABLE]
 
 
-def _write_client(path: Path, folder: Path) -> None:
-    interpreter = PREFIX / "bin" / "python"
-    words = [interpreter, "-IS", HERE / "client.py", folder / "socket", interpreter, path.name]
-    words.append(folder / "environment")
-    path.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, words))} "$@"\n')
-    path.chmod(0o755)
-
-
 def environment() -> Path:
-    """Return the folder that looks like `.venv`; the real one where no warm process was started."""
+    """Return the folder that looks like `.venv`; the real one where no process was preloaded."""
     return Path(os.environ.get(VARIABLE) or PREFIX)
 
 
 def adopt() -> None:
-    """Let this process start its commands in the warm one."""
+    """Let this process start its commands in the preloaded one."""
     sys.executable = str(environment() / "bin" / "python")

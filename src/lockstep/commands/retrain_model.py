@@ -14,10 +14,8 @@ scripts/promote_model.py.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,23 +128,9 @@ def train(root: Path, options: RetrainOptions, params: Params, types: Sequence[s
     if is_whole(params, problem, types):
         stages.append(f"compare@{problem}")
     alone = ["--single-item"] if options.mode == MODELS else []
-    with not_published():
-        dvc.repro(root, *alone, *stages)
-    return params
-
-
-@contextmanager
-def not_published() -> Iterator[None]:
-    """Keep the train stages from making versions: the retrain makes one of each model itself."""
     print("the models get their versions when all of them are trained", flush=True)
-    before = os.environ.get(PUBLISH)
-    os.environ[PUBLISH] = LATER
-    try:
-        yield
-    finally:
-        del os.environ[PUBLISH]
-        if before is not None:
-            os.environ[PUBLISH] = before
+    dvc.repro(root, *alone, *stages, variables={PUBLISH: LATER})
+    return params
 
 
 def best_first(root: Path, params: Params, problem: str, types: Sequence[str]) -> list[str]:

@@ -7,48 +7,98 @@ register.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from lockstep.commands import train_beside
 from lockstep.commands.overrides import FORMS, with_overrides
-from lockstep.commands.train_models import checked_types, is_whole, problem_options, train_types
+from lockstep.commands.train_models import (
+    check_trainings,
+    declared_types,
+    is_whole,
+    problem_options,
+    train_types,
+)
 from lockstep.config.layout import ProblemLayout, stage_root
 from lockstep.config.pages import page_file
-from lockstep.config.settings import load_settings
+from lockstep.config.settings import LATER, PUBLISH, load_settings
 from lockstep.console import documented_parser
 from lockstep.dvc import repro as dvc
+from lockstep.dvc.lineage import have_run, is_current, training_stage
 from lockstep.errors import run_command
 from lockstep.io import read_json, write_text
 from lockstep.models import compare_models
-from lockstep.registry.store import opening
+from lockstep.preload.process import preloaded
 
 
 def train(
     root: Path, problem: str, wanted: Sequence[str] = (), given: Sequence[str] = ()
 ) -> tuple[str, str]:
-    """Update a problem's models (none named: all) and versions; return champion and comparison.
+    """Update a problem's models (none named: all), versions and report.
+
+    Return champion and comparison.
 
     ``given`` are KEY=VALUE pairs, written to params.yaml when all are valid. All types go through
     the compare stage; some of them are compared here, and its files stay as they are.
     """
     text, params = with_overrides(root, problem, given)
-    types = checked_types(params, problem, wanted)
+    types = declared_types(params, problem, wanted)
+    stages = [*(training_stage(problem, name) for name in types), f"compare@{problem}"]
+    # What has trained already fits its types, whose libraries take seconds to import.
+    if given or not have_run(root, stages):
+        check_trainings(params, problem, types)
     if given:
         write_text(root / "params.yaml", text)
     if is_whole(params, problem, types):
         layout = ProblemLayout(root, problem)
         before = _written(layout)
-        with dvc.repro_beside(root, f"compare@{problem}"):
-            opening.prepare_store(root)
-            # Its import of MLflow takes a second, in which DVC starts.
-            from lockstep.registry import publish_models
-        publish_models.register_models(root, problem)
+        update_models(root, problem, types)
         # The compare stage prints its table; DVC skips the stage if the committed one is valid.
         text = _comparison(layout) if _written(layout) == before else ""
         return read_json(layout.champion)["type"], text
     train_types(root, problem, types)
     _, best, comparison = compare_models.compare(root, problem, types)
+    # Its modules take time to import, in which a fault of the options is told already.
+    from lockstep.commands.write_report import write_report
+
+    write_report(root, problem, page_file(root, problem))
     return best["type"], comparison
+
+
+def update_models(root: Path, problem: str, types: Sequence[str]) -> None:
+    """Have DVC bring a problem's models up to date, register them and write the report.
+
+    Each model is published while the next one trains. A preloaded process saves the stages their
+    imports; where nothing seems to be trained, there is none.
+    """
+    target, later = f"compare@{problem}", {PUBLISH: LATER} if load_settings(root).publish else {}
+    current = all(is_current(root, problem, name) for name in types)
+    with preloaded(wanted=not current) as process:
+        if process is not None:
+            words = ("-m", "lockstep.commands.train_beside", "--problem", problem)
+            with process.start(*words, folder=root) as beside, interrupting(beside):
+                dvc.repro(root, target, variables=process.variables | later)
+                beside.communicate(train_beside.DONE)
+            if beside.returncode:  # it has said why
+                sys.exit(beside.returncode)
+            return
+    with dvc.repro_beside(root, target, variables=later) as ended:
+        train_beside.publish_beside(root, problem, types, ended)
+    train_beside.finish(root, problem)
+
+
+@contextmanager
+def interrupting(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Pass a Ctrl-C within the block on to a process."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        raise
 
 
 def _written(layout: ProblemLayout) -> int:
@@ -108,10 +158,6 @@ def main(problem: str = "accidents") -> None:
     options = parser(problem).parse_args()
     root = stage_root()
     champion, comparison = train(root, options.problem, options.models, options.param)
-    # Its modules take time to import, in which a fault of the options is told already.
-    from lockstep.commands.write_report import write_report
-
-    write_report(root, options.problem, page_file(root, options.problem))
     print(comparison + next_steps(root, options.problem, champion))
 
 

@@ -26,7 +26,7 @@ SPARK_MASTER = "LOCKSTEP_SPARK_MASTER"
 DEFAULT_MODEL_TYPE = "xgboost"
 """The type that ``--use-mlflow-production`` loads, and that is served before any comparison."""
 LATER = "later"
-"""PUBLISH while a retrain runs the stages: the retrain registers their models at the end."""
+"""PUBLISH while a command runs the stages that registers their models itself."""
 ThresholdScale = Literal["probability", "balanced"]
 """The score scales that a threshold may be on."""
 _OFF = ("0", "false", "no", "off")
@@ -142,7 +142,7 @@ class Settings:
 
     @property
     def publish_later(self) -> bool:
-        """Whether a retrain runs the stages, which registers their models itself."""
+        """Whether the command that runs the stages registers their models itself."""
         return self.environment.get(PUBLISH) == LATER
 
     @property

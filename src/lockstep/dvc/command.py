@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from getpass import getuser
 from pathlib import Path
@@ -38,15 +38,18 @@ def show_dvc(root: Path, *arguments: str) -> int:
 
 
 @contextmanager
-def dvc_beside(root: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def dvc_beside(
+    root: Path, *arguments: str, variables: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a DVC command on the caller's own terminal while the block runs, and wait for it.
 
-    Interrupted, this waits until DVC has ended its stage, and repairs its locks. ConfigError for a
-    folder that can't be written: DVC needs several lines to say so.
+    ``variables`` are set for it. Interrupted, this waits until DVC has ended its stage, and repairs
+    its locks. ConfigError for a folder that can't be written: DVC needs several lines to say so.
     """
     _check_writable(root)
     repair_locks(root)
-    process = subprocess.Popen(_command(arguments), cwd=root, env=_environment())
+    environment = {**_environment(), **(variables or {})}
+    process = subprocess.Popen(_command(arguments), cwd=root, env=environment)
     try:
         with process:
             yield process

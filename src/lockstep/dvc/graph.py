@@ -196,7 +196,9 @@ def committed_yaml(root: Path, name: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _plain_entry(locked: dict[str, Any]) -> dict[str, Any]:
+def _plain_entry(locked: Any) -> dict[str, Any]:
+    if not isinstance(locked, dict):
+        raise ConfigError("dvc.lock is cut off; run `dvc repro`, which writes it anew")
     params: dict[str, Any] = reduce(or_, locked.get("params", {}).values(), {})
     return {
         "cmd": locked.get("cmd", ""),

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import sys
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,15 +127,45 @@ def is_current(root: Path, problem: str, model_type: str) -> bool:
     """Tell whether a training's outputs are of today's parameters, data and code, by dvc.lock."""
     graph, lock = Graph.read(root), Lock.read(root)
     name = training_stage(problem, model_type)
-    entry, stage = lock.entries.get(name), graph.one(name)
-    if entry is None or entry["params"] != graph.values(stage):
+    if not _has_run(graph, lock, name):
         return False
+    entry = lock.entries[name]
     deps = {path: lock.outs[path] for path in entry["deps"] if path in lock.outs}
     model = ProblemLayout(root, problem).model(model_type)
     own = model.relative_to(root).as_posix()
     return all(entry["deps"][path] == sum_ for path, sum_ in deps.items()) and (
         entry["outs"].get(own) == dvc_sum(model)
     )
+
+
+def have_run(root: Path, stages: Iterable[str]) -> bool:
+    """Tell whether dvc.lock knows each of these stages with today's parameters."""
+    graph, lock = Graph.read(root), Lock.read(root)
+    return all(_has_run(graph, lock, name) for name in stages)
+
+
+def _has_run(graph: Graph, lock: Lock, name: str) -> bool:
+    entry = lock.entries.get(name)
+    return entry is not None and bool(entry["params"] == graph.values(graph.one(name)))
+
+
+def is_settled(root: Path, problem: str, model_type: str) -> bool:
+    """Tell whether DVC has committed a training's outputs, also while it runs other stages.
+
+    A stage that runs may have written the model that dvc.lock names, but not yet its other outputs.
+    """
+    if not is_current(root, problem, model_type):
+        return False
+    layout = ProblemLayout.of(root, problem, model_type)
+    made = [layout.model(model_type), layout.type_folder(model_type) / "plots"]
+    locked = lock_time(root)
+    return all(path.exists() and path.stat().st_mtime_ns <= locked for path in made)
+
+
+def lock_time(root: Path) -> int:
+    """Return when dvc.lock was written, in ns since 1970; 0 where there is none."""
+    lock = root / "dvc.lock"
+    return lock.stat().st_mtime_ns if lock.is_file() else 0
 
 
 def input_closure(root: Path, problem: str, model_type: str) -> dict[str, Any]:

@@ -132,12 +132,13 @@ def reference_of(
     months = np.zeros(len(table), dtype=np.int64)
     if dates is not None:
         months = dates.dt.month.fillna(0).to_numpy(dtype=np.int64)
+    parts = None if dates is None else {name: part(dates) for name, part in CALENDAR.items()}
     features = {}
     for column in schema.features:
         values = table[column.name]
         bins = bins_of(column, values, groups)
         counts = counted_by(months, MONTHS, bins.places(values), bins.size)
-        calendar = "" if dates is None else _calendar(values, dates)
+        calendar = "" if parts is None else _calendar(values, parts)
         features[column.name] = Feature(column.name, bins, counts, calendar)
     bins = score_bins(scored)
     return Reference(
@@ -196,19 +197,19 @@ def _dates(schema: Schema, table: pd.DataFrame) -> pd.Series | None:
     return dates if dates.dtype.kind == "M" and dates.notna().any() else None
 
 
-def _calendar(values: pd.Series, dates: pd.Series) -> str:
-    """Return which part of the date a feature is, in nearly all rows; empty if it is none."""
+def _calendar(values: pd.Series, parts: dict[str, pd.Series]) -> str:
+    """Return which part of the date a feature is, in nearly all rows; empty if it is none.
+
+    ``parts`` has each part of all rows' dates.
+    """
     if values.dtype.kind not in "fiu":
         return ""
-    known = values.notna() & dates.notna()
-    if known.sum() < MONTHS:
-        return ""
-    numbers = values[known].to_numpy()
-    for name, part in CALENDAR.items():
-        own = part(dates[known]).to_numpy()
+    for name, part in parts.items():
+        known = values.notna() & part.notna()
+        own = part[known].to_numpy()
         # One year may be all there is; one month or day may equal a constant by chance.
-        may_vary = name == "year" or len(np.unique(own)) > 1
-        if may_vary and (own == numbers).mean() >= _ALL_BUT:
+        enough = len(own) >= MONTHS and (own == values[known].to_numpy()).mean() >= _ALL_BUT
+        if enough and (name == "year" or len(np.unique(own)) > 1):
             return name
     return ""
 

@@ -7,7 +7,8 @@ parent run.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from lockstep.config.layout import ProblemLayout, engine_of
 from lockstep.config.params import Params, Problem, Training, load_params
 from lockstep.config.settings import Settings, load_settings
 from lockstep.console import warn
-from lockstep.dvc.lineage import is_current, stage_target
-from lockstep.errors import RegistryError
+from lockstep.dvc.lineage import is_current, is_settled, lock_time, stage_target
+from lockstep.errors import ConfigError, RegistryError
 from lockstep.io import sha256_json
 from lockstep.registry.publishing.destinations import experiment_of, registers
 from lockstep.registry.publishing.outputs import Outputs, read_outputs
@@ -28,6 +29,9 @@ from lockstep.registry.store.opening import connect
 from lockstep.registry.store.queries import find_run
 
 PARENT_KEY = "lockstep.parent_of"
+_LOOK_SECONDS = 0.1
+_WRITTEN_NS = 300_000_000
+"""How long dvc.lock must have stayed as it is to be read while DVC runs, in ns."""
 
 
 def register_models(
@@ -54,14 +58,46 @@ def register_models(
     return done
 
 
-def publish_or_warn(
-    settings: Settings, outputs: Outputs, timings: dict[str, float] | None
-) -> Published | None:
+def publish_settled(
+    root: Path, problem: str, model_types: Iterable[str], ended: Callable[[float], bool]
+) -> None:
+    """Publish each training once DVC has committed its outputs, until DVC has ended.
+
+    Those that are committed already are left to ``register_models``. ``ended`` waits for DVC's end,
+    for so many seconds at most. A store that fails costs a warning.
+    """
+    settings, seen = load_settings(root), 0
+    waiting = [name for name in model_types if not is_settled(root, problem, name)]
+    while waiting and settings.publish and not ended(_LOOK_SECONDS):
+        # DVC writes dvc.lock when a stage has ended, and not in one piece.
+        written = lock_time(root)
+        if written == seen or time.time_ns() - written < _WRITTEN_NS:
+            continue
+        seen = written
+        for name in tuple(waiting):
+            if (outputs := _settled_outputs(root, problem, name, written)) is not None:
+                publish_or_warn(settings, outputs)
+                waiting.remove(name)
+
+
+def _settled_outputs(root: Path, problem: str, model_type: str, written: int) -> Outputs | None:
+    """Return a training's outputs with their lineage; None while DVC makes or records them."""
+    try:
+        if not is_settled(root, problem, model_type):
+            return None
+        outputs = read_outputs(root, problem, model_type)
+        _ = outputs.changed_inputs  # all that is read of dvc.lock
+    except ConfigError:  # dvc.lock is being written
+        return None
+    return outputs if lock_time(root) == written else None
+
+
+def publish_or_warn(settings: Settings, outputs: Outputs) -> Published | None:
     """Publish one training; if the store fails, warn and return None."""
     try:
         client = connect(settings, outputs.root)
         known = versions_by_digest(client, outputs.problem)
-        published = publish(client, settings, outputs, known, _decide(settings), timings)
+        published = publish(client, settings, outputs, known, _decide(settings))
     except (RegistryError, *StoreError, OSError) as error:
         raise_interrupt(error)
         kept = f"{outputs.problem} {outputs.type} is trained and kept, but not in the registry"

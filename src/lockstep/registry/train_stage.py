@@ -56,7 +56,7 @@ def publish_training(
         note_span(outputs, timings)
     model = f"{problem} {model_type}"
     if settings.publish_later:
-        print(f"{model} is trained; the retrain registers it", file=sys.stderr)
+        print(f"{model} is trained; it is registered later", file=sys.stderr)
         return None
     if not settings.publish:
         warn(f"publishing is off ({settings.source_of('publish')}): {model} is not logged")
@@ -64,4 +64,4 @@ def publish_training(
     # MLflow would cost a training that publishes nothing a second.
     from lockstep.registry.publish_models import publish_or_warn
 
-    return publish_or_warn(settings, outputs, timings)
+    return publish_or_warn(settings, outputs)

@@ -67,6 +67,8 @@ _MOST_SHARES = 5
 _LONGEST_LABEL = 14
 _LONGEST_CATEGORY = 24
 _PANELS_IN_A_ROW = 3
+_PANEL_WIDTH, _PANEL_HEIGHT, _PANEL_LEFT, _PANEL_RIGHT = 4.0, 3.2, 1.25, 0.15
+"""Inches of a panel, its room for a category's name, and that beside it."""
 
 
 _UNKNOWN_SCALE = Scale.recorded({})
@@ -311,8 +313,17 @@ def _effects(table: pd.DataFrame, title: str) -> Figure:
     """
     features = list(dict.fromkeys(table["feature"]))
     rows, columns = -(-len(features) // _PANELS_IN_A_ROW), min(len(features), _PANELS_IN_A_ROW)
-    figure = Figure(figsize=(4 * columns, 3.2 * rows + 0.4), dpi=100, layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    width, height = _PANEL_WIDTH * columns, _PANEL_HEIGHT * rows + 0.4
+    figure = Figure(figsize=(width, height), dpi=100)
+    margins = {
+        "left": _PANEL_LEFT / width,
+        "right": 1 - _PANEL_RIGHT / width,
+        "top": 1 - 0.65 / height,
+        "bottom": 0.5 / height,
+        "wspace": (_PANEL_LEFT + _PANEL_RIGHT) / (_PANEL_WIDTH - _PANEL_LEFT - _PANEL_RIGHT),
+        "hspace": 0.75 / (_PANEL_HEIGHT - 0.75),
+    }
+    panels = figure.subplots(rows, columns, squeeze=False, gridspec_kw=margins).ravel()
     low, high = table["effect"].min(), table["effect"].max()
     room = 0.05 * (high - low) or 0.05
     for axes, feature in zip(panels, features, strict=False):

@@ -46,7 +46,6 @@ def publish_new(
     settings: Settings,
     outputs: Outputs,
     decide: Decide | None,
-    timings: dict[str, float] | None,
     again: bool = False,
 ) -> Published:
     """Log a model's run, unless a crash left one without a version, and make its version.
@@ -60,7 +59,7 @@ def publish_new(
         same = {key: tags.get(key) for key in SAME_RUN}
         logged = None if again else find_run(client, experiment, same)
         if logged is None or (settings.log_model and logged.model_id is None):
-            logged = _log(client, experiment, settings, outputs, timings, again=again)
+            logged = _log(client, experiment, settings, outputs, again=again)
         if logged.model_id is None or not registers(settings):
             return Published(name, logged.run_id, outputs.digest, new=True)
         if again or decide is None:
@@ -93,7 +92,7 @@ def publish_anew(
     """
     name = model_name(settings, outputs.problem, outputs.type)
     with fluent(client.tracking_uri):
-        logged = _log(client, experiment, settings, outputs, None, tags)
+        logged = _log(client, experiment, settings, outputs, tags)
         return register(client, settings, name, outputs, logged, again=True, added=tags)
 
 
@@ -132,7 +131,6 @@ def _log(
     experiment: str,
     settings: Settings,
     outputs: Outputs,
-    timings: dict[str, float] | None,
     tags: Mapping[str, str] | None = None,
     again: bool = False,
 ) -> Logged:
@@ -141,7 +139,7 @@ def _log(
     packed = _packed(outputs, pipeline, reference) if settings.log_model else None
     found = rolling_table(outputs)
     rolled = None if isinstance(found, str) else found
-    content = record(outputs, timings, rolled)
+    content = record(outputs, rolled)
     content = replace(content, tags={**content.tags, **(tags or {})})
     if settings.autolog:
         content = with_autolog(content, outputs, pipeline)

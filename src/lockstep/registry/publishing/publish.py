@@ -1,7 +1,7 @@
 """One idempotent way from a training's outputs to its version in the registry.
 
-Everything is read from the outputs on disk, so `register` makes what the train stage logs (timings
-excepted). A model is known by its digest: a model that the registry has is not registered twice.
+Everything is read from the workspace, so `register` makes what the train stage logs. A model is
+known by its digest: a model that the registry has is not registered twice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ def publish(
     outputs: Outputs,
     known: Known,
     decide: Decide | None = None,
-    timings: dict[str, float] | None = None,
 ) -> Published:
     """Return a model's version, made if ``known`` lacks it or its artifact is damaged."""
     found = known.get((model_name(settings, outputs.problem, outputs.type), outputs.digest))
@@ -45,7 +44,7 @@ def publish(
     # Packaging and plots import scikit-learn and matplotlib, which a known model does not need.
     from lockstep.registry.publishing.new_versions import publish_new
 
-    return publish_new(client, settings, outputs, decide, timings, again=bool(damage))
+    return publish_new(client, settings, outputs, decide, again=bool(damage))
 
 
 def note_commit(client: Client, version: Version, outputs: Outputs) -> None:

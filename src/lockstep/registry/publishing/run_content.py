@@ -19,7 +19,7 @@ from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.rolling import rolling_series
 from lockstep.registry.publishing.run_files import read_points
 from lockstep.registry.publishing.runs import Record, flattened
-from lockstep.registry.publishing.spans import span_of
+from lockstep.registry.publishing.spans import seconds_of, span_of
 from lockstep.registry.publishing.tags import model_tags, run_tags
 
 PARTS = {
@@ -41,9 +41,7 @@ _SHORT = {"val_auc": "roc_auc", "val_ks": "ks"}
 """Short names of validation metrics that many look for."""
 
 
-def record(
-    outputs: Outputs, timings: dict[str, float] | None, rolled: pd.DataFrame | None = None
-) -> Record:
+def record(outputs: Outputs, rolled: pd.DataFrame | None = None) -> Record:
     """Return what a training's run logs besides its files and its model."""
     card, metrics = outputs.card, outputs.metrics
     by_part = part_metrics(metrics)
@@ -62,7 +60,7 @@ def record(
         tags=run_tags(outputs),
         model_tags=model_tags(outputs),
         params={**yaml_params(outputs), **card["params"], **dict(more)},
-        metrics={**by_part, "": {**fold_metrics(metrics), **alone, **(timings or {})}},
+        metrics={**by_part, "": {**fold_metrics(metrics), **alone, **seconds_of(outputs)}},
         series=_series(outputs.plots) | ({} if rolled is None else rolling_series(rolled)),
         parts=data_parts(outputs),
         span=span_of(outputs),

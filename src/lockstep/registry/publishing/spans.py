@@ -1,4 +1,4 @@
-"""When a model was trained: DVC's outputs hold no timings, so a file of this workspace does.
+"""When a model was trained, and how long: DVC's outputs hold no timings, so a file here does.
 
 A run may be logged later than its training, because a server was down or a retrain registers all
 models at the end.
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from lockstep.errors import DataError
 from lockstep.io import read_json, write_json
@@ -36,16 +37,25 @@ def note_span(outputs: Outputs, timings: dict[str, float]) -> None:
     span = Span(end - int(sum(timings.values()) * 1000), end)
     with suppress(OSError):
         _file(outputs).parent.mkdir(parents=True, exist_ok=True)
-        write_json(_file(outputs), {"model_digest": outputs.digest, **asdict(span)}, digits=None)
+        noted = {"model_digest": outputs.digest, **asdict(span), "seconds": timings}
+        write_json(_file(outputs), noted, digits=None)
 
 
 def span_of(outputs: Outputs) -> Span | None:
     """Return when a model was trained; None for one that came from elsewhere, as by `dvc pull`."""
+    noted = _noted(outputs)
     try:
-        noted = read_json(_file(outputs))
-        return Span(int(noted["start"]), int(noted["end"])) if _is_of(noted, outputs) else None
-    except (DataError, OSError, KeyError, TypeError, ValueError):
+        return Span(int(noted["start"]), int(noted["end"]))
+    except (KeyError, TypeError, ValueError):
         return None
+
+
+def seconds_of(outputs: Outputs) -> dict[str, float]:
+    """Return the seconds of each step of a model's training; none where they are not known."""
+    try:
+        return {str(step): float(value) for step, value in _noted(outputs)["seconds"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}
 
 
 def span_over(several: Iterable[Outputs]) -> Span | None:
@@ -56,8 +66,13 @@ def span_over(several: Iterable[Outputs]) -> Span | None:
     return Span(min(span.start for span in spans), max(span.end for span in spans))
 
 
-def _is_of(noted: dict[str, object], outputs: Outputs) -> bool:
-    return noted["model_digest"] == outputs.digest
+def _noted(outputs: Outputs) -> dict[str, Any]:
+    """Return what was noted of this very model; nothing of another one."""
+    try:
+        noted: dict[str, Any] = read_json(_file(outputs))
+        return noted if noted["model_digest"] == outputs.digest else {}
+    except (DataError, OSError, KeyError, TypeError, ValueError):
+        return {}
 
 
 def _file(outputs: Outputs) -> Path:
