@@ -203,25 +203,25 @@ def source():
 
 @pytest.mark.usefixtures("real")
 def test_there_is_none_where_it_is_off_not_wanted_or_impossible(monkeypatch):
-    with preloaded(wanted=False) as process:
+    with preloaded([], wanted=False) as process:
         assert process is None
     monkeypatch.setenv(SWITCH, "0")
-    with preloaded() as process:
+    with preloaded([]) as process:
         assert process is None
     monkeypatch.delenv(SWITCH)
     monkeypatch.setattr(module.tempfile, "gettempdir", lambda: f"/{'long/' * 20}")
-    with preloaded() as process:
+    with preloaded([]) as process:
         assert process is None
     monkeypatch.undo()
     monkeypatch.setattr(module, "POSSIBLE", False)
-    with preloaded() as process:
+    with preloaded([]) as process:
         assert process is None
 
 
 @pytest.mark.usefixtures("real")
 def test_its_libraries_start_no_thread_and_import_nothing_of_this_package():
     code = "import sys, threading; print(threading.active_count(), *sorted(sys.modules))"
-    names = [f"import {name}" for name in module.LIBRARIES]
+    names = [f"import {name}" for name in [*module.FOR_STAGES, *module.FOR_PUBLISHING]]
     done = subprocess.run(
         [sys.executable, "-c", "\n".join([*names, code])],
         capture_output=True, text=True, check=True, timeout=120,

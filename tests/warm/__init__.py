@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from lockstep.preload.process import LIBRARIES, POSSIBLE, SWITCH, Preloaded
+from lockstep.preload.process import FOR_PUBLISHING, FOR_STAGES, POSSIBLE, SWITCH, Preloaded
 
 __all__ = ["POSSIBLE"]
 
@@ -24,6 +24,8 @@ COLD = {SWITCH: "0"}
 """The variables under which every command is a process of its own."""
 UNSEEN = ("COVERAGE_", "DAGSHUB", "DVC_", "LOCKSTEP_", "MLFLOW_", "PYTEST_", VARIABLE)
 MORE = (
+    "xgboost",
+    "lightgbm",
     "orjson",
     "dotenv",
     "filelock",
@@ -57,7 +59,7 @@ MORE = (
     "scmrepo.git",
     "dvc_data.index",
 )
-"""What commands import that train nothing."""
+"""What else commands import."""
 
 
 class Warm:
@@ -66,7 +68,7 @@ class Warm:
     def __init__(self) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(UNSEEN)}
         self.process = Preloaded(
-            [*LIBRARIES, *MORE],
+            [*FOR_STAGES, *FOR_PUBLISHING, *MORE],
             PACKAGES,
             environment,
             CONSOLE,

@@ -32,6 +32,7 @@ from lockstep.dvc.lineage import have_run, is_current, training_stage
 from lockstep.errors import run_command
 from lockstep.io import read_json, write_text
 from lockstep.models import compare_models
+from lockstep.models.types import model_type
 from lockstep.preload.process import preloaded
 
 
@@ -77,7 +78,9 @@ def update_models(root: Path, problem: str, types: Sequence[str]) -> None:
     """
     target, later = f"compare@{problem}", {PUBLISH: LATER} if load_settings(root).publish else {}
     current = all(is_current(root, problem, name) for name in types)
-    with preloaded(wanted=not current) as process:
+    paths = [path for name in types for path in model_type(name).estimators]
+    estimators = list(dict.fromkeys(path.rpartition(".")[0] for path in paths))
+    with preloaded(estimators, wanted=not current) as process:
         if process is not None:
             words = ("-m", "lockstep.commands.train_beside", "--problem", problem)
             with process.start(*words, folder=root) as beside, interrupting(beside):

@@ -21,6 +21,7 @@ from lockstep.config.params import load_params
 from lockstep.console import documented_parser
 from lockstep.errors import run_command
 from lockstep.registry.store import opening
+from lockstep.termination import interrupt_held
 
 DONE = b"done"
 _PRIORITY = 10
@@ -76,11 +77,12 @@ def main() -> int:
     os.nice(_PRIORITY)
     types = load_params(root).problem(problem).model_types
     try:
-        publish_beside(root, problem, types, starter.ended)
-        while not starter.ended(1):
-            pass
-        if starter.said == DONE:
-            finish(root, problem)
+        with interrupt_held():  # the model at hand is published whole
+            publish_beside(root, problem, types, starter.ended)
+            while not starter.ended(1):
+                pass
+            if starter.said == DONE:
+                finish(root, problem)
     except KeyboardInterrupt:
         return _STOPPED
     return 0

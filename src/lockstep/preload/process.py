@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -25,7 +25,7 @@ LONGEST_ADDRESS = 100
 """Bytes of a socket's path that Linux takes, with some to spare."""
 PACKAGES = ("lockstep",)
 """The packages whose modules commands run as `python -m`."""
-LIBRARIES = (
+FOR_STAGES = (
     "numpy",
     "pandas",
     "pyarrow.parquet",
@@ -47,8 +47,9 @@ LIBRARIES = (
     "sklearn.model_selection",
     "sklearn.pipeline",
     "sklearn.tree",
-    "lightgbm",
-    "xgboost",
+)
+"""What a training's stages import, in the order in which they need it."""
+FOR_PUBLISHING = (
     "skops.io",
     "mlflow.sklearn",
     "mlflow.store.tracking.sqlalchemy_store",
@@ -65,7 +66,7 @@ LIBRARIES = (
     "git",
     "jinja2",
 )
-"""What a training's stages import, in the order in which they need it."""
+"""What is imported to publish a model and to write a report."""
 
 
 class Preloaded:
@@ -138,9 +139,10 @@ class Preloaded:
         )
 
     def stop(self) -> None:
-        """End the process; it removes the folder."""
+        """End the process; it removes the folder, and waits for commands that still run."""
         self.process.terminate()
-        self.process.wait(timeout=60)
+        with suppress(subprocess.TimeoutExpired):  # it ends with the last of them
+            self.process.wait(timeout=60)
         shutil.rmtree(self.folder, ignore_errors=True)  # it was killed
 
 
@@ -151,15 +153,17 @@ def _write_client(path: Path, folder: Path) -> None:
 
 
 @contextmanager
-def preloaded(wanted: bool = True) -> Iterator[Preloaded | None]:
-    """Yield a preloaded process for commands of this package, which ends with the block.
+def preloaded(estimators: Sequence[str], wanted: bool = True) -> Iterator[Preloaded | None]:
+    """Yield a preloaded process for a training's commands, which ends with the block.
 
-    Where that is not possible, or not ``wanted``, there is none and commands run as ever.
+    ``estimators`` are the modules of the model types. Where that is not possible, or not
+    ``wanted``, there is none and commands run as ever.
     """
     if not (wanted and _can_preload()):
         yield None
         return
-    process = Preloaded(LIBRARIES, PACKAGES, dict(os.environ))
+    libraries = [*FOR_STAGES, *estimators, *FOR_PUBLISHING]
+    process = Preloaded(libraries, PACKAGES, dict(os.environ))
     try:
         yield process
     finally:
