@@ -17,6 +17,8 @@ from hypothesis import settings
 from tests import warm
 from tests.registry_workspace import empty_database, make, server, server_factory, workspace
 
+from lockstep.preload.process import POSSIBLE
+
 __all__ = ["empty_database", "make", "server", "server_factory", "workspace"]
 
 # A busy machine is no fault of an example; pytest's own timeout bounds the test.
@@ -66,7 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if folder := temporary_folder():
         os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     first = "PYTEST_XDIST_WORKER" not in os.environ and warm.VARIABLE not in os.environ
-    if first and warm.POSSIBLE:
+    if first and POSSIBLE:
         config.add_cleanup(warm.Warm().stop)
     warm.adopt()
 

@@ -7,9 +7,10 @@ import psutil
 import pytest
 from tests.journey.faults import left_over, stopped, wait_for
 from tests.journey.test_bad_input import MAKE_FAILED, versions
-from tests.warm import POSSIBLE, PREFIX
+from tests.warm import PREFIX
 
 from lockstep.dvc.lineage import is_current, is_settled
+from lockstep.preload.process import POSSIBLE
 
 pytestmark = [
     pytest.mark.slow,

@@ -5,11 +5,11 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import psutil
 import pytest
+from tests.journey.faults import wait_for
 
 from lockstep.preload import process as module
 from lockstep.preload.process import POSSIBLE, SWITCH, Preloaded, preloaded
@@ -45,13 +45,6 @@ OWN = {
             time.sleep(0.01)
     """,
 }
-
-
-def wait_until(true, what):
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end, f"waited for {what}"
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -108,7 +101,7 @@ def begun(process, *words):
 def test_a_module_of_its_packages_has_the_libraries_and_another_command_has_not(started):
     process = started("library")
     words = ("-m", "own.told", "one", "two words")
-    wait_until(lambda: run(process, *words).stdout.endswith("true]\n"), "the library")
+    wait_for(lambda: run(process, *words).stdout.endswith("true]\n"), "the library")
     assert run(process, *words, **{SWITCH: "0"}).stdout.endswith("false]\n")
     plain = run(process, "-c", "import sys; print('library' in sys.modules)")
     assert plain.stdout == "False\n"
@@ -126,7 +119,7 @@ def test_a_command_is_served_between_two_imports_and_one_that_needs_all_waits(st
 
 def test_a_library_that_can_not_be_imported_is_left_to_commands(started):
     process = started("damaged", "library")
-    wait_until(lambda: run(process, "-m", "own.told").stdout.endswith("true]\n"), "the library")
+    wait_for(lambda: run(process, "-m", "own.told").stdout.endswith("true]\n"), "the library")
 
 
 def test_a_process_that_has_ended_leaves_commands_as_ever(started):
@@ -144,7 +137,7 @@ def test_a_process_that_has_ended_leaves_commands_as_ever(started):
 def test_whoever_kills_the_process_ends_its_commands_and_clients_say_so(started, own):
     process = started("library")
     client = begun(process, "-m", "own.waits", str(own / "noted"))
-    wait_until(lambda: (own / "noted").is_file() and (own / "noted").read_text(), "the command")
+    wait_for(lambda: (own / "noted").is_file() and (own / "noted").read_text(), "the command")
     number = int((own / "noted").read_text())
     process.process.kill()
     _, said = client.communicate(timeout=PATIENCE)
@@ -152,18 +145,18 @@ def test_whoever_kills_the_process_ends_its_commands_and_clients_say_so(started,
         1,
         "✗ the process that ran this command was killed; run it again\n",
     )
-    wait_until(lambda: not psutil.pid_exists(number), "the command's end")
+    wait_for(lambda: not psutil.pid_exists(number), "the command's end")
 
 
 def test_a_stopped_client_stops_its_command_and_goes_on_with_it(started, own):
     process = started("library")
     client = begun(process, "-m", "own.waits", str(own / "noted"))
-    wait_until(lambda: (own / "noted").is_file() and (own / "noted").read_text(), "the command")
+    wait_for(lambda: (own / "noted").is_file() and (own / "noted").read_text(), "the command")
     command = psutil.Process(int((own / "noted").read_text()))
     client.send_signal(signal.SIGTSTP)
-    wait_until(lambda: command.status() == psutil.STATUS_STOPPED, "the stop")
+    wait_for(lambda: command.status() == psutil.STATUS_STOPPED, "the stop")
     client.send_signal(signal.SIGCONT)
-    wait_until(lambda: command.status() != psutil.STATUS_STOPPED, "its going on")
+    wait_for(lambda: command.status() != psutil.STATUS_STOPPED, "its going on")
     client.send_signal(signal.SIGTERM)
     client.communicate(timeout=PATIENCE)
     assert client.returncode == -signal.SIGTERM
@@ -183,15 +176,15 @@ def test_it_ends_with_its_starter_and_waits_for_commands_unless_it_kills(own, ki
     words = [sys.executable, "-c", textwrap.dedent(code)]
     with subprocess.Popen(words, stdin=-1, stdout=-1, text=True, env=source()) as starter:
         number, folder = starter.stdout.readline().split()
-        wait_until(lambda: (own / "noted").is_file(), "the command")
+        wait_for(lambda: (own / "noted").is_file(), "the command")
         server = psutil.Process(int(number))
         starter.kill()
-    wait_until(lambda: not Path(folder).exists(), "the folder's removal")
+    wait_for(lambda: not Path(folder).exists(), "the folder's removal")
     if not kills:
         assert server.is_running()
         (own / "gate").touch()
-        wait_until(lambda: (own / "noted").read_text() == "ended", "the command's end")
-    wait_until(lambda: not psutil.pid_exists(server.pid), "the process's end")
+        wait_for(lambda: (own / "noted").read_text() == "ended", "the command's end")
+    wait_for(lambda: not psutil.pid_exists(server.pid), "the process's end")
     assert (own / "noted").read_text() == ("begun" if kills else "ended")
 
 
@@ -236,7 +229,7 @@ def test_ctrl_c_before_a_command_has_begun_ends_it_without_a_word(started, own, 
     process = started("library", "slow")
     with process.start("-m", "own.ends", own / "noted", own / "gate", folder=own) as waits:
         client = psutil.Process(waits.pid)
-        wait_until(lambda: asks(client), "the client's question")
+        wait_for(lambda: asks(client), "the client's question")
         waits.send_signal(signal.SIGINT)
         (own / "gate").touch()
         assert waits.wait(PATIENCE) == -signal.SIGINT

@@ -11,9 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from lockstep.preload.process import FOR_PUBLISHING, FOR_STAGES, POSSIBLE, SWITCH, Preloaded
-
-__all__ = ["POSSIBLE"]
+from lockstep.preload.process import FOR_PUBLISHING, FOR_STAGES, SWITCH, Preloaded
 
 PREFIX = Path(sys.prefix)
 CONSOLE = ("dvc", "mlflow")
@@ -26,6 +24,8 @@ UNSEEN = ("COVERAGE_", "DAGSHUB", "DVC_", "LOCKSTEP_", "MLFLOW_", "PYTEST_", VAR
 MORE = (
     "xgboost",
     "lightgbm",
+    "mlflow.xgboost",
+    "mlflow.lightgbm",
     "orjson",
     "dotenv",
     "filelock",

@@ -9,9 +9,9 @@ import time
 
 import psutil
 import pytest
-from tests.warm import COLD, POSSIBLE, PREFIX
+from tests.warm import COLD, PREFIX
 
-from lockstep.preload.process import SWITCH
+from lockstep.preload.process import POSSIBLE, SWITCH
 
 pytestmark = pytest.mark.skipif(not POSSIBLE, reason="there is no warm process on this system")
 

@@ -78,9 +78,8 @@ def update_models(root: Path, problem: str, types: Sequence[str]) -> None:
     """
     target, later = f"compare@{problem}", {PUBLISH: LATER} if load_settings(root).publish else {}
     current = all(is_current(root, problem, name) for name in types)
-    paths = [path for name in types for path in model_type(name).estimators]
-    estimators = list(dict.fromkeys(path.rpartition(".")[0] for path in paths))
-    with preloaded(estimators, wanted=not current) as process:
+    own = dict.fromkeys(model_type(name).library for name in types)
+    with preloaded(list(own), wanted=not current) as process:
         if process is not None:
             words = ("-m", "lockstep.commands.train_beside", "--problem", problem)
             with process.start(*words, folder=root) as beside, interrupting(beside):

@@ -204,12 +204,15 @@ def _calendar(values: pd.Series, parts: dict[str, pd.Series]) -> str:
     """
     if values.dtype.kind not in "fiu":
         return ""
+    known = values.notna() & parts["year"].notna()
+    if known.sum() < MONTHS:
+        return ""
+    numbers = values[known].to_numpy()
     for name, part in parts.items():
-        known = values.notna() & part.notna()
         own = part[known].to_numpy()
         # One year may be all there is; one month or day may equal a constant by chance.
-        enough = len(own) >= MONTHS and (own == values[known].to_numpy()).mean() >= _ALL_BUT
-        if enough and (name == "year" or len(np.unique(own)) > 1):
+        may_vary = name == "year" or len(np.unique(own)) > 1
+        if may_vary and (own == numbers).mean() >= _ALL_BUT:
             return name
     return ""
 

@@ -57,8 +57,6 @@ FOR_PUBLISHING = (
     "mlflow.store.model_registry.sqlalchemy_store",
     "mlflow.store.model_registry.sqlalchemy_workspace_store",
     "mlflow.data",
-    "mlflow.xgboost",
-    "mlflow.lightgbm",
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
     "PIL.PngImagePlugin",
@@ -153,16 +151,17 @@ def _write_client(path: Path, folder: Path) -> None:
 
 
 @contextmanager
-def preloaded(estimators: Sequence[str], wanted: bool = True) -> Iterator[Preloaded | None]:
+def preloaded(own: Sequence[str], wanted: bool = True) -> Iterator[Preloaded | None]:
     """Yield a preloaded process for a training's commands, which ends with the block.
 
-    ``estimators`` are the modules of the model types. Where that is not possible, or not
+    ``own`` are the libraries of the model types. Where that is not possible, or not
     ``wanted``, there is none and commands run as ever.
     """
     if not (wanted and _can_preload()):
         yield None
         return
-    libraries = [*FOR_STAGES, *estimators, *FOR_PUBLISHING]
+    flavors = [f"mlflow.{name}" for name in own]
+    libraries = [*FOR_STAGES, *own, *FOR_PUBLISHING, *flavors]
     process = Preloaded(libraries, PACKAGES, dict(os.environ))
     try:
         yield process
