@@ -108,9 +108,16 @@ class Lock:
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> Lock:
-        """Return the entries of a dvc.lock's content."""
-        stages = content.get("stages") or {}
-        return cls({name: _plain_entry(entry) for name, entry in stages.items()})
+        """Return the entries of a dvc.lock's content; ConfigError if it is cut off.
+
+        DVC does not write it in one piece, and it may be cut anywhere.
+        """
+        try:
+            stages = content.get("stages") or {}
+            return cls({name: _plain_entry(entry) for name, entry in stages.items()})
+        except (AttributeError, KeyError, TypeError) as error:
+            fix = "run `dvc repro`, which writes it anew"
+            raise ConfigError(f"dvc.lock is cut off; {fix}") from error
 
     def before(self, deps: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Return the entries of all stages that make one of ``deps``, and of those before them."""
@@ -196,15 +203,13 @@ def committed_yaml(root: Path, name: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _plain_entry(locked: Any) -> dict[str, Any]:
-    if not isinstance(locked, dict):
-        raise ConfigError("dvc.lock is cut off; run `dvc repro`, which writes it anew")
+def _plain_entry(locked: dict[str, Any]) -> dict[str, Any]:
     params: dict[str, Any] = reduce(or_, locked.get("params", {}).values(), {})
     return {
         "cmd": locked.get("cmd", ""),
-        "deps": {dep["path"]: _sum(dep) for dep in locked.get("deps", [])},
+        "deps": {str(dep["path"]): _sum(dep) for dep in locked.get("deps", [])},
         "params": dict(sorted(params.items())),
-        "outs": {out["path"]: _sum(out) for out in locked.get("outs", [])},
+        "outs": {str(out["path"]): _sum(out) for out in locked.get("outs", [])},
     }
 
 

@@ -153,8 +153,12 @@ def is_settled(root: Path, problem: str, model_type: str) -> bool:
     """Tell whether DVC has committed a training's outputs, also while it runs other stages.
 
     A stage that runs may have written the model that dvc.lock names, but not yet its other outputs.
+    While DVC writes dvc.lock, nothing is settled.
     """
-    if not is_current(root, problem, model_type):
+    try:
+        if not is_current(root, problem, model_type):
+            return False
+    except ConfigError:
         return False
     layout = ProblemLayout.of(root, problem, model_type)
     made = [layout.model(model_type), layout.type_folder(model_type) / "plots"]
