@@ -7,11 +7,8 @@ register.
 from __future__ import annotations
 
 import argparse
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from lockstep.commands import train_beside
@@ -82,7 +79,8 @@ def update_models(root: Path, problem: str, types: Sequence[str]) -> None:
     with preloaded(list(own), wanted=not current) as process:
         if process is not None:
             words = ("-m", "lockstep.commands.train_beside", "--problem", problem)
-            with process.start(*words, folder=root) as beside, interrupting(beside):
+            # Interrupted, it gets no word: it ends when its input does, with the model at hand.
+            with process.start(*words, folder=root) as beside:
                 dvc.repro(root, target, variables=process.variables | later)
                 beside.communicate(train_beside.DONE)
             if beside.returncode:  # it has said why
@@ -91,16 +89,6 @@ def update_models(root: Path, problem: str, types: Sequence[str]) -> None:
     with dvc.repro_beside(root, target, variables=later) as ended:
         train_beside.publish_beside(root, problem, types, ended)
     train_beside.finish(root, problem)
-
-
-@contextmanager
-def interrupting(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Pass a Ctrl-C within the block on to a process."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        process.send_signal(signal.SIGINT)
-        raise
 
 
 def _written(layout: ProblemLayout) -> int:

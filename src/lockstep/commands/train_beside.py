@@ -21,12 +21,9 @@ from lockstep.config.params import load_params
 from lockstep.console import documented_parser
 from lockstep.errors import run_command
 from lockstep.registry.store import opening
-from lockstep.termination import interrupt_held
 
 DONE = b"done"
 _PRIORITY = 10
-_STOPPED = 130
-"""The exit code after a Ctrl-C, as shells have it; the training itself says so."""
 
 
 def publish_beside(
@@ -70,22 +67,17 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main() -> int:
+def main() -> None:
     """Publish beside DVC; register and report once it has ended well."""
     problem, root, starter = parser().parse_args().problem, stage_root(), Starter()
     # The trainings have the processor first: their threads wait for each other.
     os.nice(_PRIORITY)
     types = load_params(root).problem(problem).model_types
-    try:
-        with interrupt_held():  # the model at hand is published whole
-            publish_beside(root, problem, types, starter.ended)
-            while not starter.ended(1):
-                pass
-            if starter.said == DONE:
-                finish(root, problem)
-    except KeyboardInterrupt:
-        return _STOPPED
-    return 0
+    publish_beside(root, problem, types, starter.ended)
+    while not starter.ended(1):
+        pass
+    if starter.said == DONE:
+        finish(root, problem)
 
 
 if __name__ == "__main__":
