@@ -55,7 +55,7 @@ run-train-grid: $(READY) ## search hyperparameters, write the winners into param
 
 .PHONY: repro
 repro: $(READY) ## bring everything up to date: dvc repro
-	@dvc repro
+	@python -m lockstep.commands.repro
 
 .PHONY: exp-show
 exp-show: $(READY) ## compare DVC's experiments: a table for each model that differs (PROBLEM=accidents: only its models)

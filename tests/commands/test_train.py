@@ -45,7 +45,7 @@ def asked(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
             shutil.copytree(ROOT / HOUSES, root / HOUSES)
 
     monkeypatch.setattr(dvc, "repro_beside", beside)
-    monkeypatch.setattr(dvc, "repro", lambda _, *targets: calls.append(("repro", *targets)))
+    monkeypatch.setattr(dvc, "repro", lambda _, *words, **__: calls.append(("repro", *words)))
     monkeypatch.setattr(dvc, "module", lambda _, *words: calls.append(words))
     monkeypatch.setattr(train_beside, "publish_beside", lambda *_: calls.append(("beside",)))
     monkeypatch.setattr(

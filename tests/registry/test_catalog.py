@@ -6,8 +6,7 @@ from lockstep.errors import RegistryError, UsageError
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.registered_models import get_model, list_models, newest_in
 from lockstep.registry.store import names, queries
-from lockstep.registry.store.opening import open_registry
-from lockstep.registry.store.queries import versions_of_run
+from lockstep.registry.store.opening import open_registry, source_of
 from lockstep.registry.store.versions import Version
 
 XGBOOST, FOREST = "Accident_Prediction_XGBoost", "Accident_Prediction_Random_Forest"
@@ -125,7 +124,7 @@ def test_versions_of_a_run(home):
     run = home.client.create_run("0").info.run_id
     add(home.client, XGBOOST, 1)
     home.client.create_model_version(XGBOOST, "/nowhere", run)
-    assert [v.version for v in versions_of_run(home.client, run)] == [2]
+    assert [v.version for v in source_of(home.client).versions_of_run(run)] == [2]
 
 
 def test_no_registry_is_an_error_and_none_is_made(tmp_path, monkeypatch):

@@ -6,12 +6,13 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from pkgutil import resolve_name
 
 import pandas as pd
 import pytest
 
+from lockstep.commands import model_lookup
 from lockstep.commands import predict_model as predict
+from lockstep.commands.second_process import started
 from lockstep.errors import (
     ArtifactError,
     ConfigError,
@@ -31,11 +32,11 @@ XGBOOST, FOREST = "Accident_Prediction_XGBoost", "Accident_Prediction_Random_For
 
 @pytest.fixture(autouse=True)
 def _here(monkeypatch):
-    """Look the registry up in this process: a second one is tested on its own below."""
+    """Ask a server in this process: a second one is tested on its own below."""
     monkeypatch.delenv("USE_BEST_MODEL", raising=False)
     monkeypatch.delenv("USE_MLFLOW_PRODUCTION", raising=False)
     monkeypatch.setattr(
-        predict, "started", lambda place, *given: nullcontext(lambda: resolve_name(place)(*given))
+        model_lookup, "started", lambda work, *given: nullcontext(lambda: work(*given))
     )
 
 
@@ -87,6 +88,13 @@ def test_each_option_means_its_model(registry, capsys, arguments, expected):
 def test_a_run_means_its_version(registry, capsys):
     run = registry.client.get_model_version(XGBOOST, "2").run_id
     assert model_of(capsys, "--run-id", run) == (XGBOOST, 2)
+
+
+def test_a_run_without_a_version_is_named(registry):
+    for name, called in (("a trial", "a trial"), (None, r"\w+-\w+-\d+")):
+        run = registry.client.create_run("0", run_name=name).info.run_id
+        with pytest.raises(NotRegistered, match=rf"{run} \({called}\) made no registered version"):
+            predict.main([RECORD, "--run-id", run])
 
 
 @pytest.mark.parametrize(
@@ -277,7 +285,32 @@ def run_door(root, *arguments):
     return subprocess.run(command, cwd=root, env=clean, capture_output=True, text=True)
 
 
-def test_the_door_as_typed_looks_the_registry_up_beside_its_imports(registry):
+def test_a_registry_elsewhere_is_asked_in_a_second_process(registry, capsys, monkeypatch):
+    monkeypatch.setattr(model_lookup, "is_local", lambda *_: False)
+    monkeypatch.setattr(model_lookup, "started", started)
+    assert model_of(capsys, "--use-best-model") == (FOREST, 1)
+    with pytest.raises(NotRegistered, match="has no version 9"):
+        predict.main([RECORD, "--model-name", XGBOOST, "--version", "9"])
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_with_a_local_registry_mlflow_is_not_imported(registry, cached):
+    if cached:
+        predict.main([RECORD, "--use-best-model"])
+    code = (
+        "import sys\n"
+        "from lockstep.commands.predict_model import main\n"
+        f"main([{RECORD!r}, '--use-best-model', '--json'])\n"
+        "print({'mlflow', 'sqlalchemy'} & set(sys.modules), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=registry.root, capture_output=True, text=True
+    )
+    assert json.loads(done.stdout)[0]["model"] == FOREST
+    assert done.stderr.splitlines()[-1] == "set()"
+
+
+def test_the_door_as_typed(registry):
     done = run_door(registry.root, RECORD, "--use-mlflow-production", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)[0]["model"] == XGBOOST

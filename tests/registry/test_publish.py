@@ -173,7 +173,7 @@ def test_a_run_of_other_inputs_is_not_taken_for_that_of_the_same_model(workspace
 
 
 def test_a_run_that_a_kill_left_open_is_closed(workspace):
-    from lockstep.registry.publishing.destinations import experiment_of
+    from lockstep.registry.publishing.experiments import experiment_of
     from lockstep.registry.publishing.outputs import read_outputs
     from lockstep.registry.publishing.tags import run_tags
 

@@ -3,6 +3,7 @@
 Where that is not sure MLflow is asked.
 """
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 
 from lockstep.commands import manage_registry as manage
 from lockstep.errors import RegistryError
+from lockstep.registry.artifact.files import files_below
+from lockstep.registry.artifact.locating import locate
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.locking import lock_model
 from lockstep.registry.record.registered_models import (
@@ -22,7 +25,7 @@ from lockstep.registry.record.registered_models import (
     newest_in,
 )
 from lockstep.registry.store.names import STAGES
-from lockstep.registry.store.opening import open_to_read
+from lockstep.registry.store.opening import open_to_read, source_of
 from lockstep.registry.store.sql_tables import Tables, local_tables
 
 NAME, OTHER = "Accident_Prediction_XGBoost", "another 100 %_forest"
@@ -73,6 +76,43 @@ def test_a_stage_is_read_alike(filled):
         assert get_model(tables, NAME, stage) == get_model(client, NAME, stage)
     assert newest_in(tables, NAME, "Production") == newest_in(client, NAME, "Production")
     assert newest_in(tables, NAME, "Production")[1].version == 2
+
+
+def test_runs_are_read_alike(filled):
+    tables, client = source_of(open_to_read(filled.root)), source_of(filled.client)
+    unnamed = filled.client.create_run("0").info.run_id
+    filled.client.delete_tag(unnamed, "mlflow.runName")
+    deleted = filled.client.create_run("0", run_name="gone").info.run_id
+    filled.client.delete_run(deleted)
+    runs = {version.run_id for version in get_model(filled.client, NAME).versions}
+    for run in [*runs, unnamed, deleted, "f" * 32]:
+        assert tables.versions_of_run(run) == client.versions_of_run(run)
+        assert tables.run_name(run) == client.run_name(run)
+    assert [tables.run_name(run) for run in (unnamed, deleted, "f" * 32)] == [
+        "this run",
+        "gone",
+        None,
+    ]
+
+
+def test_files_are_fetched_alike(filled, tmp_path):
+    tables, version = open_to_read(filled.root), get_model(filled.client, NAME).version(1)
+    contents = []
+    for number, door in enumerate((tables, filled.client)):
+        folder = locate(door, version, tmp_path / f"{number}").folder
+        contents.append({name: path.read_bytes() for name, path in files_below(folder).items()})
+    assert contents[0] == contents[1] != {}
+
+
+def test_files_that_are_gone_or_elsewhere_are_left_to_mlflow(filled):
+    tables, version = open_to_read(filled.root), get_model(filled.client, NAME).version(1)
+    folder = tables.folder_of(version)
+    assert folder == filled.artifact(NAME, 1)
+    with closing(sqlite3.connect(filled.root / "mlflow.db")) as connection, connection:
+        connection.execute("UPDATE model_versions SET storage_location = 's3://bucket/models'")
+    assert tables.folder_of(version) is None
+    shutil.rmtree(folder)
+    assert tables.folder_of(version) is None
 
 
 def test_a_version_in_production_that_was_deleted_by_hand_is_not_there(filled):

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lockstep.commands.second_process import started
 from lockstep.config.settings import load_settings
 from lockstep.registry.artifact.locating import find_version, locate
 from lockstep.registry.artifact.model_cache import Located
 from lockstep.registry.publishing.destinations import model_name
-from lockstep.registry.store.opening import open_registry
+from lockstep.registry.store.opening import is_local, open_to_read
 
 if TYPE_CHECKING:
     from lockstep.commands.predict_model import Choice
 
+Answer = tuple[Located, str]
+"""Where an artifact lies, and why this one where several could be meant."""
 
-def look_up(choice: Choice, root: Path, tracking_uri: str | None) -> tuple[Located, str]:
+
+@contextmanager
+def looking_up(
+    choice: Choice, root: Path, tracking_uri: str | None
+) -> Iterator[Callable[[], Answer]]:
+    """Yield what waits for a choice's artifact.
+
+    MLflow, which a second process imports beside this one, is not needed for a local registry.
+    """
+    if is_local(root, tracking_uri):
+        yield partial(look_up, choice, root, tracking_uri)
+        return
+    with started(look_up, choice, root, tracking_uri) as answer:
+        yield answer
+
+
+def look_up(choice: Choice, root: Path, tracking_uri: str | None) -> Answer:
     """Return where a choice's artifact lies, and why this one where several could be meant."""
-    client = open_registry(root, tracking_uri)
+    client = open_to_read(root, tracking_uri)
     if choice.best:
         # Only this choice may have to score rows, with the models' libraries.
         from lockstep.promotion.best_production import best_production

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 
-from lockstep.commands.second_process import started
+from lockstep.commands.model_lookup import looking_up
 from lockstep.config.layout import project_root
 from lockstep.config.settings import DEFAULT_MODEL_TYPE, environment, is_on
 from lockstep.console import Parser, add_options, common_options
@@ -56,8 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if choice is None:
         resolve_name(f"{work}:predict_by_file")(options, content, root)
         return
-    place = "lockstep.commands.model_lookup:look_up"
-    with started(place, choice, root, options.tracking_uri) as look_up:
+    with looking_up(choice, root, options.tracking_uri) as look_up:
         resolve_name(f"{work}:predict_by_registry")(options, content, look_up)
 
 

@@ -20,7 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.commands.train_models import checked_types, declared_types, is_whole, problem_options
+from lockstep.commands.train_models import (
+    checked_types,
+    declared_types,
+    is_whole,
+    problem_options,
+    repro_preloaded,
+)
 from lockstep.commands.undo import only_one
 from lockstep.config.layout import PARTS, ProblemLayout, stage_root
 from lockstep.config.params import Params, read_params_text, training_key
@@ -28,6 +34,7 @@ from lockstep.config.params_file import KeyPath, parsed, with_values
 from lockstep.config.settings import LATER, PUBLISH
 from lockstep.console import add_options, documented_parser
 from lockstep.dvc import repro as dvc
+from lockstep.dvc.lineage import is_current
 from lockstep.errors import LockstepError, UsageError
 from lockstep.io import read_json, write_text
 from lockstep.models import compare_models
@@ -129,7 +136,9 @@ def train(root: Path, options: RetrainOptions, params: Params, types: Sequence[s
         stages.append(f"compare@{problem}")
     alone = ["--single-item"] if options.mode == MODELS else []
     print("the models get their versions when all of them are trained", flush=True)
-    dvc.repro(root, *alone, *stages, variables={PUBLISH: LATER})
+    current = is_current(root, problem, *types)
+    words = [*alone, *stages]
+    repro_preloaded(root, types, words, wanted=not current, variables={PUBLISH: LATER})
     return params
 
 

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 
+from lockstep.commands.model_lookup import looking_up
 from lockstep.commands.predict_model import (
     add_model_choice,
     check_model_options,
     choose,
 )
-from lockstep.commands.second_process import started
 from lockstep.config.layout import project_root
 from lockstep.config.settings import environment
 from lockstep.console import Parser, add_options, common_options
@@ -36,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.model_path:
         resolve_name(f"{work}:score_by_file")(options, root)
         return
-    place, choice = "lockstep.commands.model_lookup:look_up", choose(options, variables)
-    with started(place, choice, root, options.tracking_uri) as look_up:
+    choice = choose(options, variables)
+    with looking_up(choice, root, options.tracking_uri) as look_up:
         resolve_name(f"{work}:score_by_registry")(options, look_up)
 
 

@@ -12,19 +12,18 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
-from pkgutil import resolve_name
 from typing import Any
 
 from lockstep.errors import RegistryError, leave_objects_to_the_system
 
 
 @contextmanager
-def started(place: str, *arguments: Any) -> Iterator[Callable[[], Any]]:
-    """Call the function at ``place`` in a second process; yield what waits for its answer."""
+def started(work: Callable[..., Any], *arguments: Any) -> Iterator[Callable[[], Any]]:
+    """Call a function in a second process; yield what waits for its answer."""
     # Ctrl-C is for the main process, which then ends this one.
     ignore_interrupts = signal.signal, (signal.SIGINT, signal.SIG_IGN)
     with ProcessPoolExecutor(1, get_context("spawn"), *ignore_interrupts) as pool:
-        answer: Future[Any] = pool.submit(_call, place, *arguments)
+        answer: Future[Any] = pool.submit(_call, work, *arguments)
 
         def wait() -> Any:
             try:
@@ -37,8 +36,8 @@ def started(place: str, *arguments: Any) -> Iterator[Callable[[], Any]]:
         yield wait
 
 
-def _call(place: str, *arguments: Any) -> Any:
+def _call(work: Callable[..., Any], *arguments: Any) -> Any:
     """Call the function, and skip this process's last garbage collections, which take long."""
-    found = resolve_name(place)(*arguments)
+    found = work(*arguments)
     leave_objects_to_the_system()
     return found

@@ -17,6 +17,7 @@ from lockstep.commands.train_models import (
     check_trainings,
     declared_types,
     is_whole,
+    libraries_of,
     problem_options,
     train_types,
 )
@@ -29,7 +30,6 @@ from lockstep.dvc.lineage import have_run, is_current, training_stage
 from lockstep.errors import run_command
 from lockstep.io import read_json, write_text
 from lockstep.models import compare_models
-from lockstep.models.types import model_type
 from lockstep.preload.process import preloaded
 
 
@@ -74,9 +74,8 @@ def update_models(root: Path, problem: str, types: Sequence[str]) -> None:
     imports; where nothing seems to be trained, there is none.
     """
     target, later = f"compare@{problem}", {PUBLISH: LATER} if load_settings(root).publish else {}
-    current = all(is_current(root, problem, name) for name in types)
-    own = dict.fromkeys(model_type(name).library for name in types)
-    with preloaded(list(own), wanted=not current) as process:
+    current = is_current(root, problem, *types)
+    with preloaded(libraries_of(types), wanted=not current) as process:
         if process is not None:
             words = ("-m", "lockstep.commands.train_beside", "--problem", problem)
             # Interrupted, it gets no word: it ends when its input does, with the model at hand.

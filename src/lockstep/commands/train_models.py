@@ -6,16 +6,18 @@ The trainings of params.yaml are checked before any stage runs.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lockstep.config.layout import ProblemLayout, engine_of, stage_root
 from lockstep.config.params import Params, load_params, training_key
 from lockstep.dvc import repro as dvc
+from lockstep.dvc.lineage import is_current, training_stage
 from lockstep.errors import run_command
 from lockstep.models.train_multi_model import summary
 from lockstep.models.type_metrics import read_type_metrics
 from lockstep.models.types import model_type
+from lockstep.preload.process import preloaded
 from lockstep.problems.schema import load_schema
 
 
@@ -33,8 +35,30 @@ def train_models(
 
 def train_types(root: Path, problem: str, types: Sequence[str]) -> None:
     """Update some types and register them."""
-    dvc.repro(root, *(f"train_multi_model@{training_key(problem, name)}" for name in types))
+    stages = [training_stage(problem, name) for name in types]
+    repro_preloaded(root, types, stages, wanted=not is_current(root, problem, *types))
     dvc.module(root, "lockstep.registry.register_models", "--problem", problem, "--models", *types)
+
+
+def repro_preloaded(
+    root: Path,
+    types: Iterable[str],
+    words: Sequence[str],
+    wanted: bool = True,
+    variables: Mapping[str, str] | None = None,
+) -> None:
+    """Run `dvc repro` with some words, its stages in forks of one process if that is ``wanted``.
+
+    ``types`` are those that the stages train; ``variables`` are set for DVC and its stages.
+    """
+    with preloaded(libraries_of(types), wanted) as process:
+        more = process.variables if process else {}
+        dvc.repro(root, *words, variables={**more, **(variables or {})})
+
+
+def libraries_of(types: Iterable[str]) -> list[str]:
+    """Return the modules that model types are trained with, each once."""
+    return list(dict.fromkeys(model_type(name).library for name in types))
 
 
 def declared_types(params: Params, problem: str, wanted: Sequence[str]) -> list[str]:

@@ -123,9 +123,13 @@ def stage_target(problem: str, model_type: str) -> str:
     return f"{folder}{training_stage(problem, model_type)}"
 
 
-def is_current(root: Path, problem: str, model_type: str) -> bool:
-    """Tell whether a training's outputs are of today's parameters, data and code, by dvc.lock."""
+def is_current(root: Path, problem: str, *model_types: str) -> bool:
+    """Tell whether trainings' outputs are of today's parameters, data and code, by dvc.lock."""
     graph, lock = Graph.read(root), Lock.read(root)
+    return all(_is_current(root, problem, name, graph, lock) for name in model_types)
+
+
+def _is_current(root: Path, problem: str, model_type: str, graph: Graph, lock: Lock) -> bool:
     name = training_stage(problem, model_type)
     if not _has_run(graph, lock, name):
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from numpy.typing import NDArray
@@ -21,9 +21,11 @@ from lockstep.promotion.scoring import inputs_of, scored_from
 from lockstep.registry.artifact.loading import open_version
 from lockstep.registry.artifact.locating import locate
 from lockstep.registry.record.registered_models import list_models
-from lockstep.registry.store.connection import Client
 from lockstep.registry.store.names import SCRIPT
 from lockstep.registry.store.versions import Version
+
+if TYPE_CHECKING:
+    from lockstep.registry.store.opening import Registry
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Best:
     reason: str
 
 
-def best_production(client: Client, root: Path, problem: str) -> Best:
+def best_production(client: Registry, root: Path, problem: str) -> Best:
     """Return the best of a problem's Production versions by the metric of its ``compare`` section.
 
     Where all versions were scored on the same rows at training (equal data digest), those scores
@@ -55,7 +57,7 @@ def best_production(client: Client, root: Path, problem: str) -> Best:
     return Best(versions[best], f"best {metric} {scores[best]:.4f} of {among}")
 
 
-def production_versions(client: Client, problem: str) -> list[Version]:
+def production_versions(client: Registry, problem: str) -> list[Version]:
     """Return the versions of a problem that are in Production, by name."""
     models = list_models(client)
     found = [v for m in models for v in m.in_stage("Production") if v.tag("problem") == problem]
@@ -78,7 +80,7 @@ def recorded_scores(versions: list[Version], metric: str) -> list[float] | None:
 
 
 def rescore(
-    client: Client, root: Path, problem: str, versions: list[Version], metric: str
+    client: Registry, root: Path, problem: str, versions: list[Version], metric: str
 ) -> tuple[list[float], int]:
     """Return every version's score on the rows that choose champions here, and their number."""
     table, target = choose_rows(root, problem, versions)

@@ -19,7 +19,8 @@ from lockstep.console import warn
 from lockstep.dvc.lineage import is_current, is_settled, lock_time, stage_target
 from lockstep.errors import ConfigError, RegistryError
 from lockstep.io import sha256_json
-from lockstep.registry.publishing.destinations import experiment_of, registers
+from lockstep.registry.publishing.destinations import registers
+from lockstep.registry.publishing.experiments import experiment_of
 from lockstep.registry.publishing.outputs import Outputs, read_outputs
 from lockstep.registry.publishing.publish import publish, versions_by_digest
 from lockstep.registry.publishing.registration import Decide, Published

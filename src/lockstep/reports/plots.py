@@ -107,7 +107,7 @@ def draw(name: str, table: pd.DataFrame, subject: str = "", facts: Facts | None 
     else:
         x, ys = _AXES.get(name, (str(table.columns[0]), [str(c) for c in table.columns[1:]]))
         _curves(axes, table, x, ys)
-    axes.set_title(title)
+    axes.set_title(title, y=1)
     return figure
 
 
@@ -132,12 +132,12 @@ def comparison(table: pd.DataFrame, metric: str) -> Figure:
     axes.errorbar(ordered[metric], range(len(ordered)), xerr=errors, fmt="o", capsize=4)
     axes.set_yticks(range(len(ordered)), list(ordered["type"]))
     axes.set_xlabel(metric)
-    axes.set_title("Model types compared")
+    axes.set_title("Model types compared", y=1)
     return figure
 
 
 def _canvas(height: float, wide_labels: bool, legend_beside: bool = False) -> tuple[Figure, Axes]:
-    """Return a figure with fixed margins: automatic ones would draw everything twice."""
+    """Return a figure with fixed margins and labels: automatic ones draw everything twice."""
     width = 8.5 if legend_beside else 6
     figure = Figure(figsize=(width, height), dpi=100)
     margins = {
@@ -146,7 +146,11 @@ def _canvas(height: float, wide_labels: bool, legend_beside: bool = False) -> tu
         "top": 0.92,
         "bottom": 0.5 / height + 0.02,
     }
-    return figure, figure.subplots(gridspec_kw=margins)
+    axes = figure.subplots(gridspec_kw=margins)
+    axes.xaxis.set_label_coords(0.5, -0.36 / (height * (margins["top"] - margins["bottom"])))
+    if not wide_labels:
+        axes.yaxis.set_label_coords(-0.5 / (width * (margins["right"] - margins["left"])), 0.5)
+    return figure, axes
 
 
 def _curves(axes: Axes, table: pd.DataFrame, x: str, ys: list[str]) -> None:
@@ -330,7 +334,9 @@ def _effects(table: pd.DataFrame, title: str) -> Figure:
         own = table[table["feature"] == feature]
         panel = _number_panel if own["kind"].iloc[0] == "number" else _category_panel
         panel(axes, own, (low - room, high + room))
-        axes.set_title(str(feature), fontsize=9)
+        axes.set_title(str(feature), fontsize=9, y=1)
+        axes.xaxis.set_label_coords(0.5, -0.3 / (_PANEL_HEIGHT - 0.75))
+        axes.yaxis.set_label_coords(-0.45 / (_PANEL_WIDTH - _PANEL_LEFT - _PANEL_RIGHT), 0.5)
         axes.tick_params(labelsize=7)
     for unused in panels[len(features) :]:
         unused.set_axis_off()

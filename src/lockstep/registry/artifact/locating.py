@@ -7,25 +7,25 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import mlflow.artifacts
-from mlflow.exceptions import MlflowException
-from requests import RequestException
-
-from lockstep.errors import ArtifactError, RegistryError
+from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.io import sha256_file, whole_folder, write_json
 from lockstep.registry.artifact.files import drop_added_on_loading, files_below
 from lockstep.registry.artifact.integrity import check_digest, explained, recorded_digest
 from lockstep.registry.artifact.model_cache import CACHE, SUMS, Located, is_intact, refusing
 from lockstep.registry.record.registered_models import get_model, newest_in
-from lockstep.registry.store.connection import Client, fluent, one_line, translating_mlflow_errors
 from lockstep.registry.store.names import NotRegistered
-from lockstep.registry.store.queries import versions_of_run
+from lockstep.registry.store.opening import source_of
+from lockstep.registry.store.sql_tables import Tables
 from lockstep.registry.store.versions import Version, pruned_line
+
+if TYPE_CHECKING:
+    from lockstep.registry.store.opening import Registry
 
 
 def find_version(
-    client: Client,
+    client: Registry,
     name: str | None = None,
     *,
     version: int | None = None,
@@ -42,7 +42,7 @@ def find_version(
     return get_model(client, name).version(version)
 
 
-def locate(client: Client, version: Version, root: Path) -> Located:
+def locate(client: Registry, version: Version, root: Path) -> Located:
     """Return a version's artifact folder in the cache, downloaded if missing or changed there."""
     if version.pruned is not None:
         raise ArtifactError(pruned_line(version))
@@ -50,7 +50,7 @@ def locate(client: Client, version: Version, root: Path) -> Located:
         return fetched(client, version, root)
 
 
-def fetched(client: Client, version: Version, root: Path) -> Located:
+def fetched(client: Registry, version: Version, root: Path) -> Located:
     """Return a version's folder in the cache; what ``locate`` adds is the words of an error."""
     folder = root / CACHE / recorded_digest(version)
     with refusing(folder):
@@ -60,18 +60,11 @@ def fetched(client: Client, version: Version, root: Path) -> Located:
     return Located(version, folder)
 
 
-def _download(client: Client, version: Version, folder: Path) -> None:
+def _download(client: Registry, version: Version, folder: Path) -> None:
     """Fetch a version's whole artifact and note each file's sum; a damaged one is not kept."""
-    uri, store = f"models:/{version.name}/{version.version}", client.tracking_uri
     with whole_folder(folder) as part:
         try:
-            # MLflow resolves models:/ by its global store, whatever tracking URI it is given.
-            with translating_mlflow_errors(), fluent(store):
-                mlflow.artifacts.download_artifacts(uri, dst_path=str(part), tracking_uri=store)
-        except RequestException as error:
-            fault = f"the files of {version.title} cannot be fetched ({one_line(error)})"
-            fix = "run the command again when the server answers"
-            raise RegistryError(f"{fault}; {fix}") from error
+            _fetch(client, version, part)
         except OSError as error:
             raise ArtifactError(f"its files cannot be read ({error})") from error
         drop_added_on_loading(part)
@@ -80,13 +73,24 @@ def _download(client: Client, version: Version, folder: Path) -> None:
         write_json(part / SUMS, sums)
 
 
-def _version_of_run(client: Client, run_id: str) -> Version:
-    if found := versions_of_run(client, run_id):
+def _fetch(client: Registry, version: Version, target: Path) -> None:
+    if isinstance(client, Tables) and (folder := client.folder_of(version)):
+        shutil.copytree(folder, target, dirs_exist_ok=True)
+        return
+    # Files of this machine, and those in the cache, need no MLflow.
+    from lockstep.registry.artifact.downloading import download
+
+    download(client.tracking_uri, version, target)
+
+
+def _version_of_run(client: Registry, run_id: str) -> Version:
+    if not run_id.isalnum():
+        raise UsageError(f"'{run_id}' is no run's id; list-versions shows the runs of a model")
+    source = source_of(client)
+    if found := source.versions_of_run(run_id):
         return max(found, key=lambda v: (v.version, v.name))
-    try:
-        kind = client.get_run(run_id).data.tags.get("mlflow.runName", "this run")
-    except MlflowException:
-        fix = "list-versions shows the runs of a model"
-        raise NotRegistered(f"no run '{run_id}' here; {fix}") from None
+    fix = "list-versions shows the runs of a model"
+    if (kind := source.run_name(run_id)) is None:
+        raise NotRegistered(f"no run '{run_id}' here; {fix}")
     fix = "give one list-versions shows"
     raise NotRegistered(f"run {run_id} ({kind}) made no registered version; {fix}")

@@ -1,14 +1,11 @@
-"""Where a problem's runs and versions go: experiment, model name, whether models get versions."""
+"""Where a problem's versions go: the model's name, and whether models get versions."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from lockstep.config.settings import Settings
 from lockstep.models.naming import registered_name
-from lockstep.problems.schema import load_schema
-from lockstep.registry.store.connection import Client, experiment_id
 
 _EXPERIMENT_VARIABLES = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
 
@@ -16,11 +13,6 @@ _EXPERIMENT_VARIABLES = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
 def model_name(settings: Settings, problem: str, model_type: str) -> str:
     """Return the registered model's name: the configured or the problem's, mostly with the type."""
     return registered_name(problem, model_type, settings.registered_model_name)
-
-
-def experiment_of(client: Client, settings: Settings, root: Path, problem: str) -> str:
-    """Return the id of the experiment a problem's runs go to."""
-    return experiment_id(client, root, settings.experiment_name or load_schema(problem).experiment)
 
 
 def registers(settings: Settings) -> bool:

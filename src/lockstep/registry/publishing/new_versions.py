@@ -17,7 +17,8 @@ from lockstep.registry.artifact.files import REFERENCE
 from lockstep.registry.artifact.packaging import Package, package
 from lockstep.registry.artifact.training_rows import to_bytes
 from lockstep.registry.publishing.autolog import with_autolog
-from lockstep.registry.publishing.destinations import experiment_of, model_name, registers
+from lockstep.registry.publishing.destinations import model_name, registers
+from lockstep.registry.publishing.experiments import experiment_of
 from lockstep.registry.publishing.intervals import interval_tags
 from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.reference import reference_content

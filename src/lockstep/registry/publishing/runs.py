@@ -19,7 +19,13 @@ from lockstep.registry.artifact.packaging import Package
 from lockstep.registry.publishing.registration import Decision
 from lockstep.registry.publishing.spans import Span
 from lockstep.registry.store.connection import Client, request_limits, retry_conflicts
-from lockstep.registry.store.names import BYTES_TAG, PARENT_TAG, REGISTRATION_TAG, SUMS_TAG
+from lockstep.registry.store.names import (
+    BYTES_TAG,
+    NAME_TAG,
+    PARENT_TAG,
+    REGISTRATION_TAG,
+    SUMS_TAG,
+)
 from lockstep.registry.store.queries import Logged
 
 
@@ -80,7 +86,7 @@ def _started(client: Client, experiment_id: str, record: Record) -> mlflow.Activ
         )
     above = mlflow.active_run()
     parent = {PARENT_TAG: above.info.run_id} if above else {}
-    tags = resolve_tags({**record.tags, **parent, "mlflow.runName": record.name})
+    tags = resolve_tags({**record.tags, **parent, NAME_TAG: record.name})
     made = client.create_run(experiment_id, record.span.start, tags, record.name)
     return mlflow.start_run(run_id=made.info.run_id, nested=True)
 

@@ -14,7 +14,7 @@ from lockstep.config.settings import load_settings
 from lockstep.console import warn
 from lockstep.errors import RegistryError
 from lockstep.models.search import TrialResult
-from lockstep.registry.publishing.destinations import experiment_of
+from lockstep.registry.publishing.experiments import experiment_of
 from lockstep.registry.store.connection import Client, StoreError, connect, one_line
 from lockstep.registry.store.names import PARENT_TAG
 

@@ -37,6 +37,11 @@ def open_to_read(root: Path, tracking_uri: str | None = None) -> Registry:
     return local_tables(database) or connect(settings, root)
 
 
+def is_local(root: Path, tracking_uri: str | None = None) -> bool:
+    """Return whether the configured registry is a database of this machine, which must exist."""
+    return _configured(root, tracking_uri)[1] is not None
+
+
 def source_of(client: Registry) -> Tables | Queries:
     """Return what answers questions on registered models: a local registry's tables, or MLflow."""
     if isinstance(client, Tables):

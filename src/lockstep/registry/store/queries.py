@@ -6,9 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lockstep.errors import UsageError
 from lockstep.registry.store.connection import Client, tolerating, translating_mlflow_errors
-from lockstep.registry.store.names import MONITORED_TAG, MONITORING_SUFFIX, STAGE_TAG
+from lockstep.registry.store.names import (
+    MONITORED_TAG,
+    MONITORING_SUFFIX,
+    NAME_TAG,
+    STAGE_TAG,
+    UNNAMED,
+)
 from lockstep.registry.store.versions import Version, version_from
 
 PAGE = 1000
@@ -44,6 +49,18 @@ class Queries:
         with tolerating(*_MISSING):
             return [version_from(self.client.get_model_version(name, str(number)))]
         return []
+
+    def versions_of_run(self, run_id: str) -> list[Version]:
+        """Return the versions that a run made."""
+        query = {"filter_string": f"run_id = '{run_id}'"}
+        with translating_mlflow_errors():
+            return [version_from(raw) for raw in pages(self.client.search_model_versions, **query)]
+
+    def run_name(self, run_id: str) -> str | None:
+        """Return what a run is called; None if there is no such run."""
+        with tolerating(*_MISSING):
+            return str(self.client.get_run(run_id).data.tags.get(NAME_TAG, UNNAMED))
+        return None
 
     def analyses(self) -> list[tuple[int, dict[str, str]]]:
         """Return time and tags of the newest analyses of served versions."""
@@ -84,15 +101,6 @@ def pages(search: Callable[..., Any], **query: Any) -> Iterator[Any]:
         token = page.token
         if not token:
             return
-
-
-def versions_of_run(client: Client, run_id: str) -> list[Version]:
-    """Return the registered versions that a run made."""
-    if not run_id.isalnum():
-        raise UsageError(f"'{run_id}' is no run's id; list-versions shows the runs of a model")
-    with translating_mlflow_errors():
-        found = pages(client.search_model_versions, filter_string=f"run_id = '{run_id}'")
-        return [version_from(raw) for raw in found]
 
 
 def find_run(client: Client, experiment_id: str, tags: Mapping[str, str | None]) -> Logged | None:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.errors import RegistryError
-from lockstep.registry.store.names import MONITORED_TAG, STAGE_TAG
+from lockstep.registry.store.names import MONITORED_TAG, NAME_TAG, STAGE_TAG, UNNAMED
+from lockstep.registry.store.uris import SQLITE
 from lockstep.registry.store.versions import Version
 
 SCHEMAS = ("dc11669786a5",)
@@ -51,6 +52,11 @@ class Tables:
 
     database: Path
 
+    @property
+    def tracking_uri(self) -> str:
+        """The address by which MLflow opens the same database."""
+        return f"{SQLITE}{self.database.absolute()}"
+
     def entries(self, name: str | None = None) -> list[Entry]:
         """Return all registered models, or the one with a name."""
         where, values = ("WHERE name = ?", [name]) if name is not None else ("", [])
@@ -78,6 +84,30 @@ class Tables:
     def version(self, name: str, number: int) -> list[Version]:
         """Return one version; nothing if it was deleted."""
         return self._rows("name = ? AND version = ?", [name, number])
+
+    def versions_of_run(self, run_id: str) -> list[Version]:
+        """Return the versions that a run made."""
+        made = f"SELECT name, version FROM model_versions WHERE {_HERE} AND run_id = ?"
+        return self._rows(f"(name, version) IN ({made})", [run_id])
+
+    def run_name(self, run_id: str) -> str | None:
+        """Return what a run is called; None if there is no such run."""
+        query = """
+            SELECT value FROM runs LEFT JOIN tags ON tags.run_uuid = runs.run_uuid AND key = ?
+            WHERE runs.run_uuid = ?"""
+        with _open(self.database) as connection:
+            found = connection.execute(query, [NAME_TAG, run_id]).fetchone()
+        return None if found is None else str(found[0] or UNNAMED)
+
+    def folder_of(self, version: Version) -> Path | None:
+        """Return the folder of a version's files; None if it is not one of this machine."""
+        query = f"""
+            SELECT storage_location FROM model_versions
+            WHERE {_HERE} AND name = ? AND version = ?"""
+        with _open(self.database) as connection:
+            found = connection.execute(query, [version.name, version.version]).fetchone()
+        folder = Path(found[0] or "") if found else Path()
+        return folder if folder.is_absolute() and folder.is_dir() else None
 
     def analyses(self) -> list[tuple[int, dict[str, str]]]:
         """Return time and tags of the newest analysis of each served version."""
