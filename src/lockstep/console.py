@@ -44,7 +44,7 @@ def without_password(uri: str) -> str:
 
 def check_plain(what: str, text: str) -> None:
     """Raise a UsageError for text that could move a terminal's cursor or begin a line."""
-    if not all(map(_plain, text)):
+    if not (text.isprintable() or all(map(_plain, text))):
         raise UsageError(f"{what} holds control characters or line breaks; give plain text")
 
 

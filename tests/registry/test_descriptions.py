@@ -5,7 +5,7 @@ import re
 
 import pandas as pd
 import pytest
-from tests.registry.populated_registry import NAME, stock
+from tests.registry.populated_registry import NAME, VERSIONS, stock
 
 from lockstep.audit.doctor import diagnose
 from lockstep.config.layout import ProblemLayout
@@ -94,9 +94,15 @@ def test_text_that_leaves_no_room_stays_alone(shop):
     assert shop.model.version(1).stage == "Production"
 
 
-def test_versions_without_descriptions_get_them_by_the_next_move(shop):
+def test_moved_versions_and_those_in_use_get_missing_descriptions_by_the_next_move(shop):
+    lifecycle.transition(shop.client, NAME, 2, "Staging")
     emptied(shop)
     lifecycle.promote(shop.client, NAME, 1)
+    written = [v.version for v in shop.model.versions if v.description]
+    assert written == [1, 2, 4]
+    assert f"| the newest (None) | {VERSIONS} |" in model_text(shop)
+    assert "Stage: **Production**" in text_of(shop, 1)
+    lifecycle.archive(shop.client, NAME, 3)
     assert stages_said(shop) == stages(shop)
 
 

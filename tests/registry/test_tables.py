@@ -18,14 +18,19 @@ from lockstep.registry.artifact.locating import locate
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.locking import lock_model
 from lockstep.registry.record.registered_models import (
+    get_in_use,
     get_model,
     get_record,
+    get_version,
+    list_in_stage,
     list_models,
     model_names,
     newest_in,
+    newest_versions,
 )
-from lockstep.registry.store.names import STAGES
+from lockstep.registry.store.names import STAGES, NotRegistered
 from lockstep.registry.store.opening import open_to_read, source_of
+from lockstep.registry.store.queries import Queries
 from lockstep.registry.store.sql_tables import Tables, local_tables
 
 NAME, OTHER = "Accident_Prediction_XGBoost", "another 100 %_forest"
@@ -54,7 +59,7 @@ def filled(made, home_like):
 
 
 def test_the_tables_say_what_mlflow_says(filled):
-    tables, client = open_to_read(filled.root), filled.client
+    tables, client = open_to_read(filled.root), Queries(filled.client)
     assert isinstance(tables, Tables)
     assert list_models(tables) == list_models(client) != []
     assert model_names(tables) == model_names(client)
@@ -64,14 +69,27 @@ def test_the_tables_say_what_mlflow_says(filled):
     assert [v.version for v in get_model(tables, NAME).versions] == [1, 2, 3]
 
 
+def test_a_part_is_read_alike(filled):
+    tables, client = open_to_read(filled.root), Queries(filled.client)
+    assert get_in_use(tables, NAME, [1]) == get_in_use(client, NAME, [1])
+    assert list_in_stage(tables, "Production") == list_in_stage(client, "Production") != []
+    for most in (1, 2, 5):
+        assert newest_versions(tables, NAME, most) == newest_versions(client, NAME, most)
+    assert [v.version for v in newest_versions(tables, NAME, 2).versions] == [2, 3]
+    for door in (tables, client):
+        assert get_version(door, NAME, 2) == get_model(door, NAME).version(2)
+        with pytest.raises(NotRegistered, match="no version 4; there are: 1, 2, 3"):
+            get_version(door, NAME, 4)
+
+
 def test_a_stage_is_read_alike(filled):
-    tables, client = open_to_read(filled.root), filled.client
+    tables, client = open_to_read(filled.root), Queries(filled.client)
     for stage in STAGES:
         assert get_model(tables, NAME, stage) == get_model(client, NAME, stage)
-    client.set_model_version_tag(
+    filled.client.set_model_version_tag(
         NAME, "1", "lockstep.stage", "Archived"
     )  # by hand: the record knows better
-    client.delete_model_version_tag(NAME, "2", "lockstep.stage")
+    filled.client.delete_model_version_tag(NAME, "2", "lockstep.stage")
     for stage in STAGES:
         assert get_model(tables, NAME, stage) == get_model(client, NAME, stage)
     assert newest_in(tables, NAME, "Production") == newest_in(client, NAME, "Production")
@@ -117,7 +135,7 @@ def test_files_that_are_gone_or_elsewhere_are_left_to_mlflow(filled):
 
 def test_a_version_in_production_that_was_deleted_by_hand_is_not_there(filled):
     filled.client.delete_model_version(NAME, "2")
-    for door in (open_to_read(filled.root), filled.client):
+    for door in (open_to_read(filled.root), Queries(filled.client)):
         with pytest.raises(RegistryError, match="no version in Production; versions: 1"):
             newest_in(door, NAME, "Production")
 

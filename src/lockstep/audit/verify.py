@@ -15,7 +15,7 @@ from lockstep.audit.provenance import check_gates, check_lineage
 from lockstep.audit.record_checks import alias_faults, stage_faults
 from lockstep.checks import FAILED, NOT_RECORDED, OK, CheckResult
 from lockstep.registry.record.events import Record
-from lockstep.registry.record.registered_models import Model, get_model, list_models
+from lockstep.registry.record.registered_models import Model, get_in_use, get_model, list_models
 from lockstep.registry.store.connection import Client
 from lockstep.registry.store.versions import Version
 
@@ -24,7 +24,12 @@ def verify(
     client: Client, root: Path, name: str | None = None, version: int | None = None
 ) -> list[CheckResult]:
     """Check everything the registry holds, one model, or one version of it."""
-    models = list_models(client) if name is None else [get_model(client, name)]
+    if name is None:
+        models = list_models(client)
+    elif version is None:
+        models = [get_model(client, name)]
+    else:
+        models = [get_in_use(client, name, [version])]
     found: list[CheckResult] = []
     for model in models:
         found += check_model(model)
@@ -46,7 +51,7 @@ def check_model(model: Model) -> list[CheckResult]:
 def _record_faults(model: Model) -> list[str]:
     why = "it is under way, or a crash left it; the next move ends it"
     opened = [f"event {e.number} ({e.action}) has no end: {why}" for e in model.record.open]
-    missing = sorted(model.record.stages.keys() - model.numbers)
+    missing = sorted(model.record.stages.keys() - model.numbers) if model.whole else []
     versions = [f"version {number} is on record and not in the registry" for number in missing]
     return [*model.record.faults, *opened, *versions]
 

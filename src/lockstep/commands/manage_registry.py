@@ -11,7 +11,14 @@ from typing import Any
 from lockstep.config.gates import check_force
 from lockstep.config.layout import project_root
 from lockstep.console import Parser, add_options, as_json, common_options
-from lockstep.registry.store.names import STAGES, check_name, check_stage, check_version
+from lockstep.registry.store.names import (
+    LISTED,
+    STAGES,
+    check_limit,
+    check_name,
+    check_stage,
+    check_version,
+)
 from lockstep.registry.store.opening import open_registry, open_to_read
 
 
@@ -101,6 +108,7 @@ OPTIONS = {
     "--output": ("DIR", "the folder to make; it must not exist yet"),
     "--keep": ("N", "so many of the newest Archived versions keep their files (default: 3)"),
     "reproduce --keep": ("", "keep the copy in which it was trained again, and print where it is"),
+    "--limit": ("N", f"so many of the newest (default: {LISTED}; 0: all of them)", check_limit),
     "--older-than": ("DAYS", "only versions archived longer ago than this (default: 0)"),
     "--yes": ("", "delete them; without it the command only shows which"),
 }
@@ -112,7 +120,7 @@ COMMANDS = {
     "list-versions": Command(
         "registry_listings:show_versions",
         "a model's versions: stage, metrics of its own validation rows, when, from which commit",
-        "--model-name",
+        "--model-name [--limit]",
     ),
     "transition": Command(
         "registry_moves:transition",
@@ -142,7 +150,7 @@ COMMANDS = {
     "history": Command(
         "registry_listings:history",
         "every move of a model: who, when, why, from what, to what",
-        "--model-name",
+        "--model-name [--limit]",
     ),
     "verify": Command(
         "registry_versions:verify",

@@ -17,8 +17,9 @@ from lockstep.registry.record.registered_models import (
     get_record,
     list_models,
     newest_in,
+    newest_versions,
 )
-from lockstep.registry.store.names import STAGES
+from lockstep.registry.store.names import LISTED, STAGES
 from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
@@ -48,8 +49,12 @@ def show_models(client: Registry, options: argparse.Namespace) -> Answer:
 
 
 def show_versions(client: Registry, options: argparse.Namespace) -> Answer:
-    """List one model's versions, the newest first."""
-    model = get_model(client, options.model_name)
+    """List one model's newest versions, the newest first."""
+    limit = LISTED if options.limit is None else options.limit
+    name = options.model_name
+    model = newest_versions(client, name, limit) if limit else get_model(client, name)
+    if not model.whole:
+        _note_left_out(f"the newest {limit:,} versions of {name}")
     versions, text = model.versions[::-1], f"{model.name} has no version yet"
     if versions:
         text = aligned([_version_row(version) for version in versions])
@@ -67,9 +72,19 @@ def history(client: Registry, options: argparse.Namespace) -> Answer:
     record = get_record(client, options.model_name)
     for fault in record.faults:
         print(f"WARNING the record is damaged: {fault}", file=sys.stderr)
-    rows = [_event_row(event) for event in record.events]
-    text = aligned(rows) if rows else f"{options.model_name} has no event on record yet"
-    return [event_facts(event) for event in record.events], text
+    limit = LISTED if options.limit is None else options.limit
+    events = record.events[-limit:]  # 0: all of them
+    if len(events) < len(record.events):
+        _note_left_out(f"the newest {limit:,} of {len(record.events):,} events")
+    text = f"{options.model_name} has no event on record yet"
+    if events:
+        text = aligned([_event_row(event) for event in events])
+    return [event_facts(event) for event in events], text
+
+
+def _note_left_out(shown: str) -> None:
+    """Print that a listing is not all, beside it: its JSON is a list."""
+    print(f"only {shown}; --limit N shows more, --limit 0 all", file=sys.stderr)
 
 
 def version_facts(model: Model, version: Version) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.lifecycle.moves import Move
 from lockstep.registry.record.events import Who
 from lockstep.registry.record.journal import default_who
-from lockstep.registry.record.registered_models import get_model
+from lockstep.registry.record.registered_models import get_version
 from lockstep.registry.store.connection import Client
 from lockstep.registry.store.versions import Version
 
@@ -38,7 +38,7 @@ def promote(client: Client, options: argparse.Namespace) -> Answer:
     aside = "Archived" if getattr(options, "archive_current", True) else "None"
     done = lifecycle.promote(client, options.model_name, options.version, stage, who, gate, aside)
     if options.version is None:
-        newest = get_model(client, options.model_name).version(done.step.version)
+        newest = get_version(client, options.model_name, done.step.version)
         print(_newest_note(newest), file=sys.stderr)
     return _moved(done, gate)
 

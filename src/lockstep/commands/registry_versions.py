@@ -15,7 +15,7 @@ from lockstep.checks import contents
 from lockstep.config.layout import project_root
 from lockstep.errors import ConfigError, UsageError
 from lockstep.promotion import compare_versions as comparison
-from lockstep.registry.record.registered_models import get_model
+from lockstep.registry.record.registered_models import get_version
 from lockstep.registry.store.connection import Client
 
 Answer = tuple[Any, str, int]
@@ -46,8 +46,8 @@ def _root() -> Path | None:
 def compare(client: Client, options: argparse.Namespace) -> Answer:
     """Compare two versions."""
     name, other = options.model_name, options.against_name or options.model_name
-    version = get_model(client, name).version(options.version)
-    against = get_model(client, other).version(options.against)
+    version = get_version(client, name, options.version)
+    against = get_version(client, other, options.against)
     if (version.name, version.version) == (against.name, against.version):
         raise UsageError(
             f"{name} version {version.version} is compared with itself; give another --against"
@@ -61,6 +61,6 @@ def compare(client: Client, options: argparse.Namespace) -> Answer:
 
 def reproduce(client: Client, options: argparse.Namespace) -> Answer:
     """Train a version again from its recorded inputs and compare the models."""
-    version = get_model(client, options.model_name).version(options.version)
+    version = get_version(client, options.model_name, options.version)
     done = rebuild.reproduce(client, project_root(), version, options.keep)
     return rebuild.facts(done), rebuild.readable(done), int(done.verdict == rebuild.DIFFERENT)

@@ -20,7 +20,7 @@ from lockstep.models.scoring.prediction import Model
 from lockstep.promotion.scoring import inputs_of, scored_from
 from lockstep.registry.artifact.loading import open_version
 from lockstep.registry.artifact.locating import locate
-from lockstep.registry.record.registered_models import list_models
+from lockstep.registry.record.registered_models import list_in_stage, list_models
 from lockstep.registry.store.names import SCRIPT
 from lockstep.registry.store.versions import Version
 
@@ -59,10 +59,10 @@ def best_production(client: Registry, root: Path, problem: str) -> Best:
 
 def production_versions(client: Registry, problem: str) -> list[Version]:
     """Return the versions of a problem that are in Production, by name."""
-    models = list_models(client)
-    found = [v for m in models for v in m.in_stage("Production") if v.tag("problem") == problem]
-    if found:
+    standing = (v for model in list_in_stage(client, "Production") for v in model.versions)
+    if found := [v for v in standing if v.tag("problem") == problem]:
         return found
+    models = list_models(client)
     names = [m.name for m in models if any(v.tag("problem") == problem for v in m.versions)]
     if not names:
         fix = f"run `make run-train PROBLEM={problem}`"

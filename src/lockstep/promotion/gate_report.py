@@ -17,7 +17,7 @@ from lockstep.console import aligned, warn
 from lockstep.errors import RegistryError
 from lockstep.promotion.champion import champion_of
 from lockstep.promotion.gates import Verdict, judge, needs_gate
-from lockstep.registry.record.registered_models import Model, get_model
+from lockstep.registry.record.registered_models import Model, get_in_use
 from lockstep.registry.store.connection import Client, translating_mlflow_errors
 
 FOLDER = "gates"
@@ -104,7 +104,7 @@ def gate_of(
     records. RegistryError for a verdict that cannot be stored, unless the move is forced.
     """
     check_force(force, reason)
-    model = get_model(client, name)
+    model = get_in_use(client, name, [] if version is None else [int(version)])
     found = model.newest if version is None else model.version(int(version))
     if not needs_gate(model, found, stage):
         return None

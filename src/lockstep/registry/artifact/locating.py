@@ -14,7 +14,7 @@ from lockstep.io import sha256_file, whole_folder, write_json
 from lockstep.registry.artifact.files import drop_added_on_loading, files_below
 from lockstep.registry.artifact.integrity import check_digest, explained, recorded_digest
 from lockstep.registry.artifact.model_cache import CACHE, SUMS, Located, is_intact, refusing
-from lockstep.registry.record.registered_models import get_model, newest_in
+from lockstep.registry.record.registered_models import get_version, newest_in
 from lockstep.registry.store.names import NotRegistered
 from lockstep.registry.store.opening import source_of
 from lockstep.registry.store.sql_tables import Tables
@@ -39,7 +39,7 @@ def find_version(
         raise RegistryError("neither a model's name nor a run was given")
     if version is None:
         return newest_in(client, name, stage or "Production")[1]
-    return get_model(client, name).version(version)
+    return get_version(client, name, version)
 
 
 def locate(client: Registry, version: Version, root: Path) -> Located:

@@ -20,6 +20,7 @@ from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.record.registered_models import Model, aliases_of
 from lockstep.registry.store.connection import Client
 from lockstep.registry.store.names import check_stage, check_version, shortened
+from lockstep.registry.store.opening import source_of
 from lockstep.registry.store.versions import Version, check_has_files
 
 
@@ -70,7 +71,7 @@ def transition(
     """Put a version into a stage; a refusal by ``gate`` is recorded and raised."""
     check_stage(stage)
     number = check_version(version)
-    with open_journal(client, name, who) as journal:
+    with open_journal(client, name, who, [number]) as journal:
         return move(journal, action, number, stage, gate)
 
 
@@ -90,7 +91,7 @@ def promote(
     if check_stage(stage) not in ("Staging", "Production"):
         raise UsageError(f"promote goes to Staging or Production; for {stage} use transition")
     number = None if version is None else check_version(version)
-    with open_journal(client, name, who) as journal:
+    with open_journal(client, name, who, [] if number is None else [number]) as journal:
         wanted = journal.model.newest.version if number is None else number
         return move(journal, "promote", wanted, stage, gate, aside)
 
@@ -117,7 +118,10 @@ def rollback(
     number = None if version is None else check_version(version)
     if number is not None and run_id is not None:
         raise UsageError("give the version to go back to by --to N or by --run-id ID, not by both")
-    with open_journal(client, name, who) as journal:
+    asked = [] if number is None else [number]
+    if run_id is not None and run_id.isalnum():
+        asked = [v.version for v in source_of(client).versions_of_run(run_id) if v.name == name]
+    with open_journal(client, name, who, asked) as journal:
         if run_id is not None:
             number = _of_run(journal.model, run_id)
         if number is None:

@@ -91,7 +91,10 @@ def choose(client: Client, model: Model, keep: int, older_than: float) -> list[C
     """Return every Archived version with files, the newest first, with the reason to keep them."""
     archived = [v for v in model.in_stage("Archived")[::-1] if v.pruned is None]
     before = time.time() - older_than * _DAY
-    young = {v.version for v in archived if older_than and archived_at(model.record, v) > before}
+    times = archive_times(model.record) if older_than else {}
+    # A version that another tool archived has no time on record but that of its registration.
+    ages = {v.version: times.get(v.version, v.created / 1000) for v in archived}
+    young = {number for number, time in ages.items() if older_than and time > before}
     reasons = {
         **references(client, model),
         **dict.fromkeys(young, "archived too recently"),
@@ -147,10 +150,10 @@ def _child_of(client: Client, version: Version) -> str:
     return f"run {children[0].info.run_id} was made from it" if children else ""
 
 
-def archived_at(record: Record, version: Version) -> float:
-    """Return when a version was archived, in seconds since 1970; else when it was registered."""
-    times = [e.time for e in record.events if changes(e).get(version.version) == "Archived"]
-    return datetime.fromisoformat(times[-1]).timestamp() if times else version.created / 1000
+def archive_times(record: Record) -> dict[int, float]:
+    """Return when each version was archived last, in seconds since 1970."""
+    times = {n: e.time for e in record.events for n, now in changes(e).items() if now == "Archived"}
+    return {number: datetime.fromisoformat(time).timestamp() for number, time in times.items()}
 
 
 def _delete(journal: Journal, choices: list[Choice]) -> Event:

@@ -14,7 +14,7 @@ from typing import Any
 
 from lockstep.errors import listed
 from lockstep.registry.record.events import LONGEST_TAG
-from lockstep.registry.record.registered_models import Model
+from lockstep.registry.record.registered_models import IN_USE, Model
 from lockstep.registry.store.names import COMMITTED_TAG, INTERVALS_TAG, SCRIPT
 from lockstep.registry.store.versions import Version
 
@@ -24,11 +24,13 @@ LONGEST = LONGEST_TAG
 _BLOCK = re.compile(r"<!-- lockstep: each move.*?<!-- lockstep: end -->", re.DOTALL)
 _PARTS = ("validation", "test")
 _MOST_METRICS = 20
-_ORDER = ("Production", "Staging", "None", "Archived")
 
 
 def model_description(model: Model) -> str:
-    """Return the description a registered model is to have."""
+    """Return the description a registered model is to have, by its newest version and those in use.
+
+    A move reads no others.
+    """
     return _within(model.description, _of_model(model))
 
 
@@ -55,13 +57,16 @@ def _within(there: str, lines: Iterable[str]) -> str:
 
 
 def _of_model(model: Model) -> Iterator[str]:
-    problems, types = (_values(model, key) for key in ("problem", "type"))
+    shown = [v for stage in IN_USE for v in model.in_stage(stage)] + [*model.versions[-1:]]
+    problems, types = (_values(shown, key) for key in ("problem", "type"))
     about = f": {' and '.join(types)} for the problem {' and '.join(problems)}" if problems else ""
     yield f"**{model.name}**{about}."
     yield from ("", "| stage | versions |", "|---|---|")
-    for stage in _ORDER:
+    for stage in IN_USE:
         if there := [v.version for v in model.in_stage(stage)]:
             yield f"| {stage} | {listed(there[::-1])} |"
+    if model.versions:
+        yield f"| the newest ({model.newest.stage}) | {model.newest.version} |"
     name = shlex.quote(model.name)
     yield from ("", "Look, move, go back:", "", "```")
     yield f"{SCRIPT} list-versions --model-name {name}"
@@ -73,8 +78,8 @@ def _of_model(model: Model) -> Iterator[str]:
         yield from ("", f"The version in Production is `models:/{model.name}@production`.")
 
 
-def _values(model: Model, key: str) -> list[str]:
-    return sorted({value for v in model.versions if (value := v.tag(key))})
+def _values(versions: Iterable[Version], key: str) -> list[str]:
+    return sorted({value for v in versions if (value := v.tag(key))})
 
 
 def _of_version(version: Version) -> Iterator[str]:

@@ -7,11 +7,12 @@ altered event shows. All of it takes and returns plain values; nothing asks a re
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from lockstep.console import check_plain
@@ -182,10 +183,11 @@ def turns(record: Record, stage: str) -> list[Turn]:
     for event in record.events:
         given = changes(event)
         came = {version for version, now in given.items() if now == stage}
-        after = (there - given.keys()) | came
-        if after != there:
-            found.append(Turn(event, there, after))
-        there = after
+        if came or not there.isdisjoint(given):  # copying a large stage for each event takes long
+            after = (there - given.keys()) | came
+            if after != there:
+                found.append(Turn(event, there, after))
+            there = after
     return found
 
 
@@ -239,15 +241,35 @@ def read_record(tags: Mapping[str, str]) -> Record:
             events.append(_event(number, tags))
         except (ValueError, KeyError, TypeError):
             unread.append((number, f"event {number} cannot be read: it was altered"))
+    _note_digests(events, tags)
     faults = (*unread, *_chain_faults(events), *_head_faults(events, tags))
     head, _ = _head(tags)
     return Record(tuple(events), faults, max([head, *numbers, *_numbers(ENDED, tags)]), head)
+
+
+def _note_digests(events: Sequence[Event], tags: Mapping[str, str]) -> None:
+    """Give each event the digest of its stored text, if the next event or the head names this one.
+
+    Tags are written in the canonical form, so that it is the digest of the content. Writing all
+    content again takes most of the time that a long record needs.
+    """
+    named = [event.before for event in events[1:]] + [_head(tags)[1]]
+    for event, digest in zip(events, named, strict=True) if events else ():
+        begun, ended = (tags.get(f"{part}{event.number:06d}", "null") for part in (BEGUN, ENDED))
+        if hashlib.sha256(f"[{begun},{ended}]".encode()).hexdigest() == digest:
+            vars(event)["digest"] = digest
 
 
 def _numbers(prefix: str, tags: Mapping[str, str]) -> list[int]:
     form = re.compile(rf"{re.escape(prefix)}([0-9]{{6,9}})")
     found = (form.fullmatch(key) for key in tags)
     return [int(match[1]) for match in found if match]
+
+
+@lru_cache(maxsize=1024)
+def _who(actor: str, reason: str) -> Who:
+    """Return who made a move; the same few people make many, and each text is checked once."""
+    return Who(actor, reason)
 
 
 def _event(number: int, tags: Mapping[str, str]) -> Event:
@@ -259,7 +281,7 @@ def _event(number: int, tags: Mapping[str, str]) -> Event:
     optional = {key: content[key] for key in _OPTIONAL if key in content}
     steps = ((int(version), str(was), str(now)) for version, was, now in content.get("steps", []))
     try:
-        who = Who(str(content["actor"]), str(content.get("reason", "")))
+        who = _who(str(content["actor"]), str(content.get("reason", "")))
     except UsageError as error:
         raise ValueError(str(error)) from error
     return Event(

@@ -19,7 +19,13 @@ from lockstep.errors import RegistryError
 from lockstep.registry.record.descriptions import model_description, version_description
 from lockstep.registry.record.events import End, Event, Step, Who, begin_tag, end_tag, head_tag
 from lockstep.registry.record.locking import HeldLock, user_name
-from lockstep.registry.record.registered_models import ALIASES, Model, aliases_of, get_model
+from lockstep.registry.record.registered_models import (
+    ALIASES,
+    Model,
+    aliases_of,
+    get_in_use,
+    get_model,
+)
 from lockstep.registry.store.connection import Client, translating_mlflow_errors
 from lockstep.registry.store.names import STAGE_TAG
 from lockstep.registry.store.versions import Version
@@ -81,8 +87,11 @@ class Journal:
             self.model = _aligned(self.client, self.model)
 
     def settle(self) -> None:
-        """Read the model again and bring tags, aliases and MLflow's stages in line."""
-        self.model = get_model(self.client, self.name)
+        """Read the model again, of a part the same part, and bring all that repeats it in line."""
+        if self.model.whole:
+            self.model = get_model(self.client, self.name)
+        else:
+            self.model = get_in_use(self.client, self.name, self.model.numbers)
         self.apply([])
 
     def check_locked(self) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from lockstep.registry.record.deletions import carry_out
 from lockstep.registry.record.events import Event, Step, Who, head_tag
 from lockstep.registry.record.journal import EVENT_TAG, REFUSED, Journal, check_intact, default_who
 from lockstep.registry.record.locking import lock_model
-from lockstep.registry.record.registered_models import Model, get_model
+from lockstep.registry.record.registered_models import Model, get_in_use, get_model
 from lockstep.registry.store.connection import Client
 from lockstep.registry.store.versions import Version
 
@@ -18,10 +18,17 @@ ADOPTED_AT_ONCE = 50
 
 
 @contextmanager
-def open_journal(client: Client, name: str, who: Who | None = None) -> Iterator[Journal]:
-    """Lock a model within the block; first end what a crash left open in its record."""
+def open_journal(
+    client: Client, name: str, who: Who | None = None, numbers: Collection[int] | None = None
+) -> Iterator[Journal]:
+    """Lock a model within the block; first end what a crash left open in its record.
+
+    With ``numbers`` the journal's model has these versions and those in use (``get_in_use``), which
+    takes as long for a model with very many versions.
+    """
     with lock_model(client, name) as lock:
-        journal = Journal(client, get_model(client, name), who or default_who(), lock)
+        model = get_model(client, name) if numbers is None else get_in_use(client, name, numbers)
+        journal = Journal(client, model, who or default_who(), lock)
         check_intact(journal.model)
         journal.repaired = tuple(finish(journal))
         adopt(journal)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lockstep.console import visible
 from lockstep.errors import RegistryError, nearest
-from lockstep.registry.record.events import Record, read_record
+from lockstep.registry.record.events import Record, read_record, to_undo, turns
 from lockstep.registry.store.names import LOCK_PREFIX, SCRIPT, EmptyStage, NotRegistered, shortened
 from lockstep.registry.store.opening import source_of
 from lockstep.registry.store.versions import Version
@@ -18,17 +19,23 @@ if TYPE_CHECKING:
 
 ALIASES = ("production", "staging")
 """The aliases that follow from the stages."""
+IN_USE = ("Production", "Staging")
+"""The stages that models are loaded from."""
+MOST_UNKNOWN = 50
+"""With more versions that the record lacks, a model is read as a whole."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """One registered model with all its versions, the oldest first."""
+    """One registered model with all its versions, or those asked for, the oldest first."""
 
     name: str
     versions: tuple[Version, ...]
     aliases: dict[str, int]
     record: Record = field(default_factory=Record)
     description: str = ""
+    whole: bool = True
+    """Whether ``versions`` are all that there are."""
 
     @property
     def numbers(self) -> set[int]:
@@ -51,7 +58,7 @@ class Model:
         if found := [v for v in self.versions if v.version == number]:
             return found[0]
         there = ", ".join(str(v.version) for v in self.versions[-10:]) or "none"
-        more = "…, " if len(self.versions) > 10 else ""
+        more = "…, " if len(self.versions) > 10 or not self.whole else ""
         raise NotRegistered(f"{self.name} has no version {number}; there are: {more}{there}")
 
     def newest_in(self, stage: str) -> Version:
@@ -98,9 +105,76 @@ def get_model(client: Registry, name: str, stage: str | None = None) -> Model:
     if stage is not None:
         there = {version.version for version in found}
         lacking = [n for n, at in record.stages.items() if at == stage and n not in there]
-        found += [version for number in lacking for version in source.version(name, number)]
+        found += source.numbered(name, lacking)
     model = _model(entry, record, found)
-    return model if stage is None else replace(model, versions=model.in_stage(stage))
+    if stage is None:
+        return model
+    return replace(model, versions=model.in_stage(stage), whole=False)
+
+
+def get_in_use(client: Registry, name: str, numbers: Collection[int] = ()) -> Model:
+    """Return a model with the versions that a move concerns, in as many queries however many.
+
+    Those are ``numbers``, the newest, all in Production or Staging by record, tag or alias, what a
+    rollback brings back, the last that was in Production, and those that the record lacks. A model
+    whose record has open events or faults is read as a whole.
+    """
+    entry, source = _entry(client, name), source_of(client)
+    record = read_record(entry.tags)
+    newest, stages = source.newest(name), record.stages
+    wanted = {*numbers, *map(int, entry.aliases.values()), *_needed(record)}
+    wanted |= {number for number, at in stages.items() if at in IN_USE}
+    unknown = set(range(1, newest[0].version if newest else 0)) - stages.keys()
+    if record.open or record.faults or len(unknown) > MOST_UNKNOWN:
+        return _model(entry, record, source.versions(name))
+    tagged = (version for stage in IN_USE for version in source.versions(name, stage))
+    found = {version.version: version for version in (*newest, *tagged)}
+
+    def add(some: Collection[int]) -> None:
+        lacking = sorted({*some} - found.keys())
+        found.update((one.version, one) for one in source.numbered(name, lacking))
+
+    add(wanted | unknown)
+    for turn in reversed(turns(record, "Production")):
+        add(turn.after)
+        if turn.after & found.keys():  # the champion, unless another tool deleted it
+            break
+    if not found.keys() >= {*numbers}:  # whoever asks names those that there are
+        return _model(entry, record, source.versions(name))
+    return replace(_model(entry, record, list(found.values())), whole=False)
+
+
+def _needed(record: Record) -> Iterator[int]:
+    """Yield the versions that a rollback brings back."""
+    for stage in IN_USE:
+        turn = to_undo(record, stage)
+        yield from turn.before if turn else ()
+
+
+def get_version(client: Registry, name: str, number: int) -> Version:
+    """Return one version with its stage on record; NotRegistered with the known ones if missing."""
+    entry = _entry(client, name)
+    if found := source_of(client).numbered(name, [number]):
+        return _model(entry, read_record(entry.tags), found).versions[0]
+    return get_model(client, name).version(number)  # which names those that there are
+
+
+def list_in_stage(client: Registry, stage: str) -> list[Model]:
+    """Return the registered models with versions in a stage, with these alone, by name."""
+    names = {version.name for version in source_of(client).versions(None, stage)}
+    for entry in _entries(client):
+        if stage in read_record(entry.tags).stages.values():
+            names.add(entry.name)
+    models = (get_model(client, name, stage) for name in sorted(names))
+    return [model for model in models if model.versions]
+
+
+def newest_versions(client: Registry, name: str, most: int) -> Model:
+    """Return a model with at most so many of its versions, the newest."""
+    entry, source = _entry(client, name), source_of(client)
+    found = source.newest(name, most + 1)
+    model = _model(entry, read_record(entry.tags), found[:most])
+    return replace(model, whole=len(found) <= most)
 
 
 def newest_in(client: Registry, name: str, stage: str) -> tuple[Model, Version]:

@@ -47,6 +47,8 @@ LOCK_PREFIX = "lockstep.lock."
 LONGEST_NAME = 200
 """MLflow's database column takes 256 characters, and the name of a model's lock is longer."""
 LONGEST_SHOWN = 60
+LISTED = 100
+"""Versions and events that a listing shows, unless another number is asked for."""
 LINEAGE = "lineage"
 """The folder of a run that holds what its model was made from."""
 CLOSURE = Path(LINEAGE) / "closure.json"
@@ -78,6 +80,13 @@ def check_version(text: str | int) -> int:
     if not re.fullmatch(r"0*[1-9][0-9]{0,17}", str(text)):
         fix = "give a whole number from 1 up, see list-versions"
         raise UsageError(f"version '{shortened(str(text))}' is no version number; {fix}")
+    return int(text)
+
+
+def check_limit(text: str) -> int:
+    """Return how many lines a listing may have, 0 for all; UsageError for anything else."""
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise UsageError(f"--limit takes a whole number from 0 up, not '{shortened(text)}'")
     return int(text)
 
 

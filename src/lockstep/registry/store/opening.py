@@ -42,14 +42,17 @@ def is_local(root: Path, tracking_uri: str | None = None) -> bool:
     return _configured(root, tracking_uri)[1] is not None
 
 
-def source_of(client: Registry) -> Tables | Queries:
+def source_of(client: Registry | Queries) -> Tables | Queries:
     """Return what answers questions on registered models: a local registry's tables, or MLflow."""
     if isinstance(client, Tables):
         return client
     # Listings of a local registry need no MLflow.
     from lockstep.registry.store.queries import Queries
 
-    return Queries(client)
+    if isinstance(client, Queries):
+        return client
+    database = sqlite_file(client.tracking_uri)
+    return (local_tables(database) if database else None) or Queries(client)
 
 
 def prepare_store(root: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from lockstep.registry.store.connection import Client, tolerating, translating_mlflow_errors
@@ -37,18 +38,27 @@ class Queries:
 
     def versions(self, name: str | None = None, stage: str | None = None) -> list[Version]:
         """Return all versions, or those of a model, or of these the ones tagged with a stage."""
-        quote = '"' if name and "'" in name else "'"  # MLflow's filters know no escape
-        words = [f"name = {quote}{name}{quote}"] if name else []
+        words = [_named(name)] if name else []
         words += [f"tags.`{STAGE_TAG}` = '{stage}'"] if stage else []
-        query = {"filter_string": " AND ".join(words)} if words else {}
+        query: dict[str, Any] = {"filter_string": " AND ".join(words)} if words else {}
         with translating_mlflow_errors():
             return [version_from(raw) for raw in pages(self.client.search_model_versions, **query)]
 
-    def version(self, name: str, number: int) -> list[Version]:
-        """Return one version; nothing if it was deleted."""
-        with tolerating(*_MISSING):
-            return [version_from(self.client.get_model_version(name, str(number)))]
-        return []
+    def numbered(self, name: str, numbers: Collection[int]) -> list[Version]:
+        """Return the versions with these numbers; nothing for those that were deleted."""
+        found: list[Version] = []
+        for number in numbers:
+            with tolerating(*_MISSING):
+                found.append(version_from(self.client.get_model_version(name, str(number))))
+        return found
+
+    def newest(self, name: str, most: int = 1) -> list[Version]:
+        """Return the newest versions of a model, the newest first."""
+        query: dict[str, Any] = {"filter_string": _named(name), "max_results": min(most, PAGE)}
+        query["order_by"] = ["version_number DESC"]
+        with translating_mlflow_errors():
+            found = pages(self.client.search_model_versions, **query)
+            return [version_from(raw) for raw in islice(found, most)]
 
     def versions_of_run(self, run_id: str) -> list[Version]:
         """Return the versions that a run made."""
@@ -92,11 +102,17 @@ class Logged:
     model_id: str | None
 
 
+def _named(name: str) -> str:
+    """Return the condition that a version is of a model; MLflow's filters know no escape."""
+    quote = '"' if "'" in name else "'"
+    return f"name = {quote}{name}{quote}"
+
+
 def pages(search: Callable[..., Any], **query: Any) -> Iterator[Any]:
-    """Yield the results of all pages of a search."""
+    """Yield the results of all pages of a search; ``max_results`` is of a page."""
     token = None
     while True:
-        page = search(max_results=PAGE, page_token=token, **query)
+        page = search(page_token=token, **{"max_results": PAGE, **query})
         yield from page
         token = page.token
         if not token:

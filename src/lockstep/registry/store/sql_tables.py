@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +30,13 @@ _UNUSUAL = """
         OR EXISTS (SELECT 1 FROM model_version_tags WHERE key = 'mlflow.prompt.is_prompt')"""
 _HERE = "workspace = 'default'"
 """The workspace is the first column of every index."""
-_TAGGED = (
+_TAGGED_OF = (
     "version IN (SELECT version FROM model_version_tags"
     f" WHERE {_HERE} AND name = ? AND key = ? AND value = ?)"
+)
+_TAGGED = (
+    "(name, version) IN (SELECT name, version FROM model_version_tags"
+    f" WHERE {_HERE} AND key = ? AND value = ?)"
 )
 
 
@@ -75,15 +79,25 @@ class Tables:
 
     def versions(self, name: str | None = None, stage: str | None = None) -> list[Version]:
         """Return all versions, or those of a model, or of these the ones tagged with a stage."""
-        if name is None:
-            return self._rows("true", [])
         if stage is None:
-            return self._rows("name = ?", [name])
-        return self._rows(f"name = ? AND {_TAGGED}", [name, name, STAGE_TAG, stage])
+            return self._rows("true", []) if name is None else self._rows("name = ?", [name])
+        if name is None:
+            return self._rows(_TAGGED, [STAGE_TAG, stage])
+        return self._rows(f"name = ? AND {_TAGGED_OF}", [name, name, STAGE_TAG, stage])
 
-    def version(self, name: str, number: int) -> list[Version]:
-        """Return one version; nothing if it was deleted."""
-        return self._rows("name = ? AND version = ?", [name, number])
+    def numbered(self, name: str, numbers: Collection[int]) -> list[Version]:
+        """Return the versions with these numbers; nothing for those that were deleted."""
+        marks = ", ".join("?" * len(numbers))
+        return self._rows(f"name = ? AND version IN ({marks})", [name, *numbers]) if marks else []
+
+    def newest(self, name: str, most: int = 1) -> list[Version]:
+        """Return the newest versions of a model, the newest first."""
+        numbers = (
+            f"SELECT version FROM model_versions WHERE {_HERE} AND name = ?"
+            " AND current_stage <> 'Deleted_Internal' ORDER BY version DESC LIMIT ?"
+        )
+        found = self._rows(f"name = ? AND version IN ({numbers})", [name, name, most])
+        return sorted(found, key=lambda v: -v.version)
 
     def versions_of_run(self, run_id: str) -> list[Version]:
         """Return the versions that a run made."""
