@@ -30,7 +30,7 @@ from lockstep.registry.store.names import DIGEST_TAG, STAGE_TAG
 from lockstep.registry.store.versions import Version
 
 TABLES = ("model_versions", "model_version_tags", "registered_model_tags")
-EVERY = 10
+EVERY = 5
 """So many versions lie between two that were in Production."""
 WAITING = 3
 """Versions in Staging."""
@@ -42,7 +42,7 @@ AT_ONCE = 500
 def fill(uri: str, name: str, template: int, most: int) -> None:
     """Add copies of a version until ``name`` has ``most``, without aliases; MLflow is not asked.
 
-    Of ten versions one was in Production, where the newest of these stands; three are in Staging.
+    Of five versions one was in Production, where the newest of these stands; three are in Staging.
     The next move of the model sets its aliases and its description.
     """
     engine = sa.create_engine(uri)

@@ -13,7 +13,12 @@ from lockstep.promotion.best_production import production_versions
 from lockstep.registry.artifact.locating import find_version
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.descriptions import outdated
-from lockstep.registry.record.registered_models import get_in_use, get_model, newest_versions
+from lockstep.registry.record.registered_models import (
+    get_in_use,
+    get_model,
+    marks_of,
+    newest_versions,
+)
 from lockstep.registry.store import opening, queries, sql_tables
 from lockstep.registry.store.opening import open_to_read
 from lockstep.registry.store.queries import Queries
@@ -28,6 +33,7 @@ STEPS = {
     "find in Production": lambda client: find_version(client, NAME),
     "of all models in Production": lambda client: production_versions(client, "accidents"),
     "newest": lambda client: newest_versions(client, NAME, 3),
+    "marks of a follower": lambda client: marks_of(client, NAME),
     "stage": lambda client: lifecycle.transition(client, NAME, 2, "Staging"),
     "promote": lambda client: lifecycle.promote(client, NAME, 2),
     "roll back": lambda client: lifecycle.rollback(client, NAME),

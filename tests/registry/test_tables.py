@@ -24,6 +24,7 @@ from lockstep.registry.record.registered_models import (
     get_version,
     list_in_stage,
     list_models,
+    marks_of,
     model_names,
     newest_in,
     newest_versions,
@@ -73,6 +74,10 @@ def test_a_part_is_read_alike(filled):
     tables, client = open_to_read(filled.root), Queries(filled.client)
     assert get_in_use(tables, NAME, [1]) == get_in_use(client, NAME, [1])
     assert list_in_stage(tables, "Production") == list_in_stage(client, "Production") != []
+    assert marks_of(tables, NAME) == marks_of(client, NAME) == ({}, {"production": 2, "staging": 3})
+    with lock_model(filled.client, NAME):
+        assert marks_of(tables, NAME) == marks_of(client, NAME)
+        assert marks_of(tables, NAME)[0].keys() == {"lockstep.owner", "lockstep.token"}
     for most in (1, 2, 5):
         assert newest_versions(tables, NAME, most) == newest_versions(client, NAME, most)
     assert [v.version for v in newest_versions(tables, NAME, 2).versions] == [2, 3]

@@ -190,9 +190,15 @@ def get_record(client: Registry, name: str) -> Record:
 
 
 def marks_of(client: Registry, name: str) -> tuple[dict[str, str], dict[str, int]]:
-    """Return a model's tags and aliases; while both stay the same, no version was moved."""
-    entry = _entry(client, name)
-    return dict(entry.tags), {str(alias): int(number) for alias, number in entry.aliases.items()}
+    """Return the tags of a model's lock, and its aliases; while both stay, no version was moved.
+
+    A move sets the aliases before its event ends. The lock, read after them, is what tells a
+    reader in between that the move is under way.
+    """
+    source = source_of(client)
+    aliases = source.pointed(name, ALIASES)
+    lock = source.entries(f"{LOCK_PREFIX}{name}")
+    return (dict(lock[0].tags) if lock else {}), aliases
 
 
 def _entry(client: Registry, name: str) -> Any:

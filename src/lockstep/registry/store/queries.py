@@ -72,6 +72,17 @@ class Queries:
             return str(self.client.get_run(run_id).data.tags.get(NAME_TAG, UNNAMED))
         return None
 
+    def pointed(self, name: str, aliases: Collection[str]) -> dict[str, int]:
+        """Return the versions that some aliases of a model name; those that it lacks are left out.
+
+        The model itself would come with the tags of its whole record.
+        """
+        found: dict[str, int] = {}
+        for alias in aliases:
+            with tolerating(*_MISSING):
+                found[alias] = int(self.client.get_model_version_by_alias(name, alias).version)
+        return found
+
     def analyses(self) -> list[tuple[int, dict[str, str]]]:
         """Return time and tags of the newest analyses of served versions."""
         with translating_mlflow_errors():

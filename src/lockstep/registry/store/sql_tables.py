@@ -123,6 +123,20 @@ class Tables:
         folder = Path(found[0] or "") if found else Path()
         return folder if folder.is_absolute() and folder.is_dir() else None
 
+    def pointed(self, name: str, aliases: Collection[str]) -> dict[str, int]:
+        """Return the versions that some aliases of a model name; those that it lacks are left out.
+
+        A version that was deleted has no alias for MLflow.
+        """
+        marks = ", ".join("?" * len(aliases))
+        there = (
+            f"SELECT alias, a.version FROM registered_model_aliases a JOIN model_versions v"
+            f" USING (workspace, name) WHERE {_HERE} AND name = ? AND alias IN ({marks})"
+            " AND v.version = a.version AND current_stage <> 'Deleted_Internal'"
+        )
+        with _open(self.database) as connection:
+            return dict(connection.execute(there, [name, *aliases]).fetchall())
+
     def analyses(self) -> list[tuple[int, dict[str, str]]]:
         """Return time and tags of the newest analysis of each served version."""
         runs = """
