@@ -101,7 +101,7 @@ def test_any_table_is_read_as_its_records_are(found, tmp_path_factory):
     assert np.flatnonzero(fits).tolist() == list(taken)
     for place, expected in taken.items():
         for name, value in expected.items():
-            read = columns[name][place]
+            read = np.asarray(columns[name])[place]
             assert read == value or (pd.isna(read) and pd.isna(value)), name
     bad = pa.array(~fits)
     numbers = (np.flatnonzero(~fits) + 1).tolist()

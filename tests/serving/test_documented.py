@@ -139,6 +139,7 @@ def test_the_defaults_that_are_told_are_those_in_force(tmp_path):
         f"`HOST` ({found.host})",
         f"`PORT` ({found.port}; ",
         f"`PROBLEM` ({found.problem})",
+        f"`WORKERS` ({found.workers})",
     ):
         assert told in section("Settings")
 
@@ -150,6 +151,8 @@ def test_the_limits_that_are_told_are_those_in_force():
         in text
     )
     assert f"a list of up to {limits.rows:,}" in text
+    assert f"`MAX_TABLE_ROWS` ({limits.table_rows:,})" in text
+    assert f"`MAX_TABLE_BYTES` ({limits.table_bytes // 2**20} MiB)" in text
     assert f"takes up to {limits.explain_rows:,} records" in text
     assert f"(headers: {HEADER_SECONDS:g} s); headers above {HEADER_BYTES // 1024} KiB" in text
     assert f"at most {records.MOST_FAULTS}" in text

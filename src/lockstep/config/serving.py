@@ -11,6 +11,7 @@ from lockstep.config.layout import main_tree
 from lockstep.config.settings import (
     CONFIG_FILE,
     DAGSHUB,
+    MOST_WORKERS,
     URI,
     DecisionSection,
     Found,
@@ -45,6 +46,7 @@ class ServingSettings:
     problem: str
     host: str
     port: int
+    workers: int
     model_path: str | None
     model_name: str | None
     model_uri: str | None
@@ -92,6 +94,7 @@ def load_serving(root: Path, environ: Mapping[str, str] | None = None) -> Servin
         problem=str(read.value("problem", "PROBLEM", section.problem)),
         host=str(read.value("host", "HOST", section.host)),
         port=read.whole("port", "PORT", section.port, 0, 65_535),
+        workers=read.whole("workers", "WORKERS", section.workers, 1, MOST_WORKERS),
         model_path=read.value("model_path", "MODEL_PATH", section.model_path),
         model_name=read.value("model_name", "MLFLOW_MODEL_NAME", section.model_name),
         model_uri=read.value("model_uri", "MODEL_URI", None),
@@ -182,6 +185,10 @@ class _Reader:
         changed: dict[str, float] = {
             "body_bytes": self.whole("body_bytes", "MAX_BODY_BYTES", limits.body_bytes, 1024, most),
             "rows": self.whole("rows", "MAX_ROWS", limits.rows, 1, most),
+            "table_bytes": self.whole(
+                "table_bytes", "MAX_TABLE_BYTES", limits.table_bytes, 1024, most
+            ),
+            "table_rows": self.whole("table_rows", "MAX_TABLE_ROWS", limits.table_rows, 1, most),
         }
         seconds = self.number("request_seconds", "REQUEST_SECONDS", 0, 3600)
         if seconds is not None:

@@ -67,12 +67,18 @@ class DecisionSection(Strict):
     approval_band: Annotated[float, Field(ge=0, lt=0.5)] = 0
 
 
+MOST_WORKERS = 64
+"""How many processes may share the API's port."""
+
+
 class LimitsSection(Strict):
     """What a request may cost: serving.limits of model_config.yaml."""
 
     body_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024 * 1024
     rows: Annotated[int, Field(ge=1)] = 10_000
     explain_rows: Annotated[int, Field(ge=1)] = 1_000
+    table_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
+    table_rows: Annotated[int, Field(ge=1)] = 100_000
     body_seconds: Annotated[float, Field(gt=0)] = 10
     request_seconds: Annotated[float, Field(gt=0)] = 30
     connections: Annotated[int, Field(ge=1)] = 1_000
@@ -95,6 +101,7 @@ class ServingSection(Strict):
     problem: str = "credit_risk"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    workers: Annotated[int, Field(ge=1, le=MOST_WORKERS)] = 1
     model_path: str | None = None
     model_name: str | None = None
     api_keys_file: str | None = None

@@ -6,6 +6,7 @@ once, so that a million rows take seconds; rows that do not fit are marked, not 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lockstep.data.coded_texts import CodedTexts
 from lockstep.data.records import RowReader, check_row, unknown_name
 from lockstep.data.values import (
     boolean_values,
@@ -20,6 +22,7 @@ from lockstep.data.values import (
     fit_check,
     json_values,
     made_numbers,
+    out_of_range,
     read_cells,
 )
 from lockstep.errors import DataError, nearest
@@ -28,7 +31,10 @@ from lockstep.problems.text_tables import composed_cells, trimmed
 
 Cells = Mapping[str, Any]
 """The columns of a part of a file by name: pyarrow arrays, all of one length."""
+Values = NDArray[Any] | CodedTexts
+"""A feature's values: float64 with NaN, or texts."""
 _NUMBER = Column(name="number", kind="numeric", missing=True)
+_LARGEST = sys.float_info.max
 
 
 class ColumnReader:
@@ -49,32 +55,44 @@ class ColumnReader:
             hint = nearest(absent[0], [n for n in given if n not in self._kept.values()])
             raise DataError(f"{where} lacks {', '.join(absent)}{hint}; add it, empty where unknown")
 
-    def read(self, cells: Cells, rows: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_]]:
+    def read(self, cells: Cells, rows: int) -> tuple[dict[str, Values], NDArray[np.bool_]]:
         """Return the features as ``scorer.Columns``, and which rows fit the schema.
 
         In rows that do not fit, values have no meaning.
         """
-        columns, fits = {}, np.ones(rows, dtype=bool)
+        columns, faults = self.read_counted(cells, rows)
+        return columns, faults == 0
+
+    def read_counted(self, cells: Cells, rows: int) -> tuple[dict[str, Values], NDArray[np.int64]]:
+        """Return the features as ``scorer.Columns``, and how many values of each row don't fit."""
+        columns, faults = {}, np.zeros(rows, dtype=np.int64)
         for column in self.schema.features:
             try:
                 columns[column.name], good = self._column(column, cells)
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 fault = f"{self._where}: {self._named(column)} holds no single values ({error})"
                 raise DataError(f"{fault}; write it as text") from None
-            fits &= good
-        return columns, fits
+            if not good.all():
+                faults += ~good
+        return columns, faults
 
     def reasons(self, cells: Cells, numbers: Sequence[int]) -> list[str]:
         """Return why each of these rows does not fit, as a prediction of the file says it.
 
         ``numbers`` are their places in the file, from 1.
         """
+        return [
+            self._reason(row, number)
+            for row, number in zip(self.records(cells), numbers, strict=True)
+        ]
+
+    def records(self, cells: Cells) -> list[Any]:
+        """Return rows as records of plain values, as ``RowReader`` reads them; unchecked."""
         flags = {n for own, n in self._kept.items() if not self.schema.columns[own].holds_numbers}
         names = [*self._kept.values(), *(name for of in self._made.values() for name in of)]
         texts = {name: _plain_cells(cells[name], name in flags) for name in dict.fromkeys(names)}
         records = [dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)]
-        read = self._rows.read(records)
-        return [self._reason(row, number) for row, number in zip(read, numbers, strict=True)]
+        return self._rows.read(records)
 
     def _reason(self, row: Any, number: int) -> str:
         try:
@@ -89,7 +107,7 @@ class ColumnReader:
             if own in self.schema.feature_names:
                 raise DataError(f"{where}: {unknown_name(self.schema, name, ())}")
 
-    def _column(self, column: Column, cells: Cells) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def _column(self, column: Column, cells: Cells) -> tuple[Values, NDArray[np.bool_]]:
         """Return a feature's values, and which of them fit."""
         if column.name in self._kept:
             return _read(column, cells[self._kept[column.name]], is_own=True)
@@ -100,10 +118,10 @@ class ColumnReader:
         return self._kept.get(column.name) or " and ".join(self._made[column.name])
 
 
-def _read(
-    column: Column, given: Any, is_own: bool = False
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def _read(column: Column, given: Any, is_own: bool = False) -> tuple[Values, NDArray[np.bool_]]:
     """Read a column's distinct cells; a boolean that is its ``own`` becomes one of its codes."""
+    if _are_themselves(column, given):
+        return _numbers(column, given)
     coded = _coded(given)
     if is_own and not column.holds_numbers and pa.types.is_boolean(coded.dictionary.type):
         meant = boolean_values(column)
@@ -115,7 +133,27 @@ def _read(
     good = _fitting(column, values)
     known = [value if fits else None for value, fits in zip(values, good, strict=True)]
     codes = coded.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)
-    return np.array(known, dtype=_dtype(column))[codes], good[codes]
+    if column.holds_numbers:
+        return np.array(known, dtype=np.float64)[codes], good[codes]
+    return CodedTexts(known, codes), good[codes]
+
+
+def _are_themselves(column: Column, given: Any) -> bool:
+    """Tell whether each number of an array means itself, so that no cell of text is needed.
+
+    A code may have other spellings, a number may mean a missing value, and a decimal comma gives
+    a point another meaning. A float32 means its shortest decimal.
+    """
+    plain = pa.types.is_integer(given.type) or pa.types.is_float64(given.type)
+    meant = column.codes or column.decimal or column.absent
+    return bool(plain and column.holds_numbers and not meant)
+
+
+def _numbers(column: Column, given: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return numbers that mean themselves, and which of them fit; null and NaN are missing."""
+    values = given.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    good = ~out_of_range(column, values, _LARGEST)
+    return values, good if column.missing else good & ~np.isnan(values)
 
 
 def _made(column: Column, parts: Sequence[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -148,10 +186,6 @@ def _fitting(column: Column, values: Sequence[Any]) -> NDArray[np.bool_]:
     if column_check(column)(values) is not None:
         return np.ones(len(values), dtype=bool)
     return np.fromiter(map(fit_check(column), values), dtype=bool, count=len(values))
-
-
-def _dtype(column: Column) -> Any:
-    return np.float64 if column.holds_numbers else object
 
 
 def text_cells(column: Any) -> Any:

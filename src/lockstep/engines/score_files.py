@@ -24,10 +24,10 @@ from pyarrow import parquet
 
 from lockstep.data.record_columns import ColumnReader
 from lockstep.errors import DataError, LockstepError
-from lockstep.evaluation.intervals import bounds
 from lockstep.io import sha256_file, sha256_json, whole_file
 from lockstep.models.artifact import read_artifact
 from lockstep.models.golden_rows import check_golden, golden_outputs, golden_rows
+from lockstep.models.scoring.outcome_columns import outcome_fields, outcomes
 from lockstep.models.scoring.prediction import Model
 
 BATCH_ROWS = 50_000
@@ -268,35 +268,6 @@ def _cells(batch: pa.RecordBatch, file: InputFile) -> dict[str, Any]:
     own = dict(zip(batch.schema.names, batch.columns, strict=True))
     texts = {name: pa.scalar(value, pa.string()) for name, value in file.partition.items()}
     return own | {name: pa.repeat(value, len(batch)) for name, value in texts.items()}
-
-
-def outcome_fields(model: Model) -> list[pa.Field]:
-    """Return the columns that a model adds to its input."""
-    number = pa.float64()
-    if model.schema.task == "regression":
-        names = ["prediction"] + ["low", "high"] * (model.interval is not None)
-        return [pa.field(name, number) for name in names]
-    if model.schema.task == "binary":
-        return [pa.field("probability", number), pa.field("decision", pa.int64())]
-    chances = [pa.field(f"probability_{label}", number) for label in model.classes]
-    return [*chances, pa.field("decision", _label_type(model))]
-
-
-def outcomes(model: Model, scores: Any) -> list[Any]:
-    """Return the arrays of ``outcome_fields``, equal to what ``prediction.OUTCOMES`` answers."""
-    if model.schema.task == "regression":
-        ends = () if model.interval is None else bounds(model.interval, scores)
-        return [pa.array(values) for values in (scores, *ends)]
-    decided = model.decision_rule.apply(scores)
-    if model.schema.task == "binary":
-        return [pa.array(scores), pa.array(decided)]
-    labels = pa.array(model.classes, _label_type(model))
-    return [*(pa.array(np.ascontiguousarray(one)) for one in scores.T), labels.take(decided)]
-
-
-def _label_type(model: Model) -> pa.DataType:
-    are_numbers = all(isinstance(label, int) for label in model.classes)
-    return pa.int64() if are_numbers else pa.string()
 
 
 def _as_text(column: Any) -> Any:

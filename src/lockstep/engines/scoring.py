@@ -25,13 +25,13 @@ from lockstep.engines.score_files import (
     InputFile,
     ShippedModel,
     open_parquet,
-    outcome_fields,
     score_files,
 )
 from lockstep.engines.scratch import drop_partial
 from lockstep.engines.session import spark_session
 from lockstep.errors import DataError, listed
 from lockstep.io import read_json, write_json, write_text
+from lockstep.models.scoring.outcome_columns import outcome_fields
 from lockstep.models.scoring.prediction import Model
 
 SUMMARY, SUCCESS, LOCK = "_lockstep.json", "_SUCCESS", ".lockstep.lock"

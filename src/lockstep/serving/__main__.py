@@ -29,7 +29,16 @@ def main() -> int | None:
     environ = {**os.environ, **{name: value for name, value in given.items() if value}}
     settings = load_serving(root, environ)
     require_extra("serve", "serving")
+    if options.worker:
+        from lockstep.serving.server import serve_beside
+
+        serve_beside(settings, root, options.worker)
+        return 0
     listening = take_port(settings)
+    if settings.workers > 1:
+        from lockstep.serving.workers import Workers
+
+        return Workers(settings, root, listening).run()
     from lockstep.serving.server import serve
 
     serve(settings, root, listening)
@@ -41,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m lockstep.serving", description=__doc__)
     top.add_argument("--host", help="address to listen on (HOST); the default is loopback only")
     top.add_argument("--port", help="port to listen on (PORT); 0 takes a free one")
+    top.add_argument("--worker", nargs=5, help=argparse.SUPPRESS)
     top.add_argument("--new-key", metavar="NAME", help="print a new API key and its file line")
     return top
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 import orjson
@@ -31,6 +34,8 @@ from lockstep.serving.feedback import read_labels
 from lockstep.serving.http_request import (
     CLOSE,
     HTML,
+    JSON,
+    TABLES,
     TEXT,
     ClientDisconnected,
     Headers,
@@ -50,12 +55,16 @@ from lockstep.serving.openapi import STAGING
 from lockstep.serving.prediction_log import PredictionLog
 from lockstep.serving.responses import Answer, explained, predicted, predictions
 from lockstep.serving.shadow import Shadow
+from lockstep.serving.siblings import WRITE_SECONDS, Siblings, worst
 from lockstep.serving.static_files import PATHS, docs_file, static_file
+from lockstep.serving.table_answers import TableAnswer, predicted_table
+from lockstep.serving.table_bodies import open_table
 from lockstep.serving.telemetry import JsonLog, Metrics, utc
 from lockstep.serving.worker_threads import WorkerThreads
 
 Handler = Callable[[HttpRequest], Awaitable[Reply]]
-AnswerFunction = Callable[[ServedModel, bytes, int], Answer]
+Answering = Callable[[ServedModel], Answer | TableAnswer]
+"""Makes the answer of one request by a model."""
 
 INLINE_BYTES = 64 * 1024
 """Bodies up to this size (about 200 records) are answered in the event loop, larger in a thread."""
@@ -78,16 +87,26 @@ _PLAIN = Wanted(staging=False, noted=True)
 class Api(FastAPI):
     """The application over one source of models."""
 
-    def __init__(self, settings: ServingSettings, source: ModelSource, log: JsonLog) -> None:
+    def __init__(
+        self,
+        settings: ServingSettings,
+        source: ModelSource,
+        log: JsonLog,
+        siblings: Siblings | None = None,
+    ) -> None:
         super().__init__(docs_url=None, redoc_url=None, openapi_url=None, lifespan=self._life)
         self.settings, self.source, self.log = settings, source, log
-        self.limits, self.metrics = settings.limits, Metrics()
+        self.siblings = siblings
+        self.limits, self.metrics = settings.limits, Metrics(siblings is not None)
         self.keys = None if settings.api_keys_file is None else ApiKeys(settings.api_keys_file)
         folder = settings.prediction_folder
         # Only versions of a registry have a reference to count against.
         keeper = DayKeeper(source.root, self._problem) if source.registry else None
+        prunes = siblings is None or siblings.number == 1
         self.predictions = (
-            None if folder is None else PredictionLog(folder, settings.prediction_log, keeper)
+            None
+            if folder is None
+            else PredictionLog(folder, settings.prediction_log, keeper, prunes)
         )
         self.shadow = _shadow_of(settings, source)
         self.board = BoardPage(source.root, source.registry is not None)
@@ -96,6 +115,7 @@ class Api(FastAPI):
         self._staging_thread = WorkerThreads("staging", 1, _MOST_IN_STAGING)
         self._batcher = MicroBatcher()
         self._announced: ServedModel | None = None
+        self._ended = threading.Event()
         self._fault_log = logging.getLogger("uvicorn.lockstep")
         self._table: dict[str, dict[str, Handler]] = {
             "/predict": {"POST": self._predict},
@@ -162,13 +182,16 @@ class Api(FastAPI):
 
     # ---- routes ---------------------------------------------------------------------------------
     async def _predict(self, request: HttpRequest) -> Reply:
-        body = await self._checked_body(request)
+        body = await self._checked_body(request, TABLES)
         wanted = _wanted(request)
         if wanted.staging:
-            return await self._by_staging(request, body, predicted, self.limits.rows)
+            return await self._by_staging(request, self._answering(request, body))
         served = self._served(request)
-        if len(body) > INLINE_BYTES:
-            return await self._in_thread(lambda: self._work(request, served, body, wanted.noted))
+        if len(body) > INLINE_BYTES or request.kind != JSON:
+            answering = self._answering(request, body)
+            return await self._in_thread(
+                lambda: self._work(request, served, answering, wanted.noted)
+            )
         read = served.reader.read(body, self.limits.rows)
         scores = await self._batcher.score(served.scorer, read)
         answer = predictions(served, read, scores)
@@ -176,8 +199,17 @@ class Api(FastAPI):
             self._note(request, served, answer)
         return _answered(request, answer)
 
-    def _work(self, request: HttpRequest, served: ServedModel, body: bytes, noted: bool) -> Reply:
-        answer = predicted(served, body, self.limits.rows)
+    def _answering(self, request: HttpRequest, body: bytes) -> Answering:
+        """Return what makes the answer to a body of any kind."""
+        if request.kind == JSON:
+            return lambda served: predicted(served, body, self.limits.rows)
+        table = partial(open_table, body, request.kind, self.limits)
+        return lambda served: predicted_table(served, table(), request.wants_json)
+
+    def _work(
+        self, request: HttpRequest, served: ServedModel, answering: Answering, noted: bool
+    ) -> Reply:
+        answer = answering(served)
         if noted:
             self._note(request, served, answer)
         return _answered(request, answer)
@@ -185,14 +217,16 @@ class Api(FastAPI):
     async def _explain(self, request: HttpRequest) -> Reply:
         body = await self._checked_body(request)
         most_rows = self.limits.explain_rows
-        if _wanted(request).staging:
-            return await self._by_staging(request, body, explained, most_rows)
-        served = self._served(request)
-        return await self._in_thread(lambda: _answered(request, explained(served, body, most_rows)))
 
-    async def _by_staging(
-        self, request: HttpRequest, body: bytes, function: AnswerFunction, most_rows: int
-    ) -> Reply:
+        def answering(served: ServedModel) -> Answer:
+            return explained(served, body, most_rows)
+
+        if _wanted(request).staging:
+            return await self._by_staging(request, answering)
+        served = self._served(request)
+        return await self._in_thread(lambda: _answered(request, answering(served)))
+
+    async def _by_staging(self, request: HttpRequest, answering: Answering) -> Reply:
         """Answer with the version in Staging; Refusal 404 where no registry is followed."""
         staging = self.source.staging
         if staging is None:
@@ -201,7 +235,7 @@ class Api(FastAPI):
         def work() -> Reply:
             served = staging.current()
             request.model, request.version = served.model.name, served.model.version
-            return _answered(request, function(served, body, most_rows))
+            return _answered(request, answering(served))
 
         return await self._in_thread(work, self._staging_thread)
 
@@ -232,9 +266,19 @@ class Api(FastAPI):
         return Reply(200, b'{"status":"ready"}')
 
     async def _health(self, request: HttpRequest) -> Reply:
+        content = self._state()
+        if self.siblings is not None:
+            shown = {key: content[key] for key in ("status", "model", "version", "faults")}
+            states = self.siblings.read({**shown, "pid": os.getpid()})
+            content["workers"] = states
+            content["status"] = worst(states) if content["ready"] else content["status"]
+        return Reply(200 if content["ready"] else 503, orjson.dumps(content))
+
+    def _state(self) -> dict[str, Any]:
+        """Return what /health reports about this process."""
         served, faults = self.source.served, self._faults()
         degraded = self.source.degraded or bool(faults)
-        content = {
+        return {
             "status": "not ready" if served is None else "degraded" if degraded else "ok",
             "ready": served is not None,
             "model": served and served.model.name,
@@ -244,7 +288,15 @@ class Api(FastAPI):
             "faults": faults,
             **({} if self.shadow is None else {"shadow": self.shadow.status}),
         }
-        return Reply(503 if served is None else 200, orjson.dumps(content))
+
+    def _share(self) -> None:
+        """Tell the other workers, from time to time, what this one would report."""
+        assert self.siblings is not None
+        while not self._ended.wait(WRITE_SECONDS):
+            state = self._state()
+            shown = {key: state[key] for key in ("status", "model", "version", "faults")}
+            self.siblings.write({**shown, "pid": os.getpid()})
+            self.metrics.refresh()
 
     async def _metrics(self, request: HttpRequest) -> Reply:
         return Reply(200, self.metrics.text() + self._monitored(), TEXT)
@@ -290,11 +342,16 @@ class Api(FastAPI):
         return await self.board.reply()
 
     # ---- steps of a route -----------------------------------------------------------------------
-    async def _checked_body(self, request: HttpRequest) -> bytes:
-        """Return the body of a request with a valid key and content type; Refusal otherwise."""
+    async def _checked_body(self, request: HttpRequest, more: Sequence[bytes] = ()) -> bytes:
+        """Return the body of a request with a valid key and content type; Refusal otherwise.
+
+        The body is JSON, or of a content type in ``more``.
+        """
         self._check_key(request)
-        request.check_json()
-        return await request.body(self.limits.body_bytes, self.limits.body_seconds)
+        request.check_kind(more)
+        limits = self.limits
+        most = limits.body_bytes if request.kind == JSON else limits.table_bytes
+        return await request.body(most, limits.body_seconds)
 
     def _check_key(self, request: HttpRequest) -> None:
         if self.keys is None:
@@ -317,15 +374,18 @@ class Api(FastAPI):
         request.model, request.version = served.model.name, served.model.version
         return served
 
-    def _note(self, request: HttpRequest, served: ServedModel, answer: Answer) -> None:
+    def _note(
+        self, request: HttpRequest, served: ServedModel, answer: Answer | TableAnswer
+    ) -> None:
         """Count the decisions of an answer, log it, and send it to the challenger."""
+        decisions = answer.decisions
         if served.model.schema.task != "regression":
-            self.metrics.decide(answer.decisions)
+            self.metrics.decide(decisions)
         if self.predictions is None:
             return
         model, now = served.model, time.time_ns() // 1_000_000
         origin = (request.request_id, now, model.name, model.version, model.digest)
-        given = (answer.rows, answer.scores, answer.decisions, answer.records)
+        given = (answer.rows, answer.scores, decisions, answer.records)
         entry = Entry(*origin, *given, *served.decided_by)
         self.predictions.add(entry)
         if self.shadow is not None:
@@ -354,7 +414,10 @@ class Api(FastAPI):
         if self.shadow is not None:
             self.shadow.start()
         self.source.follow()
+        if self.siblings is not None:
+            threading.Thread(target=self._share, name="siblings", daemon=True).start()
         yield
+        self._ended.set()
         self.source.stop()
         for threads in (self._threads, self._staging_thread):
             threads.end()
@@ -375,8 +438,9 @@ class Api(FastAPI):
 
     def _watch_others(self) -> None:
         source, predictions, watch = self.source, self.predictions, self.metrics.watch
-        watch("monitor_age_seconds", "Time since the log was analysed", self._monitor_age)
-        watch("reloads", "Models put in place of another", lambda: source.state.reloads)
+        text = "Time since the log was analysed"
+        watch("monitor_age_seconds", text, self._monitor_age, "same")
+        watch("reloads", "Models put in place of another", lambda: source.state.reloads, "livemax")
         watch("reload_failures", "Refused models, registry failures", lambda: source.state.failures)
         watch("log_dropped", "Log lines dropped", lambda: self.log.writer.dropped)
         if predictions is not None:
@@ -387,8 +451,10 @@ class Api(FastAPI):
             watch("shadow_dropped", text, lambda: shadow.dropped)
             text = "Rows that the challenger scored"
             watch("shadow_rows", text, lambda: shadow.status["rows"])
-        watch("ready", "Whether a model can answer", lambda: source.served is not None)
-        watch("degraded", "Whether another model is served than wanted", lambda: source.degraded)
+        text = "Whether a model can answer"
+        watch("ready", text, lambda: source.served is not None, "livemin")
+        text = "Whether another model is served than wanted"
+        watch("degraded", text, lambda: source.degraded, "livemax")
 
 
 def _shadow_of(settings: ServingSettings, source: ModelSource) -> Shadow | None:
@@ -436,10 +502,9 @@ def _wanted(request: HttpRequest) -> Wanted:
     return Wanted(stage is not None, log == "1")
 
 
-def _answered(request: HttpRequest, answer: Answer) -> Reply:
+def _answered(request: HttpRequest, answer: Answer | TableAnswer) -> Reply:
     request.rows = answer.rows
-    answer.content["request_id"] = request.request_id
-    return Reply(200, orjson.dumps(answer.content, option=_NUMPY))
+    return answer.reply(request.request_id)
 
 
 def _busy(more: Headers = ()) -> Refusal:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -20,6 +20,10 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON, HTML = b"application/json", b"text/html; charset=utf-8"
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"
+ARROW_STREAM = b"application/vnd.apache.arrow.stream"
+ARROW_FILE = b"application/vnd.apache.arrow.file"
+PARQUET = b"application/vnd.apache.parquet"
+TABLES = (ARROW_STREAM, ARROW_FILE, PARQUET)
 CLOSE: Headers = ((b"connection", b"close"),)
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _IS_JSON = re.compile(
@@ -65,17 +69,27 @@ class HttpRequest:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.request_id = request_id(self.headers.get(b"x-request-id"))
         self.route, self.rows, self.all_read = "other", 0, False
+        self.kind = JSON
         self.model: str | None = None
         self.version: int | None = None
 
-    def check_json(self) -> None:
-        """Raise Refusal 415 unless the headers declare a plain JSON body."""
-        kind = self.headers.get(b"content-type", b"")
-        if kind != JSON and not _IS_JSON.fullmatch(kind):
-            found = f"not {kind.decode('latin-1')[:100]!r}" if kind else "the header is missing"
-            raise Refusal(415, f"send Content-Type: application/json, {found}")
+    def check_kind(self, more: Sequence[bytes] = ()) -> None:
+        """Set ``kind``: the body's content type, JSON or one of ``more``; else Refusal 415."""
+        given = self.headers.get(b"content-type", b"")
+        kind = JSON if given == JSON or _IS_JSON.fullmatch(given) else given.strip().lower()
+        if kind != JSON and kind not in more:
+            found = f"not {given.decode('latin-1')[:100]!r}" if given else "the header is missing"
+            known = b" or ".join([JSON, *more]).decode()
+            raise Refusal(415, f"send Content-Type: {known}, {found}")
         if self.headers.get(b"content-encoding", b"identity") != b"identity":
             raise Refusal(415, "send the body as it is, without Content-Encoding")
+        self.kind = kind
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether the client accepts JSON and no table."""
+        accepted = self.headers.get(b"accept", b"").lower()
+        return JSON in accepted and ARROW_STREAM not in accepted
 
     async def body(self, most_bytes: int, seconds: float) -> bytes:
         """Return the whole body; Refusal 413 for one too large, 408 for one too late."""

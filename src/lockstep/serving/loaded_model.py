@@ -28,6 +28,7 @@ from lockstep.serving.openapi import example, openapi
 from lockstep.serving.page_builder import PageBuilder
 from lockstep.serving.request_parsing import RecordReader
 from lockstep.serving.strongest_features import by_effect
+from lockstep.serving.table_parsing import TableReader
 from lockstep.serving.what_if_page import what_if_page
 
 _LOG = logging.getLogger("uvicorn.lockstep")
@@ -70,10 +71,14 @@ class ServedDecision(DecisionRule):
     def outcomes(self, scores: np.ndarray) -> list[tuple[int | None, str]]:
         """Return for each score its class and word; for one within the band None and "review"."""
         known = ((0, self.words[0]), (1, self.words[1]), (None, "review"))
-        places = self.apply(scores)
-        if self.band:
-            places = np.where(self.needs_review(scores), 2, places)
+        places, review = self.places(scores)
+        if review is not None:
+            places = np.where(review, 2, places)
         return [known[place] for place in places.tolist()]
+
+    def places(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return each score's class, and which are within the band; None if there is no band."""
+        return self.apply(scores), self.needs_review(scores) if self.band else None
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ class ServedModel:
     scorer: Scorer
     explainer: Explainer
     reader: RecordReader
+    tables: TableReader
     decision: ServedDecision | None
     since: float
     origin: dict[str, Any]
@@ -128,6 +134,7 @@ def prepare(
         scorer=scorer,
         explainer=explainer,
         reader=reader,
+        tables=TableReader(reader),
         decision=decision,
         since=time.time(),
         origin=_origin(model, decision),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from lockstep.monitoring.traffic import Pairs, joined
 from lockstep.monitoring.window import Rows
 from lockstep.problems.schema import Schema
 from lockstep.serving.http_request import Refusal
-from lockstep.serving.request_parsing import RecordReader, joined_records
+from lockstep.serving.table_parsing import LoggedReader
 
 PIECE_ROWS = 20_000
 
@@ -68,10 +69,11 @@ class Labels:
 
 def read_labels(folder: Path, notes: Notes) -> Labels:
     """Return the last label of each row of a request."""
-    query = "SELECT request_id, row, label FROM feedback ORDER BY rowid"
+    query = "SELECT request_id, row, label, time_ms FROM feedback ORDER BY rowid"
     found = [
         row for rows in read_tables(folder, FEEDBACK, query, (), notes.damaged) for row in rows
     ]
+    found = [row[:3] for row in sorted(found, key=itemgetter(3))]  # workers write at once
     table = pd.DataFrame(found, columns=["request", "row", "label"], dtype=object)
     last = table.drop_duplicates(["request", "row"], keep="last")
     notes.repeated_labels = len(table) - len(last)
@@ -144,7 +146,7 @@ class LogReader:
         self, schema: Schema, classes: Sequence[Any], labels: Labels, notes: Notes
     ) -> None:
         self.schema, self.labels, self.notes = schema, labels, notes
-        self._reader = RecordReader(schema)
+        self._reader = LoggedReader(schema)
         self._places: Mapping[Any, int] = {label: place for place, label in enumerate(classes)}
 
     def rows(self, entries: list[Entry]) -> Rows | None:
@@ -165,9 +167,9 @@ class LogReader:
         return Rows(columns, score, self.decisions(decided), self._labels(request, number), days)
 
     def _columns(self, entries: list[Entry]) -> dict[str, NDArray[Any]] | None:
-        body = joined_records(one.records for one in entries)
+        records, rows = [one.records for one in entries], [one.rows for one in entries]
         try:
-            return self._reader.read(body, sum(one.rows for one in entries)).columns
+            return self._reader.columns(records, rows)
         except Refusal:
             return None
 

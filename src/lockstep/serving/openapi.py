@@ -12,7 +12,7 @@ from lockstep.data.values import fit_check
 from lockstep.errors import listed
 from lockstep.models.typical_record import fitting
 from lockstep.problems.schema import Column, Schema
-from lockstep.serving.http_request import REQUEST_ID
+from lockstep.serving.http_request import ARROW_STREAM, REQUEST_ID, TABLES
 
 STAGING = "Staging"
 """The value of the query parameter ``stage``."""
@@ -22,12 +22,12 @@ MOST_NAMES = 60
 MOST_ROW = 2**31 - 1
 """The highest row number that a label may name."""
 _STATUSES = {
-    "400": "the body is no valid JSON, or not an object or a list of objects",
+    "400": "the body is no valid JSON or no readable table",
     "401": "no valid API key, where the server asks for one",
     "404": "there is no version in Staging, or no registry is followed",
     "408": "the body did not arrive in time",
     "413": "the body or the number of records is too large",
-    "415": "the content type is not application/json",
+    "415": "the content type is not one that this path takes",
     "431": "the headers are too large",
     "422": "a record does not fit the schema: each fault with field, value and what is allowed",
     "503": "too busy, too slow, or no model yet; try again",
@@ -60,6 +60,11 @@ _CELLS = (
     "A text is read as a cell of the file that the model was trained on: blanks around it are cut, "
     "words such as NA and the empty text are missing unless they are a code, and a number is "
     "written as in that file. Numbers and null mean themselves."
+)
+_TABLES = (
+    "A table, in Arrow's stream or file format or in Parquet, has a column for each feature and up "
+    "to {rows:,} rows; its answer is an Arrow stream with a row for each, or JSON where the client "
+    "accepts only that. A cell means what it means in a Parquet file to predict."
 )
 _LABEL_CELLS = "A label given as text is read as a cell of the target's column."
 _IGNORED = {
@@ -117,10 +122,21 @@ def _post_paths(schema: Schema, limits: LimitsSection, shown: dict[str, Any]) ->
     labels = {"schema": _one_or_list("Label", MOST_LABELS)}
     taken = {"202": _json("taken", _object({"accepted": _WHOLE, "request_id": _TEXT}))}
     return {
-        "/predict": _post("Predict", one, scored, _answers("Answer"), _STAGE, _LOG),
+        "/predict": _with_tables(
+            _post("Predict", one, scored, _answers("Answer"), _STAGE, _LOG), limits
+        ),
         "/explain": _post("Explain", why, explained, _answers("Explained"), _STAGE),
         "/feedback": _post("Feedback", later, labels, taken),
     }
+
+
+def _with_tables(path: dict[str, Any], limits: LimitsSection) -> dict[str, Any]:
+    """Return a path that also takes tables, which it answers with one."""
+    operation, binary = path["post"], {"schema": {**_TEXT, "format": "binary"}}
+    operation["description"] += f" {_TABLES.format(rows=limits.table_rows)}"
+    operation["requestBody"]["content"] |= {kind.decode(): binary for kind in TABLES}
+    operation["responses"]["200"]["content"][ARROW_STREAM.decode()] = binary
+    return path
 
 
 def _post(

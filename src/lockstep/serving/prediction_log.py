@@ -1,6 +1,7 @@
 """The prediction log, for monitoring: append-only SQLite files of predictions and later labels.
 
-Each request writes one row with its JSON as it came, whatever its number of records. A background
+Each request writes one row, whatever its number of records: its JSON as it came, or its table's
+features as an Arrow stream. A background
 thread writes. Files rotate by size and age, and the oldest are deleted first. Readers may read at
 any time.
 """
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from lockstep.monitoring.log_files import (
 )
 from lockstep.serving.background_writer import BackgroundWriter
 from lockstep.serving.day_keeper import DayKeeper
+from lockstep.serving.table_parsing import logged_records
 
 _TABLES = {
     "predictions": "request_id TEXT, time_ms INTEGER, model TEXT, version INTEGER, digest TEXT, "
@@ -63,9 +66,13 @@ class PredictionLog:
     """Takes entries and labels from requests, and writes them in the background."""
 
     def __init__(
-        self, folder: Path, settings: PredictionLogSection, keeper: DayKeeper | None = None
+        self,
+        folder: Path,
+        settings: PredictionLogSection,
+        keeper: DayKeeper | None = None,
+        prunes: bool = True,
     ) -> None:
-        self.folder, self.settings, self.keeper = folder, settings, keeper
+        self.folder, self.settings, self.keeper, self.prunes = folder, settings, keeper, prunes
         self._files: dict[str, _File] = {}
         self._numbers = itertools.count()
         self.writer = BackgroundWriter(
@@ -96,7 +103,8 @@ class PredictionLog:
         for table, rows in (("predictions", entries), ("feedback", labels), ("shadow", shadows)):
             if rows:
                 self._append(table, rows)
-        self._prune()
+        if self.prunes:
+            self._prune()
 
     def _append(self, table: str, rows: list[tuple[Any, ...]]) -> None:
         """Write rows, many a statement: between two of them requests wait."""
@@ -151,11 +159,13 @@ class PredictionLog:
     def _beyond_limit(self) -> list[Path]:
         """Return the oldest files, except those in use, without which the rest is in the limit.
 
-        Another process writes the challenger's scores, into the newest of its files.
+        Other processes write too, each into the newest of its files of a kind.
         """
         kinds = [sorted(self.folder.glob(pattern)) for pattern in (PREDICTIONS, SHADOW)]
         sizes = {path: _size(path) for kind in kinds for path in kind}
         used = {file.path for file in self._files.values()} | {p for k in kinds for p in k[-1:]}
+        newest = {(path.name.partition("-")[0], _writer(path)): path for k in kinds for path in k}
+        used |= {path for (_, writer), path in newest.items() if _lives(writer)}
         total = sum(sizes.values())
         found = []
         for path in sorted(sizes, key=_written):
@@ -184,6 +194,24 @@ def _written(path: Path) -> str:
     return path.stem.partition("-")[2]
 
 
+def _writer(path: Path) -> int:
+    """Return the id of the process that writes a file, as its name says; 0 if it says none."""
+    number = path.stem.split("-")[-2]
+    return int(number) if number.isdigit() else 0
+
+
+def _lives(process: int) -> bool:
+    if not process:
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
+
+
 def _size(path: Path) -> int:
     with suppress(FileNotFoundError):
         return path.stat().st_size
@@ -199,8 +227,9 @@ def read_entries(folder: Path, since_ms: int = 0, until_ms: int = 2**62) -> Iter
 
 def read_labels(folder: Path) -> dict[tuple[str, int], Any]:
     """Return the last label of each request id and row (from 1)."""
-    query = "SELECT request_id, row, label FROM feedback ORDER BY rowid"
-    return {(request, row): label for request, row, label in _rows(folder, FEEDBACK, query, ())}
+    query = "SELECT time_ms, request_id, row, label FROM feedback ORDER BY rowid"
+    found = sorted(_rows(folder, FEEDBACK, query, ()), key=itemgetter(0))  # workers write at once
+    return {(request, row): label for _, request, row, label in found}
 
 
 def predictions_table(folder: Path, since_ms: int = 0, until_ms: int = 2**62) -> pd.DataFrame:
@@ -218,9 +247,7 @@ def predictions_table(folder: Path, since_ms: int = 0, until_ms: int = 2**62) ->
 
 
 def _expanded(entry: Entry, labels: Mapping[tuple[str, int], Any]) -> Iterator[dict[str, Any]]:
-    content = orjson.loads(entry.records.removeprefix(b"\xef\xbb\xbf"))
-    records = content if isinstance(content, list) else [content]
-    answered = zip(records, entry.scores, entry.decisions, strict=True)
+    answered = zip(logged_records(entry.records), entry.scores, entry.decisions, strict=True)
     for number, (record, score, decision) in enumerate(answered, start=1):
         yield {
             "request_id": entry.request_id,

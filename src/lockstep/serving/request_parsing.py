@@ -139,14 +139,25 @@ class RecordReader:
 
     def _refusal(self, records: list[Any]) -> Refusal:
         """Return the refusal of records that do not fit: the first faults in full, all counted."""
+        count = sum(map(self._fault_count, records))
+        return self.refusal(records, range(1, len(records) + 1), count, len(records) == 1)
+
+    def refusal(
+        self, records: Iterable[Any], numbers: Iterable[int], count: int, single: bool = False
+    ) -> Refusal:
+        """Return the refusal of records of which some do not fit, ``count`` faults in all.
+
+        ``numbers`` are the records' places in the request, from 1.
+        """
         faults: list[dict[str, Any]] = []
-        count = 0
-        for row, record in enumerate(records, start=1):
-            if len(faults) < MOST_FAULTS:
-                found = islice(self._faults_of(record), MOST_FAULTS - len(faults))
-                faults += [{"row": row, **fault} for fault in found]
-            count += self._fault_count(record)
-        where = "the record" if len(records) == 1 else f"record {faults[0]['row']}"
+        for number, record in zip(numbers, records, strict=True):
+            found = islice(self._faults_of(record), MOST_FAULTS - len(faults))
+            faults += [{"row": number, **fault} for fault in found]
+        where = "the record" if single else f"record {faults[0]['row']}"
+        return self.refusal_of(faults, count, where)
+
+    def refusal_of(self, faults: list[dict[str, Any]], count: int, where: str) -> Refusal:
+        """Return the refusal that lists faults, of which there are ``count`` in all."""
         more = f"; and {count - 1:,} more fault{'s' * (count > 2)}" if count > 1 else ""
         line = f"{where} does not fit {self.schema.name}: {faults[0]['message']}{more}"
         details = {} if count <= len(faults) else {"fault_count": count}
@@ -157,6 +168,14 @@ class RecordReader:
             message = f"the record is {_kind(record)}, not an object of feature names and values"
             yield _fault(None, record, message, "an object")
             return
+        yield from self.name_faults(record)
+        for column in self.schema.features:
+            value = record.get(column.name)
+            if column.name in record and (found := _value_fault(column, value)):
+                yield _fault(column.name, value, found, allowed(column))
+
+    def name_faults(self, record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield what is wrong with the names of a record: missing ones, then unknown ones."""
         absent = [column for column in self.schema.features if column.name not in record]
         for column in absent:
             null = " (null is allowed where unknown)" if column.missing else ""
@@ -166,10 +185,6 @@ class RecordReader:
             if name not in self._known:
                 message = unknown_name(self.schema, name, near)
                 yield _fault(_cut(name), record[name], message, ", ".join(near))
-        for column in self.schema.features:
-            value = record.get(column.name)
-            if column.name in record and (found := _value_fault(column, value)):
-                yield _fault(column.name, value, found, allowed(column))
 
     def _fault_count(self, record: Any) -> int:
         if not isinstance(record, dict):

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 
 from lockstep.models.scoring.contributions import Contributions, reasons, record_at
 from lockstep.models.scoring.prediction import OUTCOMES
+from lockstep.serving.http_request import Reply
 from lockstep.serving.loaded_model import ServedModel
 from lockstep.serving.request_parsing import Read
+from lockstep.serving.table_parsing import ReadTable, logged_table
 
 
 class Answer(NamedTuple):
@@ -21,6 +24,11 @@ class Answer(NamedTuple):
     scores: np.ndarray
     decisions: Sequence[Any]
     records: bytes
+
+    def reply(self, request: str) -> Reply:
+        """Return the reply to a request, in JSON."""
+        self.content["request_id"] = request
+        return Reply(200, orjson.dumps(self.content, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 def predicted(served: ServedModel, body: bytes, most_rows: int) -> Answer:
@@ -33,6 +41,14 @@ def predictions(served: ServedModel, read: Read, scores: np.ndarray) -> Answer:
     """Return the predictions of records that are scored."""
     outcomes = outcomes_of(served, scores)
     return _answer(served, read, scores, outcomes, outcomes, "predictions")
+
+
+def table_predictions(served: ServedModel, read: ReadTable, scores: np.ndarray) -> Answer:
+    """Return the predictions of a table's rows, to be answered in JSON."""
+    outcomes = outcomes_of(served, scores)
+    decisions = [one.get("decision") for one in outcomes]
+    content = {"predictions": outcomes, **origin_of(served, read.ignored)}
+    return Answer(content, read.rows, scores, decisions, logged_table(served.model.schema, read))
 
 
 def explained(served: ServedModel, body: bytes, most_rows: int) -> Answer:
@@ -65,6 +81,11 @@ def _explanation(served: ServedModel, read: Read, found: Contributions, row: int
     }
 
 
+def origin_of(served: ServedModel, ignored: Sequence[str]) -> dict[str, Any]:
+    """Return what an answer says once: the model, and names in the records that are no features."""
+    return served.origin | ({"ignored": ignored} if ignored else {})
+
+
 def outcomes_of(served: ServedModel, scores: np.ndarray) -> list[dict[str, Any]]:
     """Return the outcome of each row: of two classes by the threshold in force."""
     numbers = range(1, len(scores) + 1)
@@ -89,9 +110,8 @@ def _answer(
 ) -> Answer:
     decisions = [one.get("decision") for one in outcomes]
     if read.single:
-        content = {key: value for key, value in shown[0].items() if key != "row"} | served.origin
+        content = {key: value for key, value in shown[0].items() if key != "row"}
     else:
-        content = {name: shown, **served.origin}
-    if read.ignored:
-        content["ignored"] = read.ignored
+        content = {name: shown}
+    content |= origin_of(served, read.ignored)
     return Answer(content, read.rows, scores, decisions, read.body)

@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,8 +19,11 @@ from uvicorn import Config, Server
 from lockstep.config.serving import ServingSettings
 from lockstep.serving.app import Api
 from lockstep.serving.connection_limits import BoundedProtocol
+from lockstep.serving.loaded_model import ServedModel
 from lockstep.serving.model_source import ModelSource
+from lockstep.serving.siblings import Siblings
 from lockstep.serving.telemetry import JsonLog, JsonLogHandler
+from lockstep.serving.workers import say_ready, taken_over
 
 _SWITCH_SECONDS = 0.0005
 """Longest time a thread keeps the interpreter from requests: a tenth of Python's default."""
@@ -29,7 +33,19 @@ _OTHER_FILES = 512
 _KEEP_ALIVE_SECONDS = 30
 
 
-def serve(settings: ServingSettings, root: Path, listening: socket.socket) -> None:
+def serve_beside(settings: ServingSettings, root: Path, words: list[str]) -> None:
+    """Serve as one of several workers, until the parent ends it or has ended."""
+    siblings, listening, link = taken_over(words)
+    serve(settings, root, listening, siblings, lambda: say_ready(link))
+
+
+def serve(
+    settings: ServingSettings,
+    root: Path,
+    listening: socket.socket,
+    siblings: Siblings | None = None,
+    when_ready: Callable[[], None] = lambda: None,
+) -> None:
     """Load the model and answer requests on a socket until SIGTERM or Ctrl-C.
 
     Requests under way are finished first.
@@ -39,7 +55,16 @@ def serve(settings: ServingSettings, root: Path, listening: socket.socket) -> No
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     source = ModelSource(settings, root)
     served = source.start()
-    api = Api(settings, source, JsonLog(settings.log_file))
+    api = Api(settings, source, JsonLog(settings.log_file), siblings)
+    if siblings is None or siblings.number == 1:
+        _announce(settings, source, served, listening)
+    when_ready()
+    run(api, listening)
+
+
+def _announce(
+    settings: ServingSettings, source: ModelSource, served: ServedModel, listening: socket.socket
+) -> None:
     host, port = listening.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     _report(f"serving {served.checked.title} ({served.checked.source}) at {address}")
@@ -48,7 +73,6 @@ def serve(settings: ServingSettings, root: Path, listening: socket.socket) -> No
     if settings.api_keys_file is None and not ip_address(host.partition("%")[0]).is_loopback:
         fix = "set API_KEYS_FILE, or HOST=127.0.0.1"
         _report(f"warning: anybody who reaches {address} can use it without a key; {fix}")
-    run(api, listening)
 
 
 def _report(line: str) -> None:

@@ -30,9 +30,9 @@ from lockstep.serving.http_request import Refusal
 from lockstep.serving.loaded_model import ServedModel, prepare
 from lockstep.serving.model_source import RegistrySource, registry_source
 from lockstep.serving.prediction_log import PredictionLog
-from lockstep.serving.request_parsing import joined_records
 from lockstep.serving.responses import outcomes_of
 from lockstep.serving.shadow import COUNTS, LENGTH
+from lockstep.serving.table_parsing import LoggedReader
 from lockstep.serving.version_identity import identity_of
 
 _LOOK_SECONDS, _RETRY_SECONDS, _SAY_SECONDS, _TIME_SECONDS = 2.0, 60.0, 1.0, 1.0
@@ -40,7 +40,7 @@ _READ_BYTES = 1024 * 1024
 
 
 class Request(NamedTuple):
-    """An answered request: which version answered it, and its records as JSON."""
+    """An answered request: which version answered it, and its records as the log keeps them."""
 
     request_id: str
     time_ms: int
@@ -154,9 +154,9 @@ class Challenger:
 
 def scores_of(served: ServedModel, requests: Sequence[Request]) -> tuple[np.ndarray, list[Any]]:
     """Return scores (rows,) or (rows, classes) and decisions of all records of requests."""
-    body = joined_records(one.records for one in requests)
-    read = served.reader.read(body, sum(one.rows for one in requests))
-    scores = served.scorer.score(read.columns, read.rows)
+    records, rows = [one.records for one in requests], [one.rows for one in requests]
+    columns = LoggedReader(served.model.schema).columns(records, rows)
+    scores = served.scorer.score(columns, sum(rows))
     return scores, [one.get("decision") for one in outcomes_of(served, scores)]
 
 

@@ -6,15 +6,17 @@ Neither contains anything of what was sent.
 from __future__ import annotations
 
 import logging
+import select
 import sys
 import time
 import traceback
 from collections import Counter as tally
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import orjson
 from prometheus_client import (
     CollectorRegistry,
@@ -25,6 +27,9 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from lockstep.errors import ConfigError
 from lockstep.serving.background_writer import BackgroundWriter
@@ -36,21 +41,29 @@ _LINE_BYTES = 400
 
 
 class Metrics:
-    """The server's own metrics, in a registry of their own."""
+    """The server's own metrics, in a registry of their own.
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
+    ``shared``: those of all workers together, by files in PROMETHEUS_MULTIPROC_DIR. Counts of a
+    worker that has ended stay; numbers that are counted elsewhere are those of living workers.
+    """
+
+    def __init__(self, shared: bool = False) -> None:
+        self.registry, self.local, self.shared = CollectorRegistry(), CollectorRegistry(), shared
+        self._watched: list[tuple[Gauge, Callable[[], float]]] = []
+        if not shared:
+            ProcessCollector(registry=self.registry)
+            PlatformCollector(registry=self.registry)
         own: dict[str, Any] = {"registry": self.registry, "namespace": "lockstep"}
         self.requests = Counter("requests", "Requests answered", ["route", "status"], **own)
         text = "Time from the first byte read to the answer"
         self.seconds = Histogram("request_seconds", text, ["route"], buckets=_BUCKETS, **own)
         self.rows = Counter("rows", "Records answered", ["route"], **own)
         text = "1 for the model that answers"
-        self.model = Gauge("model_info", text, ["model", "version", "digest"], **own)
+        names = ["model", "version", "digest"]
+        self.model = Gauge("model_info", text, names, multiprocess_mode="livemax", **own)
+        self._info: Gauge | None = None
         text = "Number of the version that answers; 0 for a file"
-        self.version = Gauge("model_version", text, **own)
+        self.version = Gauge("model_version", text, multiprocess_mode="livemin", **own)
         text = "Decisions answered by /predict"
         self.decisions = Counter("decisions", text, ["decision"], **own)
         self.decided = cache(lambda decision: self.decisions.labels(decision).inc)
@@ -66,9 +79,27 @@ class Metrics:
             self.rows.labels(route).inc,
         )
 
-    def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Export a number that is counted elsewhere."""
-        Gauge(name, text, registry=self.registry, namespace="lockstep").set_function(read)
+    def watch(
+        self, name: str, text: str, read: Callable[[], float], together: Any = "livesum"
+    ) -> None:
+        """Export a number that is counted elsewhere.
+
+        ``together`` says what becomes of the workers' numbers; "same": any of them tells it.
+        """
+        if together == "same":
+            self.local.register(_Same(f"lockstep_{name}", text, read))
+            return
+        own: dict[str, Any] = {"registry": self.registry, "namespace": "lockstep"}
+        gauge = Gauge(name, text, multiprocess_mode=together, **own)
+        if self.shared:
+            self._watched.append((gauge, read))
+        else:
+            gauge.set_function(read)
+
+    def refresh(self) -> None:
+        """Write the numbers that are counted elsewhere where the other workers read them."""
+        for gauge, read in self._watched:
+            gauge.set(read())
 
     def count(self, route: str, status: int, seconds: float, rows: int) -> None:
         """Count one request."""
@@ -78,20 +109,47 @@ class Metrics:
         if rows:
             counted(rows)
 
-    def decide(self, decisions: Sequence[Any]) -> None:
-        """Count decisions; None is a person's."""
-        for decision, many in tally(decisions).items():
+    def decide(self, decisions: Any) -> None:
+        """Count decisions, an array or a list; None is a person's."""
+        counts: Iterable[tuple[Any, int]]
+        if isinstance(decisions, np.ndarray):
+            found, many_of = np.unique(decisions, return_counts=True)
+            counts = zip(found.tolist(), many_of.tolist(), strict=True)
+        else:
+            counts = tally(decisions).items()
+        for decision, many in counts:
             self.decided("review" if decision is None else str(decision))(many)
 
     def serve(self, model: str, version: int | None, digest: str | None) -> None:
         """Record which model answers from now on."""
-        self.model.clear()
-        self.model.labels(model, str(version or ""), digest or "").set(1)
+        labels = (model, str(version or ""), digest or "")
+        if not self.shared:
+            self.model.clear()
+        elif self._info is not None:  # a shared one can't be removed
+            self._info.set(0)
+        self._info = self.model.labels(*labels)
+        self._info.set(1)
         self.version.set(version or 0)
 
     def text(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+        """Return all metrics in Prometheus' text format; of all workers, if they are shared."""
+        together = self.registry
+        if self.shared:
+            self.refresh()
+            together = CollectorRegistry()
+            MultiProcessCollector(together)
+        return generate_latest(together) + generate_latest(self.local)
+
+
+class _Same(Collector):
+    """A number that is the same in all workers, read whenever it is asked for."""
+
+    def __init__(self, name: str, text: str, read: Callable[[], float]) -> None:
+        self.name, self.text, self.read = name, text, read
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the number."""
+        yield GaugeMetricFamily(self.name, self.text, self.read())
 
 
 class JsonLog:
@@ -126,8 +184,21 @@ class JsonLog:
         lines = [
             orjson.dumps(event | {"time": utc(event["time"])}, default=str) for event in events
         ]
-        self.stream.write(b"\n".join([*lines, b""]))
-        self.stream.flush()
+        for piece in pieces(lines):
+            self.stream.write(piece)
+            self.stream.flush()
+
+
+def pieces(lines: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield lines in pieces that the system writes whole, so that workers' lines don't mix."""
+    piece = b""
+    for line in lines:
+        if piece and len(piece) + len(line) >= select.PIPE_BUF:
+            yield piece
+            piece = b""
+        piece += line + b"\n"
+    if piece:
+        yield piece
 
 
 def _opened(path: Path) -> IO[bytes]:

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from lockstep.data.coded_texts import CodedTexts
 from lockstep.errors import DataError
 from lockstep.evaluation.metrics import SCORE_DECIMALS
 from lockstep.features import columns_v1
@@ -24,8 +25,11 @@ from lockstep.models.model_type import FastScorer, Floats, ModelType
 from lockstep.models.types import type_of
 from lockstep.problems.schema import Schema
 
-Columns = Mapping[str, NDArray[Any]]
-"""Columns by name, all of one length: float64 with NaN for missing, or objects, str or None."""
+Columns = Mapping[str, Any]
+"""Columns by name, all of one length: float64 with NaN for missing, or texts, None for missing.
+
+Texts are objects, or ``CodedTexts``.
+"""
 
 _SCORE_SCALE = 10.0**SCORE_DECIMALS
 FEW = 64
@@ -55,7 +59,10 @@ class _Arrays(columns_v1._Frame):
 
     def codes(self, name: str) -> columns_v1.Codes:
         """Return a column as codes: 0 missing, 1 unknown, 2.. its levels."""
-        if name not in self._codes and (self.rows <= FEW or name in self.scorer.texts):
+        if name not in self._codes and isinstance(self.table.get(name), CodedTexts):
+            known, texts = self.scorer.level_codes[name], self.table[name]
+            self._codes[name] = texts.each([known.get(v, 1) for v in texts.values])
+        elif name not in self._codes and (self.rows <= FEW or name in self.scorer.texts):
             known, values = self.scorer.level_codes[name], self.values(name).tolist()
             found = [known.get(v, 1) if v == v else 0 for v in values]
             self._codes[name] = np.array(found, dtype=np.int64)
