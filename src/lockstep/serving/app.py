@@ -295,8 +295,11 @@ class Api(FastAPI):
         while not self._ended.wait(WRITE_SECONDS):
             state = self._state()
             shown = {key: state[key] for key in ("status", "model", "version", "faults")}
-            self.siblings.write({**shown, "pid": os.getpid()})
             self.metrics.refresh()
+            try:
+                self.siblings.write({**shown, "pid": os.getpid()})
+            except OSError:  # the disk is full: an old state counts as none
+                self._fault_log.exception("the state for the other workers is not written")
 
     async def _metrics(self, request: HttpRequest) -> Reply:
         return Reply(200, self.metrics.text() + self._monitored(), TEXT)

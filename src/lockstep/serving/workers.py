@@ -40,7 +40,7 @@ class Workers:
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
         self._stop, self._first = threading.Event(), threading.Event()
-        self._code = 0
+        self._code, self._was_ready = 0, False
 
     def run(self) -> int:
         """Run all workers until SIGTERM or Ctrl-C; return the exit code.
@@ -48,7 +48,7 @@ class Workers:
         The others start when the first one is ready; if it can't, its exit code is returned.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop.set())
+            signal.signal(number, self._begin_end)
         self.log.writer.start()
         keepers = [
             threading.Thread(target=self._keep, args=(number,), name=f"worker {number}")
@@ -61,10 +61,16 @@ class Workers:
         self._stop.wait()
         self.listening.close()
         self._end(keepers)
-        self.log.event("stopped", workers=self.settings.workers)
+        if self._was_ready:
+            self.log.event("stopped", workers=self.settings.workers)
         self.log.writer.close()
         self._folder.cleanup()
-        return self._code
+        return self._code if self._code >= 0 else 128 - self._code
+
+    def _begin_end(self, *_: object) -> None:
+        """End the waits of ``run``."""
+        self._stop.set()
+        self._first.set()
 
     def _keep(self, number: int) -> None:
         """Run one worker, and another one whenever it ends."""
@@ -74,7 +80,7 @@ class Workers:
             code = self._run_once(number)
             if self._stop.is_set():
                 break
-            if not self._first.is_set():  # it has said why on standard error
+            if not self._was_ready:  # it has said why on standard error
                 self._code = code
                 self._stop.set()
                 break
@@ -94,6 +100,7 @@ class Workers:
                     return 0
                 process = self._processes[number] = self._start(number, theirs)
             if ours.recv(1) == _READY:  # empty: it has ended
+                self._was_ready = True
                 self._first.set()
                 self.log.event("worker started", worker=number, pid=process.pid)
             code = process.wait()
