@@ -95,6 +95,20 @@ PARAMS: dict[str, dict[str, Any]] = {
     "extra_trees": {"n_estimators": 15, "min_samples_leaf": 4},
     "hist_gradient_boosting": {"max_iter": 20, "learning_rate": 0.2, "max_leaf_nodes": 7},
 }
+LINEAR = ("logistic_regression", "ridge")
+BLEND = {
+    task: {
+        "members": {
+            name: PARAMS[name]
+            for name in PARAMS
+            if task in model_type(name).tasks and (name in LINEAR or task != "multiclass")
+        }
+        | {name: PARAMS[name] for name in ("random_forest", "xgboost", "lightgbm")}
+    }
+    for task in ("binary", "multiclass", "regression")
+}
+"""Blends of two classes and of values have every type as a member."""
+PARAMS["blend"] = {}
 CLASSIFIERS = tuple(name for name in PARAMS if "binary" in model_type(name).tasks)
 REGRESSORS = tuple(name for name in PARAMS if "regression" in model_type(name).tasks)
 KINDS = [
@@ -166,7 +180,8 @@ def _encoded(task: str) -> tuple[Any, dict[str, Matrix]]:
 @cache
 def _fitted(task: str, name: str) -> Any:
     encoder, parts = _encoded(task)
-    recipe = Recipe(task, columns_of(encoder, schema_of(task)), PARAMS[name])
+    params = BLEND[task] if name == "blend" else PARAMS[name]
+    recipe = Recipe(task, columns_of(encoder, schema_of(task)), params)
     return training.fit(name, recipe, parts["train"], parts["stop"]).estimator
 
 

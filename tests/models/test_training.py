@@ -24,6 +24,7 @@ PARAMS = {
     "extra_trees": {"n_estimators": 15, "min_samples_leaf": 5},
     "hist_gradient_boosting": {"max_iter": 80, "learning_rate": 0.2, "max_leaf_nodes": 7},
 }
+PARAMS["blend"] = {"members": {name: PARAMS[name] for name in ("lightgbm", "random_forest")}}
 
 
 REGRESSORS = [kind.name for kind in local_types() if "regression" in kind.tasks]
@@ -137,6 +138,8 @@ def test_regression_is_learned_too(name: str, columns, train, stop, choose) -> N
 
     steps = "max_iter" if name == "hist_gradient_boosting" else "n_estimators"
     params = {} if name == "ridge" else {steps: 40}
+    if name == "blend":
+        params = {"members": {"ridge": {}, "xgboost": params}}
     fitted = training.fit(
         name, Recipe("regression", columns, params), numbers(train), numbers(stop), 5
     )

@@ -210,6 +210,13 @@ class ModelType(ABC):
             return by_label.get("1", 1.0) / by_label.get("0", 1.0)
         return 1.0
 
+    def resolved_params(self, estimator: Any) -> dict[str, Any]:
+        """Return a fitted estimator's hyperparameters as JSON values, unset ones left out."""
+        own = estimator.named_steps["estimator"] if hasattr(estimator, "named_steps") else estimator
+        found, plain = own.get_params(deep=False), (bool, int, float, str, list)
+        shown = sorted(found.keys() - {"n_jobs", "callbacks"})
+        return {k: found[k] for k in shown if isinstance(found[k], plain) and found[k] == found[k]}
+
     def draft_params(self, task: str, rows: float) -> tuple[dict[str, Any], str]:
         """Return a new problem's first hyperparameters for so many training rows, and a remark."""
         return dict(self.draft.params), ""

@@ -61,14 +61,6 @@ def pipeline_of(encoder: Any, model: Any) -> Any:
     return Pipeline([("encoder", encoder), ("model", model)])
 
 
-def resolved_params(estimator: Any) -> dict[str, Any]:
-    """Return an estimator's hyperparameters as JSON values, unset ones left out."""
-    own = estimator.named_steps["estimator"] if hasattr(estimator, "named_steps") else estimator
-    found, plain = own.get_params(deep=False), (bool, int, float, str, list)
-    settings = sorted(found.keys() - {"n_jobs", "callbacks"})
-    return {k: found[k] for k in settings if isinstance(found[k], plain) and found[k] == found[k]}
-
-
 def fold_ids(group: NDArray[Any], folds: int) -> NDArray[np.int64]:
     """Return each row's fold: blocks of whole groups in the table's order, that of time."""
     _, first, index = np.unique(group, return_index=True, return_inverse=True)

@@ -41,7 +41,6 @@ from lockstep.models.training import (
     fit,
     fold_metrics,
     pipeline_of,
-    resolved_params,
     scores,
     silent,
 )
@@ -330,7 +329,7 @@ def card_of(job: TrainingInput, trained: Trained, file_sha256: str) -> dict[str,
         "calibration": training.calibration,
         **({"monotone": job.recipe.columns.monotone} if job.recipe.columns.monotone else {}),
         "seed": training.seed,
-        "params": {**training.params, **resolved_params(trained.estimator)},
+        "params": {**training.params, **job.kind.resolved_params(trained.estimator)},
         "best_iteration": trained.best_iteration,
         "rows": {part: len(job.parts[part]) for part in PARTS},
     }
