@@ -52,7 +52,7 @@ class Type(ModelType):
         """Raise ConfigError for a fault of a member, or for members on different score scales."""
         super().check_params(task, params)
         folds = params.get("weight_folds", 0)
-        if not isinstance(folds, int) or folds < 0 or folds == 1:
+        if type(folds) is not int or folds < 0 or folds == 1:
             raise ConfigError(
                 f"params.yaml: {self.name}: weight_folds is {folds!r}; give 2 or more folds of the "
                 "training rows, or 0 for the early stopping part"
