@@ -133,6 +133,14 @@ def test_only_the_key_that_is_set_changes_what_is_read(value: Any, key: str) -> 
     assert after == expected
 
 
+def test_a_value_set_in_a_shared_mapping_changes_where_it_is_used_too() -> None:
+    """So a search's winners also reach the blend that names them."""
+    text = "a:\n  x: &shared {depth: 3}    # kept\n  y:\n    members: {x: *shared}\n"
+    after = with_values(text, {("a", "x", "depth"): 5})
+    assert after == text.replace("depth: 3", "depth: 5")
+    assert yaml.safe_load(after)["a"]["y"]["members"]["x"] == {"depth": 5}
+
+
 def test_the_projects_own_file_keeps_all_lines_but_the_ones_set() -> None:
     text = read_params_text(ROOT)
     after = with_values(text, {("problems", "accidents", "preprocess", "max_dropped"): 0.123})

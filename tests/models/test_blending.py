@@ -1,6 +1,7 @@
 """A blend is the best weighted mean of its members, whose weights no member's rows decide."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,12 @@ from tests.models.test_training import PARAMS
 
 from lockstep.errors import ConfigError
 from lockstep.models import training
-from lockstep.models.artifact import canonical_bytes, model_digest
+from lockstep.models.artifact import (
+    canonical_bytes,
+    model_digest,
+    read_artifact,
+    write_artifact,
+)
 from lockstep.models.blending import as_probabilities, blend_weights
 from lockstep.models.matrices import Columns
 from lockstep.models.model_type import Recipe
@@ -150,6 +156,20 @@ def test_several_classes_and_values_have_folds_too() -> None:
         found = _encoded_blend(task, *names, folds=3)
         assert sum(found.weights) == pytest.approx(1)
         assert found.weights != _encoded_blend(task, *names).weights
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_an_artifact_of_a_blend_loads_after_the_checks_and_predicts_the_same(
+    task: str, tmp_path: Path
+) -> None:
+    pipeline = served.pipeline_of(task, NAME, "none")
+    digest = write_artifact(pipeline, tmp_path / "model.skops")
+    loaded = read_artifact(tmp_path / "model.skops", digest)
+    assert model_digest(loaded) == digest
+    rows = served.rows_of(task, 40, seed=8)
+    ask = "predict" if task == "regression" else "predict_proba"
+    assert np.array_equal(getattr(loaded, ask)(rows), getattr(pipeline, ask)(rows))
+    assert np.array_equal(loaded.predict(rows), pipeline.predict(rows))
 
 
 def test_a_blend_keeps_the_direction_of_its_members(columns, train, stop, choose) -> None:
