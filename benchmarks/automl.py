@@ -8,6 +8,10 @@ stages up to `preprocess`. Each library gets an environment of its own there, fr
 `benchmarks/automl/LIBRARY.txt`. The libraries get the columns as `preprocess` read them, and all
 rows that are not test rows; this project cuts its validation rows out of the same rows.
 
+A shipped problem begins with the hyperparameters of params.yaml and with columns derived for it,
+which earlier work on its training and validation rows chose. A drafted one begins with the draft's.
+On a machine that is busy otherwise the figures say little: boosters' threads wait for each other.
+
 ``--before`` is put before each side's command, as `taskset -c 0,1`. Results are merged into
 benchmarks/results/automl.json; without NAME and FILE, the table of docs/results.md is printed.
 """

@@ -39,7 +39,9 @@ def autogluon(train, test, target, task, metric, seconds):
 
     metric = {"rmse": "root_mean_squared_error"}.get(metric, metric)
     with tempfile.TemporaryDirectory() as folder:
-        predictor = TabularPredictor(target, eval_metric=metric, problem_type=task, path=folder)
+        predictor = TabularPredictor(
+            target, eval_metric=metric, problem_type=task, path=f"{folder}/models"
+        )
         predictor.fit(train, time_limit=seconds, verbosity=1)
         models = predictor.leaderboard()["model"].tolist()
         ask = predictor.predict if task == "regression" else predictor.predict_proba
