@@ -1,64 +1,70 @@
-"""What DVC and the registry cost: `make run-train` beside the same stage work in one process.
+"""What DVC and the registry cost: `make run-train` beside one process, and beside alternatives.
 
     python benchmarks/governance.py [--units 20000 …] [--turns 3] [--output FILE.json]
+        [--alternatives] [--environments FOLDER] [--lock FILE]
 
-Each turn is made in a new clone of this repository's last commit, and the sides take turns. The
-one process runs the stages' own code one after the other; it has neither DVC nor MLflow. Then the
-same clone runs `make run-train` again with nothing changed, beside `dvc repro` of a graph with the
-same stages that do nothing.
+The one process runs the stages' own code one after the other; it has neither DVC nor MLflow. Sides
+take turns, each turn in a new project folder. A side that keeps results then runs three times
+more: with nothing changed, with one parameter changed, and with one model type added.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
-import os
-import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections import defaultdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[1]
-PROBLEM = "accidents"
-TYPES = ("logistic_regression", "random_forest", "xgboost", "lightgbm")
-UNSET = ("MLFLOW_", "DAGSHUB", "LOCKSTEP_", "DVC_", "PYTHON")
-OF_ENVIRONMENT = (
-    "requirements.lock",
-    "requirements-dev.lock",
-    "pyproject.toml",
-    "scripts/make_env.sh",
+sys.path.insert(0, str(Path(__file__).parent))
+from costs import Cost, Exclusive, cost, machine, middle, run_quietly
+from sides import (
+    PROBLEM,
+    STAGE_WORK,
+    Alternative,
+    Lockstep,
+    OneProcess,
+    alternatives,
+    stage_work,
 )
-OWN = "--stage-work"
 
+from lockstep.config.layout import project_root
+from lockstep.config.params import load_params
+from lockstep.console import aligned
 
-class Cost(NamedTuple):
-    """What a command took, in seconds."""
-
-    wall: float
-    processor: float
+FIRST, AGAIN = "first run", "nothing changed"
+CHANGES = {"one parameter changed": "change_parameter", "one type added": "add_type"}
+EMPTY = "empty DVC graph"
+ENVIRONMENTS = Path.home() / ".cache" / "lockstep-bench"
+AUC_TOLERANCE = 2e-6
+"""Metrics of the stages have six digits."""
+Side = Lockstep | Alternative
+Found = dict[str, dict[str, list[Cost]]]
 
 
 def main() -> int:
     """Measure, print and write the figures."""
-    if sys.argv[1:2] == [OWN]:
+    if sys.argv[1:2] == [STAGE_WORK]:
         return stage_work()
     options = parser().parse_args()
-    found = [measured(units, options.turns) for units in options.units]
-    for one in found:
-        print(text_of(one), flush=True)
+    sides: list[Side] = [OneProcess(), Lockstep()]
+    failed: dict[str, str] = {}
+    if options.alternatives:
+        others, failed = installed(options.environments)
+        sides += others
+    found = []
+    for units in options.units:
+        found.append(measured(units, options.turns, sides, Exclusive(options.lock)))
+        print(text_of(found[-1]), flush=True)
+    content = {"machine": machine(), "turns": options.turns, "failed": failed, "sizes": found}
     if options.output:
-        machine = {"cores": os.cpu_count(), "python": sys.version.split()[0]}
-        content = {"machine": machine, "sizes": found}
-        options.output.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        options.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
@@ -68,68 +74,89 @@ def parser() -> argparse.ArgumentParser:
     units = "accidents of the sample; 2.28 persons each (default: 20000)"
     top.add_argument("--units", type=int, nargs="+", default=[20_000], help=units)
     top.add_argument("--turns", type=int, default=3, help="how often each side is measured")
+    top.add_argument("--alternatives", action="store_true", help="measure the alternatives too")
+    where = f"folder of the alternatives' environments (default: {ENVIRONMENTS})"
+    top.add_argument("--environments", type=Path, default=ENVIRONMENTS, help=where)
+    lock = "hold this file's lock while a side is measured"
+    top.add_argument("--lock", type=Path, help=lock)
     top.add_argument("--output", type=Path, help="a JSON file for the figures")
     return top
 
 
-def stage_work() -> int:
-    """Run all stages of the problem in this process, as DVC would run each in one of its own."""
-    os.environ.update({"DVC_STAGE": "bench", "LOCKSTEP_PUBLISH": "0"})
-    stages = [("data.import_raw", ()), ("data.preprocess", ()), ("features.build_features", ())]
-    stages += [("models.train_multi_model", ("--type", name)) for name in TYPES]
-    for name, more in [*stages, ("models.compare_models", ())]:
-        sys.argv[1:] = ["--problem", PROBLEM, *more]
-        importlib.import_module(f"lockstep.{name}").main()
-    return 0
+def installed(environments: Path) -> tuple[list[Alternative], dict[str, str]]:
+    """Return the alternatives whose environment could be made, and why others could not."""
+    found, failed = [], {}
+    for side in alternatives(environments):
+        try:
+            side.install()
+            found.append(side)
+        except SystemExit as error:
+            failed[side.name] = str(error)[-1000:]
+            print(f"{side.name} can't be installed: {error}", file=sys.stderr)
+    return found, failed
 
 
-def measured(units: int, turns: int) -> dict[str, Any]:
-    """Return the costs of all sides at one size."""
-    sides: dict[str, Callable[[Path], Cost]] = {
-        "one process": lambda root: cost(
-            root, sys.executable, str(ROOT / "benchmarks" / "governance.py"), OWN
-        ),
-        "make run-train": lambda root: cost(root, "make", "run-train"),
-    }
-    again: dict[str, Callable[[Path], Cost]] = {
-        "nothing changed": lambda root: cost(root, "make", "run-train"),
-        "empty graph": empty_graph,
-    }
-    costs: dict[str, list[Cost]] = {name: [] for name in [*sides, *again]}
+def measured(units: int, turns: int, sides: list[Side], exclusive: Exclusive) -> dict[str, Any]:
+    """Return the costs and the test ROC AUCs of all sides at one size."""
+    costs: Found = defaultdict(lambda: defaultdict(list))
+    aucs: dict[str, list[float]] = {}
     for turn in range(turns):
-        order = list(sides.items())[:: 1 if turn % 2 == 0 else -1]
-        for name, run in order:
+        for side in sides[:: 1 if turn % 2 == 0 else -1]:
             with tempfile.TemporaryDirectory() as folder:
-                root = clone(Path(folder), units)
-                costs[name].append(run(root))
-                if name == "make run-train":
-                    for other, run_again in again.items():
-                        costs[other].append(run_again(root))
-        seconds = {name: [round(one.wall, 1) for one in found] for name, found in costs.items()}
-        print(seconds, file=sys.stderr, flush=True)
-    return {"units": units, "seconds": {k: [one._asdict() for one in v] for k, v in costs.items()}}
+                root = side.prepare(Path(folder), units)
+                aucs[side.name] = measure_side(side, root, costs, exclusive)
+            seconds = {name: found[-1].wall for name, found in costs[side.name].items()}
+            print(units, turn, side.name, seconds, file=sys.stderr, flush=True)
+        exclusive.release()
+    check_aucs(aucs)
+    return {"units": units, "costs": costs, "medians": medians(costs), "test_roc_auc": aucs}
 
 
-def clone(folder: Path, units: int) -> Path:
-    """Return a clone with this environment and a sample of some size, without data or registry."""
-    root = folder / "lockstep"
-    subprocess.run(["git", "clone", "-q", ROOT, root], check=True)
-    (root / ".venv").symlink_to(sys.prefix)
-    for name in OF_ENVIRONMENT:  # make would build the environment anew for newer files
-        os.utime(root / name, (0, 0))
-    params = yaml.safe_load((root / "params.yaml").read_text())
-    params["problems"][PROBLEM]["source"]["sample"]["units"] = units
-    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    return root
+def measure_side(side: Side, root: Path, costs: Found, exclusive: Exclusive) -> list[float]:
+    """Run a side from nothing and after each change; return its first run's test ROC AUCs."""
+    own = costs[side.name]
+
+    def run(label: str) -> None:
+        exclusive.acquire()
+        own[label].append(side.run(root))
+
+    run(FIRST)
+    aucs = side.aucs(root)
+    if isinstance(side, OneProcess):
+        return aucs
+    run(AGAIN)
+    if isinstance(side, Lockstep):
+        own[EMPTY].append(empty_graph(root))
+    for label, change in CHANGES.items():
+        getattr(side, change)(root)
+        run(label)
+    if len({*side.aucs(root)} - {*aucs}) != len(CHANGES):
+        raise SystemExit(f"{side.name} did not train what was changed")
+    return aucs
+
+
+def check_aucs(aucs: dict[str, list[float]]) -> None:
+    """End the benchmark if a side's models are not those of the others."""
+    ours = aucs[OneProcess.name]
+    for name, found in aucs.items():
+        pairs = zip(ours, found, strict=True)
+        if any(abs(one - other) > AUC_TOLERANCE for one, other in pairs):
+            raise SystemExit(f"{name} has the test ROC AUCs {found}, one process {ours}")
+
+
+def medians(costs: Found) -> dict[str, dict[str, Cost]]:
+    """Return each side's median costs by what was run."""
+    return {
+        name: {label: middle(found) for label, found in own.items()} for name, own in costs.items()
+    }
 
 
 def empty_graph(root: Path) -> Cost:
     """Return the cost of `dvc repro` with nothing changed on stages that do nothing."""
     empty = root.with_name("empty")
     if not empty.exists():
-        shutil.copytree(
-            root / ".dvc", empty / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp")
-        )
+        left_out = shutil.ignore_patterns("cache", "tmp")
+        shutil.copytree(root / ".dvc", empty / ".dvc", ignore=left_out)
         subprocess.run(["git", "init", "-q"], cwd=empty, check=True)
         (empty / "dvc.yaml").write_text(yaml.safe_dump({"stages": dict(empty_stages())}))
         run_quietly(empty, "dvc", "repro")
@@ -142,7 +169,8 @@ def empty_stages() -> list[tuple[str, dict[str, Any]]]:
     def stage(name: str, *deps: str, **more: Any) -> tuple[str, dict[str, Any]]:
         return name, {"cmd": f"echo {name} > {name}", "deps": list(deps), "outs": [name], **more}
 
-    types = [stage(f"train_{name}", "features") for name in TYPES]
+    names = load_params(project_root()).problem(PROBLEM).model_types
+    types = [stage(f"train_{name}", "features") for name in names]
     return [
         stage("code", always_changed=True),
         stage("import_raw", "code"),
@@ -154,37 +182,24 @@ def empty_stages() -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def cost(root: Path, *command: str) -> Cost:
-    """Run a command in a folder and return what it took, its children included."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    run_quietly(root, *command)
-    wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Cost(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-
-
-def run_quietly(root: Path, *command: str) -> None:
-    """Run a command; what it printed ends the benchmark if it failed."""
-    own = {"PATH": f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": f"{root}/src"}
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(UNSET)}
-    done = subprocess.run(
-        command, cwd=root, env=kept | own, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"{done.stdout}\n{done.stderr}\n{command} failed")
-
-
 def text_of(size: dict[str, Any]) -> str:
-    """Return the medians of one size as text."""
-    middle = {
-        name: statistics.median(one["wall"] for one in found)
-        for name, found in size["seconds"].items()
-    }
-    lines = [f"{size['units']} accidents; medians in seconds"]
-    lines += [f"  {name:<16}{seconds:8.1f}" for name, seconds in middle.items()]
-    ratio = middle["make run-train"] / middle["one process"]
-    above = middle["nothing changed"] - middle["empty graph"]
-    lines.append(f"  ratio {ratio:.2f}; nothing changed: {above:.1f} s above an empty graph")
-    return "\n".join(lines)
+    """Return the medians of one size as a table, beside the first run's ratio to one process."""
+    found: dict[str, dict[str, Cost]] = size["medians"]
+    base = found[OneProcess.name][FIRST]
+    rows = []
+    for name, own in found.items():
+        ratios = {
+            "ratio": f"{own[FIRST].wall / base.wall:.2f}",
+            "of processor time": f"{own[FIRST].processor / base.processor:.2f}",
+        }
+        seconds = {label: f"{own[label].wall:.1f}" if label in own else "" for label in labels()}
+        rows.append({"side": name, **seconds, **ratios})
+    return f"{size['units']} accidents; medians, seconds of wall time\n{aligned(rows)}"
+
+
+def labels() -> list[str]:
+    """Return the names of all runs, in their order."""
+    return [FIRST, AGAIN, *CHANGES, EMPTY]
 
 
 if __name__ == "__main__":
