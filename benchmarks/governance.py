@@ -4,8 +4,8 @@
         [--alternatives] [--environments FOLDER] [--lock FILE]
 
 The one process runs the stages' own code one after the other; it has neither DVC nor MLflow. Sides
-take turns, each turn in a new project folder. A side that keeps results then runs three times
-more: with nothing changed, with one parameter changed, and with one model type added.
+take turns, each turn in a new project folder. They run again with nothing changed. A side that
+keeps results then runs with one parameter changed, and with one model type added.
 """
 
 from __future__ import annotations
@@ -127,6 +127,8 @@ def measure_side(side: Side, root: Path, costs: Found, exclusive: Exclusive) -> 
     run(AGAIN)
     if isinstance(side, Lockstep):
         own[EMPTY].append(empty_graph(root))
+    if not side.caches:  # each change costs it what the first run did
+        return aucs
     for label, change in CHANGES.items():
         getattr(side, change)(root)
         run(label)
