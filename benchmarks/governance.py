@@ -58,9 +58,9 @@ def main() -> int:
     if options.alternatives:
         others, failed = installed(options.environments)
         sides += others
-    found = []
+    exclusive, found = Exclusive(options.lock), []
     for units in options.units:
-        found.append(measured(units, options.turns, sides, Exclusive(options.lock)))
+        found.append(measured(units, options.turns, sides, exclusive, failed))
         print(text_of(found[-1]), flush=True)
     content = {"machine": machine(), "turns": options.turns, "failed": failed, "sizes": found}
     if options.output:
@@ -91,25 +91,60 @@ def installed(environments: Path) -> tuple[list[Alternative], dict[str, str]]:
             side.install()
             found.append(side)
         except SystemExit as error:
-            failed[side.name] = str(error)[-1000:]
-            print(f"{side.name} can't be installed: {error}", file=sys.stderr)
+            give_up(side, error, failed)
     return found, failed
 
 
-def measured(units: int, turns: int, sides: list[Side], exclusive: Exclusive) -> dict[str, Any]:
-    """Return the costs and the test ROC AUCs of all sides at one size."""
+def measured(
+    units: int, turns: int, sides: list[Side], exclusive: Exclusive, failed: dict[str, str]
+) -> dict[str, Any]:
+    """Return the costs and the test ROC AUCs of all sides at one size.
+
+    An alternative that fails is left out from then on; ``failed`` gets the reason.
+    """
     costs: Found = defaultdict(lambda: defaultdict(list))
     aucs: dict[str, list[float]] = {}
     for turn in range(turns):
-        for side in sides[:: 1 if turn % 2 == 0 else -1]:
-            with tempfile.TemporaryDirectory() as folder:
-                root = side.prepare(Path(folder), units)
-                aucs[side.name] = measure_side(side, root, costs, exclusive)
-            seconds = {name: found[-1].wall for name, found in costs[side.name].items()}
-            print(units, turn, side.name, seconds, file=sys.stderr, flush=True)
-        exclusive.release()
+        order = sides[:: 1 if turn % 2 == 0 else -1]
+        with tempfile.TemporaryDirectory() as folder:
+            roots = prepared(order, Path(folder), units, failed)
+            for side, root in roots.items():
+                try:
+                    aucs[side.name] = measure_side(side, root, costs, exclusive)
+                except SystemExit as error:
+                    give_up(side, error, failed)
+                    continue
+                seconds = {name: found[-1].wall for name, found in costs[side.name].items()}
+                print(units, turn, side.name, seconds, file=sys.stderr, flush=True)
+            exclusive.release()
     check_aucs(aucs)
+    costs = {name: costs[name] for name in aucs}
     return {"units": units, "costs": costs, "medians": medians(costs), "test_roc_auc": aucs}
+
+
+def prepared(
+    sides: list[Side], folder: Path, units: int, failed: dict[str, str]
+) -> dict[Side, Path]:
+    """Return a new project of each side, before anything is measured."""
+    roots = {}
+    for side in sides:
+        if side.name in failed:
+            continue
+        try:
+            place = folder / str(len(roots))
+            place.mkdir()
+            roots[side] = side.prepare(place, units)
+        except SystemExit as error:
+            give_up(side, error, failed)
+    return roots
+
+
+def give_up(side: Side, error: SystemExit, failed: dict[str, str]) -> None:
+    """Note why an alternative can't be measured; a failure of our own ends the benchmark."""
+    if not isinstance(side, Alternative):
+        raise error
+    failed[side.name] = str(error)[-1000:]
+    print(f"{side.name} fails: {error}", file=sys.stderr, flush=True)
 
 
 def measure_side(side: Side, root: Path, costs: Found, exclusive: Exclusive) -> list[float]:
