@@ -101,8 +101,18 @@ deploy-check: $(READY) ## try a deployment: export, build its environment, start
 	@PROBLEM="$(SERVED)" python -m lockstep.serving.deploy --check --stage "$(or $(STAGE),Production)" $(if $(MODEL),--model-name "$(MODEL)")
 
 .PHONY: bench
-bench: $(READY) ## compare make run-train with the same work in one process, without DVC and MLflow (some minutes)
-	@python benchmarks/governance.py --output bench.json
+bench: $(READY) ## measure training, its stages and a cold prediction beside alternatives (20 minutes; docs/performance.md)
+	@python benchmarks/governance.py --alternatives --output benchmarks/results/governance.json
+	@python benchmarks/stage_costs.py --output benchmarks/results/stages.json
+	@python benchmarks/cold_prediction.py --output benchmarks/results/cold-prediction.json
+
+.PHONY: bench-large
+bench-large: $(READY) ## compare make run-train with one process at 450,000 persons, or UNITS=accidents (half an hour)
+	@python benchmarks/governance.py --turns 1 --units $(or $(UNITS),200000) --output benchmarks/results/governance-large.json
+
+.PHONY: bench-check
+bench-check: $(READY) ## fail if a ratio of processor times is a third worse than in benchmarks/expected.json (a minute)
+	@python benchmarks/ratios.py
 
 .PHONY: bench-serve
 bench-serve: $(READY) ## compare the API's speed with `mlflow models serve` and an empty route

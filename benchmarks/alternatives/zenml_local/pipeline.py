@@ -36,7 +36,7 @@ def features(
     return matrices, encoder  # ZenML counts the values that it sees here
 
 
-@step(experiment_tracker="mlflow_tracker")
+@step(experiment_tracker="mlflow_tracker", settings={"experiment_tracker": {"nested": True}})
 def train(
     training: dict[str, Any], matrices: dict[str, pd.DataFrame], encoder: Any
 ) -> tuple[Annotated[Any, "model"], Annotated[dict[str, float], "metrics"]]:
