@@ -102,13 +102,13 @@ deploy-check: $(READY) ## try a deployment: export, build its environment, start
 
 .PHONY: bench
 bench: $(READY) ## measure training, its stages and a cold prediction beside alternatives (20 minutes; docs/performance.md)
-	@python benchmarks/governance.py --alternatives --output benchmarks/results/governance.json
-	@python benchmarks/stage_costs.py --output benchmarks/results/stages.json
-	@python benchmarks/cold_prediction.py --output benchmarks/results/cold-prediction.json
+	@python benchmarks/governance.py --alternatives --output benchmarks/results
+	@python benchmarks/stage_costs.py --output benchmarks/results
+	@python benchmarks/cold_prediction.py --output benchmarks/results
 
 .PHONY: bench-large
 bench-large: $(READY) ## compare make run-train with one process at 450,000 persons, or UNITS=accidents (half an hour)
-	@python benchmarks/governance.py --turns 1 --units $(or $(UNITS),200000) --output benchmarks/results/governance-large.json
+	@python benchmarks/governance.py --turns 1 --units $(or $(UNITS),200000) --output benchmarks/results
 
 .PHONY: bench-check
 bench-check: $(READY) ## fail if a ratio of processor times is a third worse than in benchmarks/expected.json (a minute)

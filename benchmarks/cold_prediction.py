@@ -21,7 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 import small_registry
-from costs import ROOT, Cost, Exclusive, cost, machine, middle
+from costs import ROOT, Cost, Exclusive, cost, middle, write_results
 from serve import request_rows, split
 
 from lockstep.console import aligned
@@ -59,10 +59,9 @@ def main() -> int:
     ratio = {kind: round(getattr(found[OURS], kind) / getattr(found[MLFLOW], kind), 3)
              for kind in Cost._fields}  # fmt: skip
     print(f"{aligned(rows)}\nours over mlflow: {ratio['wall']:.2f} (goal: {GOAL:.2f})")
-    if options.output:
-        content = {"machine": machine(), "rows": ROWS, "costs": costs, "medians": found}
-        content |= {"ours over mlflow": ratio, "goal": round(GOAL, 3)}
-        options.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    content = {"rows": ROWS, "costs": costs, "medians": found}
+    content |= {"ours over mlflow": ratio, "goal": round(GOAL, 3)}
+    write_results(options.output, "cold-prediction", content)
     return 0
 
 
@@ -73,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--turns", type=int, default=5, help="how often each side is measured")
     lock = "hold this file's lock while a side is measured"
     top.add_argument("--lock", type=Path, help=lock)
-    top.add_argument("--output", type=Path, help="a JSON file for the figures")
+    top.add_argument("--output", type=Path, help="a JSON file for the figures, or a folder")
     return top
 
 

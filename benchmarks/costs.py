@@ -7,6 +7,7 @@ measurements never overlap. A lock is released after HOLD_SECONDS, between two c
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import resource
 import statistics
@@ -15,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import psutil
 
@@ -90,3 +91,17 @@ def machine() -> dict[str, object]:
     memory = round(psutil.virtual_memory().total / 2**30)
     python = ".".join(map(str, sys.version_info[:3]))
     return {"cores": os.cpu_count(), "memory_gib": memory, "python": python, "os": sys.platform}
+
+
+def write_results(output: Path | None, name: str, content: dict[str, Any]) -> None:
+    """Write figures and machine as JSON: to a file, or to a folder by name and machine."""
+    if output is None:
+        return
+    own = machine()
+    if output.suffix != ".json":
+        output.mkdir(parents=True, exist_ok=True)
+        place = f"{own['cores']}-cores-{own['memory_gib']}-gib-python-{own['python']}"
+        output = output / f"{name}-{place}.json"
+    text = json.dumps({"machine": own, **content}, indent=1)
+    output.write_text(text + "\n", encoding="utf-8")
+    print(f"→ {output}")

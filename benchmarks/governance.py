@@ -11,7 +11,6 @@ keeps results then runs with one parameter changed, and with one model type adde
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from typing import Any
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
-from costs import Cost, Exclusive, cost, machine, middle, run_quietly
+from costs import Cost, Exclusive, cost, middle, run_quietly, write_results
 from sides import (
     PROBLEM,
     STAGE_WORK,
@@ -62,9 +61,9 @@ def main() -> int:
     for units in options.units:
         found.append(measured(units, options.turns, sides, exclusive, failed))
         print(text_of(found[-1]), flush=True)
-    content = {"machine": machine(), "turns": options.turns, "failed": failed, "sizes": found}
-    if options.output:
-        options.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    content = {"turns": options.turns, "failed": failed, "sizes": found}
+    sizes = "-".join(str(units) for units in options.units)
+    write_results(options.output, f"governance-{sizes}", content)
     return 0
 
 
@@ -79,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--environments", type=Path, default=ENVIRONMENTS, help=where)
     lock = "hold this file's lock while a side is measured"
     top.add_argument("--lock", type=Path, help=lock)
-    top.add_argument("--output", type=Path, help="a JSON file for the figures")
+    top.add_argument("--output", type=Path, help="a JSON file for the figures, or a folder")
     return top
 
 

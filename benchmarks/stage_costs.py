@@ -9,7 +9,6 @@ The slowest then runs once more under cProfile; its functions are ranked by thei
 from __future__ import annotations
 
 import argparse
-import json
 import pstats
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from costs import Cost, Exclusive, cost, machine, middle, run_quietly
+from costs import Cost, Exclusive, cost, middle, run_quietly, write_results
 from sides import PROBLEM, Lockstep
 
 from lockstep.config.params import load_params
@@ -43,10 +42,9 @@ def main() -> int:
     rows = [{"stage": k, "wall s": f"{v.wall:.1f}", "processor s": f"{v.processor:.1f}"}
             for k, v in found.items()]  # fmt: skip
     print(f"{aligned(rows)}\n\n{slowest}, by own time\n{aligned(functions)}")
-    if options.output:
-        content = {"machine": machine(), "units": options.units, "costs": costs, "medians": found}
-        content |= {"slowest": slowest, "profile": functions}
-        options.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    content = {"units": options.units, "costs": costs, "medians": found}
+    content |= {"slowest": slowest, "profile": functions}
+    write_results(options.output, "stages", content)
     return 0
 
 
@@ -57,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--turns", type=int, default=3, help="how often each stage is measured")
     lock = "hold this file's lock while a stage is measured"
     top.add_argument("--lock", type=Path, help=lock)
-    top.add_argument("--output", type=Path, help="a JSON file for the figures")
+    top.add_argument("--output", type=Path, help="a JSON file for the figures, or a folder")
     return top
 
 
