@@ -24,6 +24,10 @@ ROOT = Path(__file__).parents[1]
 UNSET = ("MLFLOW_", "DAGSHUB", "LOCKSTEP_", "DVC_", "PYTHON", "ZENML_", "KEDRO_")
 """Variables that would change what is measured begin so."""
 HOLD_SECONDS = 150
+THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""On a busy machine, threads that spin while they wait would count as work, and slow all sides."""
+YIELD_SECONDS = 1.0
+"""A lock has no queue that the one who releases it must join: the others need time to take it."""
 
 
 class Cost(NamedTuple):
@@ -44,6 +48,7 @@ class Exclusive:
         """Wait for the lock; release it first if others have waited long enough."""
         if self.held is not None and time.monotonic() - self.since > HOLD_SECONDS:
             self.release()
+            time.sleep(YIELD_SECONDS)
         if self.file is not None and self.held is None:
             self.held = self.file.open("a")
             fcntl.flock(self.held, fcntl.LOCK_EX)
@@ -71,7 +76,7 @@ def run_quietly(root: Path, *command: str, variables: Mapping[str, str] | None =
     """
     path = f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}"
     own = {"PATH": path, "PYTHONPATH": f"{root}/src", **(variables or {})}
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(UNSET)}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(UNSET)} | THREADS
     done = subprocess.run(
         command, cwd=root, env=kept | own, capture_output=True, text=True, check=False
     )
