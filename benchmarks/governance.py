@@ -11,6 +11,7 @@ keeps results then runs with one parameter changed, and with one model type adde
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -113,8 +114,9 @@ def measured(
                 except SystemExit as error:
                     give_up(side, error, failed)
                     continue
-                seconds = {name: found[-1].wall for name, found in costs[side.name].items()}
-                print(units, turn, side.name, seconds, file=sys.stderr, flush=True)
+                last = {label: found[-1] for label, found in costs[side.name].items()}
+                progress = {"units": units, "turn": turn, "side": side.name, "costs": last}
+                print(json.dumps(progress), file=sys.stderr, flush=True)
             exclusive.release()
     check_aucs(aucs)
     costs = {name: costs[name] for name in aucs}
