@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
+import orjson
+
 from lockstep.console import check_plain
 from lockstep.errors import UsageError
 from lockstep.io import sha256_json
@@ -273,7 +275,7 @@ def _who(actor: str, reason: str) -> Who:
 
 
 def _event(number: int, tags: Mapping[str, str]) -> Event:
-    content: dict[str, Any] = json.loads(tags[f"{BEGUN}{number:06d}"])
+    content: dict[str, Any] = orjson.loads(tags[f"{BEGUN}{number:06d}"])
     if content["number"] != number:
         raise ValueError("another event's content")
     ended = tags.get(f"{ENDED}{number:06d}")
@@ -289,7 +291,7 @@ def _event(number: int, tags: Mapping[str, str]) -> Event:
         who=who,
         before=str(content.get("before", "")),
         steps=tuple(Step(*step) for step in steps),
-        end=End(**json.loads(ended)) if ended else None,
+        end=End(**orjson.loads(ended)) if ended else None,
         **required,
         **optional,
     )
