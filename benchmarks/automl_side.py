@@ -59,7 +59,7 @@ def mljar(train, test, target, task, metric, seconds):
             mode="Compete",
             ml_task=kind.get(task, task),
             eval_metric=metric,
-            total_time_limit=seconds,
+            total_time_limit=round(seconds),
             explain_level=0,
             random_state=0,
             verbose=0,
