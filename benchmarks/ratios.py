@@ -38,7 +38,7 @@ WORSE = 4 / 3
 """A ratio above so many times the expected one fails."""
 PROBLEM, TYPE, MODEL = "credit_risk", "xgboost", "credit-risk-model"
 UNITS, TREES = 1000, 10
-TURNS, REQUESTS = 2, 300
+TURNS, REQUESTS = 2, 600
 STORE = {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db", "PYTHONPATH": str(ROOT / "src")}
 PREDICTION_IMPORTS = "import numpy, pandas, sklearn.pipeline, xgboost, skops.io, sqlite3, pydantic"
 LIGHT_IMPORTS = "import argparse, dataclasses, json, pathlib, sqlite3"
