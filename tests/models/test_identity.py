@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import kernels
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.io import sha256_file
@@ -16,14 +17,14 @@ from lockstep.io import sha256_file
 WORLDS = (
     {
         "PYTHONHASHSEED": "1",
-        "OPENBLAS_CORETYPE": "Haswell",
+        "OPENBLAS_CORETYPE": kernels.ONE,
         "OMP_NUM_THREADS": "1",
         "TZ": "Asia/Tokyo",
         "LANG": "C",
     },
     {
         "PYTHONHASHSEED": "2",
-        "OPENBLAS_CORETYPE": "SkylakeX",
+        "OPENBLAS_CORETYPE": kernels.OTHER,
         "OMP_NUM_THREADS": "2",
         "TZ": "UTC",
         "LANG": "fr_FR.UTF-8",

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
+from tests import kernels
 from tests.models.conftest import KINDS, make_matrix
 
 from lockstep.errors import ConfigError, DataError
@@ -212,7 +213,7 @@ def digests(threads: int) -> dict[str, str]:
 
 
 def test_models_and_scores_are_the_same_bits_in_another_world() -> None:
-    worlds = [_started("1", "Haswell"), _started("2", "SkylakeX")]
+    worlds = [_started("1", kernels.ONE), _started("2", kernels.OTHER)]
     told = [world.communicate(timeout=240) for world in worlds]
     assert [world.returncode for world in worlds] == [0, 0], told
     one, other = (json.loads(output) for output, _ in told)

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import kernels
 
 from lockstep.config.params import Sample
 from lockstep.errors import UsageError
@@ -103,9 +104,9 @@ def test_same_bytes_in_other_processes(tmp_path: Path) -> None:
         "write_sample(Sample(units=1500, years=[2020, 2023], drift=0.5), Path(sys.argv[1]))"
     )
     worlds = [
-        {"PYTHONHASHSEED": "1", "OPENBLAS_CORETYPE": "Haswell",
+        {"PYTHONHASHSEED": "1", "OPENBLAS_CORETYPE": kernels.ONE,
          "OMP_NUM_THREADS": "1", "TZ": "Asia/Tokyo"},
-        {"PYTHONHASHSEED": "77", "OPENBLAS_CORETYPE": "SkylakeX",
+        {"PYTHONHASHSEED": "77", "OPENBLAS_CORETYPE": kernels.OTHER,
          "OMP_NUM_THREADS": "2", "LANG": "tr_TR.UTF-8"},
         {"NPY_DISABLE_CPU_FEATURES": _vector_units(), "ARROW_USER_SIMD_LEVEL": "NONE"},
     ]  # fmt: skip
