@@ -21,7 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 import small_registry
-from costs import ROOT, Cost, Exclusive, cost, middle, write_results
+from costs import ROOT, Cost, cost, middle, write_results
 from serve import request_rows, split
 
 from lockstep.console import aligned
@@ -51,7 +51,7 @@ def main() -> int:
         root = Path(folder) / "workspace"
         name = small_registry.make(root, options.problem, small_registry.DEPTHS[:1])
         write_rows(root, options.problem)
-        costs = measured(root, name, options.turns, Exclusive(options.lock))
+        costs = measured(root, name, options.turns)
         check_equal(root)
     found = {side: middle(one) for side, one in costs.items()}
     rows = [{"side": k, "wall s": f"{v.wall:.2f}", "processor s": f"{v.processor:.2f}"}
@@ -70,8 +70,6 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     top.add_argument("--problem", default="accidents")
     top.add_argument("--turns", type=int, default=5, help="how often each side is measured")
-    lock = "hold this file's lock while a side is measured"
-    top.add_argument("--lock", type=Path, help=lock)
     top.add_argument("--output", type=Path, help="a JSON file for the figures, or a folder")
     return top
 
@@ -95,15 +93,13 @@ def commands(name: str) -> dict[str, tuple[str, ...]]:
     }
 
 
-def measured(root: Path, name: str, turns: int, exclusive: Exclusive) -> dict[str, list[Cost]]:
+def measured(root: Path, name: str, turns: int) -> dict[str, list[Cost]]:
     """Return each side's costs."""
     own = {"PYTHONPATH": str(ROOT / "src"), "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
     found: dict[str, list[Cost]] = defaultdict(list)
     for turn in range(turns):
         for side, command in list(commands(name).items())[:: 1 if turn % 2 == 0 else -1]:
-            exclusive.acquire()
             found[side].append(cost(root, *command, variables=own))
-    exclusive.release()
     return dict(sorted(found.items(), key=lambda one: list(commands(name)).index(one[0])))
 
 

@@ -1,12 +1,7 @@
-"""What commands cost: wall and processor time of a command with all its children.
-
-Benchmarks of one machine share it by a lock: `--lock FILE` waits for the file's lock, so that two
-measurements never overlap. A lock is released after HOLD_SECONDS, between two commands.
-"""
+"""What commands cost: wall and processor time of a command with all its children."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import resource
@@ -16,18 +11,15 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 
 ROOT = Path(__file__).parents[1]
 UNSET = ("MLFLOW_", "DAGSHUB", "LOCKSTEP_", "DVC_", "PYTHON", "ZENML_", "KEDRO_")
 """Variables that would change what is measured begin so."""
-HOLD_SECONDS = 150
 THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 """On a busy machine, threads that spin while they wait would count as work, and slow all sides."""
-YIELD_SECONDS = 1.0
-"""A lock has no queue that the one who releases it must join: the others need time to take it."""
 
 
 class Cost(NamedTuple):
@@ -35,30 +27,6 @@ class Cost(NamedTuple):
 
     wall: float
     processor: float
-
-
-class Exclusive:
-    """The machine for one benchmark at a time; without a file there is nothing to wait for."""
-
-    def __init__(self, file: Path | None) -> None:
-        self.file, self.held, self.since = file, None, 0.0
-        self.held: IO[str] | None
-
-    def acquire(self) -> None:
-        """Wait for the lock; release it first if others have waited long enough."""
-        if self.held is not None and time.monotonic() - self.since > HOLD_SECONDS:
-            self.release()
-            time.sleep(YIELD_SECONDS)
-        if self.file is not None and self.held is None:
-            self.held = self.file.open("a")
-            fcntl.flock(self.held, fcntl.LOCK_EX)
-            self.since = time.monotonic()
-
-    def release(self) -> None:
-        """Let others measure."""
-        if self.held is not None:
-            self.held.close()
-            self.held = None
 
 
 def cost(root: Path, *command: str, variables: Mapping[str, str] | None = None) -> Cost:

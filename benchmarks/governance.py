@@ -1,7 +1,7 @@
 """What DVC and the registry cost: `make run-train` beside one process, and beside alternatives.
 
     python benchmarks/governance.py [--units 20000 …] [--turns 3] [--output FILE.json]
-        [--alternatives] [--environments FOLDER] [--lock FILE]
+        [--alternatives] [--environments FOLDER]
 
 The one process runs the stages' own code one after the other; it has neither DVC nor MLflow. Sides
 take turns, each turn in a new project folder. They run again with nothing changed. A side that
@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
-from costs import Cost, Exclusive, cost, middle, run_quietly, write_results
+from costs import Cost, cost, middle, run_quietly, write_results
 from sides import (
     PROBLEM,
     STAGE_WORK,
@@ -58,9 +58,9 @@ def main() -> int:
     if options.alternatives:
         others, failed = installed(options.environments)
         sides += others
-    exclusive, found = Exclusive(options.lock), []
+    found = []
     for units in options.units:
-        found.append(measured(units, options.turns, sides, exclusive, failed))
+        found.append(measured(units, options.turns, sides, failed))
         print(text_of(found[-1]), flush=True)
     content = {"turns": options.turns, "failed": failed, "sizes": found}
     sizes = "-".join(str(units) for units in options.units)
@@ -77,8 +77,6 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--alternatives", action="store_true", help="measure the alternatives too")
     where = f"folder of the alternatives' environments (default: {ENVIRONMENTS})"
     top.add_argument("--environments", type=Path, default=ENVIRONMENTS, help=where)
-    lock = "hold this file's lock while a side is measured"
-    top.add_argument("--lock", type=Path, help=lock)
     top.add_argument("--output", type=Path, help="a JSON file for the figures, or a folder")
     return top
 
@@ -95,9 +93,7 @@ def installed(environments: Path) -> tuple[list[Alternative], dict[str, str]]:
     return found, failed
 
 
-def measured(
-    units: int, turns: int, sides: list[Side], exclusive: Exclusive, failed: dict[str, str]
-) -> dict[str, Any]:
+def measured(units: int, turns: int, sides: list[Side], failed: dict[str, str]) -> dict[str, Any]:
     """Return the costs and the test ROC AUCs of all sides at one size.
 
     An alternative that fails is left out from then on; ``failed`` gets the reason.
@@ -110,14 +106,13 @@ def measured(
             roots = prepared(order, Path(folder), units, failed)
             for side, root in roots.items():
                 try:
-                    aucs[side.name] = measure_side(side, root, costs, exclusive)
+                    aucs[side.name] = measure_side(side, root, costs)
                 except SystemExit as error:
                     give_up(side, error, failed)
                     continue
                 last = {label: found[-1] for label, found in costs[side.name].items()}
                 progress = {"units": units, "turn": turn, "side": side.name, "costs": last}
                 print(json.dumps(progress), file=sys.stderr, flush=True)
-            exclusive.release()
     check_aucs(aucs)
     costs = {name: costs[name] for name in aucs}
     return {"units": units, "costs": costs, "medians": medians(costs), "test_roc_auc": aucs}
@@ -148,12 +143,11 @@ def give_up(side: Side, error: SystemExit, failed: dict[str, str]) -> None:
     print(f"{side.name} fails: {error}", file=sys.stderr, flush=True)
 
 
-def measure_side(side: Side, root: Path, costs: Found, exclusive: Exclusive) -> list[float]:
+def measure_side(side: Side, root: Path, costs: Found) -> list[float]:
     """Run a side from nothing and after each change; return its first run's test ROC AUCs."""
     own = costs[side.name]
 
     def run(label: str) -> None:
-        exclusive.acquire()
         own[label].append(side.run(root))
 
     run(FIRST)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from costs import Cost, Exclusive, cost, middle, run_quietly, write_results
+from costs import Cost, cost, middle, run_quietly, write_results
 from sides import PROBLEM, Lockstep
 
 from lockstep.config.params import load_params
@@ -30,15 +30,12 @@ OWN = {"DVC_STAGE": "bench", "LOCKSTEP_PUBLISH": "0"}
 def main() -> int:
     """Measure, print and write the figures."""
     options = parser().parse_args()
-    exclusive = Exclusive(options.lock)
     with tempfile.TemporaryDirectory() as folder:
         root = Lockstep().prepare(Path(folder), options.units)
-        costs = measured(root, options.turns, exclusive)
+        costs = measured(root, options.turns)
         found = {stage: middle(one) for stage, one in costs.items()}
         slowest = max(found, key=lambda stage: found[stage].wall)
-        exclusive.acquire()
         functions = profile(root, stages(root)[slowest])
-        exclusive.release()
     rows = [{"stage": k, "wall s": f"{v.wall:.1f}", "processor s": f"{v.processor:.1f}"}
             for k, v in found.items()]  # fmt: skip
     print(f"{aligned(rows)}\n\n{slowest}, by own time\n{aligned(functions)}")
@@ -53,8 +50,6 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     top.add_argument("--units", type=int, default=20_000, help="accidents of the sample")
     top.add_argument("--turns", type=int, default=3, help="how often each stage is measured")
-    lock = "hold this file's lock while a stage is measured"
-    top.add_argument("--lock", type=Path, help=lock)
     top.add_argument("--output", type=Path, help="a JSON file for the figures, or a folder")
     return top
 
@@ -73,13 +68,12 @@ def stages(root: Path) -> dict[str, list[str]]:
     }
 
 
-def measured(root: Path, turns: int, exclusive: Exclusive) -> dict[str, list[Cost]]:
+def measured(root: Path, turns: int) -> dict[str, list[Cost]]:
     """Return the costs of each stage, all stages one after the other in each turn."""
     found: dict[str, list[Cost]] = defaultdict(list)
     variables = OWN | {"PYTHONPATH": f"{root}/src"}
     for _ in range(turns):
         for name, words in stages(root).items():
-            exclusive.acquire()
             found[name].append(cost(root, sys.executable, "-m", *words, variables=variables))
     return found
 

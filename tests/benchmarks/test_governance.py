@@ -1,11 +1,10 @@
 """The sides of `make bench` get the same parameters, and one with other models is refused."""
 
-import fcntl
 from pathlib import Path
 
 import pytest
 import yaml
-from benchmarks.costs import Cost, Exclusive, cost, middle
+from benchmarks.costs import Cost, cost, middle
 from benchmarks.governance import Lockstep, OneProcess, alternatives, check_aucs, give_up
 from benchmarks.sides import ADDED, ALTERNATIVES, CHANGED, parameters
 
@@ -75,15 +74,3 @@ def test_a_cost_counts_the_children_and_a_failure_shows_what_was_printed(tmp_pat
     with pytest.raises(SystemExit, match="broken"):
         cost(tmp_path, "sh", "-c", "echo broken; exit 3")
     assert middle([Cost(1, 4), Cost(3, 5), Cost(2, 9)]) == Cost(2, 5)
-
-
-def test_the_lock_is_held_until_it_is_released(tmp_path):
-    file = tmp_path / "lock"
-    held = Exclusive(file)
-    held.acquire()
-    held.acquire()
-    with file.open() as other:
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        held.release()
-        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
