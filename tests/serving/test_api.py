@@ -203,6 +203,8 @@ def test_no_request_that_the_description_allows_or_forbids_meets_an_undocumented
     command += ["--max-examples", "15", "--seed", "1", "--no-color", "--workers", "1"]
     hooks, judged = Path(__file__).with_name("schemathesis_hooks.py"), tmp_path / "judged"
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": str(hooks), "JUDGED": str(judged)}
+    root = hooks.parents[2]  # the hooks import the tests' own tables
+    environment["PYTHONPATH"] = os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(root)])
     ended = subprocess.run(
         command,
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120,
