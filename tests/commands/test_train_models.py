@@ -55,7 +55,8 @@ def test_only_the_types_named_are_trained_and_then_registered(
 def test_a_search_comes_before_the_training(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called = []
     monkeypatch.setattr(dvc, "module", lambda root, name, *words: called.append(name))
-    monkeypatch.setattr(dvc, "repro", lambda root, *targets: called.append(targets))
+    monkeypatch.setattr(dvc, "repro", lambda root, *targets, **_: called.append(targets))
+    monkeypatch.setenv("LOCKSTEP_PRELOAD", "0")
     train_models.train_models(project, "accidents", [], grid_search=True)
     stages = ("train_multi_model@accidents-xgboost", "train_multi_model@accidents-lightgbm")
     assert called == ["lockstep.commands.search", stages, "lockstep.registry.register_models"]

@@ -76,9 +76,11 @@ class Cluster:
         assert self.master.poll() is None, (self.folder / "log").read_text()
         try:
             answer = requests.get(f"{self.page}/json/", timeout=5)
-            return answer.json() if answer.ok else None
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return None
+        # While it starts, it answers with pages of another kind.
+        ready = answer.ok and "json" in answer.headers.get("Content-Type", "")
+        return answer.json() if ready else None
 
     def wait_for_workers(self) -> None:
         """Wait until the running workers are registered, and no other is."""

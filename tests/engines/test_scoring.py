@@ -7,10 +7,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any
 
 import pandas as pd
@@ -144,14 +143,12 @@ def columns_of(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def registry(home, pipeline, other_pipeline, monkeypatch) -> Any:
+def registry(home, pipeline, other_pipeline) -> Any:
     """Version 1 of a model in Production, 2 in no stage; another model nowhere."""
     home.register(NAME, pipeline, type="xgboost")
     home.register(NAME, other_pipeline, type="xgboost")
     home.register(OTHER, pipeline, type="random_forest")
     promote(home.client, NAME, 1)
-    for module in (predict_model, score_spark):
-        monkeypatch.setattr(module, "started", in_this_process)
     return home
 
 
@@ -283,11 +280,6 @@ def test_impossible_options_are_usage_errors(tmp_path, monkeypatch, arguments, m
 def test_an_address_is_no_path(tmp_path):
     with pytest.raises(UsageError, match=r"s3://bucket/in is an address, no path; mount it"):
         score_spark.main(["s3://bucket/in", str(tmp_path), "--model-name", NAME])
-
-
-def in_this_process(place: str, *given: Any) -> Any:
-    """Look the registry up in this process: a second one is tested with predictions."""
-    return nullcontext(lambda: resolve_name(place)(*given))
 
 
 def run(source: Path, output: Path, *arguments: str) -> None:

@@ -26,6 +26,7 @@ WITH_ANOTHER_WAY = {
     "src/lockstep/registry/record/locking.py": {"/proc", "/proc/self/ns/pid"},
     "src/lockstep/serving/shadow.py": {"/proc/"},
     "tests/conftest.py": {"/dev/shm"},
+    "tests/kernels.py": {"/proc/cpuinfo"},
     "src/lockstep/preload/server.py": {"os.pidfd_open"},
 }
 """Calls that only Linux has, and that are left alone elsewhere."""

@@ -32,6 +32,7 @@ def test_numbers_that_a_server_sends_as_text_are_numbers():
         return Page(raw(number) for number in ("9", "11", "10"))
 
     client = SimpleNamespace(
+        tracking_uri="http://127.0.0.1:9",
         get_registered_model=lambda name: SimpleNamespace(
             name=name, description=None, aliases={"production": "9"}, tags={}
         ),

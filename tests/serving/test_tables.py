@@ -103,7 +103,9 @@ def test_any_fitting_records_score_alike_in_every_form(credit: Trained, data):
     wanted = scorer.score(plain.columns, plain.rows)
     assert scorer.score(read.columns, read.rows).tobytes() == wanted.tobytes()
     logged = logged_table(schema, read)
-    again = LoggedReader(schema).columns([logged, orjson.dumps(rows)], [len(rows)] * 2)
+    again = LoggedReader(RecordReader(schema)).columns(
+        [logged, orjson.dumps(rows)], [len(rows)] * 2
+    )
     assert scorer.score(again, 2 * len(rows)).tobytes() == wanted.tobytes() * 2
     assert logged_records(logged) == rows
 
@@ -347,4 +349,4 @@ def test_a_logged_row_that_fits_no_longer_is_unreadable_not_fatal():
     logged = logged_table(SCHEMA, ReadTable(columns.columns, 2))
     other = test_records.schema_of({"else": {"kind": "numeric"}})
     with pytest.raises(Refusal):
-        LoggedReader(other).columns([logged], [2])
+        LoggedReader(RecordReader(other)).columns([logged], [2])

@@ -29,6 +29,7 @@ from lockstep.monitoring.traffic import Pairs, joined
 from lockstep.monitoring.window import Rows
 from lockstep.problems.schema import Schema
 from lockstep.serving.http_request import Refusal
+from lockstep.serving.request_parsing import RecordReader
 from lockstep.serving.table_parsing import LoggedReader
 
 PIECE_ROWS = 20_000
@@ -146,7 +147,7 @@ class LogReader:
         self, schema: Schema, classes: Sequence[Any], labels: Labels, notes: Notes
     ) -> None:
         self.schema, self.labels, self.notes = schema, labels, notes
-        self._reader = LoggedReader(schema)
+        self._reader = LoggedReader(RecordReader(schema))
         self._places: Mapping[Any, int] = {label: place for place, label in enumerate(classes)}
 
     def rows(self, entries: list[Entry]) -> Rows | None:

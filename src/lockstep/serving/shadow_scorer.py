@@ -155,7 +155,7 @@ class Challenger:
 def scores_of(served: ServedModel, requests: Sequence[Request]) -> tuple[np.ndarray, list[Any]]:
     """Return scores (rows,) or (rows, classes) and decisions of all records of requests."""
     records, rows = [one.records for one in requests], [one.rows for one in requests]
-    columns = LoggedReader(served.model.schema).columns(records, rows)
+    columns = LoggedReader(served.reader).columns(records, rows)
     scores = served.scorer.score(columns, sum(rows))
     return scores, [one.get("decision") for one in outcomes_of(served, scores)]
 

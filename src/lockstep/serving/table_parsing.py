@@ -168,10 +168,10 @@ def logged_records(records: bytes) -> list[dict[str, Any]]:
 
 
 class LoggedReader:
-    """Reads the records of log entries back into columns, checked by the schema as it is now."""
+    """Reads the records of log entries back into columns, checked by a reader's schema."""
 
-    def __init__(self, schema: Schema) -> None:
-        self.schema, self._json = schema, RecordReader(schema)
+    def __init__(self, reader: RecordReader) -> None:
+        self.schema, self._json = reader.schema, reader
 
     def columns(self, records: Sequence[bytes], rows: Sequence[int]) -> dict[str, NDArray[Any]]:
         """Return all records of entries as columns, entries in order; Refusal if any don't fit."""
