@@ -68,7 +68,7 @@ def opened(
         page.on("request", check)
         page.goto(address)
         yield page
-        assert faults == []
+        assert not faults, faults
     finally:
         context.close()
 
