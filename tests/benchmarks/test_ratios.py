@@ -37,7 +37,7 @@ def test_other_names_than_expected_are_refused(tmp_path):
 
 
 def test_more_work_in_a_real_command_is_found(tmp_path):
-    same, more = ((sys.executable, "-c", BURN.format(int(LOOPS * n))) for n in (1, 1.6))
+    same, more = ((sys.executable, "-c", BURN.format(int(LOOPS * n))) for n in (1, 3))
     expected = of_commands(same, same)(tmp_path, 3)
     assert worse({"burn": of_commands(more, same)(tmp_path, 3)}, {"burn": expected}) == ["burn"]
 

@@ -84,7 +84,7 @@ def test_a_killed_worker_is_replaced_and_its_counts_stay(three: Running):
     before = counted(three, "decisions_total")
     old = pids(three)
     os.kill(old[1], signal.SIGKILL)
-    wait_until(lambda: all_answer(three, 3) and old[1] not in pids(three), 60, "another worker")
+    wait_until(lambda: all_answer(three, 3) and old[1] not in pids(three), 120, "another worker")
     assert len(set(pids(three)) & set(old)) == 2
     (said,) = [line for line in three.lines if line["event"] == "worker ended"]
     assert (said["worker"], said["exit_code"], said["level"]) == (2, -signal.SIGKILL, "error")
