@@ -26,6 +26,7 @@ from lockstep.registry.record.events import (
     head_tag,
     read_record,
 )
+from lockstep.registry.record.journal import EVENT_TAG
 from lockstep.registry.store.names import DIGEST_TAG, STAGE_TAG
 from lockstep.registry.store.versions import Version
 
@@ -35,7 +36,6 @@ EVERY = 5
 WAITING = 3
 """Versions in Staging."""
 TIME = "2026-01-01T00:00:00.000Z"
-TOKEN_TAG = "lockstep.registered_by"
 AT_ONCE = 500
 
 
@@ -136,7 +136,7 @@ def _copied(
     row: dict[str, Any], tags: dict[str, str], number: int, stage: str, token: str
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the row and the tags of a copy, with the description that its next move expects."""
-    given = {**tags, STAGE_TAG: stage, TOKEN_TAG: token}
+    given = {**tags, STAGE_TAG: stage, EVENT_TAG: token}
     given[DIGEST_TAG] = digest_of(tags[DIGEST_TAG], number)
     source = f"models:/m-{uuid4().hex}"
     created = row["creation_time"] + number

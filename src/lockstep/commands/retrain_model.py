@@ -34,7 +34,7 @@ from lockstep.config.params_file import KeyPath, parsed, with_values
 from lockstep.config.settings import LATER, PUBLISH
 from lockstep.console import add_options, documented_parser
 from lockstep.dvc import repro as dvc
-from lockstep.dvc.lineage import is_current
+from lockstep.dvc.lineage import is_current, training_stage
 from lockstep.errors import LockstepError, UsageError
 from lockstep.io import read_json, write_text
 from lockstep.models import compare_models
@@ -131,7 +131,7 @@ def train(root: Path, options: RetrainOptions, params: Params, types: Sequence[s
     if options.tuning:
         dvc.module(root, "lockstep.commands.search", "--problem", problem, "--models", *types)
         params = parsed(read_params_text(root))
-    stages = [f"train_multi_model@{training_key(problem, name)}" for name in types]
+    stages = [training_stage(problem, name) for name in types]
     if is_whole(params, problem, types):
         stages.append(f"compare@{problem}")
     alone = ["--single-item"] if options.mode == MODELS else []
