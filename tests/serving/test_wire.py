@@ -24,9 +24,9 @@ from lockstep.config.settings import CONFIG_FILE
 
 BODY = json.dumps(RECORD).encode()
 CONNECTIONS = 20
-CONFIG = f"""
+CONFIG = """
 serving:
-  limits: {{body_seconds: 1, request_seconds: 10, connections: {CONNECTIONS}}}
+  limits: {{body_seconds: {body_seconds}, request_seconds: 10, connections: {connections}}}
 """
 SOON = """
 import sys
@@ -43,10 +43,21 @@ Else each test of one would take ten seconds.
 
 @pytest.fixture(scope="module")
 def bounded(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    root = tmp_path_factory.mktemp("bounded") / "a project"
+    yield from serving(made, tmp_path_factory.mktemp("bounded"), 1)
+
+
+@pytest.fixture
+def patient(made: Path, tmp_path: Path) -> Iterator[Running]:
+    """A server that waits for a body as long as a busy machine needs to send a large one."""
+    yield from serving(made, tmp_path, 60)
+
+
+def serving(made: Path, folder: Path, body_seconds: float) -> Iterator[Running]:
+    root = folder / "a project"
     shutil.copytree(made, root)
     (root / CONFIG_FILE).parent.mkdir(parents=True)
-    (root / CONFIG_FILE).write_text(CONFIG)
+    limits = CONFIG.format(body_seconds=body_seconds, connections=CONNECTIONS)
+    (root / CONFIG_FILE).write_text(limits)
     running = Running(root, {"PREDICTION_LOG": "0"}, program=("-c", SOON)).start()
     yield running
     assert running.stop() == 0
@@ -269,19 +280,19 @@ def test_more_connections_than_can_be_held_are_dropped(bounded: Running):
 
 
 @pytest.mark.parametrize("kind", ["Content-Length: 100000000", "Transfer-Encoding: chunked"])
-def test_a_large_body_is_not_kept_in_memory(bounded: Running, kind: str):
-    assert bounded.post("/predict", b" " * 20_000_000).status == 413
-    process, part = psutil.Process(bounded.process.pid), b" " * 1_000_000
+def test_a_large_body_is_not_kept_in_memory(patient: Running, kind: str):
+    assert patient.post("/predict", b" " * 20_000_000).status == 413
+    process, part = psutil.Process(patient.process.pid), b" " * 1_000_000
     before = peak = process.memory_info().rss
     piece, end = (
         (b"%x\r\n%b\r\n" % (len(part), part), b"0\r\n\r\n") if "chunked" in kind else (part, b"")
     )
     head = f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{kind}\r\n\r\n"
-    with opened(bounded, head.encode()) as connection:
+    with opened(patient, head.encode()) as connection:
         for _ in range(100):
             connection.sendall(piece)
             peak = max(peak, process.memory_info().rss)
         connection.sendall(end)
         assert connection.recv(65_536).startswith(b"HTTP/1.1 413 ")
     assert peak - before < 40_000_000  # twice what a body may have, and room
-    assert bounded.lives()
+    assert patient.lives()
