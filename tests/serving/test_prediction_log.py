@@ -1,11 +1,13 @@
+import os
 import sqlite3
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from lockstep.config.settings import PredictionLogSection
-from lockstep.monitoring.log_files import PREDICTIONS, Entry, Label
+from lockstep.monitoring.log_files import FEEDBACK, PREDICTIONS, Entry, Label
 from lockstep.serving.background_writer import BackgroundWriter
 from lockstep.serving.prediction_log import (
     PredictionLog,
@@ -66,6 +68,9 @@ def test_nothing_in_it_can_be_changed_or_deleted(tmp_path):
                 connection.execute(move)
 
 
+BIG = b'{"a": "' + b"x" * 90_000 + b'"}'
+
+
 def test_files_turn_over_by_size_and_the_oldest_go(tmp_path):
     rules = PredictionLogSection(file_bytes=65_536, total_bytes=300_000)
     log = PredictionLog(tmp_path, rules)
@@ -79,6 +84,49 @@ def test_files_turn_over_by_size_and_the_oldest_go(tmp_path):
     assert "0" not in kept
     assert len(kept) >= 2
     assert sum(p.stat().st_size for p in tmp_path.glob(PREDICTIONS)) < 500_000
+
+
+def aged(folder, pattern, hours, number):
+    """Make the newest file of a kind one that another process wrote some hours ago."""
+    path = max(folder.glob(pattern), key=lambda found: found.stat().st_mtime_ns)
+    moment = time.time() - 3600 * hours
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(moment))
+    older = path.rename(folder / f"{path.name.partition('-')[0]}-{stamp}-0-{number}.sqlite")
+    os.utime(older, (moment, moment))
+    return older
+
+
+def old_files(folder):
+    """Write requests of 9, 6 and 3 hours ago with a label each; return both kinds of files."""
+    rows, labels = [], []
+    for number, hours in enumerate((9, 6, 3)):
+        write(folder, entry(str(number), records=BIG), [Label(str(number), 1, 1, 5)])
+        rows.append(aged(folder, PREDICTIONS, hours, number))
+        labels.append(aged(folder, FEEDBACK, hours, number))
+    return rows, labels
+
+
+def turn_over(folder):
+    """Write one more request with its label, where two requests fit."""
+    log = PredictionLog(folder, PredictionLogSection(file_bytes=65_536, total_bytes=200_000))
+    log._write([entry("3", records=BIG), [Label("3", 1, 1, 5)]])
+    log._close()
+    assert read_labels(folder)["3", 1] == 1
+
+
+def test_labels_go_with_the_rows_that_they_concern(tmp_path):
+    _, labels = old_files(tmp_path)
+    turn_over(tmp_path)
+    assert {found.request_id for found in read_entries(tmp_path)} == {"2", "3"}
+    assert [path.exists() for path in labels] == [False, False, True]
+
+
+def test_labels_stay_where_the_rows_may_be_in_a_file_that_somebody_named(tmp_path):
+    rows, labels = old_files(tmp_path)
+    rows[2].rename(tmp_path / "predictions-copied.sqlite")
+    turn_over(tmp_path)
+    assert {found.request_id for found in read_entries(tmp_path)} == {"2", "3"}
+    assert all(path.exists() for path in labels)
 
 
 def test_a_file_taken_away_is_replaced(tmp_path):

@@ -8,11 +8,12 @@ any time.
 
 from __future__ import annotations
 
+import calendar
 import itertools
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from operator import itemgetter
@@ -47,6 +48,9 @@ _TABLES = {
     "threshold REAL, scale TEXT",
 }
 _ROWS_AT_ONCE = 100
+_STAMP = "%Y%m%dT%H%M%S"
+_LATE_SECONDS = 3600.0
+"""A prediction may be written so much later than another process writes its label."""
 _GUARD = (
     "CREATE TRIGGER IF NOT EXISTS {table}_{move} BEFORE {move} ON {table} "
     "BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END"
@@ -134,7 +138,7 @@ class PredictionLog:
         return size >= self.settings.file_bytes or old
 
     def _open(self, table: str) -> _File:
-        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+        stamp = time.strftime(_STAMP, time.gmtime())
         path = self.folder / f"{table}-{stamp}-{os.getpid()}-{next(self._numbers)}.sqlite"
         path.touch(mode=0o600)
         connection = sqlite3.connect(path, check_same_thread=False)
@@ -148,24 +152,22 @@ class PredictionLog:
         return _File(connection, path, time.monotonic())
 
     def _prune(self) -> None:
-        """Delete the oldest files beyond the limit, as soon as their days' counts are kept."""
+        """Delete the oldest files beyond the limit, as soon as their days' counts are kept.
+
+        With them go the files of labels that concern deleted rows only.
+        """
         paths = self._beyond_limit()
         if paths and self.keeper is not None:
             paths = self.keeper.kept(paths)
-        for path in paths:
-            for beside in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
-                beside.unlink(missing_ok=True)
+        if paths:
+            _delete(paths)
+            _delete(self._labels_without_rows())
 
     def _beyond_limit(self) -> list[Path]:
-        """Return the oldest files, except those in use, without which the rest is in the limit.
-
-        Other processes write too, each into the newest of its files of a kind.
-        """
+        """Return the oldest files, except those in use, without which the rest is in the limit."""
         kinds = [sorted(self.folder.glob(pattern)) for pattern in (PREDICTIONS, SHADOW)]
         sizes = {path: _size(path) for kind in kinds for path in kind}
-        used = {file.path for file in self._files.values()} | {p for k in kinds for p in k[-1:]}
-        newest = {(path.name.partition("-")[0], _writer(path)): path for k in kinds for path in k}
-        used |= {path for (_, writer), path in newest.items() if _lives(writer)}
+        used = self._in_use(kinds)
         total = sum(sizes.values())
         found = []
         for path in sorted(sizes, key=_written):
@@ -175,6 +177,23 @@ class PredictionLog:
                 total -= sizes[path]
                 found.append(path)
         return found
+
+    def _labels_without_rows(self) -> list[Path]:
+        """Return the files of labels last written before the oldest predictions that are left."""
+        labels = sorted(self.folder.glob(FEEDBACK))
+        oldest = min(map(_begun, self.folder.glob(PREDICTIONS)), default=0.0)
+        used = self._in_use([labels])
+        ended = {path: path.stat().st_mtime for path in labels if path not in used}
+        return [path for path, end in ended.items() if end < oldest - _LATE_SECONDS]
+
+    def _in_use(self, kinds: Sequence[Sequence[Path]]) -> set[Path]:
+        """Return the files that are being written, of each kind's in the order of their names.
+
+        Other processes write too, each into the newest of its files of a kind.
+        """
+        used = {file.path for file in self._files.values()} | {p for k in kinds for p in k[-1:]}
+        newest = {(path.name.partition("-")[0], _writer(path)): path for k in kinds for path in k}
+        return used | {path for (_, writer), path in newest.items() if _lives(writer)}
 
     def _close(self) -> None:
         if self.keeper is not None:
@@ -189,9 +208,23 @@ def _stored(entry: Entry | ShadowEntry) -> tuple[Any, ...]:
     return (*entry[:6], scores, decisions, *entry[8:])
 
 
+def _delete(paths: Iterable[Path]) -> None:
+    for path in paths:
+        for beside in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+            beside.unlink(missing_ok=True)
+
+
 def _written(path: Path) -> str:
-    """Return when a file was begun, as its name says."""
+    """Return when a file was begun, as its name says; as text, with the writer behind it."""
     return path.stem.partition("-")[2]
+
+
+def _begun(path: Path) -> float:
+    """Return when a file was begun, as its name says, in seconds since 1970; 0 if it says none."""
+    try:
+        return calendar.timegm(time.strptime(path.stem.split("-")[1], _STAMP))
+    except ValueError:  # somebody else named it
+        return 0.0
 
 
 def _writer(path: Path) -> int:
