@@ -12,17 +12,22 @@ from lockstep.commands import manage_registry as manage
 from lockstep.promotion.best_production import production_versions
 from lockstep.registry.artifact.locating import find_version
 from lockstep.registry.lifecycle import moves as lifecycle
+from lockstep.registry.publishing.registration import register_version
 from lockstep.registry.record import locking
 from lockstep.registry.record.descriptions import outdated
 from lockstep.registry.record.registered_models import (
     get_in_use,
     get_model,
+    get_same,
+    get_version,
     marks_of,
     newest_versions,
 )
 from lockstep.registry.store import opening, queries, sql_tables
+from lockstep.registry.store.connection import fluent
+from lockstep.registry.store.names import DIGEST_TAG
 from lockstep.registry.store.opening import open_to_read
-from lockstep.registry.store.queries import Queries
+from lockstep.registry.store.queries import Logged, Queries
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 import filled_registry
@@ -100,6 +105,31 @@ def test_ten_times_the_versions_cost_no_more(registries, asked, by, monkeypatch)
     asked.clear()
     get_model(registries[1].client, NAME)
     assert asked["versions"] == MANY  # so that the counting is known to count
+
+
+@pytest.mark.parametrize("by", ["tables", "mlflow"])
+def test_a_registration_costs_no_more_with_ten_times_the_versions(
+    registries, asked, new_home, tmp_path, by, monkeypatch
+):
+    monkeypatch.setattr(locking, "LEASE", 1e9)
+    if by == "mlflow":
+        monkeypatch.setattr(opening, "local_tables", lambda _: None)
+    found = []
+    for home in registries:
+        own = new_home(tmp_path / home.root.parent.name, home.root / "mlflow.db").client
+        run = own.create_run("0").info.run_id
+        model = own.create_logged_model("0", name="m", source_run_id=run)
+        own.finalize_logged_model(model.model_id, "READY")
+        known = get_version(own, NAME, 2).tag("model_digest")
+        for digest, new in (("another", True), (known, False)):
+            with fluent(own.tracking_uri):
+                asked.clear()
+                logged = Logged(run, model.model_id)
+                version, made = register_version(own, NAME, logged, {DIGEST_TAG: digest})
+            assert (made, version.version == 2) == (new, not new)
+            found.append(dict(asked))
+        assert [v.version > 2 for v in get_same(own, NAME, "another").versions] == [True]
+    assert found[2:] == found[:2]
 
 
 def test_the_copies_are_versions_of_this_project(registries):

@@ -18,6 +18,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from tests.models.conftest import PARAMS, make_rows, make_workspace
 from tests.registry.loaded import load_version
 
+import lockstep
+from lockstep.audit.bundle import export
+from lockstep.audit.bundle_checks import verify_folder
+from lockstep.checks import FAILED
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.serving import load_serving
 from lockstep.config.settings import load_settings
@@ -86,6 +90,36 @@ def test_a_training_is_registered_loaded_predicted_and_served(
     assert np.array_equal(served.scorer.score(columns, len(rows)), here.score(rows))
     found = served.explainer.explain(columns, len(rows))
     assert found.base + found.values.sum(axis=1) == pytest.approx(found.margin, abs=1e-5)
+
+
+GOLDEN = """
+import json, sys
+sys.path = [path for path in sys.path if path != sys.argv[2]]
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
+import mlflow, pandas as pd
+golden = json.load(open(sys.argv[1] + "/golden.json"))
+rows = pd.DataFrame(golden["rows"], columns=golden["columns"]).astype("float64")
+found = mlflow.pyfunc.load_model(sys.argv[1]).predict(rows)[:, 1]
+assert max(abs(found - golden["outputs"])) <= 1e-6
+import lockstep
+print(*lockstep.__path__)
+"""
+
+
+def test_a_version_is_exported_checked_and_predicts_without_this_project(
+    trained: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, name = trained
+    monkeypatch.chdir(root)
+    publish_training(root, "accidents", name)
+    client, out = connection.connect(load_settings(root), root), tmp_path / "out"
+    export(client, root, registered_name("accidents", name), out, version=1)
+    assert [found for found in verify_folder(out) if found.verdict == FAILED] == []
+    source = str(Path(lockstep.__file__).parents[1])
+    words = ["-I", "-W", "ignore", "-c", GOLDEN, str(out / "model"), source]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(out / "model" / "code" / "lockstep")]
 
 
 DIGEST = """

@@ -2,7 +2,7 @@
 
 from lockstep.config.settings import load_settings
 from lockstep.registry.publishing.outputs import read_outputs
-from lockstep.registry.publishing.publish import publish, versions_by_digest
+from lockstep.registry.publishing.publish import known_versions, publish
 from lockstep.registry.publishing.tags import OF_RUN
 from lockstep.registry.store.connection import connect
 from lockstep.registry.store.names import EXPERIMENT_TAG, RETRAIN_TAG, SAME_RUN
@@ -42,5 +42,5 @@ def test_a_run_with_all_tags_as_earlier_releases_wrote_it_gets_its_version(works
         client.set_tag(published.run_id, key, value)
     client.delete_registered_model(published.name)
     outputs = read_outputs(workspace, *MODEL)
-    again = publish(client, settings, outputs, versions_by_digest(client, MODEL[0]))
+    again = publish(client, settings, outputs, known_versions(client, settings, [outputs]))
     assert (again.run_id, again.version, again.new) == (published.run_id, 1, True)

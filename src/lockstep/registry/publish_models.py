@@ -22,7 +22,7 @@ from lockstep.io import sha256_json
 from lockstep.registry.publishing.destinations import registers
 from lockstep.registry.publishing.experiments import experiment_of
 from lockstep.registry.publishing.outputs import Outputs, read_outputs
-from lockstep.registry.publishing.publish import publish, versions_by_digest
+from lockstep.registry.publishing.publish import known_versions, publish
 from lockstep.registry.publishing.registration import Decide, Published
 from lockstep.registry.store.connection import Client, StoreError, one_line, raise_interrupt
 from lockstep.registry.store.names import PARENT_TAG, PROBLEM_TAG, RETRAIN_TAG
@@ -97,7 +97,7 @@ def publish_or_warn(settings: Settings, outputs: Outputs) -> Published | None:
     """Publish one training; if the store fails, warn and return None."""
     try:
         client = connect(settings, outputs.root)
-        known = versions_by_digest(client, outputs.problem)
+        known = known_versions(client, settings, [outputs])
         published = publish(client, settings, outputs, known, _decide(settings))
     except (RegistryError, *StoreError, OSError) as error:
         raise_interrupt(error)
@@ -139,7 +139,7 @@ def _register_problem(
     """Publish a problem's models, and give those that were trained together a parent run."""
     if not outputs:
         return []
-    known = versions_by_digest(client, outputs[0].problem)
+    known = known_versions(client, settings, outputs)
     done = []
     for one in outputs:
         done.append(publish(client, settings, one, known, _decide(settings)))

@@ -7,6 +7,8 @@ known by its digest: a model that the registry has is not registered twice.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from operator import attrgetter
 
 from lockstep.config.settings import Settings
 from lockstep.console import warn
@@ -16,12 +18,12 @@ from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.registration import Decide, Published
 from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.store.connection import Client
-from lockstep.registry.store.names import CLOSURE_TAG, COMMITTED_TAG, PROBLEM_TAG
-from lockstep.registry.store.queries import pages
-from lockstep.registry.store.versions import Version, version_from
+from lockstep.registry.store.names import CLOSURE_TAG, COMMITTED_TAG
+from lockstep.registry.store.opening import source_of
+from lockstep.registry.store.versions import Version
 
 Known = dict[tuple[str, str], Version]
-"""A problem's versions by model name and digest."""
+"""Versions by model name and digest."""
 
 
 def publish(
@@ -60,8 +62,11 @@ def note_commit(client: Client, version: Version, outputs: Outputs) -> None:
         print(f"{version.title} is committed as {here.commit}", file=sys.stderr)
 
 
-def versions_by_digest(client: Client, problem: str) -> Known:
-    """Return a problem's versions by model name and digest, the newest of each digest."""
-    found = pages(client.search_model_versions, filter_string=f"tags.`{PROBLEM_TAG}` = '{problem}'")
-    versions = sorted((version_from(raw) for raw in found), key=lambda v: v.version)
-    return {(v.name, v.tag("model_digest") or ""): v for v in versions}
+def known_versions(client: Client, settings: Settings, outputs: Iterable[Outputs]) -> Known:
+    """Return the newest version of each of these models that the registry has."""
+    source, found = source_of(client), {}
+    for one in outputs:
+        key = model_name(settings, one.problem, one.type), one.digest
+        if same := source.with_digest(*key):
+            found[key] = max(same, key=attrgetter("version"))
+    return found

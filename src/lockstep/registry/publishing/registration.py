@@ -10,6 +10,7 @@ from lockstep.errors import RegistryError
 from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.record.journal import EVENT_TAG
 from lockstep.registry.record.recovery import open_journal
+from lockstep.registry.record.registered_models import get_same
 from lockstep.registry.store.connection import Client, tolerating, translating_mlflow_errors
 from lockstep.registry.store.names import DIGEST_TAG, STAGE_TAG, SUMS_TAG
 from lockstep.registry.store.queries import Logged
@@ -82,10 +83,10 @@ def register_version(
     model's versions are not those it was compared with (``among``).
     """
     ensure_model(client, name)
-    with open_journal(client, name) as journal:
+    with open_journal(client, name, numbers=() if among is None else None) as journal:
         digest = tags[DIGEST_TAG]
-        twins = [v for v in journal.model.versions if v.tag("model_digest") == digest]
-        if twins and not again:
+        twins = () if again else get_same(client, name, digest).versions
+        if twins:
             return twins[-1], False
         if among is not None and (changed := {*journal.model.numbers} ^ {*among}):
             numbers = ", ".join(map(str, sorted(changed)))

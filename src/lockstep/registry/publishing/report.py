@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from lockstep.config.settings import Settings
 from lockstep.registry.publishing.destinations import model_name
 from lockstep.registry.record.event_text import moved_text, time_text
 from lockstep.registry.record.events import Event
-from lockstep.registry.record.registered_models import Model, get_model
+from lockstep.registry.record.registered_models import Model, get_same
 from lockstep.registry.store.names import NotRegistered
 from lockstep.registry.store.versions import Version
 from lockstep.reports.report import Move, Registered, VersionFacts, report
@@ -30,23 +31,14 @@ def report_with_versions(client: Registry, settings: Settings, root: Path, probl
 def registered_models(client: Registry, settings: Settings, files: ReportFiles) -> Registered:
     """Return the newest version of each of the workspace's models, and the moves of their names."""
     problem = files.layout.problem
-    types = {one.name: one.card.get("model_digest") for one in files.types if one.card}
-    names = {kind: model_name(settings, problem, kind) for kind in types}
-    models = {name: _known(client, name) for name in dict.fromkeys(names.values())}
-    versions = []
-    for kind, digest in types.items():
-        model = models[names[kind]]
-        same = [v for v in model.versions if v.tag("model_digest") == digest] if model else []
-        if same:
-            versions.append(_version_facts(kind, same[-1]))
-    return Registered(versions, _moves(filter(None, models.values())))
-
-
-def _known(client: Registry, name: str) -> Model | None:
-    try:
-        return get_model(client, name)
-    except NotRegistered:
-        return None
+    digests = {one.name: str(one.card.get("model_digest")) for one in files.types if one.card}
+    versions, models = [], {}
+    for kind, digest in digests.items():
+        with suppress(NotRegistered):
+            model = get_same(client, model_name(settings, problem, kind), digest)
+            models[model.name] = model
+            versions += [_version_facts(kind, version) for version in model.versions[-1:]]
+    return Registered(versions, _moves(models.values()))
 
 
 def _version_facts(kind: str, version: Version) -> VersionFacts:

@@ -159,6 +159,13 @@ def get_version(client: Registry, name: str, number: int) -> Version:
     return get_model(client, name).version(number)  # which names those that there are
 
 
+def get_same(client: Registry, name: str, digest: str) -> Model:
+    """Return a model with those of its versions that have a digest; NotRegistered as get_model."""
+    entry = _entry(client, name)
+    found = source_of(client).with_digest(name, digest)
+    return replace(_model(entry, read_record(entry.tags), found), whole=False)
+
+
 def list_in_stage(client: Registry, stage: str) -> list[Model]:
     """Return the registered models with versions in a stage, with these alone, by name."""
     names = {version.name for version in source_of(client).versions(None, stage)}

@@ -9,6 +9,7 @@ from typing import Any
 
 from lockstep.registry.store.connection import Client, tolerating, translating_mlflow_errors
 from lockstep.registry.store.names import (
+    DIGEST_TAG,
     MONITORED_TAG,
     MONITORING_SUFFIX,
     NAME_TAG,
@@ -41,6 +42,12 @@ class Queries:
         words = [_named(name)] if name else []
         words += [f"tags.`{STAGE_TAG}` = '{stage}'"] if stage else []
         query: dict[str, Any] = {"filter_string": " AND ".join(words)} if words else {}
+        with translating_mlflow_errors():
+            return [version_from(raw) for raw in pages(self.client.search_model_versions, **query)]
+
+    def with_digest(self, name: str, digest: str) -> list[Version]:
+        """Return the versions of a model whose model has a digest."""
+        query = {"filter_string": f"{_named(name)} AND tags.`{DIGEST_TAG}` = '{digest}'"}
         with translating_mlflow_errors():
             return [version_from(raw) for raw in pages(self.client.search_model_versions, **query)]
 

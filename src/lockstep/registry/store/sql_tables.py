@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.errors import RegistryError
-from lockstep.registry.store.names import MONITORED_TAG, NAME_TAG, STAGE_TAG, UNNAMED
+from lockstep.registry.store.names import DIGEST_TAG, MONITORED_TAG, NAME_TAG, STAGE_TAG, UNNAMED
 from lockstep.registry.store.uris import SQLITE
 from lockstep.registry.store.versions import Version
 
@@ -84,6 +84,10 @@ class Tables:
         if name is None:
             return self._rows(_TAGGED, [STAGE_TAG, stage])
         return self._rows(f"name = ? AND {_TAGGED_OF}", [name, name, STAGE_TAG, stage])
+
+    def with_digest(self, name: str, digest: str) -> list[Version]:
+        """Return the versions of a model whose model has a digest."""
+        return self._rows(f"name = ? AND {_TAGGED_OF}", [name, name, DIGEST_TAG, digest])
 
     def numbered(self, name: str, numbers: Collection[int]) -> list[Version]:
         """Return the versions with these numbers; nothing for those that were deleted."""
