@@ -116,7 +116,7 @@ def test_a_dead_link_is_found(link, said):
         ("Loading with MLflow's own tools", "loading-with-mlflows-own-tools"),
         ("`verify` and [links](a.md)", "verify-and-links"),
         ("Two  blanks, a dash – and_more", "two--blanks-a-dash--and_more"),
-        ("3. Release it", "3-release-it"),
+        ("3. Promote it", "3-promote-it"),
     ],
 )
 def test_headings_have_githubs_names(heading, anchor):

@@ -60,13 +60,16 @@ def documented_parser(command: str, text: str | None) -> argparse.ArgumentParser
     )
 
 
+TRACKING_URI = (
+    "tracking URI of the registry; overrides MLFLOW_TRACKING_URI, DAGSHUB_REPO, .env and "
+    "model_config.yaml"
+)
+"""The help of the option --tracking-uri."""
+
+
 def common_options(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
     """Add the options every command of the registry has, before or after a subcommand."""
-    parser.add_argument(
-        "--tracking-uri", metavar="URI", default=default,
-        help="registry to talk to; before MLFLOW_TRACKING_URI, DAGSHUB_REPO, .env and"
-        " model_config.yaml",
-    )  # fmt: skip
+    parser.add_argument("--tracking-uri", metavar="URI", default=default, help=TRACKING_URI)
     plain = False if default is None else default
     parser.add_argument(
         "--json", action="store_true", default=plain, help="print JSON for programs"

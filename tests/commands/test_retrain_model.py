@@ -29,8 +29,8 @@ from lockstep.models.type_metrics import read_type_metrics
 from lockstep.problems.schema import load_schema
 from lockstep.registry import train_stage
 from lockstep.registry.artifact.released import released_file
-from lockstep.registry.publish_models import register_models
 from lockstep.registry.publishing import new_versions
+from lockstep.registry.trained_models import register_models
 
 ROOT = Path(__file__).parents[2]
 PARENT = "mlflow.parentRunId"

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from lockstep.commands import train, train_beside
+from lockstep.commands import train, train_beside, train_models
 from lockstep.dvc import repro as dvc
 from lockstep.errors import ConfigError, UsageError
-from lockstep.registry import publish_models
+from lockstep.registry import trained_models
 
 ROOT = Path(__file__).parents[2]
 HOUSES = "metrics/california_housing"
@@ -49,7 +49,7 @@ def asked(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     monkeypatch.setattr(dvc, "module", lambda _, *words: calls.append(words))
     monkeypatch.setattr(train_beside, "publish_beside", lambda *_: calls.append(("beside",)))
     monkeypatch.setattr(
-        publish_models, "register_models", lambda _, problem: calls.append(("register", problem))
+        trained_models, "register_models", lambda _, problem: calls.append(("register", problem))
     )
     monkeypatch.setattr(
         "lockstep.commands.write_report.write_report",
@@ -132,11 +132,21 @@ def test_nothing_is_written_or_run_for_a_slip(
     assert (root / "params.yaml").read_text() == PARAMS
 
 
-def test_the_example_of_a_problem_is_named_where_there_is_one() -> None:
-    assert train.example_file(ROOT, "accidents") == "src/models/test_features.json"
-    housing = train.example_file(ROOT, "california_housing")
-    assert housing == "src/models/test_features_california_housing.json"
-    assert train.example_file(ROOT, "accidents_2005_2021") == "RECORDS.json"
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        ("accidents", "src/models/test_features.json --use-best-model"),
+        (
+            "california_housing",
+            "src/models/test_features_california_housing.json --use-best-model "
+            "--problem california_housing",
+        ),
+        ("accidents_2005_2021", "RECORDS.json --use-best-model --problem accidents_2005_2021"),
+    ],
+)
+def test_the_next_command_predicts_an_example_of_the_problem(problem: str, words: str) -> None:
+    command = train_models.predict_command(ROOT, problem)
+    assert command == f"python src/models/predict_model.py {words}"
 
 
 def test_the_door_means_california_housing() -> None:

@@ -23,9 +23,9 @@ from lockstep.problems.schema import load_schema
 from lockstep.promotion.compare_versions import compare_versions
 from lockstep.promotion.holdout import holdout, seen_by
 from lockstep.registry.artifact.files import ROWS_FILE
-from lockstep.registry.publish_models import register_models
 from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.store.opening import open_registry
+from lockstep.registry.trained_models import register_models
 
 PROJECT = Path(__file__).parents[2]
 ACCIDENTS, NAME, LINEAR = (

@@ -35,11 +35,11 @@ from lockstep.promotion.gate_report import gate_of
 from lockstep.promotion.holdout import unseen
 from lockstep.registry.artifact.files import SKOPS
 from lockstep.registry.lifecycle import moves as lifecycle
-from lockstep.registry.publish_models import register_models
 from lockstep.registry.publishing.outputs import read_outputs
 from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.store import connection
 from lockstep.registry.train_stage import publish_training
+from lockstep.registry.trained_models import register_models
 
 NAME, TYPE = "Accident_Prediction_Logistic_Regression", "logistic_regression"
 ONE_OF_TWO = """

@@ -17,10 +17,10 @@ from lockstep.io import read_json, write_json, write_parquet
 from lockstep.models.golden_rows import golden_rows
 from lockstep.models.matrices import Matrix, read_matrix
 from lockstep.problems.schema import load_schema
-from lockstep.registry.publish_models import register_models
 from lockstep.registry.publishing.autolog import training_metrics
 from lockstep.registry.store import connection
 from lockstep.registry.train_stage import publish_training
+from lockstep.registry.trained_models import register_models
 
 LINEAR, FOREST = "logistic_regression", "random_forest"
 

@@ -21,9 +21,9 @@ from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import load_settings
 from lockstep.errors import RegistryError
 from lockstep.io import read_json
-from lockstep.registry.publish_models import register_models
 from lockstep.registry.store import connection
 from lockstep.registry.train_stage import publish_training
+from lockstep.registry.trained_models import register_models
 
 LINEAR = "Accident_Prediction_Logistic_Regression"
 ONE = ["logistic_regression"]

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -10,17 +11,20 @@ from tests.registry.loaded import load_version
 from tests.registry.test_run_artifacts import write_rows
 
 from lockstep.config.layout import ProblemLayout
+from lockstep.config.params import load_params
 from lockstep.config.settings import load_settings
 from lockstep.errors import ArtifactError, DataError, RegistryError, UsageError
 from lockstep.io import write_csv, write_json
 from lockstep.registry.artifact import locating
 from lockstep.registry.artifact.files import SUMS
 from lockstep.registry.artifact.model_cache import SUSPECT
-from lockstep.registry.publish_models import register_models
-from lockstep.registry.publishing.outputs import Outputs
+from lockstep.registry.publishing.known import Trained, all_registered
+from lockstep.registry.publishing.outputs import Outputs, read_outputs
 from lockstep.registry.store import connection
 from lockstep.registry.store.names import PARENT_TAG
+from lockstep.registry.store.opening import existing_tables
 from lockstep.registry.train_stage import publish_training
+from lockstep.registry.trained_models import register_models
 
 OWN = ("mlflow.user", "mlflow.modelVersions", "lockstep.sums_digest")
 """Tags of a logged model that server or account write, or that sum up a file with its own id."""
@@ -149,6 +153,77 @@ def test_what_is_known_is_not_loaded(workspace, monkeypatch):
     started = time.monotonic()
     register_models(workspace)
     assert time.monotonic() - started < 1.5
+
+
+WITHOUT_MLFLOW = """
+import runpy, sys
+sys.modules["mlflow"] = sys.modules["sklearn"] = None
+sys.argv[1:] = ["--problem", "accidents"]
+runpy.run_module("lockstep.registry.register_models", run_name="__main__")
+"""
+
+
+def test_a_local_registry_that_lacks_nothing_is_read_without_mlflow(workspace):
+    names = [one.name for one in register_models(workspace)]
+    command = [sys.executable, "-W", "ignore", "-c", WITHOUT_MLFLOW]
+    done = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"{name}  version 1  None  known" for name in names]
+
+
+def delete_version(root, client, published):
+    client.delete_model_version(published.name, "1")
+
+
+def damage_model(root, client, published):
+    for file in root.glob("mlruns/*/models/*/artifacts/model.skops"):
+        file.write_bytes(file.read_bytes()[:-1])
+
+
+def remove_models(root, client, published):
+    for folder in root.glob("mlruns/*/models/*/artifacts"):
+        shutil.rmtree(folder)
+
+
+def suspect_model(root, client, published):
+    (root / SUSPECT).mkdir(parents=True, exist_ok=True)
+    (root / SUSPECT / published.digest).touch()
+
+
+def delete_parent(root, client, published):
+    client.delete_run(client.get_run(published.run_id).data.tags[PARENT_TAG])
+
+
+def rename_experiment(root, client, published):
+    found = client.get_experiment_by_name("accident_prediction")
+    client.rename_experiment(found.experiment_id, "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("change", "mended"),
+    [
+        (delete_version, True),
+        (damage_model, True),
+        (remove_models, True),
+        (suspect_model, False),  # nothing is wrong in the registry
+        (delete_parent, False),  # another parent run is made
+        (rename_experiment, False),  # in the experiment that is configured
+    ],
+)
+def test_what_a_registry_lacks_is_not_overlooked(workspace, change, mended):
+    (published, *_) = register_models(workspace)
+    settings, client = load_settings(workspace), client_of(workspace)
+    kinds = ("logistic_regression", "random_forest")
+    outputs = [read_outputs(workspace, "accidents", kind) for kind in kinds]
+    trained = Trained(outputs, load_params(workspace).problem("accidents"), asked_for=True)
+
+    def all_there():
+        return all_registered(existing_tables(settings, workspace), settings, trained) is not None
+
+    assert all_there()
+    change(workspace, client, published)
+    assert not all_there()
+    assert register_models(workspace)[0].new == mended
+    assert all_there()
 
 
 def test_one_parent_a_set_of_models(workspace, make):

@@ -27,12 +27,12 @@ from lockstep.problems.california_housing.sample import write_sample
 from lockstep.problems.schema import load_schema
 from lockstep.promotion.holdout import all_rows
 from lockstep.promotion.previous_versions import scores_of
-from lockstep.registry.publish_models import register_models
 from lockstep.registry.publishing.outputs import read_outputs
 from lockstep.registry.publishing.rolling import rolling_table
 from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.store.names import PARENT_TAG
 from lockstep.registry.store.opening import open_registry
+from lockstep.registry.trained_models import register_models
 
 PROJECT = Path(__file__).parents[2]
 HOUSING = "california_housing"

@@ -9,10 +9,10 @@ from lockstep.commands.report import main
 from lockstep.config.settings import load_settings
 from lockstep.errors import DataError
 from lockstep.registry.lifecycle.moves import transition
-from lockstep.registry.publish_models import register_models
 from lockstep.registry.publishing.report import registered_models
 from lockstep.registry.record.events import Who
 from lockstep.registry.store.opening import open_registry, open_to_read
+from lockstep.registry.trained_models import register_models
 from lockstep.reports.report_files import read_report_files
 
 __all__ = ["browser"]

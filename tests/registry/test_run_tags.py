@@ -1,11 +1,13 @@
 """A person can read a run's tags; what only listings need is on its version."""
 
 from lockstep.config.settings import load_settings
+from lockstep.registry.publishing.known import known_versions
 from lockstep.registry.publishing.outputs import read_outputs
-from lockstep.registry.publishing.publish import known_versions, publish
+from lockstep.registry.publishing.publish import publish
 from lockstep.registry.publishing.tags import OF_RUN
 from lockstep.registry.store.connection import connect
 from lockstep.registry.store.names import EXPERIMENT_TAG, RETRAIN_TAG, SAME_RUN
+from lockstep.registry.store.opening import source_of
 from lockstep.registry.train_stage import publish_training
 
 MODEL = ("accidents", "logistic_regression")
@@ -42,5 +44,7 @@ def test_a_run_with_all_tags_as_earlier_releases_wrote_it_gets_its_version(works
         client.set_tag(published.run_id, key, value)
     client.delete_registered_model(published.name)
     outputs = read_outputs(workspace, *MODEL)
-    again = publish(client, settings, outputs, known_versions(client, settings, [outputs]))
+    again = publish(
+        client, settings, outputs, known_versions(source_of(client), settings, [outputs])
+    )
     assert (again.run_id, again.version, again.new) == (published.run_id, 1, True)

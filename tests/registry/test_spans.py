@@ -6,10 +6,10 @@ import time
 import pytest
 
 from lockstep.config.settings import load_settings
-from lockstep.registry.publish_models import register_models
 from lockstep.registry.publishing.spans import FOLDER
 from lockstep.registry.store.connection import connect
 from lockstep.registry.train_stage import publish_training
+from lockstep.registry.trained_models import register_models
 
 MODEL = ("accidents", "logistic_regression")
 TIMINGS = {"read_seconds": 2.0, "train_seconds": 30.0, "write_seconds": 1.5}

@@ -14,12 +14,12 @@ from tests.shared.conftest import TYPE
 from lockstep.commands import manage_registry as manage
 from lockstep.errors import ArtifactError, RegistryError
 from lockstep.registry.lifecycle import moves as lifecycle
-from lockstep.registry.publish_models import register_models
 from lockstep.registry.record import locking
 from lockstep.registry.record.events import Who
 from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.store import names, queries
 from lockstep.registry.train_stage import publish_training
+from lockstep.registry.trained_models import register_models
 
 pytestmark = pytest.mark.timeout(150)
 

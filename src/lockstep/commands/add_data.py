@@ -67,7 +67,7 @@ def _arguments() -> argparse.Namespace:
     parser = documented_parser("python -m lockstep.commands.add_data", __doc__)
     parser.add_argument("--problem", required=True, help="a problem that has a schema")
     parser.add_argument("--from", dest="source", required=True, help="a folder or one file")
-    kind = "how it is read; default: by file names"
+    kind = "files: raw files; table: a prepared table (default: by file names)"
     parser.add_argument("--kind", choices=["files", "table", ""], help=kind)
     return parser.parse_args()
 
@@ -189,7 +189,7 @@ def _shared_rows(test: Path, train: Path) -> str:
     said = f"{shared:,} of {table.rows:,} rows of {test.name} are rows of {train.name} too"
     if shared == table.rows:
         raise DataError(f"{said}, equal in every column; give test rows that training does not see")
-    return f"{said}, equal in every column: the figures on the test rows are too good"
+    return f"{said}, equal in every column: the test metrics are too optimistic"
 
 
 def store(found: Found, target: Path) -> bool:
@@ -272,7 +272,8 @@ def report(root: Path, problem: str, found: Found, changed: bool) -> str:
     """Return what was done and which commands come next."""
     folder = f"{EXTERNAL}/{problem}"
     size = readable_size(sum(file.stat().st_size for file in found.files))
-    what = f"{len(found.files)} files ({size}) as source {found.kind}"
+    many = len(found.files)
+    what = f"{many} file{'s' if many > 1 else ''} ({size}) as source {found.kind}"
     if not changed:
         already = f"nothing to do: {folder} holds these {what} already"
         return f"{already}\nnext: make run-train PROBLEM={problem}"

@@ -15,7 +15,7 @@ from pkgutil import resolve_name
 from lockstep.config.layout import project_root
 from lockstep.config.pages import page_file, shown_place
 from lockstep.config.settings import load_settings
-from lockstep.console import add_options, documented_parser
+from lockstep.console import TRACKING_URI, add_options, documented_parser
 from lockstep.errors import run_command
 from lockstep.io import write_text
 from lockstep.registry.store.opening import open_to_read
@@ -24,10 +24,7 @@ from lockstep.reports.board_page import board_page
 
 OPTIONS = {
     "--output": ("FILE", "the page to write (default: reports/board.html)", Path),
-    "--tracking-uri": (
-        "URI",
-        "registry to read; before MLFLOW_TRACKING_URI, DAGSHUB_REPO, .env and model_config.yaml",
-    ),
+    "--tracking-uri": ("URI", TRACKING_URI),
 }
 
 

@@ -91,7 +91,7 @@ OPTIONS = {
     "--against": ("N", "the version to compare it with", check_version),
     "--against-name": (
         "NAME",
-        "of another registered model of the same problem (default: the same model)",
+        "registered model of --against, of the same problem (default: --model-name)",
         check_name,
     ),
     "--on-traffic": (
@@ -99,57 +99,57 @@ OPTIONS = {
         "on live requests that --version scored in the shadow of --against (docs/monitoring.md)",
     ),
     "--to": ("N", "the version to go back to (default: the one before)", check_version),
-    "--run-id": ("ID", "the same by the run that made it"),
+    "--run-id": ("ID", "the version to go back to, by its run"),
     "--reason": ("TEXT", "why, for the record"),
     "--actor": ("NAME", "who, for the record (default: LOCKSTEP_ACTOR, else user@host)"),
     "--force": ("", "override what the gates refuse, on record; needs --reason"),
     "--fix": ("", "repair what can be repaired, and print what was done"),
     "--folder": ("DIR", "an exported bundle, in place of the registry"),
     "--output": ("DIR", "the folder to make; it must not exist yet"),
-    "--keep": ("N", "so many of the newest Archived versions keep their files (default: 3)"),
+    "--keep": ("N", "how many of the newest Archived versions keep their files (default: 3)"),
     "reproduce --keep": ("", "keep the copy in which it was trained again, and print where it is"),
-    "--limit": ("N", f"so many of the newest (default: {LISTED}; 0: all of them)", check_limit),
+    "--limit": ("N", f"how many of the newest to show (default: {LISTED}; 0: all)", check_limit),
     "--older-than": ("DAYS", "only versions archived longer ago than this (default: 0)"),
     "--yes": ("", "delete them; without it the command only shows which"),
 }
 """The metavariable, help and check of each option; without a metavariable it is a switch."""
 COMMANDS = {
     "list-models": Command(
-        "registry_listings:show_models", "every registered model, and which versions are in use"
+        "registry_listings:show_models", "list the registered models and the versions in use"
     ),
     "list-versions": Command(
         "registry_listings:show_versions",
-        "a model's versions: stage, metrics of its own validation rows, when, from which commit",
+        "list a model's versions: stage, validation metrics, when, from which commit",
         "--model-name [--limit]",
     ),
     "transition": Command(
         "registry_moves:transition",
-        "put one version into any stage",
+        "move one version to a stage",
         "--model-name --version --stage [--force] [--reason] [--actor]",
     ),
     "promote": Command(
         "registry_moves:promote",
-        "put the newest version (or --version) into Production; the previous one is archived",
+        "move the newest version (or --version) to Production; the previous one is archived",
         "--model-name [--version] [--stage] [--force] [--reason] [--actor]",
     ),
     "archive": Command(
         "registry_moves:archive",
-        "put one version into Archived",
+        "move one version to Archived",
         "--model-name --version [--reason] [--actor]",
     ),
     "rollback": Command(
         "registry_moves:rollback",
-        "bring back what stood in Production before, or a version that once did",
+        "restore the previous Production version, or an earlier one (--to, --run-id)",
         "--model-name [--stage] [--to] [--run-id] [--reason] [--actor]",
     ),
     "compare": Command(
         "registry_versions:compare",
-        "two versions on rows that neither was fitted or tuned on, and their inputs that differ",
+        "compare two versions on rows that neither was fitted or tuned on; list different inputs",
         "--model-name --version --against [--against-name] [--on-traffic]",
     ),
     "history": Command(
         "registry_listings:history",
-        "every move of a model: who, when, why, from what, to what",
+        "list every move of a model: who, when, why, from what, to what",
         "--model-name [--limit]",
     ),
     "verify": Command(
@@ -160,8 +160,8 @@ COMMANDS = {
     ),
     "export": Command(
         "registry_files:export",
-        "a version as a folder that needs no registry: artifact, lineage, requirements, sums, "
-        "Dockerfile",
+        "write a version into a folder that needs no registry: artifact, lineage, requirements, "
+        "checksums, Dockerfile",
         "--model-name [--stage] [--version] --output [--reason] [--actor]",
     ),
     "prune": Command(
@@ -172,8 +172,8 @@ COMMANDS = {
     ),
     "doctor": Command(
         "registry_doctor:doctor",
-        "configuration, tools, store, locks, records, files, workspace: what is wrong, and how to "
-        "repair it; exit code 1 if anything is",
+        "check configuration, tools, store, locks, records, files and workspace; print faults and "
+        "repairs; exit code 1 if there is a fault",
         "[--fix]",
     ),
     "reproduce": Command(
@@ -184,7 +184,7 @@ COMMANDS = {
     ),
     "get-model": Command(
         "registry_listings:show_model",
-        "the version of a model in a stage, the newest where there are several",
+        "show the newest version of a model in a stage",
         "--model-name --stage",
     ),
 }

@@ -3,7 +3,7 @@
     python -m lockstep.commands.new_problem --name churn --file customers.csv --target churned
                                              (make new-problem NAME=… FILE=… TARGET=… TASK=…)
 
-All of it appears, or nothing.
+If it fails, nothing is changed.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 FILE holds one record, a list of records or JSON Lines, or it is a table: CSV, TSV or Parquet, read
 as the file that was trained on; - reads standard input. Columns of that file that are no features
-are named and ignored. One option says which model; without one, USE_BEST_MODEL=true or
-USE_MLFLOW_PRODUCTION=true in the environment or .env do.
+are named and ignored. Choose the model by one option, or by USE_BEST_MODEL=true or
+USE_MLFLOW_PRODUCTION=true in the environment or .env.
 """
 
 from __future__ import annotations

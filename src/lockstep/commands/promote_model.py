@@ -1,4 +1,4 @@
-"""Put a version into Production: its gates may forbid it, and the record says who did it and why.
+"""Promote a version to Production: its gates must pass, and the record keeps who did it and why.
 
     python scripts/promote_model.py --version 5 --archive-current
     python scripts/promote_model.py --version 5 --check        (the checklist; moves nothing)

@@ -25,10 +25,10 @@ from lockstep.promotion.gates import Case, check_sections, floors, golden
 from lockstep.registry.artifact.loading import golden_of
 from lockstep.registry.artifact.locating import locate
 from lockstep.registry.artifact.released import Released, release
+from lockstep.registry.publishing.known import Published
 from lockstep.registry.publishing.new_versions import publish_anew
 from lockstep.registry.publishing.outputs import Outputs, read_outputs
 from lockstep.registry.publishing.parent_runs import parent_record, write_comparison
-from lockstep.registry.publishing.registration import Published
 from lockstep.registry.publishing.runs import Record, log_run
 from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.store import connection

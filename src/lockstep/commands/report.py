@@ -15,7 +15,7 @@ from pkgutil import resolve_name
 
 from lockstep.config.layout import project_root
 from lockstep.config.pages import page_file
-from lockstep.console import documented_parser
+from lockstep.console import TRACKING_URI, documented_parser
 from lockstep.errors import run_command
 from lockstep.problems.schema import load_schema
 
@@ -25,8 +25,7 @@ def parser() -> argparse.ArgumentParser:
     top = documented_parser("python -m lockstep.commands.report", __doc__)
     top.add_argument("--problem", required=True, metavar="NAME", help="a problem of params.yaml")
     top.add_argument("--output", type=Path, metavar="FILE", help="default: reports/NAME.html")
-    uri = "registry to ask; before MLFLOW_TRACKING_URI, DAGSHUB_REPO, .env and model_config.yaml"
-    top.add_argument("--tracking-uri", metavar="URI", help=uri)
+    top.add_argument("--tracking-uri", metavar="URI", help=TRACKING_URI)
     return top
 
 

@@ -237,7 +237,7 @@ OPTIONS = {
     "--cv-folds": ("N", "folds of the cross-validation, into params.yaml; 0: none", int),
     "--through": (
         "YYYY-MM",
-        "the last month of the sample's window, into params.yaml (default: as it says)",
+        "the last month of the sample's window, into params.yaml (default: unchanged)",
     ),
 }
 

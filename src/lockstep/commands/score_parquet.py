@@ -83,7 +83,7 @@ def _check_decides(model: Model, threshold: float | None) -> None:
 
 def _report(options: argparse.Namespace, summary: dict[str, Any], orphans: list[str]) -> None:
     if orphans:
-        kept = f"{listed(orphans)} in {options.output} have no input any more; they stay"
+        kept = f"{listed(orphans)} in {options.output} no longer have an input; they are kept"
         print(f"note: {kept}", file=sys.stderr)
     print(as_json(summary) if options.json else _last_line(options.output, summary))
 

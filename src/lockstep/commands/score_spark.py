@@ -2,7 +2,7 @@
 
 INPUT is a Parquet file, or a folder of them, also one of Hive partitions (date=2026-01-01/). OUTPUT
 gets a file of the same name for each: the input's columns, and what the model says. Rows that can't
-be read go to OUTPUT/_rejected with the reason. The same command goes on where it was stopped.
+be read go to OUTPUT/_rejected with the reason. Run the same command again to resume.
 """
 
 from __future__ import annotations

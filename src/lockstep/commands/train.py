@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from lockstep.commands import train_beside
@@ -18,6 +19,7 @@ from lockstep.commands.train_models import (
     declared_types,
     is_whole,
     libraries_of,
+    predict_command,
     problem_options,
     train_types,
 )
@@ -86,7 +88,10 @@ def update_models(root: Path, problem: str, types: Sequence[str]) -> None:
                 sys.exit(beside.returncode)
             return
     with dvc.repro_beside(root, target, variables=later) as ended:
-        train_beside.publish_beside(root, problem, types, ended)
+        if current:  # the report's modules take time to import, in which DVC starts
+            import_module("lockstep.commands.write_report")
+        else:
+            train_beside.publish_beside(root, problem, types, ended)
     train_beside.finish(root, problem)
 
 
@@ -111,8 +116,6 @@ def next_steps(root: Path, problem: str, champion: str) -> str:
 
     name = model_name(load_settings(root), problem, champion)
     script = "python scripts/manage_model_registry.py"
-    predict = f"python src/models/predict_model.py {example_file(root, problem)} --use-best-model"
-    predict += "" if problem == "accidents" else f" --problem {problem}"
     return f"""
 What to do next (after: source .venv/bin/activate)
   see the report       {page_file(root, problem).relative_to(root)}, in a browser
@@ -120,17 +123,10 @@ What to do next (after: source .venv/bin/activate)
   see the versions     {script} list-versions --model-name {name}
   try in Staging       {script} transition --model-name {name} --version N --stage Staging
   put in Production    {script} promote --model-name {name} --stage Production
-  predict              {predict}
+  predict              {predict_command(root, problem)}
   serve                make serve PROBLEM={problem}
   retrain              python scripts/retrain_model.py --problem {problem}
   plots, metrics       dvc plots show · dvc metrics show"""
-
-
-def example_file(root: Path, problem: str) -> str:
-    """Return a file with one record of the problem, if the project ships one."""
-    own = f"src/models/test_features{'' if problem == 'accidents' else f'_{problem}'}.json"
-    drafted = f"src/lockstep/problems/{problem}/example.json"
-    return next((file for file in (own, drafted) if (root / file).is_file()), "RECORDS.json")
 
 
 def parser(problem: str) -> argparse.ArgumentParser:

@@ -41,9 +41,9 @@ def finish(root: Path, problem: str) -> None:
     """Register what the registry lacks, and write the report."""
     # Their modules take time to import, in which DVC tells a fault already.
     from lockstep.commands.write_report import write_report
-    from lockstep.registry import publish_models
+    from lockstep.registry import trained_models
 
-    publish_models.register_models(root, problem)
+    trained_models.register_models(root, problem)
     write_report(root, problem, page_file(root, problem))
 
 

@@ -109,14 +109,26 @@ def results(root: Path, problem: str, types: list[str]) -> str:
     layout, width = ProblemLayout(root, problem), max(map(len, types))
     found = {name: summary(read_type_metrics(layout, name)) for name in types}
     figures = "\n".join(f"  {name:<{width}}  {text}" for name, text in found.items())
-    predict = "python src/models/predict_model.py src/models/test_features.json --use-best-model"
     return f"""Trained for {problem}:
 {figures}
 What to do next
   compare all types    dvc repro compare@{problem}
   see the versions     python scripts/manage_model_registry.py list-models
-  predict              {predict}
+  predict              {predict_command(root, problem)}
   plots, metrics       dvc plots show · dvc metrics show"""
+
+
+def predict_command(root: Path, problem: str) -> str:
+    """Return the command that predicts an example of a problem by its best model."""
+    command = f"python src/models/predict_model.py {example_file(root, problem)} --use-best-model"
+    return command if problem == "accidents" else f"{command} --problem {problem}"
+
+
+def example_file(root: Path, problem: str) -> str:
+    """Return a file with one record of the problem, if the project ships one."""
+    own = f"src/models/test_features{'' if problem == 'accidents' else f'_{problem}'}.json"
+    drafted = f"src/lockstep/problems/{problem}/example.json"
+    return next((file for file in (own, drafted) if (root / file).is_file()), "RECORDS.json")
 
 
 def problem_options(parser: argparse.ArgumentParser, problem: str) -> None:

@@ -10,7 +10,6 @@ import argparse
 
 from lockstep.config.layout import stage_root
 from lockstep.errors import run_command
-from lockstep.registry.store.opening import paused_collector
 
 
 def main() -> None:
@@ -23,8 +22,9 @@ def main() -> None:
         "--models", nargs="+", metavar="TYPE", help="only these model types (default: all declared)"
     )
     arguments = parser.parse_args()
-    with paused_collector():  # --help needs no MLflow
-        from lockstep.registry.publish_models import register_models
+    # --help needs no pandas.
+    from lockstep.registry.trained_models import register_models
+
     register_models(stage_root(), arguments.problem, arguments.models)
 
 

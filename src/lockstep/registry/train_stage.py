@@ -16,7 +16,7 @@ from lockstep.registry.publishing.outputs import read_outputs
 from lockstep.registry.publishing.spans import note_span
 
 if TYPE_CHECKING:
-    from lockstep.registry.publishing.registration import Published
+    from lockstep.registry.publishing.known import Published
 
 _SLOW_IMPORTS = (
     "matplotlib.backends.backend_agg",

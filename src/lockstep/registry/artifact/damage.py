@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lockstep.errors import ArtifactError
 from lockstep.registry.artifact.files import GOLDEN, ROWS_FILE, SCHEMA, SKOPS
@@ -11,10 +11,27 @@ from lockstep.registry.artifact.integrity import check_digest
 from lockstep.registry.artifact.locating import fetched
 from lockstep.registry.artifact.model_cache import CACHE, SUSPECT, refusing
 from lockstep.registry.artifact.training_rows import check_training_rows
-from lockstep.registry.store.connection import Client
 from lockstep.registry.store.names import BYTES_TAG, ROWS_TAG
 from lockstep.registry.store.uris import is_http
 from lockstep.registry.store.versions import Version
+
+if TYPE_CHECKING:
+    from lockstep.registry.store.connection import Client
+
+
+def is_suspect(version: Version, root: Path) -> bool:
+    """Tell whether this workspace refused a version's artifact and nobody has looked since."""
+    return version.pruned is None and _note(version, root).is_file()
+
+
+def _note(version: Version, root: Path) -> Path:
+    return root / SUSPECT / (version.tag("model_digest") or "none")
+
+
+def kept_model(version: Version) -> str | None:
+    """Return the id of the logged model that holds a version's artifact; None if none does."""
+    model_id = version.source.removeprefix("models:/")
+    return model_id if model_id.startswith("m-") and version.pruned is None else None
 
 
 def suspect_damage(client: Client, version: Version, root: Path) -> str:
@@ -23,9 +40,9 @@ def suspect_damage(client: Client, version: Version, root: Path) -> str:
     It downloads the artifact. Golden outputs are not compared: they may differ with other package
     versions.
     """
-    note = root / SUSPECT / (version.tag("model_digest") or "none")
-    if version.pruned is not None or not note.is_file():
+    if not is_suspect(version, root):
         return ""
+    note = _note(version, root)
     # Golden rows need scikit-learn, and a suspect is rare.
     from lockstep.registry.artifact.loading import check_golden_file
 
@@ -46,8 +63,8 @@ def stored_damage(client: Client, version: Version) -> str:
 
     Files on this machine are read. Of a server's store, files and sizes are listed.
     """
-    model_id = version.source.removeprefix("models:/")
-    if not model_id.startswith("m-") or version.pruned is not None:
+    model_id = kept_model(version)
+    if model_id is None:
         return ""
     model = client.get_logged_model(model_id)
     folder = Path(model.artifact_location.removeprefix("file://"))
@@ -55,6 +72,11 @@ def stored_damage(client: Client, version: Version) -> str:
         return _listed_damage(client, model)
     if is_http(client.tracking_uri):  # a folder of the server's machine
         return ""
+    return local_damage(version, folder)
+
+
+def local_damage(version: Version, folder: Path) -> str:
+    """Return what is wrong with a version's files in a folder of this machine."""
     try:
         check_digest(version, folder)
         if ROWS_TAG in version.tags:

@@ -20,14 +20,10 @@ from lockstep.registry.publishing.autolog import with_autolog
 from lockstep.registry.publishing.destinations import model_name, registers
 from lockstep.registry.publishing.experiments import experiment_of
 from lockstep.registry.publishing.intervals import interval_tags
+from lockstep.registry.publishing.known import Published
 from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.reference import reference_content
-from lockstep.registry.publishing.registration import (
-    Decide,
-    OthersCame,
-    Published,
-    register_version,
-)
+from lockstep.registry.publishing.registration import Decide, OthersCame, register_version
 from lockstep.registry.publishing.rolling import FILE as ROLLING
 from lockstep.registry.publishing.rolling import rolling_table
 from lockstep.registry.publishing.run_content import record

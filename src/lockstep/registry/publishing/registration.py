@@ -18,35 +18,6 @@ from lockstep.registry.store.versions import Version, version_from
 
 
 @dataclass(frozen=True)
-class Published:
-    """A model's place in the registry; ``refused`` says why the policy gave it no version."""
-
-    name: str
-    run_id: str
-    digest: str
-    new: bool
-    version: int | None = None
-    stage: str = "None"
-    refused: str = ""
-
-    @classmethod
-    def of(cls, found: Version, new: bool) -> Published:
-        """Return the place of a model that has a version."""
-        digest = found.tag("model_digest") or ""
-        return cls(found.name, found.run_id or "", digest, new, found.version, found.stage)
-
-    @property
-    def line(self) -> str:
-        """One line for people: name, version, stage, new or known."""
-        if self.refused:
-            return f"{self.name}  not registered: {self.refused}  run {self.run_id}"
-        what = "new" if self.new else "known"
-        if self.version is None:
-            return f"{self.name}  not registered  run {self.run_id}  {what}"
-        return f"{self.name}  version {self.version}  {self.stage}  {what}"
-
-
-@dataclass(frozen=True)
 class Decision:
     """Why a model gets no version (empty: it may), and the versions it was compared with.
 

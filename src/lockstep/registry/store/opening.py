@@ -37,6 +37,15 @@ def open_to_read(root: Path, tracking_uri: str | None = None) -> Registry:
     return local_tables(database) or connect(settings, root)
 
 
+def existing_tables(settings: Settings, root: Path) -> Tables | None:
+    """Return a local registry's tables; None for one elsewhere, without a database or unusual."""
+    database = sqlite_file(resolve_uri(settings, root))
+    if database is None or not database.is_file():
+        return None
+    prepare_sqlite(database, main_tree(root))
+    return local_tables(database)
+
+
 def is_local(root: Path, tracking_uri: str | None = None) -> bool:
     """Return whether the configured registry is a database of this machine, which must exist."""
     return _configured(root, tracking_uri)[1] is not None

@@ -117,6 +117,23 @@ class Tables:
             found = connection.execute(query, [NAME_TAG, run_id]).fetchone()
         return None if found is None else str(found[0] or UNNAMED)
 
+    def run_tag(self, run_id: str, key: str) -> str | None:
+        """Return a tag of a run; None without it."""
+        with _open(self.database) as connection:
+            where = "SELECT value FROM tags WHERE run_uuid = ? AND key = ?"
+            found = connection.execute(where, [run_id, key]).fetchone()
+        return None if found is None else str(found[0])
+
+    def has_run(self, experiment: str, key: str, value: str) -> bool:
+        """Return whether an experiment, by its name, has a finished run with a tag."""
+        query = """
+            SELECT EXISTS (
+                SELECT 1 FROM tags JOIN runs USING (run_uuid) JOIN experiments USING (experiment_id)
+                WHERE key = ? AND value = ? AND name = ? AND status = 'FINISHED'
+                AND runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active')"""
+        with _open(self.database) as connection:
+            return bool(connection.execute(query, [key, value, experiment]).fetchone()[0])
+
     def folder_of(self, version: Version) -> Path | None:
         """Return the folder of a version's files; None if it is not one of this machine."""
         query = f"""
