@@ -14,6 +14,7 @@ from tests.data import test_records
 
 from lockstep.data.record_columns import ColumnReader
 from lockstep.data.records import records_to_table, table_records
+from lockstep.data.tables import read_table
 from lockstep.errors import DataError
 
 numbers = st.one_of(
@@ -67,6 +68,34 @@ def tables(draw):
         columns[name] = pa.array(values, kind)
     price = draw(st.sampled_from(["price", "Price (€)", " price "]))
     return schema, pa.table({price if n == "price" else n: c for n, c in columns.items()})
+
+
+FLOATS = [
+    pa.array([5.125, -1234.5, 1.5e-07, None]),
+    pa.array([5.125, -1234.5, 1.5e-07, None], pa.float32()),
+    pa.array([decimal.Decimal(n) for n in ("5.125", "-1234.500", "0.000")] + [None]),
+    pa.array([5.125, -1234.5, 1.5e-07, None]).dictionary_encode(),
+]
+
+
+@pytest.mark.parametrize("cells", FLOATS)
+def test_numbers_of_parquet_have_decimal_points_whatever_the_file_trained_on_has(cells, tmp_path):
+    schema = test_records.schema_of(
+        {name: test_records.COLUMNS[name] for name in ("price", "y_n")}, left_out=(), decimal=","
+    )
+    table = pa.table({"price": cells, "y_n": ["N", "Y", "N", "Y"]})
+    (tmp_path / "data").mkdir()
+    taken, refused = by_record(schema, table, tmp_path / "data" / "rows.parquet")
+    assert refused == {}
+    wanted = [float("nan") if one is None else float(one) for one in cells.to_pylist()]
+    assert [taken[place]["price"] for place in range(4)] == pytest.approx(wanted, nan_ok=True)
+    trained = read_table(tmp_path / "data", schema).table["price"]
+    assert trained.tolist() == pytest.approx(wanted, nan_ok=True)
+    columns, fits = ColumnReader(schema, table.column_names, "rows").read(
+        {name: table[name].combine_chunks() for name in table.column_names}, 4
+    )
+    assert fits.all()
+    assert columns["price"].tolist() == pytest.approx(wanted, nan_ok=True)
 
 
 def by_record(schema, table, path):

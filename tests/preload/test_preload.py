@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -12,6 +13,7 @@ import pytest
 from tests.journey.faults import wait_for
 
 from lockstep.preload import process as module
+from lockstep.preload import server
 from lockstep.preload.process import POSSIBLE, SWITCH, Preloaded, preloaded
 
 pytestmark = pytest.mark.skipif(not POSSIBLE, reason="no process is preloaded on this system")
@@ -235,6 +237,24 @@ def test_ctrl_c_before_a_command_has_begun_ends_it_without_a_word(started, own, 
         assert waits.wait(PATIENCE) == -signal.SIGINT
     assert not (own / "noted").exists()
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"\0\0", b"\0\0\0\x10", b"\0\0\0\x10half of it", b"\0\0\0\3abc"]
+)
+def test_a_client_that_ends_while_it_sends_is_left(sent):
+    here, there = socket.socketpair()
+    read, write = os.pipe()
+    with here, there:
+        there.settimeout(10)
+        if sent:
+            socket.send_fds(here, [sent], [read, read, read])
+        here.shutdown(socket.SHUT_WR)
+        before = len(os.listdir("/proc/self/fd"))
+        assert server.receive(there) is None
+        assert len(os.listdir("/proc/self/fd")) == before
+    for number in (read, write):
+        os.close(number)
 
 
 def asks(client):

@@ -1,7 +1,10 @@
+import errno
 import json
 import os
 import pickle
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,7 +18,8 @@ from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact import files, locating
 from lockstep.registry.artifact.loading import open_version
 from lockstep.registry.artifact.locating import find_version, locate
-from lockstep.registry.artifact.model_cache import CACHE, SUSPECT
+from lockstep.registry.artifact.model_cache import CACHE, SUSPECT, is_intact
+from lockstep.registry.store.opening import open_to_read
 
 NAME = "Accident_Prediction_Logistic_Regression"
 
@@ -74,6 +78,45 @@ def test_the_second_time_nothing_is_downloaded(home, pipeline, monkeypatch):
     load(home, version=1)
     monkeypatch.setattr(locating, "_download", lambda *_: pytest.fail("downloaded again"))
     assert load(home, version=1).version == 1
+
+
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EROFS])
+def test_a_full_disk_here_is_no_damage_in_the_registry(home, pipeline, monkeypatch, fault):
+    home.register(NAME, pipeline)
+    tables = open_to_read(home.root)
+    folder = home.artifact(NAME, 1)
+    monkeypatch.setattr(type(tables), "folder_of", lambda *_: folder)
+
+    def full(source, target):
+        raise OSError(fault, os.strerror(fault), str(target))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(locating.shutil, "copyfile", full)
+        with pytest.raises(RegistryError, match=f"cannot be kept in .*{os.strerror(fault)}"):
+            load_version(tables, home.root, NAME, version=1)
+    assert not list((home.root / SUSPECT).glob("*"))
+    assert load_version(tables, home.root, NAME, version=1).version == 1
+
+
+def test_several_processes_fetch_a_version_at_once(home, pipeline, monkeypatch):
+    home.register(NAME, pipeline)
+    version = find_version(home.client, NAME, version=1)
+    fetches, all_wait = [], threading.Barrier(4)
+
+    def slow(*given):
+        fetches.append(given)
+        return original(*given)
+
+    original = locating._download
+    monkeypatch.setattr(locating, "_download", slow)
+
+    def fetch(_):
+        all_wait.wait(20)
+        return is_intact(locating.fetched(home.client, version, home.root).folder)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(fetch, range(4))) == [True] * 4
+    assert len(fetches) == 1
 
 
 def test_a_server_that_does_not_answer_is_no_damaged_artifact(home, pipeline, monkeypatch):

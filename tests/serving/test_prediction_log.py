@@ -121,6 +121,24 @@ def test_labels_go_with_the_rows_that_they_concern(tmp_path):
     assert [path.exists() for path in labels] == [False, False, True]
 
 
+def test_labels_that_a_killed_process_left_in_its_journal_are_young(tmp_path):
+    _, labels = old_files(tmp_path)
+    journal = tmp_path / f"{labels[1].name}-wal"
+    journal.touch()
+    turn_over(tmp_path)
+    assert [path.exists() for path in labels] == [False, True, True]
+
+
+def test_labels_alone_have_a_limit_too(tmp_path):
+    log = PredictionLog(tmp_path, PredictionLogSection(file_bytes=65_536, total_bytes=200_000))
+    for number in range(40):
+        log._write([[Label(f"{number} {row}" + "x" * 100, 1, 1, 5) for row in range(100)]])
+    log._close()
+    kept = read_labels(tmp_path)
+    assert "39 99" + "x" * 100 in {request for request, _ in kept}
+    assert sum(path.stat().st_size for path in tmp_path.glob(FEEDBACK)) < 400_000
+
+
 def test_labels_stay_where_the_rows_may_be_in_a_file_that_somebody_named(tmp_path):
     rows, labels = old_files(tmp_path)
     rows[2].rename(tmp_path / "predictions-copied.sqlite")

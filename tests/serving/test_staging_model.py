@@ -28,6 +28,19 @@ def move(followed: Followed) -> Iterator[Callable[[str], None]]:
     transition(followed.client, NAME, 2, "None")
 
 
+def test_each_request_gets_a_refusal_of_its_own(monkeypatch):
+    """One that is raised again keeps the frames of all requests, with their bodies."""
+    model = StagingModel(SimpleNamespace(), SimpleNamespace(poll_seconds=60.0))
+    monkeypatch.setattr(model, "_look", lambda: model._refuse("it is damaged"))
+    found = []
+    for _ in range(2):
+        with pytest.raises(Refusal, match="it is damaged") as caught:
+            model.current()
+        found.append(caught.value)
+    assert found[0] is not found[1]
+    assert (found[0].status, found[0].message) == (found[1].status, found[1].message)
+
+
 def status(server: Running) -> int:
     return server.post(PATH, RECORD).status
 

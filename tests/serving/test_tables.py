@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import orjson
 import pandas as pd
+import psutil
 import pyarrow as pa
 import pytest
 from benchmarks.serve import request_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 from tests.data import test_records
 from tests.serving.conftest import NAME, Running, Trained, wait_until
 from tests.serving.table_forms import FORMS, stream
@@ -21,7 +23,7 @@ from lockstep.config.settings import LimitsSection
 from lockstep.data.records import other_columns
 from lockstep.monitoring.log_files import PREDICTIONS
 from lockstep.registry.lifecycle.moves import transition
-from lockstep.serving.http_request import ARROW_STREAM, Refusal
+from lockstep.serving.http_request import ARROW_STREAM, PARQUET, Refusal
 from lockstep.serving.logged_rows import Labels, LogReader, Notes
 from lockstep.serving.prediction_log import predictions_table, read_entries
 from lockstep.serving.request_parsing import RecordReader
@@ -125,6 +127,59 @@ def record_of(schema):
     return st.fixed_dictionaries({c.name: value(c) for c in schema.features})
 
 
+COMMAS = test_records.schema_of(
+    {name: test_records.COLUMNS[name] for name in ("price", "town", "y_n")}, decimal=","
+)
+
+
+@pytest.mark.parametrize(
+    ("cells", "prices"),
+    [
+        (pa.array([5.125, -1.5, None]), [5.125, -1.5, None]),
+        (pa.array([5.125, -1.5, None], pa.float32()), [5.125, -1.5, None]),
+        (pa.array([5.125, -1.5, None]).dictionary_encode(), [5.125, -1.5, None]),
+        (pa.array([5125, -1, None]), [5125, -1, None]),
+        (pa.array(["5,125", "-1,5", None]), [5.125, -1.5, None]),
+        (pa.array(["5.125", "-1.500", None]), [5125, -1500, None]),
+    ],
+)
+def test_numbers_mean_themselves_where_texts_have_decimal_commas(cells, prices):
+    reader = RecordReader(COMMAS)
+    table = pa.table({"price": cells, "town": pa.array(["Ulm"] * 3)})
+    read = TableReader(reader).read(open_table(stream(table), ARROW_STREAM, LIMITS))
+    assert pd.Series(read.columns["price"]).tolist() == pytest.approx(
+        [np.nan if one is None else one for one in prices], nan_ok=True
+    )
+    rows = [{"price": price, "town": "Ulm"} for price in prices]
+    assert logged_records(logged_table(COMMAS, read)) == rows
+    again = LoggedReader(reader).columns([logged_table(COMMAS, read), orjson.dumps(rows)], [3, 3])
+    assert again["price"].tolist() == pytest.approx(
+        [np.nan if one is None else one for one in prices] * 2, nan_ok=True
+    )
+
+
+def test_categories_that_no_row_has_are_no_fault_also_in_the_log():
+    name = next(c.name for c in SCHEMA.features if not c.holds_numbers and c.codes)
+    known = next(iter(map(str, SCHEMA.columns[name].codes)))
+    coded = pa.DictionaryArray.from_arrays(pa.array([1, 1, 1], pa.int8()), ["nonsense", known])
+    read = TableReader(RecordReader(SCHEMA)).read(
+        open_table(stream(table_of(3, **{name: coded})), ARROW_STREAM, LIMITS)
+    )
+    logged = LoggedReader(RecordReader(SCHEMA)).columns([logged_table(SCHEMA, read)], [3])
+    assert logged[name].tolist() == [known] * 3
+
+
+def test_a_narrow_dictionary_that_is_full_has_room_for_missing_values():
+    name = next(c.name for c in SCHEMA.features if not c.holds_numbers and not c.codes)
+    places = pa.array([*range(128), None], pa.int8())
+    texts = [f"town {number}" for number in range(128)]
+    coded = pa.DictionaryArray.from_arrays(places, texts)
+    read = TableReader(RecordReader(SCHEMA)).read(
+        open_table(stream(table_of(129, **{name: coded})), ARROW_STREAM, LIMITS)
+    )
+    assert np.asarray(read.columns[name]).tolist() == [*texts, None]
+
+
 # ---------------------------------------------------------------- refusals, in the words of JSON
 
 
@@ -201,6 +256,24 @@ def test_columns_that_are_missing_unknown_or_twice_are_named():
 
 
 @pytest.mark.parametrize("kind", FORMS)
+def test_an_empty_table_of_categories_holds_no_records(kind):
+    coded = {name: column.dictionary_encode() for name, column in columns_of(table_of()).items()}
+    assert (
+        refusal(pa.table(coded).slice(0, 0), kind=kind).message == "no records: send at least one"
+    )
+    views = {
+        name: column.cast(pa.string_view()) if pa.types.is_string(column.type) else column
+        for name, column in columns_of(table_of()).items()
+    }
+    found = refusal(pa.table(views).slice(0, 0), kind=kind)
+    assert found.message == "no records: send at least one"
+
+
+def columns_of(table: pa.Table) -> dict[str, pa.Array]:
+    return {name: table[name].combine_chunks() for name in table.column_names}
+
+
+@pytest.mark.parametrize("kind", FORMS)
 def test_rows_and_unpacked_bytes_are_limited(kind):
     few = LIMITS.model_copy(update={"table_rows": 10})
     assert refusal(table_of(11), few, kind).status == 413
@@ -231,6 +304,54 @@ def test_views_of_one_long_text_count_each():
         open_table(stream(table_of(100, **{name: views})), ARROW_STREAM, LIMITS)
     )
     assert np.asarray(read.columns[name]).tolist() == ["x" * 9_000] * 100
+
+
+def test_the_length_of_a_missing_view_counts_nothing():
+    name = next(c.name for c in SCHEMA.features if not c.holds_numbers and not c.codes)
+    views = np.array([-(2**31), 0, 0, 0, 9_000, 0, 0, 0], dtype="<i4")
+    views[5:8] = np.frombuffer(b"xxxx" + bytes(8), dtype="<i4")
+    buffers = [pa.py_buffer(b"\x02"), pa.py_buffer(views.tobytes()), pa.py_buffer(b"x" * 9_000)]
+    hidden = pa.Array.from_buffers(pa.string_view(), 2, buffers)
+    small = LIMITS.model_copy(update={"table_bytes": 1_000})
+    assert refusal(table_of(2, **{name: hidden}), small).status == 413
+
+
+def test_a_dictionary_of_views_is_refused():
+    name = next(c.name for c in SCHEMA.features if not c.holds_numbers and not c.codes)
+    views = pa.DictionaryArray.from_arrays([0, 0, 0], pa.array(["x" * 100], pa.string_view()))
+    assert "no single values" in refusal(table_of(3, **{name: views})).message
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
+def test_many_rows_of_one_long_text_in_parquet_are_refused_before_they_are_made(kind):
+    name = next(c.name for c in SCHEMA.features if not c.holds_numbers and not c.codes)
+    rows = 20_000
+    coded = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), ["x" * 50_000])
+    sink = pa.BufferOutputStream()
+    schema = table_of(1, **{name: pa.array(["x"], kind)}).schema
+    with parquet.ParquetWriter(sink, schema) as writer:
+        for start in range(0, rows, 1000):
+            part = table_of(1000, **{name: coded.slice(start, 1000).dictionary_decode().cast(kind)})
+            writer.write_table(part)
+    body = sink.getvalue().to_pybytes()
+    assert len(body) < 20_000_000
+    before = psutil.Process().memory_info().rss
+    small = LIMITS.model_copy(update={"table_bytes": 50_000_000})
+    with pytest.raises(Refusal, match="unpacks to more"):
+        open_table(body, PARQUET, small).cells(schema.names)
+    assert psutil.Process().memory_info().rss - before < 400_000_000
+
+
+def test_many_batches_over_one_large_dictionary_are_refused():
+    name = next(c.name for c in SCHEMA.features if not c.holds_numbers and not c.codes)
+    texts = pa.array([f"town {number}" for number in range(20_000)])
+    table = table_of(500, **{name: pa.DictionaryArray.from_arrays([0] * 500, texts)})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=1)
+    small = LIMITS.model_copy(update={"table_bytes": 1_000_000})
+    with pytest.raises(Refusal, match="too many batches"):
+        open_table(sink.getvalue().to_pybytes(), ARROW_STREAM, small).cells(table.column_names)
 
 
 @pytest.mark.parametrize("kind", FORMS)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from lockstep.registry.lifecycle.moves import promote
 from lockstep.serving.prediction_log import predictions_table, read_entries, read_labels
 from lockstep.serving.siblings import Siblings, worst
 from lockstep.serving.telemetry import pieces
+from lockstep.serving.workers import Workers
 
 BODY = json.dumps(RECORD).encode()
 
@@ -94,6 +96,30 @@ def test_a_killed_worker_is_replaced_and_its_counts_stay(three: Running):
     # Each worker writes its own gauges once a second, and the least counts.
     wait_until(lambda: counted(three, "ready") == 1, 20, "the new worker's own word")
     assert str(counted(three, "monitor_age_seconds")) == "nan"  # it never ran
+
+
+def test_a_worker_that_cannot_be_started_is_tried_again(tmp_path, monkeypatch):
+    """As without memory for another process."""
+    settings = load_serving(tmp_path, {"WORKERS": "1", "PREDICTION_LOG": "0"})
+    made = Workers(settings, tmp_path, socket.socket())
+    codes, events = iter([OSError(12, "Cannot allocate memory"), 7]), []
+
+    def start(_):
+        code = next(codes)
+        if isinstance(code, OSError):
+            raise code
+        made._stop.set()
+        return code
+
+    monkeypatch.setattr(made, "_run_once", start)
+    monkeypatch.setattr(made.log, "event", lambda event, *_, **more: events.append((event, more)))
+    made._was_ready = True
+    made._keep(1)
+    assert [event for event, _ in events] == ["worker not started", "worker ended"]
+    assert events[0][1] == {"worker": 1, "error": "[Errno 12] Cannot allocate memory"}
+    assert list(codes) == []
+    made.listening.close()
+    made._folder.cleanup()
 
 
 def test_a_stopped_worker_is_told_in_health(three: Running):

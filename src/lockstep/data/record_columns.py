@@ -19,9 +19,11 @@ from lockstep.data.records import RowReader, check_row, unknown_name
 from lockstep.data.values import (
     boolean_values,
     column_check,
+    comma_cell,
     fit_check,
     json_values,
     made_numbers,
+    of_numbers,
     out_of_range,
     read_cells,
 )
@@ -90,7 +92,11 @@ class ColumnReader:
         """Return rows as records of plain values, as ``RowReader`` reads them; unchecked."""
         flags = {n for own, n in self._kept.items() if not self.schema.columns[own].holds_numbers}
         names = [*self._kept.values(), *(name for of in self._made.values() for name in of)]
-        texts = {name: _plain_cells(cells[name], name in flags) for name in dict.fromkeys(names)}
+        commas = {n for own, n in self._kept.items() if self.schema.columns[own].decimal == ","}
+        texts = {
+            name: _plain_cells(cells[name], name in flags, name in commas)
+            for name in dict.fromkeys(names)
+        }
         records = [dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)]
         return self._rows.read(records)
 
@@ -121,7 +127,9 @@ class ColumnReader:
 def _read(column: Column, given: Any, is_own: bool = False) -> tuple[Values, NDArray[np.bool_]]:
     """Read a column's distinct cells; a boolean that is its ``own`` becomes one of its codes."""
     if _are_themselves(column, given):
-        return _numbers(column, given)
+        return numbers_that_fit(column, given)
+    if holds_numbers(given.type):
+        column = of_numbers(column)
     coded = _coded(given)
     if is_own and not column.holds_numbers and pa.types.is_boolean(coded.dictionary.type):
         meant = boolean_values(column)
@@ -132,7 +140,9 @@ def _read(column: Column, given: Any, is_own: bool = False) -> tuple[Values, NDA
         values.append(None)
     good = _fitting(column, values)
     known = [value if fits else None for value, fits in zip(values, good, strict=True)]
-    codes = coded.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)
+    # As int64: a narrow index has no place for one more value.
+    places = coded.indices.cast(pa.int64()).fill_null(len(values) - 1)
+    codes = places.to_numpy(zero_copy_only=False)
     if column.holds_numbers:
         return np.array(known, dtype=np.float64)[codes], good[codes]
     return CodedTexts(known, codes), good[codes]
@@ -141,15 +151,15 @@ def _read(column: Column, given: Any, is_own: bool = False) -> tuple[Values, NDA
 def _are_themselves(column: Column, given: Any) -> bool:
     """Tell whether each number of an array means itself, so that no cell of text is needed.
 
-    A code may have other spellings, a number may mean a missing value, and a decimal comma gives
-    a point another meaning. A float32 means its shortest decimal.
+    A code may have other spellings, and a number may mean a missing value. A float32 means its
+    shortest decimal.
     """
     plain = pa.types.is_integer(given.type) or pa.types.is_float64(given.type)
-    meant = column.codes or column.decimal or column.absent
+    meant = column.codes or column.absent
     return bool(plain and column.holds_numbers and not meant)
 
 
-def _numbers(column: Column, given: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def numbers_that_fit(column: Column, given: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return numbers that mean themselves, and which of them fit; null and NaN are missing."""
     values = given.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     good = ~out_of_range(column, values, _LARGEST)
@@ -161,6 +171,13 @@ def _made(column: Column, parts: Sequence[Any]) -> tuple[NDArray[Any], NDArray[n
     numbers, good = zip(*(_read(_NUMBER, part) for part in parts), strict=True)
     values = made_numbers(column, numbers)
     return values, np.logical_and.reduce([*good, _fitting(column, json_values(values.tolist()))])
+
+
+def holds_numbers(kind: pa.DataType) -> bool:
+    """Tell whether values of a type are numbers, not texts of them."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+    return any(is_kind(kind) for is_kind in kinds)
 
 
 def _coded(given: Any) -> Any:
@@ -195,6 +212,10 @@ def text_cells(column: Any) -> Any:
     return composed_cells(trimmed(column))
 
 
-def _plain_cells(column: Any, keeps_booleans: bool) -> list[Any]:
-    is_flag = keeps_booleans and pa.types.is_boolean(column.type)
-    return list((column if is_flag else text_cells(column)).to_pylist())
+def _plain_cells(column: Any, keeps_booleans: bool, has_commas: bool) -> list[Any]:
+    if keeps_booleans and pa.types.is_boolean(column.type):
+        return list(column.to_pylist())
+    cells = text_cells(column).to_pylist()
+    if has_commas and holds_numbers(column.type):
+        return [cell and comma_cell(cell) for cell in cells]
+    return list(cells)

@@ -19,6 +19,7 @@ from lockstep.data.tables import read_any, refuse_twins
 from lockstep.data.values import (
     boolean_values,
     column_check,
+    comma_cell,
     fault,
     json_value,
     json_values,
@@ -133,7 +134,7 @@ def mixed_decimals(schema: Schema, records: Iterable[Record]) -> str:
 
     In a column with decimal commas 84.015 is 84015, as in the file trained on, and 68.1 is 68.1.
     """
-    names = {n for c in schema.features if c.decimal == "," for n in (c.name, *c.aliases)}
+    names = _with_commas(schema)
     texts = [r[n].strip() for r in records if names for n in names & r.keys() if type(r[n]) is str]
     thousands = list(filter(_THOUSAND.fullmatch, texts))
     decimals = [t for t in texts if _POINT.fullmatch(t) and not _THOUSAND.fullmatch(t)]
@@ -211,10 +212,17 @@ def table_records(
             "give one of the two"
         )
     cells = {name: values.to_pylist() for name, values in text.columns.items()}
+    for name in _with_commas(schema).intersection(text.numbers):
+        cells[name] = [cell and comma_cell(cell) for cell in cells[name]]
     for name in _booleans(path, schema):
         cells[name] = [None if cell is None else cell == "1" for cell in cells[name]]
     rows = zip(*cells.values(), strict=True)
     return [dict(zip(text.columns, row, strict=True)) for row in rows]
+
+
+def _with_commas(schema: Schema) -> set[str]:
+    """Return the names, in files, of features with decimal commas in the file trained on."""
+    return {n for c in schema.features if c.decimal == "," for n in (c.name, *c.aliases)}
 
 
 def _booleans(path: Path, schema: Schema) -> list[str]:

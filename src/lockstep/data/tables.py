@@ -22,7 +22,7 @@ from pyarrow import parquet
 
 from lockstep.data.copies import repeats, row_hashes
 from lockstep.data.dates import month_of, parse_dates
-from lockstep.data.values import made_numbers, missing_texts, read_cells, texts
+from lockstep.data.values import made_numbers, missing_texts, of_numbers, read_cells, texts
 from lockstep.errors import DataError, listed, nearest
 from lockstep.problems.headers import clean_name, unique_names
 from lockstep.problems.schema import Column, Schema
@@ -131,7 +131,7 @@ def _features_and_target(x_path: Path, y_path: Path, schema: Schema) -> TextTabl
         named = {schema.target: next(iter(named.values()))}
     require_columns([schema.target], named, target.path.name)
     columns = features.columns | {schema.target: named[schema.target]}
-    return replace(features, columns=columns)
+    return replace(features, columns=columns, numbers=features.numbers | target.numbers)
 
 
 def read_any(path: Path) -> TextTable:
@@ -147,7 +147,14 @@ def read_any(path: Path) -> TextTable:
         raise DataError(f"{path.name} {fault}; make it again") from None
     names, twins = unique_names([clean_name(name) for name in table.column_names])
     cells = (_as_text(table.column(i), name, path) for i, name in enumerate(names))
-    return TextTable(path, "", dict(zip(names, cells, strict=True)), twins)
+    kinds = dict(zip(names, table.schema.types, strict=True))
+    decimals = frozenset(name for name, kind in kinds.items() if _holds_decimals(kind))
+    return TextTable(path, "", dict(zip(names, cells, strict=True)), twins, numbers=decimals)
+
+
+def _holds_decimals(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def _as_text(column: Any, name: str, path: Path) -> Any:
@@ -162,9 +169,15 @@ def _as_text(column: Any, name: str, path: Path) -> Any:
         ) from None
 
 
+def _own_names(schema: Schema) -> dict[str, str]:
+    """Return the schema's name of each alias."""
+    columns = schema.columns
+    return {a: c.name for c in columns.values() for a in c.aliases if a not in columns}
+
+
 def _renamed(columns: dict[str, Any], schema: Schema, where: str) -> dict[str, Any]:
     """Return the columns under the schema's names; two names of one column are a DataError."""
-    own = {a: c.name for c in schema.columns.values() for a in c.aliases if a not in schema.columns}
+    own = _own_names(schema)
     found: dict[str, str] = {}
     for given in columns:
         name = own.get(given, given)
@@ -177,14 +190,16 @@ def _renamed(columns: dict[str, Any], schema: Schema, where: str) -> dict[str, A
 
 def typed(text: TextTable, schema: Schema, part: str | None = None) -> pd.DataFrame:
     """Return one file's columns by the schema, with dtypes; features and target are required."""
-    named = replace(text, columns=_renamed(text.columns, schema, text.path.name))
+    columns, own = _renamed(text.columns, schema, text.path.name), _own_names(schema)
+    decimals = frozenset(own.get(name, name) for name in text.numbers)
+    named = replace(text, columns=columns, numbers=decimals)
     named.require(_needed(named, schema))
     _refuse_unclear(text, named, schema)
     read = {column.name: _values(named, column) for column in schema.columns.values()}
-    columns = {name: values for name, values in read.items() if values is not None}
+    found = {name: values for name, values in read.items() if values is not None}
     if part and schema.part:
-        columns[schema.part] = pd.Series([part] * named.rows, dtype="str")
-    return pd.DataFrame(columns)
+        found[schema.part] = pd.Series([part] * named.rows, dtype="str")
+    return pd.DataFrame(found)
 
 
 def _refuse_unclear(text: TextTable, named: TextTable, schema: Schema) -> None:
@@ -241,6 +256,8 @@ def _values(text: TextTable, column: Column) -> Any:
 
 def _cells(text: TextTable, name: str, column: Column) -> Any:
     """Return a file's column as one of the schema; a cell that is no number is a DataError."""
+    if name in text.numbers:
+        column = of_numbers(column)
     values, bad = read_cells(column, text.columns[name])
     if bad.any() and (meant := readings(text.columns[name][int(bad.argmax())].as_py())):
         fix = f"set `decimal` of {column.name} in the schema to the sign before its decimals"

@@ -60,6 +60,19 @@ def missing_texts(column: Column) -> frozenset[str]:
     return MISSING.union(column.absent).difference(map(str, column.codes))
 
 
+def of_numbers(column: Column) -> Column:
+    """Return a column as it is read where a file holds numbers, not texts: with decimal points."""
+    return column.model_copy(update={"decimal": "."}) if column.decimal == "," else column
+
+
+def comma_cell(cell: str) -> str | float:
+    """Return a number's text as a column with decimal commas has it; with an exponent, the number.
+
+    Cells with decimal commas have no exponents.
+    """
+    return float(cell) if "e" in cell else cell.replace(".", ",")
+
+
 def read_cells(column: Column, cells: Any) -> tuple[Any, NDArray[np.bool_]]:
     """Return cells (a pyarrow string array, trimmed) as a column, and which of them are no numbers.
 

@@ -65,6 +65,8 @@ def asked(server: _socket.socket, request: dict[str, object]) -> bytes:
         server.send(bytes([signal.SIGTSTP]))
         os.kill(os.getpid(), signal.SIGSTOP)
 
+    # A signal that is passed on while the command is sent would be taken for a part of it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*FORWARDED, signal.SIGTSTP))
     for number in FORWARDED:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda received, _: server.send(bytes([received])))
@@ -77,6 +79,7 @@ def asked(server: _socket.socket, request: dict[str, object]) -> bytes:
     sent = 0
     while sent < len(content):
         sent += server.send(content[sent:])
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     answer = b""
     try:
         while not answer.endswith(b"\n") and (part := server.recv(64)):

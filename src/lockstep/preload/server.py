@@ -152,14 +152,20 @@ def become(request: dict[str, Any], files: list[int], plain_path: list[str]) -> 
 
 
 def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """Return a client's command and its three files; None where it left."""
-    size, files, _, _ = socket.recv_fds(connection, 4, 3)
-    if not size:
-        return None
-    content, length = b"", int.from_bytes(size, "big")
-    while len(content) < length:
-        content += connection.recv(length - len(content))
-    return marshal.loads(content), files
+    """Return a client's command and its three files; None where it left, perhaps amid sending."""
+    files: list[int] = []
+    try:
+        size, files, _, _ = socket.recv_fds(connection, 4, 3)
+        content, length = b"", int.from_bytes(size, "big")
+        while len(content) < length and (part := connection.recv(length - len(content))):
+            content += part
+        if content and len(content) == length:
+            return marshal.loads(content), files
+    except (ConnectionError, EOFError, ValueError, TypeError):
+        pass
+    for number in files:
+        os.close(number)
+    return None
 
 
 def ended_by(connection: socket.socket) -> int | None:

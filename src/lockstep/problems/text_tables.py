@@ -121,6 +121,8 @@ class TextTable:
     """What was done to read the file, where it is no plain table in UTF-8."""
     questions: tuple[str, ...] = ()
     """What a person must decide about the reading."""
+    numbers: frozenset[str] = frozenset()
+    """The columns that the file holds as numbers, not texts: their points are decimal points."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -209,6 +211,7 @@ def read_content(content: bytes, path: Path, keep_twins: bool = False) -> TextTa
         found.encoding,
         notes=tuple(filter(None, [found.note, *lines.notes, *rows.notes, _twin_note(twins)])),
         questions=tuple(filter(None, [found.question, question])),
+        numbers=frozenset(),
         **rows.counts,
     )
 

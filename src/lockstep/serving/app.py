@@ -69,6 +69,8 @@ Answering = Callable[[ServedModel], Answer | TableAnswer]
 INLINE_BYTES = 64 * 1024
 """Bodies up to this size (about 200 records) are answered in the event loop, larger in a thread."""
 _THREADS, _MOST_WAITING = 2, 32
+_LARGE_BODIES = 8
+"""Large bodies under way may take so many times ``table_bytes`` of memory together."""
 _MOST_IN_STAGING = 4
 """How many requests for Staging may be under way: they only compare, and a load keeps all."""
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
@@ -114,6 +116,7 @@ class Api(FastAPI):
         # One thread: to load the version in Staging, or to score with it, takes no other's place.
         self._staging_thread = WorkerThreads("staging", 1, _MOST_IN_STAGING)
         self._batcher = MicroBatcher()
+        self._reserved = 0
         self._announced: ServedModel | None = None
         self._ended = threading.Event()
         self._fault_log = logging.getLogger("uvicorn.lockstep")
@@ -147,6 +150,8 @@ class Api(FastAPI):
             status = reply.status
         except ClientDisconnected:
             status = 499
+        finally:
+            self._reserved -= request.reserved
         seconds = time.perf_counter() - request.began
         self.metrics.count(request.route, status, seconds, request.rows)
         self.log.request(request, status, seconds)
@@ -190,7 +195,7 @@ class Api(FastAPI):
         if len(body) > INLINE_BYTES or request.kind != JSON:
             answering = self._answering(request, body)
             return await self._in_thread(
-                lambda: self._work(request, served, answering, wanted.noted)
+                request, lambda: self._work(request, served, answering, wanted.noted)
             )
         read = served.reader.read(body, self.limits.rows)
         scores = await self._batcher.score(served.scorer, read)
@@ -210,7 +215,7 @@ class Api(FastAPI):
         self, request: HttpRequest, served: ServedModel, answering: Answering, noted: bool
     ) -> Reply:
         answer = answering(served)
-        if noted:
+        if noted and not request.abandoned:  # what nobody got is no answer
             self._note(request, served, answer)
         return _answered(request, answer)
 
@@ -224,7 +229,7 @@ class Api(FastAPI):
         if _wanted(request).staging:
             return await self._by_staging(request, answering)
         served = self._served(request)
-        return await self._in_thread(lambda: _answered(request, answering(served)))
+        return await self._in_thread(request, lambda: _answered(request, answering(served)))
 
     async def _by_staging(self, request: HttpRequest, answering: Answering) -> Reply:
         """Answer with the version in Staging; Refusal 404 where no registry is followed."""
@@ -237,7 +242,7 @@ class Api(FastAPI):
             request.model, request.version = served.model.name, served.model.version
             return _answered(request, answering(served))
 
-        return await self._in_thread(work, self._staging_thread)
+        return await self._in_thread(request, work, self._staging_thread)
 
     async def _feedback(self, request: HttpRequest) -> Reply:
         body = await self._checked_body(request)
@@ -354,7 +359,20 @@ class Api(FastAPI):
         request.check_kind(more)
         limits = self.limits
         most = limits.body_bytes if request.kind == JSON else limits.table_bytes
+        self._reserve(request, most)
         return await request.body(most, limits.body_seconds)
+
+    def _reserve(self, request: HttpRequest, most_bytes: int) -> None:
+        """Set memory aside for a large body; Refusal 503 where others have taken all of it."""
+        unknown = 0 if request.kind == JSON else most_bytes
+        declared = request.declared_bytes
+        needed = unknown if declared is None else min(declared, most_bytes)
+        if needed <= INLINE_BYTES:
+            return
+        if self._reserved + needed > _LARGE_BODIES * self.limits.table_bytes:
+            raise _busy()
+        request.reserved = needed
+        self._reserved += needed
 
     def _check_key(self, request: HttpRequest) -> None:
         if self.keys is None:
@@ -395,15 +413,25 @@ class Api(FastAPI):
             self.shadow.add(entry)
 
     async def _in_thread(
-        self, work: Callable[[], Reply], threads: WorkerThreads | None = None
+        self,
+        request: HttpRequest,
+        work: Callable[[], Reply],
+        threads: WorkerThreads | None = None,
     ) -> Reply:
         """Answer by what ``work`` returns in a thread; Refusal 503 where that takes too long."""
         threads, seconds = threads or self._threads, self.limits.request_seconds
         if threads.are_full:
             raise _busy()
+
+        def wanted_work() -> Reply:
+            if request.abandoned:
+                raise _busy()
+            return work()
+
         try:
-            return await asyncio.wait_for(asyncio.shield(threads.begin(work)), seconds)
+            return await asyncio.wait_for(asyncio.shield(threads.begin(wanted_work)), seconds)
         except TimeoutError:
+            request.abandoned = True
             message = f"no answer within {seconds:g} s; send fewer records at a time"
             raise Refusal(503, message, headers=CLOSE) from None
 

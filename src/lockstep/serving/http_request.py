@@ -70,6 +70,10 @@ class HttpRequest:
         self.request_id = request_id(self.headers.get(b"x-request-id"))
         self.route, self.rows, self.all_read = "other", 0, False
         self.kind = JSON
+        self.abandoned = False
+        """Whether nobody waits for the answer any more."""
+        self.reserved = 0
+        """Bytes of memory that are set aside for its body."""
         self.model: str | None = None
         self.version: int | None = None
 
@@ -91,10 +95,15 @@ class HttpRequest:
         accepted = self.headers.get(b"accept", b"").lower()
         return JSON in accepted and ARROW_STREAM not in accepted
 
+    @property
+    def declared_bytes(self) -> int | None:
+        """How long the body is, as its headers say; None where they don't."""
+        declared = self.headers.get(b"content-length")
+        return None if declared is None else int(declared)
+
     async def body(self, most_bytes: int, seconds: float) -> bytes:
         """Return the whole body; Refusal 413 for one too large, 408 for one too late."""
-        declared = self.headers.get(b"content-length")
-        if declared is not None and int(declared) > most_bytes and b"expect" in self.headers:
+        if (self.declared_bytes or 0) > most_bytes and b"expect" in self.headers:
             raise _too_large(most_bytes)  # the client waits for an answer before it sends
         try:
             async with asyncio.timeout(seconds):

@@ -154,18 +154,17 @@ class PredictionLog:
     def _prune(self) -> None:
         """Delete the oldest files beyond the limit, as soon as their days' counts are kept.
 
-        With them go the files of labels that concern deleted rows only.
+        Labels have the same limit, and those that concern deleted rows only go before it.
         """
-        paths = self._beyond_limit()
+        paths = self._beyond_limit(PREDICTIONS, SHADOW)
         if paths and self.keeper is not None:
             paths = self.keeper.kept(paths)
-        if paths:
-            _delete(paths)
-            _delete(self._labels_without_rows())
+        _delete(paths)
+        _delete({*self._labels_without_rows(), *self._beyond_limit(FEEDBACK)})
 
-    def _beyond_limit(self) -> list[Path]:
+    def _beyond_limit(self, *patterns: str) -> list[Path]:
         """Return the oldest files, except those in use, without which the rest is in the limit."""
-        kinds = [sorted(self.folder.glob(pattern)) for pattern in (PREDICTIONS, SHADOW)]
+        kinds = [sorted(self.folder.glob(pattern)) for pattern in patterns]
         sizes = {path: _size(path) for kind in kinds for path in kind}
         used = self._in_use(kinds)
         total = sum(sizes.values())
@@ -181,9 +180,9 @@ class PredictionLog:
     def _labels_without_rows(self) -> list[Path]:
         """Return the files of labels last written before the oldest predictions that are left."""
         labels = sorted(self.folder.glob(FEEDBACK))
-        oldest = min(map(_begun, self.folder.glob(PREDICTIONS)), default=0.0)
+        oldest = min(map(_begun, self.folder.glob(PREDICTIONS)), default=time.time())
         used = self._in_use([labels])
-        ended = {path: path.stat().st_mtime for path in labels if path not in used}
+        ended = {path: _ended(path) for path in labels if path not in used}
         return [path for path, end in ended.items() if end < oldest - _LATE_SECONDS]
 
     def _in_use(self, kinds: Sequence[Sequence[Path]]) -> set[Path]:
@@ -225,6 +224,12 @@ def _begun(path: Path) -> float:
         return calendar.timegm(time.strptime(path.stem.split("-")[1], _STAMP))
     except ValueError:  # somebody else named it
         return 0.0
+
+
+def _ended(path: Path) -> float:
+    """Return when a file was last written; of one that a killed process left, its journal was."""
+    beside = (path, Path(f"{path}-wal"))
+    return max((one.stat().st_mtime for one in beside if one.is_file()), default=0.0)
 
 
 def _writer(path: Path) -> int:

@@ -52,7 +52,8 @@ class StagingModel:
                 self._looked = time.monotonic()
             if self.served is None:
                 assert self._refusal is not None
-                raise self._refusal
+                # One of its own for each request: an exception keeps the frames it went through.
+                raise Refusal(self._refusal.status, self._refusal.message)
             return self.served
 
     def unload_idle(self) -> None:

@@ -82,7 +82,7 @@ class _Parquet:
         self.schema = parquet.ParquetFile(pa.BufferReader(body)).schema_arrow
 
     def cells(self, names: Sequence[str]) -> tuple[dict[str, Any], int]:
-        texts = [n for n in names if pa.types.is_string(self.schema.field(n).type)]
+        texts = [name for name in names if _is_text(self.schema.field(name).type)]
         with _readable(PARQUET):
             file = parquet.ParquetFile(pa.BufferReader(self.body), read_dictionary=texts)
             known = file.metadata
@@ -98,16 +98,32 @@ def _cells(
     batches: Iterator[pa.RecordBatch], schema: pa.Schema, limits: LimitsSection
 ) -> tuple[dict[str, Any], int]:
     """Return batches as one checked array a column, and their rows."""
-    found, rows = [], 0
+    found, rows, texts, checked = [], 0, 0, 0
     for batch in batches:
+        checked += batch.nbytes
+        _check_work(checked, limits)
         batch.validate(full=True)
         rows += len(batch)
         _check_rows(rows, limits)
-        found.append(batch)
+        # Before anything is copied: columns may be many views of one text.
+        texts += sum(map(_text_bytes, batch.columns))
+        _check_bytes(texts, limits)
+        if len(batch):
+            found.append(batch)
     table = pa.Table.from_batches(found, schema).unify_dictionaries().combine_chunks()
     columns = [column.chunk(0) if column.num_chunks else column for column in table.columns]
-    _check_bytes(sum(map(_text_bytes, columns)), limits)
     return dict(zip(table.column_names, columns, strict=True)), rows
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(is_kind(kind) for is_kind in kinds)
+
+
+def _check_work(checked: int, limits: LimitsSection) -> None:
+    """Refuse many small batches over one large dictionary, which is checked for each of them."""
+    if checked > _WORST_RATIO**2 * limits.table_bytes:
+        raise Refusal(413, "the table has too many batches for its dictionaries; send larger ones")
 
 
 def _check_rows(rows: int, limits: LimitsSection) -> None:
@@ -130,10 +146,11 @@ def _text_bytes(column: Any) -> int:
             return 0
         lengths = pc.binary_length(column.dictionary).take(column.indices)
     elif pa.types.is_string_view(kind):
-        # a view begins with its length; pyarrow has no kernel for it
+        # A view begins with its length; pyarrow has no kernel for it. That of a null is unchecked.
         views = column.buffers()[1]
         taken = np.frombuffer(views, dtype="<i4")[4 * column.offset :: 4][: len(column)]
-        return int(taken.sum(dtype=np.int64))
+        is_there = column.is_valid().to_numpy(zero_copy_only=False)
+        return int(taken[is_there].sum(dtype=np.int64))
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
         lengths = pc.binary_length(column)
     else:

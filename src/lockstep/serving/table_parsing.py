@@ -17,11 +17,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lockstep.data.coded_texts import CodedTexts
-from lockstep.data.record_columns import ColumnReader, Values
+from lockstep.data.record_columns import ColumnReader, Values, numbers_that_fit
 from lockstep.data.record_text import unique_names
 from lockstep.data.records import RowReader
+from lockstep.data.values import column_check, json_values
 from lockstep.errors import DataError
-from lockstep.problems.schema import Schema
+from lockstep.problems.schema import Column, Schema
 from lockstep.serving.http_request import Refusal
 from lockstep.serving.request_parsing import MOST_FAULTS, RecordReader, joined_records
 from lockstep.serving.table_bodies import TableBody
@@ -124,6 +125,9 @@ class TableReader:
 def _is_plain(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
+        # The length of its texts is not known before they are copied, and nobody writes it.
+        if pa.types.is_string_view(kind):
+            return False
     return any(is_kind(kind) for is_kind in _PLAIN)
 
 
@@ -172,6 +176,7 @@ class LoggedReader:
 
     def __init__(self, reader: RecordReader) -> None:
         self.schema, self._json = reader.schema, reader
+        self._rows = RowReader(reader.schema)
 
     def columns(self, records: Sequence[bytes], rows: Sequence[int]) -> dict[str, NDArray[Any]]:
         """Return all records of entries as columns, entries in order; Refusal if any don't fit."""
@@ -192,12 +197,29 @@ class LoggedReader:
     def _table_columns(self, records: bytes) -> dict[str, NDArray[Any]]:
         with pa.ipc.open_stream(records) as reader:
             table = reader.read_all().combine_chunks()
-        cells = {name: table[name].chunk(0) for name in table.column_names}
-        try:
-            reading = ColumnReader(self.schema, list(cells), "the logged table")
-        except DataError as error:
-            raise Refusal(422, str(error)) from None
-        columns, fits = reading.read(cells, len(table))
-        if not fits.all():
-            raise Refusal(422, f"a logged row does not fit {self.schema.name}")
-        return {name: np.asarray(values) for name, values in columns.items()}
+        kept = {own: name for name, own in self._rows.names_of(tuple(table.column_names)).kept}
+        columns = {}
+        for column in self.schema.features:
+            values = None
+            if column.name in kept:
+                values = _logged_values(column, table[kept[column.name]].chunk(0))
+            if values is None:
+                raise Refusal(422, f"a logged row does not fit {self.schema.name}")
+            columns[column.name] = values
+        return columns
+
+
+def _logged_values(column: Column, given: Any) -> NDArray[Any] | None:
+    """Return what a column of ``logged_table`` holds; None where a value does not fit.
+
+    These are values, not cells: a number among them means itself, as in JSON.
+    """
+    if column.holds_numbers and not column.codes and pa.types.is_float64(given.type):
+        numbers, good = numbers_that_fit(column, given)
+        return numbers if good.all() else None
+    coded = given if pa.types.is_dictionary(given.type) else given.dictionary_encode()
+    values = [*coded.dictionary.to_pylist(), None]
+    places = coded.indices.cast(pa.int64()).fill_null(len(values) - 1)
+    used, rows = np.unique(places.to_numpy(zero_copy_only=False), return_inverse=True)
+    known = column_check(column)(json_values([values[place] for place in used.tolist()]))
+    return None if known is None else known[rows]

@@ -77,7 +77,11 @@ class Workers:
         wait = 0.0
         while not self._stop.wait(wait):
             began = time.monotonic()
-            code = self._run_once(number)
+            try:
+                code = self._run_once(number)
+            except OSError as error:  # no memory for a process, or its folder was taken away
+                self.log.event("worker not started", "error", worker=number, error=str(error))
+                code = 1
             if self._stop.is_set():
                 break
             if not self._was_ready:  # it has said why on standard error
@@ -109,7 +113,7 @@ class Workers:
 
     def _start(self, number: int, link: socket.socket) -> subprocess.Popen[bytes]:
         metrics = Path(self._folder.name) / METRICS_FOLDER
-        metrics.mkdir(exist_ok=True)
+        metrics.mkdir(parents=True, exist_ok=True)
         passed = self.listening.fileno(), link.fileno()
         words = [number, self.settings.workers, *passed]
         own = {"HOST": self.settings.host, "PORT": str(self.settings.port)}
@@ -132,7 +136,9 @@ class Workers:
         end = time.monotonic() + _END_SECONDS
         for process in running:
             try:
-                self._code = process.wait(max(end - time.monotonic(), 0)) or self._code
+                code = process.wait(max(end - time.monotonic(), 0))
+                # One that was still loading its model ends by the signal itself.
+                self._code = self._code if code == -signal.SIGTERM else code or self._code
             except subprocess.TimeoutExpired:
                 process.kill()
                 self._code = 1

@@ -5,6 +5,7 @@ Downloads are cached below .lockstep/cache by digest and verified at each use.
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.io import sha256_file, whole_folder, write_json
 from lockstep.registry.artifact.files import drop_added_on_loading, files_below
 from lockstep.registry.artifact.integrity import check_digest, explained, recorded_digest
-from lockstep.registry.artifact.model_cache import CACHE, SUMS, Located, is_intact, refusing
+from lockstep.registry.artifact.model_cache import CACHE, SUMS, Located, is_intact, locked, refusing
 from lockstep.registry.record.registered_models import get_version, newest_in
 from lockstep.registry.store.names import NotRegistered
 from lockstep.registry.store.opening import source_of
@@ -22,6 +23,10 @@ from lockstep.registry.store.versions import Version, pruned_line
 
 if TYPE_CHECKING:
     from lockstep.registry.store.opening import Registry
+
+
+_OF_THIS_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Faults in writing the cache, which say nothing about the registry's files."""
 
 
 def find_version(
@@ -53,10 +58,14 @@ def locate(client: Registry, version: Version, root: Path) -> Located:
 def fetched(client: Registry, version: Version, root: Path) -> Located:
     """Return a version's folder in the cache; what ``locate`` adds is the words of an error."""
     folder = root / CACHE / recorded_digest(version)
-    with refusing(folder):
-        if not is_intact(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            _download(client, version, folder)
+    if not is_intact(folder):
+        try:
+            with refusing(folder), locked(folder):
+                if not is_intact(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    _download(client, version, folder)
+        except OSError as error:
+            raise RegistryError(f"a model cannot be kept in {folder.parent}: {error}") from error
     return Located(version, folder)
 
 
@@ -66,6 +75,8 @@ def _download(client: Registry, version: Version, folder: Path) -> None:
         try:
             _fetch(client, version, part)
         except OSError as error:
+            if error.errno in _OF_THIS_DISK:
+                raise
             raise ArtifactError(f"its files cannot be read ({error})") from error
         drop_added_on_loading(part)
         check_digest(version, part)
@@ -75,7 +86,9 @@ def _download(client: Registry, version: Version, folder: Path) -> None:
 
 def _fetch(client: Registry, version: Version, target: Path) -> None:
     if isinstance(client, Tables) and (folder := client.folder_of(version)):
-        shutil.copytree(folder, target, dirs_exist_ok=True)
+        for name, path in files_below(folder).items():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target / name)
         return
     # Files of this machine, and those in the cache, need no MLflow.
     from lockstep.registry.artifact.downloading import download

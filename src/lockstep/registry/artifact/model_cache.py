@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -48,9 +49,19 @@ def is_intact(folder: Path) -> bool:
     """Return whether a cached artifact holds exactly the files it was downloaded with."""
     try:
         sums = read_json(folder / SUMS)
-    except DataError:
+        files = files_below(folder)
+        del files[SUMS]
+        unchanged = (sha256_file(files[name]) == sums[name] for name in sums)
+        return sums.keys() == files.keys() and all(unchanged)
+    except (DataError, KeyError, OSError):  # another process is replacing it
         return False
-    files = files_below(folder)
-    del files[SUMS]
-    unchanged = (sha256_file(files[name]) == sums[name] for name in sums)
-    return sums.keys() == files.keys() and all(unchanged)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold an artifact's place in the cache: several processes fetch a promoted version at once."""
+    locks = folder.parents[1] / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / folder.name).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
