@@ -134,6 +134,18 @@ def test_a_misspelt_hyperparameter_writes_nothing(workspace: Path) -> None:
     _refused(workspace, ConfigError, "lightgbm has no hyperparameter 'num_leafs'")
 
 
+@pytest.mark.parametrize(("most", "told"), [(3, True), (3000, False)])
+def test_a_boosting_that_early_stopping_did_not_stop_is_told(
+    workspace: Path, capsys: pytest.CaptureFixture[str], most: int, told: bool
+) -> None:
+    given, file = "n_estimators: 60, learning_rate: 0.2, num_leaves", workspace / "params.yaml"
+    assert given in file.read_text()
+    file.write_text(file.read_text().replace(given, given.replace("60", str(most))))
+    train_multi_model.run(workspace, "accidents", "lightgbm")
+    said = "round 3, the last; a larger train.accidents-lightgbm.params.n_estimators may be better"
+    assert (said in capsys.readouterr().err) == told
+
+
 def test_an_undeclared_type_is_a_usage_error(trained_workspace: Path) -> None:
     with pytest.raises(UsageError, match="did you mean 'lightgbm'"):
         train_multi_model.run(trained_workspace, "accidents", "lightgbn")

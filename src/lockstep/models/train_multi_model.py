@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import PARTS, ProblemLayout, stage_root
-from lockstep.config.params import load_params
+from lockstep.config.params import load_params, training_key
+from lockstep.console import warn
 from lockstep.errors import ArtifactError, DataError, UsageError, run_command
 from lockstep.io import sha256_file, whole_folder, write_csv, write_json, write_parquet
 from lockstep.models import types
@@ -41,6 +42,8 @@ def run(root: Path, problem: str, model_type: str) -> dict[str, float]:
     metrics = metrics_of(job, trained)
     write_outputs(layout, job, trained, metrics)
     progress.end(summary(metrics))
+    if said := unstopped(job, trained):
+        warn(f"{problem} {model_type}: {said}")
     written = time.monotonic()
     return {
         "read_seconds": read - started,
@@ -61,6 +64,18 @@ def read_job(layout: ProblemLayout, model_type: str) -> TrainingInput:
         schema=load_schema(layout.problem),
         encoder=read_encoder(layout.encoder),
         parts={part: read_matrix(layout, part) for part in PARTS},
+    )
+
+
+def unstopped(job: TrainingInput, trained: Trained) -> str:
+    """Return what to say where early stopping never stopped; empty elsewhere."""
+    most = job.recipe.params.get("n_estimators")
+    if most is None or trained.best_iteration is None or trained.best_iteration < most:
+        return ""
+    key = training_key(job.training.problem, job.training.type)
+    return (
+        f"the loss on the early stopping rows still fell in round {most:,}, the last; a larger "
+        f"train.{key}.params.n_estimators may be better"
     )
 
 

@@ -37,7 +37,6 @@ class Booster(ModelType):
         return replace(recipe, params={**recipe.params, "scale_pos_weight": balance(target)})
 
     def draft_params(self, task: str, rows: float) -> tuple[dict[str, Any], str]:
-        """Return the draft's hyperparameters: fewer, larger steps for several classes."""
+        """Return the draft's hyperparameters: larger steps for several classes."""
         params, remark = super().draft_params(task, rows)
-        steps = {"n_estimators": 400, "learning_rate": 0.1}
-        return ({**params, **steps} if task == "multiclass" else params), remark
+        return ({**params, "learning_rate": 0.1} if task == "multiclass" else params), remark
