@@ -129,7 +129,7 @@ class Tables:
         query = """
             SELECT EXISTS (
                 SELECT 1 FROM tags JOIN runs USING (run_uuid) JOIN experiments USING (experiment_id)
-                WHERE key = ? AND value = ? AND name = ? AND status = 'FINISHED'
+                WHERE key = ? AND value = ? AND experiments.name = ? AND status = 'FINISHED'
                 AND runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active')"""
         with _open(self.database) as connection:
             return bool(connection.execute(query, [key, value, experiment]).fetchone()[0])
