@@ -60,7 +60,7 @@ class RecordReader:
         self._fits = [fit_check(column) for column in schema.features]
         self._numbers = [column.name for column in schema.features if column.holds_numbers]
         self._texts = [column.name for column in schema.features if not column.holds_numbers]
-        self._rows = RowReader(schema)
+        self.row_reader = RowReader(schema)
 
     def read(self, body: bytes, most_rows: int) -> Read:
         """Return a body's records as columns.
@@ -76,8 +76,8 @@ class RecordReader:
         sent = body
         ignored: tuple[str, ...] = ()
         if columns is None:
-            ignored = tuple(self._rows.ignored(records))
-            records = self._rows.read(records)
+            ignored = tuple(self.row_reader.ignored(records))
+            records = self.row_reader.read(records)
             columns = self._columns(records)
             if columns is None:
                 raise self._refusal(records)

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from lockstep.data.coded_texts import CodedTexts
 from lockstep.data.record_columns import ColumnReader, Values, numbers_that_fit
 from lockstep.data.record_text import unique_names
-from lockstep.data.records import RowReader
 from lockstep.data.values import column_check, json_values
 from lockstep.errors import DataError
 from lockstep.problems.schema import Column, Schema
@@ -56,7 +55,7 @@ class TableReader:
 
     def __init__(self, records: RecordReader) -> None:
         self.schema, self._records = records.schema, records
-        self._rows = RowReader(records.schema)
+        self._rows = records.row_reader
 
     def read(self, body: TableBody) -> ReadTable:
         """Return a table's features as columns.
@@ -176,7 +175,7 @@ class LoggedReader:
 
     def __init__(self, reader: RecordReader) -> None:
         self.schema, self._json = reader.schema, reader
-        self._rows = RowReader(reader.schema)
+        self._rows = reader.row_reader
 
     def columns(self, records: Sequence[bytes], rows: Sequence[int]) -> dict[str, NDArray[Any]]:
         """Return all records of entries as columns, entries in order; Refusal if any don't fit."""

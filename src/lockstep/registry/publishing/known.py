@@ -116,16 +116,18 @@ def all_registered(tables: Tables, settings: Settings, trained: Trained) -> list
     Every model has an undamaged version, no commit is to be noted, and their parent run exists.
     """
     known = known_versions(tables, settings, trained.outputs)
-    done = []
-    for one in trained.outputs:
-        version = known.get((model_name(settings, one.problem, one.type), one.digest))
-        if version is None or _needs_work(tables, settings, version, one):
-            return None
-        done.append(Published.of(version, new=False))
+    keys = [(model_name(settings, one.problem, one.type), one.digest) for one in trained.outputs]
+    if not known.keys() >= {*keys}:
+        return None
+    done = [Published.of(known[key], new=False) for key in keys]
     own = own_models(done, known)
     if registers(settings) and own and _lacks_parent(tables, settings, trained, own):
         return None
-    return done
+    # Last, as it reads the models' files: after a training, the parent run is missing.
+    found = zip(keys, trained.outputs, strict=True)
+    return (
+        None if any(_needs_work(tables, settings, known[key], one) for key, one in found) else done
+    )
 
 
 def _needs_work(tables: Tables, settings: Settings, version: Version, outputs: Outputs) -> bool:

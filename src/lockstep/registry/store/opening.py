@@ -30,11 +30,8 @@ def open_registry(root: Path, tracking_uri: str | None = None) -> Client:
 
 def open_to_read(root: Path, tracking_uri: str | None = None) -> Registry:
     """Open the configured registry for reading; a local one by its tables, ten times as fast."""
-    settings, database = _configured(root, tracking_uri)
-    if database is None:
-        return connect(settings, root)
-    prepare_sqlite(database, main_tree(root))
-    return local_tables(database) or connect(settings, root)
+    settings, _ = _configured(root, tracking_uri)
+    return existing_tables(settings, root) or connect(settings, root)
 
 
 def existing_tables(settings: Settings, root: Path) -> Tables | None:

@@ -41,15 +41,11 @@ class Queries:
         """Return all versions, or those of a model, or of these the ones tagged with a stage."""
         words = [_named(name)] if name else []
         words += [f"tags.`{STAGE_TAG}` = '{stage}'"] if stage else []
-        query: dict[str, Any] = {"filter_string": " AND ".join(words)} if words else {}
-        with translating_mlflow_errors():
-            return [version_from(raw) for raw in pages(self.client.search_model_versions, **query)]
+        return self._found(" AND ".join(words))
 
     def with_digest(self, name: str, digest: str) -> list[Version]:
         """Return the versions of a model whose model has a digest."""
-        query = {"filter_string": f"{_named(name)} AND tags.`{DIGEST_TAG}` = '{digest}'"}
-        with translating_mlflow_errors():
-            return [version_from(raw) for raw in pages(self.client.search_model_versions, **query)]
+        return self._found(f"{_named(name)} AND tags.`{DIGEST_TAG}` = '{digest}'")
 
     def numbered(self, name: str, numbers: Collection[int]) -> list[Version]:
         """Return the versions with these numbers; nothing for those that were deleted."""
@@ -69,7 +65,11 @@ class Queries:
 
     def versions_of_run(self, run_id: str) -> list[Version]:
         """Return the versions that a run made."""
-        query = {"filter_string": f"run_id = '{run_id}'"}
+        return self._found(f"run_id = '{run_id}'")
+
+    def _found(self, condition: str) -> list[Version]:
+        """Return the versions that meet a condition of MLflow's; an empty one all do."""
+        query: dict[str, Any] = {"filter_string": condition} if condition else {}
         with translating_mlflow_errors():
             return [version_from(raw) for raw in pages(self.client.search_model_versions, **query)]
 
