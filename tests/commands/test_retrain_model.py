@@ -336,9 +336,16 @@ def modelless(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     (project.root / CONFIG_FILE).write_text("mlflow: {log_model: false}\n")
 
 
+def taken(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    pointer = project.root / "models" / "accidents" / "production.pkl"
+    pointer.parent.mkdir(parents=True, exist_ok=True)
+    pointer.write_text("mine")
+
+
 @pytest.mark.parametrize(
     ("arrange", "error", "match"),
     [
+        (taken, UsageError, "is no link but somebody's own file; move it away"),
         (off, ConfigError, r"publishing is off \(the variable LOCKSTEP_PUBLISH\)"),
         (down, RegistryError, "refused the connection"),
         (modelless, ConfigError, "log_model is false"),

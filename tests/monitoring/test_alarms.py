@@ -5,7 +5,7 @@ import pytest
 
 from lockstep.config.monitoring import PerformanceSettings
 from lockstep.monitoring.alarms import FALSE_IN, false_alarms, limit_for, worse_windows
-from lockstep.monitoring.performance import UNKNOWN, Estimate
+from lockstep.monitoring.performance import UNKNOWN, Estimate, area, gap
 
 SETTINGS = PerformanceSettings()
 REFERENCE = Estimate(0.75, 0.004)
@@ -23,13 +23,16 @@ def windows(*values):
         ((0.70, 0.75), False),
         ((0.70, 0.70), True),
         ((0.70, None), False),
+        ((0.70, 0.70, None), True),
+        ((0.70, None, 0.70), True),
+        ((0.75, 0.70, None), False),
         ((None, 0.70), False),
         ((0.80, 0.80), False),
         ((0.70,), False),
         ((), False),
     ],
 )
-def test_the_newest_and_the_one_before_must_be_worse(values, alarm):
+def test_the_newest_known_and_the_one_before_must_be_worse(values, alarm):
     assert worse_windows(REFERENCE, windows(*values), SETTINGS)[2] is alarm
 
 
@@ -55,3 +58,20 @@ def test_a_smaller_reference_needs_a_larger_fall():
     limits = [limit_for(ratio, 2, 2, 1.96) for ratio in (0.5, 1.5, 3.0)]
     assert limits == sorted(limits)
     assert limits[0] == 1.96
+
+
+def test_scores_that_are_all_equal_have_no_error_and_are_an_alarm_against_others():
+    equal = area(np.array([0, 900, 0]), np.array([0, 300, 0]))
+    assert equal == Estimate(0.5, 0.0)
+    distances, limit, alarm = worse_windows(REFERENCE, [equal, equal], SETTINGS)
+    assert distances == [pytest.approx(0.25 / 0.004)] * 2
+    assert 1.96 < limit < 4
+    assert alarm
+    assert gap(equal, equal) == 0.0
+    assert not worse_windows(equal, [equal, equal], SETTINGS)[2]
+
+
+def test_scores_in_perfect_order_have_the_error_of_one_row():
+    perfect = area(np.array([900, 0]), np.array([0, 300]))
+    assert perfect == Estimate(1.0, pytest.approx(1 / 300))
+    assert worse_windows(perfect, windows(0.9, 0.9), SETTINGS)[2]

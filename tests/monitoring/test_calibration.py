@@ -110,7 +110,7 @@ def test_labels_of_one_decision_are_compared_on_the_same_part_of_the_scores(made
     assert abs(own.value - there.value) < 3 * np.hypot(own.error, there.error)
     cut = int(0.4 * CALIBRATION_BINS) + 1
     assert not found.calibration.reference.bins[cut:].any()
-    assert found.calibration.rows == min(kept.sum(), made.decided(0.4)[0].sum())
+    assert found.calibration.rows == min(kept.sum(), made.cut(made.by_class, 0.4)[0].sum())
 
 
 def analysed(reference, months, *, bent=0.0, weight=1.0):

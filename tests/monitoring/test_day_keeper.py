@@ -52,13 +52,34 @@ def test_days_that_the_log_deletes_by_itself_stay_known(served):
     assert rows == {month: len(served.new(month)) for month in MONTHS}
 
 
-def test_without_a_version_that_is_known_nothing_is_kept_and_the_files_go(served, monkeypatch):
+@pytest.fixture
+def failing(served, local, monkeypatch):
+    """A keeper whose first counting has failed."""
+    monkeypatch.setattr(day_keeper, "AGAIN_SECONDS", 3600.0)
     served.answer("2026-01")
     keeper = DayKeeper(served.root, lambda: "no problem of this name")
     assert keeper.kept(files(served)) == []
     keeper._process.wait(BUSY * 60)
-    assert keeper.kept(files(served)) == files(served)
-    assert keeper.failures == 1
+    return keeper
+
+
+def test_a_counting_that_fails_is_done_again_after_a_while(failing, served, monkeypatch):
+    paths = files(served)
+    assert [failing.kept(paths), failing.kept(paths)] == [[], []]
+    assert (failing.failures, failing._process) == (1, None)
+    monkeypatch.setattr(day_keeper, "AGAIN_SECONDS", 0.0)
+    failing.problem = lambda: "accidents"
+    failing._first -= day_keeper.LONGEST_SECONDS  # nothing was logged for long meanwhile
+    assert [failing.kept(paths), failing.kept(paths)] == [[], []]
+    assert failing._process.wait(BUSY * 60) == 0
+    assert failing.kept(paths) == paths
+    assert failing.failures == 1
+
+
+def test_what_can_not_be_counted_for_long_goes_all_the_same(failing, served, monkeypatch):
+    monkeypatch.setattr(day_keeper, "LONGEST_SECONDS", 0.0)
+    assert failing.kept(files(served)) == files(served)
+    assert failing.failures == 1
 
 
 def test_a_counting_that_hangs_is_ended(served, monkeypatch):

@@ -12,7 +12,7 @@ STORY = (
     r"monitor.py --problem credit_risk --until 2025-02-01   \(exit code 0\)",
     r"no alarm",
     r"\(exit code 3\)",
-    r"alarm: outcomes: \d+ of [\d,]+ labelled rows are positive in the last 2 months, ",
+    r"alarm: outcomes: \d+ of [\d,]+ labelled rows are positive in the last 2 months with enough ",
     r"What to do next: retrain \(\d features? changed, so newer data are needed\)",
     r"  python scripts/retrain_model.py --problem credit_risk --through 2025-\d\d\n",
     r"--retrain   \(exit code 3\)\nRetrained credit_risk: run ",

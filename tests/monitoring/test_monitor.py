@@ -4,12 +4,15 @@ import sqlite3
 
 import numpy as np
 import pytest
-from tests.serving.conftest import NAME
+from tests.serving.conftest import LOCAL, NAME, UNSET
 
+from lockstep.commands import monitor_report
+from lockstep.commands.monitor import MonitorOptions, read_arguments
 from lockstep.config.monitoring import DAY_MS
 from lockstep.config.params import Sample
 from lockstep.config.settings import PredictionLogSection, load_settings
-from lockstep.monitoring.log_files import PREDICTIONS
+from lockstep.errors import DataError
+from lockstep.monitoring.log_files import FEEDBACK, PREDICTIONS
 from lockstep.problems.accidents import sample
 from lockstep.registry.lifecycle.moves import promote
 from lockstep.registry.publishing import new_versions
@@ -72,6 +75,11 @@ def test_a_model_that_got_worse_is_an_alarm_with_the_command_to_run(served):
     assert served.report["alarm"] is True
     assert 'rule="performance",version="1"} 1.0' in (served.written / "metrics.prom").read_text()
     assert "no alarm" in served.run("--until", "2026-03-01")
+    served.answer("2026-04", served.new("2026-04")[:30])
+    said = served.run(code=3)
+    assert "\n2026-04: 30 rows, 0 labels\n" in said
+    assert " in 2026-03, " in said
+    assert "Features and score of 2026-03" in (served.written / "page.html").read_text()
 
 
 def test_a_version_that_was_never_good_goes_back_to_the_one_before(served):
@@ -96,7 +104,7 @@ def test_inputs_that_changed_are_named(served):
     served.answer("2026-05", changed)
     said = served.run()
     assert "features changed in 2026-05: " in said
-    assert "are decided as class 1, " in said
+    assert "have a score from the threshold on, " in said
     features = {one["name"]: one for one in served.report["months"][0]["features"]}
     assert features["victim_age"]["verdict"] == features["agg_"]["verdict"] == "warn"
     assert features["victim_age"]["moved"] > 1
@@ -174,7 +182,7 @@ def test_a_month_in_which_everything_was_refused_has_decisions_and_no_performanc
     model = served.model()
     served.answer("2026-01", new[model.score(new) >= model.threshold])
     said = served.run(code=3)
-    assert "are decided as class 1, " in said
+    assert "have a score from the threshold on, " in said
     month = served.report["months"][0]
     assert month["decisions"][:2] == [0, 1]
     assert month["performance"]["why"] == "0 labels, fewer than 1,000"
@@ -203,6 +211,33 @@ def test_days_that_the_log_deleted_are_still_known(served):
     assert [month["performance"] for month in months[:2]] == before
     served.run("--since", "2026-03-01")
     assert [month["month"] for month in served.report["months"]] == [MONTHS[2]]
+
+
+def test_labels_that_the_log_deleted_before_its_rows_are_still_known(served):
+    served.answer(MONTHS[0], labels=labels_of(served, MONTHS[0]))
+    served.run()
+    before = served.report["months"]
+    for path in served.folder.glob(FEEDBACK):
+        path.unlink()
+    served.run()
+    assert served.report["months"] == before
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.9, 0.999])
+def test_a_damaged_file_of_kept_days_is_moved_aside(served, kept):
+    for month in MONTHS[:2]:
+        served.answer(month)
+    served.run()
+    before = served.report["months"]
+    (path,) = served.root.glob(f".lockstep/monitoring/kept/*/{MONTHS[0]}.npz")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    said = served.run()
+    assert f"{path.name} is damaged (" in said
+    assert f"and is {path.name}.damaged now" in said
+    assert path.with_name(f"{path.name}.damaged").stat().st_size == int(len(content) * kept)
+    assert served.report["months"] == before
+    assert "damaged" not in served.run()
 
 
 def test_a_damaged_file_is_named_and_the_others_are_read(served):
@@ -260,8 +295,57 @@ def test_a_folder_of_raw_files_is_scored_and_analysed(served, tmp_path):
     assert said.startswith(f"{NAME} version 1, 2021-01 to 2021-12\n")
     months = served.report["months"]
     assert len(months) == 12
+    assert served.report["judged_month"] == "2021-12"
+    only = ("--since", "2021-03-01", "--until", "2021-05-01")
+    served.run("--input", str(tmp_path / "raw files"), "--model-name", NAME, *only)
+    assert [one["month"] for one in served.report["months"]] == ["2021-03", "2021-04"]
+    assert served.report["months"] == months[2:4]
     assert sum(month["performance"]["labelled"] for month in months) > 18_000
     assert served.report["alarm"] is False
+
+
+def test_a_challenger_that_can_not_be_compared_hides_nothing(served, monkeypatch):
+    served.answer("2026-01")
+    for name in UNSET:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in LOCAL.items():
+        monkeypatch.setenv(name, value)
+
+    def refuse(*_):
+        raise DataError("it has other classes")
+
+    monkeypatch.setattr(monitor_report, "shadowed", refuse)
+    monitor_report.monitor(served.root, MonitorOptions("accidents", 0, 2**50))
+    told = "the challenger in the shadow is not compared: it has other classes"
+    assert served.report["notes"] == [told]
+    assert served.report["months"][0]["rows"] == len(served.new("2026-01"))
+    assert told in (served.written / "page.html").read_text()
+
+
+def test_a_file_of_kept_days_that_can_not_be_read_stays(served, monkeypatch):
+    served.answer(MONTHS[0])
+    served.run()
+    (path,) = served.root.glob(f".lockstep/monitoring/kept/*/{MONTHS[0]}.npz")
+    content = path.read_bytes()
+    for log in served.folder.iterdir():
+        log.unlink()
+    path.unlink()
+    path.mkdir()  # as a file without permission: this user may be allowed everything
+    served.answer(MONTHS[1])
+    assert f"{path.name} can't be read (" in served.run()
+    path.rmdir()
+    path.write_bytes(content)
+    served.run()
+    assert [month["month"] for month in served.report["months"]] == list(MONTHS[:2])
+
+
+def test_a_table_may_hold_days_of_any_time(monkeypatch):
+    words = ["monitor.py", "--problem", "accidents", "--model-name", NAME]
+    monkeypatch.setattr("sys.argv", [*words, "--input", "rows.csv"])
+    given = read_arguments()
+    assert (given.since, given.until) == (-(2**62), 2**62)
+    monkeypatch.setattr("sys.argv", words)
+    assert read_arguments().since == 0
 
 
 def test_without_a_log(served):

@@ -168,7 +168,7 @@ def test_what_changed_is_drawn_and_the_others_are_folded_in(made):
     found, text = made
     changed = [one.name for one in found.months[-1].features if one.warns]
     assert set(changed) == {"f3", HOSTILE, "light"}
-    section = text.partition("<h2>Distributions of the newest month</h2>")[2]
+    section = text.partition("<h2>Distributions of 2024-03</h2>")[2]
     shown, _, folded = section.partition("<details>")
     assert shown.count("<svg ") == 1 + len(changed)
     assert folded.count("<svg ") == FEATURES - len(changed)

@@ -23,7 +23,8 @@ NAN = float("nan")
 def analysis(distances, changed=(), alarms=1):
     months = [SimpleNamespace(warning=()) for _ in distances[:-1]]
     months.append(SimpleNamespace(warning=tuple(changed)))
-    return SimpleNamespace(alarms=[1] * alarms, months=months, distances=distances, limit=2.0)
+    known = {"months": months, "distances": distances, "limit": 2.0, "changed": tuple(changed)}
+    return SimpleNamespace(alarms=[1] * alarms, **known)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_a_damaged_one_is_refused(made, change, fault):
 @pytest.mark.parametrize("threshold", [0.4, 0.25, 0.6])
 def test_it_can_be_cut_at_any_threshold(made, threshold):
     reference, scored = made
-    below, above = reference.decided(threshold)
+    below, above = reference.cut(reference.by_class, threshold)
     assert above.sum() == pytest.approx((scored.score >= threshold).sum(), abs=ROWS / 1000)
     assert area(*reference.by_class[:, :-1]).value == pytest.approx(
         roc_auc_score(scored.target, scored.score), abs=1e-4

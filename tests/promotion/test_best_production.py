@@ -1,16 +1,26 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
+from tests.promotion.competing_models import (
+    SHARES,
+    STRONG,
+    WEAK,
+    enter,
+    model,
+    parts,
+    tidy,
+    write_data,
+)
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.decision.decision_rule import DecisionRule
 from lockstep.errors import RegistryError
 from lockstep.io import write_parquet
-from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
-from lockstep.promotion.best_production import best_production, recorded_scores, scored_from
+from lockstep.promotion.best_production import best_production, recorded_scores
+from lockstep.promotion.scoring import scored_from
 from lockstep.registry.lifecycle.moves import promote
 from lockstep.registry.store.versions import Version
 
@@ -72,29 +82,43 @@ def test_scores_on_different_rows_are_never_compared(home, pipeline):
         best(home)
 
 
-def write_choose_rows(root, target):
-    """Write the rows a workspace chooses champions by: every second one of a tidy table."""
-    rows = golden_rows(load_schema("accidents"), seed=5)
-    layout = ProblemLayout(root, "accidents")
-    tidy = pd.concat([rows, rows], ignore_index=True)
-    write_parquet(layout.tidy, tidy)
-    chosen = range(0, len(tidy), 2)
-    table = pd.DataFrame(
-        {"__row__": chosen, "__target__": [int(target(tidy.loc[i])) for i in chosen]}
-    )
-    write_parquet(layout.matrix("choose"), table)
-
-
-@pytest.mark.parametrize(("fast_is_dangerous", "winner"), [(True, FOREST), (False, XGBOOST)])
-def test_different_rows_are_scored_anew_on_the_workspaces(
-    home, pipeline, other_pipeline, fast_is_dangerous, winner
-):
-    production(home, FOREST, pipeline, data_digest="one", validation_roc_auc=0.5)
-    production(home, XGBOOST, other_pipeline, data_digest="two", validation_roc_auc=0.5)
-    write_choose_rows(home.root, lambda row: (row["vma"] > 300) == fast_is_dangerous)
+def test_different_rows_are_scored_anew_on_those_that_none_has_seen(home):
+    write_data(home.root)
+    seen = {XGBOOST: "train stop choose", FOREST: "train"}
+    for (name, parts_seen), kind in zip(seen.items(), (STRONG, WEAK), strict=True):
+        told = {"data_digest": name, "validation_roc_auc": 0.5}
+        promote(home.client, name, enter(home, name, kind, parts_seen, **told))
     found = best(home)
-    assert found.version.name == winner
-    assert "scored again on 256 rows of this workspace" in found.reason
+    assert found.version.name == XGBOOST
+    unseen = (parts(tidy()) == "test").to_numpy()
+    again = f"scored again on {unseen.sum():,} rows of this workspace that none of them has seen"
+    assert again in found.reason
+    rows = tidy()[unseen]
+    chance = model(STRONG).predict_proba(rows[load_schema("accidents").feature_names])[:, 1]
+    exact = roc_auc_score(rows["grav"], chance)
+    assert f"best roc_auc {exact:.4f} of 2" in found.reason
+
+
+def test_versions_that_have_seen_every_row_are_not_compared(home):
+    write_data(home.root)
+    for name, kind in ((XGBOOST, STRONG), (FOREST, WEAK)):
+        promote(home.client, name, enter(home, name, kind, " ".join(SHARES), data_digest=name))
+    with pytest.raises(
+        RegistryError, match=r"on every row of accidents .*or name one with --model"
+    ):
+        best(home)
+
+
+def test_unseen_rows_of_one_class_are_told_with_the_models(home, monkeypatch):
+    write_data(home.root)
+    table = tidy()
+    one_class = table["grav"].where(table.index < len(table) // 2, 0)
+    write_parquet(ProblemLayout(home.root, "accidents").tidy, table.assign(grav=one_class))
+    for name, kind in ((XGBOOST, STRONG), (FOREST, WEAK)):
+        told = enter(home, name, kind, "train stop choose", data_digest=name)
+        promote(home.client, name, told)
+    with pytest.raises(RegistryError, match=r"were scored on different rows.*--model-name"):
+        best(home)
 
 
 def test_a_lower_loss_is_better(home, pipeline):

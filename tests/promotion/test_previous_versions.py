@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lockstep.errors import RegistryError
 from lockstep.models.scoring.prediction import Model
 from lockstep.problems.schema import Schema
 from lockstep.promotion import previous_versions
 from lockstep.promotion.holdout import Holdout
-from lockstep.promotion.previous_versions import CACHE, distinct, scores_of
+from lockstep.promotion.previous_versions import CACHE, distinct, scores_of, unfit
+from lockstep.promotion.scoring import inputs_of
 from lockstep.registry.store.versions import Version
 
 CHANCES = np.array([[0.5, 0.3, 0.2], [0.1, 0.5, 0.4], [0.3, 0.3, 0.4]])
@@ -99,3 +101,20 @@ def test_of_versions_with_the_same_model_the_newest_counts() -> None:
         4,
         5,
     ]
+
+
+def test_a_column_that_was_a_number_and_is_text_now_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = model_of(["a", "b", "c"], {})
+    texts = pd.DataFrame({"a": ["1", "2"]})
+    with pytest.raises(RegistryError, match=r"S 1 reads numbers in a, and .* holds texts there"):
+        inputs_of(earlier, texts)
+    assert inputs_of(earlier, pd.DataFrame({"a": [1.0], "b": [2.0]})).columns.tolist() == ["a"]
+    monkeypatch.setattr(previous_versions, "locate", lambda *_: None)
+    monkeypatch.setattr(previous_versions, "schema_of", lambda _: earlier.schema)
+    assert unfit(None, tmp_path, version_of(), earlier.schema) == ""
+    columns = {"y": {"kind": "target"}, "a": {"kind": "categorical"}}
+    now = Schema.model_validate({**earlier.schema.model_dump(), "columns": columns})
+    told = "it reads numbers in a, which holds texts now"
+    assert unfit(None, tmp_path, version_of(), now) == told

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from lockstep.commands import predict_records as command
+from lockstep.decision.decision_rule import DecisionRule
 from lockstep.errors import ArtifactError, DataError
 from lockstep.evaluation.curves_multiclass import tables
 from lockstep.evaluation.effects import effects_table
@@ -23,7 +24,7 @@ from lockstep.evaluation.metrics import Scored, evaluate
 from lockstep.io import write_csv
 from lockstep.models.scoring.prediction import Model, predict
 from lockstep.problems.schema import Schema
-from lockstep.promotion import best_production as best
+from lockstep.promotion.scoring import scored_from
 from lockstep.registry.artifact import loading
 from lockstep.registry.publishing import run_content, run_files
 from lockstep.registry.store.versions import Version
@@ -83,13 +84,13 @@ def test_people_see_the_likeliest_classes_and_files_hold_all(model) -> None:
 
 
 def test_a_model_of_other_classes_is_scored_on_this_workspace_s(model) -> None:
-    table, target = pd.DataFrame({"a": [1.0, 2.0]}), np.array([0, 1])
+    chances, rule = model.scorer.chances, DecisionRule("multiclass", classes=LABELS)
     here = ["a:b", "à rénover", "new", "None", "a/b"]
-    rows = best.scored_by(model, table, target, here)
+    rows = scored_from(rule, chances, np.array([0, 1]), here)
     assert rows.score[0].tolist() == [0.1, 0.5, 0.0, 0.3, 0.1]
     assert rows.decision.tolist() == [1, 0]
-    assert best.score_on(model, table, target, "accuracy", here) == 0
-    fewer = best.scored_by(model, table, np.array([0, 1]), ["a:b", "None"])
+    assert evaluate(rows)["accuracy"] == 0
+    fewer = scored_from(rule, chances, np.array([0, 1]), ["a:b", "None"])
     assert fewer.score.shape == (2, 4)
     assert evaluate(fewer)["log_loss"] > 0
 

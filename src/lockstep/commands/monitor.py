@@ -27,6 +27,7 @@ from lockstep.errors import UsageError, run_command, unknown
 from lockstep.problems.schema import problem_names
 from lockstep.registry.store.names import check_name, check_version
 
+ANY = 2**62
 ALARM_CODE = 3
 """The exit code of an alarm; a faulty command ends with 1 or 2."""
 
@@ -70,8 +71,10 @@ def read_arguments() -> MonitorOptions:
         raise UsageError(unknown("problem", given.problem, problem_names()))
     if given.version is not None and given.model_name is None:
         raise UsageError("--version needs --model-name, as numbers belong to a name")
-    since = 0 if given.since is None else given.since
-    until = round(time.time() * 1000) + DAY_MS if given.until is None else given.until
+    # A table may hold days of any time; the log holds none before 1970, or of tomorrow.
+    first, last = (0, round(time.time() * 1000) + DAY_MS) if given.input is None else (-ANY, ANY)
+    since = first if given.since is None else given.since
+    until = last if given.until is None else given.until
     if given.until is not None and until <= since:
         raise UsageError("--until must be later than --since")
     return MonitorOptions(**{**vars(given), "since": since, "until": until})

@@ -31,7 +31,8 @@ from lockstep.commands.webhook import post
 from lockstep.config.monitoring import METRICS_FILE
 from lockstep.config.serving import load_serving
 from lockstep.config.settings import environment, load_settings, read_model_config
-from lockstep.errors import ArtifactError, DataError
+from lockstep.console import warn
+from lockstep.errors import ArtifactError, DataError, LockstepError
 from lockstep.io import whole_folder, write_json, write_text
 from lockstep.monitoring.alarms import Finding
 from lockstep.monitoring.analysis import Analysis, analyse
@@ -41,6 +42,7 @@ from lockstep.monitoring.proposal import Proposal
 from lockstep.monitoring.report import content, prometheus
 from lockstep.registry.publishing.monitor_run import log_analysis
 from lockstep.registry.store.connection import Client
+from lockstep.registry.store.names import MONTH_TAG
 from lockstep.registry.store.opening import open_registry
 from lockstep.serving.logged_rows import (
     LogReader,
@@ -72,9 +74,11 @@ def monitor(root: Path, options: MonitorOptions) -> Monitored:
     """Analyse a span of the log, or a table, and write what was found."""
     settings, serving = read_model_config(root)[0].monitoring, load_serving(root)
     client, notes, shadow = open_registry(root), Notes(), None
+    faults: list[str] = []
     if options.input is not None:
         watched = watched_version(client, root, named_version(root, serving, options))
-        days, threshold = days_of_table(root, watched, options.input), watched.threshold
+        days = in_span(days_of_table(root, watched, options.input), options)
+        threshold = watched.threshold
     else:
         folder = log_folder(serving)
         key = answering(client, folder, options, notes)
@@ -83,11 +87,16 @@ def monitor(root: Path, options: MonitorOptions) -> Monitored:
         days, threshold = days_of_log(watched, reader, folder, options)
         kept = kept_folder(serving, key)
         days = in_span(with_kept(kept, watched.reference, days), options)
-        shadow = shadowed(client, root, folder, watched, reader.labels, options)
+        try:
+            shadow = shadowed(client, root, folder, watched, reader.labels, options)
+        except LockstepError as error:  # a challenger must not hide the champion's alarms
+            faults.append(f"the challenger in the shadow is not compared: {error}")
+            warn(faults[-1])
     if not days:
         raise DataError("no row lies in this span; give another --since or --until")
     found = analyse(watched.reference, days, threshold, settings, watched.positive_weight)
-    done = written(client, root, serving.monitoring_folder, watched, found, notes, shadow)
+    told = [*noted(notes), *faults]
+    done = written(client, root, serving.monitoring_folder, watched, found, told, shadow)
     if done.alarms and settings.webhook:
         post(settings.webhook, message(done), variables(root))
     return done
@@ -98,7 +107,7 @@ def retrained(root: Path, done: Monitored) -> str:
     if not done.alarms:
         return "no alarm, so nothing is retrained"
     version, problem = done.watched.located.version, done.watched.schema.name
-    newest = done.analysis.months[-1].name
+    newest = done.analysis.newest_month
     return retrain_on_new_data(open_registry(root), root, version, problem, newest)
 
 
@@ -109,7 +118,7 @@ def message(done: Monitored) -> dict[str, Any]:
         "problem": done.watched.schema.name,
         "model": version.name,
         "version": version.version,
-        "month": done.analysis.months[-1].name,
+        "month": done.analysis.newest_month,
         "alarms": [vars(one) for one in done.alarms],
         "proposal": done.proposal and vars(done.proposal),
         "page": str(done.folder / PAGE),
@@ -150,7 +159,7 @@ def written(
     place: Path,
     watched: Watched,
     found: Analysis,
-    notes: Notes,
+    lines: list[str],
     shadow: Shadowed | None,
 ) -> Monitored:
     """Write page, JSON and Prometheus' text, log a run, and return the lines for a terminal."""
@@ -158,9 +167,9 @@ def written(
     folder = place / watched.schema.name
     first, last = found.months[0].name, found.months[-1].name
     span = first if first == last else f"{first} to {last}"
-    lines, words = list(noted(notes)), decision_words(watched.schema)
+    words = decision_words(watched.schema)
     proposal = proposal_for(client, found, version)
-    commands = commands_for(root, proposal, version, watched.schema.name, last)
+    commands = commands_for(root, proposal, version, watched.schema.name, found.newest_month)
     title = f"{version.title}, {span}"
     facts = PageFacts(
         title=title,
@@ -181,7 +190,10 @@ def written(
         write_json(part / REPORT, content(found, told, lines), digits=None)
         (part / METRICS_FILE).write_bytes(prometheus(found, version.name, version.version, now))
     experiment = load_settings(root).experiment_name or watched.schema.experiment
-    tags = {"lockstep.alarm": str(bool(found.alarms)).lower()}
+    tags = {
+        "lockstep.alarm": str(bool(found.alarms)).lower(),
+        MONTH_TAG: found.newest_month,
+    }
     if proposal is not None:
         tags["lockstep.proposal"] = proposal.action
     months, ended = metrics_by_month(found), round(now * 1000)

@@ -24,7 +24,7 @@ from lockstep.models.scoring.prediction import Model as Loaded
 from lockstep.promotion.gates import Case, check_sections, floors, golden
 from lockstep.registry.artifact.loading import golden_of
 from lockstep.registry.artifact.locating import locate
-from lockstep.registry.artifact.released import Released, release
+from lockstep.registry.artifact.released import Released, checked_pointer, release
 from lockstep.registry.publishing.known import Published
 from lockstep.registry.publishing.new_versions import publish_anew
 from lockstep.registry.publishing.outputs import Outputs, read_outputs
@@ -52,8 +52,8 @@ class Retrained:
     unfit: dict[str, str] = field(default_factory=dict)
 
 
-def check_ready(root: Path) -> None:
-    """Refuse a retrain whose models could not be registered, before anything is trained."""
+def check_ready(root: Path, problem: str) -> None:
+    """Refuse a retrain that could not register or release, before anything is trained."""
     settings = load_settings(root)
     if not settings.publish:
         off = f"publishing is off ({settings.source_of('publish')})"
@@ -61,6 +61,7 @@ def check_ready(root: Path) -> None:
     if not settings.log_model:
         raise ConfigError("mlflow.log_model is false, and a retrain makes versions; set it to true")
     check_sections(settings.gates)
+    checked_pointer(ProblemLayout(root, problem))
     connection.connect(settings, root)
 
 
@@ -104,9 +105,9 @@ def publish_retrain(
             tags = {RETRAIN_TAG: run_id}
             done.versions[name] = publish_anew(client, settings, one, experiment, tags)
             print(done.versions[name].line, flush=True)
-        _release_best(client, root, outputs, best_first, done)
         made = ", ".join(f"{one.name} {one.version}" for one in done.versions.values())
         client.set_tag(run_id, "lockstep.versions", made)
+        _release_best(client, root, outputs, best_first, done)
         if done.released is not None:
             client.set_tag(run_id, RELEASED, done.versions[done.released_type].digest)
 

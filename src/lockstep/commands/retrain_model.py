@@ -83,7 +83,7 @@ def retrain(root: Path, options: RetrainOptions) -> Retrained:
     with only_one(lock, f"retrain of {options.problem}"):
         text, params = new_params(root, options)
         types = checked_types(params, options.problem, options.models)
-        check_ready(root)
+        check_ready(root, options.problem)
         if text != read_params_text(root):
             write_text(root / "params.yaml", text)
         params = train(root, options, params, types)

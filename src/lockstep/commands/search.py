@@ -70,7 +70,7 @@ def search_type(root: Path, params: Params, problem: str, model_type: str) -> di
     storage = root / ".lockstep" / "search.db"
     with usable(storage):
         study = open_study(storage, name, training.params, search)
-        log = open_search(root, problem, model_type, name)
+        log = open_search(root, problem, model_type, name, metric, sign)
         log_trial = partial(report, log, key, search, sign)
         done = finished(study)
         for result in done:
@@ -81,7 +81,7 @@ def search_type(root: Path, params: Params, problem: str, model_type: str) -> di
         best = study.best_value
     print(f"{key}: best validation {metric} {sign * best:.5f} with {winner}", flush=True)
     if log:
-        log.close(winner, best)
+        log.close(winner, sign * best)
     return winner
 
 

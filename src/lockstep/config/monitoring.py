@@ -27,7 +27,8 @@ class DriftSettings(Strict):
 class PerformanceSettings(Strict):
     """When labels raise an alarm: monitoring.performance.
 
-    ``windows`` of the last ``of``, the newest among them, must be worse by ``z`` standard errors.
+    ``windows`` of the last ``of`` months with enough labels, the newest among them, must be worse
+    by ``z`` standard errors.
     """
 
     windows: Rows = 2
@@ -40,7 +41,7 @@ class PerformanceSettings(Strict):
 class RateSettings(Strict):
     """When outcomes differ from what the model expects: monitoring.outcomes.
 
-    The last ``windows`` together must differ by ``z`` standard errors.
+    The last ``windows`` months with enough labels together must differ by ``z`` standard errors.
     """
 
     windows: Rows = 2

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lockstep.config.layout import SPARK, engine_of
 from lockstep.errors import ConfigError, UsageError, nearest, unknown
@@ -145,6 +145,13 @@ class Training(Strict):
     params: dict[str, Any] = Field(
         default_factory=dict, description="the estimator's own hyperparameters"
     )
+
+    @field_validator("cv_folds")
+    @classmethod
+    def _several(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("give 2 folds or more, or 0 for none")
+        return folds
 
 
 class SparkData(Strict):

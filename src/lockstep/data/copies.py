@@ -44,7 +44,7 @@ def shared_rows(one: TextTable, other: TextTable) -> tuple[int, bool]:
     """Return how many rows of one file another one holds too, and whether chance can't make them.
 
     Rows are equal in all columns that both files have, numbers by value. Chance can't make them if
-    most rows of the first file are different, or both files hold the same rows.
+    most rows of each file are different, or both files hold the same rows.
     """
     names = [name for name in one.columns if name in other.columns]
     hashes = (
@@ -52,7 +52,8 @@ def shared_rows(one: TextTable, other: TextTable) -> tuple[int, bool]:
     )
     rows, others = (pd.Series(found).value_counts() for found in hashes)
     both = int(np.minimum(rows, others.reindex(rows.index, fill_value=0)).sum())
-    return both, len(rows) > _MOSTLY * one.rows or both == one.rows == other.rows
+    differ = len(rows) > _MOSTLY * one.rows and len(others) > _MOSTLY * other.rows
+    return both, differ or both == one.rows == other.rows
 
 
 def _by_value(column: Any) -> Any:

@@ -29,7 +29,7 @@ from lockstep.data.values import (
 )
 from lockstep.errors import DataError, nearest
 from lockstep.problems.schema import Column, Schema
-from lockstep.problems.text_tables import composed_cells, trimmed
+from lockstep.problems.text_tables import composed_cells, holds_decimals, trimmed
 
 Cells = Mapping[str, Any]
 """The columns of a part of a file by name: pyarrow arrays, all of one length."""
@@ -128,7 +128,7 @@ def _read(column: Column, given: Any, is_own: bool = False) -> tuple[Values, NDA
     """Read a column's distinct cells; a boolean that is its ``own`` becomes one of its codes."""
     if _are_themselves(column, given):
         return numbers_that_fit(column, given)
-    if holds_numbers(given.type):
+    if holds_decimals(given.type):
         column = of_numbers(column)
     coded = _coded(given)
     if is_own and not column.holds_numbers and pa.types.is_boolean(coded.dictionary.type):
@@ -173,13 +173,6 @@ def _made(column: Column, parts: Sequence[Any]) -> tuple[NDArray[Any], NDArray[n
     return values, np.logical_and.reduce([*good, _fitting(column, json_values(values.tolist()))])
 
 
-def holds_numbers(kind: pa.DataType) -> bool:
-    """Tell whether values of a type are numbers, not texts of them."""
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
-    return any(is_kind(kind) for is_kind in kinds)
-
-
 def _coded(given: Any) -> Any:
     """Return an array dictionary-encoded; what has no plain cells becomes text before."""
     if pa.types.is_dictionary(given.type):
@@ -216,6 +209,6 @@ def _plain_cells(column: Any, keeps_booleans: bool, has_commas: bool) -> list[An
     if keeps_booleans and pa.types.is_boolean(column.type):
         return list(column.to_pylist())
     cells = text_cells(column).to_pylist()
-    if has_commas and holds_numbers(column.type):
+    if has_commas and holds_decimals(column.type):
         return [cell and comma_cell(cell) for cell in cells]
     return list(cells)

@@ -31,6 +31,7 @@ from lockstep.problems.text_tables import (
     RawTable,
     TextTable,
     composed_cells,
+    holds_decimals,
     missing_source,
     numbers,
     read_text,
@@ -148,13 +149,8 @@ def read_any(path: Path) -> TextTable:
     names, twins = unique_names([clean_name(name) for name in table.column_names])
     cells = (_as_text(table.column(i), name, path) for i, name in enumerate(names))
     kinds = dict(zip(names, table.schema.types, strict=True))
-    decimals = frozenset(name for name, kind in kinds.items() if _holds_decimals(kind))
+    decimals = frozenset(name for name, kind in kinds.items() if holds_decimals(kind))
     return TextTable(path, "", dict(zip(names, cells, strict=True)), twins, numbers=decimals)
-
-
-def _holds_decimals(kind: pa.DataType) -> bool:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def _as_text(column: Any, name: str, path: Path) -> Any:

@@ -49,7 +49,10 @@ def group_weights(groups: NDArray[Any], resamples: int, seed: int) -> Iterator[A
 
 
 def interval(values: Array) -> tuple[float, float]:
-    """Return the two-sided percentile interval of a metric's resamples at ``LEVEL``."""
+    """Return the two-sided percentile interval of a metric's resamples at ``LEVEL``.
+
+    Resamples of which the metric is NaN, as they lack a class, are left out.
+    """
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
+    low, high = np.nanquantile(values, [tail, 1 - tail])
     return float(low), float(high)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.errors import ArtifactError, DataError
-from lockstep.evaluation.scored_rows import Array, Scored
+from lockstep.evaluation.scored_rows import Array, Scored, decimals_for
 
 COVERAGE = 0.9
 """The share of rows an interval holds by default."""
@@ -34,7 +34,8 @@ def fit_interval(
     """Return the interval of a model that scored ``rows``, which it was not fitted on.
 
     Keys: coverage; edges, the predictions between groups; half_widths, one a group, with 6
-    decimals; low and high, the bounds of every value, if known. Too few rows raise DataError.
+    decimals, more for small targets; low and high, the bounds of every value, if known. Too few
+    rows raise DataError.
     """
     needed = math.ceil(coverage / (1 - coverage) - 1e-9)
     if len(rows.target) < needed:
@@ -43,16 +44,19 @@ def fit_interval(
             f"there are {len(rows.target)}; "
             "raise problems.NAME.split.validation, or lower decision.coverage"
         )
-    edges = _edges(rows.score, coverage)
+    digits = decimals_for(rows.target, DIGITS)
+    edges = _edges(rows.score, coverage, digits)
     group = np.searchsorted(edges, rows.score, side="right")
     error = np.abs(rows.target - rows.score)
-    widths = [_half_width(error[group == number], coverage) for number in range(len(edges) + 1)]
+    widths = [
+        _half_width(error[group == number], coverage, digits) for number in range(len(edges) + 1)
+    ]
     ends = {"low": low, "high": high}
     known = {name: float(value) for name, value in ends.items() if value is not None}
     return {"coverage": coverage, "edges": edges, "half_widths": widths, **known}
 
 
-def _edges(score: Array, coverage: float) -> list[float]:
+def _edges(score: Array, coverage: float, digits: int) -> list[float]:
     """Return the ends of about equal groups, each large enough; equal predictions stay together."""
     ordered = np.sort(score)
     least = max(_LEAST_ROWS, math.ceil(_LEAST_OUTSIDE / (1 - coverage) - 1e-9))
@@ -60,7 +64,7 @@ def _edges(score: Array, coverage: float) -> list[float]:
     cuts = ordered[np.arange(1, count) * len(ordered) // count]
     kept: list[float] = []
     begun = 0
-    for cut in np.unique(np.round(cuts, DIGITS)):
+    for cut in np.unique(np.round(cuts, digits)):
         at = int(np.searchsorted(ordered, cut, side="left"))
         if at - begun >= least and len(ordered) - at >= least:
             kept.append(float(cut))
@@ -68,10 +72,10 @@ def _edges(score: Array, coverage: float) -> list[float]:
     return kept
 
 
-def _half_width(error: Array, coverage: float) -> float:
+def _half_width(error: Array, coverage: float, digits: int) -> float:
     """Return the error that a new row exceeds with probability 1 - coverage at most, rounded up."""
     place = min(len(error), math.ceil((len(error) + 1) * coverage - 1e-9))
-    return math.ceil(float(np.sort(error)[place - 1]) * 10**DIGITS) / 10**DIGITS
+    return math.ceil(float(np.sort(error)[place - 1]) * 10**digits) / 10**digits
 
 
 def bounds(interval: Interval, score: Array) -> tuple[Array, Array]:
@@ -79,7 +83,8 @@ def bounds(interval: Interval, score: Array) -> tuple[Array, Array]:
     score = np.asarray(score, dtype=np.float64)
     half = np.asarray(interval["half_widths"])[groups(interval, score)]
     low, high = interval.get("low", -np.inf), interval.get("high", np.inf)
-    lower, upper = (np.round(end, END_DIGITS) for end in (score - half, score + half))
+    digits = decimals_for(np.asarray(interval["half_widths"]), END_DIGITS)
+    lower, upper = (np.round(end, digits) for end in (score - half, score + half))
     return np.clip(lower, low, high), np.clip(upper, low, high)
 
 

@@ -58,7 +58,8 @@ def _ranked(rows: Scored) -> Weighted:
 def _curve_metrics(hits: Array, taken: Array, before: Array, total: Array) -> dict[str, Array]:
     """Return the curves' metrics from sums of weights (steps, resamples); ``total`` (resamples,).
 
-    ``hits`` counts positives and ``taken`` rows down to a step, ``before`` the rows above it.
+    ``hits`` counts positives and ``taken`` rows down to a step, ``before`` the rows above it. Rows
+    of one class have no such metrics: they are NaN.
     """
     new = np.diff(hits, axis=0, prepend=0)
     positives, negatives = hits[-1], total - hits[-1]
@@ -68,11 +69,13 @@ def _curve_metrics(hits: Array, taken: Array, before: Array, total: Array) -> di
     rates = ratio(np.ones_like(total), positives), ratio(np.ones_like(total), negatives)
     above = hits * rates[0] - misses * rates[1]
     below = misses_before * rates[1] - (hits - new) * rates[0]
-    return {
+    found = {
         "roc_auc": ratio(area, positives * negatives),
         "average_precision": ratio((new * precision).sum(axis=0), positives),
         "ks": np.maximum(above.max(axis=0), below.max(axis=0)),
     }
+    of_both = (positives > 0) & (negatives > 0)
+    return {name: np.where(of_both, values, np.nan) for name, values in found.items()}
 
 
 def _linear(rows: Scored) -> Weighted:

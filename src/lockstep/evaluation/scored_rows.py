@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,13 @@ class Scored:
         if self.decision is not None:
             return self.decision
         return DecisionRule(self.task, self.threshold).apply(self.score)
+
+
+def decimals_for(values: Array, decimals: int) -> int:
+    """Return ``decimals``, and one more for each zero after the point of the largest value."""
+    largest = float(np.abs(values).max(initial=0.0))
+    zeros = -math.floor(math.log10(largest)) - 1 if 0 < largest < np.inf else 0
+    return decimals + max(0, zeros)
 
 
 def ratio(top: Array, bottom: Array) -> Array:

@@ -37,7 +37,7 @@ def calibrated(
     rows = _with_every_class(features, target, len(estimator.classes_))
     # The estimator is fitted, so any folds give the same predictions; the default folds need five
     # rows of every class.
-    folds = list(KFold(2).split(rows[0])) if task == "multiclass" else None
+    folds = list(KFold(2).split(rows[0]))
     model = CalibratedClassifierCV(FrozenEstimator(estimator), method=method, cv=folds)
     with warnings.catch_warnings():
         # It then ignores weights, as it should.

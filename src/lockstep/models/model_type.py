@@ -179,6 +179,12 @@ class ModelType(ABC):
         The estimator stores no thread count, training rows, or trees past the best iteration.
         """
 
+    def refusals(self) -> tuple[type[Exception], ...]:
+        """Return the errors by which its library refuses the value of a hyperparameter."""
+        from sklearn.utils._param_validation import InvalidParameterError
+
+        return (InvalidParameterError,)
+
     @abstractmethod
     def importance(self, estimator: Any, features: pd.DataFrame) -> dict[str, float]:
         """Return each encoded column's importance; ``features`` are encoded rows."""

@@ -90,7 +90,9 @@ def open_study(storage: Path, name: str, current: dict[str, Any], search: Search
     )
     for killed in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(killed.number, state=TrialState.FAIL)  # so that it runs again
-    inside = {k: current[k] for k in search.space if k in current}
+    inside = {
+        k: current[k] for k, s in search.space.items() if k in current and _fits(k, s, current[k])
+    }
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     if not finished(study) and not waiting and len(inside) == len(search.space):
         study.enqueue_trial(inside)
@@ -138,13 +140,22 @@ def _reporter(trial: Trial) -> Report:
 def _distribution(name: str, space: Space) -> Any:
     if space.choice is not None:
         return CategoricalDistribution(space.choice)
-    if isinstance(space.low, int) and isinstance(space.high, int):
-        return IntDistribution(space.low, space.high, log=space.log)
     if space.log and not (space.low or 0) > 0:
         raise ConfigError(
             f"params.yaml: search space of {name}: low must be above 0 where log is true"
         )
+    if isinstance(space.low, int) and isinstance(space.high, int):
+        return IntDistribution(space.low, space.high, log=space.log)
     return FloatDistribution(float(space.low or 0), float(space.high or 0), log=space.log)
+
+
+def _fits(name: str, space: Space, value: Any) -> bool:
+    """Tell whether a trial may have a value: `balanced` is no number, and no other choice."""
+    try:
+        _distribution(name, space).to_internal_repr(value)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def _result(number: int, trial: FrozenTrial) -> TrialResult:

@@ -9,6 +9,7 @@ from typing import Any
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.params import Decision, Training
 from lockstep.evaluation.metrics import LOWER_IS_BETTER, evaluate
+from lockstep.models.calibration import calibrated
 from lockstep.models.matrices import read_matrix
 from lockstep.models.search import Evaluate, Report
 from lockstep.models.train_multi_model import read_encoder
@@ -33,6 +34,7 @@ def objective(
     The test part is never read.
     """
     parts = {part: read_matrix(layout, part) for part in ("train", "stop", "choose")}
+    stop, method = parts["stop"], training.calibration
     job = TrainingInput(
         training, decision, load_schema(training.problem), read_encoder(layout.encoder), parts
     )
@@ -41,8 +43,9 @@ def objective(
     def score(params: dict[str, Any], report: Report) -> float:
         tried = replace(recipe, params={**recipe.params, **params})
         rounds = training.early_stopping_rounds
-        fitted = fit(training.type, tried, parts["train"], parts["stop"], rounds, reporting(report))
-        found = scores(fitted.estimator, choose.features, task)
+        fitted = fit(training.type, tried, parts["train"], stop, rounds, reporting(report))
+        model = calibrated(method, fitted.estimator, stop.features, stop.target, task)
+        found = scores(model, choose.features, task)
         rows = scored_rows(job, threshold_of(job, found), choose.target, found)
         return sign_of(metric) * evaluate(rows)[metric]
 
@@ -50,12 +53,15 @@ def objective(
 
 
 def reporting(report: Report) -> Callable[[int, int, float | None], None]:
-    """Return a step callback that reports the loss so far, ``STEPS`` times a training."""
+    """Return a step callback that reports the loss so far, ``STEPS`` times a training.
+
+    What is wholly trained is judged by the metric, not by its loss.
+    """
     reported = {0}
 
     def on_step(done: int, total: int, loss: float | None) -> None:
         step = done * STEPS // total
-        if loss is not None and step not in reported:
+        if loss is not None and done < total and step not in reported:
             reported.add(step)
             report(step, -loss)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +13,16 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from lockstep.config.params import Training
-from lockstep.errors import DataError
+from lockstep.errors import ConfigError, DataError
 from lockstep.evaluation.metrics import SCORE_DECIMALS, Scored, evaluate
+from lockstep.evaluation.scored_rows import decimals_for
 from lockstep.models.matrices import Matrix
 from lockstep.models.model_type import Fitted, ModelType, OnStep, Recipe
 from lockstep.models.scoring.scorer import EncodedScorer
 from lockstep.models.types import check_recipe, model_type
+
+_PLACE = re.compile(r"^\[[\d:]+\] \S+: ")
+"""Time and source line, where a library's error begins with them."""
 
 
 def cores() -> int:
@@ -37,10 +42,19 @@ def fit(
     early_stopping_rounds: int = 0,
     on_step: OnStep = silent,
 ) -> Fitted:
-    """Check the recipe and fit one model type; see ``ModelType.fit``."""
+    """Check the recipe and fit one model type; see ``ModelType.fit``.
+
+    ConfigError for a hyperparameter whose value the type's library refuses.
+    """
     kind = model_type(name)
     check_recipe(kind, recipe)
-    return kind.fit(recipe, train, stop, early_stopping_rounds, on_step)
+    try:
+        return kind.fit(recipe, train, stop, early_stopping_rounds, on_step)
+    except kind.refusals() as error:
+        said = _PLACE.sub("", str(error).strip().splitlines()[0])
+        raise ConfigError(
+            f"params.yaml: {kind.name} can't be fitted with these hyperparameters: {said}"
+        ) from error
 
 
 def scores(
@@ -48,12 +62,14 @@ def scores(
 ) -> NDArray[np.float64]:
     """Return the scores that are evaluated, with ``SCORE_DECIMALS`` decimals.
 
-    ``model`` is an estimator with or without calibration, ``features`` are encoded rows. The result
-    is the positive class's probability (rows,), those of all classes (rows, classes), or the value
-    (rows,).
+    Values that are all small have as many digits after their zeros. ``model`` is an estimator with
+    or without calibration, ``features`` are encoded rows. The result is the positive class's
+    probability (rows,), those of all classes (rows, classes), or the value (rows,).
     """
     found = EncodedScorer(model, task, kind).score(features.to_numpy(dtype=np.float64))
-    return np.round(found, SCORE_DECIMALS)
+    return np.round(
+        found, SCORE_DECIMALS if task != "regression" else decimals_for(found, SCORE_DECIMALS)
+    )
 
 
 def pipeline_of(encoder: Any, model: Any) -> Any:
@@ -84,26 +100,42 @@ def dealt_fold_ids(group: NDArray[Any], target: NDArray[Any], folds: int) -> NDA
 
 
 def folds_of(train: Matrix, folds: int, task: str) -> NDArray[np.int64]:
-    """Return each training row's fold; every fold's model sees each of several classes.
+    """Return each training row's fold; every fold's model sees each class, and two are scored.
 
-    Folds are blocks if they allow that, else groups in turn. Raise DataError for a class that
-    occurs in one fold only.
+    Folds are blocks if they allow that, else groups in turn. Raise DataError for fewer groups than
+    folds, for a class that occurs in one fold only, and for folds of one class.
     """
+    groups = len(np.unique(train.group))
+    if groups < folds:
+        raise DataError(
+            f"{folds} folds need as many groups of training rows, and there are {groups}; "
+            f"set cv_folds to {groups} or less, or to 0"
+        )
     ids = fold_ids(train.group, folds)
-    if task != "multiclass" or _all_learned(train.target, ids):
+    if task == "regression" or _are_learned_and_scored(train.target, ids):
         return ids
     dealt = dealt_fold_ids(train.group, train.target, folds)
-    if not _all_learned(train.target, dealt):
+    if not _are_learned(train.target, dealt):
         raise DataError(
             "a class has training rows in one group only, so cross-validation can't learn it "
             "without them; set cv_folds: 0, or merge or drop the class"
         )
+    if not _are_learned_and_scored(train.target, dealt):
+        raise DataError(
+            f"a class has training rows in fewer groups than the {folds} folds, so some folds hold "
+            "one class only; set a smaller cv_folds, or 0"
+        )
     return dealt
 
 
-def _all_learned(target: NDArray[Any], ids: NDArray[np.int64]) -> bool:
+def _are_learned(target: NDArray[Any], ids: NDArray[np.int64]) -> bool:
     classes = np.unique(target)
     return all(len(np.unique(target[ids != fold])) == len(classes) for fold in np.unique(ids))
+
+
+def _are_learned_and_scored(target: NDArray[Any], ids: NDArray[np.int64]) -> bool:
+    several = (len(np.unique(target[ids == fold])) > 1 for fold in np.unique(ids))
+    return _are_learned(target, ids) and all(several)
 
 
 def fold_metrics(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.config.layout import ProblemLayout
-from lockstep.io import read_json, write_json
+from lockstep.io import read_json, rounded, write_json
 
 HEADLINE = {
     "binary": ("roc_auc", "average_precision", "f1"),
@@ -32,7 +32,10 @@ def write_type_metrics(
     layout: ProblemLayout, model_type: str, metrics: dict[str, Any], task: str
 ) -> None:
     """Write all metrics of a type into details.json, and the headline figures beside it."""
-    write_json(layout.type_details(model_type), metrics)
+    # A threshold above all scores differs from 1 in the seventh digit.
+    threshold = {key: metrics[key] for key in ("threshold",) if key in metrics}
+    details = rounded(metrics) | threshold
+    write_json(layout.type_details(model_type), details, digits=None)
     write_json(layout.type_metrics(model_type), headline(metrics, task))
 
 

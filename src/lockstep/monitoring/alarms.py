@@ -22,6 +22,8 @@ from lockstep.monitoring.performance import Estimate, gap
 ALARM, WARNING = "alarm", "warning"
 FALSE_IN, MOST_FALSE = 200, 0.5
 """How many alarms noise alone may raise in so many windows, on average."""
+MOST_RATIO = 100.0
+"""From this ratio of errors on, the limit hardly grows."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,26 @@ def worse_windows(
 ) -> tuple[list[float], float, bool]:
     """Return each window's distance in standard errors, the limit, and whether it is an alarm.
 
-    ``windows`` are in order, the newest last; those that are UNKNOWN count as not worse.
+    ``windows`` are in order, the newest last. The rule looks at those that are known: the labels
+    of the newest month are late, and must not end an alarm.
     """
     distances = [gap(reference, one) if one.known else float("nan") for one in windows]
-    known = [one.error for one in windows[-settings.of :] if one.known]
+    known = [place for place, one in enumerate(windows) if one.known][-settings.of :]
     if not known or not reference.known:
         return distances, settings.z, False
-    ratio = reference.error / float(np.mean(known))
+    ratio = error_ratio(reference.error, [windows[place].error for place in known])
     limit = limit_for(round(ratio, 2), settings.windows, settings.of, settings.z)
-    last = [np.nan_to_num(one, nan=-np.inf) > limit for one in distances[-settings.of :]]
-    return distances, limit, bool(last[-1] and sum(last) >= settings.windows)
+    last = [distances[place] > limit for place in known]
+    return distances, limit, last[-1] and sum(last) >= settings.windows
+
+
+def error_ratio(reference: float, windows: Sequence[float]) -> float:
+    """Return the reference's standard error over the windows' mean, at most MOST_RATIO.
+
+    Windows have none where all scores are equal.
+    """
+    mean = float(np.mean(windows))
+    return min(reference / mean, MOST_RATIO) if mean else MOST_RATIO
 
 
 @lru_cache

@@ -26,6 +26,8 @@ from lockstep.monitoring.reference import Reference
 from lockstep.monitoring.window import Window, by_month
 
 ROLLING_DAYS, WEEK_RESAMPLES = 7, 50
+BEGUN = 0.5
+"""With less than this share of the rows or labels of the month before, a month has only begun."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,15 @@ class Month:
     features: tuple[FeatureDrift, ...]
     score: FeatureDrift
     decisions: tuple[Estimate, ...]
+    """The share of each decision as it was answered."""
+    at_threshold: tuple[Estimate, ...]
+    """The share of each decision by the threshold in force, as ``Analysis.expected`` is."""
     performance: Performance
+
+    @property
+    def warns(self) -> bool:
+        """Whether its scores or a feature changed."""
+        return self.score.warns or bool(self.warning)
 
     @property
     def warning(self) -> tuple[str, ...]:
@@ -61,6 +71,26 @@ class Analysis:
     """By how many standard errors each month's headline metric is worse than the reference's."""
     limit: float
     findings: tuple[Finding, ...]
+
+    judged: Month
+    """The month whose drift and decisions count."""
+
+    @property
+    def labelled(self) -> Month:
+        """The newest month with enough labels for the metric; without one, the newest."""
+        pairs = zip(reversed(self.months), reversed(self.distances), strict=True)
+        return next((m for m, distance in pairs if not np.isnan(distance)), self.months[-1])
+
+    @property
+    def newest_month(self) -> str:
+        """The newest month that says something, as 2026-03."""
+        return max(self.judged.name, self.labelled.name)
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The features that changed: in the judged month, or where alarms are about."""
+        named = [name for one in self.alarms for name in one.features]
+        return tuple(dict.fromkeys([*self.judged.warning, *named]))
 
     @property
     def metric(self) -> str:
@@ -90,7 +120,7 @@ def analyse(
     against = Against(reference, threshold, settings.performance, selected, positive_weight)
     months = [_month(name, own, against, settings) for name, own in by_month(days).items()]
     distances, limit, worse = _distances(reference, months, settings)
-    expected = _shares(_expected(reference, threshold))
+    expected = _shares(_by_decision(against, reference.scores))
     found = Analysis(
         reference,
         threshold,
@@ -102,8 +132,25 @@ def analyse(
         tuple(distances),
         limit,
         (),
+        _judged(months, settings.drift.min_rows),
     )
     return replace(found, findings=tuple(_findings(found, worse, settings)))
+
+
+def _judged(months: Sequence[Month], fewest: int) -> Month:
+    """Return the newest month with enough rows; without one, the newest.
+
+    One that has only begun ends no warning of the month before: its limit is higher.
+    """
+    enough = [month for month in months if month.window.rows >= fewest]
+    newest = enough[-1] if enough else months[-1]
+    has_begun = newest is months[-1] and _has_begun([month.window.rows for month in enough])
+    return enough[-2] if has_begun and not newest.warns else newest
+
+
+def _has_begun(counts: Sequence[int]) -> bool:
+    """Tell whether the last of some counts by month is that of a month that has only begun."""
+    return len(counts) > 1 and counts[-1] < BEGUN * counts[-2]
 
 
 def _summed(reference: Reference, windows: Sequence[Window]) -> Window:
@@ -122,6 +169,7 @@ def _month(
         tuple(feature_drifts(reference, window, calendar, settings.drift)),
         score_drift(reference, window, settings.drift),
         _shares(window.scores.sum(axis=1)),
+        _shares(_by_decision(against, window.scores)),
         performance(window, against),
     )
 
@@ -135,12 +183,10 @@ def _shares(counts: np.ndarray) -> tuple[Estimate, ...]:
     return tuple(share(float(one), total) for one in counts)
 
 
-def _expected(reference: Reference, threshold: float | None) -> np.ndarray:
-    """Return how many of the test rows get each decision, by the threshold in force."""
-    if threshold is None:
-        return np.asarray(reference.scores.sum(axis=(1, 2)))
-    below, above = reference.decided(threshold)
-    return np.array([below.sum(), above.sum()])
+def _by_decision(against: Against, counts: np.ndarray) -> np.ndarray:
+    """Return how many of counts (decisions, …, bins) get each decision, by the threshold."""
+    decided = against.decisions(counts)
+    return np.asarray(decided.reshape(len(decided), -1).sum(axis=1))
 
 
 def _rolling(days: Mapping[int, Window], against: Against) -> list[tuple[str, Performance]]:
@@ -163,11 +209,14 @@ def _rolling(days: Mapping[int, Window], against: Against) -> list[tuple[str, Pe
 
 def _distances(
     reference: Reference, months: Sequence[Month], settings: MonitoringSection
-) -> tuple[list[float], float, bool]:
-    """Return by how much each month's headline metric is worse, the limit, whether it alarms."""
-    known = next((m.performance for m in reversed(months) if m.performance.figures), None)
-    if known is None:
-        return [np.nan] * len(months), settings.performance.z, False
+) -> tuple[list[float], float, Month | None]:
+    """Return by how much each month's headline metric is worse, the limit, the month that alarms.
+
+    A month of which few labels have come ends no alarm of those before.
+    """
+    first = next((m.performance for m in reversed(months) if m.performance.figures), None)
+    if first is None:
+        return [np.nan] * len(months), settings.performance.z, None
     metric = HEADLINE[reference.task]
     sign = -1 if metric in LOWER_IS_BETTER else 1
 
@@ -175,11 +224,20 @@ def _distances(
         return Estimate(sign * one.value, one.error)
 
     windows = [signed(m.performance.figures.get(metric, UNKNOWN)) for m in months]
-    return worse_windows(signed(known.reference[metric]), windows, settings.performance)
+    there, rule = signed(first.reference[metric]), settings.performance
+    distances, limit, worse = worse_windows(there, windows, rule)
+    known = [month for month, own in zip(months, windows, strict=True) if own.known]
+    if worse:
+        return distances, limit, known[-1]
+    if _has_begun([month.performance.labelled for month in known]):
+        _, before, worse = worse_windows(there, windows[: months.index(known[-1])], rule)
+        if worse:
+            return distances, before, known[-2]
+    return distances, limit, None
 
 
-def _findings(found: Analysis, worse: bool, settings: MonitoringSection) -> list[Finding]:
-    """Return alarms, then warnings; only the newest month raises any."""
+def _findings(found: Analysis, worse: Month | None, settings: MonitoringSection) -> list[Finding]:
+    """Return alarms, then warnings; only the newest months that have figures raise any."""
     made = [
         _of_performance(found, worse, settings.performance),
         _of_outcomes(found, settings),
@@ -191,43 +249,44 @@ def _findings(found: Analysis, worse: bool, settings: MonitoringSection) -> list
     return sorted(filter(None, made), key=lambda one: one.level != ALARM)
 
 
-def _of_performance(found: Analysis, worse: bool, rule: PerformanceSettings) -> Finding | None:
-    if not worse:
+def _of_performance(
+    found: Analysis, worse: Month | None, rule: PerformanceSettings
+) -> Finding | None:
+    if worse is None:
         return None
-    newest = found.months[-1]
-    own, there = (
-        p[found.metric] for p in (newest.performance.figures, newest.performance.reference)
-    )
+    distance = found.distances[found.months.index(worse)]
+    own, there = (p[found.metric] for p in (worse.performance.figures, worse.performance.reference))
     return Finding(
         ALARM,
         "performance",
-        f"{found.metric} is {own.value:.3f} in {newest.name}, {there.value:.3f} in the reference: "
-        f"worse by {found.distances[-1]:.1f} standard errors (limit {found.limit:.2f}), "
-        f"as in {rule.windows} of the last {rule.of} months",
-        newest.warning,
+        f"{found.metric} is {own.value:.3f} in {worse.name}, {there.value:.3f} in the reference: "
+        f"worse by {distance:.1f} standard errors (limit {found.limit:.2f}), "
+        f"as in {rule.windows} of the last {rule.of} months with enough labels",
+        worse.warning,
     )
 
 
 def _of_outcomes(found: Analysis, settings: MonitoringSection) -> Finding | None:
-    newest = found.months[-settings.outcomes.windows :]
-    last = [m.performance.outcome for m in newest if m.performance.outcome is not None]
+    known = [(m, m.performance.outcome) for m in found.months if m.performance.outcome is not None]
+    last = known[-settings.outcomes.windows :]
     if len(last) < settings.outcomes.windows:
         return None
-    both = reduce(Outcome.__add__, last)
+    newest, both = last[-1][0], reduce(Outcome.__add__, (outcome for _, outcome in last))
     if abs(both.distance) <= settings.outcomes.z:
         return None
     return Finding(
         ALARM,
         "outcomes",
         f"{both.observed:,} of {both.rows.sum():,.0f} labelled rows are positive in the last "
-        f"{len(last)} months, {both.expected:,.0f} are expected at these scores: "
-        f"{both.distance:+.1f} standard errors (limit {settings.outcomes.z:g})",
-        found.months[-1].warning,
+        f"{len(last)} months with enough labels (to {newest.name}), {both.expected:,.0f} are "
+        f"expected at these scores: {both.distance:+.1f} standard errors "
+        f"(limit {settings.outcomes.z:g})",
+        newest.warning,
     )
 
 
 def _of_drift(found: Analysis) -> Finding | None:
-    newest = found.months[-1]
+    newest = found.judged
     if not (newest.score.warns and newest.warning):
         return None
     return Finding(
@@ -240,7 +299,7 @@ def _of_drift(found: Analysis) -> Finding | None:
 
 
 def _of_features(found: Analysis) -> Finding | None:
-    newest = found.months[-1]
+    newest = found.judged
     if newest.score.warns or not newest.warning:
         return None
     changed = f"changed in {newest.name}: {_listed(newest.warning)}; the scores did not"
@@ -251,7 +310,7 @@ def _of_features(found: Analysis) -> Finding | None:
 
 
 def _of_score(found: Analysis) -> Finding | None:
-    newest = found.months[-1]
+    newest = found.judged
     if not newest.score.warns or newest.warning:
         return None
     return Finding(
@@ -264,10 +323,10 @@ def _of_score(found: Analysis) -> Finding | None:
 
 def _of_decisions(found: Analysis, settings: MonitoringSection) -> list[Finding]:
     """Return a warning where the share of decision 1 differs from that of the test rows."""
-    newest = found.months[-1]
+    newest = found.judged
     if found.reference.task != "binary" or newest.window.rows < settings.drift.min_rows:
         return []
-    own, there = newest.decisions[1], found.expected[1]
+    own, there = newest.at_threshold[1], found.expected[1]
     differs = own.value - there.value
     noise = float(np.hypot(own.error, there.error))
     if (
@@ -279,8 +338,8 @@ def _of_decisions(found: Analysis, settings: MonitoringSection) -> list[Finding]
         Finding(
             WARNING,
             "decisions",
-            f"{own.value:.1%} of {newest.name} are decided as class 1, "
-            f"{there.value:.1%} of the test rows are",
+            f"{own.value:.1%} of {newest.name} have a score from the threshold on, "
+            f"{there.value:.1%} of the test rows have",
         )
     ]
 

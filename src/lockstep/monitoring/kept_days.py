@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
+import zlib
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +18,44 @@ from lockstep.io import whole_file
 from lockstep.monitoring.reference import Reference
 from lockstep.monitoring.window import Window, by_month
 
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError)
+_FAULTS = (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+DAMAGED = ".damaged"
 
 
 def with_kept(folder: Path, reference: Reference, days: dict[int, Window]) -> dict[int, Window]:
     """Return days with those that the log no longer has in full, and keep all of them.
 
-    Of a day that is known twice, the counts with more rows are taken; of equal ones those of the
-    log, which may have more labels. Counts against another reference are ignored.
+    Of a day that is known twice, the counts with more rows are taken; of equal rows those with more
+    labels, which the log may have deleted. Counts against another reference are ignored.
     """
     kept: dict[int, Window] = {}
+    unread = set()
     for path in sorted(folder.glob("*.npz")):
         try:
             kept |= _read(path, reference)
-        except _UNREADABLE as error:
-            warn(f"{path} is damaged ({error}); remove it")
+        except OSError as error:
+            warn(f"{path} can't be read ({error}); its days are left out")
+            unread.add(path.stem)
+        except _FAULTS as error:
+            aside = path.with_name(path.name + DAMAGED)
+            with suppress(FileNotFoundError):  # another process has moved it
+                path.replace(aside)
+            lost = "days that the log no longer has are lost"
+            warn(f"{path} is damaged ({error}), and is {aside.name} now; {lost}")
     found = {
-        day: kept[day] if day in kept and kept[day].rows > _rows(days, day) else days[day]
+        day: max(
+            (one[day] for one in (days, kept) if day in one),  # of equal ones, the log's
+            key=lambda window: (window.rows, int(window.labelled.sum())),
+        )
         for day in sorted(kept.keys() | days.keys())
     }
     folder.mkdir(parents=True, exist_ok=True)
     for month, own in by_month(found).items():
+        if month in unread:
+            continue
         with whole_file(folder / f"{month}.npz") as part:
             part.write_bytes(_content(own))
     return found
-
-
-def _rows(days: dict[int, Window], day: int) -> int:
-    return days[day].rows if day in days else -1
 
 
 def _content(days: dict[int, Window]) -> bytes:

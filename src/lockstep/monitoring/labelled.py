@@ -110,9 +110,17 @@ class Against:
     @cached_property
     def decided(self) -> Counts:
         """The reference's counts (decisions, classes, bins) with the threshold in force."""
+        return self.decisions(self.reference.scores)
+
+    def decisions(self, counts: Counts) -> Counts:
+        """Return counts (decisions, …, bins) as the threshold in force decides by the score.
+
+        So a span and the reference are decided alike, whatever was in force before, and whether
+        or not a person decides about scores near the threshold.
+        """
         if self.threshold is None:
-            return self.reference.scores
-        return np.stack(self.reference.decided(self.threshold))
+            return counts
+        return self.reference.cut(counts.sum(axis=0), self.threshold)
 
     def labelled(self, counts: Counts) -> Counts:
         """Return the decisions that have labels, of counts (decisions, classes, bins)."""
@@ -169,7 +177,7 @@ def performance(window: Window, against: Against, resamples: int = RESAMPLES) ->
         found = _binary(window, against, counts, resamples)
     if not found.figures or against.positive_weight is None:
         return found
-    own = against.reliability(window.labelled, against.positive_weight)
+    own = against.reliability(against.decisions(window.labelled), against.positive_weight)
     return _with_calibration(found, Calibration(own, against.known_reliability))
 
 
@@ -185,14 +193,15 @@ def _with_calibration(found: Performance, both: Calibration) -> Performance:
 
 
 def _binary(window: Window, against: Against, counts: Performance, resamples: int) -> Performance:
-    own = against.labelled(window.labelled).sum(axis=0)
+    decided = against.decisions(window.labelled)
+    own = against.labelled(decided).sum(axis=0)
     rarest = int(min(own.sum(axis=-1)))
     if rarest < against.settings.min_of_a_class:
         least = against.settings.min_of_a_class
         few = f"{rarest:,} labelled rows of one class, fewer than {least:,}"
         return replace(counts, why=few)
     outcome = outcome_of(against.labelled(against.decided).sum(axis=0), own)
-    figures = against.figures(window.labelled, resamples)
+    figures = against.figures(decided, resamples)
     return replace(counts, figures=figures, reference=against.known, outcome=outcome)
 
 

@@ -60,7 +60,8 @@ def page(found: Analysis, facts: PageFacts) -> str:
         "calibration": _calibration(found),
         "distributions": _distributions(found, facts.codes),
         "months": _months(found, facts.words),
-        "features": _features(found.months[-1]),
+        "judged": escape(found.judged.name),
+        "features": _features(found.judged),
         "notes": _notes(facts.notes),
     }
     texts = {"title": facts.title, "about": facts.about, "labels": facts.labels}
@@ -260,7 +261,7 @@ def _calibration(found: Analysis) -> str:
 
 def _distributions(found: Analysis, codes: Codes) -> str:
     """Return the distributions of the score and of changed features, and the others folded in."""
-    newest = found.months[-1]
+    newest = found.judged
     counts = newest.window.features | {SCORE: newest.window.scores.sum(axis=0)}
     bins = {name: one.bins for name, one in found.reference.features.items()}
     bins[SCORE] = found.reference.score_bins

@@ -43,7 +43,10 @@ UNKNOWN = Estimate(float("nan"), float("nan"))
 
 
 def area(negative: Numbers, positive: Numbers) -> Estimate:
-    """Return ROC AUC and its standard error (DeLong); UNKNOWN with under two rows of a class."""
+    """Return ROC AUC and its standard error (DeLong); UNKNOWN with under two rows of a class.
+
+    Where all pairs are in order, DeLong's error is 0; it is one over the rows of the rarer class.
+    """
     rows = float(negative.sum()), float(positive.sum())
     if min(rows) < 2:
         return UNKNOWN
@@ -51,6 +54,8 @@ def area(negative: Numbers, positive: Numbers) -> Estimate:
     below = (np.cumsum(negative) - negative / 2) / rows[0]
     above = 1 - (np.cumsum(positive) - positive / 2) / rows[1]
     value = float((positive * below).sum() / rows[1])
+    if value in (0.0, 1.0):
+        return Estimate(value, 1 / min(rows))
     spread = [
         float((counts * (share - value) ** 2).sum() / (many - 1) / many)
         for counts, share, many in zip((negative, positive), (above, below), rows, strict=True)
@@ -93,6 +98,12 @@ def resampled(counts: Numbers, seed: int = 0, resamples: int = RESAMPLES) -> Num
 
 
 def gap(reference: Estimate, window: Estimate) -> float:
-    """Return by how many standard errors of both the window is below the reference; NaN unknown."""
+    """Return by how many standard errors of both the window is below the reference; NaN unknown.
+
+    Equal values are 0 errors apart, also where neither has one.
+    """
+    below = reference.value - window.value
     error = float(np.hypot(reference.error, window.error))
-    return (reference.value - window.value) / error if error else float("nan")
+    if not error:
+        return float(np.copysign(np.inf, below)) if below else 0.0
+    return below / error

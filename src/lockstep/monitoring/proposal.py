@@ -27,7 +27,7 @@ def propose(found: Analysis, can_go_back: bool) -> Proposal | None:
     """
     if not found.alarms:
         return None
-    changed = found.months[-1].warning
+    changed = found.changed
     if changed:
         many = f"{len(changed)} feature{'s' * (len(changed) > 1)} changed"
         return Proposal(RETRAIN, f"{many}, so newer data are needed")

@@ -108,12 +108,12 @@ class Reference:
         """The scores' counts (classes, bins), whatever was decided."""
         return self.scores.sum(axis=0)
 
-    def decided(self, threshold: float) -> tuple[Counts, Counts]:
-        """Return the counts (classes, bins) of two classes below a threshold, and from it on."""
+    def cut(self, counts: Counts, threshold: float) -> Counts:
+        """Return counts (…, bins) of scores below a threshold, and from it on: (2, …, bins)."""
         edges = np.asarray(self.score_bins.edges)
-        cut = int(np.searchsorted(edges, threshold, side="right"))
+        place = int(np.searchsorted(edges, threshold, side="right"))
         places = np.arange(self.score_bins.size)
-        return self.by_class * (places < cut), self.by_class * (places >= cut)
+        return np.stack([counts * (places < place), counts * (places >= place)])
 
 
 def reference_of(
@@ -251,7 +251,7 @@ def _metrics(scored: Scored, groups: NDArray[Any]) -> dict[str, tuple[float, flo
     """Return the metrics with their standard errors by a bootstrap of groups."""
     values = evaluate(scored)
     drawn = resampled({"own": scored}, groups, RESAMPLES, 0)["own"]
-    return {name: (float(values[name]), float(np.std(drawn[name]))) for name in values}
+    return {name: (float(values[name]), float(np.nanstd(drawn[name]))) for name in values}
 
 
 def _many(groups: NDArray[Any]) -> int:

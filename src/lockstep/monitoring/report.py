@@ -30,6 +30,7 @@ def content(found: Analysis, facts: Mapping[str, Any], notes: list[str]) -> dict
             for month, distance in zip(found.months, found.distances, strict=True)
         ],
         "weeks": {day: _performance(one) for day, one in found.rolling if one.figures},
+        "judged_month": found.judged.name,
         "reference": {"rows": dict(found.reference.rows)},
         "notes": notes,
     }
@@ -40,6 +41,7 @@ def _month(month: Month) -> dict[str, Any]:
         "month": month.name,
         "rows": month.window.rows,
         "decisions": [_plain(one.value) for one in month.decisions],
+        "decisions_by_threshold": [_plain(one.value) for one in month.at_threshold],
         "performance": _performance(month.performance),
         "score": _drift(month.score),
         "features": [_drift(one) for one in month.features],
@@ -103,7 +105,11 @@ def _plain(value: float) -> float | None:
 
 
 def prometheus(found: Analysis, name: str, version: int | None, seconds: float) -> bytes:
-    """Return the newest month's figures in Prometheus' text format, with the time of analysis."""
+    """Return the newest figures in Prometheus' text format, with the time of analysis.
+
+    Drift and decisions are those of the newest month with enough rows, metrics those of the newest
+    one with enough labels: an alert must not end because a month has just begun.
+    """
     registry = CollectorRegistry()
     model = {"model": name, "version": str(version or "")}
 
@@ -117,26 +123,27 @@ def prometheus(found: Analysis, name: str, version: int | None, seconds: float) 
     rules = {one.rule for one in found.alarms}
     for rule in ("performance", "outcomes", "drift"):
         alarm.labels(*model.values(), rule).set(rule in rules)
-    newest = found.months[-1]
+    newest, judged, labelled_month = found.months[-1], found.judged, found.labelled
     gauge("rows", "Rows of the newest month").labels(*model.values()).set(newest.window.rows)
     labelled = gauge("labelled_rows", "Labelled rows of the newest month")
     labelled.labels(*model.values()).set(newest.performance.labelled)
     index = gauge("stability_index", "Population stability index without chance", "feature")
     changed = gauge("changed", "1 for a feature that changed", "feature")
-    for one in (newest.score, *newest.features):
+    for one in (judged.score, *judged.features):
         if math.isfinite(one.index):
             index.labels(*model.values(), one.name).set(one.index)
             changed.labels(*model.values(), one.name).set(one.warns)
-    figure = gauge("performance", "A metric of the newest month's labelled rows", "metric", "of")
+    text = "A metric of the newest month with enough labels"
+    figure = gauge("performance", text, "metric", "of")
     for of, figures in (
-        ("month", newest.performance.figures),
-        ("reference", newest.performance.reference),
+        ("month", labelled_month.performance.figures),
+        ("reference", labelled_month.performance.reference),
     ):
         for metric, own in figures.items():
             if math.isfinite(own.value):
                 figure.labels(*model.values(), metric, of).set(own.value)
     share = gauge("decision_share", "Share of a decision", "decision", "of")
-    for of, shares in (("month", newest.decisions), ("reference", found.expected)):
+    for of, shares in (("month", judged.decisions), ("reference", found.expected)):
         for place, own in enumerate(shares):
             if math.isfinite(own.value):
                 share.labels(*model.values(), str(place), of).set(own.value)

@@ -232,4 +232,13 @@ def _check_schema(schema: Schema, path: Path) -> None:
                     f"{path}: derived column {derived.name} uses unknown column "
                     f"'{name}'{nearest(name, known)}"
                 )
+            if name in schema.columns and schema.columns[name].kind == "date":
+                raise ConfigError(
+                    f"{path}: derived column {derived.name} uses the date '{name}', which a "
+                    "prediction has not; give it columns with the year, the month and the day"
+                )
+        if derived.name in known:
+            raise ConfigError(
+                f"{path}: a column called '{derived.name}' is there twice; rename one"
+            )
         known.add(derived.name)

@@ -352,6 +352,12 @@ def composed_cells(cells: Any) -> Any:
     return pa.array(texts, pa.string()).take(coded.indices)
 
 
+def holds_decimals(kind: pa.DataType) -> bool:
+    """Tell whether a type's values are written with a decimal point: no integers, no texts."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
 def trimmed_text(text: str) -> str:
     """Return one text as a cell is read: composed, without the blanks around it."""
     return composed(text.strip(BLANKS))

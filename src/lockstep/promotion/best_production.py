@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pandas as pd
-from numpy.typing import NDArray
-
-from lockstep.config.layout import ProblemLayout
+from lockstep.config.gates import gates_of
 from lockstep.config.params import load_params
-from lockstep.errors import RegistryError
-from lockstep.evaluation.metrics import Scored, best_of, evaluate
-from lockstep.features.matrix_columns import ROW, TARGET
-from lockstep.io import read_json, read_parquet
-from lockstep.models.scoring.prediction import Model
-from lockstep.promotion.scoring import inputs_of, scored_from
+from lockstep.config.settings import load_settings
+from lockstep.errors import DataError, RegistryError
+from lockstep.evaluation.metrics import best_of, evaluate
+from lockstep.promotion.holdout import check_enough, holdout, scored
+from lockstep.promotion.scoring import check_finite
 from lockstep.registry.artifact.loading import open_version
 from lockstep.registry.artifact.locating import locate
 from lockstep.registry.record.registered_models import list_in_stage, list_models
@@ -40,7 +35,7 @@ def best_production(client: Registry, root: Path, problem: str) -> Best:
     """Return the best of a problem's Production versions by the metric of its ``compare`` section.
 
     Where all versions were scored on the same rows at training (equal data digest), those scores
-    are compared. Otherwise each model scores the rows that this workspace chooses champions by.
+    are compared. Otherwise each model scores this workspace's rows that none of them has seen.
     Of equal scores the first by name wins.
     """
     metric = load_params(root).problem(problem).compare.metric
@@ -50,7 +45,7 @@ def best_production(client: Registry, root: Path, problem: str) -> Best:
     scores, how = recorded_scores(versions, metric), "recorded on the same rows"
     if scores is None:
         scores, rows = rescore(client, root, problem, versions, metric)
-        again = f"scored again on {rows} rows of this workspace"
+        again = f"scored again on {rows:,} rows of this workspace that none of them has seen"
         how = f"{again}, since they were trained on different data"
     best = best_of(dict(enumerate(scores)), metric)
     among = f"{len(versions)} in Production, {how}"
@@ -82,43 +77,22 @@ def recorded_scores(versions: list[Version], metric: str) -> list[float] | None:
 def rescore(
     client: Registry, root: Path, problem: str, versions: list[Version], metric: str
 ) -> tuple[list[float], int]:
-    """Return every version's score on the rows that choose champions here, and their number."""
-    table, target = choose_rows(root, problem, versions)
-    models = [open_version(locate(client, version, root)) for version in versions]
-    several = any(model.schema.task == "multiclass" for model in models)
-    classes = read_json(ProblemLayout(root, problem).label_encoder)["classes"] if several else []
-    return [score_on(model, table, target, metric, classes) for model in models], len(target)
+    """Return every version's score on the rows here that none of them has seen, and their number.
 
-
-def choose_rows(
-    root: Path, problem: str, versions: list[Version]
-) -> tuple[pd.DataFrame, NDArray[Any]]:
-    """Return the raw rows of the part that chooses champions, and their target."""
-    layout = ProblemLayout(root, problem)
-    if not (layout.matrix("choose").is_file() and layout.tidy.is_file()):
+    RegistryError where such rows are unknown, or too few.
+    """
+    try:
+        rows = holdout(client, root, problem, versions)
+        check_enough(rows, gates_of(load_settings(root).gates, problem))
+        models = [open_version(locate(client, version, root)) for version in versions]
+        found = [
+            evaluate(check_finite(scored(model, str(model.digest), rows, root), model))
+            for model in models
+        ]
+    except (RegistryError, DataError) as error:
         names = ", ".join(f"{v.name} {v.version}" for v in versions)
         raise RegistryError(
-            f"{names} were scored on different rows, and this workspace has none to score them "
-            f"again; run `dvc repro features@{problem}` (or `dvc pull`), or name one with "
-            "--model-name"
-        )
-    chosen = read_parquet(layout.matrix("choose"), [ROW, TARGET])
-    return read_parquet(layout.tidy).iloc[chosen[ROW].to_numpy()], chosen[TARGET].to_numpy()
-
-
-def score_on(
-    model: Model,
-    table: pd.DataFrame,
-    target: NDArray[Any],
-    metric: str,
-    classes: Sequence[Any] = (),
-) -> float:
-    """Return a model's metric on raw rows with a known target, places among ``classes``."""
-    return evaluate(scored_by(model, inputs_of(model, table), target, classes))[metric]
-
-
-def scored_by(
-    model: Model, inputs: pd.DataFrame, target: NDArray[Any], classes: Sequence[Any]
-) -> Scored:
-    """Return rows with a model's scores, and of several classes its decisions."""
-    return scored_from(model.decision_rule, model.score(inputs), target, classes)
+            f"{names} were scored on different rows, and can't be scored on the same ones: "
+            f"{error}; or name one with --model-name"
+        ) from error
+    return [one[metric] for one in found], len(rows.target)

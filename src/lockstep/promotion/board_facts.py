@@ -26,6 +26,7 @@ from lockstep.promotion.next_steps import with_steps
 from lockstep.registry.record.event_text import moved_text
 from lockstep.registry.record.events import Event, changes, turns
 from lockstep.registry.record.registered_models import Model, list_models
+from lockstep.registry.store.names import MONTH_TAG
 from lockstep.registry.store.run_notes import AnalysisRun, newest_analyses, run_text
 from lockstep.registry.store.versions import Version
 from lockstep.reports.board import (
@@ -232,7 +233,7 @@ def analysis_of(run: AnalysisRun) -> Analysis:
         time=datetime.fromtimestamp(run.time / 1000, UTC),
         alarm=run.tags.get("lockstep.alarm") == "true",
         proposal=run.tags.get("lockstep.proposal", ""),
-        newest_month=run.tags.get("months", "").rpartition(",")[2],
+        newest_month=run.tags.get(MONTH_TAG) or run.tags.get("months", "").rpartition(",")[2],
     )
 
 

@@ -14,8 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lockstep.checks import (
     PASSED,
     REFUSED,
@@ -47,7 +45,8 @@ from lockstep.models.scoring.prediction import Model as Loaded
 from lockstep.monitoring.log_files import shadowed_days
 from lockstep.problems.schema import Schema, load_schema, problem_names
 from lockstep.promotion.champion import champion_of
-from lockstep.promotion.holdout import Holdout, holdout, scored
+from lockstep.promotion.holdout import check_enough, holdout, scored
+from lockstep.promotion.scoring import check_finite
 from lockstep.promotion.slices import IN_TARGETS_UNIT, Sides, judged_slices
 from lockstep.registry.artifact.loading import open_version
 from lockstep.registry.artifact.locating import locate
@@ -212,32 +211,6 @@ def problem_of(version: Version) -> str:
 def _champion(case: Case) -> Version:
     assert case.champion is not None
     return case.champion
-
-
-def check_finite(rows: Scored, model: Loaded) -> Scored:
-    """Return scored rows; RegistryError for a score that is no number: it can't be compared."""
-    if not is_finite(rows):
-        where = f"{model.name} version {model.version}" if model.version else model.name
-        raise RegistryError(f"{where} gives scores that are no finite numbers")
-    return rows
-
-
-def is_finite(rows: Scored) -> bool:
-    """Tell whether all scores are finite numbers."""
-    return bool(np.isfinite(rows.score).all())
-
-
-def check_enough(rows: Holdout, gates: Gates) -> None:
-    """Raise a RegistryError where too few rows or groups are left to compare models on."""
-    for what, count, least in (
-        ("rows", len(rows.target), gates.champion.min_rows),
-        ("groups", len(np.unique(rows.groups)), gates.champion.min_groups),
-    ):
-        if count < least:
-            raise RegistryError(
-                f"only {count:,} {what} are left that no side has seen, fewer than "
-                f"champion.min_{what} {least:,}; bring in new data"
-            )
 
 
 # ---------------------------------------------------------------- the checks

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lockstep.config.gates import Gates
 from lockstep.config.layout import ProblemLayout
 from lockstep.dvc.lineage import lineage
 from lockstep.errors import ArtifactError, ConfigError, DataError, RegistryError
@@ -32,8 +33,10 @@ from lockstep.registry.artifact.training_rows import (
     row_keys,
     rows_of_training,
 )
-from lockstep.registry.store.connection import Client
 from lockstep.registry.store.versions import Version
+
+if TYPE_CHECKING:
+    from lockstep.registry.store.opening import Registry
 
 CACHE = Path(".lockstep") / "cache" / "scores"
 MOST_BYTES = 256 * 2**20
@@ -68,7 +71,7 @@ class Holdout:
         )
 
 
-def holdout(client: Client, root: Path, problem: str, versions: Sequence[Version]) -> Holdout:
+def holdout(client: Registry, root: Path, problem: str, versions: Sequence[Version]) -> Holdout:
     """Return the rows of this workspace's tidy table whose group none of the versions has seen.
 
     RegistryError where the seen groups of a version are unknown or damaged, where this workspace
@@ -97,6 +100,19 @@ def unseen(root: Path, problem: str, named: Sequence[tuple[str, TrainingRows]]) 
     return rows.take(new)
 
 
+def check_enough(rows: Holdout, gates: Gates) -> None:
+    """Raise a RegistryError where too few rows or groups are left to compare models on."""
+    for what, count, least in (
+        ("rows", len(rows.target), gates.champion.min_rows),
+        ("groups", len(np.unique(rows.groups)), gates.champion.min_groups),
+    ):
+        if count < least:
+            raise RegistryError(
+                f"only {count:,} {what} are left that no side has seen, fewer than "
+                f"champion.min_{what} {least:,}; bring in new data"
+            )
+
+
 def all_rows(root: Path, problem: str) -> Holdout:
     """Return every row of this workspace's tidy table with a known target."""
     layout, schema = ProblemLayout(root, problem), load_schema(problem)
@@ -109,7 +125,7 @@ def all_rows(root: Path, problem: str) -> Holdout:
     return Holdout(table, target, row_keys(table, schema).keys, classes, sha256_file(layout.tidy))
 
 
-def seen_by(client: Client, version: Version, root: Path) -> TrainingRows:
+def seen_by(client: Registry, version: Version, root: Path) -> TrainingRows:
     """Return the groups a version was fitted or tuned on, as its artifact holds them.
 
     For a version that carries none: those of this workspace's training on the very same data.

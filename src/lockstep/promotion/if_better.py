@@ -19,14 +19,12 @@ from lockstep.errors import ArtifactError, ConfigError, LockstepError, RegistryE
 from lockstep.evaluation.metrics import best_of, better, evaluate, metric_names
 from lockstep.models.scoring.prediction import Model as Loaded
 from lockstep.promotion.gates import (
-    check_enough,
-    check_finite,
     check_sections,
-    is_finite,
     summary_line,
 )
-from lockstep.promotion.holdout import NEW_MODEL, Holdout, scored, unseen
+from lockstep.promotion.holdout import NEW_MODEL, Holdout, check_enough, scored, unseen
 from lockstep.promotion.previous_versions import distinct, scores_of, seen_of, unfit
+from lockstep.promotion.scoring import check_finite, is_finite
 from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.registration import Decision, ensure_model
 from lockstep.registry.record.recovery import open_journal

@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from lockstep.decision.decision_rule import DecisionRule
 from lockstep.errors import ArtifactError
@@ -37,11 +38,16 @@ MOST_BYTES = 8 * 2**20
 
 @dataclass(frozen=True)
 class Facts:
-    """What a model reads and predicts; ``classes`` are a multiclass model's labels, once opened."""
+    """What a model reads and predicts.
+
+    ``classes`` are a multiclass model's labels, once opened. ``numbers`` are the features that hold
+    numbers; facts of an earlier code don't say.
+    """
 
     task: str
     features: list[str]
     classes: list[str]
+    numbers: list[str] | None = None
 
 
 def distinct(versions: Sequence[Version]) -> list[Version]:
@@ -60,7 +66,17 @@ def unfit(client: Client, root: Path, version: Version, schema: Schema) -> str:
     if facts.task != schema.task:
         return f"it is a model for {facts.task}"
     missing = [name for name in facts.features if name not in schema.columns]
-    return f"it reads {', '.join(missing[:3])}, which the schema lacks" if missing else ""
+    if missing:
+        return f"it reads {', '.join(missing[:3])}, which the schema lacks"
+    return "" if facts.numbers is None else _of_another_kind(facts.features, facts.numbers, schema)
+
+
+def _of_another_kind(features: Sequence[str], numbers: Sequence[str], schema: Schema) -> str:
+    for name in features:
+        if schema.columns[name].holds_numbers != (name in numbers):
+            kinds = ("numbers", "texts") if name in numbers else ("texts", "numbers")
+            return f"it reads {kinds[0]} in {name}, which holds {kinds[1]} now"
+    return ""
 
 
 def seen_of(client: Client, root: Path, version: Version) -> TrainingRows:
@@ -83,9 +99,8 @@ def scores_of(client: Client, root: Path, version: Version, rows: Holdout) -> Sc
         return scored_from(rule, scores, rows.target, rows.classes)
     model = open_version(locate(client, version, root))
     found = scored(model, digest, rows, root)
-    task = model.schema.task
-    labels = [str(label) for label in model.classes] if task == "multiclass" else []
-    content = json.dumps(asdict(Facts(task, model.schema.feature_names, labels)))
+    labels = model.classes if model.schema.task == "multiclass" else []
+    content = json.dumps(asdict(_facts_of(model.schema, labels)))
     write_cached(_place(root, version), content.encode(), MOST_BYTES)
     return found
 
@@ -95,8 +110,12 @@ def _facts(client: Client, root: Path, version: Version) -> Facts:
     digest, facts = version.tag("seen_digest"), _kept_facts(root, version)
     if facts is not None and (digest is None or cached_training_rows(root, digest) is not None):
         return facts
-    schema = schema_of(locate(client, version, root))
-    return Facts(schema.task, schema.feature_names, [])
+    return _facts_of(schema_of(locate(client, version, root)))
+
+
+def _facts_of(schema: Schema, classes: Sequence[Any] = ()) -> Facts:
+    numbers = [column.name for column in schema.features if column.holds_numbers]
+    return Facts(schema.task, schema.feature_names, [str(label) for label in classes], numbers)
 
 
 def _kept_facts(root: Path, version: Version) -> Facts | None:

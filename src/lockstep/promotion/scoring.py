@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 
 from lockstep.decision.decision_rule import DecisionRule
 from lockstep.errors import RegistryError
@@ -16,11 +17,21 @@ from lockstep.models.scoring.prediction import Model
 
 
 def inputs_of(model: Model, table: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns of a table that a model reads; RegistryError where it lacks one."""
+    """Return the columns of a table that a model reads.
+
+    RegistryError where it lacks one, or holds numbers in place of texts or the other way round.
+    """
     missing = [name for name in model.schema.feature_names if name not in table]
     if missing:
         needed = f"{model.name} {model.version} needs {', '.join(missing)}"
         raise RegistryError(f"{needed}, which this workspace's table lacks")
+    for column in model.schema.features:
+        if column.holds_numbers != is_numeric_dtype(table[column.name]):
+            kinds = ("numbers", "texts") if column.holds_numbers else ("texts", "numbers")
+            raise RegistryError(
+                f"{model.name} {model.version} reads {kinds[0]} in {column.name}, and this "
+                f"workspace's table holds {kinds[1]} there"
+            )
     return table[model.schema.feature_names]
 
 
@@ -40,3 +51,16 @@ def scored_from(
     spread = np.zeros((len(scores), len(names)))
     spread[:, places] = scores
     return Scored(target, spread, decision=places[rule.apply(scores)])
+
+
+def check_finite(rows: Scored, model: Model) -> Scored:
+    """Return scored rows; RegistryError for a score that is no number: it can't be compared."""
+    if not is_finite(rows):
+        where = f"{model.name} version {model.version}" if model.version else model.name
+        raise RegistryError(f"{where} gives scores that are no finite numbers")
+    return rows
+
+
+def is_finite(rows: Scored) -> bool:
+    """Tell whether all scores are finite numbers."""
+    return bool(np.isfinite(rows.score).all())

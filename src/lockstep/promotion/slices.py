@@ -19,6 +19,7 @@ from lockstep.promotion.holdout import Holdout
 
 IN_TARGETS_UNIT = frozenset({"rmse", "mae"})
 """Metrics of which worse counts as a share of the champion's value."""
+OF_EQUAL_NUMBERS = "rmse"
 _TINY = 1e-12
 
 
@@ -71,8 +72,9 @@ def judged_slices(sides: Sides, columns: list[Column], metric: str, gates: Gates
 def _judged(sides: Sides, mask: Mask, column: str, label: str, metric: str, gates: Gates) -> Slice:
     one, other = sides.challenger.take(mask), sides.champion.take(mask)
     groups = sides.holdout.groups[mask]
-    is_of_one_class = one.task != "regression" and len(set(one.target.tolist())) < 2
-    used = OF_ONE_CLASS if is_of_one_class else metric
+    used = metric
+    if len(np.unique(one.target)) < 2:  # no ranking, and no variance to explain
+        used = OF_EQUAL_NUMBERS if one.task == "regression" else OF_ONE_CLASS
     values = value_of(one, used), value_of(other, used)
     worse = how_much_worse(used, *values)
     refuses = worse > gates.slices.worse_by

@@ -18,6 +18,8 @@ from lockstep.monitoring.log_files import read_tables
 MODULE = "lockstep.commands.monitor"
 LONGEST_SECONDS = 600.0
 """After that the files are deleted all the same: the disk comes first."""
+AGAIN_SECONDS = 60.0
+"""How long a failed counting waits for the next one."""
 
 
 class DayKeeper:
@@ -28,23 +30,28 @@ class DayKeeper:
         self.failures = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._paths: set[Path] = set()
-        self._started = 0.0
+        self._first = self._started = 0.0
 
     def kept(self, paths: Sequence[Path]) -> list[Path]:
-        """Return which files may be deleted: their days are kept, or could not be.
+        """Return which files may be deleted: their days are kept, or could not be for long.
 
-        The first call starts the counting; it never waits.
+        The first call starts the counting; it never waits. A counting that fails, as without a
+        registry, is done again.
         """
         if self._process is None:
-            self._begin(paths)
+            if self._seconds(self._started) >= AGAIN_SECONDS or not self._first:
+                self._begin(paths)
             return []
         if self._process.poll() is None:
-            if time.monotonic() - self._started < LONGEST_SECONDS:
+            if self._seconds(self._started) < LONGEST_SECONDS:
                 return []
             self._process.kill()
             self._process.wait()
-        self.failures += self._process.returncode != 0
-        self._process = None
+        has_failed, self._process = self._process.returncode != 0, None
+        self.failures += has_failed
+        if has_failed and self._seconds(self._first) < LONGEST_SECONDS:
+            return []
+        self._first = 0.0
         return [path for path in paths if path in self._paths]
 
     def close(self) -> None:
@@ -55,6 +62,7 @@ class DayKeeper:
 
     def _begin(self, paths: Sequence[Path]) -> None:
         self._paths, self._started = set(paths), time.monotonic()
+        self._first = self._first or self._started
         words = ["--keep", "--problem", self.problem(), "--until", day_after(paths)]
         self._process = subprocess.Popen(
             [sys.executable, "-m", MODULE, *words],
@@ -62,6 +70,10 @@ class DayKeeper:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.DEVNULL,
         )
+
+    @staticmethod
+    def _seconds(since: float) -> float:
+        return time.monotonic() - since
 
 
 def day_after(paths: Sequence[Path]) -> str:

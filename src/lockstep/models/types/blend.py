@@ -106,6 +106,11 @@ class Type(ModelType):
 
         return fit_blend(self, recipe, train, stop, rounds, on_step)
 
+    def refusals(self) -> tuple[type[Exception], ...]:
+        """Return the errors by which a member's library refuses the value of a hyperparameter."""
+        members = [kind for kind in types.local_types() if not isinstance(kind, Type)]
+        return tuple({error for kind in members for error in kind.refusals()})
+
     def importance(self, estimator: Any, features: pd.DataFrame) -> dict[str, float]:
         """Return the weighted mean of the members' importances, each as shares of its sum."""
         from lockstep.models.blending import importance

@@ -123,6 +123,12 @@ class Type(Booster):
         _keep_trees_only(model)
         return Fitted(model, best, history(losses[0], losses[1], recipe.task))
 
+    def refusals(self) -> tuple[type[Exception], ...]:
+        """Return the errors by which its library refuses the value of a hyperparameter."""
+        from xgboost.core import XGBoostError
+
+        return (*super().refusals(), XGBoostError)
+
     def importance(self, estimator: Any, features: pd.DataFrame) -> dict[str, float]:
         """Return each column's total gain."""
         gains = estimator.get_booster().get_score(importance_type="total_gain")

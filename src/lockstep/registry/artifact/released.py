@@ -49,6 +49,15 @@ def pointer_of(layout: ProblemLayout) -> Path:
     return layout.root / "models" / layout.problem / POINTER
 
 
+def checked_pointer(layout: ProblemLayout) -> Path:
+    """Return the link to the served model; UsageError where a file of the user's has its place."""
+    pointer = pointer_of(layout)
+    if pointer.exists() and not pointer.is_symlink():
+        fix = "move it away and run the command again"
+        raise UsageError(f"{pointer} is no link but somebody's own file; {fix}")
+    return pointer
+
+
 def released_file(layout: ProblemLayout) -> Path | None:
     """Return the model file that is served; None if nothing was released yet."""
     pointer = pointer_of(layout)
@@ -63,10 +72,7 @@ def release(
     ``facts`` (name, version, run_id …) go into the copy's card. ``check`` raises if the loaded copy
     must not be served. An error leaves the link as it was.
     """
-    pointer = pointer_of(layout)
-    if pointer.exists() and not pointer.is_symlink():
-        fix = "move it away and run the command again"
-        raise UsageError(f"{pointer} is no link but somebody's own file; {fix}")
+    pointer = checked_pointer(layout)
     folder = pointer.parent / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".part") as made:

@@ -20,12 +20,14 @@ from lockstep.registry.store.names import PARENT_TAG
 
 SEARCH = "lockstep.search"
 TRIAL = "lockstep.trial"
+METRIC = "lockstep.metric"
 
 
 @dataclass
 class SearchLog:
     """The log of one study's trials: a parent run in the problem's experiment.
 
+    Values are those of ``metric``; ``sign`` is -1 where less of it is better, as a study maximizes.
     When the server fails, the search goes on without its log: it warns once and asks nothing more.
     """
 
@@ -33,6 +35,8 @@ class SearchLog:
     experiment_id: str
     parent_id: str
     study: str
+    metric: str
+    sign: int
     failed: bool = False
 
     def add(self, result: TrialResult) -> None:
@@ -40,7 +44,7 @@ class SearchLog:
         self._attempt(self._add, result)
 
     def close(self, winner: dict[str, Any], value: float) -> None:
-        """Write the winner on the parent run and end it."""
+        """Write the winner and its metric on the parent run and end it."""
         self._attempt(self._close, winner, value)
 
     def _attempt(self, log: Callable[..., None], *arguments: Any) -> None:
@@ -65,6 +69,7 @@ class SearchLog:
             return
         for name, chosen in winner.items():
             self.client.set_tag(self.parent_id, f"lockstep.winner.{name}", str(chosen))
+        self.client.set_tag(self.parent_id, METRIC, self.metric)
         self.client.log_metric(self.parent_id, "best_value", value)
         self.client.set_terminated(self.parent_id, "FINISHED")
 
@@ -79,16 +84,18 @@ class SearchLog:
         }
         start = now - int(result.seconds * 1000)
         run_id = self.client.create_run(self.experiment_id, start_time=start, tags=tags).info.run_id
-        scores = sorted(result.history.items())
-        steps = [Metric("score", score, now, step) for step, score in scores]
-        if result.value is not None:
-            steps.append(Metric("value", result.value, now, 0))
+        reported = sorted(result.history.items())  # minus the loss on the early stopping rows
+        steps = [Metric("stop_loss", -score, now, step) for step, score in reported]
+        if result.value is not None and not result.pruned:  # else it is the last loss
+            steps.append(Metric("value", self.sign * result.value, now, 0))
         params = [Param(name, str(value)) for name, value in result.params.items()]
         self.client.log_batch(run_id, metrics=steps, params=params)
         self.client.set_terminated(run_id, "FINISHED")
 
 
-def open_search(root: Path, problem: str, model_type: str, study: str) -> SearchLog | None:
+def open_search(
+    root: Path, problem: str, model_type: str, study: str, metric: str, sign: int
+) -> SearchLog | None:
     """Return the log of a study, with its parent run; None without publishing or server."""
     settings = load_settings(root)
     if not settings.publish:
@@ -96,7 +103,8 @@ def open_search(root: Path, problem: str, model_type: str, study: str) -> Search
     try:
         client = connect(settings, root)
         experiment = experiment_of(client, settings, root, problem)
-        return SearchLog(client, experiment, _parent(client, experiment, model_type, study), study)
+        parent = _parent(client, experiment, model_type, study)
+        return SearchLog(client, experiment, parent, study, metric, sign)
     except (RegistryError, *StoreError) as error:
         _warn(error)
         return None
