@@ -5,6 +5,7 @@ import pytest
 
 from lockstep.evaluation.bootstrap import group_weights, interval, resampled
 from lockstep.evaluation.metrics import Scored
+from lockstep.evaluation.paired_comparison import paired_difference
 
 
 def _weights(groups: np.ndarray, resamples: int, seed: int) -> np.ndarray:
@@ -59,3 +60,21 @@ def test_paired_differences_of_equal_models_are_zero() -> None:
     found = resampled({"a": rows, "b": rows}, np.arange(200), 100)
     for metric, values in found["a"].items():
         assert (values == found["b"][metric]).all()
+
+
+def test_resamples_without_a_class_are_left_out_of_an_interval() -> None:
+    rng = np.random.default_rng(3)
+    target = np.zeros(300, dtype=np.int8)
+    target[:3] = 1
+    rows = Scored(target, rng.random(300) + target, 0.5)
+    drawn = resampled({"m": rows}, np.arange(300), 400)["m"]
+    lacking = np.isnan(drawn["roc_auc"])
+    assert 0.02 < lacking.mean() < 0.09  # (1 - 3 / 300) ** 300
+    for metric in ("average_precision", "ks"):
+        assert (np.isnan(drawn[metric]) == lacking).all()
+    assert interval(drawn["roc_auc"])[0] > 0.9
+    worse = Scored(target, rng.random(300), 0.5)
+    found = paired_difference(rows, worse, np.arange(300), "roc_auc", 400)
+    gaps = drawn["roc_auc"] - resampled({"m": worse}, np.arange(300), 400)["m"]["roc_auc"]
+    assert (found.low, found.high) == pytest.approx(interval(gaps))
+    assert np.isfinite([found.low, found.high]).all()

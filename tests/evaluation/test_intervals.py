@@ -101,3 +101,16 @@ def test_a_damaged_one_is_refused(damage: dict) -> None:
         check_interval({**good, **damage}, "NAME version 1")
     with pytest.raises(ArtifactError, match="damaged"):
         check_interval(None, "it")
+
+
+def test_small_targets_have_intervals_of_their_size() -> None:
+    plain = made(600, 3)
+    small = Scored(plain.target * 1e-9, plain.score * 1e-9)
+    one, other = (fit_interval(rows, 0.9) for rows in (plain, small))
+    assert np.array(other["half_widths"]) == pytest.approx(
+        np.array(one["half_widths"]) * 1e-9, rel=1e-4
+    )
+    assert len(other["edges"]) == len(one["edges"])
+    low, high = bounds(other, small.score)
+    inside = (small.target >= low) & (small.target <= high)
+    assert inside.mean() == pytest.approx(coverage_of(one, plain)["coverage"], abs=0.01)

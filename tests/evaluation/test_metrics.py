@@ -116,3 +116,17 @@ def test_the_best_of_values_goes_by_the_metric_and_ties_to_the_first() -> None:
     values = {"one": 0.2, "two": 0.3, "three": 0.3}
     assert best_of(values, "roc_auc") == "two"
     assert best_of(values, "log_loss") == "one"
+
+
+@pytest.mark.parametrize("level", [0.0, 0.1, 1 / 3, 1e9 + 0.1])
+def test_equal_targets_have_no_explained_variance(level: float) -> None:
+    target = np.full(7, level)
+    assert evaluate(Scored(target, target))["r2"] == 1.0
+    assert evaluate(Scored(target, target + 0.5))["r2"] == 0.0
+    assert evaluate(Scored(target[:1], target[:1] - 2.0))["r2"] == 0.0
+    rows = Scored(np.append(target, level + 3), np.append(target, level) + 0.5)
+    weights = np.ones((8, 2))
+    weights[7, 1] = 0  # a resample of equal targets only
+    whole, equal = weighted_metrics(rows)(weights)["r2"]
+    assert whole == pytest.approx(reference.r2_score(rows.target, rows.score))
+    assert equal == 0.0

@@ -16,7 +16,7 @@ import yaml
 
 from lockstep.config.layout import PARTS, ProblemLayout
 from lockstep.config.params import Features
-from lockstep.errors import DataError
+from lockstep.errors import ConfigError, DataError
 from lockstep.features.build_features import report, run
 from lockstep.features.encoder import encoder_of, input_columns
 from lockstep.features.matrices import _dates, classes_of, encode_parts, encoded_target
@@ -313,3 +313,44 @@ def test_a_position_in_time_is_summed_up_as_it_is():
     names = dict.fromkeys(("name", "title", "unit", "registered_name", "experiment"), "toy")
     schema = Schema.model_validate({**names, "task": "binary", "columns": columns})
     assert _dates(pd.DataFrame({"row": [7, 3, 5]}), schema) == {"from": 3, "to": 7}
+
+
+TOY = {
+    "name": "toy", "title": "Toy", "task": "binary", "unit": "row", "registered_name": "Toy",
+    "experiment": "toy", "columns": {name: {"kind": "numeric"} for name in "abc"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "of", "options"),
+    [
+        ("neighbour_rate", "ab", {"metric": "Euclidean"}),
+        ("neighbour_rate", "ab", {"value": "distances"}),
+        ("neighbour_rate", "ab", {"neighbours": 0}),
+        ("cyclic", "a", {"period": 0}),
+        ("rotate", "ab", {"degrees": 30}),
+        ("spline", "a", {"knots": "5"}),
+        ("bin", "a", {"quantiles": 1}),
+        ("clip", "a", {"low": float("nan")}),
+        ("clip", "a", {"encode": "no"}),
+    ],
+)
+def test_an_option_that_means_nothing_is_one_line(kind: str, of: str, options: dict) -> None:
+    derived = {"name": "made", "kind": kind, "of": list(of), "options": options}
+    schema = Schema.model_validate({**TOY, "derived": [derived]})
+    (name,) = options
+    fault = rf"schema\.yaml of toy: derived column 'made': option {name} is .*: [a-z]"
+    with pytest.raises(ConfigError, match=fault):
+        encoder_of(schema, Features())
+
+
+def test_a_wrong_number_of_columns_is_one_line() -> None:
+    derived = {"name": "made", "kind": "ratio", "of": ["a"]}
+    schema = Schema.model_validate({**TOY, "derived": [derived]})
+    with pytest.raises(ConfigError, match="ratio takes 2 columns, got 1"):
+        encoder_of(schema, Features())
+
+
+@pytest.mark.parametrize("problem", problem_names())
+def test_the_options_of_shipped_problems_pass(problem: str) -> None:
+    encoder_of(load_schema(problem), Features())

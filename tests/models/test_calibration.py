@@ -81,3 +81,15 @@ def test_isotonic_steps_are_rounded_and_never_fall(overfitted, stop, choose) -> 
 def test_regression_is_not_calibrated(overfitted, stop) -> None:
     with pytest.raises(ConfigError, match="set calibration: none"):
         calibrate.calibrated("sigmoid", overfitted, stop.features, stop.target, "regression")
+
+
+@pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
+def test_few_rows_of_a_class_are_enough(method: str, overfitted, stop, choose) -> None:
+    for positives in (0, 1, 3):
+        chosen = np.append(
+            np.flatnonzero(stop.target == 1)[:positives], np.flatnonzero(stop.target == 0)[:4]
+        )
+        few = stop.take(np.isin(np.arange(len(stop.target)), chosen))
+        model = calibrate.calibrated(method, overfitted, few.features, few.target, "binary")
+        found = training.scores(model, choose.features, "binary")
+        assert ((found >= 0) & (found <= 1)).all()

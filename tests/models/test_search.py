@@ -5,6 +5,7 @@ import pytest
 from lockstep.config.params import Decision, Search, Training
 from lockstep.errors import ConfigError
 from lockstep.models.search import finished, open_study, run_study, study_name
+from lockstep.models.search_objective import reporting
 
 SEARCH = Search.model_validate(
     {
@@ -105,3 +106,28 @@ def test_a_logarithmic_space_from_zero_is_refused(tmp_path):
     bad = Search.model_validate({"space": {"rate": {"low": 0.0, "high": 1.0, "log": True}}})
     with pytest.raises(ConfigError, match="search space of rate: low must be above 0"):
         search(tmp_path / "search.db", search=bad)
+
+
+def test_a_logarithmic_space_of_whole_numbers_from_zero_is_refused_too(tmp_path):
+    bad = Search.model_validate({"space": {"leaf": {"low": 0, "high": 100, "log": True}}})
+    with pytest.raises(ConfigError, match="search space of leaf: low must be above 0"):
+        search(tmp_path / "search.db", search=bad)
+
+
+@pytest.mark.parametrize("value", ["balanced", None, [1]])
+def test_a_value_in_use_that_no_trial_may_have_is_not_tried(tmp_path, value):
+    space = {"depth": {"low": 2, "high": 9}, "kind": {"choice": ["a", "b"]}}
+    own = Search.model_validate({"trials": 2, "space": space})
+    for current in ({"depth": value, "kind": "a"}, {"depth": 4, "kind": value}):
+        study = open_study(tmp_path / "search.db", str(current), current, own)
+        found = run_study(study, own, lambda params, _: params["depth"], lambda _: None)
+        assert found["kind"] in ("a", "b")
+        assert len(finished(study)) == 2
+
+
+def test_a_training_that_is_whole_is_judged_by_its_metric_alone():
+    told = []
+    on_step = reporting(lambda step, value: told.append((step, value)))
+    for done in range(1, 21):
+        on_step(done, 20, 1 / done)
+    assert [step for step, _ in told] == list(range(1, 10))

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.config.params import Training
+from lockstep.errors import ConfigError, DataError
 from lockstep.evaluation.metrics import Scored, evaluate
 from lockstep.joblib_files import write_joblib
 from lockstep.models import training
@@ -198,3 +199,63 @@ def test_fold_metrics_are_a_row_a_fold_and_none_by_default(columns, train, stop)
     assert [row["fold"] for row in rows] == [1, 2, 3]
     assert all(0.6 < row["roc_auc"] < 0.9 for row in rows)
     assert training.fold_metrics(plan.model_copy(update={"cv_folds": 0}), recipe, {}, _halved) == []
+
+
+def test_blocks_of_one_class_are_dealt_to_the_folds(train) -> None:
+    ordered = Matrix(train.features, np.sort(train.target), train.row, train.row)
+    ids = training.folds_of(ordered, 5, "binary")
+    for fold in range(5):
+        assert set(ordered.target[ids == fold]) == set(ordered.target[ids != fold]) == {0, 1}
+    numbers = Matrix(train.features, train.target.astype(float), train.row, train.row)
+    assert (
+        training.folds_of(numbers, 5, "regression") == training.fold_ids(numbers.group, 5)
+    ).all()
+
+
+def test_folds_that_can_not_be_are_told(train) -> None:
+    few = Matrix(train.features, train.target, train.row % 4, train.row)
+    with pytest.raises(
+        DataError, match=r"5 folds need as many groups .* there are 4; set cv_folds"
+    ):
+        training.folds_of(few, 5, "regression")
+    rare = np.zeros(len(train), dtype=np.int8)
+    rare[[0, 700]] = 1
+    with pytest.raises(DataError, match="fewer groups than the 5 folds"):
+        training.folds_of(Matrix(train.features, rare, train.row, train.row), 5, "binary")
+
+
+def test_one_fold_is_no_cross_validation() -> None:
+    with pytest.raises(ValueError, match="give 2 folds or more, or 0 for none"):
+        Training(problem="p", type="ridge", cv_folds=1)
+
+
+REFUSED = {
+    "logistic_regression": {"C": -1.0},
+    "random_forest": {"max_features": 2.0},
+    "xgboost": {"max_depth": 5, "subsample": 7.0},
+    "lightgbm": {"is_unbalance": True, "scale_pos_weight": 2.0},
+    "hist_gradient_boosting": {"max_iter": 0},
+    "blend": {"members": {"xgboost": {"subsample": 7.0}, "random_forest": {}}},
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_value_that_a_library_refuses_is_one_line(name: str, columns, train, stop) -> None:
+    fault = f"params.yaml: {name} can't be fitted with these hyperparameters: [A-Za-z]"
+    with pytest.raises(ConfigError, match=fault) as told:
+        training.fit(name, Recipe("binary", columns, REFUSED[name]), train, stop)
+    assert "\n" not in str(told.value)
+
+
+def test_small_values_keep_their_digits(columns, train, stop) -> None:
+    small, plain = (
+        Matrix(train.features, train.target * scale + scale, train.group, train.row)
+        for scale in (1e-9, 1.0)
+    )
+    found = []
+    for part in (small, plain):
+        model = training.fit("ridge", Recipe("regression", columns, {}), part, stop).estimator
+        found.append(training.scores(model, train.features, "regression"))
+    assert found[0] == pytest.approx(found[1] * 1e-9, rel=1e-5)
+    assert len(np.unique(found[0])) > len(train) / 2
+    assert (found[1] == np.round(found[1], 8)).all()

@@ -112,3 +112,13 @@ def test_metrics_are_all_that_dvc_calls_metrics(shipped: Path) -> None:
     found = json.loads("".join(shown(shipped, "metrics", "show", "--json")))
     (files,) = (view["data"] for view in found.values())
     assert {Path(name).name for name in files} == {"metrics.json"}
+
+
+def test_a_threshold_above_all_scores_stays_above_them(tmp_path: Path) -> None:
+    layout = ProblemLayout(tmp_path, "accidents")
+    written = all_metrics("binary", 0.123456789) | {"threshold": 1.000001}
+    write_type_metrics(layout, "xgboost", written, "binary")
+    found = read_type_metrics(layout, "xgboost")
+    assert found["threshold"] == 1.000001
+    assert found["test"]["roc_auc"] == 0.37037
+    assert list(found) == list(written)

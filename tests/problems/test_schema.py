@@ -103,3 +103,23 @@ def test_the_digest_changes_with_the_declaration(tmp_path):
     first = read_schema(schema_file(tmp_path)).digest
     assert first == read_schema(schema_file(tmp_path)).digest
     assert first != read_schema(schema_file(tmp_path, title="Other")).digest
+
+
+@pytest.mark.parametrize(
+    ("derived", "fault"),
+    [
+        ({"name": "wd", "kind": "weekday", "of": ["day"]}, "uses the date 'day', which a predicti"),
+        ({"name": "x", "kind": "clip", "of": ["x"]}, "a column called 'x' is there twice"),
+        ({"name": "y", "kind": "clip", "of": ["x"]}, "a column called 'y' is there twice"),
+    ],
+)
+def test_derived_columns_that_no_prediction_could_have_are_refused(tmp_path, derived, fault):
+    columns = {**MINIMAL["columns"], "day": {"kind": "date"}}
+    with pytest.raises(ConfigError, match=fault):
+        read_schema(schema_file(tmp_path, columns=columns, derived=[derived]))
+
+
+def test_two_derived_columns_have_two_names(tmp_path):
+    same = {"name": "z", "kind": "clip", "of": ["x"]}
+    with pytest.raises(ConfigError, match="'z' is there twice"):
+        read_schema(schema_file(tmp_path, derived=[same, same]))

@@ -172,3 +172,16 @@ def test_a_part_keeps_threshold_and_decisions():
     part = rows.take(np.array([True, False, True]))
     assert (part.target.tolist(), part.threshold) == ([0, 1], 0.65)
     assert value_of(part, "accuracy") == 1
+
+
+def test_numbers_that_are_all_equal_are_judged_by_their_errors():
+    rows = rows_of(count=1000)
+    night = (rows.table["lum"] == 5).to_numpy()
+    rows.target = np.where(night, 0.0, rows.margin)
+    off = np.where(night, 1.0, 0.1) * np.random.default_rng(1).normal(size=1000)
+    worse, fine = (Scored(rows.target, rows.target + share * off) for share in (1.0, 0.3))
+    by_label = {
+        one.label: one for one in judged(rows, worse, fine, [LIGHT], metric="r2", min_rows=50)
+    }
+    assert (by_label["5 (night)"].metric, by_label["5 (night)"].refuses) == ("rmse", True)
+    assert by_label["1 (daylight)"].metric == "r2"
