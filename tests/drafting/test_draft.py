@@ -5,10 +5,13 @@ import math
 import string
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from pyarrow import csv as arrow_csv
+from pyarrow import parquet
 
 from lockstep.config.params_file import parsed
 from lockstep.data.checks import check_table
@@ -233,6 +236,40 @@ def test_a_file_with_semicolons_has_decimal_commas(tmp_path):
     columns = {"preis": [f"{v:.3f}".replace(".", ",") for v in 3 + noise(2)], "x": noise(3), "y": Y}
     (planned, _) = drafted_from(tmp_path, columns, separator=";").columns
     assert planned.keys["high"] <= 20
+
+
+def with_gaps(generator, values, share):
+    gone = generator.random(len(values)) < share
+    return [None if lost else value for lost, value in zip(gone, values, strict=True)]
+
+
+@pytest.mark.parametrize("task", ["regression", "binary", "multiclass"])
+def test_parquet_gives_the_draft_of_its_table_as_csv(tmp_path, task):
+    generator = np.random.Generator(np.random.PCG64(7))
+    thing = generator.permutation(600) % 60
+    y = (generator.normal(0, 3, 60)[thing] + generator.normal(0, 0.5, 600)).round(3)
+    words = {"binary": np.where(y > 0, "ill", "well"), "multiclass": np.round(y / 3).astype(int)}
+    columns = {
+        "shop": (thing * 13 + 100, 0.02),
+        "firm": ([f"firm {v}" for v in thing], 0.02),
+        "trait": (generator.integers(20, 80, 60)[thing], 0.1),
+        "rare": (generator.integers(0, 9, 600), 0.99),
+        "amount": (generator.normal(size=600).round(3), 0.1),
+        "paid": (generator.random(600) < 0.4, 0.1),
+        "y": (words.get(task, y), 0.05),
+    }
+    table = {
+        name: pa.array(with_gaps(generator, np.asarray(values).tolist(), share))
+        for name, (values, share) in columns.items()
+    }
+    parquet.write_table(pa.table(table), tmp_path / "t.parquet")
+    # Parquet's booleans are read as 0 and 1, the words of a file of text as texts.
+    arrow_csv.write_csv(pa.table(table | {"paid": table["paid"].cast("int8")}), tmp_path / "t.csv")
+    drafts = [draft(read_any(tmp_path / name), "toy", "y") for name in ("t.csv", "t.parquet")]
+    assert drafts[0].decide == drafts[1].decide
+    assert drafts[0].left_out == drafts[1].left_out
+    assert params_text(drafts[0]) == params_text(drafts[1])
+    assert schema_text(drafts[0]) == schema_text(drafts[1]).replace("t.parquet", "t.csv")
 
 
 def test_a_target_named_by_its_safe_name_or_misspelt(tmp_path):

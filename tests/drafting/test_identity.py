@@ -192,6 +192,13 @@ class TestUnits:
         (told,) = [w for w in found.decide if w.startswith("thing: The column may name")]
         assert "needs a value in every row; 15 rows have none" in told
 
+    def test_rows_that_both_lack_a_value_do_not_agree(self, tmp_path):
+        columns = {"shop" if n == "thing" else n: values for n, values in panel().items()}
+        del columns["trait"]
+        columns["note"] = ["ab"[i // 10] if i < 20 and i % 5 == 0 else "" for i in range(ROWS)]
+        columns["y"] = random(6).normal(size=ROWS).round(3)
+        assert kinds(drafted(tmp_path, columns))["shop"] != "group"
+
     def test_a_text_of_many_values_that_tells_the_target_is_a_group(self, tmp_path):
         columns = panel(things=100, each=6)
         thing = np.unique(columns.pop("thing"), return_inverse=True)[1]

@@ -50,6 +50,7 @@ _CONSTANT, _BY_CHANCE = 0.98, 0.8
 _SOME, _HALF, _MOST = 0.1, 0.5, 0.8
 _BALANCED = 0.1
 _MANY_ROWS = 5
+_FEWEST_PAIRS = 20
 _MOST_UNNAMED = 0.2
 """A larger share of rows without a value, and a column is no name of things."""
 _MOST_CLASSES = 10
@@ -216,9 +217,8 @@ def _repeats(column: Column, aim: Target) -> bool:
 
 def _measure(text: TextTable, others: list[Column], values: Floats, column: Column) -> Unit:
     if column.missing:
-        present = pc.invert(pc.is_in(text.columns[column.name], value_set=_MISSING))
-        kept = present.to_numpy(zero_copy_only=False)
-        columns = {name: cells.filter(present) for name, cells in text.columns.items()}
+        kept = _present(text.columns[column.name])
+        columns = {name: cells.filter(pa.array(kept)) for name, cells in text.columns.items()}
         text, values = replace(text, columns=columns), values[kept]
     coded = text.columns[column.name].dictionary_encode()
     place = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
@@ -243,6 +243,12 @@ def _measure(text: TextTable, others: list[Column], values: Floats, column: Colu
         unnamed=column.missing,
         balanced=_balanced(text, beside, place) if named else "",
     )
+
+
+def _present(cells: Any) -> NDArray[np.bool_]:
+    """Return which cells hold a value: Parquet has nulls where delimited text is empty."""
+    absent = pc.or_(pc.is_null(cells), pc.is_in(cells, value_set=_MISSING))
+    return np.asarray(pc.invert(absent).to_numpy(zero_copy_only=False))
 
 
 def _order(coded: Any, column: Column) -> Places | None:
@@ -313,7 +319,7 @@ def _constant(
     A column that only says the same in other words, or that orders the units, shows nothing.
     """
     first, second = _pairs(place)
-    if len(first) < 20:
+    if len(first) < _FEWEST_PAIRS:
         return {}
     found = {}
     for other in others:
@@ -321,11 +327,20 @@ def _constant(
         is_amount = bool(other.numbers and not other.numbers.whole)
         if chance >= _BY_CHANCE or (other.distinct > 0.9 * column.distinct and not is_amount):
             continue
-        values = text.columns[other.name]
-        same = float(pc.mean(pc.equal(values.take(first), values.take(second))).as_py() or 0.0)
+        same = _agreement(text.columns[other.name], first, second)
         if same > _CONSTANT and not _in_order(text, column, other):
             found[other.name] = same
     return found
+
+
+def _agreement(cells: Any, first: Places, second: Places) -> float:
+    """Return the share of pairs that agree; two cells without a value are no pair."""
+    present = _present(cells)
+    known = present[first] | present[second]
+    if known.sum() < _FEWEST_PAIRS:
+        return 0.0
+    equal = pc.equal(cells.take(first[known]), cells.take(second[known]))
+    return float(pc.mean(pc.fill_null(equal, False)).as_py())
 
 
 def _in_order(text: TextTable, column: Column, other: Column) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lockstep.drafting.profile import Column, profile_column
@@ -60,8 +61,9 @@ class Reading:
 
 def read_target(text: TextTable, column: Column, task: str) -> Reading:
     """Return how a target's labels are read; DataError if spellings leave its classes open."""
-    counted = text.columns[column.name].value_counts().to_pylist()
-    rows = {c["values"]: c["counts"] for c in counted if c["values"] is not None}
+    # Parquet has nulls where delimited text is empty.
+    counted = pc.fill_null(text.columns[column.name], "").value_counts().to_pylist()
+    rows = {c["values"]: c["counts"] for c in counted}
     kept: dict[str, int] = {}
     absent = _unclear_among_numbers(text, column, rows)
     if not absent:
