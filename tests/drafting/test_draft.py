@@ -238,6 +238,16 @@ def test_a_file_with_semicolons_has_decimal_commas(tmp_path):
     assert planned.keys["high"] <= 20
 
 
+@pytest.mark.parametrize("target", ["y", "region_code"])
+def test_whole_codes_with_a_comma_and_with_a_point_are_one_code(tmp_path, target):
+    forms = ["1,0", "1,0", "2,0", "3.0", "3,0"]
+    found = drafted_from(
+        tmp_path, {"region_code": [forms[i % 5] for i in range(600)], "x": noise(2), "y": Y}, target
+    )
+    (codes,) = [c.codes for c in [found.target, *found.columns] if c.source == "region_code"]
+    assert codes == {1: 240, 2: 120, 3: 240}
+
+
 def with_gaps(generator, values, share):
     gone = generator.random(len(values)) < share
     return [None if lost else value for lost, value in zip(gone, values, strict=True)]

@@ -32,7 +32,7 @@ from lockstep.drafting.identity import (
 from lockstep.drafting.leaks import leaks
 from lockstep.drafting.names import ID_NAME
 from lockstep.drafting.positive import positive_class, positive_question
-from lockstep.drafting.profile import Column, Profile, profile
+from lockstep.drafting.profile import Column, Profile, profile, whole_code
 from lockstep.drafting.stand_ins import class_stand_in, stand_in
 from lockstep.drafting.target import read_target, spelling_question
 from lockstep.drafting.time_order import (
@@ -517,7 +517,7 @@ class Draft:
         levels = column.distinct - len(words)
         planned.facts = f"{'codes' if as_number else 'text'}, {levels:,} levels{_missing(column)}"
         top = next(level for level in column.levels if level not in words)
-        planned.typical = int(float(top)) if as_number else top
+        planned.typical = whole_code(top) if as_number else top
         if levels <= MOST_CODES and column.longest <= _LONGEST_CODE:
             all_of_few = column.levels
             planned.codes = _codes(column, all_of_few) if as_number else dict(all_of_few.items())
@@ -720,7 +720,7 @@ def _codes(column: Column, levels: Mapping[str, int]) -> dict[int | str, int]:
     found: dict[int | str, int] = {}
     for level, rows in levels.items():
         if level not in words:
-            code = int(float(level.replace(",", ".")))
+            code = whole_code(level)
             found[code] = found.get(code, 0) + rows
     return dict(sorted(found.items()))
 

@@ -220,3 +220,8 @@ def as_numbers(texts: Any, decimal: str, words: Iterable[str]) -> NDArray[np.flo
     prepare = partial(bare_numbers, decimal=decimal) if decimal else None
     text = TextTable(Path("column"), "", {"": texts})
     return numbers(text, "", missing=MISSING | set(words), prepare=prepare)
+
+
+def whole_code(text: str) -> int:
+    """Return the whole number that a text of ``whole_codes`` writes: 2 for 2, 2.0 and 2,0."""
+    return int(float(text.replace(",", ".")))

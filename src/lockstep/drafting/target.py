@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from lockstep.drafting.profile import Column, profile_column
+from lockstep.drafting.profile import Column, profile_column, whole_code
 from lockstep.drafting.wording import both, words_question
 from lockstep.errors import DataError
 from lockstep.problems.dialects import counted
@@ -168,7 +168,7 @@ def _whole_classes(reading: Reading) -> Column:
     column = reading.column
     if not column.whole_codes or len(reading.levels) > MOST_LABELS:
         return column
-    return replace(column, distinct=len({float(level) for level in reading.levels}))
+    return replace(column, distinct=len({whole_code(level) for level in reading.levels}))
 
 
 # ---------------------------------------------------------------- spellings of one label
