@@ -278,6 +278,16 @@ def test_a_label_with_other_causes_is_no_threshold(tmp_path, seed):
     assert not any("weighted sum" in line for line in found.decide)
 
 
+def test_the_largest_number_of_a_float64_hides_no_threshold(tmp_path):
+    table = counts(1500)
+    huge = table["c"].astype(str).astype(object)
+    huge[:2] = "1.7976931348623157E308"
+    labels = np.where(table["a"] + table["b"] > 130, "yes", "no")
+    found = drafted(tmp_path, {**table, "c": huge, "y": labels})
+    lines = [line for line in found.decide if "a weighted sum of" in line]
+    assert {line.partition(":")[0] for line in lines} == {"a", "b"}
+
+
 def paid(rows=400, at_par=0.6, seed=5):
     noise = generator(seed)
     amount = noise.integers(200, 2000, rows) * 50

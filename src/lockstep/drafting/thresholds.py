@@ -27,7 +27,7 @@ def find_threshold(columns: Mapping[str, Floats], wanted: Floats) -> tuple[list[
     and ``wanted`` are rows in random order, NaN where missing.
     """
     names = [name for name, values in columns.items() if np.isfinite(values).all()]
-    names = [name for name in names if columns[name].std()]
+    names = [name for name in names if _varies(columns[name])]
     if len(names) < 2 or len(wanted) < _FEWEST_ROWS or len(np.unique(wanted)) != 2:
         return None
     table = np.column_stack([columns[name] for name in names])[:_MOST_ROWS]
@@ -40,6 +40,12 @@ def find_threshold(columns: Mapping[str, Floats], wanted: Floats) -> tuple[list[
         if _is_formula(wrong, label):
             return [names[place] for place in used], 1 - wrong / (len(label) - len(label) // 2)
     return None
+
+
+def _varies(values: Floats) -> bool:
+    """Tell whether values differ, by a spread that a float64 holds."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(0 < values.std() < np.inf)
 
 
 def _judged(table: Floats, label: NDArray[np.bool_]) -> tuple[Floats, int]:
