@@ -116,6 +116,15 @@ def _missing(path: Path) -> DataError:
     return DataError(f"{path} is missing; run `dvc repro` (or `dvc checkout`) to make it")
 
 
+def read_utf8(path: Path) -> str:
+    """Return the text of a file that people edit; ConfigError if it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        byte = f"byte {error.object[error.start]:#04x} at {error.start}"
+        raise ConfigError(f"{path} is not UTF-8 ({byte}); save it as UTF-8") from None
+
+
 def parse_yaml(text: str, where: str) -> Any:
     """Return the content of a YAML text; a broken one is a ConfigError that names it."""
     try:

@@ -84,6 +84,12 @@ def test_a_missing_or_broken_file_says_how_to_mend_it(tmp_path):
         load_params(tmp_path)
 
 
+def test_a_file_of_another_code_page_says_how_to_mend_it(tmp_path):
+    (tmp_path / "params.yaml").write_bytes("# für\na: 1".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"params\.yaml is not UTF-8 \(byte 0xfc.*save it as"):
+        load_params(tmp_path)
+
+
 def test_a_search_space_is_checked():
     def space(**given):
         return lambda c: c.update(search={"toy-xgboost": {"space": {"max_depth": given}}})

@@ -78,6 +78,13 @@ def test_exactly_one_target(tmp_path):
         read_schema(schema_file(tmp_path, columns={"x": {"kind": "numeric"}}))
 
 
+def test_a_schema_of_another_code_page_says_how_to_mend_it(tmp_path):
+    path = schema_file(tmp_path)
+    path.write_bytes("# für\n".encode("latin-1") + path.read_bytes())
+    with pytest.raises(ConfigError, match=r"schema\.yaml is not UTF-8 \(byte 0xfc.*save it as"):
+        read_schema(path)
+
+
 def test_a_derived_column_of_an_unknown_one_comes_with_the_nearest(tmp_path):
     derived = [{"name": "d", "kind": "frequency", "of": ["xx"]}]
     with pytest.raises(ConfigError, match=r"unknown column 'xx' \(did you mean 'x'\?\)"):

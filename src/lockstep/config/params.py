@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from lockstep.config.layout import SPARK, engine_of
 from lockstep.errors import ConfigError, UsageError, nearest, unknown
-from lockstep.io import parse_yaml
+from lockstep.io import parse_yaml, read_utf8
 
 M = TypeVar("M", bound=BaseModel)
 UNSEEN = ("size", "nfiles")
@@ -273,7 +273,7 @@ def read_params_text(root: Path) -> str:
     """Return the text of params.yaml below ``root``."""
     path = root / "params.yaml"
     try:
-        return path.read_text(encoding="utf-8")
+        return read_utf8(path)
     except FileNotFoundError:
         fix = "restore it with `git checkout params.yaml`"
         raise ConfigError(f"{path} is missing; {fix}") from None

@@ -16,7 +16,7 @@ from lockstep.config.layout import main_tree
 from lockstep.config.monitoring import MonitoringSection
 from lockstep.config.params import Strict, validated
 from lockstep.errors import ConfigError
-from lockstep.io import parse_yaml
+from lockstep.io import parse_yaml, read_utf8
 
 CONFIG_FILE = Path("src/config/model_config.yaml")
 URI, DAGSHUB = "MLFLOW_TRACKING_URI", "DAGSHUB_REPO"
@@ -208,10 +208,7 @@ def load_settings(
 def read_model_config(root: Path) -> tuple[ModelConfig, set[str]]:
     """Read model_config.yaml below ``root`` (absent: defaults); return it and the keys it sets."""
     path = root / CONFIG_FILE
-    try:
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{CONFIG_FILE} is no valid YAML: {error}") from error
+    text = read_utf8(path) if path.is_file() else ""
     content = _without_empty(parse_yaml(text, str(CONFIG_FILE))) or {}
     _no_production(content)
     return validated(ModelConfig, content, str(CONFIG_FILE)), set(_leaves(content))

@@ -16,7 +16,7 @@ import yaml
 
 from lockstep.dvc.git import git
 from lockstep.errors import ConfigError
-from lockstep.io import parse_yaml
+from lockstep.io import parse_yaml, read_utf8
 
 CODE = "code"
 """The stage that writes what the code of each stage means, and the folder that it writes into."""
@@ -191,7 +191,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Return a YAML file's content; what is not there is empty, no YAML is a ConfigError."""
     if not path.is_file():
         return {}
-    return parse_yaml(path.read_text(encoding="utf-8"), path.name) or {}
+    return parse_yaml(read_utf8(path), path.name) or {}
 
 
 def committed_yaml(root: Path, name: str) -> dict[str, Any]:

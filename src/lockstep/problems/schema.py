@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from lockstep.config.params import Strict, validated
 from lockstep.errors import ConfigError, UsageError, nearest, unknown
-from lockstep.io import parse_yaml, sha256_json
+from lockstep.io import parse_yaml, read_utf8, sha256_json
 
 Task = Literal["binary", "multiclass", "regression"]
 ColumnKind = Literal[
@@ -207,7 +207,7 @@ def load_schema(problem: str) -> Schema:
 
 def read_schema(path: Path) -> Schema:
     """Read and check one schema file; its letters are composed, as those of every table."""
-    text = path.read_text(encoding="utf-8")
+    text = read_utf8(path)
     content = parse_yaml(unicodedata.normalize("NFC", text), str(path))
     schema = validated(Schema, content, str(path))
     _check_schema(schema, path)
