@@ -206,6 +206,32 @@ def test_text_ids_stay_text(tmp_path):
     assert read_table(written(tmp_path / "raw", t=lines), SCHEMA).table["loan"].tolist() == ["L-1"]
 
 
+@pytest.mark.parametrize("odd", ["L-3", ""])
+@pytest.mark.parametrize("kind", ["group", "id"])
+def test_ids_are_text_in_both_files_where_one_has_a_text(tmp_path, kind, odd):
+    columns = dict(SCHEMA.columns)
+    columns["loan"] = columns["loan"].model_copy(update={"kind": kind})
+    schema = SCHEMA.model_copy(update={"columns": columns})
+    head, row = "loan,purpose,amount,issued,bad", ",a,1,2020-01-02,0"
+    files = {"train": [head, f"007{row}", f"8{row}"], "test": [head, f"007{row}", f"{odd}{row}"]}
+    loan = read_table(written(tmp_path / "raw", **files), schema).table["loan"]
+    assert str(loan.dtype) == "str"
+    assert loan.fillna("").tolist() == ["007", "8", "007", odd]
+
+
+def test_positions_in_time_are_numbers_in_both_files(tmp_path):
+    columns = dict(SCHEMA.columns)
+    columns["day"] = columns["day"].model_copy(update={"integer": True, "made_of": []})
+    schema = SCHEMA.model_copy(update={"columns": columns})
+    head, row = "day,purpose,amount,bad", ",a,1,0"
+    files = {"train": [head, f"9{row}", f"10{row}"], "test": [head, f"11{row}", row]}
+    day = read_table(written(tmp_path / "raw", **files), schema).table["day"]
+    assert day.fillna(-1).tolist() == [9, 10, 11, -1]
+    files["test"][1] = f"later{row}"
+    with pytest.raises(DataError, match=r"column day, row 1: 'later' is no number"):
+        read_table(written(tmp_path / "raw", **files), schema)
+
+
 class TestRealFiles:
     pytestmark = real_data
 

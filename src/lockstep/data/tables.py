@@ -56,7 +56,7 @@ def read_table(folder: Path, schema: Schema, mark_copies: bool = False) -> RawTa
     Copies are marked file by file: only there every column can be compared.
     """
     opened = _open(folder, schema)
-    pieces = [typed(text, schema, part) for text, part in opened]
+    pieces = _with_one_form([typed(text, schema, part) for text, part in opened], opened, schema)
     table = _with_ids(pd.concat(pieces, ignore_index=True), schema)
     counts = sum((Counter(text.counts) for text, _ in opened), Counter[str]())
     copies = None
@@ -271,6 +271,26 @@ def _keys(text: TextTable, name: str) -> pd.Series:
         return texts(cells)
 
 
+def _with_one_form(
+    pieces: list[pd.DataFrame], opened: list[tuple[TextTable, str | None]], schema: Schema
+) -> list[pd.DataFrame]:
+    """Return the files' rows with ids as text in all of them where one file has text."""
+    for column in (c for c in schema.columns.values() if c.kind in ("group", "id")):
+        kinds = {str(piece[column.name].dtype) for piece in pieces if column.name in piece}
+        if len(kinds) > 1:
+            pieces = [
+                piece.assign(**{column.name: _key_texts(text, column, schema)})
+                for piece, (text, _) in zip(pieces, opened, strict=True)
+            ]
+    return pieces
+
+
+def _key_texts(text: TextTable, column: Column, schema: Schema) -> pd.Series:
+    """Return ids as the file writes them: 007 is not 7 where another file has A-7."""
+    named = _renamed(text.columns, schema, text.path.name)
+    return texts(named[column.name if column.name in named else column.made_of[0]])
+
+
 def date_part(text: TextTable, part: str, name: str) -> Any:
     """Return the years, months or days of a column; words for months become their numbers."""
     if part == "month":
@@ -282,9 +302,15 @@ def date_part(text: TextTable, part: str, name: str) -> Any:
 
 
 def _dates(text: TextTable, of: list[str], column: Column) -> Any:
-    """Return days as datetime64[ms], or int64 positions in time where the schema says integer."""
+    """Return days as datetime64[ms], or positions in time where the schema says integer.
+
+    Positions are int64, or float64 where some rows have none.
+    """
     if column.integer:
-        return _keys(text, of[0])
+        keys = _keys(text, of[0])
+        is_whole = keys.dtype == np.int64
+        position = Column(name=of[0], kind="numeric", absent=column.absent)
+        return keys if is_whole else _cells(text, of[0], position)
     if len(of) > 1:
         parts = zip(("year", "month", "day"), of, strict=False)
         table = pd.DataFrame({part: date_part(text, part, name) for part, name in parts})
