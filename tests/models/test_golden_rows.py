@@ -74,6 +74,17 @@ def test_text_categories_and_open_ones():
     assert rows["open"].notna().all()
 
 
+@pytest.mark.parametrize(
+    ("ends", "low", "high"),
+    [({"low": 1900}, 1900, 2100), ({"high": -150}, -350, -150), ({}, -100, 100)],
+)
+def test_an_open_end_lies_beyond_the_known_one(ends, low, high):
+    columns = {**TEXT.model_dump()["columns"], "size": {"kind": "numeric", **ends}}
+    sizes = golden_rows(Schema.model_validate({**TEXT.model_dump(), "columns": columns}))["size"]
+    assert low <= sizes.min() < low + 10
+    assert high - 10 < sizes.max() <= high
+
+
 def test_a_column_with_more_codes_than_rows_gets_them_all():
     codes = {number: str(number) for number in range(300)}
     content = TEXT.model_dump()

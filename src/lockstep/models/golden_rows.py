@@ -17,6 +17,8 @@ COUNT = 256
 TOLERANCE = 1e-6
 _MISSING_SHARE = 0.05
 UNKNOWN_TEXT = "__never_seen__"
+_OPEN_WIDTH = 200.0
+"""The width of a range that the schema leaves open."""
 _OPEN_CODES = (1.0, 13.0, 75.0, 201.0, 971.0, 75056.0)
 """Integers for categories whose codes the schema does not list."""
 
@@ -144,9 +146,16 @@ def _drawn(
     rest = length - len(must)
     if column.kind != "numeric":
         return [must[i] for i in generator.integers(0, len(must), rest)]
-    low = column.low if column.low is not None else -100.0
-    high = column.high if column.high is not None else 100.0
+    low, high = _range(column)
     values = low + (high - low) * generator.random(rest)
     gone = (generator.random(rest) < _MISSING_SHARE) & column.missing
     shown = [float(round(v)) if column.integer else float(f"{v:.6g}") for v in values]
     return [None if missing else value for value, missing in zip(shown, gone, strict=True)]
+
+
+def _range(column: Column) -> tuple[float, float]:
+    """Return the ends of a numeric column's draws; an open end lies beyond the known one."""
+    low, high = column.low, column.high
+    if low is None:
+        low = -_OPEN_WIDTH / 2 if high is None else high - _OPEN_WIDTH
+    return low, low + _OPEN_WIDTH if high is None else high
