@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -127,6 +128,13 @@ def test_the_target_by_month_is_that_of_the_tidy_rows(reported):
     assert [(one.rows, one.value) for one in periods] == [
         (size, pytest.approx(mean)) for size, mean in months.itertuples(index=False)
     ]
+
+
+def test_positions_in_time_are_no_dates_to_chart(reported):
+    files = read_report_files(reported, PROBLEM)
+    date = files.schema.columns["date"].model_copy(update={"integer": True})
+    schema = files.schema.model_copy(update={"columns": files.schema.columns | {"date": date}})
+    assert target_by_time(replace(files, schema=schema)) == ("", [])
 
 
 def test_a_regressions_report_needs_the_metrics_alone():

@@ -58,9 +58,9 @@ class SliceRow:
 
 
 def target_by_time(files: ReportFiles) -> tuple[str, list[Period]]:
-    """Return the length of a period, and the target by period; empty without date or rows."""
+    """Return the length of a period, and the target by period; empty without dates or rows."""
     schema = files.schema
-    if schema.date is None or not files.has_rows:
+    if schema.date is None or schema.columns[schema.date].integer or not files.has_rows:
         return "", []
     table = read_parquet(files.layout.tidy, [schema.date, schema.target]).dropna()
     if table.empty:
