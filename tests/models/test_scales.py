@@ -112,6 +112,17 @@ def test_a_threshold_that_fits_or_names_no_scale_passes(decision: Decision) -> N
     check_scale(decision, training(is_unbalance=True), Scale("balanced", 4.0, 4.0))
 
 
+@pytest.mark.parametrize("params", [{"is_unbalance": True}, {}])
+def test_probabilities_of_equal_classes_are_balanced(params: dict[str, object]) -> None:
+    row = training(**params)
+    equal = np.array([0] * 50 + [1] * 50)
+    found = scale_of(row, "binary", equal, model_type(row.type).positive_weight)
+    check_scale(Decision(policy="fixed", threshold=0.4, scale="balanced"), row, found)
+    weighted = Scale("weighted", 2.0, 1.0)
+    with pytest.raises(ConfigError, match="assumes the balanced scale"):
+        check_scale(Decision(policy="fixed", threshold=0.4, scale="balanced"), row, weighted)
+
+
 def test_a_scale_is_read_from_a_card_or_from_the_tags_of_a_version() -> None:
     card = {"score_scale": "balanced", "positive_weight": 4.0, "class_ratio": 4.0}
     assert Scale.recorded(card) == Scale("balanced", 4.0, 4.0)

@@ -45,6 +45,11 @@ class Scale:
             return cls(name, float(facts.get("positive_weight") or 1.0), ratio)
         return cls(RAW if name == RAW else PROBABILITY, class_ratio=ratio)
 
+    def is_scale(self, meant: str) -> bool:
+        """Tell whether this is the scale ``meant``: with equal classes no weights balance them."""
+        is_balanced = self.name == PROBABILITY and self.class_ratio == 1.0
+        return meant == self.name or (meant == BALANCED and is_balanced)
+
     def equivalent(self, threshold: float, meant: str) -> float | None:
         """Return a threshold of the scale ``meant`` on this one; None if a weight is unknown."""
         weight = self.class_ratio if meant == BALANCED else 1.0
@@ -99,7 +104,7 @@ def to_probability(score: Array, positive_weight: float) -> Array:
 def check_scale(decision: Decision, training: Training, scale: Scale) -> None:
     """Raise ConfigError, with the equivalent, for a fixed threshold that assumes another scale."""
     meant = decision.scale or scale.name
-    if decision.policy != "fixed" or decision.threshold is None or meant == scale.name:
+    if decision.policy != "fixed" or decision.threshold is None or scale.is_scale(meant):
         return
     same = scale.equivalent(decision.threshold, meant)
     assert same is not None, "a training knows its weights"
