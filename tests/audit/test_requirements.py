@@ -9,10 +9,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from tests.registry.populated_registry import NAME, stock
 
+from lockstep.audit import bundle
 from lockstep.audit.bundle import export
 from lockstep.audit.requirements import closed
 from lockstep.code.pins import read_pins
+from lockstep.io import sha256_file, write_json, write_text
 from lockstep.registry.artifact.packaging import requirements
+from lockstep.registry.store.names import CLOSURE
+from lockstep.registry.store.versions import Version
 
 LOCK = (Path(__file__).parents[2] / "requirements.lock").read_text()
 SMALL = """\
@@ -132,3 +136,16 @@ def test_a_bundle_pins_all_by_the_lock_its_version_was_made_with(request, tmp_pa
         for n in ("made with it", "another since")
     ]
     assert [t["requirements"].split(":")[0] for t in told] == ["all", "direct only"]
+
+
+def test_requirements_with_markers_are_pinned_with_what_they_need(tmp_path):
+    direct = requirements(b'"xgboost.core.Booster"')
+    assert any(" " in line for line in direct), "a blank before a marker"
+    write_text(tmp_path / "requirements.lock", LOCK)
+    digest = sha256_file(tmp_path / "requirements.lock")
+    write_json(tmp_path / CLOSURE, {"environment": {"requirements.lock": digest}})
+    write_text(tmp_path / "model" / "requirements.txt", "".join(f"{line}\n" for line in direct))
+    bundle._pin(tmp_path, Version(NAME, 1, 0, None, "", "None", {}), tmp_path)
+    pins = (tmp_path / "requirements.txt").read_text().splitlines()
+    assert pins == closed(direct, LOCK)
+    assert len(pins) > len(direct)

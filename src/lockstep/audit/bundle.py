@@ -145,7 +145,7 @@ def _pin(root: Path, version: Version, folder: Path) -> None:
     """Write the pins of the artifact's packages and their dependencies: builds stay the same."""
     text = (folder / MODEL_FOLDER / REQUIREMENTS).read_text(encoding="utf-8")
     lock = recorded_lock(root, version, folder)
-    pins = closed(text.split(), lock) if lock is not None else []
+    pins = closed(text.splitlines(), lock) if lock is not None else []
     write_text(folder / REQUIREMENTS, "".join(f"{pin}\n" for pin in pins) or text)
 
 
