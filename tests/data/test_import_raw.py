@@ -12,6 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tests.shared.denied import deny
 
 import lockstep.problems
 from lockstep.config.params import Download
@@ -235,6 +236,15 @@ def test_external_folders_are_copied_without_hidden_files(run: Run, kind: str) -
     raw = run({"kind": kind, "external": str(external)})
     assert contents(raw) == {"2021/usagers-2021.csv": b"a;b\n", "read_only.csv": b"c\n"}
     assert os.access(raw / "read_only.csv", os.W_OK)
+
+
+def test_a_folder_that_may_not_be_read_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    external = Path("data/external/accidents")
+    (external / "2021").mkdir(parents=True)
+    (external / "a.csv").write_text("a\n")
+    deny(monkeypatch, "2021")
+    with pytest.raises(DataError, match=r"the folder .*/2021 can't be read .*; "):
+        run({"kind": "files", "external": str(external)})
 
 
 @pytest.mark.parametrize("kind", ["files", "table"])

@@ -18,11 +18,12 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 from tests.models.served import pipeline_of, rows_of, schema_of
+from tests.shared.denied import deny
 
 from lockstep.commands import predict_model, score_spark
 from lockstep.data.record_columns import ColumnReader
 from lockstep.data.records import records_to_table, table_records
-from lockstep.engines.score_files import BATCH_ROWS, InputFile, loaded, score_file, ship
+from lockstep.engines.score_files import BATCH_ROWS, FileScores, InputFile, loaded, score_file, ship
 from lockstep.engines.scoring import (
     check_inputs,
     check_places,
@@ -467,6 +468,40 @@ def test_what_is_no_parquet_is_named_with_the_fix(rows, tmp_path):
         find_inputs(tmp_path / "x.csv")
     with pytest.raises(DataError, match=r"nowhere is missing; give a Parquet file"):
         find_inputs(tmp_path / "nowhere")
+
+
+def test_links_are_followed_and_loops_are_not(rows, tmp_path):
+    written(rows, tmp_path / "in" / "day=1" / "a.parquet")
+    written(rows, tmp_path / "elsewhere" / "b.parquet")
+    for day in (2, 3):
+        (tmp_path / "in" / f"day={day}").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "in")
+    (tmp_path / "elsewhere" / "above").symlink_to(tmp_path)
+    found = [file.name for file in find_inputs(tmp_path / "in")]
+    assert found == ["day=1/a.parquet", "day=2/b.parquet", "day=3/b.parquet"]
+
+
+def test_what_cannot_be_read_is_named(rows, tmp_path, monkeypatch):
+    written(rows, tmp_path / "in" / "a.parquet")
+    (tmp_path / "in" / "nowhere").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="holds nowhere, and only Parquet is scored; write"):
+        find_inputs(tmp_path / "in")
+    (tmp_path / "in" / "nowhere").unlink()
+    (tmp_path / "in" / "day").mkdir()
+    deny(monkeypatch, "day")
+    with pytest.raises(DataError, match=r"the folder .*in/day can't be read .*; make it readable"):
+        find_inputs(tmp_path / "in")
+
+
+def test_scores_on_another_disk_are_no_success(model, tmp_path):
+    shipped, output = ship(*model, CODE, None), tmp_path / "out"
+    prepare_output(output, shipped, overwrite=False)
+    (output / "a.parquet").touch()
+    found = [FileScores("a.parquet", rows=3), FileScores("b.parquet", rows=3)]
+    said = r"out/b.parquet is not here, .*; mount .*; 1 of 2 files failed, the others have"
+    with pytest.raises(DataError, match=said):
+        finish(output, shipped, found, 1.0)
+    assert not (output / "_SUCCESS").exists()
 
 
 def test_folders_that_would_mix_are_refused(model, tmp_path):

@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 from lockstep.config.layout import ProblemLayout, main_tree, stage_root
 from lockstep.config.params import Download, Source, load_params
@@ -141,16 +142,25 @@ def external_path(root: Path, problem: str, external: str) -> Path:
 
 
 def files_below(path: Path) -> list[Path]:
-    """Return the file, or all visible files below the folder, sorted; links are followed."""
+    """Return the file, or all visible files below the folder, sorted; links are followed.
+
+    DataError for a folder that this user may not read.
+    """
     if path.is_file():
         return [path]
     found, seen = [], set()
-    for folder, inner, names in os.walk(path, followlinks=True):
+    for folder, inner, names in os.walk(path, followlinks=True, onerror=refuse_unreadable):
         seen.add(os.path.realpath(folder))
         visible = [name for name in inner if not is_leftover(name)]
         inner[:] = [name for name in visible if os.path.realpath(Path(folder, name)) not in seen]
         found += [Path(folder, name) for name in names if not is_leftover(name)]
     return sorted(file for file in found if file.is_file())
+
+
+def refuse_unreadable(error: OSError) -> NoReturn:
+    """Raise a DataError that names the folder which can't be listed, as os.walk's ``onerror``."""
+    fault = f"the folder {error.filename} can't be read ({error.strerror})"
+    raise DataError(f"{fault}; make it readable for this user, or move it away") from error
 
 
 def refuse_twice(problem: str, files: Sequence[Path], kind: str) -> None:

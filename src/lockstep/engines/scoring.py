@@ -6,8 +6,9 @@ same model and settings stopped; another model's scores are never mixed in.
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 from pyarrow import parquet
 
+from lockstep.data.import_raw import refuse_unreadable
 from lockstep.data.record_columns import ColumnReader
 from lockstep.engines.score_files import (
     REASON,
@@ -41,13 +43,16 @@ _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 def find_inputs(source: Path) -> list[InputFile]:
-    """Return the Parquet files of a file or folder, sorted; hidden files and _names are skipped."""
+    """Return the Parquet files of a file or folder, sorted; hidden files and _names are skipped.
+
+    Links are followed. DataError for a folder that this user may not read.
+    """
     if source.is_file():
         paths = [source]
         below = source.parent
     elif source.is_dir():
         below = source
-        paths = [p for p in sorted(source.rglob("*")) if p.is_file() and _is_shown(p, below)]
+        paths = sorted(_shown_files(source))
     else:
         raise DataError(f"{source} is missing; give a Parquet file or a folder of them")
     others = [str(p.relative_to(below)) for p in paths if p.suffix.lower() != ".parquet"]
@@ -59,8 +64,27 @@ def find_inputs(source: Path) -> list[InputFile]:
     return [_input_file(path, below) for path in paths]
 
 
-def _is_shown(path: Path, below: Path) -> bool:
-    return not any(part.startswith((".", "_")) for part in path.relative_to(below).parts)
+def _shown_files(source: Path) -> Iterator[Path]:
+    """Yield the shown files below a folder; no link to a folder around it is followed."""
+    for folder, inner, names in os.walk(source, followlinks=True, onerror=refuse_unreadable):
+        place = Path(folder)
+        inner[:] = [n for n in inner if _is_shown(n) and not _is_loop(source, place / n)]
+        files = (place / name for name in names if _is_shown(name))
+        # A link that leads nowhere stays, so that an error names it.
+        yield from (file for file in files if file.is_file() or file.is_symlink())
+
+
+def _is_shown(name: str) -> bool:
+    return not name.startswith((".", "_"))
+
+
+def _is_loop(source: Path, folder: Path) -> bool:
+    """Tell whether a link leads to a folder that holds one of those it was reached by."""
+    if not folder.is_symlink():
+        return False
+    target = folder.resolve()
+    above = [parent for parent in folder.parents if parent.is_relative_to(source)]
+    return any(parent.resolve().is_relative_to(target) for parent in above)
 
 
 def _input_file(path: Path, below: Path) -> InputFile:
@@ -193,7 +217,7 @@ def finish(
     output: Path, shipped: ShippedModel, found: Sequence[FileScores], most_rejected: float
 ) -> dict[str, Any]:
     """Write the summary, and _SUCCESS unless a file failed or too many rows were rejected."""
-    faults = [one.fault for one in found if one.fault]
+    faults = [fault for one in found if (fault := _fault(one, output))]
     rows, rejected = sum(one.rows for one in found), sum(one.rejected for one in found)
     counts = {
         "files": len(found),
@@ -214,6 +238,14 @@ def finish(
         _refuse_rejected(output, found, rows, most_rejected)
     write_text(output / SUCCESS, "")
     return summary
+
+
+def _fault(one: FileScores, output: Path) -> str | None:
+    """Return what is wrong with a file: its task's fault, or that its scores are not here."""
+    if one.fault or (output / one.name).is_file():
+        return one.fault
+    fix = f"mount {output} under one path for this machine and all executors"
+    return f"{output / one.name} is not here, an executor wrote it to another disk; {fix}"
 
 
 def _refuse_rejected(
