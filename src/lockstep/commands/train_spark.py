@@ -10,7 +10,7 @@ from typing import Any
 from lockstep.commands.train_models import check_trainings
 from lockstep.config.layout import SPARK, ProblemLayout, engine_of
 from lockstep.config.params import Params, load_params, read_params_text, training_key
-from lockstep.config.params_file import KeyPath, with_values
+from lockstep.config.params_file import KeyPath, parsed, with_values
 from lockstep.dvc import repro as dvc
 from lockstep.dvc.graph import SPARK_FOLDER
 from lockstep.dvc.lineage import stage_target
@@ -29,10 +29,14 @@ PARTITIONS = 2
 def train_on_spark(root: Path, problem: str, wanted: Sequence[str]) -> str:
     """Update a problem's models of Spark and their versions; return the comparison as a text."""
     resolve_name("lockstep.engines.session:check_start")()  # refuses before anything is written
-    params = declared(root, problem, wanted)
-    types = [spark_name(name) for name in wanted] or params.spark_types(problem)
+    types, values = declared(root, problem, wanted)
+    text = with_values(read_params_text(root), values)
+    params = parsed(text)
     check_trainings(params, problem, types)
     _check_room(params, problem, types)
+    if values:
+        write_text(root / "params.yaml", text)
+        print(f"params.yaml: wrote {', '.join('.'.join(path) for path in values)}")
     dvc.repro(root, *(stage_target(problem, name) for name in types))
     dvc.module(root, "lockstep.registry.register_models", "--problem", problem, "--models", *types)
     return _compared(root, params, problem, types)
@@ -61,39 +65,46 @@ def _on_spark() -> list[str]:
     return [engine_of(name)[1] for name in type_names() if engine_of(name)[0]]
 
 
-def declared(root: Path, problem: str, wanted: Sequence[str]) -> Params:
-    """Return params.yaml's content, after writing the trainings on Spark that it lacks.
+def declared(
+    root: Path, problem: str, wanted: Sequence[str]
+) -> tuple[list[str], dict[KeyPath, Any]]:
+    """Return the types to train, and what params.yaml lacks of their trainings on Spark.
 
     They begin as the trainings of one machine: the same hyperparameters, where Spark has them.
     """
     params = load_params(root)
-    names = [spark_name(name) for name in wanted] or params.spark_types(problem)
-    names = names or [
-        spark_name(t) for t in params.problem(problem).model_types if t in _on_spark()
-    ]
-    if not names:
-        raise ConfigError(f"no model type of {problem} is trained on Spark; known: {_on_spark()}")
-    values: dict[KeyPath, Any] = {}
-    for name in _without_monotone_forest(problem, names, bool(wanted)):
-        key = training_key(problem, name)
-        if key not in params.train_spark:
-            values["train_spark", key] = _first_training(params, problem, name)
+    types = _types(params, problem, wanted)
+    values: dict[KeyPath, Any] = {
+        ("train_spark", training_key(problem, name)): _first_training(params, problem, name)
+        for name in types
+        if training_key(problem, name) not in params.train_spark
+    }
     if problem not in params.prepare_spark:
         values["prepare_spark", problem] = {"partitions": PARTITIONS}
-    if not values:
-        return params
-    write_text(root / "params.yaml", with_values(read_params_text(root), values))
-    print(f"params.yaml: wrote {', '.join('.'.join(path) for path in values)}")
-    return load_params(root)
+    return types, values
+
+
+def _types(params: Params, problem: str, wanted: Sequence[str]) -> list[str]:
+    """Return the types to train: the wanted, the declared, or all that Spark knows."""
+    names = list(dict.fromkeys(map(spark_name, wanted))) or params.spark_types(problem)
+    local = params.problem(problem).model_types
+    names = names or [spark_name(name) for name in local if name in _on_spark()]
+    if types := _without_monotone_forest(problem, names, bool(wanted)):
+        return types
+    raise ConfigError(f"no model type of {problem} is trained on Spark; known: {_on_spark()}")
 
 
 def _without_monotone_forest(problem: str, names: list[str], asked: bool) -> list[str]:
-    """Leave out a forest that was not asked for where a column is monotone: it would be refused."""
+    """Leave out a forest where a column is monotone; UsageError for one that was asked for."""
     monotone = [column.name for column in load_schema(problem).features if column.monotone]
     forest = f"{SPARK}_random_forest"
-    if asked or not monotone or forest not in names:
+    if not monotone or forest not in names:
         return names
-    print(f"random_forest is left out: on Spark it knows no monotone columns ({monotone[0]})")
+    fault = f"on Spark it knows no monotone columns ({monotone[0]})"
+    if asked:
+        fix = "train it by `python src/models/train_sklearn.py`"
+        raise UsageError(f"random_forest can't be trained: {fault}; {fix}")
+    print(f"random_forest is left out: {fault}")
     return [name for name in names if name != forest]
 
 
