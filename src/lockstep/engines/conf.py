@@ -34,7 +34,8 @@ def session_conf(master: Master, app: str, slots: int, folder: Path) -> SparkCon
     log = folder / "log4j2.properties"
     log.write_text(_LOG, encoding="utf-8")
     added = _added(os.environ)
-    own = f"-Dlog4j2.configurationFile={log} -Djava.io.tmpdir={folder} -XX:-UsePerfData"
+    # Quoted, as a folder's name may hold spaces.
+    own = f'"-Dlog4j2.configurationFile={log}" "-Djava.io.tmpdir={folder}" -XX:-UsePerfData'
     values = {
         "spark.driver.memory": driver_memory(os.environ),
         "spark.local.dir": str(folder),
