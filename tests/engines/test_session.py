@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -419,16 +420,37 @@ def test_a_wrong_setting(monkeypatch, name, value, fault):
         opened("local[1]")
 
 
+@pytest.mark.parametrize("active", ["one", "two", None])
+def test_of_several_masters_the_active_one_is_counted_by(monkeypatch, active):
+    worker = {"state": "ALIVE", "memory": 4096, "cores": 2}
+
+    def page(address, ports):
+        assert ports == {"7077", "7078"}
+        host = address.removeprefix("http://").removesuffix(":8080")
+        return (
+            {"status": "ALIVE", "workers": [worker]}
+            if host == active
+            else {"status": "STANDBY", "workers": []}
+        )
+
+    monkeypatch.setattr(capacity, "_known_page", page)
+    master = find_master("spark://one:7077,two:7078", {})
+    assert capacity.check_capacity(master, 2, "1g") is (active is not None)
+
+
 def test_settings_of_ones_own_win_and_options_of_java_are_added(tmp_path, monkeypatch):
     more = "spark.ui.enabled=true spark.driver.extraJavaOptions='-Da=1 -Db=2'"
     monkeypatch.setenv("LOCKSTEP_SPARK_CONF", more)
     monkeypatch.setenv("LOCKSTEP_SPARK_MEMORY", "3g")
-    made = conf.session_conf(find_master("spark://h:7077", {}), "app", 4, tmp_path)
+    (folder := tmp_path / "a folder").mkdir()
+    made = conf.session_conf(find_master("spark://h:7077", {}), "app", 4, folder)
     assert made.get("spark.ui.enabled") == "true"
     assert made.get("spark.driver.memory") == "3g"
     options = made.get("spark.driver.extraJavaOptions")
-    assert options.startswith("-Dlog4j2.configurationFile=")
-    assert options.endswith(" -Da=1 -Db=2")
+    log, temporary, *others = shlex.split(options)
+    assert log == f"-Dlog4j2.configurationFile={folder}/log4j2.properties"
+    assert temporary == f"-Djava.io.tmpdir={folder}"
+    assert others[-2:] == ["-Da=1", "-Db=2"]
     assert made.get("spark.driver.host") is None, "a cluster could not reach this machine"
     assert conf.session_conf(find_master("yarn", {}), "app", 4, tmp_path).get(
         "spark.executor.instances"

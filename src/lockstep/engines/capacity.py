@@ -60,9 +60,19 @@ def check_capacity(master: Master, slots: int, memory: str) -> bool:
 
 
 def _page(master: Master, environ: Mapping[str, str] = os.environ) -> dict[str, Any] | None:
-    """Return what a standalone master's page says as JSON; None if its page is elsewhere or off."""
-    host = urlsplit(master.url.partition(",")[0]).hostname
-    address = environ.get(PAGE) or f"http://{host}:8080"
+    """Return what the active master's page says as JSON; None if its page is elsewhere or off.
+
+    Of several masters one is ALIVE, and only that one knows the workers.
+    """
+    places = [place.rpartition(":") for place in urlsplit(master.url).netloc.split(",")]
+    given = environ.get(PAGE)
+    addresses = [given] if given else [f"http://{host}:8080" for host, _, _ in places]
+    ports = {port for _, _, port in places}
+    pages = (_known_page(address, ports) for address in dict.fromkeys(addresses))
+    return next((page for page in pages if page and page.get("status") == "ALIVE"), None)
+
+
+def _known_page(address: str, ports: set[str]) -> dict[str, Any] | None:
     with requests.Session() as session:
         session.trust_env = False  # a cluster's own host: no proxy, no .netrc
         try:
@@ -70,8 +80,7 @@ def _page(master: Master, environ: Mapping[str, str] = os.environ) -> dict[str, 
         except (requests.RequestException, ValueError):
             return None
     # Another program, or another master, may have the usual port.
-    port = master.url.rpartition(":")[2]
-    known = isinstance(page, dict) and str(page.get("url", "")).endswith(f":{port}")
+    known = isinstance(page, dict) and str(page.get("url", "")).rpartition(":")[2] in ports
     return page if known else None
 
 
