@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lockstep.commands import train_models
+from lockstep.commands import retrain_model, search, train, train_models
 from lockstep.config.params import load_params
 from lockstep.dvc import repro as dvc
 from lockstep.errors import UsageError
@@ -82,3 +82,24 @@ def test_the_door_ends_with_2_for_a_wrong_type(project: Path) -> None:
         "✗ unknown model type of accidents 'lightgb' (did you mean 'lightgbm'?)"
     )
     assert not (project / "lightgbm.txt").exists()
+
+
+COMMANDS = {
+    "train": lambda root, names: train.train(root, "accidents", names),
+    "train_models": lambda root, names: train_models.train_models(root, "accidents", names),
+    "search": lambda root, names: search.search_problem(root, "accidents", names),
+    "retrain": lambda root, names: retrain_model.retrain(
+        root, retrain_model.RetrainOptions("accidents", models=names, cv_folds=3)
+    ),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_type_of_spark_is_refused_before_anything_is_written(project: Path, command: str) -> None:
+    text = PARAMS + "prepare_spark: {accidents: {partitions: 2}}\ntrain_spark:\n"
+    text += "  accidents-xgboost: {problem: accidents, type: xgboost}\n"
+    (project / "params.yaml").write_text(text)
+    instead = r"run `python src/models/train_spark.py --problem accidents --models xgboost`, or"
+    with pytest.raises(UsageError, match=f"spark_xgboost is trained on Spark; {instead} name"):
+        COMMANDS[command](project, ["spark_xgboost"])
+    assert (project / "params.yaml").read_text() == text

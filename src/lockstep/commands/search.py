@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.commands.train_models import check_trainings
+from lockstep.commands.train_models import check_trainings, refuse_spark
 from lockstep.config.layout import PARTS, ProblemLayout, stage_root
 from lockstep.config.params import Params, Search, load_params, read_params_text, training_key
 from lockstep.config.params_file import KeyPath, with_values
@@ -46,6 +46,7 @@ def search_problem(root: Path, problem: str, model_types: list[str]) -> None:
 def searched_types(params: Params, problem: str, wanted: list[str]) -> list[str]:
     """Return the types to search, each with a search section; none at all is a ConfigError."""
     declared = params.problem(problem).model_types
+    refuse_spark(problem, wanted)
     for model_type in wanted:
         params.training(problem, model_type)
     chosen = [t for t in wanted or declared if training_key(problem, t) in params.search]

@@ -13,7 +13,7 @@ from lockstep.config.layout import ProblemLayout, engine_of, stage_root
 from lockstep.config.params import Params, load_params, training_key
 from lockstep.dvc import repro as dvc
 from lockstep.dvc.lineage import is_current, training_stage
-from lockstep.errors import run_command
+from lockstep.errors import UsageError, run_command
 from lockstep.models.train_multi_model import summary
 from lockstep.models.type_metrics import read_type_metrics
 from lockstep.models.types import model_type
@@ -62,10 +62,20 @@ def libraries_of(types: Iterable[str]) -> list[str]:
 
 
 def declared_types(params: Params, problem: str, wanted: Sequence[str]) -> list[str]:
-    """Return the wanted types once each, else all; UsageError for an undeclared one."""
+    """Return the wanted types once each, else all; UsageError for an undeclared or Spark's one."""
+    refuse_spark(problem, wanted)
     for name in wanted:
         params.training(problem, name)
     return list(dict.fromkeys(wanted)) or list(params.problem(problem).model_types)
+
+
+def refuse_spark(problem: str, names: Iterable[str]) -> None:
+    """Raise a UsageError for a type that is trained on Spark: its stages are not in dvc.yaml."""
+    for name in names:
+        engine, own = engine_of(name)
+        if engine:
+            command = f"python src/models/train_spark.py --problem {problem} --models {own}"
+            raise UsageError(f"{name} is trained on Spark; run `{command}`, or name {own} here")
 
 
 def checked_types(params: Params, problem: str, wanted: Sequence[str]) -> list[str]:
