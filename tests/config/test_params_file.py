@@ -120,6 +120,15 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_params_text(tmp_path)
 
 
+@pytest.mark.parametrize("value", [1.0, True, [1], {"n": 1.0}, {"n": [True]}])
+def test_a_value_of_another_type_is_a_change(value: Any) -> None:
+    before = {"n": [1]} if value == {"n": [True]} else {"n": 1} if isinstance(value, dict) else 1
+    text = yaml.safe_dump({"a": before})
+    after = yaml.safe_load(with_values(text, {("a",): value}))["a"]
+    assert repr(after) == repr(value)
+    assert with_values(text, {("a",): before}) == text
+
+
 scalars = st.one_of(
     st.integers(-(10**9), 10**9), st.booleans(), st.floats(1e-3, 1e3), st.sampled_from("ab")
 )

@@ -22,7 +22,7 @@ def with_values(text: str, values: Mapping[KeyPath, Any]) -> str:
     A text that has these values already stays the same, to the byte.
     """
     content = _load(text)
-    news = {path: value for path, value in values.items() if _get(content, path) != value}
+    news = {path: value for path, value in values.items() if not _same(_get(content, path), value)}
     for path, value in news.items():
         _set(content, path, value)
     return _dump(content) if news else text
@@ -94,6 +94,19 @@ def _get(content: Any, path: KeyPath) -> Any:
             return None
         content = content[key]
     return content
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Tell whether two values are equal and of one type: in Python, 1 == 1.0 == True."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other) and _number_type(one) is _number_type(other)
+
+
+def _number_type(value: Any) -> type | None:
+    return next((kind for kind in (bool, int, float) if isinstance(value, kind)), None)
 
 
 def _set(content: Any, path: KeyPath, value: Any) -> None:
