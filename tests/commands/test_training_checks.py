@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from lockstep.commands.train_models import check_hyperparameters
-from lockstep.config.params import load_params, parse_params
+from lockstep.config.params import Params, load_params, parse_params
 from lockstep.errors import ConfigError
 from lockstep.problems.schema import PROBLEMS
 
@@ -40,6 +40,30 @@ def test_a_slip_in_a_search_space_names_the_nearest() -> None:
         ConfigError, match=r"lightgbm has no hyperparameter 'num_leavs' .did you mean 'num_leaves'"
     ):
         check_hyperparameters(parse_params(content), "accidents", ["lightgbm"])
+
+
+def of_a_blend(space: dict[str, object], **params: object) -> Params:
+    content = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    content["problems"]["accidents"]["model_types"].append("blend")
+    content["train"]["accidents-blend"] = {
+        "problem": "accidents", "type": "blend", "params": params
+    }  # fmt: skip
+    content["search"]["accidents-blend"] = {"space": space}
+    return parse_params(content)
+
+
+def test_of_a_search_space_only_the_names_are_checked() -> None:
+    params = of_a_blend({"weight_folds": {"low": 2, "high": 5}})
+    check_hyperparameters(params, "accidents", ["blend"])
+    slip = of_a_blend({"weight_fold": {"low": 2, "high": 5}})
+    with pytest.raises(ConfigError, match=r"no hyperparameter 'weight_fold' .did you mean 'weight"):
+        check_hyperparameters(slip, "accidents", ["blend"])
+
+
+def test_the_values_of_a_training_are_checked_beside_a_search_space() -> None:
+    params = of_a_blend({"weight_folds": {"low": 2, "high": 5}}, weight_folds=1)
+    with pytest.raises(ConfigError, match="weight_folds is 1; give 2 or more folds"):
+        check_hyperparameters(params, "accidents", ["blend"])
 
 
 COMMANDS = [

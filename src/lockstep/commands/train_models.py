@@ -105,13 +105,14 @@ def check_trainings(params: Params, problem: str, model_types: Sequence[str]) ->
 
 
 def check_hyperparameters(params: Params, problem: str, names: Iterable[str]) -> None:
-    """Raise for a hyperparameter, also of a search space, that its model type doesn't have."""
+    """Raise for a hyperparameter that its model type doesn't take, or a name in a search space."""
     task = load_schema(problem).task
     for name in names:
+        kind = model_type(name)
         # The search is one machine's: Spark's types have hyperparameters of their own.
         search = None if engine_of(name)[0] else params.search.get(training_key(problem, name))
-        space = search.space if search else {}
-        model_type(name).check_params(task, {**params.training(problem, name).params, **space})
+        kind.check_names(task, search.space if search else ())
+        kind.check_params(task, params.training(problem, name).params)
 
 
 def results(root: Path, problem: str, types: list[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -228,9 +228,13 @@ class ModelType(ABC):
         return dict(self.draft.params), ""
 
     def check_params(self, task: str, params: Mapping[str, Any]) -> None:
+        """Raise ConfigError for an unknown hyperparameter, or a value that it can't have."""
+        self.check_names(task, params)
+
+    def check_names(self, task: str, names: Iterable[str]) -> None:
         """Raise ConfigError, with the nearest known name, for an unknown hyperparameter."""
         known = self.known(task) - set(OWN_KEYS)
-        for key in params:
+        for key in names:
             if key in OWN_KEYS:
                 raise ConfigError(
                     f"params.yaml: {self.name} takes no hyperparameter '{key}' under params; "
