@@ -6,6 +6,7 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import Ridge
 
+from lockstep.errors import DataError
 from lockstep.models import linear
 from lockstep.models.matrices import Columns
 from lockstep.models.model_type import Recipe
@@ -102,6 +103,13 @@ def test_ridge_solved_sparse_is_scikit_learns_exact_one(alpha: float) -> None:
     linear.fit_ridge(ours, sparse.csr_matrix(dense), target)
     assert ours.predict(sparse.csr_matrix(dense)) == pytest.approx(exact.predict(dense), abs=1e-6)
     assert ours.coef_ == pytest.approx(exact.coef_, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("second", [np.ones(50), np.arange(50.0) * 3 + 1])
+def test_columns_that_depend_on_each_other_need_a_penalty(second) -> None:
+    matrix = sparse.csr_matrix(np.column_stack([np.arange(50.0), second]))
+    with pytest.raises(DataError, match=r"depend on each other.*set a larger alpha \(ridge\)"):
+        linear.fit_ridge(Ridge(alpha=0.0), matrix, np.arange(50.0))
 
 
 def test_what_a_solver_leaves_in_place_of_nothing_is_nothing() -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import math
 import re
 import subprocess
 import sys
@@ -56,6 +57,25 @@ def test_a_misspelt_hyperparameter_names_the_nearest(
         ConfigError, match=f"{name} has no hyperparameter '{key}' .did you mean '{meant}'"
     ):
         build(name, _recipe(columns, **{key: 1}))
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "shown"),
+    [
+        ("logistic_regression", {"C": math.inf}, "C is inf"),
+        ("xgboost", {"learning_rate": math.nan}, "learning_rate is nan"),
+        (
+            "random_forest",
+            {"class_weight": {0: 1, 1: -math.inf}},
+            "class_weight is {0: 1, 1: -inf}",
+        ),
+    ],
+)
+def test_a_hyperparameter_is_finite(
+    name: str, params: dict[str, object], shown: str, columns: Columns
+) -> None:
+    with pytest.raises(ConfigError, match=f"{name}: {re.escape(shown)}; give a finite number"):
+        build(name, _recipe(columns, **params))
 
 
 def test_the_names_read_from_the_sources_are_the_constructors_own() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
@@ -33,6 +33,9 @@ COEFFICIENT_DIGITS = {"binary": 6, "regression": 6, "multiclass": 5}
 STATISTIC_DIGITS = 8
 LEAST_SHARE = 1e-9
 """The least coefficient, as a share of the largest: a smaller one is the solver's error."""
+
+LEAST_PIVOT = 1e-13
+"""The least share of a column's sum of squares that the columns before it may leave."""
 
 
 def fit_linear(kind: Linear, recipe: Recipe, features: pd.DataFrame, target: NDArray[Any]) -> Any:
@@ -103,13 +106,31 @@ def solve_ridge(
 def refined_solution(
     matrix: NDArray[np.float64], right: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Solve a positive definite system, refined in longer numbers so that processors agree."""
-    factor = cho_factor(matrix)
+    """Solve a positive definite system, refined in longer numbers so that processors agree.
+
+    DataError if it is singular.
+    """
+    factor = _factor(matrix)
     found = cho_solve(factor, right)
     for _ in range(2):
         left = np.array([(row.astype(np.longdouble) * found).sum() for row in matrix])
         found = found + cho_solve(factor, (right - left).astype(np.float64))
     return np.asarray(found)
+
+
+def _factor(matrix: NDArray[np.float64]) -> Any:
+    """Return Cholesky's factor; columns that depend on each other are a DataError."""
+    try:
+        factor = cho_factor(matrix)
+    except LinAlgError:
+        factor = None
+    # Rounding may leave a pivot a little above 0, and then coefficients are noise.
+    if factor is None or (np.diag(factor[0]) ** 2 < LEAST_PIVOT * np.diag(matrix)).any():
+        raise DataError(
+            "the linear model's columns depend on each other, so its coefficients are not "
+            "determined; set a larger alpha (ridge) or a smaller C (logistic regression)"
+        )
+    return factor
 
 
 def fit_view(recipe: Recipe, features: pd.DataFrame) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
@@ -230,6 +231,10 @@ class ModelType(ABC):
     def check_params(self, task: str, params: Mapping[str, Any]) -> None:
         """Raise ConfigError for an unknown hyperparameter, or a value that it can't have."""
         self.check_names(task, params)
+        for key, value in params.items():
+            if not _is_finite(value):
+                fix = "give a finite number, as a model's card holds no other"
+                raise ConfigError(f"params.yaml: {self.name}: {key} is {value!r}; {fix}")
 
     def check_names(self, task: str, names: Iterable[str]) -> None:
         """Raise ConfigError, with the nearest known name, for an unknown hyperparameter."""
@@ -244,6 +249,15 @@ class ModelType(ABC):
                 raise ConfigError(
                     f"params.yaml: {self.name} has no hyperparameter '{key}'{nearest(key, known)}"
                 )
+
+
+def _is_finite(value: Any) -> bool:
+    """Tell whether a value of params.yaml holds no infinite number and no NaN, at any depth."""
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def class_path(value: Any) -> str:
