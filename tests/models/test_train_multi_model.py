@@ -3,18 +3,23 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from lockstep.config.layout import ProblemLayout
+from lockstep.config.params import Training
 from lockstep.errors import ArtifactError, ConfigError, DataError, UsageError
 from lockstep.evaluation.metrics import BINARY, Scored, evaluate
 from lockstep.io import read_json, sha256_file
 from lockstep.models import train_multi_model
 from lockstep.models.model_file import read_pipeline
+from lockstep.models.model_type import Recipe
+from lockstep.models.training import fit
 from lockstep.models.type_metrics import read_type_metrics
+from lockstep.models.types import model_type
 
 TYPES = ["logistic_regression", "random_forest", "xgboost", "lightgbm"]
 
@@ -144,6 +149,22 @@ def test_a_boosting_that_early_stopping_did_not_stop_is_told(
     train_multi_model.run(workspace, "accidents", "lightgbm")
     said = "round 3, the last; a larger train.accidents-lightgbm.params.n_estimators may be better"
     assert (said in capsys.readouterr().err) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [("hist_gradient_boosting", "max_iter"), ("xgboost", "n_estimators")]
+)
+@pytest.mark.parametrize("given", [{}, {"learning_rate": 1e-4}])
+def test_the_bound_of_the_rounds_has_the_types_own_name(
+    name: str, key: str, given: dict[str, float], columns, train, stop
+) -> None:
+    recipe = Recipe("binary", columns, given)
+    training = Training(problem="accidents", type=name, params=given)
+    job = SimpleNamespace(kind=model_type(name), recipe=recipe, training=training)
+    told = train_multi_model.unstopped(job, fit(name, recipe, train, stop, 5))
+    # The library's own bound is 100 rounds; so small steps never reach the least loss.
+    said = f"round 100, the last; a larger train.accidents-{name}.params.{key} may be better"
+    assert (said in told) == bool(given)
 
 
 def test_an_undeclared_type_is_a_usage_error(trained_workspace: Path) -> None:

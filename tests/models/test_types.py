@@ -15,7 +15,7 @@ import lockstep
 from lockstep.errors import ConfigError, UsageError
 from lockstep.models import types
 from lockstep.models.matrices import Columns
-from lockstep.models.model_type import Recipe, constructor_names
+from lockstep.models.model_type import ModelType, Recipe, constructor_names
 from lockstep.models.naming import registered_name
 from lockstep.models.training import fit, scores
 from lockstep.models.types import build, local_types, model_type, model_types, type_names
@@ -76,6 +76,14 @@ def test_a_hyperparameter_is_finite(
 ) -> None:
     with pytest.raises(ConfigError, match=f"{name}: {re.escape(shown)}; give a finite number"):
         build(name, _recipe(columns, **params))
+
+
+@pytest.mark.parametrize("kind", model_types(), ids=lambda kind: kind.name)
+def test_a_boosting_knows_the_bound_of_its_rounds(kind: ModelType, columns: Columns) -> None:
+    assert bool(kind.rounds_key) == bool(kind.draft.early_stopping_rounds)
+    if kind.rounds_key:
+        assert kind.most_rounds(_recipe(columns)) == 100  # the default of all three libraries
+        assert kind.most_rounds(_recipe(columns, **{kind.rounds_key: 7})) == 7
 
 
 def test_the_names_read_from_the_sources_are_the_constructors_own() -> None:

@@ -152,6 +152,8 @@ class ModelType(ABC):
     """How tasks that fit it together share sums, named as in ``engines/boosters.py``."""
     has_history: ClassVar[bool] = True
     """Whether a fit has a learning curve."""
+    rounds_key: ClassVar[str] = ""
+    """The hyperparameter that bounds the rounds of a boosting; empty for what is none."""
     draft: ClassVar[Draft]
 
     @property
@@ -216,6 +218,10 @@ class ModelType(ABC):
             by_label = {str(label): float(weight) for label, weight in weights.items()}
             return by_label.get("1", 1.0) / by_label.get("0", 1.0)
         return 1.0
+
+    def most_rounds(self, recipe: Recipe) -> int:
+        """Return the bound of a boosting's rounds: the library's own where the recipe sets none."""
+        return int(getattr(self.build(recipe), self.rounds_key))
 
     def resolved_params(self, estimator: Any) -> dict[str, Any]:
         """Return a fitted estimator's hyperparameters as JSON values, unset ones left out."""

@@ -69,13 +69,16 @@ def read_job(layout: ProblemLayout, model_type: str) -> TrainingInput:
 
 def unstopped(job: TrainingInput, trained: Trained) -> str:
     """Return what to say where early stopping never stopped; empty elsewhere."""
-    most = job.recipe.params.get("n_estimators")
-    if most is None or trained.best_iteration is None or trained.best_iteration < most:
+    name = job.kind.rounds_key
+    if not name or trained.best_iteration is None:
+        return ""
+    most = job.kind.most_rounds(job.recipe)
+    if trained.best_iteration < most:
         return ""
     key = training_key(job.training.problem, job.training.type)
     return (
         f"the loss on the early stopping rows still fell in round {most:,}, the last; a larger "
-        f"train.{key}.params.n_estimators may be better"
+        f"train.{key}.params.{name} may be better"
     )
 
 

@@ -20,6 +20,7 @@ class Booster(ModelType):
     """Boosted trees of a library of their own, with native categories."""
 
     tasks = ("binary", "multiclass", "regression")
+    rounds_key = "n_estimators"
 
     def positive_weight(self, params: Mapping[str, Any], balanced: float) -> float:
         """Return what ``scale_pos_weight: balanced``, the classes' weights or a number declare."""

@@ -47,6 +47,7 @@ class Type(ModelType):
         "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingClassifier",
         "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingRegressor",
     )
+    rounds_key = "max_iter"
     classes = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
     draft = Draft(
         params={

@@ -104,7 +104,7 @@ class Type(Booster):
         from xgboost.callback import EarlyStopping, TrainingCallback
 
         model = self.build(self.with_weight(recipe, train.target))
-        metric, total = model.eval_metric, model.n_estimators or 100
+        metric, total = model.eval_metric, model.get_num_boosting_rounds()
 
         class Progress(TrainingCallback):
             def after_iteration(self, _: Any, epoch: int, evals_log: dict[str, Any]) -> bool:
@@ -128,6 +128,10 @@ class Type(Booster):
         from xgboost.core import XGBoostError
 
         return (*super().refusals(), XGBoostError)
+
+    def most_rounds(self, recipe: Recipe) -> int:
+        """Return the bound, which the estimator does not hold where the recipe sets none."""
+        return int(self.build(recipe).get_num_boosting_rounds())
 
     def importance(self, estimator: Any, features: pd.DataFrame) -> dict[str, float]:
         """Return each column's total gain."""
