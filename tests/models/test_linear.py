@@ -112,6 +112,32 @@ def test_columns_that_depend_on_each_other_need_a_penalty(second) -> None:
         linear.fit_ridge(Ridge(alpha=0.0), matrix, np.arange(50.0))
 
 
+def regression_of(target, train, columns):
+    return linear.fit_linear(
+        model_type("ridge"), Recipe("regression", columns), train.features, target
+    )
+
+
+@pytest.mark.parametrize("middle", [-2_459_123.0, 2_459_123.0, 1e9])
+def test_a_target_far_from_0_has_no_bias(middle: float, columns, train) -> None:
+    spread = 50 * np.random.default_rng(5).normal(size=len(train.features))
+    model = regression_of(middle + spread, train, columns)
+    assert abs((middle + spread - model.predict(train.features)).mean()) < 0.05
+    coefficients = model.named_steps["estimator"].coef_
+    assert (coefficients == significant(coefficients, 6)).all()
+
+
+def test_an_intercept_near_its_coefficients_has_their_digits(columns, train) -> None:
+    target = 200 + 50 * np.random.default_rng(5).normal(size=len(train.features))
+    intercept = regression_of(target, train, columns).named_steps["estimator"].intercept_
+    assert intercept == significant(intercept, 6)
+
+
+def test_a_target_that_never_varies_is_its_own_prediction(columns, train) -> None:
+    model = regression_of(np.full(len(train.features), 7.0), train, columns)
+    assert model.predict(train.features) == pytest.approx(7.0)
+
+
 def test_what_a_solver_leaves_in_place_of_nothing_is_nothing() -> None:
     kept = linear.without_noise(np.array([[-3.8e-14, 2.0, -1e-3, 0.0]]))
     assert kept.tolist() == [[0.0, 2.0, -1e-3, 0.0]]

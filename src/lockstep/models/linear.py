@@ -8,6 +8,7 @@ product, which needs no BLAS. What BLAS contributes is rounded before anything i
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,6 +32,8 @@ from lockstep.models.types._linear import VIEW_DEFAULTS, Linear
 COEFFICIENT_DIGITS = {"binary": 6, "regression": 6, "multiclass": 5}
 """Significant digits: processors differ by 6e-12 for several classes, else by 1e-15."""
 STATISTIC_DIGITS = 8
+MOST_MORE_DIGITS = 7
+"""With more, an intercept would show in what processors differ."""
 LEAST_SHARE = 1e-9
 """The least coefficient, as a share of the largest: a smaller one is the solver's error."""
 
@@ -58,9 +61,11 @@ def solved_linear(
     estimator, view = kind.build(recipe), fit_view(recipe, features)
     solve(estimator, view)
     estimator.coef_ = without_noise(estimator.coef_)
-    for attribute in ("coef_", "intercept_"):
-        rounded = significant(getattr(estimator, attribute), COEFFICIENT_DIGITS[recipe.task])
-        setattr(estimator, attribute, rounded)
+    digits = COEFFICIENT_DIGITS[recipe.task]
+    estimator.coef_ = significant(estimator.coef_, digits)
+    if recipe.task == "regression":
+        digits += _more_digits(estimator.intercept_, estimator.coef_)
+    estimator.intercept_ = significant(estimator.intercept_, digits)
     weights = dict(zip(view.get_feature_names_out(), estimator.coef_.ravel(), strict=False))
     monotone = recipe.columns.monotone
     contrary = [name for name, way in monotone.items() if weights.get(f"line__{name}", 0) * way < 0]
@@ -68,6 +73,18 @@ def solved_linear(
         return Pipeline([("view", view), ("estimator", estimator)])
     rest = {name: how for name, how in recipe.columns.kinds.items() if name not in contrary}
     return solved_linear(kind, replace(recipe, columns=Columns(rest, monotone)), features, solve)
+
+
+def _more_digits(intercept: float, coefficients: NDArray[np.float64]) -> int:
+    """Return how many more digits a regression's intercept needs, far from 0 as it may be.
+
+    Rounded as the coefficients are, that of 2,459,123 ± 50 would shift every value by up to 5.
+    """
+    largest = np.abs(coefficients).max()
+    if not intercept or not largest:
+        return 0
+    apart = math.floor(math.log10(abs(intercept))) - math.floor(math.log10(largest))
+    return min(max(0, apart - 2), MOST_MORE_DIGITS)
 
 
 def without_noise(coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
