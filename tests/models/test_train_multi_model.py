@@ -15,6 +15,7 @@ from lockstep.errors import ArtifactError, ConfigError, DataError, UsageError
 from lockstep.evaluation.metrics import BINARY, Scored, evaluate
 from lockstep.io import read_json, sha256_file
 from lockstep.models import train_multi_model
+from lockstep.models.matrices import Columns
 from lockstep.models.model_file import read_pipeline
 from lockstep.models.model_type import Recipe
 from lockstep.models.training import fit
@@ -165,6 +166,17 @@ def test_the_bound_of_the_rounds_has_the_types_own_name(
     # The library's own bound is 100 rounds; so small steps never reach the least loss.
     said = f"round 100, the last; a larger train.accidents-{name}.params.{key} may be better"
     assert (said in told) == bool(given)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [("xgboost", "train."), ("spark_xgboost", "train_spark.")]
+)
+def test_the_key_to_raise_is_that_of_the_engine(name: str, key: str) -> None:
+    recipe = Recipe("binary", Columns({}), {"n_estimators": 3})
+    training = Training(problem="accidents", type=name)
+    job = SimpleNamespace(kind=model_type(name), recipe=recipe, training=training)
+    said = train_multi_model.unstopped(job, SimpleNamespace(best_iteration=3))
+    assert f"a larger {key}accidents-xgboost.params.n_estimators may" in said
 
 
 def test_an_undeclared_type_is_a_usage_error(trained_workspace: Path) -> None:

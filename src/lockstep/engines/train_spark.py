@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 
 from lockstep.config.layout import PARTS, SPARK, ProblemLayout, stage_root
 from lockstep.config.params import load_params
+from lockstep.console import warn
 from lockstep.engines.fitting import fit_on_spark
 from lockstep.engines.partitions import TrainingRows
 from lockstep.engines.session import spark_session
@@ -29,6 +30,7 @@ from lockstep.models.train_multi_model import (
     read_encoder,
     stage_arguments,
     summary,
+    unstopped,
     write_outputs,
 )
 from lockstep.models.training import scores
@@ -67,6 +69,8 @@ def run(root: Path, problem: str, model_type: str) -> None:
     metrics = metrics_of(job, trained)
     write_outputs(layout, job, trained, metrics)
     print(f"{problem} {model_type}: {summary(metrics)}")
+    if said := unstopped(job, trained):
+        warn(f"{problem} {model_type}: {said}")
 
 
 def read_job(layout: ProblemLayout, model_type: str, rows: TrainingRows) -> TrainingInput:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.config.layout import PARTS, ProblemLayout, stage_root
+from lockstep.config.layout import PARTS, ProblemLayout, engine_of, stage_root
 from lockstep.config.params import load_params, training_key
 from lockstep.console import warn
 from lockstep.errors import ArtifactError, DataError, UsageError, run_command
@@ -75,10 +75,11 @@ def unstopped(job: TrainingInput, trained: Trained) -> str:
     most = job.kind.most_rounds(job.recipe)
     if trained.best_iteration < most:
         return ""
+    section = "train_spark" if engine_of(job.training.type)[0] else "train"
     key = training_key(job.training.problem, job.training.type)
     return (
         f"the loss on the early stopping rows still fell in round {most:,}, the last; a larger "
-        f"train.{key}.params.{name} may be better"
+        f"{section}.{key}.params.{name} may be better"
     )
 
 
