@@ -263,6 +263,25 @@ def test_an_environment_is_built_only_where_the_lock_is_another(project):
         rebuild.with_environment(tree, project)
 
 
+def test_for_a_type_of_spark_its_lock_counts_and_spark_is_set_up(project):
+    (project / "Makefile").write_text(
+        "env:\n\t@mkdir -p .venv/bin && ln -s '$(shell command -v $(PYTHON))' .venv/bin/python\n"
+        "setup-spark:\n\t@touch .venv/spark\n"
+    )
+    (project / "requirements-spark.lock").write_text("pyspark==1\n")
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "with Spark")
+    commit = git(project, "rev-parse", "HEAD")
+    with rebuild.clean_tree(project, commit) as tree:
+        assert rebuild.with_environment(tree, project, "spark_xgboost") == tree
+    (project / "requirements-spark.lock").write_text("pyspark==2\n")
+    with rebuild.clean_tree(project, commit) as tree:
+        assert rebuild.with_environment(tree, project, "xgboost") == tree
+        built = rebuild.with_environment(tree, project, "spark_xgboost")
+        assert built.environment == "built from that commit's own requirements-spark.lock"
+        assert (tree.root / ".venv/spark").is_file()
+
+
 def wheel(folder, name, version):
     """Write a package of one module as a wheel, and return the line that locks it."""
     info = f"{name}-{version}.dist-info"

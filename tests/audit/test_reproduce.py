@@ -1,13 +1,20 @@
 """What a rebuilt model is said to be: by digest, by predictions, and where two closures part."""
 
+import re
+import sys
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lockstep.audit import reproduce
 from lockstep.audit.closures import Difference
+from lockstep.audit.rebuild import Tree
 from lockstep.audit.reproduce import (
     DIFFERENT,
     EQUAL,
@@ -20,6 +27,8 @@ from lockstep.audit.reproduce import (
     readable,
     verdict_of,
 )
+from lockstep.features.matrix_columns import ROW
+from lockstep.io import write_parquet
 from lockstep.registry.store.versions import Version
 
 VERSION = Version("Cars", 3, 0, "r", "", "None", {"lockstep.model_digest": "a" * 64})
@@ -110,3 +119,34 @@ def test_the_answer_shows_what_it_rests_on():
     same = replace(DONE, verdict=IDENTICAL, digest="a" * 64)
     assert readable(same).startswith("✓ Cars version 3 is reproduced: bit-identical")
     assert facts(same)["first_difference"] is None
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A copy in which Spark prepared five rows in two files; rows 1 and 4 are test rows."""
+    golden, schema = pd.DataFrame({"speed": [0.5]}), SimpleNamespace(feature_names=["speed"])
+    monkeypatch.setattr(reproduce, "golden_of", lambda located: (schema, golden, None))
+    monkeypatch.setattr(reproduce, "locate", lambda *_: None)
+    monkeypatch.setattr(reproduce, "open_version", lambda _: SimpleNamespace(pipeline=None))
+    data = tmp_path / "data" / "cars" / "spark"
+    for number, speeds in enumerate(([10.0, 11.0, 12.0], [13.0, 14.0])):
+        table = pd.DataFrame({"speed": speeds})
+        write_parquet(data / "tidy" / f"rows-{number:04d}.parquet", table)
+    matrix = pd.DataFrame({"x": [0.0, 0.0], ROW: [1, 4]})
+    write_parquet(data / "features" / "test" / "rows-00000.parquet", matrix)
+    return Tree(tmp_path, tmp_path, Path(sys.executable))
+
+
+TAGS = {"lockstep.problem": "cars", "lockstep.type": "spark_xgboost"}
+
+
+def test_test_rows_are_those_that_the_engine_of_the_type_prepared(tree):
+    tables = reproduce._tables(None, tree, replace(VERSION, tags=TAGS))
+    assert tables["test rows"]["speed"].tolist() == [11.0, 14.0]
+
+
+def test_what_cannot_be_compared_is_another_model(tree):
+    one_machine = replace(VERSION, tags=TAGS | {"lockstep.type": "xgboost"})
+    predictions, why_not = reproduce.compared(None, one_machine, tree)
+    assert verdict_of(False, predictions) == DIFFERENT
+    assert re.search(r"test\.parquet is missing", why_not)

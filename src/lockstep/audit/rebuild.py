@@ -23,7 +23,8 @@ from typing import Any
 import yaml
 
 from lockstep.audit.provenance import has_commit
-from lockstep.code.files import REPOSITORY_VARIABLES
+from lockstep.code.files import LOCK, REPOSITORY_VARIABLES, SPARK_LOCK
+from lockstep.config.layout import engine_of
 from lockstep.dvc.command import cache_folder, default_remote, dvc_folder, run_dvc
 from lockstep.dvc.git import NO_REPOSITORY, UNREADABLE, git, read_head
 from lockstep.dvc.graph import CODE, SPARK_FOLDER, Graph, dvc_sum, lock_text, tracked
@@ -187,28 +188,37 @@ def put_params(tree: Tree, closure: dict[str, Any]) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def with_environment(tree: Tree, root: Path) -> Tree:
-    """Return the tree with its Python: this one if requirements.lock is the same, else a new one.
+def with_environment(tree: Tree, root: Path, model_type: str = "") -> Tree:
+    """Return the tree with its Python: this one if the locked requirements are the same, else new.
 
-    Building that takes minutes; it is the commit's own `make env`.
+    Building that takes minutes; it is the commit's own `make env`, for a type of Spark with
+    `make setup-spark`.
     """
-    theirs, ours = (folder / "requirements.lock" for folder in (tree.root, root))
-    if theirs.is_file() and ours.is_file() and filecmp.cmp(theirs, ours, shallow=False):
+    spark = bool(engine_of(model_type)[0])
+    locks, targets = ((LOCK, SPARK_LOCK), ("env", "setup-spark")) if spark else ((LOCK,), ("env",))
+    other = [name for name in locks if not _same_file(tree.root / name, root / name)]
+    if not other:
         return tree
-    building = "building that environment with `make env` …"
-    progress(f"requirements.lock is another than this project's: {building}")
+    command = f"make {' '.join(targets)}"
+    building = f"building that environment with `{command}` …"
+    progress(f"{other[0]} is another than this project's: {building}")
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     base = Path(sys.base_prefix) / "bin" / version
     python = f"PYTHON={base if base.exists() else version}"
-    failed = tree.run("make", "--no-print-directory", "env", python, seconds=ENVIRONMENT_SECONDS)
+    words = ("--no-print-directory", *targets, python)
+    failed = tree.run("make", *words, seconds=ENVIRONMENT_SECONDS)
     built = tree.root / ".venv" / "bin" / "python"
     if failed or not built.exists():
         raise ConfigError(
-            "the environment of that commit can't be built (`make env` ended with exit code "
+            f"the environment of that commit can't be built (`{command}` ended with exit code "
             f"{failed}, its message is above); if its packages are no longer in the index, check "
             "the commit out where they are installed"
         )
-    return replace(tree, python=built, environment="built from that commit's own requirements.lock")
+    return replace(tree, python=built, environment=f"built from that commit's own {other[0]}")
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False)
 
 
 def fetch_data(tree: Tree, root: Path, problem: str, closure: dict[str, Any] | None) -> str:

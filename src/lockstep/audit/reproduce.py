@@ -18,7 +18,7 @@ from lockstep.audit.rebuild import Tree
 from lockstep.config.layout import ProblemLayout
 from lockstep.console import aligned, listed
 from lockstep.dvc.lineage import input_closure, stage_target
-from lockstep.errors import ArtifactError, ConfigError, RegistryError
+from lockstep.errors import ConfigError, LockstepError, RegistryError
 from lockstep.features.matrix_columns import ROW
 from lockstep.io import read_json, read_parquet, sha256_json, write_parquet
 from lockstep.registry.artifact.loading import golden_of, open_version
@@ -99,7 +99,7 @@ def reproduce(client: Client, root: Path, version: Version, keep: bool = False) 
     commit, patched = start_of(root, version)
     with rebuild.clean_tree(root, commit, keep) as tree:
         origin = restore(client, version, commit, patched, tree)
-        tree = rebuild.with_environment(tree, root)
+        tree = rebuild.with_environment(tree, root, kind)
         rebuild.write_code(tree)
         data = rebuild.fetch_data(tree, root, problem, origin.closure)
         inputs = differing_inputs(tree.root, origin.closure) if origin.closure else []
@@ -191,13 +191,14 @@ def compared(client: Client, version: Version, tree: Tree) -> tuple[dict[str, Co
         pipeline = open_version(located).pipeline
         tables = _tables(located, tree, version)
         return {name: _apart(tables[name], pipeline, tree, version) for name in tables}, ""
-    except (ArtifactError, ConfigError) as error:
+    except LockstepError as error:
         return {}, str(error)
 
 
 def _tables(located: Any, tree: Tree, version: Version) -> dict[str, Any]:
     schema, golden, _ = golden_of(located)
-    layout = ProblemLayout(tree.root, str(version.tag("problem")))
+    names = (str(version.tag(key)) for key in ("problem", "type"))
+    layout = ProblemLayout.of(tree.root, *names)
     rows = read_parquet(layout.matrix("test"), [ROW])[ROW].to_numpy()
     test = read_parquet(layout.tidy).iloc[rows]
     if missing := ", ".join(name for name in schema.feature_names if name not in test):
