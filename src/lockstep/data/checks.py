@@ -41,17 +41,23 @@ def check_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
     Unknown codes and values out of range become missing, rows without a required value are dropped;
     both are counted. Too many of either, no rows, or one class only are a DataError.
     """
+    refuse_empty(schema, raw)
     checked = part_table(schema, raw, rules)
     judge(checked, checked.table[schema.target].drop_duplicates(), schema, rules)
     return checked
+
+
+def refuse_empty(schema: Schema, raw: RawTable) -> None:
+    """Raise a DataError for a whole source of which no row is left."""
+    if raw.table.empty:
+        what = f"the table of {schema.name} is empty: {raw.rows_in} rows read, none left"
+        raise DataError(f"{what}; check the source")
 
 
 def part_table(schema: Schema, raw: RawTable, rules: Preprocess) -> Checked:
     """Return the same of one part of a source: every fault is counted, and none is judged yet."""
     where = f"the table of {schema.name}"
     require_columns([*schema.feature_names, schema.target], raw.table.columns, where)
-    if raw.table.empty:
-        raise DataError(f"{where} is empty: {raw.rows_in} rows read, none left; check the source")
     checked = Checked(raw.table, raw.rows_in, dict(raw.dropped), shares=dict(raw.shares))
     if rules.duplicates == "drop":
         checked.drop(_copies(raw), "duplicate")

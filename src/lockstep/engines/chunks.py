@@ -58,6 +58,8 @@ def chunks_of(tables: Iterable[Path], known: Path) -> list[Chunk]:
         content = parquet.ParquetFile(path).metadata
         for group in range(content.num_row_groups):
             rows = content.row_group(group).num_rows
+            if not rows:  # a piece of the source of which nothing was left
+                continue
             found.append(Chunk(len(found), path, known / path.name, group, first, rows))
             first += rows
     return found

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import pairwise
@@ -17,7 +18,7 @@ from pyspark.sql import SparkSession
 
 from lockstep.config.layout import PARTS
 from lockstep.config.params import Preprocess, Problem
-from lockstep.data.checks import Checked, judge, part_table
+from lockstep.data.checks import Checked, judge, part_table, refuse_empty
 from lockstep.data.preprocess import missing_values, quality_of, read_source
 from lockstep.engines.chunks import (
     CHUNK_ROWS,
@@ -30,6 +31,7 @@ from lockstep.engines.chunks import (
 )
 from lockstep.engines.learning import Learned, learn
 from lockstep.engines.tasks import run_tasks
+from lockstep.errors import DataError
 from lockstep.features.columns_v1 import ColumnEncoder
 from lockstep.features.encoder import input_columns
 from lockstep.features.matrices import check_parts, classes_of, encoded_target
@@ -50,7 +52,7 @@ class Piece:
     missing: dict[str, int]
     first: Any = None
     last: Any = None
-    """The order of its first and last row: date, group, id."""
+    """The order of its first and last row: date, group, id; None for a piece without rows."""
 
 
 @dataclass(frozen=True)
@@ -131,13 +133,15 @@ def _write_piece(
     number, piece = numbered
     if piece is None:
         read = read_source(raw, kind, schema, mark_copies=rules.duplicates == "drop")
+        refuse_empty(schema, read)
     else:
         module = importlib.import_module(f"lockstep.problems.{schema.name}.raw")
         read = module.read_piece(raw, piece)
     checked = part_table(schema, read, rules)
     path = into / f"rows-{number:04d}.parquet"
     write_chunks(path, checked.table, chunk_rows)
-    ends = [_order_of(checked.table.iloc[place], schema) for place in (0, -1)]
+    places = (0, -1) if len(checked.table) else ()
+    ends = [_order_of(checked.table.iloc[place], schema) for place in places]
     missing = missing_values(checked.table)
     checked.table = checked.table.iloc[:0]
     return Piece(path, checked, read.counts, missing, *ends)
@@ -150,7 +154,8 @@ def _order_of(row: pd.Series, schema: Schema) -> tuple[Any, ...]:
 
 def _in_order(pieces: list[Piece]) -> bool:
     """Tell whether the pieces' rows follow each other as in one sorted table."""
-    return all(one.last < other.first for one, other in pairwise(pieces))
+    filled = [piece for piece in pieces if piece.first is not None]
+    return all(one.last < other.first for one, other in pairwise(filled))
 
 
 def _merged(one: Checked, other: Checked) -> Checked:
@@ -214,7 +219,8 @@ def learn_encoder(
         setattr(encoder, CLASSES, rows.classes)
     wide = target.astype("int64") if schema.task == "multiclass" else target
     counted: Any = range(len(wide))  # of a frame, only its length is asked
-    training = encoder._training(counted, wide, rows.group[chosen])
+    with _encoding(schema):
+        training = encoder._training(counted, wide, rows.group[chosen])
     fold = np.full(len(chosen), -1, dtype=np.int8)
     fold[chosen] = training.fold
     places = pd.Index(PARTS).get_indexer(pd.Index(rows.parts)).astype(np.int8)
@@ -223,7 +229,17 @@ def learn_encoder(
         content[TRUTH] = rows.table[schema.truth].to_numpy(dtype=np.float64)
     chunks = chunks_of(_tidy_files(tidy), known)
     write_known(chunks, pd.DataFrame(content))
-    return learn(spark, encoder, chunks, training), chunks
+    with _encoding(schema):
+        return learn(spark, encoder, chunks, training), chunks
+
+
+@contextmanager
+def _encoding(schema: Schema) -> Iterator[None]:
+    """Raise the encoder's errors as a DataError: it travels alone and knows no error of ours."""
+    try:
+        yield
+    except ValueError as error:
+        raise DataError(f"the columns of {schema.name} can't be encoded: {error}") from error
 
 
 def write_matrices(
