@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given
 from hypothesis import settings as runs
 from hypothesis import strategies as st
@@ -509,3 +510,21 @@ def test_a_refused_registration_counts_as_known(published, make):
         event = book.begin("register", gate=gate, details={"model_digest": card["model_digest"]})
         book.end(event, "refused")
     assert diagnose(published).well
+
+
+def test_a_model_of_spark_without_a_version_is_found(published):
+    content = yaml.safe_load(Path("params.yaml").read_text())
+    content["prepare_spark"] = {"accidents": {"partitions": 2}}
+    content["train_spark"] = {"accidents-xgboost": {"problem": "accidents", "type": "xgboost"}}
+    Path("params.yaml").write_text(yaml.safe_dump(content))
+    assert diagnose(published).well
+    card = Path("models/accidents/spark/xgboost_model.json")
+    card.parent.mkdir()
+    card.write_text(json.dumps({"model_digest": "5" * 64}))
+    (finding,) = diagnose(published).findings
+    assert (finding.name, finding.subject) == (
+        "not registered",
+        "Accident_Prediction_Spark_XGBoost",
+    )
+    fix = "python src/models/train_spark.py --problem accidents --models xgboost"
+    assert finding.fix == f"run `{fix}`"

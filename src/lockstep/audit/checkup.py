@@ -17,8 +17,8 @@ from typing import Any
 
 from lockstep.audit.record_checks import FIXED_BY, abandoned, of_locks, of_model, problem
 from lockstep.checks import CheckResult
-from lockstep.config.layout import ProblemLayout, main_tree
-from lockstep.config.params import load_params
+from lockstep.config.layout import ProblemLayout, engine_of, main_tree
+from lockstep.config.params import Training, load_params
 from lockstep.config.settings import Settings, environment, load_settings
 from lockstep.console import without_password
 from lockstep.errors import ArtifactError, LockstepError, RegistryError
@@ -231,23 +231,35 @@ def of_workspace(settings: Settings, root: Path, models: Sequence[Model]) -> Ite
     if not (settings.publish and settings.log_model):
         return
     try:
-        trainings = load_params(root).train.values()
+        params = load_params(root)
     except LockstepError as error:
         yield problem("configuration", "params.yaml", str(error), "correct it")
         return
     known = {model.name: _digests(model) for model in models}
-    for training in trainings:
-        card = ProblemLayout(main_tree(root), training.problem).model_card(training.type)
-        name = model_name(settings, training.problem, training.type)
-        try:
-            digest = read_json(card).get("model_digest") if card.is_file() else None
-        except (LockstepError, AttributeError) as error:
-            message = f"it cannot be read ({error})"
-            yield problem("workspace", str(card), message, "run `dvc checkout` or `dvc repro`")
-            continue
-        if digest and digest not in known.get(name, set()):
-            message = f"the model {digest[:12]}… of this workspace is not registered"
-            yield problem("not registered", name, message, "run `dvc repro register`")
+    for training in params.train.values():
+        yield from _of_training(settings, root, training, known, "run `dvc repro register`")
+    for name in params.problems:
+        for kind in params.spark_types(name):
+            own = f"--problem {name} --models {engine_of(kind)[1]}"
+            fix = f"run `python src/models/train_spark.py {own}`"
+            yield from _of_training(settings, root, params.training(name, kind), known, fix)
+
+
+def _of_training(
+    settings: Settings, root: Path, training: Training, known: dict[str, set[str]], fix: str
+) -> Iterator[CheckResult]:
+    """Yield a training whose model can't be read, or has no version; ``fix`` registers it."""
+    card = ProblemLayout(main_tree(root), training.problem).model_card(training.type)
+    name = model_name(settings, training.problem, training.type)
+    try:
+        digest = read_json(card).get("model_digest") if card.is_file() else None
+    except (LockstepError, AttributeError) as error:
+        message = f"it cannot be read ({error})"
+        yield problem("workspace", str(card), message, "run `dvc checkout` or `dvc repro`")
+        return
+    if digest and digest not in known.get(name, set()):
+        message = f"the model {digest[:12]}… of this workspace is not registered"
+        yield problem("not registered", name, message, fix)
 
 
 def _digests(model: Model) -> set[str]:
