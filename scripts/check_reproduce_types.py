@@ -46,7 +46,7 @@ def asked(folder: Path, *command: str, uri: str = "") -> subprocess.CompletedPro
 
 
 def trained(folder: Path, problem: str) -> list[dict[str, Any]]:
-    """Train a problem as a user does, without a cache; return the newest version of each model."""
+    """Train a problem as a user does, without a cache; return every version of each model."""
     done = asked(folder, "make", "run-train", f"PROBLEM={problem}")
     if done.returncode:
         sys.exit(
@@ -55,17 +55,19 @@ def trained(folder: Path, problem: str) -> list[dict[str, Any]]:
     shutil.rmtree(folder / ".dvc" / "cache")
     listed = asked(folder, *MANAGE, "list-models", "--json")
     names = [model["name"] for model in json.loads(listed.stdout)]
-    return [
-        json.loads(asked(folder, *MANAGE, "list-versions", "--model-name", name, "--json").stdout)[
-            0
-        ]
-        for name in names
-    ]
+    return [version for name in names for version in versions_of(folder, name)]
+
+
+def versions_of(folder: Path, name: str) -> list[dict[str, Any]]:
+    """Return the versions of a model: a fresh clone has one of each type."""
+    done = asked(folder, *MANAGE, "list-versions", "--model-name", name, "--json")
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
 
 
 def reproduced(work: Path, version: dict[str, Any]) -> tuple[str, float]:
     """Rebuild a version from a clone of its own; return the verdict or the error, and seconds."""
-    folder = clone(work / "trained", work / version["name"])
+    folder = clone(work / "trained", work / f"{version['name']}-{version['version']}")
     which = ("--model-name", version["name"], "--version", str(version["version"]))
     started = time.monotonic()
     done = asked(
@@ -98,7 +100,8 @@ def main() -> int:
         for version in versions:
             verdict, seconds = reproduced(work, version)
             verdicts.append(verdict)
-            print(f"  {version['name']:44} {verdict:16} {seconds:4.0f} s", flush=True)
+            title = f"{version['name']} version {version['version']}"
+            print(f"  {title:54} {verdict:16} {seconds:4.0f} s", flush=True)
     other = sum(verdict != IDENTICAL for verdict in verdicts)
     print(
         f"✗ {other} of {len(verdicts)} came out otherwise"

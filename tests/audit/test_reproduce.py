@@ -1,5 +1,7 @@
 """What a rebuilt model is said to be: by digest, by predictions, and where two closures part."""
 
+import importlib.util
+import json
 import re
 import sys
 from dataclasses import replace
@@ -150,3 +152,25 @@ def test_what_cannot_be_compared_is_another_model(tree):
     predictions, why_not = reproduce.compared(None, one_machine, tree)
     assert verdict_of(False, predictions) == DIFFERENT
     assert re.search(r"test\.parquet is missing", why_not)
+
+
+def test_the_check_of_all_types_takes_every_version_of_a_shared_name(tmp_path, monkeypatch):
+    path = Path(__file__).parents[2] / "scripts" / "check_reproduce_types.py"
+    spec = importlib.util.spec_from_file_location("check_reproduce_types", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    (tmp_path / "trained/.dvc/cache").mkdir(parents=True)
+    versions = [{"name": "Loans", "version": number} for number in (4, 3, 2, 1)]
+    answers = {"list-models": [{"name": "Loans"}], "list-versions": versions}
+    cloned = []
+
+    def asked(folder, *command, uri=""):
+        answer = answers.get(command[1], {"verdict": IDENTICAL})
+        return SimpleNamespace(returncode=0, stdout=json.dumps(answer), stderr="")
+
+    monkeypatch.setattr(script, "asked", asked)
+    monkeypatch.setattr(script, "clone", lambda _, folder: cloned.append(folder.name) or folder)
+    monkeypatch.setattr(script, "MANAGE", ("python",))
+    found = script.trained(tmp_path / "trained", "credit_risk")
+    assert [script.reproduced(tmp_path, one)[0] for one in found] == [IDENTICAL] * 4
+    assert cloned == ["Loans-4", "Loans-3", "Loans-2", "Loans-1"]
