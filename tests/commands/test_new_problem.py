@@ -200,13 +200,20 @@ from lockstep.errors import run_command
 from lockstep.problems import schema
 
 schema.PROBLEMS = Path("src/lockstep/problems")
-new_problem.track = lambda *_: os.kill(os.getpid(), signal.{signal})
+end = lambda *_: os.kill(os.getpid(), signal.{signal})
+if "{where}" == "track":
+    new_problem.track = end
+else:
+    write = new_problem.write_text
+    new_problem.write_text = lambda path, text: (
+        end() if path.name == "params.yaml" else write(path, text)
+    )
 run_command(new_problem.main)
 """
 
 
-def killed(root, file, by):
-    code = KILLED.format(signal=by)
+def killed(root, file, by, where="track"):
+    code = KILLED.format(signal=by, where=where)
     arguments = ["--name", "shop", "--file", str(file), "--target", "bought"]
     env = {k: v for k, v in os.environ.items() if k != "DVC_ROOT"}
     return subprocess.run(
@@ -239,6 +246,49 @@ def test_killed_outright_the_next_call_puts_it_back_and_goes_on(
     run(monkeypatch, file)
     assert "put back what an interrupted" in capsys.readouterr().out
     assert "shop" in load_params(root).problems
+
+
+def test_killed_at_its_last_write_all_is_put_back(root, monkeypatch, tmp_path, capsys):
+    before, file = snapshot(root), table(tmp_path)
+    assert killed(root, file, "SIGKILL", "params.yaml").returncode == -signal.SIGKILL
+    assert (root / "data/external/shop.dvc").is_file()
+    with pytest.raises(UsageError):
+        run(monkeypatch, file, target="no such column")
+    said = capsys.readouterr().out
+    assert said == "put back what an interrupted `make new-problem` had begun\n"
+    assert snapshot(root) == before
+
+
+def test_what_was_edited_after_a_kill_is_kept_and_named(root, monkeypatch, tmp_path, capsys):
+    file = table(tmp_path)
+    assert killed(root, file, "SIGKILL", "params.yaml").returncode == -signal.SIGKILL
+    edited = {}
+    for name in ("dvc.yaml", "params.yaml", "src/lockstep/problems/shop/schema.yaml"):
+        edited[name] = (root / name).read_text() + "# mine\n"
+        (root / name).write_text(edited[name])
+    cache = root / "data/external/shop/__pycache__"
+    cache.mkdir()
+    (cache / "x.pyc").touch()
+    with pytest.raises(UsageError, match="the problem shop exists already"):
+        run(monkeypatch, file)
+    kept = "params.yaml, dvc.yaml, src/lockstep/problems/shop"
+    assert f"kept, as it was changed since: {kept}; remove or" in capsys.readouterr().out
+    assert {name: (root / name).read_text() for name in edited} == edited
+    assert not (root / "data/external/shop").exists()
+    assert not (root / "data/external/shop.dvc").exists()
+    assert not (root / ".lockstep/new-problem.json").exists()
+
+
+def test_a_journal_without_sums_destroys_nothing(root, monkeypatch, tmp_path, capsys):
+    before = snapshot(root)
+    (root / ".lockstep").mkdir()
+    journal = root / ".lockstep/new-problem.json"
+    journal.write_text(json.dumps({"params.yaml": "YTogMQo=", "data/external/shop": None}))
+    with pytest.raises(UsageError):
+        run(monkeypatch, table(tmp_path), target="no such column")
+    assert "kept, as it was changed since: params.yaml; remove" in capsys.readouterr().out
+    assert snapshot(root) == before
+    assert not journal.exists()
 
 
 def test_two_at_once_are_refused(root, monkeypatch, tmp_path):

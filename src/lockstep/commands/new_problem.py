@@ -9,6 +9,7 @@ If it fails, nothing is changed.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
 import keyword
 import re
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lockstep.commands.add_data import EXTERNAL, Found, given_path, look_at, store, track
-from lockstep.commands.undo import all_or_nothing
+from lockstep.commands.undo import Changes, all_or_nothing, folder_sum, sum_of
 from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.params import load_params, read_params_text
 from lockstep.config.params_file import parsed, with_block, with_sections
@@ -38,11 +39,11 @@ def main() -> None:
     """Profile the table, write the draft, and report what was found."""
     given = _arguments()
     root = project_root()
-    with all_or_nothing(root) as note:
+    with all_or_nothing(root) as changes:
         check_name(root, given.name)
         found, draft = drafted(root, given)
-        note(*touched(given.name))
-        write(root, draft, found)
+        changes.begin(*touched(given.name))
+        write(root, draft, found, changes)
     print(report(draft))
 
 
@@ -101,7 +102,7 @@ def touched(name: str) -> tuple[str, ...]:
     return ("params.yaml", "dvc.yaml", PLOTS, f"{EXTERNAL}/.gitignore", *made)
 
 
-def write(root: Path, draft: Draft, found: Found) -> None:
+def write(root: Path, draft: Draft, found: Found, changes: Changes) -> None:
     """Write the problem's folder, copy the data, extend params.yaml and both dvc.yaml."""
     from lockstep.drafting.draft_text import drafted_types, params_text
 
@@ -113,15 +114,29 @@ def write(root: Path, draft: Draft, found: Found) -> None:
     text = with_sections(text, artifacts(draft.problem, draft.problem, types))
     shown = (root / PLOTS).read_text(encoding="utf-8")
     section = plots(draft.problem, draft.task, types, curved).splitlines()[1:]
-    write_folder(root / PROBLEMS / draft.problem, draft)
-    store(found, root / EXTERNAL / draft.problem)
-    track(root, root / EXTERNAL / draft.problem)
-    write_text(root / "dvc.yaml", text)
-    write_text(root / PLOTS, with_block(shown, "plots", section))
-    write_text(root / "params.yaml", params)
+    write_folder(root / PROBLEMS / draft.problem, draft, changes)
+    bring_in(root, draft.problem, found, changes)
+    for name, content in {
+        "dvc.yaml": text,
+        PLOTS: with_block(shown, "plots", section),
+        "params.yaml": params,
+    }.items():
+        changes.writes(root / name, hashlib.sha256(content.encode()).hexdigest())
+        write_text(root / name, content)
 
 
-def write_folder(folder: Path, draft: Draft) -> None:
+def bring_in(root: Path, name: str, found: Found, changes: Changes) -> None:
+    """Copy the data into the project, and let DVC track it."""
+    target = root / EXTERNAL / name
+    files = {found.target_name(file).as_posix(): file for file in found.files}
+    changes.writes(target, folder_sum(files))
+    store(found, target)
+    track(root, target)
+    for made in (target.with_name(f"{name}.dvc"), target.with_name(".gitignore")):
+        changes.writes(made, sum_of(made))
+
+
+def write_folder(folder: Path, draft: Draft, changes: Changes) -> None:
     """Write schema.yaml, an example record and the package's file; read the schema as stages do."""
     from lockstep.drafting.draft_text import schema_text, title_of
 
@@ -135,6 +150,7 @@ def write_folder(folder: Path, draft: Draft) -> None:
         line = f'"""{title}: drafted from a table; schema.yaml says the rest."""\n'
         write_text(part / "__init__.py", line)
         schemas.read_schema(part / "schema.yaml")
+        changes.writes(folder, sum_of(part))
 
 
 def report(draft: Draft) -> str:
