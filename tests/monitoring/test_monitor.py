@@ -237,7 +237,7 @@ def test_a_damaged_file_of_kept_days_is_moved_aside(served, kept):
     assert f"and is {path.name}.damaged now" in said
     assert path.with_name(f"{path.name}.damaged").stat().st_size == int(len(content) * kept)
     assert served.report["months"] == before
-    assert "damaged" not in served.run()
+    assert "is damaged" not in served.run()
 
 
 def test_a_damaged_file_is_named_and_the_others_are_read(served):
