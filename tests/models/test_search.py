@@ -2,6 +2,7 @@
 
 import pytest
 
+from lockstep.commands.search import write_winner
 from lockstep.config.params import Decision, Search, Training
 from lockstep.errors import ConfigError
 from lockstep.models.search import finished, open_study, run_study, study_name
@@ -131,3 +132,14 @@ def test_a_training_that_is_whole_is_judged_by_its_metric_alone():
     for done in range(1, 21):
         on_step(done, 20, 1 / done)
     assert [step for step, _ in told] == list(range(1, 10))
+
+
+def test_a_winner_that_is_in_use_leaves_the_file_as_it_is(tmp_path):
+    text = """problems: {p: {model_types: [xgboost]}}
+train: {p-xgboost: {problem: p, type: xgboost, params: {depth: 5, rate: 0.1}}}  # a remark
+"""
+    (tmp_path / "params.yaml").write_text(text)
+    write_winner(tmp_path, "p-xgboost", {"depth": 5.0, "rate": 0.1})
+    assert (tmp_path / "params.yaml").read_text() == text
+    write_winner(tmp_path, "p-xgboost", {"depth": 6.0, "rate": 0.1})
+    assert "depth: 6.0, rate: 0.1" in (tmp_path / "params.yaml").read_text()

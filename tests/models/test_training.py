@@ -224,6 +224,16 @@ def test_folds_that_can_not_be_are_told(train) -> None:
         training.folds_of(Matrix(train.features, rare, train.row, train.row), 5, "binary")
 
 
+def test_folds_that_are_not_scored_by_themselves_may_hold_one_class(train) -> None:
+    rare = np.zeros(len(train), dtype=np.int8)
+    rare[[0, 400, 800, 1200]] = 1
+    few = Matrix(train.features, rare, train.row, train.row)
+    blocks = training.folds_of(few, 5, "binary", scored=False)
+    assert (blocks == training.fold_ids(few.group, 5)).all()
+    with pytest.raises(DataError, match="set a smaller cv_folds"):
+        training.folds_of(few, 5, "binary")
+
+
 def test_one_fold_is_no_cross_validation() -> None:
     with pytest.raises(ValueError, match="give 2 folds or more, or 0 for none"):
         Training(problem="p", type="ridge", cv_folds=1)

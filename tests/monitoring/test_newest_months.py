@@ -6,7 +6,7 @@ from tests.monitoring.test_reference import SCHEMA, SETTINGS, days_of, rows_of
 
 from lockstep.evaluation.scored_rows import Scored
 from lockstep.monitoring.analysis import analyse
-from lockstep.monitoring.proposal import propose
+from lockstep.monitoring.proposal import ROLLBACK, propose
 from lockstep.monitoring.reference import reference_of
 from lockstep.monitoring.report import prometheus
 
@@ -48,6 +48,7 @@ def test_a_month_that_has_just_begun_ends_no_alarm(reference, newest):
     assert rules(later) >= {"performance"}
     (alarm,) = (one for one in later.alarms if one.rule == "performance")
     assert " in 2024-02, " in alarm.message
+    assert propose(later, can_go_back=True).action == ROLLBACK
     assert rules(found(reference, *worse, month(reference, 3))) == set()
 
 

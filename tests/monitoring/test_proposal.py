@@ -24,7 +24,7 @@ def analysis(distances, changed=(), alarms=1):
     months = [SimpleNamespace(warning=()) for _ in distances[:-1]]
     months.append(SimpleNamespace(warning=tuple(changed)))
     known = {"months": months, "distances": distances, "limit": 2.0, "changed": tuple(changed)}
-    return SimpleNamespace(alarms=[1] * alarms, **known)
+    return SimpleNamespace(alarms=[1] * alarms, worse=None, **known)
 
 
 @pytest.mark.parametrize(

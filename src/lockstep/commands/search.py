@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lockstep.commands.train_models import check_trainings, refuse_spark
 from lockstep.config.layout import PARTS, ProblemLayout, stage_root
 from lockstep.config.params import Params, Search, load_params, read_params_text, training_key
-from lockstep.config.params_file import KeyPath, with_values
+from lockstep.config.params_file import KeyPath, parsed, with_values
 from lockstep.console import documented_parser
 from lockstep.dvc import repro as dvc
 from lockstep.errors import ConfigError, UsageError, run_command
@@ -106,11 +106,19 @@ def never(params: dict[str, Any], report: Report) -> float:
 
 def write_winner(root: Path, key: str, winner: dict[str, Any]) -> None:
     """Put a winner's hyperparameters into train.KEY.params, comments and order of the file kept."""
-    values: dict[KeyPath, Any] = {
-        ("train", key, "params", name): float(f"{value:.6g}") if isinstance(value, float) else value
-        for name, value in winner.items()
-    }
-    write_text(root / "params.yaml", with_values(read_params_text(root), values))
+    text = read_params_text(root)
+    current = parsed(text).train[key].params
+    values: dict[KeyPath, Any] = {}
+    for name, value in winner.items():
+        rounded = float(f"{value:.6g}") if isinstance(value, float) else value
+        if not _is_same_number(current.get(name), rounded):
+            values["train", key, "params", name] = rounded
+    write_text(root / "params.yaml", with_values(text, values))
+
+
+def _is_same_number(one: Any, other: Any) -> bool:
+    """Tell whether two numbers are equal: a trial has 5.0 where the file says 5."""
+    return type(one) in (int, float) and type(other) in (int, float) and one == other
 
 
 def main() -> None:

@@ -91,7 +91,7 @@ def out_of_fold(
 ) -> Floats:
     """Return the outputs for the training rows, each by members fitted on the other folds."""
     task = next(iter(members.values())).task
-    ids, found = folds_of(train, folds, task), None
+    ids, found = folds_of(train, folds, task, scored=False), None
     for fold in range(folds):
         rest = train.take(ids != fold)
         fitted = {

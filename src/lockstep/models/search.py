@@ -48,12 +48,14 @@ def study_name(
 ) -> str:
     """Return a name that is the same just when the search would go the same way."""
     fixed = {k: v for k, v in training.params.items() if k not in search.space}
-    content = {
+    content: dict[str, Any] = {
         "search": search.model_dump(mode="json"),
         "judge": {"metric": metric, "decision": decision.model_dump(mode="json")},
         "training": {**training.model_dump(mode="json"), "params": fixed},
         "data": data_digest,
     }
+    if training.calibration != "none":  # trials before it was calibrated too go by another name
+        content["scores"] = "calibrated"
     return f"{key}-{sha256_json(content)[:12]}"
 
 

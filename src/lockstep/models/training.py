@@ -51,7 +51,7 @@ def fit(
     try:
         return kind.fit(recipe, train, stop, early_stopping_rounds, on_step)
     except kind.refusals() as error:
-        said = _PLACE.sub("", str(error).strip().splitlines()[0])
+        said = _PLACE.sub("", (str(error).strip() or type(error).__name__).splitlines()[0])
         raise ConfigError(
             f"params.yaml: {kind.name} can't be fitted with these hyperparameters: {said}"
         ) from error
@@ -99,20 +99,22 @@ def dealt_fold_ids(group: NDArray[Any], target: NDArray[Any], folds: int) -> NDA
     return fold[index]
 
 
-def folds_of(train: Matrix, folds: int, task: str) -> NDArray[np.int64]:
-    """Return each training row's fold; every fold's model sees each class, and two are scored.
+def folds_of(train: Matrix, folds: int, task: str, scored: bool = True) -> NDArray[np.int64]:
+    """Return each training row's fold; every fold's model sees each class.
 
-    Folds are blocks if they allow that, else groups in turn. Raise DataError for fewer groups than
-    folds, for a class that occurs in one fold only, and for folds of one class.
+    A fold that is ``scored`` by itself holds two classes or more. Folds are blocks if they allow
+    that, else groups in turn. Raise DataError for fewer groups than folds, for a class that occurs
+    in one fold only, and for scored folds of one class.
     """
     groups = len(np.unique(train.group))
     if groups < folds:
         raise DataError(
             f"{folds} folds need as many groups of training rows, and there are {groups}; "
-            f"set cv_folds to {groups} or less, or to 0"
+            f"set {'cv_folds' if scored else 'weight_folds'} to {groups} or less, or to 0"
         )
+    may_be = _are_learned_and_scored if scored else _are_learned
     ids = fold_ids(train.group, folds)
-    if task == "regression" or _are_learned_and_scored(train.target, ids):
+    if task == "regression" or may_be(train.target, ids):
         return ids
     dealt = dealt_fold_ids(train.group, train.target, folds)
     if not _are_learned(train.target, dealt):
@@ -120,7 +122,7 @@ def folds_of(train: Matrix, folds: int, task: str) -> NDArray[np.int64]:
             "a class has training rows in one group only, so cross-validation can't learn it "
             "without them; set cv_folds: 0, or merge or drop the class"
         )
-    if not _are_learned_and_scored(train.target, dealt):
+    if not may_be(train.target, dealt):
         raise DataError(
             f"a class has training rows in fewer groups than the {folds} folds, so some folds hold "
             "one class only; set a smaller cv_folds, or 0"

@@ -74,6 +74,8 @@ class Analysis:
 
     judged: Month
     """The month whose drift and decisions count."""
+    worse: Month | None
+    """The month whose metric is an alarm."""
 
     @property
     def labelled(self) -> Month:
@@ -133,8 +135,9 @@ def analyse(
         limit,
         (),
         _judged(months, settings.drift.min_rows),
+        worse,
     )
-    return replace(found, findings=tuple(_findings(found, worse, settings)))
+    return replace(found, findings=tuple(_findings(found, settings)))
 
 
 def _judged(months: Sequence[Month], fewest: int) -> Month:
@@ -236,10 +239,10 @@ def _distances(
     return distances, limit, None
 
 
-def _findings(found: Analysis, worse: Month | None, settings: MonitoringSection) -> list[Finding]:
+def _findings(found: Analysis, settings: MonitoringSection) -> list[Finding]:
     """Return alarms, then warnings; only the newest months that have figures raise any."""
     made = [
-        _of_performance(found, worse, settings.performance),
+        _of_performance(found, settings.performance),
         _of_outcomes(found, settings),
         _of_drift(found),
         *_of_decisions(found, settings),
@@ -249,9 +252,8 @@ def _findings(found: Analysis, worse: Month | None, settings: MonitoringSection)
     return sorted(filter(None, made), key=lambda one: one.level != ALARM)
 
 
-def _of_performance(
-    found: Analysis, worse: Month | None, rule: PerformanceSettings
-) -> Finding | None:
+def _of_performance(found: Analysis, rule: PerformanceSettings) -> Finding | None:
+    worse = found.worse
     if worse is None:
         return None
     distance = found.distances[found.months.index(worse)]

@@ -40,8 +40,12 @@ def propose(found: Analysis, can_go_back: bool) -> Proposal | None:
 
 
 def was_always_worse(found: Analysis) -> bool:
-    """Tell whether all months with labels are beyond the limit, without a change of features."""
-    distances = np.array(found.distances)
+    """Tell whether all months with labels are beyond the limit, without a change of features.
+
+    Months after the one that raised the alarm have only begun.
+    """
+    until = len(found.months) if found.worse is None else found.months.index(found.worse) + 1
+    distances = np.array(found.distances[:until])
     known = np.isfinite(distances)
     steady = all(not month.warning for month in found.months)
     return bool(known.any() and (distances[known] > found.limit).all() and steady)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,9 @@ def _facts(client: Client, root: Path, version: Version) -> Facts:
     """Return what a version reads: cached, if its seen groups are too, else by its artifact."""
     digest, facts = version.tag("seen_digest"), _kept_facts(root, version)
     if facts is not None and (digest is None or cached_training_rows(root, digest) is not None):
+        if facts.numbers is None:
+            with suppress(ArtifactError):  # its files may be gone, and the facts are still true
+                return _facts_of(schema_of(locate(client, version, root)), facts.classes)
         return facts
     return _facts_of(schema_of(locate(client, version, root)))
 
