@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.monitoring.test_reference import SCHEMA, days_of, rows_of
+from tests.monitoring.test_reference import SCHEMA, days_of, made_reference, rows_of
 
 from lockstep.config.monitoring import MonitoringSection
 from lockstep.decision.score_scale import to_probability
@@ -92,10 +92,7 @@ def test_what_holds_no_rows_is_unknown():
 
 @pytest.fixture(scope="module")
 def made():
-    rng = np.random.default_rng(5)
-    table, chance, label = rows_of(rng, 12_000)
-    groups = np.arange(len(label))
-    return reference_of(SCHEMA, table, groups, Scored(label, chance, 0.4), groups)
+    return made_reference()[0]
 
 
 def test_labels_of_one_decision_are_compared_on_the_same_part_of_the_scores(made):

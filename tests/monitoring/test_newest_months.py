@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
-from tests.monitoring.test_reference import SCHEMA, SETTINGS, days_of, rows_of
+from tests.monitoring.test_reference import SETTINGS, days_of, made_reference, rows_of
 
-from lockstep.evaluation.scored_rows import Scored
 from lockstep.monitoring.analysis import analyse
 from lockstep.monitoring.proposal import ROLLBACK, propose
-from lockstep.monitoring.reference import reference_of
 from lockstep.monitoring.report import prometheus
 
 REVIEW = 2
@@ -15,10 +13,7 @@ REVIEW = 2
 
 @pytest.fixture(scope="module")
 def reference():
-    rng = np.random.default_rng(5)
-    table, chance, label = rows_of(rng, 12_000)
-    groups = np.arange(len(label))
-    return reference_of(SCHEMA, table, groups, Scored(label, chance, 0.4), groups)
+    return made_reference()[0]
 
 
 def month(reference, number, rows=6000, *, labels=True, noise=False, shift=0.0, band=0.0):

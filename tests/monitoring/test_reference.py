@@ -60,6 +60,11 @@ def rows_of(rng, rows, *, year=2024, months=range(1, 13), shift=0.0, purposes=("
 
 @pytest.fixture(scope="module")
 def made():
+    return made_reference()
+
+
+def made_reference():
+    """Return a reference and the scored rows that it was made of."""
     rng = np.random.default_rng(5)
     table, chance, label = rows_of(rng, ROWS)
     groups = np.arange(ROWS)

@@ -10,14 +10,13 @@ dvc.lock, and a colleague's clone with only the DVC remote reproduces the traini
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from lockstep.commands.undo import folder_sum
 from lockstep.config.layout import project_root
 from lockstep.config.params import read_params_text
 from lockstep.config.params_file import parsed, with_sections, with_values
@@ -44,6 +43,11 @@ class Found:
     own_split: bool
     note: str = ""
     """What a person must know of the files."""
+
+    @property
+    def by_name(self) -> dict[str, Path]:
+        """The files by where they go below the problem's external folder."""
+        return {self.target_name(file).as_posix(): file for file in self.files}
 
     def target_name(self, file: Path) -> Path:
         """Return where a file goes below the problem's external folder."""
@@ -195,7 +199,8 @@ def _shared_rows(test: Path, train: Path) -> str:
 def store(found: Found, target: Path) -> bool:
     """Replace the target by the files; return False if it has them already."""
     below = files_below(target) if target.is_dir() else []
-    if below and _digest(found.files, found.base) == _digest(below, target):
+    held = {file.relative_to(target).as_posix(): file for file in below}
+    if below and folder_sum(found.by_name) == folder_sum(held):
         return False
     if below and not target.with_name(f"{target.name}.dvc").exists():
         raise UsageError(
@@ -208,11 +213,6 @@ def store(found: Found, target: Path) -> bool:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
     return True
-
-
-def _digest(files: Sequence[Path], base: Path) -> str:
-    names = ((sha256_file(file), file.relative_to(base).as_posix()) for file in sorted(files))
-    return hashlib.sha256("".join(f"{sum}  {name}\n" for sum, name in names).encode()).hexdigest()
 
 
 def track(root: Path, target: Path) -> bool:

@@ -28,6 +28,7 @@ from lockstep.problems.schema import problem_names
 from lockstep.registry.store.names import check_name, check_version
 
 ANY = 2**62
+"""Milliseconds before and after 1970 that hold any day."""
 ALARM_CODE = 3
 """The exit code of an alarm; a faulty command ends with 1 or 2."""
 

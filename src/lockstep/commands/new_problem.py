@@ -128,8 +128,7 @@ def write(root: Path, draft: Draft, found: Found, changes: Changes) -> None:
 def bring_in(root: Path, name: str, found: Found, changes: Changes) -> None:
     """Copy the data into the project, and let DVC track it."""
     target = root / EXTERNAL / name
-    files = {found.target_name(file).as_posix(): file for file in found.files}
-    changes.writes(target, folder_sum(files))
+    changes.writes(target, folder_sum(found.by_name))
     store(found, target)
     track(root, target)
     for made in (target.with_name(f"{name}.dvc"), target.with_name(".gitignore")):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import pairwise
@@ -31,10 +30,9 @@ from lockstep.engines.chunks import (
 )
 from lockstep.engines.learning import Learned, learn
 from lockstep.engines.tasks import run_tasks
-from lockstep.errors import DataError
 from lockstep.features.columns_v1 import ColumnEncoder
 from lockstep.features.encoder import input_columns
-from lockstep.features.matrices import check_parts, classes_of, encoded_target
+from lockstep.features.matrices import check_parts, classes_of, encoded_target, encoding
 from lockstep.features.matrix_columns import CLASSES, GROUP, ROW, TARGET, TRUTH
 from lockstep.features.split import feature_hashes, group_codes, split_rows
 from lockstep.io import read_parquet, write_parquet
@@ -219,7 +217,7 @@ def learn_encoder(
         setattr(encoder, CLASSES, rows.classes)
     wide = target.astype("int64") if schema.task == "multiclass" else target
     counted: Any = range(len(wide))  # of a frame, only its length is asked
-    with _encoding(schema):
+    with encoding(schema):
         training = encoder._training(counted, wide, rows.group[chosen])
     fold = np.full(len(chosen), -1, dtype=np.int8)
     fold[chosen] = training.fold
@@ -229,17 +227,8 @@ def learn_encoder(
         content[TRUTH] = rows.table[schema.truth].to_numpy(dtype=np.float64)
     chunks = chunks_of(_tidy_files(tidy), known)
     write_known(chunks, pd.DataFrame(content))
-    with _encoding(schema):
+    with encoding(schema):
         return learn(spark, encoder, chunks, training), chunks
-
-
-@contextmanager
-def _encoding(schema: Schema) -> Iterator[None]:
-    """Raise the encoder's errors as a DataError: it travels alone and knows no error of ours."""
-    try:
-        yield
-    except ValueError as error:
-        raise DataError(f"the columns of {schema.name} can't be encoded: {error}") from error
 
 
 def write_matrices(

@@ -42,7 +42,7 @@ def encoder_of(schema: Schema, settings: Features) -> ColumnEncoder:
     keys = {"name", "kind", "of", "options"}
     derived = [_json_like(item.model_dump(include=keys)) for item in schema.derived]
     for one in derived:
-        _check(one, f"schema.yaml of {schema.name}: derived column '{one['name']}'")
+        _check(one, f"schema.yaml of {schema.name}")
     return ColumnEncoder(
         columns, derived, folds=settings.folds, seed=settings.seed, task=schema.task
     )
@@ -52,13 +52,13 @@ def _check(derived: dict[str, Any], where: str) -> None:
     try:
         columns_v1._complete(derived)
     except ValueError as error:
-        raise ConfigError(f"{where.partition(': ')[0]}: {error}") from None
+        raise ConfigError(f"{where}: {error}") from None
     for name, value in derived["options"].items():
         try:
             OPTIONS[name].validate_python(value, strict=True)
         except ValidationError as error:
-            said = error.errors()[0]["msg"].lower()
-            raise ConfigError(f"{where}: option {name} is {value!r}: {said}") from None
+            told = f"option {name} is {value!r}: {error.errors()[0]['msg'].lower()}"
+            raise ConfigError(f"{where}: derived column '{derived['name']}': {told}") from None
 
 
 def input_columns(schema: Schema) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -81,11 +83,18 @@ def encode_parts(
 def _fitted(
     encoder: ColumnEncoder, inputs: pd.DataFrame, target: Any, group: Any, schema: Schema
 ) -> pd.DataFrame:
-    try:
-        # scikit-learn's TargetEncoder takes the places of several classes as int64 only
-        wide = target.astype("int64") if schema.task == "multiclass" else target
+    # scikit-learn's TargetEncoder takes the places of several classes as int64 only
+    wide = target.astype("int64") if schema.task == "multiclass" else target
+    with encoding(schema):
         return encoder.fit_transform(inputs, wide, group)
-    except ValueError as error:  # the encoder travels alone and knows no error of ours
+
+
+@contextmanager
+def encoding(schema: Schema) -> Iterator[None]:
+    """Raise the encoder's errors as a DataError: it travels alone and knows no error of ours."""
+    try:
+        yield
+    except ValueError as error:
         raise DataError(f"the columns of {schema.name} can't be encoded: {error}") from error
 
 

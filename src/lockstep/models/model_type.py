@@ -182,7 +182,7 @@ class ModelType(ABC):
         The estimator stores no thread count, training rows, or trees past the best iteration.
         """
 
-    def refusals(self) -> tuple[type[Exception], ...]:
+    def refusals(self, recipe: Recipe) -> tuple[type[Exception], ...]:
         """Return the errors by which its library refuses the value of a hyperparameter."""
         from sklearn.utils._param_validation import InvalidParameterError
 

@@ -50,7 +50,7 @@ def fit(
     check_recipe(kind, recipe)
     try:
         return kind.fit(recipe, train, stop, early_stopping_rounds, on_step)
-    except kind.refusals() as error:
+    except kind.refusals(recipe) as error:
         said = _PLACE.sub("", (str(error).strip() or type(error).__name__).splitlines()[0])
         raise ConfigError(
             f"params.yaml: {kind.name} can't be fitted with these hyperparameters: {said}"

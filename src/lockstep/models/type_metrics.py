@@ -32,9 +32,9 @@ def write_type_metrics(
     layout: ProblemLayout, model_type: str, metrics: dict[str, Any], task: str
 ) -> None:
     """Write all metrics of a type into details.json, and the headline figures beside it."""
-    # A threshold above all scores differs from 1 in the seventh digit.
-    threshold = {key: metrics[key] for key in ("threshold",) if key in metrics}
-    details = rounded(metrics) | threshold
+    details = rounded(metrics)
+    if "threshold" in metrics:  # one above all scores differs from 1 in the seventh digit
+        details["threshold"] = metrics["threshold"]
     write_json(layout.type_details(model_type), details, digits=None)
     write_json(layout.type_metrics(model_type), headline(metrics, task))
 

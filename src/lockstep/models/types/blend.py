@@ -106,10 +106,10 @@ class Type(ModelType):
 
         return fit_blend(self, recipe, train, stop, rounds, on_step)
 
-    def refusals(self) -> tuple[type[Exception], ...]:
+    def refusals(self, recipe: Recipe) -> tuple[type[Exception], ...]:
         """Return the errors by which a member's library refuses the value of a hyperparameter."""
-        members = [kind for kind in types.local_types() if not isinstance(kind, Type)]
-        return tuple({error for kind in members for error in kind.refusals()})
+        members = self.members(recipe).items()
+        return tuple({e for name, own in members for e in types.model_type(name).refusals(own)})
 
     def importance(self, estimator: Any, features: pd.DataFrame) -> dict[str, float]:
         """Return the weighted mean of the members' importances, each as shares of its sum."""

@@ -125,11 +125,11 @@ class Type(Booster):
         _keep_trees_only(model, best)
         return Fitted(model, best, history(curves[0], curves[1], recipe.task))
 
-    def refusals(self) -> tuple[type[Exception], ...]:
+    def refusals(self, recipe: Recipe) -> tuple[type[Exception], ...]:
         """Return the errors by which its library refuses the value of a hyperparameter."""
         from lightgbm.basic import LightGBMError
 
-        return (*super().refusals(), LightGBMError)
+        return (*super().refusals(recipe), LightGBMError)
 
     def importance(self, estimator: Any, features: pd.DataFrame) -> dict[str, float]:
         """Return each column's total gain."""

@@ -123,11 +123,11 @@ class Type(Booster):
         _keep_trees_only(model)
         return Fitted(model, best, history(losses[0], losses[1], recipe.task))
 
-    def refusals(self) -> tuple[type[Exception], ...]:
+    def refusals(self, recipe: Recipe) -> tuple[type[Exception], ...]:
         """Return the errors by which its library refuses the value of a hyperparameter."""
         from xgboost.core import XGBoostError
 
-        return (*super().refusals(), XGBoostError)
+        return (*super().refusals(recipe), XGBoostError)
 
     def most_rounds(self, recipe: Recipe) -> int:
         """Return the bound, which the estimator does not hold where the recipe sets none."""
