@@ -11,6 +11,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from tests.serving.conftest import LOCAL, NAME, RECORD, Running, client_of, wait_until
@@ -30,12 +31,18 @@ BODY = json.dumps(RECORD).encode()
 
 
 def pids(server: Running) -> list[int]:
-    return [one["pid"] for one in server.get("/health").json["workers"] if "pid" in one]
+    return _pids(server.get("/health").json)
 
 
-def all_answer(server: Running, of: int) -> bool:
+def _pids(health: dict[str, Any]) -> list[int]:
+    return [one["pid"] for one in health["workers"] if "pid" in one]
+
+
+def all_answer(server: Running, of: int, without: int = 0) -> bool:
+    """Tell whether one answer lists that many workers, and not the one of this process id."""
     health = server.get("/health").json
-    return health["status"] == "ok" and len(set(pids(server))) == of
+    found = set(_pids(health))
+    return health["status"] == "ok" and len(found) == of and without not in found
 
 
 @pytest.fixture
@@ -85,8 +92,9 @@ def test_a_killed_worker_is_replaced_and_its_counts_stay(three: Running):
         assert three.post("/predict", RECORD).status == 200
     before = counted(three, "decisions_total")
     old = pids(three)
+    assert len(old) == 3, "a worker that answered is missing in another one's answer"
     os.kill(old[1], signal.SIGKILL)
-    wait_until(lambda: all_answer(three, 3) and old[1] not in pids(three), 120, "another worker")
+    wait_until(lambda: all_answer(three, 3, without=old[1]), 120, "another worker")
     assert len(set(pids(three)) & set(old)) == 2
     (said,) = [line for line in three.lines if line["event"] == "worker ended"]
     assert (said["worker"], said["exit_code"], said["level"]) == (2, -signal.SIGKILL, "error")

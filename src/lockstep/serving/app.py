@@ -273,8 +273,7 @@ class Api(FastAPI):
     async def _health(self, request: HttpRequest) -> Reply:
         content = self._state()
         if self.siblings is not None:
-            shown = {key: content[key] for key in ("status", "model", "version", "faults")}
-            states = self.siblings.read({**shown, "pid": os.getpid()})
+            states = self.siblings.read(self._shown(content))
             content["workers"] = states
             content["status"] = worst(states) if content["ready"] else content["status"]
         return Reply(200 if content["ready"] else 503, orjson.dumps(content))
@@ -298,13 +297,21 @@ class Api(FastAPI):
         """Tell the other workers, from time to time, what this one would report."""
         assert self.siblings is not None
         while not self._ended.wait(WRITE_SECONDS):
-            state = self._state()
-            shown = {key: state[key] for key in ("status", "model", "version", "faults")}
             self.metrics.refresh()
-            try:
-                self.siblings.write({**shown, "pid": os.getpid()})
-            except OSError:  # the disk is full: an old state counts as none
-                self._fault_log.exception("the state for the other workers is not written")
+            self._tell(self.siblings)
+
+    def _tell(self, siblings: Siblings) -> None:
+        """Write for the other workers what this one would report now."""
+        try:
+            siblings.write(self._shown(self._state()))
+        except OSError:  # the disk is full: an old state counts as none
+            self._fault_log.exception("the state for the other workers is not written")
+
+    @staticmethod
+    def _shown(state: dict[str, Any]) -> dict[str, Any]:
+        """Return what /health shows of one worker."""
+        shown = {key: state[key] for key in ("status", "model", "version", "faults")}
+        return {**shown, "pid": os.getpid()}
 
     async def _metrics(self, request: HttpRequest) -> Reply:
         return Reply(200, self.metrics.text() + self._monitored(), TEXT)
@@ -446,6 +453,7 @@ class Api(FastAPI):
             self.shadow.start()
         self.source.follow()
         if self.siblings is not None:
+            self._tell(self.siblings)  # before it takes a request: no worker misses one that does
             threading.Thread(target=self._share, name="siblings", daemon=True).start()
         yield
         self._ended.set()

@@ -29,6 +29,10 @@ class Siblings:
         content = {"worker": self.number, **state, "at": time.time()}
         write_text(self._file(self.number), orjson.dumps(content).decode())
 
+    def forget(self) -> None:
+        """Delete the state of this worker: its process has ended."""
+        self._file(self.number).unlink(missing_ok=True)
+
     def read(self, own: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the states of all workers; this one's is ``own``."""
         found = []
@@ -41,7 +45,7 @@ class Siblings:
         """Return another worker's state; one that has not written lately does not answer."""
         try:
             state: dict[str, Any] = orjson.loads(self._file(number).read_bytes())
-        except FileNotFoundError:  # it starts for the first time
+        except FileNotFoundError:  # it starts
             state = {"at": 0.0}
         if time.time() - state.pop("at") > _STALE_SECONDS:
             return {"status": "not answering"}

@@ -108,7 +108,9 @@ class Workers:
                 self._first.set()
                 self.log.event("worker started", worker=number, pid=process.pid)
             code = process.wait()
-        mark_process_dead(process.pid, str(Path(self._folder.name) / METRICS_FOLDER))
+        folder = Path(self._folder.name)
+        mark_process_dead(process.pid, str(folder / METRICS_FOLDER))
+        Siblings(number, self.settings.workers, folder).forget()
         return code
 
     def _start(self, number: int, link: socket.socket) -> subprocess.Popen[bytes]:
