@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from lockstep.config.params import Preprocess, Sample, parse_params
-from lockstep.data.preprocess import main, read_source, tidy
+from lockstep.data.checks import Checked
+from lockstep.data.preprocess import main, quality_of, read_source, tidy
 from lockstep.errors import ConfigError, DataError, run_command
 from lockstep.problems.accidents.sample import write_sample
 from lockstep.problems.schema import PROBLEMS, load_schema
@@ -292,3 +293,11 @@ class TestRealFiles:
         table, quality = tidy(DATA / folder, "files", load_schema("accidents"), Preprocess())
         assert len(table) == rows
         assert (quality["unknown_codes"], quality["out_of_range"]) == ({}, {})
+
+
+def test_years_are_whole_numbers_also_where_a_date_is_missing():
+    schema = load_schema("accidents")
+    dates = pd.to_datetime(["2021-03-04", None, "2022-01-31", "2022-12-01"])
+    table = pd.DataFrame({name: [0, 1, 0, 1] for name in schema.columns} | {schema.date: dates})
+    found = quality_of(Checked(table, 4), {}, {}, schema)
+    assert found["years"] == {"2021": 1, "2022": 2}

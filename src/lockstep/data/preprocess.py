@@ -96,7 +96,7 @@ def _summary(table: pd.DataFrame, schema: Schema) -> dict[str, Any]:
     """Return groups, rows by year and by part, and the target's mean or class shares."""
     found: dict[str, Any] = {"groups": int(table[schema.group].nunique())} if schema.group else {}
     if schema.date and table[schema.date].dtype.kind == "M":
-        found["years"] = _counts(table[schema.date].dt.year)
+        found["years"] = _counts(table[schema.date].dropna().dt.year)  # NaN would make years floats
     if schema.part and table[schema.part].notna().any():
         found["parts"] = _counts(table[schema.part])
     target = table[schema.target]
