@@ -316,3 +316,11 @@ def test_a_series_without_other_columns_says_what_is_missing(tmp_path):
     day = np.datetime64("2020-01-01") + np.arange(ROWS)
     with pytest.raises(DataError, match=r"'day' is the date; add columns .* of earlier dates"):
         drafted(tmp_path, {"day": day, "y": random().normal(size=ROWS).round(2)})
+
+
+def test_a_target_known_for_one_value_only_has_no_neighbours(tmp_path):
+    columns = panel()
+    week = random(5).integers(1, 9, ROWS)
+    known = np.where(random(6).random(ROWS) < 0.5, "yes", "no")
+    columns |= {"week": week, "y": np.where(week == 8, known, "")}
+    assert kinds(drafted(tmp_path, columns))["week"]

@@ -286,9 +286,9 @@ def _explained(place: Places, values: Floats, order: Places | None) -> tuple[flo
         return 0.0, 0.0
     others = (sums[place] - values) / (size[place] - 1)[:, None]
     explained = float(1 - ((values - others) ** 2).sum() / spread)
-    if order is None:
+    order = np.empty(0, dtype=int) if order is None else order[size[order] > 0]
+    if len(order) < 2:  # texts, or one unit has all the targets: there are no neighbours
         return explained, 0.0
-    order = order[size[order] > 0]
     mean = (sums / np.maximum(size, 1)[:, None])[order]
     guess = np.zeros_like(sums)
     guess[order] = (np.vstack([mean[1:2], mean[:-1]]) + np.vstack([mean[1:], mean[-2:-1]])) / 2
