@@ -55,6 +55,7 @@ COLUMNS = st.one_of(
     st.tuples(st.just("day"), st.lists(st.dates().map(str), min_size=1, max_size=150)),
     st.tuples(st.just("flag"), st.sampled_from(FLAGS)),
     st.tuples(st.just("mixed"), st.just([*map(str, range(40)), "unknown", "inf", "-", "1e400"])),
+    st.tuples(st.just("lists"), st.just([",".join(["400"] * n) for n in (2, 103, 150)])),
     st.tuples(
         st.just("zeros"), st.lists(st.integers(0, 999).map(lambda v: f"{v:04d}"), min_size=1)
     ),
@@ -251,6 +252,15 @@ def test_whole_codes_with_a_comma_and_with_a_point_are_one_code(tmp_path, target
 def with_gaps(generator, values, share):
     gone = generator.random(len(values)) < share
     return [None if lost else value for lost, value in zip(gone, values, strict=True)]
+
+
+def test_a_list_of_numbers_too_long_for_a_number_is_text(tmp_path):
+    """Its commas part thousands, and its value is above what a float64 holds."""
+    lists = [",".join(["400"] * (110 + row % 7)) for row in range(120)]
+    columns = [lists, [str(row % 5) for row in range(120)], ["yes", "no", "no"] * 40]
+    path = written(tmp_path / "t.csv", ["waves", "x", "the target"], columns)
+    drafted = draft(read_any(path), "toy", "the target")
+    assert [c.keys["kind"] for c in drafted.columns if c.source == "waves"] == ["categorical"]
 
 
 @pytest.mark.parametrize("task", ["regression", "binary", "multiclass"])

@@ -183,16 +183,16 @@ def _ways(texts: Any) -> dict[str, NDArray[np.bool_]]:
     plain = _finite(texts, matches(texts, PLAIN_NUMBER))
     if plain.all() or not (matches(texts, ",").any() or matches(texts, UNIT).any()):
         return {"": plain}
-    comma = matches(texts, r"^[+-]?(?:\d+,\d*|,\d+)(?:[eE][+-]?\d+)?$")
-    marked = {sign: matches(texts, number_pattern(sign)) for sign in (".", ",")}
+    comma = _finite(texts, matches(texts, r"^[+-]?(?:\d+,\d*|,\d+)(?:[eE][+-]?\d+)?$"), ",")
+    marked = {sign: _finite(texts, matches(texts, number_pattern(sign)), sign) for sign in ".,"}
     return {"": plain | comma, ".": plain | marked["."], ",": marked[","]}
 
 
-def _finite(texts: Any, plain: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which plain numbers a float64 holds: 1e400 is none."""
-    good = plain.copy()
-    values = texts.filter(pa.array(plain)).cast(pa.float64()).to_numpy(zero_copy_only=False)
-    good[plain] = np.isfinite(values)
+def _finite(texts: Any, written: NDArray[np.bool_], decimal: str = "") -> NDArray[np.bool_]:
+    """Return which of the texts that are written as numbers a float64 holds: 1e400 is none."""
+    good, kept = written.copy(), texts.filter(pa.array(written))
+    bare = bare_numbers(kept, decimal=decimal) if decimal else kept
+    good[written] = np.isfinite(bare.cast(pa.float64()).to_numpy(zero_copy_only=False))
     return good
 
 
