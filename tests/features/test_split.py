@@ -197,6 +197,18 @@ class TestClasses:
         parts = split_rows(table, schema("date", "part"), Split(kind="group", seed=seed))
         assert (parts[table["hurt"] == "once"] == "train").any()
 
+    @given(st.lists(st.integers(1, 4), min_size=13, max_size=20), st.integers(0, 20))
+    @settings(max_examples=20, deadline=None)
+    def test_classes_of_few_groups_leave_no_part_empty(self, sizes, seed):
+        """Each class alone has none in stop or choose, of which each is 8 % of the rows."""
+        table = houses({f"class {n:02}": count for n, count in enumerate(sizes)}, seed, members=7)
+        parts = split_rows(table, schema("date", "part"), Split(kind="group", seed=seed))
+        assert set(parts) == {"train", "stop", "choose", "test"}
+        assert (parts.groupby(table["crash"]).nunique() == 1).all()
+        mixed_up = table.sample(frac=1, random_state=seed)
+        again = split_rows(mixed_up, schema("date", "part"), Split(kind="group", seed=seed))
+        assert (again.loc[table.index] == parts).all()
+
     def test_one_per_cent_of_positives_is_in_every_part(self):
         table = houses({"no": 1980, "yes": 20})
         parts = split_rows(table, schema("date", "part"), Split(kind="group"))

@@ -9,6 +9,7 @@ and first of all in train.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -106,7 +107,8 @@ def parts_by_time(
 ) -> NDArray[np.object_]:
     """Return each row's part, by its group's first date."""
     first = dates.groupby(group).transform("min").to_numpy()
-    return _cut(group, first.astype("datetime64[s]").astype("int64"), _shares(settings))
+    groups = _groups(group, first.astype("datetime64[s]").astype("int64"))
+    return _cut(groups.places(), _shares(settings))[groups.of_row]
 
 
 def _dates(table: pd.DataFrame, schema: Schema) -> pd.Series:
@@ -123,34 +125,39 @@ def _dates(table: pd.DataFrame, schema: Schema) -> pd.Series:
     return dates
 
 
-def _cut(
-    group: NDArray[np.uint64],
-    order: NDArray[np.int64] | NDArray[np.uint64],
-    shares: dict[str, float],
-) -> NDArray[np.object_]:
-    """Return the part of each row: groups in order, cut where the parts' shares of the rows end."""
-    groups, first, place, rows = np.unique(
+@dataclass(frozen=True)
+class _Groups:
+    """The groups of a table, each once: name, order, rows; and the group of each row."""
+
+    names: NDArray[np.uint64]
+    order: NDArray[np.int64] | NDArray[np.uint64]
+    rows: NDArray[np.int64]
+    of_row: NDArray[np.intp]
+
+    def places(
+        self,
+        order: NDArray[np.float64] | None = None,
+        chosen: NDArray[np.bool_] | slice = slice(None),
+    ) -> NDArray[np.float64]:
+        """Return where each group's middle row is among all rows of the chosen groups, 0 to 1."""
+        names, rows = self.names[chosen], self.rows[chosen]
+        queue = np.lexsort([names, (self.order if order is None else order)[chosen]])
+        found = np.empty(len(names))
+        found[queue] = (np.cumsum(rows[queue]) - rows[queue] / 2) / rows.sum()
+        return found
+
+
+def _groups(group: NDArray[np.uint64], order: NDArray[np.int64] | NDArray[np.uint64]) -> _Groups:
+    names, first, place, rows = np.unique(
         group, return_index=True, return_inverse=True, return_counts=True
     )
-    return cut_groups(groups, order[first], rows, shares)[place]
+    return _Groups(names, order[first], rows, place)
 
 
-def cut_groups(
-    groups: NDArray[np.uint64],
-    order: NDArray[np.int64] | NDArray[np.uint64],
-    rows: NDArray[np.int64],
-    shares: dict[str, float],
-) -> NDArray[np.object_]:
-    """Return the part of each group, given its order and its rows.
-
-    A group goes where its middle row falls.
-    """
-    queue = np.lexsort([groups, order])
-    middle = (np.cumsum(rows[queue]) - rows[queue] / 2) / rows.sum()
+def _cut(places: NDArray[np.float64], shares: dict[str, float]) -> NDArray[np.object_]:
+    """Return the part of each group: places are cut where the parts' shares end."""
     ends = np.cumsum(list(shares.values()))[:-1]
-    part = np.empty(len(groups), dtype=np.int64)
-    part[queue] = np.searchsorted(ends, middle, side="right")
-    return np.array(list(shares), dtype=object)[part]
+    return np.array(list(shares), dtype=object)[np.searchsorted(ends, places, side="right")]
 
 
 def _classes(table: pd.DataFrame, schema: Schema) -> NDArray[np.int64] | None:
@@ -171,17 +178,20 @@ def _cut_by_class(
     shares: dict[str, float],
     classes: NDArray[np.int64] | None,
 ) -> NDArray[np.object_]:
-    """Return each row's part: groups are cut apart by their rarest class."""
+    """Return each row's part: the groups of each class, told by its rarest, are cut alike."""
+    groups = _groups(group, order)
     if classes is None:
-        return _cut(group, order, shares)
-    _, place = np.unique(group, return_inverse=True)
-    own = np.full(place.max() + 1, classes.max())
-    np.minimum.at(own, place, classes)
-    parts = np.empty(len(group), dtype=object)
+        return _cut(groups.places(), shares)[groups.of_row]
+    own = np.full(len(groups.names), classes.max())
+    np.minimum.at(own, groups.of_row, classes)
+    places = np.empty(len(groups.names))
     for stratum in np.unique(own):
-        rows = own[place] == stratum
-        parts[rows] = _cut(group[rows], order[rows], shares)
-    return parts
+        places[own == stratum] = groups.places(chosen=own == stratum)
+    parts = _cut(places, shares)
+    if len(set(parts)) < np.count_nonzero(list(shares.values())):
+        # Classes of few groups have none in a small part. All together have, in the same order.
+        parts = _cut(groups.places(places), shares)
+    return parts[groups.of_row]
 
 
 def _given(
