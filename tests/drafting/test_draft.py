@@ -21,6 +21,9 @@ from lockstep.drafting.draft import bounds, draft
 from lockstep.drafting.draft_text import params_text, schema_text
 from lockstep.drafting.names import ID_NAME
 from lockstep.errors import DataError, UsageError
+from lockstep.evaluation.intervals import fit_interval
+from lockstep.evaluation.scored_rows import Scored
+from lockstep.features.split import split_rows
 from lockstep.problems.schema import read_schema
 from lockstep.problems.text_tables import MISSING, RawTable
 
@@ -261,6 +264,26 @@ def test_a_list_of_numbers_too_long_for_a_number_is_text(tmp_path):
     path = written(tmp_path / "t.csv", ["waves", "x", "the target"], columns)
     drafted = draft(read_any(path), "toy", "the target")
     assert [c.keys["kind"] for c in drafted.columns if c.source == "waves"] == ["categorical"]
+
+
+@pytest.mark.parametrize("rows", [100, 108, 124, 149, 150])
+def test_a_small_table_has_validation_rows_for_an_interval(tmp_path, rows):
+    generator = np.random.Generator(np.random.PCG64(0))
+    values = [[f"{v:.3f}" for v in generator.normal(size=rows)] for _ in range(2)]
+    path = written(tmp_path / "t.csv", ["x", "the target"], values)
+    drafted = draft(read_any(path), "toy", "the target")
+    schema, _, checked = read_back(path, tmp_path, drafted)
+    problem = parsed(params_text(drafted)).problems["toy"]
+    chosen = split_rows(checked.table, schema, problem.split) == "choose"
+    target = checked.table.loc[chosen, "the_target"].to_numpy()
+    fit_interval(Scored(target, target + 1), problem.decision.coverage)
+
+
+def test_rows_without_a_target_are_none_to_learn_from(tmp_path):
+    columns = [[str(row) for row in range(130)], ["1.5", "2.5", ""] * 43 + ["3.5"]]
+    path = written(tmp_path / "t.csv", ["x", "the target"], columns)
+    with pytest.raises(DataError, match=r"t\.csv has 87 rows with a target 'the target'; at least"):
+        draft(read_any(path), "toy", "the target")
 
 
 @pytest.mark.parametrize("task", ["regression", "binary", "multiclass"])

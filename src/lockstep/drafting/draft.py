@@ -86,13 +86,18 @@ class Planned:
 def draft(text: TextTable, problem: str, target: str, task: str = "") -> Draft:
     """Draft a problem from a table; DataError where nothing can be learned from it."""
     found = profile(text)
-    if found.rows < FEWEST_ROWS:
-        needed = f"at least {FEWEST_ROWS} are needed to learn from"
-        raise DataError(f"{text.path.name} has {found.rows} rows; {needed}")
+    _check_enough(found.rows, text, "")
     name = target_name(target, found, text.path.name)
     reading = read_target(text, found.columns[name], task)
     chosen, why = infer_task(reading.column, task)
+    _check_enough(reading.column.present, text, f" with a target '{name}'")
     return Draft(text, found, Target(reading, chosen), problem, why)
+
+
+def _check_enough(rows: int, text: TextTable, which: str) -> None:
+    if rows < FEWEST_ROWS:
+        needed = f"at least {FEWEST_ROWS} are needed to learn from"
+        raise DataError(f"{text.path.name} has {counted(rows, 'row')}{which}; {needed}")
 
 
 def target_name(given: str, found: Profile, where: str) -> str:
@@ -171,10 +176,14 @@ class Draft:
     @property
     def max_dropped(self) -> float:
         """The share of rows that may be dropped: those that are, and some more."""
-        dropped = self.found.rows - self.aim.column.present
-        dropped += self.found.copies if self.duplicates == "drop" else 0
-        dropped += self.undated
-        return max(0.2, min(0.99, math.ceil(dropped / self.found.rows * 20 + 1) / 20))
+        dropped = self.rows - self.kept_rows
+        return max(0.2, min(0.99, math.ceil(dropped / self.rows * 20 + 1) / 20))
+
+    @property
+    def kept_rows(self) -> int:
+        """The rows that training keeps: those with a target and a date, without dropped copies."""
+        copies = self.found.copies if self.duplicates == "drop" else 0
+        return self.aim.column.present - copies - self.undated
 
     def _nothing_to_predict_from(self) -> str:
         others = [f"'{c.source}' is the {c.keys['kind']}" for c in self.columns]

@@ -18,6 +18,8 @@ _DECISION = {
 }
 _TRAIN_SHARE = 0.64
 """The share of training rows: what test, then validation leave (`_problem`)."""
+_SMALL_ROWS = 150
+"""Below, half of 20 % of validation rows may be too few for an interval that holds 90 %."""
 
 
 def drafted_types(task: str) -> list[ModelType]:
@@ -172,6 +174,7 @@ def _problem(draft: Draft, types: list[str]) -> list[str]:
     lost = draft.max_dropped
     rows = f"    # {lost:.0%}: rows without a target and copies are dropped" if lost > 0.2 else ""
     alike = ", alike: together" if draft.alike else ""
+    validation = _validation(draft)
     metric, decision = _METRIC[draft.task], _DECISION[draft.task]
     return [
         "problems:",
@@ -182,12 +185,17 @@ def _problem(draft: Draft, types: list[str]) -> list[str]:
         f"    preprocess: {{max_unknown_codes: 0.02, max_dropped: {lost:g}, "
         f"duplicates: {draft.duplicates}}}{rows}",
         f"    # decide: kind is time, group or given; {_remark(draft.why_split)}",
-        f"    split: {{kind: {draft.split}, test: 0.2, validation: 0.2, seed: 0{alike}}}",
+        f"    split: {{kind: {draft.split}, test: 0.2, validation: {validation}, seed: 0{alike}}}",
         "    features: {seed: 0, folds: 5}",
         f"    decision: {decision}    # decide: set the costs of errors if they are known",
         f"    compare: {{metric: {metric}, resamples: 1000, seed: 0}}",
         f"    model_types: [{', '.join(types)}]",
     ]
+
+
+def _validation(draft: Draft) -> float:
+    """Return the share of validation rows: more of a small table, as intervals need some."""
+    return 0.25 if draft.task == "regression" and draft.kept_rows < _SMALL_ROWS else 0.2
 
 
 def _training(draft: Draft, kind: ModelType) -> list[str]:
