@@ -24,7 +24,7 @@ from lockstep.errors import ConfigError, RegistryError, UsageError
 from lockstep.io import sha256_json, write_parquet
 from lockstep.monitoring.log_files import ShadowEntry
 from lockstep.promotion.champion import champion_of
-from lockstep.promotion.gate_report import Gate, gate_of
+from lockstep.promotion.gate_report import Gate, Ungated, gate_of
 from lockstep.promotion.gates import judge
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.events import LONGEST_TAG, begin_tag
@@ -360,7 +360,7 @@ def test_a_champion_that_changed_meanwhile_is_seen_under_the_lock(registry):
     ):
         lifecycle.promote(registry.client, NAME, 2, gate=gate)
     newest = gate_of(registry.client, registry.root, NAME)
-    assert newest is None  # 3 stands there already
+    assert newest == Ungated("Production")  # 3 stands there already
     gate = gate_of(registry.client, registry.root, NAME, 2)
     moved = lifecycle.promote(registry.client, NAME, gate=gate)
     assert (moved.step.version, moved.changed) == (
@@ -372,6 +372,25 @@ def test_a_champion_that_changed_meanwhile_is_seen_under_the_lock(registry):
     gate = gate_of(registry.client, registry.root, NAME, 2)
     with pytest.raises(RegistryError, match="the version asked for 4; run the command again"):
         lifecycle.promote(registry.client, NAME, gate=gate)
+    with pytest.raises(RegistryError, match="version 4 must pass the gates now; run the command"):
+        lifecycle.promote(registry.client, NAME, gate=newest)
+
+
+def test_a_champion_that_was_replaced_meanwhile_needs_the_gates(registry):
+    for kind in (WEAK, STRONG):
+        enter(registry, NAME, kind)
+    lifecycle.promote(registry.client, NAME, 1)
+    lifecycle.archive(registry.client, NAME, 1)
+    needs_none = gate_of(registry.client, registry.root, NAME, 1)
+    lifecycle.promote(registry.client, NAME, 2)
+    with pytest.raises(
+        RegistryError, match="changed meanwhile: version 1 must pass the gates now; run the command"
+    ):
+        lifecycle.promote(registry.client, NAME, 1, gate=needs_none)
+    assert production(registry) == [2]
+    elsewhere = gate_of(registry.client, registry.root, NAME, 1, "Staging")
+    lifecycle.transition(registry.client, NAME, 1, "Staging", gate=elsewhere)
+    assert record(registry)[-1].gate == {}
 
 
 def test_gates_of_an_unknown_problem_or_metric_are_a_fault_of_the_configuration(registry):

@@ -11,7 +11,7 @@ from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.console import as_json
 from lockstep.errors import DataError
 from lockstep.io import read_json
-from lockstep.promotion.gate_report import Gate, gate_of
+from lockstep.promotion.gate_report import Gate, Ungated, gate_of
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.lifecycle.moves import Move
 from lockstep.registry.record.events import Who
@@ -54,16 +54,16 @@ def rollback(client: Client, options: argparse.Namespace) -> Answer:
     return _moved(lifecycle.rollback(client, name, stage, options.to, options.run_id, who))
 
 
-def _gate(client: Client, options: argparse.Namespace, stage: str) -> Gate | None:
-    """Return the verdict on a version that is to go into Production, and print a refusal."""
+def _gate(client: Client, options: argparse.Namespace, stage: str) -> Gate | Ungated:
+    """Return the verdict on a version that is to go into a stage, and print a refusal."""
     name, version, reason = options.model_name, options.version, options.reason or ""
     gate = gate_of(client, project_root(), name, version, stage, options.force, reason)
-    if gate is not None and gate.refused:
+    if isinstance(gate, Gate) and gate.refused:
         print(as_json({"gate": gate.content}) if options.json else gate.table)
     return gate
 
 
-def _moved(done: Move, gate: Gate | None = None) -> Answer:
+def _moved(done: Move, gate: Gate | Ungated | None = None) -> Answer:
     content: dict[str, Any] = {
         "name": done.name,
         "version": done.step.version,
@@ -73,7 +73,7 @@ def _moved(done: Move, gate: Gate | None = None) -> Answer:
         "made_way": [{"version": s.version, "from": s.was, "to": s.now} for s in done.made_way],
         "aliases": done.aliases,
     }
-    if gate is None:
+    if not isinstance(gate, Gate):
         return content, "\n".join(_move_lines(done))
     return {**content, "gate": gate.content}, "\n".join([gate.table, *_move_lines(done)])
 

@@ -89,6 +89,28 @@ class Gate:
             )
 
 
+@dataclass(frozen=True)
+class Ungated:
+    """A move that needs no verdict: into another stage, or of the champion into Production."""
+
+    stage: str
+    refused = False
+    refusal = ""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Nothing: no check ran."""
+        return {}
+
+    def check_still(self, model: Model, number: int) -> None:
+        """Raise a RegistryError where the move needs a verdict by now."""
+        if needs_gate(model, model.version(number), self.stage):
+            raise RegistryError(
+                f"{model.name} changed meanwhile: version {number} must pass the gates now; "
+                "run the command again"
+            )
+
+
 def gate_of(
     client: Client,
     root: Path,
@@ -97,8 +119,8 @@ def gate_of(
     stage: str = "Production",
     force: bool = False,
     reason: str = "",
-) -> Gate | None:
-    """Judge a version (unnamed: the newest) for a stage; None where no gate applies.
+) -> Gate | Ungated:
+    """Judge a version (unnamed: the newest) for a stage; Ungated where no gate applies.
 
     The caller passes the gate to ``lifecycle.promote`` or ``transition``, which refuses and
     records. RegistryError for a verdict that cannot be stored, unless the move is forced.
@@ -107,7 +129,7 @@ def gate_of(
     model = get_in_use(client, name, [] if version is None else [int(version)])
     found = model.newest if version is None else model.version(int(version))
     if not needs_gate(model, found, stage):
-        return None
+        return Ungated(stage)
     verdict = judge(client, root, model, found, stage)
     return Gate(verdict, _store(client, verdict, found.run_id, force), force)
 
