@@ -12,6 +12,7 @@ from lockstep.commands.manage_registry import main
 from lockstep.errors import RegistryError, UsageError
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.events import Step, Who
+from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.record.registered_models import get_model
 
 
@@ -111,6 +112,28 @@ def test_staging_is_rolled_back_like_production(client):
     lifecycle.transition(client, NAME, 1, "Staging")
     lifecycle.archive(client, NAME, 1)
     assert lifecycle.rollback(client, NAME, "Staging").step == Step(1, "Archived", "Staging")
+    agrees(client)
+
+
+def test_staging_gives_back_to_production_only_if_that_is_empty(client):
+    promoted(client, 1)
+    add_versions(client, 2)
+    lifecycle.transition(client, NAME, 1, "Staging")
+    assert lifecycle.rollback(client, NAME, "Staging").step == Step(1, "Staging", "Production")
+    lifecycle.transition(client, NAME, 1, "Staging")
+    lifecycle.promote(client, NAME, 2)
+    assert lifecycle.rollback(client, NAME, "Staging").step == Step(1, "Staging", "Archived")
+    assert stages(client) == {1: "Archived", 2: "Production"}
+    agrees(client)
+
+
+def test_of_two_that_stood_in_production_at_once_the_newest_comes_back(client):
+    add_model(client, 3)
+    with open_journal(client, NAME) as journal:
+        journal.move("transition", [Step(1, "None", "Production"), Step(2, "None", "Production")])
+    lifecycle.promote(client, NAME, 3)
+    assert lifecycle.rollback(client, NAME).step == Step(2, "Archived", "Production")
+    assert stages(client) == {1: "Archived", 2: "Production", 3: "None"}
     agrees(client)
 
 

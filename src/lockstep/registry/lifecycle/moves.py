@@ -111,7 +111,8 @@ def rollback(
 ) -> Move:
     """Undo the last change of a stage, or bring back a version that was once in it.
 
-    Repeated, it goes one change further. A version that leaves goes where it was before.
+    Repeated, it goes one change further. A version that leaves goes where it was before, or to
+    Archived where another one stands in Production by now.
     """
     if check_stage(stage) not in ("Staging", "Production"):
         raise UsageError(f"rollback is of Staging or Production; for {stage} use transition")
@@ -206,10 +207,18 @@ def _made(
 def _steps_back(model: Model, turn: Turn, stage: str) -> list[Step]:
     """Return the steps that undo a change of a stage; versions that leave it come first."""
     was = {step.version: step.was for step in turn.event.steps if step.now == stage}
+    if model.in_stage("Production"):  # another version took the place that one may have had there
+        was = {number: left for number, left in was.items() if left != "Production"}
     there = {v.version for v in model.in_stage(stage)}
-    leave = [Step(n, stage, was.get(n, "Archived")) for n in sorted(there - turn.before)]
-    back = [model.version(n) for n in sorted(turn.before - there)]
+    before = _brought_back(turn, stage)
+    leave = [Step(n, stage, was.get(n, "Archived")) for n in sorted(there - before)]
+    back = [model.version(n) for n in sorted(before - there)]
     return [*leave, *(Step(v.version, v.stage, stage) for v in back)]
+
+
+def _brought_back(turn: Turn, stage: str) -> frozenset[int]:
+    """Return the versions of a stage before a change; of Production the newest alone."""
+    return frozenset(sorted(turn.before)[-1:]) if stage == "Production" else turn.before
 
 
 def _of_run(model: Model, run_id: str) -> int:
