@@ -86,7 +86,7 @@ def test_the_checklist_of_the_best_passes_and_moves_nothing(
         f"{shares[1]:.1%} of the latter",
         "over 2 folds roc_auc",
         "add up to the margin",
-        "no version stood",
+        "brings no version back",
     ):
         assert part in text
     assert get_model(place.client, NAME) == before

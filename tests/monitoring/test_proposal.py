@@ -1,5 +1,6 @@
 """What an alarm calls for: newer data, or the version that was there before."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -64,6 +65,7 @@ def test_only_what_stands_in_production_after_another_goes_back():
     model = Model("M", (one, two), {}, Record((first, second)))
     assert can_go_back(model, two)
     assert not can_go_back(model, one)
+    assert not can_go_back(replace(model, versions=(two,)), two), "version 1 was deleted"
     alone = version(1, "Production")
     assert not can_go_back(Model("M", (alone,), {}, Record((first,))), alone)
 

@@ -137,6 +137,47 @@ def test_of_two_that_stood_in_production_at_once_the_newest_comes_back(client):
     agrees(client)
 
 
+def test_a_version_that_was_deleted_is_named_with_those_to_go_back_to(client):
+    promoted(client, 1, 2, 3)
+    client.delete_model_version(NAME, "2")
+    told = (
+        f"MLflow no longer has version 2, which stood in Production of {NAME} before event 4; "
+        "go back to another with --to N: 1"
+    )
+    with pytest.raises(RegistryError, match=f"^{told}$"):
+        lifecycle.rollback(client, NAME)
+    assert stages(client) == {1: "Archived", 3: "Production"}
+    assert lifecycle.rollback(client, NAME, version=1).changed
+    client.delete_model_version(NAME, "3")
+    with pytest.raises(RegistryError, match=r"no longer has version 3, .*; use promote"):
+        lifecycle.rollback(client, NAME)
+    assert stages(client) == {1: "Production"}
+
+
+def test_after_the_version_in_production_was_deleted_rollbacks_go_on(client):
+    promoted(client, 1, 2)
+    add_versions(client, 3)
+    client.delete_model_version(NAME, "2")
+    assert lifecycle.rollback(client, NAME).step == Step(1, "Archived", "Production")
+    lifecycle.promote(client, NAME, 3)
+    assert lifecycle.rollback(client, NAME).step == Step(1, "Archived", "Production")
+    assert stages(client) == {1: "Production", 3: "None"}
+    assert get_model(client, NAME).aliases == {"production": 1}
+
+
+def test_a_deleted_version_of_staging_is_left_out(client):
+    add_model(client, 3)
+    for version in (1, 2):
+        lifecycle.transition(client, NAME, version, "Staging")
+    lifecycle.archive(client, NAME, 1)
+    lifecycle.archive(client, NAME, 2)
+    client.delete_model_version(NAME, "1")
+    assert lifecycle.rollback(client, NAME, "Staging").step == Step(2, "Archived", "Staging")
+    with pytest.raises(RegistryError, match=r"no longer has version 1, .* before event 4; use"):
+        lifecycle.rollback(client, NAME, "Staging")
+    assert stages(client) == {2: "Staging", 3: "None"}
+
+
 def test_every_move_is_on_record_with_who_and_why(client):
     add_model(client, 2)
     lifecycle.promote(client, NAME, 1, who=Who("ada", "first"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lockstep.registry.record.events import to_undo, turns
-from lockstep.registry.record.registered_models import Model
+from lockstep.registry.record.events import turns
+from lockstep.registry.record.registered_models import Model, brought_back
 from lockstep.registry.store.versions import Version
 
 
@@ -22,5 +22,4 @@ def can_go_back(model: Model, version: Version) -> bool:
     """Tell whether a rollback replaces this version: it is in Production, another was before."""
     if version.version not in [one.version for one in model.in_stage("Production")]:
         return False
-    turn = to_undo(model.record, "Production")
-    return turn is not None and bool(turn.before)
+    return bool(brought_back(model, "Production"))

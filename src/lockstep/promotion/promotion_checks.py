@@ -17,8 +17,7 @@ from lockstep.evaluation.metrics import better
 from lockstep.promotion.gates import problem_of
 from lockstep.registry.artifact.loading import open_version
 from lockstep.registry.artifact.locating import locate
-from lockstep.registry.record.events import to_undo
-from lockstep.registry.record.registered_models import Model
+from lockstep.registry.record.registered_models import Model, brought_back
 from lockstep.registry.store.connection import Client, translating_mlflow_errors
 from lockstep.registry.store.versions import Version
 
@@ -96,12 +95,9 @@ def run_recorded(client: Client, version: Version) -> Answer:
 def way_back(client: Client, root: Path, model: Model, version: Version) -> Answer:
     """Tell which version a rollback brings back, and whether it still loads with all its checks."""
     stands = [v.version for v in model.in_stage("Production")]
-    before = stands
-    if version.version in stands:
-        turn = to_undo(model.record, "Production")
-        before = sorted(turn.before) if turn else []
+    before = brought_back(model, "Production") if version.version in stands else stands
     if not before:
-        return True, "no version stood in Production before it; `archive` takes it out again"
+        return True, "`rollback` brings no version back; `archive` takes this one out again"
     earlier = model.version(before[-1])
     loaded = open_version(locate(client, earlier, root))
     return True, (

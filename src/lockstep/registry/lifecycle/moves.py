@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lockstep.errors import RegistryError, UsageError
+from lockstep.errors import RegistryError, UsageError, listed
 from lockstep.registry.record.events import Event, Step, Turn, Who, to_undo, turns
 from lockstep.registry.record.journal import REFUSED, Journal
 from lockstep.registry.record.recovery import open_journal
-from lockstep.registry.record.registered_models import Model, aliases_of
+from lockstep.registry.record.registered_models import Model, aliases_of, brought_back, get_model
 from lockstep.registry.store.connection import Client
 from lockstep.registry.store.names import check_stage, check_version, shortened
 from lockstep.registry.store.opening import source_of
@@ -175,18 +175,35 @@ def _undo(journal: Journal, stage: str) -> Move:
     if turn is None:
         never = f"nothing ever stood in {stage} of {model.name}"
         raise RegistryError(f"{never}, so there is nothing to go back to")
-    if stage == "Production" and not turn.before:
-        none = f"no version stood in Production of {model.name} before version {max(turn.after)}"
-        raise RegistryError(f"{none}; to have none there, use archive")
-    steps = _steps_back(model, turn, stage)
-    if not steps:
-        before = f"before event {turn.event.number} already"
-        raise RegistryError(f"{stage} of {model.name} stands as it did {before}")
+    before = brought_back(model, stage)
+    steps = _steps_back(model, turn, stage, before)
+    if not steps or (stage == "Production" and not before):
+        raise RegistryError(_why_not_back(journal, turn, stage))
     for step in steps:
         check_has_files(model.version(step.version), step.now)
-    number = max(turn.before, default=steps[-1].version)
+    number = max(before, default=steps[-1].version)
     event = journal.move("rollback", steps, version=number, undoes=turn.event.number)
     return _made(journal, number, stage, steps, event.number)
+
+
+def _why_not_back(journal: Journal, turn: Turn, stage: str) -> str:
+    """Return why undoing a change brings nothing back, and what to do instead."""
+    place, event = f"{stage} of {journal.name}", turn.event.number
+    if missing := sorted(turn.before - journal.model.numbers):
+        lost = f"MLflow no longer has version {listed(missing)}"
+        return f"{lost}, which stood in {place} before event {event}; {_others(journal, stage)}"
+    if stage == "Production" and not turn.before:
+        none = f"no version stood in {place} before version {max(turn.after)}"
+        return f"{none}; to have none there, use archive"
+    return f"{place} stands as it did before event {event} already"
+
+
+def _others(journal: Journal, stage: str) -> str:
+    """Return how to bring back a version that stood in a stage, but not at the last change."""
+    model = get_model(journal.client, journal.name)  # the journal's may be a part
+    stood = _stood_in(model, stage)
+    found = [v.version for v in model.versions if v.version in stood and v.stage != stage]
+    return f"go back to another with --to N: {listed(found)}" if found else "use promote"
 
 
 def _half_undone(journal: Journal, stage: str) -> Event | None:
@@ -204,21 +221,15 @@ def _made(
     return Move(journal.name, main, made_way, aliases_of(journal.model), event)
 
 
-def _steps_back(model: Model, turn: Turn, stage: str) -> list[Step]:
+def _steps_back(model: Model, turn: Turn, stage: str, before: Sequence[int]) -> list[Step]:
     """Return the steps that undo a change of a stage; versions that leave it come first."""
     was = {step.version: step.was for step in turn.event.steps if step.now == stage}
     if model.in_stage("Production"):  # another version took the place that one may have had there
         was = {number: left for number, left in was.items() if left != "Production"}
     there = {v.version for v in model.in_stage(stage)}
-    before = _brought_back(turn, stage)
-    leave = [Step(n, stage, was.get(n, "Archived")) for n in sorted(there - before)]
-    back = [model.version(n) for n in sorted(before - there)]
+    leave = [Step(n, stage, was.get(n, "Archived")) for n in sorted(there.difference(before))]
+    back = [model.version(n) for n in before if n not in there]
     return [*leave, *(Step(v.version, v.stage, stage) for v in back)]
-
-
-def _brought_back(turn: Turn, stage: str) -> frozenset[int]:
-    """Return the versions of a stage before a change; of Production the newest alone."""
-    return frozenset(sorted(turn.before)[-1:]) if stage == "Production" else turn.before
 
 
 def _of_run(model: Model, run_id: str) -> int:
@@ -231,11 +242,16 @@ def _of_run(model: Model, run_id: str) -> int:
 
 def _check_was_in(model: Model, number: int, stage: str) -> None:
     title = f"version {number} of {model.version(number).name}"
-    stood = sorted({n for turn in turns(model.record, stage) for n in turn.after})
+    stood = _stood_in(model, stage)
     if number not in stood:
-        those = ", ".join(map(str, stood)) or "none"
+        those = ", ".join(map(str, sorted(stood))) or "none"
         never = f"{title} never stood in {stage} (those that did: {those})"
         raise RegistryError(f"{never}; use promote")
+
+
+def _stood_in(model: Model, stage: str) -> set[int]:
+    """Return the versions that were ever in a stage, also those that were deleted since."""
+    return {number for turn in turns(model.record, stage) for number in turn.after}
 
 
 def leaving(model: Model, number: int, stage: str) -> list[Version]:

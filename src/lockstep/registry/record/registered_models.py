@@ -78,6 +78,16 @@ def aliases_of(model: Model) -> dict[str, int]:
     return {alias: versions[-1].version for alias, versions in pointed.items() if versions}
 
 
+def brought_back(model: Model, stage: str) -> list[int]:
+    """Return the versions that a rollback of a stage brings back, of Production one at most.
+
+    Versions that were deleted in MLflow are left out.
+    """
+    turn = to_undo(model.record, stage)
+    found = sorted(turn.before & model.numbers) if turn else []
+    return found[-1:] if stage == "Production" else found
+
+
 def model_names(client: Registry) -> list[str]:
     """Return the names of all registered models, sorted."""
     return sorted(entry.name for entry in _entries(client))
