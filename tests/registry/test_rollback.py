@@ -6,7 +6,7 @@ It does so also after an archive, all on record.
 import json
 
 import pytest
-from tests.registry.test_lifecycle import NAME, add_model, agrees, stages
+from tests.registry.test_lifecycle import NAME, Crash, Crashing, add_model, agrees, stages
 
 from lockstep.commands.manage_registry import main
 from lockstep.errors import RegistryError, UsageError
@@ -176,6 +176,33 @@ def test_a_deleted_version_of_staging_is_left_out(client):
     with pytest.raises(RegistryError, match=r"no longer has version 1, .* before event 4; use"):
         lifecycle.rollback(client, NAME, "Staging")
     assert stages(client) == {2: "Staging", 3: "None"}
+
+
+def test_a_rollback_that_a_deletion_broke_off_is_made_anew(client):
+    promoted(client, 1, 2, 3)
+    with pytest.raises(Crash):
+        lifecycle.rollback(Crashing(client, 1), NAME)
+    client.delete_model_version(NAME, "3")
+    assert lifecycle.rollback(client, NAME).step == Step(2, "Archived", "Production")
+    assert stages(client) == {1: "Archived", 2: "Production"}
+    with pytest.raises(Crash):
+        lifecycle.rollback(Crashing(client, 1), NAME)
+    client.delete_model_version(NAME, "1")
+    with pytest.raises(RegistryError, match="MLflow no longer has version 1"):
+        lifecycle.rollback(client, NAME)
+    assert stages(client) == {2: "Production"}
+
+
+def test_a_rollback_of_staging_that_broke_off_goes_no_further_either(client):
+    add_model(client, 2)
+    for version in (1, 2):
+        lifecycle.transition(client, NAME, version, "Staging")
+    with pytest.raises(Crash):
+        lifecycle.rollback(Crashing(client, 1), NAME, "Staging")
+    done = lifecycle.rollback(client, NAME, "Staging")
+    assert done.made_way == (Step(2, "Staging", "None"),)
+    assert stages(client) == {1: "Staging", 2: "None"}
+    agrees(client)
 
 
 def test_every_move_is_on_record_with_who_and_why(client):

@@ -208,8 +208,8 @@ def _others(journal: Journal, stage: str) -> str:
 
 def _half_undone(journal: Journal, stage: str) -> Event | None:
     """Return the rollback that a crash interrupted and that was just ended: it is not repeated."""
-    undone = (event for event in journal.repaired if event.undoes is not None)
-    return next((e for e in undone if any(step.now == stage for step in e.steps)), None)
+    undone = (e for e in journal.repaired if e.done and e.undoes is not None)
+    return next((e for e in undone if any(stage in (s.was, s.now) for s in e.steps)), None)
 
 
 def _made(
