@@ -101,6 +101,20 @@ def test_what_never_stood_there_is_refused_with_those_that_did(client):
         lifecycle.rollback(client, NAME, "Archived")
 
 
+def test_of_a_run_the_newest_version_that_stood_there_comes_back(client):
+    add_model(client, 3)
+    add_versions(client, 4)
+    add_versions(client, 5)
+    for version in (1, 2, 4):
+        lifecycle.promote(client, NAME, version)
+    several, none = (get_model(client, NAME).version(n).run_id for n in (3, 5))
+    assert lifecycle.rollback(client, NAME, run_id=several).step.version == 2
+    told = rf"version 5 of {NAME} never stood in Production \(those that did: 1, 2, 4\)"
+    with pytest.raises(RegistryError, match=f"^{told}; use promote$"):
+        lifecycle.rollback(client, NAME, run_id=none)
+    assert stages(client)[2] == "Production"
+
+
 def test_a_model_that_was_never_moved_has_nothing_to_go_back_to(client):
     add_model(client, 1)
     with pytest.raises(RegistryError, match="nothing ever stood in Production"):

@@ -124,11 +124,12 @@ def rollback(
         asked = [v.version for v in source_of(client).versions_of_run(run_id) if v.name == name]
     with open_journal(client, name, who, asked) as journal:
         if run_id is not None:
-            number = _of_run(journal.model, run_id)
-        if number is None:
+            found = _of_run(journal.model, run_id)
+        elif number is not None:
+            found = [journal.model.version(number).version]
+        else:
             return _undo(journal, stage)
-        _check_was_in(journal.model, number, stage)
-        return move(journal, "rollback", number, stage)
+        return move(journal, "rollback", _newest_that_stood(journal.model, found, stage), stage)
 
 
 def move(
@@ -232,21 +233,22 @@ def _steps_back(model: Model, turn: Turn, stage: str, before: Sequence[int]) -> 
     return [*leave, *(Step(v.version, v.stage, stage) for v in back)]
 
 
-def _of_run(model: Model, run_id: str) -> int:
+def _of_run(model: Model, run_id: str) -> list[int]:
     found = [v.version for v in model.versions if v.run_id == run_id]
     if not found:
         run = f"run '{shortened(run_id)}'"
         raise RegistryError(f"{model.name} has no version of {run}; list-versions shows the runs")
-    return found[-1]
+    return found
 
 
-def _check_was_in(model: Model, number: int, stage: str) -> None:
-    title = f"version {number} of {model.version(number).name}"
+def _newest_that_stood(model: Model, numbers: Sequence[int], stage: str) -> int:
+    """Return the newest of some versions that ever was in a stage; RegistryError if none was."""
     stood = _stood_in(model, stage)
-    if number not in stood:
-        those = ", ".join(map(str, sorted(stood))) or "none"
-        never = f"{title} never stood in {stage} (those that did: {those})"
-        raise RegistryError(f"{never}; use promote")
+    if back := stood.intersection(numbers):
+        return max(back)
+    those = ", ".join(map(str, sorted(stood))) or "none"
+    never = f"version {listed(numbers)} of {model.name} never stood in {stage}"
+    raise RegistryError(f"{never} (those that did: {those}); use promote")
 
 
 def _stood_in(model: Model, stage: str) -> set[int]:
