@@ -133,6 +133,17 @@ def test_scores_of_weighted_classes_are_turned_into_probabilities_before_they_ar
     assert abs(asked.figures["calibration"]["estimate"]) < 1e-9
 
 
+@pytest.mark.parametrize("weight", ["heavy", "nan", "-1", "0"])
+def test_a_damaged_weight_is_one_line_with_the_fix(weight):
+    asked = case(scores(0), scores(0), positive_weight=weight)
+    (found,) = run_checks({"calibration": gates.calibration}, asked)
+    assert not found.passed
+    assert found.message == (
+        f"cannot be computed: M version 2: the tag lockstep.positive_weight is '{weight}', no "
+        "number above 0; set it in MLflow to the value in the version's model_card.json"
+    )
+
+
 def floor(floors, **tags):
     return gates.floors(case(scores(0), scores(0), Gates(floors=floors), **tags))
 

@@ -51,7 +51,7 @@ class Watched:
         version = self.located.version
         if version.tag("costs"):
             return None
-        return float(version.tag("positive_weight") or 1.0)
+        return version.positive_weight
 
 
 def classes_in(located: Located, schema: Schema) -> list[Any]:

@@ -358,7 +358,7 @@ def calibration(case: Case) -> Answer:
 
 def as_probabilities(rows: Scored, version: Version) -> Scored:
     """Return scored rows with probabilities: scores of a model with class weights are none."""
-    weight = float(version.tag("positive_weight") or 1.0)
+    weight = version.positive_weight
     return replace(rows, score=to_probability(rows.score, weight)) if weight != 1.0 else rows
 
 
