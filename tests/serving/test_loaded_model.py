@@ -39,6 +39,13 @@ def test_the_models_own_threshold_where_nobody_gives_one():
     assert found.words == tuple(ACCIDENTS.columns[ACCIDENTS.target].codes.values())
 
 
+def test_a_damaged_tag_of_the_scale_is_one_line_with_the_fix():
+    damaged = replace(BALANCED, tags={"score_scale": "balanced", "positive_weight": "heavy"})
+    told = r"^M version 3 has a damaged tag: could not convert .* 'heavy'; `verify` names the tag"
+    with pytest.raises(ArtifactError, match=told):
+        decision_of(damaged, rule())
+
+
 def test_a_threshold_of_the_models_scale_is_taken():
     found = decision_of(BALANCED, rule(0.4542, "balanced"))
     assert found is not None

@@ -172,12 +172,21 @@ def _check_signature(checked: CheckedModel, previous: ServedModel) -> None:
         raise ArtifactError(f"{checked.title} {fault}: {listed}; {fix}")
 
 
+def _scale_of(checked: CheckedModel) -> Scale:
+    """Return the scale of a model's scores; ArtifactError if a tag of it is damaged."""
+    try:
+        return Scale.recorded(checked.tags)
+    except ValueError as error:
+        fix = "`verify` names the tag and its value in model_card.json; set this value in MLflow"
+        raise ArtifactError(f"{checked.title} has a damaged tag: {error}; {fix}") from error
+
+
 def decision_of(checked: CheckedModel, settings: DecisionSettings) -> ServedDecision | None:
     """Return the rule that decides between two classes; None for other tasks.
 
     A missing threshold, or one that assumes another score scale, raises ConfigError.
     """
-    model, scale = checked.model, Scale.recorded(checked.tags)
+    model, scale = checked.model, _scale_of(checked)
     if model.schema.task != "binary":
         return None
     threshold, source = settings.threshold, settings.source
