@@ -129,6 +129,19 @@ def test_staging_is_rolled_back_like_production(client):
     agrees(client)
 
 
+def test_a_rollback_of_staging_takes_no_version_out_of_production(client):
+    add_model(client, 2)
+    lifecycle.promote(client, NAME, 1)
+    lifecycle.transition(client, NAME, 2, "Staging")
+    lifecycle.promote(client, NAME, 2)
+    told = f"version 2 of {NAME} went from Staging into Production; to undo this, use rollback"
+    with pytest.raises(RegistryError, match=f"^{told} without --stage Staging$"):
+        lifecycle.rollback(client, NAME, "Staging")
+    assert stages(client)[2] == "Production"
+    assert lifecycle.rollback(client, NAME).step.version == 1
+    assert stages(client)[2] == "Staging"
+
+
 def test_staging_gives_back_to_production_only_if_that_is_empty(client):
     promoted(client, 1)
     add_versions(client, 2)

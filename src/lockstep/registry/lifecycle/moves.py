@@ -180,6 +180,9 @@ def _undo(journal: Journal, stage: str) -> Move:
     steps = _steps_back(model, turn, stage, before)
     if not steps or (stage == "Production" and not before):
         raise RegistryError(_why_not_back(journal, turn, stage))
+    if stage != "Production" and (gone := [s.version for s in steps if s.was == "Production"]):
+        went = f"version {listed(gone)} of {model.name} went from {stage} into Production"
+        raise RegistryError(f"{went}; to undo this, use rollback without --stage {stage}")
     for step in steps:
         check_has_files(model.version(step.version), step.now)
     number = max(before, default=steps[-1].version)
