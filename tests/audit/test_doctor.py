@@ -23,6 +23,7 @@ from lockstep.io import sha256_file
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record import locking
 from lockstep.registry.record.events import Step
+from lockstep.registry.record.journal import Journal
 from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.store import connection
@@ -284,6 +285,36 @@ def test_an_owner_that_another_tool_wrote_is_nobody(lifted):
     lifted.client.create_registered_model(f"{LOCK_PREFIX}x", tags={"lockstep.owner": "{"})
     assert diagnose(lifted.root).well
     assert locking.all_locks(lifted.client)[0].owner_text == "? on ? (pid ?)"
+
+
+def test_a_fix_that_was_stopped_past_the_lease_writes_no_more(lifted, monkeypatch):
+    altered(lifted.client)
+    before = get_model(lifted.client, NAME)
+
+    def stopped(client, name):
+        locking.break_lock(client, locking.find_lock(client, name))
+        monkeypatch.setattr(locking, "LEASE", 0.0)
+        return get_model(client, name)
+
+    monkeypatch.setattr("lockstep.audit.doctor.get_model", stopped)
+    (failure,) = diagnose(lifted.root, fix=True).failed
+    assert failure.startswith(f"{NAME} could not be repaired: this command was stopped for so long")
+    assert get_model(lifted.client, NAME) == before
+
+
+def test_a_long_fix_shows_that_it_goes_on(lifted, monkeypatch):
+    altered(lifted.client)
+    beats = []
+
+    def seen(book, event):
+        beats.append(locking.find_lock(book.client, NAME).beat)
+        return noted(book, event)
+
+    noted = Journal._note
+    monkeypatch.setattr(Journal, "_note", seen)
+    monkeypatch.setattr(locking, "LEASE", 0.0)
+    assert diagnose(lifted.root, fix=True).well
+    assert len({*beats} - {""}) == len(beats) > 1
 
 
 tampering = st.lists(

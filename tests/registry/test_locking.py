@@ -16,6 +16,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from tests.registry.test_lifecycle import add_model
 
 from lockstep.errors import RegistryError
+from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record import locking
 from lockstep.registry.record.events import Step
 from lockstep.registry.record.journal import default_who
@@ -330,6 +331,57 @@ def test_who_was_stopped_past_the_lease_writes_no_more_of_a_model_that_another_t
     with open_journal(client, NAME):
         pass
     assert get_model(client, NAME).record.stages == {1: "Production", 2: "None"}
+
+
+def retagged(client):
+    client.set_model_version_tag(NAME, "1", "lockstep.stage", "Archived")
+
+
+def restaged(client):
+    with pytest.warns(FutureWarning):
+        client.transition_model_version_stage(NAME, "1", "Archived")
+
+
+def realiased(client):
+    client.set_registered_model_alias(NAME, "production", "2")
+
+
+def with_an_alias_too_many(client):
+    client.set_registered_model_alias(NAME, "staging", "2")
+
+
+def without_its_description(client):
+    client.update_model_version(NAME, "1", "")
+
+
+def without_the_models_description(client):
+    client.update_registered_model(NAME, "")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        retagged,
+        restaged,
+        realiased,
+        with_an_alias_too_many,
+        without_its_description,
+        without_the_models_description,
+    ],
+)
+def test_what_repeats_the_stages_is_not_written_without_the_lock(client, monkeypatch, spoil):
+    add_model(client, 2, NAME)
+    lifecycle.promote(client, NAME, 1)
+    spoil(client)
+    spoilt = get_model(client, NAME)
+    with (
+        pytest.raises(RegistryError, match="another took over"),
+        open_journal(client, NAME) as book,
+    ):
+        break_lock(client, find_lock(client, NAME))
+        monkeypatch.setattr(locking, "LEASE", 0.0)
+        book.apply([])
+    assert get_model(client, NAME) == spoilt
 
 
 def refusing(client, monkeypatch):

@@ -72,8 +72,9 @@ def repair(root: Path, tracking_uri: str | None, findings: Iterable[CheckResult]
 
 def repair_model(client: Client, name: str) -> None:
     """End what a crash left, accept a damaged record, and align tags and aliases with it."""
-    with lock_model(client, name):
-        book = Journal(client, get_model(client, name), Who(default_who().actor, "doctor --fix"))
+    who = Who(default_who().actor, "doctor --fix")
+    with lock_model(client, name) as lock:
+        book = Journal(client, get_model(client, name), who, lock)
         if book.model.record.faults:
             # Also over what is open: without its end, an old event looks half done.
             accept(book)

@@ -49,6 +49,7 @@ def note_commit(client: Client, version: Version, outputs: Outputs) -> None:
     if commit_is_new(version, outputs):
         commit = outputs.lineage.commit
         with open_journal(client, version.name, numbers=[version.version]) as journal:
-            client.set_model_version_tag(version.name, str(version.version), COMMITTED_TAG, commit)
+            tag = (str(version.version), COMMITTED_TAG, commit)
+            journal.checked_client().set_model_version_tag(version.name, *tag)
             journal.settle()  # its description names the commit
         print(f"{version.title} is committed as {commit}", file=sys.stderr)

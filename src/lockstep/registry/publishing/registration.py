@@ -67,7 +67,7 @@ def register_version(
         details = {"model_digest": digest, "run_id": logged.run_id, **sums}
         event = journal.begin("register", stage=stage, details=details)
         with translating_mlflow_errors():
-            made = client.create_model_version(
+            made = journal.checked_client().create_model_version(
                 name,
                 source=f"models:/{logged.model_id}",
                 run_id=logged.run_id,

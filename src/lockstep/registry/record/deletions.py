@@ -21,7 +21,6 @@ def carry_out(journal: Journal, event: Event, mended_by: str = "") -> Event:
         version = there.get(number)
         if version is None:  # deleted in MLflow's own pages since
             continue
-        journal.check_locked()
         in_use = version.stage != "Archived" or number in journal.model.aliases.values()
         if mended_by and in_use:  # by another tool, since the prune began
             continue
@@ -41,13 +40,13 @@ def carry_out(journal: Journal, event: Event, mended_by: str = "") -> Event:
 
 def _delete(journal: Journal, version: Version, event: Event) -> None:
     """Mark a version, then delete its files: unmarked, missing files would count as damage."""
-    client, before = journal.client, sizes(journal.client, version)
+    before = sizes(journal.client, version)
     mark = (version.name, str(version.version), PRUNED_TAG)
     with translating_mlflow_errors():
-        client.set_model_version_tag(*mark, str(event.number))
+        journal.checked_client().set_model_version_tag(*mark, str(event.number))
         try:
-            delete_files(client, version)
+            delete_files(journal.checked_client(), version)
         except ArtifactError:
-            if sizes(client, version) == before:
-                client.delete_model_version_tag(*mark)
+            if sizes(journal.client, version) == before:
+                journal.checked_client().delete_model_version_tag(*mark)
             raise

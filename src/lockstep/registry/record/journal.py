@@ -45,7 +45,7 @@ class Journal:
     client: Client
     model: Model
     who: Who
-    lock: HeldLock | None = None
+    lock: HeldLock
     repaired: tuple[Event, ...] = ()
     """The events that a crash had left open and that were ended when the journal was opened."""
 
@@ -81,10 +81,12 @@ class Journal:
         """Write the stages that steps give, then bring what repeats them in line."""
         with translating_mlflow_errors():
             for step in steps:
-                self.check_locked()
-                self.client.set_model_version_tag(self.name, str(step.version), STAGE_TAG, step.now)
+                self.checked_client().set_model_version_tag(
+                    self.name, str(step.version), STAGE_TAG, step.now
+                )
             self.model = with_stages(self.model, {step.version: step.now for step in steps})
-            self.model = _aligned(self.client, self.model)
+            self.model = _aligned(self)
+            self.model = _described(self)
 
     def settle(self) -> None:
         """Read the model again, of a part the same part, and bring all that repeats it in line."""
@@ -94,16 +96,15 @@ class Journal:
             self.model = get_in_use(self.client, self.name, self.model.numbers)
         self.apply([])
 
-    def check_locked(self) -> None:
-        """Raise RegistryError if another process has broken the lock."""
-        if self.lock:
-            self.lock.check()
+    def checked_client(self) -> Client:
+        """Return the client for one write; RegistryError if another process broke the lock."""
+        self.lock.check()
+        return self.client
 
     def write(self, tag: tuple[str, str]) -> None:
         """Write one tag of the record, if the model is still locked."""
-        self.check_locked()
         with translating_mlflow_errors():
-            self.client.set_registered_model_tag(self.name, *tag)
+            self.checked_client().set_registered_model_tag(self.name, *tag)
 
     def _note(self, event: Event) -> None:
         before = tuple(e for e in self.model.record.events if e.number != event.number)
@@ -122,38 +123,42 @@ def with_stages(model: Model, stages: Mapping[int, str]) -> Model:
     return replace(model, versions=tuple(moved))
 
 
-def _aligned(client: Client, model: Model) -> Model:
+def _aligned(journal: Journal) -> Model:
     """Bring tags, aliases and MLflow's own stages in line with the stages; write only changes."""
+    model, name = journal.model, journal.name
     for version in model.versions:
         if version.tags.get(STAGE_TAG) != version.stage:
-            client.set_model_version_tag(model.name, str(version.version), STAGE_TAG, version.stage)
+            tag = (str(version.version), STAGE_TAG, version.stage)
+            journal.checked_client().set_model_version_tag(name, *tag)
         if version.mirrored != version.stage:
-            _mirror(client, version)
+            _mirror(journal.checked_client(), version)
     wanted = aliases_of(model)
     for alias in ALIASES:
         if alias not in wanted and alias in model.aliases:
-            client.delete_registered_model_alias(model.name, alias)
+            journal.checked_client().delete_registered_model_alias(name, alias)
         elif alias in wanted and model.aliases.get(alias) != wanted[alias]:
             # An upsert: without a delete before it, one version can be loaded at any moment.
-            client.set_registered_model_alias(model.name, alias, str(wanted[alias]))
+            number = str(wanted[alias])
+            journal.checked_client().set_registered_model_alias(name, alias, number)
     others = {alias: model.aliases[alias] for alias in model.aliases if alias not in ALIASES}
     settled = (
         replace(v, mirrored=v.stage, tags={**v.tags, STAGE_TAG: v.stage}) for v in model.versions
     )
-    return _described(client, replace(model, versions=tuple(settled), aliases=others | wanted))
+    return replace(model, versions=tuple(settled), aliases=others | wanted)
 
 
-def _described(client: Client, model: Model) -> Model:
+def _described(journal: Journal) -> Model:
     """Write the descriptions that stages and tags contradict."""
-    versions = []
+    model, versions = journal.model, []
     for version in model.versions:
         text = version_description(version)
         if text != version.description:
-            client.update_model_version(version.name, str(version.version), text)
+            number = str(version.version)
+            journal.checked_client().update_model_version(version.name, number, text)
         versions.append(replace(version, description=text))
     text = model_description(model)
     if text != model.description:
-        client.update_registered_model(model.name, text)
+        journal.checked_client().update_registered_model(model.name, text)
     return replace(model, versions=tuple(versions), description=text)
 
 
