@@ -111,6 +111,23 @@ def test_files_of_two_versions_stay(archived):
     assert goes(archived) == [3, 2]
 
 
+def test_files_of_a_copy_by_mlflow_stay(archived):
+    client = archived.client
+    client.copy_model_version(f"models:/{NAME}/1", "another")
+    client.copy_model_version("models:/another/1", NAME)
+    client.create_registered_model("of_a_folder")
+    client.create_model_version("of_a_folder", f"file://{archived.folder(2)}/")
+    lifecycle.transition(client, NAME, 5, "None")
+    assert why(archived, 1) == f"its files are those of {NAME} version 5 too"
+    assert why(archived, 2) == "its files are those of of_a_folder version 1 too"
+    assert goes(archived) == [3]
+    prune(client, NAME, keep=0, yes=True)
+    assert has_files(archived, 1, 2, 3, 5) == [True, True, False, True]
+    client.delete_model_version(NAME, "5")
+    client.delete_model_version("another", "1")
+    assert goes(archived) == [1]
+
+
 def test_a_parent_and_what_may_hold_more_than_a_model_stay(archived):
     client = archived.client
     run = client.get_run(archived.model.version(1).run_id).info
@@ -257,6 +274,19 @@ def test_what_another_tool_took_into_use_since_the_crash_keeps_its_files(archive
     lifecycle.transition(archived.client, NAME, 3, "None")
     assert has_files(archived, 1, 2, 3) == [False, True, False]
     assert archived.model.version(2).pruned is None
+
+
+def test_what_was_copied_since_the_crash_keeps_its_files(archived, monkeypatch):
+    def die(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_model_version_tag", die)
+        with pytest.raises(Killed):
+            prune(archived.client, NAME, keep=0, yes=True)
+    archived.client.copy_model_version(f"models:/{NAME}/2", "another")
+    lifecycle.transition(archived.client, NAME, 3, "None")
+    assert has_files(archived, 1, 2, 3) == [False, True, False]
 
 
 def test_a_store_that_refuses_keeps_the_files_unmarked_and_hinders_no_move(archived, monkeypatch):

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lockstep.errors import ArtifactError, RegistryError, UsageError
-from lockstep.registry.record.deletions import carry_out
+from lockstep.registry.record.deletions import LOGGED_MODEL, carry_out, shared_files
 from lockstep.registry.record.events import Event, Record, Who, changes, to_undo
 from lockstep.registry.record.journal import Journal, check_intact
 from lockstep.registry.record.recovery import open_journal
-from lockstep.registry.record.registered_models import Model, get_model, list_models
+from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store.artifact_store import sizes
 from lockstep.registry.store.connection import Client, translating_mlflow_errors
 from lockstep.registry.store.names import PARENT_TAG
@@ -96,10 +96,11 @@ def choose(client: Client, model: Model, keep: int, older_than: float) -> list[C
     ages = {v.version: times.get(v.version, v.created / 1000) for v in archived}
     young = {number for number, time in ages.items() if older_than and time > before}
     reasons = {
-        **references(client, model),
+        **references(model),
         **dict.fromkeys(young, "archived too recently"),
         **{v.version: "among the newest that are kept" for v in archived[:keep]},
     }
+    reasons |= shared_files(client, [v for v in archived if v.version not in reasons])
     return [_choice(client, v, reasons.get(v.version, "")) for v in archived]
 
 
@@ -115,28 +116,21 @@ def _choice(client: Client, version: Version, reason: str) -> Choice:
     return Choice(version, reason, len(found), sum(found.values()))
 
 
-def references(client: Client, model: Model) -> dict[int, str]:
-    """Return the versions that something refers to, each with what refers to it."""
+def references(model: Model) -> dict[int, str]:
+    """Return the versions that an alias or a possible rollback refers to, each with which."""
     found: dict[int, str] = {}
     for stage in ("Staging", "Production"):
         turn = to_undo(model.record, stage)
         reason = f"what a rollback of {stage} brings back"
         found |= dict.fromkeys(turn.before if turn else (), reason)
-    found |= {number: f"alias {alias} names it" for alias, number in model.aliases.items()}
-    owners: dict[str, list[Version]] = {}
-    for version in (v for one in list_models(client) for v in one.versions):
-        owners.setdefault(version.source, []).append(version)
-    for version in model.versions:
-        if others := [v for v in owners.get(version.source, []) if v.title != version.title]:
-            found[version.version] = f"its files are those of {others[0].title} too"
-    return found
+    return found | {number: f"alias {alias} names it" for alias, number in model.aliases.items()}
 
 
 def own_files(version: Version) -> str:
     """Return why a version's files may be more than its model; empty if they are not."""
     if version.tag("model_digest") is None:
         return "not registered by this project"
-    own = version.source.startswith("models:/m-")
+    own = version.source.startswith(LOGGED_MODEL)
     return "" if own else "its files may be more than the model's"
 
 
@@ -158,10 +152,12 @@ def archive_times(record: Record) -> dict[int, float]:
 
 def _delete(journal: Journal, choices: list[Choice]) -> Event:
     """Delete the files of some versions, on record; RegistryError if one came into use since."""
-    needed = references(journal.client, journal.model)
-    for number in (c.version.version for c in choices):
-        if number in needed or journal.model.version(number).stage != "Archived":
-            title = f"version {number} of {journal.name}"
+    model, numbers = journal.model, [choice.version.version for choice in choices]
+    chosen = [model.version(number) for number in numbers]
+    needed = references(model) | shared_files(journal.client, chosen)
+    for version in chosen:
+        if version.version in needed or version.stage != "Archived":
+            title = f"version {version.version} of {journal.name}"
             raise RegistryError(f"{title} was taken into use meanwhile; run the command again")
     details = {str(c.version.version): c.version.tag("model_digest") or "" for c in choices}
     return carry_out(journal, journal.begin(ACTION, details=details))

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lockstep.errors import ArtifactError, RegistryError
 from lockstep.registry.record.events import Event
 from lockstep.registry.record.journal import Journal
-from lockstep.registry.store.artifact_store import delete_files, sizes
-from lockstep.registry.store.connection import translating_mlflow_errors
+from lockstep.registry.record.registered_models import list_models
+from lockstep.registry.store.artifact_store import address_of, delete_files, sizes
+from lockstep.registry.store.connection import Client, translating_mlflow_errors
 from lockstep.registry.store.names import PRUNED_TAG
 from lockstep.registry.store.versions import Version
+
+LOGGED_MODEL = "models:/m-"
+"""How the source of a version begins whose files are just those of a logged model."""
 
 
 def carry_out(journal: Journal, event: Event, mended_by: str = "") -> Event:
@@ -21,8 +27,7 @@ def carry_out(journal: Journal, event: Event, mended_by: str = "") -> Event:
         version = there.get(number)
         if version is None:  # deleted in MLflow's own pages since
             continue
-        in_use = version.stage != "Archived" or number in journal.model.aliases.values()
-        if mended_by and in_use:  # by another tool, since the prune began
+        if mended_by and _in_use(journal, version):  # by another tool, since the prune began
             continue
         try:
             _delete(journal, version, event)
@@ -36,6 +41,30 @@ def carry_out(journal: Journal, event: Event, mended_by: str = "") -> Event:
     done = journal.end(event, mended_by=mended_by)
     journal.settle()
     return done
+
+
+def _in_use(journal: Journal, version: Version) -> bool:
+    named = version.version in journal.model.aliases.values()
+    return named or version.stage != "Archived" or bool(shared_files(journal.client, [version]))
+
+
+def shared_files(client: Client, versions: Iterable[Version]) -> dict[int, str]:
+    """Return the versions of a model whose files another version has too, each with that reason.
+
+    A source may name a logged model, a version that was copied, or a folder, so the addresses are
+    compared. Only those of other versions that name a logged model need not be asked for.
+    """
+    owners: dict[str, list[str]] = {}
+    for one in (version for model in list_models(client) for version in model.versions):
+        logged = one.source.startswith(LOGGED_MODEL)
+        owners.setdefault(one.source if logged else address_of(client, one), []).append(one.title)
+    found: dict[int, str] = {}
+    for version in versions:
+        places = (version.source, address_of(client, version))
+        same = (title for place in places for title in owners.get(place, ()))
+        if other := next((title for title in same if title != version.title), ""):
+            found[version.version] = f"its files are those of {other} too"
+    return found
 
 
 def _delete(journal: Journal, version: Version, event: Event) -> None:

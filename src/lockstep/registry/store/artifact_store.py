@@ -14,7 +14,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from lockstep.console import without_password
 from lockstep.errors import ArtifactError
-from lockstep.registry.store.connection import Client, fluent, one_line
+from lockstep.registry.store.connection import Client, fluent, one_line, tolerating
 from lockstep.registry.store.names import REGISTER_AGAIN
 from lockstep.registry.store.versions import Version
 
@@ -60,6 +60,14 @@ def delete_files(client: Client, version: Version) -> None:
     if sizes(client, version):  # some stores answer and delete nothing
         kept = f"the store kept files of {version.title} that it was told to delete"
         raise ArtifactError(f"{kept}; look at its log")
+
+
+def address_of(client: Client, version: Version) -> str:
+    """Return where a version's files are; a copy by MLflow has the address of its original."""
+    with tolerating("RESOURCE_DOES_NOT_EXIST"):
+        found = client.get_model_version_download_uri(version.name, str(version.version))
+        return str(found).removeprefix("file://").rstrip("/")
+    return version.source  # deleted since it was read
 
 
 @contextmanager
