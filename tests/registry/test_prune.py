@@ -128,6 +128,16 @@ def test_files_of_a_copy_by_mlflow_stay(archived):
     assert goes(archived) == [1]
 
 
+def test_a_version_whose_run_is_missing_keeps_its_files_and_hinders_no_other(archived):
+    client, run_id = archived.client, archived.model.version(2).run_id
+    client.delete_run(run_id)
+    client._tracking_client.store._hard_delete_run(run_id)
+    assert why(archived, 2) == f"its run {run_id} is missing, so nothing could rebuild them"
+    assert goes(archived) == [3, 1]
+    prune(client, NAME, keep=0, yes=True)
+    assert has_files(archived, 1, 2, 3) == [False, True, False]
+
+
 def test_a_parent_and_what_may_hold_more_than_a_model_stay(archived):
     client = archived.client
     run = client.get_run(archived.model.version(1).run_id).info

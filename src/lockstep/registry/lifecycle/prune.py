@@ -1,7 +1,8 @@
 """Delete the files of old Archived versions, on record; versions, tags and lineage stay.
 
 Files stay if anything refers to them: an alias, a stage other than Archived, a possible rollback,
-another version with the same files, or a run that names the version's run as its parent.
+another version with the same files, or a run that names the version's run as its parent. They also
+stay if the version's run is missing, without which nothing can rebuild them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from lockstep.registry.record.journal import Journal, check_intact
 from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store.artifact_store import sizes
-from lockstep.registry.store.connection import Client, translating_mlflow_errors
+from lockstep.registry.store.connection import Client, tolerating
 from lockstep.registry.store.names import PARENT_TAG
 from lockstep.registry.store.versions import Version
 
@@ -105,7 +106,7 @@ def choose(client: Client, model: Model, keep: int, older_than: float) -> list[C
 
 
 def _choice(client: Client, version: Version, reason: str) -> Choice:
-    reason = reason or own_files(version) or _child_of(client, version)
+    reason = reason or own_files(version) or _by_run(client, version)
     if reason:
         return Choice(version, reason)
     try:
@@ -134,14 +135,16 @@ def own_files(version: Version) -> str:
     return "" if own else "its files may be more than the model's"
 
 
-def _child_of(client: Client, version: Version) -> str:
+def _by_run(client: Client, version: Version) -> str:
+    """Return why a version's run keeps its files: one made from it, or no way to rebuild them."""
     if version.run_id is None:
         return ""
-    with translating_mlflow_errors():
+    with tolerating("RESOURCE_DOES_NOT_EXIST"):
         experiment = client.get_run(version.run_id).info.experiment_id
         condition = f"tags.`{PARENT_TAG}` = '{version.run_id}'"
         children = client.search_runs([experiment], condition, max_results=1)
-    return f"run {children[0].info.run_id} was made from it" if children else ""
+        return f"run {children[0].info.run_id} was made from it" if children else ""
+    return f"its run {version.run_id} is missing, so nothing could rebuild them"
 
 
 def archive_times(record: Record) -> dict[int, float]:
