@@ -7,7 +7,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from tests.registry.loaded import load_version
-from tests.registry.populated_registry import NAME, files, stock
+from tests.registry.populated_registry import NAME, VERSIONS, files, stock
 
 from lockstep.audit.findings import healthy
 from lockstep.audit.verify import verify
@@ -214,6 +214,34 @@ def test_publishing_a_pruned_model_again_takes_nothing_for_damage(archived, make
     published = publish_training(archived.root, "accidents", "logistic_regression")
     assert (published.version, published.new) == (1, False)
     assert "WARNING" not in capsys.readouterr().err
+
+
+def test_a_pruned_version_that_was_deleted_is_published_anew_with_files(archived, make, capsys):
+    make.training(archived.root, "logistic_regression", seed=0)
+    old = archived.model.version(1)
+    prune(archived.client, NAME, keep=0, yes=True)
+    archived.client.delete_model_version(NAME, "1")
+    published = publish_training(archived.root, "accidents", "logistic_regression")
+    assert (published.version, published.new) == (VERSIONS + 1, True)
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "WARNING run" in line)
+    assert f"WARNING run {old.run_id}: its model.skops is missing from " in line
+    new = archived.model.version(published.version)
+    assert (new.tag("model_digest"), new.pruned) == (old.tag("model_digest"), None)
+    assert load_version(archived.client, archived.root, NAME, version=new.version)
+    assert healthy(verify(archived.client, archived.root, NAME, new.version))
+    archived.client.delete_model_version(NAME, str(new.version))
+    again = publish_training(archived.root, "accidents", "logistic_regression")
+    assert (again.new, again.run_id) == (True, new.run_id), "its run has the files"
+
+
+def test_a_version_whose_logged_model_was_deleted_too_is_published_anew(archived, make):
+    make.training(archived.root, "logistic_regression", seed=0)
+    model_id = archived.model.version(1).source.removeprefix("models:/")
+    archived.client.delete_model_version(NAME, "1")
+    archived.client.delete_logged_model(model_id)
+    published = publish_training(archived.root, "accidents", "logistic_regression")
+    assert (published.version, published.new) == (VERSIONS + 1, True)
+    assert has_files(archived, published.version) == [True]
 
 
 def test_files_deleted_without_a_prune_on_record_are_found(archived):

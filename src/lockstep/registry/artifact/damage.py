@@ -67,12 +67,10 @@ def stored_damage(client: Client, version: Version) -> str:
     if model_id is None:
         return ""
     model = client.get_logged_model(model_id)
-    folder = Path(model.artifact_location.removeprefix("file://"))
-    if not folder.is_absolute():
-        return _listed_damage(client, model)
-    if is_http(client.tracking_uri):  # a folder of the server's machine
-        return ""
-    return local_damage(version, folder)
+    folder = _folder_of(model)
+    if folder.is_absolute() and not is_http(client.tracking_uri):
+        return local_damage(version, folder)
+    return listed_damage(client, model)
 
 
 def local_damage(version: Version, folder: Path) -> str:
@@ -86,7 +84,15 @@ def local_damage(version: Version, folder: Path) -> str:
     return ""
 
 
-def _listed_damage(client: Client, model: Any) -> str:
+def _folder_of(model: Any) -> Path:
+    """Return the folder of a logged model's files; a relative path if a server keeps them."""
+    return Path(model.artifact_location.removeprefix("file://"))
+
+
+def listed_damage(client: Client, model: Any) -> str:
+    """Return what is wrong with a logged model by its files' names and sizes."""
+    if _folder_of(model).is_absolute() and is_http(client.tracking_uri):
+        return ""  # a folder of the server's machine
     items = client.list_logged_model_artifacts(model.model_id)
     listed = {item.path: item.file_size for item in items}
     needed = (SKOPS, GOLDEN, SCHEMA, *([ROWS_FILE] if ROWS_TAG in model.tags else []))

@@ -13,6 +13,7 @@ from lockstep.config.settings import Settings
 from lockstep.console import warn
 from lockstep.errors import ArtifactError, RegistryError
 from lockstep.models.artifact import digest_of
+from lockstep.registry.artifact.damage import listed_damage
 from lockstep.registry.artifact.files import REFERENCE
 from lockstep.registry.artifact.packaging import Package, package
 from lockstep.registry.artifact.training_rows import to_bytes
@@ -30,7 +31,7 @@ from lockstep.registry.publishing.run_content import record
 from lockstep.registry.publishing.run_files import write_files
 from lockstep.registry.publishing.runs import log_run, note_decision
 from lockstep.registry.publishing.tags import noted_tags, run_tags, version_tags
-from lockstep.registry.store.connection import Client, fluent, request_limits
+from lockstep.registry.store.connection import Client, fluent, request_limits, tolerating
 from lockstep.registry.store.names import SAME_RUN, TAG_PREFIX
 from lockstep.registry.store.queries import Logged, find_run
 
@@ -45,7 +46,7 @@ def publish_new(
     decide: Decide | None,
     again: bool = False,
 ) -> Published:
-    """Log a model's run, unless a crash left one without a version, and make its version.
+    """Log a model's run, unless it has a usable one without a version, and make its version.
 
     A version that is made ``again``, in place of a damaged one, gets a new run and is not judged.
     """
@@ -55,13 +56,29 @@ def publish_new(
         tags = run_tags(outputs)
         same = {key: tags.get(key) for key in SAME_RUN}
         logged = None if again else find_run(client, experiment, same)
-        if logged is None or (settings.log_model and logged.model_id is None):
-            logged = _log(client, experiment, settings, outputs, again=again)
+        if logged is None or not _is_usable(client, settings, logged):
+            repeated = again or logged is not None
+            logged = _log(client, experiment, settings, outputs, again=repeated)
         if logged.model_id is None or not registers(settings):
             return Published(name, logged.run_id, outputs.digest, new=True)
         if again or decide is None:
             return register(client, settings, name, outputs, logged, again)
         return _register_if_allowed(client, settings, name, outputs, logged, decide)
+
+
+def _is_usable(client: Client, settings: Settings, logged: Logged) -> bool:
+    """Tell whether a version can be made of a run that a crash, or a deleted version, left.
+
+    The files of its model may be missing: of a version that was pruned before it was deleted.
+    """
+    if logged.model_id is None:
+        return not settings.log_model
+    missing = f"its logged model {logged.model_id} is missing"
+    with tolerating("RESOURCE_DOES_NOT_EXIST"):
+        missing = listed_damage(client, client.get_logged_model(logged.model_id))
+    if missing:
+        warn(f"WARNING run {logged.run_id}: {missing}; the model gets a new run")
+    return not missing
 
 
 def _register_if_allowed(
