@@ -65,6 +65,26 @@ def test_what_is_refused_is_noted_until_it_is_found_whole(home, pipeline):
     assert list((home.root / SUSPECT).iterdir()) == []
 
 
+def test_two_processes_may_find_the_same_suspect_whole(home, pipeline, monkeypatch):
+    from lockstep.registry.artifact import damage
+
+    home.register(NAME, pipeline)
+    version = find_version(home.client, NAME, version=1)
+    note = home.root / SUSPECT / version.tag("model_digest")
+    note.parent.mkdir(parents=True)
+    note.touch()
+    fetched = damage.fetched
+
+    def overtaken(*given):
+        monkeypatch.setattr(damage, "fetched", fetched)
+        assert damage.suspect_damage(home.client, version, home.root) == "", "the faster process"
+        return fetched(*given)
+
+    monkeypatch.setattr(damage, "fetched", overtaken)
+    assert damage.suspect_damage(home.client, version, home.root) == ""
+    assert not note.exists()
+
+
 def test_by_stage_the_newest_and_by_run_its_own(home, pipeline, other_pipeline):
     for made in (pipeline, other_pipeline, pipeline):
         home.register(NAME, made, stage="Staging")

@@ -54,7 +54,7 @@ def suspect_damage(client: Client, version: Version, root: Path) -> str:
                 check_training_rows(version, folder)
     except ArtifactError as error:
         return str(error)
-    note.unlink()
+    note.unlink(missing_ok=True)  # another process may have found the same
     return ""
 
 
