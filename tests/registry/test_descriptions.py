@@ -5,14 +5,17 @@ import re
 
 import pandas as pd
 import pytest
+from tests.registry.loaded import load_version
 from tests.registry.populated_registry import NAME, VERSIONS, stock
 
-from lockstep.audit.doctor import diagnose
+from lockstep.audit.doctor import diagnose, line_of
 from lockstep.config.layout import ProblemLayout
+from lockstep.errors import ArtifactError
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.descriptions import BEGIN, END, version_description
 from lockstep.registry.record.events import LONGEST_TAG
 from lockstep.registry.record.registered_models import get_model
+from lockstep.registry.store.json_tags import damaged_tags
 from lockstep.registry.store.opening import open_to_read
 from lockstep.registry.store.versions import Version
 from lockstep.registry.train_stage import publish_training
@@ -116,6 +119,50 @@ def test_doctor_names_and_writes_what_is_missing_or_outdated(shop):
     assert "description" in {f.name for f in after.repaired}
     assert "description" not in {f.name for f in after.findings}
     assert stages_said(shop) == stages(shop)
+
+
+OTHER_JSON = ("[]", "{}", "3", '"x"', "true", '[{"a": 1}]', "1" * 400, "[" * 4000, "{", "")
+DAMAGED = {
+    "test_intervals": (*OTHER_JSON, '{"roc_auc": 3}', '{"roc_auc": ["a", "b"]}'),
+    "classes": OTHER_JSON,
+    "costs": (*OTHER_JSON, '{"a": 1}', '{"a": {"b": "x"}}'),
+    "interval": (*OTHER_JSON, '{"coverage": "x"}', '{"coverage": null}'),
+}
+WHOLE = {
+    "test_intervals": ("{}", '{"roc_auc": [0.8, NaN]}'),
+    "classes": ('["a", 1]', "[]", '[{"a": 1}]'),
+    "costs": ("{}", '{"a": {"b": 2}}'),
+    "interval": ('{"coverage": 0.9}',),
+}
+
+
+@pytest.mark.parametrize("key", DAMAGED)
+def test_json_of_another_kind_in_a_tag_is_damage_and_no_crash(key):
+    others = {"test_roc_auc": "0.8"} | ({"classes": '["a", "b", "c"]'} if key == "costs" else {})
+    for text in DAMAGED[key] + WHOLE[key]:
+        tags = {f"lockstep.{name}": value for name, value in {**others, key: text}.items()}
+        version = Version("S", 3, 0, "r", "", "None", tags)
+        assert "Stage: **None**" in version_description(version)
+        found = [fault for fault, _ in damaged_tags(version)]
+        assert len(found) == (text not in WHOLE[key]), text
+        assert all(fault.startswith(f"tag lockstep.{key} holds no ") for fault in found)
+
+
+def test_doctor_names_a_damaged_tag_and_every_command_goes_on(shop):
+    shop.client.set_model_version_tag(NAME, "1", "lockstep.interval", "3")
+    shop.client.set_model_version_tag(NAME, "2", "lockstep.test_intervals", "[]")
+    lifecycle.promote(shop.client, NAME, 1)
+    assert stages_said(shop) == stages(shop)
+    for fix in (False, True):
+        found = [f for f in diagnose(shop.root, fix=fix).findings if f.name == "damaged tag"]
+        assert [line_of(f) for f in found] == [
+            f"damaged tag, {NAME} version 1: tag lockstep.interval holds no interval with a "
+            "coverage; set it in MLflow's pages to the value in the version's model_card.json",
+            f"damaged tag, {NAME} version 2: tag lockstep.test_intervals holds no intervals by "
+            "metric; delete it in MLflow's pages: only the description shows it",
+        ]
+    with pytest.raises(ArtifactError, match=r"version 1: its tag lockstep.interval holds no"):
+        load_version(shop.client, shop.root, NAME, version=1)
 
 
 def emptied(shop):

@@ -227,7 +227,7 @@ def test_a_damaged_interval_is_refused(registered: Path) -> None:
     try:
         client.set_model_version_tag(NAME, "1", "lockstep.interval", "{broken")
         with pytest.raises(
-            ArtifactError, match=f"{NAME} version 1: its prediction interval is damaged"
+            ArtifactError, match=f"{NAME} version 1: its tag lockstep.interval holds no interval"
         ):
             load_version(client, registered, NAME, version=1)
     finally:

@@ -1,4 +1,4 @@
-"""Checks of the record of moves: abandoned locks, damage, tags and aliases that differ from it."""
+"""Checks of locks, of the record of moves, and of the tags and aliases beside it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lockstep.errors import listed
 from lockstep.registry.record.descriptions import outdated
 from lockstep.registry.record.locking import Lock
 from lockstep.registry.record.registered_models import ALIASES, Model, aliases_of
+from lockstep.registry.store.json_tags import damaged_tags
 from lockstep.registry.store.names import STAGE_TAG
 from lockstep.registry.store.versions import Version
 
@@ -43,6 +44,9 @@ def of_model(model: Model, moving: bool = False) -> Iterator[CheckResult]:
 
     They follow from the others, so whoever repairs those writes them too.
     """
+    for version in model.versions:
+        for fault, fix in damaged_tags(version):
+            yield problem("damaged tag", version.title, fault, fix)
     found = list(_of_record(model, moving))
     yield from found
     if not found and not moving and (old := outdated(model)):

@@ -6,7 +6,6 @@ loads its model beside the process that asks the registry.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from lockstep.registry.artifact.files import CARD, GOLDEN, SCHEMA, SHIPPED_CODE
 from lockstep.registry.artifact.integrity import explained, model_file, recorded_digest
 from lockstep.registry.artifact.model_cache import Located, refusing
 from lockstep.registry.artifact.training_rows import TrainingRows, check_training_rows
-from lockstep.registry.store.names import REGISTER_AGAIN
+from lockstep.registry.store.json_tags import checked_tag
 from lockstep.registry.store.versions import Version
 
 
@@ -37,7 +36,7 @@ def open_folder(located: Located) -> Model:
     """Load an artifact from a user's folder with the same checks; a refused one stays there."""
     version = located.version
     pipeline, schema, _ = load_checked(version, located.folder)
-    interval = version.tag("interval")
+    interval = checked_tag(version, "interval")
     return Model(
         pipeline=pipeline,
         schema=schema,
@@ -48,7 +47,7 @@ def open_folder(located: Located) -> Model:
         run_id=version.run_id,
         digest=version.tag("model_digest"),
         type=version.tag("type"),
-        interval=None if interval is None else check_interval(_parsed(interval), version.title),
+        interval=None if interval is None else check_interval(interval, version.title),
         costs=costs_of(version),
     )
 
@@ -82,24 +81,12 @@ def open_training_rows(located: Located) -> TrainingRows:
 
 def costs_of(version: Version) -> dict[str, dict[str, float]] | None:
     """Return the costs by which a version decides among several classes."""
-    text = version.tag("costs")
-    if text is None:
+    costs = checked_tag(version, "costs")
+    if costs is None:
         return None
-    try:
-        return {
-            actual: {name: float(cost) for name, cost in row.items()}
-            for actual, row in json.loads(text).items()
-        }
-    except (ValueError, AttributeError, TypeError) as error:
-        fault = f"{version.title}: its tag lockstep.costs holds no costs by class"
-        raise ArtifactError(f"{fault}; {REGISTER_AGAIN}") from error
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return None
+    return {
+        actual: {name: float(cost) for name, cost in row.items()} for actual, row in costs.items()
+    }
 
 
 def check_schema(version: Version, folder: Path) -> Schema:

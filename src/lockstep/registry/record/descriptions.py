@@ -10,12 +10,12 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from lockstep.errors import listed
 from lockstep.registry.record.events import LONGEST_TAG
 from lockstep.registry.record.registered_models import IN_USE, Model
-from lockstep.registry.store.names import COMMITTED_TAG, INTERVALS_TAG, SCRIPT
+from lockstep.registry.store.json_tags import json_tag
+from lockstep.registry.store.names import COMMITTED_TAG, SCRIPT
 from lockstep.registry.store.versions import Version
 
 BEGIN = "<!-- lockstep: each move writes this again; your own text goes below the end mark -->"
@@ -99,7 +99,7 @@ def _metrics(version: Version) -> Iterator[str]:
     names = [key.removeprefix("test_") for key in found if key.startswith("test_")]
     if not names:
         return
-    ends = _json(version.tags.get(INTERVALS_TAG)) or {}
+    ends = json_tag(version, "test_intervals") or {}
     head = ["metric", *_PARTS, *(["95 % interval (test)"] if ends else [])]
     yield from ("", f"| {' | '.join(head)} |", "|---" * len(head) + "|")
     for name in names[:_MOST_METRICS]:
@@ -140,12 +140,12 @@ def _decision(version: Version) -> str:
     if version.threshold is not None:
         scale = version.tag("score_scale")
         return f"threshold {version.threshold:g}{f' on the {scale} scale' if scale else ''}"
-    if classes := _json(version.tag("classes")):
-        costs = _json(version.tag("costs"))
+    if classes := json_tag(version, "classes"):
+        costs = json_tag(version, "costs")
         how = "lowest expected cost" if costs else "most probable class"
         more = f"; costs by actual and predicted class: `{json.dumps(costs)}`" if costs else ""
         return f"{how} of {len(classes)}{more if len(more) < 1000 else ''}"
-    if interval := _json(version.tag("interval")):
+    if interval := json_tag(version, "interval"):
         return f"each value with an interval that holds {interval['coverage']:.0%} of new rows"
     return ""
 
@@ -184,11 +184,3 @@ def _code_word(text: str | None) -> str:
 
 def _short(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
-
-
-def _json(text: str | None) -> Any:
-    """Return what a tag holds; None for no tag and for one that somebody damaged."""
-    try:
-        return json.loads(text or "null")
-    except ValueError:
-        return None
