@@ -154,6 +154,14 @@ def unreadable(client):
     client.set_registered_model_tag(NAME, ADDRESS.format(4), "{")
 
 
+def of_another_kind(client):
+    told = json.loads(client.get_registered_model(NAME).tags[ADDRESS.format(4)])
+    forged = json.dumps({**told, "action": "register", "details": []})
+    client.set_registered_model_tag(NAME, ADDRESS.format(4), forged)
+    ended = json.dumps({"outcome": "done", "time": "t", "version": [3]})
+    client.set_registered_model_tag(NAME, "lockstep.ended.000004", ended)
+
+
 def reopened(client):
     """An old move seems half-done: done again, it would undo what came after."""
     client.delete_registered_model_tag(NAME, "lockstep.ended.000002")
@@ -198,6 +206,7 @@ DAMAGES = {
     removed: ["damaged record"],
     last_removed: ["damaged record"],
     unreadable: ["damaged record"],
+    of_another_kind: ["damaged record"],
     reopened: ["damaged record"],
     headless: ["damaged record"],
     all_removed: ["no record"],

@@ -115,6 +115,31 @@ def test_faults_name_what_is_wrong():
     assert "head is missing" in read_record(headless).faults[0]
 
 
+KINDS = {
+    BEGUN: {"version": int, "stage": str, "gate": dict, "details": dict, "undoes": int},
+    ENDED: {"outcome": str, "time": str, "version": int, "mended_by": str},
+}
+
+
+@pytest.mark.parametrize(("part", "key"), [(part, key) for part in KINDS for key in KINDS[part]])
+def test_a_part_of_another_kind_is_an_altered_event_and_no_crash(part, key):
+    tags = record_of((1, "Production"), (2, "Production"))
+    for value in ([3], {"a": 1}, True, 1.5, 1, "x"):
+        if type(value) is not KINDS[part][key]:
+            content = {**json.loads(tags[f"{part}000002"]), key: value}
+            record = read_record({**tags, f"{part}000002": json.dumps(content)})
+            assert record.faults[0] == "event 2 cannot be read: it was altered"
+            assert record.stages == {1: "Production"}
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '"x"', "null", "[" * 4000])
+def test_an_event_that_is_no_object_is_an_altered_one(text):
+    tags = record_of((1, "Production"), (2, "Production"))
+    for part in (BEGUN, ENDED):
+        record = read_record({**tags, f"{part}000002": text})
+        assert record.faults[0] == "event 2 cannot be read: it was altered"
+
+
 def test_a_head_one_behind_is_a_crash_and_no_fault():
     tags = record_of((1, "Production"), (2, "Production"))
     first = read_record(tags).events[0]

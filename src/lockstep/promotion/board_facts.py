@@ -249,7 +249,7 @@ def rolled_back(model: Model) -> dict[int, Event]:
     """
     found: dict[int, Event] = {}
     for event in model.record.events:
-        if gate_in(event) and event.version is not None:
+        if event.gate and event.version is not None:
             found.pop(event.version, None)
         for step in event.steps if event.done else ():
             if step.now == "Production":
@@ -261,20 +261,15 @@ def rolled_back(model: Model) -> dict[int, Event]:
 
 def gates_of(model: Model) -> dict[int, Event]:
     """Return for each version the last event that carries a verdict of the gates on it."""
-    gated = (event for event in model.record.events if gate_in(event))
+    gated = (event for event in model.record.events if event.gate)
     return {event.version: event for event in gated if event.version is not None}
-
-
-def gate_in(event: Event) -> dict[str, Any]:
-    """Return the verdict that an event carries, if it has one."""
-    return event.gate if isinstance(event.gate, dict) else {}
 
 
 def verdict_of(
     event: Event, version: Version, champion: Version | None, files: VerdictFiles
 ) -> Verdict:
     """Return the verdict of an event, with each check where its file can be read."""
-    gate, note = gate_in(event), ""
+    gate, note = event.gate, ""
     lines: tuple[GateLine, ...] = ()
     try:
         lines = files.lines(version.run_id, gate)
@@ -321,7 +316,7 @@ def timeline(model: Model) -> Iterable[TimelineEntry]:
     for event in events:
         if event.action == "register" and event.done:
             continue
-        gate = gate_in(event)
+        gate = event.gate
         yield TimelineEntry(
             model=model.name,
             number=event.number,

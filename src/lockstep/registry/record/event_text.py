@@ -14,7 +14,7 @@ def moved_text(event: Event) -> str:
         return moved
     if not event.of_version:
         return ""
-    wanted = event.details.get("to") if isinstance(event.details, dict) else None
+    wanted = event.details.get("to")
     return f"version {event.of_version}" + (f": stays, not in {wanted}" if wanted else "")
 
 

@@ -24,7 +24,8 @@ from lockstep.io import sha256_json
 BEGUN, ENDED, HEAD = "lockstep.event.", "lockstep.ended.", "lockstep.head"
 """Tags of a registered model: begin and end of an event, and the last that ended."""
 _REQUIRED = ("action", "time", "token", "client")
-_OPTIONAL = ("version", "stage", "gate", "details", "undoes")
+_OPTIONAL = {"version": int, "stage": str, "gate": dict, "details": dict, "undoes": int}
+_OF_END = {"outcome": str, "time": str, "version": int, "mended_by": str}
 _KEYS = (
     "number", "action", "actor", "reason", "time", "token", "client", "before", "version",
     "steps", "stage", "gate", "details", "undoes",
@@ -278,6 +279,7 @@ def _event(number: int, tags: Mapping[str, str]) -> Event:
     content: dict[str, Any] = orjson.loads(tags[f"{BEGUN}{number:06d}"])
     if content["number"] != number:
         raise ValueError("another event's content")
+    _check_kinds(content, _OPTIONAL)
     ended = tags.get(f"{ENDED}{number:06d}")
     required: dict[str, Any] = {key: str(content[key]) for key in _REQUIRED}
     optional = {key: content[key] for key in _OPTIONAL if key in content}
@@ -291,10 +293,22 @@ def _event(number: int, tags: Mapping[str, str]) -> Event:
         who=who,
         before=str(content.get("before", "")),
         steps=tuple(Step(*step) for step in steps),
-        end=End(**orjson.loads(ended)) if ended else None,
+        end=_end(ended) if ended else None,
         **required,
         **optional,
     )
+
+
+def _end(text: str) -> End:
+    content: dict[str, Any] = orjson.loads(text)
+    _check_kinds(content, _OF_END)
+    return End(**content)
+
+
+def _check_kinds(content: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
+    """Raise ValueError if a part of an event has another type than it was written with."""
+    if any(type(content[key]) is not kinds[key] for key in kinds if key in content):
+        raise ValueError("a part of another type")
 
 
 def _chain_faults(events: Sequence[Event]) -> Iterable[tuple[int, str]]:
