@@ -139,8 +139,8 @@ def test_a_damaged_weight_is_one_line_with_the_fix(weight):
     (found,) = run_checks({"calibration": gates.calibration}, asked)
     assert not found.passed
     assert found.message == (
-        f"cannot be computed: M version 2: the tag lockstep.positive_weight is '{weight}', no "
-        "number above 0; set it in MLflow to the value in the version's model_card.json"
+        "cannot be computed: M version 2: its tag lockstep.positive_weight holds no positive "
+        "number; set it in MLflow's pages to the value in the version's model_card.json"
     )
 
 

@@ -127,12 +127,14 @@ DAMAGED = {
     "classes": OTHER_JSON,
     "costs": (*OTHER_JSON, '{"a": 1}', '{"a": {"b": "x"}}'),
     "interval": (*OTHER_JSON, '{"coverage": "x"}', '{"coverage": null}'),
+    "positive_weight": ("[]", "{}", "0", "-1", '"x"', "true", "NaN", "Infinity", "1" * 400, "x"),
 }
 WHOLE = {
     "test_intervals": ("{}", '{"roc_auc": [0.8, NaN]}'),
     "classes": ('["a", 1]', "[]", '[{"a": 1}]'),
     "costs": ("{}", '{"a": {"b": 2}}'),
     "interval": ('{"coverage": 0.9}',),
+    "positive_weight": ("1", "1.25", "1e-05"),
 }
 
 

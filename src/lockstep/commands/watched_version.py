@@ -21,6 +21,7 @@ from lockstep.registry.artifact.loading import card_of, schema_of
 from lockstep.registry.artifact.locating import find_version, locate
 from lockstep.registry.artifact.model_cache import Located
 from lockstep.registry.store.connection import Client
+from lockstep.registry.store.json_tags import checked_tag
 from lockstep.registry.store.names import NotRegistered
 from lockstep.serving.logged_rows import Notes, answered_by
 from lockstep.serving.model_source import registered_name
@@ -51,7 +52,7 @@ class Watched:
         version = self.located.version
         if version.tag("costs"):
             return None
-        return version.positive_weight
+        return float(checked_tag(version, "positive_weight") or 1.0)
 
 
 def classes_in(located: Located, schema: Schema) -> list[Any]:

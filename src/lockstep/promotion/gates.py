@@ -53,6 +53,7 @@ from lockstep.registry.artifact.locating import locate
 from lockstep.registry.record.events import turns
 from lockstep.registry.record.registered_models import Model
 from lockstep.registry.store.connection import Client
+from lockstep.registry.store.json_tags import checked_tag
 from lockstep.registry.store.versions import Version
 
 LONGEST_SUMMARY = 400
@@ -358,7 +359,7 @@ def calibration(case: Case) -> Answer:
 
 def as_probabilities(rows: Scored, version: Version) -> Scored:
     """Return scored rows with probabilities: scores of a model with class weights are none."""
-    weight = version.positive_weight
+    weight = float(checked_tag(version, "positive_weight") or 1.0)
     return replace(rows, score=to_probability(rows.score, weight)) if weight != 1.0 else rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,10 @@ def _is_interval(content: Any) -> bool:
     return isinstance(content, dict) and _is_number(content.get("coverage"))
 
 
+def _is_weight(content: Any) -> bool:
+    return _is_number(content) and 0 < content < math.inf
+
+
 @dataclass(frozen=True)
 class _Form:
     """What a tag holds, and how a person repairs it."""
@@ -55,6 +60,7 @@ _FORMS = {
     "classes": _Form(lambda content: isinstance(content, list), "list of classes"),
     "costs": _Form(_are_costs, "costs by class"),
     "interval": _Form(_is_interval, "interval with a coverage"),
+    "positive_weight": _Form(_is_weight, "positive number"),
 }
 
 

@@ -7,14 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockstep.errors import RegistryError
-from lockstep.registry.store.names import (
-    PRUNED_TAG,
-    SCRIPT,
-    STAGE_TAG,
-    STAGES,
-    TAG_PREFIX,
-    shortened,
-)
+from lockstep.registry.store.names import PRUNED_TAG, SCRIPT, STAGE_TAG, STAGES, TAG_PREFIX
 
 
 @dataclass(frozen=True)
@@ -63,17 +56,6 @@ class Version:
     def threshold(self) -> float | None:
         """The decision threshold recorded with it."""
         return number(self.tag("threshold"))
-
-    @property
-    def positive_weight(self) -> float:
-        """The odds of its scores, as multiples of a probability's; RegistryError if damaged."""
-        text = self.tag("positive_weight") or "1"
-        weight = number(text)
-        if weight is None or weight <= 0:
-            damage = f"{self.title}: the tag {TAG_PREFIX}positive_weight is '{shortened(text)}'"
-            fix = "set it in MLflow to the value in the version's model_card.json"
-            raise RegistryError(f"{damage}, no number above 0; {fix}")
-        return weight
 
     @property
     def pruned(self) -> str | None:
