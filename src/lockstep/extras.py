@@ -12,9 +12,14 @@ PACKAGES = {
 }
 
 
+def install_line(extra: str) -> str:
+    """Return the fix of an extra that is missing."""
+    # Not by name: the public index has another project of this name.
+    return f"run `make env`, or `pip install '.[{extra}]'` in the project's folder"
+
+
 def require_extra(extra: str, what: str) -> None:
     """Raise ConfigError if a package of the extra is missing, which ``what`` needs."""
     if missing := [name for name in PACKAGES[extra] if find_spec(name) is None]:
-        # Not by name: the public index has another project of this name.
-        fix = f"run `make env`, or `pip install '.[{extra}]'` in the project's folder"
-        raise ConfigError(f"{what} needs packages that are not installed: {listed(missing)}; {fix}")
+        lacks = f"{what} needs packages that are not installed: {listed(missing)}"
+        raise ConfigError(f"{lacks}; {install_line(extra)}")

@@ -215,7 +215,7 @@ def _missing_files(client: Client, version: Version) -> str:
         if uris.is_http(client.tracking_uri) and place.startswith(("/", "file:")):
             return ""
         listed = sizes(client, version)
-    except (ArtifactError, *connection.StoreError) as error:
+    except connection.store_errors(ArtifactError) as error:
         return connection.one_line(error)
     if not listed:
         return f"there are none in {without_password(place)}"

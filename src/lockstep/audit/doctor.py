@@ -65,7 +65,7 @@ def repair(root: Path, tracking_uri: str | None, findings: Iterable[CheckResult]
     for name in sorted({one.subject for one in findings if one.name in OF_MODELS}):
         try:
             repair_model(client, name)
-        except (LockstepError, *connection.StoreError) as error:
+        except connection.store_errors(LockstepError) as error:
             failed.append(f"{name} could not be repaired: {connection.one_line(error)}")
     return failed
 

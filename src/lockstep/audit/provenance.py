@@ -12,7 +12,7 @@ from lockstep.io import read_json, sha256_json
 from lockstep.promotion.gate_report import FOLDER
 from lockstep.registry.record.events import Event, Record
 from lockstep.registry.store.artifact_store import fetch_run_folder
-from lockstep.registry.store.connection import Client, StoreError, one_line
+from lockstep.registry.store.connection import Client, one_line, store_errors
 from lockstep.registry.store.names import CLOSURE, INPUTS, KEPT_INPUTS, LINEAGE
 from lockstep.registry.store.versions import Version
 
@@ -35,7 +35,7 @@ def _fetch(version: Version, client: Client, folder: Path) -> Found | None:
         return NOT_RECORDED, "the version carries no closure"
     try:
         run = client.get_run(version.run_id)
-    except StoreError as error:
+    except store_errors() as error:
         missing = getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST"
         state = "is missing" if missing else f"cannot be read ({one_line(error)})"
         return FAILED, f"its run {version.run_id} {state}"

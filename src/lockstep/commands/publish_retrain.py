@@ -70,7 +70,7 @@ def _store_failures() -> Iterator[None]:
     """Raise a failure of the tracking store as one line."""
     try:
         yield
-    except connection.StoreError as error:
+    except connection.store_errors() as error:
         connection.raise_interrupt(error)
         raise RegistryError(
             f"the tracking store failed: {connection.one_line(error)}; the trained models are "

@@ -29,7 +29,7 @@ from lockstep.registry.publishing.known import (
 from lockstep.registry.publishing.outputs import Outputs, read_outputs
 from lockstep.registry.publishing.publish import publish
 from lockstep.registry.publishing.registration import Decide
-from lockstep.registry.store.connection import Client, StoreError, one_line, raise_interrupt
+from lockstep.registry.store.connection import Client, one_line, raise_interrupt, store_errors
 from lockstep.registry.store.names import PARENT_TAG, PROBLEM_TAG
 from lockstep.registry.store.opening import connect, source_of
 from lockstep.registry.store.queries import find_run
@@ -43,7 +43,7 @@ def register_trained(settings: Settings, root: Path, trained: Trained) -> list[P
     """Publish what the registry lacks of a problem's models; print a line a model."""
     try:
         return _register_problem(connect(settings, root), settings, trained)
-    except StoreError as error:
+    except store_errors() as error:
         raise_interrupt(error)
         fix = "then run the command again, which goes on from here"
         raise RegistryError(f"the tracking store failed: {one_line(error)}; {fix}") from error
@@ -89,7 +89,7 @@ def publish_or_warn(settings: Settings, outputs: Outputs) -> Published | None:
         client = connect(settings, outputs.root)
         known = known_versions(source_of(client), settings, [outputs])
         published = publish(client, settings, outputs, known, _decide(settings))
-    except (RegistryError, *StoreError, OSError) as error:
+    except store_errors(RegistryError, OSError) as error:
         raise_interrupt(error)
         kept = f"{outputs.problem} {outputs.type} is trained and kept, but not in the registry"
         warn(f"WARNING {kept}: {one_line(error)}; the next `dvc repro` registers it")

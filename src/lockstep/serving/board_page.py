@@ -17,7 +17,7 @@ from pathlib import Path
 from lockstep.config.settings import load_settings
 from lockstep.errors import LockstepError
 from lockstep.promotion.board_facts import VerdictFiles, board_facts
-from lockstep.registry.store.connection import StoreError, one_line
+from lockstep.registry.store.connection import one_line, store_errors
 from lockstep.registry.store.opening import open_to_read
 from lockstep.registry.store.uris import resolve_uri
 from lockstep.reports.board import Away, Board
@@ -108,7 +108,7 @@ class BoardPage:
         """Read the registry; change nothing if this reading was given up meanwhile."""
         try:
             board = self._read()
-        except StoreError as error:
+        except store_errors() as error:
             self._is_away(one_line(error), reading)
         except (LockstepError, OSError) as error:
             self._is_away(str(error), reading)

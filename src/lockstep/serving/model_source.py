@@ -31,7 +31,7 @@ from lockstep.registry.artifact.loading import Located, card_of, open_folder, op
 from lockstep.registry.artifact.locating import find_version, locate
 from lockstep.registry.publishing.destinations import model_name
 from lockstep.registry.record.registered_models import marks_of, newest_in
-from lockstep.registry.store.connection import StoreError, request_limits
+from lockstep.registry.store.connection import request_limits, store_errors
 from lockstep.registry.store.names import NotRegistered
 from lockstep.registry.store.opening import open_registry, open_to_read, source_of
 from lockstep.registry.store.versions import Version
@@ -374,7 +374,7 @@ def _version_of_file(model: Model, root: Path) -> Version | None:
         name = model_name(load_settings(root), model.schema.name, str(model.type))
         with request_limits(timeout=_PATIENCE_SECONDS):
             found = source_of(open_to_read(root)).versions(name)
-    except (LockstepError, *StoreError, OSError):
+    except store_errors(LockstepError, OSError):
         return None
     same = (v for v in found if v.tag("model_digest") == model.digest)
     alike = (v for v in same if v.threshold == model.threshold)

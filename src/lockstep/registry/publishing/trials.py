@@ -15,7 +15,7 @@ from lockstep.console import warn
 from lockstep.errors import RegistryError
 from lockstep.models.search import TrialResult
 from lockstep.registry.publishing.experiments import experiment_of
-from lockstep.registry.store.connection import Client, StoreError, connect, one_line
+from lockstep.registry.store.connection import Client, connect, one_line, store_errors
 from lockstep.registry.store.names import PARENT_TAG
 
 SEARCH = "lockstep.search"
@@ -51,7 +51,7 @@ class SearchLog:
         try:
             if not self.failed:
                 log(*arguments)
-        except StoreError as error:
+        except store_errors() as error:
             self.failed = True
             _warn(error)
 
@@ -105,7 +105,7 @@ def open_search(
         experiment = experiment_of(client, settings, root, problem)
         parent = _parent(client, experiment, model_type, study)
         return SearchLog(client, experiment, parent, study, metric, sign)
-    except (RegistryError, *StoreError) as error:
+    except store_errors(RegistryError) as error:
         _warn(error)
         return None
 

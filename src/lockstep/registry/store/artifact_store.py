@@ -9,12 +9,17 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mlflow.artifacts import download_artifacts
-from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from lockstep.console import without_password
 from lockstep.errors import ArtifactError
-from lockstep.registry.store.connection import Client, fluent, one_line, tolerating
+from lockstep.registry.store.connection import (
+    Client,
+    fluent,
+    one_line,
+    store_errors,
+    tolerating,
+)
 from lockstep.registry.store.names import REGISTER_AGAIN
 from lockstep.registry.store.versions import Version
 
@@ -87,8 +92,8 @@ def _items(repository: Any, folder: str) -> Iterator[Any]:
 
 @contextmanager
 def _translating(failure: str) -> Iterator[None]:
-    """Raise ArtifactError for whatever a store raises over files; requests' errors are OSErrors."""
+    """Raise ArtifactError for whatever a store raises over files."""
     try:
         yield
-    except (MlflowException, OSError, ValueError) as error:
+    except store_errors(OSError, ValueError) as error:
         raise ArtifactError(f"{failure} ({one_line(error)})") from error

@@ -24,9 +24,8 @@ from lockstep.errors import RegistryError
 from lockstep.network import PROXY_FAILED, Proxy, proxies_set, proxy_of
 from lockstep.registry.store import uris
 from lockstep.registry.store.local_database import prepare_sqlite
+from lockstep.registry.store.s3 import check_endpoint, s3_errors, s3_fault
 
-StoreError = (MlflowException, requests.RequestException)
-"""What MLflow's calls raise when the store refuses or cannot be reached."""
 _CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _TIMEOUT, _RETRIES = "MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 _POINTED: list[str] = []
@@ -62,6 +61,14 @@ _MEANINGS = {  # part of a message that MLflow wraps in a page of SQL: its meani
 }
 
 
+def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """Return what MLflow raises if a store refuses or is out of reach, and ``others``.
+
+    It belongs into an ``except``, as ``s3_errors`` does.
+    """
+    return s3_errors(MlflowException, requests.RequestException, *others)
+
+
 class Client(MlflowClient):
     """MLflow's client, without its question before each write whether the name is a prompt's.
 
@@ -76,6 +83,7 @@ class Client(MlflowClient):
 def connect(settings: Settings, root: Path) -> Client:
     """Return a client of the configured store; RegistryError if the store cannot be used."""
     uri = uris.resolve_uri(settings, root)
+    check_endpoint()
     if database := uris.sqlite_file(uri):
         prepare_sqlite(database, main_tree(root))
     elif uris.is_http(uri):
@@ -209,10 +217,12 @@ def _cause(error: Exception) -> str:
 
 @contextmanager
 def translating_mlflow_errors() -> Iterator[None]:
-    """Raise RegistryError with one line for an error of MLflow's."""
+    """Raise RegistryError with one line for an error of MLflow's, or of S3 behind it."""
     try:
         yield
-    except MlflowException as error:
+    except s3_errors(MlflowException) as error:
+        if fault := s3_fault(error):
+            raise RegistryError(fault) from error
         if meaning := _meaning_of(error):
             raise RegistryError(f"the registry refused: {meaning}") from error
         line = visible(" ".join(str(error).split()))
@@ -264,6 +274,8 @@ def _meaning_of(error: Exception) -> str:
         other = f", or add the server's host to no_proxy: a proxy may answer ({named})"
         fault = "what answers is no tracking server (a web page, or no such address)"
         return f"{fault}; correct MLFLOW_TRACKING_URI{other if named else ''}"
+    if fault := s3_fault(error):
+        return fault
     return next((meaning for sign, meaning in _MEANINGS.items() if sign in text), "")
 
 
