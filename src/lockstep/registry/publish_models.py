@@ -32,7 +32,7 @@ from lockstep.registry.publishing.registration import Decide
 from lockstep.registry.store.connection import Client, one_line, raise_interrupt, store_errors
 from lockstep.registry.store.names import PARENT_TAG, PROBLEM_TAG
 from lockstep.registry.store.opening import connect, source_of
-from lockstep.registry.store.queries import find_run
+from lockstep.registry.store.queries import active_run, find_run
 
 _LOOK_SECONDS = 0.1
 _WRITTEN_NS = 300_000_000
@@ -125,8 +125,8 @@ def _register_problem(client: Client, settings: Settings, trained: Trained) -> l
 
 def _lacks_parent(client: Client, trained: Trained, own: Sequence[Published]) -> bool:
     """Return whether a run has no parent: some types that were trained together get one."""
-    tags = (client.get_run(one.run_id).data.tags for one in own)
-    return trained.asked_for and any(PARENT_TAG not in own_tags for own_tags in tags)
+    runs = (active_run(client, one.run_id) for one in own)
+    return trained.asked_for and any(run and PARENT_TAG not in run.data.tags for run in runs)
 
 
 def tie_to_parent(

@@ -139,7 +139,7 @@ def _by_run(client: Client, version: Version) -> str:
     """Return why a version's run keeps its files: one made from it, or no way to rebuild them."""
     if version.run_id is None:
         return ""
-    with tolerating("RESOURCE_DOES_NOT_EXIST"):
+    with tolerating("RESOURCE_DOES_NOT_EXIST"):  # `mlflow gc` removed the run
         experiment = client.get_run(version.run_id).info.experiment_id
         condition = f"tags.`{PARENT_TAG}` = '{version.run_id}'"
         children = client.search_runs([experiment], condition, max_results=1)

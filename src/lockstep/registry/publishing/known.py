@@ -135,6 +135,8 @@ def _needs_work(tables: Tables, settings: Settings, version: Version, outputs: O
         return True
     if not settings.log_model or kept_model(version) is None:
         return False
+    if version.run_id and not tables.is_active(version.run_id):
+        return True
     folder = None if is_suspect(version, outputs.root) else tables.folder_of(version)
     return folder is None or bool(local_damage(version, folder))
 

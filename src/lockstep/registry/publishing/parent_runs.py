@@ -14,6 +14,7 @@ import pandas as pd
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.config.settings import Settings
+from lockstep.console import warn
 from lockstep.io import read_json, write_text
 from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.report import report_with_versions
@@ -22,6 +23,7 @@ from lockstep.registry.publishing.runs import Record, log_run
 from lockstep.registry.publishing.spans import span_over
 from lockstep.registry.store.connection import Client, fluent, retry_conflicts
 from lockstep.registry.store.names import PARENT_TAG
+from lockstep.registry.store.queries import active_run
 from lockstep.reports import plots
 
 REPORT = "report.html"
@@ -54,9 +56,12 @@ def log_parent(
 
 
 def tie(client: Client, children: Sequence[str], parent_id: str) -> None:
-    """Put runs below a parent run."""
+    """Put runs below a parent run; MLflow takes no tag for one that was deleted."""
     for run_id in children:
-        retry_conflicts(partial(client.set_tag, run_id, PARENT_TAG, parent_id))
+        if active_run(client, run_id) is None:
+            warn(f"WARNING run {run_id} is deleted and gets no parent run")
+        else:
+            retry_conflicts(partial(client.set_tag, run_id, PARENT_TAG, parent_id))
 
 
 def parent_record(

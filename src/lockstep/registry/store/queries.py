@@ -137,6 +137,14 @@ def pages(search: Callable[..., Any], **query: Any) -> Iterator[Any]:
             return
 
 
+def active_run(client: Client, run_id: str) -> Any | None:
+    """Return a run; None if it was deleted, whether or not `mlflow gc` has removed it since."""
+    with tolerating(*_MISSING):
+        run = client.get_run(run_id)
+        return run if run.info.lifecycle_stage == "active" else None
+    return None
+
+
 def find_run(client: Client, experiment_id: str, tags: Mapping[str, str | None]) -> Logged | None:
     """Return the newest finished run with these tags (None: without the tag), and its model.
 

@@ -124,6 +124,12 @@ class Tables:
             found = connection.execute(where, [run_id, key]).fetchone()
         return None if found is None else str(found[0])
 
+    def is_active(self, run_id: str) -> bool:
+        """Return whether there is a run that nobody deleted."""
+        query = "SELECT 1 FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'active'"
+        with _open(self.database) as connection:
+            return connection.execute(query, [run_id]).fetchone() is not None
+
     def has_run(self, experiment: str, key: str, value: str) -> bool:
         """Return whether an experiment, by its name, has a finished run with a tag."""
         query = """
