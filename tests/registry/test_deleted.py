@@ -1,9 +1,10 @@
 """What somebody deleted in MLflow: `register` makes it anew and says so in one line."""
 
 import pytest
-from tests.registry.test_publish import configure, runs
+from tests.registry.test_publish import configure, killed_before_its_version, runs
 
 from lockstep.config.settings import load_settings
+from lockstep.registry.publishing import new_versions
 from lockstep.registry.publishing.known import PARENT_KEY
 from lockstep.registry.store import connection
 from lockstep.registry.store.names import PARENT_TAG
@@ -12,10 +13,20 @@ from lockstep.registry.trained_models import register_models
 
 LINEAR, FOREST = "Accident_Prediction_Logistic_Regression", "Accident_Prediction_Random_Forest"
 
+FOR_GOOD = pytest.mark.parametrize(
+    "for_good", [False, True], ids=["deleted", "removed by mlflow gc"]
+)
+
 
 @pytest.fixture
 def client(workspace):
     return connection.connect(load_settings(workspace), workspace)
+
+
+def delete_model(client, model_id, for_good):
+    client.delete_logged_model(model_id)
+    if for_good:
+        client._tracking_client.store._hard_delete_logged_model(model_id)
 
 
 def delete_run(client, run_id, for_good):
@@ -28,7 +39,7 @@ def registered(workspace):
     return [(one.name, one.version, one.new) for one in register_models(workspace)]
 
 
-@pytest.mark.parametrize("for_good", [False, True], ids=["deleted", "removed by mlflow gc"])
+@FOR_GOOD
 @pytest.mark.parametrize("tied", [False, True], ids=["before its parent run", "after it"])
 def test_a_version_whose_run_is_deleted_is_registered_anew(
     workspace, client, capsys, for_good, tied
@@ -72,3 +83,46 @@ def test_a_deleted_parent_run_is_made_anew(workspace, client):
     (made,) = [run for run in runs(workspace) if PARENT_KEY in run.data.tags]
     tied = {run.data.tags[PARENT_TAG] for run in runs(workspace) if PARENT_TAG in run.data.tags}
     assert tied == {made.info.run_id}
+
+
+@FOR_GOOD
+def test_a_version_whose_logged_model_is_deleted_is_registered_anew(
+    workspace, client, capsys, for_good
+):
+    register_models(workspace)
+    model_id = client.get_model_version(LINEAR, "1").source.removeprefix("models:/")
+    delete_model(client, model_id, for_good)
+    capsys.readouterr()
+    assert registered(workspace) == [(LINEAR, 2, True), (FOREST, 1, False)]
+    fault = f"its logged model {model_id} is deleted"
+    assert f"WARNING {LINEAR} version 1: {fault}; it is registered anew" in capsys.readouterr().err
+    assert registered(workspace) == [(LINEAR, 2, False), (FOREST, 1, False)]
+
+
+@FOR_GOOD
+def test_a_run_whose_logged_model_is_deleted_gets_no_version(
+    workspace, client, monkeypatch, capsys, for_good
+):
+    left = killed_before_its_version(workspace, monkeypatch)
+    (model,) = client.get_run(left).outputs.model_outputs
+    delete_model(client, model.model_id, for_good)
+    made = publish_training(workspace, "accidents", "logistic_regression")
+    assert made.version == 1
+    assert made.run_id != left
+    told = f"run {left}: it has no logged model, or it was deleted; the model gets a new run"
+    assert told in capsys.readouterr().err
+
+
+def test_a_refused_model_whose_logged_model_was_deleted_is_logged_once_more(
+    workspace, client, monkeypatch
+):
+    """A run may have the time of its training; the new one is found, as it comes last."""
+    timings = {"train_seconds": 1.0}
+    with monkeypatch.context() as patch:
+        patch.setattr(new_versions, "registers", lambda _: False)
+        first = publish_training(workspace, "accidents", "logistic_regression", timings)
+        (model,) = client.get_run(first.run_id).outputs.model_outputs
+        client.delete_logged_model(model.model_id)
+        for _ in range(2):
+            publish_training(workspace, "accidents", "logistic_regression", timings)
+    assert len(runs(workspace)) == 2

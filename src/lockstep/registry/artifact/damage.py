@@ -62,17 +62,19 @@ def stored_damage(client: Client, version: Version) -> str:
     """Return what is wrong with a version's artifact without a download; empty if nothing is found.
 
     Files on this machine are read. Of a server's store, files and sizes are listed. A version whose
-    run was deleted is damaged too: the run holds its lineage and its verdicts.
+    run or logged model was deleted is damaged too: the run holds its lineage and its verdicts.
     """
     model_id = kept_model(version)
     if model_id is None:
         return ""
     # `known` imports this module, and does without MLflow.
-    from lockstep.registry.store.queries import active_run
+    from lockstep.registry.store.queries import active_model, active_run
 
     if version.run_id and active_run(client, version.run_id) is None:
         return f"its run {version.run_id} is deleted"
-    model = client.get_logged_model(model_id)
+    model = active_model(client, model_id)
+    if model is None:
+        return f"its logged model {model_id} is deleted"
     folder = _folder_of(model)
     if folder.is_absolute() and not is_http(client.tracking_uri):
         return local_damage(version, folder)

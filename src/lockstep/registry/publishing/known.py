@@ -133,9 +133,10 @@ def all_registered(tables: Tables, settings: Settings, trained: Trained) -> list
 def _needs_work(tables: Tables, settings: Settings, version: Version, outputs: Outputs) -> bool:
     if commit_is_new(version, outputs):
         return True
-    if not settings.log_model or kept_model(version) is None:
+    model_id = kept_model(version)
+    if not settings.log_model or model_id is None:
         return False
-    if version.run_id and not tables.is_active(version.run_id):
+    if not tables.has_active(version.run_id or "", model_id):
         return True
     folder = None if is_suspect(version, outputs.root) else tables.folder_of(version)
     return folder is None or bool(local_damage(version, folder))

@@ -31,7 +31,7 @@ from lockstep.registry.publishing.run_content import record
 from lockstep.registry.publishing.run_files import write_files
 from lockstep.registry.publishing.runs import log_run, note_decision
 from lockstep.registry.publishing.tags import noted_tags, run_tags, version_tags
-from lockstep.registry.store.connection import Client, fluent, request_limits, tolerating
+from lockstep.registry.store.connection import Client, fluent, request_limits
 from lockstep.registry.store.names import SAME_RUN, TAG_PREFIX
 from lockstep.registry.store.queries import Logged, find_run
 
@@ -53,12 +53,7 @@ def publish_new(
     name = model_name(settings, outputs.problem, outputs.type)
     experiment = experiment_of(client, settings, outputs.root, outputs.problem)
     with fluent(client.tracking_uri):
-        tags = run_tags(outputs)
-        same = {key: tags.get(key) for key in SAME_RUN}
-        logged = None if again else find_run(client, experiment, same)
-        if logged is None or not _is_usable(client, settings, logged):
-            repeated = again or logged is not None
-            logged = _log(client, experiment, settings, outputs, again=repeated)
+        logged = _run_of(client, experiment, settings, outputs, again)
         if logged.model_id is None or not registers(settings):
             return Published(name, logged.run_id, outputs.digest, new=True)
         if again or decide is None:
@@ -66,19 +61,29 @@ def publish_new(
         return _register_if_allowed(client, settings, name, outputs, logged, decide)
 
 
-def _is_usable(client: Client, settings: Settings, logged: Logged) -> bool:
-    """Tell whether a version can be made of a run that a crash, or a deleted version, left.
+def _run_of(
+    client: Client, experiment: str, settings: Settings, outputs: Outputs, again: bool
+) -> Logged:
+    """Return the training's run that a crash, or a deleted version, left; or log a new one."""
+    tags = run_tags(outputs)
+    same = {key: tags.get(key) for key in SAME_RUN}
+    found = None if again else find_run(client, experiment, same)
+    if found is None:
+        return _log(client, experiment, settings, outputs, again=again)
+    if lack := _lack(client, settings, found):
+        warn(f"WARNING run {found.run_id}: {lack}; the model gets a new run")
+        return _log(client, experiment, settings, outputs, again=True)
+    return found
 
-    The files of its model may be missing: of a version that was pruned before it was deleted.
+
+def _lack(client: Client, settings: Settings, found: Logged) -> str:
+    """Return why no version can be made of a run; empty if one can.
+
+    The files of its model are missing if its version was pruned before it was deleted.
     """
-    if logged.model_id is None:
-        return not settings.log_model
-    missing = f"its logged model {logged.model_id} is missing"
-    with tolerating("RESOURCE_DOES_NOT_EXIST"):
-        missing = listed_damage(client, client.get_logged_model(logged.model_id))
-    if missing:
-        warn(f"WARNING run {logged.run_id}: {missing}; the model gets a new run")
-    return not missing
+    if found.model_id is None:
+        return "it has no logged model, or it was deleted" if settings.log_model else ""
+    return listed_damage(client, client.get_logged_model(found.model_id))
 
 
 def _register_if_allowed(

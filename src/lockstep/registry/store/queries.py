@@ -145,9 +145,17 @@ def active_run(client: Client, run_id: str) -> Any | None:
     return None
 
 
+def active_model(client: Client, model_id: str) -> Any | None:
+    """Return a logged model; None if it was deleted."""
+    with tolerating(*_MISSING):
+        return client.get_logged_model(model_id)
+    return None
+
+
 def find_run(client: Client, experiment_id: str, tags: Mapping[str, str | None]) -> Logged | None:
     """Return the newest finished run with these tags (None: without the tag), and its model.
 
+    The model is None if none was logged, or it was deleted since.
     Runs that a crash left open are marked FAILED.
     """
     known = {key: value for key, value in tags.items() if value is not None}
@@ -161,5 +169,5 @@ def find_run(client: Client, experiment_id: str, tags: Mapping[str, str | None])
     if finished is None:
         return None
     outputs = client.get_run(finished).outputs
-    models = outputs.model_outputs if outputs else []
-    return Logged(finished, models[0].model_id if models else None)
+    models = [one.model_id for one in outputs.model_outputs] if outputs else []
+    return Logged(finished, next((one for one in models if active_model(client, one)), None))

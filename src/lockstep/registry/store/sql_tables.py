@@ -124,11 +124,13 @@ class Tables:
             found = connection.execute(where, [run_id, key]).fetchone()
         return None if found is None else str(found[0])
 
-    def is_active(self, run_id: str) -> bool:
-        """Return whether there is a run that nobody deleted."""
-        query = "SELECT 1 FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'active'"
+    def has_active(self, run_id: str, model_id: str) -> bool:
+        """Return whether there are a run and a logged model that nobody deleted."""
+        query = """
+            SELECT 1 FROM runs JOIN logged_models ON model_id = ? WHERE run_uuid = ?
+            AND runs.lifecycle_stage = 'active' AND logged_models.lifecycle_stage = 'active'"""
         with _open(self.database) as connection:
-            return connection.execute(query, [run_id]).fetchone() is not None
+            return connection.execute(query, [model_id, run_id]).fetchone() is not None
 
     def has_run(self, experiment: str, key: str, value: str) -> bool:
         """Return whether an experiment, by its name, has a finished run with a tag."""
