@@ -26,7 +26,7 @@ from lockstep.registry.record.events import Step
 from lockstep.registry.record.journal import Journal
 from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.record.registered_models import get_model
-from lockstep.registry.store import connection
+from lockstep.registry.store import connection, owners
 from lockstep.registry.store.names import LOCK_PREFIX
 from lockstep.registry.train_stage import publish_training
 
@@ -184,7 +184,7 @@ def two_productions(client):
 
 
 def locked(client, name=NAME, **changes):
-    owner = {**locking._me(), "pid": 2**22 + 1, "started": "1", **changes}
+    owner = {**owners.this_process(), "pid": 2**22 + 1, "started": "1", **changes}
     tags = {"lockstep.token": "f" * 32, "lockstep.owner": json.dumps(owner)}
     client.create_registered_model(f"{LOCK_PREFIX}{name}", tags=tags)
 

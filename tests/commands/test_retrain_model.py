@@ -3,6 +3,7 @@
 The best that is fit is served.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -30,6 +31,8 @@ from lockstep.problems.schema import load_schema
 from lockstep.registry import train_stage
 from lockstep.registry.artifact.released import released_file
 from lockstep.registry.publishing import new_versions
+from lockstep.registry.store.names import PROCESS_TAG
+from lockstep.registry.store.owners import this_process
 from lockstep.registry.trained_models import register_models
 
 ROOT = Path(__file__).parents[2]
@@ -258,12 +261,17 @@ def test_a_polite_kill_amid_the_release_leaves_what_was_served_and_a_failed_run(
     ]
 
 
-def test_a_run_that_a_kill_left_open_is_marked(project: Project) -> None:
-    client = project.client
+def test_a_retrain_marks_what_a_kill_left_open_and_no_run_of_another_machine(
+    project: Project, trained: list
+) -> None:
+    client, me = project.client, this_process()
     experiment = client.get_experiment_by_name("accidents-retrain").experiment_id
-    run = client.create_run(experiment).info.run_id
-    publish_retrain.end_open_runs(client, experiment)
-    assert client.get_run(run).info.status == "FAILED"
+    owners = ({**me, "pid": 2**22 + 1}, {**me, "host": "another"})  # above the largest there is
+    tags = [{PROCESS_TAG: json.dumps(owner)} for owner in owners]
+    killed, running = (client.create_run(experiment, tags=one).info.run_id for one in tags)
+    project.retrain(models=TYPES[:1])
+    assert client.get_run(killed).info.status == "FAILED"
+    assert client.get_run(running).info.status == "RUNNING"
     assert project.parent(project.done).info.status == "FINISHED"
 
 

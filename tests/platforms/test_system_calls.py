@@ -23,7 +23,7 @@ PYTHON = sorted(
 )
 SCRIPTS = sorted([*ROOT.glob("scripts/*.sh"), *ROOT.glob("benchmarks/*.sh"), ROOT / ".ci" / "run"])
 WITH_ANOTHER_WAY = {
-    "src/lockstep/registry/record/locking.py": {"/proc", "/proc/self/ns/pid"},
+    "src/lockstep/registry/store/owners.py": {"/proc", "/proc/self/ns/pid"},
     "src/lockstep/serving/shadow.py": {"/proc/"},
     "tests/conftest.py": {"/dev/shm"},
     "tests/kernels.py": {"/proc/cpuinfo"},

@@ -23,6 +23,7 @@ from lockstep.registry.record.journal import default_who
 from lockstep.registry.record.locking import all_locks, break_lock, find_lock, lock_model
 from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.record.registered_models import get_model, list_models, model_names
+from lockstep.registry.store import owners
 from lockstep.registry.store.names import LOCK_PREFIX
 
 NAME = "Toy_XGBoost"
@@ -35,7 +36,7 @@ def client(home):
 
 def stranger(client, name=NAME, token="theirs", **owner):
     """Leave a lock as another process would."""
-    me = {**locking._me(), **owner}
+    me = {**owners.this_process(), **owner}
     client.create_registered_model(
         f"{LOCK_PREFIX}{name}", tags={"lockstep.token": token, "lockstep.owner": json.dumps(me)}
     )
@@ -94,8 +95,8 @@ def test_a_dead_owner_of_this_machine_is_followed_at_once(client):
 def without_proc(monkeypatch):
     """A system without Linux's /proc, such as macOS."""
 
-    monkeypatch.setattr(locking, "_kernel_text", lambda name: "")
-    monkeypatch.setattr(locking, "_process_namespace", lambda: "")
+    monkeypatch.setattr(owners, "_kernel_text", lambda name: "")
+    monkeypatch.setattr(owners, "_process_namespace", lambda: "")
 
 
 def test_without_proc_only_an_owner_that_has_ended_is_dead(client, without_proc, monkeypatch):
@@ -106,18 +107,18 @@ def test_without_proc_only_an_owner_that_has_ended_is_dead(client, without_proc,
     gone.join()
     stranger(client, "Other", pid=gone.pid)
     assert find_lock(client, "Other").dead
-    monkeypatch.setattr(locking.os, "kill", raising(PermissionError))
+    monkeypatch.setattr(owners.os, "kill", raising(PermissionError))
     assert not find_lock(client, "Other").dead, "a process of another user"
 
 
 def test_without_proc_a_host_of_the_same_name_is_another_one(client, without_proc, monkeypatch):
-    monkeypatch.setattr(locking, "getnode", lambda: 1)
+    monkeypatch.setattr(owners, "getnode", lambda: 1)
     gone = multiprocessing.get_context("spawn").Process(target=print)
     gone.start()
     gone.join()
     stranger(client, pid=gone.pid)
     assert find_lock(client, NAME).dead
-    monkeypatch.setattr(locking, "getnode", lambda: 2)
+    monkeypatch.setattr(owners, "getnode", lambda: 2)
     assert not find_lock(client, NAME).dead
 
 
@@ -423,7 +424,7 @@ def test_a_user_without_a_name_holds_and_acts_by_number(client, monkeypatch):
     def nameless():
         raise KeyError("getpwuid(): uid not found: 10001")
 
-    monkeypatch.setattr(locking, "getuser", nameless)
+    monkeypatch.setattr(owners, "getuser", nameless)
     monkeypatch.delenv("LOCKSTEP_ACTOR", raising=False)
     with lock_model(client, NAME):
         assert find_lock(client, NAME).owner["user"] == f"uid {os.getuid()}"

@@ -19,7 +19,8 @@ from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
 from lockstep.registry.publishing import new_versions
 from lockstep.registry.record.locking import all_locks
-from lockstep.registry.store import connection
+from lockstep.registry.store import connection, owners
+from lockstep.registry.store.names import PROCESS_TAG
 from lockstep.registry.store.versions import version_from
 from lockstep.registry.train_stage import publish_training
 
@@ -172,7 +173,12 @@ def test_a_run_of_other_inputs_is_not_taken_for_that_of_the_same_model(workspace
     assert published.run_id != left
 
 
-def test_a_run_that_a_kill_left_open_is_closed(workspace):
+def owned_by(**changes):
+    """Return the tag of a run that another process logs; no process has a number above 2**22."""
+    return json.dumps({**owners.this_process(), **changes})
+
+
+def test_a_run_that_a_kill_left_open_is_closed_unless_another_machine_has_it(workspace):
     from lockstep.registry.publishing.experiments import experiment_of
     from lockstep.registry.publishing.outputs import read_outputs
     from lockstep.registry.publishing.tags import run_tags
@@ -181,9 +187,11 @@ def test_a_run_that_a_kill_left_open_is_closed(workspace):
     settings = load_settings(workspace)
     number = experiment_of(client, settings, workspace, "accidents")
     tags = run_tags(read_outputs(workspace, "accidents", "logistic_regression"))
-    left = client.create_run(number, tags=tags)
+    left = client.create_run(number, tags={**tags, PROCESS_TAG: owned_by(pid=2**22 + 1)})
+    alive = client.create_run(number, tags={**tags, PROCESS_TAG: owned_by(host="another")})
     published = publish_training(workspace, "accidents", "logistic_regression")
     assert client.get_run(left.info.run_id).info.status == "FAILED"
+    assert client.get_run(alive.info.run_id).info.status == "RUNNING", "it may still be logged"
     assert client.get_run(published.run_id).info.status == "FINISHED"
 
 

@@ -17,7 +17,7 @@ from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record import locking
 from lockstep.registry.record.events import Who
 from lockstep.registry.record.registered_models import get_model
-from lockstep.registry.store import names, queries
+from lockstep.registry.store import names, owners, queries
 from lockstep.registry.train_stage import publish_training
 from lockstep.registry.trained_models import register_models
 
@@ -121,7 +121,8 @@ def test_two_processes_hold_a_model_in_turn(shared, colleague, monkeypatch):
 
 def test_the_lock_of_a_dead_process_is_broken_at_once(shared):
     add_model(shared.client, 1, shared.name)
-    owner = {**locking._me(), "pid": 2**22 + 1, "started": "1"}  # above the largest there is
+    too_large = 2**22 + 1  # no process has such a number
+    owner = {**owners.this_process(), "pid": too_large, "started": "1"}
     tags = {"lockstep.token": "f" * 32, "lockstep.owner": json.dumps(owner)}
     shared.client.create_registered_model(f"{names.LOCK_PREFIX}{shared.name}", tags=tags)
     assert lifecycle.promote(shared.client, shared.name).changed

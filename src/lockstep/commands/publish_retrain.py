@@ -34,6 +34,7 @@ from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.store import connection
 from lockstep.registry.store.connection import Client
 from lockstep.registry.store.names import PROBLEM_TAG, RETRAIN_TAG
+from lockstep.registry.store.queries import end_abandoned
 
 STAGE = "Staging"
 RELEASED = "lockstep.released"
@@ -95,7 +96,8 @@ def publish_retrain(
     client = connection.connect(settings, root)
     done = Retrained(f"{problem.replace('_', '-')}-retrain")
     experiment = connection.experiment_id(client, root, done.experiment)
-    end_open_runs(client, experiment)
+    # An earlier retrain may have been killed.
+    end_abandoned(client, client.search_runs([experiment], "attributes.status = 'RUNNING'"))
     metric = load_params(root).problem(problem).compare.metric
     whole = is_whole(load_params(root), problem, types)
 
@@ -117,12 +119,6 @@ def publish_retrain(
         record = _record(problem, outputs, params, best_first[0], metric)
         log_run(client, experiment, record, Path(made), None, then=make_versions)
     return done
-
-
-def end_open_runs(client: Client, experiment: str) -> None:
-    """Mark the runs FAILED that an earlier retrain left open because it was killed."""
-    for run in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
-        client.set_terminated(run.info.run_id, "FAILED")
 
 
 def _record(

@@ -18,11 +18,13 @@ from mlflow.tracking.context.registry import resolve_tags
 from lockstep.registry.artifact.packaging import Package
 from lockstep.registry.publishing.registration import Decision
 from lockstep.registry.publishing.spans import Span
+from lockstep.registry.store import owners
 from lockstep.registry.store.connection import Client, request_limits, retry_conflicts
 from lockstep.registry.store.names import (
     BYTES_TAG,
     NAME_TAG,
     PARENT_TAG,
+    PROCESS_TAG,
     REGISTRATION_TAG,
     SUMS_TAG,
 )
@@ -80,13 +82,14 @@ def log_run(
 
 def _started(client: Client, experiment_id: str, record: Record) -> mlflow.ActiveRun:
     """Start a run and make it the active one; only MLflow's client can give it another start."""
+    known = {**record.tags, PROCESS_TAG: owners.to_tag()}
     if record.span is None:
         return mlflow.start_run(
-            experiment_id=experiment_id, run_name=record.name, tags=record.tags, nested=True
+            experiment_id=experiment_id, run_name=record.name, tags=known, nested=True
         )
     above = mlflow.active_run()
     parent = {PARENT_TAG: above.info.run_id} if above else {}
-    tags = resolve_tags({**record.tags, **parent, NAME_TAG: record.name})
+    tags = resolve_tags({**known, **parent, NAME_TAG: record.name})
     made = client.create_run(experiment_id, record.span.start, tags, record.name)
     return mlflow.start_run(run_id=made.info.run_id, nested=True)
 

@@ -18,7 +18,7 @@ from uuid import uuid4
 from lockstep.errors import RegistryError
 from lockstep.registry.record.descriptions import model_description, version_description
 from lockstep.registry.record.events import End, Event, Step, Who, begin_tag, end_tag, head_tag
-from lockstep.registry.record.locking import HeldLock, user_name
+from lockstep.registry.record.locking import HeldLock
 from lockstep.registry.record.registered_models import (
     ALIASES,
     Model,
@@ -28,6 +28,7 @@ from lockstep.registry.record.registered_models import (
 )
 from lockstep.registry.store.connection import Client, translating_mlflow_errors
 from lockstep.registry.store.names import STAGE_TAG
+from lockstep.registry.store.owners import user_name
 from lockstep.registry.store.versions import Version
 
 EVENT_TAG = "lockstep.registered_by"

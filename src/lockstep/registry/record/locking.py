@@ -9,23 +9,20 @@ them by its own monotonic clock. A long move gives signs as it writes.
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import socket
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from getpass import getuser
 from pathlib import Path
 from typing import Any
-from uuid import getnode, uuid4
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
 from lockstep.errors import RegistryError
+from lockstep.registry.store import owners
 from lockstep.registry.store.connection import Client, tolerating, translating_mlflow_errors
 from lockstep.registry.store.names import LOCK_PREFIX, SCRIPT
 from lockstep.registry.store.uris import sqlite_file
@@ -69,11 +66,7 @@ class Lock:
     @property
     def dead(self) -> bool:
         """Whether its owner was a process of this machine, since its last boot, that has ended."""
-        own = _me()
-        if any(self.owner.get(key) != own[key] for key in ("host", "boot", "pids")):
-            return False
-        pid = self.owner.get("pid")
-        return isinstance(pid, int) and _started(pid) != self.owner.get("started")
+        return owners.has_ended(self.owner)
 
 
 @dataclass
@@ -146,11 +139,7 @@ def break_lock(client: Client, lock: Lock) -> bool:
 def _lock(model: Any) -> Lock:
     """Return MLflow's entry as a lock; an unreadable owner is empty."""
     tags, created = model.tags, int(model.creation_timestamp or 0)
-    try:
-        owner = json.loads(tags.get(_OWNER, "{}"))
-    except ValueError:
-        owner = {}
-    owner = owner if isinstance(owner, dict) else {}
+    owner = owners.from_tag(tags.get(_OWNER, ""))
     name = model.name.removeprefix(LOCK_PREFIX)
     return Lock(name, tags.get(_TOKEN, ""), owner, created, tags.get(_BEAT, ""))
 
@@ -219,7 +208,7 @@ def _release(client: Client, name: str, token: str, failing: bool) -> None:
 
 
 def _create(client: Client, name: str, token: str) -> bool:
-    tags = {_TOKEN: token, _OWNER: json.dumps(_me(), sort_keys=True)}
+    tags = {_TOKEN: token, _OWNER: owners.to_tag()}
     with tolerating(*_TAKEN):
         text = "one move at a time; goes with it"
         client.create_registered_model(f"{LOCK_PREFIX}{name}", tags=tags, description=text)
@@ -240,68 +229,3 @@ def _file_held(database: Path, name: str) -> Iterator[None]:
     except Timeout:
         fault = f"another command has been moving versions in {database.parent} for {PATIENCE:g} s"
         raise RegistryError(f"{fault}; run {name}'s move again when it has ended") from None
-
-
-def _me() -> dict[str, Any]:
-    pid = os.getpid()
-    return {
-        "user": user_name(),
-        "host": socket.gethostname(),
-        "boot": _boot(),
-        "pids": _process_namespace(),
-        "pid": pid,
-        "started": _started(pid),
-    }
-
-
-def user_name() -> str:
-    """Return this user's name, or its number in a container without names."""
-    try:
-        return getuser()
-    except (OSError, KeyError):
-        return f"uid {os.getuid()}"
-
-
-def _process_namespace() -> str:
-    """Return the namespace of this process' number: each container of a host has its own."""
-    try:
-        return os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return ""
-
-
-def _boot() -> str:
-    """Return this machine's last boot; without Linux's /proc the machine, by its network address.
-
-    That is enough: no process outlives a boot. Hosts may share a name, and a registry.
-    """
-    return _kernel_text("sys/kernel/random/boot_id").strip() or f"machine {getnode():012x}"
-
-
-def _started(pid: int) -> str:
-    """Return when a process started, in the kernel's ticks; empty if there is no such process.
-
-    Without Linux's /proc, only whether it runs: a number that was used again looks alive, and its
-    lock is broken after the lease.
-    """
-    fields = _kernel_text(f"{pid}/stat").rpartition(")")[2].split()
-    if len(fields) > 19:
-        return fields[19]
-    return "running" if not _kernel_text("self/stat") and _runs(pid) else ""
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # of another user
-        return True
-    return True
-
-
-def _kernel_text(name: str) -> str:
-    try:
-        return Path("/proc", name).read_text()
-    except OSError:
-        return ""

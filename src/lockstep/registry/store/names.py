@@ -44,6 +44,8 @@ MONITORING_SUFFIX = "_monitoring"
 NAME_TAG, UNNAMED = "mlflow.runName", "this run"
 """The tag of a run's name, and what a run without one is called."""
 PARENT_TAG = "mlflow.parentRunId"
+PROCESS_TAG = "mlflow.source.process"
+"""On a run: the process that logs it, as JSON. MLflow's pages hide tags with its own prefix."""
 LOCK_PREFIX = "lockstep.lock."
 """Registered models with this prefix are locks on other models."""
 LONGEST_NAME = 200

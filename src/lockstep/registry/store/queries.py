@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from lockstep.registry.store import owners
 from lockstep.registry.store.connection import Client, tolerating, translating_mlflow_errors
 from lockstep.registry.store.names import (
     DIGEST_TAG,
     MONITORED_TAG,
     MONITORING_SUFFIX,
     NAME_TAG,
+    PROCESS_TAG,
     STAGE_TAG,
     UNNAMED,
 )
@@ -152,19 +154,29 @@ def active_model(client: Client, model_id: str) -> Any | None:
     return None
 
 
+def end_abandoned(client: Client, runs: Iterable[Any]) -> None:
+    """Mark the open runs FAILED whose process has ended, or is this one, which logs no other now.
+
+    Processes of other machines may still be logging theirs.
+    """
+    for run in runs:
+        owner = owners.from_tag(run.data.tags.get(PROCESS_TAG, ""))
+        ended = owner == owners.this_process() or owners.has_ended(owner)
+        if run.info.status == "RUNNING" and ended:
+            client.set_terminated(run.info.run_id, "FAILED")
+
+
 def find_run(client: Client, experiment_id: str, tags: Mapping[str, str | None]) -> Logged | None:
     """Return the newest finished run with these tags (None: without the tag), and its model.
 
-    The model is None if none was logged, or it was deleted since.
-    Runs that a crash left open are marked FAILED.
+    The model is None if none was logged, or it was deleted since. Runs that a crash left open are
+    marked FAILED.
     """
     known = {key: value for key, value in tags.items() if value is not None}
     condition = " and ".join(f"tags.`{key}` = '{value}'" for key, value in known.items())
     found = client.search_runs([experiment_id], condition, order_by=["attributes.start_time DESC"])
     same = [run for run in found if all(run.data.tags.get(key) == tags[key] for key in tags)]
-    for run in same:
-        if run.info.status == "RUNNING":
-            client.set_terminated(run.info.run_id, "FAILED")
+    end_abandoned(client, same)
     finished = next((run.info.run_id for run in same if run.info.status == "FINISHED"), None)
     if finished is None:
         return None
