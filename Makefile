@@ -176,9 +176,13 @@ docs: $(READY) ## build docs/ as a site into site/ (open site/index.html)
 
 # ---- care ---------------------------------------------------------------------------------------
 .PHONY: test
-test: $(READY) ## run the whole test suite (COVERAGE=1 measures branch coverage)
+test: $(READY) ## run the test suite, about 20 minutes (COVERAGE=1 measures branch coverage)
 	@python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(if $(COVERAGE),--cov --cov-report=)
 	@$(if $(COVERAGE),python -m coverage report --precision=2 --skip-covered)
+
+.PHONY: test-long
+test-long: $(READY) ## run the tests that `make test` leaves out: kills, clusters, long walks (about 25 minutes)
+	@python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "long and not soak"
 
 .PHONY: test-again
 test-again: $(READY) ## run the tests that failed (at most 3) once more, alone, on a quieter machine

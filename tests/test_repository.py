@@ -24,8 +24,10 @@ CITATION_KEYS = {
 
 def test_the_workflow_does_what_ci_run_does():
     (job,) = CI["jobs"].values()
-    commands = [step["run"] for step in job["steps"] if "run" in step]
-    assert commands == [".ci/run"]
+    each, nightly = (step for step in job["steps"] if "run" in step)
+    assert each["run"] == ".ci/run"
+    assert nightly["run"] == "LOCKSTEP_REQUIRE_SERVICES=1 make test-long"
+    assert nightly["if"] == "github.event_name == 'schedule'"
     assert (ROOT / ".ci/run").stat().st_mode & 0o111
     assert job["runs-on"] == "ubuntu-latest"
     assert job["timeout-minutes"] <= 360
@@ -33,7 +35,7 @@ def test_the_workflow_does_what_ci_run_does():
 
 def test_the_workflow_may_read_alone_and_runs_once_a_branch():
     assert CI["permissions"] == {"contents": "read"}
-    assert set(CI[True]) == {"push", "pull_request"}, "pull_request_target would lend forks a token"
+    assert set(CI[True]) == {"push", "pull_request", "schedule"}, "pull_request_target would lend forks a token"
     assert "github.ref" in CI["concurrency"]["group"]
 
 

@@ -102,6 +102,7 @@ def test_the_training_is_made_anew_from_the_cache_of_the_project(project):
     assert git(project, "worktree", "list").count("\n") == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("where", [".", ".."], ids=["own .dvc", ".dvc above"])
 @pytest.mark.parametrize("level", [(), ("--local",)], ids=["config", "config.local"])
 def test_data_come_from_a_remote_named_from_the_project_or_are_said_to_be_missing(

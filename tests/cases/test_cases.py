@@ -186,7 +186,6 @@ def run_commands(project, case):
     assert sums(project.folder, case.unchanged) == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n, case in CASES.items() if case.project])
 def test_a_case_of_commands_in_a_trained_project(own, name):
     run_commands(own, CASES[name])

@@ -151,6 +151,7 @@ def without_remote(project: Project) -> None:
     (project.folder / ".dvc/config").write_text("[core]\n    analytics = false\n")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("remote", [True, False], ids=["remote", "no remote"])
 @pytest.mark.parametrize(
     ("runner", "base"), [(on_github, "origin/main"), (on_gitlab, "report-base")]
@@ -175,6 +176,7 @@ def test_github_edits_one_comment_with_the_jobs_token(checkout):
     assert (checkout.folder.parent / "token").read_text() == "token-of-the-job"
 
 
+@pytest.mark.long
 def test_gitlab_posts_a_note_only_with_a_token(checkout):
     on_gitlab(checkout)
     assert (checkout.folder / "report.md").is_file()

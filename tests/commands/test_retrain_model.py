@@ -138,6 +138,7 @@ def test_the_report_names_versions_what_is_served_and_commands(first: Project) -
     )
 
 
+@pytest.mark.long
 def test_again_it_makes_new_versions_though_nothing_is_to_be_trained(project: Project) -> None:
     again = project.retrain()
     assert project.versions == dict.fromkeys(range(1, 5), "Staging")
@@ -161,6 +162,7 @@ def test_some_types_alone_are_compared_among_themselves(project: Project, traine
     assert project.served().type == other
 
 
+@pytest.mark.long
 def test_a_model_that_is_not_fit_is_passed_over_and_told(
     project: Project, trained: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +220,7 @@ def test_a_file_that_is_not_the_registered_model_is_not_served(
     assert released_file(project.layout) == before
 
 
+@pytest.mark.long
 def test_a_store_that_fails_midway_leaves_a_failed_run_and_what_is_served(
     project: Project, trained: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import unicodedata
 
 import orjson
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -100,6 +101,7 @@ def written(columns, **dialect):
     return file.getvalue()
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None)
 @given(
     columns=tables(),

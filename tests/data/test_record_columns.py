@@ -114,6 +114,7 @@ def records(schema, table, path):
     return table_records(path, schema)
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(found=tables())
 def test_any_table_is_read_as_its_records_are(found, tmp_path_factory):

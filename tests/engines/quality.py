@@ -15,7 +15,7 @@ from lockstep.engines.fitting import fit_on_spark
 from lockstep.models.training import fit, scores
 from lockstep.problems.schema import load_schema
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 PROBLEM = "accidents"
 TOLERANCES = {"logistic_regression": 0.0005, "xgboost": 0.001, "lightgbm": 0.001}
 FOREST = {"n_estimators": 50, "min_samples_leaf": 5, "max_features": 0.2, "max_depth": 12}

@@ -21,6 +21,8 @@ from lockstep.engines.master import check_reachable, find_master
 from lockstep.engines.session import spark_session
 from lockstep.errors import ConfigError
 
+pytestmark = pytest.mark.long
+
 
 def opened(*words, **settings):
     """Open a session that must not open; return what it said."""

@@ -25,6 +25,8 @@ from lockstep.errors import ConfigError
 from lockstep.models.artifact import model_digest
 from lockstep.models.training import pipeline_of
 
+pytestmark = pytest.mark.long
+
 SETTINGS: dict[str, dict[str, Any]] = {
     "logistic_regression": {},
     "random_forest": {"n_estimators": 4, "max_depth": 5},

@@ -107,6 +107,7 @@ def bytes_of(encoder: ColumnEncoder) -> bytes:
     return stream.getvalue()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 @pytest.mark.parametrize("rows", [1000, 37])

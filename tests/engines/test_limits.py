@@ -16,6 +16,8 @@ from tests.engines.conftest import CONF
 from tests.registry_workspace import free_port
 from tests.warm import COLD
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 NO_PAGE = "http://127.0.0.1:9"
 UNREACHABLE, TOO_SMALL = 10, 30

@@ -70,6 +70,7 @@ def test_the_source_of_two_years_is_read_in_two_tasks(prepared: dict[str, Prepar
     assert len(list(prepared["credit_risk"].layout.tidy.iterdir())) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("problem", "name"),
     [
@@ -116,6 +117,7 @@ def test_boosters_in_two_tasks_are_the_same_every_time(
 REST = [pytest.param(name, marks=pytest.mark.soak) for name in ("california_housing", HOUSES)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("problem", ["accidents", *REST])
 def test_a_forest_of_spark_and_its_conversion_predict_alike(
     spark: Any,

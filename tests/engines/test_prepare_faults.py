@@ -16,6 +16,8 @@ from lockstep.engines import prepare_spark, preparing
 from lockstep.engines.faults import EngineError
 from lockstep.engines.session import spark_session
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def attempts(tmp_path_factory) -> tuple[Workspace, str, list[str]]:

@@ -35,6 +35,7 @@ LACKING = ("raw_2013", "raw_2021_resaved")
 """Folders without all four tables of a year."""
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.real_data,
     pytest.mark.skipif(not REAL.is_dir(), reason="the real files are not beside the project"),
 ]

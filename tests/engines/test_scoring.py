@@ -233,6 +233,7 @@ def test_scores_of_two_models_or_settings_do_not_mix(spark, registry, source, tm
     assert scored.schema.metadata[b"model_version"] == b"2"
 
 
+@pytest.mark.long
 def test_a_killed_command_goes_on_to_the_same_bytes(spark, registry, tmp_path):
     rows = accidents(2_000)
     for number in range(40):

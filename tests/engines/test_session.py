@@ -128,6 +128,7 @@ def waiting_command(folder):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("number", "to_java", "told"),
     [
@@ -378,6 +379,7 @@ def test_sessions_share_the_archive_of_spark_s_classes(tmp_path, monkeypatch):
         assert spark.range(3).count() == 3
 
 
+@pytest.mark.long
 def test_a_program_that_spark_can_t_run_leaves_no_archive(tmp_path, monkeypatch):
     monkeypatch.setattr(class_archive, "archive", lambda: tmp_path / "share" / "classes.jsa")
     monkeypatch.setattr(class_archive, "_PROGRAM", "raise ValueError('no')")

@@ -15,6 +15,8 @@ from lockstep.engines.partitions import TrainingRows
 from lockstep.engines.session import spark_session
 from lockstep.engines.train_spark import read_job
 
+pytestmark = pytest.mark.long
+
 TYPE = "spark_random_forest"
 FULL = "the disk is full where Spark works; free some space there, or name another folder by spark"
 

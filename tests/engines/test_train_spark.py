@@ -89,6 +89,7 @@ def test_its_version_is_loaded_promoted_and_verified_like_any_other(
     assert "✗" not in own.run(f"{REGISTRY} verify --model-name {name} --version 1")
 
 
+@pytest.mark.long
 def test_a_training_that_params_no_longer_declare_so_is_not_registered(
     project: tuple[Project, str], tmp_path
 ) -> None:
@@ -140,6 +141,7 @@ with spark_session("local[1]") as spark:
 """
 
 
+@pytest.mark.long
 def test_other_spark_programs_load_versions(project: tuple[Project, str], tmp_path: Path) -> None:
     own, _ = project
     log = f"python src/models/log_spark_model.py --version 1 --model-name {FOREST}"

@@ -91,6 +91,7 @@ RAW_FAULTS = {
 }
 
 
+@pytest.mark.long
 def test_faulty_raw_files_end_in_one_line_and_the_way_back_is_open(own, tmp_path):
     before = own.run(
         "dvc repro preprocess@accidents && sha256sum data/accidents/tidy.parquet"
@@ -212,6 +213,7 @@ def test_an_output_below_a_file(trained, tmp_path):
 # ---- Ctrl-C -------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_ctrl_c_while_training_leaves_nothing_half_done(own, tmp_path):
     own.edit("params.yaml", r"(accidents-xgboost:\n(?:.*\n){4,8}?.*max_depth: )\d+", r"\g<1>3")
     log = tmp_path / "terminal.txt"

@@ -17,7 +17,7 @@ from tests.journey.documented_commands import commands, page, section, shown, un
 from tests.journey.served import answers_while_served
 from tests.journey.test_readme import elsewhere
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 RETRAIN, PAGE, VERIFY = map(page, ("retrain", "credit-risk", "registry-verify"))
 MANY = """
 import shlex, sys
@@ -119,6 +119,7 @@ def verify_export_and_prune(project: Project, version: str) -> None:
     assert told.count("none failed") == 3
 
 
+@pytest.mark.long
 def test_a_public_table_starts_as_the_page_has_it_typed(credit: Project, tmp_path: Path) -> None:
     add, train = shown(section(PAGE, "Public tables"))
     credit.run(add.replace("FILE", f"'{lending(tmp_path / 'loans.csv')}'"))

@@ -1,11 +1,13 @@
 """`--env dev`: a small trial in a folder of its own; `train_sklearn.py` trains in the project."""
 
+import pytest
 import yaml
 from tests.journey.conftest import ROOT, Project
 
 TRIAL = "python src/models/train.py --env dev --problem california_housing --models ridge"
 
 
+@pytest.mark.long
 def test_a_trial_has_outputs_of_its_own_and_registers_nothing(
     trained: Project, tmp_path_factory
 ) -> None:

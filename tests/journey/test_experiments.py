@@ -54,6 +54,7 @@ def finish(project: Project) -> None:
     raise AssertionError("the queue did not end")
 
 
+@pytest.mark.long
 def test_experiments_in_trees_of_their_own(own):
     before, registered = sums(own), versions(own)
     own.run(f"dvc exp run --temp -n strong -S {KEY}=0.0001 {STAGE}")
@@ -106,6 +107,7 @@ def test_experiments_in_trees_of_their_own(own):
     assert sums(own) == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dvc", ["sub", "."], ids=["own .dvc", ".dvc above, beside a pipeline"])
 def test_a_project_in_a_subfolder_of_its_repository(own, tmp_path, dvc):
     top = tmp_path / "a repository"
@@ -128,6 +130,7 @@ def test_a_project_in_a_subfolder_of_its_repository(own, tmp_path, dvc):
     assert [p.parent for p in top.rglob("mlflow.db")] == [project.folder]
 
 
+@pytest.mark.long
 def test_a_worktree_trains_its_own_parameters_and_code_into_the_main_store(own, tmp_path):
     tree = replace(own, folder=tmp_path / "other tree")
     own.run(f"git worktree add -q --detach '{tree.folder}'")

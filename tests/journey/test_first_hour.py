@@ -105,6 +105,7 @@ def test_the_environment_says_which_model_predicts(own):
     assert probability(best) == pytest.approx(probability(local), abs=1e-9)
 
 
+@pytest.mark.long
 def test_those_types_only(own):
     own.edit("params.yaml", "n_estimators: 3000", "n_estimators: 30")
     own.edit("params.yaml", r"(accidents-lightgbm:\n(?:.*\n){4,8}?.*num_leaves: )\d+", r"\g<1>15")
@@ -131,6 +132,7 @@ def test_metrics_and_plots_are_useful(trained, tmp_path):
         assert kind in page
 
 
+@pytest.mark.long
 def test_data_and_models_travel_through_a_remote_and_fill_an_empty_store(own, tmp_path):
     own.run(
         f"make dvc-remote URL='{tmp_path / 'storage'}' "

@@ -44,6 +44,7 @@ def has_loaded(library: str, folder: Path, module: str) -> bool:
 # ---- Ctrl-C -------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_ctrl_c_while_data_are_made(own, tmp_path):
     own.edit("params.yaml", r"units: 1500, seed: 2021", "units: 1500, seed: 7")
     log, data = tmp_path / "terminal.txt", own.folder / "data" / "accidents"
@@ -83,6 +84,7 @@ def test_ctrl_c_in_a_stage_by_itself_keeps_what_was_there(own, tmp_path, command
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.long
 def test_ctrl_c_while_registering(own, tmp_path, empty_store):
     shutil.copyfile(empty_store, own.folder / "mlflow.db")
     shutil.rmtree(own.folder / "mlruns")
@@ -135,6 +137,7 @@ def logged(project) -> list[tuple]:
     return rows(project.folder / "mlflow.db", query)
 
 
+@pytest.mark.long
 def test_a_search_killed_twice_ends_like_the_uninterrupted_one(trained, tmp_path):
     whole, own = (tiny(trained.copy(tmp_path / name)) for name in ("whole", "killed"))
     told = whole.run(SEARCH)

@@ -13,7 +13,6 @@ from lockstep.dvc.lineage import is_current, is_settled
 from lockstep.preload.process import POSSIBLE
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(not POSSIBLE, reason="no process is preloaded on this system"),
 ]
 
@@ -37,6 +36,7 @@ def remaining(project):
     return [one["cmdline"] for one in listed if one["cwd"] == str(project.folder.resolve())]
 
 
+@pytest.mark.long
 def test_results_and_messages_are_those_of_processes_of_their_own(own, tmp_path):
     other = own.copy(tmp_path / "another project")
     said, plainly = own.run("make run-train", **ON), other.run("make run-train", **OFF)
@@ -56,6 +56,7 @@ def test_results_and_messages_are_those_of_processes_of_their_own(own, tmp_path)
     assert not is_settled(own.folder, "accidents", "xgboost")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("where", ["while a stage trains", "while the model is registered"])
 def test_ctrl_c_leaves_nothing_and_the_next_command_goes_on(own, tmp_path, where):
     log = tmp_path / "terminal.txt"
@@ -73,6 +74,7 @@ def test_ctrl_c_leaves_nothing_and_the_next_command_goes_on(own, tmp_path, where
     assert [v["version"] for v in versions(own)] == [2, 1]
 
 
+@pytest.mark.long
 def test_a_stage_that_fails_registers_nothing(own):
     own.edit("params.yaml", r"(accidents-xgboost:\n(?:.*\n){4,8}?.*max_depth: )3", r"\g<1>-3")
     output = own.run("make run-train", code=2, **ON)

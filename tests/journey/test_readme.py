@@ -19,7 +19,7 @@ from tests.journey.conftest import (
 from tests.journey.documented_commands import commands, page, shown, uncommented
 from tests.journey.faults import versions
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 README = (ROOT / "README.md").read_text()
 PAGES = ("pipeline", "registry", "predicting", "your-data")
@@ -191,6 +191,7 @@ def test_each_command_of_the_pages_works_as_typed(own):
     assert {word: MOVES[word] in text for word, text in said.items()} == dict.fromkeys(MOVES, True)
 
 
+@pytest.mark.long
 def test_the_commands_of_the_housing_problem_work_as_typed(own):
     prepare_housing(own)
     outputs = [own.run(command) for command in commands(page("california-housing"))]

@@ -5,7 +5,7 @@ from tests.browser import browser, check_page, opened, wait_for_charts
 
 __all__ = ["browser"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_run_train_ends_by_naming_the_report_that_it_wrote(trained, run_train_output, browser):

@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 from tests.journey.faults import MANAGE, bare, fault, stopped
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 NAME = "Accident_Prediction_LightGBM"
 LINEAR = "Accident_Prediction_Logistic_Regression"
 REPRODUCE = f"{MANAGE} reproduce --model-name {NAME}"
@@ -46,6 +46,7 @@ def tag(project, key, value):
         assert store.execute(update, where).rowcount == 1
 
 
+@pytest.mark.long
 def test_a_fresh_clone_with_an_empty_cache_makes_the_same_bits_on_another_machine(
     trained, tmp_path
 ):
@@ -72,6 +73,7 @@ def test_a_fresh_clone_with_an_empty_cache_makes_the_same_bits_on_another_machin
     assert not (colleague.folder / ".dvc" / "cache").exists()
 
 
+@pytest.mark.long
 def test_uncommitted_changes_are_kept_or_missed(own, tmp_path):
     own.edit(
         "params.yaml",
@@ -113,6 +115,7 @@ def test_uncommitted_changes_are_kept_or_missed(own, tmp_path):
     assert f"{NAME} version 2 is committed as {head}" in own.run(register)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_half_way_it_leaves_nothing(trained, tmp_path, sign):
     temporary, log = tmp_path / "tmp", tmp_path / "log"

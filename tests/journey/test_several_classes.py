@@ -206,6 +206,7 @@ def shadow_rows(root: Path) -> int:
     return sum(many for rows in found for (many,) in rows)
 
 
+@pytest.mark.long
 def test_a_challenger_in_the_shadow_is_compared_and_months_are_monitored(trained, tmp_path) -> None:
     project = trained[0].copy(tmp_path / "project")
     path = project.folder / "params.yaml"

@@ -9,7 +9,7 @@ import pytest
 from tests.journey.conftest import ROOT, clone
 from tests.journey.documented_commands import commands
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 DOC = ROOT / "docs" / "your-own-problem.md"
 
 
@@ -32,6 +32,7 @@ def keep_two_types(path):
     )
 
 
+@pytest.mark.long
 def test_the_walk_through_runs_as_typed_and_says_what_it_says(tmp_path):
     project = clone(tmp_path / "a clone", tmp_path / "home", cold=True)
     make_table, new_problem, train, predict, versions, file, *back = commands(DOC.read_text())

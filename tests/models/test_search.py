@@ -51,6 +51,7 @@ def uninterrupted(storage):
     return search(storage)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("killed_at", [0, 1, 5, 9, 13])
 def test_killed_and_started_again_it_ends_like_the_uninterrupted_one(
     tmp_path, uninterrupted, killed_at

@@ -212,6 +212,7 @@ def digests(threads: int) -> dict[str, str]:
     return found
 
 
+@pytest.mark.long
 def test_models_and_scores_are_the_same_bits_in_another_world() -> None:
     worlds = [_started("1", kernels.ONE), _started("2", kernels.OTHER)]
     told = [world.communicate(timeout=240) for world in worlds]

@@ -50,6 +50,7 @@ def test_the_configuration_is_valid(prometheus):
     subprocess.run(checked, check=True, capture_output=True)
 
 
+@pytest.mark.long
 def test_every_panel_is_answered(prometheus, served, tmp_path):
     transition(served.client, NAME, 2, "Staging")
     served.answer("2026-01", labels=served.new("2026-01")["grav"].to_numpy().astype(int))

@@ -29,6 +29,7 @@ def files(served):
     return sorted(served.folder.glob(PREDICTIONS))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("local")
 def test_days_that_the_log_deletes_by_itself_stay_known(served):
     for month in MONTHS[:2]:

@@ -27,7 +27,7 @@ STORY = (
 )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_demo_tells_the_whole_story():
     done = subprocess.run(

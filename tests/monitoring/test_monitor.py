@@ -197,6 +197,7 @@ def test_a_span_may_be_given_in_another_zone(served):
     assert [month["rows"] for month in served.report["months"]] == [rows]
 
 
+@pytest.mark.long
 def test_days_that_the_log_deleted_are_still_known(served):
     for month in MONTHS[:2]:
         served.answer(month, labels=labels_of(served, month))
@@ -223,6 +224,7 @@ def test_labels_that_the_log_deleted_before_its_rows_are_still_known(served):
     assert served.report["months"] == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kept", [0.5, 0.9, 0.999])
 def test_a_damaged_file_of_kept_days_is_moved_aside(served, kept):
     for month in MONTHS[:2]:

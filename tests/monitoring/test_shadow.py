@@ -103,6 +103,7 @@ def scored_by(served):
     return read_shadow(served.folder, key, 1, Notes()) if served.folder.is_dir() else {}
 
 
+@pytest.mark.long
 def test_each_request_is_scored_again_and_compared(shadowed):
     served, server = shadowed
     wait_until(lambda: status_of(server).get("version") == 2, START, "the challenger")
@@ -142,6 +143,7 @@ def compare(served):
     return done.stdout
 
 
+@pytest.mark.long
 def test_a_killed_challenger_changes_no_answer_and_comes_back(shadowed):
     served, server = shadowed
     wait_until(lambda: status_of(server).get("version") == 2, START, "the challenger")
@@ -170,6 +172,7 @@ def test_a_killed_challenger_changes_no_answer_and_comes_back(shadowed):
     wait_until(lambda: accounted(status_of(server)) == sent, 10, "the last scores")
 
 
+@pytest.mark.long
 def test_a_challenger_that_stands_still_drops_requests_and_changes_no_answer(narrow):
     served, server = narrow
     records = records_of(served, 20)
@@ -191,6 +194,7 @@ def test_a_challenger_that_stands_still_drops_requests_and_changes_no_answer(nar
     wait_until(lambda: len(scored_by(served)) == state["requests"], 10, "their entries")
 
 
+@pytest.mark.long
 def test_a_challenger_that_stands_still_is_ended_with_the_server(narrow):
     served, server = narrow
     records = records_of(served, 20)
@@ -202,6 +206,7 @@ def test_a_challenger_that_stands_still_is_ended_with_the_server(narrow):
     assert not process.is_running()
 
 
+@pytest.mark.long
 def test_a_damaged_challenger_is_a_fault_in_health_and_changes_no_answer(served):
     skops = Path(served.client.get_model_version_download_uri(NAME, "2")) / "model.skops"
     assert skops.is_relative_to(served.root)
@@ -284,6 +289,7 @@ def test_a_message_holds_about_as_much_as_a_pipe():
     assert [one for part in parts(entries) for one in part] == entries
 
 
+@pytest.mark.long
 def test_versions_move_while_the_challenger_scores(served):
     transition(served.client, NAME, 2, "Staging")
     records = records_of(served, 30)

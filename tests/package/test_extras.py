@@ -70,6 +70,7 @@ def run(core: Path, *arguments: str, code: int = 0, folder: Path = ROOT) -> str:
     return done.stdout if code == 0 else done.stderr
 
 
+@pytest.mark.long
 def test_all_but_serving_and_spark_works_without_the_extras(core):
     assert [name for name in OF_EXTRAS if (core / name).exists()] == []
     script = str(Path(__file__).parent / "import_all.py")

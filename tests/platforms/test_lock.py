@@ -44,6 +44,7 @@ def resolved(folder: Path, lock: Path, python: str, platform: str, *more: str) -
     return done.stderr if done.returncode else ""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("system", "python"), list(product(SYSTEMS, PYTHONS)))
 def test_every_package_has_a_wheel(tmp_path, system, python):
     """The development lock holds all of the other one at the same versions."""

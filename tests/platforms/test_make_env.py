@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -18,6 +20,7 @@ def project_without_packages(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_damaged_environment_is_not_built_with_its_own_python(tmp_path):
     project = project_without_packages(tmp_path / "project")
     programs = project / ".venv" / "bin"

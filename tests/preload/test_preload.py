@@ -213,6 +213,7 @@ def test_there_is_none_where_it_is_off_not_wanted_or_impossible(monkeypatch):
         assert process is None
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("real")
 def test_its_libraries_start_no_thread_and_import_nothing_of_this_package():
     code = "import sys, threading; print(threading.active_count(), *sorted(sys.modules))"

@@ -251,6 +251,7 @@ def test_a_version_that_can_score_nothing_hinders_nobody(root):
     assert published(root, WEAK).version == 2
 
 
+@pytest.mark.long
 def test_over_a_server_the_gate_judges_what_publishing_made(root, server, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     (root / CONFIG_FILE).write_text("mlflow: {model_registry: {registered_model_name: Judged}}\n")
@@ -267,6 +268,7 @@ def test_over_a_server_the_gate_judges_what_publishing_made(root, server, monkey
     assert gate_of(client, root, name, 1).refused
 
 
+@pytest.mark.long
 def test_of_two_at_once_the_second_is_judged_against_the_first(root, tmp_path):
     """Both find no version to be compared with; the worse one comes second."""
     worse, better = root.with_name("worse"), root.with_name("better")

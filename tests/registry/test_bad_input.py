@@ -548,6 +548,7 @@ AGAIN = {
 TURNS = {kind: itertools.cycle(commands) for kind, commands in AGAIN.items()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "mode", "starts"),
     [

@@ -106,6 +106,7 @@ print(*lockstep.__path__)
 """
 
 
+@pytest.mark.long
 def test_a_version_is_exported_checked_and_predicts_without_this_project(
     trained: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +135,7 @@ ProblemLayout(Path(sys.argv[1]), "accidents"), sys.argv[2])).pipeline))
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_another_process_with_other_threads_trains_the_same_model(
     trained: tuple[Path, str], threads: str

@@ -114,6 +114,7 @@ def without_its_own_id(path):
     return {name: told for name, told in sums.items() if name != "MLmodel"}
 
 
+@pytest.mark.long
 def test_a_run_that_register_rebuilds_equals_the_one_the_train_stage_logs(
     workspace, make, empty_database
 ):
@@ -277,7 +278,6 @@ def test_a_crash_before_the_children_are_tied_is_healed(workspace, monkeypatch):
     assert client.get_run(tied.pop()).info.status == "FINISHED"
 
 
-@pytest.mark.slow
 def test_an_artifact_damaged_on_a_server_is_registered_anew(
     workspace, server_factory, monkeypatch, capsys
 ):
@@ -402,7 +402,7 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_down_while_training_then_up_then_a_second_new_server(
     workspace, make, server_factory, monkeypatch, capsys
 ):

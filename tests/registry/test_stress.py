@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROJECT = Path(__file__).parents[2]
 
 
@@ -33,6 +35,7 @@ def test_moves_killed_at_random_points_are_mended_whole(empty_database, tmp_path
     assert "trials=10" in stressed("kill", empty_database, tmp_path, "--trials", "10")
 
 
+@pytest.mark.long
 def test_many_processes_lose_no_move(empty_database, tmp_path):
     assert "'moves': 32" in stressed("crowd", empty_database, tmp_path, "--moves", "32")
 
