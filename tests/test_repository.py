@@ -35,7 +35,9 @@ def test_the_workflow_does_what_ci_run_does():
 
 def test_the_workflow_may_read_alone_and_runs_once_a_branch():
     assert CI["permissions"] == {"contents": "read"}
-    assert set(CI[True]) == {"push", "pull_request", "schedule"}, "pull_request_target would lend forks a token"
+    assert set(CI[True]) == {"push", "pull_request", "schedule"}, (
+        "pull_request_target would lend forks a token"
+    )
     assert "github.ref" in CI["concurrency"]["group"]
 
 

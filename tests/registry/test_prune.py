@@ -300,7 +300,9 @@ def test_a_prune_that_was_killed_is_ended_by_the_next_move(archived, monkeypatch
     assert healthy(verify(archived.client, archived.root, NAME))
 
 
-def test_what_another_tool_took_into_use_since_the_crash_keeps_its_files(archived, monkeypatch):
+def killed_while_it_marks(archived, monkeypatch):
+    """Prune all archived versions, and die before the first one's files are deleted."""
+
     def die(*_, **__):
         raise Killed
 
@@ -308,6 +310,10 @@ def test_what_another_tool_took_into_use_since_the_crash_keeps_its_files(archive
         patch.setattr(MlflowClient, "set_model_version_tag", die)
         with pytest.raises(Killed):
             prune(archived.client, NAME, keep=0, yes=True)
+
+
+def test_what_another_tool_took_into_use_since_the_crash_keeps_its_files(archived, monkeypatch):
+    killed_while_it_marks(archived, monkeypatch)
     archived.client.set_registered_model_alias(NAME, "champion", "2")
     lifecycle.transition(archived.client, NAME, 3, "None")
     assert has_files(archived, 1, 2, 3) == [False, True, False]
@@ -315,13 +321,7 @@ def test_what_another_tool_took_into_use_since_the_crash_keeps_its_files(archive
 
 
 def test_what_was_copied_since_the_crash_keeps_its_files(archived, monkeypatch):
-    def die(*_, **__):
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(MlflowClient, "set_model_version_tag", die)
-        with pytest.raises(Killed):
-            prune(archived.client, NAME, keep=0, yes=True)
+    killed_while_it_marks(archived, monkeypatch)
     archived.client.copy_model_version(f"models:/{NAME}/2", "another")
     lifecycle.transition(archived.client, NAME, 3, "None")
     assert has_files(archived, 1, 2, 3) == [False, True, False]
