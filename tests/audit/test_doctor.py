@@ -216,7 +216,6 @@ DAMAGES = {
 }
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_what_is_wrong_is_found_without_a_write_and_mended_with_fix(lifted, damage):
     damage(lifted.client)

@@ -32,7 +32,7 @@ from lockstep.registry import train_stage
 from lockstep.registry.artifact.released import released_file
 from lockstep.registry.publishing import new_versions
 from lockstep.registry.store.names import PROCESS_TAG
-from lockstep.registry.store.owners import this_process
+from lockstep.registry.store.owners import _started, this_process
 from lockstep.registry.trained_models import register_models
 
 ROOT = Path(__file__).parents[2]
@@ -264,12 +264,13 @@ def test_a_polite_kill_amid_the_release_leaves_what_was_served_and_a_failed_run(
     ]
 
 
-def test_a_retrain_marks_what_a_kill_left_open_and_no_run_of_another_machine(
+def test_a_retrain_marks_what_a_kill_left_open_and_no_run_of_a_process_that_runs(
     project: Project, trained: list
 ) -> None:
     client, me = project.client, this_process()
     experiment = client.get_experiment_by_name("accidents-retrain").experiment_id
-    owners = ({**me, "pid": 2**22 + 1}, {**me, "host": "another"})  # above the largest there is
+    parent = {"pid": os.getppid(), "started": _started(os.getppid())}
+    owners = ({**me, "pid": 2**22 + 1}, {**me, **parent})  # the first is above the largest there is
     tags = [{PROCESS_TAG: json.dumps(owner)} for owner in owners]
     killed, running = (client.create_run(experiment, tags=one).info.run_id for one in tags)
     project.retrain(models=TYPES[:1])

@@ -59,6 +59,7 @@ COLUMNS = st.one_of(
     st.tuples(st.just("flag"), st.sampled_from(FLAGS)),
     st.tuples(st.just("mixed"), st.just([*map(str, range(40)), "unknown", "inf", "-", "1e400"])),
     st.tuples(st.just("lists"), st.just([",".join(["400"] * n) for n in (2, 103, 150)])),
+    st.tuples(st.just("odd"), st.just(["1,5e3", "2,02E+11", "--5", "+-5", "1,234", "7", "€ 5,5"])),
     st.tuples(
         st.just("zeros"), st.lists(st.integers(0, 999).map(lambda v: f"{v:04d}"), min_size=1)
     ),
@@ -266,10 +267,11 @@ def test_a_list_of_numbers_too_long_for_a_number_is_text(tmp_path):
     assert [c.keys["kind"] for c in drafted.columns if c.source == "waves"] == ["categorical"]
 
 
-@pytest.mark.parametrize("rows", [100, 108, 124, 149, 150])
-def test_a_small_table_has_validation_rows_for_an_interval(tmp_path, rows):
+@pytest.mark.parametrize(("rows", "copies"), [(100, 0), (108, 0), (149, 0), (150, 0), (82, 30)])
+def test_a_small_table_has_validation_rows_for_an_interval(tmp_path, rows, copies):
     generator = np.random.Generator(np.random.PCG64(0))
     values = [[f"{v:.3f}" for v in generator.normal(size=rows)] for _ in range(2)]
+    values = [column + column[:copies] for column in values]
     path = written(tmp_path / "t.csv", ["x", "the target"], values)
     drafted = draft(read_any(path), "toy", "the target")
     schema, _, checked = read_back(path, tmp_path, drafted)

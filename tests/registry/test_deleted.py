@@ -57,6 +57,8 @@ def test_a_version_whose_run_is_deleted_is_registered_anew(
     made = client.get_run(client.get_model_version(LINEAR, "2").run_id)
     assert made.info.lifecycle_stage == "active"
     assert made.info.run_id != first.run_id
+    (parent,) = [run for run in runs(workspace) if PARENT_KEY in run.data.tags]
+    assert made.data.tags[PARENT_TAG] == parent.info.run_id
     assert registered(workspace) == [(LINEAR, 2, False), (FOREST, 1, False)]
     assert [run.info.status for run in runs(workspace)] == ["FINISHED"] * 3
 

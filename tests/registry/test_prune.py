@@ -115,11 +115,18 @@ def test_files_of_a_copy_by_mlflow_stay(archived):
     client = archived.client
     client.copy_model_version(f"models:/{NAME}/1", "another")
     client.copy_model_version("models:/another/1", NAME)
+    client.copy_model_version(f"models:/{NAME}/3", "m-scores")
+    client.copy_model_version("models:/m-scores/1", "another")
     client.create_registered_model("of_a_folder")
     client.create_model_version("of_a_folder", f"file://{archived.folder(2)}/")
     lifecycle.transition(client, NAME, 5, "None")
     assert why(archived, 1) == f"its files are those of {NAME} version 5 too"
     assert why(archived, 2) == "its files are those of of_a_folder version 1 too"
+    of_copies = {"another version 2", "m-scores version 1"}
+    assert why(archived, 3) in {f"its files are those of {copy} too" for copy in of_copies}
+    client.delete_registered_model("m-scores")
+    assert why(archived, 3) == "its files are those of another version 2 too"
+    client.delete_model_version("another", "2")
     assert goes(archived) == [3]
     prune(client, NAME, keep=0, yes=True)
     assert has_files(archived, 1, 2, 3, 5) == [True, True, False, True]
@@ -128,11 +135,13 @@ def test_files_of_a_copy_by_mlflow_stay(archived):
     assert goes(archived) == [1]
 
 
-def test_a_version_whose_run_is_missing_keeps_its_files_and_hinders_no_other(archived):
+@pytest.mark.parametrize("for_good", [False, True], ids=["deleted", "removed by mlflow gc"])
+def test_a_version_whose_run_is_deleted_keeps_its_files_and_hinders_no_other(archived, for_good):
     client, run_id = archived.client, archived.model.version(2).run_id
     client.delete_run(run_id)
-    client._tracking_client.store._hard_delete_run(run_id)
-    assert why(archived, 2) == f"its run {run_id} is missing, so nothing could rebuild them"
+    if for_good:
+        client._tracking_client.store._hard_delete_run(run_id)
+    assert why(archived, 2) == f"its run {run_id} is deleted, so nothing could rebuild them"
     assert goes(archived) == [3, 1]
     prune(client, NAME, keep=0, yes=True)
     assert has_files(archived, 1, 2, 3) == [False, True, False]

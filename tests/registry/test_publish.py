@@ -178,7 +178,8 @@ def owned_by(**changes):
     return json.dumps({**owners.this_process(), **changes})
 
 
-def test_a_run_that_a_kill_left_open_is_closed_unless_another_machine_has_it(workspace):
+def open_runs(workspace, *changes):
+    """Begin a run of the same training for each process that these changes of this one name."""
     from lockstep.registry.publishing.experiments import experiment_of
     from lockstep.registry.publishing.outputs import read_outputs
     from lockstep.registry.publishing.tags import run_tags
@@ -187,11 +188,28 @@ def test_a_run_that_a_kill_left_open_is_closed_unless_another_machine_has_it(wor
     settings = load_settings(workspace)
     number = experiment_of(client, settings, workspace, "accidents")
     tags = run_tags(read_outputs(workspace, "accidents", "logistic_regression"))
-    left = client.create_run(number, tags={**tags, PROCESS_TAG: owned_by(pid=2**22 + 1)})
-    alive = client.create_run(number, tags={**tags, PROCESS_TAG: owned_by(host="another")})
+    made = [
+        client.create_run(number, tags={**tags, PROCESS_TAG: owned_by(**one)}) for one in changes
+    ]
+    return [run.info.run_id for run in made]
+
+
+DEAD = {"pid": 2**22 + 1}
+ALIVE = {"pid": os.getppid(), "started": owners._started(os.getppid())}
+
+
+@pytest.mark.parametrize(("local", "elsewhere"), [(True, "FAILED"), (False, "RUNNING")])
+def test_a_run_that_a_kill_left_open_is_closed_unless_its_process_may_run(
+    workspace, monkeypatch, local, elsewhere
+):
+    """Through a server, another machine may still log its run; a local registry has no other."""
+    if not local:
+        monkeypatch.setattr("lockstep.registry.store.queries.uris.sqlite_file", lambda _: None)
+    opened = open_runs(workspace, DEAD, ALIVE, {"host": "another"}, {"boot": "an earlier one"})
     published = publish_training(workspace, "accidents", "logistic_regression")
-    assert client.get_run(left.info.run_id).info.status == "FAILED"
-    assert client.get_run(alive.info.run_id).info.status == "RUNNING", "it may still be logged"
+    client = connected(workspace)
+    found = [client.get_run(one).info.status for one in opened]
+    assert found == ["FAILED", "RUNNING", elsewhere, elsewhere]
     assert client.get_run(published.run_id).info.status == "FINISHED"
 
 

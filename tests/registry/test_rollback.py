@@ -134,8 +134,8 @@ def test_a_rollback_of_staging_takes_no_version_out_of_production(client):
     lifecycle.promote(client, NAME, 1)
     lifecycle.transition(client, NAME, 2, "Staging")
     lifecycle.promote(client, NAME, 2)
-    told = f"version 2 of {NAME} went from Staging into Production; to undo this, use rollback"
-    with pytest.raises(RegistryError, match=f"^{told} without --stage Staging$"):
+    told = f"version 2 of {NAME} went from Staging into Production; take it out of there first"
+    with pytest.raises(RegistryError, match=f"^{told}, by rollback or archive$"):
         lifecycle.rollback(client, NAME, "Staging")
     assert stages(client)[2] == "Production"
     assert lifecycle.rollback(client, NAME).step.version == 1

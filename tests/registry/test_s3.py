@@ -1,6 +1,7 @@
 """MLflow writes to a bucket itself where the server does not serve artifacts; S3 may refuse."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from lockstep.registry.artifact.model_cache import SUSPECT
 from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.store import connection
 from lockstep.registry.store.artifact_store import sizes
+from lockstep.registry.store.s3 import s3_errors
 from lockstep.registry.train_stage import publish_training
 from lockstep.registry.trained_models import register_models
 
@@ -152,11 +154,33 @@ def test_s3_without_its_client_names_the_extra(workspace, on_s3, monkeypatch, ca
     assert "artifacts on S3 need a package that is not installed: boto3; run `make env`" in told
 
 
-def test_an_endpoint_without_a_scheme_is_told_before_anything_is_sent(workspace, monkeypatch):
-    monkeypatch.setenv(ENDPOINT, "127.0.0.1:9000")
-    fix = rf"^{ENDPOINT} '127\.0\.0\.1:9000' is no URL; write http://127\.0\.0\.1:9000$"
-    with pytest.raises(RegistryError, match=fix):
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("127.0.0.1:9000", "is no URL; write http://127.0.0.1:9000"),
+        ("http://minio_server:9000", "is no address that S3's client takes: the host may have"),
+        ("http://127.0.0.1:99999", "is no address that S3's client takes: the host may have"),
+    ],
+)
+def test_an_endpoint_that_the_client_does_not_take_is_told_before_anything_is_sent(
+    workspace, monkeypatch, given, told
+):
+    monkeypatch.setenv(ENDPOINT, given)
+    connection.connect(load_settings(workspace), workspace)  # a local registry has no S3
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    line = re.escape(f"{ENDPOINT} '{given}' {told}")
+    with pytest.raises(RegistryError, match=f"^{line}"):
         connection.connect(load_settings(workspace), workspace)
+
+
+def test_another_missing_package_is_no_failure_of_s3():
+    for name, is_s3 in {"matplotlib": False, "boto3": True}.items():
+        try:
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+        except s3_errors():
+            assert is_s3
+        except ModuleNotFoundError:
+            assert not is_s3
 
 
 def test_nothing_of_the_registry_imports_s3_s_client():

@@ -39,9 +39,16 @@ def test_the_models_own_threshold_where_nobody_gives_one():
     assert found.words == tuple(ACCIDENTS.columns[ACCIDENTS.target].codes.values())
 
 
-def test_a_damaged_tag_of_the_scale_is_one_line_with_the_fix():
-    damaged = replace(BALANCED, tags={"score_scale": "balanced", "positive_weight": "heavy"})
-    told = r"^M version 3 has a damaged tag: could not convert .* 'heavy'; `verify` names the tag"
+@pytest.mark.parametrize(
+    ("weight", "fault"),
+    [
+        ("heavy", "could not convert .* 'heavy'"),
+        *((weight, "positive_weight") for weight in ("0.0", "-1", "nan")),
+    ],
+)
+def test_a_damaged_tag_of_the_scale_is_one_line_with_the_fix(weight, fault):
+    damaged = replace(BALANCED, tags={"score_scale": "balanced", "positive_weight": weight})
+    told = rf"^M version 3 has a damaged tag: {fault}.*; `verify` names the tag"
     with pytest.raises(ArtifactError, match=told):
         decision_of(damaged, rule())
 

@@ -18,8 +18,8 @@ _DECISION = {
 }
 _TRAIN_SHARE = 0.64
 """The share of training rows: what test, then validation leave (`_problem`)."""
-_SMALL_ROWS = 150
-"""Below, half of 20 % of validation rows may be too few for an interval that holds 90 %."""
+_SMALL = ((100, 0.3), (150, 0.25))
+"""Shares of validation rows below so many rows: an interval that holds 90 % needs 9 of them."""
 
 
 def drafted_types(task: str) -> list[ModelType]:
@@ -195,7 +195,9 @@ def _problem(draft: Draft, types: list[str]) -> list[str]:
 
 def _validation(draft: Draft) -> float:
     """Return the share of validation rows: more of a small table, as intervals need some."""
-    return 0.25 if draft.task == "regression" and draft.kept_rows < _SMALL_ROWS else 0.2
+    if draft.task != "regression":
+        return 0.2
+    return next((share for rows, share in _SMALL if draft.kept_rows < rows), 0.2)
 
 
 def _training(draft: Draft, kind: ModelType) -> list[str]:

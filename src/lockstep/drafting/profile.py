@@ -29,6 +29,7 @@ from lockstep.problems.text_tables import (
     bare_numbers,
     number_pattern,
     numbers,
+    parse_numbers,
 )
 
 MOST_WORDS = 20
@@ -183,16 +184,17 @@ def _ways(texts: Any) -> dict[str, NDArray[np.bool_]]:
     plain = _finite(texts, matches(texts, PLAIN_NUMBER))
     if plain.all() or not (matches(texts, ",").any() or matches(texts, UNIT).any()):
         return {"": plain}
-    comma = _finite(texts, matches(texts, r"^[+-]?(?:\d+,\d*|,\d+)(?:[eE][+-]?\d+)?$"), ",")
+    comma = _finite(texts, matches(texts, r"^[+-]?(?:\d+,\d*|,\d+)(?:[eE][+-]?\d+)?$"))
     marked = {sign: _finite(texts, matches(texts, number_pattern(sign)), sign) for sign in ".,"}
     return {"": plain | comma, ".": plain | marked["."], ",": marked[","]}
 
 
 def _finite(texts: Any, written: NDArray[np.bool_], decimal: str = "") -> NDArray[np.bool_]:
     """Return which of the texts that are written as numbers a float64 holds: 1e400 is none."""
-    good, kept = written.copy(), texts.filter(pa.array(written))
-    bare = bare_numbers(kept, decimal=decimal) if decimal else kept
-    good[written] = np.isfinite(bare.cast(pa.float64()).to_numpy(zero_copy_only=False))
+    prepare = partial(bare_numbers, decimal=decimal) if decimal else None
+    values, _ = parse_numbers(texts.filter(pa.array(written)), MISSING, prepare)
+    good = written.copy()
+    good[written] = np.isfinite(values)
     return good
 
 

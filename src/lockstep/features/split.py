@@ -178,7 +178,7 @@ def _cut_by_class(
     shares: dict[str, float],
     classes: NDArray[np.int64] | None,
 ) -> NDArray[np.object_]:
-    """Return each row's part: the groups of each class, told by its rarest, are cut alike."""
+    """Return each row's part; a group has its rarest class, and the classes are cut alike."""
     groups = _groups(group, order)
     if classes is None:
         return _cut(groups.places(), shares)[groups.of_row]
@@ -189,8 +189,9 @@ def _cut_by_class(
         places[own == stratum] = groups.places(chosen=own == stratum)
     parts = _cut(places, shares)
     if len(set(parts)) < np.count_nonzero(list(shares.values())):
-        # Classes of few groups have none in a small part. All together have, in the same order.
-        parts = _cut(groups.places(places), shares)
+        # Classes of few groups have none in a small part. All together may, in the same order.
+        together = _cut(groups.places(places), shares)
+        parts = together if len(set(together)) > len(set(parts)) else parts
     return parts[groups.of_row]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -125,8 +125,15 @@ def _register_problem(client: Client, settings: Settings, trained: Trained) -> l
 
 def _lacks_parent(client: Client, trained: Trained, own: Sequence[Published]) -> bool:
     """Return whether a run has no parent: some types that were trained together get one."""
-    runs = (active_run(client, one.run_id) for one in own)
-    return trained.asked_for and any(run and PARENT_TAG not in run.data.tags for run in runs)
+    return trained.asked_for and any(_without_parent(client, [one.run_id for one in own]))
+
+
+def _without_parent(client: Client, run_ids: Iterable[str]) -> Iterator[str]:
+    """Yield the runs that have no parent and are not deleted."""
+    for run_id in run_ids:
+        run = active_run(client, run_id)
+        if run and PARENT_TAG not in run.data.tags:
+            yield run_id
 
 
 def tie_to_parent(
@@ -136,7 +143,7 @@ def tie_to_parent(
     children: Sequence[str],
     metric: str,
 ) -> None:
-    """Make a parent run of just these models, if it is missing.
+    """Put the runs of just these models below a parent run, which is made if it is missing.
 
     Its key is the set of model digests. It holds the comparison by ``metric``; empty for some of a
     problem's types, which the compare stage does not compare alone.
@@ -144,9 +151,11 @@ def tie_to_parent(
     root, problem = outputs[0].root, outputs[0].problem
     experiment = experiment_of(client, settings, root, problem)
     key = parent_key(outputs)
-    if find_run(client, experiment, {PARENT_KEY: key}) is not None:
-        return
-    from lockstep.registry.publishing.parent_runs import log_parent
+    parent = find_run(client, experiment, {PARENT_KEY: key})
+    from lockstep.registry.publishing.parent_runs import log_parent, tie
 
+    if parent is not None:  # a model that was registered anew has a new run
+        tie(client, _without_parent(client, children), parent.run_id)
+        return
     tags = {PARENT_KEY: key, PROBLEM_TAG: problem, "mlflow.source.name": "register"}
     log_parent(client, settings, experiment, outputs, tags, children, metric)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -175,7 +176,10 @@ def _check_signature(checked: CheckedModel, previous: ServedModel) -> None:
 def _scale_of(checked: CheckedModel) -> Scale:
     """Return the scale of a model's scores; ArtifactError if a tag of it is damaged."""
     try:
-        return Scale.recorded(checked.tags)
+        scale = Scale.recorded(checked.tags)
+        if not 0 < scale.positive_weight < math.inf:
+            raise ValueError(f"positive_weight {scale.positive_weight} is no positive number")
+        return scale
     except ValueError as error:
         fix = "`verify` names the tag and its value in model_card.json; set this value in MLflow"
         raise ArtifactError(f"{checked.title} has a damaged tag: {error}; {fix}") from error

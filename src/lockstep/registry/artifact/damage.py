@@ -30,8 +30,7 @@ def _note(version: Version, root: Path) -> Path:
 
 def kept_model(version: Version) -> str | None:
     """Return the id of the logged model that holds a version's artifact; None if none does."""
-    model_id = version.source.removeprefix("models:/")
-    return model_id if model_id.startswith("m-") and version.pruned is None else None
+    return version.logged_model if version.pruned is None else None
 
 
 def suspect_damage(client: Client, version: Version, root: Path) -> str:

@@ -182,11 +182,12 @@ def _undo(journal: Journal, stage: str) -> Move:
         raise RegistryError(_why_not_back(journal, turn, stage))
     if stage != "Production" and (gone := [s.version for s in steps if s.was == "Production"]):
         went = f"version {listed(gone)} of {model.name} went from {stage} into Production"
-        raise RegistryError(f"{went}; to undo this, use rollback without --stage {stage}")
+        raise RegistryError(f"{went}; take it out of there first, by rollback or archive")
     for step in steps:
         check_has_files(model.version(step.version), step.now)
     number = max(before, default=steps[-1].version)
-    event = journal.move("rollback", steps, version=number, undoes=turn.event.number)
+    undone = {"undoes": turn.event.number, "stage": stage}
+    event = journal.move("rollback", steps, version=number, **undone)
     return _made(journal, number, stage, steps, event.number)
 
 
@@ -206,14 +207,21 @@ def _others(journal: Journal, stage: str) -> str:
     """Return how to bring back a version that stood in a stage, but not at the last change."""
     model = get_model(journal.client, journal.name)  # the journal's may be a part
     stood = _stood_in(model, stage)
-    found = [v.version for v in model.versions if v.version in stood and v.stage != stage]
+    there = [v for v in model.versions if v.version in stood and v.pruned is None]
+    found = [v.version for v in there if v.stage != stage]
     return f"go back to another with --to N: {listed(found)}" if found else "use promote"
 
 
 def _half_undone(journal: Journal, stage: str) -> Event | None:
     """Return the rollback that a crash interrupted and that was just ended: it is not repeated."""
     undone = (e for e in journal.repaired if e.done and e.undoes is not None)
-    return next((e for e in undone if any(stage in (s.was, s.now) for s in e.steps)), None)
+    return next((e for e in undone if _is_of(e, stage)), None)
+
+
+def _is_of(event: Event, stage: str) -> bool:
+    """Tell whether a rollback was one of this stage; older events do not say it."""
+    of_steps = any(stage in (step.was, step.now) for step in event.steps)
+    return event.stage == stage if event.stage else of_steps
 
 
 def _made(

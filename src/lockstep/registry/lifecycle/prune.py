@@ -2,7 +2,7 @@
 
 Files stay if anything refers to them: an alias, a stage other than Archived, a possible rollback,
 another version with the same files, or a run that names the version's run as its parent. They also
-stay if the version's run is missing, without which nothing can rebuild them.
+stay if the version's run is deleted, without which nothing can rebuild them.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lockstep.errors import ArtifactError, RegistryError, UsageError
-from lockstep.registry.record.deletions import LOGGED_MODEL, carry_out, shared_files
+from lockstep.registry.record.deletions import carry_out, shared_files
 from lockstep.registry.record.events import Event, Record, Who, changes, to_undo
 from lockstep.registry.record.journal import Journal, check_intact
 from lockstep.registry.record.recovery import open_journal
 from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store.artifact_store import sizes
-from lockstep.registry.store.connection import Client, tolerating
+from lockstep.registry.store.connection import Client, translating_mlflow_errors
 from lockstep.registry.store.names import PARENT_TAG
+from lockstep.registry.store.queries import active_run
 from lockstep.registry.store.versions import Version
 
 ACTION = "prune"
@@ -131,20 +132,20 @@ def own_files(version: Version) -> str:
     """Return why a version's files may be more than its model; empty if they are not."""
     if version.tag("model_digest") is None:
         return "not registered by this project"
-    own = version.source.startswith(LOGGED_MODEL)
-    return "" if own else "its files may be more than the model's"
+    return "" if version.logged_model else "its files may be more than the model's"
 
 
 def _by_run(client: Client, version: Version) -> str:
     """Return why a version's run keeps its files: one made from it, or no way to rebuild them."""
     if version.run_id is None:
         return ""
-    with tolerating("RESOURCE_DOES_NOT_EXIST"):  # `mlflow gc` removed the run
-        experiment = client.get_run(version.run_id).info.experiment_id
-        condition = f"tags.`{PARENT_TAG}` = '{version.run_id}'"
-        children = client.search_runs([experiment], condition, max_results=1)
-        return f"run {children[0].info.run_id} was made from it" if children else ""
-    return f"its run {version.run_id} is missing, so nothing could rebuild them"
+    run = active_run(client, version.run_id)
+    if run is None:
+        return f"its run {version.run_id} is deleted, so nothing could rebuild them"
+    condition = f"tags.`{PARENT_TAG}` = '{version.run_id}'"
+    with translating_mlflow_errors():
+        children = client.search_runs([run.info.experiment_id], condition, max_results=1)
+    return f"run {children[0].info.run_id} was made from it" if children else ""
 
 
 def archive_times(record: Record) -> dict[int, float]:

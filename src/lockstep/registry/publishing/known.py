@@ -136,7 +136,7 @@ def _needs_work(tables: Tables, settings: Settings, version: Version, outputs: O
     model_id = kept_model(version)
     if not settings.log_model or model_id is None:
         return False
-    if not tables.has_active(version.run_id or "", model_id):
+    if version.run_id and not tables.has_active(version.run_id, model_id):
         return True
     folder = None if is_suspect(version, outputs.root) else tables.folder_of(version)
     return folder is None or bool(local_damage(version, folder))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -55,7 +55,7 @@ def log_parent(
         log_run(client, experiment, record, folder, None, then=then)
 
 
-def tie(client: Client, children: Sequence[str], parent_id: str) -> None:
+def tie(client: Client, children: Iterable[str], parent_id: str) -> None:
     """Put runs below a parent run; MLflow takes no tag for one that was deleted."""
     for run_id in children:
         if active_run(client, run_id) is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from lockstep.errors import ArtifactError, RegistryError
 from lockstep.registry.record.events import Event
@@ -13,9 +13,6 @@ from lockstep.registry.store.connection import Client, translating_mlflow_errors
 from lockstep.registry.store.names import PRUNED_TAG
 from lockstep.registry.store.versions import Version
 
-LOGGED_MODEL = "models:/m-"
-"""How the source of a version begins whose files are just those of a logged model."""
-
 
 def carry_out(journal: Journal, event: Event, mended_by: str = "") -> Event:
     """Delete the files of an event's versions and end it; ``mended_by`` continues it after a crash.
@@ -23,11 +20,13 @@ def carry_out(journal: Journal, event: Event, mended_by: str = "") -> Event:
     If the store refuses, the event ends as dropped: an error, unless a crash is being repaired.
     """
     there = {version.version: version for version in journal.model.versions}
+    named = [there[number] for number in map(int, event.details) if number in there]
+    shared = shared_files(journal.client, named) if mended_by else {}
     for number in sorted(map(int, event.details)):
         version = there.get(number)
         if version is None:  # deleted in MLflow's own pages since
             continue
-        if mended_by and _in_use(journal, version):  # by another tool, since the prune began
+        if mended_by and (number in shared or _in_use(journal, version)):  # since the prune began
             continue
         try:
             _delete(journal, version, event)
@@ -45,19 +44,22 @@ def carry_out(journal: Journal, event: Event, mended_by: str = "") -> Event:
 
 def _in_use(journal: Journal, version: Version) -> bool:
     named = version.version in journal.model.aliases.values()
-    return named or version.stage != "Archived" or bool(shared_files(journal.client, [version]))
+    return named or version.stage != "Archived"
 
 
-def shared_files(client: Client, versions: Iterable[Version]) -> dict[int, str]:
+def shared_files(client: Client, versions: Collection[Version]) -> dict[int, str]:
     """Return the versions of a model whose files another version has too, each with that reason.
 
     A source may name a logged model, a version that was copied, or a folder, so the addresses are
-    compared. Only those of other versions that name a logged model need not be asked for.
+    compared. Those of copies alone must be asked for, each by a request.
     """
+    if not versions:
+        return {}
     owners: dict[str, list[str]] = {}
     for one in (version for model in list_models(client) for version in model.versions):
-        logged = one.source.startswith(LOGGED_MODEL)
-        owners.setdefault(one.source if logged else address_of(client, one), []).append(one.title)
+        is_copy = one.source.startswith("models:/") and not one.logged_model
+        place = address_of(client, one) if is_copy else one.source.removeprefix("file://")
+        owners.setdefault(place.rstrip("/"), []).append(one.title)
     found: dict[int, str] = {}
     for version in versions:
         places = (version.source, address_of(client, version))

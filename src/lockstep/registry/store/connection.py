@@ -83,8 +83,10 @@ class Client(MlflowClient):
 def connect(settings: Settings, root: Path) -> Client:
     """Return a client of the configured store; RegistryError if the store cannot be used."""
     uri = uris.resolve_uri(settings, root)
-    check_endpoint()
-    if database := uris.sqlite_file(uri):
+    database = uris.sqlite_file(uri)
+    if not database:  # the files of a local registry are on this machine
+        check_endpoint()
+    if database:
         prepare_sqlite(database, main_tree(root))
     elif uris.is_http(uri):
         check_server(uri, settings)
@@ -274,9 +276,10 @@ def _meaning_of(error: Exception) -> str:
         other = f", or add the server's host to no_proxy: a proxy may answer ({named})"
         fault = "what answers is no tracking server (a web page, or no such address)"
         return f"{fault}; correct MLFLOW_TRACKING_URI{other if named else ''}"
-    if fault := s3_fault(error):
-        return fault
-    return next((meaning for sign, meaning in _MEANINGS.items() if sign in text), "")
+    if isinstance(error, MlflowException):
+        known = (meaning for sign, meaning in _MEANINGS.items() if sign in text)
+        return next(known, "") or s3_fault(error)
+    return s3_fault(error) or next((m for sign, m in _MEANINGS.items() if sign in text), "")
 
 
 def raise_interrupt(error: BaseException) -> None:

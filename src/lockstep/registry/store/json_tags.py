@@ -61,6 +61,7 @@ _FORMS = {
     "costs": _Form(_are_costs, "costs by class"),
     "interval": _Form(_is_interval, "interval with a coverage"),
     "positive_weight": _Form(_is_weight, "positive number"),
+    "class_ratio": _Form(_is_weight, "positive number"),
 }
 
 

@@ -34,18 +34,26 @@ def from_tag(text: str) -> dict[str, Any]:
     """Return the process that a tag names; empty for one that can't be read."""
     try:
         owner = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return owner if isinstance(owner, dict) else {}
 
 
 def has_ended(owner: Mapping[str, Any]) -> bool:
     """Return whether a process was one of this machine, since its last boot, and has ended."""
-    own = this_process()
-    if any(owner.get(key) != own[key] for key in ("host", "boot", "pids")):
-        return False
     pid = owner.get("pid")
-    return isinstance(pid, int) and _started(pid) != owner.get("started")
+    return _was_here(owner) and isinstance(pid, int) and not is_alive(owner)
+
+
+def is_alive(owner: Mapping[str, Any]) -> bool:
+    """Return whether a process is one of this machine that runs."""
+    pid = owner.get("pid")
+    return _was_here(owner) and isinstance(pid, int) and _started(pid) == owner.get("started")
+
+
+def _was_here(owner: Mapping[str, Any]) -> bool:
+    own = this_process()
+    return all(owner.get(key) == own[key] for key in ("host", "boot", "pids"))
 
 
 def user_name() -> str:
@@ -75,8 +83,7 @@ def _boot() -> str:
 def _started(pid: int) -> str:
     """Return when a process started, in the kernel's ticks; empty if there is no such process.
 
-    Without Linux's /proc, only whether it runs: a number that was used again looks alive, and its
-    lock is broken after the lease.
+    Without Linux's /proc, only whether it runs: a number that was used again looks alive.
     """
     fields = _kernel_text(f"{pid}/stat").rpartition(")")[2].split()
     if len(fields) > 19:

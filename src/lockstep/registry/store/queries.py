@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from lockstep.registry.store import owners
+from lockstep.registry.store import owners, uris
 from lockstep.registry.store.connection import Client, tolerating, translating_mlflow_errors
 from lockstep.registry.store.names import (
     DIGEST_TAG,
@@ -157,12 +157,16 @@ def active_model(client: Client, model_id: str) -> Any | None:
 def end_abandoned(client: Client, runs: Iterable[Any]) -> None:
     """Mark the open runs FAILED whose process has ended, or is this one, which logs no other now.
 
-    Processes of other machines may still be logging theirs.
+    Through a server, processes of other machines may still be logging theirs, and so those of an
+    unknown process stay open. A local registry is of this machine: only a process that runs here
+    keeps its run open.
     """
-    for run in runs:
+    is_local = uris.sqlite_file(client.tracking_uri) is not None
+    own = owners.this_process()
+    for run in (one for one in runs if one.info.status == "RUNNING"):
         owner = owners.from_tag(run.data.tags.get(PROCESS_TAG, ""))
-        ended = owner == owners.this_process() or owners.has_ended(owner)
-        if run.info.status == "RUNNING" and ended:
+        is_gone = not owners.is_alive(owner) if is_local else owners.has_ended(owner)
+        if owner == own or is_gone:
             client.set_terminated(run.info.run_id, "FAILED")
 
 

@@ -6,8 +6,9 @@ S3's client is an extra that MLflow imports when it needs it: nothing here impor
 from __future__ import annotations
 
 import os
+import re
 import sys
-from importlib.util import find_spec
+from urllib.parse import urlsplit
 
 from mlflow.exceptions import MlflowException
 
@@ -17,6 +18,8 @@ from lockstep.extras import install_line
 
 _ENDPOINTS = ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 """Variables with the address of an S3 server that is not Amazon's; the first that is set counts."""
+_HOST = re.compile(r"[A-Za-z0-9.:-]+")
+"""A host's name, or an address of version 4 or 6."""
 _CLIENT = ("boto3", "botocore")
 _BASES = (
     ("botocore.exceptions", "BotoCoreError"),
@@ -41,15 +44,14 @@ _CHECK_ALL = "check the endpoint URL (MLFLOW_S3_ENDPOINT_URL), the bucket and th
 
 
 def s3_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """Return the classes of S3's errors and ``others``, for an ``except``.
+    """Return the classes of S3's errors and ``others``; call it in the ``except`` itself.
 
-    An ``except`` asks after the error, when MLflow has imported the client. Without the client
-    that import fails.
+    It is called when there is an error, so MLflow has imported the client, or failed to.
     """
-    if find_spec(_CLIENT[0]) is None:
-        return (*others, ModuleNotFoundError)
+    error = sys.exception()
+    lacks_client = isinstance(error, ModuleNotFoundError) and error.name in _CLIENT
     known = (getattr(sys.modules[name], base) for name, base in _BASES if name in sys.modules)
-    return (*others, *known)
+    return (*others, *known, *([ModuleNotFoundError] if lacks_client else ()))
 
 
 def s3_fault(error: Exception) -> str:
@@ -57,7 +59,7 @@ def s3_fault(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         missing = f"artifacts on S3 need a package that is not installed: {error.name}"
         return f"{missing}; {install_line('s3')}" if error.name in _CLIENT else ""
-    text = visible(" ".join(str(error).split())).rstrip(".")
+    text = without_password(visible(" ".join(str(error).split()))).rstrip(".")
     of_mlflow = isinstance(error, MlflowException) and "s3://" in text
     if not of_mlflow and not isinstance(error, s3_errors()):
         return ""
@@ -67,10 +69,23 @@ def s3_fault(error: Exception) -> str:
 
 
 def check_endpoint() -> None:
-    """Raise RegistryError for an endpoint without a scheme, for which the client has no line."""
-    if (place := _endpoint()) and "://" not in place:
-        variable = next(name for name in _ENDPOINTS if os.environ.get(name))
-        raise RegistryError(f"{variable} '{place}' is no URL; write http://{place}")
+    """Raise RegistryError for an endpoint that S3's client does not take: it has no line for it."""
+    place = _endpoint()
+    variable = next((name for name in _ENDPOINTS if os.environ.get(name)), "")
+    shown = f"{variable} '{without_password(place)}'"
+    if place and "://" not in place:
+        raise RegistryError(f"{shown} is no URL; write http://{place}")
+    if place and not _is_address(place):
+        rule = "the host may have letters, digits, points and hyphens, the port is up to 65535"
+        raise RegistryError(f"{shown} is no address that S3's client takes: {rule}; correct it")
+
+
+def _is_address(place: str) -> bool:
+    try:
+        parts = urlsplit(place)
+        return bool(_HOST.fullmatch(parts.hostname or "")) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _endpoint() -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from lockstep.errors import RegistryError
 from lockstep.registry.store.names import PRUNED_TAG, SCRIPT, STAGE_TAG, STAGES, TAG_PREFIX
+
+_LOGGED_MODEL = re.compile(r"models:/(m-[^/]+)")
+"""The source of a version of a logged model; ``models:/m-scores/1`` is one of a copy."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,12 @@ class Version:
     def threshold(self) -> float | None:
         """The decision threshold recorded with it."""
         return number(self.tag("threshold"))
+
+    @property
+    def logged_model(self) -> str | None:
+        """The id of the logged model whose files just these are; None for copies and folders."""
+        found = _LOGGED_MODEL.fullmatch(self.source)
+        return found[1] if found else None
 
     @property
     def pruned(self) -> str | None:
