@@ -324,3 +324,13 @@ def test_a_target_known_for_one_value_only_has_no_neighbours(tmp_path):
     known = np.where(random(6).random(ROWS) < 0.5, "yes", "no")
     columns |= {"week": week, "y": np.where(week == 5, known, "")}
     assert kinds(drafted(tmp_path, columns))["week"]
+
+
+def test_things_of_one_class_each_part_the_rows_only_where_each_class_has_enough(tmp_path):
+    """Of 39 schools in one state and 2 in the other, a part would hold one state only."""
+    for others, expected in ((2, None), (12, "group")):
+        columns = panel(things=41, each=15)
+        school = (columns["thing"] - 100) // 13
+        columns = {"school": columns["thing"], "trait": columns["trait"], "x": columns["x"]}
+        found = drafted(tmp_path, columns | {"y": np.where(school < others, "north", "south")})
+        assert kinds(found).get("school") == expected

@@ -209,6 +209,19 @@ class TestClasses:
         again = split_rows(mixed_up, schema("date", "part"), Split(kind="group", seed=seed))
         assert (again.loc[table.index] == parts).all()
 
+    @given(st.lists(st.integers(4, 12), min_size=2, max_size=5), st.integers(0, 20), st.data())
+    @settings(max_examples=20, deadline=None)
+    def test_groups_of_one_class_give_each_part_two_classes(self, sizes, seed, data):
+        """As schools of one state each: of four schools, a cut of 8 % of the rows has none."""
+        members = [data.draw(st.integers(5, 60)) for _ in range(sum(sizes))]
+        state = np.repeat(np.repeat(range(len(sizes)), sizes), members).astype(str)
+        school = np.repeat(range(sum(sizes)), members)
+        table = pd.DataFrame({"hurt": state, "crash": school, "age": 1.0})
+        parts = split_rows(table, schema("date", "part"), Split(kind="group", seed=seed))
+        for part in ("train", "stop", "choose", "test"):
+            assert table["hurt"][parts == part].nunique() >= 2
+        assert set(table["hurt"][parts == "train"]) == set(state)
+
     def test_one_per_cent_of_positives_is_in_every_part(self):
         table = houses({"no": 1980, "yes": 20})
         parts = split_rows(table, schema("date", "part"), Split(kind="group"))

@@ -16,10 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from lockstep.config.params import Split
 from lockstep.drafting.evidence import SAMPLE, Target, column_numbers
 from lockstep.drafting.names import ID_NAME
 from lockstep.drafting.profile import Column, Profile, as_numbers
 from lockstep.drafting.wording import both, rows_do, share
+from lockstep.features.split import all_are_measured
 from lockstep.problems.text_tables import MISSING, TextTable
 
 Floats = NDArray[np.float64]
@@ -128,6 +130,8 @@ class Unit:
     """Rows that have no value of it."""
     balanced: str
     """A column of whose values each unit has the same number of rows."""
+    divides: bool
+    """Whether a split by it gives each part at least two of the target's classes."""
 
     @property
     def beyond(self) -> float:
@@ -150,8 +154,8 @@ class Unit:
 
     @property
     def can_part(self) -> bool:
-        """Whether every row has its group, and there are enough of them."""
-        return not self.unnamed and self.are_enough
+        """Whether every row has its group, and there are enough of them, of each class too."""
+        return not self.unnamed and self.are_enough and self.divides
 
     @property
     def are_enough(self) -> bool:
@@ -165,6 +169,8 @@ class Unit:
             f"A split by it needs {FEWEST_GROUPS} values, none with more than "
             f"{LARGEST_SHARE:.0%} of the rows; the largest has {self.largest:.0%}"
         )
+        if self.are_enough and not self.divides:
+            why = "A split by it leaves a part of the rows with one class of the target"
         if self.unnamed and self.are_enough:
             none = rows_do(self.unnamed, "has", "have")
             why = f"A split by it needs a value in every row; {none} none"
@@ -242,7 +248,19 @@ def _measure(text: TextTable, others: list[Column], values: Floats, column: Colu
         nearby=nearby,
         unnamed=column.missing,
         balanced=_balanced(text, beside, place) if named else "",
+        divides=_divides(place, values),
     )
+
+
+def _divides(place: Places, values: Floats) -> bool:
+    """Tell whether a drafted split gives each part two classes; ``values`` (rows, classes)."""
+    known = ~np.isnan(values[:, 0])
+    if values.shape[1] == 1 or not known.any():
+        return True
+    shown, count = values[known], values.shape[1]
+    ranks = np.where(shown.any(axis=1), count - shown.argmax(axis=1), 0)  # 0: all rarer ones
+    _, ranks = np.unique(ranks, return_inverse=True)
+    return all_are_measured(place[known].astype(np.uint64), ranks, Split(kind="group"))
 
 
 def _present(cells: Any) -> NDArray[np.bool_]:

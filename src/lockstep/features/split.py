@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -108,7 +109,8 @@ def parts_by_time(
     """Return each row's part, by its group's first date."""
     first = dates.groupby(group).transform("min").to_numpy()
     groups = _groups(group, first.astype("datetime64[s]").astype("int64"))
-    return _cut(groups.places(), _shares(settings))[groups.of_row]
+    shares = _shares(settings)
+    return _named(_cut(groups.places(), shares)[groups.of_row], shares)
 
 
 def _dates(table: pd.DataFrame, schema: Schema) -> pd.Series:
@@ -154,10 +156,30 @@ def _groups(group: NDArray[np.uint64], order: NDArray[np.int64] | NDArray[np.uin
     return _Groups(names, order[first], rows, place)
 
 
-def _cut(places: NDArray[np.float64], shares: dict[str, float]) -> NDArray[np.object_]:
-    """Return the part of each group: places are cut where the parts' shares end."""
-    ends = np.cumsum(list(shares.values()))[:-1]
-    return np.array(list(shares), dtype=object)[np.searchsorted(ends, places, side="right")]
+def _cut(places: NDArray[np.float64], shares: dict[str, float]) -> NDArray[np.intp]:
+    """Return the number of each group's part: places are cut where the parts' shares end."""
+    return np.searchsorted(np.cumsum(list(shares.values()))[:-1], places, side="right")
+
+
+def _named(parts: NDArray[np.intp], shares: dict[str, float]) -> NDArray[np.object_]:
+    return np.array(list(shares), dtype=object)[parts]
+
+
+def _dealt(
+    places: NDArray[np.float64], parts: NDArray[np.intp], shares: dict[str, float]
+) -> NDArray[np.intp]:
+    """Move the parts' ends so that each has a group, in the same order, if there are enough."""
+    wanted = np.flatnonzero(list(shares.values()))
+    count, kinds = len(places), len(wanted)
+    if count < kinds:
+        return parts
+    least = np.arange(1, kinds)
+    ends = np.array([(parts <= part).sum() for part in wanted[:-1]])
+    ends = np.maximum.accumulate(np.maximum(ends, least) - least) + least
+    ends = np.minimum(ends, count - kinds + least)
+    found = np.empty(count, dtype=np.intp)
+    found[np.argsort(places, kind="stable")] = np.searchsorted(ends, np.arange(count), side="right")
+    return wanted[found]
 
 
 def _classes(table: pd.DataFrame, schema: Schema) -> NDArray[np.int64] | None:
@@ -178,21 +200,57 @@ def _cut_by_class(
     shares: dict[str, float],
     classes: NDArray[np.int64] | None,
 ) -> NDArray[np.object_]:
-    """Return each row's part; a group has its rarest class, and the classes are cut alike."""
+    """Return each row's part; a group has its rarest class, and the classes are cut alike.
+
+    Where few groups leave a part empty or with one class, each class gives every part a group, if
+    that or a cut of all classes together is better.
+    """
+    return _named(_best_cut(group, order, shares, classes), shares)
+
+
+def all_are_measured(
+    group: NDArray[np.uint64], classes: NDArray[np.int64], settings: Split
+) -> bool:
+    """Tell whether a split by group gives each part two classes, and train all of them.
+
+    ``classes`` (rows,) holds the rank of each row's class, the rarest 0.
+    """
+    shares = _shares(settings)
+    parts = _best_cut(group, mixed(group, settings.seed), shares, classes)
+    measured, _, learned = _worth(parts, classes)
+    wanted = sum(share > 0 for share in shares.values())
+    return measured == wanted and learned == len(np.unique(classes))
+
+
+def _best_cut(
+    group: NDArray[np.uint64],
+    order: NDArray[np.uint64],
+    shares: dict[str, float],
+    classes: NDArray[np.int64] | None,
+) -> NDArray[np.intp]:
+    """Return the number of each row's part, see ``_cut_by_class``."""
     groups = _groups(group, order)
-    if classes is None:
-        return _cut(groups.places(), shares)[groups.of_row]
-    own = np.full(len(groups.names), classes.max())
-    np.minimum.at(own, groups.of_row, classes)
-    places = np.empty(len(groups.names))
+    own = np.zeros(len(groups.names), dtype=np.int64)
+    if classes is not None:
+        own += classes.max()
+        np.minimum.at(own, groups.of_row, classes)
+    places, dealt = np.empty(len(own)), np.empty(len(own), dtype=np.intp)
     for stratum in np.unique(own):
-        places[own == stratum] = groups.places(chosen=own == stratum)
-    parts = _cut(places, shares)
-    if len(set(parts)) < np.count_nonzero(list(shares.values())):
-        # Classes of few groups have none in a small part. All together may, in the same order.
-        together = _cut(groups.places(places), shares)
-        parts = together if len(set(together)) > len(set(parts)) else parts
-    return parts[groups.of_row]
+        chosen = own == stratum
+        places[chosen] = groups.places(chosen=chosen)
+        dealt[chosen] = _dealt(places[chosen], _cut(places[chosen], shares), shares)
+    ways = (_cut(places, shares), dealt, _cut(groups.places(places), shares))
+    return max((way[groups.of_row] for way in ways), key=partial(_worth, classes=classes))
+
+
+def _worth(parts: NDArray[np.intp], classes: NDArray[np.int64] | None) -> tuple[int, int, int]:
+    """Return how many parts can be measured, how many have rows, how many classes are learned."""
+    if classes is None:
+        return 0, len(np.unique(parts)), 0
+    known = np.zeros((parts.max() + 1, classes.max() + 1), dtype=bool)
+    known[parts, classes] = True
+    count = known.sum(axis=1)
+    return int((count > 1).sum()), int((count > 0).sum()), int(count[0])
 
 
 def _given(
