@@ -331,3 +331,17 @@ def test_many_words_among_dates_leave_the_column_out(tmp_path):
     found = draft(write(tmp_path, {"day": texts, "x": noise(1), "y": noise(2)}), "toy", "y")
     assert found.split == "group"
     assert "10 rows hold another text, such as 'lot 0'" in found.left_out["day"]
+
+
+def test_classes_that_come_late_are_learned_as_the_rows_are_not_split_by_time(tmp_path):
+    generator = np.random.Generator(np.random.PCG64(0))
+    day = np.datetime64("2020-01-01") + np.arange(400)
+    kind = generator.choice(["a", "b", "c"], 400).astype("<U5")
+    for late, split in (([], "time"), ([300, 350], "group")):
+        kind[late] = ["new", "newer"][: len(late)]
+        path = tmp_path / "t.csv"
+        rows = zip(day, generator.normal(size=400).round(3), kind, strict=True)
+        path.write_text("day,x,kind\n" + "".join(f"{d},{x},{k}\n" for d, x, k in rows))
+        found = draft(read_any(path), "toy", "kind")
+        assert found.split == split
+    assert "would give the part 'train' no row of 2 classes" in found.why_split

@@ -90,7 +90,9 @@ def _part_without_class(wanted: NDArray[np.float64], is_binary: bool) -> str:
             return (
                 f"a split by time would give the part '{part}' {counted(least, 'row')} of a class"
             )
-    return ""
+    later = len(np.unique(wanted)) - len(np.unique(wanted[: ends[0]]))
+    shown = "1 class" if later == 1 else f"{later} classes"
+    return f"a split by time would give the part 'train' no row of {shown}" if later else ""
 
 
 def parts_in_time(dates: pd.Series, group: NDArray[np.uint64]) -> NDArray[np.object_]:
