@@ -19,14 +19,12 @@ def carry_out(journal: Journal, event: Event, mended_by: str = "") -> Event:
 
     If the store refuses, the event ends as dropped: an error, unless a crash is being repaired.
     """
-    there = {version.version: version for version in journal.model.versions}
-    named = [there[number] for number in map(int, event.details) if number in there]
+    numbers = set(map(int, event.details))  # without those deleted in MLflow's own pages since
+    named = [version for version in journal.model.versions if version.version in numbers]
     shared = shared_files(journal.client, named) if mended_by else {}
-    for number in sorted(map(int, event.details)):
-        version = there.get(number)
-        if version is None:  # deleted in MLflow's own pages since
-            continue
-        if mended_by and (number in shared or _in_use(journal, version)):  # since the prune began
+    for version in sorted(named, key=lambda version: version.version):
+        is_shared = version.version in shared
+        if mended_by and (is_shared or _in_use(journal, version)):  # since the prune began
             continue
         try:
             _delete(journal, version, event)

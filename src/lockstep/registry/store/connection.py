@@ -83,15 +83,12 @@ class Client(MlflowClient):
 def connect(settings: Settings, root: Path) -> Client:
     """Return a client of the configured store; RegistryError if the store cannot be used."""
     uri = uris.resolve_uri(settings, root)
-    database = uris.sqlite_file(uri)
-    if not database:  # the files of a local registry are on this machine
-        check_endpoint()
-    if database:
+    if database := uris.sqlite_file(uri):  # its files are on this machine
         prepare_sqlite(database, main_tree(root))
-    elif uris.is_http(uri):
-        check_server(uri, settings)
     else:
-        check_database(uri, settings)
+        check_endpoint()
+        check = check_server if uris.is_http(uri) else check_database
+        check(uri, settings)
     for name in _CREDENTIALS:  # of .env: MLflow reads its environment only
         if name in settings.environment:
             os.environ[name] = settings.environment[name]
@@ -276,10 +273,9 @@ def _meaning_of(error: Exception) -> str:
         other = f", or add the server's host to no_proxy: a proxy may answer ({named})"
         fault = "what answers is no tracking server (a web page, or no such address)"
         return f"{fault}; correct MLFLOW_TRACKING_URI{other if named else ''}"
-    if isinstance(error, MlflowException):
-        known = (meaning for sign, meaning in _MEANINGS.items() if sign in text)
-        return next(known, "") or s3_fault(error)
-    return s3_fault(error) or next((m for sign, m in _MEANINGS.items() if sign in text), "")
+    known = next((meaning for sign, meaning in _MEANINGS.items() if sign in text), "")
+    of_s3 = s3_fault(error)
+    return known or of_s3 if isinstance(error, MlflowException) else of_s3 or known
 
 
 def raise_interrupt(error: BaseException) -> None:
