@@ -115,7 +115,7 @@ bench-check: $(READY) ## fail if a ratio of processor times is a third worse tha
 	@python benchmarks/ratios.py
 
 .PHONY: bench-serve
-bench-serve: $(READY) ## compare the API's speed with `mlflow models serve` and an empty route
+bench-serve: $(READY) ## compare the API's speed with `mlflow models serve`, BentoML and an empty route
 	@python benchmarks/serve.py $(if $(SERVED),--problem "$(SERVED)")
 
 .PHONY: soak-serve

@@ -25,6 +25,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent))
 from costs import Cost, cost, middle, run_quietly, write_results
 from sides import (
+    ENVIRONMENTS,
     PROBLEM,
     STAGE_WORK,
     Alternative,
@@ -41,7 +42,6 @@ from lockstep.console import aligned
 FIRST, AGAIN = "first run", "nothing changed"
 CHANGES = {"one parameter changed": "change_parameter", "one type added": "add_type"}
 EMPTY = "empty DVC graph"
-ENVIRONMENTS = Path.home() / ".cache" / "lockstep-bench"
 AUC_TOLERANCE = 2e-6
 """Metrics of the stages have six digits."""
 Side = Lockstep | Alternative

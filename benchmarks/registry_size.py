@@ -21,6 +21,7 @@ import shutil
 import signal
 import sqlite3
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -119,11 +120,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def trained(root: Path) -> Path:
-    """Make the project with two real versions; what training prints is left out."""
-    import small_registry
+    """Make the project with two real versions, in a process of its own.
 
-    with contextlib.redirect_stdout(sys.stderr):
-        small_registry.make(root, PROBLEM)
+    The commands are forks of this process, and a fork lacks the threads that a fit has started.
+    """
+    script = Path(__file__).with_name("small_registry.py")
+    command = [sys.executable, str(script), str(root), "--problem", PROBLEM]
+    subprocess.run(command, check=True, stdout=sys.stderr)
     return root
 
 

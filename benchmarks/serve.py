@@ -1,7 +1,7 @@
-"""The API beside `mlflow models serve` with the same model, and beside an empty route.
+"""The API beside `mlflow models serve` and BentoML with the same model, and beside an empty route.
 
 Closed-loop clients over loopback send their next request when the last is answered. One run
-measures all three on one machine: `make bench-serve`.
+measures all of them on one machine: `make bench-serve`. BentoML gets an environment of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ import orjson
 import pyarrow as pa
 from pyarrow import parquet
 
+sys.path.insert(0, str(Path(__file__).parent))
+from sides import ALTERNATIVES, ENVIRONMENTS, install
+
 ROOT = Path(__file__).parents[1]
 GOALS = (
     "single row at least 25 times mlflow; p50 <= 0.7 ms; 8 clients p99 <= 8 ms; "
@@ -34,7 +38,7 @@ GOALS = (
     "a table at least 20 times the rows a second of 1,000 rows in JSON"
 )
 TABLE_ROWS = 100_000
-MLFLOW = "mlflow models serve"
+MLFLOW, BENTOML = "mlflow models serve", "BentoML"
 CASES = ((1, 1), (1, 8), (1000, 1))
 """Records a request, and number of clients."""
 WARM_UP = 0.25
@@ -67,7 +71,11 @@ def main() -> int:
         if not options.without_mlflow:
             theirs = stack.enter_context(mlflow_server(model, Path(folder), schema))
             sides[MLFLOW] = (theirs, "/invocations", split)
-            check_equal(ours, theirs, records[:50])
+            check_equal(ours, records[:50], theirs, *sides[MLFLOW][1:])
+        if not options.without_bentoml:
+            theirs = stack.enter_context(bentoml_server(model, options.environments))
+            sides[BENTOML] = (theirs, "/predict", lambda rows: {"records": rows})
+            check_equal(ours, records[:50], theirs, *sides[BENTOML][1:])
         found = measured(sides, records, options.seconds)
         tables = table_speeds(ours, records, max(3, round(options.seconds / 3)))
     report(found, options.seconds)
@@ -92,6 +100,9 @@ def parser() -> argparse.ArgumentParser:
     text = "measure a server with so many workers beside the one with one"
     top.add_argument("--workers", type=int, default=1, help=text)
     top.add_argument("--without-mlflow", action="store_true")
+    top.add_argument("--without-bentoml", action="store_true")
+    where = f"folder of BentoML's environment (default: {ENVIRONMENTS})"
+    top.add_argument("--environments", type=Path, default=ENVIRONMENTS, help=where)
     top.add_argument("--output", type=Path, help="a JSON file for the figures")
     top.add_argument("--empty-route", type=int, metavar="PORT", help=argparse.SUPPRESS)
     return top
@@ -219,6 +230,25 @@ def mlflow_server(model: Path, folder: Path, schema: Any) -> Iterator[int]:
         yield port
 
 
+@contextmanager
+def bentoml_server(model: Path, environments: Path) -> Iterator[int]:
+    """Run `bentoml serve`, one worker, with the pipeline that the stages wrote."""
+    source, environment = ALTERNATIVES / "bentoml_service", environments / "bentoml_service"
+    install(source, environment)
+    port = free_port()
+    command = [str(environment / "bin" / "bentoml"), "serve", "service:Predictions"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    variables = {
+        "PATH": f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT / "src"),
+        "MODEL_PATH": str(model.resolve()),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "DO_NOT_TRACK": "1",
+    }
+    with process(command, responds(port, "/readyz"), source, **variables):
+        yield port
+
+
 def serve_empty(problem: str, port: int) -> int:
     """Serve a FastAPI route with the same request model and an empty answer."""
     import uvicorn
@@ -251,11 +281,14 @@ def serve_empty(problem: str, port: int) -> int:
     return 0
 
 
-def check_equal(ours: int, theirs: int, records: list[dict[str, Any]]) -> None:
+def check_equal(
+    ours: int, records: list[dict[str, Any]], theirs: int, path: str, form: Callable[..., Any]
+) -> None:
     """Stop unless both servers answer with the same probabilities."""
     predictions = posted(ours, "/predict", records)["predictions"]
     found = [one.get("probability", one.get("prediction")) for one in predictions]
-    other = np.asarray(posted(theirs, "/invocations", split(records))["predictions"], dtype=float)
+    answer = posted(theirs, path, form(records))
+    other = np.asarray(answer["predictions"] if isinstance(answer, dict) else answer, dtype=float)
     expected = other[:, 1] if other.ndim == 2 else other
     gap = float(np.abs(np.asarray(found) - expected).max())
     if gap > 1e-7:
@@ -501,10 +534,10 @@ def report(found: dict[Case, list[list[float]]], seconds: float) -> None:
         p50, p99 = 1000 * np.quantile(joined[name, rows, clients], [0.5, 0.99])
         title = f"{name}, {rows} rows, {clients} clients"
         print(f"{title:44}  {speed:10.1f}  {speed * rows:8.0f}  {p50:7.2f}  {p99:7.2f}")
-    for rows, clients in CASES:
-        if (MLFLOW, rows, clients) in speeds:
-            ratio = speeds["lockstep", rows, clients] / speeds[MLFLOW, rows, clients]
-            print(f"{rows} rows, {clients} clients: {ratio:.1f} times `{MLFLOW}`")
+    for other, (rows, clients) in product((MLFLOW, BENTOML), CASES):
+        if (other, rows, clients) in speeds:
+            ratio = speeds["lockstep", rows, clients] / speeds[other, rows, clients]
+            print(f"{rows} rows, {clients} clients: {ratio:.1f} times {other}")
     print(f"goals: {GOALS}")
 
 

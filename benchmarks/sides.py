@@ -23,6 +23,8 @@ from costs import ROOT, Cost, cost, run_quietly
 
 PROBLEM = "accidents"
 ALTERNATIVES = ROOT / "benchmarks" / "alternatives"
+ENVIRONMENTS = Path.home() / ".cache" / "lockstep-bench"
+"""Where the alternatives' environments are kept."""
 OF_ENVIRONMENT = (
     "requirements.lock",
     "requirements-dev.lock",
@@ -111,16 +113,7 @@ class Alternative:
 
     def install(self) -> None:
         """Make the environment, unless the pinned requirements are installed already."""
-        pins = self.source / "requirements.txt"
-        done = self.environment / "requirements.txt"
-        if done.is_file() and done.read_text() == pins.read_text():
-            return
-        python = str(self.environment / "bin" / "python")
-        run_quietly(ROOT, "uv", "venv", "-q", "--clear", "--python", sys.executable,
-                    str(self.environment))  # fmt: skip
-        run_quietly(ROOT, "uv", "pip", "install", "--system-certs", "--compile-bytecode", "-q",
-                    "--python", python, "-r", str(pins))  # fmt: skip
-        shutil.copyfile(pins, done)
+        install(self.source, self.environment)
 
     def prepare(self, folder: Path, units: int) -> Path:
         """Return a copy of the project with our parameters, set up but never run."""
@@ -193,6 +186,19 @@ def alternatives(environments: Path) -> list[Alternative]:
         Alternative("Kedro + kedro-mlflow", "kedro_mlflow", environments, "kedro", "run"),
         Alternative("ZenML", "zenml_local", environments, "python", "pipeline.py"),
     ]
+
+
+def install(source: Path, environment: Path) -> None:
+    """Make an environment of a folder's pinned requirements, unless they are installed already."""
+    pins, done = source / "requirements.txt", environment / "requirements.txt"
+    if done.is_file() and done.read_text() == pins.read_text():
+        return
+    run_quietly(ROOT, "uv", "venv", "-q", "--clear", "--python", sys.executable,
+                str(environment))  # fmt: skip
+    python = str(environment / "bin" / "python")
+    run_quietly(ROOT, "uv", "pip", "install", "--system-certs", "--compile-bytecode", "-q",
+                "--python", python, "-r", str(pins))  # fmt: skip
+    shutil.copyfile(pins, done)
 
 
 def parameters(units: int) -> Params:

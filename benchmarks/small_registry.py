@@ -1,10 +1,17 @@
-"""A small project with two versions of one model, in a folder of its own, for measurements."""
+"""A small project with two versions of one model, in a folder of its own, for measurements.
+
+    python benchmarks/small_registry.py FOLDER [--problem accidents]
+
+The tables are a small sample of the problem's own.
+"""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -76,3 +83,17 @@ def write_tables(root: Path, problem: str) -> None:
     write_parquet(layout.tidy, table)
     write_json(layout.data_quality, quality)
     build_features.run(root, problem)
+
+
+def main() -> int:
+    """Make the project in a process of its own: a fork of a process that trained can hang."""
+    top = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    top.add_argument("folder", type=Path, help="the project's folder, which must not exist yet")
+    top.add_argument("--problem", default="accidents")
+    options = top.parse_args()
+    print(make(options.folder.resolve(), options.problem))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

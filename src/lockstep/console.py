@@ -53,9 +53,9 @@ def _plain(character: str) -> bool:
     return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
-def documented_parser(command: str, text: str | None) -> argparse.ArgumentParser:
+def documented_parser(command: str, text: str | None) -> Parser:
     """Return the parser of a command whose help keeps the line breaks of ``text``."""
-    return argparse.ArgumentParser(
+    return Parser(
         prog=command, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
     )
 

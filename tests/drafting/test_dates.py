@@ -345,3 +345,24 @@ def test_classes_that_come_late_are_learned_as_the_rows_are_not_split_by_time(tm
         found = draft(read_any(path), "toy", "kind")
         assert found.split == split
     assert "would give the part 'train' no row of 2 classes" in found.why_split
+
+
+def test_moments_that_parquet_holds_as_floats_are_dates_as_in_text(tmp_path):
+    """As pandas makes them of whole numbers, one of which is missing."""
+    generator = np.random.default_rng(0)
+    start = pd.Timestamp("2015-01-01").value // 10**6
+    table = pd.DataFrame(
+        {
+            "created_at": np.sort(start + generator.integers(0, 10**11, 600)).astype(float),
+            "x": generator.normal(size=600),
+            "y": generator.integers(0, 2, 600),
+        }
+    )
+    table.loc[300, "created_at"] = np.nan
+    drafts = []
+    for path in (tmp_path / "t.parquet", tmp_path / "t.csv"):
+        table.to_parquet(path) if path.suffix == ".parquet" else table.to_csv(path, index=False)
+        drafts.append(draft(read_any(path), "toy", "y"))
+    one, other = drafts
+    assert one.split == other.split == "time"
+    assert [c.keys for c in one.columns] == [c.keys for c in other.columns]

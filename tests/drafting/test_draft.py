@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 import string
 
 import numpy as np
@@ -384,3 +385,46 @@ def test_columns_of_few_levels_are_slices_then_numbers(tmp_path):
         "c3",
         "c4",
     ]
+
+
+def drafted_of(tmp_path, **columns):
+    generator = np.random.default_rng(0)
+    noise, target = generator.normal(size=400), generator.integers(0, 2, 400)
+    table = {"x": noise, "y": target, **columns}
+    path = tmp_path / "t.csv"
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(table)
+        writer.writerows(zip(*table.values(), strict=True))
+    return draft(read_any(path), "toy", "y")
+
+
+def test_a_stray_word_among_prices_is_asked_by_its_column(tmp_path):
+    prices = [f"{n % 90}.99" for n in range(398)] + ["12,5", "€3.99"]
+    found = drafted_of(tmp_path, price=prices)
+    (planned,) = [c for c in found.columns if c.source == "price"]
+    assert planned.keys["kind"] == "numeric"
+    assert any("price" in asked for asked in found.decide)
+
+
+@pytest.mark.parametrize(
+    ("signs", "shown"),
+    [(("$", "€"), r"'\$\d+\.5' and '€\d+\.5'"), (("$", ""), r"'\$\d+\.5' and '\d+\.5'")],
+)
+def test_numbers_with_different_signs_are_asked(tmp_path, signs, shown):
+    prices = [f"{signs[n % 2]}{n % 83 + 1}.5" for n in range(400)]
+    found = drafted_of(tmp_path, price=prices)
+    (planned,) = [c for c in found.columns if c.source == "price"]
+    assert "unit" not in planned.keys
+    told = " ".join(found.decide)
+    assert re.search(f"Not all numbers have the same sign beside them: {shown}", told), told
+    alike = drafted_of(tmp_path, price=[f"$ {n % 83 + 1}.5" for n in range(400)])
+    assert "sign beside them" not in " ".join(alike.decide)
+
+
+def test_rows_without_a_date_are_told_also_with_a_split_of_the_files_own(tmp_path):
+    days = [f"2021-{n % 12 + 1:02}-{n % 28 + 1:02}" for n in range(400)]
+    parts = ["test" if n % 5 == 0 else "train" for n in range(400)]
+    found = drafted_of(tmp_path, day=["", "", *days[2:]], part=parts)
+    assert found.split == "given"
+    assert any("2 rows have no date and are dropped" in asked for asked in found.decide)

@@ -334,3 +334,16 @@ def test_things_of_one_class_each_part_the_rows_only_where_each_class_has_enough
         columns = {"school": columns["thing"], "trait": columns["trait"], "x": columns["x"]}
         found = drafted(tmp_path, columns | {"y": np.where(school < others, "north", "south")})
         assert kinds(found).get("school") == expected
+
+
+def test_whether_things_part_the_rows_does_not_depend_on_the_order_of_rows(tmp_path):
+    columns = panel(things=41, each=15)
+    school = (columns["thing"] - 100) // 13
+    for others in range(3, 9):
+        columns |= {"y": np.where(school < others, "north", "south")}
+        mixed = np.random.default_rng(others).permutation(len(school))
+        found = [
+            kinds(drafted(tmp_path, {name: np.asarray(v)[rows] for name, v in columns.items()}))
+            for rows in (np.arange(len(school)), mixed)
+        ]
+        assert found[0].get("thing") == found[1].get("thing"), others

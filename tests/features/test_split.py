@@ -264,3 +264,25 @@ class TestAlike:
         parts = split_rows(table, schema("crash"), keep)
         turned = split_rows(table[::-1], schema("crash"), keep)
         assert parts.sort_index().tolist() == turned.sort_index().tolist()
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_a_file_of_test_rows_alone_leaves_the_other_parts_empty(task):
+    """Whoever takes a part then says that it has no rows."""
+    table = crashes([2, 3, 1], [1, 2, 3]).assign(part="test", hurt=[0, 1, 0, 1, 0, 1])
+    given = schema().model_copy(update={"task": task})
+    parts = split_rows(table, given, Split(kind="given"))
+    assert set(parts) == {"test"}
+
+
+def test_two_classes_of_few_groups_are_in_each_part_of_a_given_split():
+    """Cut as they come, some part of these training rows would hold one class."""
+    for seed in range(40):
+        sizes = [3] * 24
+        table = crashes(sizes, list(range(24)))
+        number = np.repeat(np.arange(24), 3)
+        table = table.assign(hurt=(number < 5).astype(int), part="train")
+        table.loc[number == 23, "part"] = "test"
+        parts = split_rows(table, schema(), Split(kind="given", seed=seed))
+        for part in ("train", "stop", "choose"):
+            assert table["hurt"][parts == part].nunique() == 2, (seed, part)

@@ -147,12 +147,12 @@ def test_a_damaged_artifact_is_refused_and_registered_anew(own):
     artifact(own).write_bytes(pickle.dumps({"not": "skops"}))
     told = fault(own.run(f"rm -rf .lockstep/cache; {ask} 1", code=1))
     assert "changed or swapped after it was registered" in told
-    assert "dvc repro register" in told
-    output = own.run("dvc repro register")
+    assert "dvc repro -s register" in told
+    output = own.run("dvc repro -s register")
     assert f"{NAME} version 1: its artifact" in output
     assert [(v["version"], v["stage"]) for v in versions(own)] == [(2, "None"), (1, "None")]
     assert "PROBABILITY" in own.run(f"{ask} 2")
-    assert "version 2  None  known" in own.run("dvc repro register")
+    assert "version 2  None  known" in own.run("dvc repro -s register")
 
 
 def test_a_model_file_that_was_changed_is_not_opened(own):
@@ -174,7 +174,7 @@ def test_unknown_names_come_with_the_nearest(trained):
 def test_a_store_that_is_a_folder_is_told(own):
     (own.folder / "mlflow.db").unlink()
     (own.folder / "mlflow.db").mkdir()
-    assert "move it away" in fault(own.run("dvc repro register", code=DVC_FAILED))
+    assert "move it away" in fault(own.run("dvc repro -s register", code=DVC_FAILED))
     assert left_over(own.folder) == []
 
 

@@ -167,7 +167,7 @@ def prepare_housing(project: Project) -> None:
 
 def as_colleague(project: Project) -> Project:
     folder = project.folder.parent / "colleague"
-    project.run(f"git add -A && git commit -qm shared && git clone -q . '{folder}'")
+    project.run(f"git add -A && git commit -qm shared --allow-empty && git clone -q . '{folder}'")
     lend_environment(folder)
     return Project(folder, project.home)
 

@@ -31,9 +31,9 @@ def _train(stream: io.StringIO, clock: list[float]) -> str:
 
 def test_a_file_gets_a_plain_line_now_and_then(clock: list[float]) -> None:
     assert _train(io.StringIO(), clock).splitlines() == [
-        "accidents xgboost  1/100  stop loss 1.0000  0.1 s",
-        "accidents xgboost  41/100  stop loss 0.0244  5.1 s",
-        "accidents xgboost  81/100  stop loss 0.0123  10.1 s",
+        "accidents xgboost  1/100  early stopping loss 1.0000  0.1 s",
+        "accidents xgboost  41/100  early stopping loss 0.0244  5.1 s",
+        "accidents xgboost  81/100  early stopping loss 0.0123  10.1 s",
         "accidents xgboost  done  12.5 s",
     ]
 

@@ -131,3 +131,11 @@ def test_a_scale_is_read_from_a_card_or_from_the_tags_of_a_version() -> None:
     )
     assert Scale.recorded({"score_scale": "raw", "positive_weight": 1.0}) == Scale("raw")
     assert Scale.recorded({"class_ratio": "2.5"}) == Scale("probability", 1.0, 2.5)
+
+
+def test_weights_of_a_booster_multiply() -> None:
+    kind = model_type("lightgbm")
+    both = {"class_weight": "balanced", "scale_pos_weight": 3}
+    assert kind.positive_weight(both, balanced=4.0) == 12.0
+    assert kind.positive_weight({"is_unbalance": True, "class_weight": {1: 2.0}}, 4.0) == 8.0
+    assert model_type("xgboost").positive_weight({"scale_pos_weight": "balanced"}, 4.0) == 4.0

@@ -15,7 +15,7 @@ from lockstep.joblib_files import write_joblib
 from lockstep.models import training
 from lockstep.models.matrices import Columns, Matrix
 from lockstep.models.model_type import Recipe
-from lockstep.models.types import local_types
+from lockstep.models.types import build, local_types, model_type
 
 PARAMS = {
     "logistic_regression": {"C": 0.5, "bins": 6},
@@ -269,3 +269,75 @@ def test_small_values_keep_their_digits(columns, train, stop) -> None:
     assert found[0] == pytest.approx(found[1] * 1e-9, rel=1e-5)
     assert len(np.unique(found[0])) > len(train) / 2
     assert (found[1] == np.round(found[1], 8)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "params", "said"),
+    [
+        ("ridge", "regression", {"alpha": "1e-3"}, "alpha"),
+        ("random_forest", "binary", {"n_estimators": "200"}, "n_estimators"),
+        ("random_forest", "binary", {"n_estimators": None}, "n_estimators"),
+        ("random_forest", "regression", {"n_estimators": 0}, "n_estimators"),
+        ("extra_trees", "binary", {"max_samples": 0.5}, "max_sample"),
+        ("logistic_regression", "binary", {"C": 0}, "C"),
+    ],
+)
+def test_a_value_of_a_wrong_kind_is_one_line_too(name, task, params, said, columns, train, stop):
+    with pytest.raises(ConfigError, match=f"{name} can't be fitted .*{said}"):
+        training.fit(name, Recipe(task, columns, params), train, stop)
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "objective"),
+    [
+        ("xgboost", "regression", "count:poisson"),
+        ("lightgbm", "regression", "gamma"),
+        ("lightgbm", "multiclass", "multiclassova"),
+        ("xgboost", "binary", "binary:hinge"),
+    ],
+)
+def test_an_objective_that_changes_what_a_margin_is_is_refused(name, task, objective, columns):
+    recipe = Recipe(task, columns, {"objective": objective})
+    with pytest.raises(ConfigError, match=f"objective '{objective}' would change what"):
+        build(name, recipe)
+    allowed = {"xgboost": "reg:absoluteerror", "lightgbm": "huber"}[name]
+    build(name, Recipe("regression", columns, {"objective": allowed}))
+
+
+def test_contributions_of_a_boosted_forest_add_up_to_its_margin(columns, train, stop, choose):
+    params = {"boosting_type": "rf", "subsample": 0.8, "subsample_freq": 1, "n_estimators": 20}
+    model = training.fit("lightgbm", Recipe("binary", columns, params), train, stop).estimator
+    fast = model_type("lightgbm").scorer(model, "binary")
+    rows = choose.features.to_numpy(dtype=np.float64)
+    base, parts = fast.explainer()(rows)
+    found = base[0] + parts[:, 0].sum(axis=1)
+    assert found == pytest.approx(fast.margins(rows), abs=1e-9)
+    chance = fast.outputs(rows)
+    assert found == pytest.approx(np.log(chance / (1 - chance)), abs=1e-9)
+
+
+def test_folds_are_calibrated_as_the_training_is(columns, train, stop):
+    """Balanced scores of an uncalibrated forest would be decided by another scale's threshold."""
+    params = {"n_estimators": 40, "min_samples_leaf": 5, "class_weight": "balanced"}
+    recipe = Recipe("binary", columns, params)
+    parts = {"train": train, "stop": stop}
+
+    def means(calibration):
+        given = {"problem": "toy", "type": "random_forest", "seed": 0, "params": params}
+        row = Training(**given, cv_folds=3, calibration=calibration)
+        seen = []
+        training.fold_metrics(
+            row,
+            recipe,
+            parts,
+            lambda target, score: (
+                seen.append((score.mean(), target.mean())),
+                Scored(target, score, 0.5),
+            )[1],
+        )
+        return np.array(seen).T
+
+    score, target = means("sigmoid")
+    assert score == pytest.approx(target, abs=0.06)
+    plain, _ = means("none")
+    assert np.abs(plain - target).min() > np.abs(score - target).max()

@@ -36,7 +36,7 @@ def test_days_that_the_log_deletes_by_itself_stay_known(served):
         (entry, *_) = served.answer(month)
     old = files(served)
     entry = entry._replace(time_ms=pd.Timestamp("2026-04-01", tz="UTC").value // 10**6)
-    log = PredictionLog(served.folder, SMALL, DayKeeper(served.root, lambda: "accidents"))
+    log = PredictionLog(served.folder, SMALL, DayKeeper(served.root))
     log.start()
 
     def deleted():
@@ -58,7 +58,8 @@ def failing(served, local, monkeypatch):
     """A keeper whose first counting has failed."""
     monkeypatch.setattr(day_keeper, "AGAIN_SECONDS", 3600.0)
     served.answer("2026-01")
-    keeper = DayKeeper(served.root, lambda: "no problem of this name")
+    monkeypatch.setattr(day_keeper, "MODULE", "lockstep.commands.no_such_command")
+    keeper = DayKeeper(served.root)
     assert keeper.kept(files(served)) == []
     keeper._process.wait(BUSY * 60)
     return keeper
@@ -69,7 +70,7 @@ def test_a_counting_that_fails_is_done_again_after_a_while(failing, served, monk
     assert [failing.kept(paths), failing.kept(paths)] == [[], []]
     assert (failing.failures, failing._process) == (1, None)
     monkeypatch.setattr(day_keeper, "AGAIN_SECONDS", 0.0)
-    failing.problem = lambda: "accidents"
+    monkeypatch.setattr(day_keeper, "MODULE", "lockstep.commands.monitor")
     failing._first -= day_keeper.LONGEST_SECONDS  # nothing was logged for long meanwhile
     assert [failing.kept(paths), failing.kept(paths)] == [[], []]
     assert failing._process.wait(BUSY * 60) == 0
@@ -85,7 +86,7 @@ def test_what_can_not_be_counted_for_long_goes_all_the_same(failing, served, mon
 
 def test_a_counting_that_hangs_is_ended(served, monkeypatch):
     served.answer("2026-01")
-    keeper = DayKeeper(served.root, lambda: "accidents")
+    keeper = DayKeeper(served.root)
     monkeypatch.setattr(day_keeper.subprocess, "Popen", hanging(day_keeper.subprocess.Popen))
     paths = files(served)
     assert keeper.kept(paths) == []

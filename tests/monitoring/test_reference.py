@@ -10,8 +10,9 @@ from sklearn.metrics import roc_auc_score
 from lockstep.config.monitoring import MonitoringSection
 from lockstep.errors import ArtifactError
 from lockstep.evaluation.scored_rows import Scored
+from lockstep.monitoring.bins import number_bins
 from lockstep.monitoring.drift import LEFT_OUT, STEADY, WARN, feature_drifts, score_drift
-from lockstep.monitoring.labelled import Against, is_selected, outcome_of, performance
+from lockstep.monitoring.labelled import Against, outcome_of, performance, selected_of
 from lockstep.monitoring.performance import area
 from lockstep.monitoring.reference import read_reference, reference_of
 from lockstep.monitoring.window import Rows, Window, counted_days
@@ -170,14 +171,37 @@ def test_labels_of_one_decision_are_compared_with_the_same_cut(made):
     selected = np.where(score >= 0.4, -1, label)
     days = days_of(reference, table, score, selected)
     window = sum(days.values(), Window.empty(reference))
-    assert is_selected(window)
-    found = performance(window, Against(reference, 0.4, SETTINGS.performance, True))
+    assert selected_of(window) == 0
+    found = performance(window, Against(reference, 0.4, SETTINGS.performance, 0))
     own, there = found.figures["roc_auc"], found.reference["roc_auc"]
     kept = score < 0.4
     assert own.value == pytest.approx(roc_auc_score(label[kept], score[kept]), abs=1e-3)
     assert abs(own.value - there.value) < 3 * np.hypot(own.error, there.error)
     assert "f1" not in found.figures
     assert abs(found.outcome.distance) < 3
+
+
+def test_labels_of_the_other_decision_are_compared_with_the_same_cut(made):
+    """As where only flagged rows are looked into."""
+    reference, _ = made
+    table, score, label = rows_of(np.random.default_rng(3), 20_000)
+    kept = score >= 0.4
+    window = sum(
+        days_of(reference, table, score, np.where(kept, label, -1)).values(),
+        Window.empty(reference),
+    )
+    assert selected_of(window) == 1
+    found = performance(window, Against(reference, 0.4, SETTINGS.performance, 1))
+    own, there = found.figures["roc_auc"], found.reference["roc_auc"]
+    assert own.value == pytest.approx(roc_auc_score(label[kept], score[kept]), abs=1e-3)
+    assert abs(own.value - there.value) < 3 * np.hypot(own.error, there.error)
+    assert "f1" not in found.figures
+    assert abs(found.outcome.distance) < 3
+
+
+def test_the_centre_of_a_bin_beyond_the_reference_is_not_below_its_neighbour():
+    bins = number_bins(np.linspace(0, 0.6, 1000), 20, np.linspace(0.002, 0.998, 499))
+    assert list(bins.centers) == sorted(bins.centers)
 
 
 def test_more_positives_than_expected_are_seen(made):

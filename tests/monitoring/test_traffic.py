@@ -16,9 +16,10 @@ from lockstep.errors import DataError
 from lockstep.evaluation.paired_comparison import paired_difference
 from lockstep.evaluation.scored_rows import Scored
 from lockstep.models.scoring.prediction import Model
-from lockstep.monitoring.log_files import Entry, Label
+from lockstep.monitoring.log_files import Entry, Label, ShadowEntry
 from lockstep.monitoring.traffic import Pairs, compare_traffic
 from lockstep.serving.loaded_model import CheckedModel, prepare
+from lockstep.serving.logged_rows import LogReader, Notes, read_labels, read_pairs
 from lockstep.serving.prediction_log import PredictionLog
 from lockstep.serving.responses import predicted
 from lockstep.serving.shadow_scorer import Challenger, Request
@@ -121,6 +122,17 @@ def known_rows():
     return table
 
 
+@pytest.mark.parametrize("scores", [[2.5], [2.5, 2.5]])
+def test_scores_that_do_not_vary_have_no_correlation(scores):
+    none = np.zeros(len(scores), dtype=np.int64)
+    given = np.array(scores), np.array(scores) + 0.5, none, none, np.full(len(scores), np.nan)
+    found = compare_traffic(Pairs("regression", *given, none), "rmse", [], no_slices)
+    assert found.agreement is None
+    version = SimpleNamespace(title="Houses version 2", version=2)
+    assert "agreement unknown" in traffic.readable(found, version, version)
+    assert orjson.loads(orjson.dumps(traffic.facts(found, version, version)))["agreement"] is None
+
+
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory):
     """A log of real answers of version 1, scored again by version 2, with labels."""
@@ -145,7 +157,8 @@ def logged(tmp_path_factory):
         log.label([Label(f"r{number}", row, label, 1) for row in range(1, A_REQUEST)])
     log.writer.close()
     assert (challenger.refusal, challenger.counts["rows"], log.writer.dropped) == ("", ROWS, 0)
-    return SimpleNamespace(root=root, table=table, champion=champion, other=challenger.served)
+    sides = {"champion": champion, "other": challenger.served}
+    return SimpleNamespace(root=root, table=table, record=records[0], **sides)
 
 
 @pytest.fixture
@@ -180,6 +193,27 @@ def command(logged, monkeypatch):
         return traffic.compare_on_traffic(None, logged.root, versions[2], versions[1])
 
     return compare, classes
+
+
+def test_an_entry_that_no_longer_fits_leaves_its_pair_out(logged, tmp_path):
+    """Of a request id that came twice, each answer is compared with what was scored of it."""
+    folder, notes = tmp_path / "log", Notes()
+    log = PredictionLog(folder, PredictionLogSection())
+    log.start()
+    record = orjson.dumps([logged.record])
+    odd = orjson.dumps([{**logged.record, next(iter(logged.record)): {"no": "value"}}])
+    answers = [("twice", 1, record, 0.2), ("odd", 2, odd, 0.3), ("twice", 3, record, 0.4)]
+    for request, time_ms, body, score in answers:
+        given = np.array([[score, 1 - score, 0.0]]), [LABELS[0]]
+        log.add(Entry(request, time_ms, NAME, 1, "d1", 1, *given, body))
+        if time_ms > 1:  # the queue was full before
+            own = (request, time_ms, NAME, 2, "d2", 1, *given)
+            log.add_shadow(ShadowEntry(*own, 1, 0.001))
+    log.writer.close()
+    reader = LogReader(schema_of("multiclass"), LABELS, read_labels(folder, notes), notes)
+    found = read_pairs(folder, reader, (NAME, 1, "d1"), (NAME, 2, "d2"))
+    assert found.champion.tolist() == found.challenger.tolist() == [[0.4, 0.6, 0.0]]
+    assert notes.unreadable == 1
 
 
 def test_answers_of_real_models_are_compared(logged, command):

@@ -21,7 +21,10 @@ def receiver():
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             got.append((body, self.headers.get(webhook.SIGNATURE)))
-            self.send_response(codes.pop(0))
+            code = codes.pop(0)
+            self.send_response(code)
+            if code in (301, 308):
+                self.send_header("Location", "https://alarms.example/hook")
             self.end_headers()
 
         def log_message(self, *_):
@@ -56,12 +59,26 @@ def test_what_is_refused_is_not_repeated_and_costs_a_warning(receiver, capsys):
     codes.append(401)
     assert not webhook.post(url, {}, {})
     assert [signature for _, signature in got] == [None]
-    assert "was not told of the alarm: it answers 401" in capsys.readouterr().err
+    assert f"could not be sent to the webhook {url}: it answers 401" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("code", [301, 308])
+def test_a_redirect_is_no_answer_and_names_the_address(receiver, capsys, code):
+    """Followed, it would become a GET without the alarm."""
+    url, codes, got = receiver
+    codes.append(code)
+    assert not webhook.post(url, {}, {})
+    assert len(got) == 1
+    told = "it redirects to https://alarms.example/hook; set that address"
+    assert told in capsys.readouterr().err
 
 
 def test_a_server_that_is_down_costs_a_warning(capsys):
     assert not webhook.post("http://127.0.0.1:9/", {}, {})
-    assert "was not told of the alarm: ConnectionError" in capsys.readouterr().err
+    assert (
+        "could not be sent to the webhook http://127.0.0.1:9/: ConnectionError"
+        in capsys.readouterr().err
+    )
 
 
 def test_what_is_no_address_is_refused():

@@ -141,3 +141,29 @@ def test_ids_lose_their_blanks_also_doubly_encoded_ones(tmp_path):
 def test_an_id_that_is_no_whole_number_is_refused(tmp_path, value):
     with pytest.raises(DataError, match=r"column x, row 1: .* is no whole number"):
         whole_numbers(column_of(tmp_path, [value]), "x")
+
+
+def test_a_remark_over_two_lines_below_the_rows_is_told_as_one(tmp_path):
+    path = written(tmp_path, 'a,b\n1,2\n"Source: office, 2024\nAll rights reserved"\n')
+    with pytest.raises(DataError, match="remove it if it is a remark"):
+        read_text(path)
+
+
+@pytest.mark.parametrize("content", ["sep=;\r\n", ",,,\r\n\r\n", ";\n"])
+def test_a_file_without_names_is_refused(tmp_path, content):
+    with pytest.raises(DataError, match=r"t\.csv holds no line of names"):
+        read_text(written(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        ("#ref,x\n#12,5\n#13,6\n", {"#ref": ["#12", "#13"], "x": ["5", "6"]}),
+        ("#;Name;Preis\n1;A;2,50\n2;B;3,75\n", {"#": ["1", "2"], "Preis": ["2,50", "3,75"]}),
+        ("#\tname\n1\tA, B\n", {"#": ["1"], "name": ["A, B"]}),
+        ("# made in May; by me\nx,y\n1,2\n", {"x": ["1"], "y": ["2"]}),
+    ],
+)
+def test_a_header_may_begin_with_the_sign_of_a_comment(tmp_path, content, columns):
+    table = read_text(written(tmp_path, content))
+    assert {name: table.columns[name].to_pylist() for name in columns} == columns

@@ -1,6 +1,7 @@
 """Two versions of a small real problem: from the stages to what is said of them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -221,6 +222,21 @@ def test_a_closure_that_was_altered_says_nothing(root, client, capsys) -> None:
     assert "python" not in differs["environment"]
 
 
+def test_a_run_that_mlflow_gc_removed_says_nothing(
+    registered, tmp_path, monkeypatch, capsys
+) -> None:
+    root = tmp_path / "a project"
+    shutil.copytree(registered, root)
+    monkeypatch.chdir(root)
+    client = open_registry(root)
+    run_id = get_model(client, NAME).version(1).run_id
+    client.delete_run(run_id)
+    client._tracking_client.store._hard_delete_run(run_id)  # what `mlflow gc` calls
+    told = json.loads(said(capsys, "--json"))
+    assert told["verdict"] == "better"
+    assert told["differs"]["parameters"]["num_leaves"] == {"version": "7", "against": None}
+
+
 def test_figures_are_scikit_learns(root, client) -> None:
     rng = np.random.default_rng(0)
     from lockstep.evaluation.metrics import Scored
@@ -242,7 +258,7 @@ def test_damaged_groups_are_mended_by_registering_again(root, client) -> None:
     (cached / ROWS_FILE).unlink(missing_ok=True)
     with pytest.raises(
         RegistryError,
-        match=f"{ROWS_FILE} is damaged .*; register it again with `dvc repro register`",
+        match=f"{ROWS_FILE} is damaged .*; register it again with `dvc repro -s register`",
     ):
         seen_by(client, version, root)
     register_models(root, ACCIDENTS)

@@ -425,6 +425,17 @@ def test_a_verdict_that_cannot_be_kept_stops_all_but_a_forced_move(registry, mon
     assert "WARNING the verdict cannot be stored" in capsys.readouterr().err
 
 
+def test_a_run_that_mlflow_gc_removed_keeps_no_verdict(registry, capsys):
+    enter(registry, NAME, STRONG)
+    run_id = get_model(registry.client, NAME).version(1).run_id
+    registry.client.delete_run(run_id)
+    registry.client._tracking_client.store._hard_delete_run(run_id)  # what `mlflow gc` calls
+    refused(match=f"run {run_id}: MLflow has it no more; register the model anew: `dvc repro`")
+    promote("--force", "--reason", "its run was tidied away")
+    assert production(registry) == [1]
+    assert "MLflow has it no more" in capsys.readouterr().err
+
+
 def test_a_refusal_that_a_crash_left_open_is_ended_as_one(registry):
     for kind in (STRONG, WEAK):
         enter(registry, NAME, kind)

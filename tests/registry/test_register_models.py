@@ -314,7 +314,7 @@ def test_an_artifact_damaged_on_a_server_is_registered_anew(
         )
         assert register()[:2] == (3, False)
     with pytest.raises(
-        ArtifactError, match=r"changed or swapped .* register it again with `dvc repro register`"
+        ArtifactError, match=r"changed or swapped .* register it again with `dvc repro -s register`"
     ):
         load_version(client, workspace, name, version=3)
     version, new, told = register()

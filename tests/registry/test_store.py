@@ -190,7 +190,8 @@ def test_an_emptied_database_beside_artifacts_is_no_new_store(tmp_path):
     note.parent.mkdir(parents=True)
     note.write_text("of a run")
     with pytest.raises(
-        RegistryError, match=r"is empty \(0 bytes\).*backup.*remove it and run `dvc repro register`"
+        RegistryError,
+        match=r"is empty \(0 bytes\).*backup.*remove it and run `dvc repro -s register`",
     ):
         connection.connect(settings_for(tmp_path), tmp_path)
     assert (tmp_path / "mlflow.db").read_bytes() == b""

@@ -185,3 +185,20 @@ def test_effects_that_are_all_alike_are_drawn(tmp_path: Path) -> None:
     table = effects(effect=[0.5] * 6, feature=[*"abcdef"]).assign(kind="category")
     plots.save(plots.draw("effects", table), tmp_path / "effects.png")
     assert (tmp_path / "effects.png").stat().st_size > 1000
+
+
+def test_an_interval_beside_its_value_is_drawn_too() -> None:
+    """The bootstrap of a calibration error lies above the value where that is near 0."""
+    table = pd.DataFrame({"type": ["a", "b"], "calibration_error": [0.0075, 0.02]})
+    table = table.assign(calibration_error_low=[0.0081, 0.01], calibration_error_high=[0.02, 0.03])
+    (axes,) = plots.comparison(table, "calibration_error").axes
+    ends = sorted(x for bar in axes.collections for line in bar.get_segments() for x in line[:, 0])
+    assert ends == pytest.approx([0.0075, 0.01, 0.02, 0.03])
+
+
+def test_the_threshold_of_coarse_scores_is_at_the_point_of_its_decisions() -> None:
+    score = np.repeat([0.2, 0.6], 50)
+    target = np.concatenate([np.arange(50) < 10, np.arange(50) < 40]).astype(np.int8)
+    coarse = Scored(target, score, threshold=0.4)
+    _, lines = drawn("roc", coarse, Facts(0.4))
+    assert lines["threshold 0.4"][0].tolist() == pytest.approx([0.2, 0.8])

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from lockstep.config.layout import ProblemLayout
 from lockstep.errors import DataError
@@ -299,3 +300,26 @@ def test_class_labels_that_read_as_missing_stay_labels(tmp_path, monkeypatch):
     shown = set(files.types[0].plots["confusion_matrix"]["actual"])
     assert {"None", "NA", ""} <= shown
     assert isinstance(files.types[0].plots["classes"], pd.DataFrame)
+
+
+def test_a_slice_of_hardly_any_positives_has_its_value_alone():
+    rng = np.random.default_rng(0)
+    count = 12_000
+    groups = np.arange(count)
+    target = np.zeros(count, dtype=np.int8)
+    target[[1, 3]] = 1  # every second group is drawn, and these are not
+    rows = Scored(target, rng.random(count), 0.5)
+    assert np.isnan(report_rows._interval(rows, groups, "roc_auc", 0.5)).all()
+    found = report_rows._slice("night", "yes", rows, groups, "roc_auc")
+    assert np.isfinite(found.value)
+    assert np.isnan([found.low, found.high]).all()
+
+
+def test_the_best_reachable_is_told_of_its_own_metric_only(own):
+    assert read_report_files(own, PROBLEM).reachable
+    path = own / "params.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["problems"][PROBLEM].setdefault("compare", {})["metric"] = "f1"
+    path.write_text(yaml.safe_dump(content))
+    assert read_report_files(own, PROBLEM).metric == "f1"
+    assert read_report_files(own, PROBLEM).reachable == {}

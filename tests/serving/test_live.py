@@ -113,6 +113,15 @@ def test_promotions_and_rollbacks_are_live_within_5_s_and_no_request_fails_or_mi
     assert followed.count("reloads") == reloads + 2
 
 
+def test_the_metrics_name_the_version_without_a_request_for_it(followed):
+    promote(followed.client, NAME, 2)
+    wait_until(lambda: followed.health["version"] == 2, 5, "version 2")
+    assert followed.count("model_version") == 2
+    rollback(followed.client, NAME)
+    wait_until(lambda: followed.health["version"] == 1, 5, "version 1")
+    assert followed.count("model_version") == 1
+
+
 def test_a_damaged_model_is_refused_and_the_old_one_goes_on(followed):
     server, client = followed.server, followed.client
     before, failures = (

@@ -45,7 +45,7 @@ TOOLS = {
 FILES_SECONDS = 1.5
 """How long versions' files are looked for; ``verify`` looks at all, and into them."""
 _PUT_BACK = (
-    "put them back from a backup; `dvc repro register` registers a model of this workspace again"
+    "put them back from a backup; `dvc repro -s register` registers a model of this workspace again"
 )
 
 
@@ -165,7 +165,7 @@ def _of_database(uri: str, facts: dict[str, Any]) -> Iterator[CheckResult]:
     if path := uris.sqlite_file(uri):
         if not path.is_file() or not path.stat().st_size:
             state = "is empty (0 bytes)" if path.is_file() else "is missing"
-            fix = "run `make run-train`, or `dvc repro register` for models that are trained"
+            fix = "run `make run-train`, or `dvc repro -s register` for models that are trained"
             raise RegistryError(f"no registry yet: {path} {state}; {fix}")
         local_database.check_sqlite(path)
         for old in local_database.moved_from(path):
@@ -237,7 +237,7 @@ def of_workspace(settings: Settings, root: Path, models: Sequence[Model]) -> Ite
         return
     known = {model.name: _digests(model) for model in models}
     for training in params.train.values():
-        yield from _of_training(settings, root, training, known, "run `dvc repro register`")
+        yield from _of_training(settings, root, training, known, "run `dvc repro -s register`")
     for name in params.problems:
         for kind in params.spark_types(name):
             own = f"--problem {name} --models {engine_of(kind)[1]}"

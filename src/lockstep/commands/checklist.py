@@ -24,7 +24,8 @@ from lockstep.config.serving import ServingSettings, load_serving
 from lockstep.promotion.gates import judge, needs_gate
 from lockstep.promotion.promotion_checks import run_recorded, way_back, winning
 from lockstep.registry.record.registered_models import Model, get_model
-from lockstep.registry.store.connection import Client, translating_mlflow_errors
+from lockstep.registry.store.connection import Client
+from lockstep.registry.store.queries import kept_run
 from lockstep.registry.store.versions import Version
 from lockstep.serving.loaded_model import CheckedModel, ServedModel, decision_of, prepare
 from lockstep.serving.model_source import open_path
@@ -128,10 +129,8 @@ def configuration(case: Deployment) -> Answer:
 
 def logged_rates(case: Deployment) -> dict[str, float]:
     """Return the rates of decisions on the test rows, as the version's run logged them."""
-    if case.version.run_id is None:
-        return {}
-    with translating_mlflow_errors():
-        metrics = case.client.get_run(case.version.run_id).data.metrics
+    run = kept_run(case.client, case.version.run_id) if case.version.run_id else None
+    metrics = run.data.metrics if run else {}
     return {name: metrics[f"test_{name}"] for name in RATES if f"test_{name}" in metrics}
 
 

@@ -38,6 +38,7 @@ class MonitorOptions:
     """The options of the command; ``since`` and ``until`` in milliseconds since 1970."""
 
     problem: str
+    """Empty with ``keep``: every problem's."""
     since: int
     until: int
     input: Path | None = None
@@ -67,8 +68,8 @@ def read_arguments() -> MonitorOptions:
     parser = documented_parser("python scripts/monitor.py", __doc__)
     add_options(parser, OPTIONS)
     given = parser.parse_args()
-    given.problem = given.problem or load_serving(project_root()).problem
-    if given.problem not in problem_names():
+    given.problem = given.problem or ("" if given.keep else load_serving(project_root()).problem)
+    if given.problem and given.problem not in problem_names():
         raise UsageError(unknown("problem", given.problem, problem_names()))
     if given.version is not None and given.model_name is None:
         raise UsageError("--version needs --model-name, as numbers belong to a name")
@@ -100,8 +101,12 @@ OPTIONS = {
     "--until": ("DATE", "the day after the last one (default: now)", moment),
     "--input": ("FILE", "a table of rows to analyse in place of the log", Path),
     "--model-name": ("NAME", "registered model (default: the one that answered last)", check_name),
-    "--version": ("N", "its version (default: the newest that answered)", check_version),
-    "--keep": ("", "keep the counts of the log's days, also if it deletes them; analyse nothing"),
+    "--version": (
+        "N",
+        "its version (default: the one that answered last; with --input, the one in Production)",
+        check_version,
+    ),
+    "--keep": ("", "keep the counts of the log's days (default: of all problems); analyse nothing"),
     "--retrain": ("", "after an alarm, retrain on newer data; a person promotes"),
 }
 

@@ -17,7 +17,13 @@ from lockstep.commands.monitor_actions import (
     retrain_on_new_data,
 )
 from lockstep.commands.traffic import Shadowed, shadowed
-from lockstep.commands.watched_days import days_of_log, days_of_table, in_span, kept_folder
+from lockstep.commands.watched_days import (
+    days_of_log,
+    days_of_table,
+    in_span,
+    kept_folder,
+    whole_in,
+)
 from lockstep.commands.watched_version import (
     Watched,
     answering,
@@ -84,9 +90,9 @@ def monitor(root: Path, options: MonitorOptions) -> Monitored:
         key = answering(client, folder, options, notes)
         watched = watched_version(client, root, key)
         reader = LogReader(watched.schema, watched.classes, read_labels(folder, notes), notes)
-        days, threshold = days_of_log(watched, reader, folder, options)
-        kept = kept_folder(serving, key)
-        days = in_span(with_kept(kept, watched.reference, days), options)
+        counted, threshold = days_of_log(watched, reader, folder, options)
+        given = kept_folder(serving, key), watched.reference, counted, whole_in(options)
+        days = in_span(with_kept(*given), options)
         try:
             shadow = shadowed(client, root, folder, watched, reader.labels, options)
         except LockstepError as error:  # a challenger must not hide the champion's alarms
@@ -131,7 +137,10 @@ def variables(root: Path) -> dict[str, str]:
 
 
 def keep_days(root: Path, options: MonitorOptions) -> str:
-    """Keep the counts of a span's days, for every version with a reference; return the lines."""
+    """Keep the counts of a span's days, for every version with a reference; return the lines.
+
+    Without a problem, those of all problems: the log deletes files of all.
+    """
     serving, client, notes = load_serving(root), open_registry(root), Notes()
     folder = log_folder(serving)
     answers, labels = answered_by(folder, options.since, options.until, notes), None
@@ -144,9 +153,10 @@ def keep_days(root: Path, options: MonitorOptions) -> str:
             continue
         labels = labels or read_labels(folder, notes)
         reader = LogReader(watched.schema, watched.classes, labels, notes)
-        days, _ = days_of_log(watched, reader, folder, options)
-        with_kept(kept_folder(serving, key), watched.reference, days)
-        lines.append(f"{watched.located.version.title}: kept the counts of {len(days)} days")
+        counted, _ = days_of_log(watched, reader, folder, options)
+        with_kept(kept_folder(serving, key), watched.reference, counted, whole_in(options))
+        days = len({day for _, day in counted})
+        lines.append(f"{watched.located.version.title}: kept the counts of {days} days")
     return "\n".join([*lines, *noted(notes)]) or "the log holds nothing to keep in this span"
 
 
@@ -204,11 +214,12 @@ def written(
 
 def labels_in_words(found: Analysis, words: list[str]) -> str:
     """Return in a sentence which rows have labels."""
-    if not found.selected:
+    if found.selected is None:
         return "Labels of all decisions are compared with all test rows of the reference."
     return (
-        f"Labels exist only for rows decided as “{words[0]}”. They are compared with the test rows "
-        "below the same threshold, where ROC AUC is far lower than on all rows."
+        f"Labels exist only for rows decided as “{words[found.selected]}”. They are compared with "
+        f"the test rows {('below', 'from')[found.selected]} the same threshold"
+        f"{('', ' on')[found.selected]}, where ROC AUC is far lower than on all rows."
     )
 
 

@@ -154,10 +154,11 @@ def readable(found: Traffic, challenger: Version, champion: Version) -> str:
 
 def lines_of(found: Traffic, challenger: Version, champion: Version) -> list[str]:
     """Return a comparison for people, without its slices."""
+    agreement = "unknown" if found.agreement is None else f"{found.agreement:.2%}"
     lines = [
         f"{challenger.title} in the shadow of version {champion.version}: {found.rows:,} rows of "
         f"{found.requests:,} requests",
-        f"agreement {found.agreement:.2%}, {found.milliseconds:.2f} ms a row (median)",
+        f"agreement {agreement}, {found.milliseconds:.2f} ms a row (median)",
     ]
     lines += [f"  {change}: {many:,} rows" for change, many in found.changes.items()]
     gap = found.difference

@@ -7,6 +7,7 @@ register.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -26,7 +27,7 @@ from lockstep.commands.train_models import (
 from lockstep.config.layout import ProblemLayout, stage_root
 from lockstep.config.pages import page_file
 from lockstep.config.settings import LATER, PUBLISH, load_settings
-from lockstep.console import documented_parser
+from lockstep.console import documented_parser, without_password
 from lockstep.dvc import repro as dvc
 from lockstep.dvc.lineage import have_run, is_current, training_stage
 from lockstep.errors import run_command
@@ -113,13 +114,17 @@ def _comparison(layout: ProblemLayout) -> str:
 def next_steps(root: Path, problem: str, champion: str) -> str:
     """Return the commands to run after a training, as they can be typed."""
     from lockstep.registry.publishing.destinations import model_name
+    from lockstep.registry.store.uris import is_http, resolve_uri
 
-    name = model_name(load_settings(root), problem, champion)
+    settings = load_settings(root)
+    name, store = model_name(settings, problem, champion), resolve_uri(settings, root)
+    runs = f"mlflow ui --backend-store-uri {shlex.quote(without_password(store))}"
+    runs = f"{without_password(store)}, in a browser" if is_http(store) else runs
     script = "python scripts/manage_model_registry.py"
     return f"""
 What to do next (after: source .venv/bin/activate)
   see the report       {page_file(root, problem).relative_to(root)}, in a browser
-  see the runs         mlflow ui --backend-store-uri sqlite:///mlflow.db
+  see the runs         {runs}
   see the versions     {script} list-versions --model-name {name}
   try in Staging       {script} transition --model-name {name} --version N --stage Staging
   put in Production    {script} promote --model-name {name} --stage Production

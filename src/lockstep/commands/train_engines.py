@@ -16,6 +16,7 @@ from lockstep.commands.train_spark import train_on_spark
 from lockstep.config.layout import stage_root
 from lockstep.config.params import load_params
 from lockstep.config.settings import SPARK_MASTER
+from lockstep.console import Parser
 from lockstep.errors import UsageError
 
 DOORS = {"sklearn": "train_sklearn", "spark": "train_spark", None: "train"}
@@ -59,7 +60,7 @@ def parser(engine: str | None) -> argparse.ArgumentParser:
         "spark": "Train a problem's models on Spark.",
         None: "Train a problem's models by the engine that the environment names.",
     }[engine]
-    top = argparse.ArgumentParser(prog=f"python src/models/{DOORS[engine]}.py", description=about)
+    top = Parser(prog=f"python src/models/{DOORS[engine]}.py", description=about)
     problem_options(top, "accidents")
     shown = "an environment of params.yaml: dev is a small trial apart (default: prod)"
     top.add_argument("--env", default="prod", help=shown)

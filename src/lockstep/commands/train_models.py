@@ -11,6 +11,8 @@ from pathlib import Path
 
 from lockstep.config.layout import ProblemLayout, engine_of, stage_root
 from lockstep.config.params import Params, load_params, training_key
+from lockstep.config.settings import load_settings
+from lockstep.console import Parser
 from lockstep.dvc import repro as dvc
 from lockstep.dvc.lineage import is_current, training_stage
 from lockstep.errors import UsageError, run_command
@@ -120,11 +122,17 @@ def results(root: Path, problem: str, types: list[str]) -> str:
     layout, width = ProblemLayout(root, problem), max(map(len, types))
     found = {name: summary(read_type_metrics(layout, name)) for name in types}
     figures = "\n".join(f"  {name:<{width}}  {text}" for name, text in found.items())
+    # It takes time to import, which a light command does not need.
+    from lockstep.registry.publishing.destinations import model_name
+
+    script = "python scripts/manage_model_registry.py"
+    name = model_name(load_settings(root), problem, types[0]) if len(types) == 1 else "NAME"
     return f"""Trained for {problem}:
 {figures}
 What to do next
   compare all types    dvc repro compare@{problem}
-  see the versions     python scripts/manage_model_registry.py list-models
+  see the versions     {script} list-models
+  put in Production    {script} promote --model-name {name}
   predict              {predict_command(root, problem)}
   plots, metrics       dvc plots show · dvc metrics show"""
 
@@ -152,9 +160,7 @@ def problem_options(parser: argparse.ArgumentParser, problem: str) -> None:
 
 def main() -> None:
     """Parse the command line, train, print the result."""
-    parser = argparse.ArgumentParser(
-        prog="python src/models/train_multi_model.py", description=__doc__
-    )
+    parser = Parser(prog="python src/models/train_multi_model.py", description=__doc__)
     problem_options(parser, "accidents")
     search = "search hyperparameters first; winners go into params.yaml"
     parser.add_argument("--grid-search", action="store_true", help=search)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +18,7 @@ from lockstep.data.preprocess import tidy
 from lockstep.decision.decision_rule import DecisionRule
 from lockstep.features.matrices import encoded_target
 from lockstep.models.scoring.prediction import Model
+from lockstep.monitoring.kept_days import Places
 from lockstep.monitoring.log_files import Key
 from lockstep.monitoring.window import Rows, Window, counted_days
 from lockstep.registry.artifact.loading import open_version
@@ -27,16 +29,24 @@ Days = dict[int, Window]
 
 def days_of_log(
     watched: Watched, reader: LogReader, folder: Path, options: MonitorOptions
-) -> tuple[Days, float | None]:
-    """Return the counts by day of the rows that a version answered, and the newest threshold."""
-    days: Days = {}
-    threshold = watched.threshold
-    for entries in read_pieces(folder, watched.key, options.since, options.until, reader.notes):
+) -> tuple[Places, float | None]:
+    """Return the counts by file and day of a version's rows in the log, and its last threshold."""
+    found: Places = {}
+    threshold, span = watched.threshold, (options.since, options.until)
+    for file, entries in read_pieces(folder, watched.key, *span, reader.notes):
         rows = reader.rows(entries)
-        if rows is not None:
-            add(days, counted_days(watched.reference, rows))
+        days = {} if rows is None else counted_days(watched.reference, rows)
+        for day, window in days.items():
+            place = file, day
+            found[place] = found[place] + window if place in found else window
         threshold = next((e.threshold for e in reversed(entries) if e.threshold), threshold)
-    return days, threshold
+    return found, threshold
+
+
+def whole_in(options: MonitorOptions) -> Callable[[int], bool]:
+    """Return what tells whether a day lies in the span as a whole."""
+    first, after = -(-options.since // DAY_MS), options.until // DAY_MS
+    return lambda day: first <= day < after
 
 
 def kept_folder(serving: ServingSettings, key: Key) -> Path:
@@ -48,12 +58,6 @@ def in_span(days: Days, options: MonitorOptions) -> Days:
     """Return the days that begin in the span, and that in which it begins."""
     first, last = options.since // DAY_MS, (options.until - 1) // DAY_MS
     return {day: window for day, window in days.items() if first <= day <= last}
-
-
-def add(days: Days, more: Days) -> None:
-    """Add the counts of more rows."""
-    for day, window in more.items():
-        days[day] = days[day] + window if day in days else window
 
 
 def days_of_table(root: Path, watched: Watched, path: Path) -> Days:

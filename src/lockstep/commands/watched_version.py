@@ -105,7 +105,8 @@ def fitting_models(client: Client, models: Iterable[Key], options: MonitorOption
         if key[1] is not None
         and (options.model_name is None or key[0] == options.model_name)
         and (options.version is None or key[1] == options.version)
-        and problem_of(client, key) == options.problem
+        and (problem := problem_of(client, key)) is not None
+        and (not options.problem or problem == options.problem)
     ]
 
 

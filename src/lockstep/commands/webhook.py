@@ -36,14 +36,19 @@ def post(url: str, content: Any, environ: Mapping[str, str]) -> bool:
     for attempt in range(_ATTEMPTS):
         time.sleep(_PAUSE * attempt)
         try:
-            answer = requests.post(url, data=body, headers=headers, timeout=_TIMEOUT)
+            given = {"headers": headers, "timeout": _TIMEOUT}
+            # A redirect would be followed by a GET without the body.
+            answer = requests.post(url, data=body, allow_redirects=False, **given)
         except requests.RequestException as error:
             fault = type(error).__name__
             continue
+        if answer.is_redirect:
+            fault = f"it redirects to {answer.headers['location']}; set that address"
+            break
         if answer.ok:
             return True
         fault = f"it answers {answer.status_code}"
         if answer.status_code < 500:  # a second time would be no better
             break
-    warn(f"the webhook {without_password(url)} was not told of the alarm: {fault}")
+    warn(f"the alarm could not be sent to the webhook {without_password(url)}: {fault}")
     return False

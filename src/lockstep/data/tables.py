@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import parquet
 
 from lockstep.data.copies import repeats, row_hashes
@@ -143,9 +144,11 @@ def read_any(path: Path) -> TextTable:
         table = parquet.read_table(path)
     except FileNotFoundError:
         raise missing_source(path) from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         fault = f"is no readable Parquet file ({str(error).splitlines()[0]})"
         raise DataError(f"{path.name} {fault}; make it again") from None
+    if not table.num_columns:
+        raise DataError(f"{path.name} holds no columns; make it again")
     names, twins = unique_names([clean_name(name) for name in table.column_names])
     cells = (_as_text(table.column(i), name, path) for i, name in enumerate(names))
     kinds = dict(zip(names, table.schema.types, strict=True))
@@ -157,12 +160,26 @@ def _as_text(column: Any, name: str, path: Path) -> Any:
     try:
         if pa.types.is_boolean(column.type):
             column = column.cast(pa.int8())
-        return composed_cells(trimmed(column))
+        return composed_cells(trimmed(_as_whole(column)))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise DataError(
             f"{path.name}: the column {name} holds {column.type}, no single values; "
             "leave it out, or write it as text"
         ) from None
+
+
+def _as_whole(column: Any) -> Any:
+    """Return floats that are all whole numbers as such: Arrow writes 1e10 with an exponent.
+
+    A file of text has their digits, by which dates and codes are known.
+    """
+    if not pa.types.is_floating(column.type):
+        return column
+    try:
+        none = pa.scalar(None, column.type)
+        return pc.if_else(pc.is_nan(column), none, column).cast(pa.int64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # decimals, infinite or huge ones
+        return column
 
 
 def _own_names(schema: Schema) -> dict[str, str]:
@@ -243,7 +260,7 @@ def _values(text: TextTable, column: Column) -> Any:
     if column.kind == "date":
         return _dates(text, of, column)
     if column.kind in ("group", "id"):
-        return _keys(text, of[0])
+        return key_values(text, of[0])
     if column.holds_numbers and of != [column.name]:
         parts = [Column(name=name, kind="numeric") for name in of]
         return made_numbers(column, [_cells(text, part.name, part) for part in parts])
@@ -262,7 +279,7 @@ def _cells(text: TextTable, name: str, column: Column) -> Any:
     return values
 
 
-def _keys(text: TextTable, name: str) -> pd.Series:
+def key_values(text: TextTable, name: str) -> pd.Series:
     """Return ids as int64 where all are whole numbers, else as text."""
     cells = text.columns[name]
     try:
@@ -307,7 +324,7 @@ def _dates(text: TextTable, of: list[str], column: Column) -> Any:
     Positions are int64, or float64 where some rows have none.
     """
     if column.integer:
-        keys = _keys(text, of[0])
+        keys = key_values(text, of[0])
         is_whole = keys.dtype == np.int64
         position = Column(name=of[0], kind="numeric", absent=column.absent)
         return keys if is_whole else _cells(text, of[0], position)

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lockstep.data.copies import cell_hashes, repeats
@@ -21,6 +23,8 @@ FEWEST_KINDS = 100
 LARGEST_SHARE = 0.1
 """A kind with a larger share of the rows would fill a part."""
 
+ENOUGH = 2
+"""Columns of many values that hardly agree by chance."""
 _MOST_KNOWN, _FEW_PAIRS = 0.7, 1.15
 """Distinct values as a share of the rows; distinct pairs of values as a multiple of the values."""
 
@@ -69,7 +73,7 @@ def why_no_copies(text: TextTable, found: Profile) -> str:
     columns = found.columns.values()
     many = [c for c in columns if c.numbers and c.distinct > 0.05 * c.present > 5]
     apart = _independent(text, many)
-    if len(apart) < 2:
+    if len(apart) < ENOUGH:
         numbers = "1 column holds" if apart else "no column holds"
         known = " that no other column gives" if len(many) > len(apart) else ""
         return (
@@ -85,13 +89,18 @@ def why_no_copies(text: TextTable, found: Profile) -> str:
 
 
 def _independent(text: TextTable, columns: list[Column]) -> list[Column]:
-    """Return columns of many values without those that repeat another one, as in another unit."""
+    """Return two columns of many values that don't repeat each other, as in another unit.
+
+    Fewer if there are no two.
+    """
     kept: list[tuple[Column, Hashes]] = []
     for column in columns:
         coded = text.columns[column.name].dictionary_encode()
         second = cell_hashes(coded, 1)
         if not any(_repeats(column, second, *other) for other in kept):
             kept.append((column, cell_hashes(coded, 0)))
+        if len(kept) == ENOUGH:  # of hundreds of columns, each pair would take a look at all rows
+            break
     return [column for column, _ in kept]
 
 
@@ -112,7 +121,8 @@ def feature_hashes(text: TextTable, columns: Iterable[Column]) -> Hashes:
             read = as_numbers(coded.dictionary, column.numbers.decimal, column.numbers.words)
             _, known = np.unique(np.append(read, np.nan), return_inverse=True)
         else:
-            absent = np.isin(coded.dictionary.to_pylist(), list(MISSING))
+            absent = pc.is_in(coded.dictionary, value_set=pa.array(sorted(MISSING)))
+            absent = absent.to_numpy(zero_copy_only=False)
             known = np.append(np.where(absent, 0, np.arange(1, len(absent) + 1)), 0)
         codes = known[coded.indices.fill_null(len(known) - 1).to_numpy(zero_copy_only=False)]
         seen = mixed(seen ^ codes.astype(np.uint64), place)

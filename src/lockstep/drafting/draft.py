@@ -47,7 +47,7 @@ from lockstep.drafting.time_order import (
     why_not_by_time,
     year_dates,
 )  # fmt: skip
-from lockstep.drafting.wording import rows_do, share, with_rows, words_question
+from lockstep.drafting.wording import both, rows_do, share, with_rows, words_question
 from lockstep.errors import DataError, UsageError, listed, nearest
 from lockstep.problems.dialects import counted
 from lockstep.problems.schema import safe_name
@@ -481,7 +481,7 @@ class Draft:
 
     def _another_unit(self, column: Column, unit: Unit) -> None:
         """Leave out a second name of things."""
-        if self.unit and unit.can_part and not unit.place:
+        if self.unit and unit.are_enough and not unit.unnamed and not unit.place:
             kept = f"The split keeps the rows of each '{self.unit.name}' together"
             self._leave(column, f"seems to name what a row belongs to. {unit.words}. {kept}")
 
@@ -579,6 +579,11 @@ class Draft:
         if numbers.both_ways:
             example = next((level for level in column.levels if re.search("[.,]", level)), "")
             self._decide(planned, self._ways(example, numbers.decimal))
+        if numbers.mixed:
+            shown = both(f"'{text}'" for text in numbers.mixed[:3])
+            what = f"Not all numbers have the same sign beside them: {shown}"
+            fix = "If the signs mean different amounts, convert them in the file"
+            self._decide(planned, f"{what}. They are read as plain numbers. {fix}")
         apart = stand_in(column, self._counted(column))
         if apart:
             self._decide(planned, apart.question)
@@ -625,8 +630,11 @@ class Draft:
             if self.unit
             else (np.arange(self.rows, dtype=np.uint64))
         )
-        if self.split == "given" and self.unit:
-            self._settle_given(self.unit, group)
+        if self.split == "given":
+            if self.unit:
+                self._settle_given(self.unit, group)
+            date = next((c for c in self.columns if c.keys["kind"] == "date"), None)
+            self._tell_undated(date)
         elif self.by_time:
             self._settle_time(group, kinds)
         elif self.split == "group":
@@ -639,11 +647,11 @@ class Draft:
         """Leave a unit out that has rows in both parts of the file's own split, and say so."""
         part = next(c.source for c in self.columns if c.keys["kind"] == "part")
         is_test = pc.equal(self.text.columns[part], "test").to_numpy(zero_copy_only=False)
-        both = len(np.intersect1d(group[is_test], group[~is_test]))
-        if both:
+        shared = len(np.intersect1d(group[is_test], group[~is_test]))
+        if shared:
             self.columns = [c for c in self.columns if c.source != unit.name]
             self.left_out[unit.name] = f"seems to name what a row belongs to. {unit.words}"
-            values = f"{both:,} of {unit.groups:,} values of '{unit.name}'"
+            values = f"{shared:,} of {unit.groups:,} values of '{unit.name}'"
             what = f"{values} have rows in both parts of '{part}'"
             done = f"The metrics describe known values of '{unit.name}'"
             fix = "For new ones, use kind: group for it and set split.kind: group"
@@ -655,11 +663,7 @@ class Draft:
         self.by_time = later <= MOST_OVERLAP
         planned = next(c for c in self.columns if c.keys["kind"] == "date")
         name = planned.source
-        self.undated = int(self.dates.isna().sum())
-        if self.undated:
-            verbs = ("has", "is") if self.undated == 1 else ("have", "are")
-            what = f"{counted(self.undated, 'row')} {verbs[0]} no date and {verbs[1]} dropped"
-            self._decide(planned, what)
+        self._tell_undated(planned)
         if not self.by_time:
             self._keep_groups(planned, later)
             self._settle_alike(group, kinds)
@@ -677,6 +681,14 @@ class Draft:
             part = share(float(known.mean()))
             what = f"{equal} an earlier row in every feature ({part} of the test)"
             self._decide(None, f"{what}. Such rows stay in the test, where their dates put them")
+
+    def _tell_undated(self, date: Planned | None) -> None:
+        """Count the rows without a date, which are dropped."""
+        self.undated = 0 if date is None else int(self.dates.isna().sum())
+        if self.undated:
+            verbs = ("has", "is") if self.undated == 1 else ("have", "are")
+            what = f"{counted(self.undated, 'row')} {verbs[0]} no date and {verbs[1]} dropped"
+            self._decide(date, what)
 
     def _keep_groups(self, date: Planned, later: float) -> None:
         """Explain why rows of one unit stay together rather than in the order of time."""

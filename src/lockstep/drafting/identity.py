@@ -17,11 +17,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lockstep.config.params import Split
+from lockstep.data.tables import key_values
 from lockstep.drafting.evidence import SAMPLE, Target, column_numbers
 from lockstep.drafting.names import ID_NAME
 from lockstep.drafting.profile import Column, Profile, as_numbers
 from lockstep.drafting.wording import both, rows_do, share
-from lockstep.features.split import all_are_measured
+from lockstep.features.split import all_are_measured, class_ranks, hashed
 from lockstep.problems.text_tables import MISSING, TextTable
 
 Floats = NDArray[np.float64]
@@ -130,8 +131,8 @@ class Unit:
     """Rows that have no value of it."""
     balanced: str
     """A column of whose values each unit has the same number of rows."""
-    divides: bool
-    """Whether a split by it gives each part at least two of the target's classes."""
+    divides: bool = True
+    """Whether a split by it gives each part two of the target's classes, and train all of them."""
 
     @property
     def beyond(self) -> float:
@@ -170,7 +171,7 @@ class Unit:
             f"{LARGEST_SHARE:.0%} of the rows; the largest has {self.largest:.0%}"
         )
         if self.are_enough and not self.divides:
-            why = "A split by it leaves a part of the rows with one class of the target"
+            why = "A split by it leaves a part with one class, or training without one of them"
         if self.unnamed and self.are_enough:
             none = rows_do(self.unnamed, "has", "have")
             why = f"A split by it needs a value in every row; {none} none"
@@ -202,8 +203,9 @@ def units(text: TextTable, found: Profile, aim: Target, passed: set[str]) -> lis
     wanted = aim.of(text)
     values = wanted[:, None] if aim.task == "regression" else _one_hot(wanted)
     measured = (_measure(text, others, values, column) for column in candidates)
+    shown = [unit for unit in measured if unit.shown]
     return sorted(
-        (unit for unit in measured if unit.shown),
+        (replace(unit, divides=_divides(text, aim, unit)) for unit in shown),
         key=lambda u: (-u.can_part, -u.named, u.place, -len(u.constant), -u.groups),
     )
 
@@ -248,19 +250,21 @@ def _measure(text: TextTable, others: list[Column], values: Floats, column: Colu
         nearby=nearby,
         unnamed=column.missing,
         balanced=_balanced(text, beside, place) if named else "",
-        divides=_divides(place, values),
     )
 
 
-def _divides(place: Places, values: Floats) -> bool:
-    """Tell whether a drafted split gives each part two classes; ``values`` (rows, classes)."""
-    known = ~np.isnan(values[:, 0])
-    if values.shape[1] == 1 or not known.any():
+def _divides(text: TextTable, aim: Target, unit: Unit) -> bool:
+    """Tell whether the drafted split by a unit gives each part two classes, and train all.
+
+    Rows that the draft drops as copies, or keeps together as alike, count as all others.
+    """
+    if aim.task == "regression" or unit.unnamed or not unit.are_enough:
         return True
-    shown, count = values[known], values.shape[1]
-    ranks = np.where(shown.any(axis=1), count - shown.argmax(axis=1), 0)  # 0: all rarer ones
-    _, ranks = np.unique(ranks, return_inverse=True)
-    return all_are_measured(place[known].astype(np.uint64), ranks, Split(kind="group"))
+    wanted = aim.of(text)
+    known = ~np.isnan(wanted)
+    group = hashed(key_values(text, unit.name))[known]
+    classes = text.columns[aim.name].to_numpy(zero_copy_only=False)[known]
+    return all_are_measured(group, class_ranks(classes), Split(kind="group"))
 
 
 def _present(cells: Any) -> NDArray[np.bool_]:
@@ -353,11 +357,11 @@ def _constant(
 
 def _agreement(cells: Any, first: Places, second: Places) -> float:
     """Return the share of pairs that agree; two cells without a value are no pair."""
-    present = _present(cells)
-    known = present[first] | present[second]
-    if known.sum() < _FEWEST_PAIRS:
+    one, other = cells.take(first), cells.take(second)
+    known = pa.array(_present(one) | _present(other))
+    if pc.sum(known).as_py() < _FEWEST_PAIRS:
         return 0.0
-    equal = pc.equal(cells.take(first[known]), cells.take(second[known]))
+    equal = pc.equal(one.filter(known), other.filter(known))
     return float(pc.mean(pc.fill_null(equal, False)).as_py())
 
 

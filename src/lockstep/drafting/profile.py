@@ -36,6 +36,8 @@ MOST_WORDS = 20
 """Distinct texts that may stand among a column's numbers."""
 MOST_WORD_SHARE = 0.1
 """Share of a column's values that may be such texts."""
+_MOST_MARKED = 10_000
+"""Distinct numbers with a sign that are looked at."""
 MOST_LISTED = 60
 """Most levels of a column that a profile lists with their counts."""
 LARGEST = 2.0**53
@@ -54,6 +56,8 @@ class Numbers:
     words: dict[str, int] = field(default_factory=dict)
     both_ways: bool = False
     unit: str = ""
+    mixed: tuple[str, ...] = ()
+    """A number with each sign, and one without, where not all have the same one."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,7 @@ def find_numbers(texts: Any, counts: NDArray[Any], separator: str = ",") -> Numb
     rows = {way: int(counts[read].sum()) for way, read in ways.items()}
     preferred = (",", "", ".") if separator == ";" else (".", "", ",")
     best = [way for way in preferred if rows.get(way) == max(rows.values())]
+    best = [way for way in best if np.array_equal(ways[way], ways[best[0]])]
     others = np.flatnonzero(~ways[best[0]])
     words = {texts[i].as_py(): int(counts[i]) for i in others[: MOST_WORDS + 1].tolist()}
     if len(words) > MOST_WORDS or sum(words.values()) > MOST_WORD_SHARE * counts.sum():
@@ -206,15 +211,27 @@ def _summed(
     good = np.isfinite(values)
     if not good.any():
         return None
+    unit, mixed = _unit(texts.filter(pa.array(good)))
     values, counts = values[good], counts[good]
     order = np.argsort(values, kind="stable")
     half = int(np.searchsorted(np.cumsum(counts[order]), counts.sum() / 2))
     middle = float(values[order[min(half, len(order) - 1)]])
     whole = bool((np.floor(values) == values).all()) and float(np.abs(values).max()) < LARGEST
-    units = {m.group() for t in texts[:50].to_pylist() for m in re.finditer(UNIT, t)}
-    unit = units.pop() if len(units) == 1 else ""
     low, high = float(values.min()), float(values.max())
-    return Numbers(decimal, whole, low, middle, high, words, both_ways, unit)
+    return Numbers(decimal, whole, low, middle, high, words, both_ways, unit, mixed)
+
+
+def _unit(texts: Any) -> tuple[str, tuple[str, ...]]:
+    """Return the sign beside all numbers; if they differ, none, and an example of each."""
+    marked = matches(texts, UNIT)
+    if not marked.any():
+        return "", ()
+    signs: dict[str, str] = {}
+    for text in texts.filter(pa.array(marked)).slice(0, _MOST_MARKED).to_pylist():
+        signs.setdefault(",".join(re.findall(UNIT, text)), text)
+    bare = texts.filter(pa.array(~marked)).slice(0, 1).to_pylist()
+    examples = (*signs.values(), *bare)
+    return (next(iter(signs)), ()) if len(examples) == 1 else ("", examples)
 
 
 def as_numbers(texts: Any, decimal: str, words: Iterable[str]) -> NDArray[np.float64]:

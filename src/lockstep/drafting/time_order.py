@@ -74,6 +74,7 @@ def why_not_by_time(text: TextTable, aim: Target, name: str, dates: pd.Series, u
         return f"{different} different {unit}, fewer than the {needed} that a split by time needs"
     if aim.task == "regression":
         return ""
+    used &= dates.notna().to_numpy()  # rows without a date are dropped
     order = np.argsort(dates[used].to_numpy(), kind="stable")
     return _part_without_class(wanted[used][order], aim.task == "binary")
 

@@ -90,7 +90,8 @@ def _batches(
 def _estimator(recipe: Recipe) -> Any:
     """Return spark.ml's forest with the recipe's hyperparameters by their names there."""
     params = dict(recipe.params)
-    columns = params.get("max_features", "sqrt")
+    # The default is scikit-learn's, whose forest the trees are put into.
+    columns = params.get("max_features", 1.0 if recipe.task == "regression" else "sqrt")
     made = {
         "numTrees": params.get("n_estimators", 100),
         "maxDepth": params.get("max_depth", 12),

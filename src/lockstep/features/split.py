@@ -46,7 +46,8 @@ def split_rows(
         if settings.alike == "together":
             group = joined(group, hashes() if hashes else feature_hashes(table, schema))
         order = mixed(group, settings.seed)
-        parts = _cut_by_class(group, order, _shares(settings), _classes(table, schema))
+        shares = _shares(settings)
+        parts = _named(_best_cut(group, order, shares, _classes(table, schema)), shares)
     return pd.Series(parts, index=table.index, name="part")
 
 
@@ -56,6 +57,11 @@ def group_codes(table: pd.DataFrame, schema: Schema) -> NDArray[np.uint64]:
     if values.isna().any():
         fault = f"{int(values.isna().sum())} rows have no '{schema.group}'"
         raise DataError(f"{fault}; every row needs its group")
+    return hashed(values)
+
+
+def hashed(values: pd.Series) -> NDArray[np.uint64]:
+    """Return a stable hash of each value: whole numbers by their value, others by their text."""
     if values.dtype.kind in "iu":
         return mixed(values.to_numpy().astype(np.uint64))
     texts = values.astype(str).to_numpy(dtype=object)
@@ -186,26 +192,16 @@ def _classes(table: pd.DataFrame, schema: Schema) -> NDArray[np.int64] | None:
     """Return the rank of each row's class, the rarest 0; None where the target has no classes."""
     if schema.task == "regression":
         return None
+    return class_ranks(table[schema.target].astype(str).to_numpy(dtype=object))
+
+
+def class_ranks(labels: NDArray[np.object_] | NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the rank of each row's class (rows,), the rarest 0."""
     # Equally frequent classes rank by their name: nothing may depend on the order of rows.
-    labels = table[schema.target].astype(str).to_numpy(dtype=object)
     _, place, rows = np.unique(labels, return_inverse=True, return_counts=True)
     rank = np.empty(len(rows), dtype=np.int64)
     rank[np.argsort(rows, kind="stable")] = np.arange(len(rows))
     return rank[place]
-
-
-def _cut_by_class(
-    group: NDArray[np.uint64],
-    order: NDArray[np.uint64],
-    shares: dict[str, float],
-    classes: NDArray[np.int64] | None,
-) -> NDArray[np.object_]:
-    """Return each row's part; a group has its rarest class, and the classes are cut alike.
-
-    Where few groups leave a part empty or with one class, each class gives every part a group, if
-    that or a cut of all classes together is better.
-    """
-    return _named(_best_cut(group, order, shares, classes), shares)
 
 
 def all_are_measured(
@@ -228,7 +224,11 @@ def _best_cut(
     shares: dict[str, float],
     classes: NDArray[np.int64] | None,
 ) -> NDArray[np.intp]:
-    """Return the number of each row's part, see ``_cut_by_class``."""
+    """Return the number of each row's part; a group has its rarest class, which are cut alike.
+
+    Where few groups leave a part empty or with one class, each class gives every part a group, if
+    that or a cut of all classes together is better.
+    """
     groups = _groups(group, order)
     own = np.zeros(len(groups.names), dtype=np.int64)
     if classes is not None:
@@ -261,12 +261,16 @@ def _given(
     _check_apart(given, group)
     training = (given == "train").to_numpy()
     parts = np.where(training, "train", "test").astype(object)
+    if not training.any():  # whoever takes a part says that it has no rows
+        return parts
     shares = _shares(Split(kind="group", test=0, validation=settings.validation))
     del shares["test"]
     order = mixed(group[training], settings.seed)
-    # Two classes are cut as they come, as they were before any other was known.
-    classes = _classes(table[training], schema) if schema.task == "multiclass" else None
-    parts[training] = _cut_by_class(group[training], order, shares, classes)
+    classes = _classes(table[training], schema)
+    ways = [_best_cut(group[training], order, shares, classes)]
+    if schema.task == "binary":  # two classes are cut as they come, if each part then has both
+        ways.insert(0, _best_cut(group[training], order, shares, None))
+    parts[training] = _named(max(ways, key=partial(_worth, classes=classes)), shares)
     return parts
 
 

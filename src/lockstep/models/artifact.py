@@ -38,7 +38,7 @@ COMMON_TYPES = (
 
 _UNREADABLE = (zipfile.BadZipFile, KeyError, TypeError, ValueError, EOFError, AttributeError)
 """What skops raises for a damaged file."""
-_AGAIN = "register the model again with `dvc repro register`"
+_AGAIN = "register the model again with `dvc repro -s register`"
 _SHARED = ("ObjectNode", "TreeNode")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _LAST: dict[str, bytes] = {}

@@ -257,6 +257,15 @@ class ModelType(ABC):
                 )
 
 
+def validated(estimator: Any) -> Any:
+    """Return an estimator of scikit-learn's after its own check of its hyperparameters.
+
+    Where it is not fitted by its own method, or in parts, that would come too late or never.
+    """
+    estimator._validate_params()
+    return estimator
+
+
 def _is_finite(value: Any) -> bool:
     """Tell whether a value of params.yaml holds no infinite number and no NaN, at any depth."""
     if isinstance(value, Mapping):

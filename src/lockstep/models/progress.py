@@ -27,7 +27,7 @@ class ProgressLine:
         if now - self.shown >= every:
             self.shown = now
             steps = f"{done}/{total}" if total > 1 else "fitting"
-            self._show(steps if loss is None else f"{steps}  stop loss {loss:.4f}")
+            self._show(steps if loss is None else f"{steps}  early stopping loss {loss:.4f}")
 
     def end(self, text: str) -> None:
         """Print the last line for good."""

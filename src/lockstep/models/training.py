@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import joblib
@@ -16,6 +17,7 @@ from lockstep.config.params import Training
 from lockstep.errors import ConfigError, DataError
 from lockstep.evaluation.metrics import SCORE_DECIMALS, Scored, evaluate
 from lockstep.evaluation.scored_rows import decimals_for
+from lockstep.models.calibration import calibrated
 from lockstep.models.matrices import Matrix
 from lockstep.models.model_type import Fitted, ModelType, OnStep, Recipe
 from lockstep.models.scoring.scorer import EncodedScorer
@@ -48,8 +50,15 @@ def fit(
     """
     kind = model_type(name)
     check_recipe(kind, recipe)
-    try:
+    with refusing(kind, recipe):
         return kind.fit(recipe, train, stop, early_stopping_rounds, on_step)
+
+
+@contextmanager
+def refusing(kind: ModelType, recipe: Recipe) -> Iterator[None]:
+    """Raise ConfigError where the type's library refuses the value of a hyperparameter."""
+    try:
+        yield
     except kind.refusals(recipe) as error:
         said = _PLACE.sub("", (str(error).strip() or type(error).__name__).splitlines()[0])
         raise ConfigError(
@@ -120,7 +129,8 @@ def folds_of(train: Matrix, folds: int, task: str, scored: bool = True) -> NDArr
     if not _are_learned(train.target, dealt):
         raise DataError(
             "a class has training rows in one group only, so cross-validation can't learn it "
-            "without them; set cv_folds: 0, or merge or drop the class"
+            f"without them; set {'cv_folds' if scored else 'weight_folds'}: 0, or merge or drop "
+            "the class"
         )
     if not may_be(train.target, dealt):
         raise DataError(
@@ -148,7 +158,8 @@ def fold_metrics(
 ) -> list[dict[str, float]]:
     """Return the metrics of ``cv_folds`` folds, each scored by a model of the other training rows.
 
-    ``scored`` makes scored rows of a target and its scores. The encoder is the one fitted on all
+    Each is calibrated as the training's own model. ``scored`` makes scored rows of a target and its
+    scores. The encoder is the one fitted on all
     training rows, where its learned columns are out of fold.
     """
     found: list[dict[str, float]] = []
@@ -158,7 +169,9 @@ def fold_metrics(
     ids = folds_of(train, training.cv_folds, recipe.task)
     for fold in range(training.cv_folds):
         rest, fold_rows = train.take(ids != fold), train.take(ids == fold)
-        model = fit(training.type, recipe, rest, stop, rounds).estimator
+        fitted = fit(training.type, recipe, rest, stop, rounds).estimator
+        given = stop.features, stop.target, recipe.task
+        model = calibrated(training.calibration, fitted, *given)
         score = scores(model, fold_rows.features, recipe.task, model_type(training.type))
         found.append({"fold": fold + 1, **evaluate(scored(fold_rows.target, score))})
     return found

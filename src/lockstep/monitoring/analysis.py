@@ -18,8 +18,8 @@ from lockstep.monitoring.labelled import (
     Against,
     Outcome,
     Performance,
-    is_selected,
     performance,
+    selected_of,
 )
 from lockstep.monitoring.performance import UNKNOWN, Estimate, share
 from lockstep.monitoring.reference import Reference
@@ -61,7 +61,7 @@ class Analysis:
 
     reference: Reference
     threshold: float | None
-    selected: bool
+    selected: int | None
     whole: Window
     months: tuple[Month, ...]
     rolling: tuple[tuple[str, Performance], ...]
@@ -118,7 +118,7 @@ def analyse(
     the scores tell nothing about calibration.
     """
     whole = _summed(reference, [days[day] for day in sorted(days)])
-    selected = reference.task == "binary" and is_selected(whole)
+    selected = selected_of(whole) if reference.task == "binary" else None
     against = Against(reference, threshold, settings.performance, selected, positive_weight)
     months = [_month(name, own, against, settings) for name, own in by_month(days).items()]
     distances, limit, worse = _distances(reference, months, settings)

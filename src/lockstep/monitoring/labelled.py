@@ -69,13 +69,13 @@ class Outcome:
 class Performance:
     """The figures of a span's labelled rows, and the reference's of the same kind of rows.
 
-    ``why`` says why there are none. ``selected`` is true where labels exist only for rows that were
-    decided as class 0: the reference is cut at the same threshold then.
+    ``why`` says why there are none. ``selected`` is the one decision whose rows have labels, where
+    the others have hardly any: the reference is cut at the same threshold then.
     """
 
     labelled: int
     rows: int
-    selected: bool = False
+    selected: int | None = None
     figures: dict[str, Estimate] = field(default_factory=dict)
     reference: dict[str, Estimate] = field(default_factory=dict)
     outcome: Outcome | None = None
@@ -83,14 +83,15 @@ class Performance:
     why: str = ""
 
 
-def is_selected(window: Window) -> bool:
-    """Return whether labels exist only for rows decided as class 0."""
+def selected_of(window: Window) -> int | None:
+    """Return the decision, 0 or 1, whose rows alone have labels; None where both have some."""
     answered = window.scores.sum(axis=1)[:2]
     labelled = window.labelled.sum(axis=(1, 2))[:2]
-    if not labelled[0] or not answered.all():
-        return False
+    if not labelled.any() or not answered.all():
+        return None
     shares = labelled / answered
-    return bool(shares[1] < _SELECTED * shares[0])
+    most = int(shares[1] > shares[0])
+    return most if shares[1 - most] < _SELECTED * shares[most] else None
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Against:
     reference: Reference
     threshold: float | None
     settings: PerformanceSettings
-    selected: bool
+    selected: int | None
     positive_weight: float | None = 1.0
 
     @cached_property
@@ -124,7 +125,8 @@ class Against:
 
     def labelled(self, counts: Counts) -> Counts:
         """Return the decisions that have labels, of counts (decisions, classes, bins)."""
-        return counts[:1] if self.selected else counts
+        kept = slice(None) if self.selected is None else slice(self.selected, self.selected + 1)
+        return counts[kept]
 
     @cached_property
     def known(self) -> dict[str, Estimate]:
@@ -144,7 +146,7 @@ class Against:
             "roc_auc": area(negative, positive),
             "ks": Estimate(float(separation(negative, positive)), float(np.std(spread))),
         }
-        if not self.selected:
+        if self.selected is None:
             value, others = f1(own[:2].sum(axis=-1)), f1(drawn[:, :2].sum(axis=-1))
             found["f1"] = Estimate(float(value), float(np.std(others)))
         return found | {"positive_rate": share(float(positive.sum()), float(own.sum()))}

@@ -90,7 +90,18 @@ def read_tables(
     values: Sequence[Any] = (),
     damaged: dict[str, str] | None = None,
 ) -> Iterator[list[tuple[Any, ...]]]:
-    """Yield the rows of a log's files in lists.
+    """Yield the rows of a log's files in lists; see ``read_files``."""
+    return (rows for _, rows in read_files(folder, pattern, query, values, damaged))
+
+
+def read_files(
+    folder: Path,
+    pattern: str,
+    query: str,
+    values: Sequence[Any] = (),
+    damaged: dict[str, str] | None = None,
+) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
+    """Yield the names of a log's files with their rows in lists.
 
     A damaged file gives the rows before the damage, which ``damaged`` notes by the file's name;
     without it, sqlite3.DatabaseError.
@@ -101,7 +112,7 @@ def read_tables(
             with closing(sqlite3.connect(address, uri=True, timeout=5)) as connection:
                 cursor = connection.execute(query, values)
                 while found := cursor.fetchmany(_READ_AT_ONCE):
-                    yield found
+                    yield path.name, found
         except sqlite3.DatabaseError as error:
             if "no such table" in str(error):  # the server is just creating it
                 continue

@@ -20,7 +20,7 @@ def content(found: Analysis, facts: Mapping[str, Any], notes: list[str]) -> dict
     return {
         **facts,
         "threshold": found.threshold,
-        "labels": "of one decision" if found.selected else "of all decisions",
+        "labels": "of all decisions" if found.selected is None else "of one decision",
         "alarm": bool(found.alarms),
         "findings": [vars(one) for one in found.findings],
         "expected_decisions": [_plain(one.value) for one in found.expected],

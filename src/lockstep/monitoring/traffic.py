@@ -73,8 +73,11 @@ class Traffic:
 
     rows: int
     requests: int
-    agreement: float
-    """The share of rows that both decide alike; for a regression the scores' correlation."""
+    agreement: float | None
+    """The share of rows that both decide alike; for a regression the scores' correlation.
+
+    None where there is no correlation: of one row, or of scores that are all equal.
+    """
     changes: dict[str, int]
     """How many rows change, by `from → to`."""
     slices: pd.DataFrame
@@ -93,9 +96,9 @@ def compare_traffic(
     if not len(pairs.champion):
         raise DataError("the challenger has scored no request that the champion answered")
     changed = pairs.decided != pairs.would_decide
-    agreement = float(1 - changed.mean())
+    agreement: float | None = float(1 - changed.mean())
     if pairs.task == "regression":
-        agreement = float(np.corrcoef(pairs.champion, pairs.challenger)[0, 1])
+        agreement = _correlation(pairs.champion, pairs.challenger)
     difference, why = _difference(pairs, metric, seed)
     return Traffic(
         len(changed),
@@ -108,6 +111,12 @@ def compare_traffic(
         difference,
         why,
     )
+
+
+def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float | None:
+    if not (np.ptp(one) and np.ptp(other)):
+        return None
+    return float(np.corrcoef(one, other)[0, 1])
 
 
 def _changes(pairs: Pairs, words: list[str]) -> dict[str, int]:

@@ -51,6 +51,7 @@ def find_header(content: bytes, line: int = 1) -> Header:
     ``line`` is the number of the first line of the content in its file.
     """
     place, separator, notes, comments = 0, "", list[str](), list[str]()
+    first: Header | None = None
     while True:
         text, end = _record(content, place)
         told = _EXCEL.match(text.strip())
@@ -59,7 +60,10 @@ def find_header(content: bytes, line: int = 1) -> Header:
             separator = told[1]
             notes.append(f"line {line} ('{text.strip()}') is passed over")
         elif is_comment:
+            first = first or Header(text, line, end, separator, tuple(notes))
             comments.append(f"{counted(len(comments) + 1, 'comment')} above the header passed over")
+        elif first and not text.strip() and end >= len(content):  # every line begins so
+            return first
         elif text.strip(' \t;,|"\r\n') or end >= len(content):
             return Header(text, line, end, separator, (*notes, *comments[-1:]))
         line += _lines(content[place:end])
@@ -69,7 +73,8 @@ def find_header(content: bytes, line: int = 1) -> Header:
 def _is_apart(comment: str, below: str) -> bool:
     """Return whether a comment sign begins no name: the next line has it, or other separators."""
     bare = unquoted(comment), unquoted(below)
-    return below[:1] == comment[:1] or any(bare[0].count(s) != bare[1].count(s) for s in SEPARATORS)
+    own = [sign for sign in SEPARATORS if sign in bare[0]] or SEPARATORS
+    return below[:1] == comment[:1] or any(bare[0].count(s) != bare[1].count(s) for s in own)
 
 
 def _lines(content: bytes) -> int:
@@ -213,7 +218,8 @@ def _numbered(
     above = header.line - 1 + max(1, len(header.text.splitlines()))
     found, line = [], above + 1
     for row in _whole(reader, where):
-        if len(row) == 1 < width and separator in row[0]:
+        is_whole = len(row) == 1 < width and separator in row[0]
+        if is_whole and not re.search("[\r\n]", row[0]):  # such a cell is a text, as a remark
             row = next(csv.reader([row[0]], delimiter=separator))
         if any(cell.strip() for cell in row) or len(row) == width:
             found.append((line, row))

@@ -246,6 +246,9 @@ def _lines(text: bytes, path: Path) -> _Lines:
         raise DataError(f"{path.name} is empty; fetch or copy it again")
     above = text[: len(text) - len(content)]
     header = find_header(content, 1 + len(above.splitlines()))
+    if not header.text.strip(' \t;,|"\r\n'):
+        fix = "put the columns' names above the rows"
+        raise DataError(f"{path.name} holds no line of names; {fix}")
     notes = []
     inner = unwrapped(content, header)
     if inner is not None:
@@ -338,8 +341,17 @@ def _holds_line_ends(columns: list[Any]) -> bool:
 
 
 def trimmed(column: Any) -> Any:
-    """Return a pyarrow string array without the blanks around its values."""
-    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    """Return a pyarrow string array without the blanks around its values.
+
+    DataError for more than 2 GiB of text, which one such array can't hold.
+    """
+    try:
+        whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    except pa.ArrowInvalid as error:
+        if "overflow" not in str(error):
+            raise
+        fix = "leave the column out of the file, or split the file"
+        raise DataError(f"a column holds more than 2 GiB of text; {fix}") from None
     return pc.utf8_trim(whole.cast(pa.string()), characters=BLANKS)
 
 

@@ -20,8 +20,9 @@ from lockstep.registry.artifact.loading import Located, open_version
 from lockstep.registry.artifact.locating import locate
 from lockstep.registry.publishing.runs import flattened
 from lockstep.registry.store.artifact_store import fetch_run_folder
-from lockstep.registry.store.connection import Client, translating_mlflow_errors
+from lockstep.registry.store.connection import Client
 from lockstep.registry.store.names import CLOSURE, LINEAGE
+from lockstep.registry.store.queries import kept_run
 from lockstep.registry.store.versions import Version
 
 Pair = tuple[Any, Any]
@@ -110,11 +111,8 @@ def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Pa
 def _params_of(client: Client, version: Version) -> dict[str, Any]:
     """Return type, scale and everything the run logged as a parameter."""
     own = {"type": version.tag("type"), "score_scale": version.tag("score_scale")}
-    if version.run_id is None:
-        return own
-    with translating_mlflow_errors():
-        logged = client.get_run(version.run_id).data.params
-    return own | dict(sorted(logged.items()))
+    run = kept_run(client, version.run_id) if version.run_id else None
+    return own | dict(sorted(run.data.params.items())) if run else own
 
 
 def _data_of(version: Version, closure: dict[str, Any]) -> dict[str, Any]:

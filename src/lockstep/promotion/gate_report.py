@@ -19,6 +19,7 @@ from lockstep.promotion.champion import champion_of
 from lockstep.promotion.gates import Verdict, judge, needs_gate
 from lockstep.registry.record.registered_models import Model, get_in_use
 from lockstep.registry.store.connection import Client, translating_mlflow_errors
+from lockstep.registry.store.queries import kept_run
 
 FOLDER = "gates"
 """Where a version's run keeps the verdicts on it."""
@@ -140,6 +141,8 @@ def _store(client: Client, verdict: Verdict, run_id: str | None, force: bool) ->
         return ""
     name = f"{FOLDER}/{verdict.version}-{verdict.digest[:12]}"
     try:
+        if kept_run(client, run_id) is None:
+            raise RegistryError("MLflow has it no more; register the model anew: `dvc repro`")
         with translating_mlflow_errors():
             content = json.dumps(verdict.content, indent=2, ensure_ascii=False)
             client.log_text(run_id, f"{content}\n", f"{name}.json")

@@ -19,6 +19,7 @@ from lockstep.registry.artifact.loading import open_version
 from lockstep.registry.artifact.locating import locate
 from lockstep.registry.record.registered_models import Model, brought_back
 from lockstep.registry.store.connection import Client, translating_mlflow_errors
+from lockstep.registry.store.queries import active_run
 from lockstep.registry.store.versions import Version
 
 KS = "ks"
@@ -81,9 +82,10 @@ def run_recorded(client: Client, version: Version) -> Answer:
     """Tell whether the run that made a version is there, finished, and of the same model."""
     if version.run_id is None:
         return False, "the version names no run"
-    with translating_mlflow_errors():
-        run = client.get_run(version.run_id)
     origin = f"run {version.run_id} of commit {short(version.tag('git_commit') or 'unknown')}"
+    run = active_run(client, version.run_id)
+    if run is None:
+        return False, f"{origin} is deleted"
     if run.info.status != "FINISHED":
         return False, f"{origin} is {run.info.status}, not FINISHED"
     digest = version.tag("model_digest")

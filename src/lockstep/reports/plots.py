@@ -128,7 +128,9 @@ def comparison(table: pd.DataFrame, metric: str) -> Figure:
     ordered = table.sort_values(metric, ascending=metric not in LOWER_IS_BETTER)
     low, high, errors = f"{metric}_low", f"{metric}_high", None
     if {low, high} <= set(table.columns):
-        errors = [ordered[metric] - ordered[low], ordered[high] - ordered[metric]]
+        # A bootstrap may lie on one side of the value, as of the calibration error.
+        sides = (ordered[metric] - ordered[low], ordered[high] - ordered[metric])
+        errors = [side.clip(lower=0) for side in sides]
     axes.errorbar(ordered[metric], range(len(ordered)), xerr=errors, fmt="o", capsize=4)
     axes.set_yticks(range(len(ordered)), list(ordered["type"]))
     axes.set_xlabel(metric)
@@ -182,8 +184,12 @@ def _roc(axes: Axes, table: pd.DataFrame, facts: Facts) -> None:
 def _mark_threshold(
     axes: Axes, rising: pd.DataFrame, columns: tuple[str, str], threshold: float
 ) -> None:
-    """Mark the point of a curve at a threshold; ``rising`` has its thresholds in that order."""
-    place = [np.interp(threshold, rising["threshold"], rising[column]) for column in columns]
+    """Mark the point of a curve at a threshold; ``rising`` has its thresholds in that order.
+
+    Scores from the threshold on are positive, so it is the first point at or above it.
+    """
+    row = min(int(np.searchsorted(rising["threshold"], threshold)), len(rising) - 1)
+    place = [rising[column].iloc[row] for column in columns]
     axes.plot(*place, "o", color="black", label=f"threshold {threshold:.4g}")
 
 

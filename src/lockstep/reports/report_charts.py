@@ -371,7 +371,7 @@ def _effect_chart(table: pd.DataFrame, title: str) -> Spec:
 
 
 def _number_effect(rows: list[dict[str, Any]], y: Spec, shown: Spec) -> Spec:
-    """Return a line by value; what a missing value gives is a rule."""
+    """Return a line by value; what a missing value gives is a rule, of one line only."""
     known = [{**row, "x": float(row["x"])} for row in rows if row["x"] != "missing"]
     missing = [row for row in rows if row["x"] == "missing"]
     told = specs.tooltip(("name", "", ""), ("x", "value", ".4~g"), ("y", "mean", ".4~g"))
@@ -380,7 +380,7 @@ def _number_effect(rows: list[dict[str, Any]], y: Spec, shown: Spec) -> Spec:
         "mark": {"type": "line", "point": {"size": 30}},
         "encoding": {"x": x, "y": y, **shown, "tooltip": told},
     }
-    rules = [specs.level(row["y"], "missing", across=True) for row in missing[:1]]
+    rules = [specs.level(row["y"], "missing", across=True) for row in missing if len(missing) == 1]
     height = specs.with_legend(150, names(rows))
     return specs.spec(known, height, layer=[*rules, line])
 

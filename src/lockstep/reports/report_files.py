@@ -18,6 +18,8 @@ from lockstep.io import read_json, read_parquet
 from lockstep.models.type_metrics import read_type_metrics, type_metrics_file
 from lockstep.problems.schema import Schema, load_schema
 
+REACHABLE = ("roc_auc", "rmse")
+"""The metrics whose best reachable value the generator's truth gives."""
 _SAME = 1e-5
 """Metrics are written with 6 digits."""
 TEXTS = {"confusion_matrix": ("actual", "predicted"), "effects": ("feature", "value", "class")}
@@ -75,6 +77,8 @@ class ReportFiles:
     @property
     def reachable(self) -> dict[str, float]:
         """The best reachable value of the metric by part, where the generator's truth is known."""
+        if self.metric not in REACHABLE:
+            return {}
         return dict(self.champion_file.get("best_reachable") or {}) if self.champion else {}
 
     @property

@@ -136,11 +136,14 @@ def _slice(
 ) -> SliceRow:
     count, mean = len(rows.target), float(np.mean(rows.target))
     target = float("nan") if rows.task == "multiclass" else mean
-    has_one_class = rows.task != "regression" and len(np.unique(rows.target)) < 2
-    if count < FEWEST or has_one_class:
+    if count < FEWEST or _has_one_class(rows):
         return SliceRow(column, label, count, target, *[float("nan")] * 3)
     value = evaluate(rows)[metric]
     return SliceRow(column, label, count, target, value, *_interval(rows, groups, metric, value))
+
+
+def _has_one_class(rows: Scored) -> bool:
+    return rows.task != "regression" and len(np.unique(rows.target)) < 2
 
 
 def _interval(
@@ -148,7 +151,8 @@ def _interval(
 ) -> tuple[float, float]:
     """Return a metric's 95 % interval by resampled groups.
 
-    Of many rows, some of the groups are drawn, and the distances to ``value`` are scaled down.
+    Of many rows, some of the groups are drawn, and the distances to ``value`` are scaled down. NaN
+    where these lack a class.
     """
     count, scale = len(groups), 1.0
     if count > MOST_DRAWN:
@@ -156,6 +160,8 @@ def _interval(
         chosen = place % int(np.ceil(count / MOST_DRAWN)) == 0
         rows, groups = rows.take(chosen), groups[chosen]
         scale = float(np.sqrt(chosen.sum() / count))
+        if _has_one_class(rows):
+            return float("nan"), float("nan")
     drawn = resampled({"": rows}, groups, RESAMPLES)[""][metric]
     middle = value if scale == 1.0 else evaluate(rows)[metric]
     low, high = np.nanquantile(drawn, [0.025, 0.975]) - middle

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lockstep.config.layout import project_root
 from lockstep.config.serving import ServingSettings, load_serving
+from lockstep.console import Parser
 from lockstep.errors import ConfigError, run_command
 from lockstep.extras import require_extra
 from lockstep.serving.api_keys import new_key
@@ -47,7 +48,7 @@ def main() -> int | None:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    top = argparse.ArgumentParser(prog="python -m lockstep.serving", description=__doc__)
+    top = Parser(prog="python -m lockstep.serving", description=__doc__)
     top.add_argument("--host", help="address to listen on (HOST); the default is loopback only")
     top.add_argument("--port", help="port to listen on (PORT); 0 takes a free one")
     top.add_argument("--worker", nargs=5, help=argparse.SUPPRESS)

@@ -102,8 +102,7 @@ class Api(FastAPI):
         self.limits, self.metrics = settings.limits, Metrics(siblings is not None)
         self.keys = None if settings.api_keys_file is None else ApiKeys(settings.api_keys_file)
         folder = settings.prediction_folder
-        # Only versions of a registry have a reference to count against.
-        keeper = DayKeeper(source.root, self._problem) if source.registry else None
+        keeper = DayKeeper(source.root)
         prunes = siblings is None or siblings.number == 1
         self.predictions = (
             None
@@ -297,6 +296,7 @@ class Api(FastAPI):
         """Tell the other workers, from time to time, what this one would report."""
         assert self.siblings is not None
         while not self._ended.wait(WRITE_SECONDS):
+            self._announce(self.source.served)
             self.metrics.refresh()
             self._tell(self.siblings)
 
@@ -314,6 +314,7 @@ class Api(FastAPI):
         return {**shown, "pid": os.getpid()}
 
     async def _metrics(self, request: HttpRequest) -> Reply:
+        self._announce(self.source.served)
         return Reply(200, self.metrics.text() + self._monitored(), TEXT)
 
     def _monitored(self) -> bytes:
@@ -366,20 +367,22 @@ class Api(FastAPI):
         request.check_kind(more)
         limits = self.limits
         most = limits.body_bytes if request.kind == JSON else limits.table_bytes
-        self._reserve(request, most)
-        return await request.body(most, limits.body_seconds)
+        declared, grown = request.declared_bytes, None
+        if declared is not None or request.kind != JSON:
+            self._reserve(request, most if declared is None else min(declared, most))
+        else:  # most are small, so memory is set aside as it is needed
+            grown = partial(self._reserve, request)
+        return await request.body(most, limits.body_seconds, grown)
 
-    def _reserve(self, request: HttpRequest, most_bytes: int) -> None:
-        """Set memory aside for a large body; Refusal 503 where others have taken all of it."""
-        unknown = 0 if request.kind == JSON else most_bytes
-        declared = request.declared_bytes
-        needed = unknown if declared is None else min(declared, most_bytes)
-        if needed <= INLINE_BYTES:
+    def _reserve(self, request: HttpRequest, needed: int) -> None:
+        """Set bytes aside for a large body; Refusal 503 where others have taken all of them."""
+        more = needed - request.reserved
+        if needed <= INLINE_BYTES or more <= 0:
             return
-        if self._reserved + needed > _LARGE_BODIES * self.limits.table_bytes:
+        if self._reserved + more > _LARGE_BODIES * self.limits.table_bytes:
             raise _busy()
-        request.reserved = needed
-        self._reserved += needed
+        request.reserved += more
+        self._reserved += more
 
     def _check_key(self, request: HttpRequest) -> None:
         if self.keys is None:
@@ -396,11 +399,15 @@ class Api(FastAPI):
         served = self.source.served
         if served is None:
             raise Refusal(503, "there is no model yet; see /health")
-        if served is not self._announced:
-            self._announced = served
-            self.metrics.serve(served.model.name, served.model.version, served.model.digest)
+        self._announce(served)
         request.model, request.version = served.model.name, served.model.version
         return served
+
+    def _announce(self, served: ServedModel | None) -> None:
+        """Tell the metrics which model answers, also before a request came."""
+        if served is not None and served is not self._announced:
+            self._announced = served
+            self.metrics.serve(served.model.name, served.model.version, served.model.digest)
 
     def _note(
         self, request: HttpRequest, served: ServedModel, answer: Answer | TableAnswer

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,10 +23,10 @@ AGAIN_SECONDS = 60.0
 
 
 class DayKeeper:
-    """Starts `monitor --keep` for the problem that is served, as ``problem()`` names it."""
+    """Starts `monitor --keep` for all problems: the files hold whatever was served."""
 
-    def __init__(self, root: Path, problem: Callable[[], str]) -> None:
-        self.root, self.problem = root, problem
+    def __init__(self, root: Path) -> None:
+        self.root = root
         self.failures = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._paths: set[Path] = set()
@@ -63,7 +63,7 @@ class DayKeeper:
     def _begin(self, paths: Sequence[Path]) -> None:
         self._paths, self._started = set(paths), time.monotonic()
         self._first = self._first or self._started
-        words = ["--keep", "--problem", self.problem(), "--until", day_after(paths)]
+        words = ["--keep", "--until", day_after(paths)]
         self._process = subprocess.Popen(
             [sys.executable, "-m", MODULE, *words],
             cwd=self.root,

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from lockstep.config.layout import project_root
+from lockstep.console import Parser
 from lockstep.errors import DataError, UsageError, run_command
 
 
@@ -37,7 +38,7 @@ def main() -> int | None:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    top = argparse.ArgumentParser(prog="python -m lockstep.serving.deploy", description=__doc__)
+    top = Parser(prog="python -m lockstep.serving.deploy", description=__doc__)
     add = top.add_argument
     add("--model-name", metavar="NAME", help="registered model (default: the served problem's)")
     add("--stage", help="its newest version in this stage")

@@ -101,18 +101,23 @@ class HttpRequest:
         declared = self.headers.get(b"content-length")
         return None if declared is None else int(declared)
 
-    async def body(self, most_bytes: int, seconds: float) -> bytes:
-        """Return the whole body; Refusal 413 for one too large, 408 for one too late."""
+    async def body(
+        self, most_bytes: int, seconds: float, grown: Callable[[int], None] | None = None
+    ) -> bytes:
+        """Return the whole body; Refusal 413 for one too large, 408 for one too late.
+
+        ``grown`` hears how many bytes are held, and may raise a Refusal.
+        """
         if (self.declared_bytes or 0) > most_bytes and b"expect" in self.headers:
             raise _too_large(most_bytes)  # the client waits for an answer before it sends
         try:
             async with asyncio.timeout(seconds):
-                return await self._received(most_bytes)
+                return await self._received(most_bytes, grown)
         except TimeoutError:
             message = f"the body did not arrive within {seconds:g} s"
             raise Refusal(408, message, headers=CLOSE) from None
 
-    async def _received(self, most_bytes: int) -> bytes:
+    async def _received(self, most_bytes: int, grown: Callable[[int], None] | None) -> bytes:
         """Read to the end, also a body that is too large: many clients listen only afterwards."""
         chunks: list[bytes] = []
         size = 0
@@ -123,6 +128,8 @@ class HttpRequest:
                 chunks.clear()
             else:
                 chunks.append(chunk)
+                if grown is not None:
+                    grown(size)
         if size > most_bytes:
             raise _too_large(most_bytes)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)

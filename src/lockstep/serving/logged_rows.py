@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from lockstep.monitoring.log_files import (
     Entry,
     Key,
     read_entry,
+    read_files,
     read_scores,
     read_tables,
 )
@@ -120,24 +122,28 @@ def answered_by(folder: Path, since_ms: int, until_ms: int, notes: Notes) -> dic
 
 def read_pieces(
     folder: Path, key: Key, since_ms: int, until_ms: int, notes: Notes
-) -> Iterator[list[Entry]]:
-    """Yield the entries of one model in a span, about PIECE_ROWS rows at a time."""
+) -> Iterator[tuple[str, list[Entry]]]:
+    """Yield the entries of one model in a span, about PIECE_ROWS rows of a file at a time.
+
+    The file's name comes first.
+    """
     query = (
         "SELECT * FROM predictions WHERE time_ms >= ? AND time_ms < ? "
         "AND model IS ? AND version IS ? AND digest IS ? ORDER BY rowid"
     )
-    piece: list[Entry] = []
-    many = 0
     given = (since_ms, until_ms, *key)
-    for rows in read_tables(folder, PREDICTIONS, query, given, notes.damaged):
-        for row in rows:
+    found = read_files(folder, PREDICTIONS, query, given, notes.damaged)
+    for file, lists in groupby(found, key=itemgetter(0)):
+        piece: list[Entry] = []
+        many = 0
+        for row in chain.from_iterable(rows for _, rows in lists):
             piece.append(read_entry(row))
             many += piece[-1].rows
             if many >= PIECE_ROWS:
-                yield piece
+                yield file, piece
                 piece, many = [], 0
-    if piece:
-        yield piece
+        if piece:
+            yield file, piece
 
 
 class LogReader:
@@ -152,20 +158,25 @@ class LogReader:
 
     def rows(self, entries: list[Entry]) -> Rows | None:
         """Return the entries' rows; None if no record is readable."""
+        return self.read(entries)[1]
+
+    def read(self, entries: list[Entry]) -> tuple[list[Entry], Rows | None]:
+        """Return the entries whose records fit the schema, and their rows; None without any."""
         columns = self._columns(entries)
         if columns is None:
             fitting = [one for one in entries if self._columns([one]) is not None]
             self.notes.unreadable += len(entries) - len(fitting)
             entries, columns = fitting, self._columns(fitting) if fitting else None
         if columns is None:
-            return None
+            return [], None
         many = np.array([one.rows for one in entries])
         number = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many) + 1
         request = np.repeat(np.array([one.request_id for one in entries], dtype=object), many)
         days = np.repeat([one.time_ms // DAY_MS for one in entries], many)
         score = np.concatenate([one.scores for one in entries])
         decided = [decision for one in entries for decision in one.decisions]
-        return Rows(columns, score, self.decisions(decided), self._labels(request, number), days)
+        label = self._labels(request, number)
+        return entries, Rows(columns, score, self.decisions(decided), label, days)
 
     def _columns(self, entries: list[Entry]) -> dict[str, NDArray[Any]] | None:
         records, rows = [one.records for one in entries], [one.rows for one in entries]
@@ -194,6 +205,14 @@ class LogReader:
 # ---------------------------------------------------------------- a challenger in the shadow
 
 
+Answered = tuple[str, int]
+"""Id and time of an answered request: clients may repeat an id of their own."""
+
+
+def _answered(entry: Entry) -> Answered:
+    return entry.request_id, entry.time_ms
+
+
 @dataclass(frozen=True)
 class Shadowed:
     """What a challenger would have answered to one request."""
@@ -204,22 +223,23 @@ class Shadowed:
     threshold: float | None
 
 
-def read_shadow(folder: Path, key: Key, champion: int, notes: Notes) -> dict[str, Shadowed]:
-    """Return a challenger's scores by request id; those of an id used twice are left out."""
+def read_shadow(folder: Path, key: Key, champion: int, notes: Notes) -> dict[Answered, Shadowed]:
+    """Return a challenger's scores by request id and time; those used twice are left out."""
     query = (
-        "SELECT request_id, rows, scores, decisions, seconds, threshold FROM shadow "
+        "SELECT request_id, time_ms, rows, scores, decisions, seconds, threshold FROM shadow "
         "WHERE model IS ? AND version IS ? AND digest IS ? AND champion IS ? ORDER BY rowid"
     )
-    found: dict[str, Shadowed] = {}
-    twice: set[str] = set()
+    found: dict[Answered, Shadowed] = {}
+    twice: set[Answered] = set()
     for rows in read_tables(folder, SHADOW, query, (*key, champion), notes.damaged):
-        for request, many, scores, decisions, seconds, threshold in rows:
-            if request in found:
-                twice.add(request)
+        for request, time_ms, many, scores, decisions, seconds, threshold in rows:
+            one = request, time_ms
+            if one in found:
+                twice.add(one)
             answer = read_scores(scores, many), orjson.loads(decisions)
-            found[request] = Shadowed(*answer, seconds / many, threshold)
+            found[one] = Shadowed(*answer, seconds / many, threshold)
     notes.repeated_ids += len(twice)
-    return {request: one for request, one in found.items() if request not in twice}
+    return {one: answer for one, answer in found.items() if one not in twice}
 
 
 def read_pairs(
@@ -235,15 +255,15 @@ def read_pairs(
     shadow = read_shadow(folder, challenger, champion[1] or 0, notes)
     parts: list[Pairs] = []
     begun = 0
-    seen: Counter[str] = Counter()
-    for entries in read_pieces(folder, champion, since_ms, until_ms, notes):
-        own = [one for one in entries if one.request_id in shadow]
-        seen.update(one.request_id for one in own)
-        own = [one for one in own if seen[one.request_id] == 1]
-        rows = reader.rows(own) if own else None
+    seen: Counter[Answered] = Counter()
+    for _, entries in read_pieces(folder, champion, since_ms, until_ms, notes):
+        own = [one for one in entries if _answered(one) in shadow]
+        seen.update(map(_answered, own))
+        own = [one for one in own if seen[_answered(one)] == 1]
+        own, rows = reader.read(own) if own else (own, None)
         if rows is None:
             continue
-        others = [shadow[one.request_id] for one in own]
+        others = [shadow[_answered(one)] for one in own]
         number = np.repeat(np.arange(begun, begun + len(own)), [one.rows for one in own])
         begun += len(own)
         parts.append(

@@ -142,13 +142,12 @@ class PredictionLog:
         path = self.folder / f"{table}-{stamp}-{os.getpid()}-{next(self._numbers)}.sqlite"
         path.touch(mode=0o600)
         connection = sqlite3.connect(path, check_same_thread=False)
-        connection.execute("PRAGMA page_size = 16384")  # large bodies: a third faster than 4096
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA wal_autocheckpoint = 64")
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({_TABLES[table]})")
-        for move in ("UPDATE", "DELETE"):
-            connection.execute(_GUARD.format(table=table, move=move))
+        try:
+            _prepare(connection, table)
+        except sqlite3.Error:  # a full disk would leave an empty file for each batch
+            connection.close()
+            _delete([path])
+            raise
         return _File(connection, path, time.monotonic())
 
     def _prune(self) -> None:
@@ -199,6 +198,16 @@ class PredictionLog:
             self.keeper.close()
         for file in self._files.values():
             file.connection.close()
+
+
+def _prepare(connection: sqlite3.Connection, table: str) -> None:
+    connection.execute("PRAGMA page_size = 16384")  # large bodies: a third faster than 4096
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA wal_autocheckpoint = 64")
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({_TABLES[table]})")
+    for move in ("UPDATE", "DELETE"):
+        connection.execute(_GUARD.format(table=table, move=move))
 
 
 def _stored(entry: Entry | ShadowEntry) -> tuple[Any, ...]:

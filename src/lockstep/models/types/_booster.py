@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lockstep.decision.score_scale import BALANCED, balance
+from lockstep.errors import ConfigError
 from lockstep.models.model_type import ModelType, Recipe
 
 if TYPE_CHECKING:
@@ -17,19 +18,36 @@ WIDE = 256
 
 
 class Booster(ModelType):
-    """Boosted trees of a library of their own, with native categories."""
+    """Boosted trees of a library of their own, with native categories.
 
+    Weights of the positive class multiply, as the libraries multiply them.
+    """
+
+    objectives: ClassVar[frozenset[str]]
+    """Those of a regression whose margin is the value itself."""
     tasks = ("binary", "multiclass", "regression")
     rounds_key = "n_estimators"
 
     def positive_weight(self, params: Mapping[str, Any], balanced: float) -> float:
         """Return what ``scale_pos_weight: balanced``, the classes' weights or a number declare."""
         declared = params.get("scale_pos_weight")
-        if declared == BALANCED:
-            return balanced
-        if params.get("class_weight"):
-            return super().positive_weight(params, balanced)
-        return float(declared or 1.0)
+        own = balanced if declared == BALANCED else float(declared or 1.0)
+        return own * super().positive_weight(params, balanced)
+
+    def check_params(self, task: str, params: Mapping[str, Any]) -> None:
+        """Raise ConfigError for an unknown hyperparameter, or a value that it can't have.
+
+        Another objective would change what a score and a margin are.
+        """
+        super().check_params(task, params)
+        wanted = params.get("objective")
+        allowed = self.objectives if task == "regression" else frozenset()
+        if wanted is not None and wanted not in allowed:
+            known = f"give one of {', '.join(sorted(allowed))}, or " if allowed else ""
+            raise ConfigError(
+                f"params.yaml: {self.name}: objective {wanted!r} would change what scores and "
+                f"contributions mean; {known}remove it"
+            )
 
     def with_weight(self, recipe: Recipe, target: NDArray[Any]) -> Recipe:
         """Return the recipe with ``scale_pos_weight: balanced`` as its number for these rows."""

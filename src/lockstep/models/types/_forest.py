@@ -13,6 +13,7 @@ from lockstep.models.model_type import (
     OnStep,
     Recipe,
     constructor_names,
+    validated,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Forest(ModelType):
         kind = getattr(ensemble, self.estimator_name(recipe.task))
         ways = recipe.columns.directions if any(recipe.columns.directions) else None
         settings = {"random_state": recipe.seed, "n_jobs": recipe.n_jobs, "monotonic_cst": ways}
-        return kind(**settings, **recipe.params)
+        return validated(kind(**settings, **recipe.params))
 
     def fit(
         self, recipe: Recipe, train: Matrix, stop: Matrix, rounds: int, on_step: OnStep
@@ -53,6 +54,13 @@ class Forest(ModelType):
 
         grow = fit_imputed_forest if recipe.columns.monotone else fit_forest
         return grow(self.build(recipe), recipe.task, train, stop, on_step)
+
+    def refusals(self, recipe: Recipe) -> tuple[type[Exception], ...]:
+        """Return the errors by which scikit-learn refuses values, also two that don't go together.
+
+        For the latter it has ValueError alone.
+        """
+        return (*super().refusals(recipe), ValueError)
 
     def importance(self, estimator: Any, features: pd.DataFrame) -> dict[str, float]:
         """Return the impurity that each column takes out."""

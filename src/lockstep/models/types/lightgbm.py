@@ -47,6 +47,9 @@ class Type(Booster):
     estimators = ("lightgbm.sklearn.LGBMClassifier", "lightgbm.sklearn.LGBMRegressor")
     classes = ("collections.OrderedDict", "lightgbm.basic.Booster")
     distributions: ClassVar[Mapping[str, str]] = {"lightgbm": ""}
+    objectives = frozenset(
+        {"fair", "huber", "mae", "mape", "mse", "quantile", "regression", "rmse"}
+    )
     draft = Draft(
         params={
             "n_estimators": 1000,
@@ -140,20 +143,26 @@ class Type(Booster):
         """Return the booster's predictions on one thread."""
         booster = estimator.booster_
         width = booster.num_feature() + 1
+        # Boosted as a forest, trees are averaged, but margins and contributions come as sums.
+        is_mean = "\naverage_output\n" in booster.model_to_string(num_iteration=1)
+        trees = booster.current_iteration() if is_mean else 1
 
         def outputs(encoded: Floats) -> NDArray[Any]:
             return booster.predict(encoded, num_threads=1)
 
-        def margins(encoded: Floats) -> NDArray[Any]:
+        def raw(encoded: Floats) -> NDArray[Any]:
             return booster.predict(encoded, raw_score=True, num_threads=1)
+
+        def margins(encoded: Floats) -> NDArray[Any]:
+            return raw(encoded) / trees
 
         def parts(encoded: Floats) -> Parts:
             found = booster.predict(encoded, pred_contrib=True, num_threads=1)
-            by_class = found.reshape(len(encoded), -1, width)
+            by_class = found.reshape(len(encoded), -1, width) / trees
             return by_class[0, :, -1], by_class[:, :, :-1]
 
         # Since 4.7 classifiers have a decision function, which scikit-learn prefers to calibrate.
-        responses = margins if hasattr(estimator, "decision_function") else outputs
+        responses = raw if hasattr(estimator, "decision_function") else outputs
         return FastScorer(outputs, responses, margins, lambda: parts)
 
     def native(self, estimator: Any) -> Native:
@@ -171,8 +180,9 @@ class Type(Booster):
         return Native("lightgbm", "lightgbm.skops", content, class_path(estimator), options)
 
     def positive_weight(self, params: Mapping[str, Any], balanced: float) -> float:
-        """Return the weight that ``is_unbalance``, or else another hyperparameter, declares."""
-        return balanced if params.get("is_unbalance") else super().positive_weight(params, balanced)
+        """Return what the hyperparameters of a booster and ``is_unbalance`` declare."""
+        own = balanced if params.get("is_unbalance") else 1.0
+        return own * super().positive_weight(params, balanced)
 
 
 def _keep_trees_only(model: Any, best: int | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import Any
 
-from lockstep.models.model_type import Draft, Recipe
+from lockstep.models.model_type import Draft, Recipe, validated
 from lockstep.models.types._linear import VIEW_DEFAULTS, Linear, without_view
 
 
@@ -35,4 +35,4 @@ class Type(Linear):
         # newton-cg never stores.
         solver = "newton-cg" if recipe.task == "multiclass" else "newton-cholesky"
         fixed = {"solver": solver, "tol": 1e-10, "max_iter": 200}
-        return LogisticRegression(**fixed, **without_view(recipe.params))
+        return validated(LogisticRegression(**fixed, **without_view(recipe.params)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import TYPE_CHECKING, Any
 
-from lockstep.models.model_type import Draft, Recipe
+from lockstep.models.model_type import Draft, Recipe, validated
 from lockstep.models.types._linear import VIEW_DEFAULTS, Linear, without_view
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Type(Linear):
         """Return the estimator; ``solve`` fits it."""
         from sklearn.linear_model import Ridge
 
-        return Ridge(solver="cholesky", **without_view(recipe.params))
+        return validated(Ridge(solver="cholesky", **without_view(recipe.params)))
 
     def solve(self, estimator: Any, matrix: Any, target: NDArray[Any]) -> None:
         """Solve the normal equations, the same on every processor."""

@@ -50,6 +50,7 @@ class Type(Booster):
         "xgboost-cpu": "sys_platform != 'darwin'",
         "xgboost": "sys_platform == 'darwin'",
     }
+    objectives = frozenset({"reg:absoluteerror", "reg:pseudohubererror", "reg:squarederror"})
     draft = Draft(
         params={
             "n_estimators": 1000,

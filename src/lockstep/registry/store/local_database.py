@@ -16,7 +16,7 @@ from lockstep.registry.store.uris import ARTIFACTS, SQLITE
 
 _PATIENCE = 20.0
 """Seconds that sqlite waits for another process."""
-_PUBLISH_AGAIN = "run `dvc repro register`, which publishes the workspace's models again"
+_PUBLISH_AGAIN = "run `dvc repro -s register`, which publishes the workspace's models again"
 _LOCATIONS = (  # every column of MLflow's schema that holds an absolute artifact location
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),

@@ -61,7 +61,7 @@ INPUTS = Path(LINEAGE) / "changed.json"
 KEPT_INPUTS = Path(LINEAGE) / "inputs"
 """The changed inputs themselves."""
 SCRIPT = "python scripts/manage_model_registry.py"
-REGISTER_AGAIN = "register it again with `dvc repro register`"
+REGISTER_AGAIN = "register it again with `dvc repro -s register`"
 
 
 class NotRegistered(RegistryError):

@@ -139,12 +139,17 @@ def pages(search: Callable[..., Any], **query: Any) -> Iterator[Any]:
             return
 
 
+def kept_run(client: Client, run_id: str) -> Any | None:
+    """Return a run, also a deleted one; None if `mlflow gc` has removed it."""
+    with tolerating(*_MISSING):
+        return client.get_run(run_id)
+    return None
+
+
 def active_run(client: Client, run_id: str) -> Any | None:
     """Return a run; None if it was deleted, whether or not `mlflow gc` has removed it since."""
-    with tolerating(*_MISSING):
-        run = client.get_run(run_id)
-        return run if run.info.lifecycle_stage == "active" else None
-    return None
+    run = kept_run(client, run_id)
+    return run if run and run.info.lifecycle_stage == "active" else None
 
 
 def active_model(client: Client, model_id: str) -> Any | None:
