@@ -43,11 +43,13 @@ def test_each_side_changes_one_parameter_and_adds_one_type(side, tmp_path):
 
 
 def test_each_alternative_pins_every_package():
-    for side in alternatives(Path("none")):
-        lines = (side.source / "requirements.txt").read_text().splitlines()
+    served = ALTERNATIVES / "bentoml_service"
+    sources = {served, *(side.source for side in alternatives(Path("none")))}
+    for source in sources:
+        lines = (source / "requirements.txt").read_text().splitlines()
         assert lines
         assert [line for line in lines if "==" not in line and not line.startswith("#")] == []
-    assert {side.source for side in alternatives(Path("none"))} == {
+    assert sources == {
         folder for folder in ALTERNATIVES.iterdir() if (folder / "requirements.txt").is_file()
     }
 

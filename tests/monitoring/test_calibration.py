@@ -99,7 +99,7 @@ def test_labels_of_one_decision_are_compared_on_the_same_part_of_the_scores(made
     table, score, label = rows_of(np.random.default_rng(3), 9000)
     days = days_of(made, table, score, np.where(score >= 0.4, -1, label))
     window = sum(days.values(), Window.empty(made))
-    found = performance(window, Against(made, 0.4, SETTINGS.performance, True))
+    found = performance(window, Against(made, 0.4, SETTINGS.performance, 0))
     kept = score < 0.4
     exact = evaluate(Scored(label[kept], score[kept], 0.4))["calibration_error"]
     own, there = (side["calibration_error"] for side in (found.figures, found.reference))

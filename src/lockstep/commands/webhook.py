@@ -36,9 +36,13 @@ def post(url: str, content: Any, environ: Mapping[str, str]) -> bool:
     for attempt in range(_ATTEMPTS):
         time.sleep(_PAUSE * attempt)
         try:
-            given = {"headers": headers, "timeout": _TIMEOUT}
-            # A redirect would be followed by a GET without the body.
-            answer = requests.post(url, data=body, allow_redirects=False, **given)
+            answer = requests.post(
+                url,
+                data=body,
+                headers=headers,
+                timeout=_TIMEOUT,
+                allow_redirects=False,  # it would become a GET without the body
+            )
         except requests.RequestException as error:
             fault = type(error).__name__
             continue

@@ -103,7 +103,7 @@ def number_bins(values: NDArray[np.float64], count: int, more: Sequence[float] =
     place = np.searchsorted(edges, known, side="right")
     rows = np.bincount(place, minlength=len(edges) + 1)
     sums = np.bincount(place, known, minlength=len(edges) + 1)
-    ends = np.concatenate([[known[0]], edges, [max(known[-1], *edges[-1:])]])
+    ends = np.concatenate([[known[0]], edges, [max([known[-1], *edges[-1:]])]])
     centers = np.where(rows > 0, sums / np.maximum(rows, 1), (ends[:-1] + ends[1:]) / 2)
     return Bins(tuple(edges.tolist()), tuple(_rounded(centers).tolist()))
 

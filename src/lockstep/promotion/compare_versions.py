@@ -96,6 +96,8 @@ def closure_of(client: Client, version: Version) -> dict[str, Any]:
     closure: dict[str, Any] = {}
     if version.run_id is None or version.tag("closure_digest") is None:
         return closure
+    if kept_run(client, version.run_id) is None:
+        return closure
     with tempfile.TemporaryDirectory() as made, suppress(DataError):
         if fetch_run_folder(client, version.run_id, LINEAGE, Path(made)):
             closure = read_json(Path(made) / CLOSURE)
