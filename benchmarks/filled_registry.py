@@ -159,5 +159,8 @@ def make_postgres(source: str, target: str) -> None:
             rows = [dict(row) for row in reading.execute(sa.select(table)).mappings()]
             for start in range(0, len(rows), AT_ONCE):
                 writing.execute(table.insert(), rows[start : start + AT_ONCE])
+        if there.dialect.name == "postgresql":
+            # As autovacuum does in a registry that grows: without it MLflow's search takes minutes.
+            writing.execute(sa.text("ANALYZE"))
     here.dispose()
     there.dispose()

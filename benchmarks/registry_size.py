@@ -70,12 +70,12 @@ def commands(folder: Path) -> dict[str, list[str]]:
         "board": ["-m", "lockstep.commands.board", "--output", str(folder / "board.html")],
         "stage": [SCRIPT, "transition", *name, "--version", "2", "--stage", "Staging"],
         "promote": [SCRIPT, "promote", *name, "--version", "2", *forced],
+        "predict, best": [PREDICT, str(RECORDS), "--use-best-model"],
         "rollback": [SCRIPT, "rollback", *name],
         "archive": [SCRIPT, "archive", *name, "--version", "2"],
         "compare": [SCRIPT, "compare", *name, "--version", "2", "--against", "1"],
         "prune (shows)": [SCRIPT, "prune", *name],
         "predict a version": [PREDICT, str(RECORDS), *name, "--version", "2"],
-        "predict, best": [PREDICT, str(RECORDS), "--use-best-model"],
         "register": ["-m", "lockstep.registry.register_models", "--problem", PROBLEM],
     }
 

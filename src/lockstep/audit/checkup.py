@@ -42,6 +42,8 @@ TOOLS = {
     "skops": ("skops",),
 }
 """The tools that decide what is trained and stored, and the names they are installed under."""
+PAGE_SECONDS = 30
+"""A server that answered may take so long for a page of 1,000 versions."""
 FILES_SECONDS = 1.5
 """How long versions' files are looked for; ``verify`` looks at all, and into them."""
 _PUT_BACK = (
@@ -77,7 +79,7 @@ class Diagnosis:
 
 
 def examine(root: Path, tracking_uri: str | None = None) -> Diagnosis:
-    """Look at configuration, tools, store, registry and workspace; takes a few seconds at most."""
+    """Look at configuration, tools, store, registry and workspace; takes a few seconds mostly."""
     tools, found = _tools(root)
     try:
         settings = load_settings(root, {"tracking_uri": tracking_uri})
@@ -85,7 +87,7 @@ def examine(root: Path, tracking_uri: str | None = None) -> Diagnosis:
         found.append(problem("configuration", "settings", str(error), "correct it"))
         return Diagnosis(tools=tools, findings=tuple(found))
     facts: dict[str, Any] = {}
-    with request_limits(timeout=max(1, round(settings.timeout_seconds / 2))):
+    with request_limits(timeout=PAGE_SECONDS):
         found += list(_of_store(settings, root, facts))
     return Diagnosis(_sources(settings, root), tools, facts, tuple(found))
 
@@ -99,6 +101,9 @@ def _of_store(settings: Settings, root: Path, facts: dict[str, Any]) -> Iterator
         yield from _of_database(uri, facts)
         client = _client(settings, root, uri, facts)
         with translating_mlflow_errors():
+            if uris.is_http(uri):  # one that hangs is told at once, one that is slow is not
+                with request_limits(timeout=max(1, round(settings.timeout_seconds / 2))):
+                    client.search_experiments(max_results=1)
             models, locks = list_models(client), all_locks(client)
     except LockstepError as error:
         facts.setdefault("reachable", client is not None)
