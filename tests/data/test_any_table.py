@@ -224,3 +224,20 @@ def test_points_of_both_meanings_in_one_input_are_told_with_their_number():
         assert mixed_decimals(comma, [clear]) == ""
     points = schema(columns={"price": PRICE, "y": COLUMNS["y"]})
     assert mixed_decimals(points, [{"price": "84.015"}, {"price": "1.5"}]) == ""
+
+
+def test_huge_amounts_that_parquet_holds_as_floats_stay_numbers(tmp_path):
+    import numpy as np
+    import pandas as pd
+
+    generator = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"density": generator.uniform(3e16, 8e18, 600), "y": generator.integers(0, 2, 600)}
+    )
+    kinds = []
+    for path in (tmp_path / "t.parquet", tmp_path / "t.csv"):
+        table.to_parquet(path) if path.suffix == ".parquet" else table.to_csv(path, index=False)
+        found = draft(read_any(path), "toy", "y")
+        kinds.append({c.source: c.keys["kind"] for c in found.columns})
+    assert kinds[0] == kinds[1]
+    assert kinds[0]["density"] == "numeric"

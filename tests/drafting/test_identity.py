@@ -347,3 +347,16 @@ def test_whether_things_part_the_rows_does_not_depend_on_the_order_of_rows(tmp_p
             for rows in (np.arange(len(school)), mixed)
         ]
         assert found[0].get("thing") == found[1].get("thing"), others
+
+
+def test_another_spelling_of_a_class_divides_no_groups(tmp_path):
+    """Two schools hold every "yes", so some part would have none; "No" is no third class."""
+    columns = panel(things=40, each=13)
+    school = columns.pop("thing")
+    first, second = np.unique(school)[:2]
+    target = np.where(np.isin(school, [first, second]), "yes", "no").astype(object)
+    for one in np.unique(school):
+        rows = np.flatnonzero(school == one)
+        target[rows[0]] = "No"
+    found = drafted(tmp_path, {"school": school, **columns, "y": target})
+    assert kinds(found).get("school") != "group"

@@ -300,8 +300,12 @@ def test_an_objective_that_changes_what_a_margin_is_is_refused(name, task, objec
     recipe = Recipe(task, columns, {"objective": objective})
     with pytest.raises(ConfigError, match=f"objective '{objective}' would change what"):
         build(name, recipe)
-    allowed = {"xgboost": "reg:absoluteerror", "lightgbm": "huber"}[name]
-    build(name, Recipe("regression", columns, {"objective": allowed}))
+    allowed = {
+        "xgboost": {"regression": "reg:quantileerror", "binary": "binary:logistic"},
+        "lightgbm": {"regression": "l1", "multiclass": "softmax"},
+    }[name]
+    for other, known in allowed.items():
+        build(name, Recipe(other, columns, {"objective": known}))
 
 
 def test_contributions_of_a_boosted_forest_add_up_to_its_margin(columns, train, stop, choose):

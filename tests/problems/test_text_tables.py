@@ -162,6 +162,7 @@ def test_a_file_without_names_is_refused(tmp_path, content):
         ("#;Name;Preis\n1;A;2,50\n2;B;3,75\n", {"#": ["1", "2"], "Preis": ["2,50", "3,75"]}),
         ("#\tname\n1\tA, B\n", {"#": ["1"], "name": ["A, B"]}),
         ("# made in May; by me\nx,y\n1,2\n", {"x": ["1"], "y": ["2"]}),
+        ("# Preise, netto\nWare;Preis, EUR\nA;2\n", {"Ware": ["A"], "Preis, EUR": ["2"]}),
     ],
 )
 def test_a_header_may_begin_with_the_sign_of_a_comment(tmp_path, content, columns):

@@ -171,11 +171,14 @@ def _as_text(column: Any, name: str, path: Path) -> Any:
 def _as_whole(column: Any) -> Any:
     """Return floats that are all whole numbers as such: Arrow writes 1e10 with an exponent.
 
-    A file of text has their digits, by which dates and codes are known.
+    A file of text has their digits, by which dates and codes are known. From 2**53 on, a float has
+    no exact ones.
     """
     if not pa.types.is_floating(column.type):
         return column
     try:
+        if (pc.max(pc.abs(column)).as_py() or 0) >= 2**53:
+            return column
         none = pa.scalar(None, column.type)
         return pc.if_else(pc.is_nan(column), none, column).cast(pa.int64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # decimals, infinite or huge ones

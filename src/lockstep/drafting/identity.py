@@ -263,8 +263,11 @@ def _divides(text: TextTable, aim: Target, unit: Unit) -> bool:
     wanted = aim.of(text)
     known = ~np.isnan(wanted)
     group = hashed(key_values(text, unit.name))[known]
-    classes = text.columns[aim.name].to_numpy(zero_copy_only=False)[known]
-    return all_are_measured(group, class_ranks(classes), Split(kind="group"))
+    coded = text.columns[aim.name].dictionary_encode()
+    spelt = [aim.reading.spellings.get(label, label) for label in coded.dictionary.to_pylist()]
+    places = coded.indices.fill_null(0).to_numpy(zero_copy_only=False)[known]
+    ranks = class_ranks(np.array(spelt, dtype=object)[places])
+    return all_are_measured(group, ranks, Split(kind="group"))
 
 
 def _present(cells: Any) -> NDArray[np.bool_]:

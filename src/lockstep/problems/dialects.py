@@ -55,7 +55,7 @@ def find_header(content: bytes, line: int = 1) -> Header:
     while True:
         text, end = _record(content, place)
         told = _EXCEL.match(text.strip())
-        is_comment = text.startswith(("#", "%")) and _is_apart(text, _record(content, end)[0])
+        is_comment = text.startswith(("#", "%")) and _is_apart(text, *_two_records(content, end))
         if told:
             separator = told[1]
             notes.append(f"line {line} ('{text.strip()}') is passed over")
@@ -70,11 +70,22 @@ def find_header(content: bytes, line: int = 1) -> Header:
         place = end
 
 
-def _is_apart(comment: str, below: str) -> bool:
-    """Return whether a comment sign begins no name: the next line has it, or other separators."""
-    bare = unquoted(comment), unquoted(below)
-    own = [sign for sign in SEPARATORS if sign in bare[0]] or SEPARATORS
-    return below[:1] == comment[:1] or any(bare[0].count(s) != bare[1].count(s) for s in own)
+def _is_apart(comment: str, below: str, second: str) -> bool:
+    """Return whether a comment sign begins no name: the next line has it, or other separators.
+
+    The header below a comment may have its number of them by chance, but hardly the row below too.
+    """
+    bare = unquoted(comment)
+    own = [sign for sign in SEPARATORS if sign in bare] or SEPARATORS
+    lines = [unquoted(line) for line in (below, second) if line.strip() or line is below]
+    differs = any(bare.count(sign) != line.count(sign) for sign in own for line in lines)
+    return below[:1] == comment[:1] or differs
+
+
+def _two_records(content: bytes, place: int) -> tuple[str, str]:
+    """Return the line at a place and the next one."""
+    text, end = _record(content, place)
+    return text, _record(content, end)[0]
 
 
 def _lines(content: bytes) -> int:

@@ -22,6 +22,7 @@ import orjson
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 
+from lockstep.config.layout import PROJECT
 from lockstep.config.monitoring import METRICS_FILE
 from lockstep.config.serving import ServingSettings
 from lockstep.errors import ConfigError
@@ -102,7 +103,10 @@ class Api(FastAPI):
         self.limits, self.metrics = settings.limits, Metrics(siblings is not None)
         self.keys = None if settings.api_keys_file is None else ApiKeys(settings.api_keys_file)
         folder = settings.prediction_folder
-        keeper = DayKeeper(source.root)
+        # Where there is neither a project nor a registry, no version has a reference.
+        is_project = all((source.root / name).is_file() for name in PROJECT)
+        is_watched = source.registry is not None or is_project
+        keeper = DayKeeper(source.root) if is_watched else None
         prunes = siblings is None or siblings.number == 1
         self.predictions = (
             None

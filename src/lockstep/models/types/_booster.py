@@ -23,8 +23,8 @@ class Booster(ModelType):
     Weights of the positive class multiply, as the libraries multiply them.
     """
 
-    objectives: ClassVar[frozenset[str]]
-    """Those of a regression whose margin is the value itself."""
+    objectives: ClassVar[Mapping[str, frozenset[str]]]
+    """By task: what fits what scores and margins mean, as the margin of a regression its value."""
     tasks = ("binary", "multiclass", "regression")
     rounds_key = "n_estimators"
 
@@ -41,9 +41,9 @@ class Booster(ModelType):
         """
         super().check_params(task, params)
         wanted = params.get("objective")
-        allowed = self.objectives if task == "regression" else frozenset()
+        allowed = self.objectives[task]
         if wanted is not None and wanted not in allowed:
-            known = f"give one of {', '.join(sorted(allowed))}, or " if allowed else ""
+            known = f"give {' or '.join(sorted(allowed))}, or "
             raise ConfigError(
                 f"params.yaml: {self.name}: objective {wanted!r} would change what scores and "
                 f"contributions mean; {known}remove it"

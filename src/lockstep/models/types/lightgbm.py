@@ -47,9 +47,14 @@ class Type(Booster):
     estimators = ("lightgbm.sklearn.LGBMClassifier", "lightgbm.sklearn.LGBMRegressor")
     classes = ("collections.OrderedDict", "lightgbm.basic.Booster")
     distributions: ClassVar[Mapping[str, str]] = {"lightgbm": ""}
-    objectives = frozenset(
-        {"fair", "huber", "mae", "mape", "mse", "quantile", "regression", "rmse"}
-    )
+    objectives: ClassVar[Mapping[str, frozenset[str]]] = {
+        "binary": frozenset({"binary"}),
+        "multiclass": frozenset({"multiclass", "softmax"}),
+        "regression": frozenset(
+            {"fair", "huber", "l1", "l2", "mae", "mape", "mse", "quantile", "regression",
+             "regression_l1", "regression_l2", "rmse"}
+        ),
+    }  # fmt: skip
     draft = Draft(
         params={
             "n_estimators": 1000,

@@ -50,7 +50,14 @@ class Type(Booster):
         "xgboost-cpu": "sys_platform != 'darwin'",
         "xgboost": "sys_platform == 'darwin'",
     }
-    objectives = frozenset({"reg:absoluteerror", "reg:pseudohubererror", "reg:squarederror"})
+    objectives: ClassVar[Mapping[str, frozenset[str]]] = {
+        "binary": frozenset({"binary:logistic"}),
+        "multiclass": frozenset({"multi:softprob"}),
+        "regression": frozenset(
+            {"reg:absoluteerror", "reg:pseudohubererror", "reg:quantileerror",
+             "reg:squarederror", "reg:squaredlogerror"}
+        ),
+    }  # fmt: skip
     draft = Draft(
         params={
             "n_estimators": 1000,
