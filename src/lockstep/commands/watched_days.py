@@ -20,7 +20,7 @@ from lockstep.features.matrices import encoded_target
 from lockstep.models.scoring.prediction import Model
 from lockstep.monitoring.kept_days import Places
 from lockstep.monitoring.log_files import Key
-from lockstep.monitoring.window import Rows, Window, counted_days
+from lockstep.monitoring.window import Rows, Window, add, counted_days
 from lockstep.registry.artifact.loading import open_version
 from lockstep.serving.logged_rows import LogReader, read_pieces
 
@@ -37,8 +37,7 @@ def days_of_log(
         rows = reader.rows(entries)
         days = {} if rows is None else counted_days(watched.reference, rows)
         for day, window in days.items():
-            place = file, day
-            found[place] = found[place] + window if place in found else window
+            add(found, (file, day), window)
         threshold = next((e.threshold for e in reversed(entries) if e.threshold), threshold)
     return found, threshold
 

@@ -204,8 +204,11 @@ def units(text: TextTable, found: Profile, aim: Target, passed: set[str]) -> lis
     values = wanted[:, None] if aim.task == "regression" else _one_hot(wanted)
     measured = (_measure(text, others, values, column) for column in candidates)
     shown = [unit for unit in measured if unit.shown]
+    if aim.task != "regression" and shown:
+        ranks = _ranks(text, aim, wanted)
+        shown = [replace(unit, divides=_divides(text, ranks, unit)) for unit in shown]
     return sorted(
-        (replace(unit, divides=_divides(text, aim, unit)) for unit in shown),
+        shown,
         key=lambda u: (-u.can_part, -u.named, u.place, -len(u.constant), -u.groups),
     )
 
@@ -253,21 +256,27 @@ def _measure(text: TextTable, others: list[Column], values: Floats, column: Colu
     )
 
 
-def _divides(text: TextTable, aim: Target, unit: Unit) -> bool:
+def _ranks(text: TextTable, aim: Target, wanted: Floats) -> Places:
+    """Return the rank of each row's class as a training ranks it, -1 for a row without one."""
+    known = ~np.isnan(wanted)
+    coded = text.columns[aim.name].dictionary_encode()
+    spelt = [aim.reading.spellings.get(label, label) for label in coded.dictionary.to_pylist()]
+    places = coded.indices.fill_null(0).to_numpy(zero_copy_only=False)[known]
+    ranks = np.full(len(wanted), -1, dtype=np.int64)
+    ranks[known] = class_ranks(np.array(spelt, dtype=object)[places])
+    return ranks
+
+
+def _divides(text: TextTable, ranks: Places, unit: Unit) -> bool:
     """Tell whether the drafted split by a unit gives each part two classes, and train all.
 
     Rows that the draft drops as copies, or keeps together as alike, count as all others.
     """
-    if aim.task == "regression" or unit.unnamed or not unit.are_enough:
+    if unit.unnamed or not unit.are_enough:
         return True
-    wanted = aim.of(text)
-    known = ~np.isnan(wanted)
+    known = ranks >= 0
     group = hashed(key_values(text, unit.name))[known]
-    coded = text.columns[aim.name].dictionary_encode()
-    spelt = [aim.reading.spellings.get(label, label) for label in coded.dictionary.to_pylist()]
-    places = coded.indices.fill_null(0).to_numpy(zero_copy_only=False)[known]
-    ranks = class_ranks(np.array(spelt, dtype=object)[places])
-    return all_are_measured(group, ranks, Split(kind="group"))
+    return all_are_measured(group, ranks[known], Split(kind="group"))
 
 
 def _present(cells: Any) -> NDArray[np.bool_]:

@@ -159,8 +159,8 @@ def fold_metrics(
     """Return the metrics of ``cv_folds`` folds, each scored by a model of the other training rows.
 
     Each is calibrated as the training's own model. ``scored`` makes scored rows of a target and its
-    scores. The encoder is the one fitted on all
-    training rows, where its learned columns are out of fold.
+    scores. The encoder is the one fitted on all training rows, where its learned columns are out of
+    fold.
     """
     found: list[dict[str, float]] = []
     if not training.cv_folds:

@@ -21,7 +21,7 @@ import numpy as np
 from lockstep.console import warn
 from lockstep.io import whole_file
 from lockstep.monitoring.reference import Reference
-from lockstep.monitoring.window import Window
+from lockstep.monitoring.window import Window, add, month_name
 
 Place = tuple[str, int]
 """A file of the prediction log, and a day since 1970."""
@@ -64,7 +64,7 @@ def _days(places: Places) -> dict[int, Window]:
     days: dict[int, Window] = {}
     for (file, day), window in places.items():
         if file != WHOLE_LOG:
-            days[day] = days[day] + window if day in days else window
+            add(days, day, window)
     for (file, day), window in places.items():
         if file == WHOLE_LOG:
             days[day] = max((days.get(day, window), window), key=_size)
@@ -74,7 +74,7 @@ def _days(places: Places) -> dict[int, Window]:
 def _by_month(places: Places) -> dict[str, Places]:
     found: dict[str, Places] = {}
     for place, window in places.items():
-        found.setdefault(str(np.datetime64(place[1], "D"))[:7], {})[place] = window
+        found.setdefault(month_name(place[1]), {})[place] = window
     return found
 
 

@@ -76,8 +76,18 @@ def by_month(days: Mapping[int, Window]) -> dict[str, dict[int, Window]]:
     """Return the days of each calendar month, as 2026-03, in order."""
     found: dict[str, dict[int, Window]] = {}
     for day in sorted(days):
-        found.setdefault(str(np.datetime64(day, "D"))[:7], {})[day] = days[day]
+        found.setdefault(month_name(day), {})[day] = days[day]
     return found
+
+
+def month_name(day: int) -> str:
+    """Return the month of a day since 1970, as 2026-03."""
+    return str(np.datetime64(day, "D"))[:7]
+
+
+def add(counts: dict[Any, Window], key: Any, window: Window) -> None:
+    """Add the counts of more rows to those of a day, or of another key."""
+    counts[key] = counts[key] + window if key in counts else window
 
 
 @dataclass(frozen=True)
