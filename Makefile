@@ -83,7 +83,7 @@ dvc-push: $(READY) ## upload data and models to the DVC remote
 
 .PHONY: mlflow-ui
 mlflow-ui: $(READY) ## start MLflow's web pages on the local store
-	@mlflow ui --backend-store-uri sqlite:///mlflow.db
+	@MLFLOW_DISABLE_TELEMETRY=true mlflow ui --backend-store-uri sqlite:///mlflow.db
 
 # The API's default is credit_risk; PROBLEM's default above is for training.
 SERVED = $(if $(filter command% environment%,$(origin PROBLEM)),$(PROBLEM),)
@@ -101,10 +101,12 @@ deploy-check: $(READY) ## try a deployment: export, build its environment, start
 	@PROBLEM="$(SERVED)" python -m lockstep.serving.deploy --check --stage "$(or $(STAGE),Production)" $(if $(MODEL),--model-name "$(MODEL)")
 
 .PHONY: bench
-bench: $(READY) ## measure training, its stages and a cold prediction beside alternatives (20 minutes; docs/performance.md)
+bench: $(READY) ## measure training, stages, a cold prediction and serving beside alternatives (40 minutes; docs/performance.md)
 	@python benchmarks/governance.py --alternatives --output benchmarks/results
 	@python benchmarks/stage_costs.py --output benchmarks/results
 	@python benchmarks/cold_prediction.py --output benchmarks/results
+	@LOCKSTEP_PUBLISH=0 dvc repro --quiet train_multi_model@credit_risk-xgboost
+	@python benchmarks/serve.py --workers 2 --output benchmarks/results
 
 .PHONY: bench-large
 bench-large: $(READY) ## compare make run-train with one process at 450,000 persons, or UNITS=accidents (half an hour)
@@ -169,6 +171,10 @@ report: $(READY) ## write a problem's report, one HTML file: reports/PROBLEM.htm
 .PHONY: report-diff
 report-diff: $(READY) ## print what changes against BASE=main as Markdown: metrics, parameters, data, code (OUTPUT=file)
 	@python -m lockstep.commands.report_diff --base "$(or $(BASE),main)" $(if $(SERVED),--problem "$(SERVED)") $(if $(OUTPUT),--output "$(OUTPUT)")
+
+.PHONY: columns
+columns: $(READY) ## write docs/columns.md: the columns of all problems, from their schemas
+	@python -m lockstep.commands.columns_page
 
 .PHONY: docs
 docs: $(READY) ## build docs/ as a site into site/ (open site/index.html)

@@ -29,6 +29,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 sys.path.insert(0, str(Path(__file__).parent))
+from costs import write_results
 from sides import ALTERNATIVES, ENVIRONMENTS, install
 
 ROOT = Path(__file__).parents[1]
@@ -103,7 +104,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--without-bentoml", action="store_true")
     where = f"folder of BentoML's environment (default: {ENVIRONMENTS})"
     top.add_argument("--environments", type=Path, default=ENVIRONMENTS, help=where)
-    top.add_argument("--output", type=Path, help="a JSON file for the figures")
+    top.add_argument("--output", type=Path, help="a JSON file for the figures, or a folder")
     top.add_argument("--empty-route", type=int, metavar="PORT", help=argparse.SUPPRESS)
     return top
 
@@ -520,9 +521,7 @@ def write(
         case = {"side": name, "rows": rows, "clients": clients, "p50_ms": p50, "p99_ms": p99}
         case |= {"requests_per_second": len(times) / round(seconds), "p50_ms_by_turn": medians}
         cases.append(case)
-    machine = {"cores": os.cpu_count(), "python": sys.version.split()[0]}
-    content = {"machine": machine, "cases": cases, "rows_per_second": speeds, "goals": GOALS}
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_results(path, "serving", {"cases": cases, "rows_per_second": speeds, "goals": GOALS})
 
 
 def report(found: dict[Case, list[list[float]]], seconds: float) -> None:

@@ -100,6 +100,19 @@ def aligned(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(_line(line, widths, right) for line in cells)
 
 
+def number_text(value: float) -> str:
+    """Return a figure with four decimals; one too small for those with three digits."""
+    return f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.3g}"
+
+
+def difference_text(value: float) -> str:
+    """Return a difference with its sign and four decimals; one too small for those with two digits.
+
+    So only none at all is shown as zero.
+    """
+    return f"{value:+.4f}" if value == 0 or abs(value) >= 0.00005 else f"{value:+.1e}"
+
+
 def listed(facts: Mapping[str, Any]) -> str:
     """Return facts one a line, values aligned, groups indented, without empty facts."""
     flat: dict[str, Any] = {}
@@ -128,7 +141,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4f}"
+        return number_text(value)
     if isinstance(value, list | tuple):
         return ", ".join(_cell(item) for item in value)
     return visible(str(value))

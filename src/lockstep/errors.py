@@ -40,6 +40,10 @@ class ArtifactError(LockstepError):
     """A model file or artifact is damaged, foreign or not allowed."""
 
 
+class IncompatibleArtifact(ArtifactError):
+    """An artifact whose bytes are right, which the packages installed here can't use."""
+
+
 class RegistryError(LockstepError):
     """The tracking server or model registry refused, lacks something, or is unreachable."""
 

@@ -24,7 +24,7 @@ from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact.files import SHIPPED_CODE, added_on_loading
 from lockstep.registry.artifact.loading import open_folder
-from lockstep.registry.artifact.model_cache import CACHE, Located
+from lockstep.registry.artifact.model_cache import CACHE, Located, cached_name
 from lockstep.registry.lifecycle import moves as lifecycle
 from lockstep.registry.record.events import Who
 
@@ -299,7 +299,7 @@ def test_mlflow_loads_a_bundle_and_a_version_in_place_without_this_project_and_t
         set(files(out)) - {f"model/{name}" for name in added}
     )
     load_version(shop.client, shop.root, NAME, version=5)
-    cached = shop.root / CACHE / shop.model.version(5).tag("model_digest")
+    cached = shop.root / CACHE / cached_name(shop.model.version(5))
     assert set(files(stored)) - set(files(cached)) == set(added)
 
 

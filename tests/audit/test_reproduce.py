@@ -13,10 +13,12 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
 from lockstep.audit import reproduce
 from lockstep.audit.closures import Difference
-from lockstep.audit.rebuild import Tree
+from lockstep.audit.rebuild import Tree, check_installed
 from lockstep.audit.reproduce import (
     DIFFERENT,
     EQUAL,
@@ -29,6 +31,7 @@ from lockstep.audit.reproduce import (
     readable,
     verdict_of,
 )
+from lockstep.errors import ConfigError
 from lockstep.features.matrix_columns import ROW
 from lockstep.io import write_parquet
 from lockstep.registry.store.versions import Version
@@ -152,6 +155,33 @@ def test_what_cannot_be_compared_is_another_model(tree):
     predictions, why_not = reproduce.compared(None, one_machine, tree)
     assert verdict_of(False, predictions) == DIFFERENT
     assert re.search(r"test\.parquet is missing", why_not)
+
+
+def test_a_version_whose_run_was_removed_is_rebuilt_from_its_commit(tmp_path):
+    class Client:
+        def get_run(self, run_id):
+            raise MlflowException("Run not found", error_code=RESOURCE_DOES_NOT_EXIST)
+
+    place = Tree(tmp_path, tmp_path, Path(sys.executable))
+    origin = reproduce.restore(Client(), VERSION, "c" * 40, False, place)
+    assert origin == Origin("c" * 40, None)
+
+
+def test_packages_that_are_not_the_locks_are_named(tmp_path):
+    import numpy
+
+    lock = tmp_path / "requirements.lock"
+    pins = [f"numpy=={numpy.__version__}", "nowhere==1 ; sys_platform == 'win32'"]
+    lock.write_text("".join(f"{pin}\n    # via pandas\n" for pin in pins))
+    check_installed(tmp_path, [lock.name])
+    lock.write_text("numpy==1.0\n    # via pandas\nnowhere==1\n    # via pandas\n")
+    fault = f"numpy {numpy.__version__} in place of 1.0, nowhere is missing in place of 1"
+    with pytest.raises(ConfigError, match=rf"not those of requirements.lock: {fault}; run `make"):
+        check_installed(tmp_path, [lock.name])
+
+
+def test_the_packages_of_the_project_are_those_of_its_lock():
+    check_installed(Path(__file__).parents[2], ["requirements.lock"])
 
 
 def test_the_check_of_all_types_takes_every_version_of_a_shared_name(tmp_path, monkeypatch):

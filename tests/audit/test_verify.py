@@ -266,7 +266,12 @@ def test_a_closure_that_was_changed_or_is_gone_is_found(shop):
     path.write_text("{")
     assert "no valid JSON" in shop.failed()["closure"]
     path.unlink()
-    assert shop.found()["closure"].verdict in ("failed", "not recorded")
+    assert shop.failed()["closure"] == "lineage/closure.json is missing"
+    shutil.rmtree(path.parent)
+    assert "has no folder lineage any more" in shop.failed()["closure"]
+    assert shop.found()["inputs"].verdict == "not checked"
+    (path.parents[1] / "metrics.json").unlink()
+    assert shop.found()["closure"].verdict == "not recorded", "as without log_artifacts"
     shop.client.delete_run(run.info.run_id)
     assert "mlflow runs restore" in shop.failed()["closure"]
 

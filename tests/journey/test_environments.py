@@ -22,7 +22,10 @@ def test_a_trial_has_outputs_of_its_own_and_registers_nothing(
     assert (apart / "models/california_housing/ridge_model.joblib").is_file()
     assert not (own.folder / "models/california_housing/ridge_model.joblib").exists()
     assert own.run("git status --short") == before
-    assert "didn't change, skipping" in own.run(TRIAL)
+    for command in (TRIAL, TRIAL.replace("train.py", "train_sklearn.py")):
+        again = own.run(command)
+        assert "Trained apart in .lockstep/dev (--env dev)" in again
+        assert "didn't change, skipping" in again
     status = own.run("dvc status import_raw@accidents")
     assert "up to date" in status
 
@@ -32,9 +35,14 @@ def test_a_trial_has_outputs_of_its_own_and_registers_nothing(
 
 def test_train_sklearn_brings_the_project_up_to_date(trained: Project, tmp_path_factory) -> None:
     own = trained.copy(tmp_path_factory.mktemp("sklearn") / "project")
-    said = own.run("python src/models/train_sklearn.py --env prod")
-    assert "What to do next" in said
-    assert "Running stage 'train_multi_model" not in said
+    for script in ("train_sklearn.py", "train.py"):
+        said = own.run(f"python src/models/{script} --env prod")
+        assert "What to do next" in said
+        assert "Running stage 'train_multi_model" not in said
+    for name in ("models/{}lightgbm_model.joblib", "{}model_comparison.csv"):
+        folder = "metrics/accidents/" if name.endswith("csv") else "accidents/"
+        linked = own.folder / ("data/metrics/" * name.endswith("csv") + name.format(""))
+        assert linked.samefile(own.folder / name.format(folder)), "a link at the usual place"
 
 
 def with_housing(text: str) -> str:

@@ -35,6 +35,28 @@ def test_files_lie_beside_the_database_wherever_the_command_ran(log):
     assert list(log.away.iterdir()) == []
 
 
+def test_an_interrupted_analysis_is_no_run_for_ever(log, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log.client, "log_artifacts", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            log()
+    place = log.client.get_experiment_by_name("exp_monitoring").experiment_id
+    (failed,) = log.client.search_runs([place])
+    assert failed.info.status == "FAILED"
+
+
+def test_what_a_killed_analysis_left_open_is_marked_by_the_next(log, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(log.client, "set_terminated", lambda *_: None)
+        left = log()
+    assert log.client.get_run(left).info.status == "RUNNING"
+    log()
+    assert log.client.get_run(left).info.status == "FAILED"
+
+
 def test_two_first_analyses_at_once_share_the_experiment(log, monkeypatch):
     first = log.client.get_run(log()).info.experiment_id
     ask = log.client.get_experiment_by_name

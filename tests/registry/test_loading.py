@@ -4,21 +4,32 @@ import os
 import pickle
 import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import requests
+from mlflow.exceptions import MlflowException
 from tests.registry.loaded import load_version
 
-from lockstep.errors import ArtifactError, RegistryError, UsageError
+from lockstep.audit.artifacts import check_stored
+from lockstep.errors import (
+    ArtifactError,
+    IncompatibleArtifact,
+    RegistryError,
+    UsageError,
+)
+from lockstep.io import read_json
 from lockstep.models.artifact import digest_of, write_artifact
 from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
-from lockstep.registry.artifact import files, locating
+from lockstep.registry.artifact import files, locating, model_cache
 from lockstep.registry.artifact.loading import open_version
 from lockstep.registry.artifact.locating import find_version, locate
 from lockstep.registry.artifact.model_cache import CACHE, SUSPECT, is_intact
+from lockstep.registry.record.registered_models import get_model
+from lockstep.registry.store import artifact_store, uris
 from lockstep.registry.store.opening import open_to_read
 
 NAME = "Accident_Prediction_Logistic_Regression"
@@ -100,7 +111,107 @@ def test_the_second_time_nothing_is_downloaded(home, pipeline, monkeypatch):
     assert load(home, version=1).version == 1
 
 
-@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EROFS])
+def test_versions_of_one_model_keep_files_of_their_own(home, pipeline):
+    for number, text in enumerate(("a", "b")):
+        home.register(NAME, pipeline, sums_digest=text * 64)
+        file = home.artifact(NAME, number + 1) / "golden.json"
+        file.write_text(json.dumps(read_json(file) | {"from": text}))
+    found = [find_version(home.client, NAME, version=number) for number in (1, 2)]
+    folders = [locate(home.client, version, home.root).folder for version in found]
+    assert [read_json(folder / "golden.json")["from"] for folder in folders] == ["a", "b"]
+    assert found[0].tag("model_digest") == found[1].tag("model_digest")
+
+
+def test_a_model_that_packages_here_cannot_use_stays_and_is_no_suspect(home, pipeline, monkeypatch):
+    home.register(NAME, pipeline)
+    file = home.artifact(NAME, 1) / "golden.json"
+    golden = json.loads(file.read_text())
+    golden["outputs"][7] += 1e-5
+    file.write_text(json.dumps(golden))
+    with pytest.raises(IncompatibleArtifact, match="does not repeat its golden rows"):
+        load(home, version=1)
+    assert len(cached(home)) == 1
+    assert not list((home.root / SUSPECT).glob("*"))
+    monkeypatch.setattr(locating, "_download", lambda *_: pytest.fail("downloaded again"))
+    with pytest.raises(IncompatibleArtifact):
+        load(home, version=1)
+
+
+def test_the_cache_drops_what_was_not_used_for_longest(home, pipeline, monkeypatch):
+    cache = home.root / CACHE
+    for name, age in (("old", 9e4), ("older", 1e5), ("in use", 60), (".a.12.part", 9e4)):
+        (cache / name).mkdir(parents=True)
+        (cache / name / "model").write_bytes(bytes(1000))
+        used = time.time() - age
+        os.utime(cache / name, (used, used))
+    (cache / ".b.34.part").mkdir()
+    monkeypatch.setattr(model_cache, "MOST_BYTES", 2500)
+    model_cache.drop_unused(cache)
+    assert {path.name for path in cache.iterdir()} == {"old", "in use", ".b.34.part"}
+    home.register(NAME, pipeline)
+    folder = locate(home.client, find_version(home.client, NAME, version=1), home.root).folder
+    assert {path.name for path in cache.iterdir()} == {"in use", ".b.34.part", folder.name}
+
+
+def test_a_use_is_noted(home, pipeline):
+    home.register(NAME, pipeline)
+    version = find_version(home.client, NAME, version=1)
+    folder = locate(home.client, version, home.root).folder
+    os.utime(folder, (1, 1))
+    locate(home.client, version, home.root)
+    assert folder.stat().st_mtime > time.time() - 60
+
+
+def test_a_full_disk_that_mlflow_meets_is_no_fault_of_the_server(home, pipeline, monkeypatch):
+    class Full:
+        def download_artifacts(self, path, dst_path):
+            raise MlflowException(f"failures: {dst_path}: [Errno 28] No space left on device")
+
+    home.register(NAME, pipeline)
+    with monkeypatch.context() as patch:
+        patch.setattr(artifact_store, "get_artifact_repository", lambda *_, **__: Full())
+        fault = r"a disk takes no files, here or where the server keeps them \(No space"
+        with pytest.raises(RegistryError, match=f"{fault}.*; free some space"):
+            load(home, version=1)
+        version = find_version(home.client, NAME, version=1)
+        with pytest.raises(RegistryError, match=fault):
+            artifact_store.fetch_version(home.client, version, home.root / "out")
+    assert not list((home.root / SUSPECT).glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("place", "uri", "elsewhere"),
+    [
+        ("/nowhere/1/models/m-1/artifacts", "http://server:5000", True),
+        ("file:///nowhere/1/models/m-1/artifacts", "https://server", True),
+        ("/", "http://server:5000", False),
+        ("/nowhere/1", "sqlite:////a/mlflow.db", False),
+        ("mlflow-artifacts:/1/models", "http://server:5000", False),
+        ("s3://bucket/1", "http://server:5000", False),
+    ],
+)
+def test_files_on_the_disk_of_a_server_are_known(place, uri, elsewhere):
+    assert uris.is_elsewhere(place, uri) == elsewhere
+
+
+def test_a_local_address_may_be_quoted(tmp_path):
+    folder = tmp_path / "with blanks"
+    assert uris.local_folder(folder.as_uri()) == uris.local_folder(str(folder)) == folder
+
+
+def test_files_on_the_disk_of_a_server_are_no_damage(home, pipeline, monkeypatch):
+    home.register(NAME, pipeline)
+    monkeypatch.setattr(uris, "is_elsewhere", lambda place, uri: place.startswith("/"))
+    with pytest.raises(RegistryError, match=r"on the server's own disk, in /.*--serve-artifacts"):
+        load(home, version=1)
+    assert not list((home.root / SUSPECT).glob("*"))
+    version = find_version(home.client, NAME, version=1)
+    model = get_model(home.client, NAME)
+    (found,) = check_stored(home.client, model, version, home.root / "out")
+    assert (found.name, found.verdict) == ("files", "not known")
+
+
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EMFILE])
 def test_a_full_disk_here_is_no_damage_in_the_registry(home, pipeline, monkeypatch, fault):
     home.register(NAME, pipeline)
     tables = open_to_read(home.root)
@@ -112,7 +223,7 @@ def test_a_full_disk_here_is_no_damage_in_the_registry(home, pipeline, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(locating.shutil, "copyfile", full)
-        with pytest.raises(RegistryError, match=f"cannot be kept in .*{os.strerror(fault)}"):
+        with pytest.raises(RegistryError, match=f"cannot be copied into .*{os.strerror(fault)}"):
             load_version(tables, home.root, NAME, version=1)
     assert not list((home.root / SUSPECT).glob("*"))
     assert load_version(tables, home.root, NAME, version=1).version == 1
@@ -140,14 +251,12 @@ def test_several_processes_fetch_a_version_at_once(home, pipeline, monkeypatch):
 
 
 def test_a_server_that_does_not_answer_is_no_damaged_artifact(home, pipeline, monkeypatch):
-    import mlflow.artifacts
-
     def unreachable(*_, **__):
         raise requests.ConnectionError("connection refused")
 
     home.register(NAME, pipeline)
     with monkeypatch.context() as patch:
-        patch.setattr(mlflow.artifacts, "download_artifacts", unreachable)
+        patch.setattr(artifact_store, "get_artifact_repository", unreachable)
         with pytest.raises(
             RegistryError, match=r"cannot be fetched .*connection refused.*run the command again"
         ):

@@ -43,6 +43,7 @@ from lockstep.models.model_type import Recipe
 from lockstep.problems.schema import load_schema
 from lockstep.registry.artifact import files, packaging
 from lockstep.registry.artifact.packaging import native_of
+from lockstep.registry.lifecycle.moves import transition
 from lockstep.registry.publishing.runs import Record, log_run
 from lockstep.registry.store import connection
 from lockstep.registry.train_stage import publish_training
@@ -320,6 +321,22 @@ def test_verify_finds_a_swapped_file_and_our_loader_never_opens_it(trained: Path
     file.unlink()
     assert failed(trained)["files"] == f"missing: {file.name}"
     assert not Path("exploded").exists()
+
+
+def test_mlflow_loads_what_is_in_production_by_its_alias(trained: Path) -> None:
+    publish_training(trained, "accidents", "lightgbm")
+    client = connection.connect(load_settings(trained), trained)
+    uri = f"models:/{NAME}@production"
+    with connection.fluent(client.tracking_uri):
+        with pytest.raises(MlflowException, match="alias production not found"):
+            mlflow.sklearn.load_model(uri)
+        transition(client, NAME, 1, "Production")
+        loaded = mlflow.sklearn.load_model(uri)
+        native = mlflow.lightgbm.load_model(uri)
+    rows = golden_rows(load_schema("accidents"), seed=9)
+    pipeline = boosted("lightgbm", "binary")
+    assert np.array_equal(loaded.predict_proba(rows), pipeline.predict_proba(rows))
+    assert native.n_estimators == PARAMS["lightgbm"]["n_estimators"]
 
 
 def test_a_version_of_before_is_well_and_not_registered_twice(

@@ -17,9 +17,10 @@ from lockstep.errors import ArtifactError, DataError, RegistryError, UsageError
 from lockstep.io import write_csv, write_json
 from lockstep.registry.artifact import locating
 from lockstep.registry.artifact.files import SUMS
-from lockstep.registry.artifact.model_cache import SUSPECT
+from lockstep.registry.artifact.model_cache import SUSPECT, cached_name
 from lockstep.registry.publishing.known import Trained, all_registered
 from lockstep.registry.publishing.outputs import Outputs, read_outputs
+from lockstep.registry.record.registered_models import get_version
 from lockstep.registry.store import connection
 from lockstep.registry.store.names import PARENT_TAG
 from lockstep.registry.store.opening import existing_tables
@@ -187,7 +188,8 @@ def remove_models(root, client, published):
 
 def suspect_model(root, client, published):
     (root / SUSPECT).mkdir(parents=True, exist_ok=True)
-    (root / SUSPECT / published.digest).touch()
+    version = get_version(client, published.name, published.version)
+    (root / SUSPECT / cached_name(version)).touch()
 
 
 def delete_parent(root, client, published):
@@ -321,8 +323,11 @@ def test_an_artifact_damaged_on_a_server_is_registered_anew(
     assert (version, new) == (4, True)
     assert "version 3: its artifact has digest" in told
     assert load_version(client, workspace, name, version=4).version == 4
-    assert register()[:2] == (4, False)
-    assert list((workspace / SUSPECT).iterdir()) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(locating, "_download", lambda *_: pytest.fail("downloaded it once more"))
+        assert register()[:2] == (4, False)
+    (note,) = (workspace / SUSPECT).iterdir()
+    assert note.name == cached_name(get_version(client, name, 3)), "it is damaged still"
 
 
 def test_golden_rows_damaged_in_a_folder_are_mended_after_they_were_refused(workspace, capsys):

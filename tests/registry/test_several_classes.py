@@ -27,6 +27,7 @@ from lockstep.problems.schema import Schema
 from lockstep.promotion.scoring import scored_from
 from lockstep.registry.artifact import loading
 from lockstep.registry.publishing import run_content, run_files
+from lockstep.registry.publishing.runs import param_names
 from lockstep.registry.store.versions import Version
 from lockstep.reports import plots
 
@@ -109,6 +110,18 @@ def test_figures_by_class_have_names_that_mlflow_takes(tmp_path: Path) -> None:
     assert "test_roc_auc/a_b-3" not in found  # a class without rows has no curve
     for name in found:
         _validate_metric_name(name)
+
+
+def test_parameters_of_labels_have_names_that_mlflow_takes() -> None:
+    from mlflow.utils.validation import _validate_param_name
+
+    keys = ["seed", "costs.classé (rare).<=50K", "costs.classé [rare].<=50K", "a/b", "x" * 400]
+    named = param_names(keys)
+    assert list(named) == keys
+    assert named["seed"] == "seed"
+    for name in named.values():
+        _validate_param_name(name)
+    assert len(set(named.values())) == len(keys)
 
 
 def test_labels_are_drawn_as_they_are_written(tmp_path: Path) -> None:

@@ -28,3 +28,11 @@ def test_a_chart_escapes_its_texts():
     made = look.chart("one", {"title": HOSTILE}, HOSTILE, HOSTILE)
     assert made.count("<script") == 1
     assert "alert(1)</" not in made
+
+
+def test_no_number_but_zero_is_shown_as_zero():
+    shown = {0: "0.0000", 0.8623: "0.8623", 0.001: "0.0010", 0.00081234: "0.000812"}
+    shown |= {3.2e-5: "3.2e-05"}
+    assert {value: look.figure(value) for value in shown} == shown
+    differences = {0: "+0.0000", -0.0003: "-0.0003", 4e-7: "+4.0e-07"}
+    assert {value: look.signed(value) for value in differences} == differences

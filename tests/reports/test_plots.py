@@ -14,6 +14,7 @@ from lockstep.evaluation.metrics import evaluate
 from lockstep.evaluation.scored_rows import Scored
 from lockstep.reports import plots
 from lockstep.reports.plots import Facts
+from lockstep.reports.report_files import MOST_CLASSES, frequent_classes
 
 WEIGHT = 5.8
 
@@ -202,3 +203,34 @@ def test_the_threshold_of_coarse_scores_is_at_the_point_of_its_decisions() -> No
     coarse = Scored(target, score, threshold=0.4)
     _, lines = drawn("roc", coarse, Facts(0.4))
     assert lines["threshold 0.4"][0].tolist() == pytest.approx([0.2, 0.8])
+
+
+def test_dots_far_from_the_origin_fill_their_picture() -> None:
+    value = 2_459_123 + np.linspace(-50, 50, 100)
+    for name, other in (("predicted_actual", value + 1), ("residuals", value * 0 + 1)):
+        table = pd.DataFrame({"predicted": value, "other": other})
+        (axes,) = plots.draw(name, table, "pears ridge").axes
+        low, high = axes.get_xlim()
+        assert 2_459_000 < low < high < 2_459_250, name
+
+
+def test_of_many_classes_the_most_frequent_are_drawn_and_their_number_is_told() -> None:
+    labels = [str(number) for number in range(1, MOST_CLASSES + 3)]
+    rows = pd.DataFrame({"class": labels, "rows": range(len(labels))})
+    frequent = frequent_classes(rows)
+    assert frequent == labels[::-1][:MOST_CLASSES]
+    points = pd.DataFrame({"class": np.repeat(labels, 2), "fpr": [0.0, 1] * len(labels)})
+    points = points.assign(tpr=points["fpr"])
+    (axes,) = plots.draw("roc", points, "s", Facts(frequent=frequent)).axes
+    assert legend(axes) == frequent
+    assert axes.get_legend().get_title().get_text() == f"10 of {len(labels)} classes"
+
+
+def test_classes_of_a_matrix_are_in_the_models_order() -> None:
+    labels = ["2", "10", "1"]
+    pairs = [(one, other) for one in labels for other in labels]
+    table = pd.DataFrame(pairs, columns=["actual", "predicted"]).assign(rows=1)
+    (axes,) = plots.draw("confusion_matrix", table, "s", Facts(classes=labels)).axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == labels
+    (axes,) = plots.draw("confusion_matrix", table, "s").axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["1", "10", "2"]

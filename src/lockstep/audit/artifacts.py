@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from lockstep.audit.findings import Found, compared, finding, tried
-from lockstep.checks import FAILED, NOT_CHECKED, NOT_RECORDED, OK, PRUNED, CheckResult
+from lockstep.checks import (
+    FAILED,
+    NOT_CHECKED,
+    NOT_KNOWN,
+    NOT_RECORDED,
+    OK,
+    PRUNED,
+    CheckResult,
+)
 from lockstep.errors import ArtifactError, listed
 from lockstep.io import read_json, sha256_file
 from lockstep.models.artifact import check_types
@@ -14,7 +22,7 @@ from lockstep.registry.artifact.integrity import check_digest, check_no_pickles
 from lockstep.registry.artifact.loading import check_schema, load_checked
 from lockstep.registry.record.events import Record
 from lockstep.registry.record.registered_models import Model
-from lockstep.registry.store.artifact_store import fetch_version
+from lockstep.registry.store.artifact_store import fetch_version, on_a_server
 from lockstep.registry.store.connection import Client
 from lockstep.registry.store.versions import Version
 
@@ -27,6 +35,10 @@ def check_stored(client: Client, model: Model, version: Version, folder: Path) -
     """Fetch and check a version's artifact; of a pruned one only that this is on record."""
     if version.pruned is not None:
         return [tried(version, "files", _pruned, model.record)]
+    if place := on_a_server(client, version):
+        fix = "run `verify` there, or start the server with --serve-artifacts"
+        message = f"they are on the server's own disk, in {place}; {fix}"
+        return [finding(version, "files", NOT_KNOWN, message)]
     folder.mkdir()
     try:
         fetch_version(client, version, folder)

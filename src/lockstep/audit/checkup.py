@@ -10,18 +10,17 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
+from lockstep.audit.packages import installed_version
 from lockstep.audit.record_checks import FIXED_BY, abandoned, of_locks, of_model, problem
 from lockstep.checks import CheckResult
 from lockstep.config.layout import ProblemLayout, engine_of, main_tree
 from lockstep.config.params import Training, load_params
 from lockstep.config.settings import Settings, environment, load_settings
 from lockstep.console import without_password
-from lockstep.errors import ArtifactError, LockstepError, RegistryError
+from lockstep.errors import LockstepError, RegistryError
 from lockstep.io import read_json
 from lockstep.models.types import local_types
 from lockstep.registry.artifact.files import SKOPS
@@ -111,7 +110,7 @@ def _of_store(settings: Settings, root: Path, facts: dict[str, Any]) -> Iterator
         return
     except (OSError, ValueError, ImportError) as error:  # no MLflow answers, or a driver is missing
         message = f"it cannot be used: {connection.one_line(error)}"
-        yield problem("store", facts["uri"], message, "correct the address")
+        yield problem("store", facts.get("uri", "settings"), message, "correct the address")
         return
     count = sum(len(model.versions) for model in models)
     facts |= {"reachable": True, "models": len(models), "versions": count}
@@ -144,20 +143,13 @@ def _tools(root: Path) -> tuple[dict[str, str], list[CheckResult]]:
     locked = dict(re.findall(r"^([a-z0-9-]+)==([^\s;\\]+)", text, re.MULTILINE))
     versions, found = {"python": platform.python_version()}, []
     for tool, packages in TOOLS.items():
-        package = next(filter(_installed, packages), packages[0])
-        versions[tool] = _installed(package) or "none"
+        package = next(filter(installed_version, packages), packages[0])
+        versions[tool] = installed_version(package) or "none"
         wanted = locked.get(package)
         if wanted and versions[tool] != wanted:
             message = f"{versions[tool]} is installed, {lock.name} has {wanted}"
             found.append(problem("tools", tool, message, "run `make env`"))
     return versions, found
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return installed(package)
-    except PackageNotFoundError:
-        return None
 
 
 # ---------------------------------------------------------------- the store
@@ -208,20 +200,23 @@ def of_files(
         if time.monotonic() > end:
             break
         looked += 1
-        if message := _missing_files(client, version):
-            yield problem("no files", version.title, message, _PUT_BACK)
+        try:
+            missing = _missing_files(client, version)
+        except connection.store_errors(LockstepError) as error:
+            fault = str(error) if isinstance(error, LockstepError) else connection.one_line(error)
+            yield problem("files not seen", version.title, fault)
+            continue
+        if missing:
+            yield problem("no files", version.title, missing, _PUT_BACK)
     facts["files_looked_for"] = f"{looked} of {len(versions)} versions"
 
 
 def _missing_files(client: Client, version: Version) -> str:
-    """Return what is missing; empty also if another machine's disk has the files."""
-    try:
-        place = client.get_model_version_download_uri(version.name, str(version.version))
-        if uris.is_http(client.tracking_uri) and place.startswith(("/", "file:")):
-            return ""
-        listed = sizes(client, version)
-    except connection.store_errors(ArtifactError) as error:
-        return connection.one_line(error)
+    """Return what is missing; empty also if a server's own disk has the files."""
+    place = client.get_model_version_download_uri(version.name, str(version.version))
+    if uris.is_elsewhere(place, client.tracking_uri):
+        return ""
+    listed = sizes(client, version)
     if not listed:
         return f"there are none in {without_password(place)}"
     found = SKOPS in listed or not version.tag("model_digest")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lockstep.audit.findings import Found, compared, sums_below, tried
-from lockstep.checks import FAILED, NOT_KNOWN, NOT_RECORDED, OK, CheckResult
+from lockstep.audit.findings import Found, compared, finding, sums_below, tried
+from lockstep.checks import FAILED, NOT_CHECKED, NOT_KNOWN, NOT_RECORDED, OK, CheckResult
 from lockstep.dvc.git import ABSENT, UNREADABLE, git, read_head
 from lockstep.errors import LockstepError
 from lockstep.io import read_json, sha256_json
@@ -13,7 +13,7 @@ from lockstep.promotion.gate_report import FOLDER
 from lockstep.registry.record.events import Event, Record
 from lockstep.registry.store.artifact_store import fetch_run_folder
 from lockstep.registry.store.connection import Client, one_line, store_errors
-from lockstep.registry.store.names import CLOSURE, INPUTS, KEPT_INPUTS, LINEAGE
+from lockstep.registry.store.names import CLOSURE, INPUTS, KEPT_INPUTS, LINEAGE, METRICS
 from lockstep.registry.store.versions import Version
 
 
@@ -21,15 +21,19 @@ def check_lineage(
     version: Version, root: Path | None, folder: Path, client: Client | None = None
 ) -> list[CheckResult]:
     """Check closure, changed inputs and commit; ``client`` fetches them into ``folder`` first."""
-    return [
-        tried(version, "closure", _closure, folder, client),
-        tried(version, "inputs", _inputs, folder),
-        tried(version, "commit", _commit, root),
-    ]
+    fetched = tried(version, "closure", _fetch, folder, client) if client else None
+    commit = tried(version, "commit", _commit, root)
+    if fetched and fetched.verdict == FAILED:
+        message = "they are kept beside the closure, which could not be fetched"
+        return [fetched, finding(version, "inputs", NOT_CHECKED, message), commit]
+    inputs = tried(version, "inputs", _inputs, folder)
+    if fetched and fetched.verdict == NOT_RECORDED:
+        return [fetched, inputs, commit]
+    return [tried(version, "closure", _closure, folder), inputs, commit]
 
 
-def _fetch(version: Version, client: Client, folder: Path) -> Found | None:
-    """Fetch what the run keeps of the version's origin; return why that failed, if it did."""
+def _fetch(version: Version, folder: Path, client: Client) -> Found:
+    """Fetch what the run keeps of the version's origin into ``folder``."""
     vouched = version.tag("closure_digest") or version.tag("inputs_digest")
     if vouched is None or version.run_id is None:
         return NOT_RECORDED, "the version carries no closure"
@@ -42,14 +46,15 @@ def _fetch(version: Version, client: Client, folder: Path) -> Found | None:
     folder.mkdir(exist_ok=True)
     if run.info.lifecycle_stage != "active":
         return FAILED, f"its run is deleted; `mlflow runs restore --run-id {version.run_id}`"
-    if not fetch_run_folder(client, version.run_id, LINEAGE, folder):
-        return NOT_RECORDED, f"its run {version.run_id} has no folder {LINEAGE}"
-    return None
+    if fetch_run_folder(client, version.run_id, LINEAGE, folder):
+        return OK, ""
+    # With `mlflow.log_artifacts: false` a run has neither.
+    kept = any(item.path == METRICS for item in client.list_artifacts(version.run_id))
+    missing = f"its run {version.run_id} has no folder {LINEAGE}"
+    return (FAILED, f"{missing} any more") if kept else (NOT_RECORDED, missing)
 
 
-def _closure(version: Version, folder: Path, client: Client | None) -> Found:
-    if client is not None and (failure := _fetch(version, client, folder)):
-        return failure
+def _closure(version: Version, folder: Path) -> Found:
     noted, path = version.tag("closure_digest"), folder / CLOSURE
     if noted is None:
         return NOT_RECORDED, "the version carries no closure"

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from lockstep.audit.packages import differing
 from lockstep.audit.provenance import has_commit
 from lockstep.code.files import LOCK, REPOSITORY_VARIABLES, SPARK_LOCK
 from lockstep.config.layout import engine_of
@@ -29,7 +30,7 @@ from lockstep.dvc.command import cache_folder, default_remote, dvc_folder, run_d
 from lockstep.dvc.git import NO_REPOSITORY, UNREADABLE, git, read_head
 from lockstep.dvc.graph import CODE, SPARK_FOLDER, Graph, dvc_sum, lock_text, tracked
 from lockstep.dvc.lineage import used_params, with_params
-from lockstep.errors import ConfigError, DataError, LockstepError
+from lockstep.errors import ConfigError, DataError, LockstepError, listed
 from lockstep.io import sha256_file
 from lockstep.termination import terminated_as_error
 
@@ -198,6 +199,7 @@ def with_environment(tree: Tree, root: Path, model_type: str = "") -> Tree:
     locks, targets = ((LOCK, SPARK_LOCK), ("env", "setup-spark")) if spark else ((LOCK,), ("env",))
     other = [name for name in locks if not _same_file(tree.root / name, root / name)]
     if not other:
+        check_installed(root, locks)
         return tree
     command = f"make {' '.join(targets)}"
     building = f"building that environment with `{command}` …"
@@ -215,6 +217,14 @@ def with_environment(tree: Tree, root: Path, model_type: str = "") -> Tree:
             "the commit out where they are installed"
         )
     return replace(tree, python=built, environment=f"built from that commit's own {other[0]}")
+
+
+def check_installed(root: Path, locks: Sequence[str]) -> None:
+    """Raise ConfigError if the packages installed here are not those of the lock files."""
+    for lock in locks:
+        if differ := differing(root / lock):
+            fault = f"the packages installed here are not those of {lock}: {listed(differ)}"
+            raise ConfigError(f"{fault}; run `make env`")
 
 
 def _same_file(one: Path, other: Path) -> bool:

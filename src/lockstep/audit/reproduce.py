@@ -26,6 +26,7 @@ from lockstep.registry.artifact.locating import locate
 from lockstep.registry.store.artifact_store import fetch_run_folder
 from lockstep.registry.store.connection import Client
 from lockstep.registry.store.names import CLOSURE, INPUTS, KEPT_INPUTS, LINEAGE
+from lockstep.registry.store.queries import kept_run
 from lockstep.registry.store.versions import Version
 
 IDENTICAL, EQUAL, DIFFERENT = "bit-identical", "equal predictions", "different"
@@ -150,7 +151,7 @@ def start_of(root: Path, version: Version) -> tuple[str, bool]:
 def restore(client: Client, version: Version, commit: str, patched: bool, tree: Tree) -> Origin:
     """Put a version's inputs into the copy of its commit, with its uncommitted changes."""
     kept = tree.top / "run"
-    if version.run_id is not None:
+    if version.run_id is not None and kept_run(client, version.run_id):
         fetch_run_folder(client, version.run_id, LINEAGE, kept)
     closure = _checked(kept / CLOSURE, version.tag("closure_digest"))
     if not patched:

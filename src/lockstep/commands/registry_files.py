@@ -17,6 +17,7 @@ from lockstep.registry.lifecycle.prune import KEPT, Choice, Pruned
 from lockstep.registry.lifecycle.prune import prune as prune_files
 from lockstep.registry.store.connection import Client
 from lockstep.registry.store.names import SCRIPT
+from lockstep.termination import terminated_as_error
 
 Answer = tuple[Any, str]
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
@@ -26,7 +27,9 @@ def export(client: Client, options: argparse.Namespace) -> Answer:
     """Write a version's bundle, and name the next commands."""
     output = Path(options.output)
     name, who = options.model_name, who_of(options)
-    done = export_bundle(client, project_root(), name, output, options.stage, options.version, who)
+    stage, version, root = options.stage, options.version, project_root()
+    with terminated_as_error(f"{output} was not made"):
+        done = export_bundle(client, root, name, output, stage, version, who)
     version = done.version
     content = {
         "name": version.name,

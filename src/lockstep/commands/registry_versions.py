@@ -17,6 +17,7 @@ from lockstep.errors import ConfigError, UsageError
 from lockstep.promotion import compare_versions as comparison
 from lockstep.registry.record.registered_models import get_version
 from lockstep.registry.store.connection import Client
+from lockstep.termination import terminated_as_error
 
 Answer = tuple[Any, str, int]
 
@@ -30,7 +31,8 @@ def verify(client: Client | None, options: argparse.Namespace) -> Answer:
     if client is None:
         found = verify_folder(Path(options.folder), _root())
     else:
-        found = verify_registry(client, project_root(), options.model_name, options.version)
+        with terminated_as_error("nothing was changed"):
+            found = verify_registry(client, project_root(), options.model_name, options.version)
     code = 0 if findings.healthy(found) else 1
     return contents(found, findings.KEYS), findings.report(found), code
 

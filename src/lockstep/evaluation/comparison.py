@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lockstep.config.params import Compare
+from lockstep.console import difference_text, number_text
 from lockstep.errors import DataError
 from lockstep.evaluation.bootstrap import interval, resampled
 from lockstep.evaluation.metrics import Scored, best_of, evaluate
@@ -129,19 +130,22 @@ def readable(table: pd.DataFrame, metric: str, reachable: dict[str, float] | Non
         name, truth = ("RMSE", "values") if "rmse" in table else ("ROC AUC", "probabilities")
         body.append(
             f"best reachable {name} (the sample's true {truth}): "
-            f"validation {reachable['validation']:.4f}, test {reachable['test']:.4f}"
+            f"validation {number_text(reachable['validation'])}, "
+            f"test {number_text(reachable['test'])}"
         )
     return "\n".join([head, *body])
 
 
 def _line(row: pd.Series, metric: str, others: list[str]) -> list[str]:
-    low, high = row["difference_low"], row["difference_high"]
+    names = (f"validation_{metric}", metric, f"{metric}_low", f"{metric}_high")
+    chosen, tested, low, high = (number_text(row[name]) for name in names)
+    gap, *ends = (difference_text(row[f"difference{end}"]) for end in ("", "_low", "_high"))
     return [
         "*" if row["champion"] else "",
         row["type"],
-        f"{row[f'validation_{metric}']:.4f}",
-        f"{row[metric]:.4f}",
-        f"{row[f'{metric}_low']:.4f} … {row[f'{metric}_high']:.4f}",
-        "" if row["champion"] else f"{row['difference']:+.4f} ({low:+.4f} … {high:+.4f})",
-        *(f"{row[name]:.4f}" for name in others),
+        chosen,
+        tested,
+        f"{low} … {high}",
+        "" if row["champion"] else f"{gap} ({ends[0]} … {ends[1]})",
+        *(number_text(row[name]) for name in others),
     ]

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lockstep.errors import ArtifactError
+from lockstep.errors import ArtifactError, IncompatibleArtifact
 from lockstep.io import whole_file
 from lockstep.models.types import model_types
 
@@ -102,9 +102,18 @@ def content_of(digest: str, pipeline: Any) -> bytes:
 
 def digest_of(content: bytes, code: Path = ENCODER_SOURCE) -> str:
     """Return the digest of canonical bytes and the code at ``code``."""
-    total = hashlib.sha256(content)
+    return _with_code(hashlib.sha256(content), code)
+
+
+def digest_of_file(path: Path, code: Path = ENCODER_SOURCE) -> str:
+    """Return the digest of a model's file and the code at ``code``; the file is not held whole."""
+    with path.open("rb") as stream:
+        return _with_code(hashlib.file_digest(stream, "sha256"), code)
+
+
+def _with_code(total: Any, code: Path) -> str:
     total.update(code.read_bytes() if code.is_file() else b"")
-    return total.hexdigest()
+    return str(total.hexdigest())
 
 
 def write_artifact(pipeline: Any, path: Path) -> str:
@@ -153,7 +162,7 @@ def _loaded(content: bytes, where: str) -> Any:
     try:
         return import_skops().loads(content, trusted=list(allowed_types()))
     except (*_UNREADABLE, ImportError) as error:
-        raise ArtifactError(
+        raise IncompatibleArtifact(
             f"{where} cannot be loaded ({type(error).__name__}: {error}); "
             "was it written with other package versions?"
         ) from error

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lockstep.data.values import typed_column
-from lockstep.errors import ArtifactError
+from lockstep.errors import ArtifactError, IncompatibleArtifact
 from lockstep.evaluation.metrics import SCORE_DECIMALS
 from lockstep.models.scoring.scorer import Scorer, columns_of
 from lockstep.problems.schema import Column, Schema
@@ -57,7 +57,10 @@ def checked_outputs(
     where: str = "the model",
     scorer: Scorer | None = None,
 ) -> list[Any]:
-    """Return the pipeline's outputs; ArtifactError unless the scorer's are the same to the bit."""
+    """Return the pipeline's outputs.
+
+    IncompatibleArtifact unless the scorer's are the same to the bit.
+    """
     outputs = golden_outputs(pipeline, rows)
     scorer = scorer or Scorer(pipeline, schema)
     found = scorer.score(columns_of(schema, rows), len(rows))
@@ -65,7 +68,7 @@ def checked_outputs(
     if schema.task != "regression":
         expected = np.round(expected, SCORE_DECIMALS)
     if not np.array_equal(found, expected):
-        raise ArtifactError(
+        raise IncompatibleArtifact(
             f"{where}: scores differ from the scikit-learn pipeline's by up to "
             f"{np.abs(found - expected).max():.3g}; use the package versions it was made with"
         )
@@ -79,7 +82,7 @@ def check_golden(
     where: str = "the model",
     schema: Schema | None = None,
 ) -> None:
-    """Raise ArtifactError unless the pipeline repeats its golden outputs to within 1e-6.
+    """Raise IncompatibleArtifact unless the pipeline repeats its golden outputs to within 1e-6.
 
     With a schema the scorer's outputs must also be the pipeline's, to the bit.
     """
@@ -96,7 +99,7 @@ def check_golden(
     wrong = ~(apart <= TOLERANCE)  # a NaN is wrong too
     if wrong.any():
         rows_apart = int(np.any(wrong.reshape(len(expected), -1), axis=1).sum())
-        raise ArtifactError(
+        raise IncompatibleArtifact(
             f"{where} does not repeat its golden rows: {rows_apart} of {len(expected)} differ, "
             f"by up to {np.nan_to_num(apart, nan=np.inf).max():.3g}; use the package versions "
             "it was made with (requirements.txt beside it)"

@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TextIO
 
+from lockstep.console import number_text
+
 TERMINAL_SECONDS = 0.2
 PLAIN_SECONDS = 5.0
 
@@ -27,7 +29,9 @@ class ProgressLine:
         if now - self.shown >= every:
             self.shown = now
             steps = f"{done}/{total}" if total > 1 else "fitting"
-            self._show(steps if loss is None else f"{steps}  early stopping loss {loss:.4f}")
+            self._show(
+                steps if loss is None else f"{steps}  early stopping loss {number_text(loss)}"
+            )
 
     def end(self, text: str) -> None:
         """Print the last line for good."""

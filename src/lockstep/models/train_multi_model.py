@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.config.layout import PARTS, ProblemLayout, engine_of, stage_root
 from lockstep.config.params import load_params, training_key
-from lockstep.console import warn
+from lockstep.console import number_text, warn
 from lockstep.errors import ArtifactError, DataError, UsageError, run_command
 from lockstep.io import sha256_file, whole_folder, write_csv, write_json, write_parquet
 from lockstep.models import types
@@ -121,7 +121,9 @@ def summary(metrics: dict[str, Any]) -> str:
     """Return the two or three figures a person wants to see first."""
     known = ("roc_auc", "average_precision", "f1", "macro_f1", "macro_roc_auc", "rmse", "r2")
     shown = [name for name in known if name in metrics["validation"]]
-    return "validation  " + "  ".join(f"{name} {metrics['validation'][name]:.4f}" for name in shown)
+    return "validation  " + "  ".join(
+        f"{name} {number_text(metrics['validation'][name])}" for name in shown
+    )
 
 
 def stage_arguments(module: str, about: str | None, instead: str) -> argparse.Namespace:

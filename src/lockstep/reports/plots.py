@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,6 @@ _DOTS = {"predicted_actual": 1, "residuals": 0}
 """Tables drawn as a dot a row, and the slope of a perfect model's line through 0."""
 _OF_CLASSES = ("precision", "recall", "f1", "roc_auc")
 _MOST_BARS = 25
-_MOST_LINES = 10
 _MOST_SHARES = 5
 """Classes up to which a confusion matrix has room for shares below its counts."""
 _LONGEST_LABEL = 14
@@ -81,11 +80,18 @@ class Facts:
     threshold: float | None = None
     scale: Scale = _UNKNOWN_SCALE
     metrics: Mapping[str, float] = field(default_factory=dict)
+    classes: Sequence[str] = ()
+    """The model's classes, in its order."""
+    frequent: Sequence[str] = ()
+    """The classes that curves are drawn of; empty: all."""
 
     @classmethod
-    def of(cls, card: Mapping[str, Any], metrics: Mapping[str, float]) -> Facts:
+    def of(
+        cls, card: Mapping[str, Any], metrics: Mapping[str, float], frequent: Sequence[str] = ()
+    ) -> Facts:
         """Return the facts in a model's card and metrics."""
-        return cls(card.get("threshold"), Scale.recorded(card), metrics)
+        classes = tuple(str(label) for label in card.get("classes", ()))
+        return cls(card.get("threshold"), Scale.recorded(card), metrics, classes, frequent)
 
 
 def draw(name: str, table: pd.DataFrame, subject: str = "", facts: Facts | None = None) -> Figure:
@@ -261,12 +267,13 @@ def _legend_beside(axes: Axes) -> None:
 
 
 def _class_curves(axes: Axes, table: pd.DataFrame, name: str, facts: Facts) -> None:
-    """Draw a curve for each class, of many classes for the first ones.
+    """Draw a curve for each class, of many classes for the most frequent ones.
 
     Of a calibrated model, what was before has the same colour and is dotted.
     """
     x, ys = _AXES[name]
-    shown = list(dict.fromkeys(table["class"].astype(str)))[:_MOST_LINES]
+    known = list(dict.fromkeys(table["class"].astype(str)))
+    shown = [label for label in facts.frequent if label in known] or known
     for label in shown:
         points = table[table["class"].astype(str) == label]
         (line,) = axes.plot(points[x], points[ys[0]], label=_short(label))
@@ -276,11 +283,13 @@ def _class_curves(axes: Axes, table: pd.DataFrame, name: str, facts: Facts) -> N
     if name in _DIAGONAL:
         axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
     _name_axes(axes, x, ys[0])
-    legend, auc = axes.legend(), facts.metrics.get("macro_roc_auc")
-    if name == "roc" and auc is not None:
-        legend.set_title(f"mean AUC {auc:.3f}")
-    if f"{_BEFORE}{x}" in table:
-        legend.set_title("dotted: before calibration")
+    auc = facts.metrics.get("macro_roc_auc")
+    notes = [
+        f"{len(shown)} of {len(known)} classes" if len(shown) < len(known) else "",
+        f"mean AUC {auc:.3f}" if name == "roc" and auc is not None else "",
+        "dotted: before calibration" if f"{_BEFORE}{x}" in table else "",
+    ]
+    axes.legend().set_title("\n".join(filter(None, notes)))
 
 
 def _class_bars(axes: Axes, table: pd.DataFrame, _: Facts) -> None:
@@ -303,7 +312,8 @@ def _dots(axes: Axes, table: pd.DataFrame, ideal_slope: int) -> None:
     """Draw a dot a row, its second column against the first, and a perfect model's line."""
     x, y = (str(column) for column in table.columns[:2])
     axes.scatter(table[x], table[y], s=8, alpha=0.4, linewidths=0)
-    axes.axline((0, 0), slope=ideal_slope, linestyle=":", color="grey")
+    start = float(table[x].min())  # a point of the line far from the dots would be shown, too
+    axes.axline((start, ideal_slope * start), slope=ideal_slope, linestyle=":", color="grey")
     axes.set_xlabel(x)
     axes.set_ylabel(y)
 
@@ -387,9 +397,11 @@ def _category_panel(axes: Axes, table: pd.DataFrame, limits: tuple[float, float]
     axes.set_xlabel("mean score", fontsize=7)
 
 
-def _matrix(axes: Axes, table: pd.DataFrame, _: Facts) -> None:
+def _matrix(axes: Axes, table: pd.DataFrame, facts: Facts) -> None:
     """Draw the counts of each pair of classes, coloured by their share of the actual class."""
+    places = {label: place for place, label in enumerate(facts.classes)}
     labels = sorted(set(table["actual"]) | set(table["predicted"]))
+    labels.sort(key=lambda label: places.get(str(label), len(places)))
     counts = table.pivot(index="actual", columns="predicted", values="rows")
     counts = counts.reindex(index=labels, columns=labels).fillna(0).astype(int)
     share = counts.to_numpy() / np.maximum(counts.to_numpy().sum(axis=1, keepdims=True), 1)

@@ -11,15 +11,18 @@ import pandas as pd
 
 from lockstep.reports.look import specs
 from lockstep.reports.look.specs import Spec, axis
-from lockstep.reports.report_files import ReportFiles, TypeFiles, records
+from lockstep.reports.report_files import (
+    MOST_CLASSES,
+    ReportFiles,
+    TypeFiles,
+    frequent_classes,
+    records,
+)
 from lockstep.reports.report_rows import Period
 
 BINS = 40
 MOST_BARS = 15
-MOST_CLASSES = 10
 _SHARE: Spec = {"scale": {"domain": [0, 1]}}
-_BEFORE = "uncalibrated_"
-_OTHER = "var(--c2)"
 
 
 def _finite(value: float) -> float | None:
@@ -244,11 +247,10 @@ def rates_chart(one: TypeFiles, decided: str) -> Spec:
 def class_curves(one: TypeFiles, plot: str, x: str, y: str) -> list[dict[str, Any]]:
     """Return the rows of a curve with a line a class: of the most frequent classes."""
     table = one.plots[plot]
-    order = one.plots["classes"].sort_values("rows", ascending=False, kind="stable")["class"]
     return [
         row
-        for label in order[:MOST_CLASSES]
-        for row in rows_of(table[table["class"] == label], str(label), x=x, y=y)
+        for label in frequent_classes(one.plots["classes"])
+        for row in rows_of(table[table["class"] == label], label, x=x, y=y)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,9 @@ from lockstep.problems.schema import Schema, load_schema
 REACHABLE = ("roc_auc", "rmse")
 """The metrics whose best reachable value the generator's truth gives."""
 _SAME = 1e-5
-"""Metrics are written with 6 digits."""
+"""The relative difference that metrics with six digits may have."""
+MOST_CLASSES = 10
+"""Classes that plots have a line for."""
 TEXTS = {"confusion_matrix": ("actual", "predicted"), "effects": ("feature", "value", "class")}
 """The columns of text of some tables; of others ``class``."""
 
@@ -173,4 +176,13 @@ def _is_of(table: pd.DataFrame, one: TypeFiles) -> bool:
     if one.name not in table.index:
         return False
     row, tested = table.loc[one.name], one.metrics.get("test", {})
-    return all(abs(row.get(k, v + 1) - v) <= _SAME * max(1, abs(v)) for k, v in tested.items())
+    return all(
+        name in row and math.isclose(row[name], value, rel_tol=_SAME, abs_tol=1e-12)
+        for name, value in tested.items()
+    )
+
+
+def frequent_classes(classes: pd.DataFrame) -> list[str]:
+    """Return the classes that plots show, the most frequent first; a row a class with its rows."""
+    order = classes.sort_values("rows", ascending=False, kind="stable")["class"]
+    return [str(label) for label in order[:MOST_CLASSES]]

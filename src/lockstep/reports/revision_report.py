@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lockstep.console import visible
+from lockstep.console import difference_text, number_text, visible
 from lockstep.dvc.git import read_head, short
 from lockstep.dvc.graph import value_at
 from lockstep.dvc.revision import Revision, base_revision, commits_missing
@@ -270,14 +270,15 @@ def _details(changes: list[Change], shown: bool) -> str:
 def _cells(change: Change) -> tuple[str, str, str, str]:
     gap = ""
     if found := change.difference:
-        gap = f"{found.estimate:+.4f} ({found.low:+.4f} … {found.high:+.4f})"
+        estimate, low, high = map(difference_text, (found.estimate, found.low, found.high))
+        gap = f"{estimate} ({low} … {high})"
     elif change.base is not None and change.now is not None and change.verdict != SAME:
-        gap = f"{change.now - change.base:+.4f}"
+        gap = difference_text(change.now - change.base)
     return _number(change.base), _number(change.now), gap, change.verdict
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+    return "" if value is None else number_text(value)
 
 
 # ---------------------------------------------------------------- parameters

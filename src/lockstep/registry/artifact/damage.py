@@ -9,10 +9,10 @@ from lockstep.errors import ArtifactError
 from lockstep.registry.artifact.files import GOLDEN, ROWS_FILE, SCHEMA, SKOPS
 from lockstep.registry.artifact.integrity import check_digest
 from lockstep.registry.artifact.locating import fetched
-from lockstep.registry.artifact.model_cache import CACHE, SUSPECT, refusing
+from lockstep.registry.artifact.model_cache import CACHE, SUSPECT, cached_name, refusing
 from lockstep.registry.artifact.training_rows import check_training_rows
 from lockstep.registry.store.names import BYTES_TAG, ROWS_TAG
-from lockstep.registry.store.uris import is_http
+from lockstep.registry.store.uris import is_elsewhere, is_http, local_folder
 from lockstep.registry.store.versions import Version
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def is_suspect(version: Version, root: Path) -> bool:
 
 
 def _note(version: Version, root: Path) -> Path:
-    return root / SUSPECT / (version.tag("model_digest") or "none")
+    return root / SUSPECT / cached_name(version)
 
 
 def kept_model(version: Version) -> str | None:
@@ -74,8 +74,8 @@ def stored_damage(client: Client, version: Version) -> str:
     model = active_model(client, model_id)
     if model is None:
         return f"its logged model {model_id} is deleted"
-    folder = _folder_of(model)
-    if folder.is_absolute() and not is_http(client.tracking_uri):
+    folder = local_folder(model.artifact_location)
+    if folder is not None and not is_http(client.tracking_uri):
         return local_damage(version, folder)
     return listed_damage(client, model)
 
@@ -91,15 +91,10 @@ def local_damage(version: Version, folder: Path) -> str:
     return ""
 
 
-def _folder_of(model: Any) -> Path:
-    """Return the folder of a logged model's files; a relative path if a server keeps them."""
-    return Path(model.artifact_location.removeprefix("file://"))
-
-
 def listed_damage(client: Client, model: Any) -> str:
     """Return what is wrong with a logged model by its files' names and sizes."""
-    if _folder_of(model).is_absolute() and is_http(client.tracking_uri):
-        return ""  # a folder of the server's machine
+    if is_elsewhere(model.artifact_location, client.tracking_uri):
+        return ""
     items = client.list_logged_model_artifacts(model.model_id)
     listed = {item.path: item.file_size for item in items}
     needed = (SKOPS, GOLDEN, SCHEMA, *([ROWS_FILE] if ROWS_TAG in model.tags else []))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import mlflow.artifacts
 from requests import RequestException
 
 from lockstep.errors import RegistryError
-from lockstep.registry.store.connection import fluent, one_line, translating_mlflow_errors
+from lockstep.registry.store.artifact_store import fetch_files
+from lockstep.registry.store.connection import Client, one_line, translating_mlflow_errors
 from lockstep.registry.store.versions import Version
 
 
@@ -17,11 +17,9 @@ def download(store: str, version: Version, target: Path) -> None:
 
     OSError if its files can't be read or written.
     """
-    uri = f"models:/{version.name}/{version.version}"
     try:
-        # MLflow resolves models:/ by its global store, whatever tracking URI it is given.
-        with translating_mlflow_errors(), fluent(store):
-            mlflow.artifacts.download_artifacts(uri, dst_path=str(target), tracking_uri=store)
+        with translating_mlflow_errors():
+            fetch_files(Client(tracking_uri=store), version, target)
     except RequestException as error:
         fault = f"the files of {version.title} cannot be fetched ({one_line(error)})"
         fix = "run the command again when the server answers"

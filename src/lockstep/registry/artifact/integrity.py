@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lockstep.errors import ArtifactError
-from lockstep.models.artifact import digest_of
+from lockstep.models.artifact import digest_of_file
 from lockstep.registry.artifact.files import PICKLES, SHIPPED_CODE, SKOPS, files_below
 from lockstep.registry.store.names import REGISTER_AGAIN
 from lockstep.registry.store.versions import Version
@@ -53,7 +53,7 @@ def model_file(folder: Path) -> Path:
 def check_digest(version: Version, folder: Path) -> str:
     """Compare the model and its shipped code with the version's digest; return the digest."""
     recorded = recorded_digest(version)
-    found = digest_of(model_file(folder).read_bytes(), folder / SHIPPED_CODE)
+    found = digest_of_file(model_file(folder), folder / SHIPPED_CODE)
     if found != recorded:
         differ = f"its artifact has digest {found[:12]}…, the version says {recorded[:12]}…"
         raise ArtifactError(f"{differ}: changed or swapped after it was registered; not loaded")

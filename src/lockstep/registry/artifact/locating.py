@@ -14,7 +14,17 @@ from lockstep.errors import ArtifactError, RegistryError, UsageError
 from lockstep.io import sha256_file, whole_folder, write_json
 from lockstep.registry.artifact.files import drop_added_on_loading, files_below
 from lockstep.registry.artifact.integrity import check_digest, explained, recorded_digest
-from lockstep.registry.artifact.model_cache import CACHE, SUMS, Located, is_intact, locked, refusing
+from lockstep.registry.artifact.model_cache import (
+    CACHE,
+    SUMS,
+    Located,
+    cached_name,
+    drop_unused,
+    is_intact,
+    locked,
+    note_use,
+    refusing,
+)
 from lockstep.registry.record.registered_models import get_version, newest_in
 from lockstep.registry.store.names import NotRegistered
 from lockstep.registry.store.opening import source_of
@@ -25,8 +35,11 @@ if TYPE_CHECKING:
     from lockstep.registry.store.opening import Registry
 
 
-_OF_THIS_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""Faults in writing the cache, which say nothing about the registry's files."""
+_DAMAGE = (None, errno.ENOENT, errno.ENOTDIR, errno.EIO)
+"""Faults of the registry's files; others (a full disk, no permission) say nothing about them.
+
+MLflow raises an OSError without a number for a missing file.
+"""
 
 
 def find_version(
@@ -57,15 +70,20 @@ def locate(client: Registry, version: Version, root: Path) -> Located:
 
 def fetched(client: Registry, version: Version, root: Path) -> Located:
     """Return a version's folder in the cache; what ``locate`` adds is the words of an error."""
-    folder = root / CACHE / recorded_digest(version)
-    if not is_intact(folder):
-        try:
-            with refusing(folder), locked(folder):
-                if not is_intact(folder):
-                    shutil.rmtree(folder, ignore_errors=True)
-                    _download(client, version, folder)
-        except OSError as error:
-            raise RegistryError(f"a model cannot be kept in {folder.parent}: {error}") from error
+    recorded_digest(version)
+    folder = root / CACHE / cached_name(version)
+    if is_intact(folder):
+        note_use(folder)
+        return Located(version, folder)
+    try:
+        with refusing(folder), locked(folder):
+            if not is_intact(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+                _download(client, version, folder)
+                drop_unused(folder.parent)
+    except OSError as error:
+        fault = f"the files of {version.title} cannot be copied into {folder.parent}"
+        raise RegistryError(f"{fault}: {error}") from error
     return Located(version, folder)
 
 
@@ -75,7 +93,7 @@ def _download(client: Registry, version: Version, folder: Path) -> None:
         try:
             _fetch(client, version, part)
         except OSError as error:
-            if error.errno in _OF_THIS_DISK:
+            if error.errno not in _DAMAGE:
                 raise
             raise ArtifactError(f"its files cannot be read ({error})") from error
         drop_added_on_loading(part)

@@ -17,10 +17,10 @@ from lockstep.io import sha256_json
 from lockstep.models.naming import run_name
 from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.rolling import rolling_series
-from lockstep.registry.publishing.run_files import read_points
 from lockstep.registry.publishing.runs import Record, flattened
 from lockstep.registry.publishing.spans import seconds_of, span_of
 from lockstep.registry.publishing.tags import model_tags, run_tags
+from lockstep.reports.report_files import read_points
 
 PARTS = {
     "train": ("training", "train"),

@@ -14,9 +14,9 @@ from lockstep.models.artifact import canonical_bytes
 from lockstep.problems.schema import PROBLEMS
 from lockstep.registry.publishing.outputs import Outputs
 from lockstep.registry.publishing.rolling import FILE as ROLLING
-from lockstep.registry.store.names import CLOSURE, INPUTS, KEPT_INPUTS
+from lockstep.registry.store.names import CLOSURE, INPUTS, KEPT_INPUTS, METRICS
 from lockstep.reports import plots
-from lockstep.reports.report_files import read_points
+from lockstep.reports.report_files import frequent_classes, read_points
 
 USUAL_NAMES = {
     "confusion_matrix": "confusion_matrix.png",
@@ -31,7 +31,7 @@ def write_files(
     outputs: Outputs, folder: Path, pipeline: Any, rolled: pd.DataFrame | None = None
 ) -> None:
     """Write the files of a run; plots as tables and pictures; the rolling metrics if given."""
-    write_json(folder / "metrics.json", outputs.metrics)
+    write_json(folder / METRICS, outputs.metrics)
     write_json(folder / "model_card.json", outputs.card, digits=None)
     _copy(outputs.layout.label_encoder, folder / "label_encoder.json")
     _write_preprocessing(outputs, folder / "preprocessing", pipeline)
@@ -46,7 +46,9 @@ def write_files(
 def _write_plots(outputs: Outputs, folder: Path) -> None:
     """Write the tables of the plots and their pictures, some also under their usual names."""
     (folder / "plots").mkdir()
-    facts = plots.Facts.of(outputs.card, outputs.metrics.get("test", {}))
+    by_class = next((path for path in outputs.plots if path.stem == "classes"), None)
+    frequent = frequent_classes(read_points(by_class)) if by_class else []
+    facts = plots.Facts.of(outputs.card, outputs.metrics.get("test", {}), frequent)
     title = f"{outputs.problem} {outputs.type}"
     for path in outputs.plots:
         shutil.copyfile(path, folder / "plots" / path.name)

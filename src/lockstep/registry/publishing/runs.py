@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +30,11 @@ from lockstep.registry.store.names import (
     SUMS_TAG,
 )
 from lockstep.registry.store.queries import Logged
+
+_UNNAMEABLE = re.compile(r"[^\w.\- :]")
+"""Signs that MLflow allows in no parameter's name, or only in some places."""
+_LONGEST_PARAM = 240
+"""MLflow takes 250 characters."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,18 @@ def flattened(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _log_params(client: Client, run_id: str, params: dict[str, Any]) -> None:
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
+    named = param_names(params)
+    client.log_batch(run_id, params=[Param(named[key], str(params[key])) for key in params])
+
+
+def param_names(keys: Iterable[str]) -> dict[str, str]:
+    """Return MLflow's name of each parameter: labels in them may hold signs that it refuses."""
+    named: dict[str, str] = {}
+    for key in keys:
+        name = _UNNAMEABLE.sub("_", key)[:_LONGEST_PARAM]
+        # Two labels may differ in these signs only.
+        named[key] = name if name not in named.values() else f"{name}-{len(named)}"
+    return named
 
 
 def _log_model(record: Record, packed: Package) -> str:

@@ -8,13 +8,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mlflow.artifacts import download_artifacts
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from lockstep.console import without_password
-from lockstep.errors import ArtifactError
+from lockstep.errors import ArtifactError, RegistryError
+from lockstep.registry.store import uris
 from lockstep.registry.store.connection import (
     Client,
+    disk_fault,
     fluent,
     one_line,
     store_errors,
@@ -26,19 +27,41 @@ from lockstep.registry.store.versions import Version
 
 def fetch_version(client: Client, version: Version, folder: Path) -> None:
     """Copy all files of a version from the store into ``folder``; ArtifactError if it has none."""
-    with _repository(client, version, "the files of {} cannot be read") as repository:
-        repository.download_artifacts("", dst_path=str(folder))
+    with _translating(f"the files of {version.title} cannot be read"):
+        fetch_files(client, version, folder)
     if not any(path.is_file() for path in folder.rglob("*")):
         raise ArtifactError(f"{version.title} has no files in the store; {REGISTER_AGAIN}")
 
 
+def fetch_files(client: Client, version: Version, folder: Path) -> None:
+    """Copy all files of a version from the store, with the store's own errors.
+
+    RegistryError if a server's own disk has them, which it does not serve.
+    """
+    if place := on_a_server(client, version):
+        where = f"the files of {version.title} are on the server's own disk, in {place}"
+        raise RegistryError(f"{where}; start the server with --serve-artifacts, or run this there")
+    with fluent(client.tracking_uri):
+        uri = client.get_model_version_download_uri(version.name, str(version.version))
+        repository = get_artifact_repository(uri, tracking_uri=client.tracking_uri)
+        repository.download_artifacts("", dst_path=str(folder))
+
+
+def on_a_server(client: Client, version: Version) -> str:
+    """Return the folder of a version's files if it is on a server's disk; empty if it is not."""
+    place = address_of(client, version)
+    return place if uris.is_elsewhere(place, client.tracking_uri) else ""
+
+
 def fetch_run_folder(client: Client, run_id: str, path: str, folder: Path) -> bool:
     """Copy a folder of a run's artifacts into ``folder``; return False if the run has none."""
-    uri, target = client.tracking_uri, str(folder)
-    with _translating(f"the files of run {run_id} cannot be read"), fluent(uri):
+    with _translating(f"the files of run {run_id} cannot be read"), fluent(client.tracking_uri):
         if not any(item.path == path for item in client.list_artifacts(run_id)):
             return False
-        download_artifacts(run_id=run_id, artifact_path=path, dst_path=target, tracking_uri=uri)
+        # By its address: through runs:/ID, MLflow hides why a download failed.
+        uri = client.get_run(run_id).info.artifact_uri
+        repository = get_artifact_repository(uri, tracking_uri=client.tracking_uri)
+        repository.download_artifacts(path, dst_path=str(folder))
     return True
 
 
@@ -92,8 +115,10 @@ def _items(repository: Any, folder: str) -> Iterator[Any]:
 
 @contextmanager
 def _translating(failure: str) -> Iterator[None]:
-    """Raise ArtifactError for whatever a store raises over files."""
+    """Raise ArtifactError for what a store raises over files; RegistryError for a full disk."""
     try:
         yield
     except store_errors(OSError, ValueError) as error:
+        if fault := disk_fault(error):
+            raise RegistryError(f"{failure}: {fault}") from error
         raise ArtifactError(f"{failure} ({one_line(error)})") from error

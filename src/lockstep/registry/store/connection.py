@@ -39,6 +39,10 @@ _TUNNEL = "Tunnel connection failed"
 _CONFLICT = re.compile(r"IntegrityError|UniqueViolation")
 """How the databases' drivers name a row that exists; a server passes the text on."""
 _UNKNOWN_HOST = re.compile(r"not known|name resolution|getaddrinfo|nodename")
+_TAKES_NO_FILES = re.compile(
+    "No space left on device|Disk quota exceeded|Read-only file system", re.IGNORECASE
+)
+"""How a system says that a disk takes no files; MLflow passes the text on."""
 _NO_TRACKING_SERVER = (
     "not in a valid JSON format",
     "failed with error code 404",
@@ -220,7 +224,7 @@ def translating_mlflow_errors() -> Iterator[None]:
     try:
         yield
     except s3_errors(MlflowException) as error:
-        if fault := s3_fault(error):
+        if fault := disk_fault(error) or s3_fault(error):
             raise RegistryError(fault) from error
         if meaning := _meaning_of(error):
             raise RegistryError(f"the registry refused: {meaning}") from error
@@ -257,6 +261,15 @@ def retry_conflicts(write: Callable[[], object], rows: int = 1) -> None:
     write()
 
 
+def disk_fault(error: Exception) -> str:
+    """Return that a disk takes no files, with the fix, as one line; empty for another error."""
+    found = _TAKES_NO_FILES.search(str(error))
+    if found is None:
+        return ""
+    where = "a disk takes no files, here or where the server keeps them"
+    return f"{where} ({found[0]}); free some space, or make the disk writable"
+
+
 def one_line(error: Exception) -> str:
     """Return an error's message as one line, with the fix if it is known."""
     return _meaning_of(error) or " ".join(str(error).split())[:400]
@@ -273,6 +286,8 @@ def _meaning_of(error: Exception) -> str:
         other = f", or add the server's host to no_proxy: a proxy may answer ({named})"
         fault = "what answers is no tracking server (a web page, or no such address)"
         return f"{fault}; correct MLFLOW_TRACKING_URI{other if named else ''}"
+    if fault := disk_fault(error):
+        return fault
     known = next((meaning for sign, meaning in _MEANINGS.items() if sign in text), "")
     of_s3 = s3_fault(error)
     return known or of_s3 if isinstance(error, MlflowException) else of_s3 or known

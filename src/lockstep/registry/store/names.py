@@ -56,6 +56,8 @@ LISTED = 100
 LINEAGE = "lineage"
 """The folder of a run that holds what its model was made from."""
 CLOSURE = Path(LINEAGE) / "closure.json"
+METRICS = "metrics.json"
+"""A file of every run that keeps files."""
 INPUTS = Path(LINEAGE) / "changed.json"
 """The sums of a dirty version's changed inputs; its digest is the tag lockstep.inputs_digest."""
 KEPT_INPUTS = Path(LINEAGE) / "inputs"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from lockstep.config.layout import main_tree
 from lockstep.config.settings import Settings
@@ -92,6 +92,19 @@ def sqlite_file(uri: str) -> Path | None:
 def is_http(uri: str) -> bool:
     """Return whether a tracking URI names a server."""
     return urlsplit(uri).scheme in ("http", "https")
+
+
+def local_folder(place: str) -> Path | None:
+    """Return the folder that an artifact's address names; None if it names none of this machine."""
+    if place.startswith("file:"):
+        return Path(unquote(urlsplit(place).path))
+    return Path(place) if place.startswith("/") else None
+
+
+def is_elsewhere(place: str, uri: str) -> bool:
+    """Tell whether an artifact's address is a folder on the machine of the server ``uri``."""
+    folder = local_folder(place)
+    return is_http(uri) and folder is not None and not folder.exists()
 
 
 def artifact_root(uri: str, root: Path) -> Path | None:

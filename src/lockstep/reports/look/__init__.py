@@ -16,6 +16,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from lockstep.console import difference_text, number_text
+
 METRICS = {
     "roc_auc": "ROC AUC", "average_precision": "average precision", "f1": "F1", "ks": "KS",
     "log_loss": "log loss", "brier": "Brier score", "calibration_error": "calibration error",
@@ -65,12 +67,12 @@ def figure(value: float | None) -> str:
         return "–"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+    return number_text(value) if abs(value) < 10 else f"{value:.2f}"
 
 
 def signed(value: float) -> str:
     """Return a difference for people."""
-    return f"{value:+.4f}" if known(value) else "–"
+    return difference_text(value) if known(value) else "–"
 
 
 FILTERS = {
