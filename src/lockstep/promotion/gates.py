@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,26 +24,21 @@ from lockstep.checks import (
     failures,
     run_checks,
 )
-from lockstep.config.gates import DEFAULT, Gates, ShadowGate, gates_of
+from lockstep.config.gates import Gates, ShadowGate, gates_of
 from lockstep.config.params import load_params
 from lockstep.config.serving import load_serving
-from lockstep.config.settings import CONFIG_FILE, load_settings
+from lockstep.config.settings import load_settings
+from lockstep.data.records import RowReader, other_columns
+from lockstep.data.values import fit_check, missing_texts, range_words, read_texts
 from lockstep.decision.score_scale import to_probability
-from lockstep.errors import ConfigError, RegistryError, unknown
-from lockstep.evaluation.metrics import (
-    BINARY,
-    LOWER_IS_BETTER,
-    MULTICLASS,
-    REGRESSION,
-    Scored,
-    better,
-    metric_names,
-)
+from lockstep.errors import RegistryError, listed
+from lockstep.evaluation.metrics import LOWER_IS_BETTER, Scored, better, metric_names
 from lockstep.evaluation.paired_comparison import Difference, paired_difference
 from lockstep.io import rounded, sha256_json
 from lockstep.models.scoring.prediction import Model as Loaded
 from lockstep.monitoring.log_files import shadowed_days
-from lockstep.problems.schema import Schema, load_schema, problem_names
+from lockstep.problems.schema import Column, Schema, load_schema
+from lockstep.promotion import check_sections
 from lockstep.promotion.champion import champion_of
 from lockstep.promotion.holdout import check_enough, holdout, scored
 from lockstep.promotion.scoring import check_finite
@@ -128,19 +123,6 @@ def judge(client: Client, root: Path, model: Model, version: Version, stage: str
     checks = run_checks(_checks_of(case), case)
     champion = case.champion.version if case.champion else None
     return Verdict(model.name, version.version, stage, champion, checks, case.figures)
-
-
-def check_sections(sections: Mapping[str, Gates]) -> None:
-    """Raise a ConfigError where gates name an unknown problem or metric."""
-    known = [DEFAULT, *problem_names()]
-    metrics = sorted({*BINARY, *MULTICLASS, *REGRESSION})
-    where = f"{CONFIG_FILE}: mlflow.model_registry.gates"
-    for section, gates in sections.items():
-        if section not in known:
-            raise ConfigError(f"{where}: {unknown('problem', section, known)}")
-        for metric in gates.floors:
-            if metric not in metrics:
-                raise ConfigError(f"{where}.{section}.floors: {unknown('metric', metric, metrics)}")
 
 
 # ---------------------------------------------------------------- what is judged
@@ -371,19 +353,67 @@ def signature(case: Case) -> Answer:
 
 def signature_faults(challenger: Loaded, champion: Loaded) -> list[str]:
     """Return why a model can't take another's place, by their schemas: inputs, then answers."""
-    old = {column.name: column for column in champion.schema.features}
-    faults = []
-    for column in challenger.schema.features:
-        name, before = column.name, old.get(column.name)
-        if before is None:
-            faults += [] if column.missing else [f"{name} is new and may not be missing"]
-        elif before.holds_numbers != column.holds_numbers:
-            was, now = ("a number" if c.holds_numbers else "text" for c in (before, column))
-            faults.append(f"{name} was {was}, is {now}")
-        elif before.missing and not column.missing:
-            faults.append(f"{name} may not be missing any more")
-    if challenger.schema.task != champion.schema.task:
-        faults.append(f"a {champion.schema.task} model became a {challenger.schema.task} one")
-    elif challenger.schema.task == "multiclass" and challenger.classes != champion.classes:
+    old, new = champion.schema, challenger.schema
+    faults = input_faults(old, new)
+    if new.task != old.task:
+        faults.append(f"a {old.task} model became a {new.task} one")
+    elif new.task == "multiclass" and challenger.classes != champion.classes:
         faults.append(f"its classes are {challenger.classes}, the champion's {champion.classes}")
     return faults
+
+
+def input_faults(old: Schema, new: Schema) -> list[str]:
+    """Return which requests of an old schema the reader of a new one refuses, names first.
+
+    It wants every feature, takes no name that the schema doesn't know, and checks each value.
+    """
+    reader = RowReader(new)
+    now = dict(reader.names_of(tuple(old.feature_names)).kept)
+    added = [name for name in new.feature_names if name not in now.values()]
+    faults = [f"{name} is new, and every request must have it" for name in added]
+    faults += [f"{name} is no feature any more" for name in now if now[name] not in new.columns]
+    others = {name: now.get(own) for name, own in old.feature_aliases.items()}
+    for name, meant in (others | dict.fromkeys(other_columns(old))).items():
+        if dict(reader.names_of((name,)).kept).get(name) != meant:
+            faults.append(f"{name} in a request is not read as before")
+    pairs = [
+        (old.columns[name], new.columns[now[name]]) for name in now if now[name] in new.columns
+    ]
+    return [*faults, *(fault for pair in pairs for fault in value_faults(*pair))]
+
+
+def value_faults(old: Column, new: Column) -> list[str]:
+    """Return what the reader took for a column, and does not take for the one in its place."""
+    name = new.name
+    if old.holds_numbers != new.holds_numbers:
+        was, now = ("a number" if column.holds_numbers else "text" for column in (old, new))
+        return [f"{name} was {was}, is {now}"]
+    if old.missing and not new.missing:
+        return [f"{name} may not be missing any more"]
+    faults = []
+    if new.codes and not old.codes:
+        faults.append(f"{name} takes its codes only, and had none")
+    elif not old.codes and _is_narrower(old, new):
+        faults.append(f"{name} took {range_words(old)}, takes {range_words(new)}")
+    elif gone := _taken(old, old, new) - _taken(new, old, new):
+        faults.append(f"{name} does not take {listed(sorted(gone))} any more")
+    if old.decimal != new.decimal and (old.decimal, new.decimal) != ("", "."):
+        faults.append(f"{name} in a text is read with other decimals")
+    if old.made_of and (old.made_of, old.per) != (new.made_of, new.per):
+        faults.append(f"{name} is not made of {', '.join(old.made_of)} as before")
+    return faults
+
+
+def _is_narrower(old: Column, new: Column) -> bool:
+    """Tell whether the range of numbers became smaller, or holds whole numbers only now."""
+    low = new.low is not None and (old.low is None or new.low > old.low)
+    high = new.high is not None and (old.high is None or new.high < old.high)
+    return low or high or (new.integer and not old.integer)
+
+
+def _taken(column: Column, *both: Column) -> set[str]:
+    """Return which texts are taken for a column, of the codes and other words of two columns."""
+    words = {"true", "false"}.union(*(missing_texts(one) for one in both))
+    words = words.union(*({*map(str, one.codes), *one.spellings} for one in both))
+    fits = fit_check(column)
+    return {text for text, value in read_texts(column, words).items() if fits(value)}
