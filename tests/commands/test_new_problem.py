@@ -106,6 +106,7 @@ def test_a_table_becomes_a_problem(root, monkeypatch, tmp_path, capsys):
         ({"target": "bougt"}, UsageError, r"did you mean 'bought'\?"),
         ({"file": "nowhere.csv"}, UsageError, "is not there"),
         ({"file": "."}, UsageError, "is a folder"),
+        ({"file": "~nobody_of_this_name/t.csv"}, UsageError, "begins with no known home folder"),
         ({"task": "regression"}, DataError, "holds text"),
         ({"task": "multiclass"}, DataError, "two values"),
         ({"target": "customer", "task": "multiclass"}, DataError, "different in every row"),
@@ -289,6 +290,18 @@ def test_a_journal_without_sums_destroys_nothing(root, monkeypatch, tmp_path, ca
     assert "kept, as it was changed since: params.yaml; remove" in capsys.readouterr().out
     assert snapshot(root) == before
     assert not journal.exists()
+
+
+@pytest.mark.parametrize("name", ["dvc.yaml", "metrics/dvc.yaml"])
+def test_a_file_that_can_not_be_extended_is_the_one_that_is_named(
+    root, monkeypatch, tmp_path, name
+):
+    (root / name).write_text("artifacts: {}\nplots: {}\n")
+    with pytest.raises(ConfigError, match=f"^{name} has no block `"):
+        run(monkeypatch, table(tmp_path))
+    (root / name).write_text("a list:\n - [\n")
+    with pytest.raises(ConfigError, match=f"^{name} is no valid YAML"):
+        run(monkeypatch, table(tmp_path))
 
 
 def test_two_at_once_are_refused(root, monkeypatch, tmp_path):

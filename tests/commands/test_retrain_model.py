@@ -28,6 +28,7 @@ from lockstep.errors import ArtifactError, ConfigError, LockstepError, RegistryE
 from lockstep.io import read_json, write_json
 from lockstep.models.type_metrics import read_type_metrics
 from lockstep.problems.schema import load_schema
+from lockstep.promotion import gates
 from lockstep.registry import train_stage
 from lockstep.registry.artifact.released import released_file
 from lockstep.registry.publishing import new_versions
@@ -181,6 +182,23 @@ def test_a_model_that_is_not_fit_is_passed_over_and_told(
     assert f"{best} is not fit to be served: floors" in retrain.report(
         project.root, "accidents", done
     )
+
+
+def test_a_store_that_is_away_does_not_make_the_second_best_the_released_one(
+    project: Project, trained: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, asked = released_file(project.layout), []
+
+    def away(client: Any, version: Any, root: Path) -> None:
+        asked.append(version.tag("type"))
+        raise RegistryError("the registry refused: it stopped answering")
+
+    monkeypatch.setattr(gates, "locate", away)
+    with pytest.raises(RegistryError, match="it stopped answering"):
+        project.retrain()
+    best, _ = retrain.best_first(project.root, load_params(project.root), "accidents", TYPES)
+    assert asked == [best]
+    assert released_file(project.layout) == before
 
 
 def test_where_no_model_clears_its_floors_what_is_served_stays(
@@ -354,9 +372,15 @@ def taken(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     pointer.write_text("mine")
 
 
+def deleted(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = project.client
+    client.delete_experiment(client.create_experiment("accidents-retrain"))
+
+
 @pytest.mark.parametrize(
     ("arrange", "error", "match"),
     [
+        (deleted, RegistryError, "experiment 'accidents-retrain' is deleted; restore it with"),
         (taken, UsageError, "is no link but somebody's own file; move it away"),
         (off, ConfigError, r"publishing is off \(the variable LOCKSTEP_PUBLISH\)"),
         (down, RegistryError, "refused the connection"),
@@ -382,9 +406,10 @@ def test_what_cannot_be_meant_is_told_before_anything_is_trained(untrained: Proj
         retrain.only_one(
             untrained.root / ".lockstep" / "retrain-accidents.lock", "retrain of accidents"
         ),
-        pytest.raises(UsageError, match="another retrain"),
+        pytest.raises(LockstepError, match="another retrain") as busy,
     ):
         untrained.retrain()
+    assert busy.value.exit_code == 1, "the command line is right"
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,7 @@ def test_a_failing_dvc_command_is_one_line_with_its_reason(tmp_path: Path) -> No
         ("s3:///prefix", "names no bucket"),
         ("s3://key:secret@bucket/x", "credentials do not belong into the address"),
         (__file__, "is a file; a DVC remote needs a folder"),
+        ("~nobody_of_this_name/store", "begins with no known home folder; write the whole path"),
     ],
 )
 def test_wrong_addresses_are_usage_errors(url: str, says: str, tmp_path: Path) -> None:

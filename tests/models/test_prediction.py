@@ -10,7 +10,7 @@ from lockstep.data.record_text import given as given_text
 from lockstep.data.records import given_records
 from lockstep.errors import DataError
 from lockstep.models.scoring.prediction import Model, predict
-from lockstep.problems.schema import load_schema
+from lockstep.problems.schema import Schema, load_schema
 
 SCHEMA = load_schema("accidents")
 RECORD = json.loads((Path(__file__).parents[2] / "src/models/test_features.json").read_text())
@@ -60,6 +60,17 @@ def test_another_threshold_decides_otherwise():
     assert predict(model(), [RECORD], threshold=0.0801)[0]["decision"] == 0
     with pytest.raises(DataError, match="records no threshold; give one with --threshold"):
         predict(model(None), [RECORD])
+
+
+def test_a_regression_takes_no_threshold():
+    columns = {name: column.model_dump() for name, column in SCHEMA.columns.items()}
+    columns[SCHEMA.target]["codes"] = {}
+    told = SCHEMA.model_dump() | {"task": "regression", "columns": columns}
+    made = Model(None, Schema.model_validate(told), None, "Speed", 3)
+    vars(made)["scorer"] = BySpeed()
+    assert predict(made, [RECORD])[0]["prediction"] == 0.08
+    with pytest.raises(DataError, match="Speed predicts a number, not a class; leave --threshold"):
+        predict(made, [RECORD], threshold=0.5)
 
 
 @pytest.mark.parametrize(

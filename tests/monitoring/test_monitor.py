@@ -1,19 +1,21 @@
 """`python scripts/monitor.py` over a real log and registry: page, JSON, run, exit code, faults."""
 
 import sqlite3
+from collections import Counter
 
 import numpy as np
 import pytest
 from tests.serving.conftest import LOCAL, NAME, UNSET
 
-from lockstep.commands import monitor_report
-from lockstep.commands.monitor import MonitorOptions, read_arguments
+from lockstep.commands import monitor_actions, monitor_report
+from lockstep.commands.monitor import ALARM_CODE, MonitorOptions, main, read_arguments
 from lockstep.config.monitoring import DAY_MS
 from lockstep.config.params import Sample
 from lockstep.config.settings import PredictionLogSection, load_settings
-from lockstep.errors import DataError
-from lockstep.monitoring.log_files import FEEDBACK, PREDICTIONS
+from lockstep.errors import DataError, RegistryError
+from lockstep.monitoring.log_files import FEEDBACK, PREDICTIONS, ShadowEntry
 from lockstep.problems.accidents import sample
+from lockstep.problems.schema import load_schema
 from lockstep.registry.lifecycle.moves import promote
 from lockstep.registry.publishing import new_versions
 from lockstep.registry.publishing.outputs import read_outputs
@@ -304,6 +306,120 @@ def test_a_folder_of_raw_files_is_scored_and_analysed(served, tmp_path):
     assert served.report["months"] == months[2:4]
     assert sum(month["performance"]["labelled"] for month in months) > 18_000
     assert served.report["alarm"] is False
+
+
+@pytest.fixture
+def here(served, monkeypatch):
+    """Run the command in this process; return its exit code."""
+    for name in UNSET:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in LOCAL.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(served.root)
+
+    def run(*words):
+        monkeypatch.setattr("sys.argv", ["monitor.py", "--problem", "accidents", *words])
+        return main()
+
+    return run
+
+
+@pytest.fixture
+def alarmed(served):
+    """A served model that got worse, and an address that is told of alarms."""
+    for number, month in enumerate(MONTHS):
+        label = labels_of(served, month)
+        worse = np.random.default_rng(number).permutation(label)
+        served.answer(month, labels=worse if number else label)
+    config = served.root / "src" / "config" / "model_config.yaml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text("monitoring: {webhook: 'http://127.0.0.1:9/'}\n")
+    return served
+
+
+def statuses(served):
+    place = served.client.get_experiment_by_name(
+        load_schema("accidents").experiment + MONITORING_SUFFIX
+    )
+    return Counter(run.info.status for run in served.client.search_runs([place.experiment_id]))
+
+
+def test_an_alarm_is_heard_whatever_fails_beside_the_analysis(alarmed, here, monkeypatch, capsys):
+    sent = []
+    monkeypatch.setattr(monitor_report, "post", lambda url, content, _: sent.append(content))
+    refusing = "BEFORE INSERT ON runs BEGIN SELECT RAISE(ABORT, 'a readonly database'); END"
+    with sqlite3.connect(alarmed.root / "mlflow.db") as store:
+        store.execute(f"CREATE TRIGGER refusing {refusing}")
+    store.close()
+    assert here() == ALARM_CODE
+    told = capsys.readouterr()
+    assert "has no complete run: the registry refused: its database is read-only" in told.err
+    assert "alarm: performance: " in told.out
+    assert "\nrun: none\n" in told.out
+    with sqlite3.connect(alarmed.root / "mlflow.db") as store:
+        store.execute("DROP TRIGGER refusing")
+    store.close()
+    place = load_schema("accidents").experiment + MONITORING_SUFFIX
+    (alarmed.root / "mlruns").mkdir(exist_ok=True)
+    (alarmed.root / "mlruns" / place).write_text("no folder")
+    assert here() == ALARM_CODE
+    assert statuses(alarmed) == {"FAILED": 1}
+    (alarmed.root / "mlruns" / place).unlink()
+    (alarmed.root / "params.yaml").write_text("problems: [")
+    assert here() == ALARM_CODE
+    told = capsys.readouterr()
+    assert "the commands are those without a problem's settings: params.yaml is no" in told.err
+    assert "  python scripts/retrain_model.py --problem accidents\n" in told.out
+    (alarmed.root / "params.yaml").unlink()
+
+    def away(*_):
+        raise RegistryError("the registry is away")
+
+    monkeypatch.setattr(monitor_actions, "get_model", away)
+    assert here() == ALARM_CODE
+    assert "can go back is not known: the registry is away" in capsys.readouterr().err
+    assert statuses(alarmed) == {"FAILED": 1, "FINISHED": 2}
+    assert [one["alarms"][0]["rule"] for one in sent] == ["performance"] * 4
+    assert alarmed.report["alarm"] is True
+
+
+def test_a_table_is_watched_that_training_would_refuse(served, here, capsys):
+    rows = served.new("2026-03")
+    place = np.arange(len(rows))
+    odd = rows.assign(
+        grav=np.where(place % 2, 1.0, np.nan),
+        lum=np.where(place % 3, rows["lum"], 77.0),
+        catu=np.where(place < 5, np.nan, rows["catu"]),
+    )
+    odd.to_csv(served.root / "rows.csv", index=False)
+    here("--input", "rows.csv", "--model-name", NAME)
+    (month,) = served.report["months"]
+    assert month["rows"] == len(rows) - 5
+    assert month["performance"]["labelled"] == (place[5:] % 2).sum()
+    lum = next(one for one in month["features"] if one["name"] == "lum")
+    assert lum["new"] == {"77.0": int((place[5:] % 3 == 0).sum())}
+    assert served.report["notes"] == ["rows left out, as they lack catu: 5"]
+    assert "rows left out, as they lack catu: 5" in capsys.readouterr().err
+    odd.assign(catu=np.nan).to_csv(served.root / "rows.csv", index=False)
+    with pytest.raises(DataError, match=r"rows\.csv holds no row with all of "):
+        here("--input", "rows.csv", "--model-name", NAME)
+
+
+def test_a_number_that_another_registry_gave_is_not_this_version(served, here):
+    (entry, *_) = served.answer("2026-01")
+    log = PredictionLog(served.folder, PredictionLogSection())
+    log.start()
+    later = entry.time_ms + 40 * DAY_MS
+    log.add(entry._replace(request_id="another", time_ms=later, digest="f" * 64))
+    given = (entry.request_id, entry.time_ms, NAME, 2, "e" * 64, entry.rows, entry.scores)
+    log.add_shadow(ShadowEntry(*given, entry.decisions, 1, 0.1, "accidents"))
+    log.writer.close()
+    here()
+    assert [one["month"] for one in served.report["months"]] == ["2026-01"]
+    assert served.report["shadow"] is None
+    assert served.report["notes"] == [f"{entry.rows} rows were answered by {NAME} 1"]
+    with pytest.raises(DataError, match=f"no longer in the registry: {NAME} 1"):
+        here("--since", "2026-02-01")
 
 
 def test_a_challenger_that_can_not_be_compared_hides_nothing(served, monkeypatch):

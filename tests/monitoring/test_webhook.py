@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from lockstep.commands import webhook
+from lockstep.config.settings import CONFIG_FILE, read_model_config
 from lockstep.errors import ConfigError
 
 
@@ -81,6 +82,15 @@ def test_a_server_that_is_down_costs_a_warning(capsys):
     )
 
 
-def test_what_is_no_address_is_refused():
-    with pytest.raises(ConfigError, match="'alerts' is no address; give http:// or https://"):
-        webhook.post("alerts", {}, {})
+@pytest.mark.parametrize("address", ["alerts", "alerts.example/hook", "ftp://host", "https://"])
+def test_what_is_no_address_is_refused_before_there_is_an_alarm(tmp_path, address):
+    path = tmp_path / CONFIG_FILE
+    path.parent.mkdir(parents=True)
+    path.write_text(f"monitoring: {{webhook: '{address}'}}\n")
+    told = f"webhook = '{address}': value error, give an address with http:// or https://"
+    with pytest.raises(ConfigError, match=told):
+        read_model_config(tmp_path)
+    path.write_text("monitoring: {webhook: 'http://localhost:9/hook'}\n")
+    assert read_model_config(tmp_path)[0].monitoring.webhook == "http://localhost:9/hook"
+    path.write_text("monitoring: {webhook: ''}\n")
+    assert read_model_config(tmp_path)[0].monitoring.webhook is None

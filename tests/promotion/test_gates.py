@@ -4,16 +4,17 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+import orjson
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.checks import CheckResult, computed_once, run_checks
 from lockstep.config.gates import CalibrationGate, ChampionGate, Gates
 from lockstep.errors import RegistryError
 from lockstep.evaluation.metrics import Scored
-from lockstep.problems.schema import load_schema
+from lockstep.problems.schema import Schema, load_schema
 from lockstep.promotion import gates
 from lockstep.promotion.gates import (
     LONGEST_SUMMARY,
@@ -28,6 +29,8 @@ from lockstep.registry.record.events import End as Ended
 from lockstep.registry.record.events import Event, Record, Step, Who
 from lockstep.registry.record.registered_models import Model
 from lockstep.registry.store.versions import Version
+from lockstep.serving.http_request import Refusal
+from lockstep.serving.request_parsing import RecordReader
 
 COUNT = 3000
 
@@ -167,38 +170,123 @@ def test_a_floor_holds_where_the_value_is_no_worse(value, least):
     assert floor({"log_loss": least}, test_log_loss=repr(value))[0] == (value <= least)
 
 
+def schema_of(task="binary", **columns):
+    """Make a schema of some columns, each given by its keys; numbers where no kind is said."""
+    features = {name: {"kind": "numeric", **keys} for name, keys in columns.items()}
+    names = ("title", "unit", "registered_name", "experiment")
+    target = {"kind": "target"} if task == "regression" else {"kind": "target", "codes": {0: "no"}}
+    told = {"columns": {"y": target, **features}, "left_out": {"note": "a text"}}
+    return Schema.model_validate({"name": "s", "task": task, **dict.fromkeys(names, "s"), **told})
+
+
 def loaded(task="binary", classes=(), **columns):
-    """Give a model's schema: columns as (holds numbers, may be missing)."""
-    features = [
-        SimpleNamespace(name=n, holds_numbers=k[0], missing=k[1]) for n, k in columns.items()
-    ]
-    return SimpleNamespace(
-        schema=SimpleNamespace(features=features, task=task), classes=list(classes)
-    )
+    return SimpleNamespace(schema=schema_of(task, **columns), classes=list(classes))
+
+
+TEXT = {"kind": "categorical"}
+CODED = {"kind": "categorical", "codes": {1: "a", 2: "b"}}
+KNOWN = {"kind": "categorical", "codes": {"a": "", "b": ""}}
+
+
+def reads(schema, record):
+    try:
+        RecordReader(schema).read(orjson.dumps(record), 1)
+    except Refusal:
+        return False
+    return True
 
 
 @pytest.mark.parametrize(
-    ("challenger", "fault"),
+    ("old", "new", "record", "fault"),
     [
-        (loaded(age=(True, True)), ""),
-        (loaded(), ""),
-        (loaded(age=(True, True), new=(False, True)), ""),
-        (loaded(age=(True, True), new=(False, False)), "new is new and may not be missing"),
-        (loaded(age=(False, True)), "age was a number, is text"),
-        (loaded(age=(True, False)), "age may not be missing any more"),
-        (loaded("regression", age=(True, True)), "a binary model became a regression one"),
+        ({}, {"missing": True}, 1, ""),
+        ({"low": 0, "high": 9}, {"low": 0, "high": 10}, 9, ""),
+        ({"integer": True}, {}, 3, ""),
+        (CODED, CODED | {"codes": {1: "a", 2: "b", 3: "c"}}, 2, ""),
+        (CODED, {"low": 0}, 2, ""),
+        (KNOWN, TEXT, "b", ""),
+        ({"aliases": ["alter"]}, {"aliases": ["alter", "years"]}, 1, ""),
+        ({}, TEXT, 1, "age was a number, is text"),
+        ({"missing": True}, {}, None, "age may not be missing any more"),
+        ({"high": 9}, {"high": 8}, 9, "age took numbers up to 9, takes numbers up to 8"),
+        ({}, {"low": 0}, -1, "age took numbers, takes numbers from 0"),
+        ({}, {"integer": True}, 0.5, "age took numbers, takes whole numbers"),
+        (CODED, CODED | {"codes": {1: "a"}}, 2, "age does not take 2 any more"),
+        (CODED, {"high": 1}, 2, "age does not take 2 any more"),
+        ({}, CODED, 3, "age takes its codes only, and had none"),
+        (KNOWN, KNOWN | {"codes": {"b": ""}}, "a", "age does not take a any more"),
+        (KNOWN | {"spellings": {"A": "a"}}, KNOWN, "A", "age does not take A any more"),
+        (TEXT, TEXT | {"absent": ["?"]}, "?", "age does not take ? any more"),
+        ({"decimal": ","}, {}, "1.234,5", "age in a text is read with other decimals"),
     ],
 )
-def test_what_calls_the_champion_can_call_the_challenger(challenger, fault):
-    assert gates.signature_faults(challenger, loaded(age=(True, True))) == (
-        [fault] if fault else []
-    )
+def test_what_calls_the_champion_can_call_the_challenger(old, new, record, fault):
+    faults = gates.signature_faults(loaded(age=new), loaded(age=old))
+    assert faults == ([fault] if fault else [])
+    assert reads(schema_of(age=old), {"age": record})
+    assert reads(schema_of(age=new), {"age": record}) == (not fault)
+
+
+@pytest.mark.parametrize(
+    ("new", "record", "fault"),
+    [
+        ({"age": {}, "new": {"missing": True}}, {}, "new is new, and every request must have it"),
+        ({"hours": {}}, {}, "age is no feature any more"),
+        ({"age": {}}, {"alter": 1}, "alter in a request is not read as before"),
+        ({"years": {"aliases": ["age"]}}, {"alter": 1}, "alter in a request is not read as before"),
+        ({"years": {"aliases": ["age", "alter"]}}, {}, ""),
+    ],
+)
+def test_names_that_are_new_or_gone_are_faults_as_the_reader_refuses_them(new, record, fault):
+    old = {"age": {"aliases": ["alter"]}}
+    faults = gates.signature_faults(loaded(**new), loaded(**old))
+    assert fault in faults if fault else faults == []
+    given = record or {"age": 1}
+    assert reads(schema_of(**old), given)
+    assert reads(schema_of(**new), given) == (not fault)
+
+
+columns = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "low": st.sampled_from([None, 0, 1]),
+            "high": st.sampled_from([None, 1, 2]),
+            "integer": st.booleans(),
+            "missing": st.booleans(),
+            "decimal": st.sampled_from(["", ".", ","]),
+            "made_of": st.sampled_from([[], ["p"]]),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "kind": st.just("categorical"),
+            "codes": st.sampled_from(
+                [{}, {0: "", 1: ""}, {0: "", 1: "", 2: ""}, {"a": ""}, {"a": "", "true": "t"}]
+            ),
+            "missing": st.booleans(),
+            "absent": st.sampled_from([[], ["?"]]),
+        }
+    ),
+).flatmap(lambda keys: st.sampled_from([[], ["c"]]).map(lambda names: keys | {"aliases": names}))
+schemas = st.dictionaries(st.sampled_from("ab"), columns, min_size=1).map(lambda c: schema_of(**c))
+values = st.sampled_from([None, 0, 1, 2, 0.5, -1, True, "a", "0", "1", "?", "true", "0.5", "1,5"])
+requests = st.lists(st.dictionaries(st.sampled_from(["a", "b", "c", "p", "note"]), values))
+
+
+@given(old=schemas, new=schemas, records=requests)
+@settings(max_examples=300)
+def test_what_is_let_pass_is_read(old, new, records):
+    one, other = (SimpleNamespace(schema=schema, classes=[]) for schema in (new, old))
+    if not gates.signature_faults(one, other):
+        assert [r for r in records if reads(old, r) and not reads(new, r)] == []
 
 
 def test_other_classes_are_another_answer():
     one, other = loaded("multiclass", "abc"), loaded("multiclass", "abd")
     assert gates.signature_faults(one, one) == []
     assert "its classes are ['a', 'b', 'c']" in gates.signature_faults(one, other)[0]
+    task = gates.signature_faults(loaded("regression", age={}), loaded(age={}))
+    assert task == ["a binary model became a regression one"]
 
 
 def test_the_champion_is_who_stands_in_production_else_the_last_that_did():

@@ -103,6 +103,15 @@ def test_of_versions_with_the_same_model_the_newest_counts() -> None:
     ]
 
 
+@pytest.mark.parametrize(("pruned", "counts"), [((3,), 1), ((1,), 3), ((1, 3), 3), ((), 3)])
+def test_a_pruned_twin_hides_no_version_that_has_its_files(pruned: tuple, counts: int) -> None:
+    versions = [
+        version_of(number, model_digest="a", **({"pruned": "9"} if number in pruned else {}))
+        for number in (1, 3)
+    ]
+    assert [v.version for v in distinct(versions)] == [counts]
+
+
 def test_a_column_that_was_a_number_and_is_text_now_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -192,6 +192,20 @@ def test_promote_to_archived_is_refused(client):
         lifecycle.promote(client, NAME, 1, "Archived")
 
 
+@pytest.mark.parametrize("version", [2, None])
+def test_promote_takes_no_version_out_of_production(client, version):
+    add_model(client, 2)
+    lifecycle.promote(client, NAME, 2)
+    command = f"transition --model-name {NAME} --version 2 --stage Staging"
+    with pytest.raises(UsageError, match=f"is in Production; `{command}` moves it down"):
+        lifecycle.promote(client, NAME, version, "Staging")
+    assert stages(client) == {1: "None", 2: "Production"}
+    lifecycle.promote(client, NAME, 1, "Staging")
+    lifecycle.transition(client, NAME, 2, "Staging")
+    assert stages(client) == {1: "Staging", 2: "Staging"}
+    agrees(client)
+
+
 def test_a_refusal_of_the_server_is_one_line(client, monkeypatch):
     add_model(client, 1)
 

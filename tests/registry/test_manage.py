@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from lockstep.commands import manage_registry as manage
+from lockstep.commands import registry_versions
 from lockstep.errors import LockstepError, RegistryError, UsageError
 from lockstep.registry.store.names import EmptyStage, NotRegistered
+from lockstep.registry.store.versions import Version
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "manage_model_registry.py"
 NAME = "Accident_Prediction_XGBoost"
@@ -110,6 +112,38 @@ def test_get_model_for_people_and_for_programs(registry, capsys):
     assert {"data_digest", "data_dvc_hash"} <= facts.keys()
     assert facts["dirty"] is False
     assert facts["threshold"] == 0.4
+
+
+@pytest.mark.parametrize("way", [(), ("--on-traffic",)])
+def test_a_version_is_compared_with_the_one_in_production(registry, monkeypatch, capsys, way):
+    compared = []
+
+    def note(*given):
+        compared.append([one.version for one in given if isinstance(one, Version)])
+        return {}, "compared", 0
+
+    monkeypatch.setattr("lockstep.commands.traffic.compare_on_traffic", note)
+    monkeypatch.setattr(registry_versions.comparison, "compare_versions", note)
+    monkeypatch.setattr(registry_versions.comparison, "facts", lambda _: {})
+    monkeypatch.setattr(registry_versions.comparison, "readable", lambda _: "compared")
+    words = ("compare", "--model-name", NAME, "--version", "2", *way)
+    none = f"{NAME} has no version in Production; give --against N"
+    with pytest.raises(RegistryError, match=none):
+        manage.main(words)
+    run(capsys, "promote", "--model-name", NAME, "--version", "3", *FORCED)
+    assert run(capsys, *words) == "compared\n"
+    assert run(capsys, *words, "--against", "5") == "compared\n"
+    assert compared == [[2, 3], [2, 5]]
+    itself = f"{NAME} version 3 is the one in Production; give --against N"
+    with pytest.raises(UsageError, match=itself):
+        manage.main(("compare", "--model-name", NAME, "--version", "3", *way))
+
+
+def test_another_name_is_compared_by_its_version_in_production(registry, monkeypatch):
+    registry.client.create_registered_model("Other")
+    words = ("compare", "--model-name", NAME, "--version", "2", "--against-name", "Other")
+    with pytest.raises(RegistryError, match="Other has no version in Production; give --against N"):
+        manage.main(words)
 
 
 def test_a_move_says_what_it_did(registry, capsys):

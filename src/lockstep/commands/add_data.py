@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from lockstep.commands.home_folder import expanded
 from lockstep.commands.undo import folder_sum
 from lockstep.config.layout import project_root
 from lockstep.config.params import read_params_text
@@ -80,7 +81,7 @@ def given_path(root: Path, source: str, target: Path) -> Path:
     """Return the folder or file to copy from; UsageError if missing, unreadable or the target."""
     if not source.strip():
         raise UsageError("no data were named: make add-data PROBLEM=… FROM=FOLDER_OR_FILE")
-    path = Path(source).expanduser()
+    path = expanded(source)
     if not path.exists():
         raise UsageError(f"{source} is not there; give FROM=… a folder or a file that exists")
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lockstep.commands.home_folder import expanded
 from lockstep.config.layout import project_root
 from lockstep.console import documented_parser
 from lockstep.dvc.command import default_remote, run_dvc, show_dvc
@@ -113,7 +114,7 @@ def remote_address(root: Path, url: str) -> str:
     url = url.strip().removeprefix("file://")
     if _SCHEME.match(url):
         return _s3_address(url)
-    folder = Path(url).expanduser()
+    folder = expanded(url)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{url} is a file; a DVC remote needs a folder or s3://BUCKET/PREFIX")
     return str(folder) if folder.is_absolute() else os.path.relpath(folder, root)

@@ -88,15 +88,19 @@ OPTIONS = {
     "--stage": ("STAGE", ", ".join(STAGES), check_stage),
     "--stage (optional)": ("STAGE", "Production (the default) or Staging", check_stage),
     "export --stage": ("STAGE", f"the newest version there: {', '.join(STAGES)}", check_stage),
-    "--against": ("N", "the version to compare it with", check_version),
+    "--against": (
+        "N",
+        "the version to compare it with (default: the one in Production)",
+        check_version,
+    ),
     "--against-name": (
         "NAME",
-        "registered model of --against, of the same problem (default: --model-name)",
+        "registered model to compare with, of the same problem (default: --model-name)",
         check_name,
     ),
     "--on-traffic": (
         "",
-        "on live requests that --version scored in the shadow of --against (docs/monitoring.md)",
+        "on live requests that --version scored in the shadow of the other (docs/monitoring.md)",
     ),
     "--to": ("N", "the version to go back to (default: the one before)", check_version),
     "--run-id": ("ID", "the version to go back to, by its run"),
@@ -145,7 +149,7 @@ COMMANDS = {
     "compare": Command(
         "registry_versions:compare",
         "compare two versions on rows that neither was fitted or tuned on; list different inputs",
-        "--model-name --version --against [--against-name] [--on-traffic]",
+        "--model-name --version [--against] [--against-name] [--on-traffic]",
     ),
     "history": Command(
         "registry_listings:history",

@@ -7,9 +7,10 @@ from typing import Any
 
 from lockstep.commands.retrain_model import RetrainOptions, report, retrain
 from lockstep.config.params import load_params
+from lockstep.console import warn
 from lockstep.dvc import repro as dvc
 from lockstep.dvc.graph import Lock
-from lockstep.errors import DataError, LockstepError
+from lockstep.errors import ConfigError, DataError, LockstepError, RegistryError
 from lockstep.monitoring.analysis import Analysis
 from lockstep.monitoring.proposal import Proposal, propose
 from lockstep.monitoring.proposed_commands import proposed_commands, through
@@ -21,8 +22,13 @@ from lockstep.registry.store.versions import Version
 
 
 def proposal_for(client: Client, found: Analysis, version: Version) -> Proposal | None:
-    """Return what the alarms of a version call for."""
-    return propose(found, can_go_back(get_model(client, version.name), version))
+    """Return what the alarms of a version call for; no rollback where the record can't be read."""
+    try:
+        has_earlier = can_go_back(get_model(client, version.name), version)
+    except RegistryError as error:
+        warn(f"whether {version.title} can go back is not known: {error}")
+        has_earlier = False
+    return propose(found, has_earlier)
 
 
 def commands_for(
@@ -31,7 +37,12 @@ def commands_for(
     """Return the commands of a proposal; ``newest`` is the newest month, as 2026-03."""
     if proposal is None:
         return []
-    return proposed_commands(load_params(root), proposal.action, version.name, problem, newest)
+    params = None
+    try:
+        params = load_params(root)
+    except ConfigError as error:  # an alarm must be heard all the same
+        warn(f"the commands are those without a problem's settings: {error}")
+    return proposed_commands(params, proposal.action, version.name, problem, newest)
 
 
 def retrain_on_new_data(

@@ -18,6 +18,7 @@ from lockstep.commands.monitor_actions import (
 )
 from lockstep.commands.traffic import Shadowed, shadowed
 from lockstep.commands.watched_days import (
+    check_input,
     days_of_log,
     days_of_table,
     in_span,
@@ -38,7 +39,7 @@ from lockstep.config.monitoring import METRICS_FILE
 from lockstep.config.serving import load_serving
 from lockstep.config.settings import environment, load_settings, read_model_config
 from lockstep.console import warn
-from lockstep.errors import ArtifactError, DataError, LockstepError
+from lockstep.errors import ArtifactError, DataError, LockstepError, RegistryError
 from lockstep.io import whole_folder, write_json, write_text
 from lockstep.monitoring.alarms import Finding
 from lockstep.monitoring.analysis import Analysis, analyse
@@ -47,6 +48,7 @@ from lockstep.monitoring.page import PageFacts, page
 from lockstep.monitoring.proposal import Proposal
 from lockstep.monitoring.report import content, prometheus
 from lockstep.registry.publishing.monitor_run import log_analysis
+from lockstep.registry.store import connection
 from lockstep.registry.store.connection import Client
 from lockstep.registry.store.names import MONTH_TAG
 from lockstep.registry.store.opening import open_registry
@@ -79,11 +81,13 @@ class Monitored:
 def monitor(root: Path, options: MonitorOptions) -> Monitored:
     """Analyse a span of the log, or a table, and write what was found."""
     settings, serving = read_model_config(root)[0].monitoring, load_serving(root)
+    if options.input is not None:
+        check_input(options.input)
     client, notes, shadow = open_registry(root), Notes(), None
     faults: list[str] = []
     if options.input is not None:
         watched = watched_version(client, root, named_version(root, serving, options))
-        days = in_span(days_of_table(root, watched, options.input), options)
+        days = in_span(days_of_table(root, watched, options.input, faults), options)
         threshold = watched.threshold
     else:
         folder = log_folder(serving)
@@ -172,7 +176,10 @@ def written(
     lines: list[str],
     shadow: Shadowed | None,
 ) -> Monitored:
-    """Write page, JSON and Prometheus' text, log a run, and return the lines for a terminal."""
+    """Write page, JSON and Prometheus' text, log a run, and return the lines for a terminal.
+
+    What is beside the analysis may fail: an alarm is still written, sent and told.
+    """
     version, now = watched.located.version, time.time()
     folder = place / watched.schema.name
     first, last = found.months[0].name, found.months[-1].name
@@ -199,17 +206,33 @@ def written(
         told["shadow"] = shadow and shadow.facts
         write_json(part / REPORT, content(found, told, lines), digits=None)
         (part / METRICS_FILE).write_bytes(prometheus(found, version.name, version.version, now))
-    experiment = load_settings(root).experiment_name or watched.schema.experiment
-    tags = {
-        "lockstep.alarm": str(bool(found.alarms)).lower(),
-        MONTH_TAG: found.newest_month,
-    }
-    if proposal is not None:
-        tags["lockstep.proposal"] = proposal.action
-    months, ended = metrics_by_month(found), round(now * 1000)
-    run_id = log_analysis(client, root, experiment, version, title, months, tags, folder, ended)
+    run_id = run_of(client, root, watched, found, facts, folder, round(now * 1000))
     lines = summary(found, title, folder, run_id, facts)
     return Monitored(found, watched, "\n".join(lines), folder, proposal)
+
+
+def run_of(
+    client: Client,
+    root: Path,
+    watched: Watched,
+    found: Analysis,
+    facts: PageFacts,
+    folder: Path,
+    ended_ms: int,
+) -> str:
+    """Log the run of an analysis and return its id; "none", with a warning, if the store fails."""
+    experiment = load_settings(root).experiment_name or watched.schema.experiment
+    tags = {"lockstep.alarm": str(bool(found.alarms)).lower(), MONTH_TAG: found.newest_month}
+    if facts.proposal is not None:
+        tags["lockstep.proposal"] = facts.proposal.action
+    version, months = watched.located.version, metrics_by_month(found)
+    given = (version, facts.title, months, tags, folder, ended_ms)
+    try:
+        return log_analysis(client, root, experiment, *given)
+    except connection.store_errors(RegistryError, OSError) as error:
+        connection.raise_interrupt(error)
+        warn(f"the analysis is written, but has no complete run: {connection.one_line(error)}")
+        return "none"
 
 
 def labels_in_words(found: Analysis, words: list[str]) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lockstep.commands.add_data import EXTERNAL, Found, given_path, look_at, store, track
+from lockstep.commands.home_folder import expanded
 from lockstep.commands.undo import Changes, all_or_nothing, folder_sum, sum_of
 from lockstep.config.layout import ProblemLayout, project_root
 from lockstep.config.params import load_params, read_params_text
@@ -91,7 +92,7 @@ def drafted(root: Path, given: argparse.Namespace) -> tuple[Found, Draft]:
     name, file = given.name, given.file
     if not file.strip():
         raise UsageError("give the table: make new-problem NAME=… FILE=table.csv TARGET=…")
-    known_file(Path(file).expanduser(), SUFFIXES)
+    known_file(expanded(file), SUFFIXES)
     found = look_at(name, given_path(root, file, root / EXTERNAL / name), "table")
     return found, draft(read_any(found.files[0]), name, given.target, given.task)
 
@@ -111,14 +112,14 @@ def write(root: Path, draft: Draft, found: Found, changes: Changes) -> None:
     params = with_sections(read_params_text(root), params_text(draft))
     parsed(params)
     text = (root / "dvc.yaml").read_text(encoding="utf-8")
-    text = with_sections(text, artifacts(draft.problem, draft.problem, types))
-    shown = (root / PLOTS).read_text(encoding="utf-8")
+    text = with_sections(text, artifacts(draft.problem, draft.problem, types), "dvc.yaml")
     section = plots(draft.problem, draft.task, types, curved).splitlines()[1:]
+    shown = with_block((root / PLOTS).read_text(encoding="utf-8"), "plots", section, PLOTS)
     write_folder(root / PROBLEMS / draft.problem, draft, changes)
     bring_in(root, draft.problem, found, changes)
     for name, content in {
         "dvc.yaml": text,
-        PLOTS: with_block(shown, "plots", section),
+        PLOTS: shown,
         "params.yaml": params,
     }.items():
         changes.writes(root / name, hashlib.sha256(content.encode()).hexdigest())

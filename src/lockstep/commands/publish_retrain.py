@@ -21,7 +21,8 @@ from lockstep.errors import ArtifactError, ConfigError, RegistryError
 from lockstep.models.artifact import model_digest
 from lockstep.models.golden_rows import check_golden
 from lockstep.models.scoring.prediction import Model as Loaded
-from lockstep.promotion.gates import Case, check_sections, floors, golden
+from lockstep.promotion.configured import check_sections
+from lockstep.promotion.gates import Case, floors, golden
 from lockstep.registry.artifact.loading import golden_of
 from lockstep.registry.artifact.locating import locate
 from lockstep.registry.artifact.released import Released, checked_pointer, release
@@ -63,7 +64,14 @@ def check_ready(root: Path, problem: str) -> None:
         raise ConfigError("mlflow.log_model is false, and a retrain makes versions; set it to true")
     check_sections(settings.gates)
     checked_pointer(ProblemLayout(root, problem))
-    connection.connect(settings, root)
+    client = connection.connect(settings, root)
+    with connection.translating_mlflow_errors():
+        connection.experiment_id(client, root, experiment_of(problem))
+
+
+def experiment_of(problem: str) -> str:
+    """Return the name of the experiment that holds a problem's retrains."""
+    return f"{problem.replace('_', '-')}-retrain"
 
 
 @contextmanager
@@ -94,7 +102,7 @@ def publish_retrain(
     settings = replace(load_settings(root), default_stage=STAGE, auto_transition_to_staging=False)
     outputs = {name: read_outputs(root, problem, name) for name in types}
     client = connection.connect(settings, root)
-    done = Retrained(f"{problem.replace('_', '-')}-retrain")
+    done = Retrained(experiment_of(problem))
     experiment = connection.experiment_id(client, root, done.experiment)
     # An earlier retrain may have been killed.
     end_abandoned(client, client.search_runs([experiment], "attributes.status = 'RUNNING'"))
@@ -144,7 +152,7 @@ def _release_best(
     for name in best_first:
         try:
             done.released = release_version(client, root, outputs[name], done.versions[name])
-        except (ArtifactError, RegistryError) as error:
+        except ArtifactError as error:  # a store that is away says nothing of the model
             done.unfit[name] = str(error)
         else:
             done.released_type = name
@@ -154,8 +162,8 @@ def _release_best(
 def release_version(client: Client, root: Path, outputs: Outputs, published: Published) -> Released:
     """Let `production.pkl` name a copy of the workspace's model, which this version has registered.
 
-    ArtifactError or RegistryError where the version is below a floor, fails a check on loading, or
-    where the workspace's file is another model.
+    ArtifactError where the version is below a floor, fails a check on loading, or where the
+    workspace's file is another model.
     """
     model = get_model(client, published.name)
     version = model.version(int(published.version or 0))

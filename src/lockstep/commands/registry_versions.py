@@ -13,10 +13,11 @@ from lockstep.audit.bundle_checks import verify_folder
 from lockstep.audit.verify import verify as verify_registry
 from lockstep.checks import contents
 from lockstep.config.layout import project_root
-from lockstep.errors import ConfigError, UsageError
+from lockstep.errors import ConfigError, RegistryError, UsageError
 from lockstep.promotion import compare_versions as comparison
-from lockstep.registry.record.registered_models import get_version
+from lockstep.registry.record.registered_models import get_model, get_version
 from lockstep.registry.store.connection import Client
+from lockstep.registry.store.versions import Version
 from lockstep.termination import terminated_as_error
 
 Answer = tuple[Any, str, int]
@@ -49,7 +50,7 @@ def compare(client: Client, options: argparse.Namespace) -> Answer:
     """Compare two versions."""
     name, other = options.model_name, options.against_name or options.model_name
     version = get_version(client, name, options.version)
-    against = get_version(client, other, options.against)
+    against = compared_with(client, version, other, options.against)
     if (version.name, version.version) == (against.name, against.version):
         raise UsageError(
             f"{name} version {version.version} is compared with itself; give another --against"
@@ -59,6 +60,18 @@ def compare(client: Client, options: argparse.Namespace) -> Answer:
         return work(client, project_root(), version, against)
     found = comparison.compare_versions(client, project_root(), version, against)
     return comparison.facts(found), comparison.readable(found), 0
+
+
+def compared_with(client: Client, version: Version, name: str, number: int | None) -> Version:
+    """Return the other version of a comparison: the one in Production, unless it is numbered."""
+    if number is not None:
+        return get_version(client, name, number)
+    found = get_model(client, name, "Production").versions
+    if not found:
+        raise RegistryError(f"{name} has no version in Production; give --against N")
+    if (name, found[-1].version) == (version.name, version.version):
+        raise UsageError(f"{version.title} is the one in Production; give --against N")
+    return found[-1]
 
 
 def reproduce(client: Client, options: argparse.Namespace) -> Answer:

@@ -8,7 +8,7 @@ Stages, output and outputs are those of `dvc repro`.
 
 from __future__ import annotations
 
-from lockstep.commands.train_models import repro_preloaded
+from lockstep.commands.train_models import check_registration, repro_preloaded
 from lockstep.config.layout import stage_root
 from lockstep.config.params import load_params
 from lockstep.console import documented_parser
@@ -22,6 +22,7 @@ def main() -> None:
     what = "a stage or an output, as DVC takes it (default: all stages)"
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=what)
     targets, root = parser.parse_args().targets, stage_root()
+    check_registration(root)
     problems = load_params(root).problems
     types = [(problem, name) for problem, own in problems.items() for name in own.model_types]
     # Where all stages have run with today's parameters, mostly none runs.

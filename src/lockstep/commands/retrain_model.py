@@ -26,6 +26,7 @@ from lockstep.commands.train_models import (
     is_whole,
     problem_options,
     repro_preloaded,
+    search_first,
 )
 from lockstep.commands.undo import only_one
 from lockstep.config.layout import PARTS, ProblemLayout, stage_root
@@ -33,7 +34,6 @@ from lockstep.config.params import Params, read_params_text, training_key
 from lockstep.config.params_file import KeyPath, parsed, with_values
 from lockstep.config.settings import LATER, PUBLISH
 from lockstep.console import add_options, documented_parser
-from lockstep.dvc import repro as dvc
 from lockstep.dvc.lineage import is_current, training_stage
 from lockstep.errors import LockstepError, UsageError
 from lockstep.io import read_json, write_text
@@ -129,7 +129,7 @@ def train(root: Path, options: RetrainOptions, params: Params, types: Sequence[s
     """Have DVC update the models, and for all types their comparison; return the parameters."""
     problem = options.problem
     if options.tuning:
-        dvc.module(root, "lockstep.commands.search", "--problem", problem, "--models", *types)
+        search_first(root, problem, types if options.models else ())
         params = parsed(read_params_text(root))
     stages = [training_stage(problem, name) for name in types]
     if is_whole(params, problem, types):

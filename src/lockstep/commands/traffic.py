@@ -10,7 +10,12 @@ from typing import Any
 import pandas as pd
 
 from lockstep.commands.monitor import MonitorOptions
-from lockstep.commands.watched_version import Watched, classes_in, decision_words
+from lockstep.commands.watched_version import (
+    Watched,
+    classes_in,
+    decision_words,
+    same_version,
+)
 from lockstep.config.params import load_params
 from lockstep.config.serving import load_serving
 from lockstep.console import aligned
@@ -20,10 +25,9 @@ from lockstep.monitoring.log_files import newest_challenger
 from lockstep.monitoring.traffic import Pairs, Traffic, compare_traffic
 from lockstep.problems.schema import Schema
 from lockstep.registry.artifact.loading import schema_of
-from lockstep.registry.artifact.locating import find_version, locate
+from lockstep.registry.artifact.locating import locate
 from lockstep.registry.artifact.model_cache import Located
 from lockstep.registry.store.connection import Client
-from lockstep.registry.store.names import NotRegistered
 from lockstep.registry.store.versions import Version
 from lockstep.serving.logged_rows import Labels, LogReader, Notes, read_labels, read_pairs
 
@@ -91,9 +95,8 @@ def shadowed(
     key = newest_challenger(folder, watched.key, *span, notes.damaged)
     if key is None:
         return None
-    try:
-        challenger = find_version(client, key[0], version=key[1])
-    except NotRegistered:
+    challenger = same_version(client, key)
+    if challenger is None:
         return None
     if watched.schema.task == "multiclass":
         check_classes(watched.classes, locate(client, challenger, root))

@@ -16,6 +16,7 @@ from pathlib import Path
 from lockstep.commands import train_beside
 from lockstep.commands.overrides import FORMS, with_overrides
 from lockstep.commands.train_models import (
+    check_registration,
     check_trainings,
     declared_types,
     is_whole,
@@ -47,6 +48,7 @@ def train(
     the compare stage; some of them are compared here, and its files stay as they are.
     """
     text, params = with_overrides(root, problem, given)
+    check_registration(root)
     types = declared_types(params, problem, wanted)
     stages = [*(training_stage(problem, name) for name in types), f"compare@{problem}"]
     # What has trained already fits its types, whose libraries take seconds to import.
@@ -114,20 +116,20 @@ def _comparison(layout: ProblemLayout) -> str:
 def next_steps(root: Path, problem: str, champion: str) -> str:
     """Return the commands to run after a training, as they can be typed."""
     from lockstep.registry.publishing.destinations import model_name
+    from lockstep.registry.store.names import SCRIPT
     from lockstep.registry.store.uris import is_http, resolve_uri
 
     settings = load_settings(root)
     name, store = model_name(settings, problem, champion), resolve_uri(settings, root)
     runs = f"mlflow ui --backend-store-uri {shlex.quote(without_password(store))}"
     runs = f"{without_password(store)}, in a browser" if is_http(store) else runs
-    script = "python scripts/manage_model_registry.py"
     return f"""
 What to do next (after: source .venv/bin/activate)
   see the report       {page_file(root, problem).relative_to(root)}, in a browser
   see the runs         {runs}
-  see the versions     {script} list-versions --model-name {name}
-  try in Staging       {script} transition --model-name {name} --version N --stage Staging
-  put in Production    {script} promote --model-name {name} --stage Production
+  see the versions     {SCRIPT} list-versions --model-name {name}
+  try in Staging       {SCRIPT} transition --model-name {name} --version N --stage Staging
+  put in Production    {SCRIPT} promote --model-name {name} --stage Production
   predict              {predict_command(root, problem)}
   serve                make serve PROBLEM={problem}
   retrain              python scripts/retrain_model.py --problem {problem}

@@ -21,6 +21,11 @@ from lockstep.models.type_metrics import read_type_metrics
 from lockstep.models.types import model_type
 from lockstep.preload.process import preloaded
 from lockstep.problems.schema import load_schema
+from lockstep.promotion.configured import (
+    IF_BETTER,
+    check_registration_metric,
+    check_sections,
+)
 
 
 def train_models(
@@ -28,11 +33,28 @@ def train_models(
 ) -> list[str]:
     """Update the wanted types (none: all) and register them; return those trained."""
     params = load_params(root)
+    check_registration(root)
     types = checked_types(params, problem, wanted)
     if grid_search:
-        dvc.module(root, "lockstep.commands.search", "--problem", problem, "--models", *types)
+        search_first(root, problem, types if wanted else ())
     train_types(root, problem, types)
     return types
+
+
+def search_first(root: Path, problem: str, named: Sequence[str]) -> None:
+    """Search the types that a person named; with none, those that have a section `search`."""
+    dvc.module(root, "lockstep.commands.search", "--problem", problem, "--models", *named)
+
+
+def check_registration(root: Path) -> None:
+    """Raise for a metric or problem that the registration would refuse after the training.
+
+    It is a matter of the policy ``if_better``; without it nothing is compared on registration.
+    """
+    settings = load_settings(root)
+    if settings.registration_policy == IF_BETTER and (settings.publish or settings.publish_later):
+        check_sections(settings.gates)
+        check_registration_metric(settings.registration_metric)
 
 
 def train_types(root: Path, problem: str, types: Sequence[str]) -> None:
@@ -124,15 +146,15 @@ def results(root: Path, problem: str, types: list[str]) -> str:
     figures = "\n".join(f"  {name:<{width}}  {text}" for name, text in found.items())
     # It takes time to import, which a light command does not need.
     from lockstep.registry.publishing.destinations import model_name
+    from lockstep.registry.store.names import SCRIPT
 
-    script = "python scripts/manage_model_registry.py"
     name = model_name(load_settings(root), problem, types[0]) if len(types) == 1 else "NAME"
     return f"""Trained for {problem}:
 {figures}
 What to do next
   compare all types    dvc repro compare@{problem}
-  see the versions     {script} list-models
-  put in Production    {script} promote --model-name {name}
+  see the versions     {SCRIPT} list-models
+  put in Production    {SCRIPT} promote --model-name {name}
   predict              {predict_command(root, problem)}
   plots, metrics       dvc plots show · dvc metrics show"""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from lockstep.commands.train_models import check_trainings
+from lockstep.commands.train_models import check_registration, check_trainings
 from lockstep.config.layout import SPARK, ProblemLayout, engine_of
 from lockstep.config.params import Params, load_params, read_params_text, training_key
 from lockstep.config.params_file import KeyPath, parsed, with_values
@@ -29,6 +29,7 @@ PARTITIONS = 2
 def train_on_spark(root: Path, problem: str, wanted: Sequence[str]) -> str:
     """Update a problem's models of Spark and their versions; return the comparison as a text."""
     resolve_name("lockstep.engines.session:check_start")()  # refuses before anything is written
+    check_registration(root)
     types, values = declared(root, problem, wanted)
     text = with_values(read_params_text(root), values)
     params = parsed(text)

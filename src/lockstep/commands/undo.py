@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lockstep.errors import UsageError
+from lockstep.errors import LockstepError
 from lockstep.io import sha256_file, sha256_json, write_json
 from lockstep.termination import terminated_as_error
 
@@ -22,13 +22,13 @@ UNDONE = "nothing half-made was kept, run the command again"
 
 @contextmanager
 def only_one(lock: Path, what: str) -> Iterator[None]:
-    """Hold a lock file of this workspace; UsageError if another process holds it."""
+    """Hold a lock file of this workspace; LockstepError if another process holds it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock, timeout=0):
             yield
     except Timeout:
-        raise UsageError(f"another {what} is running here; wait for it to end") from None
+        raise LockstepError(f"another {what} is running here; wait for it to end") from None
 
 
 @dataclass

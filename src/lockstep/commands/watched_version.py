@@ -23,6 +23,7 @@ from lockstep.registry.artifact.model_cache import Located
 from lockstep.registry.store.connection import Client
 from lockstep.registry.store.json_tags import checked_tag
 from lockstep.registry.store.names import NotRegistered
+from lockstep.registry.store.versions import Version
 from lockstep.serving.logged_rows import Notes, answered_by
 from lockstep.serving.model_source import registered_name
 
@@ -112,10 +113,20 @@ def fitting_models(client: Client, models: Iterable[Key], options: MonitorOption
 
 def problem_of(client: Client, key: Key) -> str | None:
     """Return the problem of a version that answered; None if it is gone."""
+    version = same_version(client, key)
+    return None if version is None else version.tag("problem")
+
+
+def same_version(client: Client, key: Key) -> Version | None:
+    """Return the version that a log's key means; None if it is gone.
+
+    A registry that was made anew counts from 1 again: there the number is another model's.
+    """
     try:
-        return find_version(client, key[0], version=key[1]).tag("problem")
+        version = find_version(client, key[0], version=key[1])
     except NotRegistered:
         return None
+    return version if key[2] in (None, version.tag("model_digest")) else None
 
 
 def named_version(root: Path, serving: ServingSettings, options: MonitorOptions) -> Key:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from lockstep.config.params import Strict
 
@@ -64,3 +65,10 @@ class MonitoringSection(Strict):
     performance: PerformanceSettings = PerformanceSettings()
     outcomes: RateSettings = RateSettings()
     decisions: DecisionSettings = DecisionSettings()
+
+    @field_validator("webhook")
+    @classmethod
+    def _of_the_web(cls, url: str | None) -> str | None:
+        if url is not None and not re.match(r"https?://[^/\s]", url):
+            raise ValueError("give an address with http:// or https://")
+        return url

@@ -1,4 +1,4 @@
-"""Edits of params.yaml that leave comments, order and layout as they are."""
+"""Edits of params.yaml, and files like it, that leave comments, order and layout as they are."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from lockstep.errors import ConfigError
 from lockstep.io import parse_yaml
 
 KeyPath = tuple[str, ...]
+FILE = "params.yaml"
+"""The file that is edited, unless another one is named."""
 _TAG = "tag:yaml.org,2002"
 _TOP_KEY = re.compile(r"^(?P<key>[A-Za-z_][\w-]*):")
 
@@ -28,9 +30,9 @@ def with_values(text: str, values: Mapping[KeyPath, Any]) -> str:
     return _dump(content) if news else text
 
 
-def with_sections(text: str, fragment: str) -> str:
-    """Return the text with the entries of a fragment (problems:, train:) that it lacks."""
-    have, more = _load(text), _load(fragment)
+def with_sections(text: str, fragment: str, file: str = FILE) -> str:
+    """Return the text of a file with the entries of a fragment (problems:, train:) it lacks."""
+    have, more = _load(text, file), _load(fragment, file)
     for section, entries in more.items():
         present = [key for key in entries if key in (have.get(section) or {})]
         if len(present) == len(entries):
@@ -39,13 +41,13 @@ def with_sections(text: str, fragment: str) -> str:
             del entries[key]
         lines = (_dump(more) if present else fragment).splitlines()
         bounds = _bounds(lines, section)
-        text = with_block(text, section, lines[slice(*bounds)] if bounds else [])
+        text = with_block(text, section, lines[slice(*bounds)] if bounds else [], file)
     return text
 
 
 def parsed(text: str) -> Params:
     """Return the content of a params.yaml's text; a fault is a ConfigError with its place."""
-    return parse_params(parse_yaml(text, "params.yaml"))
+    return parse_params(parse_yaml(text, FILE))
 
 
 def _yaml() -> Any:
@@ -68,17 +70,17 @@ def _float_text(value: float) -> str:
     return text.replace("e", ".0e", 1) if "e" in text and "." not in text else text
 
 
-def _load(text: str) -> Any:
+def _load(text: str, file: str = FILE) -> Any:
     from ruamel.yaml.error import YAMLError
 
     try:
         content = _yaml().load(text)
     except YAMLError as error:
         fault = " ".join(str(error).split())
-        raise ConfigError(f"params.yaml is no valid YAML: {fault}") from error
+        raise ConfigError(f"{file} is no valid YAML: {fault}") from error
     if not isinstance(content, Mapping):
-        fix = "restore it with `git checkout params.yaml`"
-        raise ConfigError(f"params.yaml holds no sections; {fix}")
+        fix = f"restore it with `git checkout {file}`"
+        raise ConfigError(f"{file} holds no sections; {fix}")
     return content
 
 
@@ -128,16 +130,16 @@ def _bounds(lines: list[str], section: str) -> tuple[int, int] | None:
     return (start + 1, inside[-1] + 1) if inside else None
 
 
-def with_block(text: str, section: str, body: list[str]) -> str:
+def with_block(text: str, section: str, body: list[str], file: str = FILE) -> str:
     """Put lines at the end of a section, before blanks and comments of the next one.
 
     A section that the text lacks altogether is begun at its end.
     """
     lines = text.splitlines()
     bounds = _bounds(lines, section)
-    if bounds is None and section not in _load(text):
+    if bounds is None and section not in _load(text, file):
         return "\n".join([*lines, "", f"{section}:", *body]) + "\n"
     if bounds is None:
         fix = "write it as an indented block"
-        raise ConfigError(f"params.yaml has no block `{section}:` to add to; {fix}")
+        raise ConfigError(f"{file} has no block `{section}:` to add to; {fix}")
     return "\n".join([*lines[: bounds[1]], *body, *lines[bounds[1] :]]) + "\n"

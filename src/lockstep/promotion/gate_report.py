@@ -55,6 +55,7 @@ class Gate:
             "file": self.file,
             "champion": found.champion,
             "refused": [check.name for check in found.failed],
+            **({"holdout": rows["digest"]} if (rows := found.figures.get("holdout")) else {}),
         }
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,29 +24,23 @@ from lockstep.checks import (
     failures,
     run_checks,
 )
-from lockstep.config.gates import DEFAULT, Gates, ShadowGate, gates_of
+from lockstep.config.gates import Gates, ShadowGate, gates_of
 from lockstep.config.params import load_params
 from lockstep.config.serving import load_serving
-from lockstep.config.settings import CONFIG_FILE, load_settings
+from lockstep.config.settings import load_settings
 from lockstep.decision.score_scale import to_probability
-from lockstep.errors import ConfigError, RegistryError, unknown
-from lockstep.evaluation.metrics import (
-    BINARY,
-    LOWER_IS_BETTER,
-    MULTICLASS,
-    REGRESSION,
-    Scored,
-    better,
-    metric_names,
-)
+from lockstep.errors import RegistryError
+from lockstep.evaluation.metrics import LOWER_IS_BETTER, Scored, better, metric_names
 from lockstep.evaluation.paired_comparison import Difference, paired_difference
 from lockstep.io import rounded, sha256_json
 from lockstep.models.scoring.prediction import Model as Loaded
 from lockstep.monitoring.log_files import shadowed_days
-from lockstep.problems.schema import Schema, load_schema, problem_names
+from lockstep.problems.schema import Schema, load_schema
 from lockstep.promotion.champion import champion_of
+from lockstep.promotion.configured import check_sections
 from lockstep.promotion.holdout import check_enough, holdout, scored
 from lockstep.promotion.scoring import check_finite
+from lockstep.promotion.signature import input_faults
 from lockstep.promotion.slices import IN_TARGETS_UNIT, Sides, judged_slices
 from lockstep.registry.artifact.loading import open_version
 from lockstep.registry.artifact.locating import locate
@@ -128,19 +122,6 @@ def judge(client: Client, root: Path, model: Model, version: Version, stage: str
     checks = run_checks(_checks_of(case), case)
     champion = case.champion.version if case.champion else None
     return Verdict(model.name, version.version, stage, champion, checks, case.figures)
-
-
-def check_sections(sections: Mapping[str, Gates]) -> None:
-    """Raise a ConfigError where gates name an unknown problem or metric."""
-    known = [DEFAULT, *problem_names()]
-    metrics = sorted({*BINARY, *MULTICLASS, *REGRESSION})
-    where = f"{CONFIG_FILE}: mlflow.model_registry.gates"
-    for section, gates in sections.items():
-        if section not in known:
-            raise ConfigError(f"{where}: {unknown('problem', section, known)}")
-        for metric in gates.floors:
-            if metric not in metrics:
-                raise ConfigError(f"{where}.{section}.floors: {unknown('metric', metric, metrics)}")
 
 
 # ---------------------------------------------------------------- what is judged
@@ -299,6 +280,7 @@ def champion(case: Case) -> Answer:
     challenger, groups = sides.challenger, sides.holdout.groups
     found = paired_difference(challenger, sides.champion, groups, case.metric, gate.resamples)
     case.figures["champion"] = _figures(found)
+    case.figures["holdout"] = {"digest": sides.holdout.digest, "read_before": _reads(case)}
     margin = gate.margin * (abs(found.champion) if found.metric in IN_TARGETS_UNIT else 1.0)
     bound = -found.high if found.metric in LOWER_IS_BETTER else found.low
     wins = found.wins and bound > margin
@@ -307,7 +289,18 @@ def champion(case: Case) -> Answer:
         f"{_champion(case).version}: {found.estimate:+.4f} [{found.low:+.4f}, {found.high:+.4f}] "
         f"on {found.rows:,} rows in {found.groups:,} groups that neither has seen"
     )
+    if reads := _reads(case):
+        message += f"; {reads} verdicts of this model read them before"
     return wins, message if wins else message + _why_not(found, margin)
+
+
+def _reads(case: Case) -> int:
+    """Return how many earlier verdicts on versions of this name compared on the same rows.
+
+    The more often rows decide, the likelier a version is chosen that only fits their noise.
+    """
+    digest = case.sides.holdout.digest
+    return sum(event.gate.get("holdout") == digest for event in case.model.record.events)
 
 
 def _why_not(found: Difference, margin: float) -> str:
@@ -371,19 +364,10 @@ def signature(case: Case) -> Answer:
 
 def signature_faults(challenger: Loaded, champion: Loaded) -> list[str]:
     """Return why a model can't take another's place, by their schemas: inputs, then answers."""
-    old = {column.name: column for column in champion.schema.features}
-    faults = []
-    for column in challenger.schema.features:
-        name, before = column.name, old.get(column.name)
-        if before is None:
-            faults += [] if column.missing else [f"{name} is new and may not be missing"]
-        elif before.holds_numbers != column.holds_numbers:
-            was, now = ("a number" if c.holds_numbers else "text" for c in (before, column))
-            faults.append(f"{name} was {was}, is {now}")
-        elif before.missing and not column.missing:
-            faults.append(f"{name} may not be missing any more")
-    if challenger.schema.task != champion.schema.task:
-        faults.append(f"a {champion.schema.task} model became a {challenger.schema.task} one")
-    elif challenger.schema.task == "multiclass" and challenger.classes != champion.classes:
+    old, new = champion.schema, challenger.schema
+    faults = input_faults(old, new)
+    if new.task != old.task:
+        faults.append(f"a {old.task} model became a {new.task} one")
+    elif new.task == "multiclass" and challenger.classes != champion.classes:
         faults.append(f"its classes are {challenger.classes}, the champion's {champion.classes}")
     return faults

@@ -15,13 +15,16 @@ from lockstep.checks import REFUSED
 from lockstep.config.gates import Gates, gates_of
 from lockstep.console import warn
 from lockstep.decision.policies import costs_in
-from lockstep.errors import ArtifactError, ConfigError, LockstepError, RegistryError, unknown
+from lockstep.errors import ArtifactError, LockstepError, RegistryError
 from lockstep.evaluation.metrics import best_of, better, evaluate, metric_names
 from lockstep.models.scoring.prediction import Model as Loaded
-from lockstep.promotion.gates import (
+from lockstep.promotion.configured import (
+    COMPARED_BY,
+    IF_BETTER,
+    check_registration_metric,
     check_sections,
-    summary_line,
 )
+from lockstep.promotion.gates import summary_line
 from lockstep.promotion.holdout import NEW_MODEL, Holdout, check_enough, scored, unseen
 from lockstep.promotion.previous_versions import distinct, scores_of, seen_of, unfit
 from lockstep.promotion.scoring import check_finite, is_finite
@@ -32,9 +35,6 @@ from lockstep.registry.record.registered_models import Model, get_model
 from lockstep.registry.store.connection import Client
 from lockstep.registry.store.versions import Version
 
-IF_BETTER = "if_better"
-COMPARED_BY = {"binary": "f1", "multiclass": "macro_f1", "regression": "rmse"}
-"""The metric of each task, unless another one is configured."""
 FIRST = "the first version of its name"
 NONE_ABLE = "no earlier version can score today's rows"
 _MOST_SHOWN = 10
@@ -55,10 +55,7 @@ def metric_of(configured: str | None, task: str) -> str:
 
     One of other tasks leaves this task its own; ConfigError for one of no task.
     """
-    known = dict.fromkeys(name for one in COMPARED_BY for name in metric_names(one))
-    if configured and configured not in known:
-        where = "mlflow.model_registry.registration_metric"
-        raise ConfigError(f"{where}: {unknown('metric', configured, known)}")
+    check_registration_metric(configured)
     return configured if configured in metric_names(task) else COMPARED_BY[task]
 
 

@@ -52,8 +52,13 @@ class Facts:
 
 
 def distinct(versions: Sequence[Version]) -> list[Version]:
-    """Return the versions, of those with the same model the newest."""
-    return list({v.tag("model_digest") or f"version {v.version}": v for v in versions}.values())
+    """Return the versions, of those with the same model the newest that has its files."""
+    found: dict[str, Version] = {}
+    for version in versions:
+        key = version.tag("model_digest") or f"version {version.version}"
+        if version.pruned is None or key not in found or found[key].pruned is not None:
+            found[key] = version
+    return list(found.values())
 
 
 def unfit(client: Client, root: Path, version: Version, schema: Schema) -> str:

@@ -120,6 +120,8 @@ def _multiclass(model: Model, scores: np.ndarray, threshold: float | None) -> li
 
 
 def _regression(model: Model, scores: np.ndarray, threshold: float | None) -> list[dict[str, Any]]:
+    if threshold is not None:
+        raise DataError(f"{model.name} predicts a number, not a class; leave --threshold out")
     if model.interval is None:
         return [{"prediction": score} for score in scores.tolist()]
     low, high = bounds(model.interval, scores)

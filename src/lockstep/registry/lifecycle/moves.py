@@ -93,7 +93,15 @@ def promote(
     number = None if version is None else check_version(version)
     with open_journal(client, name, who, [] if number is None else [number]) as journal:
         wanted = journal.model.newest.version if number is None else number
+        _refuse_demotion(journal.model.version(wanted), stage)
         return move(journal, "promote", wanted, stage, gate, aside)
+
+
+def _refuse_demotion(version: Version, stage: str) -> None:
+    """Raise UsageError for a version that would leave Production: `promote` moves upwards."""
+    if version.stage == "Production" != stage:
+        down = f"transition --model-name {version.name} --version {version.version} --stage {stage}"
+        raise UsageError(f"{version.title} is in Production; `{down}` moves it down")
 
 
 def archive(client: Client, name: str, version: int | str, who: Who | None = None) -> Move:
